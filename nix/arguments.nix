@@ -1,0 +1,23 @@
+# Checks a public function's arguments: a typo throws, with what there is instead.
+#
+#   checked "buildImage" ({ name, tag ? null }: …)
+name: function:
+let
+  known = builtins.functionArgs function;
+  list = names: builtins.concatStringsSep ", " names;
+in
+arguments:
+let
+  unknown = builtins.filter (argument: !(known ? ${argument})) (builtins.attrNames arguments);
+  missing = builtins.filter (argument: !known.${argument} && !(arguments ? ${argument})) (
+    builtins.attrNames known
+  );
+in
+if !builtins.isAttrs arguments then
+  throw "strata: ${name} takes an attribute set, not a ${builtins.typeOf arguments}; write ${name} { … }"
+else if unknown != [ ] then
+  throw "strata: ${name} has no argument ${list unknown}; it has ${list (builtins.attrNames known)}"
+else if missing != [ ] then
+  throw "strata: ${name} needs the argument ${list missing}"
+else
+  function arguments

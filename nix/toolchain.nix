@@ -1,0 +1,23 @@
+# The one file that reads pkgs: a package set becomes the few tools the library needs.
+{ pkgs }:
+let
+  platform = pkgs.stdenv.hostPlatform.system;
+  cpu = builtins.head (builtins.match "([^-]+)-.*" platform);
+  goarch = {
+    aarch64 = "arm64";
+    armv6l = "arm";
+    armv7l = "arm";
+    i686 = "386";
+    powerpc64le = "ppc64le";
+    riscv64 = "riscv64";
+    s390x = "s390x";
+    x86_64 = "amd64";
+  };
+in
+{
+  # What runs derivations; it runs where things are built, not where images run.
+  strata = pkgs.buildPackages.strata-builder or (pkgs.buildPackages.callPackage ./package.nix { });
+  system = pkgs.buildPackages.stdenv.hostPlatform.system;
+  # The images' architecture, as OCI names it.
+  arch = goarch.${cpu} or (throw "strata: no OCI architecture is known for ${platform}; give it as `arch`");
+}

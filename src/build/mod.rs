@@ -1,0 +1,49 @@
+//! What derivations run: `strata build`.
+//!
+//! ```text
+//! .attrs.json ──▶ attributes ──▶ one kind of output, one file each:
+//!                                  config    the configuration, for Nix to scan for references
+//!                                  layers    buildLayer: layers.json
+//!                                  image     buildImage: image.json
+//!                                  archive   makeContainerImage: a loadable .tar.gz
+//! ```
+//!
+//! The contract with `nix/` is in [`attributes`]; each kind's request is the
+//! struct at the top of its file.
+
+mod archive;
+pub mod attributes;
+mod config;
+mod grouping;
+mod image;
+mod layers;
+mod links;
+mod log;
+
+use anyhow::{Context, Result, bail};
+
+use attributes::Attributes;
+
+/// Does what the derivation's attributes ask for.
+///
+/// # Errors
+///
+/// The message names the attribute, path or layer at fault. Nothing is left at
+/// the output path then.
+pub fn run() -> Result<()> {
+    let attributes = Attributes::read()?;
+    set_cores()?;
+    match attributes.kind() {
+        "config" => config::build(&attributes),
+        "layers" => layers::build(&attributes),
+        "image" => image::build(&attributes),
+        "archive" => archive::build(&attributes),
+        kind => bail!("attribute strata.kind: {kind:?} is unknown to this strata"),
+    }
+}
+
+/// Uses as many cores as Nix grants; 0 stands for all there are.
+fn set_cores() -> Result<()> {
+    let cores = std::env::var("NIX_BUILD_CORES").ok().and_then(|cores| cores.parse().ok());
+    rayon::ThreadPoolBuilder::new().num_threads(cores.unwrap_or(0)).build_global().context("starting threads")
+}

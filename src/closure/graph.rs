@@ -1,0 +1,200 @@
+//! A closure and its references, as `exportReferencesGraph` gives them:
+//!
+//! ```json
+//! [ { "path": "/nix/store/…-hello", "references": ["/nix/store/…-glibc", "/nix/store/…-hello"],
+//!     "narSize": 226560, "narHash": "sha256:…", "closureSize": 46113096 } ]
+//! ```
+//!
+//! References may contain the path itself. Newer Nix adds keys (`valid`, `ca`);
+//! ones not named here are accepted.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+
+use super::{ParseStorePathError, StoreDir, StorePath};
+
+/// A validated closure: every reference leads to a node, every path is there once.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    index: HashMap<StorePath, usize>,
+}
+
+/// A store path of a closure.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// The path.
+    pub path: StorePath,
+    /// Its size as a NAR, in bytes.
+    pub nar_size: u64,
+    /// What Nix recorded as its content, `sha256:` and Nix base32.
+    pub nar_hash: Option<String>,
+    /// Other nodes it references, as indices in order of their paths; never itself.
+    pub references: Vec<usize>,
+}
+
+/// Why a closure was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum GraphError {
+    /// An entry is no store path of this store.
+    #[error("closure")]
+    Path(#[from] ParseStorePathError),
+    /// A path has two entries.
+    #[error("closure: {0} is listed twice")]
+    Duplicate(StorePath),
+    /// A path references one that has no entry.
+    #[error("closure: {from} references {to}, which is not in the closure")]
+    Outside {
+        /// The path that references.
+        from: StorePath,
+        /// The path referenced.
+        to: StorePath,
+    },
+    /// Paths reference each other in a circle, which no store allows.
+    #[error("closure: {0} references itself through other paths")]
+    Cycle(StorePath),
+}
+
+/// One entry as Nix writes it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RawNode {
+    path: String,
+    references: Vec<String>,
+    #[serde(default)]
+    nar_size: u64,
+    #[serde(default)]
+    nar_hash: Option<String>,
+}
+
+impl Graph {
+    /// Validates what `exportReferencesGraph` gave.
+    ///
+    /// # Errors
+    ///
+    /// [`GraphError`] when a path is malformed, outside `store` or listed twice,
+    /// when a reference leads outside the closure, and on cycles.
+    pub fn new(store: &StoreDir, mut raw: Vec<RawNode>) -> Result<Self, GraphError> {
+        raw.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut index = HashMap::with_capacity(raw.len());
+        let mut nodes = Vec::with_capacity(raw.len());
+        for entry in &raw {
+            let path = store.parse(&entry.path)?;
+            if index.insert(path.clone(), nodes.len()).is_some() {
+                return Err(GraphError::Duplicate(path));
+            }
+            nodes.push(Node {
+                path,
+                nar_size: entry.nar_size,
+                nar_hash: entry.nar_hash.clone(),
+                references: Vec::new(),
+            });
+        }
+        for (at, entry) in raw.iter().enumerate() {
+            let mut references = Vec::with_capacity(entry.references.len());
+            for text in &entry.references {
+                let to = store.parse(text)?;
+                match index.get(&to) {
+                    Some(&found) if found == at => {}
+                    Some(&found) => references.push(found),
+                    None => {
+                        let from = nodes[at].path.clone();
+                        return Err(GraphError::Outside { from, to });
+                    }
+                }
+            }
+            references.sort_unstable();
+            references.dedup();
+            nodes[at].references = references;
+        }
+        let graph = Self { nodes, index };
+        match graph.topological_order() {
+            order if order.len() == graph.nodes.len() => Ok(graph),
+            order => {
+                let sorted: std::collections::HashSet<_> = order.into_iter().collect();
+                let stuck = (0..graph.nodes.len()).find(|at| !sorted.contains(at));
+                let at = stuck.expect("fewer nodes were ordered than there are");
+                Err(GraphError::Cycle(graph.nodes[at].path.clone()))
+            }
+        }
+    }
+
+    /// The nodes, sorted by path.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The node of a path of the closure.
+    pub fn get(&self, path: &StorePath) -> Option<&Node> {
+        self.index.get(path).map(|&at| &self.nodes[at])
+    }
+
+    /// Node indices, each before everything it references; nodes on a cycle,
+    /// and what only they lead to, are left out.
+    pub fn topological_order(&self) -> Vec<usize> {
+        let mut referrers = vec![0usize; self.nodes.len()];
+        for &to in self.nodes.iter().flat_map(|node| &node.references) {
+            referrers[to] += 1;
+        }
+        let mut order: Vec<usize> = (0..self.nodes.len()).filter(|&at| referrers[at] == 0).collect();
+        let mut next = 0;
+        while let Some(&at) = order.get(next) {
+            next += 1;
+            for &to in &self.nodes[at].references {
+                referrers[to] -= 1;
+                if referrers[to] == 0 {
+                    order.push(to);
+                }
+            }
+        }
+        order
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A graph of paths with one-letter names: `a: b c, b: c, c:`.
+    pub fn graph(text: &str) -> Result<Graph, GraphError> {
+        let path = |name: &str| format!("/nix/store/{}-{name}", name.repeat(32));
+        let raw = text
+            .split(',')
+            .map(|entry| {
+                let (name, references) = entry.trim().split_once(':').unwrap();
+                RawNode {
+                    path: path(name),
+                    references: references.split_whitespace().map(path).collect(),
+                    nar_size: 1,
+                    nar_hash: None,
+                }
+            })
+            .collect();
+        Graph::new(&StoreDir::default(), raw)
+    }
+
+    #[test]
+    fn unknown_keys_are_accepted_and_self_references_dropped() {
+        let path = format!("/nix/store/{}-a", "a".repeat(32));
+        let raw = format!(r#"[{{"path":"{path}","references":["{path}"],"narSize":7,"valid":true,"new":[]}}]"#);
+        let graph = Graph::new(&StoreDir::default(), serde_json::from_str(&raw).unwrap()).unwrap();
+        assert_eq!(graph.nodes()[0].nar_size, 7);
+        assert!(graph.nodes()[0].references.is_empty());
+    }
+
+    #[test]
+    fn broken_closures_are_refused() {
+        assert!(matches!(graph("a: b"), Err(GraphError::Outside { .. })));
+        assert!(matches!(graph("a:, a:"), Err(GraphError::Duplicate(_))));
+        assert!(matches!(graph("a: b, b: a, c:"), Err(GraphError::Cycle(_))));
+        let raw = serde_json::from_str(r#"[{"path":"/tmp/x","references":[]}]"#).unwrap();
+        assert!(matches!(Graph::new(&StoreDir::default(), raw), Err(GraphError::Path(_))));
+    }
+
+    #[test]
+    fn referrers_come_before_what_they_reference() {
+        let graph = graph("a: c, b: a c, c:").unwrap();
+        assert_eq!(graph.topological_order(), [1, 0, 2]);
+    }
+}

@@ -1,0 +1,336 @@
+//! The recipe, image.json: a whole image described, and its blobs made on demand.
+//!
+//! ```json
+//! { "version": 1,
+//!   "image-config": { "Entrypoint": ["/nix/store/…-hello/bin/hello"] },
+//!   "layers": [ { "digest": "sha256:…", "size": 1234, "diff_ids": "sha256:…",
+//!                 "paths": [ { "path": "/nix/store/…-hello" } ],
+//!                 "mediatype": "application/vnd.oci.image.layer.v1.tar",
+//!                 "History": { "created_by": "nix2container" } } ],
+//!   "arch": "amd64", "created": "0001-01-01T00:00:00Z",
+//!   "name": "hello", "tag": "latest" }
+//! ```
+//!
+//! A layer is made from its `paths`, or is the ready blob at `layer-path`. This
+//! is nix2container's version 1 with `name` and `tag` added; its library reads
+//! what is written here, and the reverse.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    layer::{self, ChunkReader, LayerError, Options, Source, Tree},
+    oci::{
+        Config, Descriptor, Digest, History, ImageConfig, Manifest, RootFs, Sha256Writer, Timestamp, json, media_type,
+    },
+};
+
+/// The one version there is.
+pub const VERSION: u32 = 1;
+/// A recipe bigger than this (in bytes) is no recipe: 5,000 store paths make 1 MiB.
+const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
+
+/// An image: what image.json holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Image {
+    version: u32,
+    /// Execution parameters.
+    #[serde(rename = "image-config")]
+    pub config: Config,
+    /// The layers, base first.
+    #[serde(deserialize_with = "null_as_empty")]
+    pub layers: Vec<Layer>,
+    /// `GOARCH` of the programs inside.
+    pub arch: String,
+    /// When the image was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// The name to load it under, without a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The tag to load it under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// One layer and where its bytes come from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// Size of the blob in bytes.
+    pub size: u64,
+    /// Digest of the uncompressed tar (one, whatever the name says).
+    #[serde(rename = "diff_ids")]
+    pub diff_id: Digest,
+    /// What it is made from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<LayerPath>,
+    /// The blob's media type.
+    #[serde(rename = "mediatype")]
+    pub media_type: String,
+    /// The ready blob, where there is one.
+    #[serde(default, rename = "layer-path", skip_serializing_if = "Option::is_none")]
+    pub blob: Option<PathBuf>,
+    /// Its line in the image's history.
+    #[serde(default, rename = "History")]
+    pub history: History,
+}
+
+/// A store path of a layer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerPath {
+    /// The path.
+    pub path: PathBuf,
+    /// How its files are placed and owned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<Options>,
+}
+
+/// Why an image could not be read or a blob not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The file system refused.
+    #[error("{act} {}", path.display())]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The file is no recipe.
+    #[error("{} is no image.json", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The recipe is of another time.
+    #[error("{} has version {version}, this strata reads version {VERSION}; build it again with this strata", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// No layer, config or manifest has this digest.
+    #[error("the image has no blob {0}")]
+    NoBlob(Digest),
+    /// A layer's files are not what they were when the image was made.
+    #[error("layer {index} is {found} now, but the image says {expected}; a store path of it changed:{paths}")]
+    Mismatch {
+        /// Its place, counted from 1.
+        index: usize,
+        /// What the image says.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+        /// The paths it is made from, a line each.
+        paths: String,
+    },
+    /// A layer's bytes could not be made.
+    #[error("layer {index}")]
+    Layer {
+        /// Its place, counted from 1.
+        index: usize,
+        /// Why.
+        source: LayerError,
+    },
+}
+
+type Result<T> = std::result::Result<T, ImageError>;
+
+impl Image {
+    /// An image of these layers, base first.
+    pub fn new(config: Config, arch: String, created: Option<Timestamp>, layers: Vec<Layer>) -> Self {
+        Self { version: VERSION, config, layers, arch, created, name: None, tag: None }
+    }
+
+    /// Reads an image.json.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`], [`ImageError::Parse`] and [`ImageError::Version`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let parse = |source| ImageError::Parse { path: path.to_owned(), source };
+        let mut text = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(SIZE_LIMIT).read_to_end(&mut text))
+            .map_err(io_error("reading", path))?;
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let Versioned { version } = serde_json::from_slice(&text).map_err(parse)?;
+        if version != VERSION {
+            let path = path.to_owned();
+            return Err(ImageError::Version { path, version });
+        }
+        serde_json::from_slice(&text).map_err(parse)
+    }
+
+    /// Writes image.json at `path`, whole or not at all.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        save_json(self, path)
+    }
+
+    /// `name:tag`, where the image has a name.
+    pub fn reference(&self) -> Option<String> {
+        let name = self.name.as_ref()?;
+        Some(format!("{name}:{}", self.tag.as_deref().unwrap_or("latest")))
+    }
+
+    /// The config blob, [Image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md).
+    pub fn config_blob(&self) -> Vec<u8> {
+        json::to_vec(&ImageConfig {
+            created: self.created,
+            author: None,
+            architecture: self.arch.clone(),
+            os: "linux".to_owned(),
+            variant: None,
+            config: self.config.clone(),
+            rootfs: RootFs {
+                kind: "layers".to_owned(),
+                diff_ids: self.layers.iter().map(|layer| layer.diff_id).collect(),
+            },
+            history: self.layers.iter().map(|layer| layer.history.clone()).collect(),
+        })
+    }
+
+    /// The manifest, [Image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md).
+    pub fn manifest(&self) -> Manifest {
+        let blob = self.config_blob();
+        let descriptor = |media_type: &str, digest, size| Descriptor {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            annotations: Default::default(),
+            platform: None,
+        };
+        let config = descriptor(media_type::CONFIG, Digest::of(&blob), blob.len() as u64);
+        let layers = self.layers.iter().map(|layer| descriptor(&layer.media_type, layer.digest, layer.size));
+        Manifest::new(config, layers.collect())
+    }
+
+    /// The bytes of the blob with this digest: a layer, the config or the manifest.
+    ///
+    /// A layer is made while it is read, and its digest checked: a store path
+    /// that is not what it was is an error at the end, which carries
+    /// [`ImageError::Mismatch`].
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::NoBlob`].
+    pub fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>> {
+        for blob in [self.config_blob(), json::to_vec(&self.manifest())] {
+            if Digest::of(&blob) == *digest {
+                return Ok(Box::new(io::Cursor::new(blob)));
+            }
+        }
+        let mut layers = self.layers.iter();
+        let at = layers.position(|layer| layer.digest == *digest).ok_or(ImageError::NoBlob(*digest))?;
+        let layer = self.layers[at].clone();
+        Ok(Box::new(ChunkReader::new(move |out| layer.write(at + 1, out).map_err(io::Error::other))))
+    }
+}
+
+impl Layer {
+    /// A layer made from `paths`, hashed elsewhere.
+    pub fn from_paths(paths: Vec<LayerPath>, hashed: layer::Hashed, history: History) -> Self {
+        Self {
+            digest: hashed.digest,
+            size: hashed.size,
+            diff_id: hashed.digest,
+            paths,
+            media_type: media_type::LAYER_TAR.to_owned(),
+            blob: None,
+            history,
+        }
+    }
+
+    /// Writes the layer's blob to `out` and checks its digest on the way;
+    /// `index` (from 1) is for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Mismatch`], after everything was written.
+    pub fn write(&self, index: usize, out: &mut dyn Write) -> Result<()> {
+        let out = Sha256Writer::new(out);
+        let out = match &self.blob {
+            Some(path) => copy(path, out)?,
+            None => self
+                .tree()
+                .and_then(|tree| layer::write(&tree, out))
+                .map_err(|source| ImageError::Layer { index, source })?,
+        };
+        let (_, found, _) = out.finish();
+        if found == self.digest {
+            return Ok(());
+        }
+        let paths = self.paths.iter().map(|path| &path.path).chain(&self.blob);
+        Err(ImageError::Mismatch {
+            index,
+            expected: self.digest,
+            found,
+            paths: paths.map(|path| format!("\n  {}", path.display())).collect(),
+        })
+    }
+
+    /// What the layer holds, for layers made from paths.
+    pub fn tree(&self) -> std::result::Result<Tree, LayerError> {
+        let sources: Vec<Source> = self.paths.iter().map(LayerPath::source).collect();
+        Tree::new(&sources)
+    }
+}
+
+impl LayerPath {
+    /// The path as a source of a tree.
+    pub fn source(&self) -> Source {
+        Source { path: self.path.clone(), options: self.options.clone().unwrap_or_default() }
+    }
+}
+
+/// Reads the layers.json of a buildLayer result.
+pub fn open_layers(path: &Path) -> Result<Vec<Layer>> {
+    let text = fs::read(path).map_err(io_error("reading", path))?;
+    let layers: Option<Vec<Layer>> =
+        serde_json::from_slice(&text).map_err(|source| ImageError::Parse { path: path.to_owned(), source })?;
+    Ok(layers.unwrap_or_default())
+}
+
+/// Writes a document at `path`, whole or not at all.
+pub fn save_json<T: Serialize>(document: &T, path: &Path) -> Result<()> {
+    let fail = || io_error("writing", path);
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
+        .tempfile_in(directory)
+        .map_err(fail())?;
+    file.write_all(&json::to_vec(document)).map_err(fail())?;
+    file.persist(path).map_err(|error| fail()(error.error))?;
+    Ok(())
+}
+
+fn copy<W: Write>(path: &Path, mut out: W) -> Result<W> {
+    let mut file = File::open(path).map_err(io_error("opening", path))?;
+    io::copy(&mut file, &mut out).map_err(io_error("copying", path))?;
+    Ok(out)
+}
+
+fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
+    let path = path.to_owned();
+    move |source| ImageError::Io { act, path, source }
+}
+
+fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Layer>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}

@@ -1,0 +1,56 @@
+//! Digests of many layers at once, as fast as the machine hashes.
+//!
+//! Layers are hashed in parallel, the biggest first, so that the last to end is
+//! a small one. A layer so big that it alone would keep one core busy longer
+//! than its share (its size times the cores exceeds the whole) is read on one
+//! thread and hashed on another; the others do both on one, which costs less.
+
+use std::io;
+
+use super::{Overlapped, Result, Tree, write};
+use crate::oci::{Digest, Sha256Writer};
+
+/// What hashing a layer gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    /// Digest of the layer's tar.
+    pub digest: Digest,
+    /// Size of the layer's tar in bytes.
+    pub size: u64,
+}
+
+/// Hashes every tree; `trees` gives each with an estimate of its size in bytes.
+///
+/// Results are in the order of `trees`, whichever thread was first.
+///
+/// # Errors
+///
+/// The first error, in the order of `trees`.
+pub fn hash_all(trees: &[(&Tree, u64)]) -> Result<Vec<Hashed>> {
+    let total: u64 = trees.iter().map(|(_, size)| size).sum();
+    let cores = rayon::current_num_threads() as u64;
+    let mut order: Vec<usize> = (0..trees.len()).collect();
+    order.sort_by_key(|&at| std::cmp::Reverse(trees[at].1));
+    let mut results: Vec<Option<Result<Hashed>>> = trees.iter().map(|_| None).collect();
+    let mut slots: Vec<_> = results.iter_mut().map(Some).collect();
+    rayon::scope_fifo(|scope| {
+        for at in order {
+            let (tree, size) = trees[at];
+            let slot = slots[at].take().expect("each layer is hashed once");
+            let overlap = size.saturating_mul(cores) > total;
+            scope.spawn_fifo(move |_| *slot = Some(hash(tree, overlap)));
+        }
+    });
+    results.into_iter().map(|result| result.expect("the scope waits for all layers")).collect()
+}
+
+fn hash(tree: &Tree, overlap: bool) -> Result<Hashed> {
+    let sink = Sha256Writer::new(io::sink());
+    let sink = if overlap {
+        write(tree, Overlapped::new(sink))?.finish().map_err(super::LayerError::Write)?
+    } else {
+        write(tree, sink)?
+    };
+    let (_, digest, size) = sink.finish();
+    Ok(Hashed { digest, size })
+}

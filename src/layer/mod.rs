@@ -1,0 +1,41 @@
+//! The bytes of one layer.
+//!
+//! ```text
+//! Source (store path + options) ──▶ Tree ──▶ entries, sorted ──▶ tar ──▶ any Write:
+//!                                                   Sha256Writer<Sink>   hash only
+//!                                                   ChunkReader          a blob, on demand
+//!                                                   GzipWriter           compressed
+//! ```
+//!
+//! There is one byte path: hashing a layer is writing it to nowhere.
+
+pub mod compress;
+mod error;
+mod hash;
+mod options;
+mod overlap;
+mod tar;
+mod tree;
+
+pub use error::{LayerError, Result};
+pub use hash::{Hashed, hash_all};
+pub use options::{Options, Perm, Rewrite};
+pub use overlap::{ChunkReader, Overlapped};
+pub use tar::{Header, TarWriter};
+pub use tree::{Source, Tree};
+
+/// The one modification time of everything in a layer, in seconds since the
+/// epoch: Nix's own. Zero means "missing" to some tools.
+pub const MTIME: u64 = 1;
+
+/// Writes the tar of `tree` to `out` and gives `out` back.
+///
+/// # Errors
+///
+/// [`LayerError`] when a file cannot be read or changes while it is read, or
+/// when `out` fails.
+pub fn write<W: std::io::Write>(tree: &Tree, out: W) -> Result<W> {
+    let mut tar = TarWriter::new(out);
+    tree.walk(&mut |entry| tar.append(entry))?;
+    tar.finish()
+}

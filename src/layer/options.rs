@@ -1,0 +1,163 @@
+//! What may differ between a store path and its entries in a layer.
+
+use regex::bytes::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::{LayerError, Result};
+
+/// Options of one store path, as image.json keeps them (nix2container's version 1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// Where its files go.
+    #[serde(default)]
+    pub rewrite: Rewrite,
+    /// Who owns them and what may be done with them; the last match wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub perms: Vec<Perm>,
+}
+
+/// Replaces every match of `regex` in a file's path by `repl`; an empty `regex` replaces nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    /// In RE2 syntax.
+    #[serde(default)]
+    pub regex: String,
+    /// May refer to groups, `$1` or `${name}`.
+    #[serde(default)]
+    pub repl: String,
+}
+
+/// Sets owner and mode of the files whose source path matches `regex`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Perm {
+    /// In RE2 syntax; matches anywhere in the source path.
+    pub regex: String,
+    /// Octal; empty keeps the file's own.
+    #[serde(default)]
+    pub mode: String,
+    /// Numeric owner, 0 by default.
+    #[serde(default)]
+    pub uid: u64,
+    /// Numeric group, 0 by default.
+    #[serde(default)]
+    pub gid: u64,
+    /// Owner's name; empty means root.
+    #[serde(default)]
+    pub uname: String,
+    /// Group's name; empty means root.
+    #[serde(default)]
+    pub gname: String,
+}
+
+/// Owner and mode of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attributes<'a> {
+    pub mode: u32,
+    pub uid: u64,
+    pub gid: u64,
+    pub uname: &'a str,
+    pub gname: &'a str,
+}
+
+impl Attributes<'_> {
+    /// root's, with this mode.
+    pub const fn root(mode: u32) -> Self {
+        Self { mode, uid: 0, gid: 0, uname: "root", gname: "root" }
+    }
+}
+
+/// Options, ready to be applied to many files.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    rewrite: Option<(Regex, Vec<u8>)>,
+    perms: Vec<(Regex, Option<u32>, Perm)>,
+}
+
+impl Compiled {
+    pub fn new(options: &Options) -> Result<Self> {
+        let rewrite = match &options.rewrite {
+            Rewrite { regex, .. } if regex.is_empty() => None,
+            Rewrite { regex, repl } => Some((compile(regex)?, repl.clone().into_bytes())),
+        };
+        let perm = |perm: &Perm| Ok((compile(&perm.regex)?, parse_mode(&perm.mode)?, perm.clone()));
+        let perms = options.perms.iter().map(perm).collect::<Result<_>>()?;
+        Ok(Self { rewrite, perms })
+    }
+
+    /// Whether files stay at their own paths.
+    pub fn stays(&self) -> bool {
+        self.rewrite.is_none()
+    }
+
+    /// Where the file at `path` goes.
+    pub fn destination(&self, path: &[u8]) -> Vec<u8> {
+        match &self.rewrite {
+            Some((regex, repl)) => regex.replace_all(path, repl.as_slice()).into_owned(),
+            None => path.to_vec(),
+        }
+    }
+
+    /// Owner and mode of the file at `path`, whose own mode is `mode`.
+    pub fn attributes(&self, path: &[u8], mode: u32) -> Attributes<'_> {
+        let mut attributes = Attributes::root(mode);
+        for (_, mode, perm) in self.perms.iter().filter(|(regex, ..)| regex.is_match(path)) {
+            attributes.mode = mode.unwrap_or(attributes.mode);
+            attributes.uid = perm.uid;
+            attributes.gid = perm.gid;
+            if !perm.uname.is_empty() {
+                attributes.uname = &perm.uname;
+            }
+            if !perm.gname.is_empty() {
+                attributes.gname = &perm.gname;
+            }
+        }
+        attributes
+    }
+}
+
+/// `\d`, `\w` and `\s` are ASCII's, as in Go; paths need not be UTF-8.
+fn compile(pattern: &str) -> Result<Regex> {
+    RegexBuilder::new(pattern)
+        .unicode(false)
+        .build()
+        .map_err(|source| LayerError::Regex { pattern: pattern.to_owned(), source: Box::new(source) })
+}
+
+fn parse_mode(text: &str) -> Result<Option<u32>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(Some(mode)),
+        _ => Err(LayerError::Mode(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn perm(regex: &str, mode: &str, uid: u64, uname: &str) -> Perm {
+        Perm { regex: regex.into(), mode: mode.into(), uid, gid: 0, uname: uname.into(), gname: String::new() }
+    }
+
+    #[test]
+    fn the_last_matching_permission_wins() {
+        let options =
+            Options { perms: vec![perm("/bin/", "4755", 1, "one"), perm("x$", "", 2, "")], ..Options::default() };
+        let compiled = Compiled::new(&options).unwrap();
+        let both = compiled.attributes(b"/s/bin/x", 0o555);
+        assert_eq!((both.mode, both.uid, both.uname), (0o4755, 2, "one"));
+        assert_eq!(compiled.attributes(b"/s/lib", 0o555), Attributes::root(0o555));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for mode in ["rwx", "0o755", "17777", "-1"] {
+            assert!(matches!(parse_mode(mode), Err(LayerError::Mode(_))), "{mode}");
+        }
+        assert!(compile("(").unwrap_err().to_string().contains("\"(\""));
+    }
+}

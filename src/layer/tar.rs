@@ -1,0 +1,373 @@
+//! The tar format of layers; the only place that knows it.
+//!
+//! Bytes are those of Go's `archive/tar`, and so of nix2container: USTAR where
+//! it fits, else a PAX extended header before the entry.
+//!
+//! ```text
+//! [PAX header "dir/PaxHeaders.0/name"][records "LEN key=value\n"]   only when USTAR does not fit
+//! [header][data, filled up to 512 bytes]                             once an entry
+//! [1024 zero bytes]                                                  at the end
+//! ```
+//!
+//! USTAR does not fit when a name or link target is not ASCII or has NUL, when
+//! a link target is longer than 100 bytes, when a name longer than 100 bytes
+//! cannot be split at a slash into 155 and 100, or when a number needs more
+//! octal digits than its field has (8 GiB for sizes).
+//!
+//! The `tar` crate gives the header's layout; its own builder would write GNU
+//! records for long names. See pax(1), "ustar Interchange Format", and
+//! [the layer specification](https://github.com/opencontainers/image-spec/blob/main/layer.md).
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+};
+
+use super::{
+    LayerError, MTIME, Result,
+    options::Attributes,
+    tree::{Content, Entry},
+};
+
+const BLOCK: usize = 512;
+/// Bytes gathered before they are written on; fits a core's cache. Does not
+/// move a digest.
+const BUFFER: usize = 128 * 1024;
+const NAME: usize = 100;
+const PREFIX: usize = 155;
+
+/// One entry's header.
+#[derive(Clone, Debug)]
+pub struct Header<'a> {
+    /// The entry's path, any bytes but NUL.
+    pub name: &'a [u8],
+    /// What it is.
+    pub kind: tar::EntryType,
+    /// Permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u64,
+    /// Numeric group.
+    pub gid: u64,
+    /// Owner's name.
+    pub uname: &'a str,
+    /// Group's name.
+    pub gname: &'a str,
+    /// Bytes of data that follow.
+    pub size: u64,
+    /// Where a link leads, empty for everything else.
+    pub link: &'a [u8],
+    /// Modification time, seconds since the epoch.
+    pub mtime: u64,
+}
+
+impl<'a> Header<'a> {
+    /// A file of root's, with mode 0644.
+    pub fn file(name: &'a [u8], size: u64) -> Self {
+        Self::new(name, tar::EntryType::Regular, size, &[], Attributes::root(0o644))
+    }
+
+    /// A directory of root's, with mode 0755.
+    pub fn directory(name: &'a [u8]) -> Self {
+        Self::new(name, tar::EntryType::Directory, 0, &[], Attributes::root(0o755))
+    }
+
+    fn new(name: &'a [u8], kind: tar::EntryType, size: u64, link: &'a [u8], attributes: Attributes<'a>) -> Self {
+        let Attributes { mode, uid, gid, uname, gname } = attributes;
+        Self { name, kind, mode, uid, gid, uname, gname, size, link, mtime: MTIME }
+    }
+
+    /// PAX records for what USTAR cannot hold, in order of their keys.
+    fn pax_records(&self) -> Vec<u8> {
+        let mut records = Vec::new();
+        let mut record = |key: &str, value: &[u8]| append_pax_record(&mut records, key, value);
+        if !fits_octal(8, self.gid) {
+            record("gid", self.gid.to_string().as_bytes());
+        }
+        if !fits_text(32, self.gname.as_bytes()) {
+            record("gname", self.gname.as_bytes());
+        }
+        if !fits_text(NAME, self.link) {
+            record("linkpath", self.link);
+        }
+        // Once another record is needed, Go also repeats a path that USTAR would have split.
+        if !fits_text(NAME, self.name) {
+            record("path", self.name);
+        }
+        if !fits_octal(12, self.size) {
+            record("size", self.size.to_string().as_bytes());
+        }
+        if !fits_octal(8, self.uid) {
+            record("uid", self.uid.to_string().as_bytes());
+        }
+        if !fits_text(32, self.uname.as_bytes()) {
+            record("uname", self.uname.as_bytes());
+        }
+        records
+    }
+
+    fn fits_ustar(&self) -> bool {
+        (fits_text(NAME, self.name) || split_name(self.name).is_some())
+            && fits_text(NAME, self.link)
+            && fits_text(32, self.uname.as_bytes())
+            && fits_text(32, self.gname.as_bytes())
+            && fits_octal(8, self.uid)
+            && fits_octal(8, self.gid)
+            && fits_octal(12, self.size)
+    }
+
+    fn block(&self, prefix: &[u8], name: &[u8]) -> tar::Header {
+        let mut block = tar::Header::new_ustar();
+        let ustar = block.as_ustar_mut().expect("a ustar header");
+        put_text(&mut ustar.prefix, prefix);
+        put_text(&mut ustar.name, name);
+        put_text(&mut ustar.linkname, self.link);
+        put_text(&mut ustar.uname, self.uname.as_bytes());
+        put_text(&mut ustar.gname, self.gname.as_bytes());
+        put_octal(&mut ustar.mode, self.mode.into());
+        put_octal(&mut ustar.uid, self.uid);
+        put_octal(&mut ustar.gid, self.gid);
+        put_octal(&mut ustar.size, self.size);
+        put_octal(&mut ustar.mtime, self.mtime);
+        put_octal(&mut ustar.dev_major, 0);
+        put_octal(&mut ustar.dev_minor, 0);
+        finish_block(block, self.kind)
+    }
+}
+
+/// The header before PAX records: Go leaves everything unset but these.
+fn pax_block(name: &[u8], size: u64) -> tar::Header {
+    let (directory, base) = match name.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => name.split_at(slash + 1),
+        None => (&[][..], name),
+    };
+    let full = ascii(&[directory, b"PaxHeaders.0/", base].concat());
+    let short = &full[..full.len().min(NAME)];
+    let end = short.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
+    let mut block = tar::Header::new_ustar();
+    let ustar = block.as_ustar_mut().expect("a ustar header");
+    put_text(&mut ustar.name, &short[..end]);
+    put_octal(&mut ustar.mode, 0);
+    put_octal(&mut ustar.uid, 0);
+    put_octal(&mut ustar.gid, 0);
+    put_octal(&mut ustar.size, size);
+    put_octal(&mut ustar.mtime, 0);
+    finish_block(block, tar::EntryType::XHeader)
+}
+
+/// Sets type and checksum. The checksum ends in NUL and space; the crate's own
+/// `set_cksum` writes it otherwise.
+fn finish_block(mut block: tar::Header, kind: tar::EntryType) -> tar::Header {
+    block.set_entry_type(kind);
+    let old = block.as_old_mut();
+    old.cksum = *b"        ";
+    let sum: u32 = block.as_bytes().iter().map(|&byte| u32::from(byte)).sum();
+    let text = format!("{sum:06o}\0 ");
+    block.as_old_mut().cksum.copy_from_slice(text.as_bytes());
+    block
+}
+
+fn is_ascii(text: &[u8]) -> bool {
+    text.iter().all(|byte| (1..0x80).contains(byte))
+}
+
+fn ascii(text: &[u8]) -> Vec<u8> {
+    text.iter().copied().filter(|byte| (1..0x80).contains(byte)).collect()
+}
+
+fn fits_text(field: usize, text: &[u8]) -> bool {
+    text.len() <= field && is_ascii(text)
+}
+
+fn fits_octal(field: u32, number: u64) -> bool {
+    number < 1 << ((field - 1) * 3)
+}
+
+/// What does not fit is cut; a PAX record then says it whole.
+fn put_text(field: &mut [u8], text: &[u8]) {
+    let text = ascii(text);
+    let taken = text.len().min(field.len());
+    field[..taken].copy_from_slice(&text[..taken]);
+    // Some readers take a file whose name field ends in a slash for a directory.
+    if text.len() > field.len() && field[field.len() - 1] == b'/' {
+        let end = field.iter().rposition(|&byte| byte != b'/').map_or(0, |at| at + 1);
+        field[end] = 0;
+    }
+}
+
+/// Zero-padded, NUL-terminated; what does not fit is 0, and a PAX record says it.
+fn put_octal(field: &mut [u8], number: u64) {
+    let digits = field.len() - 1;
+    let number = if fits_octal(field.len() as u32, number) { number } else { 0 };
+    let text = format!("{number:0digits$o}\0");
+    field.copy_from_slice(text.as_bytes());
+}
+
+/// `LEN key=value\n`, where LEN counts itself.
+fn append_pax_record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
+    let rest = key.len() + value.len() + " =\n".len();
+    let mut length = rest + rest.to_string().len();
+    if rest + length.to_string().len() != length {
+        length = rest + length.to_string().len();
+    }
+    records.extend_from_slice(format!("{length} {key}=").as_bytes());
+    records.extend_from_slice(value);
+    records.push(b'\n');
+}
+
+/// Splits a name longer than its field at the last slash that lets both halves fit.
+fn split_name(name: &[u8]) -> Option<(&[u8], &[u8])> {
+    if name.len() <= NAME || !is_ascii(name) {
+        return None;
+    }
+    let reach = match name.len() {
+        length if length > PREFIX + 1 => PREFIX + 1,
+        length if name.ends_with(b"/") => length - 1,
+        length => length,
+    };
+    let slash = name[..reach].iter().rposition(|&byte| byte == b'/')?;
+    let (prefix, rest) = (&name[..slash], &name[slash + 1..]);
+    (slash > 0 && !rest.is_empty() && rest.len() <= NAME && prefix.len() <= PREFIX).then_some((prefix, rest))
+}
+
+/// Writes entries one after the other; [`finish`](Self::finish) ends the archive.
+pub struct TarWriter<W> {
+    out: W,
+    buffer: Box<[u8]>,
+    filled: usize,
+    /// Bytes since the last header, to know how far to fill up.
+    data: u64,
+}
+
+impl<W: Write> TarWriter<W> {
+    /// An empty archive.
+    pub fn new(out: W) -> Self {
+        Self { out, buffer: vec![0; BUFFER].into_boxed_slice(), filled: 0, data: 0 }
+    }
+
+    /// Appends one entry of a tree, with its data.
+    pub(super) fn append(&mut self, entry: Entry<'_>) -> Result<()> {
+        use tar::EntryType::{Directory, Regular, Symlink};
+        let Entry { name, source, attributes, content } = entry;
+        match content {
+            Content::Directory => self.header(&Header::new(name, Directory, 0, &[], attributes)),
+            Content::Symlink(target) => self.header(&Header::new(name, Symlink, 0, &target, attributes)),
+            Content::File(file, size) => {
+                self.header(&Header::new(name, Regular, size, &[], attributes))?;
+                self.file(file, size, source)?;
+                self.pad()
+            }
+        }
+    }
+
+    /// Appends a header and the `header.size` bytes of data that `produce` writes.
+    ///
+    /// # Errors
+    ///
+    /// The producer's, and [`LayerError::Write`] when it writes more or less than the header says.
+    pub fn append_with<E: From<LayerError>>(
+        &mut self,
+        header: &Header<'_>,
+        produce: impl FnOnce(&mut dyn Write) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        self.header(header)?;
+        produce(&mut Body(self))?;
+        if self.data != header.size {
+            let name = String::from_utf8_lossy(header.name);
+            let text = format!("{name} has {} bytes, but its header says {}", self.data, header.size);
+            return Err(LayerError::Write(std::io::Error::other(text)).into());
+        }
+        Ok(self.pad()?)
+    }
+
+    /// Ends the archive and gives the writer underneath back, flushed.
+    pub fn finish(mut self) -> Result<W> {
+        self.put(&[0; 2 * BLOCK])?;
+        self.flush_buffer()?;
+        self.out.flush().map_err(LayerError::Write)?;
+        Ok(self.out)
+    }
+
+    fn header(&mut self, header: &Header<'_>) -> Result<()> {
+        let block = if header.fits_ustar() {
+            let (prefix, name) = split_name(header.name).unwrap_or((&[], header.name));
+            header.block(prefix, name)
+        } else {
+            let records = header.pax_records();
+            self.put(pax_block(header.name, records.len() as u64).as_bytes())?;
+            self.data = 0;
+            self.put(&records)?;
+            self.pad()?;
+            header.block(&[], header.name)
+        };
+        self.put(block.as_bytes())?;
+        self.data = 0;
+        Ok(())
+    }
+
+    /// Reads exactly `size` bytes of `file`, straight into the buffer.
+    fn file(&mut self, mut file: File, size: u64, path: &Path) -> Result<()> {
+        let mut left = size;
+        while left > 0 {
+            if self.filled == BUFFER {
+                self.flush_buffer()?;
+            }
+            let want = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER - self.filled);
+            match file.read(&mut self.buffer[self.filled..][..want]) {
+                Ok(0) => {
+                    return Err(LayerError::Changed { path: path.to_owned(), expected: size, read: size - left });
+                }
+                Ok(read) => {
+                    self.filled += read;
+                    left -= read as u64;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(LayerError::io("reading", path)(error)),
+            }
+        }
+        self.data += size;
+        Ok(())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.data += bytes.len() as u64;
+        if bytes.len() > BUFFER - self.filled {
+            self.flush_buffer()?;
+        }
+        if bytes.len() >= BUFFER {
+            return self.out.write_all(bytes).map_err(LayerError::Write);
+        }
+        self.buffer[self.filled..][..bytes.len()].copy_from_slice(bytes);
+        self.filled += bytes.len();
+        Ok(())
+    }
+
+    fn pad(&mut self) -> Result<()> {
+        let over = (self.data % BLOCK as u64) as usize;
+        if over > 0 { self.put(&[0; BLOCK][over..]) } else { Ok(()) }
+    }
+
+    fn flush_buffer(&mut self) -> Result<()> {
+        self.out.write_all(&self.buffer[..self.filled]).map_err(LayerError::Write)?;
+        self.filled = 0;
+        Ok(())
+    }
+}
+
+/// An entry's data, being written.
+struct Body<'a, W>(&'a mut TarWriter<W>);
+
+impl<W: Write> Write for Body<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.put(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(LayerError::Write(error)) => Err(error),
+            Err(error) => Err(std::io::Error::other(error)),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,439 @@
+//! What a layer holds: sources merged into one tree, walked in order.
+//!
+//! ```text
+//! /nix/store/…-hello   stays        /                       implied, 0755
+//! /nix/store/…-env     ^… → ""      /bin          from …-env, 0555
+//!                                   /bin/x        from …-env
+//!                                   /nix          implied, 0755
+//!                                   /nix/store    implied, 0755
+//!                                   /nix/store/…-hello, …
+//! ```
+//!
+//! Names are in bytewise order at each level, a directory before what it holds.
+//! A source that stays where it is is one node and is listed only while it is
+//! walked, so memory does not grow with the files of a closure; one that is
+//! rewritten is listed when it is added, to merge it with the others.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs::{self, File, FileType, Metadata},
+    io::Read,
+    os::unix::{
+        ffi::{OsStrExt, OsStringExt},
+        fs::MetadataExt,
+    },
+    path::{Path, PathBuf},
+};
+
+use super::{
+    LayerError, Options, Result,
+    options::{Attributes, Compiled},
+};
+
+/// A store path (or any file or directory) that goes into a layer.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Absolute path.
+    pub path: PathBuf,
+    /// How its files are placed and owned.
+    pub options: Options,
+}
+
+/// Everything a layer holds.
+#[derive(Debug, Default)]
+pub struct Tree {
+    root: Directory,
+    options: Vec<Compiled>,
+}
+
+/// One entry, as it goes into a tar.
+pub(super) struct Entry<'a> {
+    /// The path in the layer, absolute.
+    pub name: &'a [u8],
+    /// The path it is read from.
+    pub source: &'a Path,
+    pub attributes: Attributes<'a>,
+    pub content: Content,
+}
+
+pub(super) enum Content {
+    Directory,
+    /// An open file and its size in bytes.
+    File(File, u64),
+    /// Where it leads.
+    Symlink(Vec<u8>),
+}
+
+/// The file an entry is made from, and the options (by index) that apply.
+#[derive(Clone, Debug)]
+struct Origin {
+    path: PathBuf,
+    options: usize,
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    /// `None` where only the paths below imply it.
+    origin: Option<Origin>,
+    children: BTreeMap<OsString, Node>,
+}
+
+#[derive(Debug)]
+enum Node {
+    Directory(Directory),
+    /// A file or a symlink.
+    Leaf(Origin),
+    /// A whole file tree at its own place, not listed yet.
+    Whole(Origin),
+}
+
+impl Tree {
+    /// Merges `sources`.
+    ///
+    /// # Errors
+    ///
+    /// [`LayerError::Clash`] when two sources differ at one place;
+    /// [`LayerError::Destination`] when a rewrite leads to no plain absolute
+    /// path; [`LayerError::Io`] when a rewritten source cannot be read.
+    pub fn new(sources: &[Source]) -> Result<Self> {
+        let mut tree = Self::default();
+        let mut rewritten = Vec::new();
+        for (index, source) in sources.iter().enumerate() {
+            let compiled = Compiled::new(&source.options)?;
+            let origin = Origin { path: source.path.clone(), options: index };
+            let stays = compiled.stays();
+            tree.options.push(compiled);
+            if stays {
+                let place = destination(&source.path, source.path.as_os_str().as_bytes())?;
+                tree.place(&place, Node::Whole(origin))?;
+            } else {
+                rewritten.push(origin);
+            }
+        }
+        // After those that stay: most trees then never list one of them.
+        for origin in rewritten {
+            tree.place_rewritten(origin)?;
+        }
+        Ok(tree)
+    }
+
+    /// Calls `visit` with every entry, in order.
+    pub(super) fn walk(&self, visit: &mut dyn FnMut(Entry<'_>) -> Result<()>) -> Result<()> {
+        self.walk_directory(&self.root, &mut Vec::new(), visit)
+    }
+
+    fn walk_directory(
+        &self,
+        directory: &Directory,
+        name: &mut Vec<u8>,
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let shown = if name.is_empty() { b"/" } else { name.as_slice() };
+        match &directory.origin {
+            Some(origin) => self.walk_one(origin, stat(&origin.path)?.file_type(), shown, visit)?,
+            None => visit(Entry {
+                name: shown,
+                source: Path::new(OsStr::from_bytes(shown)),
+                attributes: Attributes::root(0o755),
+                content: Content::Directory,
+            })?,
+        }
+        for (child, node) in &directory.children {
+            let length = name.len();
+            name.push(b'/');
+            name.extend_from_slice(child.as_bytes());
+            match node {
+                Node::Directory(directory) => self.walk_directory(directory, name, visit)?,
+                Node::Leaf(origin) => self.walk_one(origin, stat(&origin.path)?.file_type(), name, visit)?,
+                Node::Whole(origin) => self.walk_whole(&mut origin.clone(), None, visit)?,
+            }
+            name.truncate(length);
+        }
+        Ok(())
+    }
+
+    /// Everything below `origin`, which stays where it is.
+    fn walk_whole(
+        &self,
+        origin: &mut Origin,
+        known: Option<FileType>,
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let kind = match known {
+            Some(kind) => kind,
+            None => stat(&origin.path)?.file_type(),
+        };
+        let name = without_case_hack(origin.path.as_os_str().as_bytes());
+        self.walk_one(origin, kind, &name, visit)?;
+        if kind.is_dir() {
+            for (child, kind) in list(&origin.path)? {
+                origin.path.push(child);
+                self.walk_whole(origin, Some(kind), visit)?;
+                origin.path.pop();
+            }
+        }
+        Ok(())
+    }
+
+    fn walk_one(
+        &self,
+        origin: &Origin,
+        kind: FileType,
+        name: &[u8],
+        visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let path = &origin.path;
+        let (mode, content) = if kind.is_file() {
+            let file = File::open(path).map_err(LayerError::io("opening", path))?;
+            let metadata = file.metadata().map_err(LayerError::io("reading", path))?;
+            (metadata.mode() & 0o7777, Content::File(file, metadata.len()))
+        } else if kind.is_symlink() {
+            let target = fs::read_link(path).map_err(LayerError::io("reading the link", path))?;
+            (0o777, Content::Symlink(target.into_os_string().into_vec()))
+        } else if kind.is_dir() {
+            (stat(path)?.mode() & 0o7777, Content::Directory)
+        } else {
+            return Err(LayerError::Kind(path.clone()));
+        };
+        visit(Entry {
+            name,
+            source: path,
+            attributes: self.options[origin.options].attributes(path.as_os_str().as_bytes(), mode),
+            content,
+        })
+    }
+
+    /// Lists `origin` and puts each of its files where its options say.
+    fn place_rewritten(&mut self, origin: Origin) -> Result<()> {
+        let kind = stat(&origin.path)?.file_type();
+        let rewritten = self.options[origin.options].destination(origin.path.as_os_str().as_bytes());
+        let place = destination(&origin.path, &rewritten)?;
+        if kind.is_dir() {
+            let children = list(&origin.path)?;
+            let below = |child: OsString| Origin { path: origin.path.join(child), options: origin.options };
+            let below: Vec<Origin> = children.into_iter().map(|(child, _)| below(child)).collect();
+            let directory = Directory { origin: Some(origin), children: BTreeMap::new() };
+            self.place(&place, Node::Directory(directory))?;
+            below.into_iter().try_for_each(|origin| self.place_rewritten(origin))
+        } else if place.is_empty() {
+            Err(LayerError::RootFile(origin.path))
+        } else {
+            self.place(&place, Node::Leaf(origin))
+        }
+    }
+
+    /// Puts a node (a directory without children, or anything else) at `place`, its names from the root down.
+    fn place(&mut self, place: &[OsString], node: Node) -> Result<()> {
+        let Self { root, options } = self;
+        let Some((last, parents)) = place.split_last() else {
+            return match node {
+                Node::Directory(Directory { origin: Some(origin), .. }) => {
+                    merge_origin(&mut root.origin, origin, options, Path::new("/"))
+                }
+                Node::Leaf(origin) | Node::Whole(origin) => Err(LayerError::RootFile(origin.path)),
+                Node::Directory(_) => Ok(()),
+            };
+        };
+        let mut directory = root;
+        for (depth, parent) in parents.iter().enumerate() {
+            let child =
+                directory.children.entry(parent.clone()).or_insert_with(|| Node::Directory(Directory::default()));
+            if let Node::Whole(origin) = child {
+                *child = list_whole(origin)?;
+            }
+            directory = match child {
+                Node::Directory(directory) => directory,
+                Node::Leaf(first) | Node::Whole(first) => {
+                    return Err(LayerError::Clash {
+                        place: path_of(&place[..=depth]),
+                        why: "one is no directory, but the other has files below it",
+                        first: first.path.clone(),
+                        second: node.origin().map_or_else(PathBuf::new, |origin| origin.path.clone()),
+                    });
+                }
+            };
+        }
+        match directory.children.entry(last.clone()) {
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(node);
+                Ok(())
+            }
+            std::collections::btree_map::Entry::Occupied(mut occupied) => {
+                merge(occupied.get_mut(), node, options, &path_of(place))
+            }
+        }
+    }
+}
+
+impl Node {
+    fn origin(&self) -> Option<&Origin> {
+        match self {
+            Self::Directory(directory) => directory.origin.as_ref(),
+            Self::Leaf(origin) | Self::Whole(origin) => Some(origin),
+        }
+    }
+}
+
+/// Merges `second` into `first`, both at `place`.
+fn merge(first: &mut Node, second: Node, options: &[Compiled], place: &Path) -> Result<()> {
+    if let Node::Whole(origin) = first {
+        *first = list_whole(origin)?;
+    }
+    let second = match second {
+        Node::Whole(origin) => list_whole(&origin)?,
+        listed => listed,
+    };
+    match (first, second) {
+        (Node::Directory(first), Node::Directory(second)) => {
+            if let Some(origin) = second.origin {
+                merge_origin(&mut first.origin, origin, options, place)?;
+            }
+            for (name, node) in second.children {
+                match first.children.entry(name) {
+                    std::collections::btree_map::Entry::Vacant(vacant) => {
+                        vacant.insert(node);
+                    }
+                    std::collections::btree_map::Entry::Occupied(mut occupied) => {
+                        let place = place.join(occupied.key());
+                        merge(occupied.get_mut(), node, options, &place)?;
+                    }
+                }
+            }
+            Ok(())
+        }
+        (Node::Leaf(first), Node::Leaf(second)) => same_leaf(first, &second, options, place),
+        (first, second) => Err(LayerError::Clash {
+            place: place.to_owned(),
+            why: "one is a directory",
+            first: first.origin().map_or_else(PathBuf::new, |origin| origin.path.clone()),
+            second: second.origin().map_or_else(PathBuf::new, |origin| origin.path.clone()),
+        }),
+    }
+}
+
+fn merge_origin(first: &mut Option<Origin>, second: Origin, options: &[Compiled], place: &Path) -> Result<()> {
+    let Some(first) = first else {
+        *first = Some(second);
+        return Ok(());
+    };
+    same_attributes(first, &second, options, place).map(|_| ())
+}
+
+fn same_attributes(
+    first: &Origin,
+    second: &Origin,
+    options: &[Compiled],
+    place: &Path,
+) -> Result<(Metadata, Metadata)> {
+    let attributes = |origin: &Origin, metadata: &Metadata| {
+        let mode = if metadata.is_symlink() { 0o777 } else { metadata.mode() & 0o7777 };
+        let path = origin.path.as_os_str().as_bytes();
+        let Attributes { mode, uid, gid, uname, gname } = options[origin.options].attributes(path, mode);
+        (mode, uid, gid, uname.to_owned(), gname.to_owned())
+    };
+    let (one, two) = (stat(&first.path)?, stat(&second.path)?);
+    if attributes(first, &one) == attributes(second, &two) {
+        Ok((one, two))
+    } else {
+        Err(clash(place, "their modes or owners differ", first, second))
+    }
+}
+
+fn same_leaf(first: &Origin, second: &Origin, options: &[Compiled], place: &Path) -> Result<()> {
+    let (one, two) = same_attributes(first, second, options, place)?;
+    let same = if one.is_symlink() && two.is_symlink() {
+        let link =
+            |origin: &Origin| fs::read_link(&origin.path).map_err(LayerError::io("reading the link", &origin.path));
+        link(first)? == link(second)?
+    } else if one.is_file() && two.is_file() {
+        one.len() == two.len() && same_bytes(&first.path, &second.path)?
+    } else {
+        return Err(clash(place, "one is a symlink", first, second));
+    };
+    if same { Ok(()) } else { Err(clash(place, "their contents differ", first, second)) }
+}
+
+fn clash(place: &Path, why: &'static str, first: &Origin, second: &Origin) -> LayerError {
+    LayerError::Clash { place: place.to_owned(), why, first: first.path.clone(), second: second.path.clone() }
+}
+
+/// Compares two files of equal size.
+fn same_bytes(first: &Path, second: &Path) -> Result<bool> {
+    let open = |path: &Path| File::open(path).map_err(LayerError::io("opening", path));
+    let (mut one, mut two) = (open(first)?, open(second)?);
+    let (mut left, mut right) = (vec![0; 64 * 1024], vec![0; 64 * 1024]);
+    loop {
+        let read = one.read(&mut left).map_err(LayerError::io("reading", first))?;
+        if read == 0 {
+            return Ok(true);
+        }
+        two.read_exact(&mut right[..read]).map_err(LayerError::io("reading", second))?;
+        if left[..read] != right[..read] {
+            return Ok(false);
+        }
+    }
+}
+
+fn list_whole(origin: &Origin) -> Result<Node> {
+    fn node(origin: Origin, kind: FileType) -> Result<Node> {
+        if !kind.is_dir() {
+            return Ok(Node::Leaf(origin));
+        }
+        let mut children = BTreeMap::new();
+        for (name, kind) in list(&origin.path)? {
+            let child = Origin { path: origin.path.join(&name), options: origin.options };
+            children.insert(name, node(child, kind)?);
+        }
+        let origin = Some(origin);
+        Ok(Node::Directory(Directory { origin, children }))
+    }
+    node(origin.clone(), stat(&origin.path)?.file_type())
+}
+
+fn stat(path: &Path) -> Result<Metadata> {
+    fs::symlink_metadata(path).map_err(LayerError::io("reading", path))
+}
+
+/// A directory's names in bytewise order, whatever order the file system has.
+fn list(path: &Path) -> Result<Vec<(OsString, FileType)>> {
+    let fail = || LayerError::io("listing", path);
+    let mut names = fs::read_dir(path)
+        .map_err(fail())?
+        .map(|entry| entry.and_then(|entry| Ok((entry.file_name(), entry.file_type()?))))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(fail())?;
+    names.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
+    Ok(names)
+}
+
+/// The names that lead from the root of the image to `rewritten`.
+fn destination(source: &Path, rewritten: &[u8]) -> Result<Vec<OsString>> {
+    let parts = without_case_hack(rewritten);
+    let parts: Vec<&[u8]> = parts.split(|&byte| byte == b'/').filter(|part| !part.is_empty()).collect();
+    let absolute = rewritten.is_empty() || rewritten.starts_with(b"/");
+    if !absolute || parts.iter().any(|part| matches!(*part, b"." | b"..")) {
+        return Err(LayerError::Destination {
+            path: source.to_owned(),
+            destination: String::from_utf8_lossy(rewritten).into_owned(),
+        });
+    }
+    Ok(parts.into_iter().map(|part| OsString::from_vec(part.to_vec())).collect())
+}
+
+/// On macOS Nix appends `~nix~case~hack~1` to names that differ only in case.
+fn without_case_hack(path: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if !cfg!(target_os = "macos") {
+        return path.into();
+    }
+    const MARK: &[u8] = b"~nix~case~hack~";
+    let part = |part: &[u8]| {
+        let end = part.windows(MARK.len()).position(|window| window == MARK);
+        part[..end.unwrap_or(part.len())].to_vec()
+    };
+    path.split(|&byte| byte == b'/').map(part).collect::<Vec<_>>().join(&b'/').into()
+}
+
+fn path_of(place: &[OsString]) -> PathBuf {
+    Path::new("/").join(place.iter().collect::<PathBuf>())
+}

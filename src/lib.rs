@@ -1,0 +1,46 @@
+//! OCI container images from Nix closures.
+//!
+//! ```text
+//!  exportReferencesGraph      paths, grouped        entries, sorted       bytes
+//!  closure ───────────────▶ plan ───────────────▶ tree ───────────────▶ tar ──▶ hash ──▶ descriptor ─┐
+//!  (what must be in it)     (which layer)         (what the layer holds)    └─▶ compress              │
+//!                                                                                                     ▼
+//!  base image ──────────────────────────────────────────────────────────────────▶ image.json (the recipe)
+//!                                                                                                     │
+//!                  registry · docker daemon · podman · OCI layout · archive · stdout ◀── sink ◀── blobs on demand
+//! ```
+//!
+//! The modules below stand in the order of that flow:
+//!
+//! - [`closure`]: which store paths there are, and which layer each goes into. Pure.
+//! - [`layer`]: the bytes of one layer: tree, tar, hash, compression.
+//! - [`oci`]: digests, descriptors, configs, manifests and their one serializer. Pure.
+//! - [`image`]: the recipe, and every blob of an image made from it on demand.
+//! - [`source`]: images written by others, read.
+//! - [`sink`]: images written.
+//! - [`verify`](mod@verify): every blob hashed again.
+//! - [`build`]: what derivations run; the attribute contract with `nix/`.
+//!
+//! [`Image`] is the way in for other programs:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let image = strata::Image::open("/nix/store/…-image-hello.json")?;
+//! for layer in &image.manifest().layers {
+//!     let mut blob = image.blob(&layer.digest)?;
+//!     std::io::copy(&mut blob, &mut std::io::sink())?;
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod build;
+pub mod closure;
+pub mod image;
+pub mod layer;
+pub mod oci;
+pub mod sink;
+pub mod source;
+pub mod verify;
+
+pub use image::Image;

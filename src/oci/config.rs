@@ -1,0 +1,211 @@
+//! [Image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md):
+//! what runs, and which layers it runs on.
+//!
+//! Types are our own, not oci-spec's: that crate keeps labels in hash maps,
+//! whose order (and so the image's digest) differs from run to run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer};
+use serde_json::{Map, Value};
+
+use super::{Digest, Timestamp};
+
+/// The config blob: an image's platform, execution parameters, layers and history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImageConfig {
+    /// When the image was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// Who made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// `GOARCH` of the programs inside.
+    pub architecture: String,
+    /// `GOOS` of the programs inside.
+    pub os: String,
+    /// The architecture's variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Execution parameters.
+    #[serde(default)]
+    pub config: Config,
+    /// The layers' content.
+    pub rootfs: RootFs,
+    /// How each layer came to be.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<History>,
+}
+
+/// The uncompressed layers, base first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFs {
+    /// Always `layers`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Digest of each layer's uncompressed tar; `null` stands for an empty list.
+    #[serde(deserialize_with = "null_as_empty")]
+    pub diff_ids: Vec<Digest>,
+}
+
+/// What made a layer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<Timestamp>,
+    /// By which command.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub created_by: String,
+    /// By whom.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub author: String,
+    /// Anything else.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+    /// Whether this step made no layer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
+}
+
+/// `{}`, the value of every member of the specification's sets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct EmptyObject {}
+
+/// Execution parameters: the specification's properties, then the four that
+/// docker adds and every runtime ignores or understands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Config {
+    /// `user[:group]`, by name or number.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// `port[/protocol]`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed_ports: BTreeMap<String, EmptyObject>,
+    /// `NAME=value`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
+    /// The program and its first arguments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub entrypoint: Vec<String>,
+    /// Default arguments, or the program where there is no entrypoint.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cmd: Vec<String>,
+    /// Directories that hold data of the container's own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub volumes: BTreeMap<String, EmptyObject>,
+    /// The directory the program starts in.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub working_dir: String,
+    /// Labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// The signal that asks the program to stop, `SIGTERM` by default.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop_signal: String,
+    /// Deprecated; kept from base images.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub args_escaped: bool,
+    /// docker: how to ask whether the program is well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<Value>,
+    /// docker: commands for images built on this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on_build: Vec<String>,
+    /// docker: the shell of the shell form of commands.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
+    /// docker: seconds between the stop signal and the kill.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<u64>,
+}
+
+impl<'de> Deserialize<'de> for Config {
+    /// Keys are matched without regard to case, as Go's JSON does; null is unset.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+
+        fn field<T: serde::de::DeserializeOwned, E: Error>(key: &str, value: Value) -> Result<T, E> {
+            serde_path_to_error::deserialize(value.into_deserializer())
+                .map_err(|error| E::custom(format_args!("config.{key}: {}", error.into_inner())))
+        }
+
+        let mut config = Self::default();
+        let mut seen = BTreeSet::new();
+        let Some(map) = Option::<Map<String, Value>>::deserialize(deserializer)? else {
+            return Ok(config);
+        };
+        for (key, value) in map {
+            let lower = key.to_ascii_lowercase();
+            if !seen.insert(lower.clone()) {
+                return Err(D::Error::custom(format_args!(
+                    "config.{key} is given twice; only upper and lower case differ"
+                )));
+            }
+            if value.is_null() {
+                continue;
+            }
+            match lower.as_str() {
+                "user" => config.user = field(&key, value)?,
+                "exposedports" => config.exposed_ports = field(&key, value)?,
+                "env" => config.env = field(&key, value)?,
+                "entrypoint" => config.entrypoint = field(&key, value)?,
+                "cmd" => config.cmd = field(&key, value)?,
+                "volumes" => config.volumes = field(&key, value)?,
+                "workingdir" => config.working_dir = field(&key, value)?,
+                "labels" => config.labels = field(&key, value)?,
+                "stopsignal" => config.stop_signal = field(&key, value)?,
+                "argsescaped" => config.args_escaped = field(&key, value)?,
+                "healthcheck" => config.healthcheck = Some(value),
+                "onbuild" => config.on_build = field(&key, value)?,
+                "shell" => config.shell = field(&key, value)?,
+                "stoptimeout" => config.stop_timeout = Some(field(&key, value)?),
+                // What `docker commit` and old builders leave in base images.
+                "hostname" | "domainname" | "attachstdin" | "attachstdout" | "attachstderr" | "tty" | "openstdin"
+                | "stdinonce" | "image" | "macaddress" | "networkdisabled" => {}
+                _ => {
+                    return Err(D::Error::custom(format_args!(
+                        "config.{key} is unknown; known are Cmd, Entrypoint, Env, ExposedPorts, Healthcheck, \
+                         Labels, OnBuild, Shell, StopSignal, StopTimeout, User, Volumes, WorkingDir"
+                    )));
+                }
+            }
+        }
+        Ok(config)
+    }
+}
+
+fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn keys_match_without_regard_to_case() {
+        let config = parse(r#"{"entrypoint":["/a"],"ENV":["A=1"],"exposedPorts":{"80/tcp":{}}}"#).unwrap();
+        let json = String::from_utf8(crate::oci::json::to_vec(&config)).unwrap();
+        assert_eq!(json, r#"{"ExposedPorts":{"80/tcp":{}},"Env":["A=1"],"Entrypoint":["/a"]}"#);
+    }
+
+    #[test]
+    fn mistakes_name_the_key() {
+        for (text, needle) in [
+            (r#"{"Entrypiont":["/a"]}"#, "config.Entrypiont is unknown"),
+            (r#"{"Env":{"A":"1"}}"#, "config.Env: invalid type: map"),
+            (r#"{"ExposedPorts":["80"]}"#, "config.ExposedPorts: invalid type: sequence"),
+            (r#"{"Cmd":[],"cmd":[]}"#, "is given twice"),
+            (r#"[]"#, "invalid type: sequence"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(needle), "{text}: {error}");
+        }
+    }
+}

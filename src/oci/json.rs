@@ -1,0 +1,45 @@
+//! The one serializer of every document that is hashed.
+//!
+//! Bytes equal those of Go's `encoding/json`, which registries and
+//! nix2container use: compact, and `<`, `>`, `&`, U+2028 and U+2029 escaped
+//! inside strings.
+//!
+//! ```
+//! let bytes = strata::oci::json::to_vec(&["a<b", "\u{2028}"]);
+//! assert_eq!(bytes, br#"["a\u003cb","\u2028"]"#);
+//! ```
+
+use std::io;
+
+use serde::Serialize;
+use serde_json::ser::{Formatter, Serializer};
+
+struct GoFormatter;
+
+impl Formatter for GoFormatter {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
+            let (plain, special) = rest.split_at(at);
+            let escaped = special.chars().next().expect("find returned its position");
+            writer.write_all(plain.as_bytes())?;
+            write!(writer, "\\u{:04x}", escaped as u32)?;
+            rest = &special[escaped.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
+/// The document's canonical bytes.
+///
+/// # Panics
+///
+/// When `document` has a map whose keys are no strings, which no type of this
+/// crate has.
+pub fn to_vec<T: Serialize>(document: &T) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    document
+        .serialize(&mut Serializer::with_formatter(&mut bytes, GoFormatter))
+        .expect("documents of this crate have string keys and write to memory");
+    bytes
+}

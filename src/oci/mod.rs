@@ -1,0 +1,18 @@
+//! The OCI image specification's documents, and nothing that does I/O.
+//!
+//! Field order is part of the bytes, and so of every digest: types are written
+//! in the order of the specification's Go structs and serialized by
+//! [`json::to_vec`] alone.
+
+mod config;
+mod descriptor;
+mod digest;
+pub mod json;
+mod manifest;
+mod timestamp;
+
+pub use config::{Config, EmptyObject, History, ImageConfig, RootFs};
+pub use descriptor::{Descriptor, Platform, media_type};
+pub use digest::{Digest, ParseDigestError, Sha256Writer};
+pub use manifest::{Index, Manifest};
+pub use timestamp::{ParseTimestampError, Timestamp};

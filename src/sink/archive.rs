@@ -1,0 +1,115 @@
+//! One tar that is a docker-archive and an OCI layout at once:
+//!
+//! ```text
+//! oci-layout  index.json      for skopeo oci-archive:, podman, containerd
+//! manifest.json               for docker load, skopeo docker-archive:
+//! blobs/sha256/…              manifest, config, layers; each digest once
+//! ```
+//!
+//! The small documents come first, so that a reader of the stream knows every
+//! layer before its bytes arrive. Layers are made while they are written.
+
+use std::{collections::HashSet, io::Write, os::unix::ffi::OsStrExt};
+
+use serde::Serialize;
+
+use crate::{
+    image::{Image, ImageError},
+    layer::{Header, LayerError, TarWriter},
+    oci::{Descriptor, Digest, Index, Platform, json, media_type},
+};
+
+/// Why an archive could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A blob could not be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The archive's own bytes could not be written.
+    #[error("writing the archive")]
+    Write(#[from] LayerError),
+}
+
+/// docker's manifest.json, an image of it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerManifest {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// Writes `image` to `out`, tagged with `reference` (`name:tag`), and gives `out` back.
+///
+/// # Errors
+///
+/// [`ArchiveError`]; what was written until then is no valid archive.
+pub fn write<W: Write>(image: &Image, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
+    let config = image.config_blob();
+    let manifest = json::to_vec(&image.manifest());
+    let mut archive = Archive { tar: TarWriter::new(out), written: HashSet::new() };
+    archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    archive.file("index.json", &json::to_vec(&index(image, &manifest, reference)))?;
+    let docker = DockerManifest {
+        config: blob_name(&Digest::of(&config)),
+        repo_tags: reference.map(|reference| vec![reference.to_owned()]),
+        layers: image.layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
+    };
+    archive.file("manifest.json", &json::to_vec(&[docker]))?;
+    for directory in ["blobs", "blobs/sha256"] {
+        archive.tar.append_with(&Header::directory(directory.as_bytes()), |_| Ok::<_, LayerError>(()))?;
+    }
+    for blob in [&config, &manifest] {
+        archive
+            .blob(&Digest::of(blob), blob.len() as u64, |out| Ok(out.write_all(blob).map_err(LayerError::Write)?))?;
+    }
+    for (at, layer) in image.layers.iter().enumerate() {
+        archive.blob(&layer.digest, layer.size, |out| Ok(layer.write(at + 1, out)?))?;
+    }
+    Ok(archive.tar.finish()?)
+}
+
+fn index(image: &Image, manifest: &[u8], reference: Option<&str>) -> Index {
+    let mut descriptor = Descriptor {
+        media_type: media_type::MANIFEST.to_owned(),
+        digest: Digest::of(manifest),
+        size: manifest.len() as u64,
+        annotations: Default::default(),
+        platform: Some(Platform { architecture: image.arch.clone(), os: "linux".to_owned(), variant: None }),
+    };
+    if let Some((_, tag)) = reference.and_then(|reference| reference.rsplit_once(':')) {
+        let name = "org.opencontainers.image.ref.name".to_owned();
+        descriptor.annotations.insert(name, tag.to_owned());
+    }
+    Index::new(vec![descriptor])
+}
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+struct Archive<W> {
+    tar: TarWriter<W>,
+    written: HashSet<Digest>,
+}
+
+impl<W: Write> Archive<W> {
+    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), LayerError> {
+        let header = Header::file(name.as_bytes(), bytes.len() as u64);
+        self.tar.append_with(&header, |out| out.write_all(bytes).map_err(LayerError::Write))
+    }
+
+    fn blob(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        produce: impl FnOnce(&mut dyn Write) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        if !self.written.insert(*digest) {
+            return Ok(());
+        }
+        let path = digest.blob_path();
+        let header = Header::file(path.as_os_str().as_bytes(), size);
+        self.tar.append_with(&header, produce)
+    }
+}

@@ -1,0 +1,3 @@
+//! Images written; one file a medium.
+
+pub mod archive;

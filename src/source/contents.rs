@@ -1,0 +1,164 @@
+//! What an archive or a layout holds, and the images it lists.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Write},
+};
+
+use flate2::write::MultiGzDecoder;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::SourceError;
+use crate::oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Sha256Writer, media_type};
+
+/// The first bytes of gzip.
+pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Documents bigger than this (in bytes) are kept as blobs only; registries refuse
+/// manifests over 4 MiB too.
+const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
+/// All documents together may take this much memory, in bytes.
+const DOCUMENTS_LIMIT: usize = 32 * 1024 * 1024;
+
+/// Everything in an archive or a layout, by name: `index.json`, `blobs/sha256/…`.
+#[derive(Debug, Default)]
+pub struct Contents {
+    /// JSON files, in order of their names.
+    documents: BTreeMap<String, Vec<u8>>,
+    kept: usize,
+    /// Every other file, and documents again.
+    pub blobs: BTreeMap<String, Blob>,
+}
+
+/// A file of an archive or a layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// Bytes.
+    pub size: u64,
+    /// Its digest and that of its decompressed bytes, where asked for.
+    pub digests: Option<(Digest, Digest)>,
+}
+
+/// An image of an archive or a layout.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Under which name, where it has one.
+    pub reference: Option<String>,
+    /// Its manifest; made up from manifest.json where a docker archive has none.
+    pub manifest: Option<Manifest>,
+    /// Its config blob's name.
+    pub config_name: String,
+    /// Its config.
+    pub config: ImageConfig,
+    /// Its layers' names, base first.
+    pub layers: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct DockerManifest {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+impl Contents {
+    /// Takes one file in: reads all of it, keeps it if it is a document.
+    pub(super) fn add(&mut self, name: String, size: u64, reader: &mut dyn Read, hash: bool) -> io::Result<()> {
+        let mut start = Vec::new();
+        reader.take(DOCUMENT_LIMIT.min(size).min(512)).read_to_end(&mut start)?;
+        let is_document = size <= DOCUMENT_LIMIT && matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
+        if is_document && self.kept + size as usize <= DOCUMENTS_LIMIT {
+            reader.take(size - start.len() as u64).read_to_end(&mut start)?;
+            self.kept += start.len();
+            self.documents.insert(name.clone(), start.clone());
+        }
+        let digests = match hash {
+            true => Some(digests(&start, reader)?),
+            false => None,
+        };
+        self.blobs.insert(name, Blob { size, digests });
+        Ok(())
+    }
+
+    /// Its images: those of index.json, or else of docker's manifest.json.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Document`] when one is missing or malformed.
+    pub fn images(&self) -> Result<Vec<Listed>, SourceError> {
+        if self.documents.contains_key("index.json") {
+            let index: Index = self.document("index.json")?;
+            let mut images = Vec::new();
+            for descriptor in &index.manifests {
+                images.push(self.oci_image(descriptor)?);
+            }
+            Ok(images)
+        } else {
+            let manifests: Vec<DockerManifest> = self.document("manifest.json")?;
+            manifests.into_iter().map(|manifest| self.docker_image(manifest)).collect()
+        }
+    }
+
+    fn oci_image(&self, descriptor: &Descriptor) -> Result<Listed, SourceError> {
+        let name = blob_name(&descriptor.digest);
+        if descriptor.media_type == media_type::INDEX {
+            let why = "it is an index inside an index, which strata does not read yet".to_owned();
+            return Err(SourceError::Document { document: name, why });
+        }
+        let manifest: Manifest = self.document(&name)?;
+        let config_name = blob_name(&manifest.config.digest);
+        Ok(Listed {
+            reference: descriptor.annotations.get("org.opencontainers.image.ref.name").cloned(),
+            config: self.document(&config_name)?,
+            config_name,
+            layers: manifest.layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
+            manifest: Some(manifest),
+        })
+    }
+
+    fn docker_image(&self, manifest: DockerManifest) -> Result<Listed, SourceError> {
+        Ok(Listed {
+            reference: manifest.repo_tags.unwrap_or_default().into_iter().next(),
+            manifest: None,
+            config: self.document(&manifest.config)?,
+            config_name: manifest.config,
+            layers: manifest.layers,
+        })
+    }
+
+    fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, SourceError> {
+        let fail = |why: String| SourceError::Document { document: name.to_owned(), why };
+        let text = self.documents.get(name).ok_or_else(|| fail("it is missing, or no JSON".to_owned()))?;
+        serde_json::from_slice(text).map_err(|error| fail(error.to_string()))
+    }
+}
+
+pub(crate) fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// The digests of `start` and what follows it, as it is and decompressed.
+fn digests(start: &[u8], reader: &mut dyn Read) -> io::Result<(Digest, Digest)> {
+    let mut raw = Sha256Writer::new(io::sink());
+    if !start.starts_with(&GZIP) {
+        raw.write_all(start)?;
+        io::copy(reader, &mut raw)?;
+        let (_, digest, _) = raw.finish();
+        return Ok((digest, digest));
+    }
+    let mut plain = MultiGzDecoder::new(Sha256Writer::new(io::sink()));
+    let mut chunk = vec![0; 128 * 1024];
+    let mut bytes = start;
+    loop {
+        raw.write_all(bytes)?;
+        plain.write_all(bytes)?;
+        match reader.read(&mut chunk)? {
+            0 => break,
+            read => bytes = &chunk[..read],
+        }
+    }
+    let (_, digest, _) = raw.finish();
+    let (_, diff_id, _) = plain.finish()?.finish();
+    Ok((digest, diff_id))
+}

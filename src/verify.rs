@@ -1,0 +1,111 @@
+//! Every blob hashed again, and everything an image says of its blobs compared
+//! with what they are.
+//!
+//! Recipes: each layer made again from its paths. Archives and layouts: each
+//! blob against its name, each descriptor's size, each layer's decompressed
+//! bytes against the config's `diff_ids`.
+
+use std::fmt;
+
+use crate::{
+    image::{Image, ImageError},
+    oci::Digest,
+    source::{Contents, Opened, SourceError},
+};
+
+/// What was checked, and what is wrong.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Blobs hashed.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// One line each; none when all is well.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} blobs, {} bytes, {} problems", self.blobs, self.bytes, self.problems.len())
+    }
+}
+
+/// Checks an image of any kind, opened with `hash`.
+///
+/// # Errors
+///
+/// When it cannot be read; what it says that is not true is in the report.
+pub fn verify(opened: &Opened) -> Result<Report, SourceError> {
+    match opened {
+        Opened::Recipe(image) => Ok(recipe(image)?),
+        Opened::Contents(contents) => check_contents(contents),
+    }
+}
+
+fn recipe(image: &Image) -> Result<Report, ImageError> {
+    let mut report = Report::default();
+    for (at, layer) in image.layers.iter().enumerate() {
+        report.blobs += 1;
+        report.bytes += layer.size;
+        match layer.write(at + 1, &mut std::io::sink()) {
+            Ok(()) => {}
+            Err(error @ (ImageError::Mismatch { .. } | ImageError::Layer { .. })) => {
+                report.problems.push(format!("{:#}", anyhow::Error::from(error)));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(report)
+}
+
+fn check_contents(contents: &Contents) -> Result<Report, SourceError> {
+    let images = contents.images()?;
+    let mut report = Report::default();
+    for (name, blob) in &contents.blobs {
+        report.blobs += 1;
+        report.bytes += blob.size;
+        let named: Option<Digest> =
+            name.strip_prefix("blobs/sha256/").and_then(|hex| format!("sha256:{hex}").parse().ok());
+        let (Some(expected), Some((found, _))) = (named, blob.digests) else {
+            continue;
+        };
+        if found != expected {
+            let place = images.iter().find_map(|image| {
+                let at = image.layers.iter().position(|layer| layer == name)?;
+                Some(format!("layer {}", at + 1))
+            });
+            let place = place.unwrap_or_else(|| "a document".to_owned());
+            report.problems.push(format!("{name} ({place}) is {found}, not what its name says"));
+        }
+    }
+    for image in &images {
+        if image.layers.len() != image.config.rootfs.diff_ids.len() {
+            report.problems.push(format!(
+                "{} lists {} diff_ids, but there are {} layers",
+                image.config_name,
+                image.config.rootfs.diff_ids.len(),
+                image.layers.len()
+            ));
+        }
+        for (at, (name, expected)) in image.layers.iter().zip(&image.config.rootfs.diff_ids).enumerate() {
+            let number = at + 1;
+            let Some(blob) = contents.blobs.get(name) else {
+                report.problems.push(format!("layer {number}: {name} is missing"));
+                continue;
+            };
+            if let Some((_, diff_id)) = blob.digests
+                && diff_id != *expected
+            {
+                report.problems.push(format!("layer {number}: {name} holds {diff_id}, but the config says {expected}"));
+            }
+            let said = image.manifest.as_ref().and_then(|manifest| manifest.layers.get(at));
+            if let Some(descriptor) = said.filter(|descriptor| descriptor.size != blob.size) {
+                report.problems.push(format!(
+                    "layer {number}: {name} has {} bytes, but the manifest says {}",
+                    blob.size, descriptor.size
+                ));
+            }
+        }
+    }
+    Ok(report)
+}

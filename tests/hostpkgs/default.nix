@@ -1,0 +1,73 @@
+# A stand-in for nixpkgs, made from the host distribution's packages: real store paths with real references,
+# under nixpkgs' names, and the few helper functions that examples use. `dev/nix` prepares `source`:
+#
+#   source/index.json     what fetch.py wrote
+#   source/tools          busybox, and patchelf with its libraries
+#   source/strata         bin/strata, built for the sandbox
+{
+  source ? ../../.cache/hostpkgs/flake,
+}:
+let
+  index = builtins.fromJSON (builtins.readFile (source + "/index.json"));
+  system = "x86_64-linux";
+  tools = builtins.path {
+    name = "hostpkgs-tools";
+    path = source + "/tools";
+  };
+
+  # What a package needs beyond being unpacked.
+  extra = {
+    bash = "ln -s bash bin/sh";
+    busybox = "for a in $($bb --list); do [ -e bin/$a ] || ln -s busybox bin/$a; done";
+    # The certificates come one by one; whoever installs the package joins them.
+    cacert = "mkdir -p etc/ssl/certs && cat share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-bundle.crt";
+    nginx = "mkdir -p bin && ln -s ../sbin/nginx bin/nginx";
+    # Compiled in: /usr/share/nodejs.
+    nodejs = "ln -s . usr";
+  };
+
+  unit =
+    name:
+    { version, debs, dependencies }:
+    derivation {
+      name = "${name}-${version}";
+      inherit system tools;
+      pname = name;
+      builder = "${tools}/bin/busybox";
+      args = [
+        "sh"
+        ./unpack.sh
+      ];
+      debs = map (
+        deb:
+        builtins.fetchurl {
+          url = "file://${builtins.replaceStrings [ "%" ] [ "%25" ] deb.path}";
+          inherit (deb) name sha256;
+        }
+      ) debs;
+      dependencies = map (dependency: units.${dependency}) dependencies;
+      glibc = if name == "glibc" then "" else units.glibc;
+      extra = extra.${name} or "";
+    }
+    // {
+      inherit version;
+      meta.mainProgram = name;
+    };
+  units = builtins.mapAttrs unit index.units;
+
+  pkgs = units // helpers // { inherit pkgs; };
+  helpers = import ./helpers.nix { inherit pkgs system; } // {
+    inherit system;
+    stdenv.hostPlatform = { inherit system; };
+    buildPackages = pkgs;
+    bashInteractive = units.bash;
+    python3Minimal = units.python3;
+    # Every unit, for benchmark closures.
+    allUnits = builtins.attrValues units;
+    strata-builder = builtins.path {
+      name = "strata-builder";
+      path = source + "/strata";
+    };
+  };
+in
+pkgs
