@@ -7,7 +7,7 @@
 
 use std::io;
 
-use super::{Overlapped, Result, Tree, write};
+use super::{Result, Tree, write, write_overlapped};
 use crate::oci::{Digest, Sha256Writer};
 
 /// What hashing a layer gives.
@@ -46,11 +46,7 @@ pub fn hash_all(trees: &[(&Tree, u64)]) -> Result<Vec<Hashed>> {
 
 fn hash(tree: &Tree, overlap: bool) -> Result<Hashed> {
     let sink = Sha256Writer::new(io::sink());
-    let sink = if overlap {
-        write(tree, Overlapped::new(sink))?.finish().map_err(super::LayerError::Write)?
-    } else {
-        write(tree, sink)?
-    };
+    let sink = if overlap { write_overlapped(tree, sink)? } else { write(tree, sink)? };
     let (_, digest, size) = sink.finish();
     Ok(Hashed { digest, size })
 }

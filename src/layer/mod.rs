@@ -9,18 +9,18 @@
 //!
 //! There is one byte path: hashing a layer is writing it to nowhere.
 
+mod chunks;
 pub mod compress;
 mod error;
 mod hash;
 mod options;
-mod overlap;
 mod tar;
 mod tree;
 
+pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
 pub use options::{Options, Perm, Rewrite};
-pub use overlap::{ChunkReader, Overlapped};
 pub use tar::{Header, TarWriter};
 pub use tree::{Source, Tree};
 
@@ -38,4 +38,16 @@ pub fn write<W: std::io::Write>(tree: &Tree, out: W) -> Result<W> {
     let mut tar = TarWriter::new(out);
     tree.walk(&mut |entry| tar.append(entry))?;
     tar.finish()
+}
+
+/// Like [`write`](fn@write), but `out` works on a thread of its own while files are read.
+///
+/// # Errors
+///
+/// As [`write`](fn@write).
+pub fn write_overlapped<W: std::io::Write + Send + 'static>(tree: &Tree, out: W) -> Result<W> {
+    let mut tar = TarWriter::with_chunks(Overlapped::new(out));
+    let made = tree.walk(&mut |entry| tar.append(entry));
+    let out = made.and_then(|()| tar.end())?;
+    out.finish().map_err(LayerError::Write)
 }

@@ -26,14 +26,12 @@ use std::{
 
 use super::{
     LayerError, MTIME, Result,
+    chunks::{Chunk, Chunks, Direct},
     options::Attributes,
     tree::{Content, Entry},
 };
 
 const BLOCK: usize = 512;
-/// Bytes gathered before they are written on; fits a core's cache. Does not
-/// move a digest.
-const BUFFER: usize = 128 * 1024;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 
@@ -232,18 +230,39 @@ fn split_name(name: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Writes entries one after the other; [`finish`](Self::finish) ends the archive.
-pub struct TarWriter<W> {
-    out: W,
-    buffer: Box<[u8]>,
-    filled: usize,
+pub struct TarWriter<C> {
+    chunks: C,
+    chunk: Chunk,
     /// Bytes since the last header, to know how far to fill up.
     data: u64,
 }
 
-impl<W: Write> TarWriter<W> {
-    /// An empty archive.
+impl<W: Write> TarWriter<Direct<W>> {
+    /// An empty archive, written to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, buffer: vec![0; BUFFER].into_boxed_slice(), filled: 0, data: 0 }
+        Self::with_chunks(Direct(out))
+    }
+
+    /// Ends the archive and gives the writer underneath back, flushed.
+    pub fn finish(self) -> Result<W> {
+        let mut out = self.end()?.0;
+        out.flush().map_err(LayerError::Write)?;
+        Ok(out)
+    }
+}
+
+impl<C: Chunks> TarWriter<C> {
+    /// An empty archive, passed on in chunks.
+    pub fn with_chunks(mut chunks: C) -> Self {
+        let chunk = chunks.first();
+        Self { chunks, chunk, data: 0 }
+    }
+
+    /// Ends the archive.
+    pub fn end(mut self) -> Result<C> {
+        self.put(&[0; 2 * BLOCK])?;
+        self.pass()?;
+        Ok(self.chunks)
     }
 
     /// Appends one entry of a tree, with its data.
@@ -281,14 +300,6 @@ impl<W: Write> TarWriter<W> {
         Ok(self.pad()?)
     }
 
-    /// Ends the archive and gives the writer underneath back, flushed.
-    pub fn finish(mut self) -> Result<W> {
-        self.put(&[0; 2 * BLOCK])?;
-        self.flush_buffer()?;
-        self.out.flush().map_err(LayerError::Write)?;
-        Ok(self.out)
-    }
-
     fn header(&mut self, header: &Header<'_>) -> Result<()> {
         let block = if header.fits_ustar() {
             let (prefix, name) = split_name(header.name).unwrap_or((&[], header.name));
@@ -306,20 +317,18 @@ impl<W: Write> TarWriter<W> {
         Ok(())
     }
 
-    /// Reads exactly `size` bytes of `file`, straight into the buffer.
+    /// Reads exactly `size` bytes of `file`, straight into the chunk.
     fn file(&mut self, mut file: File, size: u64, path: &Path) -> Result<()> {
         let mut left = size;
         while left > 0 {
-            if self.filled == BUFFER {
-                self.flush_buffer()?;
-            }
-            let want = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER - self.filled);
-            match file.read(&mut self.buffer[self.filled..][..want]) {
+            let room = self.room()?;
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
+            match file.read(&mut room[..most]) {
                 Ok(0) => {
                     return Err(LayerError::Changed { path: path.to_owned(), expected: size, read: size - left });
                 }
                 Ok(read) => {
-                    self.filled += read;
+                    self.chunk.grow(read);
                     left -= read as u64;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -330,16 +339,12 @@ impl<W: Write> TarWriter<W> {
         Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+    fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
         self.data += bytes.len() as u64;
-        if bytes.len() > BUFFER - self.filled {
-            self.flush_buffer()?;
+        while !bytes.is_empty() {
+            self.room()?;
+            bytes = &bytes[self.chunk.take(bytes)..];
         }
-        if bytes.len() >= BUFFER {
-            return self.out.write_all(bytes).map_err(LayerError::Write);
-        }
-        self.buffer[self.filled..][..bytes.len()].copy_from_slice(bytes);
-        self.filled += bytes.len();
         Ok(())
     }
 
@@ -348,17 +353,24 @@ impl<W: Write> TarWriter<W> {
         if over > 0 { self.put(&[0; BLOCK][over..]) } else { Ok(()) }
     }
 
-    fn flush_buffer(&mut self) -> Result<()> {
-        self.out.write_all(&self.buffer[..self.filled]).map_err(LayerError::Write)?;
-        self.filled = 0;
+    /// Where the next bytes go: at least one.
+    fn room(&mut self) -> Result<&mut [u8]> {
+        if self.chunk.room().is_empty() {
+            self.pass()?;
+        }
+        Ok(self.chunk.room())
+    }
+
+    fn pass(&mut self) -> Result<()> {
+        self.chunk = self.chunks.pass(std::mem::take(&mut self.chunk)).map_err(LayerError::Write)?;
         Ok(())
     }
 }
 
 /// An entry's data, being written.
-struct Body<'a, W>(&'a mut TarWriter<W>);
+struct Body<'a, C>(&'a mut TarWriter<C>);
 
-impl<W: Write> Write for Body<'_, W> {
+impl<C: Chunks> Write for Body<'_, C> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         match self.0.put(bytes) {
             Ok(()) => Ok(bytes.len()),

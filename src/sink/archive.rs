@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     image::{Image, ImageError},
-    layer::{Header, LayerError, TarWriter},
+    layer::{Direct, Header, LayerError, TarWriter},
     oci::{Descriptor, Digest, Index, Platform, json, media_type},
 };
 
@@ -89,7 +89,7 @@ fn blob_name(digest: &Digest) -> String {
 }
 
 struct Archive<W> {
-    tar: TarWriter<W>,
+    tar: TarWriter<Direct<W>>,
     written: HashSet<Digest>,
 }
 

@@ -48,6 +48,8 @@ let
       dependencies = map (dependency: units.${dependency}) dependencies;
       glibc = if name == "glibc" then "" else units.glibc;
       extra = extra.${name} or "";
+      # Benchmark closures are as wide as the distribution's dependencies, not only what binaries link.
+      propagate = index.more != [ ];
     }
     // {
       inherit version;
@@ -62,8 +64,8 @@ let
     buildPackages = pkgs;
     bashInteractive = units.bash;
     python3Minimal = units.python3;
-    # Every unit, for benchmark closures.
-    allUnits = builtins.attrValues units;
+    # What `fetch.py --more` added: roots of benchmark closures.
+    more = map (name: units.${name}) index.more;
     strata-builder = builtins.path {
       name = "strata-builder";
       path = source + "/strata";

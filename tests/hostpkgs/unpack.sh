@@ -36,6 +36,10 @@ find . -type l | while read -r link; do
 done
 
 case $name in glibc-*) exit 0 ;; esac
+if [ -n "$propagate" ]; then
+  mkdir -p nix-support
+  echo $dependencies > nix-support/propagated
+fi
 loader=$(ls "${glibc}"/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2)
 find . -type f | while read -r file; do
   case $(head -c 4 "$file" | od -An -c | tr -d ' ') in
