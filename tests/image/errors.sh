@@ -1,0 +1,69 @@
+# What goes wrong while building says what and where, and leaves nothing half written.
+. "$root/tests/lib.sh"
+need_command jq
+hello=$(build pkgs.hello)
+mkdir "$work/store"
+
+# attributes KIND REQUEST [CLOSURE]: runs `strata build` outside of a sandbox.
+attempt() {
+  jq -n --arg out "$work/out-path" --arg kind "$1" --argjson request "$2" --argjson closure "${3:-[]}" \
+    '{ outputs: { out: $out }, strata: { version: 1, kind: $kind, request: $request }, closure: $closure }' >"$work/attrs.json"
+  local status=0
+  NIX_ATTRS_JSON_FILE=$work/attrs.json NIX_BUILD_TOP=$work NIX_STORE=${store:-/nix/store} "$strata" build 2>"$work/message" || status=$?
+  same "$status" 1
+  [[ ! -e $work/out-path ]] || fail "something is left at the output path"
+}
+says() { grep -qF -- "$1" "$work/message" || { cat "$work/message" >&2; fail "the message lacks: $1"; }; }
+
+attempt layers '{ "grouping": { "maxLayers": 0 } }'
+says "argument maxLayers is 0"
+attempt layers '{ "grouping": { "maxLayers": "many" } }'
+says "attribute strata.request.grouping.maxLayers"
+attempt layers '{ "grouping": { "maxLayer": 1 } }'
+says "unknown field \`maxLayer\`"
+attempt nonsense '{ }'
+says '"nonsense" is unknown'
+attempt layers '{ "grouping": { "maxLayers": 1 } }' '[ { "path": "/etc/passwd", "references": [ ] } ]'
+says '"/etc/passwd" is no store path'
+
+# A relative destination.
+attempt layers "{ \"grouping\": { \"maxLayers\": 1, \"rewrites\": [ { \"path\": \"$hello\", \"regex\": \"^$hello\", \"repl\": \"opt\" } ] } }" \
+  "[ { \"path\": \"$hello\", \"references\": [ ] } ]"
+says "a destination is absolute"
+
+# A store path that is not there.
+gone=/nix/store/00000000000000000000000000000000-gone
+attempt layers '{ "grouping": { "maxLayers": 1 } }' "[ { \"path\": \"$gone\", \"references\": [ ] } ]"
+says "reading $gone: No such file or directory"
+
+# A full disk: the archive does not fit.
+if mkdir "$work/small" && mount -t tmpfs -o size=1m strata-test "$work/small" 2>/dev/null; then
+  trap 'umount "$work/small"' EXIT
+  echo '{}' >"$work/config"
+  config=$(nix-store --add "$work/config")
+  config_path=/nix/store/$(basename "$config")
+  jq -n --arg out "$work/small/out" --arg config "$config_path" --arg hello "$(build pkgs.glibc)" \
+    '{ outputs: { out: $out }, closure: [ { path: $hello, references: [ ] } ], strata: { version: 1, kind: "archive",
+       request: { contents: [ ], maxLayers: 5, config: $config, arch: "amd64", created: "1970-01-01T00:00:01Z", name: "x", tag: "y" } } }' \
+    >"$work/attrs.json"
+  status=0
+  NIX_ATTRS_JSON_FILE=$work/attrs.json NIX_BUILD_TOP=$work "$strata" build 2>"$work/message" || status=$?
+  same "$status" 1
+  says "No space left on device"
+  same "$(find "$work/small" -type f | wc -l)" 0
+else
+  echo "no tmpfs can be mounted: the full disk is not tried"
+fi
+
+# Wrong usage is 2, with help; a missing image is 1.
+status=0; "$strata" explode 2>"$work/message" || status=$?
+same "$status" 2
+status=0; "$strata" verify "$work/nothing" 2>"$work/message" || status=$?
+same "$status" 1
+says "opening $work/nothing"
+status=0; "$strata" build 2>"$work/message" </dev/null || status=$?
+same "$status" 1
+says "use \`nix build\`"
+echo text >"$work/text"
+"$strata" inspect "$work/text" 2>"$work/message" && fail "a text is no image"
+says "neither an image.json"

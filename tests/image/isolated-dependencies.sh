@@ -1,0 +1,41 @@
+# nix2container's examples basic and "isolate dependencies": a changed script changes the last layer only.
+. "$root/tests/lib.sh"
+need_command jq
+
+basic=$(build 'buildImage { name = "basic"; config.entrypoint = [ "${pkgs.hello}/bin/hello" ]; }')
+same "$("$strata" inspect --json "$basic" | jq '.[0].layers | length')" 1
+if [[ ${docker-} ]]; then
+  reference=$("$strata" stream "$basic" | load)
+  same "$(run "$reference")" "Hello, world!"
+  docker rmi "$reference" >/dev/null
+fi
+
+isolated() {
+  echo '
+    let application = pkgs.writeScript "conversation" "#!${pkgs.bash}/bin/bash\necho '"$1"'\n${pkgs.hello}/bin/hello\n";
+    in buildImage {
+      name = "isolated";
+      tag = "latest";
+      config.entrypoint = [ "${application}" ];
+      layers = [ (buildLayer { deps = [ pkgs.bash pkgs.hello ]; }) ];
+    }'
+}
+first=$(build "$(isolated Haaallo)")
+second=$(build "$(isolated Hello)")
+layers() { "$strata" inspect --json "$1" | jq -r '.[0].layers[].digest'; }
+same "$(layers "$first" | wc -l)" 2
+same "$(layers "$first" | sed -n 1p)" "$(layers "$second" | sed -n 1p)"
+[[ $(layers "$first" | sed -n 2p) != "$(layers "$second" | sed -n 2p)" ]] || fail "the script changed, its layer did not"
+paths() { "$strata" inspect --json "$first" | jq -r ".[0].layers[$1].paths[]"; }
+same "$(paths 1 | wc -l)" 1
+[[ $(paths 1) == *-conversation ]] || fail "the second layer holds $(paths 1)"
+for name in bash hello glibc; do paths 0 | grep -q -- "-$name" || fail "the first layer lacks $name"; done
+if [[ ${docker-} ]]; then
+  same "$("$strata" stream "$second" | load)" isolated:latest
+  same "$(run isolated | tr '\n' ' ')" "Hello Hello, world! "
+  docker rmi isolated >/dev/null
+fi
+
+# No tar is in the store, and the image keeps alive what it is made from.
+same "$(find "$first" -type f -size +64k | wc -l)" 0
+nix-store -q --references "$first" | grep -q -- -hello || fail "the recipe does not reference what it needs"

@@ -1,0 +1,41 @@
+# copyToRoot, perms, nested layers, maxLayers and names, seen in the bytes.
+. "$root/tests/lib.sh"
+need_command jq
+
+image=$(build '
+  let
+    one = buildLayer { deps = [ pkgs.bash ]; };
+    two = buildLayer { deps = [ pkgs.hello ]; layers = [ one ]; };
+    etc = pkgs.writeTextDir "etc/secret" "x";
+  in buildImage {
+    name = "Registry.example.com/Some/Name";
+    tag = "Tag";
+    layers = [ two ];
+    copyToRoot = [ etc (pkgs.writeTextDir "etc/other" "y") ];
+    perms = [ { path = etc; regex = "/etc/secret$"; mode = "0600"; uid = 1000; gid = 100; uname = "me"; gname = "us"; } ];
+    config.Cmd = [ "${pkgs.coreutils}/bin/ls" "-ln" "/etc" ];
+    maxLayers = 3;
+  }')
+json=$("$strata" inspect --json "$image")
+same "$(jq -r '.[0].reference' <<<"$json")" registry.example.com/some/name:Tag
+same "$(jq '.[0].layers | length' <<<"$json")" 5
+same "$(jq -r '[.[0].layers[].paths[]] | length' <<<"$json")" "$(jq -r '[.[0].layers[].paths[]] | unique | length' <<<"$json")"
+
+"$strata" stream "$image" | tar -x -C "$work"
+last=$(jq -r '.[0].Layers[-1]' "$work/manifest.json")
+tar -tvf "$work/$last" --numeric-owner -P >"$work/listing"
+grep -qE '^-rw------- 1000/100 +1 1970-01-01 00:00 /etc/secret$' "$work/listing" || { cat "$work/listing"; fail "perms"; }
+grep -qE '^-r--r--r-- 0/0 +1 1970-01-01 00:00 /etc/other$' "$work/listing" || { cat "$work/listing"; fail "copyToRoot"; }
+same "$(sed -n 's/.* //p' "$work/listing" | head -n 1)" /
+
+untagged=$(build 'buildImage { name = "untagged"; }')
+same "$("$strata" inspect --json "$untagged" | jq -r '.[0].reference')" "untagged:$(basename "$untagged" | cut -c 1-32)"
+same "$(nix-instantiate --eval --expr "$(expression '(buildImage { name = "untagged"; }).imageTag')")" \
+  "\"$(basename "$untagged" | cut -c 1-32)\""
+
+# A chain of thirteen layers, each below the next, costs thirteen.
+chain=$(build '
+  let chain = n: if n == 0 then [ ] else let below = chain (n - 1); in below ++ [ (buildLayer {
+    deps = [ (pkgs.writeText "link-${toString n}" "${toString n}") ]; layers = below; }) ];
+  in buildImage { name = "chain"; layers = chain 13; }')
+same "$("$strata" inspect --json "$chain" | jq '.[0].layers | length')" 13

@@ -1,0 +1,23 @@
+# The same inputs give the same bytes: built again, with other numbers of cores, and by another Nix.
+. "$root/tests/lib.sh"
+expr='{
+  archive = makeContainerImage { layers = [ pkgs.jq pkgs.hello ]; };
+  image = buildImage { name = "x"; maxLayers = 5; config.Cmd = [ "${pkgs.jq}/bin/jq" ]; copyToRoot = pkgs.hello; };
+}'
+paths=$(build "$expr" -A archive -A image)
+for cores in 1 2 7; do
+  nix-build --no-out-link --check --cores "$cores" --expr "$(expression "$expr")" >/dev/null 2>"$work/log" ||
+    { cat "$work/log" >&2; fail "another build differs"; }
+done
+
+other=$cache/nix-other
+if [[ ! -x $other/bin/nix-build ]]; then
+  "$root/dev/other-nix" trixie "$other" >"$work/log" 2>&1 || { cat "$work/log"; skip "no other Nix can be had"; }
+fi
+"$other/bin/nix" --version
+version=$(NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
+  nix-build --no-out-link --expr "$(expression "$expr")" -A archive -A image 2>"$work/log") || { cat "$work/log"; exit 1; }
+same "$version" "$paths"
+NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
+  nix-build --no-out-link --check --expr "$(expression "$expr")" >/dev/null 2>"$work/log" ||
+  { cat "$work/log" >&2; fail "the other Nix builds other bytes"; }

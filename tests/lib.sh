@@ -1,0 +1,38 @@
+# Sourced by every test script. dev/test exports root, strata and cache, and gives each script a folder of its own
+# in $work, removed afterwards.
+set -euo pipefail
+
+# skip REASON: ends the test; dev/test prints the reason and counts it as skipped.
+skip() { echo "skip: $*"; exit 77; }
+fail() { echo "FAIL: $*" >&2; exit 1; }
+
+# need_command NAME: skips where a peer tool cannot be had.
+need_command() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
+
+# expression EXPR: EXPR with the fixture as pkgs and our functions in scope.
+expression() {
+  echo "let pkgs = import $root/tests/hostpkgs { }; strata = import $root/nix { inherit pkgs; }; in with strata; $1"
+}
+# build EXPR [OPTIONS…]: the store path of its result; the log is in $work/log.
+build() {
+  local text=$1
+  shift
+  nix-build --no-out-link --expr "$(expression "$text")" "$@" 2>"$work/log" || { cat "$work/log" >&2; return 1; }
+}
+# build_fails EXPR TEXT…: building or evaluating it fails, and the message has each TEXT.
+build_fails() {
+  local text=$1 part
+  shift
+  if nix-build --no-out-link --expr "$(expression "$text")" >"$work/out" 2>"$work/log"; then
+    fail "this should fail: $text"
+  fi
+  for part in "$@"; do
+    grep -qF -- "$part" "$work/log" || { cat "$work/log" >&2; fail "the message of $text lacks: $part"; }
+  done
+}
+# same ACTUAL EXPECTED
+same() { [[ $1 == "$2" ]] || fail "expected: $2"$'\n'"   found: $1"; }
+
+# load ARCHIVE-OR-STREAM…: docker loads it; prints the image's name.
+load() { docker load --quiet | sed -n 's/^Loaded image[^:]*: //p'; }
+run() { docker run --rm --network none "$@"; }
