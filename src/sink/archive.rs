@@ -77,11 +77,22 @@ fn index(image: &Image, manifest: &[u8], reference: Option<&str>) -> Index {
         annotations: Default::default(),
         platform: Some(Platform { architecture: image.arch.clone(), os: "linux".to_owned(), variant: None }),
     };
-    if let Some((_, tag)) = reference.and_then(|reference| reference.rsplit_once(':')) {
-        let name = "org.opencontainers.image.ref.name".to_owned();
-        descriptor.annotations.insert(name, tag.to_owned());
+    if let Some((reference, (_, tag))) = reference.and_then(|whole| Some((whole, whole.rsplit_once(':')?))) {
+        let mut annotate = |key: &str, value: String| descriptor.annotations.insert(key.to_owned(), value);
+        annotate("org.opencontainers.image.ref.name", tag.to_owned());
+        // The whole name, for containerd and podman: without it podman takes the tag for a name.
+        annotate("io.containerd.image.name", full_name(reference));
     }
     Index::new(vec![descriptor])
+}
+
+/// `hello:latest` is `docker.io/library/hello:latest`, as docker says it in full.
+fn full_name(reference: &str) -> String {
+    match reference.split_once('/') {
+        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => reference.to_owned(),
+        Some(_) => format!("docker.io/{reference}"),
+        None => format!("docker.io/library/{reference}"),
+    }
 }
 
 fn blob_name(digest: &Digest) -> String {
