@@ -7,8 +7,10 @@
 
 use std::fmt;
 
+use rayon::prelude::*;
+
 use crate::{
-    image::{Image, ImageError},
+    image::{Image, ImageError, Layer},
     oci::Digest,
     source::{Contents, Opened, SourceError},
 };
@@ -43,11 +45,15 @@ pub fn verify(opened: &Opened) -> Result<Report, SourceError> {
 }
 
 fn recipe(image: &Image) -> Result<Report, ImageError> {
-    let mut report = Report::default();
-    for (at, layer) in image.layers.iter().enumerate() {
-        report.blobs += 1;
-        report.bytes += layer.size;
-        match layer.write(at + 1, &mut std::io::sink()) {
+    let checked = |(at, layer): (usize, &Layer)| layer.write(at + 1, &mut std::io::sink());
+    let results: Vec<_> = image.layers.par_iter().enumerate().map(checked).collect();
+    let mut report = Report {
+        blobs: image.layers.len(),
+        bytes: image.layers.iter().map(|layer| layer.size).sum(),
+        problems: Vec::new(),
+    };
+    for result in results {
+        match result {
             Ok(()) => {}
             Err(error @ (ImageError::Mismatch { .. } | ImageError::Layer { .. })) => {
                 report.problems.push(format!("{:#}", anyhow::Error::from(error)));

@@ -8,7 +8,7 @@ wait_for() {
   shift
   until "$@" >/dev/null 2>&1; do
     kill -0 "$pid" 2>/dev/null || return 1
-    read -r -t 0.05 <> <(:) || true
+    sleep 0.05
   done
 }
 

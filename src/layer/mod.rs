@@ -13,6 +13,7 @@ mod chunks;
 pub mod compress;
 mod error;
 mod hash;
+mod merge;
 mod options;
 mod tar;
 mod tree;
