@@ -29,6 +29,7 @@
   configFile,
   names,
   toolchain,
+  ...
 }:
 {
   name,

@@ -6,7 +6,8 @@ let
   names = import ./name.nix;
   derive = import ./derive.nix { inherit toolchain; };
   configFile = import ./config.nix { inherit derive; };
-  grouping = import ./grouping.nix { inherit check; };
+  stack = import ./stack.nix { inherit check; };
+  grouping = import ./grouping.nix { inherit check stack; };
 
   public =
     name:
@@ -19,6 +20,7 @@ let
           derive
           configFile
           grouping
+          stack
           ;
       }
     );
@@ -33,5 +35,9 @@ builtins.listToAttrs (
       "buildImage"
       "buildLayer"
       "makeContainerImage"
+      "ociImageConfig"
+      "ociImageLayout"
+      "ociImageManifest"
+      "ociLayerTar"
     ]
 )

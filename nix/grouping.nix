@@ -1,6 +1,6 @@
 # How store paths become layers: what buildLayer and buildImage share. The fields of src/build/grouping.rs,
 # and the closure they are about.
-{ check }:
+{ check, stack }:
 function:
 {
   deps ? [ ],
@@ -19,23 +19,7 @@ let
       copyToRoot
     else
       [ copyToRoot ];
-
-  # Layers that layers stand on, each once, each above what it stands on.
-  flatten =
-    layers:
-    builtins.foldl' (
-      sorted: layer:
-      sorted ++ builtins.filter (below: !builtins.elem below.outPath (map (l: l.outPath) sorted)) layer.stack
-    ) [ ] layers;
-  below = flatten (
-    map (
-      layer:
-      if layer ? stack then
-        layer
-      else
-        throw "strata: argument layers of ${function} takes results of buildLayer; put packages in deps or copyToRoot"
-    ) (check.list function "layers" layers)
-  );
+  below = stack function layers;
 in
 {
   inherit below;

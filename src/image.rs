@@ -209,15 +209,8 @@ impl Image {
     /// The manifest, [Image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md).
     pub fn manifest(&self) -> Manifest {
         let blob = self.config_blob();
-        let descriptor = |media_type: &str, digest, size| Descriptor {
-            media_type: media_type.to_owned(),
-            digest,
-            size,
-            annotations: Default::default(),
-            platform: None,
-        };
-        let config = descriptor(media_type::CONFIG, Digest::of(&blob), blob.len() as u64);
-        let layers = self.layers.iter().map(|layer| descriptor(&layer.media_type, layer.digest, layer.size));
+        let config = Descriptor::new(media_type::CONFIG, Digest::of(&blob), blob.len() as u64);
+        let layers = self.layers.iter().map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size));
         Manifest::new(config, layers.collect())
     }
 
@@ -295,7 +288,7 @@ impl Layer {
 impl LayerPath {
     /// The path as a source of a tree.
     pub fn source(&self) -> Source {
-        Source { path: self.path.clone(), options: self.options.clone().unwrap_or_default() }
+        Source { path: self.path.clone(), options: self.options.clone().unwrap_or_default(), follow: false }
     }
 }
 

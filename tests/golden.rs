@@ -142,7 +142,11 @@ fn digest(sources: &[Source]) -> String {
 
 fn at_root(path: &Path, perms: Vec<Perm>) -> Source {
     let regex = format!("^{}", path.display());
-    Source { path: path.to_owned(), options: Options { rewrite: Rewrite { regex, repl: String::new() }, perms } }
+    Source {
+        path: path.to_owned(),
+        options: Options { rewrite: Rewrite { regex, repl: String::new() }, perms },
+        follow: false,
+    }
 }
 
 #[test]

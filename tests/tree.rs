@@ -13,11 +13,11 @@ use strata::{
 
 fn rewritten(path: &Path, repl: &str) -> Source {
     let rewrite = Rewrite { regex: format!("^{}", path.display()), repl: repl.into() };
-    Source { path: path.to_owned(), options: Options { rewrite, perms: Vec::new() } }
+    Source { path: path.to_owned(), options: Options { rewrite, perms: Vec::new() }, follow: false }
 }
 
 fn stays(path: &Path) -> Source {
-    Source { path: path.to_owned(), options: Options::default() }
+    Source { path: path.to_owned(), options: Options::default(), follow: false }
 }
 
 /// A directory with these files, name and contents.

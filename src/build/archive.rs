@@ -93,18 +93,12 @@ fn customisation_layer(request: &Request, number: usize) -> Result<Layer> {
     Ok(Layer::from_paths(vec![path], hashed[0], history))
 }
 
-/// Writes the archive at `out`; what a failure leaves there is removed.
 fn write(image: &Image, out: &Path) -> Result<()> {
     let writing = || format!("writing {}", out.display());
     let file = File::create_new(out).with_context(writing)?;
-    let threads = rayon::current_num_threads();
-    let written = sink::archive::write(image, image.reference().as_deref(), GzipWriter::with_threads(file, threads))
-        .map_err(anyhow::Error::from)
-        .and_then(|gzip| gzip.finish().with_context(writing).map(drop));
-    if written.is_err() {
-        std::fs::remove_file(out).with_context(|| format!("removing the unfinished {}", out.display()))?;
-    }
-    written
+    let gzip = GzipWriter::with_threads(file, rayon::current_num_threads());
+    let gzip = sink::archive::write(image, image.reference().as_deref(), gzip)?;
+    gzip.finish().with_context(writing).map(drop)
 }
 
 /// Reads the result of kind `config`.

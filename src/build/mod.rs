@@ -6,6 +6,7 @@
 //!                                  layers    buildLayer: layers.json
 //!                                  image     buildImage: image.json
 //!                                  archive   makeContainerImage: a loadable .tar.gz
+//!                                  oci-…     the ociImage* functions
 //! ```
 //!
 //! The contract with `nix/` is in [`attributes`]; each kind's request is the
@@ -19,8 +20,11 @@ mod image;
 mod layers;
 mod links;
 mod log;
+mod oci;
 
-use anyhow::{Context, Result, bail};
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
 
 use attributes::Attributes;
 
@@ -33,11 +37,24 @@ use attributes::Attributes;
 pub fn run() -> Result<()> {
     let attributes = Attributes::read()?;
     set_cores()?;
+    let out = attributes.out();
+    ensure!(out.symlink_metadata().is_err(), "{} exists already", out.display());
+    dispatch(&attributes).inspect_err(|_| {
+        // What is left of a failed build is of no use to anybody; the error says what failed.
+        let _ = if out.is_dir() { fs::remove_dir_all(out) } else { fs::remove_file(out) };
+    })
+}
+
+fn dispatch(attributes: &Attributes) -> Result<()> {
     match attributes.kind() {
-        "config" => config::build(&attributes),
-        "layers" => layers::build(&attributes),
-        "image" => image::build(&attributes),
-        "archive" => archive::build(&attributes),
+        "config" => config::build(attributes),
+        "layers" => layers::build(attributes),
+        "image" => image::build(attributes),
+        "archive" => archive::build(attributes),
+        "oci-layer-tar" => oci::layer_tar::build(attributes),
+        "oci-config" => oci::config::build(attributes),
+        "oci-manifest" => oci::manifest::build(attributes),
+        "oci-layout" => oci::layout::build(attributes),
         kind => bail!("attribute strata.kind: {kind:?} is unknown to this strata"),
     }
 }

@@ -268,12 +268,13 @@ impl<C: Chunks> TarWriter<C> {
     /// Appends one entry of a tree, with its data.
     pub(super) fn append(&mut self, entry: Entry<'_>) -> Result<()> {
         use tar::EntryType::{Directory, Regular, Symlink};
-        let Entry { name, source, attributes, content } = entry;
+        let Entry { name, source, attributes, mtime, content } = entry;
+        let header = |kind, size, link| Header { mtime, ..Header::new(name, kind, size, link, attributes) };
         match content {
-            Content::Directory => self.header(&Header::new(name, Directory, 0, &[], attributes)),
-            Content::Symlink(target) => self.header(&Header::new(name, Symlink, 0, &target, attributes)),
+            Content::Directory => self.header(&header(Directory, 0, &[])),
+            Content::Symlink(target) => self.header(&Header { link: &target, ..header(Symlink, 0, &[]) }),
             Content::File(file, size) => {
-                self.header(&Header::new(name, Regular, size, &[], attributes))?;
+                self.header(&header(Regular, size, &[]))?;
                 self.file(file, size, source)?;
                 self.pad()
             }

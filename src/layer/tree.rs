@@ -38,13 +38,23 @@ pub struct Source {
     pub path: PathBuf,
     /// How its files are placed and owned.
     pub options: Options,
+    /// Whether links that lead to directories become those directories, as
+    /// `rsync --copy-dirlinks` has it.
+    pub follow: bool,
 }
 
 /// Everything a layer holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tree {
     root: Directory,
     options: Vec<Compiled>,
+    mtime: u64,
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        Self { root: Directory::default(), options: Vec::new(), mtime: super::MTIME }
+    }
 }
 
 /// One entry, as it goes into a tar.
@@ -54,6 +64,8 @@ pub(super) struct Entry<'a> {
     /// The path it is read from.
     pub source: &'a Path,
     pub attributes: Attributes<'a>,
+    /// Seconds since the epoch.
+    pub mtime: u64,
     pub content: Content,
 }
 
@@ -102,20 +114,25 @@ impl Tree {
         for (index, source) in sources.iter().enumerate() {
             let compiled = Compiled::new(&source.options)?;
             let origin = Origin { path: source.path.clone(), options: index };
-            let stays = compiled.stays();
+            let stays = compiled.stays() && !source.follow;
             tree.options.push(compiled);
             if stays {
                 let place = destination(&source.path, source.path.as_os_str().as_bytes())?;
                 tree.place(&place, Node::Whole(origin))?;
             } else {
-                rewritten.push(origin);
+                rewritten.push((origin, source.follow));
             }
         }
         // After those that stay: most trees then never list one of them.
-        for origin in rewritten {
-            tree.place_rewritten(origin)?;
+        for (origin, follow) in rewritten {
+            tree.place_rewritten(&origin.path.clone(), origin, follow)?;
         }
         Ok(tree)
+    }
+
+    /// The same tree, with another modification time for everything, in seconds since the epoch.
+    pub fn with_mtime(self, mtime: u64) -> Self {
+        Self { mtime, ..self }
     }
 
     /// Calls `visit` with every entry, in order.
@@ -136,6 +153,7 @@ impl Tree {
                 name: shown,
                 source: Path::new(OsStr::from_bytes(shown)),
                 attributes: Attributes::root(0o755),
+                mtime: self.mtime,
                 content: Content::Directory,
             })?,
         }
@@ -200,22 +218,32 @@ impl Tree {
             name,
             source: path,
             attributes: self.options[origin.options].attributes(path.as_os_str().as_bytes(), mode),
+            mtime: self.mtime,
             content,
         })
     }
 
-    /// Lists `origin` and puts each of its files where its options say.
-    fn place_rewritten(&mut self, origin: Origin) -> Result<()> {
-        let kind = stat(&origin.path)?.file_type();
-        let rewritten = self.options[origin.options].destination(origin.path.as_os_str().as_bytes());
-        let place = destination(&origin.path, &rewritten)?;
+    /// Lists `origin` and puts each of its files where its options put the path
+    /// `seen`: its own, but for what lies behind followed links.
+    fn place_rewritten(&mut self, seen: &Path, mut origin: Origin, follow: bool) -> Result<()> {
+        let mut kind = stat(&origin.path)?.file_type();
+        if follow
+            && kind.is_symlink()
+            && let Some((target, found)) = directory_behind(&origin.path)
+        {
+            (origin.path, kind) = (target, found);
+        }
+        let rewritten = self.options[origin.options].destination(seen.as_os_str().as_bytes());
+        let place = destination(seen, &rewritten)?;
         if kind.is_dir() {
-            let children = list(&origin.path)?;
-            let below = |child: OsString| Origin { path: origin.path.join(child), options: origin.options };
-            let below: Vec<Origin> = children.into_iter().map(|(child, _)| below(child)).collect();
+            let (path, options) = (origin.path.clone(), origin.options);
             let directory = Directory { origin: Some(origin), children: BTreeMap::new() };
             self.place(&place, Node::Directory(directory))?;
-            below.into_iter().try_for_each(|origin| self.place_rewritten(origin))
+            for (child, _) in list(&path)? {
+                let origin = Origin { path: path.join(&child), options };
+                self.place_rewritten(&seen.join(&child), origin, follow)?;
+            }
+            Ok(())
         } else if place.is_empty() {
             Err(LayerError::RootFile(origin.path))
         } else {
@@ -225,7 +253,7 @@ impl Tree {
 
     /// Puts a node (a directory without children, or anything else) at `place`, its names from the root down.
     fn place(&mut self, place: &[OsString], node: Node) -> Result<()> {
-        let Self { root, options } = self;
+        let Self { root, options, .. } = self;
         let Some((last, parents)) = place.split_last() else {
             return match node {
                 Node::Directory(Directory { origin: Some(origin), .. }) => {
@@ -303,6 +331,14 @@ fn list(path: &Path) -> Result<Vec<(OsString, FileType)>> {
         .map_err(fail())?;
     names.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
     Ok(names)
+}
+
+/// The directory that a link leads to, unless it holds the link itself.
+fn directory_behind(link: &Path) -> Option<(PathBuf, FileType)> {
+    let target = fs::canonicalize(link).ok().filter(|target| target.is_dir())?;
+    let own = fs::canonicalize(link.parent()?).ok()?;
+    let kind = fs::symlink_metadata(&target).ok()?.file_type();
+    (!own.starts_with(&target)).then_some((target, kind))
 }
 
 /// The names that lead from the root of the image to `rewritten`.

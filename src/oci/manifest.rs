@@ -16,10 +16,16 @@ pub struct Manifest {
     /// Always [`media_type::MANIFEST`] when written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// What the manifest is, where it is no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// The image configuration.
     pub config: Descriptor,
     /// The layers, base first.
     pub layers: Vec<Descriptor>,
+    /// The manifest this one says something about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
     /// Annotations of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -31,8 +37,10 @@ impl Manifest {
         Self {
             schema_version: 2,
             media_type: Some(media_type::MANIFEST.to_owned()),
+            artifact_type: None,
             config,
             layers,
+            subject: None,
             annotations: BTreeMap::new(),
         }
     }
@@ -47,8 +55,14 @@ pub struct Index {
     /// Always [`media_type::INDEX`] when written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// What the index is, where it is no list of one image's platforms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// The manifests, or further indexes.
     pub manifests: Vec<Descriptor>,
+    /// The manifest this index says something about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
     /// Annotations of the index.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
@@ -60,7 +74,9 @@ impl Index {
         Self {
             schema_version: 2,
             media_type: Some(media_type::INDEX.to_owned()),
+            artifact_type: None,
             manifests,
+            subject: None,
             annotations: BTreeMap::new(),
         }
     }

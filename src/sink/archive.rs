@@ -70,13 +70,8 @@ pub fn write<W: Write>(image: &Image, reference: Option<&str>, out: W) -> Result
 }
 
 fn index(image: &Image, manifest: &[u8], reference: Option<&str>) -> Index {
-    let mut descriptor = Descriptor {
-        media_type: media_type::MANIFEST.to_owned(),
-        digest: Digest::of(manifest),
-        size: manifest.len() as u64,
-        annotations: Default::default(),
-        platform: Some(Platform { architecture: image.arch.clone(), os: "linux".to_owned(), variant: None }),
-    };
+    let mut descriptor = Descriptor::new(media_type::MANIFEST, Digest::of(manifest), manifest.len() as u64);
+    descriptor.platform = Some(Platform { architecture: image.arch.clone(), os: "linux".to_owned(), variant: None });
     if let Some((reference, (_, tag))) = reference.and_then(|whole| Some((whole, whole.rsplit_once(':')?))) {
         let mut annotate = |key: &str, value: String| descriptor.annotations.insert(key.to_owned(), value);
         annotate("org.opencontainers.image.ref.name", tag.to_owned());

@@ -14,6 +14,8 @@ use crate::oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Sha256Writer,
 
 /// The first bytes of gzip.
 pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// The first bytes of a zstd frame.
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Documents bigger than this (in bytes) are kept as blobs only; registries refuse
 /// manifests over 4 MiB too.
 const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
@@ -141,13 +143,16 @@ pub(crate) fn blob_name(digest: &Digest) -> String {
 /// The digests of `start` and what follows it, as it is and decompressed.
 fn digests(start: &[u8], reader: &mut dyn Read) -> io::Result<(Digest, Digest)> {
     let mut raw = Sha256Writer::new(io::sink());
-    if !start.starts_with(&GZIP) {
+    let mut plain: Box<dyn Decoder> = if start.starts_with(&GZIP) {
+        Box::new(MultiGzDecoder::new(Sha256Writer::new(io::sink())))
+    } else if start.starts_with(&ZSTD) {
+        Box::new(zstd::stream::write::Decoder::new(Sha256Writer::new(io::sink()))?)
+    } else {
         raw.write_all(start)?;
         io::copy(reader, &mut raw)?;
         let (_, digest, _) = raw.finish();
         return Ok((digest, digest));
-    }
-    let mut plain = MultiGzDecoder::new(Sha256Writer::new(io::sink()));
+    };
     let mut chunk = vec![0; 128 * 1024];
     let mut bytes = start;
     loop {
@@ -159,6 +164,23 @@ fn digests(start: &[u8], reader: &mut dyn Read) -> io::Result<(Digest, Digest)> 
         }
     }
     let (_, digest, _) = raw.finish();
-    let (_, diff_id, _) = plain.finish()?.finish();
-    Ok((digest, diff_id))
+    Ok((digest, plain.diff_id()?))
+}
+
+/// Decompresses what is written, to be hashed.
+trait Decoder: Write {
+    fn diff_id(self: Box<Self>) -> io::Result<Digest>;
+}
+
+impl Decoder for MultiGzDecoder<Sha256Writer<io::Sink>> {
+    fn diff_id(self: Box<Self>) -> io::Result<Digest> {
+        Ok(self.finish()?.finish().1)
+    }
+}
+
+impl Decoder for zstd::stream::write::Decoder<'static, Sha256Writer<io::Sink>> {
+    fn diff_id(mut self: Box<Self>) -> io::Result<Digest> {
+        self.flush()?;
+        Ok(self.into_inner().finish().1)
+    }
 }

@@ -10,7 +10,7 @@ build_fails 'buildImage { name = "x"; maxLayers = 0; }' "argument maxLayers of b
 build_fails 'buildLayer { maxLayers = "3"; }' "argument maxLayers of buildLayer must be a number"
 build_fails 'makeContainerImage { maxLayers = 1; }' "argument maxLayers of makeContainerImage must be a number, 2 or more, not 1"
 build_fails 'makeContainerImage { layers = pkgs.hello; }' "argument layers of makeContainerImage must be a list"
-build_fails 'buildImage { name = "x"; layers = [ pkgs.hello ]; }' "takes results of buildLayer; put packages in deps or copyToRoot"
+build_fails 'buildImage { name = "x"; layers = [ pkgs.hello ]; }' "takes results of buildLayer and ociLayerTar; put packages in deps"
 build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"
 # Found when they are built.
 build_fails 'buildImage { name = "x"; config.Entrypiont = [ "/x" ]; }' "config.Entrypiont is unknown"

@@ -1,0 +1,41 @@
+# examples/nginx-layout.nix: what is in it, and what others make of it.
+. "$root/tests/lib.sh"
+need_command jq
+layout=$(build "import $root/examples/nginx-layout.nix { inherit pkgs strata; }")
+"$strata" verify "$layout" | grep -q ' 0 problems$' || fail "verify finds problems"
+same "$(jq -r '.manifests[0].annotations["org.opencontainers.image.ref.name"]' "$layout/index.json")" latest
+same "$(jq -c '.manifests[0].platform' "$layout/index.json")" '{"architecture":"amd64","os":"linux"}'
+manifest=$layout/blobs/sha256/$(jq -r '.manifests[0].digest' "$layout/index.json" | cut -d : -f 2)
+same "$(jq -r '.layers[].mediaType' "$manifest" | sed 's/.*layer.v1.//' | tr '\n' ' ')" "tar+gzip tar tar+zstd "
+same "$(jq -r '.annotations["org.opencontainers.image.title"]' "$manifest")" nginx
+
+if command -v podman >/dev/null; then
+  podman=(podman --root "$work/containers" --runroot "$work/run" --runtime runc --storage-driver vfs)
+  "${podman[@]}" run --rm --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none "oci:$layout:latest" \
+    >"$work/said" 2>"$work/log" || { cat "$work/log"; fail "podman run"; }
+  same "$(head -n 1 "$work/said")" "starting with hello"
+  grep -q 'nginx version' "$work/log" "$work/said" || { cat "$work/log"; fail "nginx does not run"; }
+  "${podman[@]}" rmi --all --force >/dev/null
+else
+  echo "podman is not installed: not asked"
+fi
+if command -v skopeo >/dev/null; then
+  same "$(skopeo inspect --config "oci:$layout:latest" | jq -r '.config.Env[0]')" GREETING=hello
+  skopeo copy --quiet "oci:$layout:latest" "dir:$work/copied"
+fi
+crane=$(command -v crane || echo "$HOME/go/bin/crane")
+if [[ -x $crane ]] && command -v docker-registry >/dev/null; then
+  # As the functions' documentation has it: crane pushes the directory.
+  . "$root/tests/services.sh"
+  start_registry "$work/registry"
+  trap 'stop_registry' EXIT
+  "$crane" push "$layout" "$registry/nginx:latest" --insecure >"$work/log" 2>&1 || { cat "$work/log"; fail "crane push"; }
+  # crane takes every layer for gzip when it validates them: the whole of an image of gzip layers, the rest of this one.
+  "$crane" validate --insecure --fast --remote "$registry/nginx:latest" >"$work/log" 2>&1 || { cat "$work/log"; fail "crane validate"; }
+  gzip=$(build 'ociImageLayout { manifests = [ (ociImageManifest {
+    layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.jq; } ]; }) ]; }) ]; }')
+  "$crane" push "$gzip" "$registry/gzip:latest" --insecure >"$work/log" 2>&1 || { cat "$work/log"; fail "crane push"; }
+  "$crane" validate --insecure --remote "$registry/gzip:latest" >"$work/log" 2>&1 || { cat "$work/log"; fail "crane validate"; }
+else
+  echo "crane or docker-registry is not installed: not asked"
+fi
