@@ -32,7 +32,7 @@
       packages = forAll (
         pkgs: library: rec {
           default = strata;
-          strata = pkgs.strata-builder or (pkgs.callPackage ./nix/package.nix { });
+          strata = pkgs.strata or (pkgs.callPackage ./nix/package.nix { });
           image = import ./examples/hello.nix {
             inherit pkgs;
             strata = library;
@@ -41,7 +41,8 @@
       );
 
       overlays.default = final: _: {
-        strata-builder = final.callPackage ./nix/package.nix { };
+        strata = final.callPackage ./nix/package.nix { };
+        strata-builder = final.callPackage ./nix/package.nix { network = false; };
       };
     };
 }

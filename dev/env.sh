@@ -52,16 +52,18 @@ NIX_CONFIG=$(nix_config)
 export NIX_CONFIG
 
 target=$(uname -m)-unknown-linux-gnu
-# The builder, static so that it runs in the sandbox as it is. Built with the repository's own settings only.
+# What derivations run, without the network, and what people run, with it. Static, so that both run in the sandbox.
+builder=$root/target/builder/$target/release/strata
 strata=$root/target/$target/release/strata
 build_strata() {
   need cc=build-essential
   command -v cargo >/dev/null || { say "please install Rust: https://rustup.rs"; return 1; }
-  RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --release --target "$target" \
-    --manifest-path "$root/Cargo.toml" --bin strata
+  local build=(cargo build --quiet --locked --release --target "$target" --manifest-path "$root/Cargo.toml" --bin strata)
+  RUSTFLAGS='-C target-feature=+crt-static' "${build[@]}" --no-default-features --target-dir "$root/target/builder"
+  RUSTFLAGS='-C target-feature=+crt-static' "${build[@]}"
 }
 
 prepare_hostpkgs() {
   need python3=python3 busybox=busybox-static patchelf=patchelf xz=xz-utils
-  "$root/tests/hostpkgs/prepare" "$strata" "$cache/hostpkgs" "$@"
+  "$root/tests/hostpkgs/prepare" "$builder" "$strata" "$cache/hostpkgs" "$@"
 }

@@ -27,6 +27,7 @@
   grouping,
   check,
   configFile,
+  copyPrograms,
   names,
   toolchain,
   ...
@@ -57,6 +58,11 @@ let
     ignore = [ file ];
     metadata.created_by = "nix2container";
   };
+  result = {
+    inherit meta;
+    imageName = names.lower name;
+    imageTag = if tag == null then names.hash image else tag;
+  };
   image = derive {
     name = "image-${base}.json";
     kind = "image";
@@ -70,8 +76,8 @@ let
   };
 in
 image
-// {
-  inherit meta;
-  imageName = names.lower name;
-  imageTag = if tag == null then names.hash image else tag;
+// copyPrograms {
+  inherit image;
+  reference = "${result.imageName}:${result.imageTag}";
 }
+// result

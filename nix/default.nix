@@ -6,6 +6,7 @@ let
   names = import ./name.nix;
   derive = import ./derive.nix { inherit toolchain; };
   configFile = import ./config.nix { inherit derive; };
+  copyPrograms = import ./copy-programs.nix { inherit derive toolchain; };
   stack = import ./stack.nix { inherit check; };
   grouping = import ./grouping.nix { inherit check stack; };
 
@@ -19,6 +20,7 @@ let
           names
           derive
           configFile
+          copyPrograms
           grouping
           stack
           ;

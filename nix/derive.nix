@@ -12,7 +12,7 @@
 derivation {
   inherit name;
   inherit (toolchain) system;
-  builder = "${toolchain.strata}/bin/strata";
+  builder = "${toolchain.builder}/bin/strata";
   args = [ "build" ];
   __structuredAttrs = true;
   exportReferencesGraph = { inherit closure; };

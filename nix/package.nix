@@ -2,9 +2,12 @@
 {
   lib,
   rustPlatform,
+  # Without it, the package is what derivations run.
+  network ? true,
 }:
 rustPlatform.buildRustPackage {
-  pname = "strata";
+  pname = if network then "strata" else "strata-builder";
+  buildNoDefaultFeatures = !network;
   inherit ((lib.importTOML ../Cargo.toml).package) version;
   src = lib.fileset.toSource {
     root = ../.;
@@ -12,7 +15,8 @@ rustPlatform.buildRustPackage {
       ../Cargo.toml
       ../Cargo.lock
       ../src
-      ../tests/rust
+      ../benches
+      ../tests
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;

@@ -15,8 +15,13 @@ let
   };
 in
 {
-  # What runs derivations; it runs where things are built, not where images run.
-  strata = pkgs.buildPackages.strata-builder or (pkgs.buildPackages.callPackage ./package.nix { });
+  # What runs derivations, where things are built, and what people run.
+  builder =
+    pkgs.buildPackages.strata-builder
+      or (pkgs.buildPackages.callPackage ./package.nix { network = false; });
+  strata = pkgs.buildPackages.strata or (pkgs.buildPackages.callPackage ./package.nix { });
+  # For the programs that copy images.
+  bash = pkgs.buildPackages.bash;
   system = pkgs.buildPackages.stdenv.hostPlatform.system;
   # The images' architecture, as OCI names it.
   arch = goarch.${cpu} or (throw "strata: no OCI architecture is known for ${platform}; give it as `arch`");

@@ -16,6 +16,7 @@
 //! - [`layer`]: the bytes of one layer: tree, tar, hash, compression.
 //! - [`oci`]: digests, descriptors, configs, manifests and their one serializer. Pure.
 //! - [`image`]: the recipe, and every blob of an image made from it on demand.
+//! - `registry` (feature `net`): talking to registries.
 //! - [`source`]: images written by others, read.
 //! - [`sink`]: images written.
 //! - [`verify`](mod@verify): every blob hashed again.
@@ -39,6 +40,8 @@ pub mod closure;
 pub mod image;
 pub mod layer;
 pub mod oci;
+#[cfg(feature = "net")]
+pub mod registry;
 pub mod sink;
 pub mod source;
 pub mod verify;

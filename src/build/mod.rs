@@ -7,6 +7,7 @@
 //!                                  image     buildImage: image.json
 //!                                  archive   makeContainerImage: a loadable .tar.gz
 //!                                  oci-…     the ociImage* functions
+//!                                  program   bin/NAME, a script that copies an image somewhere
 //! ```
 //!
 //! The contract with `nix/` is in [`attributes`]; each kind's request is the
@@ -21,6 +22,7 @@ mod layers;
 mod links;
 mod log;
 mod oci;
+mod program;
 
 use std::fs;
 
@@ -55,6 +57,7 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "oci-config" => oci::config::build(attributes),
         "oci-manifest" => oci::manifest::build(attributes),
         "oci-layout" => oci::layout::build(attributes),
+        "program" => program::build(attributes),
         kind => bail!("attribute strata.kind: {kind:?} is unknown to this strata"),
     }
 }

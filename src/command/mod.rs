@@ -1,5 +1,7 @@
 //! What people type; one file a command.
 
+#[cfg(feature = "net")]
+mod copy;
 mod inspect;
 mod stream;
 mod verify;
@@ -7,6 +9,8 @@ mod verify;
 use std::process::ExitCode;
 
 use anyhow::Result;
+#[cfg(feature = "net")]
+pub use copy::Destination;
 
 use crate::cli::Command;
 
@@ -14,6 +18,8 @@ use crate::cli::Command;
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Build => strata::build::run().map(|()| ExitCode::SUCCESS),
+        #[cfg(feature = "net")]
+        Command::Copy(arguments) => copy::run(&arguments),
         Command::Stream { image, repo_tag } => stream::run(&image, repo_tag),
         Command::Inspect { image, json, raw } => inspect::run(&image, json, raw),
         Command::Verify { image } => verify::run(&image),

@@ -49,7 +49,7 @@ pub fn write<W: Write>(image: &Image, reference: Option<&str>, out: W) -> Result
     let manifest = json::to_vec(&image.manifest());
     let mut archive = Archive { tar: TarWriter::new(out), written: HashSet::new() };
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    archive.file("index.json", &json::to_vec(&index(image, &manifest, reference)))?;
+    archive.file("index.json", &json::to_vec(&Index::new(vec![descriptor(image, &manifest, reference)])))?;
     let docker = DockerManifest {
         config: blob_name(&Digest::of(&config)),
         repo_tags: reference.map(|reference| vec![reference.to_owned()]),
@@ -69,7 +69,8 @@ pub fn write<W: Write>(image: &Image, reference: Option<&str>, out: W) -> Result
     Ok(archive.tar.finish()?)
 }
 
-fn index(image: &Image, manifest: &[u8], reference: Option<&str>) -> Index {
+/// What an index says of the image with this manifest, named `reference`.
+pub(super) fn descriptor(image: &Image, manifest: &[u8], reference: Option<&str>) -> Descriptor {
     let mut descriptor = Descriptor::new(media_type::MANIFEST, Digest::of(manifest), manifest.len() as u64);
     descriptor.platform = Some(Platform { architecture: image.arch.clone(), os: "linux".to_owned(), variant: None });
     if let Some((reference, (_, tag))) = reference.and_then(|whole| Some((whole, whole.rsplit_once(':')?))) {
@@ -78,7 +79,7 @@ fn index(image: &Image, manifest: &[u8], reference: Option<&str>) -> Index {
         // The whole name, for containerd and podman: without it podman takes the tag for a name.
         annotate("io.containerd.image.name", full_name(reference));
     }
-    Index::new(vec![descriptor])
+    descriptor
 }
 
 /// `hello:latest` is `docker.io/library/hello:latest`, as docker says it in full.

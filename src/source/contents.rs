@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
+    path::PathBuf,
 };
 
 use flate2::write::MultiGzDecoder;
@@ -25,6 +26,8 @@ const DOCUMENTS_LIMIT: usize = 32 * 1024 * 1024;
 /// Everything in an archive or a layout, by name: `index.json`, `blobs/sha256/…`.
 #[derive(Debug, Default)]
 pub struct Contents {
+    /// The directory, where it is a layout.
+    pub root: Option<PathBuf>,
     /// JSON files, in order of their names.
     documents: BTreeMap<String, Vec<u8>>,
     kept: usize,
@@ -83,6 +86,20 @@ impl Contents {
         Ok(())
     }
 
+    /// A document's bytes, where it is one.
+    pub fn raw(&self, name: &str) -> Option<&[u8]> {
+        self.documents.get(name).map(Vec::as_slice)
+    }
+
+    /// The manifests that index.json lists.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Document`] when there is no index.json, or it is malformed.
+    pub fn index(&self) -> Result<Index, SourceError> {
+        self.document("index.json")
+    }
+
     /// Its images: those of index.json, or else of docker's manifest.json.
     ///
     /// # Errors
@@ -90,19 +107,19 @@ impl Contents {
     /// [`SourceError::Document`] when one is missing or malformed.
     pub fn images(&self) -> Result<Vec<Listed>, SourceError> {
         if self.documents.contains_key("index.json") {
-            let index: Index = self.document("index.json")?;
-            let mut images = Vec::new();
-            for descriptor in &index.manifests {
-                images.push(self.oci_image(descriptor)?);
-            }
-            Ok(images)
+            self.index()?.manifests.iter().map(|descriptor| self.oci_image(descriptor)).collect()
         } else {
             let manifests: Vec<DockerManifest> = self.document("manifest.json")?;
             manifests.into_iter().map(|manifest| self.docker_image(manifest)).collect()
         }
     }
 
-    fn oci_image(&self, descriptor: &Descriptor) -> Result<Listed, SourceError> {
+    /// The image that a descriptor of index.json is about.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Document`] when its manifest or config is missing or malformed.
+    pub fn oci_image(&self, descriptor: &Descriptor) -> Result<Listed, SourceError> {
         let name = blob_name(&descriptor.digest);
         if descriptor.media_type == media_type::INDEX {
             let why = "it is an index inside an index, which strata does not read yet".to_owned();

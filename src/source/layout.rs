@@ -11,6 +11,7 @@ use super::{SourceError, contents::Contents};
 /// Reads the layout in the directory `path`.
 pub(super) fn scan(path: &Path, hash: bool) -> Result<Contents, SourceError> {
     let mut contents = Contents::default();
+    contents.root = Some(path.to_owned());
     let mut add = |name: String| {
         let path = path.join(&name);
         File::open(&path)

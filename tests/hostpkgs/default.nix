@@ -3,7 +3,8 @@
 #
 #   source/index.json     what fetch.py wrote
 #   source/tools          busybox, and patchelf with its libraries
-#   source/strata         bin/strata, built for the sandbox
+#   source/builder        bin/strata for the sandbox, without the network
+#   source/strata         bin/strata for people
 {
   source ? ../../.cache/hostpkgs/flake,
 }:
@@ -68,6 +69,10 @@ let
     more = map (name: units.${name}) index.more;
     strata-builder = builtins.path {
       name = "strata-builder";
+      path = source + "/builder";
+    };
+    strata = builtins.path {
+      name = "strata";
       path = source + "/strata";
     };
   };

@@ -1,0 +1,32 @@
+//! Kind `program`: a package with one script, `bin/NAME`.
+
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::attributes::Attributes;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    name: String,
+    /// The whole script, `#!` line included.
+    text: String,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let Request { name, text } = attributes.request()?;
+    ensure!(!name.contains('/') && !name.is_empty(), "attribute strata.request.name: {name:?} is no file name");
+    let directory = attributes.out().join("bin");
+    fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    let path = directory.join(name);
+    let mut options = fs::OpenOptions::new();
+    options
+        .write(true)
+        .create_new(true)
+        .mode(0o755)
+        .open(&path)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("writing {}", path.display()))
+}

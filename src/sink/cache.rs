@@ -1,0 +1,47 @@
+//! What layers compressed to, remembered between pushes.
+//!
+//! `$XDG_CACHE_HOME/strata/compressed/<compression>/<diff_id>.json` is the
+//! blob's descriptor. Files are written whole and never changed, so writers do
+//! not disturb each other; deleting the folder costs time, nothing else.
+
+use std::{env, fs, path::PathBuf};
+
+use crate::{
+    image::save_json,
+    layer::compress::Compression,
+    oci::{Descriptor, Digest},
+};
+
+/// The cache, if the machine has a place for it.
+#[derive(Clone, Debug, Default)]
+pub struct Cache {
+    root: Option<PathBuf>,
+}
+
+impl Cache {
+    /// The user's cache.
+    pub fn of_user() -> Self {
+        let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home);
+        Self { root: base.map(|base| base.join("strata/compressed")) }
+    }
+
+    /// What the layer with this diff_id compressed to, if it ever was.
+    pub fn get(&self, diff_id: &Digest, compression: Compression) -> Option<Descriptor> {
+        serde_json::from_slice(&fs::read(self.path(diff_id, compression)?).ok()?).ok()
+    }
+
+    /// Remembers; a cache that cannot be written is no reason to fail.
+    pub fn put(&self, diff_id: &Digest, compression: Compression, descriptor: &Descriptor) {
+        let Some(path) = self.path(diff_id, compression) else { return };
+        let written = path.parent().map(fs::create_dir_all).is_some_and(|made| made.is_ok());
+        if written {
+            let _ = save_json(descriptor, &path);
+        }
+    }
+
+    fn path(&self, diff_id: &Digest, compression: Compression) -> Option<PathBuf> {
+        let name = format!("tar{}/{}.json", compression.suffix(), diff_id.hex());
+        Some(self.root.as_ref()?.join(name))
+    }
+}

@@ -1,0 +1,101 @@
+# strata copy, to a real registry: what is sent, what is not, and who can pull it.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command docker-registry
+need_command jq
+export XDG_CACHE_HOME=$work/cache
+start_registry "$work/registry"
+trap 'stop_registry' EXIT
+
+image() {
+  build 'buildImage {
+    name = "pushed"; tag = "latest"; maxLayers = 4;
+    layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; }) ];
+    config.Cmd = [ "${pkgs.writeShellScript "greet" "echo '"$1"'"}" ];
+  }'
+}
+first=$(image one)
+second=$(image two)
+push() { "$strata" copy "$@" 2>"$work/log" || { cat "$work/log" >&2; fail "copy $*"; }; }
+sent() { sed -n 's/.*: \([0-9]*\) blobs sent, .*/\1/p' "$work/log"; }
+
+digest=$(push "$first" "docker://$registry/pushed:one" --additional-tag also)
+same "$(sent)" 3
+push "$first" "docker://$registry/pushed:one" >/dev/null
+same "$(sent)" 0
+# A machine that never pushed before: what the tag names tells which blobs are the layers.
+XDG_CACHE_HOME=$work/empty push "$first" "docker://$registry/pushed:one" >"$work/digest"
+same "$(sent)" 0
+same "$(<"$work/digest")" "$digest"
+# A changed script sends its layer and the config.
+XDG_CACHE_HOME=$work/empty push "$second" "docker://$registry/pushed:two" --cache-from one >/dev/null
+same "$(sent)" 2
+# Another repository takes blobs over; the config is its own.
+push "$first" "docker://$registry/other:one" --mount-from pushed >/dev/null
+same "$(sent)" 1
+for compression in zstd none; do
+  push "$second" "docker://$registry/$compression:two" --compression "$compression" >/dev/null
+done
+
+if [[ ${docker-} ]]; then
+  for name in pushed:one pushed:two pushed:also other:one none:two; do
+    # The private daemon shares the machine's loopback.
+    docker pull --quiet "$registry/$name" >/dev/null
+    expected=one
+    [[ $name != *:two ]] || expected=two
+    same "$(run "$registry/$name")" "$expected"
+    docker rmi "$registry/$name" >/dev/null
+  done
+fi
+if command -v skopeo >/dev/null; then
+  for name in pushed:one zstd:two none:two; do
+    skopeo copy --quiet --src-tls-verify=false "docker://$registry/$name" "oci:$work/pulled:${name%:*}"
+  done
+  "$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what was pulled"
+fi
+
+# Programs of the image.
+program=$(build 'let image = buildImage { name = "'"$registry"'/by-program"; tag = "x"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; };
+  in image.copyToRegistry')
+"$program/bin/copy-to-registry" --quiet >"$work/digest"
+[[ $(<"$work/digest") == sha256:* ]] || fail "copy-to-registry prints $(<"$work/digest")"
+to=$(build '(buildImage { name = "x"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }).copyTo')
+"$to/bin/copy-to" "oci:$work/layout" >/dev/null
+"$to/bin/copy-to" "oci:$work/layout:second" >/dev/null
+same "$(jq '.manifests | length' "$work/layout/index.json")" 2
+"$strata" verify "$work/layout" | grep -q ' 0 problems$' || fail "verify finds problems in the layout"
+"$to/bin/copy-to" "docker-archive:$work/archive.tar" >/dev/null
+"$strata" verify "$work/archive.tar" | grep -q ' 0 problems$' || fail "verify finds problems in the archive"
+if [[ ${docker-} ]]; then
+  daemon=$(build '(buildImage { name = "daemon"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }).copyToDockerDaemon')
+  "$daemon/bin/copy-to-docker-daemon" >/dev/null
+  same "$(run daemon:t)" "Hello, world!"
+  docker rmi daemon:t >/dev/null
+fi
+
+# Two platforms, pushed with the index that lists them: each gets its own.
+layout=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; config.Cmd = [ architecture ]; };
+    layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
+  in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
+push "$layout" "docker://$registry/platforms:all" --all >/dev/null
+push "$layout" "docker://$registry/platforms:own" >/dev/null
+if command -v skopeo >/dev/null; then
+  for architecture in amd64 arm64; do
+    same "$(skopeo inspect --config --tls-verify=false --override-arch "$architecture" "docker://$registry/platforms:all" |
+      jq -r '.config.Cmd[0]')" "$architecture"
+  done
+fi
+
+# What goes wrong says so.
+fails() {
+  local text=$1 status=0
+  shift
+  "$strata" "$@" >/dev/null 2>"$work/log" || status=$?
+  ((status)) || fail "this should fail: $*"
+  grep -qF -- "$text" "$work/log" || { cat "$work/log" >&2; fail "the message of $* lacks: $text"; }
+}
+fails "no image reference" copy "$first" "docker://$registry/Upper"
+fails "destinations are docker://" copy "$first" "registry.example.com/x"
+fails "a destination has a tag, not a digest" copy "$first" "docker://$registry/x@$digest"
+stop_registry
+fails "Connection refused" copy "$first" docker://127.0.0.1:1/x
