@@ -1,7 +1,7 @@
 # Sourced by dev/test: starts what tests talk to, and ends it by its process id.
 #
 # start_docker DIR    a private dockerd on a socket in DIR; exports DOCKER_HOST; fails where none can run
-# start_registry DIR  a registry on loopback
+# start_registry DIR  a registry on loopback; sets registry
 
 # Waits until a command succeeds, or its process is gone.
 wait_for() {
@@ -31,20 +31,21 @@ stop_docker() {
   rm -rf "$at"
 }
 
-# start_registry DIR    a registry on a free loopback port, its data in DIR; sets $registry
+# start_registry DIR [CONFIG]    a registry on a free loopback port, its data in DIR; sets $registry
 start_registry() {
-  local at=$1 port
+  local at=$1 extra=${2-} port
   mkdir -p "$at"
   port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
   cat >"$at/config.yml" <<YAML
 version: 0.1
 storage: { filesystem: { rootdirectory: $at/data } }
 http: { addr: 127.0.0.1:$port }
+$extra
 YAML
   docker-registry serve "$at/config.yml" >"$at/log" 2>&1 &
   registry_pid=$!
   registry=127.0.0.1:$port
-  wait_for "$registry_pid" python3 -c "import urllib.request; urllib.request.urlopen('http://$registry/v2/')"
+  wait_for "$registry_pid" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))"
 }
 
 stop_registry() {

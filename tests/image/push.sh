@@ -98,4 +98,22 @@ fails "no image reference" copy "$first" "docker://$registry/Upper"
 fails "destinations are docker://" copy "$first" "registry.example.com/x"
 fails "a destination has a tag, not a digest" copy "$first" "docker://$registry/x@$digest"
 stop_registry
+
+# A registry that wants to know who pushes: the password is bcrypt's own test vector.
+echo 'me:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW' >"$work/htpasswd"
+start_registry "$work/private" "auth: { htpasswd: { realm: test, path: $work/htpasswd } }"
+export HOME=$work/home REGISTRY_AUTH_FILE=$work/none.json
+fails "Log in first" copy "$first" "docker://$registry/x"
+fails "401" copy "$first" "docker://$registry/x" --dest-creds me:wrong
+fails "reading the credentials in $work/nothing.json" copy "$first" "docker://$registry/x" --authfile "$work/nothing.json"
+fails "--dest-creds has no colon" copy "$first" "docker://$registry/x" --dest-creds me
+push "$first" "docker://$registry/x" --dest-creds 'me:U*U' >/dev/null
+same "$(sent)" 3
+printf '{ "auths": { "%s": { "auth": "%s" } } }' "$registry" "$(printf 'me:U*U' | base64)" >"$work/auth.json"
+push "$first" "docker://$registry/x" --authfile "$work/auth.json" >/dev/null
+same "$(sent)" 0
+REGISTRY_AUTH_FILE=$work/auth.json push "$first" "docker://$registry/x" >/dev/null
+same "$(sent)" 0
+if grep -rqF 'U*U' "$work/log" "$work/private/log"; then fail "the password is in a log"; fi
+stop_registry
 fails "Connection refused" copy "$first" docker://127.0.0.1:1/x
