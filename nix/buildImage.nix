@@ -19,6 +19,7 @@
   - `layers`: results of buildLayer, which come first.
   - `maxLayers`: at most this many layers are made of what `layers` do not hold.
   - `perms`: as for buildLayer.
+  - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
   - `created`: RFC 3339.
   - `arch`: as OCI names it, `amd64` or `arm64` for example.
 */
@@ -37,7 +38,10 @@
   tag ? null,
   config ? { },
   copyToRoot ? null,
-  layers ? [ ],
+  layers ? isolatedDeps,
+  # nix2container's first names.
+  isolatedDeps ? [ ],
+  contents ? null,
   maxLayers ? 1,
   perms ? [ ],
   created ? "0001-01-01T00:00:00Z",
@@ -48,12 +52,14 @@ let
   base = names.base name;
   file = configFile base (check.attrs "buildImage" "config" config);
   group = grouping "buildImage" {
-    inherit
-      copyToRoot
-      layers
-      maxLayers
-      perms
-      ;
+    inherit layers maxLayers perms;
+    copyToRoot =
+      if contents == null then
+        copyToRoot
+      else if copyToRoot == null then
+        contents
+      else
+        throw "strata: buildImage has both copyToRoot and contents, its old name; put everything in copyToRoot";
     deps = [ file ];
     ignore = [ file ];
     metadata.created_by = "nix2container";
@@ -62,6 +68,10 @@ let
     inherit meta;
     imageName = names.lower name;
     imageTag = if tag == null then names.hash image else tag;
+  };
+  programs = copyPrograms {
+    inherit image;
+    reference = "${result.imageName}:${result.imageTag}";
   };
   image = derive {
     name = "image-${base}.json";
@@ -75,9 +85,4 @@ let
     };
   };
 in
-image
-// copyPrograms {
-  inherit image;
-  reference = "${result.imageName}:${result.imageTag}";
-}
-// result
+image // programs // { pushToDockerDeamon = programs.copyToDockerDaemon; } // result

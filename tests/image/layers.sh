@@ -33,6 +33,11 @@ same "$("$strata" inspect --json "$untagged" | jq -r '.[0].reference')" "untagge
 same "$(nix-instantiate --eval --expr "$(expression '(buildImage { name = "untagged"; }).imageTag')")" \
   "\"$(basename "$untagged" | cut -c 1-32)\""
 
+# nix2container's first names: the same image, to the store path.
+old=$(build 'buildImage { name = "old"; contents = [ pkgs.hello ]; isolatedDeps = [ (buildLayer { deps = [ pkgs.bash ]; }) ]; }')
+same "$old" "$(build 'buildImage { name = "old"; copyToRoot = pkgs.hello; layers = [ (buildLayer { deps = [ pkgs.bash ]; }) ]; }')"
+same "$(build '(buildImage { name = "old"; }).pushToDockerDeamon')" "$(build '(buildImage { name = "old"; }).copyToDockerDaemon')"
+
 # A chain of thirteen layers, each below the next, costs thirteen.
 chain=$(build '
   let chain = n: if n == 0 then [ ] else let below = chain (n - 1); in below ++ [ (buildLayer {

@@ -1,7 +1,7 @@
 # Mistakes in arguments throw, and say what to write instead.
 . "$root/tests/lib.sh"
 build_fails 'buildImage { name = "x"; maxLayer = 1; }' \
-  "buildImage has no argument maxLayer; it has arch, config, copyToRoot, created, layers, maxLayers, meta, name, perms, tag"
+  "buildImage has no argument maxLayer; it has arch, config, contents, copyToRoot, created, isolatedDeps, layers, maxLayers, meta, name, perms, tag"
 build_fails 'buildImage { }' "buildImage needs the argument name"
 build_fails 'buildImage "x"' "buildImage takes an attribute set, not a string"
 build_fails 'buildImage { name = "x"; config = [ ]; }' "argument config of buildImage must be an attribute set, not a list"
@@ -12,6 +12,7 @@ build_fails 'makeContainerImage { maxLayers = 1; }' "argument maxLayers of makeC
 build_fails 'makeContainerImage { layers = pkgs.hello; }' "argument layers of makeContainerImage must be a list"
 build_fails 'buildImage { name = "x"; layers = [ pkgs.hello ]; }' "takes results of buildLayer and ociLayerTar; put packages in deps"
 build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"
+build_fails 'buildImage { name = "x"; contents = pkgs.hello; copyToRoot = pkgs.hello; }' "both copyToRoot and contents"
 # Found when they are built.
 build_fails 'buildImage { name = "x"; config.Entrypiont = [ "/x" ]; }' "config.Entrypiont is unknown"
 build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env: invalid type: map"
