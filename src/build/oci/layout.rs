@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::{super::attributes::Attributes, blobs::Blobs};
+use super::{super::attributes::Attributes, Extra, blobs::Blobs};
 use crate::{
     image,
     oci::{Descriptor, Digest, Index},
@@ -26,17 +26,9 @@ use crate::{
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
     manifests: Vec<PathBuf>,
-    extra_index: ExtraIndex,
+    extra_index: Extra,
     /// Whether blobs are links to the store paths that have them.
     link: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct ExtraIndex {
-    annotations: BTreeMap<String, String>,
-    artifact_type: Option<String>,
-    subject: Option<Descriptor>,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {

@@ -14,7 +14,7 @@ use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{super::attributes::Attributes, blobs::Blobs, config};
+use super::{super::attributes::Attributes, Extra, blobs::Blobs, config};
 use crate::oci::{Descriptor, Manifest, json, media_type};
 
 /// The annotation that names an image of a layout.
@@ -25,16 +25,8 @@ const REF_NAME: &str = "org.opencontainers.image.ref.name";
 struct Request {
     layers: Vec<PathBuf>,
     extra_config: Map<String, Value>,
-    extra_manifest: ExtraManifest,
+    extra_manifest: Extra,
     tags: Vec<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct ExtraManifest {
-    annotations: BTreeMap<String, String>,
-    artifact_type: Option<String>,
-    subject: Option<Descriptor>,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {

@@ -12,3 +12,18 @@ pub mod config;
 pub mod layer_tar;
 pub mod layout;
 pub mod manifest;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::oci::Descriptor;
+
+/// What `extraManifest` and `extraIndex` may set.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct Extra {
+    annotations: BTreeMap<String, String>,
+    artifact_type: Option<String>,
+    subject: Option<Descriptor>,
+}
