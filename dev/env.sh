@@ -58,6 +58,7 @@ strata=$root/target/$target/release/strata
 build_strata() {
   need cc=build-essential
   command -v cargo >/dev/null || { say "please install Rust: https://rustup.rs"; return 1; }
+  [[ -x $builder && -x $strata ]] || say "building strata, once: some minutes"
   local build=(cargo build --quiet --locked --release --target "$target" --manifest-path "$root/Cargo.toml" --bin strata)
   RUSTFLAGS='-C target-feature=+crt-static' "${build[@]}" --no-default-features --target-dir "$root/target/builder"
   RUSTFLAGS='-C target-feature=+crt-static' "${build[@]}"

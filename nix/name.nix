@@ -6,10 +6,9 @@
   # Registries know lower case only.
   lower =
     let
-      upper = [ "A" "B" "C" "D" "E" "F" "G" "H" "I" "J" "K" "L" "M" "N" "O" "P" "Q" "R" "S" "T" "U" "V" "W" "X" "Y" "Z" ];
-      lower = [ "a" "b" "c" "d" "e" "f" "g" "h" "i" "j" "k" "l" "m" "n" "o" "p" "q" "r" "s" "t" "u" "v" "w" "x" "y" "z" ];
+      letters = text: builtins.genList (at: builtins.substring at 1 text) 26;
     in
-    builtins.replaceStrings upper lower;
+    builtins.replaceStrings (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (letters "abcdefghijklmnopqrstuvwxyz");
 
   # The hash part of a derivation's output path: the tag of images that are given none.
   hash =

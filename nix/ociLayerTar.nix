@@ -28,28 +28,30 @@
   closure ? false,
 }:
 let
-  known = {
-    source = true;
-    destination = true;
-    mode = true;
-    uid = true;
-    gid = true;
-  };
+  known = [
+    "destination"
+    "gid"
+    "mode"
+    "source"
+    "uid"
+  ];
+  fail = what: throw "strata: argument files of ociLayerTar ${what}";
   placed =
     file:
     let
-      unknown = builtins.filter (name: !(known ? ${name})) (builtins.attrNames file);
+      unknown = builtins.filter (name: !builtins.elem name known) (builtins.attrNames file);
+      list = builtins.concatStringsSep ", ";
       source = "${file.source}";
     in
     if !(builtins.isAttrs file && file ? source) then
-      throw "strata: argument files of ociLayerTar is a list of { source; destination; }, not of ${builtins.typeOf file}s without source"
+      fail "is a list of { source; destination; }; one of its elements has no source"
     else if unknown != [ ] then
-      throw "strata: argument files of ociLayerTar has no attribute ${builtins.concatStringsSep ", " unknown}; it has ${builtins.concatStringsSep ", " (builtins.attrNames known)}"
+      fail "has no attribute ${list unknown}; it has ${list known}"
     else
       file
       // {
         inherit source;
-        destination = if file ? destination then toString file.destination else source;
+        destination = toString (file.destination or source);
       };
   # exportReferencesGraph takes store paths, and sources may be files in them.
   storePath =

@@ -2,10 +2,18 @@
 # itself last, so a chain of n layers costs n.
 { check }:
 function: layers:
-builtins.foldl' (
-  sorted: layer:
-  sorted
-  ++ builtins.filter (below: !builtins.elem below.outPath (map (known: known.outPath) sorted)) (
-    layer.stack or (throw "strata: argument layers of ${function} takes results of buildLayer and ociLayerTar; put packages in deps, copyToRoot or files")
-  )
-) [ ] (check.list function "layers" layers)
+let
+  stackOf =
+    layer:
+    layer.stack or (throw (
+      "strata: argument layers of ${function} takes results of buildLayer and ociLayerTar; "
+      + "put packages in deps, copyToRoot or files"
+    ));
+  add =
+    sorted: layer:
+    let
+      known = map (below: below.outPath) sorted;
+    in
+    sorted ++ builtins.filter (below: !builtins.elem below.outPath known) (stackOf layer);
+in
+builtins.foldl' add [ ] (check.list function "layers" layers)
