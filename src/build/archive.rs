@@ -16,12 +16,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{attributes::Attributes, grouping, links, log};
+use super::{attributes::Attributes, config, grouping, links, log};
 use crate::{
     closure::{Plan, Popularity, StorePath},
     image::{Image, Layer, LayerPath},
     layer::{Options, Rewrite, compress::GzipWriter},
-    oci::{Config, History, Timestamp},
+    oci::{History, Timestamp},
     sink,
 };
 
@@ -47,7 +47,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         "argument maxLayers is {}; at least 2 are needed, one for store paths and one for the links at the root",
         request.max_layers
     );
-    let config = open_config(request.config.as_path())?;
+    let config = config::open(request.config.as_path())?;
     let mut layers = store_layers(attributes, &request)?;
     layers.push(customisation_layer(&request, layers.len() + 1)?);
 
@@ -99,10 +99,4 @@ fn write(image: &Image, out: &Path) -> Result<()> {
     let gzip = GzipWriter::with_threads(file, rayon::current_num_threads());
     let gzip = sink::archive::write(image, image.reference().as_deref(), gzip)?;
     gzip.finish().with_context(writing).map(drop)
-}
-
-/// Reads the result of kind `config`.
-pub fn open_config(path: &Path) -> Result<Config> {
-    let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_json::from_slice(&text).context("argument config")
 }

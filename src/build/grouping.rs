@@ -64,11 +64,7 @@ struct PathPerm {
 impl Grouping {
     /// The layers that lie below, lowest first.
     pub fn lower_layers(&self) -> Result<Vec<Layer>> {
-        let mut layers = Vec::new();
-        for directory in &self.layers {
-            layers.extend(image::open_layers(&directory.join("layers.json"))?);
-        }
-        Ok(layers)
+        open_layers(&self.layers)
     }
 
     /// Groups the closure's paths, without those that `lower` holds with the
@@ -114,6 +110,15 @@ impl PathPerm {
             gname: self.gname.clone(),
         }
     }
+}
+
+/// The layers of every directory with a layers.json, in order.
+pub fn open_layers(directories: &[PathBuf]) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    for directory in directories {
+        layers.extend(image::open_layers(&directory.join("layers.json"))?);
+    }
+    Ok(layers)
 }
 
 /// Hashes groups of paths, whose sizes (in bytes) are estimates, all at once.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::{archive::open_config, attributes::Attributes, grouping::Grouping};
+use super::{attributes::Attributes, config, grouping::Grouping};
 use crate::{closure::StorePath, image::Image, oci::Timestamp};
 
 #[derive(Debug, Deserialize)]
@@ -26,7 +26,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let mut layers = request.grouping.lower_layers()?;
     let own = request.grouping.layers(&attributes.closure()?, &layers)?;
     layers.extend(own);
-    let config = open_config(&request.config)?;
+    let config = config::open(&request.config)?;
     let mut image = Image::new(config, request.arch, Some(request.created), layers);
     image.name = Some(request.name);
     image.tag = Some(match request.tag {

@@ -153,10 +153,10 @@ fn push_layout(contents: &Contents, reference: &Reference, arguments: &CopyArgum
     let by_digest = sink::registry::Options { tags: Vec::new(), ..options.clone() };
     let mut pushed: Option<Pushed> = None;
     for descriptor in &chosen {
-        let name = descriptor.digest.blob_path();
-        let bytes = contents.raw(&name.to_string_lossy()).with_context(|| format!("{} is missing", name.display()))?;
-        ensure!(Digest::of(bytes) == descriptor.digest, "{} is not what its name says", name.display());
-        let manifest: Manifest = serde_json::from_slice(bytes).with_context(|| name.display().to_string())?;
+        let name = descriptor.digest.blob_name();
+        let bytes = contents.raw(&name).with_context(|| format!("{} is missing", name))?;
+        ensure!(Digest::of(bytes) == descriptor.digest, "{} is not what its name says", name);
+        let manifest: Manifest = serde_json::from_slice(bytes).with_context(|| name.to_string())?;
         let blobs: Vec<Descriptor> = manifest.layers.into_iter().chain([manifest.config]).collect();
         let options = if arguments.all { &by_digest } else { &options };
         let one = sink::registry::push_as_is(root, bytes, &blobs, &client, options, &report)

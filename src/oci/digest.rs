@@ -3,11 +3,7 @@
 //! [Image specification, Descriptor, Digests](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests).
 //! Only sha256 exists here: it is the one algorithm every registry must accept.
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, io, str::FromStr};
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -33,9 +29,9 @@ impl Digest {
         HEXLOWER.encode(&self.0)
     }
 
-    /// Where an OCI layout keeps the blob: `blobs/sha256/<hex>`.
-    pub fn blob_path(&self) -> PathBuf {
-        Path::new("blobs/sha256").join(self.hex())
+    /// Where an OCI layout and an archive keep the blob: `blobs/sha256/<hex>`.
+    pub fn blob_name(&self) -> String {
+        format!("blobs/sha256/{}", self.hex())
     }
 }
 

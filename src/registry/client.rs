@@ -17,10 +17,11 @@ use ureq::{
 };
 
 use super::{
-    Reference,
+    Reference, RegistryError,
     auth::{Challenge, Credentials},
+    error::without_query,
 };
-use crate::{image::ImageError, oci::Digest};
+use crate::oci::Digest;
 
 /// Documents bigger than this (in bytes) are refused; registries refuse them too.
 const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
@@ -41,49 +42,6 @@ pub struct Options {
     pub auth_file: Option<PathBuf>,
     /// Whether certificates are not checked, and plain HTTP is tried.
     pub insecure: bool,
-}
-
-/// Why a registry did not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// It could not be asked.
-    #[error("{act} at {url}")]
-    Http {
-        /// What was tried.
-        act: &'static str,
-        /// Where, without its query.
-        url: String,
-        /// What went wrong.
-        source: Box<ureq::Error>,
-    },
-    /// It said no.
-    #[error("{act}: the registry answered {status} at {url}{detail}")]
-    Status {
-        /// What was tried.
-        act: &'static str,
-        /// Where, without its query.
-        url: String,
-        /// The status.
-        status: u16,
-        /// Its own words, and the way out where we know one.
-        detail: String,
-    },
-    /// Its answer makes no sense.
-    #[error("{act}: {why}")]
-    Answer {
-        /// What was tried.
-        act: &'static str,
-        /// What is wrong with the answer.
-        why: String,
-    },
-    /// Stored credentials could not be read.
-    #[error("reading the credentials in {}", path.display())]
-    AuthFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system answered.
-        source: std::io::Error,
-    },
 }
 
 type Result<T> = std::result::Result<T, RegistryError>;
@@ -175,12 +133,15 @@ impl Client {
     /// Whether the repository has the blob.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let act = "asking for a blob";
-        let response = self.send(act, "HEAD", &self.blob_url(digest), &[], &mut Body::Empty)?;
-        match response.status() {
-            StatusCode::OK => Ok(true),
-            StatusCode::NOT_FOUND => Ok(false),
-            _ => Err(self.refused(act, &self.blob_url(digest), response)),
-        }
+        let url = self.blob_url(digest);
+        self.retry(|| {
+            let response = self.send(act, "HEAD", &url, &[], &mut Body::Empty)?;
+            match response.status() {
+                StatusCode::OK => Ok(true),
+                StatusCode::NOT_FOUND => Ok(false),
+                _ => Err(self.refused(act, &url, response)),
+            }
+        })
     }
 
     /// Takes a blob over from another repository of this registry; whether that went.
@@ -245,7 +206,7 @@ impl Client {
             match response.status() {
                 StatusCode::OK => {
                     let body = response.body_mut().with_config().limit(DOCUMENT_LIMIT).read_to_vec();
-                    body.map(Some).map_err(|source| http_error(act, url, source))
+                    body.map(Some).map_err(|source| RegistryError::http(act, url, source))
                 }
                 StatusCode::NOT_FOUND => Ok(None),
                 _ => Err(self.refused(act, url, response)),
@@ -317,7 +278,7 @@ impl Client {
         {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let fail = |source| http_error(act, url, source);
+        let fail = |source| RegistryError::http(act, url, source);
         match body {
             Body::Empty => self.agent.run(request.body(()).map_err(|error| fail(error.into()))?),
             Body::Bytes(bytes) => self.agent.run(request.body(*bytes).map_err(|error| fail(error.into()))?),
@@ -342,7 +303,7 @@ impl Client {
         };
         let act = "asking for a token";
         let scope = format!("repository:{}:pull,push", self.repository);
-        let fail = |source| http_error(act, &realm, source);
+        let fail = |source| RegistryError::http(act, &realm, source);
         let response = match &self.credentials {
             Credentials::Identity(token) => self.agent.post(&realm).send_form([
                 ("grant_type", "refresh_token"),
@@ -375,10 +336,8 @@ impl Client {
     /// The error for an answer that is not the one hoped for.
     fn refused(&self, act: &'static str, url: &str, mut response: Response<ureq::Body>) -> RegistryError {
         let status = response.status();
-        let wait = response.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
-        if let Some(seconds) = wait.filter(|_| passes(status.as_u16())) {
-            thread::sleep(Duration::from_secs(seconds).min(LONGEST_WAIT));
-        }
+        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
+        let retry_after = retry_after.map(Duration::from_secs);
         let said = response.body_mut().with_config().limit(4096).read_to_string().unwrap_or_default();
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut detail = if said.is_empty() { String::new() } else { format!(": {said}") };
@@ -387,19 +346,20 @@ impl Client {
                 "\nLog in first (docker login, podman login or skopeo login), or give --dest-creds or --authfile",
             );
         }
-        RegistryError::Status { act, url: without_query(url), status: status.as_u16(), detail }
+        RegistryError::Status { act, url: without_query(url), status: status.as_u16(), detail, retry_after }
     }
 
-    /// Tries again what may pass, waiting twice as long each time.
+    /// Tries again what may pass, waiting twice as long each time, or as long as the registry asks.
     fn retry<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         let mut wait = Duration::from_millis(250);
         for _ in 1..TRIES {
             match attempt() {
-                Err(RegistryError::Http { source, .. }) if !is_ours(&source) => {}
-                Err(RegistryError::Status { status, .. }) if passes(status) => {}
-                done => return done,
+                Ok(done) => return Ok(done),
+                Err(error) => match error.passes_after() {
+                    Some(least) => thread::sleep(wait.max(least).min(LONGEST_WAIT)),
+                    None => return Err(error),
+                },
             }
-            thread::sleep(wait);
             wait *= 2;
         }
         attempt()
@@ -408,30 +368,8 @@ impl Client {
 
 const OCTETS: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
 
-/// Whether a status may be another one soon.
-fn passes(status: u16) -> bool {
-    matches!(status, 408 | 429 | 500..=599)
-}
-
-/// Whether it was not the registry that failed, but our own making of a blob.
-fn is_ours(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Io(error) => error.get_ref().is_some_and(|inner| inner.is::<ImageError>()),
-        _ => false,
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-fn http_error(act: &'static str, url: &str, source: ureq::Error) -> RegistryError {
-    RegistryError::Http { act, url: without_query(url), source: Box::new(source) }
-}
-
-/// Queries may hold signatures and tokens.
-fn without_query(url: &str) -> String {
-    url.split('?').next().unwrap_or_default().to_owned()
 }
 
 fn with_query(url: &str, query: &str) -> String {

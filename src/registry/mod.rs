@@ -8,8 +8,10 @@
 
 mod auth;
 mod client;
+mod error;
 mod reference;
 
 pub use auth::Credentials;
-pub use client::{Body, Client, Options, RegistryError};
+pub use client::{Body, Client, Options};
+pub use error::RegistryError;
 pub use reference::{ParseReferenceError, Reference};

@@ -9,7 +9,7 @@
 //! The small documents come first, so that a reader of the stream knows every
 //! layer before its bytes arrive. Layers are made while they are written.
 
-use std::{collections::HashSet, io::Write, os::unix::ffi::OsStrExt};
+use std::{collections::HashSet, io::Write};
 
 use serde::Serialize;
 
@@ -51,9 +51,9 @@ pub fn write<W: Write>(image: &Image, reference: Option<&str>, out: W) -> Result
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     archive.file("index.json", &json::to_vec(&Index::new(vec![descriptor(image, &manifest, reference)])))?;
     let docker = DockerManifest {
-        config: blob_name(&Digest::of(&config)),
+        config: Digest::of(&config).blob_name(),
         repo_tags: reference.map(|reference| vec![reference.to_owned()]),
-        layers: image.layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
+        layers: image.layers.iter().map(|layer| layer.digest.blob_name()).collect(),
     };
     archive.file("manifest.json", &json::to_vec(&[docker]))?;
     for directory in ["blobs", "blobs/sha256"] {
@@ -91,10 +91,6 @@ fn full_name(reference: &str) -> String {
     }
 }
 
-fn blob_name(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
-}
-
 struct Archive<W> {
     tar: TarWriter<Direct<W>>,
     written: HashSet<Digest>,
@@ -115,8 +111,8 @@ impl<W: Write> Archive<W> {
         if !self.written.insert(*digest) {
             return Ok(());
         }
-        let path = digest.blob_path();
-        let header = Header::file(path.as_os_str().as_bytes(), size);
+        let name = digest.blob_name();
+        let header = Header::file(name.as_bytes(), size);
         self.tar.append_with(&header, produce)
     }
 }

@@ -54,7 +54,7 @@ pub fn write(image: &Image, directory: &Path, tag: Option<&str>) -> Result<Diges
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).map_err(fail(&blobs))?;
     let blob = |digest: &Digest, produce: &dyn Fn(&mut dyn Write) -> Result<(), ImageError>| {
-        let path = directory.join(digest.blob_path());
+        let path = directory.join(digest.blob_name());
         if path.exists() {
             return Ok(());
         }

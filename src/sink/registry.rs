@@ -142,7 +142,7 @@ pub fn push_as_is(
 ) -> Result<Pushed> {
     let job = |at: usize| {
         let descriptor = &blobs[at];
-        let path = layout.join(descriptor.digest.blob_path());
+        let path = layout.join(descriptor.digest.blob_name());
         let fate = match there_or_mounted(client, options, &descriptor.digest)? {
             Some(fate) => fate,
             None => {
@@ -190,6 +190,9 @@ impl Pushed {
 /// Which blob stands for which uncompressed layer, as images of the repository say.
 fn known_blobs(client: &Client, options: &Options) -> Result<HashMap<Digest, Descriptor>> {
     let mut known = HashMap::new();
+    if options.compression == Compression::None {
+        return Ok(known);
+    }
     for version in options.tags.iter().chain(&options.cache_from) {
         let Some(text) = client.manifest(version)? else { continue };
         // An index, or something else that has no layers, tells nothing.

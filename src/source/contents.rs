@@ -120,18 +120,18 @@ impl Contents {
     ///
     /// [`SourceError::Document`] when its manifest or config is missing or malformed.
     pub fn oci_image(&self, descriptor: &Descriptor) -> Result<Listed, SourceError> {
-        let name = blob_name(&descriptor.digest);
+        let name = descriptor.digest.blob_name();
         if descriptor.media_type == media_type::INDEX {
             let why = "it is an index inside an index, which strata does not read yet".to_owned();
             return Err(SourceError::Document { document: name, why });
         }
         let manifest: Manifest = self.document(&name)?;
-        let config_name = blob_name(&manifest.config.digest);
+        let config_name = manifest.config.digest.blob_name();
         Ok(Listed {
             reference: descriptor.annotations.get("org.opencontainers.image.ref.name").cloned(),
             config: self.document(&config_name)?,
             config_name,
-            layers: manifest.layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
+            layers: manifest.layers.iter().map(|layer| layer.digest.blob_name()).collect(),
             manifest: Some(manifest),
         })
     }
@@ -151,10 +151,6 @@ impl Contents {
         let text = self.documents.get(name).ok_or_else(|| fail("it is missing, or no JSON".to_owned()))?;
         serde_json::from_slice(text).map_err(|error| fail(error.to_string()))
     }
-}
-
-pub(crate) fn blob_name(digest: &Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }
 
 /// The digests of `start` and what follows it, as it is and decompressed.

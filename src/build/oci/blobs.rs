@@ -32,7 +32,7 @@ impl Blobs {
 
     /// Whether the blob is there already.
     pub fn has(&self, digest: &Digest) -> bool {
-        self.path(digest.blob_path()).symlink_metadata().is_ok()
+        self.path(digest.blob_name()).symlink_metadata().is_ok()
     }
 
     /// Writes a blob that is known whole.
@@ -47,7 +47,7 @@ impl Blobs {
         if self.has(digest) {
             return Ok(());
         }
-        let path = self.path(digest.blob_path());
+        let path = self.path(digest.blob_name());
         let writing = || format!("writing {}", path.display());
         let mut file = File::create_new(&path).with_context(writing)?;
         produce(&mut file).with_context(writing)
@@ -58,7 +58,7 @@ impl Blobs {
         if self.has(digest) {
             return Ok(());
         }
-        self.symlink(target, digest.blob_path())
+        self.symlink(target, digest.blob_name())
     }
 
     /// Links `name` to `target`, which may be relative to the result.

@@ -7,15 +7,18 @@
 //! media-descriptor.json    the blob's descriptor
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{super::attributes::Attributes, blobs::Blobs};
+use super::{
+    super::{attributes::Attributes, grouping::open_layers},
+    blobs::Blobs,
+};
 use crate::{
-    image::{self, Layer},
+    image::Layer,
     oci::{Descriptor, Digest, ImageConfig, Platform, json, media_type},
 };
 
@@ -34,18 +37,9 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let blobs = Blobs::create(attributes.out())?;
     let bytes = json::to_vec(&config);
     let digest = blobs.put(&bytes)?;
-    blobs.symlink(&digest.blob_path(), "image-config.json")?;
+    blobs.symlink(Path::new(&digest.blob_name()), "image-config.json")?;
     blobs.document("platform.json", &platform(&config))?;
     blobs.document("media-descriptor.json", &Descriptor::new(media_type::CONFIG, digest, bytes.len() as u64))
-}
-
-/// The layers of every directory with a layers.json, in order.
-pub fn open_layers(directories: &[PathBuf]) -> Result<Vec<Layer>> {
-    let mut layers = Vec::new();
-    for directory in directories {
-        layers.extend(image::open_layers(&directory.join("layers.json"))?);
-    }
-    Ok(layers)
 }
 
 /// `{ architecture = "amd64"; os = "linux"; } // extraConfig // { rootfs }`, checked.

@@ -74,7 +74,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
 
     let media_type = request.compression.media_type();
     let file = format!("layer.tar{}", request.compression.suffix());
-    blobs.symlink(&digest.blob_path(), file)?;
+    blobs.symlink(Path::new(&digest.blob_name()), file)?;
     blobs.document("media-descriptor.json", &Descriptor::new(media_type, digest, size))?;
     fs::write(blobs.path("DiffID"), diff_id.to_string())?;
     let cache = LayersCache {
@@ -89,7 +89,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         diff_id,
         paths,
         media_type: media_type.to_owned(),
-        blob: Some(blobs.path(digest.blob_path())),
+        blob: Some(blobs.path(digest.blob_name())),
         history: History { created_by: "ociLayerTar".to_owned(), ..History::default() },
     };
     blobs.document("layers.json", &[layer])
@@ -112,7 +112,7 @@ fn write(tree: &Tree, compression: Compression, blobs: &Blobs) -> Result<(Digest
     let compressor = compression.writer(Sha256Writer::new(file), rayon::current_num_threads()).with_context(writing)?;
     let (compressor, diff_id, _) = layer::write(tree, Sha256Writer::new(compressor))?.finish();
     let (_, digest, size) = compressor.finish().with_context(writing)?.finish();
-    fs::rename(&unnamed, blobs.path(digest.blob_path())).with_context(writing)?;
+    fs::rename(&unnamed, blobs.path(digest.blob_name())).with_context(writing)?;
     Ok((diff_id, digest, size))
 }
 

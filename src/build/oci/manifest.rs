@@ -8,13 +8,21 @@
 //! layers.json              the layers; those of buildLayer are made when a layout needs their bytes
 //! ```
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{super::attributes::Attributes, Extra, blobs::Blobs, config};
+use super::{
+    super::{attributes::Attributes, grouping::open_layers},
+    Extra,
+    blobs::Blobs,
+    config,
+};
 use crate::oci::{Descriptor, Manifest, json, media_type};
 
 /// The annotation that names an image of a layout.
@@ -31,7 +39,7 @@ struct Request {
 
 pub fn build(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
-    let layers = config::open_layers(&request.layers)?;
+    let layers = open_layers(&request.layers)?;
     let config = config::config(&layers, request.extra_config)?;
     let blobs = Blobs::create(attributes.out())?;
     let bytes = json::to_vec(&config);
@@ -50,7 +58,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     };
     let bytes = json::to_vec(&manifest);
     let digest = blobs.put(&bytes)?;
-    blobs.symlink(&digest.blob_path(), "image-manifest.json")?;
+    blobs.symlink(Path::new(&digest.blob_name()), "image-manifest.json")?;
 
     let descriptor = Descriptor {
         platform: Some(config::platform(&config)),
