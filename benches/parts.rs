@@ -58,7 +58,7 @@ fn tar_of_1000_small_files(bencher: Bencher) {
 fn gzip_of_16_mib(bencher: Bencher) {
     let bytes: Vec<u8> = (0..16 << 20).map(|at: u64| (at.wrapping_mul(at) >> 9) as u8).collect();
     bencher.counter(BytesCount::new(bytes.len())).bench(|| {
-        let mut gzip = GzipWriter::new(sink());
+        let mut gzip = GzipWriter::with_threads(sink(), 2, None).unwrap();
         gzip.write_all(&bytes).unwrap();
         gzip.finish().unwrap()
     });

@@ -1,13 +1,15 @@
 //! The command line's types; what each command does is in `command/`.
 
-use std::path::PathBuf;
-
 #[cfg(feature = "net")]
 use clap::Args;
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "net")]
-use crate::command::Destination;
+use strata::oci::Platform;
+
+use crate::command::Location;
+#[cfg(feature = "net")]
+use crate::command::{CopyAccess, Destination, parse_platform};
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
@@ -27,16 +29,16 @@ pub enum Command {
     Copy(Box<CopyArguments>),
     /// Write an image to stdout as an archive, for `| docker load`.
     Stream {
-        /// An image.json.
-        image: PathBuf,
+        /// An image.json, an OCI layout, an archive or a dir: of skopeo's.
+        image: Location,
         /// Tag the image so, as NAME:TAG.
         #[arg(short = 't', long = "repo-tag", visible_alias = "repo_tag", value_name = "NAME:TAG")]
         repo_tag: Option<String>,
     },
     /// Show an image's config and layers.
     Inspect {
-        /// An image.json, an OCI layout, an OCI archive or a docker archive.
-        image: PathBuf,
+        /// An image.json, an OCI layout, an archive or a dir: of skopeo's.
+        image: Location,
         /// As JSON.
         #[arg(long)]
         json: bool,
@@ -46,45 +48,49 @@ pub enum Command {
     },
     /// Hash everything again; exit with 1 and say what is wrong if anything is.
     Verify {
-        /// An image.json, an OCI layout, an OCI archive or a docker archive.
-        image: PathBuf,
+        /// An image.json, an OCI layout, an archive or a dir: of skopeo's.
+        image: Location,
     },
 }
 
 #[cfg(feature = "net")]
 #[derive(Debug, Args)]
 pub struct CopyArguments {
-    /// An image.json, or an OCI layout.
-    pub image: PathBuf,
-    /// docker://HOST/NAME:TAG, oci:DIR[:TAG], docker-archive:FILE[:NAME:TAG] or oci-archive:FILE[:NAME:TAG].
+    /// An image.json, an OCI layout, an archive, or docker://HOST/NAME[:TAG|@DIGEST]; skopeo's oci:DIR:TAG,
+    /// docker-archive:FILE:NAME:TAG, oci-archive:FILE:TAG and dir:DIR too.
+    pub image: Location,
+    /// docker://HOST/NAME:TAG, docker-daemon:NAME:TAG, containers-storage:NAME:TAG, oci:DIR[:TAG],
+    /// docker-archive:FILE[:NAME:TAG], oci-archive:FILE[:NAME:TAG] or dir:DIR; FILE may be - for stdout.
     pub destination: Destination,
     /// A further tag; may be given several times.
     #[arg(long, value_name = "TAG")]
     pub additional_tag: Vec<String>,
-    /// Every image of a layout, with the index that lists them.
-    #[arg(long)]
+    /// Every image there is, with the index that lists them, instead of the one for this machine.
+    #[arg(long, conflicts_with = "platform")]
     pub all: bool,
-    /// How layers are compressed for a registry.
+    /// The image for this machine, where there are several.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    pub platform: Option<Platform>,
+    /// How plain layers are compressed for a registry.
     #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
     pub compression: CompressionArgument,
+    /// How hard: 1 to 12 for gzip, 1 to 19 for zstd; both have 3 without.
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
+    pub compression_level: Option<i32>,
     /// Another repository of the same registry, to take blobs from; may be given several times.
     #[arg(long, value_name = "REPOSITORY")]
     pub mount_from: Vec<String>,
     /// Another tag of the repository, whose layers may be the same; may be given several times.
     #[arg(long, value_name = "TAG")]
     pub cache_from: Vec<String>,
-    /// Log in so. Others can read arguments: stored credentials are better.
-    #[arg(long, value_name = "USER:PASSWORD", visible_alias = "creds")]
-    pub dest_creds: Option<String>,
-    /// Where credentials are stored, instead of docker's and podman's places.
-    #[arg(long, value_name = "FILE", visible_alias = "dest-authfile")]
-    pub authfile: Option<PathBuf>,
-    /// Whether the registry's certificate is checked; without, plain HTTP will do too.
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    pub dest_tls_verify: bool,
+    #[command(flatten)]
+    pub access: CopyAccess,
     /// Say nothing of what is sent.
     #[arg(short, long)]
     pub quiet: bool,
+    /// Say what is sent as JSON, an object a line.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(feature = "net")]

@@ -12,10 +12,11 @@
 //! ```
 //!
 //! A layer is made from its `paths`, or is the ready blob at `layer-path`. This
-//! is nix2container's version 1 with `name` and `tag` added; its library reads
-//! what is written here, and the reverse.
+//! is nix2container's version 1 with `name`, `tag`, `variant`, `annotations` and
+//! `history` added; its library reads what is written here, and the reverse.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -26,7 +27,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     layer::{self, ChunkReader, LayerError, Options, Source, Tree},
     oci::{
-        Config, Descriptor, Digest, History, ImageConfig, Manifest, RootFs, Sha256Writer, Timestamp, json, media_type,
+        Config, Descriptor, Digest, History, ImageConfig, Manifest, Platform, RootFs, Sha256Writer, Timestamp, json,
+        media_type,
     },
 };
 
@@ -50,6 +52,15 @@ pub struct Image {
     /// When the image was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
+    /// The architecture's variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The whole history, steps without a layer included; empty stands for that of the layers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<History>,
+    /// Annotations of the manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// The name to load it under, without a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -136,6 +147,14 @@ pub enum ImageError {
         /// The paths it is made from, a line each.
         paths: String,
     },
+    /// A ready blob could not be read, or is not what it should be.
+    #[error("reading the blob {digest}")]
+    Blob {
+        /// The blob.
+        digest: Digest,
+        /// What is wrong.
+        source: io::Error,
+    },
     /// A layer's bytes could not be made.
     #[error("layer {index}")]
     Layer {
@@ -151,7 +170,18 @@ type Result<T> = std::result::Result<T, ImageError>;
 impl Image {
     /// An image of these layers, base first.
     pub fn new(config: Config, arch: String, created: Option<Timestamp>, layers: Vec<Layer>) -> Self {
-        Self { version: VERSION, config, layers, arch, created, name: None, tag: None }
+        Self {
+            version: VERSION,
+            config,
+            layers,
+            arch,
+            created,
+            variant: None,
+            history: Vec::new(),
+            annotations: BTreeMap::new(),
+            name: None,
+            tag: None,
+        }
     }
 
     /// Reads an image.json.
@@ -196,14 +226,27 @@ impl Image {
             author: None,
             architecture: self.arch.clone(),
             os: "linux".to_owned(),
-            variant: None,
+            variant: self.variant.clone(),
             config: self.config.clone(),
             rootfs: RootFs {
                 kind: "layers".to_owned(),
                 diff_ids: self.layers.iter().map(|layer| layer.diff_id).collect(),
             },
-            history: self.layers.iter().map(|layer| layer.history.clone()).collect(),
+            history: match self.history.as_slice() {
+                [] => self.layers.iter().map(|layer| layer.history.clone()).collect(),
+                history => history.to_vec(),
+            },
         })
+    }
+
+    /// Digest of the config blob: the image's id to docker.
+    pub fn config_digest(&self) -> Digest {
+        Digest::of(&self.config_blob())
+    }
+
+    /// The machine the image is for.
+    pub fn platform(&self) -> Platform {
+        Platform { architecture: self.arch.clone(), os: "linux".to_owned(), variant: self.variant.clone() }
     }
 
     /// The manifest, [Image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md).
@@ -211,7 +254,7 @@ impl Image {
         let blob = self.config_blob();
         let config = Descriptor::new(media_type::CONFIG, Digest::of(&blob), blob.len() as u64);
         let layers = self.layers.iter().map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size));
-        Manifest::new(config, layers.collect())
+        Manifest { annotations: self.annotations.clone(), ..Manifest::new(config, layers.collect()) }
     }
 
     /// The bytes of the blob with this digest: a layer, the config or the manifest.

@@ -16,6 +16,7 @@
 //! - [`layer`]: the bytes of one layer: tree, tar, hash, compression.
 //! - [`oci`]: digests, descriptors, configs, manifests and their one serializer. Pure.
 //! - [`image`]: the recipe, and every blob of an image made from it on demand.
+//! - [`blobs`]: an image as its blobs, as it travels from any source to any sink.
 //! - `registry` (feature `net`): talking to registries.
 //! - [`source`]: images written by others, read.
 //! - [`sink`]: images written.
@@ -35,6 +36,7 @@
 //! # }
 //! ```
 
+pub mod blobs;
 pub mod build;
 pub mod closure;
 pub mod image;
@@ -46,4 +48,5 @@ pub mod sink;
 pub mod source;
 pub mod verify;
 
+pub use blobs::ImageBlobs;
 pub use image::Image;

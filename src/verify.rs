@@ -95,7 +95,7 @@ fn check_contents(contents: &Contents) -> Result<Report, SourceError> {
         }
         for (at, (name, expected)) in image.layers.iter().zip(&image.config.rootfs.diff_ids).enumerate() {
             let number = at + 1;
-            let Some(blob) = contents.blobs.get(name) else {
+            let Some(blob) = contents.blob(name) else {
                 report.problems.push(format!("layer {number}: {name} is missing"));
                 continue;
             };

@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::{attributes::Attributes, config, grouping, links, log};
 use crate::{
+    blobs::ImageBlobs,
     closure::{Plan, Popularity, StorePath},
     image::{Image, Layer, LayerPath},
     layer::{Options, Rewrite, compress::GzipWriter},
@@ -96,7 +97,7 @@ fn customisation_layer(request: &Request, number: usize) -> Result<Layer> {
 fn write(image: &Image, out: &Path) -> Result<()> {
     let writing = || format!("writing {}", out.display());
     let file = File::create_new(out).with_context(writing)?;
-    let gzip = GzipWriter::with_threads(file, rayon::current_num_threads());
-    let gzip = sink::archive::write(image, image.reference().as_deref(), gzip)?;
+    let gzip = GzipWriter::with_threads(file, rayon::current_num_threads(), None).with_context(writing)?;
+    let gzip = sink::archive::write(&ImageBlobs::of(image), image.reference().as_deref(), 0, gzip)?;
     gzip.finish().with_context(writing).map(drop)
 }

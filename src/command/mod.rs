@@ -1,16 +1,26 @@
 //! What people type; one file a command.
 
 #[cfg(feature = "net")]
+mod access;
+#[cfg(feature = "net")]
 mod copy;
 mod inspect;
+mod location;
+#[cfg(feature = "net")]
+mod progress;
 mod stream;
 mod verify;
 
 use std::process::ExitCode;
 
+#[cfg(feature = "net")]
+pub use access::CopyAccess;
 use anyhow::Result;
 #[cfg(feature = "net")]
 pub use copy::Destination;
+pub use location::Location;
+#[cfg(feature = "net")]
+pub use location::parse_platform;
 
 use crate::cli::Command;
 

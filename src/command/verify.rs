@@ -2,19 +2,20 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
 };
 
 use anyhow::{Context, Result};
-use strata::{source, verify};
+use strata::verify;
 
-pub fn run(path: &Path) -> Result<ExitCode> {
-    let opened = source::open(path, true)?;
-    let report = verify::verify(&opened).with_context(|| format!("verifying {}", path.display()))?;
+use super::location::Location;
+
+pub fn run(location: &Location) -> Result<ExitCode> {
+    let (opened, _) = location.open_local(true)?;
+    let report = verify::verify(&opened).with_context(|| format!("verifying {location}"))?;
     for problem in &report.problems {
         eprintln!("strata: {problem}");
     }
-    writeln!(io::stdout(), "{}: {report}", path.display())?;
+    writeln!(io::stdout(), "{location}: {report}")?;
     Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -6,13 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Deserializer, Serialize, de::IntoDeserializer};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, IntoDeserializer},
+};
 use serde_json::{Map, Value};
 
-use super::{Digest, Timestamp};
+use super::{Digest, Platform, Timestamp};
 
 /// The config blob: an image's platform, execution parameters, layers and history.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageConfig {
     /// When the image was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,7 +31,7 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// Execution parameters.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "Config::of_others")]
     pub config: Config,
     /// The layers' content.
     pub rootfs: RootFs,
@@ -37,8 +40,15 @@ pub struct ImageConfig {
     pub history: Vec<History>,
 }
 
+impl ImageConfig {
+    /// The machine the image is for.
+    pub fn platform(&self) -> Platform {
+        Platform { architecture: self.architecture.clone(), os: self.os.clone(), variant: self.variant.clone() }
+    }
+}
+
 /// The uncompressed layers, base first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     /// Always `layers`.
     #[serde(rename = "type")]
@@ -124,8 +134,24 @@ pub struct Config {
 impl<'de> Deserialize<'de> for Config {
     /// Keys are matched without regard to case, as Go's JSON does; null is unset.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
+        let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
+        Self::from_map(map.unwrap_or_default(), |key| {
+            Err(D::Error::custom(format_args!(
+                "config.{key} is unknown; known are Cmd, Entrypoint, Env, ExposedPorts, Healthcheck, \
+                 Labels, OnBuild, Shell, StopSignal, StopTimeout, User, Volumes, WorkingDir"
+            )))
+        })
+    }
+}
 
+impl Config {
+    /// As it is in other people's images: keys that nobody knows mean nothing.
+    fn of_others<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
+        Self::from_map(map.unwrap_or_default(), |_| Ok(()))
+    }
+
+    fn from_map<E: Error>(map: Map<String, Value>, unknown: impl Fn(&str) -> Result<(), E>) -> Result<Self, E> {
         fn field<T: serde::de::DeserializeOwned, E: Error>(key: &str, value: Value) -> Result<T, E> {
             serde_path_to_error::deserialize(value.into_deserializer())
                 .map_err(|error| E::custom(format_args!("config.{key}: {}", error.into_inner())))
@@ -133,15 +159,10 @@ impl<'de> Deserialize<'de> for Config {
 
         let mut config = Self::default();
         let mut seen = BTreeSet::new();
-        let Some(map) = Option::<Map<String, Value>>::deserialize(deserializer)? else {
-            return Ok(config);
-        };
         for (key, value) in map {
             let lower = key.to_ascii_lowercase();
             if !seen.insert(lower.clone()) {
-                return Err(D::Error::custom(format_args!(
-                    "config.{key} is given twice; only upper and lower case differ"
-                )));
+                return Err(E::custom(format_args!("config.{key} is given twice; only upper and lower case differ")));
             }
             if value.is_null() {
                 continue;
@@ -164,12 +185,7 @@ impl<'de> Deserialize<'de> for Config {
                 // What `docker commit` and old builders leave in base images.
                 "hostname" | "domainname" | "attachstdin" | "attachstdout" | "attachstderr" | "tty" | "openstdin"
                 | "stdinonce" | "image" | "macaddress" | "networkdisabled" => {}
-                _ => {
-                    return Err(D::Error::custom(format_args!(
-                        "config.{key} is unknown; known are Cmd, Entrypoint, Env, ExposedPorts, Healthcheck, \
-                         Labels, OnBuild, Shell, StopSignal, StopTimeout, User, Volumes, WorkingDir"
-                    )));
-                }
+                _ => unknown(&key)?,
             }
         }
         Ok(config)

@@ -1,6 +1,6 @@
 //! [Descriptors](https://github.com/opencontainers/image-spec/blob/main/descriptor.md): a blob's type, digest and size.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,36 @@ pub mod media_type {
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// A layer as a zstd-compressed tar.
     pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
+    /// docker's image index.
+    pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    /// docker's image manifest.
+    pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+    /// docker's image configuration.
+    pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+    const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+    const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+    /// OCI's name for a media type of docker's; others stay.
+    pub fn as_oci(media_type: &str) -> &str {
+        match media_type {
+            DOCKER_INDEX => INDEX,
+            DOCKER_MANIFEST => MANIFEST,
+            DOCKER_CONFIG => CONFIG,
+            DOCKER_LAYER_GZIP => LAYER_GZIP,
+            DOCKER_LAYER_ZSTD => LAYER_ZSTD,
+            DOCKER_LAYER_TAR => LAYER_TAR,
+            other => other,
+        }
+    }
+}
+
+/// Annotations that name an image of an index.
+pub mod annotation {
+    /// Its tag; [the specification's](https://github.com/opencontainers/image-spec/blob/main/annotations.md).
+    pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+    /// Its whole name, for containerd and podman.
+    pub const IMAGE_NAME: &str = "io.containerd.image.name";
 }
 
 /// What a document says of a blob it refers to.
@@ -51,10 +81,37 @@ impl Descriptor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// `amd64`, `arm64`, …
+    #[serde(default)]
     pub architecture: String,
     /// `linux`, …
+    #[serde(default)]
     pub os: String,
     /// `v8`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+}
+
+impl Platform {
+    /// A platform of Linux.
+    pub fn linux(architecture: &str, variant: Option<&str>) -> Self {
+        Self {
+            architecture: architecture.to_owned(),
+            os: "linux".to_owned(),
+            variant: variant.filter(|variant| !variant.is_empty()).map(str::to_owned),
+        }
+    }
+
+    /// Whether an image for `other` is what is wanted here; a variant that is not given is any.
+    pub fn is_met_by(&self, other: &Self) -> bool {
+        self.architecture == other.architecture
+            && self.os == other.os
+            && (self.variant.is_none() || self.variant == other.variant)
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
 }

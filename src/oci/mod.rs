@@ -12,7 +12,7 @@ mod manifest;
 mod timestamp;
 
 pub use config::{Config, EmptyObject, History, ImageConfig, RootFs};
-pub use descriptor::{Descriptor, Platform, media_type};
+pub use descriptor::{Descriptor, Platform, annotation, media_type};
 pub use digest::{Digest, ParseDigestError, Sha256Writer};
 pub use manifest::{Index, Manifest};
 pub use timestamp::{ParseTimestampError, Timestamp};

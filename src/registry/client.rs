@@ -1,75 +1,40 @@
-//! One repository of one registry, over HTTP.
+//! One repository of one registry: [OCI distribution](https://github.com/opencontainers/distribution-spec/blob/main/spec.md)
+//! 1.1, over HTTP. Uploads are in `upload`.
 
 use std::{
-    fs,
-    io::Read,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
+    fmt,
+    io::{self, Read},
+    sync::Arc,
 };
 
-use serde::Deserialize;
-use ureq::{
-    Agent, SendBody,
-    http::{Request, Response, StatusCode, header},
-    tls::{PemItem, RootCerts, TlsConfig, parse_pem},
-};
+use ureq::http::{Response, StatusCode, header};
 
 use super::{
     Reference, RegistryError,
-    auth::{Challenge, Credentials},
-    error::without_query,
+    transport::{Body, DOCUMENT_LIMIT, Options, Result, TRIES, Transport},
 };
-use crate::oci::Digest;
+use crate::oci::{Digest, media_type};
 
-/// Documents bigger than this (in bytes) are refused; registries refuse them too.
-const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
-/// How often a request is tried that fails for reasons that may pass.
-const TRIES: u32 = 5;
-/// Whatever a registry says, we wait no longer than this before we try again.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-const MANIFEST_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, \
-    application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.index.v1+json, \
-    application/vnd.docker.distribution.manifest.list.v2+json";
-
-/// How a registry is talked to.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Credentials; `None` looks for stored ones.
-    pub credentials: Option<Credentials>,
-    /// Where to look for stored ones, instead of docker's and podman's places.
-    pub auth_file: Option<PathBuf>,
-    /// Whether certificates are not checked, and plain HTTP is tried.
-    pub insecure: bool,
-}
-
-type Result<T> = std::result::Result<T, RegistryError>;
-
-/// A request's body, made anew for each try.
-pub enum Body<'a> {
-    /// None.
-    Empty,
-    /// These bytes.
-    Bytes(&'a [u8]),
-    /// A stream, and its size in bytes where it is known.
-    Stream(&'a mut dyn FnMut() -> Box<dyn Read + Send>, Option<u64>),
+/// A manifest or an index, as a registry gives it.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// A repository of a registry.
 pub struct Client {
-    agent: Agent,
-    base: String,
+    pub(super) transport: Transport,
+    host: String,
     repository: String,
-    credentials: Credentials,
-    /// The `Authorization` header that worked last.
-    authorization: Mutex<Option<String>>,
 }
 
-#[derive(Deserialize)]
-struct Token {
-    #[serde(alias = "access_token")]
-    token: String,
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({}/{})", self.host, self.repository)
+    }
 }
 
 impl Client {
@@ -79,320 +44,207 @@ impl Client {
     ///
     /// When it cannot be reached, or `options` name a file that cannot be read.
     pub fn new(reference: &Reference, options: &Options) -> Result<Self> {
-        let credentials = match &options.credentials {
-            Some(credentials) => credentials.clone(),
-            None => Credentials::find(&reference.host, options.auth_file.as_deref()).map_err(|source| {
-                RegistryError::AuthFile { path: options.auth_file.clone().unwrap_or_default(), source }
-            })?,
-        };
-        let insecure = options.insecure || reference.is_loopback();
-        let tls = TlsConfig::builder().root_certs(root_certificates()).disable_verification(options.insecure).build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(Duration::from_secs(300)))
-            .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .new_agent();
-        let mut client = Self {
-            agent,
-            base: format!("https://{}", reference.server()),
-            repository: reference.repository.clone(),
-            credentials,
-            authorization: Mutex::new(None),
-        };
-        if insecure {
-            // As docker does for registries that need no TLS: HTTPS if it answers, else HTTP.
-            let ping = client.agent.get(format!("{}/v2/", client.base)).call();
-            if ping.is_err() {
-                client.base = format!("http://{}", reference.server());
-            }
-        }
-        Ok(client)
+        let transport = Transport::new(reference, options)?;
+        Ok(Self { transport, host: reference.host.clone(), repository: reference.repository.clone() })
     }
 
-    /// The raw manifest of `version` (a tag or a digest), or `None` where there is none.
-    pub fn manifest(&self, version: &str) -> Result<Option<Vec<u8>>> {
-        let url = format!("{}/v2/{}/manifests/{version}", self.base, self.repository);
-        self.document("reading the manifest", &url, MANIFEST_TYPES)
+    /// The registry's host, as references name it.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The manifest or index of `version` (a tag or a digest), or `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked, refuses, or answers a digest with something else.
+    pub fn manifest(&self, version: &str) -> Result<Option<Document>> {
+        let act = "reading the manifest";
+        let url = self.url(&format!("manifests/{version}"));
+        let accept = [media_type::MANIFEST, media_type::DOCKER_MANIFEST, media_type::INDEX, media_type::DOCKER_INDEX];
+        let Some(document) = self.document(act, &url, &accept.join(", "))? else { return Ok(None) };
+        match version.parse::<Digest>() {
+            Ok(digest) if Digest::of(&document.bytes) != digest => {
+                Err(RegistryError::Answer { act, why: format!("the registry sent something else for {digest}") })
+            }
+            _ => Ok(Some(document)),
+        }
     }
 
     /// A small blob, or `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked, refuses, or sends something else.
     pub fn small_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        let blob = self.document("reading a blob", &self.blob_url(digest), "*/*")?;
-        match blob {
-            Some(blob) if Digest::of(&blob) != *digest => Err(RegistryError::Answer {
-                act: "reading a blob",
-                why: format!("the registry sent {} for {digest}", Digest::of(&blob)),
-            }),
-            blob => Ok(blob),
+        let act = "reading a blob";
+        match self.document(act, &self.blob_url(digest), "*/*")? {
+            Some(blob) if Digest::of(&blob.bytes) != *digest => {
+                let why = format!("the registry sent {} for {digest}", Digest::of(&blob.bytes));
+                Err(RegistryError::Answer { act, why })
+            }
+            blob => Ok(blob.map(|blob| blob.bytes)),
         }
     }
 
+    /// A blob as a stream. A connection that breaks is taken up again where it broke; nothing is checked here.
+    pub fn blob(self: &Arc<Self>, digest: &Digest) -> impl Read + Send + 'static {
+        BlobReader { client: Arc::clone(self), digest: *digest, at: 0, body: None, tries: TRIES }
+    }
+
     /// Whether the repository has the blob.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked or refuses.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let act = "asking for a blob";
         let url = self.blob_url(digest);
-        self.retry(|| {
-            let response = self.send(act, "HEAD", &url, &[], &mut Body::Empty)?;
+        self.transport.retry(|| {
+            let response = self.transport.send(act, "HEAD", &url, &[], &mut Body::Empty)?;
             match response.status() {
                 StatusCode::OK => Ok(true),
                 StatusCode::NOT_FOUND => Ok(false),
-                _ => Err(self.refused(act, &url, response)),
+                _ => Err(self.transport.refused(act, &url, response)),
             }
         })
     }
 
     /// Takes a blob over from another repository of this registry; whether that went.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked.
     pub fn mount(&self, digest: &Digest, from: &str) -> Result<bool> {
         let act = "mounting a blob";
-        let url = format!("{}/v2/{}/blobs/uploads/?mount={digest}&from={from}", self.base, self.repository);
-        let response = self.send(act, "POST", &url, &[], &mut Body::Bytes(&[]))?;
-        // 202 starts an upload instead, which ends by itself when nobody continues it.
-        Ok(response.status() == StatusCode::CREATED)
-    }
-
-    /// Uploads a blob whose digest is known, in one request.
-    pub fn upload(&self, digest: &Digest, mut body: Body<'_>) -> Result<()> {
-        let act = "uploading a blob";
-        self.retry(|| {
-            let location = self.start_upload(act)?;
-            let url = with_query(&location, &format!("digest={digest}"));
-            let response = self.send(act, "PUT", &url, &OCTETS, &mut body)?;
-            self.expect(act, &url, response, StatusCode::CREATED)
-        })
-    }
-
-    /// Uploads a blob whose digest is known only when all of it is sent; `digest` then gives it.
-    pub fn upload_stream(&self, mut body: Body<'_>, digest: &dyn Fn() -> Option<Digest>) -> Result<()> {
-        let act = "uploading a blob";
-        self.retry(|| {
-            let url = self.start_upload(act)?;
-            let response = self.send(act, "PATCH", &url, &OCTETS, &mut body)?;
-            if response.status() != StatusCode::ACCEPTED {
-                return Err(self.refused(act, &url, response));
+        let url = self.url(&format!("blobs/uploads/?mount={digest}&from={from}"));
+        self.transport.retry(|| {
+            let response = self.transport.send(act, "POST", &url, &[], &mut Body::Bytes(&[]))?;
+            match response.status() {
+                status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
+                    Err(self.transport.refused(act, &url, response))
+                }
+                // 202 starts an upload instead, which ends by itself when nobody continues it.
+                status => Ok(status == StatusCode::CREATED),
             }
-            let location = self.location(act, &response)?;
-            let Some(digest) = digest() else {
-                let why = "the blob ended before its digest was known".to_owned();
-                return Err(RegistryError::Answer { act, why });
-            };
-            let url = with_query(&location, &format!("digest={digest}"));
-            let response = self.send(act, "PUT", &url, &OCTETS, &mut Body::Bytes(&[]))?;
-            self.expect(act, &url, response, StatusCode::CREATED)
         })
     }
 
     /// Puts a manifest or index of this media type under `version`.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked, refuses, or says that it took something else.
     pub fn put_manifest(&self, version: &str, media_type: &str, manifest: &[u8]) -> Result<()> {
         let act = "putting the manifest";
-        let url = format!("{}/v2/{}/manifests/{version}", self.base, self.repository);
-        self.retry(|| {
+        let url = self.url(&format!("manifests/{version}"));
+        self.transport.retry(|| {
             let kind = [(header::CONTENT_TYPE.as_str(), media_type)];
-            let response = self.send(act, "PUT", &url, &kind, &mut Body::Bytes(manifest))?;
-            self.expect(act, &url, response, StatusCode::CREATED)
+            let response = self.transport.send(act, "PUT", &url, &kind, &mut Body::Bytes(manifest))?;
+            if response.status() != StatusCode::CREATED {
+                return Err(self.transport.refused(act, &url, response));
+            }
+            check_digest(act, &response, &Digest::of(manifest))
         })
+    }
+
+    pub(super) fn url(&self, rest: &str) -> String {
+        format!("{}/v2/{}/{rest}", self.transport.base, self.repository)
     }
 
     fn blob_url(&self, digest: &Digest) -> String {
-        format!("{}/v2/{}/blobs/{digest}", self.base, self.repository)
+        self.url(&format!("blobs/{digest}"))
     }
 
-    fn document(&self, act: &'static str, url: &str, accept: &str) -> Result<Option<Vec<u8>>> {
-        self.retry(|| {
+    fn document(&self, act: &'static str, url: &str, accept: &str) -> Result<Option<Document>> {
+        self.transport.retry(|| {
             let accept = [(header::ACCEPT.as_str(), accept)];
-            let mut response = self.send(act, "GET", url, &accept, &mut Body::Empty)?;
+            let mut response = self.transport.send(act, "GET", url, &accept, &mut Body::Empty)?;
             match response.status() {
                 StatusCode::OK => {
+                    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+                    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
                     let body = response.body_mut().with_config().limit(DOCUMENT_LIMIT).read_to_vec();
-                    body.map(Some).map_err(|source| RegistryError::http(act, url, source))
+                    let bytes = body.map_err(|source| RegistryError::http(act, url, source))?;
+                    Ok(Some(Document { media_type: kind, bytes }))
                 }
                 StatusCode::NOT_FOUND => Ok(None),
-                _ => Err(self.refused(act, url, response)),
+                _ => Err(self.transport.refused(act, url, response)),
             }
         })
     }
 
-    fn start_upload(&self, act: &'static str) -> Result<String> {
-        let url = format!("{}/v2/{}/blobs/uploads/", self.base, self.repository);
-        let response = self.send(act, "POST", &url, &[], &mut Body::Bytes(&[]))?;
-        if response.status() != StatusCode::ACCEPTED {
-            return Err(self.refused(act, &url, response));
-        }
-        self.location(act, &response)
-    }
-
-    /// Where an upload goes on; credentials go nowhere else.
-    fn location(&self, act: &'static str, response: &Response<ureq::Body>) -> Result<String> {
-        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
-        match location {
-            Some(path) if path.starts_with('/') => Ok(format!("{}{path}", self.base)),
-            Some(url) => Ok(url.to_owned()),
-            None => Err(RegistryError::Answer { act, why: "the registry does not say where to upload".to_owned() }),
-        }
-    }
-
-    fn expect(&self, act: &'static str, url: &str, response: Response<ureq::Body>, expected: StatusCode) -> Result<()> {
-        if response.status() == expected { Ok(()) } else { Err(self.refused(act, url, response)) }
-    }
-
-    /// Sends one request, and once more after a 401 with what the registry asks for.
-    fn send(
-        &self,
-        act: &'static str,
-        method: &str,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &mut Body<'_>,
-    ) -> Result<Response<ureq::Body>> {
-        let response = self.send_once(act, method, url, headers, body)?;
-        if response.status() != StatusCode::UNAUTHORIZED {
-            return Ok(response);
-        }
-        let challenge = response
-            .headers()
-            .get_all(header::WWW_AUTHENTICATE)
-            .iter()
-            .find_map(|header| Challenge::parse(header.to_str().ok()?));
-        let Some(authorization) = self.answer(challenge)? else { return Ok(response) };
-        *lock(&self.authorization) = Some(authorization);
-        self.send_once(act, method, url, headers, body)
-    }
-
-    fn send_once(
-        &self,
-        act: &'static str,
-        method: &str,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &mut Body<'_>,
-    ) -> Result<Response<ureq::Body>> {
-        let mut request = Request::builder().method(method).uri(url);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        // An upload may go on at another host, which is told nothing of who we are.
-        if url.starts_with(&format!("{}/", self.base))
-            && let Some(authorization) = &*lock(&self.authorization)
-        {
-            request = request.header(header::AUTHORIZATION, authorization);
-        }
-        let fail = |source| RegistryError::http(act, url, source);
-        match body {
-            Body::Empty => self.agent.run(request.body(()).map_err(|error| fail(error.into()))?),
-            Body::Bytes(bytes) => self.agent.run(request.body(*bytes).map_err(|error| fail(error.into()))?),
-            Body::Stream(make, size) => {
-                if let Some(size) = size {
-                    request = request.header(header::CONTENT_LENGTH, *size);
+    /// The blob from byte `at` on.
+    fn open_blob(&self, digest: &Digest, at: u64) -> Result<Box<dyn Read + Send>> {
+        let act = "reading a blob";
+        let url = self.blob_url(digest);
+        self.transport.retry(|| {
+            let range = format!("bytes={at}-");
+            let headers: &[(&str, &str)] = if at == 0 { &[] } else { &[("range", &range)] };
+            let response = self.transport.send(act, "GET", &url, headers, &mut Body::Empty)?;
+            let status = response.status();
+            let mut body: Box<dyn Read + Send> = match status {
+                StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
+                    Box::new(response.into_body().into_with_config().limit(u64::MAX).reader())
                 }
-                let mut reader = make();
-                let body = SendBody::from_reader(&mut reader);
-                self.agent.run(request.body(body).map_err(|error| fail(error.into()))?)
+                _ => return Err(self.transport.refused(act, &url, response)),
+            };
+            // A registry that knows no ranges begins anew.
+            if status == StatusCode::OK && at > 0 {
+                let skipped = io::copy(&mut (&mut body).take(at), &mut io::sink());
+                skipped.map_err(|source| RegistryError::http(act, &url, source.into()))?;
             }
-        }
-        .map_err(fail)
-    }
-
-    /// The `Authorization` header that answers a challenge.
-    fn answer(&self, challenge: Option<Challenge>) -> Result<Option<String>> {
-        let (realm, service) = match challenge {
-            None => return Ok(None),
-            Some(Challenge::Basic) => return Ok(self.credentials.basic()),
-            Some(Challenge::Bearer { realm, service }) => (realm, service),
-        };
-        let act = "asking for a token";
-        let scope = format!("repository:{}:pull,push", self.repository);
-        let fail = |source| RegistryError::http(act, &realm, source);
-        let response = match &self.credentials {
-            Credentials::Identity(token) => self.agent.post(&realm).send_form([
-                ("grant_type", "refresh_token"),
-                ("refresh_token", token),
-                ("client_id", "strata"),
-                ("scope", &scope),
-                ("service", service.as_deref().unwrap_or_default()),
-            ]),
-            credentials => {
-                let mut request = self.agent.get(&realm).query("scope", &scope);
-                if let Some(service) = &service {
-                    request = request.query("service", service);
-                }
-                if let Some(basic) = credentials.basic() {
-                    request = request.header(header::AUTHORIZATION, basic);
-                }
-                request.call()
-            }
-        };
-        let mut response = response.map_err(fail)?;
-        if response.status() != StatusCode::OK {
-            return Err(self.refused(act, &realm, response));
-        }
-        let text = response.body_mut().with_config().limit(DOCUMENT_LIMIT).read_to_vec().map_err(fail)?;
-        let why = || "the answer has no token".to_owned();
-        let Token { token } = serde_json::from_slice(&text).map_err(|_| RegistryError::Answer { act, why: why() })?;
-        Ok(Some(format!("Bearer {token}")))
-    }
-
-    /// The error for an answer that is not the one hoped for.
-    fn refused(&self, act: &'static str, url: &str, mut response: Response<ureq::Body>) -> RegistryError {
-        let status = response.status();
-        let retry_after = response.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
-        let retry_after = retry_after.map(Duration::from_secs);
-        let said = response.body_mut().with_config().limit(4096).read_to_string().unwrap_or_default();
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-        let mut detail = if said.is_empty() { String::new() } else { format!(": {said}") };
-        if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            detail.push_str(
-                "\nLog in first (docker login, podman login or skopeo login), or give --dest-creds or --authfile",
-            );
-        }
-        RegistryError::Status { act, url: without_query(url), status: status.as_u16(), detail, retry_after }
-    }
-
-    /// Tries again what may pass, waiting twice as long each time, or as long as the registry asks.
-    fn retry<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
-        let mut wait = Duration::from_millis(250);
-        for _ in 1..TRIES {
-            match attempt() {
-                Ok(done) => return Ok(done),
-                Err(error) => match error.passes_after() {
-                    Some(least) => thread::sleep(wait.max(least).min(LONGEST_WAIT)),
-                    None => return Err(error),
-                },
-            }
-            wait *= 2;
-        }
-        attempt()
+            Ok(body)
+        })
     }
 }
 
-const OCTETS: [(&str, &str); 1] = [("content-type", "application/octet-stream")];
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+/// What a registry says it took must be what we sent.
+pub(super) fn check_digest(act: &'static str, response: &Response<ureq::Body>, digest: &Digest) -> Result<()> {
+    match response.headers().get("docker-content-digest").and_then(|said| said.to_str().ok()) {
+        // Other algorithms cannot be compared.
+        Some(said) if said.starts_with("sha256:") && said != digest.to_string() => {
+            let why = format!("the registry took {said}, but {digest} was sent; what it holds now cannot be trusted");
+            Err(RegistryError::Answer { act, why })
+        }
+        _ => Ok(()),
+    }
 }
 
-fn with_query(url: &str, query: &str) -> String {
-    let separator = if url.contains('?') { '&' } else { '?' };
-    format!("{url}{separator}{query}")
+/// Reads a blob, and goes on where a connection broke.
+struct BlobReader {
+    client: Arc<Client>,
+    digest: Digest,
+    at: u64,
+    body: Option<Box<dyn Read + Send>>,
+    tries: u32,
 }
 
-/// The machine's certificate authorities: where Nix and OpenSSL users name them, else the distribution's.
-fn root_certificates() -> RootCerts {
-    let named = ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let usual =
-        ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
-    for path in named.chain(usual.into_iter().map(PathBuf::from)) {
-        let Ok(pem) = fs::read(path) else { continue };
-        let certificates: Vec<_> = parse_pem(&pem)
-            .filter_map(|item| match item {
-                Ok(PemItem::Certificate(certificate)) => Some(certificate),
-                _ => None,
-            })
-            .collect();
-        if !certificates.is_empty() {
-            return RootCerts::Specific(Arc::new(certificates));
+impl Read for BlobReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let body = match &mut self.body {
+                Some(body) => body,
+                None => self.body.insert(self.client.open_blob(&self.digest, self.at).map_err(io::Error::other)?),
+            };
+            match body.read(buffer) {
+                Ok(read) => {
+                    self.at += read as u64;
+                    return Ok(read);
+                }
+                Err(error) => {
+                    self.tries -= 1;
+                    if self.tries == 0 {
+                        return Err(error);
+                    }
+                    self.body = None;
+                }
+            }
         }
     }
-    RootCerts::WebPki
 }

@@ -47,6 +47,14 @@ pub enum RegistryError {
         /// What the system answered.
         source: std::io::Error,
     },
+    /// Certificates could not be read.
+    #[error("reading the certificates in {}", path.display())]
+    Certificates {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system answered.
+        source: std::io::Error,
+    },
 }
 
 impl RegistryError {
@@ -60,7 +68,7 @@ impl RegistryError {
         match self {
             Self::Http { source, .. } => (!is_ours(source)).then_some(Duration::ZERO),
             Self::Status { status: 408 | 429 | 500..=599, retry_after, .. } => Some(retry_after.unwrap_or_default()),
-            Self::Status { .. } | Self::Answer { .. } | Self::AuthFile { .. } => None,
+            Self::Status { .. } | Self::Answer { .. } | Self::AuthFile { .. } | Self::Certificates { .. } => None,
         }
     }
 }

@@ -14,9 +14,10 @@ use std::{collections::HashSet, io::Write};
 use serde::Serialize;
 
 use crate::{
-    image::{Image, ImageError},
+    blobs::ImageBlobs,
+    image::ImageError,
     layer::{Direct, Header, LayerError, TarWriter},
-    oci::{Descriptor, Digest, Index, Platform, json, media_type},
+    oci::{Descriptor, Digest, Index, annotation, json},
 };
 
 /// Why an archive could not be written.
@@ -41,43 +42,44 @@ struct DockerManifest {
 
 /// Writes `image` to `out`, tagged with `reference` (`name:tag`), and gives `out` back.
 ///
+/// `without` layers, counted from the base, are left out: docker takes an archive
+/// without the layers that it has.
+///
 /// # Errors
 ///
 /// [`ArchiveError`]; what was written until then is no valid archive.
-pub fn write<W: Write>(image: &Image, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
-    let config = image.config_blob();
-    let manifest = json::to_vec(&image.manifest());
+pub fn write<W: Write>(image: &ImageBlobs, reference: Option<&str>, without: usize, out: W) -> Result<W, ArchiveError> {
     let mut archive = Archive { tar: TarWriter::new(out), written: HashSet::new() };
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    archive.file("index.json", &json::to_vec(&Index::new(vec![descriptor(image, &manifest, reference)])))?;
+    archive.file("index.json", &json::to_vec(&Index::new(vec![named(image, reference)])))?;
     let docker = DockerManifest {
-        config: Digest::of(&config).blob_name(),
+        config: image.config_descriptor().digest.blob_name(),
         repo_tags: reference.map(|reference| vec![reference.to_owned()]),
-        layers: image.layers.iter().map(|layer| layer.digest.blob_name()).collect(),
+        layers: image.layers.iter().map(|layer| layer.descriptor.digest.blob_name()).collect(),
     };
     archive.file("manifest.json", &json::to_vec(&[docker]))?;
     for directory in ["blobs", "blobs/sha256"] {
         archive.tar.append_with(&Header::directory(directory.as_bytes()), |_| Ok::<_, LayerError>(()))?;
     }
-    for blob in [&config, &manifest] {
+    for blob in [&image.config, &image.manifest] {
         archive
             .blob(&Digest::of(blob), blob.len() as u64, |out| Ok(out.write_all(blob).map_err(LayerError::Write)?))?;
     }
-    for (at, layer) in image.layers.iter().enumerate() {
-        archive.blob(&layer.digest, layer.size, |out| Ok(layer.write(at + 1, out)?))?;
+    for layer in image.layers.iter().skip(without) {
+        let Descriptor { digest, size, .. } = &layer.descriptor;
+        archive.blob(digest, *size, |out| Ok(layer.write(out)?))?;
     }
     Ok(archive.tar.finish()?)
 }
 
-/// What an index says of the image with this manifest, named `reference`.
-pub(super) fn descriptor(image: &Image, manifest: &[u8], reference: Option<&str>) -> Descriptor {
-    let mut descriptor = Descriptor::new(media_type::MANIFEST, Digest::of(manifest), manifest.len() as u64);
-    descriptor.platform = Some(Platform { architecture: image.arch.clone(), os: "linux".to_owned(), variant: None });
+/// What an index says of the image, named `reference`.
+pub(super) fn named(image: &ImageBlobs, reference: Option<&str>) -> Descriptor {
+    let mut descriptor = image.descriptor();
     if let Some((reference, (_, tag))) = reference.and_then(|whole| Some((whole, whole.rsplit_once(':')?))) {
         let mut annotate = |key: &str, value: String| descriptor.annotations.insert(key.to_owned(), value);
-        annotate("org.opencontainers.image.ref.name", tag.to_owned());
-        // The whole name, for containerd and podman: without it podman takes the tag for a name.
-        annotate("io.containerd.image.name", full_name(reference));
+        annotate(annotation::REF_NAME, tag.to_owned());
+        // Without the whole name podman takes the tag for one.
+        annotate(annotation::IMAGE_NAME, full_name(reference));
     }
     descriptor
 }

@@ -1,6 +1,6 @@
 //! What layers compressed to, remembered between pushes.
 //!
-//! `$XDG_CACHE_HOME/strata/compressed/<compression>/<diff_id>.json` is the
+//! `$XDG_CACHE_HOME/strata/compressed/<compression>[-<level>]/<diff_id>.json` is the
 //! blob's descriptor. Files are written whole and never changed, so writers do
 //! not disturb each other; deleting the folder costs time, nothing else.
 
@@ -27,21 +27,22 @@ impl Cache {
     }
 
     /// What the layer with this diff_id compressed to, if it ever was.
-    pub fn get(&self, diff_id: &Digest, compression: Compression) -> Option<Descriptor> {
-        serde_json::from_slice(&fs::read(self.path(diff_id, compression)?).ok()?).ok()
+    pub fn get(&self, diff_id: &Digest, compression: Compression, level: Option<i32>) -> Option<Descriptor> {
+        serde_json::from_slice(&fs::read(self.path(diff_id, compression, level)?).ok()?).ok()
     }
 
     /// Remembers; a cache that cannot be written is no reason to fail.
-    pub fn put(&self, diff_id: &Digest, compression: Compression, descriptor: &Descriptor) {
-        let Some(path) = self.path(diff_id, compression) else { return };
+    pub fn put(&self, diff_id: &Digest, compression: Compression, level: Option<i32>, descriptor: &Descriptor) {
+        let Some(path) = self.path(diff_id, compression, level) else { return };
         let written = path.parent().map(fs::create_dir_all).is_some_and(|made| made.is_ok());
         if written {
             let _ = save_json(descriptor, &path);
         }
     }
 
-    fn path(&self, diff_id: &Digest, compression: Compression) -> Option<PathBuf> {
-        let name = format!("tar{}/{}.json", compression.suffix(), diff_id.hex());
+    fn path(&self, diff_id: &Digest, compression: Compression, level: Option<i32>) -> Option<PathBuf> {
+        let level = level.map_or_else(String::new, |level| format!("-{level}"));
+        let name = format!("tar{}{level}/{}.json", compression.suffix(), diff_id.hex());
         Some(self.root.as_ref()?.join(name))
     }
 }

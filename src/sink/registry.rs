@@ -16,8 +16,7 @@
 
 use std::{
     collections::HashMap,
-    io::{self, Read},
-    path::Path,
+    io::{self, Read, Write},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -25,12 +24,16 @@ use std::{
     thread,
 };
 
-use super::cache::Cache;
+use super::{
+    cache::Cache,
+    progress::{Fate, Progress},
+};
 use crate::{
-    image::{Image, ImageError, Layer},
+    blobs::{ImageBlobs, LayerBlob},
+    image::ImageError,
     layer::{ChunkReader, compress::Compression},
-    oci::{Descriptor, Digest, ImageConfig, Manifest, Sha256Writer, json, media_type},
-    registry::{Body, Client, RegistryError},
+    oci::{Descriptor, Digest, ImageConfig, Manifest, Sha256Writer, media_type},
+    registry::{Client, RegistryError, Upload},
 };
 
 /// Layers on their way at once.
@@ -43,21 +46,12 @@ pub struct Options {
     pub tags: Vec<String>,
     /// How layers that are not compressed yet are compressed.
     pub compression: Compression,
+    /// How hard; `None` is the format's own.
+    pub level: Option<i32>,
     /// Other repositories of the same registry to take blobs from.
     pub mount_from: Vec<String>,
     /// Tags or digests of the repository whose layers may be the same.
     pub cache_from: Vec<String>,
-}
-
-/// What became of one blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The registry had it.
-    There,
-    /// It was taken over from another repository.
-    Mounted,
-    /// It was sent, this many bytes.
-    Sent(u64),
 }
 
 /// What a push did.
@@ -65,6 +59,8 @@ pub enum Fate {
 pub struct Pushed {
     /// The manifest's digest.
     pub digest: Digest,
+    /// The manifest's size in bytes.
+    pub size: u64,
     /// Blobs sent.
     pub blobs: usize,
     /// Bytes of blobs sent.
@@ -80,95 +76,47 @@ pub enum PushError {
     /// A blob could not be made.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A blob of the source is missing.
-    #[error("opening the blob {digest}")]
-    Blob {
-        /// The blob.
-        digest: Digest,
-        /// What the system answered.
-        source: io::Error,
-    },
+    /// The manifest is none.
+    #[error("parsing the manifest")]
+    Manifest(#[source] serde_json::Error),
 }
 
 type Result<T> = std::result::Result<T, PushError>;
 
-/// Pushes an image made from a recipe. `report` is told of each layer (counted from 1), in whichever order they end.
+/// Pushes an image under each of the tags, or under its digest where there are none.
+///
+/// Plain layers are compressed, unless the image is to stay as it is.
 ///
 /// # Errors
 ///
 /// [`PushError`]; no tag was changed then, or all that were hold the whole image.
-pub fn push(
-    image: &Image,
-    client: &Client,
-    options: &Options,
-    report: &(dyn Fn(usize, &Descriptor, Fate) + Sync),
-) -> Result<Pushed> {
-    let known = known_blobs(client, options)?;
-    let cache = Cache::of_user();
+pub fn push(image: &ImageBlobs, client: &Client, options: &Options, progress: &Arc<dyn Progress>) -> Result<Pushed> {
+    let compression = if image.as_is { Compression::None } else { options.compression };
+    let known = if compression == Compression::None { HashMap::new() } else { known_blobs(client, options)? };
+    let push = Push { client, options, compression, known, cache: Cache::of_user() };
     let job = |at: usize| {
-        let (descriptor, fate) = push_layer(&image.layers[at], at + 1, client, options, &known, &cache)?;
-        report(at + 1, &descriptor, fate);
+        let watch = Watch { blob: at + 1, progress: Arc::clone(progress) };
+        let (descriptor, fate) = push.layer(&image.layers[at], &watch)?;
+        progress.done(at + 1, &descriptor, fate);
         Ok((descriptor, fate))
     };
     let results = in_parallel(image.layers.len(), &job)?;
-    let mut pushed = Pushed { digest: Digest::of(b""), blobs: 0, bytes: 0 };
+    let mut pushed = Pushed { digest: image.digest(), size: 0, blobs: 0, bytes: 0 };
     for (_, fate) in &results {
         pushed.count(*fate);
     }
-    let config = image.config_blob();
-    let config_descriptor = Descriptor::new(media_type::CONFIG, Digest::of(&config), config.len() as u64);
-    pushed.count(push_bytes(client, &config)?);
-    let layers = results.into_iter().map(|(descriptor, _)| descriptor).collect();
-    let manifest = json::to_vec(&Manifest::new(config_descriptor, layers));
-    for tag in &options.tags {
-        client.put_manifest(tag, media_type::MANIFEST, &manifest)?;
-    }
-    pushed.digest = Digest::of(&manifest);
-    Ok(pushed)
-}
-
-/// Pushes one image of a layout, as it is, under each of `tags`, or under its digest where there are none.
-///
-/// # Errors
-///
-/// As [`push`].
-pub fn push_as_is(
-    layout: &Path,
-    manifest: &[u8],
-    blobs: &[Descriptor],
-    client: &Client,
-    options: &Options,
-    report: &(dyn Fn(usize, &Descriptor, Fate) + Sync),
-) -> Result<Pushed> {
-    let job = |at: usize| {
-        let descriptor = &blobs[at];
-        let path = layout.join(descriptor.digest.blob_name());
-        let fate = match there_or_mounted(client, options, &descriptor.digest)? {
-            Some(fate) => fate,
-            None => {
-                let open = || std::fs::File::open(&path);
-                open().map_err(|source| PushError::Blob { digest: descriptor.digest, source })?;
-                let mut make = || match open() {
-                    Ok(file) => Box::new(file) as Box<dyn Read + Send>,
-                    // Gone between two tries: the size no longer fits, and the registry says so.
-                    Err(_) => Box::new(io::empty()),
-                };
-                client.upload(&descriptor.digest, Body::Stream(&mut make, Some(descriptor.size)))?;
-                Fate::Sent(descriptor.size)
-            }
-        };
-        report(at + 1, descriptor, fate);
-        Ok(fate)
+    pushed.count(push.config(image)?);
+    let manifest = if image.as_is {
+        image.manifest.clone()
+    } else {
+        let layers = results.into_iter().map(|(descriptor, _)| descriptor).collect();
+        image.manifest_with(layers).map_err(PushError::Manifest)?
     };
-    let mut pushed = Pushed { digest: Digest::of(manifest), blobs: 0, bytes: 0 };
-    for fate in in_parallel(blobs.len(), &job)? {
-        pushed.count(fate);
-    }
-    if options.tags.is_empty() {
-        client.put_manifest(&pushed.digest.to_string(), media_type::MANIFEST, manifest)?;
-    }
-    for tag in &options.tags {
-        client.put_manifest(tag, media_type::MANIFEST, manifest)?;
+    (pushed.digest, pushed.size) = (Digest::of(&manifest), manifest.len() as u64);
+    let digest = pushed.digest.to_string();
+    let versions = if options.tags.is_empty() { std::slice::from_ref(&digest) } else { options.tags.as_slice() };
+    for version in versions {
+        client.put_manifest(version, &image.media_type, &manifest)?;
     }
     Ok(pushed)
 }
@@ -183,20 +131,17 @@ impl Pushed {
 
     /// Both pushes together, under the digest of the second.
     pub fn and(self, other: Self) -> Self {
-        Self { digest: other.digest, blobs: self.blobs + other.blobs, bytes: self.bytes + other.bytes }
+        Self { blobs: self.blobs + other.blobs, bytes: self.bytes + other.bytes, ..other }
     }
 }
 
 /// Which blob stands for which uncompressed layer, as images of the repository say.
 fn known_blobs(client: &Client, options: &Options) -> Result<HashMap<Digest, Descriptor>> {
     let mut known = HashMap::new();
-    if options.compression == Compression::None {
-        return Ok(known);
-    }
     for version in options.tags.iter().chain(&options.cache_from) {
-        let Some(text) = client.manifest(version)? else { continue };
+        let Some(document) = client.manifest(version)? else { continue };
         // An index, or something else that has no layers, tells nothing.
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(&text) else { continue };
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&document.bytes) else { continue };
         let Some(text) = client.small_blob(&manifest.config.digest)? else { continue };
         let Ok(config) = serde_json::from_slice::<ImageConfig>(&text) else { continue };
         if config.rootfs.diff_ids.len() == manifest.layers.len() {
@@ -206,46 +151,118 @@ fn known_blobs(client: &Client, options: &Options) -> Result<HashMap<Digest, Des
     Ok(known)
 }
 
-fn push_layer(
-    layer: &Layer,
-    index: usize,
-    client: &Client,
-    options: &Options,
-    known: &HashMap<Digest, Descriptor>,
-    cache: &Cache,
-) -> Result<(Descriptor, Fate)> {
-    let compression = match layer.media_type.as_str() {
-        media_type::LAYER_TAR => options.compression,
-        _ => Compression::None,
-    };
-    if compression == Compression::None {
-        let descriptor = Descriptor::new(&layer.media_type, layer.digest, layer.size);
-        let fate = match there_or_mounted(client, options, &layer.digest)? {
-            Some(fate) => fate,
-            None => {
-                let mut make = || stream(layer, index, Compression::None, &Arc::default());
-                client.upload(&layer.digest, Body::Stream(&mut make, Some(layer.size)))?;
-                Fate::Sent(layer.size)
-            }
-        };
-        return Ok((descriptor, fate));
-    }
-    let wanted = |descriptor: &&Descriptor| descriptor.media_type == compression.media_type();
-    let remembered = cache.get(&layer.diff_id, compression);
-    for descriptor in known.get(&layer.diff_id).filter(wanted).into_iter().chain(&remembered) {
-        if let Some(fate) = there_or_mounted(client, options, &descriptor.digest)? {
-            let descriptor = Descriptor::new(&descriptor.media_type, descriptor.digest, descriptor.size);
-            return Ok((descriptor, fate));
+/// A push on its way.
+struct Push<'a> {
+    client: &'a Client,
+    options: &'a Options,
+    compression: Compression,
+    /// Which blob stands for which uncompressed layer.
+    known: HashMap<Digest, Descriptor>,
+    cache: Cache,
+}
+
+impl Push<'_> {
+    fn layer(&self, layer: &LayerBlob, watch: &Watch) -> Result<(Descriptor, Fate)> {
+        let (own, compression) = (&layer.descriptor, self.compression);
+        if compression == Compression::None || own.media_type != media_type::LAYER_TAR {
+            let fate = match self.there_or_mounted(&own.digest, layer.origin.as_ref())? {
+                Some(fate) => fate,
+                None => {
+                    watch.progress.sending(watch.blob, own.size);
+                    let mut make = || watch.reader(layer.read());
+                    let digest = || Some(own.digest);
+                    self.client.upload(Upload { make: &mut make, size: Some(own.size), digest: &digest })?;
+                    Fate::Sent(own.size)
+                }
+            };
+            return Ok((own.clone(), fate));
         }
+        let compressed = |digest, size| Descriptor {
+            annotations: own.annotations.clone(),
+            ..Descriptor::new(compression.media_type(), digest, size)
+        };
+        let wanted = |descriptor: &&Descriptor| descriptor.media_type == compression.media_type();
+        let level = self.options.level;
+        let remembered = self.cache.get(&layer.diff_id, compression, level);
+        // A level that somebody asks for is not to be had from an image that may have another.
+        let known = self.known.get(&layer.diff_id).filter(|_| level.is_none());
+        for descriptor in known.filter(wanted).into_iter().chain(&remembered) {
+            if let Some(fate) = self.there_or_mounted(&descriptor.digest, None)? {
+                return Ok((compressed(descriptor.digest, descriptor.size), fate));
+            }
+        }
+        watch.progress.sending(watch.blob, own.size);
+        let made = Made::default();
+        let mut make = || stream(layer, compression, level, &made, watch);
+        let digest = || read(&made).map(|(digest, _)| digest);
+        self.client.upload(Upload { make: &mut make, size: None, digest: &digest })?;
+        let (digest, size) = read(&made).expect("an upload without an error has sent all of the blob");
+        let descriptor = Descriptor::new(compression.media_type(), digest, size);
+        self.cache.put(&layer.diff_id, compression, level, &descriptor);
+        Ok((compressed(digest, size), Fate::Sent(size)))
     }
-    let made = Made::default();
-    let mut make = || stream(layer, index, compression, &made);
-    let digest = || read(&made).map(|(digest, _)| digest);
-    client.upload_stream(Body::Stream(&mut make, None), &digest)?;
-    let (digest, size) = read(&made).expect("an upload without an error has sent all of the blob");
-    let descriptor = Descriptor::new(compression.media_type(), digest, size);
-    cache.put(&layer.diff_id, compression, &descriptor);
-    Ok((descriptor, Fate::Sent(size)))
+
+    fn config(&self, image: &ImageBlobs) -> Result<Fate> {
+        let digest = Digest::of(&image.config);
+        if let Some(fate) = self.there_or_mounted(&digest, None)? {
+            return Ok(fate);
+        }
+        self.client.upload_bytes(&digest, &image.config)?;
+        Ok(Fate::Sent(image.config.len() as u64))
+    }
+
+    /// `origin` is the host and repository that the blob comes from.
+    fn there_or_mounted(&self, digest: &Digest, origin: Option<&(String, String)>) -> Result<Option<Fate>> {
+        if self.client.has_blob(digest)? {
+            return Ok(Some(Fate::There));
+        }
+        let own = origin.filter(|(host, _)| host == self.client.host()).map(|(_, repository)| repository);
+        for repository in own.into_iter().chain(&self.options.mount_from) {
+            if self.client.mount(digest, repository)? {
+                return Ok(Some(Fate::Mounted));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Tells how much of one blob is sent.
+#[derive(Clone)]
+struct Watch {
+    blob: usize,
+    progress: Arc<dyn Progress>,
+}
+
+impl Watch {
+    fn reader(&self, inner: impl Read + Send + 'static) -> Box<dyn Read + Send> {
+        Box::new(Watched { inner, watch: self.clone() })
+    }
+}
+
+/// Counts what flows through, in either direction.
+struct Watched<T> {
+    inner: T,
+    watch: Watch,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.watch.progress.advance(self.watch.blob, read as u64);
+        Ok(read)
+    }
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.watch.progress.advance(self.watch.blob, written as u64);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
 }
 
 /// Digest and size of a blob, once all of it was made.
@@ -255,38 +272,24 @@ fn read(made: &Made) -> Option<(Digest, u64)> {
     *made.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// The layer's blob, made while it is read.
-fn stream(layer: &Layer, index: usize, compression: Compression, made: &Made) -> Box<dyn Read + Send> {
-    let (layer, made) = (layer.clone(), Arc::clone(made));
+/// The layer's compressed blob, made while it is read.
+fn stream(
+    layer: &LayerBlob,
+    compression: Compression,
+    level: Option<i32>,
+    made: &Made,
+    watch: &Watch,
+) -> Box<dyn Read + Send> {
+    let (layer, made, watch) = (layer.clone(), Arc::clone(made), watch.clone());
     Box::new(ChunkReader::new(move |out| {
         let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut compressor = compression.writer(Sha256Writer::new(out), threads)?;
-        layer.write(index, &mut compressor).map_err(io::Error::other)?;
-        let (_, digest, size) = compressor.finish()?.finish();
+        let inner = compression.writer(Sha256Writer::new(out), threads, level)?;
+        let mut watched = Watched { inner, watch };
+        layer.write(&mut watched).map_err(io::Error::other)?;
+        let (_, digest, size) = watched.inner.finish()?.finish();
         *made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((digest, size));
         Ok(())
     }))
-}
-
-fn push_bytes(client: &Client, bytes: &[u8]) -> Result<Fate> {
-    let digest = Digest::of(bytes);
-    if client.has_blob(&digest)? {
-        return Ok(Fate::There);
-    }
-    client.upload(&digest, Body::Bytes(bytes))?;
-    Ok(Fate::Sent(bytes.len() as u64))
-}
-
-fn there_or_mounted(client: &Client, options: &Options, digest: &Digest) -> Result<Option<Fate>> {
-    if client.has_blob(digest)? {
-        return Ok(Some(Fate::There));
-    }
-    for repository in &options.mount_from {
-        if client.mount(digest, repository)? {
-            return Ok(Some(Fate::Mounted));
-        }
-    }
-    Ok(None)
 }
 
 /// Runs `job` for 0, 1, … `count` - 1, several at once; results are in order. After an error nothing more is begun.

@@ -1,45 +1,148 @@
-//! Archives: a docker-archive or an OCI layout in a tar, plain or gzip.
+//! Archives: a docker-archive or an OCI layout in a tar, plain, gzip, zstd or xz.
 
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek},
-    path::Path,
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
 };
 
-use flate2::read::MultiGzDecoder;
 use tar::EntryType;
 
 use super::{
     SourceError,
-    contents::{Contents, GZIP},
+    contents::{Contents, Place},
+    packing::{self, Packing},
 };
 
-/// Reads the archive at `path` once, from front to back.
+/// A tar whose entries are read by their place in it.
+#[derive(Debug)]
+pub struct Archive {
+    path: PathBuf,
+    /// The plain tar; one that is compressed is unpacked to a nameless file when its first blob is read.
+    plain: OnceLock<Arc<File>>,
+}
+
+impl Archive {
+    /// `size` bytes from `offset` on.
+    pub(super) fn read(&self, offset: u64, size: u64) -> io::Result<Section> {
+        let file = match self.plain.get() {
+            Some(file) => Arc::clone(file),
+            None => {
+                let unpacked = Arc::new(self.unpack()?);
+                Arc::clone(self.plain.get_or_init(|| unpacked))
+            }
+        };
+        Ok(Section { file, at: offset, end: offset.saturating_add(size) })
+    }
+
+    fn unpack(&self) -> io::Result<File> {
+        let (file, packing) = packing::open(&self.path)?;
+        if packing == Packing::Plain {
+            return Ok(file);
+        }
+        let size = file.metadata()?.len();
+        let mut plain = tempfile::tempfile()?;
+        io::copy(&mut packing.reader(file, size)?, &mut plain)?;
+        Ok(plain)
+    }
+}
+
+/// A part of a file that others read too.
+pub(super) struct Section {
+    file: Arc<File>,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Section {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..left], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Reads the archive at `path` once, from front to back; with `hash`, its files' digests too.
 pub(super) fn scan(path: &Path, hash: bool) -> Result<Contents, SourceError> {
     let fail = |act: String, source| SourceError::Io { act, path: path.to_owned(), source };
-    let open = || -> std::io::Result<Box<dyn Read>> {
-        let mut file = File::open(path)?;
-        let mut magic = [0; 2];
-        file.read_exact(&mut magic)?;
-        file.rewind()?;
-        let file = BufReader::with_capacity(128 * 1024, file);
-        Ok(if magic == GZIP { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
-    };
-    let mut archive = tar::Archive::new(open().map_err(|error| fail("opening".to_owned(), error))?);
+    let opening = |error| fail("opening".to_owned(), error);
+    let (file, packing) = packing::open(path).map_err(opening)?;
+    let size = file.metadata().map_err(opening)?.len();
     let mut contents = Contents::default();
+    if packing == Packing::Plain {
+        let mut archive = tar::Archive::new(file);
+        let entries = archive.entries_with_seek().map_err(|error| fail("reading".to_owned(), error))?;
+        scan_entries(entries, &mut contents, hash, &fail)?;
+    } else {
+        let mut archive = tar::Archive::new(packing.reader(file, size).map_err(opening)?);
+        let entries = archive.entries().map_err(|error| fail("reading".to_owned(), error))?;
+        scan_entries(entries, &mut contents, hash, &fail)?;
+    }
+    contents.archive = Some(Arc::new(Archive { path: path.to_owned(), plain: OnceLock::new() }));
+    Ok(contents)
+}
+
+fn scan_entries<R: Read>(
+    entries: tar::Entries<'_, R>,
+    contents: &mut Contents,
+    hash: bool,
+    fail: &dyn Fn(String, io::Error) -> SourceError,
+) -> Result<(), SourceError> {
     let mut last = "the start".to_owned();
-    let entries = archive.entries().map_err(|error| fail("reading".to_owned(), error))?;
     for entry in entries {
         let mut entry = entry.map_err(|error| fail(format!("reading what follows {last} in"), error))?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let name = name.trim_start_matches("./").to_owned();
-        if matches!(entry.header().entry_type(), EntryType::Regular | EntryType::Continuous) {
-            let size = entry.size();
-            contents
-                .add(name.clone(), size, &mut entry, hash)
-                .map_err(|error| fail(format!("reading {name} in"), error))?;
+        match entry.header().entry_type() {
+            EntryType::Regular | EntryType::Continuous => {
+                let (place, size) = (Place::Archive(entry.raw_file_position()), entry.size());
+                contents
+                    .add(name.clone(), size, place, &mut entry, hash)
+                    .map_err(|error| fail(format!("reading {name} in"), error))?;
+            }
+            // docker writes a layer that two images share once, and links to it.
+            EntryType::Symlink | EntryType::Link => {
+                if let Some(target) = entry.link_name_bytes() {
+                    let target = String::from_utf8_lossy(&target).into_owned();
+                    let target = match entry.header().entry_type() {
+                        EntryType::Symlink => beside(&name, &target),
+                        _ => target,
+                    };
+                    contents.alias(name.clone(), target);
+                }
+            }
+            _ => {}
         }
         last = name;
     }
-    Ok(contents)
+    Ok(())
+}
+
+/// The name that a link `target` leads to, from the entry `name`; nothing outside of the archive has one.
+fn beside(name: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = name.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_names_in_the_archive() {
+        assert_eq!(beside("one/layer.tar", "../two/layer.tar"), "two/layer.tar");
+        assert_eq!(beside("one/layer.tar", "../../../etc/passwd"), "etc/passwd");
+        assert_eq!(beside("a", "./b"), "b");
+    }
 }

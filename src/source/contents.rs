@@ -1,75 +1,67 @@
-//! What an archive or a layout holds, and the images it lists.
+//! What an archive or a directory holds: documents, kept, and blobs, found again when they are needed.
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io::{self, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use flate2::write::MultiGzDecoder;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::SourceError;
-use crate::oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Sha256Writer, media_type};
+use super::{SourceError, archive::Archive, packing::Packing};
+use crate::oci::{Digest, Sha256Writer};
 
-/// The first bytes of gzip.
-pub(super) const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// The first bytes of a zstd frame.
-const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Documents bigger than this (in bytes) are kept as blobs only; registries refuse
 /// manifests over 4 MiB too.
 const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 /// All documents together may take this much memory, in bytes.
 const DOCUMENTS_LIMIT: usize = 32 * 1024 * 1024;
 
-/// Everything in an archive or a layout, by name: `index.json`, `blobs/sha256/…`.
+/// Everything in an archive, a layout or a `dir:` directory, by name: `index.json`, `blobs/sha256/…`.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The directory, where it is a layout.
-    pub root: Option<PathBuf>,
+    /// The archive, where it is one.
+    pub(super) archive: Option<Arc<Archive>>,
     /// JSON files, in order of their names.
     documents: BTreeMap<String, Vec<u8>>,
     kept: usize,
     /// Every other file, and documents again.
     pub blobs: BTreeMap<String, Blob>,
+    /// Names that stand for others.
+    aliases: BTreeMap<String, String>,
 }
 
-/// A file of an archive or a layout.
+/// A file of an archive or a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blob {
     /// Bytes.
     pub size: u64,
     /// Its digest and that of its decompressed bytes, where asked for.
     pub digests: Option<(Digest, Digest)>,
+    place: Place,
 }
 
-/// An image of an archive or a layout.
-#[derive(Clone, Debug)]
-pub struct Listed {
-    /// Under which name, where it has one.
-    pub reference: Option<String>,
-    /// Its manifest; made up from manifest.json where a docker archive has none.
-    pub manifest: Option<Manifest>,
-    /// Its config blob's name.
-    pub config_name: String,
-    /// Its config.
-    pub config: ImageConfig,
-    /// Its layers' names, base first.
-    pub layers: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct DockerManifest {
-    config: String,
-    repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
+/// Where a blob's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    File(PathBuf),
+    /// From this byte of the plain archive on.
+    Archive(u64),
 }
 
 impl Contents {
-    /// Takes one file in: reads all of it, keeps it if it is a document.
-    pub(super) fn add(&mut self, name: String, size: u64, reader: &mut dyn Read, hash: bool) -> io::Result<()> {
+    /// Takes one file in: keeps it if it is a document; with `hash`, reads all of it.
+    pub(super) fn add(
+        &mut self,
+        name: String,
+        size: u64,
+        place: Place,
+        reader: &mut dyn Read,
+        hash: bool,
+    ) -> io::Result<()> {
         let mut start = Vec::new();
         reader.take(DOCUMENT_LIMIT.min(size).min(512)).read_to_end(&mut start)?;
         let is_document = size <= DOCUMENT_LIMIT && matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
@@ -82,8 +74,13 @@ impl Contents {
             true => Some(digests(&start, reader)?),
             false => None,
         };
-        self.blobs.insert(name, Blob { size, digests });
+        self.blobs.insert(name, Blob { size, digests, place });
         Ok(())
+    }
+
+    /// Takes note that `name` stands for `target`.
+    pub(super) fn alias(&mut self, name: String, target: String) {
+        self.aliases.insert(name, target);
     }
 
     /// A document's bytes, where it is one.
@@ -91,80 +88,58 @@ impl Contents {
         self.documents.get(name).map(Vec::as_slice)
     }
 
-    /// The manifests that index.json lists.
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError::Document`] when there is no index.json, or it is malformed.
-    pub fn index(&self) -> Result<Index, SourceError> {
-        self.document("index.json")
+    /// The blob of this name.
+    pub fn blob(&self, name: &str) -> Option<&Blob> {
+        self.blobs.get(name).or_else(|| self.blobs.get(self.aliases.get(name)?))
     }
 
-    /// Its images: those of index.json, or else of docker's manifest.json.
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError::Document`] when one is missing or malformed.
-    pub fn images(&self) -> Result<Vec<Listed>, SourceError> {
-        if self.documents.contains_key("index.json") {
-            self.index()?.manifests.iter().map(|descriptor| self.oci_image(descriptor)).collect()
-        } else {
-            let manifests: Vec<DockerManifest> = self.document("manifest.json")?;
-            manifests.into_iter().map(|manifest| self.docker_image(manifest)).collect()
+    /// The file that is the blob of this name, where it is one of a directory.
+    pub fn file(&self, name: &str) -> Option<&Path> {
+        match &self.blob(name)?.place {
+            Place::File(path) => Some(path),
+            Place::Archive(_) => None,
         }
     }
 
-    /// The image that a descriptor of index.json is about.
+    /// Opens the blob of this name.
     ///
     /// # Errors
     ///
-    /// [`SourceError::Document`] when its manifest or config is missing or malformed.
-    pub fn oci_image(&self, descriptor: &Descriptor) -> Result<Listed, SourceError> {
-        let name = descriptor.digest.blob_name();
-        if descriptor.media_type == media_type::INDEX {
-            let why = "it is an index inside an index, which strata does not read yet".to_owned();
-            return Err(SourceError::Document { document: name, why });
-        }
-        let manifest: Manifest = self.document(&name)?;
-        let config_name = manifest.config.digest.blob_name();
-        Ok(Listed {
-            reference: descriptor.annotations.get("org.opencontainers.image.ref.name").cloned(),
-            config: self.document(&config_name)?,
-            config_name,
-            layers: manifest.layers.iter().map(|layer| layer.digest.blob_name()).collect(),
-            manifest: Some(manifest),
+    /// When there is none, or it cannot be read.
+    pub fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{name} is missing"));
+        let blob = self.blob(name).ok_or_else(missing)?;
+        Ok(match &blob.place {
+            Place::File(path) => Box::new(File::open(path)?),
+            Place::Archive(offset) => Box::new(self.archive.as_ref().ok_or_else(missing)?.read(*offset, blob.size)?),
         })
     }
 
-    fn docker_image(&self, manifest: DockerManifest) -> Result<Listed, SourceError> {
-        Ok(Listed {
-            reference: manifest.repo_tags.unwrap_or_default().into_iter().next(),
-            manifest: None,
-            config: self.document(&manifest.config)?,
-            config_name: manifest.config,
-            layers: manifest.layers,
-        })
-    }
-
-    fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, SourceError> {
+    pub(super) fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, SourceError> {
         let fail = |why: String| SourceError::Document { document: name.to_owned(), why };
-        let text = self.documents.get(name).ok_or_else(|| fail("it is missing, or no JSON".to_owned()))?;
+        let text = self.raw(name).ok_or_else(|| match self.blob(name) {
+            Some(blob) if blob.size > DOCUMENT_LIMIT => {
+                fail(format!("it has {} bytes; documents have {DOCUMENT_LIMIT} at most", blob.size))
+            }
+            Some(_) => fail("it is no JSON".to_owned()),
+            None => fail("it is missing".to_owned()),
+        })?;
         serde_json::from_slice(text).map_err(|error| fail(error.to_string()))
     }
 }
 
 /// The digests of `start` and what follows it, as it is and decompressed.
-fn digests(start: &[u8], reader: &mut dyn Read) -> io::Result<(Digest, Digest)> {
+pub(super) fn digests(start: &[u8], reader: &mut dyn Read) -> io::Result<(Digest, Digest)> {
     let mut raw = Sha256Writer::new(io::sink());
-    let mut plain: Box<dyn Decoder> = if start.starts_with(&GZIP) {
-        Box::new(MultiGzDecoder::new(Sha256Writer::new(io::sink())))
-    } else if start.starts_with(&ZSTD) {
-        Box::new(zstd::stream::write::Decoder::new(Sha256Writer::new(io::sink()))?)
-    } else {
-        raw.write_all(start)?;
-        io::copy(reader, &mut raw)?;
-        let (_, digest, _) = raw.finish();
-        return Ok((digest, digest));
+    let mut plain: Box<dyn Decoder> = match Packing::of(start) {
+        Packing::Gzip => Box::new(MultiGzDecoder::new(Sha256Writer::new(io::sink()))),
+        Packing::Zstd => Box::new(zstd::stream::write::Decoder::new(Sha256Writer::new(io::sink()))?),
+        Packing::Plain | Packing::Xz => {
+            raw.write_all(start)?;
+            io::copy(reader, &mut raw)?;
+            let (_, digest, _) = raw.finish();
+            return Ok((digest, digest));
+        }
     };
     let mut chunk = vec![0; 128 * 1024];
     let mut bytes = start;

@@ -1,10 +1,11 @@
-//! Images written by others, read: archives and OCI layouts, told apart by content.
+//! Images written by others, read: archives and directories, told apart by content.
 //!
 //! ```text
-//! docker-archive, OCI archive (plain or gzip) ──▶ archive ─┐
-//!                                                          ├─▶ Contents: documents and blobs ──▶ images
-//! OCI layout (a directory) ──────────────────────▶ layout ─┘
-//! image.json ────────────────────────────────────▶ Image
+//! docker-archive, OCI archive (plain, gzip, zstd, xz) ──▶ archive ─┐
+//!                                                                  ├─▶ Contents ──▶ images ──▶ ImageBlobs
+//! OCI layout, skopeo's dir: (directories) ───────────────▶ layout ─┘
+//! image.json ────────────────────────────────────────────▶ Image ────────────────────────────▶ ImageBlobs
+//! docker:// (feature `net`) ─────────────────────────────▶ Remote ───────────────────────────▶ ImageBlobs
 //! ```
 //!
 //! Everything here is hostile until its digest was checked: names are compared,
@@ -12,25 +13,39 @@
 
 mod archive;
 mod contents;
+mod images;
 mod layout;
+mod packing;
+mod recipe;
+#[cfg(feature = "net")]
+mod remote;
 
 use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-pub use contents::{Blob, Contents, Listed};
+pub use archive::Archive;
+pub use contents::{Blob, Contents};
+pub use images::{Choice, Listed};
+pub use packing::Packing;
+#[cfg(feature = "net")]
+pub use remote::Remote;
 
-use crate::image::{Image, ImageError};
+use crate::{
+    blobs::ImageBlobs,
+    image::{Image, ImageError},
+};
 
 /// An image of any kind, opened.
 #[derive(Debug)]
 pub enum Opened {
     /// An image.json.
     Recipe(Box<Image>),
-    /// An archive or a layout.
-    Contents(Contents),
+    /// An archive or a directory.
+    Contents(Arc<Contents>),
 }
 
 /// Why an image could not be read.
@@ -48,7 +63,7 @@ pub enum SourceError {
     },
     /// It is none of the kinds that strata reads.
     #[error(
-        "{} is neither an image.json, an OCI layout, an OCI archive nor a docker archive",
+        "{} is neither an image.json, an OCI layout, an OCI archive, a docker archive nor a dir: of skopeo's",
         .0.display()
     )]
     Unknown(PathBuf),
@@ -60,21 +75,38 @@ pub enum SourceError {
         /// What is wrong.
         why: String,
     },
+    /// There is not exactly one image that is meant.
+    #[error("{why}; there are {all}")]
+    Choice {
+        /// What is wrong.
+        why: &'static str,
+        /// Every image's name and platform.
+        all: String,
+    },
+    /// The registry did not give it.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Registry(Box<crate::registry::RegistryError>),
     /// It is an image.json that cannot be used.
     #[error(transparent)]
     Recipe(#[from] ImageError),
 }
 
-/// Opens an image of any kind. With `hash`, blobs of archives and layouts are hashed.
+/// Opens an image of any kind. With `hash`, blobs of archives and directories are hashed.
 ///
 /// # Errors
 ///
 /// [`SourceError`], which names the file, and the part of it.
 pub fn open(path: &Path, hash: bool) -> Result<Opened, SourceError> {
     let fail = |source| SourceError::Io { act: "opening".to_owned(), path: path.to_owned(), source };
+    let contents = |contents| Opened::Contents(Arc::new(contents));
     if fs::metadata(path).map_err(fail)?.is_dir() {
         return if path.join("oci-layout").exists() {
-            layout::scan(path, hash).map(Opened::Contents)
+            layout::scan(path, hash).map(contents)
+        } else if path.join("manifest.json").exists() {
+            layout::scan_dir(path, hash).map(contents)
+        } else if path.join("image.json").exists() {
+            Ok(Opened::Recipe(Box::new(Image::open(path.join("image.json"))?)))
         } else {
             Err(SourceError::Unknown(path.to_owned()))
         };
@@ -84,9 +116,35 @@ pub fn open(path: &Path, hash: bool) -> Result<Opened, SourceError> {
     let is_tar = start.get(257..262) == Some(b"ustar");
     if start.trim_ascii_start().starts_with(b"{") {
         Ok(Opened::Recipe(Box::new(Image::open(path)?)))
-    } else if is_tar || start.starts_with(&contents::GZIP) {
-        archive::scan(path, hash).map(Opened::Contents)
+    } else if is_tar || Packing::of(&start) != Packing::Plain {
+        archive::scan(path, hash).map(contents)
     } else {
         Err(SourceError::Unknown(path.to_owned()))
+    }
+}
+
+impl Opened {
+    /// The blobs of the image that is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Choice`], and those of [`Contents::blobs_of`].
+    pub fn blobs(&self, choice: &Choice) -> Result<ImageBlobs, SourceError> {
+        match self {
+            Self::Recipe(image) => Ok(ImageBlobs::of(image)),
+            Self::Contents(contents) => contents.blobs_of(&contents.choose(choice)?),
+        }
+    }
+
+    /// The blobs of every image.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Contents::blobs_of`].
+    pub fn all_blobs(&self) -> Result<Vec<ImageBlobs>, SourceError> {
+        match self {
+            Self::Recipe(image) => Ok(vec![ImageBlobs::of(image)]),
+            Self::Contents(contents) => contents.images()?.iter().map(|image| contents.blobs_of(image)).collect(),
+        }
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     image::Layer,
-    oci::{Descriptor, Digest, ImageConfig, Platform, json, media_type},
+    oci::{Config, Descriptor, Digest, ImageConfig, json, media_type},
 };
 
 const KNOWN: [&str; 7] = ["architecture", "author", "config", "created", "history", "os", "variant"];
@@ -38,7 +38,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let bytes = json::to_vec(&config);
     let digest = blobs.put(&bytes)?;
     blobs.symlink(Path::new(&digest.blob_name()), "image-config.json")?;
-    blobs.document("platform.json", &platform(&config))?;
+    blobs.document("platform.json", &config.platform())?;
     blobs.document("media-descriptor.json", &Descriptor::new(media_type::CONFIG, digest, bytes.len() as u64))
 }
 
@@ -46,6 +46,10 @@ pub fn build(attributes: &Attributes) -> Result<()> {
 pub fn config(layers: &[Layer], extra: Map<String, Value>) -> Result<ImageConfig> {
     if let Some(unknown) = extra.keys().find(|key| !KNOWN.contains(&key.as_str())) {
         bail!("argument extraConfig: {unknown} is unknown; known are {}", KNOWN.join(", "));
+    }
+    if let Some(config) = extra.get("config") {
+        // Stricter than a whole config is read: a key that nobody knows is a mistake here.
+        Config::deserialize(config).context("argument extraConfig")?;
     }
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
     let mut all = Map::new();
@@ -65,9 +69,4 @@ pub fn config(layers: &[Layer], extra: Map<String, Value>) -> Result<ImageConfig
         );
     }
     Ok(config)
-}
-
-/// The platform a config is for.
-pub fn platform(config: &ImageConfig) -> Platform {
-    Platform { architecture: config.architecture.clone(), os: config.os.clone(), variant: config.variant.clone() }
 }

@@ -109,7 +109,8 @@ fn write(tree: &Tree, compression: Compression, blobs: &Blobs) -> Result<(Digest
     let unnamed = blobs.path("blobs/sha256/unfinished");
     let writing = || format!("writing {}", unnamed.display());
     let file = File::create_new(&unnamed).with_context(writing)?;
-    let compressor = compression.writer(Sha256Writer::new(file), rayon::current_num_threads()).with_context(writing)?;
+    let compressor =
+        compression.writer(Sha256Writer::new(file), rayon::current_num_threads(), None).with_context(writing)?;
     let (compressor, diff_id, _) = layer::write(tree, Sha256Writer::new(compressor))?.finish();
     let (_, digest, size) = compressor.finish().with_context(writing)?.finish();
     fs::rename(&unnamed, blobs.path(digest.blob_name())).with_context(writing)?;

@@ -23,10 +23,7 @@ use super::{
     blobs::Blobs,
     config,
 };
-use crate::oci::{Descriptor, Manifest, json, media_type};
-
-/// The annotation that names an image of a layout.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+use crate::oci::{Descriptor, Manifest, annotation, json, media_type};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -61,12 +58,12 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     blobs.symlink(Path::new(&digest.blob_name()), "image-manifest.json")?;
 
     let descriptor = Descriptor {
-        platform: Some(config::platform(&config)),
+        platform: Some(config.platform()),
         ..Descriptor::new(media_type::MANIFEST, digest, bytes.len() as u64)
     };
     let mut descriptors: Vec<Descriptor> = Vec::new();
     for tag in &request.tags {
-        let annotations = BTreeMap::from([(REF_NAME.to_owned(), tag.clone())]);
+        let annotations = BTreeMap::from([(annotation::REF_NAME.to_owned(), tag.clone())]);
         descriptors.push(Descriptor { annotations, ..descriptor.clone() });
     }
     if descriptors.is_empty() {

@@ -13,7 +13,6 @@
 use std::{
     collections::VecDeque,
     io::{self, Write},
-    num::NonZero,
     sync::{
         Arc, Mutex,
         mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
@@ -44,28 +43,30 @@ pub struct GzipWriter<W> {
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// Compresses with as many threads as there are cores.
-    pub fn new(out: W) -> Self {
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Self::with_threads(out, cores)
-    }
-
-    /// Compresses with `threads` threads (0 is taken as 1); the bytes are the same with any number.
-    pub fn with_threads(out: W, threads: usize) -> Self {
+    /// Compresses with `threads` threads (0 is taken as 1); the bytes are the same with any number. `level` is
+    /// libdeflate's, 0 to 12.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such level.
+    pub fn with_threads(out: W, threads: usize, level: Option<i32>) -> io::Result<Self> {
+        let level = level.unwrap_or(LEVEL);
+        let level = CompressionLvl::new(level)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("gzip has no level {level}")))?;
         let (jobs, queue) = channel();
         let queue = Arc::new(Mutex::new(queue));
         let worker = |_| {
             let queue = Arc::clone(&queue);
-            thread::spawn(move || work(&queue))
+            thread::spawn(move || work(&queue, level))
         };
-        Self {
+        Ok(Self {
             out,
             block: Vec::with_capacity(BLOCK),
             jobs: Some(jobs),
             pending: VecDeque::new(),
             workers: (0..threads.max(1)).map(worker).collect(),
             empty: true,
-        }
+        })
     }
 
     /// Compresses what is left and gives the writer underneath back.
@@ -105,8 +106,8 @@ impl<W: Write> GzipWriter<W> {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>) {
-    let mut compressor = Compressor::new(CompressionLvl::new(LEVEL).expect("a level of libdeflate"));
+fn work(queue: &Mutex<Receiver<Job>>, level: CompressionLvl) {
+    let mut compressor = Compressor::new(level);
     loop {
         let Ok(job) = queue.lock().map(|queue| queue.recv()) else {
             return;
@@ -142,7 +143,7 @@ mod tests {
     use super::*;
 
     fn compress(bytes: &[u8], threads: usize) -> Vec<u8> {
-        let mut writer = GzipWriter::with_threads(Vec::new(), threads);
+        let mut writer = GzipWriter::with_threads(Vec::new(), threads, None).unwrap();
         writer.write_all(bytes).unwrap();
         writer.finish().unwrap()
     }

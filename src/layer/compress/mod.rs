@@ -47,12 +47,13 @@ impl Compression {
         }
     }
 
-    /// Compresses what is written to `out`, with this many threads.
-    pub fn writer<W: Write>(self, out: W, threads: usize) -> io::Result<Compressor<W>> {
+    /// Compresses what is written to `out`, with this many threads, as hard as
+    /// `level` says; without one, as strata always does.
+    pub fn writer<W: Write>(self, out: W, threads: usize, level: Option<i32>) -> io::Result<Compressor<W>> {
         Ok(match self {
             Self::None => Compressor::None(out),
-            Self::Gzip => Compressor::Gzip(GzipWriter::with_threads(out, threads)),
-            Self::Zstd => Compressor::Zstd(ZstdWriter::with_threads(out, threads)?),
+            Self::Gzip => Compressor::Gzip(GzipWriter::with_threads(out, threads, level)?),
+            Self::Zstd => Compressor::Zstd(ZstdWriter::with_threads(out, threads, level)?),
         })
     }
 }

@@ -18,8 +18,8 @@ pub struct ZstdWriter<W: Write>(Encoder<'static, W>);
 
 impl<W: Write> ZstdWriter<W> {
     /// Compresses with `threads` threads (0 is taken as 1); the bytes are the same with any number.
-    pub fn with_threads(out: W, threads: usize) -> io::Result<Self> {
-        let mut encoder = Encoder::new(out, LEVEL)?;
+    pub fn with_threads(out: W, threads: usize, level: Option<i32>) -> io::Result<Self> {
+        let mut encoder = Encoder::new(out, level.unwrap_or(LEVEL))?;
         encoder.multithread(threads.clamp(1, 64) as u32)?;
         encoder.set_parameter(CParameter::JobSize(JOB))?;
         encoder.include_checksum(true)?;
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     fn compress(bytes: &[u8], threads: usize) -> Vec<u8> {
-        let mut writer = ZstdWriter::with_threads(Vec::new(), threads).unwrap();
+        let mut writer = ZstdWriter::with_threads(Vec::new(), threads, None).unwrap();
         // Odd pieces: how input arrives must not matter either.
         for piece in bytes.chunks(if threads == 1 { 100_003 } else { 1 << 20 }) {
             writer.write_all(piece).unwrap();

@@ -1,0 +1,148 @@
+//! Other people's images as recipes, to build on: what nix2container's `NewImageFromDir` and
+//! `NewImageFromManifest` give.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::{Choice, Opened, SourceError, layout};
+use crate::{
+    blobs::ImageBlobs,
+    image::{Image, Layer},
+    oci::{Digest, History, ImageConfig, Manifest, media_type},
+};
+
+impl Image {
+    /// A recipe for what skopeo, or `strata pull`, wrote to `dir:directory`: its layers are the files there.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let image = strata::Image::from_dir("/nix/store/…-docker-image-alpine")?;
+    /// assert_eq!(image.layers.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When there is not exactly one image there, or its documents contradict each other.
+    pub fn from_dir(directory: impl AsRef<Path>) -> Result<Self, SourceError> {
+        let contents = Arc::new(layout::scan_dir(directory.as_ref(), false)?);
+        let chosen = contents.choose(&Choice::default())?;
+        recipe(&contents.blobs_of(&chosen)?, &mut |layer| no_file(&layer.descriptor.digest))
+    }
+
+    /// A recipe for the image of a manifest, whose blobs (config and layers) are these files.
+    ///
+    /// # Errors
+    ///
+    /// When the manifest cannot be read, or a blob of it has no file.
+    pub fn from_manifest(manifest: impl AsRef<Path>, blobs: &BTreeMap<Digest, PathBuf>) -> Result<Self, SourceError> {
+        let path = manifest.as_ref();
+        let read = |path: &Path| {
+            fs::read(path).map_err(|source| SourceError::Io {
+                act: "reading".to_owned(),
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let parse_error = |path: &Path, error: serde_json::Error| SourceError::Document {
+            document: path.display().to_string(),
+            why: error.to_string(),
+        };
+        let manifest: Manifest = serde_json::from_slice(&read(path)?).map_err(|error| parse_error(path, error))?;
+        let file = |digest: &Digest| blobs.get(digest).cloned().map_or_else(|| no_file(digest), Ok);
+        let config_file = file(&manifest.config.digest)?;
+        let text = read(&config_file)?;
+        let config: ImageConfig = serde_json::from_slice(&text).map_err(|error| parse_error(&config_file, error))?;
+        if Digest::of(&text) != manifest.config.digest {
+            let why = format!("its digest is {}, not {}", Digest::of(&text), manifest.config.digest);
+            return Err(SourceError::Document { document: config_file.display().to_string(), why });
+        }
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            let why = format!(
+                "it lists {} diff_ids, but there are {} layers",
+                config.rootfs.diff_ids.len(),
+                manifest.layers.len()
+            );
+            return Err(SourceError::Document { document: config_file.display().to_string(), why });
+        }
+        let mut layers = Vec::new();
+        for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+            layers.push(layer(descriptor, *diff_id, file(&descriptor.digest)?));
+        }
+        Ok(assemble(config, layers))
+    }
+
+    /// A recipe for an image of any kind. Layers that are no files of their own (those of an archive) are unpacked to
+    /// `directory`, each checked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](super::open), and when a layer is not what the image says of it.
+    pub fn from_any(path: &Path, choice: &Choice, directory: &Path) -> Result<Self, SourceError> {
+        match super::open(path, false)? {
+            Opened::Recipe(image) => Ok(*image),
+            Opened::Contents(contents) => {
+                let blobs = contents.blobs_of(&contents.choose(choice)?)?;
+                recipe(&blobs, &mut |layer| {
+                    let place = directory.join(layer.descriptor.digest.hex());
+                    let fail = |source| SourceError::Io { act: "writing".to_owned(), path: place.clone(), source };
+                    if !place.exists() {
+                        let mut file = File::create_new(&place).map_err(fail)?;
+                        layer.write(&mut file)?;
+                        file.flush().map_err(fail)?;
+                    }
+                    Ok(place)
+                })
+            }
+        }
+    }
+}
+
+/// The recipe of an image; `place` says where a layer lies that is no file yet.
+fn recipe(
+    blobs: &ImageBlobs,
+    place: &mut dyn FnMut(&crate::blobs::LayerBlob) -> Result<PathBuf, SourceError>,
+) -> Result<Image, SourceError> {
+    let config = blobs
+        .parse_config()
+        .map_err(|error| SourceError::Document { document: "config".to_owned(), why: error.to_string() })?;
+    let mut layers = Vec::with_capacity(blobs.layers.len());
+    for blob in &blobs.layers {
+        let file = match &blob.file {
+            Some(file) => file.clone(),
+            None => place(blob)?,
+        };
+        layers.push(layer(&blob.descriptor, blob.diff_id, file));
+    }
+    Ok(assemble(config, layers))
+}
+
+fn layer(descriptor: &crate::oci::Descriptor, diff_id: Digest, file: PathBuf) -> Layer {
+    Layer {
+        digest: descriptor.digest,
+        size: descriptor.size,
+        diff_id,
+        paths: Vec::new(),
+        media_type: media_type::as_oci(&descriptor.media_type).to_owned(),
+        blob: Some(file),
+        history: History::default(),
+    }
+}
+
+fn assemble(config: ImageConfig, layers: Vec<Layer>) -> Image {
+    let ImageConfig { created, architecture, variant, config, history, .. } = config;
+    let mut image = Image::new(config, architecture, created, layers);
+    (image.variant, image.history) = (variant, history);
+    image
+}
+
+fn no_file(digest: &Digest) -> Result<PathBuf, SourceError> {
+    let source = io::Error::new(io::ErrorKind::NotFound, "no file is given for it");
+    Err(SourceError::Io { act: "opening".to_owned(), path: digest.to_string().into(), source })
+}
