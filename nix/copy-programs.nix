@@ -4,7 +4,7 @@
 { image, reference }:
 let
   program =
-    name: command:
+    name: destination:
     derive {
       inherit name;
       kind = "program";
@@ -12,20 +12,17 @@ let
         inherit name;
         text = ''
           #!${toolchain.bash}/bin/bash
-          set -euo pipefail
-          ${command}
+          exec ${toolchain.strata}/bin/strata copy ${image} ${destination} "$@"
         '';
       };
     }
     // {
       meta.mainProgram = name;
     };
-  strata = "${toolchain.strata}/bin/strata";
 in
 {
-  copyTo = program "copy-to" ''exec ${strata} copy ${image} "$@"'';
-  copyToRegistry = program "copy-to-registry" ''exec ${strata} copy ${image} docker://${reference} "$@"'';
-  # The daemon's own program, from PATH: it knows which daemon the user means.
-  copyToDockerDaemon = program "copy-to-docker-daemon" ''${strata} stream ${image} | docker load "$@"'';
-  copyToPodman = program "copy-to-podman" ''${strata} stream ${image} | podman load "$@"'';
+  copyTo = program "copy-to" "";
+  copyToRegistry = program "copy-to-registry" "docker://${reference}";
+  copyToDockerDaemon = program "copy-to-docker-daemon" "docker-daemon:${reference}";
+  copyToPodman = program "copy-to-podman" "containers-storage:${reference}";
 }

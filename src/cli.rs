@@ -1,15 +1,18 @@
 //! The command line's types; what each command does is in `command/`.
 
 #[cfg(feature = "net")]
+use std::{net::SocketAddr, path::PathBuf};
+
+#[cfg(feature = "net")]
 use clap::Args;
 use clap::{Parser, Subcommand};
 
 #[cfg(feature = "net")]
-use strata::oci::Platform;
+use strata::{oci::Platform, registry::Reference};
 
 use crate::command::Location;
 #[cfg(feature = "net")]
-use crate::command::{CopyAccess, Destination, parse_platform};
+use crate::command::{Access, CopyAccess, Destination, Named, parse_platform};
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
@@ -27,6 +30,46 @@ pub enum Command {
     /// Copy an image to a registry, a layout or an archive; send only what is missing, and print its digest.
     #[cfg(feature = "net")]
     Copy(Box<CopyArguments>),
+    /// Serve images as a registry that is read-only, straight from the store; print their references.
+    #[cfg(feature = "net")]
+    Serve {
+        /// What `copy` reads, each under a name of its own or as NAME:TAG=IMAGE.
+        #[arg(required = true, value_name = "[NAME:TAG=]IMAGE")]
+        images: Vec<Named>,
+        /// Where to listen; port 0 is any that is free. Only this machine reaches loopback addresses.
+        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+        listen: SocketAddr,
+    },
+    /// Pull an image into a directory, as `skopeo copy docker://REF dir:DIR` does, and print its digest.
+    #[cfg(feature = "net")]
+    Pull {
+        /// HOST/NAME[:TAG|@DIGEST]
+        #[arg(value_name = "REF")]
+        reference: Reference,
+        /// The directory; made if there is none.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// The image for this machine, where there are several.
+        #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+        platform: Option<Platform>,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Print an image's raw manifest, as a registry has it.
+    #[cfg(feature = "net")]
+    Manifest {
+        /// HOST/NAME[:TAG|@DIGEST]
+        #[arg(value_name = "REF")]
+        reference: Reference,
+        /// The index, where there is one, not the manifest of one platform.
+        #[arg(long, conflicts_with = "platform")]
+        index: bool,
+        /// The image for this machine, where there are several.
+        #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+        platform: Option<Platform>,
+        #[command(flatten)]
+        access: Access,
+    },
     /// Write an image to stdout as an archive, for `| docker load`.
     Stream {
         /// An image.json, an OCI layout, an archive or a dir: of skopeo's.

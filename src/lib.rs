@@ -17,7 +17,7 @@
 //! - [`oci`]: digests, descriptors, configs, manifests and their one serializer. Pure.
 //! - [`image`]: the recipe, and every blob of an image made from it on demand.
 //! - [`blobs`]: an image as its blobs, as it travels from any source to any sink.
-//! - `registry` (feature `net`): talking to registries.
+//! - `registry`, `daemon` (feature `net`): talking to registries and to docker.
 //! - [`source`]: images written by others, read.
 //! - [`sink`]: images written.
 //! - [`verify`](mod@verify): every blob hashed again.
@@ -39,6 +39,8 @@
 pub mod blobs;
 pub mod build;
 pub mod closure;
+#[cfg(feature = "net")]
+pub mod daemon;
 pub mod image;
 pub mod layer;
 pub mod oci;

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use strata::{
     ImageBlobs,
+    daemon::Daemon,
     oci::{Descriptor, Digest, Index, json, media_type},
     registry::{Client, ParseReferenceError, Reference},
     sink::{self, registry::Pushed},
@@ -28,6 +29,9 @@ pub enum Destination {
     /// Path (`-` is stdout), and what the image is called in it.
     Archive(PathBuf, Option<String>),
     Directory(PathBuf),
+    /// Under which name, if another than its own.
+    Daemon(Option<String>),
+    Podman(Option<String>),
 }
 
 impl FromStr for Destination {
@@ -52,11 +56,23 @@ impl FromStr for Destination {
                 Ok(Self::Archive(path, name))
             }
             Some(("dir", rest)) => Ok(Self::Directory(rest.into())),
+            Some(("docker-daemon", rest)) => Ok(Self::Daemon(tagged(rest))),
+            Some(("containers-storage", rest)) => Ok(Self::Podman(tagged(rest))),
             _ => Err("destinations are docker://HOST/NAME:TAG, docker-daemon:NAME:TAG, containers-storage:NAME:TAG, \
                       oci:DIR[:TAG], docker-archive:FILE[:NAME:TAG], oci-archive:FILE[:NAME:TAG] and dir:DIR; \
                       FILE may be - for stdout"
                 .to_owned()),
         }
+    }
+}
+
+/// A name with a tag; none where nothing is said.
+fn tagged(name: &str) -> Option<String> {
+    let has_tag = name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
+    match name {
+        "" => None,
+        name if has_tag => Some(name.to_owned()),
+        name => Some(format!("{name}:latest")),
     }
 }
 
@@ -82,11 +98,43 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         Destination::Directory(directory) => {
             sink::layout::write_dir(&source.blobs(arguments.platform.as_ref())?, directory)?
         }
+        Destination::Daemon(name) => {
+            let image = source.blobs(arguments.platform.as_ref())?;
+            load(&image, name.as_deref().or(image.reference.as_deref()), arguments)?;
+            Digest::of(&image.config)
+        }
+        Destination::Podman(name) => {
+            let image = source.blobs(arguments.platform.as_ref())?;
+            let name = name.as_deref().or(image.reference.as_deref());
+            let name = name.context("the image has no name; write containers-storage:NAME:TAG")?;
+            sink::podman::pull(&image, name).with_context(|| format!("copying to containers-storage:{name}"))?;
+            Digest::of(&image.config)
+        }
     };
     if !to_stdout {
         writeln!(io::stdout(), "{digest}")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Loads into docker, and says what that took.
+fn load(image: &ImageBlobs, name: Option<&str>, arguments: &CopyArguments) -> Result<()> {
+    let loaded = sink::daemon::load(image, name, &Daemon::of_user()?)?;
+    let sink::daemon::Loaded { bytes, there, whole_because, said } = loaded;
+    if arguments.json {
+        let event = serde_json::json!({ "event": "loaded", "reference": name, "bytes": bytes, "layersThere": there,
+            "wholeBecause": whole_because });
+        writeln!(io::stderr(), "{event}")?;
+    } else if !arguments.quiet {
+        if let Some(why) = whole_because {
+            writeln!(io::stderr(), "all layers are sent: {why}")?;
+        }
+        writeln!(io::stderr(), "{there} of {} layers were there, {bytes} bytes streamed", image.layers.len())?;
+        for line in said {
+            writeln!(io::stderr(), "{line}")?;
+        }
+    }
+    Ok(())
 }
 
 fn images(source: &Source, arguments: &CopyArguments) -> Result<Vec<ImageBlobs>> {

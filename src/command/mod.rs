@@ -7,6 +7,10 @@ mod copy;
 mod inspect;
 mod location;
 #[cfg(feature = "net")]
+mod pull;
+#[cfg(feature = "net")]
+mod serve;
+#[cfg(feature = "net")]
 mod progress;
 mod stream;
 mod verify;
@@ -14,13 +18,15 @@ mod verify;
 use std::process::ExitCode;
 
 #[cfg(feature = "net")]
-pub use access::CopyAccess;
+pub use access::{Access, CopyAccess};
 use anyhow::Result;
 #[cfg(feature = "net")]
 pub use copy::Destination;
 pub use location::Location;
 #[cfg(feature = "net")]
 pub use location::parse_platform;
+#[cfg(feature = "net")]
+pub use serve::Named;
 
 use crate::cli::Command;
 
@@ -30,6 +36,16 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Build => strata::build::run().map(|()| ExitCode::SUCCESS),
         #[cfg(feature = "net")]
         Command::Copy(arguments) => copy::run(&arguments),
+        #[cfg(feature = "net")]
+        Command::Serve { images, listen } => serve::run(&images, listen),
+        #[cfg(feature = "net")]
+        Command::Pull { reference, directory, platform, access } => {
+            pull::pull(&reference, &directory, platform.as_ref(), &access)
+        }
+        #[cfg(feature = "net")]
+        Command::Manifest { reference, index, platform, access } => {
+            pull::manifest(&reference, index, platform.as_ref(), &access)
+        }
         Command::Stream { image, repo_tag } => stream::run(&image, repo_tag),
         Command::Inspect { image, json, raw } => inspect::run(&image, json, raw),
         Command::Verify { image } => verify::run(&image),

@@ -11,7 +11,7 @@ mod auth;
 mod client;
 mod error;
 mod reference;
-mod tls;
+pub(crate) mod tls;
 mod transport;
 mod upload;
 

@@ -52,6 +52,22 @@ pub(super) fn config(host: &str, directory: Option<&Path>, insecure: bool) -> Re
     Ok(TlsConfig::builder().root_certs(roots).client_cert(own).disable_verification(insecure).build())
 }
 
+/// The TLS settings of docker's command line: `ca.pem`, `cert.pem` and `key.pem` in a folder.
+pub(crate) fn docker_config(folder: &Path, insecure: bool) -> Result<TlsConfig, RegistryError> {
+    let read = |name: &str| fs::read(folder.join(name)).map_err(certificate_error(&folder.join(name)));
+    let roots = match folder.join("ca.pem").exists() {
+        true => RootCerts::Specific(Arc::new(certificates(&read("ca.pem")?))),
+        false => root_certificates(),
+    };
+    let mut own = None;
+    if folder.join("cert.pem").exists() {
+        let malformed = |_| certificate_error(&folder.join("key.pem"))(std::io::ErrorKind::InvalidData.into());
+        let key = PrivateKey::from_pem(&read("key.pem")?).map_err(malformed)?;
+        own = Some(ClientCert::new_with_certs(&certificates(&read("cert.pem")?), key));
+    }
+    Ok(TlsConfig::builder().root_certs(roots).client_cert(own).disable_verification(insecure).build())
+}
+
 fn certificate_error(path: &Path) -> impl FnOnce(std::io::Error) -> RegistryError {
     let path = path.to_owned();
     move |source| RegistryError::Certificates { path, source }

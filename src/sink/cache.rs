@@ -12,6 +12,13 @@ use crate::{
     oci::{Descriptor, Digest},
 };
 
+/// The user's folder for what can be made again, if there is one.
+pub fn folder() -> Option<PathBuf> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home);
+    base.map(|base| base.join("strata"))
+}
+
 /// The cache, if the machine has a place for it.
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
@@ -21,9 +28,7 @@ pub struct Cache {
 impl Cache {
     /// The user's cache.
     pub fn of_user() -> Self {
-        let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home);
-        Self { root: base.map(|base| base.join("strata/compressed")) }
+        Self { root: folder().map(|folder| folder.join("compressed")) }
     }
 
     /// What the layer with this diff_id compressed to, if it ever was.

@@ -3,11 +3,20 @@
 //! - [`archive`]: a tar for `docker load`, podman and skopeo.
 //! - [`layout`]: an OCI layout directory, added to; skopeo's `dir:`.
 //! - `registry` (feature `net`): a push that sends what is missing, and makes nothing else.
+//! - `daemon` (feature `net`): a docker daemon, given the layers it lacks.
+//! - `serve` (feature `net`): a registry that others pull from.
+//! - `podman` (feature `net`): podman, which pulls from such a registry.
 
 pub mod archive;
 #[cfg(feature = "net")]
 mod cache;
+#[cfg(feature = "net")]
+pub mod daemon;
 pub mod layout;
+#[cfg(feature = "net")]
+pub mod podman;
 pub mod progress;
 #[cfg(feature = "net")]
 pub mod registry;
+#[cfg(feature = "net")]
+pub mod serve;

@@ -1,0 +1,62 @@
+//! ureq over a unix socket, which its own connectors do not know.
+
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+};
+
+use ureq::{
+    Error,
+    unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
+};
+
+/// Connects to one socket, whatever a URL says.
+#[derive(Debug)]
+pub struct UnixConnector {
+    path: PathBuf,
+}
+
+impl UnixConnector {
+    pub fn new(path: &str) -> Self {
+        Self { path: path.into() }
+    }
+}
+
+impl Connector for UnixConnector {
+    type Out = UnixTransport;
+
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<UnixTransport>, Error> {
+        let stream = UnixStream::connect(&self.path)?;
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Some(UnixTransport { stream, buffers }))
+    }
+}
+
+#[derive(Debug)]
+pub struct UnixTransport {
+    stream: UnixStream,
+    buffers: LazyBuffers,
+}
+
+impl Transport for UnixTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
+    }
+
+    // A daemon that loads an image may be silent for as long as it takes: there is no timeout.
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        let read = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(read);
+        Ok(read > 0)
+    }
+
+    // Every request has a connection of its own: nothing is known of one that was idle.
+    fn is_open(&mut self) -> bool {
+        false
+    }
+}

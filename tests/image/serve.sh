@@ -1,0 +1,119 @@
+# strata serve: what the distribution specification says, and who pulls from it.
+. "$root/tests/lib.sh"
+need_command jq
+need_command curl
+
+image=$(build 'buildImage { name = "served"; tag = "t"; maxLayers = 3; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
+layout=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; config.Cmd = [ architecture ]; };
+    layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
+  in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
+
+serve() {
+  "$strata" serve --listen 127.0.0.1:0 "$@" >"$work/references" 2>"$work/serve.log" &
+  server=$!
+  until [[ -s $work/references ]]; do kill -0 "$server" || { cat "$work/serve.log"; fail "serve ends"; }; sleep 0.02; done
+  host=$(head -n 1 "$work/references" | cut -d / -f 1)
+}
+stop() { kill -TERM "$server" 2>/dev/null || return 0; wait "$server"; }
+serve "$image" "deep/name/platforms:all=$layout"
+trap stop EXIT
+same "$(sort "$work/references" | tr '\n' ' ')" "$host/deep/name/platforms:all $host/served:t "
+
+# get PATH [curl options…]: the body; the status and headers are in $work/headers.
+get() { curl --silent --show-error --dump-header "$work/headers" "http://$host/v2/$1" "${@:2}"; }
+status() { sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p' "$work/headers"; }
+header() { tr -d '\r' <"$work/headers" | sed -n "s/^$1: //Ip"; }
+
+same "$(get "")" "{}"
+same "$(header docker-distribution-api-version)" registry/2.0
+same "$(get served/tags/list)" '{"name":"served","tags":["t"]}'
+same "$(get _catalog | jq -c .repositories)" '["deep/name/platforms","served"]'
+get _catalog?n=1 >/dev/null
+same "$(header link)" '</v2/_catalog?n=1&last=deep/name/platforms>; rel="next"'
+get served/manifests/t >"$work/manifest"
+digest=sha256:$(sha256sum <"$work/manifest" | cut -d ' ' -f 1)
+same "$(header docker-content-digest)" "$digest"
+same "$(header content-type)" application/vnd.oci.image.manifest.v1+json
+same "$(get "served/manifests/$digest" | sha256sum)" "$(sha256sum <"$work/manifest")"
+get served/manifests/t -H "If-None-Match: \"$digest\"" >/dev/null
+same "$(status)" 304
+get served/manifests/t --head >/dev/null
+same "$(header content-length)" "$(stat -c %s "$work/manifest")"
+
+layer=$(jq -r '.layers[-1].digest' "$work/manifest")
+size=$(jq -r '.layers[-1].size' "$work/manifest")
+get "served/blobs/$layer" >"$work/layer"
+same "sha256:$(sha256sum <"$work/layer" | cut -d ' ' -f 1)" "$layer"
+same "$(header content-length) $(header etag)" "$size \"$layer\""
+get "served/blobs/$layer" -H 'Range: bytes=1000-1999' >"$work/part"
+same "$(status) $(header content-range)" "206 bytes 1000-1999/$size"
+cmp "$work/part" <(tail -c +1001 "$work/layer" | head -c 1000)
+get "served/blobs/$layer" -H 'Range: bytes=-10' | cmp - <(tail -c 10 "$work/layer")
+get "served/blobs/$layer" -H "Range: bytes=$size-" >/dev/null
+same "$(status) $(header content-range)" "416 bytes */$size"
+get "served/referrers/$digest" >"$work/body"
+same "$(status) $(jq -c .manifests "$work/body")" "200 []"
+
+# says STATUS CODE PATH [curl options…]
+says() {
+  get "$3" "${@:4}" >"$work/body"
+  same "$(status) $(jq -r '.errors[0].code' "$work/body")" "$1 $2"
+}
+says 404 MANIFEST_UNKNOWN served/manifests/other
+says 404 NAME_UNKNOWN other/manifests/t
+says 404 BLOB_UNKNOWN "served/blobs/sha256:$(printf '%064d' 0)"
+says 400 DIGEST_INVALID served/blobs/sha256:short
+says 404 NAME_UNKNOWN served
+says 405 UNSUPPORTED served/blobs/uploads/ --request POST
+says 404 NAME_UNKNOWN ../../etc/passwd --path-as-is
+
+if command -v skopeo >/dev/null; then
+  same "$(skopeo inspect --tls-verify=false "docker://$host/served:t" | jq -r .Digest)" "$digest"
+  skopeo copy --quiet --src-tls-verify=false "docker://$host/served:t" "oci:$work/pulled:t"
+  "$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what was pulled"
+  for architecture in amd64 arm64; do
+    same "$(skopeo inspect --config --tls-verify=false --override-arch "$architecture" "docker://$host/deep/name/platforms:all" |
+      jq -r '.config.Cmd[0]')" "$architecture"
+  done
+fi
+if [[ ${docker-} ]]; then
+  docker pull --quiet "$host/served:t" >/dev/null
+  same "$(run "$host/served:t")" "Hello, world!"
+  docker rmi "$host/served:t" >/dev/null
+fi
+crane=$(command -v crane || echo "$HOME/go/bin/crane")
+if [[ -x $crane ]]; then
+  "$crane" pull --insecure "$host/served:t" "$work/crane.tar" 2>"$work/log" || { cat "$work/log"; fail "crane pull"; }
+  "$crane" validate --insecure --fast --remote "$host/served:t" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "crane validate"; }
+  "$crane" validate --insecure --remote "$host/deep/name/platforms:all" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "crane validate"; }
+else
+  echo "crane is not installed: not asked"
+fi
+if command -v podman >/dev/null; then
+  podman=(podman --root "$work/containers" --runroot "$work/run" --runtime runc --storage-driver vfs)
+  "${podman[@]}" pull --quiet --tls-verify=false "$host/served:t" >/dev/null
+  same "$("${podman[@]}" run --rm --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none "$host/served:t")" "Hello, world!"
+  "${podman[@]}" rmi --all --force >/dev/null
+fi
+
+# strata pulls from it too: what is meant, whole, and registry to registry.
+same "$("$strata" pull "$host/served:t" "$work/dir")" "$digest"
+same "$(cat "$work/dir/version")" "Directory Transport Version: 1.1"
+cmp "$work/dir/manifest.json" "$work/manifest"
+"$strata" manifest "$host/served:t" | cmp - "$work/manifest"
+same "$("$strata" manifest "$host/deep/name/platforms:all" --index | jq '.manifests | length')" 2
+arm=$("$strata" manifest "$host/deep/name/platforms:all" --platform linux/arm64 | sha256sum)
+same "$("$strata" copy "docker://$host/deep/name/platforms:all" "dir:$work/arm" --platform linux/arm64 | cut -d : -f 2)" "${arm%% *}"
+"$strata" manifest "$host/deep/name/platforms:all" --platform linux/s390x 2>"$work/log" && fail "there is no s390x"
+grep -q 'there are linux/amd64, linux/arm64' "$work/log" || { cat "$work/log"; fail "what there is is not said"; }
+
+# A pull that is on its way when the registry is asked to end is finished.
+curl --silent --limit-rate 8M "http://$host/v2/served/blobs/$(jq -r '.layers | max_by(.size).digest' "$work/manifest")" >"$work/slow" &
+slow=$!
+sleep 0.3
+kill -TERM "$server"
+wait "$slow" || fail "a pull on its way was cut"
+wait "$server" || fail "serve ends with an error"
+same "sha256:$(sha256sum <"$work/slow" | cut -d ' ' -f 1)" "$(jq -r '.layers | max_by(.size).digest' "$work/manifest")"
+"$strata" serve --listen 127.0.0.1:0 "$image" "$image" 2>"$work/log" && fail "one name for two images"
+grep -qF 'two images are called served:t' "$work/log" || { cat "$work/log"; fail "the name is not said"; }
