@@ -29,7 +29,8 @@ fn sources(path: &Path) -> Vec<(String, String)> {
 #[test]
 fn modules_use_only_what_they_may() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let modules = ["blobs", "build", "closure", "daemon", "image", "layer", "oci", "registry", "sink", "source", "verify"];
+    let modules =
+        ["blobs", "build", "closure", "daemon", "image", "layer", "oci", "registry", "sink", "source", "verify"];
     for (module, allowed) in EDGES {
         let own = module.trim_end_matches(".rs");
         for (name, text) in sources(&src.join(module)) {

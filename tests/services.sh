@@ -42,7 +42,8 @@ storage: { filesystem: { rootdirectory: $at/data } }
 http: { addr: 127.0.0.1:$port }
 $extra
 YAML
-  docker-registry serve "$at/config.yml" >"$at/log" 2>&1 &
+  # It takes REGISTRY_* for its own settings.
+  env -u REGISTRY_AUTH_FILE docker-registry serve "$at/config.yml" >"$at/log" 2>&1 &
   registry_pid=$!
   registry=127.0.0.1:$port
   wait_for "$registry_pid" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))"

@@ -7,11 +7,11 @@ mod copy;
 mod inspect;
 mod location;
 #[cfg(feature = "net")]
+mod progress;
+#[cfg(feature = "net")]
 mod pull;
 #[cfg(feature = "net")]
 mod serve;
-#[cfg(feature = "net")]
-mod progress;
 mod stream;
 mod verify;
 

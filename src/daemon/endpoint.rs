@@ -59,7 +59,8 @@ impl Endpoint {
     /// The one that docker's own command line would use.
     pub fn of_user() -> Result<Self, DaemonError> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
-        let folder = set("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".docker")));
+        let folder =
+            set("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".docker")));
         if let Some(host) = set("DOCKER_HOST") {
             // docker wants TLS when this is set, to anything.
             let tls = set("DOCKER_TLS_VERIFY").is_some() || set("DOCKER_TLS").is_some();
@@ -81,7 +82,8 @@ impl Endpoint {
     fn of_context(folder: &Path, name: &str) -> Result<Self, DaemonError> {
         let id = Digest::of(name.as_bytes()).hex();
         let path = folder.join("contexts/meta").join(&id).join("meta.json");
-        let unusable = |why: String| DaemonError::Endpoint(format!("docker's context {name:?}: {}: {why}", path.display()));
+        let unusable =
+            |why: String| DaemonError::Endpoint(format!("docker's context {name:?}: {}: {why}", path.display()));
         let text = fs::read(&path).map_err(|error| unusable(error.to_string()))?;
         let context: Context = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
         let certificates = folder.join("contexts/tls").join(&id).join("docker");

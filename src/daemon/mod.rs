@@ -177,7 +177,11 @@ impl Daemon {
         serde_json::from_str(&text).map_err(|error| DaemonError::Refused { act, said: error.to_string() })
     }
 
-    fn text(&self, act: &'static str, response: std::result::Result<Response<ureq::Body>, ureq::Error>) -> Result<String> {
+    fn text(
+        &self,
+        act: &'static str,
+        response: std::result::Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<String> {
         let fail = |source| DaemonError::Http { act, endpoint: self.endpoint.clone(), source: Box::new(source) };
         let mut response = response.map_err(fail)?;
         let text = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_string().map_err(fail)?;

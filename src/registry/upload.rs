@@ -77,14 +77,15 @@ impl Client {
                         let why = "the blob ended before its digest was known".to_owned();
                         return Err(RegistryError::Answer { act: ACT, why });
                     };
-                    return match self.transport.retry(|| self.put(&location, &digest, &mut Body::Bytes(&[]))) {
+                    match self.transport.retry(|| self.put(&location, &digest, &mut Body::Bytes(&[]))) {
+                        // The answer to a first try was lost on the way, and the session is closed.
+                        Err(RegistryError::Status { status: 404, .. }) if self.has_blob(&digest)? => return Ok(()),
                         // What arrived is not what was sent: some registries forget a part of a broken upload.
-                        Err(RegistryError::Status { status: 400..=499, .. }) if at > 0 && broken < TRIES => {
+                        Err(RegistryError::Status { status: 400..=499, .. }) if broken < TRIES => {
                             (session, at, broken) = (self.transport.retry(|| self.start())?, 0, TRIES);
-                            continue;
                         }
-                        result => result,
-                    };
+                        result => return result,
+                    }
                 }
                 Err(error) => {
                     broken += 1;

@@ -6,8 +6,8 @@ use std::{io, ops::Range, sync::Arc};
 use hyper::{
     Method, Request, Response, StatusCode,
     header::{
-        ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH,
-        LINK, RANGE,
+        ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+        IF_NONE_MATCH, LINK, RANGE,
     },
 };
 use serde_json::{Value, json};
@@ -194,7 +194,8 @@ fn list(document_of: &Value, link: Option<String>) -> Response<Body> {
 fn is_known<B>(request: &Request<B>, digest: &Digest) -> bool {
     let header = request.headers().get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
     let tag = format!("\"{digest}\"");
-    header.is_some_and(|known| known == "*" || known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag))
+    header
+        .is_some_and(|known| known == "*" || known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag))
 }
 
 fn not_modified(digest: &Digest) -> Response<Body> {

@@ -35,10 +35,15 @@ pub async fn layer(layer: LayerBlob, range: Range<u64>, streams: &Arc<Semaphore>
     let permit = Arc::clone(streams).acquire_owned().await.ok();
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut out = Part { at: 0, range, buffer: Vec::with_capacity(CHUNK), send: |chunk| {
-            let sent = runtime.block_on(sender.send(Frame::data(chunk)));
-            sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-        }};
+        let mut out = Part {
+            at: 0,
+            range,
+            buffer: Vec::with_capacity(CHUNK),
+            send: |chunk| {
+                let sent = runtime.block_on(sender.send(Frame::data(chunk)));
+                sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+            },
+        };
         let made = layer.write(&mut out).map_err(io::Error::other).and_then(|()| out.finish());
         // One whose reader has all it wanted ends early, and all is well.
         if let Err(error) = made {
