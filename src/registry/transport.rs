@@ -99,7 +99,8 @@ impl Transport {
         if options.insecure || reference.is_loopback() {
             // As docker does for registries that need no TLS: HTTPS if it answers, else HTTP.
             let ping = transport.agent.get(format!("{}/v2/", transport.base)).call();
-            if ping.is_err() {
+            // One whose certificate is not trusted does speak TLS.
+            if ping.is_err_and(|error| !error.to_string().contains("ertificate")) {
                 transport.base = format!("http://{}", reference.server());
             }
         }

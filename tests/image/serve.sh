@@ -96,6 +96,18 @@ if command -v podman >/dev/null; then
   "${podman[@]}" rmi --all --force >/dev/null
 fi
 
+# 32 pulls of the biggest layer at once: all right, in little memory.
+biggest=$(jq -r '.layers | max_by(.size).digest' "$work/manifest")
+pullers=()
+for number in $(seq 32); do
+  curl --silent "http://$host/v2/served/blobs/$biggest" | sha256sum >"$work/pulled-$number" &
+  pullers+=($!)
+done
+wait "${pullers[@]}"
+same "$(sort -u "$work"/pulled-* | tr -d ' -')" "${biggest#sha256:}"
+peak=$(sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$server/status")
+((peak < 200000)) || fail "serving takes $peak kB"
+
 # strata pulls from it too: what is meant, whole, and registry to registry.
 same "$("$strata" pull "$host/served:t" "$work/dir")" "$digest"
 same "$(cat "$work/dir/version")" "Directory Transport Version: 1.1"

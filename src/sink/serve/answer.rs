@@ -32,9 +32,10 @@ pub async fn answer<B>(
 ) -> io::Result<Response<Body>> {
     let is_head = request.method() == Method::HEAD;
     let mut response = if is_head || request.method() == Method::GET {
-        route(catalogue, streams, request, is_head).await.unwrap_or_else(|error| error)
+        route(catalogue, streams, request, is_head).await.unwrap_or_else(Refusal::response)
     } else {
-        let mut response = error(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry is read-only");
+        let mut response =
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry is read-only").response();
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         response
     };
@@ -45,12 +46,37 @@ pub async fn answer<B>(
     Ok(response)
 }
 
-type Answer = Result<Response<Body>, Response<Body>>;
+type Answer = Result<Response<Body>, Refusal>;
+
+/// An [error of the specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes).
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    /// Of the blob, where a range lies outside of it.
+    size: Option<u64>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), size: None }
+    }
+
+    fn response(self) -> Response<Body> {
+        let errors = json!({ "errors": [{ "code": self.code, "message": self.message, "detail": null }] });
+        let mut response = document("application/json", errors.to_string().into_bytes());
+        *response.status_mut() = self.status;
+        if let Some(size) = self.size {
+            insert(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
+        }
+        response
+    }
+}
 
 async fn route<B>(catalogue: &Catalogue, streams: &Arc<Semaphore>, request: &Request<B>, is_head: bool) -> Answer {
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default();
-    let not_found = || error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "there is nothing at this path");
+    let not_found = || Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "there is nothing at this path");
     let rest = path.strip_prefix("/v2").ok_or_else(not_found)?;
     if matches!(rest, "" | "/") {
         return Ok(document("application/json", b"{}".to_vec()));
@@ -61,7 +87,7 @@ async fn route<B>(catalogue: &Catalogue, streams: &Arc<Semaphore>, request: &Req
     }
     let repository = |name: &str| {
         let message = format!("there is no {name} here");
-        catalogue.repository(name).ok_or_else(|| error(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message))
+        catalogue.repository(name).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message))
     };
     let rest = rest.trim_start_matches('/');
     if let Some(name) = rest.strip_suffix("/tags/list") {
@@ -85,7 +111,7 @@ async fn route<B>(catalogue: &Catalogue, streams: &Arc<Semaphore>, request: &Req
 }
 
 fn manifest<B>(repository: &Repository, version: &str, request: &Request<B>) -> Answer {
-    let unknown = || error(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", &format!("there is no manifest {version}"));
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", format!("there is no manifest {version}"));
     let (digest, manifest) = repository.find(version).ok_or_else(unknown)?;
     if is_known(request, &digest) {
         return Ok(not_modified(&digest));
@@ -103,7 +129,7 @@ async fn blob<B>(
     is_head: bool,
 ) -> Answer {
     let digest = parse_digest(digest)?;
-    let unknown = || error(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", &format!("there is no blob {digest}"));
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("there is no blob {digest}"));
     let blob = repository.blob(&digest).ok_or_else(unknown)?;
     if is_known(request, &digest) {
         return Ok(not_modified(&digest));
@@ -114,9 +140,8 @@ async fn blob<B>(
         None | Some(Asked::Whole) => None,
         Some(Asked::Part(range)) => Some(range),
         Some(Asked::Nothing) => {
-            let mut response = error(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "the blob ends before");
-            insert(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
-            return Err(response);
+            let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "the blob ends before");
+            return Err(Refusal { size: Some(size), ..refusal });
         }
     };
     let part = range.clone().unwrap_or(0..size);
@@ -138,8 +163,9 @@ async fn blob<B>(
     Ok(response)
 }
 
-fn parse_digest(text: &str) -> Result<Digest, Response<Body>> {
-    text.parse().map_err(|_| error(StatusCode::BAD_REQUEST, "DIGEST_INVALID", &format!("{text:?} is no sha256 digest")))
+fn parse_digest(text: &str) -> Result<Digest, Refusal> {
+    text.parse()
+        .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", format!("{text:?} is no sha256 digest")))
 }
 
 /// What a `Range` header asks for.
@@ -215,14 +241,6 @@ fn document(media_type: &str, bytes: Vec<u8>) -> Response<Body> {
     let mut response = Response::new(body::bytes(bytes.into()));
     insert(&mut response, CONTENT_TYPE, media_type);
     insert(&mut response, CONTENT_LENGTH, &length.to_string());
-    response
-}
-
-/// An error body of the specification.
-fn error(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    let errors = json!({ "errors": [{ "code": code, "message": message, "detail": null }] });
-    let mut response = document("application/json", errors.to_string().into_bytes());
-    *response.status_mut() = status;
     response
 }
 

@@ -1,0 +1,47 @@
+# Registries behind TLS: authorities of our own, client certificates, and none at all.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command docker-registry
+need_command openssl
+export XDG_CACHE_HOME=$work/cache
+image=$(build 'buildImage { name = "x"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
+
+# An authority, and what it signs for the registry and for us.
+mkdir "$work/certs"
+cd "$work"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
+  -keyout authority.key -out certs/authority.crt 2>/dev/null
+sign() {
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$2.key" -out "$2.csr" 2>/dev/null
+  openssl x509 -req -in "$2.csr" -CA certs/authority.crt -CAkey authority.key -CAcreateserial -days 2 -out "$2.cert" \
+    -extfile <(echo "subjectAltName = IP:127.0.0.1
+extendedKeyUsage = serverAuth, clientAuth") 2>/dev/null
+}
+sign registry server
+sign me certs/client
+
+tls() { echo "  tls: { certificate: $work/server.cert, key: $work/server.key$1 }"; }
+# fails TEXT ARGUMENTS…
+fails() {
+  "$strata" copy "$image" "${@:2}" >/dev/null 2>"$work/log" && fail "this should fail: ${*:2}"
+  grep -qiF -- "$1" "$work/log" || { cat "$work/log" >&2; fail "the message lacks: $1"; }
+}
+start_registry "$work/one" "" "$(tls "")"
+trap 'stop_registry' EXIT
+# What is loopback may do without TLS, but not with a certificate that nobody trusts.
+fails "certificate" "docker://$registry/x:t"
+digest=$("$strata" copy "$image" "docker://$registry/x:t" --dest-cert-dir "$work/certs" --quiet)
+same "$("$strata" copy "$image" "docker://$registry/x:t" --dest-tls-verify=false --quiet)" "$digest"
+same "$(env -u NIX_SSL_CERT_FILE SSL_CERT_FILE="$work/certs/authority.crt" "$strata" copy "$image" "docker://$registry/x:t" --quiet)" "$digest"
+same "$("$strata" pull "$registry/x:t" "$work/pulled" --cert-dir "$work/certs")" "$digest"
+# Only the side that is meant is trusted without a certificate.
+fails "certificate" "docker://$registry/x:t" --src-tls-verify=false
+stop_registry
+
+start_registry "$work/two" "" "$(tls ", clientcas: [$work/certs/authority.crt]")"
+mkdir "$work/authority"
+cp "$work/certs/authority.crt" "$work/authority"
+fails "ertificate" "docker://$registry/x:t" --cert-dir "$work/authority"
+"$strata" copy "$image" "docker://$registry/x:t" --cert-dir "$work/certs" --quiet >/dev/null
+rm "$work/certs/client.key"
+fails "reading the certificates in $work/certs/client.key" "docker://$registry/x:t" --cert-dir "$work/certs"
