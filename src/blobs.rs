@@ -11,6 +11,7 @@ use std::{
 };
 
 use crate::{
+    closure::Graph,
     image::{Image, ImageError},
     layer::ChunkReader,
     oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Sha256Writer, json, media_type},
@@ -33,6 +34,8 @@ pub struct ImageBlobs {
     pub config: Vec<u8>,
     /// The layers, base first.
     pub layers: Vec<LayerBlob>,
+    /// The store paths of its layers and their references, where that is known.
+    pub closure: Option<Arc<Graph>>,
     /// Whether the manifest must stay as it is: its digest is what people know the image by.
     pub as_is: bool,
 }
@@ -85,6 +88,7 @@ impl ImageBlobs {
             layers: image.layers.iter().enumerate().map(layer).collect(),
             manifest: json::to_vec(&manifest),
             config: image.config_blob(),
+            closure: image.closure.clone(),
             as_is: false,
         }
     }

@@ -12,19 +12,21 @@
 //! ```
 //!
 //! A layer is made from its `paths`, or is the ready blob at `layer-path`. This
-//! is nix2container's version 1 with `name`, `tag`, `variant`, `annotations` and
-//! `history` added; its library reads what is written here, and the reverse.
+//! is nix2container's version 1 with `name`, `tag`, `variant`, `annotations`,
+//! `history` and `closure` added; its library reads what is written here, and the reverse.
 
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    closure::Graph,
     layer::{self, ChunkReader, LayerError, Options, Source, Tree},
     oci::{
         Config, Descriptor, Digest, History, ImageConfig, Manifest, Platform, RootFs, Sha256Writer, Timestamp, json,
@@ -61,6 +63,9 @@ pub struct Image {
     /// Annotations of the manifest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// The store paths of its layers and their references, where it is made from store paths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closure: Option<Arc<Graph>>,
     /// The name to load it under, without a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -179,6 +184,7 @@ impl Image {
             variant: None,
             history: Vec::new(),
             annotations: BTreeMap::new(),
+            closure: None,
             name: None,
             tag: None,
         }

@@ -8,7 +8,7 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("oci", &[]),
     ("layer", &["closure", "oci"]),
     ("image.rs", &["layer", "oci", "closure"]),
-    ("blobs.rs", &["image", "layer", "oci"]),
+    ("blobs.rs", &["closure", "image", "layer", "oci"]),
     ("registry", &["blobs", "image", "oci"]),
     ("daemon", &["oci", "registry"]),
     ("source", &["blobs", "image", "layer", "oci", "registry"]),

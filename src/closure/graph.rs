@@ -8,27 +8,31 @@
 //! References may contain the path itself. Newer Nix adds keys (`valid`, `ca`);
 //! ones not named here are accepted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ParseStorePathError, StoreDir, StorePath};
 
 /// A validated closure: every reference leads to a node, every path is there once.
-#[derive(Clone, Debug)]
+///
+/// In image.json it is a list of [`Node`]s, whose references are indices of that list.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Graph {
     nodes: Vec<Node>,
     index: HashMap<StorePath, usize>,
 }
 
 /// A store path of a closure.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Node {
     /// The path.
     pub path: StorePath,
     /// Its size as a NAR, in bytes.
     pub nar_size: u64,
     /// What Nix recorded as its content, `sha256:` and Nix base32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nar_hash: Option<String>,
     /// Other nodes it references, as indices in order of their paths; never itself.
     pub references: Vec<usize>,
@@ -120,6 +124,77 @@ impl Graph {
         }
     }
 
+    /// The union of closures.
+    ///
+    /// # Panics
+    ///
+    /// Never: every one of them is whole.
+    pub fn union<'a>(graphs: impl IntoIterator<Item = &'a Self>) -> Self {
+        let mut all: BTreeMap<&StorePath, (&Self, &Node)> = BTreeMap::new();
+        for graph in graphs {
+            all.extend(graph.nodes.iter().map(|node| (&node.path, (graph, node))));
+        }
+        let index: HashMap<StorePath, usize> = all.keys().enumerate().map(|(at, &path)| (path.clone(), at)).collect();
+        let node = |(graph, node): &(&Self, &Node)| {
+            let mut references: Vec<usize> = node.references.iter().map(|&to| index[&graph.nodes[to].path]).collect();
+            references.sort_unstable();
+            Node { references, ..(*node).clone() }
+        };
+        Self { nodes: all.values().map(node).collect(), index }
+    }
+
+    /// The closure without paths that nothing references, where `left_out` answers for them.
+    pub fn without_roots(&self, left_out: impl Fn(&StorePath) -> bool) -> Self {
+        let mut referenced = vec![false; self.nodes.len()];
+        self.nodes.iter().flat_map(|node| &node.references).for_each(|&to| referenced[to] = true);
+        let kept: Vec<usize> =
+            (0..self.nodes.len()).filter(|&at| referenced[at] || !left_out(&self.nodes[at].path)).collect();
+        let mut place = vec![usize::MAX; self.nodes.len()];
+        kept.iter().enumerate().for_each(|(new, &old)| place[old] = new);
+        let node = |&at: &usize| {
+            let references = self.nodes[at].references.iter().map(|&to| place[to]).collect();
+            Node { references, ..self.nodes[at].clone() }
+        };
+        Self::of(kept.iter().map(node).collect())
+    }
+
+    fn of(nodes: Vec<Node>) -> Self {
+        let index = nodes.iter().enumerate().map(|(at, node)| (node.path.clone(), at)).collect();
+        Self { nodes, index }
+    }
+
+    /// Nodes that nothing else references.
+    pub fn roots(&self) -> Vec<usize> {
+        let mut referenced = vec![false; self.nodes.len()];
+        self.nodes.iter().flat_map(|node| &node.references).for_each(|&to| referenced[to] = true);
+        (0..self.nodes.len()).filter(|&at| !referenced[at]).collect()
+    }
+
+    /// The shortest chain of references from a root to `node`, both included.
+    pub fn chain_to(&self, node: usize) -> Vec<usize> {
+        let mut came_from: Vec<Option<usize>> = vec![None; self.nodes.len()];
+        let mut queue: VecDeque<usize> = self.roots().into();
+        let mut seen = vec![false; self.nodes.len()];
+        queue.iter().for_each(|&at| seen[at] = true);
+        while let Some(at) = queue.pop_front().filter(|&at| at != node) {
+            for &to in self.nodes[at].references.iter().filter(|&&to| !std::mem::replace(&mut seen[to], true)) {
+                came_from[to] = Some(at);
+                queue.push_back(to);
+            }
+        }
+        let mut chain = vec![node];
+        while let Some(before) = came_from[chain[chain.len() - 1]] {
+            chain.push(before);
+        }
+        chain.reverse();
+        chain
+    }
+
+    /// The index of a path of the closure.
+    pub fn position(&self, path: &StorePath) -> Option<usize> {
+        self.index.get(path).copied()
+    }
+
     /// The nodes, sorted by path.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
@@ -149,6 +224,27 @@ impl Graph {
             }
         }
         order
+    }
+}
+
+impl Serialize for Graph {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.nodes.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Graph {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error;
+        let graph = Self::of(Vec::deserialize(deserializer)?);
+        let references = || graph.nodes.iter().flat_map(|node| &node.references);
+        if graph.index.len() < graph.nodes.len() {
+            return Err(D::Error::custom("a path of the closure is listed twice"));
+        }
+        if references().any(|&to| to >= graph.nodes.len()) || graph.topological_order().len() < graph.nodes.len() {
+            return Err(D::Error::custom("the closure's references lead outside of it, or in a circle"));
+        }
+        Ok(graph)
     }
 }
 
@@ -190,6 +286,27 @@ pub(super) mod tests {
         assert!(matches!(graph("a: b, b: a, c:"), Err(GraphError::Cycle(_))));
         let raw = serde_json::from_str(r#"[{"path":"/tmp/x","references":[]}]"#).unwrap();
         assert!(matches!(Graph::new(&StoreDir::default(), raw), Err(GraphError::Path(_))));
+    }
+
+    #[test]
+    fn the_shortest_chain_says_why() {
+        let graph = graph("a: b c, b: c, c: d, d:").unwrap();
+        assert_eq!(graph.roots(), [0]);
+        assert_eq!(graph.chain_to(3), [0, 2, 3]);
+        assert_eq!(graph.chain_to(0), [0]);
+    }
+
+    #[test]
+    fn closures_are_united_and_written() {
+        let (one, two) = (graph("a: c, c:").unwrap(), graph("b: c, c:").unwrap());
+        let both = Graph::union([&one, &two]);
+        assert_eq!(both, graph("a: c, b: c, c:").unwrap());
+        let text = serde_json::to_string(&both).unwrap();
+        assert_eq!(serde_json::from_str::<Graph>(&text).unwrap(), both);
+        let root = |path: &StorePath| path.name() == "b";
+        assert_eq!(both.without_roots(root), one);
+        assert!(serde_json::from_str::<Graph>(&text.replace("[2]", "[3]")).is_err());
+        assert!(serde_json::from_str::<Graph>(&text.replacen("[2]", "[0]", 1)).is_err());
     }
 
     #[test]

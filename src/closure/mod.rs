@@ -1,17 +1,29 @@
 //! Which store paths an image needs, and which layer each goes into.
 //!
 //! ```text
-//! exportReferencesGraph ──▶ Graph ──▶ strategy: paths in order ──▶ Plan: groups, one a layer
+//! exportReferencesGraph ──▶ Graph ──▶ Strategy, one file each ──▶ Plan: groups, one a layer
+//!                                     popularity, auto, transfer
+//!                                         ▲
+//!                           Weights ──▶ cost: what an update sends
 //! ```
 //!
 //! Pure: no I/O, no clock, no threads.
 
+mod auto;
+mod bits;
+pub mod cost;
 mod graph;
 mod plan;
 mod popularity;
 mod store_path;
+mod transfer;
+mod weights;
 
+pub use auto::Auto;
+pub use cost::{Cost, Costs};
 pub use graph::{Graph, GraphError, Node, RawNode};
-pub use plan::{Plan, Strategy};
+pub use plan::{Plan, Stable, Strategy};
 pub use popularity::Popularity;
 pub use store_path::{ParseStorePathError, StoreDir, StorePath};
+pub use transfer::Transfer;
+pub use weights::{Weights, matches};

@@ -21,7 +21,23 @@ use super::{Graph, Strategy};
 pub struct Popularity;
 
 impl Strategy for Popularity {
-    fn order(&self, graph: &Graph) -> Vec<usize> {
+    /// The first `max_layers` - 1 paths get a layer each, the others share the last.
+    fn groups(&self, graph: &Graph, nodes: &[usize], max_layers: usize) -> Vec<Vec<usize>> {
+        let mut wanted = vec![false; graph.nodes().len()];
+        nodes.iter().for_each(|&at| wanted[at] = true);
+        let mut order = Self::order(graph).into_iter().filter(|&at| wanted[at]);
+        let mut groups: Vec<Vec<usize>> = order.by_ref().take(max_layers - 1).map(|at| vec![at]).collect();
+        let rest: Vec<usize> = order.collect();
+        if !rest.is_empty() {
+            groups.push(rest);
+        }
+        groups
+    }
+}
+
+impl Popularity {
+    /// All nodes, the most popular first.
+    pub fn order(graph: &Graph) -> Vec<usize> {
         let nodes = graph.nodes();
         // Ways multiply along chains of diamonds; nix2container's int64 wraps, so ours does.
         let mut scores = vec![1i64; nodes.len()];
@@ -61,7 +77,7 @@ mod tests {
 
     fn names(text: &str) -> String {
         let graph = graph(text).unwrap();
-        let order = Popularity.order(&graph);
+        let order = Popularity::order(&graph);
         order.iter().map(|&at| graph.nodes()[at].path.name()).collect()
     }
 
@@ -98,6 +114,6 @@ mod tests {
         raw.push(format!(r#"{{"path":"{}","references":[]}}"#, path(210)));
         let raw = serde_json::from_str(&format!("[{}]", raw.join(","))).unwrap();
         let graph = Graph::new(&Default::default(), raw).unwrap();
-        assert_eq!(Popularity.order(&graph).len(), 211);
+        assert_eq!(Popularity::order(&graph).len(), 211);
     }
 }

@@ -108,6 +108,17 @@ impl StorePath {
     }
 }
 
+impl StorePath {
+    /// The name without its version, as Nix tells them apart: at the first dash that no letter follows.
+    pub fn package(&self) -> &str {
+        let name = self.name();
+        let dash = name
+            .match_indices('-')
+            .find(|(at, _)| name[at + 1..].starts_with(|next: char| !next.is_ascii_alphabetic()));
+        dash.map_or(name, |(at, _)| &name[..at])
+    }
+}
+
 impl fmt::Display for StorePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -143,6 +154,15 @@ mod tests {
     fn parts_of_a_store_path() {
         let path = StorePath::parse(&format!("/nix/store/{HASH}-hello-2.12")).unwrap();
         assert_eq!((path.hash_part(), path.name()), (HASH, "hello-2.12"));
+    }
+
+    #[test]
+    fn packages_and_versions() {
+        for (name, package) in
+            [("hello-2.12", "hello"), ("gcc-wrapper-13.2.0-lib", "gcc-wrapper"), ("a-b", "a-b"), ("x", "x")]
+        {
+            assert_eq!(StorePath::parse(&format!("/nix/store/{HASH}-{name}")).unwrap().package(), package);
+        }
     }
 
     #[test]

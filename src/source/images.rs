@@ -254,6 +254,7 @@ impl Contents {
             config_media_type: config_media_type.clone(),
             config,
             layers,
+            closure: None,
             as_is: true,
         })
     }

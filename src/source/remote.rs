@@ -135,6 +135,7 @@ impl Remote {
             config_media_type: manifest.config.media_type.clone(),
             config,
             layers: manifest.layers.iter().enumerate().map(layer).collect(),
+            closure: None,
             as_is: true,
         })
     }
