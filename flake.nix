@@ -37,6 +37,15 @@
             inherit pkgs;
             strata = library;
           };
+          # Shaped as nix2container's, so that a flake changes one input.
+          nix2container = strata // {
+            inherit (library)
+              buildImage
+              buildLayer
+              pullImage
+              pullImageFromManifest
+              ;
+          };
         }
       );
 

@@ -18,14 +18,24 @@
   - `copyToRoot`: a package or a list, whose contents are put at `/`.
   - `layers`: results of buildLayer, which come first.
   - `maxLayers`: at most this many layers are made of what `layers` do not hold.
-  - `perms`: as for buildLayer.
+  - `perms`, `layering`, `weights`, `previous`: as for buildLayer.
+  - `fromImage`: an image to build on: a result of pullImage, pullImageFromManifest or buildImage, a docker or OCI archive
+    (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.
+  - `inheritConfig`: whether the base's configuration holds where `config` says nothing; null in `config` clears.
+  - `includeStorePaths`: whether store paths are in the image; without, only `copyToRoot` is.
+  - `initializeNixDatabase`: whether Nix in the container knows the store paths; `nixUid` and `nixGid` own its state.
+  - `labels`, `annotations`: of the configuration and of the manifest.
+  - `maxSize`, `maxLayerSize`: in bytes, uncompressed; `forbiddenPaths`: names of store paths (`*` stands for anything).
+    An image that breaks them is not built, and the error shows who brought the offender in.
   - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
   - `created`: RFC 3339.
-  - `arch`: as OCI names it, `amd64` or `arm64` for example.
+  - `arch`, `variant`: as OCI names them, `amd64` or `arm64` and `v8` for example.
 */
 {
   derive,
+  base,
   grouping,
+  guards,
   check,
   configFile,
   copyPrograms,
@@ -44,44 +54,118 @@
   contents ? null,
   maxLayers ? 1,
   perms ? [ ],
+  layering ? "popularity",
+  weights ? { },
+  previous ? null,
+  fromImage ? null,
+  fromImageName ? null,
+  fromImageTag ? null,
+  inheritConfig ? false,
+  includeStorePaths ? true,
+  initializeNixDatabase ? false,
+  nixUid ? 0,
+  nixGid ? 0,
+  labels ? { },
+  annotations ? { },
+  maxSize ? null,
+  maxLayerSize ? null,
+  forbiddenPaths ? [ ],
   created ? "0001-01-01T00:00:00Z",
   arch ? toolchain.arch,
+  variant ? null,
   meta ? { },
 }:
 let
-  base = names.base name;
-  file = configFile base (check.attrs "buildImage" "config" config);
+  storeName = names.base name;
+  file = configFile storeName (check.attrs "buildImage" "config" config);
+  ownRoots = names.renamed "buildImage" copyToRoot contents;
   group = grouping "buildImage" {
-    inherit layers maxLayers perms;
+    inherit
+      layers
+      maxLayers
+      layering
+      weights
+      previous
+      includeStorePaths
+      ;
     copyToRoot =
-      if contents == null then
-        copyToRoot
-      else if copyToRoot == null then
-        contents
-      else
-        throw "strata: buildImage has both copyToRoot and contents, its old name; put everything in copyToRoot";
+      if initializeNixDatabase then plain.roots ++ [ "${database}" ] else ownRoots;
+    perms = check.list "buildImage" "perms" perms ++ (if initializeNixDatabase then databasePerms else [ ]);
     deps = [ file ];
     ignore = [ file ];
     metadata.created_by = "nix2container";
   };
+  # What is in the image without the database, which lists it.
+  plain = grouping "buildImage" {
+    inherit
+      layers
+      maxLayers
+      perms
+      layering
+      weights
+      previous
+      ;
+    copyToRoot = ownRoots;
+    metadata = { };
+  };
+  below = builtins.filter (layer: layer ? closure) plain.below;
+  database = derive {
+    name = "nix-database";
+    kind = "nix-database";
+    closure = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.closure) below;
+    request.elsewhere = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.roots) below;
+  };
+  databasePerms =
+    let
+      owned = regex: mode: {
+        path = "${database}";
+        inherit regex mode;
+        uid = nixUid;
+        gid = nixGid;
+      };
+    in
+    [
+      (owned "-nix-database/nix" "0755")
+      (owned "/nix/var/nix/db/[^/]*$" "0644")
+    ];
   result = {
-    inherit meta;
+    inherit meta fromImage;
     imageName = names.lower name;
     imageTag = if tag == null then names.hash image else tag;
+    # For those who know what a reference is worth that says nothing of a registry.
+    imageRefUnsafe = builtins.unsafeDiscardStringContext "${result.imageName}:${result.imageTag}";
   };
   programs = copyPrograms {
     inherit image;
     reference = "${result.imageName}:${result.imageTag}";
   };
   image = derive {
-    name = "image-${base}.json";
+    name = "image-${storeName}.json";
     kind = "image";
     inherit (group) closure;
     request = {
       grouping = group.request;
+      base = base {
+        inherit
+          fromImage
+          fromImageName
+          fromImageTag
+          arch
+          variant
+          inheritConfig
+          ;
+      };
+      guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
       config = file;
       name = names.lower (check.string "buildImage" "name" name);
-      inherit arch created tag;
+      labels = check.attrs "buildImage" "labels" labels;
+      annotations = check.attrs "buildImage" "annotations" annotations;
+      inherit
+        arch
+        variant
+        created
+        tag
+        ;
     };
   };
 in

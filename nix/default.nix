@@ -6,9 +6,13 @@ let
   names = import ./name.nix;
   derive = import ./derive.nix { inherit toolchain; };
   configFile = import ./config.nix { inherit derive; };
-  copyPrograms = import ./copy-programs.nix { inherit derive toolchain; };
+  program = import ./program.nix { inherit derive toolchain; };
+  copyPrograms = import ./copy-programs.nix { inherit program; };
   stack = import ./stack.nix { inherit check; };
-  grouping = import ./grouping.nix { inherit check stack; };
+  layerings = import ./layering.nix { inherit check; };
+  guards = import ./guards.nix { inherit check; };
+  base = import ./base.nix { inherit derive; };
+  grouping = import ./grouping.nix { inherit check layerings stack; };
 
   public =
     name:
@@ -16,12 +20,16 @@ let
       import (./. + "/${name}.nix") {
         inherit
           toolchain
+          base
           check
           names
           derive
           configFile
           copyPrograms
           grouping
+          guards
+          layerings
+          program
           stack
           ;
       }
@@ -41,5 +49,7 @@ builtins.listToAttrs (
       "ociImageLayout"
       "ociImageManifest"
       "ociLayerTar"
+      "pullImage"
+      "pullImageFromManifest"
     ]
 )

@@ -8,19 +8,42 @@
   request,
   # Derivations, paths or strings with context, whose closure the request is about.
   closure ? [ ],
+  # For what comes over the network: { hash; mode = "flat" or "recursive"; }.
+  fixed ? null,
 }:
-derivation {
-  inherit name;
-  inherit (toolchain) system;
-  builder = "${toolchain.builder}/bin/strata";
-  args = [ "build" ];
-  __structuredAttrs = true;
-  exportReferencesGraph = { inherit closure; };
-  strata = {
-    version = 1;
-    inherit kind request;
-  };
-  # Whoever has the closure makes this faster than a cache could send it.
-  preferLocalBuild = true;
-  allowSubstitutes = false;
-}
+derivation (
+  {
+    inherit name;
+    inherit (toolchain) system;
+    builder = "${if fixed == null then toolchain.builder else toolchain.strata}/bin/strata";
+    args = [ "build" ];
+    __structuredAttrs = true;
+    exportReferencesGraph = { inherit closure; };
+    strata = {
+      version = 1;
+      inherit kind request;
+    };
+    # Whoever has the closure makes this faster than a cache could send it.
+    preferLocalBuild = true;
+    allowSubstitutes = fixed != null;
+  }
+  // (
+    if fixed == null then
+      { }
+    else
+      {
+        outputHash = fixed.hash;
+        outputHashAlgo = "sha256";
+        outputHashMode = fixed.mode;
+        NIX_SSL_CERT_FILE = "${toolchain.cacert}/etc/ssl/certs/ca-bundle.crt";
+        impureEnvVars = [
+          "http_proxy"
+          "https_proxy"
+          "all_proxy"
+          "no_proxy"
+          "REGISTRY_AUTH_FILE"
+          "NIX_SSL_CERT_FILE"
+        ];
+      }
+  )
+)

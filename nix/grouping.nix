@@ -1,6 +1,10 @@
 # How store paths become layers: what buildLayer and buildImage share. The fields of src/build/grouping.rs,
 # and the closure they are about.
-{ check, stack }:
+{
+  check,
+  layerings,
+  stack,
+}:
 function:
 {
   deps ? [ ],
@@ -10,6 +14,10 @@ function:
   maxLayers,
   perms,
   metadata,
+  layering,
+  weights,
+  previous,
+  includeStorePaths ? true,
 }:
 let
   roots =
@@ -22,10 +30,11 @@ let
   below = stack function layers;
 in
 {
-  inherit below;
+  inherit below roots;
   closure = deps ++ roots;
   request = {
     maxLayers = check.atLeast 1 function "maxLayers" maxLayers;
+    layering = layerings function { inherit layering weights previous; };
     rewrites = map (path: {
       inherit path;
       regex = "^${path}";
@@ -33,6 +42,7 @@ in
     }) roots;
     perms = check.list function "perms" perms;
     layers = below;
+    withoutStorePaths = !includeStorePaths;
     inherit ignore metadata;
   };
 }

@@ -15,9 +15,11 @@
 
   # Arguments
 
-  - `layers`: packages, linked at `/`; their closures are in the image, popular store paths in layers of their own.
+  - `layers`: packages, linked at `/`; their closures are in the image, grouped by what an update sends.
   - `maxLayers`: at most this many layers are made, the one with the links among them.
   - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
+  - `layering`, `weights`, `previous`: as for buildLayer, with `"transfer"` by default.
+  - `maxSize`, `maxLayerSize`, `forbiddenPaths`: as for buildImage.
   - `name`, `tag`: what the image is called when it is loaded.
   - `created`: RFC 3339.
 */
@@ -25,6 +27,8 @@
   derive,
   check,
   configFile,
+  guards,
+  layerings,
   names,
   toolchain,
   ...
@@ -35,6 +39,12 @@
   created ? "1970-01-01T00:00:01Z",
   layers ? [ ],
   maxLayers ? 65,
+  layering ? "transfer",
+  weights ? { },
+  previous ? null,
+  maxSize ? null,
+  maxLayerSize ? null,
+  forbiddenPaths ? [ ],
   config ? { },
 }:
 let
@@ -48,6 +58,8 @@ derive {
   closure = contents ++ [ file ];
   request = {
     inherit contents created tag;
+    layering = layerings "makeContainerImage" { inherit layering weights previous; };
+    guards = guards "makeContainerImage" { inherit maxSize maxLayerSize forbiddenPaths; };
     maxLayers = check.atLeast 2 "makeContainerImage" "maxLayers" maxLayers;
     config = file;
     name = names.lower (check.string "makeContainerImage" "name" name);

@@ -10,6 +10,30 @@
     in
     builtins.replaceStrings (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (letters "abcdefghijklmnopqrstuvwxyz");
 
+  # As a store path may be named.
+  file =
+    builtins.replaceStrings
+      [
+        "/"
+        ":"
+        "@"
+      ]
+      [
+        "-"
+        "-"
+        "-"
+      ];
+
+  # The value of copyToRoot, which was once called contents.
+  renamed =
+    function: copyToRoot: contents:
+    if contents == null then
+      copyToRoot
+    else if copyToRoot == null then
+      contents
+    else
+      throw "strata: ${function} has both copyToRoot and contents, its old name; put everything in copyToRoot";
+
   # The hash part of a derivation's output path: the tag of images that are given none.
   hash =
     drv:

@@ -22,6 +22,8 @@ in
   strata = pkgs.buildPackages.strata or (pkgs.buildPackages.callPackage ./package.nix { });
   # For the programs that copy images.
   bash = pkgs.buildPackages.bash;
+  # For what comes over the network.
+  cacert = pkgs.buildPackages.cacert;
   system = pkgs.buildPackages.stdenv.hostPlatform.system;
   # The images' architecture, as OCI names it.
   arch = goarch.${cpu} or (throw "strata: no OCI architecture is known for ${platform}; give it as `arch`");

@@ -16,10 +16,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{attributes::Attributes, config, grouping, links, log};
+use super::{attributes::Attributes, config, grouping, guards::Guards, layering::Layering, links, log};
 use crate::{
     blobs::ImageBlobs,
-    closure::{Plan, Popularity, StorePath},
+    closure::StorePath,
     image::{Image, Layer, LayerPath},
     layer::{Options, Rewrite, compress::GzipWriter},
     oci::{History, Timestamp},
@@ -37,6 +37,11 @@ struct Request {
     config: StorePath,
     arch: String,
     created: Timestamp,
+    /// Which paths lie together.
+    #[serde(default)]
+    layering: Layering,
+    #[serde(default)]
+    guards: Guards,
     name: String,
     tag: String,
 }
@@ -51,6 +56,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let config = config::open(request.config.as_path())?;
     let mut layers = store_layers(attributes, &request)?;
     layers.push(customisation_layer(&request, layers.len() + 1)?);
+    request.guards.check(&layers, &attributes.closure()?)?;
 
     eprintln!("Adding manifests...");
     let mut image = Image::new(config, request.arch, Some(request.created), layers);
@@ -63,7 +69,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
 
 fn store_layers(attributes: &Attributes, request: &Request) -> Result<Vec<Layer>> {
     let graph = attributes.closure()?;
-    let plan = Plan::new(&graph, &Popularity, request.max_layers - 1, |path| *path == request.config);
+    let plan = request.layering.plan(&graph, request.max_layers - 1, |path| *path == request.config)?;
     let paths = |group: &Vec<&crate::closure::Node>| {
         let path = |path: &StorePath| LayerPath { path: path.as_path().to_owned(), options: None };
         group.iter().map(|node| path(&node.path)).collect()

@@ -1,13 +1,13 @@
 //! From a closure to hashed layers: what every kind that groups store paths shares.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{collections::HashMap, fs, path::PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::log;
+use super::{layering::Layering, log};
 use crate::{
-    closure::{Graph, Plan, Popularity, StorePath},
+    closure::{Graph, StorePath},
     image::{self, Layer, LayerPath},
     layer::{self, Options, Perm, Rewrite, Tree},
     oci::History,
@@ -19,6 +19,9 @@ use crate::{
 pub struct Grouping {
     /// At most this many layers are made.
     max_layers: usize,
+    /// Which paths lie together.
+    #[serde(default)]
+    layering: Layering,
     /// Store paths that go elsewhere in the image.
     #[serde(default)]
     rewrites: Vec<PathRewrite>,
@@ -28,6 +31,9 @@ pub struct Grouping {
     /// Store paths (of the closure) that are left out.
     #[serde(default)]
     ignore: Vec<StorePath>,
+    /// Whether only what goes elsewhere is in the layers: a mounted store has the rest.
+    #[serde(default)]
+    without_store_paths: bool,
     /// buildLayer results that lie below, lowest first.
     #[serde(default)]
     layers: Vec<PathBuf>,
@@ -62,9 +68,23 @@ struct PathPerm {
 }
 
 impl Grouping {
-    /// The layers that lie below, lowest first.
+    /// The layers that lie below, lowest first. Of layers that hold the same store path the lowest keeps it.
     pub fn lower_layers(&self) -> Result<Vec<Layer>> {
-        open_layers(&self.layers)
+        without_repeats(open_layers(&self.layers)?)
+    }
+
+    /// The closure of this derivation and those of the layers below, without paths that are left out everywhere.
+    pub fn closure(&self, own: &Graph) -> Result<Graph> {
+        let mut all = vec![own.without_roots(|path| self.ignore.contains(path))];
+        for directory in &self.layers {
+            let path = directory.join("closure.json");
+            // ociLayerTar's have none, and neither have those of nix2container.
+            if path.exists() {
+                let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+                all.push(serde_json::from_slice(&text).with_context(|| format!("parsing {}", path.display()))?);
+            }
+        }
+        Ok(Graph::union(&all))
     }
 
     /// Groups the closure's paths, without those that `lower` holds with the
@@ -73,9 +93,12 @@ impl Grouping {
         ensure!(self.max_layers > 0, "argument maxLayers is 0; a layer is needed to hold store paths");
         let held: HashMap<_, _> =
             lower.iter().flat_map(|layer| &layer.paths).map(|held| (held.path.as_path(), &held.options)).collect();
-        let left_out =
-            |path: &StorePath| self.ignore.contains(path) || held.get(path.as_path()) == Some(&&self.options(path));
-        let plan = Plan::new(graph, &Popularity, self.max_layers, left_out);
+        let left_out = |path: &StorePath| {
+            self.ignore.contains(path)
+                || (self.without_store_paths && !self.rewrites.iter().any(|rewrite| rewrite.path == *path))
+                || held.get(path.as_path()) == Some(&&self.options(path))
+        };
+        let plan = self.layering.plan(graph, self.max_layers, left_out)?;
         let groups: Vec<Vec<LayerPath>> =
             plan.groups.iter().map(|group| group.iter().map(|node| self.layer_path(&node.path)).collect()).collect();
         let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
@@ -119,6 +142,35 @@ pub fn open_layers(directories: &[PathBuf]) -> Result<Vec<Layer>> {
         layers.extend(image::open_layers(&directory.join("layers.json"))?);
     }
     Ok(layers)
+}
+
+/// Leaves every store path in the lowest of the layers that hold it with the same options; layers that lose some are
+/// hashed again, and those that lose all are gone.
+fn without_repeats(layers: Vec<Layer>) -> Result<Vec<Layer>> {
+    let mut holder: HashMap<(PathBuf, Option<String>), usize> = HashMap::new();
+    let mut kept = Vec::with_capacity(layers.len());
+    for (at, mut layer) in layers.into_iter().enumerate() {
+        let before = layer.paths.len();
+        layer.paths.retain(|path| {
+            let key = (path.path.clone(), path.options.as_ref().map(|options| format!("{options:?}")));
+            let first = *holder.entry(key).or_insert(at);
+            // A ready blob cannot lose anything.
+            let stays = first == at || layer.blob.is_some();
+            if !stays {
+                eprintln!("Leaving {} to layer {}, which holds it already", path.path.display(), first + 1);
+            }
+            stays
+        });
+        match layer.paths.len() {
+            length if length == before => kept.push(layer),
+            0 => {}
+            _ => {
+                let history = layer.history.clone();
+                kept.extend(hash(vec![layer.paths], vec![0], kept.len(), |_| history.clone())?);
+            }
+        }
+    }
+    Ok(kept)
 }
 
 /// Hashes groups of paths, whose sizes (in bytes) are estimates, all at once.

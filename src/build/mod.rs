@@ -6,6 +6,8 @@
 //!                                  layers    buildLayer: layers.json
 //!                                  image     buildImage: image.json
 //!                                  archive   makeContainerImage: a loadable .tar.gz
+//!                                  base, …   other people's images, to build on
+//!                                  nix-…     the database of Nix in the container
 //!                                  oci-…     the ociImage* functions
 //!                                  program   bin/NAME, a script that copies an image somewhere
 //! ```
@@ -15,18 +17,26 @@
 
 mod archive;
 pub mod attributes;
+mod base;
 mod config;
+mod database;
 mod grouping;
+mod guards;
 mod image;
+mod layering;
 mod layers;
 mod links;
 mod log;
 mod oci;
 mod program;
+#[cfg(feature = "net")]
+mod pull;
 
 use std::fs;
 
 use anyhow::{Context, Result, bail, ensure};
+
+pub use layering::strategy;
 
 use attributes::Attributes;
 
@@ -58,6 +68,14 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "oci-manifest" => oci::manifest::build(attributes),
         "oci-layout" => oci::layout::build(attributes),
         "program" => program::build(attributes),
+        "base" => base::build(attributes),
+        "image-from-dir" => base::from_dir(attributes),
+        "image-from-manifest" => base::from_manifest(attributes),
+        "nix-database" => database::build(attributes),
+        #[cfg(feature = "net")]
+        "pull" => pull::pull(attributes),
+        #[cfg(feature = "net")]
+        "pull-blob" => pull::pull_blob(attributes),
         kind => bail!("attribute strata.kind: {kind:?} is unknown to this strata"),
     }
 }

@@ -36,6 +36,9 @@ pub struct Node {
     pub nar_hash: Option<String>,
     /// Other nodes it references, as indices in order of their paths; never itself.
     pub references: Vec<usize>,
+    /// Whether it references itself too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub self_reference: bool,
 }
 
 /// Why a closure was refused.
@@ -93,6 +96,7 @@ impl Graph {
                 nar_size: entry.nar_size,
                 nar_hash: entry.nar_hash.clone(),
                 references: Vec::new(),
+                self_reference: entry.references.contains(&entry.path),
             });
         }
         for (at, entry) in raw.iter().enumerate() {
@@ -145,14 +149,17 @@ impl Graph {
 
     /// The closure without paths that nothing references, where `left_out` answers for them.
     pub fn without_roots(&self, left_out: impl Fn(&StorePath) -> bool) -> Self {
-        let mut referenced = vec![false; self.nodes.len()];
-        self.nodes.iter().flat_map(|node| &node.references).for_each(|&to| referenced[to] = true);
-        let kept: Vec<usize> =
-            (0..self.nodes.len()).filter(|&at| referenced[at] || !left_out(&self.nodes[at].path)).collect();
-        let mut place = vec![usize::MAX; self.nodes.len()];
-        kept.iter().enumerate().for_each(|(new, &old)| place[old] = new);
+        let roots = self.roots();
+        self.without(|at| roots.contains(&at) && left_out(&self.nodes[at].path))
+    }
+
+    /// The closure without some paths (by index), and without references to them.
+    pub fn without(&self, left_out: impl Fn(usize) -> bool) -> Self {
+        let kept: Vec<usize> = (0..self.nodes.len()).filter(|&at| !left_out(at)).collect();
+        let mut place = vec![None; self.nodes.len()];
+        kept.iter().enumerate().for_each(|(new, &old)| place[old] = Some(new));
         let node = |&at: &usize| {
-            let references = self.nodes[at].references.iter().map(|&to| place[to]).collect();
+            let references = self.nodes[at].references.iter().filter_map(|&to| place[to]).collect();
             Node { references, ..self.nodes[at].clone() }
         };
         Self::of(kept.iter().map(node).collect())

@@ -131,6 +131,24 @@ pub struct Config {
     pub stop_timeout: Option<u64>,
 }
 
+/// Every key of [`Config`], in lower case.
+const KEYS: [&str; 14] = [
+    "argsescaped",
+    "cmd",
+    "entrypoint",
+    "env",
+    "exposedports",
+    "healthcheck",
+    "labels",
+    "onbuild",
+    "shell",
+    "stopsignal",
+    "stoptimeout",
+    "user",
+    "volumes",
+    "workingdir",
+];
+
 impl<'de> Deserialize<'de> for Config {
     /// Keys are matched without regard to case, as Go's JSON does; null is unset.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -145,6 +163,27 @@ impl<'de> Deserialize<'de> for Config {
 }
 
 impl Config {
+    /// What holds when `own` is said on top of `base`: `Env` is merged by name, other keys replace the base's, and a
+    /// key set to null clears it.
+    ///
+    /// # Errors
+    ///
+    /// Those of deserializing.
+    pub fn over(base: &Self, own: Map<String, Value>) -> Result<Self, serde_json::Error> {
+        let cleared: Vec<String> =
+            own.iter().filter(|(_, value)| value.is_null()).map(|(key, _)| key.to_ascii_lowercase()).collect();
+        let own: Self = serde_json::from_value(Value::Object(own))?;
+        let mut merged = serde_json::to_value(base)?.as_object().cloned().unwrap_or_default();
+        merged.retain(|key, _| !cleared.contains(&key.to_ascii_lowercase()));
+        let env = merged.remove("Env").and_then(|env| serde_json::from_value::<Vec<String>>(env).ok());
+        let set = serde_json::to_value(&own)?;
+        merged.extend(set.as_object().cloned().unwrap_or_default());
+        if let Some(env) = env {
+            merged.insert("Env".to_owned(), serde_json::to_value(merge_env(&env, &own.env))?);
+        }
+        serde_json::from_value(Value::Object(merged))
+    }
+
     /// As it is in other people's images: keys that nobody knows mean nothing.
     fn of_others<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
@@ -164,10 +203,9 @@ impl Config {
             if !seen.insert(lower.clone()) {
                 return Err(E::custom(format_args!("config.{key} is given twice; only upper and lower case differ")));
             }
-            if value.is_null() {
-                continue;
-            }
+            let is_null = value.is_null();
             match lower.as_str() {
+                _ if is_null && KEYS.contains(&lower.as_str()) => {}
                 "user" => config.user = field(&key, value)?,
                 "exposedports" => config.exposed_ports = field(&key, value)?,
                 "env" => config.env = field(&key, value)?,
@@ -192,6 +230,19 @@ impl Config {
     }
 }
 
+/// `NAME=value` lists merged by name: the last one wins, at the first one's place.
+fn merge_env(base: &[String], own: &[String]) -> Vec<String> {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
+    let mut merged: Vec<String> = Vec::with_capacity(base.len() + own.len());
+    for variable in base.iter().chain(own) {
+        match merged.iter().position(|other| name(other) == name(variable)) {
+            Some(at) => merged[at].clone_from(variable),
+            None => merged.push(variable.clone()),
+        }
+    }
+    merged
+}
+
 fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
@@ -209,6 +260,19 @@ mod tests {
         let config = parse(r#"{"entrypoint":["/a"],"ENV":["A=1"],"exposedPorts":{"80/tcp":{}}}"#).unwrap();
         let json = String::from_utf8(crate::oci::json::to_vec(&config)).unwrap();
         assert_eq!(json, r#"{"ExposedPorts":{"80/tcp":{}},"Env":["A=1"],"Entrypoint":["/a"]}"#);
+    }
+
+    #[test]
+    fn a_base_holds_where_nothing_is_said() {
+        let base = parse(r#"{"Env":["PATH=/bin","A=1"],"Cmd":["sh"],"User":"me","Labels":{"a":"b"}}"#).unwrap();
+        let own: Map<String, Value> =
+            serde_json::from_str(r#"{"env":["A=2","B=3"],"entrypoint":["/x"],"Cmd":null}"#).unwrap();
+        let merged = Config::over(&base, own).unwrap();
+        let json = String::from_utf8(crate::oci::json::to_vec(&merged)).unwrap();
+        let expected = r#"{"User":"me","Env":["PATH=/bin","A=2","B=3"],"Entrypoint":["/x"],"Labels":{"a":"b"}}"#;
+        assert_eq!(json, expected);
+        assert_eq!(Config::over(&base, Map::new()).unwrap(), base);
+        assert!(Config::over(&base, serde_json::from_str(r#"{"Envs":null}"#).unwrap()).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 # Mistakes in arguments throw, and say what to write instead.
 . "$root/tests/lib.sh"
 build_fails 'buildImage { name = "x"; maxLayer = 1; }' \
-  "buildImage has no argument maxLayer; it has arch, config, contents, copyToRoot, created, isolatedDeps, layers, maxLayers, meta, name, perms, tag"
+  "buildImage has no argument maxLayer; it has annotations, arch, config, contents, copyToRoot, created, forbiddenPaths,"
 build_fails 'buildImage { }' "buildImage needs the argument name"
 build_fails 'buildImage "x"' "buildImage takes an attribute set, not a string"
 build_fails 'buildImage { name = "x"; config = [ ]; }' "argument config of buildImage must be an attribute set, not a list"
@@ -19,3 +19,6 @@ build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env: 
 build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is no RFC 3339 time'
 build_fails 'buildImage { name = "x"; copyToRoot = [ (pkgs.writeTextDir "a" "1") (pkgs.writeTextDir "a" "2") ]; }' \
   "two sources want /a in the image" "their contents differ" "pathsToLink"
+build_fails 'buildLayer { layering = "best"; }' "argument layering of buildLayer must be auto, popularity, transfer, not best"
+build_fails 'buildLayer { deps = [ pkgs.hello ]; maxLayers = 2; weights.roots = 2; }' 'argument weights is for layering = "transfer"'
+build_fails 'pullImageFromManifest { imageName = "x"; }' "needs the argument imageManifest; its getManifest prints one"

@@ -1,0 +1,107 @@
+//! Kind `base`: somebody else's image as a directory with image.json, to build on.
+//!
+//! ```text
+//! image.json      its layers are files: those of the directory it was read from, or
+//! <digest>        those of an archive, unpacked here and checked
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::attributes::Attributes;
+use crate::{
+    image::Image,
+    oci::{Config, Digest, Platform},
+    source::Choice,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    /// An archive, a layout, a `dir:` or an image.json.
+    image: PathBuf,
+    /// Which image of several.
+    name: Option<String>,
+    tag: Option<String>,
+    arch: String,
+    variant: Option<String>,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let out = attributes.out();
+    fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
+    let platform = Some(Platform::linux(&request.arch, request.variant.as_deref()));
+    let choice = Choice { name: request.name, tag: request.tag, platform };
+    let image = Image::from_any(&request.image, &choice, out)
+        .with_context(|| format!("argument fromImage: {}", request.image.display()))?;
+    Ok(image.save(&out.join("image.json"))?)
+}
+
+/// Kind `image-from-manifest`: image.json for a manifest whose blobs are store paths.
+pub fn from_manifest(attributes: &Attributes) -> Result<()> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Request {
+        manifest: PathBuf,
+        blobs: BTreeMap<Digest, PathBuf>,
+    }
+    let request: Request = attributes.request()?;
+    let image = Image::from_manifest(&request.manifest, &request.blobs).context("argument imageManifest")?;
+    Ok(image.save(attributes.out())?)
+}
+
+/// Kind `image-from-dir`: image.json for what was pulled into a directory.
+pub fn from_dir(attributes: &Attributes) -> Result<()> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Request {
+        directory: PathBuf,
+    }
+    let request: Request = attributes.request()?;
+    Ok(Image::from_dir(&request.directory)?.save(attributes.out())?)
+}
+
+/// The image that is built on, the result of kind `base`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Base {
+    from_image: Option<PathBuf>,
+    /// Whether its config holds where nothing else is said.
+    inherit_config: bool,
+}
+
+impl Base {
+    /// Opens it, where there is one.
+    pub fn open(&self) -> Result<Option<Image>> {
+        let open = |path: &PathBuf| Image::open(path.join("image.json"));
+        Ok(self.from_image.as_ref().map(open).transpose()?)
+    }
+
+    /// What the image's config is, when `own` is what the user gave.
+    pub fn config(&self, base: Option<&Image>, own: &Path) -> Result<Config> {
+        let text = fs::read(own).with_context(|| format!("reading {}", own.display()))?;
+        let own: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&text).context("argument config")?;
+        let nothing = Config::default();
+        let base = base.filter(|_| self.inherit_config).map_or(&nothing, |base| &base.config);
+        Config::over(base, own).context("argument config")
+    }
+
+    /// The whole history, where the base's has steps without a layer.
+    pub fn history(&self, base: Option<&Image>, image: &Image) -> Vec<crate::oci::History> {
+        let Some(base) = base.filter(|_| self.inherit_config) else { return Vec::new() };
+        let below = match base.history.as_slice() {
+            [] => base.layers.iter().map(|layer| layer.history.clone()).collect(),
+            history => history.to_vec(),
+        };
+        let own = image.layers[base.layers.len()..].iter().map(|layer| layer.history.clone());
+        below.into_iter().chain(own).collect()
+    }
+}

@@ -1,0 +1,135 @@
+# The examples of nix2container's repository, rebuilt: each loads, runs and says what its own tests expect.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command jq
+[[ ${docker-} ]] || skip "no docker daemon"
+export XDG_CACHE_HOME=$work/cache
+
+# load_image EXPR: builds, copies into docker; sets $path and $name.
+load_image() {
+  path=$(build "$1")
+  "$strata" copy "$path" docker-daemon: --quiet >/dev/null
+  name=$(jq -r '"\(.name):\(.tag)"' "$path")
+}
+# example EXPR EXPECTED [docker run arguments…]
+example() {
+  load_image "$1"
+  same "$(run "${@:3}" "$name")" "$2"
+  docker rmi "$name" >/dev/null
+}
+example 'buildImage { name = "hello"; config.entrypoint = [ "${pkgs.hello}/bin/hello" ]; }' "Hello, world!"
+example 'buildImage { name = "bash"; copyToRoot = [ (pkgs.buildEnv { name = "root"; paths = [ pkgs.bashInteractive pkgs.coreutils ]; pathsToLink = [ "/bin" ]; }) ];
+  config.Cmd = [ "/bin/bash" "-c" "ls /bin/ls" ]; }' /bin/ls
+example 'let conversation = pkgs.writeScriptBin "conversation" "#!${pkgs.bash}/bin/bash\n${pkgs.hello}/bin/hello\n"; in
+  buildImage { name = "basic"; config.entrypoint = [ "${conversation}/bin/conversation" ];
+    layers = [ (buildLayer { deps = [ pkgs.bash pkgs.hello ]; }) ]; }' "Hello, world!"
+load_image 'buildImage { name = "nginx"; copyToRoot = [ pkgs.dockerTools.fakeNss (pkgs.runCommand "dirs" { } "mkdir -p $out/var/log/nginx $out/var/lib/nginx $out/tmp") ];
+  config.Cmd = [ "${pkgs.nginx}/bin/nginx" "-t" "-g" "error_log stderr; pid /tmp/pid;" "-c" (pkgs.writeText "nginx.conf" "user nobody nobody; events { } http { server { listen 80; } }") ]; }'
+run "$name" >"$work/said" 2>&1 || true; grep -q "test is successful" "$work/said" || { cat "$work/said"; fail "nginx"; }
+docker rmi "$name" >/dev/null
+same "$(build 'buildImage { name = "layered"; maxLayers = 3; config.entrypoint = [ "${pkgs.jq}/bin/jq" ]; }' | xargs jq '.layers | length')" 3
+# Nested: a chain of 13 layers costs 13.
+load_image 'let chain = number: buildLayer { deps = [ (pkgs.writeTextDir "layer-${toString number}" "x") ];
+    layers = if number == 0 then [ ] else map chain [ (number - 1) ]; };
+  in buildImage { name = "nested"; layers = [ (chain 12) ]; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }'
+same "$(jq '.layers | length' "$path")" 14
+same "$(run "$name")" "Hello, world!"
+docker rmi "$name" >/dev/null
+# Duplicated: siblings that hold the same paths; the lowest keeps them.
+load_image 'buildImage { name = "duplicated"; config.Cmd = [ "${pkgs.jq}/bin/jq" "-n" "1" ];
+  layers = [ (buildLayer { deps = [ pkgs.hello ]; }) (buildLayer { deps = [ pkgs.jq ]; }) (buildLayer { deps = [ pkgs.hello ]; metadata.comment = "again"; }) ]; }'
+same "$(jq '[.layers[].paths[]?.path] | length' "$path")" "$(jq '[.layers[].paths[]?.path] | unique | length' "$path")"
+same "$(run "$name")" 1
+# The log of the build is there when it is built: asked of a store that has it not.
+drv=$(nix-instantiate --expr "$(expression 'buildImage { name = "duplicated"; config.Env = [ "run='"$(date +%s%N)"'" ];
+  layers = [ (buildLayer { deps = [ pkgs.hello ]; }) (buildLayer { deps = [ pkgs.hello pkgs.jq ]; }) ]; }')" 2>/dev/null)
+nix-store --realise "$drv" >/dev/null 2>"$work/log"
+grep -q '^Leaving /nix/store/.*-glibc-.* to layer 1, which holds it already$' "$work/log" || { cat "$work/log"; fail "the log does not say what is left out"; }
+docker rmi "$name" >/dev/null
+
+permissions='let tree = pkgs.runCommand "tree" { } "mkdir -p $out/home/user; echo secret > $out/home/user/file"; in'
+example "$permissions"' buildImage { name = "ownership"; copyToRoot = [ tree pkgs.coreutils ];
+  perms = [ { path = tree; regex = "/home/user"; mode = "0744"; uid = 1000; gid = 1001; uname = "user"; gname = "users"; } ];
+  config.Cmd = [ "/bin/stat" "-c" "%u %g %a %n" "/home/user" "/home/user/file" "/home" ]; }' \
+  $'1000 1001 744 /home/user\n1000 1001 744 /home/user/file\n0 0 555 /home'
+example "$permissions"' buildImage { name = "openbar"; copyToRoot = [ tree pkgs.coreutils ]; perms = [ { path = tree; regex = "/home/.*"; mode = "0777"; } ];
+  config.Cmd = [ "/bin/stat" "-c" "%a" "/home/user/file" ]; }' 777
+path=$(build 'buildImage { name = "metadata"; created = "2026-01-02T03:04:05Z"; labels.a = "b"; annotations."org.example.x" = "y"; config.Labels.c = "d";
+  layers = [ (buildLayer { deps = [ pkgs.hello ]; metadata = { created_by = "me"; author = "you"; comment = "why"; created = "2020-01-01T00:00:00Z"; }; }) ]; }')
+"$strata" inspect "$path" --raw >"$work/config"
+same "$(jq -c '[.created, .history[0].created_by, .history[0].author, .history[0].comment, .config.Labels.a, .config.Labels.c]' "$work/config")" \
+  '["2026-01-02T03:04:05Z","me","you","why","b","d"]'
+"$strata" copy "$path" "oci:$work/annotated" >/dev/null
+same "$(jq -r '.annotations["org.example.x"]' "$work/annotated/blobs/sha256/$(jq -r '.manifests[0].digest' "$work/annotated/index.json" | cut -d : -f 2)")" y
+
+# Not reproducible: the bytes are kept beside the recipe, each layer's own.
+layer=$(build 'buildLayer { deps = [ pkgs.hello ]; reproducible = false; maxLayers = 2; }')
+same "$(jq -r '.[]["layer-path"]' "$layer/layers.json" | wc -l)" 2
+jq -r '.[] | .digest[7:] + "  " + .["layer-path"]' "$layer/layers.json" | sha256sum --check --quiet
+example 'buildImage { name = "unsteady"; layers = [ (buildLayer { deps = [ pkgs.hello ]; reproducible = false; maxLayers = 2; }) ];
+  config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }' "Hello, world!"
+# A mounted store: only what is at the root is in the image.
+example 'buildImage { name = "mounted"; includeStorePaths = false; copyToRoot = pkgs.hello; config.Cmd = [ "/bin/hello" ]; }' "Hello, world!" \
+  --volume /nix/store:/nix/store:ro
+
+# Nix in the container: as root, and as a user of its own.
+nix='copyToRoot = [ (pkgs.buildEnv { name = "root"; paths = [ pkgs.coreutils pkgs.bash pkgs.nix ]; pathsToLink = [ "/bin" ]; })
+    (pkgs.runCommand "tmp" { } "mkdir -p $out/tmp $out/home/user $out/etc; echo user:x:1000:1000::/home/user: > $out/etc/passwd; echo user:x:1000: > $out/etc/group") ];
+  config.Env = [ "NIX_PAGER=cat" "NIX_CONFIG=build-users-group =" "USER=nobody" "HOME=/home/user" "PATH=/bin" ];'
+load_image "buildImage { name = \"nix\"; tag = \"t\"; initializeNixDatabase = true; layers = [ (buildLayer { deps = [ pkgs.hello ]; }) ];
+  $nix config.Cmd = [ \"/bin/bash\" \"-c\" \"nix-store --verify --check-contents 2>&1; nix-store -qR \${pkgs.hello}\" ]; }"
+run "$name" >"$work/said"
+grep -vE '^(/nix/store/|reading the Nix store|checking )' "$work/said" && fail "the database is not what is there"
+same "$(grep '^/nix/store/' "$work/said" | sort)" "$(nix-store -qR "$(build pkgs.hello)" | sort)"
+docker rmi "$name" >/dev/null
+example "buildImage { name = \"nix-user\"; initializeNixDatabase = true; nixUid = 1000; nixGid = 1000; $nix config.User = \"1000:1000\";
+  config.Cmd = [ \"/bin/bash\" \"-c\" \"nix-store --add /etc/passwd | cut -d - -f 2\" ]; }" passwd
+
+# A web application behind a server of its own, as the uwsgi example is.
+example 'let app = pkgs.writeTextDir "app.py" "import http.client, http.server, threading\nserver = http.server.HTTPServer((\"127.0.0.1\", 8080), type(\"Quiet\", (http.server.SimpleHTTPRequestHandler,), {\"log_message\": lambda *_: None}))\nthreading.Thread(target=server.serve_forever, daemon=True).start()\nconnection = http.client.HTTPConnection(\"127.0.0.1\", 8080)\nconnection.request(\"HEAD\", \"/app.py\")\nprint(connection.getresponse().status)\n"; in
+  buildImage { name = "web"; layers = [ (buildLayer { deps = [ pkgs.python3 ]; maxLayers = 5; }) ];
+    config = { WorkingDir = "${app}"; Entrypoint = [ "${pkgs.python3}/bin/python3" "${app}/app.py" ]; }; }' \
+  200
+
+# Base images: pulled by digest and by manifest, with hashes that skopeo's users already have.
+need_command docker-registry
+base=$(build 'buildImage { name = "base"; tag = "t"; copyToRoot = [ pkgs.busybox (pkgs.writeTextDir "etc/base" "of the base") ];
+  config = { Env = [ "PATH=/bin" "BASE=1" ]; Cmd = [ "cat" "/etc/base" ]; WorkingDir = "/etc"; }; }')
+start_registry "$work/registry"
+trap 'stop_registry' EXIT
+digest=$("$strata" copy "$base" "docker://$registry/base:t" --quiet)
+skopeo copy --quiet --src-tls-verify=false "docker://$registry/base@$digest" "dir:$work/by-skopeo"
+hash=$(nix-hash --type sha256 --base32 "$work/by-skopeo")
+pulled="(pullImage { imageName = \"$registry/base\"; imageDigest = \"$digest\"; sha256 = \"$hash\"; tlsVerify = false; })"
+same "$(nix-hash --type sha256 --base32 "$(build "$pulled.directory")")" "$hash"
+example "buildImage { name = \"from-image\"; fromImage = $pulled; config.Cmd = [ \"/bin/cat\" \"/etc/base\" ]; }" "of the base"
+example "buildImage { name = \"inherits\"; fromImage = $pulled; inheritConfig = true; }" "of the base"
+same "$(build "buildImage { name = \"x\"; fromImage = $pulled; }" | xargs jq -c '."image-config"')" '{}'
+same "$(build "buildImage { name = \"x\"; fromImage = $pulled; inheritConfig = true; config = { Env = [ \"BASE=2\" ]; Cmd = null; }; }" | xargs jq -c '."image-config"')" \
+  '{"Env":["PATH=/bin","BASE=2"],"WorkingDir":"/etc"}'
+build_fails "buildImage { name = \"x\"; fromImage = pullImage { imageName = \"$registry/base\"; imageDigest = \"$digest\"; sha256 = \"0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\"; tlsVerify = false; }; }" \
+  "hash mismatch"
+getter=$(build "(pullImageFromManifest { imageName = \"base\"; imageTag = \"t\"; registryUrl = \"$registry\"; tlsVerify = false; }).getManifest")
+"$getter/bin/get-manifest" >"$work/manifest.json"
+same "sha256:$(sha256sum <"$work/manifest.json" | cut -d ' ' -f 1)" "$digest"
+example "buildImage { name = \"from-manifest\"; config.Cmd = [ \"/bin/cat\" \"/etc/base\" ];
+  fromImage = pullImageFromManifest { imageName = \"base\"; imageManifest = $work/manifest.json; registryUrl = \"$registry\"; tlsVerify = false; }; }" "of the base"
+# An index is resolved by platform.
+layout=$(build 'let image = architecture: variant: ociImageManifest { extraConfig = { inherit architecture; config.Env = [ "FOR=${architecture}${variant}" ]; } //
+      (if variant == "" then { } else { inherit variant; });
+    layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
+  in ociImageLayout { manifests = [ (image "amd64" "") (image "arm" "v6") (image "arm" "v7") ]; }')
+index=$("$strata" copy "$layout" "docker://$registry/index:t" --all --quiet)
+skopeo copy --quiet --src-tls-verify=false --override-arch arm --override-variant v7 "docker://$registry/index@$index" "dir:$work/arm"
+same "$(build "buildImage { name = \"x\"; inheritConfig = true; arch = \"arm\"; variant = \"v7\"; fromImage = pullImage {
+    imageName = \"$registry/index\"; imageDigest = \"$index\"; sha256 = \"$(nix-hash --type sha256 --base32 "$work/arm")\"; arch = \"arm\"; variant = \"v7\"; tlsVerify = false; }; }" |
+  xargs jq -c '[."image-config".Env[0], .arch, .variant]')" '["FOR=armv7","arm","v7"]'
+
+# Other kinds of base images, told apart by content; the same image comes of each.
+"$strata" copy "$base" "docker-archive:$work/base.tar" --quiet >/dev/null
+gzip -k "$work/base.tar"; zstd -q "$work/base.tar"; xz -k -0 "$work/base.tar"
+"$strata" copy "$base" "oci:$work/base-layout:t" --quiet >/dev/null
+expected=$(build "buildImage { name = \"x\"; fromImage = $base; config.Cmd = [ \"/bin/cat\" \"/etc/base\" ]; }" | xargs jq -c '[.layers[].digest]')
+for kind in base.tar base.tar.gz base.tar.zst base.tar.xz base-layout; do
+  same "$(build "buildImage { name = \"x\"; fromImage = $work/$kind; config.Cmd = [ \"/bin/cat\" \"/etc/base\" ]; }" | xargs jq -c '[.layers[].digest]')" "$expected"
+done
