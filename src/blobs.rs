@@ -76,8 +76,8 @@ impl ImageBlobs {
             file: layer.blob.clone(),
             origin: None,
             write: {
-                let layer = layer.clone();
-                Arc::new(move |out| layer.write(at + 1, out))
+                let (layer, closure) = (layer.clone(), image.closure.clone());
+                Arc::new(move |out| layer.write(at + 1, closure.as_deref(), out))
             },
         };
         Self {

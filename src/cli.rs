@@ -10,9 +10,9 @@ use clap::{Parser, Subcommand};
 #[cfg(feature = "net")]
 use strata::{oci::Platform, registry::Reference};
 
-use crate::command::Location;
 #[cfg(feature = "net")]
 use crate::command::{Access, CopyAccess, Destination, Named, parse_platform};
+use crate::command::{Location, PlanArguments, Wanted};
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
@@ -78,6 +78,31 @@ pub enum Command {
         #[arg(short = 't', long = "repo-tag", visible_alias = "repo_tag", value_name = "NAME:TAG")]
         repo_tag: Option<String>,
     },
+    /// Explain an image: what is in each layer, why it is there, and what an update sends.
+    Explain {
+        /// An image.json, an OCI layout, an archive or a dir: of skopeo's.
+        image: Location,
+        #[command(flatten)]
+        wanted: Wanted,
+    },
+    /// Compare two images, and say what sending the second over the first would cost; exit with 1 if they differ.
+    #[cfg(feature = "net")]
+    Diff {
+        /// The first: what `copy` reads.
+        old: Location,
+        /// The second.
+        new: Location,
+        /// How a push would compress plain layers.
+        #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
+        compression: CompressionArgument,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Try ways to group a closure into layers, and compare what updates would send.
+    Plan(PlanArguments),
     /// Show an image's config and layers.
     Inspect {
         /// An image.json, an OCI layout, an archive or a dir: of skopeo's.

@@ -26,7 +26,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    closure::Graph,
+    closure::{Graph, StorePath, parse_nar_hash},
     layer::{self, ChunkReader, LayerError, Options, Source, Tree},
     oci::{
         Config, Descriptor, Digest, History, ImageConfig, Manifest, Platform, RootFs, Sha256Writer, Timestamp, json,
@@ -140,8 +140,11 @@ pub enum ImageError {
     /// No layer, config or manifest has this digest.
     #[error("the image has no blob {0}")]
     NoBlob(Digest),
+    /// There are not so many layers.
+    #[error("the image has no layer {0} (counted from 0)")]
+    NoLayer(usize),
     /// A layer's files are not what they were when the image was made.
-    #[error("layer {index} is {found} now, but the image says {expected}; a store path of it changed:{paths}")]
+    #[error("layer {index} is {found} now, but the image says {expected}; {why}:{paths}")]
     Mismatch {
         /// Its place, counted from 1.
         index: usize,
@@ -149,7 +152,9 @@ pub enum ImageError {
         expected: Digest,
         /// What it is.
         found: Digest,
-        /// The paths it is made from, a line each.
+        /// What is known of its store paths.
+        why: &'static str,
+        /// Those that changed, or where that is not known all of them; a line each.
         paths: String,
     },
     /// A ready blob could not be read, or is not what it should be.
@@ -281,7 +286,20 @@ impl Image {
         let mut layers = self.layers.iter();
         let at = layers.position(|layer| layer.digest == *digest).ok_or(ImageError::NoBlob(*digest))?;
         let layer = self.layers[at].clone();
-        Ok(Box::new(ChunkReader::new(move |out| layer.write(at + 1, out).map_err(io::Error::other))))
+        let closure = self.closure.clone();
+        Ok(Box::new(ChunkReader::new(move |out| {
+            layer.write(at + 1, closure.as_deref(), out).map_err(io::Error::other)
+        })))
+    }
+
+    /// The bytes of a layer's blob, by its place, counted from the base and from 0.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::NoLayer`]; the stream's own errors are those of [`blob`](Self::blob).
+    pub fn layer_blob(&self, place: usize) -> Result<Box<dyn Read + Send>> {
+        let layer = self.layers.get(place).ok_or(ImageError::NoLayer(place))?;
+        self.blob(&layer.digest)
     }
 }
 
@@ -300,12 +318,13 @@ impl Layer {
     }
 
     /// Writes the layer's blob to `out` and checks its digest on the way;
-    /// `index` (from 1) is for messages.
+    /// `index` (from 1) is for messages, and so is `closure`, which tells what
+    /// Nix recorded of each store path.
     ///
     /// # Errors
     ///
     /// [`ImageError::Mismatch`], after everything was written.
-    pub fn write(&self, index: usize, out: &mut dyn Write) -> Result<()> {
+    pub fn write(&self, index: usize, closure: Option<&Graph>, out: &mut dyn Write) -> Result<()> {
         let out = Sha256Writer::new(out);
         let out = match &self.blob {
             Some(path) => copy(path, out)?,
@@ -318,13 +337,28 @@ impl Layer {
         if found == self.digest {
             return Ok(());
         }
-        let paths = self.paths.iter().map(|path| &path.path).chain(&self.blob);
-        Err(ImageError::Mismatch {
-            index,
-            expected: self.digest,
-            found,
-            paths: paths.map(|path| format!("\n  {}", path.display())).collect(),
-        })
+        let changed = closure.map(|closure| self.changed(closure)).unwrap_or_default();
+        let (why, paths) = match changed.as_slice() {
+            [] => {
+                let all = self.paths.iter().map(|path| path.path.as_path()).chain(self.blob.as_deref());
+                ("a store path of it changed", all.collect())
+            }
+            changed => {
+                ("these store paths are not what Nix recorded (nix-store --repair-path mends them)", changed.to_vec())
+            }
+        };
+        let paths = paths.iter().map(|path| format!("\n  {}", path.display())).collect();
+        Err(ImageError::Mismatch { index, expected: self.digest, found, why, paths })
+    }
+
+    /// The store paths of the layer whose content is not what Nix recorded.
+    fn changed(&self, closure: &Graph) -> Vec<&Path> {
+        let recorded = |path: &Path| {
+            let path = StorePath::parse(path.to_str()?).ok()?;
+            parse_nar_hash(closure.get(&path)?.nar_hash.as_deref()?).map(Digest::from_bytes)
+        };
+        let is_changed = |path: &&Path| recorded(path).is_some_and(|recorded| nar_digest(path).ok() != Some(recorded));
+        self.paths.iter().map(|path| path.path.as_path()).filter(is_changed).collect()
     }
 
     /// What the layer holds, for layers made from paths.
@@ -360,6 +394,14 @@ pub fn save_json<T: Serialize>(document: &T, path: &Path) -> Result<()> {
     file.write_all(&json::to_vec(document)).map_err(fail())?;
     file.persist(path).map_err(|error| fail()(error.error))?;
     Ok(())
+}
+
+/// Digest of a store path as a NAR.
+fn nar_digest(path: &Path) -> io::Result<Digest> {
+    let mut nar = nix_nar::Encoder::new(path).map_err(io::Error::other)?;
+    let mut out = Sha256Writer::new(io::sink());
+    io::copy(&mut nar, &mut out)?;
+    Ok(out.finish().1)
 }
 
 fn copy<W: Write>(path: &Path, mut out: W) -> Result<W> {

@@ -21,6 +21,7 @@
 //! - [`source`]: images written by others, read.
 //! - [`sink`]: images written.
 //! - [`verify`](mod@verify): every blob hashed again.
+//! - [`report`]: images that explain themselves, and what updates of them cost.
 //! - [`build`]: what derivations run; the attribute contract with `nix/`.
 //!
 //! [`Image`] is the way in for other programs:
@@ -28,9 +29,10 @@
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let image = strata::Image::open("/nix/store/…-image-hello.json")?;
-//! for layer in &image.manifest().layers {
-//!     let mut blob = image.blob(&layer.digest)?;
-//!     std::io::copy(&mut blob, &mut std::io::sink())?;
+//! println!("{}", image.config_digest());
+//! for place in 0..image.layers.len() {
+//!     // Made while it is read, and checked: a store path that changed is an error at the end.
+//!     std::io::copy(&mut image.layer_blob(place)?, &mut std::io::sink())?;
 //! }
 //! # Ok(())
 //! # }
@@ -46,6 +48,7 @@ pub mod layer;
 pub mod oci;
 #[cfg(feature = "net")]
 pub mod registry;
+pub mod report;
 pub mod sink;
 pub mod source;
 pub mod verify;

@@ -45,7 +45,7 @@ pub fn verify(opened: &Opened) -> Result<Report, SourceError> {
 }
 
 fn recipe(image: &Image) -> Result<Report, ImageError> {
-    let checked = |(at, layer): (usize, &Layer)| layer.write(at + 1, &mut std::io::sink());
+    let checked = |(at, layer): (usize, &Layer)| layer.write(at + 1, image.closure.as_deref(), &mut std::io::sink());
     let results: Vec<_> = image.layers.par_iter().enumerate().map(checked).collect();
     let mut report = Report {
         blobs: image.layers.len(),

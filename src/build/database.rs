@@ -12,13 +12,13 @@
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
-use anyhow::{Context, Result, ensure};
-use data_encoding::{BitOrder, HEXLOWER, Specification};
+use anyhow::{Context, Result};
+use data_encoding::HEXLOWER;
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 
 use super::attributes::Attributes;
-use crate::closure::{Graph, StorePath};
+use crate::closure::{Graph, StorePath, parse_nar_hash};
 
 const SCHEMA: &str = "
 create table if not exists ValidPaths (
@@ -97,8 +97,9 @@ fn database(graph: &Graph, path: &Path) -> Result<()> {
         let mut insert = transaction
             .prepare("insert into ValidPaths (path, hash, registrationTime, narSize) values (?1, ?2, 0, ?3)")?;
         for node in graph.nodes() {
-            let hash = base16(node.nar_hash.as_deref().unwrap_or_default())
-                .with_context(|| format!("{}: its hash is {:?}", node.path, node.nar_hash))?;
+            let hash = node.nar_hash.as_deref().and_then(parse_nar_hash);
+            let hash = hash.with_context(|| format!("{}: its hash is {:?}", node.path, node.nar_hash))?;
+            let hash = format!("sha256:{}", HEXLOWER.encode(&hash));
             insert.execute(params![node.path.as_str(), hash, i64::try_from(node.nar_size)?])?;
         }
         let mut refer = transaction.prepare("insert into Refs (referrer, reference) values (?1, ?2)")?;
@@ -114,35 +115,4 @@ fn database(graph: &Graph, path: &Path) -> Result<()> {
     connection.execute_batch("vacuum")?;
     connection.close().map_err(|(_, error)| error)?;
     Ok(())
-}
-
-/// `sha256:<Nix base32>` as the database has it, in base 16.
-fn base16(hash: &str) -> Result<String> {
-    let text = hash.strip_prefix("sha256:").context("it is no sha256")?;
-    if text.len() == 64 {
-        return Ok(hash.to_owned());
-    }
-    let mut specification = Specification::new();
-    specification.symbols.push_str("0123456789abcdfghijklmnpqrsvwxyz");
-    specification.bit_order = BitOrder::LeastSignificantFirst;
-    specification.check_trailing_bits = false;
-    let reversed: String = text.chars().rev().collect();
-    let bytes = specification.encoding()?.decode(reversed.as_bytes())?;
-    ensure!(bytes.len() == 32, "it has {} bytes", bytes.len());
-    Ok(format!("sha256:{}", HEXLOWER.encode(&bytes)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nix_base32_becomes_base16() {
-        // nix hash to-base16 and to-base32 of the empty input's sha256.
-        let expected = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-        assert_eq!(base16("sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73").unwrap(), expected);
-        assert_eq!(base16(expected).unwrap(), expected);
-        assert!(base16("md5:x").is_err());
-        assert!(base16("sha256:0mdq").is_err());
-    }
 }

@@ -75,6 +75,13 @@ pub struct RawNode {
     nar_hash: Option<String>,
 }
 
+impl RawNode {
+    /// The directory its path lies in.
+    pub fn store(&self) -> Option<&str> {
+        self.path.rsplit_once('/').map(|(store, _)| store)
+    }
+}
+
 impl Graph {
     /// Validates what `exportReferencesGraph` gave.
     ///

@@ -19,7 +19,7 @@ const SMALL: u64 = 1 << 20;
 /// Nearly free: one part in so many of the whole plan's cost.
 const NEARLY_FREE: u128 = 2000;
 /// Up to so many layers every pair is looked at; before that, neighbours alone.
-const ALL_PAIRS: usize = 1200;
+const ALL_PAIRS: usize = 500;
 /// Of so many neighbours in an order, those who may be merged first.
 const NEIGHBOURS: usize = 8;
 /// Rounds of moving paths; each costs as much as the first, and saves less.
@@ -151,16 +151,16 @@ impl<'a> Partition<'a> {
             left -= 1;
             best[two] = None;
             best[one] = self.cheapest_after(one);
-            for at in 0..total {
+            for (at, best) in best.iter_mut().enumerate() {
                 if at == one || self.groups[at].nodes.is_empty() {
                     continue;
                 }
-                match best[at] {
-                    Some((_, partner)) if partner == one || partner == two => best[at] = self.cheapest_after(at),
+                match *best {
+                    Some((_, partner)) if partner == one || partner == two => *best = self.cheapest_after(at),
                     known if at < one => {
                         let price = self.price(&self.groups[at], &self.groups[one]);
                         if known.is_none_or(|known| (price, one) < known) {
-                            best[at] = Some((price, one));
+                            *best = Some((price, one));
                         }
                     }
                     _ => {}

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Graph;
 
 /// Weights as users give them; every path has 1 where nothing else is said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Weights {
     /// Of paths that nothing else references: the application, mostly.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub roots: Option<u64>,
     /// By name, without hash; `*` stands for anything. The first that fits counts, in order of the patterns.
     pub names: BTreeMap<String, u64>,

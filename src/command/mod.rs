@@ -4,8 +4,12 @@
 mod access;
 #[cfg(feature = "net")]
 mod copy;
+#[cfg(feature = "net")]
+mod diff;
+mod explain;
 mod inspect;
 mod location;
+mod plan;
 #[cfg(feature = "net")]
 mod progress;
 #[cfg(feature = "net")]
@@ -22,9 +26,11 @@ pub use access::{Access, CopyAccess};
 use anyhow::Result;
 #[cfg(feature = "net")]
 pub use copy::Destination;
+pub use explain::Wanted;
 pub use location::Location;
 #[cfg(feature = "net")]
 pub use location::parse_platform;
+pub use plan::PlanArguments;
 #[cfg(feature = "net")]
 pub use serve::Named;
 
@@ -47,6 +53,14 @@ pub fn run(command: Command) -> Result<ExitCode> {
             pull::manifest(&reference, index, platform.as_ref(), &access)
         }
         Command::Stream { image, repo_tag } => stream::run(&image, repo_tag),
+        #[cfg(feature = "net")]
+        Command::Diff { old, new, compression, json, access } => {
+            let options = access.options()?;
+            let open = |location: &Location| location.open(&options)?.blobs(None);
+            Ok(diff::run(&open, &old, &new, compression.into(), json))
+        }
+        Command::Explain { image, wanted } => explain::run(&image, &wanted),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Inspect { image, json, raw } => inspect::run(&image, json, raw),
         Command::Verify { image } => verify::run(&image),
     }

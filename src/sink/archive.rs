@@ -72,6 +72,28 @@ pub fn write<W: Write>(image: &ImageBlobs, reference: Option<&str>, without: usi
     Ok(archive.tar.finish()?)
 }
 
+/// How many bytes [`write`] writes, without writing them.
+pub fn size(image: &ImageBlobs, reference: Option<&str>, without: usize) -> u64 {
+    let documents = write(image, reference, image.layers.len(), Counter(0)).map_or(0, |counter| counter.0);
+    let mut seen = HashSet::new();
+    let sent = image.layers.iter().skip(without).filter(|layer| seen.insert(layer.descriptor.digest));
+    // A header of a block, and the blob filled up to whole blocks.
+    documents + sent.map(|layer| 512 + layer.descriptor.size.next_multiple_of(512)).sum::<u64>()
+}
+
+struct Counter(u64);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What an index says of the image, named `reference`.
 pub(super) fn named(image: &ImageBlobs, reference: Option<&str>) -> Descriptor {
     let mut descriptor = image.descriptor();

@@ -1,0 +1,139 @@
+//! `strata explain IMAGE`
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use strata::{
+    ImageBlobs,
+    closure::Weights,
+    report::{
+        bytes,
+        explain::{self, Explanation, PathSize},
+        page,
+    },
+    source::Choice,
+};
+
+use super::location::{Location, own_platform};
+
+/// What of an explanation is wanted.
+#[derive(Debug, clap::Args)]
+pub struct Wanted {
+    /// Why a store path is in the image: the shortest chain of references to it. A path, its name, or its package's.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["json", "html"])]
+    why: Option<String>,
+    /// As JSON.
+    #[arg(long, conflicts_with = "html")]
+    json: bool,
+    /// As a page for a browser, written to FILE.
+    #[arg(long, value_name = "FILE")]
+    html: Option<std::path::PathBuf>,
+}
+
+pub fn run(location: &Location, wanted: &Wanted) -> Result<ExitCode> {
+    let (opened, choice) = location.open_local(false)?;
+    let image = opened.blobs(&Choice { platform: Some(own_platform()), ..choice })?;
+    if let Some(what) = &wanted.why {
+        return why(&image, what);
+    }
+    let explanation = explain::explain(&image, &Weights::default());
+    if let Some(path) = &wanted.html {
+        return write_page(path, &page::page(&image, &explanation));
+    }
+    let mut out = io::stdout().lock();
+    if wanted.json {
+        serde_json::to_writer_pretty(&mut out, &explanation).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        table(&mut out, &explanation)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn why(image: &ImageBlobs, what: &str) -> Result<ExitCode> {
+    let graph = image.closure.as_deref().context(
+        "this image does not say what its store paths reference; explain the image.json it was made from, \
+         built by this version of strata",
+    )?;
+    let chain = explain::why(graph, what).with_context(|| format!("the image has no store path {what}"))?;
+    let mut out = io::stdout().lock();
+    for (depth, path) in chain.iter().enumerate() {
+        let mark = if depth == 0 { "" } else { "└ " };
+        writeln!(out, "{:indent$}{mark}{path}", "", indent = depth.saturating_sub(1) * 2)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_page(path: &Path, page: &str) -> Result<ExitCode> {
+    fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
+    let name = explanation.reference.as_deref().unwrap_or("(no name)");
+    writeln!(
+        out,
+        "{name}: {} in {} layers, {}",
+        bytes(explanation.size),
+        explanation.layers.len(),
+        explanation.digest
+    )?;
+    if let Some(cost) = &explanation.cost {
+        writeln!(
+            out,
+            "an update sends on average {} to a registry and {} to docker; the least possible is {}",
+            bytes(cost.expected as u64),
+            bytes(cost.chained as u64),
+            bytes(cost.floor as u64)
+        )?;
+    }
+    writeln!(out, "\nlayer       size  chance  an update  together  store paths")?;
+    for layer in &explanation.layers {
+        let percent =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.0} %", value * 100.0));
+        let cost = layer.expected_cost.map_or_else(|| "-".to_owned(), |cost| bytes(cost as u64));
+        writeln!(
+            out,
+            "{:>5}  {:>9}  {:>6}  {:>9}  {:>8}  {}",
+            layer.number,
+            bytes(layer.size),
+            percent(layer.chance),
+            cost,
+            percent(layer.cohesion),
+            content(&layer.paths, &layer.history)
+        )?;
+    }
+    writeln!(out, "\nthe biggest store paths")?;
+    for PathSize { path, size } in &explanation.biggest {
+        writeln!(out, "  {:>9}  {}", size.map_or_else(|| "-".to_owned(), bytes), path.display())?;
+    }
+    for duplicate in &explanation.duplicates {
+        let layers: Vec<String> = duplicate.layers.iter().map(usize::to_string).collect();
+        writeln!(out, "in layers {}: {}", layers.join(" and "), duplicate.path.display())?;
+    }
+    Ok(())
+}
+
+/// The first names, and how many more there are.
+fn content(paths: &[PathSize], history: &str) -> String {
+    const SHOWN: usize = 4;
+    if paths.is_empty() {
+        return history.chars().take(80).collect();
+    }
+    let name = |path: &PathSize| {
+        let name = path.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name.get(33..).map_or(name.clone(), str::to_owned)
+    };
+    let mut text = paths.iter().take(SHOWN).map(name).collect::<Vec<_>>().join(", ");
+    if paths.len() > SHOWN {
+        text.push_str(&format!(" and {} more", paths.len() - SHOWN));
+    }
+    text
+}

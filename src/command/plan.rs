@@ -1,0 +1,132 @@
+//! `strata plan GRAPH`: strategies tried on a closure, without building anything.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use strata::{
+    Image,
+    build::strategy,
+    closure::{Graph, RawNode, StoreDir, Strategy, Weights},
+    report::{bytes, plan},
+};
+
+/// The names of all strategies.
+const ALL: [&str; 3] = ["popularity", "auto", "transfer"];
+
+#[derive(Debug, clap::Args)]
+pub struct PlanArguments {
+    /// An image.json, or a closure: exportReferencesGraph's, or that of `nix path-info --json --recursive`.
+    graph: PathBuf,
+    /// At most so many layers.
+    #[arg(long, value_name = "N", default_value_t = 65)]
+    max_layers: usize,
+    /// popularity, auto or transfer; may be given several times, all without.
+    #[arg(long, value_name = "NAME")]
+    strategy: Vec<String>,
+    /// How often paths change, as JSON: { "roots": 10, "names": { "python3*": 3 } }.
+    #[arg(long, value_name = "FILE", conflicts_with = "history")]
+    weights: Option<PathBuf>,
+    /// Older images or closures, oldest first: how often paths change is learned from them.
+    #[arg(long, value_name = "OLD", num_args = 1..)]
+    history: Vec<PathBuf>,
+    /// Print the weights that are learned, for `weights` of the Nix functions, and plan nothing.
+    #[arg(long, requires = "history")]
+    print_weights: bool,
+    /// Replay so many updates too.
+    #[arg(long, value_name = "UPDATES", default_value_t = 0)]
+    simulate: usize,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
+    let graph = open(&arguments.graph)?;
+    let weights = weights(arguments, &graph)?;
+    let mut out = io::stdout().lock();
+    if arguments.print_weights {
+        serde_json::to_writer_pretty(&mut out, &weights).map_err(io::Error::from)?;
+        writeln!(out)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut names: Vec<&str> = arguments.strategy.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        names.extend(ALL);
+    }
+    let strategies = names.into_iter().map(|name| {
+        // Only one of them looks at weights; what they cost is compared with all.
+        let own = if name == "transfer" { weights.clone() } else { Weights::default() };
+        Ok((name.to_owned(), strategy(name, &own)?))
+    });
+    let strategies: Vec<(String, Box<dyn Strategy>)> = strategies.collect::<Result<_>>()?;
+    let planned = plan::compare(&graph, &strategies, arguments.max_layers.max(1), &weights, arguments.simulate);
+    let floor = plan::floor(&graph, &weights);
+    let size: u64 = graph.nodes().iter().map(|node| node.nar_size).sum();
+    if arguments.json {
+        let all =
+            serde_json::json!({ "paths": graph.nodes().len(), "size": size, "floor": floor, "strategies": planned });
+        writeln!(out, "{all:#}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(out, "{} store paths, {}; the floor is {}", graph.nodes().len(), bytes(size), bytes(floor as u64))?;
+    writeln!(
+        out,
+        "strategy    layers   expected    chained{}",
+        if arguments.simulate > 0 { "  simulated (chained)" } else { "" }
+    )?;
+    for plan in &planned {
+        let (expected, chained) = (bytes(plan.expected as u64), bytes(plan.chained as u64));
+        write!(out, "{:<10}  {:>6}  {expected:>9}  {chained:>9}", plan.strategy, plan.layers)?;
+        if let Some((alone, chain)) = plan.simulated {
+            write!(out, "  {:>9} ({})", bytes(alone as u64), bytes(chain as u64))?;
+        }
+        writeln!(out)?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn weights(arguments: &PlanArguments, graph: &Graph) -> Result<Weights> {
+    if let Some(path) = &arguments.weights {
+        let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        return serde_json::from_slice(&text).with_context(|| format!("{} holds no weights", path.display()));
+    }
+    if arguments.history.is_empty() {
+        return Ok(Weights::default());
+    }
+    let mut history = arguments.history.iter().map(|path| open(path)).collect::<Result<Vec<_>>>()?;
+    history.push(graph.clone());
+    Ok(plan::learn(&history))
+}
+
+/// A closure, from an image.json or as Nix gives it: a list, or an object by path (newer versions of Nix).
+fn open(path: &Path) -> Result<Graph> {
+    let reading = || format!("reading {}", path.display());
+    let text = fs::read(path).with_context(reading)?;
+    let value: serde_json::Value = serde_json::from_slice(&text).with_context(reading)?;
+    let list = match value {
+        serde_json::Value::Object(object) if object.contains_key("layers") => {
+            let closure = Image::open(path)?.closure;
+            let closure =
+                closure.with_context(|| format!("{} does not say what its store paths reference", path.display()))?;
+            return Ok(Graph::clone(&closure));
+        }
+        serde_json::Value::Object(object) => {
+            let with_path = |(path, mut info): (String, serde_json::Value)| {
+                info["path"] = path.into();
+                info
+            };
+            object.into_iter().filter(|(_, info)| info.is_object()).map(with_path).collect()
+        }
+        list @ serde_json::Value::Array(_) => list,
+        _ => bail!("{} is neither an image.json nor a closure", path.display()),
+    };
+    let nodes: Vec<RawNode> = serde_json::from_value(list).with_context(reading)?;
+    let store = nodes.first().and_then(RawNode::store).map(StoreDir::new).unwrap_or_default();
+    Ok(Graph::new(&store, nodes)?)
+}

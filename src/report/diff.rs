@@ -1,0 +1,244 @@
+//! Two images: what changed, and what sending the second over the first would cost.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    io,
+    path::PathBuf,
+    thread,
+};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{
+    blobs::{ImageBlobs, LayerBlob},
+    closure::StorePath,
+    image::ImageError,
+    layer::compress::Compression,
+    oci::{Digest, Sha256Writer, media_type},
+    sink,
+};
+
+/// What differs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diff {
+    /// Store paths, where both images say which they hold.
+    pub paths: Option<PathDiff>,
+    /// Layers.
+    pub layers: LayerDiff,
+    /// Keys of the configuration that differ.
+    pub config: Vec<ConfigChange>,
+    /// What a push sends where the first image is.
+    pub push: Push,
+    /// What a load sends to a docker daemon that has the first image.
+    pub load: Load,
+}
+
+/// Store paths.
+#[derive(Debug, Default, Serialize)]
+pub struct PathDiff {
+    /// Only in the second.
+    pub added: Vec<StorePath>,
+    /// Only in the first.
+    pub removed: Vec<StorePath>,
+    /// In both under one package name, with another version or hash.
+    pub changed: Vec<Changed>,
+    /// In both.
+    pub kept: usize,
+}
+
+/// A package in both images.
+#[derive(Debug, Serialize)]
+pub struct Changed {
+    /// Its name, without version.
+    pub package: String,
+    /// In the first image.
+    pub old: StorePath,
+    /// In the second.
+    pub new: StorePath,
+}
+
+/// Layers, by content.
+#[derive(Debug, Serialize)]
+pub struct LayerDiff {
+    /// In both.
+    pub kept: usize,
+    /// Only in the second.
+    pub new: Vec<NewLayer>,
+    /// Only in the first.
+    pub gone: usize,
+}
+
+/// A layer that the first image has not.
+#[derive(Debug, Serialize)]
+pub struct NewLayer {
+    /// Counted from 1, the base.
+    pub number: usize,
+    /// Of its blob.
+    pub digest: Digest,
+    /// Bytes of its blob.
+    pub size: u64,
+    /// Its store paths that the first image has nowhere.
+    pub paths: Vec<PathBuf>,
+}
+
+/// A key of the configuration.
+#[derive(Debug, Serialize)]
+pub struct ConfigChange {
+    /// `config.Env` for example.
+    pub key: String,
+    /// In the first image; null where it is not set.
+    pub old: Value,
+    /// In the second.
+    pub new: Value,
+}
+
+/// A push.
+#[derive(Debug, Serialize)]
+pub struct Push {
+    /// Blobs to send, the config among them.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// A load.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Load {
+    /// Layers that are there, from the base.
+    pub layers_there: usize,
+    /// Bytes to stream.
+    pub bytes: u64,
+}
+
+impl Diff {
+    /// Compares; layers that a push would compress are compressed, to know their size.
+    ///
+    /// # Errors
+    ///
+    /// When a layer's bytes cannot be made.
+    pub fn of(old: &ImageBlobs, new: &ImageBlobs, compression: Compression) -> Result<Self, ImageError> {
+        let there: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
+        let mut pushed = HashSet::new();
+        let mut push = Push { blobs: 0, bytes: 0 };
+        let held: BTreeSet<&PathBuf> = old.layers.iter().flat_map(|layer| &layer.paths).collect();
+        let mut added = Vec::new();
+        for (at, layer) in new.layers.iter().enumerate() {
+            if there.contains(&layer.diff_id) {
+                continue;
+            }
+            let paths = layer.paths.iter().filter(|path| !held.contains(path)).cloned().collect();
+            let (digest, size) = (layer.descriptor.digest, layer.descriptor.size);
+            added.push(NewLayer { number: at + 1, digest, size, paths });
+            if pushed.insert(layer.diff_id) {
+                push.blobs += 1;
+                push.bytes += sent(layer, if new.as_is { Compression::None } else { compression })?;
+            }
+        }
+        if old.config != new.config {
+            push.blobs += 1;
+            push.bytes += new.config.len() as u64;
+        }
+        let common = old.layers.iter().zip(&new.layers).take_while(|(old, new)| old.diff_id == new.diff_id).count();
+        let after: HashSet<Digest> = new.layers.iter().map(|layer| layer.diff_id).collect();
+        Ok(Self {
+            paths: paths(old, new),
+            layers: LayerDiff {
+                kept: new.layers.len() - added.len(),
+                new: added,
+                gone: old.layers.iter().filter(|layer| !after.contains(&layer.diff_id)).count(),
+            },
+            config: config_changes(old, new),
+            push,
+            load: Load { layers_there: common, bytes: sink::archive::size(new, new.reference.as_deref(), common) },
+        })
+    }
+
+    /// Whether the images are the same to whoever runs them.
+    pub fn is_empty(&self) -> bool {
+        self.layers.new.is_empty() && self.layers.gone == 0 && self.config.is_empty()
+    }
+}
+
+/// The size of the blob that a push would send for a layer.
+fn sent(layer: &LayerBlob, compression: Compression) -> Result<u64, ImageError> {
+    if compression == Compression::None || layer.descriptor.media_type != media_type::LAYER_TAR {
+        return Ok(layer.descriptor.size);
+    }
+    let digest = layer.descriptor.digest;
+    let fail = |source| ImageError::Blob { digest, source };
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut compressor = compression.writer(Sha256Writer::new(io::sink()), threads, None).map_err(fail)?;
+    layer.write(&mut compressor)?;
+    Ok(compressor.finish().map_err(fail)?.finish().2)
+}
+
+/// The store paths that an image says it holds: by its recipe, or by the history of its layers, where dockerTools and
+/// makeContainerImage write them.
+fn held(image: &ImageBlobs) -> BTreeSet<StorePath> {
+    let parse = |path: &str| StorePath::parse(path).ok();
+    let recipe = image.layers.iter().flat_map(|layer| &layer.paths).filter_map(|path| parse(path.to_str()?));
+    let mut paths: BTreeSet<StorePath> = recipe.collect();
+    if let Ok(config) = image.parse_config() {
+        let listed = config.history.iter().filter_map(|step| step.comment.strip_prefix("store paths: "));
+        paths.extend(listed.flat_map(|list| list.split('\'')).filter_map(parse));
+    }
+    paths
+}
+
+fn paths(old: &ImageBlobs, new: &ImageBlobs) -> Option<PathDiff> {
+    let (before, after) = (held(old), held(new));
+    if before.is_empty() || after.is_empty() {
+        return None;
+    }
+    let mut diff = PathDiff { kept: before.intersection(&after).count(), ..PathDiff::default() };
+    // The first of a package's old paths goes with the first of its new ones, in order of their names.
+    let mut gone: BTreeMap<&str, Vec<&StorePath>> = BTreeMap::new();
+    for path in before.difference(&after) {
+        gone.entry(path.package()).or_default().push(path);
+    }
+    gone.values_mut().for_each(|paths| paths.sort_by_key(|path| path.name()));
+    let mut came: Vec<&StorePath> = after.difference(&before).collect();
+    came.sort_by_key(|path| path.name());
+    for new in came {
+        match gone.get_mut(new.package()).filter(|paths| !paths.is_empty()) {
+            Some(paths) => {
+                let old = paths.remove(0).clone();
+                diff.changed.push(Changed { package: new.package().to_owned(), old, new: new.clone() });
+            }
+            None => diff.added.push(new.clone()),
+        }
+    }
+    diff.removed = gone.into_values().flatten().cloned().collect();
+    Some(diff)
+}
+
+fn config_changes(old: &ImageBlobs, new: &ImageBlobs) -> Vec<ConfigChange> {
+    let (old, new) = (flat(old), flat(new));
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let value = |map: &BTreeMap<String, Value>, key: &String| map.get(key).cloned().unwrap_or(Value::Null);
+    keys.into_iter()
+        .map(|key| ConfigChange { key: key.clone(), old: value(&old, key), new: value(&new, key) })
+        .filter(|change| change.old != change.new)
+        .collect()
+}
+
+/// The configuration's keys, those of `config` with it in front; layers and their history are told elsewhere.
+fn flat(image: &ImageBlobs) -> BTreeMap<String, Value> {
+    let mut flat = BTreeMap::new();
+    let Ok(Value::Object(all)) = serde_json::from_slice(&image.config) else { return flat };
+    for (key, value) in all {
+        match (key.as_str(), value) {
+            ("rootfs" | "history", _) => {}
+            ("config", Value::Object(config)) => {
+                flat.extend(config.into_iter().map(|(key, value)| (format!("config.{key}"), value)));
+            }
+            (_, value) => {
+                flat.insert(key, value);
+            }
+        }
+    }
+    flat
+}

@@ -1,0 +1,45 @@
+//! Images that explain themselves: what is in them, why, and what an update costs.
+//!
+//! ```text
+//! ImageBlobs ──▶ explain: layers, paths, chances, costs ──▶ table, JSON, page (HTML)
+//! two of them ──▶ diff: paths, layers, configuration, bytes a push or a load would send
+//! a closure   ──▶ plan: what each strategy would cost
+//! ```
+
+pub mod diff;
+pub mod explain;
+pub mod page;
+pub mod plan;
+
+/// A number of bytes, as people read it: three digits and a unit of a thousand.
+pub fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.5 {
+            return if unit == "B" || value >= 99.95 {
+                format!("{value:.0} {unit}")
+            } else {
+                format!("{value:.1} {unit}")
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_are_short() {
+        for (bytes, expected) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (1_250_000, "1.2 MB"),
+            (999_700, "1.0 MB"),
+            (123_456_789_000, "123 GB"),
+        ] {
+            assert_eq!(super::bytes(bytes), expected);
+        }
+    }
+}

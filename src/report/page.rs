@@ -1,0 +1,31 @@
+//! An explanation as one self-contained page: a treemap of layers and paths, search, and references.
+
+use serde_json::{Value, json};
+
+use super::explain::Explanation;
+use crate::{blobs::ImageBlobs, closure::Graph};
+
+/// The page, with a place for the data.
+const PAGE: &str = include_str!("page.html");
+const PLACE: &str = "\"DATA\"";
+
+/// The page for an image.
+pub fn page(image: &ImageBlobs, explanation: &Explanation) -> String {
+    let graph = image.closure.as_deref().map(references);
+    let data = json!({ "explanation": explanation, "graph": graph }).to_string();
+    // Inside a script element nothing may look like its end.
+    PAGE.replacen(PLACE, &data.replace('<', "\\u003c"), 1)
+}
+
+fn references(graph: &Graph) -> Value {
+    let roots = graph.roots();
+    let nodes: Vec<Value> = graph
+        .nodes()
+        .iter()
+        .enumerate()
+        .map(|(at, node)| {
+            json!({ "path": node.path, "size": node.nar_size, "references": node.references, "root": roots.contains(&at) })
+        })
+        .collect();
+    nodes.into()
+}

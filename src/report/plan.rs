@@ -1,0 +1,103 @@
+//! What each strategy would cost on a closure, without building anything.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Serialize;
+
+use crate::closure::{Costs, Graph, Plan, StorePath, Strategy, Weights};
+
+/// One strategy's plan.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Planned {
+    /// Its name.
+    pub strategy: String,
+    /// Layers it makes.
+    pub layers: usize,
+    /// Bytes an update sends on average, where layers are kept one by one.
+    pub expected: f64,
+    /// The same where they are kept as chains.
+    pub chained: f64,
+    /// What replayed updates sent on average, one by one and as chains, where that was asked for.
+    pub simulated: Option<(f64, f64)>,
+}
+
+/// Plans with each strategy; `updates` of single paths are replayed.
+pub fn compare(
+    graph: &Graph,
+    strategies: &[(String, Box<dyn Strategy>)],
+    max_layers: usize,
+    weights: &Weights,
+    updates: usize,
+) -> Vec<Planned> {
+    let weight = weights.of(graph);
+    let costs = Costs::new(graph, weight.clone());
+    let planned = strategies.iter().map(|(name, strategy)| {
+        let plan = Plan::new(graph, strategy.as_ref(), max_layers, |_| false);
+        let groups = indices(graph, &plan);
+        let cost = costs.of(&groups);
+        Planned {
+            strategy: name.clone(),
+            layers: groups.len(),
+            expected: cost.expected,
+            chained: cost.chained,
+            simulated: (updates > 0).then(|| simulate(&costs, &weight, &groups, updates)),
+        }
+    });
+    planned.collect()
+}
+
+/// The least that any plan can cost.
+pub fn floor(graph: &Graph, weights: &Weights) -> f64 {
+    Costs::new(graph, weights.of(graph)).floor(&(0..graph.nodes().len()).collect::<Vec<_>>())
+}
+
+/// A plan's layers as indices.
+pub fn indices(graph: &Graph, plan: &Plan<'_>) -> Vec<Vec<usize>> {
+    let index =
+        |group: &Vec<&crate::closure::Node>| group.iter().filter_map(|node| graph.position(&node.path)).collect();
+    plan.groups.iter().map(index).collect()
+}
+
+/// Replays updates of paths chosen by their weights, the same ones each time.
+fn simulate(costs: &Costs<'_>, weights: &[u64], groups: &[Vec<usize>], updates: usize) -> (f64, f64) {
+    let total: u64 = weights.iter().sum();
+    // Knuth's MMIX generator: plain, and the same everywhere.
+    let mut state = 1u64;
+    let (mut alone, mut chain) = (0.0, 0.0);
+    for _ in 0..updates {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let mut rest = (state >> 11) % total.max(1);
+        let node = weights.iter().position(|&weight| {
+            let here = rest < weight;
+            rest = rest.saturating_sub(weight);
+            here
+        });
+        let (one, all) = costs.of_update(node.unwrap_or(0), groups);
+        alone += one as f64;
+        chain += all as f64;
+    }
+    (alone / updates as f64, chain / updates as f64)
+}
+
+/// Weights learned from closures of one image, oldest first: how often a package was the one that changed, which is
+/// when it has another path while everything it references has not.
+pub fn learn(history: &[Graph]) -> Weights {
+    let mut names: BTreeMap<String, u64> = BTreeMap::new();
+    for pair in history.windows(2) {
+        let before: HashMap<&str, &StorePath> =
+            pair[0].nodes().iter().map(|node| (node.path.package(), &node.path)).collect();
+        let changed = |at: usize| {
+            let path = &pair[1].nodes()[at].path;
+            before.get(path.package()).is_some_and(|old| *old != path)
+        };
+        for (at, node) in pair[1].nodes().iter().enumerate() {
+            if changed(at) && !node.references.iter().any(|&to| changed(to)) {
+                *names.entry(format!("{}*", node.path.package())).or_default() += 1;
+            }
+        }
+    }
+    // What never changed is still worth something.
+    names.values_mut().for_each(|count| *count = *count * 10 + 1);
+    Weights { roots: None, names }
+}

@@ -1,0 +1,168 @@
+//! Plans, on graphs that nobody drew: what must hold for every strategy, and how near `transfer` comes to the best.
+
+use proptest::prelude::*;
+use strata::closure::{
+    Auto, Costs, Graph, Plan, Popularity, RawNode, Stable, StorePath, Strategy as Layering, Transfer, Weights,
+};
+
+/// `sizes[i]` bytes for path i, which references those of `edges[i]` that come after it.
+fn graph(sizes: &[u64], edges: &[Vec<usize>], order: &[usize]) -> Graph {
+    let path = |at: usize| format!("/nix/store/{:0>32}-p{at}-1", at);
+    let node = |&at: &usize| {
+        let to: Vec<String> = edges[at].iter().filter(|&&to| to > at && to < sizes.len()).map(|&to| path(to)).collect();
+        serde_json::json!({ "path": path(at), "narSize": sizes[at], "references": to })
+    };
+    let raw: Vec<RawNode> = serde_json::from_value(order.iter().map(node).collect()).unwrap();
+    Graph::new(&Default::default(), raw).unwrap()
+}
+
+prop_compose! {
+    fn graphs(most: usize)(count in 1..=most)(
+        sizes in proptest::collection::vec(1u64..1_000_000_000, count),
+        edges in proptest::collection::vec(proptest::collection::vec(0..count, 0..6), count),
+        order in Just((0..count).collect::<Vec<_>>()).prop_shuffle(),
+    ) -> (Graph, Graph) {
+        let sorted: Vec<usize> = (0..sizes.len()).collect();
+        (graph(&sizes, &edges, &sorted), graph(&sizes, &edges, &order))
+    }
+}
+
+fn strategies() -> Vec<Box<dyn Layering>> {
+    let weights = Weights { roots: Some(7), names: [("p1*".to_owned(), 3)].into() };
+    vec![Box::new(Popularity), Box::new(Auto), Box::new(Transfer::default()), Box::new(Transfer { weights })]
+}
+
+fn plan(graph: &Graph, strategy: &dyn Layering, max_layers: usize) -> Vec<Vec<String>> {
+    let plan = Plan::new(graph, strategy, max_layers, |_| false);
+    plan.groups.iter().map(|group| group.iter().map(|node| node.path.to_string()).collect()).collect()
+}
+
+fn indices(graph: &Graph, groups: &[Vec<String>]) -> Vec<Vec<usize>> {
+    let index = |path: &String| graph.position(&StorePath::parse(path).unwrap()).unwrap();
+    groups.iter().map(|group| group.iter().map(index).collect()).collect()
+}
+
+/// The cost by its definition: for each path that changes, the layers that hold anything that depends on it.
+fn cost_by_definition(graph: &Graph, groups: &[Vec<usize>]) -> f64 {
+    let nodes = graph.nodes();
+    fn needs(graph: &Graph, from: usize, to: usize) -> bool {
+        from == to || graph.nodes()[from].references.iter().any(|&next| needs(graph, next, to))
+    }
+    let mut sum = 0.0;
+    for changed in 0..nodes.len() {
+        for group in groups {
+            if group.iter().any(|&at| needs(graph, at, changed)) {
+                sum += group.iter().map(|&at| nodes[at].nar_size).sum::<u64>() as f64;
+            }
+        }
+    }
+    sum / nodes.len() as f64
+}
+
+proptest! {
+    #[test]
+    fn every_path_is_in_one_layer_and_the_budget_is_kept((graph, shuffled) in graphs(60), max_layers in 1usize..20) {
+        for strategy in strategies() {
+            let groups = plan(&graph, strategy.as_ref(), max_layers);
+            prop_assert!(groups.len() <= max_layers);
+            prop_assert!(groups.iter().all(|group| !group.is_empty()));
+            let mut all: Vec<&String> = groups.iter().flatten().collect();
+            all.sort();
+            let expected: Vec<String> = graph.nodes().iter().map(|node| node.path.to_string()).collect();
+            prop_assert_eq!(all, expected.iter().collect::<Vec<_>>());
+            // The order of the input means nothing.
+            prop_assert_eq!(&groups, &plan(&shuffled, strategy.as_ref(), max_layers));
+        }
+    }
+
+    #[test]
+    fn costs_are_what_their_definition_says((graph, _) in graphs(12), max_layers in 1usize..6) {
+        let groups = indices(&graph, &plan(&graph, &Transfer::default(), max_layers));
+        let cost = Costs::new(&graph, Weights::default().of(&graph)).of(&groups);
+        let expected = cost_by_definition(&graph, &groups);
+        prop_assert!((cost.expected - expected).abs() <= expected * 1e-9, "{} {expected}", cost.expected);
+        prop_assert!(cost.chained >= cost.expected * (1.0 - 1e-9));
+    }
+
+    #[test]
+    fn a_plan_stays_when_a_root_changes((graph, _) in graphs(40), max_layers in 2usize..12) {
+        let before = plan(&graph, &Transfer::default(), max_layers);
+        let previous: Vec<Vec<StorePath>> =
+            before.iter().map(|group| group.iter().map(|path| StorePath::parse(path).unwrap()).collect()).collect();
+        // The first path (nothing references it) has another hash: only its own layer may change.
+        let changed = graph.nodes()[0].path.to_string();
+        let renamed = changed.replacen("/nix/store/0", "/nix/store/z", 1);
+        let raw = graph.nodes().iter().map(|node| serde_json::json!({
+            "path": if node.path.as_str() == changed { renamed.clone() } else { node.path.to_string() },
+            "narSize": node.nar_size,
+            "references": node.references.iter().map(|&to| graph.nodes()[to].path.to_string()).collect::<Vec<_>>(),
+        }));
+        let new = Graph::new(&Default::default(), serde_json::from_value(raw.collect()).unwrap()).unwrap();
+        let after = plan(&new, &Stable { previous: &previous, inner: &Transfer::default() }, max_layers);
+        let lost = before.iter().filter(|group| !after.contains(group)).count();
+        // One layer may have to make room for what changed.
+        prop_assert!(lost <= 2, "{lost} of {} layers changed", before.len());
+    }
+}
+
+/// Every way to put `count` paths into at most three layers.
+fn partitions(count: usize) -> Vec<Vec<Vec<usize>>> {
+    let mut all = Vec::new();
+    for mut code in 0..3usize.pow(count as u32) {
+        let mut groups = vec![Vec::new(); 3];
+        for at in 0..count {
+            groups[code % 3].push(at);
+            code /= 3;
+        }
+        groups.retain(|group| !group.is_empty());
+        all.push(groups);
+    }
+    all
+}
+
+#[test]
+fn small_graphs_are_planned_nearly_as_well_as_can_be() {
+    let mut state = 7u64;
+    let mut random = move |bound: u64| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) % bound
+    };
+    let (mut ratios, mut count) = (0.0, 0);
+    for round in 0..60 {
+        let paths = 5 + round % 5;
+        let sizes: Vec<u64> = (0..paths).map(|_| 1 + random(1000)).collect();
+        let edges: Vec<Vec<usize>> =
+            (0..paths).map(|_| (0..random(4)).map(|_| random(paths as u64) as usize).collect()).collect();
+        let graph = graph(&sizes, &edges, &(0..paths).collect::<Vec<_>>());
+        let costs = Costs::new(&graph, vec![1; paths]);
+        let best = partitions(paths).iter().map(|groups| costs.of(groups).expected).fold(f64::INFINITY, f64::min);
+        let found = costs.of(&indices(&graph, &plan(&graph, &Transfer::default(), 3))).expected;
+        assert!(found >= best * (1.0 - 1e-9));
+        ratios += found / best;
+        count += 1;
+    }
+    let mean = ratios / f64::from(count);
+    assert!(mean <= 1.05, "{mean} times the optimum on average");
+}
+
+#[test]
+fn transfer_costs_less_than_the_others() {
+    for seed in 0..20u64 {
+        let mut state = seed;
+        let mut random = move |bound: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % bound
+        };
+        let sizes: Vec<u64> = (0..150).map(|_| 1 + random(1000) * random(1000) * random(100)).collect();
+        let edges: Vec<Vec<usize>> = (0..150).map(|_| (0..random(7)).map(|_| random(150) as usize).collect()).collect();
+        let graph = graph(&sizes, &edges, &(0..150).collect::<Vec<_>>());
+        let costs = Costs::new(&graph, vec![1; 150]);
+        let cost = |strategy: &dyn Layering, layers| costs.of(&indices(&graph, &plan(&graph, strategy, layers)));
+        for layers in [10, 20, 40, 65] {
+            let ours = cost(&Transfer::default(), layers);
+            for other in [cost(&Popularity, layers), cost(&Auto, layers)] {
+                assert!(ours.expected <= other.expected, "seed {seed}, {layers} layers");
+            }
+        }
+    }
+}
