@@ -19,7 +19,12 @@ use crate::image;
 struct Request {
     grouping: Grouping,
     /// Whether the layers can be made again from their store paths at any time.
+    #[serde(default = "yes")]
     reproducible: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
