@@ -72,7 +72,7 @@
   forbiddenPaths ? [ ],
   created ? "0001-01-01T00:00:00Z",
   arch ? toolchain.arch,
-  variant ? null,
+  variant ? toolchain.variant,
   meta ? { },
 }:
 let

@@ -1,6 +1,7 @@
 # The library: a package set in, every public function out. One function a file, named as its attribute.
 { pkgs }:
 let
+  libraryOver = pkgs: import ./. { inherit pkgs; };
   toolchain = import ./toolchain.nix { inherit pkgs; };
   check = import ./check.nix;
   names = import ./name.nix;
@@ -28,6 +29,7 @@ let
           copyPrograms
           grouping
           guards
+          libraryOver
           layerings
           program
           stack
@@ -46,6 +48,7 @@ builtins.listToAttrs (
       "buildLayer"
       "makeContainerImage"
       "ociImageConfig"
+      "ociImageIndex"
       "ociImageLayout"
       "ociImageManifest"
       "ociLayerTar"
@@ -53,3 +56,10 @@ builtins.listToAttrs (
       "pullImageFromManifest"
     ]
 )
+// {
+  # The machine that the package set is for, as `extraConfig` of ociImageManifest takes it.
+  platform = {
+    architecture = toolchain.arch;
+  }
+  // (if toolchain.variant == null then { } else { inherit (toolchain) variant; });
+}

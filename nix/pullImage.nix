@@ -37,7 +37,7 @@
   sha256,
   os ? "linux",
   arch ? toolchain.arch,
-  variant ? null,
+  variant ? toolchain.variant,
   tlsVerify ? true,
   name ? names.file "docker-image-${imageName}",
 }:

@@ -34,7 +34,7 @@
   imageTag ? "latest",
   os ? "linux",
   arch ? toolchain.arch,
-  variant ? null,
+  variant ? toolchain.variant,
   tlsVerify ? true,
   registryUrl ? "registry-1.docker.io",
 }:

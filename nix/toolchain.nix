@@ -13,6 +13,10 @@ let
     s390x = "s390x";
     x86_64 = "amd64";
   };
+  variants = {
+    armv6l = "v6";
+    armv7l = "v7";
+  };
 in
 {
   # What runs derivations, where things are built, and what people run.
@@ -27,4 +31,6 @@ in
   system = pkgs.buildPackages.stdenv.hostPlatform.system;
   # The images' architecture, as OCI names it.
   arch = goarch.${cpu} or (throw "strata: no OCI architecture is known for ${platform}; give it as `arch`");
+  # Its variant, where there are several.
+  variant = variants.${cpu} or null;
 }

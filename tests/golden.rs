@@ -12,7 +12,7 @@ use std::{
 };
 
 use strata::{
-    layer::{self, Options, Perm, Rewrite, Source, Tree},
+    layer::{self, Options, Perm, Rewrite, Source, Tree, compress::Compression},
     oci::Sha256Writer,
 };
 
@@ -140,6 +140,52 @@ fn digest(sources: &[Source]) -> String {
     format!("{digest} {size}")
 }
 
+/// The digest of a layer compressed by so many threads.
+fn compressed(source: &Source, compression: Compression, threads: usize) -> String {
+    let tree = Tree::new(std::slice::from_ref(source)).unwrap();
+    let compressor = compression.writer(Sha256Writer::new(std::io::sink()), threads, None).unwrap();
+    let (_, digest, size) = layer::write(&tree, compressor).unwrap().finish().unwrap().finish();
+    format!("{digest} {size}")
+}
+
+/// Compares with what a golden file holds, or writes it anew.
+fn assert_golden(path: &str, found: &str) {
+    if std::env::var_os("STRATA_BLESS").is_some() {
+        fs::write(path, found).unwrap();
+    }
+    let golden = fs::read_to_string(path).unwrap();
+    for (found, golden) in found.lines().zip(golden.lines()) {
+        assert_eq!(found, golden);
+    }
+    assert_eq!(found.lines().count(), golden.lines().count());
+}
+
+#[test]
+fn compressed_layers_have_their_golden_digests_with_any_number_of_threads() {
+    let temporary = tempfile::tempdir().unwrap();
+    make_cases(temporary.path());
+    // Several blocks of gzip and jobs of zstd, of bytes that compress.
+    let many: Vec<u8> = (0..9_000_000u32).map(|at| (at.wrapping_mul(at) >> 9) as u8).collect();
+    write(&temporary.path().join("blocks/file"), &many);
+    let mut names: Vec<String> = fs::read_dir(temporary.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    let mut found = String::new();
+    for name in names {
+        let source = at_root(&temporary.path().join(&name), Vec::new());
+        for (kind, compression) in [("gzip", Compression::Gzip), ("zstd", Compression::Zstd)] {
+            let one = compressed(&source, compression, 1);
+            for threads in [2, 8] {
+                assert_eq!(compressed(&source, compression, threads), one, "{name}, {kind}, {threads} threads");
+            }
+            found.push_str(&format!("{name} {kind} {one}\n"));
+        }
+    }
+    assert_golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/compressed.txt"), &found);
+}
+
 fn at_root(path: &Path, perms: Vec<Perm>) -> Source {
     let regex = format!("^{}", path.display());
     Source {
@@ -163,14 +209,7 @@ fn layers_have_their_golden_digests() {
         digests.insert(name, digest(&[at_root(&entry.path(), Vec::new())]));
     }
     let found: String = digests.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
-    if std::env::var_os("STRATA_BLESS").is_some() {
-        fs::write(GOLDEN, &found).unwrap();
-    }
-    let golden = fs::read_to_string(GOLDEN).unwrap();
-    for (found, golden) in found.lines().zip(golden.lines()) {
-        assert_eq!(found, golden);
-    }
-    assert_eq!(found.lines().count(), golden.lines().count());
+    assert_golden(GOLDEN, &found);
 }
 
 #[test]

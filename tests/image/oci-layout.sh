@@ -32,10 +32,36 @@ if [[ -x $crane ]] && command -v docker-registry >/dev/null; then
   "$crane" push "$layout" "$registry/nginx:latest" --insecure >"$work/log" 2>&1 || { cat "$work/log"; fail "crane push"; }
   # crane takes every layer for gzip when it validates them: the whole of an image of gzip layers, the rest of this one.
   "$crane" validate --insecure --fast --remote "$registry/nginx:latest" >"$work/log" 2>&1 || { cat "$work/log"; fail "crane validate"; }
+  # Pushed by strata too: one manifest, pulled and run.
+  pushed=$("$strata" copy "$layout" "docker://$registry/by-strata:latest" --quiet)
+  same "$pushed" "$(jq -r '.manifests[0].digest' "$layout/index.json")"
+  "$strata" diff "docker://$registry/nginx:latest" "docker://$registry/by-strata:latest" >/dev/null || fail "crane and strata push different images"
+  if [[ ${docker-} ]]; then
+    # This docker knows no zstd; podman does.
+    "${podman[@]}" pull --quiet --tls-verify=false "docker://$registry/by-strata:latest" >/dev/null
+    "${podman[@]}" run --rm --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none "$registry/by-strata:latest" 2>/dev/null |
+      grep -q '^starting with hello$' || fail "what was pushed does not run"
+    "${podman[@]}" rmi --all --force >/dev/null
+  fi
   gzip=$(build 'ociImageLayout { manifests = [ (ociImageManifest {
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.jq; } ]; }) ]; }) ]; }')
   "$crane" push "$gzip" "$registry/gzip:latest" --insecure >"$work/log" 2>&1 || { cat "$work/log"; fail "crane push"; }
   "$crane" validate --insecure --remote "$registry/gzip:latest" >"$work/log" 2>&1 || { cat "$work/log"; fail "crane validate"; }
 else
   echo "crane or docker-registry is not installed: not asked"
+fi
+
+# Three platforms from one expression: each is pulled for its own.
+if command -v docker-registry >/dev/null && command -v skopeo >/dev/null; then
+  platforms=$(build 'ociImageIndex {
+    packages = [ pkgs (pkgs // { stdenv.hostPlatform.system = "aarch64-linux"; }) (pkgs // { stdenv.hostPlatform.system = "armv7l-linux"; }) ];
+    image = { pkgs, strata }: { layers = [ (strata.buildLayer { deps = [ pkgs.hello ]; }) ]; extraConfig.config.Cmd = [ strata.platform.architecture ]; }; }')
+  same "$(jq -c '[.manifests[].platform | [.architecture, .variant]]' "$platforms/index.json")" '[["amd64",null],["arm64",null],["arm","v7"]]'
+  "$strata" copy "$platforms" "docker://$registry/platforms:all" --all --quiet >/dev/null
+  for platform in linux/amd64 linux/arm64 linux/arm/v7; do
+    architecture=$(cut -d / -f 2 <<<"$platform")
+    "$strata" pull "$registry/platforms:all" "$work/pulled-$architecture" --platform "$platform" >/dev/null
+    same "$("$strata" inspect "$work/pulled-$architecture" --raw | jq -r '.config.Cmd[0]')" "$architecture"
+  done
+  same "$(skopeo inspect --config --tls-verify=false --override-arch arm64 "docker://$registry/platforms:all" | jq -r '.config.Cmd[0]')" arm64
 fi
