@@ -63,7 +63,10 @@ in
 derive {
   name = "${names.file imageName}.json";
   kind = "image-from-dir";
-  request.directory = "${directory}";
+  request = {
+    directory = "${directory}";
+    origin = imageName;
+  };
 }
 // {
   inherit imageName imageDigest directory;

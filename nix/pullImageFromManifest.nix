@@ -74,6 +74,7 @@ derive {
       path = imageManifest;
       name = "manifest.json";
     }}";
+    origin = reference;
     blobs = builtins.listToAttrs (
       map blob ([ manifest.config.digest ] ++ map (layer: layer.digest) layers)
     );

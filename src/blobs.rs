@@ -74,7 +74,9 @@ impl ImageBlobs {
             diff_id: layer.diff_id,
             paths: layer.paths.iter().map(|path| path.path.clone()).collect(),
             file: layer.blob.clone(),
-            origin: None,
+            origin: layer.origin.as_deref().and_then(|origin| {
+                origin.split_once('/').map(|(host, repository)| (host.to_owned(), repository.to_owned()))
+            }),
             write: {
                 let (layer, closure) = (layer.clone(), image.closure.clone());
                 Arc::new(move |out| layer.write(at + 1, closure.as_deref(), out))

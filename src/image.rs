@@ -93,6 +93,9 @@ pub struct Layer {
     /// The ready blob, where there is one.
     #[serde(default, rename = "layer-path", skip_serializing_if = "Option::is_none")]
     pub blob: Option<PathBuf>,
+    /// `host/repository` of a registry that has the blob, for layers that were pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Its line in the image's history.
     #[serde(default, rename = "History")]
     pub history: History,
@@ -313,6 +316,7 @@ impl Layer {
             paths,
             media_type: media_type::LAYER_TAR.to_owned(),
             blob: None,
+            origin: None,
             history,
         }
     }

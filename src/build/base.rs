@@ -51,10 +51,11 @@ pub fn from_manifest(attributes: &Attributes) -> Result<()> {
     struct Request {
         manifest: PathBuf,
         blobs: BTreeMap<Digest, PathBuf>,
+        origin: String,
     }
     let request: Request = attributes.request()?;
     let image = Image::from_manifest(&request.manifest, &request.blobs).context("argument imageManifest")?;
-    Ok(image.save(attributes.out())?)
+    save(image, &request.origin, attributes)
 }
 
 /// Kind `image-from-dir`: image.json for what was pulled into a directory.
@@ -63,9 +64,22 @@ pub fn from_dir(attributes: &Attributes) -> Result<()> {
     #[serde(deny_unknown_fields)]
     struct Request {
         directory: PathBuf,
+        origin: String,
     }
     let request: Request = attributes.request()?;
-    Ok(Image::from_dir(&request.directory)?.save(attributes.out())?)
+    save(Image::from_dir(&request.directory)?, &request.origin, attributes)
+}
+
+/// Notes where the layers came from: a push to the same registry takes them over from there.
+fn save(mut image: Image, origin: &str, attributes: &Attributes) -> Result<()> {
+    let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
+    let full = match origin.split_once('/') {
+        Some((host, _)) if is_host(host) => origin.to_owned(),
+        Some(_) => format!("docker.io/{origin}"),
+        None => format!("docker.io/library/{origin}"),
+    };
+    image.layers.iter_mut().for_each(|layer| layer.origin = Some(full.clone()));
+    Ok(image.save(attributes.out())?)
 }
 
 /// The image that is built on, the result of kind `base`.

@@ -103,6 +103,9 @@ hash=$(nix-hash --type sha256 --base32 "$work/by-skopeo")
 pulled="(pullImage { imageName = \"$registry/base\"; imageDigest = \"$digest\"; sha256 = \"$hash\"; tlsVerify = false; })"
 same "$(nix-hash --type sha256 --base32 "$(build "$pulled.directory")")" "$hash"
 example "buildImage { name = \"from-image\"; fromImage = $pulled; config.Cmd = [ \"/bin/cat\" \"/etc/base\" ]; }" "of the base"
+# Pushed to the registry that the base came from, its layers are taken over, not sent.
+"$strata" copy "$(build "buildImage { name = \"on-base\"; fromImage = $pulled; config.Env = [ \"A=1\" ]; }")" "docker://$registry/on-base:t" 2>"$work/log" >/dev/null
+same "$(grep -c ' mounted$' "$work/log")" "$(jq '.layers | length' "$base")"
 example "buildImage { name = \"inherits\"; fromImage = $pulled; inheritConfig = true; }" "of the base"
 same "$(build "buildImage { name = \"x\"; fromImage = $pulled; }" | xargs jq -c '."image-config"')" '{}'
 same "$(build "buildImage { name = \"x\"; fromImage = $pulled; inheritConfig = true; config = { Env = [ \"BASE=2\" ]; Cmd = null; }; }" | xargs jq -c '."image-config"')" \

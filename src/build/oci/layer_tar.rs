@@ -90,6 +90,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         paths,
         media_type: media_type.to_owned(),
         blob: Some(blobs.path(digest.blob_name())),
+        origin: None,
         history: History { created_by: "ociLayerTar".to_owned(), ..History::default() },
     };
     blobs.document("layers.json", &[layer])
