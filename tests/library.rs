@@ -1,0 +1,110 @@
+//! The library as other programs use it: recipes from directories and manifests, blobs that are checked.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use strata::{
+    Image,
+    closure::{Graph, RawNode, StoreDir},
+    image::{ImageError, Layer, LayerPath},
+    layer::{self, Source, Tree},
+    oci::{Config, Digest, History, Sha256Writer},
+};
+
+/// A store with one path of one file, and an image of it.
+fn image(store: &Path) -> (PathBuf, Image) {
+    let path = store.join(format!("{}-data-1", "0".repeat(32)));
+    fs::create_dir(&path).unwrap();
+    fs::write(path.join("file"), "content").unwrap();
+    let mut nar = nix_nar::Encoder::new(&path).unwrap();
+    let mut hash = Sha256Writer::new(std::io::sink());
+    std::io::copy(&mut nar, &mut hash).unwrap();
+    let (_, nar_hash, _) = hash.finish();
+    let raw = serde_json::json!([{ "path": path, "references": [], "narSize": 7, "narHash": nar_hash.to_string() }]);
+    let raw: Vec<RawNode> = serde_json::from_value(raw).unwrap();
+    let graph = Graph::new(&StoreDir::new(store), raw).unwrap();
+    let tree = Tree::new(&[Source { path: path.clone(), options: Default::default(), follow: false }]).unwrap();
+    let hashed = layer::hash_all(&[(&tree, 7)]).unwrap()[0];
+    let layer = Layer::from_paths(vec![LayerPath { path: path.clone(), options: None }], hashed, History::default());
+    let mut image = Image::new(Config::default(), "amd64".to_owned(), None, vec![layer]);
+    image.closure = Some(Arc::new(graph));
+    (path, image)
+}
+
+fn read(mut blob: Box<dyn Read + Send>) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    blob.read_to_end(&mut bytes).map(|_| bytes)
+}
+
+#[test]
+fn every_blob_has_the_digest_it_is_asked_for_by() {
+    let store = tempfile::tempdir().unwrap();
+    let (_, image) = image(store.path());
+    let manifest = image.manifest();
+    assert_eq!(manifest.config.digest, image.config_digest());
+    for digest in [manifest.config.digest, manifest.layers[0].digest] {
+        assert_eq!(Digest::of(&read(image.blob(&digest).unwrap()).unwrap()), digest);
+    }
+    assert_eq!(Digest::of(&read(image.layer_blob(0).unwrap()).unwrap()), image.layers[0].digest);
+    assert!(matches!(image.layer_blob(1).err(), Some(ImageError::NoLayer(1))));
+    assert!(matches!(image.blob(&Digest::of(b"other")).err(), Some(ImageError::NoBlob(_))));
+}
+
+#[test]
+fn a_mismatch_names_the_store_path_that_changed() {
+    let store = tempfile::tempdir().unwrap();
+    let (path, image) = image(store.path());
+    let innocent = store.path().join(format!("{}-innocent", "1".repeat(32)));
+    fs::create_dir(&innocent).unwrap();
+    fs::write(path.join("file"), "CONTENT").unwrap();
+    let error = read(image.layer_blob(0).unwrap()).unwrap_err().to_string();
+    assert!(error.contains("not what Nix recorded"), "{error}");
+    assert!(error.contains(path.to_str().unwrap()) && !error.contains("innocent"), "{error}");
+}
+
+#[test]
+fn directories_and_manifests_become_recipes() {
+    let top = tempfile::tempdir().unwrap();
+    let (_, image) = image(top.path());
+    let blobs = strata::ImageBlobs::of(&image);
+    let directory = top.path().join("dir");
+    strata::sink::layout::write_dir(&blobs, &directory).unwrap();
+    let read_back = Image::from_dir(&directory).unwrap();
+    assert_eq!(read_back.config_digest(), image.config_digest());
+    assert_eq!(read_back.layers[0].blob.as_deref(), Some(directory.join(image.layers[0].digest.hex()).as_path()));
+
+    let mut files = BTreeMap::new();
+    for digest in [image.config_digest(), image.layers[0].digest] {
+        files.insert(digest, directory.join(digest.hex()));
+    }
+    assert_eq!(Image::from_manifest(directory.join("manifest.json"), &files).unwrap(), read_back);
+    files.remove(&image.layers[0].digest);
+    let error = Image::from_manifest(directory.join("manifest.json"), &files).unwrap_err().to_string();
+    assert!(error.contains(&image.layers[0].digest.to_string()), "{error}");
+}
+
+#[test]
+fn images_of_nix2containers_are_read() {
+    // As its version 1 writes them: null for what is empty, History with a capital.
+    let top = tempfile::tempdir().unwrap();
+    let path = top.path().join("image.json");
+    let digest = Digest::of(b"x");
+    let text = format!(
+        r#"{{"version":1,"image-config":{{"Cmd":["/bin/sh"]}},"layers":[{{"digest":"{digest}","size":1,"diff_ids":"{digest}",
+           "paths":[{{"path":"/nix/store/{}-a","options":{{"rewrite":{{"regex":"^x","repl":""}}}}}}],
+           "mediatype":"application/vnd.oci.image.layer.v1.tar","History":{{"created_by":"nix2container"}}}}],
+           "arch":"amd64","created":"0001-01-01T00:00:00Z"}}"#,
+        "0".repeat(32)
+    );
+    fs::write(&path, text).unwrap();
+    let image = Image::open(&path).unwrap();
+    assert_eq!(image.layers[0].history.created_by, "nix2container");
+    assert_eq!(image.config.cmd, ["/bin/sh"]);
+    fs::write(&path, r#"{"version":1,"image-config":{},"layers":null,"arch":"amd64"}"#).unwrap();
+    assert!(Image::open(&path).unwrap().layers.is_empty());
+}
