@@ -1,9 +1,10 @@
 # Checks a public function's arguments: a typo throws, with what there is instead.
 #
-#   checked "buildImage" ({ name, tag ? null }: …)
-name: function:
+#   checked "buildImage" { name = false; tag = true; } ({ name, ... }@arguments: …)
+#
+# The names are those of builtins.functionArgs: whether each has a default.
+name: known: function:
 let
-  known = builtins.functionArgs function;
   list = names: builtins.concatStringsSep ", " names;
 in
 arguments:

@@ -15,11 +15,36 @@ let
   base = import ./base.nix { inherit derive; };
   grouping = import ./grouping.nix { inherit check layerings stack; };
 
+  checked = import ./arguments.nix;
+  archive = import ./archive.nix {
+    inherit
+      derive
+      base
+      check
+      configFile
+      guards
+      layerings
+      names
+      program
+      toolchain
+      ;
+  };
+  dockerTools = import ./dockerTools.nix {
+    inherit
+      archive
+      check
+      checked
+      derive
+      toolchain
+      ;
+  };
+
   public =
     name:
-    import ./arguments.nix name (
-      import (./. + "/${name}.nix") {
+    let
+      function = import (./. + "/${name}.nix") {
         inherit
+          archive
           toolchain
           base
           check
@@ -34,8 +59,12 @@ let
           program
           stack
           ;
-      }
-    );
+      };
+    in
+    # makeContainerImage takes what either of two functions takes.
+    checked name (
+      if name == "makeContainerImage" then archive.makesArguments else builtins.functionArgs function
+    ) function;
 in
 builtins.listToAttrs (
   map
@@ -57,6 +86,7 @@ builtins.listToAttrs (
     ]
 )
 // {
+  inherit dockerTools;
   # The machine that the package set is for, as `extraConfig` of ociImageManifest takes it.
   platform = {
     architecture = toolchain.arch;

@@ -15,58 +15,67 @@
 
   # Arguments
 
-  - `layers`: packages, linked at `/`; their closures are in the image, grouped by what an update sends.
-  - `maxLayers`: at most this many layers are made, the one with the links among them.
-  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
+  - `layers`: packages, linked at `/`; their closures are in the image, grouped by what an update sends. Not layered, they
+    are copied to `/`.
+  - `layered`: whether store paths get layers of their own; if not, everything is one layer.
+  - `maxLayers`: at most this many layers, those of a base image and the one with the links among them.
   - `layering`, `weights`, `previous`: as for buildLayer, with `"transfer"` by default.
-  - `maxSize`, `maxLayerSize`, `forbiddenPaths`: as for buildImage.
+  - `maxSize`, `maxLayerSize`, `forbiddenPaths`, `fromImage`, `inheritConfig`: as for buildImage; the base's configuration
+    holds where `config` says nothing.
+  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
   - `name`, `tag`: what the image is called when it is loaded.
-  - `created`: RFC 3339.
+  - `created`, `mtime`: RFC 3339, or `"now"`.
+  - Everything else that dockerTools.buildLayeredImage (layered) or dockerTools.buildImage takes.
 */
-{
-  derive,
-  check,
-  configFile,
-  guards,
-  layerings,
-  names,
-  toolchain,
-  ...
-}:
-{
-  name ? "container-image",
-  tag ? "latest",
-  created ? "1970-01-01T00:00:01Z",
-  layers ? [ ],
-  maxLayers ? 65,
-  layering ? "transfer",
-  weights ? { },
-  previous ? null,
-  maxSize ? null,
-  maxLayerSize ? null,
-  forbiddenPaths ? [ ],
-  config ? { },
-}:
+{ archive, check, ... }:
 let
-  base = names.base name;
-  file = configFile base (check.attrs "makeContainerImage" "config" config);
-  contents = check.list "makeContainerImage" "layers" layers;
-in
-derive {
-  name = "${base}.tar.gz";
-  kind = "archive";
-  closure = contents ++ [ file ];
-  request = {
-    inherit contents created tag;
-    layering = layerings "makeContainerImage" { inherit layering weights previous; };
-    guards = guards "makeContainerImage" { inherit maxSize maxLayerSize forbiddenPaths; };
-    maxLayers = check.atLeast 2 "makeContainerImage" "maxLayers" maxLayers;
-    config = file;
-    name = names.lower (check.string "makeContainerImage" "name" name);
-    inherit (toolchain) arch;
+  function = "makeContainerImage";
+  # Refuses arguments that belong to the other mode.
+  only =
+    mode: others: arguments:
+    let
+      wrong = builtins.filter (name: others ? ${name}) (builtins.attrNames arguments);
+    in
+    if wrong == [ ] then
+      arguments
+    else
+      throw "strata: argument ${builtins.head wrong} of makeContainerImage is for layered = ${mode}";
+  defaults = {
+    name = "container-image";
+    tag = "latest";
+    created = "1970-01-01T00:00:01Z";
+    config = { };
   };
-}
-// {
-  imageName = names.lower name;
-  imageTag = tag;
-}
+in
+{
+  layered ? true,
+  layers ? [ ],
+  ...
+}@arguments:
+let
+  given =
+    defaults
+    // builtins.removeAttrs arguments [
+      "layered"
+      "layers"
+    ];
+  one = value: if builtins.isList value then value else [ value ];
+  own = check.list function "layers" layers;
+in
+if layered then
+  (archive.layered function (
+    {
+      maxLayers = 65;
+    }
+    // only "false" archive.onlySingle given
+    // {
+      contents = own ++ one (given.contents or [ ]);
+    }
+  )).archive
+else
+  (archive.single function (
+    builtins.removeAttrs (only "true" archive.onlyLayered given) [ "contents" ]
+    // {
+      copyToRoot = own ++ one (given.copyToRoot or given.contents or [ ]);
+    }
+  )).archive

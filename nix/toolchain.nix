@@ -26,6 +26,28 @@ in
   strata = pkgs.buildPackages.strata or (pkgs.buildPackages.callPackage ./package.nix { });
   # For the programs that copy images.
   bash = pkgs.buildPackages.bash;
+  # For scripts of the user's; the fields of src/build/script.rs.
+  scripts = {
+    bash = "${pkgs.buildPackages.bash}/bin/bash";
+    path = builtins.concatStringsSep ":" (
+      map (package: "${package}/bin") [
+        pkgs.buildPackages.coreutils
+        pkgs.buildPackages.findutils
+        pkgs.buildPackages.gnugrep
+        pkgs.buildPackages.gnused
+        pkgs.buildPackages.gnutar
+        pkgs.buildPackages.gzip
+        pkgs.buildPackages.bash
+      ]
+    );
+    fakeroot = "${pkgs.buildPackages.fakeroot}";
+    utilLinux = "${pkgs.buildPackages.util-linux}";
+    coreutils = "${pkgs.buildPackages.coreutils}";
+  };
+  # What dockerTools puts into images, and the function of it that fetches: users know its hashes.
+  shell = pkgs.bashInteractive;
+  shadow = pkgs.shadow;
+  inherit (pkgs) dockerTools;
   # For what comes over the network.
   cacert = pkgs.buildPackages.cacert;
   system = pkgs.buildPackages.stdenv.hostPlatform.system;

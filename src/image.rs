@@ -93,6 +93,9 @@ pub struct Layer {
     /// The ready blob, where there is one.
     #[serde(default, rename = "layer-path", skip_serializing_if = "Option::is_none")]
     pub blob: Option<PathBuf>,
+    /// Modification time of everything in it, where it is not the usual one; seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mtime: Option<u64>,
     /// `host/repository` of a registry that has the blob, for layers that were pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -316,6 +319,7 @@ impl Layer {
             paths,
             media_type: media_type::LAYER_TAR.to_owned(),
             blob: None,
+            mtime: None,
             origin: None,
             history,
         }
@@ -368,7 +372,7 @@ impl Layer {
     /// What the layer holds, for layers made from paths.
     pub fn tree(&self) -> std::result::Result<Tree, LayerError> {
         let sources: Vec<Source> = self.paths.iter().map(LayerPath::source).collect();
-        Tree::new(&sources)
+        Ok(Tree::new(&sources)?.with_mtime(self.mtime.unwrap_or(layer::MTIME)))
     }
 }
 

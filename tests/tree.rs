@@ -13,7 +13,7 @@ use strata::{
 
 fn rewritten(path: &Path, repl: &str) -> Source {
     let rewrite = Rewrite { regex: format!("^{}", path.display()), repl: repl.into() };
-    Source { path: path.to_owned(), options: Options { rewrite, perms: Vec::new() }, follow: false }
+    Source { path: path.to_owned(), options: Options { rewrite, ..Options::default() }, follow: false }
 }
 
 fn stays(path: &Path) -> Source {

@@ -3,8 +3,6 @@
 //! Nix scans it for references, so whatever `config` mentions becomes part of
 //! the image's closure, without evaluation having to know what that is.
 
-use std::{fs, path::Path};
-
 use anyhow::{Context, Result};
 use serde_json::Value;
 
@@ -16,10 +14,4 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     // Found here, a mistake costs no hashing.
     serde_json::from_value::<oci::Config>(config.clone()).context("argument config")?;
     Ok(image::save_json(&config, attributes.out())?)
-}
-
-/// Reads the result of kind `config`.
-pub fn open(path: &Path) -> Result<oci::Config> {
-    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    serde_json::from_slice(&text).context("argument config")
 }

@@ -118,6 +118,7 @@ impl Grouping {
                 repl: rewrite.repl.clone(),
             }),
             perms,
+            owners: None,
         })
     }
 }
@@ -181,17 +182,28 @@ pub fn hash(
     below: usize,
     history: impl Fn(&[LayerPath]) -> History,
 ) -> Result<Vec<Layer>> {
+    hash_at(groups, sizes, below, None, history)
+}
+
+/// As [`hash`], with another modification time for everything, in seconds since the epoch.
+pub fn hash_at(
+    groups: Vec<Vec<LayerPath>>,
+    sizes: Vec<u64>,
+    below: usize,
+    mtime: Option<u64>,
+    history: impl Fn(&[LayerPath]) -> History,
+) -> Result<Vec<Layer>> {
     let mut trees = Vec::with_capacity(groups.len());
     for (at, group) in groups.iter().enumerate() {
         log::layer(below + at + 1, group.iter().map(|path| path.path.as_path()));
         let sources: Vec<layer::Source> = group.iter().map(LayerPath::source).collect();
-        trees.push(Tree::new(&sources)?);
+        trees.push(Tree::new(&sources)?.with_mtime(mtime.unwrap_or(layer::MTIME)));
     }
     let jobs: Vec<(&Tree, u64)> = trees.iter().zip(sizes).collect();
     let hashed = layer::hash_all(&jobs)?;
     let layers = groups.into_iter().zip(hashed).map(|(group, hashed)| {
         let history = history(&group);
-        Layer::from_paths(group, hashed, history)
+        Layer { mtime, ..Layer::from_paths(group, hashed, history) }
     });
     Ok(layers.collect())
 }

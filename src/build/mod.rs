@@ -5,7 +5,8 @@
 //!                                  config    the configuration, for Nix to scan for references
 //!                                  layers    buildLayer: layers.json
 //!                                  image     buildImage: image.json
-//!                                  archive   makeContainerImage: a loadable .tar.gz
+//!                                  archive   makeContainerImage, dockerTools: a loadable .tar.gz
+//!                                  merge, …  dockerTools' other functions
 //!                                  base, …   other people's images, to build on
 //!                                  nix-…     the database of Nix in the container
 //!                                  oci-…     the ociImage* functions
@@ -20,9 +21,12 @@ pub mod attributes;
 mod base;
 mod config;
 mod database;
+mod difference;
+mod files;
 mod grouping;
 mod guards;
 mod image;
+mod images;
 mod layering;
 mod layers;
 mod links;
@@ -31,6 +35,8 @@ mod oci;
 mod program;
 #[cfg(feature = "net")]
 mod pull;
+mod root;
+mod script;
 
 use std::fs;
 
@@ -68,6 +74,9 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "oci-manifest" => oci::manifest::build(attributes),
         "oci-layout" => oci::layout::build(attributes),
         "program" => program::build(attributes),
+        "files" => files::build(attributes),
+        "merge" => images::merge(attributes),
+        "export" => images::export(attributes),
         "base" => base::build(attributes),
         "image-from-dir" => base::from_dir(attributes),
         "image-from-manifest" => base::from_manifest(attributes),

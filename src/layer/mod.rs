@@ -17,11 +17,12 @@ mod merge;
 mod options;
 mod tar;
 mod tree;
+pub mod unpack;
 
 pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
-pub use options::{Options, Perm, Rewrite};
+pub use options::{Options, Owner, Owners, Perm, Rewrite};
 pub use tar::{Header, TarWriter};
 pub use tree::{Source, Tree};
 

@@ -1,5 +1,11 @@
 //! What may differ between a store path and its entries in a layer.
 
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +20,25 @@ pub struct Options {
     /// Who owns them and what may be done with them; the last match wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub perms: Vec<Perm>,
+    /// Who owns single files, and what they really are, as scripts under fakeroot left them; never in a recipe.
+    #[serde(skip)]
+    pub owners: Option<Arc<Owners>>,
+}
+
+/// What fakeroot says of files, by their paths.
+pub type Owners = HashMap<PathBuf, Owner>;
+
+/// What fakeroot says of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u64,
+    /// Numeric group.
+    pub gid: u64,
+    /// Major and minor number of a device.
+    pub device: (u64, u64),
 }
 
 /// Replaces every match of `regex` in a file's path by `repl`; an empty `regex` replaces nothing.
@@ -73,6 +98,7 @@ impl Attributes<'_> {
 pub(super) struct Compiled {
     rewrite: Option<(Regex, Vec<u8>)>,
     perms: Vec<(Regex, Option<u32>, Perm)>,
+    owners: Option<Arc<Owners>>,
 }
 
 impl Compiled {
@@ -83,7 +109,12 @@ impl Compiled {
         };
         let perm = |perm: &Perm| Ok((compile(&perm.regex)?, parse_mode(&perm.mode)?, perm.clone()));
         let perms = options.perms.iter().map(perm).collect::<Result<_>>()?;
-        Ok(Self { rewrite, perms })
+        Ok(Self { rewrite, perms, owners: options.owners.clone() })
+    }
+
+    /// What fakeroot says of the file at `path`.
+    pub fn owner(&self, path: &Path) -> Option<&Owner> {
+        self.owners.as_ref()?.get(path)
     }
 
     /// Whether files stay at their own paths.

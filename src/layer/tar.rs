@@ -58,6 +58,8 @@ pub struct Header<'a> {
     pub link: &'a [u8],
     /// Modification time, seconds since the epoch.
     pub mtime: u64,
+    /// Major and minor number of a device.
+    pub device: (u64, u64),
 }
 
 impl<'a> Header<'a> {
@@ -73,7 +75,7 @@ impl<'a> Header<'a> {
 
     fn new(name: &'a [u8], kind: tar::EntryType, size: u64, link: &'a [u8], attributes: Attributes<'a>) -> Self {
         let Attributes { mode, uid, gid, uname, gname } = attributes;
-        Self { name, kind, mode, uid, gid, uname, gname, size, link, mtime: MTIME }
+        Self { name, kind, mode, uid, gid, uname, gname, size, link, mtime: MTIME, device: (0, 0) }
     }
 
     /// PAX records for what USTAR cannot hold, in order of their keys.
@@ -128,8 +130,8 @@ impl<'a> Header<'a> {
         put_octal(&mut ustar.gid, self.gid);
         put_octal(&mut ustar.size, self.size);
         put_octal(&mut ustar.mtime, self.mtime);
-        put_octal(&mut ustar.dev_major, 0);
-        put_octal(&mut ustar.dev_minor, 0);
+        put_octal(&mut ustar.dev_major, self.device.0);
+        put_octal(&mut ustar.dev_minor, self.device.1);
         finish_block(block, self.kind)
     }
 }
@@ -273,6 +275,7 @@ impl<C: Chunks> TarWriter<C> {
         match content {
             Content::Directory => self.header(&header(Directory, 0, &[])),
             Content::Symlink(target) => self.header(&Header { link: &target, ..header(Symlink, 0, &[]) }),
+            Content::Special(kind, device) => self.header(&Header { device, ..header(kind, 0, &[]) }),
             Content::File(file, size) => {
                 self.header(&header(Regular, size, &[]))?;
                 self.file(file, size, source)?;

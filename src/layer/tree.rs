@@ -75,6 +75,8 @@ pub(super) enum Content {
     File(File, u64),
     /// Where it leads.
     Symlink(Vec<u8>),
+    /// A device or a pipe, with its major and minor number.
+    Special(tar::EntryType, (u64, u64)),
 }
 
 /// The file an entry is made from, and the options (by index) that apply.
@@ -202,7 +204,12 @@ impl Tree {
         visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
     ) -> Result<()> {
         let path = &origin.path;
-        let (mode, content) = if kind.is_file() {
+        let options = &self.options[origin.options];
+        let owner = options.owner(path);
+        let special = owner.and_then(|owner| special(owner.mode).map(|kind| (owner, kind)));
+        let (mode, content) = if let Some((owner, kind)) = special {
+            (owner.mode & 0o7777, Content::Special(kind, owner.device))
+        } else if kind.is_file() {
             let file = File::open(path).map_err(LayerError::io("opening", path))?;
             let metadata = file.metadata().map_err(LayerError::io("reading", path))?;
             (metadata.mode() & 0o7777, Content::File(file, metadata.len()))
@@ -214,13 +221,14 @@ impl Tree {
         } else {
             return Err(LayerError::Kind(path.clone()));
         };
-        visit(Entry {
-            name,
-            source: path,
-            attributes: self.options[origin.options].attributes(path.as_os_str().as_bytes(), mode),
-            mtime: self.mtime,
-            content,
-        })
+        let mut attributes = options.attributes(path.as_os_str().as_bytes(), mode);
+        if let Some(owner) = owner {
+            let name = |id| if id == 0 { "root" } else { "" };
+            let mode = if kind.is_symlink() { mode } else { owner.mode & 0o7777 };
+            attributes =
+                Attributes { mode, uid: owner.uid, gid: owner.gid, uname: name(owner.uid), gname: name(owner.gid) };
+        }
+        visit(Entry { name, source: path, attributes, mtime: self.mtime, content })
     }
 
     /// Lists `origin` and puts each of its files where its options put the path
@@ -319,6 +327,16 @@ pub(super) fn list_whole(origin: &Origin) -> Result<Node> {
 
 pub(super) fn stat(path: &Path) -> Result<Metadata> {
     fs::symlink_metadata(path).map_err(LayerError::io("reading", path))
+}
+
+/// What fakeroot's mode makes of a plain file that stands for a device or a pipe.
+fn special(mode: u32) -> Option<tar::EntryType> {
+    match mode & 0o170000 {
+        0o020000 => Some(tar::EntryType::Char),
+        0o060000 => Some(tar::EntryType::Block),
+        0o010000 => Some(tar::EntryType::Fifo),
+        _ => None,
+    }
 }
 
 /// A directory's names in bytewise order, whatever order the file system has.

@@ -15,6 +15,18 @@ pub struct Timestamp(OffsetDateTime);
 #[error("{0:?} is no RFC 3339 time; write it like 1970-01-01T00:00:01Z")]
 pub struct ParseTimestampError(String);
 
+impl Timestamp {
+    /// So many seconds after the epoch, UTC.
+    pub fn from_unix(seconds: u64) -> Option<Self> {
+        OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok().map(Self)
+    }
+
+    /// Seconds after the epoch.
+    pub fn unix(self) -> i64 {
+        self.0.unix_timestamp()
+    }
+}
+
 impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 

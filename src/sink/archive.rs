@@ -49,27 +49,45 @@ struct DockerManifest {
 ///
 /// [`ArchiveError`]; what was written until then is no valid archive.
 pub fn write<W: Write>(image: &ImageBlobs, reference: Option<&str>, without: usize, out: W) -> Result<W, ArchiveError> {
+    write_all(&[(image, reference)], without, out)
+}
+
+/// Writes several images to one archive; as [`write`].
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn write_all<W: Write>(images: &[(&ImageBlobs, Option<&str>)], without: usize, out: W) -> Result<W, ArchiveError> {
     let mut archive = Archive { tar: TarWriter::new(out), written: HashSet::new() };
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    archive.file("index.json", &json::to_vec(&Index::new(vec![named(image, reference)])))?;
-    let docker = DockerManifest {
-        config: image.config_descriptor().digest.blob_name(),
-        repo_tags: reference.map(|reference| vec![reference.to_owned()]),
-        layers: image.layers.iter().map(|layer| layer.descriptor.digest.blob_name()).collect(),
-    };
-    archive.file("manifest.json", &json::to_vec(&[docker]))?;
+    let index = images.iter().map(|(image, reference)| named(image, *reference)).collect();
+    archive.file("index.json", &json::to_vec(&Index::new(index)))?;
+    let docker: Vec<DockerManifest> =
+        images.iter().map(|(image, reference)| docker_manifest(image, *reference)).collect();
+    archive.file("manifest.json", &json::to_vec(&docker))?;
     for directory in ["blobs", "blobs/sha256"] {
         archive.tar.append_with(&Header::directory(directory.as_bytes()), |_| Ok::<_, LayerError>(()))?;
     }
-    for blob in [&image.config, &image.manifest] {
-        archive
-            .blob(&Digest::of(blob), blob.len() as u64, |out| Ok(out.write_all(blob).map_err(LayerError::Write)?))?;
-    }
-    for layer in image.layers.iter().skip(without) {
-        let Descriptor { digest, size, .. } = &layer.descriptor;
-        archive.blob(digest, *size, |out| Ok(layer.write(out)?))?;
+    for (image, _) in images {
+        for blob in [&image.config, &image.manifest] {
+            archive.blob(&Digest::of(blob), blob.len() as u64, |out| {
+                Ok(out.write_all(blob).map_err(LayerError::Write)?)
+            })?;
+        }
+        for layer in image.layers.iter().skip(without) {
+            let Descriptor { digest, size, .. } = &layer.descriptor;
+            archive.blob(digest, *size, |out| Ok(layer.write(out)?))?;
+        }
     }
     Ok(archive.tar.finish()?)
+}
+
+fn docker_manifest(image: &ImageBlobs, reference: Option<&str>) -> DockerManifest {
+    DockerManifest {
+        config: image.config_descriptor().digest.blob_name(),
+        repo_tags: reference.map(|reference| vec![reference.to_owned()]),
+        layers: image.layers.iter().map(|layer| layer.descriptor.digest.blob_name()).collect(),
+    }
 }
 
 /// How many bytes [`write`] writes, without writing them.

@@ -45,6 +45,15 @@ impl Packing {
         }
     }
 
+    /// That of a layer of this media type.
+    pub fn of_media_type(media_type: &str) -> Self {
+        match media_type {
+            kind if kind.ends_with("gzip") => Self::Gzip,
+            kind if kind.ends_with("zstd") => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+
     /// Decompresses `reader`, whose own size is `size` bytes: it ends with an
     /// error when it gives more than any honest file of that size would.
     pub fn reader<'a>(self, reader: impl Read + 'a, size: u64) -> io::Result<Box<dyn Read + 'a>> {

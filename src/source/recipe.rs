@@ -131,6 +131,7 @@ fn layer(descriptor: &crate::oci::Descriptor, diff_id: Digest, file: PathBuf) ->
         paths: Vec::new(),
         media_type: media_type::as_oci(&descriptor.media_type).to_owned(),
         blob: Some(file),
+        mtime: None,
         origin: None,
         history: History::default(),
     }

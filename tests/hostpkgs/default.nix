@@ -65,6 +65,7 @@ let
     buildPackages = pkgs;
     bashInteractive = units.bash;
     python3Minimal = units.python3;
+    su = units.util-linux;
     # What `fetch.py --more` added: roots of benchmark closures.
     more = map (name: units.${name}) index.more;
     strata-builder = builtins.path {

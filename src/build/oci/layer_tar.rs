@@ -90,6 +90,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         paths,
         media_type: media_type.to_owned(),
         blob: Some(blobs.path(digest.blob_name())),
+        mtime: None,
         origin: None,
         history: History { created_by: "ociLayerTar".to_owned(), ..History::default() },
     };
@@ -140,7 +141,7 @@ impl Placed {
             uname: name_of(self.uid),
             gname: name_of(self.gid),
         };
-        let options = Options { rewrite: Rewrite { regex, repl }, perms: vec![owned] };
+        let options = Options { rewrite: Rewrite { regex, repl }, perms: vec![owned], owners: None };
         Ok(Source { path: self.source.clone(), options, follow: true })
     }
 }
