@@ -129,15 +129,14 @@ let
   # An executable that writes the archive to stdout; nothing of the image is in the store but what scripts made.
   stream =
     let
-      drv = program "stream-${storeName}" "stream ${recipe}";
+      drv = program.file "stream-${storeName}" "stream ${recipe}";
     in
     drv
     // passthru
     // result recipe
     // {
+      # The result itself is what is run.
       isExe = true;
-      # As nixpkgs has it: the result itself is what is run.
-      outPath = "${drv}/bin/stream-${storeName}";
       inherit recipe;
     };
   archive =

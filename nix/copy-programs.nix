@@ -2,8 +2,8 @@
 { program }:
 { image, reference }:
 {
-  copyTo = program "copy-to" "copy ${image}";
-  copyToRegistry = program "copy-to-registry" "copy ${image} docker://${reference}";
-  copyToDockerDaemon = program "copy-to-docker-daemon" "copy ${image} docker-daemon:${reference}";
-  copyToPodman = program "copy-to-podman" "copy ${image} containers-storage:${reference}";
+  copyTo = program.package "copy-to" "copy ${image}";
+  copyToRegistry = program.package "copy-to-registry" "copy ${image} docker://${reference}";
+  copyToDockerDaemon = program.package "copy-to-docker-daemon" "copy ${image} docker-daemon:${reference}";
+  copyToPodman = program.package "copy-to-podman" "copy ${image} containers-storage:${reference}";
 }

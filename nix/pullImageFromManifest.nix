@@ -82,7 +82,7 @@ derive {
 }
 // {
   inherit imageName imageTag;
-  getManifest = program "get-manifest" "manifest ${reference}:${imageTag} --platform ${platform} --tls-verify ${
+  getManifest = program.package "get-manifest" "manifest ${reference}:${imageTag} --platform ${platform} --tls-verify ${
     if tlsVerify then "true" else "false"
   }";
 }

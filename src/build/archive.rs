@@ -105,11 +105,18 @@ struct Owner {
 
 /// `now`, or a time.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 enum Moment {
     Now,
-    #[serde(untagged)]
     At(Timestamp),
+}
+
+impl TryFrom<String> for Moment {
+    type Error = crate::oci::ParseTimestampError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        if text == "now" { Ok(Self::Now) } else { text.parse().map(Self::At) }
+    }
 }
 
 fn linked() -> Placing {
@@ -146,7 +153,14 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         request.max_layers,
         below + 2
     );
-    let graph = attributes.closure()?.without_roots(|path| *path == request.config);
+    let whole = attributes.closure()?;
+    // What is copied to the root is in the store too only where something needs it there.
+    let roots = whole.roots();
+    let is_copied = |at: usize| {
+        let node = &whole.nodes()[at];
+        request.single && !node.self_reference && request.contents.iter().any(|path| path == node.path.as_path())
+    };
+    let graph = whole.without(|at| roots.contains(&at) && (whole.nodes()[at].path == request.config || is_copied(at)));
     let config = request.base.config(base.as_ref(), request.config.as_path())?;
     let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
     if !request.single && request.include_store_paths {

@@ -1,4 +1,4 @@
-//! Kind `program`: a package with one script, `bin/NAME`.
+//! Kind `program`: a package with one script, `bin/NAME`, or that script alone.
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt};
 
@@ -10,17 +10,24 @@ use super::attributes::Attributes;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    name: String,
+    /// None makes the result itself the script.
+    name: Option<String>,
     /// The whole script, `#!` line included.
     text: String,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
     let Request { name, text } = attributes.request()?;
-    ensure!(!name.contains('/') && !name.is_empty(), "attribute strata.request.name: {name:?} is no file name");
-    let directory = attributes.out().join("bin");
-    fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
-    let path = directory.join(name);
+    let path = match name {
+        None => attributes.out().to_owned(),
+        Some(name) => {
+            let plain = !name.contains('/') && !name.is_empty();
+            ensure!(plain, "attribute strata.request.name: {name:?} is no file name");
+            let directory = attributes.out().join("bin");
+            fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+            directory.join(name)
+        }
+    };
     let mut options = fs::OpenOptions::new();
     options
         .write(true)

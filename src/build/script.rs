@@ -56,17 +56,18 @@ trap 'status=$?; echo "line $LINENO of $STRATA_ARGUMENT failed with status $stat
 source "$STRATA_SCRIPT"
 "#;
 
-/// Starts `faked`, runs the command with it, and waits until it has saved what it knows.
+/// Starts `faked`, runs the command with it, and waits until it has saved what it knows. It stays our child: nobody
+/// else in a sandbox would wait for it.
 const FAKED: &str = r#"
 set -e
-if [ -s "$STRATA_LOAD" ]; then
-  out=$("$STRATA_FAKED" --save-file "$STRATA_STATE" --load < "$STRATA_LOAD")
-else
-  out=$("$STRATA_FAKED" --save-file "$STRATA_STATE")
-fi
-pid=${out#*:}
-trap 'kill -s TERM "$pid" 2>/dev/null; while kill -s 0 "$pid" 2>/dev/null; do sleep 0.01; done' EXIT
-export STRATA_FAKEROOTKEY=${out%%:*}
+load=()
+if [ -s "$STRATA_LOAD" ]; then load=(--load); fi
+"$STRATA_FAKED" --foreground --save-file "$STRATA_STATE" "${load[@]}" < "$STRATA_LOAD" > "$STRATA_STATE.key" &
+faked=$!
+trap 'kill -s TERM "$faked" 2>/dev/null; wait "$faked" || true' EXIT
+until [ -s "$STRATA_STATE.key" ]; do kill -s 0 "$faked"; sleep 0.01; done
+key=$(<"$STRATA_STATE.key")
+export STRATA_FAKEROOTKEY=${key%%:*}
 "$@"
 "#;
 
@@ -130,7 +131,7 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
                 .env("STRATA_SCRIPTS", scratch.path())
                 .env("STRATA_INSIDE", INSIDE)
                 .env("STRATA_SCRIPT", Path::new(INSIDE).join(argument))
-                .env("STRATA_CHROOT", tools.coreutils.join("bin/chroot"))
+                .env("STRATA_CHROOT", find(&tools.coreutils, &["chroot"])?)
                 .env("PATH", format!("{}:{}", tools.util_linux.join("bin").display(), tools.path))
                 .arg(tools.util_linux.join("bin/unshare"))
                 .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])

@@ -1,0 +1,132 @@
+# makeContainerImage and dockerTools: scripts, base images, owners, databases; what a container sees is what was asked for.
+. "$root/tests/lib.sh"
+need_command jq
+[[ ${docker-} ]] || skip "no docker daemon"
+
+# container EXPR EXPECTED [docker run arguments…]: builds, loads, runs.
+container() {
+  local path name
+  path=$(build "$1")
+  name=$(load <"$path")
+  same "$(run "${@:3}" "$name")" "$2"
+  docker rmi "$name" >/dev/null
+  # Twice the same.
+  nix-build --no-out-link --check --expr "$(expression "$1")" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "not reproducible: $1"; }
+}
+
+# Makes' documented examples: old, several layers, one layer with a script of root's.
+container 'makeContainerImage { layers = [ pkgs.coreutils (pkgs.writeTextDir "working-dir/my-file" "contents") ];
+  config = { Env = [ "PATH=/bin" ]; WorkingDir = "/working-dir"; Cmd = [ "cat" "my-file" ]; }; }' contents
+base='(makeContainerImage { name = "base"; layers = [ pkgs.bash pkgs.coreutils ]; config = { Env = [ "PATH=/bin" "BASE=1" ]; Cmd = [ "sh" ]; Labels.a = "b"; }; })'
+container "makeContainerImage { fromImage = $base; maxLayers = 70; layers = [ pkgs.hello ]; config = { Env = [ \"MORE=2\" ]; Cmd = [ \"bash\" \"-c\" \"echo \$BASE \$MORE; hello\" ]; }; }" \
+  $'1 2\nHello, world!'
+container "makeContainerImage { layered = false; fromImage = $base; layers = [ pkgs.hello ]; runAsRoot = ''
+    mkdir -p /data
+    echo text > /data/file
+  ''; config.Cmd = [ \"cat\" \"/data/file\" ]; }" text
+build_fails 'makeContainerImage { runAsRoot = "true"; }' "argument runAsRoot of makeContainerImage is for layered = false"
+build_fails 'makeContainerImage { layered = false; maxLayers = 3; }' "argument maxLayers of makeContainerImage is for layered = true"
+build_fails "makeContainerImage { fromImage = $base; maxLayers = 3; }" "argument maxLayers is 3; at least"
+same "$("$strata" inspect --raw "$(build "makeContainerImage { fromImage = $base; config = { Cmd = null; }; }")" | jq -c '.config | [.Cmd, .Env, .Labels]')" \
+  '[null,["PATH=/bin","BASE=1"],{"a":"b"}]'
+same "$("$strata" inspect --raw "$(build "makeContainerImage { fromImage = $base; inheritConfig = false; }")" | jq -c .config)" '{}'
+
+# fakeroot: owners, modes and devices arrive.
+listing='bash -c "stat -c \"%u %g %a %F %n\" /data /data/owned /data/suid /data/null"'
+container 'dockerTools.buildLayeredImage { name = "faked"; tag = "t"; contents = [ pkgs.bash pkgs.coreutils ];
+  extraCommands = "mkdir data; echo x > data/owned; cp data/owned data/suid; chmod 755 data/suid";
+  fakeRootCommands = "chown 12:34 data/owned; chmod 4755 data/suid; mknod data/null c 1 3; chown 5:6 data";
+  config = { Env = [ "PATH=/bin" ]; Cmd = [ "stat" "-c" "%u %g %a %F %t %T" "/data" "/data/owned" "/data/suid" "/data/null" ]; }; }' \
+  $'5 6 755 directory 0 0\n12 34 644 regular file 0 0\n0 0 4755 regular file 0 0\n0 0 644 character special file 1 3'
+container 'dockerTools.buildLayeredImage { name = "chroot"; tag = "t"; contents = [ pkgs.bash pkgs.coreutils ]; enableFakechroot = true;
+  fakeRootCommands = "mkdir -p /home/me; echo x > /home/me/file; chown -R 1000:1000 /home/me; ls /nix/store > /dev/null";
+  config = { Env = [ "PATH=/bin" ]; Cmd = [ "bash" "-c" "stat -c %u%g /home/me/file; ls -d /proc/self /dev/null; ls -A /nix" ]; }; }' \
+  $'10001000\n/dev/null\n/proc/self\nstore'
+build_fails 'dockerTools.buildLayeredImage { name = "x"; extraCommands = "true\nfalse\necho never"; }' "line 2 of extraCommands failed with status 1: false"
+
+# A script of root's on a base: a user, owners, deletions, replacements, devices, setuid programs.
+everything="dockerTools.buildImage { name = \"everything\"; tag = \"t\"; diskSize = 4096; buildVMMemorySize = 9;
+  fromImage = dockerTools.buildImage { name = \"below\"; copyToRoot = [ pkgs.busybox (pkgs.runCommand \"tree\" { } ''
+    mkdir -p \$out/etc \$out/gone \$out/replaced/sub \$out/again/old; echo root:x:0:0::/:/bin/sh > \$out/etc/passwd
+    echo 1 > \$out/gone/file; echo 1 > \$out/replaced/sub/file; echo 1 > \$out/again/old/file; echo 1 > \$out/kept; echo 1 > \$out/removed
+  '') ]; config.Env = [ \"PATH=/bin\" ]; };
+  runAsRoot = ''
+    #!/bin/sh
+    echo me:x:1000:1000::/home/me:/bin/sh >> /etc/passwd
+    mkdir -p /home/me
+    chown 1000:1000 /home/me
+    rm /removed
+    rm -r /gone /replaced /again
+    echo file > /replaced
+    mkdir /again
+    echo new > /again/new
+    mknod /device b 7 8
+    echo program > /program
+    chmod 4755 /program
+  '';
+  config.Cmd = [ \"sh\" \"-c\" \"id -un 1000; stat -c '%u %g %a %F' /home/me /replaced /device /program; ls -A /again; ls -d /removed /gone 2>&1 | sed 's/.*: \\\\([^:]*\\\\)$/\\\\1/'; cat /kept; ls -d /nix /proc/1 /.strata-scripts 2>/dev/null | cat\" ]; }"
+path=$(build "$everything")
+name=$(load <"$path")
+same "$(run "$name" | grep -v '^id:')" "$(printf '%s\n' '1000 1000 755 directory' '0 0 644 regular file' '0 0 644 block special file' '0 0 4755 regular file' new \
+  'No such file or directory' 'No such file or directory' 1 /proc/1)"
+docker rmi "$name" >/dev/null
+"$strata" copy "$path" "oci:$work/everything:t" --quiet >/dev/null
+umoci unpack --image "$work/everything:t" "$work/bundle" >"$work/log" 2>&1 || { cat "$work/log"; fail "umoci"; }
+rootfs=$work/bundle/rootfs
+[[ -f $rootfs/replaced && -d $rootfs/again && ! -e $rootfs/again/old && ! -e $rootfs/removed && ! -e $rootfs/gone && -f $rootfs/kept ]] || fail "umoci sees something else"
+same "$(stat -c '%u %g' "$rootfs/home/me") $(stat -c '%a' "$rootfs/program") $(stat -c '%F %t %T' "$rootfs/device")" "1000 1000 4755 block special file 7 8"
+for leaked in proc/self dev/null .strata-scripts; do [[ ! -e $rootfs/$leaked ]] || fail "$leaked leaks into the layer"; done
+nix-build --no-out-link --check --expr "$(expression "$everything")" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "not reproducible"; }
+
+# Streams: an executable, and nothing of the image in the store.
+stream=$(build 'dockerTools.streamLayeredImage { name = "streamed"; tag = "t"; contents = [ pkgs.hello ]; extraCommands = "echo x > made"; config.Cmd = [ "/bin/hello" ]; }')
+same "$("$stream" | load)" streamed:t
+same "$(run streamed:t)" "Hello, world!"
+same "$("$stream" --repo_tag other:name | load)" other:name
+docker rmi streamed:t other:name >/dev/null
+# The same layers as the archive's.
+same "$("$stream" >"$work/streamed.tar"; "$strata" inspect --json "$work/streamed.tar" | jq -c '[.[0].layers[].digest]')" \
+  "$("$strata" inspect --json "$(build 'dockerTools.buildLayeredImage { name = "streamed"; tag = "t"; contents = [ pkgs.hello ]; extraCommands = "echo x > made"; config.Cmd = [ "/bin/hello" ]; }')" | jq -c '[.[0].layers[].digest]')"
+
+# Compressors, owners, times, tags, attributes.
+for compressor in none gz zstd; do
+  path=$(build "dockerTools.buildLayeredImage { name = \"x\"; compressor = \"$compressor\"; contents = [ pkgs.hello ]; }")
+  case $compressor in none) suffix=.tar ;; gz) suffix=.tar.gz ;; zstd) suffix=.tar.zst ;; esac
+  [[ $path == *-x$suffix ]] || fail "$path is compressed by $compressor"
+  "$strata" verify "$path" | grep -q ' 0 problems$' || fail "verify finds problems in $path"
+  same "$("$strata" inspect --json "$path" | jq -r '.[0].reference')" "x:$(basename "$path" | cut -c 1-32)"
+done
+build_fails 'dockerTools.buildLayeredImage { name = "x"; compressor = "lz4"; }' "must be none, gz or zstd, not lz4"
+build_fails 'dockerTools.buildLayeredImage { name = "x"; created = "yesterday"; }' '"yesterday"'
+path=$(build 'dockerTools.buildLayeredImage { name = "owned"; compressor = "none"; contents = [ pkgs.hello ]; uid = 7; gid = 8; uname = "me"; gname = "us"; mtime = "2026-01-02T03:04:05Z"; }')
+mkdir "$work/owned"
+tar -xf "$path" -C "$work/owned"
+layer=$(jq -r '.[0].Layers[0]' "$work/owned/manifest.json")
+tar -tvPf "$work/owned/$layer" >"$work/listing"
+grep -qE ' me/us .* 2026-01-02 03:04 /nix/store/[^/]*$' "$work/listing" || { cat "$work/listing"; fail "owner and time"; }
+now=$("$strata" inspect --raw "$(build 'dockerTools.buildLayeredImage { name = "now"; created = "now"; }')" | jq -r .created)
+[[ $now == 20[2-9]* ]] || fail "now is $now"
+same "$(build '(dockerTools.buildLayeredImage { name = "Some/Name"; tag = "t"; meta.description = "d"; passthru.a = pkgs.hello; }).a')" "$(build pkgs.hello)"
+same "$(nix-instantiate --eval --expr "$(expression 'let i = dockerTools.streamLayeredImage { name = "Some/Name"; tag = "t"; }; in "${i.imageName}:${i.imageTag} ${toString i.isExe}"')" 2>/dev/null)" '"some/name:t 1"'
+container 'dockerTools.buildLayeredImage { name = "links"; tag = "t"; includeStorePaths = false; contents = [ pkgs.hello ]; config.Cmd = [ "/bin/hello" ]; }' "Hello, world!" \
+  --volume /nix/store:/nix/store:ro
+
+# Nix in the container.
+container 'dockerTools.buildLayeredImageWithNixDb { name = "nix"; tag = "t"; contents = [ pkgs.nix pkgs.bash pkgs.coreutils ];
+  config = { Env = [ "PATH=/bin" "NIX_CONFIG=build-users-group =" "HOME=/" "USER=root" ];
+    Cmd = [ "bash" "-c" "nix-store --verify --check-contents 2>&1 | grep -v \"^reading\\|^checking\"; nix-store -qR \$(readlink -f /bin/bash | cut -d / -f 1-4) | wc -l" ]; }; }' \
+  "$(nix-store -qR "$(build pkgs.bash)" | wc -l)"
+
+# Images merged, exported; small packages.
+merged=$(build 'dockerTools.mergeImages [ (dockerTools.buildImage { name = "one"; tag = "t"; copyToRoot = pkgs.hello; config.Cmd = [ "/bin/hello" ]; })
+  (dockerTools.buildImage { name = "two"; tag = "t"; copyToRoot = pkgs.hello; config.Cmd = [ "/bin/hello" "-g" "two" ]; }) ]')
+docker load --quiet <"$merged" >/dev/null
+same "$(run one:t) $(run two:t)" "Hello, world! two"
+docker rmi one:t two:t >/dev/null
+exported=$(build "dockerTools.exportImage { fromImage = $everything; }")
+tar -tvPf "$exported" >"$work/listing"
+grep -qE '^brw.* 7,8 .* /device$' "$work/listing" || { cat "$work/listing"; fail "the device is not exported"; }
+if grep -qE '/(gone|removed|\.wh)' "$work/listing"; then fail "what was removed is exported"; fi
+container 'dockerTools.buildLayeredImage { name = "nss"; tag = "t"; contents = with dockerTools; [ fakeNss binSh usrBinEnv caCertificates pkgs.coreutils ];
+  config = { Env = [ "PATH=/bin" ]; User = "nobody"; Cmd = [ "/usr/bin/env" "sh" "-c" "id -un; test -s /etc/ssl/certs/ca-bundle.crt && echo certificates" ]; }; }' \
+  $'nobody\ncertificates'
