@@ -1,4 +1,5 @@
-# Images whole: what makeContainerImage and the functions of dockerTools share. The fields of src/build/archive.rs.
+# Images whole, as an archive in the store or a program that streams one: what the functions of nix/modes.nix make. The
+# fields of src/build/archive.rs.
 {
   derive,
   base,
@@ -10,8 +11,8 @@
   program,
   toolchain,
 }:
-let
-  image = function: {
+function:
+{
   name,
   tag ? null,
   contents ? [ ],
@@ -27,7 +28,10 @@ let
   uname ? "root",
   gname ? "root",
   maxLayers ? 100,
-  layering ? "transfer",
+  # "transfer" where neither it nor layeringPipeline, dockerTools' own name of a list of steps, is given.
+  layering ? null,
+  layeringPipeline ? null,
+  debug ? false,
   weights ? { },
   previous ? null,
   fromImage ? null,
@@ -80,8 +84,8 @@ let
           mtime
           tag
           output
+          includeStorePaths
           ;
-        includeStorePaths = includeStorePaths;
         includeNixDatabase = includeNixDB;
         owner = {
           inherit
@@ -108,7 +112,18 @@ let
             ;
           arch = architecture;
         };
-        layering = layerings function { inherit layering weights previous; };
+        layering = layerings function {
+          layering =
+            if layering != null && layeringPipeline != null then
+              throw "strata: ${function} has both layering and layeringPipeline; give one"
+            else if layeringPipeline != null then
+              layeringPipeline
+            else if layering != null then
+              layering
+            else
+              "transfer";
+          inherit weights previous debug;
+        };
         guards = guards function { inherit maxSize maxLayerSize forbiddenPaths; };
         maxLayers = check.atLeast (if single then 1 else 2) function "maxLayers" maxLayers;
         config = file;
@@ -153,97 +168,4 @@ let
 in
 {
   inherit archive stream;
-};
-
-  one = value: if builtins.isList value then value else [ value ];
-  # Arguments of both kinds, and whether each has a default.
-  common = {
-    name = false;
-  }
-  // builtins.listToAttrs (
-    map
-      (name: {
-        inherit name;
-        value = true;
-      })
-      [
-        "architecture"
-        "compressor"
-        "config"
-        "contents"
-        "created"
-        "extraCommands"
-        "forbiddenPaths"
-        "fromImage"
-        "fromImageName"
-        "fromImageTag"
-        "gid"
-        "includeNixDB"
-        "includeStorePaths"
-        "inheritConfig"
-        "maxLayerSize"
-        "maxSize"
-        "meta"
-        "mtime"
-        "passthru"
-        "tag"
-        "uid"
-        "variant"
-      ]
-  );
-  onlyLayered = {
-    debug = true;
-    enableFakechroot = true;
-    fakeRootCommands = true;
-    gname = true;
-    layering = true;
-    maxLayers = true;
-    previous = true;
-    uname = true;
-    weights = true;
-  };
-  onlySingle = {
-    buildVMMemorySize = true;
-    copyToRoot = true;
-    diskSize = true;
-    keepContentsDirlinks = true;
-    runAsRoot = true;
-  };
-in
-{
-  inherit onlyLayered onlySingle;
-  layeredArguments = common // onlyLayered;
-  singleArguments = common // onlySingle;
-  makesArguments =
-    common
-    // onlyLayered
-    // onlySingle
-    // {
-      name = true;
-      layered = true;
-      layers = true;
-    };
-
-  # Of arguments as dockerTools.buildLayeredImage takes them.
-  layered =
-    function: arguments:
-    image function (
-      builtins.removeAttrs arguments [ "debug" ] // { contents = one (arguments.contents or [ ]); }
-    );
-
-  # Of arguments as dockerTools.buildImage takes them. diskSize and buildVMMemorySize were for a virtual machine.
-  single =
-    function: arguments:
-    let
-      roots = names.renamed function (arguments.copyToRoot or null) (arguments.contents or null);
-    in
-    image function (
-      builtins.removeAttrs arguments (builtins.attrNames onlySingle)
-      // {
-        single = true;
-        runAsRoot = arguments.runAsRoot or null;
-        contents = if roots == null then [ ] else one roots;
-        placing = if arguments.keepContentsDirlinks or false then "copyDirlinks" else "copy";
-      }
-    );
 }

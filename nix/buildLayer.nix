@@ -19,7 +19,8 @@
   - `reproducible`: whether the layer can be made again from its store paths at any time. One that cannot has its bytes
     in the store.
   - `layering`: `"popularity"` (nix2container's), `"auto"` (dockerTools') or `"transfer"`, which plans for what an update
-    sends; `weights = { roots; names; }` says for the last how often paths change.
+    sends; `weights = { roots; names; }` says for the last how often paths change. Or a list of steps, dockerTools'
+    `layeringPipeline`.
   - `previous`: an older image.json, whose layers are kept where they can be.
   - `metadata`: history of each layer: `created`, `created_by`, `author`, `comment`.
 */

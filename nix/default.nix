@@ -29,9 +29,10 @@ let
       toolchain
       ;
   };
+  modes = import ./modes.nix { inherit archive names; };
   dockerTools = import ./dockerTools.nix {
     inherit
-      archive
+      modes
       check
       checked
       derive
@@ -44,7 +45,7 @@ let
     let
       function = import (./. + "/${name}.nix") {
         inherit
-          archive
+          modes
           toolchain
           base
           check
@@ -63,7 +64,7 @@ let
     in
     # makeContainerImage takes what either of two functions takes.
     checked name (
-      if name == "makeContainerImage" then archive.makesArguments else builtins.functionArgs function
+      if name == "makeContainerImage" then modes.makesArguments else builtins.functionArgs function
     ) function;
 in
 builtins.listToAttrs (

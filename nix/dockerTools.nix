@@ -5,10 +5,10 @@
   function that makes an image.
 */
 {
-  derive,
-  archive,
   check,
   checked,
+  derive,
+  modes,
   toolchain,
 }:
 let
@@ -20,16 +20,16 @@ let
     };
 in
 rec {
-  buildLayeredImage = checked "dockerTools.buildLayeredImage" archive.layeredArguments (
-    arguments: (archive.layered "dockerTools.buildLayeredImage" arguments).archive
+  buildLayeredImage = checked "dockerTools.buildLayeredImage" modes.layeredArguments (
+    arguments: (modes.layered "dockerTools.buildLayeredImage" arguments).archive
   );
   streamLayeredImage =
-    checked "dockerTools.streamLayeredImage" (builtins.removeAttrs archive.layeredArguments [ "compressor" ])
-      (arguments: (archive.layered "dockerTools.streamLayeredImage" arguments).stream);
+    checked "dockerTools.streamLayeredImage" (builtins.removeAttrs modes.layeredArguments [ "compressor" ])
+      (arguments: (modes.layered "dockerTools.streamLayeredImage" arguments).stream);
   buildLayeredImageWithNixDb = arguments: buildLayeredImage (arguments // { includeNixDB = true; });
 
-  buildImage = checked "dockerTools.buildImage" archive.singleArguments (
-    arguments: (archive.single "dockerTools.buildImage" arguments).archive
+  buildImage = checked "dockerTools.buildImage" modes.singleArguments (
+    arguments: (modes.single "dockerTools.buildImage" arguments).archive
   );
   buildImageWithNixDb = arguments: buildImage (arguments // { includeNixDB = true; });
 

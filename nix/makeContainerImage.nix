@@ -27,7 +27,7 @@
   - `created`, `mtime`: RFC 3339, or `"now"`.
   - Everything else that dockerTools.buildLayeredImage (layered) or dockerTools.buildImage takes.
 */
-{ archive, check, ... }:
+{ check, modes, ... }:
 let
   function = "makeContainerImage";
   # Refuses arguments that belong to the other mode.
@@ -63,18 +63,18 @@ let
   own = check.list function "layers" layers;
 in
 if layered then
-  (archive.layered function (
+  (modes.layered function (
     {
       maxLayers = 65;
     }
-    // only "false" archive.onlySingle given
+    // only "false" modes.onlySingle given
     // {
       contents = own ++ one (given.contents or [ ]);
     }
   )).archive
 else
-  (archive.single function (
-    builtins.removeAttrs (only "true" archive.onlyLayered given) [ "contents" ]
+  (modes.single function (
+    builtins.removeAttrs (only "true" modes.onlyLayered given) [ "contents" ]
     // {
       copyToRoot = own ++ one (given.copyToRoot or given.contents or [ ]);
     }

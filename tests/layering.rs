@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use strata::closure::{
-    Auto, Costs, Graph, Plan, Popularity, RawNode, Stable, StorePath, Strategy as Layering, Transfer, Weights,
+    Auto, Costs, Graph, Pipeline, Plan, Popularity, RawNode, Stable, StorePath, Strategy as Layering, Transfer, Weights,
 };
 
 /// `sizes[i]` bytes for path i, which references those of `edges[i]` that come after it.
@@ -29,7 +29,22 @@ prop_compose! {
 
 fn strategies() -> Vec<Box<dyn Layering>> {
     let weights = Weights { roots: Some(7), names: [("p1*".to_owned(), 3)].into() };
-    vec![Box::new(Popularity), Box::new(Auto), Box::new(Transfer::default()), Box::new(Transfer { weights })]
+    let steps = serde_json::json!([
+        ["split_paths", { "regex": ".*-p[1-4]-" }],
+        ["over", "main", ["popularity_contest"]],
+        ["over", "common", ["split_every", 2]],
+        ["over", "rest", ["pipe", [["subcomponent_in", { "regex": ".*-p9-" }], ["over", "rest", ["popularity_contest"]]]]],
+        ["flatten"],
+        ["reverse"],
+    ]);
+    let pipeline = Pipeline::parse(&steps).unwrap();
+    vec![
+        Box::new(Popularity),
+        Box::new(Auto),
+        Box::new(Transfer::default()),
+        Box::new(Transfer { weights }),
+        Box::new(pipeline),
+    ]
 }
 
 fn plan(graph: &Graph, strategy: &dyn Layering, max_layers: usize) -> Vec<Vec<String>> {

@@ -9,6 +9,7 @@
 //! ```
 
 use std::{
+    collections::HashSet,
     env, fs,
     fs::File,
     path::{Path, PathBuf},
@@ -160,12 +161,16 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         let node = &whole.nodes()[at];
         request.single && !node.self_reference && request.contents.iter().any(|path| path == node.path.as_path())
     };
-    let graph = whole.without(|at| roots.contains(&at) && (whole.nodes()[at].path == request.config || is_copied(at)));
+    let mut graph =
+        whole.without(|at| roots.contains(&at) && (whole.nodes()[at].path == request.config || is_copied(at)));
     let config = request.base.config(base.as_ref(), request.config.as_path())?;
     let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
     if !request.single && request.include_store_paths {
         let own = request.store_layers(&graph, &layers, created)?;
         layers.extend(own);
+        // A layeringPipeline may have removed some.
+        let held = held(&layers);
+        graph = graph.without(|at| !held.contains(graph.nodes()[at].path.as_path()));
     }
     let customisation = request.customisation_layer(&graph, base.as_ref(), &layers, created)?;
     layers.push(customisation);
@@ -214,9 +219,9 @@ impl Request {
     }
 
     fn store_layers(&self, graph: &Graph, below: &[Layer], created: Timestamp) -> Result<Vec<Layer>> {
-        let held =
-            |path: &StorePath| below.iter().flat_map(|layer| &layer.paths).any(|held| held.path == path.as_path());
-        let plan = self.layering.plan(graph, self.max_layers - below.len() - 1, held)?;
+        let held = held(below);
+        let left_out = |path: &StorePath| held.contains(path.as_path());
+        let plan = self.layering.plan(graph, self.max_layers - below.len() - 1, left_out)?;
         let paths = |group: &Vec<&Node>| group.iter().map(|node| self.layer_path(&node.path)).collect();
         let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
         let groups = plan.groups.iter().map(paths).collect();
@@ -254,16 +259,9 @@ impl Request {
         };
         let mut paths = vec![LayerPath { path: root.path, options: Some(options) }];
         if self.single && self.include_store_paths {
-            let held =
-                |path: &StorePath| below.iter().flat_map(|layer| &layer.paths).any(|held| held.path == path.as_path());
-            paths.extend(
-                graph
-                    .nodes()
-                    .iter()
-                    .map(|node| &node.path)
-                    .filter(|path| !held(path))
-                    .map(|path| self.layer_path(path)),
-            );
+            let held = held(below);
+            let own = graph.nodes().iter().map(|node| &node.path).filter(|path| !held.contains(path.as_path()));
+            paths.extend(own.map(|path| self.layer_path(path)));
         }
         let sources: Vec<_> = paths.iter().map(LayerPath::source).collect();
         let mtime = self.mtime()?;
@@ -272,6 +270,11 @@ impl Request {
         let history = History { created: Some(created), comment: "customisation".to_owned(), ..History::default() };
         Ok(Layer { mtime, ..Layer::from_paths(paths, hashed, history) })
     }
+}
+
+/// The store paths in these layers.
+fn held(layers: &[Layer]) -> HashSet<&Path> {
+    layers.iter().flat_map(|layer| &layer.paths).map(|held| held.path.as_path()).collect()
 }
 
 fn write(image: &mut Image, output: Output, out: &Path) -> Result<()> {

@@ -1,12 +1,15 @@
 //! Which strategy groups a closure, as `layering`, `weights` and `previous` say.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use crate::{
-    closure::{Auto, Graph, Plan, Popularity, Stable, StorePath, Strategy, Transfer, Weights},
+    closure::{Auto, Graph, Pipeline, Plan, Popularity, Stable, StorePath, Strategy, Transfer, Weights},
     image::Image,
 };
 
@@ -14,12 +17,15 @@ use crate::{
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Layering {
-    /// `popularity` (also where nothing is said), `auto` or `transfer`.
-    strategy: Option<String>,
+    /// `popularity` (also where nothing is said), `auto`, `transfer`, or dockerTools' layeringPipeline: the steps, or
+    /// a JSON file of them.
+    strategy: serde_json::Value,
     /// How often paths change; for `transfer`.
     weights: Weights,
     /// An older image.json, whose layers are kept where they can be.
     previous: Option<PathBuf>,
+    /// Whether to say what each step did.
+    debug: bool,
 }
 
 impl Layering {
@@ -30,27 +36,62 @@ impl Layering {
         max_layers: usize,
         left_out: impl Fn(&StorePath) -> bool,
     ) -> Result<Plan<'a>> {
-        let strategy = strategy(self.strategy.as_deref().unwrap_or("popularity"), &self.weights)?;
-        let Some(path) = &self.previous else {
-            return Ok(Plan::new(graph, strategy.as_ref(), max_layers, left_out));
+        let strategy = self.strategy()?;
+        let plan = match &self.previous {
+            None => Plan::new(graph, strategy.as_ref(), max_layers, left_out),
+            Some(path) => {
+                let previous = previous(path).context("argument previous")?;
+                Plan::new(graph, &Stable { previous: &previous, inner: strategy.as_ref() }, max_layers, left_out)
+            }
         };
-        let previous = previous(path).context("argument previous")?;
-        Ok(Plan::new(graph, &Stable { previous: &previous, inner: strategy.as_ref() }, max_layers, left_out))
+        if self.debug {
+            for (at, group) in plan.groups.iter().enumerate() {
+                let size: u64 = group.iter().map(|node| node.nar_size).sum();
+                eprintln!("layer {} of {max_layers}: {} store paths ({size} bytes)", at + 1, group.len());
+            }
+        }
+        Ok(plan)
+    }
+
+    fn strategy(&self) -> Result<Box<dyn Strategy>> {
+        match &self.strategy {
+            serde_json::Value::Null => strategy("popularity", &self.weights, self.debug),
+            serde_json::Value::String(name) => strategy(name, &self.weights, self.debug),
+            steps => pipeline(steps, &self.weights, self.debug),
+        }
     }
 }
 
-/// The strategy of this name.
-pub fn strategy(name: &str, weights: &Weights) -> Result<Box<dyn Strategy>> {
-    ensure!(
-        weights.is_uniform() || name == "transfer",
-        "argument weights is for layering = \"transfer\"; {name} does not look at them"
-    );
+/// The strategy of this name, or the layeringPipeline in a file; with `debug`, that one says what each step does.
+pub fn strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
+    if name != "transfer" {
+        uniform(weights, name)?;
+    }
     Ok(match name {
         "popularity" => Box::new(Popularity),
         "auto" => Box::new(Auto),
         "transfer" => Box::new(Transfer { weights: weights.clone() }),
-        other => bail!("argument layering: {other:?} is unknown; known are popularity, auto and transfer"),
+        file if Path::new(file).is_file() => {
+            let text = fs::read(file).with_context(|| format!("reading {file}"))?;
+            let steps = serde_json::from_slice(&text).with_context(|| format!("{file} holds no layeringPipeline"))?;
+            pipeline(&steps, weights, debug)?
+        }
+        other => bail!(
+            "argument layering: {other:?} is unknown; known are popularity, auto, transfer, and JSON files of a \
+             layeringPipeline"
+        ),
     })
+}
+
+fn pipeline(steps: &serde_json::Value, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
+    uniform(weights, "a layeringPipeline")?;
+    let pipeline = Pipeline::parse(steps)?;
+    Ok(Box::new(if debug { pipeline.logged(|line| eprintln!("{line}")) } else { pipeline }))
+}
+
+fn uniform(weights: &Weights, strategy: &str) -> Result<()> {
+    ensure!(weights.is_uniform(), "argument weights is for layering = \"transfer\"; {strategy} does not look at them");
+    Ok(())
 }
 
 /// The layers of an older image that are made from store paths.

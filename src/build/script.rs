@@ -83,6 +83,7 @@ mount --rbind "$STRATA_STORE" "$STRATA_ROOT$STRATA_STORE"
 mount -t proc proc "$STRATA_ROOT/proc" 2>/dev/null || mount --rbind /proc "$STRATA_ROOT/proc"
 mount --rbind /dev "$STRATA_ROOT/dev"
 mount --bind "$STRATA_SCRIPTS" "$STRATA_ROOT$STRATA_INSIDE"
+: > "$STRATA_STATE.started"
 export FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1
 exec "$STRATA_CHROOT" "$STRATA_ROOT" "$STRATA_BASH" -c "cd /; $STRATA_WRAPPER"
 "#;
@@ -142,15 +143,12 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     let status = command.status().with_context(|| format!("starting {}", tools.bash.display()))?;
     mounts.remove()?;
     ensure!(
-        status.success(),
-        "argument {argument}: the script ended with {status}; its own output is above{}",
-        if mode == Mode::Chroot {
-            ". It needs user namespaces: if it never started, set kernel.unprivileged_userns_clone = 1 and \
-             user.max_user_namespaces above 0 (sysctl), or allow the build them where its container forbids them"
-        } else {
-            ""
-        }
+        status.success() || mode != Mode::Chroot || state.with_extension("started").exists(),
+        "argument {argument}: the script could not be started, for the reason above. It needs user namespaces: set \
+         kernel.unprivileged_userns_clone = 1 and user.max_user_namespaces above 0 (sysctl), or allow the build them where \
+         its container forbids them"
     );
+    ensure!(status.success(), "argument {argument}: the script ended with {status}; its own output is above");
     if mode != Mode::Plain {
         *owners = noted(root, &state)?;
     }

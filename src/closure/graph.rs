@@ -184,6 +184,15 @@ impl Graph {
         (0..self.nodes.len()).filter(|&at| !referenced[at]).collect()
     }
 
+    /// For each node, those that reference it.
+    pub fn referrers(&self) -> Vec<Vec<usize>> {
+        let mut referrers = vec![Vec::new(); self.nodes.len()];
+        for (at, node) in self.nodes.iter().enumerate() {
+            node.references.iter().for_each(|&to| referrers[to].push(at));
+        }
+        referrers
+    }
+
     /// The shortest chain of references from a root to `node`, both included.
     pub fn chain_to(&self, node: usize) -> Vec<usize> {
         let mut came_from: Vec<Option<usize>> = vec![None; self.nodes.len()];

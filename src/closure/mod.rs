@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! exportReferencesGraph ──▶ Graph ──▶ Strategy, one file each ──▶ Plan: groups, one a layer
-//!                                     popularity, auto, transfer
+//!                                     popularity, auto, transfer, pipeline
 //!                                         ▲
 //!                           Weights ──▶ cost: what an update sends
 //! ```
@@ -14,6 +14,7 @@ mod bits;
 pub mod cost;
 mod graph;
 mod nar_hash;
+pub mod pipeline;
 mod plan;
 mod popularity;
 mod store_path;
@@ -24,6 +25,7 @@ pub use auto::Auto;
 pub use cost::{Cost, Costs};
 pub use graph::{Graph, GraphError, Node, RawNode};
 pub use nar_hash::parse_nar_hash;
+pub use pipeline::{Pipeline, PipelineError};
 pub use plan::{Plan, Stable, Strategy};
 pub use popularity::Popularity;
 pub use store_path::{ParseStorePathError, StoreDir, StorePath};

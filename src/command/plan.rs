@@ -25,7 +25,7 @@ pub struct PlanArguments {
     /// At most so many layers.
     #[arg(long, value_name = "N", default_value_t = 65)]
     max_layers: usize,
-    /// popularity, auto or transfer; may be given several times, all without.
+    /// popularity, auto, transfer or a JSON file of a layeringPipeline; several times for several, all three without.
     #[arg(long, value_name = "NAME")]
     strategy: Vec<String>,
     /// How often paths change, as JSON: { "roots": 10, "names": { "python3*": 3 } }.
@@ -61,7 +61,7 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     let strategies = names.into_iter().map(|name| {
         // Only one of them looks at weights; what they cost is compared with all.
         let own = if name == "transfer" { weights.clone() } else { Weights::default() };
-        Ok((name.to_owned(), strategy(name, &own)?))
+        Ok((name.to_owned(), strategy(name, &own, false)?))
     });
     let strategies: Vec<(String, Box<dyn Strategy>)> = strategies.collect::<Result<_>>()?;
     let planned = plan::compare(&graph, &strategies, arguments.max_layers.max(1), &weights, arguments.simulate);

@@ -43,6 +43,16 @@ container 'dockerTools.buildLayeredImage { name = "chroot"; tag = "t"; contents 
   config = { Env = [ "PATH=/bin" ]; Cmd = [ "bash" "-c" "stat -c %u%g /home/me/file; ls -d /proc/self /dev/null; ls -A /nix" ]; }; }' \
   $'10001000\n/dev/null\n/proc/self\nstore'
 build_fails 'dockerTools.buildLayeredImage { name = "x"; extraCommands = "true\nfalse\necho never"; }' "line 2 of extraCommands failed with status 1: false"
+build_fails 'dockerTools.buildLayeredImage { name = "x"; fakeRootCommands = "echo said\nfalse"; }' said "line 2 of fakeRootCommands failed with status 1: false"
+build_fails 'dockerTools.buildLayeredImage { name = "x"; enableFakechroot = true; fakeRootCommands = "true\nexit 7"; }' "argument fakeRootCommands: the script ended with exit status: 7"
+build_fails 'dockerTools.buildImage { name = "x"; runAsRoot = "echo said\n(exit 3)\n"; }' said "line 2 of runAsRoot failed with status 3: ( exit 3 )"
+
+# Where user namespaces are forbidden, the message says what allows them.
+text=$(expression 'dockerTools.buildImage { name = "x"; runAsRoot = "never"; }')
+unshare --user --map-root-user --mount --pid --fork --mount-proc bash -c \
+  'echo 0 >/proc/sys/user/max_user_namespaces; nix-build --option sandbox false --no-out-link --expr "$1"' bash "$text" >"$work/log" 2>&1 &&
+  fail "runAsRoot worked without user namespaces"
+grep -qF "the script could not be started, for the reason above. It needs user namespaces: set kernel.unprivileged_userns_clone" "$work/log" || { cat "$work/log"; fail "the message does not say what allows user namespaces"; }
 
 # A script of root's on a base: a user, owners, deletions, replacements, devices, setuid programs.
 everything="dockerTools.buildImage { name = \"everything\"; tag = \"t\"; diskSize = 4096; buildVMMemorySize = 9;

@@ -19,6 +19,6 @@ build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env: 
 build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is no RFC 3339 time'
 build_fails 'buildImage { name = "x"; copyToRoot = [ (pkgs.writeTextDir "a" "1") (pkgs.writeTextDir "a" "2") ]; }' \
   "two sources want /a in the image" "their contents differ" "pathsToLink"
-build_fails 'buildLayer { layering = "best"; }' "argument layering of buildLayer must be auto, popularity, transfer, not best"
+build_fails 'buildLayer { layering = "best"; }' "argument layering of buildLayer must be auto, popularity, transfer or a layeringPipeline, not best"
 build_fails 'buildLayer { deps = [ pkgs.hello ]; maxLayers = 2; weights.roots = 2; }' 'argument weights is for layering = "transfer"'
 build_fails 'pullImageFromManifest { imageName = "x"; }' "needs the argument imageManifest; its getManifest prints one"

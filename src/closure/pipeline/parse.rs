@@ -1,0 +1,260 @@
+//! Pipelines read and checked: each step against what the one before it gives.
+
+use std::fmt;
+
+use regex::Regex;
+use serde_json::Value as Json;
+
+use super::{Operation, PathSpec, Pipeline, Step, Way};
+
+/// Every step as it is written.
+const STEPS: [(&str, &str); 12] = [
+    ("flatten", "[ \"flatten\" ], without arguments"),
+    ("limit_layers", "[ \"limit_layers\" n ], n being 1 or more"),
+    ("map", "[ \"map\" step ]"),
+    ("over", "[ \"over\" \"part\" step ]"),
+    ("pipe", "[ \"pipe\" [ step… ] ]"),
+    ("popularity_contest", "[ \"popularity_contest\" ], without arguments"),
+    ("remove_paths", "[ \"remove_paths\" paths ], store paths or { regex = \"…\"; }"),
+    ("reverse", "[ \"reverse\" ], without arguments"),
+    ("split_every", "[ \"split_every\" n ], n being 1 or more"),
+    ("split_paths", "[ \"split_paths\" paths ], store paths or { regex = \"…\"; }"),
+    ("subcomponent_in", "[ \"subcomponent_in\" paths ], store paths or { regex = \"…\"; }"),
+    ("subcomponent_out", "[ \"subcomponent_out\" paths ], store paths or { regex = \"…\"; }"),
+];
+
+/// Why a pipeline was refused: which of its steps, and what is wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("layeringPipeline{at}: {problem}")]
+pub struct PipelineError {
+    at: String,
+    problem: Problem,
+}
+
+/// What is wrong with a step.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// Something that is no step where one must be.
+    #[error("a step is a list, [ \"name\" arguments… ], not {0}")]
+    NoStep(Json),
+    /// A list of something else where steps must be.
+    #[error("pipe takes a list of steps, not {0}")]
+    NoSteps(Json),
+    /// A name that no step has.
+    #[error("there is no step {0:?}; there are {names}", names = STEPS.map(|(name, _)| name).join(", "))]
+    Unknown(String),
+    /// Arguments that the step does not take.
+    #[error("it is written {0}")]
+    Arguments(&'static str),
+    /// A regular expression that is none.
+    #[error("{0}")]
+    Regex(#[from] regex::Error),
+    /// A step after one that gives something else.
+    #[error("{step} takes {takes}, and is given {given}")]
+    Takes {
+        /// The step's name.
+        step: String,
+        /// What it works on.
+        takes: &'static str,
+        /// What comes in.
+        given: Kind,
+    },
+    /// A part that the steps before did not make.
+    #[error("there is no part {name:?}; there are {}", names.join(", "))]
+    NoPart {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        names: Vec<String>,
+    },
+}
+
+/// What a step takes or gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Store paths and their references.
+    Graph,
+    /// Any number of one kind.
+    List(Box<Kind>),
+    /// Values by name.
+    Parts(Vec<(String, Kind)>),
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Graph => f.write_str("a graph"),
+            Self::List(_) => f.write_str("a list; put [ \"map\" … ] around it"),
+            Self::Parts(parts) => {
+                let names: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+                write!(f, "parts ({}); put [ \"over\" \"{}\" … ] around it", names.join(", "), names[0])
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    /// Reads a list of steps.
+    ///
+    /// # Errors
+    ///
+    /// [`PipelineError`] where a step is none, or cannot work on what the one before it gives.
+    pub fn parse(steps: &Json) -> Result<Self, PipelineError> {
+        let (steps, _) = parse_steps(steps, Kind::Graph, "")?;
+        Ok(Self { steps, log: Box::new(|_| {}) })
+    }
+}
+
+/// Steps that stand at `at`, the first of which works on `kind`, and what the last one gives.
+fn parse_steps(steps: &Json, kind: Kind, at: &str) -> Result<(Vec<Step>, Kind), PipelineError> {
+    let wrong = || PipelineError { at: at.to_owned(), problem: Problem::NoSteps(steps.clone()) };
+    let mut kind = kind;
+    let mut parsed = Vec::new();
+    for (number, step) in steps.as_array().ok_or_else(wrong)?.iter().enumerate() {
+        let (step, gives) = parse_step(step, kind, &format!("{at}[{number}]"))?;
+        parsed.push(step);
+        kind = gives;
+    }
+    Ok((parsed, kind))
+}
+
+fn parse_step(step: &Json, kind: Kind, at: &str) -> Result<(Step, Kind), PipelineError> {
+    let wrong = |problem: Problem| PipelineError { at: at.to_owned(), problem };
+    let (name, arguments) = match step.as_array().map(Vec::as_slice) {
+        Some([Json::String(name), arguments @ ..]) => (name.as_str(), arguments),
+        _ => return Err(wrong(Problem::NoStep(step.clone()))),
+    };
+    let (_, usage) =
+        *STEPS.iter().find(|(known, _)| *known == name).ok_or_else(|| wrong(Problem::Unknown(name.to_owned())))?;
+    let misused = || wrong(Problem::Arguments(usage));
+    let takes = |takes| wrong(Problem::Takes { step: name.to_owned(), takes, given: kind.clone() });
+    let a_graph = |operation, gives| {
+        if kind == Kind::Graph { Ok((operation, gives)) } else { Err(takes("a graph")) }
+    };
+    let graphs = || Kind::List(Box::new(Kind::Graph));
+    let parts = |names: &[&str]| Kind::Parts(names.iter().map(|&name| (name.to_owned(), Kind::Graph)).collect());
+    let inner = format!("{at}.{name}");
+    let (operation, gives) = match (name, arguments) {
+        ("popularity_contest", []) => a_graph(Operation::PopularityContest, graphs()),
+        ("split_every", [count]) => {
+            let count = number(count).ok_or_else(misused)?;
+            a_graph(Operation::SplitEvery(count), graphs())
+        }
+        ("remove_paths" | "split_paths" | "subcomponent_in" | "subcomponent_out", [paths]) => {
+            let specs = path_specs(paths, usage).map_err(wrong)?;
+            match name {
+                "remove_paths" => a_graph(Operation::RemovePaths(specs), Kind::Graph),
+                "split_paths" => a_graph(Operation::SplitPaths(specs), parts(&["main", "common", "rest"])),
+                _ => {
+                    let way = if name == "subcomponent_in" { Way::In } else { Way::Out };
+                    a_graph(Operation::Subcomponent(way, specs), parts(&["main", "rest"]))
+                }
+            }
+        }
+        ("limit_layers", [count]) => {
+            let count = number(count).ok_or_else(misused)?;
+            match &kind {
+                Kind::List(_) => Ok((Operation::LimitLayers(count), graphs())),
+                _ => Err(takes("a list")),
+            }
+        }
+        ("reverse", []) => match &kind {
+            Kind::List(_) => Ok((Operation::Reverse, kind.clone())),
+            _ => Err(takes("a list")),
+        },
+        ("flatten", []) => Ok((Operation::Flatten, graphs())),
+        ("map", [step]) => match &kind {
+            Kind::List(each) => {
+                let (step, gives) = parse_step(step, Kind::clone(each), &inner)?;
+                Ok((Operation::Map(Box::new(step)), Kind::List(Box::new(gives))))
+            }
+            _ => Err(takes("a list")),
+        },
+        ("over", [Json::String(part), step]) => match kind.clone() {
+            Kind::Parts(mut parts) => {
+                let Some(place) = parts.iter().position(|(name, _)| name == part) else {
+                    let names = parts.into_iter().map(|(name, _)| name).collect();
+                    return Err(wrong(Problem::NoPart { name: part.clone(), names }));
+                };
+                let (step, gives) = parse_step(step, parts[place].1.clone(), &inner)?;
+                parts[place].1 = gives;
+                Ok((Operation::Over(part.clone(), Box::new(step)), Kind::Parts(parts)))
+            }
+            _ => Err(takes("parts")),
+        },
+        ("pipe", [steps]) => {
+            let (steps, gives) = parse_steps(steps, kind.clone(), &inner)?;
+            Ok((Operation::Pipe(steps), gives))
+        }
+        _ => Err(misused()),
+    }?;
+    Ok((Step { at: at.to_owned(), name: name.to_owned(), operation }, gives))
+}
+
+fn number(value: &Json) -> Option<usize> {
+    value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0)
+}
+
+/// One path or a list of them.
+fn path_specs(value: &Json, usage: &'static str) -> Result<Vec<PathSpec>, Problem> {
+    let one = |value: &Json| match value {
+        Json::String(path) => Ok(PathSpec::Path(path.clone())),
+        Json::Object(object) if object.len() == 1 => match object.get("regex") {
+            Some(Json::String(regex)) => Ok(PathSpec::Regex(Regex::new(&format!("^(?:{regex})"))?)),
+            _ => Err(Problem::Arguments(usage)),
+        },
+        _ => Err(Problem::Arguments(usage)),
+    };
+    match value {
+        Json::Array(values) => values.iter().map(one).collect(),
+        value => one(value).map(|spec| vec![spec]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (steps, expected) in [
+            (json!("x"), "layeringPipeline: pipe takes a list of steps, not \"x\""),
+            (json!([1]), "layeringPipeline[0]: a step is a list, [ \"name\" arguments… ], not 1"),
+            (json!(["reverse"]), "layeringPipeline[0]: a step is a list, [ \"name\" arguments… ], not \"reverse\""),
+            (
+                json!([["popular"]]),
+                "layeringPipeline[0]: there is no step \"popular\"; there are flatten, limit_layers,",
+            ),
+            (
+                json!([["split_every", 0]]),
+                "layeringPipeline[0]: it is written [ \"split_every\" n ], n being 1 or more",
+            ),
+            (json!([["flatten", 1]]), "layeringPipeline[0]: it is written [ \"flatten\" ], without arguments"),
+            (json!([["remove_paths", { "regex": "(" }]]), "layeringPipeline[0]: regex parse error"),
+            (json!([["remove_paths", 7]]), "layeringPipeline[0]: it is written [ \"remove_paths\" paths ], store"),
+            (json!([["limit_layers", 2]]), "layeringPipeline[0]: limit_layers takes a list, and is given a graph"),
+            (
+                json!([["popularity_contest"], ["split_every", 2]]),
+                "layeringPipeline[1]: split_every takes a graph, and is given a list; put [ \"map\" … ] around it",
+            ),
+            (
+                json!([["split_paths", ["a"]], ["popularity_contest"]]),
+                "layeringPipeline[1]: popularity_contest takes a graph, and is given parts (main, common, rest); put [ \
+                 \"over\" \"main\" … ] around it",
+            ),
+            (
+                json!([["subcomponent_in", []], ["over", "common", ["flatten"]]]),
+                "layeringPipeline[1]: there is no part \"common\"; there are main, rest",
+            ),
+            (
+                json!([["pipe", [["popularity_contest"], ["map", ["pipe", [["reverse"]]]]]]]),
+                "layeringPipeline[0].pipe[1].map.pipe[0]: reverse takes a list, and is given a graph",
+            ),
+        ] {
+            let error = Pipeline::parse(&steps).err().unwrap().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+}

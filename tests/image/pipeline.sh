@@ -1,0 +1,61 @@
+# layeringPipeline: which store path is in which layer, what is removed, what is told, what is refused.
+. "$root/tests/lib.sh"
+need_command jq
+
+# layers IMAGE: the names of each layer's store paths, a layer a line; the last is the customisation layer.
+layers() { jq -r '.layers[:-1][] | [.paths[].path[44:]] | sort | join(" ")' "$1/image.json"; }
+# image STEPS [MORE]: one of python3 and hello, with these steps.
+image() { build "(dockerTools.buildLayeredImage { name = \"piped\"; tag = \"t\"; contents = [ pkgs.python3 pkgs.hello ]; $2 layeringPipeline = $1; }).recipe"; }
+
+python=$(nix-instantiate --eval --expr "$(expression 'pkgs.python3.name')" | tr -d '"')
+hello=$(nix-instantiate --eval --expr "$(expression 'pkgs.hello.name')" | tr -d '"')
+glibc=$(nix-instantiate --eval --expr "$(expression 'pkgs.glibc.name')" | tr -d '"')
+
+# Every path a layer; glibc is needed by most.
+popular=$(layers "$(image '[ [ "popularity_contest" ] ]' '')")
+count=$(wc -l <<<"$popular")
+same "$(layers "$(image '[ [ "popularity_contest" ] [ "reverse" ] ]' '')")" "$(tac <<<"$popular")"
+same "$(layers "$(image '[ [ "popularity_contest" ] [ "limit_layers" 2 ] ]' '')" | wc -l)" 2
+# More than maxLayers allows: the last has the rest.
+same "$(layers "$(image '[ [ "popularity_contest" ] ]' 'maxLayers = 4;')" | sed -n 1,2p)" "$(sed -n 1,2p <<<"$popular")"
+same "$(layers "$(image '[ [ "popularity_contest" ] ]' 'maxLayers = 4;')" | wc -l)" 3
+
+# What Python alone needs, what hello needs too, hello.
+split=$(layers "$(image '[ [ "split_paths" [ pkgs.python3 ] ] ]' '')")
+same "$(wc -l <<<"$split")" 3
+grep -qw -- "$python" <<<"$(sed -n 1p <<<"$split")" || fail "python3 is not in the first layer: $split"
+grep -qw -- "$glibc" <<<"$(sed -n 2p <<<"$split")" || fail "glibc is not in the second layer: $split"
+same "$(sed -n 3p <<<"$split")" "$hello"
+
+# What needs glibc, by pattern; written by somebody else as a file.
+file='(builtins.toFile "pipeline.json" (builtins.toJSON [ [ "subcomponent_in" { regex = ".*-hello-"; } ] [ "over" "rest" [ "popularity_contest" ] ] ]))'
+same "$(layers "$(image "$file" '')")" "$(echo "$hello"; grep -vxF -- "$hello" <<<"$popular")"
+
+# What is removed is not in the image, nor in its database.
+removed=$(image '[ [ "remove_paths" [ pkgs.hello ] ] [ "popularity_contest" ] ]' 'includeNixDB = true;')
+same "$(layers "$removed" | wc -l)" $((count - 1))
+! layers "$removed" | grep -qxF -- "$hello" || fail "hello is still there"
+! jq -r '.closure[].path' "$removed/image.json" | grep -qF -- "-$hello" || fail "the closure still lists hello"
+mkdir "$work/root"
+tar -xf "$removed/customisation.tar" -C "$work/root"
+strings=$(tr -c '[:print:]' '\n' <"$work/root/nix/var/nix/db/db.sqlite")
+grep -qF -- "-$glibc" <<<"$strings" || fail "the database lacks glibc"
+! grep -qF -- "-$hello" <<<"$strings" || fail "the database has hello"
+
+# debug tells what each step did, and what came of it.
+image '[ [ "popularity_contest" ] [ "limit_layers" 2 ] ]' 'debug = true; created = "2001-01-01T00:00:00Z";' >/dev/null
+grep -qF "layeringPipeline[0] popularity_contest: $count store paths (" "$work/log" || { cat "$work/log"; fail "the first step is not told"; }
+grep -qF "layeringPipeline[1] limit_layers: list of $count with $count store paths → list of 2 with $count store paths" "$work/log" || fail "the second step is not told"
+grep -qF "layer 1 of 99: 1 store paths (" "$work/log" || fail "the layers are not told"
+
+refused() { build_fails "dockerTools.buildLayeredImage { name = \"x\"; contents = [ pkgs.hello ]; layeringPipeline = $1; }" "$2"; }
+refused '[ [ "popular" ] ]' 'layeringPipeline[0]: there is no step "popular"; there are flatten, limit_layers'
+refused '[ [ "popularity_contest" ] [ "split_every" 2 ] ]' 'layeringPipeline[1]: split_every takes a graph, and is given a list; put [ "map" … ] around it'
+refused '[ ]; layering = "auto"' 'dockerTools.buildLayeredImage has both layering and layeringPipeline'
+refused '[ ]; weights.roots = 2' 'argument weights is for layering = "transfer"; a layeringPipeline does not look at them'
+
+# buildImage takes the steps as `layering`, and `strata plan` tries them.
+same "$(jq '.layers | length' "$(build 'buildImage { name = "x"; maxLayers = 9; layering = [ [ "popularity_contest" ] [ "limit_layers" 3 ] ]; config.entrypoint = [ "${pkgs.python3}/bin/python3" ]; }')")" 3
+echo '[ [ "popularity_contest" ], [ "limit_layers", 3 ] ]' >"$work/steps.json"
+"$strata" plan --strategy "$work/steps.json" --strategy auto "$removed/image.json" >"$work/plan"
+grep -qE 'steps.json +3 ' "$work/plan" || { cat "$work/plan"; fail "plan does not try the steps"; }
