@@ -12,31 +12,39 @@
         "x86_64-darwin"
         "aarch64-darwin"
       ];
-      forAll =
-        function:
+      # For each system whose packages have `needed`.
+      forAllWith =
+        needed: function:
         builtins.listToAttrs (
           map
             (name: {
               inherit name;
-              value = function nixpkgs.legacyPackages.${name} self.legacyPackages.${name};
+              value = function name nixpkgs.legacyPackages.${name};
             })
-            (builtins.filter (system: nixpkgs.legacyPackages ? ${system}) systems)
+            (builtins.filter (name: (nixpkgs.legacyPackages.${name} or { }) ? ${needed}) systems)
         );
+      forAll = forAllWith "hello";
     in
     {
       # The library over any package set.
       lib.mkLib = pkgs: import ./nix { inherit pkgs; };
 
-      legacyPackages = forAll (pkgs: _: self.lib.mkLib pkgs);
+      legacyPackages = forAll (_: self.lib.mkLib);
 
       packages = forAll (
-        pkgs: library: rec {
+        system: pkgs:
+        let
+          library = self.legacyPackages.${system};
+        in
+        rec {
           default = strata;
           strata = pkgs.strata or (pkgs.callPackage ./nix/package.nix { });
           image = import ./examples/hello.nix {
             inherit pkgs;
             strata = library;
           };
+          # Jobs as Makes has them: `nix run .#m -- . /example`.
+          inherit (library) m;
           # Shaped as nix2container's, so that a flake changes one input.
           nix2container = strata // {
             inherit (library)
@@ -48,6 +56,50 @@
           };
         }
       );
+
+      # What can be built without docker; dev/test checks the rest.
+      checks = forAll (
+        system: pkgs:
+        let
+          packages = self.packages.${system};
+        in
+        {
+          inherit (packages) strata image m;
+          layout = import ./examples/nginx-layout.nix {
+            inherit pkgs;
+            strata = self.legacyPackages.${system};
+          };
+          verified = pkgs.runCommand "verified" { } ''
+            ${packages.strata}/bin/strata verify ${packages.image.recipe}/image.json > $out
+          '';
+        }
+      );
+
+      devShells = forAllWith "mkShell" (
+        _: pkgs: {
+          default = pkgs.mkShell {
+            packages = [
+              pkgs.cargo
+              pkgs.clippy
+              pkgs.jq
+              pkgs.rustc
+              pkgs.rustfmt
+              pkgs.skopeo
+              pkgs.umoci
+            ];
+          };
+        }
+      );
+
+      formatter = forAllWith "nixfmt-tree" (_: pkgs: pkgs.nixfmt-tree);
+
+      templates = rec {
+        default = makes;
+        makes = {
+          path = ./examples/makes;
+          description = "Container images as jobs of a Makes project: m . /example";
+        };
+      };
 
       overlays.default = final: _: {
         strata = final.callPackage ./nix/package.nix { };

@@ -9,6 +9,7 @@
   layerings,
   names,
   program,
+  scriptText,
   toolchain,
 }:
 function:
@@ -59,8 +60,6 @@ let
     gz = ".tar.gz";
     zstd = ".tar.zst";
   };
-  # A script may be text or a file with one.
-  script = text: if builtins.isPath text then builtins.readFile text else toString text;
   hasScript =
     extraCommands != "" || fakeRootCommands != "" || (runAsRoot != null && runAsRoot != "");
   made =
@@ -96,10 +95,10 @@ let
             ;
         };
         scripts = {
-          extraCommands = script extraCommands;
-          fakeRootCommands = script fakeRootCommands;
+          extraCommands = scriptText extraCommands;
+          fakeRootCommands = scriptText fakeRootCommands;
           inherit enableFakechroot;
-          runAsRoot = if runAsRoot == null || runAsRoot == "" then null else script runAsRoot;
+          runAsRoot = if runAsRoot == null || runAsRoot == "" then null else scriptText runAsRoot;
           tools = if hasScript then toolchain.scripts else null;
         };
         base = base {

@@ -18,7 +18,8 @@
         name = "base-image";
         kind = "base";
         request = {
-          image = "${fromImage}";
+          # Of an image of ours the recipe: it says which store paths there are, and nothing is unpacked.
+          image = if fromImage ? recipe then "${fromImage.recipe}/image.json" else "${fromImage}";
           name = fromImageName;
           tag = fromImageTag;
           inherit arch variant;

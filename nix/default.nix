@@ -13,9 +13,15 @@ let
   layerings = import ./layering.nix { inherit check; };
   guards = import ./guards.nix { inherit check; };
   base = import ./base.nix { inherit derive; };
+  scriptText = import ./script-text.nix;
   grouping = import ./grouping.nix { inherit check layerings stack; };
 
   checked = import ./arguments.nix;
+  makes = import ./makes.nix {
+    inherit scriptText;
+    inherit (import ./makeSearchPaths.nix { inherit check derive; }) variables;
+    makeSearchPaths = public "makeSearchPaths";
+  };
   archive = import ./archive.nix {
     inherit
       derive
@@ -26,6 +32,7 @@ let
       layerings
       names
       program
+      scriptText
       toolchain
       ;
   };
@@ -57,15 +64,18 @@ let
           guards
           libraryOver
           layerings
+          makes
           program
+          scriptText
           stack
           ;
       };
     in
-    # makeContainerImage takes what either of two functions takes.
-    checked name (
-      if name == "makeContainerImage" then modes.makesArguments else builtins.functionArgs function
-    ) function;
+    # Some say what they take, others show it.
+    if function ? takes then
+      checked name function.takes function.function
+    else
+      checked name (builtins.functionArgs function) function;
 in
 builtins.listToAttrs (
   map
@@ -77,6 +87,9 @@ builtins.listToAttrs (
       "buildImage"
       "buildLayer"
       "makeContainerImage"
+      "makeDerivation"
+      "makeScript"
+      "makeSearchPaths"
       "ociImageConfig"
       "ociImageIndex"
       "ociImageLayout"
@@ -88,6 +101,7 @@ builtins.listToAttrs (
 )
 // {
   inherit dockerTools;
+  m = import ./m.nix { inherit program toolchain; };
   # The machine that the package set is for, as `extraConfig` of ociImageManifest takes it.
   platform = {
     architecture = toolchain.arch;

@@ -48,34 +48,38 @@ let
   };
 in
 {
-  layered ? true,
-  layers ? [ ],
-  ...
-}@arguments:
-let
-  given =
-    defaults
-    // builtins.removeAttrs arguments [
-      "layered"
-      "layers"
-    ];
-  one = value: if builtins.isList value then value else [ value ];
-  own = check.list function "layers" layers;
-in
-if layered then
-  (modes.layered function (
+  takes = modes.makesArguments;
+  function =
     {
-      maxLayers = 65;
-    }
-    // only "false" modes.onlySingle given
-    // {
-      contents = own ++ one (given.contents or [ ]);
-    }
-  )).archive
-else
-  (modes.single function (
-    builtins.removeAttrs (only "true" modes.onlyLayered given) [ "contents" ]
-    // {
-      copyToRoot = own ++ one (given.copyToRoot or given.contents or [ ]);
-    }
-  )).archive
+      layered ? true,
+      layers ? [ ],
+      ...
+    }@arguments:
+    let
+      given =
+        defaults
+        // builtins.removeAttrs arguments [
+          "layered"
+          "layers"
+        ];
+      one = value: if builtins.isList value then value else [ value ];
+      own = check.list function "layers" layers;
+    in
+    if layered then
+      (modes.layered function (
+        {
+          maxLayers = 65;
+        }
+        // only "false" modes.onlySingle given
+        // {
+          contents = own ++ one (given.contents or [ ]);
+        }
+      )).archive
+    else
+      (modes.single function (
+        builtins.removeAttrs (only "true" modes.onlyLayered given) [ "contents" ]
+        // {
+          copyToRoot = own ++ one (given.copyToRoot or given.contents or [ ]);
+        }
+      )).archive;
+}

@@ -50,6 +50,16 @@ in
   inherit (pkgs) dockerTools;
   # For what comes over the network.
   cacert = pkgs.buildPackages.cacert;
+  # Where the package set is imported from, for `m`. In the store, so that it stays as long as `m` does.
+  packages =
+    let
+      path = toString pkgs.path;
+      inStore = builtins.match "(${builtins.storeDir}/[^/]+).*" path;
+    in
+    if inStore == null then
+      path
+    else
+      builtins.appendContext path { ${builtins.head inStore}.path = true; };
   system = pkgs.buildPackages.stdenv.hostPlatform.system;
   # The images' architecture, as OCI names it.
   arch = goarch.${cpu} or (throw "strata: no OCI architecture is known for ${platform}; give it as `arch`");

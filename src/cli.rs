@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 use strata::{oci::Platform, registry::Reference};
 
 #[cfg(feature = "net")]
-use crate::command::{Access, CopyAccess, Destination, Named, parse_platform};
+use crate::command::{Access, CopyAccess, Destination, MakesArguments, Named, parse_platform};
 use crate::command::{Location, PlanArguments, Wanted};
 
 /// OCI container images from Nix closures.
@@ -101,6 +101,10 @@ pub enum Command {
         #[command(flatten)]
         access: Access,
     },
+    /// Build a job of a Makes project, and run it if it is a program; without a job, list them all.
+    #[cfg(feature = "net")]
+    #[command(name = "m", hide = true)]
+    Makes(MakesArguments),
     /// Try ways to group a closure into layers, and compare what updates would send.
     Plan(PlanArguments),
     /// Show an image's config and layers.

@@ -9,6 +9,8 @@ mod diff;
 mod explain;
 mod inspect;
 mod location;
+#[cfg(feature = "net")]
+mod makes;
 mod plan;
 #[cfg(feature = "net")]
 mod progress;
@@ -30,6 +32,8 @@ pub use explain::Wanted;
 pub use location::Location;
 #[cfg(feature = "net")]
 pub use location::parse_platform;
+#[cfg(feature = "net")]
+pub use makes::MakesArguments;
 pub use plan::PlanArguments;
 #[cfg(feature = "net")]
 pub use serve::Named;
@@ -59,6 +63,8 @@ pub fn run(command: Command) -> Result<ExitCode> {
             let open = |location: &Location| location.open(&options)?.blobs(None);
             Ok(diff::run(&open, &old, &new, compression.into(), json))
         }
+        #[cfg(feature = "net")]
+        Command::Makes(arguments) => makes::run(&arguments),
         Command::Explain { image, wanted } => explain::run(&image, &wanted),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Inspect { image, json, raw } => inspect::run(&image, json, raw),

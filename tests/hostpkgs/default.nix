@@ -6,7 +6,7 @@
 #   source/builder        bin/strata for the sandbox, without the network
 #   source/strata         bin/strata for people
 {
-  source ? ../../.cache/hostpkgs/flake,
+  source ? if builtins.pathExists ./index.json then ./. else ../../.cache/hostpkgs/flake,
 }:
 let
   index = builtins.fromJSON (builtins.readFile (source + "/index.json"));
@@ -56,11 +56,24 @@ let
       inherit version;
       meta.mainProgram = name;
     };
+  # What is built outside, as a package.
+  built =
+    name: path:
+    derivation {
+      inherit name system;
+      builder = "${tools}/bin/busybox";
+      args = [
+        "sh"
+        "-c"
+        "${tools}/bin/busybox cp -r ${builtins.path { inherit name path; }} $out"
+      ];
+    };
   units = builtins.mapAttrs unit index.units;
 
   pkgs = units // helpers // { inherit pkgs; };
   helpers = import ./helpers.nix { inherit pkgs system; } // {
     inherit system;
+    path = source;
     stdenv.hostPlatform = { inherit system; };
     buildPackages = pkgs;
     bashInteractive = units.bash;
@@ -68,14 +81,8 @@ let
     su = units.util-linux;
     # What `fetch.py --more` added: roots of benchmark closures.
     more = map (name: units.${name}) index.more;
-    strata-builder = builtins.path {
-      name = "strata-builder";
-      path = source + "/builder";
-    };
-    strata = builtins.path {
-      name = "strata";
-      path = source + "/strata";
-    };
+    strata-builder = built "strata-builder" (source + "/builder");
+    strata = built "strata" (source + "/strata");
   };
 in
 pkgs

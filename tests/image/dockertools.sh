@@ -20,7 +20,7 @@ container 'makeContainerImage { layers = [ pkgs.coreutils (pkgs.writeTextDir "wo
 base='(makeContainerImage { name = "base"; layers = [ pkgs.bash pkgs.coreutils ]; config = { Env = [ "PATH=/bin" "BASE=1" ]; Cmd = [ "sh" ]; Labels.a = "b"; }; })'
 container "makeContainerImage { fromImage = $base; maxLayers = 70; layers = [ pkgs.hello ]; config = { Env = [ \"MORE=2\" ]; Cmd = [ \"bash\" \"-c\" \"echo \$BASE \$MORE; hello\" ]; }; }" \
   $'1 2\nHello, world!'
-container "makeContainerImage { layered = false; fromImage = $base; layers = [ pkgs.hello ]; runAsRoot = ''
+container "makeContainerImage { layered = false; fromImage = \"\${$base}\"; layers = [ pkgs.hello ]; runAsRoot = ''
     mkdir -p /data
     echo text > /data/file
   ''; config.Cmd = [ \"cat\" \"/data/file\" ]; }" text

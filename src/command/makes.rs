@@ -1,0 +1,241 @@
+//! `m SOURCE [/JOB [ARGUMENTS…]]`: jobs of Makes projects, listed, built and run.
+//!
+//! ```text
+//! SOURCE ──▶ a directory ──▶ nix/project.nix, evaluated once ──▶ the jobs' names, one job's derivation
+//!                                                                  │ nix-store --realise, logs to stderr
+//!                                                                  ▼
+//!                                          a program: becomes it     anything else: its path to stdout
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{self, Write},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// Builds a job of a project, and runs it if it is a program. Without a job, lists them all.
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "m SOURCE [/JOB [ARGUMENTS]...]")]
+pub struct MakesArguments {
+    /// The project: a directory (of what is in git, as git has it), or what Nix can fetch, such as github:OWNER/REPO or
+    /// github:OWNER/REPO@REV.
+    source: String,
+    /// The job, with its slash, and what it is given if it is a program.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "/JOB")]
+    job: Vec<String>,
+    /// The Nix library; this and the following are what packages.m says.
+    #[arg(long, hide = true)]
+    library: PathBuf,
+    /// The package set it is over.
+    #[arg(long, hide = true)]
+    packages: PathBuf,
+    #[arg(long, hide = true)]
+    strata: PathBuf,
+    #[arg(long, hide = true)]
+    builder: PathBuf,
+}
+
+/// What nix/project.nix gives.
+#[derive(Debug, Deserialize)]
+struct Project {
+    /// By name; with what each builds, where no job was asked for.
+    jobs: BTreeMap<String, Option<String>>,
+    job: Option<Job>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Job {
+    drv_path: String,
+    output: String,
+    path: PathBuf,
+    /// Where in the result the program is, if it is one.
+    program: Option<String>,
+}
+
+pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
+    let project = evaluate(arguments)?;
+    let Some((name, rest)) = arguments.job.split_first() else {
+        let mut out = io::stdout().lock();
+        let width = project.jobs.keys().map(|name| name.chars().count()).max().unwrap_or(0);
+        for (name, what) in &project.jobs {
+            writeln!(out, "{name:<width$}  {}", what.as_deref().unwrap_or_default())?;
+        }
+        if project.jobs.is_empty() {
+            eprintln!(
+                "strata: {} has no jobs; each makes/NAME/main.nix is one{}",
+                arguments.source,
+                tracked(arguments)
+            );
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let Some(job) = project.job else {
+        eprintln!("strata: {}", unknown(name, &project.jobs, arguments));
+        return Ok(ExitCode::from(2));
+    };
+    if !rest.is_empty() && job.program.is_none() {
+        eprintln!("strata: job {name} is no program; it takes no arguments: m {} {name}", arguments.source);
+        return Ok(ExitCode::from(2));
+    }
+    build(&job, name)?;
+    let Some(program) = &job.program else {
+        writeln!(io::stdout(), "{}", job.path.display())?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let path = PathBuf::from(format!("{}{program}", job.path.display()));
+    let is_program = fs::metadata(&path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
+    ensure!(is_program, "job {name}: {} is no program", path.display());
+    // Comes back only where it did not work.
+    let error = Command::new(&path).args(rest).exec();
+    Err(error).with_context(|| format!("running {}", path.display()))
+}
+
+/// Where the project is, for nix/project.nix.
+struct Place {
+    root: String,
+    /// Below `root`, where that is the top of a git work tree.
+    below: Option<String>,
+}
+
+fn evaluate(arguments: &MakesArguments) -> Result<Project> {
+    let place = place(&arguments.source)?;
+    let mut command = nix("nix-instantiate");
+    command.args(["--eval", "--strict", "--json", "--read-write-mode"]).arg(arguments.library.join("project.nix"));
+    command.args(["--argstr", "root", &place.root]);
+    if let Some(below) = &place.below {
+        command.args(["--argstr", "below", below, "--arg", "git", "true"]);
+    }
+    for (name, path) in
+        [("packages", &arguments.packages), ("strata", &arguments.strata), ("builder", &arguments.builder)]
+    {
+        command.args(["--argstr", name]).arg(path);
+    }
+    if let Some(job) = arguments.job.first() {
+        command.args(["--argstr", "job", job]);
+    }
+    json(command).with_context(|| format!("{} does not evaluate", arguments.source))
+}
+
+/// Makes a directory of what the user named.
+fn place(source: &str) -> Result<Place> {
+    let path = Path::new(source);
+    if !path.exists() {
+        let is_reference = source.split_once(':').is_some_and(|(scheme, _)| {
+            !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c))
+        });
+        ensure!(is_reference, "{source} is no directory, and no reference as github:OWNER/REPO either");
+        return fetch(source);
+    }
+    ensure!(path.is_dir(), "{source} is no directory; name the one that has makes.nix or makes/");
+    let root = fs::canonicalize(path).with_context(|| format!("reading {source}"))?;
+    let root = root.to_str().with_context(|| format!("{source} is not UTF-8"))?;
+    // Older versions of Nix take no other characters in the path of a git work tree.
+    let is_plain = root.chars().all(|c| c.is_ascii_alphanumeric() || "/._+-".contains(c));
+    let top = Command::new("git")
+        .args(["-C", root, "rev-parse", "--show-toplevel"])
+        .stderr(Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success() && is_plain)
+        .and_then(|output| String::from_utf8(output.stdout).ok());
+    let top = top.as_deref().map(str::trim_end).and_then(|top| Some((top, root.strip_prefix(top)?)));
+    Ok(match top {
+        Some((top, below)) => Place { root: top.to_owned(), below: Some(below.to_owned()) },
+        None => Place { root: root.to_owned(), below: None },
+    })
+}
+
+/// Has Nix fetch what a reference says into the store.
+fn fetch(reference: &str) -> Result<Place> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Fetched {
+        store_path: String,
+    }
+    // Makes writes the revision of these so.
+    let reference = match reference.split_once('@') {
+        Some((repository, revision)) if reference.starts_with("github:") || reference.starts_with("gitlab:") => {
+            format!("{repository}/{revision}")
+        }
+        _ => reference.to_owned(),
+    };
+    let mut command = nix("nix");
+    command.args(["--extra-experimental-features", "nix-command flakes", "flake", "prefetch", "--json", &reference]);
+    let Fetched { store_path } = json(command).with_context(|| format!("{reference} cannot be fetched"))?;
+    let query = reference.split_once('?').map_or("", |(_, query)| query);
+    let directory = query.split('&').find_map(|pair| pair.strip_prefix("dir="));
+    let root = directory.map_or(store_path.clone(), |directory| format!("{store_path}/{directory}"));
+    Ok(Place { root, below: None })
+}
+
+fn build(job: &Job, name: &str) -> Result<()> {
+    let mut command = nix("nix-store");
+    command.arg("--realise").arg(format!("{}!{}", job.drv_path, job.output));
+    if let Some(link) = garbage_collector_root(name) {
+        command.args(["--indirect", "--add-root"]).arg(link);
+    }
+    let status = command.stdout(Stdio::null()).status().context("starting nix-store")?;
+    ensure!(status.success(), "job {name} was not built; why is above");
+    Ok(())
+}
+
+/// Where a link keeps the last result of a job from being collected: in the user's cache, if there is one.
+fn garbage_collector_root(name: &str) -> Option<PathBuf> {
+    let set = |variable| env::var_os(variable).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
+    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+    let directory = cache.join("strata/m");
+    fs::create_dir_all(&directory).ok()?;
+    Some(directory.join(format!("out{}", name.replace('/', "-"))))
+}
+
+fn nix(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    command
+}
+
+/// What a command writes to stdout.
+fn json<T: DeserializeOwned>(mut command: Command) -> Result<T> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = match command.stdout(Stdio::piped()).output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("{name} is not in PATH; m needs Nix: https://nixos.org/download")
+        }
+        Err(error) => return Err(error).with_context(|| format!("starting {name}")),
+    };
+    ensure!(output.status.success(), "{name} says why above");
+    serde_json::from_slice(&output.stdout).with_context(|| format!("reading what {name} wrote"))
+}
+
+/// That there is no such job, and what there is.
+fn unknown(name: &str, jobs: &BTreeMap<String, Option<String>>, arguments: &MakesArguments) -> String {
+    let mut near: Vec<(f64, &String)> =
+        jobs.keys().map(|job| (strsim::jaro_winkler(name, job), job)).filter(|(likeness, _)| *likeness > 0.8).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let source = &arguments.source;
+    let hint = match near.as_slice() {
+        [] if jobs.is_empty() => "it has none".to_owned(),
+        [] => format!("m {source} lists them all"),
+        near => {
+            let names: Vec<&str> = near.iter().take(3).map(|(_, job)| job.as_str()).collect();
+            format!("near it are {}", names.join(", "))
+        }
+    };
+    format!("{source} has no job {name}; {hint}{}", tracked(arguments))
+}
+
+/// What people forget in git work trees.
+fn tracked(arguments: &MakesArguments) -> &'static str {
+    match place(&arguments.source) {
+        Ok(Place { below: Some(_), .. }) => ". Files that git does not track are not seen: git add them",
+        _ => "",
+    }
+}

@@ -1,0 +1,208 @@
+# `m`: examples/makes as a newcomer would use it, and what its functions promise.
+. "$root/tests/lib.sh"
+[[ ${docker-} ]] || skip "no docker daemon"
+
+m=$(build m)/bin/m
+home=$HOME
+export HOME=$work/home XDG_CACHE_HOME=
+mkdir "$HOME"
+git config --global user.name test
+git config --global user.email test@example.com
+project=$work/project
+cp -r "$root/examples/makes" "$project"
+cd "$project"
+git init --quiet
+git add --intent-to-add .
+
+# m_says STATUS STDOUT ARGUMENTS…: what m prints; what goes to stderr is in $work/log.
+m_says() {
+  local status=0 out
+  out=$("$m" "${@:3}" 2>"$work/log") || status=$?
+  [[ $status == "$1" ]] || { cat "$work/log" >&2; fail "m ${*:3} ended with $status, not $1"; }
+  same "$out" "$2"
+}
+# m_tells TEXT: on stderr, the last time.
+m_tells() { grep -qF -- "$1" "$work/log" || { cat "$work/log" >&2; fail "stderr lacks: $1"; }; }
+# job NAME TEXT: a further main.nix.
+job() {
+  mkdir -p "makes/$1"
+  echo "$2" >"makes/$1/main.nix"
+  git add --intent-to-add "makes/$1/main.nix"
+}
+# built JOB: the path that m prints.
+built() { "$m" . "$1" 2>"$work/log" || { cat "$work/log" >&2; fail "m . $1"; }; }
+
+m_says 0 "/base          image base:latest
+/example       image container-image:latest
+/greet         program greet
+/multi-layer   image multi-layer:latest
+/single-layer  image single-layer:latest" .
+
+# Makes' documented examples, and what their documentation says that the commands print.
+archive=$(built /example)
+[[ $archive == /nix/store/*-container-image.tar.gz ]] || fail "m . /example prints $archive"
+number=0
+while read -r line; do
+  number=$((number + 1))
+  case $line in
+    "Creating layer $number from paths: ['/nix/store/"*"']" | "Creating layer $number with customisation...") ;;
+    "Adding manifests..." | "Done.") ;;
+    *) fail "unexpected line in the log: $line" ;;
+  esac
+done < <(nix-store --read-log "$archive")
+same "$(nix-store --read-log "$archive" | tail -n 2 | tr '\n' ' ')" "Adding manifests... Done. "
+same "$(docker load --quiet <"$archive")" "Loaded image: container-image:latest"
+same "$(run container-image:latest pwd)" /working-dir
+same "$(run container-image:latest ls .)" my-file
+same "$(run container-image:latest cat my-file)" my-file-contents
+same "$(run container-image:latest ls / | grep -xE 'bin|dev|etc|working-dir' | tr '\n' ' ')" "bin dev etc working-dir "
+for name in multi-layer single-layer; do
+  same "$(docker load --quiet <"$(built /$name)")" "Loaded image: $name:latest"
+done
+same "$(run multi-layer)" "Hello, world!"
+same "$(run multi-layer bash -c 'echo from the base')" "from the base"
+same "$(run single-layer)" "made by root"
+same "$(run single-layer stat -c '%u:%g' my-file)" 1000:1000
+docker rmi container-image multi-layer single-layer >/dev/null
+# Twice the same.
+for name in example multi-layer single-layer; do
+  nix-build --no-out-link --check "$(nix-store --query --deriver "$(built /$name)")" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "/$name is not reproducible"; }
+done
+
+# Programs get the rest of the arguments, and give their status back.
+m_says 0 "Hello, world!" . /greet
+m_says 0 "Hello, --help me!" . /greet "--help me"
+m_says 0 "Hello, --!" . /greet -- x
+job status '{ makeScript, ... }: makeScript { name = "status"; entrypoint = "info told; false; echo never"; }'
+m_says 1 "" . /status
+m_tells "[INFO] told"
+job stream '{ dockerTools, inputs, ... }: dockerTools.streamLayeredImage { name = "streamed"; tag = "t"; config.Cmd = [ "${inputs.nixpkgs.hello}/bin/hello" ]; }'
+same "$("$m" . /stream 2>"$work/log" | docker load --quiet)" "Loaded image: streamed:t"
+same "$(run streamed:t)" "Hello, world!"
+docker rmi streamed:t >/dev/null
+
+# What scripts see: the environment, but search paths and homes of their own.
+job sees '{ inputs, makeScript, makeSearchPaths, ... }: makeScript {
+  name = "sees";
+  entrypoint = ./entrypoint.sh;
+  replace.__argText__ = "it'"'"'s";
+  searchPaths = {
+    bin = [ inputs.nixpkgs.jq ];
+    export = [ [ "MORE" inputs.nixpkgs.hello "/bin" ] ];
+    source = [ (makeSearchPaths { rpath = [ inputs.nixpkgs.hello ]; }) [ (inputs.nixpkgs.writeText "source" "SOURCED=$1") "an argument" ] ];
+  };
+}'
+cat >makes/sees/entrypoint.sh <<'SH'
+echo "__argText__ $SECRET $# $SOURCED ${PYTHONPATH-none}"
+[[ $HOME_IMPURE == "$1" && $HOME != "$1" && -d $HOME && -z $(ls -A "$HOME") && -d $STATE ]]
+touch "$HOME/file" "$STATE/file"
+[[ $(command -v jq) == /nix/store/*-jq-*/bin/jq ]]
+! command -v git
+[[ $MORE == /nix/store/*-hello-*/bin && $LD_LIBRARY_PATH == /nix/store/*-hello-*/lib:/nix/store/*-hello-*/lib64 ]]
+SH
+git add --intent-to-add makes
+export SECRET=seen PYTHONPATH=/elsewhere
+m_says 0 "it's seen 1 an argument none" . /sees "$HOME"
+m_says 0 "it's seen 1 an argument none" . /sees "$HOME"
+unset SECRET PYTHONPATH
+
+job made '{ inputs, makeDerivation, outputs, projectPath, ... }: makeDerivation {
+  name = "made";
+  env = { envText = "text"; envSource = projectPath "/makes/made"; envOther = outputs."/example"; };
+  searchPaths.bin = [ inputs.nixpkgs.jq ];
+  builder = "copy $envSource $out; echo $envText | jq --raw-input . > $out/text; [[ $envOther == *-container-image.tar.gz ]]; copy $out/text $out/text2";
+}'
+same "$(cat "$(built /made)"/text{,2})" $'"text"\n"text"'
+cmp "$(built /made)/main.nix" makes/made/main.nix
+job fails '{ makeDerivation, ... }: makeDerivation { name = "fails"; builder = "echo said; false; mkdir $out"; }'
+m_says 1 "" . /fails
+m_tells "said"
+m_tells "job /fails was not built; why is above"
+
+# makes.nix adds jobs of its own, and inputs.
+cat >makes.nix <<'NIX'
+{ fetchNixpkgs, inputs, outputs, ... }: {
+  formatNix.enable = true;
+  inputs = { answer = "42"; unused = fetchNixpkgs { rev = "x"; sha256 = ""; }; };
+  extendingMakesDirs = [ "/makes" "/more" ];
+  jobs."/a/b" = inputs.nixpkgs.writeText "answer" inputs.answer;
+  jobs."/broken" = throw "it is broken";
+}
+NIX
+mkdir -p more/c
+echo '{ inputs, ... }: inputs.nixpkgs.writeText "c" inputs.answer' >more/c/main.nix
+git add --intent-to-add more
+same "$(cat "$(built /a/b)" "$(built /c)")" 4242
+m_tells "makes.nix: formatNix: not known here, and left out"
+"$m" . >"$work/list" 2>/dev/null
+grep -qE '^/broken +does not evaluate$' "$work/list" || { cat "$work/list"; fail "a broken job is not listed"; }
+grep -qE '^/c +c$' "$work/list" || { cat "$work/list"; fail "jobs of another directory are not listed"; }
+
+# Mistakes, and what to type next.
+m_says 2 "" . /exampel
+m_tells "strata: . has no job /exampel; near it are /example. Files that git does not track are not seen: git add them"
+m_says 2 "" . example
+m_tells "near it are /example"
+m_says 2 "" . /zzz
+m_tells "m . lists them all"
+m_says 2 "" . /example more
+m_tells "job /example is no program; it takes no arguments: m . /example"
+m_says 1 "" ./nosuch /example
+m_tells "./nosuch is no directory, and no reference as github:OWNER/REPO either"
+m_says 2 ""
+m_tells "Usage: m SOURCE [/JOB"
+job asks '{ makePythonEnvironment, ... }: makePythonEnvironment { }'
+m_says 1 "" . /asks
+m_tells "/asks/main.nix asks for makePythonEnvironment; there are buildImage,"
+refused() {
+  job refused "$1"
+  m_says 1 "" . /refused
+  m_tells "$2"
+}
+refused '{ makeDerivation, ... }: makeDerivation { name = "x"; builder = ""; env.PATH = "/"; }' "argument env of makeDerivation: names start with env, and PATH does not"
+refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; replace.x = "/"; }' "argument replace of makeScript: names are as __argName__, and x is not"
+refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; searchPaths.bins = [ ]; }' "makeSearchPaths has no argument bins; it has append, bin,"
+refused '{ projectPath, ... }: projectPath "x"' 'projectPath takes a path from the project'"'"'s top on: projectPath "/x"'
+refused '"text"' "job /refused is a string, which is nothing to build"
+
+# Projects in other places: committed, below a git work tree, without git, by reference, with nothing.
+git add .
+git commit --quiet --message all
+echo untracked >makes/a-file
+same "$(cat "$("$m" "$project" /c 2>/dev/null)")" 42
+mkdir "$work/outer"
+git -C "$work/outer" init --quiet
+cp -r more "$work/outer/makes"
+sed -i 's/inputs.answer/"outer"/' "$work/outer/makes/c/main.nix"
+cp -r "$work/outer/makes" "$work/outer/below"
+mkdir -p "$work/outer/sub dir" "$work/outer/sub"
+cp -r "$work/outer/makes" "$work/outer/sub dir/makes"
+mv "$work/outer/below" "$work/outer/sub/makes"
+m_says 0 "" "$work/outer"
+m_tells "has no jobs; each makes/NAME/main.nix is one. Files that git does not track are not seen: git add them"
+same "$(cat "$("$m" "$work/outer/sub dir" /c 2>/dev/null)")" outer
+git -C "$work/outer" add .
+m_says 0 "/c  c" "$work/outer/sub"
+rm -rf "$work/outer/.git"
+m_says 0 "/c  c" "$work/outer/sub"
+echo '{ "flakes": [], "version": 2 }' >"$work/registry.json"
+NIX_CONFIG="${NIX_CONFIG-}"$'\n'"flake-registry = $work/registry.json"
+same "$(cat "$("$m" "git+file://$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
+mkdir -p sub
+cp -r more sub/makes
+sed -i 's/inputs.answer/"sub"/' sub/makes/c/main.nix
+git add sub
+same "$(cat "$("$m" "git+file://$project?dir=sub" /c 2>"$work/log" || cat "$work/log" >&2)")" sub
+m_says 1 "" "git+file://$work/nosuch" /c
+m_tells "git+file://$work/nosuch cannot be fetched"
+
+# The last results stay until they are built again.
+[[ $(readlink "$HOME/.cache/strata/m/out-example") == "$archive" ]] || fail "the result of /example is not kept"
+
+# The flake has it, and the template.
+cd "$root"
+HOME=$home XDG_CACHE_HOME=$work/cache
+same "$(dev/nix run .#m -- examples/makes /greet 2>"$work/log" || cat "$work/log" >&2)" "Hello, world!"
+mkdir "$work/new"
+(cd "$work/new" && "$root/dev/nix" flake init --template "$root#makes" >"$work/log" 2>&1) || { cat "$work/log" >&2; fail "the template"; }
+diff -r examples/makes "$work/new"
