@@ -333,15 +333,14 @@ impl Layer {
     ///
     /// [`ImageError::Mismatch`], after everything was written.
     pub fn write(&self, index: usize, closure: Option<&Graph>, out: &mut dyn Write) -> Result<()> {
-        let out = Sha256Writer::new(out);
-        let out = match &self.blob {
-            Some(path) => copy(path, out)?,
+        let found = match &self.blob {
+            Some(path) => copy(path, Sha256Writer::new(out))?.finish().1,
             None => self
                 .tree()
-                .and_then(|tree| layer::write(&tree, out))
+                .and_then(|tree| layer::write_hashed(&tree, out))
+                .map(|(_, hashed)| hashed.digest)
                 .map_err(|source| ImageError::Layer { index, source })?,
         };
-        let (_, found, _) = out.finish();
         if found == self.digest {
             return Ok(());
         }

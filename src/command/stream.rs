@@ -7,6 +7,10 @@ use strata::{sink, source::Choice};
 
 use super::location::{Location, own_platform};
 
+/// Bytes on their way to who reads; the most that Linux grants everybody.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1024 * 1024;
+
 pub fn run(image: &Location, repo_tag: Option<String>) -> Result<ExitCode> {
     let (opened, choice) = image.open_local(false)?;
     let image = opened.blobs(&Choice { platform: Some(own_platform()), ..choice })?;
@@ -15,6 +19,10 @@ pub fn run(image: &Location, repo_tag: Option<String>) -> Result<ExitCode> {
         ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");
     }
     let reference = repo_tag.as_deref().or(image.reference.as_deref());
-    sink::archive::write(&image, reference, 0, io::stdout().lock()).map(drop)?;
+    let out = io::stdout().lock();
+    // Fewer switches between us and who reads; what is no pipe, or may not be bigger, stays as it is.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
+    sink::archive::write(&image, reference, 0, out).map(drop)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@
 //! ```text
 //! Direct      write the chunk, give the same one back
 //! Overlapped  send it to a thread that writes it, give one back that is written already
+//! Both        write it here, and then as Overlapped does
 //! ChunkReader the other way round: a producer's chunks, read as a stream
 //! ```
 //!
@@ -184,6 +185,35 @@ impl<W> Chunks for Overlapped<W> {
 
     fn first(&mut self) -> Chunk {
         self.chunks.first()
+    }
+}
+
+/// Writes chunks on the thread that made them, and on a thread of its own too.
+pub struct Both<A, B> {
+    here: A,
+    there: Overlapped<B>,
+}
+
+impl<A: Write, B: Write + Send + 'static> Both<A, B> {
+    /// Moves `there` to a thread of its own.
+    pub fn new(here: A, there: B) -> Self {
+        Self { here, there: Overlapped::new(there) }
+    }
+
+    /// As [`Overlapped::finish`]; gives both back.
+    pub fn finish(self) -> io::Result<(A, B)> {
+        Ok((self.here, self.there.finish()?))
+    }
+}
+
+impl<A: Write, B> Chunks for Both<A, B> {
+    fn pass(&mut self, full: Chunk) -> io::Result<Chunk> {
+        self.here.write_all(full.filled())?;
+        self.there.pass(full)
+    }
+
+    fn first(&mut self) -> Chunk {
+        self.there.first()
     }
 }
 

@@ -19,12 +19,15 @@ mod tar;
 mod tree;
 pub mod unpack;
 
+use chunks::Both;
 pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
 pub use options::{Options, Owner, Owners, Perm, Rewrite};
 pub use tar::{Header, TarWriter};
 pub use tree::{Source, Tree};
+
+use crate::oci::Sha256Writer;
 
 /// The one modification time of everything in a layer, in seconds since the
 /// epoch: Nix's own. Zero means "missing" to some tools.
@@ -40,6 +43,19 @@ pub fn write<W: std::io::Write>(tree: &Tree, out: W) -> Result<W> {
     let mut tar = TarWriter::new(out);
     tree.walk(&mut |entry| tar.append(entry))?;
     tar.finish()
+}
+
+/// Like [`write`](fn@write), and gives the tar's digest too, which another thread finds meanwhile.
+///
+/// # Errors
+///
+/// As [`write`](fn@write).
+pub fn write_hashed<W: std::io::Write>(tree: &Tree, out: W) -> Result<(W, Hashed)> {
+    let mut tar = TarWriter::with_chunks(Both::new(out, Sha256Writer::new(std::io::sink())));
+    tree.walk(&mut |entry| tar.append(entry))?;
+    let (out, hash) = tar.end()?.finish().map_err(LayerError::Write)?;
+    let (_, digest, size) = hash.finish();
+    Ok((out, Hashed { digest, size }))
 }
 
 /// Like [`write`](fn@write), but `out` works on a thread of its own while files are read.
