@@ -143,7 +143,10 @@ let
   # An executable that writes the archive to stdout; nothing of the image is in the store but what scripts made.
   stream =
     let
-      drv = program.file "stream-${storeName}" "stream ${recipe}";
+      drv = program.file "stream-${storeName}" (
+        # An image made "now" is made when it is streamed.
+        "stream ${recipe}" + (if created == "now" then " --created now" else "")
+      );
     in
     drv
     // passthru

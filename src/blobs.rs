@@ -14,7 +14,7 @@ use crate::{
     closure::Graph,
     image::{Image, ImageError},
     layer::ChunkReader,
-    oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Sha256Writer, json, media_type},
+    oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Sha256Writer, Timestamp, json, media_type},
 };
 
 /// One image of one platform, ready to be moved.
@@ -118,6 +118,21 @@ impl ImageBlobs {
     /// When it is none.
     pub fn parse_config(&self) -> serde_json::Result<ImageConfig> {
         serde_json::from_slice(&self.config)
+    }
+
+    /// The same image, made at another time, and so with another digest.
+    ///
+    /// # Errors
+    ///
+    /// When its config or manifest is none.
+    pub fn with_created(self, created: Timestamp) -> serde_json::Result<Self> {
+        let mut config = self.parse_config()?;
+        let before = config.created.replace(created);
+        config.history.iter_mut().filter(|step| step.created == before).for_each(|step| step.created = Some(created));
+        let manifest: Manifest = serde_json::from_slice(&self.manifest)?;
+        let with_config = Self { config: json::to_vec(&config), ..self };
+        let manifest = Manifest { config: with_config.config_descriptor(), ..manifest };
+        Ok(Self { manifest: json::to_vec(&manifest), ..with_config })
     }
 
     /// The manifest of the image with these layers instead of its own.

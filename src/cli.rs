@@ -12,6 +12,8 @@ use strata::{oci::Platform, registry::Reference};
 
 #[cfg(feature = "net")]
 use crate::command::{Access, CopyAccess, Destination, MakesArguments, Named, parse_platform};
+use strata::build::Moment;
+
 use crate::command::{Location, PlanArguments, Wanted};
 
 /// OCI container images from Nix closures.
@@ -77,6 +79,9 @@ pub enum Command {
         /// Tag the image so, as NAME:TAG.
         #[arg(short = 't', long = "repo-tag", visible_alias = "repo_tag", value_name = "NAME:TAG")]
         repo_tag: Option<String>,
+        /// When the image says it was made, as in RFC 3339, or now.
+        #[arg(long, value_name = "TIME", overrides_with = "created")]
+        created: Option<Moment>,
     },
     /// Explain an image: what is in each layer, why it is there, and what an update sends.
     Explain {

@@ -14,7 +14,6 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -27,6 +26,7 @@ use super::{
     guards::Guards,
     layering::Layering,
     log,
+    moment::Moment,
     root::{Placing, Root, Scripts},
 };
 use crate::{
@@ -104,22 +104,6 @@ struct Owner {
     gname: String,
 }
 
-/// `now`, or a time.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(try_from = "String")]
-enum Moment {
-    Now,
-    At(Timestamp),
-}
-
-impl TryFrom<String> for Moment {
-    type Error = crate::oci::ParseTimestampError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text == "now" { Ok(Self::Now) } else { text.parse().map(Self::At) }
-    }
-}
-
 fn linked() -> Placing {
     Placing::Link
 }
@@ -130,16 +114,6 @@ fn yes() -> bool {
 
 fn archive() -> Output {
     Output::Gz
-}
-
-impl Moment {
-    fn time(self) -> Result<Timestamp> {
-        match self {
-            Self::At(time) => Ok(time),
-            Self::Now => Timestamp::from_unix(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
-                .context("the clock is out of range"),
-        }
-    }
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {

@@ -31,6 +31,7 @@ mod layering;
 mod layers;
 mod links;
 mod log;
+mod moment;
 mod oci;
 mod program;
 #[cfg(feature = "net")]
@@ -43,6 +44,7 @@ use std::fs;
 use anyhow::{Context, Result, bail, ensure};
 
 pub use layering::strategy;
+pub use moment::Moment;
 
 use attributes::Attributes;
 

@@ -56,7 +56,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Manifest { reference, index, platform, access } => {
             pull::manifest(&reference, index, platform.as_ref(), &access)
         }
-        Command::Stream { image, repo_tag } => stream::run(&image, repo_tag),
+        Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
         #[cfg(feature = "net")]
         Command::Diff { old, new, compression, json, access } => {
             let options = access.options()?;

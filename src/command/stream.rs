@@ -3,7 +3,7 @@
 use std::{io, process::ExitCode};
 
 use anyhow::{Result, ensure};
-use strata::{sink, source::Choice};
+use strata::{build::Moment, sink, source::Choice};
 
 use super::location::{Location, own_platform};
 
@@ -11,9 +11,13 @@ use super::location::{Location, own_platform};
 #[cfg(target_os = "linux")]
 const PIPE: usize = 1024 * 1024;
 
-pub fn run(image: &Location, repo_tag: Option<String>) -> Result<ExitCode> {
+pub fn run(image: &Location, repo_tag: Option<String>, created: Option<Moment>) -> Result<ExitCode> {
     let (opened, choice) = image.open_local(false)?;
-    let image = opened.blobs(&Choice { platform: Some(own_platform()), ..choice })?;
+    let mut image = opened.blobs(&Choice { platform: Some(own_platform()), ..choice })?;
+    if let Some(created) = created {
+        ensure!(!image.as_is, "--created is for an image.json; other images stay as they are");
+        image = image.with_created(created.time()?)?;
+    }
     if let Some(tag) = &repo_tag {
         let named = tag.rsplit_once(':').is_some_and(|(name, tag)| !name.is_empty() && !tag.contains('/'));
         ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");

@@ -116,6 +116,14 @@ tar -tvPf "$work/owned/$layer" >"$work/listing"
 grep -qE ' me/us .* 2026-01-02 03:04 /nix/store/[^/]*$' "$work/listing" || { cat "$work/listing"; fail "owner and time"; }
 now=$("$strata" inspect --raw "$(build 'dockerTools.buildLayeredImage { name = "now"; created = "now"; }')" | jq -r .created)
 [[ $now == 20[2-9]* ]] || fail "now is $now"
+# A stream is made when it is run, whenever it was built.
+stream=$(build 'dockerTools.streamLayeredImage { name = "now"; tag = "t"; created = "now"; contents = [ pkgs.hello ]; }')
+before=$(date +%s)
+"$stream" >"$work/streamed"
+(($(date +%s --date "$("$strata" inspect --raw "$work/streamed" | jq -r .created)") >= before)) || fail "the stream is older than its run"
+"$stream" --created 2031-02-03T04:05:06Z >"$work/streamed"
+same "$("$strata" inspect --raw "$work/streamed" | jq -r '.created, .history[-1].created' | sort -u)" 2031-02-03T04:05:06Z
+"$strata" verify "$work/streamed" | grep -q ' 0 problems$' || fail "verify finds problems in a stream"
 same "$(build '(dockerTools.buildLayeredImage { name = "Some/Name"; tag = "t"; meta.description = "d"; passthru.a = pkgs.hello; }).a')" "$(build pkgs.hello)"
 same "$(nix-instantiate --eval --expr "$(expression 'let i = dockerTools.streamLayeredImage { name = "Some/Name"; tag = "t"; }; in "${i.imageName}:${i.imageTag} ${toString i.isExe}"')" 2>/dev/null)" '"some/name:t 1"'
 container 'dockerTools.buildLayeredImage { name = "links"; tag = "t"; includeStorePaths = false; contents = [ pkgs.hello ]; config.Cmd = [ "/bin/hello" ]; }' "Hello, world!" \
