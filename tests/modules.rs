@@ -3,15 +3,17 @@
 use std::{fs, path::Path};
 
 /// Modules, and those of ours they may name. What is not listed here may use anything.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("closure", &[]),
     ("oci", &[]),
     ("layer", &["closure", "oci"]),
-    ("image.rs", &["layer", "oci", "closure"]),
+    ("image", &["layer", "oci", "closure"]),
     ("blobs.rs", &["closure", "image", "layer", "oci"]),
     ("registry", &["blobs", "image", "oci"]),
     ("daemon", &["oci", "registry"]),
     ("source", &["blobs", "image", "layer", "oci", "registry"]),
+    ("report", &["blobs", "build", "closure", "image", "layer", "oci"]),
+    ("verify.rs", &["blobs", "image", "layer", "oci", "source"]),
     ("sink", &["blobs", "daemon", "image", "layer", "oci", "registry"]),
 ];
 
@@ -29,8 +31,10 @@ fn sources(path: &Path) -> Vec<(String, String)> {
 #[test]
 fn modules_use_only_what_they_may() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let modules =
-        ["blobs", "build", "closure", "daemon", "image", "layer", "oci", "registry", "sink", "source", "verify"];
+    let modules = [
+        "blobs", "build", "closure", "daemon", "image", "layer", "oci", "registry", "report", "sink", "source",
+        "verify",
+    ];
     for (module, allowed) in EDGES {
         let own = module.trim_end_matches(".rs");
         for (name, text) in sources(&src.join(module)) {

@@ -21,9 +21,10 @@ use crate::{
     source::Choice,
 };
 
+/// `fromImage`, as users give it.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct Request {
+#[serde(deny_unknown_fields)]
+pub struct FromImage {
     /// An archive, a layout, a `dir:` or an image.json.
     image: PathBuf,
     /// Which image of several.
@@ -33,14 +34,19 @@ struct Request {
     variant: Option<String>,
 }
 
+impl FromImage {
+    /// Opens it; what has to be unpacked for that goes into a directory.
+    pub fn open(self, directory: &Path) -> Result<Image> {
+        let Self { image, name, tag, arch, variant } = self;
+        let choice = Choice { name, tag, platform: Some(Platform::linux(&arch, variant.as_deref())) };
+        Image::from_any(&image, &choice, directory).with_context(|| format!("argument fromImage: {}", image.display()))
+    }
+}
+
 pub fn build(attributes: &Attributes) -> Result<()> {
-    let request: Request = attributes.request()?;
     let out = attributes.out();
     fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
-    let platform = Some(Platform::linux(&request.arch, request.variant.as_deref()));
-    let choice = Choice { name: request.name, tag: request.tag, platform };
-    let image = Image::from_any(&request.image, &choice, out)
-        .with_context(|| format!("argument fromImage: {}", request.image.display()))?;
+    let image = attributes.request::<FromImage>()?.open(out)?;
     Ok(image.save(&out.join("image.json"))?)
 }
 

@@ -5,13 +5,10 @@ use std::{fs::File, path::PathBuf, sync::Arc};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::{attributes::Attributes, root};
+use super::{attributes::Attributes, base::FromImage, root};
 use crate::{
-    image::Image,
     layer::{self, Options, Rewrite, Source, Tree, compress::Compression},
-    oci::Platform,
-    sink,
-    source::{self, Choice},
+    sink, source,
 };
 
 /// One archive of several images.
@@ -37,19 +34,8 @@ pub fn merge(attributes: &Attributes) -> Result<()> {
 
 /// The root file system of an image as one tar.
 pub fn export(attributes: &Attributes) -> Result<()> {
-    #[derive(Debug, Deserialize)]
-    #[serde(deny_unknown_fields, rename_all = "camelCase")]
-    struct Request {
-        image: PathBuf,
-        name: Option<String>,
-        tag: Option<String>,
-        arch: String,
-    }
-    let request: Request = attributes.request()?;
     let scratch = tempfile::tempdir().context("making a directory to unpack to")?;
-    let choice = Choice { name: request.name, tag: request.tag, platform: Some(Platform::linux(&request.arch, None)) };
-    let image = Image::from_any(&request.image, &choice, scratch.path())
-        .with_context(|| format!("argument fromImage: {}", request.image.display()))?;
+    let image = attributes.request::<FromImage>()?.open(scratch.path())?;
     let root = scratch.path().join("root");
     let owners = root::unpack_base(Some(&image), &root)?;
     let regex = format!("^{}", regex::escape(&root.to_string_lossy()));

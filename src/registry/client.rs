@@ -11,7 +11,7 @@ use ureq::http::{Response, StatusCode, header};
 
 use super::{
     Reference, RegistryError,
-    transport::{Body, DOCUMENT_LIMIT, Options, Result, TRIES, Transport},
+    transport::{Body, Call, DOCUMENT_LIMIT, Options, Result, TRIES, Transport},
 };
 use crate::oci::{Digest, media_type};
 
@@ -106,7 +106,8 @@ impl Client {
         let act = "asking for a blob";
         let url = self.blob_url(digest);
         self.transport.retry(|| {
-            let response = self.transport.send(act, "HEAD", &url, &[], &mut Body::Empty)?;
+            let response =
+                self.transport.send(&Call { act, method: "HEAD", url: &url, headers: &[] }, &mut Body::Empty)?;
             match response.status() {
                 StatusCode::OK => Ok(true),
                 StatusCode::NOT_FOUND => Ok(false),
@@ -124,7 +125,8 @@ impl Client {
         let act = "mounting a blob";
         let url = self.url(&format!("blobs/uploads/?mount={digest}&from={from}"));
         self.transport.retry(|| {
-            let response = self.transport.send(act, "POST", &url, &[], &mut Body::Bytes(&[]))?;
+            let response =
+                self.transport.send(&Call { act, method: "POST", url: &url, headers: &[] }, &mut Body::Bytes(&[]))?;
             match response.status() {
                 status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
                     Err(self.transport.refused(act, &url, response))
@@ -145,7 +147,9 @@ impl Client {
         let url = self.url(&format!("manifests/{version}"));
         self.transport.retry(|| {
             let kind = [(header::CONTENT_TYPE.as_str(), media_type)];
-            let response = self.transport.send(act, "PUT", &url, &kind, &mut Body::Bytes(manifest))?;
+            let response = self
+                .transport
+                .send(&Call { act, method: "PUT", url: &url, headers: &kind }, &mut Body::Bytes(manifest))?;
             if response.status() != StatusCode::CREATED {
                 return Err(self.transport.refused(act, &url, response));
             }
@@ -164,7 +168,8 @@ impl Client {
     fn document(&self, act: &'static str, url: &str, accept: &str) -> Result<Option<Document>> {
         self.transport.retry(|| {
             let accept = [(header::ACCEPT.as_str(), accept)];
-            let mut response = self.transport.send(act, "GET", url, &accept, &mut Body::Empty)?;
+            let mut response =
+                self.transport.send(&Call { act, method: "GET", url, headers: &accept }, &mut Body::Empty)?;
             match response.status() {
                 StatusCode::OK => {
                     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -186,7 +191,7 @@ impl Client {
         self.transport.retry(|| {
             let range = format!("bytes={at}-");
             let headers: &[(&str, &str)] = if at == 0 { &[] } else { &[("range", &range)] };
-            let response = self.transport.send(act, "GET", &url, headers, &mut Body::Empty)?;
+            let response = self.transport.send(&Call { act, method: "GET", url: &url, headers }, &mut Body::Empty)?;
             let status = response.status();
             let mut body: Box<dyn Read + Send> = match status {
                 StatusCode::OK | StatusCode::PARTIAL_CONTENT => {

@@ -45,6 +45,19 @@ pub struct Options {
 
 pub(super) type Result<T> = std::result::Result<T, RegistryError>;
 
+/// A request without its body.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// What it is for, in messages.
+    pub act: &'static str,
+    /// GET, PUT, …
+    pub method: &'a str,
+    /// The whole of it.
+    pub url: &'a str,
+    /// Names and values.
+    pub headers: &'a [(&'a str, &'a str)],
+}
+
 /// A request's body, made anew for each try.
 pub enum Body<'a> {
     /// None.
@@ -108,17 +121,10 @@ impl Transport {
     }
 
     /// Sends one request, and once more after a 401 with what the registry asks for.
-    pub fn send(
-        &self,
-        act: &'static str,
-        method: &str,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &mut Body<'_>,
-    ) -> Result<Response<ureq::Body>> {
-        let response = self.send_once(act, method, url, headers, body)?;
+    pub fn send(&self, call: &Call<'_>, body: &mut Body<'_>) -> Result<Response<ureq::Body>> {
+        let response = self.send_once(call, body)?;
         // Another host, where an upload goes on, is not told who we are, whatever it asks.
-        if response.status() != StatusCode::UNAUTHORIZED || !self.is_own(url) {
+        if response.status() != StatusCode::UNAUTHORIZED || !self.is_own(call.url) {
             return Ok(response);
         }
         let challenge = response
@@ -128,21 +134,15 @@ impl Transport {
             .find_map(|header| Challenge::parse(header.to_str().ok()?));
         let Some(authorization) = self.answer(challenge)? else { return Ok(response) };
         *lock(&self.authorization) = Some(authorization);
-        self.send_once(act, method, url, headers, body)
+        self.send_once(call, body)
     }
 
     fn is_own(&self, url: &str) -> bool {
         url.strip_prefix(&self.base).is_some_and(|rest| rest.starts_with('/'))
     }
 
-    fn send_once(
-        &self,
-        act: &'static str,
-        method: &str,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &mut Body<'_>,
-    ) -> Result<Response<ureq::Body>> {
+    fn send_once(&self, call: &Call<'_>, body: &mut Body<'_>) -> Result<Response<ureq::Body>> {
+        let Call { act, method, url, headers } = *call;
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -16,7 +16,7 @@ use ureq::http::{Response, StatusCode, header};
 use super::{
     Client, RegistryError,
     client::check_digest,
-    transport::{Body, Result, TRIES},
+    transport::{Body, Call, Result, TRIES},
 };
 use crate::oci::Digest;
 
@@ -111,7 +111,8 @@ impl Client {
         }
         let mut rest = || -> Box<dyn Read + Send> { Box::new(Rest { inner: make(), skip: at }) };
         let mut body = Body::Stream(&mut rest, left);
-        let response = self.transport.send(ACT, "PATCH", session, &headers, &mut body)?;
+        let response =
+            self.transport.send(&Call { act: ACT, method: "PATCH", url: session, headers: &headers }, &mut body)?;
         if response.status() != StatusCode::ACCEPTED {
             return Err(self.transport.refused(ACT, session, response));
         }
@@ -120,7 +121,10 @@ impl Client {
 
     /// How far a broken upload got, and where it goes on; `None` where it is gone.
     fn progress(&self, session: &str) -> Option<(String, u64)> {
-        let response = self.transport.send(ACT, "GET", session, &[], &mut Body::Empty).ok()?;
+        let response = self
+            .transport
+            .send(&Call { act: ACT, method: "GET", url: session, headers: &[] }, &mut Body::Empty)
+            .ok()?;
         if response.status() != StatusCode::NO_CONTENT {
             return None;
         }
@@ -134,7 +138,8 @@ impl Client {
 
     fn start(&self) -> Result<String> {
         let url = self.url("blobs/uploads/");
-        let response = self.transport.send(ACT, "POST", &url, &[], &mut Body::Bytes(&[]))?;
+        let response =
+            self.transport.send(&Call { act: ACT, method: "POST", url: &url, headers: &[] }, &mut Body::Bytes(&[]))?;
         if response.status() != StatusCode::ACCEPTED {
             return Err(self.transport.refused(ACT, &url, response));
         }
@@ -144,7 +149,7 @@ impl Client {
     fn put(&self, location: &str, digest: &Digest, body: &mut Body<'_>) -> Result<()> {
         let separator = if location.contains('?') { '&' } else { '?' };
         let url = format!("{location}{separator}digest={digest}");
-        let response = self.transport.send(ACT, "PUT", &url, &[OCTETS], body)?;
+        let response = self.transport.send(&Call { act: ACT, method: "PUT", url: &url, headers: &[OCTETS] }, body)?;
         if response.status() != StatusCode::CREATED {
             return Err(self.transport.refused(ACT, &url, response));
         }

@@ -1,16 +1,10 @@
 # strata copy into docker and podman: what they have is not sent.
 . "$root/tests/lib.sh"
+. "$root/tests/services.sh"
 need_command jq
 export XDG_CACHE_HOME=$work/cache
-image() {
-  build 'buildImage {
-    name = "loaded"; tag = "t"; maxLayers = 4;
-    layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; }) ];
-    config.Cmd = [ "${pkgs.writeShellScript "greet" "echo '"$1"'"}" ];
-  }'
-}
-first=$(image one)
-second=$(image two)
+first=$(greeter loaded:t one)
+second=$(greeter loaded:t two)
 
 if [[ ${docker-} ]]; then
   "$strata" copy "$first" docker-daemon: 2>"$work/log" >/dev/null || { cat "$work/log"; fail "copy to docker"; }
@@ -68,7 +62,7 @@ PYTHON
   python3 "$work/daemon.py" "$work/port" "$small" "$work/sizes" &
   daemon=$!
   trap 'kill "$daemon"' EXIT
-  until [[ -s $work/port ]]; do sleep 0.02; done
+  wait_for "$daemon" test -s "$work/port" || fail "the daemon ends"
   DOCKER_HOST=tcp://127.0.0.1:$(<"$work/port") "$strata" copy "$small" docker-daemon: 2>"$work/log" >/dev/null || { cat "$work/log"; fail "fallback"; }
   grep -q 'all layers are sent: layer missing' "$work/log" || { cat "$work/log"; fail "why is not said"; }
   DOCKER_HOST=tcp://127.0.0.1:$(<"$work/port") "$strata" copy "$small" docker-daemon: 2>"$work/log" >/dev/null

@@ -17,6 +17,12 @@ image() {
       app = part \"app-$app\" 40000 (middle ++ [ pkgs.hello ]);
     in buildImage { name = \"update\"; tag = \"t\"; maxLayers = 5; config.Cmd = [ \"\${pkgs.hello}/bin/hello\" \"\${app}\" ]; $more }"
 }
+# differ OLD NEW [OPTIONS…]: what diff says of two images that are not the same.
+differ() {
+  local status=0
+  "$strata" diff "$@" || status=$?
+  same "$status" 1
+}
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 sent=()
@@ -28,14 +34,15 @@ for layering in popularity auto transfer; do
     rm -rf "$XDG_CACHE_HOME"
     "$strata" copy "$one" "docker://$registry/$layering-$compression:one" --compression "$compression" --quiet >/dev/null
     for changed in "$library" "$application"; do
-      "$strata" diff "$one" "$changed" --compression "$compression" --json >"$work/diff" && fail "the images differ"
+      differ "$one" "$changed" --compression "$compression" --json >"$work/diff"
       "$strata" copy "$changed" "docker://$registry/$layering-$compression:new" --cache-from one --compression "$compression" --json \
         2>"$work/events" >/dev/null
       same "$(jq -c 'select(.event == "pushed") | [.blobs, .bytes]' "$work/events")" "$(jq -c '[.push.blobs, .push.bytes]' "$work/diff")"
     done
   done
-  [[ $layering != transfer ]] || "$strata" diff "$one" "$library" >"$work/table" || true
-  sent+=("$("$strata" diff "$one" "$library" --compression none --json | jq .push.bytes || true)")
+  [[ $layering != transfer ]] || differ "$one" "$library" >"$work/table"
+  differ "$one" "$library" --compression none --json >"$work/diff"
+  sent+=("$(jq .push.bytes "$work/diff")")
 done
 # Planning for updates pays.
 ((sent[2] <= sent[0] && sent[2] <= sent[1])) || fail "transfer sends ${sent[2]} bytes, the others ${sent[0]} and ${sent[1]}"
@@ -56,7 +63,8 @@ done
 status=0; "$strata" diff "$one" "$work/nothing" 2>/dev/null || status=$?
 same "$status" 2
 labelled=$(image 1 1 'layering = "transfer"; labels.a = "b";')
-same "$("$strata" diff "$one" "$labelled" --json | jq -c .config || true)" '[{"key":"config.Labels","old":null,"new":{"a":"b"}}]'
+differ "$one" "$labelled" --json >"$work/diff"
+same "$(jq -c .config "$work/diff")" '[{"key":"config.Labels","old":null,"new":{"a":"b"}}]'
 
 # explain: costs, reasons, and a page.
 "$strata" explain "$one" >"$work/table"

@@ -19,7 +19,7 @@ start_proxy() {
   rm -f "$work"/port "$work"/requests*
   python3 "$root/tests/peers/proxy.py" "$registry" "$work/port" "$work/requests" "$1" 2>"$work/proxy.log" &
   proxy=$!
-  until [[ -s $work/port ]]; do kill -0 "$proxy" || { cat "$work/proxy.log"; fail "the proxy ends"; }; sleep 0.02; done
+  wait_for "$proxy" test -s "$work/port" || { cat "$work/proxy.log"; fail "the proxy ends"; }
   host=127.0.0.1:$(<"$work/port")
 }
 push() { rm -rf "$XDG_CACHE_HOME"; "$strata" copy "$image" "docker://$1" "${@:2}" >"$work/digest" 2>"$work/log"; }

@@ -25,7 +25,8 @@ example 'let conversation = pkgs.writeScriptBin "conversation" "#!${pkgs.bash}/b
     layers = [ (buildLayer { deps = [ pkgs.bash pkgs.hello ]; }) ]; }' "Hello, world!"
 load_image 'buildImage { name = "nginx"; copyToRoot = [ pkgs.dockerTools.fakeNss (pkgs.runCommand "dirs" { } "mkdir -p $out/var/log/nginx $out/var/lib/nginx $out/tmp") ];
   config.Cmd = [ "${pkgs.nginx}/bin/nginx" "-t" "-g" "error_log stderr; pid /tmp/pid;" "-c" (pkgs.writeText "nginx.conf" "user nobody nobody; events { } http { server { listen 80; } }") ]; }'
-run "$name" >"$work/said" 2>&1 || true; grep -q "test is successful" "$work/said" || { cat "$work/said"; fail "nginx"; }
+run "$name" >"$work/said" 2>&1 || { cat "$work/said"; fail "nginx"; }
+grep -q "test is successful" "$work/said" || { cat "$work/said"; fail "nginx"; }
 docker rmi "$name" >/dev/null
 same "$(build 'buildImage { name = "layered"; maxLayers = 3; config.entrypoint = [ "${pkgs.jq}/bin/jq" ]; }' | xargs jq '.layers | length')" 3
 # Nested: a chain of 13 layers costs 13.

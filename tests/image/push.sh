@@ -7,15 +7,8 @@ export XDG_CACHE_HOME=$work/cache
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 
-image() {
-  build 'buildImage {
-    name = "pushed"; tag = "latest"; maxLayers = 4;
-    layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; }) ];
-    config.Cmd = [ "${pkgs.writeShellScript "greet" "echo '"$1"'"}" ];
-  }'
-}
-first=$(image one)
-second=$(image two)
+first=$(greeter pushed:latest one)
+second=$(greeter pushed:latest two)
 push() { "$strata" copy "$@" 2>"$work/log" || { cat "$work/log" >&2; fail "copy $*"; }; }
 sent() { sed -n 's/.*: \([0-9]*\) blobs sent, .*/\1/p' "$work/log"; }
 

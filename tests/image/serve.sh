@@ -1,5 +1,6 @@
 # strata serve: what the distribution specification says, and who pulls from it.
 . "$root/tests/lib.sh"
+. "$root/tests/services.sh"
 need_command jq
 need_command curl
 
@@ -11,7 +12,7 @@ layout=$(build 'let image = architecture: ociImageManifest { extraConfig = { inh
 serve() {
   "$strata" serve --listen 127.0.0.1:0 "$@" >"$work/references" 2>"$work/serve.log" &
   server=$!
-  until [[ -s $work/references ]]; do kill -0 "$server" || { cat "$work/serve.log"; fail "serve ends"; }; sleep 0.02; done
+  wait_for "$server" test -s "$work/references" || { cat "$work/serve.log"; fail "serve ends"; }
   host=$(head -n 1 "$work/references" | cut -d / -f 1)
 }
 stop() { kill -TERM "$server" 2>/dev/null || return 0; wait "$server"; }
@@ -122,7 +123,7 @@ grep -q 'there are linux/amd64, linux/arm64' "$work/log" || { cat "$work/log"; f
 # A pull that is on its way when the registry is asked to end is finished.
 curl --silent --limit-rate 8M "http://$host/v2/served/blobs/$(jq -r '.layers | max_by(.size).digest' "$work/manifest")" >"$work/slow" &
 slow=$!
-sleep 0.3
+wait_for "$slow" test -s "$work/slow" || fail "the pull ends before it began"
 kill -TERM "$server"
 wait "$slow" || fail "a pull on its way was cut"
 wait "$server" || fail "serve ends with an error"

@@ -1,5 +1,6 @@
 # The OCI distribution conformance suite's pull tests, against strata serve.
 . "$root/tests/lib.sh"
+. "$root/tests/services.sh"
 need_command go
 need_command jq
 mkdir "$work/suite"
@@ -13,7 +14,7 @@ image=$(build 'buildImage { name = "served"; tag = "t"; config.Cmd = [ "${pkgs.h
 "$strata" serve --listen 127.0.0.1:0 "$image" >"$work/references" &
 server=$!
 trap 'kill "$server"; wait "$server"' EXIT
-until [[ -s $work/references ]]; do sleep 0.02; done
+wait_for "$server" test -s "$work/references" || fail "serve ends"
 host=$(cut -d / -f 1 "$work/references")
 "$strata" manifest "$host/served:t" >"$work/manifest"
 OCI_ROOT_URL=http://$host OCI_NAMESPACE=served OCI_TEST_PULL=1 OCI_TAG_NAME=t OCI_BLOB_DIGEST=$(jq -r '.layers[0].digest' "$work/manifest") \

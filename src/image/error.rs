@@ -1,0 +1,84 @@
+//! Why an image could not be read, or a blob not be made.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use super::VERSION;
+use crate::{layer::LayerError, oci::Digest};
+
+/// Why an image could not be read or a blob not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// The file system refused.
+    #[error("{act} {}", path.display())]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// The file is no recipe.
+    #[error("{} is no image.json", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// The recipe is of another time.
+    #[error("{} has version {version}, this strata reads version {VERSION}; build it again with this strata", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: u32,
+    },
+    /// No layer, config or manifest has this digest.
+    #[error("the image has no blob {0}")]
+    NoBlob(Digest),
+    /// There are not so many layers.
+    #[error("the image has no layer {0} (counted from 0)")]
+    NoLayer(usize),
+    /// A layer's files are not what they were when the image was made.
+    #[error("layer {index} is {found} now, but the image says {expected}; {why}:{paths}")]
+    Mismatch {
+        /// Its place, counted from 1.
+        index: usize,
+        /// What the image says.
+        expected: Digest,
+        /// What it is.
+        found: Digest,
+        /// What is known of its store paths.
+        why: &'static str,
+        /// Those that changed, or where that is not known all of them; a line each.
+        paths: String,
+    },
+    /// A ready blob could not be read, or is not what it should be.
+    #[error("reading the blob {digest}")]
+    Blob {
+        /// The blob.
+        digest: Digest,
+        /// What is wrong.
+        source: io::Error,
+    },
+    /// A layer's bytes could not be made.
+    #[error("layer {index}")]
+    Layer {
+        /// Its place, counted from 1.
+        index: usize,
+        /// Why.
+        source: LayerError,
+    },
+}
+
+pub type Result<T> = std::result::Result<T, ImageError>;
+
+/// As a closure for `map_err`.
+pub(super) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
+    let path = path.to_owned();
+    move |source| ImageError::Io { act, path, source }
+}
