@@ -38,7 +38,8 @@
         in
         rec {
           default = strata;
-          strata = pkgs.strata or (pkgs.callPackage ./nix/package.nix { });
+          strata =
+            if pkgs ? strata-builder then pkgs.strata else pkgs.callPackage ./nix/package.nix { };
           image = import ./examples/hello.nix {
             inherit pkgs;
             strata = library;

@@ -23,7 +23,12 @@ in
   builder =
     pkgs.buildPackages.strata-builder
       or (pkgs.buildPackages.callPackage ./package.nix { network = false; });
-  strata = pkgs.buildPackages.strata or (pkgs.buildPackages.callPackage ./package.nix { });
+  # Another package may be called strata; none is called strata-builder but that of our overlay.
+  strata =
+    if pkgs.buildPackages ? strata-builder then
+      pkgs.buildPackages.strata
+    else
+      pkgs.buildPackages.callPackage ./package.nix { };
   # For the programs that copy images.
   bash = pkgs.buildPackages.bash;
   # For scripts of the user's; the fields of src/build/script.rs.

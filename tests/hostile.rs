@@ -4,14 +4,17 @@
 use std::{
     fs::{self, File},
     io::Write,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 use strata::{
     Image,
+    layer::unpack,
     oci::Digest,
     source::{self, Choice},
 };
+use tar::EntryType;
 
 const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[DIFF_IDS]}}"#;
 
@@ -103,7 +106,11 @@ fn digests_that_lie_are_found() {
     let blobs = top.path().join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     fs::write(top.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    let put = |bytes: &[u8]| fs::write(blobs.join(Digest::of(bytes).hex()), bytes).unwrap();
+    let put = |bytes: &[u8]| {
+        let digest = Digest::of(bytes);
+        fs::write(blobs.join(digest.hex()), bytes).unwrap();
+        digest
+    };
     let config = config(&[b"layer"]);
     put(config.as_bytes());
     let layer = Digest::of(b"layer");
@@ -133,6 +140,20 @@ fn digests_that_lie_are_found() {
     fs::write(blobs.join(lied.hex()), &manifest).unwrap();
     index(&lied.to_string());
     assert!(refused(top.path()).contains("not what its name says"));
+    // A config that is not what the manifest says.
+    index(&Digest::of(manifest.as_bytes()).to_string());
+    fs::write(blobs.join(Digest::of(config.as_bytes()).hex()), config.replace("amd64", "arm64")).unwrap();
+    assert!(refused(top.path()).contains("not what its name says"));
+    // Indexes in indexes, deeper than any stack.
+    let mut inner = put(br#"{"schemaVersion":2,"manifests":[]}"#);
+    for _ in 0..20_000 {
+        let text = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"application/vnd.oci.image.index.v1+json","digest":"{inner}","size":9}}]}}"#
+        );
+        inner = put(text.as_bytes());
+    }
+    fs::copy(blobs.join(inner.hex()), top.path().join("index.json")).unwrap();
+    assert!(refused(top.path()).contains("more than 1000 images are listed"));
     // Digests that are paths.
     index("sha256:../../../../etc/passwd");
     assert!(refused(top.path()).contains("is no digest"));
@@ -189,7 +210,7 @@ fn documents_are_bounded() {
 }
 
 #[test]
-fn the_last_of_entries_with_one_name_counts() {
+fn entries_with_one_name_are_refused() {
     let (_top, path) = scratch();
     let manifest = br#"[{"Config":"config.json","RepoTags":null,"Layers":["layer.tar"]}]"#;
     let config = config(&[b"second"]);
@@ -200,7 +221,120 @@ fn the_last_of_entries_with_one_name_counts() {
         ("manifest.json", manifest),
     ];
     archive(&path, &files);
+    let error = refused(&path);
+    assert!(error.contains("reading layer.tar in") && error.contains("it is there twice"), "{error}");
+}
+
+/// A layer of these entries: name, type, and what a file holds or where a link leads.
+fn layer(entries: &[(&[u8], EntryType, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, kind, content) in entries {
+        let mut header = tar::Header::new_ustar();
+        let is_link = matches!(kind, EntryType::Link | EntryType::Symlink);
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_size(if is_link { 0 } else { content.len() as u64 });
+        if is_link {
+            header.as_old_mut().linkname[..content.len()].copy_from_slice(content);
+        }
+        header.set_cksum();
+        tar.append(&header, if is_link { &[][..] } else { content }).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+/// Unpacks layers one over the other: every name that comes of it, or the error; nothing lies outside.
+fn unpacked(layers: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, String> {
     let top = tempfile::tempdir().unwrap();
-    let image = Image::from_any(&path, &Choice::default(), top.path()).unwrap();
-    assert_eq!(fs::read(image.layers[0].blob.as_ref().unwrap()).unwrap(), b"second");
+    let root = top.path().join("root");
+    fs::create_dir(&root).unwrap();
+    let mut owners = Default::default();
+    let result = layers.iter().try_for_each(|layer| unpack::unpack(layer.as_slice(), &root, &mut owners));
+    let outside: Vec<PathBuf> = fs::read_dir(top.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(outside, std::slice::from_ref(&root));
+    fn walk(directory: &Path, below: &[u8], names: &mut Vec<Vec<u8>>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let name = [below, entry.file_name().as_bytes()].concat();
+            if entry.file_type().unwrap().is_dir() {
+                walk(&entry.path(), &[&name[..], b"/"].concat(), names);
+            } else {
+                names.push(name);
+            }
+        }
+    }
+    let mut names = Vec::new();
+    walk(&root, b"", &mut names);
+    names.sort();
+    result.map(|()| names).map_err(|error| error.to_string())
+}
+
+#[test]
+fn layers_stay_below_the_directory_that_they_are_unpacked_to() {
+    use EntryType::{Directory, Link, Regular, Symlink};
+    let file = |name: &'static [u8]| (name, Regular, &b"x"[..]);
+    let names = |names: &[&[u8]]| Ok(names.iter().map(|name| name.to_vec()).collect::<Vec<_>>());
+    for name in [&b"../x"[..], b"a/../../x", b"/../x"] {
+        assert!(unpacked(&[layer(&[file(name)])]).unwrap_err().contains("its name leads outside of the image"));
+    }
+    assert_eq!(unpacked(&[layer(&[file(b"/tmp/x")])]), names(&[b"tmp/x"]));
+    // Links are followed as if the directory were the root.
+    for target in [&b"/etc"[..], b"../../../../etc", b"/../etc"] {
+        let entries = [(&b"link"[..], Symlink, target), file(b"link/passwd")];
+        assert_eq!(unpacked(&[layer(&entries)]), names(&[b"etc/passwd", b"link"]));
+    }
+    let entries = [(&b"a"[..], Symlink, &b"b"[..]), (&b"b"[..], Symlink, &b"a"[..]), file(b"a/x")];
+    assert!(unpacked(&[layer(&entries)]).unwrap_err().contains("too many links on the way"));
+    let entries = [(&b"link"[..], Symlink, &b"/etc"[..]), (&b"hard"[..], Link, &b"link/passwd"[..])];
+    assert!(unpacked(&[layer(&entries)]).unwrap_err().contains("hard: No such file"));
+    assert!(unpacked(&[layer(&[(b"hard", Link, b"../x")])]).unwrap_err().contains("leads outside of the image"));
+    // A link in the place of a file is replaced, not written through.
+    let over = [layer(&[(b"a", Symlink, b"../outside")]), layer(&[file(b"a")])];
+    assert_eq!(unpacked(&over), names(&[b"a"]));
+    // Names are bytes.
+    assert_eq!(unpacked(&[layer(&[file(b"d/\xff\xfe")])]), names(&[b"d/\xff\xfe"]));
+    assert_eq!(unpacked(&[layer(&[(b"d", Directory, b""), file(b"d/x"), file(b"d")])]), names(&[b"d"]));
+}
+
+#[test]
+fn whiteouts_remove_what_lower_layers_have() {
+    let file = |name: &'static [u8]| (name, EntryType::Regular, &b""[..]);
+    let names = |names: &[&[u8]]| Ok(names.iter().map(|name| name.to_vec()).collect::<Vec<_>>());
+    let below = layer(&[file(b"a"), file(b"d/one"), file(b"d/two"), file(b"e/f/g")]);
+    let unpacked = |entries: &[(&[u8], EntryType, &[u8])]| unpacked(&[below.clone(), layer(entries)]);
+    assert_eq!(unpacked(&[file(b".wh.a"), file(b"d/.wh.one")]), names(&[b"d/two", b"e/f/g"]));
+    assert_eq!(unpacked(&[file(b".wh.nothing")]), names(&[b"a", b"d/one", b"d/two", b"e/f/g"]));
+    // Opaque: what the layer itself has stays, wherever the mark stands.
+    assert_eq!(unpacked(&[file(b"d/new"), file(b"d/.wh..wh..opq")]), names(&[b"a", b"d/new", b"e/f/g"]));
+    assert_eq!(unpacked(&[file(b"e/.wh..wh..opq"), file(b"e/f/new")]), names(&[b"a", b"d/one", b"d/two", b"e/f/new"]));
+    for name in [&b".wh."[..], b"d/.wh..", b"d/.wh..."] {
+        assert!(
+            unpacked(&[file(name)].map(|(_, kind, content)| (name, kind, content)))
+                .unwrap_err()
+                .contains("a whiteout of nothing")
+        );
+    }
+}
+
+#[test]
+fn files_with_holes_are_bounded() {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("holes").unwrap();
+    header.set_entry_type(EntryType::GNUSparse);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mode(0o644);
+    header.set_size(0);
+    let gnu = header.as_gnu_mut().unwrap();
+    // 2 GiB, of which nothing is there.
+    gnu.sparse[0].offset.copy_from_slice(b"20000000000\0");
+    gnu.sparse[0].numbytes.copy_from_slice(b"00000000000\0");
+    gnu.realsize.copy_from_slice(b"20000000000\0");
+    header.set_cksum();
+    let bomb = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+    let error = unpacked(&[bomb]).unwrap_err();
+    assert!(error.contains("a file with holes"), "{error}");
 }

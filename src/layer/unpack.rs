@@ -6,10 +6,14 @@
 //! [the specification's](https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts).
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
+    ffi::{OsStr, OsString},
     fs::{self, File, Permissions},
     io::{self, Read},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::{Component, Path, PathBuf},
 };
 
@@ -17,8 +21,10 @@ use tar::EntryType;
 
 use super::{Owner, Owners};
 
-const WHITEOUT: &str = ".wh.";
-const OPAQUE: &str = ".wh..wh..opq";
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// A file with holes that is bigger than this (in bytes) is a bomb: its holes weigh nothing in the layer.
+const SPARSE_LIMIT: u64 = 1 << 30;
 /// Links followed on the way to one name; Linux stops at 40 too.
 const LINKS: usize = 40;
 
@@ -30,31 +36,32 @@ const LINKS: usize = 40;
 /// When the tar is malformed, a name leads outside, or the file system refuses.
 pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
     let mut archive = tar::Archive::new(layer);
-    let mut own: HashMap<PathBuf, ()> = HashMap::new();
+    // What this layer wrote, and every directory above it.
+    let mut own: HashSet<PathBuf> = HashSet::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
         let name = entry.path()?.into_owned();
         let Some((place, file_name)) = place(root, &name).map_err(|error| named(&name, error))? else { continue };
         let named = |error| named(&name, error);
-        if file_name == OPAQUE {
+        if file_name.as_bytes() == OPAQUE {
             let directory = place.parent().unwrap_or(root);
             for child in fs::read_dir(directory).map_err(named)? {
                 let child = child.map_err(named)?.path();
-                if !own.keys().any(|own| own.starts_with(&child)) {
+                if !own.contains(&child) {
                     remove(&child, owners).map_err(named)?;
                 }
             }
             continue;
         }
-        if let Some(gone) = file_name.strip_prefix(WHITEOUT) {
-            if matches!(gone, "" | "." | "..") {
-                return Err(named(io::Error::new(io::ErrorKind::InvalidData, "a whiteout of nothing")));
+        if let Some(gone) = file_name.as_bytes().strip_prefix(WHITEOUT) {
+            if matches!(gone, b"" | b"." | b"..") {
+                return Err(named(invalid("a whiteout of nothing")));
             }
-            remove(&place.with_file_name(gone), owners).map_err(named)?;
+            remove(&place.with_file_name(OsStr::from_bytes(gone)), owners).map_err(named)?;
             continue;
         }
         write(&mut entry, &place, root, owners).map_err(named)?;
-        own.insert(place, ());
+        own.extend(place.ancestors().take_while(|above| *above != root).map(Path::to_owned));
     }
     Ok(())
 }
@@ -63,16 +70,18 @@ fn named(name: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", name.display()))
 }
 
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
 /// Where `name` lies below `root`, and its last part; none for the root itself.
-fn place(root: &Path, name: &Path) -> io::Result<Option<(PathBuf, String)>> {
-    let mut parts: Vec<String> = Vec::new();
+fn place(root: &Path, name: &Path) -> io::Result<Option<(PathBuf, OsString)>> {
+    let mut parts: Vec<OsString> = Vec::new();
     for part in name.components() {
         match part {
-            Component::Normal(part) => parts.push(part.to_string_lossy().into_owned()),
+            Component::Normal(part) => parts.push(part.to_owned()),
             Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "its name leads outside of the image"));
-            }
+            Component::ParentDir | Component::Prefix(_) => return Err(invalid("its name leads outside of the image")),
         }
     }
     let Some(last) = parts.pop() else { return Ok(None) };
@@ -96,7 +105,7 @@ pub fn inside(root: &Path, path: &Path) -> io::Result<PathBuf> {
                 }
                 links += 1;
                 if links > LINKS {
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, "too many links on the way"));
+                    return Err(invalid("too many links on the way"));
                 }
                 let target = fs::read_link(&next)?;
                 left.extend(target.components().rev().map(|part| PathBuf::from(part.as_os_str())));
@@ -113,7 +122,13 @@ fn write<R: Read>(entry: &mut tar::Entry<'_, R>, place: &Path, root: &Path, owne
     let header = entry.header();
     let (kind, mode) = (header.entry_type(), header.mode()? & 0o7777);
     let (uid, gid) = (header.uid()?, header.gid()?);
-    let device = (header.device_major()?.unwrap_or(0).into(), header.device_minor()?.unwrap_or(0).into());
+    let device = match kind {
+        EntryType::Char | EntryType::Block => {
+            (header.device_major()?.unwrap_or(0).into(), header.device_minor()?.unwrap_or(0).into())
+        }
+        // GNU tar leaves the fields empty.
+        _ => (0, 0),
+    };
     let is_directory = kind == EntryType::Directory;
     match fs::symlink_metadata(place) {
         Ok(there) if there.is_dir() && is_directory => {}
@@ -125,6 +140,9 @@ fn write<R: Read>(entry: &mut tar::Entry<'_, R>, place: &Path, root: &Path, owne
         EntryType::Directory => fs::create_dir_all(place)?,
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             let size = entry.size();
+            if kind == EntryType::GNUSparse && size > SPARSE_LIMIT {
+                return Err(invalid("it is a file with holes of more than 1 GiB: no image has one"));
+            }
             let copied = io::copy(&mut entry.take(size), &mut File::create_new(place)?)?;
             if copied != size {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -173,9 +191,12 @@ fn write<R: Read>(entry: &mut tar::Entry<'_, R>, place: &Path, root: &Path, owne
 }
 
 fn remove(place: &Path, owners: &mut Owners) -> io::Result<()> {
-    owners.retain(|path, _| !path.starts_with(place));
+    owners.remove(place);
     match fs::symlink_metadata(place) {
-        Ok(there) if there.is_dir() => fs::remove_dir_all(place),
+        Ok(there) if there.is_dir() => {
+            owners.retain(|path, _| !path.starts_with(place));
+            fs::remove_dir_all(place)
+        }
         Ok(_) => fs::remove_file(place),
         // A whiteout of what is not there is nothing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -62,6 +62,9 @@ impl Contents {
         reader: &mut dyn Read,
         hash: bool,
     ) -> io::Result<()> {
+        if self.blobs.contains_key(&name) || self.aliases.contains_key(&name) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is there twice"));
+        }
         let mut start = Vec::new();
         reader.take(DOCUMENT_LIMIT.min(size).min(512)).read_to_end(&mut start)?;
         let is_document = size <= DOCUMENT_LIMIT && matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
@@ -80,7 +83,7 @@ impl Contents {
 
     /// Takes note that `name` stands for `target`.
     pub(super) fn alias(&mut self, name: String, target: String) {
-        self.aliases.insert(name, target);
+        self.aliases.entry(name).or_insert(target);
     }
 
     /// A document's bytes, where it is one.
@@ -113,6 +116,18 @@ impl Contents {
             Place::File(path) => Box::new(File::open(path)?),
             Place::Archive(offset) => Box::new(self.archive.as_ref().ok_or_else(missing)?.read(*offset, blob.size)?),
         })
+    }
+
+    /// The document of this digest, which its bytes must have.
+    pub(super) fn document_of<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T, SourceError> {
+        let name = digest.blob_name();
+        match self.raw(&name).map(Digest::of) {
+            Some(found) if found != *digest => Err(SourceError::Document {
+                document: name,
+                why: format!("its digest is {found}, not what its name says"),
+            }),
+            _ => self.document(&name),
+        }
     }
 
     pub(super) fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, SourceError> {

@@ -74,59 +74,51 @@ impl Contents {
     ///
     /// [`SourceError::Document`] when one is missing or malformed.
     pub fn images(&self) -> Result<Vec<Listed>, SourceError> {
-        let mut images = Vec::new();
         if self.raw("index.json").is_some() {
-            self.add_index(&self.index()?, &mut images, &mut HashSet::new())?;
+            self.images_of(self.index()?)
         } else if self.raw("manifest.json").is_some_and(|text| text.trim_ascii_start().starts_with(b"[")) {
             let manifests: Vec<DockerManifest> = self.document("manifest.json")?;
-            for manifest in manifests {
-                images.push(self.docker_image(manifest)?);
-            }
-        } else if let Ok(index) = self.document::<Index>("manifest.json") {
-            self.add_index(&index, &mut images, &mut HashSet::new())?;
+            check_images(manifests.len(), "manifest.json")?;
+            manifests.into_iter().map(|manifest| self.docker_image(manifest)).collect()
+        } else if let Ok(index) = self.document("manifest.json") {
+            self.images_of(index)
         } else {
-            images.push(self.oci_image("manifest.json", None)?);
+            Ok(vec![self.oci_image("manifest.json", None)?])
+        }
+    }
+
+    /// The images of an index, and of the indexes it lists, however deep.
+    fn images_of(&self, index: Index) -> Result<Vec<Listed>, SourceError> {
+        let mut images = Vec::new();
+        let mut seen = HashSet::new();
+        let mut left = index.manifests;
+        left.reverse();
+        while let Some(descriptor) = left.pop() {
+            check_images(images.len() + seen.len(), "index.json")?;
+            match descriptor.media_type.as_str() {
+                media_type::INDEX | media_type::DOCKER_INDEX => {
+                    if seen.insert(descriptor.digest) {
+                        let inner: Index = self.document_of(&descriptor.digest)?;
+                        left.extend(inner.manifests.into_iter().rev());
+                    }
+                }
+                _ => images.push(self.oci_image(&descriptor.digest.blob_name(), Some(&descriptor))?),
+            }
         }
         Ok(images)
     }
 
-    fn add_index(
-        &self,
-        index: &Index,
-        images: &mut Vec<Listed>,
-        seen: &mut HashSet<Digest>,
-    ) -> Result<(), SourceError> {
-        for descriptor in &index.manifests {
-            let name = descriptor.digest.blob_name();
-            if images.len() > IMAGES_LIMIT {
-                let why = format!("more than {IMAGES_LIMIT} images are listed");
-                return Err(SourceError::Document { document: "index.json".to_owned(), why });
-            }
-            match descriptor.media_type.as_str() {
-                media_type::INDEX | media_type::DOCKER_INDEX => {
-                    if seen.insert(descriptor.digest) {
-                        self.add_index(&self.document(&name)?, images, seen)?;
-                    }
-                }
-                _ => images.push(self.oci_image(&name, Some(descriptor))?),
-            }
-        }
-        Ok(())
-    }
-
     fn oci_image(&self, name: &str, descriptor: Option<&Descriptor>) -> Result<Listed, SourceError> {
         let fail = |why: String| SourceError::Document { document: name.to_owned(), why };
-        let manifest: Manifest = self.document(name)?;
-        if let (Some(descriptor), Some(bytes)) = (descriptor, self.raw(name))
-            && Digest::of(bytes) != descriptor.digest
-        {
-            return Err(fail(format!("its digest is {}, not what its name says", Digest::of(bytes))));
-        }
+        let manifest: Manifest = match descriptor {
+            Some(descriptor) => self.document_of(&descriptor.digest)?,
+            None => self.document(name)?,
+        };
         check_layers(manifest.layers.len()).map_err(fail)?;
         let config_name = manifest.config.digest.blob_name();
         // An artifact's config may be anything.
         let config: ImageConfig = match manifest.config.media_type.as_str() {
-            media_type::CONFIG | media_type::DOCKER_CONFIG => self.document(&config_name)?,
+            media_type::CONFIG | media_type::DOCKER_CONFIG => self.document_of(&manifest.config.digest)?,
             _ => ImageConfig::default(),
         };
         let annotated = |key| descriptor.and_then(|descriptor| descriptor.annotations.get(key));
@@ -287,6 +279,14 @@ impl std::fmt::Display for Listed {
         let name = self.names.first().map_or("(no name)", String::as_str);
         write!(f, "{name} for {}", self.platform)
     }
+}
+
+fn check_images(count: usize, document: &str) -> Result<(), SourceError> {
+    if count <= IMAGES_LIMIT {
+        return Ok(());
+    }
+    let why = format!("more than {IMAGES_LIMIT} images are listed");
+    Err(SourceError::Document { document: document.to_owned(), why })
 }
 
 fn check_layers(count: usize) -> Result<(), String> {
