@@ -22,7 +22,9 @@
     directory of its own, `HOME_IMPURE` the caller's, and `STATE` a directory in the caller's cache.
   - `replace`: what stands for each placeholder in the script; their names start with `__arg` and end with `__`.
   - `searchPaths`: as makeSearchPaths takes them.
+  - `aliases`: other names of the program in the package.
   - `persistState`: whether `STATE` and `HOME` keep what they had when it runs again.
+  - `globalState`: whether `STATE` is a directory that all scripts share, which keeps what it has.
 */
 {
   makes,
@@ -36,7 +38,9 @@
   entrypoint,
   replace ? { },
   searchPaths ? { },
+  aliases ? [ ],
   persistState ? false,
+  globalState ? false,
 }:
 let
   placeholders = builtins.attrNames replace;
@@ -47,18 +51,22 @@ in
 if wrong != [ ] then
   throw "strata: argument replace of makeScript: names are as __argName__, and ${builtins.head wrong} is not"
 else
-  program.script name ''
-    #!${toolchain.bash}/bin/bash
-    export HOME_IMPURE=''${HOME_IMPURE:-''${HOME:-/tmp}}
-    unset ${builtins.concatStringsSep " " makes.variables}
-    export PATH=${toolchain.scripts.path}
-    export STATE=''${XDG_CACHE_HOME:-$HOME_IMPURE/.cache}/strata/state/${name}
-    ${if persistState then "" else "rm -rf \"$STATE\""}
-    export HOME=$STATE/home
-    mkdir -p "$HOME"
-    ${makes.script searchPaths (
-      builtins.replaceStrings placeholders (map (placeholder: "${replace.${placeholder}}") placeholders) (
-        scriptText entrypoint
-      )
-    )}
-  ''
+  program.script {
+    inherit name aliases;
+    text = ''
+      #!${toolchain.bash}/bin/bash
+      export HOME_IMPURE=''${HOME_IMPURE:-''${HOME:-/tmp}}
+      unset ${builtins.concatStringsSep " " makes.variables}
+      export PATH=${toolchain.scripts.path}
+      state=''${XDG_CACHE_HOME:-$HOME_IMPURE/.cache}/strata/state
+      export STATE=$state${if globalState then "" else "/${name}"}
+      ${if persistState || globalState then "" else "rm -rf \"$STATE\""}
+      export HOME=$state/${name}/home
+      mkdir -p "$HOME"
+      ${makes.script searchPaths (
+        builtins.replaceStrings placeholders (map (placeholder: "${replace.${placeholder}}") placeholders) (
+          scriptText entrypoint
+        )
+      )}
+    '';
+  }

@@ -2,11 +2,11 @@
 { derive, toolchain }:
 let
   program =
-    storeName: name: text:
+    storeName: request:
     derive {
       name = storeName;
       kind = "program";
-      request = { inherit name text; };
+      inherit request;
     };
   # strata with these arguments, and those that the program is given.
   strata = arguments: ''
@@ -15,14 +15,23 @@ let
   '';
 in
 rec {
-  # A package with bin/NAME, which is this text.
+  # A package with bin/NAME, which is this text, under other names too.
   script =
-    name: text:
-    program name name text
+    {
+      name,
+      text,
+      aliases ? [ ],
+    }:
+    program name { inherit name text aliases; }
     // {
       meta.mainProgram = name;
     };
-  package = name: arguments: script name (strata arguments);
+  package =
+    name: arguments:
+    script {
+      inherit name;
+      text = strata arguments;
+    };
   # The program itself.
-  file = name: arguments: program name null (strata arguments);
+  file = name: arguments: program name { text = strata arguments; };
 }

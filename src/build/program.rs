@@ -1,6 +1,10 @@
 //! Kind `program`: a package with one script, `bin/NAME`, or that script alone.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, symlink},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -12,19 +16,27 @@ use super::attributes::Attributes;
 struct Request {
     /// None makes the result itself the script.
     name: Option<String>,
+    /// Other names of it in the package.
+    #[serde(default)]
+    aliases: Vec<String>,
     /// The whole script, `#!` line included.
     text: String,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
-    let Request { name, text } = attributes.request()?;
+    let Request { name, aliases, text } = attributes.request()?;
     let path = match name {
         None => attributes.out().to_owned(),
         Some(name) => {
-            let plain = !name.contains('/') && !name.is_empty();
-            ensure!(plain, "attribute strata.request.name: {name:?} is no file name");
+            for name in aliases.iter().chain([&name]) {
+                let plain = !name.contains('/') && !matches!(name.as_str(), "" | "." | "..");
+                ensure!(plain, "attribute strata.request: {name:?} is no name of a program");
+            }
             let directory = attributes.out().join("bin");
             fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+            for alias in &aliases {
+                symlink(&name, directory.join(alias)).with_context(|| format!("linking {alias}"))?;
+            }
             directory.join(name)
         }
     };

@@ -105,6 +105,12 @@ export SECRET=seen PYTHONPATH=/elsewhere
 m_says 0 "it's seen 1 an argument none" . /sees "$HOME"
 m_says 0 "it's seen 1 an argument none" . /sees "$HOME"
 unset SECRET PYTHONPATH
+job keeps '{ makeScript, ... }: makeScript { name = "keeps"; aliases = [ "kept" ]; persistState = true; entrypoint = "echo >> $STATE/file; wc -l < $STATE/file"; }'
+m_says 0 1 . /keeps
+m_says 0 2 . /keeps
+same "$("$(nix-store --query --outputs "$(nix-store --query --deriver "$HOME/.cache/strata/m/out-keeps")")/bin/kept")" 3
+job shares '{ makeScript, ... }: makeScript { name = "shares"; globalState = true; entrypoint = "cat $STATE/keeps/file | wc -l"; }'
+m_says 0 3 . /shares
 
 job made '{ inputs, makeDerivation, outputs, projectPath, ... }: makeDerivation {
   name = "made";
