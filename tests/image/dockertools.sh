@@ -132,8 +132,8 @@ container 'dockerTools.buildLayeredImage { name = "links"; tag = "t"; includeSto
 # Nix in the container.
 container 'dockerTools.buildLayeredImageWithNixDb { name = "nix"; tag = "t"; contents = [ pkgs.nix pkgs.bash pkgs.coreutils ];
   config = { Env = [ "PATH=/bin" "NIX_CONFIG=build-users-group =" "HOME=/" "USER=root" ];
-    Cmd = [ "bash" "-c" "nix-store --verify --check-contents 2>&1 | grep -v \"^reading\\|^checking\"; nix-store -qR \$(readlink -f /bin/bash | cut -d / -f 1-4) | wc -l" ]; }; }' \
-  "$(nix-store -qR "$(build pkgs.bash)" | wc -l)"
+    Cmd = [ "bash" "-c" "nix-store --verify --check-contents >/log 2>&1 && echo verified || cat /log; nix-store -qR \$(readlink -f /bin/bash | cut -d / -f 1-4) | wc -l" ]; }; }' \
+  $'verified\n'"$(nix-store -qR "$(build pkgs.bash)" | wc -l)"
 
 # Images merged, exported; small packages.
 merged=$(build 'dockerTools.mergeImages [ (dockerTools.buildImage { name = "one"; tag = "t"; copyToRoot = pkgs.hello; config.Cmd = [ "/bin/hello" ]; })
