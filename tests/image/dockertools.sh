@@ -74,10 +74,10 @@ everything="dockerTools.buildImage { name = \"everything\"; tag = \"t\"; diskSiz
     echo program > /program
     chmod 4755 /program
   '';
-  config.Cmd = [ \"sh\" \"-c\" \"id -un 1000; stat -c '%u %g %a %F' /home/me /replaced /device /program; ls -A /again; ls -d /removed /gone 2>&1 | sed 's/.*: \\\\([^:]*\\\\)$/\\\\1/'; cat /kept; ls -d /nix /proc/1 /.strata-scripts 2>/dev/null | cat\" ]; }"
+  config.Cmd = [ \"sh\" \"-c\" \"id -u me; stat -c '%u %g %a %F' /home/me /replaced /device /program; ls -A /again; ls -d /removed /gone 2>&1 | sed 's/.*: \\\\([^:]*\\\\)$/\\\\1/'; cat /kept; ls -d /nix /proc/1 /.strata-scripts 2>/dev/null | cat\" ]; }"
 path=$(build "$everything")
 name=$(load <"$path")
-same "$(run "$name" | grep -v '^id:')" "$(printf '%s\n' '1000 1000 755 directory' '0 0 644 regular file' '0 0 644 block special file' '0 0 4755 regular file' new \
+same "$(run "$name")" "$(printf '%s\n' 1000 '1000 1000 755 directory' '0 0 644 regular file' '0 0 644 block special file' '0 0 4755 regular file' new \
   'No such file or directory' 'No such file or directory' 1 /proc/1)"
 docker rmi "$name" >/dev/null
 "$strata" copy "$path" "oci:$work/everything:t" --quiet >/dev/null
