@@ -25,6 +25,8 @@ let
     nginx = "mkdir -p bin && ln -s ../sbin/nginx bin/nginx";
     # Compiled in: /usr/share/nodejs.
     nodejs = "ln -s . usr";
+    # As stdenv does.
+    shadow = "mv sbin/* bin && rmdir sbin && ln -s bin sbin";
   };
 
   unit =

@@ -88,6 +88,12 @@ same "$(stat -c '%u %g' "$rootfs/home/me") $(stat -c '%a' "$rootfs/program") $(s
 for leaked in proc/self dev/null .strata-scripts; do [[ ! -e $rootfs/$leaked ]] || fail "$leaked leaks into the layer"; done
 nix-build --no-out-link --check --expr "$(expression "$everything")" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "not reproducible"; }
 
+# nixpkgs' own example of shadowSetup.
+container 'dockerTools.buildImage { name = "shadow-basic"; tag = "t"; copyToRoot = [ pkgs.busybox ];
+  runAsRoot = "#!${pkgs.bash}/bin/bash\n${dockerTools.shadowSetup}\ngroupadd -r redis\nuseradd -r -g redis redis\nmkdir /data\nchown redis:redis /data\n";
+  config.Cmd = [ "/bin/sh" "-c" "grep -c ^redis: /etc/passwd /etc/group; test $(stat -c %u:%g /data) = $(id -u redis):$(id -g redis) && echo owned" ]; }' \
+  $'/etc/passwd:1\n/etc/group:1\nowned'
+
 # Streams: an executable, and nothing of the image in the store.
 stream=$(build 'dockerTools.streamLayeredImage { name = "streamed"; tag = "t"; contents = [ pkgs.hello ]; extraCommands = "echo x > made"; config.Cmd = [ "/bin/hello" ]; }')
 same "$("$stream" | load)" streamed:t
