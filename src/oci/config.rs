@@ -164,14 +164,22 @@ impl<'de> Deserialize<'de> for Config {
 
 impl Config {
     /// What holds when `own` is said on top of `base`: `Env` is merged by name, other keys replace the base's, and a
-    /// key set to null clears it.
+    /// key set to null or to nothing (`[ ]`, `{ }`, `""`) clears it.
     ///
     /// # Errors
     ///
     /// Those of deserializing.
     pub fn over(base: &Self, own: Map<String, Value>) -> Result<Self, serde_json::Error> {
+        // Of Env, names are merged; everything else that is given replaces what the base has, nothing too.
+        let clears = |key: &str, value: &Value| match value {
+            Value::Null => true,
+            Value::Array(list) => list.is_empty() && !key.eq_ignore_ascii_case("env"),
+            Value::Object(object) => object.is_empty(),
+            Value::String(text) => text.is_empty(),
+            _ => false,
+        };
         let cleared: Vec<String> =
-            own.iter().filter(|(_, value)| value.is_null()).map(|(key, _)| key.to_ascii_lowercase()).collect();
+            own.iter().filter(|(key, value)| clears(key, value)).map(|(key, _)| key.to_ascii_lowercase()).collect();
         let own: Self = serde_json::from_value(Value::Object(own))?;
         let mut merged = serde_json::to_value(base)?.as_object().cloned().unwrap_or_default();
         merged.retain(|key, _| !cleared.contains(&key.to_ascii_lowercase()));

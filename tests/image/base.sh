@@ -1,0 +1,84 @@
+# Images on others: which of several, of whatever kind, and what of their configuration holds.
+. "$root/tests/lib.sh"
+need_command jq
+[[ ${docker-} ]] || skip "no docker daemon"
+
+# An image that says all it can.
+below='(dockerTools.buildImage { name = "below"; tag = "t"; copyToRoot = [ pkgs.busybox (pkgs.writeTextDir "etc/below" "below") ]; config = {
+  Env = [ "PATH=/bin" "KEPT=1" "CHANGED=1" ]; Entrypoint = [ "/bin/sh" "-c" ]; Cmd = [ "cat /etc/below" ]; User = "7"; WorkingDir = "/etc";
+  Labels.below = "yes"; ExposedPorts."80/tcp" = { }; Volumes."/data" = { }; StopSignal = "SIGINT"; }; })'
+# config FUNCTION ARGUMENTS: the configuration of an image on it.
+config() { "$strata" inspect --raw "$(build "$1 { name = \"x\"; tag = \"t\"; fromImage = $below; $2 }")" | jq --sort-keys -c .config; }
+all='{"Cmd":["cat /etc/below"],"Entrypoint":["/bin/sh","-c"],"Env":["PATH=/bin","KEPT=1","CHANGED=1"],"ExposedPorts":{"80/tcp":{}},"Labels":{"below":"yes"},"StopSignal":"SIGINT","User":"7","Volumes":{"/data":{}},"WorkingDir":"/etc"}'
+for function in dockerTools.buildImage dockerTools.buildLayeredImage makeContainerImage; do
+  same "$(config $function '')" "$all"
+  same "$(config $function 'inheritConfig = false; config.User = "9";')" '{"User":"9"}'
+  # The last of a name wins; what is set replaces, null and nothing clear.
+  same "$(config $function 'config = { Env = [ "CHANGED=2" "NEW=1" "NEW=2" ]; Entrypoint = null; Cmd = [ "env" ]; User = ""; WorkingDir = "/";
+    Labels.above = "yes"; ExposedPorts = { }; Volumes = null; StopSignal = "SIGTERM"; };')" \
+    '{"Cmd":["env"],"Env":["PATH=/bin","KEPT=1","CHANGED=2","NEW=2"],"Labels":{"above":"yes"},"StopSignal":"SIGTERM","WorkingDir":"/"}'
+  same "$(config $function 'config = { Env = [ ]; Cmd = [ ]; };')" "$(jq -c 'del(.Cmd)' <<<"$all")"
+done
+same "$(config dockerTools.buildImage 'config.env = null;')" "$(jq -c 'del(.Env)' <<<"$all")"
+# All steps of its history come before ours.
+path=$(build "makeContainerImage { fromImage = $below; layers = [ pkgs.hello ]; }")
+count=$("$strata" inspect --raw "$path" | jq '.history | length')
+same "$count" "$("$strata" inspect --raw "$path" | jq '.rootfs.diff_ids | length')"
+same "$("$strata" inspect --raw "$path" | jq -r '.history[0].comment')" customisation
+
+# Each kind of image, told apart by content, gives the same base.
+archive=$(build "dockerTools.buildImage { name = \"below\"; tag = \"t\"; compressor = \"none\"; copyToRoot = [ pkgs.busybox ]; config.Env = [ \"PATH=/bin\" ]; }")
+cp "$archive" "$work/base.tar"
+gzip -k "$work/base.tar"
+zstd -q "$work/base.tar"
+xz -k -0 "$work/base.tar"
+"$strata" copy "$archive" "oci:$work/layout:t" --quiet >/dev/null
+"$strata" copy "$archive" "oci-archive:$work/oci.tar" --quiet >/dev/null
+"$strata" copy "$archive" "dir:$work/dir" --quiet >/dev/null
+skopeo copy --quiet "oci-archive:$work/oci.tar" "docker-archive:$work/by-skopeo.tar:below:t"
+load <"$archive" >/dev/null
+docker save below:t >"$work/by-docker.tar"
+docker rmi below:t >/dev/null
+digests() { "$strata" inspect --json "$(build "dockerTools.buildLayeredImage { name = \"x\"; tag = \"t\"; contents = [ pkgs.hello ]; fromImage = $1; }")" | jq -c '[.[0].layers[].digest]'; }
+expected=$(digests "$archive")
+for kind in base.tar base.tar.gz base.tar.zst base.tar.xz layout oci.tar dir by-skopeo.tar by-docker.tar; do
+  same "$kind $(digests "$work/$kind")" "$kind $expected"
+done
+
+# One of several, by name, by tag, by platform.
+several=$(build 'dockerTools.mergeImages (map (tag: dockerTools.buildImage { inherit tag; name = "several"; config.Env = [ "TAG=${tag}" ]; }) [ "one" "two" ]
+  ++ [ (dockerTools.buildImage { name = "other"; tag = "one"; config.Env = [ "TAG=other" ]; }) ])')
+chosen() { "$strata" inspect --raw "$(build "dockerTools.buildImage { name = \"x\"; tag = \"t\"; fromImage = $several; $1 }")" | jq -r '.config.Env[0]'; }
+same "$(chosen 'fromImageName = "several"; fromImageTag = "two";')" TAG=two
+same "$(chosen 'fromImageName = "other";')" TAG=other
+same "$(chosen 'fromImageTag = "two";')" TAG=two
+build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageName = \"several\"; }" \
+  "argument fromImage: " "several of its images are meant; there are several:one for linux/amd64, several:two for linux/amd64, other:one for linux/amd64"
+build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageTag = \"three\"; }" "none of its images is meant; there are several:one"
+platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; config.Env = [ "FOR=${architecture}" ]; };
+    layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
+  in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
+path=$(build "dockerTools.buildLayeredImage { name = \"x\"; tag = \"t\"; fromImage = $platforms; architecture = \"arm64\"; }")
+same "$("$strata" inspect --raw "$path" | jq -r '.architecture + " " + .config.Env[0]')" "arm64 FOR=arm64"
+
+# Links to directories are directories, unless they are to stay.
+linked='(pkgs.runCommand "linked" { } "mkdir -p $out/real; echo x > $out/real/file; ln -s real $out/link")'
+for keep in false true; do
+  path=$(build "dockerTools.buildImage { name = \"x\"; compressor = \"none\"; copyToRoot = [ $linked ]; keepContentsDirlinks = $keep; }")
+  tar -xOf "$path" "$(tar -xOf "$path" manifest.json | jq -r '.[0].Layers[0]')" | tar -tvPf - >"$work/listing"
+  case $keep in
+    false) grep -qE ' /link/file$' "$work/listing" || { cat "$work/listing"; fail "the link is no directory"; } ;;
+    true) grep -qE ' /link -> real$' "$work/listing" || { cat "$work/listing"; fail "the link is gone"; } ;;
+  esac
+done
+
+# A Nix database of both: what the base has is known, what is copied to the root is not.
+nix='Env = [ "PATH=/bin" "NIX_CONFIG=build-users-group =" "HOME=/" "USER=root" ]; Entrypoint = [ "sh" "-c" ]'
+base="(dockerTools.buildLayeredImage { name = \"nix-below\"; tag = \"t\"; contents = [ pkgs.nix pkgs.bash pkgs.coreutils ]; config = { $nix; }; })"
+path=$(build "dockerTools.buildImageWithNixDb { name = \"nix-above\"; tag = \"t\"; fromImage = $base; copyToRoot = [ pkgs.hello ];
+  config.Cmd = [ ''nix-store --verify --check-contents >/log 2>&1 && echo verified || cat /log
+    [[ \$(ls -d /nix/store/*-*) == \$(nix --extra-experimental-features nix-command path-info --all | sort) ]] && echo exact
+    ls -d /nix/store/*-hello-* 2>/dev/null || echo relocated'' ]; }")
+name=$(load <"$path")
+same "$(run "$name")" $'verified\nexact\nrelocated'
+docker rmi "$name" >/dev/null
