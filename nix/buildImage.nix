@@ -23,7 +23,8 @@
     (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.
   - `inheritConfig`: whether the base's configuration holds where `config` says nothing; null in `config` clears.
   - `includeStorePaths`: whether store paths are in the image; without, only `copyToRoot` is.
-  - `initializeNixDatabase`: whether Nix in the container knows the store paths; `nixUid` and `nixGid` own its state.
+  - `initializeNixDatabase`: whether Nix in the container knows the store paths, those of `fromImage` too; `nixUid` and
+    `nixGid` own its state.
   - `labels`, `annotations`: of the configuration and of the manifest.
   - `maxSize`, `maxLayerSize`: in bytes, uncompressed; `forbiddenPaths`: names of store paths (`*` stands for anything).
     An image that breaks them is not built, and the error shows who brought the offender in.
@@ -113,7 +114,20 @@ let
     name = "nix-database";
     kind = "nix-database";
     closure = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.closure) below;
-    request.elsewhere = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.roots) below;
+    request = {
+      elsewhere = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.roots) below;
+      base = baseImage;
+    };
+  };
+  baseImage = base {
+    inherit
+      fromImage
+      fromImageName
+      fromImageTag
+      arch
+      variant
+      inheritConfig
+      ;
   };
   databasePerms =
     let
@@ -145,16 +159,7 @@ let
     inherit (group) closure;
     request = {
       grouping = group.request;
-      base = base {
-        inherit
-          fromImage
-          fromImageName
-          fromImageTag
-          arch
-          variant
-          inheritConfig
-          ;
-      };
+      base = baseImage;
       guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
       config = file;
       name = names.lower (check.string "buildImage" "name" name);

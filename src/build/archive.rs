@@ -154,7 +154,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let mut image = Image::new(config, request.arch, Some(created), layers);
     image.variant = request.variant;
     image.history = request.base.history(base.as_ref(), &image);
-    image.closure = Some(Arc::new(graph));
+    let below = base.as_ref().and_then(|base| base.closure.as_deref());
+    image.closure = Some(Arc::new(Graph::union(below.into_iter().chain([&graph]))));
     image.name = Some(request.name);
     image.tag = Some(match request.tag {
         Some(tag) => tag,
@@ -219,10 +220,7 @@ impl Request {
             if !self.include_nix_database {
                 return Ok(());
             }
-            // Store paths of the base are known where it is a recipe that says them.
-            let known = base.and_then(|base| base.closure.as_deref());
-            let all = Graph::union(known.into_iter().chain([graph]));
-            database::write(&all, root)
+            database::write(graph, base, root)
         };
         let root = Root::make(&top, &self.contents, self.placing, &self.scripts, base, &prepare)?;
         let regex = format!("^{}", regex::escape(&root.path.to_string_lossy()));

@@ -10,15 +10,32 @@
 //! The schema is Nix's version 10, which all since 2.0 read. Registration times
 //! are zero, and rows are written in order, so the bytes depend on the closure alone.
 
-use std::{fs, os::unix::fs::symlink, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::symlink,
+    path::{Component, Path},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 
-use super::attributes::Attributes;
-use crate::closure::{Graph, StorePath, parse_nar_hash};
+use super::{attributes::Attributes, base::Base};
+use crate::{
+    blobs::ImageBlobs,
+    closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
+    image::Image,
+    source::Packing,
+};
+
+/// Where it is in an image, and what marks it as removed.
+const DATABASE: &str = "nix/var/nix/db/db.sqlite";
+const REMOVED: &str = "nix/var/nix/db/.wh.db.sqlite";
+/// A database bigger than this (in bytes) is none: 5,000 store paths take 2 MiB.
+const SIZE_LIMIT: u64 = 1 << 30;
 
 const SCHEMA: &str = "
 create table if not exists ValidPaths (
@@ -60,16 +77,21 @@ create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
 struct Request {
     /// Store paths of the closure that are not in the image at their own place.
     elsewhere: Vec<StorePath>,
+    /// The image below.
+    base: Base,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
     let graph = attributes.closure()?;
-    write(&graph.without(|at| request.elsewhere.contains(&graph.nodes()[at].path)), attributes.out())
+    let own = graph.without(|at| request.elsewhere.contains(&graph.nodes()[at].path));
+    write(&own, request.base.open()?.as_ref(), attributes.out())
 }
 
-/// Writes the tree for the paths of `graph` below `root`.
-pub fn write(graph: &Graph, root: &Path) -> Result<()> {
+/// Writes the tree below `root`, for the paths of `own` and those that `base` has.
+pub fn write(own: &Graph, base: Option<&Image>, root: &Path) -> Result<()> {
+    let below = base.map(of_base).transpose()?.flatten();
+    let graph = &Graph::union(below.iter().chain([own]));
     let make = |below: &str| {
         let path = root.join(below);
         fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display())).map(|()| path)
@@ -115,4 +137,75 @@ fn database(graph: &Graph, path: &Path) -> Result<()> {
     connection.execute_batch("vacuum")?;
     connection.close().map_err(|(_, error)| error)?;
     Ok(())
+}
+
+/// The store paths that Nix in a container of `base` knows: as its recipe says, else as the database in its layers does.
+fn of_base(base: &Image) -> Result<Option<Graph>> {
+    if let Some(closure) = &base.closure {
+        return Ok(Some(Graph::clone(closure)));
+    }
+    let scratch = tempfile::tempdir().context("making a directory for the base image's Nix database")?;
+    let file = scratch.path().join("db.sqlite");
+    for (at, layer) in ImageBlobs::of(base).layers.iter().enumerate().rev() {
+        let reading = || format!("argument fromImage: looking for a Nix database in layer {}", at + 1);
+        let reader = Packing::of_media_type(&layer.descriptor.media_type)
+            .reader(layer.read(), layer.descriptor.size)
+            .with_context(reading)?;
+        match find(reader, &file).with_context(reading)? {
+            Some(true) => return read(&file).context("argument fromImage: reading its Nix database").map(Some),
+            Some(false) => return Ok(None),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Copies the database of a layer to `to`; whether there is one, or a mark that there is none any more.
+fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
+    let mut archive = tar::Archive::new(layer);
+    let mut found = None;
+    for entry in archive.entries()? {
+        let entry = entry?;
+        let name = entry.path()?.into_owned();
+        let plain: Vec<_> = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let is = |wanted: &str| plain.iter().copied().eq(Path::new(wanted).components());
+        if is(DATABASE) {
+            let size = io::copy(&mut entry.take(SIZE_LIMIT + 1), &mut File::create(to)?)?;
+            if size > SIZE_LIMIT {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it has more than 1 GiB"));
+            }
+            found = Some(true);
+        } else if is(REMOVED) {
+            found = found.or(Some(false));
+        }
+    }
+    Ok(found)
+}
+
+fn read(file: &Path) -> Result<Graph> {
+    let connection = Connection::open(file)?;
+    let mut paths = connection.prepare("select id, path, hash, narSize from ValidPaths")?;
+    let mut known: BTreeMap<i64, (String, String, u64)> = BTreeMap::new();
+    let mut rows = paths.query([])?;
+    while let Some(row) = rows.next()? {
+        let size: Option<i64> = row.get(3)?;
+        known.insert(row.get(0)?, (row.get(1)?, row.get(2)?, size.unwrap_or(0).try_into()?));
+    }
+    let mut references: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let mut refs = connection.prepare("select referrer, reference from Refs")?;
+    let mut rows = refs.query([])?;
+    while let Some(row) = rows.next()? {
+        let (from, to): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let to = known.get(&to);
+        ensure!(to.is_some(), "it has a reference to nothing");
+        references.entry(from).or_default().extend(to.map(|(path, ..)| path.clone()));
+    }
+    let nodes: Vec<RawNode> = known
+        .into_iter()
+        .map(|(id, (path, hash, size))| {
+            RawNode::new(path, references.remove(&id).unwrap_or_default(), size, Some(hash))
+        })
+        .collect();
+    let store = nodes.first().and_then(RawNode::store).map(StoreDir::new).unwrap_or_default();
+    Ok(Graph::new(&store, nodes)?)
 }

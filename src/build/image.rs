@@ -6,7 +6,11 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use super::{attributes::Attributes, base::Base, grouping::Grouping, guards::Guards};
-use crate::{closure::StorePath, image::Image, oci::Timestamp};
+use crate::{
+    closure::{Graph, StorePath},
+    image::Image,
+    oci::Timestamp,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -34,7 +38,9 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let graph = attributes.closure()?;
     let own = request.grouping.layers(&graph, &layers)?;
     layers.extend(own);
-    let closure = request.grouping.closure(&graph)?;
+    let own = request.grouping.closure(&graph)?;
+    let below = base.as_ref().and_then(|base| base.closure.as_deref());
+    let closure = Graph::union(below.into_iter().chain([&own]));
     request.guards.check(&layers, &closure)?;
 
     let mut config = request.base.config(base.as_ref(), &request.config)?;

@@ -76,6 +76,11 @@ pub struct RawNode {
 }
 
 impl RawNode {
+    /// An entry for `path`, of `nar_size` bytes.
+    pub fn new(path: String, references: Vec<String>, nar_size: u64, nar_hash: Option<String>) -> Self {
+        Self { path, references, nar_size, nar_hash }
+    }
+
     /// The directory its path lies in.
     pub fn store(&self) -> Option<&str> {
         self.path.rsplit_once('/').map(|(store, _)| store)

@@ -72,13 +72,20 @@ for keep in false true; do
   esac
 done
 
-# A Nix database of both: what the base has is known, what is copied to the root is not.
+# A Nix database of all: what the images below have is known, what is copied to the root is not. Of a recipe it is known;
+# in an archive, the database is found.
 nix='Env = [ "PATH=/bin" "NIX_CONFIG=build-users-group =" "HOME=/" "USER=root" ]; Entrypoint = [ "sh" "-c" ]'
-base="(dockerTools.buildLayeredImage { name = \"nix-below\"; tag = \"t\"; contents = [ pkgs.nix pkgs.bash pkgs.coreutils ]; config = { $nix; }; })"
-path=$(build "dockerTools.buildImageWithNixDb { name = \"nix-above\"; tag = \"t\"; fromImage = $base; copyToRoot = [ pkgs.hello ];
-  config.Cmd = [ ''nix-store --verify --check-contents >/log 2>&1 && echo verified || cat /log
+lowest="(dockerTools.buildLayeredImageWithNixDb { name = \"lowest\"; tag = \"t\"; contents = [ pkgs.nix pkgs.bash pkgs.coreutils ]; config = { $nix; }; })"
+middle() { echo "(dockerTools.buildLayeredImageWithNixDb { name = \"middle\"; tag = \"t\"; fromImage = $1; contents = [ pkgs.jq ]; })"; }
+says="config.Cmd = [ ''nix-store --verify --check-contents >/log 2>&1 && echo verified || cat /log
     [[ \$(ls -d /nix/store/*-*) == \$(nix --extra-experimental-features nix-command path-info --all | sort) ]] && echo exact
-    ls -d /nix/store/*-hello-* 2>/dev/null || echo relocated'' ]; }")
-name=$(load <"$path")
-same "$(run "$name")" $'verified\nexact\nrelocated'
-docker rmi "$name" >/dev/null
+    ls -d /nix/store/*-hello-* 2>/dev/null || echo relocated'' ];"
+for base in "$(middle "$lowest")" "\"\${$(middle "\"\${$lowest}\"")}\""; do
+  for image in "dockerTools.buildImageWithNixDb { name = \"highest\"; tag = \"t\"; fromImage = $base; copyToRoot = [ pkgs.hello ]; $says }" \
+    "buildImage { name = \"highest\"; tag = \"t\"; fromImage = $base; inheritConfig = true; initializeNixDatabase = true; copyToRoot = [ pkgs.hello ]; $says }"; do
+    path=$(build "$image")
+    "$strata" copy "$path" docker-daemon:highest:t --quiet >/dev/null
+    same "$(run highest:t)" $'verified\nexact\nrelocated'
+    docker rmi highest:t >/dev/null
+  done
+done
