@@ -17,7 +17,7 @@ use strata::{
     sink::{self, registry::Pushed},
 };
 
-use super::{location::Source, progress};
+use super::{location::Source, progress, stream::stdout};
 use crate::cli::CopyArguments;
 
 /// Where an image goes, as skopeo users write it.
@@ -144,7 +144,7 @@ fn images(source: &Source, arguments: &CopyArguments) -> Result<Vec<ImageBlobs>>
 fn write_archive(image: &ImageBlobs, path: &Path, name: Option<&str>) -> Result<()> {
     let reference = name.or(image.reference.as_deref());
     if path == Path::new("-") {
-        return Ok(sink::archive::write(image, reference, 0, io::stdout().lock()).map(drop)?);
+        return Ok(sink::archive::write(image, reference, 0, stdout()).map(drop)?);
     }
     let writing = || format!("writing {}", path.display());
     let file = File::create_new(path).with_context(writing)?;

@@ -1,6 +1,9 @@
 //! `strata stream IMAGE`
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, StdoutLock},
+    process::ExitCode,
+};
 
 use anyhow::{Result, ensure};
 use strata::{build::Moment, sink, source::Choice};
@@ -23,10 +26,15 @@ pub fn run(image: &Location, repo_tag: Option<String>, created: Option<Moment>) 
         ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");
     }
     let reference = repo_tag.as_deref().or(image.reference.as_deref());
+    sink::archive::write(&image, reference, 0, stdout()).map(drop)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The standard output, ready for much: fewer switches between us and who reads.
+pub fn stdout() -> StdoutLock<'static> {
     let out = io::stdout().lock();
-    // Fewer switches between us and who reads; what is no pipe, or may not be bigger, stays as it is.
+    // What is no pipe, or may not be bigger, stays as it is.
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
-    sink::archive::write(&image, reference, 0, out).map(drop)?;
-    Ok(ExitCode::SUCCESS)
+    out
 }
