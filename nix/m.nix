@@ -4,7 +4,7 @@ program.package "m" (
   builtins.concatStringsSep " " [
     "m"
     "--library ${./.}"
-    "--packages ${toolchain.packages}"
+    "--packages '${toolchain.packages}'"
     "--strata ${toolchain.strata}"
     "--builder ${toolchain.builder}"
   ]
