@@ -9,7 +9,6 @@
 //! ```
 
 use std::{
-    collections::HashSet,
     env, fs,
     fs::File,
     path::{Path, PathBuf},
@@ -142,8 +141,10 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     if !request.single && request.include_store_paths {
         let own = request.store_layers(&graph, &layers, created)?;
         layers.extend(own);
-        // A layeringPipeline may have removed some.
-        let held = held(&layers);
+    }
+    if !(request.single && request.include_store_paths) {
+        // A layeringPipeline may have removed some, and without store paths there are those of the base alone.
+        let held = grouping::held(&layers);
         graph = graph.without(|at| !held.contains(graph.nodes()[at].path.as_path()));
     }
     let customisation = request.customisation_layer(&graph, base.as_ref(), &layers, created)?;
@@ -194,7 +195,7 @@ impl Request {
     }
 
     fn store_layers(&self, graph: &Graph, below: &[Layer], created: Timestamp) -> Result<Vec<Layer>> {
-        let held = held(below);
+        let held = grouping::held(below);
         let left_out = |path: &StorePath| held.contains(path.as_path());
         let plan = self.layering.plan(graph, self.max_layers - below.len() - 1, left_out)?;
         let paths = |group: &Vec<&Node>| group.iter().map(|node| self.layer_path(&node.path)).collect();
@@ -231,7 +232,7 @@ impl Request {
         };
         let mut paths = vec![LayerPath { path: root.path, options: Some(options) }];
         if self.single && self.include_store_paths {
-            let held = held(below);
+            let held = grouping::held(below);
             let own = graph.nodes().iter().map(|node| &node.path).filter(|path| !held.contains(path.as_path()));
             paths.extend(own.map(|path| self.layer_path(path)));
         }
@@ -244,11 +245,6 @@ impl Request {
     }
 }
 
-/// The store paths in these layers.
-fn held(layers: &[Layer]) -> HashSet<&Path> {
-    layers.iter().flat_map(|layer| &layer.paths).map(|held| held.path.as_path()).collect()
-}
-
 fn write(image: &mut Image, output: Output, out: &Path) -> Result<()> {
     let writing = || format!("writing {}", out.display());
     let compression = match output {
@@ -258,12 +254,13 @@ fn write(image: &mut Image, output: Output, out: &Path) -> Result<()> {
         Output::Recipe => {
             fs::create_dir(out).with_context(writing)?;
             let at = image.layers.len();
-            // Made by scripts, in a directory that is gone after the build: the one layer whose bytes are kept.
+            // Made by scripts, in a directory that is gone after the build: the one layer whose bytes are kept. Which store
+            // paths are in it is for images on this one.
             if let Some(layer) = image.layers.last_mut() {
                 let path = out.join("customisation.tar");
                 layer.write(at, None, &mut File::create_new(&path).with_context(writing)?)?;
                 layer.blob = Some(path);
-                layer.paths.clear();
+                layer.paths.retain(LayerPath::is_in_place);
             }
             return Ok(image.save(&out.join("image.json"))?);
         }

@@ -23,7 +23,7 @@ use data_encoding::HEXLOWER;
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 
-use super::{attributes::Attributes, base::Base};
+use super::{attributes::Attributes, base::Base, grouping};
 use crate::{
     blobs::ImageBlobs,
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
@@ -142,7 +142,8 @@ fn database(graph: &Graph, path: &Path) -> Result<()> {
 /// The store paths that Nix in a container of `base` knows: as its recipe says, else as the database in its layers does.
 fn of_base(base: &Image) -> Result<Option<Graph>> {
     if let Some(closure) = &base.closure {
-        return Ok(Some(Graph::clone(closure)));
+        let held = grouping::held(&base.layers);
+        return Ok(Some(closure.without(|at| !held.contains(closure.nodes()[at].path.as_path()))));
     }
     let scratch = tempfile::tempdir().context("making a directory for the base image's Nix database")?;
     let file = scratch.path().join("db.sqlite");

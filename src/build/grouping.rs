@@ -1,6 +1,10 @@
 //! From a closure to hashed layers: what every kind that groups store paths shares.
 
-use std::{collections::HashMap, fs, path::PathBuf};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -134,6 +138,12 @@ impl PathPerm {
             gname: self.gname.clone(),
         }
     }
+}
+
+/// The store paths that these layers hold at their own places.
+pub fn held(layers: &[Layer]) -> HashSet<&Path> {
+    let paths = layers.iter().flat_map(|layer| &layer.paths);
+    paths.filter(|path| path.is_in_place()).map(|path| path.path.as_path()).collect()
 }
 
 /// The layers of every directory with a layers.json, in order.

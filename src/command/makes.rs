@@ -60,7 +60,8 @@ struct Job {
 }
 
 pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
-    let project = evaluate(arguments)?;
+    let place = place(&arguments.source)?;
+    let project = evaluate(arguments, &place)?;
     let Some((name, rest)) = arguments.job.split_first() else {
         let mut out = io::stdout().lock();
         let width = project.jobs.keys().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -68,16 +69,12 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
             writeln!(out, "{name:<width$}  {}", what.as_deref().unwrap_or_default())?;
         }
         if project.jobs.is_empty() {
-            eprintln!(
-                "strata: {} has no jobs; each makes/NAME/main.nix is one{}",
-                arguments.source,
-                tracked(arguments)
-            );
+            eprintln!("strata: {} has no jobs; each makes/NAME/main.nix is one{}", arguments.source, place.tracked());
         }
         return Ok(ExitCode::SUCCESS);
     };
     let Some(job) = project.job else {
-        eprintln!("strata: {}", unknown(name, &project.jobs, arguments));
+        eprintln!("strata: {}", unknown(name, &project.jobs, &arguments.source, &place));
         return Ok(ExitCode::from(2));
     };
     if !rest.is_empty() && job.program.is_none() {
@@ -104,8 +101,14 @@ struct Place {
     below: Option<String>,
 }
 
-fn evaluate(arguments: &MakesArguments) -> Result<Project> {
-    let place = place(&arguments.source)?;
+impl Place {
+    /// What people forget in git work trees.
+    fn tracked(&self) -> &'static str {
+        if self.below.is_some() { ". Files that git does not track are not seen: git add them" } else { "" }
+    }
+}
+
+fn evaluate(arguments: &MakesArguments, place: &Place) -> Result<Project> {
     let mut command = nix("nix-instantiate");
     command.args(["--eval", "--strict", "--json", "--read-write-mode"]).arg(arguments.library.join("project.nix"));
     command.args(["--argstr", "root", &place.root]);
@@ -216,11 +219,10 @@ fn json<T: DeserializeOwned>(mut command: Command) -> Result<T> {
 }
 
 /// That there is no such job, and what there is.
-fn unknown(name: &str, jobs: &BTreeMap<String, Option<String>>, arguments: &MakesArguments) -> String {
+fn unknown(name: &str, jobs: &BTreeMap<String, Option<String>>, source: &str, place: &Place) -> String {
     let mut near: Vec<(f64, &String)> =
         jobs.keys().map(|job| (strsim::jaro_winkler(name, job), job)).filter(|(likeness, _)| *likeness > 0.8).collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let source = &arguments.source;
     let hint = match near.as_slice() {
         [] if jobs.is_empty() => "it has none".to_owned(),
         [] => format!("m {source} lists them all"),
@@ -229,13 +231,5 @@ fn unknown(name: &str, jobs: &BTreeMap<String, Option<String>>, arguments: &Make
             format!("near it are {}", names.join(", "))
         }
     };
-    format!("{source} has no job {name}; {hint}{}", tracked(arguments))
-}
-
-/// What people forget in git work trees.
-fn tracked(arguments: &MakesArguments) -> &'static str {
-    match place(&arguments.source) {
-        Ok(Place { below: Some(_), .. }) => ". Files that git does not track are not seen: git add them",
-        _ => "",
-    }
+    format!("{source} has no job {name}; {hint}{}", place.tracked())
 }

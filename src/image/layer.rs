@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{ImageError, Result, io_error};
 use crate::{
     closure::{Graph, StorePath, parse_nar_hash},
-    layer::{self, LayerError, Options, Source, Tree},
+    layer::{self, LayerError, Options, Rewrite, Source, Tree},
     oci::{Digest, History, Sha256Writer, media_type},
 };
 
@@ -122,6 +122,11 @@ impl Layer {
 }
 
 impl LayerPath {
+    /// Whether it is a store path at its own place, and not moved elsewhere in the image.
+    pub fn is_in_place(&self) -> bool {
+        self.options.as_ref().is_none_or(|options| options.rewrite == Rewrite::default())
+    }
+
     /// The path as a source of a tree.
     pub fn source(&self) -> Source {
         Source { path: self.path.clone(), options: self.options.clone().unwrap_or_default(), follow: false }

@@ -72,6 +72,17 @@ for keep in false true; do
   esac
 done
 
+# Store paths that the base has are not in the image again, whichever way the base was made; what it has elsewhere is.
+for base in '(dockerTools.buildImage { name = "b"; copyToRoot = [ pkgs.busybox ]; config.Env = [ "A=${pkgs.hello}" ]; })' \
+  '(makeContainerImage { layers = [ pkgs.hello ]; })' '(buildImage { name = "b"; config.Env = [ "A=${pkgs.hello}" ]; copyToRoot = [ pkgs.busybox ]; })'; do
+  path=$(build "(dockerTools.buildLayeredImage { name = \"x\"; tag = \"t\"; fromImage = $base; contents = [ pkgs.hello ]; }).recipe")
+  same "$(jq "[.layers[].paths // [] | .[].path | select(. == \"$(build pkgs.hello)\")] | length" "$path/image.json")" 1
+done
+path=$(build 'dockerTools.buildLayeredImage { name = "moved"; tag = "t"; fromImage = buildImage { name = "b"; copyToRoot = [ pkgs.hello ]; }; contents = [ pkgs.hello ]; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
+load <"$path" >/dev/null
+same "$(run moved:t)" "Hello, world!"
+docker rmi moved:t >/dev/null
+
 # A Nix database of all: what the images below have is known, what is copied to the root is not. Of a recipe it is known;
 # in an archive, the database is found.
 nix='Env = [ "PATH=/bin" "NIX_CONFIG=build-users-group =" "HOME=/" "USER=root" ]; Entrypoint = [ "sh" "-c" ]'
@@ -80,7 +91,8 @@ middle() { echo "(dockerTools.buildLayeredImageWithNixDb { name = \"middle\"; ta
 says="config.Cmd = [ ''nix-store --verify --check-contents >/log 2>&1 && echo verified || cat /log
     [[ \$(ls -d /nix/store/*-*) == \$(nix --extra-experimental-features nix-command path-info --all | sort) ]] && echo exact
     ls -d /nix/store/*-hello-* 2>/dev/null || echo relocated'' ];"
-for base in "$(middle "$lowest")" "\"\${$(middle "\"\${$lowest}\"")}\""; do
+moved="(buildImage { name = \"moved\"; tag = \"t\"; copyToRoot = [ (pkgs.symlinkJoin { name = \"root\"; paths = [ pkgs.nix pkgs.bash pkgs.coreutils ]; }) ]; config = { $nix; }; })"
+for base in "$(middle "$lowest")" "\"\${$(middle "\"\${$lowest}\"")}\"" "$moved"; do
   for image in "dockerTools.buildImageWithNixDb { name = \"highest\"; tag = \"t\"; fromImage = $base; copyToRoot = [ pkgs.hello ]; $says }" \
     "buildImage { name = \"highest\"; tag = \"t\"; fromImage = $base; inheritConfig = true; initializeNixDatabase = true; copyToRoot = [ pkgs.hello ]; $says }"; do
     path=$(build "$image")

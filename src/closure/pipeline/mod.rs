@@ -36,10 +36,13 @@ use regex::Regex;
 use super::{Graph, Popularity, Strategy};
 pub use parse::{Kind, PipelineError, Problem};
 
+/// Takes a line.
+type Log = dyn Fn(&str);
+
 /// The steps, checked.
 pub struct Pipeline {
     steps: Vec<Step>,
-    log: Box<dyn Fn(&str)>,
+    log: Option<Box<Log>>,
 }
 
 /// What is between two steps. Graphs are indices of the closure's nodes.
@@ -91,7 +94,7 @@ enum PathSpec {
 impl Pipeline {
     /// Tells `log` what each step made of what it was given.
     pub fn logged(self, log: impl Fn(&str) + 'static) -> Self {
-        Self { log: Box::new(log), ..self }
+        Self { log: Some(Box::new(log)), ..self }
     }
 }
 
@@ -100,12 +103,14 @@ impl Strategy for Pipeline {
     fn groups(&self, graph: &Graph, nodes: &[usize], max_layers: usize) -> Vec<Vec<usize>> {
         let mut nodes = nodes.to_vec();
         nodes.sort_by_key(|&at| (graph.nodes()[at].nar_size, at));
-        let run = Run { graph, log: &self.log };
+        let run = Run { graph, log: self.log.as_deref() };
         let groups = flatten(run.steps(&self.steps, Value::Graph(nodes)));
         let made = groups.len();
         let groups = limit(groups, max_layers);
-        if groups.len() < made {
-            (self.log)(&format!("maxLayers: {made} graphs → {}", groups.len()));
+        if let Some(log) = &self.log
+            && groups.len() < made
+        {
+            log(&format!("maxLayers: {made} graphs → {}", groups.len()));
         }
         groups
     }
@@ -123,7 +128,7 @@ impl PathSpec {
 /// Steps at work on a closure.
 struct Run<'a> {
     graph: &'a Graph,
-    log: &'a dyn Fn(&str),
+    log: Option<&'a Log>,
 }
 
 impl Run<'_> {
@@ -132,9 +137,10 @@ impl Run<'_> {
     }
 
     fn step(&self, step: &Step, value: Value) -> Value {
+        let Some(log) = self.log else { return self.operate(&step.operation, value) };
         let before = self.describe(&value);
         let value = self.operate(&step.operation, value);
-        (self.log)(&format!("layeringPipeline{} {}: {before} → {}", step.at, step.name, self.describe(&value)));
+        log(&format!("layeringPipeline{} {}: {before} → {}", step.at, step.name, self.describe(&value)));
         value
     }
 
@@ -230,8 +236,8 @@ impl Run<'_> {
     }
 
     fn is_one_of(&self, specs: &[PathSpec], at: usize) -> bool {
-        let path = self.graph.nodes()[at].path.to_string();
-        specs.iter().any(|spec| spec.matches(&path))
+        let path = self.graph.nodes()[at].path.as_str();
+        specs.iter().any(|spec| spec.matches(path))
     }
 
     fn describe(&self, value: &Value) -> String {

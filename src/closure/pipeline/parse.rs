@@ -101,7 +101,7 @@ impl Pipeline {
     /// [`PipelineError`] where a step is none, or cannot work on what the one before it gives.
     pub fn parse(steps: &Json) -> Result<Self, PipelineError> {
         let (steps, _) = parse_steps(steps, Kind::Graph, "")?;
-        Ok(Self { steps, log: Box::new(|_| {}) })
+        Ok(Self { steps, log: None })
     }
 }
 
