@@ -38,8 +38,7 @@
         in
         rec {
           default = strata;
-          strata =
-            if pkgs ? strata-builder then pkgs.strata else pkgs.callPackage ./nix/package.nix { };
+          strata = if pkgs ? strata && pkgs.strata ? isStrata then pkgs.strata else pkgs.callPackage ./nix/package.nix { };
           image = import ./examples/hello.nix {
             inherit pkgs;
             strata = library;
@@ -102,9 +101,6 @@
         };
       };
 
-      overlays.default = final: _: {
-        strata = final.callPackage ./nix/package.nix { };
-        strata-builder = final.callPackage ./nix/package.nix { network = false; };
-      };
+      overlays.default = final: _: { strata = final.callPackage ./nix/package.nix { }; };
     };
 }

@@ -1,110 +1,85 @@
-# The library: a package set in, every public function out. One function a file, named as its attribute.
+# The library: a package set in, every public function out.
+#
+#   functions/   one public function a file, named as its attribute
+#   parts/       what they share
+#   makes/       `m`, the runner of Makes projects
+#
+# A file is a function of what it needs of `scope`, the one place where everything has its name.
 { pkgs }:
 let
-  libraryOver = pkgs: import ./. { inherit pkgs; };
-  toolchain = import ./toolchain.nix { inherit pkgs; };
-  check = import ./check.nix;
-  names = import ./name.nix;
-  derive = import ./derive.nix { inherit toolchain; };
-  configFile = import ./config.nix { inherit derive; };
-  program = import ./program.nix { inherit derive toolchain; };
-  copyPrograms = import ./copy-programs.nix { inherit program; };
-  stack = import ./stack.nix { inherit check; };
-  layerings = import ./layering.nix { inherit check; };
-  guards = import ./guards.nix { inherit check; };
-  base = import ./base.nix { inherit derive; };
-  scriptText = import ./script-text.nix;
-  grouping = import ./grouping.nix { inherit check layerings stack; };
+  call =
+    file:
+    let
+      function = import file;
+    in
+    function (builtins.intersectAttrs (builtins.functionArgs function) scope);
 
-  checked = import ./arguments.nix;
-  makes = import ./makes.nix {
-    inherit scriptText;
-    inherit (import ./makeSearchPaths.nix { inherit check derive; }) variables;
-    makeSearchPaths = public "makeSearchPaths";
-  };
-  archive = import ./archive.nix {
-    inherit
-      derive
-      base
-      check
-      configFile
-      guards
-      layerings
-      names
-      program
-      scriptText
-      toolchain
-      ;
-  };
-  modes = import ./modes.nix { inherit archive names; };
-  dockerTools = import ./dockerTools.nix {
-    inherit
-      modes
-      check
-      checked
-      derive
-      toolchain
-      ;
-  };
+  scope = {
+    libraryOver = pkgs: import ./. { inherit pkgs; };
+    toolchain = import ./toolchain.nix { inherit pkgs; };
+    derive = call ./derive.nix;
 
+    archive = call ./parts/archive.nix;
+    base = call ./parts/base.nix;
+    check = import ./parts/check.nix;
+    checked = import ./parts/arguments.nix;
+    configFile = call ./parts/config.nix;
+    copyPrograms = call ./parts/copy-programs.nix;
+    grouping = call ./parts/grouping.nix;
+    guards = call ./parts/guards.nix;
+    layerings = call ./parts/layerings.nix;
+    modes = call ./parts/modes.nix;
+    names = import ./parts/names.nix;
+    program = call ./parts/program.nix;
+    scriptText = import ./parts/script-text.nix;
+    stack = call ./parts/stack.nix;
+
+    makes = call ./makes/script.nix;
+    searchPaths = call ./functions/makeSearchPaths.nix;
+  }
+  // functions;
+
+  # With its arguments checked: some functions show what they take, others say it.
   public =
     name:
     let
-      function = import (./. + "/${name}.nix") {
-        inherit
-          modes
-          toolchain
-          base
-          check
-          names
-          derive
-          configFile
-          copyPrograms
-          grouping
-          guards
-          libraryOver
-          layerings
-          makes
-          program
-          scriptText
-          stack
-          ;
-      };
+      function = call (./functions + "/${name}.nix");
     in
-    # Some say what they take, others show it.
     if function ? takes then
-      checked name function.takes function.function
+      scope.checked name function.takes function.function
     else
-      checked name (builtins.functionArgs function) function;
+      scope.checked name (builtins.functionArgs function) function;
+
+  functions = builtins.listToAttrs (
+    map
+      (name: {
+        inherit name;
+        value = public name;
+      })
+      [
+        "buildImage"
+        "buildLayer"
+        "makeContainerImage"
+        "makeDerivation"
+        "makeScript"
+        "makeSearchPaths"
+        "ociImageConfig"
+        "ociImageIndex"
+        "ociImageLayout"
+        "ociImageManifest"
+        "ociLayerTar"
+        "pullImage"
+        "pullImageFromManifest"
+      ]
+  );
 in
-builtins.listToAttrs (
-  map
-    (name: {
-      inherit name;
-      value = public name;
-    })
-    [
-      "buildImage"
-      "buildLayer"
-      "makeContainerImage"
-      "makeDerivation"
-      "makeScript"
-      "makeSearchPaths"
-      "ociImageConfig"
-      "ociImageIndex"
-      "ociImageLayout"
-      "ociImageManifest"
-      "ociLayerTar"
-      "pullImage"
-      "pullImageFromManifest"
-    ]
-)
+functions
 // {
-  inherit dockerTools;
-  m = import ./m.nix { inherit program toolchain; };
+  dockerTools = call ./functions/dockerTools.nix;
+  m = call ./makes/m.nix;
   # The machine that the package set is for, as `extraConfig` of ociImageManifest takes it.
   platform = {
-    architecture = toolchain.arch;
+    architecture = scope.toolchain.arch;
   }
-  // (if toolchain.variant == null then { } else { inherit (toolchain) variant; });
+  // (if scope.toolchain.variant == null then { } else { inherit (scope.toolchain) variant; });
 }

@@ -1,9 +1,9 @@
 # The one derivation constructor: `strata build` reads its request from the structured attributes, without a
-# shell and without stdenv. src/build/attributes.rs documents the contract.
+# shell and without stdenv. src/derivation/attributes.rs documents the contract.
 { toolchain }:
 {
   name,
-  # What to make, and the fields of the kind's struct in src/build/.
+  # What to make, and the fields of the kind's struct in src/derivation/.
   kind,
   request,
   # Derivations, paths or strings with context, whose closure the request is about.
@@ -15,7 +15,7 @@ derivation (
   {
     inherit name;
     inherit (toolchain) system;
-    builder = "${if fixed == null then toolchain.builder else toolchain.strata}/bin/strata";
+    builder = "${toolchain.strata}/bin/strata";
     args = [ "build" ];
     __structuredAttrs = true;
     exportReferencesGraph = { inherit closure; };

@@ -2,12 +2,9 @@
 {
   lib,
   rustPlatform,
-  # Without it, the package is what derivations run.
-  network ? true,
 }:
 rustPlatform.buildRustPackage {
-  pname = if network then "strata" else "strata-builder";
-  buildNoDefaultFeatures = !network;
+  pname = "strata";
   inherit ((lib.importTOML ../Cargo.toml).package) version;
   src = lib.fileset.toSource {
     root = ../.;
@@ -20,6 +17,8 @@ rustPlatform.buildRustPackage {
     ];
   };
   cargoLock.lockFile = ../Cargo.lock;
+  # How the library knows it from other packages of that name.
+  passthru.isStrata = true;
   meta = {
     description = "OCI container images from Nix closures";
     license = with lib.licenses; [

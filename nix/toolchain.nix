@@ -19,19 +19,16 @@ let
   };
 in
 {
-  # What runs derivations, where things are built, and what people run.
-  builder =
-    pkgs.buildPackages.strata-builder
-      or (pkgs.buildPackages.callPackage ./package.nix { network = false; });
-  # Another package may be called strata; none is called strata-builder but that of our overlay.
+  # What runs derivations and what people run. Another package may be called strata: ours, which the overlay or the
+  # caller has put there, knows this library.
   strata =
-    if pkgs.buildPackages ? strata-builder then
+    if pkgs.buildPackages ? strata && pkgs.buildPackages.strata ? isStrata then
       pkgs.buildPackages.strata
     else
       pkgs.buildPackages.callPackage ./package.nix { };
   # For the programs that copy images.
   bash = pkgs.buildPackages.bash;
-  # For scripts of the user's; the fields of src/build/script.rs.
+  # For scripts of the user's; the fields of src/derivation/script.rs.
   scripts = {
     bash = "${pkgs.buildPackages.bash}/bin/bash";
     path = builtins.concatStringsSep ":" (

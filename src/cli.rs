@@ -1,18 +1,14 @@
 //! The command line's types; what each command does is in `command/`.
 
-#[cfg(feature = "net")]
 use std::{net::SocketAddr, path::PathBuf};
 
-#[cfg(feature = "net")]
 use clap::Args;
 use clap::{Parser, Subcommand};
 
-#[cfg(feature = "net")]
 use strata::{oci::Platform, registry::Reference};
 
-#[cfg(feature = "net")]
 use crate::command::{Access, CopyAccess, Destination, MakesArguments, Named, parse_platform};
-use strata::build::Moment;
+use crate::derivation::Moment;
 
 use crate::command::{Location, PlanArguments, Wanted};
 
@@ -30,10 +26,8 @@ pub enum Command {
     #[command(hide = true)]
     Build,
     /// Copy an image to a registry, a layout or an archive; send only what is missing, and print its digest.
-    #[cfg(feature = "net")]
     Copy(Box<CopyArguments>),
     /// Serve images as a registry that is read-only, straight from the store; print their references.
-    #[cfg(feature = "net")]
     Serve {
         /// What `copy` reads, each under a name of its own or as NAME:TAG=IMAGE.
         #[arg(required = true, value_name = "[NAME:TAG=]IMAGE")]
@@ -43,7 +37,6 @@ pub enum Command {
         listen: SocketAddr,
     },
     /// Pull an image into a directory, as `skopeo copy docker://REF dir:DIR` does, and print its digest.
-    #[cfg(feature = "net")]
     Pull {
         /// HOST/NAME[:TAG|@DIGEST]
         #[arg(value_name = "REF")]
@@ -58,7 +51,6 @@ pub enum Command {
         access: Access,
     },
     /// Print an image's raw manifest, as a registry has it.
-    #[cfg(feature = "net")]
     Manifest {
         /// HOST/NAME[:TAG|@DIGEST]
         #[arg(value_name = "REF")]
@@ -91,7 +83,6 @@ pub enum Command {
         wanted: Wanted,
     },
     /// Compare two images, and say what sending the second over the first would cost; exit with 1 if they differ.
-    #[cfg(feature = "net")]
     Diff {
         /// The first: what `copy` reads.
         old: Location,
@@ -107,7 +98,6 @@ pub enum Command {
         access: Access,
     },
     /// Build a job of a Makes project, and run it if it is a program; without a job, list them all.
-    #[cfg(feature = "net")]
     #[command(name = "m", hide = true)]
     Makes(MakesArguments),
     /// Try ways to group a closure into layers, and compare what updates would send.
@@ -130,7 +120,6 @@ pub enum Command {
     },
 }
 
-#[cfg(feature = "net")]
 #[derive(Debug, Args)]
 pub struct CopyArguments {
     /// An image.json, an OCI layout, an archive, or docker://HOST/NAME[:TAG|@DIGEST]; skopeo's oci:DIR:TAG,
@@ -170,7 +159,6 @@ pub struct CopyArguments {
     pub json: bool,
 }
 
-#[cfg(feature = "net")]
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub enum CompressionArgument {
     None,
@@ -178,7 +166,6 @@ pub enum CompressionArgument {
     Zstd,
 }
 
-#[cfg(feature = "net")]
 impl From<CompressionArgument> for strata::layer::compress::Compression {
     fn from(argument: CompressionArgument) -> Self {
         match argument {

@@ -22,7 +22,6 @@
 //! - [`sink`]: images written.
 //! - [`verify`](mod@verify): every blob hashed again.
 //! - [`report`]: images that explain themselves, and what updates of them cost.
-//! - [`build`]: what derivations run; the attribute contract with `nix/`.
 //!
 //! [`Image`] is the way in for other programs:
 //!
@@ -39,7 +38,6 @@
 //! ```
 
 pub mod blobs;
-pub mod build;
 pub mod closure;
 #[cfg(feature = "net")]
 pub mod daemon;

@@ -2,6 +2,7 @@
 
 mod cli;
 mod command;
+mod derivation;
 
 use std::{io, process::ExitCode};
 

@@ -56,12 +56,18 @@ fn recipe(image: &Image) -> Result<Report, ImageError> {
         match result {
             Ok(()) => {}
             Err(error @ (ImageError::Mismatch { .. } | ImageError::Layer { .. })) => {
-                report.problems.push(format!("{:#}", anyhow::Error::from(error)));
+                report.problems.push(chain(&error));
             }
             Err(error) => return Err(error),
         }
     }
     Ok(report)
+}
+
+/// The error and its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn check_contents(contents: &Contents) -> Result<Report, SourceError> {

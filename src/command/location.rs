@@ -3,11 +3,8 @@
 use std::{path::PathBuf, str::FromStr};
 
 use anyhow::{Context, Result};
-#[cfg(feature = "net")]
 use strata::ImageBlobs;
-#[cfg(feature = "net")]
 use strata::registry::{self, Client, ParseReferenceError, Reference};
-#[cfg(feature = "net")]
 use strata::source::Remote;
 use strata::{
     oci::Platform,
@@ -17,7 +14,6 @@ use strata::{
 /// Where an image comes from.
 #[derive(Clone, Debug)]
 pub enum Location {
-    #[cfg(feature = "net")]
     Registry(Reference),
     /// A path, and which image of several there.
     Path(PathBuf, Choice),
@@ -36,7 +32,6 @@ impl FromStr for Location {
             Self::Path(path.into(), Choice { name, tag, platform: None })
         };
         match text.split_once(':') {
-            #[cfg(feature = "net")]
             Some(("docker", rest)) => {
                 let reference = rest.strip_prefix("//").ok_or("write docker://HOST/NAME:TAG")?;
                 reference.parse().map(Self::Registry).map_err(|error: ParseReferenceError| error.to_string())
@@ -51,7 +46,6 @@ impl FromStr for Location {
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            #[cfg(feature = "net")]
             Self::Registry(reference) => write!(f, "docker://{reference}"),
             Self::Path(path, _) => write!(f, "{}", path.display()),
         }
@@ -59,7 +53,6 @@ impl std::fmt::Display for Location {
 }
 
 /// An image, or several, opened.
-#[cfg(feature = "net")]
 #[derive(Debug)]
 pub enum Source {
     Remote(Remote),
@@ -68,7 +61,6 @@ pub enum Source {
 
 impl Location {
     /// Opens what is there; `options` are for registries.
-    #[cfg(feature = "net")]
     pub fn open(&self, options: &registry::Options) -> Result<Source> {
         match self {
             Self::Registry(reference) => {
@@ -87,7 +79,6 @@ impl Location {
     /// Opens what is at a path; with `hash`, its blobs are hashed.
     pub fn open_local(&self, hash: bool) -> Result<(Opened, Choice)> {
         match self {
-            #[cfg(feature = "net")]
             Self::Registry(reference) => {
                 anyhow::bail!("docker://{reference} is in a registry; copy it to an oci: layout first")
             }
@@ -106,7 +97,6 @@ impl Location {
     }
 }
 
-#[cfg(feature = "net")]
 impl Source {
     /// The one image that is meant.
     pub fn blobs(&self, platform: Option<&Platform>) -> Result<ImageBlobs> {
@@ -139,7 +129,6 @@ pub fn own_platform() -> Platform {
 }
 
 /// `OS/ARCHITECTURE[/VARIANT]`
-#[cfg(feature = "net")]
 pub fn parse_platform(text: &str) -> Result<Platform, String> {
     let mut parts = text.split('/');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {

@@ -1,7 +1,7 @@
 //! `m SOURCE [/JOB [ARGUMENTS…]]`: jobs of Makes projects, listed, built and run.
 //!
 //! ```text
-//! SOURCE ──▶ a directory ──▶ nix/project.nix, evaluated once ──▶ the jobs' names, one job's derivation
+//! SOURCE ──▶ a directory ──▶ nix/makes/project.nix, evaluated once ──▶ the jobs' names, one job's derivation
 //!                                                                  │ nix-store --realise, logs to stderr
 //!                                                                  ▼
 //!                                          a program: becomes it     anything else: its path to stdout
@@ -37,11 +37,9 @@ pub struct MakesArguments {
     packages: PathBuf,
     #[arg(long, hide = true)]
     strata: PathBuf,
-    #[arg(long, hide = true)]
-    builder: PathBuf,
 }
 
-/// What nix/project.nix gives.
+/// What nix/makes/project.nix gives.
 #[derive(Debug, Deserialize)]
 struct Project {
     /// By name; with what each builds, where no job was asked for.
@@ -94,7 +92,7 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
     Err(error).with_context(|| format!("running {}", path.display()))
 }
 
-/// Where the project is, for nix/project.nix.
+/// Where the project is, for nix/makes/project.nix.
 struct Place {
     root: String,
     /// Below `root`, where that is the top of a git work tree.
@@ -110,14 +108,14 @@ impl Place {
 
 fn evaluate(arguments: &MakesArguments, place: &Place) -> Result<Project> {
     let mut command = nix("nix-instantiate");
-    command.args(["--eval", "--strict", "--json", "--read-write-mode"]).arg(arguments.library.join("project.nix"));
+    command
+        .args(["--eval", "--strict", "--json", "--read-write-mode"])
+        .arg(arguments.library.join("makes/project.nix"));
     command.args(["--argstr", "root", &place.root]);
     if let Some(below) = &place.below {
         command.args(["--argstr", "below", below, "--arg", "git", "true"]);
     }
-    for (name, path) in
-        [("packages", &arguments.packages), ("strata", &arguments.strata), ("builder", &arguments.builder)]
-    {
+    for (name, path) in [("packages", &arguments.packages), ("strata", &arguments.strata)] {
         command.args(["--argstr", name]).arg(path);
     }
     if let Some(job) = arguments.job.first() {

@@ -10,10 +10,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use strata::{
     Image,
-    build::strategy,
     closure::{Graph, RawNode, StoreDir, Strategy, Weights},
     report::{bytes, plan},
 };
+
+use crate::derivation::strategy;
 
 /// The names of all strategies.
 const ALL: [&str; 3] = ["popularity", "auto", "transfer"];

@@ -6,9 +6,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use strata::{build::Moment, sink, source::Choice};
+use strata::{sink, source::Choice};
 
 use super::location::{Location, own_platform};
+use crate::derivation::Moment;
 
 /// Bytes on their way to who reads; the most that Linux grants everybody.
 #[cfg(target_os = "linux")]

@@ -3,8 +3,7 @@
 #
 #   source/index.json     what fetch.py wrote
 #   source/tools          busybox, and patchelf with its libraries
-#   source/builder        bin/strata for the sandbox, without the network
-#   source/strata         bin/strata for people
+#   source/strata         bin/strata
 {
   source ? if builtins.pathExists ./index.json then ./. else ../../.cache/hostpkgs/flake,
 }:
@@ -83,8 +82,9 @@ let
     su = units.util-linux;
     # What `fetch.py --more` added: roots of benchmark closures.
     more = map (name: units.${name}) index.more;
-    strata-builder = built "strata-builder" (source + "/builder");
-    strata = built "strata" (source + "/strata");
+    strata = built "strata" (source + "/strata") // {
+      isStrata = true;
+    };
   };
 in
 pkgs

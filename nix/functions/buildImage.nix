@@ -1,0 +1,176 @@
+/**
+  An image, as a recipe: image.json. No layer is stored; its bytes are made from the store paths on demand.
+
+  # Example
+
+  ```nix
+  buildImage {
+    name = "hello";
+    config.Entrypoint = [ "${pkgs.hello}/bin/hello" ];
+  }
+  ```
+
+  # Arguments
+
+  - `name`: the image's name; upper case becomes lower case.
+  - `tag`: its tag, by default the hash part of the result's store path.
+  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
+  - `copyToRoot`: a package or a list, whose contents are put at `/`.
+  - `layers`: results of buildLayer, which come first.
+  - `maxLayers`: at most this many layers are made of what `layers` do not hold.
+  - `perms`, `layering`, `weights`, `previous`: as for buildLayer.
+  - `fromImage`: an image to build on: a result of pullImage, pullImageFromManifest or buildImage, a docker or OCI archive
+    (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.
+  - `inheritConfig`: whether the base's configuration holds where `config` says nothing; null in `config` clears.
+  - `includeStorePaths`: whether store paths are in the image; without, only `copyToRoot` is.
+  - `initializeNixDatabase`: whether Nix in the container knows the store paths, those of `fromImage` too; `nixUid` and
+    `nixGid` own its state.
+  - `labels`, `annotations`: of the configuration and of the manifest.
+  - `maxSize`, `maxLayerSize`: in bytes, uncompressed; `forbiddenPaths`: names of store paths (`*` stands for anything).
+    An image that breaks them is not built, and the error shows who brought the offender in.
+  - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
+  - `created`: RFC 3339.
+  - `arch`, `variant`: as OCI names them, `amd64` or `arm64` and `v8` for example.
+*/
+{
+  derive,
+  base,
+  grouping,
+  guards,
+  check,
+  configFile,
+  copyPrograms,
+  names,
+  toolchain,
+}:
+{
+  name,
+  tag ? null,
+  config ? { },
+  copyToRoot ? null,
+  layers ? isolatedDeps,
+  # nix2container's first names.
+  isolatedDeps ? [ ],
+  contents ? null,
+  maxLayers ? 1,
+  perms ? [ ],
+  layering ? "popularity",
+  weights ? { },
+  previous ? null,
+  fromImage ? null,
+  fromImageName ? null,
+  fromImageTag ? null,
+  inheritConfig ? false,
+  includeStorePaths ? true,
+  initializeNixDatabase ? false,
+  nixUid ? 0,
+  nixGid ? 0,
+  labels ? { },
+  annotations ? { },
+  maxSize ? null,
+  maxLayerSize ? null,
+  forbiddenPaths ? [ ],
+  created ? "0001-01-01T00:00:00Z",
+  arch ? toolchain.arch,
+  variant ? toolchain.variant,
+  meta ? { },
+}:
+let
+  storeName = names.base name;
+  file = configFile storeName (check.attrs "buildImage" "config" config);
+  ownRoots = names.renamed "buildImage" copyToRoot contents;
+  group = grouping "buildImage" {
+    inherit
+      layers
+      maxLayers
+      layering
+      weights
+      previous
+      includeStorePaths
+      ;
+    copyToRoot =
+      if initializeNixDatabase then plain.roots ++ [ "${database}" ] else ownRoots;
+    perms = check.list "buildImage" "perms" perms ++ (if initializeNixDatabase then databasePerms else [ ]);
+    deps = [ file ];
+    ignore = [ file ];
+    metadata.created_by = "nix2container";
+  };
+  # What is in the image without the database, which lists it.
+  plain = grouping "buildImage" {
+    inherit
+      layers
+      maxLayers
+      perms
+      layering
+      weights
+      previous
+      ;
+    copyToRoot = ownRoots;
+    metadata = { };
+  };
+  below = builtins.filter (layer: layer ? closure) plain.below;
+  database = derive {
+    name = "nix-database";
+    kind = "nix-database";
+    closure = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.closure) below;
+    request = {
+      elsewhere = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.roots) below;
+      base = baseImage;
+    };
+  };
+  baseImage = base {
+    inherit
+      fromImage
+      fromImageName
+      fromImageTag
+      arch
+      variant
+      inheritConfig
+      ;
+  };
+  databasePerms =
+    let
+      owned = regex: mode: {
+        path = "${database}";
+        inherit regex mode;
+        uid = nixUid;
+        gid = nixGid;
+      };
+    in
+    [
+      (owned "-nix-database/nix" "0755")
+      (owned "/nix/var/nix/db/[^/]*$" "0644")
+    ];
+  result = {
+    inherit meta fromImage;
+    imageName = names.lower name;
+    imageTag = if tag == null then names.hash image else tag;
+    # For those who know what a reference is worth that says nothing of a registry.
+    imageRefUnsafe = builtins.unsafeDiscardStringContext "${result.imageName}:${result.imageTag}";
+  };
+  programs = copyPrograms {
+    inherit image;
+    reference = "${result.imageName}:${result.imageTag}";
+  };
+  image = derive {
+    name = "image-${storeName}.json";
+    kind = "image";
+    inherit (group) closure;
+    request = {
+      grouping = group.request;
+      base = baseImage;
+      guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
+      config = file;
+      name = names.lower (check.string "buildImage" "name" name);
+      labels = check.attrs "buildImage" "labels" labels;
+      annotations = check.attrs "buildImage" "annotations" annotations;
+      inherit
+        arch
+        variant
+        created
+        tag
+        ;
+    };
+  };
+in
+image // programs // { pushToDockerDeamon = programs.copyToDockerDaemon; } // result

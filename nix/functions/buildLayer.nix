@@ -1,0 +1,80 @@
+/**
+  Store paths and their closures as layers, for `layers` of buildImage and buildLayer.
+
+  # Example
+
+  ```nix
+  buildLayer { deps = [ pkgs.bash ]; }
+  ```
+
+  # Arguments
+
+  - `deps`: packages that keep their store paths.
+  - `copyToRoot`: a package or a list, whose contents are put at `/`.
+  - `layers`: layers below this one; store paths that they hold are left out.
+  - `maxLayers`: at most this many layers are made.
+  - `perms`: list of `{ path; regex; mode; uid; gid; uname; gname; }`; files of `path` whose source path matches
+    `regex` get these.
+  - `ignore`: a store path that is left out.
+  - `reproducible`: whether the layer can be made again from its store paths at any time. One that cannot has its bytes
+    in the store.
+  - `layering`: `"popularity"` (nix2container's), `"auto"` (dockerTools') or `"transfer"`, which plans for what an update
+    sends; `weights = { roots; names; }` says for the last how often paths change. Or a list of steps, dockerTools'
+    `layeringPipeline`.
+  - `previous`: an older image.json, whose layers are kept where they can be.
+  - `metadata`: history of each layer: `created`, `created_by`, `author`, `comment`.
+*/
+{
+  derive,
+  grouping,
+  names,
+}:
+{
+  deps ? [ ],
+  copyToRoot ? null,
+  ignore ? null,
+  layers ? [ ],
+  maxLayers ? 1,
+  perms ? [ ],
+  reproducible ? true,
+  layering ? "popularity",
+  weights ? { },
+  previous ? null,
+  # An older name of copyToRoot.
+  contents ? null,
+  metadata ? {
+    created_by = "nix2container";
+  },
+}:
+let
+  group = grouping "buildLayer" {
+    copyToRoot = names.renamed "buildLayer" copyToRoot contents;
+    inherit
+      deps
+      layers
+      maxLayers
+      perms
+      metadata
+      layering
+      weights
+      previous
+      ;
+    ignore = if ignore == null then [ ] else [ ignore ];
+  };
+  layer = derive {
+    name = "layers.json";
+    kind = "layers";
+    inherit (group) closure;
+    request = {
+      grouping = group.request;
+      inherit reproducible;
+    };
+  };
+  result = layer // {
+    # This layer and all that it stands on, lowest first.
+    stack = group.below ++ [ result ];
+    # For the Nix database of an image: everything in it, and what of that is not at its own place.
+    inherit (group) closure roots;
+  };
+in
+result

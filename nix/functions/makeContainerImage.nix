@@ -1,0 +1,85 @@
+/**
+  An image as an archive in the store, `<name>.tar.gz`, for `docker load`.
+
+  # Example
+
+  ```nix
+  makeContainerImage {
+    config = {
+      Env = [ "PATH=/bin" ];
+      WorkingDir = "/working-dir";
+    };
+    layers = [ pkgs.coreutils custom-layer ];
+  }
+  ```
+
+  # Arguments
+
+  - `layers`: packages, linked at `/`; their closures are in the image, grouped by what an update sends. Not layered, they
+    are copied to `/`.
+  - `layered`: whether store paths get layers of their own; if not, everything is one layer.
+  - `maxLayers`: at most this many layers, those of a base image and the one with the links among them.
+  - `layering`, `weights`, `previous`: as for buildLayer, with `"transfer"` by default.
+  - `maxSize`, `maxLayerSize`, `forbiddenPaths`, `fromImage`, `inheritConfig`: as for buildImage; the base's configuration
+    holds where `config` says nothing.
+  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
+  - `name`, `tag`: what the image is called when it is loaded.
+  - `created`, `mtime`: RFC 3339, or `"now"`.
+  - Everything else that dockerTools.buildLayeredImage (layered) or dockerTools.buildImage takes.
+*/
+{ check, modes }:
+let
+  function = "makeContainerImage";
+  # Refuses arguments that belong to the other mode.
+  only =
+    mode: others: arguments:
+    let
+      wrong = builtins.filter (name: others ? ${name}) (builtins.attrNames arguments);
+    in
+    if wrong == [ ] then
+      arguments
+    else
+      throw "strata: argument ${builtins.head wrong} of makeContainerImage is for layered = ${mode}";
+  defaults = {
+    name = "container-image";
+    tag = "latest";
+    created = "1970-01-01T00:00:01Z";
+    config = { };
+  };
+in
+{
+  takes = modes.makesArguments;
+  function =
+    {
+      layered ? true,
+      layers ? [ ],
+      ...
+    }@arguments:
+    let
+      given =
+        defaults
+        // builtins.removeAttrs arguments [
+          "layered"
+          "layers"
+        ];
+      one = value: if builtins.isList value then value else [ value ];
+      own = check.list function "layers" layers;
+    in
+    if layered then
+      (modes.layered function (
+        {
+          maxLayers = 65;
+        }
+        // only "false" modes.onlySingle given
+        // {
+          contents = own ++ one (given.contents or [ ]);
+        }
+      )).archive
+    else
+      (modes.single function (
+        builtins.removeAttrs (only "true" modes.onlyLayered given) [ "contents" ]
+        // {
+          copyToRoot = own ++ one (given.copyToRoot or given.contents or [ ]);
+        }
+      )).archive;
+}

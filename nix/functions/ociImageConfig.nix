@@ -1,0 +1,28 @@
+/**
+  The configuration of an image with these layers.
+
+  # Arguments
+
+  - `layers`: results of ociLayerTar and buildLayer, lowest first.
+  - `extraConfig`: `architecture` (`"amd64"` by default), `os`, `variant`, `created`, `author`, `history`, and `config`
+    with `Entrypoint`, `Env` and the other execution parameters.
+
+  The result has `image-config.json`, `platform.json`, `media-descriptor.json` and `blobs/`.
+*/
+{
+  derive,
+  check,
+  stack,
+}:
+{
+  layers ? [ ],
+  extraConfig ? { },
+}:
+derive {
+  name = "image-config";
+  kind = "oci-config";
+  request = {
+    layers = stack "ociImageConfig" layers;
+    extraConfig = check.attrs "ociImageConfig" "extraConfig" extraConfig;
+  };
+}

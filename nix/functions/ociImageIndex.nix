@@ -1,0 +1,58 @@
+/**
+  The same image for several platforms, from one expression: an OCI layout whose index has platform and variant of each.
+
+  # Example
+
+  ```nix
+  ociImageIndex {
+    packages = [ nixpkgs.legacyPackages.x86_64-linux nixpkgs.legacyPackages.x86_64-linux.pkgsCross.aarch64-multiplatform ];
+    image = { pkgs, strata }: {
+      layers = [ (strata.buildLayer { deps = [ pkgs.hello ]; }) ];
+      extraConfig.config.Entrypoint = [ "${pkgs.hello}/bin/hello" ];
+    };
+  }
+  ```
+
+  `strata copy --all result docker://registry.example.com/name:tag` pushes all of it.
+
+  # Arguments
+
+  - `packages`: package sets, one a platform.
+  - `image`: a function of one of them, and of this library over it, to the arguments of ociImageManifest. Architecture
+    and variant are the package set's, unless `extraConfig` says otherwise.
+  - `extraIndex`, `link`, `passthru`: as for ociImageLayout.
+*/
+{
+  check,
+  libraryOver,
+}:
+{
+  packages,
+  image,
+  extraIndex ? { },
+  link ? false,
+  passthru ? { },
+}:
+let
+  manifest =
+    pkgs:
+    let
+      strata = libraryOver pkgs;
+      arguments = image { inherit pkgs strata; };
+    in
+    strata.ociImageManifest (
+      arguments // { extraConfig = strata.platform // (arguments.extraConfig or { }); }
+    );
+  manifests = map manifest (check.list "ociImageIndex" "packages" packages);
+in
+if manifests == [ ] then
+  throw "strata: argument packages of ociImageIndex is empty; give a package set for each platform"
+else
+  (libraryOver (builtins.head packages)).ociImageLayout {
+    inherit
+      manifests
+      extraIndex
+      link
+      passthru
+      ;
+  }

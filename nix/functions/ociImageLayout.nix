@@ -1,0 +1,40 @@
+/**
+  An OCI layout: a directory with one image, or the same image for several platforms.
+
+  # Example
+
+  ```nix
+  ociImageLayout {
+    manifests = [
+      (ociImageManifest { layers = [ layer ]; extraConfig.config.Entrypoint = [ "/bin/nginx" ]; })
+    ];
+  }
+  ```
+
+  # Arguments
+
+  - `manifests`: results of ociImageManifest.
+  - `extraIndex`: `annotations`, `artifactType`, `subject` of the index.
+  - `link`: whether blobs are links to the store paths that have them, instead of copies.
+  - `passthru`: attributes of the result.
+*/
+{ derive, check }:
+{
+  manifests ? [ ],
+  extraIndex ? { },
+  link ? false,
+  passthru ? { },
+}:
+derive {
+  name = "image-layout";
+  kind = "oci-layout";
+  request = {
+    manifests = check.list "ociImageLayout" "manifests" manifests;
+    extraIndex = check.attrs "ociImageLayout" "extraIndex" extraIndex;
+    inherit link;
+  };
+}
+// passthru
+// {
+  inherit passthru;
+}

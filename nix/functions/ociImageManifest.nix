@@ -1,0 +1,33 @@
+/**
+  One image of one platform, for `manifests` of ociImageLayout.
+
+  # Arguments
+
+  - `layers`, `extraConfig`: as for ociImageConfig.
+  - `extraManifest`: `annotations`, `artifactType`, `subject`.
+  - `tag`, `tags`: under which names (`org.opencontainers.image.ref.name`) a layout lists the image.
+
+  The result has `image-manifest.json`, `media-descriptor.json` and `blobs/`.
+*/
+{
+  derive,
+  check,
+  stack,
+}:
+{
+  layers ? [ ],
+  extraConfig ? { },
+  extraManifest ? { },
+  tag ? null,
+  tags ? [ ],
+}:
+derive {
+  name = "image-manifest";
+  kind = "oci-manifest";
+  request = {
+    layers = stack "ociImageManifest" layers;
+    extraConfig = check.attrs "ociImageManifest" "extraConfig" extraConfig;
+    extraManifest = check.attrs "ociImageManifest" "extraManifest" extraManifest;
+    tags = (if tag == null then [ ] else [ tag ]) ++ check.list "ociImageManifest" "tags" tags;
+  };
+}

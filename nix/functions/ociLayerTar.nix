@@ -1,0 +1,89 @@
+/**
+  Files as one ready layer, for `layers` of ociImageConfig, ociImageManifest, buildImage and buildLayer.
+
+  # Example
+
+  ```nix
+  ociLayerTar {
+    files = [
+      { source = pkgs.nginx; destination = "/"; }
+      { source = ./nginx.conf; destination = "/etc/nginx/nginx.conf"; }
+    ];
+  }
+  ```
+
+  # Arguments
+
+  - `files`: list of `{ source; destination ? source; mode; uid; gid; }`. A directory's contents go to `destination`;
+    links in it are kept, those to directories become directories. `mode` (octal, a string) is for files.
+  - `compression`: `"gzip"`, `"zstd"`, or `""` or `"none"`.
+  - `closure`: whether the sources' closure is in the layer too, at its own store paths.
+
+  The result has `layer.tar[.gz|.zst]`, `media-descriptor.json`, `DiffID`, `layers-cache.json` and `blobs/`.
+*/
+{ derive, check }:
+{
+  files ? [ ],
+  compression ? "gzip",
+  closure ? false,
+}:
+let
+  known = [
+    "destination"
+    "gid"
+    "mode"
+    "source"
+    "uid"
+  ];
+  fail = what: throw "strata: argument files of ociLayerTar ${what}";
+  placed =
+    file:
+    let
+      unknown = builtins.filter (name: !builtins.elem name known) (builtins.attrNames file);
+      list = builtins.concatStringsSep ", ";
+      source = "${file.source}";
+    in
+    if !(builtins.isAttrs file && file ? source) then
+      fail "is a list of { source; destination; }; one of its elements has no source"
+    else if unknown != [ ] then
+      fail "has no attribute ${list unknown}; it has ${list known}"
+    else
+      file
+      // {
+        inherit source;
+        destination = toString (file.destination or source);
+      };
+  # exportReferencesGraph takes store paths, and sources may be files in them.
+  storePath =
+    source:
+    let
+      text = "${source}";
+      found = builtins.match "(${builtins.storeDir}/[^/]+)(/.*)?" (builtins.unsafeDiscardStringContext text);
+    in
+    builtins.appendContext (builtins.head found) (builtins.getContext text);
+  layer = derive {
+    name = "layer-tar";
+    kind = "oci-layer-tar";
+    closure = if closure then map (file: storePath file.source) files else [ ];
+    request = {
+      files = map placed (check.list "ociLayerTar" "files" files);
+      inherit closure;
+      compression =
+        if
+          builtins.elem compression [
+            "gzip"
+            "zstd"
+            "none"
+            ""
+          ]
+        then
+          compression
+        else
+          throw "strata: argument compression of ociLayerTar must be gzip, zstd, none or \"\", not ${toString compression}";
+    };
+  };
+  result = layer // {
+    stack = [ result ];
+  };
+in
+result

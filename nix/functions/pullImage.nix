@@ -1,0 +1,72 @@
+/**
+  An image of a registry, for `fromImage`.
+
+  # Example
+
+  ```nix
+  pullImage {
+    imageName = "library/alpine";
+    imageDigest = "sha256:115731bab0862031b44766733890091c17924f9b7781b79997f5f163be262178";
+    sha256 = "sha256-o4GvFCq6pvzASvlI5BLnk+Y4UN6qKL2dowuT0cp8q7Q=";
+  }
+  ```
+
+  # Arguments
+
+  - `imageName`: `name`, or `host/name` where it is not docker.io.
+  - `imageDigest`: of its manifest or index.
+  - `sha256`: of what skopeo writes to a `dir:`, and of what this writes: they are the same.
+  - `os`, `arch`, `variant`: which image of an index is meant.
+  - `tlsVerify`: whether the registry's certificate is checked.
+
+  # Private registries
+
+  `REGISTRY_AUTH_FILE` of whoever builds (the daemon, where there is one) names a file with credentials, in docker's
+  format. It must be in the sandbox: `extra-sandbox-paths = /path/to/auth.json`. One that is bound to
+  `/etc/skopeo/auth.json` is found without the variable.
+*/
+{
+  derive,
+  names,
+  toolchain,
+}:
+{
+  imageName,
+  imageDigest,
+  sha256,
+  os ? "linux",
+  arch ? toolchain.arch,
+  variant ? toolchain.variant,
+  tlsVerify ? true,
+  name ? names.file "docker-image-${imageName}",
+}:
+let
+  directory = derive {
+    inherit name;
+    kind = "pull";
+    request = {
+      reference = "${imageName}@${imageDigest}";
+      inherit
+        os
+        arch
+        variant
+        tlsVerify
+        ;
+    };
+    fixed = {
+      hash = sha256;
+      mode = "recursive";
+    };
+  };
+in
+derive {
+  name = "${names.file imageName}.json";
+  kind = "image-from-dir";
+  request = {
+    directory = "${directory}";
+    origin = imageName;
+  };
+}
+// {
+  inherit imageName imageDigest directory;
+}

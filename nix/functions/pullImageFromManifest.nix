@@ -1,0 +1,87 @@
+/**
+  An image of a registry, for `fromImage`, by a manifest that is kept beside the code: its digests are all the hashes
+  there are.
+
+  # Example
+
+  ```nix
+  pullImageFromManifest {
+    imageName = "library/alpine";
+    imageManifest = ./alpine-manifest.json;
+  }
+  ```
+
+  `nix run .#image.fromImage.getManifest > alpine-manifest.json` writes the manifest, the first time too.
+
+  # Arguments
+
+  - `imageName`: the repository.
+  - `imageManifest`: a file with the manifest of one platform.
+  - `imageTag`, `os`, `arch`, `variant`: what getManifest asks for.
+  - `registryUrl`: the registry's host.
+  - `tlsVerify`: whether its certificate is checked.
+*/
+{
+  derive,
+  names,
+  toolchain,
+  program,
+}:
+{
+  imageName,
+  imageManifest ? null,
+  imageTag ? "latest",
+  os ? "linux",
+  arch ? toolchain.arch,
+  variant ? toolchain.variant,
+  tlsVerify ? true,
+  registryUrl ? "registry-1.docker.io",
+}:
+let
+  host = if registryUrl == "registry-1.docker.io" then "docker.io" else registryUrl;
+  reference = "${host}/${imageName}";
+  manifest =
+    if imageManifest == null then
+      throw "strata: pullImageFromManifest needs the argument imageManifest; its getManifest prints one"
+    else
+      builtins.fromJSON (builtins.readFile imageManifest);
+  layers =
+    manifest.layers
+      or (throw "strata: argument imageManifest of pullImageFromManifest is no manifest of one platform; getManifest prints one");
+  blob = digest: {
+    name = digest;
+    value = "${derive {
+      name = names.file digest;
+      kind = "pull-blob";
+      request = {
+        reference = "${reference}:${imageTag}";
+        inherit digest tlsVerify;
+      };
+      fixed = {
+        hash = builtins.head (builtins.match "sha256:([0-9a-f]{64})" digest);
+        mode = "flat";
+      };
+    }}";
+  };
+  platform = "${os}/${arch}${if variant == null then "" else "/${variant}"}";
+in
+derive {
+  name = "${names.file imageName}.json";
+  kind = "image-from-manifest";
+  request = {
+    manifest = "${builtins.path {
+      path = imageManifest;
+      name = "manifest.json";
+    }}";
+    origin = reference;
+    blobs = builtins.listToAttrs (
+      map blob ([ manifest.config.digest ] ++ map (layer: layer.digest) layers)
+    );
+  };
+}
+// {
+  inherit imageName imageTag;
+  getManifest = program.package "get-manifest" "manifest ${reference}:${imageTag} --platform ${platform} --tls-verify ${
+    if tlsVerify then "true" else "false"
+  }";
+}

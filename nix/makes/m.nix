@@ -1,0 +1,10 @@
+# `m`, the runner of Makes projects: strata with this library, and the packages that it is over.
+{ program, toolchain }:
+program.package "m" (
+  builtins.concatStringsSep " " [
+    "m"
+    "--library ${./..}"
+    "--packages '${toolchain.packages}'"
+    "--strata ${toolchain.strata}"
+  ]
+)

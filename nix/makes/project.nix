@@ -1,0 +1,156 @@
+# A Makes project for `m` (src/command/makes.rs): which jobs there are, and one of them.
+#
+#   makes.nix              inputs, jobs, extendingMakesDirs: a set, or a function of what jobs are called with
+#   makes/NAME/main.nix    the job /NAME: a function of any of them
+{
+  # The project's directory. With `git`, only what git tracks there counts.
+  root,
+  below ? "",
+  git ? false,
+  # A package set to import, and the strata that was built for it.
+  packages,
+  strata,
+  # The job; all of them are described without.
+  job ? null,
+}:
+let
+  top = if git then (builtins.fetchGit root).outPath + below else root;
+  nixpkgs = import packages { };
+  tools.strata = {
+    outPath = builtins.storePath strata;
+    isStrata = true;
+  };
+  library = import ./.. {
+    pkgs = nixpkgs // tools // { buildPackages = nixpkgs.buildPackages // tools; };
+  };
+
+  # What jobs are called with: every function of this library, and the project.
+  scope = library // {
+    inherit inputs outputs projectPath;
+    projectSrc = projectPath "/";
+    fetchNixpkgs =
+      {
+        rev,
+        sha256,
+        allowUnfree ? true,
+        overlays ? [ ],
+      }:
+      import (fetchTarball {
+        url = "https://github.com/NixOS/nixpkgs/archive/${rev}.tar.gz";
+        inherit sha256;
+      }) {
+        inherit overlays;
+        config = { inherit allowUnfree; };
+      };
+  };
+  # A function gets what it asks for.
+  call =
+    file: function:
+    let
+      wanted = builtins.functionArgs function;
+      missing = builtins.filter (name: !wanted.${name} && !(scope ? ${name})) (builtins.attrNames wanted);
+    in
+    if !builtins.isFunction function then
+      function
+    else if missing != [ ] then
+      throw "strata: ${file} asks for ${builtins.concatStringsSep ", " missing}; there are ${builtins.concatStringsSep ", " (builtins.attrNames scope)}"
+    else
+      function (if wanted == { } then scope else builtins.intersectAttrs wanted scope);
+  projectPath =
+    path:
+    if builtins.substring 0 1 path != "/" then
+      throw "strata: projectPath takes a path from the project's top on: projectPath \"/${path}\""
+    else
+      builtins.path {
+        name = if path == "/" then "source" else baseNameOf path;
+        path = top + path;
+      };
+
+  makes =
+    let
+      known = [
+        "extendingMakesDirs"
+        "inputs"
+        "jobs"
+      ];
+      file = top + "/makes.nix";
+      value = call "makes.nix" (import file);
+      others = builtins.filter (name: !builtins.elem name known) (builtins.attrNames value);
+    in
+    if !builtins.pathExists file then
+      { }
+    else if others == [ ] then
+      value
+    else
+      builtins.trace "makes.nix: ${builtins.concatStringsSep ", " others}: not known here, and left out" value;
+  inputs = { inherit nixpkgs; } // makes.inputs or { };
+  # Those of makes.nix, and one for each main.nix below the directories.
+  outputs =
+    builtins.foldl' (all: directory: all // found "" (top + directory)) { } (
+      makes.extendingMakesDirs or [ "/makes" ]
+    )
+    // makes.jobs or { };
+  found =
+    prefix: directory:
+    let
+      entries = if builtins.pathExists directory then builtins.readDir directory else { };
+      directories = builtins.filter (name: entries.${name} == "directory") (builtins.attrNames entries);
+      below = map (name: found "${prefix}/${name}" (directory + "/${name}")) directories;
+      own =
+        if prefix != "" && entries ? "main.nix" then
+          { ${prefix} = call "${prefix}/main.nix" (import (directory + "/main.nix")); }
+        else
+          { };
+    in
+    builtins.foldl' (all: one: all // one) own below;
+
+  # The program that a result is or has, relative to it.
+  program =
+    result:
+    if result.isExe or false then
+      ""
+    else if result ? meta.mainProgram then
+      "/bin/${result.meta.mainProgram}"
+    else
+      null;
+  describe =
+    result:
+    let
+      image = "image ${result.imageName}:${result.imageTag}";
+    in
+    if result.isExe or false then
+      "program that streams the ${image}"
+    else if result ? imageName then
+      image
+    else if result ? meta.mainProgram then
+      "program ${result.meta.mainProgram}"
+    else if result ? drvPath then
+      result.name
+    else
+      "a ${builtins.typeOf result}, which is nothing to build";
+  described =
+    _: result:
+    let
+      tried = builtins.tryEval (describe result);
+    in
+    if tried.success then tried.value else "does not evaluate";
+in
+{
+  jobs = if job == null then builtins.mapAttrs described outputs else builtins.mapAttrs (_: _: null) outputs;
+  job =
+    if job == null || !(outputs ? ${job}) then
+      null
+    else
+      let
+        result = outputs.${job};
+      in
+      if result ? drvPath then
+        {
+          inherit (result) drvPath;
+          output = result.outputName or "out";
+          path = builtins.unsafeDiscardStringContext result.outPath;
+          program = program result;
+        }
+      else
+        throw "strata: job ${job} is ${describe result}";
+}

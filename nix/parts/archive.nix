@@ -1,0 +1,173 @@
+# Images whole, as an archive in the store or a program that streams one: what the functions of nix/parts/modes.nix make. The
+# fields of src/derivation/archive.rs.
+{
+  derive,
+  base,
+  check,
+  configFile,
+  guards,
+  layerings,
+  names,
+  program,
+  scriptText,
+  toolchain,
+}:
+function:
+{
+  name,
+  tag ? null,
+  contents ? [ ],
+  placing ? "link",
+  single ? false,
+  config ? { },
+  architecture ? toolchain.arch,
+  variant ? toolchain.variant,
+  created ? "1970-01-01T00:00:01Z",
+  mtime ? null,
+  uid ? 0,
+  gid ? 0,
+  uname ? "root",
+  gname ? "root",
+  maxLayers ? 100,
+  # "transfer" where neither it nor layeringPipeline, dockerTools' own name of a list of steps, is given.
+  layering ? null,
+  layeringPipeline ? null,
+  debug ? false,
+  weights ? { },
+  previous ? null,
+  fromImage ? null,
+  fromImageName ? null,
+  fromImageTag ? null,
+  inheritConfig ? true,
+  extraCommands ? "",
+  fakeRootCommands ? "",
+  enableFakechroot ? false,
+  runAsRoot ? null,
+  includeStorePaths ? true,
+  includeNixDB ? false,
+  maxSize ? null,
+  maxLayerSize ? null,
+  forbiddenPaths ? [ ],
+  compressor ? "gz",
+  passthru ? { },
+  meta ? { },
+}:
+let
+  storeName = names.base (check.string function "name" name);
+  file = configFile storeName (check.attrs function "config" (if config == null then { } else config));
+  suffixes = {
+    none = ".tar";
+    gz = ".tar.gz";
+    zstd = ".tar.zst";
+  };
+  hasScript =
+    extraCommands != "" || fakeRootCommands != "" || (runAsRoot != null && runAsRoot != "");
+  made =
+    output:
+    derive {
+      name =
+        if output == "recipe" then
+          "${storeName}-recipe"
+        else
+          storeName
+          + (suffixes.${output} or (throw "strata: argument compressor of ${function} must be none, gz or zstd, not ${output}"));
+      kind = "archive";
+      closure = contents ++ [ file ];
+      request = {
+        inherit
+          contents
+          placing
+          single
+          variant
+          created
+          mtime
+          tag
+          output
+          includeStorePaths
+          ;
+        includeNixDatabase = includeNixDB;
+        owner = {
+          inherit
+            uid
+            gid
+            uname
+            gname
+            ;
+        };
+        scripts = {
+          extraCommands = scriptText extraCommands;
+          fakeRootCommands = scriptText fakeRootCommands;
+          inherit enableFakechroot;
+          runAsRoot = if runAsRoot == null || runAsRoot == "" then null else scriptText runAsRoot;
+          tools = if hasScript then toolchain.scripts else null;
+        };
+        base = base {
+          inherit
+            fromImage
+            fromImageName
+            fromImageTag
+            variant
+            inheritConfig
+            ;
+          arch = architecture;
+        };
+        layering = layerings function {
+          layering =
+            if layering != null && layeringPipeline != null then
+              throw "strata: ${function} has both layering and layeringPipeline; give one"
+            else if layeringPipeline != null then
+              layeringPipeline
+            else if layering != null then
+              layering
+            else
+              "transfer";
+          inherit weights previous debug;
+        };
+        guards = guards function { inherit maxSize maxLayerSize forbiddenPaths; };
+        maxLayers = check.atLeast (if single then 1 else 2) function "maxLayers" maxLayers;
+        config = file;
+        arch = architecture;
+        name = names.lower name;
+      };
+    };
+  recipe = made "recipe";
+  result = drv: {
+    inherit passthru meta;
+    imageName = names.lower name;
+    imageTag = if tag == null then names.hash drv else tag;
+    buildArgs = {
+      inherit name tag;
+    };
+    conf = file;
+  };
+  # An executable that writes the archive to stdout; nothing of the image is in the store but what scripts made.
+  stream =
+    let
+      drv = program.file "stream-${storeName}" (
+        # An image made "now" is made when it is streamed.
+        "stream ${recipe}" + (if created == "now" then " --created now" else "")
+      );
+    in
+    drv
+    // passthru
+    // result recipe
+    // {
+      # The result itself is what is run.
+      isExe = true;
+      inherit recipe;
+    };
+  archive =
+    let
+      drv = made compressor;
+    in
+    drv
+    // passthru
+    // result drv
+    // {
+      inherit stream recipe;
+      layer = recipe;
+    };
+in
+{
+  inherit archive stream;
+}

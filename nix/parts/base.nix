@@ -1,0 +1,28 @@
+# The image that is built on, of whatever kind. The fields of src/derivation/base.rs.
+{ derive }:
+{
+  fromImage,
+  fromImageName ? null,
+  fromImageTag ? null,
+  arch,
+  variant ? null,
+  inheritConfig,
+}:
+{
+  inherit inheritConfig;
+  fromImage =
+    if fromImage == null || fromImage == "" then
+      null
+    else
+      derive {
+        name = "base-image";
+        kind = "base";
+        request = {
+          # Of an image of ours the recipe: it says which store paths there are, and nothing is unpacked.
+          image = if fromImage ? recipe then "${fromImage.recipe}/image.json" else "${fromImage}";
+          name = fromImageName;
+          tag = fromImageTag;
+          inherit arch variant;
+        };
+      };
+}

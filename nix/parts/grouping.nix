@@ -1,0 +1,48 @@
+# How store paths become layers: what buildLayer and buildImage share. The fields of src/derivation/grouping.rs,
+# and the closure they are about.
+{
+  check,
+  layerings,
+  stack,
+}:
+function:
+{
+  deps ? [ ],
+  copyToRoot,
+  ignore ? [ ],
+  layers,
+  maxLayers,
+  perms,
+  metadata,
+  layering,
+  weights,
+  previous,
+  includeStorePaths ? true,
+}:
+let
+  roots =
+    if copyToRoot == null then
+      [ ]
+    else if builtins.isList copyToRoot then
+      copyToRoot
+    else
+      [ copyToRoot ];
+  below = stack function layers;
+in
+{
+  inherit below roots;
+  closure = deps ++ roots;
+  request = {
+    maxLayers = check.atLeast 1 function "maxLayers" maxLayers;
+    layering = layerings function { inherit layering weights previous; };
+    rewrites = map (path: {
+      inherit path;
+      regex = "^${path}";
+      repl = "";
+    }) roots;
+    perms = check.list function "perms" perms;
+    layers = below;
+    withoutStorePaths = !includeStorePaths;
+    inherit ignore metadata;
+  };
+}

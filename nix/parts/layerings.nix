@@ -1,0 +1,34 @@
+# Which store paths lie together: `layering`, `weights` and `previous` of every function that groups a closure. The
+# fields of src/derivation/layering.rs. `layering` may be what dockerTools calls layeringPipeline: a list of steps, or a JSON
+# file of them.
+{ check }:
+function:
+{
+  layering,
+  weights,
+  previous,
+  debug ? false,
+}:
+let
+  known = [
+    "auto"
+    "popularity"
+    "transfer"
+  ];
+  isPath = builtins.isPath layering || layering ? outPath;
+  isPathText = builtins.isString layering && builtins.substring 0 1 layering == "/";
+in
+{
+  strategy =
+    if builtins.isList layering || builtins.elem layering known then
+      layering
+    else if isPath || isPathText then
+      "${layering}"
+    else
+      throw "strata: argument layering of ${function} must be ${builtins.concatStringsSep ", " known} or a layeringPipeline, not ${
+        if builtins.isString layering then layering else "a ${builtins.typeOf layering}"
+      }";
+  weights = check.attrs function "weights" weights;
+  previous = if previous == null then null else "${previous}";
+  inherit debug;
+}

@@ -1,0 +1,127 @@
+//! Kind `base`: somebody else's image as a directory with image.json, to build on.
+//!
+//! ```text
+//! image.json      its layers are files: those of the directory it was read from, or
+//! <digest>        those of an archive, unpacked here and checked
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::attributes::Attributes;
+use strata::{
+    image::Image,
+    oci::{Config, Digest, Platform},
+    source::Choice,
+};
+
+/// `fromImage`, as users give it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FromImage {
+    /// An archive, a layout, a `dir:` or an image.json.
+    image: PathBuf,
+    /// Which image of several.
+    name: Option<String>,
+    tag: Option<String>,
+    arch: String,
+    variant: Option<String>,
+}
+
+impl FromImage {
+    /// Opens it; what has to be unpacked for that goes into a directory.
+    pub fn open(self, directory: &Path) -> Result<Image> {
+        let Self { image, name, tag, arch, variant } = self;
+        let choice = Choice { name, tag, platform: Some(Platform::linux(&arch, variant.as_deref())) };
+        Image::from_any(&image, &choice, directory).with_context(|| format!("argument fromImage: {}", image.display()))
+    }
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let out = attributes.out();
+    fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
+    let image = attributes.request::<FromImage>()?.open(out)?;
+    Ok(image.save(&out.join("image.json"))?)
+}
+
+/// Kind `image-from-manifest`: image.json for a manifest whose blobs are store paths.
+pub fn from_manifest(attributes: &Attributes) -> Result<()> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Request {
+        manifest: PathBuf,
+        blobs: BTreeMap<Digest, PathBuf>,
+        origin: String,
+    }
+    let request: Request = attributes.request()?;
+    let image = Image::from_manifest(&request.manifest, &request.blobs).context("argument imageManifest")?;
+    save(image, &request.origin, attributes)
+}
+
+/// Kind `image-from-dir`: image.json for what was pulled into a directory.
+pub fn from_dir(attributes: &Attributes) -> Result<()> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Request {
+        directory: PathBuf,
+        origin: String,
+    }
+    let request: Request = attributes.request()?;
+    save(Image::from_dir(&request.directory)?, &request.origin, attributes)
+}
+
+/// Notes where the layers came from: a push to the same registry takes them over from there.
+fn save(mut image: Image, origin: &str, attributes: &Attributes) -> Result<()> {
+    let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
+    let full = match origin.split_once('/') {
+        Some((host, _)) if is_host(host) => origin.to_owned(),
+        Some(_) => format!("docker.io/{origin}"),
+        None => format!("docker.io/library/{origin}"),
+    };
+    image.layers.iter_mut().for_each(|layer| layer.origin = Some(full.clone()));
+    Ok(image.save(attributes.out())?)
+}
+
+/// The image that is built on, the result of kind `base`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Base {
+    from_image: Option<PathBuf>,
+    /// Whether its config holds where nothing else is said.
+    inherit_config: bool,
+}
+
+impl Base {
+    /// Opens it, where there is one.
+    pub fn open(&self) -> Result<Option<Image>> {
+        let open = |path: &PathBuf| Image::open(path.join("image.json"));
+        Ok(self.from_image.as_ref().map(open).transpose()?)
+    }
+
+    /// What the image's config is, when `own` is what the user gave.
+    pub fn config(&self, base: Option<&Image>, own: &Path) -> Result<Config> {
+        let text = fs::read(own).with_context(|| format!("reading {}", own.display()))?;
+        let own: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&text).context("argument config")?;
+        let nothing = Config::default();
+        let base = base.filter(|_| self.inherit_config).map_or(&nothing, |base| &base.config);
+        Config::over(base, own).context("argument config")
+    }
+
+    /// The whole history, where the base's has steps without a layer.
+    pub fn history(&self, base: Option<&Image>, image: &Image) -> Vec<strata::oci::History> {
+        let Some(base) = base.filter(|_| self.inherit_config) else { return Vec::new() };
+        let below = match base.history.as_slice() {
+            [] => base.layers.iter().map(|layer| layer.history.clone()).collect(),
+            history => history.to_vec(),
+        };
+        let own = image.layers[base.layers.len()..].iter().map(|layer| layer.history.clone());
+        below.into_iter().chain(own).collect()
+    }
+}

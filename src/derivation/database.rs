@@ -1,0 +1,212 @@
+//! Kind `nix-database`: what Nix in a container needs to know of the store paths there.
+//!
+//! ```text
+//! nix/store                        empty, for its owner
+//! nix/var/nix/db/{db.sqlite,schema}
+//! nix/var/nix/gcroots/docker/…     links to the roots, so that nothing is collected
+//! nix/var/nix/{profiles,temproots,userpool,daemon-socket}
+//! ```
+//!
+//! The schema is Nix's version 10, which all since 2.0 read. Registration times
+//! are zero, and rows are written in order, so the bytes depend on the closure alone.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::fs::symlink,
+    path::{Component, Path},
+};
+
+use anyhow::{Context, Result, ensure};
+use data_encoding::HEXLOWER;
+use rusqlite::{Connection, params};
+use serde::Deserialize;
+
+use super::{attributes::Attributes, base::Base, grouping};
+use strata::{
+    blobs::ImageBlobs,
+    closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
+    image::Image,
+    source::Packing,
+};
+
+/// Where it is in an image, and what marks it as removed.
+const DATABASE: &str = "nix/var/nix/db/db.sqlite";
+const REMOVED: &str = "nix/var/nix/db/.wh.db.sqlite";
+/// A database bigger than this (in bytes) is none: 5,000 store paths take 2 MiB.
+const SIZE_LIMIT: u64 = 1 << 30;
+
+const SCHEMA: &str = "
+create table if not exists ValidPaths (
+    id               integer primary key autoincrement not null,
+    path             text unique not null,
+    hash             text not null,
+    registrationTime integer not null,
+    deriver          text,
+    narSize          integer,
+    ultimate         integer,
+    sigs             text,
+    ca               text
+);
+create table if not exists Refs (
+    referrer  integer not null,
+    reference integer not null,
+    primary key (referrer, reference),
+    foreign key (referrer) references ValidPaths(id) on delete cascade,
+    foreign key (reference) references ValidPaths(id) on delete restrict
+);
+create index if not exists IndexReferrer on Refs(referrer);
+create index if not exists IndexReference on Refs(reference);
+create trigger if not exists DeleteSelfRefs before delete on ValidPaths
+  begin
+    delete from Refs where referrer = old.id and reference = old.id;
+  end;
+create table if not exists DerivationOutputs (
+    drv  integer not null,
+    id   text not null,
+    path text not null,
+    primary key (drv, id),
+    foreign key (drv) references ValidPaths(id) on delete cascade
+);
+create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
+";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    /// Store paths of the closure that are not in the image at their own place.
+    elsewhere: Vec<StorePath>,
+    /// The image below.
+    base: Base,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let graph = attributes.closure()?;
+    let own = graph.without(|at| request.elsewhere.contains(&graph.nodes()[at].path));
+    write(&own, request.base.open()?.as_ref(), attributes.out())
+}
+
+/// Writes the tree below `root`, for the paths of `own` and those that `base` has.
+pub fn write(own: &Graph, base: Option<&Image>, root: &Path) -> Result<()> {
+    let below = base.map(of_base).transpose()?.flatten();
+    let graph = &Graph::union(below.iter().chain([own]));
+    let make = |below: &str| {
+        let path = root.join(below);
+        fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display())).map(|()| path)
+    };
+    make("nix/store")?;
+    for name in ["profiles", "temproots", "userpool", "daemon-socket"] {
+        make(&format!("nix/var/nix/{name}"))?;
+    }
+    let roots = make("nix/var/nix/gcroots/docker")?;
+    for at in graph.roots() {
+        let path = &graph.nodes()[at].path;
+        symlink(path.as_path(), roots.join(path.hash_part())).with_context(|| format!("linking {path}"))?;
+    }
+    let directory = make("nix/var/nix/db")?;
+    fs::write(directory.join("schema"), "10").context("writing the database's schema")?;
+    database(graph, &directory.join("db.sqlite")).context("writing the Nix database")
+}
+
+fn database(graph: &Graph, path: &Path) -> Result<()> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "off")?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    {
+        let mut insert = transaction
+            .prepare("insert into ValidPaths (path, hash, registrationTime, narSize) values (?1, ?2, 0, ?3)")?;
+        for node in graph.nodes() {
+            let hash = node.nar_hash.as_deref().and_then(parse_nar_hash);
+            let hash = hash.with_context(|| format!("{}: its hash is {:?}", node.path, node.nar_hash))?;
+            let hash = format!("sha256:{}", HEXLOWER.encode(&hash));
+            insert.execute(params![node.path.as_str(), hash, i64::try_from(node.nar_size)?])?;
+        }
+        let mut refer = transaction.prepare("insert into Refs (referrer, reference) values (?1, ?2)")?;
+        for (at, node) in graph.nodes().iter().enumerate() {
+            // Identities are given in order, from 1.
+            let own = node.self_reference.then_some(&at);
+            for &to in node.references.iter().chain(own) {
+                refer.execute(params![at as i64 + 1, to as i64 + 1])?;
+            }
+        }
+    }
+    transaction.commit()?;
+    connection.execute_batch("vacuum")?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(())
+}
+
+/// The store paths that Nix in a container of `base` knows: as its recipe says, else as the database in its layers does.
+fn of_base(base: &Image) -> Result<Option<Graph>> {
+    if let Some(closure) = &base.closure {
+        let held = grouping::held(&base.layers);
+        return Ok(Some(closure.without(|at| !held.contains(closure.nodes()[at].path.as_path()))));
+    }
+    let scratch = tempfile::tempdir().context("making a directory for the base image's Nix database")?;
+    let file = scratch.path().join("db.sqlite");
+    for (at, layer) in ImageBlobs::of(base).layers.iter().enumerate().rev() {
+        let reading = || format!("argument fromImage: looking for a Nix database in layer {}", at + 1);
+        let reader = Packing::of_media_type(&layer.descriptor.media_type)
+            .reader(layer.read(), layer.descriptor.size)
+            .with_context(reading)?;
+        match find(reader, &file).with_context(reading)? {
+            Some(true) => return read(&file).context("argument fromImage: reading its Nix database").map(Some),
+            Some(false) => return Ok(None),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Copies the database of a layer to `to`; whether there is one, or a mark that there is none any more.
+fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
+    let mut archive = tar::Archive::new(layer);
+    let mut found = None;
+    for entry in archive.entries()? {
+        let entry = entry?;
+        let name = entry.path()?.into_owned();
+        let plain: Vec<_> = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let is = |wanted: &str| plain.iter().copied().eq(Path::new(wanted).components());
+        if is(DATABASE) {
+            let size = io::copy(&mut entry.take(SIZE_LIMIT + 1), &mut File::create(to)?)?;
+            if size > SIZE_LIMIT {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it has more than 1 GiB"));
+            }
+            found = Some(true);
+        } else if is(REMOVED) {
+            found = found.or(Some(false));
+        }
+    }
+    Ok(found)
+}
+
+fn read(file: &Path) -> Result<Graph> {
+    let connection = Connection::open(file)?;
+    let mut paths = connection.prepare("select id, path, hash, narSize from ValidPaths")?;
+    let mut known: BTreeMap<i64, (String, String, u64)> = BTreeMap::new();
+    let mut rows = paths.query([])?;
+    while let Some(row) = rows.next()? {
+        let size: Option<i64> = row.get(3)?;
+        known.insert(row.get(0)?, (row.get(1)?, row.get(2)?, size.unwrap_or(0).try_into()?));
+    }
+    let mut references: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let mut refs = connection.prepare("select referrer, reference from Refs")?;
+    let mut rows = refs.query([])?;
+    while let Some(row) = rows.next()? {
+        let (from, to): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let to = known.get(&to);
+        ensure!(to.is_some(), "it has a reference to nothing");
+        references.entry(from).or_default().extend(to.map(|(path, ..)| path.clone()));
+    }
+    let nodes: Vec<RawNode> = known
+        .into_iter()
+        .map(|(id, (path, hash, size))| {
+            RawNode::new(path, references.remove(&id).unwrap_or_default(), size, Some(hash))
+        })
+        .collect();
+    let store = nodes.first().and_then(RawNode::store).map(StoreDir::new).unwrap_or_default();
+    Ok(Graph::new(&store, nodes)?)
+}

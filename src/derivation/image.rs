@@ -1,0 +1,59 @@
+//! Kind `image`: buildImage's result, image.json.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use super::{attributes::Attributes, base::Base, grouping::Grouping, guards::Guards};
+use strata::{
+    closure::{Graph, StorePath},
+    image::Image,
+    oci::Timestamp,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    grouping: Grouping,
+    base: Base,
+    guards: Guards,
+    /// The result of kind `config`.
+    config: PathBuf,
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
+    arch: String,
+    variant: Option<String>,
+    created: Timestamp,
+    name: String,
+    /// `None` stands for the hash part of the output path.
+    tag: Option<String>,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let base = request.base.open()?;
+    let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
+    layers.extend(request.grouping.lower_layers()?);
+    let graph = attributes.closure()?;
+    let own = request.grouping.layers(&graph, &layers)?;
+    layers.extend(own);
+    let own = request.grouping.closure(&graph)?;
+    let below = base.as_ref().and_then(|base| base.closure.as_deref());
+    let closure = Graph::union(below.into_iter().chain([&own]));
+    request.guards.check(&layers, &closure)?;
+
+    let mut config = request.base.config(base.as_ref(), &request.config)?;
+    config.labels.extend(request.labels);
+    let mut image = Image::new(config, request.arch, Some(request.created), layers);
+    image.history = request.base.history(base.as_ref(), &image);
+    image.variant = request.variant;
+    image.annotations = request.annotations;
+    image.closure = Some(Arc::new(closure));
+    image.name = Some(request.name);
+    image.tag = Some(match request.tag {
+        Some(tag) => tag,
+        None => StorePath::parse(&attributes.out().to_string_lossy())?.hash_part().to_owned(),
+    });
+    Ok(image.save(attributes.out())?)
+}

@@ -1,0 +1,104 @@
+//! Which strategy groups a closure, as `layering`, `weights` and `previous` say.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use strata::{
+    closure::{Auto, Graph, Pipeline, Plan, Popularity, Stable, StorePath, Strategy, Transfer, Weights},
+    image::Image,
+};
+
+/// How a closure becomes groups.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Layering {
+    /// `popularity` (also where nothing is said), `auto`, `transfer`, or dockerTools' layeringPipeline: the steps, or
+    /// a JSON file of them.
+    strategy: serde_json::Value,
+    /// How often paths change; for `transfer`.
+    weights: Weights,
+    /// An older image.json, whose layers are kept where they can be.
+    previous: Option<PathBuf>,
+    /// Whether to say what each step did.
+    debug: bool,
+}
+
+impl Layering {
+    /// Groups `graph` into at most `max_layers` layers, without what `left_out` answers for.
+    pub fn plan<'a>(
+        &self,
+        graph: &'a Graph,
+        max_layers: usize,
+        left_out: impl Fn(&StorePath) -> bool,
+    ) -> Result<Plan<'a>> {
+        let strategy = self.strategy()?;
+        let plan = match &self.previous {
+            None => Plan::new(graph, strategy.as_ref(), max_layers, left_out),
+            Some(path) => {
+                let previous = previous(path).context("argument previous")?;
+                Plan::new(graph, &Stable { previous: &previous, inner: strategy.as_ref() }, max_layers, left_out)
+            }
+        };
+        if self.debug {
+            for (at, group) in plan.groups.iter().enumerate() {
+                let size: u64 = group.iter().map(|node| node.nar_size).sum();
+                eprintln!("layer {} of {max_layers}: {} store paths ({size} bytes)", at + 1, group.len());
+            }
+        }
+        Ok(plan)
+    }
+
+    fn strategy(&self) -> Result<Box<dyn Strategy>> {
+        match &self.strategy {
+            serde_json::Value::Null => strategy("popularity", &self.weights, self.debug),
+            serde_json::Value::String(name) => strategy(name, &self.weights, self.debug),
+            steps => pipeline(steps, &self.weights, self.debug),
+        }
+    }
+}
+
+/// The strategy of this name, or the layeringPipeline in a file; with `debug`, that one says what each step does.
+pub fn strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
+    if name != "transfer" {
+        uniform(weights, name)?;
+    }
+    Ok(match name {
+        "popularity" => Box::new(Popularity),
+        "auto" => Box::new(Auto),
+        "transfer" => Box::new(Transfer { weights: weights.clone() }),
+        file if Path::new(file).is_file() => {
+            let text = fs::read(file).with_context(|| format!("reading {file}"))?;
+            let steps = serde_json::from_slice(&text).with_context(|| format!("{file} holds no layeringPipeline"))?;
+            pipeline(&steps, weights, debug)?
+        }
+        other => bail!(
+            "argument layering: {other:?} is unknown; known are popularity, auto, transfer, and JSON files of a \
+             layeringPipeline"
+        ),
+    })
+}
+
+fn pipeline(steps: &serde_json::Value, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
+    uniform(weights, "a layeringPipeline")?;
+    let pipeline = Pipeline::parse(steps)?;
+    Ok(Box::new(if debug { pipeline.logged(|line| eprintln!("{line}")) } else { pipeline }))
+}
+
+fn uniform(weights: &Weights, strategy: &str) -> Result<()> {
+    ensure!(weights.is_uniform(), "argument weights is for layering = \"transfer\"; {strategy} does not look at them");
+    Ok(())
+}
+
+/// The layers of an older image that are made from store paths.
+fn previous(path: &Path) -> Result<Vec<Vec<StorePath>>> {
+    let image = Image::open(path)?;
+    let paths = |layer: &strata::image::Layer| -> Vec<StorePath> {
+        layer.paths.iter().filter_map(|path| StorePath::parse(&path.path.to_string_lossy()).ok()).collect()
+    };
+    Ok(image.layers.iter().map(paths).filter(|layer| !layer.is_empty()).collect())
+}

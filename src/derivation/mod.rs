@@ -1,0 +1,95 @@
+//! What derivations run: `strata build`.
+//!
+//! ```text
+//! .attrs.json ──▶ attributes ──▶ one kind of output, one file each:
+//!                                  config    the configuration, for Nix to scan for references
+//!                                  layers    buildLayer: layers.json
+//!                                  image     buildImage: image.json
+//!                                  archive   makeContainerImage, dockerTools: a loadable .tar.gz
+//!                                  merge, …  dockerTools' other functions
+//!                                  base, …   other people's images, to build on
+//!                                  nix-…     the database of Nix in the container
+//!                                  oci-…     the ociImage* functions
+//!                                  program   bin/NAME, a script that copies an image somewhere
+//! ```
+//!
+//! The contract with `nix/` is in [`attributes`]; each kind's request is the
+//! struct at the top of its file.
+
+mod archive;
+mod attributes;
+mod base;
+mod config;
+mod database;
+mod difference;
+mod files;
+mod grouping;
+mod guards;
+mod image;
+mod images;
+mod layering;
+mod layers;
+mod links;
+mod log;
+mod moment;
+mod oci;
+mod program;
+mod pull;
+mod root;
+mod script;
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+
+pub use layering::strategy;
+pub use moment::Moment;
+
+use attributes::Attributes;
+
+/// Does what the derivation's attributes ask for.
+///
+/// # Errors
+///
+/// The message names the attribute, path or layer at fault. Nothing is left at
+/// the output path then.
+pub fn run() -> Result<()> {
+    let attributes = Attributes::read()?;
+    set_cores()?;
+    let out = attributes.out();
+    ensure!(out.symlink_metadata().is_err(), "{} exists already", out.display());
+    dispatch(&attributes).inspect_err(|_| {
+        // What is left of a failed build is of no use to anybody; the error says what failed.
+        let _ = if out.is_dir() { fs::remove_dir_all(out) } else { fs::remove_file(out) };
+    })
+}
+
+fn dispatch(attributes: &Attributes) -> Result<()> {
+    match attributes.kind() {
+        "config" => config::build(attributes),
+        "layers" => layers::build(attributes),
+        "image" => image::build(attributes),
+        "archive" => archive::build(attributes),
+        "oci-layer-tar" => oci::layer_tar::build(attributes),
+        "oci-config" => oci::config::build(attributes),
+        "oci-manifest" => oci::manifest::build(attributes),
+        "oci-layout" => oci::layout::build(attributes),
+        "program" => program::build(attributes),
+        "files" => files::build(attributes),
+        "merge" => images::merge(attributes),
+        "export" => images::export(attributes),
+        "base" => base::build(attributes),
+        "image-from-dir" => base::from_dir(attributes),
+        "image-from-manifest" => base::from_manifest(attributes),
+        "nix-database" => database::build(attributes),
+        "pull" => pull::pull(attributes),
+        "pull-blob" => pull::pull_blob(attributes),
+        kind => bail!("attribute strata.kind: {kind:?} is unknown to this strata"),
+    }
+}
+
+/// Uses as many cores as Nix grants; 0 stands for all there are.
+fn set_cores() -> Result<()> {
+    let cores = std::env::var("NIX_BUILD_CORES").ok().and_then(|cores| cores.parse().ok());
+    rayon::ThreadPoolBuilder::new().num_threads(cores.unwrap_or(0)).build_global().context("starting threads")
+}

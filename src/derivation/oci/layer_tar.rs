@@ -1,0 +1,166 @@
+//! Kind `oci-layer-tar`: files as one ready layer.
+//!
+//! ```text
+//! blobs/sha256/<digest>
+//! layer.tar[.gz|.zst]      link to the blob
+//! media-descriptor.json    the layer's descriptor
+//! DiffID                   digest of the uncompressed tar
+//! layers-cache.json        diff_id, and the layer's /etc/passwd and /etc/group
+//! layers.json              the layer as buildLayer would describe it
+//! ```
+//!
+//! The tar, its digest, its compression and the blob's digest are one pass.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{super::attributes::Attributes, blobs::Blobs};
+use strata::{
+    image::{Layer, LayerPath},
+    layer::{self, Options, Perm, Rewrite, Source, Tree, compress::Compression},
+    oci::{Descriptor, Digest, History, Sha256Writer},
+};
+
+/// Of everything in these layers, as the functions' documentation has it.
+const MTIME: u64 = 0;
+/// An account file bigger than this (in bytes) is none.
+const ACCOUNTS_LIMIT: u64 = 1024 * 1024;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    files: Vec<Placed>,
+    compression: Compression,
+    /// Whether the closure of the sources is in the layer.
+    closure: bool,
+}
+
+/// One of `files`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Placed {
+    source: PathBuf,
+    destination: PathBuf,
+    #[serde(default)]
+    mode: Option<String>,
+    #[serde(default)]
+    uid: u64,
+    #[serde(default)]
+    gid: u64,
+}
+
+#[derive(Serialize)]
+struct LayersCache {
+    diff_id: Digest,
+    passwd: String,
+    group: String,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let paths = closure(attributes, &request)?;
+    let mut sources: Vec<Source> = paths.iter().map(LayerPath::source).collect();
+    for (at, placed) in request.files.iter().enumerate() {
+        sources.push(placed.source().with_context(|| format!("argument files, element {}", at + 1))?);
+    }
+    let tree = Tree::new(&sources)?.with_mtime(MTIME);
+    let blobs = Blobs::create(attributes.out())?;
+    let (diff_id, digest, size) = write(&tree, request.compression, &blobs)?;
+
+    let media_type = request.compression.media_type();
+    let file = format!("layer.tar{}", request.compression.suffix());
+    blobs.symlink(Path::new(&digest.blob_name()), file)?;
+    blobs.document("media-descriptor.json", &Descriptor::new(media_type, digest, size))?;
+    fs::write(blobs.path("DiffID"), diff_id.to_string())?;
+    let cache = LayersCache {
+        diff_id,
+        passwd: accounts(&request.files, "/etc/passwd")?,
+        group: accounts(&request.files, "/etc/group")?,
+    };
+    blobs.document("layers-cache.json", &cache)?;
+    let layer = Layer {
+        digest,
+        size,
+        diff_id,
+        paths,
+        media_type: media_type.to_owned(),
+        blob: Some(blobs.path(digest.blob_name())),
+        mtime: None,
+        origin: None,
+        history: History { created_by: "ociLayerTar".to_owned(), ..History::default() },
+    };
+    blobs.document("layers.json", &[layer])
+}
+
+fn closure(attributes: &Attributes, request: &Request) -> Result<Vec<LayerPath>> {
+    if !request.closure {
+        return Ok(Vec::new());
+    }
+    let graph = attributes.closure()?;
+    let path = |node: &strata::closure::Node| LayerPath { path: node.path.as_path().to_owned(), options: None };
+    Ok(graph.nodes().iter().map(path).collect())
+}
+
+/// Writes the blob; digest of the tar, digest and size of the blob.
+fn write(tree: &Tree, compression: Compression, blobs: &Blobs) -> Result<(Digest, Digest, u64)> {
+    let unnamed = blobs.path("blobs/sha256/unfinished");
+    let writing = || format!("writing {}", unnamed.display());
+    let file = File::create_new(&unnamed).with_context(writing)?;
+    let compressor =
+        compression.writer(Sha256Writer::new(file), rayon::current_num_threads(), None).with_context(writing)?;
+    let (compressor, diff_id, _) = layer::write(tree, Sha256Writer::new(compressor))?.finish();
+    let (_, digest, size) = compressor.finish().with_context(writing)?.finish();
+    fs::rename(&unnamed, blobs.path(digest.blob_name())).with_context(writing)?;
+    Ok((diff_id, digest, size))
+}
+
+impl Placed {
+    fn source(&self) -> Result<Source> {
+        let kind = fs::metadata(&self.source).with_context(|| format!("reading {}", self.source.display()))?;
+        ensure!(
+            self.destination.is_absolute(),
+            "destination {:?} is not absolute; write /{}",
+            self.destination.display().to_string(),
+            self.destination.display()
+        );
+        if kind.is_dir() && self.mode.is_some() {
+            bail!("{} is a directory, and mode is for files; its own files keep theirs", self.source.display());
+        }
+        let repl = self.destination.to_string_lossy().trim_end_matches('/').replace('$', "$$");
+        let regex = format!("^{}", regex::escape(&self.source.to_string_lossy()));
+        let owned = Perm {
+            regex: String::new(),
+            mode: self.mode.clone().unwrap_or_default(),
+            uid: self.uid,
+            gid: self.gid,
+            uname: name_of(self.uid),
+            gname: name_of(self.gid),
+        };
+        let options = Options { rewrite: Rewrite { regex, repl }, perms: vec![owned], owners: None };
+        Ok(Source { path: self.source.clone(), options, follow: true })
+    }
+}
+
+/// Only root's name is known; others have their number for a name.
+fn name_of(id: u64) -> String {
+    if id == 0 { "root".to_owned() } else { id.to_string() }
+}
+
+/// What the layer has at `place`, empty where it has nothing there.
+fn accounts(files: &[Placed], place: &str) -> Result<String> {
+    for placed in files {
+        let Ok(below) = Path::new(place).strip_prefix(&placed.destination) else { continue };
+        let path = if below.as_os_str().is_empty() { placed.source.clone() } else { placed.source.join(below) };
+        let Ok(metadata) = fs::metadata(&path) else { continue };
+        if metadata.is_file() && metadata.len() <= ACCOUNTS_LIMIT {
+            let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            return Ok(String::from_utf8_lossy(&text).into_owned());
+        }
+    }
+    Ok(String::new())
+}

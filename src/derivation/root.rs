@@ -1,0 +1,159 @@
+//! The layer of an image's own files: contents linked or copied, then changed by scripts.
+
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::{
+    difference::{Snapshot, extract},
+    links,
+    script::{self, Mode, Tools},
+};
+use strata::{
+    blobs::ImageBlobs,
+    image::Image,
+    layer::{Owners, unpack},
+    source::Packing,
+};
+
+/// Scripts of the user's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Scripts {
+    extra_commands: String,
+    fake_root_commands: String,
+    enable_fakechroot: bool,
+    run_as_root: Option<String>,
+    /// Given where there is a script.
+    tools: Option<Tools>,
+}
+
+/// How contents become files of the layer.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Placing {
+    /// Links to their store paths.
+    Link,
+    /// Copies; links to directories become directories.
+    Copy,
+    /// Copies, links as they are.
+    CopyDirlinks,
+}
+
+/// A directory that becomes a layer, and who owns what in it.
+pub struct Root {
+    pub path: PathBuf,
+    pub owners: Owners,
+}
+
+impl Root {
+    /// Makes it in `top`. `prepare` adds to it before any script runs.
+    pub fn make(
+        top: &Path,
+        contents: &[PathBuf],
+        placing: Placing,
+        scripts: &Scripts,
+        base: Option<&Image>,
+        prepare: &dyn Fn(&Path) -> Result<()>,
+    ) -> Result<Self> {
+        let mut root = Self { path: top.join("customisation"), owners: Owners::new() };
+        let place = |at: &Path| -> Result<()> {
+            match placing {
+                Placing::Link => links::join(contents, at)?,
+                Placing::Copy | Placing::CopyDirlinks => {
+                    fs::create_dir_all(at).with_context(|| format!("creating {}", at.display()))?;
+                    contents.iter().try_for_each(|from| copy(from, at, placing == Placing::CopyDirlinks))?;
+                }
+            }
+            prepare(at)
+        };
+        if let Some(text) = &scripts.run_as_root {
+            let whole = top.join("root");
+            let mut owners = unpack_base(base, &whole)?;
+            let before = Snapshot::of(&whole, &owners)?;
+            place(&whole)?;
+            script::run(scripts.tools()?, Mode::Chroot, "runAsRoot", text, &whole, &mut owners)?;
+            root.owners = extract(&before, &whole, &owners, &root.path)?;
+            fs::remove_dir_all(&whole).with_context(|| format!("removing {}", whole.display()))?;
+        } else {
+            place(&root.path)?;
+        }
+        root.script(scripts, "extraCommands", &scripts.extra_commands, Mode::Plain)?;
+        let mode = if scripts.enable_fakechroot { Mode::Chroot } else { Mode::FakeRoot };
+        root.script(scripts, "fakeRootCommands", &scripts.fake_root_commands, mode)?;
+        Ok(root)
+    }
+
+    fn script(&mut self, scripts: &Scripts, argument: &str, text: &str, mode: Mode) -> Result<()> {
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        script::run(scripts.tools()?, mode, argument, text, &self.path, &mut self.owners)
+    }
+}
+
+impl Scripts {
+    fn tools(&self) -> Result<&Tools> {
+        self.tools.as_ref().context("attribute strata.request.scripts.tools: a script needs them")
+    }
+}
+
+/// The base image's root file system, in a directory that is made here.
+pub fn unpack_base(base: Option<&Image>, root: &Path) -> Result<Owners> {
+    fs::create_dir(root).with_context(|| format!("creating {}", root.display()))?;
+    let mut owners = Owners::new();
+    let Some(base) = base else { return Ok(owners) };
+    for (at, layer) in ImageBlobs::of(base).layers.iter().enumerate() {
+        let unpacking = || format!("argument fromImage: unpacking layer {}", at + 1);
+        let packing = Packing::of_media_type(&layer.descriptor.media_type);
+        let reader = packing.reader(layer.read(), layer.descriptor.size).with_context(unpacking)?;
+        unpack::unpack(reader, root, &mut owners).with_context(unpacking)?;
+    }
+    Ok(owners)
+}
+
+/// Copies what is in `from` into `to`, as rsync would; what is there is replaced.
+fn copy(from: &Path, to: &Path, keep_dirlinks: bool) -> Result<()> {
+    let reading = || format!("copying {}", from.display());
+    let metadata = fs::metadata(from).with_context(reading)?;
+    if !metadata.is_dir() {
+        anyhow::bail!(
+            "argument copyToRoot: {} is a file; put it in a directory (writeTextDir, for example)",
+            from.display()
+        );
+    }
+    let mut names = fs::read_dir(from)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+        .with_context(reading)?;
+    names.sort();
+    for source in names {
+        let copying = || format!("copying {}", source.display());
+        let target = to.join(source.file_name().unwrap_or_default());
+        let kind = fs::symlink_metadata(&source).with_context(copying)?;
+        if kind.is_dir() || (kind.is_symlink() && !keep_dirlinks && source.is_dir()) {
+            if fs::symlink_metadata(&target).is_ok_and(|there| !there.is_dir()) {
+                fs::remove_file(&target).with_context(copying)?;
+            }
+            fs::create_dir_all(&target).with_context(copying)?;
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).with_context(copying)?;
+            copy(&source, &target, keep_dirlinks)?;
+            continue;
+        }
+        match fs::symlink_metadata(&target) {
+            Ok(there) if there.is_dir() => fs::remove_dir_all(&target).with_context(copying)?,
+            Ok(_) => fs::remove_file(&target).with_context(copying)?,
+            Err(_) => {}
+        }
+        if kind.is_symlink() {
+            symlink(fs::read_link(&source).with_context(copying)?, &target).with_context(copying)?;
+        } else {
+            fs::copy(&source, &target).with_context(copying)?;
+        }
+    }
+    Ok(())
+}

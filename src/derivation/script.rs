@@ -1,0 +1,271 @@
+//! Users' scripts: the only place where a shell is started.
+//!
+//! ```text
+//! extraCommands      bash, in the directory that becomes the layer, as whoever builds
+//! fakeRootCommands   the same under fakeroot: owners, setuid bits and devices are noted
+//! … in a chroot      the same at /, in namespaces of its own, with the store bound in
+//! ```
+//!
+//! Nothing here needs to be root. What fakeroot noted is read from what `faked`
+//! saves: files by device and inode.
+
+use std::{
+    collections::HashMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use strata::layer::{Owner, Owners};
+
+/// Programs that scripts need, all of them in the store.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tools {
+    /// bash itself.
+    bash: PathBuf,
+    /// The `PATH` of scripts.
+    path: String,
+    /// The package fakeroot.
+    fakeroot: PathBuf,
+    /// The package util-linux: `unshare` and `mount`.
+    util_linux: PathBuf,
+    /// The package coreutils: `chroot`.
+    coreutils: PathBuf,
+}
+
+/// How a script runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As whoever builds.
+    Plain,
+    /// Under fakeroot.
+    FakeRoot,
+    /// Under fakeroot, at `/` of a chroot with the store visible.
+    Chroot,
+}
+
+/// Runs the script after `strict` options; says where it failed.
+const WRAPPER: &str = r#"
+set -eE
+trap 'status=$?; echo "line $LINENO of $STRATA_ARGUMENT failed with status $status: $BASH_COMMAND" >&2' ERR
+source "$STRATA_SCRIPT"
+"#;
+
+/// Starts `faked`, runs the command with it, and waits until it has saved what it knows. It stays our child: nobody
+/// else in a sandbox would wait for it.
+const FAKED: &str = r#"
+set -e
+load=()
+if [ -s "$STRATA_LOAD" ]; then load=(--load); fi
+"$STRATA_FAKED" --foreground --save-file "$STRATA_STATE" "${load[@]}" < "$STRATA_LOAD" > "$STRATA_STATE.key" &
+faked=$!
+trap 'kill -s TERM "$faked" 2>/dev/null; wait "$faked" || true' EXIT
+until [ -s "$STRATA_STATE.key" ]; do kill -s 0 "$faked"; sleep 0.01; done
+key=$(<"$STRATA_STATE.key")
+export STRATA_FAKEROOTKEY=${key%%:*}
+"$@"
+"#;
+
+/// Turns the environment of `FAKED` into fakeroot's, and becomes the command.
+const FAKEROOT: &str =
+    r#"export FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1; exec "$@""#;
+
+/// In namespaces of its own: binds what the script may see, and becomes the command in the chroot.
+const CHROOT: &str = r#"
+set -e
+mount --make-rprivate / 2>/dev/null || true
+mount --rbind "$STRATA_STORE" "$STRATA_ROOT$STRATA_STORE"
+mount -t proc proc "$STRATA_ROOT/proc" 2>/dev/null || mount --rbind /proc "$STRATA_ROOT/proc"
+mount --rbind /dev "$STRATA_ROOT/dev"
+mount --bind "$STRATA_SCRIPTS" "$STRATA_ROOT$STRATA_INSIDE"
+: > "$STRATA_STATE.started"
+export FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1
+exec "$STRATA_CHROOT" "$STRATA_ROOT" "$STRATA_BASH" -c "cd /; $STRATA_WRAPPER"
+"#;
+
+/// Where the scripts are in a chroot, while one runs.
+const INSIDE: &str = "/.strata-scripts";
+
+/// Runs `script`, the value of `argument`, in `root`. `owners` is what fakeroot noted of it before, and takes what it
+/// notes now.
+pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path, owners: &mut Owners) -> Result<()> {
+    let scratch = tempfile::tempdir_in(root.parent().unwrap_or(root)).context("making a directory for scripts")?;
+    let file = scratch.path().join(argument);
+    fs::write(&file, script).with_context(|| format!("writing {}", file.display()))?;
+    let (load, state) = (scratch.path().join("load"), scratch.path().join("state"));
+    let mut command = Command::new(&tools.bash);
+    command
+        .current_dir(root)
+        .env("PATH", &tools.path)
+        .env("STRATA_ARGUMENT", argument)
+        .env("STRATA_SCRIPT", &file)
+        .env("STRATA_WRAPPER", WRAPPER);
+    let mut mounts = Mounts::default();
+    if mode == Mode::Plain {
+        command.args(["-c", WRAPPER]);
+    } else {
+        fs::write(&load, saved(owners)?).context("writing what fakeroot is to know")?;
+        command
+            .env("STRATA_LOAD", &load)
+            .env("STRATA_STATE", &state)
+            .env("STRATA_FAKED", find(&tools.fakeroot.join("bin"), &["faked-sysv", "faked"])?)
+            .env(
+                "STRATA_LIBRARY",
+                find(&tools.fakeroot.join("lib"), &["libfakeroot-sysv.so", "libfakeroot.so", "libfakeroot-0.so"])?,
+            )
+            .env("STRATA_BASH", &tools.bash);
+        let bash = tools.bash.as_os_str();
+        command.arg("-c").arg(FAKED).arg("faked");
+        if mode == Mode::FakeRoot {
+            command.arg(bash).args(["-c", FAKEROOT, "fakeroot"]).arg(bash).args(["-c", WRAPPER]);
+        } else {
+            let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
+            mounts.make(root, &["/proc", "/dev", INSIDE, &store])?;
+            command
+                .env("STRATA_STORE", &store)
+                .env("STRATA_ROOT", root)
+                .env("STRATA_SCRIPTS", scratch.path())
+                .env("STRATA_INSIDE", INSIDE)
+                .env("STRATA_SCRIPT", Path::new(INSIDE).join(argument))
+                .env("STRATA_CHROOT", find(&tools.coreutils, &["chroot"])?)
+                .env("PATH", format!("{}:{}", tools.util_linux.join("bin").display(), tools.path))
+                .arg(tools.util_linux.join("bin/unshare"))
+                .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
+                .arg(bash)
+                .args(["-c", CHROOT]);
+        }
+    }
+    let status = command.status().with_context(|| format!("starting {}", tools.bash.display()))?;
+    mounts.remove()?;
+    ensure!(
+        status.success() || mode != Mode::Chroot || state.with_extension("started").exists(),
+        "argument {argument}: the script could not be started, for the reason above. It needs user namespaces: set \
+         kernel.unprivileged_userns_clone = 1 and user.max_user_namespaces above 0 (sysctl), or allow the build them where \
+         its container forbids them"
+    );
+    ensure!(status.success(), "argument {argument}: the script ended with {status}; its own output is above");
+    if mode != Mode::Plain {
+        *owners = noted(root, &state)?;
+    }
+    Ok(())
+}
+
+/// A file of one of these names, in order of preference, anywhere below `directory`.
+fn find(directory: &Path, names: &[&str]) -> Result<PathBuf> {
+    fn search(directory: &Path, name: &str) -> Option<PathBuf> {
+        let mut entries: Vec<PathBuf> =
+            fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        entries.sort();
+        let here = entries.iter().find(|path| path.file_name().is_some_and(|file| file == name)).cloned();
+        here.or_else(|| {
+            entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| search(path, name))
+        })
+    }
+    match names.iter().find_map(|name| search(directory, name)) {
+        Some(found) => Ok(found),
+        None => bail!("{} has no {}", directory.display(), names.join(" and no ")),
+    }
+}
+
+/// Directories that things are mounted on while a script runs.
+#[derive(Default)]
+struct Mounts {
+    made: Vec<PathBuf>,
+}
+
+impl Mounts {
+    fn make(&mut self, root: &Path, names: &[&str]) -> Result<()> {
+        for name in names {
+            let mut directory = root.to_owned();
+            for part in Path::new(name.trim_start_matches('/')).components() {
+                directory.push(part);
+                if !directory.is_dir() {
+                    fs::create_dir(&directory).with_context(|| format!("creating {}", directory.display()))?;
+                    self.made.push(directory.clone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what was made, the innermost first, unless the script put something there.
+    fn remove(&self) -> Result<()> {
+        for directory in self.made.iter().rev() {
+            match fs::remove_dir(directory) {
+                Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty && directory.exists() => {
+                    return Err(error).with_context(|| format!("removing {}", directory.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `owners` as faked loads them.
+fn saved(owners: &Owners) -> Result<String> {
+    let mut text = String::new();
+    let mut sorted: Vec<(&PathBuf, &Owner)> = owners.iter().collect();
+    sorted.sort_by_key(|(path, _)| *path);
+    for (path, owner) in sorted {
+        let file = fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
+        let (major, minor) = owner.device;
+        let rdev = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32);
+        text.push_str(&format!(
+            "dev={:x},ino={},mode={:o},uid={},gid={},nlink={},rdev={rdev}\n",
+            file.dev(),
+            file.ino(),
+            owner.mode,
+            owner.uid,
+            owner.gid,
+            file.nlink()
+        ));
+    }
+    Ok(text)
+}
+
+/// What faked saved, by path.
+fn noted(root: &Path, state: &Path) -> Result<Owners> {
+    let text = fs::read_to_string(state).context("reading what fakeroot noted")?;
+    let mut by_inode: HashMap<(u64, u64), Owner> = HashMap::new();
+    for line in text.lines() {
+        let fields: HashMap<&str, &str> = line.split(',').filter_map(|field| field.split_once('=')).collect();
+        let number = |name: &str, radix| fields.get(name).and_then(|text| u64::from_str_radix(text, radix).ok());
+        let parsed = || {
+            let rdev = number("rdev", 10).unwrap_or(0);
+            let device = ((rdev >> 8 & 0xfff) | (rdev >> 32 & !0xfff), (rdev & 0xff) | (rdev >> 12 & !0xff));
+            let owner =
+                Owner { mode: number("mode", 8)? as u32, uid: number("uid", 10)?, gid: number("gid", 10)?, device };
+            Some(((number("dev", 16)?, number("ino", 10)?), owner))
+        };
+        let (inode, owner) = parsed().with_context(|| format!("fakeroot noted {line:?}, which is not understood"))?;
+        by_inode.insert(inode, owner);
+    }
+    let mut owners = Owners::new();
+    walk(root, &mut |path, file| {
+        if let Some(owner) = by_inode.get(&(file.dev(), file.ino())) {
+            owners.insert(path.to_owned(), *owner);
+        }
+    })?;
+    Ok(owners)
+}
+
+/// Visits `root` and everything below, parents first, in order of names.
+pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata)) -> Result<()> {
+    let reading = || format!("reading {}", root.display());
+    let metadata = fs::symlink_metadata(root).with_context(reading)?;
+    visit(root, &metadata);
+    if metadata.is_dir() {
+        let mut names = fs::read_dir(root)
+            .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
+            .with_context(reading)?;
+        names.sort();
+        names.iter().try_for_each(|path| walk(path, visit))?;
+    }
+    Ok(())
+}
