@@ -20,6 +20,7 @@ mod archive;
 mod attributes;
 mod base;
 mod config;
+mod copies;
 mod database;
 mod difference;
 mod files;

@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
@@ -10,6 +9,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::{
+    copies::Copies,
     difference::{Snapshot, extract},
     links,
     script::{self, Mode, Tools},
@@ -62,26 +62,24 @@ impl Root {
         prepare: &dyn Fn(&Path) -> Result<()>,
     ) -> Result<Self> {
         let mut root = Self { path: top.join("customisation"), owners: Owners::new() };
-        let place = |at: &Path| -> Result<()> {
+        let place = |root: &Path, owners: &mut Owners| -> Result<()> {
+            let keep_dirlinks = placing == Placing::CopyDirlinks;
             match placing {
-                Placing::Link => links::join(contents, at)?,
-                Placing::Copy | Placing::CopyDirlinks => {
-                    fs::create_dir_all(at).with_context(|| format!("creating {}", at.display()))?;
-                    contents.iter().try_for_each(|from| copy(from, at, placing == Placing::CopyDirlinks))?;
-                }
+                Placing::Link => links::join(contents, root)?,
+                Placing::Copy | Placing::CopyDirlinks => Copies { root, owners, keep_dirlinks }.of(contents)?,
             }
-            prepare(at)
+            prepare(root)
         };
         if let Some(text) = &scripts.run_as_root {
             let whole = top.join("root");
             let mut owners = unpack_base(base, &whole)?;
             let before = Snapshot::of(&whole, &owners)?;
-            place(&whole)?;
+            place(&whole, &mut owners)?;
             script::run(scripts.tools()?, Mode::Chroot, "runAsRoot", text, &whole, &mut owners)?;
             root.owners = extract(&before, &whole, &owners, &root.path)?;
             fs::remove_dir_all(&whole).with_context(|| format!("removing {}", whole.display()))?;
         } else {
-            place(&root.path)?;
+            place(&root.path, &mut root.owners)?;
         }
         root.script(scripts, "extraCommands", &scripts.extra_commands, Mode::Plain)?;
         let mode = if scripts.enable_fakechroot { Mode::Chroot } else { Mode::FakeRoot };
@@ -115,45 +113,4 @@ pub fn unpack_base(base: Option<&Image>, root: &Path) -> Result<Owners> {
         unpack::unpack(reader, root, &mut owners).with_context(unpacking)?;
     }
     Ok(owners)
-}
-
-/// Copies what is in `from` into `to`, as rsync would; what is there is replaced.
-fn copy(from: &Path, to: &Path, keep_dirlinks: bool) -> Result<()> {
-    let reading = || format!("copying {}", from.display());
-    let metadata = fs::metadata(from).with_context(reading)?;
-    if !metadata.is_dir() {
-        anyhow::bail!(
-            "argument copyToRoot: {} is a file; put it in a directory (writeTextDir, for example)",
-            from.display()
-        );
-    }
-    let mut names = fs::read_dir(from)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())
-        .with_context(reading)?;
-    names.sort();
-    for source in names {
-        let copying = || format!("copying {}", source.display());
-        let target = to.join(source.file_name().unwrap_or_default());
-        let kind = fs::symlink_metadata(&source).with_context(copying)?;
-        if kind.is_dir() || (kind.is_symlink() && !keep_dirlinks && source.is_dir()) {
-            if fs::symlink_metadata(&target).is_ok_and(|there| !there.is_dir()) {
-                fs::remove_file(&target).with_context(copying)?;
-            }
-            fs::create_dir_all(&target).with_context(copying)?;
-            fs::set_permissions(&target, fs::Permissions::from_mode(0o755)).with_context(copying)?;
-            copy(&source, &target, keep_dirlinks)?;
-            continue;
-        }
-        match fs::symlink_metadata(&target) {
-            Ok(there) if there.is_dir() => fs::remove_dir_all(&target).with_context(copying)?,
-            Ok(_) => fs::remove_file(&target).with_context(copying)?,
-            Err(_) => {}
-        }
-        if kind.is_symlink() {
-            symlink(fs::read_link(&source).with_context(copying)?, &target).with_context(copying)?;
-        } else {
-            fs::copy(&source, &target).with_context(copying)?;
-        }
-    }
-    Ok(())
 }

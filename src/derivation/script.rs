@@ -10,11 +10,12 @@
 //! saves: files by device and inode.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -106,10 +107,11 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
         .env("STRATA_SCRIPT", &file)
         .env("STRATA_WRAPPER", WRAPPER);
     let mut mounts = Mounts::default();
+    let before = if mode == Mode::Plain { BTreeMap::new() } else { known(owners)? };
     if mode == Mode::Plain {
         command.args(["-c", WRAPPER]);
     } else {
-        fs::write(&load, saved(owners)?).context("writing what fakeroot is to know")?;
+        fs::write(&load, saved(&before)).context("writing what fakeroot is to know")?;
         command
             .env("STRATA_LOAD", &load)
             .env("STRATA_STATE", &state)
@@ -150,7 +152,7 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     );
     ensure!(status.success(), "argument {argument}: the script ended with {status}; its own output is above");
     if mode != Mode::Plain {
-        *owners = noted(root, &state)?;
+        *owners = noted(root, &state, &before)?;
     }
     Ok(())
 }
@@ -207,32 +209,40 @@ impl Mounts {
     }
 }
 
-/// `owners` as faked loads them.
-fn saved(owners: &Owners) -> Result<String> {
-    let mut text = String::new();
-    let mut sorted: Vec<(&PathBuf, &Owner)> = owners.iter().collect();
-    sorted.sort_by_key(|(path, _)| *path);
-    for (path, owner) in sorted {
-        let file = fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
-        let (major, minor) = owner.device;
-        let rdev = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32);
-        text.push_str(&format!(
-            "dev={:x},ino={},mode={:o},uid={},gid={},nlink={},rdev={rdev}\n",
-            file.dev(),
-            file.ino(),
-            owner.mode,
-            owner.uid,
-            owner.gid,
-            file.nlink()
-        ));
-    }
-    Ok(text)
+/// What a script finds noted of a file: by this, what stands there afterwards is told from another file that took over
+/// its inode.
+struct Known {
+    owner: Owner,
+    born: Option<SystemTime>,
 }
 
-/// What faked saved, by path.
-fn noted(root: &Path, state: &Path) -> Result<Owners> {
+type Inode = (u64, u64);
+
+/// `owners` by inode.
+fn known(owners: &Owners) -> Result<BTreeMap<Inode, Known>> {
+    let mut known = BTreeMap::new();
+    for (path, owner) in owners {
+        let file = fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
+        known.insert((file.dev(), file.ino()), Known { owner: *owner, born: file.created().ok() });
+    }
+    Ok(known)
+}
+
+/// As faked loads it.
+fn saved(known: &BTreeMap<Inode, Known>) -> String {
+    let line = |((device, inode), Known { owner, .. }): (&Inode, &Known)| {
+        let (major, minor) = owner.device;
+        let rdev = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32);
+        let Owner { mode, uid, gid, .. } = owner;
+        format!("dev={device:x},ino={inode},mode={mode:o},uid={uid},gid={gid},nlink=1,rdev={rdev}\n")
+    };
+    known.iter().map(line).collect()
+}
+
+/// What faked saved, by path. `before` is what it loaded.
+fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
     let text = fs::read_to_string(state).context("reading what fakeroot noted")?;
-    let mut by_inode: HashMap<(u64, u64), Owner> = HashMap::new();
+    let mut by_inode: HashMap<Inode, Owner> = HashMap::new();
     for line in text.lines() {
         let fields: HashMap<&str, &str> = line.split(',').filter_map(|field| field.split_once('=')).collect();
         let number = |name: &str, radix| fields.get(name).and_then(|text| u64::from_str_radix(text, radix).ok());
@@ -248,11 +258,27 @@ fn noted(root: &Path, state: &Path) -> Result<Owners> {
     }
     let mut owners = Owners::new();
     walk(root, &mut |path, file| {
-        if let Some(owner) = by_inode.get(&(file.dev(), file.ino())) {
+        let inode = (file.dev(), file.ino());
+        let Some(owner) = by_inode.get(&inode) else { return };
+        // A program that fakeroot does not see into (a static one) may have removed a file; the next one can get its
+        // inode, and is not what the note is about.
+        let is_another = before.get(&inode).is_some_and(|before| {
+            before.owner == *owner && before.born.is_some_and(|born| file.created().ok() != Some(born))
+        });
+        if !is_another && is_of_type(owner.mode, file) {
             owners.insert(path.to_owned(), *owner);
         }
     })?;
     Ok(owners)
+}
+
+/// Whether a note with this `mode` can be of `file`: plain files stand for devices and pipes.
+fn is_of_type(mode: u32, file: &fs::Metadata) -> bool {
+    match mode & 0o170000 {
+        0o040000 => file.is_dir(),
+        0o120000 => file.is_symlink(),
+        _ => !file.is_dir() && !file.is_symlink(),
+    }
 }
 
 /// Visits `root` and everything below, parents first, in order of names.
@@ -268,4 +294,34 @@ pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata)) -> Result<
         names.iter().try_for_each(|path| walk(path, visit))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_of_the_files_that_they_were_made_for() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("root");
+        fs::create_dir(&root).unwrap();
+        let (kept, replaced) = (root.join("kept"), root.join("replaced"));
+        fs::write(&kept, "").unwrap();
+        fs::write(&replaced, "").unwrap();
+        let note = Owner { mode: 0o104755, uid: 33, gid: 34, device: (0, 0) };
+        let mut before = known(&Owners::from([(kept.clone(), note), (replaced, note)])).unwrap();
+        let state = top.path().join("state");
+        fs::write(&state, saved(&before)).unwrap();
+        // As if the file were gone, and another had got its inode.
+        for known in before.values_mut().skip(1) {
+            known.born = Some(SystemTime::UNIX_EPOCH);
+        }
+        let first = fs::symlink_metadata(&kept).unwrap();
+        let owners = noted(&root, &state, &before).unwrap();
+        assert_eq!(owners.len(), 1);
+        assert_eq!(owners.contains_key(&kept), before.keys().next() == Some(&(first.dev(), first.ino())));
+        // A file of another type is another file.
+        fs::write(&state, saved(&before).replace("mode=104755", "mode=40755")).unwrap();
+        assert!(noted(&root, &state, &BTreeMap::new()).unwrap().is_empty());
+    }
 }

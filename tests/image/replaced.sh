@@ -1,0 +1,52 @@
+# What replaces a file of the base image gets nothing of it: neither mode nor owner, whoever replaces it.
+. "$root/tests/lib.sh"
+need_command python3
+[[ ${docker-} ]] || skip "no docker daemon"
+
+# A base with programs that are dangerous in other hands, on a merged /usr.
+python3 - "$work/base.tar" <<'PYTHON'
+import hashlib, io, json, sys, tarfile
+
+layer = io.BytesIO()
+with tarfile.open(fileobj=layer, mode="w") as tar:
+    def add(name, kind, mode, owner, text=b"", link=""):
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.mode, entry.uid, entry.gid, entry.size, entry.linkname = kind, mode, owner, owner, len(text), link
+        tar.addfile(entry, io.BytesIO(text))
+    for name in ["etc", "usr", "usr/bin", "home"]:
+        add(name, tarfile.DIRTYPE, 0o755, 0)
+    add("bin", tarfile.SYMTYPE, 0o777, 0, link="usr/bin")
+    add("etc/x", tarfile.REGTYPE, 0o4777, 33, b"base")
+    add("etc/y", tarfile.SYMTYPE, 0o777, 0, link="x")
+    add("etc/z", tarfile.REGTYPE, 0o600, 0, b"base")
+    add("usr/bin/own", tarfile.REGTYPE, 0o4755, 0, b"base")
+layer = layer.getvalue()
+config = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
+    "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
+with tarfile.open(sys.argv[1], "w") as tar:
+    for name, text in [("config.json", config), ("layer.tar", layer),
+            ("manifest.json", json.dumps([{"Config": "config.json", "RepoTags": ["base:t"], "Layers": ["layer.tar"]}]).encode())]:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(text)
+        tar.addfile(entry, io.BytesIO(text))
+PYTHON
+files='(pkgs.runCommand "files" { } "mkdir -p $out/etc $out/bin; for at in x y z; do echo new > $out/etc/$at; done; echo > $out/bin/tool")'
+statement='stat -c "%n %a %u %g %F" /etc/x /etc/y /etc/z /bin /usr/bin /usr/bin/own /usr/bin/tool'
+# listing ARGUMENTS: what a container sees.
+listing() {
+  local name
+  name=$(build "makeContainerImage { name = \"replaced\"; layered = false; fromImage = $work/base.tar; layers = [ $files ]; $1 }" | xargs cat | load)
+  run --volume /nix/store:/nix/store:ro --env PATH="$(build pkgs.coreutils)/bin" "$name" "$(build pkgs.bash)/bin/bash" -c "$statement"
+  docker rmi "$name" >/dev/null
+}
+expected='/etc/x 444 0 0 regular file
+/etc/y 444 0 0 regular file
+/etc/z 444 0 0 regular file
+/bin 777 0 0 symbolic link
+/usr/bin 755 0 0 directory
+/usr/bin/own 4755 0 0 regular file
+/usr/bin/tool 444 0 0 regular file'
+same "$(listing 'runAsRoot = "true";')" "$expected"
+# A script's own replacements, by programs that fakeroot sees into and by one that it does not.
+same "$(listing 'runAsRoot = "rm /etc/x; echo new > /etc/new; mv /etc/new /etc/x; chmod 444 /etc/x";')" "$expected"
+same "$(listing 'runAsRoot = "${pkgs.busybox}/bin/busybox rm /etc/x /etc/z; for at in x z; do echo new > /etc/$at; ${pkgs.busybox}/bin/busybox chmod 444 /etc/$at; done";')" "$expected"
