@@ -24,7 +24,9 @@ let
     check = import ./parts/check.nix;
     checked = import ./parts/arguments.nix;
     configFile = call ./parts/config.nix;
+    compressions = import ./parts/compressions.nix;
     copyPrograms = call ./parts/copy-programs.nix;
+    detach = call ./parts/detach.nix;
     grouping = call ./parts/grouping.nix;
     guards = call ./parts/guards.nix;
     layerings = call ./parts/layerings.nix;

@@ -23,9 +23,6 @@ derivation (
       version = 1;
       inherit kind request;
     };
-    # Whoever has the closure makes this faster than a cache could send it.
-    preferLocalBuild = true;
-    allowSubstitutes = fixed != null;
   }
   // (
     if fixed == null then

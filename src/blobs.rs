@@ -4,6 +4,7 @@
 //! digest; layers are written on demand, and checked while they are.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     io::{self, Read, Write},
     path::PathBuf,
@@ -12,7 +13,7 @@ use std::{
 
 use crate::{
     closure::Graph,
-    image::{Image, ImageError},
+    image::{Compressed, Image, ImageError},
     layer::ChunkReader,
     oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Sha256Writer, Timestamp, json, media_type},
 };
@@ -47,6 +48,8 @@ pub struct LayerBlob {
     pub descriptor: Descriptor,
     /// Digest of the uncompressed tar.
     pub diff_id: Digest,
+    /// What it compresses to, by the names of compressions, where its recipe says.
+    pub compressed: BTreeMap<String, Compressed>,
     /// The store paths it is made from, where it is known.
     pub paths: Vec<PathBuf>,
     /// The file that is the blob, where there is one.
@@ -72,6 +75,7 @@ impl ImageBlobs {
         let layer = |(at, layer): (usize, &crate::image::Layer)| LayerBlob {
             descriptor: manifest.layers[at].clone(),
             diff_id: layer.diff_id,
+            compressed: layer.compressed.clone(),
             paths: layer.paths.iter().map(|path| path.path.clone()).collect(),
             file: layer.blob.clone(),
             origin: layer.origin.as_deref().and_then(|origin| {
@@ -164,7 +168,7 @@ impl LayerBlob {
             Err(fail(io::Error::new(io::ErrorKind::InvalidData, what)))
         };
         let write: Arc<WriteBlob> = Arc::new(write);
-        Self { descriptor, diff_id, paths: Vec::new(), file: None, origin: None, write }
+        Self { descriptor, diff_id, compressed: BTreeMap::new(), paths: Vec::new(), file: None, origin: None, write }
     }
 
     /// The same blob, which is this file.

@@ -29,8 +29,14 @@
   - `maxSize`, `maxLayerSize`: in bytes, uncompressed; `forbiddenPaths`: names of store paths (`*` stands for anything).
     An image that breaks them is not built, and the error shows who brought the offender in.
   - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
+  - `compressed`: as for buildLayer, for all layers that do not have it noted already.
   - `created`: RFC 3339.
   - `arch`, `variant`: as OCI names them, `amd64` or `arm64` and `v8` for example.
+
+  # Result
+
+  The recipe, with `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman` and `copyTo`. `detached` is the same recipe without
+  references: a binary cache hands it out alone, and a push of it downloads only the layers that the registry lacks.
 */
 {
   derive,
@@ -38,8 +44,10 @@
   grouping,
   guards,
   check,
+  compressions,
   configFile,
   copyPrograms,
+  detach,
   names,
   toolchain,
 }:
@@ -57,6 +65,7 @@
   layering ? "popularity",
   weights ? { },
   previous ? null,
+  compressed ? null,
   fromImage ? null,
   fromImageName ? null,
   fromImageTag ? null,
@@ -161,6 +170,7 @@ let
       base = baseImage;
       guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
       config = file;
+      compressed = compressions "buildImage" compressed;
       name = names.lower (check.string "buildImage" "name" name);
       labels = check.attrs "buildImage" "labels" labels;
       annotations = check.attrs "buildImage" "annotations" annotations;
@@ -173,4 +183,13 @@ let
     };
   };
 in
-image // programs // { pushToDockerDeamon = programs.copyToDockerDaemon; } // result
+image
+// programs
+// {
+  detached = detach {
+    name = "image-${storeName}-detached.json";
+    output = image;
+    inherit (result) imageName imageTag;
+  };
+}
+// { pushToDockerDeamon = programs.copyToDockerDaemon; } // result

@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use anyhow::Result;
 use serde::Deserialize;
 
-use super::{attributes::Attributes, base::Base, grouping::Grouping, guards::Guards};
+use super::{attributes::Attributes, base::Base, compressed, grouping::Grouping, guards::Guards};
 use strata::{
     closure::{Graph, StorePath},
     image::Image,
+    layer::compress::Compression,
     oci::Timestamp,
 };
 
@@ -22,6 +23,8 @@ struct Request {
     config: PathBuf,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
+    /// What plain layers are compressed to, for their digests.
+    compressed: Option<Compression>,
     arch: String,
     variant: Option<String>,
     created: Timestamp,
@@ -38,6 +41,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let graph = attributes.closure()?;
     let own = request.grouping.layers(&graph, &layers)?;
     layers.extend(own);
+    compressed::note(&mut layers, request.compressed)?;
     let own = request.grouping.closure(&graph)?;
     let below = base.as_ref().and_then(|base| base.closure.as_deref());
     let closure = Graph::union(below.into_iter().chain([&own]));

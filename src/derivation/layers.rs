@@ -11,8 +11,8 @@ use std::fs::File;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::{attributes::Attributes, grouping::Grouping};
-use strata::image;
+use super::{attributes::Attributes, compressed, grouping::Grouping};
+use strata::{image, layer::compress::Compression};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -21,6 +21,8 @@ struct Request {
     /// Whether the layers can be made again from their store paths at any time.
     #[serde(default = "yes")]
     reproducible: bool,
+    /// What the layers are compressed to, for their digests.
+    compressed: Option<Compression>,
 }
 
 fn yes() -> bool {
@@ -28,10 +30,11 @@ fn yes() -> bool {
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
-    let Request { grouping, reproducible } = attributes.request()?;
+    let Request { grouping, reproducible, compressed } = attributes.request()?;
     let lower = grouping.lower_layers()?;
     let graph = attributes.closure()?;
     let mut layers = grouping.layers(&graph, &lower)?;
+    compressed::note(&mut layers, compressed)?;
     let out = attributes.out();
     std::fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
     if !reproducible {

@@ -5,6 +5,7 @@
 //!                                  config    the configuration, for Nix to scan for references
 //!                                  layers    buildLayer: layers.json
 //!                                  image     buildImage: image.json
+//!                                  detached  the same without references, for machines that have no store path of it
 //!                                  archive   makeContainerImage, dockerTools: a loadable .tar.gz
 //!                                  merge, …  dockerTools' other functions
 //!                                  base, …   other people's images, to build on
@@ -19,9 +20,11 @@
 mod archive;
 mod attributes;
 mod base;
+mod compressed;
 mod config;
 mod copies;
 mod database;
+mod detached;
 mod difference;
 mod files;
 mod grouping;
@@ -70,6 +73,7 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "config" => config::build(attributes),
         "layers" => layers::build(attributes),
         "image" => image::build(attributes),
+        "detached" => detached::build(attributes),
         "archive" => archive::build(attributes),
         "oci-layer-tar" => oci::layer_tar::build(attributes),
         "oci-config" => oci::config::build(attributes),

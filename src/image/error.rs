@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::VERSION;
 use crate::{layer::LayerError, oci::Digest};
 
 /// Why an image could not be read or a blob not be made.
@@ -30,7 +29,7 @@ pub enum ImageError {
         source: serde_json::Error,
     },
     /// The recipe is of another time.
-    #[error("{} has version {version}, this strata reads version {VERSION}; build it again with this strata", path.display())]
+    #[error("{} has version {version}, this strata reads versions 1 and 2; build it again with this strata", path.display())]
     Version {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,7 @@
 //! One layer of a recipe: what it is made from, and its blob, checked while it is made.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use super::error::{ImageError, Result, io_error};
 use crate::{
     closure::{Graph, StorePath, parse_nar_hash},
     layer::{self, LayerError, Options, Rewrite, Source, Tree},
-    oci::{Digest, History, Sha256Writer, media_type},
+    oci::{Descriptor, Digest, History, Sha256Writer, media_type},
 };
 
 /// One layer and where its bytes come from.
@@ -37,12 +38,27 @@ pub struct Layer {
     /// Modification time of everything in it, where it is not the usual one; seconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtime: Option<u64>,
+    /// What its plain tar compresses to, by the names of `--compression`, where that was computed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub compressed: BTreeMap<String, Compressed>,
     /// `host/repository` of a registry that has the blob, for layers that were pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
     /// Its line in the image's history.
     #[serde(default, rename = "History")]
     pub history: History,
+}
+
+/// What a layer compresses to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compressed {
+    /// Digest of the compressed blob.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Annotations of its descriptor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// A store path of a layer.
@@ -66,9 +82,26 @@ impl Layer {
             media_type: media_type::LAYER_TAR.to_owned(),
             blob: None,
             mtime: None,
+            compressed: BTreeMap::new(),
             origin: None,
             history,
         }
+    }
+
+    /// A layer that is a blob, in the file `blob` or, without one, wherever its origin says.
+    pub fn from_blob(descriptor: &Descriptor, diff_id: Digest, blob: Option<PathBuf>) -> Self {
+        let hashed = layer::Hashed { digest: descriptor.digest, size: descriptor.size };
+        Self {
+            diff_id,
+            media_type: media_type::as_oci(&descriptor.media_type).to_owned(),
+            blob,
+            ..Self::from_paths(Vec::new(), hashed, History::default())
+        }
+    }
+
+    /// Whether nothing but a registry has its bytes.
+    pub fn is_by_reference(&self) -> bool {
+        self.paths.is_empty() && self.blob.is_none() && self.origin.is_some()
     }
 
     /// Writes the layer's blob to `out` and checks its digest on the way;

@@ -11,10 +11,41 @@
 //!   "name": "hello", "tag": "latest" }
 //! ```
 //!
-//! A layer is made from its `paths`, or is the ready blob at `layer-path`. This
-//! is nix2container's version 1 with `name`, `tag`, `variant`, `annotations`,
-//! `history` and `closure` added; its library reads what is written here, and the reverse.
+//! This is nix2container's version 1 with keys added. Its library reads what is
+//! written here, for it ignores what it does not know, and strata reads what it
+//! writes. The keys that strata adds may all be missing:
+//!
+//! | of the image  | |
+//! |---|---|
+//! | `name`, `tag` | what it is called where it is loaded or pushed |
+//! | `variant`     | of the architecture |
+//! | `annotations` | of the manifest |
+//! | `history`     | all of it, steps without a layer too; without, that of the layers |
+//! | `closure`     | a list of `{ path, narSize, narHash, references, selfReference }`: every store path of its layers; references are places in this list |
+//! | `recipe`      | of a detached recipe: the store path of the one it was made from |
+//! | `attachments` | a list of `{ artifactType, mediaType, path, annotations }`: files that go with it as referrers |
+//!
+//! | of a layer    | |
+//! |---|---|
+//! | `mtime`       | of everything in it, in seconds since the epoch |
+//! | `compressed`  | what its plain tar compresses to, where that was computed: `{ "gzip": { digest, size, annotations } }`; keys are the names of `--compression`, and the annotations (of a chunk table, say) belong to its descriptor |
+//! | `origin`      | `host/repository` of a registry that has the blob |
+//!
+//! # Where a layer's bytes come from
+//!
+//! From its `paths`, else from the ready blob at `layer-path`, else, where there
+//! is neither, from its `origin`. An image with a layer of that last kind says
+//! `"version": 2`: who does not know `origin` would take the layer for an empty
+//! one. Everything else is version 1.
+//!
+//! # Detached recipes
+//!
+//! Nix finds a reference where the 32 characters of a store path's hash stand in
+//! a file. A *detached* recipe has none: of every long run of such characters,
+//! each sixteenth is written as JSON escapes it, so that every reader of JSON puts
+//! them together again and Nix sees none of them ([`Image::save_detached`]).
 
+mod detached;
 mod error;
 mod layer;
 
@@ -22,7 +53,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -35,10 +66,12 @@ use crate::{
 };
 pub use error::ImageError;
 use error::{Result, io_error};
-pub use layer::{Layer, LayerPath, open_layers};
+pub use layer::{Compressed, Layer, LayerPath, open_layers};
 
-/// The one version there is.
-pub const VERSION: u32 = 1;
+/// nix2container's version, which its library reads.
+const VERSION: u32 = 1;
+/// That of images with layers that only a registry has.
+const VERSION_BY_REFERENCE: u32 = 2;
 /// A recipe bigger than this (in bytes) is no recipe: 5,000 store paths make 1 MiB.
 const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
 
@@ -75,6 +108,27 @@ pub struct Image {
     /// The tag to load it under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// The recipe that this one was detached from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<PathBuf>,
+    /// Files that go with the image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file that goes with an image, as a referrer in a registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// What it is, `application/vnd.cyclonedx+json` for example.
+    pub artifact_type: String,
+    /// The file's media type.
+    pub media_type: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Annotations of its manifest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl Image {
@@ -92,6 +146,8 @@ impl Image {
             closure: None,
             name: None,
             tag: None,
+            recipe: None,
+            attachments: Vec::new(),
         }
     }
 
@@ -112,7 +168,7 @@ impl Image {
             version: u32,
         }
         let Versioned { version } = serde_json::from_slice(&text).map_err(parse)?;
-        if version != VERSION {
+        if !(VERSION..=VERSION_BY_REFERENCE).contains(&version) {
             let path = path.to_owned();
             return Err(ImageError::Version { path, version });
         }
@@ -121,7 +177,24 @@ impl Image {
 
     /// Writes image.json at `path`, whole or not at all.
     pub fn save(&self, path: &Path) -> Result<()> {
-        save_json(self, path)
+        save_json(&self.versioned(), path)
+    }
+
+    /// Writes a recipe without references: the same image as the one at `recipe`, where nothing that Nix would find
+    /// names a store path.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Io`].
+    pub fn save_detached(&self, recipe: &Path, path: &Path) -> Result<()> {
+        let image = Self { recipe: Some(recipe.to_owned()), ..self.versioned() };
+        save(&detached::without_hashes(&json::to_vec(&image)), path)
+    }
+
+    /// The same image, with the version that readers of it must know.
+    fn versioned(&self) -> Self {
+        let by_reference = self.layers.iter().any(Layer::is_by_reference);
+        Self { version: if by_reference { VERSION_BY_REFERENCE } else { VERSION }, ..self.clone() }
     }
 
     /// `name:tag`, where the image has a name.
@@ -205,13 +278,17 @@ impl Image {
 
 /// Writes a document at `path`, whole or not at all.
 pub fn save_json<T: Serialize>(document: &T, path: &Path) -> Result<()> {
+    save(&json::to_vec(document), path)
+}
+
+fn save(bytes: &[u8], path: &Path) -> Result<()> {
     let fail = || io_error("writing", path);
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new()
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
         .tempfile_in(directory)
         .map_err(fail())?;
-    file.write_all(&json::to_vec(document)).map_err(fail())?;
+    file.write_all(bytes).map_err(fail())?;
     file.persist(path).map_err(|error| fail()(error.error))?;
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! for each layer, several at once:
 //!   which blob is it?   itself, where it is not to be compressed
+//!                       else what its recipe says that it compresses to
 //!                       else what the image that the tag names now made of it (its diff_id)
 //!                       else what the local cache says it compressed to
 //!   is the blob there?  HEAD: done
@@ -185,8 +186,10 @@ impl Push<'_> {
         let level = self.options.level;
         let remembered = self.cache.get(&layer.diff_id, compression, level);
         // A level that somebody asks for is not to be had from an image that may have another.
-        let known = self.known.get(&layer.diff_id).filter(|_| level.is_none());
-        for descriptor in known.filter(wanted).into_iter().chain(&remembered) {
+        let noted = layer.compressed.get(compression.name()).filter(|_| level.is_none());
+        let noted = noted.map(|noted| Descriptor::new(compression.media_type(), noted.digest, noted.size));
+        let known = self.known.get(&layer.diff_id).filter(|_| level.is_none()).filter(wanted);
+        for descriptor in noted.iter().chain(known).chain(&remembered) {
             if let Some(fate) = self.there_or_mounted(&descriptor.digest, None)? {
                 return Ok((compressed(descriptor.digest, descriptor.size), fate));
             }

@@ -13,7 +13,7 @@ use super::{Choice, Opened, SourceError, layout};
 use crate::{
     blobs::ImageBlobs,
     image::{Image, Layer},
-    oci::{Digest, History, ImageConfig, Manifest, media_type},
+    oci::{Digest, ImageConfig, Manifest},
 };
 
 impl Image {
@@ -73,7 +73,7 @@ impl Image {
         }
         let mut layers = Vec::new();
         for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
-            layers.push(layer(descriptor, *diff_id, file(&descriptor.digest)?));
+            layers.push(Layer::from_blob(descriptor, *diff_id, Some(file(&descriptor.digest)?)));
         }
         Ok(assemble(config, layers))
     }
@@ -118,23 +118,9 @@ fn recipe(
             Some(file) => file.clone(),
             None => place(blob)?,
         };
-        layers.push(layer(&blob.descriptor, blob.diff_id, file));
+        layers.push(Layer::from_blob(&blob.descriptor, blob.diff_id, Some(file)));
     }
     Ok(assemble(config, layers))
-}
-
-fn layer(descriptor: &crate::oci::Descriptor, diff_id: Digest, file: PathBuf) -> Layer {
-    Layer {
-        digest: descriptor.digest,
-        size: descriptor.size,
-        diff_id,
-        paths: Vec::new(),
-        media_type: media_type::as_oci(&descriptor.media_type).to_owned(),
-        blob: Some(file),
-        mtime: None,
-        origin: None,
-        history: History::default(),
-    }
 }
 
 fn assemble(config: ImageConfig, layers: Vec<Layer>) -> Image {

@@ -83,17 +83,10 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         group: accounts(&request.files, "/etc/group")?,
     };
     blobs.document("layers-cache.json", &cache)?;
-    let layer = Layer {
-        digest,
-        size,
-        diff_id,
-        paths,
-        media_type: media_type.to_owned(),
-        blob: Some(blobs.path(digest.blob_name())),
-        mtime: None,
-        origin: None,
-        history: History { created_by: "ociLayerTar".to_owned(), ..History::default() },
-    };
+    let history = History { created_by: "ociLayerTar".to_owned(), ..History::default() };
+    let blob = Some(blobs.path(digest.blob_name()));
+    let descriptor = Descriptor::new(media_type, digest, size);
+    let layer = Layer { paths, history, ..Layer::from_blob(&descriptor, diff_id, blob) };
     blobs.document("layers.json", &[layer])
 }
 

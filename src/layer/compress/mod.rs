@@ -38,6 +38,15 @@ impl Compression {
         }
     }
 
+    /// Its name, as users give it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+
     /// What follows `.tar` in the name of a file compressed so.
     pub fn suffix(self) -> &'static str {
         match self {

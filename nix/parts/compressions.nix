@@ -1,0 +1,14 @@
+# `compressed`: which compressed digests a recipe notes. The field of src/derivation/compressed.rs.
+function: compressed:
+let
+  known = [
+    "gzip"
+    "zstd"
+  ];
+in
+if compressed == null || builtins.elem compressed known then
+  compressed
+else
+  throw "strata: argument compressed of ${function} must be null, ${builtins.concatStringsSep " or " known}, not ${
+    if builtins.isString compressed then compressed else "a ${builtins.typeOf compressed}"
+  }"

@@ -1,0 +1,41 @@
+# Detached recipes: no references, the same image.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command docker-registry
+need_command jq
+export XDG_CACHE_HOME=$work/cache
+start_registry "$work/registry"
+trap 'stop_registry' EXIT
+
+image='(buildImage { name = "'"$registry"'/Detached"; maxLayers = 4; compressed = "gzip"; labels.word = "${pkgs.jq}"; annotations.word = "${pkgs.jq}";
+  layers = [ (buildLayer { deps = [ pkgs.bash ]; compressed = "gzip"; }) ]; copyToRoot = [ pkgs.coreutils ]; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; })'
+path=$(build "$image")
+detached=$(build "$image.detached")
+
+# Nothing comes with it, and nothing of it is another image.
+same "$(nix-store -qR "$detached")" "$detached"
+same "$(nix-store -q --references "$path" | grep -c -- -hello-)" 1
+same "$(jq -S 'del(.recipe)' "$detached")" "$(jq -S . "$path")"
+same "$(jq -r .recipe "$detached")" "$path"
+same "$(nix-instantiate --eval --expr "$(expression "$image.detached.imageName + \":\" + $image.detached.imageTag")")" \
+  "\"$(jq -r '.name + ":" + .tag' "$path")\""
+
+# Each layer says what it compresses to; buildLayer's are those of the layer.
+same "$(jq '[.layers[] | select(.compressed.gzip.digest == null)] | length' "$path")" 0
+layer=$(build 'buildLayer { deps = [ pkgs.bash ]; compressed = "gzip"; }')
+same "$(jq -c '.[0].compressed' "$layer/layers.json")" "$(jq -c '.layers[0].compressed' "$path")"
+build_fails 'buildLayer { deps = [ ]; compressed = "xz"; }' "argument compressed of buildLayer must be null, gzip or zstd, not xz"
+
+# It goes where the image goes. What is pushed has the digests that it says.
+program=$(build "$image.detached.copyToRegistry")
+"$program/bin/copy-to-registry" --quiet >"$work/digest"
+manifest=$("$strata" manifest "$(jq -r '.name + ":" + .tag' "$path")")
+same "$(jq -c '[.layers[].digest]' <<<"$manifest")" "$(jq -c '[.layers[].compressed.gzip.digest]' "$path")"
+"$strata" copy "$detached" "oci:$work/one" --quiet >"$work/one.digest"
+"$strata" copy "$path" "oci:$work/two" --quiet >"$work/two.digest"
+same "$(<"$work/one.digest")" "$(<"$work/two.digest")"
+
+# A machine that never pushed it, and a tag that says nothing: the recipe knows which blobs are its layers.
+name=$(jq -r .name "$path")
+XDG_CACHE_HOME=$work/empty "$strata" copy "$detached" "docker://$name:again" 2>"$work/log" >/dev/null
+grep -q ': 0 blobs sent, 0 bytes' "$work/log" || { cat "$work/log"; fail "blobs were sent"; }
