@@ -5,12 +5,17 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::Args;
 use clap::{Parser, Subcommand};
 
-use strata::{oci::Platform, registry::Reference};
+use strata::{
+    oci::Platform,
+    registry::Reference,
+    sink::{self, Destination},
+    source::{self, Location},
+};
 
-use crate::command::{Access, CopyAccess, Destination, MakesArguments, Named, parse_platform};
+use crate::command::{Access, CopyAccess, MakesArguments, Named, parse_platform};
 use crate::derivation::Moment;
 
-use crate::command::{Location, PlanArguments, Wanted};
+use crate::command::{PlanArguments, Wanted};
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
@@ -66,7 +71,7 @@ pub enum Command {
     },
     /// Write an image to stdout as an archive, for `| docker load`.
     Stream {
-        /// An image.json, an OCI layout, an archive or a dir: of skopeo's.
+        /// What `copy` reads.
         image: Location,
         /// Tag the image so, as NAME:TAG.
         #[arg(short = 't', long = "repo-tag", visible_alias = "repo_tag", value_name = "NAME:TAG")]
@@ -77,7 +82,7 @@ pub enum Command {
     },
     /// Explain an image: what is in each layer, why it is there, and what an update sends.
     Explain {
-        /// An image.json, an OCI layout, an archive or a dir: of skopeo's.
+        /// What `copy` reads.
         image: Location,
         #[command(flatten)]
         wanted: Wanted,
@@ -104,7 +109,7 @@ pub enum Command {
     Plan(PlanArguments),
     /// Show an image's config and layers.
     Inspect {
-        /// An image.json, an OCI layout, an archive or a dir: of skopeo's.
+        /// What `copy` reads.
         image: Location,
         /// As JSON.
         #[arg(long)]
@@ -115,18 +120,16 @@ pub enum Command {
     },
     /// Hash everything again; exit with 1 and say what is wrong if anything is.
     Verify {
-        /// An image.json, an OCI layout, an archive or a dir: of skopeo's.
+        /// What `copy` reads.
         image: Location,
     },
 }
 
 #[derive(Debug, Args)]
 pub struct CopyArguments {
-    /// An image.json, an OCI layout, an archive, or docker://HOST/NAME[:TAG|@DIGEST]; skopeo's oci:DIR:TAG,
-    /// docker-archive:FILE:NAME:TAG, oci-archive:FILE:TAG and dir:DIR too.
+    #[arg(help = format!("What to copy: {}", source::syntaxes()))]
     pub image: Location,
-    /// docker://HOST/NAME:TAG, docker-daemon:NAME:TAG, containers-storage:NAME:TAG, oci:DIR[:TAG],
-    /// docker-archive:FILE[:NAME:TAG], oci-archive:FILE[:NAME:TAG] or dir:DIR; FILE may be - for stdout.
+    #[arg(help = format!("Where to: {}", sink::syntaxes()))]
     pub destination: Destination,
     /// A further tag; may be given several times.
     #[arg(long, value_name = "TAG")]

@@ -17,6 +17,7 @@
 //! - [`oci`]: digests, descriptors, configs, manifests and their one serializer. Pure.
 //! - [`image`]: the recipe, and every blob of an image made from it on demand.
 //! - [`blobs`]: an image as its blobs, as it travels from any source to any sink.
+//! - [`content`]: what is copied, an image or an index with all it lists.
 //! - `registry`, `daemon` (feature `net`): talking to registries and to docker.
 //! - [`source`]: images written by others, read.
 //! - [`sink`]: images written.
@@ -39,6 +40,7 @@
 
 pub mod blobs;
 pub mod closure;
+pub mod content;
 #[cfg(feature = "net")]
 pub mod daemon;
 pub mod image;

@@ -40,7 +40,12 @@ impl fmt::Display for Report {
 pub fn verify(opened: &Opened) -> Result<Report, SourceError> {
     match opened {
         Opened::Recipe(image) => Ok(recipe(image)?),
-        Opened::Contents(contents) => check_contents(contents),
+        Opened::Contents(contents, _) => check_contents(contents),
+        #[cfg(feature = "net")]
+        Opened::Remote(_) => Err(SourceError::Document {
+            document: "image".to_owned(),
+            why: "it is in a registry; copy it to an oci: layout first".to_owned(),
+        }),
     }
 }
 

@@ -132,7 +132,7 @@ fn digests_that_lie_are_found() {
     // A layer whose blob is something else; a directory's blobs are files that are used in place, so copying finds it.
     fs::write(blobs.join(layer.hex()), "LAYER").unwrap();
     let opened = source::open(top.path(), false).unwrap();
-    let image = opened.blobs(&Choice::default()).unwrap();
+    let image = opened.image(None).unwrap();
     let error = image.layers[0].write(&mut std::io::sink()).unwrap_err();
     assert!(format!("{:?}", error).contains("it is sha256:"), "{error:?}");
     // A manifest that is not what the index says.

@@ -73,7 +73,7 @@ fn directories_and_manifests_become_recipes() {
     let (_, image) = image(top.path());
     let blobs = strata::ImageBlobs::of(&image);
     let directory = top.path().join("dir");
-    strata::sink::layout::write_dir(&blobs, &directory).unwrap();
+    strata::sink::dir::write(&blobs, &directory).unwrap();
     let read_back = Image::from_dir(&directory).unwrap();
     assert_eq!(read_back.config_digest(), image.config_digest());
     assert_eq!(read_back.layers[0].blob.as_deref(), Some(directory.join(image.layers[0].digest.hex()).as_path()));

@@ -3,18 +3,19 @@
 use std::{fs, path::Path};
 
 /// Modules, and those of ours they may name. What is not listed here may use anything.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("closure", &[]),
     ("oci", &[]),
     ("layer", &["closure", "oci"]),
     ("image", &["layer", "oci", "closure"]),
     ("blobs.rs", &["closure", "image", "layer", "oci"]),
+    ("content.rs", &["blobs", "oci"]),
     ("registry", &["blobs", "image", "oci"]),
     ("daemon", &["oci", "registry"]),
-    ("source", &["blobs", "image", "layer", "oci", "registry"]),
+    ("source", &["blobs", "content", "image", "layer", "oci", "registry"]),
     ("report", &["blobs", "build", "closure", "image", "layer", "oci"]),
     ("verify.rs", &["blobs", "image", "layer", "oci", "source"]),
-    ("sink", &["blobs", "daemon", "image", "layer", "oci", "registry"]),
+    ("sink", &["blobs", "content", "daemon", "image", "layer", "oci", "registry"]),
 ];
 
 /// What the pure modules must not name.
@@ -32,8 +33,8 @@ fn sources(path: &Path) -> Vec<(String, String)> {
 fn modules_use_only_what_they_may() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let modules = [
-        "blobs", "build", "closure", "daemon", "image", "layer", "oci", "registry", "report", "sink", "source",
-        "verify",
+        "blobs", "build", "closure", "content", "daemon", "image", "layer", "oci", "registry", "report", "sink",
+        "source", "verify",
     ];
     for (module, allowed) in EDGES {
         let own = module.trim_end_matches(".rs");

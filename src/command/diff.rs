@@ -10,9 +10,8 @@ use strata::{
     ImageBlobs,
     layer::compress::Compression,
     report::{bytes, diff::Diff},
+    source::Location,
 };
-
-use super::location::Location;
 
 /// Opens both, compares, prints.
 pub fn run(

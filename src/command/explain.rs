@@ -16,10 +16,8 @@ use strata::{
         explain::{self, Explanation, PathSize},
         page,
     },
-    source::Choice,
+    source::{Access, Location},
 };
-
-use super::location::{Location, own_platform};
 
 /// What of an explanation is wanted.
 #[derive(Debug, clap::Args)]
@@ -36,8 +34,7 @@ pub struct Wanted {
 }
 
 pub fn run(location: &Location, wanted: &Wanted) -> Result<ExitCode> {
-    let (opened, choice) = location.open_local(false)?;
-    let image = opened.blobs(&Choice { platform: Some(own_platform()), ..choice })?;
+    let image = location.open(&Access::default())?.image(None)?;
     if let Some(what) = &wanted.why {
         return why(&image, what);
     }

@@ -11,9 +11,8 @@ use strata::{
     ImageBlobs,
     blobs::LayerBlob,
     oci::{Digest, ImageConfig},
+    source::{Access, Location},
 };
-
-use super::location::Location;
 
 /// One image, whatever it was read from.
 #[derive(Serialize)]
@@ -38,7 +37,7 @@ struct InspectedLayer {
 }
 
 pub fn run(location: &Location, as_json: bool, raw: bool) -> Result<ExitCode> {
-    let images = location.open_local(false)?.0.all_blobs()?;
+    let images = location.open(&Access::default())?.images()?;
     let images = images.iter().map(inspect).collect::<Result<Vec<_>>>()?;
     let mut out = io::stdout().lock();
     if as_json {

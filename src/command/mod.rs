@@ -5,9 +5,9 @@ mod copy;
 mod diff;
 mod explain;
 mod inspect;
-mod location;
 mod makes;
 mod plan;
+mod platform;
 mod progress;
 mod pull;
 mod serve;
@@ -18,13 +18,13 @@ use std::process::ExitCode;
 
 pub use access::{Access, CopyAccess};
 use anyhow::Result;
-pub use copy::Destination;
 pub use explain::Wanted;
-pub use location::Location;
-pub use location::parse_platform;
 pub use makes::MakesArguments;
 pub use plan::PlanArguments;
+pub use platform::parse_platform;
 pub use serve::Named;
+
+use strata::source::{self, Location};
 
 use crate::{cli::Command, derivation};
 
@@ -42,8 +42,8 @@ pub fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
         Command::Diff { old, new, compression, json, access } => {
-            let options = access.options()?;
-            let open = |location: &Location| location.open(&options)?.blobs(None);
+            let access = source::Access { registry: access.options()?, ..source::Access::default() };
+            let open = |location: &Location| Ok(location.open(&access)?.image(None)?);
             Ok(diff::run(&open, &old, &new, compression.into(), json))
         }
         Command::Makes(arguments) => makes::run(&arguments),

@@ -14,7 +14,7 @@ use strata::{
     source::{Choice, Remote},
 };
 
-use super::{access::Access, location::own_platform};
+use super::access::Access;
 
 fn open(reference: &Reference, access: &Access) -> Result<Remote> {
     let options = Options { read_only: true, ..access.options()? };
@@ -23,14 +23,14 @@ fn open(reference: &Reference, access: &Access) -> Result<Remote> {
 }
 
 fn choice(platform: Option<&Platform>) -> Choice {
-    Choice { platform: Some(platform.cloned().unwrap_or_else(own_platform)), ..Choice::default() }
+    Choice { platform: Some(platform.cloned().unwrap_or_else(Platform::here)), ..Choice::default() }
 }
 
 /// Pulls into a directory, as `skopeo copy docker://REF dir:DIR` would.
 pub fn pull(reference: &Reference, directory: &Path, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
     let pulling = || format!("pulling {reference}");
     let image = open(reference, access)?.blobs(&choice(platform)).with_context(pulling)?;
-    let digest = sink::layout::write_dir(&image, directory).with_context(pulling)?;
+    let digest = sink::dir::write(&image, directory).with_context(pulling)?;
     writeln!(io::stdout(), "{digest}")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,11 +9,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use strata::{
-    registry::{Options, Reference},
+    registry::Reference,
     sink::serve::{Catalogue, Server},
+    source::{Access, Location},
 };
-
-use super::location::Location;
 
 /// An image, and what to call it.
 #[derive(Clone, Debug)]
@@ -38,7 +37,7 @@ impl FromStr for Named {
 pub fn run(images: &[Named], listen: SocketAddr) -> Result<ExitCode> {
     let mut catalogue = Catalogue::default();
     for Named { name, image } in images {
-        let blobs = image.open(&Options::default())?.all_blobs()?;
+        let blobs = image.open(&Access::default())?.images()?;
         let own = blobs.first().and_then(|image| image.reference.clone());
         let reference = name.clone().or(own).unwrap_or_else(|| "image:latest".to_owned());
         let reference: Reference = reference.parse().with_context(|| format!("the name of {image}"))?;

@@ -6,12 +6,13 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use strata::verify;
-
-use super::location::Location;
+use strata::{
+    source::{Access, Location},
+    verify,
+};
 
 pub fn run(location: &Location) -> Result<ExitCode> {
-    let (opened, _) = location.open_local(true)?;
+    let opened = location.open(&Access { hash: true, ..Access::default() })?;
     let report = verify::verify(&opened).with_context(|| format!("verifying {location}"))?;
     for problem in &report.problems {
         eprintln!("strata: {problem}");

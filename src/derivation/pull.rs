@@ -41,7 +41,7 @@ pub fn pull(attributes: &Attributes) -> Result<()> {
     let remote = Remote::open(client(&reference, request.tls_verify).with_context(pulling)?, &reference)?;
     let platform = Platform { os: request.os, ..Platform::linux(&request.arch, request.variant.as_deref()) };
     let image = remote.blobs(&Choice { platform: Some(platform), ..Choice::default() }).with_context(pulling)?;
-    sink::layout::write_dir(&image, attributes.out()).with_context(pulling).map(drop)
+    sink::dir::write(&image, attributes.out()).with_context(pulling).map(drop)
 }
 
 #[derive(Debug, Deserialize)]

@@ -101,6 +101,24 @@ impl Platform {
         }
     }
 
+    /// This machine: where there is a choice and nobody says, an image for it is meant.
+    pub fn here() -> Self {
+        let architecture = if cfg!(target_arch = "x86_64") {
+            "amd64"
+        } else if cfg!(target_arch = "aarch64") {
+            "arm64"
+        } else if cfg!(target_arch = "x86") {
+            "386"
+        } else if cfg!(target_arch = "powerpc64") {
+            "ppc64le"
+        } else if cfg!(target_arch = "riscv64") {
+            "riscv64"
+        } else {
+            "unknown"
+        };
+        Self::linux(architecture, None)
+    }
+
     /// Whether an image for `other` is what is wanted here; a variant that is not given is any.
     pub fn is_met_by(&self, other: &Self) -> bool {
         self.architecture == other.architecture

@@ -9,16 +9,91 @@
 //! The small documents come first, so that a reader of the stream knows every
 //! layer before its bytes arrive. Layers are made while they are written.
 
-use std::{collections::HashSet, io::Write};
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io::{self, StdoutLock, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
+use super::destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, path_and_name};
 use crate::{
     blobs::ImageBlobs,
+    content::Content,
     image::ImageError,
     layer::{Direct, Header, LayerError, TarWriter},
     oci::{Descriptor, Digest, Index, annotation, json},
 };
+
+/// `oci-archive:FILE[:NAME:TAG]`
+pub const OCI: Scheme = Scheme {
+    name: "oci-archive",
+    syntax: "oci-archive:FILE[:NAME:TAG]",
+    about: "OCI layout in a tar",
+    holds: Holds::Image,
+    parse,
+};
+
+/// `docker-archive:FILE[:NAME:TAG]`
+pub const DOCKER: Scheme = Scheme {
+    name: "docker-archive",
+    syntax: "docker-archive:FILE[:NAME:TAG]",
+    about: "what docker load reads",
+    holds: Holds::Image,
+    parse,
+};
+
+fn parse(rest: &str) -> Result<Arc<dyn Sink>, String> {
+    let (file, name) = path_and_name(rest);
+    Ok(Arc::new(ArchiveFile { file, name }))
+}
+
+/// Bytes on their way to who reads; the most that Linux grants everybody.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1024 * 1024;
+
+/// A file (`-` is stdout), and what the image is called in it.
+#[derive(Debug)]
+struct ArchiveFile {
+    file: PathBuf,
+    name: Option<String>,
+}
+
+impl Sink for ArchiveFile {
+    fn write(&self, content: &Content, _: &WriteOptions) -> Result<Written, WriteError> {
+        let image = one_image(content)?;
+        let name = self.name.as_deref().or(image.reference.as_deref());
+        let on_stdout = self.file == Path::new("-");
+        if on_stdout {
+            write(image, name, 0, stdout())?.flush().map_err(LayerError::Write)?;
+        } else {
+            write_file(image, name, &self.file)?;
+        }
+        Ok(Written { on_stdout, ..Written::new(image.digest()) })
+    }
+}
+
+fn write_file(image: &ImageBlobs, name: Option<&str>, path: &Path) -> Result<(), ArchiveError> {
+    let fail = |source| ArchiveError::Io { path: path.to_owned(), source };
+    let file = File::create_new(path).map_err(fail)?;
+    let written = write(image, name, 0, file);
+    if written.is_err() {
+        fs::remove_file(path).map_err(fail)?;
+    }
+    written.map(drop)
+}
+
+/// The standard output, ready for much: fewer switches between us and who reads.
+pub fn stdout() -> StdoutLock<'static> {
+    let out = io::stdout().lock();
+    // What is no pipe, or may not be bigger, stays as it is.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
+    out
+}
 
 /// Why an archive could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +104,14 @@ pub enum ArchiveError {
     /// The archive's own bytes could not be written.
     #[error("writing the archive")]
     Write(#[from] LayerError),
+    /// The file could not be created.
+    #[error("writing {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
 }
 
 /// docker's manifest.json, an image of it.
@@ -60,7 +143,7 @@ pub fn write<W: Write>(image: &ImageBlobs, reference: Option<&str>, without: usi
 pub fn write_all<W: Write>(images: &[(&ImageBlobs, Option<&str>)], without: usize, out: W) -> Result<W, ArchiveError> {
     let mut archive = Archive { tar: TarWriter::new(out), written: HashSet::new() };
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-    let index = images.iter().map(|(image, reference)| named(image, *reference)).collect();
+    let index = images.iter().map(|(image, reference)| named(image.descriptor(), *reference)).collect();
     archive.file("index.json", &json::to_vec(&Index::new(index)))?;
     let docker: Vec<DockerManifest> =
         images.iter().map(|(image, reference)| docker_manifest(image, *reference)).collect();
@@ -112,9 +195,8 @@ impl Write for Counter {
     }
 }
 
-/// What an index says of the image, named `reference`.
-pub(super) fn named(image: &ImageBlobs, reference: Option<&str>) -> Descriptor {
-    let mut descriptor = image.descriptor();
+/// What an index says of an image, now named `reference`.
+pub(super) fn named(mut descriptor: Descriptor, reference: Option<&str>) -> Descriptor {
     if let Some((reference, (_, tag))) = reference.and_then(|whole| Some((whole, whole.rsplit_once(':')?))) {
         let mut annotate = |key: &str, value: String| descriptor.annotations.insert(key.to_owned(), value);
         annotate(annotation::REF_NAME, tag.to_owned());

@@ -14,13 +14,49 @@ use std::{
     },
 };
 
-use super::{archive, cache};
+use super::{
+    archive, cache,
+    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
+};
 use crate::{
     blobs::ImageBlobs,
+    content::Content,
     daemon::{Daemon, DaemonError, Info},
     layer::ChunkReader,
     oci::Digest,
 };
+
+/// `docker-daemon:NAME:TAG`
+pub const SCHEME: Scheme = Scheme {
+    name: "docker-daemon",
+    syntax: "docker-daemon:NAME:TAG",
+    about: "docker daemon, given the layers it lacks",
+    holds: Holds::Image,
+    parse: |rest| Ok(Arc::new(DockerDaemon { name: with_tag(rest) })),
+};
+
+/// The user's daemon, and under which name, if another than the image's own.
+#[derive(Debug)]
+struct DockerDaemon {
+    name: Option<String>,
+}
+
+impl Sink for DockerDaemon {
+    fn write(&self, content: &Content, _: &WriteOptions) -> Result<Written, WriteError> {
+        let image = one_image(content)?;
+        let name = self.name.as_deref().or(image.reference.as_deref());
+        let Loaded { bytes, there, whole_because, said } = load(image, name, &Daemon::of_user()?)?;
+        let event = serde_json::json!({ "event": "loaded", "reference": name, "bytes": bytes, "layersThere": there,
+            "wholeBecause": whole_because });
+        let whole = whole_because.map(|why| format!("all layers are sent: {why}"));
+        let count = format!("{there} of {} layers were there, {bytes} bytes streamed", image.layers.len());
+        Ok(Written {
+            says: whole.into_iter().chain([count]).chain(said).collect(),
+            event: Some(event),
+            ..Written::new(Digest::of(&image.config))
+        })
+    }
+}
 
 /// What a load did.
 #[derive(Clone, Debug)]

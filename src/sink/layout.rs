@@ -1,5 +1,5 @@
 //! [OCI layouts](https://github.com/opencontainers/image-spec/blob/main/image-layout.md), added to:
-//! what a directory holds stays, and an image of the same name is replaced in its index.
+//! what a directory holds stays, and what has the same name is replaced in its index.
 
 use std::{
     collections::BTreeMap,
@@ -8,12 +8,43 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::archive;
+use super::{
+    archive,
+    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name},
+};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
+    content::Content,
     image::{ImageError, save_json},
     oci::{Digest, Index, annotation},
 };
+
+/// `oci:DIR[:TAG]`
+pub const SCHEME: Scheme = Scheme {
+    name: "oci",
+    syntax: "oci:DIR[:TAG]",
+    about: "OCI layout, added to",
+    holds: Holds::Index,
+    parse: |rest| {
+        let (directory, tag) = path_and_name(rest);
+        Ok(std::sync::Arc::new(Layout { directory, tag }))
+    },
+};
+
+/// A layout, and what the content is called in it.
+#[derive(Debug)]
+struct Layout {
+    directory: PathBuf,
+    tag: Option<String>,
+}
+
+impl Sink for Layout {
+    fn write(&self, content: &Content, _: &WriteOptions) -> Result<Written, WriteError> {
+        let own = content.reference().and_then(|reference| reference.rsplit_once(':'));
+        let tag = self.tag.as_deref().or(own.map(|(_, tag)| tag));
+        Ok(Written::new(write_content(content, &self.directory, tag)?))
+    }
+}
 
 /// Why a layout, or another directory, could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -47,17 +78,25 @@ pub enum LayoutError {
 ///
 /// [`LayoutError`]; the index is written last, so what it lists is whole.
 pub fn write(image: &ImageBlobs, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
-    let below = directory.join("blobs/sha256");
-    let blobs = Blobs::create(&below)?;
-    blobs.write_all(image)?;
-    blobs.bytes(&image.manifest)?;
+    write_content(&image.clone().into(), directory, tag)
+}
+
+/// As [`write`], of an index too.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn write_content(content: &Content, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
+    Blobs::create(&directory.join("blobs/sha256"))?.content(content)?;
     let mut index = open_index(directory)?;
-    let name = image.reference.as_deref().and_then(|reference| reference.rsplit_once(':'));
+    let name = content.reference().and_then(|reference| reference.rsplit_once(':'));
     let name = name.map_or("image", |(name, _)| name);
-    let named = archive::named(image, tag.map(|tag| format!("{name}:{tag}")).as_deref());
+    let named = archive::named(content.descriptor(), tag.map(|tag| format!("{name}:{tag}")).as_deref());
     index.manifests.retain(|other| match other.annotations.get(annotation::REF_NAME) {
         // Several platforms may share a tag.
-        Some(other_tag) => Some(other_tag.as_str()) != tag || other.platform != named.platform,
+        Some(other_tag) => {
+            Some(other_tag.as_str()) != tag || named.platform.is_some() && other.platform != named.platform
+        }
         None => other.digest != named.digest,
     });
     let digest = named.digest;
@@ -67,39 +106,33 @@ pub fn write(image: &ImageBlobs, directory: &Path, tag: Option<&str>) -> Result<
     Ok(digest)
 }
 
-/// Writes `image` as skopeo writes `dir:directory`: `version`, `manifest.json`, and each blob by its bare digest.
-/// What was there before is replaced.
-///
-/// # Errors
-///
-/// [`LayoutError`]; the manifest is written last.
-pub fn write_dir(image: &ImageBlobs, directory: &Path) -> Result<Digest, LayoutError> {
-    let fail = |path: &Path| {
-        let path = path.to_owned();
-        move |source| LayoutError::Io { path, source }
-    };
-    let blobs = Blobs::create(directory)?;
-    let version = directory.join("version");
-    fs::write(&version, b"Directory Transport Version: 1.1\n").map_err(fail(&version))?;
-    blobs.write_all(image)?;
-    let manifest = directory.join("manifest.json");
-    fs::write(&manifest, &image.manifest).map_err(fail(&manifest))?;
-    Ok(image.digest())
-}
-
 /// A directory of blobs, each named by its digest's digits.
-struct Blobs<'a> {
+pub(super) struct Blobs<'a> {
     directory: &'a Path,
 }
 
 impl<'a> Blobs<'a> {
-    fn create(directory: &'a Path) -> Result<Self, LayoutError> {
+    pub(super) fn create(directory: &'a Path) -> Result<Self, LayoutError> {
         fs::create_dir_all(directory).map_err(|source| LayoutError::Io { path: directory.to_owned(), source })?;
         Ok(Self { directory })
     }
 
+    /// Every blob and document.
+    fn content(&self, content: &Content) -> Result<(), LayoutError> {
+        match content {
+            Content::Image(image) => {
+                self.write_all(image)?;
+                self.bytes(&image.manifest)
+            }
+            Content::Index(index) => {
+                index.children.iter().try_for_each(|child| self.content(child))?;
+                self.bytes(&index.bytes)
+            }
+        }
+    }
+
     /// The layers and the config.
-    fn write_all(&self, image: &ImageBlobs) -> Result<(), LayoutError> {
+    pub(super) fn write_all(&self, image: &ImageBlobs) -> Result<(), LayoutError> {
         for layer in &image.layers {
             let linked = match &layer.file {
                 Some(file) => self.link(layer, file)?,

@@ -1,7 +1,8 @@
-//! Images written; one file a medium.
+//! Content written; one file a medium, which [`SCHEMES`] lists.
 //!
 //! - [`archive`]: a tar for `docker load`, podman and skopeo.
-//! - [`layout`]: an OCI layout directory, added to; skopeo's `dir:`.
+//! - [`layout`]: an OCI layout directory, added to.
+//! - [`dir`]: skopeo's `dir:`.
 //! - `registry` (feature `net`): a push that sends what is missing, and makes nothing else.
 //! - `daemon` (feature `net`): a docker daemon, given the layers it lacks.
 //! - `serve` (feature `net`): a registry that others pull from.
@@ -12,6 +13,8 @@ pub mod archive;
 mod cache;
 #[cfg(feature = "net")]
 pub mod daemon;
+mod destination;
+pub mod dir;
 pub mod layout;
 #[cfg(feature = "net")]
 pub mod podman;
@@ -20,3 +23,7 @@ pub mod progress;
 pub mod registry;
 #[cfg(feature = "net")]
 pub mod serve;
+
+pub use destination::{
+    Destination, Holds, HoldsOne, SCHEMES, Scheme, Sink, WriteError, WriteOptions, Written, syntaxes,
+};

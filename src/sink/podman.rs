@@ -6,8 +6,36 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use super::serve::{Catalogue, ServeError, Server};
-use crate::blobs::ImageBlobs;
+use super::{
+    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
+    serve::{Catalogue, ServeError, Server},
+};
+use crate::{blobs::ImageBlobs, content::Content, oci::Digest};
+
+/// `containers-storage:NAME:TAG`
+pub const SCHEME: Scheme = Scheme {
+    name: "containers-storage",
+    syntax: "containers-storage:NAME:TAG",
+    about: "podman, which pulls the layers it lacks",
+    holds: Holds::Image,
+    parse: |rest| Ok(std::sync::Arc::new(Podman { name: with_tag(rest) })),
+};
+
+/// The user's podman, and under which name, if another than the image's own.
+#[derive(Debug)]
+struct Podman {
+    name: Option<String>,
+}
+
+impl Sink for Podman {
+    fn write(&self, content: &Content, _: &WriteOptions) -> Result<Written, WriteError> {
+        let image = one_image(content)?;
+        let name = self.name.as_deref().or(image.reference.as_deref());
+        let name = name.ok_or("the image has no name; write containers-storage:NAME:TAG")?;
+        pull(image, name)?;
+        Ok(Written::new(Digest::of(&image.config)))
+    }
+}
 
 /// Why podman did not take an image.
 #[derive(Debug, thiserror::Error)]

@@ -27,15 +27,60 @@ use std::{
 
 use super::{
     cache::Cache,
+    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written},
     progress::{Fate, Progress},
 };
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
+    content::{Content, IndexBlobs},
     image::ImageError,
     layer::{ChunkReader, compress::Compression},
     oci::{Descriptor, Digest, ImageConfig, Manifest, Sha256Writer, media_type},
-    registry::{Client, RegistryError, Upload},
+    registry::{Client, ParseReferenceError, Reference, RegistryError, Upload},
 };
+
+/// `docker://HOST/NAME:TAG`
+pub const SCHEME: Scheme = Scheme {
+    name: "docker",
+    syntax: "docker://HOST/NAME:TAG",
+    about: "registry",
+    holds: Holds::Index,
+    parse: |rest| {
+        let reference = rest.strip_prefix("//").ok_or("write docker://HOST/NAME:TAG")?;
+        let reference: Reference = reference.parse().map_err(|error: ParseReferenceError| error.to_string())?;
+        if reference.digest.is_some() {
+            return Err(format!("a destination has a tag, not a digest: {reference}"));
+        }
+        Ok(Arc::new(Repository { reference }))
+    },
+};
+
+/// A repository of a registry, and the tag.
+#[derive(Debug)]
+struct Repository {
+    reference: Reference,
+}
+
+impl Sink for Repository {
+    fn write(&self, content: &Content, options: &WriteOptions) -> std::result::Result<Written, WriteError> {
+        let reference = &self.reference;
+        let client = Client::new(reference, &options.registry)?;
+        let mut tags = vec![reference.version()];
+        tags.extend(options.additional_tags.iter().cloned());
+        let push_options = Options {
+            tags,
+            compression: options.compression,
+            level: options.level,
+            mount_from: options.mount_from.clone(),
+            cache_from: options.cache_from.clone(),
+        };
+        let Pushed { digest, blobs, bytes, .. } = push_content(content, &client, &push_options, &options.progress)?;
+        let event = serde_json::json!({ "event": "pushed", "reference": reference.to_string(), "digest": digest,
+            "blobs": blobs, "bytes": bytes });
+        let says = vec![format!("{reference}: {blobs} blobs sent, {bytes} bytes")];
+        Ok(Written { says, event: Some(event), ..Written::new(digest) })
+    }
+}
 
 /// Layers on their way at once.
 const CONNECTIONS: usize = 4;
@@ -84,6 +129,40 @@ pub enum PushError {
 
 type Result<T> = std::result::Result<T, PushError>;
 
+/// Pushes an image, or an index and all it lists, under each of the tags.
+///
+/// # Errors
+///
+/// Those of [`push`].
+pub fn push_content(
+    content: &Content,
+    client: &Client,
+    options: &Options,
+    progress: &Arc<dyn Progress>,
+) -> Result<Pushed> {
+    match content {
+        Content::Image(image) => push(image, client, options, progress),
+        Content::Index(index) => push_index(index, client, options, progress),
+    }
+}
+
+/// Each child by its digest, then the index under the tags.
+fn push_index(index: &IndexBlobs, client: &Client, options: &Options, progress: &Arc<dyn Progress>) -> Result<Pushed> {
+    let by_digest = Options { tags: Vec::new(), cache_from: options.tags.clone(), ..options.clone() };
+    let digest = Digest::of(&index.bytes);
+    let mut pushed = Pushed { digest, size: index.bytes.len() as u64, blobs: 0, bytes: 0 };
+    for child in &index.children {
+        let one = push_content(child, client, &by_digest, progress)?;
+        (pushed.blobs, pushed.bytes) = (pushed.blobs + one.blobs, pushed.bytes + one.bytes);
+    }
+    let digest = digest.to_string();
+    let versions = if options.tags.is_empty() { std::slice::from_ref(&digest) } else { options.tags.as_slice() };
+    for version in versions {
+        client.put_manifest(version, &index.media_type, &index.bytes)?;
+    }
+    Ok(pushed)
+}
+
 /// Pushes an image under each of the tags, or under its digest where there are none.
 ///
 /// Plain layers are compressed, unless the image is to stay as it is.
@@ -128,11 +207,6 @@ impl Pushed {
             self.blobs += 1;
             self.bytes += bytes;
         }
-    }
-
-    /// Both pushes together, under the digest of the second.
-    pub fn and(self, other: Self) -> Self {
-        Self { blobs: self.blobs + other.blobs, bytes: self.bytes + other.bytes, ..other }
     }
 }
 

@@ -15,7 +15,9 @@ mod archive;
 mod contents;
 mod images;
 mod layout;
+mod location;
 mod packing;
+mod path;
 mod recipe;
 #[cfg(feature = "net")]
 mod remote;
@@ -30,13 +32,16 @@ use std::{
 pub use archive::Archive;
 pub use contents::{Blob, Contents};
 pub use images::{Choice, Listed};
+pub use location::{Access, Location, SCHEMES, Scheme, Source, syntaxes};
 pub use packing::Packing;
 #[cfg(feature = "net")]
 pub use remote::Remote;
 
 use crate::{
     blobs::ImageBlobs,
+    content::Content,
     image::{Image, ImageError},
+    oci::Platform,
 };
 
 /// An image of any kind, opened.
@@ -44,8 +49,11 @@ use crate::{
 pub enum Opened {
     /// An image.json.
     Recipe(Box<Image>),
-    /// An archive or a directory.
-    Contents(Arc<Contents>),
+    /// An archive or a directory, and which of its images is meant.
+    Contents(Arc<Contents>, Choice),
+    /// What a reference of a registry leads to.
+    #[cfg(feature = "net")]
+    Remote(Box<Remote>),
 }
 
 /// Why an image could not be read.
@@ -83,6 +91,14 @@ pub enum SourceError {
         /// Every image's name and platform.
         all: String,
     },
+    /// It is no path here, but looks like a registry's reference.
+    #[error("for an image of a registry, write docker://{text}")]
+    NoTransport {
+        /// What was given.
+        text: String,
+        /// Why it is no path.
+        source: Box<SourceError>,
+    },
     /// The registry did not give it.
     #[cfg(feature = "net")]
     #[error(transparent)]
@@ -99,7 +115,7 @@ pub enum SourceError {
 /// [`SourceError`], which names the file, and the part of it.
 pub fn open(path: &Path, hash: bool) -> Result<Opened, SourceError> {
     let fail = |source| SourceError::Io { act: "opening".to_owned(), path: path.to_owned(), source };
-    let contents = |contents| Opened::Contents(Arc::new(contents));
+    let contents = |contents| Opened::Contents(Arc::new(contents), Choice::default());
     if fs::metadata(path).map_err(fail)?.is_dir() {
         return if path.join("oci-layout").exists() {
             layout::scan(path, hash).map(contents)
@@ -124,27 +140,47 @@ pub fn open(path: &Path, hash: bool) -> Result<Opened, SourceError> {
 }
 
 impl Opened {
-    /// The blobs of the image that is meant.
+    /// The one image that is meant: of `platform`, or where nothing is said and there are several, of this machine's.
     ///
     /// # Errors
     ///
-    /// [`SourceError::Choice`], and those of [`Contents::blobs_of`].
-    pub fn blobs(&self, choice: &Choice) -> Result<ImageBlobs, SourceError> {
+    /// [`SourceError::Choice`], and those of reading its documents.
+    pub fn image(&self, platform: Option<&Platform>) -> Result<ImageBlobs, SourceError> {
+        let platform = Some(platform.cloned().unwrap_or_else(Platform::here));
         match self {
             Self::Recipe(image) => Ok(ImageBlobs::of(image)),
-            Self::Contents(contents) => contents.blobs_of(&contents.choose(choice)?),
+            Self::Contents(contents, choice) => {
+                contents.blobs_of(&contents.choose(&Choice { platform, ..choice.clone() })?)
+            }
+            #[cfg(feature = "net")]
+            Self::Remote(remote) => remote.blobs(&Choice { platform, ..Choice::default() }),
         }
     }
 
-    /// The blobs of every image.
+    /// Everything there: an image, or the index with all it lists.
     ///
     /// # Errors
     ///
-    /// Those of [`Contents::blobs_of`].
-    pub fn all_blobs(&self) -> Result<Vec<ImageBlobs>, SourceError> {
+    /// Those of reading its documents.
+    pub fn content(&self) -> Result<Content, SourceError> {
+        match self {
+            #[cfg(feature = "net")]
+            Self::Remote(remote) => remote.content(),
+            _ => Ok(Content::of_images(self.images()?)),
+        }
+    }
+
+    /// Every image there.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading its documents.
+    pub fn images(&self) -> Result<Vec<ImageBlobs>, SourceError> {
         match self {
             Self::Recipe(image) => Ok(vec![ImageBlobs::of(image)]),
-            Self::Contents(contents) => contents.images()?.iter().map(|image| contents.blobs_of(image)).collect(),
+            Self::Contents(contents, _) => contents.images()?.iter().map(|image| contents.blobs_of(image)).collect(),
+            #[cfg(feature = "net")]
+            Self::Remote(remote) => remote.all_blobs(),
         }
     }
 }

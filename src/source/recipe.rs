@@ -87,7 +87,7 @@ impl Image {
     pub fn from_any(path: &Path, choice: &Choice, directory: &Path) -> Result<Self, SourceError> {
         match super::open(path, false)? {
             Opened::Recipe(image) => Ok(*image),
-            Opened::Contents(contents) => {
+            Opened::Contents(contents, _) => {
                 let blobs = contents.blobs_of(&contents.choose(choice)?)?;
                 recipe(&blobs, &mut |layer| {
                     let place = directory.join(layer.descriptor.digest.hex());
@@ -100,6 +100,8 @@ impl Image {
                     Ok(place)
                 })
             }
+            #[cfg(feature = "net")]
+            Opened::Remote(_) => Err(SourceError::Unknown(path.to_owned())),
         }
     }
 }

@@ -2,12 +2,42 @@
 
 use std::sync::Arc;
 
-use super::{Choice, SourceError};
+use super::{
+    Choice, Opened, SourceError,
+    location::{Access, Scheme, Source},
+};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
+    content::{Content, IndexBlobs},
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, media_type},
-    registry::{Client, Document, Reference},
+    registry::{Client, Document, Options, ParseReferenceError, Reference},
 };
+
+/// `docker://HOST/NAME[:TAG|@DIGEST]`
+pub const SCHEME: Scheme = Scheme {
+    name: "docker",
+    syntax: "docker://HOST/NAME[:TAG|@DIGEST]",
+    about: "registry",
+    parse: |rest| {
+        let reference = rest.strip_prefix("//").ok_or("write docker://HOST/NAME:TAG")?;
+        let reference = reference.parse().map_err(|error: ParseReferenceError| error.to_string())?;
+        Ok(Arc::new(Repository { reference }))
+    },
+};
+
+/// A repository of a registry, and what of it is meant.
+#[derive(Debug)]
+struct Repository {
+    reference: Reference,
+}
+
+impl Source for Repository {
+    fn open(&self, access: &Access) -> Result<Opened, SourceError> {
+        let options = Options { read_only: true, ..access.registry.clone() };
+        let client = Client::new(&self.reference, &options).map_err(registry_error)?;
+        Ok(Opened::Remote(Box::new(Remote::open(client, &self.reference)?)))
+    }
+}
 
 /// What a reference of a registry leads to.
 #[derive(Debug)]
@@ -84,6 +114,23 @@ impl Remote {
         self.blobs_of(self.manifest(choice)?)
     }
 
+    /// The image, or the index with all it lists.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be read.
+    pub fn content(&self) -> Result<Content, SourceError> {
+        if !self.is_index() {
+            return Ok(self.blobs_of(self.document.clone())?.into());
+        }
+        Ok(Content::Index(Box::new(IndexBlobs {
+            reference: self.name(),
+            media_type: self.document.media_type.clone(),
+            bytes: self.document.bytes.clone(),
+            children: self.all_blobs()?.into_iter().map(Content::from).collect(),
+        })))
+    }
+
     /// The blobs of every image.
     ///
     /// # Errors
@@ -119,16 +166,8 @@ impl Remote {
             LayerBlob::new(descriptor.clone(), diff_id, move || Ok(Box::new(client.blob(&digest))))
                 .with_origin(self.client.host(), self.client.repository())
         };
-        let reference = self.reference.tag.as_ref().map(|tag| {
-            let Reference { host, repository, .. } = &self.reference;
-            match (host.as_str(), repository.strip_prefix("library/")) {
-                ("docker.io", Some(short)) => format!("{short}:{tag}"),
-                ("docker.io", None) => format!("{repository}:{tag}"),
-                _ => format!("{host}/{repository}:{tag}"),
-            }
-        });
         Ok(ImageBlobs {
-            reference,
+            reference: self.name(),
             platform: parsed.platform(),
             media_type: manifest.media_type.clone().unwrap_or(document.media_type),
             manifest: document.bytes,
@@ -137,6 +176,18 @@ impl Remote {
             layers: manifest.layers.iter().enumerate().map(layer).collect(),
             closure: None,
             as_is: true,
+        })
+    }
+
+    /// `name:tag` as docker writes it, where there is a tag.
+    fn name(&self) -> Option<String> {
+        self.reference.tag.as_ref().map(|tag| {
+            let Reference { host, repository, .. } = &self.reference;
+            match (host.as_str(), repository.strip_prefix("library/")) {
+                ("docker.io", Some(short)) => format!("{short}:{tag}"),
+                ("docker.io", None) => format!("{repository}:{tag}"),
+                _ => format!("{host}/{repository}:{tag}"),
+            }
         })
     }
 }

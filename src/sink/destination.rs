@@ -1,0 +1,215 @@
+//! Where content goes: one [`Scheme`] and one [`Sink`] a medium, each in a file of its own.
+//!
+//! `strata copy`, its help and the README's table know the list in [`SCHEMES`] and nothing else.
+
+use std::{error::Error, fmt, str::FromStr, sync::Arc};
+
+use super::progress::{Progress, Silent};
+use crate::{content::Content, layer::compress::Compression, oci::Digest};
+
+/// Every medium that strata writes.
+pub const SCHEMES: &[Scheme] = &[
+    #[cfg(feature = "net")]
+    super::registry::SCHEME,
+    #[cfg(feature = "net")]
+    super::daemon::SCHEME,
+    #[cfg(feature = "net")]
+    super::podman::SCHEME,
+    super::layout::SCHEME,
+    super::archive::OCI,
+    super::archive::DOCKER,
+    super::dir::SCHEME,
+];
+
+/// A kind of destination, and how it is written on the command line.
+#[derive(Debug)]
+pub struct Scheme {
+    /// What stands before the first colon.
+    pub name: &'static str,
+    /// The whole of it, for help: `oci:DIR[:TAG]`.
+    pub syntax: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// What one destination can hold.
+    pub holds: Holds,
+    /// Reads what follows the first colon.
+    pub parse: fn(&str) -> Result<Arc<dyn Sink>, String>,
+}
+
+/// What a destination can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// One image of one platform.
+    Image,
+    /// An index and all it lists.
+    Index,
+}
+
+/// A medium that content is written to.
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// Writes `content`, whole or not at all. An index is only given to sinks that hold one.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError>;
+}
+
+/// Why content could not be written.
+pub type WriteError = Box<dyn Error + Send + Sync>;
+
+/// How to write.
+#[derive(Clone)]
+pub struct WriteOptions {
+    /// Further tags.
+    pub additional_tags: Vec<String>,
+    /// How plain layers are compressed for a registry.
+    pub compression: Compression,
+    /// How hard; `None` is the format's own.
+    pub level: Option<i32>,
+    /// Other repositories of the same registry to take blobs from.
+    pub mount_from: Vec<String>,
+    /// Other tags of the repository, whose layers may be the same.
+    pub cache_from: Vec<String>,
+    /// How registries are reached.
+    #[cfg(feature = "net")]
+    pub registry: crate::registry::Options,
+    /// Who is told of each blob.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self {
+            additional_tags: Vec::new(),
+            compression: Compression::Gzip,
+            level: None,
+            mount_from: Vec::new(),
+            cache_from: Vec::new(),
+            #[cfg(feature = "net")]
+            registry: crate::registry::Options::default(),
+            progress: Arc::new(Silent),
+        }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What the content is known by there: its manifest's or index's digest, or the image's id.
+    pub digest: Digest,
+    /// What people want to know, a line each.
+    pub says: Vec<String>,
+    /// The same for programs.
+    pub event: Option<serde_json::Value>,
+    /// Whether the standard output is taken: it is the content.
+    pub on_stdout: bool,
+}
+
+impl Written {
+    /// Nothing more to say than the digest.
+    pub fn new(digest: Digest) -> Self {
+        Self { digest, says: Vec::new(), event: None, on_stdout: false }
+    }
+}
+
+/// Where content goes, as skopeo users write it.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    scheme: &'static Scheme,
+    sink: Arc<dyn Sink>,
+    text: String,
+}
+
+/// Several images are to go where one fits.
+#[derive(Debug, thiserror::Error)]
+#[error("{scheme}: holds one image; leave --all away, choose with --platform, or copy to {others}")]
+pub struct HoldsOne {
+    scheme: &'static str,
+    others: String,
+}
+
+impl Destination {
+    /// Writes `content` there.
+    ///
+    /// # Errors
+    ///
+    /// [`HoldsOne`], and the medium's own.
+    pub fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
+        self.check_holds(content)?;
+        self.sink.write(content, options)
+    }
+
+    fn check_holds(&self, content: &Content) -> Result<(), HoldsOne> {
+        match (content, self.scheme.holds) {
+            (Content::Image(_), _) | (Content::Index(_), Holds::Index) => Ok(()),
+            (Content::Index(_), Holds::Image) => Err(self.holds_one()),
+        }
+    }
+
+    /// Refuses an index where one image fits, before anything is read.
+    ///
+    /// # Errors
+    ///
+    /// [`HoldsOne`].
+    pub fn check_holds_index(&self) -> Result<(), HoldsOne> {
+        if self.scheme.holds == Holds::Index { Ok(()) } else { Err(self.holds_one()) }
+    }
+
+    fn holds_one(&self) -> HoldsOne {
+        let others = SCHEMES.iter().filter(|scheme| scheme.holds == Holds::Index).map(|scheme| scheme.syntax);
+        HoldsOne { scheme: self.scheme.name, others: others.collect::<Vec<_>>().join(", ") }
+    }
+}
+
+impl FromStr for Destination {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = text.split_once(':').and_then(|(name, rest)| {
+            let scheme = SCHEMES.iter().find(|scheme| scheme.name == name)?;
+            Some((scheme, rest))
+        });
+        let (scheme, rest) = found.ok_or_else(|| format!("destinations are {}", syntaxes()))?;
+        Ok(Self { scheme, sink: (scheme.parse)(rest)?, text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Every way to write a destination, for help.
+pub fn syntaxes() -> String {
+    let all: Vec<&str> = SCHEMES.iter().map(|scheme| scheme.syntax).collect();
+    format!("{}; FILE may be - for stdout", all.join(", "))
+}
+
+/// `PATH[:NAME]` as a path and a name.
+pub(super) fn path_and_name(rest: &str) -> (std::path::PathBuf, Option<String>) {
+    match rest.split_once(':') {
+        Some((path, name)) => (path.into(), Some(name.to_owned())),
+        None => (rest.into(), None),
+    }
+}
+
+/// `NAME[:TAG]` with a tag; none where nothing is said.
+#[cfg(feature = "net")]
+pub(super) fn with_tag(name: &str) -> Option<String> {
+    let has_tag = name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
+    match name {
+        "" => None,
+        name if has_tag => Some(name.to_owned()),
+        name => Some(format!("{name}:latest")),
+    }
+}
+
+/// The one image, for sinks that hold no more.
+pub(super) fn one_image(content: &Content) -> Result<&crate::ImageBlobs, WriteError> {
+    match content {
+        Content::Image(image) => Ok(image),
+        Content::Index(_) => Err("one image is held here, not an index".into()),
+    }
+}

@@ -1,0 +1,97 @@
+//! Where an image comes from: one [`Scheme`] and one [`Source`] a medium, each in a file of its own.
+//!
+//! Every command that reads images, and its help, knows the list in [`SCHEMES`] and nothing else. What has no scheme
+//! is a path, told apart by content.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use super::{Opened, SourceError, path};
+
+/// Every medium that strata reads.
+pub const SCHEMES: &[Scheme] = &[
+    #[cfg(feature = "net")]
+    super::remote::SCHEME,
+    path::OCI,
+    path::OCI_ARCHIVE,
+    path::DOCKER_ARCHIVE,
+    path::DIR,
+];
+
+/// A kind of source, and how it is written on the command line.
+#[derive(Debug)]
+pub struct Scheme {
+    /// What stands before the first colon.
+    pub name: &'static str,
+    /// The whole of it, for help: `oci:DIR[:TAG]`.
+    pub syntax: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Reads what follows the first colon.
+    pub parse: fn(&str) -> Result<Arc<dyn Source>, String>,
+}
+
+/// A medium that images are read from, and which of its images is meant.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Finds what is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`].
+    fn open(&self, access: &Access) -> Result<Opened, SourceError>;
+}
+
+/// How sources are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// How registries are.
+    #[cfg(feature = "net")]
+    pub registry: crate::registry::Options,
+    /// Whether blobs of archives and directories are hashed at once.
+    pub hash: bool,
+}
+
+/// Where an image comes from, as skopeo users write it: `docker://…`, `oci:DIR[:TAG]`, a plain path, and so on.
+#[derive(Clone, Debug)]
+pub struct Location {
+    source: Arc<dyn Source>,
+    text: String,
+}
+
+impl Location {
+    /// Finds what is there.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`].
+    pub fn open(&self, access: &Access) -> Result<Opened, SourceError> {
+        self.source.open(access)
+    }
+}
+
+impl FromStr for Location {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let scheme = text.split_once(':').and_then(|(name, rest)| {
+            let scheme = SCHEMES.iter().find(|scheme| scheme.name == name)?;
+            Some((scheme, rest))
+        });
+        let source = match scheme {
+            Some((scheme, rest)) => (scheme.parse)(rest)?,
+            None => path::plain(text),
+        };
+        Ok(Self { source, text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Every way to write a source, for help.
+pub fn syntaxes() -> String {
+    let all: Vec<&str> = SCHEMES.iter().map(|scheme| scheme.syntax).collect();
+    format!("an image.json, an OCI layout, an archive, {}", all.join(", "))
+}

@@ -1,0 +1,74 @@
+//! Images in files and directories: `oci:`, `oci-archive:`, `docker-archive:`, `dir:` and plain paths, all told apart
+//! by content.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{
+    Choice, Opened, SourceError,
+    location::{Access, Scheme, Source},
+};
+
+/// `oci:DIR[:TAG]`
+pub const OCI: Scheme =
+    Scheme { name: "oci", syntax: "oci:DIR[:TAG]", about: "OCI layout", parse: |rest| Ok(named(rest)) };
+
+/// `oci-archive:FILE[:TAG]`
+pub const OCI_ARCHIVE: Scheme = Scheme {
+    name: "oci-archive",
+    syntax: "oci-archive:FILE[:TAG]",
+    about: "OCI layout in a tar, plain or compressed (gzip, zstd, xz)",
+    parse: |rest| Ok(named(rest)),
+};
+
+/// `docker-archive:FILE[:NAME:TAG]`
+pub const DOCKER_ARCHIVE: Scheme = Scheme {
+    name: "docker-archive",
+    syntax: "docker-archive:FILE[:NAME:TAG]",
+    about: "what docker save writes, plain or compressed (gzip, zstd, xz)",
+    parse: |rest| Ok(named(rest)),
+};
+
+/// `dir:DIR`
+pub const DIR: Scheme = Scheme {
+    name: "dir",
+    syntax: "dir:DIR",
+    about: "directory of blobs, as skopeo writes it",
+    parse: |rest| Ok(plain(rest)),
+};
+
+/// A path, and which image of several there.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    choice: Choice,
+}
+
+/// The path itself.
+pub(super) fn plain(path: &str) -> Arc<dyn Source> {
+    Arc::new(Place { path: path.into(), choice: Choice::default() })
+}
+
+/// `PATH[:[NAME:]TAG]`
+fn named(rest: &str) -> Arc<dyn Source> {
+    let (path, name) = rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name)));
+    let (name, tag) = match name.and_then(|name| name.rsplit_once(':')) {
+        Some((name, tag)) => (Some(name.to_owned()), Some(tag.to_owned())),
+        None => (None, name.map(str::to_owned)),
+    };
+    Arc::new(Place { path: path.into(), choice: Choice { name, tag, platform: None } })
+}
+
+impl Source for Place {
+    fn open(&self, access: &Access) -> Result<Opened, SourceError> {
+        let text = self.path.to_string_lossy();
+        // The commonest mistake: a reference without its transport.
+        let is_reference = !self.path.exists() && text.contains('/') && !text.starts_with(['/', '.']);
+        match super::open(&self.path, access.hash) {
+            Err(error) if is_reference => {
+                Err(SourceError::NoTransport { text: text.into_owned(), source: Box::new(error) })
+            }
+            Ok(Opened::Contents(contents, _)) => Ok(Opened::Contents(contents, self.choice.clone())),
+            opened => opened,
+        }
+    }
+}
