@@ -190,6 +190,7 @@ fn at_root(path: &Path, perms: Vec<Perm>) -> Source {
     let regex = format!("^{}", path.display());
     Source {
         path: path.to_owned(),
+        files: Default::default(),
         options: Options { rewrite: Rewrite { regex, repl: String::new() }, perms, owners: None },
         follow: false,
     }

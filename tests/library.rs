@@ -28,7 +28,13 @@ fn image(store: &Path) -> (PathBuf, Image) {
     let raw = serde_json::json!([{ "path": path, "references": [], "narSize": 7, "narHash": nar_hash.to_string() }]);
     let raw: Vec<RawNode> = serde_json::from_value(raw).unwrap();
     let graph = Graph::new(&StoreDir::new(store), raw).unwrap();
-    let tree = Tree::new(&[Source { path: path.clone(), options: Default::default(), follow: false }]).unwrap();
+    let tree = Tree::new(&[Source {
+        path: path.clone(),
+        files: Default::default(),
+        options: Default::default(),
+        follow: false,
+    }])
+    .unwrap();
     let hashed = layer::hash_all(&[(&tree, 7)]).unwrap()[0];
     let layer = Layer::from_paths(vec![LayerPath { path: path.clone(), options: None }], hashed, History::default());
     let mut image = Image::new(Config::default(), "amd64".to_owned(), None, vec![layer]);

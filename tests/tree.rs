@@ -13,11 +13,16 @@ use strata::{
 
 fn rewritten(path: &Path, repl: &str) -> Source {
     let rewrite = Rewrite { regex: format!("^{}", path.display()), repl: repl.into() };
-    Source { path: path.to_owned(), options: Options { rewrite, ..Options::default() }, follow: false }
+    Source {
+        path: path.to_owned(),
+        files: Default::default(),
+        options: Options { rewrite, ..Options::default() },
+        follow: false,
+    }
 }
 
 fn stays(path: &Path) -> Source {
-    Source { path: path.to_owned(), options: Options::default(), follow: false }
+    Source { path: path.to_owned(), files: Default::default(), options: Options::default(), follow: false }
 }
 
 /// A directory with these files, name and contents.

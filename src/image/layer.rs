@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{ImageError, Result, io_error};
 use crate::{
     closure::{Graph, StorePath, parse_nar_hash},
-    layer::{self, LayerError, Options, Rewrite, Source, Tree},
+    layer::{self, Files, LayerError, Options, Rewrite, Source, Tree},
     oci::{Descriptor, Digest, History, Sha256Writer, media_type},
 };
 
@@ -162,7 +162,12 @@ impl LayerPath {
 
     /// The path as a source of a tree.
     pub fn source(&self) -> Source {
-        Source { path: self.path.clone(), options: self.options.clone().unwrap_or_default(), follow: false }
+        Source {
+            path: self.path.clone(),
+            files: Files::default(),
+            options: self.options.clone().unwrap_or_default(),
+            follow: false,
+        }
     }
 }
 

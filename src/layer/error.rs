@@ -38,6 +38,17 @@ pub enum LayerError {
     /// No tar can hold this.
     #[error("{} is neither file, directory nor symlink; a layer cannot hold it", .0.display())]
     Kind(PathBuf),
+    /// A NAR could not be had, or is none.
+    #[error("reading the NAR of {}", path.display())]
+    Nar {
+        /// The store path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A NAR is read once, in order: its files cannot be mixed with others.
+    #[error("{} is read from a NAR, but its files belong elsewhere in the image", .0.display())]
+    PackedAndMoved(PathBuf),
     /// Two sources want the same place in the image.
     #[error(
         "two sources want {place} in the image and differ ({why}):\n  {first}\n  {second}\n{remedy}",

@@ -4,7 +4,7 @@ use std::{
     collections::btree_map::Entry,
     fs::{self, File, Metadata},
     io::Read,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -71,12 +71,12 @@ fn same_attributes(
     place: &Path,
 ) -> Result<(Metadata, Metadata)> {
     let attributes = |origin: &Origin, metadata: &Metadata| {
-        let mode = if metadata.is_symlink() { 0o777 } else { metadata.mode() & 0o7777 };
+        let mode = if metadata.is_symlink() { 0o777 } else { origin.mode(metadata) };
         let path = origin.path.as_os_str().as_bytes();
         let Attributes { mode, uid, gid, uname, gname } = options[origin.options].attributes(path, mode);
         (mode, uid, gid, uname.to_owned(), gname.to_owned())
     };
-    let (one, two) = (stat(&first.path)?, stat(&second.path)?);
+    let (one, two) = (stat(first.file())?, stat(second.file())?);
     if attributes(first, &one) == attributes(second, &two) {
         Ok((one, two))
     } else {
@@ -88,10 +88,10 @@ fn same_leaf(first: &Origin, second: &Origin, options: &[Compiled], place: &Path
     let (one, two) = same_attributes(first, second, options, place)?;
     let same = if one.is_symlink() && two.is_symlink() {
         let link =
-            |origin: &Origin| fs::read_link(&origin.path).map_err(LayerError::io("reading the link", &origin.path));
+            |origin: &Origin| fs::read_link(origin.file()).map_err(LayerError::io("reading the link", origin.file()));
         link(first)? == link(second)?
     } else if one.is_file() && two.is_file() {
-        one.len() == two.len() && same_bytes(&first.path, &second.path)?
+        one.len() == two.len() && same_bytes(first.file(), second.file())?
     } else {
         return Err(clash(place, "one is a symlink", first, second));
     };

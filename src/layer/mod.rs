@@ -1,7 +1,7 @@
 //! The bytes of one layer.
 //!
 //! ```text
-//! Source (store path + options) ──▶ Tree ──▶ entries, sorted ──▶ tar ──▶ any Write:
+//! Source (store path or NAR, options) ──▶ Tree ──▶ entries, sorted ──▶ tar ──▶ any Write:
 //!                                                   Sha256Writer<Sink>   hash only
 //!                                                   ChunkReader          a blob, on demand
 //!                                                   GzipWriter           compressed
@@ -14,6 +14,7 @@ pub mod compress;
 mod error;
 mod hash;
 mod merge;
+pub mod nar;
 mod options;
 mod tar;
 mod tree;
@@ -25,7 +26,7 @@ pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
 pub use options::{Options, Owner, Owners, Perm, Rewrite};
 pub use tar::{Header, TarWriter};
-pub use tree::{Source, Tree};
+pub use tree::{Files, OpenNar, Source, Tree};
 
 use crate::oci::Sha256Writer;
 

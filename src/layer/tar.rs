@@ -19,7 +19,6 @@
 //! [the layer specification](https://github.com/opencontainers/image-spec/blob/main/layer.md).
 
 use std::{
-    fs::File,
     io::{Read, Write},
     path::Path,
 };
@@ -281,6 +280,11 @@ impl<C: Chunks> TarWriter<C> {
                 self.file(file, size, source)?;
                 self.pad()
             }
+            Content::Data(data, size) => {
+                self.header(&header(Regular, size, &[]))?;
+                self.file(data, size, source)?;
+                self.pad()
+            }
         }
     }
 
@@ -322,7 +326,7 @@ impl<C: Chunks> TarWriter<C> {
     }
 
     /// Reads exactly `size` bytes of `file`, straight into the chunk.
-    fn file(&mut self, mut file: File, size: u64, path: &Path) -> Result<()> {
+    fn file(&mut self, mut file: impl Read, size: u64, path: &Path) -> Result<()> {
         let mut left = size;
         while left > 0 {
             let room = self.room()?;

@@ -18,11 +18,13 @@ use std::{
     collections::{BTreeMap, btree_map},
     ffi::{OsStr, OsString},
     fs::{self, File, FileType, Metadata},
+    io::Read,
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
         fs::MetadataExt,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -36,11 +38,38 @@ use super::{
 pub struct Source {
     /// Absolute path.
     pub path: PathBuf,
+    /// Where its files are.
+    pub files: Files,
     /// How its files are placed and owned.
     pub options: Options,
     /// Whether links that lead to directories become those directories, as
     /// `rsync --copy-dirlinks` has it.
     pub follow: bool,
+}
+
+/// Where the files of a source are.
+#[derive(Clone, Default)]
+pub enum Files {
+    /// At its path.
+    #[default]
+    InPlace,
+    /// Here, unpacked: they stand for those of a store path.
+    At(PathBuf),
+    /// In a NAR, which is opened when its turn comes. Only a source that keeps its path can be one.
+    Nar(Arc<OpenNar>),
+}
+
+/// Opens a NAR.
+pub type OpenNar = dyn Fn() -> std::io::Result<Box<dyn Read + Send>> + Send + Sync;
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InPlace => f.write_str("InPlace"),
+            Self::At(path) => f.debug_tuple("At").field(path).finish(),
+            Self::Nar(_) => f.write_str("Nar"),
+        }
+    }
 }
 
 /// Everything a layer holds.
@@ -66,13 +95,15 @@ pub(super) struct Entry<'a> {
     pub attributes: Attributes<'a>,
     /// Seconds since the epoch.
     pub mtime: u64,
-    pub content: Content,
+    pub content: Content<'a>,
 }
 
-pub(super) enum Content {
+pub(super) enum Content<'a> {
     Directory,
     /// An open file and its size in bytes.
     File(File, u64),
+    /// A file that is read from elsewhere, and its size in bytes.
+    Data(&'a mut dyn Read, u64),
     /// Where it leads.
     Symlink(Vec<u8>),
     /// A device or a pipe, with its major and minor number.
@@ -84,6 +115,47 @@ pub(super) enum Content {
 pub(super) struct Origin {
     pub path: PathBuf,
     pub options: usize,
+    pub files: Files,
+}
+
+impl Origin {
+    /// What `name` is made from, which is directly below.
+    pub fn child(&self, name: &OsStr) -> Self {
+        let mut child = self.clone();
+        child.push(name);
+        child
+    }
+
+    fn push(&mut self, name: &OsStr) {
+        self.path.push(name);
+        if let Files::At(path) = &mut self.files {
+            path.push(name);
+        }
+    }
+
+    fn pop(&mut self) {
+        self.path.pop();
+        if let Files::At(path) = &mut self.files {
+            path.pop();
+        }
+    }
+
+    /// Permission bits; of what stands for a store path, those that Nix gives.
+    pub fn mode(&self, metadata: &Metadata) -> u32 {
+        match self.files {
+            Files::At(_) if metadata.is_file() && metadata.mode() & 0o100 == 0 => 0o444,
+            Files::At(_) => 0o555,
+            Files::InPlace | Files::Nar(_) => metadata.mode() & 0o7777,
+        }
+    }
+
+    /// The file itself.
+    pub fn file(&self) -> &Path {
+        match &self.files {
+            Files::At(path) => path,
+            Files::InPlace | Files::Nar(_) => &self.path,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -115,7 +187,7 @@ impl Tree {
         let mut rewritten = Vec::new();
         for (index, source) in sources.iter().enumerate() {
             let compiled = Compiled::new(&source.options)?;
-            let origin = Origin { path: source.path.clone(), options: index };
+            let origin = Origin { path: source.path.clone(), options: index, files: source.files.clone() };
             let stays = compiled.stays() && !source.follow;
             tree.options.push(compiled);
             if stays {
@@ -150,7 +222,7 @@ impl Tree {
     ) -> Result<()> {
         let shown = if name.is_empty() { b"/" } else { name.as_slice() };
         match &directory.origin {
-            Some(origin) => self.walk_one(origin, stat(&origin.path)?.file_type(), shown, visit)?,
+            Some(origin) => self.walk_one(origin, stat(origin.file())?.file_type(), shown, visit)?,
             None => visit(Entry {
                 name: shown,
                 source: Path::new(OsStr::from_bytes(shown)),
@@ -165,7 +237,10 @@ impl Tree {
             name.extend_from_slice(child.as_bytes());
             match node {
                 Node::Directory(directory) => self.walk_directory(directory, name, visit)?,
-                Node::Leaf(origin) => self.walk_one(origin, stat(&origin.path)?.file_type(), name, visit)?,
+                Node::Leaf(origin) => self.walk_one(origin, stat(origin.file())?.file_type(), name, visit)?,
+                Node::Whole(origin @ Origin { files: Files::Nar(open), .. }) => {
+                    super::nar::walk(open.as_ref(), &origin.path, &self.options[origin.options], self.mtime, visit)?;
+                }
                 Node::Whole(origin) => self.walk_whole(&mut origin.clone(), None, visit)?,
             }
             name.truncate(length);
@@ -182,15 +257,15 @@ impl Tree {
     ) -> Result<()> {
         let kind = match known {
             Some(kind) => kind,
-            None => stat(&origin.path)?.file_type(),
+            None => stat(origin.file())?.file_type(),
         };
         let name = without_case_hack(origin.path.as_os_str().as_bytes());
         self.walk_one(origin, kind, &name, visit)?;
         if kind.is_dir() {
-            for (child, kind) in list(&origin.path)? {
-                origin.path.push(child);
+            for (child, kind) in list(origin.file())? {
+                origin.push(&child);
                 self.walk_whole(origin, Some(kind), visit)?;
-                origin.path.pop();
+                origin.pop();
             }
         }
         Ok(())
@@ -203,21 +278,21 @@ impl Tree {
         name: &[u8],
         visit: &mut dyn FnMut(Entry<'_>) -> Result<()>,
     ) -> Result<()> {
-        let path = &origin.path;
+        let (path, real) = (&origin.path, origin.file());
         let options = &self.options[origin.options];
         let owner = options.owner(path);
         let special = owner.and_then(|owner| special(owner.mode).map(|kind| (owner, kind)));
         let (mode, content) = if let Some((owner, kind)) = special {
             (owner.mode & 0o7777, Content::Special(kind, owner.device))
         } else if kind.is_file() {
-            let file = File::open(path).map_err(LayerError::io("opening", path))?;
-            let metadata = file.metadata().map_err(LayerError::io("reading", path))?;
-            (metadata.mode() & 0o7777, Content::File(file, metadata.len()))
+            let file = File::open(real).map_err(LayerError::io("opening", real))?;
+            let metadata = file.metadata().map_err(LayerError::io("reading", real))?;
+            (origin.mode(&metadata), Content::File(file, metadata.len()))
         } else if kind.is_symlink() {
-            let target = fs::read_link(path).map_err(LayerError::io("reading the link", path))?;
+            let target = fs::read_link(real).map_err(LayerError::io("reading the link", real))?;
             (0o777, Content::Symlink(target.into_os_string().into_vec()))
         } else if kind.is_dir() {
-            (stat(path)?.mode() & 0o7777, Content::Directory)
+            (origin.mode(&stat(real)?), Content::Directory)
         } else {
             return Err(LayerError::Kind(path.clone()));
         };
@@ -234,7 +309,10 @@ impl Tree {
     /// Lists `origin` and puts each of its files where its options put the path
     /// `seen`: its own, but for what lies behind followed links.
     fn place_rewritten(&mut self, seen: &Path, mut origin: Origin, follow: bool) -> Result<()> {
-        let mut kind = stat(&origin.path)?.file_type();
+        if matches!(origin.files, Files::Nar(_)) {
+            return Err(LayerError::PackedAndMoved(origin.path));
+        }
+        let mut kind = stat(origin.file())?.file_type();
         if follow
             && kind.is_symlink()
             && let Some((target, found)) = directory_behind(&origin.path)
@@ -244,12 +322,10 @@ impl Tree {
         let rewritten = self.options[origin.options].destination(seen.as_os_str().as_bytes());
         let place = destination(seen, &rewritten)?;
         if kind.is_dir() {
-            let (path, options) = (origin.path.clone(), origin.options);
-            let directory = Directory { origin: Some(origin), children: BTreeMap::new() };
+            let directory = Directory { origin: Some(origin.clone()), children: BTreeMap::new() };
             self.place(&place, Node::Directory(directory))?;
-            for (child, _) in list(&path)? {
-                let origin = Origin { path: path.join(&child), options };
-                self.place_rewritten(&seen.join(&child), origin, follow)?;
+            for (child, _) in list(origin.file())? {
+                self.place_rewritten(&seen.join(&child), origin.child(&child), follow)?;
             }
             Ok(())
         } else if place.is_empty() {
@@ -315,14 +391,17 @@ pub(super) fn list_whole(origin: &Origin) -> Result<Node> {
             return Ok(Node::Leaf(origin));
         }
         let mut children = BTreeMap::new();
-        for (name, kind) in list(&origin.path)? {
-            let child = Origin { path: origin.path.join(&name), options: origin.options };
-            children.insert(name, node(child, kind)?);
+        for (name, kind) in list(origin.file())? {
+            let child = node(origin.child(&name), kind)?;
+            children.insert(name, child);
         }
         let origin = Some(origin);
         Ok(Node::Directory(Directory { origin, children }))
     }
-    node(origin.clone(), stat(&origin.path)?.file_type())
+    if matches!(origin.files, Files::Nar(_)) {
+        return Err(LayerError::PackedAndMoved(origin.path.clone()));
+    }
+    node(origin.clone(), stat(origin.file())?.file_type())
 }
 
 pub(super) fn stat(path: &Path) -> Result<Metadata> {

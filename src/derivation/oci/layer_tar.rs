@@ -135,7 +135,7 @@ impl Placed {
             gname: name_of(self.gid),
         };
         let options = Options { rewrite: Rewrite { regex, repl }, perms: vec![owned], owners: None };
-        Ok(Source { path: self.source.clone(), options, follow: true })
+        Ok(Source { path: self.source.clone(), files: Default::default(), options, follow: true })
     }
 }
 

@@ -1,0 +1,448 @@
+//! NARs, Nix's archives, read as a stream.
+//!
+//! ```text
+//! archive = str("nix-archive-1") node
+//! node    = str("(") str("type") kind str(")")
+//! kind    = str("regular") [str("executable") str("")] str("contents") str(bytes)
+//!         | str("symlink") str("target") str(target)
+//!         | str("directory") { str("entry") str("(") str("name") str(name) str("node") node str(")") }
+//! str(s)  = length (64 bits, little endian), s, zeros up to a multiple of 8
+//! ```
+//!
+//! See figure 5.2 of [Dolstra's thesis](https://edolstra.github.io/pubs/phd-thesis.pdf). Names are in bytewise
+//! order, a directory before what it holds: a tar of ours has the same order, so
+//! one becomes the other without a file system between.
+//!
+//! Written here because a NAR comes from strangers, and is hashed only when all
+//! of it was read: the `nix-nar` crate sets memory aside for whatever length the
+//! archive claims, and takes no name that is not UTF-8.
+
+use std::{
+    ffi::OsStr,
+    io::{self, BufReader, Read},
+    os::unix::ffi::OsStrExt,
+    path::Path,
+};
+
+use super::{
+    LayerError, Result,
+    options::{Attributes, Compiled},
+    tree,
+    tree::{Content, OpenNar},
+};
+
+/// What a file system allows for a name; and room for every keyword.
+const NAME_LIMIT: u64 = 255;
+/// What Linux allows for a link's target, and for a path.
+const PATH_LIMIT: u64 = 4096;
+/// Bytes read at once.
+const BUFFER: usize = 128 * 1024;
+
+/// A node of a NAR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// What it holds comes next.
+    Directory,
+    /// Its content is read from the [`NarReader`] before the next node.
+    File {
+        /// Whether it may be run.
+        executable: bool,
+        /// Bytes of content.
+        size: u64,
+    },
+    /// Where it leads.
+    Symlink(Vec<u8>),
+}
+
+/// Reads a NAR's nodes one after the other.
+///
+/// As a [`Read`] it gives the content of the file that [`next`](Self::next) gave last.
+pub struct NarReader<R> {
+    inner: BufReader<R>,
+    /// The last node's path in the NAR, without a slash at its start; the root's is empty.
+    path: Vec<u8>,
+    /// Directories that are open, outermost first.
+    open: Vec<Open>,
+    /// What of the last file's content was not read, and the zeros that follow it.
+    content: Option<(u64, u64)>,
+    state: State,
+}
+
+struct Open {
+    /// Bytes of its path.
+    path: usize,
+    /// The name of its last entry.
+    last: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    /// After a node whose end was read.
+    Between,
+    Ended,
+}
+
+impl<R: Read> NarReader<R> {
+    /// Reads the NAR that `inner` gives.
+    pub fn new(inner: R) -> Self {
+        let inner = BufReader::with_capacity(BUFFER, inner);
+        Self { inner, path: Vec::new(), open: Vec::new(), content: None, state: State::Start }
+    }
+
+    /// The next node; [`path`](Self::path) says which. `None` when the archive is over, and all of `inner` was read.
+    ///
+    /// # Errors
+    ///
+    /// When it is no NAR, or cannot be read.
+    pub fn next_node(&mut self) -> io::Result<Option<Node>> {
+        if let Some((left, padding)) = self.content.take() {
+            let skipped = io::copy(&mut (&mut self.inner).take(left + padding), &mut io::sink())?;
+            if skipped < left + padding {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.leaf_ends()?;
+        }
+        match self.state {
+            State::Start => {
+                self.expect("nix-archive-1")?;
+                self.expect("(")?;
+                self.state = State::Between;
+                self.node().map(Some)
+            }
+            State::Between => self.entry(),
+            State::Ended => Ok(None),
+        }
+    }
+
+    /// Where the last node is in the NAR, without a slash at its start; empty for the root.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// The next entry of the innermost directory, or of one around it.
+    fn entry(&mut self) -> io::Result<Option<Node>> {
+        loop {
+            let Some(directory) = self.open.last() else { return self.end().map(|()| None) };
+            self.path.truncate(directory.path);
+            let word = self.text(NAME_LIMIT)?;
+            match word.as_slice() {
+                b")" => {
+                    self.open.pop();
+                    if !self.open.is_empty() {
+                        self.expect(")")?;
+                    }
+                }
+                b"entry" => {
+                    self.expect("(")?;
+                    self.expect("name")?;
+                    let name = self.text(NAME_LIMIT)?;
+                    self.enter(name)?;
+                    self.expect("node")?;
+                    self.expect("(")?;
+                    return self.node().map(Some);
+                }
+                other => return Err(unexpected(other, "an entry")),
+            }
+        }
+    }
+
+    fn enter(&mut self, name: Vec<u8>) -> io::Result<()> {
+        let plain = !matches!(name.as_slice(), b"" | b"." | b"..") && !name.iter().any(|byte| matches!(byte, b'/' | 0));
+        if !plain {
+            return Err(unexpected(&name, "a file name"));
+        }
+        let Some(directory) = self.open.last_mut() else { return Err(unexpected(&name, "no entry")) };
+        if !directory.last.is_empty() && directory.last >= name {
+            return Err(invalid(format!("{} is not in order", String::from_utf8_lossy(&name))));
+        }
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(&name);
+        directory.last = name;
+        if self.path.len() as u64 > PATH_LIMIT {
+            return Err(invalid("a path is longer than any file system allows".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// A node, after its opening parenthesis.
+    fn node(&mut self) -> io::Result<Node> {
+        self.expect("type")?;
+        let kind = self.text(NAME_LIMIT)?;
+        match kind.as_slice() {
+            b"directory" => {
+                self.open.push(Open { path: self.path.len(), last: Vec::new() });
+                Ok(Node::Directory)
+            }
+            b"symlink" => {
+                self.expect("target")?;
+                let target = self.text(PATH_LIMIT)?;
+                self.leaf_ends()?;
+                Ok(Node::Symlink(target))
+            }
+            b"regular" => {
+                let mut word = self.text(NAME_LIMIT)?;
+                let executable = word == b"executable";
+                if executable {
+                    self.expect("")?;
+                    word = self.text(NAME_LIMIT)?;
+                }
+                if word != b"contents" {
+                    return Err(unexpected(&word, "contents"));
+                }
+                let size = self.length()?;
+                if size > i64::MAX as u64 {
+                    return Err(invalid(format!("a file of {size} bytes")));
+                }
+                self.content = Some((size, padding(size)));
+                Ok(Node::File { executable, size })
+            }
+            other => Err(unexpected(other, "the type of a node")),
+        }
+    }
+
+    /// After a file or a symlink.
+    fn leaf_ends(&mut self) -> io::Result<()> {
+        self.expect(")")?;
+        if self.open.is_empty() { Ok(()) } else { self.expect(")") }
+    }
+
+    /// After the root: nothing follows, and what reads `inner` has seen its end.
+    fn end(&mut self) -> io::Result<()> {
+        self.state = State::Ended;
+        match self.inner.read(&mut [0])? {
+            0 => Ok(()),
+            _ => Err(invalid("something follows its end".to_owned())),
+        }
+    }
+
+    fn length(&mut self) -> io::Result<u64> {
+        let mut length = [0; 8];
+        self.inner.read_exact(&mut length)?;
+        Ok(u64::from_le_bytes(length))
+    }
+
+    fn text(&mut self, limit: u64) -> io::Result<Vec<u8>> {
+        let length = self.length()?;
+        if length > limit {
+            return Err(invalid(format!("a name of {length} bytes")));
+        }
+        let mut text = vec![0; (length + padding(length)) as usize];
+        self.inner.read_exact(&mut text)?;
+        text.truncate(length as usize);
+        Ok(text)
+    }
+
+    fn expect(&mut self, word: &str) -> io::Result<()> {
+        let found = self.text(NAME_LIMIT)?;
+        if found == word.as_bytes() { Ok(()) } else { Err(unexpected(&found, word)) }
+    }
+}
+
+impl<R: Read> Read for NarReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some((left, _)) = &mut self.content else { return Ok(0) };
+        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(0);
+        }
+        let read = self.inner.read(&mut buffer[..most])?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        *left -= read as u64;
+        Ok(read)
+    }
+}
+
+/// Zeros that follow `length` bytes.
+fn padding(length: u64) -> u64 {
+    length.wrapping_neg() % 8
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("not a NAR: {why}"))
+}
+
+fn unexpected(found: &[u8], expected: &str) -> io::Error {
+    invalid(format!("{:?} stands where {expected:?} belongs", String::from_utf8_lossy(found)))
+}
+
+/// Calls `visit` with every entry of the NAR of the store path `path`, which keeps its place.
+pub(super) fn walk(
+    open: &OpenNar,
+    path: &Path,
+    options: &Compiled,
+    mtime: u64,
+    visit: &mut dyn FnMut(tree::Entry<'_>) -> Result<()>,
+) -> Result<()> {
+    let fail = |source| LayerError::Nar { path: path.to_owned(), source };
+    let mut nar = NarReader::new(open().map_err(fail)?);
+    while let Some(node) = nar.next_node().map_err(fail)? {
+        let mut full = path.to_owned();
+        if !nar.path().is_empty() {
+            full.push(OsStr::from_bytes(nar.path()));
+        }
+        // The modes that Nix gives everything in a store.
+        let (mode, content) = match node {
+            Node::Directory => (0o555, Content::Directory),
+            Node::Symlink(target) => (0o777, Content::Symlink(target)),
+            Node::File { executable, size } => (if executable { 0o555 } else { 0o444 }, Content::Data(&mut nar, size)),
+        };
+        let name = full.as_os_str().as_bytes();
+        let attributes: Attributes<'_> = options.attributes(name, mode);
+        visit(tree::Entry { name, source: &full, attributes, mtime, content })?;
+    }
+    Ok(())
+}
+
+/// Unpacks a NAR to `target`, which must not exist yet. Directories stay writable, so that they can be removed.
+///
+/// # Errors
+///
+/// When it is no NAR, or a file cannot be written.
+pub fn unpack(nar: impl Read, target: &Path) -> io::Result<()> {
+    use std::{
+        fs,
+        os::unix::fs::{OpenOptionsExt, symlink},
+    };
+    let mut nar = NarReader::new(nar);
+    // Names are plain, and what lies above one was made here, as a directory: no entry leads elsewhere.
+    while let Some(node) = nar.next_node()? {
+        let place = match nar.path() {
+            b"" => target.to_owned(),
+            path => target.join(OsStr::from_bytes(path)),
+        };
+        match node {
+            Node::Directory => fs::create_dir(&place)?,
+            Node::Symlink(to) => symlink(OsStr::from_bytes(&to), &place)?,
+            Node::File { executable, .. } => {
+                let mode = if executable { 0o555 } else { 0o444 };
+                let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&place)?;
+                io::copy(&mut nar, &mut file)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::fs::{PermissionsExt, symlink},
+        path::PathBuf,
+        sync::Arc,
+    };
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::layer::{Files, Options, Source, Tree, write};
+
+    /// A tree with the modes of a store, below a directory of its own, and its NAR.
+    fn packed(directory: &Path) -> (PathBuf, Vec<u8>) {
+        let root = directory.join("root");
+        fs::create_dir_all(root.join("bin/deep/er")).unwrap();
+        fs::create_dir(root.join("empty")).unwrap();
+        for (name, content, mode) in [
+            ("bin/run", "#!/bin/sh\n".repeat(1000), 0o555),
+            ("bin.txt", String::new(), 0o444),
+            ("é", "12345678".into(), 0o444),
+        ] {
+            fs::write(root.join(name), content).unwrap();
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        symlink("../bin/run", root.join("bin/deep/link")).unwrap();
+        for name in ["bin/deep/er", "bin/deep", "bin", "empty", ""] {
+            fs::set_permissions(root.join(name), fs::Permissions::from_mode(0o555)).unwrap();
+        }
+        let mut nar = Vec::new();
+        nix_nar::Encoder::new(&root).unwrap().read_to_end(&mut nar).unwrap();
+        (root, nar)
+    }
+
+    fn tar(path: &Path, files: Files) -> Result<Vec<u8>> {
+        write(
+            &Tree::new(&[Source { path: path.to_owned(), files, options: Options::default(), follow: false }])?,
+            Vec::new(),
+        )
+    }
+
+    fn in_memory(nar: &[u8]) -> Files {
+        let nar = nar.to_owned();
+        Files::Nar(Arc::new(move || Ok(Box::new(io::Cursor::new(nar.clone())))))
+    }
+
+    #[test]
+    fn a_nar_gives_the_tar_of_its_files() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, nar) = packed(top.path());
+        let expected = tar(&root, Files::InPlace).unwrap();
+        assert!(tar(&root, in_memory(&nar)).unwrap() == expected);
+        let unpacked = top.path().join("unpacked");
+        unpack(nar.as_slice(), &unpacked).unwrap();
+        assert!(tar(&root, Files::At(unpacked)).unwrap() == expected);
+    }
+
+    #[test]
+    fn files_need_not_be_read() {
+        let top = tempfile::tempdir().unwrap();
+        let (_, nar) = packed(top.path());
+        let mut reader = NarReader::new(nar.as_slice());
+        let mut paths = Vec::new();
+        while reader.next_node().unwrap().is_some() {
+            paths.push(String::from_utf8(reader.path().to_owned()).unwrap());
+        }
+        assert_eq!(paths, ["", "bin", "bin/deep", "bin/deep/er", "bin/deep/link", "bin/run", "bin.txt", "empty", "é"]);
+    }
+
+    #[test]
+    fn one_that_is_cut_anywhere_is_an_error() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, nar) = packed(top.path());
+        for length in (0..nar.len()).step_by(7).chain([nar.len() - 1]) {
+            assert!(tar(&root, in_memory(&nar[..length])).is_err(), "{length}");
+        }
+        assert!(tar(&root, in_memory(&[nar.as_slice(), b"x"].concat())).is_err());
+    }
+
+    #[test]
+    fn names_lead_nowhere_else() {
+        let word = |text: &str| {
+            let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.resize(bytes.len() + padding(text.len() as u64) as usize, 0);
+            bytes
+        };
+        let with = |names: &[&str]| {
+            let mut words = vec!["nix-archive-1", "(", "type", "directory"];
+            for name in names {
+                words.extend(["entry", "(", "name", name, "node", "(", "type", "symlink", "target", "x", ")", ")"]);
+            }
+            words.push(")");
+            let bytes: Vec<u8> = words.into_iter().flat_map(word).collect();
+            unpack(bytes.as_slice(), &tempfile::tempdir().unwrap().path().join("x")).map_err(|error| error.to_string())
+        };
+        assert_eq!(with(&["a", "b"]), Ok(()));
+        for names in [["a", "a"], ["b", "a"], ["a", ".."], ["a", "b/c"], [".", "a"], ["", "a"], ["a", "b\0"]] {
+            assert!(with(&names).unwrap_err().starts_with("not a NAR"), "{names:?}");
+        }
+        assert!(with(&["x".repeat(300).as_str()]).unwrap_err().contains("300 bytes"));
+    }
+
+    proptest! {
+        #[test]
+        fn anything_else_is_an_error_and_never_a_panic(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
+            let top = tempfile::tempdir().unwrap();
+            let (root, mut nar) = packed(top.path());
+            for (at, byte) in changes {
+                let at = at % nar.len();
+                nar[at] = byte;
+            }
+            let _ = tar(&root, in_memory(&nar));
+        }
+    }
+}
