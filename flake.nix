@@ -6,30 +6,41 @@
   outputs =
     { self, nixpkgs }:
     let
+      # Other systems use lib.mkLib or the overlay: nixpkgs need not have them.
       systems = [
         "x86_64-linux"
         "aarch64-linux"
-        "x86_64-darwin"
         "aarch64-darwin"
       ];
-      # For each system whose packages have `needed`.
-      forAllWith =
-        needed: function:
+      # A system's packages are looked at only when something of that system is asked for.
+      forAll =
+        function:
         builtins.listToAttrs (
-          map
-            (name: {
-              inherit name;
-              value = function name nixpkgs.legacyPackages.${name};
-            })
-            (builtins.filter (name: (nixpkgs.legacyPackages.${name} or { }) ? ${needed}) systems)
+          map (system: {
+            name = system;
+            value = function system nixpkgs.legacyPackages.${system};
+          }) systems
         );
-      forAll = forAllWith "hello";
+      # What goes into images: Linux on every system.
+      linux = pkgs: if pkgs.stdenv.hostPlatform.isLinux then pkgs else pkgs.pkgsLinux;
     in
     {
-      # The library over any package set.
-      lib.mkLib = pkgs: import ./nix { inherit pkgs; };
+      # The library over any package set: `mkLib pkgs`, or `mkLib pkgs host` where the programs that copy images run on
+      # another machine than the one that builds them.
+      lib.mkLib =
+        pkgs:
+        import ./nix { inherit pkgs; }
+        // {
+          __functor = _: host: import ./nix { inherit pkgs host; };
+        };
 
-      legacyPackages = forAll (_: self.lib.mkLib);
+      legacyPackages = forAll (
+        _: pkgs:
+        import ./nix {
+          pkgs = linux pkgs;
+          host = pkgs;
+        }
+      );
 
       packages = forAll (
         system: pkgs:
@@ -38,9 +49,9 @@
         in
         rec {
           default = strata;
-          strata = if pkgs ? strata && pkgs.strata ? isStrata then pkgs.strata else pkgs.callPackage ./nix/package.nix { };
+          strata = import ./nix/strata.nix pkgs;
           image = import ./examples/hello.nix {
-            inherit pkgs;
+            pkgs = linux pkgs;
             strata = library;
           };
           # Jobs as Makes has them: `nix run .#m -- . /example`.
@@ -66,7 +77,7 @@
         {
           inherit (packages) strata image m;
           layout = import ./examples/nginx-layout.nix {
-            inherit pkgs;
+            pkgs = linux pkgs;
             strata = self.legacyPackages.${system};
           };
           verified = pkgs.runCommand "verified" { } ''
@@ -75,7 +86,7 @@
         }
       );
 
-      devShells = forAllWith "mkShell" (
+      devShells = forAll (
         _: pkgs: {
           default = pkgs.mkShell {
             packages = [
@@ -91,7 +102,7 @@
         }
       );
 
-      formatter = forAllWith "nixfmt-tree" (_: pkgs: pkgs.nixfmt-tree);
+      formatter = forAll (_: pkgs: pkgs.nixfmt-tree);
 
       templates = rec {
         default = makes;
@@ -101,6 +112,9 @@
         };
       };
 
-      overlays.default = final: _: { strata = final.callPackage ./nix/package.nix { }; };
+      # `pkgs.strata` is the package, and has the library's functions: pkgs.strata.buildImage.
+      overlays.default = final: _: {
+        strata = final.callPackage ./nix/package.nix { } // import ./nix { pkgs = final; };
+      };
     };
 }

@@ -5,7 +5,12 @@
 #   makes/       `m`, the runner of Makes projects
 #
 # A file is a function of what it needs of `scope`, the one place where everything has its name.
-{ pkgs }:
+{
+  # What images are made of.
+  pkgs,
+  # Where the programs that copy them run, if that is not where they are built.
+  host ? pkgs.buildPackages,
+}:
 let
   call =
     file:
@@ -15,8 +20,8 @@ let
     function (builtins.intersectAttrs (builtins.functionArgs function) scope);
 
   scope = {
-    libraryOver = pkgs: import ./. { inherit pkgs; };
-    toolchain = import ./toolchain.nix { inherit pkgs; };
+    libraryOver = pkgs: import ./. { inherit pkgs host; };
+    toolchain = import ./toolchain.nix { inherit pkgs host; };
     derive = call ./derive.nix;
 
     archive = call ./parts/archive.nix;

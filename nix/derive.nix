@@ -8,14 +8,16 @@
   request,
   # Derivations, paths or strings with context, whose closure the request is about.
   closure ? [ ],
-  # For what comes over the network: { hash; mode = "flat" or "recursive"; }.
+  # For what comes over the network, with the credentials of this machine: { hash; mode = "flat" or "recursive"; }.
   fixed ? null,
+  # Whether it is a program of the user's machine: made there, sooner than a cache would answer.
+  onHost ? false,
 }:
 derivation (
   {
     inherit name;
-    inherit (toolchain) system;
-    builder = "${toolchain.strata}/bin/strata";
+    inherit (if onHost then toolchain.host else toolchain) system;
+    builder = "${(if onHost then toolchain.host else toolchain).strata}/bin/strata";
     args = [ "build" ];
     __structuredAttrs = true;
     exportReferencesGraph = { inherit closure; };
@@ -23,6 +25,9 @@ derivation (
       version = 1;
       inherit kind request;
     };
+    # Everything else travels: remote builders make it, and caches have it.
+    preferLocalBuild = onHost || fixed != null;
+    allowSubstitutes = !onHost;
   }
   // (
     if fixed == null then

@@ -5,16 +5,18 @@
 }:
 rustPlatform.buildRustPackage {
   pname = "strata";
-  inherit ((lib.importTOML ../Cargo.toml).package) version;
-  src = lib.fileset.toSource {
-    root = ../.;
-    fileset = lib.fileset.unions [
-      ../Cargo.toml
-      ../Cargo.lock
-      ../src
-      ../benches
-      ../tests
-    ];
+  inherit ((fromTOML (builtins.readFile ../Cargo.toml)).package) version;
+  # What cargo reads, and nothing else: a changed shell test or page makes no other package.
+  src = builtins.path {
+    name = "strata-source";
+    path = ../.;
+    filter =
+      path: _:
+      let
+        top = builtins.stringLength (toString ../.) + 1;
+        relative = builtins.substring top (builtins.stringLength path) path;
+      in
+      builtins.match "Cargo\\.(toml|lock)|(src|benches|tests/golden)(/.*)?|tests(/[^/]*\\.rs)?" relative != null;
   };
   cargoLock.lockFile = ../Cargo.lock;
   # How the library knows it from other packages of that name.

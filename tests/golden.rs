@@ -41,6 +41,12 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+/// Whether setuid bits can be made: Nix's build sandbox forbids them.
+fn setuid_works() -> bool {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::set_permissions(file.path(), fs::Permissions::from_mode(0o4755)).is_ok()
+}
+
 /// Makes every case's files in a directory of its own below `top`.
 fn make_cases(top: &Path) {
     let case = |name: &str| {
@@ -96,8 +102,11 @@ fn make_cases(top: &Path) {
         }
     }
 
-    let root = case("modes");
-    for mode in [0o400, 0o444, 0o555, 0o644, 0o755, 0o4755, 0o2755, 0o6711, 0o1777] {
+    // Without the whole case where setuid bits cannot be made: its digest is about them.
+    let modes: &[u32] =
+        if setuid_works() { &[0o400, 0o444, 0o555, 0o644, 0o755, 0o4755, 0o2755, 0o6711, 0o1777] } else { &[] };
+    for &mode in modes {
+        let root = case("modes");
         let file = root.join(format!("file-{mode:o}"));
         write(&file, b"x");
         chmod(&file, mode);
@@ -154,10 +163,12 @@ fn assert_golden(path: &str, found: &str) {
         fs::write(path, found).unwrap();
     }
     let golden = fs::read_to_string(path).unwrap();
-    for (found, golden) in found.lines().zip(golden.lines()) {
-        assert_eq!(found, golden);
+    let mut expected: Vec<&str> = golden.lines().collect();
+    if !setuid_works() {
+        eprintln!("the case `modes` is left out: setuid bits cannot be made here");
+        expected.retain(|line| !line.starts_with("modes "));
     }
-    assert_eq!(found.lines().count(), golden.lines().count());
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
 }
 
 #[test]

@@ -46,7 +46,7 @@ else
     // {
       inherit name;
       inherit (toolchain) system;
-      builder = "${toolchain.bash}/bin/bash";
+      builder = toolchain.scripts.bash;
       args = [
         "-c"
         ''source "$scriptPath"''

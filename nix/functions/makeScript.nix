@@ -53,7 +53,7 @@ else
   program.script {
     inherit name aliases;
     text = ''
-      #!${toolchain.bash}/bin/bash
+      #!${toolchain.host.bash}/bin/bash
       export HOME_IMPURE=''${HOME_IMPURE:-''${HOME:-/tmp}}
       unset ${builtins.concatStringsSep " " makes.variables}
       export PATH=${toolchain.scripts.path}

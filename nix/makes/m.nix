@@ -5,6 +5,6 @@ program.package "m" (
     "m"
     "--library ${./..}"
     "--packages '${toolchain.packages}'"
-    "--strata ${toolchain.strata}"
+    "--strata ${toolchain.host.strata}"
   ]
 )

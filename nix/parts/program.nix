@@ -6,12 +6,13 @@ let
     derive {
       name = storeName;
       kind = "program";
+      onHost = true;
       inherit request;
     };
   # strata with these arguments, and those that the program is given.
   strata = arguments: ''
-    #!${toolchain.bash}/bin/bash
-    exec ${toolchain.strata}/bin/strata ${arguments} "$@"
+    #!${toolchain.host.bash}/bin/bash
+    exec ${toolchain.host.strata}/bin/strata ${arguments} "$@"
   '';
 in
 rec {

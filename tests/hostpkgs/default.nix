@@ -5,11 +5,13 @@
 #   source/tools          busybox, and patchelf with its libraries
 #   source/strata         bin/strata
 {
+  # Debian's packages are for x86_64-linux; under the name of another system they only evaluate.
+  system ? "x86_64-linux",
   source ? if builtins.pathExists ./index.json then ./. else ../../.cache/hostpkgs/flake,
 }:
 let
   index = builtins.fromJSON (builtins.readFile (source + "/index.json"));
-  system = "x86_64-linux";
+  isLinux = builtins.match ".*-linux" system != null;
   tools = builtins.path {
     name = "hostpkgs-tools";
     path = source + "/tools";
@@ -75,8 +77,25 @@ let
   helpers = import ./helpers.nix { inherit pkgs system; } // {
     inherit system;
     path = source;
-    stdenv.hostPlatform = { inherit system; };
+    stdenv.hostPlatform = {
+      inherit system isLinux;
+      go = {
+        GOARCH = if builtins.match "aarch64-.*" system != null then "arm64" else "amd64";
+        GOARM = "";
+      };
+    };
     buildPackages = pkgs;
+    pkgsLinux =
+      if isLinux then
+        pkgs
+      else
+        import ./. {
+          inherit source;
+          system = builtins.replaceStrings [ "darwin" ] [ "linux" ] system;
+        };
+    # What the flake names and no test uses.
+    mkShell = _: units.bash;
+    nixfmt-tree = units.bash;
     bashInteractive = units.bash;
     python3Minimal = units.python3;
     su = units.util-linux;

@@ -1,0 +1,71 @@
+# The flake over package sets that no system but this one has: each output of the supported systems evaluates, what goes
+# into images is Linux, and the programs that copy them are the host's.
+. "$root/tests/lib.sh"
+
+# evaluates EXPR EXPECTED: over the flake's outputs and a mock of nixpkgs.
+evaluates() {
+  same "$(nix-instantiate --eval --strict --json --option allow-import-from-derivation false --expr "
+    let
+      on = system: import $root/tests/hostpkgs { inherit system; };
+      throws = throw \"nixpkgs 26.11 has dropped support for x86_64-darwin\";
+      legacyPackages = {
+        x86_64-linux = on \"x86_64-linux\";
+        aarch64-linux = on \"aarch64-linux\";
+        aarch64-darwin = on \"aarch64-darwin\";
+        x86_64-darwin = throws;
+      };
+      over = nixpkgs: let flake = (import $root/flake.nix).outputs { self = flake; inherit nixpkgs; }; in flake;
+      flake = over { inherit legacyPackages; };
+      # Every derivation of a tree of attributes.
+      derivations = value:
+        if value ? drvPath then [ value.drvPath ]
+        else if builtins.isAttrs value then builtins.concatMap derivations (builtins.attrValues value)
+        else [ ];
+      kinds = [ \"packages\" \"checks\" \"devShells\" \"formatter\" ];
+      of = flake: system: builtins.length (builtins.concatMap (kind: derivations flake.\${kind}.\${system}) kinds);
+    in $1" 2>"$work/log" || cat "$work/log" >&2)" "$2"
+}
+
+systems='[ "x86_64-linux" "aarch64-linux" "aarch64-darwin" ]'
+evaluates "map (of flake) $systems" "[12,12,12]"
+evaluates 'builtins.attrNames flake.packages' '["aarch64-darwin","aarch64-linux","x86_64-linux"]'
+# A system that throws takes no other with it, and the library over a package set needs none.
+evaluates 'of (over { legacyPackages = legacyPackages // { aarch64-darwin = throws; }; }) "x86_64-linux"' 12
+evaluates '((over throws).lib.mkLib (on "x86_64-linux")).buildImage { name = "x"; } ? drvPath' true
+
+# On darwin.
+evaluates 'let image = flake.packages.aarch64-darwin.image; in [ image.system image.stream.system flake.packages.aarch64-darwin.m.system ]' \
+  '["aarch64-linux","aarch64-darwin","aarch64-darwin"]'
+evaluates 'let image = flake.packages.aarch64-darwin.nix2container.buildImage { name = "x"; }; in [ image.system image.copyTo.system ]' \
+  '["aarch64-linux","aarch64-darwin"]'
+evaluates 'let image = flake.lib.mkLib (on "aarch64-linux") (on "aarch64-darwin"); in (image.buildImage { name = "x"; }).copyTo.system' '"aarch64-darwin"'
+evaluates 'map (system: flake.legacyPackages.${system}.platform.architecture) '"$systems" '["amd64","arm64","arm64"]'
+
+# The overlay, and over dockerTools too.
+evaluates '
+  let
+    pkgs = on "x86_64-linux";
+    fixed = overlay: let final = pkgs // { buildPackages = final; callPackage = _: _: pkgs.strata; } // overlay final pkgs; in final;
+    own = fixed flake.overlays.default;
+    replaced = fixed (final: prev: flake.overlays.default final prev // { inherit (final.strata) dockerTools; });
+  in [
+    (own.strata.buildImage { name = "x"; } ? drvPath)
+    (own.strata.outPath == pkgs.strata.outPath)
+    (own.dockerTools == pkgs.dockerTools)
+    (replaced.dockerTools.buildLayeredImage { name = "x"; } ? drvPath)
+    (builtins.attrNames replaced.dockerTools == builtins.attrNames own.strata.dockerTools)
+  ]' '[true,true,true,true,true]'
+
+# nix/package.nix: a change of what cargo does not read makes no other package.
+mkdir "$work/copy"
+git -C "$root" ls-files -z | tar -C "$root" --null -cT - | tar -x -C "$work/copy"
+source_of_package() {
+  nix-instantiate --eval --read-write-mode --json --expr "
+    (import $work/copy/nix/package.nix { lib.licenses = { mit = 1; asl20 = 2; }; rustPlatform.buildRustPackage = package: package; }).src" | tr -d '"'
+}
+before=$(source_of_package)
+same "$(find "$before" -type f -printf '%P\n' | grep -vE '^(src|benches|tests/golden)/|^tests/[^/]*\.rs$' | sort | tr '\n' ' ')" "Cargo.lock Cargo.toml "
+for file in README.md tests/lib.sh tests/nix/arguments.sh tests/image/errors.sh nix/default.nix; do echo "# changed" >>"$work/copy/$file"; done
+same "$(source_of_package)" "$before"
+echo "// changed" >>"$work/copy/src/lib.rs"
+[[ $(source_of_package) != "$before" ]] || fail "a change of src/lib.rs is not in the package's source"
