@@ -8,7 +8,7 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("oci", &[]),
     ("layer", &["closure", "oci"]),
     ("image", &["layer", "oci", "closure"]),
-    ("blobs.rs", &["closure", "image", "layer", "oci"]),
+    ("blobs", &["closure", "image", "layer", "oci"]),
     ("content.rs", &["blobs", "oci"]),
     ("registry", &["blobs", "image", "oci"]),
     ("daemon", &["oci", "registry"]),

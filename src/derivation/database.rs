@@ -28,7 +28,6 @@ use strata::{
     blobs::ImageBlobs,
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
     image::Image,
-    source::Packing,
 };
 
 /// Where it is in an image, and what marks it as removed.
@@ -149,10 +148,7 @@ fn of_base(base: &Image) -> Result<Option<Graph>> {
     let file = scratch.path().join("db.sqlite");
     for (at, layer) in ImageBlobs::of(base).layers.iter().enumerate().rev() {
         let reading = || format!("argument fromImage: looking for a Nix database in layer {}", at + 1);
-        let reader = Packing::of_media_type(&layer.descriptor.media_type)
-            .reader(layer.read(), layer.descriptor.size)
-            .with_context(reading)?;
-        match find(reader, &file).with_context(reading)? {
+        match layer.plain(|tar| find(tar, &file)).with_context(reading)? {
             Some(true) => return read(&file).context("argument fromImage: reading its Nix database").map(Some),
             Some(false) => return Ok(None),
             None => {}

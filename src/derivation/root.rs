@@ -18,7 +18,6 @@ use strata::{
     blobs::ImageBlobs,
     image::Image,
     layer::{Owners, unpack},
-    source::Packing,
 };
 
 /// Scripts of the user's.
@@ -108,9 +107,7 @@ pub fn unpack_base(base: Option<&Image>, root: &Path) -> Result<Owners> {
     let Some(base) = base else { return Ok(owners) };
     for (at, layer) in ImageBlobs::of(base).layers.iter().enumerate() {
         let unpacking = || format!("argument fromImage: unpacking layer {}", at + 1);
-        let packing = Packing::of_media_type(&layer.descriptor.media_type);
-        let reader = packing.reader(layer.read(), layer.descriptor.size).with_context(unpacking)?;
-        unpack::unpack(reader, root, &mut owners).with_context(unpacking)?;
+        layer.plain(|tar| unpack::unpack(tar, root, &mut owners)).with_context(unpacking)?;
     }
     Ok(owners)
 }

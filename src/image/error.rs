@@ -48,9 +48,9 @@ pub enum ImageError {
         /// Its place, counted from 1.
         index: usize,
         /// What the image says.
-        expected: Digest,
+        expected: Box<Digest>,
         /// What it is.
-        found: Digest,
+        found: Box<Digest>,
         /// What is known of its store paths.
         why: &'static str,
         /// Those that changed, or where that is not known all of them; a line each.

@@ -134,7 +134,7 @@ impl Layer {
             }
         };
         let paths = paths.iter().map(|path| format!("\n  {}", path.display())).collect();
-        Err(ImageError::Mismatch { index, expected: self.digest, found, why, paths })
+        Err(ImageError::Mismatch { index, expected: self.digest.into(), found: found.into(), why, paths })
     }
 
     /// The store paths of the layer whose content is not what Nix recorded.

@@ -230,7 +230,7 @@ impl Image {
 
     /// The machine the image is for.
     pub fn platform(&self) -> Platform {
-        Platform { architecture: self.arch.clone(), os: "linux".to_owned(), variant: self.variant.clone() }
+        Platform::linux(&self.arch, self.variant.as_deref())
     }
 
     /// The manifest, [Image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md).

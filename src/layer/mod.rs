@@ -16,6 +16,7 @@ mod hash;
 mod merge;
 pub mod nar;
 mod options;
+mod packing;
 mod tar;
 mod tree;
 pub mod unpack;
@@ -25,6 +26,7 @@ pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
 pub use options::{Options, Owner, Owners, Perm, Rewrite};
+pub use packing::{Packing, open as open_packed};
 pub use tar::{Header, TarWriter};
 pub use tree::{Files, OpenNar, Source, Tree};
 

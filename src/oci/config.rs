@@ -43,7 +43,7 @@ pub struct ImageConfig {
 impl ImageConfig {
     /// The machine the image is for.
     pub fn platform(&self) -> Platform {
-        Platform { architecture: self.architecture.clone(), os: self.os.clone(), variant: self.variant.clone() }
+        Platform { os: self.os.clone(), ..Platform::linux(&self.architecture, self.variant.as_deref()) }
     }
 }
 

@@ -26,9 +26,20 @@ pub mod media_type {
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     /// docker's image configuration.
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-    const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// docker's gzip-compressed layer.
+    pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
     const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+    /// Whether it is an image index.
+    pub fn is_index(media_type: &str) -> bool {
+        as_oci(media_type) == INDEX
+    }
+
+    /// Whether it is an image configuration.
+    pub fn is_config(media_type: &str) -> bool {
+        as_oci(media_type) == CONFIG
+    }
 
     /// OCI's name for a media type of docker's; others stay.
     pub fn as_oci(media_type: &str) -> &str {
@@ -62,18 +73,40 @@ pub struct Descriptor {
     pub digest: Digest,
     /// The blob's size in bytes.
     pub size: u64,
+    /// Other places to have the blob from; what has some may be in no registry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub urls: Vec<String>,
     /// Annotations of the reference, not of the blob.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The platform an image of an index is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
+    /// What the blob is, where it is a manifest of no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
+    /// The blob itself in base64, where it is small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// What strata does not know; it stays.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Descriptor {
     /// Of a blob, without annotations and platform.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
-        Self { media_type: media_type.to_owned(), digest, size, annotations: BTreeMap::new(), platform: None }
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            platform: None,
+            artifact_type: None,
+            data: None,
+            other: serde_json::Map::new(),
+        }
     }
 }
 
@@ -89,6 +122,9 @@ pub struct Platform {
     /// `v8`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// `os.version`, `os.features` and the like; they stay.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Platform {
@@ -98,6 +134,7 @@ impl Platform {
             architecture: architecture.to_owned(),
             os: "linux".to_owned(),
             variant: variant.filter(|variant| !variant.is_empty()).map(str::to_owned),
+            other: serde_json::Map::new(),
         }
     }
 

@@ -1,42 +1,74 @@
-//! Content digests, `sha256:` and 64 lower-case hexadecimal digits.
+//! Content digests: `sha256:` and 64, or `sha512:` and 128, lower-case hexadecimal digits.
 //!
 //! [Image specification, Descriptor, Digests](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests).
-//! Only sha256 exists here: it is the one algorithm every registry must accept.
+//! What strata makes has sha256, which every registry must accept; sha512 is read, checked and kept.
 
 use std::{fmt, io, str::FromStr};
 
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 
-/// The sha256 digest of a blob.
+/// The digest of a blob.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest([u8; 32]);
+pub struct Digest(Bytes);
 
-/// Text that is no sha256 digest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Bytes {
+    Sha256([u8; 32]),
+    Sha512([u8; 64]),
+}
+
+/// Text that is no digest.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no digest; expected sha256: and 64 lower-case hexadecimal digits")]
+#[error("{0:?} is no digest; expected sha256: and 64, or sha512: and 128, lower-case hexadecimal digits")]
 pub struct ParseDigestError(String);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// The sha256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self::from_bytes(Sha256::digest(bytes).into())
     }
 
-    /// The digest with these bytes.
+    /// The sha256 digest with these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self(Bytes::Sha256(bytes))
     }
 
-    /// The 64 hexadecimal digits, without the algorithm.
+    /// `sha256` or `sha512`.
+    pub fn algorithm(&self) -> &'static str {
+        match self.0 {
+            Bytes::Sha256(_) => "sha256",
+            Bytes::Sha512(_) => "sha512",
+        }
+    }
+
+    /// The hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> String {
-        HEXLOWER.encode(&self.0)
+        match &self.0 {
+            Bytes::Sha256(bytes) => HEXLOWER.encode(bytes),
+            Bytes::Sha512(bytes) => HEXLOWER.encode(bytes),
+        }
     }
 
     /// Where an OCI layout and an archive keep the blob: `blobs/sha256/<hex>`.
     pub fn blob_name(&self) -> String {
-        format!("blobs/sha256/{}", self.hex())
+        format!("blobs/{}/{}", self.algorithm(), self.hex())
+    }
+
+    /// Hashes with the algorithm of this digest.
+    pub fn hasher(&self) -> Hasher {
+        match self.0 {
+            Bytes::Sha256(_) => Hasher::Sha256(Sha256::new()),
+            Bytes::Sha512(_) => Hasher::Sha512(Box::new(Sha512::new())),
+        }
+    }
+
+    /// Whether it is that of `bytes`.
+    pub fn is_of(&self, bytes: &[u8]) -> bool {
+        let mut hasher = self.hasher();
+        hasher.update(bytes);
+        hasher.finish() == *self
     }
 }
 
@@ -44,17 +76,22 @@ impl FromStr for Digest {
     type Err = ParseDigestError;
 
     fn from_str(text: &str) -> Result<Self, ParseDigestError> {
-        text.strip_prefix("sha256:")
-            .and_then(|hex| HEXLOWER.decode(hex.as_bytes()).ok())
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(Self)
-            .ok_or_else(|| ParseDigestError(text.to_owned()))
+        let parse = || {
+            let (algorithm, hex) = text.split_once(':')?;
+            let bytes = HEXLOWER.decode(hex.as_bytes()).ok()?;
+            match algorithm {
+                "sha256" => Some(Bytes::Sha256(bytes.try_into().ok()?)),
+                "sha512" => Some(Bytes::Sha512(bytes.try_into().ok()?)),
+                _ => None,
+            }
+        };
+        parse().map(Self).ok_or_else(|| ParseDigestError(text.to_owned()))
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        write!(f, "{}:{}", self.algorithm(), self.hex())
     }
 }
 
@@ -77,6 +114,32 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// Hashes with the algorithm of some digest, to be compared with it.
+pub enum Hasher {
+    /// sha256.
+    Sha256(Sha256),
+    /// sha512.
+    Sha512(Box<Sha512>),
+}
+
+impl Hasher {
+    /// Takes these bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    /// The digest of all that was taken in.
+    pub fn finish(self) -> Digest {
+        Digest(match self {
+            Self::Sha256(hasher) => Bytes::Sha256(hasher.finalize().into()),
+            Self::Sha512(hasher) => Bytes::Sha512(hasher.finalize().into()),
+        })
+    }
+}
+
 /// Passes bytes on and hashes them; [`finish`](Self::finish) consumes it, so
 /// there is no digest to read too early.
 pub struct Sha256Writer<W> {
@@ -93,7 +156,7 @@ impl<W: io::Write> Sha256Writer<W> {
 
     /// The writer underneath, the digest of what it was given, and its size in bytes.
     pub fn finish(self) -> (W, Digest, u64) {
-        (self.inner, Digest(self.hasher.finalize().into()), self.size)
+        (self.inner, Digest::from_bytes(self.hasher.finalize().into()), self.size)
     }
 }
 
@@ -120,6 +183,9 @@ mod tests {
         let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(digest.to_string(), text);
         assert_eq!(text.parse::<Digest>().unwrap(), digest);
+        let long = format!("sha512:{}", digest.hex().repeat(2));
+        assert_eq!(long.parse::<Digest>().unwrap().to_string(), long);
+        assert_eq!(long.parse::<Digest>().unwrap().blob_name(), long.replace("sha512:", "blobs/sha512/"));
     }
 
     #[test]
@@ -128,6 +194,8 @@ mod tests {
         for text in [
             hex.clone(),
             format!("sha512:{hex}"),
+            format!("sha256:{hex}{hex}"),
+            format!("md5:{hex}"),
             format!("sha256:{}", hex.to_uppercase()),
             format!("sha256:{}", &hex[1..]),
             format!("sha256:../{}", &hex[3..]),

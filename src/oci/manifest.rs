@@ -29,6 +29,9 @@ pub struct Manifest {
     /// Annotations of the image.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// What strata does not know; it stays.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Manifest {
@@ -42,6 +45,7 @@ impl Manifest {
             layers,
             subject: None,
             annotations: BTreeMap::new(),
+            other: serde_json::Map::new(),
         }
     }
 }
@@ -66,6 +70,9 @@ pub struct Index {
     /// Annotations of the index.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// What strata does not know; it stays.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Index {
@@ -78,6 +85,7 @@ impl Index {
             manifests,
             subject: None,
             annotations: BTreeMap::new(),
+            other: serde_json::Map::new(),
         }
     }
 }

@@ -10,10 +10,11 @@ use std::{
 
 use tar::EntryType;
 
+use crate::layer::{Packing, open_packed};
+
 use super::{
     SourceError,
     contents::{Contents, Place},
-    packing::{self, Packing},
 };
 
 /// A tar whose entries are read by their place in it.
@@ -38,7 +39,7 @@ impl Archive {
     }
 
     fn unpack(&self) -> io::Result<File> {
-        let (file, packing) = packing::open(&self.path)?;
+        let (file, packing) = open_packed(&self.path)?;
         if packing == Packing::Plain {
             return Ok(file);
         }
@@ -69,7 +70,7 @@ impl Read for Section {
 pub(super) fn scan(path: &Path, hash: bool) -> Result<Contents, SourceError> {
     let fail = |act: String, source| SourceError::Io { act, path: path.to_owned(), source };
     let opening = |error| fail("opening".to_owned(), error);
-    let (file, packing) = packing::open(path).map_err(opening)?;
+    let (file, packing) = open_packed(path).map_err(opening)?;
     let size = file.metadata().map_err(opening)?.len();
     let mut contents = Contents::default();
     if packing == Packing::Plain {

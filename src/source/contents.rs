@@ -11,7 +11,8 @@ use std::{
 use flate2::write::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
-use super::{SourceError, archive::Archive, packing::Packing};
+use super::{SourceError, archive::Archive};
+use crate::layer::Packing;
 use crate::oci::{Digest, Sha256Writer};
 
 /// Documents bigger than this (in bytes) are kept as blobs only; registries refuse

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use super::{
     SourceError,
     contents::{Contents, digests},
-    packing::Packing,
 };
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
+    layer::Packing,
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, annotation, json, media_type},
 };
 

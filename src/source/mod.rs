@@ -16,7 +16,6 @@ mod contents;
 mod images;
 mod layout;
 mod location;
-mod packing;
 mod path;
 mod recipe;
 #[cfg(feature = "net")]
@@ -29,11 +28,11 @@ use std::{
     sync::Arc,
 };
 
+pub use crate::layer::Packing;
 pub use archive::Archive;
 pub use contents::{Blob, Contents};
 pub use images::{Choice, Listed};
 pub use location::{Access, Location, SCHEMES, Scheme, Source, syntaxes};
-pub use packing::Packing;
 #[cfg(feature = "net")]
 pub use remote::Remote;
 

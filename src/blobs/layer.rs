@@ -1,0 +1,194 @@
+//! One layer's blob, or an artifact's: made or opened on demand, and always checked.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, Read, Write},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::checked::{BlobReader, Hashing, invalid};
+use crate::{
+    image::{Compressed, ImageError},
+    layer::{ChunkReader, Packing},
+    oci::{Descriptor, Digest},
+};
+
+/// One layer's blob.
+#[derive(Clone)]
+pub struct LayerBlob {
+    /// What the manifest says of it.
+    pub descriptor: Descriptor,
+    /// Digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// What it compresses to, by the names of compressions, where its recipe says.
+    pub compressed: BTreeMap<String, Compressed>,
+    /// The store paths it is made from, where it is known.
+    pub paths: Vec<PathBuf>,
+    /// The file that is the blob, where there is one.
+    pub file: Option<PathBuf>,
+    /// The registry (host and repository) that has the blob, where it comes from one.
+    pub origin: Option<(String, String)>,
+    /// Whether it is only at the URLs of its descriptor: it is listed, and not copied.
+    pub elsewhere: bool,
+    bytes: Bytes,
+}
+
+/// Where the bytes come from.
+#[derive(Clone)]
+enum Bytes {
+    Open(Arc<OpenBlob>),
+    /// Checks the digest itself.
+    Make(Arc<MakeBlob>),
+}
+
+type OpenBlob = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync;
+/// Errors are the blob's own, or those of what it is written to.
+type MakeBlob = dyn Fn(&mut dyn Write) -> Result<(), ImageError> + Send + Sync;
+
+impl fmt::Debug for LayerBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LayerBlob").field(&self.descriptor.digest).finish()
+    }
+}
+
+impl LayerBlob {
+    /// A blob that `open` opens; it is checked against the descriptor while it is read.
+    pub fn new(
+        descriptor: Descriptor,
+        diff_id: Digest,
+        open: impl Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(descriptor, diff_id, Bytes::Open(Arc::new(open)))
+    }
+
+    /// A blob that `make` writes; its error says when what it wrote has another digest.
+    pub(super) fn made(
+        descriptor: Descriptor,
+        diff_id: Digest,
+        make: impl Fn(&mut dyn Write) -> Result<(), ImageError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(descriptor, diff_id, Bytes::Make(Arc::new(make)))
+    }
+
+    fn of(descriptor: Descriptor, diff_id: Digest, bytes: Bytes) -> Self {
+        Self {
+            descriptor,
+            diff_id,
+            compressed: BTreeMap::new(),
+            paths: Vec::new(),
+            file: None,
+            origin: None,
+            elsewhere: false,
+            bytes,
+        }
+    }
+
+    /// The same blob, which is this file.
+    pub fn with_file(self, file: PathBuf) -> Self {
+        Self { file: Some(file), ..self }
+    }
+
+    /// The same blob, which this repository of a registry has.
+    pub fn with_origin(self, host: &str, repository: &str) -> Self {
+        Self { origin: Some((host.to_owned(), repository.to_owned())), ..self }
+    }
+
+    /// The same blob, which is only where its URLs say.
+    pub fn only_elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
+    }
+
+    /// Writes the blob to `out`.
+    ///
+    /// # Errors
+    ///
+    /// When it is not what the descriptor says, after everything was written;
+    /// when it cannot be read or `out` fails.
+    pub fn write(&self, out: &mut dyn Write) -> Result<(), ImageError> {
+        let (digest, size) = (self.descriptor.digest, self.descriptor.size);
+        let fail = |source| ImageError::Blob { digest, source };
+        match &self.bytes {
+            Bytes::Open(open) => {
+                let mut reader = BlobReader::new(open().map_err(fail)?, &self.descriptor);
+                io::copy(&mut reader, out).map_err(fail).map(drop)
+            }
+            Bytes::Make(make) => {
+                let mut counted = Counted { out, size: 0 };
+                make(&mut counted)?;
+                if counted.size == size {
+                    return Ok(());
+                }
+                Err(fail(invalid(format!("it has {} bytes, not {size}", counted.size))))
+            }
+        }
+    }
+
+    /// The blob as a stream: its end comes only after size and digest were right.
+    pub fn read(&self) -> BlobReader {
+        match &self.bytes {
+            Bytes::Open(open) => {
+                BlobReader::new(open().unwrap_or_else(|error| Box::new(Failed(Some(error)))), &self.descriptor)
+            }
+            Bytes::Make(make) => {
+                let make = Arc::clone(make);
+                let made = ChunkReader::new(move |out| make(out).map_err(io::Error::other));
+                BlobReader::self_checked(Box::new(made), &self.descriptor)
+            }
+        }
+    }
+
+    /// Gives `consume` the plain tar, and what it made of it only if the whole blob, also what it did not read, is what
+    /// descriptor and `diff_id` say.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, and those of `consume`.
+    pub fn plain<T>(&self, consume: impl FnOnce(&mut dyn Read) -> io::Result<T>) -> Result<T, ImageError> {
+        let (digest, size) = (self.descriptor.digest, self.descriptor.size);
+        let checked = || {
+            let mut blob = self.read();
+            let packing = Packing::of_media_type(&self.descriptor.media_type);
+            let (value, found) = {
+                let mut plain = Hashing { inner: packing.reader(&mut blob, size)?, hasher: self.diff_id.hasher() };
+                let value = consume(&mut plain)?;
+                io::copy(&mut plain, &mut io::sink())?;
+                (value, plain.hasher.finish())
+            };
+            io::copy(&mut blob, &mut io::sink())?;
+            if found != self.diff_id {
+                let what = format!("its tar is {found}, but the image's config says {}", self.diff_id);
+                return Err(invalid(what));
+            }
+            Ok(value)
+        };
+        checked().map_err(|source| ImageError::Blob { digest, source })
+    }
+}
+
+struct Counted<'a> {
+    out: &'a mut dyn Write,
+    size: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A blob that could not be opened.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(self.0.take().unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+    }
+}

@@ -1,0 +1,118 @@
+//! An image as its blobs: what every source gives, and every sink takes.
+//!
+//! Manifest and config are bytes, so that an image that is only moved keeps its
+//! digest; layers are written on demand, and checked while they are.
+
+mod checked;
+mod layer;
+
+use std::sync::Arc;
+
+pub use checked::BlobReader;
+pub use layer::LayerBlob;
+
+use crate::{
+    closure::Graph,
+    image::Image,
+    oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Timestamp, json, media_type},
+};
+
+/// One image of one platform, ready to be moved.
+#[derive(Clone, Debug)]
+pub struct ImageBlobs {
+    /// `name:tag`, where it has a name.
+    pub reference: Option<String>,
+    /// The machine it is for.
+    pub platform: Platform,
+    /// The manifest's media type.
+    pub media_type: String,
+    /// The manifest.
+    pub manifest: Vec<u8>,
+    /// The config's media type.
+    pub config_media_type: String,
+    /// The config.
+    pub config: Vec<u8>,
+    /// The layers, base first.
+    pub layers: Vec<LayerBlob>,
+    /// The store paths of its layers and their references, where that is known.
+    pub closure: Option<Arc<Graph>>,
+    /// Whether the manifest must stay as it is: its digest is what people know the image by.
+    pub as_is: bool,
+}
+
+impl ImageBlobs {
+    /// The blobs of a recipe.
+    pub fn of(image: &Image) -> Self {
+        let manifest = image.manifest();
+        let layer = |(at, layer): (usize, &crate::image::Layer)| {
+            let (made, closure) = (layer.clone(), image.closure.clone());
+            let mut blob = LayerBlob::made(manifest.layers[at].clone(), layer.diff_id, move |out| {
+                made.write(at + 1, closure.as_deref(), out)
+            });
+            blob.compressed = layer.compressed.clone();
+            blob.paths = layer.paths.iter().map(|path| path.path.clone()).collect();
+            blob.file = layer.blob.clone();
+            blob.origin = layer.origin.as_deref().and_then(|origin| {
+                origin.split_once('/').map(|(host, repository)| (host.to_owned(), repository.to_owned()))
+            });
+            blob
+        };
+        Self {
+            reference: image.reference(),
+            platform: image.platform(),
+            media_type: media_type::MANIFEST.to_owned(),
+            config_media_type: manifest.config.media_type.clone(),
+            layers: image.layers.iter().enumerate().map(layer).collect(),
+            manifest: json::to_vec(&manifest),
+            config: image.config_blob(),
+            closure: image.closure.clone(),
+            as_is: false,
+        }
+    }
+
+    /// The manifest's digest: what the image is known by.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.manifest)
+    }
+
+    /// The config's descriptor.
+    pub fn config_descriptor(&self) -> Descriptor {
+        Descriptor::new(&self.config_media_type, Digest::of(&self.config), self.config.len() as u64)
+    }
+
+    /// What an index says of the image, without a name.
+    pub fn descriptor(&self) -> Descriptor {
+        let descriptor = Descriptor::new(&self.media_type, self.digest(), self.manifest.len() as u64);
+        Descriptor { platform: Some(self.platform.clone()), ..descriptor }
+    }
+
+    /// The parsed config.
+    ///
+    /// # Errors
+    ///
+    /// When it is none.
+    pub fn parse_config(&self) -> serde_json::Result<ImageConfig> {
+        serde_json::from_slice(&self.config)
+    }
+
+    /// The same image, made at another time, and so with another digest.
+    ///
+    /// # Errors
+    ///
+    /// When its config or manifest is none.
+    pub fn with_created(self, created: Timestamp) -> serde_json::Result<Self> {
+        let mut config = self.parse_config()?;
+        let before = config.created.replace(created);
+        config.history.iter_mut().filter(|step| step.created == before).for_each(|step| step.created = Some(created));
+        let manifest: Manifest = serde_json::from_slice(&self.manifest)?;
+        let with_config = Self { config: json::to_vec(&config), ..self };
+        let manifest = Manifest { config: with_config.config_descriptor(), ..manifest };
+        Ok(Self { manifest: json::to_vec(&manifest), ..with_config })
+    }
+
+    /// The manifest of the image with these layers instead of its own.
+    pub fn manifest_with(&self, layers: Vec<Descriptor>) -> serde_json::Result<Vec<u8>> {
+        let manifest: Manifest = serde_json::from_slice(&self.manifest)?;
+        Ok(json::to_vec(&Manifest { layers, ..manifest }))
+    }
+}
