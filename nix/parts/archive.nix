@@ -62,6 +62,41 @@ let
   };
   hasScript =
     extraCommands != "" || fakeRootCommands != "" || (runAsRoot != null && runAsRoot != "");
+  placed = {
+    inherit contents placing;
+    # In one layer, they own what is copied to the root; in several, the store paths.
+    uid = if single then uid else 0;
+    gid = if single then gid else 0;
+  };
+  # What the result of scripts mentions is in the image: a store path of its own, in which Nix finds it.
+  customisation = derive {
+    name = "${storeName}-customisation";
+    kind = "customisation";
+    closure = contents ++ [ file ];
+    request = {
+      inherit placed;
+      base = baseImage;
+      includeNixDatabase = includeNixDB;
+      config = file;
+      scripts = {
+        extraCommands = scriptText extraCommands;
+        fakeRootCommands = scriptText fakeRootCommands;
+        inherit enableFakechroot;
+        runAsRoot = if runAsRoot == null || runAsRoot == "" then null else scriptText runAsRoot;
+        tools = toolchain.scripts;
+      };
+    };
+  };
+  baseImage = base {
+    inherit
+      fromImage
+      fromImageName
+      fromImageTag
+      variant
+      inheritConfig
+      ;
+    arch = architecture;
+  };
   made =
     output:
     derive {
@@ -72,11 +107,11 @@ let
           storeName
           + (suffixes.${output} or (throw "strata: argument compressor of ${function} must be none, gz or zstd, not ${output}"));
       kind = "archive";
-      closure = contents ++ [ file ];
+      closure = (if hasScript then [ customisation ] else contents) ++ [ file ];
       request = {
+        customisation = if hasScript then customisation else null;
         inherit
-          contents
-          placing
+          placed
           single
           variant
           created
@@ -86,31 +121,19 @@ let
           includeStorePaths
           ;
         includeNixDatabase = includeNixDB;
-        owner = {
-          inherit
-            uid
-            gid
-            uname
-            gname
-            ;
-        };
-        scripts = {
-          extraCommands = scriptText extraCommands;
-          fakeRootCommands = scriptText fakeRootCommands;
-          inherit enableFakechroot;
-          runAsRoot = if runAsRoot == null || runAsRoot == "" then null else scriptText runAsRoot;
-          tools = if hasScript then toolchain.scripts else null;
-        };
-        base = base {
-          inherit
-            fromImage
-            fromImageName
-            fromImageTag
-            variant
-            inheritConfig
-            ;
-          arch = architecture;
-        };
+        owner =
+          if single then
+            { }
+          else
+            {
+              inherit
+                uid
+                gid
+                uname
+                gname
+                ;
+            };
+        base = baseImage;
         layering = layerings function {
           layering =
             if layering != null && layeringPipeline != null then

@@ -9,9 +9,8 @@
 //! ```
 
 use std::{
-    env, fs,
-    fs::File,
-    path::{Path, PathBuf},
+    fs::{self, File},
+    path::Path,
     sync::Arc,
 };
 
@@ -21,12 +20,12 @@ use serde::Deserialize;
 use super::{
     attributes::Attributes,
     base::Base,
-    database, grouping,
+    customisation, database, grouping,
     guards::Guards,
     layering::Layering,
     log,
     moment::Moment,
-    root::{Placing, Root, Scripts},
+    root::{Placed, Root, Scripts},
 };
 use strata::{
     blobs::ImageBlobs,
@@ -40,10 +39,11 @@ use strata::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
-    /// Put at the root of the image.
-    contents: Vec<PathBuf>,
-    #[serde(default = "linked")]
-    placing: Placing,
+    /// Put at the root of the image, where no script changes it.
+    placed: Placed,
+    /// The result of kind `customisation`, where scripts do.
+    #[serde(default)]
+    customisation: Option<StorePath>,
     /// Whether files and closure are one layer.
     #[serde(default)]
     single: bool,
@@ -51,8 +51,6 @@ struct Request {
     max_layers: usize,
     #[serde(default)]
     base: Base,
-    #[serde(default)]
-    scripts: Scripts,
     /// Whether store paths are in the image.
     #[serde(default = "yes")]
     include_store_paths: bool,
@@ -103,10 +101,6 @@ struct Owner {
     gname: String,
 }
 
-fn linked() -> Placing {
-    Placing::Link
-}
-
 fn yes() -> bool {
     true
 }
@@ -132,10 +126,12 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let roots = whole.roots();
     let is_copied = |at: usize| {
         let node = &whole.nodes()[at];
-        request.single && !node.self_reference && request.contents.iter().any(|path| path == node.path.as_path())
+        request.single && !node.self_reference && request.placed.contents.iter().any(|path| path == node.path.as_path())
     };
-    let mut graph =
-        whole.without(|at| roots.contains(&at) && (whole.nodes()[at].path == request.config || is_copied(at)));
+    let is_made = |at: usize| Some(&whole.nodes()[at].path) == request.customisation.as_ref();
+    let mut graph = whole.without(|at| {
+        roots.contains(&at) && (whole.nodes()[at].path == request.config || is_made(at) || is_copied(at))
+    });
     let config = request.base.config(base.as_ref(), request.config.as_path())?;
     let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
     if !request.single && request.include_store_paths {
@@ -208,6 +204,24 @@ impl Request {
         })
     }
 
+    /// The image's own files.
+    fn root(&self, graph: &Graph, base: Option<&Image>) -> Result<Root> {
+        let closure = self.include_nix_database.then_some(graph);
+        let Some(made) = &self.customisation else {
+            return Root::make(&super::top(), &self.placed, &Scripts::default(), base, closure);
+        };
+        let made = customisation::open(made.as_path())?;
+        match closure {
+            // Scripts saw a database without what only their results mention.
+            Some(closure) => {
+                let root = made.to_writable(&super::top())?;
+                database::write(closure, base, &root.path)?;
+                Ok(root)
+            }
+            None => Ok(made),
+        }
+    }
+
     fn customisation_layer(
         &self,
         graph: &Graph,
@@ -216,14 +230,7 @@ impl Request {
         created: Timestamp,
     ) -> Result<Layer> {
         eprintln!("Creating layer {} with customisation...", below.len() + 1);
-        let top = env::var_os("NIX_BUILD_TOP").map_or_else(env::temp_dir, PathBuf::from);
-        let prepare = |root: &Path| -> Result<()> {
-            if !self.include_nix_database {
-                return Ok(());
-            }
-            database::write(graph, base, root)
-        };
-        let root = Root::make(&top, &self.contents, self.placing, &self.scripts, base, &prepare)?;
+        let root = self.root(graph, base)?;
         let regex = format!("^{}", regex::escape(&root.path.to_string_lossy()));
         let options = Options {
             rewrite: Rewrite { regex, repl: String::new() },

@@ -15,7 +15,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::unix::fs::symlink,
-    path::{Component, Path},
+    path::{Component, Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -28,6 +28,7 @@ use strata::{
     blobs::ImageBlobs,
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
     image::Image,
+    layer::unpack::inside,
 };
 
 /// Where it is in an image, and what marks it as removed.
@@ -84,29 +85,53 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
     let graph = attributes.closure()?;
     let own = graph.without(|at| request.elsewhere.contains(&graph.nodes()[at].path));
-    write(&own, request.base.open()?.as_ref(), attributes.out())
+    write(&own, request.base.open()?.as_ref(), attributes.out()).map(drop)
 }
 
-/// Writes the tree below `root`, for the paths of `own` and those that `base` has.
-pub fn write(own: &Graph, base: Option<&Image>, root: &Path) -> Result<()> {
+/// Writes the tree below `root`, for the paths of `own` and those that `base` has, and gives the files that it wrote.
+/// Links of `root` are followed as if it were the root: none leads outside.
+pub fn write(own: &Graph, base: Option<&Image>, root: &Path) -> Result<Vec<PathBuf>> {
     let below = base.map(of_base).transpose()?.flatten();
     let graph = &Graph::union(below.iter().chain([own]));
     let make = |below: &str| {
-        let path = root.join(below);
-        fs::create_dir_all(&path).with_context(|| format!("creating {}", path.display())).map(|()| path)
+        let creating = || format!("creating {below} for the Nix database");
+        let path = inside(root, Path::new(below)).with_context(creating)?;
+        fs::create_dir_all(&path).with_context(creating).map(|()| path)
     };
     make("nix/store")?;
     for name in ["profiles", "temproots", "userpool", "daemon-socket"] {
         make(&format!("nix/var/nix/{name}"))?;
     }
     let roots = make("nix/var/nix/gcroots/docker")?;
+    let mut written = Vec::new();
     for at in graph.roots() {
         let path = &graph.nodes()[at].path;
-        symlink(path.as_path(), roots.join(path.hash_part())).with_context(|| format!("linking {path}"))?;
+        let link = roots.join(path.hash_part());
+        if fs::read_link(&link).is_ok_and(|target| target == path.as_path()) {
+            continue;
+        }
+        clear(&link)?;
+        symlink(path.as_path(), &link).with_context(|| format!("linking {path}"))?;
+        written.push(link);
     }
     let directory = make("nix/var/nix/db")?;
-    fs::write(directory.join("schema"), "10").context("writing the database's schema")?;
-    database(graph, &directory.join("db.sqlite")).context("writing the Nix database")
+    let (schema, file) = (directory.join("schema"), directory.join("db.sqlite"));
+    clear(&schema)?;
+    fs::write(&schema, "10").context("writing the database's schema")?;
+    clear(&file)?;
+    database(graph, &file).context("writing the Nix database")?;
+    written.extend([schema, file]);
+    Ok(written)
+}
+
+/// Removes a file that is replaced, so that nothing is written through a link.
+fn clear(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("replacing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn database(graph: &Graph, path: &Path) -> Result<()> {

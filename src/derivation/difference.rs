@@ -41,6 +41,7 @@ impl Snapshot {
             let changed = (!file.is_dir()).then(|| (file.ctime(), file.ctime_nsec()));
             let below = path.strip_prefix(root).unwrap_or(path).to_owned();
             seen.insert(below, Seen { inode: file.ino(), changed, is_directory: file.is_dir(), owner });
+            Ok(())
         })?;
         Ok(Self(seen))
     }

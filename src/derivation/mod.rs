@@ -6,6 +6,7 @@
 //!                                  layers    buildLayer: layers.json
 //!                                  image     buildImage: image.json
 //!                                  detached  the same without references, for machines that have no store path of it
+//!                                  customisation  what scripts make of an image's own files
 //!                                  archive   makeContainerImage, dockerTools: a loadable .tar.gz
 //!                                  merge, …  dockerTools' other functions
 //!                                  base, …   other people's images, to build on
@@ -23,6 +24,7 @@ mod base;
 mod compressed;
 mod config;
 mod copies;
+mod customisation;
 mod database;
 mod detached;
 mod difference;
@@ -42,7 +44,7 @@ mod pull;
 mod root;
 mod script;
 
-use std::fs;
+use std::{env, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -74,6 +76,7 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "layers" => layers::build(attributes),
         "image" => image::build(attributes),
         "detached" => detached::build(attributes),
+        "customisation" => customisation::build(attributes),
         "archive" => archive::build(attributes),
         "oci-layer-tar" => oci::layer_tar::build(attributes),
         "oci-config" => oci::config::build(attributes),
@@ -93,8 +96,13 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
     }
 }
 
+/// The directory in which Nix builds.
+fn top() -> PathBuf {
+    env::var_os("NIX_BUILD_TOP").map_or_else(env::temp_dir, PathBuf::from)
+}
+
 /// Uses as many cores as Nix grants; 0 stands for all there are.
 fn set_cores() -> Result<()> {
-    let cores = std::env::var("NIX_BUILD_CORES").ok().and_then(|cores| cores.parse().ok());
+    let cores = env::var("NIX_BUILD_CORES").ok().and_then(|cores| cores.parse().ok());
     rayon::ThreadPoolBuilder::new().num_threads(cores.unwrap_or(0)).build_global().context("starting threads")
 }

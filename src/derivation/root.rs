@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -10,14 +11,16 @@ use serde::Deserialize;
 
 use super::{
     copies::Copies,
+    customisation, database,
     difference::{Snapshot, extract},
     links,
-    script::{self, Mode, Tools},
+    script::{self, Mode, Tools, walk},
 };
 use strata::{
     blobs::ImageBlobs,
+    closure::Graph,
     image::Image,
-    layer::{Owners, unpack},
+    layer::{Owner, Owners, unpack},
 };
 
 /// Scripts of the user's.
@@ -30,6 +33,19 @@ pub struct Scripts {
     run_as_root: Option<String>,
     /// Given where there is a script.
     tools: Option<Tools>,
+}
+
+/// What is put into a root before any script runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Placed {
+    pub contents: Vec<PathBuf>,
+    pub placing: Placing,
+    /// Who owns it.
+    #[serde(default)]
+    pub uid: u64,
+    #[serde(default)]
+    pub gid: u64,
 }
 
 /// How contents become files of the layer.
@@ -51,38 +67,47 @@ pub struct Root {
 }
 
 impl Root {
-    /// Makes it in `top`. `prepare` adds to it before any script runs.
+    /// Makes it in `top`: places what is to be there, adds a Nix database of `closure`, runs the scripts.
     pub fn make(
         top: &Path,
-        contents: &[PathBuf],
-        placing: Placing,
+        placed: &Placed,
         scripts: &Scripts,
         base: Option<&Image>,
-        prepare: &dyn Fn(&Path) -> Result<()>,
+        closure: Option<&Graph>,
     ) -> Result<Self> {
         let mut root = Self { path: top.join("customisation"), owners: Owners::new() };
-        let place = |root: &Path, owners: &mut Owners| -> Result<()> {
-            let keep_dirlinks = placing == Placing::CopyDirlinks;
-            match placing {
-                Placing::Link => links::join(contents, root)?,
-                Placing::Copy | Placing::CopyDirlinks => Copies { root, owners, keep_dirlinks }.of(contents)?,
+        let place = |root: &mut Self| -> Result<()> {
+            let keep_dirlinks = placed.placing == Placing::CopyDirlinks;
+            match placed.placing {
+                Placing::Link => links::join(&placed.contents, &root.path)?,
+                Placing::Copy | Placing::CopyDirlinks => {
+                    Copies { root: &root.path, owners: &mut root.owners, keep_dirlinks }.of(&placed.contents)?;
+                }
             }
-            prepare(root)
+            if let Some(closure) = closure {
+                let written = database::write(closure, base, &root.path)?;
+                root.owners.retain(|path, _| !written.contains(path));
+            }
+            Ok(())
         };
         if let Some(text) = &scripts.run_as_root {
-            let whole = top.join("root");
-            let mut owners = unpack_base(base, &whole)?;
-            let before = Snapshot::of(&whole, &owners)?;
-            place(&whole, &mut owners)?;
-            script::run(scripts.tools()?, Mode::Chroot, "runAsRoot", text, &whole, &mut owners)?;
-            root.owners = extract(&before, &whole, &owners, &root.path)?;
-            fs::remove_dir_all(&whole).with_context(|| format!("removing {}", whole.display()))?;
+            let path = top.join("root");
+            let mut whole = Self { owners: unpack_base(base, &path)?, path };
+            let before = Snapshot::of(&whole.path, &whole.owners)?;
+            place(&mut whole)?;
+            script::run(scripts.tools()?, Mode::Chroot, "runAsRoot", text, &whole.path, &mut whole.owners)?;
+            root.owners = extract(&before, &whole.path, &whole.owners, &root.path)?;
+            fs::remove_dir_all(&whole.path).with_context(|| format!("removing {}", whole.path.display()))?;
         } else {
-            place(&root.path, &mut root.owners)?;
+            place(&mut root)?;
         }
         root.script(scripts, "extraCommands", &scripts.extra_commands, Mode::Plain)?;
         let mode = if scripts.enable_fakechroot { Mode::Chroot } else { Mode::FakeRoot };
         root.script(scripts, "fakeRootCommands", &scripts.fake_root_commands, mode)?;
+        // As upstream, which gives its root layer nobody.
+        if (placed.uid, placed.gid) != (0, 0) && scripts.run_as_root.is_none() {
+            root.give(placed.uid, placed.gid)?;
+        }
         Ok(root)
     }
 
@@ -92,6 +117,36 @@ impl Root {
         }
         script::run(scripts.tools()?, mode, argument, text, &self.path, &mut self.owners)
     }
+
+    /// Gives everything that nobody was given to `uid` and `gid`.
+    fn give(&mut self, uid: u64, gid: u64) -> Result<()> {
+        let owners = &mut self.owners;
+        walk(&self.path, &mut |path, file| {
+            owners.entry(path.to_owned()).or_insert_with(|| Owner { uid, gid, ..plain(file) });
+            Ok(())
+        })
+    }
+
+    /// Who owns the file at `path`, and what it is.
+    pub fn owner(&self, path: &Path, file: &fs::Metadata) -> Owner {
+        self.owners.get(path).copied().unwrap_or_else(|| plain(file))
+    }
+
+    /// The same in `top`, where it can be written to.
+    pub fn to_writable(&self, top: &Path) -> Result<Self> {
+        let path = top.join("customisation");
+        customisation::copy(&self.path, &path).with_context(|| format!("copying {}", self.path.display()))?;
+        let moved = |(from, owner): (&PathBuf, &Owner)| {
+            let below = from.strip_prefix(&self.path).unwrap_or(from);
+            (if below.as_os_str().is_empty() { path.clone() } else { path.join(below) }, *owner)
+        };
+        Ok(Self { owners: self.owners.iter().map(moved).collect(), path })
+    }
+}
+
+/// What a file is of which nothing is noted.
+fn plain(file: &fs::Metadata) -> Owner {
+    Owner { mode: file.mode(), uid: 0, gid: 0, device: (0, 0) }
 }
 
 impl Scripts {

@@ -259,7 +259,7 @@ fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Result<O
     let mut owners = Owners::new();
     walk(root, &mut |path, file| {
         let inode = (file.dev(), file.ino());
-        let Some(owner) = by_inode.get(&inode) else { return };
+        let Some(owner) = by_inode.get(&inode) else { return Ok(()) };
         // A program that fakeroot does not see into (a static one) may have removed a file; the next one can get its
         // inode, and is not what the note is about.
         let is_another = before.get(&inode).is_some_and(|before| {
@@ -268,6 +268,7 @@ fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Result<O
         if !is_another && is_of_type(owner.mode, file) {
             owners.insert(path.to_owned(), *owner);
         }
+        Ok(())
     })?;
     Ok(owners)
 }
@@ -282,10 +283,10 @@ fn is_of_type(mode: u32, file: &fs::Metadata) -> bool {
 }
 
 /// Visits `root` and everything below, parents first, in order of names.
-pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata)) -> Result<()> {
+pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<()>) -> Result<()> {
     let reading = || format!("reading {}", root.display());
     let metadata = fs::symlink_metadata(root).with_context(reading)?;
-    visit(root, &metadata);
+    visit(root, &metadata)?;
     if metadata.is_dir() {
         let mut names = fs::read_dir(root)
             .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>())

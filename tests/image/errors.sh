@@ -44,7 +44,7 @@ if mkdir "$work/small" && mount -t tmpfs -o size=1m strata-test "$work/small" 2>
   config_path=/nix/store/$(basename "$config")
   jq -n --arg out "$work/small/out" --arg config "$config_path" --arg hello "$(build pkgs.glibc)" \
     '{ outputs: { out: $out }, closure: [ { path: $hello, references: [ ] } ], strata: { version: 1, kind: "archive",
-       request: { contents: [ ], maxLayers: 5, config: $config, arch: "amd64", created: "1970-01-01T00:00:01Z", name: "x", tag: "y" } } }' \
+       request: { placed: { contents: [ ], placing: "link" }, maxLayers: 5, config: $config, arch: "amd64", created: "1970-01-01T00:00:01Z", name: "x", tag: "y" } } }' \
     >"$work/attrs.json"
   status=0
   NIX_ATTRS_JSON_FILE=$work/attrs.json NIX_BUILD_TOP=$work "$strata" build 2>"$work/message" || status=$?

@@ -1,0 +1,50 @@
+# What a script's result mentions is in the image, with its closure.
+. "$root/tests/lib.sh"
+need_command jq
+[[ ${docker-} ]] || skip "no docker daemon"
+
+# sees EXPR EXPECTED: what a container of the image prints.
+sees() {
+  local name
+  name=$(build "$1" | xargs cat | load)
+  same "$1: $(run "$name")" "$1: $2"
+  docker rmi "$name" >/dev/null
+}
+link='ln -s ${pkgs.hello} hi'
+written='echo "exec ${pkgs.hello}/bin/hello" > hi.sh'
+runs_link='config.Cmd = [ "/hi/bin/hello" ];'
+runs_written='config.Cmd = [ "${pkgs.bash}/bin/bash" "/hi.sh" ];'
+says="Hello, world!"
+for image in 'dockerTools.buildImage {' 'dockerTools.buildLayeredImage {' 'makeContainerImage {' 'makeContainerImage { layered = false;'; do
+  sees "$image name = \"x\"; extraCommands = ''$link''; $runs_link }" "$says"
+  sees "$image name = \"x\"; extraCommands = ''$written''; $runs_written }" "$says"
+done
+for more in '' 'enableFakechroot = true;'; do
+  sees "dockerTools.buildLayeredImage { name = \"x\"; $more fakeRootCommands = ''$link''; $runs_link }" "$says"
+  sees "dockerTools.buildLayeredImage { name = \"x\"; $more fakeRootCommands = ''$written''; $runs_written }" "$says"
+done
+sees "dockerTools.buildImage { name = \"x\"; runAsRoot = ''cd /; $link''; $runs_link }" "$says"
+sees "dockerTools.buildImage { name = \"x\"; runAsRoot = ''$written''; $runs_written }" "$says"
+# What accounts have for a shell is there.
+sees "dockerTools.buildImage { name = \"x\"; runAsRoot = dockerTools.shadowSetup; config.Cmd = [ \"\${pkgs.busybox}/bin/sh\" \"-c\"
+  ''IFS=: read -r _ _ _ _ _ _ shell </etc/passwd; \$shell -c 'echo there' ''  ]; }" there
+# As a stream too, which runs scripts no second time.
+stream=$(build "dockerTools.streamLayeredImage { name = \"x\"; tag = \"t\"; extraCommands = ''$link''; $runs_link }")
+same "$("$stream" | load)" x:t
+same "$(run x:t)" "$says"
+docker rmi x:t >/dev/null
+both='let arguments = { name = "x"; extraCommands = "echo made > made"; }; in'
+made() { nix-store -q --requisites "$(nix-instantiate --expr "$(expression "$both $1")" 2>/dev/null)" | grep -- '-x-customisation.drv$'; }
+same "$(made 'dockerTools.streamLayeredImage arguments')" "$(made 'dockerTools.buildLayeredImage (arguments // { tag = "t"; compressor = "none"; })')"
+
+# A Nix database knows them, and scripts see one.
+nix='Env = [ "PATH=/bin" "NIX_CONFIG=build-users-group =" "HOME=/" "USER=root" ];
+  Cmd = [ "sh" "-c" "nix-store --verify --check-contents >/log 2>&1 && echo verified || cat /log; nix-store -q --size /hi >/dev/null && cat /seen; stat -c %u /nix/var/nix/db/db.sqlite" ];'
+sees "dockerTools.buildLayeredImageWithNixDb { name = \"x\"; contents = [ pkgs.nix pkgs.bash pkgs.coreutils ]; config = { $nix };
+  extraCommands = ''test -s nix/var/nix/db/db.sqlite && echo seen > seen; $link''; fakeRootCommands = ''chown 7 nix/var/nix/db/db.sqlite''; }" $'verified\nseen\n7'
+sees "dockerTools.buildImageWithNixDb { name = \"x\"; copyToRoot = [ pkgs.nix pkgs.bash pkgs.coreutils ]; config = { $nix };
+  runAsRoot = ''test -s nix/var/nix/db/db.sqlite && echo seen > /seen; cd /; $link; chown 7 nix/var/nix/db/db.sqlite''; }" $'verified\nseen\n7'
+
+# Pipes and files that nobody may read are files of images too.
+sees 'dockerTools.buildLayeredImage { name = "x"; contents = [ pkgs.busybox ]; extraCommands = "mkfifo -m 600 pipe; echo x > secret; chmod 0 secret";
+  config = { Env = [ "PATH=/bin" ]; Cmd = [ "stat" "-c" "%n %a %F" "/pipe" "/secret" ]; }; }' $'/pipe 600 fifo\n/secret 0 regular file'
