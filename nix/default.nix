@@ -38,6 +38,7 @@ let
     modes = call ./parts/modes.nix;
     names = import ./parts/names.nix;
     program = call ./parts/program.nix;
+    sbom = call ./parts/sbom.nix;
     scriptText = import ./parts/script-text.nix;
     stack = call ./parts/stack.nix;
 

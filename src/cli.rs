@@ -15,7 +15,7 @@ use strata::{
 use crate::command::{Access, CopyAccess, MakesArguments, Named, parse_platform};
 use crate::derivation::Moment;
 
-use crate::command::{PlanArguments, Wanted};
+use crate::command::{PlanArguments, SbomArguments, Wanted};
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
@@ -102,6 +102,8 @@ pub enum Command {
         #[command(flatten)]
         access: Access,
     },
+    /// Write an image's bill of materials, for scanners; compare two.
+    Sbom(Box<SbomArguments>),
     /// Build a job of a Makes project, and run it if it is a program; without a job, list them all.
     #[command(name = "m", hide = true)]
     Makes(MakesArguments),

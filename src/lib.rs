@@ -23,6 +23,7 @@
 //! - [`sink`]: images written.
 //! - [`verify`](mod@verify): every blob hashed again.
 //! - [`report`]: images that explain themselves, and what updates of them cost.
+//! - [`sbom`]: bills of materials.
 //!
 //! [`Image`] is the way in for other programs:
 //!
@@ -49,6 +50,7 @@ pub mod oci;
 #[cfg(feature = "net")]
 pub mod registry;
 pub mod report;
+pub mod sbom;
 pub mod sink;
 pub mod source;
 pub mod verify;

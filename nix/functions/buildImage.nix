@@ -49,6 +49,7 @@
   copyPrograms,
   detach,
   names,
+  sbom,
   toolchain,
 }:
 {
@@ -161,6 +162,11 @@ let
     inherit image;
     reference = "${result.imageName}:${result.imageTag}";
   };
+  bills = sbom {
+    name = storeName;
+    inherit image;
+    packages = group.closure ++ builtins.concatMap (layer: layer.closure or [ ]) group.below;
+  };
   image = derive {
     name = "image-${storeName}.json";
     kind = "image";
@@ -186,6 +192,7 @@ in
 image
 // programs
 // {
+  sbom = bills;
   detached = detach {
     name = "image-${storeName}-detached.json";
     output = image;

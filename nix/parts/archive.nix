@@ -9,6 +9,7 @@
   layerings,
   names,
   program,
+  sbom,
   scriptText,
   toolchain,
 }:
@@ -155,6 +156,11 @@ let
     };
   recipe = made "recipe";
   result = drv: {
+    sbom = sbom {
+      name = storeName;
+      image = "${recipe}/image.json";
+      packages = contents;
+    };
     inherit passthru meta;
     imageName = names.lower name;
     imageTag = if tag == null then names.hash drv else tag;

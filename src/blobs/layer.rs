@@ -26,6 +26,8 @@ pub struct LayerBlob {
     pub compressed: BTreeMap<String, Compressed>,
     /// The store paths it is made from, where it is known.
     pub paths: Vec<PathBuf>,
+    /// Those of `paths` whose contents are elsewhere in the image, at its root mostly.
+    pub moved: Vec<PathBuf>,
     /// The file that is the blob, where there is one.
     pub file: Option<PathBuf>,
     /// The registry (host and repository) that has the blob, where it comes from one.
@@ -78,6 +80,7 @@ impl LayerBlob {
             diff_id,
             compressed: BTreeMap::new(),
             paths: Vec::new(),
+            moved: Vec::new(),
             file: None,
             origin: None,
             elsewhere: false,

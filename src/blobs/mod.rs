@@ -51,6 +51,7 @@ impl ImageBlobs {
             });
             blob.compressed = layer.compressed.clone();
             blob.paths = layer.paths.iter().map(|path| path.path.clone()).collect();
+            blob.moved = layer.paths.iter().filter(|path| !path.is_in_place()).map(|path| path.path.clone()).collect();
             blob.file = layer.blob.clone();
             blob.origin = layer.origin.as_deref().and_then(|origin| {
                 origin.split_once('/').map(|(host, repository)| (host.to_owned(), repository.to_owned()))

@@ -10,6 +10,7 @@ mod plan;
 mod platform;
 mod progress;
 mod pull;
+mod sbom;
 mod serve;
 mod stream;
 mod verify;
@@ -22,6 +23,7 @@ pub use explain::Wanted;
 pub use makes::MakesArguments;
 pub use plan::PlanArguments;
 pub use platform::parse_platform;
+pub use sbom::SbomArguments;
 pub use serve::Named;
 
 use strata::source::{self, Location};
@@ -48,6 +50,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Makes(arguments) => makes::run(&arguments),
         Command::Explain { image, wanted } => explain::run(&image, &wanted),
+        Command::Sbom(arguments) => sbom::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Inspect { image, json, raw } => inspect::run(&image, json, raw),
         Command::Verify { image } => verify::run(&image),

@@ -12,6 +12,7 @@
 //!                                  base, …   other people's images, to build on
 //!                                  nix-…     the database of Nix in the container
 //!                                  oci-…     the ociImage* functions
+//!                                  sbom      an image's bill of materials
 //!                                  program   bin/NAME, a script that copies an image somewhere
 //! ```
 //!
@@ -42,6 +43,7 @@ mod oci;
 mod program;
 mod pull;
 mod root;
+mod sbom;
 mod script;
 
 use std::{env, fs, path::PathBuf};
@@ -89,6 +91,7 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "base" => base::build(attributes),
         "image-from-dir" => base::from_dir(attributes),
         "image-from-manifest" => base::from_manifest(attributes),
+        "sbom" => sbom::build(attributes),
         "nix-database" => database::build(attributes),
         "pull" => pull::pull(attributes),
         "pull-blob" => pull::pull_blob(attributes),

@@ -188,7 +188,7 @@ impl Image {
     /// [`ImageError::Io`].
     pub fn save_detached(&self, recipe: &Path, path: &Path) -> Result<()> {
         let image = Self { recipe: Some(recipe.to_owned()), ..self.versioned() };
-        save(&detached::without_hashes(&json::to_vec(&image)), path)
+        write_whole(&detached::without_hashes(&json::to_vec(&image)), path)
     }
 
     /// The same image, with the version that readers of it must know.
@@ -278,10 +278,11 @@ impl Image {
 
 /// Writes a document at `path`, whole or not at all.
 pub fn save_json<T: Serialize>(document: &T, path: &Path) -> Result<()> {
-    save(&json::to_vec(document), path)
+    write_whole(&json::to_vec(document), path)
 }
 
-fn save(bytes: &[u8], path: &Path) -> Result<()> {
+/// Writes a file at `path`, whole or not at all.
+pub fn write_whole(bytes: &[u8], path: &Path) -> Result<()> {
     let fail = || io_error("writing", path);
     let directory = path.parent().unwrap_or(Path::new("/"));
     let mut file = tempfile::Builder::new()

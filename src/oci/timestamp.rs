@@ -21,6 +21,15 @@ impl Timestamp {
         OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok().map(Self)
     }
 
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(OffsetDateTime::UNIX_EPOCH);
+
+    /// The same time in UTC, without fractions of seconds.
+    pub fn to_whole_utc(self) -> Self {
+        let utc = self.0.to_offset(time::UtcOffset::UTC);
+        Self(utc.replace_nanosecond(0).unwrap_or(utc))
+    }
+
     /// Seconds after the epoch.
     pub fn unix(self) -> i64 {
         self.0.unix_timestamp()

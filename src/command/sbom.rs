@@ -1,0 +1,110 @@
+//! `strata sbom IMAGE` and `strata sbom diff OLD NEW`: what an image is made of.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+use strata::{
+    sbom::{
+        Bom, Format,
+        diff::{self, Differences, Entry},
+    },
+    source::{self, Location},
+};
+
+use super::access::Access;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct SbomArguments {
+    /// What `copy` reads.
+    #[arg(required = true)]
+    image: Option<Location>,
+    /// How the bill is written.
+    #[arg(long, value_enum, default_value_t = FormatArgument::Cyclonedx)]
+    format: FormatArgument,
+    #[command(flatten)]
+    access: Access,
+    #[command(subcommand)]
+    command: Option<SbomCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SbomCommand {
+    /// Compare what two images are made of; exit with 1 if they differ.
+    Diff {
+        /// The first: what `copy` reads.
+        old: Location,
+        /// The second.
+        new: Location,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        access: Access,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArgument {
+    Cyclonedx,
+    Spdx,
+}
+
+pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
+    if let Some(SbomCommand::Diff { old, new, json, access }) = &arguments.command {
+        return compare(&bom(old, access)?, &bom(new, access)?, *json);
+    }
+    let image = arguments.image.as_ref().context("no image is given")?;
+    let format = match arguments.format {
+        FormatArgument::Cyclonedx => Format::CycloneDx,
+        FormatArgument::Spdx => Format::Spdx,
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(&bom(image, &arguments.access)?.write(format))?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bom(location: &Location, access: &Access) -> Result<Bom> {
+    let access = source::Access { registry: access.options()?, ..source::Access::default() };
+    let image = location.open(&access)?.image(None)?;
+    Bom::of(&image, &BTreeMap::new()).with_context(|| format!("the bill of materials of {location}"))
+}
+
+fn compare(old: &Bom, new: &Bom, as_json: bool) -> Result<ExitCode> {
+    let differences = diff::compare(old, new);
+    let mut out = io::stdout().lock();
+    if as_json {
+        serde_json::to_writer_pretty(&mut out, &differences).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        table(&mut out, &differences)?;
+    }
+    out.flush()?;
+    Ok(if differences == Differences::default() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(out: &mut dyn Write, differences: &Differences) -> io::Result<()> {
+    let entry = |Entry { name, version }: &Entry| match version {
+        Some(version) => format!("{name} {version}"),
+        None => name.clone(),
+    };
+    for added in &differences.added {
+        writeln!(out, "+ {}", entry(added))?;
+    }
+    for removed in &differences.removed {
+        writeln!(out, "- {}", entry(removed))?;
+    }
+    for change in &differences.changed {
+        writeln!(out, "~ {} {} -> {}", change.name, change.before.join(", "), change.after.join(", "))?;
+    }
+    for rebuilt in &differences.rebuilt {
+        writeln!(out, "= {} (rebuilt)", entry(rebuilt))?;
+    }
+    Ok(())
+}

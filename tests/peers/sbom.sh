@@ -1,0 +1,106 @@
+# Bills of materials: complete, reproducible, and what the formats' own validators and readers take.
+. "$root/tests/lib.sh"
+venv=$cache/sbom
+if [[ ! -x $venv/bin/pyspdxtools ]]; then
+  python3 -m venv "$venv" >"$work/log" 2>&1 || skip "python3 makes no virtual environments: $(tail -n 1 "$work/log")"
+  "$venv/bin/pip" install -q 'cyclonedx-python-lib[json-validation]==11.12.0' spdx-tools==0.8.5 >"$work/log" 2>&1 ||
+    skip "the validators cannot be had: $(tail -n 1 "$work/log")"
+fi
+valid() { "$venv/bin/python" "$root/tests/peers/sbom.py" "$@" >"$work/summary" || fail "$*: $(<"$work/summary")"; }
+
+# As nixpkgs' packages say what they are (pkgs/stdenv/generic/check-meta.nix: meta.identifiers).
+openssl='pkgs.hello // { pname = "hello"; version = "2.10"; meta = { description = "says \"hello\" & <more>"; homepage = [ "https://example.org/" ];
+  license = [ { spdxId = "GPL-3.0-or-later"; fullName = "GNU GPL"; } { fullName = "Own Terms"; } ]; maintainers = [ { name = "A. Person"; email = "a@example.org"; } ];
+  identifiers.cpe = "cpe:2.3:a:gnu:hello:2.10:*:*:*:*:*:*:*"; }; }'
+image="buildImage { name = \"app\"; tag = \"1\"; config.Cmd = [ \"\${pkgs.jq}/bin/jq\" ]; copyToRoot = [ pkgs.coreutils ];
+  layers = [ (buildLayer { deps = [ ($openssl) ]; }) ]; }"
+path=$(build "$image")
+for format in cyclonedx spdx; do
+  bill=$(build "($image).sbom.$format")
+  valid "$format" "$bill"
+  build "($image).sbom.$format" --check >/dev/null
+  cp "$bill" "$work/$format.json"
+done
+
+# Every store path of the closure, and its references, are in both; nothing else is.
+expected=$(nix-store -qR "$path" | grep -vxF "$path" | grep -v -- '-config-app.json$' | sort)
+same "$(jq -r '.components[].properties[] | select(.name == "nix:store_path").value' "$work/cyclonedx.json" | sort)" "$expected"
+same "$(jq -r '.packages[].packageFileName // empty' "$work/spdx.json" | sort)" "$expected"
+references() { while read -r from; do nix-store -q --references "$from" | grep -vxF "$from" | sed "s|^|$from |"; done <<<"$expected" | sed 's|/nix/store/||g' | sort; }
+same "$(jq -r '.dependencies[] | select(.ref != "image") | .ref as $from | .dependsOn[] | "\($from) \(.)"' "$work/cyclonedx.json" | sort)" "$(references)"
+same "$(jq -r '.relationships[] | select(.relationshipType == "DEPENDS_ON" and .spdxElementId != "SPDXRef-image" and (.relatedSpdxElement | startswith("SPDXRef"))) |
+  "\(.spdxElementId) \(.relatedSpdxElement)"' "$work/spdx.json" | sed 's/SPDXRef-//g' | sort)" "$(references)"
+# NAR hashes are Nix's.
+hello=$(grep -- '-hello-' <<<"$expected")
+same "$(jq -r '.components[] | select(.name == "hello").hashes[0].content' "$work/cyclonedx.json")" "$(nix-hash --to-base16 --type sha256 "$(nix-store -q --hash "$hello" | cut -d : -f 2)")"
+# What the expression knew.
+same "$(jq -c '.components[] | select(.name == "hello") | [.version, .cpe, .licenses, .externalReferences[0].url, .authors[0].name]' "$work/cyclonedx.json")" \
+  '["2.10","cpe:2.3:a:gnu:hello:2.10:*:*:*:*:*:*:*",[{"license":{"id":"GPL-3.0-or-later"}},{"license":{"name":"Own Terms"}}],"https://example.org/","A. Person"]'
+same "$(jq -r '.packages[] | select(.name == "hello").licenseDeclared' "$work/spdx.json")" "GPL-3.0-or-later AND LicenseRef-Own-20-Terms"
+# What is at the root, and where each is.
+same "$(jq -r '.components[] | select(.properties[].name == "strata:copied_to").name' "$work/cyclonedx.json")" coreutils
+same "$(jq -r '.components[] | select(.name == "hello").properties[] | select(.name == "strata:layer:diff_id").value' "$work/cyclonedx.json")" \
+  "$("$strata" inspect --json "$path" | jq -r '.[0].layers[] | select(.paths[]? | contains("-hello-")).diff_id')"
+
+# Of every kind of image; compression does not change it.
+archive=$(build 'makeContainerImage { name = "app"; layers = [ pkgs.hello ]; }')
+bill=$(build '(makeContainerImage { name = "app"; layers = [ pkgs.hello ]; }).sbom.cyclonedx')
+valid cyclonedx "$bill"
+"$strata" sbom "$archive" >"$work/archive.json"
+valid cyclonedx "$work/archive.json"
+names() { jq -r '[.components[] | select(.purl) | .purl] | sort[]' "$1"; }
+same "$(names "$work/archive.json")" "$(names "$bill")"
+
+# A base image of Debian's, one of Alpine's, and one that nobody knows anything of.
+python3 - "$work" <<'PYTHON'
+import io, json, hashlib, sys, tarfile
+def image(name, *layers):
+    blobs = []
+    for files in layers:
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as tar:
+            for path, text in files.items():
+                info = tarfile.TarInfo(path)
+                info.size = len(text)
+                tar.addfile(info, io.BytesIO(text.encode()))
+        blobs.append(out.getvalue())
+    config = {"architecture": "amd64", "os": "linux", "config": {},
+              "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(blob).hexdigest() for blob in blobs]}}
+    with tarfile.open(f"{sys.argv[1]}/{name}.tar", "w") as tar:
+        def add(path, blob):
+            info = tarfile.TarInfo(path)
+            info.size = len(blob)
+            tar.addfile(info, io.BytesIO(blob))
+        add("config.json", json.dumps(config).encode())
+        for at, blob in enumerate(blobs):
+            add(f"{at}/layer.tar", blob)
+        add("manifest.json", json.dumps([{"Config": "config.json", "RepoTags": [f"{name}:1"],
+                                          "Layers": [f"{at}/layer.tar" for at in range(len(blobs))]}]).encode())
+status = "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9+deb12u4\n\n"
+image("debian", {"etc/os-release": 'ID=debian\nVERSION_ID="12"\n', "var/lib/dpkg/status": status},
+      {"var/lib/dpkg/status": status + "Package: curl\nStatus: install ok installed\nArchitecture: amd64\nVersion: 7.88\n\n"})
+image("alpine", {"etc/os-release": "ID=alpine\nVERSION_ID=3.20.1\n", "lib/apk/db/installed": "P:musl\nV:1.2.5-r0\nA:x86_64\n\n"})
+image("scratch", {"bin/program": "anything"})
+PYTHON
+purls() { jq -r '.components[] | select(.purl // "" | startswith("pkg:nix") | not) | .purl // .name' "$1"; }
+on() { build "(buildImage { name = \"app\"; tag = \"1\"; fromImage = $work/$1.tar; layers = [ (buildLayer { deps = [ pkgs.hello ]; }) ]; }).sbom.cyclonedx"; }
+bill=$(on debian)
+valid cyclonedx "$bill"
+same "$(purls "$bill")" 'pkg:deb/debian/curl@7.88?arch=amd64&distro=debian-12
+pkg:deb/debian/libc6@2.36-9%2Bdeb12u4?arch=amd64&distro=debian-12'
+same "$(jq -r '.components[] | select(.name == "curl" or .name == "libc6") | "\(.name) \(.properties[] | select(.name == "strata:layer:number").value)"' "$bill")" $'curl 2\nlibc6 1'
+same "$(purls "$(on alpine)")" 'pkg:apk/alpine/musl@1.2.5-r0?arch=x86_64&distro=alpine-3.20.1'
+bill=$(on scratch)
+same "$(purls "$bill")" 'layer 1'
+same "$(jq -r '.compositions[0].aggregate' "$bill")" incomplete
+"$strata" sbom "$work/debian.tar" --format spdx >"$work/debian.json"
+valid spdx "$work/debian.json"
+
+# What changed.
+new=$(build 'buildImage { name = "app"; tag = "2"; config.Cmd = [ "${pkgs.bash}/bin/bash" ]; copyToRoot = [ pkgs.coreutils ]; }')
+status=0
+"$strata" sbom diff "$path" "$new" >"$work/difference" || status=$?
+same $status 1
+grep -qx -- '- hello 2.10' "$work/difference" && grep -q -- '^+ bash ' "$work/difference" && ! grep -q coreutils "$work/difference" ||
+  fail "sbom diff: $(<"$work/difference")"
+same "$("$strata" sbom diff "$path" "$path")" ""
