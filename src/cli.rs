@@ -86,24 +86,13 @@ pub enum Command {
         image: Location,
         #[command(flatten)]
         wanted: Wanted,
-    },
-    /// Compare two images, and say what sending the second over the first would cost; exit with 1 if they differ.
-    Diff {
-        /// The first: what `copy` reads.
-        old: Location,
-        /// The second.
-        new: Location,
-        /// How a push would compress plain layers.
-        #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
-        compression: CompressionArgument,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
         #[command(flatten)]
         access: Access,
     },
     /// Write an image's bill of materials, for scanners; compare two.
     Sbom(Box<SbomArguments>),
+    /// Compare two images, and say what sending the second over the first would cost; exit with 1 if they differ.
+    Diff(Box<DiffArguments>),
     /// Build a job of a Makes project, and run it if it is a program; without a job, list them all.
     #[command(name = "m", hide = true)]
     Makes(MakesArguments),
@@ -119,11 +108,15 @@ pub enum Command {
         /// The config blob as it is.
         #[arg(long, conflicts_with = "json")]
         raw: bool,
+        #[command(flatten)]
+        access: Access,
     },
     /// Hash everything again; exit with 1 and say what is wrong if anything is.
     Verify {
         /// What `copy` reads.
         image: Location,
+        #[command(flatten)]
+        access: Access,
     },
 }
 
@@ -162,6 +155,25 @@ pub struct CopyArguments {
     /// Say what is sent as JSON, an object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArguments {
+    /// The first: what `copy` reads.
+    pub old: Location,
+    /// The second.
+    pub new: Location,
+    /// How a push would compress plain layers.
+    #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
+    pub compression: CompressionArgument,
+    /// How hard: 1 to 12 for gzip, 1 to 19 for zstd; both have 3 without.
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
+    pub compression_level: Option<i32>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub access: Access,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

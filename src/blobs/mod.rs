@@ -5,11 +5,13 @@
 
 mod checked;
 mod layer;
+mod store_paths;
 
 use std::sync::Arc;
 
 pub use checked::BlobReader;
 pub use layer::LayerBlob;
+pub use store_paths::HISTORY_PREFIX;
 
 use crate::{
     closure::Graph,

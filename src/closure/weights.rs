@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Graph;
 
+/// All weights of a closure together are a number of about this many bits; sizes have 64, and both multiplied fit 128.
+const SUM_BITS: u32 = 48;
+
 /// Weights as users give them; every path has 1 where nothing else is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -13,29 +16,46 @@ pub struct Weights {
     /// Of paths that nothing else references: the application, mostly.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roots: Option<u64>,
-    /// By name, without hash; `*` stands for anything. The first that fits counts, in order of the patterns.
+    /// By name, without hash; `*` stands for anything. Of several that match, the most specific counts: the one with
+    /// the most characters other than `*`, then the one with the fewest `*`.
     pub names: BTreeMap<String, u64>,
 }
 
 impl Weights {
-    /// The weight of every node.
+    /// The weight of every node. Huge ones are scaled down, all by the same power of two.
     pub fn of(&self, graph: &Graph) -> Vec<u64> {
         let mut is_root = vec![true; graph.nodes().len()];
         for &to in graph.nodes().iter().flat_map(|node| &node.references) {
             is_root[to] = false;
         }
-        let named =
-            |name: &str| self.names.iter().find(|(pattern, _)| matches(pattern, name)).map(|(_, &weight)| weight);
+        let named = |name: &str| {
+            let matching = self.names.iter().filter(|(pattern, _)| matches(pattern, name));
+            matching.max_by_key(|(pattern, _)| specificity(pattern)).map(|(_, &weight)| weight)
+        };
         let weight = |(at, node): (usize, &super::Node)| {
             named(node.path.name()).or(self.roots.filter(|_| is_root[at])).unwrap_or(1)
         };
-        graph.nodes().iter().enumerate().map(weight).collect()
+        scaled(graph.nodes().iter().enumerate().map(weight).collect())
     }
 
     /// Whether nothing is said.
     pub fn is_uniform(&self) -> bool {
         self.roots.is_none() && self.names.is_empty()
     }
+}
+
+/// How much a pattern says: its characters other than `*`, then how few `*` it has.
+fn specificity(pattern: &str) -> (usize, std::cmp::Reverse<usize>) {
+    let stars = pattern.matches('*').count();
+    (pattern.len() - stars, std::cmp::Reverse(stars))
+}
+
+/// The weights, halved until their sum leaves room to multiply it with sizes; what is not zero stays at least 1.
+fn scaled(weights: Vec<u64>) -> Vec<u64> {
+    let sum: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();
+    let excess = (u128::BITS - sum.leading_zeros()).saturating_sub(SUM_BITS);
+    let scale = |weight: u64| weight.checked_shr(excess).unwrap_or(0).max(u64::from(weight > 0));
+    weights.into_iter().map(scale).collect()
 }
 
 /// Whether `text` is what `pattern` says, where `*` stands for any characters.
@@ -55,7 +75,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::graph::tests::graph;
+    use super::super::{RawNode, StoreDir, graph::tests::graph};
     use super::*;
 
     #[test]
@@ -80,5 +100,25 @@ mod tests {
         let weights = Weights { roots: Some(5), names: BTreeMap::from([("b".to_owned(), 7)]) };
         assert_eq!(weights.of(&graph), [5, 7, 1]);
         assert_eq!(Weights::default().of(&graph), [1, 1, 1]);
+    }
+
+    #[test]
+    fn the_most_specific_pattern_counts() {
+        let node = |name: &str| RawNode::new(format!("/nix/store/{}-{name}", "a".repeat(32)), Vec::new(), 1, None);
+        let graph = Graph::new(&StoreDir::default(), ["a", "ab", "abc"].map(node).into()).unwrap();
+        let names = [("*", 2), ("a*", 3), ("ab*", 4), ("abc", 5), ("*c*", 6), ("a*b*", 7)];
+        let names = names.map(|(pattern, weight)| (pattern.to_owned(), weight));
+        assert_eq!(Weights { roots: None, names: BTreeMap::from(names) }.of(&graph), [3, 4, 5]);
+    }
+
+    #[test]
+    fn weights_near_2_to_the_64_do_not_overflow() {
+        let graph = graph("a: c, b: c, c:").unwrap();
+        let names = BTreeMap::from([("a".to_owned(), u64::MAX), ("b".to_owned(), u64::MAX / 2), ("c".to_owned(), 0)]);
+        let weights = Weights { roots: None, names }.of(&graph);
+        assert_eq!((weights[0], weights[2]), (weights[1] * 2 + 1, 0));
+        assert!(weights.iter().sum::<u64>() < 1 << (SUM_BITS + 1));
+        let small = Weights { roots: Some(1 << 40), ..Weights::default() }.of(&graph);
+        assert_eq!(small, [1 << 40, 1 << 40, 1]);
     }
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use strata::registry::{Credentials, Options};
+use strata::{
+    registry::{Credentials, Options},
+    source,
+};
 
 /// Of a command that reads from one registry.
 #[derive(Clone, Debug, Args)]
@@ -69,6 +72,11 @@ impl Access {
             insecure: !self.tls_verify.unwrap_or(true),
             read_only: false,
         })
+    }
+
+    /// How a source is reached.
+    pub fn source(&self) -> Result<source::Access> {
+        Ok(source::Access { registry: self.options()?, ..source::Access::default() })
     }
 }
 

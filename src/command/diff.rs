@@ -7,33 +7,30 @@ use std::{
 
 use anyhow::Result;
 use strata::{
-    ImageBlobs,
-    layer::compress::Compression,
-    report::{bytes, diff::Diff},
-    source::Location,
+    closure::StorePath,
+    report::{
+        bytes,
+        diff::Diff,
+        push::{Push, PushOptions},
+    },
 };
 
+use crate::cli::DiffArguments;
+
+/// How much of a store path's hash tells two builds apart.
+const SHORT_HASH: usize = 8;
+
 /// Opens both, compares, prints.
-pub fn run(
-    open: &dyn Fn(&Location) -> Result<ImageBlobs>,
-    old: &Location,
-    new: &Location,
-    compression: Compression,
-    json: bool,
-) -> ExitCode {
-    let compare = || -> Result<Diff> { Ok(Diff::of(&open(old)?, &open(new)?, compression)?) };
-    let printed = compare().and_then(|diff| {
-        let mut out = io::stdout().lock();
-        if json {
-            serde_json::to_writer_pretty(&mut out, &diff).map_err(io::Error::from)?;
-            writeln!(out)?;
-        } else {
-            table(&mut out, &diff)?;
+pub fn run(arguments: &DiffArguments) -> ExitCode {
+    let compared = compare(arguments).and_then(|diff| {
+        match print(&diff, arguments.json) {
+            // Whoever reads has seen enough; `diff … | head -1` is no trouble.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            printed => printed?,
         }
-        out.flush()?;
         Ok(diff.is_empty())
     });
-    match printed {
+    match compared {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -43,10 +40,32 @@ pub fn run(
     }
 }
 
+fn compare(arguments: &DiffArguments) -> Result<Diff> {
+    let access = arguments.access.source()?;
+    let (old, new) = (arguments.old.open(&access)?, arguments.new.open(&access)?);
+    let options = PushOptions {
+        compression: arguments.compression.into(),
+        level: arguments.compression_level,
+        host: old.registry().map(str::to_owned),
+    };
+    Ok(Diff::of(&old.image(None)?, &new.image(None)?, &options)?)
+}
+
+fn print(diff: &Diff, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, diff)?;
+        writeln!(out)?;
+    } else {
+        table(&mut out, diff)?;
+    }
+    out.flush()
+}
+
 fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
     if let Some(paths) = &diff.paths {
         for changed in &paths.changed {
-            writeln!(out, "~ {} -> {}", changed.old.name(), changed.new.name())?;
+            writeln!(out, "~ {}", change(&changed.old, &changed.new))?;
         }
         for path in &paths.added {
             writeln!(out, "+ {path}")?;
@@ -64,6 +83,36 @@ fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
     for change in &diff.config {
         writeln!(out, "{}: {} -> {}", change.key, change.old, change.new)?;
     }
-    writeln!(out, "a push sends {} blobs, {} bytes", diff.push.blobs, diff.push.bytes)?;
+    push(out, &diff.push)?;
     writeln!(out, "a load into docker streams {} bytes; {} layers are there", diff.load.bytes, diff.load.layers_there)
+}
+
+/// `hello-1 -> hello-2`; where the names are the same, with the start of the hashes that tell them apart.
+fn change(old: &StorePath, new: &StorePath) -> String {
+    if old.name() != new.name() {
+        return format!("{} -> {}", old.name(), new.name());
+    }
+    let short = |path: &StorePath| path.hash_part()[..SHORT_HASH].to_owned();
+    format!("{} rebuilt, {} -> {}", old.name(), short(old), short(new))
+}
+
+fn push(out: &mut impl Write, push: &Push) -> io::Result<()> {
+    let Push { blobs, bytes, repacked, estimated } = push;
+    if estimated.is_empty() {
+        writeln!(out, "a push sends {blobs} blobs, {bytes} bytes")?;
+    } else {
+        let layers: Vec<String> = estimated.iter().map(usize::to_string).collect();
+        let which = match layers.as_slice() {
+            [layer] => format!("layer {layer} is"),
+            layers => format!("layers {} are", layers.join(", ")),
+        };
+        writeln!(
+            out,
+            "a push sends {blobs} blobs, at most {bytes} bytes: an estimate, because what {which} made from is not on this machine"
+        )?;
+    }
+    if *repacked > 0 {
+        writeln!(out, "  {repacked} of them are layers that the first image has in another compression")?;
+    }
+    Ok(())
 }

@@ -7,34 +7,37 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use strata::{
     ImageBlobs,
     closure::Weights,
     report::{
         bytes,
         explain::{self, Explanation, PathSize},
-        page,
+        page, why,
     },
-    source::{Access, Location},
+    source::Location,
 };
+
+use super::Access;
 
 /// What of an explanation is wanted.
 #[derive(Debug, clap::Args)]
 pub struct Wanted {
-    /// Why a store path is in the image: the shortest chain of references to it. A path, its name, or its package's.
+    /// Why a store path is in the image: the shortest chain of references to it. A store path or a path in one, a name
+    /// with or without its version, or a hash.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["json", "html"])]
     why: Option<String>,
     /// As JSON.
     #[arg(long, conflicts_with = "html")]
     json: bool,
-    /// As a page for a browser, written to FILE.
+    /// As a page for a browser, written to FILE; - is stdout.
     #[arg(long, value_name = "FILE")]
     html: Option<std::path::PathBuf>,
 }
 
-pub fn run(location: &Location, wanted: &Wanted) -> Result<ExitCode> {
-    let image = location.open(&Access::default())?.image(None)?;
+pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<ExitCode> {
+    let image = location.open(&access.source()?)?.image(None)?;
     if let Some(what) = &wanted.why {
         return why(&image, what);
     }
@@ -58,18 +61,33 @@ fn why(image: &ImageBlobs, what: &str) -> Result<ExitCode> {
         "this image does not say what its store paths reference; explain the image.json it was made from, \
          built by this version of strata",
     )?;
-    let chain = explain::why(graph, what).with_context(|| format!("the image has no store path {what}"))?;
+    let found = why::find(graph, what);
+    if found.is_empty() {
+        match why::near(graph, what).as_slice() {
+            [] => bail!("the image has no store path {what}"),
+            near => bail!("the image has no store path {what}; did you mean {}?", near.join(", ")),
+        }
+    }
     let mut out = io::stdout().lock();
-    for (depth, path) in chain.iter().enumerate() {
-        let mark = if depth == 0 { "" } else { "└ " };
-        writeln!(out, "{:indent$}{mark}{path}", "", indent = depth.saturating_sub(1) * 2)?;
+    for (at, &node) in found.iter().enumerate() {
+        if at > 0 {
+            writeln!(out)?;
+        }
+        for (depth, &step) in graph.chain_to(node).iter().enumerate() {
+            let mark = if depth == 0 { "" } else { "└ " };
+            writeln!(out, "{:indent$}{mark}{}", "", graph.nodes()[step].path, indent = depth.saturating_sub(1) * 2)?;
+        }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn write_page(path: &Path, page: &str) -> Result<ExitCode> {
-    fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+    if path == Path::new("-") {
+        io::stdout().write_all(page.as_bytes())?;
+    } else {
+        fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -82,14 +100,22 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
         explanation.layers.len(),
         explanation.digest
     )?;
-    if let Some(cost) = &explanation.cost {
-        writeln!(
-            out,
-            "an update sends on average {} to a registry and {} to docker; the least possible is {}",
-            bytes(cost.expected as u64),
-            bytes(cost.chained as u64),
-            bytes(cost.floor as u64)
-        )?;
+    match &explanation.cost {
+        Some(cost) => {
+            writeln!(
+                out,
+                "an update sends on average {} to a registry and {} to docker; the least possible is {}",
+                bytes(cost.expected as u64),
+                bytes(cost.chained as u64),
+                bytes(cost.floor as u64)
+            )?;
+            if cost.without_layers > 0 {
+                writeln!(out, "  without {} layers of which no store paths are known", cost.without_layers)?;
+            }
+        }
+        None => {
+            writeln!(out, "what an update sends is unknown: only an image.json says what its store paths reference")?
+        }
     }
     writeln!(out, "\nlayer       size  chance  an update  together  store paths")?;
     for layer in &explanation.layers {
@@ -107,7 +133,9 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
             content(&layer.paths, &layer.history)
         )?;
     }
-    writeln!(out, "\nthe biggest store paths")?;
+    if !explanation.biggest.is_empty() {
+        writeln!(out, "\nthe biggest store paths")?;
+    }
     for PathSize { path, size } in &explanation.biggest {
         writeln!(out, "  {:>9}  {}", size.map_or_else(|| "-".to_owned(), bytes), path.display())?;
     }

@@ -11,8 +11,10 @@ use strata::{
     ImageBlobs,
     blobs::LayerBlob,
     oci::{Digest, ImageConfig},
-    source::{Access, Location},
+    source::Location,
 };
+
+use super::Access;
 
 /// One image, whatever it was read from.
 #[derive(Serialize)]
@@ -36,8 +38,8 @@ struct InspectedLayer {
     paths: Vec<String>,
 }
 
-pub fn run(location: &Location, as_json: bool, raw: bool) -> Result<ExitCode> {
-    let images = location.open(&Access::default())?.images()?;
+pub fn run(location: &Location, as_json: bool, raw: bool, access: &Access) -> Result<ExitCode> {
+    let images = location.open(&access.source()?)?.images()?;
     let images = images.iter().map(inspect).collect::<Result<Vec<_>>>()?;
     let mut out = io::stdout().lock();
     if as_json {

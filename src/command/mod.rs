@@ -26,8 +26,6 @@ pub use platform::parse_platform;
 pub use sbom::SbomArguments;
 pub use serve::Named;
 
-use strata::source::{self, Location};
-
 use crate::{cli::Command, derivation};
 
 /// Runs one command.
@@ -43,16 +41,12 @@ pub fn run(command: Command) -> Result<ExitCode> {
             pull::manifest(&reference, index, platform.as_ref(), &access)
         }
         Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
-        Command::Diff { old, new, compression, json, access } => {
-            let access = source::Access { registry: access.options()?, ..source::Access::default() };
-            let open = |location: &Location| Ok(location.open(&access)?.image(None)?);
-            Ok(diff::run(&open, &old, &new, compression.into(), json))
-        }
+        Command::Diff(arguments) => Ok(diff::run(&arguments)),
         Command::Makes(arguments) => makes::run(&arguments),
-        Command::Explain { image, wanted } => explain::run(&image, &wanted),
         Command::Sbom(arguments) => sbom::run(&arguments),
+        Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
         Command::Plan(arguments) => plan::run(&arguments),
-        Command::Inspect { image, json, raw } => inspect::run(&image, json, raw),
-        Command::Verify { image } => verify::run(&image),
+        Command::Inspect { image, json, raw, access } => inspect::run(&image, json, raw, &access),
+        Command::Verify { image, access } => verify::run(&image, &access),
     }
 }

@@ -32,8 +32,8 @@ pub struct PlanArguments {
     /// How often paths change, as JSON: { "roots": 10, "names": { "python3*": 3 } }.
     #[arg(long, value_name = "FILE", conflicts_with = "history")]
     weights: Option<PathBuf>,
-    /// Older images or closures, oldest first: how often paths change is learned from them.
-    #[arg(long, value_name = "OLD", num_args = 1..)]
+    /// An older image or closure, to learn from how often paths change; several times for several, oldest first.
+    #[arg(long, value_name = "OLD")]
     history: Vec<PathBuf>,
     /// Print the weights that are learned, for `weights` of the Nix functions, and plan nothing.
     #[arg(long, requires = "history")]

@@ -7,12 +7,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use strata::{
-    source::{Access, Location},
+    source::{self, Location},
     verify,
 };
 
-pub fn run(location: &Location) -> Result<ExitCode> {
-    let opened = location.open(&Access { hash: true, ..Access::default() })?;
+use super::Access;
+
+pub fn run(location: &Location, access: &Access) -> Result<ExitCode> {
+    let opened = location.open(&source::Access { hash: true, ..access.source()? })?;
     let report = verify::verify(&opened).with_context(|| format!("verifying {location}"))?;
     for problem in &report.problems {
         eprintln!("strata: {problem}");

@@ -2,22 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    io,
     path::PathBuf,
-    thread,
 };
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    blobs::{ImageBlobs, LayerBlob},
-    closure::StorePath,
-    image::ImageError,
-    layer::compress::Compression,
-    oci::{Digest, Sha256Writer, media_type},
-    sink,
-};
+use super::push::{Push, PushOptions};
+use crate::{blobs::ImageBlobs, closure::StorePath, image::ImageError, oci::Digest, sink};
 
 /// What differs.
 #[derive(Debug, Serialize)]
@@ -94,15 +86,6 @@ pub struct ConfigChange {
     pub new: Value,
 }
 
-/// A push.
-#[derive(Debug, Serialize)]
-pub struct Push {
-    /// Blobs to send, the config among them.
-    pub blobs: usize,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
 /// A load.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,35 +97,24 @@ pub struct Load {
 }
 
 impl Diff {
-    /// Compares; layers that a push would compress are compressed, to know their size.
+    /// Compares. Layers that a push would compress are compressed here, to know their blobs.
     ///
     /// # Errors
     ///
-    /// When a layer's bytes cannot be made.
-    pub fn of(old: &ImageBlobs, new: &ImageBlobs, compression: Compression) -> Result<Self, ImageError> {
-        let there: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
-        let mut pushed = HashSet::new();
-        let mut push = Push { blobs: 0, bytes: 0 };
-        let held: BTreeSet<&PathBuf> = old.layers.iter().flat_map(|layer| &layer.paths).collect();
+    /// When a layer's bytes are not what the image says of them.
+    pub fn of(old: &ImageBlobs, new: &ImageBlobs, options: &PushOptions) -> Result<Self, ImageError> {
+        let before: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
+        let after: HashSet<Digest> = new.layers.iter().map(|layer| layer.diff_id).collect();
+        let old_paths: BTreeSet<PathBuf> = old.store_paths().into_iter().flatten().collect();
         let mut added = Vec::new();
-        for (at, layer) in new.layers.iter().enumerate() {
-            if there.contains(&layer.diff_id) {
-                continue;
+        for ((at, layer), paths) in new.layers.iter().enumerate().zip(new.store_paths()) {
+            if !before.contains(&layer.diff_id) {
+                let paths = paths.into_iter().filter(|path| !old_paths.contains(path)).collect();
+                let (digest, size) = (layer.descriptor.digest, layer.descriptor.size);
+                added.push(NewLayer { number: at + 1, digest, size, paths });
             }
-            let paths = layer.paths.iter().filter(|path| !held.contains(path)).cloned().collect();
-            let (digest, size) = (layer.descriptor.digest, layer.descriptor.size);
-            added.push(NewLayer { number: at + 1, digest, size, paths });
-            if pushed.insert(layer.diff_id) {
-                push.blobs += 1;
-                push.bytes += sent(layer, if new.as_is { Compression::None } else { compression })?;
-            }
-        }
-        if old.config != new.config {
-            push.blobs += 1;
-            push.bytes += new.config.len() as u64;
         }
         let common = old.layers.iter().zip(&new.layers).take_while(|(old, new)| old.diff_id == new.diff_id).count();
-        let after: HashSet<Digest> = new.layers.iter().map(|layer| layer.diff_id).collect();
         Ok(Self {
             paths: paths(old, new),
             layers: LayerDiff {
@@ -151,7 +123,7 @@ impl Diff {
                 gone: old.layers.iter().filter(|layer| !after.contains(&layer.diff_id)).count(),
             },
             config: config_changes(old, new),
-            push,
+            push: Push::of(old, new, options)?,
             load: Load { layers_there: common, bytes: sink::archive::size(new, new.reference.as_deref(), common) },
         })
     }
@@ -162,30 +134,10 @@ impl Diff {
     }
 }
 
-/// The size of the blob that a push would send for a layer.
-fn sent(layer: &LayerBlob, compression: Compression) -> Result<u64, ImageError> {
-    if compression == Compression::None || layer.descriptor.media_type != media_type::LAYER_TAR {
-        return Ok(layer.descriptor.size);
-    }
-    let digest = layer.descriptor.digest;
-    let fail = |source| ImageError::Blob { digest, source };
-    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut compressor = compression.writer(Sha256Writer::new(io::sink()), threads, None).map_err(fail)?;
-    layer.write(&mut compressor)?;
-    Ok(compressor.finish().map_err(fail)?.finish().2)
-}
-
-/// The store paths that an image says it holds: by its recipe, or by the history of its layers, where dockerTools and
-/// makeContainerImage write them.
+/// The store paths that an image says it holds.
 fn held(image: &ImageBlobs) -> BTreeSet<StorePath> {
-    let parse = |path: &str| StorePath::parse(path).ok();
-    let recipe = image.layers.iter().flat_map(|layer| &layer.paths).filter_map(|path| parse(path.to_str()?));
-    let mut paths: BTreeSet<StorePath> = recipe.collect();
-    if let Ok(config) = image.parse_config() {
-        let listed = config.history.iter().filter_map(|step| step.comment.strip_prefix("store paths: "));
-        paths.extend(listed.flat_map(|list| list.split('\'')).filter_map(parse));
-    }
-    paths
+    let paths = image.store_paths().into_iter().flatten();
+    paths.filter_map(|path| StorePath::parse(path.to_str()?).ok()).collect()
 }
 
 fn paths(old: &ImageBlobs, new: &ImageBlobs) -> Option<PathDiff> {

@@ -5,9 +5,9 @@ use std::{collections::HashMap, path::PathBuf};
 use serde::Serialize;
 
 use crate::{
-    blobs::ImageBlobs,
+    blobs::{HISTORY_PREFIX, ImageBlobs},
     closure::{Costs, Graph, StorePath, Weights},
-    oci::Digest,
+    oci::{Digest, History},
 };
 
 /// How many of the biggest paths are named.
@@ -29,7 +29,7 @@ pub struct Explanation {
     pub duplicates: Vec<Duplicate>,
     /// The biggest store paths.
     pub biggest: Vec<PathSize>,
-    /// What an update sends, where the references are known.
+    /// What an update sends; `None` where the image does not say what its store paths reference.
     pub cost: Option<ImageCost>,
 }
 
@@ -86,6 +86,8 @@ pub struct ImageCost {
     pub chained: f64,
     /// The least that any grouping sends.
     pub floor: f64,
+    /// Layers that these numbers leave out, because nothing is known of their store paths: those of a base image, say.
+    pub without_layers: usize,
 }
 
 /// Explains an image; `weights` say how often paths change.
@@ -96,11 +98,12 @@ pub fn explain(image: &ImageBlobs, weights: &Weights) -> Explanation {
         let path = StorePath::parse(path.to_str()?).ok()?;
         Some(graph?.get(&path)?.nar_size)
     };
-    let histories = histories(image);
+    let history = image.layer_history();
     let mut layers = Vec::with_capacity(image.layers.len());
-    for (at, layer) in image.layers.iter().enumerate() {
+    let mut groups = Vec::with_capacity(image.layers.len());
+    for ((at, layer), paths) in image.layers.iter().enumerate().zip(image.store_paths()) {
         let sized = |path: &PathBuf| PathSize { path: path.clone(), size: size_of(path) };
-        let nodes = graph.map(|graph| nodes(graph, &layer.paths)).unwrap_or_default();
+        let nodes = graph.map(|graph| nodes(graph, &paths)).unwrap_or_default();
         let known = costs.as_ref().filter(|_| !nodes.is_empty());
         let chance = known.map(|costs| costs.chance(&nodes));
         layers.push(LayerExplanation {
@@ -108,14 +111,16 @@ pub fn explain(image: &ImageBlobs, weights: &Weights) -> Explanation {
             digest: layer.descriptor.digest,
             size: layer.descriptor.size,
             media_type: layer.descriptor.media_type.clone(),
-            history: histories.get(at).cloned().unwrap_or_default(),
-            paths: layer.paths.iter().map(sized).collect(),
+            history: history.get(at).map(step).unwrap_or_default(),
+            paths: paths.iter().map(sized).collect(),
             chance,
             expected_cost: chance.map(|chance| chance * layer.descriptor.size as f64),
             cohesion: known.map(|costs| cohesion(costs, graph, &nodes)),
         });
+        groups.push(nodes);
     }
-    let mut biggest: Vec<PathSize> = layers.iter().flat_map(|layer| layer.paths.iter().cloned()).collect();
+    let mut biggest: Vec<PathSize> =
+        layers.iter().flat_map(|layer| &layer.paths).filter(|path| path.size.is_some()).cloned().collect();
     biggest.sort_by(|one, two| two.size.cmp(&one.size).then(one.path.cmp(&two.path)));
     biggest.dedup_by(|one, two| one.path == two.path);
     biggest.truncate(BIGGEST);
@@ -125,28 +130,27 @@ pub fn explain(image: &ImageBlobs, weights: &Weights) -> Explanation {
         size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),
         duplicates: duplicates(&layers),
         biggest,
-        cost: costs.as_ref().zip(graph).map(|(costs, graph)| {
-            let groups: Vec<Vec<usize>> = image.layers.iter().map(|layer| nodes(graph, &layer.paths)).collect();
+        cost: costs.filter(|_| groups.iter().any(|nodes| !nodes.is_empty())).map(|costs| {
             let cost = costs.of(&groups);
-            let placed: Vec<usize> = groups.into_iter().flatten().collect();
-            ImageCost { expected: cost.expected, chained: cost.chained, floor: costs.floor(&placed) }
+            let without_layers = groups.iter().filter(|nodes| nodes.is_empty()).count();
+            let placed: Vec<usize> = groups.concat();
+            ImageCost { expected: cost.expected, chained: cost.chained, floor: costs.floor(&placed), without_layers }
         }),
         layers,
     }
 }
 
-/// The shortest chain of references from what the image is for to a path: by its whole path, its name or its package.
-pub fn why<'a>(graph: &'a Graph, what: &str) -> Option<Vec<&'a StorePath>> {
-    let nodes = graph.nodes();
-    let exact = nodes.iter().position(|node| node.path.as_str() == what || node.path.hash_part() == what);
-    let named = || nodes.iter().position(|node| node.path.name() == what);
-    let package = || nodes.iter().position(|node| node.path.package() == what);
-    let found = exact.or_else(named).or_else(package)?;
-    Some(graph.chain_to(found).into_iter().map(|at| &nodes[at].path).collect())
+/// What the history says of a layer; its list of store paths is told elsewhere.
+fn step(step: &History) -> String {
+    match (&step.created_by, &step.comment) {
+        (command, _) if !command.is_empty() => command.clone(),
+        (_, comment) if comment.starts_with(HISTORY_PREFIX) => String::new(),
+        (_, comment) => comment.clone(),
+    }
 }
 
 /// The nodes of a layer's paths.
-pub fn nodes(graph: &Graph, paths: &[PathBuf]) -> Vec<usize> {
+fn nodes(graph: &Graph, paths: &[PathBuf]) -> Vec<usize> {
     paths.iter().filter_map(|path| graph.position(&StorePath::parse(path.to_str()?).ok()?)).collect()
 }
 
@@ -170,11 +174,4 @@ fn duplicates(layers: &[LayerExplanation]) -> Vec<Duplicate> {
         repeated.map(|(path, layers)| Duplicate { path: path.clone(), layers }).collect();
     duplicates.sort_by(|one, two| one.path.cmp(&two.path));
     duplicates
-}
-
-/// What the config's history says of each layer.
-fn histories(image: &ImageBlobs) -> Vec<String> {
-    let Ok(config) = image.parse_config() else { return Vec::new() };
-    let steps = config.history.into_iter().filter(|step| !step.empty_layer);
-    steps.map(|step| if step.created_by.is_empty() { step.comment } else { step.created_by }).collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! ImageBlobs ──▶ explain: layers, paths, chances, costs ──▶ table, JSON, page (HTML)
-//! two of them ──▶ diff: paths, layers, configuration, bytes a push or a load would send
+//!            ──▶ why: the references that bring a store path in
+//! two of them ──▶ diff: paths, layers, configuration; push: the blobs a push would send
 //! a closure   ──▶ plan: what each strategy would cost
 //! ```
 
@@ -10,6 +11,8 @@ pub mod diff;
 pub mod explain;
 pub mod page;
 pub mod plan;
+pub mod push;
+pub mod why;
 
 /// A number of bytes, as people read it: three digits and a unit of a thousand.
 pub fn bytes(bytes: u64) -> String {

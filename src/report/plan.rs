@@ -1,6 +1,6 @@
 //! What each strategy would cost on a closure, without building anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -81,20 +81,27 @@ fn simulate(costs: &Costs<'_>, weights: &[u64], groups: &[Vec<usize>], updates: 
 }
 
 /// Weights learned from closures of one image, oldest first: how often a package was the one that changed, which is
-/// when it has another path while everything it references has not.
+/// when it has a new path in place of an old one, while everything that references has not changed.
 pub fn learn(history: &[Graph]) -> Weights {
     let mut names: BTreeMap<String, u64> = BTreeMap::new();
     for pair in history.windows(2) {
-        let before: HashMap<&str, &StorePath> =
-            pair[0].nodes().iter().map(|node| (node.path.package(), &node.path)).collect();
+        let paths =
+            |graph: &'_ Graph| -> BTreeSet<StorePath> { graph.nodes().iter().map(|node| node.path.clone()).collect() };
+        let (before, after) = (paths(&pair[0]), paths(&pair[1]));
+        // A package may have several paths, of which some stay.
+        let replaced: BTreeSet<&str> = before.difference(&after).map(StorePath::package).collect();
         let changed = |at: usize| {
             let path = &pair[1].nodes()[at].path;
-            before.get(path.package()).is_some_and(|old| *old != path)
+            !before.contains(path) && replaced.contains(path.package())
         };
+        let mut own: BTreeSet<&str> = BTreeSet::new();
         for (at, node) in pair[1].nodes().iter().enumerate() {
             if changed(at) && !node.references.iter().any(|&to| changed(to)) {
-                *names.entry(format!("{}*", node.path.package())).or_default() += 1;
+                own.insert(node.path.package());
             }
+        }
+        for package in own {
+            *names.entry(format!("{package}*")).or_default() += 1;
         }
     }
     // What never changed is still worth something.

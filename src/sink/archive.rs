@@ -12,7 +12,7 @@
 use std::{
     collections::HashSet,
     fs::{self, File},
-    io::{self, StdoutLock, Write},
+    io::{self, IsTerminal, StdoutLock, Write},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -68,7 +68,7 @@ impl Sink for ArchiveFile {
         let name = self.name.as_deref().or(image.reference.as_deref());
         let on_stdout = self.file == Path::new("-");
         if on_stdout {
-            write(image, name, 0, stdout())?.flush().map_err(LayerError::Write)?;
+            write(image, name, 0, stdout()?)?.flush().map_err(LayerError::Write)?;
         } else {
             write_file(image, name, &self.file)?;
         }
@@ -87,12 +87,19 @@ fn write_file(image: &ImageBlobs, name: Option<&str>, path: &Path) -> Result<(),
 }
 
 /// The standard output, ready for much: fewer switches between us and who reads.
-pub fn stdout() -> StdoutLock<'static> {
+///
+/// # Errors
+///
+/// [`ArchiveError::Terminal`]
+pub fn stdout() -> Result<StdoutLock<'static>, ArchiveError> {
     let out = io::stdout().lock();
+    if out.is_terminal() {
+        return Err(ArchiveError::Terminal);
+    }
     // What is no pipe, or may not be bigger, stays as it is.
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
-    out
+    Ok(out)
 }
 
 /// Why an archive could not be written.
@@ -104,6 +111,11 @@ pub enum ArchiveError {
     /// The archive's own bytes could not be written.
     #[error("writing the archive")]
     Write(#[from] LayerError),
+    /// The standard output is a terminal, which takes no archive.
+    #[error(
+        "an archive is not written to a terminal; pipe it (`| docker load`) or redirect it to a file (`> image.tar`)"
+    )]
+    Terminal,
     /// The file could not be created.
     #[error("writing {}", path.display())]
     Io {

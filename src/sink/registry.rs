@@ -180,7 +180,15 @@ pub fn push(image: &ImageBlobs, client: &Client, options: &Options, progress: &A
         progress.done(at + 1, &descriptor, fate);
         Ok((descriptor, fate))
     };
-    let results = in_parallel(image.layers.len(), &job)?;
+    // A layer that is there twice is one blob, sent once.
+    let mut place = HashMap::new();
+    let is_first = |at: &usize| {
+        let next = place.len();
+        let digest = image.layers[*at].descriptor.digest;
+        *place.entry(digest).or_insert(next) == next
+    };
+    let distinct: Vec<usize> = (0..image.layers.len()).filter(is_first).collect();
+    let results = in_parallel(distinct.len(), &|at| job(distinct[at]))?;
     let mut pushed = Pushed { digest: image.digest(), size: 0, blobs: 0, bytes: 0 };
     for (_, fate) in &results {
         pushed.count(*fate);
@@ -189,7 +197,7 @@ pub fn push(image: &ImageBlobs, client: &Client, options: &Options, progress: &A
     let manifest = if image.as_is {
         image.manifest.clone()
     } else {
-        let layers = results.into_iter().map(|(descriptor, _)| descriptor).collect();
+        let layers = image.layers.iter().map(|layer| results[place[&layer.descriptor.digest]].0.clone()).collect();
         image.manifest_with(layers).map_err(PushError::Manifest)?
     };
     (pushed.digest, pushed.size) = (Digest::of(&manifest), manifest.len() as u64);

@@ -139,6 +139,15 @@ pub fn open(path: &Path, hash: bool) -> Result<Opened, SourceError> {
 }
 
 impl Opened {
+    /// The registry (host and port) that it is in, where it is in one.
+    pub fn registry(&self) -> Option<&str> {
+        match self {
+            #[cfg(feature = "net")]
+            Self::Remote(remote) => Some(remote.host()),
+            _ => None,
+        }
+    }
+
     /// The one image that is meant: of `platform`, or where nothing is said and there are several, of this machine's.
     ///
     /// # Errors

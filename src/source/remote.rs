@@ -69,6 +69,11 @@ impl Remote {
         Ok(Self { document, manifests, client, reference: reference.clone() })
     }
 
+    /// The registry, host and port.
+    pub fn host(&self) -> &str {
+        &self.reference.host
+    }
+
     /// Whether it is an index, of several images.
     pub fn is_index(&self) -> bool {
         is_index(&self.document)

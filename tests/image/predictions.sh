@@ -1,0 +1,94 @@
+# diff says what a push sends, to the byte: all pairs of sources, each with every compression, counted at a proxy.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command jq
+need_command docker-registry
+need_command skopeo
+need_command python3
+export XDG_CACHE_HOME=$work/cache
+
+# Layers that share some of their contents, over nothing else.
+expression='let
+  part = name: size: needs: pkgs.runCommand name { inherit needs; } "mkdir \$out; head -c ${toString size} ${pkgs.glibc}/lib/x86_64-linux-gnu/libc.so.6 > \$out/data; echo ${name} \$needs >> \$out/data";
+  library = part "library-1" 300000 [ ];
+  app = version: part "app-${version}" 40000 [ library (part "other-1" 100000 [ ]) ];
+  image = version: more: buildImage ({ name = "pairs"; tag = version; maxLayers = 3; config.Cmd = [ "${app version}" ]; } // more);
+in '
+one=$(build "$expression image \"1\" { }")
+two=$(build "$expression image \"2\" { }")
+
+start_registry "$work/registry"
+proxy_pid=
+finish() {
+  if [[ $proxy_pid ]]; then kill "$proxy_pid"; wait "$proxy_pid" || true; fi
+  stop_registry
+}
+trap finish EXIT
+python3 "$root/tests/peers/proxy.py" "$registry" "$work/port" "$work/log-of-requests" none &
+proxy_pid=$!
+wait_for "$proxy_pid" test -s "$work/port"
+proxy=127.0.0.1:$(<"$work/port")
+
+quietly() { "$strata" copy "$@" --quiet >/dev/null; }
+quietly "$one" "docker://$registry/tags:gzip" --compression gzip
+quietly "$one" "docker://$registry/tags:zstd" --compression zstd
+quietly "$two" "docker://$registry/tags:plain" --compression none
+# What other tools make of the same image: docker's archive, or ours as docker 20 lays it out, and skopeo's gzip.
+if [[ ${docker-} ]]; then
+  quietly "$one" docker-daemon:
+  docker save pairs:1 -o "$work/saved.tar"
+  docker rmi pairs:1 >/dev/null
+else
+  quietly "$one" "docker-archive:$work/saved.tar"
+fi
+quietly "$one" "oci:$work/ours:t"
+skopeo copy --quiet --dest-compress "oci:$work/ours:t" "oci:$work/skopeo:t"
+saved=$(nix-store --add "$work/saved.tar")
+on_it=$(build "$expression image \"2\" { fromImage = $saved; }")
+
+sources=("$one" "$two" "$on_it" "$work/saved.tar" "$work/ours" "$work/skopeo" docker://tags:gzip docker://tags:zstd docker://tags:plain)
+# The first image is read where the push goes, the second from elsewhere: nothing is mounted.
+at() { echo "${2/#docker:\/\//docker:\/\/$1/}"; }
+# sent COMMAND…: blobs and bytes of them that it uploads.
+sent() {
+  : >"$work/log-of-requests"
+  "$@"
+  awk '/\/blobs\/uploads\// { bytes += $4; blobs += $1 == "PUT" } END { printf "[%d,%d]\n", blobs, bytes }' "$work/log-of-requests"
+}
+pairs=0
+for compression in none gzip zstd; do
+  for old in "${sources[@]}"; do
+    for new in "${sources[@]}"; do
+      pairs=$((pairs + 1))
+      target=docker://$proxy/pair$pairs:t
+      quietly "$(at "$proxy" "$old")" "$target" --compression "$compression"
+      status=0
+      predicted=$("$strata" diff "$(at "$proxy" "$old")" "$(at "$registry" "$new")" --compression "$compression" --json) || status=$?
+      ((status < 2)) || fail "diff ends with $status"
+      actual=$(sent quietly "$(at "$registry" "$new")" "$target" --compression "$compression")
+      [[ $(jq -c '[.push.blobs, .push.bytes]' <<<"$predicted") == "$actual" && $(jq -c .push.estimated <<<"$predicted") == '[]' ]] ||
+        fail "$compression: from $old to $new $actual is sent; predicted: $(jq -c .push <<<"$predicted")"
+    done
+  done
+done
+((pairs == 243)) || fail "only $pairs pairs"
+
+# What the registry has in another repository is mounted, and not sent.
+target=docker://$proxy/mounted:t
+quietly "$one" "$target" --compression gzip
+status=0
+"$strata" diff "$target" "docker://$proxy/tags:zstd" --json >"$work/diff" || status=$?
+same "$(sent quietly "docker://$proxy/tags:zstd" "$target")" "$(jq -c '[.push.blobs, .push.bytes]' "$work/diff")"
+same "$(jq -c .push.blobs "$work/diff")" 0
+
+# The same layers in another compression are said to be that.
+"$strata" diff "docker://$registry/tags:zstd" "$one" >"$work/out"
+grep -q '^layers: 0 new, 0 gone' "$work/out" || { cat "$work/out"; fail "the same layers are said to differ"; }
+grep -q 'are layers that the first image has in another compression' "$work/out" || { cat "$work/out"; fail "nothing of the compression"; }
+
+# A recipe whose store paths are elsewhere: at most its plain size, and that this is an estimate.
+sed 's|-app-2"|-gone-2"|' "$two" >"$work/elsewhere.json"
+status=0
+"$strata" diff "$one" "$work/elsewhere.json" >"$work/out" || status=$?
+same "$status" 1
+grep -q '^a push sends .* at most .* bytes: an estimate, because what layer' "$work/out" || { cat "$work/out"; fail "no estimate"; }
