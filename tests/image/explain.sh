@@ -66,6 +66,33 @@ labelled=$(image 1 1 'layering = "transfer"; labels.a = "b";')
 differ "$one" "$labelled" --json >"$work/diff"
 same "$(jq -c .config "$work/diff")" '[{"key":"config.Labels","old":null,"new":{"a":"b"}}]'
 
+# Rebuilds show which is which; who reads one line gets one, and hears nothing.
+rebuild() { build 'buildImage { name = "update"; config.Cmd = [ "${pkgs.runCommand "app-1" { } "echo '"$1"' > $out"}" ]; }'; }
+rebuilt=$(rebuild 1)
+again=$(rebuild 2)
+differ "$rebuilt" "$again" >"$work/table"
+grep -qE '^~ app-1 rebuilt, [0-9a-z]{8} -> [0-9a-z]{8}$' "$work/table" || { cat "$work/table"; fail "a rebuild does not show what differs"; }
+(set +o pipefail; "$strata" diff "$one" "$library" 2>"$work/log" | head -1 >/dev/null)
+same "$(<"$work/log")" ""
+# A pipe that nobody reads from the start: quiet too, and still a difference.
+python3 - "$strata" "$one" "$library" <<'PYTHON'
+import os, subprocess, sys
+read, write = os.pipe()
+os.close(read)
+done = subprocess.run([sys.argv[1], "diff", *sys.argv[2:]], stdout=write, stderr=subprocess.PIPE)
+assert (done.returncode, done.stderr) == (1, b""), done
+# stream and copy write no archive to a terminal.
+for command in (["stream", sys.argv[2]], ["copy", sys.argv[2], "docker-archive:-"]):
+    main, terminal = os.openpty()
+    done = subprocess.run([sys.argv[1], *command], stdout=terminal, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and "an archive is not written to a terminal; pipe it" in done.stderr, done
+    os.close(terminal)
+    try:
+        assert os.read(main, 1) == b"", "something was written"
+    except OSError:
+        pass
+PYTHON
+
 # explain: costs, reasons, and a page.
 "$strata" explain "$one" >"$work/table"
 grep -q 'an update sends on average' "$work/table" || { cat "$work/table"; fail "no costs"; }
@@ -76,10 +103,34 @@ same "$("$strata" explain "$one" --why libbottom | sed 's/[^ ]*-lib/lib/; s/[^ ]
 status=0; "$strata" explain "$one" --why nothing 2>"$work/log" || status=$?
 same "$status" 1
 grep -q 'has no store path nothing' "$work/log" || fail "what is missing is not said"
+bottom=$("$strata" explain "$one" --why libbottom | sed -n '$s/.*└ //p')
+for what in libbottom-1 "$bottom" "$bottom/data" "${bottom#/nix/store/}"; do
+  same "$("$strata" explain "$one" --why "$what" | tail -n 1)" "$("$strata" explain "$one" --why libbottom | tail -n 1)"
+done
+status=0; "$strata" explain "$one" --why libbotom 2>"$work/log" || status=$?
+same "$status" 1
+grep -q 'did you mean libbottom-1?' "$work/log" || { cat "$work/log"; fail "nothing near is suggested"; }
 "$strata" explain "$one" --html "$work/page.html"
 grep -q 'libbottom-1' "$work/page.html" || fail "the page has no paths"
+"$strata" explain "$one" --html - | cmp - "$work/page.html"
 if grep -nE '(src|href)="?https?:|@import|fetch\(' "$work/page.html"; then fail "the page is not self-contained"; fi
-"$strata" explain "$work/layout" >/dev/null
+# What is not known is said to be unknown.
+"$strata" explain "$work/layout" >"$work/table"
+grep -q '^what an update sends is unknown' "$work/table" || { cat "$work/table"; fail "an unknown cost is not said to be"; }
+same "$("$strata" explain "$work/layout" --json | jq -c '[.cost, .layers[0].expectedCost]')" '[null,null]'
+# Archives, layouts and registries list their store paths in their history.
+archive=$(build 'makeContainerImage { name = "history"; maxLayers = 4; layers = [ pkgs.hello ]; }')
+"$strata" copy "$archive" "oci:$work/history:t" --quiet >/dev/null
+"$strata" copy "$archive" "docker://$registry/history:t" --quiet >/dev/null
+closure=$(nix-store -qR "$(build pkgs.hello)" | sort)
+for where in "$archive" "oci:$work/history" "docker://$registry/history:t"; do
+  same "$("$strata" explain "$where" --json | jq -r '.layers[].paths[].path' | sort)" "$closure"
+  "$strata" explain "$where" >"$work/table"
+  grep -q "glibc" "$work/table" || fail "no names of $where"
+  if grep -q "store paths: \[" "$work/table"; then cat "$work/table"; fail "raw history"; fi
+done
+# Every command reads what copy reads.
+for command in inspect explain verify; do "$strata" "$command" "docker://$registry/history:t" >/dev/null; done
 
 # plan: the same numbers without building; weights and history.
 "$strata" plan "$one" --max-layers 5 --strategy transfer --json >"$work/plan"
@@ -88,7 +139,12 @@ nix path-info --recursive --json "$(build pkgs.jq)" >"$work/closure"
 "$strata" plan "$work/closure" --max-layers 4 --simulate 1000 >"$work/table"
 same "$(wc -l <"$work/table")" 5
 same "$("$strata" plan "$library" --history "$one" --print-weights | jq -c .names)" '{"libbottom*":11}'
-"$strata" plan "$library" --history "$one" >/dev/null
+same "$("$strata" plan --history "$one" --history "$library" "$one" --print-weights | jq -c .names)" '{"libbottom*":21}'
+# Nothing changed, though packages have several paths.
+many=$(build 'buildImage { name = "many"; config.Cmd = map (n: "${pkgs.runCommand "part-${n}" { } "echo ${n} > $out"}") [ "1" "2" "3" ]; }')
+same "$("$strata" plan --history "$many" "$many" --print-weights | jq -c .names)" '{}'
+echo '{ "roots": 18446744073709551615, "names": { "*": 18446744073709551615 } }' >"$work/weights"
+same "$("$strata" plan "$one" --weights "$work/weights" --json)" "$("$strata" plan "$one" --json)"
 
 # previous: what did not change stays where it was.
 before=$(image 1 1 'layering = "transfer";')
