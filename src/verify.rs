@@ -3,12 +3,21 @@
 //!
 //! Recipes: each layer made again from its paths. Archives and layouts: each
 //! blob against its name, each descriptor's size, each layer's decompressed
-//! bytes against the config's `diff_ids`.
+//! bytes against the config's `diff_ids`. Registries: the same for each layer of
+//! each image, as it arrives.
 
 use std::fmt;
+#[cfg(feature = "net")]
+use std::{collections::HashSet, io};
 
 use rayon::prelude::*;
 
+#[cfg(feature = "net")]
+use crate::{
+    blobs::{ImageBlobs, LayerBlob},
+    oci::Sha256Writer,
+    source::Packing,
+};
 use crate::{
     image::{Image, ImageError, Layer},
     oci::Digest,
@@ -42,10 +51,7 @@ pub fn verify(opened: &Opened) -> Result<Report, SourceError> {
         Opened::Recipe(image) => Ok(recipe(image)?),
         Opened::Contents(contents, _) => check_contents(contents),
         #[cfg(feature = "net")]
-        Opened::Remote(_) => Err(SourceError::Document {
-            document: "image".to_owned(),
-            why: "it is in a registry; copy it to an oci: layout first".to_owned(),
-        }),
+        Opened::Remote(remote) => check_images(&remote.all_blobs()?),
     }
 }
 
@@ -73,6 +79,45 @@ fn recipe(image: &Image) -> Result<Report, ImageError> {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Reads each layer of images whose documents were checked when they were read.
+#[cfg(feature = "net")]
+fn check_images(images: &[ImageBlobs]) -> Result<Report, SourceError> {
+    let mut report = Report::default();
+    let mut seen = HashSet::new();
+    for image in images {
+        for (at, layer) in image.layers.iter().enumerate() {
+            if !seen.insert((layer.descriptor.digest, layer.diff_id)) {
+                continue;
+            }
+            report.blobs += 1;
+            report.bytes += layer.descriptor.size;
+            match diff_id(layer) {
+                Ok(found) if found == layer.diff_id => {}
+                Ok(found) => report.problems.push(format!(
+                    "layer {}: {} holds {found}, but the config says {}",
+                    at + 1,
+                    layer.descriptor.digest,
+                    layer.diff_id
+                )),
+                Err(error) => report.problems.push(format!("layer {}: {}", at + 1, chain(&error))),
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// The digest of a layer's decompressed bytes; an error where the blob is not what its descriptor says.
+#[cfg(feature = "net")]
+fn diff_id(layer: &LayerBlob) -> io::Result<Digest> {
+    let mut blob = layer.read();
+    let mut out = Sha256Writer::new(io::sink());
+    let packing = Packing::of_media_type(&layer.descriptor.media_type);
+    io::copy(&mut packing.reader(&mut blob, layer.descriptor.size)?, &mut out)?;
+    // What follows the compressed bytes belongs to the blob too.
+    io::copy(&mut blob, &mut io::sink())?;
+    Ok(out.finish().1)
 }
 
 fn check_contents(contents: &Contents) -> Result<Report, SourceError> {

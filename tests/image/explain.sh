@@ -144,7 +144,7 @@ same "$("$strata" plan --history "$one" --history "$library" "$one" --print-weig
 many=$(build 'buildImage { name = "many"; config.Cmd = map (n: "${pkgs.runCommand "part-${n}" { } "echo ${n} > $out"}") [ "1" "2" "3" ]; }')
 same "$("$strata" plan --history "$many" "$many" --print-weights | jq -c .names)" '{}'
 echo '{ "roots": 18446744073709551615, "names": { "*": 18446744073709551615 } }' >"$work/weights"
-same "$("$strata" plan "$one" --weights "$work/weights" --json)" "$("$strata" plan "$one" --json)"
+same "$("$strata" plan "$one" --weights "$work/weights")" "$("$strata" plan "$one")"
 
 # previous: what did not change stays where it was.
 before=$(image 1 1 'layering = "transfer";')
