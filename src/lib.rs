@@ -18,7 +18,7 @@
 //! - [`image`]: the recipe, and every blob of an image made from it on demand.
 //! - [`blobs`]: an image as its blobs, as it travels from any source to any sink.
 //! - [`content`]: what is copied, an image or an index with all it lists.
-//! - `registry`, `daemon` (feature `net`): talking to registries and to docker.
+//! - `http`, `registry`, `daemon` (feature `net`): talking to servers, to registries, and to docker.
 //! - [`source`]: images written by others, read.
 //! - [`sink`]: images written.
 //! - [`verify`](mod@verify): every blob hashed again.
@@ -44,6 +44,8 @@ pub mod closure;
 pub mod content;
 #[cfg(feature = "net")]
 pub mod daemon;
+#[cfg(feature = "net")]
+pub mod http;
 pub mod image;
 pub mod layer;
 pub mod oci;

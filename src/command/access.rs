@@ -69,8 +69,8 @@ impl Access {
             credentials,
             auth_file: self.authfile.clone(),
             certificates: self.cert_dir.clone(),
-            insecure: !self.tls_verify.unwrap_or(true),
-            read_only: false,
+            insecure: self.tls_verify.map(|verify| !verify),
+            ..Options::default()
         })
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use ureq::{Agent, tls::TlsConfig};
 
 use super::{DaemonError, unix::UnixConnector};
-use crate::{oci::Digest, registry::tls};
+use crate::{http::tls, oci::Digest};
 
 const USUAL: &str = "unix:///var/run/docker.sock";
 

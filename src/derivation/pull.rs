@@ -70,6 +70,6 @@ pub fn pull_blob(attributes: &Attributes) -> Result<()> {
 fn client(reference: &Reference, tls_verify: bool) -> Result<Client> {
     let bound = Path::new(BOUND);
     let auth_file: Option<PathBuf> = bound.exists().then(|| bound.to_owned());
-    let options = Options { auth_file, insecure: !tls_verify, read_only: true, ..Options::default() };
+    let options = Options { auth_file, insecure: (!tls_verify).then_some(true), read_only: true, ..Options::default() };
     Ok(Client::new(reference, &options)?)
 }

@@ -1,19 +1,27 @@
 //! One repository of one registry: [OCI distribution](https://github.com/opencontainers/distribution-spec/blob/main/spec.md)
-//! 1.1, over HTTP. Uploads are in `upload`.
+//! 1.1, over HTTP. Uploads are in `upload`, referrers in `referrers`.
 
 use std::{
     fmt,
-    io::{self, Read},
-    sync::Arc,
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
-use ureq::http::{Response, StatusCode, header};
+use serde::Deserialize;
+use ureq::http::StatusCode;
 
 use super::{
-    Reference, RegistryError,
-    transport::{Body, Call, DOCUMENT_LIMIT, Options, Result, TRIES, Transport},
+    Options, Reference, RegistryError, Result,
+    config::Config,
+    session::{Call, Session},
 };
-use crate::oci::{Digest, media_type};
+use crate::{
+    http::{Answer, Body, DOCUMENT_LIMIT, Resume, clean, without_query},
+    oci::{Digest, media_type},
+};
 
 /// A manifest or an index, as a registry gives it.
 #[derive(Clone, Debug)]
@@ -24,9 +32,24 @@ pub struct Document {
     pub bytes: Vec<u8>,
 }
 
-/// A repository of a registry.
+/// What became of a mount.
+#[derive(Debug)]
+pub enum Mount {
+    /// The repository has the blob now.
+    Done,
+    /// It has not; this session was opened to upload it.
+    Session(String),
+    /// It has not.
+    Refused,
+}
+
+/// A repository of a registry, and the mirrors that it is read from first.
 pub struct Client {
-    pub(super) transport: Transport,
+    places: Vec<(Session, String)>,
+    /// Which of them answered last.
+    active: AtomicUsize,
+    /// Whether the registry takes no streams.
+    pub(super) whole_only: AtomicBool,
     host: String,
     repository: String,
 }
@@ -38,14 +61,27 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Connects to the registry of `reference`.
+    /// Gets ready to talk to the registry of `reference`, or to its mirrors.
     ///
     /// # Errors
     ///
-    /// When it cannot be reached, or `options` name a file that cannot be read.
+    /// When `options` or the user's configuration name files that are of no use, or block the image.
     pub fn new(reference: &Reference, options: &Options) -> Result<Self> {
-        let transport = Transport::new(reference, options)?;
-        Ok(Self { transport, host: reference.host.clone(), repository: reference.repository.clone() })
+        let places = Config::of_user()?.places(reference, options.read_only)?;
+        let mut sessions = Vec::with_capacity(places.len());
+        for place in places {
+            // Credentials that were given by hand are for the registry, not for its mirrors.
+            let is_mirror = place.host != reference.host;
+            let own = Options { credentials: options.credentials.clone().filter(|_| !is_mirror), ..options.clone() };
+            sessions.push((Session::new(&place, &own)?, place.repository));
+        }
+        Ok(Self {
+            places: sessions,
+            active: AtomicUsize::new(0),
+            whole_only: AtomicBool::new(false),
+            host: reference.host.clone(),
+            repository: reference.repository.clone(),
+        })
     }
 
     /// The registry's host, as references name it.
@@ -58,6 +94,51 @@ impl Client {
         &self.repository
     }
 
+    /// Whether credentials go over the network without encryption; the user should hear of it.
+    pub fn is_exposed(&self) -> bool {
+        self.places.iter().any(|(session, _)| session.is_exposed())
+    }
+
+    pub(super) fn session(&self) -> &Session {
+        &self.places[self.active.load(Ordering::Relaxed)].0
+    }
+
+    pub(super) fn url(&self, rest: &str) -> String {
+        url(&self.places[self.active.load(Ordering::Relaxed)], rest)
+    }
+
+    /// Asks each place in turn, beginning with the one that answered last; the first that has it answers from now on.
+    fn anywhere<T>(&self, ask: impl Fn(&Session, &str) -> Result<Option<T>>, rest: &str) -> Result<Option<T>> {
+        let first = self.active.load(Ordering::Relaxed);
+        let mut last = Ok(None);
+        for at in (first..self.places.len()).chain(0..first) {
+            let place = &self.places[at];
+            last = ask(&place.0, &url(place, rest));
+            if let Ok(Some(_)) = &last {
+                self.active.store(at, Ordering::Relaxed);
+                return last;
+            }
+        }
+        last
+    }
+
+    /// Whether the registry can be asked, and takes our credentials: what `login` wants to know.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn ping(&self) -> Result<()> {
+        let act = "logging in";
+        let url = format!("{}/v2/", self.session().base);
+        self.session().retried(|| {
+            let answer = self.session().send(&Call::new(act, "GET", &url), &mut Body::Empty)?;
+            match answer.status() {
+                StatusCode::OK => Ok(()),
+                _ => Err(self.session().refused(act, answer)),
+            }
+        })
+    }
+
     /// The manifest or index of `version` (a tag or a digest), or `None` where there is none.
     ///
     /// # Errors
@@ -65,15 +146,16 @@ impl Client {
     /// When the registry cannot be asked, refuses, or answers a digest with something else.
     pub fn manifest(&self, version: &str) -> Result<Option<Document>> {
         let act = "reading the manifest";
-        let url = self.url(&format!("manifests/{version}"));
         let accept = [media_type::MANIFEST, media_type::DOCKER_MANIFEST, media_type::INDEX, media_type::DOCKER_INDEX];
-        let Some(document) = self.document(act, &url, &accept.join(", "))? else { return Ok(None) };
-        match version.parse::<Digest>() {
-            Ok(digest) if Digest::of(&document.bytes) != digest => {
-                Err(RegistryError::Answer { act, why: format!("the registry sent something else for {digest}") })
+        let accept = accept.join(", ");
+        let digest = version.parse::<Digest>().ok();
+        let ask = |session: &Session, url: &str| match document(session, act, url, &accept)? {
+            Some(document) if digest.is_some_and(|digest| Digest::of(&document.bytes) != digest) => {
+                Err(RegistryError::answer(act, format!("the registry sent something else for {version}")))
             }
-            _ => Ok(Some(document)),
-        }
+            found => Ok(found),
+        };
+        self.anywhere(ask, &format!("manifests/{version}"))
     }
 
     /// A small blob, or `None` where there is none.
@@ -83,18 +165,33 @@ impl Client {
     /// When the registry cannot be asked, refuses, or sends something else.
     pub fn small_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let act = "reading a blob";
-        match self.document(act, &self.blob_url(digest), "*/*")? {
+        let ask = |session: &Session, url: &str| match document(session, act, url, "*/*")? {
             Some(blob) if Digest::of(&blob.bytes) != *digest => {
                 let why = format!("the registry sent {} for {digest}", Digest::of(&blob.bytes));
-                Err(RegistryError::Answer { act, why })
+                Err(RegistryError::answer(act, why))
             }
             blob => Ok(blob.map(|blob| blob.bytes)),
-        }
+        };
+        self.anywhere(ask, &format!("blobs/{digest}"))
     }
 
     /// A blob as a stream. A connection that breaks is taken up again where it broke; nothing is checked here.
     pub fn blob(self: &Arc<Self>, digest: &Digest) -> impl Read + Send + 'static {
-        BlobReader { client: Arc::clone(self), digest: *digest, at: 0, body: None, tries: TRIES }
+        let (client, rest) = (Arc::clone(self), format!("blobs/{digest}"));
+        Resume::new(self.session().retry(), move |at| {
+            let act = "reading a blob";
+            let ask = |session: &Session, url: &str| {
+                let range = format!("bytes={at}-");
+                let headers: &[(&str, &str)] = if at == 0 { &[] } else { &[("range", &range)] };
+                let answer = session.send(&Call { headers, ..Call::new(act, "GET", url) }, &mut Body::Empty)?;
+                match answer.status() {
+                    StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Some(answer.part(act, at)?)),
+                    _ => Err(session.refused(act, answer)),
+                }
+            };
+            let found = client.anywhere(ask, &rest)?;
+            found.ok_or_else(|| RegistryError::answer(act, format!("there is no {rest}")))
+        })
     }
 
     /// Whether the repository has the blob.
@@ -104,152 +201,127 @@ impl Client {
     /// When the registry cannot be asked or refuses.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
         let act = "asking for a blob";
-        let url = self.blob_url(digest);
-        self.transport.retry(|| {
-            let response =
-                self.transport.send(&Call { act, method: "HEAD", url: &url, headers: &[] }, &mut Body::Empty)?;
-            match response.status() {
+        let url = self.url(&format!("blobs/{digest}"));
+        self.session().retried(|| {
+            let answer = self.session().send(&Call::new(act, "HEAD", &url), &mut Body::Empty)?;
+            match answer.status() {
                 StatusCode::OK => Ok(true),
                 StatusCode::NOT_FOUND => Ok(false),
-                _ => Err(self.transport.refused(act, &url, response)),
+                // A registry sends us on to blobs that it has; some object stores sign the way for GET alone.
+                status if answer.strayed && matches!(status.as_u16(), 400 | 401 | 403 | 405) => Ok(true),
+                _ => Err(self.session().refused(act, answer)),
             }
         })
     }
 
-    /// Takes a blob over from another repository of this registry; whether that went.
+    /// Takes a blob over from another repository of this registry, where that goes.
     ///
     /// # Errors
     ///
     /// When the registry cannot be asked.
-    pub fn mount(&self, digest: &Digest, from: &str) -> Result<bool> {
+    pub fn mount(&self, digest: &Digest, from: &str) -> Result<Mount> {
         let act = "mounting a blob";
         let url = self.url(&format!("blobs/uploads/?mount={digest}&from={from}"));
-        self.transport.retry(|| {
-            let response =
-                self.transport.send(&Call { act, method: "POST", url: &url, headers: &[] }, &mut Body::Bytes(&[]))?;
-            match response.status() {
+        let call = Call { from: Some(from), ..Call::new(act, "POST", &url) };
+        let mounted = self.session().retried(|| {
+            let answer = self.session().send(&call, &mut Body::Bytes(&[]))?;
+            match answer.status() {
+                StatusCode::CREATED => Ok(Mount::Done),
+                StatusCode::ACCEPTED => Ok(answer.location(act).map_or(Mount::Refused, Mount::Session)),
                 status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                    Err(self.transport.refused(act, &url, response))
+                    Err(self.session().refused(act, answer))
                 }
-                // 202 starts an upload instead, which ends by itself when nobody continues it.
-                status => Ok(status == StatusCode::CREATED),
+                _ => Ok(Mount::Refused),
             }
-        })
+        });
+        match mounted {
+            // No token for the other repository: it is not ours to read, or not there.
+            Err(RegistryError::Login(_)) => Ok(Mount::Refused),
+            mounted => mounted,
+        }
     }
 
-    /// Puts a manifest or index of this media type under `version`.
+    /// Puts a manifest or index of this media type under `version`. One that has a subject is listed as its referrer.
     ///
     /// # Errors
     ///
     /// When the registry cannot be asked, refuses, or says that it took something else.
     pub fn put_manifest(&self, version: &str, media_type: &str, manifest: &[u8]) -> Result<()> {
+        let answer = self.put_document(version, media_type, manifest, None)?;
+        match answer.header("oci-subject") {
+            Some(_) => Ok(()),
+            None => self.list_referrer(media_type, manifest),
+        }
+    }
+
+    /// As [`put_manifest`](Self::put_manifest), without the referrers; only over the document with this entity tag.
+    pub(super) fn put_document(
+        &self,
+        version: &str,
+        media_type: &str,
+        manifest: &[u8],
+        over: Option<&str>,
+    ) -> Result<Answer> {
         let act = "putting the manifest";
         let url = self.url(&format!("manifests/{version}"));
-        self.transport.retry(|| {
-            let kind = [(header::CONTENT_TYPE.as_str(), media_type)];
-            let response = self
-                .transport
-                .send(&Call { act, method: "PUT", url: &url, headers: &kind }, &mut Body::Bytes(manifest))?;
-            if response.status() != StatusCode::CREATED {
-                return Err(self.transport.refused(act, &url, response));
+        let mut headers = vec![("content-type", media_type)];
+        headers.extend(over.map(|tag| ("if-match", tag)));
+        self.session().retried(|| {
+            let call = Call { headers: &headers, ..Call::new(act, "PUT", &url) };
+            let answer = self.session().send(&call, &mut Body::Bytes(manifest))?;
+            // 201 by the specification; old Artifactory and some proxies say 200 or 202.
+            if !answer.status().is_success() {
+                return Err(self.session().refused(act, answer));
             }
-            check_digest(act, &response, &Digest::of(manifest))
+            check_digest(act, &answer, &Digest::of(manifest))?;
+            Ok(answer)
         })
     }
+}
 
-    pub(super) fn url(&self, rest: &str) -> String {
-        format!("{}/v2/{}/{rest}", self.transport.base, self.repository)
-    }
+fn url((session, repository): &(Session, String), rest: &str) -> String {
+    format!("{}/v2/{repository}/{rest}", session.base)
+}
 
-    fn blob_url(&self, digest: &Digest) -> String {
-        self.url(&format!("blobs/{digest}"))
-    }
+fn document(session: &Session, act: &'static str, url: &str, accept: &str) -> Result<Option<Document>> {
+    session.retried(|| {
+        let accept = [("accept", accept)];
+        let answer = session.send(&Call { headers: &accept, ..Call::new(act, "GET", url) }, &mut Body::Empty)?;
+        match answer.status() {
+            StatusCode::OK => read(act, answer).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(session.refused(act, answer)),
+        }
+    })
+}
 
-    fn document(&self, act: &'static str, url: &str, accept: &str) -> Result<Option<Document>> {
-        self.transport.retry(|| {
-            let accept = [(header::ACCEPT.as_str(), accept)];
-            let mut response =
-                self.transport.send(&Call { act, method: "GET", url, headers: &accept }, &mut Body::Empty)?;
-            match response.status() {
-                StatusCode::OK => {
-                    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-                    let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_owned();
-                    let body = response.body_mut().with_config().limit(DOCUMENT_LIMIT).read_to_vec();
-                    let bytes = body.map_err(|source| RegistryError::http(act, url, source))?;
-                    Ok(Some(Document { media_type: kind, bytes }))
-                }
-                StatusCode::NOT_FOUND => Ok(None),
-                _ => Err(self.transport.refused(act, url, response)),
-            }
-        })
+/// The document of an answer, with the media type that its header or it itself says.
+pub(super) fn read(act: &'static str, answer: Answer) -> Result<Document> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Says {
+        media_type: String,
     }
-
-    /// The blob from byte `at` on.
-    fn open_blob(&self, digest: &Digest, at: u64) -> Result<Box<dyn Read + Send>> {
-        let act = "reading a blob";
-        let url = self.blob_url(digest);
-        self.transport.retry(|| {
-            let range = format!("bytes={at}-");
-            let headers: &[(&str, &str)] = if at == 0 { &[] } else { &[("range", &range)] };
-            let response = self.transport.send(&Call { act, method: "GET", url: &url, headers }, &mut Body::Empty)?;
-            let status = response.status();
-            let mut body: Box<dyn Read + Send> = match status {
-                StatusCode::OK | StatusCode::PARTIAL_CONTENT => {
-                    Box::new(response.into_body().into_with_config().limit(u64::MAX).reader())
-                }
-                _ => return Err(self.transport.refused(act, &url, response)),
-            };
-            // A registry that knows no ranges begins anew.
-            if status == StatusCode::OK && at > 0 {
-                let skipped = io::copy(&mut (&mut body).take(at), &mut io::sink());
-                skipped.map_err(|source| RegistryError::http(act, &url, source.into()))?;
-            }
-            Ok(body)
-        })
-    }
+    let kind = answer.header("content-type").unwrap_or_default();
+    let kind = clean(kind.split(';').next().unwrap_or_default());
+    let bytes = answer.bytes(act, DOCUMENT_LIMIT)?;
+    // File servers and old registries know no better.
+    let is_vague = matches!(kind.as_str(), "" | "application/json" | "application/octet-stream" | "text/plain");
+    let own = is_vague.then(|| serde_json::from_slice::<Says>(&bytes).ok()).flatten();
+    Ok(Document { media_type: own.map_or(kind, |says| says.media_type), bytes })
 }
 
 /// What a registry says it took must be what we sent.
-pub(super) fn check_digest(act: &'static str, response: &Response<ureq::Body>, digest: &Digest) -> Result<()> {
-    match response.headers().get("docker-content-digest").and_then(|said| said.to_str().ok()) {
+pub(super) fn check_digest(act: &'static str, answer: &Answer, digest: &Digest) -> Result<()> {
+    match answer.header("docker-content-digest") {
         // Other algorithms cannot be compared.
         Some(said) if said.starts_with("sha256:") && said != digest.to_string() => {
-            let why = format!("the registry took {said}, but {digest} was sent; what it holds now cannot be trusted");
-            Err(RegistryError::Answer { act, why })
+            let (said, url) = (clean(said), without_query(&answer.url));
+            let why = format!(
+                "the registry took {said} at {url}, but {digest} was sent; what it holds now cannot be trusted"
+            );
+            Err(RegistryError::answer(act, why))
         }
         _ => Ok(()),
-    }
-}
-
-/// Reads a blob, and goes on where a connection broke.
-struct BlobReader {
-    client: Arc<Client>,
-    digest: Digest,
-    at: u64,
-    body: Option<Box<dyn Read + Send>>,
-    tries: u32,
-}
-
-impl Read for BlobReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let body = match &mut self.body {
-                Some(body) => body,
-                None => self.body.insert(self.client.open_blob(&self.digest, self.at).map_err(io::Error::other)?),
-            };
-            match body.read(buffer) {
-                Ok(read) => {
-                    self.at += read as u64;
-                    return Ok(read);
-                }
-                Err(error) => {
-                    self.tries -= 1;
-                    if self.tries == 0 {
-                        return Err(error);
-                    }
-                    self.body = None;
-                }
-            }
-        }
     }
 }

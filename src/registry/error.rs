@@ -1,87 +1,72 @@
-//! What can go wrong between us and a registry, and what of it may pass.
+//! What can go wrong between us and a registry.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use crate::image::ImageError;
+use crate::http::HttpError;
 
 /// Why a registry did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// It could not be asked.
-    #[error("{act} at {url}")]
-    Http {
-        /// What was tried.
-        act: &'static str,
-        /// Where, without its query.
-        url: String,
-        /// What went wrong.
-        source: Box<ureq::Error>,
-    },
-    /// It said no.
-    #[error("{act}: the registry answered {status} at {url}{detail}")]
-    Status {
-        /// What was tried.
-        act: &'static str,
-        /// Where, without its query.
-        url: String,
-        /// The status.
-        status: u16,
-        /// Its own words, and the way out where we know one.
-        detail: String,
-        /// How long it asks us to wait (`Retry-After`).
-        retry_after: Option<Duration>,
-    },
-    /// Its answer makes no sense.
-    #[error("{act}: {why}")]
-    Answer {
-        /// What was tried.
-        act: &'static str,
-        /// What is wrong with the answer.
-        why: String,
-    },
-    /// Stored credentials could not be read.
-    #[error("reading the credentials in {}", path.display())]
-    AuthFile {
+    /// It could not be asked, or said no.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// It wants to know who we are, and what it was told is not enough.
+    #[error("{0}\n{hint}", hint = LOGIN)]
+    Login(#[source] Box<HttpError>),
+    /// A file that says how registries are reached, or who we are to them, is of no use.
+    #[error("reading {}: {why}", path.display())]
+    File {
         /// The file.
         path: PathBuf,
-        /// What the system answered.
-        source: std::io::Error,
+        /// What is wrong with it.
+        why: String,
     },
-    /// Certificates could not be read.
-    #[error("reading the certificates in {}", path.display())]
-    Certificates {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system answered.
-        source: std::io::Error,
+    /// A credential helper failed.
+    #[error("docker-credential-{name}, which {} names for {server}: {why}", file.display())]
+    Helper {
+        /// Its name, without `docker-credential-`.
+        name: String,
+        /// Who names it.
+        file: PathBuf,
+        /// Which registry it was asked for.
+        server: String,
+        /// What it said.
+        why: String,
+    },
+    /// The configuration forbids this image.
+    #[error("{} blocks {name}", file.display())]
+    Blocked {
+        /// The name without its tag.
+        name: String,
+        /// Who says so.
+        file: PathBuf,
     },
 }
 
+const LOGIN: &str =
+    "Log in first (strata login, docker login, podman login or skopeo login), or give --creds or --authfile";
+
 impl RegistryError {
-    /// What went wrong on the way to `url`.
-    pub(super) fn http(act: &'static str, url: &str, source: ureq::Error) -> Self {
-        Self::Http { act, url: without_query(url), source: Box::new(source) }
+    /// What is wrong with an answer.
+    pub(super) fn answer(act: &'static str, why: impl Into<String>) -> Self {
+        Self::Http(HttpError::Answer { act, why: why.into() })
     }
 
-    /// How long to wait, at least, before the same is worth trying again; `None` if it never is.
-    pub(super) fn passes_after(&self) -> Option<Duration> {
+    /// The status, where the registry answered with one that was not hoped for.
+    pub fn status(&self) -> Option<u16> {
         match self {
-            Self::Http { source, .. } => (!is_ours(source)).then_some(Duration::ZERO),
-            Self::Status { status: 408 | 429 | 500..=599, retry_after, .. } => Some(retry_after.unwrap_or_default()),
-            Self::Status { .. } | Self::Answer { .. } | Self::AuthFile { .. } | Self::Certificates { .. } => None,
+            Self::Http(error) => error.status(),
+            Self::Login(error) => error.status(),
+            _ => None,
         }
     }
 }
 
-/// Whether it was not the registry that failed, but our own making of a blob.
-fn is_ours(error: &ureq::Error) -> bool {
-    match error {
-        ureq::Error::Io(error) => error.get_ref().is_some_and(|inner| inner.is::<ImageError>()),
-        _ => false,
+impl<'a> From<&'a RegistryError> for Option<&'a HttpError> {
+    fn from(error: &'a RegistryError) -> Self {
+        match error {
+            RegistryError::Http(error) => Some(error),
+            _ => None,
+        }
     }
-}
-
-/// Queries may hold signatures and tokens.
-pub(super) fn without_query(url: &str) -> String {
-    url.split('?').next().unwrap_or_default().to_owned()
 }

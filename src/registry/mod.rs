@@ -1,23 +1,33 @@
 //! Talking to registries: [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
 //!
 //! ```text
-//! Reference ──▶ Client ──▶ Transport: auth, TLS, retries ──▶ the registry
-//!               blobs, manifests, uploads of one repository
+//! Reference ──▶ places: registries.conf's mirrors, then the registry itself
+//!                 │
+//!                 ▼
+//! Client ──▶ Session: one of them ──▶ crate::http
+//! blobs,        │
+//! manifests,    └── 401: challenge ──▶ token for these scopes ◀── Credentials: of flags, files, helpers
+//! uploads, referrers of one repository
 //! ```
 //!
 //! Only with the feature `net`.
 
-mod auth;
+mod challenge;
 mod client;
+mod config;
+mod credentials;
 mod error;
 mod reference;
-pub(crate) mod tls;
-mod transport;
+mod referrers;
+mod session;
+mod token;
 mod upload;
 
-pub use auth::Credentials;
-pub use client::{Client, Document};
+pub use client::{Client, Document, Mount};
+pub use credentials::{Credentials, Login};
 pub use error::RegistryError;
 pub use reference::{ParseReferenceError, Reference};
-pub use transport::Options;
+pub use session::Options;
 pub use upload::Upload;
+
+type Result<T> = std::result::Result<T, RegistryError>;

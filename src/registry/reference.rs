@@ -26,23 +26,12 @@ pub struct ParseReferenceError {
 }
 
 impl Reference {
-    /// The host that serves it: docker.io's registry has another name.
-    pub fn server(&self) -> &str {
-        if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host }
-    }
-
     /// What a manifest is asked for by: the digest, or else the tag.
     pub fn version(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
             (None, tag) => tag.clone().unwrap_or_else(|| "latest".to_owned()),
         }
-    }
-
-    /// Whether it is on this machine, where docker too does without TLS.
-    pub fn is_loopback(&self) -> bool {
-        let host = self.host.rsplit_once(':').map_or(self.host.as_str(), |(host, _)| host);
-        host == "localhost" || host.starts_with("127.") || host == "[::1]"
     }
 }
 

@@ -4,26 +4,32 @@
 //! for each layer, several at once:
 //!   which blob is it?   itself, where it is not to be compressed
 //!                       else what its recipe says that it compresses to
-//!                       else what the image that the tag names now made of it (its diff_id)
 //!                       else what the local cache says it compressed to
+//!                       else what the images that the tag names now made of it (its diff_id): see `known`
 //!   is the blob there?  HEAD: done
 //!                       another repository of the registry has it: mount it
 //!   else                make it, compress it, send it: one stream
 //! config, then manifest under each tag
 //! ```
 //!
+//! What several images of an index share is looked for and sent once.
+//!
 //! The manifest comes last, so a push that breaks leaves no tag that cannot be
 //! pulled, and the same push again sends the rest.
+
+mod known;
 
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
 };
+
+use known::Known;
 
 use super::{
     cache::Cache,
@@ -35,8 +41,8 @@ use crate::{
     content::{Content, IndexBlobs},
     image::ImageError,
     layer::{ChunkReader, compress::Compression},
-    oci::{Descriptor, Digest, ImageConfig, Manifest, Sha256Writer, media_type},
-    registry::{Client, ParseReferenceError, Reference, RegistryError, Upload},
+    oci::{Descriptor, Digest, Sha256Writer, media_type},
+    registry::{self, Client, Mount, ParseReferenceError, Reference, RegistryError, Upload},
 };
 
 /// `docker://HOST/NAME:TAG`
@@ -73,8 +79,9 @@ impl Sink for Repository {
             level: options.level,
             mount_from: options.mount_from.clone(),
             cache_from: options.cache_from.clone(),
+            registry: options.registry.clone(),
         };
-        let Pushed { digest, blobs, bytes, .. } = push_content(content, &client, &push_options, &options.progress)?;
+        let Pushed { digest, blobs, bytes } = push(content, &client, &push_options, &options.progress)?;
         let event = serde_json::json!({ "event": "pushed", "reference": reference.to_string(), "digest": digest,
             "blobs": blobs, "bytes": bytes });
         let says = vec![format!("{reference}: {blobs} blobs sent, {bytes} bytes")];
@@ -96,8 +103,10 @@ pub struct Options {
     pub level: Option<i32>,
     /// Other repositories of the same registry to take blobs from.
     pub mount_from: Vec<String>,
-    /// Tags or digests of the repository whose layers may be the same.
+    /// Tags or digests whose layers may be the same: `TAG`, or `REPOSITORY:TAG` of the same registry.
     pub cache_from: Vec<String>,
+    /// How the registry is reached.
+    pub registry: registry::Options,
 }
 
 /// What a push did.
@@ -105,8 +114,6 @@ pub struct Options {
 pub struct Pushed {
     /// The manifest's digest.
     pub digest: Digest,
-    /// The manifest's size in bytes.
-    pub size: u64,
     /// Blobs sent.
     pub blobs: usize,
     /// Bytes of blobs sent.
@@ -129,84 +136,204 @@ pub enum PushError {
 
 type Result<T> = std::result::Result<T, PushError>;
 
-/// Pushes an image, or an index and all it lists, under each of the tags.
-///
-/// # Errors
-///
-/// Those of [`push`].
-pub fn push_content(
-    content: &Content,
-    client: &Client,
-    options: &Options,
-    progress: &Arc<dyn Progress>,
-) -> Result<Pushed> {
-    match content {
-        Content::Image(image) => push(image, client, options, progress),
-        Content::Index(index) => push_index(index, client, options, progress),
-    }
-}
-
-/// Each child by its digest, then the index under the tags.
-fn push_index(index: &IndexBlobs, client: &Client, options: &Options, progress: &Arc<dyn Progress>) -> Result<Pushed> {
-    let by_digest = Options { tags: Vec::new(), cache_from: options.tags.clone(), ..options.clone() };
-    let digest = Digest::of(&index.bytes);
-    let mut pushed = Pushed { digest, size: index.bytes.len() as u64, blobs: 0, bytes: 0 };
-    for child in &index.children {
-        let one = push_content(child, client, &by_digest, progress)?;
-        (pushed.blobs, pushed.bytes) = (pushed.blobs + one.blobs, pushed.bytes + one.bytes);
-    }
-    let digest = digest.to_string();
-    let versions = if options.tags.is_empty() { std::slice::from_ref(&digest) } else { options.tags.as_slice() };
-    for version in versions {
-        client.put_manifest(version, &index.media_type, &index.bytes)?;
-    }
-    Ok(pushed)
-}
-
-/// Pushes an image under each of the tags, or under its digest where there are none.
+/// Pushes an image, or an index and all it lists, under each of the tags; under its digest where there are none.
 ///
 /// Plain layers are compressed, unless the image is to stay as it is.
 ///
 /// # Errors
 ///
-/// [`PushError`]; no tag was changed then, or all that were hold the whole image.
-pub fn push(image: &ImageBlobs, client: &Client, options: &Options, progress: &Arc<dyn Progress>) -> Result<Pushed> {
-    let compression = if image.as_is { Compression::None } else { options.compression };
-    let known = if compression == Compression::None { HashMap::new() } else { known_blobs(client, options)? };
-    let push = Push { client, options, compression, known, cache: Cache::of_user() };
-    let job = |at: usize| {
-        let watch = Watch { blob: at + 1, progress: Arc::clone(progress) };
-        let (descriptor, fate) = push.layer(&image.layers[at], &watch)?;
-        progress.done(at + 1, &descriptor, fate);
-        Ok((descriptor, fate))
-    };
-    // A layer that is there twice is one blob, sent once.
-    let mut place = HashMap::new();
-    let is_first = |at: &usize| {
-        let next = place.len();
-        let digest = image.layers[*at].descriptor.digest;
-        *place.entry(digest).or_insert(next) == next
-    };
-    let distinct: Vec<usize> = (0..image.layers.len()).filter(is_first).collect();
-    let results = in_parallel(distinct.len(), &|at| job(distinct[at]))?;
-    let mut pushed = Pushed { digest: image.digest(), size: 0, blobs: 0, bytes: 0 };
-    for (_, fate) in &results {
-        pushed.count(*fate);
+/// [`PushError`]; no tag was changed then, or all that were hold the whole content.
+pub fn push(content: &Content, client: &Client, options: &Options, progress: &Arc<dyn Progress>) -> Result<Pushed> {
+    let known = Known::new(client, options, content);
+    let push = Push { client, options, known, cache: Cache::of_user(), progress, slots: Mutex::default() };
+    push.content(content, &options.tags)
+}
+
+/// A push on its way.
+struct Push<'a> {
+    client: &'a Client,
+    options: &'a Options,
+    known: Known<'a>,
+    cache: Cache,
+    progress: &'a Arc<dyn Progress>,
+    /// The blobs that are there by now, by digest and whether they are compressed on the way. Whoever holds a slot
+    /// sends.
+    slots: Mutex<HashMap<(Digest, bool), Slot>>,
+}
+
+type Slot = Arc<Mutex<Option<Descriptor>>>;
+
+impl Push<'_> {
+    fn content(&self, content: &Content, tags: &[String]) -> Result<Pushed> {
+        match content {
+            Content::Image(image) => self.image(image, tags),
+            Content::Index(index) => self.index(index, tags),
+        }
     }
-    pushed.count(push.config(image)?);
-    let manifest = if image.as_is {
-        image.manifest.clone()
-    } else {
-        let layers = image.layers.iter().map(|layer| results[place[&layer.descriptor.digest]].0.clone()).collect();
-        image.manifest_with(layers).map_err(PushError::Manifest)?
-    };
-    (pushed.digest, pushed.size) = (Digest::of(&manifest), manifest.len() as u64);
-    let digest = pushed.digest.to_string();
-    let versions = if options.tags.is_empty() { std::slice::from_ref(&digest) } else { options.tags.as_slice() };
-    for version in versions {
-        client.put_manifest(version, &image.media_type, &manifest)?;
+
+    /// Each child by its digest, then the index under the tags.
+    fn index(&self, index: &IndexBlobs, tags: &[String]) -> Result<Pushed> {
+        let mut pushed = Pushed { digest: Digest::of(&index.bytes), blobs: 0, bytes: 0 };
+        for child in &index.children {
+            let one = self.content(child, &[])?;
+            (pushed.blobs, pushed.bytes) = (pushed.blobs + one.blobs, pushed.bytes + one.bytes);
+        }
+        self.put(&index.media_type, &index.bytes, tags)?;
+        Ok(pushed)
     }
-    Ok(pushed)
+
+    fn image(&self, image: &ImageBlobs, tags: &[String]) -> Result<Pushed> {
+        let compression = if image.as_is { Compression::None } else { self.options.compression };
+        let job = |at: usize| {
+            let watch = Watch { blob: at + 1, progress: Arc::clone(self.progress) };
+            let (descriptor, fate) = self.layer(&image.layers[at], compression, &watch)?;
+            self.progress.done(at + 1, &descriptor, fate);
+            Ok((descriptor, fate))
+        };
+        let results = in_parallel(image.layers.len(), &job)?;
+        let mut pushed = Pushed { digest: image.digest(), blobs: 0, bytes: 0 };
+        for (_, fate) in &results {
+            pushed.count(*fate);
+        }
+        pushed.count(self.config(image)?);
+        let manifest = if image.as_is {
+            image.manifest.clone()
+        } else {
+            let layers = results.into_iter().map(|(descriptor, _)| descriptor).collect();
+            image.manifest_with(layers).map_err(PushError::Manifest)?
+        };
+        pushed.digest = Digest::of(&manifest);
+        self.put(&image.media_type, &manifest, tags)?;
+        Ok(pushed)
+    }
+
+    fn put(&self, media_type: &str, document: &[u8], tags: &[String]) -> Result<()> {
+        let digest = Digest::of(document).to_string();
+        let versions = if tags.is_empty() { std::slice::from_ref(&digest) } else { tags };
+        for version in versions {
+            self.client.put_manifest(version, media_type, document)?;
+        }
+        Ok(())
+    }
+
+    /// One layer, unless it was sent already; who comes second waits for the first.
+    fn layer(&self, layer: &LayerBlob, compression: Compression, watch: &Watch) -> Result<(Descriptor, Fate)> {
+        let own = &layer.descriptor;
+        let as_is = compression == Compression::None || own.media_type != media_type::LAYER_TAR;
+        let key = if as_is { own.digest } else { layer.diff_id };
+        let slot = Arc::clone(lock(&self.slots).entry((key, !as_is)).or_default());
+        let mut slot = lock(&slot);
+        let (found, fate) = match &*slot {
+            Some(found) => (found.clone(), Fate::There),
+            None if as_is => (own.clone(), self.as_is(layer, watch)?),
+            None => self.compressed(layer, compression, watch)?,
+        };
+        *slot = Some(found.clone());
+        let Descriptor { media_type, digest, size, .. } = found;
+        Ok((Descriptor { media_type, digest, size, ..own.clone() }, fate))
+    }
+
+    fn as_is(&self, layer: &LayerBlob, watch: &Watch) -> Result<Fate> {
+        let own = &layer.descriptor;
+        let origin = layer.origin.as_ref().filter(|(host, _)| host == self.client.host());
+        let session = match self.there(&own.digest, origin.map(|(_, repository)| repository.as_str()))? {
+            There::Yes(fate) => return Ok(fate),
+            There::No(session) => session,
+        };
+        watch.progress.sending(watch.blob, own.size);
+        let mut make = || watch.reader(layer.read());
+        let digest = || Some(own.digest);
+        self.client.upload(Upload { make: &mut make, size: Some(own.size), digest: &digest, session })?;
+        Ok(Fate::Sent(own.size))
+    }
+
+    fn compressed(&self, layer: &LayerBlob, compression: Compression, watch: &Watch) -> Result<(Descriptor, Fate)> {
+        let level = self.options.level;
+        // A level that somebody asks for is not to be had from what may have another.
+        let noted = layer.compressed.get(compression.name()).filter(|_| level.is_none());
+        let noted = noted.map(|noted| Descriptor::new(compression.media_type(), noted.digest, noted.size));
+        let remembered = self.cache.get(&layer.diff_id, compression, level);
+        let mut session = None;
+        let mut tried = Vec::new();
+        for descriptor in noted.into_iter().chain(remembered) {
+            if tried.contains(&descriptor.digest) {
+                continue;
+            }
+            match self.there(&descriptor.digest, None)? {
+                There::Yes(fate) => return Ok((descriptor, fate)),
+                There::No(opened) => self.keep(&mut session, opened),
+            }
+            tried.push(descriptor.digest);
+        }
+        if level.is_none() {
+            for (descriptor, repository) in self.known.of(&layer.diff_id, compression)? {
+                match self.there(&descriptor.digest, repository.as_deref())? {
+                    There::Yes(fate) => return Ok((descriptor, fate)),
+                    There::No(opened) => self.keep(&mut session, opened),
+                }
+            }
+        }
+        watch.progress.sending(watch.blob, layer.descriptor.size);
+        let made = Made::default();
+        let mut make = || stream(layer, compression, level, &made, watch);
+        let digest = || lock(&made).map(|(digest, _)| digest);
+        self.client.upload(Upload { make: &mut make, size: None, digest: &digest, session })?;
+        let (digest, size) = lock(&made).expect("an upload without an error has sent all of the blob");
+        let descriptor = Descriptor::new(compression.media_type(), digest, size);
+        self.cache.put(&layer.diff_id, compression, level, &descriptor);
+        Ok((descriptor, Fate::Sent(size)))
+    }
+
+    fn config(&self, image: &ImageBlobs) -> Result<Fate> {
+        let digest = Digest::of(&image.config);
+        let slot = Arc::clone(lock(&self.slots).entry((digest, false)).or_default());
+        let mut slot = lock(&slot);
+        if slot.is_some() {
+            return Ok(Fate::There);
+        }
+        let fate = match self.there(&digest, None)? {
+            There::Yes(fate) => fate,
+            There::No(session) => {
+                self.client.upload_bytes(&digest, &image.config, session)?;
+                Fate::Sent(image.config.len() as u64)
+            }
+        };
+        *slot = Some(image.config_descriptor());
+        Ok(fate)
+    }
+
+    /// Whether the blob is there, or can be taken over from `from` or the repositories that the user names.
+    fn there(&self, digest: &Digest, from: Option<&str>) -> Result<There> {
+        if self.client.has_blob(digest)? {
+            return Ok(There::Yes(Fate::There));
+        }
+        let mut session = None;
+        let named = self.options.mount_from.iter().map(String::as_str);
+        for repository in from.into_iter().chain(named).filter(|repository| *repository != self.client.repository()) {
+            match self.client.mount(digest, repository)? {
+                Mount::Done => return Ok(There::Yes(Fate::Mounted)),
+                Mount::Session(opened) => self.keep(&mut session, Some(opened)),
+                Mount::Refused => {}
+            }
+        }
+        Ok(There::No(session))
+    }
+
+    /// Of several uploads that refused mounts opened, one is used.
+    fn keep(&self, session: &mut Option<String>, opened: Option<String>) {
+        match (&session, opened) {
+            (None, opened) => *session = opened,
+            (Some(_), Some(spare)) => self.client.cancel(&spare),
+            (Some(_), None) => {}
+        }
+    }
+}
+
+/// Whether a blob is there.
+enum There {
+    Yes(Fate),
+    /// Not, but a refused mount may have opened an upload.
+    No(Option<String>),
 }
 
 impl Pushed {
@@ -218,97 +345,8 @@ impl Pushed {
     }
 }
 
-/// Which blob stands for which uncompressed layer, as images of the repository say.
-fn known_blobs(client: &Client, options: &Options) -> Result<HashMap<Digest, Descriptor>> {
-    let mut known = HashMap::new();
-    for version in options.tags.iter().chain(&options.cache_from) {
-        let Some(document) = client.manifest(version)? else { continue };
-        // An index, or something else that has no layers, tells nothing.
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(&document.bytes) else { continue };
-        let Some(text) = client.small_blob(&manifest.config.digest)? else { continue };
-        let Ok(config) = serde_json::from_slice::<ImageConfig>(&text) else { continue };
-        if config.rootfs.diff_ids.len() == manifest.layers.len() {
-            known.extend(config.rootfs.diff_ids.into_iter().zip(manifest.layers));
-        }
-    }
-    Ok(known)
-}
-
-/// A push on its way.
-struct Push<'a> {
-    client: &'a Client,
-    options: &'a Options,
-    compression: Compression,
-    /// Which blob stands for which uncompressed layer.
-    known: HashMap<Digest, Descriptor>,
-    cache: Cache,
-}
-
-impl Push<'_> {
-    fn layer(&self, layer: &LayerBlob, watch: &Watch) -> Result<(Descriptor, Fate)> {
-        let (own, compression) = (&layer.descriptor, self.compression);
-        if compression == Compression::None || own.media_type != media_type::LAYER_TAR {
-            let fate = match self.there_or_mounted(&own.digest, layer.origin.as_ref())? {
-                Some(fate) => fate,
-                None => {
-                    watch.progress.sending(watch.blob, own.size);
-                    let mut make = || watch.reader(layer.read());
-                    let digest = || Some(own.digest);
-                    self.client.upload(Upload { make: &mut make, size: Some(own.size), digest: &digest })?;
-                    Fate::Sent(own.size)
-                }
-            };
-            return Ok((own.clone(), fate));
-        }
-        let compressed = |digest, size| Descriptor {
-            annotations: own.annotations.clone(),
-            ..Descriptor::new(compression.media_type(), digest, size)
-        };
-        let wanted = |descriptor: &&Descriptor| descriptor.media_type == compression.media_type();
-        let level = self.options.level;
-        let remembered = self.cache.get(&layer.diff_id, compression, level);
-        // A level that somebody asks for is not to be had from an image that may have another.
-        let noted = layer.compressed.get(compression.name()).filter(|_| level.is_none());
-        let noted = noted.map(|noted| Descriptor::new(compression.media_type(), noted.digest, noted.size));
-        let known = self.known.get(&layer.diff_id).filter(|_| level.is_none()).filter(wanted);
-        for descriptor in noted.iter().chain(known).chain(&remembered) {
-            if let Some(fate) = self.there_or_mounted(&descriptor.digest, None)? {
-                return Ok((compressed(descriptor.digest, descriptor.size), fate));
-            }
-        }
-        watch.progress.sending(watch.blob, own.size);
-        let made = Made::default();
-        let mut make = || stream(layer, compression, level, &made, watch);
-        let digest = || read(&made).map(|(digest, _)| digest);
-        self.client.upload(Upload { make: &mut make, size: None, digest: &digest })?;
-        let (digest, size) = read(&made).expect("an upload without an error has sent all of the blob");
-        let descriptor = Descriptor::new(compression.media_type(), digest, size);
-        self.cache.put(&layer.diff_id, compression, level, &descriptor);
-        Ok((compressed(digest, size), Fate::Sent(size)))
-    }
-
-    fn config(&self, image: &ImageBlobs) -> Result<Fate> {
-        let digest = Digest::of(&image.config);
-        if let Some(fate) = self.there_or_mounted(&digest, None)? {
-            return Ok(fate);
-        }
-        self.client.upload_bytes(&digest, &image.config)?;
-        Ok(Fate::Sent(image.config.len() as u64))
-    }
-
-    /// `origin` is the host and repository that the blob comes from.
-    fn there_or_mounted(&self, digest: &Digest, origin: Option<&(String, String)>) -> Result<Option<Fate>> {
-        if self.client.has_blob(digest)? {
-            return Ok(Some(Fate::There));
-        }
-        let own = origin.filter(|(host, _)| host == self.client.host()).map(|(_, repository)| repository);
-        for repository in own.into_iter().chain(&self.options.mount_from) {
-            if self.client.mount(digest, repository)? {
-                return Ok(Some(Fate::Mounted));
-            }
-        }
-        Ok(None)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Tells how much of one blob is sent.
@@ -353,10 +391,6 @@ impl<W: Write> Write for Watched<W> {
 /// Digest and size of a blob, once all of it was made.
 type Made = Arc<Mutex<Option<(Digest, u64)>>>;
 
-fn read(made: &Made) -> Option<(Digest, u64)> {
-    *made.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
 /// The layer's compressed blob, made while it is read.
 fn stream(
     layer: &LayerBlob,
@@ -372,7 +406,7 @@ fn stream(
         let mut watched = Watched { inner, watch };
         layer.write(&mut watched).map_err(io::Error::other)?;
         let (_, digest, size) = watched.inner.finish()?.finish();
-        *made.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((digest, size));
+        *lock(&made) = Some((digest, size));
         Ok(())
     }))
 }
@@ -391,7 +425,7 @@ fn in_parallel<T: Send>(count: usize, job: &(dyn Fn(usize) -> Result<T> + Sync))
                     if result.is_err() {
                         next.store(count, Ordering::Relaxed);
                     }
-                    *slot.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(result);
+                    *lock(slot) = Some(result);
                 }
             });
         }

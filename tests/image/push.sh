@@ -98,7 +98,7 @@ start_registry "$work/private" "auth: { htpasswd: { realm: test, path: $work/htp
 export HOME=$work/home REGISTRY_AUTH_FILE=$work/none.json
 fails "Log in first" copy "$first" "docker://$registry/x"
 fails "401" copy "$first" "docker://$registry/x" --dest-creds me:wrong
-fails "reading the credentials in $work/nothing.json" copy "$first" "docker://$registry/x" --authfile "$work/nothing.json"
+fails "reading $work/nothing.json" copy "$first" "docker://$registry/x" --authfile "$work/nothing.json"
 fails "the credentials have no colon" copy "$first" "docker://$registry/x" --dest-creds me
 push "$first" "docker://$registry/x" --dest-creds 'me:U*U' >/dev/null
 same "$(sent)" 3

@@ -1,7 +1,8 @@
-//! Whom we trust, and who we are, when a registry is reached through TLS.
+//! Whom we trust, and who we are, when a server is reached through TLS.
 //!
 //! A folder of certificates is containers' and docker's: `*.crt` are authorities, `*.cert` and `*.key` of one name are
-//! our own certificate. Without one named, `/etc/containers/certs.d/HOST` and `/etc/docker/certs.d/HOST` are looked at.
+//! our own certificate. Without one named, `certs.d/HOST` of the user's containers, of the machine's containers and of
+//! docker is looked at, in this order (containers/image, docker/docker_client.go, dockerCertDir).
 
 use std::{
     fs,
@@ -11,11 +12,13 @@ use std::{
 
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
-use super::RegistryError;
+use super::HttpError;
 
 /// The TLS settings for `host`; `directory` is a folder of certificates, `insecure` trusts everybody.
-pub(super) fn config(host: &str, directory: Option<&Path>, insecure: bool) -> Result<TlsConfig, RegistryError> {
-    let usual = ["/etc/containers/certs.d", "/etc/docker/certs.d"].into_iter().map(|base| Path::new(base).join(host));
+pub(crate) fn config(host: &str, directory: Option<&Path>, insecure: bool) -> Result<TlsConfig, HttpError> {
+    let user = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/containers/certs.d"));
+    let machine = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+    let usual = user.into_iter().chain(machine).map(|base| base.join(host));
     let directory = match directory {
         Some(directory) => Some(directory.to_owned()),
         None => usual.into_iter().find(|directory| directory.is_dir()),
@@ -52,8 +55,13 @@ pub(super) fn config(host: &str, directory: Option<&Path>, insecure: bool) -> Re
     Ok(TlsConfig::builder().root_certs(roots).client_cert(own).disable_verification(insecure).build())
 }
 
+/// The TLS settings for everybody the machine trusts.
+pub(crate) fn machine() -> TlsConfig {
+    TlsConfig::builder().root_certs(root_certificates()).build()
+}
+
 /// The TLS settings of docker's command line: `ca.pem`, `cert.pem` and `key.pem` in a folder.
-pub(crate) fn docker_config(folder: &Path, insecure: bool) -> Result<TlsConfig, RegistryError> {
+pub(crate) fn docker_config(folder: &Path, insecure: bool) -> Result<TlsConfig, HttpError> {
     let read = |name: &str| fs::read(folder.join(name)).map_err(certificate_error(&folder.join(name)));
     let roots = match folder.join("ca.pem").exists() {
         true => RootCerts::Specific(Arc::new(certificates(&read("ca.pem")?))),
@@ -68,9 +76,9 @@ pub(crate) fn docker_config(folder: &Path, insecure: bool) -> Result<TlsConfig, 
     Ok(TlsConfig::builder().root_certs(roots).client_cert(own).disable_verification(insecure).build())
 }
 
-fn certificate_error(path: &Path) -> impl FnOnce(std::io::Error) -> RegistryError {
+fn certificate_error(path: &Path) -> impl FnOnce(std::io::Error) -> HttpError {
     let path = path.to_owned();
-    move |source| RegistryError::Certificates { path, source }
+    move |source| HttpError::Certificates { path, source }
 }
 
 fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {

@@ -1,0 +1,154 @@
+//! What goes wrong between us and a server, and what of it may pass.
+
+use std::{fmt, io, time::Duration};
+
+/// Why a server did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// It could not be asked.
+    #[error("{act} at {url}")]
+    Send {
+        /// What was tried.
+        act: &'static str,
+        /// Where, without its query.
+        url: String,
+        /// What went wrong.
+        source: Box<ureq::Error>,
+    },
+    /// It said no.
+    #[error("{act}: the server answered {status} at {url}{detail}")]
+    Status {
+        /// What was tried.
+        act: &'static str,
+        /// Where, without its query.
+        url: String,
+        /// The status.
+        status: u16,
+        /// Its own words, and the way out where we know one.
+        detail: String,
+        /// How long it asks us to wait (`Retry-After`).
+        retry_after: Option<Duration>,
+    },
+    /// Its answer makes no sense, or is one that must not be followed.
+    #[error("{act}: {why}")]
+    Answer {
+        /// What was tried.
+        act: &'static str,
+        /// What is wrong with the answer.
+        why: String,
+    },
+    /// Certificates could not be read.
+    #[error("reading the certificates in {}", path.display())]
+    Certificates {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// A proxy's address makes no sense.
+    #[error("the proxy in {variable} is no URL; write it like http://proxy.example.com:3128")]
+    Proxy {
+        /// The environment variable; its value may hold a password.
+        variable: String,
+    },
+}
+
+impl HttpError {
+    /// How long to wait, at least, before the same is worth trying again; `None` if it never is.
+    pub fn passes_after(&self) -> Option<Duration> {
+        match self {
+            Self::Send { source, .. } => may_pass(source).then_some(Duration::ZERO),
+            Self::Status { status: 408 | 429 | 500 | 502..=504 | 520..=599, retry_after, .. } => {
+                Some(retry_after.unwrap_or_default())
+            }
+            _ => None,
+        }
+    }
+
+    /// The status, where the server answered with one that was not hoped for.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// A request's body that could not be made: the server did nothing wrong, and trying again makes it no better.
+#[derive(Debug)]
+pub struct OwnBody(pub io::Error);
+
+impl fmt::Display for OwnBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "making what is to be sent: {}", self.0)
+    }
+}
+
+impl std::error::Error for OwnBody {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // The error itself is said above.
+        self.0.get_ref().and_then(std::error::Error::source)
+    }
+}
+
+fn may_pass(error: &ureq::Error) -> bool {
+    use ureq::Error;
+    match error {
+        Error::Io(error) => {
+            let inner = error.get_ref();
+            let is_ours = inner.is_some_and(|inner| inner.is::<OwnBody>());
+            // A certificate that nobody trusts is not trusted a second later either.
+            let is_tls = inner.is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>());
+            !is_ours && !is_tls
+        }
+        Error::Timeout(_) | Error::ConnectionFailed | Error::HostNotFound | Error::Protocol(_) => true,
+        Error::ConnectProxyFailed(_) => true,
+        _ => false,
+    }
+}
+
+/// Text of a server, as a terminal may see it: one line, no control characters, not too long.
+pub fn clean(text: &str) -> String {
+    const LONGEST: usize = 1000;
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    // Also what changes the direction of text, which makes a line look like another.
+    let harmless = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut clean: String =
+        words.chars().map(|c| if harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).take(LONGEST + 1).collect();
+    if clean.chars().count() > LONGEST {
+        clean = clean.chars().take(LONGEST).chain(['…']).collect();
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terminals_see_no_control_characters_of_a_server() {
+        let cleaned = clean("denied:\u{1b}[2J\u{1b}]0;title\u{7} \n\r\n see\u{9b}31m \u{202e}above\0");
+        assert_eq!(cleaned, "denied:\u{fffd}[2J\u{fffd}]0;title\u{fffd} see\u{fffd}31m \u{fffd}above\u{fffd}");
+        assert_eq!(clean(&"x".repeat(5000)).chars().count(), 1001);
+    }
+
+    #[test]
+    fn what_cannot_pass_is_not_tried_again() {
+        let status = |status| HttpError::Status {
+            act: "x",
+            url: String::new(),
+            status,
+            detail: String::new(),
+            retry_after: None,
+        };
+        for passing in [408, 429, 500, 502, 503, 504] {
+            assert_eq!(status(passing).passes_after(), Some(Duration::ZERO), "{passing}");
+        }
+        for permanent in [400, 401, 403, 404, 405, 413, 416, 501, 505] {
+            assert_eq!(status(permanent).passes_after(), None, "{permanent}");
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! HTTP as registries and caches need it: one client, whose credentials stay with the origin they belong to.
+//!
+//! ```text
+//! Call ──▶ Http: proxy, TLS, redirects, limits of time ──▶ Answer: status, headers, body, and the URL that answered
+//!           │
+//!           └── Retry: what may pass is tried again; Resume: a download goes on where it broke
+//! ```
+//!
+//! A redirect to another origin is followed without `Authorization`, and so is everything after it; from HTTPS it never
+//! leads to HTTP. [`Answer::url`], not the URL that was asked, is the base of what an answer says.
+//!
+//! Only with the feature `net`.
+
+mod error;
+mod netrc;
+mod proxy;
+mod resume;
+mod retry;
+pub(crate) mod tls;
+mod url;
+
+use std::{
+    fmt,
+    io::{self, Read},
+    time::{Duration, SystemTime},
+};
+
+use serde::Deserialize;
+use ureq::{
+    Agent, SendBody,
+    http::{Request, Response, StatusCode, header},
+    tls::TlsConfig,
+};
+
+pub use error::{HttpError, OwnBody, clean};
+pub use netrc::Netrc;
+pub use proxy::Proxies;
+pub use resume::Resume;
+pub use retry::{Retry, parse_retry_after, wait};
+pub use url::{Origin, encode, is_loopback, join, without_query};
+
+/// Documents bigger than this (in bytes) are refused; registries refuse them too.
+pub const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
+/// Redirects of one request; Go's client follows as many.
+const REDIRECTS: usize = 10;
+/// A connection is there after this time, or fails.
+const CONNECT: Duration = Duration::from_secs(30);
+/// A server that says nothing for this long is gone.
+const STALL: Duration = Duration::from_secs(60);
+/// Registries on object stores assemble a big upload before they answer its end.
+const UPLOAD_ANSWER: Duration = Duration::from_secs(15 * 60);
+
+type Result<T> = std::result::Result<T, HttpError>;
+
+/// How a client behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whom it trusts, and who it is.
+    pub tls: TlsConfig,
+    /// How often a request is tried.
+    pub retry: Retry,
+    /// How long a server may say nothing in the middle of an answer.
+    pub stall: Option<Duration>,
+}
+
+/// A client.
+#[derive(Clone, Debug)]
+pub struct Http {
+    agent: Agent,
+    proxies: Proxies,
+    stall: Duration,
+    /// How often a request is tried.
+    pub retry: Retry,
+}
+
+/// A request without its body.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    /// What it is for, in messages.
+    pub act: &'static str,
+    /// GET, PUT, …
+    pub method: &'a str,
+    /// The whole of it.
+    pub url: &'a str,
+    /// Names and values.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// The `Authorization` header, for the origin of `url` and no other.
+    pub authorization: Option<&'a str>,
+}
+
+impl<'a> Call<'a> {
+    /// A request for a document.
+    pub fn get(act: &'static str, url: &'a str) -> Self {
+        Self { act, method: "GET", url, headers: &[], authorization: None }
+    }
+}
+
+/// A request's body, made anew for each try.
+pub enum Body<'a> {
+    /// None.
+    Empty,
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// A form with a secret: no redirect takes it to another origin.
+    Secret(&'a [u8]),
+    /// A stream, and its size in bytes where it is known.
+    Stream(&'a mut dyn FnMut() -> Box<dyn Read + Send>, Option<u64>),
+}
+
+/// What a server answered.
+pub struct Answer {
+    /// Status, headers and body.
+    pub response: Response<ureq::Body>,
+    /// Who answered: after redirects not the URL that was asked.
+    pub url: String,
+    /// Whether a redirect led to another origin on the way.
+    pub strayed: bool,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({} of {})", self.response.status(), without_query(&self.url))
+    }
+}
+
+impl Http {
+    /// A client with the proxies of the user.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Proxy`] when the environment names a proxy that is none.
+    pub fn new(settings: Settings) -> Result<Self> {
+        let stall = settings.stall.unwrap_or(STALL);
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .timeout_connect(Some(CONNECT))
+            .timeout_per_read(Some(stall))
+            .timeout_per_write(Some(stall))
+            .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
+            // Blobs are what they are.
+            .accept_encoding("identity")
+            .input_buffer_size(256 * 1024)
+            .output_buffer_size(256 * 1024)
+            .proxy(None)
+            .tls_config(settings.tls);
+        Ok(Self { agent: config.build().new_agent(), proxies: Proxies::of_user()?, stall, retry: settings.retry })
+    }
+
+    /// A client that trusts whom the machine trusts.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn of_user() -> Result<Self> {
+        Self::new(Settings { tls: tls::machine(), retry: Retry::default(), stall: None })
+    }
+
+    /// Sends one request, and follows redirects.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers, or a redirect leads where it must not. A status is no error here.
+    pub fn send(&self, call: &Call<'_>, body: &mut Body<'_>) -> Result<Answer> {
+        let refuse = |why: String| Err(HttpError::Answer { act: call.act, why });
+        let Some(asked) = Origin::of(call.url) else {
+            return refuse(format!("{} is no http or https URL", without_query(call.url)));
+        };
+        let mut url = call.url.to_owned();
+        let mut strayed = false;
+        for _ in 0..=REDIRECTS {
+            let authorization = call.authorization.filter(|_| !strayed);
+            let response = self.send_once(call, &url, authorization, body)?;
+            let Some(location) = redirect(&response, call.method) else { return Ok(Answer { response, url, strayed }) };
+            let Some(next) = join(&url, location) else {
+                return refuse(format!("{} redirects to nowhere that can be asked", without_query(&url)));
+            };
+            let Some(origin) = Origin::of(&next) else { return refuse("a redirect without a host".to_owned()) };
+            if asked.is_https() && !origin.is_https() {
+                return refuse(format!("{} redirects to {origin}, without TLS", without_query(&url)));
+            }
+            if origin != asked && matches!(body, Body::Secret(_)) {
+                return refuse(format!("{} redirects a secret to {origin}", without_query(&url)));
+            }
+            strayed |= origin != asked;
+            url = next;
+        }
+        refuse(format!("{} redirects more than {REDIRECTS} times", without_query(call.url)))
+    }
+
+    /// The connection to `origin` without a request of ours: whether somebody there speaks its protocol.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    pub fn reaches(&self, act: &'static str, url: &str) -> Result<()> {
+        self.send(&Call::get(act, url), &mut Body::Empty).map(drop)
+    }
+
+    fn send_once(
+        &self,
+        call: &Call<'_>,
+        url: &str,
+        authorization: Option<&str>,
+        body: &mut Body<'_>,
+    ) -> Result<Response<ureq::Body>> {
+        let fail = |source| HttpError::Send { act: call.act, url: without_query(url), source: Box::new(source) };
+        let mut request = Request::builder().method(call.method).uri(url);
+        for (name, value) in call.headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let proxy = Origin::of(url).and_then(|origin| self.proxies.to(&origin)).cloned();
+        let patience = if call.method == "GET" || call.method == "HEAD" { self.stall } else { UPLOAD_ANSWER };
+        macro_rules! run {
+            ($body:expr) => {{
+                let request = request.body($body).map_err(|error| fail(error.into()))?;
+                let configured = self.agent.configure_request(request).proxy(proxy).timeout_per_read(Some(patience));
+                self.agent.run(configured.build()).map_err(fail)
+            }};
+        }
+        match body {
+            Body::Empty => run!(()),
+            Body::Bytes(bytes) | Body::Secret(bytes) => run!(*bytes),
+            Body::Stream(make, size) => {
+                if let Some(size) = size {
+                    request = request.header(header::CONTENT_LENGTH, *size);
+                }
+                let mut reader = Ours(make());
+                run!(SendBody::from_reader(&mut reader))
+            }
+        }
+    }
+
+    /// A document, or `None` where there is none. Tried again where that helps.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be asked, refuses, or sends more than [`DOCUMENT_LIMIT`].
+    pub fn document(&self, call: &Call<'_>) -> Result<Option<Vec<u8>>> {
+        self.retry.run(|| {
+            let answer = self.send(call, &mut Body::Empty)?;
+            match answer.status() {
+                StatusCode::OK => answer.bytes(call.act, DOCUMENT_LIMIT).map(Some),
+                StatusCode::NOT_FOUND => Ok(None),
+                _ => Err(answer.refused(call.act)),
+            }
+        })
+    }
+
+    /// A download as a stream that goes on where a connection broke; nothing is checked here.
+    pub fn download(&self, act: &'static str, url: &str, authorization: Option<&str>) -> impl Read + Send + 'static {
+        let (http, url, authorization) = (self.clone(), url.to_owned(), authorization.map(str::to_owned));
+        Resume::new(self.retry, move |at| {
+            let range = format!("bytes={at}-");
+            let headers: &[(&str, &str)] = if at == 0 { &[] } else { &[("range", &range)] };
+            let call = Call { headers, authorization: authorization.as_deref(), ..Call::get(act, &url) };
+            http.send(&call, &mut Body::Empty)?.part(act, at)
+        })
+    }
+}
+
+/// Where a redirect leads that is to be followed. Without its body, a request that has one is another.
+fn redirect<'a>(response: &'a Response<ureq::Body>, method: &str) -> Option<&'a str> {
+    let follow = match response.status().as_u16() {
+        301..=303 => matches!(method, "GET" | "HEAD"),
+        307 | 308 => true,
+        _ => false,
+    };
+    follow.then(|| response.headers().get(header::LOCATION)?.to_str().ok()).flatten()
+}
+
+impl Answer {
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// A header, where it is there and text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.response.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// All headers of one name.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.response.headers().get_all(name).iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// Where `Location` leads, seen from the URL that answered.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is no URL that can be asked.
+    pub fn location(&self, act: &'static str) -> Result<String> {
+        self.header("location").and_then(|location| join(&self.url, location)).ok_or_else(|| HttpError::Answer {
+            act,
+            why: format!("{} does not say where it goes on", without_query(&self.url)),
+        })
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    ///
+    /// When it breaks off, or is longer than `limit` bytes.
+    pub fn bytes(mut self, act: &'static str, limit: u64) -> Result<Vec<u8>> {
+        self.response.body_mut().with_config().limit(limit).read_to_vec().map_err(|source| HttpError::Send {
+            act,
+            url: without_query(&self.url),
+            source: Box::new(source),
+        })
+    }
+
+    /// The body from byte `at` on, which was asked for as a range.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses, or sends another range.
+    pub fn part(self, act: &'static str, at: u64) -> Result<Box<dyn Read + Send>> {
+        let whole = match self.status() {
+            StatusCode::OK => true,
+            StatusCode::PARTIAL_CONTENT => {
+                let said = self.header("content-range").unwrap_or_default();
+                let start = said.strip_prefix("bytes ").and_then(|range| range.split_once('-')?.0.parse().ok());
+                if start != Some(at) {
+                    let why = format!("asked for the bytes from {at} on, the server sent {:?}", clean(said));
+                    return Err(HttpError::Answer { act, why });
+                }
+                false
+            }
+            _ => return Err(self.refused(act)),
+        };
+        let url = without_query(&self.url);
+        let mut body = self.response.into_body().into_with_config().limit(u64::MAX).reader();
+        // A server that knows no ranges begins anew.
+        if whole && at > 0 {
+            let skipped = io::copy(&mut (&mut body).take(at), &mut io::sink());
+            skipped.map_err(|source| HttpError::Send { act, url, source: Box::new(source.into()) })?;
+        }
+        Ok(Box::new(body))
+    }
+
+    /// The error for an answer that is not the one hoped for.
+    pub fn refused(mut self, act: &'static str) -> HttpError {
+        let status = self.status().as_u16();
+        let retry_after = self.header("retry-after").and_then(|value| parse_retry_after(value, SystemTime::now()));
+        let said = self.response.body_mut().with_config().limit(16 * 1024).lossy_utf8(true).read_to_string();
+        let said = clean(&message(&said.unwrap_or_default()));
+        let detail = if said.is_empty() { said } else { format!(": {said}") };
+        HttpError::Status { act, url: without_query(&self.url), status, detail, retry_after }
+    }
+}
+
+/// What an answer says, without the JSON around it
+/// ([errors of registries](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes)).
+fn message(text: &str) -> String {
+    #[derive(Deserialize)]
+    struct Errors {
+        errors: Vec<Error>,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        #[serde(default)]
+        code: serde_json::Value,
+        #[serde(default)]
+        message: Option<String>,
+    }
+    let Ok(Errors { errors }) = serde_json::from_str(text) else { return text.to_owned() };
+    let one = |error: &Error| match (&error.code, error.message.as_deref().filter(|message| !message.is_empty())) {
+        (serde_json::Value::String(code), Some(message)) => format!("{code}: {message}"),
+        (serde_json::Value::String(code), None) => code.clone(),
+        (_, message) => message.unwrap_or_default().to_owned(),
+    };
+    errors.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
+/// A body that says whose fault it is when it fails.
+struct Ours(Box<dyn Read + Send>);
+
+impl Read for Ours {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer).map_err(|error| io::Error::other(OwnBody(error)))
+    }
+}

@@ -1,0 +1,168 @@
+//! What of a URL decides who is talked to: its origin. Where a `Location` leads, as seen from the URL that answered.
+//!
+//! ```text
+//! https://host:443/v2/  and  https://HOST/v2/   one origin: (https, host, 443)
+//! http://host/v2/                               another
+//! ```
+
+use std::{fmt, net::IpAddr};
+
+use ureq::http::Uri;
+
+/// Scheme, host and port, as [RFC 6454](https://www.rfc-editor.org/rfc/rfc6454#section-4) compares them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// The origin of an `http:` or `https:` URL; `None` for anything else, and for URLs with a user in them.
+    pub fn of(url: &str) -> Option<Self> {
+        let url: Uri = url.parse().ok()?;
+        let https = match url.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let authority = url.authority()?;
+        if authority.as_str().contains('@') || authority.host().is_empty() {
+            return None;
+        }
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" if https => 443,
+            "" => 80,
+            // A port that is no number is none that can be asked.
+            port => port.strip_prefix(':')?.parse().ok()?,
+        };
+        Some(Self { https, host: authority.host().to_ascii_lowercase(), port })
+    }
+
+    /// Whether requests to it are encrypted.
+    pub fn is_https(&self) -> bool {
+        self.https
+    }
+
+    /// Its host, in lower case; an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether it is on this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(&self.host)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, usual) = if self.https { ("https", 443) } else { ("http", 80) };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port == usual { Ok(()) } else { write!(f, ":{}", self.port) }
+    }
+}
+
+/// Whether a host (without a port) is this machine: `localhost`, an address of `127.0.0.0/8`, or `::1`. A name that
+/// only begins so is somebody else's.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// The URL that `location` means in an answer of `base`
+/// ([RFC 3986, 5.2](https://www.rfc-editor.org/rfc/rfc3986#section-5.2), without `..`). `None` where it is none that
+/// can be asked.
+pub fn join(base: &str, location: &str) -> Option<String> {
+    let location = location.trim().split('#').next().unwrap_or_default();
+    let (scheme, rest) = base.split_once("://")?;
+    let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(path_at);
+    let path = path.split('?').next().unwrap_or_default();
+    let is_absolute = location.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+    });
+    let joined = if is_absolute {
+        location.to_owned()
+    } else if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else if location.starts_with('?') {
+        format!("{scheme}://{authority}{path}{location}")
+    } else {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{location}")
+    };
+    Origin::of(&joined).map(|_| joined)
+}
+
+/// A URL as messages show it: queries may hold signatures and tokens.
+pub fn without_query(url: &str) -> String {
+    url.split('?').next().unwrap_or_default().to_owned()
+}
+
+/// `text` as a part of a query.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b',' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_port_and_the_case_of_a_host_make_no_other_origin() {
+        let origin = Origin::of("https://Host.Example/v2/").unwrap();
+        assert_eq!(Origin::of("https://host.example:443/other?x"), Some(origin.clone()));
+        for other in ["http://host.example/", "https://host.example:444/", "https://host.example.evil/"] {
+            assert_ne!(Origin::of(other), Some(origin.clone()), "{other}");
+        }
+        assert_eq!(origin.to_string(), "https://host.example");
+        for none in ["ftp://host/", "host/", "https://user@host/", "https://host:99999/", "https:///x"] {
+            assert_eq!(Origin::of(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for host in ["localhost", "LocalHost", "127.0.0.1", "127.9.8.7", "[::1]"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["127.evil.invalid", "localhost.evil.invalid", "128.0.0.1", "[::2]", "0.0.0.0", "127.1", ""] {
+            assert!(!is_loopback(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn locations_are_seen_from_the_url_that_answered() {
+        let base = "https://host:5000/v2/a/blobs/uploads/?mount=x";
+        for (location, expected) in [
+            ("https://other/x?y=z", Some("https://other/x?y=z")),
+            ("/v2/x?_state=a%2Fb", Some("https://host:5000/v2/x?_state=a%2Fb")),
+            ("//other/x", Some("https://other/x")),
+            ("id?_state=https://x", Some("https://host:5000/v2/a/blobs/uploads/id?_state=https://x")),
+            ("?digest=1", Some("https://host:5000/v2/a/blobs/uploads/?digest=1")),
+            ("/x#fragment", Some("https://host:5000/x")),
+            ("file:///etc/passwd", None),
+            ("https://user:secret@host/x", None),
+        ] {
+            assert_eq!(join(base, location).as_deref(), expected, "{location}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Who we are to a registry. Secrets live in [`Credentials`] and in header values, and print nowhere.
+//!
+//! Looked for in containers' order of places; the first that has some for the host counts
+//! (containers-auth.json(5); containers/image, pkg/docker/config/config.go, getAuthFilePaths):
+//!
+//! ```text
+//! --authfile, or $REGISTRY_AUTH_FILE, or $XDG_RUNTIME_DIR/containers/auth.json, or /run/containers/UID/auth.json
+//! $XDG_CONFIG_HOME or ~/.config, containers/auth.json
+//! $DOCKER_CONFIG or ~/.docker, config.json
+//! ~/.dockercfg
+//! ```
+
+mod file;
+mod helper;
+mod login;
+
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+};
+
+use data_encoding::BASE64;
+
+use super::{RegistryError, Result};
+use file::{AuthFile, Kind};
+pub use login::Login;
+
+/// A name and its password, or a token that stands for both.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credentials {
+    /// Nobody in particular.
+    Anonymous,
+    /// A user and a password.
+    Basic(String, String),
+    /// A refresh token of docker's token protocol, and the user it belongs to where that is said.
+    Identity(String, String),
+    /// A token for the registry itself.
+    Token(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+impl Credentials {
+    /// What is stored for a repository: in `file` if one is named, else in the places above.
+    ///
+    /// # Errors
+    ///
+    /// When a file is malformed, or a helper that it names for the host fails. That there is nothing is no error.
+    pub fn find(host: &str, repository: &str, file: Option<&Path>) -> Result<Self> {
+        for (path, kind) in places(file) {
+            let must_exist = Some(path.as_path()) == file;
+            let Some(stored) = AuthFile::open(&path, kind, must_exist)? else { continue };
+            match stored.find(host, repository)? {
+                Self::Anonymous => {}
+                found => return Ok(found),
+            }
+        }
+        Ok(Self::Anonymous)
+    }
+
+    /// `USER:PASSWORD`
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn parse(text: &str) -> std::result::Result<Self, &'static str> {
+        match text.split_once(':') {
+            Some((user, password)) => Ok(Self::Basic(user.to_owned(), password.to_owned())),
+            None => Err("the credentials have no colon; write them like USER:PASSWORD"),
+        }
+    }
+
+    /// The value of a basic `Authorization` header, where there is a password.
+    pub(super) fn basic(&self) -> Option<String> {
+        match self {
+            Self::Basic(user, password) => Some(basic(user, password)),
+            Self::Anonymous | Self::Identity(..) | Self::Token(_) => None,
+        }
+    }
+}
+
+pub(super) fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{user}:{password}").as_bytes()))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The folder of docker's configuration, if there is a home for it.
+fn docker_folder() -> Option<PathBuf> {
+    variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")))
+}
+
+fn places(file: Option<&Path>) -> Vec<(PathBuf, Kind)> {
+    let home = variable("HOME");
+    let run = || match variable("XDG_RUNTIME_DIR") {
+        Some(folder) => folder.join("containers/auth.json"),
+        None => PathBuf::from(format!("/run/containers/{}/auth.json", rustix::process::getuid().as_raw())),
+    };
+    let first = file.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")).unwrap_or_else(run);
+    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
+    let mut places = vec![(first, Kind::Containers)];
+    places.extend(config.map(|folder| (folder.join("containers/auth.json"), Kind::Containers)));
+    places.extend(docker_folder().map(|folder| (folder.join("config.json"), Kind::Docker)));
+    places.extend(home.map(|folder| (folder.join(".dockercfg"), Kind::Dockercfg)));
+    places
+}
