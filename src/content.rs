@@ -7,8 +7,6 @@
 //!
 //! Documents are bytes, so that what is only moved keeps its digest, that of the index included.
 
-use std::collections::HashSet;
-
 use crate::{
     blobs::ImageBlobs,
     oci::{Descriptor, Digest, Index, json, media_type},
@@ -43,20 +41,22 @@ impl From<ImageBlobs> for Content {
 }
 
 impl Content {
-    /// Images that no index lists yet, behind one; a single image stays alone.
-    pub fn of_images(mut images: Vec<ImageBlobs>) -> Self {
-        let mut seen = HashSet::new();
-        images.retain(|image| seen.insert(image.digest()));
-        if images.len() == 1 {
-            return images.remove(0).into();
-        }
-        let index = Index::new(images.iter().map(ImageBlobs::descriptor).collect());
-        Self::Index(Box::new(IndexBlobs {
-            reference: images.first().and_then(|image| image.reference.clone()),
-            media_type: media_type::INDEX.to_owned(),
-            bytes: json::to_vec(&index),
-            children: images.into_iter().map(Self::from).collect(),
-        }))
+    /// Contents that no index lists yet, behind one, as these descriptors where some are given.
+    pub fn of(children: Vec<Self>, descriptors: Vec<Option<Descriptor>>) -> Self {
+        let given = descriptors.into_iter().chain(std::iter::repeat(None));
+        let manifests = children.iter().zip(given).map(|(child, given)| given.unwrap_or_else(|| child.descriptor()));
+        let bytes = json::to_vec(&Index::new(manifests.collect()));
+        Self::Index(Box::new(IndexBlobs { reference: None, media_type: media_type::INDEX.to_owned(), bytes, children }))
+    }
+
+    /// The same, called so, where it is called something.
+    pub fn with_reference(mut self, reference: Option<String>) -> Self {
+        let own = match &mut self {
+            Self::Image(image) => &mut image.reference,
+            Self::Index(index) => &mut index.reference,
+        };
+        *own = reference.or(own.take());
+        self
     }
 
     /// `name:tag`, where it has a name.

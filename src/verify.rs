@@ -1,23 +1,19 @@
-//! Every blob hashed again, and everything an image says of its blobs compared
-//! with what they are.
+//! Every blob hashed again, and everything an image says of its blobs compared with what they are.
 //!
-//! Recipes: each layer made again from its paths. Archives and layouts: each
-//! blob against its name, each descriptor's size, each layer's decompressed
-//! bytes against the config's `diff_ids`. Registries: the same for each layer of
-//! each image, as it arrives.
+//! Recipes: each layer made again from its paths, or its ready blob read. Everything else: each document against the
+//! descriptor that refers to it, each blob's digest and size, each layer's decompressed bytes against the config's
+//! `diff_ids`; and each blob that nothing refers to against its name.
 
-#[cfg(feature = "net")]
-use std::collections::HashSet;
-use std::fmt;
+use std::{collections::HashSet, error::Error, fmt, io};
 
 use rayon::prelude::*;
 
-#[cfg(feature = "net")]
-use crate::blobs::ImageBlobs;
 use crate::{
-    image::{Image, ImageError, Layer},
-    oci::Digest,
-    source::{Contents, Opened, SourceError},
+    blobs::{ImageBlobs, LayerBlob},
+    content::Content,
+    image::Image,
+    oci::{Digest, media_type},
+    source::{Found, Opened, SourceError},
 };
 
 /// What was checked, and what is wrong.
@@ -37,114 +33,141 @@ impl fmt::Display for Report {
     }
 }
 
-/// Checks an image of any kind, opened with `hash`.
+/// Checks an image of any kind.
 ///
 /// # Errors
 ///
 /// When it cannot be read; what it says that is not true is in the report.
 pub fn verify(opened: &Opened) -> Result<Report, SourceError> {
+    let mut report = Report::default();
     match opened {
-        Opened::Recipe(image) => Ok(recipe(image)?),
-        Opened::Contents(contents, _) => check_contents(contents),
-        #[cfg(feature = "net")]
-        Opened::Remote(remote) => check_images(&remote.all_blobs()?),
-    }
-}
-
-fn recipe(image: &Image) -> Result<Report, ImageError> {
-    let checked = |(at, layer): (usize, &Layer)| layer.write(at + 1, image.closure.as_deref(), &mut std::io::sink());
-    let results: Vec<_> = image.layers.par_iter().enumerate().map(checked).collect();
-    let mut report = Report {
-        blobs: image.layers.len(),
-        bytes: image.layers.iter().map(|layer| layer.size).sum(),
-        problems: Vec::new(),
-    };
-    for result in results {
-        match result {
-            Ok(()) => {}
-            Err(error @ (ImageError::Mismatch { .. } | ImageError::Layer { .. })) => {
-                report.problems.push(chain(&error));
-            }
-            Err(error) => return Err(error),
-        }
+        Opened::Recipe(image) => recipe(image, &mut report),
+        Opened::Found(found) => graph(found, &mut report)?,
     }
     Ok(report)
+}
+
+fn recipe(image: &Image, report: &mut Report) {
+    let blobs = ImageBlobs::of(image);
+    for (at, layer) in image.layers.iter().enumerate() {
+        let is_plain = layer.media_type == media_type::LAYER_TAR;
+        if is_plain && layer.diff_id != layer.digest {
+            let (number, digest, diff_id) = (at + 1, layer.digest, layer.diff_id);
+            report
+                .problems
+                .push(format!("layer {number}: its blob is {digest}, a plain tar, but its diff_id is {diff_id}"));
+        }
+    }
+    let layers: Vec<Claim> = claims(&blobs).collect();
+    check(&layers, report, &|claim| format!("layer {}: ", claim.number));
+}
+
+/// A layer's blob, and what is said of it.
+struct Claim<'a> {
+    number: usize,
+    layer: &'a LayerBlob,
+    /// Whether it has a diff_id.
+    is_tar: bool,
+}
+
+/// Layers that are made from paths say their digest alone: the tar is the blob.
+fn claims(image: &ImageBlobs) -> impl Iterator<Item = Claim<'_>> {
+    let is_image = media_type::is_config(&image.config_media_type);
+    let is_tar =
+        move |layer: &LayerBlob| is_image && layer.paths.is_empty() && layer.descriptor.media_type.contains("tar");
+    let layers = image.layers.iter().enumerate().filter(|(_, layer)| !layer.elsewhere);
+    layers.map(move |(at, layer)| Claim { number: at + 1, layer, is_tar: is_tar(layer) })
+}
+
+fn check(claims: &[Claim<'_>], report: &mut Report, name: &(dyn Fn(&Claim<'_>) -> String + Sync)) {
+    let checked = |claim: &Claim<'_>| {
+        let result = match claim.is_tar {
+            true => claim.layer.plain(|tar| io::copy(tar, &mut io::sink()).map(drop)),
+            false => claim.layer.write(&mut io::sink()),
+        };
+        result.err().map(|error| format!("{}{}", name(claim), chain(&error)))
+    };
+    let problems: Vec<Option<String>> = claims.par_iter().map(checked).collect();
+    report.blobs += claims.len();
+    report.bytes += claims.iter().map(|claim| claim.layer.descriptor.size).sum::<u64>();
+    report.problems.extend(problems.into_iter().flatten());
 }
 
 /// The error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        // An io::Error that only carries another error says the same.
+        if !text.ends_with(&cause.to_string()) {
+            text = format!("{text}: {cause}");
+        }
+        next = cause.source();
+    }
+    text
 }
 
-/// Reads each layer of images whose documents were checked when they were read.
-#[cfg(feature = "net")]
-fn check_images(images: &[ImageBlobs]) -> Result<Report, SourceError> {
-    let mut report = Report::default();
+fn graph(found: &Found, report: &mut Report) -> Result<(), SourceError> {
     let mut seen = HashSet::new();
-    for image in images {
-        for (at, layer) in image.layers.iter().enumerate() {
-            if !seen.insert((layer.descriptor.digest, layer.diff_id)) {
-                continue;
-            }
-            report.blobs += 1;
-            report.bytes += layer.descriptor.size;
-            if let Err(error) = layer.plain(|_| Ok(())) {
-                report.problems.push(format!("layer {}: {}", at + 1, chain(&error)));
-            }
+    for node in found.nodes()? {
+        match node.content() {
+            Ok(content) => documents(&content, &mut seen, report),
+            Err(error) => report.problems.push(chain(&error)),
         }
     }
-    Ok(report)
+    unlisted(found, &mut seen, report)
 }
 
-fn check_contents(contents: &Contents) -> Result<Report, SourceError> {
-    let images = contents.images()?;
-    let mut report = Report::default();
-    for (name, blob) in &contents.blobs {
-        report.blobs += 1;
-        report.bytes += blob.size;
-        let named: Option<Digest> =
-            name.strip_prefix("blobs/sha256/").and_then(|hex| format!("sha256:{hex}").parse().ok());
-        let (Some(expected), Some((found, _))) = (named, blob.digests) else {
-            continue;
-        };
-        if found != expected {
-            let place = images.iter().find_map(|image| {
-                let at = image.layers.iter().position(|layer| layer == name)?;
-                Some(format!("layer {}", at + 1))
+/// The documents were checked when they were read; their layers are here.
+fn documents(content: &Content, seen: &mut HashSet<Digest>, report: &mut Report) {
+    if !seen.insert(content.digest()) {
+        return;
+    }
+    report.blobs += 1;
+    report.bytes += content.descriptor().size;
+    match content {
+        Content::Index(index) => index.children.iter().for_each(|child| documents(child, seen, report)),
+        Content::Image(image) => {
+            if seen.insert(image.config_descriptor().digest) {
+                report.blobs += 1;
+                report.bytes += image.config.len() as u64;
+            }
+            // A blob that two images share may have two diff_ids: it is read again for each image.
+            let layers: Vec<Claim> = claims(image).collect();
+            seen.extend(layers.iter().map(|claim| claim.layer.descriptor.digest));
+            check(&layers, report, &|claim| {
+                format!("{} (layer {}): ", claim.layer.descriptor.digest.blob_name(), claim.number)
             });
-            let place = place.unwrap_or_else(|| "a document".to_owned());
-            report.problems.push(format!("{name} ({place}) is {found}, not what its name says"));
         }
     }
-    for image in &images {
-        if image.layers.len() != image.config.rootfs.diff_ids.len() {
-            report.problems.push(format!(
-                "{} lists {} diff_ids, but there are {} layers",
-                image.config_name,
-                image.config.rootfs.diff_ids.len(),
-                image.layers.len()
-            ));
-        }
-        for (at, (name, expected)) in image.layers.iter().zip(&image.config.rootfs.diff_ids).enumerate() {
-            let number = at + 1;
-            let Some(blob) = contents.blob(name) else {
-                report.problems.push(format!("layer {number}: {name} is missing"));
-                continue;
-            };
-            if let Some((_, diff_id)) = blob.digests
-                && diff_id != *expected
-            {
-                report.problems.push(format!("layer {number}: {name} holds {diff_id}, but the config says {expected}"));
+}
+
+/// Blobs that no document mentions.
+fn unlisted(found: &Found, seen: &mut HashSet<Digest>, report: &mut Report) -> Result<(), SourceError> {
+    let store = found.store();
+    let listing = |source| SourceError::Blob { name: "the list of blobs".to_owned(), source };
+    for digest in store.list().map_err(listing)?.into_iter().filter(|digest| seen.insert(*digest)) {
+        let name = store.name(&digest);
+        let mut hasher = digest.hasher();
+        let mut read = || -> io::Result<u64> {
+            let mut reader = store.open(&digest)?.ok_or(io::ErrorKind::NotFound)?;
+            let (mut chunk, mut size) = (vec![0; 128 * 1024], 0);
+            loop {
+                match io::Read::read(&mut reader, &mut chunk)? {
+                    0 => return Ok(size),
+                    read => {
+                        hasher.update(&chunk[..read]);
+                        size += read as u64;
+                    }
+                }
             }
-            let said = image.manifest.as_ref().and_then(|manifest| manifest.layers.get(at));
-            if let Some(descriptor) = said.filter(|descriptor| descriptor.size != blob.size) {
-                report.problems.push(format!(
-                    "layer {number}: {name} has {} bytes, but the manifest says {}",
-                    blob.size, descriptor.size
-                ));
-            }
+        };
+        report.blobs += 1;
+        report.bytes += read().map_err(|source| SourceError::Blob { name: name.clone(), source })?;
+        let hashed = hasher.finish();
+        if hashed != digest {
+            report.problems.push(format!("{name} is {hashed}, not what its name says"));
         }
     }
-    Ok(report)
+    Ok(())
 }

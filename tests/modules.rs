@@ -16,7 +16,7 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("source", &["blobs", "content", "image", "layer", "oci", "registry"]),
     ("report", &["blobs", "closure", "image", "layer", "oci"]),
     ("sbom", &["blobs", "closure", "image", "oci", "source"]),
-    ("verify.rs", &["blobs", "image", "layer", "oci", "source"]),
+    ("verify.rs", &["blobs", "content", "image", "layer", "oci", "source"]),
     ("sink", &["blobs", "content", "daemon", "image", "layer", "oci", "registry"]),
 ];
 

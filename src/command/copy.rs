@@ -20,7 +20,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     if arguments.all {
         destination.check_holds_index()?;
     }
-    let opened = image.open(&source::Access { registry: access.source()?, ..source::Access::default() })?;
+    let opened = image.open(&source::Access { registry: access.source()? })?;
     let content: Content =
         if arguments.all { opened.content()? } else { opened.image(arguments.platform.as_ref())?.into() };
     let options = WriteOptions {

@@ -11,25 +11,25 @@ use strata::{
     oci::Platform,
     registry::{Client, Options, Reference},
     sink,
-    source::{Choice, Remote},
+    source::{Found, Wanted, remote},
 };
 
 use super::access::Access;
 
-fn open(reference: &Reference, access: &Access) -> Result<Remote> {
+fn open(reference: &Reference, access: &Access) -> Result<Found> {
     let options = Options { read_only: true, ..access.options()? };
     let client = Client::new(reference, &options).with_context(|| format!("connecting to {}", reference.host))?;
-    Ok(Remote::open(client, reference)?)
+    Ok(remote::open(client, reference)?)
 }
 
-fn choice(platform: Option<&Platform>) -> Choice {
-    Choice { platform: Some(platform.cloned().unwrap_or_else(Platform::here)), ..Choice::default() }
+fn wanted(platform: Option<&Platform>) -> Wanted {
+    platform.map_or_else(|| Wanted::Prefer(Platform::here()), |platform| Wanted::Only(platform.clone()))
 }
 
 /// Pulls into a directory, as `skopeo copy docker://REF dir:DIR` would.
 pub fn pull(reference: &Reference, directory: &Path, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
     let pulling = || format!("pulling {reference}");
-    let image = open(reference, access)?.blobs(&choice(platform)).with_context(pulling)?;
+    let image = open(reference, access)?.image(&wanted(platform)).with_context(pulling)?;
     let digest = sink::dir::write(&image, directory).with_context(pulling)?;
     writeln!(io::stdout(), "{digest}")?;
     Ok(ExitCode::SUCCESS)
@@ -37,10 +37,10 @@ pub fn pull(reference: &Reference, directory: &Path, platform: Option<&Platform>
 
 /// Prints the raw manifest, or the index.
 pub fn manifest(reference: &Reference, index: bool, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
-    let remote = open(reference, access)?;
-    let document = if index { remote.document.clone() } else { remote.manifest(&choice(platform))? };
+    let found = open(reference, access)?;
+    let bytes = if index { found.root()?.document()? } else { found.choose(&wanted(platform))?.0.document()? };
     let mut out = io::stdout().lock();
-    out.write_all(&document.bytes)?;
+    out.write_all(&bytes)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

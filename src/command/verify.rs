@@ -6,15 +6,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use strata::{
-    source::{self, Location},
-    verify,
-};
+use strata::{source::Location, verify};
 
 use super::Access;
 
 pub fn run(location: &Location, access: &Access) -> Result<ExitCode> {
-    let opened = location.open(&source::Access { hash: true, ..access.source()? })?;
+    let opened = location.open(&access.source()?)?;
     let report = verify::verify(&opened).with_context(|| format!("verifying {location}"))?;
     for problem in &report.problems {
         eprintln!("strata: {problem}");

@@ -21,7 +21,7 @@ pub fn merge(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
     let mut images = Vec::new();
     for path in &request.images {
-        let all = source::open(path, false).and_then(|opened| opened.images());
+        let all = source::open(path).and_then(|opened| opened.images());
         images.extend(all.with_context(|| format!("argument images: {}", path.display()))?);
     }
     let writing = || format!("writing {}", attributes.out().display());

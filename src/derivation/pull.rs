@@ -17,7 +17,7 @@ use strata::{
     oci::{Digest, Platform, Sha256Writer},
     registry::{Client, Options, Reference},
     sink,
-    source::{Choice, Remote},
+    source::{Wanted, remote},
 };
 
 /// Where nix2container's users bind their credentials into the sandbox.
@@ -38,9 +38,9 @@ pub fn pull(attributes: &Attributes) -> Result<()> {
     let request: Pull = attributes.request()?;
     let reference: Reference = request.reference.parse()?;
     let pulling = || format!("pulling {reference}");
-    let remote = Remote::open(client(&reference, request.tls_verify).with_context(pulling)?, &reference)?;
+    let found = remote::open(client(&reference, request.tls_verify).with_context(pulling)?, &reference)?;
     let platform = Platform { os: request.os, ..Platform::linux(&request.arch, request.variant.as_deref()) };
-    let image = remote.blobs(&Choice { platform: Some(platform), ..Choice::default() }).with_context(pulling)?;
+    let image = found.image(&Wanted::Prefer(platform)).with_context(pulling)?;
     sink::dir::write(&image, attributes.out()).with_context(pulling).map(drop)
 }
 

@@ -39,7 +39,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
             about.insert(StorePath::parse(&path)?, package.about.clone());
         }
     }
-    let image = source::open(&request.image, false)?.image(None)?;
+    let image = source::open(&request.image)?.image(None)?;
     let bom = Bom::of(&image, &about).with_context(|| format!("the image {}", request.image.display()))?;
     Ok(write_whole(&bom.write(request.format), attributes.out())?)
 }

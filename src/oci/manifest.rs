@@ -89,3 +89,15 @@ impl Index {
         }
     }
 }
+
+/// An image of docker's manifest.json, in `docker save`'s archives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DockerManifest {
+    /// The config's file.
+    pub config: String,
+    /// `name:tag`, as many as it has.
+    pub repo_tags: Option<Vec<String>>,
+    /// The layers' files, base first.
+    pub layers: Vec<String>,
+}

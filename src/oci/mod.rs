@@ -14,5 +14,5 @@ mod timestamp;
 pub use config::{Config, EmptyObject, History, ImageConfig, RootFs};
 pub use descriptor::{Descriptor, Platform, annotation, media_type};
 pub use digest::{Digest, Hasher, ParseDigestError, Sha256Writer};
-pub use manifest::{Index, Manifest};
+pub use manifest::{DockerManifest, Index, Manifest};
 pub use timestamp::{ParseTimestampError, Timestamp};

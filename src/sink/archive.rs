@@ -17,15 +17,13 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
-
 use super::destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, path_and_name};
 use crate::{
     blobs::ImageBlobs,
     content::Content,
     image::ImageError,
     layer::{Direct, Header, LayerError, TarWriter},
-    oci::{Descriptor, Digest, Index, annotation, json},
+    oci::{Descriptor, Digest, DockerManifest, Index, annotation, json},
 };
 
 /// `oci-archive:FILE[:NAME:TAG]`
@@ -124,15 +122,6 @@ pub enum ArchiveError {
         /// What the system answered.
         source: io::Error,
     },
-}
-
-/// docker's manifest.json, an image of it.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct DockerManifest {
-    config: String,
-    repo_tags: Option<Vec<String>>,
-    layers: Vec<String>,
 }
 
 /// Writes `image` to `out`, tagged with `reference` (`name:tag`), and gives `out` back.

@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tar::EntryType;
@@ -14,7 +14,7 @@ use crate::layer::{Packing, open_packed};
 
 use super::{
     SourceError,
-    contents::{Contents, Place},
+    contents::{Blob, Contents},
 };
 
 /// A tar whose entries are read by their place in it.
@@ -22,18 +22,17 @@ use super::{
 pub struct Archive {
     path: PathBuf,
     /// The plain tar; one that is compressed is unpacked to a nameless file when its first blob is read.
-    plain: OnceLock<Arc<File>>,
+    plain: Mutex<Option<Arc<File>>>,
 }
 
 impl Archive {
     /// `size` bytes from `offset` on.
     pub(super) fn read(&self, offset: u64, size: u64) -> io::Result<Section> {
-        let file = match self.plain.get() {
+        // Whoever comes second waits, and unpacks nothing.
+        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = match &*plain {
             Some(file) => Arc::clone(file),
-            None => {
-                let unpacked = Arc::new(self.unpack()?);
-                Arc::clone(self.plain.get_or_init(|| unpacked))
-            }
+            None => Arc::clone(plain.insert(Arc::new(self.unpack()?))),
         };
         Ok(Section { file, at: offset, end: offset.saturating_add(size) })
     }
@@ -66,30 +65,28 @@ impl Read for Section {
     }
 }
 
-/// Reads the archive at `path` once, from front to back; with `hash`, its files' digests too.
-pub(super) fn scan(path: &Path, hash: bool) -> Result<Contents, SourceError> {
+/// Reads the archive at `path` once, from front to back.
+pub fn scan(path: &Path) -> Result<Contents, SourceError> {
     let fail = |act: String, source| SourceError::Io { act, path: path.to_owned(), source };
     let opening = |error| fail("opening".to_owned(), error);
     let (file, packing) = open_packed(path).map_err(opening)?;
     let size = file.metadata().map_err(opening)?.len();
-    let mut contents = Contents::default();
+    let mut contents = Contents::new(Archive { path: path.to_owned(), plain: Mutex::new(None) });
     if packing == Packing::Plain {
         let mut archive = tar::Archive::new(file);
         let entries = archive.entries_with_seek().map_err(|error| fail("reading".to_owned(), error))?;
-        scan_entries(entries, &mut contents, hash, &fail)?;
+        scan_entries(entries, &mut contents, &fail)?;
     } else {
         let mut archive = tar::Archive::new(packing.reader(file, size).map_err(opening)?);
         let entries = archive.entries().map_err(|error| fail("reading".to_owned(), error))?;
-        scan_entries(entries, &mut contents, hash, &fail)?;
+        scan_entries(entries, &mut contents, &fail)?;
     }
-    contents.archive = Some(Arc::new(Archive { path: path.to_owned(), plain: OnceLock::new() }));
     Ok(contents)
 }
 
 fn scan_entries<R: Read>(
     entries: tar::Entries<'_, R>,
     contents: &mut Contents,
-    hash: bool,
     fail: &dyn Fn(String, io::Error) -> SourceError,
 ) -> Result<(), SourceError> {
     let mut last = "the start".to_owned();
@@ -99,9 +96,9 @@ fn scan_entries<R: Read>(
         let name = name.trim_start_matches("./").to_owned();
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Continuous => {
-                let (place, size) = (Place::Archive(entry.raw_file_position()), entry.size());
+                let blob = Blob { size: entry.size(), offset: entry.raw_file_position() };
                 contents
-                    .add(name.clone(), size, place, &mut entry, hash)
+                    .add(name.clone(), blob, &mut entry)
                     .map_err(|error| fail(format!("reading {name} in"), error))?;
             }
             // docker writes a layer that two images share once, and links to it.

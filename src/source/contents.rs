@@ -1,134 +1,101 @@
-//! What an archive or a directory holds: documents, kept, and blobs, found again when they are needed.
+//! What an archive holds: documents, kept, and blobs, found again when they are needed.
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
+    io::{self, Read},
     sync::Arc,
 };
 
-use flate2::write::MultiGzDecoder;
 use serde::de::DeserializeOwned;
 
-use super::{SourceError, archive::Archive};
-use crate::layer::Packing;
-use crate::oci::{Digest, Sha256Writer};
+use super::{
+    SourceError,
+    archive::Archive,
+    graph::{DOCUMENT_LIMIT, Store},
+};
+use crate::{
+    layer::Packing,
+    oci::{Descriptor, Digest, Sha256Writer},
+};
 
-/// Documents bigger than this (in bytes) are kept as blobs only; registries refuse
-/// manifests over 4 MiB too.
-const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 /// All documents together may take this much memory, in bytes.
 const DOCUMENTS_LIMIT: usize = 32 * 1024 * 1024;
+/// More entries than this are no image's.
+const ENTRIES_LIMIT: usize = 100_000;
 
-/// Everything in an archive, a layout or a `dir:` directory, by name: `index.json`, `blobs/sha256/…`.
-#[derive(Debug, Default)]
+/// Everything in an archive, by name: `index.json`, `blobs/sha256/…`.
+#[derive(Debug)]
 pub struct Contents {
-    /// The archive, where it is one.
-    pub(super) archive: Option<Arc<Archive>>,
-    /// JSON files, in order of their names.
+    archive: Archive,
+    /// JSON files that are small, in order of their names.
     documents: BTreeMap<String, Vec<u8>>,
     kept: usize,
-    /// Every other file, and documents again.
-    pub blobs: BTreeMap<String, Blob>,
+    /// Every file.
+    blobs: BTreeMap<String, Blob>,
     /// Names that stand for others.
     aliases: BTreeMap<String, String>,
 }
 
-/// A file of an archive or a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blob {
+/// A file of an archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blob {
     /// Bytes.
     pub size: u64,
-    /// Its digest and that of its decompressed bytes, where asked for.
-    pub digests: Option<(Digest, Digest)>,
-    place: Place,
-}
-
-/// Where a blob's bytes are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    File(PathBuf),
-    /// From this byte of the plain archive on.
-    Archive(u64),
+    /// The first byte's place in the plain archive.
+    pub offset: u64,
 }
 
 impl Contents {
-    /// Takes one file in: keeps it if it is a document; with `hash`, reads all of it.
-    pub(super) fn add(
-        &mut self,
-        name: String,
-        size: u64,
-        place: Place,
-        reader: &mut dyn Read,
-        hash: bool,
-    ) -> io::Result<()> {
+    pub(super) fn new(archive: Archive) -> Self {
+        Self { archive, documents: BTreeMap::new(), kept: 0, blobs: BTreeMap::new(), aliases: BTreeMap::new() }
+    }
+
+    /// Takes one file in: keeps it if it is a document.
+    pub(super) fn add(&mut self, name: String, blob: Blob, reader: &mut dyn Read) -> io::Result<()> {
+        let invalid = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         if self.blobs.contains_key(&name) || self.aliases.contains_key(&name) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is there twice"));
+            return invalid("it is there twice");
+        }
+        if self.blobs.len() >= ENTRIES_LIMIT {
+            return invalid("the archive has more than 100000 entries; no image has so many");
         }
         let mut start = Vec::new();
-        reader.take(DOCUMENT_LIMIT.min(size).min(512)).read_to_end(&mut start)?;
-        let is_document = size <= DOCUMENT_LIMIT && matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
-        if is_document && self.kept + size as usize <= DOCUMENTS_LIMIT {
-            reader.take(size - start.len() as u64).read_to_end(&mut start)?;
+        reader.take(DOCUMENT_LIMIT.min(blob.size).min(512)).read_to_end(&mut start)?;
+        let is_document = blob.size <= DOCUMENT_LIMIT && matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
+        if is_document && self.kept + blob.size as usize <= DOCUMENTS_LIMIT {
+            reader.take(blob.size - start.len() as u64).read_to_end(&mut start)?;
             self.kept += start.len();
-            self.documents.insert(name.clone(), start.clone());
+            self.documents.insert(name.clone(), start);
         }
-        let digests = match hash {
-            true => Some(digests(&start, reader)?),
-            false => None,
-        };
-        self.blobs.insert(name, Blob { size, digests, place });
+        self.blobs.insert(name, blob);
         Ok(())
     }
 
     /// Takes note that `name` stands for `target`.
     pub(super) fn alias(&mut self, name: String, target: String) {
-        self.aliases.entry(name).or_insert(target);
+        if self.aliases.len() < ENTRIES_LIMIT {
+            self.aliases.entry(name).or_insert(target);
+        }
     }
 
     /// A document's bytes, where it is one.
-    pub fn raw(&self, name: &str) -> Option<&[u8]> {
-        self.documents.get(name).map(Vec::as_slice)
+    pub(super) fn raw(&self, name: &str) -> Option<&[u8]> {
+        self.documents.get(name).or_else(|| self.documents.get(self.aliases.get(name)?)).map(Vec::as_slice)
     }
 
     /// The blob of this name.
-    pub fn blob(&self, name: &str) -> Option<&Blob> {
-        self.blobs.get(name).or_else(|| self.blobs.get(self.aliases.get(name)?))
-    }
-
-    /// The file that is the blob of this name, where it is one of a directory.
-    pub fn file(&self, name: &str) -> Option<&Path> {
-        match &self.blob(name)?.place {
-            Place::File(path) => Some(path),
-            Place::Archive(_) => None,
-        }
+    pub(super) fn blob(&self, name: &str) -> Option<Blob> {
+        self.blobs.get(name).or_else(|| self.blobs.get(self.aliases.get(name)?)).copied()
     }
 
     /// Opens the blob of this name.
-    ///
-    /// # Errors
-    ///
-    /// When there is none, or it cannot be read.
-    pub fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
-        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{name} is missing"));
-        let blob = self.blob(name).ok_or_else(missing)?;
-        Ok(match &blob.place {
-            Place::File(path) => Box::new(File::open(path)?),
-            Place::Archive(offset) => Box::new(self.archive.as_ref().ok_or_else(missing)?.read(*offset, blob.size)?),
-        })
-    }
-
-    /// The document of this digest, which its bytes must have.
-    pub(super) fn document_of<T: DeserializeOwned>(&self, digest: &Digest) -> Result<T, SourceError> {
-        let name = digest.blob_name();
-        match self.raw(&name).map(Digest::of) {
-            Some(found) if found != *digest => Err(SourceError::Document {
-                document: name,
-                why: format!("its digest is {found}, not what its name says"),
-            }),
-            _ => self.document(&name),
+    pub(super) fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        if let Some(bytes) = self.raw(name) {
+            return Ok(Box::new(io::Cursor::new(bytes.to_vec())));
         }
+        let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{name} is missing"));
+        let Blob { size, offset } = self.blob(name).ok_or_else(missing)?;
+        Ok(Box::new(self.archive.read(offset, size)?))
     }
 
     pub(super) fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, SourceError> {
@@ -137,54 +104,69 @@ impl Contents {
             Some(blob) if blob.size > DOCUMENT_LIMIT => {
                 fail(format!("it has {} bytes; documents have {DOCUMENT_LIMIT} at most", blob.size))
             }
-            Some(_) => fail("it is no JSON".to_owned()),
+            Some(_) => fail("it is not JSON".to_owned()),
             None => fail("it is missing".to_owned()),
         })?;
         serde_json::from_slice(text).map_err(|error| fail(error.to_string()))
     }
 }
 
-/// The digests of `start` and what follows it, as it is and decompressed.
-pub(super) fn digests(start: &[u8], reader: &mut dyn Read) -> io::Result<(Digest, Digest)> {
-    let mut raw = Sha256Writer::new(io::sink());
-    let mut plain: Box<dyn Decoder> = match Packing::of(start) {
-        Packing::Gzip => Box::new(MultiGzDecoder::new(Sha256Writer::new(io::sink()))),
-        Packing::Zstd => Box::new(zstd::stream::write::Decoder::new(Sha256Writer::new(io::sink()))?),
-        Packing::Plain | Packing::Xz => {
-            raw.write_all(start)?;
-            io::copy(reader, &mut raw)?;
-            let (_, digest, _) = raw.finish();
-            return Ok((digest, digest));
-        }
-    };
-    let mut chunk = vec![0; 128 * 1024];
-    let mut bytes = start;
-    loop {
-        raw.write_all(bytes)?;
-        plain.write_all(bytes)?;
-        match reader.read(&mut chunk)? {
-            0 => break,
-            read => bytes = &chunk[..read],
-        }
+impl Store for Contents {
+    fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
+        let name = digest.blob_name();
+        self.blob(&name).map(|_| Contents::open(self, &name)).transpose()
     }
-    let (_, digest, _) = raw.finish();
-    Ok((digest, plain.diff_id()?))
-}
 
-/// Decompresses what is written, to be hashed.
-trait Decoder: Write {
-    fn diff_id(self: Box<Self>) -> io::Result<Digest>;
-}
+    fn has(&self, digest: &Digest) -> io::Result<bool> {
+        Ok(self.blob(&digest.blob_name()).is_some())
+    }
 
-impl Decoder for MultiGzDecoder<Sha256Writer<io::Sink>> {
-    fn diff_id(self: Box<Self>) -> io::Result<Digest> {
-        Ok(self.finish()?.finish().1)
+    fn manifest(&self, descriptor: &Descriptor) -> io::Result<Option<Vec<u8>>> {
+        let name = descriptor.digest.blob_name();
+        if self.blob(&name).is_none() {
+            return Ok(None);
+        }
+        super::graph::read_document(Contents::open(self, &name)?, descriptor.size).map(Some)
+    }
+
+    fn list(&self) -> io::Result<Vec<Digest>> {
+        let digest = |name: &String| name.strip_prefix("blobs/")?.replacen('/', ":", 1).parse().ok();
+        Ok(self.blobs.keys().filter_map(digest).collect())
     }
 }
 
-impl Decoder for zstd::stream::write::Decoder<'static, Sha256Writer<io::Sink>> {
-    fn diff_id(mut self: Box<Self>) -> io::Result<Digest> {
-        self.flush()?;
-        Ok(self.into_inner().finish().1)
+/// The digests of `start` and what follows it, `size` bytes together, as they are and decompressed.
+pub(super) fn digests(start: &[u8], reader: &mut dyn Read, size: u64) -> io::Result<(Digest, Digest)> {
+    let mut raw = Hashed { inner: start.chain(reader), out: Sha256Writer::new(io::sink()) };
+    let mut plain = Sha256Writer::new(io::sink());
+    {
+        let mut packed = Packing::of(start).reader(&mut raw, size)?;
+        io::copy(&mut packed, &mut plain)?;
+    }
+    io::copy(&mut raw, &mut io::sink())?;
+    Ok((raw.out.finish().1, plain.finish().1))
+}
+
+/// Hashes what is read through it.
+struct Hashed<R> {
+    inner: R,
+    out: Sha256Writer<io::Sink>,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        io::Write::write_all(&mut self.out, &buffer[..read])?;
+        Ok(read)
+    }
+}
+
+/// What an archive is: an OCI layout, or docker's.
+pub(super) fn found(contents: Contents) -> Result<super::Found, SourceError> {
+    let contents = Arc::new(contents);
+    if contents.raw("index.json").is_some() || contents.blob("index.json").is_some() {
+        super::Found::of_index(contents.document("index.json")?, contents)
+    } else {
+        super::docker::open(contents)
     }
 }

@@ -46,8 +46,6 @@ pub struct Access {
     /// How registries are.
     #[cfg(feature = "net")]
     pub registry: crate::registry::Options,
-    /// Whether blobs of archives and directories are hashed at once.
-    pub hash: bool,
 }
 
 /// Where an image comes from, as skopeo users write it: `docker://…`, `oci:DIR[:TAG]`, a plain path, and so on.

@@ -1,40 +1,37 @@
 //! Images written by others, read: archives and directories, told apart by content.
 //!
 //! ```text
-//! docker-archive, OCI archive (plain, gzip, zstd, xz) ──▶ archive ─┐
-//!                                                                  ├─▶ Contents ──▶ images ──▶ ImageBlobs
-//! OCI layout, skopeo's dir: (directories) ───────────────▶ layout ─┘
-//! image.json ────────────────────────────────────────────▶ Image ────────────────────────────▶ ImageBlobs
-//! docker:// (feature `net`) ─────────────────────────────▶ Remote ───────────────────────────▶ ImageBlobs
+//! docker://, oci:, OCI archives, dir: ──▶ Store ─┐
+//! docker archives ──▶ manifests made ────▶ Store ─┴─▶ Found ──▶ Node ──▶ ImageBlobs, Content
+//! image.json ───────────────────────────────────────▶ Image ──────────▶ ImageBlobs
 //! ```
 //!
-//! Everything here is hostile until its digest was checked: names are compared,
-//! never joined to a path, and every document is bounded.
+//! A [`Store`] opens blobs by digest, a [`Node`] is a descriptor that is walked there, and [`Found`] is what a name
+//! leads to. Everything here is hostile until its digest was checked: names are compared, never joined to a path, and
+//! every document is bounded.
 
 mod archive;
 mod contents;
-mod images;
+mod docker;
+mod found;
+mod graph;
 mod layout;
 mod location;
 mod path;
 mod recipe;
 #[cfg(feature = "net")]
-mod remote;
+pub mod remote;
 
 use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 pub use crate::layer::Packing;
-pub use archive::Archive;
-pub use contents::{Blob, Contents};
-pub use images::{Choice, Listed};
+pub use found::{Choice, Found, Wanted};
+pub use graph::{Node, Store};
 pub use location::{Access, Location, SCHEMES, Scheme, Source, syntaxes};
-#[cfg(feature = "net")]
-pub use remote::Remote;
 
 use crate::{
     blobs::ImageBlobs,
@@ -48,11 +45,8 @@ use crate::{
 pub enum Opened {
     /// An image.json.
     Recipe(Box<Image>),
-    /// An archive or a directory, and which of its images is meant.
-    Contents(Arc<Contents>, Choice),
-    /// What a reference of a registry leads to.
-    #[cfg(feature = "net")]
-    Remote(Box<Remote>),
+    /// What an archive, a directory or a registry holds under the name that was given.
+    Found(Found),
 }
 
 /// Why an image could not be read.
@@ -82,11 +76,19 @@ pub enum SourceError {
         /// What is wrong.
         why: String,
     },
+    /// A blob or document of it could not be read.
+    #[error("reading {name}")]
+    Blob {
+        /// Its name.
+        name: String,
+        /// What the medium answered.
+        source: io::Error,
+    },
     /// There is not exactly one image that is meant.
-    #[error("{why}; there are {all}")]
+    #[error("{why}; found {all}")]
     Choice {
         /// What is wrong.
-        why: &'static str,
+        why: String,
         /// Every image's name and platform.
         all: String,
     },
@@ -107,19 +109,18 @@ pub enum SourceError {
     Recipe(#[from] ImageError),
 }
 
-/// Opens an image of any kind. With `hash`, blobs of archives and directories are hashed.
+/// Opens an image of any kind.
 ///
 /// # Errors
 ///
 /// [`SourceError`], which names the file, and the part of it.
-pub fn open(path: &Path, hash: bool) -> Result<Opened, SourceError> {
+pub fn open(path: &Path) -> Result<Opened, SourceError> {
     let fail = |source| SourceError::Io { act: "opening".to_owned(), path: path.to_owned(), source };
-    let contents = |contents| Opened::Contents(Arc::new(contents), Choice::default());
     if fs::metadata(path).map_err(fail)?.is_dir() {
         return if path.join("oci-layout").exists() {
-            layout::scan(path, hash).map(contents)
+            layout::open(path).map(Opened::Found)
         } else if path.join("manifest.json").exists() {
-            layout::scan_dir(path, hash).map(contents)
+            layout::open_dir(path).map(Opened::Found)
         } else if path.join("image.json").exists() {
             Ok(Opened::Recipe(Box::new(Image::open(path.join("image.json"))?)))
         } else {
@@ -132,7 +133,7 @@ pub fn open(path: &Path, hash: bool) -> Result<Opened, SourceError> {
     if start.trim_ascii_start().starts_with(b"{") {
         Ok(Opened::Recipe(Box::new(Image::open(path)?)))
     } else if is_tar || Packing::of(&start) != Packing::Plain {
-        archive::scan(path, hash).map(contents)
+        contents::found(archive::scan(path)?).map(Opened::Found)
     } else {
         Err(SourceError::Unknown(path.to_owned()))
     }
@@ -142,39 +143,42 @@ impl Opened {
     /// The registry (host and port) that it is in, where it is in one.
     pub fn registry(&self) -> Option<&str> {
         match self {
-            #[cfg(feature = "net")]
-            Self::Remote(remote) => Some(remote.host()),
-            _ => None,
+            Self::Recipe(_) => None,
+            Self::Found(found) => found.store().origin().map(|(host, _)| host),
         }
     }
 
-    /// The one image that is meant: of `platform`, or where nothing is said and there are several, of this machine's.
+    /// The one image that is meant: for `platform`, or where nothing is said and there are several, for this machine.
     ///
     /// # Errors
     ///
     /// [`SourceError::Choice`], and those of reading its documents.
     pub fn image(&self, platform: Option<&Platform>) -> Result<ImageBlobs, SourceError> {
-        let platform = Some(platform.cloned().unwrap_or_else(Platform::here));
+        let wanted = match platform {
+            Some(platform) => Wanted::Only(platform.clone()),
+            None => Wanted::Prefer(Platform::here()),
+        };
         match self {
-            Self::Recipe(image) => Ok(ImageBlobs::of(image)),
-            Self::Contents(contents, choice) => {
-                contents.blobs_of(&contents.choose(&Choice { platform, ..choice.clone() })?)
-            }
-            #[cfg(feature = "net")]
-            Self::Remote(remote) => remote.blobs(&Choice { platform, ..Choice::default() }),
+            Self::Recipe(image) => match platform.filter(|platform| !platform.is_met_by(&image.platform())) {
+                None => Ok(ImageBlobs::of(image)),
+                Some(platform) => Err(SourceError::Choice {
+                    why: format!("no image matches {platform}"),
+                    all: image.platform().to_string(),
+                }),
+            },
+            Self::Found(found) => found.image(&wanted),
         }
     }
 
-    /// Everything there: an image, or the index with all it lists.
+    /// Everything of the name that was given: an image, or the index with all it lists.
     ///
     /// # Errors
     ///
-    /// Those of reading its documents.
+    /// [`SourceError::Choice`] when no name was given and there are several, and those of reading the documents.
     pub fn content(&self) -> Result<Content, SourceError> {
         match self {
-            #[cfg(feature = "net")]
-            Self::Remote(remote) => remote.content(),
-            _ => Ok(Content::of_images(self.images()?)),
+            Self::Recipe(image) => Ok(ImageBlobs::of(image).into()),
+            Self::Found(found) => found.content(),
         }
     }
 
@@ -186,9 +190,7 @@ impl Opened {
     pub fn images(&self) -> Result<Vec<ImageBlobs>, SourceError> {
         match self {
             Self::Recipe(image) => Ok(vec![ImageBlobs::of(image)]),
-            Self::Contents(contents, _) => contents.images()?.iter().map(|image| contents.blobs_of(image)).collect(),
-            #[cfg(feature = "net")]
-            Self::Remote(remote) => remote.all_blobs(),
+            Self::Found(found) => found.images(),
         }
     }
 }

@@ -59,15 +59,18 @@ fn named(rest: &str) -> Arc<dyn Source> {
 }
 
 impl Source for Place {
-    fn open(&self, access: &Access) -> Result<Opened, SourceError> {
+    fn open(&self, _: &Access) -> Result<Opened, SourceError> {
         let text = self.path.to_string_lossy();
         // The commonest mistake: a reference without its transport.
         let is_reference = !self.path.exists() && text.contains('/') && !text.starts_with(['/', '.']);
-        match super::open(&self.path, access.hash) {
+        match super::open(&self.path) {
             Err(error) if is_reference => {
                 Err(SourceError::NoTransport { text: text.into_owned(), source: Box::new(error) })
             }
-            Ok(Opened::Contents(contents, _)) => Ok(Opened::Contents(contents, self.choice.clone())),
+            Ok(Opened::Found(found)) => {
+                let Choice { name, tag, .. } = &self.choice;
+                found.named(name.as_deref(), tag.as_deref()).map(Opened::Found)
+            }
             opened => opened,
         }
     }

@@ -6,14 +6,13 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
-use super::{Choice, Opened, SourceError, layout};
+use super::{Choice, Opened, SourceError, Wanted, layout};
 use crate::{
     blobs::ImageBlobs,
     image::{Image, Layer},
-    oci::{Digest, ImageConfig, Manifest},
+    oci::{Digest, ImageConfig, Manifest, Platform},
 };
 
 impl Image {
@@ -31,9 +30,8 @@ impl Image {
     ///
     /// When there is not exactly one image there, or its documents contradict each other.
     pub fn from_dir(directory: impl AsRef<Path>) -> Result<Self, SourceError> {
-        let contents = Arc::new(layout::scan_dir(directory.as_ref(), false)?);
-        let chosen = contents.choose(&Choice::default())?;
-        recipe(&contents.blobs_of(&chosen)?, &mut |layer| no_file(&layer.descriptor.digest))
+        let found = layout::open_dir(directory.as_ref())?;
+        recipe(&found.image(&Wanted::Prefer(Platform::here()))?, &mut |layer| no_file(&layer.descriptor.digest))
     }
 
     /// A recipe for the image of a manifest, whose blobs (config and layers) are these files.
@@ -85,10 +83,12 @@ impl Image {
     ///
     /// Those of [`open`](super::open), and when a layer is not what the image says of it.
     pub fn from_any(path: &Path, choice: &Choice, directory: &Path) -> Result<Self, SourceError> {
-        match super::open(path, false)? {
+        match super::open(path)? {
             Opened::Recipe(image) => Ok(*image),
-            Opened::Contents(contents, _) => {
-                let blobs = contents.blobs_of(&contents.choose(choice)?)?;
+            Opened::Found(found) => {
+                let Choice { name, tag, platform } = choice;
+                let platform = platform.clone().unwrap_or_else(Platform::here);
+                let blobs = found.named(name.as_deref(), tag.as_deref())?.image(&Wanted::Prefer(platform))?;
                 recipe(&blobs, &mut |layer| {
                     let place = directory.join(layer.descriptor.digest.hex());
                     let fail = |source| SourceError::Io { act: "writing".to_owned(), path: place.clone(), source };
@@ -100,8 +100,6 @@ impl Image {
                     Ok(place)
                 })
             }
-            #[cfg(feature = "net")]
-            Opened::Remote(_) => Err(SourceError::Unknown(path.to_owned())),
         }
     }
 }

@@ -1,0 +1,283 @@
+//! What a path or a reference leads to, and which image of it is meant.
+
+use std::sync::Arc;
+
+use super::{
+    SourceError,
+    docker::Saved,
+    graph::{NODES_LIMIT, Node, Store},
+};
+use crate::{
+    blobs::ImageBlobs,
+    content::Content,
+    oci::{Descriptor, Digest, Index, Platform},
+};
+
+/// Which image of several is meant.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Of this name, without a tag.
+    pub name: Option<String>,
+    /// Of this tag.
+    pub tag: Option<String>,
+    /// For this machine, where there are several machines to choose from.
+    pub platform: Option<Platform>,
+}
+
+/// Images, by what names them at the top.
+#[derive(Debug)]
+pub struct Found {
+    tops: Vec<Top>,
+    store: Arc<dyn Store>,
+}
+
+/// An entry of index.json, or of docker's manifest.json.
+#[derive(Clone, Debug)]
+pub(super) enum Top {
+    Node(Box<Node>),
+    Saved(Saved),
+}
+
+impl Top {
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Node(node) => node.names(),
+            Self::Saved(saved) => saved.names.clone(),
+        }
+    }
+
+    fn node(&self) -> Result<Node, SourceError> {
+        match self {
+            Self::Node(node) => Ok(Node::clone(node)),
+            Self::Saved(saved) => saved.node(),
+        }
+    }
+
+    fn reference(&self) -> Option<String> {
+        self.names().into_iter().find(|name| name.contains(':'))
+    }
+
+    fn is(&self, name: Option<&str>, tag: Option<&str>) -> bool {
+        self.names().iter().any(|full| {
+            let (own, own_tag) = full.rsplit_once(':').unwrap_or((full, full));
+            name.is_none_or(|name| own == name) && tag.is_none_or(|tag| own_tag == tag)
+        })
+    }
+}
+
+impl Found {
+    pub(super) fn new(tops: Vec<Top>, store: Arc<dyn Store>) -> Self {
+        Self { tops, store }
+    }
+
+    /// What an index.json lists.
+    pub(super) fn of_index(index: Index, store: Arc<dyn Store>) -> Result<Self, SourceError> {
+        if index.manifests.len() > NODES_LIMIT {
+            let why = format!("more than {NODES_LIMIT} images are listed");
+            return Err(SourceError::Document { document: "index.json".to_owned(), why });
+        }
+        let top = |descriptor| Top::Node(Box::new(Node { descriptor, store: Arc::clone(&store) }));
+        Ok(Self { tops: index.manifests.into_iter().map(top).collect(), store })
+    }
+
+    /// Where the blobs are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Only what has this name and tag.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Choice`] when nothing has.
+    pub fn named(mut self, name: Option<&str>, tag: Option<&str>) -> Result<Self, SourceError> {
+        if name.is_none() && tag.is_none() {
+            return Ok(self);
+        }
+        let all = self.tops.iter().flat_map(Top::names).collect::<Vec<_>>();
+        self.tops.retain(|top| top.is(name, tag));
+        if self.tops.is_empty() {
+            let wanted: Vec<&str> = name.into_iter().chain(tag).collect();
+            return Err(SourceError::Choice {
+                why: format!("no image is called {}", wanted.join(":")),
+                all: list(&all),
+            });
+        }
+        Ok(self)
+    }
+
+    /// The one image that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Choice`] when there is none or several are, and those of reading its documents.
+    pub fn image(&self, wanted: &Wanted) -> Result<ImageBlobs, SourceError> {
+        let (node, name) = self.choose(wanted)?;
+        node.blobs().map(|image| ImageBlobs { reference: name.or(image.reference), ..image })
+    }
+
+    /// The manifest of the one image that is wanted, and the image's name.
+    ///
+    /// # Errors
+    ///
+    /// As [`image`](Self::image).
+    pub fn choose(&self, wanted: &Wanted) -> Result<(Node, Option<String>), SourceError> {
+        let mut images: Vec<(Node, Option<String>)> = Vec::new();
+        for top in self.candidates(wanted)? {
+            images.extend(top.node()?.manifests()?.into_iter().map(|node| (node, top.reference())));
+        }
+        if let (1, Wanted::Prefer(_)) = (images.len(), wanted) {
+            return Ok(images.remove(0));
+        }
+        let platforms = images.iter().map(|(node, _)| node.platform()).collect::<Result<Vec<_>, _>>()?;
+        let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
+        let all: Vec<String> = platforms.iter().flatten().map(Platform::to_string).collect();
+        let mut fitting: Vec<(usize, &Platform)> = platforms
+            .iter()
+            .enumerate()
+            .filter_map(|(at, own)| own.as_ref().filter(|own| platform.is_met_by(own)).map(|own| (at, own)))
+            .collect();
+        if fitting.is_empty() && matches!(wanted, Wanted::Prefer(_)) && all.len() == 1 {
+            fitting = platforms.iter().enumerate().filter_map(|(at, own)| Some((at, own.as_ref()?))).collect();
+        }
+        // Of several variants, the one without is what everybody runs; else the first, as containerd sorts them.
+        if let Some(plain) = fitting.iter().position(|(_, own)| own.variant.is_none()) {
+            fitting.swap(0, plain);
+        }
+        let Some((at, _)) = fitting.first() else {
+            return Err(SourceError::Choice { why: format!("no image matches {platform}"), all: list(&all) });
+        };
+        let chosen = images[*at].clone();
+        let digest = chosen.0.descriptor.digest;
+        // Several names mean several things, unless all are the same image.
+        let names = self.distinct().into_iter().map(Top::names).collect::<Vec<_>>();
+        let ambiguous = fitting.iter().skip(1).any(|(at, _)| {
+            images.get(*at).is_some_and(|(node, name)| node.descriptor.digest != digest && *name != chosen.1)
+        });
+        if ambiguous {
+            return Err(SourceError::Choice {
+                why: "several images are there; name one by its tag".to_owned(),
+                all: list(&names.concat()),
+            });
+        }
+        Ok(chosen)
+    }
+
+    /// What may be meant; of docker's archives, as docker and dockerTools do, the first that fits.
+    fn candidates(&self, wanted: &Wanted) -> Result<Vec<&Top>, SourceError> {
+        let tops = self.distinct();
+        let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
+        let mut first = tops.first().copied();
+        for top in &tops {
+            let Top::Saved(saved) = top else { return Ok(tops) };
+            if platform.is_met_by(&saved.platform()?) {
+                first = Some(top);
+                break;
+            }
+        }
+        Ok(first.into_iter().collect())
+    }
+
+    /// What is named: an image, or the index with all it lists. Images of one name that no index lists get one.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Choice`] when several things are, and those of reading the documents.
+    pub fn content(&self) -> Result<Content, SourceError> {
+        let tops = self.distinct();
+        if let [top] = tops.as_slice() {
+            let content = top.node()?.content()?;
+            return Ok(content.with_reference(top.reference()));
+        }
+        let names: Vec<Vec<String>> = tops.iter().map(|top| top.names()).collect();
+        if names.iter().any(|name| *name != names[0]) {
+            return Err(SourceError::Choice {
+                why: "several images are there; name one by its tag".to_owned(),
+                all: list(&names.concat()),
+            });
+        }
+        let contents = tops.iter().map(|top| top.node()?.content()).collect::<Result<Vec<_>, _>>()?;
+        let reference = tops.first().and_then(|top| top.reference());
+        Ok(Content::of(contents, tops.iter().map(|top| top.descriptor()).collect()).with_reference(reference))
+    }
+
+    /// Every image, of every name.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading its documents.
+    pub fn images(&self) -> Result<Vec<ImageBlobs>, SourceError> {
+        let mut images = Vec::new();
+        for top in &self.tops {
+            for node in top.node()?.manifests()? {
+                let image = node.blobs()?;
+                images.push(ImageBlobs { reference: top.reference().or(image.reference), ..image });
+            }
+        }
+        Ok(images)
+    }
+
+    /// What the name leads to: a manifest or an index.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Choice`] when there is nothing.
+    pub fn root(&self) -> Result<Node, SourceError> {
+        let none = || SourceError::Choice { why: "there is no image".to_owned(), all: "none".to_owned() };
+        self.tops.first().ok_or_else(none)?.node()
+    }
+
+    /// Every manifest and index at the top.
+    ///
+    /// # Errors
+    ///
+    /// When docker's manifest.json names what is not there.
+    pub fn nodes(&self) -> Result<Vec<Node>, SourceError> {
+        self.tops.iter().map(Top::node).collect()
+    }
+
+    /// The same image under several names is one.
+    fn distinct(&self) -> Vec<&Top> {
+        let mut seen: Vec<Digest> = Vec::new();
+        let is_new = |top: &&Top| match top {
+            Top::Saved(_) => true,
+            Top::Node(node) => {
+                let new = !seen.contains(&node.descriptor.digest);
+                seen.push(node.descriptor.digest);
+                new
+            }
+        };
+        self.tops.iter().filter(is_new).collect()
+    }
+}
+
+impl Top {
+    /// What an index says of it, without its names.
+    fn descriptor(&self) -> Option<Descriptor> {
+        match self {
+            Self::Saved(_) => None,
+            Self::Node(node) => {
+                let mut descriptor = node.descriptor.clone();
+                for key in [crate::oci::annotation::IMAGE_NAME, crate::oci::annotation::REF_NAME] {
+                    descriptor.annotations.remove(key);
+                }
+                Some(descriptor)
+            }
+        }
+    }
+}
+
+/// Which machine's image.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// This machine's, where there are several to choose from.
+    Prefer(Platform),
+    /// This machine's and no other.
+    Only(Platform),
+}
+
+fn list(all: &[String]) -> String {
+    let mut all: Vec<&str> = all.iter().map(String::as_str).collect();
+    all.dedup();
+    if all.is_empty() { "none with a name".to_owned() } else { all.join(", ") }
+}

@@ -1,0 +1,378 @@
+//! Content as a graph of descriptors, walked by digest:
+//!
+//! ```text
+//! index ──▶ nested index ──▶ manifest ──▶ config, layers
+//! ```
+//!
+//! A [`Store`] opens what a digest names, whatever the medium; everything else here is the same for all of them.
+//! Documents are checked against their descriptors before anybody parses them, and stay the bytes that they are.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use data_encoding::BASE64;
+use serde::de::DeserializeOwned;
+
+use super::SourceError;
+use crate::{
+    blobs::{ImageBlobs, LayerBlob},
+    content::{Content, IndexBlobs},
+    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, annotation, media_type},
+};
+
+/// Documents bigger than this (in bytes) are refused; registries refuse manifests over 4 MiB too.
+pub(super) const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
+/// Manifests and indexes that one reference may lead to.
+pub(super) const NODES_LIMIT: usize = 1000;
+/// Indexes in indexes; what others write has two.
+const DEPTH_LIMIT: usize = 16;
+/// An image with more layers than this is refused; docker and podman run no more than 127.
+const LAYERS_LIMIT: usize = 1000;
+
+/// Blobs by digest. What it gives is not trusted: whoever asks checks.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Opens a blob, or says that it is not there.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>>;
+
+    /// A manifest or an index; registries keep them elsewhere than blobs.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn manifest(&self, descriptor: &Descriptor) -> io::Result<Option<Vec<u8>>> {
+        let Some(reader) = self.open(&descriptor.digest)? else { return Ok(None) };
+        read_document(reader, descriptor.size).map(Some)
+    }
+
+    /// Whether a blob is there.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn has(&self, digest: &Digest) -> io::Result<bool> {
+        self.open(digest).map(|blob| blob.is_some())
+    }
+
+    /// The file that is the blob, where there is one.
+    fn file(&self, _digest: &Digest) -> Option<PathBuf> {
+        None
+    }
+
+    /// Host and repository, where it is one of a registry.
+    fn origin(&self) -> Option<(&str, &str)> {
+        None
+    }
+
+    /// What people call the blob.
+    fn name(&self, digest: &Digest) -> String {
+        digest.blob_name()
+    }
+
+    /// Every blob there, where they can be listed.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn list(&self) -> io::Result<Vec<Digest>> {
+        Ok(Vec::new())
+    }
+}
+
+/// A manifest or an index, not read yet.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What refers to it says so.
+    pub descriptor: Descriptor,
+    pub(super) store: Arc<dyn Store>,
+}
+
+/// A parsed manifest or index, and its bytes.
+enum Document {
+    Index(Box<Index>, Vec<u8>),
+    Manifest(Box<Manifest>, Vec<u8>),
+}
+
+/// Nodes that were read so far, of those that may be.
+struct Budget(usize);
+
+impl Budget {
+    fn new() -> Self {
+        Self(NODES_LIMIT)
+    }
+
+    fn take(&mut self, node: &Node) -> Result<(), SourceError> {
+        self.0 = self.0.checked_sub(1).ok_or_else(|| {
+            node.fail(format!("there are more than {NODES_LIMIT} manifests and indexes; no image has so many"))
+        })?;
+        Ok(())
+    }
+}
+
+impl Node {
+    /// The raw manifest or index: of the size and digest that the descriptor says.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing, too big, or something else.
+    pub fn document(&self) -> Result<Vec<u8>, SourceError> {
+        self.checked(&self.descriptor, &|| self.store.manifest(&self.descriptor))
+    }
+
+    /// The bytes of a document, checked: those that the descriptor carries, else those that `read` gives.
+    fn checked(
+        &self,
+        descriptor: &Descriptor,
+        read: &dyn Fn() -> io::Result<Option<Vec<u8>>>,
+    ) -> Result<Vec<u8>, SourceError> {
+        let fail = |why: String| SourceError::Document { document: self.store.name(&descriptor.digest), why };
+        let bytes = match embedded(descriptor).filter(|bytes| descriptor.digest.is_of(bytes)) {
+            Some(bytes) => bytes,
+            None => read()
+                .map_err(|source| SourceError::Blob { name: self.store.name(&descriptor.digest), source })?
+                .ok_or_else(|| fail("it is missing".to_owned()))?,
+        };
+        if !descriptor.digest.is_of(&bytes) {
+            return Err(fail(format!("its digest is {}, not what its name says", Digest::of(&bytes))));
+        }
+        if bytes.len() as u64 != descriptor.size {
+            return Err(fail(format!("it has {} bytes, not {}", bytes.len(), descriptor.size)));
+        }
+        Ok(bytes)
+    }
+
+    fn fail(&self, why: String) -> SourceError {
+        SourceError::Document { document: self.store.name(&self.descriptor.digest), why }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, SourceError> {
+        serde_json::from_slice(bytes).map_err(|error| self.fail(error.to_string()))
+    }
+
+    fn read(&self) -> Result<Document, SourceError> {
+        let bytes = self.document()?;
+        let is_index = match media_type::as_oci(&self.descriptor.media_type) {
+            media_type::INDEX => true,
+            media_type::MANIFEST => false,
+            // Whoever does not say: an index has manifests.
+            _ => serde_json::from_slice::<Index>(&bytes).is_ok(),
+        };
+        Ok(match is_index {
+            true => Document::Index(Box::new(self.parse(&bytes)?), bytes),
+            false => Document::Manifest(Box::new(self.parse(&bytes)?), bytes),
+        })
+    }
+
+    fn child(&self, descriptor: Descriptor) -> Self {
+        Self { descriptor, store: Arc::clone(&self.store) }
+    }
+
+    /// The image, or the index with everything it lists.
+    ///
+    /// # Errors
+    ///
+    /// When a document is missing or malformed.
+    pub fn content(&self) -> Result<Content, SourceError> {
+        self.content_within(&mut Budget::new(), 0)
+    }
+
+    fn content_within(&self, budget: &mut Budget, depth: usize) -> Result<Content, SourceError> {
+        self.check_depth(depth)?;
+        budget.take(self)?;
+        match self.read()? {
+            Document::Manifest(manifest, bytes) => Ok(self.image(*manifest, bytes)?.into()),
+            Document::Index(index, bytes) => {
+                let children = index.manifests.into_iter();
+                Ok(Content::Index(Box::new(IndexBlobs {
+                    reference: self.reference(),
+                    media_type: self.media_type(index.media_type.as_deref(), media_type::INDEX),
+                    bytes,
+                    children: children
+                        .map(|descriptor| self.child(descriptor).content_within(budget, depth + 1))
+                        .collect::<Result<_, _>>()?,
+                })))
+            }
+        }
+    }
+
+    fn check_depth(&self, depth: usize) -> Result<(), SourceError> {
+        if depth <= DEPTH_LIMIT {
+            return Ok(());
+        }
+        Err(self.fail(format!("more than {DEPTH_LIMIT} indexes are nested in each other; no image needs so many")))
+    }
+
+    /// Every manifest, in order: this one, or those below this index.
+    ///
+    /// # Errors
+    ///
+    /// When an index is missing or malformed.
+    pub fn manifests(&self) -> Result<Vec<Self>, SourceError> {
+        let mut found = Vec::new();
+        self.manifests_within(&mut found, &mut Budget::new(), 0)?;
+        Ok(found)
+    }
+
+    fn manifests_within(&self, found: &mut Vec<Self>, budget: &mut Budget, depth: usize) -> Result<(), SourceError> {
+        self.check_depth(depth)?;
+        budget.take(self)?;
+        if media_type::as_oci(&self.descriptor.media_type) == media_type::MANIFEST {
+            found.push(self.clone());
+            return Ok(());
+        }
+        match self.read()? {
+            Document::Manifest(..) => found.push(self.clone()),
+            Document::Index(index, _) => {
+                for descriptor in index.manifests {
+                    // Whoever names an index names what it lists.
+                    let mut child = self.child(descriptor);
+                    for key in [annotation::IMAGE_NAME, annotation::REF_NAME] {
+                        if let Some(name) = self.descriptor.annotations.get(key) {
+                            child.descriptor.annotations.entry(key.to_owned()).or_insert_with(|| name.clone());
+                        }
+                    }
+                    child.manifests_within(found, budget, depth + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The one image that this manifest describes.
+    ///
+    /// # Errors
+    ///
+    /// When it describes none, or a document is missing or malformed.
+    pub fn blobs(&self) -> Result<ImageBlobs, SourceError> {
+        match self.read()? {
+            Document::Manifest(manifest, bytes) => self.image(*manifest, bytes),
+            Document::Index(..) => Err(self.fail("it is an index, not the manifest of an image".to_owned())),
+        }
+    }
+
+    /// The machine that the image is for: as the index says, else its config; none for what is no image.
+    ///
+    /// # Errors
+    ///
+    /// When a document is missing or malformed.
+    pub fn platform(&self) -> Result<Option<Platform>, SourceError> {
+        if let Some(platform) = &self.descriptor.platform {
+            return Ok(Some(platform.clone()).filter(|platform| platform.os != "unknown"));
+        }
+        let image = self.blobs()?;
+        Ok(media_type::is_config(&image.config_media_type).then_some(image.platform))
+    }
+
+    /// `name:tag`, where the descriptor has it.
+    pub fn reference(&self) -> Option<String> {
+        self.names().into_iter().find(|name| name.contains(':'))
+    }
+
+    /// What the descriptor is called: `name:tag`, or a tag alone.
+    pub fn names(&self) -> Vec<String> {
+        let annotated = |key| self.descriptor.annotations.get(key);
+        let name = annotated(annotation::IMAGE_NAME).map(|name| familiar(name).to_owned());
+        name.or(annotated(annotation::REF_NAME).cloned()).into_iter().collect()
+    }
+
+    fn media_type(&self, own: Option<&str>, usual: &str) -> String {
+        let said = &self.descriptor.media_type;
+        own.or(Some(said).filter(|said| !said.is_empty()).map(String::as_str)).unwrap_or(usual).to_owned()
+    }
+
+    fn image(&self, manifest: Manifest, bytes: Vec<u8>) -> Result<ImageBlobs, SourceError> {
+        let count = manifest.layers.len();
+        if count > LAYERS_LIMIT {
+            return Err(self.fail(format!("{count} layers are more than the {LAYERS_LIMIT} that strata reads")));
+        }
+        let config_node = self.child(manifest.config.clone());
+        let read = || {
+            let reader = self.store.open(&manifest.config.digest)?;
+            reader.map(|reader| read_document(reader, manifest.config.size)).transpose()
+        };
+        let config = self.checked(&manifest.config, &read)?;
+        // An artifact's config may be anything.
+        let is_image = media_type::is_config(&manifest.config.media_type);
+        let parsed: ImageConfig = if is_image { config_node.parse(&config)? } else { ImageConfig::default() };
+        let diff_ids = &parsed.rootfs.diff_ids;
+        if is_image && diff_ids.len() != count && manifest.layers.iter().any(is_tar) {
+            return Err(config_node.fail(format!("it lists {} diff_ids, but there are {count} layers", diff_ids.len())));
+        }
+        let mut layers = Vec::with_capacity(count);
+        for (at, descriptor) in manifest.layers.iter().enumerate() {
+            layers.push(self.layer(descriptor, diff_ids.get(at))?);
+        }
+        Ok(ImageBlobs {
+            reference: self.reference(),
+            platform: self.descriptor.platform.clone().unwrap_or_else(|| parsed.platform()),
+            media_type: self.media_type(manifest.media_type.as_deref(), media_type::MANIFEST),
+            manifest: bytes,
+            config_media_type: manifest.config.media_type,
+            config,
+            layers,
+            closure: None,
+            as_is: true,
+        })
+    }
+
+    fn layer(&self, descriptor: &Descriptor, diff_id: Option<&Digest>) -> Result<LayerBlob, SourceError> {
+        let (store, digest, data) = (Arc::clone(&self.store), descriptor.digest, embedded(descriptor));
+        let name = store.name(&digest);
+        // Registries are asked when the blob is read, unless it may be elsewhere.
+        let ask = store.origin().is_none() || !descriptor.urls.is_empty();
+        let missing = ask
+            && data.is_none()
+            && !store.has(&digest).map_err(|source| SourceError::Blob { name: name.clone(), source })?;
+        if missing && descriptor.urls.is_empty() {
+            return Err(SourceError::Document { document: name, why: "it is missing".to_owned() });
+        }
+        let blob = LayerBlob::new(descriptor.clone(), diff_id.copied().unwrap_or(digest), move || {
+            let embedded = || data.clone().map(|data| Box::new(io::Cursor::new(data)) as Box<dyn Read + Send>);
+            let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{name} is missing"));
+            store.open(&digest)?.or_else(embedded).ok_or_else(missing)
+        });
+        let blob = if missing { blob.only_elsewhere() } else { blob };
+        let blob = match self.store.origin() {
+            Some((host, repository)) => blob.with_origin(host, repository),
+            None => blob,
+        };
+        Ok(match self.store.file(&digest) {
+            Some(file) if !missing => blob.with_file(file),
+            _ => blob,
+        })
+    }
+}
+
+/// Whether it is a layer of a file system, and no artifact's blob.
+fn is_tar(descriptor: &Descriptor) -> bool {
+    let kind = media_type::as_oci(&descriptor.media_type);
+    kind.starts_with(media_type::LAYER_TAR) || kind.contains("layer.nondistributable.v1.tar")
+}
+
+/// The blob that a descriptor carries itself.
+fn embedded(descriptor: &Descriptor) -> Option<Vec<u8>> {
+    BASE64.decode(descriptor.data.as_deref()?.as_bytes()).ok()
+}
+
+/// Reads a document that should have `size` bytes, and one byte more where there is one.
+pub(super) fn read_document(reader: impl Read, size: u64) -> io::Result<Vec<u8>> {
+    if size > DOCUMENT_LIMIT {
+        let what = format!("it has {size} bytes; documents have {DOCUMENT_LIMIT} at most");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    let mut bytes = Vec::new();
+    reader.take(size + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// `docker.io/library/hello:latest` as people write it: `hello:latest`.
+pub(super) fn familiar(name: &str) -> &str {
+    name.strip_prefix("docker.io/library/").or(name.strip_prefix("docker.io/")).unwrap_or(name)
+}
