@@ -76,7 +76,7 @@ impl Access {
 
     /// How a source is reached.
     pub fn source(&self) -> Result<source::Access> {
-        Ok(source::Access { registry: self.options()?, ..source::Access::default() })
+        Ok(source::Access { registry: self.options()? })
     }
 }
 

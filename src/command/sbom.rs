@@ -71,7 +71,7 @@ pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
 }
 
 fn bom(location: &Location, access: &Access) -> Result<Bom> {
-    let access = source::Access { registry: access.options()?, ..source::Access::default() };
+    let access = source::Access { registry: access.options()? };
     let image = location.open(&access)?.image(None)?;
     Bom::of(&image, &BTreeMap::new()).with_context(|| format!("the bill of materials of {location}"))
 }
