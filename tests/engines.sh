@@ -15,7 +15,10 @@
 engine_pids=()
 
 # need_engines: skips where dev/engines could not build them.
-need_engines() { [[ ${engines-} ]] || skip "Docker 29 and containerd 2 could not be built from their Go modules (dev/engines says why)"; }
+need_engines() {
+  ((EUID == 0)) || skip "Docker 29 and containerd 2 need root"
+  [[ ${engines-} ]] || skip "Docker 29 and containerd 2 could not be built from their Go modules (dev/engines says why)"
+}
 
 # start_engine DIR READY… -- COMMAND…: runs COMMAND, and waits until READY succeeds.
 start_engine() {

@@ -1,13 +1,28 @@
-# Sourced by every test script. dev/test exports root, strata and cache, and gives each script a folder of its own
-# in $work, removed afterwards.
+# Sourced by every test script. tests/run exports root, strata and cache, and gives each script a folder of its own
+# in $work, removed afterwards. There is no network but loopback: see `online`.
 set -euo pipefail
 
-# skip REASON: ends the test; dev/test prints the reason and counts it as skipped.
+# skip REASON: ends the test; skip_part goes on. Both are printed and counted, and CONTRIBUTING.md lists those that may.
 skip() { echo "skip: $*"; exit 77; }
+skip_part() { echo "skip: $*"; }
 fail() { echo "FAIL: $*" >&2; exit 1; }
 
-# need_command NAME: skips where a peer tool cannot be had.
-need_command() { command -v "$1" >/dev/null || skip "$1 is not installed"; }
+# need_command NAME: dev/test installs it.
+need_command() { command -v "$1" >/dev/null || fail "$1 is not installed: add it to dev/test"; }
+
+as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
+# online COMMAND…: through the machine's network, for what is downloaded once into $cache.
+online() {
+  if [[ ! ${STRATA_ROOM-} ]]; then
+    "$@"
+  elif ((EUID == 0)); then
+    nsenter --net="$room/network" "$@"
+  else
+    declare -px >"$room/environment"
+    sudo nsenter --net="$room/network" setpriv --reuid "$EUID" --regid "$(id -g)" --init-groups -- \
+      bash -c '. "$0"; exec "$@"' "$room/environment" "$@"
+  fi
+}
 
 # expression EXPR: EXPR with the fixture as pkgs and our functions in scope.
 expression() {

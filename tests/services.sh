@@ -1,4 +1,4 @@
-# Sourced by dev/test: starts what tests talk to, and ends it by its process id.
+# Starts what tests talk to, and ends it by its process id. Sourced where dev/env.sh or tests/lib.sh is.
 #
 # start_docker DIR    a private dockerd on a socket in DIR; exports DOCKER_HOST; fails where none can run
 # start_registry DIR  a registry on loopback; sets registry
@@ -13,22 +13,23 @@ wait_for() {
   done
 }
 
+# Outside of dev/room it gets namespaces of its own: a dockerd in the machine's network removes docker0, and with it the
+# network of everybody's containers.
 start_docker() {
-  local at=$1
+  local at=$1 apart=()
   mkdir -p "$at"
-  dockerd --host "unix://$at/docker.sock" --data-root "$at/data" --exec-root "$at/exec" --pidfile "$at/pid" \
-    --bridge none --iptables=false --ip-masq=false >"$at/log" 2>&1 &
+  [[ ${STRATA_ROOM-} ]] || apart=(unshare --mount --net --pid --fork --kill-child --mount-proc)
+  as_root "${apart[@]}" dockerd --host "unix://$at/docker.sock" --group "$(id -g)" --data-root "$at/data" \
+    --exec-root "$at/exec" --pidfile "$at/pid" --bridge none --iptables=false --ip-masq=false >"$at/log" 2>&1 &
   docker_pid=$!
   export DOCKER_HOST=unix://$at/docker.sock
   wait_for "$docker_pid" docker version
 }
 
+# Its data stays in DIR.
 stop_docker() {
-  local at=$1
-  kill "$docker_pid" 2>/dev/null || return 0
+  as_root kill "$docker_pid" 2>/dev/null || return 0
   wait "$docker_pid" 2>/dev/null || true
-  # overlay mounts are gone with the daemon; what is left is plain files.
-  rm -rf "$at"
 }
 
 # start_registry DIR [CONFIG [HTTP]]    a registry on a free loopback port, its data in DIR; sets $registry. CONFIG is

@@ -1,7 +1,6 @@
 # Images on others: which of several, of whatever kind, and what of their configuration holds.
 . "$root/tests/lib.sh"
 need_command jq
-[[ ${docker-} ]] || skip "no docker daemon"
 
 # An image that says all it can.
 below='(dockerTools.buildImage { name = "below"; tag = "t"; copyToRoot = [ pkgs.busybox (pkgs.writeTextDir "etc/below" "below") ]; config = {

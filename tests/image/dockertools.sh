@@ -1,7 +1,6 @@
 # makeContainerImage and dockerTools: scripts, base images, owners, databases; what a container sees is what was asked for.
 . "$root/tests/lib.sh"
 need_command jq
-[[ ${docker-} ]] || skip "no docker daemon"
 
 # container EXPR EXPECTED [docker run arguments…]: builds, loads, runs.
 container() {

@@ -1,6 +1,5 @@
 # `m`: examples/makes as a newcomer would use it, and what its functions promise.
 . "$root/tests/lib.sh"
-[[ ${docker-} ]] || skip "no docker daemon"
 
 m=$(build m)/bin/m
 home=$HOME

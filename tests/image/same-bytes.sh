@@ -12,7 +12,7 @@ done
 
 other=$cache/nix-other
 if [[ ! -x $other/bin/nix-build ]]; then
-  "$root/dev/other-nix" trixie "$other" >"$work/log" 2>&1 || { cat "$work/log"; skip "no other Nix can be had"; }
+  online "$root/dev/other-nix" trixie "$other" >"$work/log" 2>&1 || { cat "$work/log"; skip "no other Nix can be had"; }
 fi
 "$other/bin/nix" --version
 version=$(NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \

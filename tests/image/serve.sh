@@ -82,14 +82,6 @@ if [[ ${docker-} ]]; then
   same "$(run "$host/served:t")" "Hello, world!"
   docker rmi "$host/served:t" >/dev/null
 fi
-crane=$(command -v crane || echo "$HOME/go/bin/crane")
-if [[ -x $crane ]]; then
-  "$crane" pull --insecure "$host/served:t" "$work/crane.tar" 2>"$work/log" || { cat "$work/log"; fail "crane pull"; }
-  "$crane" validate --insecure --fast --remote "$host/served:t" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "crane validate"; }
-  "$crane" validate --insecure --remote "$host/deep/name/platforms:all" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "crane validate"; }
-else
-  echo "crane is not installed: not asked"
-fi
 if command -v podman >/dev/null; then
   podman=(podman --root "$work/containers" --runroot "$work/run" --runtime runc --storage-driver vfs)
   "${podman[@]}" pull --quiet --tls-verify=false "$host/served:t" >/dev/null

@@ -5,9 +5,9 @@ need_command go
 need_command jq
 mkdir "$work/suite"
 cd "$work/suite"
-export GOFLAGS=-mod=mod GOMODCACHE=$cache/go
+export GOFLAGS="-mod=mod -modcacherw"
 suite=github.com/opencontainers/distribution-spec/conformance
-{ go mod init suite && go get "$suite@latest" && go test -c -o conformance "$suite"; } >"$work/log" 2>&1 ||
+{ go mod init suite && online go get "$suite@latest" && online go test -c -o conformance "$suite"; } >"$work/log" 2>&1 ||
   skip "the suite cannot be had: $(tail -n 1 "$work/log" | tr -d '\t')"
 
 image=$(build 'buildImage { name = "served"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')

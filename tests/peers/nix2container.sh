@@ -3,7 +3,7 @@
 need_command go
 need_command jq
 export GOBIN=$work/bin
-go install github.com/nlewo/nix2container@20d3395 2>"$work/log" || skip "nix2container cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"
+online go install github.com/nlewo/nix2container@20d3395 2>"$work/log" || skip "nix2container cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"
 for package in jq python3 nginx; do
   path=$(build "pkgs.$package")
   nix-store -qR "$path" | xargs nix path-info --json |

@@ -1,0 +1,46 @@
+# The machine that tests run on stays as it was: its docker0, containers, images, credentials, caches and store.
+# The machine is one of our own here, another room: with a dockerd that has the bridge docker0 and a running container.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+export XDG_CACHE_HOME=$HOME/.cache STRATA_STORE=$work/store
+mkdir -p "$HOME/.docker" "$HOME/.cache/strata"
+echo '{ "auths": { "registry.example.com": { "auth": "dXNlcjpzZWNyZXQ=" } } }' >"$HOME/.docker/config.json"
+echo known >"$HOME/.cache/strata/file"
+as_root ip link add docker0 type bridge
+as_root ip address add 172.17.0.1/16 dev docker0
+as_root ip link set docker0 up
+image=$(greeter theirs:t hello)
+"$strata" stream "$image" >"$work/image.tar"
+docker load --quiet <"$work/image.tar" >/dev/null
+container=$(docker run --detach --network none theirs:t "$(build pkgs.coreutils)/bin/sleep" infinity)
+
+state() {
+  ip -oneline address
+  docker ps --no-trunc --format '{{.ID}} {{.Names}} {{.Image}}'
+  docker images --no-trunc
+  docker inspect --format '{{.State.Status}} {{.State.Pid}} {{.State.StartedAt}}' "$container"
+  find "$HOME" /run /var/lib/containers -not -path "$work*" -printf '%p %s %m %T@ %l\n' | sort
+  find "$HOME" -type f -exec sha256sum {} + | sort
+  find /nix/store -maxdepth 1 | sort
+  ls -l --time-style=full-iso /nix/var/nix/db/db.sqlite
+}
+state >"$work/before"
+"$root/dev/room" bash -euc '
+  . "$root/tests/lib.sh"
+  . "$root/tests/services.sh"
+  [[ ! -e $HOME/.docker && $(ip -oneline link | wc -l) == 1 ]]
+  work=$room/work
+  mkdir "$work"
+  start_docker "$work/docker"
+  [[ -z $(docker images --quiet) ]]
+  docker load --quiet <"$1"
+  [[ $(docker run --rm --network none theirs:t) == hello ]]
+  start_registry "$work/registry"
+  "$strata" copy "$1" "docker://$registry/pushed:t"
+  skopeo copy --quiet --src-tls-verify=false "docker://$registry/pushed:t" "dir:$HOME/pulled"
+  podman --storage-driver vfs load --quiet <"$1"
+  nix-store --add "$root/README.md"' bash "$work/image.tar" >"$work/log" 2>&1 || { cat "$work/log"; fail "the room"; }
+state >"$work/after"
+diff "$work/before" "$work/after" || fail "something else is there now"
+docker rm --force "$container" >/dev/null
+docker rmi theirs:t >/dev/null

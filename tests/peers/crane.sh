@@ -1,0 +1,35 @@
+# go-containerregistry's command line pushes our layouts, pulls from strata serve, and validates both.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command go
+command -v crane >/dev/null || online go install github.com/google/go-containerregistry/cmd/crane@v0.20.6 2>"$work/log" ||
+  skip "crane cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"
+accepts() { crane "$@" >"$work/log" 2>&1 || { cat "$work/log"; fail "crane $*"; }; }
+
+start_registry "$work/registry"
+trap 'stop_registry' EXIT
+# As the documentation of the ociImage* functions has it: crane pushes the directory.
+layout=$(build "import $root/examples/nginx-layout.nix { inherit pkgs strata; }")
+accepts push "$layout" "$registry/nginx:latest" --insecure
+# crane takes every layer for gzip when it validates them: the whole of an image of gzip layers, the rest of this one.
+accepts validate --insecure --fast --remote "$registry/nginx:latest"
+"$strata" copy "$layout" "docker://$registry/by-strata:latest" --quiet >/dev/null
+"$strata" diff "docker://$registry/nginx:latest" "docker://$registry/by-strata:latest" >/dev/null || fail "crane and strata push different images"
+gzip=$(build 'ociImageLayout { manifests = [ (ociImageManifest {
+  layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.jq; } ]; }) ]; }) ]; }')
+accepts push "$gzip" "$registry/gzip:latest" --insecure
+accepts validate --insecure --remote "$registry/gzip:latest"
+stop_registry
+
+image=$(build 'buildImage { name = "served"; tag = "t"; maxLayers = 3; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
+platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; };
+    layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
+  in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
+"$strata" serve --listen 127.0.0.1:0 "$image" "deep/name/platforms:all=$platforms" >"$work/references" 2>"$work/serve.log" &
+server=$!
+trap 'kill "$server"; wait "$server"' EXIT
+wait_for "$server" test -s "$work/references" || { cat "$work/serve.log"; fail "serve ends"; }
+host=$(head -n 1 "$work/references" | cut -d / -f 1)
+accepts pull --insecure "$host/served:t" "$work/crane.tar"
+accepts validate --insecure --fast --remote "$host/served:t"
+accepts validate --insecure --remote "$host/deep/name/platforms:all"
