@@ -39,6 +39,7 @@ in
   # What dockerTools puts into images, and the function of it that fetches: users know its hashes.
   shell = pkgs.bashInteractive;
   shadow = pkgs.shadow;
+  coreutils = pkgs.coreutils;
   inherit (pkgs) dockerTools;
   # For what comes over the network.
   cacert = buildPackages.cacert;

@@ -202,7 +202,7 @@ fn at_root(path: &Path, perms: Vec<Perm>) -> Source {
     Source {
         path: path.to_owned(),
         files: Default::default(),
-        options: Options { rewrite: Rewrite { regex, repl: String::new() }, perms, owners: None },
+        options: Options { rewrite: Rewrite { regex, repl: String::new() }, perms, ..Options::default() },
         follow: false,
     }
 }

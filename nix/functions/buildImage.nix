@@ -21,7 +21,8 @@
   - `perms`, `layering`, `weights`, `previous`: as for buildLayer.
   - `fromImage`: an image to build on: a result of pullImage, pullImageFromManifest or buildImage, a docker or OCI archive
     (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.
-  - `inheritConfig`: whether the base's configuration holds where `config` says nothing; null in `config` clears.
+  - `inheritConfig`: whether the base's configuration holds where `config` says nothing, `false` by default; null in
+    `config` clears.
   - `includeStorePaths`: whether store paths are in the image; without, only `copyToRoot` is.
   - `initializeNixDatabase`: whether Nix in the container knows the store paths, those of `fromImage` too; `nixUid` and
     `nixGid` own its state.

@@ -64,7 +64,7 @@ rec {
   );
 
   binSh = files "bin-sh" { links."bin/sh" = "${toolchain.shell}/bin/bash"; };
-  usrBinEnv = files "usr-bin-env" { links."usr/bin/env" = "${toolchain.scripts.coreutils}/bin/env"; };
+  usrBinEnv = files "usr-bin-env" { links."usr/bin/env" = "${toolchain.coreutils}/bin/env"; };
   caCertificates =
     let
       bundle = "${toolchain.cacert}/etc/ssl/certs/ca-bundle.crt";

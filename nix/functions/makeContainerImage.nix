@@ -20,8 +20,8 @@
   - `layered`: whether store paths get layers of their own; if not, everything is one layer.
   - `maxLayers`: at most this many layers, those of a base image and the one with the links among them.
   - `layering`, `weights`, `previous`: as for buildLayer, with `"transfer"` by default.
-  - `maxSize`, `maxLayerSize`, `forbiddenPaths`, `fromImage`, `inheritConfig`: as for buildImage; the base's configuration
-    holds where `config` says nothing.
+  - `maxSize`, `maxLayerSize`, `forbiddenPaths`, `fromImage`, `inheritConfig`: as for buildImage; of the base's
+    configuration `Env` is inherited, all of it with `inheritConfig = true`, and nothing with `false`.
   - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
   - `name`, `tag`: what the image is called when it is loaded.
   - `created`, `mtime`: RFC 3339, or `"now"`.

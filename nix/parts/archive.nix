@@ -39,7 +39,7 @@ function:
   fromImage ? null,
   fromImageName ? null,
   fromImageTag ? null,
-  inheritConfig ? true,
+  inheritConfig ? null,
   extraCommands ? "",
   fakeRootCommands ? "",
   enableFakechroot ? false,
@@ -68,6 +68,8 @@ let
     # In one layer, they own what is copied to the root; in several, the store paths.
     uid = if single then uid else 0;
     gid = if single then gid else 0;
+    storeUid = if single then 0 else uid;
+    storeGid = if single then 0 else gid;
   };
   # What the result of scripts mentions is in the image: a store path of its own, in which Nix finds it.
   customisation = derive {

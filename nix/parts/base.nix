@@ -6,10 +6,17 @@
   fromImageTag ? null,
   arch,
   variant ? null,
+  # Whether its configuration holds; null stands for what dockerTools takes of it, `Env`.
   inheritConfig,
 }:
 {
-  inherit inheritConfig;
+  inheritConfig =
+    if inheritConfig == null then
+      "env"
+    else if inheritConfig then
+      "all"
+    else
+      "nothing";
   fromImage =
     if fromImage == null || fromImage == "" then
       null

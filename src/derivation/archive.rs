@@ -178,7 +178,7 @@ impl Request {
                 uname: uname.clone(),
                 gname: gname.clone(),
             };
-            Options { perms: vec![perm], ..Options::default() }
+            Options { perms: vec![perm], parents: true, ..Options::default() }
         })
     }
 

@@ -93,8 +93,19 @@ fn save(mut image: Image, origin: &str, attributes: &Attributes) -> Result<()> {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Base {
     from_image: Option<PathBuf>,
-    /// Whether its config holds where nothing else is said.
-    inherit_config: bool,
+    /// What of its config holds where nothing else is said.
+    inherit_config: Inherited,
+}
+
+/// What of a base image's configuration holds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Inherited {
+    #[default]
+    Nothing,
+    /// `Env`, as dockerTools has it.
+    Env,
+    All,
 }
 
 impl Base {
@@ -109,14 +120,17 @@ impl Base {
         let text = fs::read(own).with_context(|| format!("reading {}", own.display()))?;
         let own: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&text).context("argument config")?;
-        let nothing = Config::default();
-        let base = base.filter(|_| self.inherit_config).map_or(&nothing, |base| &base.config);
-        Config::over(base, own).context("argument config")
+        let base = match (base, self.inherit_config) {
+            (Some(base), Inherited::All) => base.config.clone(),
+            (Some(base), Inherited::Env) => Config { env: base.config.env.clone(), ..Config::default() },
+            _ => Config::default(),
+        };
+        Config::over(&base, own).context("argument config")
     }
 
     /// The whole history, where the base's has steps without a layer.
     pub fn history(&self, base: Option<&Image>, image: &Image) -> Vec<strata::oci::History> {
-        let Some(base) = base.filter(|_| self.inherit_config) else { return Vec::new() };
+        let Some(base) = base.filter(|_| self.inherit_config != Inherited::Nothing) else { return Vec::new() };
         let below = match base.history.as_slice() {
             [] => base.layers.iter().map(|layer| layer.history.clone()).collect(),
             history => history.to_vec(),

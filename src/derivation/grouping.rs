@@ -122,7 +122,7 @@ impl Grouping {
                 repl: rewrite.repl.clone(),
             }),
             perms,
-            owners: None,
+            ..Options::default()
         })
     }
 }

@@ -40,7 +40,7 @@ pub fn export(attributes: &Attributes) -> Result<()> {
     let owners = root::unpack_base(Some(&image), &root)?;
     let regex = format!("^{}", regex::escape(&root.to_string_lossy()));
     let rewrite = Rewrite { regex, repl: String::new() };
-    let options = Options { rewrite, perms: Vec::new(), owners: Some(Arc::new(owners)) };
+    let options = Options { rewrite, owners: Some(Arc::new(owners)), ..Options::default() };
     let tree = Tree::new(&[Source { path: root, files: Default::default(), options, follow: false }])?;
     let writing = || format!("writing {}", attributes.out().display());
     layer::write(&tree, File::create_new(attributes.out()).with_context(writing)?)?;

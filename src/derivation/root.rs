@@ -46,6 +46,11 @@ pub struct Placed {
     pub uid: u64,
     #[serde(default)]
     pub gid: u64,
+    /// Who owns the store, and with it the state of Nix.
+    #[serde(default)]
+    pub store_uid: u64,
+    #[serde(default)]
+    pub store_gid: u64,
 }
 
 /// How contents become files of the layer.
@@ -87,6 +92,10 @@ impl Root {
             if let Some(closure) = closure {
                 let written = database::write(closure, base, &root.path)?;
                 root.owners.retain(|path, _| !written.contains(path));
+                if (placed.store_uid, placed.store_gid) != (0, 0) {
+                    let nix = unpack::inside(&root.path, Path::new("nix"))?;
+                    root.give(&nix, placed.store_uid, placed.store_gid)?;
+                }
             }
             Ok(())
         };
@@ -106,7 +115,7 @@ impl Root {
         root.script(scripts, "fakeRootCommands", &scripts.fake_root_commands, mode)?;
         // As upstream, which gives its root layer nobody.
         if (placed.uid, placed.gid) != (0, 0) && scripts.run_as_root.is_none() {
-            root.give(placed.uid, placed.gid)?;
+            root.give(&root.path.clone(), placed.uid, placed.gid)?;
         }
         Ok(root)
     }
@@ -118,10 +127,10 @@ impl Root {
         script::run(scripts.tools()?, mode, argument, text, &self.path, &mut self.owners)
     }
 
-    /// Gives everything that nobody was given to `uid` and `gid`.
-    fn give(&mut self, uid: u64, gid: u64) -> Result<()> {
+    /// Gives everything at and below `top` that nobody was given to `uid` and `gid`.
+    fn give(&mut self, top: &Path, uid: u64, gid: u64) -> Result<()> {
         let owners = &mut self.owners;
-        walk(&self.path, &mut |path, file| {
+        walk(top, &mut |path, file| {
             owners.entry(path.to_owned()).or_insert_with(|| Owner { uid, gid, ..plain(file) });
             Ok(())
         })

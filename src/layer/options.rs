@@ -20,6 +20,9 @@ pub struct Options {
     /// Who owns them and what may be done with them; the last match wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub perms: Vec<Perm>,
+    /// Whether `perms` hold for the directories above too (but `/`), which no store path has: `/nix` and `/nix/store`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parents: bool,
     /// Who owns single files, and what they really are, as scripts under fakeroot left them; never in a recipe.
     #[serde(skip)]
     pub owners: Option<Arc<Owners>>,
@@ -98,6 +101,7 @@ impl Attributes<'_> {
 pub(super) struct Compiled {
     rewrite: Option<(Regex, Vec<u8>)>,
     perms: Vec<(Regex, Option<u32>, Perm)>,
+    parents: bool,
     owners: Option<Arc<Owners>>,
 }
 
@@ -109,12 +113,17 @@ impl Compiled {
         };
         let perm = |perm: &Perm| Ok((compile(&perm.regex)?, parse_mode(&perm.mode)?, perm.clone()));
         let perms = options.perms.iter().map(perm).collect::<Result<_>>()?;
-        Ok(Self { rewrite, perms, owners: options.owners.clone() })
+        Ok(Self { rewrite, perms, parents: options.parents, owners: options.owners.clone() })
     }
 
     /// What fakeroot says of the file at `path`.
     pub fn owner(&self, path: &Path) -> Option<&Owner> {
         self.owners.as_ref()?.get(path)
+    }
+
+    /// Whether permissions hold for the directories above too.
+    pub fn holds_above(&self) -> bool {
+        self.parents
     }
 
     /// Whether files stay at their own paths.

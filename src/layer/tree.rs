@@ -162,6 +162,8 @@ impl Origin {
 pub(super) struct Directory {
     /// `None` where only the paths below imply it.
     pub origin: Option<Origin>,
+    /// Where one of those has options (by index) that hold above it.
+    pub above: Option<usize>,
     pub children: BTreeMap<OsString, Node>,
 }
 
@@ -226,7 +228,10 @@ impl Tree {
             None => visit(Entry {
                 name: shown,
                 source: Path::new(OsStr::from_bytes(shown)),
-                attributes: Attributes::root(0o755),
+                attributes: match directory.above {
+                    Some(options) => self.options[options].attributes(shown, 0o755),
+                    None => Attributes::root(0o755),
+                },
                 mtime: self.mtime,
                 content: Content::Directory,
             })?,
@@ -322,7 +327,7 @@ impl Tree {
         let rewritten = self.options[origin.options].destination(seen.as_os_str().as_bytes());
         let place = destination(seen, &rewritten)?;
         if kind.is_dir() {
-            let directory = Directory { origin: Some(origin.clone()), children: BTreeMap::new() };
+            let directory = Directory { origin: Some(origin.clone()), ..Directory::default() };
             self.place(&place, Node::Directory(directory))?;
             for (child, _) in list(origin.file())? {
                 self.place_rewritten(&seen.join(&child), origin.child(&child), follow)?;
@@ -347,6 +352,7 @@ impl Tree {
                 Node::Directory(_) => Ok(()),
             };
         };
+        let above = node.origin().map(|origin| origin.options).filter(|&at| options[at].holds_above());
         let mut directory = root;
         for (depth, parent) in parents.iter().enumerate() {
             let child =
@@ -355,7 +361,10 @@ impl Tree {
                 *child = list_whole(origin)?;
             }
             directory = match child {
-                Node::Directory(directory) => directory,
+                Node::Directory(directory) => {
+                    directory.above = directory.above.or(above);
+                    directory
+                }
                 Node::Leaf(first) | Node::Whole(first) => {
                     return Err(LayerError::Clash {
                         place: path_of(&place[..=depth]),
@@ -396,7 +405,7 @@ pub(super) fn list_whole(origin: &Origin) -> Result<Node> {
             children.insert(name, child);
         }
         let origin = Some(origin);
-        Ok(Node::Directory(Directory { origin, children }))
+        Ok(Node::Directory(Directory { origin, children, above: None }))
     }
     if matches!(origin.files, Files::Nar(_)) {
         return Err(LayerError::PackedAndMoved(origin.path.clone()));

@@ -10,15 +10,24 @@ below='(dockerTools.buildImage { name = "below"; tag = "t"; copyToRoot = [ pkgs.
 config() { "$strata" inspect --raw "$(build "$1 { name = \"x\"; tag = \"t\"; fromImage = $below; $2 }")" | jq --sort-keys -c .config; }
 all='{"Cmd":["cat /etc/below"],"Entrypoint":["/bin/sh","-c"],"Env":["PATH=/bin","KEPT=1","CHANGED=1"],"ExposedPorts":{"80/tcp":{}},"Labels":{"below":"yes"},"StopSignal":"SIGINT","User":"7","Volumes":{"/data":{}},"WorkingDir":"/etc"}'
 for function in dockerTools.buildImage dockerTools.buildLayeredImage makeContainerImage; do
-  same "$(config $function '')" "$all"
+  # nixpkgs: pkgs/build-support/docker/stream_layered_image.py, overlay_base_config; default.nix, baseEnvs.
+  same "$(config $function '')" '{"Env":["PATH=/bin","KEPT=1","CHANGED=1"]}'
+  same "$(config $function 'config = { Env = [ "CHANGED=2" ]; Cmd = [ "env" ]; };')" '{"Cmd":["env"],"Env":["PATH=/bin","KEPT=1","CHANGED=2"]}'
   same "$(config $function 'inheritConfig = false; config.User = "9";')" '{"User":"9"}'
+  same "$(config $function 'inheritConfig = true;')" "$all"
   # The last of a name wins; what is set replaces, null and nothing clear.
-  same "$(config $function 'config = { Env = [ "CHANGED=2" "NEW=1" "NEW=2" ]; Entrypoint = null; Cmd = [ "env" ]; User = ""; WorkingDir = "/";
+  same "$(config $function 'inheritConfig = true; config = { Env = [ "CHANGED=2" "NEW=1" "NEW=2" ]; Entrypoint = null; Cmd = [ "env" ]; User = ""; WorkingDir = "/";
     Labels.above = "yes"; ExposedPorts = { }; Volumes = null; StopSignal = "SIGTERM"; };')" \
     '{"Cmd":["env"],"Env":["PATH=/bin","KEPT=1","CHANGED=2","NEW=2"],"Labels":{"above":"yes"},"StopSignal":"SIGTERM","WorkingDir":"/"}'
-  same "$(config $function 'config = { Env = [ ]; Cmd = [ ]; };')" "$(jq -c 'del(.Cmd)' <<<"$all")"
+  same "$(config $function 'inheritConfig = true; config = { Env = [ ]; Cmd = [ ]; };')" "$(jq -c 'del(.Cmd)' <<<"$all")"
+  # A base's entrypoint does not run before the child's command.
+  name=$(build "$function { name = \"x\"; tag = \"t\"; fromImage = $below; config.Cmd = [ \"/bin/echo\" \"own\" ]; }" | xargs cat | load)
+  same "$(run "$name")" own
+  docker rmi "$name" >/dev/null
 done
-same "$(config dockerTools.buildImage 'config.env = null;')" "$(jq -c 'del(.Env)' <<<"$all")"
+# nix2container inherits nothing.
+same "$(build "buildImage { name = \"x\"; fromImage = $below; }" | xargs jq -c '."image-config"')" '{}'
+same "$(config dockerTools.buildImage 'inheritConfig = true; config.env = null;')" "$(jq -c 'del(.Env)' <<<"$all")"
 # All steps of its history come before ours.
 path=$(build "makeContainerImage { fromImage = $below; layers = [ pkgs.hello ]; }")
 count=$("$strata" inspect --raw "$path" | jq '.history | length')
@@ -86,13 +95,13 @@ docker rmi moved:t >/dev/null
 # in an archive, the database is found.
 nix='Env = [ "PATH=/bin" "NIX_CONFIG=build-users-group =" "HOME=/" "USER=root" ]; Entrypoint = [ "sh" "-c" ]'
 lowest="(dockerTools.buildLayeredImageWithNixDb { name = \"lowest\"; tag = \"t\"; contents = [ pkgs.nix pkgs.bash pkgs.coreutils ]; config = { $nix; }; })"
-middle() { echo "(dockerTools.buildLayeredImageWithNixDb { name = \"middle\"; tag = \"t\"; fromImage = $1; contents = [ pkgs.jq ]; })"; }
+middle() { echo "(dockerTools.buildLayeredImageWithNixDb { name = \"middle\"; tag = \"t\"; fromImage = $1; inheritConfig = true; contents = [ pkgs.jq ]; })"; }
 says="config.Cmd = [ ''nix-store --verify --check-contents >/log 2>&1 && echo verified || cat /log
     [[ \$(ls -d /nix/store/*-*) == \$(nix --extra-experimental-features nix-command path-info --all | sort) ]] && echo exact
     ls -d /nix/store/*-hello-* 2>/dev/null || echo relocated'' ];"
 moved="(buildImage { name = \"moved\"; tag = \"t\"; copyToRoot = [ (pkgs.symlinkJoin { name = \"root\"; paths = [ pkgs.nix pkgs.bash pkgs.coreutils ]; }) ]; config = { $nix; }; })"
 for base in "$(middle "$lowest")" "\"\${$(middle "\"\${$lowest}\"")}\"" "$moved"; do
-  for image in "dockerTools.buildImageWithNixDb { name = \"highest\"; tag = \"t\"; fromImage = $base; copyToRoot = [ pkgs.hello ]; $says }" \
+  for image in "dockerTools.buildImageWithNixDb { name = \"highest\"; tag = \"t\"; fromImage = $base; inheritConfig = true; copyToRoot = [ pkgs.hello ]; $says }" \
     "buildImage { name = \"highest\"; tag = \"t\"; fromImage = $base; inheritConfig = true; initializeNixDatabase = true; copyToRoot = [ pkgs.hello ]; $says }"; do
     path=$(build "$image")
     "$strata" copy "$path" docker-daemon:highest:t --quiet >/dev/null

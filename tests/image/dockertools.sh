@@ -26,7 +26,7 @@ container "makeContainerImage { layered = false; fromImage = \"\${$base}\"; laye
 build_fails 'makeContainerImage { runAsRoot = "true"; }' "argument runAsRoot of makeContainerImage is for layered = false"
 build_fails 'makeContainerImage { layered = false; maxLayers = 3; }' "argument maxLayers of makeContainerImage is for layered = true"
 build_fails "makeContainerImage { fromImage = $base; maxLayers = 3; }" "argument maxLayers is 3; at least"
-same "$("$strata" inspect --raw "$(build "makeContainerImage { fromImage = $base; config = { Cmd = null; }; }")" | jq -c '.config | [.Cmd, .Env, .Labels]')" \
+same "$("$strata" inspect --raw "$(build "makeContainerImage { fromImage = $base; inheritConfig = true; config = { Cmd = null; }; }")" | jq -c '.config | [.Cmd, .Env, .Labels]')" \
   '[null,["PATH=/bin","BASE=1"],{"a":"b"}]'
 same "$("$strata" inspect --raw "$(build "makeContainerImage { fromImage = $base; inheritConfig = false; }")" | jq -c .config)" '{}'
 

@@ -134,7 +134,7 @@ impl Placed {
             uname: name_of(self.uid),
             gname: name_of(self.gid),
         };
-        let options = Options { rewrite: Rewrite { regex, repl }, perms: vec![owned], owners: None };
+        let options = Options { rewrite: Rewrite { regex, repl }, perms: vec![owned], ..Options::default() };
         Ok(Source { path: self.source.clone(), files: Default::default(), options, follow: true })
     }
 }
