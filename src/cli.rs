@@ -12,7 +12,7 @@ use strata::{
     source::{self, Location},
 };
 
-use crate::command::{Access, CopyAccess, MakesArguments, Named, parse_platform};
+use crate::command::{Access, CopyAccess, MakesArguments, Named, SubstituterArguments, parse_platform};
 use crate::derivation::Moment;
 
 use crate::command::{PlanArguments, SbomArguments, Wanted};
@@ -40,6 +40,8 @@ pub enum Command {
         /// Where to listen; port 0 is any that is free. Only this machine reaches loopback addresses.
         #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
         listen: SocketAddr,
+        #[command(flatten)]
+        substituters: SubstituterArguments,
     },
     /// Pull an image into a directory, as `skopeo copy docker://REF dir:DIR` does, and print its digest.
     Pull {
@@ -149,6 +151,8 @@ pub struct CopyArguments {
     pub cache_from: Vec<String>,
     #[command(flatten)]
     pub access: CopyAccess,
+    #[command(flatten)]
+    pub substituters: SubstituterArguments,
     /// Say nothing of what is sent.
     #[arg(short, long)]
     pub quiet: bool,

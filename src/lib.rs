@@ -19,6 +19,7 @@
 //! - [`blobs`]: an image as its blobs, as it travels from any source to any sink.
 //! - [`content`]: what is copied, an image or an index with all it lists.
 //! - `http`, `registry`, `daemon` (feature `net`): talking to servers, to registries, and to docker.
+//! - `substituter` (feature `net`): store paths that the machine lacks, from binary caches.
 //! - [`source`]: images written by others, read.
 //! - [`sink`]: images written.
 //! - [`verify`](mod@verify): every blob hashed again.
@@ -55,6 +56,8 @@ pub mod report;
 pub mod sbom;
 pub mod sink;
 pub mod source;
+#[cfg(feature = "net")]
+pub mod substituter;
 pub mod verify;
 
 pub use blobs::ImageBlobs;

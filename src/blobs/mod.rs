@@ -47,14 +47,15 @@ impl ImageBlobs {
     pub fn of(image: &Image) -> Self {
         let manifest = image.manifest();
         let layer = |(at, layer): (usize, &crate::image::Layer)| {
-            let (made, closure) = (layer.clone(), image.closure.clone());
+            let (made, materials) = (layer.clone(), image.materials());
             let mut blob = LayerBlob::made(manifest.layers[at].clone(), layer.diff_id, move |out| {
-                made.write(at + 1, closure.as_deref(), out)
+                made.write(at + 1, &materials, out)
             });
             blob.compressed = layer.compressed.clone();
             blob.paths = layer.paths.iter().map(|path| path.path.clone()).collect();
             blob.moved = layer.paths.iter().filter(|path| !path.is_in_place()).map(|path| path.path.clone()).collect();
-            blob.file = layer.blob.clone();
+            // Of a detached recipe it may not be here.
+            blob.file = layer.blob.clone().filter(|file| file.exists());
             blob.origin = layer.origin.as_deref().and_then(|origin| {
                 origin.split_once('/').map(|(host, repository)| (host.to_owned(), repository.to_owned()))
             });

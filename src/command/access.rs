@@ -9,6 +9,8 @@ use strata::{
     source,
 };
 
+use super::SubstituterArguments;
+
 /// Of a command that reads from one registry.
 #[derive(Clone, Debug, Args)]
 pub struct Access {
@@ -76,7 +78,7 @@ impl Access {
 
     /// How a source is reached.
     pub fn source(&self) -> Result<source::Access> {
-        Ok(source::Access { registry: self.options()? })
+        SubstituterArguments::default().access(self.options()?)
     }
 }
 

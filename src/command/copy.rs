@@ -9,7 +9,6 @@ use anyhow::{Context, Result};
 use strata::{
     content::Content,
     sink::{WriteOptions, Written},
-    source,
 };
 
 use super::progress;
@@ -20,7 +19,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     if arguments.all {
         destination.check_holds_index()?;
     }
-    let opened = image.open(&source::Access { registry: access.source()? })?;
+    let opened = image.open(&arguments.substituters.access(access.source()?)?)?;
     let content: Content =
         if arguments.all { opened.content()? } else { opened.image(arguments.platform.as_ref())?.into() };
     let options = WriteOptions {

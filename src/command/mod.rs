@@ -13,6 +13,7 @@ mod pull;
 mod sbom;
 mod serve;
 mod stream;
+mod substituters;
 mod verify;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ pub use plan::PlanArguments;
 pub use platform::parse_platform;
 pub use sbom::SbomArguments;
 pub use serve::Named;
+pub use substituters::SubstituterArguments;
 
 use crate::{cli::Command, derivation};
 
@@ -33,7 +35,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Build => derivation::run().map(|()| ExitCode::SUCCESS),
         Command::Copy(arguments) => copy::run(&arguments),
-        Command::Serve { images, listen } => serve::run(&images, listen),
+        Command::Serve { images, listen, substituters } => serve::run(&images, listen, &substituters),
         Command::Pull { reference, directory, platform, access } => {
             pull::pull(&reference, &directory, platform.as_ref(), &access)
         }

@@ -13,7 +13,7 @@ use strata::{
         Bom, Format,
         diff::{self, Differences, Entry},
     },
-    source::{self, Location},
+    source::Location,
 };
 
 use super::access::Access;
@@ -71,8 +71,7 @@ pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
 }
 
 fn bom(location: &Location, access: &Access) -> Result<Bom> {
-    let access = source::Access { registry: access.options()? };
-    let image = location.open(&access)?.image(None)?;
+    let image = location.open(&access.source()?)?.image(None)?;
     Bom::of(&image, &BTreeMap::new()).with_context(|| format!("the bill of materials of {location}"))
 }
 

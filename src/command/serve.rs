@@ -9,10 +9,12 @@ use std::{
 
 use anyhow::{Context, Result};
 use strata::{
-    registry::Reference,
+    registry::{Options, Reference},
     sink::serve::{Catalogue, Server},
-    source::{Access, Location},
+    source::Location,
 };
+
+use super::SubstituterArguments;
 
 /// An image, and what to call it.
 #[derive(Clone, Debug)]
@@ -34,10 +36,11 @@ impl FromStr for Named {
     }
 }
 
-pub fn run(images: &[Named], listen: SocketAddr) -> Result<ExitCode> {
+pub fn run(images: &[Named], listen: SocketAddr, substituters: &SubstituterArguments) -> Result<ExitCode> {
+    let access = substituters.access(Options::default())?;
     let mut catalogue = Catalogue::default();
     for Named { name, image } in images {
-        let blobs = image.open(&Access::default())?.images()?;
+        let blobs = image.open(&access)?.images()?;
         let own = blobs.first().and_then(|image| image.reference.clone());
         let reference = name.clone().or(own).unwrap_or_else(|| "image:latest".to_owned());
         let reference: Reference = reference.parse().with_context(|| format!("the name of {image}"))?;

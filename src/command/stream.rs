@@ -3,15 +3,13 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
-use strata::{
-    sink,
-    source::{Access, Location},
-};
+use strata::{registry::Options, sink, source::Location};
 
+use super::SubstituterArguments;
 use crate::derivation::Moment;
 
 pub fn run(image: &Location, repo_tag: Option<String>, created: Option<Moment>) -> Result<ExitCode> {
-    let mut image = image.open(&Access::default())?.image(None)?;
+    let mut image = image.open(&SubstituterArguments::default().access(Options::default())?)?.image(None)?;
     if let Some(created) = created {
         ensure!(!image.as_is, "--created is for an image.json; other images stay as they are");
         image = image.with_created(created.time()?)?;

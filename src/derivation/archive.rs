@@ -265,7 +265,7 @@ fn write(image: &mut Image, output: Output, out: &Path) -> Result<()> {
             // paths are in it is for images on this one.
             if let Some(layer) = image.layers.last_mut() {
                 let path = out.join("customisation.tar");
-                layer.write(at, None, &mut File::create_new(&path).with_context(writing)?)?;
+                layer.write(at, &Default::default(), &mut File::create_new(&path).with_context(writing)?)?;
                 layer.blob = Some(path);
                 layer.paths.retain(LayerPath::is_in_place);
             }

@@ -41,7 +41,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         for (at, layer) in layers.iter_mut().enumerate() {
             let path = out.join(format!("{}.tar", layer.digest.hex()));
             let mut file = File::create_new(&path).with_context(|| format!("writing {}", path.display()))?;
-            layer.write(lower.len() + at + 1, None, &mut file)?;
+            layer.write(lower.len() + at + 1, &Default::default(), &mut file)?;
             layer.blob = Some(path);
         }
     }

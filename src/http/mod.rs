@@ -6,8 +6,8 @@
 //!           └── Retry: what may pass is tried again; Resume: a download goes on where it broke
 //! ```
 //!
-//! A redirect to another origin is followed without `Authorization`, and so is everything after it; from HTTPS it never
-//! leads to HTTP. [`Answer::url`], not the URL that was asked, is the base of what an answer says.
+//! A redirect to another origin is followed without `Authorization` and whatever else says who we are, and so is
+//! everything after it; from HTTPS it never leads to HTTP. [`Answer::url`], not the URL that was asked, is the base of what an answer says.
 //!
 //! Only with the feature `net`.
 
@@ -170,8 +170,7 @@ impl Http {
         let mut url = call.url.to_owned();
         let mut strayed = false;
         for _ in 0..=REDIRECTS {
-            let authorization = call.authorization.filter(|_| !strayed);
-            let response = self.send_once(call, &url, authorization, body)?;
+            let response = self.send_once(call, &url, strayed, body)?;
             let Some(location) = redirect(&response, call.method) else { return Ok(Answer { response, url, strayed }) };
             let Some(next) = join(&url, location) else {
                 return refuse(format!("{} redirects to nowhere that can be asked", without_query(&url)));
@@ -202,15 +201,15 @@ impl Http {
         &self,
         call: &Call<'_>,
         url: &str,
-        authorization: Option<&str>,
+        strayed: bool,
         body: &mut Body<'_>,
     ) -> Result<Response<ureq::Body>> {
         let fail = |source| HttpError::Send { act: call.act, url: without_query(url), source: Box::new(source) };
         let mut request = Request::builder().method(call.method).uri(url);
-        for (name, value) in call.headers {
+        for (name, value) in call.headers.iter().filter(|(name, _)| !strayed || travels(name)) {
             request = request.header(*name, *value);
         }
-        if let Some(authorization) = authorization {
+        if let Some(authorization) = call.authorization.filter(|_| !strayed) {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let proxy = Origin::of(url).and_then(|origin| self.proxies.to(&origin)).cloned();
@@ -261,6 +260,13 @@ impl Http {
             http.send(&call, &mut Body::Empty)?.part(act, at)
         })
     }
+}
+
+/// Whether a header says what is wanted, and not who wants it: another origin is told no more.
+fn travels(name: &str) -> bool {
+    ["accept", "content-length", "content-range", "content-type", "range"]
+        .iter()
+        .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 /// Where a redirect leads that is to be followed. Without its body, a request that has one is another.

@@ -1,18 +1,26 @@
 //! One layer of a recipe: what it is made from, and its blob, checked while it is made.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
 
-use super::error::{ImageError, Result, io_error};
+use super::{
+    error::{ImageError, Result, io_error},
+    materials::{Materials, in_store},
+};
 use crate::{
-    closure::{Graph, StorePath, parse_nar_hash},
-    layer::{self, Files, LayerError, Options, Rewrite, Source, Tree},
+    closure::StorePath,
+    layer::{
+        self, Files, LayerError, Options, Rewrite, Source, Tree,
+        nar::{NarReader, Node},
+    },
     oci::{Descriptor, Digest, History, Sha256Writer, media_type},
 };
 
@@ -105,25 +113,21 @@ impl Layer {
     }
 
     /// Writes the layer's blob to `out` and checks its digest on the way;
-    /// `index` (from 1) is for messages, and so is `closure`, which tells what
-    /// Nix recorded of each store path.
+    /// `index` (from 1) is for messages.
     ///
     /// # Errors
     ///
     /// [`ImageError::Mismatch`], after everything was written.
-    pub fn write(&self, index: usize, closure: Option<&Graph>, out: &mut dyn Write) -> Result<()> {
-        let found = match &self.blob {
-            Some(path) => copy(path, Sha256Writer::new(out))?.finish().1,
-            None => self
-                .tree()
-                .and_then(|tree| layer::write_hashed(&tree, out))
-                .map(|(_, hashed)| hashed.digest)
-                .map_err(|source| ImageError::Layer { index, source })?,
+    pub fn write(&self, index: usize, materials: &Materials, out: &mut dyn Write) -> Result<()> {
+        let found = if self.blob.is_some() || self.is_by_reference() {
+            self.copy_blob(materials, out)?
+        } else {
+            self.make(materials, out).map_err(|source| ImageError::Layer { index, source })?
         };
         if found == self.digest {
             return Ok(());
         }
-        let changed = closure.map(|closure| self.changed(closure)).unwrap_or_default();
+        let changed = self.changed(materials);
         let (why, paths) = match changed.as_slice() {
             [] => {
                 let all = self.paths.iter().map(|path| path.path.as_path()).chain(self.blob.as_deref());
@@ -137,13 +141,75 @@ impl Layer {
         Err(ImageError::Mismatch { index, expected: self.digest.into(), found: found.into(), why, paths })
     }
 
-    /// The store paths of the layer whose content is not what Nix recorded.
-    fn changed(&self, closure: &Graph) -> Vec<&Path> {
-        let recorded = |path: &Path| {
-            let path = StorePath::parse(path.to_str()?).ok()?;
-            parse_nar_hash(closure.get(&path)?.nar_hash.as_deref()?).map(Digest::from_bytes)
+    /// Makes the layer from its store paths: those that the machine has as they are, the others from their NARs.
+    fn make(&self, materials: &Materials, out: &mut dyn Write) -> std::result::Result<Digest, LayerError> {
+        let mut sources: Vec<Source> = self.paths.iter().map(LayerPath::source).collect();
+        let mut names = HashSet::new();
+        // Otherwise their files are mixed with others, and have to be files.
+        let in_order = self.paths.iter().all(|path| path.is_in_place() && names.insert(&path.path));
+        let mut unpacked = None;
+        for (at, source) in sources.iter_mut().enumerate() {
+            let is_absent =
+                fs::symlink_metadata(&source.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            let Some(path) = is_absent.then(|| StorePath::parse(source.path.to_str()?).ok()).flatten() else {
+                continue;
+            };
+            if in_order {
+                let materials = materials.clone();
+                source.files = Files::Nar(Arc::new(move || materials.nar(&path)));
+                continue;
+            }
+            let fail = |source| LayerError::Nar { path: path.as_path().to_owned(), source };
+            let folder = match &unpacked {
+                Some(folder) => folder,
+                None => unpacked.insert(tempfile::tempdir().map_err(fail)?),
+            };
+            let place = folder.path().join(at.to_string());
+            layer::nar::unpack(materials.nar(&path).map_err(fail)?, &place).map_err(fail)?;
+            source.files = Files::At(place);
+        }
+        let tree = Tree::new(&sources)?.with_mtime(self.mtime.unwrap_or(layer::MTIME));
+        Ok(layer::write_hashed(&tree, out)?.1.digest)
+    }
+
+    /// Copies the ready blob: the file where there is one, else from the registry that has it, else out of a NAR.
+    fn copy_blob(&self, materials: &Materials, out: &mut dyn Write) -> Result<Digest> {
+        let fail = |source| ImageError::Blob { digest: self.digest, source };
+        let mut out = Sha256Writer::new(out);
+        match self.blob.as_deref() {
+            Some(file) if file.exists() || materials.provider.is_none() => {
+                return Ok(copy(file, out)?.finish().1);
+            }
+            _ => {}
+        }
+        let from_registry = match (&self.origin, &materials.provider) {
+            (Some(origin), Some(provider)) => provider.blob(origin, &self.digest),
+            (Some(origin), None) => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("it is in {origin} and nowhere else; a base from pullImage is in the store too"),
+            )),
+            (None, _) => Err(io::Error::new(io::ErrorKind::NotFound, "no registry is known to have it")),
         };
-        let is_changed = |path: &&Path| recorded(path).is_some_and(|recorded| nar_digest(path).ok() != Some(recorded));
+        let mut blob = match (from_registry, self.blob.as_deref().and_then(in_store)) {
+            (Ok(blob), _) => blob,
+            (Err(error), None) => return Err(fail(error)),
+            (Err(error), Some((path, inside))) => match file_of(materials, &path, inside) {
+                Ok(file) => file,
+                Err(also) => return Err(fail(io::Error::new(also.kind(), format!("{error}; {also}")))),
+            },
+        };
+        // One byte more than there should be is enough to know that there is too much.
+        io::copy(&mut (&mut blob).take(self.size.saturating_add(1)), &mut out).map_err(fail)?;
+        Ok(out.finish().1)
+    }
+
+    /// The store paths of the layer whose content is not what Nix recorded.
+    fn changed(&self, materials: &Materials) -> Vec<&Path> {
+        let recorded = |path: &Path| materials.recorded(&StorePath::parse(path.to_str()?).ok()?);
+        // What came as a NAR was checked.
+        let is_changed = |path: &&Path| {
+            path.exists() && recorded(path).is_some_and(|recorded| nar_digest(path).ok() != Some(recorded.digest))
+        };
         self.paths.iter().map(|path| path.path.as_path()).filter(is_changed).collect()
     }
 
@@ -177,6 +243,18 @@ pub fn open_layers(path: &Path) -> Result<Vec<Layer>> {
     let layers: Option<Vec<Layer>> =
         serde_json::from_slice(&text).map_err(|source| ImageError::Parse { path: path.to_owned(), source })?;
     Ok(layers.unwrap_or_default())
+}
+
+/// A file at or in a store path that the machine lacks, out of its NAR.
+fn file_of(materials: &Materials, path: &StorePath, inside: &Path) -> io::Result<Box<dyn Read + Send>> {
+    let mut nar = NarReader::new(materials.nar(path)?);
+    while let Some(node) = nar.next_node()? {
+        if nar.path() == inside.as_os_str().as_bytes() && matches!(node, Node::File { .. }) {
+            return Ok(Box::new(nar));
+        }
+    }
+    let why = format!("{path} has no file {}", inside.display());
+    Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
 /// Digest of a store path as a NAR.

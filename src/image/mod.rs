@@ -48,6 +48,7 @@
 mod detached;
 mod error;
 mod layer;
+mod materials;
 
 use std::{
     collections::BTreeMap,
@@ -67,6 +68,7 @@ use crate::{
 pub use error::ImageError;
 use error::{Result, io_error};
 pub use layer::{Compressed, Layer, LayerPath, open_layers};
+pub use materials::{Materials, Provider, Recorded};
 
 /// nix2container's version, which its library reads.
 const VERSION: u32 = 1;
@@ -76,7 +78,7 @@ const VERSION_BY_REFERENCE: u32 = 2;
 const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// An image: what image.json holds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Image {
     version: u32,
     /// Execution parameters.
@@ -114,6 +116,15 @@ pub struct Image {
     /// Files that go with the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Where store paths and blobs come from that the machine lacks.
+    #[serde(skip)]
+    pub provider: Option<Arc<dyn Provider>>,
+}
+
+impl PartialEq for Image {
+    fn eq(&self, other: &Self) -> bool {
+        json::to_vec(self) == json::to_vec(other)
+    }
 }
 
 /// A file that goes with an image, as a referrer in a registry.
@@ -148,6 +159,7 @@ impl Image {
             tag: None,
             recipe: None,
             attachments: Vec::new(),
+            provider: None,
         }
     }
 
@@ -258,11 +270,13 @@ impl Image {
         }
         let mut layers = self.layers.iter();
         let at = layers.position(|layer| layer.digest == *digest).ok_or(ImageError::NoBlob(*digest))?;
-        let layer = self.layers[at].clone();
-        let closure = self.closure.clone();
-        Ok(Box::new(ChunkReader::new(move |out| {
-            layer.write(at + 1, closure.as_deref(), out).map_err(io::Error::other)
-        })))
+        let (layer, materials) = (self.layers[at].clone(), self.materials());
+        Ok(Box::new(ChunkReader::new(move |out| layer.write(at + 1, &materials, out).map_err(io::Error::other))))
+    }
+
+    /// What its layers are made of besides what the machine has.
+    pub fn materials(&self) -> Materials {
+        Materials { closure: self.closure.clone(), provider: self.provider.clone(), recipe: self.recipe.clone() }
     }
 
     /// The bytes of a layer's blob, by its place, counted from the base and from 0.

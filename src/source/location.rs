@@ -6,6 +6,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{Opened, SourceError, path};
+use crate::image::Provider;
 
 /// Every medium that strata reads.
 pub const SCHEMES: &[Scheme] = &[
@@ -46,6 +47,8 @@ pub struct Access {
     /// How registries are.
     #[cfg(feature = "net")]
     pub registry: crate::registry::Options,
+    /// Where recipes find what the machine lacks.
+    pub provider: Option<Arc<dyn Provider>>,
 }
 
 /// Where an image comes from, as skopeo users write it: `docker://…`, `oci:DIR[:TAG]`, a plain path, and so on.

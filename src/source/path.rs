@@ -59,7 +59,7 @@ fn named(rest: &str) -> Arc<dyn Source> {
 }
 
 impl Source for Place {
-    fn open(&self, _: &Access) -> Result<Opened, SourceError> {
+    fn open(&self, access: &Access) -> Result<Opened, SourceError> {
         let text = self.path.to_string_lossy();
         // The commonest mistake: a reference without its transport.
         let is_reference = !self.path.exists() && text.contains('/') && !text.starts_with(['/', '.']);
@@ -70,6 +70,10 @@ impl Source for Place {
             Ok(Opened::Found(found)) => {
                 let Choice { name, tag, .. } = &self.choice;
                 found.named(name.as_deref(), tag.as_deref()).map(Opened::Found)
+            }
+            Ok(Opened::Recipe(mut image)) => {
+                image.provider = access.provider.clone();
+                Ok(Opened::Recipe(image))
             }
             opened => opened,
         }

@@ -75,7 +75,7 @@ fn add_blobs(blobs: &Blobs, manifest: &Path, link: bool) -> Result<()> {
         }
     }
     for (at, layer) in image::open_layers(&manifest.join("layers.json"))?.iter().enumerate() {
-        blobs.write(&layer.digest, |out| Ok(layer.write(at + 1, None, out)?))?;
+        blobs.write(&layer.digest, |out| Ok(layer.write(at + 1, &Default::default(), out)?))?;
     }
     Ok(())
 }

@@ -1,0 +1,127 @@
+//! Store paths that the machine lacks, from binary caches: what a push of a detached recipe is made from.
+//!
+//! ```text
+//! store path ──▶ narinfo ──▶ NAR (xz, zstd, bzip2, none) ──▶ checked ──▶ layer::nar ──▶ tar
+//!                │ not there, another hash                    │ broken
+//!                └──────────────▶ the next cache ◀────────────┘ from where it broke on
+//! ```
+//!
+//! The recipe's hashes decide, so caches need no signatures: one that lies gives
+//! an error, or is passed over for the next. Nothing is kept: a NAR goes from the
+//! network into a layer.
+//!
+//! Only with the feature `net`.
+
+mod cache;
+mod nar;
+mod narinfo;
+mod nix;
+
+use std::{
+    fmt,
+    io::{self, Read},
+    sync::{Arc, OnceLock},
+};
+
+pub use cache::{Cache, ParseCacheError};
+pub use narinfo::{Compression, NarInfo, ParseNarInfoError};
+
+use crate::{
+    closure::StorePath,
+    http::{Http, HttpError, Netrc},
+    image::{Provider, Recorded},
+    oci::Digest,
+    registry::{self, Client, Reference},
+};
+
+/// Binary caches, in the order in which they are asked, and registries for blobs.
+#[derive(Debug)]
+pub struct Substituters {
+    caches: Caches,
+    http: OnceLock<Result<Access, String>>,
+    headers: Vec<(String, String)>,
+    registry: registry::Options,
+}
+
+enum Caches {
+    Given(Vec<Cache>),
+    /// Those of Nix's configuration, which is read when the first is needed.
+    OfNix(OnceLock<nix::Configuration>),
+}
+
+impl fmt::Debug for Caches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Given(caches) => f.debug_list().entries(caches).finish(),
+            Self::OfNix(_) => f.write_str("OfNix"),
+        }
+    }
+}
+
+/// How caches are reached.
+#[derive(Clone, Debug)]
+struct Access {
+    http: Http,
+    netrc: Netrc,
+    headers: Vec<(String, String)>,
+}
+
+impl Substituters {
+    /// These caches; without any, those of Nix's configuration. `headers` (names and values) are for caches that are
+    /// given, and for no other; `registry` says how registries are reached that have blobs.
+    pub fn new(caches: Vec<Cache>, headers: Vec<(String, String)>, registry: registry::Options) -> Self {
+        let caches = match caches.is_empty() {
+            true => Caches::OfNix(OnceLock::new()),
+            false => Caches::Given(caches),
+        };
+        let registry = registry::Options { read_only: true, ..registry };
+        Self { caches, http: OnceLock::new(), headers, registry }
+    }
+
+    fn caches(&self) -> &[Cache] {
+        match &self.caches {
+            Caches::Given(caches) => caches,
+            Caches::OfNix(configuration) => &configuration.get_or_init(nix::Configuration::read).caches,
+        }
+    }
+
+    fn access(&self) -> io::Result<&Access> {
+        let access = self.http.get_or_init(|| {
+            let http = Http::of_user().map_err(|error: HttpError| error.to_string())?;
+            let configured = match &self.caches {
+                Caches::Given(_) => nix::Configuration::default_netrc(),
+                Caches::OfNix(configuration) => configuration.get_or_init(nix::Configuration::read).netrc.clone(),
+            };
+            let netrc = nix::netrc(&configured).map_err(|error| error.to_string())?;
+            let headers = match &self.caches {
+                Caches::Given(_) => self.headers.clone(),
+                Caches::OfNix(_) => Vec::new(),
+            };
+            Ok(Access { http, netrc, headers })
+        });
+        access.as_ref().map_err(|error| io::Error::other(error.clone()))
+    }
+}
+
+impl Provider for Substituters {
+    fn nar(&self, path: &StorePath, recorded: Option<Recorded>) -> io::Result<Box<dyn Read + Send>> {
+        let caches = self.caches();
+        if caches.is_empty() {
+            let why =
+                format!("{path} is not on this machine, and no binary cache is known; give one with --substituter");
+            return Err(io::Error::new(io::ErrorKind::NotFound, why));
+        }
+        let nar = nar::Nar::open(Arc::from(caches), self.access()?.clone(), path.clone(), recorded)?;
+        Ok(Box::new(nar))
+    }
+
+    fn blob(&self, origin: &str, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
+        let reference: Reference = format!("{origin}@{digest}").parse().map_err(io::Error::other)?;
+        let client = Client::new(&reference, &self.registry).map_err(io::Error::other)?;
+        Ok(Box::new(Arc::new(client).blob(digest)))
+    }
+
+    fn cache(&self) -> Option<String> {
+        self.caches().first().map(Cache::to_string)
+    }
+}

@@ -1,0 +1,129 @@
+# Pushes without the closure: layers from the NARs of binary caches, on a machine whose store is empty.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command docker-registry
+need_command jq
+unshare --mount true 2>/dev/null || skip "no mount namespaces"
+export XDG_CACHE_HOME=$work/cache HOME=$work/home
+mkdir -p "$work/home" "$work/empty"
+start_registry "$work/registry"
+servers=()
+trap 'stop_registry; for server in "${servers[@]}"; do kill "$server"; done' EXIT
+
+# bare COMMAND…: on a machine with an empty store.
+bare() { unshare --mount --propagation private bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/empty" "$@"; }
+# start_cache FAULT: a cache over HTTP; sets cache_url and cache_log.
+start_cache() {
+  local at
+  at=$(mktemp -d -p "$work")
+  python3 "$root/tests/peers/cache.py" "$work/binary" "$at/port" "$at/log" "$1" &
+  servers+=($!)
+  : >"$at/log"
+  wait_for $! test -e "$at/port"
+  cache_url=http://127.0.0.1:$(<"$at/port") cache_log=$at/log
+}
+nars() { grep -c '^/nar/.* 2[0-9][0-9]' "$cache_log" || true; }
+nar_bytes() { awk '/^\/nar\// { sum += $3 } END { print sum + 0 }' "$cache_log"; }
+
+image() {
+  echo '(buildImage { name = "'"$registry/bare"'"; maxLayers = 40; compressed = "gzip"; layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; compressed = "gzip"; }) ];
+    copyToRoot = [ pkgs.hello ]; perms = [ { path = pkgs.hello; regex = "bin"; mode = "0500"; uid = 7; } ];
+    config.Cmd = [ "${pkgs.writeShellScript "greet" "echo '"$1"'"}" ]; })'
+}
+one=$(build "$(image one)") two=$(build "$(image two)")
+cp "$(build "$(image one).detached")" "$work/one.json"
+cp "$(build "$(image two).detached")" "$work/two.json"
+nix copy --no-check-sigs --to "file://$work/binary" "$one" "$two"
+
+# What a push from the store gives is what a push from the cache gives, for every compression of NARs.
+"$strata" copy "$one" "oci:$work/expected" --quiet >"$work/expected.digest"
+for compression in none zstd bzip2; do
+  nix copy --no-check-sigs --to "file://$work/$compression?compression=$compression" "$one"
+  bare "$strata" copy "$work/one.json" "oci:$work/$compression.layout" --substituter "file://$work/$compression?compression=$compression" --quiet >"$work/digest"
+  same "$(<"$work/digest")" "$(<"$work/expected.digest")"
+done
+diff -r "$work/expected/blobs" "$work/none.layout/blobs" || fail "blobs differ"
+
+# Over HTTP: first all, then nothing, then what changed.
+start_cache none
+push() { bare "$strata" copy "$work/$1.json" "docker://$registry/bare:$2" --substituter "$cache_url" "${@:3}" 2>"$work/log" || { cat "$work/log" >&2; fail "pushing $*"; }; }
+push one one >"$work/pushed"
+same "$(nars)" "$(jq '[.layers[].paths[].path] | unique | length' "$one")"
+: >"$cache_log"
+XDG_CACHE_HOME=$work/fresh push one again >/dev/null
+same "$(wc -l <"$cache_log")" 0
+XDG_CACHE_HOME=$work/fresh push two two >/dev/null
+same "$(nars)" 1
+(($(nar_bytes) < 1000)) || fail "$(nar_bytes) bytes for a changed line"
+skopeo copy --quiet --src-tls-verify=false "docker://$registry/bare:one" "oci:$work/pulled:one"
+"$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what was pushed"
+XDG_CACHE_HOME=$work/store "$strata" copy "$one" "docker://$registry/bare:store" --quiet >"$work/from-store"
+same "$(<"$work/pushed")" "$(<"$work/from-store")"
+
+# Half of it is on the machine.
+mkdir "$work/half"
+for path in $(nix-store -qR "$one" | sed -n '1~2p'); do cp -a "$path" "$work/half/"; done
+: >"$cache_log"
+unshare --mount --propagation private bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/half" \
+  "$strata" copy "$work/one.json" "oci:$work/half.layout" --substituter "$cache_url" --quiet >"$work/digest"
+same "$(<"$work/digest")" "$(<"$work/expected.digest")"
+(($(nars) > 0 && $(nars) < $(nix-store -qR "$one" | wc -l))) || fail "$(nars) NARs"
+
+# Without --substituter those of Nix's configuration.
+NIX_CONFIG="substituters = file://$work/missing file://$work/binary" bare "$strata" copy "$work/one.json" "oci:$work/configured" --quiet >"$work/digest"
+same "$(<"$work/digest")" "$(<"$work/expected.digest")"
+
+# Served without the closure.
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+bare "$strata" serve "served:t=$work/one.json" --listen "127.0.0.1:$port" --substituter "$cache_url" >"$work/served" &
+servers+=($!)
+wait_for $! grep -q served "$work/served"
+skopeo copy --quiet --src-tls-verify=false "docker://$(<"$work/served")" "oci:$work/by-serve:t"
+"$strata" verify "$work/by-serve" | grep -q ' 0 problems$' || fail "verify finds problems in what was served"
+
+# Caches on a bad day: the next one does, and what came before is not lost.
+copy() { rm -rf "$work/out"; bare "$strata" copy "$work/one.json" "oci:$work/out" --quiet "$@" >"$work/digest" 2>"$work/log"; }
+good() { copy "$@" || { cat "$work/log" >&2; fail "copy $*"; }; same "$(<"$work/digest")" "$(<"$work/expected.digest")"; }
+bad() {
+  local needle=$1
+  shift
+  if copy "$@"; then fail "this should fail: $*"; fi
+  grep -qF -- "$needle" "$work/log" || { cat "$work/log" >&2; fail "the message lacks: $needle"; }
+  [[ ! -s $work/digest ]] || fail "a digest is printed"
+}
+some=$(jq -r '.layers[0].paths[0].path' "$one")
+for fault in missing broken liar other; do
+  start_cache $fault
+  url=$cache_url
+  bad "$url" --substituter "$url"
+  case $fault in
+    missing)
+      grep -qF "does not have it" "$work/log" && grep -qF "nix copy --to $url $one" "$work/log" || { cat "$work/log"; fail "no way out"; } ;;
+    liar) grep -qF "is not reproducible" "$work/log" || { cat "$work/log"; fail "no reason"; } ;;
+  esac
+  # A cache with other bytes under the right name is found out at their end, when they are in the layer.
+  [[ $fault == other ]] || good --substituter "$url" --substituter "file://$work/binary"
+done
+start_cache cut:3
+good --substituter "$cache_url"
+grep -q ' 206 ' "$cache_log" || fail "nothing was resumed"
+start_cache cut-whole:2
+good --substituter "$cache_url"
+bad "opening $work/missing" --substituter "file://$work/missing"
+bad "is no binary cache that strata reads" --substituter ssh://host
+# Nothing wrong is in the registry.
+start_cache other
+if bare "$strata" copy "$work/one.json" "docker://$registry/wrong:t" --substituter "$cache_url" --quiet 2>"$work/log" >&2; then fail "pushed"; fi
+if "$strata" manifest "$registry/wrong:t" >/dev/null 2>&1; then fail "a tag of a push that failed"; fi
+
+# Private caches. Neither a password nor a header is told to another host.
+start_cache password
+bad 401 --substituter "$cache_url"
+echo "machine 127.0.0.1 login me password secret" >"$work/netrc"
+NETRC=$work/netrc good --substituter "$cache_url"
+start_cache header
+echo "X-Token: secret" >"$work/headers"
+good --substituter "$cache_url" --header "@$work/headers"
+start_cache redirect
+NETRC=$work/netrc good --substituter "$cache_url" --header "X-Token: secret"
+if grep -q -e secret -e Basic "$cache_log.elsewhere"; then fail "another host was told who we are"; fi
