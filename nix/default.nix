@@ -37,6 +37,8 @@ let
     layerings = call ./parts/layerings.nix;
     modes = call ./parts/modes.nix;
     names = import ./parts/names.nix;
+    nixShell = call ./parts/nix-shell.nix;
+    overridable = import ./parts/overridable.nix;
     program = call ./parts/program.nix;
     sbom = call ./parts/sbom.nix;
     scriptText = import ./parts/script-text.nix;

@@ -36,11 +36,16 @@ in
     utilLinux = "${buildPackages.util-linux}";
     coreutils = "${buildPackages.coreutils}";
   };
-  # What dockerTools puts into images, and the function of it that fetches: users know its hashes.
+  # What dockerTools puts into images.
   shell = pkgs.bashInteractive;
-  shadow = pkgs.shadow;
-  coreutils = pkgs.coreutils;
-  inherit (pkgs) dockerTools;
+  certificates = pkgs.cacert;
+  inherit (pkgs) coreutils shadow;
+  # nixpkgs' own, also where an overlay has put ours in its place.
+  dockerTools =
+    if pkgs.dockerTools ? strata then
+      pkgs.callPackage (pkgs.path + "/pkgs/build-support/docker") { }
+    else
+      pkgs.dockerTools;
   # For what comes over the network.
   cacert = buildPackages.cacert;
   # Where the package set is imported from, for `m`. In the store, so that it stays as long as `m` does.

@@ -9,6 +9,8 @@
   checked,
   derive,
   modes,
+  nixShell,
+  overridable,
   toolchain,
 }:
 let
@@ -18,28 +20,49 @@ let
       inherit name request;
       kind = "files";
     };
+  lines = builtins.concatMap (line: [
+    line
+    "\n"
+  ]);
+  text = builtins.concatStringsSep "";
 in
 rec {
   buildLayeredImage = checked "dockerTools.buildLayeredImage" modes.layeredArguments (
-    arguments: (modes.layered "dockerTools.buildLayeredImage" arguments).archive
+    overridable (arguments: (modes.layered "dockerTools.buildLayeredImage" arguments).archive)
   );
   streamLayeredImage =
     checked "dockerTools.streamLayeredImage" (builtins.removeAttrs modes.layeredArguments [ "compressor" ])
-      (arguments: (modes.layered "dockerTools.streamLayeredImage" arguments).stream);
+      (overridable (arguments: (modes.layered "dockerTools.streamLayeredImage" arguments).stream));
   buildLayeredImageWithNixDb = arguments: buildLayeredImage (arguments // { includeNixDB = true; });
 
   buildImage = checked "dockerTools.buildImage" modes.singleArguments (
-    arguments: (modes.single "dockerTools.buildImage" arguments).archive
+    overridable (
+      arguments: (modes.single "dockerTools.buildImage" arguments).archive // { buildArgs = arguments; }
+    )
   );
   buildImageWithNixDb = arguments: buildImage (arguments // { includeNixDB = true; });
 
-  # One archive with several images.
+  # What `nix-shell` gives for a derivation, as an image.
+  streamNixShellImage = checked "dockerTools.streamNixShellImage" (builtins.functionArgs nixShell) (
+    arguments: streamLayeredImage (nixShell arguments { inherit binSh usrBinEnv fakeNss; })
+  );
+  buildNixShellImage =
+    checked "dockerTools.buildNixShellImage" (builtins.functionArgs nixShell // { compressor = true; })
+      (
+        { compressor ? "gz", ... }@arguments:
+        buildLayeredImage (
+          nixShell (builtins.removeAttrs arguments [ "compressor" ]) { inherit binSh usrBinEnv fakeNss; }
+          // { inherit compressor; }
+        )
+      );
+
+  # One archive with several images, compressed as the last of them is.
   mergeImages =
     images:
     derive {
-      name = "merged-docker-images.tar.gz";
+      name = "merge-docker-images";
       kind = "merge";
-      request.images = map toString (check.list "dockerTools.mergeImages" "images" images);
+      request.images = map (image: "${image}") (check.list "dockerTools.mergeImages" "images" images);
     };
 
   # The root file system of an image as a tar.
@@ -52,7 +75,7 @@ rec {
   } (
     arguments:
     derive {
-      name = "${arguments.name or arguments.fromImage.imageName or "image"}.tar";
+      name = arguments.name or arguments.fromImage.name or "image";
       kind = "export";
       request = {
         image = "${arguments.fromImage}";
@@ -67,7 +90,7 @@ rec {
   usrBinEnv = files "usr-bin-env" { links."usr/bin/env" = "${toolchain.coreutils}/bin/env"; };
   caCertificates =
     let
-      bundle = "${toolchain.cacert}/etc/ssl/certs/ca-bundle.crt";
+      bundle = "${toolchain.certificates}/etc/ssl/certs/ca-bundle.crt";
     in
     files "ca-certificates" {
       links = {
@@ -76,22 +99,28 @@ rec {
         "etc/pki/tls/certs/ca-bundle.crt" = bundle;
       };
     };
-  fakeNss = files "fake-nss" {
-    texts = {
-      "etc/passwd" = ''
-        root:x:0:0:root user:/var/empty:/bin/sh
-        nobody:x:65534:65534:nobody:/var/empty:/bin/sh
-      '';
-      "etc/group" = ''
-        root:x:0:
-        nobody:x:65534:
-      '';
-      "etc/nsswitch.conf" = ''
-        hosts: files dns
-      '';
-    };
-    directories = [ "var/empty" ];
-  };
+  fakeNss = overridable (
+    {
+      extraPasswdLines ? [ ],
+      extraGroupLines ? [ ],
+    }:
+    files "fake-nss" {
+      texts = {
+        "etc/passwd" = text (
+          lines (
+            [ "root:x:0:0:root user:/var/empty:/bin/sh" ]
+            ++ extraPasswdLines
+            ++ [ "nobody:x:65534:65534:nobody:/var/empty:/bin/sh" ]
+          )
+        );
+        "etc/group" = text (lines ([ "root:x:0:" ] ++ extraGroupLines ++ [ "nobody:x:65534:" ]));
+        "etc/nsswitch.conf" = ''
+          hosts: files dns
+        '';
+      };
+      directories = [ "var/empty" ];
+    }
+  ) { };
 
   # For scripts: useradd and its like, and the files they change.
   shadowSetup = ''
@@ -120,4 +149,7 @@ rec {
 
   # Its hashes are known to those who use it.
   inherit (toolchain.dockerTools) pullImage;
+
+  # How the library knows its own from nixpkgs'.
+  strata = true;
 }

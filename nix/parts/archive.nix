@@ -166,9 +166,6 @@ let
     inherit passthru meta;
     imageName = names.lower name;
     imageTag = if tag == null then names.hash drv else tag;
-    buildArgs = {
-      inherit name tag;
-    };
     conf = file;
   };
   # An executable that writes the archive to stdout; nothing of the image is in the store but what scripts made.

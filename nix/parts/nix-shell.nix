@@ -1,0 +1,146 @@
+# dockerTools.streamNixShellImage: the arguments of streamLayeredImage for an image that is what `nix-shell` gives for a
+# derivation. Variables are those of nixpkgs' pkgs/build-support/docker and of Nix's src/nix/nix-build/nix-build.cc.
+{
+  derive,
+  program,
+  toolchain,
+}:
+{
+  drv,
+  name ? drv.name + "-env",
+  tag ? null,
+  uid ? 1000,
+  gid ? 1000,
+  homeDirectory ? "/build",
+  shell ? "${toolchain.shell}/bin/bash",
+  command ? null,
+  run ? null,
+}:
+{ binSh, usrBinEnv, fakeNss }:
+let
+  function = "dockerTools.streamNixShellImage";
+  attributes = drv.drvAttrs;
+  owner = "${toString uid}:${toString gid}";
+  build = "/build";
+  # As Nix makes environment variables of a derivation's attributes.
+  text =
+    value:
+    if builtins.isBool value then
+      (if value then "1" else "")
+    else if builtins.isList value then
+      builtins.concatStringsSep " " (map text value)
+    else if builtins.isPath value || value ? outPath then
+      "${value}"
+    else
+      toString value;
+  quoted = value: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (text value)}'";
+  file =
+    fileName: content:
+    let
+      files = derive {
+        name = fileName;
+        kind = "files";
+        request.texts.${fileName} = content;
+      };
+    in
+    "${files}/${fileName}";
+
+  builder = program.script {
+    name = "buildDerivation";
+    text = "#!${toolchain.shell}/bin/bash\nexec ${
+      builtins.concatStringsSep " " (map quoted ([ attributes.builder ] ++ attributes.args or [ ]))
+    }\n";
+  };
+  path = "${dirOf shell}:${builder}/bin";
+  rcfile = file "nix-shell-rc" ''
+    unset PATH
+    dontAddDisableDepTrack=1
+    [ -e "$stdenv/setup" ] && source "$stdenv/setup"
+    PATH=${path}:"$PATH"
+    SHELL=${quoted shell}
+    BASH=${quoted shell}
+    set +e
+    [ -n "$PS1" -a -z "$NIX_SHELL_PRESERVE_PROMPT" ] && PS1='\n\[\033[1;32m\][nix-shell:\w]\$\[\033[0m\] '
+    if [ "$(type -t runHook)" = function ]; then
+      runHook shellHook
+    fi
+    unset NIX_ENFORCE_PURITY
+    shopt -u nullglob
+    shopt -s execfail
+    ${
+      if command != null || run != null then
+        "${if command != null then command else run}\nexit"
+      else
+        ""
+    }
+  '';
+
+  asFile = attributes.passAsFile or [ ];
+  input = attribute: {
+    name = if builtins.elem attribute asFile then "${attribute}Path" else attribute;
+    value =
+      if builtins.elem attribute asFile then
+        file attribute (text attributes.${attribute})
+      else
+        text attributes.${attribute};
+  };
+  inputs = builtins.listToAttrs (
+    map input (
+      builtins.filter (attribute: attribute != "args" && attributes.${attribute} != null) (builtins.attrNames attributes)
+    )
+  );
+  # Where the build would write: the outputs themselves are not in the image.
+  outputs = builtins.listToAttrs (
+    map (output: {
+      name = output;
+      value = builtins.unsafeDiscardStringContext drv.${output}.outPath;
+    }) drv.outputs
+  );
+  certificates = "${toolchain.certificates}/etc/ssl/certs/ca-bundle.crt";
+  environment = {
+    SSL_CERT_FILE = certificates;
+    NIX_SSL_CERT_FILE = certificates;
+    PATH = path;
+    HOME = homeDirectory;
+    NIX_STORE = builtins.storeDir;
+    NIX_BUILD_CORES = "1";
+  }
+  // inputs
+  // outputs
+  // {
+    NIX_BUILD_TOP = build;
+    TMPDIR = build;
+    TEMPDIR = build;
+    TMP = build;
+    TEMP = build;
+    PWD = build;
+    TERM = "xterm-256color";
+  };
+in
+if attributes.__structuredAttrs or false then
+  throw "strata: ${function} takes no derivation with __structuredAttrs, which ${drv.name} has"
+else if command != null && run != null then
+  throw "strata: ${function} has both command and run; give one"
+else
+  {
+    inherit name tag;
+    contents = [
+      binSh
+      usrBinEnv
+      (fakeNss.override {
+        extraPasswdLines = [ "nixbld:x:${owner}:Build user:${homeDirectory}:/noshell" ];
+        extraGroupLines = [ "nixbld:!:${toString gid}:" ];
+      })
+    ];
+    # The user may add to the store, as one who installed Nix alone.
+    fakeRootCommands = ''
+      mkdir -p ./nix/{store,var/nix} ./etc/nix .${build}
+      chown -R ${owner} ./nix ./etc/nix .${build}
+    '';
+    config = {
+      User = owner;
+      WorkingDir = build;
+      Cmd = [ shell ] ++ (if run == null then [ "--rcfile" ] else [ ]) ++ [ rcfile ];
+      Env = map (variable: "${variable}=${environment.${variable}}") (builtins.attrNames environment);
+    };
+  }
