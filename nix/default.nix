@@ -27,7 +27,7 @@ let
     archive = call ./parts/archive.nix;
     base = call ./parts/base.nix;
     check = import ./parts/check.nix;
-    checked = import ./parts/arguments.nix;
+    checked = call ./parts/arguments.nix;
     configFile = call ./parts/config.nix;
     compressions = import ./parts/compressions.nix;
     copyPrograms = call ./parts/copy-programs.nix;

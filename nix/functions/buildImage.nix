@@ -87,7 +87,7 @@
   meta ? { },
 }:
 let
-  storeName = names.base name;
+  storeName = names.base (check.name "buildImage" "name" name);
   file = configFile storeName (check.attrs "buildImage" "config" config);
   ownRoots = names.renamed "buildImage" copyToRoot contents;
   group = grouping "buildImage" {
@@ -101,7 +101,7 @@ let
       ;
     copyToRoot =
       if initializeNixDatabase then plain.roots ++ [ "${database}" ] else ownRoots;
-    perms = check.list "buildImage" "perms" perms ++ (if initializeNixDatabase then databasePerms else [ ]);
+    perms = check.perms "buildImage" "perms" perms ++ (if initializeNixDatabase then databasePerms else [ ]);
     deps = [ file ];
     ignore = [ file ];
     metadata.created_by = "nix2container";
@@ -130,8 +130,8 @@ let
     };
   };
   baseImage = base {
+    fromImage = check.image "buildImage" "fromImage" fromImage;
     inherit
-      fromImage
       fromImageName
       fromImageTag
       arch
@@ -144,8 +144,8 @@ let
       owned = regex: mode: {
         path = "${database}";
         inherit regex mode;
-        uid = nixUid;
-        gid = nixGid;
+        uid = check.id "buildImage" "nixUid" nixUid;
+        gid = check.id "buildImage" "nixGid" nixGid;
       };
     in
     [
@@ -178,15 +178,15 @@ let
       guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
       config = file;
       compressed = compressions "buildImage" compressed;
-      name = names.lower (check.string "buildImage" "name" name);
+      name = names.lower name;
       labels = check.attrs "buildImage" "labels" labels;
       annotations = check.attrs "buildImage" "annotations" annotations;
       inherit
         arch
         variant
         created
-        tag
         ;
+      tag = check.tag "buildImage" "tag" tag;
     };
   };
 in

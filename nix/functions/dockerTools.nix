@@ -62,7 +62,9 @@ rec {
     derive {
       name = "merge-docker-images";
       kind = "merge";
-      request.images = map (image: "${image}") (check.list "dockerTools.mergeImages" "images" images);
+      request.images = map (image: "${image}") (
+        check.storedList "dockerTools.mergeImages" "images" images
+      );
     };
 
   # The root file system of an image as a tar.

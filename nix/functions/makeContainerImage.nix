@@ -30,14 +30,15 @@
 { check, modes }:
 let
   function = "makeContainerImage";
-  # Refuses arguments that belong to the other mode.
+  # Refuses arguments that belong to the other mode, but for those that say nothing in it.
   only =
     mode: others: arguments:
     let
-      wrong = builtins.filter (name: others ? ${name}) (builtins.attrNames arguments);
+      foreign = builtins.filter (name: others ? ${name}) (builtins.attrNames arguments);
+      wrong = builtins.filter (name: name != "maxLayers" && arguments.${name} != null) foreign;
     in
     if wrong == [ ] then
-      arguments
+      builtins.removeAttrs arguments foreign
     else
       throw "strata: argument ${builtins.head wrong} of makeContainerImage is for layered = ${mode}";
   defaults = {
@@ -63,7 +64,7 @@ in
           "layers"
         ];
       one = value: if builtins.isList value then value else [ value ];
-      own = check.list function "layers" layers;
+      own = check.storedList function "layers" layers;
     in
     if layered then
       (modes.layered function (

@@ -21,30 +21,60 @@
     sed, tar and gzip, and the functions of nix/makes/functions.sh (`copy`, `info`, `error`, …), and fills `$out`.
   - `env`: variables of the script; their names start with `env`.
   - `searchPaths`: as makeSearchPaths takes them.
+  - `envFiles`: the same, but each variable names a file with the text; their names start with `env` too.
+  - `action`: a script that `m` runs when this is built, with the result as its first argument and what it is given after.
+  - `help`: a Markdown file, which is in the result as README.md, and which `m SOURCE /JOB --help` shows.
+  - `sha256`: the hash of the result, which may then come over the network.
   - `local`: whether it is always built here, and never asked of a cache.
 */
 {
   makes,
+  names,
+  program,
   toolchain,
 }:
 {
   name,
   builder,
+  action ? null,
   env ? { },
+  envFiles ? { },
+  help ? null,
   searchPaths ? { },
+  sha256 ? null,
   local ? false,
 }:
 let
-  isNamed = variable: builtins.match "(__)?env.*" variable != null;
-  wrong = builtins.filter (variable: !isNamed variable) (builtins.attrNames env);
+  isNamed = variable: builtins.match "(__|env).*" variable != null;
+  variables = env // envFiles;
+  wrong = builtins.filter (variable: !isNamed variable) (builtins.attrNames variables);
+  when = condition: attributes: if condition then attributes else { };
+  actionScript = program.text "makes-action-for-${names.derivation name}" (
+    "#!${toolchain.host.bash}/bin/bash\n"
+    + makes.script { } ''
+      export PATH=${toolchain.scripts.path}''${PATH:+:$PATH}
+      scriptName=$1
+      shift
+      if [[ -f ''${BASH_SOURCE%/*}/README.md ]]; then
+        case ''${1-} in
+          -h | --help) exec cat "''${BASH_SOURCE%/*}/README.md" ;;
+          --) shift ;;
+        esac
+      fi
+      set -- "$scriptName" "$@"
+      ${action}
+    ''
+  );
 in
 if wrong != [ ] then
   throw "strata: argument env of makeDerivation: names start with env, and ${builtins.head wrong} does not"
+else if help != null && builtins.match ".*\\.[mM][dD]" (toString help) == null then
+  throw "strata: argument help of makeDerivation is a Markdown file, and ${toString help} does not end in .md"
 else
   derivation (
-    env
+    variables
     // {
-      inherit name;
+      name = names.derivation name;
       inherit (toolchain) system;
       builder = toolchain.scripts.bash;
       args = [
@@ -52,9 +82,17 @@ else
         ''source "$scriptPath"''
       ];
       PATH = toolchain.scripts.path;
-      script = makes.script searchPaths builder;
-      passAsFile = [ "script" ];
+      script =
+        makes.script searchPaths builder
+        + (if action == null then "" else "\ncp ${actionScript} $out/makes-action.sh\n")
+        + (if help == null then "" else "\ncp ${help} $out/README.md\n");
+      passAsFile = [ "script" ] ++ builtins.attrNames envFiles;
       preferLocalBuild = local;
       allowSubstitutes = !local;
+    }
+    // when (sha256 != null) {
+      outputHash = sha256;
+      outputHashAlgo = "sha256";
+      outputHashMode = "recursive";
     }
   )

@@ -20,6 +20,7 @@
   - `entrypoint`: the script, as text or a path. It stops at the first command that fails, and finds what the builder of
     makeDerivation finds. It sees the caller's environment, but for search paths, which are those asked for; `HOME` is a
     directory of its own, `HOME_IMPURE` the caller's, and `STATE` a directory in the caller's cache.
+  - `help`: a Markdown file, which the program shows when it is called with `--help`.
   - `replace`: what stands for each placeholder in the script; their names start with `__arg` and end with `__`.
   - `searchPaths`: as makeSearchPaths takes them.
   - `aliases`: other names of the program in the package.
@@ -28,6 +29,7 @@
 */
 {
   makes,
+  names,
   program,
   scriptText,
   toolchain,
@@ -35,6 +37,7 @@
 {
   name,
   entrypoint,
+  help ? null,
   replace ? { },
   searchPaths ? { },
   aliases ? [ ],
@@ -51,16 +54,23 @@ if wrong != [ ] then
   throw "strata: argument replace of makeScript: names are as __argName__, and ${builtins.head wrong} is not"
 else
   program.script {
-    inherit name aliases;
+    name = names.derivation name;
+    aliases = map names.derivation aliases;
     text = ''
       #!${toolchain.host.bash}/bin/bash
+      ${
+        if help == null then
+          ""
+        else
+          "case \${1-} in -h | --help) exec ${toolchain.scripts.coreutils}/bin/cat ${help} ;; --) shift ;; esac"
+      }
       export HOME_IMPURE=''${HOME_IMPURE:-''${HOME:-/tmp}}
       unset ${builtins.concatStringsSep " " makes.variables}
       export PATH=${toolchain.scripts.path}
       state=''${XDG_CACHE_HOME:-$HOME_IMPURE/.cache}/strata/state
-      export STATE=$state${if globalState then "" else "/${name}"}
+      export STATE=$state${if globalState then "" else "/${names.derivation name}"}
       ${if persistState || globalState then "" else "rm -rf \"$STATE\""}
-      export HOME=$state/${name}/home
+      export HOME=$state/${names.derivation name}/home
       mkdir -p "$HOME"
       ${makes.script searchPaths (
         builtins.replaceStrings placeholders (map (placeholder: "${replace.${placeholder}}") placeholders) (

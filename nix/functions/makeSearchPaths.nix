@@ -27,6 +27,7 @@ let
     bin = one "PATH" "/bin";
     crystalLib = one "CRYSTAL_LIBRARY_PATH" "/lib";
     javaClass = one "CLASSPATH" "";
+    kubeConfig = one "KUBECONFIG" "";
     nodeBin = one "PATH" "/.bin";
     nodeModule = one "NODE_PATH" "";
     ocamlBin = one "PATH" "/bin";
@@ -43,7 +44,7 @@ let
       ];
     };
     rubyBin = one "PATH" "/bin";
-    rubyGem = one "GEM_PATH" "";
+    rubyGemPath = one "GEM_PATH" "/";
   }
   // pythons "pythonMypy" "MYPYPATH"
   // pythons "pythonPackage" "PYTHONPATH";
@@ -72,6 +73,8 @@ in
     append = true;
     export = true;
     source = true;
+    # Whether `m` shows the script: nothing that the result says here.
+    withAction = true;
   };
   function =
     arguments:
@@ -105,9 +108,10 @@ in
           words = if builtins.isList entry then entry else [ entry ];
           script = builtins.head words;
         in
-        builtins.concatStringsSep " " (
-          [ "source" ] ++ map quoted ([ (script.template or script) ] ++ builtins.tail words)
-        );
+        # A package with a template, or a script.
+        "if [[ -e ${script}/template ]]; then ${source "${script}/template" words}; else ${source "${script}" words}; fi";
+      source =
+        file: words: builtins.concatStringsSep " " ([ "source" ] ++ map quoted ([ file ] ++ builtins.tail words));
       result = derive {
         name = "make-search-paths";
         kind = "files";

@@ -43,7 +43,7 @@ let
     strata.ociImageManifest (
       arguments // { extraConfig = strata.platform // (arguments.extraConfig or { }); }
     );
-  manifests = map manifest (check.list "ociImageIndex" "packages" packages);
+  manifests = map manifest (check.results "ociImageIndex" "packages" packages);
 in
 if manifests == [ ] then
   throw "strata: argument packages of ociImageIndex is empty; give a package set for each platform"

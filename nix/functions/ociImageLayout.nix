@@ -29,7 +29,7 @@ derive {
   name = "image-layout";
   kind = "oci-layout";
   request = {
-    manifests = check.list "ociImageLayout" "manifests" manifests;
+    manifests = check.results "ociImageLayout" "manifests" manifests;
     extraIndex = check.attrs "ociImageLayout" "extraIndex" extraIndex;
     inherit link;
   };

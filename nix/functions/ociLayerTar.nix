@@ -28,31 +28,27 @@
   closure ? false,
 }:
 let
-  known = [
-    "destination"
-    "gid"
-    "mode"
-    "source"
-    "uid"
-  ];
+  function = "ociLayerTar";
   fail = what: throw "strata: argument files of ociLayerTar ${what}";
   placed =
     file:
     let
-      unknown = builtins.filter (name: !builtins.elem name known) (builtins.attrNames file);
-      list = builtins.concatStringsSep ", ";
-      source = "${file.source}";
+      entry = check.keys [
+        "destination"
+        "gid"
+        "mode"
+        "source"
+        "uid"
+      ] function "files" file;
+      source = "${check.file function "files: source" (
+        entry.source or (fail "is a list of { source; destination; }; one of its elements has no source")
+      )}";
+      destination = toString (entry.destination or source);
     in
-    if !(builtins.isAttrs file && file ? source) then
-      fail "is a list of { source; destination; }; one of its elements has no source"
-    else if unknown != [ ] then
-      fail "has no attribute ${list unknown}; it has ${list known}"
+    if builtins.substring 0 1 destination != "/" then
+      fail "has the relative destination \"${destination}\"; write \"/${destination}\""
     else
-      file
-      // {
-        inherit source;
-        destination = toString (file.destination or source);
-      };
+      entry // { inherit source destination; };
   # exportReferencesGraph takes store paths, and sources may be files in them.
   storePath =
     source:

@@ -3,10 +3,10 @@
 #   makes.nix              inputs, jobs, extendingMakesDirs: a set, or a function of what jobs are called with
 #   makes/NAME/main.nix    the job /NAME: a function of any of them
 {
-  # The project's directory. With `git`, only what git tracks there counts.
+  # A directory, and where in it the project is. Of what git tracks, if `tracked` is a file with a JSON list of that.
   root,
   below ? "",
-  git ? false,
+  tracked ? null,
   # A package set to import, and the strata that was built for it.
   packages,
   strata,
@@ -14,14 +14,33 @@
   job ? null,
 }:
 let
-  top = if git then (builtins.fetchGit root).outPath + below else root;
+  top =
+    if tracked == null then
+      root + below
+    else
+      builtins.path {
+        name = "source";
+        path = /. + root;
+        filter = path: _: names ? ${builtins.substring (builtins.stringLength root + 1) (-1) path};
+      }
+      + below;
+  names = builtins.listToAttrs (
+    map (name: {
+      inherit name;
+      value = null;
+    }) (builtins.fromJSON (builtins.readFile tracked))
+  );
   nixpkgs = import packages { };
   tools.strata = {
     outPath = builtins.storePath strata;
     isStrata = true;
   };
+  withTools = pkgs: pkgs // tools // { buildPackages = pkgs.buildPackages // tools; };
+  # Images are of Linux programs, also where `m` runs on another system.
+  isLinux = nixpkgs.stdenv.hostPlatform.isLinux;
   library = import ./.. {
-    pkgs = nixpkgs // tools // { buildPackages = nixpkgs.buildPackages // tools; };
+    pkgs = if isLinux then withTools nixpkgs else nixpkgs.pkgsLinux;
+    host = withTools nixpkgs;
   };
 
   # What jobs are called with: every function of this library, and the project.

@@ -1,32 +1,213 @@
-# Checks of single arguments; each gives the value back or throws what to write instead.
+# Checks of single arguments: each gives the value back, or throws what to write instead. The first two arguments of each
+# are the names of the function and of its argument, as the user wrote them.
 let
   fail =
+    function: argument: text:
+    throw "strata: argument ${argument} of ${function} ${text}";
+  # What a value is, in a message.
+  kind =
+    value:
+    if builtins.isInt value then
+      toString value
+    else if isFunction value then
+      "a function"
+    else if value ? outPath then
+      "a package"
+    else if builtins.isAttrs value then
+      "an attribute set"
+    else if value == null then
+      "null"
+    else
+      "a ${builtins.typeOf value}";
+  isFunction = value: builtins.isFunction value || value ? __functor;
+  must =
     function: argument: expected: value:
-    throw "strata: argument ${argument} of ${function} must be ${expected}, not ${
-      if builtins.isInt value then toString value else "a ${builtins.typeOf value}"
-    }";
+    fail function argument "must be ${expected}, not ${kind value}";
+  inStore = text: builtins.match "${builtins.storeDir}/.+" text != null;
+
+  # A package, a path, or a string that begins with a store path.
+  isStored =
+    value: value ? outPath || builtins.isPath value || (builtins.isString value && inStore value);
+  # Why a value that belongs into the store does not.
+  notStored =
+    value:
+    if isFunction value then
+      "is a function; call it: [ (function { … }) ]"
+    else if value == null then
+      "is null; leave it out, as lib.optional does"
+    else if builtins.isString value then
+      "is the string \"${value}\", which no sandbox has; write a package, or a path without quotes"
+    else
+      "is ${kind value}, not a package or a path";
+  flat = value: if builtins.isList value then builtins.concatMap flat value else [ value ];
+
+  # How many letters make one word of another.
+  distance =
+    a: b:
+    let
+      first = builtins.substring 0 1;
+      rest = builtins.substring 1 (-1);
+      least = x: y: if x < y then x else y;
+      # Far words are not followed to their end.
+      go =
+        a: b: left:
+        if a == "" then
+          builtins.stringLength b
+        else if b == "" then
+          builtins.stringLength a
+        else if first a == first b then
+          go (rest a) (rest b) left
+        else if left == 0 then
+          9
+        else
+          1 + least (go (rest a) (rest b) (left - 1)) (least (go (rest a) b (left - 1)) (go a (rest b) (left - 1)));
+    in
+    go a b 2;
 in
-{
+rec {
+  inherit isFunction;
+
   attrs =
     function: argument: value:
-    if builtins.isAttrs value && !(value ? drvPath) then
+    if builtins.isAttrs value && !(value ? drvPath) && !isFunction value then
       value
     else
-      fail function argument "an attribute set" value;
+      must function argument "an attribute set" value;
 
   list =
     function: argument: value:
-    if builtins.isList value then value else fail function argument "a list" value;
+    if builtins.isList value then
+      value
+    else
+      must function argument "a list" value;
 
   string =
     function: argument: value:
-    if builtins.isString value then value else fail function argument "a string" value;
+    if builtins.isString value then value else must function argument "a string" value;
 
-  # A number of layers.
+  # A number of layers, or of bytes.
   atLeast =
     least: function: argument: value:
     if builtins.isInt value && value >= least then
       value
     else
-      fail function argument "a number, ${toString least} or more" value;
+      must function argument "a number, ${toString least} or more" value;
+
+  # A number of a user or group.
+  id =
+    function: argument: value:
+    if builtins.isInt value && value >= 0 then
+      value
+    else
+      must function argument "a number, without quotes" value;
+
+  # A repository, with its registry or without.
+  name =
+    function: argument: value:
+    let
+      text = string function argument value;
+    in
+    if text == "" then
+      fail function argument "is empty; it is what the image is called"
+    else if builtins.match "([A-Za-z0-9.-]+(:[0-9]+)?/)?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*" text == null then
+      fail function argument "is \"${text}\", which is no name of an image; it has letters, digits, . _ - and /, and the tag is `tag`"
+    else
+      text;
+
+  # null, or a tag.
+  tag =
+    function: argument: value:
+    if value == null then
+      null
+    else if builtins.match "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}" (string function argument value) == null then
+      fail function argument "is \"${value}\", which is no tag; it has at most 128 letters, digits, . _ and -"
+    else
+      value;
+
+  # A list, in which lists may be nested, of what is in the store; one of them may stand alone.
+  stored =
+    function: argument: value:
+    map (
+      element:
+      if isStored element then
+        element
+      else
+        fail function argument (
+          (if builtins.isList value then "has an element that " else "") + notStored element
+        )
+    ) (flat value);
+
+  # The same, but a list.
+  storedList =
+    function: argument: value:
+    if builtins.isList value then
+      stored function argument value
+    else
+      fail function argument "must be a list, not ${kind value}; write ${argument} = [ … ]";
+
+  # A list of results of our functions.
+  results =
+    function: argument: value:
+    map (
+      element:
+      if isFunction element then
+        fail function argument "has a function; put parentheses around each call: [ (function { … }) ]"
+      else
+        element
+    ) (flat (list function argument value));
+
+  # One result.
+  file =
+    function: argument: value:
+    if isStored value then value else fail function argument (notStored value);
+
+  # null, or an image to build on.
+  image =
+    function: argument: value:
+    if value == null || value == "" || isStored value then
+      value
+    else if builtins.isString value && builtins.substring 0 1 value != "/" then
+      fail function argument "is the string \"${value}\"; an image of a registry is a result of pullImage"
+    else if builtins.isList value then
+      fail function argument "is a list; an image is built on one other"
+    else
+      fail function argument (notStored value);
+
+  # Attribute sets with no other names than these.
+  keys =
+    known: function: argument: value:
+    let
+      unknown = builtins.filter (key: !builtins.elem key known) (builtins.attrNames value);
+    in
+    if !builtins.isAttrs value then
+      fail function argument "has ${kind value} where { ${builtins.concatStringsSep "; " known}; } belongs"
+    else if unknown != [ ] then
+      fail function argument "has no attribute ${near (builtins.head unknown) known}"
+    else
+      value;
+
+  # A word, and what it was meant to be among those that there are.
+  near =
+    word: known:
+    let
+      # Of a short word, nothing would be left.
+      limit = if builtins.stringLength word < 5 then 1 else 2;
+      close = builtins.filter (other: distance word other <= limit) known;
+    in
+    word
+    + (if close == [ ] then "" else "; did you mean ${builtins.head close}?")
+    + (if close == [ ] then "; it has " else " It has ")
+    + builtins.concatStringsSep ", " known;
+
+  perms =
+    function: argument: value:
+    map (keys [
+      "gid"
+      "gname"
+      "mode"
+      "path"
+      "regex"
+      "uid"
+      "uname"
+    ] function argument) (list function argument value);
 }

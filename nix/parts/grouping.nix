@@ -20,18 +20,12 @@ function:
   includeStorePaths ? true,
 }:
 let
-  roots =
-    if copyToRoot == null then
-      [ ]
-    else if builtins.isList copyToRoot then
-      copyToRoot
-    else
-      [ copyToRoot ];
+  roots = if copyToRoot == null then [ ] else check.stored function "copyToRoot" copyToRoot;
   below = stack function layers;
 in
 {
   inherit below roots;
-  closure = deps ++ roots;
+  closure = check.storedList function "deps" deps ++ roots;
   request = {
     maxLayers = check.atLeast 1 function "maxLayers" maxLayers;
     layering = layerings function { inherit layering weights previous; };
@@ -40,7 +34,7 @@ in
       regex = "^${path}";
       repl = "";
     }) roots;
-    perms = check.list function "perms" perms;
+    perms = check.perms function "perms" perms;
     layers = below;
     withoutStorePaths = !includeStorePaths;
     inherit ignore metadata;

@@ -1,7 +1,10 @@
 # dockerTools' two modes, layered and in one layer: which arguments each takes, and how they become those of nix/parts/archive.nix.
-{ archive, names }:
+{
+  archive,
+  check,
+  names,
+}:
 let
-  one = value: if builtins.isList value then value else [ value ];
   # Each by whether it has a default, as builtins.functionArgs says it.
   all = builtins.removeAttrs (builtins.functionArgs (archive "")) [
     "placing"
@@ -29,6 +32,18 @@ let
     buildVMMemorySize = true;
     diskSize = true;
   };
+  nothing = value: if value == null then [ ] else value;
+  # What both take.
+  checks =
+    function: arguments:
+    builtins.mapAttrs (argument: check: check function argument arguments.${argument}) (
+      builtins.intersectAttrs arguments {
+        inherit (check) name tag;
+        fromImage = check.image;
+        gid = check.id;
+        uid = check.id;
+      }
+    );
 in
 {
   inherit onlyLayered onlySingle;
@@ -45,20 +60,29 @@ in
 
   # Of arguments as dockerTools.buildLayeredImage takes them.
   layered =
-    function: arguments: archive function (arguments // { contents = one (arguments.contents or [ ]); });
+    function: arguments:
+    archive function (
+      arguments
+      // checks function arguments
+      // {
+        contents = check.stored function "contents" (nothing (arguments.contents or null));
+      }
+    );
 
   # Of arguments as dockerTools.buildImage takes them.
   single =
     function: arguments:
     let
       roots = names.renamed function (arguments.copyToRoot or null) (arguments.contents or null);
+      argument = if arguments.contents or null == null then "copyToRoot" else "contents";
     in
     archive function (
       builtins.removeAttrs arguments (builtins.attrNames onlySingle)
+      // checks function arguments
       // {
         single = true;
         runAsRoot = arguments.runAsRoot or null;
-        contents = if roots == null then [ ] else one roots;
+        contents = check.stored function argument (nothing roots);
         placing = if arguments.keepContentsDirlinks or false then "copyDirlinks" else "copy";
       }
     );

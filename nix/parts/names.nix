@@ -24,6 +24,20 @@
         "-"
       ];
 
+  # As lib.sanitizeDerivationName makes names of store paths.
+  derivation =
+    name:
+    let
+      plain = builtins.head (builtins.match "\\.*(.*)" name);
+      parts = builtins.split "[^[:alnum:]+._?=-]+" plain;
+      text = builtins.concatStringsSep "" (map (part: if builtins.isList part then "-" else part) parts);
+      length = builtins.stringLength text;
+    in
+    if text == "" then
+      "unknown"
+    else
+      builtins.substring (if length > 207 then length - 207 else 0) 207 text;
+
   # The value of copyToRoot, which was once called contents.
   renamed =
     function: copyToRoot: contents:

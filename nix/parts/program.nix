@@ -34,5 +34,6 @@ rec {
       text = strata arguments;
     };
   # The program itself.
-  file = name: arguments: program name { text = strata arguments; };
+  file = name: arguments: text name (strata arguments);
+  text = name: content: program name { text = content; };
 }

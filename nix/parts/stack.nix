@@ -16,4 +16,4 @@ let
     in
     sorted ++ builtins.filter (below: !builtins.elem below.outPath known) (stackOf layer);
 in
-builtins.foldl' add [ ] (check.list function "layers" layers)
+builtins.foldl' add [ ] (check.results function "layers" layers)

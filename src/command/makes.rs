@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env, fs,
     io::{self, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
@@ -18,6 +18,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
+use strata::oci::Digest;
+use tempfile::NamedTempFile;
 
 /// Builds a job of a project, and runs it if it is a program. Without a job, lists them all.
 #[derive(Debug, clap::Args)]
@@ -67,7 +69,7 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
             writeln!(out, "{name:<width$}  {}", what.as_deref().unwrap_or_default())?;
         }
         if project.jobs.is_empty() {
-            eprintln!("strata: {} has no jobs; each makes/NAME/main.nix is one{}", arguments.source, place.tracked());
+            eprintln!("strata: {} has no jobs; each makes/NAME/main.nix is one{}", arguments.source, place.hint());
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -75,18 +77,24 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
         eprintln!("strata: {}", unknown(name, &project.jobs, &arguments.source, &place));
         return Ok(ExitCode::from(2));
     };
-    if !rest.is_empty() && job.program.is_none() {
-        eprintln!("strata: job {name} is no program; it takes no arguments: m {} {name}", arguments.source);
-        return Ok(ExitCode::from(2));
+    build(&job, name, &place)?;
+    // What makeDerivation's `action` is.
+    let action = job.path.join("makes-action.sh");
+    if action.exists() {
+        let error = Command::new(&action).arg(&job.path).args(rest).exec();
+        return Err(error).with_context(|| format!("running {}", action.display()));
     }
-    build(&job, name)?;
-    let Some(program) = &job.program else {
-        writeln!(io::stdout(), "{}", job.path.display())?;
-        return Ok(ExitCode::SUCCESS);
-    };
-    let path = PathBuf::from(format!("{}{program}", job.path.display()));
+    let path = PathBuf::from(format!("{}{}", job.path.display(), job.program.as_deref().unwrap_or_default()));
     let is_program = fs::metadata(&path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
-    ensure!(is_program, "job {name}: {} is no program", path.display());
+    if !is_program {
+        ensure!(job.program.is_none(), "job {name}: {} is no program", path.display());
+        if !rest.is_empty() {
+            eprintln!("strata: job {name} is no program; it takes no arguments: m {} {name}", arguments.source);
+            return Ok(ExitCode::from(2));
+        }
+        writeln!(io::stdout(), "{}", path.display())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // Comes back only where it did not work.
     let error = Command::new(&path).args(rest).exec();
     Err(error).with_context(|| format!("running {}", path.display()))
@@ -94,15 +102,18 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
 
 /// Where the project is, for nix/makes/project.nix.
 struct Place {
+    /// The directory that is read: the top of the git work tree, where there is one.
     root: String,
-    /// Below `root`, where that is the top of a git work tree.
-    below: Option<String>,
+    /// The project's directory below it: empty, or with a slash in front.
+    below: String,
+    /// What git tracks below `root`, with all directories, as a JSON list; nothing else is seen then.
+    tracked: Option<NamedTempFile>,
 }
 
 impl Place {
     /// What people forget in git work trees.
-    fn tracked(&self) -> &'static str {
-        if self.below.is_some() { ". Files that git does not track are not seen: git add them" } else { "" }
+    fn hint(&self) -> &'static str {
+        if self.tracked.is_some() { ". Files that git does not track are not seen: git add them" } else { "" }
     }
 }
 
@@ -112,8 +123,9 @@ fn evaluate(arguments: &MakesArguments, place: &Place) -> Result<Project> {
         .args(["--eval", "--strict", "--json", "--read-write-mode"])
         .arg(arguments.library.join("makes/project.nix"));
     command.args(["--argstr", "root", &place.root]);
-    if let Some(below) = &place.below {
-        command.args(["--argstr", "below", below, "--arg", "git", "true"]);
+    command.args(["--argstr", "below", &place.below]);
+    if let Some(tracked) = &place.tracked {
+        command.args(["--argstr", "tracked"]).arg(tracked.path());
     }
     for (name, path) in [("packages", &arguments.packages), ("strata", &arguments.strata)] {
         command.args(["--argstr", name]).arg(path);
@@ -137,20 +149,36 @@ fn place(source: &str) -> Result<Place> {
     ensure!(path.is_dir(), "{source} is no directory; name the one that has makes.nix or makes/");
     let root = fs::canonicalize(path).with_context(|| format!("reading {source}"))?;
     let root = root.to_str().with_context(|| format!("{source} is not UTF-8"))?;
-    // Older versions of Nix take no other characters in the path of a git work tree.
-    let is_plain = root.chars().all(|c| c.is_ascii_alphanumeric() || "/._+-".contains(c));
-    let top = Command::new("git")
-        .args(["-C", root, "rev-parse", "--show-toplevel"])
-        .stderr(Stdio::null())
-        .output()
-        .ok()
-        .filter(|output| output.status.success() && is_plain)
-        .and_then(|output| String::from_utf8(output.stdout).ok());
-    let top = top.as_deref().map(str::trim_end).and_then(|top| Some((top, root.strip_prefix(top)?)));
-    Ok(match top {
-        Some((top, below)) => Place { root: top.to_owned(), below: Some(below.to_owned()) },
-        None => Place { root: root.to_owned(), below: None },
-    })
+    let Some(top) = Path::new(root).ancestors().find(|directory| directory.join(".git").exists()) else {
+        return Ok(Place { root: root.to_owned(), below: String::new(), tracked: None });
+    };
+    let below = root.strip_prefix(top.to_str().unwrap_or_default()).unwrap_or_default();
+    let below = if below.is_empty() || below.starts_with('/') { below.to_owned() } else { format!("/{below}") };
+    Ok(Place { tracked: Some(tracked(top)?), below, root: top.display().to_string() })
+}
+
+/// What git tracks in a work tree. Where git does not say, nothing is read: a folder whole, `.git` and ignored secrets with
+/// it, would come into the store, which everybody can read.
+fn tracked(top: &Path) -> Result<NamedTempFile> {
+    let shown = top.display();
+    let output = match Command::new("git").arg("-C").arg(top).args(["ls-files", "-z"]).output() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("{shown} is a git work tree, and git is not in PATH: install it, or name a copy without .git")
+        }
+        output => output.context("starting git")?,
+    };
+    let message = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "git does not say what it tracks in {shown}: {}", message.trim_end());
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for name in output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let name =
+            str::from_utf8(name).with_context(|| format!("{shown}/{} is no UTF-8", String::from_utf8_lossy(name)))?;
+        names.extend(name.match_indices('/').map(|(at, _)| &name[..at]));
+        names.insert(name);
+    }
+    let mut file = NamedTempFile::new().context("making a temporary file")?;
+    serde_json::to_writer(&mut file, &names).context("writing a temporary file")?;
+    Ok(file)
 }
 
 /// Has Nix fetch what a reference says into the store.
@@ -169,17 +197,23 @@ fn fetch(reference: &str) -> Result<Place> {
     };
     let mut command = nix("nix");
     command.args(["--extra-experimental-features", "nix-command flakes", "flake", "prefetch", "--json", &reference]);
+    // Older versions of Nix ask the registry on the network even where the reference says all.
+    let mut registry = NamedTempFile::new().context("making a temporary file")?;
+    if !reference.starts_with("flake:") {
+        registry.write_all(br#"{"flakes":[],"version":2}"#).context("writing a temporary file")?;
+        command.args(["--option", "flake-registry"]).arg(registry.path());
+    }
     let Fetched { store_path } = json(command).with_context(|| format!("{reference} cannot be fetched"))?;
     let query = reference.split_once('?').map_or("", |(_, query)| query);
     let directory = query.split('&').find_map(|pair| pair.strip_prefix("dir="));
     let root = directory.map_or(store_path.clone(), |directory| format!("{store_path}/{directory}"));
-    Ok(Place { root, below: None })
+    Ok(Place { root, below: String::new(), tracked: None })
 }
 
-fn build(job: &Job, name: &str) -> Result<()> {
+fn build(job: &Job, name: &str, place: &Place) -> Result<()> {
     let mut command = nix("nix-store");
     command.arg("--realise").arg(format!("{}!{}", job.drv_path, job.output));
-    if let Some(link) = garbage_collector_root(name) {
+    if let Some(link) = garbage_collector_root(name, place) {
         command.args(["--indirect", "--add-root"]).arg(link);
     }
     let status = command.stdout(Stdio::null()).status().context("starting nix-store")?;
@@ -187,13 +221,17 @@ fn build(job: &Job, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where a link keeps the last result of a job from being collected: in the user's cache, if there is one.
-fn garbage_collector_root(name: &str) -> Option<PathBuf> {
+/// Where a link keeps the last result of a job from being collected: in the user's cache, if there is one. Each job of each
+/// project has its own.
+fn garbage_collector_root(name: &str, place: &Place) -> Option<PathBuf> {
     let set = |variable| env::var_os(variable).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
     let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
-    let directory = cache.join("strata/m");
+    let project = format!("{}{}", place.root, place.below);
+    let directory = cache.join("strata/m").join(Digest::of(project.as_bytes()).hex());
     fs::create_dir_all(&directory).ok()?;
-    Some(directory.join(format!("out{}", name.replace('/', "-"))))
+    // So that it can be told whose these are.
+    fs::write(directory.join("project"), &project).ok()?;
+    Some(directory.join(name.replace('%', "%25").replace('/', "%2F")))
 }
 
 fn nix(program: &str) -> Command {
@@ -229,5 +267,5 @@ fn unknown(name: &str, jobs: &BTreeMap<String, Option<String>>, source: &str, pl
             format!("near it are {}", names.join(", "))
         }
     };
-    format!("{source} has no job {name}; {hint}{}", place.tracked())
+    format!("{source} has no job {name}; {hint}{}", place.hint())
 }

@@ -224,6 +224,7 @@ impl Image {
             os: "linux".to_owned(),
             variant: self.variant.clone(),
             config: self.config.clone(),
+            other: serde_json::Map::new(),
             rootfs: RootFs {
                 kind: "layers".to_owned(),
                 diff_ids: self.layers.iter().map(|layer| layer.diff_id).collect(),

@@ -38,6 +38,9 @@ pub struct ImageConfig {
     /// How each layer came to be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
+    /// What strata does not know; it stays.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
 }
 
 impl ImageConfig {
@@ -129,6 +132,9 @@ pub struct Config {
     /// docker: seconds between the stop signal and the kill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<u64>,
+    /// What else there is: docker's `Hostname`, `Memory`, `Tty` and the like.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, Value>,
 }
 
 /// Every key of [`Config`], in lower case.
@@ -150,14 +156,15 @@ const KEYS: [&str; 14] = [
 ];
 
 impl<'de> Deserialize<'de> for Config {
-    /// Keys are matched without regard to case, as Go's JSON does; null is unset.
+    /// Keys are matched without regard to case, as Go's JSON does; null is unset. Others are kept as they are, but not
+    /// those that look like a misspelt one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
-        Self::from_map(map.unwrap_or_default(), |key| {
-            Err(D::Error::custom(format_args!(
-                "config.{key} is unknown; known are Cmd, Entrypoint, Env, ExposedPorts, Healthcheck, \
-                 Labels, OnBuild, Shell, StopSignal, StopTimeout, User, Volumes, WorkingDir"
-            )))
+        Self::from_map(map.unwrap_or_default(), |key| match meant(key) {
+            None => Ok(true),
+            Some(known) => Err(D::Error::custom(format_args!(
+                "config.{key} is unknown; did you mean {known}? Case does not matter"
+            ))),
         })
     }
 }
@@ -195,10 +202,11 @@ impl Config {
     /// As it is in other people's images: keys that nobody knows mean nothing.
     fn of_others<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
-        Self::from_map(map.unwrap_or_default(), |_| Ok(()))
+        Self::from_map(map.unwrap_or_default(), |_| Ok(false))
     }
 
-    fn from_map<E: Error>(map: Map<String, Value>, unknown: impl Fn(&str) -> Result<(), E>) -> Result<Self, E> {
+    /// `keeps` says whether an unknown key is kept.
+    fn from_map<E: Error>(map: Map<String, Value>, keeps: impl Fn(&str) -> Result<bool, E>) -> Result<Self, E> {
         fn field<T: serde::de::DeserializeOwned, E: Error>(key: &str, value: Value) -> Result<T, E> {
             serde_path_to_error::deserialize(value.into_deserializer())
                 .map_err(|error| E::custom(format_args!("config.{key}: {}", error.into_inner())))
@@ -217,8 +225,8 @@ impl Config {
                 "user" => config.user = field(&key, value)?,
                 "exposedports" => config.exposed_ports = field(&key, value)?,
                 "env" => config.env = field(&key, value)?,
-                "entrypoint" => config.entrypoint = field(&key, value)?,
-                "cmd" => config.cmd = field(&key, value)?,
+                "entrypoint" => config.entrypoint = field(&key, one_or_many(value))?,
+                "cmd" => config.cmd = field(&key, one_or_many(value))?,
                 "volumes" => config.volumes = field(&key, value)?,
                 "workingdir" => config.working_dir = field(&key, value)?,
                 "labels" => config.labels = field(&key, value)?,
@@ -228,14 +236,23 @@ impl Config {
                 "onbuild" => config.on_build = field(&key, value)?,
                 "shell" => config.shell = field(&key, value)?,
                 "stoptimeout" => config.stop_timeout = Some(field(&key, value)?),
-                // What `docker commit` and old builders leave in base images.
-                "hostname" | "domainname" | "attachstdin" | "attachstdout" | "attachstderr" | "tty" | "openstdin"
-                | "stdinonce" | "image" | "macaddress" | "networkdisabled" => {}
-                _ => unknown(&key)?,
+                _ if keeps(&key)? && !is_null => drop(config.other.insert(key, value)),
+                _ => {}
             }
         }
         Ok(config)
     }
+}
+
+/// A word of its own is a list of one, as in docker's `strslice`.
+fn one_or_many(value: Value) -> Value {
+    if value.is_string() { Value::Array(vec![value]) } else { value }
+}
+
+/// The known key that an unknown one was probably meant to be.
+fn meant(key: &str) -> Option<&'static str> {
+    let lower = key.to_ascii_lowercase();
+    KEYS.into_iter().find(|known| strsim::osa_distance(&lower, known) <= (known.len() / 4).max(1))
 }
 
 /// `NAME=value` lists merged by name: the last one wins, at the first one's place.
@@ -284,9 +301,16 @@ mod tests {
     }
 
     #[test]
+    fn a_word_is_a_list_of_one_and_unknown_keys_stay() {
+        let config = parse(r#"{"Tty":true,"Cmd":"/bin/sh","Memory":1073741824,"Image":null}"#).unwrap();
+        let json = String::from_utf8(crate::oci::json::to_vec(&config)).unwrap();
+        assert_eq!(json, r#"{"Cmd":["/bin/sh"],"Memory":1073741824,"Tty":true}"#);
+    }
+
+    #[test]
     fn mistakes_name_the_key() {
         for (text, needle) in [
-            (r#"{"Entrypiont":["/a"]}"#, "config.Entrypiont is unknown"),
+            (r#"{"Entrypiont":["/a"]}"#, "config.Entrypiont is unknown; did you mean entrypoint?"),
             (r#"{"Env":{"A":"1"}}"#, "config.Env: invalid type: map"),
             (r#"{"ExposedPorts":["80"]}"#, "config.ExposedPorts: invalid type: sequence"),
             (r#"{"Cmd":[],"cmd":[]}"#, "is given twice"),

@@ -1,7 +1,14 @@
-//! RFC 3339 times, written as Go writes them.
+//! Times, read in the forms of ISO 8601 and of `date -d`, written as Go writes them: RFC 3339.
+//!
+//! ```text
+//! 2024-01-01T10:11:12Z   20240101T101112Z   2024-01-01 10:11:12 +02:00   2024-01-01   @1700000000
+//! ```
+//!
+//! A time without an offset is UTC; a day is its first second.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::LazyLock};
 
+use regex::Regex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
@@ -10,9 +17,9 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timestamp(OffsetDateTime);
 
-/// Text that is no RFC 3339 time.
+/// Text that is no time.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no RFC 3339 time; write it like 1970-01-01T00:00:01Z")]
+#[error("{0:?} is no time; write it like 1970-01-01T00:00:01Z, 2024-01-01 or @1700000000")]
 pub struct ParseTimestampError(String);
 
 impl Timestamp {
@@ -40,8 +47,40 @@ impl FromStr for Timestamp {
     type Err = ParseTimestampError;
 
     fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
-        OffsetDateTime::parse(text, &Rfc3339).map(Self).map_err(|_| ParseTimestampError(text.to_owned()))
+        let parsed = match text.strip_prefix('@') {
+            Some(seconds) => seconds.parse().ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()),
+            None => OffsetDateTime::parse(text, &Rfc3339)
+                .ok()
+                .or_else(|| OffsetDateTime::parse(&rfc3339(text)?, &Rfc3339).ok()),
+        };
+        parsed.map(Self).ok_or_else(|| ParseTimestampError(text.to_owned()))
     }
+}
+
+/// Another form of ISO 8601, in RFC 3339's words.
+fn rfc3339(text: &str) -> Option<String> {
+    static FORM: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(
+            r"(?x)^([0-9]{4})-?([0-9][0-9])-?([0-9][0-9])
+              (?:[T\ ]([0-9][0-9]):?([0-9][0-9])(?::?([0-9][0-9])([.,][0-9]+)?)?)?
+              \ ?(?:Z|UTC|GMT|([+-][0-9][0-9])(?::?([0-9][0-9]))?)?$",
+        )
+        .expect("the pattern is a constant")
+    });
+    let parts = FORM.captures(text)?;
+    let part = |at: usize, missing: &'static str| parts.get(at).map_or(missing, |part| part.as_str()).to_owned();
+    let fraction = part(7, "").replace(',', ".");
+    Some(format!(
+        "{}-{}-{}T{}:{}:{}{fraction}{}:{}",
+        part(1, ""),
+        part(2, ""),
+        part(3, ""),
+        part(4, "00"),
+        part(5, "00"),
+        part(6, "00"),
+        part(8, "+00"),
+        part(9, "00"),
+    ))
 }
 
 impl fmt::Display for Timestamp {
@@ -78,9 +117,28 @@ mod tests {
         }
     }
 
+    /// As `date -u -Iseconds -d` reads them.
+    #[test]
+    fn other_forms_are_read() {
+        for (text, expected) in [
+            ("2024-01-01", "2024-01-01T00:00:00Z"),
+            ("20240101", "2024-01-01T00:00:00Z"),
+            ("20240101T101112Z", "2024-01-01T10:11:12Z"),
+            ("2024-01-01T10:11", "2024-01-01T10:11:00Z"),
+            ("2024-01-01 10:11:12", "2024-01-01T10:11:12Z"),
+            ("2024-01-01 10:11:12.5 UTC", "2024-01-01T10:11:12.5Z"),
+            ("2024-01-01T10:11:12+0200", "2024-01-01T10:11:12+02:00"),
+            ("2024-01-01T10:11:12 -05", "2024-01-01T10:11:12-05:00"),
+            ("@1700000000", "2023-11-14T22:13:20Z"),
+            ("@0", "1970-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(text.parse::<Timestamp>().unwrap().to_string(), expected, "{text}");
+        }
+    }
+
     #[test]
     fn nonsense_is_refused_with_an_example() {
-        for text in ["", "now", "yesterday", "2026-13-01T00:00:00Z", "2026-01-01"] {
+        for text in ["", "now", "yesterday", "2026-13-01T00:00:00Z", "2026-01", "@x", "@"] {
             let error = text.parse::<Timestamp>().unwrap_err().to_string();
             assert!(error.contains("1970-01-01T00:00:01Z"), "{error}");
         }

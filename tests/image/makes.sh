@@ -28,6 +28,8 @@ job() {
   echo "$2" >"makes/$1/main.nix"
   git add --intent-to-add "makes/$1/main.nix"
 }
+# root_of PROJECT JOB: the link that keeps a job's last result.
+root_of() { echo "$HOME/.cache/strata/m/$(printf %s "$1" | sha256sum | cut -d ' ' -f 1)/%2F$2"; }
 # built JOB: the path that m prints.
 built() { "$m" . "$1" 2>"$work/log" || { cat "$work/log" >&2; fail "m . $1"; }; }
 
@@ -75,6 +77,9 @@ m_says 0 "Hello, --!" . /greet -- x
 job status '{ makeScript, ... }: makeScript { name = "status"; entrypoint = "info told; false; echo never"; }'
 m_says 1 "" . /status
 m_tells "[INFO] told"
+# A script without a package around it is a program too.
+job bare '{ inputs, ... }: inputs.nixpkgs.writeShellScript "bare" "echo bare $1"'
+m_says 0 "bare x" . /bare x
 job stream '{ dockerTools, inputs, ... }: dockerTools.streamLayeredImage { name = "streamed"; tag = "t"; config.Cmd = [ "${inputs.nixpkgs.hello}/bin/hello" ]; }'
 same "$("$m" . /stream 2>"$work/log" | docker load --quiet)" "Loaded image: streamed:t"
 same "$(run streamed:t)" "Hello, world!"
@@ -107,7 +112,7 @@ unset SECRET PYTHONPATH
 job keeps '{ makeScript, ... }: makeScript { name = "keeps"; aliases = [ "kept" ]; persistState = true; entrypoint = "echo >> $STATE/file; wc -l < $STATE/file"; }'
 m_says 0 1 . /keeps
 m_says 0 2 . /keeps
-same "$("$(nix-store --query --outputs "$(nix-store --query --deriver "$HOME/.cache/strata/m/out-keeps")")/bin/kept")" 3
+same "$("$(nix-store --query --outputs "$(nix-store --query --deriver "$(root_of "$project" keeps)")")/bin/kept")" 3
 job shares '{ makeScript, ... }: makeScript { name = "shares"; globalState = true; entrypoint = "cat $STATE/keeps/file | wc -l"; }'
 m_says 0 3 . /shares
 
@@ -166,7 +171,7 @@ refused() {
 }
 refused '{ makeDerivation, ... }: makeDerivation { name = "x"; builder = ""; env.PATH = "/"; }' "argument env of makeDerivation: names start with env, and PATH does not"
 refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; replace.x = "/"; }' "argument replace of makeScript: names are as __argName__, and x is not"
-refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; searchPaths.bins = [ ]; }' "makeSearchPaths has no argument bins; it has append, bin,"
+refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; searchPaths.bins = [ ]; }' "makeSearchPaths has no argument bins; did you mean bin? It has append, bin,"
 refused '{ projectPath, ... }: projectPath "x"' 'projectPath takes a path from the project'"'"'s top on: projectPath "/x"'
 refused '"text"' "job /refused is a string, which is nothing to build"
 
@@ -185,13 +190,35 @@ cp -r "$work/outer/makes" "$work/outer/sub dir/makes"
 mv "$work/outer/below" "$work/outer/sub/makes"
 m_says 0 "" "$work/outer"
 m_tells "has no jobs; each makes/NAME/main.nix is one. Files that git does not track are not seen: git add them"
-same "$(cat "$("$m" "$work/outer/sub dir" /c 2>/dev/null)")" outer
+m_says 0 "" "$work/outer/sub dir"
+m_tells "has no jobs"
 git -C "$work/outer" add .
+same "$(cat "$("$m" "$work/outer/sub dir" /c 2>/dev/null)")" outer
 m_says 0 "/c  c" "$work/outer/sub"
+
+# Only what git tracks is copied into the store, whatever the project's path is; where git refuses, nothing is.
+secret="$work/a pröject; \$(x)"
+mkdir -p "$secret"/makes/{a,b/c}
+git -C "$secret" init --quiet
+echo '{ projectSrc, inputs, ... }: inputs.nixpkgs.runCommand "sources" { } "cp -r ${projectSrc} $out"' >"$secret/makes/a/main.nix"
+echo '{ projectPath, inputs, ... }: inputs.nixpkgs.runCommand "part" { } "cp -r ${projectPath "/makes"} $out"' >"$secret/makes/b/c/main.nix"
+echo .env >"$secret/.gitignore"
+echo password >"$secret/.env"
+git -C "$secret" add .
+sources=$("$m" "$secret" /a 2>"$work/log") || { cat "$work/log" >&2; fail "a path with blanks"; }
+same "$(cd "$sources" && find . -mindepth 1 | LC_ALL=C sort | tr '\n' ' ')" "./.gitignore ./makes ./makes/a ./makes/a/main.nix ./makes/b ./makes/b/c ./makes/b/c/main.nix "
+same "$(ls "$("$m" "$secret" /b/c 2>/dev/null)")" $'a\nb'
+chown -R 12345 "$secret"
+m_says 1 "" "$secret" /a
+m_tells "git does not say what it tracks in $secret: fatal: detected dubious ownership"
+m_tells "git config --global --add safe.directory"
+chown -R 0 "$secret"
+(PATH=$work/no-git; mkdir "$PATH"; for tool in "$(type -p nix-instantiate)" "$(type -p nix-store)"; do ln -s "$tool" "$PATH"; done
+  "$m" "$secret" /a 2>"$work/log" && fail "without git") || true
+m_tells "is a git work tree, and git is not in PATH: install it, or name a copy without .git"
 rm -rf "$work/outer/.git"
 m_says 0 "/c  c" "$work/outer/sub"
-echo '{ "flakes": [], "version": 2 }' >"$work/registry.json"
-NIX_CONFIG="${NIX_CONFIG-}"$'\n'"flake-registry = $work/registry.json"
+# Without a network: no registry is asked.
 same "$(cat "$("$m" "git+file://$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
 mkdir -p sub
 cp -r more sub/makes
@@ -200,9 +227,16 @@ git add sub
 same "$(cat "$("$m" "git+file://$project?dir=sub" /c 2>"$work/log" || cat "$work/log" >&2)")" sub
 m_says 1 "" "git+file://$work/nosuch" /c
 m_tells "git+file://$work/nosuch cannot be fetched"
+same "$(cat "$("$m" "path:$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
 
 # The last results stay until they are built again.
-[[ $(readlink "$HOME/.cache/strata/m/out-example") == "$archive" ]] || fail "the result of /example is not kept"
+[[ $(readlink "$(root_of "$project" example)") == "$archive" ]] || fail "the result of /example is not kept"
+# Those of another project or job take no other's place.
+mkdir -p "$work/twin/makes"/{a/b,a-b}
+for name in a/b a-b; do echo '{ inputs, ... }: inputs.nixpkgs.writeText "x" "'$name'"' >"$work/twin/makes/$name/main.nix"; done
+for name in a/b a-b; do "$m" "$work/twin" "/$name" >/dev/null 2>&1 || fail "the twin's /$name"; done
+same "$(cat "$(root_of "$work/twin" a%2Fb)" "$(root_of "$work/twin" a-b)")" a/ba-b
+same "$(cat "$(root_of "$project" a%2Fb)")" 42
 
 # The flake has it, and the template.
 cd "$root"

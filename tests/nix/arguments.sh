@@ -1,24 +1,88 @@
-# Mistakes in arguments throw, and say what to write instead.
+# Mistakes in arguments throw when they are evaluated, before anything is built, name the argument as it was written, and say
+# what to write instead.
 . "$root/tests/lib.sh"
-build_fails 'buildImage { name = "x"; maxLayer = 1; }' \
-  "buildImage has no argument maxLayer; it has annotations, arch, config, contents, copyToRoot, created, forbiddenPaths,"
-build_fails 'buildImage { }' "buildImage needs the argument name"
-build_fails 'buildImage "x"' "buildImage takes an attribute set, not a string"
-build_fails 'buildImage { name = "x"; config = [ ]; }' "argument config of buildImage must be an attribute set, not a list"
-build_fails 'makeContainerImage { config = "x"; }' "argument config of makeContainerImage must be an attribute set, not a string"
-build_fails 'buildImage { name = "x"; maxLayers = 0; }' "argument maxLayers of buildImage must be a number, 1 or more, not 0"
-build_fails 'buildLayer { maxLayers = "3"; }' "argument maxLayers of buildLayer must be a number"
-build_fails 'makeContainerImage { maxLayers = 1; }' "argument maxLayers of makeContainerImage must be a number, 2 or more, not 1"
-build_fails 'makeContainerImage { layers = pkgs.hello; }' "argument layers of makeContainerImage must be a list"
-build_fails 'buildImage { name = "x"; layers = [ pkgs.hello ]; }' "takes results of buildLayer and ociLayerTar; put packages in deps"
-build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"
-build_fails 'buildImage { name = "x"; contents = pkgs.hello; copyToRoot = pkgs.hello; }' "both copyToRoot and contents"
+
+# Each mistake, and what the message has. All are evaluated at once.
+mistakes=()
+throws() { mistakes+=("$@"); }
+layered=dockerTools.buildLayeredImage
+single=dockerTools.buildImage
+
+throws 'buildImage { name = "x"; maxLayer = 1; }' "buildImage has no argument maxLayer; did you mean maxLayers? It has annotations, arch,"
+throws 'buildImage { name = "x"; zzzzzz = 1; }' "buildImage has no argument zzzzzz; it has annotations, arch,"
+throws 'buildImage { }' "buildImage needs the argument name"
+throws 'buildImage "x"' "buildImage takes an attribute set, not a string; write buildImage { … }"
+throws 'buildImage pkgs.hello' "buildImage takes an attribute set, not a package"
+# Names and tags.
+for function in buildImage $layered $single makeContainerImage; do
+  throws "$function { name = 3; }" "argument name of $function must be a string, not 3"
+  throws "$function { name = \"\"; }" "argument name of $function is empty; it is what the image is called"
+  throws "$function { name = \"x:1\"; }" "argument name of $function is \"x:1\", which is no name of an image"
+  throws "$function { name = \"x\"; tag = \"UPPER/slash\"; }" "argument tag of $function is \"UPPER/slash\", which is no tag"
+  throws "$function { name = \"x\"; tag = 1; }" "argument tag of $function must be a string, not 1"
+  throws "$function { name = \"x\"; fromImage = \"alpine:3\"; }" "argument fromImage of $function is the string \"alpine:3\"; an image of a registry is a result of pullImage"
+  throws "$function { name = \"x\"; fromImage = \"/tmp/x.tar\"; }" "argument fromImage of $function is the string \"/tmp/x.tar\", which no sandbox has"
+  throws "$function { name = \"x\"; fromImage = buildLayer; }" "argument fromImage of $function is a function; call it"
+  throws "$function { name = \"x\"; fromImage = [ pkgs.hello ]; }" "argument fromImage of $function is a list; an image is built on one other"
+  throws "$function { name = \"x\"; config = x: x; }" "argument config of $function is a function; call it"
+  throws "$function { name = \"x\"; config = [ ]; }" "argument config of $function must be an attribute set, not a list"
+  throws "$function { name = \"x\"; config = pkgs.hello; }" "argument config of $function must be an attribute set, not a package"
+done
+# Owners.
+for function in $layered $single; do
+  throws "$function { name = \"x\"; uid = \"1000\"; }" "argument uid of $function must be a number, without quotes, not a string"
+  throws "$function { name = \"x\"; gid = -1; }" "argument gid of $function must be a number, without quotes, not -1"
+done
+throws 'buildImage { name = "x"; initializeNixDatabase = true; nixUid = "1000"; }' "argument nixUid of buildImage must be a number, without quotes, not a string"
+# Packages and lists of them.
+throws 'makeContainerImage { layers = pkgs.hello; }' "argument layers of makeContainerImage must be a list, not a package; write layers = [ … ]"
+throws 'buildLayer { deps = pkgs.hello; }' "argument deps of buildLayer must be a list, not a package; write deps = [ … ]"
+throws 'buildLayer { deps = [ [ null ] ]; }' "argument deps of buildLayer has an element that is null; leave it out, as lib.optional does"
+throws 'buildLayer { deps = [ "hello" ]; }' "argument deps of buildLayer has an element that is the string \"hello\", which no sandbox has; write a package, or a path without quotes"
+throws 'buildLayer { copyToRoot = 3; }' "argument copyToRoot of buildLayer is 3, not a package or a path"
+throws 'buildLayer { copyToRoot = [ pkgs.hello (x: x) ]; }' "argument copyToRoot of buildLayer has an element that is a function; call it"
+throws "$layered { name = \"x\"; contents = [ pkgs.hello null ]; }" "argument contents of $layered has an element that is null"
+throws "$single { name = \"x\"; copyToRoot = [ { } ]; }" "argument copyToRoot of $single has an element that is an attribute set, not a package or a path"
+throws 'makeContainerImage { layers = [ "/etc" ]; }' 'argument layers of makeContainerImage has an element that is the string "/etc", which no sandbox has'
+throws 'buildImage { name = "x"; layers = buildLayer { }; }' "argument layers of buildImage must be a list, not a package"
+throws 'buildImage { name = "x"; layers = [ pkgs.hello ]; }' "takes results of buildLayer and ociLayerTar; put packages in deps"
+throws 'buildImage { name = "x"; layers = [ buildLayer { } ]; }' "argument layers of buildImage has a function; put parentheses around each call: [ (function { … }) ]"
+throws 'ociImageLayout { manifests = [ ociImageManifest { layers = [ ]; } ]; }' "argument manifests of ociImageLayout has a function; put parentheses around each call"
+throws 'buildImage { name = "x"; contents = pkgs.hello; copyToRoot = pkgs.hello; }' "both copyToRoot and contents"
+# Entries.
+throws 'buildLayer { perms = [ { path = pkgs.hello; regex = ".*"; mod = "0644"; } ]; }' "argument perms of buildLayer has no attribute mod; did you mean mode? It has gid, gname, mode,"
+throws 'buildImage { name = "x"; perms = [ "0644" ]; }' "argument perms of buildImage has a string where { gid; gname; mode; path; regex; uid; uname; } belongs"
+throws 'ociLayerTar { files = [ { source = pkgs.hello; destination = "etc"; } ]; }' 'argument files of ociLayerTar has the relative destination "etc"; write "/etc"'
+throws 'ociLayerTar { files = [ { source = "/etc/passwd"; destination = "/etc/passwd"; } ]; }' 'argument files: source of ociLayerTar is the string "/etc/passwd", which no sandbox has; write a package, or a path without quotes'
+throws 'ociLayerTar { files = [ { source = pkgs.hello; dest = "/"; } ]; }' "argument files of ociLayerTar has no attribute dest; it has destination, gid,"
+throws 'ociLayerTar { files = [ { destination = "/"; } ]; }' "argument files of ociLayerTar is a list of { source; destination; }; one of its elements has no source"
+# Numbers of layers, and what goes together.
+throws 'buildImage { name = "x"; maxLayers = 0; }' "argument maxLayers of buildImage must be a number, 1 or more, not 0"
+throws 'buildLayer { maxLayers = "3"; }' "argument maxLayers of buildLayer must be a number, 1 or more, not a string"
+throws 'makeContainerImage { maxLayers = 1; }' "argument maxLayers of makeContainerImage must be a number, 2 or more, not 1"
+throws 'buildLayer { layering = "best"; }' "argument layering of buildLayer must be auto, popularity, transfer or a layeringPipeline, not best"
+throws 'pullImageFromManifest { imageName = "x"; }' "needs the argument imageManifest; its getManifest prints one"
+
+for ((at = 0; at < ${#mistakes[@]}; at += 2)); do
+  if nix-instantiate --eval --expr "$(expression "(${mistakes[at]}).drvPath")" >"$work/out" 2>"$work/log"; then fail "this should throw: ${mistakes[at]}"; fi
+  grep -qF -- "${mistakes[at + 1]}" "$work/log" || { cat "$work/log" >&2; fail "the message of ${mistakes[at]} lacks: ${mistakes[at + 1]}"; }
+done
+
+# Lists in lists are one list, as nixpkgs' idioms make them.
+same "$(nix-instantiate --eval --expr "$(expression '
+  (buildLayer { deps = [ [ pkgs.hello ] [ ] ]; }).drvPath == (buildLayer { deps = [ pkgs.hello ]; }).drvPath
+  && (makeContainerImage { layers = [ [ pkgs.hello [ pkgs.bash ] ] ]; }).drvPath == (makeContainerImage { layers = [ pkgs.hello pkgs.bash ]; }).drvPath')")" true
+# What functions take can be asked for, as lib.functionArgs and callPackage do.
+same "$(nix-instantiate --eval --strict --json --expr "$(expression '
+  map (function: [ (function.__functionArgs.name or null) (builtins.length (builtins.attrNames function.__functionArgs) > 10) ])
+    [ buildImage makeContainerImage dockerTools.buildImage dockerTools.streamLayeredImage ]')")" \
+  '[[false,true],[true,true],[false,true],[false,true]]'
+
 # Found when they are built.
+build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"
 build_fails 'buildImage { name = "x"; config.Entrypiont = [ "/x" ]; }' "config.Entrypiont is unknown"
 build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env: invalid type: map"
-build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is no RFC 3339 time'
+build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is no time; write it like'
 build_fails 'buildImage { name = "x"; copyToRoot = [ (pkgs.writeTextDir "a" "1") (pkgs.writeTextDir "a" "2") ]; }' \
   "two sources want /a in the image" "their contents differ" "pathsToLink"
-build_fails 'buildLayer { layering = "best"; }' "argument layering of buildLayer must be auto, popularity, transfer or a layeringPipeline, not best"
 build_fails 'buildLayer { deps = [ pkgs.hello ]; maxLayers = 2; weights.roots = 2; }' 'argument weights is for layering = "transfer"'
-build_fails 'pullImageFromManifest { imageName = "x"; }' "needs the argument imageManifest; its getManifest prints one"

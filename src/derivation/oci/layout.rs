@@ -46,9 +46,10 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         add_blobs(&blobs, manifest, request.link)?;
     }
     let index = Index {
-        annotations: request.extra_index.annotations,
-        artifact_type: request.extra_index.artifact_type,
-        subject: request.extra_index.subject,
+        annotations: request.extra_index.annotations.clone(),
+        artifact_type: request.extra_index.artifact_type.clone(),
+        subject: request.extra_index.subject.clone(),
+        other: request.extra_index.other("extraIndex")?,
         ..Index::new(descriptors)
     };
     blobs.document("index.json", &index)?;

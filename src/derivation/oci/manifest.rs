@@ -48,9 +48,10 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     }
     let described = layers.iter().map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size));
     let manifest = Manifest {
-        annotations: request.extra_manifest.annotations,
-        artifact_type: request.extra_manifest.artifact_type,
-        subject: request.extra_manifest.subject,
+        annotations: request.extra_manifest.annotations.clone(),
+        artifact_type: request.extra_manifest.artifact_type.clone(),
+        subject: request.extra_manifest.subject.clone(),
+        other: request.extra_manifest.other("extraManifest")?,
         ..Manifest::new(config_descriptor, described.collect())
     };
     let bytes = json::to_vec(&manifest);

@@ -21,9 +21,22 @@ use strata::oci::Descriptor;
 
 /// What `extraManifest` and `extraIndex` may set.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default)]
 struct Extra {
     annotations: BTreeMap<String, String>,
     artifact_type: Option<String>,
     subject: Option<Descriptor>,
+    /// Whatever else.
+    #[serde(flatten)]
+    other: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Extra {
+    /// What is nobody's field, and so free.
+    fn other(self, argument: &str) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+        for made in ["schemaVersion", "mediaType", "config", "layers", "manifests"] {
+            anyhow::ensure!(!self.other.contains_key(made), "argument {argument}: {made} comes from the image itself");
+        }
+        Ok(self.other)
+    }
 }

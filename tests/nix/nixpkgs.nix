@@ -1,0 +1,129 @@
+# What tests/nix/nixpkgs.sh asks of a real package set: `fork` is a checkout of ekala-project/corepkgs whose pins.nix names a
+# checkout of ekala-project/nix-lib.
+{ fork, root }:
+let
+  # What the fork lacks of nixpkgs, and examples.nix names.
+  overlay = final: prev: {
+    path = fork;
+    hello = final.gnugrep;
+    nginx = final.curl;
+    vim = final.gnused;
+    mkShell =
+      arguments:
+      final.stdenv.mkDerivation (
+        {
+          name = "nix-shell";
+          dontUnpack = true;
+        }
+        // arguments
+      );
+  };
+  over =
+    overlays: arguments:
+    import fork (
+      {
+        system = "x86_64-linux";
+        overlays = [ overlay ] ++ overlays;
+      }
+      // arguments
+    );
+  pkgs = over [ ] { };
+  strata = import (root + "/nix") { inherit pkgs; };
+  flake = (import (root + "/flake.nix")).outputs {
+    self = flake;
+    # The fork has no darwin: tests/nix/flake.sh has that.
+    nixpkgs.legacyPackages.x86_64-linux = pkgs;
+  };
+  inFlake = over [ flake.overlays.default ] { };
+  # The overlay that puts our dockerTools in the place of nixpkgs'.
+  replaced = over [
+    flake.overlays.default
+    (final: _: { inherit (final.strata) dockerTools; })
+  ] { };
+
+  file = fork + "/build-support/docker/examples.nix";
+  function = import file;
+  examples = replaced.callPackage file (
+    builtins.intersectAttrs (builtins.functionArgs function) replaced.dockerTools
+  );
+  cross =
+    name:
+    let
+      library = import (root + "/nix") { pkgs = pkgs.pkgsCross.${name}; };
+      image = library.dockerTools.buildLayeredImage {
+        name = "cross";
+        config.Cmd = [ "${pkgs.pkgsCross.${name}.bash}/bin/bash" ];
+      };
+    in
+    {
+      inherit (library) platform;
+      inherit (image) drvPath system;
+      usrBinEnv = library.dockerTools.usrBinEnv.drvPath;
+    };
+in
+{
+  package = strata.m.drvPath;
+  strata = flake.packages.x86_64-linux.strata.drvPath;
+  image = flake.packages.x86_64-linux.image.drvPath;
+  single =
+    (strata.makeContainerImage {
+      layered = false;
+      runAsRoot = "true";
+      layers = [ pkgs.bash ];
+    }).drvPath;
+  recipe =
+    (strata.buildImage {
+      name = "x";
+      layers = [ (strata.buildLayer { deps = [ pkgs.bash ]; }) ];
+    }).copyToRegistry.drvPath;
+  scripts =
+    (strata.dockerTools.buildLayeredImage {
+      name = "x";
+      extraCommands = "true";
+      fakeRootCommands = "true";
+      enableFakechroot = true;
+    }).drvPath;
+  makes =
+    (strata.makeScript {
+      name = "x";
+      entrypoint = "true";
+      searchPaths.bin = [ pkgs.jq ];
+    }).drvPath;
+  layout =
+    (strata.ociImageIndex {
+      packages = [
+        pkgs
+        pkgs.pkgsCross.aarch64-multiplatform
+      ];
+      image = { pkgs, strata }: { layers = [ (strata.buildLayer { deps = [ pkgs.bash ]; }) ]; };
+    }).drvPath;
+  nixShell = (strata.dockerTools.buildNixShellImage { drv = pkgs.bash; }).drvPath;
+  overlay = (inFlake.strata.buildImage { name = "x"; }).drvPath;
+  replaced = (replaced.dockerTools.buildImage { name = "x"; }).drvPath;
+  cross = builtins.listToAttrs (
+    map
+      (name: {
+        inherit name;
+        value = cross name;
+      })
+      [
+        "aarch64-multiplatform"
+        "armv7l-hf-multiplatform"
+        "gnu32"
+        "ppc64"
+        "riscv64"
+        "s390x"
+      ]
+  );
+  # The name of each of nixpkgs' examples whose derivation is there.
+  examples = builtins.mapAttrs (_: example: example.drvPath or null) (
+    builtins.removeAttrs examples [
+      "override"
+      "overrideDerivation"
+      # Evaluates a NixOS configuration, which the fork has none of.
+      "etc"
+    ]
+  );
+  # callPackage and lib see what our functions take.
+  arguments = pkgs.lib.functionArgs strata.buildImage;
+}

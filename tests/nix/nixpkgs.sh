@@ -1,0 +1,25 @@
+# Over real nixpkgs, or a fork of it that Nix 2.26 evaluates: the package, every kind of image, and each of nixpkgs' own
+# examples of dockerTools. Nothing is built: the fork's bootstrap tools are not to be had here.
+#
+#   STRATA_NIXPKGS=CHECKOUT STRATA_NIXPKGS_LIB=CHECKOUT dev/test tests/nix/nixpkgs
+#
+# are checkouts of ekala-project/corepkgs and ekala-project/nix-lib; they stay as they are.
+. "$root/tests/lib.sh"
+[[ ${STRATA_NIXPKGS-} && ${STRATA_NIXPKGS_LIB-} ]] || skip "STRATA_NIXPKGS and STRATA_NIXPKGS_LIB name no checkouts"
+[[ -x $cache/nix-other/bin/nix ]] || "$root/dev/other-nix" trixie "$cache/nix-other" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+export PATH=$cache/nix-other/bin:$PATH NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths ='
+cp -r "$STRATA_NIXPKGS" "$work/fork"
+chmod -R u+w "$work/fork"
+echo "{ lib = $STRATA_NIXPKGS_LIB; }" >"$work/fork/pins.nix"
+# Where nixpkgs has it.
+ln -s ../build-support "$work/fork/pkgs/build-support"
+nix-instantiate --eval --strict --json --option allow-import-from-derivation false \
+  --argstr root "$root" --arg fork "$work/fork" "$root/tests/nix/nixpkgs.nix" >"$work/found" 2>"$work/log" ||
+  { cat "$work/log" >&2; fail "does not evaluate"; }
+found() { jq -c "$1" "$work/found"; }
+same "$(found '.examples | length')" 65
+same "$(found '[.examples[] | select(. == null)]')" "[]"
+same "$(found '.cross | map_values(.platform)')" \
+  '{"aarch64-multiplatform":{"architecture":"arm64"},"armv7l-hf-multiplatform":{"architecture":"arm","variant":"v7"},"gnu32":{"architecture":"386"},"ppc64":{"architecture":"ppc64"},"riscv64":{"architecture":"riscv64"},"s390x":{"architecture":"s390x"}}'
+same "$(found '[.cross[].system] | unique')" '["x86_64-linux"]'
+same "$(found '.arguments | [.name, .tag]')" '[false,true]'
