@@ -124,6 +124,28 @@ job made '{ inputs, makeDerivation, outputs, projectPath, ... }: makeDerivation 
 }'
 same "$(cat "$(built /made)"/text{,2})" $'"text"\n"text"'
 cmp "$(built /made)/main.nix" makes/made/main.nix
+# action, help, envFiles, and names that no store path may have.
+job acts '{ inputs, makeDerivation, ... }: makeDerivation {
+  name = "/acts here";
+  envFiles.envLong = "a text\nof lines";
+  help = ./help.md;
+  action = "echo \"$(cat $1/long) $2\"";
+  builder = "mkdir $out; tail -n 1 $envLong > $out/long";
+}'
+echo "# How it acts" >makes/acts/help.md
+git add makes
+m_says 0 "of lines x" . /acts x
+m_says 0 "of lines --help" . /acts -- --help
+m_says 0 "# How it acts" . /acts --help
+job helps '{ makeScript, ... }: makeScript { name = "/helps"; help = ./help.md; entrypoint = "echo $GEM_PATH $1"; searchPaths.rubyGemPath = [ "/gems" ]; }'
+echo "# How it helps" >makes/helps/help.md
+git add makes
+m_says 0 "# How it helps" . /helps --help
+m_says 0 "/gems/ x" . /helps x
+job ignores '{ makeContainerImage, ... }: makeContainerImage { layered = false; maxLayers = 3; config = null; }'
+built /ignores >/dev/null
+job ignores '{ makeContainerImage, ... }: makeContainerImage { runAsRoot = null; extraCommands = ""; }'
+built /ignores >/dev/null
 job fails '{ makeDerivation, ... }: makeDerivation { name = "fails"; builder = "echo said; false; mkdir $out"; }'
 m_says 1 "" . /fails
 m_tells "said"
