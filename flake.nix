@@ -57,14 +57,8 @@
           # Jobs as Makes has them: `nix run .#m -- . /example`.
           inherit (library) m;
           # Shaped as nix2container's, so that a flake changes one input.
-          nix2container = strata // {
-            inherit (library)
-              buildImage
-              buildLayer
-              pullImage
-              pullImageFromManifest
-              ;
-          };
+          nix2container = strata // library.nix2container;
+          inherit (library.nix2container) nix2container-bin skopeo-nix2container;
         }
       );
 

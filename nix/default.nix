@@ -86,6 +86,7 @@ in
 functions
 // {
   dockerTools = call ./functions/dockerTools.nix;
+  nix2container = call ./functions/nix2container.nix;
   m = call ./makes/m.nix;
   # The machine that the package set is for, as `extraConfig` of ociImageManifest takes it.
   platform = {

@@ -31,7 +31,7 @@
     An image that breaks them is not built, and the error shows who brought the offender in.
   - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
   - `compressed`: as for buildLayer, for all layers that do not have it noted already.
-  - `created`: RFC 3339.
+  - `created`: a time: `2024-01-01T10:11:12Z`, `2024-01-01`, `@1700000000`.
   - `arch`, `variant`: as OCI names them, `amd64` or `arm64` and `v8` for example.
 
   # Result

@@ -3,6 +3,24 @@
 
   `layering`, `weights`, `previous`, `inheritConfig`, `maxSize`, `maxLayerSize` and `forbiddenPaths` are added to each
   function that makes an image.
+
+  # Example
+
+  ```nix
+  dockerTools.streamLayeredImage { name = "hello"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }
+  ```
+
+  # Functions
+
+  - `buildLayeredImage`, `buildImage`: an archive in the store; `stream` and `recipe` of it are the same without.
+  - `streamLayeredImage`: a program that writes the archive to stdout.
+  - `buildImageWithNixDb`, `buildLayeredImageWithNixDb`: with `includeNixDB`.
+  - `streamNixShellImage`, `buildNixShellImage`: what `nix-shell` gives for `drv`.
+  - `mergeImages`: one archive of a list of archives. `exportImage`: the root file system of `fromImage` as a tar.
+  - `binSh`, `usrBinEnv`, `caCertificates`, `fakeNss`: small packages; `fakeNss.override { extraPasswdLines = [ … ]; }`.
+  - `shadowSetup`: for scripts, useradd and its like. `pullImage`: nixpkgs' own.
+
+  Images have `override` and `overrideAttrs`.
 */
 {
   check,

@@ -24,7 +24,7 @@
     configuration `Env` is inherited, all of it with `inheritConfig = true`, and nothing with `false`.
   - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
   - `name`, `tag`: what the image is called when it is loaded.
-  - `created`, `mtime`: RFC 3339, or `"now"`.
+  - `created`, `mtime`: times as for buildImage, or `"now"`.
   - Everything else that dockerTools.buildLayeredImage (layered) or dockerTools.buildImage takes.
 */
 { check, modes }:

@@ -1,11 +1,17 @@
 /**
   The configuration of an image with these layers.
 
+  # Example
+
+  ```nix
+  ociImageConfig { layers = [ layer ]; extraConfig.config.Entrypoint = [ "/bin/nginx" ]; }
+  ```
+
   # Arguments
 
   - `layers`: results of ociLayerTar and buildLayer, lowest first.
   - `extraConfig`: `architecture` (`"amd64"` by default), `os`, `variant`, `created`, `author`, `history`, and `config`
-    with `Entrypoint`, `Env` and the other execution parameters.
+    with `Entrypoint`, `Env` and the other execution parameters; other keys stay as they are.
 
   The result has `image-config.json`, `platform.json`, `media-descriptor.json` and `blobs/`.
 */

@@ -14,7 +14,7 @@
   # Arguments
 
   - `manifests`: results of ociImageManifest.
-  - `extraIndex`: `annotations`, `artifactType`, `subject` of the index.
+  - `extraIndex`: `annotations`, `artifactType`, `subject` of the index, and whatever else it may have.
   - `link`: whether blobs are links to the store paths that have them, instead of copies.
   - `passthru`: attributes of the result.
 */

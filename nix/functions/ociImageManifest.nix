@@ -1,10 +1,16 @@
 /**
   One image of one platform, for `manifests` of ociImageLayout.
 
+  # Example
+
+  ```nix
+  ociImageManifest { layers = [ layer ]; tag = "1.0"; extraConfig.config.Entrypoint = [ "/bin/nginx" ]; }
+  ```
+
   # Arguments
 
   - `layers`, `extraConfig`: as for ociImageConfig.
-  - `extraManifest`: `annotations`, `artifactType`, `subject`.
+  - `extraManifest`: `annotations`, `artifactType`, `subject`, and whatever else a manifest may have.
   - `tag`, `tags`: under which names (`org.opencontainers.image.ref.name`) a layout lists the image.
 
   The result has `image-manifest.json`, `media-descriptor.json` and `blobs/`.

@@ -94,7 +94,7 @@ let
     map (output: {
       name = output;
       value = builtins.unsafeDiscardStringContext drv.${output}.outPath;
-    }) drv.outputs
+    }) (drv.outputs or [ "out" ])
   );
   certificates = "${toolchain.certificates}/etc/ssl/certs/ca-bundle.crt";
   environment = {

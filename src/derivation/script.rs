@@ -147,8 +147,8 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     ensure!(
         status.success() || mode != Mode::Chroot || state.with_extension("started").exists(),
         "argument {argument}: the script could not be started, for the reason above. It needs user namespaces: set \
-         kernel.unprivileged_userns_clone = 1 and user.max_user_namespaces above 0 (sysctl), or allow the build them where \
-         its container forbids them"
+         kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu, kernel.unprivileged_userns_clone = 1 and user.max_user_namespaces above 0 (sysctl), or allow the build them where \
+         its container forbids them; docs/user-namespaces.md says more"
     );
     ensure!(status.success(), "argument {argument}: the script ended with {status}; its own output is above");
     if mode != Mode::Plain {

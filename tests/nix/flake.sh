@@ -27,10 +27,10 @@ evaluates() {
 }
 
 systems='[ "x86_64-linux" "aarch64-linux" "aarch64-darwin" ]'
-evaluates "map (of flake) $systems" "[12,12,12]"
+evaluates "map (of flake) $systems" "[14,14,14]"
 evaluates 'builtins.attrNames flake.packages' '["aarch64-darwin","aarch64-linux","x86_64-linux"]'
 # A system that throws takes no other with it, and the library over a package set needs none.
-evaluates 'of (over { legacyPackages = legacyPackages // { aarch64-darwin = throws; }; }) "x86_64-linux"' 12
+evaluates 'of (over { legacyPackages = legacyPackages // { aarch64-darwin = throws; }; }) "x86_64-linux"' 14
 evaluates '((over throws).lib.mkLib (on "x86_64-linux")).buildImage { name = "x"; } ? drvPath' true
 
 # On darwin.
@@ -40,6 +40,19 @@ evaluates 'let image = flake.packages.aarch64-darwin.nix2container.buildImage { 
   '["aarch64-linux","aarch64-darwin"]'
 evaluates 'let image = flake.lib.mkLib (on "aarch64-linux") (on "aarch64-darwin"); in (image.buildImage { name = "x"; }).copyTo.system' '"aarch64-darwin"'
 evaluates 'map (system: flake.legacyPackages.${system}.platform.architecture) '"$systems" '["amd64","arm64","arm64"]'
+
+# Without flakes, and under nix2container's names.
+evaluates '
+  let
+    here = import '"$root"' { pkgs = on "x86_64-linux"; };
+    theirs = flake.packages.x86_64-linux;
+    image = set: (set.buildImage { name = "x"; }).drvPath;
+  in [
+    (image here == image here.nix2container)
+    (image here == image theirs.nix2container && image here == image theirs.nix2container.nix2container)
+    (here.skopeo-nix2container.drvPath == theirs.skopeo-nix2container.drvPath)
+    (here.nix2container-bin.meta.mainProgram == "nix2container")
+  ]' '[true,true,true,true]'
 
 # The overlay, and over dockerTools too.
 evaluates '
