@@ -8,7 +8,7 @@
 //! References may contain the path itself. Newer Nix adds keys (`valid`, `ca`);
 //! ones not named here are accepted.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -39,6 +39,9 @@ pub struct Node {
     /// Whether it references itself too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub self_reference: bool,
+    /// Whether somebody asked for it by name though other nodes reference it: a path in `config` or in `layers`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub asked: bool,
 }
 
 /// Why a closure was refused.
@@ -109,6 +112,7 @@ impl Graph {
                 nar_hash: entry.nar_hash.clone(),
                 references: Vec::new(),
                 self_reference: entry.references.contains(&entry.path),
+                asked: false,
             });
         }
         for (at, entry) in raw.iter().enumerate() {
@@ -140,29 +144,42 @@ impl Graph {
         }
     }
 
-    /// The union of closures.
+    /// The union of closures; what one of them has for itself is asked for, also where another references it.
     ///
     /// # Panics
     ///
     /// Never: every one of them is whole.
     pub fn union<'a>(graphs: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut all: BTreeMap<&StorePath, (&Self, &Node)> = BTreeMap::new();
+        let mut entries: HashSet<&StorePath> = HashSet::new();
         for graph in graphs {
             all.extend(graph.nodes.iter().map(|node| (&node.path, (graph, node))));
+            entries.extend(graph.entries().into_iter().map(|at| &graph.nodes[at].path));
         }
         let index: HashMap<StorePath, usize> = all.keys().enumerate().map(|(at, &path)| (path.clone(), at)).collect();
         let node = |(graph, node): &(&Self, &Node)| {
             let mut references: Vec<usize> = node.references.iter().map(|&to| index[&graph.nodes[to].path]).collect();
             references.sort_unstable();
-            Node { references, ..(*node).clone() }
+            Node { references, asked: entries.contains(&node.path), ..(*node).clone() }
         };
-        Self { nodes: all.values().map(node).collect(), index }
+        Self { nodes: all.values().map(node).collect(), index }.with_asked_where_referenced()
     }
 
-    /// The closure without paths that nothing references, where `left_out` answers for them.
+    /// Roots need no note that they are asked for.
+    fn with_asked_where_referenced(mut self) -> Self {
+        self.roots().into_iter().for_each(|at| self.nodes[at].asked = false);
+        self
+    }
+
+    /// The closure without paths that nothing references, where `left_out` answers for them; what those referenced is
+    /// asked for.
     pub fn without_roots(&self, left_out: impl Fn(&StorePath) -> bool) -> Self {
-        let roots = self.roots();
-        self.without(|at| roots.contains(&at) && left_out(&self.nodes[at].path))
+        let gone: HashSet<usize> = self.roots().into_iter().filter(|&at| left_out(&self.nodes[at].path)).collect();
+        let mut rest = self.clone();
+        for &to in gone.iter().flat_map(|&at| &self.nodes[at].references) {
+            rest.nodes[to].asked = true;
+        }
+        rest.without(|at| gone.contains(&at)).with_asked_where_referenced()
     }
 
     /// The closure without some paths (by index), and without references to them.
@@ -189,6 +206,15 @@ impl Graph {
         (0..self.nodes.len()).filter(|&at| !referenced[at]).collect()
     }
 
+    /// Nodes that the image is for: the roots, and those asked for by name that others reference too.
+    pub fn entries(&self) -> Vec<usize> {
+        let mut entries = self.roots();
+        entries.extend((0..self.nodes.len()).filter(|&at| self.nodes[at].asked));
+        entries.sort_unstable();
+        entries.dedup();
+        entries
+    }
+
     /// For each node, those that reference it.
     pub fn referrers(&self) -> Vec<Vec<usize>> {
         let mut referrers = vec![Vec::new(); self.nodes.len()];
@@ -198,10 +224,10 @@ impl Graph {
         referrers
     }
 
-    /// The shortest chain of references from a root to `node`, both included.
+    /// The shortest chain of references to `node` from one that the image is for, both included.
     pub fn chain_to(&self, node: usize) -> Vec<usize> {
         let mut came_from: Vec<Option<usize>> = vec![None; self.nodes.len()];
-        let mut queue: VecDeque<usize> = self.roots().into();
+        let mut queue: VecDeque<usize> = self.entries().into();
         let mut seen = vec![false; self.nodes.len()];
         queue.iter().for_each(|&at| seen[at] = true);
         while let Some(at) = queue.pop_front().filter(|&at| at != node) {
@@ -332,9 +358,21 @@ pub(super) mod tests {
         let text = serde_json::to_string(&both).unwrap();
         assert_eq!(serde_json::from_str::<Graph>(&text).unwrap(), both);
         let root = |path: &StorePath| path.name() == "b";
-        assert_eq!(both.without_roots(root), one);
+        let rest = both.without_roots(root);
+        assert_eq!((rest.roots(), rest.entries()), (one.roots(), vec![0, 1]));
         assert!(serde_json::from_str::<Graph>(&text.replace("[2]", "[3]")).is_err());
         assert!(serde_json::from_str::<Graph>(&text.replacen("[2]", "[0]", 1)).is_err());
+    }
+
+    #[test]
+    fn what_somebody_asks_for_is_an_entry_though_others_reference_it() {
+        let (image, layer) = (graph("a: c, c: d, d:").unwrap(), graph("c: d, d:").unwrap());
+        assert_eq!((image.roots(), image.entries()), (vec![0], vec![0]));
+        let both = Graph::union([&image, &layer]);
+        assert_eq!((both.roots(), both.entries()), (vec![0], vec![0, 1]));
+        assert_eq!(both.chain_to(2), [1, 2]);
+        let text = serde_json::to_string(&both).unwrap();
+        assert_eq!(serde_json::from_str::<Graph>(&text).unwrap(), both);
     }
 
     #[test]

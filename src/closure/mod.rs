@@ -5,6 +5,7 @@
 //!                                     popularity, auto, transfer, pipeline
 //!                                         ▲
 //!                           Weights ──▶ cost: what an update sends
+//!                           Graph ────▶ cut: what single references bring in
 //! ```
 //!
 //! Pure: no I/O, no clock, no threads.
@@ -12,6 +13,7 @@
 mod auto;
 mod bits;
 pub mod cost;
+pub mod cut;
 mod graph;
 mod nar_hash;
 pub mod pipeline;

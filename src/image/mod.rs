@@ -21,7 +21,7 @@
 //! | `variant`     | of the architecture |
 //! | `annotations` | of the manifest |
 //! | `history`     | all of it, steps without a layer too; without, that of the layers |
-//! | `closure`     | a list of `{ path, narSize, narHash, references, selfReference }`: every store path of its layers; references are places in this list |
+//! | `closure`     | a list of `{ path, narSize, narHash, references, selfReference, asked }`: every store path of its layers; references are places in this list; `asked` is true of paths that the image is for though others reference them |
 //! | `recipe`      | of a detached recipe: the store path of the one it was made from |
 //! | `attachments` | a list of `{ artifactType, mediaType, path, annotations }`: files that go with it as referrers |
 //!
