@@ -69,6 +69,7 @@ let
       [
         "buildImage"
         "buildLayer"
+        "checkBudget"
         "makeContainerImage"
         "makeDerivation"
         "makeScript"

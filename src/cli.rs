@@ -15,7 +15,7 @@ use strata::{
 use crate::command::{Access, CopyAccess, MakesArguments, Named, SubstituterArguments, parse_platform};
 use crate::derivation::Moment;
 
-use crate::command::{PlanArguments, SbomArguments, Wanted};
+use crate::command::{BudgetArguments, PlanArguments, SbomArguments, Wanted};
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
@@ -93,6 +93,8 @@ pub enum Command {
     },
     /// Write an image's bill of materials, for scanners; compare two.
     Sbom(Box<SbomArguments>),
+    /// Compare an image's size and its packages' with a budget; exit with 1 and say by how much it is exceeded.
+    Budget(Box<BudgetArguments>),
     /// Compare two images, and say what sending the second over the first would cost; exit with 1 if they differ.
     Diff(Box<DiffArguments>),
     /// Build a job of a Makes project, and run it if it is a program; without a job, list them all.

@@ -10,9 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use strata::{
     ImageBlobs,
-    closure::Weights,
+    closure::{StorePath, Weights},
     report::{
         bytes,
+        cut::{self, Cut, Place},
         explain::{self, Explanation, PathSize},
         page, why,
     },
@@ -21,6 +22,10 @@ use strata::{
 
 use super::Access;
 
+/// What only an image.json knows.
+const UNKNOWN_REFERENCES: &str = "this image does not say what its store paths reference; explain the image.json it \
+                                  was made from, built by this version of strata";
+
 /// What of an explanation is wanted.
 #[derive(Debug, clap::Args)]
 pub struct Wanted {
@@ -28,6 +33,9 @@ pub struct Wanted {
     /// with or without its version, or a hash.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["json", "html"])]
     why: Option<String>,
+    /// What to cut: the references without which most would be gone, the files that hold them, and how those came in.
+    #[arg(long, conflicts_with_all = ["why", "html"])]
+    cut: bool,
     /// As JSON.
     #[arg(long, conflicts_with = "html")]
     json: bool,
@@ -41,7 +49,14 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
     if let Some(what) = &wanted.why {
         return why(&image, what);
     }
-    let explanation = explain::explain(&image, &Weights::default());
+    let mut explanation = explain::explain(&image, &Weights::default());
+    if wanted.cut || wanted.html.is_some() {
+        explanation.cuts = match image.closure.as_deref() {
+            Some(graph) => Some(cut::cuts(&image, graph).context("searching store paths for references")?),
+            None if wanted.cut => bail!(UNKNOWN_REFERENCES),
+            None => None,
+        };
+    }
     if let Some(path) = &wanted.html {
         return write_page(path, &page::page(&image, &explanation));
     }
@@ -49,6 +64,8 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
     if wanted.json {
         serde_json::to_writer_pretty(&mut out, &explanation).map_err(io::Error::from)?;
         writeln!(out)?;
+    } else if let Some(cuts) = &explanation.cuts {
+        cut_table(&mut out, cuts)?;
     } else {
         table(&mut out, &explanation)?;
     }
@@ -57,10 +74,7 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
 }
 
 fn why(image: &ImageBlobs, what: &str) -> Result<ExitCode> {
-    let graph = image.closure.as_deref().context(
-        "this image does not say what its store paths reference; explain the image.json it was made from, \
-         built by this version of strata",
-    )?;
+    let graph = image.closure.as_deref().context(UNKNOWN_REFERENCES)?;
     let found = why::find(graph, what);
     if found.is_empty() {
         match why::near(graph, what).as_slice() {
@@ -142,6 +156,39 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     for duplicate in &explanation.duplicates {
         let layers: Vec<String> = duplicate.layers.iter().map(usize::to_string).collect();
         writeln!(out, "in layers {}: {}", layers.join(" and "), duplicate.path.display())?;
+    }
+    Ok(())
+}
+
+fn cut_table(out: &mut impl Write, cuts: &[Cut]) -> io::Result<()> {
+    for cut in cuts {
+        let others = match cut.paths.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more store paths"),
+        };
+        writeln!(out, "{} ({} bytes): {}{others}", bytes(cut.saves), cut.saves, cut.to)?;
+        writeln!(out, "  referenced only by {}", cut.from)?;
+        match &cut.places {
+            None => writeln!(out, "    which is not on this machine")?,
+            Some(places) => {
+                for Place { file, offset } in places {
+                    match offset {
+                        Some(offset) => writeln!(out, "    in {} at byte {offset}", file.display())?,
+                        None => writeln!(out, "    in the name or target of {}", file.display())?,
+                    }
+                }
+            }
+        }
+        if cut.more_places {
+            writeln!(out, "    and in more places")?;
+        }
+        if cut.chain.len() > 1 {
+            let chain: Vec<&str> = cut.chain.iter().map(StorePath::name).collect();
+            writeln!(out, "    brought in by {}", chain.join(" -> "))?;
+        }
+    }
+    if cuts.is_empty() {
+        writeln!(out, "nothing is there because of a single reference")?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What people type; one file a command.
 
 mod access;
+mod budget;
 mod copy;
 mod diff;
 mod explain;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 pub use access::{Access, CopyAccess};
 use anyhow::Result;
+pub use budget::BudgetArguments;
 pub use explain::Wanted;
 pub use makes::MakesArguments;
 pub use plan::PlanArguments;
@@ -43,6 +45,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
             pull::manifest(&reference, index, platform.as_ref(), &access)
         }
         Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
+        Command::Budget(arguments) => budget::run(&arguments),
         Command::Diff(arguments) => Ok(diff::run(&arguments)),
         Command::Makes(arguments) => makes::run(&arguments),
         Command::Sbom(arguments) => sbom::run(&arguments),

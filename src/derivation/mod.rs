@@ -22,6 +22,7 @@
 mod archive;
 mod attributes;
 mod base;
+mod budget;
 mod compressed;
 mod config;
 mod copies;
@@ -74,6 +75,7 @@ pub fn run() -> Result<()> {
 
 fn dispatch(attributes: &Attributes) -> Result<()> {
     match attributes.kind() {
+        "budget" => budget::build(attributes),
         "config" => config::build(attributes),
         "layers" => layers::build(attributes),
         "image" => image::build(attributes),

@@ -4,6 +4,7 @@ use std::{collections::HashMap, path::PathBuf};
 
 use serde::Serialize;
 
+use super::cut::Cut;
 use crate::{
     blobs::{HISTORY_PREFIX, ImageBlobs},
     closure::{Costs, Graph, StorePath, Weights},
@@ -29,6 +30,9 @@ pub struct Explanation {
     pub duplicates: Vec<Duplicate>,
     /// The biggest store paths.
     pub biggest: Vec<PathSize>,
+    /// The references whose removal saves most, where that was asked for and references are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cuts: Option<Vec<Cut>>,
     /// What an update sends; `None` where the image does not say what its store paths reference.
     pub cost: Option<ImageCost>,
 }
@@ -130,6 +134,7 @@ pub fn explain(image: &ImageBlobs, weights: &Weights) -> Explanation {
         size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),
         duplicates: duplicates(&layers),
         biggest,
+        cuts: None,
         cost: costs.filter(|_| groups.iter().any(|nodes| !nodes.is_empty())).map(|costs| {
             let cost = costs.of(&groups);
             let without_layers = groups.iter().filter(|nodes| nodes.is_empty()).count();

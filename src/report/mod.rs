@@ -2,11 +2,14 @@
 //!
 //! ```text
 //! ImageBlobs ──▶ explain: layers, paths, chances, costs ──▶ table, JSON, page (HTML)
-//!            ──▶ why: the references that bring a store path in
+//!            ──▶ why: the references that bring a store path in; cut: those that bring much in, and where they stand
+//!            ──▶ budget: sizes, and what is more than allowed
 //! two of them ──▶ diff: paths, layers, configuration; push: the blobs a push would send
 //! a closure   ──▶ plan: what each strategy would cost
 //! ```
 
+pub mod budget;
+pub mod cut;
 pub mod diff;
 pub mod explain;
 pub mod page;

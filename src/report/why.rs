@@ -1,6 +1,8 @@
 //! Which store paths somebody means, by what is in front of them: a store path, a path in one (from a stack trace, say),
 //! a hash, `hello-2.12`, `hello`.
 
+use strsim::levenshtein;
+
 use crate::closure::{Graph, Node, StorePath};
 
 /// How many near names are suggested.
@@ -29,7 +31,7 @@ pub fn near(graph: &Graph, what: &str) -> Vec<String> {
     let mut near: Vec<(usize, &str)> = Vec::new();
     for node in graph.nodes() {
         let (name, package) = (node.path.name().to_lowercase(), node.path.package().to_lowercase());
-        let distance = distance(&wanted, &package).min(distance(&wanted, &name));
+        let distance = levenshtein(&wanted, &package).min(levenshtein(&wanted, &name));
         if !wanted.is_empty() && name.contains(&wanted) {
             near.push((0, node.path.name()));
         } else if distance <= wanted.len().div_ceil(3) {
@@ -54,21 +56,6 @@ fn base(path: &StorePath) -> &str {
 fn store_path_of(text: &str) -> &str {
     let slashes = text.match_indices('/').map(|(at, _)| at).chain([text.len()]);
     slashes.map(|at| &text[..at]).find(|start| StorePath::parse(start).is_ok()).unwrap_or(text)
-}
-
-/// How many characters have to be put in, taken out or replaced to make one of the other (Levenshtein).
-fn distance(one: &str, two: &str) -> usize {
-    let two: Vec<char> = two.chars().collect();
-    let mut row: Vec<usize> = (0..=two.len()).collect();
-    for (at, character) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, other) in two.iter().enumerate() {
-            let replaced = diagonal + usize::from(character != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[two.len()]
 }
 
 #[cfg(test)]

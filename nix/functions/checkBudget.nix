@@ -1,0 +1,35 @@
+/**
+  A check, for a flake's `checks`, that an image and its packages are no bigger than a budget allows.
+
+  # Example
+
+  ```nix
+  checks.budget = checkBudget {
+    image = buildImage { name = "hello"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; };
+    budget = ./budget.json;
+  };
+  ```
+
+  `strata budget IMAGE budget.json --update` writes the file, the first time too.
+
+  # Arguments
+
+  - `image`: a result of buildImage, or an archive.
+  - `budget`: the file; sizes of images and packages in bytes.
+*/
+{ derive }:
+{
+  image,
+  budget,
+}:
+derive {
+  name = "budget";
+  kind = "budget";
+  request = {
+    image = "${image}";
+    budget = "${builtins.path {
+      path = budget;
+      name = "budget.json";
+    }}";
+  };
+}

@@ -1,0 +1,65 @@
+//! `strata budget IMAGE FILE`: it ends with 1 where an image is bigger than its budget.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use strata::{
+    report::budget::{self, Budget, Budgets},
+    source::Location,
+};
+
+use super::Access;
+
+#[derive(Debug, clap::Args)]
+pub struct BudgetArguments {
+    /// What `copy` reads; an image.json knows the sizes of its packages too.
+    image: Location,
+    /// The budgets, JSON: sizes in bytes of images and of their packages.
+    #[arg(value_name = "FILE")]
+    budgets: PathBuf,
+    /// Accept the sizes that the image has: write them to FILE.
+    #[arg(long)]
+    update: bool,
+    #[command(flatten)]
+    access: Access,
+}
+
+pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
+    let path = &arguments.budgets;
+    let image = arguments.image.open(&arguments.access.source()?)?.image(None)?;
+    let (name, sizes) = (budget::name(&image), Budget::of(&image));
+    let mut budgets = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.update => Budgets::default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("there is no {}; --update writes it", path.display())
+        }
+        read => {
+            let text = read.with_context(|| format!("reading {}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} holds no budgets", path.display()))?
+        }
+    };
+    if arguments.update {
+        budgets.images.insert(name.to_owned(), sizes);
+        let text = format!("{:#}\n", serde_json::to_value(&budgets)?);
+        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(allowed) = budgets.images.get(name) else {
+        bail!("{} has no budget for {name}; --update adds it", path.display())
+    };
+    let excess = sizes.excess(allowed);
+    let mut out = io::stdout().lock();
+    if excess.is_empty() {
+        writeln!(out, "{name}: {} bytes, within its budget of {}", sizes.size, allowed.size)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for line in excess {
+        writeln!(out, "{name}: {line}")?;
+    }
+    Ok(ExitCode::FAILURE)
+}
