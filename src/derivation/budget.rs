@@ -23,7 +23,7 @@ struct Request {
 
 pub fn build(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
-    let image = source::open(&request.image, false)
+    let image = source::open(&request.image)
         .and_then(|opened| opened.image(None))
         .with_context(|| format!("argument image: {}", request.image.display()))?;
     let text = fs::read(&request.budget).context("reading the argument budget")?;
