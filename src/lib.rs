@@ -18,7 +18,8 @@
 //! - [`image`]: the recipe, and every blob of an image made from it on demand.
 //! - [`blobs`]: an image as its blobs, as it travels from any source to any sink.
 //! - [`content`]: what is copied, an image or an index with all it lists.
-//! - `http`, `registry`, `daemon` (feature `net`): talking to servers, to registries, and to docker.
+//! - `http`, `registry`, `daemon`, `engine` (feature `net`): talking to servers, to registries, to docker, and to the
+//!   commands of other engines.
 //! - `substituter` (feature `net`): store paths that the machine lacks, from binary caches.
 //! - [`source`]: images written by others, read.
 //! - [`sink`]: images written.
@@ -45,6 +46,8 @@ pub mod closure;
 pub mod content;
 #[cfg(feature = "net")]
 pub mod daemon;
+#[cfg(feature = "net")]
+pub mod engine;
 #[cfg(feature = "net")]
 pub mod http;
 pub mod image;

@@ -7,7 +7,7 @@ mod checked;
 mod layer;
 mod store_paths;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 pub use checked::BlobReader;
 pub use layer::LayerBlob;
@@ -88,6 +88,13 @@ impl ImageBlobs {
     pub fn descriptor(&self) -> Descriptor {
         let descriptor = Descriptor::new(&self.media_type, self.digest(), self.manifest.len() as u64);
         Descriptor { platform: Some(self.platform.clone()), ..descriptor }
+    }
+
+    /// The digests of the `count` lowest layers, but those that a higher layer has too.
+    pub fn lowest(&self, count: usize) -> HashSet<Digest> {
+        let (low, high) = self.layers.split_at(count);
+        let high: HashSet<Digest> = high.iter().map(|layer| layer.descriptor.digest).collect();
+        low.iter().map(|layer| layer.descriptor.digest).filter(|digest| !high.contains(digest)).collect()
     }
 
     /// The parsed config.

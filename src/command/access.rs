@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use strata::{
+    engine,
     registry::{Credentials, Options},
     source,
 };
@@ -57,6 +58,25 @@ pub struct CopyAccess {
     /// As --tls-verify, for the destination alone.
     #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
     dest_tls_verify: Option<bool>,
+    /// Reach the engine through this command, as in --via 'ssh HOST docker'; for containerd: also kind[:CLUSTER], k3s
+    /// and minikube[:PROFILE].
+    #[arg(long, value_name = "COMMAND")]
+    via: Option<String>,
+    /// containerd's namespace; k8s.io is that of Kubernetes.
+    #[arg(long, value_name = "NAME")]
+    namespace: Option<String>,
+    /// As --via, for the source alone.
+    #[arg(long, value_name = "COMMAND")]
+    src_via: Option<String>,
+    /// As --via, for the destination alone.
+    #[arg(long, value_name = "COMMAND")]
+    dest_via: Option<String>,
+    /// As --namespace, for the source alone.
+    #[arg(long, value_name = "NAME")]
+    src_namespace: Option<String>,
+    /// As --namespace, for the destination alone.
+    #[arg(long, value_name = "NAME")]
+    dest_namespace: Option<String>,
 }
 
 impl Access {
@@ -86,6 +106,23 @@ impl CopyAccess {
     /// For the registry that is read from.
     pub fn source(&self) -> Result<Options> {
         self.of(&self.src_creds, &self.src_authfile, &self.src_cert_dir, self.src_tls_verify)
+    }
+
+    /// For the engine that is read from.
+    pub fn source_engine(&self) -> engine::Options {
+        self.engine(&self.src_via, &self.src_namespace)
+    }
+
+    /// For the engine that is written to.
+    pub fn destination_engine(&self) -> engine::Options {
+        self.engine(&self.dest_via, &self.dest_namespace)
+    }
+
+    fn engine(&self, via: &Option<String>, namespace: &Option<String>) -> engine::Options {
+        engine::Options {
+            via: via.as_ref().or(self.via.as_ref()).cloned(),
+            namespace: namespace.as_ref().or(self.namespace.as_ref()).cloned(),
+        }
     }
 
     /// For the registry that is written to.

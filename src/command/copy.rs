@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use strata::{
     content::Content,
     sink::{WriteOptions, Written},
+    source,
 };
 
 use super::progress;
@@ -19,7 +20,8 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     if arguments.all {
         destination.check_holds_index()?;
     }
-    let opened = image.open(&arguments.substituters.access(access.source()?)?)?;
+    let from = arguments.substituters.access(access.source()?)?;
+    let opened = image.open(&source::Access { engine: access.source_engine(), ..from })?;
     let content: Content =
         if arguments.all { opened.content()? } else { opened.image(arguments.platform.as_ref())?.into() };
     let options = WriteOptions {
@@ -29,6 +31,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         mount_from: arguments.mount_from.clone(),
         cache_from: arguments.cache_from.clone(),
         registry: access.destination()?,
+        engine: access.destination_engine(),
         progress: progress::choose(arguments.quiet, arguments.json),
     };
     let written = destination.write(&content, &options).map_err(anyhow::Error::from_boxed);
@@ -36,7 +39,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The digest on stdout, all else on stderr.
+/// The digest, or under which name an engine runs it, on stdout; all else on stderr.
 fn report(written: &Written, arguments: &CopyArguments) -> Result<()> {
     if let (true, Some(event)) = (arguments.json, &written.event) {
         writeln!(io::stderr(), "{event}")?;
@@ -44,7 +47,10 @@ fn report(written: &Written, arguments: &CopyArguments) -> Result<()> {
         written.says.iter().try_for_each(|line| writeln!(io::stderr(), "{line}"))?;
     }
     if !written.on_stdout {
-        writeln!(io::stdout(), "{}", written.digest)?;
+        match &written.reference {
+            Some(reference) => writeln!(io::stdout(), "{reference}")?,
+            None => writeln!(io::stdout(), "{}", written.digest)?,
+        }
     }
     Ok(())
 }

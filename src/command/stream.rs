@@ -19,6 +19,6 @@ pub fn run(image: &Location, repo_tag: Option<String>, created: Option<Moment>) 
         ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");
     }
     let reference = repo_tag.as_deref().or(image.reference.as_deref());
-    sink::archive::write(&image, reference, 0, sink::archive::stdout()?).map(drop)?;
+    sink::archive::write(&image, reference, sink::archive::stdout()?).map(drop)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -9,8 +9,8 @@ use std::{
 use serde::Deserialize;
 use ureq::{Agent, tls::TlsConfig};
 
-use super::{DaemonError, unix::UnixConnector};
-use crate::{http::tls, oci::Digest};
+use super::{DaemonError, command::CommandConnector, unix::UnixConnector};
+use crate::{engine::Tool, http::tls, oci::Digest};
 
 const USUAL: &str = "unix:///var/run/docker.sock";
 
@@ -21,11 +21,13 @@ pub struct Endpoint {
     /// A folder with `ca.pem`, `cert.pem` and `key.pem`, where TLS is wanted.
     certificates: Option<PathBuf>,
     verify: bool,
+    /// A docker command that reaches it instead.
+    via: Option<String>,
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.host)
+        f.write_str(self.via.as_ref().unwrap_or(&self.host))
     }
 }
 
@@ -56,6 +58,11 @@ struct DockerConfig {
 }
 
 impl Endpoint {
+    /// The one that this docker command would use.
+    pub fn via(command: &str) -> Self {
+        Self { host: String::new(), certificates: None, verify: true, via: Some(command.to_owned()) }
+    }
+
     /// The one that docker's own command line would use.
     pub fn of_user() -> Result<Self, DaemonError> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
@@ -65,9 +72,9 @@ impl Endpoint {
             // docker wants TLS when this is set, to anything.
             let tls = set("DOCKER_TLS_VERIFY").is_some() || set("DOCKER_TLS").is_some();
             let certificates = set("DOCKER_CERT_PATH").map(PathBuf::from).or(folder).filter(|_| tls);
-            return Ok(Self { host, certificates, verify: set("DOCKER_TLS_VERIFY").is_some() });
+            return Ok(Self { host, certificates, verify: set("DOCKER_TLS_VERIFY").is_some(), via: None });
         }
-        let usual = Self { host: USUAL.to_owned(), certificates: None, verify: true };
+        let usual = Self { host: USUAL.to_owned(), certificates: None, verify: true, via: None };
         let Some(folder) = folder else { return Ok(usual) };
         let configured = || {
             let config: DockerConfig = serde_json::from_slice(&fs::read(folder.join("config.json")).ok()?).ok()?;
@@ -91,6 +98,7 @@ impl Endpoint {
             host: context.endpoints.docker.host,
             certificates: certificates.is_dir().then_some(certificates),
             verify: !context.endpoints.docker.skip_tls_verify,
+            via: None,
         })
     }
 
@@ -101,12 +109,21 @@ impl Endpoint {
             .timeout_connect(Some(Duration::from_secs(30)))
             .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
             .proxy(None);
+        let resolver = ureq::unversioned::resolver::DefaultResolver::default();
+        // The host of a socket or a command is nobody's; an address saves looking for it.
+        let nobody = "http://127.0.0.1".to_owned();
+        if let Some(via) = &self.via {
+            let connector = CommandConnector::new(Tool::new("docker", Some(via)), &["system", "dial-stdio"]);
+            return Ok((Agent::with_parts(config.build(), connector, resolver), nobody));
+        }
         match self.host.split_once("://") {
-            Some(("unix", path)) => {
-                let resolver = ureq::unversioned::resolver::DefaultResolver::default();
-                let agent = Agent::with_parts(config.build(), UnixConnector::new(path), resolver);
-                // The host of a socket is nobody's; an address saves looking for it.
-                Ok((agent, "http://127.0.0.1".to_owned()))
+            Some(("unix", path)) => Ok((Agent::with_parts(config.build(), UnixConnector::new(path), resolver), nobody)),
+            Some(("ssh", rest)) => {
+                let arguments =
+                    ssh_arguments(rest).map_err(|why| DaemonError::Endpoint(format!("{}: {why}", self.host)))?;
+                let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+                let connector = CommandConnector::new(Tool::new("ssh", None), &arguments);
+                Ok((Agent::with_parts(config.build(), connector, resolver), nobody))
             }
             Some(("tcp" | "http" | "https", address)) => {
                 let Some(folder) = &self.certificates else {
@@ -117,12 +134,38 @@ impl Endpoint {
                 Ok((config.tls_config(tls).build().new_agent(), format!("https://{address}")))
             }
             _ => Err(DaemonError::Endpoint(format!(
-                "{} is no address of a docker daemon that strata can reach; \
-                 unix:// and tcp:// are (for ssh://, run `strata stream IMAGE | docker load`)",
+                "{} is no address of a docker daemon that strata can reach; unix://, tcp:// and ssh:// are",
                 self.host
             ))),
         }
     }
+}
+
+/// What ssh is given to reach the daemon at `ssh://[USER@]HOST[:PORT][/SOCKET]`, as docker's own command line does it
+/// (docker/cli, cli/connhelper/connhelper.go and cli/connhelper/ssh/ssh.go).
+fn ssh_arguments(rest: &str) -> Result<Vec<String>, &'static str> {
+    let (place, socket) = rest.split_once('/').map_or((rest, ""), |(place, socket)| (place, socket));
+    let (user, place) = place.rsplit_once('@').map_or((None, place), |(user, place)| (Some(user), place));
+    let (host, port) = match place.strip_prefix('[').and_then(|place| place.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() {
+        return Err("the address has no host; write ssh://USER@HOST");
+    }
+    if user.is_some_and(|user| user.contains(':')) {
+        return Err("ssh takes no password from an address; leave it out");
+    }
+    let mut arguments = vec!["-o", "ConnectTimeout=30", "-T"];
+    arguments.extend(user.into_iter().flat_map(|user| ["-l", user]));
+    arguments.extend(port.into_iter().flat_map(|port| ["-p", port]));
+    arguments.extend(["--", host, "docker"]);
+    let host_option = format!("--host=unix:///{socket}");
+    if !socket.trim_matches('/').is_empty() {
+        arguments.push(&host_option);
+    }
+    arguments.extend(["system", "dial-stdio"]);
+    Ok(arguments.into_iter().map(str::to_owned).collect())
 }
 
 #[cfg(test)]
@@ -137,15 +180,31 @@ mod tests {
         let text = r#"{"Name":"far","Endpoints":{"docker":{"Host":"tcp://far:2376","SkipTLSVerify":false}}}"#;
         fs::write(meta.join("meta.json"), text).unwrap();
         let endpoint = Endpoint::of_context(folder.path(), "far").unwrap();
-        assert_eq!(endpoint, Endpoint { host: "tcp://far:2376".to_owned(), certificates: None, verify: true });
+        assert_eq!(
+            endpoint,
+            Endpoint { host: "tcp://far:2376".to_owned(), certificates: None, verify: true, via: None }
+        );
         let error = Endpoint::of_context(folder.path(), "gone").unwrap_err().to_string();
         assert!(error.contains("\"gone\""), "{error}");
     }
 
     #[test]
     fn addresses_of_other_kinds_name_the_way_out() {
-        let endpoint = Endpoint { host: "ssh://me@far".to_owned(), certificates: None, verify: true };
+        let endpoint = Endpoint { host: "npipe://far".to_owned(), certificates: None, verify: true, via: None };
         let error = endpoint.agent().unwrap_err().to_string();
-        assert!(error.contains("docker load"), "{error}");
+        assert!(error.contains("ssh://"), "{error}");
+    }
+
+    #[test]
+    fn ssh_is_called_as_docker_calls_it() {
+        let line = |rest| ssh_arguments(rest).unwrap().join(" ");
+        assert_eq!(line("far"), "-o ConnectTimeout=30 -T -- far docker system dial-stdio");
+        assert_eq!(
+            line("me@far:2222/run/user/1/docker.sock"),
+            "-o ConnectTimeout=30 -T -l me -p 2222 -- far docker --host=unix:///run/user/1/docker.sock system dial-stdio"
+        );
+        assert_eq!(line("[::1]:22"), "-o ConnectTimeout=30 -T -p 22 -- ::1 docker system dial-stdio");
+        assert!(ssh_arguments("me@").is_err());
+        assert!(ssh_arguments("me:secret@far").is_err());
     }
 }

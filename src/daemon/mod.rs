@@ -1,15 +1,20 @@
 //! Talking to a docker daemon, through [its API](https://docs.docker.com/reference/api/engine/).
 //!
 //! ```text
-//! DOCKER_HOST, docker's context ──▶ Endpoint ──▶ Daemon: unix socket, or TCP with or without TLS
+//! DOCKER_HOST, docker's context, a command ──▶ Endpoint ──▶ Daemon: unix socket, TCP with or without TLS, or
+//!                                                           `docker system dial-stdio` behind ssh and the like
 //! ```
 //!
 //! Only with the feature `net`.
 
+mod command;
 mod endpoint;
 mod unix;
 
-use std::io::Read;
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+};
 
 use serde::Deserialize;
 use ureq::{
@@ -45,6 +50,14 @@ pub enum DaemonError {
         /// Its own words.
         said: String,
     },
+    /// It has no such image.
+    #[error("{act}: {said}")]
+    Missing {
+        /// What was tried.
+        act: &'static str,
+        /// Its own words.
+        said: String,
+    },
     /// We do not know where it is.
     #[error("{0}")]
     Endpoint(String),
@@ -75,14 +88,82 @@ pub struct Info {
     pub driver_status: Option<Vec<(String, String)>>,
 }
 
+impl Info {
+    /// Whether images are in containerd's store, as blobs and snapshots, not in docker's own, as chains of layers.
+    /// Docker's installations keep the store they began with: the version does not say.
+    pub fn has_containerd_store(&self) -> bool {
+        let mut status = self.driver_status.iter().flatten();
+        status.any(|(key, value)| key == "driver-type" && value.starts_with("io.containerd.snapshotter"))
+    }
+}
+
+/// An image of the daemon.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DaemonImage {
+    /// What the daemon knows it by: its config's digest, in containerd's store its manifest's.
+    pub id: Digest,
+    /// Of its layers.
+    #[serde(rename = "RootFS", default)]
+    root_fs: RootFs,
+    /// In containerd's store, from API version 1.48 on (Docker 28).
+    #[serde(default)]
+    manifests: Option<Vec<ManifestSummary>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(default)]
+    layers: Option<Vec<Digest>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ManifestSummary {
+    #[serde(rename = "ID")]
+    id: Digest,
+    #[serde(rename = "Available", default)]
+    available: bool,
+    #[serde(rename = "ImageData", default)]
+    image: Option<ImageData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageData {
+    #[serde(default)]
+    size: UnpackedSize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UnpackedSize {
+    #[serde(default)]
+    unpacked: u64,
+}
+
+impl DaemonImage {
+    /// Whether every blob of the manifest is there; nothing where the daemon is too old to say.
+    pub fn is_available(&self, manifest: &Digest) -> Option<bool> {
+        let found = self.manifests.as_ref()?.iter().find(|summary| summary.id == *manifest);
+        Some(found.is_some_and(|summary| summary.available))
+    }
+
+    /// Whether its files are unpacked too.
+    pub fn is_unpacked(&self, manifest: &Digest) -> bool {
+        let mut summaries = self.manifests.iter().flatten().filter(|summary| summary.id == *manifest);
+        summaries.any(|summary| summary.image.as_ref().is_some_and(|image| image.size.unpacked > 0))
+    }
+}
+
 impl Daemon {
-    /// The daemon that docker's own command line would talk to.
+    /// The daemon that docker's own command line would talk to, or the docker command `via`.
     ///
     /// # Errors
     ///
     /// When its address makes no sense, or its certificates cannot be read.
-    pub fn of_user() -> Result<Self> {
-        Self::at(&Endpoint::of_user()?)
+    pub fn of_user(via: Option<&str>) -> Result<Self> {
+        Self::at(&via.map_or_else(Endpoint::of_user, |via| Ok(Endpoint::via(via)))?)
     }
 
     /// The daemon there.
@@ -120,28 +201,63 @@ impl Daemon {
         struct Summary {
             id: String,
         }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Image {
-            #[serde(rename = "RootFS")]
-            root_fs: RootFs,
-        }
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct RootFs {
-            #[serde(default)]
-            layers: Option<Vec<Digest>>,
-        }
         let act = "asking the docker daemon for its images";
         let images: Vec<Summary> = self.get(act, "/images/json?all=1")?;
         let mut chains = Vec::with_capacity(images.len());
         for Summary { id } in images {
             // An image may be gone since it was listed.
-            if let Ok(image) = self.get::<Image>(act, &format!("/images/{id}/json")) {
+            if let Some(image) = self.image(&id)? {
                 chains.push(image.root_fs.layers.unwrap_or_default());
             }
         }
         Ok(chains)
+    }
+
+    /// The image of this name or id, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn image(&self, name: &str) -> Result<Option<DaemonImage>> {
+        let found = self.get("asking the docker daemon for an image", &format!("/images/{name}/json?manifests=1"));
+        or_none(found)
+    }
+
+    /// Names the image `id` as `reference` (`name:tag`); false where it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked or refuses.
+    pub fn tag(&self, id: &Digest, reference: &str) -> Result<bool> {
+        let act = "naming the image in the docker daemon";
+        let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
+        let url = format!("{}/images/{id}/tag?repo={repository}&tag={tag}", self.base);
+        Ok(or_none(self.text(act, self.agent.post(url).send_empty()))?.is_some())
+    }
+
+    /// Removes the name `reference`, and the image with its last one. What is gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked or refuses.
+    pub fn remove(&self, reference: &str) -> Result<()> {
+        let url = format!("{}/images/{reference}", self.base);
+        or_none(self.text("removing a name from the docker daemon", self.agent.delete(url).call())).map(drop)
+    }
+
+    /// The archive that `docker save` writes of the image `name`, in a nameless file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked, or has no such image.
+    pub fn save(&self, name: &str) -> Result<File> {
+        let act = "reading an image of the docker daemon";
+        let response = self.agent.get(format!("{}/images/{name}/get", self.base)).call();
+        let mut response = response.map_err(|source| self.unreachable(act, source))?;
+        if response.status() != StatusCode::OK {
+            return Err(self.text(act, Ok(response)).err().unwrap_or(DaemonError::Endpoint(act.to_owned())));
+        }
+        spool(&mut response.body_mut().as_reader()).map_err(|source| self.unreachable(act, ureq::Error::Io(source)))
     }
 
     /// Loads an archive; what the daemon says of it, line by line.
@@ -177,17 +293,49 @@ impl Daemon {
         serde_json::from_str(&text).map_err(|error| DaemonError::Refused { act, said: error.to_string() })
     }
 
+    fn unreachable(&self, act: &'static str, source: ureq::Error) -> DaemonError {
+        DaemonError::Http { act, endpoint: self.endpoint.clone(), source: Box::new(source) }
+    }
+
     fn text(
         &self,
         act: &'static str,
         response: std::result::Result<Response<ureq::Body>, ureq::Error>,
     ) -> Result<String> {
-        let fail = |source| DaemonError::Http { act, endpoint: self.endpoint.clone(), source: Box::new(source) };
+        let fail = |source| self.unreachable(act, source);
         let mut response = response.map_err(fail)?;
         let text = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_string().map_err(fail)?;
         match response.status() {
-            StatusCode::OK => Ok(text),
-            status => Err(DaemonError::Refused { act, said: format!("{status}: {}", text.trim()) }),
+            StatusCode::NOT_FOUND => Err(DaemonError::Missing { act, said: said(&text) }),
+            status if status.is_success() => Ok(text),
+            status => Err(DaemonError::Refused { act, said: format!("{status}: {}", said(&text)) }),
         }
+    }
+}
+
+/// What there is to read, in a nameless file.
+fn spool(from: &mut dyn Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(from, &mut file)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// The daemon's own words, out of their JSON.
+fn said(text: &str) -> String {
+    #[derive(Deserialize)]
+    struct Message {
+        message: String,
+    }
+    let message = serde_json::from_str(text).map(|Message { message }| message);
+    message.unwrap_or_else(|_| text.trim().to_owned())
+}
+
+/// What there is not is no error.
+fn or_none<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(DaemonError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

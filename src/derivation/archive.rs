@@ -274,6 +274,6 @@ fn write(image: &mut Image, output: Output, out: &Path) -> Result<()> {
     };
     let file = File::create_new(out).with_context(writing)?;
     let compressor = compression.writer(file, rayon::current_num_threads(), None).with_context(writing)?;
-    let compressor = sink::archive::write(&ImageBlobs::of(image), image.reference().as_deref(), 0, compressor)?;
+    let compressor = sink::archive::write(&ImageBlobs::of(image), image.reference().as_deref(), compressor)?;
     compressor.finish().with_context(writing).map(drop)
 }

@@ -28,7 +28,7 @@ pub fn merge(attributes: &Attributes) -> Result<()> {
     let file = File::create_new(attributes.out()).with_context(writing)?;
     let compressor = Compression::Gzip.writer(file, rayon::current_num_threads(), None).with_context(writing)?;
     let named: Vec<_> = images.iter().map(|image| (image, image.reference.as_deref())).collect();
-    let compressor = sink::archive::write_all(&named, 0, compressor)?;
+    let compressor = sink::archive::write_all(&named, compressor)?;
     compressor.finish().with_context(writing).map(drop)
 }
 

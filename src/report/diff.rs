@@ -124,7 +124,10 @@ impl Diff {
             },
             config: config_changes(old, new),
             push: Push::of(old, new, options)?,
-            load: Load { layers_there: common, bytes: sink::archive::size(new, new.reference.as_deref(), common) },
+            load: Load {
+                layers_there: common,
+                bytes: sink::archive::size(new, new.reference.as_deref(), &new.lowest(common)),
+            },
         })
     }
 

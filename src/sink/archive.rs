@@ -23,7 +23,7 @@ use crate::{
     content::Content,
     image::ImageError,
     layer::{Direct, Header, LayerError, TarWriter},
-    oci::{Descriptor, Digest, DockerManifest, Index, annotation, json},
+    oci::{Descriptor, Digest, DockerManifest, Index, annotation, full_name, json},
 };
 
 /// `oci-archive:FILE[:NAME:TAG]`
@@ -66,7 +66,7 @@ impl Sink for ArchiveFile {
         let name = self.name.as_deref().or(image.reference.as_deref());
         let on_stdout = self.file == Path::new("-");
         if on_stdout {
-            write(image, name, 0, stdout()?)?.flush().map_err(LayerError::Write)?;
+            write(image, name, stdout()?)?.flush().map_err(LayerError::Write)?;
         } else {
             write_file(image, name, &self.file)?;
         }
@@ -77,7 +77,7 @@ impl Sink for ArchiveFile {
 fn write_file(image: &ImageBlobs, name: Option<&str>, path: &Path) -> Result<(), ArchiveError> {
     let fail = |source| ArchiveError::Io { path: path.to_owned(), source };
     let file = File::create_new(path).map_err(fail)?;
-    let written = write(image, name, 0, file);
+    let written = write(image, name, file);
     if written.is_err() {
         fs::remove_file(path).map_err(fail)?;
     }
@@ -126,14 +126,25 @@ pub enum ArchiveError {
 
 /// Writes `image` to `out`, tagged with `reference` (`name:tag`), and gives `out` back.
 ///
-/// `without` layers, counted from the base, are left out: docker takes an archive
-/// without the layers that it has.
-///
 /// # Errors
 ///
 /// [`ArchiveError`]; what was written until then is no valid archive.
-pub fn write<W: Write>(image: &ImageBlobs, reference: Option<&str>, without: usize, out: W) -> Result<W, ArchiveError> {
-    write_all(&[(image, reference)], without, out)
+pub fn write<W: Write>(image: &ImageBlobs, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
+    write_all(&[(image, reference)], out)
+}
+
+/// As [`write`], without the layers `there`: engines take an archive without the layers that they have.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn write_without<W: Write>(
+    image: &ImageBlobs,
+    reference: Option<&str>,
+    there: &HashSet<Digest>,
+    out: W,
+) -> Result<W, ArchiveError> {
+    write_some(&[(image, reference)], there, out)
 }
 
 /// Writes several images to one archive; as [`write`].
@@ -141,7 +152,15 @@ pub fn write<W: Write>(image: &ImageBlobs, reference: Option<&str>, without: usi
 /// # Errors
 ///
 /// As [`write`].
-pub fn write_all<W: Write>(images: &[(&ImageBlobs, Option<&str>)], without: usize, out: W) -> Result<W, ArchiveError> {
+pub fn write_all<W: Write>(images: &[(&ImageBlobs, Option<&str>)], out: W) -> Result<W, ArchiveError> {
+    write_some(images, &HashSet::new(), out)
+}
+
+fn write_some<W: Write>(
+    images: &[(&ImageBlobs, Option<&str>)],
+    there: &HashSet<Digest>,
+    out: W,
+) -> Result<W, ArchiveError> {
     let mut archive = Archive { tar: TarWriter::new(out), written: HashSet::new() };
     archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let index = images.iter().map(|(image, reference)| named(image.descriptor(), *reference)).collect();
@@ -158,7 +177,7 @@ pub fn write_all<W: Write>(images: &[(&ImageBlobs, Option<&str>)], without: usiz
                 Ok(out.write_all(blob).map_err(LayerError::Write)?)
             })?;
         }
-        for layer in image.layers.iter().skip(without) {
+        for layer in image.layers.iter().filter(|layer| !there.contains(&layer.descriptor.digest)) {
             let Descriptor { digest, size, .. } = &layer.descriptor;
             archive.blob(digest, *size, |out| Ok(layer.write(out)?))?;
         }
@@ -174,11 +193,12 @@ fn docker_manifest(image: &ImageBlobs, reference: Option<&str>) -> DockerManifes
     }
 }
 
-/// How many bytes [`write`] writes, without writing them.
-pub fn size(image: &ImageBlobs, reference: Option<&str>, without: usize) -> u64 {
-    let documents = write(image, reference, image.layers.len(), Counter(0)).map_or(0, |counter| counter.0);
-    let mut seen = HashSet::new();
-    let sent = image.layers.iter().skip(without).filter(|layer| seen.insert(layer.descriptor.digest));
+/// How many bytes [`write_without`] writes, without writing them.
+pub fn size(image: &ImageBlobs, reference: Option<&str>, there: &HashSet<Digest>) -> u64 {
+    let mut seen: HashSet<Digest> = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
+    let documents = write_without(image, reference, &seen, Counter(0)).map_or(0, |counter| counter.0);
+    seen.clone_from(there);
+    let sent = image.layers.iter().filter(|layer| seen.insert(layer.descriptor.digest));
     // A header of a block, and the blob filled up to whole blocks.
     documents + sent.map(|layer| 512 + layer.descriptor.size.next_multiple_of(512)).sum::<u64>()
 }
@@ -205,15 +225,6 @@ pub(super) fn named(mut descriptor: Descriptor, reference: Option<&str>) -> Desc
         annotate(annotation::IMAGE_NAME, full_name(reference));
     }
     descriptor
-}
-
-/// `hello:latest` is `docker.io/library/hello:latest`, as docker says it in full.
-fn full_name(reference: &str) -> String {
-    match reference.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => reference.to_owned(),
-        Some(_) => format!("docker.io/{reference}"),
-        None => format!("docker.io/library/{reference}"),
-    }
 }
 
 struct Archive<W> {

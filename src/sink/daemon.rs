@@ -1,12 +1,16 @@
-//! An image loaded into a docker daemon, without the layers that it has.
+//! An image loaded into a docker daemon, without what it has.
 //!
-//! docker keeps layers as chains: a layer counts only with all those below it.
-//! So the image is compared with every image of the daemon, and the longest
-//! common beginning is left out of the archive, which docker accepts
-//! ([moby pull request 18727](https://github.com/moby/moby/pull/18727)).
+//! What can be left out of the archive depends on where the daemon keeps images:
+//!
+//! - docker's own store keeps chains: a layer counts only with all those below it. The longest beginning that an image
+//!   of the daemon shares is left out ([moby pull request 18727](https://github.com/moby/moby/pull/18727)); an archive
+//!   that lacks more is refused.
+//! - containerd's store, Docker 29's default, keeps blobs: [`containerd_store`].
+
+mod containerd_store;
 
 use std::{
-    fs,
+    collections::HashSet,
     io::{self, Read},
     sync::{
         Arc,
@@ -15,13 +19,14 @@ use std::{
 };
 
 use super::{
-    archive, cache,
+    archive,
     destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
+    loaded::Loaded,
 };
 use crate::{
     blobs::ImageBlobs,
     content::Content,
-    daemon::{Daemon, DaemonError, Info},
+    daemon::{Daemon, DaemonError},
     layer::ChunkReader,
     oci::Digest,
 };
@@ -30,7 +35,7 @@ use crate::{
 pub const SCHEME: Scheme = Scheme {
     name: "docker-daemon",
     syntax: "docker-daemon:NAME:TAG",
-    about: "docker daemon, given the layers it lacks",
+    about: "docker daemon, given what it lacks",
     holds: Holds::Image,
     parse: |rest| Ok(Arc::new(DockerDaemon { name: with_tag(rest) })),
 };
@@ -42,65 +47,35 @@ struct DockerDaemon {
 }
 
 impl Sink for DockerDaemon {
-    fn write(&self, content: &Content, _: &WriteOptions) -> Result<Written, WriteError> {
+    fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
         let image = one_image(content)?;
         let name = self.name.as_deref().or(image.reference.as_deref());
-        let Loaded { bytes, there, whole_because, said } = load(image, name, &Daemon::of_user()?)?;
-        let event = serde_json::json!({ "event": "loaded", "reference": name, "bytes": bytes, "layersThere": there,
-            "wholeBecause": whole_because });
-        let whole = whole_because.map(|why| format!("all layers are sent: {why}"));
-        let count = format!("{there} of {} layers were there, {bytes} bytes streamed", image.layers.len());
-        Ok(Written {
-            says: whole.into_iter().chain([count]).chain(said).collect(),
-            event: Some(event),
-            ..Written::new(Digest::of(&image.config))
-        })
+        let daemon = Daemon::of_user(options.engine.via.as_deref())?;
+        Ok(load(image, name, &daemon)?.written(image))
     }
-}
-
-/// What a load did.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// Bytes streamed.
-    pub bytes: u64,
-    /// Layers that were there already, from the base.
-    pub there: usize,
-    /// Why nothing was left out, where something might have been.
-    pub whole_because: Option<String>,
-    /// What the daemon said.
-    pub said: Vec<String>,
 }
 
 /// Loads `image` as `reference`.
 ///
 /// # Errors
 ///
-/// [`DaemonError`]; a daemon that refuses an archive with layers left out gets
-/// a whole one, now and until it is another version.
+/// [`DaemonError`]; then the name means what it meant before.
 pub fn load(image: &ImageBlobs, reference: Option<&str>, daemon: &Daemon) -> Result<Loaded, DaemonError> {
-    let info = daemon.info()?;
-    let refused = Refused::of(daemon, &info);
-    let whole_because = containerd(&info).or_else(|| refused.why());
-    let there = match whole_because {
-        Some(_) => 0,
-        None => longest_common(image, &daemon.chains()?),
-    };
-    match stream(image, reference, there, daemon) {
-        Ok((said, bytes)) => Ok(Loaded { bytes, there, whole_because, said }),
-        Err(DaemonError::Refused { said: why, .. }) if there > 0 => {
-            let (said, bytes) = stream(image, reference, 0, daemon)?;
-            refused.remember(&why);
-            Ok(Loaded { bytes, there: 0, whole_because: Some(why), said })
+    if daemon.info()?.has_containerd_store() {
+        return containerd_store::load(image, reference, daemon);
+    }
+    let there = image.lowest(longest_common(image, &daemon.chains()?));
+    let id = Digest::of(&image.config);
+    let mut loaded = Loaded::new(id, reference.map_or_else(|| id.to_string(), str::to_owned));
+    match stream(image, reference, &there, daemon, &mut loaded) {
+        Ok(_) => Ok(loaded),
+        // An image may have gone since its layers were asked for.
+        Err(DaemonError::Refused { said, .. }) if !there.is_empty() => {
+            loaded.repaired = Some(said);
+            stream(image, reference, &HashSet::new(), daemon, &mut loaded).map(|_| loaded)
         }
         Err(error) => Err(error),
     }
-}
-
-/// docker's containerd image store takes whole archives only.
-fn containerd(info: &Info) -> Option<String> {
-    let status = info.driver_status.iter().flatten();
-    let found = status.into_iter().any(|(key, value)| key == "driver-type" && value.contains("containerd.snapshotter"));
-    found.then(|| "the daemon keeps images in containerd's store".to_owned())
 }
 
 /// How many layers from the base on are those of an image that is there.
@@ -111,20 +86,23 @@ fn longest_common(image: &ImageBlobs, chains: &[Vec<Digest>]) -> usize {
     chains.iter().map(common).max().unwrap_or(0)
 }
 
+/// Sends the image as `reference` without the layers `there`; what the daemon says.
 fn stream(
     image: &ImageBlobs,
     reference: Option<&str>,
-    without: usize,
+    there: &HashSet<Digest>,
     daemon: &Daemon,
-) -> Result<(Vec<String>, u64), DaemonError> {
-    let (image, reference) = (image.clone(), reference.map(str::to_owned));
+    loaded: &mut Loaded,
+) -> Result<Vec<String>, DaemonError> {
+    let (image, reference, without) = (image.clone(), reference.map(str::to_owned), there.clone());
+    loaded.leave_out(&image, there);
     let bytes = Arc::new(AtomicU64::new(0));
     let archive = ChunkReader::new(move |out| {
-        archive::write(&image, reference.as_deref(), without, out).map(drop).map_err(io::Error::other)
+        archive::write_without(&image, reference.as_deref(), &without, out).map(drop).map_err(io::Error::other)
     });
-    let mut counted = Counted { inner: archive, bytes: Arc::clone(&bytes) };
-    let said = daemon.load(&mut counted)?;
-    Ok((said, bytes.load(Ordering::Relaxed)))
+    let said = daemon.load(&mut Counted { inner: archive, bytes: Arc::clone(&bytes) });
+    loaded.bytes += bytes.load(Ordering::Relaxed);
+    said
 }
 
 struct Counted<R> {
@@ -137,31 +115,5 @@ impl<R: Read> Read for Counted<R> {
         let read = self.inner.read(buffer)?;
         self.bytes.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
-    }
-}
-
-/// The memory of a daemon that takes whole archives only: `$XDG_CACHE_HOME/strata/daemons/<it and its version>`.
-struct Refused {
-    path: Option<std::path::PathBuf>,
-}
-
-impl Refused {
-    fn of(daemon: &Daemon, info: &Info) -> Self {
-        let key = format!("{}\n{}\n{}", daemon.endpoint(), info.server_version, info.driver);
-        let path = cache::folder().map(|folder| folder.join("daemons").join(Digest::of(key.as_bytes()).hex()));
-        Self { path }
-    }
-
-    fn why(&self) -> Option<String> {
-        fs::read_to_string(self.path.as_ref()?).ok()
-    }
-
-    /// A cache that cannot be written is no reason to fail.
-    fn remember(&self, why: &str) {
-        if let Some(path) = &self.path
-            && path.parent().is_some_and(|folder| fs::create_dir_all(folder).is_ok())
-        {
-            let _ = fs::write(path, why);
-        }
     }
 }

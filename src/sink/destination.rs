@@ -14,6 +14,8 @@ pub const SCHEMES: &[Scheme] = &[
     #[cfg(feature = "net")]
     super::daemon::SCHEME,
     #[cfg(feature = "net")]
+    super::containerd::SCHEME,
+    #[cfg(feature = "net")]
     super::podman::SCHEME,
     super::layout::SCHEME,
     super::archive::OCI,
@@ -74,6 +76,9 @@ pub struct WriteOptions {
     /// How registries are reached.
     #[cfg(feature = "net")]
     pub registry: crate::registry::Options,
+    /// How engines are reached.
+    #[cfg(feature = "net")]
+    pub engine: crate::engine::Options,
     /// Who is told of each blob.
     pub progress: Arc<dyn Progress>,
 }
@@ -88,6 +93,8 @@ impl Default for WriteOptions {
             cache_from: Vec::new(),
             #[cfg(feature = "net")]
             registry: crate::registry::Options::default(),
+            #[cfg(feature = "net")]
+            engine: crate::engine::Options::default(),
             progress: Arc::new(Silent),
         }
     }
@@ -98,6 +105,8 @@ impl Default for WriteOptions {
 pub struct Written {
     /// What the content is known by there: its manifest's or index's digest, or the image's id.
     pub digest: Digest,
+    /// Under which name an engine runs it.
+    pub reference: Option<String>,
     /// What people want to know, a line each.
     pub says: Vec<String>,
     /// The same for programs.
@@ -109,7 +118,7 @@ pub struct Written {
 impl Written {
     /// Nothing more to say than the digest.
     pub fn new(digest: Digest) -> Self {
-        Self { digest, says: Vec::new(), event: None, on_stdout: false }
+        Self { digest, reference: None, says: Vec::new(), event: None, on_stdout: false }
     }
 }
 

@@ -6,16 +6,21 @@
 //! - `registry` (feature `net`): a push that sends what is missing, and makes nothing else.
 //! - `daemon` (feature `net`): a docker daemon, given the layers it lacks.
 //! - `serve` (feature `net`): a registry that others pull from.
-//! - `podman` (feature `net`): podman, which pulls from such a registry.
+//! - `containerd` (feature `net`): containerd, through its command `ctr`.
+//! - `podman` (feature `net`): podman, through its own command.
 
 pub mod archive;
 #[cfg(feature = "net")]
 mod cache;
 #[cfg(feature = "net")]
+pub mod containerd;
+#[cfg(feature = "net")]
 pub mod daemon;
 mod destination;
 pub mod dir;
 pub mod layout;
+#[cfg(feature = "net")]
+mod loaded;
 #[cfg(feature = "net")]
 pub mod podman;
 pub mod progress;
@@ -23,6 +28,9 @@ pub mod progress;
 pub mod registry;
 #[cfg(feature = "net")]
 pub mod serve;
+
+#[cfg(feature = "net")]
+pub use loaded::Loaded;
 
 pub use destination::{
     Destination, Holds, HoldsOne, SCHEMES, Scheme, Sink, WriteError, WriteOptions, Written, syntaxes,

@@ -1,25 +1,32 @@
-//! An image in podman's storage: pulled by podman itself from a registry that
-//! serves only it, so that layers it has are not sent.
+//! An image in podman's storage, loaded by podman's own command without the layers that it has.
+//!
+//! podman looks for a layer in its storage before it looks into the archive (containers/image, `TryReusingBlob` of its
+//! storage transport), so an OCI archive may lack what is there. The same command reaches the storage of this machine,
+//! root's or the user's, and with `CONTAINER_HOST`, `podman --remote` or `--via` that of another.
 
-use std::{
-    io,
-    process::{Command, Output, Stdio},
-};
+use std::collections::HashSet;
 
 use super::{
     destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
-    serve::{Catalogue, ServeError, Server},
+    loaded::Loaded,
 };
-use crate::{blobs::ImageBlobs, content::Content, oci::Digest};
+use crate::{
+    blobs::ImageBlobs,
+    content::Content,
+    engine::{EngineError, Tool},
+    oci::{Digest, full_name},
+};
 
 /// `containers-storage:NAME:TAG`
 pub const SCHEME: Scheme = Scheme {
     name: "containers-storage",
     syntax: "containers-storage:NAME:TAG",
-    about: "podman, which pulls the layers it lacks",
+    about: "podman, given what it lacks",
     holds: Holds::Image,
     parse: |rest| Ok(std::sync::Arc::new(Podman { name: with_tag(rest) })),
 };
+
+const LOAD: &[&str] = &["load", "--quiet"];
 
 /// The user's podman, and under which name, if another than the image's own.
 #[derive(Debug)]
@@ -28,60 +35,51 @@ struct Podman {
 }
 
 impl Sink for Podman {
-    fn write(&self, content: &Content, _: &WriteOptions) -> Result<Written, WriteError> {
+    fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
         let image = one_image(content)?;
         let name = self.name.as_deref().or(image.reference.as_deref());
         let name = name.ok_or("the image has no name; write containers-storage:NAME:TAG")?;
-        pull(image, name)?;
-        Ok(Written::new(Digest::of(&image.config)))
+        let podman = Tool::new("podman", options.engine.via.as_deref());
+        Ok(load(image, name, &podman)?.written(image))
     }
 }
 
-/// Why podman did not take an image.
-#[derive(Debug, thiserror::Error)]
-pub enum PodmanError {
-    /// It could not be started.
-    #[error("starting podman; is it installed?")]
-    Start(#[source] io::Error),
-    /// It failed.
-    #[error("{act}: podman failed: {said}")]
-    Failed {
-        /// What was tried.
-        act: &'static str,
-        /// Its own words.
-        said: String,
-    },
-    /// The image could not be served.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-}
-
-/// Has podman pull `image`, and name it `reference`; the image's id.
+/// Loads `image` as `reference`.
 ///
 /// # Errors
 ///
-/// [`PodmanError`].
-pub fn pull(image: &ImageBlobs, reference: &str) -> Result<String, PodmanError> {
-    // A name of its own, which nothing else in the storage has.
-    let name = format!("strata-{}", std::process::id());
-    let mut catalogue = Catalogue::default();
-    catalogue.add(&name, "latest", vec![image.clone()])?;
-    let server = Server::bind("127.0.0.1:0".parse().expect("a loopback address"), catalogue)?;
-    let served = format!("{}/{name}:latest", server.address());
-    let running = server.spawn()?;
-    let pulled = podman("pulling", &["pull", "--quiet", "--tls-verify=false", &served]);
-    drop(running);
-    let id = pulled?.trim().to_owned();
-    podman("naming the image", &["tag", &id, reference])?;
-    podman("removing the name it was pulled by", &["untag", &id, &served])?;
-    Ok(id)
+/// [`EngineError`]; then the name means what it meant before.
+pub fn load(image: &ImageBlobs, reference: &str, podman: &Tool) -> Result<Loaded, EngineError> {
+    let reference = local_name(reference);
+    let mut loaded = Loaded::new(Digest::of(&image.config), reference.clone());
+    let diff_ids = diff_ids(podman)?;
+    let seem = image.layers.iter().filter(|layer| diff_ids.contains(&layer.diff_id));
+    let there: HashSet<Digest> = seem.map(|layer| layer.descriptor.digest).collect();
+    match loaded.feed(image, &reference, &there, podman, LOAD) {
+        Ok(_) => Ok(loaded),
+        // An image may have gone since it was asked for, or the storage does not know that a compressed blob is a
+        // layer of its.
+        Err(EngineError::Failed { said, .. }) if !there.is_empty() => {
+            loaded.repaired = Some(said);
+            loaded.feed(image, &reference, &HashSet::new(), podman, LOAD).map(|_| loaded)
+        }
+        Err(error) => Err(error),
+    }
 }
 
-fn podman(act: &'static str, arguments: &[&str]) -> Result<String, PodmanError> {
-    let output = Command::new("podman").args(arguments).stdin(Stdio::null()).output().map_err(PodmanError::Start)?;
-    let Output { status, stdout, stderr } = output;
-    if status.success() {
-        return Ok(String::from_utf8_lossy(&stdout).into_owned());
-    }
-    Err(PodmanError::Failed { act, said: String::from_utf8_lossy(&stderr).trim().to_owned() })
+/// As podman names what comes from no registry: `hello:latest` is `localhost/hello:latest`.
+fn local_name(reference: &str) -> String {
+    let full = full_name(reference);
+    if full == reference { full } else { format!("localhost/{reference}") }
+}
+
+/// The diff_ids of the layers of all its images.
+fn diff_ids(podman: &Tool) -> Result<HashSet<Digest>, EngineError> {
+    let ids = podman.run(&["images", "--all", "--quiet", "--no-trunc"])?;
+    let mut arguments = vec!["image", "inspect", "--format", "{{json .RootFS.Layers}}"];
+    arguments.extend(ids.lines());
+    // One that is gone since it was listed fails all.
+    let layers = if ids.is_empty() { String::new() } else { podman.run(&arguments).unwrap_or_default() };
+    let of_image = |line: &str| serde_json::from_str::<Vec<Digest>>(line).unwrap_or_default();
+    Ok(layers.lines().flat_map(of_image).collect())
 }

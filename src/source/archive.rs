@@ -67,11 +67,24 @@ impl Read for Section {
 
 /// Reads the archive at `path` once, from front to back.
 pub fn scan(path: &Path) -> Result<Contents, SourceError> {
+    let opening = |source| SourceError::Io { act: "opening".to_owned(), path: path.to_owned(), source };
+    let (file, packing) = open_packed(path).map_err(opening)?;
+    scan_packed(file, packing, path, None)
+}
+
+/// The same for a plain archive that has no path; `name` is for messages.
+#[cfg(feature = "net")]
+pub fn scan_file(file: File, name: &str) -> Result<Contents, SourceError> {
+    let fail = |source| SourceError::Io { act: "keeping the archive of".to_owned(), path: name.into(), source };
+    let kept = Arc::new(file.try_clone().map_err(fail)?);
+    scan_packed(file, Packing::Plain, Path::new(name), Some(kept))
+}
+
+fn scan_packed(file: File, packing: Packing, path: &Path, plain: Option<Arc<File>>) -> Result<Contents, SourceError> {
     let fail = |act: String, source| SourceError::Io { act, path: path.to_owned(), source };
     let opening = |error| fail("opening".to_owned(), error);
-    let (file, packing) = open_packed(path).map_err(opening)?;
     let size = file.metadata().map_err(opening)?.len();
-    let mut contents = Contents::new(Archive { path: path.to_owned(), plain: Mutex::new(None) });
+    let mut contents = Contents::new(Archive { path: path.to_owned(), plain: Mutex::new(plain) });
     if packing == Packing::Plain {
         let mut archive = tar::Archive::new(file);
         let entries = archive.entries_with_seek().map_err(|error| fail("reading".to_owned(), error))?;

@@ -12,6 +12,12 @@ use crate::image::Provider;
 pub const SCHEMES: &[Scheme] = &[
     #[cfg(feature = "net")]
     super::remote::SCHEME,
+    #[cfg(feature = "net")]
+    super::engine::DOCKER,
+    #[cfg(feature = "net")]
+    super::engine::CONTAINERD,
+    #[cfg(feature = "net")]
+    super::engine::PODMAN,
     path::OCI,
     path::OCI_ARCHIVE,
     path::DOCKER_ARCHIVE,
@@ -49,6 +55,9 @@ pub struct Access {
     pub registry: crate::registry::Options,
     /// Where recipes find what the machine lacks.
     pub provider: Option<Arc<dyn Provider>>,
+    /// How engines are.
+    #[cfg(feature = "net")]
+    pub engine: crate::engine::Options,
 }
 
 /// Where an image comes from, as skopeo users write it: `docker://…`, `oci:DIR[:TAG]`, a plain path, and so on.

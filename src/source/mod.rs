@@ -4,6 +4,7 @@
 //! docker://, oci:, OCI archives, dir: ──▶ Store ─┐
 //! docker archives ──▶ manifests made ────▶ Store ─┴─▶ Found ──▶ Node ──▶ ImageBlobs, Content
 //! image.json ───────────────────────────────────────▶ Image ──────────▶ ImageBlobs
+//! docker-daemon:, containerd:, containers-storage: ──▶ archives that the engines write
 //! ```
 //!
 //! A [`Store`] opens blobs by digest, a [`Node`] is a descriptor that is walked there, and [`Found`] is what a name
@@ -13,6 +14,8 @@
 mod archive;
 mod contents;
 mod docker;
+#[cfg(feature = "net")]
+mod engine;
 mod found;
 mod graph;
 mod layout;
@@ -104,6 +107,14 @@ pub enum SourceError {
     #[cfg(feature = "net")]
     #[error(transparent)]
     Registry(Box<crate::registry::RegistryError>),
+    /// The docker daemon did not give it.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Daemon(#[from] crate::daemon::DaemonError),
+    /// Another engine did not give it.
+    #[cfg(feature = "net")]
+    #[error(transparent)]
+    Engine(#[from] crate::engine::EngineError),
     /// It is an image.json that cannot be used.
     #[error(transparent)]
     Recipe(#[from] ImageError),

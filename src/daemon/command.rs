@@ -1,0 +1,82 @@
+//! ureq over the standard input and output of a command, as `docker system dial-stdio` forwards them.
+
+use std::{
+    io::{Read, Write},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+    sync::Arc,
+};
+
+use ureq::{
+    Error,
+    unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
+};
+
+use crate::engine::Tool;
+
+/// Connects through one command, whatever a URL says.
+#[derive(Debug)]
+pub struct CommandConnector {
+    tool: Arc<Tool>,
+    arguments: Vec<String>,
+}
+
+impl CommandConnector {
+    pub fn new(tool: Tool, arguments: &[&str]) -> Self {
+        Self { tool: Arc::new(tool), arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect() }
+    }
+}
+
+impl Connector for CommandConnector {
+    type Out = CommandTransport;
+
+    fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<CommandTransport>, Error> {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        // What it says on its standard error is for the user: ssh asks for passphrases there.
+        let mut child = self.tool.command(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(Error::ConnectionFailed);
+        };
+        let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
+        Ok(Some(CommandTransport { child, input: Some(input), output, buffers }))
+    }
+}
+
+#[derive(Debug)]
+pub struct CommandTransport {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: ChildStdout,
+    buffers: LazyBuffers,
+}
+
+impl Transport for CommandTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
+        let input = self.input.as_mut().ok_or(Error::ConnectionFailed)?;
+        Ok(input.write_all(&self.buffers.output()[..amount]).and_then(|()| input.flush())?)
+    }
+
+    // A daemon that loads an image may be silent for as long as it takes: there is no timeout.
+    fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
+        let read = self.output.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(read);
+        Ok(read > 0)
+    }
+
+    // All requests share one connection, as long as its command runs.
+    fn is_open(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for CommandTransport {
+    fn drop(&mut self) {
+        // Its input has an end now; what does not go then is ended.
+        drop(self.input.take());
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

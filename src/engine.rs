@@ -1,0 +1,257 @@
+//! The commands of container engines (`docker`, `ctr`, `podman`), run here or wherever another command reaches them.
+//!
+//! ```text
+//! containerd:    ctr …                                           on this machine
+//!                k3s ctr …                    --via k3s
+//!                docker exec -i NODE ctr …    --via kind          one for each node
+//!                ssh host sudo ctr …          --via 'ssh host sudo ctr'
+//! ```
+//!
+//! What `--via` says is the beginning of a command line of the shell's, as git's `core.sshCommand` is; the arguments
+//! follow it. Bytes go through its standard input and output, so whatever forwards those will do.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, Write},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use tempfile::TempDir;
+
+/// How an engine is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// A command instead of the engine's own, or a short form of one.
+    pub via: Option<String>,
+    /// containerd's namespace; without, that of the command or of `CONTAINERD_NAMESPACE`.
+    pub namespace: Option<String>,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// It could not be started.
+    #[error("running {command}; is it installed?")]
+    Start {
+        /// The command line.
+        command: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("{command}: {status}: {said}")]
+    Failed {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its own words.
+        said: String,
+    },
+    /// What it reads could not be made, or what it writes not be kept.
+    #[error("talking to {command}")]
+    Io {
+        /// The command line.
+        command: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// An engine's command.
+#[derive(Debug)]
+pub struct Tool {
+    /// As the shell reads it.
+    command: String,
+    /// What stands before all other arguments.
+    first: Vec<String>,
+    /// Where the connection that several runs of ssh share has its socket.
+    _shared: Option<TempDir>,
+}
+
+impl Tool {
+    /// The command `via`, or the program of that name.
+    pub fn new(program: &str, via: Option<&str>) -> Self {
+        let command = via.unwrap_or(program).trim();
+        match command.strip_prefix("ssh ").and_then(|rest| Some((rest, shared_connection()?))) {
+            Some((rest, folder)) => {
+                let path = folder.path().display();
+                let options = format!("-o ControlMaster=auto -o 'ControlPath={path}/%C' -o ControlPersist=5");
+                Self { command: format!("ssh {options} {rest}"), first: Vec::new(), _shared: Some(folder) }
+            }
+            None => Self { command: command.to_owned(), first: Vec::new(), _shared: None },
+        }
+    }
+
+    /// The same with `arguments` before all others.
+    pub fn with(self, arguments: &[&str]) -> Self {
+        Self { first: arguments.iter().map(|argument| (*argument).to_owned()).collect(), ..self }
+    }
+
+    /// The command line with these arguments, to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{} \"$@\"", self.command)).arg("sh").args(&self.first).args(arguments);
+        command
+    }
+
+    /// Runs it; what it writes.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`].
+    pub fn run(&self, arguments: &[&str]) -> Result<String, EngineError> {
+        self.text(arguments, self.start(arguments, Stdio::null())?)
+    }
+
+    /// Runs it and feeds it; what it writes.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]; the command's own words, where it ended before it had read everything.
+    pub fn feed(
+        &self,
+        arguments: &[&str],
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<String, EngineError> {
+        let mut running = self.start(arguments, Stdio::piped())?;
+        let mut input = running.child.stdin.take().expect("it is piped");
+        if let Err(error) = write(&mut input)
+            && !is_broken_pipe(&error)
+        {
+            // It must not take the half for the whole.
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+            return Err(self.talking(arguments, error));
+        }
+        drop(input);
+        self.text(arguments, running)
+    }
+
+    /// Runs it; the nameless file that it wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`].
+    pub fn spool(&self, arguments: &[&str]) -> Result<File, EngineError> {
+        self.start(arguments, Stdio::null())?.finish()
+    }
+
+    fn text(&self, arguments: &[&str], running: Running) -> Result<String, EngineError> {
+        let mut text = Vec::new();
+        running.finish()?.read_to_end(&mut text).map_err(|source| self.talking(arguments, source))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn start(&self, arguments: &[&str], input: Stdio) -> Result<Running, EngineError> {
+        let line = self.line(arguments);
+        let spool = || tempfile::tempfile().map_err(|source| self.talking(arguments, source));
+        let (out, said) = (spool()?, spool()?);
+        let both = |file: &File| file.try_clone().map(Stdio::from).map_err(|source| self.talking(arguments, source));
+        let mut command = self.command(arguments);
+        let child = command.stdin(input).stdout(both(&out)?).stderr(both(&said)?).spawn();
+        let child = child.map_err(|source| EngineError::Start { command: line.clone(), source })?;
+        Ok(Running { child, line, out, said })
+    }
+
+    fn talking(&self, arguments: &[&str], source: io::Error) -> EngineError {
+        EngineError::Io { command: self.line(arguments), source }
+    }
+
+    fn line(&self, arguments: &[&str]) -> String {
+        let first = self.first.iter().map(String::as_str);
+        [self.command.as_str()].into_iter().chain(first).chain(arguments.iter().copied()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Whether the other side has left; errors of what was written may lie around that.
+fn is_broken_pipe(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error
+            .downcast_ref::<io::Error>()
+            .and_then(|error| error.get_ref())
+            .map_or(error.source(), |inner| Some(inner as &(dyn std::error::Error + 'static)));
+    }
+    false
+}
+
+struct Running {
+    child: Child,
+    line: String,
+    out: File,
+    said: File,
+}
+
+impl Running {
+    /// Waits for its end; what it wrote, from the start on.
+    fn finish(mut self) -> Result<File, EngineError> {
+        let line = self.line.clone();
+        let talking = |source| EngineError::Io { command: line.clone(), source };
+        let status = self.child.wait().map_err(talking)?;
+        if status.success() {
+            self.out.rewind().map_err(talking)?;
+            return Ok(self.out);
+        }
+        let mut said = Vec::new();
+        self.said.rewind().and_then(|()| self.said.read_to_end(&mut said)).map_err(talking)?;
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        if status.code() == Some(127) {
+            return Err(EngineError::Start { command: self.line, source: io::Error::other(said) });
+        }
+        Err(EngineError::Failed { command: self.line, status, said })
+    }
+}
+
+/// A folder for the socket of a connection, where its path is short enough for one.
+fn shared_connection() -> Option<TempDir> {
+    let folder = tempfile::Builder::new().prefix("strata-").tempdir().ok()?;
+    // A socket's path has 108 bytes; ssh puts a hash and a random part behind ours.
+    (folder.path().as_os_str().len() <= 40).then_some(folder)
+}
+
+/// The commands that `via` means for containerd; a short form may stand for several nodes.
+///
+/// # Errors
+///
+/// When kind's nodes cannot be listed, or there are none.
+pub fn containerd_commands(via: Option<&str>) -> Result<Vec<Option<String>>, EngineError> {
+    let Some(via) = via else { return Ok(vec![None]) };
+    let (form, name) = via.split_once(':').map_or((via, None), |(form, name)| (form, Some(name)));
+    Ok(match form {
+        "k3s" => vec![Some("k3s ctr".to_owned())],
+        "minikube" => {
+            let profile = name.map(|name| format!("-p {name} ")).unwrap_or_default();
+            vec![Some(format!("minikube {profile}ssh -- sudo ctr -n k8s.io"))]
+        }
+        "kind" => kind_nodes(name.unwrap_or("kind"))?
+            .into_iter()
+            .map(|node| Some(format!("docker exec -i {node} ctr -n k8s.io")))
+            .collect(),
+        _ => vec![Some(via.to_owned())],
+    })
+}
+
+/// The nodes of a cluster, found as kind finds them, by the labels of their containers; its load balancer runs no pods
+/// (kind's pkg/cluster/internal/providers/docker/provider.go and pkg/cluster/nodeutils/roles.go).
+fn kind_nodes(cluster: &str) -> Result<Vec<String>, EngineError> {
+    let label = format!("label=io.x-k8s.kind.cluster={cluster}");
+    let format = "{{.Names}} {{.Label \"io.x-k8s.kind.role\"}}";
+    let docker = Tool::new("docker", None);
+    let arguments = ["ps", "--filter", &label, "--format", format];
+    let nodes: Vec<String> = docker
+        .run(&arguments)?
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(_, role)| *role != "external-load-balancer")
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    if nodes.is_empty() {
+        let why = format!("no cluster {cluster:?} of kind runs; `kind get clusters` lists those there are");
+        return Err(docker.talking(&arguments, io::Error::other(why)));
+    }
+    Ok(nodes)
+}
