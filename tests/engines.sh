@@ -49,15 +49,15 @@ start_dockerd() {
   shift
   mkdir -p "$at"
   export DOCKER_HOST=unix://$at/docker.sock
-  # It is process 1 of its namespace each time.
-  rm -f "$at/pid"
+  # Of one that was killed; the numbers mean other processes now.
+  rm -f "$at/pid" "$at/exec/containerd/containerd.pid"
   # Debian's command line speaks an older API than Docker 29 likes.
   DOCKER_MIN_API_VERSION=1.24 start_engine "$at" docker version -- dockerd --host "$DOCKER_HOST" --data-root "$at/data" \
     --exec-root "$at/exec" --pidfile "$at/pid" --bridge none --iptables=false --ip6tables=false --ip-masq=false "$@"
 }
 # dev/engines' runc has no seccomp.
 start_docker29() { PATH=$engines:$PATH start_dockerd "$1" --seccomp-profile unconfined; }
-start_docker20() { start_dockerd "$1"; }
+start_docker20() { PATH=${PATH//"$engines:"/} start_dockerd "$1"; }
 
 start_containerd() {
   local at=$1

@@ -48,13 +48,13 @@ build_fails() {
 # same ACTUAL EXPECTED
 same() { [[ $1 == "$2" ]] || fail "expected: $2"$'\n'"   found: $1"; }
 
-# greeter NAME:TAG WORD: an image that prints WORD; nothing else of it depends on that.
+# greeter NAME:TAG WORD [ATTRIBUTE]: an image that prints WORD; nothing else of it depends on that. Or a program of it.
 greeter() {
-  build 'buildImage {
+  build '(buildImage {
     name = "'"${1%:*}"'"; tag = "'"${1#*:}"'"; maxLayers = 4;
     layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; }) ];
     config.Cmd = [ "${pkgs.writeShellScript "greet" "echo '"$2"'"}" ];
-  }'
+  })'"${3:+.$3}"
 }
 
 # load ARCHIVE-OR-STREAM…: docker loads it; prints the image's name.

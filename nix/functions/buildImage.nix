@@ -36,8 +36,9 @@
 
   # Result
 
-  The recipe, with `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman` and `copyTo`. `detached` is the same recipe without
-  references: a binary cache hands it out alone, and a push of it downloads only the layers that the registry lacks.
+  The recipe, with `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman`, `copyToContainerd`, `copyToKind`, `copyToK3s`
+  and `copyTo`. `detached` is the same recipe without references: a binary cache hands it out alone, and a push of it
+  downloads only the layers that the registry lacks.
 */
 {
   derive,

@@ -1,4 +1,5 @@
-# The programs of an image that copy it somewhere, as nix2container names them; each passes its arguments on.
+# The programs of an image that copy it somewhere, the first four as nix2container names them; each passes its arguments
+# on, so that `copyToKind --via kind:other` is for another cluster.
 { program }:
 { image, reference }:
 {
@@ -6,4 +7,7 @@
   copyToRegistry = program.package "copy-to-registry" "copy ${image} docker://${reference}";
   copyToDockerDaemon = program.package "copy-to-docker-daemon" "copy ${image} docker-daemon:${reference}";
   copyToPodman = program.package "copy-to-podman" "copy ${image} containers-storage:${reference}";
+  copyToContainerd = program.package "copy-to-containerd" "copy ${image} containerd:${reference}";
+  copyToKind = program.package "copy-to-kind" "copy ${image} containerd:${reference} --via kind";
+  copyToK3s = program.package "copy-to-k3s" "copy ${image} containerd:${reference} --via k3s";
 }

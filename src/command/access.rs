@@ -60,10 +60,10 @@ pub struct CopyAccess {
     dest_tls_verify: Option<bool>,
     /// Reach the engine through this command, as in --via 'ssh HOST docker'; for containerd: also kind[:CLUSTER], k3s
     /// and minikube[:PROFILE].
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(long, value_name = "COMMAND", overrides_with = "via")]
     via: Option<String>,
     /// containerd's namespace; k8s.io is that of Kubernetes.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", overrides_with = "namespace")]
     namespace: Option<String>,
     /// As --via, for the source alone.
     #[arg(long, value_name = "COMMAND")]

@@ -39,6 +39,6 @@ impl SubstituterArguments {
             }
         }
         let substituters = Substituters::new(self.substituter.clone(), headers, registry.clone());
-        Ok(Access { registry, provider: Some(Arc::new(substituters)) })
+        Ok(Access { registry, provider: Some(Arc::new(substituters)), ..Access::default() })
     }
 }

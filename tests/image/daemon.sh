@@ -9,18 +9,19 @@ second=$(greeter loaded:t two)
 if [[ ${docker-} ]]; then
   "$strata" copy "$first" docker-daemon: 2>"$work/log" >/dev/null || { cat "$work/log"; fail "copy to docker"; }
   same "$(run loaded:t)" one
-  grep -q '^0 of ' "$work/log" || { cat "$work/log"; fail "layers are said to be there"; }
-  whole=$(sed -n 's/.*were there, \([0-9]*\) bytes streamed/\1/p' "$work/log")
-  "$strata" copy "$second" docker-daemon:renamed:u --json 2>"$work/log" >"$work/id"
-  same "$(run renamed:u)" two
-  same "$(docker inspect --format '{{.Id}}' renamed:u)" "$(<"$work/id")"
+  grep -q '^loaded:t: 0 of ' "$work/log" || { cat "$work/log"; fail "layers are said to be there"; }
+  whole=$(sed -n 's/.*were there, \([0-9]*\) bytes sent/\1/p' "$work/log")
+  "$strata" copy "$second" docker-daemon:renamed:u --json 2>"$work/log" >"$work/name"
+  same "$(<"$work/name")" renamed:u
+  same "$(run "$(<"$work/name")")" two
+  same "$(docker inspect --format '{{.Id}}' renamed:u)" "$(jq -r .id "$work/log")"
   # Everything but the layer of the script was there: less than 64 KiB are streamed.
   layers=$(jq '.layers | length' "$second")
   same "$(jq .layersThere "$work/log")" "$((layers - 1))"
   (($(jq .bytes "$work/log") < 65536 && whole > 1000000)) || { cat "$work/log"; fail "$whole bytes, then too many"; }
   # The same again is documents alone, and a new name.
   "$strata" copy "$second" docker-daemon:again 2>"$work/log" >/dev/null
-  grep -q "^$layers of $layers layers were there" "$work/log" || { cat "$work/log"; fail "layers are not there"; }
+  grep -q "^again:latest: $layers of $layers layers were there" "$work/log" || { cat "$work/log"; fail "layers are not there"; }
   same "$(run again:latest)" two
   program=$(build 'let image = buildImage { name = "by-program"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; };
     in image.copyToDockerDaemon')
@@ -30,43 +31,23 @@ if [[ ${docker-} ]]; then
   "$strata" copy "$first" "oci-archive:$work/archive.tar:some:name" >/dev/null
   "$strata" copy "$work/archive.tar" docker-daemon: --quiet >/dev/null
   same "$(run some:name)" one
-  docker rmi loaded:t renamed:u again by-program:t some:name >/dev/null
-  # A daemon that refuses an archive with layers left out gets a whole one, and is remembered.
-  cat >"$work/daemon.py" <<'PYTHON'
-import http.server, json, os, sys
-layers = json.load(open(sys.argv[2]))["layers"]
-class Daemon(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def answer(self, text):
-        self.send_response(200); self.send_header("content-length", str(len(text))); self.end_headers(); self.wfile.write(text.encode())
-    def do_GET(self):
-        path = self.path.split("?")[0]
-        if path == "/info": self.answer('{"ServerVersion":"1","Driver":"x","DriverStatus":null}')
-        elif path == "/images/json": self.answer('[{"Id":"a"}]')
-        else: self.answer(json.dumps({"RootFS": {"Layers": [layers[0]["diff_ids"]]}}))
-    def do_POST(self):
-        size = 0
-        while True:
-            length = int(self.rfile.readline(), 16)
-            self.rfile.read(length); self.rfile.readline()
-            size += length
-            if length == 0: break
-        print(size, file=open(sys.argv[3], "a"), flush=True)
-        self.answer('{"stream":"Loaded image: x"}' if size > 1000000 else '{"error":"layer missing"}')
-    def log_message(self, *_): pass
-server = http.server.HTTPServer(("127.0.0.1", 0), Daemon)
-print(server.server_port, file=open(sys.argv[1], "w"), flush=True)
-server.serve_forever()
-PYTHON
-  small=$(build 'buildImage { name = "small"; tag = "t"; layers = [ (buildLayer { deps = [ pkgs.glibc ]; }) ]; config.Env = [ "A=1" ]; }')
-  python3 "$work/daemon.py" "$work/port" "$small" "$work/sizes" &
-  daemon=$!
-  trap 'kill "$daemon"' EXIT
-  wait_for "$daemon" test -s "$work/port" || fail "the daemon ends"
-  DOCKER_HOST=tcp://127.0.0.1:$(<"$work/port") "$strata" copy "$small" docker-daemon: 2>"$work/log" >/dev/null || { cat "$work/log"; fail "fallback"; }
-  grep -q 'all layers are sent: layer missing' "$work/log" || { cat "$work/log"; fail "why is not said"; }
-  DOCKER_HOST=tcp://127.0.0.1:$(<"$work/port") "$strata" copy "$small" docker-daemon: 2>"$work/log" >/dev/null
-  same "$(wc -l <"$work/sizes")" 3
+  # What loads is read again, with the same layers; a name that is not there says so.
+  "$strata" copy docker-daemon:some:name "oci:$work/layout:x" >/dev/null || fail "an image of docker is not read"
+  same "$("$strata" inspect --json "oci:$work/layout:x" | jq -c '.[0].config.rootfs.diff_ids')" "$(jq -c '[.layers[].diff_ids]' "$first")"
+  "$strata" copy docker-daemon:no:such "oci:$work/none" 2>"$work/log" && fail "there is no such image"
+  grep -qi 'no such image' "$work/log" || { cat "$work/log"; fail "the daemon's words are lost"; }
+  # The same daemon behind a command, and behind what stands for ssh: one connection, to the host that the address names.
+  socket=$DOCKER_HOST
+  DOCKER_HOST=unix://$work/nothing "$strata" copy "$first" docker-daemon:via:command --via "env DOCKER_HOST=$socket docker" >/dev/null
+  same "$(run via:command)" one
+  mkdir "$work/bin"
+  printf '#!/bin/sh\necho "$@" >>"%s"\nwhile [ "$1" != -- ]; do shift; done\nshift 2\nDOCKER_HOST=%s exec "$@"\n' \
+    "$work/ssh" "$socket" >"$work/bin/ssh"
+  chmod +x "$work/bin/ssh"
+  DOCKER_HOST=ssh://me@far:2222 PATH=$work/bin:$PATH "$strata" copy "$second" docker-daemon:via:ssh >/dev/null
+  same "$(<"$work/ssh")" "-o ConnectTimeout=30 -T -l me -p 2222 -- far docker system dial-stdio"
+  same "$(run via:ssh)" two
+  docker rmi loaded:t renamed:u again by-program:t some:name via:command via:ssh >/dev/null
 fi
 DOCKER_HOST=unix://$work/nothing "$strata" copy "$first" docker-daemon: 2>"$work/log" && fail "there is no daemon"
 grep -q "at unix://$work/nothing; is the daemon running?" "$work/log" || { cat "$work/log"; fail "the socket is not named"; }
@@ -80,11 +61,16 @@ runroot = "$work/run"
 CONF
   printf '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
   export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
-  "$strata" copy "$first" containers-storage: >"$work/id" 2>"$work/log" || { cat "$work/log"; fail "copy to podman"; }
-  same "$(podman run --rm --network none loaded:t)" one
-  same "sha256:$(podman inspect --format '{{.Id}}' loaded:t)" "$(<"$work/id")"
-  "$strata" copy "$second" containers-storage:other/name >/dev/null
+  "$strata" copy "$first" containers-storage: >"$work/name" 2>"$work/log" || { cat "$work/log"; fail "copy to podman"; }
+  same "$(podman run --rm --network none "$(<"$work/name")")" one
+  same "$(<"$work/name")" localhost/loaded:t
+  "$strata" copy "$second" containers-storage:other/name --json >/dev/null 2>"$work/log"
+  # Everything but the layer of the script was there.
+  same "$(jq .layersThere "$work/log")" "$(($(jq '.layers | length' "$second") - 1))"
+  (($(jq .bytes "$work/log") < 65536)) || { cat "$work/log"; fail "too many bytes for podman"; }
   same "$(podman run --rm --network none other/name:latest)" two
   same "$(podman images --format '{{.Repository}}:{{.Tag}}' | sort | tr '\n' ' ')" "localhost/loaded:t localhost/other/name:latest "
+  "$strata" copy containers-storage:loaded:t "oci:$work/from-podman:x" >/dev/null || fail "an image of podman is not read"
+  same "$("$strata" inspect --json "oci:$work/from-podman:x" | jq -c '.[0].config.rootfs.diff_ids')" "$(jq -c '[.layers[].diff_ids]' "$first")"
   podman rmi --all --force >/dev/null
 fi
