@@ -88,6 +88,7 @@ functions
 // {
   dockerTools = call ./functions/dockerTools.nix;
   nix2container = call ./functions/nix2container.nix;
+  lockedImage = call ./functions/lockedImage.nix;
   m = call ./makes/m.nix;
   # The machine that the package set is for, as `extraConfig` of ociImageManifest takes it.
   platform = {

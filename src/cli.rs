@@ -12,7 +12,7 @@ use strata::{
     source::{self, Location},
 };
 
-use crate::command::{Access, CopyAccess, MakesArguments, Named, SubstituterArguments, parse_platform};
+use crate::command::{Access, CopyAccess, LockArguments, MakesArguments, Named, SubstituterArguments, parse_platform};
 use crate::derivation::Moment;
 
 use crate::command::{BudgetArguments, PlanArguments, SbomArguments, Wanted};
@@ -71,6 +71,8 @@ pub enum Command {
         #[command(flatten)]
         access: Access,
     },
+    /// Lock a base image for lockedImage: its manifests and configs, and none of its layers.
+    Lock(LockArguments),
     /// Write an image to stdout as an archive, for `| docker load`.
     Stream {
         /// What `copy` reads.

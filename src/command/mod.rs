@@ -6,6 +6,7 @@ mod copy;
 mod diff;
 mod explain;
 mod inspect;
+mod lock;
 mod makes;
 mod plan;
 mod platform;
@@ -23,6 +24,7 @@ pub use access::{Access, CopyAccess};
 use anyhow::Result;
 pub use budget::BudgetArguments;
 pub use explain::Wanted;
+pub use lock::LockArguments;
 pub use makes::MakesArguments;
 pub use plan::PlanArguments;
 pub use platform::parse_platform;
@@ -47,6 +49,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
         Command::Budget(arguments) => budget::run(&arguments),
         Command::Diff(arguments) => Ok(diff::run(&arguments)),
+        Command::Lock(arguments) => lock::run(&arguments),
         Command::Makes(arguments) => makes::run(&arguments),
         Command::Sbom(arguments) => sbom::run(&arguments),
         Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),

@@ -18,7 +18,7 @@ use super::attributes::Attributes;
 use strata::{
     image::Image,
     oci::{Config, Digest, Platform},
-    source::Choice,
+    source::{Choice, Lock},
 };
 
 /// `fromImage`, as users give it.
@@ -62,6 +62,21 @@ pub fn from_manifest(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
     let image = Image::from_manifest(&request.manifest, &request.blobs).context("argument imageManifest")?;
     save(image, &request.origin, attributes)
+}
+
+/// Kind `image-from-lock`: image.json for a base that stays in its registry.
+pub fn from_lock(attributes: &Attributes) -> Result<()> {
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Request {
+        file: PathBuf,
+        arch: String,
+        variant: Option<String>,
+    }
+    let Request { file, arch, variant } = attributes.request()?;
+    let text = fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+    let lock = Lock::parse(&text).context("argument file of lockedImage")?;
+    Ok(lock.image(&Platform::linux(&arch, variant.as_deref()))?.save(attributes.out())?)
 }
 
 /// Kind `image-from-dir`: image.json for what was pulled into a directory.

@@ -91,6 +91,7 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "merge" => images::merge(attributes),
         "export" => images::export(attributes),
         "base" => base::build(attributes),
+        "image-from-lock" => base::from_lock(attributes),
         "image-from-dir" => base::from_dir(attributes),
         "image-from-manifest" => base::from_manifest(attributes),
         "sbom" => sbom::build(attributes),

@@ -20,6 +20,7 @@ mod found;
 mod graph;
 mod layout;
 mod location;
+mod lock;
 mod path;
 mod recipe;
 #[cfg(feature = "net")]
@@ -35,6 +36,7 @@ pub use crate::layer::Packing;
 pub use found::{Choice, Found, Wanted};
 pub use graph::{Node, Store};
 pub use location::{Access, Location, SCHEMES, Scheme, Source, syntaxes};
+pub use lock::{Lock, LockedImage};
 
 use crate::{
     blobs::ImageBlobs,

@@ -123,7 +123,7 @@ fn recipe(
     Ok(assemble(config, layers))
 }
 
-fn assemble(config: ImageConfig, layers: Vec<Layer>) -> Image {
+pub(super) fn assemble(config: ImageConfig, layers: Vec<Layer>) -> Image {
     let ImageConfig { created, architecture, variant, config, history, .. } = config;
     let mut image = Image::new(config, architecture, created, layers);
     (image.variant, image.history) = (variant, history);
