@@ -27,7 +27,8 @@
   - `initializeNixDatabase`: whether Nix in the container knows the store paths, those of `fromImage` too; `nixUid` and
     `nixGid` own its state.
   - `labels`, `annotations`: of the configuration and of the manifest.
-  - `maxSize`, `maxLayerSize`: in bytes, uncompressed; `forbiddenPaths`: names of store paths (`*` stands for anything).
+  - `maxSize`, `maxLayerSize`: in bytes, uncompressed; `forbiddenPaths`: packages, store paths, names of packages with or
+    without version (`*` stands for anything).
     An image that breaks them is not built, and the error shows who brought the offender in.
   - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
   - `compressed`: as for buildLayer, for all layers that do not have it noted already.

@@ -64,13 +64,23 @@ let
   hasScript =
     extraCommands != "" || fakeRootCommands != "" || (runAsRoot != null && runAsRoot != "");
   placed = {
-    inherit contents placing;
+    contents = map isPackage contents;
+    inherit placing;
     # In one layer, they own what is copied to the root; in several, the store paths.
     uid = if single then uid else 0;
     gid = if single then gid else 0;
     storeUid = if single then 0 else uid;
     storeGid = if single then 0 else gid;
   };
+  isPackage =
+    content:
+    if content ? stack then
+      throw (
+        "strata: ${function} puts packages into the image, and one of them is a layer (of buildLayer or ociLayerTar); "
+        + "give the packages of the layer instead, or make the image with buildImage { layers = [ … ]; }"
+      )
+    else
+      content;
   # What the result of scripts mentions is in the image: a store path of its own, in which Nix finds it.
   customisation = derive {
     name = "${storeName}-customisation";

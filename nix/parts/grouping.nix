@@ -31,7 +31,8 @@ in
     layering = layerings function { inherit layering weights previous; };
     rewrites = map (path: {
       inherit path;
-      regex = "^${path}";
+      # Names may have what means something in a regular expression.
+      regex = "^${builtins.replaceStrings [ "+" "?" ] [ "\\+" "\\?" ] "${path}"}";
       repl = "";
     }) roots;
     perms = check.perms function "perms" perms;

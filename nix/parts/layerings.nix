@@ -29,6 +29,13 @@ in
         if builtins.isString layering then layering else "a ${builtins.typeOf layering}"
       }";
   weights = check.attrs function "weights" weights;
-  previous = if previous == null then null else "${previous}";
+  previous =
+    if previous == null then
+      null
+    # An image itself: its recipe says what its layers hold.
+    else if previous ? recipe then
+      "${previous.recipe}"
+    else
+      "${previous}";
   inherit debug;
 }

@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use strata::layer::{Owners, unpack::inside};
+use strata::layer::{Dirlinks, Owners, unpack::inside};
 
 /// Copies into `root`, of whose files `owners` has notes.
 pub struct Copies<'a> {
@@ -43,24 +43,25 @@ impl Copies<'_> {
                     from.display()
                 );
             }
-            self.directory(from, root)?;
+            let dirlinks = if self.keep_dirlinks { None } else { Some(Dirlinks::of(from)?) };
+            self.directory(from, root, dirlinks.as_ref())?;
         }
         Ok(())
     }
 
-    fn directory(&mut self, from: &Path, to: &Path) -> Result<()> {
+    fn directory(&mut self, from: &Path, to: &Path, dirlinks: Option<&Dirlinks>) -> Result<()> {
         for name in names(from)? {
             let (source, target) = (from.join(&name), to.join(&name));
-            self.entry(&source, &target).with_context(|| format!("copying {}", source.display()))?;
+            self.entry(&source, &target, dirlinks).with_context(|| format!("copying {}", source.display()))?;
         }
         Ok(())
     }
 
-    fn entry(&mut self, source: &Path, target: &Path) -> Result<()> {
+    fn entry(&mut self, source: &Path, target: &Path, dirlinks: Option<&Dirlinks>) -> Result<()> {
         let kind = fs::symlink_metadata(source)?;
-        if kind.is_dir() || (kind.is_symlink() && !self.keep_dirlinks && source.is_dir()) {
+        if kind.is_dir() || (kind.is_symlink() && dirlinks.is_some_and(|all| all.behind(source).is_some())) {
             if let Some(behind) = self.behind(target)? {
-                return self.directory(source, &behind);
+                return self.directory(source, &behind, dirlinks);
             }
             if fs::symlink_metadata(target).is_ok_and(|there| there.is_dir()) {
                 // What it holds stays, and its own notes go.
@@ -70,7 +71,7 @@ impl Copies<'_> {
                 fs::create_dir(target)?;
             }
             fs::set_permissions(target, Permissions::from_mode(0o755))?;
-            return self.directory(source, target);
+            return self.directory(source, target, dirlinks);
         }
         self.remove(target)?;
         if kind.is_symlink() {

@@ -3,17 +3,18 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
-use super::{layering::Layering, log};
+use super::{layering::Layering, log, script::walk};
 use strata::{
     closure::{Graph, StorePath},
     image::{self, Layer, LayerPath},
-    layer::{self, Options, Perm, Rewrite, Tree},
+    layer::{self, LayerError, Options, Perm, Rewrite, Tree},
     oci::History,
 };
 
@@ -82,7 +83,7 @@ impl Grouping {
         let mut all = vec![own.without_roots(|path| self.ignore.contains(path))];
         for directory in &self.layers {
             let path = directory.join("closure.json");
-            // ociLayerTar's have none, and neither have those of nix2container.
+            // Those of nix2container have none.
             if path.exists() {
                 let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
                 all.push(serde_json::from_slice(&text).with_context(|| format!("parsing {}", path.display()))?);
@@ -102,11 +103,42 @@ impl Grouping {
                 || (self.without_store_paths && !self.rewrites.iter().any(|rewrite| rewrite.path == *path))
                 || held.get(path.as_path()) == Some(&&self.options(path))
         };
+        self.check_perms(graph)?;
         let plan = self.layering.plan(graph, self.max_layers, left_out)?;
         let groups: Vec<Vec<LayerPath>> =
             plan.groups.iter().map(|group| group.iter().map(|node| self.layer_path(&node.path)).collect()).collect();
         let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
         hash(groups, sizes.collect(), lower.len(), |_| self.metadata.clone())
+    }
+
+    /// Refuses permissions that would change nothing. Those of paths that are elsewhere are reported only: a list of them
+    /// may be shared.
+    fn check_perms(&self, graph: &Graph) -> Result<()> {
+        for (at, perm) in self.perms.iter().enumerate() {
+            if !graph.nodes().iter().any(|node| node.path == perm.path) {
+                eprintln!(
+                    "argument perms, element {}: {} is not among the store paths of these layers",
+                    at + 1,
+                    perm.path
+                );
+                continue;
+            }
+            let regex = perm.perm().regex()?;
+            let mut matched = false;
+            walk(perm.path.as_path(), &mut |path, _| {
+                matched |= regex.is_match(path.as_os_str().as_bytes());
+                Ok(())
+            })?;
+            ensure!(
+                matched,
+                "argument perms, element {}: no file of {} matches {:?}; it is compared with source paths, {}/bin/x for example",
+                at + 1,
+                perm.path,
+                perm.regex,
+                perm.path
+            );
+        }
+        Ok(())
     }
 
     fn layer_path(&self, path: &StorePath) -> LayerPath {
@@ -144,6 +176,14 @@ impl PathPerm {
 pub fn held(layers: &[Layer]) -> HashSet<&Path> {
     let paths = layers.iter().flat_map(|layer| &layer.paths);
     paths.filter(|path| path.is_in_place()).map(|path| path.path.as_path()).collect()
+}
+
+/// `error`, and if two sources clash what else the function that was called offers.
+pub fn clash(error: LayerError, remedy: &str) -> anyhow::Error {
+    match error {
+        LayerError::Clash { .. } => anyhow!("{error}, or {remedy}"),
+        _ => error.into(),
+    }
 }
 
 /// The layers of every directory with a layers.json, in order.
@@ -207,7 +247,9 @@ pub fn hash_at(
     for (at, group) in groups.iter().enumerate() {
         log::layer(below + at + 1, group.iter().map(|path| path.path.as_path()));
         let sources: Vec<layer::Source> = group.iter().map(LayerPath::source).collect();
-        trees.push(Tree::new(&sources)?.with_mtime(mtime.unwrap_or(layer::MTIME)));
+        let tree =
+            Tree::new(&sources).map_err(|error| clash(error, "use `deps` instead of `copyToRoot` for one of them"))?;
+        trees.push(tree.with_mtime(mtime.unwrap_or(layer::MTIME)));
     }
     let jobs: Vec<(&Tree, u64)> = trees.iter().zip(sizes).collect();
     let hashed = layer::hash_all(&jobs)?;

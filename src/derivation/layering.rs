@@ -96,7 +96,8 @@ fn uniform(weights: &Weights, strategy: &str) -> Result<()> {
 
 /// The layers of an older image that are made from store paths.
 fn previous(path: &Path) -> Result<Vec<Vec<StorePath>>> {
-    let image = Image::open(path)?;
+    // A recipe may be a directory.
+    let image = if path.is_dir() { Image::open(path.join("image.json"))? } else { Image::open(path)? };
     let paths = |layer: &strata::image::Layer| -> Vec<StorePath> {
         layer.paths.iter().filter_map(|path| StorePath::parse(&path.path.to_string_lossy()).ok()).collect()
     };

@@ -150,14 +150,15 @@ impl ChunkReceiver {
 /// Writes chunks on a thread of its own.
 pub struct Overlapped<W> {
     chunks: ChunkSender,
-    worker: JoinHandle<io::Result<W>>,
+    /// Or why there is none.
+    worker: io::Result<JoinHandle<io::Result<W>>>,
 }
 
 impl<W: Write + Send + 'static> Overlapped<W> {
     /// Moves `inner` to a thread of its own.
     pub fn new(mut inner: W) -> Self {
         let (chunks, mut receiver) = channel();
-        let worker = thread::spawn(move || {
+        let worker = thread::Builder::new().spawn(move || {
             while let Some(chunk) = receiver.next() {
                 inner.write_all(chunk.filled())?;
                 receiver.give_back(chunk);
@@ -174,7 +175,7 @@ impl<W: Write + Send + 'static> Overlapped<W> {
     /// The first error of `inner`.
     pub fn finish(self) -> io::Result<W> {
         drop(self.chunks);
-        join(self.worker)
+        join(self.worker?)
     }
 }
 
@@ -224,7 +225,8 @@ pub struct ChunkReader {
     receiver: ChunkReceiver,
     chunk: Chunk,
     at: usize,
-    producer: Option<JoinHandle<io::Result<()>>>,
+    /// Or why there is none.
+    producer: Option<io::Result<JoinHandle<io::Result<()>>>>,
 }
 
 impl ChunkReader {
@@ -232,7 +234,7 @@ impl ChunkReader {
     /// reader's last answer.
     pub fn new(produce: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) -> Self {
         let (mut sender, receiver) = channel();
-        let producer = thread::spawn(move || {
+        let producer = thread::Builder::new().spawn(move || {
             let chunk = sender.first();
             let mut writer = ChunkWriter { sender, chunk };
             produce(&mut writer)?;
@@ -251,7 +253,7 @@ impl Read for ChunkReader {
                     self.receiver.give_back(read);
                     self.at = 0;
                 }
-                None => return self.producer.take().map_or(Ok(()), join).map(|()| 0),
+                None => return self.producer.take().map_or(Ok(()), |producer| join(producer?)).map(|()| 0),
             }
         }
         let available = &self.chunk.filled()[self.at..];

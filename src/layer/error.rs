@@ -118,8 +118,5 @@ fn remedy(place: &Path) -> String {
         Some(path) => format!("{path} is a file of the packages' own that no image needs; leave it out"),
         None => "keep one of them".to_owned(),
     };
-    format!(
-        "{hint}: join the packages with buildEnv and its pathsToLink (only /bin, for example) or \
-         ignoreCollisions, or use `deps` instead of `copyToRoot` for one of them"
-    )
+    format!("{hint}: join the packages with buildEnv and its pathsToLink (only /bin, for example) or ignoreCollisions")
 }

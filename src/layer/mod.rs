@@ -11,6 +11,7 @@
 
 mod chunks;
 pub mod compress;
+mod dirlinks;
 mod error;
 mod hash;
 mod merge;
@@ -23,6 +24,7 @@ pub mod unpack;
 
 use chunks::Both;
 pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};
+pub use dirlinks::Dirlinks;
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
 pub use options::{Options, Owner, Owners, Perm, Rewrite};

@@ -79,6 +79,17 @@ pub struct Perm {
     pub gname: String,
 }
 
+impl Perm {
+    /// The regular expression, ready for source paths.
+    ///
+    /// # Errors
+    ///
+    /// [`LayerError::Regex`].
+    pub fn regex(&self) -> Result<Regex> {
+        compile(&self.regex)
+    }
+}
+
 /// Owner and mode of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Attributes<'a> {

@@ -90,6 +90,9 @@ impl<'a> Header<'a> {
         if !fits_text(NAME, self.link) {
             record("linkpath", self.link);
         }
+        if !fits_octal(12, self.mtime) {
+            record("mtime", self.mtime.to_string().as_bytes());
+        }
         // Once another record is needed, Go also repeats a path that USTAR would have split.
         if !fits_text(NAME, self.name) {
             record("path", self.name);
@@ -114,6 +117,7 @@ impl<'a> Header<'a> {
             && fits_octal(8, self.uid)
             && fits_octal(8, self.gid)
             && fits_octal(12, self.size)
+            && fits_octal(12, self.mtime)
     }
 
     fn block(&self, prefix: &[u8], name: &[u8]) -> tar::Header {

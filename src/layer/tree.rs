@@ -28,7 +28,7 @@ use std::{
 };
 
 use super::{
-    LayerError, Options, Result,
+    Dirlinks, LayerError, Options, Result,
     merge::{merge, merge_origin},
     options::{Attributes, Compiled},
 };
@@ -42,8 +42,7 @@ pub struct Source {
     pub files: Files,
     /// How its files are placed and owned.
     pub options: Options,
-    /// Whether links that lead to directories become those directories, as
-    /// `rsync --copy-dirlinks` has it.
+    /// Whether links that lead to directories become those directories: see [`Dirlinks`].
     pub follow: bool,
 }
 
@@ -196,12 +195,14 @@ impl Tree {
                 let place = destination(&source.path, source.path.as_os_str().as_bytes())?;
                 tree.place(&place, Node::Whole(origin))?;
             } else {
-                rewritten.push((origin, source.follow));
+                let reading = LayerError::io("following the links of", &source.path);
+                rewritten
+                    .push((origin, source.follow.then(|| Dirlinks::of(&source.path)).transpose().map_err(reading)?));
             }
         }
         // After those that stay: most trees then never list one of them.
         for (origin, follow) in rewritten {
-            tree.place_rewritten(&origin.path.clone(), origin, follow)?;
+            tree.place_rewritten(&origin.path.clone(), origin, follow.as_ref())?;
         }
         Ok(tree)
     }
@@ -313,16 +314,16 @@ impl Tree {
 
     /// Lists `origin` and puts each of its files where its options put the path
     /// `seen`: its own, but for what lies behind followed links.
-    fn place_rewritten(&mut self, seen: &Path, mut origin: Origin, follow: bool) -> Result<()> {
+    fn place_rewritten(&mut self, seen: &Path, mut origin: Origin, follow: Option<&Dirlinks>) -> Result<()> {
         if matches!(origin.files, Files::Nar(_)) {
             return Err(LayerError::PackedAndMoved(origin.path));
         }
         let mut kind = stat(origin.file())?.file_type();
-        if follow
-            && kind.is_symlink()
-            && let Some((target, found)) = directory_behind(&origin.path)
+        if kind.is_symlink()
+            && let Some(target) = follow.and_then(|dirlinks| dirlinks.behind(&origin.path))
         {
-            (origin.path, kind) = (target, found);
+            kind = stat(&target)?.file_type();
+            origin.path = target;
         }
         let rewritten = self.options[origin.options].destination(seen.as_os_str().as_bytes());
         let place = destination(seen, &rewritten)?;
@@ -437,14 +438,6 @@ fn list(path: &Path) -> Result<Vec<(OsString, FileType)>> {
         .map_err(fail())?;
     names.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
     Ok(names)
-}
-
-/// The directory that a link leads to, unless it holds the link itself.
-fn directory_behind(link: &Path) -> Option<(PathBuf, FileType)> {
-    let target = fs::canonicalize(link).ok().filter(|target| target.is_dir())?;
-    let own = fs::canonicalize(link.parent()?).ok()?;
-    let kind = fs::symlink_metadata(&target).ok()?.file_type();
-    (!own.starts_with(&target)).then_some((target, kind))
 }
 
 /// The names that lead from the root of the image to `rewritten`.

@@ -7,6 +7,7 @@
 //! DiffID                   digest of the uncompressed tar
 //! layers-cache.json        diff_id, and the layer's /etc/passwd and /etc/group
 //! layers.json              the layer as buildLayer would describe it
+//! closure.json             its store paths and references
 //! ```
 //!
 //! The tar, its digest, its compression and the blob's digest are one pass.
@@ -19,8 +20,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{super::attributes::Attributes, blobs::Blobs};
+use super::{
+    super::{attributes::Attributes, grouping::clash},
+    blobs::Blobs,
+};
 use strata::{
+    closure::{Graph, Node},
     image::{Layer, LayerPath},
     layer::{self, Options, Perm, Rewrite, Source, Tree, compress::Compression},
     oci::{Descriptor, Digest, History, Sha256Writer},
@@ -63,12 +68,14 @@ struct LayersCache {
 
 pub fn build(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
-    let paths = closure(attributes, &request)?;
+    let graph = if request.closure { attributes.closure()? } else { Graph::union([]) };
+    let paths: Vec<LayerPath> = graph.nodes().iter().map(path).collect();
     let mut sources: Vec<Source> = paths.iter().map(LayerPath::source).collect();
     for (at, placed) in request.files.iter().enumerate() {
         sources.push(placed.source().with_context(|| format!("argument files, element {}", at + 1))?);
     }
-    let tree = Tree::new(&sources)?.with_mtime(MTIME);
+    let tree =
+        Tree::new(&sources).map_err(|error| clash(error, "give one of them another `destination`"))?.with_mtime(MTIME);
     let blobs = Blobs::create(attributes.out())?;
     let (diff_id, digest, size) = write(&tree, request.compression, &blobs)?;
 
@@ -87,16 +94,12 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let blob = Some(blobs.path(digest.blob_name()));
     let descriptor = Descriptor::new(media_type, digest, size);
     let layer = Layer { paths, history, ..Layer::from_blob(&descriptor, diff_id, blob) };
+    blobs.document("closure.json", &graph)?;
     blobs.document("layers.json", &[layer])
 }
 
-fn closure(attributes: &Attributes, request: &Request) -> Result<Vec<LayerPath>> {
-    if !request.closure {
-        return Ok(Vec::new());
-    }
-    let graph = attributes.closure()?;
-    let path = |node: &strata::closure::Node| LayerPath { path: node.path.as_path().to_owned(), options: None };
-    Ok(graph.nodes().iter().map(path).collect())
+fn path(node: &Node) -> LayerPath {
+    LayerPath { path: node.path.as_path().to_owned(), options: None }
 }
 
 /// Writes the blob; digest of the tar, digest and size of the blob.

@@ -57,14 +57,14 @@ impl<W: Write> GzipWriter<W> {
         let queue = Arc::new(Mutex::new(queue));
         let worker = |_| {
             let queue = Arc::clone(&queue);
-            thread::spawn(move || work(&queue, level))
+            thread::Builder::new().spawn(move || work(&queue, level))
         };
         Ok(Self {
             out,
             block: Vec::with_capacity(BLOCK),
             jobs: Some(jobs),
             pending: VecDeque::new(),
-            workers: (0..threads.max(1)).map(worker).collect(),
+            workers: (0..threads.max(1)).map(worker).collect::<io::Result<_>>()?,
             empty: true,
         })
     }
