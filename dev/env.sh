@@ -37,8 +37,8 @@ install_packages() {
 go_version=1.27.3
 need_go() {
   export PATH=$cache/go/bin:$cache/go-$go_version/go/bin:$PATH
-  local minor
-  minor=$(go env GOVERSION 2>/dev/null | sed -n 's/^go1\.\([0-9]*\).*/\1/p')
+  local minor=
+  if command -v go >/dev/null; then minor=$(go env GOVERSION | sed -n 's/^go1\.\([0-9]*\).*/\1/p'); fi
   ((${minor:-0} < 24)) || return 0
   need pip3=python3-pip
   say "installing Go $go_version"

@@ -2,6 +2,8 @@
 {
   lib,
   rustPlatform,
+  installShellFiles,
+  stdenv,
 }:
 rustPlatform.buildRustPackage {
   pname = "strata";
@@ -19,6 +21,15 @@ rustPlatform.buildRustPackage {
       builtins.match "Cargo\\.(toml|lock)|(src|benches|tests/golden)(/.*)?|tests(/[^/]*\\.rs)?" relative != null;
   };
   cargoLock.lockFile = ../Cargo.lock;
+  nativeBuildInputs = [ installShellFiles ];
+  postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
+    "$out/bin/strata" man man
+    installManPage man/*.1
+    for shell in bash zsh fish; do
+      "$out/bin/strata" completions "$shell" > "strata.$shell"
+    done
+    installShellCompletion strata.bash strata.zsh strata.fish
+  '';
   # How the library knows it from other packages of that name.
   passthru.isStrata = true;
   meta = {

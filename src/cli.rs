@@ -31,8 +31,14 @@ pub enum Command {
     #[command(hide = true)]
     Build,
     /// Copy an image to a registry, a layout or an archive; send only what is missing, and print its digest.
+    #[command(
+        after_help = "Examples:\n  strata copy result docker://registry.example.com/app:v1\n  strata copy result docker-daemon:\n  strata copy docker://alpine:3.20 oci:alpine:3.20 --all"
+    )]
     Copy(Box<CopyArguments>),
     /// Serve images as a registry that is read-only, straight from the store; print their references.
+    #[command(
+        after_help = "Examples:\n  strata serve result\n  strata serve --listen 0.0.0.0:5000 app:v1=result other:v2=archive.tar"
+    )]
     Serve {
         /// What `copy` reads, each under a name of its own or as NAME:TAG=IMAGE.
         #[arg(required = true, value_name = "[NAME:TAG=]IMAGE")]
@@ -44,6 +50,9 @@ pub enum Command {
         substituters: SubstituterArguments,
     },
     /// Pull an image into a directory, as `skopeo copy docker://REF dir:DIR` does, and print its digest.
+    #[command(
+        after_help = "Examples:\n  strata pull docker.io/library/alpine:3.20 alpine\n  strata pull quay.io/org/app@sha256:… app --platform linux/arm64"
+    )]
     Pull {
         /// HOST/NAME[:TAG|@DIGEST]
         #[arg(value_name = "REF")]
@@ -58,6 +67,9 @@ pub enum Command {
         access: Access,
     },
     /// Print an image's raw manifest, as a registry has it.
+    #[command(
+        after_help = "Examples:\n  strata manifest alpine:3.20 > manifest.json\n  strata manifest alpine:3.20 --index"
+    )]
     Manifest {
         /// HOST/NAME[:TAG|@DIGEST]
         #[arg(value_name = "REF")]
@@ -74,6 +86,9 @@ pub enum Command {
     /// Lock a base image for lockedImage: its manifests and configs, and none of its layers.
     Lock(LockArguments),
     /// Write an image to stdout as an archive, for `| docker load`.
+    #[command(
+        after_help = "Examples:\n  strata stream result | docker load\n  strata stream result --repo-tag app:v2 | podman load"
+    )]
     Stream {
         /// What `copy` reads.
         image: Location,
@@ -85,6 +100,9 @@ pub enum Command {
         created: Option<Moment>,
     },
     /// Explain an image: what is in each layer, why it is there, and what an update sends.
+    #[command(
+        after_help = "Examples:\n  strata explain result\n  strata explain result --why openssl\n  strata explain result --html page.html"
+    )]
     Explain {
         /// What `copy` reads.
         image: Location,
@@ -94,17 +112,27 @@ pub enum Command {
         access: Access,
     },
     /// Write an image's bill of materials, for scanners; compare two.
+    #[command(after_help = "Examples:\n  strata sbom result > bom.json")]
     Sbom(Box<SbomArguments>),
     /// Compare an image's size and its packages' with a budget; exit with 1 and say by how much it is exceeded.
     Budget(Box<BudgetArguments>),
     /// Compare two images, and say what sending the second over the first would cost; exit with 1 if they differ.
+    #[command(
+        after_help = "Examples:\n  strata diff old-result result\n  strata diff docker://registry.example.com/app:latest result --json"
+    )]
     Diff(Box<DiffArguments>),
     /// Build a job of a Makes project, and run it if it is a program; without a job, list them all.
-    #[command(name = "m", hide = true)]
+    #[command(
+        name = "m",
+        hide = true,
+        after_help = "Examples:\n  m . /build\n  m . /greet Alice\n  m github:org/project /job"
+    )]
     Makes(MakesArguments),
     /// Try ways to group a closure into layers, and compare what updates would send.
+    #[command(after_help = "Examples:\n  strata plan result --max-layers 40")]
     Plan(PlanArguments),
     /// Show an image's config and layers.
+    #[command(after_help = "Examples:\n  strata inspect result\n  strata inspect archive.tar --raw")]
     Inspect {
         /// What `copy` reads.
         image: Location,
@@ -118,11 +146,27 @@ pub enum Command {
         access: Access,
     },
     /// Hash everything again; exit with 1 and say what is wrong if anything is.
+    #[command(after_help = "Examples:\n  strata verify result\n  strata verify layout/")]
     Verify {
         /// What `copy` reads.
         image: Location,
         #[command(flatten)]
         access: Access,
+    },
+    /// Print a shell's completions.
+    #[command(
+        after_help = "Examples:\n  strata completions bash > ~/.local/share/bash-completion/completions/strata\n  strata completions zsh > ~/.zfunc/_strata\n  strata completions fish > ~/.config/fish/completions/strata.fish"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory.
+    #[command(hide = true)]
+    Man {
+        /// The directory; made if there is none.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
     },
 }
 

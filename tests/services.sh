@@ -33,11 +33,11 @@ stop_docker() {
 }
 
 # start_registry DIR [CONFIG [HTTP]]    a registry on a free loopback port, its data in DIR; sets $registry. CONFIG is
-# more of its configuration, HTTP more of the section http.
+# more of its configuration, HTTP more of the section http; registry_port the port instead.
 start_registry() {
   local at=$1 extra=${2-} http=${3-} port
   mkdir -p "$at"
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=${registry_port:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
   cat >"$at/config.yml" <<YAML
 version: 0.1
 storage: { filesystem: { rootdirectory: $at/data } }

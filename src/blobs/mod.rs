@@ -14,7 +14,7 @@ pub use layer::LayerBlob;
 pub use store_paths::HISTORY_PREFIX;
 
 use crate::{
-    closure::Graph,
+    closure::{Graph, StorePath},
     image::Image,
     oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Timestamp, json, media_type},
 };
@@ -72,6 +72,15 @@ impl ImageBlobs {
             closure: image.closure.clone(),
             as_is: false,
         }
+    }
+
+    /// What people call a layer: the name of its biggest store path, `openjdk-17-jre-headless` for example. Layers of
+    /// base images and scripts have none.
+    pub fn title(&self, layer: &LayerBlob) -> Option<String> {
+        let paths = layer.paths.iter().filter_map(|path| StorePath::parse(path.to_str()?).ok());
+        let size = |path: &StorePath| self.closure.as_ref()?.get(path).map(|node| node.nar_size);
+        // Where no size is known, the last.
+        Some(paths.max_by_key(size)?.name().to_owned())
     }
 
     /// The manifest's digest: what the image is known by.

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
@@ -12,7 +13,7 @@ use strata::{
     source,
 };
 
-use super::progress;
+use super::progress::Display;
 use crate::cli::CopyArguments;
 
 pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
@@ -24,6 +25,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let opened = image.open(&source::Access { engine: access.source_engine(), ..from })?;
     let content: Content =
         if arguments.all { opened.content()? } else { opened.image(arguments.platform.as_ref())?.into() };
+    let display = Display::choose(arguments.quiet, arguments.json);
     let options = WriteOptions {
         additional_tags: arguments.additional_tag.clone(),
         compression: arguments.compression.into(),
@@ -32,10 +34,15 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         cache_from: arguments.cache_from.clone(),
         registry: access.destination()?,
         engine: access.destination_engine(),
-        progress: progress::choose(arguments.quiet, arguments.json),
+        progress: Arc::<Display>::clone(&display),
     };
     let written = destination.write(&content, &options).map_err(anyhow::Error::from_boxed);
-    report(&written.with_context(|| format!("copying to {destination}"))?, arguments)?;
+    if written.is_err() {
+        display.abandon();
+    }
+    let written = written.with_context(|| format!("copying to {destination}"))?;
+    display.finish(written.act);
+    report(&written, arguments)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -14,6 +14,7 @@ mod progress;
 mod pull;
 mod sbom;
 mod serve;
+mod shell;
 mod stream;
 mod substituters;
 mod verify;
@@ -37,6 +38,8 @@ use crate::{cli::Command, derivation};
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::Completions { shell } => shell::completions(shell),
+        Command::Man { directory } => shell::man(&directory),
         Command::Build => derivation::run().map(|()| ExitCode::SUCCESS),
         Command::Copy(arguments) => copy::run(&arguments),
         Command::Serve { images, listen, substituters } => serve::run(&images, listen, &substituters),

@@ -107,6 +107,8 @@ pub struct Written {
     pub digest: Digest,
     /// Under which name an engine runs it.
     pub reference: Option<String>,
+    /// What was done with the layers, in a word: `pushed`.
+    pub act: &'static str,
     /// What people want to know, a line each.
     pub says: Vec<String>,
     /// The same for programs.
@@ -118,7 +120,7 @@ pub struct Written {
 impl Written {
     /// Nothing more to say than the digest.
     pub fn new(digest: Digest) -> Self {
-        Self { digest, reference: None, says: Vec::new(), event: None, on_stdout: false }
+        Self { digest, reference: None, act: "copied", says: Vec::new(), event: None, on_stdout: false }
     }
 }
 

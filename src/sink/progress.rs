@@ -1,6 +1,6 @@
-//! What becomes of each blob, told while it happens.
+//! What becomes of each layer, told while it happens.
 
-use crate::oci::Descriptor;
+use crate::{blobs::ImageBlobs, oci::Descriptor};
 
 /// What became of one blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,16 +13,22 @@ pub enum Fate {
     Sent(u64),
 }
 
-/// Who is told. Blobs are counted from 1, and several are on their way at once.
+/// Who is told. Layers are counted from 1, and several are on their way at once.
 pub trait Progress: Send + Sync {
-    /// A blob is not there and will be sent; it is made from `size` bytes.
-    fn sending(&self, _blob: usize, _size: u64) {}
+    /// An image follows: the layers of the one before are done.
+    fn image(&self, _image: &ImageBlobs) {}
+
+    /// A layer is not there and will be sent; it is made from `size` bytes.
+    fn sending(&self, _layer: usize, _size: u64) {}
 
     /// So many bytes more of what it is made from are sent.
-    fn advance(&self, _blob: usize, _bytes: u64) {}
+    fn advance(&self, _layer: usize, _bytes: u64) {}
 
-    /// A blob is on the other side.
-    fn done(&self, _blob: usize, _descriptor: &Descriptor, _fate: Fate) {}
+    /// A layer is on the other side.
+    fn done(&self, _layer: usize, _descriptor: &Descriptor, _fate: Fate) {}
+
+    /// What else was sent: configs.
+    fn also_sent(&self, _bytes: u64) {}
 }
 
 /// Tells nobody.

@@ -84,8 +84,7 @@ impl Sink for Repository {
         let Pushed { digest, blobs, bytes } = push(content, &client, &push_options, &options.progress)?;
         let event = serde_json::json!({ "event": "pushed", "reference": reference.to_string(), "digest": digest,
             "blobs": blobs, "bytes": bytes });
-        let says = vec![format!("{reference}: {blobs} blobs sent, {bytes} bytes")];
-        Ok(Written { says, event: Some(event), ..Written::new(digest) })
+        Ok(Written { act: "pushed", event: Some(event), ..Written::new(digest) })
     }
 }
 
@@ -184,8 +183,9 @@ impl Push<'_> {
 
     fn image(&self, image: &ImageBlobs, tags: &[String]) -> Result<Pushed> {
         let compression = if image.as_is { Compression::None } else { self.options.compression };
+        self.progress.image(image);
         let job = |at: usize| {
-            let watch = Watch { blob: at + 1, progress: Arc::clone(self.progress) };
+            let watch = Watch { layer: at + 1, progress: Arc::clone(self.progress) };
             let (descriptor, fate) = self.layer(&image.layers[at], compression, &watch)?;
             self.progress.done(at + 1, &descriptor, fate);
             Ok((descriptor, fate))
@@ -195,7 +195,11 @@ impl Push<'_> {
         for (_, fate) in &results {
             pushed.count(*fate);
         }
-        pushed.count(self.config(image)?);
+        let config = self.config(image)?;
+        if let Fate::Sent(bytes) = config {
+            self.progress.also_sent(bytes);
+        }
+        pushed.count(config);
         let manifest = if image.as_is {
             image.manifest.clone()
         } else {
@@ -240,7 +244,7 @@ impl Push<'_> {
             There::Yes(fate) => return Ok(fate),
             There::No(session) => session,
         };
-        watch.progress.sending(watch.blob, own.size);
+        watch.progress.sending(watch.layer, own.size);
         let mut make = || watch.reader(layer.read());
         let digest = || Some(own.digest);
         self.client.upload(Upload { make: &mut make, size: Some(own.size), digest: &digest, session })?;
@@ -273,7 +277,7 @@ impl Push<'_> {
                 }
             }
         }
-        watch.progress.sending(watch.blob, layer.descriptor.size);
+        watch.progress.sending(watch.layer, layer.descriptor.size);
         let made = Made::default();
         let mut make = || stream(layer, compression, level, &made, watch);
         let digest = || lock(&made).map(|(digest, _)| digest);
@@ -349,10 +353,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Tells how much of one blob is sent.
+/// Tells how much of one layer is sent.
 #[derive(Clone)]
 struct Watch {
-    blob: usize,
+    layer: usize,
     progress: Arc<dyn Progress>,
 }
 
@@ -371,7 +375,7 @@ struct Watched<T> {
 impl<R: Read> Read for Watched<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.watch.progress.advance(self.watch.blob, read as u64);
+        self.watch.progress.advance(self.watch.layer, read as u64);
         Ok(read)
     }
 }
@@ -379,7 +383,7 @@ impl<R: Read> Read for Watched<R> {
 impl<W: Write> Write for Watched<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
-        self.watch.progress.advance(self.watch.blob, written as u64);
+        self.watch.progress.advance(self.watch.layer, written as u64);
         Ok(written)
     }
 

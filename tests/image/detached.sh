@@ -38,4 +38,4 @@ same "$(<"$work/one.digest")" "$(<"$work/two.digest")"
 # A machine that never pushed it, and a tag that says nothing: the recipe knows which blobs are its layers.
 name=$(jq -r .name "$path")
 XDG_CACHE_HOME=$work/empty "$strata" copy "$detached" "docker://$name:again" 2>"$work/log" >/dev/null
-grep -q ': 0 blobs sent, 0 bytes' "$work/log" || { cat "$work/log"; fail "blobs were sent"; }
+[[ ! -s $work/log ]] || { cat "$work/log"; fail "blobs were sent"; }

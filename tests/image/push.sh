@@ -10,10 +10,13 @@ trap 'stop_registry' EXIT
 first=$(greeter pushed:latest one)
 second=$(greeter pushed:latest two)
 push() { "$strata" copy "$@" 2>"$work/log" || { cat "$work/log" >&2; fail "copy $*"; }; }
-sent() { sed -n 's/.*: \([0-9]*\) blobs sent, .*/\1/p' "$work/log"; }
+# How many layers were sent. A push that sends nothing says nothing.
+sent() { if [[ -s $work/log ]]; then sed -n 's/^pushed \([0-9]*\) of .*/\1/p' "$work/log"; else echo 0; fi; }
 
 digest=$(push "$first" "docker://$registry/pushed:one" --additional-tag also)
-same "$(sent)" 3
+same "$(sent)" 2
+grep -qE '^layer 1 coreutils-[^ ]*: sent, [0-9.]+ MB$' "$work/log" || { cat "$work/log"; fail "no layer is called coreutils"; }
+grep -qE '^pushed 2 of 2 layers, [0-9.]+ MB of [0-9.]+ MB, in [0-9.]+ s$' "$work/log" || { cat "$work/log"; fail "there is no summary"; }
 push "$first" "docker://$registry/pushed:one" >/dev/null
 same "$(sent)" 0
 # A machine that never pushed before: what the tag names tells which blobs are the layers.
@@ -22,10 +25,18 @@ same "$(sent)" 0
 same "$(<"$work/digest")" "$digest"
 # A changed script sends its layer and the config.
 XDG_CACHE_HOME=$work/empty push "$second" "docker://$registry/pushed:two" --cache-from one >/dev/null
-same "$(sent)" 2
+same "$(sent)" 1
 # Another repository takes all blobs over.
 push "$first" "docker://$registry/other:one" --mount-from pushed >/dev/null
 same "$(sent)" 0
+# On a terminal: bars, named after what is in the layer, and one line is left.
+script --quiet --return --command "stty columns 120; NO_COLOR=1 '$strata' copy '$first' 'docker://$registry/terminal:t'" /dev/null >"$work/terminal" </dev/null ||
+  { cat "$work/terminal"; fail "copy on a terminal"; }
+grep -qE 'layer 1 coreutils-' "$work/terminal" || { cat "$work/terminal"; fail "the bar is not named"; }
+grep -qE '[0-2]/2 layers, ' "$work/terminal" || { cat "$work/terminal"; fail "there is no bar for the whole"; }
+same "$(grep -c 'pushed 2 of 2 layers, ' "$work/terminal")" 1
+if grep -q 'sent, ' "$work/terminal"; then cat "$work/terminal"; fail "a layer leaves a line"; fi
+if grep -qP '\x1b\[[0-9;]*m' "$work/terminal"; then cat "$work/terminal"; fail "there are colours"; fi
 for compression in zstd none; do
   push "$second" "docker://$registry/$compression:two" --compression "$compression" >/dev/null
 done

@@ -1,0 +1,31 @@
+//! `strata completions SHELL` and `strata man DIR`: what packages install beside the program, made from its arguments.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+
+/// Prints the completions for a shell.
+pub fn completions(shell: Shell) -> Result<ExitCode> {
+    // The generator panics where a pipe is closed: write what it made in one piece.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "strata", &mut script);
+    io::stdout().write_all(&script)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a man page for each command into `directory`.
+pub fn man(directory: &Path) -> Result<ExitCode> {
+    let writing = || format!("writing man pages into {}", directory.display());
+    fs::create_dir_all(directory).with_context(writing)?;
+    clap_mangen::generate_to(Cli::command(), directory).with_context(writing)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,47 @@
+# The manual's console blocks and workflows, run as they stand, page by page: with Nix over the fixture's packages, docker,
+# podman, and a registry at localhost:5000.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+export XDG_CACHE_HOME=$work/cache CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
+printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run" >"$work/storage.conf"
+printf '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=1024:1024"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
+
+# The flake that pages name is this checkout, and its nixpkgs the fixture.
+mkdir "$work/bin"
+cat >"$work/bin/nix" <<SH
+#!/bin/sh
+word=\$1; shift
+if [ "\$1" = github:strata-images/strata ]; then shift; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
+else set -- --override-input strata "git+file://$root" --override-input strata/nixpkgs "path:$cache/hostpkgs/flake" "\$@"; fi
+exec $(command -v nix) "\$word" --no-write-lock-file "\$@"
+SH
+chmod +x "$work/bin/nix"
+ln -s "$strata" "$work/bin/strata"
+export PATH=$work/bin:$PATH
+# Runners' variables.
+export IMAGE=localhost:5000/app GITHUB_SHA=1234 CI_REGISTRY_IMAGE=localhost:5000/group/app CI_COMMIT_SHA=1234 \
+  CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password
+
+registry_port=5000 start_registry "$work/registry"
+trap 'stop_registry' EXIT
+
+# step COMMAND EXPECTED: runs; each line of EXPECTED is in the output, `…` being anything. strata diff may say 1.
+step() {
+  local status=0 line
+  echo "\$ $1" >>"$work/transcript"
+  bash -euo pipefail -c "$1" >"$work/said" 2>&1 || status=$?
+  [[ $1 != "strata diff "* || $status != 1 ]] || status=0
+  ((status == 0)) || { cat "$work/said"; fail "$page: $1: exit status $status"; }
+  while IFS= read -r line; do
+    [[ ! $line ]] || grep -qxE -- "$(sed 's/[][\.*^$+?(){}|]/\\&/g; s/…/.*/g' <<<"$line")" "$work/said" ||
+      { cat "$work/said"; fail "$page: $1: the output lacks: $line"; }
+  done <<<"$2"
+}
+for page in getting-started layers engines ci; do
+  mkdir "$work/$page"
+  cd "$work/$page"
+  /usr/bin/python3 "$root/tests/manual.py" nix "$root/docs/$page.md" .
+  /usr/bin/python3 "$root/tests/manual.py" script "$root/docs/$page.md" >"$work/script"
+  [[ -s $work/script ]] || fail "$page has no commands"
+  . "$work/script"
+done
