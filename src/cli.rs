@@ -57,7 +57,7 @@ pub enum Command {
         /// HOST/NAME[:TAG|@DIGEST]
         #[arg(value_name = "REF")]
         reference: Reference,
-        /// The directory; made if there is none.
+        /// The directory; created if it does not exist.
         #[arg(value_name = "DIR")]
         directory: PathBuf,
         /// The image for this machine, where there are several.
@@ -164,7 +164,7 @@ pub enum Command {
     /// Write man pages into a directory.
     #[command(hide = true)]
     Man {
-        /// The directory; made if there is none.
+        /// The directory; created if it does not exist.
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },

@@ -157,7 +157,7 @@ fn digests_that_lie_are_found() {
     assert!(refused(top.path()).contains("more than 16 indexes are nested"));
     // Digests that are paths.
     index("sha256:../../../../etc/passwd");
-    assert!(refused(top.path()).contains("is no digest"));
+    assert!(refused(top.path()).contains("is not a digest"));
 }
 
 #[test]

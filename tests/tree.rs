@@ -65,7 +65,7 @@ fn a_clash_names_both_sources_and_a_way_out() {
         (("etc/x", "2"), "their contents differ"),
         (("etc/x", "longer"), "their contents differ"),
         (("etc/x", "-> y"), "modes or owners differ"),
-        (("etc/x/y", "1"), "one is no directory"),
+        (("etc/x/y", "1"), "one is not a directory"),
         (("etc", "1"), "one is a directory"),
     ]
     .into_iter()

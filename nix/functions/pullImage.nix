@@ -16,7 +16,7 @@
   - `imageName`: `name`, or `host/name` where it is not docker.io.
   - `imageDigest`: of its manifest or index.
   - `sha256`: of what skopeo writes to a `dir:`, and of what this writes: they are the same.
-  - `os`, `arch`, `variant`: which image of an index is meant.
+  - `os`, `arch`, `variant`: which image of an index to pull.
   - `tlsVerify`: whether the registry's certificate is checked.
 
   # Private registries

@@ -47,7 +47,7 @@ let
       builtins.fromJSON (builtins.readFile imageManifest);
   layers =
     manifest.layers
-      or (throw "strata: argument imageManifest of pullImageFromManifest is no manifest of one platform; getManifest prints one");
+      or (throw "strata: argument imageManifest of pullImageFromManifest is not a manifest of one platform; getManifest prints one");
   blob = digest: {
     name = digest;
     value = "${derive {

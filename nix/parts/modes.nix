@@ -28,7 +28,7 @@ let
     inherit (all) runAsRoot;
     copyToRoot = true;
     keepContentsDirlinks = true;
-    # Of a virtual machine, which there is none of.
+    # For a virtual machine; there is none here.
     buildVMMemorySize = true;
     diskSize = true;
   };

@@ -110,7 +110,7 @@ impl ImageBlobs {
     ///
     /// # Errors
     ///
-    /// When it is none.
+    /// When it is malformed.
     pub fn parse_config(&self) -> serde_json::Result<ImageConfig> {
         serde_json::from_slice(&self.config)
     }
@@ -119,7 +119,7 @@ impl ImageBlobs {
     ///
     /// # Errors
     ///
-    /// When its config or manifest is none.
+    /// When its config or manifest is malformed.
     pub fn with_created(self, created: Timestamp) -> serde_json::Result<Self> {
         let mut config = self.parse_config()?;
         let before = config.created.replace(created);

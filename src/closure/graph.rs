@@ -47,7 +47,7 @@ pub struct Node {
 /// Why a closure was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
-    /// An entry is no store path of this store.
+    /// An entry is not a store path of this store.
     #[error("closure")]
     Path(#[from] ParseStorePathError),
     /// A path has two entries.

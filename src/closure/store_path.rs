@@ -49,16 +49,16 @@ impl Default for StoreDir {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StorePath(String);
 
-/// Text that is no store path.
+/// Text that is not a store path.
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} is no store path: {why}")]
+#[error("{text:?} is not a store path: {why}")]
 pub struct ParseStorePathError {
     text: String,
     why: &'static str,
 }
 
 impl StorePath {
-    /// Parses an absolute store path, in whichever store directory.
+    /// Parses an absolute store path, in any store directory.
     pub fn parse(text: &str) -> Result<Self, ParseStorePathError> {
         let fail = |why| Err(ParseStorePathError { text: text.to_owned(), why });
         let Some((directory, base)) = text.rsplit_once('/') else {

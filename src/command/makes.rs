@@ -143,10 +143,10 @@ fn place(source: &str) -> Result<Place> {
         let is_reference = source.split_once(':').is_some_and(|(scheme, _)| {
             !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+.-".contains(c))
         });
-        ensure!(is_reference, "{source} is no directory, and no reference as github:OWNER/REPO either");
+        ensure!(is_reference, "{source} is neither a directory nor a reference like github:OWNER/REPO");
         return fetch(source);
     }
-    ensure!(path.is_dir(), "{source} is no directory; name the one that has makes.nix or makes/");
+    ensure!(path.is_dir(), "{source} is not a directory; name the one that has makes.nix or makes/");
     let root = fs::canonicalize(path).with_context(|| format!("reading {source}"))?;
     let root = root.to_str().with_context(|| format!("{source} is not UTF-8"))?;
     let Some(top) = Path::new(root).ancestors().find(|directory| directory.join(".git").exists()) else {

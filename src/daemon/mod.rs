@@ -33,7 +33,7 @@ const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// It could not be asked.
-    #[error("{act} at {endpoint}; is the daemon running? DOCKER_HOST and docker's contexts say which one is meant")]
+    #[error("{act} at {endpoint}; is the daemon running? DOCKER_HOST and docker's contexts choose the daemon")]
     Http {
         /// What was tried.
         act: &'static str,

@@ -13,6 +13,8 @@ use strata::{
     image::Image,
 };
 
+use super::log;
+
 /// How a closure becomes groups.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -47,7 +49,8 @@ impl Layering {
         if self.debug {
             for (at, group) in plan.groups.iter().enumerate() {
                 let size: u64 = group.iter().map(|node| node.nar_size).sum();
-                eprintln!("layer {} of {max_layers}: {} store paths ({size} bytes)", at + 1, group.len());
+                let paths = log::list(group.iter().map(|node| node.path.as_path()));
+                eprintln!("layer {} of {max_layers}: {} store paths ({size} bytes): {paths}", at + 1, group.len());
             }
         }
         Ok(plan)

@@ -30,7 +30,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         Some(name) => {
             for name in aliases.iter().chain([&name]) {
                 let plain = !name.contains('/') && !matches!(name.as_str(), "" | "." | "..");
-                ensure!(plain, "attribute strata.request: {name:?} is no name of a program");
+                ensure!(plain, "attribute strata.request: {name:?} is not the name of a program");
             }
             let directory = attributes.out().join("bin");
             fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;

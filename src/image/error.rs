@@ -21,7 +21,7 @@ pub enum ImageError {
         source: io::Error,
     },
     /// The file is no recipe.
-    #[error("{} is no image.json", path.display())]
+    #[error("{} is not an image.json", path.display())]
     Parse {
         /// The file.
         path: PathBuf,

@@ -91,7 +91,7 @@ pub enum LayerError {
         /// What is wrong with it.
         source: Box<regex::Error>,
     },
-    /// An option's mode is no octal number.
+    /// An option's mode is not an octal number.
     #[error("mode {0:?} of a permission is not octal; write it like 0755")]
     Mode(String),
 }

@@ -369,7 +369,7 @@ impl Tree {
                 Node::Leaf(first) | Node::Whole(first) => {
                     return Err(LayerError::Clash {
                         place: path_of(&place[..=depth]),
-                        why: "one is no directory, but the other has files below it",
+                        why: "one is not a directory, but the other has files below it",
                         first: first.path.clone(),
                         second: node.origin().map_or_else(PathBuf::new, |origin| origin.path.clone()),
                     });

@@ -138,7 +138,7 @@ impl Platform {
         }
     }
 
-    /// This machine: where there is a choice and nobody says, an image for it is meant.
+    /// This machine: where there is a choice and nobody says, an image for it is chosen.
     pub fn here() -> Self {
         let architecture = if cfg!(target_arch = "x86_64") {
             "amd64"

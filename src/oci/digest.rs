@@ -19,9 +19,9 @@ enum Bytes {
     Sha512([u8; 64]),
 }
 
-/// Text that is no digest.
+/// Text that is not a digest.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no digest; expected sha256: and 64, or sha512: and 128, lower-case hexadecimal digits")]
+#[error("{0:?} is not a digest; expected sha256: and 64, or sha512: and 128, lower-case hexadecimal digits")]
 pub struct ParseDigestError(String);
 
 impl Digest {

@@ -16,7 +16,7 @@ pub struct Manifest {
     /// Always [`media_type::MANIFEST`] when written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// What the manifest is, where it is no image.
+    /// What the manifest is, where it is not an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The image configuration.
@@ -59,7 +59,7 @@ pub struct Index {
     /// Always [`media_type::INDEX`] when written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
-    /// What the index is, where it is no list of one image's platforms.
+    /// What the index is, where it is not a list of one image's platforms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The manifests, or further indexes.

@@ -19,7 +19,7 @@ pub struct Reference {
 
 /// Text that is no reference.
 #[derive(Debug, thiserror::Error)]
-#[error("{text:?} is no image reference: {why}; write it like registry.example.com/name:tag")]
+#[error("{text:?} is not an image reference: {why}; write it like registry.example.com/name:tag")]
 pub struct ParseReferenceError {
     text: String,
     why: &'static str,
@@ -44,7 +44,7 @@ impl FromStr for Reference {
             None => (text, None),
             Some((rest, digest)) => match digest.parse() {
                 Ok(digest) => (rest, Some(digest)),
-                Err(_) => return fail("its digest is none"),
+                Err(_) => return fail("its digest is malformed"),
             },
         };
         let (host, path) = match rest.split_once('/') {
@@ -76,7 +76,7 @@ impl FromStr for Reference {
         if !host.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[')
             || !host.bytes().all(host_byte)
         {
-            return fail("its host is none");
+            return fail("its host is malformed");
         }
         let official = host == "docker.io" && !path.contains('/');
         let repository = if official { format!("library/{path}") } else { path.to_owned() };

@@ -174,7 +174,7 @@ impl<'a> Registry<'a> {
 
     fn compressed(&mut self, layer: &LayerBlob, options: &PushOptions) -> Result<Blob, ImageError> {
         let wanted = options.compression.media_type();
-        // A level that somebody asks for is not to be had from an image that may have another.
+        // An image compressed at another level does not do where a level was asked for.
         let found = self.found.get(&layer.diff_id).filter(|_| options.level.is_none());
         if found.is_some_and(|found| found.descriptor.media_type == wanted)
             || self.unmade.contains_key(&layer.diff_id)

@@ -205,7 +205,7 @@ impl Bom {
 }
 
 impl Component {
-    /// One that is no store path.
+    /// One that is not a store path.
     fn other(kind: Kind, reference: String, identity: Identity, purl: Option<String>, layer: Position) -> Self {
         Self { reference, kind, identity, purl, about: About::default(), layer: Some(layer), dependencies: None }
     }

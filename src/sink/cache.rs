@@ -36,7 +36,7 @@ impl Cache {
         serde_json::from_slice(&fs::read(self.path(diff_id, compression, level)?).ok()?).ok()
     }
 
-    /// Remembers; a cache that cannot be written is no reason to fail.
+    /// Remembers; a cache that cannot be written is not a reason to fail.
     pub fn put(&self, diff_id: &Digest, compression: Compression, level: Option<i32>, descriptor: &Descriptor) {
         let Some(path) = self.path(diff_id, compression, level) else { return };
         let written = path.parent().map(fs::create_dir_all).is_some_and(|made| made.is_ok());

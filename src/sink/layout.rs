@@ -60,8 +60,8 @@ pub enum LayoutError {
         /// What the system answered.
         source: io::Error,
     },
-    /// There is an index.json that is none.
-    #[error("{} is no image index; remove it, or name another directory", path.display())]
+    /// The index.json is not an image index.
+    #[error("{} is not an image index; remove it, or name another directory", path.display())]
     Index {
         /// The file.
         path: PathBuf,

@@ -37,7 +37,7 @@ pub struct Scheme {
     pub parse: fn(&str) -> Result<Arc<dyn Source>, String>,
 }
 
-/// A medium that images are read from, and which of its images is meant.
+/// A medium that images are read from, and which of its images to take.
 pub trait Source: fmt::Debug + Send + Sync {
     /// Finds what is meant.
     ///

@@ -104,7 +104,7 @@ impl Image {
     }
 }
 
-/// The recipe of an image; `place` says where a layer lies that is no file yet.
+/// The recipe of an image; `place` says where a layer lies that is not a file yet.
 fn recipe(
     blobs: &ImageBlobs,
     place: &mut dyn FnMut(&crate::blobs::LayerBlob) -> Result<PathBuf, SourceError>,

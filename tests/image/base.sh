@@ -62,7 +62,7 @@ same "$(chosen 'fromImageName = "other";')" TAG=other
 same "$(chosen 'fromImageTag = "two";')" TAG=two
 build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageName = \"several\"; }" \
   "argument fromImage: " "several of its images are meant; there are several:one for linux/amd64, several:two for linux/amd64, other:one for linux/amd64"
-build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageTag = \"three\"; }" "none of its images is meant; there are several:one"
+build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageTag = \"three\"; }" "no image matches; there are several:one"
 platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; config.Env = [ "FOR=${architecture}" ]; };
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
   in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
@@ -75,7 +75,7 @@ for keep in false true; do
   path=$(build "dockerTools.buildImage { name = \"x\"; compressor = \"none\"; copyToRoot = [ $linked ]; keepContentsDirlinks = $keep; }")
   tar -xOf "$path" "$(tar -xOf "$path" manifest.json | jq -r '.[0].Layers[0]')" | tar -tvPf - >"$work/listing"
   case $keep in
-    false) grep -qE ' /link/file$' "$work/listing" || { cat "$work/listing"; fail "the link is no directory"; } ;;
+    false) grep -qE ' /link/file$' "$work/listing" || { cat "$work/listing"; fail "the link is not a directory"; } ;;
     true) grep -qE ' /link -> real$' "$work/listing" || { cat "$work/listing"; fail "the link is gone"; } ;;
   esac
 done

@@ -24,7 +24,7 @@ says "unknown field \`maxLayer\`"
 attempt nonsense '{ }'
 says '"nonsense" is unknown'
 attempt layers '{ "grouping": { "maxLayers": 1 } }' '[ { "path": "/etc/passwd", "references": [ ] } ]'
-says '"/etc/passwd" is no store path'
+says '"/etc/passwd" is not a store path'
 
 # A relative destination.
 attempt layers "{ \"grouping\": { \"maxLayers\": 1, \"rewrites\": [ { \"path\": \"$hello\", \"regex\": \"^$hello\", \"repl\": \"opt\" } ] } }" \
@@ -65,5 +65,5 @@ status=0; "$strata" build 2>"$work/message" </dev/null || status=$?
 same "$status" 1
 says "use \`nix build\`"
 echo text >"$work/text"
-"$strata" inspect "$work/text" 2>"$work/message" && fail "a text is no image"
+"$strata" inspect "$work/text" 2>"$work/message" && fail "a text is not an image"
 says "neither an image.json"

@@ -46,7 +46,7 @@ number=0
 while read -r line; do
   number=$((number + 1))
   case $line in
-    "Creating layer $number from paths: ['/nix/store/"*"']" | "Creating layer $number with customisation...") ;;
+    "Creating layer $number from paths: ['/nix/store/"*"]" | "Creating layer $number with customisation...") ;;
     "Adding manifests..." | "Done.") ;;
     *) fail "unexpected line in the log: $line" ;;
   esac
@@ -178,9 +178,9 @@ m_tells "near it are /example"
 m_says 2 "" . /zzz
 m_tells "m . lists them all"
 m_says 2 "" . /example more
-m_tells "job /example is no program; it takes no arguments: m . /example"
+m_tells "job /example is not a program; it takes no arguments: m . /example"
 m_says 1 "" ./nosuch /example
-m_tells "./nosuch is no directory, and no reference as github:OWNER/REPO either"
+m_tells "./nosuch is neither a directory nor a reference like github:OWNER/REPO"
 m_says 2 ""
 m_tells "Usage: m SOURCE [/JOB"
 job asks '{ makePythonEnvironment, ... }: makePythonEnvironment { }'

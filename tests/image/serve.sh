@@ -101,7 +101,7 @@ same "$(sort -u "$work"/pulled-* | tr -d ' -')" "${biggest#sha256:}"
 peak=$(sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$server/status")
 ((peak < 200000)) || fail "serving takes $peak kB"
 
-# strata pulls from it too: what is meant, whole, and registry to registry.
+# strata pulls from it too: one image, all of them, and registry to registry.
 same "$("$strata" pull "$host/served:t" "$work/dir")" "$digest"
 same "$(cat "$work/dir/version")" "Directory Transport Version: 1.1"
 cmp "$work/dir/manifest.json" "$work/manifest"

@@ -46,7 +46,7 @@ pub enum Problem {
     /// Arguments that the step does not take.
     #[error("it is written {0}")]
     Arguments(&'static str),
-    /// A regular expression that is none.
+    /// A malformed regular expression.
     #[error("{0}")]
     Regex(#[from] regex::Error),
     /// A step after one that gives something else.

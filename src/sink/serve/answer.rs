@@ -94,7 +94,7 @@ async fn route<B>(catalogue: &Catalogue, streams: &Arc<Semaphore>, request: &Req
         let (tags, link) = page(repository(name)?.tags(), query, path);
         return Ok(list(&json!({ "name": name, "tags": tags }), link));
     }
-    // Names have slashes, so the last of these is the one that is meant.
+    // Names have slashes, so the last of these counts.
     let cut = |kind: &str| rest.rsplit_once(kind);
     if let Some((name, version)) = cut("/manifests/") {
         return manifest(repository(name)?, version, request);

@@ -31,7 +31,7 @@ pub fn bytes(bytes: Bytes) -> Body {
 /// before its last byte.
 pub async fn layer(layer: LayerBlob, range: Range<u64>, streams: &Arc<Semaphore>) -> Body {
     let (mut sender, body) = Channel::<Bytes, io::Error>::new(WAITING);
-    // Closed semaphores there are none.
+    // The semaphore is never closed.
     let permit = Arc::clone(streams).acquire_owned().await.ok();
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
