@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use serde_json::json;
 use strata::{
     content::Content,
     sink::{WriteOptions, Written},
@@ -48,9 +49,11 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
 
 /// The digest, or under which name an engine runs it, on stdout; all else on stderr.
 fn report(written: &Written, arguments: &CopyArguments) -> Result<()> {
-    if let (true, Some(event)) = (arguments.json, &written.event) {
-        writeln!(io::stderr(), "{event}")?;
-    } else if !arguments.quiet && !arguments.json {
+    if arguments.json {
+        let copied =
+            || json!({ "event": "copied", "destination": arguments.destination.to_string(), "digest": written.digest });
+        writeln!(io::stderr(), "{}", written.event.clone().unwrap_or_else(copied))?;
+    } else if !arguments.quiet {
         written.says.iter().try_for_each(|line| writeln!(io::stderr(), "{line}"))?;
     }
     if !written.on_stdout {

@@ -159,7 +159,7 @@ impl Layer {
                 source.files = Files::Nar(Arc::new(move || materials.nar(&path)));
                 continue;
             }
-            let fail = |source| LayerError::Nar { path: path.as_path().to_owned(), source };
+            let fail = |error| LayerError::Nar { path: path.as_path().to_owned(), source: layer::explain_full(error) };
             let folder = match &unpacked {
                 Some(folder) => folder,
                 None => unpacked.insert(tempfile::tempdir().map_err(fail)?),

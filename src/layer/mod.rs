@@ -18,6 +18,7 @@ mod merge;
 pub mod nar;
 mod options;
 mod packing;
+mod scratch;
 mod tar;
 mod tree;
 pub mod unpack;
@@ -29,6 +30,7 @@ pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
 pub use options::{Options, Owner, Owners, Perm, Rewrite};
 pub use packing::{Packing, open as open_packed};
+pub use scratch::explain_full;
 pub use tar::{Header, TarWriter};
 pub use tree::{Files, OpenNar, Source, Tree};
 

@@ -18,13 +18,13 @@ pub fn page(image: &ImageBlobs, explanation: &Explanation) -> String {
 }
 
 fn references(graph: &Graph) -> Value {
-    let roots = graph.roots();
+    let entries = graph.entries();
     let nodes: Vec<Value> = graph
         .nodes()
         .iter()
         .enumerate()
         .map(|(at, node)| {
-            json!({ "path": node.path, "size": node.nar_size, "references": node.references, "root": roots.contains(&at) })
+            json!({ "path": node.path, "size": node.nar_size, "references": node.references, "root": entries.contains(&at) })
         })
         .collect();
     nodes.into()

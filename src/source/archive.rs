@@ -10,7 +10,7 @@ use std::{
 
 use tar::EntryType;
 
-use crate::layer::{Packing, open_packed};
+use crate::layer::{Packing, explain_full, open_packed};
 
 use super::{
     SourceError,
@@ -44,7 +44,7 @@ impl Archive {
         }
         let size = file.metadata()?.len();
         let mut plain = tempfile::tempfile()?;
-        io::copy(&mut packing.reader(file, size)?, &mut plain)?;
+        io::copy(&mut packing.reader(file, size)?, &mut plain).map_err(explain_full)?;
         Ok(plain)
     }
 }

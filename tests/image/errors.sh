@@ -51,6 +51,13 @@ if mkdir "$work/small" && as_root mount -t tmpfs -o size=1m,mode=777 strata-test
   same "$status" 1
   says "No space left on device"
   same "$(find "$work/small" -type f | wc -l)" 0
+  # No room to unpack a compressed archive: which file system, and how to take another.
+  archive=$(build 'makeContainerImage { name = "x"; layers = [ pkgs.glibc ]; }')
+  status=0
+  TMPDIR=$work/small "$strata" copy "$archive" "dir:$work/copied" 2>"$work/message" || status=$?
+  same "$status" 1
+  says "temporary files are in $work/small, on the file system $work/small; set TMPDIR to a directory with more room"
+  "$strata" copy "$archive" "dir:$work/copied" >/dev/null 2>&1
 else
   skip_part "no tmpfs can be mounted: the full disk is not tried"
 fi

@@ -93,6 +93,12 @@ for command in (["stream", sys.argv[2]], ["copy", sys.argv[2], "docker-archive:-
         pass
 PYTHON
 
+# copy --json says something for every destination.
+for destination in "oci:$work/said" "dir:$work/said-dir" "docker-archive:$work/said.tar" "docker://$registry/said:t"; do
+  "$strata" copy "$one" "$destination" --json 2>"$work/events" >"$work/digest"
+  same "$(jq -r 'select(.event == "copied" or .event == "pushed") | .digest' "$work/events")" "$(<"$work/digest")"
+done
+
 # explain: costs, reasons, and a page.
 "$strata" explain "$one" >"$work/table"
 grep -q 'an update sends on average' "$work/table" || { cat "$work/table"; fail "no costs"; }
