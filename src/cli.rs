@@ -12,7 +12,9 @@ use strata::{
     source::{self, Location},
 };
 
-use crate::command::{Access, CopyAccess, LockArguments, MakesArguments, Named, SubstituterArguments, parse_platform};
+use crate::command::{
+    Access, CopyAccess, LockArguments, MakesArguments, Named, SubstituterArguments, parse_platform, parse_reference,
+};
 use crate::derivation::Moment;
 
 use crate::command::{BudgetArguments, PlanArguments, SbomArguments, Wanted};
@@ -54,8 +56,8 @@ pub enum Command {
         after_help = "Examples:\n  strata pull docker.io/library/alpine:3.20 alpine\n  strata pull quay.io/org/app@sha256:… app --platform linux/arm64"
     )]
     Pull {
-        /// HOST/NAME[:TAG|@DIGEST]
-        #[arg(value_name = "REF")]
+        /// [docker://]HOST/NAME[:TAG|@DIGEST]
+        #[arg(value_name = "REF", value_parser = parse_reference)]
         reference: Reference,
         /// The directory; created if it does not exist.
         #[arg(value_name = "DIR")]
@@ -71,8 +73,8 @@ pub enum Command {
         after_help = "Examples:\n  strata manifest alpine:3.20 > manifest.json\n  strata manifest alpine:3.20 --index"
     )]
     Manifest {
-        /// HOST/NAME[:TAG|@DIGEST]
-        #[arg(value_name = "REF")]
+        /// [docker://]HOST/NAME[:TAG|@DIGEST]
+        #[arg(value_name = "REF", value_parser = parse_reference)]
         reference: Reference,
         /// The index, where there is one, not the manifest of one platform.
         #[arg(long, conflicts_with = "platform")]

@@ -29,6 +29,7 @@ pub use lock::LockArguments;
 pub use makes::MakesArguments;
 pub use plan::PlanArguments;
 pub use platform::parse_platform;
+pub use pull::parse_reference;
 pub use sbom::SbomArguments;
 pub use serve::Named;
 pub use substituters::SubstituterArguments;

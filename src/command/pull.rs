@@ -9,12 +9,17 @@ use std::{
 use anyhow::{Context, Result};
 use strata::{
     oci::Platform,
-    registry::{Client, Options, Reference},
+    registry::{Client, Options, ParseReferenceError, Reference},
     sink,
     source::{Found, Wanted, remote},
 };
 
 use super::access::Access;
+
+/// A reference, as it is or as `copy` has it: with `docker://` in front.
+pub fn parse_reference(text: &str) -> Result<Reference, ParseReferenceError> {
+    text.strip_prefix("docker://").unwrap_or(text).parse()
+}
 
 fn open(reference: &Reference, access: &Access) -> Result<Found> {
     let options = Options { read_only: true, ..access.options()? };

@@ -106,6 +106,8 @@ same "$("$strata" pull "$host/served:t" "$work/dir")" "$digest"
 same "$(cat "$work/dir/version")" "Directory Transport Version: 1.1"
 cmp "$work/dir/manifest.json" "$work/manifest"
 "$strata" manifest "$host/served:t" | cmp - "$work/manifest"
+"$strata" manifest "docker://$host/served:t" | cmp - "$work/manifest"
+"$strata" pull "docker://$host/served:t" "$work/pulled-with-prefix" >/dev/null
 same "$("$strata" manifest "$host/deep/name/platforms:all" --index | jq '.manifests | length')" 2
 arm=$("$strata" manifest "$host/deep/name/platforms:all" --platform linux/arm64 | sha256sum)
 same "$("$strata" copy "docker://$host/deep/name/platforms:all" "dir:$work/arm" --platform linux/arm64 | cut -d : -f 2)" "${arm%% *}"
