@@ -112,7 +112,7 @@ same "$("$strata" manifest "$host/deep/name/platforms:all" --index | jq '.manife
 arm=$("$strata" manifest "$host/deep/name/platforms:all" --platform linux/arm64 | sha256sum)
 same "$("$strata" copy "docker://$host/deep/name/platforms:all" "dir:$work/arm" --platform linux/arm64 | cut -d : -f 2)" "${arm%% *}"
 "$strata" manifest "$host/deep/name/platforms:all" --platform linux/s390x 2>"$work/log" && fail "there is no s390x"
-grep -q 'there are linux/amd64, linux/arm64' "$work/log" || { cat "$work/log"; fail "what there is is not said"; }
+grep -q 'found linux/amd64, linux/arm64' "$work/log" || { cat "$work/log"; fail "what there is is not said"; }
 
 # A pull that is on its way when the registry is asked to end is finished.
 curl --silent --limit-rate 8M "http://$host/v2/served/blobs/$(jq -r '.layers | max_by(.size).digest' "$work/manifest")" >"$work/slow" &
