@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use strata::layer::{Owner, Owners};
+use strata::layer::{Owner, Owners, unpack::inside};
 
 /// Programs that scripts need, all of them in the store.
 #[derive(Clone, Debug, Deserialize)]
@@ -80,10 +80,10 @@ const FAKEROOT: &str =
 const CHROOT: &str = r#"
 set -e
 mount --make-rprivate / 2>/dev/null || true
-mount --rbind "$STRATA_STORE" "$STRATA_ROOT$STRATA_STORE"
-mount -t proc proc "$STRATA_ROOT/proc" 2>/dev/null || mount --rbind /proc "$STRATA_ROOT/proc"
-mount --rbind /dev "$STRATA_ROOT/dev"
-mount --bind "$STRATA_SCRIPTS" "$STRATA_ROOT$STRATA_INSIDE"
+mount --rbind "$STRATA_STORE" "$STRATA_AT_STORE"
+mount -t proc proc "$STRATA_AT_PROC" 2>/dev/null || mount --rbind /proc "$STRATA_AT_PROC"
+mount --rbind /dev "$STRATA_AT_DEV"
+mount --bind "$STRATA_SCRIPTS" "$STRATA_AT_SCRIPTS"
 : > "$STRATA_STATE.started"
 export FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1
 exec "$STRATA_CHROOT" "$STRATA_ROOT" "$STRATA_BASH" -c "cd /; $STRATA_WRAPPER"
@@ -127,12 +127,18 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
             command.arg(bash).args(["-c", FAKEROOT, "fakeroot"]).arg(bash).args(["-c", WRAPPER]);
         } else {
             let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
-            mounts.make(root, &["/proc", "/dev", INSIDE, &store])?;
+            for (variable, place) in [
+                ("STRATA_AT_STORE", store.as_str()),
+                ("STRATA_AT_PROC", "/proc"),
+                ("STRATA_AT_DEV", "/dev"),
+                ("STRATA_AT_SCRIPTS", INSIDE),
+            ] {
+                command.env(variable, mounts.make(root, place)?);
+            }
             command
                 .env("STRATA_STORE", &store)
                 .env("STRATA_ROOT", root)
                 .env("STRATA_SCRIPTS", scratch.path())
-                .env("STRATA_INSIDE", INSIDE)
                 .env("STRATA_SCRIPT", Path::new(INSIDE).join(argument))
                 .env("STRATA_CHROOT", find(&tools.coreutils, &["chroot"])?)
                 .env("PATH", format!("{}:{}", tools.util_linux.join("bin").display(), tools.path))
@@ -181,18 +187,22 @@ struct Mounts {
 }
 
 impl Mounts {
-    fn make(&mut self, root: &Path, names: &[&str]) -> Result<()> {
-        for name in names {
-            let mut directory = root.to_owned();
-            for part in Path::new(name.trim_start_matches('/')).components() {
-                directory.push(part);
-                if !directory.is_dir() {
-                    fs::create_dir(&directory).with_context(|| format!("creating {}", directory.display()))?;
-                    self.made.push(directory.clone());
-                }
+    /// The directory that `place` is when `root` is the root, made where there is none. Links of a base image lead
+    /// nowhere else.
+    fn make(&mut self, root: &Path, place: &str) -> Result<PathBuf> {
+        let mut directory = root.to_owned();
+        for part in Path::new(place.trim_start_matches('/')).components() {
+            let below = directory.strip_prefix(root)?.join(part);
+            directory = inside(root, &below).with_context(|| format!("looking for {place} in the image"))?;
+            let missing = directory.strip_prefix(root)?.ancestors().filter(|above| !above.as_os_str().is_empty());
+            for above in
+                missing.map(|above| root.join(above)).filter(|above| !above.is_dir()).collect::<Vec<_>>().iter().rev()
+            {
+                fs::create_dir(above).with_context(|| format!("creating {} for {place}", above.display()))?;
+                self.made.push(above.clone());
             }
         }
-        Ok(())
+        Ok(directory)
     }
 
     /// Removes what was made, the innermost first, unless the script put something there.
@@ -300,6 +310,31 @@ pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_mounted_stays_in_the_image() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("root");
+        fs::create_dir_all(root.join("var")).unwrap();
+        let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        link(&top.path().join("elsewhere"), "nix");
+        link(Path::new("../../outside"), "dev");
+        link(Path::new("var/proc"), "proc");
+        let mut mounts = Mounts::default();
+        let outside = root.join(top.path().strip_prefix("/").unwrap());
+        for (place, expected) in [
+            ("/nix/store", outside.join("elsewhere/store")),
+            ("/dev", root.join("outside")),
+            ("/proc", root.join("var/proc")),
+            ("/plain", root.join("plain")),
+        ] {
+            assert_eq!(mounts.make(&root, place).unwrap(), expected);
+            assert!(expected.is_dir());
+        }
+        assert_eq!(fs::read_dir(top.path()).unwrap().count(), 1);
+        mounts.remove().unwrap();
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 4);
+    }
 
     #[test]
     fn notes_are_of_the_files_that_they_were_made_for() {

@@ -4,7 +4,7 @@ need_command python3
 [[ ${docker-} ]] || skip "no docker daemon"
 
 # A base with programs that are dangerous in other hands, on a merged /usr.
-python3 - "$work/base.tar" <<'PYTHON'
+cat >"$work/base.py" <<'PYTHON'
 import hashlib, io, json, sys, tarfile
 
 layer = io.BytesIO()
@@ -20,6 +20,8 @@ with tarfile.open(fileobj=layer, mode="w") as tar:
     add("etc/y", tarfile.SYMTYPE, 0o777, 0, link="x")
     add("etc/z", tarfile.REGTYPE, 0o600, 0, b"base")
     add("usr/bin/own", tarfile.REGTYPE, 0o4755, 0, b"base")
+    for link in sys.argv[2:]:
+        add(link, tarfile.SYMTYPE, 0o777, 0, link="/elsewhere/" + link)
 layer = layer.getvalue()
 config = json.dumps({"architecture": "amd64", "os": "linux", "config": {},
     "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
@@ -30,6 +32,7 @@ with tarfile.open(sys.argv[1], "w") as tar:
         entry.size = len(text)
         tar.addfile(entry, io.BytesIO(text))
 PYTHON
+python3 "$work/base.py" "$work/base.tar"
 files='(pkgs.runCommand "files" { } "mkdir -p $out/etc $out/bin; for at in x y z; do echo new > $out/etc/$at; done; echo > $out/bin/tool")'
 statement='stat -c "%n %a %u %g %F" /etc/x /etc/y /etc/z /bin /usr/bin /usr/bin/own /usr/bin/tool'
 # listing ARGUMENTS: what a container sees.
@@ -50,3 +53,11 @@ same "$(listing 'runAsRoot = "true";')" "$expected"
 # A script's own replacements, by programs that fakeroot sees into and by one that it does not.
 same "$(listing 'runAsRoot = "rm /etc/x; echo new > /etc/new; mv /etc/new /etc/x; chmod 444 /etc/x";')" "$expected"
 same "$(listing 'runAsRoot = "${pkgs.busybox}/bin/busybox rm /etc/x /etc/z; for at in x z; do echo new > /etc/$at; ${pkgs.busybox}/bin/busybox chmod 444 /etc/$at; done";')" "$expected"
+
+# A base whose /nix, /proc and /dev are links: what is mounted for a script, and a Nix database, stay in the image.
+python3 "$work/base.py" "$work/links.tar" nix proc dev
+path=$(build "dockerTools.buildImageWithNixDb { name = \"links\"; compressor = \"none\"; fromImage = $work/links.tar; copyToRoot = [ pkgs.hello ];
+  runAsRoot = \"ls /nix/store/*-hello-* >/dev/null; echo made > /made\"; }")
+tar -xOf "$path" "$(tar -xOf "$path" manifest.json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["Layers"][-1])')" | tar -tP >"$work/listing"
+for name in /made /elsewhere/nix/var/nix/db/db.sqlite; do grep -qxF "$name" "$work/listing" || { cat "$work/listing"; fail "$name is not in the layer"; }; done
+if grep -E '^/elsewhere/(proc|dev)/' "$work/listing"; then fail "what was mounted is in the layer"; fi
