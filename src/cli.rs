@@ -86,6 +86,9 @@ pub enum Command {
         access: Access,
     },
     /// Lock a base image for lockedImage: its manifests and configs, and none of its layers.
+    #[command(
+        after_help = "Examples:\n  strata lock docker://alpine:3.20 > alpine.json\n  strata lock --update alpine.json"
+    )]
     Lock(LockArguments),
     /// Write an image to stdout as an archive, for `| docker load`.
     #[command(
@@ -117,6 +120,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  strata sbom result > bom.json")]
     Sbom(Box<SbomArguments>),
     /// Compare an image's size and its packages' with a budget; exit with 1 and say by how much it is exceeded.
+    #[command(
+        after_help = "Examples:\n  strata budget result budget.json\n  strata budget result budget.json --update"
+    )]
     Budget(Box<BudgetArguments>),
     /// Compare two images, and say what sending the second over the first would cost; exit with 1 if they differ.
     #[command(
@@ -190,6 +196,9 @@ pub struct CopyArguments {
     /// How plain layers are compressed for a registry.
     #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
     pub compression: CompressionArgument,
+    /// Keep plain layers plain, and so every digest, on the way to a registry.
+    #[arg(long, conflicts_with_all = ["compression", "compression_level"])]
+    pub preserve_digests: bool,
     /// How hard: 1 to 12 for gzip, 1 to 19 for zstd; both have 3 without.
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
     pub compression_level: Option<i32>,

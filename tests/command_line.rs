@@ -2,43 +2,31 @@
 
 use std::{fs, process::Command};
 
-const COMMANDS: [&str; 12] = [
-    "copy",
-    "serve",
-    "pull",
-    "manifest",
-    "stream",
-    "explain",
-    "sbom",
-    "diff",
-    "plan",
-    "inspect",
-    "verify",
-    "completions",
-];
-
 fn strata(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_strata")).args(arguments).env("NO_COLOR", "1").output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-#[test]
-fn every_command_is_listed_and_its_help_has_an_example() {
+/// What `strata --help` lists, and `m`.
+fn commands() -> Vec<String> {
     let list = strata(&["--help"]);
-    let listed: Vec<&str> = list
+    let commands: Vec<String> = list
         .lines()
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next().filter(|word| !word.is_empty()))
         .filter(|word| *word != "help" && !word.starts_with('-'))
+        .map(str::to_owned)
         .collect();
-    for command in &listed {
-        assert!(COMMANDS.contains(command), "{command} is new: list it here");
-    }
-    for command in COMMANDS {
-        assert!(listed.contains(&command), "{command} is not listed");
-        let help = strata(&[command, "--help"]);
+    assert!(commands.iter().any(|it| it == "copy") && commands.iter().any(|it| it == "completions"), "{list}");
+    commands
+}
+
+#[test]
+fn every_command_has_an_example_in_its_help() {
+    for command in commands() {
+        let help = strata(&[&command, "--help"]);
         assert!(help.contains(&format!("Examples:\n  strata {command} ")), "{command} has no example");
     }
     assert!(strata(&["m", "--help"]).contains("Examples:\n  m . /"));
@@ -61,8 +49,8 @@ fn the_version_is_the_packages() {
 fn shells_complete_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let script = strata(&["completions", shell]);
-        for command in COMMANDS {
-            assert!(script.contains(command), "{shell} does not complete {command}");
+        for command in commands() {
+            assert!(script.contains(&command), "{shell} does not complete {command}");
         }
     }
 }
@@ -71,7 +59,7 @@ fn shells_complete_every_command() {
 fn every_command_has_a_man_page() {
     let directory = tempfile::tempdir().unwrap();
     strata(&["man", directory.path().to_str().unwrap()]);
-    for command in COMMANDS {
+    for command in commands() {
         let page = fs::read_to_string(directory.path().join(format!("strata-{command}.1"))).unwrap();
         assert!(page.starts_with(".ie") && page.contains(".SH SYNOPSIS"), "{command}: {page}");
     }

@@ -311,6 +311,8 @@ fn whiteouts_remove_what_lower_layers_have() {
     // Opaque: what the layer itself has stays, wherever the mark stands.
     assert_eq!(unpacked(&[file(b"d/new"), file(b"d/.wh..wh..opq")]), names(&[b"a", b"d/new", b"e/f/g"]));
     assert_eq!(unpacked(&[file(b"e/.wh..wh..opq"), file(b"e/f/new")]), names(&[b"a", b"d/one", b"d/two", b"e/f/new"]));
+    // Also where the mark comes after its siblings: what was below them before is hidden.
+    assert_eq!(unpacked(&[file(b"e/f/new"), file(b"e/.wh..wh..opq")]), names(&[b"a", b"d/one", b"d/two", b"e/f/new"]));
     for name in [&b".wh."[..], b"d/.wh..", b"d/.wh..."] {
         assert!(
             unpacked(&[file(name)].map(|(_, kind, content)| (name, kind, content)))

@@ -1,80 +1,194 @@
-//! Which module may use which: the edges that src/lib.rs draws, held.
+//! Which module may use which: the edges that src/lib.rs draws, read from the `use` trees and paths of every file.
 
-use std::{fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
-/// Modules, and those of ours they may name. What is not listed here may use anything.
-const EDGES: [(&str, &[&str]); 16] = [
+use syn::{
+    ItemUse, UseTree,
+    visit::{self, Visit},
+};
+
+/// Modules of the library, and those of ours they may use.
+const EDGES: [(&str, &[&str]); 17] = [
     ("closure", &[]),
     ("oci", &[]),
+    ("files", &[]),
+    ("engine", &[]),
     ("layer", &["closure", "oci"]),
-    ("image", &["layer", "oci", "closure"]),
+    ("image", &["closure", "files", "layer", "oci"]),
     ("blobs", &["closure", "image", "layer", "oci"]),
-    ("content.rs", &["blobs", "oci"]),
+    ("content", &["blobs", "oci"]),
     ("http", &[]),
     ("registry", &["http", "oci"]),
-    ("engine.rs", &[]),
     ("daemon", &["engine", "http", "oci"]),
-    ("source", &["blobs", "content", "daemon", "engine", "image", "layer", "oci", "registry"]),
     ("substituter", &["closure", "http", "image", "oci", "registry"]),
+    ("source", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry"]),
+    ("sink", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry"]),
     ("report", &["blobs", "closure", "image", "layer", "oci"]),
     ("sbom", &["blobs", "closure", "image", "oci", "source"]),
-    ("verify.rs", &["blobs", "content", "image", "layer", "oci", "source"]),
-    ("sink", &["blobs", "content", "daemon", "engine", "image", "layer", "oci", "registry"]),
+    ("verify", &["blobs", "content", "image", "layer", "oci", "source"]),
 ];
 
-/// What the pure modules must not name.
-const IMPURE: [&str; 6] = ["std::fs", "std::env", "std::thread", "std::time", "std::net", "rayon"];
+/// Modules of the program, and those of its own they may use.
+const PROGRAM: [(&str, &[&str]); 3] =
+    [("cli", &["command", "derivation"]), ("command", &["cli", "derivation"]), ("derivation", &[])];
 
-fn sources(path: &Path) -> Vec<(String, String)> {
-    if path.is_file() {
-        return vec![(path.display().to_string(), fs::read_to_string(path).unwrap())];
+/// What of the standard library the pure modules must not name; nor rayon.
+const IMPURE: [&str; 5] = ["fs", "env", "thread", "time", "net"];
+
+/// Every path that a file names, from `crate` or an outer crate on.
+#[derive(Default)]
+struct Paths {
+    /// Modules between the root and the file.
+    depth: usize,
+    found: BTreeSet<Vec<String>>,
+}
+
+impl Paths {
+    fn take(&mut self, mut path: Vec<String>) {
+        let supers = path.iter().take_while(|part| *part == "super").count();
+        if supers > 0 && supers >= self.depth {
+            path.splice(..supers, ["crate".to_owned()]);
+        }
+        self.found.insert(path);
     }
-    let entries = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| sources(&path)).collect()
+
+    fn tree(&mut self, tree: &UseTree, before: &[String]) {
+        let with = |name: String| [before, &[name]].concat();
+        match tree {
+            UseTree::Path(path) => self.tree(&path.tree, &with(path.ident.to_string())),
+            UseTree::Group(group) => group.items.iter().for_each(|tree| self.tree(tree, before)),
+            UseTree::Name(name) => self.take(with(name.ident.to_string())),
+            UseTree::Rename(name) => self.take(with(name.ident.to_string())),
+            UseTree::Glob(_) => self.take(before.to_vec()),
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Paths {
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        self.tree(&item.tree, &[]);
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        self.take(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        visit::visit_path(self, path);
+    }
+
+    fn visit_item_mod(&mut self, module: &'ast syn::ItemMod) {
+        // Tests may use anything.
+        if module.ident != "tests" {
+            self.depth += 1;
+            visit::visit_item_mod(self, module);
+            self.depth -= 1;
+        }
+    }
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    fs::read_dir(path).unwrap().flat_map(|entry| files(&entry.unwrap().path())).collect()
+}
+
+/// The paths that a module's files name, by file.
+fn paths(module: &str) -> BTreeMap<PathBuf, BTreeSet<Vec<String>>> {
+    let (directory, file) = (src().join(module), src().join(format!("{module}.rs")));
+    let own = if directory.is_dir() { directory } else { file };
+    let mut all = BTreeMap::new();
+    for file in files(&own).into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        let text = fs::read_to_string(&file).unwrap();
+        let depth = file.strip_prefix(src()).unwrap().components().count() - usize::from(file.ends_with("mod.rs"));
+        let mut paths = Paths { depth, ..Paths::default() };
+        paths.visit_file(&syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+        all.insert(file, paths.found);
+    }
+    assert!(!all.is_empty(), "there is no module {module}");
+    all
+}
+
+/// What of the same crate a module uses, by file.
+fn uses(module: &str) -> Vec<(PathBuf, String)> {
+    let ours = |(file, paths): (PathBuf, BTreeSet<Vec<String>>)| {
+        let names = paths.into_iter().filter(|path| path.len() > 1 && path[0] == "crate").map(|path| path[1].clone());
+        names.map(move |name| (file.clone(), name)).collect::<Vec<_>>()
+    };
+    paths(module).into_iter().flat_map(ours).filter(|(_, name)| name != module).collect()
+}
+
+fn check(edges: &[(&str, &[&str])]) {
+    let modules: Vec<&str> = edges.iter().map(|(module, _)| *module).collect();
+    for (module, allowed) in edges {
+        for (file, used) in uses(module) {
+            // Names that the root gives out again (`crate::Image`) are no modules.
+            let is_module = modules.contains(&used.as_str());
+            assert!(
+                !is_module || allowed.contains(&used.as_str()),
+                "{} uses {used}, which {module} may not",
+                file.display()
+            );
+        }
+    }
 }
 
 #[test]
 fn modules_use_only_what_they_may() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let modules = [
-        "blobs",
-        "closure",
-        "content",
-        "daemon",
-        "engine",
-        "http",
-        "image",
-        "layer",
-        "oci",
-        "registry",
-        "report",
-        "sbom",
-        "sink",
-        "source",
-        "substituter",
-        "verify",
-    ];
-    for (module, allowed) in EDGES {
-        let own = module.trim_end_matches(".rs");
-        for (name, text) in sources(&src.join(module)) {
-            for other in modules.iter().filter(|other| **other != own && !allowed.contains(other)) {
-                for import in [format!("crate::{other}::"), format!("    {other}::")] {
-                    let named = text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains(&import));
-                    assert!(!named, "{name} uses {other}, which {own} may not");
-                }
+    check(&EDGES);
+    check(&PROGRAM);
+}
+
+#[test]
+fn every_module_of_the_library_is_listed() {
+    let text = fs::read_to_string(src().join("lib.rs")).unwrap();
+    let listed: BTreeSet<String> = EDGES.iter().map(|(module, _)| (*module).to_owned()).collect();
+    let modules = syn::parse_file(&text).unwrap().items.into_iter().filter_map(|item| match item {
+        syn::Item::Mod(module) => Some(module.ident.to_string()),
+        _ => None,
+    });
+    assert_eq!(modules.collect::<BTreeSet<_>>(), listed);
+}
+
+#[test]
+fn modules_of_the_library_have_no_circles() {
+    let mut left: BTreeMap<&str, BTreeSet<&str>> =
+        EDGES.iter().map(|(module, allowed)| (*module, allowed.iter().copied().collect())).collect();
+    while let Some(free) = left.iter().find(|(_, uses)| uses.is_empty()).map(|(module, _)| *module) {
+        left.remove(free);
+        left.values_mut().for_each(|uses| {
+            uses.remove(free);
+        });
+    }
+    assert!(left.is_empty(), "these use each other: {left:?}");
+}
+
+#[test]
+fn pure_modules_do_no_io() {
+    for module in ["closure", "oci"] {
+        for (file, paths) in paths(module) {
+            for path in paths {
+                let impure = path[0] == "rayon"
+                    || path[0] == "std" && path.get(1).is_some_and(|name| IMPURE.contains(&name.as_str()));
+                assert!(!impure, "{} uses {}, but {module} is pure", file.display(), path.join("::"));
             }
         }
     }
 }
 
 #[test]
-fn pure_modules_do_no_io() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for module in ["closure", "oci"] {
-        for (name, text) in sources(&src.join(module)) {
-            for impure in IMPURE {
-                assert!(!text.contains(impure), "{name} uses {impure}, but {module} is pure");
-            }
+fn dependencies_of_the_program_are_not_the_library_s() {
+    for (module, _) in EDGES {
+        for (file, paths) in paths(module) {
+            let named =
+                paths.iter().find(|path| matches!(path[0].as_str(), "anyhow" | "clap" | "indicatif" | "signal_hook"));
+            assert!(named.is_none(), "{} uses {named:?}", file.display());
         }
     }
 }

@@ -96,7 +96,9 @@ impl ImageBlobs {
     /// What an index says of the image, without a name.
     pub fn descriptor(&self) -> Descriptor {
         let descriptor = Descriptor::new(&self.media_type, self.digest(), self.manifest.len() as u64);
-        Descriptor { platform: Some(self.platform.clone()), ..descriptor }
+        // An artifact is for none.
+        let platform = Some(self.platform.clone()).filter(|platform| !platform.os.is_empty());
+        Descriptor { platform, ..descriptor }
     }
 
     /// The digests of the `count` lowest layers, but those that a higher layer has too.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use strata::{
     content::Content,
+    layer::compress::Compression,
     sink::{WriteOptions, Written},
     source,
 };
@@ -29,7 +30,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let display = Display::choose(arguments.quiet, arguments.json);
     let options = WriteOptions {
         additional_tags: arguments.additional_tag.clone(),
-        compression: arguments.compression.into(),
+        compression: if arguments.preserve_digests { Compression::None } else { arguments.compression.into() },
         level: arguments.compression_level,
         mount_from: arguments.mount_from.clone(),
         cache_from: arguments.cache_from.clone(),

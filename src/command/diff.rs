@@ -48,7 +48,9 @@ fn compare(arguments: &DiffArguments) -> Result<Diff> {
         level: arguments.compression_level,
         host: old.registry().map(str::to_owned),
     };
-    Ok(Diff::of(&old.image(None)?, &new.image(None)?, &options)?)
+    Ok(Diff::of(&old.image(None)?, &new.image(None)?, &options, &|image, lowest| {
+        strata::sink::archive::size(image, image.reference.as_deref(), &image.lowest(lowest))
+    })?)
 }
 
 fn print(diff: &Diff, json: bool) -> io::Result<()> {

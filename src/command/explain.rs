@@ -1,7 +1,6 @@
 //! `strata explain IMAGE`
 
 use std::{
-    fs,
     io::{self, Write},
     path::Path,
     process::ExitCode,
@@ -100,7 +99,7 @@ fn write_page(path: &Path, page: &str) -> Result<ExitCode> {
     if path == Path::new("-") {
         io::stdout().write_all(page.as_bytes())?;
     } else {
-        fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+        strata::files::write(path, page.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ mod copy;
 mod diff;
 mod explain;
 mod inspect;
+mod interrupt;
 mod lock;
 mod makes;
 mod plan;
@@ -38,6 +39,10 @@ use crate::{cli::Command, derivation};
 
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
+    // A server ends in its own way, and derivations with all they wrote.
+    if !matches!(command, Command::Serve { .. } | Command::Build | Command::Makes(_)) {
+        interrupt::remove_unfinished()?;
+    }
     match command {
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),

@@ -41,7 +41,7 @@ pub fn pull(attributes: &Attributes) -> Result<()> {
     let found = remote::open(client(&reference, request.tls_verify).with_context(pulling)?, &reference)?;
     let platform = Platform { os: request.os, ..Platform::linux(&request.arch, request.variant.as_deref()) };
     let image = found.image(&Wanted::Prefer(platform)).with_context(pulling)?;
-    sink::dir::write(&image, attributes.out()).with_context(pulling).map(drop)
+    sink::dir::write_into(&image, attributes.out()).with_context(pulling).map(drop)
 }
 
 #[derive(Debug, Deserialize)]

@@ -53,7 +53,7 @@ mod materials;
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -62,6 +62,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     closure::Graph,
+    files,
     layer::ChunkReader,
     oci::{Config, Descriptor, Digest, History, ImageConfig, Manifest, Platform, RootFs, Timestamp, json, media_type},
 };
@@ -298,15 +299,7 @@ pub fn save_json<T: Serialize>(document: &T, path: &Path) -> Result<()> {
 
 /// Writes a file at `path`, whole or not at all.
 pub fn write_whole(bytes: &[u8], path: &Path) -> Result<()> {
-    let fail = || io_error("writing", path);
-    let directory = path.parent().unwrap_or(Path::new("/"));
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-        .tempfile_in(directory)
-        .map_err(fail())?;
-    file.write_all(bytes).map_err(fail())?;
-    file.persist(path).map_err(|error| fail()(error.error))?;
-    Ok(())
+    files::write(path, bytes).map_err(io_error("writing", path))
 }
 
 fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Layer>, D::Error> {

@@ -25,6 +25,12 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// A file with holes that is bigger than this (in bytes) is a bomb: its holes weigh nothing in the layer.
 const SPARSE_LIMIT: u64 = 1 << 30;
+/// Entries of one layer.
+const ENTRIES_LIMIT: usize = 4_000_000;
+/// Bytes of a name; Linux takes no longer path.
+const NAME_LIMIT: usize = 4096;
+/// Directories in each other.
+const DEPTH_LIMIT: usize = 512;
 /// Links followed on the way to one name; Linux stops at 40 too.
 const LINKS: usize = 40;
 
@@ -38,19 +44,15 @@ pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<
     let mut archive = tar::Archive::new(layer);
     // What this layer wrote, and every directory above it.
     let mut own: HashSet<PathBuf> = HashSet::new();
-    for entry in archive.entries()? {
+    for (count, entry) in archive.entries()?.enumerate() {
         let mut entry = entry?;
         let name = entry.path()?.into_owned();
+        check_bounds(count, &name).map_err(|error| named(&name, error))?;
         let Some((place, file_name)) = place(root, &name).map_err(|error| named(&name, error))? else { continue };
         let named = |error| named(&name, error);
         if file_name.as_bytes() == OPAQUE {
             let directory = place.parent().unwrap_or(root);
-            for child in fs::read_dir(directory).map_err(named)? {
-                let child = child.map_err(named)?.path();
-                if !own.contains(&child) {
-                    remove(&child, owners).map_err(named)?;
-                }
-            }
+            hide(directory, &own, owners).map_err(named)?;
             continue;
         }
         if let Some(gone) = file_name.as_bytes().strip_prefix(WHITEOUT) {
@@ -66,12 +68,36 @@ pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<
     Ok(())
 }
 
+/// Removes what lower layers have below `directory`; what this layer wrote (`own`), before the mark or after, stays.
+fn hide(directory: &Path, own: &HashSet<PathBuf>, owners: &mut Owners) -> io::Result<()> {
+    for child in fs::read_dir(directory)? {
+        let child = child?.path();
+        if !own.contains(&child) {
+            remove(&child, owners)?;
+        } else if fs::symlink_metadata(&child)?.is_dir() {
+            hide(&child, own, owners)?;
+        }
+    }
+    Ok(())
+}
+
 fn named(name: &Path, error: io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", name.display()))
 }
 
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Images have none of these; a layer that has means harm.
+fn check_bounds(count: usize, name: &Path) -> io::Result<()> {
+    if count >= ENTRIES_LIMIT {
+        return Err(invalid(&format!("more than {ENTRIES_LIMIT} entries: no layer has so many")));
+    }
+    if name.as_os_str().len() > NAME_LIMIT || name.components().count() > DEPTH_LIMIT {
+        return Err(invalid(&format!("a name of more than {NAME_LIMIT} bytes or {DEPTH_LIMIT} directories")));
+    }
+    Ok(())
 }
 
 /// Where `name` lies below `root`, and its last part; none for the root itself.

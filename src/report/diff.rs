@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::push::{Push, PushOptions};
-use crate::{blobs::ImageBlobs, closure::StorePath, image::ImageError, oci::Digest, sink};
+use crate::{blobs::ImageBlobs, closure::StorePath, image::ImageError, oci::Digest};
 
 /// What differs.
 #[derive(Debug, Serialize)]
@@ -97,12 +97,18 @@ pub struct Load {
 }
 
 impl Diff {
-    /// Compares. Layers that a push would compress are compressed here, to know their blobs.
+    /// Compares. Layers that a push would compress are compressed here, to know their blobs; `load_size` says how many
+    /// bytes a load streams of an image without so many of its lowest layers.
     ///
     /// # Errors
     ///
     /// When a layer's bytes are not what the image says of them.
-    pub fn of(old: &ImageBlobs, new: &ImageBlobs, options: &PushOptions) -> Result<Self, ImageError> {
+    pub fn of(
+        old: &ImageBlobs,
+        new: &ImageBlobs,
+        options: &PushOptions,
+        load_size: &dyn Fn(&ImageBlobs, usize) -> u64,
+    ) -> Result<Self, ImageError> {
         let before: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
         let after: HashSet<Digest> = new.layers.iter().map(|layer| layer.diff_id).collect();
         let old_paths: BTreeSet<PathBuf> = old.store_paths().into_iter().flatten().collect();
@@ -124,10 +130,7 @@ impl Diff {
             },
             config: config_changes(old, new),
             push: Push::of(old, new, options)?,
-            load: Load {
-                layers_there: common,
-                bytes: sink::archive::size(new, new.reference.as_deref(), &new.lowest(common)),
-            },
+            load: Load { layers_there: common, bytes: load_size(new, common) },
         })
     }
 

@@ -91,7 +91,9 @@ impl Push {
 impl PushOptions {
     /// Whether a push compresses a layer of `image`.
     fn is_compressed(&self, image: &ImageBlobs, layer: &LayerBlob) -> bool {
-        !image.as_is && self.compression != Compression::None && layer.descriptor.media_type == media_type::LAYER_TAR
+        media_type::is_config(&image.config_media_type)
+            && self.compression != Compression::None
+            && layer.descriptor.media_type == media_type::LAYER_TAR
     }
 
     /// Digest and size of a layer's compressed blob; `None` where its bytes are not on this machine.

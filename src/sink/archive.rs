@@ -17,10 +17,11 @@ use std::{
     sync::Arc,
 };
 
-use super::destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, path_and_name};
+use super::destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name};
 use crate::{
     blobs::ImageBlobs,
-    content::Content,
+    content::{Content, IndexBlobs},
+    files::{self, NewFile},
     image::ImageError,
     layer::{Direct, Header, LayerError, TarWriter},
     oci::{Descriptor, Digest, DockerManifest, Index, annotation, full_name, json},
@@ -31,7 +32,7 @@ pub const OCI: Scheme = Scheme {
     name: "oci-archive",
     syntax: "oci-archive:FILE[:NAME:TAG]",
     about: "OCI layout in a tar",
-    holds: Holds::Image,
+    holds: Holds::Index,
     parse,
 };
 
@@ -62,26 +63,32 @@ struct ArchiveFile {
 
 impl Sink for ArchiveFile {
     fn write(&self, content: &Content, _: &WriteOptions) -> Result<Written, WriteError> {
-        let image = one_image(content)?;
-        let name = self.name.as_deref().or(image.reference.as_deref());
+        let name = self.name.as_deref().or(content.reference());
         let on_stdout = self.file == Path::new("-");
         if on_stdout {
-            write(image, name, stdout()?)?.flush().map_err(LayerError::Write)?;
+            write_content(content, name, stdout()?)?.flush().map_err(LayerError::Write)?;
         } else {
-            write_file(image, name, &self.file)?;
+            write_file(content, name, &self.file)?;
         }
-        Ok(Written { on_stdout, ..Written::new(image.digest()) })
+        Ok(Written { on_stdout, ..Written::new(content.digest()) })
     }
 }
 
-fn write_file(image: &ImageBlobs, name: Option<&str>, path: &Path) -> Result<(), ArchiveError> {
-    let fail = |source| ArchiveError::Io { path: path.to_owned(), source };
-    let file = File::create_new(path).map_err(fail)?;
-    let written = write(image, name, file);
-    if written.is_err() {
-        fs::remove_file(path).map_err(fail)?;
+/// A file appears whole or not at all; into a pipe or a device it is written.
+fn write_file(content: &Content, name: Option<&str>, path: &Path) -> Result<(), ArchiveError> {
+    let fail = || {
+        let path = path.to_owned();
+        move |source| ArchiveError::Io { path, source }
+    };
+    // A link stays, and leads to the new file.
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
+        let out = File::options().write(true).open(&target).map_err(fail())?;
+        return write_content(content, name, out).map(drop);
     }
-    written.map(drop)
+    files::sweep(files::directory(&target));
+    let new = NewFile::create(&target).map_err(fail())?;
+    write_content(content, name, new)?.finish().map_err(fail())
 }
 
 /// The standard output, ready for much: fewer switches between us and who reads.
@@ -161,27 +168,27 @@ fn write_some<W: Write>(
     there: &HashSet<Digest>,
     out: W,
 ) -> Result<W, ArchiveError> {
-    let mut archive = Archive { tar: TarWriter::new(out), written: HashSet::new() };
-    archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
     let index = images.iter().map(|(image, reference)| named(image.descriptor(), *reference)).collect();
-    archive.file("index.json", &json::to_vec(&Index::new(index)))?;
-    let docker: Vec<DockerManifest> =
-        images.iter().map(|(image, reference)| docker_manifest(image, *reference)).collect();
-    archive.file("manifest.json", &json::to_vec(&docker))?;
-    for directory in ["blobs", "blobs/sha256"] {
-        archive.tar.append_with(&Header::directory(directory.as_bytes()), |_| Ok::<_, LayerError>(()))?;
-    }
+    let docker = images.iter().map(|(image, reference)| docker_manifest(image, *reference)).collect();
+    let mut archive = Archive::begin(out, index, docker)?;
     for (image, _) in images {
-        for blob in [&image.config, &image.manifest] {
-            archive.blob(&Digest::of(blob), blob.len() as u64, |out| {
-                Ok(out.write_all(blob).map_err(LayerError::Write)?)
-            })?;
-        }
-        for layer in image.layers.iter().filter(|layer| !there.contains(&layer.descriptor.digest)) {
-            let Descriptor { digest, size, .. } = &layer.descriptor;
-            archive.blob(digest, *size, |out| Ok(layer.write(out)?))?;
-        }
+        archive.image(image, there)?;
     }
+    Ok(archive.tar.finish()?)
+}
+
+/// Writes an image, as [`write`], or an index and all it lists, of which docker's manifest.json says nothing.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn write_content<W: Write>(content: &Content, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
+    let index = match content {
+        Content::Image(image) => return write(image, reference, out),
+        Content::Index(index) => index,
+    };
+    let mut archive = Archive::begin(out, vec![named(content.descriptor(), reference)], Vec::new())?;
+    archive.children(index)?;
     Ok(archive.tar.finish()?)
 }
 
@@ -233,6 +240,46 @@ struct Archive<W> {
 }
 
 impl<W: Write> Archive<W> {
+    fn begin(out: W, index: Vec<Descriptor>, docker: Vec<DockerManifest>) -> Result<Self, ArchiveError> {
+        let mut archive = Self { tar: TarWriter::new(out), written: HashSet::new() };
+        archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        archive.file("index.json", &json::to_vec(&Index::new(index)))?;
+        if !docker.is_empty() {
+            archive.file("manifest.json", &json::to_vec(&docker))?;
+        }
+        for directory in ["blobs", "blobs/sha256"] {
+            archive.tar.append_with(&Header::directory(directory.as_bytes()), |_| Ok::<_, LayerError>(()))?;
+        }
+        Ok(archive)
+    }
+
+    /// All of an image but the layers that are there.
+    fn image(&mut self, image: &ImageBlobs, there: &HashSet<Digest>) -> Result<(), ArchiveError> {
+        self.bytes(&image.config)?;
+        self.bytes(&image.manifest)?;
+        let is_sent = |digest: &Digest| !there.contains(digest);
+        for layer in image.layers.iter().filter(|layer| !layer.elsewhere && is_sent(&layer.descriptor.digest)) {
+            let Descriptor { digest, size, .. } = &layer.descriptor;
+            self.blob(digest, *size, |out| Ok(layer.write(out)?))?;
+        }
+        Ok(())
+    }
+
+    /// All that an index lists, and the index.
+    fn children(&mut self, index: &IndexBlobs) -> Result<(), ArchiveError> {
+        for child in &index.children {
+            match child {
+                Content::Image(image) => self.image(image, &HashSet::new())?,
+                Content::Index(index) => self.children(index)?,
+            }
+        }
+        self.bytes(&index.bytes)
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.blob(&Digest::of(bytes), bytes.len() as u64, |out| Ok(out.write_all(bytes).map_err(LayerError::Write)?))
+    }
+
     fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), LayerError> {
         let header = Header::file(name.as_bytes(), bytes.len() as u64);
         self.tar.append_with(&header, |out| out.write_all(bytes).map_err(LayerError::Write))

@@ -7,6 +7,7 @@
 use std::{env, fs, path::PathBuf};
 
 use crate::{
+    files,
     image::save_json,
     layer::compress::Compression,
     oci::{Descriptor, Digest},
@@ -39,8 +40,9 @@ impl Cache {
     /// Remembers; a cache that cannot be written is not a reason to fail.
     pub fn put(&self, diff_id: &Digest, compression: Compression, level: Option<i32>, descriptor: &Descriptor) {
         let Some(path) = self.path(diff_id, compression, level) else { return };
-        let written = path.parent().map(fs::create_dir_all).is_some_and(|made| made.is_ok());
-        if written {
+        let directory = files::directory(&path);
+        if fs::create_dir_all(directory).is_ok() {
+            files::sweep(directory);
             let _ = save_json(descriptor, &path);
         }
     }

@@ -1,16 +1,21 @@
 //! skopeo's `dir:`: `version`, `manifest.json`, and each blob by its bare digest.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
     destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image},
-    layout::{Blobs, LayoutError},
+    layout::{Blobs, LayoutError, io_error},
 };
-use crate::{blobs::ImageBlobs, content::Content, oci::Digest};
+use crate::{
+    blobs::ImageBlobs,
+    content::Content,
+    files::{self, NewDirectory},
+    oci::Digest,
+};
 
 /// `dir:DIR`
 pub const SCHEME: Scheme = Scheme {
@@ -32,22 +37,54 @@ impl Sink for Dir {
     }
 }
 
+/// What is in `version`.
+const VERSION: &str = "Directory Transport Version: 1.1\n";
+
 /// Writes `image` as skopeo writes `dir:directory`: `version`, `manifest.json`, and each blob by its bare digest.
-/// What was there before is replaced.
+/// What such a directory held before is exchanged for it in one step.
 ///
 /// # Errors
 ///
-/// [`LayoutError`]; the manifest is written last.
+/// [`LayoutError`]; the directory is what it was, then.
 pub fn write(image: &ImageBlobs, directory: &Path) -> Result<Digest, LayoutError> {
-    let fail = |path: &Path| {
-        let path = path.to_owned();
-        move |source| LayoutError::Io { path, source }
+    let fail = || io_error(directory);
+    check_is_ours(directory)?;
+    fs::create_dir_all(files::directory(directory)).map_err(fail())?;
+    files::sweep(files::directory(directory));
+    let new = NewDirectory::create(directory).map_err(fail())?;
+    let digest = write_into(image, new.path())?;
+    new.finish().map_err(fail()).map(|()| digest)
+}
+
+/// As [`write`], right into a directory that nobody else sees: a derivation's output.
+///
+/// # Errors
+///
+/// [`LayoutError`].
+pub fn write_into(image: &ImageBlobs, directory: &Path) -> Result<Digest, LayoutError> {
+    let place = |digest: &Digest| directory.join(digest.hex());
+    let blobs = Blobs::new(&place);
+    let write = |name: &str, bytes: &[u8]| {
+        let path = directory.join(name);
+        files::write(&path, bytes).map_err(io_error(&path))
     };
-    let blobs = Blobs::create(directory)?;
-    let version = directory.join("version");
-    fs::write(&version, b"Directory Transport Version: 1.1\n").map_err(fail(&version))?;
+    fs::create_dir_all(directory).map_err(io_error(directory))?;
+    write("version", VERSION.as_bytes())?;
     blobs.write_all(image)?;
-    let manifest = directory.join("manifest.json");
-    fs::write(&manifest, &image.manifest).map_err(fail(&manifest))?;
+    write("manifest.json", &image.manifest)?;
     Ok(image.digest())
+}
+
+/// Refuses to replace a directory that holds something else.
+fn check_is_ours(directory: &Path) -> Result<(), LayoutError> {
+    let mut entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error(directory)(error)),
+    };
+    let version = fs::read(directory.join("version")).unwrap_or_default();
+    if entries.next().is_none() || version.starts_with(b"Directory Transport Version:") {
+        return Ok(());
+    }
+    Err(LayoutError::NotOurs(directory.to_owned()))
 }

@@ -2,21 +2,25 @@
 //! what a directory holds stays, and what has the same name is replaced in its index.
 
 use std::{
-    collections::BTreeMap,
-    fs,
-    io::{self, Write},
+    cell::RefCell,
+    collections::{BTreeMap, HashSet},
+    fs::{self, File},
+    io::{self, Seek, Write},
     path::{Path, PathBuf},
 };
+
+use rustix::fs::ioctl_ficlone;
 
 use super::{
     archive,
     destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name},
 };
 use crate::{
-    blobs::{ImageBlobs, LayerBlob},
+    blobs::{BlobReader, ImageBlobs},
     content::Content,
+    files::{self, NewFile},
     image::{ImageError, save_json},
-    oci::{Digest, Index, annotation},
+    oci::{Descriptor, Digest, Index, annotation},
 };
 
 /// `oci:DIR[:TAG]`
@@ -60,6 +64,9 @@ pub enum LayoutError {
         /// What the system answered.
         source: io::Error,
     },
+    /// There is something else.
+    #[error("{} is neither empty nor a directory that `dir:` wrote; remove it, or name another", .0.display())]
+    NotOurs(PathBuf),
     /// The index.json is not an image index.
     #[error("{} is not an image index; remove it, or name another directory", path.display())]
     Index {
@@ -71,8 +78,8 @@ pub enum LayoutError {
 }
 
 /// Writes `image` to the layout in `directory`, which is created where there is
-/// none, tagged with `tag`. Blobs that are there are not made again; those that
-/// are files elsewhere are linked where the file system can, else copied.
+/// none, tagged with `tag`. Blobs that are there and right are not made again; those
+/// that are files elsewhere share their blocks where the file system can.
 ///
 /// # Errors
 ///
@@ -87,34 +94,41 @@ pub fn write(image: &ImageBlobs, directory: &Path, tag: Option<&str>) -> Result<
 ///
 /// As [`write`].
 pub fn write_content(content: &Content, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
-    Blobs::create(&directory.join("blobs/sha256"))?.content(content)?;
-    let mut index = open_index(directory)?;
+    let place = |digest: &Digest| directory.join(digest.blob_name());
+    Blobs::new(&place).content(content)?;
     let name = content.reference().and_then(|reference| reference.rsplit_once(':'));
     let name = name.map_or("image", |(name, _)| name);
     let named = archive::named(content.descriptor(), tag.map(|tag| format!("{name}:{tag}")).as_deref());
-    index.manifests.retain(|other| match other.annotations.get(annotation::REF_NAME) {
-        // Several platforms may share a tag.
-        Some(other_tag) => {
-            Some(other_tag.as_str()) != tag || named.platform.is_some() && other.platform != named.platform
-        }
-        None => other.digest != named.digest,
-    });
     let digest = named.digest;
+    // Others may add to the same index just now.
+    let lock = files::lock_directory(directory).map_err(io_error(directory))?;
+    let mut index = open_index(directory)?;
+    index.manifests.retain(|other| match other.annotations.get(annotation::REF_NAME) {
+        Some(other_tag) => Some(other_tag.as_str()) != tag || are_platforms_of_one(other, &named),
+        None => other.digest != digest,
+    });
     index.manifests.push(named);
     save_json(&BTreeMap::from([("imageLayoutVersion", "1.0.0")]), &directory.join("oci-layout"))?;
     save_json(&index, &directory.join("index.json"))?;
+    drop(lock);
     Ok(digest)
 }
 
-/// A directory of blobs, each named by its digest's digits.
+/// Images for several platforms may share a tag.
+fn are_platforms_of_one(one: &Descriptor, other: &Descriptor) -> bool {
+    one.platform.is_some() && other.platform.is_some() && one.platform != other.platform
+}
+
+/// Blobs as files, each at its place.
 pub(super) struct Blobs<'a> {
-    directory: &'a Path,
+    place: &'a dyn Fn(&Digest) -> PathBuf,
+    /// Directories that were made and swept.
+    ready: RefCell<HashSet<PathBuf>>,
 }
 
 impl<'a> Blobs<'a> {
-    pub(super) fn create(directory: &'a Path) -> Result<Self, LayoutError> {
-        fs::create_dir_all(directory).map_err(|source| LayoutError::Io { path: directory.to_owned(), source })?;
-        Ok(Self { directory })
+    pub(super) fn new(place: &'a dyn Fn(&Digest) -> PathBuf) -> Self {
+        Self { place, ready: RefCell::default() }
     }
 
     /// Every blob and document.
@@ -122,64 +136,79 @@ impl<'a> Blobs<'a> {
         match content {
             Content::Image(image) => {
                 self.write_all(image)?;
-                self.bytes(&image.manifest)
+                self.bytes(&content.digest(), &image.manifest)
             }
             Content::Index(index) => {
                 index.children.iter().try_for_each(|child| self.content(child))?;
-                self.bytes(&index.bytes)
+                self.bytes(&content.digest(), &index.bytes)
             }
         }
     }
 
     /// The layers and the config.
     pub(super) fn write_all(&self, image: &ImageBlobs) -> Result<(), LayoutError> {
-        for layer in &image.layers {
-            let linked = match &layer.file {
-                Some(file) => self.link(layer, file)?,
-                None => false,
-            };
-            if !linked {
-                self.blob(&layer.descriptor.digest, &|out| layer.write(out))?;
-            }
+        for layer in image.layers.iter().filter(|layer| !layer.elsewhere) {
+            self.blob(&layer.descriptor, &|new| match &layer.file {
+                Some(file) if clone_file(file, new, &layer.descriptor) => Ok(()),
+                _ => layer.write(new),
+            })?;
         }
-        self.bytes(&image.config)
+        self.bytes(&image.config_descriptor().digest, &image.config)
     }
 
-    fn bytes(&self, bytes: &[u8]) -> Result<(), LayoutError> {
-        let digest = Digest::of(bytes);
-        self.blob(&digest, &|out| out.write_all(bytes).map_err(|source| ImageError::Blob { digest, source }))
+    fn bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), LayoutError> {
+        let descriptor = Descriptor::new("", *digest, bytes.len() as u64);
+        self.blob(&descriptor, &|out| {
+            out.write_all(bytes).map_err(|source| ImageError::Blob { digest: *digest, source })
+        })
     }
 
-    /// Writes a blob whole or not at all, unless it is there.
+    /// Writes a blob whole or not at all, unless it is there and right.
     fn blob(
         &self,
-        digest: &Digest,
-        produce: &dyn Fn(&mut dyn Write) -> Result<(), ImageError>,
+        descriptor: &Descriptor,
+        produce: &dyn Fn(&mut NewFile) -> Result<(), ImageError>,
     ) -> Result<(), LayoutError> {
-        let path = self.directory.join(digest.hex());
-        let fail = |source| LayoutError::Io { path: path.clone(), source };
-        if path.exists() {
+        let path = (self.place)(&descriptor.digest);
+        let fail = || io_error(&path);
+        let directory = files::directory(&path);
+        if self.ready.borrow_mut().insert(directory.to_owned()) {
+            fs::create_dir_all(directory).map_err(fail())?;
+            files::sweep(directory);
+        }
+        if File::open(&path).is_ok_and(|there| is_right(there, descriptor)) {
             return Ok(());
         }
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666))
-            .tempfile_in(self.directory)
-            .map_err(fail)?;
-        produce(&mut file)?;
-        file.persist(&path).map_err(|error| fail(error.error)).map(drop)
+        let mut new = NewFile::create(&path).map_err(fail())?;
+        produce(&mut new)?;
+        new.finish().map_err(fail())
     }
+}
 
-    /// Links a blob that is a file of the same file system already; whether that went. A file that nobody may write
-    /// (a Nix store's) is copied instead: root, who may anyway, would change both.
-    fn link(&self, layer: &LayerBlob, file: &Path) -> Result<bool, LayoutError> {
-        let path = self.directory.join(layer.descriptor.digest.hex());
-        let writable = fs::metadata(file).is_ok_and(|metadata| !metadata.permissions().readonly());
-        if path.exists() || !writable {
-            return Ok(false);
+/// Whether a file is the blob that the descriptor says.
+fn is_right(file: File, descriptor: &Descriptor) -> bool {
+    let mut reader = BlobReader::new(Box::new(file), descriptor);
+    io::copy(&mut reader, &mut io::sink()).is_ok()
+}
+
+/// Has the file system share the blocks of a file, where it can; whether what came of it is the blob.
+fn clone_file(from: &Path, to: &mut NewFile, descriptor: &Descriptor) -> bool {
+    let clone = || -> io::Result<bool> {
+        ioctl_ficlone(to.file(), File::open(from)?)?;
+        let right = is_right(to.file().try_clone()?, descriptor);
+        if !right {
+            to.file().set_len(0)?;
         }
-        layer.write(&mut io::sink())?;
-        Ok(fs::canonicalize(file).is_ok_and(|file| fs::hard_link(file, &path).is_ok()))
-    }
+        to.file().rewind()?;
+        Ok(right)
+    };
+    let mut clone = clone;
+    clone().unwrap_or(false)
+}
+
+pub(super) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LayoutError + use<> {
+    let path = path.to_owned();
+    move |source| LayoutError::Io { path, source }
 }
 
 fn open_index(directory: &Path) -> Result<Index, LayoutError> {

@@ -20,7 +20,7 @@
 mod known;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Read, Write},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -41,7 +41,7 @@ use crate::{
     content::{Content, IndexBlobs},
     image::ImageError,
     layer::{ChunkReader, compress::Compression},
-    oci::{Descriptor, Digest, Sha256Writer, media_type},
+    oci::{Descriptor, Digest, Index, Sha256Writer, json, media_type},
     registry::{self, Client, Mount, ParseReferenceError, Reference, RegistryError, Upload},
 };
 
@@ -81,10 +81,21 @@ impl Sink for Repository {
             cache_from: options.cache_from.clone(),
             registry: options.registry.clone(),
         };
-        let Pushed { digest, blobs, bytes } = push(content, &client, &push_options, &options.progress)?;
+        let Pushed { digest, blobs, bytes, left, .. } = push(content, &client, &push_options, &options.progress)?;
         let event = serde_json::json!({ "event": "pushed", "reference": reference.to_string(), "digest": digest,
-            "blobs": blobs, "bytes": bytes });
-        Ok(Written { act: "pushed", event: Some(event), ..Written::new(digest) })
+            "blobs": blobs, "bytes": bytes, "attestationsLeft": left });
+        let mut says = Vec::new();
+        if digest != content.digest() && content.images().iter().any(|image| image.as_is) {
+            let left = match left {
+                0 => String::new(),
+                left => format!(" and {left} attestations of the plain layers' images were left behind"),
+            };
+            says.push(format!(
+                "plain layers were compressed: the digest was {}{left}; --preserve-digests keeps it",
+                content.digest()
+            ));
+        }
+        Ok(Written { act: "pushed", says, event: Some(event), ..Written::new(digest) })
     }
 }
 
@@ -113,10 +124,14 @@ pub struct Options {
 pub struct Pushed {
     /// The manifest's digest.
     pub digest: Digest,
+    /// The manifest's size in bytes.
+    pub size: u64,
     /// Blobs sent.
     pub blobs: usize,
     /// Bytes of blobs sent.
     pub bytes: u64,
+    /// Attestations that say something of an image whose digest changed, and so were not sent.
+    pub left: usize,
 }
 
 /// Why a push failed.
@@ -137,7 +152,8 @@ type Result<T> = std::result::Result<T, PushError>;
 
 /// Pushes an image, or an index and all it lists, under each of the tags; under its digest where there are none.
 ///
-/// Plain layers are compressed, unless the image is to stay as it is.
+/// Plain layers of images are compressed, which changes the digests of the manifests and indexes above them. All else
+/// stays as it is.
 ///
 /// # Errors
 ///
@@ -146,6 +162,11 @@ pub fn push(content: &Content, client: &Client, options: &Options, progress: &Ar
     let known = Known::new(client, options, content);
     let push = Push { client, options, known, cache: Cache::of_user(), progress, slots: Mutex::default() };
     push.content(content, &options.tags)
+}
+
+/// The image that an attestation of buildx's, as an index lists it, is about.
+fn subject(descriptor: &Descriptor) -> Option<Digest> {
+    descriptor.annotations.get("vnd.docker.reference.digest")?.parse().ok()
 }
 
 /// A push on its way.
@@ -172,17 +193,47 @@ impl Push<'_> {
 
     /// Each child by its digest, then the index under the tags.
     fn index(&self, index: &IndexBlobs, tags: &[String]) -> Result<Pushed> {
-        let mut pushed = Pushed { digest: Digest::of(&index.bytes), blobs: 0, bytes: 0 };
-        for child in &index.children {
+        let mut listed: Index = serde_json::from_slice(&index.bytes).map_err(PushError::Manifest)?;
+        let size = index.bytes.len() as u64;
+        let mut all = Pushed { digest: Digest::of(&index.bytes), size, blobs: 0, bytes: 0, left: 0 };
+        let mut changed: HashMap<Digest, Pushed> = HashMap::new();
+        // What is said of an image comes after it, wherever the index lists it.
+        let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
+        let (attestations, images): (Vec<usize>, Vec<usize>) = (0..index.children.len()).partition(is_attestation);
+        let mut left: HashSet<Digest> = HashSet::new();
+        for at in images.into_iter().chain(attestations) {
+            let child = &index.children[at];
+            let digest = child.digest();
+            if listed.manifests.get(at).and_then(subject).is_some_and(|subject| changed.contains_key(&subject)) {
+                left.insert(digest);
+                continue;
+            }
             let one = self.content(child, &[])?;
-            (pushed.blobs, pushed.bytes) = (pushed.blobs + one.blobs, pushed.bytes + one.bytes);
+            (all.blobs, all.bytes, all.left) = (all.blobs + one.blobs, all.bytes + one.bytes, all.left + one.left);
+            if one.digest != digest {
+                changed.insert(digest, one);
+            }
         }
-        self.put(&index.media_type, &index.bytes, tags)?;
-        Ok(pushed)
+        all.left += left.len();
+        if changed.is_empty() {
+            self.put(&index.media_type, &index.bytes, tags)?;
+            return Ok(all);
+        }
+        listed.manifests.retain(|descriptor| !left.contains(&descriptor.digest));
+        for descriptor in &mut listed.manifests {
+            if let Some(new) = changed.get(&descriptor.digest) {
+                (descriptor.digest, descriptor.size, descriptor.data) = (new.digest, new.size, None);
+            }
+        }
+        let bytes = json::to_vec(&listed);
+        (all.digest, all.size) = (Digest::of(&bytes), bytes.len() as u64);
+        self.put(&index.media_type, &bytes, tags)?;
+        Ok(all)
     }
 
     fn image(&self, image: &ImageBlobs, tags: &[String]) -> Result<Pushed> {
-        let compression = if image.as_is { Compression::None } else { self.options.compression };
+        let is_image = media_type::is_config(&image.config_media_type);
+        let compression = if is_image { self.options.compression } else { Compression::None };
         self.progress.image(image);
         let job = |at: usize| {
             let watch = Watch { layer: at + 1, progress: Arc::clone(self.progress) };
@@ -191,7 +242,7 @@ impl Push<'_> {
             Ok((descriptor, fate))
         };
         let results = in_parallel(image.layers.len(), &job)?;
-        let mut pushed = Pushed { digest: image.digest(), blobs: 0, bytes: 0 };
+        let mut pushed = Pushed { digest: image.digest(), size: 0, blobs: 0, bytes: 0, left: 0 };
         for (_, fate) in &results {
             pushed.count(*fate);
         }
@@ -200,13 +251,14 @@ impl Push<'_> {
             self.progress.also_sent(bytes);
         }
         pushed.count(config);
-        let manifest = if image.as_is {
+        let same = results.iter().zip(&image.layers).all(|((descriptor, _), layer)| *descriptor == layer.descriptor);
+        let manifest = if same {
             image.manifest.clone()
         } else {
             let layers = results.into_iter().map(|(descriptor, _)| descriptor).collect();
             image.manifest_with(layers).map_err(PushError::Manifest)?
         };
-        pushed.digest = Digest::of(&manifest);
+        (pushed.digest, pushed.size) = (Digest::of(&manifest), manifest.len() as u64);
         self.put(&image.media_type, &manifest, tags)?;
         Ok(pushed)
     }
@@ -239,6 +291,9 @@ impl Push<'_> {
 
     fn as_is(&self, layer: &LayerBlob, watch: &Watch) -> Result<Fate> {
         let own = &layer.descriptor;
+        if layer.elsewhere {
+            return Ok(Fate::There);
+        }
         let origin = layer.origin.as_ref().filter(|(host, _)| host == self.client.host());
         let session = match self.there(&own.digest, origin.map(|(_, repository)| repository.as_str()))? {
             There::Yes(fate) => return Ok(fate),

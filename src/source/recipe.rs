@@ -3,14 +3,14 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use super::{Choice, Opened, SourceError, Wanted, layout};
 use crate::{
     blobs::ImageBlobs,
+    files::NewFile,
     image::{Image, Layer},
     oci::{Digest, ImageConfig, Manifest, Platform},
 };
@@ -93,9 +93,9 @@ impl Image {
                     let place = directory.join(layer.descriptor.digest.hex());
                     let fail = |source| SourceError::Io { act: "writing".to_owned(), path: place.clone(), source };
                     if !place.exists() {
-                        let mut file = File::create_new(&place).map_err(fail)?;
+                        let mut file = NewFile::create(&place).map_err(fail)?;
                         layer.write(&mut file)?;
-                        file.flush().map_err(fail)?;
+                        file.finish().map_err(fail)?;
                     }
                     Ok(place)
                 })

@@ -22,7 +22,7 @@ skopeo copy --quiet "oci:$layout:latest" "dir:$work/copied"
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 # Pushed: one manifest, pulled and run.
-pushed=$("$strata" copy "$layout" "docker://$registry/by-strata:latest" --quiet)
+pushed=$("$strata" copy "$layout" "docker://$registry/by-strata:latest" --preserve-digests --quiet)
 same "$pushed" "$(jq -r '.manifests[0].digest' "$layout/index.json")"
 # This docker knows no zstd; podman does.
 "${podman[@]}" pull --quiet --tls-verify=false "docker://$registry/by-strata:latest" >/dev/null

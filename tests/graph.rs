@@ -1,0 +1,293 @@
+//! Whatever graph of content a source holds, every sink that can hold it has the same afterwards; and files are whole.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use proptest::prelude::*;
+use strata::{
+    content::Content,
+    oci::{Descriptor, Digest, Index, Manifest, Platform, annotation, media_type},
+    sink::{Destination, SCHEMES, WriteOptions},
+    source::{self, Access, Location},
+    verify,
+};
+
+/// A graph, before it has digests.
+#[derive(Clone, Debug)]
+enum Node {
+    /// Architecture and layers.
+    Image(u8, Vec<Vec<u8>>),
+    /// A config of any kind, and blobs.
+    Artifact(Vec<u8>, Vec<Vec<u8>>),
+    Index(Vec<Node>),
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    let bytes = || prop::collection::vec(any::<u8>(), 0..40);
+    let image = (0..4_u8, prop::collection::vec(bytes(), 0..3)).prop_map(|(arch, layers)| Node::Image(arch, layers));
+    let artifact =
+        (bytes(), prop::collection::vec(bytes(), 0..3)).prop_map(|(config, blobs)| Node::Artifact(config, blobs));
+    let leaf = prop_oneof![image, artifact];
+    leaf.prop_recursive(3, 12, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Node::Index))
+}
+
+/// A layout on the disk, made by hand.
+struct Layout(PathBuf);
+
+impl Layout {
+    fn new(path: PathBuf) -> Self {
+        fs::create_dir_all(path.join("blobs/sha256")).unwrap();
+        fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        Self(path)
+    }
+
+    fn put(&self, kind: &str, bytes: &[u8]) -> Descriptor {
+        let digest = Digest::of(bytes);
+        fs::write(self.0.join(digest.blob_name()), bytes).unwrap();
+        Descriptor::new(kind, digest, bytes.len() as u64)
+    }
+
+    fn document<T: serde::Serialize>(&self, kind: &str, document: &T) -> Descriptor {
+        // Not as strata writes it: documents travel byte for byte.
+        self.put(kind, &serde_json::to_vec_pretty(document).unwrap())
+    }
+
+    fn add(&self, node: &Node) -> Descriptor {
+        match node {
+            Node::Image(arch, layers) => {
+                let layers: Vec<Descriptor> =
+                    layers.iter().map(|layer| self.put(media_type::LAYER_TAR, layer)).collect();
+                let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();
+                let arch = ["amd64", "arm64", "s390x", "riscv64"][usize::from(*arch)];
+                let config = serde_json::json!({ "architecture": arch, "os": "linux",
+                    "rootfs": { "type": "layers", "diff_ids": diff_ids }, "unknown": { "kept": true } });
+                let config = self.document(media_type::CONFIG, &config);
+                let descriptor = self.document(media_type::MANIFEST, &Manifest::new(config, layers));
+                Descriptor { platform: Some(Platform::linux(arch, None)), ..descriptor }
+            }
+            Node::Artifact(config, blobs) => {
+                let blobs = blobs.iter().map(|blob| self.put("application/x-blob", blob)).collect();
+                let config = self.put("application/x-config", config);
+                let mut manifest = Manifest::new(config, blobs);
+                manifest.artifact_type = Some("application/x-artifact".to_owned());
+                manifest.other.insert("future".to_owned(), 1.into());
+                self.document(media_type::MANIFEST, &manifest)
+            }
+            Node::Index(children) => {
+                self.document(media_type::INDEX, &Index::new(children.iter().map(|child| self.add(child)).collect()))
+            }
+        }
+    }
+
+    fn tag(&self, descriptor: Descriptor, tag: &str) {
+        let annotations = [(annotation::REF_NAME.to_owned(), tag.to_owned())].into();
+        let index = Index::new(vec![Descriptor { annotations, ..descriptor }]);
+        fs::write(self.0.join("index.json"), serde_json::to_vec(&index).unwrap()).unwrap();
+    }
+}
+
+fn open(location: &str) -> source::Opened {
+    location.parse::<Location>().unwrap().open(&Access::default()).unwrap()
+}
+
+fn copy(content: &Content, destination: &str) -> Result<Digest, String> {
+    let destination: Destination = destination.parse().unwrap();
+    destination
+        .write(content, &WriteOptions::default())
+        .map(|written| written.digest)
+        .map_err(|error| error.to_string())
+}
+
+/// Every digest that a content leads to.
+fn digests(content: &Content) -> BTreeSet<Digest> {
+    let mut all = BTreeSet::from([content.digest()]);
+    match content {
+        Content::Image(image) => {
+            all.insert(image.config_descriptor().digest);
+            for layer in &image.layers {
+                layer.write(&mut std::io::sink()).unwrap();
+                all.insert(layer.descriptor.digest);
+            }
+        }
+        Content::Index(index) => all.extend(index.children.iter().flat_map(digests)),
+    }
+    all
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn graphs_come_back_with_the_same_digests_or_are_refused(node in node()) {
+        let top = tempfile::tempdir().unwrap();
+        let at = |name: &str| top.path().join(name).display().to_string();
+        let layout = Layout::new(top.path().join("a"));
+        layout.tag(layout.add(&node), "v1");
+        // Through every pair: layout, archive, layout, and where one image fits, dir: and docker-archive: too.
+        let first = open(&format!("oci:{}:v1", at("a"))).content().unwrap();
+        let (one, whole) = (first.digest(), digests(&first));
+        prop_assert_eq!(copy(&first, &format!("oci-archive:{}:name:v1", at("b.tar"))).unwrap(), one);
+        let second = open(&format!("oci-archive:{}:v1", at("b.tar"))).content().unwrap();
+        prop_assert_eq!(&digests(&second), &whole);
+        prop_assert_eq!(copy(&second, &format!("oci:{}:v2", at("c"))).unwrap(), one);
+        let third = open(&format!("oci:{}:v2", at("c"))).content().unwrap();
+        prop_assert_eq!(&digests(&third), &whole);
+        let report = verify::verify(&open(&format!("oci:{}", at("c")))).unwrap();
+        // Layers here are any bytes; plain ones are their own diff_ids.
+        prop_assert_eq!(report.problems, Vec::<String>::new());
+        for (scheme, path) in [("dir", at("d")), ("docker-archive", at("e.tar"))] {
+            let copied = copy(&third, &format!("{scheme}:{path}"));
+            match (&third, &node) {
+                (Content::Index(_), _) => prop_assert!(copied.unwrap_err().contains("holds one image")),
+                (Content::Image(_), _) => {
+                    prop_assert_eq!(copied.unwrap(), one);
+                    let back = open(&format!("{scheme}:{path}")).content().unwrap();
+                    prop_assert_eq!(&digests(&back), &whole);
+                }
+            }
+        }
+    }
+}
+
+/// An image of one layer, in a layout.
+fn image(top: &Path, layer: &[u8]) -> (Layout, Content) {
+    let layout = Layout::new(top.join("source"));
+    layout.tag(layout.add(&Node::Image(0, vec![layer.to_vec()])), "v1");
+    let content = open(&format!("oci:{}:v1", layout.0.display())).content().unwrap();
+    (layout, content)
+}
+
+#[test]
+fn tags_of_indexes_resolve_and_other_tags_stay_where_they_are() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = Layout::new(top.path().join("a"));
+    let index = layout.add(&Node::Index(vec![Node::Image(0, vec![]), Node::Image(1, vec![])]));
+    let other = layout.add(&Node::Image(2, vec![]));
+    let tagged = |descriptor: &Descriptor, tag: &str| Descriptor {
+        annotations: [(annotation::REF_NAME.to_owned(), tag.to_owned())].into(),
+        platform: None,
+        ..descriptor.clone()
+    };
+    let listed = Index::new(vec![tagged(&index, "v1"), tagged(&other, "v2")]);
+    fs::write(layout.0.join("index.json"), serde_json::to_vec(&listed).unwrap()).unwrap();
+    let named = |tag: &str| open(&format!("oci:{}:{tag}", layout.0.display()));
+    assert_eq!(named("v1").content().unwrap().digest(), index.digest);
+    assert_eq!(named("v2").content().unwrap().digest(), other.digest);
+    assert_eq!(named("v1").image(Some(&Platform::linux("arm64", None))).unwrap().platform.architecture, "arm64");
+    let error = named("v1").image(Some(&Platform::linux("s390x", None))).unwrap_err().to_string();
+    assert_eq!(error, "no image matches linux/s390x; found linux/amd64, linux/arm64");
+    // Also where there is one image.
+    let error = named("v2").image(Some(&Platform::linux("amd64", None))).unwrap_err().to_string();
+    assert_eq!(error, "no image matches linux/amd64; found linux/s390x");
+    let error = open(&format!("oci:{}", layout.0.display())).content().unwrap_err().to_string();
+    assert!(error.contains("name one by its tag; found v1, v2"), "{error}");
+}
+
+#[test]
+fn sha512_descriptors_survive() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = Layout::new(top.path().join("a"));
+    let layer = b"layer";
+    let digest = {
+        let mut hasher = format!("sha512:{}", "0".repeat(128)).parse::<Digest>().unwrap().hasher();
+        hasher.update(layer);
+        hasher.finish()
+    };
+    fs::create_dir_all(layout.0.join("blobs/sha512")).unwrap();
+    fs::write(layout.0.join(digest.blob_name()), layer).unwrap();
+    let config = layout.put("application/x-config", b"{}");
+    let manifest = Manifest::new(config, vec![Descriptor::new("application/x-blob", digest, layer.len() as u64)]);
+    layout.tag(layout.document(media_type::MANIFEST, &manifest), "v1");
+    let content = open(&format!("oci:{}", layout.0.display())).content().unwrap();
+    let target = top.path().join("b");
+    copy(&content, &format!("oci:{}:v1", target.display())).unwrap();
+    assert_eq!(fs::read(target.join(digest.blob_name())).unwrap(), layer);
+}
+
+#[test]
+fn a_blob_that_is_there_is_checked() {
+    let top = tempfile::tempdir().unwrap();
+    let (_layout, content) = image(top.path(), b"some layer");
+    let target = top.path().join("target");
+    let destination = format!("oci:{}:v1", target.display());
+    copy(&content, &destination).unwrap();
+    let blob = target.join(Digest::of(b"some layer").blob_name());
+    fs::write(&blob, b"some").unwrap();
+    copy(&content, &destination).unwrap();
+    assert_eq!(fs::read(&blob).unwrap(), b"some layer");
+}
+
+#[test]
+fn copies_share_nothing_that_somebody_may_write() {
+    let top = tempfile::tempdir().unwrap();
+    let (layout, content) = image(top.path(), b"some layer");
+    let target = top.path().join("target");
+    copy(&content, &format!("oci:{}:v1", target.display())).unwrap();
+    let name = Digest::of(b"some layer").blob_name();
+    fs::File::options().write(true).open(target.join(&name)).unwrap().set_len(0).unwrap();
+    assert_eq!(fs::read(layout.0.join(&name)).unwrap(), b"some layer");
+}
+
+#[test]
+fn parallel_copies_into_one_layout_keep_every_tag() {
+    let top = tempfile::tempdir().unwrap();
+    let (_layout, content) = image(top.path(), b"some layer");
+    let target = top.path().join("target");
+    thread::scope(|scope| {
+        for number in 0..12 {
+            let (content, target) = (&content, &target);
+            scope.spawn(move || copy(content, &format!("oci:{}:v{number}", target.display())).unwrap());
+        }
+    });
+    let index: Index = serde_json::from_slice(&fs::read(target.join("index.json")).unwrap()).unwrap();
+    let tags: BTreeSet<&String> = index.manifests.iter().map(|it| &it.annotations[annotation::REF_NAME]).collect();
+    assert_eq!(tags.len(), 12);
+    assert_eq!(index.manifests.len(), 12);
+}
+
+#[test]
+fn archives_and_directories_are_replaced_whole_and_others_stay() {
+    let top = tempfile::tempdir().unwrap();
+    let (layout, content) = image(top.path(), b"some layer");
+    let (directory, archive) = (top.path().join("dir"), top.path().join("image.tar"));
+    for _ in 0..2 {
+        copy(&content, &format!("dir:{}", directory.display())).unwrap();
+        copy(&content, &format!("oci-archive:{}", archive.display())).unwrap();
+    }
+    // A copy that fails leaves what was there.
+    let before = fs::read(&archive).unwrap();
+    let blob = layout.0.join(Digest::of(b"some layer").blob_name());
+    fs::write(&blob, b"SOME LAYER").unwrap();
+    for destination in [format!("dir:{}", directory.display()), format!("oci-archive:{}", archive.display())] {
+        assert!(copy(&content, &destination).is_err());
+    }
+    assert_eq!(fs::read(&archive).unwrap(), before);
+    assert_eq!(fs::read(directory.join(Digest::of(b"some layer").hex())).unwrap(), b"some layer");
+    fs::write(&blob, b"some layer").unwrap();
+    // Nothing unfinished is left.
+    let names: BTreeSet<_> = fs::read_dir(top.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    // Somebody's directory is not ours to replace.
+    let home = top.path().join("home");
+    fs::create_dir(&home).unwrap();
+    fs::write(home.join("letter"), "dear").unwrap();
+    let error = copy(&content, &format!("dir:{}", home.display())).unwrap_err();
+    assert!(error.contains("is neither empty"), "{error}");
+    assert_eq!(fs::read(home.join("letter")).unwrap(), b"dear");
+}
+
+#[test]
+fn every_scheme_that_holds_one_image_says_what_holds_an_index() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = Layout::new(top.path().join("a"));
+    layout.tag(layout.add(&Node::Index(vec![Node::Image(0, vec![]), Node::Image(1, vec![])])), "v1");
+    let content = open(&format!("oci:{}", layout.0.display())).content().unwrap();
+    for scheme in SCHEMES.iter().filter(|scheme| scheme.holds == strata::sink::Holds::Image) {
+        let error = copy(&content, &format!("{}:{}", scheme.name, top.path().join("x").display())).unwrap_err();
+        assert!(error.contains("copy to") && error.contains("oci:DIR"), "{error}");
+    }
+}

@@ -1,0 +1,71 @@
+# Indexes as docker buildx writes them keep their digest through others' tools and back.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command skopeo
+need_command umoci
+need_command jq
+start_registry "$work/registry"
+trap 'stop_registry' EXIT
+export XDG_CACHE_HOME=$work/cache
+layout=$work/layout
+index=$(python3 "$root/tests/image/buildx.py" "$layout")
+"$strata" verify "$layout" | grep -q ' 0 problems$' || fail "verify finds problems"
+
+# To a registry, by skopeo to another name, and back: the index's digest stays, and everything it lists is there.
+same "$("$strata" copy --all "oci:$layout:v1" "docker://$registry/ours:v1" --quiet)" "$index"
+skopeo copy --quiet --all --src-tls-verify=false --dest-tls-verify=false "docker://$registry/ours:v1" "docker://$registry/theirs:v1"
+same "$("$strata" copy --all "docker://$registry/theirs:v1" "oci:$work/back:v1" --quiet)" "$index"
+"$strata" verify "$work/back" | grep -q ' 0 problems$' || fail "verify finds problems in what came back"
+same "$(jq -r '.manifests[0].digest' "$work/back/index.json")" "$index"
+# skopeo's own copies of layouts and archives, both directions.
+skopeo copy --quiet --all "oci:$work/back:v1" "oci:$work/by-skopeo:v1"
+same "$("$strata" copy --all "oci:$work/by-skopeo:v1" "oci-archive:$work/archive.tar:name:v1" --quiet)" "$index"
+skopeo copy --quiet --all "oci-archive:$work/archive.tar:v1" "oci:$work/unpacked:v1"
+same "$(jq -r '.manifests[0].digest' "$work/unpacked/index.json")" "$index"
+# skopeo's dir: of all holds an index too.
+skopeo copy --quiet --all "oci:$work/back:v1" "dir:$work/dir"
+same "$("$strata" copy --all "dir:$work/dir" "oci:$work/from-dir:v1" --quiet)" "$index"
+# Only what the tag names went along.
+same "$(find "$work/back/blobs" -type f | wc -l)" 13
+
+# Others unpack one image of it.
+"$strata" copy --platform linux/arm64 "oci:$layout:v1" "oci:$work/one:v1" --quiet >/dev/null
+umoci unpack --rootless --image "$work/one:v1" "$work/bundle" >/dev/null 2>&1 || fail "umoci unpack"
+same "$(<"$work/bundle/rootfs/for-arm64")" hello
+
+refused() {
+  local status=0
+  "$strata" copy "${@:2}" >/dev/null 2>"$work/message" || status=$?
+  same "$status" 1
+  grep -qF -- "$1" "$work/message" || { cat "$work/message"; fail "the message lacks: $1"; }
+}
+refused "no image matches linux/s390x; found linux/amd64, linux/arm64" --platform linux/s390x "oci:$layout:v1" "dir:$work/x"
+refused "name one by its tag; found v1, v2, v3" --all "oci:$layout" "oci:$work/x"
+refused "no image is called v9; found v1, v2, v3" "oci:$layout:v9" "oci:$work/x"
+for one in docker-daemon:x:y containers-storage:x:y "dir:$work/x" "docker-archive:$work/x"; do
+  refused "holds one image" --all "oci:$layout:v1" "$one"
+done
+
+# Plain layers are compressed on their way to a registry, unless digests are to stay.
+plain=$("$strata" inspect "oci:$layout:v2" --json | jq -r '.[0].digest')
+same "$("$strata" copy "oci:$layout:v2" "docker://$registry/plain:kept" --preserve-digests --quiet)" "$plain"
+packed=$("$strata" copy "oci:$layout:v2" "docker://$registry/plain:packed" 2>"$work/said")
+[[ $packed != "$plain" ]] || fail "a plain layer was not compressed"
+grep -qF "the digest was $plain" "$work/said" || { cat "$work/said"; fail "nobody says that the digest changed"; }
+skopeo inspect --raw --tls-verify=false "docker://$registry/plain:packed" | grep -q 'tar+gzip' || fail "the layer is not gzip"
+# Of an index too: what was said of the old images stays behind.
+"$strata" copy --all "oci:$layout:v3" "docker://$registry/plain:index" >/dev/null 2>"$work/said"
+grep -qF "2 attestations" "$work/said" || { cat "$work/said"; fail "nobody says what was left behind"; }
+same "$(skopeo inspect --raw --tls-verify=false "docker://$registry/plain:index" | jq '.manifests | length')" 2
+skopeo copy --quiet --all --src-tls-verify=false "docker://$registry/plain:index" "dir:$work/packed" || fail "skopeo cannot pull the index"
+"$strata" copy --compression zstd --preserve-digests "oci:$layout:v2" "docker://$registry/x:y" 2>/dev/null && fail "both were taken"
+# Killed at any moment, the destination is the old or the new, and the same command completes it.
+for milliseconds in 1 3 5 8 12 20 30; do
+  timeout --signal=KILL "$(printf '0.%03d' "$milliseconds")" "$strata" copy --all "oci:$layout:v1" "oci:$work/killed:v1" >/dev/null 2>&1 || true
+  timeout --signal=KILL "$(printf '0.%03d' "$milliseconds")" "$strata" copy "oci:$layout:v2" "dir:$work/killed-dir" >/dev/null 2>&1 || true
+  [[ ! -e $work/killed/index.json ]] || "$strata" verify "$work/killed" | grep -q ' 0 problems$' || fail "a layout is broken"
+  [[ ! -e $work/killed-dir ]] || "$strata" verify "$work/killed-dir" | grep -q ' 0 problems$' || fail "a dir: is broken"
+done
+same "$("$strata" copy --all "oci:$layout:v1" "oci:$work/killed:v1" --quiet)" "$index"
+"$strata" copy "oci:$layout:v2" "dir:$work/killed-dir" --quiet >/dev/null
+same "$(find "$work" -name '.strata-*.tmp' | wc -l)" 0
