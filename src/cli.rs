@@ -13,7 +13,8 @@ use strata::{
 };
 
 use crate::command::{
-    Access, CopyAccess, LockArguments, MakesArguments, Named, SubstituterArguments, parse_platform, parse_reference,
+    Access, CopyAccess, IndexArguments, LockArguments, LoginArguments, LogoutArguments, MakesArguments, Named,
+    SubstituterArguments, parse_platform, parse_reference,
 };
 use crate::derivation::Moment;
 
@@ -82,9 +83,18 @@ pub enum Command {
         /// The image for this machine, where there are several.
         #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
         platform: Option<Platform>,
+        /// The list of what refers to the image (signatures, lists of its parts), as an index.
+        #[arg(long, conflicts_with = "index")]
+        referrers: bool,
         #[command(flatten)]
         access: Access,
     },
+    /// Join images of a registry, one for each platform, into one index.
+    Index(IndexArguments),
+    /// Log in to a registry; the password is kept as docker keeps it.
+    Login(LoginArguments),
+    /// Log out of a registry.
+    Logout(LogoutArguments),
     /// Lock a base image for lockedImage: its manifests and configs, and none of its layers.
     #[command(
         after_help = "Examples:\n  strata lock docker://alpine:3.20 > alpine.json\n  strata lock --update alpine.json"
@@ -194,30 +204,59 @@ pub struct CopyArguments {
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     pub platform: Option<Platform>,
     /// How plain layers are compressed for a registry.
-    #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
+    #[arg(long, visible_alias = "dest-compress-format", value_enum, default_value_t = CompressionArgument::Gzip)]
     pub compression: CompressionArgument,
     /// Keep plain layers plain, and so every digest, on the way to a registry.
     #[arg(long, conflicts_with_all = ["compression", "compression_level"])]
     pub preserve_digests: bool,
     /// How hard: 1 to 12 for gzip, 1 to 19 for zstd; both have 3 without.
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
+    #[arg(long, visible_alias = "dest-compress-level", value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
     pub compression_level: Option<i32>,
     /// Another repository of the same registry, to take blobs from; may be given several times.
     #[arg(long, value_name = "REPOSITORY")]
     pub mount_from: Vec<String>,
-    /// Another tag of the repository, whose layers may be the same; may be given several times.
-    #[arg(long, value_name = "TAG")]
+    /// Another tag of the repository, or REPOSITORY:TAG of the registry, whose layers may be the same; may be given
+    /// several times.
+    #[arg(long, value_name = "[REPOSITORY:]TAG")]
     pub cache_from: Vec<String>,
     #[command(flatten)]
     pub access: CopyAccess,
     #[command(flatten)]
     pub substituters: SubstituterArguments,
+    #[command(flatten)]
+    pub skopeo: SkopeoArguments,
     /// Say nothing of what is sent.
     #[arg(short, long)]
     pub quiet: bool,
     /// Say what is sent as JSON, an object a line.
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of skopeo's that people have in their scripts.
+#[derive(Debug, Args)]
+pub struct SkopeoArguments {
+    /// Write the digest to this file too.
+    #[arg(long, value_name = "FILE")]
+    pub digestfile: Option<PathBuf>,
+    /// The kind of manifest: images of strata are oci, others stay what they are.
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["oci", "v2s2", "v2s1"])]
+    pub format: Option<String>,
+    /// The image for this architecture, where there are several.
+    #[arg(long, value_name = "ARCH", conflicts_with = "platform")]
+    pub override_arch: Option<String>,
+    /// The image for this operating system, where there are several.
+    #[arg(long, value_name = "OS", conflicts_with = "platform")]
+    pub override_os: Option<String>,
+    /// The image for this variant of the architecture, where there are several.
+    #[arg(long, value_name = "VARIANT", conflicts_with = "platform")]
+    pub override_variant: Option<String>,
+    /// Nothing: strata has no policy that could forbid an image.
+    #[arg(long)]
+    pub insecure_policy: bool,
+    /// Nothing: strata says what it does.
+    #[arg(long)]
+    pub debug: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,8 +1,12 @@
-//! Flags that say how registries are reached, as skopeo users know them.
+//! Flags that say how registries are reached, with the names and the meaning that skopeo gives them
+//! (skopeo, cmd/skopeo/utils.go).
 
-use std::path::PathBuf;
+use std::{
+    io::{IsTerminal, stdin},
+    path::PathBuf,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use strata::{
     engine,
@@ -12,52 +16,93 @@ use strata::{
 
 use super::SubstituterArguments;
 
+/// The flags for one side, with what stands before their names, and how help calls the side.
+macro_rules! side {
+    ($name:ident, $prefix:literal, $about:literal) => {
+        /// Who we are to a registry, and whom we trust.
+        #[derive(Clone, Debug, Default, Args)]
+        pub struct $name {
+            #[doc = concat!("Log in ", $about, " so. Others can read arguments: stored credentials are better")]
+            #[arg(id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), value_name = "USER:PASSWORD")]
+            creds: Option<String>,
+            #[doc = concat!("Log in ", $about, " as this user; its password comes from stdin, or --", $prefix, "password")]
+            #[arg(id = concat!($prefix, "username"), long = concat!($prefix, "username"), value_name = "USER",
+                conflicts_with = concat!($prefix, "creds"))]
+            username: Option<String>,
+            #[doc = concat!("The password of --", $prefix, "username. Others can read arguments: prefer --", $prefix, "password-stdin")]
+            #[arg(id = concat!($prefix, "password"), long = concat!($prefix, "password"), value_name = "PASSWORD",
+                requires = concat!($prefix, "username"))]
+            password: Option<String>,
+            #[doc = concat!("Read the password of --", $prefix, "username from the first line of stdin")]
+            #[arg(id = concat!($prefix, "password-stdin"), long = concat!($prefix, "password-stdin"),
+                requires = concat!($prefix, "username"), conflicts_with = concat!($prefix, "password"))]
+            password_stdin: bool,
+            #[doc = concat!("Send this token ", $about, ", as Bearer")]
+            #[arg(id = concat!($prefix, "registry-token"), long = concat!($prefix, "registry-token"), value_name = "TOKEN",
+                conflicts_with_all = [concat!($prefix, "creds"), concat!($prefix, "username")])]
+            registry_token: Option<String>,
+            #[doc = concat!("Be nobody ", $about, ", whatever is stored")]
+            #[arg(id = concat!($prefix, "no-creds"), long = concat!($prefix, "no-creds"),
+                conflicts_with_all = [concat!($prefix, "creds"), concat!($prefix, "username"), concat!($prefix, "registry-token")])]
+            no_creds: bool,
+            #[doc = concat!("Where credentials are stored ", $about, ", before the usual places")]
+            #[arg(id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), value_name = "FILE")]
+            authfile: Option<PathBuf>,
+            #[doc = concat!("A folder of certificates (*.crt, *.cert, *.key) ", $about, ", instead of the usual ones for the host")]
+            #[arg(id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), value_name = "DIR")]
+            cert_dir: Option<PathBuf>,
+            #[doc = concat!("Whether certificates are checked ", $about, "; without, plain HTTP will do where there is no TLS")]
+            #[arg(id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), value_name = "BOOL",
+                action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+            tls_verify: Option<bool>,
+        }
+
+        impl $name {
+            fn side(&self) -> Side {
+                let Self { creds, username, password, password_stdin, registry_token, no_creds, authfile, cert_dir, tls_verify } =
+                    self.clone();
+                Side { creds, username, password, password_stdin, registry_token, no_creds, authfile, cert_dir, tls_verify }
+            }
+        }
+    };
+}
+
+side!(BothSides, "", "to registries");
+side!(SourceSide, "src-", "to the source");
+side!(DestinationSide, "dest-", "to the destination");
+
+/// What the flags of one side say.
+struct Side {
+    creds: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+    password_stdin: bool,
+    registry_token: Option<String>,
+    no_creds: bool,
+    authfile: Option<PathBuf>,
+    cert_dir: Option<PathBuf>,
+    tls_verify: Option<bool>,
+}
+
 /// Of a command that reads from one registry.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct Access {
-    /// Log in so. Others can read arguments: stored credentials are better.
-    #[arg(long, value_name = "USER:PASSWORD")]
-    pub creds: Option<String>,
-    /// Where credentials are stored, instead of docker's and podman's places.
-    #[arg(long, value_name = "FILE")]
-    pub authfile: Option<PathBuf>,
-    /// A folder of certificates (*.crt, *.cert, *.key), instead of the usual ones for the host.
-    #[arg(long, value_name = "DIR")]
-    pub cert_dir: Option<PathBuf>,
-    /// Whether the registry's certificate is checked; without, plain HTTP will do too.
-    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
-    pub tls_verify: Option<bool>,
+    #[command(flatten)]
+    side: BothSides,
+    /// How often a request is tried again that fails for reasons that may pass.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    retry_times: u32,
 }
 
 /// Of a copy: for the registry it reads from, the one it writes to, or both.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 pub struct CopyAccess {
     #[command(flatten)]
     both: Access,
-    /// As --creds, for the source alone.
-    #[arg(long, value_name = "USER:PASSWORD")]
-    src_creds: Option<String>,
-    /// As --creds, for the destination alone.
-    #[arg(long, value_name = "USER:PASSWORD")]
-    dest_creds: Option<String>,
-    /// As --authfile, for the source alone.
-    #[arg(long, value_name = "FILE")]
-    src_authfile: Option<PathBuf>,
-    /// As --authfile, for the destination alone.
-    #[arg(long, value_name = "FILE")]
-    dest_authfile: Option<PathBuf>,
-    /// As --cert-dir, for the source alone.
-    #[arg(long, value_name = "DIR")]
-    src_cert_dir: Option<PathBuf>,
-    /// As --cert-dir, for the destination alone.
-    #[arg(long, value_name = "DIR")]
-    dest_cert_dir: Option<PathBuf>,
-    /// As --tls-verify, for the source alone.
-    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
-    src_tls_verify: Option<bool>,
-    /// As --tls-verify, for the destination alone.
-    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
-    dest_tls_verify: Option<bool>,
+    #[command(flatten)]
+    source: SourceSide,
+    #[command(flatten)]
+    destination: DestinationSide,
     /// Reach the engine through this command, as in --via 'ssh HOST docker'; for containerd: also kind[:CLUSTER], k3s
     /// and minikube[:PROFILE].
     #[arg(long, value_name = "COMMAND", overrides_with = "via")]
@@ -82,18 +127,7 @@ pub struct CopyAccess {
 impl Access {
     /// The options of a client.
     pub fn options(&self) -> Result<Options> {
-        let credentials = match self.creds.as_deref().map(|text| text.split_once(':')) {
-            None => None,
-            Some(Some((user, password))) => Some(Credentials::Basic(user.to_owned(), password.to_owned())),
-            Some(None) => bail!("the credentials have no colon; write them like USER:PASSWORD"),
-        };
-        Ok(Options {
-            credentials,
-            auth_file: self.authfile.clone(),
-            certificates: self.cert_dir.clone(),
-            insecure: self.tls_verify.map(|verify| !verify),
-            ..Options::default()
-        })
+        self.side.side().options(self)
     }
 
     /// How a source is reached.
@@ -105,7 +139,7 @@ impl Access {
 impl CopyAccess {
     /// For the registry that is read from.
     pub fn source(&self) -> Result<Options> {
-        self.of(&self.src_creds, &self.src_authfile, &self.src_cert_dir, self.src_tls_verify)
+        self.source.side().or(self.both.side.side()).options(&self.both)
     }
 
     /// For the engine that is read from.
@@ -127,22 +161,59 @@ impl CopyAccess {
 
     /// For the registry that is written to.
     pub fn destination(&self) -> Result<Options> {
-        self.of(&self.dest_creds, &self.dest_authfile, &self.dest_cert_dir, self.dest_tls_verify)
+        self.destination.side().or(self.both.side.side()).options(&self.both)
+    }
+}
+
+impl Side {
+    /// These, and where nothing is said, those.
+    fn or(self, other: Self) -> Self {
+        let says_who =
+            self.creds.is_some() || self.username.is_some() || self.registry_token.is_some() || self.no_creds;
+        let who = if says_who { &self } else { &other };
+        Self {
+            creds: who.creds.clone(),
+            username: who.username.clone(),
+            password: who.password.clone(),
+            password_stdin: who.password_stdin,
+            registry_token: who.registry_token.clone(),
+            no_creds: who.no_creds,
+            authfile: self.authfile.or(other.authfile),
+            cert_dir: self.cert_dir.or(other.cert_dir),
+            tls_verify: self.tls_verify.or(other.tls_verify),
+        }
     }
 
-    fn of(
-        &self,
-        creds: &Option<String>,
-        authfile: &Option<PathBuf>,
-        cert_dir: &Option<PathBuf>,
-        tls_verify: Option<bool>,
-    ) -> Result<Options> {
-        Access {
-            creds: creds.clone().or_else(|| self.both.creds.clone()),
-            authfile: authfile.clone().or_else(|| self.both.authfile.clone()),
-            cert_dir: cert_dir.clone().or_else(|| self.both.cert_dir.clone()),
-            tls_verify: tls_verify.or(self.both.tls_verify),
-        }
-        .options()
+    fn options(self, access: &Access) -> Result<Options> {
+        let credentials = match (&self.creds, self.username, self.registry_token) {
+            (Some(text), ..) => Some(Credentials::parse(text).map_err(anyhow::Error::msg)?),
+            (_, Some(user), _) => match self.password {
+                Some(password) => Some(Credentials::Basic(user, password)),
+                None => Some(Credentials::Basic(user, read_password(self.password_stdin)?)),
+            },
+            (.., Some(token)) => Some(Credentials::Token(token)),
+            _ => self.no_creds.then_some(Credentials::Anonymous),
+        };
+        Ok(Options {
+            credentials,
+            auth_file: self.authfile,
+            certificates: self.cert_dir,
+            insecure: self.tls_verify.map(|verify| !verify),
+            tries: Some(access.retry_times.saturating_add(1)),
+            ..Options::default()
+        })
     }
+}
+
+/// The first line of stdin, which is no terminal: strata shows what is typed there.
+pub fn read_password(asked_for: bool) -> Result<String> {
+    if !asked_for {
+        bail!("the user has no password; pipe it into --password-stdin");
+    }
+    ensure!(!stdin().is_terminal(), "stdin is a terminal; pipe the password into --password-stdin");
+    let mut line = String::new();
+    stdin().read_line(&mut line).context("reading the password from stdin")?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    ensure!(!password.is_empty(), "stdin has no password");
+    Ok(password.to_owned())
 }

@@ -1,22 +1,24 @@
 //! `strata copy IMAGE DEST`
 
 use std::{
+    fs,
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 use strata::{
     content::Content,
     layer::compress::Compression,
+    oci::{Platform, media_type},
     sink::{WriteOptions, Written},
     source,
 };
 
 use super::progress::Display;
-use crate::cli::CopyArguments;
+use crate::cli::{CopyArguments, SkopeoArguments};
 
 pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let CopyArguments { image, destination, access, .. } = arguments;
@@ -26,7 +28,8 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let from = arguments.substituters.access(access.source()?)?;
     let opened = image.open(&source::Access { engine: access.source_engine(), ..from })?;
     let content: Content =
-        if arguments.all { opened.content()? } else { opened.image(arguments.platform.as_ref())?.into() };
+        if arguments.all { opened.content()? } else { opened.image(platform(arguments).as_ref())?.into() };
+    check_format(&content, arguments)?;
     let display = Display::choose(arguments.quiet, arguments.json);
     let options = WriteOptions {
         additional_tags: arguments.additional_tag.clone(),
@@ -44,8 +47,37 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     }
     let written = written.with_context(|| format!("copying to {destination}"))?;
     display.finish(written.act);
+    if let Some(path) = &arguments.skopeo.digestfile {
+        fs::write(path, written.digest.to_string()).with_context(|| format!("writing {}", path.display()))?;
+    }
     report(&written, arguments)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The platform that is asked for, as strata or as skopeo says it.
+fn platform(arguments: &CopyArguments) -> Option<Platform> {
+    let SkopeoArguments { override_arch, override_os, override_variant, .. } = &arguments.skopeo;
+    let said = override_arch.is_some() || override_os.is_some() || override_variant.is_some();
+    let here = Platform::here();
+    let overridden = said.then(|| Platform {
+        architecture: override_arch.clone().unwrap_or(here.architecture),
+        os: override_os.clone().unwrap_or(here.os),
+        variant: override_variant.clone(),
+        ..Platform::linux("", None)
+    });
+    arguments.platform.clone().or(overridden)
+}
+
+/// Whether the manifests are of the kind that is asked for; strata makes no other of them.
+fn check_format(content: &Content, arguments: &CopyArguments) -> Result<()> {
+    let Some(format) = arguments.skopeo.format.as_deref() else { return Ok(()) };
+    for image in content.images() {
+        let own = if image.media_type == media_type::MANIFEST { "oci" } else { "v2s2" };
+        if own != format {
+            bail!("the image's manifest is {own}, and strata keeps it so; leave --format {format} away");
+        }
+    }
+    Ok(())
 }
 
 /// The digest, or under which name an engine runs it, on stdout; all else on stderr.

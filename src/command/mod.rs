@@ -5,9 +5,11 @@ mod budget;
 mod copy;
 mod diff;
 mod explain;
+mod index;
 mod inspect;
 mod interrupt;
 mod lock;
+mod login;
 mod makes;
 mod plan;
 mod platform;
@@ -26,7 +28,9 @@ pub use access::{Access, CopyAccess};
 use anyhow::Result;
 pub use budget::BudgetArguments;
 pub use explain::Wanted;
+pub use index::IndexArguments;
 pub use lock::LockArguments;
+pub use login::{LoginArguments, LogoutArguments};
 pub use makes::MakesArguments;
 pub use plan::PlanArguments;
 pub use platform::parse_platform;
@@ -47,14 +51,18 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
         Command::Build => derivation::run().map(|()| ExitCode::SUCCESS),
+        Command::Index(arguments) => index::run(&arguments),
+        Command::Login(arguments) => login::login(&arguments),
+        Command::Logout(arguments) => login::logout(&arguments),
         Command::Copy(arguments) => copy::run(&arguments),
         Command::Serve { images, listen, substituters } => serve::run(&images, listen, &substituters),
         Command::Pull { reference, directory, platform, access } => {
             pull::pull(&reference, &directory, platform.as_ref(), &access)
         }
-        Command::Manifest { reference, index, platform, access } => {
-            pull::manifest(&reference, index, platform.as_ref(), &access)
-        }
+        Command::Manifest { reference, index, platform, referrers, access } => match referrers {
+            true => pull::referrers(&reference, platform.as_ref(), &access),
+            false => pull::manifest(&reference, index, platform.as_ref(), &access),
+        },
         Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
         Command::Budget(arguments) => budget::run(&arguments),
         Command::Diff(arguments) => Ok(diff::run(&arguments)),

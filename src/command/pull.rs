@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use strata::{
-    oci::Platform,
+    oci::{Digest, Index, Platform, json},
     registry::{Client, Options, ParseReferenceError, Reference},
     sink,
     source::{Found, Wanted, remote},
@@ -46,6 +46,21 @@ pub fn manifest(reference: &Reference, index: bool, platform: Option<&Platform>,
     let bytes = if index { found.root()?.document()? } else { found.choose(&wanted(platform))?.0.document()? };
     let mut out = io::stdout().lock();
     out.write_all(&bytes)?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what refers to an image, as an index.
+pub fn referrers(reference: &Reference, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
+    let found = open(reference, access)?;
+    let bytes = match platform {
+        Some(_) => found.choose(&wanted(platform))?.0.document()?,
+        None => found.root()?.document()?,
+    };
+    let client = Client::new(reference, &Options { read_only: true, ..access.options()? })?;
+    let listed = client.referrers(&Digest::of(&bytes), None)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&json::to_vec(&Index::new(listed)))?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

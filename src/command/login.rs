@@ -1,0 +1,89 @@
+//! `strata login HOST` and `strata logout HOST`: credentials kept as docker keeps them.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use strata::registry::{Client, Credentials, Login, Options, Reference};
+
+use super::access::read_password;
+
+/// Who logs in where.
+#[derive(Clone, Debug, Args)]
+pub struct LoginArguments {
+    /// The registry, `docker.io` for Docker Hub.
+    #[arg(value_name = "HOST", default_value = "docker.io")]
+    host: String,
+    /// The user.
+    #[arg(short, long, value_name = "USER")]
+    username: String,
+    /// The password. Others can read arguments: prefer --password-stdin.
+    #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
+    password: Option<String>,
+    /// Read the password from the first line of stdin.
+    #[arg(long)]
+    password_stdin: bool,
+    /// The file to write, instead of docker's.
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// A folder of certificates (*.crt, *.cert, *.key), instead of the usual ones for the host.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Whether certificates are checked; without, plain HTTP will do where there is no TLS.
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    tls_verify: Option<bool>,
+}
+
+/// Where to forget.
+#[derive(Clone, Debug, Args)]
+pub struct LogoutArguments {
+    /// The registry.
+    #[arg(value_name = "HOST", default_value = "docker.io")]
+    host: String,
+    /// The file to change, instead of docker's.
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+}
+
+pub fn login(arguments: &LoginArguments) -> Result<ExitCode> {
+    let host = host(&arguments.host);
+    let password = match &arguments.password {
+        Some(password) => password.clone(),
+        None => read_password(arguments.password_stdin)?,
+    };
+    // No repository is meant; the registry says by itself whether it knows the user.
+    let reference: Reference = format!("{host}/login/check").parse().with_context(|| format!("the registry {host}"))?;
+    let options = Options {
+        credentials: Some(Credentials::Basic(arguments.username.clone(), password.clone())),
+        certificates: arguments.cert_dir.clone(),
+        insecure: arguments.tls_verify.map(|verify| !verify),
+        read_only: true,
+        ..Options::default()
+    };
+    Client::new(&reference, &options)?.ping().with_context(|| format!("logging in to {host}"))?;
+    let kept = Login::new(arguments.authfile.as_deref())?.store(host, &arguments.username, &password)?;
+    writeln!(io::stderr(), "logged in to {host}; the password is kept by {kept}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn logout(arguments: &LogoutArguments) -> Result<ExitCode> {
+    let host = host(&arguments.host);
+    if !Login::new(arguments.authfile.as_deref())?.erase(host)? {
+        bail!("not logged in to {host}");
+    }
+    writeln!(io::stderr(), "logged out of {host}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A host, also where people write a URL.
+fn host(text: &str) -> &str {
+    let bare = text.trim_start_matches("https://").trim_start_matches("http://");
+    match bare.split('/').next().unwrap_or_default() {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    }
+}

@@ -1,0 +1,109 @@
+//! Docker Hub: `docker.io` is `registry-1.docker.io`; tokens come from `auth.docker.io` and are called `token` and
+//! `access_token` both ([token authentication](https://distribution.github.io/distribution/spec/auth/token/); "the
+//! answer has no token" was ours); blobs come from a CDN (`production.cloudflare.docker.com`) by redirect; docker
+//! keeps its password under `https://index.docker.io/v1/`; 429 is `toomanyrequests` with a limit
+//! (docs.docker.com/docker-hub/usage).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::{
+    store::{Store, Tokens, layout, with_tokens},
+    world::{Answer, World},
+};
+
+const REALM: &str = "https://auth.docker.io/token";
+
+fn hub(login: Option<&str>) -> (World, Arc<Store>, Arc<Tokens>) {
+    let world = World::new();
+    let store = Arc::new(Store { mounts: true, ..Store::default() });
+    let tokens = Tokens::new("registry-1.docker.io", REALM, "registry.docker.io", login);
+    with_tokens(&world, "registry-1.docker.io", "auth.docker.io", &tokens, &store);
+    (world, store, tokens)
+}
+
+#[test]
+fn logins_of_docker_push_and_pull() {
+    let (world, store, _) = hub(Some("me:hunter2"));
+    world.log_in("https://index.docker.io/v1/", "me:hunter2");
+    let image = layout(&world, "image", b"layer");
+    world.run(&["copy", &image, "docker://me/app:1"]).good();
+    assert!(store.has_tag("me/app", "1"));
+    world.run(&["copy", "docker://docker.io/me/app:1", "oci:pulled:t"]).good();
+    let asked = world.seen();
+    assert!(asked.iter().any(|request| request.query("service") == ["registry.docker.io"]), "{asked:?}");
+    assert!(asked.iter().any(|request| request.query("account") == ["me"]), "{asked:?}");
+}
+
+#[test]
+fn official_images_are_pulled_by_anybody() {
+    let (world, store, _) = hub(None);
+    store.keep("library/hello", "latest", b"layer");
+    world.run(&["copy", "docker://hello", "oci:pulled:t"]).good();
+    let asked = world.seen();
+    let token = asked.iter().find(|request| request.host == "auth.docker.io").unwrap();
+    assert_eq!(token.query("scope"), ["repository:library/hello:pull"]);
+    assert_eq!(token.header("authorization"), None);
+}
+
+#[test]
+fn a_wrong_password_is_said_once() {
+    let (world, _, _) = hub(Some("me:hunter2"));
+    world.log_in("https://index.docker.io/v1/", "me:wrong");
+    let image = layout(&world, "image", b"layer");
+    let said = world.run(&["copy", &image, "docker://me/app:1"]).bad("incorrect username or password");
+    assert!(said.err.contains("Log in first"), "{}", said.err);
+    assert!(!said.err.contains("wrong"), "{}", said.err);
+    assert_eq!(world.asked().iter().filter(|line| line.contains("auth.docker.io")).count(), 1);
+}
+
+#[test]
+fn blobs_come_from_a_cdn_that_is_told_nothing() {
+    let (world, store, tokens) = hub(Some("me:hunter2"));
+    world.log_in("https://index.docker.io/v1/", "me:hunter2");
+    store.keep("me/app", "1", b"layer");
+    let kept = Arc::clone(&store);
+    world.host("registry-1.docker.io", move |request| match tokens.check(request) {
+        Some(challenge) => challenge,
+        None if request.path().contains("/blobs/") => {
+            let url = format!("https://production.cloudflare.docker.com{}?verify=signature", request.path());
+            Answer::new(307).with("location", &url)
+        }
+        None => kept.answer(request),
+    });
+    let kept = Arc::clone(&store);
+    world.host("production.cloudflare.docker.com", move |request| {
+        assert_eq!(request.header("authorization"), None);
+        kept.answer(request)
+    });
+    world.run(&["copy", "docker://me/app:1", "oci:pulled:t"]).good();
+    // One that asks for credentials is not told them either (containerd, CVE-2020-15157).
+    for challenge in [r#"Basic realm="cdn""#, r#"Bearer realm="https://evil.example/token",service="x""#] {
+        world.seen();
+        world.host("production.cloudflare.docker.com", move |_| Answer::new(401).with("www-authenticate", challenge));
+        world.run(&["copy", "docker://me/app:1", "oci:again:t"]).bad("401");
+        let asked = world.seen();
+        assert!(asked.iter().all(|request| request.host != "evil.example"), "{asked:?}");
+        let cdn = asked.iter().filter(|request| request.host == "production.cloudflare.docker.com");
+        assert!(cdn.clone().count() > 0 && cdn.clone().all(|request| request.header("authorization").is_none()));
+    }
+}
+
+#[test]
+fn a_rate_limit_is_waited_for() {
+    let (world, store, tokens) = hub(None);
+    store.keep("library/hello", "latest", b"layer");
+    let refused = AtomicUsize::new(0);
+    world.host("registry-1.docker.io", move |request| match tokens.check(request) {
+        Some(challenge) => challenge,
+        None if request.path().contains("/manifests/") && refused.fetch_add(1, Ordering::Relaxed) < 2 => {
+            // A date in the past is now.
+            Answer::error(429, "TOOMANYREQUESTS", "You have reached your pull rate limit.")
+                .with("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")
+        }
+        None => store.answer(request),
+    });
+    world.run(&["copy", "docker://hello", "oci:pulled:t"]).good();
+}

@@ -1,0 +1,47 @@
+//! GitHub's registry: tokens come from `ghcr.io/token` itself; uploads go on at a path of the same host
+//! (`/v2/…/blobs/upload/ID`, not `uploads/`), and it answers a mount of a private repository with 202
+//! (docs.github.com, "Working with the Container registry"; go-containerregistry, pkg/v1/remote/write.go).
+
+use std::sync::Arc;
+
+use super::{
+    store::{Store, Tokens, big, image, layout, with_tokens},
+    world::World,
+};
+
+fn ghcr(mounts: bool) -> (World, Arc<Store>) {
+    let world = World::new();
+    let store = Arc::new(Store { mounts, ..Store::default() });
+    let tokens = Tokens::new("ghcr.io", "https://ghcr.io/token", "ghcr.io", Some("me:ghp_secret"));
+    with_tokens(&world, "ghcr.io", "ghcr.io", &tokens, &store);
+    world.log_in("ghcr.io", "me:ghp_secret");
+    (world, store)
+}
+
+#[test]
+fn a_mount_asks_for_a_token_of_both_repositories() {
+    let (world, store) = ghcr(true);
+    store.keep("me/base", "1", b"layer");
+    let image = layout(&world, "image", b"layer");
+    world.run(&["copy", &image, "docker://ghcr.io/me/app:1", "--mount-from", "me/base"]).good();
+    let asked = world.seen();
+    let scopes: Vec<_> =
+        asked.iter().filter(|request| request.path() == "/token").map(|token| token.query("scope")).collect();
+    let both = ["repository:me/app:pull,push", "repository:me/base:pull"];
+    assert!(scopes.iter().any(|scope| *scope == both), "{scopes:?}");
+    assert!(!asked.iter().any(|request| request.method == "PATCH"), "{asked:?}");
+}
+
+#[test]
+fn what_a_refused_mount_opened_is_used() {
+    let (world, _) = ghcr(false);
+    let layer = big();
+    let source = layout(&world, "image", &layer);
+    world.run(&["copy", &source, "docker://ghcr.io/me/app:1", "--mount-from", "me/base"]).good();
+    let asked = world.seen();
+    let opened = asked.iter().filter(|request| request.method == "POST" && request.header("authorization").is_some());
+    let opened: Vec<_> = opened.map(|request| request.target.clone()).collect();
+    // The layer's and the config's, each opened by its mount.
+    assert!(opened.iter().all(|target| target.contains("mount=")), "{opened:?}");
+    assert_eq!(image(&layer).1.len(), 2);
+}

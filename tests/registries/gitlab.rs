@@ -1,0 +1,36 @@
+//! GitLab: the registry and who gives its tokens are two hosts (docs.gitlab.com/administration/packages/
+//! container_registry; `realm="https://gitlab.example.com/jwt/auth"`), and its host is told nothing of our tokens. A
+//! mount from a project without access is refused by the token, and the blob is uploaded.
+
+use std::{collections::HashSet, sync::Arc};
+
+use super::{
+    store::{Store, Tokens, layout, with_tokens},
+    world::{Answer, World},
+};
+
+#[test]
+fn a_repository_without_access_costs_an_upload_and_no_more() {
+    let world = World::new();
+    let (host, realm) = ("registry.example.com", "gitlab.example.com");
+    let store = Arc::new(Store { mounts: true, ..Store::default() });
+    store.keep("other/secret", "1", b"layer");
+    let tokens =
+        Tokens::new(host, "https://gitlab.example.com/jwt/auth", "container_registry", Some("gitlab-ci-token:job"));
+    with_tokens(&world, host, realm, &tokens, &store);
+    let giver = Arc::clone(&tokens);
+    // A token, but for less than was asked.
+    world.host(realm, move |request| {
+        if request.basic().as_deref() != Some("gitlab-ci-token:job") {
+            return Answer::error(401, "UNAUTHORIZED", "HTTP Basic: Access denied");
+        }
+        let scopes: HashSet<String> =
+            request.query("scope").into_iter().filter(|scope| !scope.contains("other/secret")).collect();
+        giver.grant(scopes)
+    });
+    let image = layout(&world, "image", b"layer");
+    let target = "docker://registry.example.com/group/app:1";
+    let copy = ["copy", &image, target, "--mount-from", "other/secret", "--creds", "gitlab-ci-token:job"];
+    world.run(&copy).good();
+    assert!(store.has_tag("group/app", "1"));
+}

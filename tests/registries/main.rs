@@ -1,0 +1,18 @@
+//! The registries people have, played from what is written of them: strata itself, run as people run it, against
+//! servers with their names and their habits. Each file cites where its registry's behaviour is described.
+
+mod artifact_registry;
+mod artifactory;
+mod credentials;
+mod docker_hub;
+mod ecr;
+mod ghcr;
+mod gitlab;
+mod harbor;
+mod mirrors;
+mod quay;
+mod referrers;
+mod store;
+mod trouble;
+mod world;
+mod zot;

@@ -1,0 +1,59 @@
+//! The way there: mirrors and blocked names of registries.conf (containers-registries.conf(5)), and proxies.
+
+use std::sync::Arc;
+
+use super::{
+    store::Store,
+    world::{Answer, World},
+};
+
+#[test]
+fn the_first_mirror_that_has_the_image_gives_it() {
+    let world = World::new();
+    world.file(
+        "registries.conf",
+        r#"
+        [[registry]]
+        location = "docker.io"
+        [[registry.mirror]]
+        location = "down.example.com"
+        [[registry.mirror]]
+        location = "mirror.example.com/hub"
+        [[registry]]
+        location = "blocked.example.com"
+        blocked = true
+        "#,
+    );
+    world.secret("password", &["registry-1.docker.io"]);
+    world.log_in("https://index.docker.io/v1/", "me:password");
+    let (mirror, hub) = (Arc::new(Store::default()), Arc::new(Store::default()));
+    mirror.keep("hub/library/hello", "latest", b"layer");
+    hub.keep("library/only-there", "latest", b"layer");
+    world.host("mirror.example.com", move |request| mirror.answer(request));
+    world.host("registry-1.docker.io", move |request| match request.basic() {
+        Some(_) => hub.answer(request),
+        None => Answer::new(401).with("www-authenticate", "Basic"),
+    });
+    world.host("down.example.com", |_| Answer::new(404));
+    world.run(&["copy", "docker://hello", "oci:pulled:t"]).good();
+    assert!(world.seen().iter().all(|request| request.host != "registry-1.docker.io"));
+    world.run(&["copy", "docker://only-there", "oci:other:t"]).good();
+    world.seen();
+    world.run(&["manifest", "blocked.example.com/x:1"]).bad("blocks blocked.example.com/x");
+    assert!(world.seen().is_empty());
+}
+
+#[test]
+fn no_proxy_goes_straight() {
+    let mut world = World::new();
+    world.host("a.example.invalid", |_| Answer::new(404));
+    world.set("NO_PROXY", ".example.invalid:443");
+    world.run(&["manifest", "a.example.invalid/x:1", "--retry-times", "0"]).bad("");
+    assert!(world.seen().is_empty());
+    world.set("NO_PROXY", "other.invalid,10.0.0.0/8");
+    world.run(&["manifest", "a.example.invalid/x:1"]).bad("the registry has no");
+    assert!(!world.seen().is_empty());
+    world.set("HTTPS_PROXY", "ftp://me:secret@proxy");
+    let said = world.run(&["manifest", "a.example.invalid/x:1"]).bad("HTTPS_PROXY");
+    assert!(!said.err.contains("secret"), "{}", said.err);
+}

@@ -1,0 +1,113 @@
+//! What refers to an image, listed by the registry or under the fallback tag (distribution-spec, spec.md, "Listing
+//! Referrers" and "Referrers Tag Schema"; sigstore/cosign#4641: artifactType and annotations are missing there).
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use serde_json::{Value, json};
+use strata::{
+    oci::{Digest, media_type},
+    registry::{Client, Options},
+};
+
+use super::{
+    store::Store,
+    world::{Answer, on_loopback},
+};
+
+fn client(host: &str) -> Client {
+    Client::new(&format!("{host}/app:1").parse().unwrap(), &Options::default()).unwrap()
+}
+
+/// A signature of the image with this digest, whose config and layer are the registry's empty blob.
+fn signature(store: &Store, subject: &Digest, name: &str) -> Vec<u8> {
+    let empty = Digest::of(b"{}");
+    store.blobs.lock().unwrap().insert(("app".to_owned(), empty.to_string()), b"{}".to_vec());
+    let blob = json!({ "mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2 });
+    let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "artifactType": "application/x-signature",
+        "config": blob, "layers": [blob], "annotations": { "signer": name },
+        "subject": { "mediaType": media_type::MANIFEST, "digest": subject, "size": 1 } });
+    manifest.to_string().into_bytes()
+}
+
+#[test]
+fn a_registry_that_lists_is_not_helped() {
+    let store = Arc::new(Store { referrers: true, ..Store::default() });
+    let kept = Arc::clone(&store);
+    let client = client(&on_loopback(move |request| kept.answer(request)));
+    let subject = Digest::of(b"image");
+    let manifest = signature(&store, &subject, "a");
+    client.put_manifest(&Digest::of(&manifest).to_string(), media_type::MANIFEST, &manifest).unwrap();
+    assert!(!store.has_tag("app", &subject.to_string().replace(':', "-")));
+    let listed = client.referrers(&subject, None).unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!(listed[0].artifact_type.as_deref(), Some("application/x-signature"));
+    assert!(client.referrers(&subject, Some("application/other")).unwrap().is_empty());
+}
+
+#[test]
+fn the_fallback_tag_says_what_a_registry_would() {
+    let store = Arc::new(Store::default());
+    let kept = Arc::clone(&store);
+    let client = client(&on_loopback(move |request| kept.answer(request)));
+    let subject = Digest::of(b"image");
+    assert!(client.referrers(&subject, None).unwrap().is_empty());
+    let manifest = signature(&store, &subject, "a");
+    client.put_manifest("sig", media_type::MANIFEST, &manifest).unwrap();
+    // Again is no second time.
+    client.put_manifest("sig", media_type::MANIFEST, &manifest).unwrap();
+    let tag = (String::from("app"), subject.to_string().replace(':', "-"));
+    let index: Value = serde_json::from_slice(&store.manifests.lock().unwrap()[&tag].1).unwrap();
+    let expected = json!([{ "mediaType": media_type::MANIFEST, "digest": Digest::of(&manifest), "size": manifest.len(),
+        "artifactType": "application/x-signature", "annotations": { "signer": "a" } }]);
+    assert_eq!(index["manifests"], expected);
+    assert_eq!(client.referrers(&subject, Some("application/x-signature")).unwrap().len(), 1);
+}
+
+/// Two that read the tag before either wrote: the second writes over the first, which sees it and writes again.
+#[test]
+fn two_writers_at_once_lose_nothing() {
+    let store = Arc::new(Store::default());
+    let subject = Digest::of(b"image");
+    let tag = subject.to_string().replace(':', "-");
+    let (kept, path, reads) = (Arc::clone(&store), format!("/v2/app/manifests/{tag}"), AtomicUsize::new(0));
+    let both_read = std::sync::Barrier::new(2);
+    let host = on_loopback(move |request| {
+        if request.path() == path && request.method == "GET" && reads.fetch_add(1, Ordering::SeqCst) < 2 {
+            // Neither hears what there is before both asked.
+            let answer = kept.answer(request);
+            both_read.wait();
+            return answer;
+        }
+        kept.answer(request)
+    });
+    let signatures = ["a", "b"].map(|name| signature(&store, &subject, name));
+    std::thread::scope(|scope| {
+        for manifest in &signatures {
+            let client = client(&host);
+            let version = Digest::of(manifest).to_string();
+            scope.spawn(move || client.put_manifest(&version, media_type::MANIFEST, manifest).unwrap());
+        }
+    });
+    let listed = client(&host).referrers(&subject, None).unwrap();
+    assert_eq!(listed.len(), 2, "{listed:?}");
+}
+
+#[test]
+fn pages_are_read_to_the_end() {
+    let subject = Digest::of(b"image");
+    let page = |name: &str| {
+        let manifest = json!({ "mediaType": media_type::MANIFEST, "digest": Digest::of(name.as_bytes()), "size": 1 });
+        json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [manifest] }).to_string()
+    };
+    let client = client(&on_loopback(move |request| {
+        let answer = Answer::new(200).with("content-type", media_type::INDEX);
+        match &request.query("last")[..] {
+            [] => answer.with("link", r#"<?last=a>; rel="next""#).body(page("a")),
+            _ => answer.body(page("b")),
+        }
+    }));
+    assert_eq!(client.referrers(&subject, None).unwrap().len(), 2);
+}

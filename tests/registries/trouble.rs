@@ -1,0 +1,111 @@
+//! Bad days: what stalls, what is cut, what lies, what is too long; and what is not worth a second try.
+
+use std::{
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use strata::{
+    oci::Digest,
+    registry::{Client, Options},
+};
+
+use super::{
+    store::{Store, layout},
+    world::{Answer, World, on_loopback},
+};
+
+fn client(host: &str, options: Options) -> Arc<Client> {
+    Arc::new(Client::new(&format!("{host}/app:1").parse().unwrap(), &Options { read_only: true, ..options }).unwrap())
+}
+
+#[test]
+fn a_body_that_stalls_or_is_cut_goes_on_where_it_stopped() {
+    let layer: Vec<u8> = (0..3 << 20).map(|at| (at % 251) as u8).collect();
+    let digest = Digest::of(&layer);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let (kept, counted) = (layer.clone(), Arc::clone(&tries));
+    let host = on_loopback(move |request| {
+        if !request.path().contains("/blobs/") {
+            return Answer::new(404);
+        }
+        let range =
+            request.header("range").map(|range| range["bytes=".len()..range.len() - 1].parse::<usize>().unwrap());
+        let (start, answer) = match range {
+            Some(start) => (
+                start,
+                Answer::new(206).with("content-range", &format!("bytes {start}-{}/{}", kept.len() - 1, kept.len())),
+            ),
+            None => (0, Answer::new(200)),
+        };
+        let answer = answer.body(&kept[start..]);
+        match counted.fetch_add(1, Ordering::SeqCst) {
+            0 => Answer { stall: Some(1 << 20), ..answer },
+            1 => Answer { cut: Some(1 << 19), ..answer },
+            _ => answer,
+        }
+    });
+    let client = client(&host, Options { stall: Some(Duration::from_millis(300)), ..Options::default() });
+    let mut read = Vec::new();
+    client.blob(&digest).read_to_end(&mut read).unwrap();
+    assert!(read == layer);
+    assert_eq!(tries.load(Ordering::SeqCst), 3);
+}
+
+#[test]
+fn another_range_than_asked_for_is_no_blob() {
+    let host = on_loopback(|request| match request.header("range") {
+        None => Answer { cut: Some(5), ..Answer::new(200).body(b"0123456789") },
+        Some(_) => Answer::new(206).with("content-range", "bytes 0-9/10").body(b"0123456789"),
+    });
+    let mut read = Vec::new();
+    let error = client(&host, Options::default()).blob(&Digest::of(b"")).read_to_end(&mut read).unwrap_err();
+    assert!(error.to_string().contains("asked for the bytes from 5 on"), "{error}");
+}
+
+#[test]
+fn what_does_not_pass_is_tried_once_and_what_may_pass_again() {
+    for (status, expected) in [(400, 1), (403, 1), (501, 1), (500, 3), (503, 3), (429, 3)] {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&asked);
+        let host = on_loopback(move |request| {
+            if request.path().contains("/manifests/") {
+                counted.fetch_add(1, Ordering::SeqCst);
+            }
+            Answer::new(status)
+        });
+        let options = Options { tries: Some(3), ..Options::default() };
+        assert!(client(&host, options).manifest("1").is_err());
+        assert_eq!(asked.load(Ordering::SeqCst), expected, "{status}");
+    }
+}
+
+#[test]
+fn an_answer_without_end_is_refused() {
+    let host = on_loopback(|_| Answer::new(200).body(vec![b' '; 5 << 20]));
+    let error = client(&host, Options { tries: Some(1), ..Options::default() }).manifest("1").unwrap_err();
+    assert!(format!("{error:?}").contains("BodyExceedsLimit"), "{error:?}");
+    let host = on_loopback(|request| Answer::new(302).with("location", &format!("{}x", request.target)));
+    let error = client(&host, Options::default()).manifest("1").unwrap_err();
+    assert!(error.to_string().contains("redirects more than"), "{error}");
+}
+
+#[test]
+fn a_digest_that_was_not_sent_is_not_believed() {
+    let world = World::new();
+    let store = Store::default();
+    world.host("registry.example.com", move |request| {
+        let mut answer = store.answer(request);
+        if request.method == "PUT" {
+            answer.headers.retain(|(name, _)| name != "docker-content-digest");
+            answer = answer.with("docker-content-digest", &Digest::of(b"other").to_string());
+        }
+        answer
+    });
+    let image = layout(&world, "image", b"layer");
+    world.run(&["copy", &image, "docker://registry.example.com/app:1"]).bad("cannot be trusted");
+}

@@ -1,0 +1,455 @@
+//! A network of servers that are played: strata runs as people run it, every request of it goes through a proxy of
+//! ours, and what is behind the proxy answers for `registry-1.docker.io` and all the others, with certificates of an
+//! authority that strata is told to trust.
+//!
+//! ```text
+//! strata ── CONNECT ghcr.io:443 ──▶ World ── TLS as ghcr.io ──▶ the function that plays ghcr.io
+//! ```
+//!
+//! Every request is looked at: a secret that reaches a host it does not belong to fails the test, whatever the test
+//! is about.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{self, BufRead, BufReader, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use data_encoding::BASE64;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio_rustls::rustls::{
+    self, ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+};
+
+/// What a server is asked.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// `ghcr.io`, or `ghcr.io:5000` where the port is not the usual one.
+    pub host: String,
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// The values of a parameter of the query, decoded.
+    pub fn query(&self, name: &str) -> Vec<String> {
+        let query = self.target.split_once('?').map_or("", |(_, query)| query);
+        parameters(query).into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
+    /// The values of a parameter of a form.
+    pub fn form(&self, name: &str) -> Vec<String> {
+        let form = String::from_utf8_lossy(&self.body).into_owned();
+        parameters(&form).into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
+    /// Who asks, where it says so with Basic.
+    pub fn basic(&self) -> Option<String> {
+        let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
+        String::from_utf8(BASE64.decode(encoded.as_bytes()).ok()?).ok()
+    }
+
+    pub fn bearer(&self) -> Option<&str> {
+        self.header("authorization")?.strip_prefix("Bearer ")
+    }
+}
+
+fn parameters(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.map(|(key, value)| (decode(key), decode(value))).collect()
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let hex: String = rest.by_ref().take(2).map(char::from).collect();
+                bytes.push(u8::from_str_radix(&hex, 16).expect("a query of strata's"));
+            }
+            byte => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// What a server answers.
+#[derive(Clone, Debug, Default)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// The connection is cut after so many bytes of the body.
+    pub cut: Option<usize>,
+    /// Nothing follows so many bytes of the body, but the connection stays.
+    pub stall: Option<usize>,
+}
+
+impl Answer {
+    pub fn new(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub fn json(status: u16, value: serde_json::Value) -> Self {
+        Self::new(status).with("content-type", "application/json").body(value.to_string())
+    }
+
+    pub fn error(status: u16, code: &str, message: &str) -> Self {
+        Self::json(status, serde_json::json!({ "errors": [{ "code": code, "message": message, "detail": null }] }))
+    }
+}
+
+type Play = dyn Fn(&Request) -> Answer + Send + Sync;
+
+/// The servers, and a machine with strata on it.
+pub struct World {
+    inner: Arc<Inner>,
+    pub folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+    port: u16,
+}
+
+#[derive(Default)]
+struct Inner {
+    hosts: Mutex<HashMap<String, Arc<Play>>>,
+    /// Secrets, and the hosts that may see them.
+    secrets: Mutex<Vec<(String, Vec<String>)>>,
+    seen: Mutex<Vec<Request>>,
+    leaks: Mutex<Vec<String>>,
+    configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
+    authority: Mutex<Option<Issuer<'static, KeyPair>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl World {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = parameters.self_signed(&key).unwrap();
+        fs::write(folder.path().join("authority.pem"), authority.pem()).unwrap();
+        let inner = Arc::new(Inner::default());
+        *lock(&inner.authority) = Some(Issuer::new(parameters, key));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let served = Arc::clone(&inner);
+        // Ends with the process: nobody connects to it once its world is gone.
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let inner = Arc::clone(&served);
+                // A client that goes away is the client's business.
+                thread::spawn(move || drop(inner.proxy(stream)));
+            }
+        });
+        for name in ["home", "run", "bin", "config"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let world = Self { inner, folder, variables: Vec::new(), port };
+        world.file("registries.conf", "");
+        world
+    }
+
+    /// A server.
+    pub fn host(&self, name: &str, play: impl Fn(&Request) -> Answer + Send + Sync + 'static) {
+        lock(&self.inner.hosts).insert(name.to_owned(), Arc::new(play));
+    }
+
+    /// Something that only `hosts` may see.
+    pub fn secret(&self, secret: &str, hosts: &[&str]) {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        lock(&self.inner.secrets).push((secret.to_owned(), hosts));
+    }
+
+    /// Another environment variable for strata.
+    pub fn set(&mut self, name: &str, value: impl AsRef<str>) {
+        self.variables.push((name.to_owned(), value.as_ref().to_owned()));
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// docker's configuration, with a password for each host.
+    pub fn log_in(&self, host: &str, login: &str) {
+        let auths = serde_json::json!({ "auths": { host: { "auth": BASE64.encode(login.as_bytes()) } } });
+        self.file("home/.docker/config.json", auths.to_string());
+    }
+
+    /// A program in PATH.
+    pub fn program(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.file(&format!("bin/{name}"), format!("#!/bin/sh\n{script}\n"));
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A command of strata's, and nothing of this machine's own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let proxy = format!("http://127.0.0.1:{}", self.port);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strata"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/bin:/bin", self.path("bin").display()))
+            .env("HOME", self.path("home"))
+            .env("XDG_RUNTIME_DIR", self.path("run"))
+            .env("SSL_CERT_FILE", self.path("authority.pem"))
+            .env("CONTAINERS_REGISTRIES_CONF", self.path("registries.conf"))
+            .env("HTTPS_PROXY", &proxy)
+            .env("HTTP_PROXY", &proxy)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// What strata says to these arguments.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        Said::of(self.command(arguments).output().unwrap())
+    }
+
+    /// What was asked so far, and forgotten hereby.
+    pub fn seen(&self) -> Vec<Request> {
+        std::mem::take(&mut lock(&self.inner.seen))
+    }
+
+    /// The lines `METHOD host/path` of what was asked so far.
+    pub fn asked(&self) -> Vec<String> {
+        let line = |request: Request| format!("{} {}{}", request.method, request.host, request.path());
+        self.seen().into_iter().map(line).collect()
+    }
+
+    /// Which secrets reached whom they must not, so far; forgotten hereby.
+    pub fn leaks(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.inner.leaks))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let leaks = self.leaks();
+        assert!(thread::panicking() || leaks.is_empty(), "secrets went astray: {leaks:#?}");
+    }
+}
+
+impl Inner {
+    fn proxy(&self, mut stream: TcpStream) -> io::Result<()> {
+        let mut plain = BufReader::new(stream.try_clone()?);
+        let Some(head) = head(&mut plain)? else { return Ok(()) };
+        let mut words = head[0].split(' ');
+        assert_eq!(words.next(), Some("CONNECT"), "{head:?}");
+        let (host, port) = words.next().and_then(|target| target.rsplit_once(':')).unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+        match port {
+            "80" => self.serve(host, stream),
+            "443" => {
+                let connection = ServerConnection::new(self.config(host)).map_err(io::Error::other)?;
+                self.serve(host, StreamOwned::new(connection, stream))
+            }
+            port => {
+                let name = format!("{host}:{port}");
+                let connection = ServerConnection::new(self.config(host)).map_err(io::Error::other)?;
+                self.serve(&name, StreamOwned::new(connection, stream))
+            }
+        }
+    }
+
+    /// A certificate for `host`, signed by our authority.
+    fn config(&self, host: &str) -> Arc<ServerConfig> {
+        let mut configs = lock(&self.configs);
+        let made = || {
+            let key = KeyPair::generate().unwrap();
+            let parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
+            let authority = lock(&self.authority);
+            let certificate = parameters.signed_by(&key, authority.as_ref().unwrap()).unwrap();
+            let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+            let chain = vec![certificate.der().clone()];
+            Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap())
+        };
+        Arc::clone(configs.entry(host.to_owned()).or_insert_with(made))
+    }
+
+    fn serve(&self, host: &str, stream: impl Read + Write) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        while let Some(head) = head(&mut stream)? {
+            let mut words = head[0].split(' ');
+            let (method, target) = (words.next().unwrap().to_owned(), words.next().unwrap().to_owned());
+            let headers = head[1..].iter().filter_map(|line| line.split_once(':'));
+            let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+            let mut request = Request { host: host.to_owned(), method, target, headers, body: Vec::new() };
+            request.body = body(&request, &mut stream)?;
+            self.look(&request);
+            lock(&self.seen).push(request.clone());
+            let play = lock(&self.hosts).get(host).cloned();
+            let answer = play.map_or_else(|| Answer::new(502), |play| play(&request));
+            let out = stream.get_mut();
+            let mut text = format!("HTTP/1.1 {} X\r\n", answer.status);
+            for (name, value) in &answer.headers {
+                text.push_str(&format!("{name}: {value}\r\n"));
+            }
+            if !answer.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
+                text.push_str(&format!("content-length: {}\r\n", answer.body.len()));
+            }
+            out.write_all(format!("{text}\r\n").as_bytes())?;
+            let end = answer.cut.or(answer.stall).unwrap_or(answer.body.len()).min(answer.body.len());
+            if request.method != "HEAD" {
+                out.write_all(&answer.body[..end])?;
+            }
+            out.flush()?;
+            if answer.cut.is_some() {
+                return Ok(());
+            }
+            if answer.stall.is_some() {
+                // Until the other side has enough of it.
+                io::copy(&mut stream, &mut io::sink())?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a secret is where it must not be.
+    fn look(&self, request: &Request) {
+        let mut texts = vec![request.target.clone(), String::from_utf8_lossy(&request.body).into_owned()];
+        texts.extend(request.headers.iter().map(|(_, value)| value.clone()));
+        texts.extend(request.basic());
+        for (secret, hosts) in lock(&self.secrets).iter() {
+            if texts.iter().any(|text| text.contains(secret.as_str())) && !hosts.contains(&request.host) {
+                let leak = format!("{secret} to {} {}{}", request.method, request.host, request.target);
+                lock(&self.leaks).push(leak);
+            }
+        }
+    }
+}
+
+/// The lines of a head; `None` at the end.
+fn head(stream: &mut impl BufRead) -> io::Result<Option<Vec<String>>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        match line.trim_end() {
+            "" if lines.is_empty() => {}
+            "" => return Ok(Some(lines)),
+            line => lines.push(line.to_owned()),
+        }
+    }
+}
+
+fn body(request: &Request, stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut body = Vec::new();
+    if request.header("transfer-encoding").is_some() {
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line)?;
+            let length = u64::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+            stream.take(length).read_to_end(&mut body)?;
+            stream.read_line(&mut String::new())?;
+            if length == 0 {
+                return Ok(body);
+            }
+        }
+    }
+    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
+    stream.take(length).read_to_end(&mut body)?;
+    Ok(body)
+}
+
+/// What a run of strata said.
+#[derive(Debug)]
+pub struct Said {
+    pub ok: bool,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    pub fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        Self { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    #[track_caller]
+    pub fn good(self) -> Self {
+        assert!(self.ok, "{}{}", self.out, self.err);
+        self
+    }
+
+    /// That it failed, and said why.
+    #[track_caller]
+    pub fn bad(self, why: &str) -> Self {
+        assert!(!self.ok, "it should have failed with {why}: {}", self.out);
+        assert!(self.err.contains(why), "lacks {why}: {}", self.err);
+        self
+    }
+}
+
+/// A port of this machine that plays a server without TLS or a proxy.
+pub fn on_loopback(play: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let inner = Arc::new(Inner::default());
+    lock(&inner.hosts).insert(host.clone(), Arc::new(play));
+    let name = host.clone();
+    thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let (inner, name) = (Arc::clone(&inner), name.clone());
+            thread::spawn(move || {
+                let mut first = [0];
+                // A hello of TLS: this is no TLS.
+                if stream.peek(&mut first).is_ok() && first[0] == 0x16 {
+                    return drop(
+                        (&stream).write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").and(stream.shutdown(Shutdown::Both)),
+                    );
+                }
+                drop(inner.serve(&name, stream));
+            });
+        }
+    });
+    host
+}
+
+pub fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}

@@ -1,0 +1,27 @@
+//! zot asks for Basic with a plain challenge, has the referrers API and says `OCI-Subject`
+//! (zotregistry.dev, "User Authentication and Authorization"; project-zot/zot, pkg/api/routes.go).
+
+use std::sync::Arc;
+
+use super::{
+    store::{Store, layout},
+    world::{Answer, World},
+};
+
+#[test]
+fn basic_alone_is_met() {
+    let world = World::new();
+    let host = "zot.example.com:5000";
+    let store = Arc::new(Store { referrers: true, ..Store::default() });
+    world.secret("zot-secret", &[host]);
+    let kept = Arc::clone(&store);
+    world.host(host, move |request| match request.basic().as_deref() {
+        Some("me:zot-secret") => kept.answer(request),
+        _ => Answer::error(401, "UNAUTHORIZED", "authentication required")
+            .with("www-authenticate", r#"Basic realm="zot""#),
+    });
+    world.log_in(host, "me:zot-secret");
+    let image = layout(&world, "image", b"layer");
+    world.run(&["copy", &image, "docker://zot.example.com:5000/app:1"]).good();
+    assert!(store.has_tag("app", "1"));
+}
