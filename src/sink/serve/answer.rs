@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{
-    body::{self, Body},
+    body::{self, Body, Piece},
     catalogue::{Blob, Catalogue, Repository},
 };
 use crate::oci::{Digest, Index, json::to_vec, media_type};
@@ -23,6 +23,11 @@ const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 /// Names in one answer of a list, unless fewer are asked for.
 const PAGE: usize = 1000;
+/// Ranges of one request; podman asks for some dozens at most.
+const RANGES: usize = 1024;
+const OCTETS: &str = "application/octet-stream";
+/// What separates the parts of an answer: nothing that a layer holds by chance.
+const BOUNDARY: &str = "strata-7c3e0d6a4f5b49d2-range";
 
 /// Answers `request`; what is wrong with it is an answer too.
 pub async fn answer<B>(
@@ -103,9 +108,15 @@ async fn route<B>(catalogue: &Catalogue, streams: &Arc<Semaphore>, request: &Req
         return blob(repository(name)?, digest, request, streams, is_head).await;
     }
     if let Some((name, digest)) = cut("/referrers/") {
-        repository(name)?;
-        parse_digest(digest)?;
-        return Ok(document(media_type::INDEX, to_vec(&Index::new(Vec::new()))));
+        let kind = query.split('&').find_map(|pair| pair.strip_prefix("artifactType="));
+        let kind =
+            kind.map(|kind| kind.replace("%2F", "/").replace("%2f", "/").replace("%2B", "+").replace("%2b", "+"));
+        let listed = repository(name)?.referrers(&parse_digest(digest)?, kind.as_deref());
+        let mut response = document(media_type::INDEX, to_vec(&Index::new(listed)));
+        if kind.is_some() {
+            insert(&mut response, HeaderName::from_static("oci-filters-applied"), "artifactType");
+        }
+        return Ok(response);
     }
     Err(not_found())
 }
@@ -136,29 +147,57 @@ async fn blob<B>(
     }
     let size = blob.size();
     let asked = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
-    let range = match asked.map(|asked| parse_range(asked, size)) {
+    let ranges = match asked.map(|asked| parse_ranges(asked, size)) {
         None | Some(Asked::Whole) => None,
-        Some(Asked::Part(range)) => Some(range),
+        Some(Asked::Parts(ranges)) => Some(ranges),
         Some(Asked::Nothing) => {
             let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "the blob ends before");
             return Err(Refusal { size: Some(size), ..refusal });
         }
     };
-    let part = range.clone().unwrap_or(0..size);
-    let (start, end) = (part.start, part.end);
+    let several = ranges.as_ref().is_some_and(|ranges| ranges.len() > 1);
+    let before = |range: &Range<u64>| match several {
+        true => format!(
+            "\r\n--{BOUNDARY}\r\nContent-Type: {OCTETS}\r\nContent-Range: bytes {}-{}/{size}\r\n\r\n",
+            range.start,
+            range.end - 1
+        ),
+        false => String::new(),
+    };
+    let all = ranges.clone().unwrap_or_else(|| std::iter::once(0..size).collect());
+    let pieces: Vec<Piece> =
+        all.iter().map(|range| Piece { before: before(range).into(), range: range.clone() }).collect();
+    let after = if several { format!("\r\n--{BOUNDARY}--\r\n").into_bytes() } else { Vec::new() };
+    let inside: u64 = pieces.iter().map(|piece| piece.before.len() as u64 + piece.range.end - piece.range.start).sum();
+    let length = inside + after.len() as u64;
     let body = match blob {
         _ if is_head => body::empty(),
-        Blob::Bytes(bytes) => body::bytes(bytes.slice(start as usize..end as usize)),
-        Blob::Layer(layer) => body::layer(layer.as_ref().clone(), part, streams).await,
+        Blob::Bytes(bytes) => {
+            let mut sent = Vec::with_capacity(length as usize);
+            for piece in &pieces {
+                sent.extend_from_slice(&piece.before);
+                sent.extend_from_slice(&bytes[piece.range.start as usize..piece.range.end as usize]);
+            }
+            sent.extend_from_slice(&after);
+            body::bytes(sent.into())
+        }
+        Blob::Layer(layer) => body::layer(layer.as_ref().clone(), pieces, after, streams).await,
     };
     let mut response = Response::new(body);
     identify(&mut response, &digest);
-    insert(&mut response, CONTENT_TYPE, "application/octet-stream");
+    insert(&mut response, CONTENT_TYPE, OCTETS);
     insert(&mut response, ACCEPT_RANGES, "bytes");
-    insert(&mut response, CONTENT_LENGTH, &(end - start).to_string());
-    if range.is_some() {
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        insert(&mut response, CONTENT_RANGE, &format!("bytes {start}-{}/{size}", end - 1));
+    insert(&mut response, CONTENT_LENGTH, &length.to_string());
+    match ranges.as_deref() {
+        None => {}
+        Some([range]) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            insert(&mut response, CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
+        }
+        Some(_) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            insert(&mut response, CONTENT_TYPE, &format!("multipart/byteranges; boundary={BOUNDARY}"));
+        }
     }
     Ok(response)
 }
@@ -173,24 +212,43 @@ fn parse_digest(text: &str) -> Result<Digest, Refusal> {
 enum Asked {
     /// Everything: the header is of a kind that may be ignored.
     Whole,
-    Part(Range<u64>),
-    /// A range outside of the blob.
+    /// These, in the blob's order and apart from each other.
+    Parts(Vec<Range<u64>>),
+    /// Nothing inside of the blob.
     Nothing,
 }
 
-/// [RFC 9110, 14.1.2](https://www.rfc-editor.org/rfc/rfc9110#name-byte-ranges): `bytes=2-4`, `bytes=2-`, `bytes=-3`.
-fn parse_range(text: &str, size: u64) -> Asked {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|range| range.split_once('-')) else {
-        return Asked::Whole;
-    };
-    let range = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
-        (Ok(first), Err(_)) if last.is_empty() => first..size,
-        (Err(_), Ok(suffix)) if first.is_empty() => size.saturating_sub(suffix)..size,
-        // Several ranges, or nonsense: the whole blob is an answer.
-        _ => return Asked::Whole,
-    };
-    if range.start < range.end { Asked::Part(range) } else { Asked::Nothing }
+/// [RFC 9110, 14.1.2](https://www.rfc-editor.org/rfc/rfc9110#name-byte-ranges): `bytes=2-4`, `bytes=2-`, `bytes=-3`, or
+/// several with commas between. Those that touch become one, and they come in the blob's order: it is made once.
+fn parse_ranges(text: &str, size: u64) -> Asked {
+    let Some(list) = text.strip_prefix("bytes=") else { return Asked::Whole };
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for one in list.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        let Some((first, last)) = one.split_once('-') else { return Asked::Whole };
+        let range = match (first.parse::<u64>(), last.parse::<u64>()) {
+            (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
+            (Ok(first), Err(_)) if last.is_empty() => first..size,
+            (Err(_), Ok(suffix)) if first.is_empty() => size.saturating_sub(suffix)..size,
+            // Nonsense: the whole blob is an answer.
+            _ => return Asked::Whole,
+        };
+        if range.start < range.end {
+            ranges.push(range);
+        }
+        // More than anybody asks for who means well.
+        if ranges.len() > RANGES {
+            return Asked::Whole;
+        }
+    }
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut apart: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match apart.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => apart.push(range),
+        }
+    }
+    if apart.is_empty() { Asked::Nothing } else { Asked::Parts(apart) }
 }
 
 /// The names after `last=`, at most `n=` of them, and where the next are.
@@ -257,19 +315,24 @@ mod tests {
 
     #[test]
     fn ranges_are_parsed() {
+        let part = |range: Range<u64>| Asked::Parts([range].into());
         for (text, expected) in [
-            ("bytes=2-4", Asked::Part(2..5)),
-            ("bytes=2-", Asked::Part(2..10)),
-            ("bytes=-3", Asked::Part(7..10)),
-            ("bytes=-30", Asked::Part(0..10)),
-            ("bytes=5-99", Asked::Part(5..10)),
+            ("bytes=2-4", part(2..5)),
+            ("bytes=2-", part(2..10)),
+            ("bytes=-3", part(7..10)),
+            ("bytes=-30", part(0..10)),
+            ("bytes=5-99", part(5..10)),
             ("bytes=10-", Asked::Nothing),
             ("bytes=-0", Asked::Nothing),
             ("bytes=4-2", Asked::Whole),
-            ("bytes=1-2,4-5", Asked::Whole),
+            ("bytes=1-2,4-5", Asked::Parts(vec![1..3, 4..6])),
+            ("bytes=8-, 1-2, 20-30", Asked::Parts(vec![1..3, 8..10])),
+            ("bytes=1-2,3-5,4-8", part(1..9)),
+            ("bytes=20-30,40-", Asked::Nothing),
+            ("bytes=1-2,x", Asked::Whole),
             ("lines=1-2", Asked::Whole),
         ] {
-            assert_eq!(parse_range(text, 10), expected, "{text}");
+            assert_eq!(parse_ranges(text, 10), expected, "{text}");
         }
     }
 

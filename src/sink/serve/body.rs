@@ -1,6 +1,7 @@
 //! Bodies of answers: bytes that are known, and blobs made while they are sent.
 
 use std::{
+    collections::VecDeque,
     io::{self, Write},
     ops::Range,
     sync::Arc,
@@ -27,17 +28,28 @@ pub fn bytes(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed()
 }
 
-/// This part of a blob, made while it is sent. A blob that turns out not to be what it should breaks the connection
-/// before its last byte.
-pub async fn layer(layer: LayerBlob, range: Range<u64>, streams: &Arc<Semaphore>) -> Body {
+/// A part of a blob, after some bytes of its own: what separates the parts of a multipart answer.
+pub struct Piece {
+    /// What is sent before it.
+    pub before: Vec<u8>,
+    /// Which bytes of the blob.
+    pub range: Range<u64>,
+}
+
+/// These parts of a blob, in its order and apart from each other, made while they are sent; `after` ends them. A whole
+/// blob that turns out not to be what it should breaks the connection before its last byte.
+///
+/// This is the one place that knows how parts are had: a layer that can begin anywhere would begin here.
+pub async fn layer(layer: LayerBlob, pieces: Vec<Piece>, after: Vec<u8>, streams: &Arc<Semaphore>) -> Body {
     let (mut sender, body) = Channel::<Bytes, io::Error>::new(WAITING);
     // The semaphore is never closed.
     let permit = Arc::clone(streams).acquire_owned().await.ok();
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut out = Part {
+        let mut out = Parts {
             at: 0,
-            range,
+            pieces: pieces.into(),
+            after,
             buffer: Vec::with_capacity(CHUNK),
             send: |chunk| {
                 let sent = runtime.block_on(sender.send(Frame::data(chunk)));
@@ -54,25 +66,23 @@ pub async fn layer(layer: LayerBlob, range: Range<u64>, streams: &Arc<Semaphore>
     body.boxed()
 }
 
-/// Passes on a range of what is written, the last chunk only when all is written.
-struct Part<F> {
+/// Passes on parts of what is written, the last chunk only when all is written.
+struct Parts<F> {
     at: u64,
-    range: Range<u64>,
+    pieces: VecDeque<Piece>,
+    after: Vec<u8>,
     buffer: Vec<u8>,
     send: F,
 }
 
-impl<F: FnMut(Bytes) -> io::Result<()>> Part<F> {
+impl<F: FnMut(Bytes) -> io::Result<()>> Parts<F> {
     fn finish(mut self) -> io::Result<()> {
+        let after = std::mem::take(&mut self.after);
+        self.pass(&after)?;
         if self.buffer.is_empty() { Ok(()) } else { (self.send)(self.buffer.into()) }
     }
-}
 
-impl<F: FnMut(Bytes) -> io::Result<()>> Write for Part<F> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let end = self.at + bytes.len() as u64;
-        let (from, to) = (self.range.start.clamp(self.at, end), self.range.end.clamp(self.at, end));
-        let mut wanted = &bytes[(from - self.at) as usize..(to - self.at) as usize];
+    fn pass(&mut self, mut wanted: &[u8]) -> io::Result<()> {
         while !wanted.is_empty() {
             if self.buffer.len() == CHUNK {
                 (self.send)(std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK)).into())?;
@@ -81,7 +91,25 @@ impl<F: FnMut(Bytes) -> io::Result<()>> Write for Part<F> {
             self.buffer.extend_from_slice(&wanted[..taken]);
             wanted = &wanted[taken..];
         }
+        Ok(())
+    }
+}
+
+impl<F: FnMut(Bytes) -> io::Result<()>> Write for Parts<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let (start, end) = (self.at, self.at + bytes.len() as u64);
         self.at = end;
+        while let Some(piece) = self.pieces.front_mut().filter(|piece| piece.range.start < end) {
+            let before = std::mem::take(&mut piece.before);
+            let range = piece.range.clone();
+            let (from, to) = (range.start.clamp(start, end), range.end.clamp(start, end));
+            self.pass(&before)?;
+            self.pass(&bytes[(from - start) as usize..(to - start) as usize])?;
+            if range.end > end {
+                break;
+            }
+            self.pieces.pop_front();
+        }
         Ok(bytes.len())
     }
 
@@ -99,9 +127,11 @@ mod tests {
         let bytes: Vec<u8> = (0..CHUNK * 3 + 100).map(|at| (at % 251) as u8).collect();
         for range in [0..0, 0..1, 5..10, 0..bytes.len(), CHUNK - 1..CHUNK + 1, CHUNK * 2 + 7..CHUNK * 3 + 100] {
             let mut got = Vec::new();
-            let mut part = Part {
+            let piece = Piece { before: Vec::new(), range: range.start as u64..range.end as u64 };
+            let mut part = Parts {
                 at: 0,
-                range: range.start as u64..range.end as u64,
+                pieces: [piece].into(),
+                after: Vec::new(),
                 buffer: Vec::new(),
                 send: |chunk: Bytes| {
                     got.extend_from_slice(&chunk);
@@ -113,6 +143,30 @@ mod tests {
             }
             part.finish().unwrap();
             assert!(got == bytes[range.clone()], "{range:?}");
+        }
+    }
+
+    #[test]
+    fn several_parts_have_something_between_them() {
+        let bytes: Vec<u8> = (0..1000).map(|at| (at % 251) as u8).collect();
+        for step in [1, 7, 100, 1000] {
+            let mut got = Vec::new();
+            let piece = |name: &str, range| Piece { before: name.as_bytes().to_vec(), range };
+            let mut parts = Parts {
+                at: 0,
+                pieces: [piece("<a>", 0..3), piece("<b>", 5..6), piece("<c>", 6..500), piece("<d>", 999..1000)].into(),
+                after: b"<end>".to_vec(),
+                buffer: Vec::new(),
+                send: |chunk: Bytes| {
+                    got.extend_from_slice(&chunk);
+                    Ok(())
+                },
+            };
+            bytes.chunks(step).for_each(|piece| parts.write_all(piece).unwrap());
+            parts.finish().unwrap();
+            let expected =
+                [b"<a>", &bytes[0..3], b"<b>", &bytes[5..6], b"<c>", &bytes[6..500], b"<d>", &bytes[999..], b"<end>"];
+            assert_eq!(got, expected.concat(), "{step}");
         }
     }
 }

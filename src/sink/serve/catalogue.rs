@@ -7,6 +7,7 @@ use std::{
 };
 
 use hyper::body::Bytes;
+use serde::Deserialize;
 
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
@@ -148,6 +149,30 @@ impl Repository {
             Err(_) => *self.tags.get(version)?,
         };
         Some((digest, self.manifests.get(&digest)?))
+    }
+
+    /// What refers to `subject`, of one kind where that is asked for, as the manifests here say themselves.
+    pub fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Vec<Descriptor> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Referrer {
+            subject: Option<Descriptor>,
+            artifact_type: Option<String>,
+            config: Option<Descriptor>,
+            #[serde(default)]
+            annotations: BTreeMap<String, String>,
+        }
+        let refers = |(digest, manifest): (&Digest, &Manifest)| {
+            let referrer: Referrer = serde_json::from_slice(&manifest.bytes).ok()?;
+            referrer.subject.filter(|own| own.digest == *subject)?;
+            let kind = referrer.artifact_type.or(referrer.config.map(|config| config.media_type));
+            let own = Descriptor::new(&manifest.media_type, *digest, manifest.bytes.len() as u64);
+            Some(Descriptor { artifact_type: kind, annotations: referrer.annotations, ..own })
+        };
+        let mut all: Vec<Descriptor> = self.manifests.iter().filter_map(refers).collect();
+        all.retain(|own| artifact_type.is_none() || own.artifact_type.as_deref() == artifact_type);
+        all.sort_unstable_by_key(|own| own.digest.to_string());
+        all
     }
 
     /// The blob of a digest.
