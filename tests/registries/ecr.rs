@@ -46,7 +46,6 @@ fn its_helper_gives_the_password_and_s3_never_sees_it() {
     world.run(&["copy", &target, "oci:pulled:t"]).good();
     world.seen();
     // All is there: S3's 403 to HEAD says nothing else.
-    let again = world.run(&["copy", &image, &target]).good();
-    assert!(again.err.contains("0 blobs sent"), "{}", again.err);
+    world.run(&["copy", &image, &target]).good();
     assert!(world.seen().iter().all(|request| request.method != "POST"));
 }
