@@ -90,10 +90,17 @@ pub enum Command {
         access: Access,
     },
     /// Join images of a registry, one for each platform, into one index.
+    #[command(
+        after_help = "Examples:\n  strata index docker://ghcr.io/me/app:v1 ghcr.io/me/app:v1-amd64 ghcr.io/me/app:v1-arm64"
+    )]
     Index(IndexArguments),
     /// Log in to a registry; the password is kept as docker keeps it.
+    #[command(
+        after_help = "Examples:\n  strata login ghcr.io --username me\n  pass show ghcr | strata login ghcr.io --username me --password-stdin"
+    )]
     Login(LoginArguments),
     /// Log out of a registry.
+    #[command(after_help = "Examples:\n  strata logout ghcr.io")]
     Logout(LogoutArguments),
     /// Lock a base image for lockedImage: its manifests and configs, and none of its layers.
     #[command(

@@ -25,7 +25,7 @@ fn a_blob_goes_in_one_put_where_patch_is_refused() {
     });
     world.log_in(host, "_json_key:{\"private_key\":\"pem\"}");
     let image = layout(&world, "image", &big());
-    world.run(&["copy", &image, "docker://europe-docker.pkg.dev/project/repo/app:1"]).good();
+    world.run(&["copy", &image, "docker://europe-docker.pkg.dev/project/repo/app:1", "--preserve-digests"]).good();
     assert!(store.has_tag("project/repo/app", "1"));
     let asked = world.seen();
     assert_eq!(asked.iter().filter(|request| request.method == "PATCH").count(), 1);

@@ -23,7 +23,7 @@ fn a_mount_asks_for_a_token_of_both_repositories() {
     let (world, store) = ghcr(true);
     store.keep("me/base", "1", b"layer");
     let image = layout(&world, "image", b"layer");
-    world.run(&["copy", &image, "docker://ghcr.io/me/app:1", "--mount-from", "me/base"]).good();
+    world.run(&["copy", &image, "docker://ghcr.io/me/app:1", "--mount-from", "me/base", "--preserve-digests"]).good();
     let asked = world.seen();
     let scopes: Vec<_> =
         asked.iter().filter(|request| request.path() == "/token").map(|token| token.query("scope")).collect();
@@ -37,7 +37,7 @@ fn what_a_refused_mount_opened_is_used() {
     let (world, _) = ghcr(false);
     let layer = big();
     let source = layout(&world, "image", &layer);
-    world.run(&["copy", &source, "docker://ghcr.io/me/app:1", "--mount-from", "me/base"]).good();
+    world.run(&["copy", &source, "docker://ghcr.io/me/app:1", "--mount-from", "me/base", "--preserve-digests"]).good();
     let asked = world.seen();
     let opened = asked.iter().filter(|request| request.method == "POST" && request.header("authorization").is_some());
     let opened: Vec<_> = opened.map(|request| request.target.clone()).collect();
