@@ -13,8 +13,8 @@ use strata::{
 };
 
 use crate::command::{
-    Access, CopyAccess, IndexArguments, LockArguments, LoginArguments, LogoutArguments, MakesArguments, Named,
-    SubstituterArguments, parse_platform, parse_reference,
+    Access, CopyAccess, FleetArguments, IndexArguments, LockArguments, LoginArguments, LogoutArguments, MakesArguments,
+    Named, SubstituterArguments, parse_platform, parse_reference,
 };
 use crate::derivation::Moment;
 
@@ -198,9 +198,13 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct CopyArguments {
     #[arg(help = format!("What to copy: {}", source::syntaxes()))]
-    pub image: Location,
+    #[arg(required_unless_present = "fleet")]
+    pub image: Option<Location>,
     #[arg(help = format!("Where to: {}", sink::syntaxes()))]
-    pub destination: Destination,
+    #[arg(required_unless_present = "fleet")]
+    pub destination: Option<Destination>,
+    #[command(flatten)]
+    pub fleet: FleetArguments,
     /// A further tag; may be given several times.
     #[arg(long, value_name = "TAG")]
     pub additional_tag: Vec<String>,

@@ -13,24 +13,18 @@ use strata::{
     content::Content,
     layer::compress::Compression,
     oci::{Platform, media_type},
-    sink::{WriteOptions, Written},
+    sink::{Destination, WriteOptions, Written},
     source,
 };
 
-use super::progress::Display;
+use super::{fleet, progress::Display};
 use crate::cli::{CopyArguments, SkopeoArguments};
 
 pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
-    let CopyArguments { image, destination, access, .. } = arguments;
-    if arguments.all {
-        destination.check_holds_index()?;
-    }
+    let access = &arguments.access;
     let from = arguments.substituters.access(access.source()?)?;
-    let opened = image.open(&source::Access { engine: access.source_engine(), ..from })?;
-    let content: Content =
-        if arguments.all { opened.content()? } else { opened.image(platform(arguments).as_ref())?.into() };
-    check_format(&content, arguments)?;
-    let display = Display::choose(arguments.quiet, arguments.json);
+    let from = source::Access { engine: access.source_engine(), ..from };
+    let display = Display::choose(arguments.quiet || arguments.fleet.fleet.is_some(), arguments.json);
     let options = WriteOptions {
         additional_tags: arguments.additional_tag.clone(),
         compression: if arguments.preserve_digests { Compression::None } else { arguments.compression.into() },
@@ -39,8 +33,19 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         cache_from: arguments.cache_from.clone(),
         registry: access.destination()?,
         engine: access.destination_engine(),
+        shared: arguments.fleet.fleet.is_some().then(Default::default),
         progress: Arc::<Display>::clone(&display),
     };
+    let (Some(image), Some(destination)) = (&arguments.image, &arguments.destination) else {
+        return fleet::run(&arguments.fleet, &from, &options, arguments.quiet);
+    };
+    if arguments.all {
+        destination.check_holds_index()?;
+    }
+    let opened = image.open(&from)?;
+    let content: Content =
+        if arguments.all { opened.content()? } else { opened.image(platform(arguments).as_ref())?.into() };
+    check_format(&content, arguments)?;
     let written = destination.write(&content, &options).map_err(anyhow::Error::from_boxed);
     if written.is_err() {
         display.abandon();
@@ -50,7 +55,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     if let Some(path) = &arguments.skopeo.digestfile {
         fs::write(path, written.digest.to_string()).with_context(|| format!("writing {}", path.display()))?;
     }
-    report(&written, arguments)?;
+    report(&written, destination, arguments)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -81,10 +86,9 @@ fn check_format(content: &Content, arguments: &CopyArguments) -> Result<()> {
 }
 
 /// The digest, or under which name an engine runs it, on stdout; all else on stderr.
-fn report(written: &Written, arguments: &CopyArguments) -> Result<()> {
+fn report(written: &Written, destination: &Destination, arguments: &CopyArguments) -> Result<()> {
     if arguments.json {
-        let copied =
-            || json!({ "event": "copied", "destination": arguments.destination.to_string(), "digest": written.digest });
+        let copied = || json!({ "event": "copied", "destination": destination.to_string(), "digest": written.digest });
         writeln!(io::stderr(), "{}", written.event.clone().unwrap_or_else(copied))?;
     } else if !arguments.quiet {
         written.says.iter().try_for_each(|line| writeln!(io::stderr(), "{line}"))?;

@@ -79,6 +79,9 @@ pub struct WriteOptions {
     /// How engines are reached.
     #[cfg(feature = "net")]
     pub engine: crate::engine::Options,
+    /// What pushes of many images share.
+    #[cfg(feature = "net")]
+    pub shared: Option<Arc<super::registry::Shared>>,
     /// Who is told of each blob.
     pub progress: Arc<dyn Progress>,
 }
@@ -95,6 +98,8 @@ impl Default for WriteOptions {
             registry: crate::registry::Options::default(),
             #[cfg(feature = "net")]
             engine: crate::engine::Options::default(),
+            #[cfg(feature = "net")]
+            shared: None,
             progress: Arc::new(Silent),
         }
     }

@@ -18,6 +18,7 @@
 //! pulled, and the same push again sends the rest.
 
 mod known;
+mod shared;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,6 +31,7 @@ use std::{
 };
 
 use known::Known;
+pub use shared::Shared;
 
 use super::{
     cache::Cache,
@@ -80,6 +82,7 @@ impl Sink for Repository {
             mount_from: options.mount_from.clone(),
             cache_from: options.cache_from.clone(),
             registry: options.registry.clone(),
+            shared: options.shared.clone(),
         };
         let Pushed { digest, blobs, bytes, left, .. } = push(content, &client, &push_options, &options.progress)?;
         let event = serde_json::json!({ "event": "pushed", "reference": reference.to_string(), "digest": digest,
@@ -117,6 +120,8 @@ pub struct Options {
     pub cache_from: Vec<String>,
     /// How the registry is reached.
     pub registry: registry::Options,
+    /// What other pushes sent.
+    pub shared: Option<Arc<Shared>>,
 }
 
 /// What a push did.
@@ -277,16 +282,42 @@ impl Push<'_> {
         let own = &layer.descriptor;
         let as_is = compression == Compression::None || own.media_type != media_type::LAYER_TAR;
         let key = if as_is { own.digest } else { layer.diff_id };
+        let place = self.options.shared.as_ref().map(|shared| shared.place(self.client.host(), key, !as_is));
+        let mut place = place.as_ref().map(|place| lock(place));
         let slot = Arc::clone(lock(&self.slots).entry((key, !as_is)).or_default());
         let mut slot = lock(&slot);
-        let (found, fate) = match &*slot {
-            Some(found) => (found.clone(), Fate::There),
-            None if as_is => (own.clone(), self.as_is(layer, watch)?),
-            None => self.compressed(layer, compression, watch)?,
+        let elsewhere = place.as_deref().and_then(Option::as_ref);
+        let (found, fate) = match (&*slot, elsewhere) {
+            (Some(found), _) => (found.clone(), Fate::There),
+            (None, Some((found, repository))) => match self.there(&found.digest, Some(repository))? {
+                There::Yes(fate) => (found.clone(), fate),
+                There::No(session) => {
+                    session.iter().for_each(|session| self.client.cancel(session));
+                    self.make(layer, compression, as_is, watch)?
+                }
+            },
+            (None, None) => self.make(layer, compression, as_is, watch)?,
         };
         *slot = Some(found.clone());
+        if let Some(place) = &mut place {
+            **place = Some((found.clone(), self.client.repository().to_owned()));
+        }
         let Descriptor { media_type, digest, size, .. } = found;
         Ok((Descriptor { media_type, digest, size, ..own.clone() }, fate))
+    }
+
+    /// Sends it, unless the registry has it.
+    fn make(
+        &self,
+        layer: &LayerBlob,
+        compression: Compression,
+        as_is: bool,
+        watch: &Watch,
+    ) -> Result<(Descriptor, Fate)> {
+        match as_is {
+            true => Ok((layer.descriptor.clone(), self.as_is(layer, watch)?)),
+            false => self.compressed(layer, compression, watch),
+        }
     }
 
     fn as_is(&self, layer: &LayerBlob, watch: &Watch) -> Result<Fate> {

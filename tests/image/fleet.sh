@@ -1,0 +1,47 @@
+# Fleets: every distinct blob sent once, mounted elsewhere; a run that was killed goes on; shards are parts.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command docker-registry
+need_command jq
+export XDG_CACHE_HOME=$work/cache
+start_registry "$work/registry"
+trap 'stop_registry' EXIT
+
+# Eight images that share layers; the last two are of one digest.
+images=$(build 'let image = number: (buildImage { name = "fleet-${toString number}"; tag = "t"; maxLayers = 3;
+    layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; }) ]; config.Cmd = [ "${pkgs.writeShellScript "greet" "echo ${toString number}"}" ]; }).detached;
+  in pkgs.writeText "fleet" (builtins.concatStringsSep "\n" (map (number: builtins.toJSON { attr = "image-${toString number}"; outputs.out = "${image number}"; }) [ 1 2 3 4 5 6 7 8 ]))')
+blobs=$(jq -r '.outputs.out' "$images" | xargs jq -r '.layers[].digest' | sort -u | wc -l)
+fleet() { "$strata" copy --fleet "$@" 2>"$work/log"; }
+good() { fleet "$@" || { cat "$work/log" >&2; fail "copy --fleet $*"; }; }
+counted() { jq -s "[.[].$1 // 0] | add" "$2"; }
+
+good "$images" --to "docker://$registry/{name}:{tag}" --journal "$work/first"
+same "$(jq -s 'length' "$work/first")" 8
+# The layers once, and a config for each.
+same "$(counted blobs "$work/first")" "$((blobs + 8))"
+for number in 1 8; do "$strata" manifest "$registry/fleet-$number:t" >/dev/null; done
+good - --to "docker://$registry/{name}:{tag}" --journal "$work/second" --quiet <"$images"
+same "$(counted blobs "$work/second")" 0
+same "$(jq -s 'map(.digest) | sort' "$work/first")" "$(jq -s 'map(.digest) | sort' "$work/second")"
+
+# Parts of it make the whole.
+for part in 1/2 2/2; do good "$images" --to "docker://$registry/shard/{attr}:{tag}" --shard $part --journal "$work/shards"; done
+same "$(jq -s 'map(.attr) | sort' "$work/shards")" "$(jq -s 'map(.attr) | sort' "$images")"
+
+# Killed and started again: it sends what is missing.
+XDG_CACHE_HOME=$work/empty "$strata" copy --fleet "$images" --to "docker://$registry/killed/{name}:{tag}" --journal "$work/killed" 2>/dev/null &
+pid=$!
+until [[ -s $work/killed ]] || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
+kill -9 $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+good "$images" --to "docker://$registry/killed/{name}:{tag}" --journal "$work/again"
+same "$(jq -s 'map(.digest) | sort' "$work/again")" "$(jq -s 'map(.digest) | sort' "$work/first")"
+
+# One fails, the others are pushed.
+{ cat "$images"; echo; echo '{"attr":"broken","error":"infinite recursion"}'; echo "$work/missing.json docker://$registry/missing:t"; } >"$work/some"
+if fleet "$work/some" --to "docker://$registry/some/{name}:{tag}" --journal "$work/third"; then fail "two cannot be copied"; fi
+grep -q "these images were not copied: .*broken" "$work/log" || { cat "$work/log"; fail "no names"; }
+same "$(jq -s '[.[] | select(.digest)] | length' "$work/third")" 8
+if fleet "$images"; then fail "no destination"; fi
+grep -q "it has no destination" "$work/log" || { cat "$work/log"; fail "no reason"; }
