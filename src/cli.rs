@@ -230,6 +230,10 @@ pub struct CopyArguments {
     /// several times.
     #[arg(long, value_name = "[REPOSITORY:]TAG")]
     pub cache_from: Vec<String>,
+    /// A tag of the repository, or REPOSITORY:TAG of the registry, that notes what layers compressed to, for pushes with
+    /// --cache-from; created if it does not exist.
+    #[arg(long, value_name = "[REPOSITORY:]TAG")]
+    pub cache_to: Option<String>,
     #[command(flatten)]
     pub access: CopyAccess,
     #[command(flatten)]

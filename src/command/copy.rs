@@ -31,6 +31,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         level: arguments.compression_level,
         mount_from: arguments.mount_from.clone(),
         cache_from: arguments.cache_from.clone(),
+        cache_to: arguments.cache_to.clone(),
         registry: access.destination()?,
         engine: access.destination_engine(),
         shared: arguments.fleet.fleet.is_some().then(Default::default),

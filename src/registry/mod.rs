@@ -20,6 +20,7 @@ mod error;
 mod reference;
 mod referrers;
 mod session;
+mod tags;
 mod token;
 mod upload;
 

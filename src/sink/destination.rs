@@ -73,6 +73,8 @@ pub struct WriteOptions {
     pub mount_from: Vec<String>,
     /// Other tags of the repository, whose layers may be the same.
     pub cache_from: Vec<String>,
+    /// Where layers are noted, for pushes that take them over.
+    pub cache_to: Option<String>,
     /// How registries are reached.
     #[cfg(feature = "net")]
     pub registry: crate::registry::Options,
@@ -94,6 +96,7 @@ impl Default for WriteOptions {
             level: None,
             mount_from: Vec::new(),
             cache_from: Vec::new(),
+            cache_to: None,
             #[cfg(feature = "net")]
             registry: crate::registry::Options::default(),
             #[cfg(feature = "net")]

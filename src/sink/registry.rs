@@ -6,10 +6,11 @@
 //!                       else what its recipe says that it compresses to
 //!                       else what the local cache says it compressed to
 //!                       else what the images that the tag names now made of it (its diff_id): see `known`
+//!                       else, where it is big, what those of the repository's newest tags made of it
 //!   is the blob there?  HEAD: done
 //!                       another repository of the registry has it: mount it
 //!   else                make it, compress it, send it: one stream
-//! config, then manifest under each tag
+//! config, then manifest under each tag, then the document of known layers: see `noted`
 //! ```
 //!
 //! What several images of an index share is looked for and sent once.
@@ -18,6 +19,7 @@
 //! pulled, and the same push again sends the rest.
 
 mod known;
+mod noted;
 mod shared;
 
 use std::{
@@ -30,7 +32,8 @@ use std::{
     thread,
 };
 
-use known::Known;
+use known::{Found, Known};
+use noted::{Change, Noted};
 pub use shared::Shared;
 
 use super::{
@@ -81,13 +84,23 @@ impl Sink for Repository {
             level: options.level,
             mount_from: options.mount_from.clone(),
             cache_from: options.cache_from.clone(),
+            cache_to: options.cache_to.clone(),
             registry: options.registry.clone(),
             shared: options.shared.clone(),
         };
-        let Pushed { digest, blobs, bytes, left, .. } = push(content, &client, &push_options, &options.progress)?;
+        let Pushed { digest, blobs, bytes, left, noted, .. } =
+            push(content, &client, &push_options, &options.progress)?;
         let event = serde_json::json!({ "event": "pushed", "reference": reference.to_string(), "digest": digest,
-            "blobs": blobs, "bytes": bytes, "attestationsLeft": left });
+            "blobs": blobs, "bytes": bytes, "attestationsLeft": left, "noted": noted.added });
         let mut says = Vec::new();
+        if noted.left > 0 {
+            says.push(format!(
+                "{} layers are not noted in {}: the registry does not mount blobs of {} there; give --cache-to a tag of {2} itself",
+                noted.left,
+                options.cache_to.as_deref().unwrap_or_default(),
+                reference.repository
+            ));
+        }
         if digest != content.digest() && content.images().iter().any(|image| image.as_is) {
             let left = match left {
                 0 => String::new(),
@@ -104,6 +117,8 @@ impl Sink for Repository {
 
 /// Layers on their way at once.
 const CONNECTIONS: usize = 4;
+/// Up to this size (in bytes) a layer is compressed and sent sooner than tags are asked that nobody named.
+const WORTH_ASKING: u64 = 1024 * 1024;
 
 /// How to push.
 #[derive(Clone, Debug)]
@@ -118,6 +133,8 @@ pub struct Options {
     pub mount_from: Vec<String>,
     /// Tags or digests whose layers may be the same: `TAG`, or `REPOSITORY:TAG` of the same registry.
     pub cache_from: Vec<String>,
+    /// Where the layers are noted for others: `TAG`, or `REPOSITORY:TAG` of the same registry.
+    pub cache_to: Option<String>,
     /// How the registry is reached.
     pub registry: registry::Options,
     /// What other pushes sent.
@@ -137,6 +154,8 @@ pub struct Pushed {
     pub bytes: u64,
     /// Attestations that say something of an image whose digest changed, and so were not sent.
     pub left: usize,
+    /// What became of the document of known layers.
+    pub noted: Change,
 }
 
 /// Why a push failed.
@@ -151,6 +170,9 @@ pub enum PushError {
     /// The manifest is none.
     #[error("parsing the manifest")]
     Manifest(#[source] serde_json::Error),
+    /// Something else is where layers were to be noted.
+    #[error("{0} is not a document of known layers; the image was pushed, but give --cache-to a tag of its own")]
+    NotNoted(String),
 }
 
 type Result<T> = std::result::Result<T, PushError>;
@@ -165,8 +187,14 @@ type Result<T> = std::result::Result<T, PushError>;
 /// [`PushError`]; no tag was changed then, or all that were hold the whole content.
 pub fn push(content: &Content, client: &Client, options: &Options, progress: &Arc<dyn Progress>) -> Result<Pushed> {
     let known = Known::new(client, options, content);
-    let push = Push { client, options, known, cache: Cache::of_user(), progress, slots: Mutex::default() };
-    push.content(content, &options.tags)
+    let compressed = Mutex::default();
+    let push = Push { client, options, known, cache: Cache::of_user(), progress, slots: Mutex::default(), compressed };
+    let pushed = push.content(content, &options.tags)?;
+    let Some(to) = &options.cache_to else { return Ok(pushed) };
+    // Pushes of one process take turns, and forget nothing of each other.
+    let _turn = options.shared.as_ref().map(|shared| lock(&shared.notes));
+    let noted = noted::add(client, to, &lock(&push.compressed), options)?;
+    Ok(Pushed { noted, ..pushed })
 }
 
 /// The image that an attestation of buildx's, as an index lists it, is about.
@@ -184,6 +212,8 @@ struct Push<'a> {
     /// The blobs that are there by now, by digest and whether they are compressed on the way. Whoever holds a slot
     /// sends.
     slots: Mutex<HashMap<(Digest, bool), Slot>>,
+    /// Plain layers that were compressed, now or once, and are there.
+    compressed: Mutex<Vec<Noted>>,
 }
 
 type Slot = Arc<Mutex<Option<Descriptor>>>;
@@ -200,7 +230,8 @@ impl Push<'_> {
     fn index(&self, index: &IndexBlobs, tags: &[String]) -> Result<Pushed> {
         let mut listed: Index = serde_json::from_slice(&index.bytes).map_err(PushError::Manifest)?;
         let size = index.bytes.len() as u64;
-        let mut all = Pushed { digest: Digest::of(&index.bytes), size, blobs: 0, bytes: 0, left: 0 };
+        let mut all =
+            Pushed { digest: Digest::of(&index.bytes), size, blobs: 0, bytes: 0, left: 0, noted: Change::default() };
         let mut changed: HashMap<Digest, Pushed> = HashMap::new();
         // What is said of an image comes after it, wherever the index lists it.
         let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
@@ -247,10 +278,14 @@ impl Push<'_> {
             Ok((descriptor, fate))
         };
         let results = in_parallel(image.layers.len(), &job)?;
-        let mut pushed = Pushed { digest: image.digest(), size: 0, blobs: 0, bytes: 0, left: 0 };
+        let mut pushed =
+            Pushed { digest: image.digest(), size: 0, blobs: 0, bytes: 0, left: 0, noted: Change::default() };
         for (_, fate) in &results {
             pushed.count(*fate);
         }
+        let compressed =
+            results.iter().zip(&image.layers).filter(|((blob, _), layer)| blob.digest != layer.descriptor.digest);
+        lock(&self.compressed).extend(compressed.map(|((blob, _), layer)| (layer.diff_id, blob.clone())));
         let config = self.config(image)?;
         if let Fate::Sent(bytes) = config {
             self.progress.also_sent(bytes);
@@ -344,22 +379,19 @@ impl Push<'_> {
         let noted = noted.map(|noted| Descriptor::new(compression.media_type(), noted.digest, noted.size));
         let remembered = self.cache.get(&layer.diff_id, compression, level);
         let mut session = None;
-        let mut tried = Vec::new();
-        for descriptor in noted.into_iter().chain(remembered) {
-            if tried.contains(&descriptor.digest) {
-                continue;
-            }
-            match self.there(&descriptor.digest, None)? {
-                There::Yes(fate) => return Ok((descriptor, fate)),
-                There::No(opened) => self.keep(&mut session, opened),
-            }
-            tried.push(descriptor.digest);
+        let own = noted.into_iter().chain(remembered).map(|descriptor| (descriptor, None)).collect();
+        if let Some(found) = self.first_there(own, &mut session)? {
+            return Ok(found);
         }
         if level.is_none() {
-            for (descriptor, repository) in self.known.of(&layer.diff_id, compression)? {
-                match self.there(&descriptor.digest, repository.as_deref())? {
-                    There::Yes(fate) => return Ok((descriptor, fate)),
-                    There::No(opened) => self.keep(&mut session, opened),
+            let named = self.known.named(&layer.diff_id, compression)?;
+            if let Some(found) = self.first_there(named, &mut session)? {
+                return Ok(found);
+            }
+            if layer.descriptor.size >= WORTH_ASKING {
+                let newest = self.known.newest(&layer.diff_id, compression)?;
+                if let Some(found) = self.first_there(newest, &mut session)? {
+                    return Ok(found);
                 }
             }
         }
@@ -372,6 +404,21 @@ impl Push<'_> {
         let descriptor = Descriptor::new(compression.media_type(), digest, size);
         self.cache.put(&layer.diff_id, compression, level, &descriptor);
         Ok((descriptor, Fate::Sent(size)))
+    }
+
+    /// The first of these blobs that is there, or can be taken over from the repository that has it.
+    fn first_there(&self, blobs: Vec<Found>, session: &mut Option<String>) -> Result<Option<(Descriptor, Fate)>> {
+        let mut tried = HashSet::new();
+        for (descriptor, repository) in blobs {
+            if !tried.insert((descriptor.digest, repository.clone())) {
+                continue;
+            }
+            match self.there(&descriptor.digest, repository.as_deref())? {
+                There::Yes(fate) => return Ok(Some((descriptor, fate))),
+                There::No(opened) => self.keep(session, opened),
+            }
+        }
+        Ok(None)
     }
 
     fn config(&self, image: &ImageBlobs) -> Result<Fate> {

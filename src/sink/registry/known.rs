@@ -7,6 +7,8 @@
 //!    ├── index ──▶ its indexes and images, those for the machines that are pushed
 //!    └── image ──▶ config: diff_ids, manifest: blobs ──▶ diff_id → blob, and the repository that has it
 //! ```
+//!
+//! Where they do not know a big layer, the repository's newest tags are asked in the same way.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -23,9 +25,11 @@ use crate::{
 
 /// Images of one reference that are looked at.
 const IMAGES: usize = 100;
+/// Tags that are looked at though nobody named them: two small answers each, four at once.
+const NEWEST: usize = 10;
 
 /// A blob, and the repository that has it where it is not the one that is written.
-type Found = (Descriptor, Option<String>);
+pub(super) type Found = (Descriptor, Option<String>);
 type Map = HashMap<Digest, Vec<Found>>;
 
 /// What is known; looked up when somebody asks.
@@ -33,27 +37,38 @@ pub(super) struct Known<'a> {
     client: &'a Client,
     options: &'a Options,
     platforms: Vec<Platform>,
-    found: Mutex<Option<Arc<Map>>>,
+    named: Mutex<Option<Arc<Map>>>,
+    newest: Mutex<Option<Arc<Map>>>,
 }
 
 impl<'a> Known<'a> {
     /// Nothing is asked yet.
     pub fn new(client: &'a Client, options: &'a Options, content: &Content) -> Self {
         let platforms = content.images().iter().map(|image| image.platform.clone()).collect();
-        Self { client, options, platforms, found: Mutex::new(None) }
+        Self { client, options, platforms, named: Mutex::default(), newest: Mutex::default() }
     }
 
-    /// The blobs of this kind that stand for a layer.
-    pub fn of(&self, diff_id: &Digest, compression: Compression) -> Result<Vec<Found>> {
-        let map = {
-            let mut found = lock(&self.found);
-            match &*found {
-                Some(map) => Arc::clone(map),
-                None => Arc::clone(found.insert(Arc::new(self.look()?))),
+    /// The blobs of this kind that stand for a layer, as the images say that were named.
+    pub fn named(&self, diff_id: &Digest, compression: Compression) -> Result<Vec<Found>> {
+        Ok(fitting(&*once(&self.named, || self.look())?, diff_id, compression))
+    }
+
+    /// The same, as the repository's newest tags say. Registries that list no tags know nothing.
+    pub fn newest(&self, diff_id: &Digest, compression: Compression) -> Result<Vec<Found>> {
+        let look = || {
+            let tags = self.client.newest_tags(NEWEST).unwrap_or_default();
+            let tags: Vec<&String> = tags.iter().filter(|tag| !self.options.tags.contains(tag)).collect();
+            let maps = in_parallel(tags.len(), &|at| {
+                let mut map = Map::new();
+                self.images(self.client, tags[at], None, &mut map).map(|()| map)
+            });
+            let mut all = Map::new();
+            for (diff_id, blobs) in maps.unwrap_or_default().into_iter().flatten() {
+                all.entry(diff_id).or_default().extend(blobs);
             }
+            Ok(all)
         };
-        let all = map.get(diff_id).into_iter().flatten();
-        Ok(all.filter(|(blob, _)| blob.media_type == compression.media_type()).cloned().collect())
+        Ok(fitting(&*once(&self.newest, look)?, diff_id, compression))
     }
 
     fn look(&self) -> Result<Map> {
@@ -62,7 +77,7 @@ impl<'a> Known<'a> {
             self.images(self.client, tag, None, &mut map)?;
         }
         for named in &self.options.cache_from {
-            match self.elsewhere(named) {
+            match reference(self.client, named) {
                 None => self.images(self.client, named, None, &mut map)?,
                 Some(reference) => {
                     let options = registry::Options { read_only: true, ..self.options.registry.clone() };
@@ -77,16 +92,6 @@ impl<'a> Known<'a> {
             }
         }
         Ok(map)
-    }
-
-    /// `REPOSITORY[:TAG]`, with or without the registry's host, as a reference of the registry; a tag alone is none.
-    fn elsewhere(&self, named: &str) -> Option<Reference> {
-        if !named.contains(['/', ':']) || named.parse::<Digest>().is_ok() {
-            return None;
-        }
-        let host = self.client.host();
-        let rest = named.strip_prefix(host).and_then(|rest| rest.strip_prefix('/')).unwrap_or(named);
-        format!("{host}/{rest}").parse().ok()
     }
 
     /// Adds what the images behind `version` say.
@@ -116,8 +121,32 @@ impl<'a> Known<'a> {
     }
 }
 
-/// The layers of an image; of something else, none.
-fn layers(client: &Client, document: &Document) -> Result<Vec<(Digest, Descriptor)>> {
+/// What `look` finds, looked for once.
+fn once(cell: &Mutex<Option<Arc<Map>>>, look: impl FnOnce() -> Result<Map>) -> Result<Arc<Map>> {
+    let mut found = lock(cell);
+    match &*found {
+        Some(map) => Ok(Arc::clone(map)),
+        None => Ok(Arc::clone(found.insert(Arc::new(look()?)))),
+    }
+}
+
+fn fitting(map: &Map, diff_id: &Digest, compression: Compression) -> Vec<Found> {
+    let all = map.get(diff_id).into_iter().flatten();
+    all.filter(|(blob, _)| blob.media_type == compression.media_type()).cloned().collect()
+}
+
+/// `REPOSITORY[:TAG]`, with or without the registry's host, as a reference of the registry; a tag alone is none.
+pub(super) fn reference(client: &Client, named: &str) -> Option<Reference> {
+    if !named.contains(['/', ':']) || named.parse::<Digest>().is_ok() {
+        return None;
+    }
+    let host = client.host();
+    let rest = named.strip_prefix(host).and_then(|rest| rest.strip_prefix('/')).unwrap_or(named);
+    format!("{host}/{rest}").parse().ok()
+}
+
+/// The layers of an image or of a document of known layers; of something else, none.
+pub(super) fn layers(client: &Client, document: &Document) -> Result<Vec<(Digest, Descriptor)>> {
     let Ok(manifest) = serde_json::from_slice::<Manifest>(&document.bytes) else { return Ok(Vec::new()) };
     let Some(text) = client.small_blob(&manifest.config.digest)? else { return Ok(Vec::new()) };
     let Ok(config) = serde_json::from_slice::<ImageConfig>(&text) else { return Ok(Vec::new()) };

@@ -12,6 +12,8 @@ use crate::oci::{Descriptor, Digest};
 #[derive(Debug, Default)]
 pub struct Shared {
     places: Mutex<HashMap<(String, Digest, bool), Place>>,
+    /// Held while a document of known layers is read and written.
+    pub(super) notes: Mutex<()>,
 }
 
 /// A blob and its repository; whoever holds the lock looks for it, makes it and sends it.
