@@ -24,7 +24,6 @@ container "makeContainerImage { layered = false; fromImage = \"\${$base}\"; laye
     echo text > /data/file
   ''; config.Cmd = [ \"cat\" \"/data/file\" ]; }" text
 build_fails 'makeContainerImage { runAsRoot = "true"; }' "argument runAsRoot of makeContainerImage is for layered = false"
-build_fails 'makeContainerImage { layered = false; maxLayers = 3; }' "argument maxLayers of makeContainerImage is for layered = true"
 build_fails "makeContainerImage { fromImage = $base; maxLayers = 3; }" "argument maxLayers is 3; at least"
 same "$("$strata" inspect --raw "$(build "makeContainerImage { fromImage = $base; inheritConfig = true; config = { Cmd = null; }; }")" | jq -c '.config | [.Cmd, .Env, .Labels]')" \
   '[null,["PATH=/bin","BASE=1"],{"a":"b"}]'
@@ -146,6 +145,22 @@ merged=$(build 'dockerTools.mergeImages [ (dockerTools.buildImage { name = "one"
 docker load --quiet <"$merged" >/dev/null
 same "$(run one:t) $(run two:t)" "Hello, world! two"
 docker rmi one:t two:t >/dev/null
+# What nix-shell gives for a derivation, with its variables, as its user, in its directory.
+container 'dockerTools.buildNixShellImage { drv = pkgs.runCommand "shell" { word = "seen"; } "true"; name = "nix-shell"; tag = "t";
+  run = "touch /nix/store/x here; echo $word $HOME $PWD $UID $name"; }' "seen /build /build 1000 shell"
+# Arguments and attributes of a result can be changed.
+container '(dockerTools.buildImage { name = "overridden"; tag = "no"; copyToRoot = pkgs.hello; }).override { tag = "t"; config.Cmd = "/bin/hello"; }' \
+  "Hello, world!"
+same "$(nix-instantiate --eval --strict --json --expr "$(expression '
+  let
+    image = dockerTools.buildLayeredImage { name = "x"; meta.description = "before"; };
+    other = image.overrideAttrs (old: { name = "other"; meta = old.meta // { description = "after"; }; passthru.more = 1; });
+    single = dockerTools.buildImage { name = "x"; tag = "t"; };
+  in [ other.name other.meta.description other.more (other.drvPath == image.drvPath) single.buildArgs (single ? layer) image.stream.isExe (image ? conf) ]')")" \
+  '["other","after",1,false,{"name":"x","tag":"t"},true,true,true]'
+same "$(docker run --rm "$(load <"$(build 'dockerTools.buildLayeredImage { name = "kept"; tag = "t"; contents = pkgs.hello; created = "@1700000000"; config = { Cmd = "/bin/hello"; Hostname = "kept"; Memory = 67108864; }; }')")")" "Hello, world!"
+same "$(docker image inspect kept:t --format '{{.Config.Hostname}} {{.Created}}')" "kept 2023-11-14T22:13:20Z"
+docker rmi kept:t >/dev/null
 exported=$(build "dockerTools.exportImage { fromImage = $everything; }")
 tar -tvPf "$exported" >"$work/listing"
 grep -qE '^brw.* 7,8 .* /device$' "$work/listing" || { cat "$work/listing"; fail "the device is not exported"; }
