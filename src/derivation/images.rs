@@ -43,6 +43,7 @@ pub fn export(attributes: &Attributes) -> Result<()> {
     let options = Options { rewrite, owners: Some(Arc::new(owners)), ..Options::default() };
     let tree = Tree::new(&[Source { path: root, files: Default::default(), options, follow: false }])?;
     let writing = || format!("writing {}", attributes.out().display());
-    layer::write(&tree, File::create_new(attributes.out()).with_context(writing)?)?;
+    // As users of it unpack them.
+    layer::write_relative(&tree, File::create_new(attributes.out()).with_context(writing)?)?;
     Ok(())
 }

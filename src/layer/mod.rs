@@ -52,6 +52,17 @@ pub fn write<W: std::io::Write>(tree: &Tree, out: W) -> Result<W> {
     tar.finish()
 }
 
+/// Like [`write`](fn@write), with relative names: `./bin`, as `tar -C DIR .` writes them.
+///
+/// # Errors
+///
+/// As [`write`](fn@write).
+pub fn write_relative<W: std::io::Write>(tree: &Tree, out: W) -> Result<W> {
+    let mut tar = TarWriter::new(out).relative();
+    tree.walk(&mut |entry| tar.append(entry))?;
+    tar.finish()
+}
+
 /// Like [`write`](fn@write), and gives the tar's digest too, which another thread finds meanwhile.
 ///
 /// # Errors

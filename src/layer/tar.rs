@@ -240,6 +240,8 @@ pub struct TarWriter<C> {
     chunk: Chunk,
     /// Bytes since the last header, to know how far to fill up.
     data: u64,
+    /// Whether the names of a tree's entries are relative: `./bin`, as `tar -C DIR .` writes them.
+    relative: bool,
 }
 
 impl<W: Write> TarWriter<Direct<W>> {
@@ -260,7 +262,13 @@ impl<C: Chunks> TarWriter<C> {
     /// An empty archive, passed on in chunks.
     pub fn with_chunks(mut chunks: C) -> Self {
         let chunk = chunks.first();
-        Self { chunks, chunk, data: 0 }
+        Self { chunks, chunk, data: 0, relative: false }
+    }
+
+    /// The same, whose names of a tree's entries are relative: `./bin`, as `tar -C DIR .` writes them.
+    #[must_use]
+    pub fn relative(self) -> Self {
+        Self { relative: true, ..self }
     }
 
     /// Ends the archive.
@@ -274,6 +282,8 @@ impl<C: Chunks> TarWriter<C> {
     pub(super) fn append(&mut self, entry: Entry<'_>) -> Result<()> {
         use tar::EntryType::{Directory, Regular, Symlink};
         let Entry { name, source, attributes, mtime, content } = entry;
+        let relative = if self.relative { [b".", name].concat() } else { Vec::new() };
+        let name = if self.relative { relative.as_slice() } else { name };
         let header = |kind, size, link| Header { mtime, ..Header::new(name, kind, size, link, attributes) };
         match content {
             Content::Directory => self.header(&header(Directory, 0, &[])),

@@ -38,6 +38,12 @@ let
 in
 rec {
   inherit writeTextFile;
+  callPackage =
+    file: arguments:
+    let
+      function = if builtins.isFunction file then file else import file;
+    in
+    function (builtins.intersectAttrs (builtins.functionArgs function) pkgs // arguments);
   writeText = name: text: writeTextFile { inherit name text; };
   writeTextDir =
     path: text:

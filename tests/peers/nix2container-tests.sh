@@ -1,0 +1,33 @@
+# nix2container's own examples and tests, unmodified, over our functions; those of them that need no network.
+#
+#   STRATA_NIX2CONTAINER=CHECKOUT dev/test tests/peers/nix2container-tests
+#
+# is a checkout of nlewo/nix2container. Its examples/uwsgi needs a package that the stand-in lacks.
+. "$root/tests/lib.sh"
+. "$root/tests/engines.sh"
+[[ ${STRATA_NIX2CONTAINER-} ]] || skip "STRATA_NIX2CONTAINER names no checkout"
+need_command podman
+use_podman "$work/podman"
+for name in basic openbar bashVersion bashLs layered nonReproducible nested ownership nix nix-user nixNested nonRegressionIssue45 copyToRoot created \
+  duplicated metadata; do
+  script=$(nix-build --no-out-link --expr "
+    let
+      fixture = import $root/tests/hostpkgs { };
+      # What the stand-in lacks.
+      pkgs = fixture // {
+        callPackage = file: arguments: let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) pkgs // arguments);
+        podman = fixture.writeShellScriptBin \"podman\" \"exec podman \\\"\\\$@\\\"\";
+        readline = fixture.jq;
+        lib = fixture.lib // {
+          toInt = builtins.fromJSON;
+          mapAttrs' = _: _: { };
+        };
+      };
+      inherit (import $root { inherit pkgs; }) nix2container;
+      examples = import $STRATA_NIX2CONTAINER/examples { inherit pkgs nix2container; };
+    in (import $STRATA_NIX2CONTAINER/tests { inherit pkgs nix2container examples; }).$name" 2>"$work/log") ||
+    { cat "$work/log" >&2; fail "$name does not build"; }
+  bash "$script/bin/test-script" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "nix2container's test $name"; }
+  grep -q "Test passed" "$work/log" || { cat "$work/log" >&2; fail "nix2container's test $name"; }
+done
+podman rmi --all --force >/dev/null
