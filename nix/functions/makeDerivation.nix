@@ -21,7 +21,7 @@
     sed, tar and gzip, and the functions of nix/makes/functions.sh (`copy`, `info`, `error`, …), and fills `$out`.
   - `env`: variables of the script; their names start with `env`.
   - `searchPaths`: as makeSearchPaths takes them.
-  - `envFiles`: the same, but each variable names a file with the text; their names start with `env` too.
+  - `envFiles`: the same as files: `$envTextPath` is a file with the value of `envText`.
   - `action`: a script that `m` runs when this is built, with the result as its first argument and what it is given after.
   - `help`: a Markdown file, which is in the result as README.md, and which `m SOURCE /JOB --help` shows.
   - `sha256`: the hash of the result, which may then come over the network.

@@ -50,7 +50,7 @@ text=$(expression 'dockerTools.buildImage { name = "x"; runAsRoot = "never"; }')
 unshare --user --map-root-user --mount --pid --fork --mount-proc bash -c \
   'echo 0 >/proc/sys/user/max_user_namespaces; nix-build --option sandbox false --no-out-link --expr "$1"' bash "$text" >"$work/log" 2>&1 &&
   fail "runAsRoot worked without user namespaces"
-grep -qF "the script could not be started, for the reason above. It needs user namespaces: set kernel.unprivileged_userns_clone" "$work/log" || { cat "$work/log"; fail "the message does not say what allows user namespaces"; }
+grep -qF "the script could not be started, for the reason above. It needs user namespaces: set kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu" "$work/log" || { cat "$work/log"; fail "the message does not say what allows user namespaces"; }
 
 # A script of root's on a base: a user, owners, deletions, replacements, devices, setuid programs.
 everything="dockerTools.buildImage { name = \"everything\"; tag = \"t\"; diskSize = 4096; buildVMMemorySize = 9;

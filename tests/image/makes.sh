@@ -130,7 +130,7 @@ job acts '{ inputs, makeDerivation, ... }: makeDerivation {
   envFiles.envLong = "a text\nof lines";
   help = ./help.md;
   action = "echo \"$(cat $1/long) $2\"";
-  builder = "mkdir $out; tail -n 1 $envLong > $out/long";
+  builder = "mkdir $out; tail -n 1 $envLongPath > $out/long";
 }'
 echo "# How it acts" >makes/acts/help.md
 git add makes
