@@ -15,6 +15,7 @@ for name in basic openbar bashVersion bashLs layered nonReproducible nested owne
       fixture = import $root/tests/hostpkgs { };
       # What the stand-in lacks.
       pkgs = fixture // {
+        inherit pkgs;
         callPackage = file: arguments: let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) pkgs // arguments);
         podman = fixture.writeShellScriptBin \"podman\" \"exec podman \\\"\\\$@\\\"\";
         readline = fixture.jq;
