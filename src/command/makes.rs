@@ -87,9 +87,9 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
     let path = PathBuf::from(format!("{}{}", job.path.display(), job.program.as_deref().unwrap_or_default()));
     let is_program = fs::metadata(&path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0);
     if !is_program {
-        ensure!(job.program.is_none(), "job {name}: {} is no program", path.display());
+        ensure!(job.program.is_none(), "job {name}: {} is not a program", path.display());
         if !rest.is_empty() {
-            eprintln!("strata: job {name} is no program; it takes no arguments: m {} {name}", arguments.source);
+            eprintln!("strata: job {name} is not a program; it takes no arguments: m {} {name}", arguments.source);
             return Ok(ExitCode::from(2));
         }
         writeln!(io::stdout(), "{}", path.display())?;
