@@ -18,7 +18,9 @@ use crate::command::{
 };
 use crate::derivation::Moment;
 
-use crate::command::{BudgetArguments, PlanArguments, SbomArguments, Wanted};
+use crate::command::{
+    AttachArguments, Attachments, BudgetArguments, PlanArguments, SbomArguments, VerifyArguments, Wanted,
+};
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
@@ -133,6 +135,11 @@ pub enum Command {
         #[command(flatten)]
         access: Access,
     },
+    /// Attach a document to an image of a registry, where scanners and policies look for it; print its digest.
+    #[command(
+        after_help = "Examples:\n  strata attach docker://registry.example.com/app:v1 bom.json --type application/vnd.cyclonedx+json"
+    )]
+    Attach(Box<AttachArguments>),
     /// Write an image's bill of materials, for scanners; compare two.
     #[command(after_help = "Examples:\n  strata sbom result > bom.json")]
     Sbom(Box<SbomArguments>),
@@ -171,13 +178,10 @@ pub enum Command {
         access: Access,
     },
     /// Hash everything again; exit with 1 and say what is wrong if anything is.
-    #[command(after_help = "Examples:\n  strata verify result\n  strata verify layout/")]
-    Verify {
-        /// What `copy` reads.
-        image: Location,
-        #[command(flatten)]
-        access: Access,
-    },
+    #[command(
+        after_help = "Examples:\n  strata verify result\n  strata verify layout/\n  strata verify docker://registry.example.com/app:v1 --key cosign.pub"
+    )]
+    Verify(VerifyArguments),
     /// Print a shell's completions.
     #[command(
         after_help = "Examples:\n  strata completions bash > ~/.local/share/bash-completion/completions/strata\n  strata completions zsh > ~/.zfunc/_strata\n  strata completions fish > ~/.config/fish/completions/strata.fish"
@@ -234,6 +238,11 @@ pub struct CopyArguments {
     /// --cache-from; created if it does not exist.
     #[arg(long, value_name = "[REPOSITORY:]TAG")]
     pub cache_to: Option<String>,
+    /// Copy only what is signed with this public key, as `cosign verify --key FILE` checks it.
+    #[arg(long, value_name = "FILE")]
+    pub verify_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub attachments: Attachments,
     #[command(flatten)]
     pub access: CopyAccess,
     #[command(flatten)]

@@ -59,6 +59,8 @@ pub mod oci;
 pub mod registry;
 pub mod report;
 pub mod sbom;
+#[cfg(feature = "net")]
+pub mod signing;
 pub mod sink;
 pub mod source;
 #[cfg(feature = "net")]

@@ -12,7 +12,7 @@ use syn::{
 };
 
 /// Modules of the library, and those of ours they may use.
-const EDGES: [(&str, &[&str]); 17] = [
+const EDGES: [(&str, &[&str]); 18] = [
     ("closure", &[]),
     ("oci", &[]),
     ("files", &[]),
@@ -28,6 +28,7 @@ const EDGES: [(&str, &[&str]); 17] = [
     ("source", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry"]),
     ("sink", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry"]),
     ("report", &["blobs", "closure", "image", "layer", "oci"]),
+    ("signing", &["blobs", "closure", "oci"]),
     ("sbom", &["blobs", "closure", "image", "oci", "source"]),
     ("verify", &["blobs", "content", "image", "layer", "oci", "source"]),
 ];

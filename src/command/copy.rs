@@ -3,21 +3,23 @@
 use std::{
     fs,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use strata::{
     content::Content,
     layer::compress::Compression,
     oci::{Platform, media_type},
+    registry::Client,
     sink::{Destination, WriteOptions, Written},
-    source,
+    source::{self, Location},
 };
 
-use super::{fleet, progress::Display};
+use super::{access::CopyAccess, fleet, progress::Display, trust};
 use crate::cli::{CopyArguments, SkopeoArguments};
 
 pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
@@ -43,6 +45,11 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     if arguments.all {
         destination.check_holds_index()?;
     }
+    let attachments = arguments.attachments.prepare(&destination.to_string())?;
+    let image = match &arguments.verify_key {
+        Some(key) => &trusted(image, key, access)?,
+        None => image,
+    };
     let opened = image.open(&from)?;
     let content: Content =
         if arguments.all { opened.content()? } else { opened.image(platform(arguments).as_ref())?.into() };
@@ -51,8 +58,12 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     if written.is_err() {
         display.abandon();
     }
-    let written = written.with_context(|| format!("copying to {destination}"))?;
+    let mut written = written.with_context(|| format!("copying to {destination}"))?;
     display.finish(written.act);
+    if let Some(attachments) = attachments {
+        let says = attachments.attach(written.digest, &opened, platform(arguments).as_ref(), &options.registry);
+        written.says.extend(says.with_context(|| format!("{destination} was pushed, but not all was attached"))?);
+    }
     if let Some(path) = &arguments.skopeo.digestfile {
         fs::write(path, written.digest.to_string()).with_context(|| format!("writing {}", path.display()))?;
     }
@@ -84,6 +95,15 @@ fn check_format(content: &Content, arguments: &CopyArguments) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The image by its digest, if the key signed it.
+fn trusted(image: &Location, key: &Path, access: &CopyAccess) -> Result<Location> {
+    let reference = trust::reference(image)?;
+    let client = Client::new(&reference, &access.source()?)?;
+    let checked = trust::check(&reference, &client, key, None)?;
+    ensure!(checked.problems.is_empty(), "{image} is not copied: {}", checked.problems.join("; "));
+    trust::pinned(&reference, checked.digest)
 }
 
 /// The digest, or under which name an engine runs it, on stdout; all else on stderr.

@@ -18,20 +18,13 @@ use super::access::Access;
 #[derive(Clone, Debug, Args)]
 pub struct IndexArguments {
     /// The index: docker://HOST/NAME:TAG
-    #[arg(value_name = "docker://REF", value_parser = destination)]
+    #[arg(value_name = "docker://REF", value_parser = super::parse_reference)]
     destination: Reference,
     /// What it lists, of the same registry: HOST/NAME:TAG, with or without docker://; the images of an index too.
-    #[arg(value_name = "REF", required = true, value_parser = destination)]
+    #[arg(value_name = "REF", required = true, value_parser = super::parse_reference)]
     images: Vec<Reference>,
     #[command(flatten)]
     access: Access,
-}
-
-fn destination(text: &str) -> Result<Reference, String> {
-    text.strip_prefix("docker://")
-        .unwrap_or(text)
-        .parse()
-        .map_err(|error: strata::registry::ParseReferenceError| error.to_string())
 }
 
 pub fn run(arguments: &IndexArguments) -> Result<ExitCode> {

@@ -1,6 +1,7 @@
 //! What people type; one file a command.
 
 mod access;
+mod attach;
 mod budget;
 mod copy;
 mod diff;
@@ -21,12 +22,14 @@ mod serve;
 mod shell;
 mod stream;
 mod substituters;
+mod trust;
 mod verify;
 
 use std::process::ExitCode;
 
 pub use access::{Access, CopyAccess};
 use anyhow::Result;
+pub use attach::{AttachArguments, Attachments};
 pub use budget::BudgetArguments;
 pub use explain::Wanted;
 pub use fleet::FleetArguments;
@@ -36,10 +39,12 @@ pub use login::{LoginArguments, LogoutArguments};
 pub use makes::MakesArguments;
 pub use plan::PlanArguments;
 pub use platform::parse_platform;
-pub use pull::parse_reference;
 pub use sbom::SbomArguments;
 pub use serve::Named;
 pub use substituters::SubstituterArguments;
+pub use verify::VerifyArguments;
+
+use strata::registry::{ParseReferenceError, Reference};
 
 use crate::{cli::Command, derivation};
 
@@ -70,10 +75,16 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Diff(arguments) => Ok(diff::run(&arguments)),
         Command::Lock(arguments) => lock::run(&arguments),
         Command::Makes(arguments) => makes::run(&arguments),
+        Command::Attach(arguments) => attach::run(&arguments),
         Command::Sbom(arguments) => sbom::run(&arguments),
         Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Inspect { image, json, raw, access } => inspect::run(&image, json, raw, &access),
-        Command::Verify { image, access } => verify::run(&image, &access),
+        Command::Verify(arguments) => verify::run(&arguments),
     }
+}
+
+/// An image reference, with or without `docker://`.
+pub fn parse_reference(text: &str) -> Result<Reference, ParseReferenceError> {
+    text.strip_prefix("docker://").unwrap_or(text).parse()
 }

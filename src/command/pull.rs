@@ -9,17 +9,12 @@ use std::{
 use anyhow::{Context, Result};
 use strata::{
     oci::{Digest, Index, Platform, json},
-    registry::{Client, Options, ParseReferenceError, Reference},
+    registry::{Client, Options, Reference},
     sink,
     source::{Found, Wanted, remote},
 };
 
 use super::access::Access;
-
-/// A reference, as it is or as `copy` has it: with `docker://` in front.
-pub fn parse_reference(text: &str) -> Result<Reference, ParseReferenceError> {
-    text.strip_prefix("docker://").unwrap_or(text).parse()
-}
 
 fn open(reference: &Reference, access: &Access) -> Result<Found> {
     let options = Options { read_only: true, ..access.options()? };

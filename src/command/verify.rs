@@ -2,20 +2,53 @@
 
 use std::{
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::{Context, Result};
-use strata::{source::Location, verify};
+use clap::Args;
+use strata::{
+    registry::{Client, Reference},
+    source::Location,
+    verify,
+};
 
-use super::Access;
+use super::{Access, trust};
 
-pub fn run(location: &Location, access: &Access) -> Result<ExitCode> {
-    let opened = location.open(&access.source()?)?;
-    let report = verify::verify(&opened).with_context(|| format!("verifying {location}"))?;
-    for problem in &report.problems {
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// What `copy` reads.
+    image: Location,
+    /// Whether an image of a registry is signed with this public key, as `cosign verify --key FILE` checks it.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// What it must come with, as JSON: { "sbom": true, "provenance": { "builders": [URI] }, "forbiddenPaths": [NAME] }.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
+}
+
+pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
+    let VerifyArguments { image, key, policy, access } = arguments;
+    let mut problems = Vec::new();
+    let mut meant = image.clone();
+    if let Some(key) = key {
+        let reference: Reference = trust::reference(image)?;
+        let client = Client::new(&reference, &access.options()?)?;
+        let checked = trust::check(&reference, &client, key, policy.as_deref())?;
+        problems.extend(checked.problems);
+        // What was checked is what is hashed, whatever the tag names by then.
+        meant = trust::pinned(&reference, checked.digest)?;
+    }
+    let opened = meant.open(&access.source()?)?;
+    let report = verify::verify(&opened).with_context(|| format!("verifying {image}"))?;
+    problems.extend(report.problems.iter().cloned());
+    for problem in &problems {
         eprintln!("strata: {problem}");
     }
-    writeln!(io::stdout(), "{location}: {report}")?;
-    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let signed = if key.is_some() && problems.is_empty() { ", signed" } else { "" };
+    writeln!(io::stdout(), "{image}: {report}{signed}")?;
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

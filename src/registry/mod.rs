@@ -12,6 +12,7 @@
 //!
 //! Only with the feature `net`.
 
+mod artifact;
 mod challenge;
 mod client;
 mod config;
@@ -24,6 +25,7 @@ mod tags;
 mod token;
 mod upload;
 
+pub use artifact::Artifact;
 pub use client::{Client, Document, Mount};
 pub use credentials::{Credentials, Login};
 pub use error::RegistryError;

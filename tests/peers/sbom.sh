@@ -3,7 +3,7 @@
 venv=$cache/sbom
 if [[ ! -x $venv/bin/pyspdxtools ]]; then
   python3 -m venv "$venv" >"$work/log" 2>&1 || skip "python3 makes no virtual environments: $(tail -n 1 "$work/log")"
-  "$venv/bin/pip" install -q 'cyclonedx-python-lib[json-validation]==11.12.0' spdx-tools==0.8.5 >"$work/log" 2>&1 ||
+  online "$venv/bin/pip" install -q 'cyclonedx-python-lib[json-validation]==11.12.0' spdx-tools==0.8.5 >"$work/log" 2>&1 ||
     skip "the validators cannot be had: $(tail -n 1 "$work/log")"
 fi
 valid() { "$venv/bin/python" "$root/tests/peers/sbom.py" "$@" >"$work/summary" || fail "$*: $(<"$work/summary")"; }

@@ -1,0 +1,416 @@
+//! What goes with an image in a registry: bills of materials, provenance, signatures. `strata attach REF FILE`, and the flags
+//! of `copy` that attach after a push.
+//!
+//! ```text
+//! the digest that was pushed ──▶ a bill, a provenance: an artifact each, and signed an attestation each
+//!                            └─▶ a signature
+//! ```
+//!
+//! Everything is about a digest, never about a tag; that the tag still has the image is looked at last.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
+use serde_json::Value;
+use strata::{
+    ImageBlobs,
+    oci::{Descriptor, Digest, Index, Manifest, Platform, media_type},
+    registry::{self, Artifact, Client, Reference},
+    sbom::{Bom, Format},
+    signing::{BUNDLE, Build, Bundle, Envelope, SigningKey, Statement, predicate, simple},
+    source::Opened,
+};
+
+use super::access::Access;
+
+/// cosign's own variable.
+const PASSWORD: &str = "COSIGN_PASSWORD";
+/// Artifacts of provenance are in-toto statements' predicates.
+const PROVENANCE_TYPE: &str = "application/vnd.in-toto.provenance+json";
+
+/// What is attached to an image after it was pushed.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Attachments")]
+pub struct Attachments {
+    /// Attach a bill of materials: cyclonedx, spdx, or a FILE that is one; may be given several times.
+    #[arg(long, value_name = "FORMAT|FILE")]
+    sbom: Vec<String>,
+    /// Attach a SLSA provenance: what it was built from, and by whom.
+    #[arg(long)]
+    provenance: bool,
+    #[command(flatten)]
+    build: BuildArguments,
+    #[command(flatten)]
+    signing: SigningArguments,
+}
+
+/// What the provenance says of the build.
+#[derive(Clone, Debug, Default, Args)]
+struct BuildArguments {
+    /// Who is answerable for the build, a URI.
+    #[arg(long, value_name = "URI", requires = "provenance")]
+    builder_id: Option<String>,
+    /// The flake reference that was built.
+    #[arg(long, value_name = "FLAKE", requires = "provenance")]
+    flake: Option<String>,
+    /// The commit that was built.
+    #[arg(long, value_name = "COMMIT", requires = "provenance")]
+    revision: Option<String>,
+    /// The image's derivation; copy programs know it.
+    #[arg(long, value_name = "PATH", requires = "provenance")]
+    derivation: Option<String>,
+    /// The version of Nix that evaluated it; copy programs know it.
+    #[arg(long, value_name = "VERSION", requires = "provenance")]
+    nix_version: Option<String>,
+}
+
+/// How signatures are made.
+#[derive(Clone, Debug, Default, Args)]
+struct SigningArguments {
+    /// Sign as `cosign sign --key FILE` does; COSIGN_PASSWORD is the password of an encrypted key.
+    #[arg(long, value_name = "FILE", conflicts_with = "sign_with")]
+    sign_key: Option<PathBuf>,
+    /// Let COMMAND sign: it is run by sh, reads what is to be signed and writes the signature's bytes.
+    #[arg(long, value_name = "COMMAND")]
+    sign_with: Option<String>,
+    /// Sign under a tag too, as cosign did before version 3 and podman's policy.json reads it.
+    #[arg(long)]
+    sign_tag: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AttachArguments {
+    /// HOST/NAME[:TAG|@DIGEST] or docker://…
+    #[arg(value_name = "REF", value_parser = super::parse_reference)]
+    reference: Reference,
+    /// What is attached; - is the standard input.
+    file: PathBuf,
+    /// What it is: cyclonedx, spdx, provenance, or a media type.
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: String,
+    #[command(flatten)]
+    signing: SigningArguments,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// A document that is attached: what registries and signed statements call its kind.
+struct Attachment {
+    artifact_type: String,
+    /// Where statements have a name for it.
+    predicate_type: Option<&'static str>,
+    bytes: Vec<u8>,
+}
+
+/// Who signs.
+enum Signer {
+    Key(Box<SigningKey>),
+    Command(String),
+}
+
+/// `strata attach REF FILE --type TYPE`
+pub fn run(arguments: &AttachArguments) -> Result<ExitCode> {
+    let AttachArguments { reference, file, kind, signing, access } = arguments;
+    let signer = signing.signer()?;
+    let bytes = if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::Read::read_to_end(&mut io::stdin().lock(), &mut bytes).context("reading the standard input")?;
+        bytes
+    } else {
+        fs::read(file).with_context(|| format!("reading {}", file.display()))?
+    };
+    let attachment = Attachment::of_kind(kind, bytes)?;
+    let client = Client::new(reference, &access.options()?)?;
+    let version = reference.version();
+    let subject = client.descriptor(&version)?.with_context(|| format!("the registry has no {reference}"))?;
+    let registry = Registry { client: &client, reference, signer: signer.as_ref() };
+    let digest = registry.attach(&subject, &attachment)?;
+    if reference.digest.is_none() {
+        registry.check_tag(&version, &subject.digest)?;
+    }
+    writeln!(io::stdout(), "{digest}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Attachments {
+    /// Whether there is anything to attach.
+    fn is_empty(&self) -> bool {
+        let SigningArguments { sign_key, sign_with, .. } = &self.signing;
+        self.sbom.is_empty() && !self.provenance && sign_key.is_none() && sign_with.is_none()
+    }
+
+    /// Everything that can be found wrong before anything is copied; what attaches afterwards, if there is anything.
+    pub fn prepare(&self, destination: &str) -> Result<Option<Prepared<'_>>> {
+        if self.is_empty() {
+            ensure!(!self.signing.sign_tag, "--sign-tag signs with --sign-key or --sign-with; give one");
+            return Ok(None);
+        }
+        let Some(reference) = destination.strip_prefix("docker://") else {
+            bail!(
+                "{destination} is no registry; only images of registries (docker://…) have bills, provenance and signatures"
+            );
+        };
+        for format in self.sbom.iter().filter(|text| format_of(text).is_none()) {
+            ensure!(Path::new(format).is_file(), "--sbom {format}: it is neither cyclonedx, spdx nor a file");
+        }
+        Ok(Some(Prepared { reference: reference.parse()?, attachments: self, signer: self.signing.signer()? }))
+    }
+}
+
+impl SigningArguments {
+    fn signer(&self) -> Result<Option<Signer>> {
+        Ok(match (&self.sign_key, &self.sign_with) {
+            (Some(path), _) => {
+                let key = SigningKey::open(path, || env::var(PASSWORD).ok())?;
+                Some(Signer::Key(Box::new(key)))
+            }
+            (None, Some(command)) => Some(Signer::Command(command.clone())),
+            (None, None) => None,
+        })
+    }
+}
+
+/// What is attached once the image is there.
+pub struct Prepared<'a> {
+    reference: Reference,
+    attachments: &'a Attachments,
+    signer: Option<Signer>,
+}
+
+impl Prepared<'_> {
+    /// Attaches to what was pushed, an image or an index and what it lists. Lines of what was done.
+    pub fn attach(
+        &self,
+        pushed: Digest,
+        opened: &Opened,
+        platform: Option<&Platform>,
+        options: &registry::Options,
+    ) -> Result<Vec<String>> {
+        let client = Client::new(&self.reference, options)?;
+        let registry = Registry { client: &client, reference: &self.reference, signer: self.signer.as_ref() };
+        let version = pushed.to_string();
+        let document =
+            client.manifest(&version)?.with_context(|| format!("{pushed} is gone from the registry already"))?;
+        let subject = Descriptor::new(&document.media_type, pushed, document.bytes.len() as u64);
+        let mut says = Vec::new();
+        let images = if matches!(subject.media_type.as_str(), media_type::INDEX | media_type::DOCKER_INDEX) {
+            let index: Index = serde_json::from_slice(&document.bytes).context("reading the index that was pushed")?;
+            let mut images = Vec::new();
+            for descriptor in index.manifests {
+                // Attestations and other artifacts have no platform of this world.
+                let Some(platform) = descriptor.platform.clone().filter(|platform| platform.os != "unknown") else {
+                    continue;
+                };
+                images.push((descriptor, opened.image(Some(&platform))?));
+            }
+            images
+        } else {
+            vec![(subject.clone(), opened.image(platform)?)]
+        };
+        for (descriptor, image) in &images {
+            for attachment in self.attachments.of(image)? {
+                registry.attach(descriptor, &attachment)?;
+                says.push(format!("{}: {} attached", descriptor.digest, attachment.artifact_type));
+            }
+        }
+        if self.signer.is_some() {
+            let mut signed: Vec<&Descriptor> = vec![&subject];
+            signed
+                .extend(images.iter().map(|(descriptor, _)| descriptor).filter(|image| image.digest != subject.digest));
+            for descriptor in signed {
+                registry.sign(descriptor, self.attachments.signing.sign_tag)?;
+                says.push(format!("{}: signed", descriptor.digest));
+            }
+        }
+        registry.check_tag(&self.reference.version(), &pushed)?;
+        Ok(says)
+    }
+}
+
+impl Attachments {
+    /// The documents about one image.
+    fn of(&self, image: &ImageBlobs) -> Result<Vec<Attachment>> {
+        let mut all = Vec::new();
+        for text in &self.sbom {
+            all.push(match format_of(text) {
+                Some(format) => {
+                    let bom = Bom::of(image, &BTreeMap::new()).context("making the bill of materials")?;
+                    Attachment::of_kind(text, bom.write(format))?
+                }
+                None => Attachment::of_file(Path::new(text))?,
+            });
+        }
+        if self.provenance {
+            let BuildArguments { builder_id, flake, revision, derivation, nix_version } = self.build.clone();
+            let build = Build { builder: builder_id, flake, revision, derivation, nix_version };
+            all.push(Attachment::of_kind("provenance", serde_json::to_vec(&build.predicate(image))?)?);
+        }
+        Ok(all)
+    }
+}
+
+fn format_of(text: &str) -> Option<Format> {
+    match text {
+        "cyclonedx" => Some(Format::CycloneDx),
+        "spdx" => Some(Format::Spdx),
+        _ => None,
+    }
+}
+
+impl Attachment {
+    fn of_kind(kind: &str, bytes: Vec<u8>) -> Result<Self> {
+        let (artifact_type, predicate_type) = match kind {
+            "cyclonedx" => (Format::CycloneDx.media_type(), Some(predicate::CYCLONEDX)),
+            "spdx" => (Format::Spdx.media_type(), Some(predicate::SPDX)),
+            "provenance" => (PROVENANCE_TYPE, Some(predicate::PROVENANCE)),
+            other if other.contains('/') => (other, None),
+            other => bail!(
+                "--type {other} is none of cyclonedx, spdx and provenance, and no media type like application/vnd.example+json"
+            ),
+        };
+        Ok(Self { artifact_type: artifact_type.to_owned(), predicate_type, bytes })
+    }
+
+    /// A bill of materials, told by what it says of itself.
+    fn of_file(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+        let document: Value =
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", path.display()))?;
+        let kind = if document["bomFormat"] == "CycloneDX" {
+            "cyclonedx"
+        } else if document.get("spdxVersion").is_some() {
+            "spdx"
+        } else {
+            bail!("{} is neither a CycloneDX nor an SPDX document", path.display());
+        };
+        Self::of_kind(kind, bytes)
+    }
+}
+
+/// A repository, and who signs what is put there.
+struct Registry<'a> {
+    client: &'a Client,
+    reference: &'a Reference,
+    signer: Option<&'a Signer>,
+}
+
+impl Registry<'_> {
+    fn name(&self) -> String {
+        format!("{}/{}", self.reference.host, self.reference.repository)
+    }
+
+    /// Attaches a document as it is; with a signer, as an attestation too.
+    fn attach(&self, subject: &Descriptor, attachment: &Attachment) -> Result<Digest> {
+        let Attachment { artifact_type, predicate_type, bytes } = attachment;
+        let artifact = Artifact { artifact_type, media_type: artifact_type, annotations: &BTreeMap::new(), bytes };
+        let digest =
+            self.client.attach(subject, &artifact).with_context(|| format!("attaching to {}", subject.digest))?;
+        if self.signer.is_some() {
+            let predicate = serde_json::from_slice(bytes).context("an attestation is JSON")?;
+            let kind = predicate_type.unwrap_or(artifact_type);
+            self.attest(subject, &Statement::new(&self.name(), &subject.digest, kind, predicate))?;
+        }
+        Ok(digest)
+    }
+
+    /// Signs an image, and with `tag` in the older way too.
+    fn sign(&self, subject: &Descriptor, tag: bool) -> Result<()> {
+        self.attest(subject, &Statement::signature(&subject.digest))?;
+        if tag { self.sign_tag(&subject.digest) } else { Ok(()) }
+    }
+
+    fn attest(&self, subject: &Descriptor, statement: &Statement) -> Result<()> {
+        let Some(signer) = self.signer else { return Ok(()) };
+        let signature = signer.sign(&Envelope::to_sign(statement))?;
+        let bundle = Bundle::of(Envelope::of(&statement.to_vec(), &signature), signer.hint()?);
+        // By these cosign finds it (pkg/oci/remote/write.go, WriteAttestationNewBundleFormat).
+        let annotations = BTreeMap::from([
+            ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
+            ("dev.sigstore.bundle.predicateType".to_owned(), statement.predicate_type.clone()),
+        ]);
+        let artifact =
+            Artifact { artifact_type: BUNDLE, media_type: BUNDLE, annotations: &annotations, bytes: &bundle.to_vec() };
+        self.client
+            .attach(subject, &artifact)
+            .with_context(|| format!("attaching a signature to {}", subject.digest))?;
+        Ok(())
+    }
+
+    /// Adds a signature to those under the image's tag for them.
+    fn sign_tag(&self, digest: &Digest) -> Result<()> {
+        let Some(signer) = self.signer else { return Ok(()) };
+        let tag = simple::tag(digest);
+        let payload = simple::payload(&self.name(), digest);
+        let layer = simple::layer(&payload, &signer.sign(&payload)?);
+        let mut layers = match self.client.manifest(&tag)? {
+            Some(found) => {
+                let found: Manifest =
+                    serde_json::from_slice(&found.bytes).with_context(|| format!("reading the tag {tag}"))?;
+                found.layers
+            }
+            None => Vec::new(),
+        };
+        layers.push(layer);
+        let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
+        let config = serde_json::json!({ "architecture": "", "os": "", "config": {},
+            "rootfs": { "type": "layers", "diff_ids": diff_ids } });
+        let config = serde_json::to_vec(&config)?;
+        for blob in [&payload, &config] {
+            self.client.upload_bytes(&Digest::of(blob), blob, None)?;
+        }
+        let config = Descriptor::new(media_type::CONFIG, Digest::of(&config), config.len() as u64);
+        let manifest = serde_json::to_vec(&Manifest::new(config, layers))?;
+        self.client
+            .put_manifest(&tag, media_type::MANIFEST, &manifest)
+            .with_context(|| format!("writing the tag {tag}"))
+    }
+
+    /// Fails where the tag is another image's by now: nobody would find what was attached.
+    fn check_tag(&self, tag: &str, digest: &Digest) -> Result<()> {
+        let now = self.client.descriptor(tag)?.map(|found| found.digest);
+        match now {
+            Some(now) if now == *digest => Ok(()),
+            Some(now) => bail!("{} is {now} by now; what was attached is about {digest}", self.reference),
+            None => bail!("{} is gone by now; what was attached is about {digest}", self.reference),
+        }
+    }
+}
+
+impl Signer {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        match self {
+            Self::Key(key) => Ok(key.sign(message)?),
+            Self::Command(command) => {
+                let running = || format!("--sign-with {command:?}");
+                let mut child = Command::new("sh")
+                    .args(["-c", command])
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .with_context(running)?;
+                // Dropped at the end of the statement: the command sees the end of its input.
+                let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(message));
+                let output = child.wait_with_output().with_context(running)?;
+                ensure!(output.status.success(), "{}: {}", running(), output.status);
+                written.with_context(running)?;
+                ensure!(!output.stdout.is_empty(), "{}: it wrote no signature", running());
+                Ok(output.stdout)
+            }
+        }
+    }
+
+    /// Which key it is, where that is known.
+    fn hint(&self) -> Result<Option<String>> {
+        match self {
+            Self::Key(key) => Ok(Some(key.verifying_key()?.hint())),
+            Self::Command(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Keys: those of `cosign generate-key-pair`, and those of openssl.
+//!
+//! | PEM label | what it is |
+//! |---|---|
+//! | `ENCRYPTED SIGSTORE PRIVATE KEY`, `ENCRYPTED COSIGN PRIVATE KEY` | PKCS #8, encrypted with a password |
+//! | `PRIVATE KEY` | PKCS #8 (`openssl genpkey`) |
+//! | `EC PRIVATE KEY` | SEC 1 (`openssl ecparam -genkey`) |
+//! | `PUBLIC KEY` | X.509's SubjectPublicKeyInfo |
+
+use std::{fs, path::Path};
+
+use ring::{
+    rand::SystemRandom,
+    signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm},
+};
+use spki::{
+    AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned,
+    der::{
+        Decode, Encode,
+        asn1::{Any, BitString, Null},
+    },
+};
+
+use super::{Result, SigningError, encrypted};
+
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+/// A key file bigger than this (in bytes) is none.
+const SIZE_LIMIT: usize = 64 * 1024;
+
+/// A private key.
+pub struct SigningKey {
+    pair: Pair,
+    random: SystemRandom,
+}
+
+enum Pair {
+    P256(EcdsaKeyPair),
+    P384(EcdsaKeyPair),
+    Rsa(RsaKeyPair),
+    Ed25519(Ed25519KeyPair),
+}
+
+/// A public key.
+#[derive(Clone)]
+pub struct VerifyingKey {
+    algorithm: &'static dyn VerificationAlgorithm,
+    point: Vec<u8>,
+    der: Vec<u8>,
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SigningKey(…)")
+    }
+}
+
+impl std::fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VerifyingKey({})", self.hint())
+    }
+}
+
+impl SigningKey {
+    /// Reads a private key; `password` is asked for where the file is encrypted.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningError::Io`] and [`SigningError::Key`].
+    pub fn open(path: &Path, password: impl FnOnce() -> Option<String>) -> Result<Self> {
+        let fail = |why: String| SigningError::Key { path: path.to_owned(), why };
+        let (label, bytes) = pem(path)?;
+        let pkcs8 = match label.as_str() {
+            "ENCRYPTED SIGSTORE PRIVATE KEY" | "ENCRYPTED COSIGN PRIVATE KEY" => {
+                let password = password().ok_or_else(|| {
+                    fail(
+                        "the key is encrypted; put its password into the environment variable COSIGN_PASSWORD"
+                            .to_owned(),
+                    )
+                })?;
+                encrypted::decrypt(&bytes, password.as_bytes()).map_err(|why| fail(why.to_owned()))?
+            }
+            "PRIVATE KEY" => bytes,
+            "EC PRIVATE KEY" => wrap_sec1(&bytes).ok_or_else(|| fail("it is no P-256 or P-384 key".to_owned()))?,
+            "ENCRYPTED PRIVATE KEY" => {
+                return Err(fail(
+                    "keys that openssl encrypted are not read; `cosign import-key-pair` takes them".to_owned(),
+                ));
+            }
+            "PUBLIC KEY" => return Err(fail("it is a public key; a private key signs".to_owned())),
+            other => return Err(fail(format!("it holds a {other:?}, not a private key"))),
+        };
+        let random = SystemRandom::new();
+        let ec = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &random).ok();
+        let pair = ec(&signature::ECDSA_P256_SHA256_ASN1_SIGNING)
+            .map(Pair::P256)
+            .or_else(|| ec(&signature::ECDSA_P384_SHA384_ASN1_SIGNING).map(Pair::P384))
+            .or_else(|| RsaKeyPair::from_pkcs8(&pkcs8).ok().map(Pair::Rsa))
+            .or_else(|| Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pkcs8).ok().map(Pair::Ed25519))
+            .ok_or_else(|| fail("it is no P-256, P-384, RSA (2048 bits or more) or Ed25519 key".to_owned()))?;
+        Ok(Self { pair, random })
+    }
+
+    /// Signs a message.
+    ///
+    /// # Errors
+    ///
+    /// When the machine has no randomness.
+    pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        let fail = |_| SigningError::Malformed { what: "the key", why: "it does not sign".to_owned() };
+        match &self.pair {
+            Pair::P256(pair) | Pair::P384(pair) => {
+                pair.sign(&self.random, message).map(|signature| signature.as_ref().to_vec()).map_err(fail)
+            }
+            Pair::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Pair::Rsa(pair) => {
+                let mut signed = vec![0; pair.public().modulus_len()];
+                pair.sign(&signature::RSA_PKCS1_SHA256, &self.random, message, &mut signed).map_err(fail)?;
+                Ok(signed)
+            }
+        }
+    }
+
+    /// The public key that belongs to it.
+    ///
+    /// # Errors
+    ///
+    /// Never, for a key that was read.
+    pub fn verifying_key(&self) -> Result<VerifyingKey> {
+        let (oid, parameters, public) = match &self.pair {
+            Pair::P256(pair) => (EC, Some(Any::from(&P256)), pair.public_key().as_ref()),
+            Pair::P384(pair) => (EC, Some(Any::from(&P384)), pair.public_key().as_ref()),
+            Pair::Rsa(pair) => (RSA, Some(Any::from(Null)), pair.public_key().as_ref()),
+            Pair::Ed25519(pair) => (ED25519, None, pair.public_key().as_ref()),
+        };
+        let fail = |error: spki::der::Error| SigningError::Malformed { what: "the key", why: error.to_string() };
+        let info = SubjectPublicKeyInfoOwned {
+            algorithm: AlgorithmIdentifierOwned { oid, parameters },
+            subject_public_key: BitString::from_bytes(public).map_err(fail)?,
+        };
+        VerifyingKey::of_der(info.to_der().map_err(fail)?)
+            .map_err(|why| SigningError::Malformed { what: "the key", why })
+    }
+}
+
+impl VerifyingKey {
+    /// Reads a public key.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningError::Io`] and [`SigningError::Key`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |why: String| SigningError::Key { path: path.to_owned(), why };
+        let (label, bytes) = pem(path)?;
+        match label.as_str() {
+            "PUBLIC KEY" => Self::of_der(bytes).map_err(fail),
+            other if other.ends_with("PRIVATE KEY") => {
+                Err(fail("it is a private key; the public one (cosign.pub) checks signatures".to_owned()))
+            }
+            other => Err(fail(format!("it holds a {other:?}, not a public key"))),
+        }
+    }
+
+    fn of_der(der: Vec<u8>) -> std::result::Result<Self, String> {
+        let info =
+            SubjectPublicKeyInfoOwned::from_der(&der).map_err(|error| format!("it is no public key: {error}"))?;
+        let curve = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
+        let algorithm: &'static dyn VerificationAlgorithm = match (info.algorithm.oid, curve) {
+            (EC, Some(P256)) => &signature::ECDSA_P256_SHA256_ASN1,
+            (EC, Some(P384)) => &signature::ECDSA_P384_SHA384_ASN1,
+            (RSA, _) => &signature::RSA_PKCS1_2048_8192_SHA256,
+            (ED25519, _) => &signature::ED25519,
+            (other, _) => return Err(format!("its algorithm {other} is none of P-256, P-384, RSA and Ed25519")),
+        };
+        Ok(Self { algorithm, point: info.subject_public_key.raw_bytes().to_vec(), der })
+    }
+
+    /// Whether the signature of the message is this key's.
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(self.algorithm, &self.point).verify(message, signature).is_ok()
+    }
+
+    /// What bundles call it: base 64 of its SHA-256.
+    pub fn hint(&self) -> String {
+        data_encoding::BASE64.encode(ring::digest::digest(&ring::digest::SHA256, &self.der).as_ref())
+    }
+}
+
+/// The one block of a PEM file: its label and what it holds.
+fn pem(path: &Path) -> Result<(String, Vec<u8>)> {
+    let fail = |why: String| SigningError::Key { path: path.to_owned(), why };
+    let text = fs::read(path).map_err(|source| SigningError::Io { path: path.to_owned(), source })?;
+    if text.len() > SIZE_LIMIT {
+        return Err(fail("it is too big for a key".to_owned()));
+    }
+    let mut rest = text.as_slice();
+    loop {
+        let (label, bytes) = pem_rfc7468::decode_vec(rest)
+            .map_err(|_| fail("it is no PEM file; write keys with `cosign generate-key-pair` or openssl".to_owned()))?;
+        if label != "EC PARAMETERS" {
+            return Ok((label.to_owned(), bytes));
+        }
+        // `openssl ecparam -genkey` writes the curve before the key.
+        let end = b"-----END EC PARAMETERS-----";
+        let at = rest.windows(end.len()).position(|window| window == end);
+        rest = at.map_or(&[][..], |at| rest[at + end.len()..].trim_ascii_start());
+    }
+}
+
+/// SEC 1's key as PKCS #8: with the algorithm that its own parameters name.
+fn wrap_sec1(sec1: &[u8]) -> Option<Vec<u8>> {
+    let curve = [P256, P384].into_iter().find(|curve| {
+        let named = curve.to_der().unwrap_or_default();
+        sec1.windows(named.len()).any(|window| window == named)
+    })?;
+    let algorithm = AlgorithmIdentifierOwned { oid: EC, parameters: Some(Any::from(&curve)) };
+    let body = [vec![2, 1, 0], algorithm.to_der().ok()?, element(0x04, sec1)?].concat();
+    element(0x30, &body)
+}
+
+/// A DER element of less than 64 KiB.
+fn element(tag: u8, body: &[u8]) -> Option<Vec<u8>> {
+    let length = u16::try_from(body.len()).ok()?.to_be_bytes();
+    let header = match length {
+        [0, short @ ..0x80] => vec![tag, short],
+        [0, middle] => vec![tag, 0x81, middle],
+        [high, low] => vec![tag, 0x82, high, low],
+    };
+    Some([&header, body].concat())
+}

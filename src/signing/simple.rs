@@ -1,0 +1,70 @@
+//! Signatures under tags: what cosign wrote before bundles, and what podman's
+//! [policy.json](https://github.com/containers/image/blob/main/docs/containers-policy.json.5.md) (`sigstoreSigned`) reads.
+//!
+//! ```text
+//! sha256-<hex>.sig ──▶ manifest, a layer a signature: the payload; its signature is the annotation
+//!                      dev.cosignproject.cosign/signature
+//! ```
+
+use data_encoding::BASE64;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::VerifyingKey;
+use crate::oci::{Descriptor, Digest, json};
+
+/// The media type of payloads.
+pub const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// Where a layer's descriptor has the signature.
+pub const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
+const TYPE: &str = "cosign container image signature";
+
+#[derive(Deserialize)]
+struct Payload {
+    critical: Critical,
+}
+
+#[derive(Deserialize)]
+struct Critical {
+    image: Image,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Image {
+    docker_manifest_digest: Digest,
+}
+
+/// The tag that holds the signatures of what has this digest.
+pub fn tag(digest: &Digest) -> String {
+    format!("{}.sig", digest.to_string().replace(':', "-"))
+}
+
+/// What is signed: the image, and the repository it is in.
+pub fn payload(repository: &str, digest: &Digest) -> Vec<u8> {
+    json::to_vec(&json!({
+        "critical": {
+            "identity": { "docker-reference": repository },
+            "image": { "docker-manifest-digest": digest },
+            "type": TYPE,
+        },
+        "optional": null,
+    }))
+}
+
+/// The descriptor of a signed payload.
+pub fn layer(payload: &[u8], signature: &[u8]) -> Descriptor {
+    let mut layer = Descriptor::new(MEDIA_TYPE, Digest::of(payload), payload.len() as u64);
+    layer.annotations.insert(ANNOTATION.to_owned(), BASE64.encode(signature));
+    layer
+}
+
+/// Whether the key signed the payload, and it is about what has this digest.
+pub fn verifies(layer: &Descriptor, payload: &[u8], digest: &Digest, key: &VerifyingKey) -> bool {
+    let signature = layer.annotations.get(ANNOTATION).and_then(|text| BASE64.decode(text.as_bytes()).ok());
+    let is_about = serde_json::from_slice::<Payload>(payload)
+        .is_ok_and(|payload| payload.critical.kind == TYPE && payload.critical.image.docker_manifest_digest == *digest);
+    is_about && signature.is_some_and(|signature| key.verifies(payload, &signature))
+}

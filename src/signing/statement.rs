@@ -1,0 +1,96 @@
+//! [in-toto statements](https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md): what is said of what.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Result, SigningError};
+use crate::oci::{Digest, json};
+
+const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"];
+
+/// What statements are about: the kinds that strata knows.
+pub mod predicate {
+    /// A signature of an image, as cosign makes it (`pkg/types/predicate.go`).
+    pub const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
+    /// A CycloneDX bill of materials.
+    pub const CYCLONEDX: &str = "https://cyclonedx.org/bom";
+    /// An SPDX bill of materials.
+    pub const SPDX: &str = "https://spdx.dev/Document";
+    /// [SLSA provenance](https://slsa.dev/spec/v1.0/provenance).
+    pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
+}
+
+/// Something said of something.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    #[serde(rename = "_type")]
+    kind: String,
+    /// What it is about.
+    pub subject: Vec<Subject>,
+    /// What kind of thing is said.
+    pub predicate_type: String,
+    /// What is said.
+    #[serde(default)]
+    pub predicate: Value,
+}
+
+/// Something, by its digests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// A name, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// By algorithm, in hexadecimal.
+    pub digest: BTreeMap<String, String>,
+}
+
+impl Statement {
+    /// A statement about the manifest or index with this digest.
+    pub fn new(name: &str, digest: &Digest, predicate_type: &str, predicate: Value) -> Self {
+        let text = digest.to_string();
+        let (algorithm, hex) = text.split_once(':').unwrap_or(("sha256", &text));
+        Self {
+            kind: TYPES[0].to_owned(),
+            subject: vec![Subject {
+                name: name.to_owned(),
+                digest: BTreeMap::from([(algorithm.to_owned(), hex.to_owned())]),
+            }],
+            predicate_type: predicate_type.to_owned(),
+            predicate,
+        }
+    }
+
+    /// That an image is signed.
+    pub fn signature(digest: &Digest) -> Self {
+        Self::new("", digest, predicate::SIGNATURE, Value::Object(serde_json::Map::new()))
+    }
+
+    /// Reads a statement.
+    ///
+    /// # Errors
+    ///
+    /// [`SigningError::Malformed`].
+    pub fn parse(bytes: &[u8]) -> Result<Self> {
+        let malformed = |why: String| SigningError::Malformed { what: "the statement", why };
+        let statement: Self = serde_json::from_slice(bytes).map_err(|error| malformed(error.to_string()))?;
+        if !TYPES.contains(&statement.kind.as_str()) {
+            return Err(malformed(format!("its type is {:?}, not {}", statement.kind, TYPES[0])));
+        }
+        Ok(statement)
+    }
+
+    /// Whether it is about what has this digest.
+    pub fn is_about(&self, digest: &Digest) -> bool {
+        let text = digest.to_string();
+        let (algorithm, hex) = text.split_once(':').unwrap_or(("", &text));
+        self.subject.iter().any(|subject| subject.digest.get(algorithm).is_some_and(|found| found == hex))
+    }
+
+    /// Its bytes; those that are signed.
+    pub fn to_vec(&self) -> Vec<u8> {
+        json::to_vec(self)
+    }
+}
