@@ -35,20 +35,20 @@ pub enum Command {
     /// Run by derivations only.
     #[command(hide = true)]
     Build,
-    /// Copy an image to a registry, a layout or an archive; send only what is missing, and print its digest.
+    /// Copy an image to a registry, engine, layout or archive, sending only what is missing; print its digest.
     #[command(
         after_help = "Examples:\n  strata copy result docker://registry.example.com/app:v1\n  strata copy result docker-daemon:\n  strata copy docker://alpine:3.20 oci:alpine:3.20 --all"
     )]
     Copy(Box<CopyArguments>),
-    /// Serve images as a registry that is read-only, straight from the store; print their references.
+    /// Serve images as a read-only registry, straight from the store; print their references.
     #[command(
         after_help = "Examples:\n  strata serve result\n  strata serve --listen 0.0.0.0:5000 app:v1=result other:v2=archive.tar"
     )]
     Serve {
-        /// What `copy` reads, each under a name of its own or as NAME:TAG=IMAGE.
+        /// Any source of `copy`; NAME:TAG= overrides the image's own name.
         #[arg(required = true, value_name = "[NAME:TAG=]IMAGE")]
         images: Vec<Named>,
-        /// Where to listen; port 0 is any that is free. Only this machine reaches loopback addresses.
+        /// The address to listen on; port 0 picks a free one. Loopback addresses are reachable from this machine only.
         #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
         listen: SocketAddr,
         #[command(flatten)]
@@ -65,7 +65,7 @@ pub enum Command {
         /// The directory; created if it does not exist.
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        /// The image for this machine, where there are several.
+        /// The platform to choose from a multi-platform image.
         #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
         platform: Option<Platform>,
         #[command(flatten)]
@@ -79,24 +79,24 @@ pub enum Command {
         /// [docker://]HOST/NAME[:TAG|@DIGEST]
         #[arg(value_name = "REF", value_parser = parse_reference)]
         reference: Reference,
-        /// The index, where there is one, not the manifest of one platform.
+        /// Print the index of a multi-platform image instead of one platform's manifest.
         #[arg(long, conflicts_with = "platform")]
         index: bool,
-        /// The image for this machine, where there are several.
+        /// The platform to choose from a multi-platform image.
         #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
         platform: Option<Platform>,
-        /// The list of what refers to the image (signatures, lists of its parts), as an index.
+        /// Print what refers to the image (signatures, SBOMs, …), as an index.
         #[arg(long, conflicts_with = "index")]
         referrers: bool,
         #[command(flatten)]
         access: Access,
     },
-    /// Join images of a registry, one for each platform, into one index.
+    /// Join single-platform images of a registry into one multi-platform index.
     #[command(
         after_help = "Examples:\n  strata index docker://ghcr.io/me/app:v1 ghcr.io/me/app:v1-amd64 ghcr.io/me/app:v1-arm64"
     )]
     Index(IndexArguments),
-    /// Log in to a registry; the password is kept as docker keeps it.
+    /// Log in to a registry; credentials are stored where docker stores them.
     #[command(
         after_help = "Examples:\n  strata login ghcr.io --username me\n  pass show ghcr | strata login ghcr.io --username me --password-stdin"
     )]
@@ -104,7 +104,7 @@ pub enum Command {
     /// Log out of a registry.
     #[command(after_help = "Examples:\n  strata logout ghcr.io")]
     Logout(LogoutArguments),
-    /// Lock a base image for lockedImage: its manifests and configs, and none of its layers.
+    /// Write a lock file for lockedImage: a base image's manifests and configs, without its layers.
     #[command(
         after_help = "Examples:\n  strata lock docker://alpine:3.20 > alpine.json\n  strata lock --update alpine.json"
     )]
@@ -114,75 +114,75 @@ pub enum Command {
         after_help = "Examples:\n  strata stream result | docker load\n  strata stream result --repo-tag app:v2 | podman load"
     )]
     Stream {
-        /// What `copy` reads.
+        /// Any source of `copy`.
         image: Location,
-        /// Tag the image so, as NAME:TAG.
+        /// The image's name and tag in the archive.
         #[arg(short = 't', long = "repo-tag", visible_alias = "repo_tag", value_name = "NAME:TAG")]
         repo_tag: Option<String>,
-        /// When the image says it was made, as in RFC 3339, or now.
+        /// The image's creation time: RFC 3339, or "now".
         #[arg(long, value_name = "TIME", overrides_with = "created")]
         created: Option<Moment>,
     },
-    /// Explain an image: what is in each layer, why it is there, and what an update sends.
+    /// Show what is in each layer, why it is there, and what an update sends.
     #[command(
         after_help = "Examples:\n  strata explain result\n  strata explain result --why openssl\n  strata explain result --html page.html"
     )]
     Explain {
-        /// What `copy` reads.
+        /// Any source of `copy`.
         image: Location,
         #[command(flatten)]
         wanted: Wanted,
         #[command(flatten)]
         access: Access,
     },
-    /// Attach a document to an image of a registry, where scanners and policies look for it; print its digest.
+    /// Attach a document to an image in a registry, where scanners and admission policies look for it; print its digest.
     #[command(
         after_help = "Examples:\n  strata attach docker://registry.example.com/app:v1 bom.json --type application/vnd.cyclonedx+json"
     )]
     Attach(Box<AttachArguments>),
-    /// Write an image's bill of materials, for scanners; compare two.
+    /// Print an image's software bill of materials (SBOM), or compare those of two images.
     #[command(after_help = "Examples:\n  strata sbom result > bom.json")]
     Sbom(Box<SbomArguments>),
-    /// Compare an image's size and its packages' with a budget; exit with 1 and say by how much it is exceeded.
+    /// Check the sizes of an image and its packages against a budget; exit with 1 if one is exceeded.
     #[command(
         after_help = "Examples:\n  strata budget result budget.json\n  strata budget result budget.json --update"
     )]
     Budget(Box<BudgetArguments>),
-    /// Compare two images, and say what sending the second over the first would cost; exit with 1 if they differ.
+    /// Compare two images, and show what pushing the second over the first sends; exit with 1 if they differ.
     #[command(
         after_help = "Examples:\n  strata diff old-result result\n  strata diff docker://registry.example.com/app:latest result --json"
     )]
     Diff(Box<DiffArguments>),
-    /// Build a job of a Makes project, and run it if it is a program; without a job, list them all.
+    /// Build a job of a Makes project, and run it if it is a program; without a job, list the jobs.
     #[command(
         name = "m",
         hide = true,
         after_help = "Examples:\n  m . /build\n  m . /greet Alice\n  m github:org/project /job"
     )]
     Makes(MakesArguments),
-    /// Try ways to group a closure into layers, and compare what updates would send.
+    /// Compare ways to group a closure into layers by what updates would send.
     #[command(after_help = "Examples:\n  strata plan result --max-layers 40")]
     Plan(PlanArguments),
     /// Show an image's config and layers.
     #[command(after_help = "Examples:\n  strata inspect result\n  strata inspect archive.tar --raw")]
     Inspect {
-        /// What `copy` reads.
+        /// Any source of `copy`.
         image: Location,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
-        /// The config blob as it is.
+        /// Print the config blob byte for byte.
         #[arg(long, conflicts_with = "json")]
         raw: bool,
         #[command(flatten)]
         access: Access,
     },
-    /// Hash everything again; exit with 1 and say what is wrong if anything is.
+    /// Hash an image again, or check its signature; exit with 1 and report what is wrong.
     #[command(
         after_help = "Examples:\n  strata verify result\n  strata verify layout/\n  strata verify docker://registry.example.com/app:v1 --key cosign.pub"
     )]
     Verify(VerifyArguments),
-    /// Print a shell's completions.
+    /// Print a completion script for a shell.
     #[command(
         after_help = "Examples:\n  strata completions bash > ~/.local/share/bash-completion/completions/strata\n  strata completions zsh > ~/.zfunc/_strata\n  strata completions fish > ~/.config/fish/completions/strata.fish"
     )]
@@ -201,46 +201,51 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct CopyArguments {
-    #[arg(help = format!("What to copy: {}", source::syntaxes()))]
+    #[arg(help = format!("The source: {}", source::syntaxes()))]
     #[arg(required_unless_present = "fleet")]
     pub image: Option<Location>,
-    #[arg(help = format!("Where to: {}", sink::syntaxes()))]
+    #[arg(help = format!("The destination: {}", sink::syntaxes()))]
     #[arg(required_unless_present = "fleet")]
     pub destination: Option<Destination>,
-    #[command(flatten)]
-    pub fleet: FleetArguments,
-    /// A further tag; may be given several times.
+    /// Push under this tag too; may be repeated.
     #[arg(long, value_name = "TAG")]
     pub additional_tag: Vec<String>,
-    /// Every image there is, with the index that lists them, instead of the one for this machine.
+    /// Copy every platform of a multi-platform image, with its index.
     #[arg(long, conflicts_with = "platform")]
     pub all: bool,
-    /// The image for this machine, where there are several.
+    /// The platform to choose from a multi-platform image.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     pub platform: Option<Platform>,
-    /// How plain layers are compressed for a registry.
+    /// Compression of uncompressed layers in a push.
     #[arg(long, visible_alias = "dest-compress-format", value_enum, default_value_t = CompressionArgument::Gzip)]
     pub compression: CompressionArgument,
-    /// Keep plain layers plain, and so every digest, on the way to a registry.
+    /// Push uncompressed layers as they are, which keeps every digest.
     #[arg(long, conflicts_with_all = ["compression", "compression_level"])]
     pub preserve_digests: bool,
-    /// How hard: 1 to 12 for gzip, 1 to 19 for zstd; both have 3 without.
+    /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
     #[arg(long, visible_alias = "dest-compress-level", value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
     pub compression_level: Option<i32>,
-    /// Another repository of the same registry, to take blobs from; may be given several times.
+    /// Mount blobs from this repository of the same registry; may be repeated.
     #[arg(long, value_name = "REPOSITORY")]
     pub mount_from: Vec<String>,
-    /// Another tag of the repository, or REPOSITORY:TAG of the registry, whose layers may be the same; may be given
-    /// several times.
+    /// A tag of this repository, or REPOSITORY:TAG of this registry, that may have the same layers; may be repeated.
     #[arg(long, value_name = "[REPOSITORY:]TAG")]
     pub cache_from: Vec<String>,
-    /// A tag of the repository, or REPOSITORY:TAG of the registry, that notes what layers compressed to, for pushes with
-    /// --cache-from; created if it does not exist.
+    /// Record what layers compressed to under this tag, for later pushes with --cache-from; created if missing.
     #[arg(long, value_name = "[REPOSITORY:]TAG")]
     pub cache_to: Option<String>,
-    /// Copy only what is signed with this public key, as `cosign verify --key FILE` checks it.
+    /// Refuse to copy an image that is not signed with this public key, as `cosign verify --key FILE` does.
     #[arg(long, value_name = "FILE")]
     pub verify_key: Option<PathBuf>,
+    /// Print no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Report progress as JSON, one object per line.
+    #[arg(long)]
+    pub json: bool,
+    // Each of these has a heading in help, so they come last.
+    #[command(flatten)]
+    pub fleet: FleetArguments,
     #[command(flatten)]
     pub attachments: Attachments,
     #[command(flatten)]
@@ -249,53 +254,48 @@ pub struct CopyArguments {
     pub substituters: SubstituterArguments,
     #[command(flatten)]
     pub skopeo: SkopeoArguments,
-    /// Say nothing of what is sent.
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Say what is sent as JSON, an object a line.
-    #[arg(long)]
-    pub json: bool,
 }
 
-/// Flags of skopeo's that people have in their scripts.
+/// Flags that scripts written for skopeo use.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "For scripts written for skopeo")]
 pub struct SkopeoArguments {
-    /// Write the digest to this file too.
+    /// Write the digest to this file as well.
     #[arg(long, value_name = "FILE")]
     pub digestfile: Option<PathBuf>,
-    /// The kind of manifest: images of strata are oci, others stay what they are.
+    /// The manifest's format; images built by strata are always oci, others keep theirs.
     #[arg(short, long, value_name = "FORMAT", value_parser = ["oci", "v2s2", "v2s1"])]
     pub format: Option<String>,
-    /// The image for this architecture, where there are several.
+    /// The architecture to choose from a multi-platform image.
     #[arg(long, value_name = "ARCH", conflicts_with = "platform")]
     pub override_arch: Option<String>,
-    /// The image for this operating system, where there are several.
+    /// The operating system to choose from a multi-platform image.
     #[arg(long, value_name = "OS", conflicts_with = "platform")]
     pub override_os: Option<String>,
-    /// The image for this variant of the architecture, where there are several.
+    /// The architecture variant to choose from a multi-platform image.
     #[arg(long, value_name = "VARIANT", conflicts_with = "platform")]
     pub override_variant: Option<String>,
-    /// Nothing: strata has no policy that could forbid an image.
+    /// Ignored, for skopeo's sake: strata has no signature policy.
     #[arg(long)]
     pub insecure_policy: bool,
-    /// Nothing: strata says what it does.
+    /// Ignored, for skopeo's sake.
     #[arg(long)]
     pub debug: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct DiffArguments {
-    /// The first: what `copy` reads.
+    /// The old image: any source of `copy`.
     pub old: Location,
-    /// The second.
+    /// The new image.
     pub new: Location,
-    /// How a push would compress plain layers.
+    /// How a push would compress uncompressed layers.
     #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
     pub compression: CompressionArgument,
-    /// How hard: 1 to 12 for gzip, 1 to 19 for zstd; both have 3 without.
+    /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
     pub compression_level: Option<i32>,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

@@ -33,6 +33,15 @@ fn every_command_has_an_example_in_its_help() {
 }
 
 #[test]
+fn every_flag_has_help() {
+    for command in commands() {
+        for line in strata(&[&command, "--help"]).lines() {
+            assert!(!line.ends_with(' '), "{command}: no help for{line}");
+        }
+    }
+}
+
+#[test]
 fn help_and_errors_have_no_colours() {
     assert!(!strata(&["copy", "--help"]).contains('\x1b'));
     let output = Command::new(env!("CARGO_BIN_EXE_strata")).arg("copy").output().unwrap();

@@ -1,4 +1,4 @@
-//! Flags that say how registries are reached, with the names and the meaning that skopeo gives them
+//! Flags for access to registries and engines, with skopeo's names and meaning
 //! (skopeo, cmd/skopeo/utils.go).
 
 use std::{
@@ -16,44 +16,45 @@ use strata::{
 
 use super::SubstituterArguments;
 
-/// The flags for one side, with what stands before their names, and how help calls the side.
+/// The flags for one side, with the prefix of their names and what help calls the side.
 macro_rules! side {
-    ($name:ident, $prefix:literal, $about:literal) => {
-        /// Who we are to a registry, and whom we trust.
+    ($name:ident, $prefix:literal, $about:literal, $heading:literal) => {
+        /// Credentials and trust for one side.
         #[derive(Clone, Debug, Default, Args)]
+        #[command(next_help_heading = $heading)]
         pub struct $name {
-            #[doc = concat!("Log in ", $about, " so. Others can read arguments: stored credentials are better")]
-            #[arg(id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), value_name = "USER:PASSWORD")]
+            #[arg(help = concat!("Credentials to log in ", $about, ". Other users can see arguments; prefer `strata login`"),
+                id = concat!($prefix, "creds"), long = concat!($prefix, "creds"), value_name = "USER:PASSWORD")]
             creds: Option<String>,
-            #[doc = concat!("Log in ", $about, " as this user; its password comes from stdin, or --", $prefix, "password")]
-            #[arg(id = concat!($prefix, "username"), long = concat!($prefix, "username"), value_name = "USER",
+            #[arg(help = concat!("User to log in ", $about, "; needs --", $prefix, "password-stdin or --", $prefix, "password"),
+                id = concat!($prefix, "username"), long = concat!($prefix, "username"), value_name = "USER",
                 conflicts_with = concat!($prefix, "creds"))]
             username: Option<String>,
-            #[doc = concat!("The password of --", $prefix, "username. Others can read arguments: prefer --", $prefix, "password-stdin")]
-            #[arg(id = concat!($prefix, "password"), long = concat!($prefix, "password"), value_name = "PASSWORD",
+            #[arg(help = concat!("Password of --", $prefix, "username. Other users can see arguments; prefer --", $prefix, "password-stdin"),
+                id = concat!($prefix, "password"), long = concat!($prefix, "password"), value_name = "PASSWORD",
                 requires = concat!($prefix, "username"))]
             password: Option<String>,
-            #[doc = concat!("Read the password of --", $prefix, "username from the first line of stdin")]
-            #[arg(id = concat!($prefix, "password-stdin"), long = concat!($prefix, "password-stdin"),
+            #[arg(help = concat!("Read the password of --", $prefix, "username from the first line of stdin"),
+                id = concat!($prefix, "password-stdin"), long = concat!($prefix, "password-stdin"),
                 requires = concat!($prefix, "username"), conflicts_with = concat!($prefix, "password"))]
             password_stdin: bool,
-            #[doc = concat!("Send this token ", $about, ", as Bearer")]
-            #[arg(id = concat!($prefix, "registry-token"), long = concat!($prefix, "registry-token"), value_name = "TOKEN",
+            #[arg(help = concat!("Bearer token to send ", $about),
+                id = concat!($prefix, "registry-token"), long = concat!($prefix, "registry-token"), value_name = "TOKEN",
                 conflicts_with_all = [concat!($prefix, "creds"), concat!($prefix, "username")])]
             registry_token: Option<String>,
-            #[doc = concat!("Be nobody ", $about, ", whatever is stored")]
-            #[arg(id = concat!($prefix, "no-creds"), long = concat!($prefix, "no-creds"),
+            #[arg(help = concat!("Log in ", $about, " anonymously, ignoring stored credentials"),
+                id = concat!($prefix, "no-creds"), long = concat!($prefix, "no-creds"),
                 conflicts_with_all = [concat!($prefix, "creds"), concat!($prefix, "username"), concat!($prefix, "registry-token")])]
             no_creds: bool,
-            #[doc = concat!("Where credentials are stored ", $about, ", before the usual places")]
-            #[arg(id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), value_name = "FILE")]
+            #[arg(help = concat!("Look here first for credentials ", $about),
+                id = concat!($prefix, "authfile"), long = concat!($prefix, "authfile"), value_name = "FILE")]
             authfile: Option<PathBuf>,
-            #[doc = concat!("A folder of certificates (*.crt, *.cert, *.key) ", $about, ", instead of the usual ones for the host")]
-            #[arg(id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), value_name = "DIR")]
+            #[arg(help = concat!("Directory of certificates (*.crt, *.cert, *.key) for connections ", $about),
+                id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), value_name = "DIR")]
             cert_dir: Option<PathBuf>,
-            #[doc = concat!("Whether certificates are checked ", $about, "; without, plain HTTP will do where there is no TLS")]
-            #[arg(id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), value_name = "BOOL",
-                action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+            #[arg(help = concat!("Require TLS with a valid certificate for connections ", $about, "; if false, fall back to plain HTTP"),
+                id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), value_name = "BOOL",
+                hide_possible_values = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
             tls_verify: Option<bool>,
         }
 
@@ -67,9 +68,9 @@ macro_rules! side {
     };
 }
 
-side!(BothSides, "", "to registries");
-side!(SourceSide, "src-", "to the source");
-side!(DestinationSide, "dest-", "to the destination");
+side!(BothSides, "", "to registries", "Registries");
+side!(SourceSide, "src-", "to the source", "Registry of the source");
+side!(DestinationSide, "dest-", "to the destination", "Registry of the destination");
 
 /// What the flags of one side say.
 struct Side {
@@ -86,42 +87,44 @@ struct Side {
 
 /// Of a command that reads from one registry.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Registries")]
 pub struct Access {
     #[command(flatten)]
     side: BothSides,
-    /// How often a request is tried again that fails for reasons that may pass.
+    /// How many times a request that failed temporarily is retried.
     #[arg(long, value_name = "N", default_value_t = 4)]
     retry_times: u32,
 }
 
 /// Of a copy: for the registry it reads from, the one it writes to, or both.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Engines")]
 pub struct CopyAccess {
+    /// Reach the engine through this command, such as 'ssh HOST docker'; containerd: also takes kind[:CLUSTER], k3s and
+    /// minikube[:PROFILE].
+    #[arg(long, value_name = "COMMAND", overrides_with = "via")]
+    via: Option<String>,
+    /// containerd's namespace; Kubernetes uses k8s.io.
+    #[arg(long, value_name = "NAME", overrides_with = "namespace")]
+    namespace: Option<String>,
+    /// --via for the source only.
+    #[arg(long, value_name = "COMMAND")]
+    src_via: Option<String>,
+    /// --via for the destination only.
+    #[arg(long, value_name = "COMMAND")]
+    dest_via: Option<String>,
+    /// --namespace for the source only.
+    #[arg(long, value_name = "NAME")]
+    src_namespace: Option<String>,
+    /// --namespace for the destination only.
+    #[arg(long, value_name = "NAME")]
+    dest_namespace: Option<String>,
     #[command(flatten)]
     both: Access,
     #[command(flatten)]
     source: SourceSide,
     #[command(flatten)]
     destination: DestinationSide,
-    /// Reach the engine through this command, as in --via 'ssh HOST docker'; for containerd: also kind[:CLUSTER], k3s
-    /// and minikube[:PROFILE].
-    #[arg(long, value_name = "COMMAND", overrides_with = "via")]
-    via: Option<String>,
-    /// containerd's namespace; k8s.io is that of Kubernetes.
-    #[arg(long, value_name = "NAME", overrides_with = "namespace")]
-    namespace: Option<String>,
-    /// As --via, for the source alone.
-    #[arg(long, value_name = "COMMAND")]
-    src_via: Option<String>,
-    /// As --via, for the destination alone.
-    #[arg(long, value_name = "COMMAND")]
-    dest_via: Option<String>,
-    /// As --namespace, for the source alone.
-    #[arg(long, value_name = "NAME")]
-    src_namespace: Option<String>,
-    /// As --namespace, for the destination alone.
-    #[arg(long, value_name = "NAME")]
-    dest_namespace: Option<String>,
 }
 
 impl Access {
@@ -166,7 +169,7 @@ impl CopyAccess {
 }
 
 impl Side {
-    /// These, and where nothing is said, those.
+    /// These flags; `other`'s for those that were not given.
     fn or(self, other: Self) -> Self {
         let says_who =
             self.creds.is_some() || self.username.is_some() || self.registry_token.is_some() || self.no_creds;
@@ -205,7 +208,7 @@ impl Side {
     }
 }
 
-/// The first line of stdin, which is no terminal: strata shows what is typed there.
+/// The first line of stdin, which must not be a terminal: a password typed there would be visible.
 pub fn read_password(asked_for: bool) -> Result<String> {
     if !asked_for {
         bail!("the user has no password; pipe it into --password-stdin");

@@ -39,10 +39,10 @@ const PROVENANCE_TYPE: &str = "application/vnd.in-toto.provenance+json";
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Attachments")]
 pub struct Attachments {
-    /// Attach a bill of materials: cyclonedx, spdx, or a FILE that is one; may be given several times.
+    /// Attach an SBOM: cyclonedx, spdx, or an existing FILE; may be repeated.
     #[arg(long, value_name = "FORMAT|FILE")]
     sbom: Vec<String>,
-    /// Attach a SLSA provenance: what it was built from, and by whom.
+    /// Attach SLSA provenance: what the image was built from, and by whom.
     #[arg(long)]
     provenance: bool,
     #[command(flatten)]
@@ -54,19 +54,19 @@ pub struct Attachments {
 /// What the provenance says of the build.
 #[derive(Clone, Debug, Default, Args)]
 struct BuildArguments {
-    /// Who is answerable for the build, a URI.
+    /// The builder's identity in the provenance.
     #[arg(long, value_name = "URI", requires = "provenance")]
     builder_id: Option<String>,
-    /// The flake reference that was built.
+    /// The flake reference in the provenance.
     #[arg(long, value_name = "FLAKE", requires = "provenance")]
     flake: Option<String>,
-    /// The commit that was built.
+    /// The commit in the provenance.
     #[arg(long, value_name = "COMMIT", requires = "provenance")]
     revision: Option<String>,
-    /// The image's derivation; copy programs know it.
+    /// The image's derivation in the provenance; copy programs set it.
     #[arg(long, value_name = "PATH", requires = "provenance")]
     derivation: Option<String>,
-    /// The version of Nix that evaluated it; copy programs know it.
+    /// The version of Nix in the provenance; copy programs set it.
     #[arg(long, value_name = "VERSION", requires = "provenance")]
     nix_version: Option<String>,
 }
@@ -74,25 +74,25 @@ struct BuildArguments {
 /// How signatures are made.
 #[derive(Clone, Debug, Default, Args)]
 struct SigningArguments {
-    /// Sign as `cosign sign --key FILE` does; COSIGN_PASSWORD is the password of an encrypted key.
+    /// Sign with this key, as `cosign sign --key FILE` does; COSIGN_PASSWORD decrypts it.
     #[arg(long, value_name = "FILE", conflicts_with = "sign_with")]
     sign_key: Option<PathBuf>,
-    /// Let COMMAND sign: it is run by sh, reads what is to be signed and writes the signature's bytes.
+    /// Sign with a shell command, which reads the payload from stdin and writes the signature to stdout.
     #[arg(long, value_name = "COMMAND")]
     sign_with: Option<String>,
-    /// Sign under a tag too, as cosign did before version 3 and podman's policy.json reads it.
+    /// Also store the signature under a tag, for podman's policy.json and cosign before version 3.
     #[arg(long)]
     sign_tag: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct AttachArguments {
-    /// HOST/NAME[:TAG|@DIGEST] or docker://…
+    /// The image, as [docker://]HOST/NAME[:TAG|@DIGEST].
     #[arg(value_name = "REF", value_parser = super::parse_reference)]
     reference: Reference,
-    /// What is attached; - is the standard input.
+    /// The document; - reads stdin.
     file: PathBuf,
-    /// What it is: cyclonedx, spdx, provenance, or a media type.
+    /// The document's type: cyclonedx, spdx, provenance, or a media type.
     #[arg(long = "type", value_name = "TYPE")]
     kind: String,
     #[command(flatten)]

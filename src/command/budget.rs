@@ -1,4 +1,4 @@
-//! `strata budget IMAGE FILE`: it ends with 1 where an image is bigger than its budget.
+//! `strata budget IMAGE FILE`: exits with 1 if the image exceeds its budget.
 
 use std::{
     fs,
@@ -17,12 +17,12 @@ use super::Access;
 
 #[derive(Debug, clap::Args)]
 pub struct BudgetArguments {
-    /// What `copy` reads; an image.json knows the sizes of its packages too.
+    /// Any source of `copy`; packages are checked only for an image.json.
     image: Location,
-    /// The budgets, JSON: sizes in bytes of images and of their packages.
+    /// The budget file: JSON, sizes of images and packages in bytes.
     #[arg(value_name = "FILE")]
     budgets: PathBuf,
-    /// Accept the sizes that the image has: write them to FILE.
+    /// Write the image's current sizes to FILE.
     #[arg(long)]
     update: bool,
     #[command(flatten)]

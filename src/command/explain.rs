@@ -21,24 +21,24 @@ use strata::{
 
 use super::Access;
 
-/// What only an image.json knows.
+/// The error when an image without references is asked for them.
 const UNKNOWN_REFERENCES: &str = "this image does not say what its store paths reference; explain the image.json it \
                                   was made from, built by this version of strata";
 
-/// What of an explanation is wanted.
+/// What to show.
 #[derive(Debug, clap::Args)]
 pub struct Wanted {
-    /// Why a store path is in the image: the shortest chain of references to it. A store path or a path in one, a name
-    /// with or without its version, or a hash.
+    /// Show why a store path is in the image: the shortest chain of references to it. PATH is a store path or a file in
+    /// one, a name with or without its version, or a hash.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["json", "html"])]
     why: Option<String>,
-    /// What to cut: the references without which most would be gone, the files that hold them, and how those came in.
+    /// Show which references to remove to save the most, and the files that hold them.
     #[arg(long, conflicts_with_all = ["why", "html"])]
     cut: bool,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long, conflicts_with = "html")]
     json: bool,
-    /// As a page for a browser, written to FILE; - is stdout.
+    /// Write an HTML page to FILE; - is stdout.
     #[arg(long, value_name = "FILE")]
     html: Option<std::path::PathBuf>,
 }

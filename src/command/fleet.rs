@@ -37,19 +37,20 @@ use strata::{
 /// Images on their way at once; each has four layers on its way.
 const IMAGES: usize = 4;
 
-/// Of a copy of many images.
+/// Flags of a copy of many images.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Many images")]
 pub struct FleetArguments {
-    /// Copy many images: a file of lines, each JSON as nix-eval-jobs writes it or an image and its destination; - is stdin.
+    /// Copy the images listed in FILE, one per line: JSON from nix-eval-jobs, or IMAGE DESTINATION; - reads stdin.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "destination"])]
     pub fleet: Option<PathBuf>,
-    /// Where images of a fleet go: docker://HOST/{name}:{tag}; {attr} is what nix-eval-jobs calls it.
+    /// Destination of each image, such as docker://HOST/{name}:{tag}; {attr} is nix-eval-jobs' name for it.
     #[arg(long, value_name = "TEMPLATE", requires = "fleet")]
     to: Option<String>,
-    /// Copy only a part of the fleet, 1/2 or 2/2 for example; images are divided by their digests.
+    /// Copy one part of the fleet, such as 1/2 or 2/2; images are assigned to parts by digest.
     #[arg(long, value_name = "PART/PARTS", requires = "fleet")]
     shard: Option<Shard>,
-    /// Add a line of JSON to this file for each image.
+    /// Append a JSON object to this file for each image.
     #[arg(long, value_name = "FILE", requires = "fleet")]
     journal: Option<PathBuf>,
 }

@@ -1,4 +1,4 @@
-//! `strata index docker://REF REF…`: pushes of single platforms joined into one index.
+//! `strata index docker://REF REF…`: single-platform images joined into one index.
 
 use std::{
     io::{self, Write},
@@ -14,13 +14,13 @@ use strata::{
 
 use super::access::Access;
 
-/// What becomes one index, and where.
+/// The index and its images.
 #[derive(Clone, Debug, Args)]
 pub struct IndexArguments {
-    /// The index: docker://HOST/NAME:TAG
+    /// The index to write, as docker://HOST/NAME:TAG.
     #[arg(value_name = "docker://REF", value_parser = super::parse_reference)]
     destination: Reference,
-    /// What it lists, of the same registry: HOST/NAME:TAG, with or without docker://; the images of an index too.
+    /// The images, HOST/NAME:TAG of the same registry; an index stands for the images it lists.
     #[arg(value_name = "REF", required = true, value_parser = super::parse_reference)]
     images: Vec<Reference>,
     #[command(flatten)]

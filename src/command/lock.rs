@@ -1,4 +1,4 @@
-//! `strata lock docker://REF`: a base image by reference, for lockedImage.
+//! `strata lock docker://REF`: writes the lock file of a base image, for lockedImage.
 
 use std::{
     collections::BTreeSet,
@@ -22,16 +22,16 @@ use super::{Access, parse_platform};
 /// What to lock, and where.
 #[derive(Debug, Args)]
 pub struct LockArguments {
-    /// docker://HOST/NAME:TAG
+    /// The image, as docker://HOST/NAME:TAG.
     #[arg(required_unless_present = "update", conflicts_with = "update")]
     reference: Option<String>,
-    /// The lock file; stdout without.
+    /// Write the lock file here [default: stdout].
     #[arg(short, long, value_name = "FILE", conflicts_with = "update")]
     output: Option<PathBuf>,
-    /// Lock again what this file has, and say what changed.
+    /// Update this lock file, and print what changed.
     #[arg(long, value_name = "FILE")]
     update: Option<PathBuf>,
-    /// For this machine; may be given several times. All that there are without.
+    /// Lock this platform; may be repeated [default: every platform].
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     platform: Vec<Platform>,
     #[command(flatten)]

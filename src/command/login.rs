@@ -1,4 +1,4 @@
-//! `strata login HOST` and `strata logout HOST`: credentials kept as docker keeps them.
+//! `strata login HOST` and `strata logout HOST`: credentials stored where docker stores them.
 
 use std::{
     io::{self, Write},
@@ -12,7 +12,7 @@ use strata::registry::{Client, Credentials, Login, Options, Reference};
 
 use super::access::read_password;
 
-/// Who logs in where.
+/// Flags of login.
 #[derive(Clone, Debug, Args)]
 pub struct LoginArguments {
     /// The registry, `docker.io` for Docker Hub.
@@ -21,30 +21,30 @@ pub struct LoginArguments {
     /// The user.
     #[arg(short, long, value_name = "USER")]
     username: String,
-    /// The password. Others can read arguments: prefer --password-stdin.
+    /// The password. Other users can see arguments; prefer --password-stdin.
     #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
     password: Option<String>,
     /// Read the password from the first line of stdin.
     #[arg(long)]
     password_stdin: bool,
-    /// The file to write, instead of docker's.
+    /// Store credentials in this file instead of docker's.
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
-    /// A folder of certificates (*.crt, *.cert, *.key), instead of the usual ones for the host.
+    /// Directory of certificates (*.crt, *.cert, *.key) for this registry.
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
-    /// Whether certificates are checked; without, plain HTTP will do where there is no TLS.
-    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set)]
+    /// Require TLS with a valid certificate; if false, fall back to plain HTTP.
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
     tls_verify: Option<bool>,
 }
 
-/// Where to forget.
+/// Flags of logout.
 #[derive(Clone, Debug, Args)]
 pub struct LogoutArguments {
     /// The registry.
     #[arg(value_name = "HOST", default_value = "docker.io")]
     host: String,
-    /// The file to change, instead of docker's.
+    /// Remove credentials from this file instead of docker's.
     #[arg(long, value_name = "FILE")]
     authfile: Option<PathBuf>,
 }

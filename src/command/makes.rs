@@ -25,10 +25,10 @@ use tempfile::NamedTempFile;
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "m SOURCE [/JOB [ARGUMENTS]...]")]
 pub struct MakesArguments {
-    /// The project: a directory (of what is in git, as git has it), or what Nix can fetch, such as github:OWNER/REPO or
-    /// github:OWNER/REPO@REV.
+    /// The project: a directory (only files tracked by git are read), or a source Nix can fetch, such as
+    /// github:OWNER/REPO or github:OWNER/REPO@REV.
     source: String,
-    /// The job, with its slash, and what it is given if it is a program.
+    /// The job, starting with a slash, and the arguments of its program.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "/JOB")]
     job: Vec<String>,
     /// The Nix library; this and the following are what packages.m says.

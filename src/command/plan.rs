@@ -1,4 +1,4 @@
-//! `strata plan GRAPH`: strategies tried on a closure, without building anything.
+//! `strata plan GRAPH`: compares strategies on a closure, without building anything.
 
 use std::{
     fs,
@@ -21,27 +21,27 @@ const ALL: [&str; 3] = ["popularity", "auto", "transfer"];
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArguments {
-    /// An image.json, or a closure: exportReferencesGraph's, or that of `nix path-info --json --recursive`.
+    /// An image.json, or a closure from exportReferencesGraph or `nix path-info --json --recursive`.
     graph: PathBuf,
-    /// At most so many layers.
+    /// Maximum number of layers.
     #[arg(long, value_name = "N", default_value_t = 65)]
     max_layers: usize,
-    /// popularity, auto, transfer or a JSON file of a layeringPipeline; several times for several, all three without.
+    /// popularity, auto, transfer, or a JSON file with a layeringPipeline; may be repeated [default: all three].
     #[arg(long, value_name = "NAME")]
     strategy: Vec<String>,
-    /// How often paths change, as JSON: { "roots": 10, "names": { "python3*": 3 } }.
+    /// JSON file saying how often paths change: { "roots": 10, "names": { "python3*": 3 } }.
     #[arg(long, value_name = "FILE", conflicts_with = "history")]
     weights: Option<PathBuf>,
-    /// An older image or closure, to learn from how often paths change; several times for several, oldest first.
+    /// Older image or closure, to learn how often paths change; may be repeated, oldest first.
     #[arg(long, value_name = "OLD")]
     history: Vec<PathBuf>,
-    /// Print the weights that are learned, for `weights` of the Nix functions, and plan nothing.
+    /// Print the learned weights, for `weights` of the Nix functions, instead of a plan.
     #[arg(long, requires = "history")]
     print_weights: bool,
-    /// Replay so many updates too.
+    /// Also simulate this many updates.
     #[arg(long, value_name = "UPDATES", default_value_t = 0)]
     simulate: usize,
-    /// As JSON.
+    /// Print JSON.
     #[arg(long)]
     json: bool,
 }

@@ -21,10 +21,10 @@ use super::access::Access;
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct SbomArguments {
-    /// What `copy` reads.
+    /// Any source of `copy`.
     #[arg(required = true)]
     image: Option<Location>,
-    /// How the bill is written.
+    /// The format of the SBOM.
     #[arg(long, value_enum, default_value_t = FormatArgument::Cyclonedx)]
     format: FormatArgument,
     #[command(flatten)]
@@ -35,13 +35,13 @@ pub struct SbomArguments {
 
 #[derive(Debug, Subcommand)]
 enum SbomCommand {
-    /// Compare what two images are made of; exit with 1 if they differ.
+    /// Compare the packages of two images; exit with 1 if they differ.
     Diff {
-        /// The first: what `copy` reads.
+        /// The old image: any source of `copy`.
         old: Location,
-        /// The second.
+        /// The new image.
         new: Location,
-        /// As JSON.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
         #[command(flatten)]

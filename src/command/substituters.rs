@@ -1,4 +1,4 @@
-//! Flags that say where store paths come from that the machine lacks.
+//! Flags for binary caches, which have the store paths that this machine lacks.
 
 use std::{fs, sync::Arc};
 
@@ -12,19 +12,19 @@ use strata::{
 
 /// Of a command that makes layers.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Binary caches")]
 pub struct SubstituterArguments {
-    /// A binary cache for store paths that the machine lacks: https://HOST, http://HOST, file:///DIR or s3://BUCKET; may
-    /// be given several times, and without one those of Nix's configuration are asked. Passwords come from $NETRC,
-    /// ~/.netrc or /etc/nix/netrc.
+    /// Binary cache for store paths that this machine lacks: https://HOST, http://HOST, file:///DIR or s3://BUCKET; may be
+    /// repeated [default: the caches of Nix's configuration]. Passwords come from $NETRC, ~/.netrc or /etc/nix/netrc.
     #[arg(long, value_name = "URL")]
     substituter: Vec<Cache>,
-    /// A header for these caches, or a file of some, a line each. Others can read arguments: secrets belong into a file.
+    /// HTTP header for these caches, or @FILE with one per line. Other users can see arguments; put secrets into a file.
     #[arg(long, value_name = "NAME: VALUE|@FILE", requires = "substituter")]
     header: Vec<String>,
 }
 
 impl SubstituterArguments {
-    /// How sources are reached: registries as said, and what the machine lacks from the caches.
+    /// How sources are reached: registries with these options, missing store paths through the caches.
     pub fn access(&self, registry: registry::Options) -> Result<Access> {
         let mut headers = Vec::new();
         for argument in &self.header {

@@ -18,12 +18,12 @@ use super::{Access, trust};
 
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
-    /// What `copy` reads.
+    /// Any source of `copy`.
     image: Location,
-    /// Whether an image of a registry is signed with this public key, as `cosign verify --key FILE` checks it.
+    /// Check that the image, in a registry, is signed with this public key, as `cosign verify --key FILE` does.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// What it must come with, as JSON: { "sbom": true, "provenance": { "builders": [URI] }, "forbiddenPaths": [NAME] }.
+    /// Check the image against a policy: JSON, { "sbom": true, "provenance": { "builders": [URI] }, "forbiddenPaths": [NAME] }.
     #[arg(long, value_name = "FILE", requires = "key")]
     policy: Option<PathBuf>,
     #[command(flatten)]
