@@ -9,7 +9,7 @@ use strata::{
 
 /// The README's table, made from the lists that `copy` and its help know.
 fn table() -> String {
-    let mut table = "| what | read | written |\n|---|---|---|\n| image.json: a recipe | `FILE` | |\n".to_owned();
+    let mut table = "| kind | source | destination |\n|---|---|---|\n| image.json: a recipe | `FILE` | |\n".to_owned();
     let mut names = BTreeSet::new();
     let sources = source::SCHEMES.iter().map(|scheme| (scheme.name, scheme.about));
     for (name, about) in sources.chain(sink::SCHEMES.iter().map(|scheme| (scheme.name, scheme.about))) {
@@ -21,7 +21,7 @@ fn table() -> String {
         let read = read.map_or_else(String::new, |scheme| format!("`{}` ", scheme.syntax));
         let written = written.map_or_else(String::new, |scheme| match scheme.holds {
             Holds::Image => format!("`{}` ", scheme.syntax),
-            Holds::Index => format!("`{}`, indexes too ", scheme.syntax),
+            Holds::Index => format!("`{}`, also an index ", scheme.syntax),
         });
         // A bar inside a cell would end it.
         table.push_str(&format!("| {about} | {}| {written}|\n", read.replace('|', "\\|")));

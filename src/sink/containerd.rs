@@ -32,7 +32,7 @@ use crate::{
 pub const SCHEME: Scheme = Scheme {
     name: "containerd",
     syntax: "containerd:NAME:TAG",
-    about: "containerd, also that of a Kubernetes node, given what it lacks",
+    about: "containerd, also on a Kubernetes node",
     holds: Holds::Image,
     parse: |rest| Ok(Arc::new(Containerd { name: with_tag(rest) })),
 };

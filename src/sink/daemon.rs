@@ -35,7 +35,7 @@ use crate::{
 pub const SCHEME: Scheme = Scheme {
     name: "docker-daemon",
     syntax: "docker-daemon:NAME:TAG",
-    about: "docker daemon, given what it lacks",
+    about: "docker daemon",
     holds: Holds::Image,
     parse: |rest| Ok(Arc::new(DockerDaemon { name: with_tag(rest) })),
 };

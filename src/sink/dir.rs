@@ -21,7 +21,7 @@ use crate::{
 pub const SCHEME: Scheme = Scheme {
     name: "dir",
     syntax: "dir:DIR",
-    about: "directory of blobs, as skopeo writes it",
+    about: "skopeo's directory of blobs",
     holds: Holds::Image,
     parse: |rest| Ok(Arc::new(Dir { directory: rest.into() })),
 };

@@ -21,7 +21,7 @@ use crate::{
 pub const SCHEME: Scheme = Scheme {
     name: "containers-storage",
     syntax: "containers-storage:NAME:TAG",
-    about: "podman, given what it lacks",
+    about: "podman",
     holds: Holds::Image,
     parse: |rest| Ok(std::sync::Arc::new(Podman { name: with_tag(rest) })),
 };

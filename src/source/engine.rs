@@ -18,7 +18,7 @@ use crate::{
 pub const DOCKER: Scheme = Scheme {
     name: "docker-daemon",
     syntax: "docker-daemon:NAME[:TAG]",
-    about: "docker daemon, given what it lacks",
+    about: "docker daemon",
     parse: |rest| parse(rest, Kind::Docker),
 };
 
@@ -26,7 +26,7 @@ pub const DOCKER: Scheme = Scheme {
 pub const CONTAINERD: Scheme = Scheme {
     name: "containerd",
     syntax: "containerd:NAME[:TAG]",
-    about: "containerd, also that of a Kubernetes node, given what it lacks",
+    about: "containerd, also on a Kubernetes node",
     parse: |rest| parse(rest, Kind::Containerd),
 };
 
@@ -34,7 +34,7 @@ pub const CONTAINERD: Scheme = Scheme {
 pub const PODMAN: Scheme = Scheme {
     name: "containers-storage",
     syntax: "containers-storage:NAME[:TAG]",
-    about: "podman, given what it lacks",
+    about: "podman",
     parse: |rest| parse(rest, Kind::Podman),
 };
 

@@ -24,17 +24,13 @@ pub const OCI_ARCHIVE: Scheme = Scheme {
 pub const DOCKER_ARCHIVE: Scheme = Scheme {
     name: "docker-archive",
     syntax: "docker-archive:FILE[:NAME:TAG]",
-    about: "what docker save writes, plain or compressed (gzip, zstd, xz)",
+    about: "archive of `docker save`, plain or compressed (gzip, zstd, xz)",
     parse: |rest| Ok(named(rest)),
 };
 
 /// `dir:DIR`
-pub const DIR: Scheme = Scheme {
-    name: "dir",
-    syntax: "dir:DIR",
-    about: "directory of blobs, as skopeo writes it",
-    parse: |rest| Ok(plain(rest)),
-};
+pub const DIR: Scheme =
+    Scheme { name: "dir", syntax: "dir:DIR", about: "skopeo's directory of blobs", parse: |rest| Ok(plain(rest)) };
 
 /// A path, and which image of several there.
 #[derive(Debug)]
