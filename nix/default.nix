@@ -25,6 +25,7 @@ let
     derive = call ./derive.nix;
 
     archive = call ./parts/archive.nix;
+    attachments = call ./parts/attachments.nix;
     base = call ./parts/base.nix;
     check = import ./parts/check.nix;
     checked = call ./parts/arguments.nix;

@@ -33,6 +33,7 @@
   - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
   - `compressed`: as for buildLayer, for all layers that do not have it noted already.
   - `created`: a time: `2024-01-01T10:11:12Z`, `2024-01-01`, `@1700000000`.
+  - `attach`: what `copyToRegistry` attaches to the image: `"cyclonedx"`, `"spdx"`, `"provenance"`.
   - `arch`, `variant`: as OCI names them, `amd64` or `arm64` and `v8` for example.
 
   # Result
@@ -43,6 +44,7 @@
 */
 {
   derive,
+  attachments,
   base,
   grouping,
   guards,
@@ -86,6 +88,7 @@
   created ? "0001-01-01T00:00:00Z",
   arch ? toolchain.arch,
   variant ? toolchain.variant,
+  attach ? [ ],
   meta ? { },
 }:
 let
@@ -164,7 +167,11 @@ let
   programs = copyPrograms {
     inherit image;
     reference = "${result.imageName}:${result.imageTag}";
+    attachments = attached {
+      inherit image bills;
+    };
   };
+  attached = attachments "buildImage" attach;
   bills = sbom {
     name = storeName;
     inherit image;
@@ -200,6 +207,14 @@ image
     name = "image-${storeName}-detached.json";
     output = image;
     inherit (result) imageName imageTag;
+    # The bills of the store mention every store path; these are made from the recipe.
+    attachments = attached {
+      inherit image;
+      bills = {
+        cyclonedx = "cyclonedx";
+        spdx = "spdx";
+      };
+    };
   };
 }
 // { pushToDockerDeamon = programs.copyToDockerDaemon; } // result

@@ -10,6 +10,7 @@
   recipe ? "${output}",
   imageName,
   imageTag,
+  attachments ? [ ],
 }:
 let
   detached = derive {
@@ -25,6 +26,7 @@ detached
 // copyPrograms {
   image = detached;
   reference = "${imageName}:${imageTag}";
+  inherit attachments;
 }
 // {
   inherit imageName imageTag;
