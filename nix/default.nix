@@ -44,6 +44,7 @@ let
     sbom = call ./parts/sbom.nix;
     scriptText = import ./parts/script-text.nix;
     stack = call ./parts/stack.nix;
+    undetachable = import ./parts/undetachable.nix;
 
     makes = call ./makes/script.nix;
     searchPaths = call ./functions/makeSearchPaths.nix;

@@ -1,6 +1,6 @@
 //! The command line's types; what each command does is in `command/`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 use clap::{Parser, Subcommand};
@@ -35,6 +35,13 @@ pub enum Command {
     /// Run by derivations only.
     #[command(hide = true)]
     Build,
+    /// Run by scripts of arguments only.
+    #[command(hide = true)]
+    Program {
+        script: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Copy an image to a registry, engine, layout or archive, sending only what is missing; print its digest.
     #[command(
         after_help = "Examples:\n  strata copy result docker://registry.example.com/app:v1\n  strata copy result docker-daemon:\n  strata copy docker://alpine:3.20 oci:alpine:3.20 --all"

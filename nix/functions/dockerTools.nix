@@ -30,6 +30,7 @@
   nixShell,
   overridable,
   toolchain,
+  undetachable,
 }:
 let
   files =
@@ -83,7 +84,8 @@ rec {
       request.images = map (image: "${image}") (
         check.storedList "dockerTools.mergeImages" "images" images
       );
-    };
+    }
+    // undetachable "dockerTools.mergeImages";
 
   # The root file system of an image as a tar.
   exportImage = checked "dockerTools.exportImage" {

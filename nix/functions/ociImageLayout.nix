@@ -18,7 +18,11 @@
   - `link`: whether blobs are links to the store paths that have them, instead of copies.
   - `passthru`: attributes of the result.
 */
-{ derive, check }:
+{
+  derive,
+  check,
+  undetachable,
+}:
 {
   manifests ? [ ],
   extraIndex ? { },
@@ -34,6 +38,7 @@ derive {
     inherit link;
   };
 }
+// undetachable "ociImageLayout"
 // passthru
 // {
   inherit passthru;

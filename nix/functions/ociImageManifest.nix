@@ -19,6 +19,7 @@
   derive,
   check,
   stack,
+  undetachable,
 }:
 {
   layers ? [ ],
@@ -37,3 +38,4 @@ derive {
     tags = (if tag == null then [ ] else [ tag ]) ++ check.list "ociImageManifest" "tags" tags;
   };
 }
+// undetachable "ociImageManifest"

@@ -81,7 +81,12 @@ derive {
 }
 // {
   inherit imageName imageTag;
-  getManifest = program.package "get-manifest" "manifest ${reference}:${imageTag} --platform ${platform} --tls-verify ${
-    if tlsVerify then "true" else "false"
-  }";
+  getManifest = program.package "get-manifest" [
+    "manifest"
+    "${reference}:${imageTag}"
+    "--platform"
+    platform
+    "--tls-verify"
+    (if tlsVerify then "true" else "false")
+  ];
 }

@@ -5,6 +5,7 @@
   base,
   check,
   configFile,
+  detach,
   guards,
   layerings,
   names,
@@ -177,13 +178,31 @@ let
     imageName = names.lower name;
     imageTag = if tag == null then names.hash drv else tag;
     conf = file;
+    detached = detach {
+      name = "${storeName}-detached.json";
+      output = recipe;
+      recipe = "${recipe}/image.json";
+      inherit (result drv) imageName imageTag;
+    };
   };
   # An executable that writes the archive to stdout; nothing of the image is in the store but what scripts made.
   stream =
     let
       drv = program.file "stream-${storeName}" (
+        [
+          "stream"
+          "${recipe}"
+        ]
         # An image made "now" is made when it is streamed.
-        "stream ${recipe}" + (if created == "now" then " --created now" else "")
+        ++ (
+          if created == "now" then
+            [
+              "--created"
+              "now"
+            ]
+          else
+            [ ]
+        )
       );
     in
     drv

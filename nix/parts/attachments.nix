@@ -20,10 +20,19 @@ in
   image,
   bills,
 }:
-map (
+builtins.concatMap (
   kind:
   if kind == "provenance" then
-    "--provenance --derivation ${builtins.unsafeDiscardStringContext image.drvPath} --nix-version ${builtins.nixVersion}"
+    [
+      "--provenance"
+      "--derivation"
+      (builtins.unsafeDiscardStringContext image.drvPath)
+      "--nix-version"
+      builtins.nixVersion
+    ]
   else
-    "--sbom ${bills.${kind}}"
+    [
+      "--sbom"
+      "${bills.${kind}}"
+    ]
 ) wanted

@@ -6,14 +6,31 @@
   reference,
   attachments ? [ ],
 }:
+let
+  copy =
+    name: destination:
+    program.package name (
+      [
+        "copy"
+        "${image}"
+      ]
+      ++ destination
+    );
+in
 {
-  copyTo = program.package "copy-to" "copy ${image}";
-  copyToRegistry = program.package "copy-to-registry" (
-    builtins.concatStringsSep " " ([ "copy ${image} docker://${reference}" ] ++ attachments)
-  );
-  copyToDockerDaemon = program.package "copy-to-docker-daemon" "copy ${image} docker-daemon:${reference}";
-  copyToPodman = program.package "copy-to-podman" "copy ${image} containers-storage:${reference}";
-  copyToContainerd = program.package "copy-to-containerd" "copy ${image} containerd:${reference}";
-  copyToKind = program.package "copy-to-kind" "copy ${image} containerd:${reference} --via kind";
-  copyToK3s = program.package "copy-to-k3s" "copy ${image} containerd:${reference} --via k3s";
+  copyTo = copy "copy-to" [ ];
+  copyToRegistry = copy "copy-to-registry" ([ "docker://${reference}" ] ++ attachments);
+  copyToDockerDaemon = copy "copy-to-docker-daemon" [ "docker-daemon:${reference}" ];
+  copyToPodman = copy "copy-to-podman" [ "containers-storage:${reference}" ];
+  copyToContainerd = copy "copy-to-containerd" [ "containerd:${reference}" ];
+  copyToKind = copy "copy-to-kind" [
+    "containerd:${reference}"
+    "--via"
+    "kind"
+  ];
+  copyToK3s = copy "copy-to-k3s" [
+    "containerd:${reference}"
+    "--via"
+    "k3s"
+  ];
 }

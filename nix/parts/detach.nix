@@ -19,6 +19,7 @@ let
     request = {
       inherit recipe;
       output = "${output}";
+      tag = imageTag;
     };
   };
 in

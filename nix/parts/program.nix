@@ -1,4 +1,5 @@
-# Programs that are scripts. Those that run strata run the one that belongs to this library, so that bytes are the same.
+# Programs that are scripts. Those that run strata run the one that belongs to this library, so that bytes are the same;
+# their interpreter is strata itself, so that a machine that has nothing fetches no shell for them.
 { derive, toolchain }:
 let
   program =
@@ -9,11 +10,10 @@ let
       onHost = true;
       inherit request;
     };
-  # strata with these arguments, and those that the program is given.
-  strata = arguments: ''
-    #!${toolchain.host.bash}/bin/bash
-    exec ${toolchain.host.strata}/bin/strata ${arguments} "$@"
-  '';
+  # strata with these arguments, and those that the program is given: src/command/program.rs.
+  strata =
+    arguments:
+    builtins.concatStringsSep "\n" ([ "#!${toolchain.host.strata}/bin/strata program" ] ++ arguments ++ [ "" ]);
 in
 rec {
   # A package with bin/NAME, which is this text, under other names too.

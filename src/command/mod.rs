@@ -15,6 +15,7 @@ mod login;
 mod makes;
 mod plan;
 mod platform;
+mod program;
 mod progress;
 mod pull;
 mod sbom;
@@ -51,13 +52,14 @@ use crate::{cli::Command, derivation};
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
     // A server ends in its own way, and derivations with all they wrote.
-    if !matches!(command, Command::Serve { .. } | Command::Build | Command::Makes(_)) {
+    if !matches!(command, Command::Serve { .. } | Command::Build | Command::Program { .. } | Command::Makes(_)) {
         interrupt::remove_unfinished()?;
     }
     match command {
         Command::Completions { shell } => shell::completions(shell),
         Command::Man { directory } => shell::man(&directory),
         Command::Build => derivation::run().map(|()| ExitCode::SUCCESS),
+        Command::Program { script, arguments } => program::run(&script, &arguments),
         Command::Index(arguments) => index::run(&arguments),
         Command::Login(arguments) => login::login(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),

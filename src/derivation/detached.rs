@@ -15,9 +15,13 @@ struct Request {
     recipe: PathBuf,
     /// What has it in the store, to name in messages: whoever copies that copies all that the image needs.
     output: PathBuf,
+    /// The image's, where the recipe is not what is named after its hash.
+    tag: String,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
-    let Request { recipe, output } = attributes.request()?;
-    Ok(Image::open(&recipe)?.save_detached(&output, attributes.out())?)
+    let Request { recipe, output, tag } = attributes.request()?;
+    let mut image = Image::open(&recipe)?;
+    image.tag = Some(tag);
+    Ok(image.save_detached(&output, attributes.out())?)
 }

@@ -35,7 +35,32 @@ same "$(jq -c '[.layers[].digest]' <<<"$manifest")" "$(jq -c '[.layers[].compres
 "$strata" copy "$path" "oci:$work/two" --quiet >"$work/two.digest"
 same "$(<"$work/one.digest")" "$(<"$work/two.digest")"
 
+# A program of it brings nothing along but strata, whoever builds it.
+same "$(nix-store -q --references "$program" | sort)" "$({ echo "$detached"; nix-store -q --references "$(build "$image.copyTo")" | grep -vxF "$path"; } | sort)"
+same "$(nix-store -q --references "$program" | wc -l)" 2
+
 # A machine that never pushed it, and a tag that says nothing: the recipe knows which blobs are its layers.
 name=$(jq -r .name "$path")
 XDG_CACHE_HOME=$work/empty "$strata" copy "$detached" "docker://$name:again" 2>"$work/log" >/dev/null
 [[ ! -s $work/log ]] || { cat "$work/log"; fail "blobs were sent"; }
+
+# Images of other functions, with what scripts made of them; names and tags are those of the image.
+for expression in 'makeContainerImage { name = "Made"; layers = [ pkgs.hello ]; }' \
+  'dockerTools.buildImage { name = "single"; copyToRoot = pkgs.hello; }' \
+  'dockerTools.buildLayeredImage { name = "layered"; tag = "t"; contents = [ pkgs.hello ]; extraCommands = "echo 1 >file"; }' \
+  'dockerTools.streamLayeredImage { name = "streamed"; contents = [ pkgs.jq ]; }'; do
+  detached=$(build "($expression).detached")
+  same "$(nix-store -qR "$detached")" "$detached"
+  same "$(jq '.name + ":" + .tag' "$detached")" \
+    "$(nix-instantiate --eval --expr "$(expression "let image = $expression; in image.imageName + \":\" + image.imageTag")")"
+  "$strata" copy "$detached" "docker-archive:$work/detached.tar" --quiet >"$work/one.digest"
+  # An archive is the same image, if its tag is not its own hash.
+  recipe=$(build "(($expression).stream or ($expression)).recipe")
+  "$strata" copy "$recipe" "docker-archive:$work/recipe.tar" --quiet >"$work/two.digest"
+  same "$(<"$work/one.digest")" "$(<"$work/two.digest")"
+done
+for function in ociImageLayout ociImageManifest dockerTools.mergeImages; do
+  argument='{ }'
+  [[ $function != *.mergeImages ]] || argument='[ ]'
+  build_fails "($function $argument).detached" "a result of $function holds the bytes of its layers, and cannot be detached"
+done
