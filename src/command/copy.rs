@@ -36,7 +36,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         cache_to: arguments.cache_to.clone(),
         registry: access.destination()?,
         engine: access.destination_engine(),
-        shared: arguments.fleet.fleet.is_some().then(Default::default),
+        shared: arguments.fleet.shared(),
         progress: Arc::<Display>::clone(&display),
     };
     let (Some(image), Some(destination)) = (&arguments.image, &arguments.destination) else {

@@ -7,7 +7,8 @@
 //! /nix/store/…-image-web-detached.json docker://registry.example.com/web:v1   or a table; - is a template's destination
 //! ```
 //!
-//! The registry is the only state: a run that was killed is started again, and sends what is missing.
+//! The registry is the only state: a run that was killed is started again, and sends what is missing. All images are looked
+//! at before the first is copied, so that every part of a fleet knows where a blob of several images belongs.
 
 use std::{
     collections::HashMap,
@@ -17,20 +18,21 @@ use std::{
     process::ExitCode,
     str::FromStr,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use strata::{
     content::Content,
-    sink::{Destination, WriteOptions, Written},
+    registry::Reference,
+    sink::{Destination, WriteOptions, Written, registry::Shared},
     source::{Access, Location},
 };
 
@@ -50,9 +52,20 @@ pub struct FleetArguments {
     /// Copy one part of the fleet, such as 1/2 or 2/2; images are assigned to parts by digest.
     #[arg(long, value_name = "PART/PARTS", requires = "fleet")]
     shard: Option<Shard>,
+    /// Wait this long for layers that other parts upload, counted from the last one that appeared.
+    #[arg(long, value_name = "SECONDS", requires = "shard", default_value_t = 20)]
+    shard_wait: u64,
     /// Append a JSON object to this file for each image.
     #[arg(long, value_name = "FILE", requires = "fleet")]
     journal: Option<PathBuf>,
+}
+
+impl FleetArguments {
+    /// What the pushes of a fleet share.
+    pub fn shared(&self) -> Option<Arc<Shared>> {
+        let patience = Duration::from_secs(if self.shard.is_some() { self.shard_wait } else { 0 });
+        self.fleet.as_ref().map(|_| Arc::new(Shared::new(patience)))
+    }
 }
 
 /// A part of a fleet.
@@ -119,6 +132,12 @@ impl Entry {
         Ok(Self { attr, image, destination: job.destination })
     }
 
+    fn open(&self, access: &Access) -> Result<Content> {
+        let image = self.image.as_ref().map_err(|error| anyhow::anyhow!("it was not evaluated: {error}"))?;
+        let location: Location = image.parse().map_err(anyhow::Error::msg)?;
+        Ok(location.open(access)?.image(None)?.into())
+    }
+
     fn destination(&self, template: Option<&str>, content: &Content) -> Result<Destination> {
         let text = match (&self.destination, template) {
             (Some(destination), _) => destination.clone(),
@@ -146,6 +165,12 @@ pub fn run(arguments: &FleetArguments, access: &Access, options: &WriteOptions, 
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let entries: Vec<Entry> = lines.map(Entry::parse).collect::<Result<_>>().with_context(reading)?;
+    let mut jobs = look(&entries, arguments, access, options);
+    if let Some(shared) = options.shared.as_ref().filter(|_| jobs.iter().flatten().any(|job| job.foreign > 0)) {
+        shared.send_only_own(true);
+        send_own(&mut jobs, access, options);
+        shared.send_only_own(false);
+    }
     let journal = arguments.journal.as_ref().map(|path| {
         let opened = OpenOptions::new().append(true).create(true).open(path);
         opened.with_context(|| format!("opening the journal {}", path.display()))
@@ -155,23 +180,27 @@ pub fn run(arguments: &FleetArguments, access: &Access, options: &WriteOptions, 
     let done = Mutex::new((0usize, 0u64, Vec::new()));
     let started = Instant::now();
     thread::scope(|scope| {
-        for _ in 0..IMAGES.min(entries.len()) {
+        for _ in 0..IMAGES.min(jobs.len()) {
             scope.spawn(|| {
-                while let Some(entry) = entries.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let began = Instant::now();
-                    let result = copy(entry, arguments, access, options);
+                    let (entry, result) = match job {
+                        Ok(job) => (job.entry, copy(job, access, options)),
+                        Err((entry, error)) => (*entry, Err(anyhow::anyhow!("{error:#}"))),
+                    };
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     let line = match result {
-                        Ok(None) => continue,
-                        Ok(Some((destination, written))) => {
-                            let event = written.event.unwrap_or_default();
+                        Ok((destination, written)) => {
+                            let before = job.as_ref().map(|job| job.sent).unwrap_or_default();
+                            let event = written.event.as_ref();
+                            let sent = before.and(event);
                             done.0 += 1;
-                            done.1 += event["bytes"].as_u64().unwrap_or_default();
+                            done.1 += sent.bytes;
                             if !quiet {
                                 written.says.iter().for_each(|line| eprintln!("{line}"));
                             }
                             json!({ "attr": entry.attr, "destination": destination, "digest": written.digest,
-                                "blobs": event["blobs"], "bytes": event["bytes"], "seconds": began.elapsed().as_secs_f64() })
+                                "blobs": sent.blobs, "bytes": sent.bytes, "seconds": began.elapsed().as_secs_f64() })
                         }
                         Err(error) => {
                             eprintln!("strata: {}: {error:#}", entry.attr);
@@ -196,22 +225,79 @@ pub fn run(arguments: &FleetArguments, access: &Access, options: &WriteOptions, 
     Ok(ExitCode::SUCCESS)
 }
 
-/// One image; `None` when it is another shard's.
-fn copy(
-    entry: &Entry,
+/// An image of ours, and where it goes.
+struct Job<'a> {
+    entry: &'a Entry,
+    destination: Destination,
+    /// How many of its blobs another part sends.
+    foreign: usize,
+    /// What was sent of it before its turn.
+    sent: Sent,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    blobs: u64,
+    bytes: u64,
+}
+
+impl Sent {
+    /// With what a push says that it sent.
+    fn and(self, event: Option<&Value>) -> Self {
+        let number = |name: &str| event.and_then(|event| event[name].as_u64()).unwrap_or_default();
+        Self { blobs: self.blobs + number("blobs"), bytes: self.bytes + number("bytes") }
+    }
+}
+
+/// Sends what no other part does, of the images that have to wait for some: no two parts wait for each other then. What
+/// fails here fails again in its turn, and is reported there.
+fn send_own(jobs: &mut [Result<Job<'_>, (&Entry, anyhow::Error)>], access: &Access, options: &WriteOptions) {
+    let waiting: Vec<&mut Job<'_>> = jobs.iter_mut().flatten().filter(|job| job.foreign > 0).collect();
+    let waiting = Mutex::new(waiting.into_iter());
+    thread::scope(|scope| {
+        for _ in 0..IMAGES {
+            scope.spawn(|| {
+                loop {
+                    let Some(job) = waiting.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
+                    if let Ok((_, written)) = copy(job, access, options) {
+                        job.sent = job.sent.and(written.event.as_ref());
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// Looks at all images, in their order; keeps those of our part, and what is wrong with which.
+fn look<'a>(
+    entries: &'a [Entry],
     arguments: &FleetArguments,
     access: &Access,
     options: &WriteOptions,
-) -> Result<Option<(String, Written)>> {
-    let image = entry.image.as_ref().map_err(|error| anyhow::anyhow!("it was not evaluated: {error}"))?;
-    let location: Location = image.parse().map_err(anyhow::Error::msg)?;
-    let content: Content = location.open(access)?.image(None)?.into();
-    if arguments.shard.is_some_and(|shard| !shard.has(&content)) {
-        return Ok(None);
-    }
-    let destination = entry.destination(arguments.to.as_deref(), &content)?;
+) -> Vec<Result<Job<'a>, (&'a Entry, anyhow::Error)>> {
+    let template = arguments.to.as_deref();
+    let job = |entry: &'a Entry| {
+        let content = entry.open(access)?;
+        let is_ours = arguments.shard.is_none_or(|shard| shard.has(&content));
+        let destination = entry.destination(template, &content)?;
+        let text = destination.to_string();
+        let reference = text.strip_prefix("docker://").and_then(|text| text.parse::<Reference>().ok());
+        let foreign = match (&options.shared, reference) {
+            (Some(shared), Some(reference)) => shared.expect(&content, &reference, options.compression, !is_ours),
+            _ => 0,
+        };
+        Ok(is_ours.then_some(Job { entry, destination, foreign, sent: Sent::default() }))
+    };
+    let jobs = entries.iter().map(|entry| job(entry).map_err(|error| (entry, error)));
+    jobs.filter_map(Result::transpose).collect()
+}
+
+fn copy(job: &Job<'_>, access: &Access, options: &WriteOptions) -> Result<(String, Written)> {
+    // Opened again: what is known of a thousand images is too much to keep.
+    let content = job.entry.open(access)?;
+    let destination = &job.destination;
     let written = destination.write(&content, options).map_err(anyhow::Error::from_boxed);
-    Ok(Some((destination.to_string(), written.with_context(|| format!("copying to {destination}"))?)))
+    Ok((destination.to_string(), written.with_context(|| format!("copying to {destination}"))?))
 }
 
 #[cfg(test)]

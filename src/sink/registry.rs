@@ -18,13 +18,14 @@
 //! The manifest comes last, so a push that breaks leaves no tag that cannot be
 //! pulled, and the same push again sends the rest.
 
+mod blob;
+mod homes;
 mod known;
 mod noted;
 mod shared;
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{self, Read, Write},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -32,7 +33,8 @@ use std::{
     thread,
 };
 
-use known::{Found, Known};
+use blob::Watch;
+use known::Known;
 use noted::{Change, Noted};
 pub use shared::Shared;
 
@@ -45,9 +47,9 @@ use crate::{
     blobs::{ImageBlobs, LayerBlob},
     content::{Content, IndexBlobs},
     image::ImageError,
-    layer::{ChunkReader, compress::Compression},
-    oci::{Descriptor, Digest, Index, Sha256Writer, json, media_type},
-    registry::{self, Client, Mount, ParseReferenceError, Reference, RegistryError, Upload},
+    layer::compress::Compression,
+    oci::{Descriptor, Digest, Index, json, media_type},
+    registry::{self, Client, Mount, ParseReferenceError, Reference, RegistryError},
 };
 
 /// `docker://HOST/NAME:TAG`
@@ -117,8 +119,6 @@ impl Sink for Repository {
 
 /// Layers on their way at once.
 const CONNECTIONS: usize = 4;
-/// Up to this size (in bytes) a layer is compressed and sent sooner than tags are asked that nobody named.
-const WORTH_ASKING: u64 = 1024 * 1024;
 
 /// How to push.
 #[derive(Clone, Debug)]
@@ -251,6 +251,9 @@ impl Push<'_> {
             }
         }
         all.left += left.len();
+        if self.options.shared.as_ref().is_some_and(|shared| shared.sends_only_own()) {
+            return Ok(all);
+        }
         if changed.is_empty() {
             self.put(&index.media_type, &index.bytes, tags)?;
             return Ok(all);
@@ -277,6 +280,9 @@ impl Push<'_> {
             self.progress.done(at + 1, &descriptor, fate);
             Ok((descriptor, fate))
         };
+        if self.options.shared.as_ref().is_some_and(|shared| shared.sends_only_own()) {
+            return self.own_layers(image, compression, &job);
+        }
         let results = in_parallel(image.layers.len(), &job)?;
         let mut pushed =
             Pushed { digest: image.digest(), size: 0, blobs: 0, bytes: 0, left: 0, noted: Change::default() };
@@ -303,6 +309,26 @@ impl Push<'_> {
         Ok(pushed)
     }
 
+    /// The layers that no other part of a fleet sends.
+    fn own_layers(
+        &self,
+        image: &ImageBlobs,
+        compression: Compression,
+        job: &(dyn Fn(usize) -> Result<(Descriptor, Fate)> + Sync),
+    ) -> Result<Pushed> {
+        let is_own = |layer: &LayerBlob| {
+            let (key, is_compressed) = homes::key(layer, compression);
+            let home = self.options.shared.as_ref().and_then(|shared| shared.homes.of(self.client, key, is_compressed));
+            home.is_none_or(|home| !home.is_foreign())
+        };
+        let own: Vec<usize> = (0..image.layers.len()).filter(|at| is_own(&image.layers[*at])).collect();
+        let mut pushed = Pushed::nothing(image.digest(), image.manifest.len() as u64);
+        for (_, fate) in in_parallel(own.len(), &|at| job(own[at]))? {
+            pushed.count(fate);
+        }
+        Ok(pushed)
+    }
+
     fn put(&self, media_type: &str, document: &[u8], tags: &[String]) -> Result<()> {
         let digest = Digest::of(document).to_string();
         let versions = if tags.is_empty() { std::slice::from_ref(&digest) } else { tags };
@@ -311,169 +337,13 @@ impl Push<'_> {
         }
         Ok(())
     }
-
-    /// One layer, unless it was sent already; who comes second waits for the first.
-    fn layer(&self, layer: &LayerBlob, compression: Compression, watch: &Watch) -> Result<(Descriptor, Fate)> {
-        let own = &layer.descriptor;
-        let as_is = compression == Compression::None || own.media_type != media_type::LAYER_TAR;
-        let key = if as_is { own.digest } else { layer.diff_id };
-        let place = self.options.shared.as_ref().map(|shared| shared.place(self.client.host(), key, !as_is));
-        let mut place = place.as_ref().map(|place| lock(place));
-        let slot = Arc::clone(lock(&self.slots).entry((key, !as_is)).or_default());
-        let mut slot = lock(&slot);
-        let elsewhere = place.as_deref().and_then(Option::as_ref);
-        let (found, fate) = match (&*slot, elsewhere) {
-            (Some(found), _) => (found.clone(), Fate::There),
-            (None, Some((found, repository))) => match self.there(&found.digest, Some(repository))? {
-                There::Yes(fate) => (found.clone(), fate),
-                There::No(session) => {
-                    session.iter().for_each(|session| self.client.cancel(session));
-                    self.make(layer, compression, as_is, watch)?
-                }
-            },
-            (None, None) => self.make(layer, compression, as_is, watch)?,
-        };
-        *slot = Some(found.clone());
-        if let Some(place) = &mut place {
-            **place = Some((found.clone(), self.client.repository().to_owned()));
-        }
-        let Descriptor { media_type, digest, size, .. } = found;
-        Ok((Descriptor { media_type, digest, size, ..own.clone() }, fate))
-    }
-
-    /// Sends it, unless the registry has it.
-    fn make(
-        &self,
-        layer: &LayerBlob,
-        compression: Compression,
-        as_is: bool,
-        watch: &Watch,
-    ) -> Result<(Descriptor, Fate)> {
-        match as_is {
-            true => Ok((layer.descriptor.clone(), self.as_is(layer, watch)?)),
-            false => self.compressed(layer, compression, watch),
-        }
-    }
-
-    fn as_is(&self, layer: &LayerBlob, watch: &Watch) -> Result<Fate> {
-        let own = &layer.descriptor;
-        if layer.elsewhere {
-            return Ok(Fate::There);
-        }
-        let origin = layer.origin.as_ref().filter(|(host, _)| host == self.client.host());
-        let session = match self.there(&own.digest, origin.map(|(_, repository)| repository.as_str()))? {
-            There::Yes(fate) => return Ok(fate),
-            There::No(session) => session,
-        };
-        watch.progress.sending(watch.layer, own.size);
-        let mut make = || watch.reader(layer.read());
-        let digest = || Some(own.digest);
-        self.client.upload(Upload { make: &mut make, size: Some(own.size), digest: &digest, session })?;
-        Ok(Fate::Sent(own.size))
-    }
-
-    fn compressed(&self, layer: &LayerBlob, compression: Compression, watch: &Watch) -> Result<(Descriptor, Fate)> {
-        let level = self.options.level;
-        // A level that somebody asks for is not to be had from what may have another.
-        let noted = layer.compressed.get(compression.name()).filter(|_| level.is_none());
-        let noted = noted.map(|noted| Descriptor::new(compression.media_type(), noted.digest, noted.size));
-        let remembered = self.cache.get(&layer.diff_id, compression, level);
-        let mut session = None;
-        let own = noted.into_iter().chain(remembered).map(|descriptor| (descriptor, None)).collect();
-        if let Some(found) = self.first_there(own, &mut session)? {
-            return Ok(found);
-        }
-        if level.is_none() {
-            let named = self.known.named(&layer.diff_id, compression)?;
-            if let Some(found) = self.first_there(named, &mut session)? {
-                return Ok(found);
-            }
-            if layer.descriptor.size >= WORTH_ASKING {
-                let newest = self.known.newest(&layer.diff_id, compression)?;
-                if let Some(found) = self.first_there(newest, &mut session)? {
-                    return Ok(found);
-                }
-            }
-        }
-        watch.progress.sending(watch.layer, layer.descriptor.size);
-        let made = Made::default();
-        let mut make = || stream(layer, compression, level, &made, watch);
-        let digest = || lock(&made).map(|(digest, _)| digest);
-        self.client.upload(Upload { make: &mut make, size: None, digest: &digest, session })?;
-        let (digest, size) = lock(&made).expect("an upload without an error has sent all of the blob");
-        let descriptor = Descriptor::new(compression.media_type(), digest, size);
-        self.cache.put(&layer.diff_id, compression, level, &descriptor);
-        Ok((descriptor, Fate::Sent(size)))
-    }
-
-    /// The first of these blobs that is there, or can be taken over from the repository that has it.
-    fn first_there(&self, blobs: Vec<Found>, session: &mut Option<String>) -> Result<Option<(Descriptor, Fate)>> {
-        let mut tried = HashSet::new();
-        for (descriptor, repository) in blobs {
-            if !tried.insert((descriptor.digest, repository.clone())) {
-                continue;
-            }
-            match self.there(&descriptor.digest, repository.as_deref())? {
-                There::Yes(fate) => return Ok(Some((descriptor, fate))),
-                There::No(opened) => self.keep(session, opened),
-            }
-        }
-        Ok(None)
-    }
-
-    fn config(&self, image: &ImageBlobs) -> Result<Fate> {
-        let digest = Digest::of(&image.config);
-        let slot = Arc::clone(lock(&self.slots).entry((digest, false)).or_default());
-        let mut slot = lock(&slot);
-        if slot.is_some() {
-            return Ok(Fate::There);
-        }
-        let fate = match self.there(&digest, None)? {
-            There::Yes(fate) => fate,
-            There::No(session) => {
-                self.client.upload_bytes(&digest, &image.config, session)?;
-                Fate::Sent(image.config.len() as u64)
-            }
-        };
-        *slot = Some(image.config_descriptor());
-        Ok(fate)
-    }
-
-    /// Whether the blob is there, or can be taken over from `from` or the repositories that the user names.
-    fn there(&self, digest: &Digest, from: Option<&str>) -> Result<There> {
-        if self.client.has_blob(digest)? {
-            return Ok(There::Yes(Fate::There));
-        }
-        let mut session = None;
-        let named = self.options.mount_from.iter().map(String::as_str);
-        for repository in from.into_iter().chain(named).filter(|repository| *repository != self.client.repository()) {
-            match self.client.mount(digest, repository)? {
-                Mount::Done => return Ok(There::Yes(Fate::Mounted)),
-                Mount::Session(opened) => self.keep(&mut session, Some(opened)),
-                Mount::Refused => {}
-            }
-        }
-        Ok(There::No(session))
-    }
-
-    /// Of several uploads that refused mounts opened, one is used.
-    fn keep(&self, session: &mut Option<String>, opened: Option<String>) {
-        match (&session, opened) {
-            (None, opened) => *session = opened,
-            (Some(_), Some(spare)) => self.client.cancel(&spare),
-            (Some(_), None) => {}
-        }
-    }
-}
-
-/// Whether a blob is there.
-enum There {
-    Yes(Fate),
-    /// Not, but a refused mount may have opened an upload.
-    No(Option<String>),
 }
 
 impl Pushed {
+    fn nothing(digest: Digest, size: u64) -> Self {
+        Self { digest, size, blobs: 0, bytes: 0, left: 0, noted: Change::default() }
+    }
+
     fn count(&mut self, fate: Fate) {
         if let Fate::Sent(bytes) = fate {
             self.blobs += 1;
@@ -484,68 +354,6 @@ impl Pushed {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Tells how much of one layer is sent.
-#[derive(Clone)]
-struct Watch {
-    layer: usize,
-    progress: Arc<dyn Progress>,
-}
-
-impl Watch {
-    fn reader(&self, inner: impl Read + Send + 'static) -> Box<dyn Read + Send> {
-        Box::new(Watched { inner, watch: self.clone() })
-    }
-}
-
-/// Counts what flows through, in either direction.
-struct Watched<T> {
-    inner: T,
-    watch: Watch,
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.watch.progress.advance(self.watch.layer, read as u64);
-        Ok(read)
-    }
-}
-
-impl<W: Write> Write for Watched<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.watch.progress.advance(self.watch.layer, written as u64);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-/// Digest and size of a blob, once all of it was made.
-type Made = Arc<Mutex<Option<(Digest, u64)>>>;
-
-/// The layer's compressed blob, made while it is read.
-fn stream(
-    layer: &LayerBlob,
-    compression: Compression,
-    level: Option<i32>,
-    made: &Made,
-    watch: &Watch,
-) -> Box<dyn Read + Send> {
-    let (layer, made, watch) = (layer.clone(), Arc::clone(made), watch.clone());
-    Box::new(ChunkReader::new(move |out| {
-        let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let inner = compression.writer(Sha256Writer::new(out), threads, level)?;
-        let mut watched = Watched { inner, watch };
-        layer.write(&mut watched).map_err(io::Error::other)?;
-        let (_, digest, size) = watched.inner.finish()?.finish();
-        *lock(&made) = Some((digest, size));
-        Ok(())
-    }))
 }
 
 /// Runs `job` for 0, 1, … `count` - 1, several at once; results are in order. After an error nothing more is begun.

@@ -8,8 +8,8 @@ start_registry "$work/registry"
 trap 'stop_registry' EXIT
 
 # Eight images that share layers; the last two are of one digest.
-images=$(build 'let image = number: (buildImage { name = "fleet-${toString number}"; tag = "t"; maxLayers = 3;
-    layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; }) ]; config.Cmd = [ "${pkgs.writeShellScript "greet" "echo ${toString number}"}" ]; }).detached;
+images=$(build 'let image = number: (buildImage { name = "fleet-${toString number}"; tag = "t"; maxLayers = 3; compressed = "gzip";
+    layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; compressed = "gzip"; }) ]; config.Cmd = [ "${pkgs.writeShellScript "greet" "echo ${toString number}"}" ]; }).detached;
   in pkgs.writeText "fleet" (builtins.concatStringsSep "\n" (map (number: builtins.toJSON { attr = "image-${toString number}"; outputs.out = "${image number}"; }) [ 1 2 3 4 5 6 7 8 ]))')
 blobs=$(jq -r '.outputs.out' "$images" | xargs jq -r '.layers[].digest' | sort -u | wc -l)
 fleet() { "$strata" copy --fleet "$@" 2>"$work/log"; }
@@ -25,9 +25,22 @@ good - --to "docker://$registry/{name}:{tag}" --journal "$work/second" --quiet <
 same "$(counted blobs "$work/second")" 0
 same "$(jq -s 'map(.digest) | sort' "$work/first")" "$(jq -s 'map(.digest) | sort' "$work/second")"
 
-# Parts of it make the whole.
-for part in 1/2 2/2; do good "$images" --to "docker://$registry/shard/{attr}:{tag}" --shard $part --journal "$work/shards"; done
+# Parts of it make the whole. What the first sent, the second finds at home, on another machine and in other repositories.
+for part in 1/2 2/2; do
+  XDG_CACHE_HOME=$work/$part good "$images" --to "docker://$registry/shard/{attr}:{tag}" --shard $part --shard-wait 0 --journal "$work/shards"
+done
 same "$(jq -s 'map(.attr) | sort' "$work/shards")" "$(jq -s 'map(.attr) | sort' "$images")"
+same "$(counted blobs "$work/shards")" "$((blobs + 8))"
+# Both at once: each waits for what the other sends.
+parts=()
+for part in 1 2; do
+  XDG_CACHE_HOME=$work/once/$part "$strata" copy --fleet "$images" --to "docker://$registry/once/{attr}:{tag}" --shard $part/2 --shard-wait 600 \
+    --journal "$work/once-$part" 2>"$work/once-$part.log" &
+  parts+=($!)
+done
+for part in "${parts[@]}"; do wait "$part" || { cat "$work"/once-*.log >&2; fail "a part fails"; }; done
+cat "$work/once-1" "$work/once-2" >"$work/once.journal"
+same "$(counted blobs "$work/once.journal")" "$((blobs + 8))"
 
 # Killed and started again: it sends what is missing.
 XDG_CACHE_HOME=$work/empty "$strata" copy --fleet "$images" --to "docker://$registry/killed/{name}:{tag}" --journal "$work/killed" 2>/dev/null &
