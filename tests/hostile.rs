@@ -341,3 +341,60 @@ fn files_with_holes_are_bounded() {
     let error = unpacked(&[bomb]).unwrap_err();
     assert!(error.contains("a file with holes"), "{error}");
 }
+
+/// A layer of one file, with these records before it.
+fn with_records(records: &[u8]) -> Vec<u8> {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(EntryType::XHeader);
+    header.set_size(records.len() as u64);
+    header.set_cksum();
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append(&header, records).unwrap();
+    append(&mut tar, "file", b"data");
+    tar.into_inner().unwrap()
+}
+
+/// `LEN key=value`.
+fn record(key: &str, value: &[u8]) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let length = (1..).find(|length| rest + length.to_string().len() == *length).unwrap();
+    [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
+}
+
+#[test]
+fn what_pax_records_hold_is_no_record() {
+    // File capabilities are bytes; these hold a line that would name another file.
+    let value = [&b"\n"[..], &record("path", b"etc/passwd"), &record("size", b"0")].concat();
+    let layer = with_records(&record("SCHILY.xattr.security.capability", &value));
+    let top = tempfile::tempdir().unwrap();
+    let mut owners = Default::default();
+    unpack::unpack(layer.as_slice(), top.path(), &mut owners).unwrap();
+    let file = top.path().join("file");
+    assert_eq!(fs::read(&file).unwrap(), b"data");
+    assert_eq!(owners[&file].xattrs[&b"security.capability"[..]], value);
+    assert_eq!(owners.len(), 1);
+    for bad in
+        [&b"0 a=b\n"[..], b"7 a=b\n", b"6 =bc\n", b"nonsense", b"99999999999999999999 a=b\n", b"6 a=b", b"6 ab\n\n"]
+    {
+        assert!(unpacked(&[with_records(bad)]).unwrap_err().contains("malformed PAX record"), "{bad:?}");
+    }
+    assert!(unpacked(&[with_records(&record("path", b"a\0b"))]).unwrap_err().contains("malformed PAX record"));
+    assert!(unpacked(&[with_records(&record("size", b"x"))]).unwrap_err().contains("is no number"));
+}
+
+#[test]
+fn headers_of_entries_are_bounded() {
+    // 3 GiB of PAX records, and a name as long: the memory is not to be had by writing a number.
+    for kind in [EntryType::XHeader, EntryType::GNULongName, EntryType::GNULongLink] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(3 << 30);
+        header.set_cksum();
+        let bytes = [header.as_bytes().as_slice(), &[b'x'; 4096]].concat();
+        assert!(unpacked(&[bytes]).unwrap_err().contains("more than 1 MiB of extended header"));
+    }
+    let many = vec![b'd'; 5000];
+    assert!(unpacked(&[with_records(&record("path", &many))]).unwrap_err().contains("a name of more than 4096 bytes"));
+    let deep = b"d/".repeat(600);
+    assert!(unpacked(&[with_records(&record("path", &deep))]).unwrap_err().contains("512 directories"));
+}

@@ -29,7 +29,7 @@ const EDGES: [(&str, &[&str]); 18] = [
     ("sink", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry"]),
     ("report", &["blobs", "closure", "image", "layer", "oci"]),
     ("signing", &["blobs", "closure", "oci"]),
-    ("sbom", &["blobs", "closure", "image", "oci", "source"]),
+    ("sbom", &["blobs", "closure", "image", "layer", "oci", "source"]),
     ("verify", &["blobs", "content", "image", "layer", "oci", "source"]),
 ];
 

@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use strata::layer::{Dirlinks, Owners, unpack::inside};
+use strata::layer::{Dirlinks, Owners, rooted::Rooted, unpack};
 
 /// Copies into `root`, of whose files `owners` has notes.
 pub struct Copies<'a> {
@@ -67,13 +67,13 @@ impl Copies<'_> {
                 // What it holds stays, and its own notes go.
                 self.owners.remove(target);
             } else {
-                self.remove(target)?;
+                unpack::remove(target, self.owners)?;
                 fs::create_dir(target)?;
             }
             fs::set_permissions(target, Permissions::from_mode(0o755))?;
             return self.directory(source, target, dirlinks);
         }
-        self.remove(target)?;
+        unpack::remove(target, self.owners)?;
         if kind.is_symlink() {
             symlink(fs::read_link(source)?, target)?;
         } else {
@@ -89,27 +89,10 @@ impl Copies<'_> {
             return Ok(None);
         }
         let below = target.strip_prefix(self.root)?;
-        let behind = inside(self.root, below)?;
+        let Ok(behind) = Rooted::open(self.root)?.find(below) else { return Ok(None) };
         let store = std::env::var_os("NIX_STORE").unwrap_or_else(|| "/nix/store".into());
         let store = self.root.join(Path::new(&store).strip_prefix("/")?);
-        Ok((behind.is_dir() && !behind.starts_with(store)).then_some(behind))
-    }
-
-    /// Removes what is at `target`, if anything, with the notes of it.
-    fn remove(&mut self, target: &Path) -> Result<()> {
-        match fs::symlink_metadata(target) {
-            Ok(there) if there.is_dir() => {
-                self.owners.retain(|path, _| !path.starts_with(target));
-                fs::remove_dir_all(target)?;
-            }
-            Ok(_) => {
-                self.owners.remove(target);
-                fs::remove_file(target)?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
+        Ok(Some(behind.path().to_owned()).filter(|behind| !behind.starts_with(store)))
     }
 }
 
@@ -130,7 +113,7 @@ mod tests {
     use super::*;
 
     fn note(mode: u32, uid: u64) -> Owner {
-        Owner { mode, uid, gid: uid, device: (0, 0) }
+        Owner { mode, uid, gid: uid, ..Owner::default() }
     }
 
     #[test]

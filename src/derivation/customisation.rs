@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! root/      the files; of what scripts deleted from a base image, whiteouts
-//! owners     owner, mode and device of each, which the store does not keep
+//! owners     owner, mode, device and extended attributes of each, which the store does not keep
 //! ```
 //!
 //! It is a derivation of its own so that Nix finds what the files mention: those
@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use data_encoding::HEXLOWER;
 use serde::Deserialize;
 
 use super::{
@@ -29,7 +30,7 @@ use super::{
 };
 use strata::{
     closure::StorePath,
-    layer::{Owner, Owners},
+    layer::{Owner, Owners, untar::Xattrs},
 };
 
 #[derive(Debug, Deserialize)]
@@ -56,8 +57,8 @@ fn save(root: &Root, out: &Path) -> Result<()> {
     fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
     let mut records = Vec::new();
     walk(&root.path, &mut |path, file| {
-        let Owner { mode, uid, gid, device: (major, minor) } = root.owner(path, file);
-        records.extend_from_slice(format!("{mode:o} {uid} {gid} {major} {minor} ").as_bytes());
+        let Owner { mode, uid, gid, device: (major, minor), xattrs } = root.owner(path, file);
+        records.extend_from_slice(format!("{mode:o} {uid} {gid} {major} {minor} {} ", written(&xattrs)).as_bytes());
         let below = path.strip_prefix(&root.path).unwrap_or(path);
         records.extend_from_slice(below.as_os_str().as_bytes());
         records.push(0);
@@ -96,13 +97,29 @@ pub fn open(made: &Path) -> Result<Root> {
     Ok(Root { path, owners })
 }
 
+/// `NAME=VALUE,…` in hexadecimal; empty where there are none.
+fn written(xattrs: &Xattrs) -> String {
+    let one = |(name, value): (&Vec<u8>, &Vec<u8>)| format!("{}={}", HEXLOWER.encode(name), HEXLOWER.encode(value));
+    xattrs.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+fn read_xattrs(text: &[u8]) -> Option<Xattrs> {
+    let hex = |text: &[u8]| HEXLOWER.decode(text).ok();
+    let one = |text: &[u8]| {
+        let equals = text.iter().position(|&byte| byte == b'=')?;
+        Some((hex(&text[..equals])?, hex(&text[equals + 1..])?))
+    };
+    text.split(|&byte| byte == b',').filter(|text| !text.is_empty()).map(one).collect()
+}
+
 fn parse(record: &[u8]) -> Option<(PathBuf, Owner)> {
-    let mut fields = record.splitn(6, |&byte| byte == b' ');
+    let mut fields = record.splitn(7, |&byte| byte == b' ');
     let mut number = |radix| u64::from_str_radix(std::str::from_utf8(fields.next()?).ok()?, radix).ok();
     let (mode, uid, gid) = (u32::try_from(number(8)?).ok()?, number(10)?, number(10)?);
     let device = (number(10)?, number(10)?);
+    let xattrs = read_xattrs(fields.next()?)?;
     let path = PathBuf::from(std::ffi::OsString::from_vec(fields.next()?.to_vec()));
-    Some((path, Owner { mode, uid, gid, device }))
+    Some((path, Owner { mode, uid, gid, device, xattrs }))
 }
 
 /// Copies a tree to another file system; modes are noted elsewhere.

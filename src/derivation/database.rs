@@ -12,9 +12,10 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    ffi::OsStr,
+    fs::File,
     io::{self, Read},
-    os::unix::fs::symlink,
+    os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
 };
 
@@ -28,7 +29,7 @@ use strata::{
     blobs::ImageBlobs,
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
     image::Image,
-    layer::unpack::inside,
+    layer::{rooted::Rooted, untar::TarReader},
 };
 
 /// Where it is in an image, and what marks it as removed.
@@ -93,11 +94,9 @@ pub fn build(attributes: &Attributes) -> Result<()> {
 pub fn write(own: &Graph, base: Option<&Image>, root: &Path) -> Result<Vec<PathBuf>> {
     let below = base.map(of_base).transpose()?.flatten();
     let graph = &Graph::union(below.iter().chain([own]));
-    let make = |below: &str| {
-        let creating = || format!("creating {below} for the Nix database");
-        let path = inside(root, Path::new(below)).with_context(creating)?;
-        fs::create_dir_all(&path).with_context(creating).map(|()| path)
-    };
+    let rooted = Rooted::open(root).with_context(|| format!("opening {}", root.display()))?;
+    let make =
+        |below: &str| rooted.make(Path::new(below)).with_context(|| format!("creating {below} for the Nix database"));
     make("nix/store")?;
     for name in ["profiles", "temproots", "userpool", "daemon-socket"] {
         make(&format!("nix/var/nix/{name}"))?;
@@ -106,32 +105,32 @@ pub fn write(own: &Graph, base: Option<&Image>, root: &Path) -> Result<Vec<PathB
     let mut written = Vec::new();
     for at in graph.roots() {
         let path = &graph.nodes()[at].path;
-        let link = roots.join(path.hash_part());
-        if fs::read_link(&link).is_ok_and(|target| target == path.as_path()) {
+        let name = OsStr::new(path.hash_part());
+        if roots.read_link(name).is_ok_and(|target| target == path.as_path()) {
             continue;
         }
-        clear(&link)?;
-        symlink(path.as_path(), &link).with_context(|| format!("linking {path}"))?;
-        written.push(link);
+        let link = || roots.remove_file(name).and_then(|()| roots.symlink(path.as_path(), name));
+        link().with_context(|| format!("linking {path}"))?;
+        written.push(roots.path().join(name));
     }
+    // SQLite wants a path of its own; what it made is copied to where no path is followed.
+    let scratch = tempfile::tempdir().context("making a directory for the Nix database")?;
+    let made = scratch.path().join("db.sqlite");
+    database(graph, &made).context("writing the Nix database")?;
     let directory = make("nix/var/nix/db")?;
-    let (schema, file) = (directory.join("schema"), directory.join("db.sqlite"));
-    clear(&schema)?;
-    fs::write(&schema, "10").context("writing the database's schema")?;
-    clear(&file)?;
-    database(graph, &file).context("writing the Nix database")?;
-    written.extend([schema, file]);
+    let mut put = |name: &str, mut from: &mut dyn Read| -> Result<()> {
+        let name = OsStr::new(name);
+        let mut copy = || {
+            directory.remove_file(name)?;
+            io::copy(&mut from, &mut directory.create_file(name)?)
+        };
+        copy().with_context(|| format!("writing {}", directory.path().join(name).display()))?;
+        written.push(directory.path().join(name));
+        Ok(())
+    };
+    put("schema", &mut b"10".as_slice())?;
+    put("db.sqlite", &mut File::open(&made).context("reading the Nix database")?)?;
     Ok(written)
-}
-
-/// Removes a file that is replaced, so that nothing is written through a link.
-fn clear(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("replacing {}", path.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn database(graph: &Graph, path: &Path) -> Result<()> {
@@ -184,15 +183,16 @@ fn of_base(base: &Image) -> Result<Option<Graph>> {
 
 /// Copies the database of a layer to `to`; whether there is one, or a mark that there is none any more.
 fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
-    let mut archive = tar::Archive::new(layer);
+    let mut archive = TarReader::new(layer);
     let mut found = None;
-    for entry in archive.entries()? {
-        let entry = entry?;
-        let name = entry.path()?.into_owned();
-        let plain: Vec<_> = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    while let Some(entry) = archive.next_entry()? {
+        let plain: Vec<_> = Path::new(OsStr::from_bytes(&entry.name))
+            .components()
+            .filter(|part| matches!(part, Component::Normal(_)))
+            .collect();
         let is = |wanted: &str| plain.iter().copied().eq(Path::new(wanted).components());
         if is(DATABASE) {
-            let size = io::copy(&mut entry.take(SIZE_LIMIT + 1), &mut File::create(to)?)?;
+            let size = io::copy(&mut archive.by_ref().take(SIZE_LIMIT + 1), &mut File::create(to)?)?;
             if size > SIZE_LIMIT {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "it has more than 1 GiB"));
             }

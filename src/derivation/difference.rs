@@ -36,8 +36,8 @@ impl Snapshot {
     pub fn of(root: &Path, owners: &Owners) -> Result<Self> {
         let mut seen = BTreeMap::new();
         walk(root, &mut |path, file| {
-            let owner =
-                owners.get(path).copied().unwrap_or(Owner { mode: file.mode(), uid: 0, gid: 0, device: (0, 0) });
+            let plain = || Owner { mode: file.mode(), ..Owner::default() };
+            let owner = owners.get(path).cloned().unwrap_or_else(plain);
             let changed = (!file.is_dir()).then(|| (file.ctime(), file.ctime_nsec()));
             let below = path.strip_prefix(root).unwrap_or(path).to_owned();
             seen.insert(below, Seen { inode: file.ino(), changed, is_directory: file.is_dir(), owner });
@@ -91,7 +91,7 @@ pub fn extract(before: &Snapshot, root: &Path, owners: &Owners, layer: &Path) ->
         } else {
             fs::rename(&from, &to).with_context(moving)?;
         }
-        layer_owners.insert(to, seen.owner);
+        layer_owners.insert(to, seen.owner.clone());
     }
     for path in gone {
         let mut name = OsString::from(".wh.");

@@ -30,6 +30,7 @@ mod customisation;
 mod database;
 mod detached;
 mod difference;
+mod fakeroot;
 mod files;
 mod grouping;
 mod guards;

@@ -20,7 +20,7 @@ use strata::{
     blobs::ImageBlobs,
     closure::Graph,
     image::Image,
-    layer::{Owner, Owners, unpack},
+    layer::{Owner, Owners, rooted::Rooted, unpack},
 };
 
 /// Scripts of the user's.
@@ -93,8 +93,8 @@ impl Root {
                 let written = database::write(closure, base, &root.path)?;
                 root.owners.retain(|path, _| !written.contains(path));
                 if (placed.store_uid, placed.store_gid) != (0, 0) {
-                    let nix = unpack::inside(&root.path, Path::new("nix"))?;
-                    root.give(&nix, placed.store_uid, placed.store_gid)?;
+                    let nix = Rooted::open(&root.path)?.find(Path::new("nix"))?;
+                    root.give(nix.path(), placed.store_uid, placed.store_gid)?;
                 }
             }
             Ok(())
@@ -138,7 +138,7 @@ impl Root {
 
     /// Who owns the file at `path`, and what it is.
     pub fn owner(&self, path: &Path, file: &fs::Metadata) -> Owner {
-        self.owners.get(path).copied().unwrap_or_else(|| plain(file))
+        self.owners.get(path).cloned().unwrap_or_else(|| plain(file))
     }
 
     /// The same in `top`, where it can be written to.
@@ -147,7 +147,7 @@ impl Root {
         customisation::copy(&self.path, &path).with_context(|| format!("copying {}", self.path.display()))?;
         let moved = |(from, owner): (&PathBuf, &Owner)| {
             let below = from.strip_prefix(&self.path).unwrap_or(from);
-            (if below.as_os_str().is_empty() { path.clone() } else { path.join(below) }, *owner)
+            (if below.as_os_str().is_empty() { path.clone() } else { path.join(below) }, owner.clone())
         };
         Ok(Self { owners: self.owners.iter().map(moved).collect(), path })
     }
@@ -155,7 +155,7 @@ impl Root {
 
 /// What a file is of which nothing is noted.
 fn plain(file: &fs::Metadata) -> Owner {
-    Owner { mode: file.mode(), uid: 0, gid: 0, device: (0, 0) }
+    Owner { mode: file.mode(), ..Owner::default() }
 }
 
 impl Scripts {

@@ -10,18 +10,18 @@
 //! saves: files by device and inode.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    os::unix::fs::MetadataExt,
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
-    time::SystemTime,
+    process::{Command, ExitStatus},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use strata::layer::{Owner, Owners, unpack::inside};
+use super::fakeroot::{self, Inode, Known};
+use strata::layer::{Owners, rooted::Rooted};
 
 /// Programs that scripts need, all of them in the store.
 #[derive(Clone, Debug, Deserialize)]
@@ -91,76 +91,142 @@ exec "$STRATA_CHROOT" "$STRATA_ROOT" "$STRATA_BASH" -c "cd /; $STRATA_WRAPPER"
 
 /// Where the scripts are in a chroot, while one runs.
 const INSIDE: &str = "/.strata-scripts";
+/// Beside a script, what stands before the programs of its `PATH`.
+const PROGRAMS: &str = "programs";
+const SETCAP: &str = "setcap cannot work here: the sandbox of a build refuses file capabilities, and the image would be \
+                      without them; give them to the container (docker run --cap-add, securityContext), or build on a \
+                      base image whose files have them";
 
 /// Runs `script`, the value of `argument`, in `root`. `owners` is what fakeroot noted of it before, and takes what it
 /// notes now.
 pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path, owners: &mut Owners) -> Result<()> {
     let scratch = tempfile::tempdir_in(root.parent().unwrap_or(root)).context("making a directory for scripts")?;
-    let file = scratch.path().join(argument);
-    fs::write(&file, script).with_context(|| format!("writing {}", file.display()))?;
-    let (load, state) = (scratch.path().join("load"), scratch.path().join("state"));
-    let mut command = Command::new(&tools.bash);
-    command
-        .current_dir(root)
-        .env("PATH", &tools.path)
-        .env("STRATA_ARGUMENT", argument)
-        .env("STRATA_SCRIPT", &file)
-        .env("STRATA_WRAPPER", WRAPPER);
+    let running = Running { tools, argument, root, scratch: scratch.path(), state: scratch.path().join("state") };
+    running.write_script(script)?;
+    running.refuse_setcap(script)?;
     let mut mounts = Mounts::default();
-    let before = if mode == Mode::Plain { BTreeMap::new() } else { known(owners)? };
-    if mode == Mode::Plain {
-        command.args(["-c", WRAPPER]);
-    } else {
-        fs::write(&load, saved(&before)).context("writing what fakeroot is to know")?;
-        command
-            .env("STRATA_LOAD", &load)
-            .env("STRATA_STATE", &state)
-            .env("STRATA_FAKED", find(&tools.fakeroot.join("bin"), &["faked-sysv", "faked"])?)
-            .env(
-                "STRATA_LIBRARY",
-                find(&tools.fakeroot.join("lib"), &["libfakeroot-sysv.so", "libfakeroot.so", "libfakeroot-0.so"])?,
-            )
-            .env("STRATA_BASH", &tools.bash);
-        let bash = tools.bash.as_os_str();
-        command.arg("-c").arg(FAKED).arg("faked");
-        if mode == Mode::FakeRoot {
-            command.arg(bash).args(["-c", FAKEROOT, "fakeroot"]).arg(bash).args(["-c", WRAPPER]);
-        } else {
-            let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
-            for (variable, place) in [
-                ("STRATA_AT_STORE", store.as_str()),
-                ("STRATA_AT_PROC", "/proc"),
-                ("STRATA_AT_DEV", "/dev"),
-                ("STRATA_AT_SCRIPTS", INSIDE),
-            ] {
-                command.env(variable, mounts.make(root, place)?);
-            }
-            command
-                .env("STRATA_STORE", &store)
-                .env("STRATA_ROOT", root)
-                .env("STRATA_SCRIPTS", scratch.path())
-                .env("STRATA_SCRIPT", Path::new(INSIDE).join(argument))
-                .env("STRATA_CHROOT", find(&tools.coreutils, &["chroot"])?)
-                .env("PATH", format!("{}:{}", tools.util_linux.join("bin").display(), tools.path))
-                .arg(tools.util_linux.join("bin/unshare"))
-                .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
-                .arg(bash)
-                .args(["-c", CHROOT]);
-        }
-    }
+    let before = if mode == Mode::Plain { BTreeMap::new() } else { fakeroot::known(owners)? };
+    let mut command = match mode {
+        Mode::Plain => running.plain(),
+        Mode::FakeRoot => running.fake_root(&before)?,
+        Mode::Chroot => running.chroot(&before, &mut mounts)?,
+    };
     let status = command.status().with_context(|| format!("starting {}", tools.bash.display()))?;
     mounts.remove()?;
-    ensure!(
-        status.success() || mode != Mode::Chroot || state.with_extension("started").exists(),
-        "argument {argument}: the script could not be started, for the reason above. It needs user namespaces: set \
-         kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu, kernel.unprivileged_userns_clone = 1 and user.max_user_namespaces above 0 (sysctl), or allow the build them where \
-         its container forbids them; docs/user-namespaces.md says more"
-    );
-    ensure!(status.success(), "argument {argument}: the script ended with {status}; its own output is above");
+    running.check(status, mode)?;
     if mode != Mode::Plain {
-        *owners = noted(root, &state, &before)?;
+        *owners = fakeroot::noted(root, &running.state, &before)?;
     }
     Ok(())
+}
+
+/// A script, and what it needs to run.
+struct Running<'a> {
+    tools: &'a Tools,
+    argument: &'a str,
+    root: &'a Path,
+    /// Holds the script, and what fakeroot loads and saves.
+    scratch: &'a Path,
+    state: PathBuf,
+}
+
+impl Running<'_> {
+    fn write_script(&self, script: &str) -> Result<()> {
+        let file = self.scratch.join(self.argument);
+        fs::write(&file, script).with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// fakeroot lets `setcap` succeed and saves nothing of it, so whoever calls it is told.
+    fn refuse_setcap(&self, script: &str) -> Result<()> {
+        ensure!(!script.contains("bin/setcap"), "argument {}: {SETCAP}", self.argument);
+        let (programs, bash) = (self.scratch.join(PROGRAMS), self.tools.bash.display());
+        let setcap = programs.join("setcap");
+        let write = || {
+            fs::create_dir(&programs)?;
+            fs::write(&setcap, format!("#!{bash}\necho '{SETCAP}' >&2\nexit 1\n"))?;
+            fs::set_permissions(&setcap, Permissions::from_mode(0o755))
+        };
+        write().with_context(|| format!("writing {}", setcap.display()))
+    }
+
+    fn bash(&self) -> Command {
+        let mut command = Command::new(&self.tools.bash);
+        command
+            .current_dir(self.root)
+            .env("PATH", format!("{}:{}", self.scratch.join(PROGRAMS).display(), self.tools.path))
+            .env("STRATA_ARGUMENT", self.argument)
+            .env("STRATA_SCRIPT", self.scratch.join(self.argument))
+            .env("STRATA_WRAPPER", WRAPPER);
+        command
+    }
+
+    fn plain(&self) -> Command {
+        let mut command = self.bash();
+        command.args(["-c", WRAPPER]);
+        command
+    }
+
+    /// bash with a `faked` that has loaded `before`; what it is to run is missing.
+    fn faked(&self, before: &BTreeMap<Inode, Known>) -> Result<Command> {
+        let Tools { bash, fakeroot, .. } = self.tools;
+        let load = self.scratch.join("load");
+        fs::write(&load, fakeroot::saved(before)).context("writing what fakeroot is to know")?;
+        let library = ["libfakeroot-sysv.so", "libfakeroot.so", "libfakeroot-0.so"];
+        let mut command = self.bash();
+        command
+            .env("STRATA_LOAD", &load)
+            .env("STRATA_STATE", &self.state)
+            .env("STRATA_FAKED", find(&fakeroot.join("bin"), &["faked-sysv", "faked"])?)
+            .env("STRATA_LIBRARY", find(&fakeroot.join("lib"), &library)?)
+            .env("STRATA_BASH", bash)
+            .args(["-c", FAKED, "faked"]);
+        Ok(command)
+    }
+
+    fn fake_root(&self, before: &BTreeMap<Inode, Known>) -> Result<Command> {
+        let (mut command, bash) = (self.faked(before)?, &self.tools.bash);
+        command.arg(bash).args(["-c", FAKEROOT, "fakeroot"]).arg(bash).args(["-c", WRAPPER]);
+        Ok(command)
+    }
+
+    fn chroot(&self, before: &BTreeMap<Inode, Known>, mounts: &mut Mounts) -> Result<Command> {
+        let Tools { bash, util_linux, coreutils, path, .. } = self.tools;
+        let mut command = self.faked(before)?;
+        let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
+        for (variable, place) in [
+            ("STRATA_AT_STORE", store.as_str()),
+            ("STRATA_AT_PROC", "/proc"),
+            ("STRATA_AT_DEV", "/dev"),
+            ("STRATA_AT_SCRIPTS", INSIDE),
+        ] {
+            command.env(variable, mounts.make(self.root, place)?);
+        }
+        command
+            .env("STRATA_STORE", &store)
+            .env("STRATA_ROOT", self.root)
+            .env("STRATA_SCRIPTS", self.scratch)
+            .env("STRATA_SCRIPT", Path::new(INSIDE).join(self.argument))
+            .env("STRATA_CHROOT", find(coreutils, &["chroot"])?)
+            .env("PATH", format!("{INSIDE}/{PROGRAMS}:{}:{path}", util_linux.join("bin").display()))
+            .arg(util_linux.join("bin/unshare"))
+            .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
+            .arg(bash)
+            .args(["-c", CHROOT]);
+        Ok(command)
+    }
+
+    fn check(&self, status: ExitStatus, mode: Mode) -> Result<()> {
+        let argument = self.argument;
+        ensure!(
+            status.success() || mode != Mode::Chroot || self.state.with_extension("started").exists(),
+            "argument {argument}: the script could not be started, for the reason above. It needs user namespaces: set \
+             kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu, kernel.unprivileged_userns_clone = 1 and \
+             user.max_user_namespaces above 0 (sysctl), or allow the build them where its container forbids them; \
+             docs/user-namespaces.md says more"
+        );
+        ensure!(status.success(), "argument {argument}: the script ended with {status}; its own output is above");
+        Ok(())
+    }
 }
 
 /// A file of one of these names, in order of preference, anywhere below `directory`.
@@ -190,19 +256,9 @@ impl Mounts {
     /// The directory that `place` is when `root` is the root, made where there is none. Links of a base image lead
     /// nowhere else.
     fn make(&mut self, root: &Path, place: &str) -> Result<PathBuf> {
-        let mut directory = root.to_owned();
-        for part in Path::new(place.trim_start_matches('/')).components() {
-            let below = directory.strip_prefix(root)?.join(part);
-            directory = inside(root, &below).with_context(|| format!("looking for {place} in the image"))?;
-            let missing = directory.strip_prefix(root)?.ancestors().filter(|above| !above.as_os_str().is_empty());
-            for above in
-                missing.map(|above| root.join(above)).filter(|above| !above.is_dir()).collect::<Vec<_>>().iter().rev()
-            {
-                fs::create_dir(above).with_context(|| format!("creating {} for {place}", above.display()))?;
-                self.made.push(above.clone());
-            }
-        }
-        Ok(directory)
+        let rooted = Rooted::open(root).with_context(|| format!("opening {}", root.display()))?;
+        let directory = rooted.make_noting(Path::new(place), &mut self.made);
+        Ok(directory.with_context(|| format!("making {place} in the image"))?.path().to_owned())
     }
 
     /// Removes what was made, the innermost first, unless the script put something there.
@@ -216,79 +272,6 @@ impl Mounts {
             }
         }
         Ok(())
-    }
-}
-
-/// What a script finds noted of a file: by this, what stands there afterwards is told from another file that took over
-/// its inode.
-struct Known {
-    owner: Owner,
-    born: Option<SystemTime>,
-}
-
-type Inode = (u64, u64);
-
-/// `owners` by inode.
-fn known(owners: &Owners) -> Result<BTreeMap<Inode, Known>> {
-    let mut known = BTreeMap::new();
-    for (path, owner) in owners {
-        let file = fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
-        known.insert((file.dev(), file.ino()), Known { owner: *owner, born: file.created().ok() });
-    }
-    Ok(known)
-}
-
-/// As faked loads it.
-fn saved(known: &BTreeMap<Inode, Known>) -> String {
-    let line = |((device, inode), Known { owner, .. }): (&Inode, &Known)| {
-        let (major, minor) = owner.device;
-        let rdev = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32);
-        let Owner { mode, uid, gid, .. } = owner;
-        format!("dev={device:x},ino={inode},mode={mode:o},uid={uid},gid={gid},nlink=1,rdev={rdev}\n")
-    };
-    known.iter().map(line).collect()
-}
-
-/// What faked saved, by path. `before` is what it loaded.
-fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
-    let text = fs::read_to_string(state).context("reading what fakeroot noted")?;
-    let mut by_inode: HashMap<Inode, Owner> = HashMap::new();
-    for line in text.lines() {
-        let fields: HashMap<&str, &str> = line.split(',').filter_map(|field| field.split_once('=')).collect();
-        let number = |name: &str, radix| fields.get(name).and_then(|text| u64::from_str_radix(text, radix).ok());
-        let parsed = || {
-            let rdev = number("rdev", 10).unwrap_or(0);
-            let device = ((rdev >> 8 & 0xfff) | (rdev >> 32 & !0xfff), (rdev & 0xff) | (rdev >> 12 & !0xff));
-            let owner =
-                Owner { mode: number("mode", 8)? as u32, uid: number("uid", 10)?, gid: number("gid", 10)?, device };
-            Some(((number("dev", 16)?, number("ino", 10)?), owner))
-        };
-        let (inode, owner) = parsed().with_context(|| format!("fakeroot noted {line:?}, which is not understood"))?;
-        by_inode.insert(inode, owner);
-    }
-    let mut owners = Owners::new();
-    walk(root, &mut |path, file| {
-        let inode = (file.dev(), file.ino());
-        let Some(owner) = by_inode.get(&inode) else { return Ok(()) };
-        // A program that fakeroot does not see into (a static one) may have removed a file; the next one can get its
-        // inode, and is not what the note is about.
-        let is_another = before.get(&inode).is_some_and(|before| {
-            before.owner == *owner && before.born.is_some_and(|born| file.created().ok() != Some(born))
-        });
-        if !is_another && is_of_type(owner.mode, file) {
-            owners.insert(path.to_owned(), *owner);
-        }
-        Ok(())
-    })?;
-    Ok(owners)
-}
-
-/// Whether a note with this `mode` can be of `file`: plain files stand for devices and pipes.
-fn is_of_type(mode: u32, file: &fs::Metadata) -> bool {
-    match mode & 0o170000 {
-        0o040000 => file.is_dir(),
-        0o120000 => file.is_symlink(),
-        _ => !file.is_dir() && !file.is_symlink(),
     }
 }
 
@@ -334,30 +317,5 @@ mod tests {
         assert_eq!(fs::read_dir(top.path()).unwrap().count(), 1);
         mounts.remove().unwrap();
         assert_eq!(fs::read_dir(&root).unwrap().count(), 4);
-    }
-
-    #[test]
-    fn notes_are_of_the_files_that_they_were_made_for() {
-        let top = tempfile::tempdir().unwrap();
-        let root = top.path().join("root");
-        fs::create_dir(&root).unwrap();
-        let (kept, replaced) = (root.join("kept"), root.join("replaced"));
-        fs::write(&kept, "").unwrap();
-        fs::write(&replaced, "").unwrap();
-        let note = Owner { mode: 0o104755, uid: 33, gid: 34, device: (0, 0) };
-        let mut before = known(&Owners::from([(kept.clone(), note), (replaced, note)])).unwrap();
-        let state = top.path().join("state");
-        fs::write(&state, saved(&before)).unwrap();
-        // As if the file were gone, and another had got its inode.
-        for known in before.values_mut().skip(1) {
-            known.born = Some(SystemTime::UNIX_EPOCH);
-        }
-        let first = fs::symlink_metadata(&kept).unwrap();
-        let owners = noted(&root, &state, &before).unwrap();
-        assert_eq!(owners.len(), 1);
-        assert_eq!(owners.contains_key(&kept), before.keys().next() == Some(&(first.dev(), first.ino())));
-        // A file of another type is another file.
-        fs::write(&state, saved(&before).replace("mode=104755", "mode=40755")).unwrap();
-        assert!(noted(&root, &state, &BTreeMap::new()).unwrap().is_empty());
     }
 }

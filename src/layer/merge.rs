@@ -73,7 +73,7 @@ fn same_attributes(
     let attributes = |origin: &Origin, metadata: &Metadata| {
         let mode = if metadata.is_symlink() { 0o777 } else { origin.mode(metadata) };
         let path = origin.path.as_os_str().as_bytes();
-        let Attributes { mode, uid, gid, uname, gname } = options[origin.options].attributes(path, mode);
+        let Attributes { mode, uid, gid, uname, gname, .. } = options[origin.options].attributes(path, mode);
         (mode, uid, gid, uname.to_owned(), gname.to_owned())
     };
     let (one, two) = (stat(first.file())?, stat(second.file())?);

@@ -18,10 +18,12 @@ mod merge;
 pub mod nar;
 mod options;
 mod packing;
+pub mod rooted;
 mod scratch;
 mod tar;
 mod tree;
 pub mod unpack;
+pub mod untar;
 
 use chunks::Both;
 pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};

@@ -1,7 +1,7 @@
 //! What may differ between a store path and its entries in a layer.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -9,7 +9,7 @@ use std::{
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::{LayerError, Result};
+use super::{LayerError, Result, untar::Xattrs};
 
 /// Options of one store path, as image.json keeps them (nix2container's version 1).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,10 +29,10 @@ pub struct Options {
 }
 
 /// What fakeroot says of files, by their paths.
-pub type Owners = HashMap<PathBuf, Owner>;
+pub type Owners = BTreeMap<PathBuf, Owner>;
 
 /// What fakeroot says of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// Type and permission bits.
     pub mode: u32,
@@ -42,6 +42,8 @@ pub struct Owner {
     pub gid: u64,
     /// Major and minor number of a device.
     pub device: (u64, u64),
+    /// Extended attributes, file capabilities among them: of base images, for no sandbox can set them.
+    pub xattrs: Xattrs,
 }
 
 /// Replaces every match of `regex` in a file's path by `repl`; an empty `regex` replaces nothing.
@@ -98,12 +100,13 @@ pub(super) struct Attributes<'a> {
     pub gid: u64,
     pub uname: &'a str,
     pub gname: &'a str,
+    pub xattrs: Option<&'a Xattrs>,
 }
 
 impl Attributes<'_> {
     /// root's, with this mode.
     pub const fn root(mode: u32) -> Self {
-        Self { mode, uid: 0, gid: 0, uname: "root", gname: "root" }
+        Self { mode, uid: 0, gid: 0, uname: "root", gname: "root", xattrs: None }
     }
 }
 

@@ -11,14 +11,15 @@
 //!
 //! USTAR does not fit when a name or link target is not ASCII or has NUL, when
 //! a link target is longer than 100 bytes, when a name longer than 100 bytes
-//! cannot be split at a slash into 155 and 100, or when a number needs more
-//! octal digits than its field has (8 GiB for sizes).
+//! cannot be split at a slash into 155 and 100, when a number needs more
+//! octal digits than its field has (8 GiB for sizes), or when there are extended attributes.
 //!
 //! The `tar` crate gives the header's layout; its own builder would write GNU
 //! records for long names. See pax(1), "ustar Interchange Format", and
 //! [the layer specification](https://github.com/opencontainers/image-spec/blob/main/layer.md).
 
 use std::{
+    collections::BTreeMap,
     io::{Read, Write},
     path::Path,
 };
@@ -28,11 +29,14 @@ use super::{
     chunks::{Chunk, Chunks, Direct},
     options::Attributes,
     tree::{Content, Entry},
+    untar::Xattrs,
 };
 
 const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
+/// What stands before the name of an extended attribute in a PAX record.
+pub(super) const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// One entry's header.
 #[derive(Clone, Debug)]
@@ -59,6 +63,8 @@ pub struct Header<'a> {
     pub mtime: u64,
     /// Major and minor number of a device.
     pub device: (u64, u64),
+    /// Extended attributes, where there are any.
+    pub xattrs: Option<&'a Xattrs>,
 }
 
 impl<'a> Header<'a> {
@@ -73,14 +79,17 @@ impl<'a> Header<'a> {
     }
 
     fn new(name: &'a [u8], kind: tar::EntryType, size: u64, link: &'a [u8], attributes: Attributes<'a>) -> Self {
-        let Attributes { mode, uid, gid, uname, gname } = attributes;
-        Self { name, kind, mode, uid, gid, uname, gname, size, link, mtime: MTIME, device: (0, 0) }
+        let Attributes { mode, uid, gid, uname, gname, xattrs } = attributes;
+        Self { name, kind, mode, uid, gid, uname, gname, size, link, mtime: MTIME, device: (0, 0), xattrs }
     }
 
     /// PAX records for what USTAR cannot hold, in order of their keys.
     fn pax_records(&self) -> Vec<u8> {
         let mut records = Vec::new();
-        let mut record = |key: &str, value: &[u8]| append_pax_record(&mut records, key, value);
+        for (name, value) in self.xattrs.into_iter().flatten() {
+            append_pax_record(&mut records, &[XATTR, name].concat(), value);
+        }
+        let mut record = |key: &str, value: &[u8]| append_pax_record(&mut records, key.as_bytes(), value);
         if !fits_octal(8, self.gid) {
             record("gid", self.gid.to_string().as_bytes());
         }
@@ -118,6 +127,7 @@ impl<'a> Header<'a> {
             && fits_octal(8, self.gid)
             && fits_octal(12, self.size)
             && fits_octal(12, self.mtime)
+            && self.xattrs.is_none_or(BTreeMap::is_empty)
     }
 
     fn block(&self, prefix: &[u8], name: &[u8]) -> tar::Header {
@@ -208,13 +218,15 @@ fn put_octal(field: &mut [u8], number: u64) {
 }
 
 /// `LEN key=value\n`, where LEN counts itself.
-fn append_pax_record(records: &mut Vec<u8>, key: &str, value: &[u8]) {
+fn append_pax_record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + " =\n".len();
     let mut length = rest + rest.to_string().len();
     if rest + length.to_string().len() != length {
         length = rest + length.to_string().len();
     }
-    records.extend_from_slice(format!("{length} {key}=").as_bytes());
+    records.extend_from_slice(format!("{length} ").as_bytes());
+    records.extend_from_slice(key);
+    records.push(b'=');
     records.extend_from_slice(value);
     records.push(b'\n');
 }

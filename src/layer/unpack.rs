@@ -1,25 +1,26 @@
 //! Layers unpacked below a directory, as a runtime would: the other way round from [`Tree`](super::Tree).
 //!
-//! Layers are other people's, so nothing they say leads outside: names lose `..`
-//! and leading slashes, links are followed as if the directory were the root, and
-//! what they weigh is bounded. Whiteouts and opaque directories are
+//! Layers are other people's, so nothing they say leads outside: names have no `..`,
+//! links are followed as if the directory were the root ([`Rooted`]), and what they
+//! weigh is bounded. Whiteouts and opaque directories are
 //! [the specification's](https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts).
 
 use std::{
     collections::HashSet,
     ffi::{OsStr, OsString},
-    fs::{self, File, Permissions},
-    io::{self, Read},
-    os::unix::{
-        ffi::OsStrExt,
-        fs::{PermissionsExt, symlink},
-    },
+    fs::{self, Permissions},
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Component, Path, PathBuf},
 };
 
 use tar::EntryType;
 
-use super::{Owner, Owners};
+use super::{
+    Owner, Owners,
+    rooted::{Directory, Rooted},
+    untar::{TarEntry, TarReader},
+};
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
@@ -31,58 +32,25 @@ const ENTRIES_LIMIT: usize = 4_000_000;
 const NAME_LIMIT: usize = 4096;
 /// Directories in each other.
 const DEPTH_LIMIT: usize = 512;
-/// Links followed on the way to one name; Linux stops at 40 too.
-const LINKS: usize = 40;
 
 /// Unpacks one layer (its plain tar) below `root`, over what is there. `owners` takes what the file system here cannot:
-/// owners, setuid bits and devices, by path.
+/// owners, setuid bits, devices and extended attributes, by path.
 ///
 /// # Errors
 ///
 /// When the tar is malformed, a name leads outside, or the file system refuses.
 pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
-    let mut archive = tar::Archive::new(layer);
-    // What this layer wrote, and every directory above it.
-    let mut own: HashSet<PathBuf> = HashSet::new();
-    for (count, entry) in archive.entries()?.enumerate() {
-        let mut entry = entry?;
-        let name = entry.path()?.into_owned();
-        check_bounds(count, &name).map_err(|error| named(&name, error))?;
-        let Some((place, file_name)) = place(root, &name).map_err(|error| named(&name, error))? else { continue };
-        let named = |error| named(&name, error);
-        if file_name.as_bytes() == OPAQUE {
-            let directory = place.parent().unwrap_or(root);
-            hide(directory, &own, owners).map_err(named)?;
-            continue;
-        }
-        if let Some(gone) = file_name.as_bytes().strip_prefix(WHITEOUT) {
-            if matches!(gone, b"" | b"." | b"..") {
-                return Err(named(invalid("a whiteout of nothing")));
-            }
-            remove(&place.with_file_name(OsStr::from_bytes(gone)), owners).map_err(named)?;
-            continue;
-        }
-        write(&mut entry, &place, root, owners).map_err(named)?;
-        own.extend(place.ancestors().take_while(|above| *above != root).map(Path::to_owned));
+    let mut layer = TarReader::new(layer);
+    let mut unpacking = Unpacking { path: root, root: Rooted::open(root)?, owners, own: HashSet::new() };
+    let mut count = 0;
+    while let Some(entry) = layer.next_entry()? {
+        count += 1;
+        let name = PathBuf::from(OsStr::from_bytes(&entry.name));
+        check_bounds(count, &name)
+            .and_then(|()| unpacking.entry(&entry, &name, &mut layer))
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", name.display())))?;
     }
     Ok(())
-}
-
-/// Removes what lower layers have below `directory`; what this layer wrote (`own`), before the mark or after, stays.
-fn hide(directory: &Path, own: &HashSet<PathBuf>, owners: &mut Owners) -> io::Result<()> {
-    for child in fs::read_dir(directory)? {
-        let child = child?.path();
-        if !own.contains(&child) {
-            remove(&child, owners)?;
-        } else if fs::symlink_metadata(&child)?.is_dir() {
-            hide(&child, own, owners)?;
-        }
-    }
-    Ok(())
-}
-
-fn named(name: &Path, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", name.display()))
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -91,7 +59,7 @@ fn invalid(what: &str) -> io::Error {
 
 /// Images have none of these; a layer that has means harm.
 fn check_bounds(count: usize, name: &Path) -> io::Result<()> {
-    if count >= ENTRIES_LIMIT {
+    if count > ENTRIES_LIMIT {
         return Err(invalid(&format!("more than {ENTRIES_LIMIT} entries: no layer has so many")));
     }
     if name.as_os_str().len() > NAME_LIMIT || name.components().count() > DEPTH_LIMIT {
@@ -100,132 +68,162 @@ fn check_bounds(count: usize, name: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Where `name` lies below `root`, and its last part; none for the root itself.
-fn place(root: &Path, name: &Path) -> io::Result<Option<(PathBuf, OsString)>> {
-    let mut parts: Vec<OsString> = Vec::new();
-    for part in name.components() {
-        match part {
-            Component::Normal(part) => parts.push(part.to_owned()),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => return Err(invalid("its name leads outside of the image")),
-        }
-    }
-    let Some(last) = parts.pop() else { return Ok(None) };
-    let directory = inside(root, &parts.iter().collect::<PathBuf>())?;
-    fs::create_dir_all(&directory)?;
-    Ok(Some((directory.join(&last), last)))
+/// A layer on its way into a root.
+struct Unpacking<'a> {
+    path: &'a Path,
+    root: Rooted,
+    owners: &'a mut Owners,
+    /// What this layer wrote, and every directory above it.
+    own: HashSet<PathBuf>,
 }
 
-/// The directory that `path` leads to when `root` is the root: links cannot lead out of it.
-pub fn inside(root: &Path, path: &Path) -> io::Result<PathBuf> {
-    let mut here = root.to_owned();
-    let mut left: Vec<PathBuf> = path.components().rev().map(|part| PathBuf::from(part.as_os_str())).collect();
-    let mut links = 0;
-    while let Some(part) = left.pop() {
-        match part.components().next() {
-            Some(Component::Normal(name)) => {
-                let next = here.join(name);
-                if !next.is_symlink() {
-                    here = next;
-                    continue;
-                }
-                links += 1;
-                if links > LINKS {
-                    return Err(invalid("too many links on the way"));
-                }
-                let target = fs::read_link(&next)?;
-                left.extend(target.components().rev().map(|part| PathBuf::from(part.as_os_str())));
-            }
-            Some(Component::RootDir) => here = root.to_owned(),
-            Some(Component::ParentDir) if here != root => drop(here.pop()),
-            _ => {}
+impl Unpacking<'_> {
+    fn entry(&mut self, entry: &TarEntry, name: &Path, data: &mut impl Read) -> io::Result<()> {
+        let Some((above, file_name)) = split(name)? else { return Ok(()) };
+        let directory = self.root.make(&above)?;
+        if file_name.as_bytes() == OPAQUE {
+            return self.hide(directory.path());
         }
+        if let Some(gone) = file_name.as_bytes().strip_prefix(WHITEOUT) {
+            if matches!(gone, b"" | b"." | b"..") {
+                return Err(invalid("a whiteout of nothing"));
+            }
+            return remove(&directory.path().join(OsStr::from_bytes(gone)), self.owners);
+        }
+        let place = directory.path().join(&file_name);
+        self.clear(entry, &place)?;
+        if let Some(owner) = self.write(entry, &directory, &file_name, data)? {
+            self.owners.insert(place.clone(), owner);
+        }
+        self.own.extend(place.ancestors().take_while(|above| *above != self.path).map(Path::to_owned));
+        Ok(())
     }
-    Ok(here)
-}
 
-fn write<R: Read>(entry: &mut tar::Entry<'_, R>, place: &Path, root: &Path, owners: &mut Owners) -> io::Result<()> {
-    let header = entry.header();
-    let (kind, mode) = (header.entry_type(), header.mode()? & 0o7777);
-    let (uid, gid) = (header.uid()?, header.gid()?);
-    let device = match kind {
-        EntryType::Char | EntryType::Block => {
-            (header.device_major()?.unwrap_or(0).into(), header.device_minor()?.unwrap_or(0).into())
+    /// Makes room for an entry: only a directory stays, for a directory.
+    fn clear(&mut self, entry: &TarEntry, place: &Path) -> io::Result<()> {
+        match fs::symlink_metadata(place) {
+            Ok(there) if there.is_dir() && entry.kind == EntryType::Directory => Ok(()),
+            Ok(_) => remove(place, self.owners),
+            Err(_) => Ok(()),
         }
-        // GNU tar leaves the fields empty.
-        _ => (0, 0),
-    };
-    let is_directory = kind == EntryType::Directory;
-    match fs::symlink_metadata(place) {
-        Ok(there) if there.is_dir() && is_directory => {}
-        Ok(_) => remove(place, owners)?,
-        Err(_) => {}
     }
-    let mut type_bits = 0;
-    match kind {
-        EntryType::Directory => fs::create_dir_all(place)?,
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            let size = entry.size();
-            if kind == EntryType::GNUSparse && size > SPARSE_LIMIT {
-                return Err(invalid("it is a file with holes of more than 1 GiB: no image has one"));
-            }
-            let copied = io::copy(&mut entry.take(size), &mut File::create_new(place)?)?;
-            if copied != size {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        EntryType::Symlink => {
-            let target = entry.link_name()?.unwrap_or_default().into_owned();
-            symlink(target, place)?;
-        }
-        EntryType::Link => {
-            let target = entry.link_name()?.unwrap_or_default().into_owned();
-            let Some((target, _)) = self::place(root, &target)? else { return Ok(()) };
-            fs::hard_link(&target, place)?;
-            if let Some(owner) = owners.get(&target).copied() {
-                owners.insert(place.to_owned(), owner);
-            }
-            return Ok(());
-        }
-        EntryType::Char | EntryType::Block | EntryType::Fifo => {
-            // A plain file stands for it, as under fakeroot.
-            File::create_new(place)?;
-            type_bits = match kind {
-                EntryType::Char => 0o020000,
-                EntryType::Block => 0o060000,
-                _ => 0o010000,
-            };
-        }
-        _ => return Ok(()),
-    }
-    if kind != EntryType::Symlink {
+
+    /// Makes what the entry is; what is to be noted of it.
+    fn write(
+        &mut self,
+        entry: &TarEntry,
+        directory: &Directory,
+        name: &OsStr,
+        data: &mut impl Read,
+    ) -> io::Result<Option<Owner>> {
         // Whoever unpacks must be able to go on; what the layer says is kept beside.
-        let usable = if is_directory { mode | 0o700 } else { mode | 0o600 } & 0o777;
-        fs::set_permissions(place, Permissions::from_mode(usable))?;
-    }
-    if type_bits == 0 {
-        type_bits = if is_directory {
-            0o040000
-        } else if kind == EntryType::Symlink {
-            0o120000
-        } else {
-            0o100000
+        let usable = |bits| entry.mode & 0o777 | bits;
+        let type_bits = match entry.kind {
+            EntryType::Directory => {
+                if !directory.path().join(name).is_dir() {
+                    directory.create_directory(name)?;
+                }
+                directory.set_mode(name, usable(0o700))?;
+                0o040000
+            }
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                write_file(entry, directory, name, data, usable(0o600))?;
+                0o100000
+            }
+            EntryType::Symlink => {
+                directory.symlink(Path::new(OsStr::from_bytes(&entry.link)), name)?;
+                0o120000
+            }
+            EntryType::Link => return self.hard_link(entry, directory, name),
+            EntryType::Char | EntryType::Block | EntryType::Fifo => {
+                // A plain file stands for it, as under fakeroot.
+                directory.create_file(name)?.set_permissions(Permissions::from_mode(usable(0o600)))?;
+                match entry.kind {
+                    EntryType::Char => 0o020000,
+                    EntryType::Block => 0o060000,
+                    _ => 0o010000,
+                }
+            }
+            _ => return Ok(None),
         };
+        let (uid, gid, device) = (entry.uid, entry.gid, entry.device);
+        Ok(Some(Owner { mode: type_bits | entry.mode, uid, gid, device, xattrs: entry.xattrs.clone() }))
     }
-    owners.insert(place.to_owned(), Owner { mode: type_bits | mode, uid, gid, device });
-    Ok(())
+
+    fn hard_link(&self, entry: &TarEntry, directory: &Directory, name: &OsStr) -> io::Result<Option<Owner>> {
+        let Some((above, target)) = split(Path::new(OsStr::from_bytes(&entry.link)))? else { return Ok(None) };
+        let from = self.root.find(&above)?;
+        directory.hard_link(&from, &target, name)?;
+        Ok(self.owners.get(&from.path().join(&target)).cloned())
+    }
+
+    /// Removes what lower layers have below `directory`; what this layer wrote, before the mark or after, stays.
+    fn hide(&mut self, directory: &Path) -> io::Result<()> {
+        for child in fs::read_dir(directory)? {
+            let child = child?.path();
+            if !self.own.contains(&child) {
+                remove(&child, self.owners)?;
+            } else if fs::symlink_metadata(&child)?.is_dir() {
+                self.hide(&child)?;
+            }
+        }
+        Ok(())
+    }
 }
 
-fn remove(place: &Path, owners: &mut Owners) -> io::Result<()> {
-    owners.remove(place);
+/// Removes what is at `place`, if anything, with all that is noted of it.
+///
+/// # Errors
+///
+/// When the file system refuses.
+pub fn remove(place: &Path, owners: &mut Owners) -> io::Result<()> {
+    let noted = owners.range(place.to_owned()..).take_while(|(path, _)| path.starts_with(place));
+    for path in noted.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+        owners.remove(&path);
+    }
     match fs::symlink_metadata(place) {
-        Ok(there) if there.is_dir() => {
-            owners.retain(|path, _| !path.starts_with(place));
-            fs::remove_dir_all(place)
-        }
+        Ok(there) if there.is_dir() => fs::remove_dir_all(place),
         Ok(_) => fs::remove_file(place),
         // A whiteout of what is not there is nothing.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// The directory that a name lies in, and its last part; none for the root itself.
+fn split(name: &Path) -> io::Result<Option<(PathBuf, OsString)>> {
+    let mut parts: Vec<&OsStr> = Vec::new();
+    for part in name.components() {
+        match part {
+            Component::Normal(part) => parts.push(part),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => return Err(invalid("its name leads outside of the image")),
+        }
+    }
+    let last = parts.pop().map(OsStr::to_owned);
+    Ok(last.map(|last| (parts.iter().collect(), last)))
+}
+
+fn write_file(
+    entry: &TarEntry,
+    directory: &Directory,
+    name: &OsStr,
+    data: &mut impl Read,
+    mode: u32,
+) -> io::Result<()> {
+    let mut file = directory.create_file(name)?;
+    match &entry.holes {
+        None => drop(io::copy(data, &mut file)?),
+        Some(sparse) if sparse.size > SPARSE_LIMIT => {
+            return Err(invalid("it is a file with holes of more than 1 GiB: no image has one"));
+        }
+        Some(sparse) => {
+            for (offset, length) in &sparse.parts {
+                file.seek(SeekFrom::Start(*offset))?;
+                io::copy(&mut data.by_ref().take(*length), &mut file)?;
+            }
+            file.set_len(sparse.size)?;
+        }
+    }
+    file.set_permissions(Permissions::from_mode(mode))
 }

@@ -26,6 +26,7 @@ mod token;
 mod upload;
 
 pub use artifact::Artifact;
+pub use challenge::{Bearer, Challenge};
 pub use client::{Client, Document, Mount};
 pub use credentials::{Credentials, Login};
 pub use error::RegistryError;

@@ -26,6 +26,7 @@ use super::{Component, Identity, Kind, Position, identity::encoded};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
     closure::StorePath,
+    layer::untar::TarReader,
     oci::Digest,
     source::Packing,
 };
@@ -115,10 +116,9 @@ impl Found {
         let mut plain = packing.reader(io::Cursor::new(start).chain(blob), layer.descriptor.size)?;
         let mut has_files = false;
         let mut accounted = false;
-        let mut archive = tar::Archive::new(&mut plain);
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mut archive = TarReader::new(&mut plain);
+        while let Some(entry) = archive.next_entry()? {
+            let name = String::from_utf8_lossy(&entry.name).into_owned();
             let name = name.trim_start_matches("./").trim_matches('/');
             if self.hide(name) {
                 continue;
@@ -127,23 +127,19 @@ impl Found {
                 self.store.entry(path).or_insert(position);
                 continue;
             }
-            let is_file = matches!(
-                entry.header().entry_type(),
-                EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse
-            );
-            if !is_file {
+            if !matches!(entry.kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse) {
                 continue;
             }
             has_files = true;
             if let Some(parse) = database(name) {
-                let packages = parse(&contents(&mut entry)?);
+                let packages = parse(&contents(&mut archive)?);
                 accounted = true;
                 for package in &packages {
                     self.first.entry(package.clone()).or_insert(position);
                 }
                 self.databases.insert(name.to_owned(), packages);
             } else if let Some(place) = OS_RELEASE.iter().find(|place| **place == name) {
-                self.os_release.insert(place, contents(&mut entry)?);
+                self.os_release.insert(place, contents(&mut archive)?);
             }
         }
         // The blob is checked at its end, which lies behind the tar's.

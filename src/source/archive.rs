@@ -10,7 +10,7 @@ use std::{
 
 use tar::EntryType;
 
-use crate::layer::{Packing, explain_full, open_packed};
+use crate::layer::{Packing, explain_full, open_packed, untar::TarReader};
 
 use super::{
     SourceError,
@@ -86,44 +86,39 @@ fn scan_packed(file: File, packing: Packing, path: &Path, plain: Option<Arc<File
     let size = file.metadata().map_err(opening)?.len();
     let mut contents = Contents::new(Archive { path: path.to_owned(), plain: Mutex::new(plain) });
     if packing == Packing::Plain {
-        let mut archive = tar::Archive::new(file);
-        let entries = archive.entries_with_seek().map_err(|error| fail("reading".to_owned(), error))?;
-        scan_entries(entries, &mut contents, &fail)?;
+        scan_entries(TarReader::seeking(file), &mut contents, &fail)?;
     } else {
-        let mut archive = tar::Archive::new(packing.reader(file, size).map_err(opening)?);
-        let entries = archive.entries().map_err(|error| fail("reading".to_owned(), error))?;
-        scan_entries(entries, &mut contents, &fail)?;
+        scan_entries(TarReader::new(packing.reader(file, size).map_err(opening)?), &mut contents, &fail)?;
     }
     Ok(contents)
 }
 
 fn scan_entries<R: Read>(
-    entries: tar::Entries<'_, R>,
+    mut archive: TarReader<R>,
     contents: &mut Contents,
     fail: &dyn Fn(String, io::Error) -> SourceError,
 ) -> Result<(), SourceError> {
     let mut last = "the start".to_owned();
-    for entry in entries {
-        let mut entry = entry.map_err(|error| fail(format!("reading what follows {last} in"), error))?;
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+    loop {
+        let next = archive.next_entry().map_err(|error| fail(format!("reading what follows {last} in"), error))?;
+        let Some(entry) = next else { break };
+        let name = String::from_utf8_lossy(&entry.name).into_owned();
         let name = name.trim_start_matches("./").to_owned();
-        match entry.header().entry_type() {
+        match entry.kind {
             EntryType::Regular | EntryType::Continuous => {
-                let blob = Blob { size: entry.size(), offset: entry.raw_file_position() };
+                let blob = Blob { size: entry.size, offset: entry.position };
                 contents
-                    .add(name.clone(), blob, &mut entry)
+                    .add(name.clone(), blob, &mut archive)
                     .map_err(|error| fail(format!("reading {name} in"), error))?;
             }
             // docker writes a layer that two images share once, and links to it.
             EntryType::Symlink | EntryType::Link => {
-                if let Some(target) = entry.link_name_bytes() {
-                    let target = String::from_utf8_lossy(&target).into_owned();
-                    let target = match entry.header().entry_type() {
-                        EntryType::Symlink => beside(&name, &target),
-                        _ => target,
-                    };
-                    contents.alias(name.clone(), target);
-                }
+                let target = String::from_utf8_lossy(&entry.link).into_owned();
+                let target = match entry.kind {
+                    EntryType::Symlink => beside(&name, &target),
+                    _ => target,
+                };
+                contents.alias(name.clone(), target);
             }
             _ => {}
         }

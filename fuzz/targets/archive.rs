@@ -1,0 +1,25 @@
+//! Archives of strangers: scanned, walked, and every blob read to its end.
+#![no_main]
+
+use std::io::{self, Write};
+
+use libfuzzer_sys::fuzz_target;
+use strata::source;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(bytes).unwrap();
+    let Ok(opened) = source::open(file.path()) else { return };
+    let _ = opened.content();
+    for image in opened.images().unwrap_or_default() {
+        for layer in &image.layers {
+            let mut read = Vec::new();
+            // What is given to its end is what the descriptor says.
+            if layer.write(&mut read).is_ok() {
+                assert_eq!(read.len() as u64, layer.descriptor.size);
+                assert!(layer.descriptor.digest.is_of(&read));
+            }
+            let _ = layer.plain(|tar| io::copy(tar, &mut io::sink()));
+        }
+    }
+});

@@ -1,0 +1,357 @@
+//! Tars of strangers, read as Go's `archive/tar` reads them, which is what docker and containerd unpack with.
+//!
+//! ```text
+//! x "30 mtime=…\n22 SCHILY.xattr.user.a=…\n"   for the next entry: name, link, size, owner, extended attributes
+//! L, K                                          GNU's long name and long link, for the next entry
+//! g                                             for all that follow: ignored, as Go does
+//! header, data, up to 512 bytes
+//! two blocks of zeros, or the end
+//! ```
+//!
+//! The `tar` crate reads the fields of a header. Its own reader splits PAX records at line ends, which file capabilities
+//! may contain, so that a layer could be one thing here and another at runtime; and it keeps records of any size.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read, Seek, SeekFrom},
+};
+
+use super::tar::XATTR;
+use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+
+const BLOCK: u64 = 512;
+/// Bytes of one entry's PAX records, or of its long name; Go's limit.
+const EXTENSION_LIMIT: u64 = 1 << 20;
+/// Parts of one file with holes.
+const PARTS_LIMIT: usize = 100_000;
+
+/// Extended attributes by name: `security.capability`, `user.…`.
+pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// What a tar says of one of its files.
+#[derive(Clone, Debug)]
+pub struct TarEntry {
+    /// Its path, as it stands there.
+    pub name: Vec<u8>,
+    /// What it is.
+    pub kind: EntryType,
+    /// Permission bits, with setuid, setgid and sticky.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u64,
+    /// Numeric group.
+    pub gid: u64,
+    /// Bytes of data that follow in the tar.
+    pub size: u64,
+    /// Where a link leads.
+    pub link: Vec<u8>,
+    /// Major and minor number of a device.
+    pub device: (u64, u64),
+    /// Extended attributes.
+    pub xattrs: Xattrs,
+    /// The first data byte's place in the tar.
+    pub position: u64,
+    /// Of a file with holes.
+    pub holes: Option<Sparse>,
+}
+
+/// A file with holes.
+#[derive(Clone, Debug)]
+pub struct Sparse {
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// Where the data goes, in order: offset and length in bytes.
+    pub parts: Vec<(u64, u64)>,
+}
+
+/// Reads a tar's entries one after the other.
+///
+/// As a [`Read`] it gives the data of the entry that [`next_entry`](Self::next_entry) gave last.
+pub struct TarReader<R> {
+    inner: R,
+    skip: fn(&mut R, u64) -> io::Result<()>,
+    position: u64,
+    /// Data and padding that are left of the last entry.
+    data: u64,
+    padding: u64,
+}
+
+/// What an entry's own header cannot say.
+#[derive(Default)]
+struct Extended {
+    /// GNU's, which wins, and PAX's.
+    name: [Option<Vec<u8>>; 2],
+    link: [Option<Vec<u8>>; 2],
+    size: Option<u64>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    xattrs: Xattrs,
+}
+
+impl<R: Read> TarReader<R> {
+    /// A reader of a stream.
+    pub fn new(inner: R) -> Self {
+        let skip = |inner: &mut R, count| match io::copy(&mut inner.take(count), &mut io::sink())? {
+            skipped if skipped == count => Ok(()),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        Self { inner, skip, position: 0, data: 0, padding: 0 }
+    }
+
+    /// A reader of a file, which skips data without reading it.
+    pub fn seeking(inner: R) -> Self
+    where
+        R: Seek,
+    {
+        let skip = |inner: &mut R, count| {
+            let count = i64::try_from(count).map_err(|_| invalid("an entry is bigger than any file"))?;
+            inner.seek(SeekFrom::Current(count)).map(drop)
+        };
+        Self { skip, ..Self::new(inner) }
+    }
+
+    /// The next entry, if there is one more.
+    ///
+    /// # Errors
+    ///
+    /// When it is no tar, or something in it is beyond any bound.
+    pub fn next_entry(&mut self) -> io::Result<Option<TarEntry>> {
+        let mut extended = Extended::default();
+        loop {
+            let Some(header) = self.header()? else { return Ok(None) };
+            let size = number(&header.as_old().size)?;
+            match header.entry_type() {
+                EntryType::XHeader => extended.records(&self.extension(size)?)?,
+                EntryType::GNULongName => extended.name[0] = Some(text(&self.extension(size)?).to_vec()),
+                EntryType::GNULongLink => extended.link[0] = Some(text(&self.extension(size)?).to_vec()),
+                EntryType::XGlobalHeader => self.begin(size)?,
+                _ => return self.entry(&header, size, extended).map(Some),
+            }
+        }
+    }
+
+    fn entry(&mut self, header: &Header, size: u64, extended: Extended) -> io::Result<TarEntry> {
+        let said = |[gnu, pax]: [Option<Vec<u8>>; 2]| gnu.or(pax);
+        let name = said(extended.name).unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = said(extended.link).unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
+        let kind = match header.entry_type() {
+            // Tars from before directories had a type.
+            EntryType::Regular if header.as_old().linkflag == [0] && name.ends_with(b"/") => EntryType::Directory,
+            kind => kind,
+        };
+        let size = match kind {
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => extended.size.unwrap_or(size),
+            EntryType::Link | EntryType::Symlink | EntryType::Directory => 0,
+            EntryType::Char | EntryType::Block | EntryType::Fifo => 0,
+            _ => extended.size.unwrap_or(size),
+        };
+        let device = match kind {
+            EntryType::Char | EntryType::Block if &header.as_bytes()[257..262] == b"ustar" => {
+                (number(&header.as_bytes()[329..337])?, number(&header.as_bytes()[337..345])?)
+            }
+            _ => (0, 0),
+        };
+        let holes = if kind == EntryType::GNUSparse { Some(self.sparse(header, size)?) } else { None };
+        self.begin(size)?;
+        Ok(TarEntry {
+            name,
+            kind,
+            mode: number(&header.as_old().mode)? as u32 & 0o7777,
+            uid: extended.uid.map_or_else(|| number(&header.as_old().uid), Ok)?,
+            gid: extended.gid.map_or_else(|| number(&header.as_old().gid), Ok)?,
+            size,
+            link,
+            device,
+            xattrs: extended.xattrs,
+            position: self.position,
+            holes,
+        })
+    }
+
+    /// The next header that is none of zeros.
+    fn header(&mut self) -> io::Result<Option<Header>> {
+        let left = std::mem::take(&mut self.data) + std::mem::take(&mut self.padding);
+        if left > 0 {
+            (self.skip)(&mut self.inner, left)?;
+            self.position += left;
+        }
+        let mut header = Header::new_old();
+        if !self.block(header.as_mut_bytes())? {
+            return Ok(None);
+        }
+        if header.as_bytes().iter().all(|byte| *byte == 0) {
+            let mut second = [0; BLOCK as usize];
+            return match self.block(&mut second)? && second != [0; BLOCK as usize] {
+                true => Err(invalid("a block of zeros between its entries")),
+                false => Ok(None),
+            };
+        }
+        let bytes = header.as_bytes();
+        let sum = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * 32;
+        if number(&header.as_old().cksum)? != u64::from(sum) {
+            return Err(invalid("a header whose checksum is wrong"));
+        }
+        Ok(Some(header))
+    }
+
+    /// Reads a block; whether there is one.
+    fn block(&mut self, block: &mut [u8; BLOCK as usize]) -> io::Result<bool> {
+        let mut read = 0;
+        while read < block.len() {
+            match self.inner.read(&mut block[read..]) {
+                Ok(0) if read == 0 => return Ok(false),
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.position += BLOCK;
+        Ok(true)
+    }
+
+    fn begin(&mut self, size: u64) -> io::Result<()> {
+        let end = size.checked_next_multiple_of(BLOCK).and_then(|whole| self.position.checked_add(whole));
+        if end.is_none_or(|end| i64::try_from(end).is_err()) {
+            return Err(invalid("an entry is bigger than any file"));
+        }
+        (self.data, self.padding) = (size, size.next_multiple_of(BLOCK) - size);
+        Ok(())
+    }
+
+    /// All data of an entry that says something of the next one.
+    fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
+        if size > EXTENSION_LIMIT {
+            return Err(invalid("an entry with more than 1 MiB of extended header: no image has one"));
+        }
+        self.begin(size)?;
+        let mut bytes = Vec::new();
+        self.take(size).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Which parts of a file with holes are there; `size` bytes together.
+    fn sparse(&mut self, header: &Header, size: u64) -> io::Result<Sparse> {
+        let gnu = header.as_gnu().ok_or_else(|| invalid("a file with holes that is not GNU's"))?;
+        let whole = gnu.real_size()?;
+        let mut parts = Vec::new();
+        let mut add = |described: &[GnuSparseHeader]| -> io::Result<()> {
+            for part in described.iter().filter(|part| !part.is_empty()) {
+                let (offset, length) = (part.offset()?, part.length()?);
+                let end = offset.checked_add(length).filter(|end| *end <= whole);
+                let before = parts.last().map_or(0, |(offset, length)| offset + length);
+                if end.is_none() || offset < before || parts.len() >= PARTS_LIMIT {
+                    return Err(invalid("a file with holes whose parts overlap, or are too many"));
+                }
+                parts.push((offset, length));
+            }
+            Ok(())
+        };
+        add(&gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            let mut extended = GnuExtSparseHeader::new();
+            if !self.block(extended.as_mut_bytes())? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            add(&extended.sparse)?;
+            more = extended.is_extended();
+        }
+        if parts.iter().map(|(_, length)| length).sum::<u64>() != size {
+            return Err(invalid("a file with holes whose parts are not its size"));
+        }
+        Ok(Sparse { size: whole, parts })
+    }
+}
+
+impl<R: Read> Read for TarReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.data).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.inner.read(&mut buffer[..most])?;
+        if read == 0 && most > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.data -= read as u64;
+        self.position += read as u64;
+        Ok(read)
+    }
+}
+
+impl Extended {
+    /// Takes PAX records, `LEN key=value\n`, in the place of any that came before.
+    fn records(&mut self, mut left: &[u8]) -> io::Result<()> {
+        let ([name, _], [link, _]) = (std::mem::take(&mut self.name), std::mem::take(&mut self.link));
+        *self = Self { name: [name, None], link: [link, None], ..Self::default() };
+        while !left.is_empty() {
+            let (key, value, rest) = record(left).ok_or_else(|| invalid("a malformed PAX record"))?;
+            self.record(key, value)?;
+            left = rest;
+        }
+        Ok(())
+    }
+
+    /// An empty value takes back what was said.
+    fn record(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+        let text = || Some(value.to_vec()).filter(|value| !value.is_empty());
+        let number = || {
+            let digits = std::str::from_utf8(value).ok().filter(|digits| !digits.is_empty());
+            let number = digits.map(str::parse).transpose();
+            number.map_err(|_| invalid(&format!("the PAX record {key} is no number")))
+        };
+        match key {
+            "path" => self.name[1] = text(),
+            "linkpath" => self.link[1] = text(),
+            "size" => self.size = number()?,
+            "uid" => self.uid = number()?,
+            "gid" => self.gid = number()?,
+            key if key.starts_with("GNU.sparse.") => {
+                return Err(invalid("a file with holes in PAX records; write the layer without them"));
+            }
+            key => {
+                if let Some(name) = key.as_bytes().strip_prefix(XATTR) {
+                    self.xattrs.insert(name.to_vec(), value.to_vec());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Key and value of the first record, and what follows it. Neither has NUL where Go allows none.
+fn record(records: &[u8]) -> Option<(&str, &[u8], &[u8])> {
+    let space = records.iter().take(20).position(|byte| *byte == b' ')?;
+    let length: usize = std::str::from_utf8(&records[..space]).ok()?.parse().ok()?;
+    let (record, rest) = records.split_at_checked(length)?;
+    let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    let key = std::str::from_utf8(&record[..equals]).ok().filter(|key| !key.is_empty() && !key.contains('\0'))?;
+    let value = &record[equals + 1..];
+    let is_text = matches!(key, "path" | "linkpath" | "uname" | "gname");
+    (!is_text || !value.contains(&0)).then_some((key, value, rest))
+}
+
+/// A header's number: octal, or GNU's base 256. An empty field is 0, as for Go.
+fn number(field: &[u8]) -> io::Result<u64> {
+    let bad = || invalid("a header with a number that is none");
+    if let [first @ 0x80..=0xff, rest @ ..] = field {
+        let add = |sum: u64, byte: &u8| sum.checked_mul(256).map(|sum| sum + u64::from(*byte));
+        return rest.iter().try_fold(u64::from(first & 0x7f), add).ok_or_else(bad);
+    }
+    let digits = std::str::from_utf8(field).map_err(|_| bad())?.trim_matches([' ', '\0']);
+    // What stands behind a NUL is left over from something longer.
+    let digits = digits.split('\0').next().unwrap_or_default();
+    let digit = |sum: u64, digit: u8| match digit {
+        b'0'..=b'7' => sum.checked_mul(8).map(|sum| sum + u64::from(digit - b'0')),
+        _ => None,
+    };
+    digits.bytes().try_fold(0, digit).ok_or_else(bad)
+}
+
+/// Up to the first NUL.
+fn text(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
