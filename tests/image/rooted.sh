@@ -1,0 +1,70 @@
+# A base image's links lead nowhere but into the image, and its file capabilities stay.
+. "$root/tests/lib.sh"
+need_command python3
+
+# A base whose /nix, /proc and /dev lead out of it, with a program that has capabilities.
+python3 - "$work/base.tar" "$work/outside" <<'PYTHON'
+import hashlib, io, json, sys, tarfile
+layer = io.BytesIO()
+with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+    def add(name, kind=tarfile.REGTYPE, data=b"", link="", mode=0o755, pax={}):
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.size, entry.linkname, entry.mode, entry.pax_headers = kind, len(data), link, mode, pax
+        tar.addfile(entry, io.BytesIO(data))
+    # cap_net_raw=ep, as Linux stores it; no byte of it above 0x7f, for tarfile.
+    capabilities = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".decode()
+    add("bin", tarfile.DIRTYPE)
+    for name in ("ping", "touched", "written"):
+        add(f"bin/{name}", data=b"program", pax={"SCHILY.xattr.security.capability": capabilities})
+    for name, target in (("nix", sys.argv[2]), ("proc", "/../../outside"), ("dev", "var/dev")):
+        add(name, tarfile.SYMTYPE, link=target, mode=0o777)
+tar = layer.getvalue()
+config = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(tar).hexdigest()}"]}}).encode()
+with tarfile.open(sys.argv[1], "w") as archive:
+    for name, data in (("layer.tar", tar), ("config.json", config), ("manifest.json", json.dumps([{"Config": "config.json", "RepoTags": ["base:t"], "Layers": ["layer.tar"]}]).encode())):
+        entry = tarfile.TarInfo(name)
+        entry.size = len(data)
+        archive.addfile(entry, io.BytesIO(data))
+PYTHON
+# listing TAR: each entry, and whether it has capabilities.
+listing() {
+  python3 - "$1" <<'PYTHON'
+import sys, tarfile
+for entry in tarfile.open(sys.argv[1]):
+    print(entry.name.strip("/") or "/", "capabilities" if "SCHILY.xattr.security.capability" in entry.pax_headers else "")
+PYTHON
+}
+# top IMAGE: the listing of its highest layer.
+top() {
+  "$strata" copy "$1" "oci:$work/layout" --quiet >/dev/null
+  listing "$work/layout/blobs/sha256/$("$strata" inspect "$1" --json | jq -r '.[0].layers[-1].digest | ltrimstr("sha256:")')"
+}
+has() { grep -qxF -- "$2" <<<"$1" || { echo "$1"; fail "missing: $2"; }; }
+
+exported=$(listing "$(build "dockerTools.exportImage { fromImage = $work/base.tar; }")")
+for name in ping touched written; do has "$exported" "bin/$name capabilities"; done
+has "$exported" "bin "
+
+# What a script changes is in a layer of its own; as on Linux, who writes to a program takes its capabilities.
+made=$(build "dockerTools.buildImage { name = \"x\"; tag = \"t\"; compressor = \"none\"; fromImage = $work/base.tar;
+  runAsRoot = ''chmod 700 /bin/touched; echo >>/bin/written; echo made >/made''; }")
+layer=$(top "$made")
+has "$layer" "bin/touched capabilities"
+has "$layer" "bin/written "
+has "$layer" "made "
+if grep -q '^bin/ping' <<<"$layer"; then fail "what no script touched is in the layer again"; fi
+# What was mounted left nothing behind, neither here nor in the image.
+if grep -qE 'outside|var|strata' <<<"$layer"; then echo "$layer"; fail "mounts left something"; fi
+[[ ! -e $work/outside ]] || fail "a mount was made outside of the image"
+
+# The Nix database is where the base's /nix leads, in the image.
+made=$(build "dockerTools.buildImageWithNixDb { name = \"x\"; tag = \"t\"; compressor = \"none\"; fromImage = $work/base.tar; copyToRoot = [ pkgs.hello ]; runAsRoot = \"true\"; }")
+has "$(top "$made")" "${work#/}/outside/var/nix/db/db.sqlite "
+[[ ! -e $work/outside ]] || fail "a database was written outside of the image"
+
+# setcap would be lost: it is an error, however a script calls it.
+for script in 'extraCommands = "touch x; setcap cap_net_raw=ep x";' 'fakeRootCommands = "touch x; setcap cap_net_raw=ep x";' \
+  'enableFakechroot = true; fakeRootCommands = "touch x; setcap cap_net_raw=ep x";' 'fakeRootCommands = "/opt/libcap/bin/setcap x";'; do
+  build_fails "dockerTools.buildLayeredImage { name = \"x\"; $script }" "setcap cannot work here" "docker run --cap-add"
+done
+build_fails "dockerTools.buildImage { name = \"x\"; runAsRoot = \"setcap cap_net_raw=ep /x\"; }" "setcap cannot work here"
