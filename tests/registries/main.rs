@@ -3,6 +3,7 @@
 
 mod artifact_registry;
 mod artifactory;
+mod attach;
 mod credentials;
 mod docker_hub;
 mod ecr;

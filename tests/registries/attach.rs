@@ -1,0 +1,153 @@
+//! Signing at registries that lose what they take, list nothing, or change meanwhile: never a success without a signature
+//! that everybody finds (distribution-spec, spec.md, "Pushing Manifests with Subject" and "Referrers Tag Schema").
+
+use std::sync::Arc;
+
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use strata::oci::{Digest, media_type};
+
+use super::{
+    store::{Store, image, layout},
+    world::{Answer, Request, Said, World},
+};
+
+const HOST: &str = "registry.example.com";
+const TARGET: &str = "docker://registry.example.com/app:1";
+
+/// A world with keys `key.pem` and `key.pub`, and others of somebody else.
+fn with_keys() -> World {
+    let world = World::new();
+    for name in ["key", "other"] {
+        let key = KeyPair::generate().unwrap();
+        world.file(&format!("{name}.pem"), key.serialize_pem());
+        world.file(&format!("{name}.pub"), key.public_key_pem());
+    }
+    world
+}
+
+fn push_signed(world: &World) -> Said {
+    let image = layout(world, "image", b"layer");
+    world.run(&["copy", &image, TARGET, "--provenance", "--sign-key", "key.pem"])
+}
+
+/// Whether a request puts something that is about an image.
+fn attaches(request: &Request) -> bool {
+    let document: Option<Value> = serde_json::from_slice(&request.body).ok();
+    request.method == "PUT" && document.is_some_and(|document| document.get("subject").is_some())
+}
+
+#[test]
+fn a_registry_without_the_referrers_api_gets_the_fallback_tag() {
+    let world = with_keys();
+    let store = Arc::new(Store::default());
+    let kept = Arc::clone(&store);
+    world.host(HOST, move |request| kept.answer(request));
+    let digest = push_signed(&world).good().out;
+    assert!(store.has_tag("app", &digest.trim().replace(':', "-")));
+    world.run(&["verify", TARGET, "--key", "key.pub"]).good();
+    world.run(&["verify", TARGET, "--key", "other.pub"]).bad("is not signed with this key");
+}
+
+#[test]
+fn a_registry_that_drops_what_refers_is_found_out() {
+    let world = with_keys();
+    let kept = Arc::new(Store { referrers: true, ..Store::default() });
+    world.host(HOST, move |request| {
+        if request.path().contains("/referrers/") {
+            return Answer::json(200, json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [] }));
+        }
+        kept.answer(request)
+    });
+    push_signed(&world).bad("does not list it");
+    world.run(&["verify", TARGET, "--key", "key.pub"]).bad("is not signed with this key");
+}
+
+#[test]
+fn a_tag_that_moves_meanwhile_is_no_success() {
+    let world = with_keys();
+    let kept = Arc::new(Store { referrers: true, ..Store::default() });
+    let (other, _) = image(b"another layer");
+    world.host(HOST, move |request| {
+        if attaches(request) {
+            let moved = (media_type::MANIFEST.to_owned(), other.clone());
+            kept.manifests.lock().unwrap().insert(("app".to_owned(), "1".to_owned()), moved);
+        }
+        kept.answer(request)
+    });
+    push_signed(&world).bad("was attached is about sha256:");
+}
+
+#[test]
+fn an_image_that_is_gone_before_it_is_signed_is_no_success() {
+    let world = with_keys();
+    let kept = Arc::new(Store { referrers: true, ..Store::default() });
+    let digest = Digest::of(&image(b"layer").0).to_string();
+    world.host(HOST, move |request| {
+        if request.method == "GET" && request.path().ends_with(&digest) {
+            return Answer::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
+        }
+        kept.answer(request)
+    });
+    let image = layout(&world, "image", b"layer");
+    let copy = ["copy", &image, TARGET, "--preserve-digests", "--sign-key", "key.pem"];
+    world.run(&copy).bad("is gone from the registry");
+}
+
+/// Whoever may write to the registry can put anything there; only what the key signed counts.
+#[test]
+fn changed_attestations_count_for_nothing() {
+    let world = with_keys();
+    let store = Arc::new(Store { referrers: true, ..Store::default() });
+    let kept = Arc::clone(&store);
+    world.host(HOST, move |request| kept.answer(request));
+    let digest = push_signed(&world).good().out.trim().to_owned();
+    // Every bundle gets another payload, with right digests all the way up.
+    let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    let mut changed = 0;
+    for (_, (kind, bytes)) in store.manifests.lock().unwrap().iter_mut() {
+        let mut manifest: Value = serde_json::from_slice(bytes).unwrap();
+        if manifest["artifactType"] != bundle {
+            continue;
+        }
+        let name = manifest["layers"][0]["digest"].as_str().unwrap().to_owned();
+        let mut blobs = store.blobs.lock().unwrap();
+        let text = String::from_utf8(blobs[&("app".to_owned(), name)].clone()).unwrap();
+        let mut document: Value = serde_json::from_str(&text).unwrap();
+        let payload = document["dsseEnvelope"]["payload"].as_str().unwrap();
+        let statement = data_encoding::BASE64.decode(payload.as_bytes()).unwrap();
+        let statement = String::from_utf8(statement).unwrap().replace("https://", "http://");
+        document["dsseEnvelope"]["payload"] = data_encoding::BASE64.encode(statement.as_bytes()).into();
+        let blob = document.to_string().into_bytes();
+        manifest["layers"][0] = json!({ "mediaType": bundle, "digest": Digest::of(&blob), "size": blob.len() });
+        blobs.insert(("app".to_owned(), Digest::of(&blob).to_string()), blob);
+        *bytes = manifest.to_string().into_bytes();
+        assert_eq!(kind, media_type::MANIFEST);
+        changed += 1;
+    }
+    assert_eq!(changed, 2, "the signature and the provenance");
+    let manifests = std::mem::take(&mut *store.manifests.lock().unwrap());
+    let renamed = manifests.into_iter().map(|((name, version), (kind, bytes))| {
+        let version = if version.starts_with("sha256:") { Digest::of(&bytes).to_string() } else { version };
+        ((name, version), (kind, bytes))
+    });
+    store.manifests.lock().unwrap().extend(renamed);
+    assert!(store.manifests.lock().unwrap().contains_key(&("app".to_owned(), digest)));
+    world.run(&["verify", TARGET, "--key", "key.pub"]).bad("is not signed with this key");
+}
+
+#[test]
+fn passwords_of_keys_go_nowhere() {
+    let mut world = with_keys();
+    let kept = Arc::new(Store { referrers: true, ..Store::default() });
+    world.host(HOST, move |request| kept.answer(request));
+    world.set("COSIGN_PASSWORD", "swordfish-of-the-key");
+    world.secret("swordfish-of-the-key", &[]);
+    let said = push_signed(&world).good();
+    assert!(!said.out.contains("swordfish") && !said.err.contains("swordfish"));
+    assert_eq!(world.leaks(), Vec::<String>::new());
+    let image = layout(&world, "image", b"layer");
+    world.run(&["copy", &image, TARGET, "--sign-with", "false"]).bad("--sign-with \"false\"");
+    world.run(&["copy", &image, TARGET, "--sign-with", "cat > /dev/null"]).bad("it wrote no signature");
+    world.run(&["copy", &image, TARGET, "--sign-tag"]).bad("--sign-key");
+}
