@@ -1,6 +1,6 @@
 //! The command line's types; what each command does is in `command/`.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::Args;
 use clap::{Parser, Subcommand};
@@ -14,7 +14,7 @@ use strata::{
 
 use crate::command::{
     Access, CopyAccess, FleetArguments, IndexArguments, LockArguments, LoginArguments, LogoutArguments, MakesArguments,
-    Named, SubstituterArguments, parse_platform, parse_reference,
+    ServeArguments, SubstituterArguments, parse_platform, parse_reference,
 };
 use crate::derivation::Moment;
 
@@ -49,18 +49,9 @@ pub enum Command {
     Copy(Box<CopyArguments>),
     /// Serve images as a read-only registry, straight from the store; print their references.
     #[command(
-        after_help = "Examples:\n  strata serve result\n  strata serve --listen 0.0.0.0:5000 app:v1=result other:v2=archive.tar"
+        after_help = "Examples:\n  strata serve result\n  strata serve --listen 0.0.0.0:5000 app:v1=result other:v2=archive.tar\n  strata serve --listen 0.0.0.0:5000 --tls-cert server.pem --basic-auth-file users --access-log - app:v1=result"
     )]
-    Serve {
-        /// Any source of `copy`; NAME:TAG= overrides the image's own name.
-        #[arg(required = true, value_name = "[NAME:TAG=]IMAGE")]
-        images: Vec<Named>,
-        /// The address to listen on; port 0 picks a free one. Loopback addresses are reachable from this machine only.
-        #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
-        listen: SocketAddr,
-        #[command(flatten)]
-        substituters: SubstituterArguments,
-    },
+    Serve(ServeArguments),
     /// Pull an image into a directory, as `skopeo copy docker://REF dir:DIR` does, and print its digest.
     #[command(
         after_help = "Examples:\n  strata pull docker.io/library/alpine:3.20 alpine\n  strata pull quay.io/org/app@sha256:… app --platform linux/arm64"

@@ -82,6 +82,15 @@ impl Content {
         self.descriptor().digest
     }
 
+    /// The digests of its manifests and indexes.
+    pub fn digests(&self) -> Vec<Digest> {
+        let below = match self {
+            Self::Image(_) => Vec::new(),
+            Self::Index(index) => index.children.iter().flat_map(Self::digests).collect(),
+        };
+        [vec![self.digest()], below].concat()
+    }
+
     /// Every image in it, in order.
     pub fn images(&self) -> Vec<&ImageBlobs> {
         match self {

@@ -41,7 +41,7 @@ pub use makes::MakesArguments;
 pub use plan::PlanArguments;
 pub use platform::parse_platform;
 pub use sbom::SbomArguments;
-pub use serve::Named;
+pub use serve::ServeArguments;
 pub use substituters::SubstituterArguments;
 pub use verify::VerifyArguments;
 
@@ -52,7 +52,7 @@ use crate::{cli::Command, derivation};
 /// Runs one command.
 pub fn run(command: Command) -> Result<ExitCode> {
     // A server ends in its own way, and derivations with all they wrote.
-    if !matches!(command, Command::Serve { .. } | Command::Build | Command::Program { .. } | Command::Makes(_)) {
+    if !matches!(command, Command::Serve(_) | Command::Build | Command::Program { .. } | Command::Makes(_)) {
         interrupt::remove_unfinished()?;
     }
     match command {
@@ -64,7 +64,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Login(arguments) => login::login(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),
         Command::Copy(arguments) => copy::run(&arguments),
-        Command::Serve { images, listen, substituters } => serve::run(&images, listen, &substituters),
+        Command::Serve(arguments) => serve::run(&arguments),
         Command::Pull { reference, directory, platform, access } => {
             pull::pull(&reference, &directory, platform.as_ref(), &access)
         }

@@ -3,14 +3,16 @@
 use std::{
     io::{self, Write},
     net::SocketAddr,
+    path::PathBuf,
     process::ExitCode,
     str::FromStr,
 };
 
 use anyhow::{Context, Result};
+use clap::Args;
 use strata::{
     registry::{Options, Reference},
-    sink::serve::{Catalogue, Server},
+    sink::serve::{AccessLog, Catalogue, Identity, Server, Settings, Users},
     source::Location,
 };
 
@@ -36,19 +38,71 @@ impl FromStr for Named {
     }
 }
 
-pub fn run(images: &[Named], listen: SocketAddr, substituters: &SubstituterArguments) -> Result<ExitCode> {
-    let access = substituters.access(Options::default())?;
+/// The arguments of `strata serve`.
+#[derive(Args, Debug)]
+pub struct ServeArguments {
+    /// Any source of `copy`; NAME:TAG= overrides the image's own name.
+    #[arg(required = true, value_name = "[NAME:TAG=]IMAGE")]
+    images: Vec<Named>,
+    /// The address to listen on; port 0 picks a free one. Loopback addresses are reachable from this machine only.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    listen: SocketAddr,
+    /// Serve with TLS: the certificate in PEM form, and those between it and its authority.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate, where it is not in the same file.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve only those who log in: names and bcrypt's hashes of passwords, as `htpasswd -B` writes them.
+    #[arg(long, value_name = "FILE")]
+    basic_auth_file: Option<PathBuf>,
+    /// Add a line for each answer to this file, as Apache's "combined" log has it; - is the standard error.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// Answer /metrics in Prometheus' text form.
+    #[arg(long)]
+    metrics: bool,
+    #[command(flatten)]
+    substituters: SubstituterArguments,
+}
+
+impl ServeArguments {
+    fn settings(&self) -> Result<Settings> {
+        let key = self.tls_key.as_ref().or(self.tls_cert.as_ref());
+        let identity = self.tls_cert.as_ref().zip(key).map(|(certificate, key)| Identity::read(certificate, key));
+        let log = |path: &PathBuf| AccessLog::open(path).with_context(|| format!("opening {}", path.display()));
+        let users = self.basic_auth_file.as_deref().map(Users::read).transpose()?;
+        if users.is_some() && identity.is_none() && !self.listen.ip().is_loopback() {
+            eprintln!("warning: passwords are readable on the way to {}; --tls-cert encrypts them", self.listen);
+        }
+        Ok(Settings {
+            identity: identity.transpose()?,
+            users,
+            access_log: self.access_log.as_ref().map(log).transpose()?,
+            metrics: self.metrics,
+            ..Settings::default()
+        })
+    }
+}
+
+pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
+    let settings = arguments.settings()?;
+    let access = arguments.substituters.access(Options::default())?;
     let mut catalogue = Catalogue::default();
-    for Named { name, image } in images {
-        let blobs = image.open(&access)?.images()?;
-        let own = blobs.first().and_then(|image| image.reference.clone());
+    for Named { name, image } in &arguments.images {
+        let opened = image.open(&access)?;
+        let content = opened.content()?;
+        let own = content.reference().or_else(|| content.images().first()?.reference.as_deref()).map(str::to_owned);
         let reference = name.clone().or(own).unwrap_or_else(|| "image:latest".to_owned());
         let reference: Reference = reference.parse().with_context(|| format!("the name of {image}"))?;
         // Here every name is a name of this registry's.
         let repository = reference.repository.strip_prefix("library/").unwrap_or(&reference.repository);
-        catalogue.add(repository, &reference.version(), blobs)?;
+        for referrer in opened.referrers(&content)? {
+            catalogue.add_untagged(repository, referrer);
+        }
+        catalogue.add(repository, &reference.version(), content)?;
     }
-    let server = Server::bind(listen, catalogue)?;
+    let server = Server::bind(arguments.listen, catalogue, settings)?;
     let mut out = io::stdout();
     for reference in server.references() {
         writeln!(out, "{reference}")?;

@@ -1,6 +1,6 @@
 //! What a path or a reference leads to, and which image of it is meant.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     SourceError,
@@ -28,6 +28,8 @@ pub struct Choice {
 #[derive(Debug)]
 pub struct Found {
     tops: Vec<Top>,
+    /// What is listed, whatever its name.
+    listed: Vec<Descriptor>,
     store: Arc<dyn Store>,
 }
 
@@ -67,7 +69,7 @@ impl Top {
 
 impl Found {
     pub(super) fn new(tops: Vec<Top>, store: Arc<dyn Store>) -> Self {
-        Self { tops, store }
+        Self { tops, listed: Vec::new(), store }
     }
 
     /// What an index.json lists.
@@ -77,7 +79,8 @@ impl Found {
             return Err(SourceError::Document { document: "index.json".to_owned(), why });
         }
         let top = |descriptor| Top::Node(Box::new(Node { descriptor, store: Arc::clone(&store) }));
-        Ok(Self { tops: index.manifests.into_iter().map(top).collect(), store })
+        let listed = index.manifests.clone();
+        Ok(Self { tops: index.manifests.into_iter().map(top).collect(), listed, store })
     }
 
     /// Where the blobs are.
@@ -184,7 +187,13 @@ impl Found {
     ///
     /// [`SourceError::Choice`] when several things are, and those of reading the documents.
     pub fn content(&self) -> Result<Content, SourceError> {
-        let tops = self.distinct();
+        let mut tops = self.distinct();
+        if tops.len() > 1 {
+            // What only refers to something else is no other image.
+            let refers = tops.iter().map(|top| top.is_referrer()).collect::<Result<Vec<_>, _>>()?;
+            let mut refers = refers.into_iter();
+            tops.retain(|_| !refers.next().unwrap_or(false));
+        }
         if let [top] = tops.as_slice() {
             let content = top.node()?.content()?;
             return Ok(content.with_reference(top.reference()));
@@ -199,6 +208,43 @@ impl Found {
         let contents = tops.iter().map(|top| top.node()?.content()).collect::<Result<Vec<_>, _>>()?;
         let reference = tops.first().and_then(|top| top.reference());
         Ok(Content::of(contents, tops.iter().map(|top| top.descriptor()).collect()).with_reference(reference))
+    }
+
+    /// What refers to something in `content`, and what refers to that: signatures, bills of materials, attestations.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the documents.
+    pub fn referrers(&self, content: &Content) -> Result<Vec<Content>, SourceError> {
+        let node = |descriptor: &Descriptor| Node { descriptor: descriptor.clone(), store: Arc::clone(&self.store) };
+        let mut listed: Vec<(Digest, Node)> = Vec::new();
+        for descriptor in &self.listed {
+            let node = node(descriptor);
+            listed.extend(node.subject()?.map(|subject| (subject, node)));
+        }
+        let mut left = content.digests();
+        let mut seen: HashSet<Digest> = left.iter().copied().collect();
+        let mut found = Vec::new();
+        while let Some(subject) = left.pop() {
+            let asked = self.store.referrers(&subject);
+            let asked =
+                asked.map_err(|source| SourceError::Blob { name: format!("the referrers of {subject}"), source })?;
+            let here = listed.iter().filter(|(own, _)| *own == subject).map(|(_, node)| node.clone());
+            for node in here.chain(asked.iter().map(node)) {
+                if !seen.insert(node.descriptor.digest) {
+                    continue;
+                }
+                if seen.len() > NODES_LIMIT {
+                    let why = format!("more than {NODES_LIMIT} documents refer to it");
+                    return Err(SourceError::Document { document: content.digest().to_string(), why });
+                }
+                let referrer = node.content()?;
+                left.extend(referrer.digests().into_iter().filter(|digest| seen.insert(*digest)));
+                left.push(node.descriptor.digest);
+                found.push(referrer);
+            }
+        }
+        Ok(found)
     }
 
     /// Every image, of every name.
@@ -252,6 +298,14 @@ impl Found {
 }
 
 impl Top {
+    /// Whether it has no name, and is about something else.
+    fn is_referrer(&self) -> Result<bool, SourceError> {
+        match self {
+            Self::Node(node) if self.names().is_empty() => Ok(node.subject()?.is_some()),
+            _ => Ok(false),
+        }
+    }
+
     /// What an index says of it, without its names.
     fn descriptor(&self) -> Option<Descriptor> {
         match self {

@@ -15,7 +15,7 @@ use std::{
 };
 
 use data_encoding::BASE64;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::SourceError;
 use crate::{
@@ -69,6 +69,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Host and repository, where it is one of a registry.
     fn origin(&self) -> Option<(&str, &str)> {
         None
+    }
+
+    /// Descriptors of what refers to `digest`, where the medium knows that.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn referrers(&self, _digest: &Digest) -> io::Result<Vec<Descriptor>> {
+        Ok(Vec::new())
     }
 
     /// What people call the blob.
@@ -200,6 +209,20 @@ impl Node {
                 })))
             }
         }
+    }
+
+    /// What it refers to (`subject`), where it refers to something.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing, too big, or something else.
+    pub fn subject(&self) -> Result<Option<Digest>, SourceError> {
+        #[derive(Deserialize)]
+        struct Referrer {
+            subject: Option<Descriptor>,
+        }
+        let referrer: Referrer = self.parse(&self.document()?)?;
+        Ok(referrer.subject.map(|subject| subject.digest))
     }
 
     fn check_depth(&self, depth: usize) -> Result<(), SourceError> {

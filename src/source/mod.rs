@@ -195,6 +195,18 @@ impl Opened {
         }
     }
 
+    /// What refers to something in `content`, which was read from here: signatures, bills of materials, attestations.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the documents.
+    pub fn referrers(&self, content: &Content) -> Result<Vec<Content>, SourceError> {
+        match self {
+            Self::Recipe(_) => Ok(Vec::new()),
+            Self::Found(found) => found.referrers(content),
+        }
+    }
+
     /// Every image there.
     ///
     /// # Errors

@@ -104,6 +104,10 @@ impl Store for Registry {
         Ok(found.map(|document| document.bytes))
     }
 
+    fn referrers(&self, digest: &Digest) -> io::Result<Vec<Descriptor>> {
+        self.client.referrers(digest, None).map_err(io::Error::other)
+    }
+
     fn origin(&self) -> Option<(&str, &str)> {
         Some((self.client.host(), self.client.repository()))
     }

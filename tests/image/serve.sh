@@ -98,7 +98,7 @@ for number in $(seq 32); do
 done
 wait "${pullers[@]}"
 same "$(sort -u "$work"/pulled-* | tr -d ' -')" "${biggest#sha256:}"
-peak=$(sed -n 's/^VmHWM: *\([0-9]*\) kB/\1/p' "/proc/$server/status")
+peak=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$server/status")
 ((peak < 200000)) || fail "serving takes $peak kB"
 
 # strata pulls from it too: one image, all of them, and registry to registry.

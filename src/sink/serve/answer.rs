@@ -1,20 +1,19 @@
 //! One request, answered as the
 //! [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints) says.
 
-use std::{io, ops::Range, sync::Arc};
+use std::ops::Range;
 
 use hyper::{
     Method, Request, Response, StatusCode,
     header::{
         ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-        IF_NONE_MATCH, LINK, RANGE,
+        IF_NONE_MATCH, LINK, RANGE, WWW_AUTHENTICATE,
     },
 };
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use super::{
-    body::{self, Body, Piece},
+    body::{self, Body, Piece, Streams},
     catalogue::{Blob, Catalogue, Repository},
 };
 use crate::oci::{Digest, Index, json::to_vec, media_type};
@@ -30,11 +29,7 @@ const OCTETS: &str = "application/octet-stream";
 const BOUNDARY: &str = "strata-7c3e0d6a4f5b49d2-range";
 
 /// Answers `request`; what is wrong with it is an answer too.
-pub async fn answer<B>(
-    catalogue: &Catalogue,
-    streams: &Arc<Semaphore>,
-    request: &Request<B>,
-) -> io::Result<Response<Body>> {
+pub async fn answer<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>) -> Response<Body> {
     let is_head = request.method() == Method::HEAD;
     let mut response = if is_head || request.method() == Method::GET {
         route(catalogue, streams, request, is_head).await.unwrap_or_else(Refusal::response)
@@ -48,7 +43,16 @@ pub async fn answer<B>(
     if is_head {
         *response.body_mut() = body::empty();
     }
-    Ok(response)
+    response
+}
+
+/// For somebody who has to say who they are first.
+pub fn unauthorized() -> Response<Body> {
+    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a name and a password are wanted");
+    let mut response = refusal.response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"strata\""));
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
 }
 
 type Answer = Result<Response<Body>, Refusal>;
@@ -78,7 +82,7 @@ impl Refusal {
     }
 }
 
-async fn route<B>(catalogue: &Catalogue, streams: &Arc<Semaphore>, request: &Request<B>, is_head: bool) -> Answer {
+async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>, is_head: bool) -> Answer {
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default();
     let not_found = || Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "there is nothing at this path");
@@ -136,7 +140,7 @@ async fn blob<B>(
     repository: &Repository,
     digest: &str,
     request: &Request<B>,
-    streams: &Arc<Semaphore>,
+    streams: &Streams,
     is_head: bool,
 ) -> Answer {
     let digest = parse_digest(digest)?;
@@ -294,7 +298,7 @@ fn identify(response: &mut Response<Body>, digest: &Digest) {
     insert(response, ETAG, &format!("\"{digest}\""));
 }
 
-fn document(media_type: &str, bytes: Vec<u8>) -> Response<Body> {
+pub fn document(media_type: &str, bytes: Vec<u8>) -> Response<Body> {
     let length = bytes.len();
     let mut response = Response::new(body::bytes(bytes.into()));
     insert(&mut response, CONTENT_TYPE, media_type);

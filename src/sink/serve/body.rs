@@ -36,14 +36,23 @@ pub struct Piece {
     pub range: Range<u64>,
 }
 
+/// How many layers may be made at once.
+pub struct Streams {
+    /// For the client.
+    pub own: Arc<Semaphore>,
+    /// For everybody.
+    pub all: Arc<Semaphore>,
+}
+
 /// These parts of a blob, in its order and apart from each other, made while they are sent; `after` ends them. A whole
 /// blob that turns out not to be what it should breaks the connection before its last byte.
 ///
 /// This is the one place that knows how parts are had: a layer that can begin anywhere would begin here.
-pub async fn layer(layer: LayerBlob, pieces: Vec<Piece>, after: Vec<u8>, streams: &Arc<Semaphore>) -> Body {
+pub async fn layer(layer: LayerBlob, pieces: Vec<Piece>, after: Vec<u8>, streams: &Streams) -> Body {
     let (mut sender, body) = Channel::<Bytes, io::Error>::new(WAITING);
-    // The semaphore is never closed.
-    let permit = Arc::clone(streams).acquire_owned().await.ok();
+    // Semaphores are never closed. Who waits for its own share takes nothing of all.
+    let own = Arc::clone(&streams.own).acquire_owned().await.ok();
+    let permit = (own, Arc::clone(&streams.all).acquire_owned().await.ok());
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let mut out = Parts {

@@ -11,7 +11,8 @@ use serde::Deserialize;
 
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
-    oci::{Descriptor, Digest, Index, json, media_type},
+    content::{Content, IndexBlobs},
+    oci::{Descriptor, Digest, Index, Manifest},
 };
 
 /// Why images cannot be served.
@@ -49,13 +50,13 @@ pub struct Catalogue {
 #[derive(Debug, Default)]
 pub struct Repository {
     tags: BTreeMap<String, Digest>,
-    manifests: HashMap<Digest, Manifest>,
+    documents: HashMap<Digest, Document>,
     blobs: HashMap<Digest, Blob>,
 }
 
 /// A manifest or an index.
 #[derive(Clone, Debug)]
-pub struct Manifest {
+pub struct Document {
     pub media_type: String,
     pub bytes: Bytes,
 }
@@ -78,33 +79,26 @@ impl Blob {
 }
 
 impl Catalogue {
-    /// Serves `images` as `name:tag`: one, or those of several platforms behind an index.
+    /// Serves `content` as `name:tag`.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Twice`] when there is such an image.
-    pub fn add(&mut self, name: &str, tag: &str, images: Vec<ImageBlobs>) -> Result<(), ServeError> {
+    /// [`ServeError::Twice`] when there is something of this name.
+    pub fn add(&mut self, name: &str, tag: &str, content: Content) -> Result<(), ServeError> {
         let repository = self.repositories.entry(name.to_owned()).or_default();
         if repository.tags.contains_key(tag) {
             return Err(ServeError::Twice(format!("{name}:{tag}")));
         }
-        let mut listed: Vec<Descriptor> = Vec::new();
-        for image in images {
-            let descriptor = image.descriptor();
-            if listed.iter().all(|other| other.digest != descriptor.digest) {
-                listed.push(descriptor);
-            }
-            repository.add(image);
-        }
-        let digest = match listed.as_slice() {
-            [only] => only.digest,
-            _ => {
-                let bytes = json::to_vec(&Index::new(listed));
-                repository.manifest(media_type::INDEX, bytes)
-            }
-        };
+        let digest = content.digest();
         repository.tags.insert(tag.to_owned(), digest);
+        repository.add(content, digest);
         Ok(())
+    }
+
+    /// Serves `content` by its digest alone, as what refers to an image is.
+    pub fn add_untagged(&mut self, name: &str, content: Content) {
+        let digest = content.digest();
+        self.repositories.entry(name.to_owned()).or_default().add(content, digest);
     }
 
     /// Every `name:tag`.
@@ -127,28 +121,38 @@ impl Catalogue {
 }
 
 impl Repository {
-    fn add(&mut self, image: ImageBlobs) {
-        self.manifest(&image.media_type, image.manifest);
-        let config = Digest::of(&image.config);
-        self.blobs.insert(config, Blob::Bytes(image.config.into()));
-        for layer in image.layers {
-            self.blobs.insert(layer.descriptor.digest, Blob::Layer(Box::new(layer)));
+    /// Adds what `digest` names; what is above it may name it by sha512.
+    fn add(&mut self, content: Content, digest: Digest) {
+        match content {
+            Content::Image(image) => {
+                let ImageBlobs { media_type, manifest, config, layers, .. } = *image;
+                let named = serde_json::from_slice(&manifest).map(|manifest: Manifest| manifest.config.digest);
+                let config_digest = named.unwrap_or_else(|_| Digest::of(&config));
+                self.blobs.insert(config_digest, Blob::Bytes(config.into()));
+                self.documents.insert(digest, Document { media_type, bytes: manifest.into() });
+                for layer in layers {
+                    self.blobs.insert(layer.descriptor.digest, Blob::Layer(Box::new(layer)));
+                }
+            }
+            Content::Index(index) => {
+                let IndexBlobs { media_type, bytes, children, .. } = *index;
+                let listed = serde_json::from_slice(&bytes).map_or_else(|_| Vec::new(), |index: Index| index.manifests);
+                for (at, child) in children.into_iter().enumerate() {
+                    let digest = listed.get(at).map_or_else(|| child.digest(), |child| child.digest);
+                    self.add(child, digest);
+                }
+                self.documents.insert(digest, Document { media_type, bytes: bytes.into() });
+            }
         }
     }
 
-    fn manifest(&mut self, media_type: &str, bytes: Vec<u8>) -> Digest {
-        let digest = Digest::of(&bytes);
-        self.manifests.insert(digest, Manifest { media_type: media_type.to_owned(), bytes: bytes.into() });
-        digest
-    }
-
     /// The manifest of a tag or a digest, and its digest.
-    pub fn find(&self, version: &str) -> Option<(Digest, &Manifest)> {
+    pub fn find(&self, version: &str) -> Option<(Digest, &Document)> {
         let digest = match version.parse() {
             Ok(digest) => digest,
             Err(_) => *self.tags.get(version)?,
         };
-        Some((digest, self.manifests.get(&digest)?))
+        Some((digest, self.documents.get(&digest)?))
     }
 
     /// What refers to `subject`, of one kind where that is asked for, as the manifests here say themselves.
@@ -162,14 +166,14 @@ impl Repository {
             #[serde(default)]
             annotations: BTreeMap<String, String>,
         }
-        let refers = |(digest, manifest): (&Digest, &Manifest)| {
+        let refers = |(digest, manifest): (&Digest, &Document)| {
             let referrer: Referrer = serde_json::from_slice(&manifest.bytes).ok()?;
             referrer.subject.filter(|own| own.digest == *subject)?;
             let kind = referrer.artifact_type.or(referrer.config.map(|config| config.media_type));
             let own = Descriptor::new(&manifest.media_type, *digest, manifest.bytes.len() as u64);
             Some(Descriptor { artifact_type: kind, annotations: referrer.annotations, ..own })
         };
-        let mut all: Vec<Descriptor> = self.manifests.iter().filter_map(refers).collect();
+        let mut all: Vec<Descriptor> = self.documents.iter().filter_map(refers).collect();
         all.retain(|own| artifact_type.is_none() || own.artifact_type.as_deref() == artifact_type);
         all.sort_unstable_by_key(|own| own.digest.to_string());
         all

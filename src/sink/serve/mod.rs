@@ -4,44 +4,89 @@
 //!
 //! ```text
 //! images ──▶ Catalogue: repositories, tags, manifests, blobs
-//!                │
-//! request ──▶ answer ──▶ body: bytes, or a blob made while it is sent
+//!                            │
+//! connection ──▶ Identity: TLS, where there is a certificate
+//!    request ──▶ Service: Users ──▶ answer ──▶ body: bytes, or a blob made while it is sent
+//!                                                │
+//!                                             Record: access log, metrics
 //! ```
 
 mod answer;
 mod body;
 mod catalogue;
+mod clients;
+mod identity;
 mod patient;
+mod record;
+mod service;
+mod users;
 
 use std::{
-    collections::HashMap,
+    convert::Infallible,
     io,
-    net::{IpAddr, SocketAddr, TcpListener},
-    sync::{Arc, Mutex, PoisonError},
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
 
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, rt::TokioTimer, server::graceful::GracefulShutdown};
-use tokio::{runtime, sync::Semaphore, sync::oneshot};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    runtime,
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 
 pub use catalogue::{Catalogue, ServeError};
+pub use identity::{Identity, IdentityError};
+pub use record::AccessLog;
+pub use users::{Users, UsersError};
 
+use clients::{Clients, Guest};
 use patient::Patient;
+use service::Service;
 
 /// Connections at once; more wait. One takes little more than its 64 KiB of buffers.
 const CONNECTIONS: usize = 2048;
-/// Connections of one client; more are closed. A machine that pulls has some dozens.
-const OF_ONE_CLIENT: usize = 1536;
 /// Bytes of requests that wait to be read on one connection.
 const BUFFER: usize = 64 * 1024;
-/// A reader that takes nothing for this long is gone.
+/// A reader that takes less than what is buffered for it in this time is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// When asked to end, answers on their way have this long.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// A client that connects has this long until its TLS handshake is done, and a request until its head is there.
+const GREETING: Duration = Duration::from_secs(60);
 /// Blobs made at once; more wait. What a blob needs in memory is less than 2 MiB.
 const STREAMS: usize = 48;
+
+/// How to serve.
+#[derive(Debug)]
+pub struct Settings {
+    /// How long a reader may take nothing.
+    pub patience: Duration,
+    /// How long answers have once the server is asked to end.
+    pub farewell: Duration,
+    /// Who we are; without, there is no TLS.
+    pub identity: Option<Identity>,
+    /// Who may pull; without, everybody.
+    pub users: Option<Users>,
+    /// Where answers are written down.
+    pub access_log: Option<AccessLog>,
+    /// Whether `/metrics` is answered.
+    pub metrics: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { patience: PATIENCE, farewell: FAREWELL, identity: None, users: None, access_log: None, metrics: false }
+    }
+}
 
 /// A registry that is not serving yet.
 #[derive(Debug)]
@@ -49,8 +94,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     catalogue: Catalogue,
-    patience: Duration,
-    farewell: Duration,
+    settings: Settings,
 }
 
 /// A registry that serves until this is dropped.
@@ -75,17 +119,12 @@ impl Server {
     /// # Errors
     ///
     /// When the address cannot be had.
-    pub fn bind(address: SocketAddr, catalogue: Catalogue) -> Result<Self, ServeError> {
+    pub fn bind(address: SocketAddr, catalogue: Catalogue, settings: Settings) -> Result<Self, ServeError> {
         let fail = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
-        Ok(Self { listener, address, catalogue, patience: PATIENCE, farewell: FAREWELL })
-    }
-
-    /// With other limits: how long a reader may take nothing, and how long answers have once it is asked to end.
-    pub fn with_limits(self, patience: Duration, farewell: Duration) -> Self {
-        Self { patience, farewell, ..self }
+        Ok(Self { listener, address, catalogue, settings })
     }
 
     /// Where it listens.
@@ -141,9 +180,9 @@ impl Server {
 
     async fn serve(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let catalogue = Arc::new(self.catalogue);
+        let Settings { patience, farewell, identity, users, access_log, metrics } = self.settings;
         let connections = Arc::new(Semaphore::new(CONNECTIONS));
-        let streams = Arc::new(Semaphore::new(STREAMS));
+        let service = Arc::new(Service::new(self.catalogue, users, access_log, metrics));
         let clients = Clients::default();
         let graceful = GracefulShutdown::new();
         let mut stop = std::pin::pin!(stop);
@@ -154,73 +193,66 @@ impl Server {
                     Ok((stream, address)) => (stream, address.ip()),
                     // A connection that broke before it was accepted, or too many open files: the next may go.
                     Err(_) => {
-                        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                        tokio::time::sleep(Duration::from_millis(10)).await;
                         continue;
                     }
                 },
                 () = &mut stop => break,
             };
             let Some(guest) = clients.enter(address) else { continue };
-            let (catalogue, streams) = (Arc::clone(&catalogue), Arc::clone(&streams));
-            let service = service_fn(move |request| {
-                let (catalogue, streams) = (Arc::clone(&catalogue), Arc::clone(&streams));
-                async move { answer::answer(&catalogue, &streams, &request).await }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(std::time::Duration::from_secs(60))
-                .max_buf_size(BUFFER)
-                .serve_connection(TokioIo::new(Patient::new(stream, self.patience)), service);
-            let watched = graceful.watch(connection);
+            let (service, identity, watcher) = (Arc::clone(&service), identity.clone(), graceful.watcher());
             tokio::spawn(async move {
+                let counted = service.record.connection();
                 // What goes wrong with a connection is the other side's to notice.
-                let _ = watched.await;
-                drop((permit, guest));
+                let _ = meet(Patient::new(stream, patience), identity, &guest, &service, watcher).await;
+                drop((permit, guest, counted));
             });
         }
         drop(listener);
         // Nobody is waited for longer than that.
-        let _ = tokio::time::timeout(self.farewell, graceful.shutdown()).await;
+        let _ = timeout(farewell, graceful.shutdown()).await;
         Ok(())
     }
 }
 
-/// How many connections each client has.
-#[derive(Clone, Default)]
-struct Clients(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// A connection of a client, counted until it ends.
-struct Guest {
-    clients: Clients,
-    address: IpAddr,
-}
-
-impl Clients {
-    /// `None` where a client has all it may have.
-    fn enter(&self, address: IpAddr) -> Option<Guest> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(address).or_insert(0);
-        if *count >= OF_ONE_CLIENT {
-            return None;
+/// Everything that is asked over one connection.
+async fn meet(
+    stream: Patient<TcpStream>,
+    identity: Option<Identity>,
+    guest: &Guest,
+    service: &Service,
+    watcher: Watcher,
+) -> io::Result<()> {
+    match identity {
+        None => requests(stream, guest, service, watcher).await,
+        Some(identity) => {
+            let stream = timeout(GREETING, identity.acceptor().accept(stream)).await??;
+            requests(stream, guest, service, watcher).await
         }
-        *count += 1;
-        Some(Guest { clients: self.clone(), address })
     }
 }
 
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let mut counts = self.clients.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.address);
-            }
-        }
-    }
+async fn requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    guest: &Guest,
+    service: &Service,
+    watcher: Watcher,
+) -> io::Result<()> {
+    let service = service_fn(async |request| Ok::<_, Infallible>(service.respond(&request, guest).await));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(GREETING)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    watcher.watch(connection).await.map_err(io::Error::other)
 }
 
 fn runtime() -> Result<runtime::Runtime, ServeError> {
     let mut builder = runtime::Builder::new_multi_thread();
-    builder.worker_threads(2).max_blocking_threads(STREAMS).enable_all().build().map_err(ServeError::Start)
+    builder
+        .worker_threads(2)
+        .max_blocking_threads(STREAMS + users::CHECKS)
+        .enable_all()
+        .build()
+        .map_err(ServeError::Start)
 }

@@ -1,5 +1,6 @@
-//! A connection whose other side has to read on: one that takes nothing for too long is closed, and what was made for
-//! it ends.
+//! A connection whose other side has to read on: one that does not take what was written within some time is closed,
+//! and what was made for it ends. hyper flushes after each piece of a body, so this is a least speed too: whoever takes
+//! a byte now and then does not hold a layer for ever.
 
 use std::{
     io,
@@ -13,23 +14,22 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A stream that gives up on a reader who stalls.
+/// A stream that gives up on a reader who stalls, or all but stalls.
 pub struct Patient<S> {
     inner: S,
     patience: Duration,
-    /// Since when nothing went out.
+    /// Since when something waits to go out.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Patient<S> {
-    /// Waits for at most `patience` until the other side takes something.
+    /// Waits for at most `patience` until the other side has taken what was written before a flush.
     pub fn new(inner: S, patience: Duration) -> Self {
         Self { inner, patience, waiting: None }
     }
 
     fn judge<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.waiting = None;
             return polled;
         }
         let patience = self.patience;
@@ -72,6 +72,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.inner).poll_flush(context);
+        if polled.is_ready() {
+            self.waiting = None;
+        }
         self.judge(polled, context)
     }
 
@@ -97,8 +100,29 @@ mod tests {
             let mut read = [0; 16];
             theirs.read_exact(&mut read).await.unwrap();
             ours.write_all(&[0; 16]).await.unwrap();
+            ours.flush().await.unwrap();
             let error = ours.write_all(&[0; 1]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        });
+    }
+
+    #[test]
+    fn a_reader_that_takes_a_byte_now_and_then_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut theirs) = duplex(16);
+            let mut ours = Patient::new(ours, Duration::from_secs(30));
+            let reads = tokio::spawn(async move {
+                for _ in 0..1000 {
+                    sleep(Duration::from_secs(1)).await;
+                    theirs.read_u8().await?;
+                }
+                io::Result::Ok(())
+            });
+            let error = ours.write_all(&[0; 500]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            drop(ours);
+            assert!(reads.await.unwrap().is_err());
         });
     }
 }
