@@ -23,6 +23,8 @@
     (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.
   - `inheritConfig`: whether the base's configuration holds where `config` says nothing, `false` by default; null in
     `config` clears.
+  - `keepBaseDirlinks`: whether a package whose directory would replace a link of the base image (`/bin` to `usr/bin`) is
+    an error; without, the link is replaced, as nix2container does.
   - `includeStorePaths`: whether store paths are in the image; without, only `copyToRoot` is.
   - `initializeNixDatabase`: whether Nix in the container knows the store paths, those of `fromImage` too; `nixUid` and
     `nixGid` own its state.
@@ -76,6 +78,7 @@
   fromImageName ? null,
   fromImageTag ? null,
   inheritConfig ? false,
+  keepBaseDirlinks ? true,
   includeStorePaths ? true,
   initializeNixDatabase ? false,
   nixUid ? 0,
@@ -142,6 +145,7 @@ let
       arch
       variant
       inheritConfig
+      keepBaseDirlinks
       ;
   };
   databasePerms =

@@ -22,6 +22,9 @@
   - `layering`, `weights`, `previous`: as for buildLayer, with `"transfer"` by default.
   - `maxSize`, `maxLayerSize`, `forbiddenPaths`, `fromImage`, `inheritConfig`: as for buildImage; of the base's
     configuration `Env` is inherited, all of it with `inheritConfig = true`, and nothing with `false`.
+  - `keepBaseDirlinks`: whether links of the base image to directories (`/bin` to `usr/bin`) stay, with what lies on them
+    moved behind them, `true` by default; without, a directory replaces the link. `keepContentsDirlinks` (not layered) is
+    about links in the packages: whether they stay links.
   - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
   - `name`, `tag`: what the image is called when it is loaded.
   - `created`, `mtime`: times as for buildImage, or `"now"`.

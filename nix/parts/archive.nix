@@ -41,6 +41,7 @@ function:
   fromImageName ? null,
   fromImageTag ? null,
   inheritConfig ? null,
+  keepBaseDirlinks ? true,
   extraCommands ? "",
   fakeRootCommands ? "",
   enableFakechroot ? false,
@@ -108,6 +109,7 @@ let
       fromImageTag
       variant
       inheritConfig
+      keepBaseDirlinks
       ;
     arch = architecture;
   };

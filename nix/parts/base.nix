@@ -8,8 +8,11 @@
   variant ? null,
   # Whether its configuration holds; null stands for what dockerTools takes of it, `Env`.
   inheritConfig,
+  # Whether its links to directories stay where a layer on it has a directory.
+  keepBaseDirlinks,
 }:
 {
+  keepDirlinks = keepBaseDirlinks;
   inheritConfig =
     if inheritConfig == null then
       "env"

@@ -208,7 +208,14 @@ impl Request {
     fn root(&self, graph: &Graph, base: Option<&Image>) -> Result<Root> {
         let closure = self.include_nix_database.then_some(graph);
         let Some(made) = &self.customisation else {
-            return Root::make(&super::top(), &self.placed, &Scripts::default(), base, closure);
+            return Root::make(
+                &super::top(),
+                &self.placed,
+                &Scripts::default(),
+                base,
+                self.base.below()?.as_ref(),
+                closure,
+            );
         };
         let made = customisation::open(made.as_path())?;
         match closure {

@@ -3,6 +3,7 @@
 //! ```text
 //! image.json      its layers are files: those of the directory it was read from, or
 //! <digest>        those of an archive, unpacked here and checked
+//! below           its directories and links to directories
 //! ```
 
 use std::{
@@ -14,12 +15,15 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::attributes::Attributes;
+use super::{attributes::Attributes, below::Below};
 use strata::{
     image::Image,
     oci::{Config, Digest, Platform},
     source::{Choice, Lock},
 };
+
+/// The file for [`Below`].
+const BELOW: &str = "below";
 
 /// `fromImage`, as users give it.
 #[derive(Debug, Deserialize)]
@@ -47,6 +51,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let out = attributes.out();
     fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
     let image = attributes.request::<FromImage>()?.open(out)?;
+    Below::of(&image)?.save(&out.join(BELOW))?;
     Ok(image.save(&out.join("image.json"))?)
 }
 
@@ -110,6 +115,8 @@ pub struct Base {
     from_image: Option<PathBuf>,
     /// What of its config holds where nothing else is said.
     inherit_config: Inherited,
+    /// Whether its links to directories stay, whatever lies on it.
+    keep_dirlinks: bool,
 }
 
 /// What of a base image's configuration holds.
@@ -128,6 +135,12 @@ impl Base {
     pub fn open(&self) -> Result<Option<Image>> {
         let open = |path: &PathBuf| Image::open(path.join("image.json"));
         Ok(self.from_image.as_ref().map(open).transpose()?)
+    }
+
+    /// What a layer on it must not hide.
+    pub fn below(&self) -> Result<Option<Below>> {
+        let from_image = self.from_image.as_ref().filter(|_| self.keep_dirlinks);
+        from_image.map(|path| Below::open(&path.join(BELOW))).transpose()
     }
 
     /// What the image's config is, when `own` is what the user gave.

@@ -49,7 +49,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let Request { placed, scripts, base, include_nix_database, config } = attributes.request()?;
     let closure = include_nix_database.then(|| attributes.closure()).transpose()?;
     let closure = closure.map(|closure| closure.without_roots(|path| *path == config));
-    let root = Root::make(&super::top(), &placed, &scripts, base.open()?.as_ref(), closure.as_ref())?;
+    let root =
+        Root::make(&super::top(), &placed, &scripts, base.open()?.as_ref(), base.below()?.as_ref(), closure.as_ref())?;
     save(&root, attributes.out())
 }
 

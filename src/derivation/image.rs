@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Deserialize;
 
-use super::{attributes::Attributes, base::Base, compressed, grouping::Grouping, guards::Guards};
+use super::{attributes::Attributes, base::Base, below::Below, compressed, grouping::Grouping, guards::Guards};
 use strata::{
     closure::{Graph, StorePath},
-    image::Image,
+    image::{Image, Layer},
     layer::compress::Compression,
     oci::Timestamp,
 };
@@ -41,6 +41,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let graph = attributes.closure()?;
     let own = request.grouping.layers(&graph, &layers)?;
     layers.extend(own);
+    keep_links(request.base.below()?.as_ref(), &layers[base.as_ref().map_or(0, |base| base.layers.len())..])?;
     compressed::note(&mut layers, request.compressed)?;
     let own = request.grouping.closure(&graph)?;
     let below = base.as_ref().and_then(|base| base.closure.as_deref());
@@ -60,4 +61,21 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         None => StorePath::parse(&attributes.out().to_string_lossy())?.hash_part().to_owned(),
     });
     Ok(image.save(attributes.out())?)
+}
+
+/// Refuses a package copied to the root whose directory would replace a link of the base image. Nothing is moved behind the
+/// link, as the other functions do: nix2container's recipes have no way to say it.
+fn keep_links(below: Option<&Below>, layers: &[Layer]) -> Result<()> {
+    let Some(below) = below else { return Ok(()) };
+    for path in layers.iter().flat_map(|layer| &layer.paths).filter(|path| !path.is_in_place()) {
+        if let Some((link, target)) = below.replaced_by(&path.path) {
+            let (package, link, target) = (path.path.display(), link.display(), target.display());
+            bail!(
+                "argument copyToRoot: the base image's /{link} is a link to /{target}, and {package}/{link} would replace it \
+                 with a directory: what is behind the link would be gone from /{link}. Put the files into {target}/, or \
+                 use makeContainerImage, which follows the link; keepBaseDirlinks = false replaces it"
+            );
+        }
+    }
+    Ok(())
 }

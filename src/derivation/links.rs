@@ -19,9 +19,15 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use super::below::Below;
+
 /// Links each of `contents` below `root`, a directory that is made here.
-pub fn join(contents: &[PathBuf], root: &Path) -> Result<()> {
+///
+/// A directory of the base image (`below`) stays one.
+pub fn join(contents: &[PathBuf], root: &Path, below: Option<&Below>) -> Result<()> {
     make_directory(root)?;
+    let is_below =
+        |path: &Path| below.zip(path.strip_prefix(root).ok()).is_some_and(|(below, path)| below.is_directory(path));
     for content in contents {
         let kind = fs::metadata(content).with_context(|| format!("argument layers: reading {}", content.display()))?;
         ensure!(
@@ -30,12 +36,12 @@ pub fn join(contents: &[PathBuf], root: &Path) -> Result<()> {
              so put it in one (writeTextDir, for example)",
             content.display()
         );
-        link(content, root)?;
+        link(content, root, &is_below)?;
     }
     Ok(())
 }
 
-fn link(source: &Path, target: &Path) -> Result<()> {
+fn link(source: &Path, target: &Path, is_below: &dyn Fn(&Path) -> bool) -> Result<()> {
     let reading = || format!("listing {}", source.display());
     let mut names = fs::read_dir(source)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>())
@@ -46,19 +52,19 @@ fn link(source: &Path, target: &Path) -> Result<()> {
         let existing = fs::symlink_metadata(&target).ok();
         let source_is_directory = fs::symlink_metadata(&source).with_context(reading)?.is_dir();
         match existing {
-            None if source_is_directory => {
+            None if source_is_directory || (source.is_dir() && is_below(&target)) => {
                 make_directory(&target)?;
-                link(&source, &target)?;
+                link(&source, &target, is_below)?;
             }
             None => symlink(&source, &target).with_context(|| format!("linking {}", target.display()))?,
-            Some(existing) if existing.is_dir() && source.is_dir() => link(&source, &target)?,
+            Some(existing) if existing.is_dir() && source.is_dir() => link(&source, &target, is_below)?,
             // A link to a directory that another package fills too becomes a directory.
             Some(existing) if existing.is_symlink() && target.is_dir() && source.is_dir() => {
                 let first = fs::read_link(&target).with_context(reading)?;
                 fs::remove_file(&target).with_context(|| format!("replacing {}", target.display()))?;
                 make_directory(&target)?;
-                link(&first, &target)?;
-                link(&source, &target)?;
+                link(&first, &target, is_below)?;
+                link(&source, &target, is_below)?;
             }
             Some(existing) => {
                 let first = if existing.is_symlink() { fs::read_link(&target)? } else { target };

@@ -22,6 +22,7 @@
 mod archive;
 mod attributes;
 mod base;
+mod below;
 mod budget;
 mod compressed;
 mod config;

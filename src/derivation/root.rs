@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::{
+    below::Below,
     copies::Copies,
     customisation, database,
     difference::{Snapshot, extract},
@@ -78,13 +79,14 @@ impl Root {
         placed: &Placed,
         scripts: &Scripts,
         base: Option<&Image>,
+        below: Option<&Below>,
         closure: Option<&Graph>,
     ) -> Result<Self> {
         let mut root = Self { path: top.join("customisation"), owners: Owners::new() };
         let place = |root: &mut Self| -> Result<()> {
             let keep_dirlinks = placed.placing == Placing::CopyDirlinks;
             match placed.placing {
-                Placing::Link => links::join(&placed.contents, &root.path)?,
+                Placing::Link => links::join(&placed.contents, &root.path, below)?,
                 Placing::Copy | Placing::CopyDirlinks => {
                     Copies { root: &root.path, owners: &mut root.owners, keep_dirlinks }.of(&placed.contents)?;
                 }
@@ -113,6 +115,10 @@ impl Root {
         root.script(scripts, "extraCommands", &scripts.extra_commands, Mode::Plain)?;
         let mode = if scripts.enable_fakechroot { Mode::Chroot } else { Mode::FakeRoot };
         root.script(scripts, "fakeRootCommands", &scripts.fake_root_commands, mode)?;
+        // With runAsRoot the base itself was written to.
+        if let (Some(below), None) = (below, &scripts.run_as_root) {
+            below.follow(&root.path, &mut root.owners)?;
+        }
         // As upstream, which gives its root layer nobody.
         if (placed.uid, placed.gid) != (0, 0) && scripts.run_as_root.is_none() {
             root.give(&root.path.clone(), placed.uid, placed.gid)?;

@@ -54,6 +54,34 @@ same "$(listing 'runAsRoot = "true";')" "$expected"
 same "$(listing 'runAsRoot = "rm /etc/x; echo new > /etc/new; mv /etc/new /etc/x; chmod 444 /etc/x";')" "$expected"
 same "$(listing 'runAsRoot = "${pkgs.busybox}/bin/busybox rm /etc/x /etc/z; for at in x z; do echo new > /etc/$at; ${pkgs.busybox}/bin/busybox chmod 444 /etc/$at; done";')" "$expected"
 
+# Without a script to run on the base, its link stays in every function too, and /bin/own with it.
+tools='(pkgs.runCommand "tools" { } "mkdir -p $out/bin $out/share; echo > $out/bin/tool; echo > $out/share/file; ln -s share $out/etc")'
+# stands FUNCTION ARGUMENTS: what is at /bin, and what a container finds in it.
+stands() {
+  local name
+  name=$(build "$1 { name = \"stands\"; tag = \"t\"; fromImage = $work/base.tar; $2 }" | xargs cat | load)
+  run --volume /nix/store:/nix/store:ro --env PATH="$(build pkgs.coreutils)/bin" "$name" "$(build pkgs.bash)/bin/bash" \
+    -c 'stat -c "%n %a %F" /bin /usr/bin /etc/. /etc/x; ls /bin/ | tr "\n" " "'
+  docker rmi "$name" >/dev/null
+}
+kept='/bin 777 symbolic link
+/usr/bin 755 directory
+/etc/. 755 directory
+/etc/x 4777 regular file'
+for arguments in "makeContainerImage { layers = [ $tools ]; };" "makeContainerImage { layered = false; layers = [ $tools ]; };" \
+  "dockerTools.buildLayeredImage { contents = [ $tools ]; };" "dockerTools.buildImage { copyToRoot = [ $tools ]; };"; do
+  function=${arguments%% *} more=${arguments#* { } more=${more% \};}
+  same "$(stands "$function" "$more")" "$kept"$'\nown tool '
+  # What a script adds goes the same way.
+  same "$(stands "$function" "$more extraCommands = \"mkdir -p bin; echo > bin/made\";")" "$kept"$'\nmade own tool '
+  same "$(stands "$function" "$more keepBaseDirlinks = false;" | grep /bin)" $'/bin 755 directory\n/usr/bin 755 directory'
+done
+build_fails "buildImage { name = \"x\"; fromImage = $work/base.tar; copyToRoot = [ $tools ]; }" "/bin is a link to /usr/bin" "would replace it" \
+  "Put the files into usr/bin/" "keepBaseDirlinks = false"
+build "buildImage { name = \"x\"; fromImage = $work/base.tar; copyToRoot = [ $tools ]; keepBaseDirlinks = false; }" >/dev/null
+build_fails "makeContainerImage { fromImage = $work/base.tar; layers = [ $tools ]; extraCommands = \"mkdir -p usr/bin; echo 2 > usr/bin/tool\"; }" \
+  "the base image's /bin is a link to /usr/bin, so files of both are at one place" "tool is there twice"
+
 # A base whose /nix, /proc and /dev are links: what is mounted for a script, and a Nix database, stay in the image.
 python3 "$work/base.py" "$work/links.tar" nix proc dev
 path=$(build "dockerTools.buildImageWithNixDb { name = \"links\"; compressor = \"none\"; fromImage = $work/links.tar; copyToRoot = [ pkgs.hello ];
