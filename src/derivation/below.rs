@@ -208,8 +208,13 @@ impl Below {
             self.0.keys().filter_map(|path| Some((path, self.behind(path)?))).collect();
         // What is moved may stand in place of another link then.
         while let Some((from, to)) = links.iter().find(|(path, _)| in_layer(path)) {
-            self.make(to, root, owners)?;
-            merge(&root.join(from), &root.join(to), owners).with_context(|| {
+            // Out of the way: what is in it may be called as itself.
+            let aside = tempfile::tempdir_in(root.parent().unwrap_or(root)).context("making a directory")?;
+            let files = aside.path().join("files");
+            let moved = rename(&root.join(from), &files, owners)
+                .and_then(|()| self.make(to, root, owners))
+                .and_then(|()| merge(&files, &root.join(to), owners));
+            moved.with_context(|| {
                 format!(
                     "the base image's /{} is a link to /{}, so files of both are at one place; keepBaseDirlinks = false \
                      replaces the link",
@@ -225,8 +230,12 @@ impl Below {
     fn make(&self, path: &Path, root: &Path, owners: &mut Owners) -> Result<()> {
         for above in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
             let place = root.join(above);
-            if above.as_os_str().is_empty() || place.is_dir() {
-                continue;
+            match fs::symlink_metadata(&place) {
+                Ok(there) if there.is_dir() => continue,
+                Ok(_) => {
+                    bail!("/{} is a directory of the base image, and the image has another file there", above.display())
+                }
+                Err(_) => {}
             }
             fs::create_dir(&place).with_context(|| format!("creating {}", place.display()))?;
             if let Some(&Standing::Directory { mode, uid, gid }) = self.0.get(above) {
@@ -254,15 +263,7 @@ fn merge(from: &Path, to: &Path, owners: &mut Owners) -> Result<()> {
         let moving = || format!("moving {} to {}", source.display(), target.display());
         let kind = fs::symlink_metadata(&source).with_context(moving)?;
         match fs::symlink_metadata(&target) {
-            Err(_) => {
-                fs::rename(&source, &target).with_context(moving)?;
-                let moved: Vec<PathBuf> = owners.keys().filter(|path| path.starts_with(&source)).cloned().collect();
-                for path in moved {
-                    let below = path.strip_prefix(&source)?;
-                    let place = if below.as_os_str().is_empty() { target.clone() } else { target.join(below) };
-                    owners.remove(&path).map(|owner| owners.insert(place, owner));
-                }
-            }
+            Err(_) => rename(&source, &target, owners)?,
             Ok(there) if there.is_dir() && kind.is_dir() => merge(&source, &target, owners)?,
             Ok(there) if is_same(&source, &kind, &target, &there).with_context(moving)? => {
                 fs::remove_file(&source).with_context(moving)?;
@@ -273,6 +274,18 @@ fn merge(from: &Path, to: &Path, owners: &mut Owners) -> Result<()> {
     }
     owners.remove(from);
     fs::remove_dir(from).with_context(|| format!("removing {}", from.display()))
+}
+
+/// Moves a file or a directory, with the notes of it.
+fn rename(from: &Path, to: &Path, owners: &mut Owners) -> Result<()> {
+    fs::rename(from, to).with_context(|| format!("moving {} to {}", from.display(), to.display()))?;
+    let moved: Vec<PathBuf> = owners.keys().filter(|path| path.starts_with(from)).cloned().collect();
+    for path in moved {
+        let below = path.strip_prefix(from)?;
+        let place = if below.as_os_str().is_empty() { to.to_owned() } else { to.join(below) };
+        owners.remove(&path).map(|owner| owners.insert(place, owner));
+    }
+    Ok(())
 }
 
 /// Whether two links lead to the same, or two files hold the same.
@@ -385,12 +398,12 @@ mod tests {
     #[test]
     fn what_a_layer_has_in_place_of_a_link_is_moved_behind_it() {
         let scratch = tempfile::tempdir().unwrap();
-        let root = scratch.path();
-        let below = below(&[&["usr/", "usr/bin/", "bin -> usr/bin", "usr/bin/X11 -> .", "usr/bin/kept/"]]);
-        for directory in ["bin/X11/sub", "usr/bin", "etc"] {
+        let root = &scratch.path().join("root");
+        let below = below(&[&["usr/", "usr/bin/", "bin -> usr/bin", "usr/bin/X11 -> .", "up -> ."]]);
+        for directory in ["bin/X11/X11/sub", "usr/bin", "up/up/deep"] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
-        for file in ["bin/one", "bin/X11/two", "usr/bin/three", "etc/four"] {
+        for file in ["bin/one", "bin/X11/two", "usr/bin/three", "up/up/four"] {
             fs::write(root.join(file), file).unwrap();
         }
         symlink("x", root.join("bin/same")).unwrap();
@@ -402,7 +415,12 @@ mod tests {
         for file in ["one", "two", "three", "sub", "same"] {
             assert!(fs::symlink_metadata(root.join("usr/bin").join(file)).is_ok(), "{file}");
         }
-        assert!(!root.join("bin").exists() && !root.join("usr/bin/X11").exists() && root.join("etc/four").exists());
+        assert!(
+            !root.join("bin").exists()
+                && !root.join("usr/bin/X11").exists()
+                && root.join("four").exists()
+                && !root.join("up").exists()
+        );
         assert_eq!(owners.get(&root.join("usr/bin/one")), Some(&note(1)));
         assert_eq!(owners.get(&root.join("usr/bin/two")), Some(&note(2)));
         assert_eq!(below.replaced_by(root), None);
