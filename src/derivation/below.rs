@@ -239,7 +239,7 @@ impl Below {
             }
             fs::create_dir(&place).with_context(|| format!("creating {}", place.display()))?;
             if let Some(&Standing::Directory { mode, uid, gid }) = self.0.get(above) {
-                owners.insert(place, Owner { mode: 0o040000 | mode, uid, gid, device: (0, 0) });
+                owners.insert(place, Owner { mode: 0o040000 | mode, uid, gid, ..Owner::default() });
             }
         }
         Ok(())
@@ -408,7 +408,7 @@ mod tests {
         }
         symlink("x", root.join("bin/same")).unwrap();
         symlink("x", root.join("usr/bin/same")).unwrap();
-        let note = |uid| Owner { mode: 0o104755, uid, gid: 0, device: (0, 0) };
+        let note = |uid| Owner { mode: 0o104755, uid, ..Owner::default() };
         let mut owners = Owners::from([(root.join("bin/one"), note(1)), (root.join("bin/X11/two"), note(2))]);
         assert_eq!(below.replaced_by(root), Some((PathBuf::from("bin"), PathBuf::from("usr/bin"))));
         below.follow(root, &mut owners).unwrap();
@@ -430,7 +430,10 @@ mod tests {
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::write(root.join("bin/one"), "1").unwrap();
         below.follow(root, &mut owners).unwrap();
-        assert_eq!(owners.get(&root.join("usr/bin")), Some(&Owner { mode: 0o041777, uid: 3, gid: 4, device: (0, 0) }));
+        assert_eq!(
+            owners.get(&root.join("usr/bin")),
+            Some(&Owner { mode: 0o041777, uid: 3, gid: 4, ..Owner::default() })
+        );
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::write(root.join("bin/one"), "2").unwrap();
         let error = format!("{:#}", below.follow(root, &mut owners).unwrap_err());

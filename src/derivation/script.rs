@@ -70,6 +70,8 @@ until [ -s "$STRATA_STATE.key" ]; do kill -s 0 "$faked"; sleep 0.01; done
 key=$(<"$STRATA_STATE.key")
 export STRATA_FAKEROOTKEY=${key%%:*}
 "$@"
+# Notes are sent without waiting, questions are answered in turn: with this answer, all that was noted has arrived.
+FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY "$STRATA_BASH" -c '[ -e / ]'
 "#;
 
 /// Turns the environment of `FAKED` into fakeroot's, and becomes the command.

@@ -45,6 +45,10 @@ sees "dockerTools.buildLayeredImageWithNixDb { name = \"x\"; contents = [ pkgs.n
 sees "dockerTools.buildImageWithNixDb { name = \"x\"; copyToRoot = [ pkgs.nix pkgs.bash pkgs.coreutils ]; config = { $nix };
   runAsRoot = ''test -s nix/var/nix/db/db.sqlite && echo seen > /seen; cd /; $link; chown 7 nix/var/nix/db/db.sqlite''; }" $'verified\nseen\n7'
 
+# What the last command of a script does counts, however busy fakeroot is.
+path=$(build 'dockerTools.buildLayeredImage { name = "x"; compressor = "none"; fakeRootCommands = "touch file{1..2000}; chown 7:8 file*"; }')
+same "$(tar -xOf "$path" "$(tar -xOf "$path" manifest.json | jq -r '.[0].Layers[-1]')" | tar -tvP --numeric-owner | grep -c '7/8 .*/file')" 2000
+
 # Pipes and files that nobody may read are files of images too.
 sees 'dockerTools.buildLayeredImage { name = "x"; contents = [ pkgs.busybox ]; extraCommands = "mkfifo -m 600 pipe; echo x > secret; chmod 0 secret";
   config = { Env = [ "PATH=/bin" ]; Cmd = [ "stat" "-c" "%n %a %F" "/pipe" "/secret" ]; }; }' $'/pipe 600 fifo\n/secret 0 regular file'
