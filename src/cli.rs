@@ -305,6 +305,9 @@ pub enum CompressionArgument {
     None,
     Gzip,
     Zstd,
+    /// zstd that podman, buildah and CRI-O pull in parts: only what no image on the machine has.
+    #[value(name = "zstd:chunked")]
+    ZstdChunked,
 }
 
 impl From<CompressionArgument> for strata::layer::compress::Compression {
@@ -313,6 +316,7 @@ impl From<CompressionArgument> for strata::layer::compress::Compression {
             CompressionArgument::None => Self::None,
             CompressionArgument::Gzip => Self::Gzip,
             CompressionArgument::Zstd => Self::Zstd,
+            CompressionArgument::ZstdChunked => Self::ZstdChunked,
         }
     }
 }

@@ -22,8 +22,9 @@
     sends; `weights = { roots; names; }` says for the last how often paths change. Or a list of steps, dockerTools'
     `layeringPipeline`.
   - `previous`: an older image.json, whose layers are kept where they can be.
-  - `compressed`: `"gzip"` or `"zstd"` notes what each layer compresses to, so that a push on another machine finds it in the
-    registry without making it. Costs what compressing it at its first push does, once for each layer derivation.
+  - `compressed`: `"gzip"`, `"zstd"` or `"zstd:chunked"` notes what each layer compresses to, so that a push on another
+    machine finds it in the registry without making it. Costs what compressing it at its first push does, once for each
+    layer derivation.
   - `metadata`: history of each layer: `created`, `created_by`, `author`, `comment`.
 */
 {

@@ -16,7 +16,7 @@
 
   - `files`: list of `{ source; destination ? source; mode; uid; gid; }`. A directory's contents go to `destination`;
     links in it are kept, those to directories become directories. `mode` (octal, a string) is for files.
-  - `compression`: `"gzip"`, `"zstd"`, or `""` or `"none"`.
+  - `compression`: `"gzip"`, `"zstd"`, `"zstd:chunked"`, or `""` or `"none"`.
   - `closure`: whether the sources' closure is in the layer too, at its own store paths.
 
   The result has `layer.tar[.gz|.zst]`, `media-descriptor.json`, `DiffID`, `layers-cache.json` and `blobs/`.
@@ -69,13 +69,14 @@ let
           builtins.elem compression [
             "gzip"
             "zstd"
+            "zstd:chunked"
             "none"
             ""
           ]
         then
           compression
         else
-          throw "strata: argument compression of ociLayerTar must be gzip, zstd, none or \"\", not ${toString compression}";
+          throw "strata: argument compression of ociLayerTar must be gzip, zstd, zstd:chunked, none or \"\", not ${toString compression}";
     };
   };
   result = layer // {

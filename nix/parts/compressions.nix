@@ -4,6 +4,7 @@ let
   known = [
     "gzip"
     "zstd"
+    "zstd:chunked"
   ];
 in
 if compressed == null || builtins.elem compressed known then

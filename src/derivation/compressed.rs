@@ -22,8 +22,9 @@ pub fn note(layers: &mut [Layer], compression: Option<Compression>) -> Result<()
         let out = Sha256Writer::new(io::sink());
         let mut compressor = compression.writer(out, rayon::current_num_threads(), None).with_context(compressing)?;
         layer.write(at + 1, &Default::default(), &mut compressor)?;
-        let (_, digest, size) = compressor.finish().with_context(compressing)?.finish();
-        let compressed = Compressed { digest, size, annotations: Default::default() };
+        let (out, annotations) = compressor.finish().with_context(compressing)?;
+        let (_, digest, size) = out.finish();
+        let compressed = Compressed { digest, size, annotations };
         layer.compressed.insert(compression.name().to_owned(), compressed);
     }
     Ok(())

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     closure::StorePath,
     layer::{
-        self, Files, LayerError, Options, Rewrite, Source, Tree,
+        self, Files, LayerError, Options, Rewrite, Source, Tree, chunked,
         nar::{NarReader, Node},
     },
     oci::{Descriptor, Digest, History, Sha256Writer, media_type},
@@ -49,6 +49,9 @@ pub struct Layer {
     /// What its plain tar compresses to, by the names of `--compression`, where that was computed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub compressed: BTreeMap<String, Compressed>,
+    /// What its descriptor says of the chunks of the blob, where it is one of zstd:chunked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
     /// `host/repository` of a registry that has the blob, for layers that were pulled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -67,6 +70,13 @@ pub struct Compressed {
     /// Annotations of its descriptor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Compressed {
+    /// What a manifest says of it.
+    pub fn descriptor(&self, media_type: &str) -> Descriptor {
+        Descriptor { annotations: self.annotations.clone(), ..Descriptor::new(media_type, self.digest, self.size) }
+    }
 }
 
 /// A store path of a layer.
@@ -91,6 +101,7 @@ impl Layer {
             blob: None,
             mtime: None,
             compressed: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             origin: None,
             history,
         }
@@ -99,11 +110,21 @@ impl Layer {
     /// A layer that is a blob, in the file `blob` or, without one, wherever its origin says.
     pub fn from_blob(descriptor: &Descriptor, diff_id: Digest, blob: Option<PathBuf>) -> Self {
         let hashed = layer::Hashed { digest: descriptor.digest, size: descriptor.size };
+        let annotations = descriptor.annotations.iter().filter(|(key, _)| chunked::annotation::is_ours(key));
         Self {
+            annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
             diff_id,
             media_type: media_type::as_oci(&descriptor.media_type).to_owned(),
             blob,
             ..Self::from_paths(Vec::new(), hashed, History::default())
+        }
+    }
+
+    /// What a manifest says of it.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            annotations: self.annotations.clone(),
+            ..Descriptor::new(&self.media_type, self.digest, self.size)
         }
     }
 

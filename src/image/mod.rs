@@ -251,7 +251,7 @@ impl Image {
     pub fn manifest(&self) -> Manifest {
         let blob = self.config_blob();
         let config = Descriptor::new(media_type::CONFIG, Digest::of(&blob), blob.len() as u64);
-        let layers = self.layers.iter().map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size));
+        let layers = self.layers.iter().map(Layer::descriptor);
         Manifest { annotations: self.annotations.clone(), ..Manifest::new(config, layers.collect()) }
     }
 

@@ -5,10 +5,12 @@
 //!                                                   Sha256Writer<Sink>   hash only
 //!                                                   ChunkReader          a blob, on demand
 //!                                                   GzipWriter           compressed
+//!                                                   ChunkedWriter        compressed, so that it can be read in parts
 //! ```
 //!
 //! There is one byte path: hashing a layer is writing it to nowhere.
 
+pub mod chunked;
 mod chunks;
 pub mod compress;
 mod dirlinks;

@@ -111,7 +111,7 @@ impl PushOptions {
             Err(error) if is_not_found(&error) => Ok(None),
             Err(error) => Err(error),
             Ok(()) => {
-                let (_, digest, size) = compressor.finish().map_err(fail)?.finish();
+                let (_, digest, size) = compressor.finish().map_err(fail)?.0.finish();
                 Ok(Some((digest, size)))
             }
         }
@@ -175,10 +175,9 @@ impl<'a> Registry<'a> {
     }
 
     fn compressed(&mut self, layer: &LayerBlob, options: &PushOptions) -> Result<Blob, ImageError> {
-        let wanted = options.compression.media_type();
         // An image compressed at another level does not do where a level was asked for.
         let found = self.found.get(&layer.diff_id).filter(|_| options.level.is_none());
-        if found.is_some_and(|found| found.descriptor.media_type == wanted)
+        if found.is_some_and(|found| options.compression.fits(&found.descriptor))
             || self.unmade.contains_key(&layer.diff_id)
             || !self.sent.insert(layer.diff_id)
         {

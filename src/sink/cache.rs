@@ -49,7 +49,11 @@ impl Cache {
 
     fn path(&self, diff_id: &Digest, compression: Compression, level: Option<i32>) -> Option<PathBuf> {
         let level = level.map_or_else(String::new, |level| format!("-{level}"));
-        let name = format!("tar{}{level}/{}.json", compression.suffix(), diff_id.hex());
+        let kind = match compression {
+            Compression::ZstdChunked => ".zst-chunked",
+            other => other.suffix(),
+        };
+        let name = format!("tar{kind}{level}/{}.json", diff_id.hex());
         Some(self.root.as_ref()?.join(name))
     }
 }

@@ -77,12 +77,11 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let tree =
         Tree::new(&sources).map_err(|error| clash(error, "give one of them another `destination`"))?.with_mtime(MTIME);
     let blobs = Blobs::create(attributes.out())?;
-    let (diff_id, digest, size) = write(&tree, request.compression, &blobs)?;
+    let (diff_id, descriptor) = write(&tree, request.compression, &blobs)?;
 
-    let media_type = request.compression.media_type();
     let file = format!("layer.tar{}", request.compression.suffix());
-    blobs.symlink(Path::new(&digest.blob_name()), file)?;
-    blobs.document("media-descriptor.json", &Descriptor::new(media_type, digest, size))?;
+    blobs.symlink(Path::new(&descriptor.digest.blob_name()), file)?;
+    blobs.document("media-descriptor.json", &descriptor)?;
     fs::write(blobs.path("DiffID"), diff_id.to_string())?;
     let cache = LayersCache {
         diff_id,
@@ -91,8 +90,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     };
     blobs.document("layers-cache.json", &cache)?;
     let history = History { created_by: "ociLayerTar".to_owned(), ..History::default() };
-    let blob = Some(blobs.path(digest.blob_name()));
-    let descriptor = Descriptor::new(media_type, digest, size);
+    let blob = Some(blobs.path(descriptor.digest.blob_name()));
     let layer = Layer { paths, history, ..Layer::from_blob(&descriptor, diff_id, blob) };
     blobs.document("closure.json", &graph)?;
     blobs.document("layers.json", &[layer])
@@ -102,17 +100,18 @@ fn path(node: &Node) -> LayerPath {
     LayerPath { path: node.path.as_path().to_owned(), options: None }
 }
 
-/// Writes the blob; digest of the tar, digest and size of the blob.
-fn write(tree: &Tree, compression: Compression, blobs: &Blobs) -> Result<(Digest, Digest, u64)> {
+/// Writes the blob; digest of the tar, and the blob's descriptor.
+fn write(tree: &Tree, compression: Compression, blobs: &Blobs) -> Result<(Digest, Descriptor)> {
     let unnamed = blobs.path("blobs/sha256/unfinished");
     let writing = || format!("writing {}", unnamed.display());
     let file = File::create_new(&unnamed).with_context(writing)?;
     let compressor =
         compression.writer(Sha256Writer::new(file), rayon::current_num_threads(), None).with_context(writing)?;
     let (compressor, diff_id, _) = layer::write(tree, Sha256Writer::new(compressor))?.finish();
-    let (_, digest, size) = compressor.finish().with_context(writing)?.finish();
+    let (out, annotations) = compressor.finish().with_context(writing)?;
+    let (_, digest, size) = out.finish();
     fs::rename(&unnamed, blobs.path(digest.blob_name())).with_context(writing)?;
-    Ok((diff_id, digest, size))
+    Ok((diff_id, Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }))
 }
 
 impl Placed {

@@ -23,7 +23,10 @@ use super::{
     blobs::Blobs,
     config,
 };
-use strata::oci::{Descriptor, Manifest, annotation, json, media_type};
+use strata::{
+    image::Layer,
+    oci::{Descriptor, Manifest, annotation, json, media_type},
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -46,7 +49,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
             blobs.link(&layer.digest, blob)?;
         }
     }
-    let described = layers.iter().map(|layer| Descriptor::new(&layer.media_type, layer.digest, layer.size));
+    let described = layers.iter().map(Layer::descriptor);
     let manifest = Manifest {
         annotations: request.extra_manifest.annotations.clone(),
         artifact_type: request.extra_manifest.artifact_type.clone(),

@@ -10,17 +10,11 @@
 //! writes no name and no time into headers. [`BLOCK`] and [`LEVEL`] decide
 //! every compressed byte: changing one moves digests.
 
-use std::{
-    collections::VecDeque,
-    io::{self, Write},
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
-    },
-    thread::{self, JoinHandle},
-};
+use std::io::{self, Write};
 
 use libdeflater::{CompressionLvl, Compressor};
+
+use super::pool::Pool;
 
 /// Input bytes a member. Smaller ones compress worse (each starts without
 /// history), bigger ones leave cores idle on small layers.
@@ -29,16 +23,11 @@ const BLOCK: usize = 1024 * 1024;
 /// at less than a quarter of the time; docs/benchmarks.md has the figures.
 const LEVEL: i32 = 3;
 
-type Job = (Vec<u8>, SyncSender<Vec<u8>>);
-
 /// Compresses what is written, on all cores.
 pub struct GzipWriter<W> {
     out: W,
     block: Vec<u8>,
-    jobs: Option<Sender<Job>>,
-    /// Members being made, in order.
-    pending: VecDeque<Receiver<Vec<u8>>>,
-    workers: Vec<JoinHandle<()>>,
+    members: Pool<Vec<u8>, Vec<u8>>,
     empty: bool,
 }
 
@@ -53,20 +42,11 @@ impl<W: Write> GzipWriter<W> {
         let level = level.unwrap_or(LEVEL);
         let level = CompressionLvl::new(level)
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, format!("gzip has no level {level}")))?;
-        let (jobs, queue) = channel();
-        let queue = Arc::new(Mutex::new(queue));
-        let worker = |_| {
-            let queue = Arc::clone(&queue);
-            thread::Builder::new().spawn(move || work(&queue, level))
-        };
-        Ok(Self {
-            out,
-            block: Vec::with_capacity(BLOCK),
-            jobs: Some(jobs),
-            pending: VecDeque::new(),
-            workers: (0..threads.max(1)).map(worker).collect::<io::Result<_>>()?,
-            empty: true,
-        })
+        let members = Pool::new(threads, move || {
+            let mut compressor = Compressor::new(level);
+            Ok(move |block: Vec<u8>| member(&mut compressor, &block))
+        })?;
+        Ok(Self { out, block: Vec::with_capacity(BLOCK), members, empty: true })
     }
 
     /// Compresses what is left and gives the writer underneath back.
@@ -75,50 +55,29 @@ impl<W: Write> GzipWriter<W> {
         if !self.block.is_empty() || self.empty {
             self.submit()?;
         }
-        while !self.pending.is_empty() {
-            self.write_first()?;
+        while let Some(member) = self.members.next()? {
+            self.out.write_all(&member)?;
         }
-        drop(self.jobs);
-        for worker in self.workers {
-            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        }
+        self.members.finish();
         self.out.flush()?;
         Ok(self.out)
     }
 
     fn submit(&mut self) -> io::Result<()> {
         self.empty = false;
-        // Two blocks a thread keep every thread busy while one is written.
-        if self.pending.len() >= 2 * self.workers.len() {
-            self.write_first()?;
-        }
         let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
-        let (answer, member) = sync_channel(1);
-        let jobs = self.jobs.as_ref().expect("only finish() takes the sender");
-        jobs.send((block, answer)).map_err(io::Error::other)?;
-        self.pending.push_back(member);
-        Ok(())
-    }
-
-    fn write_first(&mut self) -> io::Result<()> {
-        let first = self.pending.pop_front().expect("callers check that one is pending");
-        self.out.write_all(&first.recv().map_err(io::Error::other)?)
+        match self.members.submit(block)? {
+            Some(member) => self.out.write_all(&member),
+            None => Ok(()),
+        }
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, level: CompressionLvl) {
-    let mut compressor = Compressor::new(level);
-    loop {
-        let Ok(job) = queue.lock().map(|queue| queue.recv()) else {
-            return;
-        };
-        let Ok((block, answer)) = job else { return };
-        let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
-        let size = compressor.gzip_compress(&block, &mut member).expect("the bound is libdeflate's own");
-        member.truncate(size);
-        // Nobody waits any more when the writer failed.
-        let _ = answer.send(member);
-    }
+fn member(compressor: &mut Compressor, block: &[u8]) -> Vec<u8> {
+    let mut member = vec![0; compressor.gzip_compress_bound(block.len())];
+    let size = compressor.gzip_compress(block, &mut member).expect("the bound is libdeflate's own");
+    member.truncate(size);
+    member
 }
 
 impl<W: Write> Write for GzipWriter<W> {

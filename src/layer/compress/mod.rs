@@ -4,6 +4,7 @@
 //! which thread compresses a block does not matter.
 
 mod gzip;
+mod pool;
 mod zstd;
 
 use std::io::{self, Write};
@@ -11,9 +12,11 @@ use std::io::{self, Write};
 use serde::Deserialize;
 
 pub use gzip::GzipWriter;
+pub(super) use pool::Pool;
 pub use zstd::ZstdWriter;
 
-use crate::oci::media_type;
+use super::chunked::{Annotations, ChunkedWriter, annotation};
+use crate::oci::{Descriptor, media_type};
 
 /// A way to compress a layer, by the names users give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -26,6 +29,9 @@ pub enum Compression {
     Gzip,
     /// zstd, smaller and faster.
     Zstd,
+    /// zstd that can be pulled in parts: see [`chunked`](super::chunked).
+    #[serde(rename = "zstd:chunked")]
+    ZstdChunked,
 }
 
 impl Compression {
@@ -34,7 +40,7 @@ impl Compression {
         match self {
             Self::None => media_type::LAYER_TAR,
             Self::Gzip => media_type::LAYER_GZIP,
-            Self::Zstd => media_type::LAYER_ZSTD,
+            Self::Zstd | Self::ZstdChunked => media_type::LAYER_ZSTD,
         }
     }
 
@@ -44,7 +50,14 @@ impl Compression {
             Self::None => "none",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+            Self::ZstdChunked => "zstd:chunked",
         }
+    }
+
+    /// Whether a blob, as an image describes it, is what a layer is compressed to.
+    pub fn fits(self, descriptor: &Descriptor) -> bool {
+        let has_table = || descriptor.annotations.contains_key(annotation::CHECKSUM);
+        descriptor.media_type == self.media_type() && (self != Self::ZstdChunked || has_table())
     }
 
     /// What follows `.tar` in the name of a file compressed so.
@@ -52,7 +65,7 @@ impl Compression {
         match self {
             Self::None => "",
             Self::Gzip => ".gz",
-            Self::Zstd => ".zst",
+            Self::Zstd | Self::ZstdChunked => ".zst",
         }
     }
 
@@ -63,6 +76,7 @@ impl Compression {
             Self::None => Compressor::None(out),
             Self::Gzip => Compressor::Gzip(GzipWriter::with_threads(out, threads, level)?),
             Self::Zstd => Compressor::Zstd(ZstdWriter::with_threads(out, threads, level)?),
+            Self::ZstdChunked => Compressor::ZstdChunked(Box::new(ChunkedWriter::with_threads(out, threads, level)?)),
         })
     }
 }
@@ -75,16 +89,21 @@ pub enum Compressor<W: Write> {
     Gzip(GzipWriter<W>),
     /// zstd.
     Zstd(ZstdWriter<W>),
+    /// zstd:chunked.
+    ZstdChunked(Box<ChunkedWriter<W>>),
 }
 
 impl<W: Write> Compressor<W> {
-    /// Compresses what is left and gives the writer underneath back.
-    pub fn finish(self) -> io::Result<W> {
-        match self {
-            Self::None(out) => Ok(out),
-            Self::Gzip(gzip) => gzip.finish(),
-            Self::Zstd(zstd) => zstd.finish(),
-        }
+    /// Compresses what is left, and gives back the writer underneath and the annotations that a descriptor of the blob
+    /// needs.
+    pub fn finish(self) -> io::Result<(W, Annotations)> {
+        let out = match self {
+            Self::None(out) => out,
+            Self::Gzip(gzip) => gzip.finish()?,
+            Self::Zstd(zstd) => zstd.finish()?,
+            Self::ZstdChunked(chunked) => return chunked.finish(),
+        };
+        Ok((out, Annotations::new()))
     }
 }
 
@@ -94,6 +113,7 @@ impl<W: Write> Write for Compressor<W> {
             Self::None(out) => out.write(bytes),
             Self::Gzip(gzip) => gzip.write(bytes),
             Self::Zstd(zstd) => zstd.write(bytes),
+            Self::ZstdChunked(chunked) => chunked.write(bytes),
         }
     }
 

@@ -56,7 +56,9 @@ impl Push<'_> {
             **place = Some((found.clone(), self.client.repository().to_owned()));
         }
         let Descriptor { media_type, digest, size, .. } = found;
-        Ok((Descriptor { media_type, digest, size, ..own.clone() }, fate))
+        let mut annotations = own.annotations.clone();
+        annotations.extend(found.annotations);
+        Ok((Descriptor { media_type, digest, size, annotations, ..own.clone() }, fate))
     }
 
     /// Sends it as it is, unless the registry has it.
@@ -89,7 +91,7 @@ impl Push<'_> {
         let level = self.options.level;
         // A level that somebody asks for is not to be had from what may have another.
         let noted = layer.compressed.get(compression.name()).filter(|_| level.is_none());
-        let noted = noted.map(|noted| Descriptor::new(compression.media_type(), noted.digest, noted.size));
+        let noted = noted.map(|noted| noted.descriptor(compression.media_type()));
         let remembered = self.cache.get(&layer.diff_id, compression, level);
         let mut session = None;
         let own = noted.into_iter().chain(remembered).map(|descriptor| (descriptor, None)).collect();
@@ -111,11 +113,11 @@ impl Push<'_> {
         watch.progress.sending(watch.layer, layer.descriptor.size);
         let made = Made::default();
         let mut make = || stream(layer, compression, level, &made, watch);
-        let digest = || lock(&made).map(|(digest, _)| digest);
+        let digest = || lock(&made).as_ref().map(|made| made.digest);
         self.send(Upload { make: &mut make, size: None, digest: &digest, session }, home)?;
-        let (digest, size) = lock(&made).expect("an upload without an error has sent all of the blob");
-        let descriptor = Descriptor::new(compression.media_type(), digest, size);
+        let descriptor = lock(&made).take().expect("an upload without an error has sent all of the blob");
         self.cache.put(&layer.diff_id, compression, level, &descriptor);
+        let size = descriptor.size;
         Ok((descriptor, Fate::Sent(size)))
     }
 
@@ -266,8 +268,8 @@ impl<W: Write> Write for Watched<W> {
     }
 }
 
-/// Digest and size of a blob, once all of it was made.
-type Made = Arc<Mutex<Option<(Digest, u64)>>>;
+/// What a blob is, once all of it was made.
+type Made = Arc<Mutex<Option<Descriptor>>>;
 
 /// The layer's compressed blob, made while it is read.
 fn stream(
@@ -283,8 +285,9 @@ fn stream(
         let inner = compression.writer(Sha256Writer::new(out), threads, level)?;
         let mut watched = Watched { inner, watch };
         layer.write(&mut watched).map_err(io::Error::other)?;
-        let (_, digest, size) = watched.inner.finish()?.finish();
-        *lock(&made) = Some((digest, size));
+        let (out, annotations) = watched.inner.finish()?;
+        let (_, digest, size) = out.finish();
+        *lock(&made) = Some(Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) });
         Ok(())
     }))
 }

@@ -132,7 +132,7 @@ fn once(cell: &Mutex<Option<Arc<Map>>>, look: impl FnOnce() -> Result<Map>) -> R
 
 fn fitting(map: &Map, diff_id: &Digest, compression: Compression) -> Vec<Found> {
     let all = map.get(diff_id).into_iter().flatten();
-    all.filter(|(blob, _)| blob.media_type == compression.media_type()).cloned().collect()
+    all.filter(|(blob, _)| compression.fits(blob)).cloned().collect()
 }
 
 /// `REPOSITORY[:TAG]`, with or without the registry's host, as a reference of the registry; a tag alone is none.

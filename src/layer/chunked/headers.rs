@@ -1,0 +1,205 @@
+//! Headers of a tar, read as Go's `archive/tar` reads them.
+//!
+//! Readers of the format compare each entry of the table with what Go's reader finds in the tar's own headers
+//! (`ensureTOCMatchesTarSplit` in containers/container-libs, storage/pkg/chunked/compression_linux.go), so this has to
+//! find the same. What it cannot say of a tar for certain makes the layer an ordinary zstd one: see [`Unfit`].
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::table::{Entry, Kind};
+
+/// Bytes of a block.
+pub const BLOCK: usize = 512;
+/// Most bytes of a PAX header or a long name; Go's reader takes as many (`maxSpecialFileSize`).
+const EXTENSION: u64 = 1024 * 1024;
+
+/// Why a tar has no table: a reader would refuse or misread it. Shown to nobody, since the layer works without.
+#[derive(Debug)]
+pub struct Unfit;
+
+/// What a header block asks for.
+pub enum Found {
+    /// The end of the archive.
+    End,
+    /// This many bytes, and the padding, that belong to the header.
+    Extension(u64),
+    /// An entry.
+    Entry(Box<Entry>),
+}
+
+/// What extensions say of the entry that follows them.
+#[derive(Default)]
+pub struct Headers {
+    kind: u8,
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    pax: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// A PAX header counts alone.
+    has_pax: bool,
+}
+
+impl Headers {
+    /// Reads a block that is a header.
+    pub fn block(&mut self, block: &[u8; BLOCK]) -> Result<Found, Unfit> {
+        if block.iter().all(|&byte| byte == 0) {
+            return if self.name.is_none() && self.link.is_none() && !self.has_pax {
+                Ok(Found::End)
+            } else {
+                Err(Unfit)
+            };
+        }
+        let header = tar::Header::from_byte_slice(block);
+        let sum: u32 = block
+            .iter()
+            .enumerate()
+            .map(|(at, &byte)| u32::from(if (148..156).contains(&at) { b' ' } else { byte }))
+            .sum();
+        if header.cksum().map_err(|_| Unfit)? != sum {
+            return Err(Unfit);
+        }
+        self.kind = block[156];
+        let size = header.entry_size().map_err(|_| Unfit)?;
+        match self.kind {
+            b'x' if !self.has_pax && size <= EXTENSION => Ok(Found::Extension(size)),
+            b'L' | b'K' if size <= EXTENSION => Ok(Found::Extension(size)),
+            b'0' | b'1'..=b'6' => self.entry(header, size),
+            // Global headers, sparse files, and types of which nobody knows whether data follows.
+            _ => Err(Unfit),
+        }
+    }
+
+    /// Reads the data of an extension.
+    pub fn extension(&mut self, data: &[u8]) -> Result<(), Unfit> {
+        match self.kind {
+            b'L' => self.name = Some(until_nul(data).to_vec()),
+            b'K' => self.link = Some(until_nul(data).to_vec()),
+            _ => {
+                self.has_pax = true;
+                self.pax = parse_pax(data).ok_or(Unfit)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, header: &tar::Header, size: u64) -> Result<Found, Unfit> {
+        let Self { kind, name, link, pax, .. } = std::mem::take(self);
+        if let Some(gnu) = header.as_gnu()
+            && (gnu.atime[0] != 0 || gnu.ctime[0] != 0)
+        {
+            return Err(Unfit);
+        }
+        let magic = &header.as_bytes()[257..265];
+        let is_ustar = magic == b"ustar\x0000";
+        if !is_ustar && magic != b"ustar  \0" {
+            return Err(Unfit);
+        }
+        let record = |key: &str| pax.get(key.as_bytes()).map(Vec::as_slice);
+        let text = |long: Option<&[u8]>, short: Option<Vec<u8>>| {
+            let bytes = long.map(<[u8]>::to_vec).or(short).unwrap_or_default();
+            let text = String::from_utf8(bytes).map_err(|_| Unfit)?;
+            // podman 4.3 does not unescape JSON strings.
+            let is_plain = text.chars().all(|letter| letter >= ' ' && !matches!(letter, '"' | '\\' | '\u{7f}'));
+            if is_plain { Ok(text) } else { Err(Unfit) }
+        };
+        let number = |key: &str, own: std::io::Result<u64>| match record(key) {
+            Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Unfit),
+            None => own.map_err(|_| Unfit),
+        };
+        let time = |key: &str| record(key).map(parse_time).transpose();
+        let size = number("size", Ok(size))?;
+        let kind = match kind {
+            b'0' => Kind::Reg,
+            b'1' => Kind::Hardlink,
+            b'2' => Kind::Symlink,
+            b'3' => Kind::Char,
+            b'4' => Kind::Block,
+            b'5' => Kind::Dir,
+            _ => Kind::Fifo,
+        };
+        // Go's reader takes no data after any other, whatever its header says.
+        if kind != Kind::Reg && size != 0 {
+            return Err(Unfit);
+        }
+        let short = || header.path_bytes().into_owned();
+        let name = text(record("path"), Some(name.unwrap_or_else(short)))?;
+        let short = || header.link_name_bytes().map(|link| link.into_owned());
+        let link_name = text(record("linkpath"), link.or_else(short))?;
+        let device = |number: std::io::Result<Option<u32>>| {
+            number.map_err(|_| Unfit).map(|number| u64::from(number.unwrap_or(0)))
+        };
+        let mut xattrs = BTreeMap::new();
+        for (key, value) in &pax {
+            if key.starts_with(b"GNU.sparse") {
+                return Err(Unfit);
+            }
+            if let Some(key) = key.strip_prefix(b"SCHILY.xattr.") {
+                xattrs.insert(text(Some(key), None)?, BASE64.encode(value));
+            }
+        }
+        let modified = match time("mtime")? {
+            Some(time) => time,
+            None => show_time(header.mtime().map_err(|_| Unfit)?, 0)?,
+        };
+        let entry = Entry {
+            kind,
+            name,
+            link_name,
+            mode: u64::from(header.mode().map_err(|_| Unfit)?),
+            size,
+            uid: number("uid", header.uid())?,
+            gid: number("gid", header.gid())?,
+            modified: Some(modified),
+            accessed: time("atime")?,
+            changed: time("ctime")?,
+            dev_major: device(header.device_major())?,
+            dev_minor: device(header.device_minor())?,
+            xattrs,
+            ..Entry::default()
+        };
+        if entry.name.is_empty() {
+            return Err(Unfit);
+        }
+        Ok(Found::Entry(Box::new(entry)))
+    }
+}
+
+fn until_nul(data: &[u8]) -> &[u8] {
+    data.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// `LEN key=value\n`, one after the other. An empty value would take a field back.
+fn parse_pax(mut data: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
+    let mut records = BTreeMap::new();
+    while !data.is_empty() {
+        let space = data.iter().take(20).position(|&byte| byte == b' ')?;
+        let length: usize = std::str::from_utf8(&data[..space]).ok()?.parse().ok()?;
+        let (key, value) = data
+            .get(space + 1..length)?
+            .strip_suffix(b"\n")?
+            .split_at_checked(data.get(space + 1..length)?.iter().position(|&byte| byte == b'=')?)?;
+        let value = value.get(1..).filter(|value| !value.is_empty())?;
+        records.insert(key.to_vec(), value.to_vec());
+        data = &data[length..];
+    }
+    Some(records)
+}
+
+/// Seconds since the epoch, with a fraction perhaps.
+fn parse_time(text: &[u8]) -> Result<String, Unfit> {
+    let text = std::str::from_utf8(text).map_err(|_| Unfit)?;
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(Unfit);
+    }
+    let nanoseconds = format!("{fraction:0<9}");
+    show_time(seconds.parse().map_err(|_| Unfit)?, nanoseconds[..9].parse().map_err(|_| Unfit)?)
+}
+
+fn show_time(seconds: u64, nanoseconds: u32) -> Result<String, Unfit> {
+    let time = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    let time = time.and_then(|time| time.replace_nanosecond(nanoseconds).ok());
+    time.and_then(|time| time.format(&Rfc3339).ok()).ok_or(Unfit)
+}

@@ -1,0 +1,54 @@
+//! zstd:chunked: layers that a reader can fetch in parts, chunk by chunk, and that are ordinary zstd for all others.
+//!
+//! ```text
+//! [frame: headers][frame: chunk][frame: chunk][frame: padding, headers][frame: chunk]…       the tar
+//! [skippable frame: table of contents][skippable frame: tar-split data][skippable frame: footer]
+//! ```
+//!
+//! The [table](table) says which chunks each file has, and their digests. podman, buildah and CRI-O read it first,
+//! through the annotations of the layer's descriptor, and then fetch the chunks that no image on the machine has, in one
+//! request of many ranges. The format is documented in containers/container-libs: storage/docs/
+//! containers-storage-zstd-chunked.md, storage/pkg/chunked/compressor/compressor.go and
+//! storage/pkg/chunked/internal/minimal/compression.go.
+//!
+//! Where chunks end is decided in `cut`: at the hashes of store paths, which are what a rebuild changes.
+//!
+//! A tar that the format cannot describe (one file twice, names that are not UTF-8, sparse files, and the like) becomes
+//! the same frames without table and annotations, and is pulled whole.
+
+mod cut;
+mod frames;
+mod headers;
+mod index;
+pub mod read;
+pub mod table;
+mod writer;
+
+use std::collections::BTreeMap;
+
+pub use writer::ChunkedWriter;
+
+/// What a descriptor says besides type, digest and size.
+pub type Annotations = BTreeMap<String, String>;
+
+/// The annotations of a layer's descriptor.
+pub mod annotation {
+    /// Digest of the compressed table.
+    pub const CHECKSUM: &str = "io.github.containers.zstd-chunked.manifest-checksum";
+    /// Where the table is: offset, length, length before compression, type.
+    pub const POSITION: &str = "io.github.containers.zstd-chunked.manifest-position";
+    /// Where tar-split's data is: offset, length, length before compression.
+    pub const TAR_SPLIT: &str = "io.github.containers.zstd-chunked.tarsplit-position";
+    /// As [`CHECKSUM`], for readers before containers/storage 1.44, podman 4.3's among them.
+    pub const OLD_CHECKSUM: &str = "io.containers.zstd-chunked.manifest-checksum";
+    /// As [`POSITION`], for the same.
+    pub const OLD_POSITION: &str = "io.containers.zstd-chunked.manifest-position";
+
+    /// Whether it is one of these.
+    pub fn is_ours(key: &str) -> bool {
+        [CHECKSUM, POSITION, TAR_SPLIT, OLD_CHECKSUM, OLD_POSITION].contains(&key)
+    }
+}
+
+#[cfg(test)]
+mod tests;

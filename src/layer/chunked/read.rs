@@ -1,0 +1,238 @@
+//! A table of contents, read, and believed in nothing that was not checked.
+//!
+//! Registries and archives hand over whatever somebody put there. Everything that a table says is held against what can
+//! be known without the blob: its own digest and length, the order of its entries, and that the chunks of a file follow
+//! each other, add up to it, and lie before the table, where no other file's are.
+
+use std::{collections::HashSet, io::Read};
+
+use super::{
+    Annotations, annotation,
+    index::MOST,
+    table::{Entry, Kind, Table},
+};
+use crate::oci::Digest;
+
+/// Most bytes that a compressed frame of a chunk can stand for in a table that is believed: files of zeros are packed
+/// some thousand times.
+const RATIO: u64 = 40_000;
+
+/// Why a table is not to be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the layer's table of contents: {0}")]
+pub struct TableError(String);
+
+type Result<T> = std::result::Result<T, TableError>;
+
+fn wrong<T>(what: impl Into<String>) -> Result<T> {
+    Err(TableError(what.into()))
+}
+
+/// Where something is in a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its first byte.
+    pub offset: u64,
+    /// Its bytes.
+    pub length: u64,
+    /// Its bytes before compression.
+    pub plain: u64,
+}
+
+/// What a layer's annotations say of its table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// Of the compressed table.
+    pub digest: Digest,
+    /// Where the table is.
+    pub table: Position,
+    /// Where tar-split's data is, in layers for newer readers.
+    pub tar_split: Option<Position>,
+}
+
+impl Located {
+    /// What the annotations of a layer of `size` bytes say; `None` where they say nothing of a table.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be true.
+    pub fn of(annotations: &Annotations, size: u64) -> Result<Option<Self>> {
+        let get = |new: &str, old: &str| annotations.get(new).or_else(|| annotations.get(old));
+        let Some(digest) = get(annotation::CHECKSUM, annotation::OLD_CHECKSUM) else { return Ok(None) };
+        let digest = digest.parse().map_err(|error| TableError(format!("{error}")))?;
+        let Some(position) = get(annotation::POSITION, annotation::OLD_POSITION) else {
+            return wrong("its position is not said");
+        };
+        let (table, kind) = parse_position(position, size)?;
+        if kind != Some(1) {
+            return wrong(format!("{position:?} is no position of a table of type 1"));
+        }
+        let tar_split = annotations.get(annotation::TAR_SPLIT).map(|text| parse_position(text, size));
+        Ok(Some(Self { digest, table, tar_split: tar_split.transpose()?.map(|(position, _)| position) }))
+    }
+
+    /// Bytes that every reader fetches before it knows what it needs.
+    pub fn overhead(&self) -> u64 {
+        self.table.length + self.tar_split.map_or(0, |split| split.length)
+    }
+
+    /// Reads the table: `bytes` are those at its position.
+    ///
+    /// # Errors
+    ///
+    /// When it is not what the annotations say, or contradicts itself.
+    pub fn read(&self, bytes: &[u8]) -> Result<Table> {
+        if bytes.len() as u64 != self.table.length || !self.digest.is_of(bytes) {
+            return wrong(format!("its digest is not {}", self.digest));
+        }
+        let mut plain = Vec::new();
+        zstd::stream::read::Decoder::new(bytes)
+            .and_then(|decoder| decoder.take(self.table.plain + 1).read_to_end(&mut plain))
+            .map_err(|error| TableError(format!("decompressing it: {error}")))?;
+        if plain.len() as u64 != self.table.plain {
+            return wrong(format!("it does not have the {} bytes that it should", self.table.plain));
+        }
+        let table: Table =
+            serde_json::from_slice(&plain).map_err(|error| TableError(format!("parsing it: {error}")))?;
+        if table.version != 1 {
+            return wrong(format!("it has version {}, and not 1", table.version));
+        }
+        files(&table, self.table.offset)?;
+        Ok(table)
+    }
+}
+
+/// `offset:length:plain length[:type]`, of something in a blob of `size` bytes.
+fn parse_position(text: &str, size: u64) -> Result<(Position, Option<u64>)> {
+    let numbers: Option<Vec<u64>> = text.split(':').map(|number| number.parse().ok()).collect();
+    let (position, kind) = match numbers.as_deref() {
+        Some(&[offset, length, plain]) => (Position { offset, length, plain }, None),
+        Some(&[offset, length, plain, kind]) => (Position { offset, length, plain }, Some(kind)),
+        _ => return wrong(format!("{text:?} is no position")),
+    };
+    if position.offset == 0 || position.offset.checked_add(position.length).is_none_or(|end| end > size) {
+        return wrong(format!("{text:?} is outside of the layer's {size} bytes"));
+    }
+    if position.length.max(position.plain) > 3 * MOST as u64 {
+        return wrong(format!("{text:?} is more than anybody reads"));
+    }
+    Ok((position, kind))
+}
+
+/// A file and its chunks.
+#[derive(Clone, Debug)]
+pub struct FileChunks<'a> {
+    /// The file's entry.
+    pub entry: &'a Entry,
+    /// Of its content.
+    pub digest: Digest,
+    /// In order.
+    pub chunks: Vec<ChunkAt>,
+}
+
+/// Where a chunk is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChunkAt {
+    /// Its first byte in the blob.
+    pub offset: u64,
+    /// Where it ends in the blob.
+    pub end: u64,
+    /// Its bytes before compression.
+    pub size: u64,
+    /// Of its bytes before compression; the only chunk of a file has the file's.
+    pub digest: Digest,
+    /// Whether it is zeros, which nobody fetches.
+    pub is_zeros: bool,
+}
+
+/// The files of a table that are not empty, in order. `table` is where the blob's frames end.
+///
+/// # Errors
+///
+/// When the table contradicts itself.
+pub fn files(table: &Table, end: u64) -> Result<Vec<FileChunks<'_>>> {
+    let mut names = HashSet::new();
+    let mut files: Vec<FileChunks<'_>> = Vec::new();
+    let mut entries = table.entries.iter().peekable();
+    while let Some(entry) = entries.next() {
+        let name = &entry.name;
+        if entry.kind == Kind::Chunk {
+            return wrong(format!("a chunk of {name:?} follows no file"));
+        }
+        if !names.insert(name.as_str()) {
+            return wrong(format!("it has {name:?} twice"));
+        }
+        if name.is_empty() || name.split('/').any(|part| part == "..") {
+            return wrong(format!("{name:?} is no path in a layer"));
+        }
+        if entry.kind != Kind::Reg || entry.size == 0 {
+            continue;
+        }
+        let Some(digest) = entry.digest else { return wrong(format!("{name:?} has no digest")) };
+        let mut lines = vec![entry];
+        while let Some(line) = entries.next_if(|line| line.kind == Kind::Chunk) {
+            if line.name != *name {
+                return wrong(format!("a chunk of {:?} follows {name:?}", line.name));
+            }
+            lines.push(line);
+        }
+        let chunks = chunks_of(&lines, digest)?;
+        files.push(FileChunks { entry, digest, chunks });
+    }
+    // Tables of others say no end of a file in several chunks: it is where the next one begins, wherever that is.
+    let mut places: Vec<(u64, usize)> =
+        files.iter().enumerate().map(|(at, file)| (file.chunks[0].offset, at)).collect();
+    places.sort_unstable();
+    let mut before = end;
+    for &(offset, at) in places.iter().rev() {
+        let file = &mut files[at];
+        let name = &file.entry.name;
+        for chunk in file.chunks.iter_mut().rev() {
+            if chunk.end == 0 {
+                chunk.end = before;
+            }
+            if chunk.offset == 0 || chunk.offset >= chunk.end || chunk.end > before {
+                return wrong(format!("a chunk of {name:?} overlaps another, or lies outside of the layer"));
+            }
+            if chunk.size / RATIO > chunk.end - chunk.offset {
+                return wrong(format!("a chunk of {name:?} is a bomb: {} bytes", chunk.size));
+            }
+            before = chunk.offset;
+        }
+        before = offset;
+    }
+    Ok(files)
+}
+
+fn chunks_of(lines: &[&Entry], digest: Digest) -> Result<Vec<ChunkAt>> {
+    let (name, size) = (&lines[0].name, lines[0].size);
+    let mut chunks = Vec::with_capacity(lines.len());
+    let mut from = 0_u64;
+    for (at, line) in lines.iter().enumerate() {
+        let is_last = at + 1 == lines.len();
+        let chunk_size = match line.chunk_size {
+            0 if lines.len() == 1 => size,
+            length => length,
+        };
+        if line.chunk_offset != from || chunk_size == 0 {
+            return wrong(format!("the chunks of {name:?} do not follow each other"));
+        }
+        from = from.saturating_add(chunk_size);
+        let is_zeros = line.chunk_type == "zeros";
+        let digest = match (line.chunk_digest, lines.len()) {
+            (Some(digest), _) => digest,
+            (None, 1) => digest,
+            (None, _) => return wrong(format!("a chunk of {name:?} has no digest")),
+        };
+        let end = if is_last {
+            line.end_offset.max(if at == 0 { 0 } else { lines[0].end_offset })
+        } else {
+            lines[at + 1].offset
+        };
+        chunks.push(ChunkAt { offset: line.offset, end, size: chunk_size, digest, is_zeros });
+    }
+    if from != size {
+        return wrong(format!("the chunks of {name:?} have {from} bytes, and it has {size}"));
+    }
+    Ok(chunks)
+}

@@ -1,0 +1,189 @@
+use std::io::{Read, Write};
+
+use super::{
+    Annotations, ChunkedWriter, annotation,
+    read::{ChunkAt, Located, files},
+    table::{Kind, Table},
+};
+use crate::{
+    layer::{Header, LayerError, TarWriter},
+    oci::Digest,
+};
+
+/// Bytes that do not compress, with a store path's hash now and then.
+fn content(length: usize, digit: char) -> Vec<u8> {
+    let mut state = length as u64;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    let mut bytes: Vec<u8> = std::iter::repeat_with(&mut next).take(length).collect();
+    let path = format!("/nix/store/{}-x", digit.to_string().repeat(32));
+    for at in (10_000..length.saturating_sub(100)).step_by(700_000) {
+        bytes[at..at + path.len()].copy_from_slice(path.as_bytes());
+    }
+    bytes
+}
+
+const LENGTHS: [usize; 12] = [0, 1, 511, 512, 513, 5_000, 20_000, 131_072, 1_048_576, 2_097_152, 2_099_300, 7_000_003];
+
+fn archive(digit: char) -> Vec<u8> {
+    let mut tar = TarWriter::new(Vec::new());
+    let put = |tar: &mut TarWriter<_>, header: &Header<'_>, bytes: &[u8]| {
+        tar.append_with(header, |out| out.write_all(bytes).map_err(LayerError::Write)).unwrap();
+    };
+    put(&mut tar, &Header::directory(b"/"), &[]);
+    put(&mut tar, &Header::directory(b"/nix"), &[]);
+    let long = format!("/nix/{}", "n".repeat(300));
+    put(&mut tar, &Header::file(long.as_bytes(), 3), b"abc");
+    put(&mut tar, &Header::file("/é".as_bytes(), 0), &[]);
+    for length in LENGTHS {
+        let name = format!("/nix/{length}");
+        put(
+            &mut tar,
+            &Header { mode: 0o444, uid: 7, ..Header::file(name.as_bytes(), length as u64) },
+            &content(length, digit),
+        );
+    }
+    tar.finish().unwrap()
+}
+
+fn chunked(tar: &[u8], threads: usize, step: usize) -> (Vec<u8>, Annotations) {
+    let mut writer = ChunkedWriter::with_threads(Vec::new(), threads, None).unwrap();
+    for part in tar.chunks(step) {
+        writer.write_all(part).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn table(blob: &[u8], annotations: &Annotations) -> (Located, Table) {
+    let located = Located::of(annotations, blob.len() as u64).unwrap().expect("a table");
+    let Located { table: at, .. } = located;
+    let read = located.read(&blob[at.offset as usize..(at.offset + at.length) as usize]).unwrap();
+    (located, read)
+}
+
+fn unpack(blob: &[u8], chunk: &ChunkAt) -> Vec<u8> {
+    zstd::decode_all(&blob[chunk.offset as usize..chunk.end as usize]).unwrap()
+}
+
+#[test]
+fn it_is_the_same_tar_for_everybody_else_with_any_number_of_threads() {
+    let tar = archive('a');
+    let (blob, annotations) = chunked(&tar, 1, 65_536);
+    for (threads, step) in [(2, 100_003), (8, 1 << 24), (3, 777)] {
+        assert!(chunked(&tar, threads, step) == (blob.clone(), annotations.clone()), "{threads} threads, {step} bytes");
+    }
+    assert!(zstd::decode_all(&blob[..]).unwrap() == tar);
+}
+
+#[test]
+fn the_table_has_every_file_and_each_chunk_is_where_it_says() {
+    let tar = archive('a');
+    let (blob, annotations) = chunked(&tar, 2, 65_536);
+    let (located, table) = table(&blob, &annotations);
+    assert_eq!(table.entries.iter().filter(|entry| entry.kind != Kind::Chunk).count(), 4 + LENGTHS.len());
+    let files = files(&table, located.table.offset).unwrap();
+    assert_eq!(files.len(), LENGTHS.len());
+    for file in &files {
+        let mut whole = Vec::new();
+        for chunk in &file.chunks {
+            let bytes = unpack(&blob, chunk);
+            assert_eq!((bytes.len() as u64, Digest::of(&bytes)), (chunk.size, chunk.digest), "{}", file.entry.name);
+            whole.extend(bytes);
+        }
+        assert_eq!((whole.len() as u64, Digest::of(&whole)), (file.entry.size, file.digest), "{}", file.entry.name);
+        if let Some(length) = file.entry.name.strip_prefix("/nix/").and_then(|name| name.parse().ok()) {
+            assert!(whole == content(length, 'a'));
+            assert_eq!((file.entry.mode, file.entry.uid), (0o444, 7));
+            assert_eq!(file.entry.modified.as_deref(), Some("1970-01-01T00:00:01Z"));
+        }
+    }
+}
+
+/// As vbatts/tar-split, tar/asm/assemble.go puts it together.
+#[test]
+fn the_tar_comes_back_from_the_files_and_tar_splits_data() {
+    let tar = archive('a');
+    let (blob, annotations) = chunked(&tar, 2, 65_536);
+    let (located, table) = table(&blob, &annotations);
+    let files = files(&table, located.table.offset).unwrap();
+    let at = located.tar_split.unwrap();
+    let split = &blob[at.offset as usize..(at.offset + at.length) as usize];
+    assert_eq!(table.tar_split_digest, Some(Digest::of(split)));
+    let mut text = String::new();
+    zstd::stream::read::Decoder::new(split).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text.len() as u64, at.plain);
+    let mut made = Vec::new();
+    for (position, line) in text.lines().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["position"], position);
+        let payload = line["payload"].as_str().map(|text| data_encoding::BASE64.decode(text.as_bytes()).unwrap());
+        if line["type"] == 2 {
+            made.extend(payload.unwrap());
+        } else if line["size"].is_number() {
+            let file = files.iter().find(|file| file.entry.name == line["name"]).unwrap();
+            let content: Vec<u8> = file.chunks.iter().flat_map(|chunk| unpack(&blob, chunk)).collect();
+            assert_eq!(payload.unwrap(), super::frames::CRC.checksum(&content).to_be_bytes());
+            made.extend(content);
+        }
+    }
+    assert!(made == tar);
+}
+
+#[test]
+fn a_rebuild_changes_the_chunks_with_hashes() {
+    let (old, old_annotations) = chunked(&archive('a'), 2, 65_536);
+    let (new, new_annotations) = chunked(&archive('b'), 2, 65_536);
+    let (old_at, old_table) = table(&old, &old_annotations);
+    let (new_at, new_table) = table(&new, &new_annotations);
+    let known: Vec<Digest> = files(&old_table, old_at.table.offset)
+        .unwrap()
+        .iter()
+        .flat_map(|file| file.chunks.clone())
+        .map(|chunk| chunk.digest)
+        .collect();
+    let new_files = files(&new_table, new_at.table.offset).unwrap();
+    let missing: u64 = new_files
+        .iter()
+        .flat_map(|file| &file.chunks)
+        .filter(|chunk| !known.contains(&chunk.digest))
+        .map(|chunk| chunk.end - chunk.offset)
+        .sum();
+    assert!(missing > 0 && missing < 2_000, "{missing} bytes");
+}
+
+#[test]
+fn a_tar_that_the_format_cannot_describe_has_no_table() {
+    let plain = archive('a');
+    let twice = {
+        let mut tar = TarWriter::new(Vec::new());
+        for _ in 0..2 {
+            tar.append_with(&Header::file(b"/a", 1), |out| out.write_all(b"x").map_err(LayerError::Write)).unwrap();
+        }
+        tar.finish().unwrap()
+    };
+    let not_utf8 = {
+        let mut tar = TarWriter::new(Vec::new());
+        tar.append_with::<LayerError>(&Header::file(b"/\xff", 0), |_| Ok(())).unwrap();
+        tar.finish().unwrap()
+    };
+    let after = [plain.clone(), vec![0; 10_000], b"x".to_vec()].concat();
+    let noise = content(3_000_000, 'a');
+    for (what, tar) in [
+        ("empty", &[][..]),
+        ("twice", &twice),
+        ("not UTF-8", &not_utf8),
+        ("cut short in a header", &plain[..700]),
+        ("cut short in a file", &plain[..6_000_000]),
+        ("something after the end", &after),
+        ("no tar", &noise),
+    ] {
+        let (blob, annotations) = chunked(tar, 2, 65_536);
+        assert!(annotations.is_empty(), "{what}");
+        assert!(!blob.is_empty() && zstd::decode_all(&blob[..]).unwrap() == tar, "{what}");
+    }
+    let padded = [plain, vec![0; 3_000_000]].concat();
+    let (blob, annotations) = chunked(&padded, 2, 65_536);
+    assert!(annotations.contains_key(annotation::CHECKSUM) && zstd::decode_all(&blob[..]).unwrap() == padded);
+}

@@ -1,0 +1,269 @@
+//! A tar goes in, in pieces of any size, and a zstd:chunked blob comes out.
+
+use std::io::{self, Write};
+
+use super::{
+    Annotations,
+    cut::{self, Cutter},
+    frames::{self, Done, JOB, Job, Part, Worker},
+    headers::{BLOCK, Found, Headers, Unfit},
+    index::{Index, Trouble},
+    table::Entry,
+};
+use crate::{layer::compress::Pool, oci::Sha256Writer};
+
+/// Bytes that are no entry's, or nobody knows whose, are passed on this many at once. Moves digests.
+const PIECE: usize = 1024 * 1024;
+
+/// Compresses what is written, on all cores.
+pub struct ChunkedWriter<W> {
+    out: W,
+    pool: Pool<Job, io::Result<Done>>,
+    job: Job,
+    /// `None` once the tar turned out to be one that has no table.
+    index: Option<Index>,
+    headers: Headers,
+    state: State,
+    /// Bytes of the current piece: headers since the last content, or content that is not cut yet.
+    piece: Vec<u8>,
+    is_empty: bool,
+}
+
+enum State {
+    /// A header block ends when the piece has this many bytes.
+    Header(usize),
+    /// The data of an extension begins and ends here in the piece, and its padding ends there.
+    Extension { start: usize, end: usize, padded: usize },
+    /// A file's content.
+    Content(Content),
+    /// Zeros up to the end.
+    After,
+    /// Anything, in a tar without a table.
+    Opaque,
+}
+
+/// A file's content, on its way.
+struct Content {
+    /// Bytes of it that have not arrived.
+    left: u64,
+    /// Bytes of padding that follow it.
+    padding: usize,
+    cutter: Cutter,
+    /// Bytes of the piece that are cut.
+    cut: usize,
+    /// Of a file of several chunks.
+    hashes: Option<(Sha256Writer<io::Sink>, crc::Digest<'static, u64, crc::Table<16>>)>,
+}
+
+impl<W: Write> ChunkedWriter<W> {
+    /// Compresses with `threads` threads (0 is taken as 1); the bytes are the same with any number.
+    pub fn with_threads(out: W, threads: usize, level: Option<i32>) -> io::Result<Self> {
+        let pool = Pool::new(threads, move || {
+            let mut worker = Worker::new(level)?;
+            Ok(move |job: Job| worker.work(job))
+        })?;
+        Ok(Self {
+            out,
+            pool,
+            job: Job::default(),
+            index: Some(Index::new()?),
+            headers: Headers::default(),
+            state: State::Header(BLOCK),
+            piece: Vec::new(),
+            is_empty: true,
+        })
+    }
+
+    /// Compresses what is left, and gives back the writer underneath and the annotations of the layer's descriptor:
+    /// none where the tar has no table.
+    pub fn finish(mut self) -> io::Result<(W, Annotations)> {
+        if !matches!(self.state, State::After) {
+            self.give_up()?;
+        }
+        self.between(None)?;
+        if self.is_empty && self.job.parts.is_empty() {
+            self.job.parts.push(Part::Chunk(0));
+        }
+        self.submit()?;
+        while let Some(done) = self.pool.next()? {
+            self.take(&done?)?;
+        }
+        let annotations = match self.index.take().map(Index::finish) {
+            Some(Ok((bytes, annotations))) => {
+                self.out.write_all(&bytes)?;
+                annotations
+            }
+            Some(Err(Trouble::Write(error))) => return Err(error),
+            Some(Err(Trouble::Unfit)) | None => Annotations::new(),
+        };
+        self.pool.finish();
+        self.out.flush()?;
+        Ok((self.out, annotations))
+    }
+
+    /// Takes some of `bytes`, at least one; how many.
+    fn advance(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = match &self.state {
+            State::Header(end) => end - self.piece.len(),
+            State::Extension { padded, .. } => padded - self.piece.len(),
+            State::Content(content) => usize::try_from(content.left).unwrap_or(usize::MAX).min(PIECE),
+            State::After | State::Opaque => PIECE - self.piece.len(),
+        };
+        let bytes = &bytes[..bytes.len().min(room)];
+        if matches!(self.state, State::After) && bytes.iter().any(|&byte| byte != 0) {
+            self.give_up()?;
+        }
+        self.piece.extend_from_slice(bytes);
+        let full = bytes.len() == room;
+        match &mut self.state {
+            State::Content(content) => {
+                content.left -= bytes.len() as u64;
+                self.cut()?;
+            }
+            State::After | State::Opaque if self.piece.len() >= PIECE => self.between(None)?,
+            State::Header(_) | State::Extension { .. } if full => match self.header() {
+                Ok(()) => {}
+                Err(Trouble::Write(error)) => return Err(error),
+                Err(Trouble::Unfit) => self.give_up()?,
+            },
+            _ => {}
+        }
+        Ok(bytes.len())
+    }
+
+    /// Reads the header block, or the extension, that is complete now.
+    fn header(&mut self) -> Result<(), Trouble> {
+        let end = match self.state {
+            State::Extension { start, end, padded } => {
+                self.headers.extension(&self.piece[start..end])?;
+                self.state = State::Header(padded + BLOCK);
+                return Ok(());
+            }
+            State::Header(end) => end,
+            _ => return Ok(()),
+        };
+        let block = self.piece[end - BLOCK..end].try_into().map_err(|_| Unfit)?;
+        match self.headers.block(block)? {
+            Found::End => {
+                self.between(None)?;
+                self.state = State::After;
+            }
+            Found::Extension(length) => {
+                let length = usize::try_from(length).map_err(|_| Unfit)?;
+                self.state =
+                    State::Extension { start: end, end: end + length, padded: end + length.next_multiple_of(BLOCK) };
+                if length == 0 {
+                    self.header()?;
+                }
+            }
+            Found::Entry(entry) => {
+                let size = entry.size;
+                self.between(Some(entry))?;
+                let padding = (size.next_multiple_of(BLOCK as u64) - size) as usize;
+                self.state = match size {
+                    0 => State::Header(BLOCK),
+                    left => State::Content(Content { left, padding, cutter: Cutter::new(), cut: 0, hashes: None }),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts what is known of the content: chunks end where the content says, however it arrives.
+    fn cut(&mut self) -> io::Result<()> {
+        loop {
+            let State::Content(content) = &mut self.state else { return Ok(()) };
+            let rest = &self.piece[content.cut..];
+            let window = &rest[..rest.len().min(cut::MOST + cut::AHEAD)];
+            let is_all = content.left == 0 && window.len() == rest.len();
+            if !is_all && window.len() < cut::MOST + cut::AHEAD {
+                // Not at every cut: what is behind would be moved each time.
+                if content.cut > 2 * cut::MOST {
+                    self.piece.drain(..content.cut);
+                    content.cut = 0;
+                }
+                return Ok(());
+            }
+            let length = content.cutter.cut(window, is_all);
+            let chunk = &window[..length];
+            let is_last = is_all && length == rest.len();
+            self.job.data.extend_from_slice(chunk);
+            if is_last && content.hashes.is_none() {
+                self.job.parts.push(Part::Whole(length));
+            } else {
+                let hashes =
+                    content.hashes.get_or_insert_with(|| (Sha256Writer::new(io::sink()), frames::CRC.digest()));
+                hashes.0.write_all(chunk)?;
+                hashes.1.update(chunk);
+                self.job.parts.push(Part::Chunk(length));
+            }
+            content.cut += length;
+            if is_last {
+                let padding = content.padding;
+                if let Some((sha256, crc)) = content.hashes.take() {
+                    self.job.parts.push(Part::End(sha256.finish().1, crc.finalize()));
+                }
+                self.piece.clear();
+                self.state = State::Header(padding + BLOCK);
+                return self.submit_if_full();
+            }
+            self.submit_if_full()?;
+        }
+    }
+
+    /// The rest has no table.
+    fn give_up(&mut self) -> io::Result<()> {
+        self.index = None;
+        if let State::Content(content) = &self.state {
+            self.piece.drain(..content.cut);
+        }
+        self.state = State::Opaque;
+        self.between(None)
+    }
+
+    /// The piece is no file's content, and leads to this entry.
+    fn between(&mut self, entry: Option<Box<Entry>>) -> io::Result<()> {
+        if !self.piece.is_empty() {
+            self.job.data.extend_from_slice(&self.piece);
+            self.job.parts.push(Part::Between(self.piece.len(), entry));
+            self.piece.clear();
+        }
+        self.submit_if_full()
+    }
+
+    fn submit_if_full(&mut self) -> io::Result<()> {
+        if self.job.data.len() >= JOB { self.submit() } else { Ok(()) }
+    }
+
+    fn submit(&mut self) -> io::Result<()> {
+        if self.job.parts.is_empty() {
+            return Ok(());
+        }
+        self.is_empty = false;
+        let mut job = Job { data: Vec::with_capacity(JOB + JOB / 4), parts: Vec::new() };
+        std::mem::swap(&mut job, &mut self.job);
+        match self.pool.submit(job)? {
+            Some(done) => self.take(&done?),
+            None => Ok(()),
+        }
+    }
+
+    fn take(&mut self, done: &Done) -> io::Result<()> {
+        match self.index.as_mut().map(|index| index.add(done)) {
+            Some(Err(Trouble::Write(error))) => return Err(error),
+            Some(Err(Trouble::Unfit)) => self.index = None,
+            Some(Ok(())) | None => {}
+        }
+        self.out.write_all(&done.packed)
+    }
+}
+
+impl<W: Write> Write for ChunkedWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() { Ok(0) } else { self.advance(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
