@@ -305,7 +305,6 @@ pub enum CompressionArgument {
     None,
     Gzip,
     Zstd,
-    /// zstd that podman, buildah and CRI-O pull in parts: only what no image on the machine has.
     #[value(name = "zstd:chunked")]
     ZstdChunked,
 }

@@ -63,6 +63,90 @@ fn table(blob: &[u8], annotations: &Annotations) -> (Located, Table) {
     (located, read)
 }
 
+/// What `change` makes of a good table is refused, and the message has `why`.
+#[track_caller]
+fn refused(good: &Table, end: u64, why: &str, change: impl Fn(&mut Table)) {
+    let mut table = good.clone();
+    change(&mut table);
+    let error = files(&table, end).err().unwrap_or_else(|| panic!("no error: {why}")).to_string();
+    assert!(error.contains(why), "{error}, and not {why}");
+}
+
+/// The first entry that has several chunks; its chunks follow.
+fn big(table: &mut Table) -> &mut [super::table::Entry] {
+    let at = table.entries.iter().position(|entry| entry.kind == Kind::Chunk).unwrap();
+    &mut table.entries[at - 1..]
+}
+
+#[test]
+fn a_table_that_lies_is_refused() {
+    let (blob, annotations) = chunked(&archive('a'), 2, 65_536);
+    let (located, good) = table(&blob, &annotations);
+    let refused = |why: &str, change: &dyn Fn(&mut Table)| refused(&good, located.table.offset, why, change);
+    refused("overlaps", &|table| big(table)[0].offset = 1 << 40);
+    refused("overlaps", &|table| big(table)[1].offset = u64::MAX);
+    refused("overlaps", &|table| big(table)[1].offset = 1);
+    refused("overlaps", &|table| table.entries.last_mut().unwrap().end_offset = u64::MAX);
+    // One file's chunk inside another's.
+    refused("overlaps", &|table| {
+        let place = big(table)[0].offset;
+        table.entries.iter_mut().rfind(|entry| entry.kind == Kind::Reg).unwrap().offset = place;
+    });
+    refused("bomb", &|table| table.entries.iter_mut().find(|entry| entry.size == 1).unwrap().size = 1 << 50);
+    refused("and it has", &|table| big(table)[0].size += 1);
+    refused("and it has", &|table| big(table)[0].size = u64::MAX);
+    refused("do not follow each other", &|table| big(table)[1].chunk_offset += 1);
+    refused("do not follow each other", &|table| big(table)[1].chunk_size = 0);
+    refused("do not follow each other", &|table| big(table)[0].chunk_size = u64::MAX);
+    refused("has no digest", &|table| big(table)[1].chunk_digest = None);
+    refused("has no digest", &|table| big(table)[0].digest = None);
+    refused("follows no file", &|table| table.entries.retain(|entry| entry.kind == Kind::Chunk));
+    refused("twice", &|table| table.entries.push(table.entries[0].clone()));
+    refused("no path", &|table| table.entries[1].name = "/a/../../etc/passwd".into());
+    refused("no path", &|table| table.entries[1].name.clear());
+    refused("follows \"", &|table| big(table)[1].name.push('x'));
+}
+
+#[test]
+fn annotations_and_tables_that_lie_are_refused() {
+    let (blob, annotations) = chunked(&archive('a'), 2, 65_536);
+    let size = blob.len() as u64;
+    let (located, _) = table(&blob, &annotations);
+    let at = located.table;
+    let bytes = &blob[at.offset as usize..(at.offset + at.length) as usize];
+    let positions = ["", "1", "1:2:3", "1:2:3:2", "a:2:3:1", "-1:2:3:1", "0:2:3:1", "1:18446744073709551615:3:1"];
+    let more = ["1:2:18446744073709551615:1", &format!("{size}:1:3:1"), "1:2:3:1:5"];
+    for position in positions.into_iter().chain(more) {
+        let lies = [(annotation::CHECKSUM, located.digest.to_string()), (annotation::POSITION, position.to_owned())];
+        let lies = lies.map(|(key, value)| (key.to_owned(), value)).into();
+        assert!(Located::of(&lies, size).is_err(), "{position}");
+    }
+    assert_eq!(Located::of(&Annotations::new(), size).unwrap(), None);
+    let error = |located: &Located, bytes: &[u8]| located.read(bytes).unwrap_err().to_string();
+    assert!(error(&located, &bytes[1..]).contains("its digest is not"));
+    let mut changed = bytes.to_vec();
+    changed[20] ^= 1;
+    assert!(error(&located, &changed).contains("its digest is not"));
+    // Its digest is right, and the rest is not.
+    let of = |bytes: &[u8], plain| {
+        let table = super::read::Position { offset: 10, length: bytes.len() as u64, plain };
+        Located { digest: Digest::of(bytes), table, tar_split: None }
+    };
+    let bomb = zstd::encode_all(&vec![b' '; 100_000_000][..], 3).unwrap();
+    assert!(error(&of(&bomb, 1000), &bomb).contains("does not have the 1000 bytes"));
+    for (text, why) in [
+        ("{}", "parsing it"),
+        (r#"{"version":2,"entries":[]}"#, "version 2"),
+        (r#"{"version":1,"entries":[{"type":"other","name":"x"}]}"#, "parsing it"),
+        (r#"{"version":1,"entries":[{"type":"reg","name":"x","size":-1}]}"#, "parsing it"),
+    ] {
+        let bytes = zstd::encode_all(text.as_bytes(), 3).unwrap();
+        let error = error(&of(&bytes, text.len() as u64), &bytes);
+        assert!(error.contains(why), "{error}");
+    }
+    assert!(error(&of(b"x", 5), b"x").contains("decompressing it"));
+}
+
 fn unpack(blob: &[u8], chunk: &ChunkAt) -> Vec<u8> {
     zstd::decode_all(&blob[chunk.offset as usize..chunk.end as usize]).unwrap()
 }

@@ -1,0 +1,68 @@
+# zstd:chunked: podman pulls in parts what others take for ordinary zstd, and the bytes are counted.
+. "$root/tests/lib.sh"
+. "$root/tests/engines.sh"
+need_command docker-registry
+need_command skopeo
+need_command jq
+((EUID == 0)) || skip "podman's partial pulls need root here"
+export XDG_CACHE_HOME=$work/cache
+start_registry "$work/registry"
+python3 "$root/tests/peers/counter.py" "${registry#*:}" "$work/port" "$work/counted" &
+counter=$!
+trap 'kill $counter; stop_registry' EXIT
+wait_for "$counter" test -s "$work/port"
+counted=127.0.0.1:$(<"$work/port")
+
+image=$(build '(makeContainerImage { name = "chunked"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; }).recipe' 2>/dev/null ||
+  build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
+"$strata" copy --quiet "$image" "oci:$work/old:t" >/dev/null
+python3 "$root/tests/peers/rebuild.py" "$work/old" "$work/new" >/dev/null
+for which in old new; do
+  for kind in zstd zstd:chunked; do
+    "$strata" copy --quiet "oci:$work/$which" "docker://$registry/${kind/:/-}:$which" --compression "$kind" >/dev/null
+  done
+done
+
+# In the manifest: where each table is, for old readers and new ones.
+skopeo inspect --raw --tls-verify=false "docker://$registry/zstd-chunked:new" >"$work/manifest"
+same "$(jq -r '[.layers[] | .mediaType] | unique[]' "$work/manifest")" application/vnd.oci.image.layer.v1.tar+zstd
+same "$(jq '[.layers[].annotations | keys[] | sub(".*zstd-chunked."; "")] | group_by(.) | map([.[0], length / 2])' -c "$work/manifest")" \
+  "$(jq -c '(.layers | length) as $n | [["manifest-checksum", $n], ["manifest-position", $n], ["tarsplit-position", $n / 2]]' "$work/manifest")"
+# The same layers for everybody else.
+skopeo copy --quiet --src-tls-verify=false "docker://$registry/zstd-chunked:new" "oci:$work/pulled:t"
+"$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what skopeo pulled"
+
+# received: bytes that came through the relay since the last call.
+before=0
+received() {
+  local now
+  now=$(awk '{ sum += $2 } END { print sum + 0 }' "$work/counted")
+  echo $((now - before))
+  before=$now
+}
+use_podman "$work/podman"
+printf '[storage.options]\npull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos=""}\n' >>"$CONTAINERS_STORAGE_CONF"
+pull() { podman pull --quiet --tls-verify=false "$counted/$1" >/dev/null; received >"$work/received"; }
+# What is in an image: files, modes, owners, times, links, contents. podman 4.3 sets times of files only, whoever made the
+# layers (safeMkdir and safeSymlink in containers/storage v1.43.0, pkg/chunked/storage_linux.go).
+listing() {
+  local at
+  at=$(podman image mount "$counted/$1")
+  (
+    cd "$at"
+    find . -type f -printf '%P %y %m %U:%G %T@ %l %s\n' -o -type d -printf '%P %y %m %U:%G\n' -o -printf '%P %y %m %U:%G %l\n' | sort
+    find . -type f -print0 | sort -z | xargs -0 sha256sum
+  )
+  podman image unmount "$counted/$1" >/dev/null
+}
+pull zstd-chunked:old
+whole=$(<"$work/received")
+pull zstd-chunked:new
+part=$(<"$work/received")
+echo "podman $(podman --version | cut -d' ' -f3): $whole bytes, and $part after a mass rebuild"
+((part * 5 < whole)) || fail "podman pulled $part of $whole bytes after a rebuild"
+listing zstd-chunked:new >"$work/in-parts"
+podman rmi --all --force >/dev/null
+pull zstd:new
+listing zstd:new >"$work/as-a-whole"
+diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" || { head "$work/differences"; fail "what was pulled in parts differs"; }
