@@ -250,7 +250,7 @@ fn kind_nodes(cluster: &str) -> Result<Vec<String>, EngineError> {
         .map(|(name, _)| name.to_owned())
         .collect();
     if nodes.is_empty() {
-        let why = format!("no cluster {cluster:?} of kind runs; `kind get clusters` lists those there are");
+        let why = format!("no kind cluster {cluster:?} is running; `kind get clusters` lists the clusters");
         return Err(docker.talking(&arguments, io::Error::other(why)));
     }
     Ok(nodes)

@@ -166,7 +166,7 @@ fn unlisted(found: &Found, seen: &mut HashSet<Digest>, report: &mut Report) -> R
         report.bytes += read().map_err(|source| SourceError::Blob { name: name.clone(), source })?;
         let hashed = hasher.finish();
         if hashed != digest {
-            report.problems.push(format!("{name} is {hashed}, not what its name says"));
+            report.problems.push(format!("{name} has the digest {hashed}"));
         }
     }
     Ok(())

@@ -89,7 +89,7 @@ fn files_that_nobody_wants_at_the_root_are_named() {
     let one = directory(top.path(), "one", &[("nix-support/propagated", "1")]);
     let two = directory(top.path(), "two", &[("nix-support/propagated", "2")]);
     let error = names(&[rewritten(&one, ""), rewritten(&two, "")]).unwrap_err().to_string();
-    assert!(error.contains("/nix-support is a file of the packages' own"), "{error}");
+    assert!(error.contains("/nix-support describes the package"), "{error}");
 }
 
 #[test]

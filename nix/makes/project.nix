@@ -72,7 +72,7 @@ let
     if !builtins.isFunction function then
       function
     else if missing != [ ] then
-      throw "strata: ${file} asks for ${builtins.concatStringsSep ", " missing}; there are ${builtins.concatStringsSep ", " (builtins.attrNames scope)}"
+      throw "strata: ${file} asks for ${builtins.concatStringsSep ", " missing}; the names are ${builtins.concatStringsSep ", " (builtins.attrNames scope)}"
     else
       function (if wanted == { } then scope else builtins.intersectAttrs wanted scope);
   projectPath =
@@ -146,7 +146,7 @@ let
     else if result ? drvPath then
       result.name
     else
-      "a ${builtins.typeOf result}, which is nothing to build";
+      "a ${builtins.typeOf result}, which cannot be built";
   described =
     _: result:
     let

@@ -108,9 +108,9 @@ rec {
       text = string function argument value;
     in
     if text == "" then
-      fail function argument "is empty; it is what the image is called"
+      fail function argument "is empty; an image needs a name"
     else if builtins.match "([A-Za-z0-9.-]+(:[0-9]+)?/)?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*" text == null then
-      fail function argument "is \"${text}\", which is no name of an image; it has letters, digits, . _ - and /, and the tag is `tag`"
+      fail function argument "is \"${text}\", which is not an image name; use letters, digits, . _ - and /, and put the tag in `tag`"
     else
       text;
 
@@ -120,7 +120,7 @@ rec {
     if value == null then
       null
     else if builtins.match "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}" (string function argument value) == null then
-      fail function argument "is \"${value}\", which is no tag; it has at most 128 letters, digits, . _ and -"
+      fail function argument "is \"${value}\", which is not a tag; use at most 128 letters, digits, . _ and -"
     else
       value;
 
@@ -167,7 +167,7 @@ rec {
     if value == null || value == "" || isStored value then
       value
     else if builtins.isString value && builtins.substring 0 1 value != "/" then
-      fail function argument "is the string \"${value}\"; an image of a registry is a result of pullImage"
+      fail function argument "is the string \"${value}\"; use pullImage for an image in a registry"
     else if builtins.isList value then
       fail function argument "is a list; an image is built on one other"
     else

@@ -296,7 +296,7 @@ impl<'de> Deserialize<'de> for Graph {
             return Err(D::Error::custom("a path of the closure is listed twice"));
         }
         if references().any(|&to| to >= graph.nodes.len()) || graph.topological_order().len() < graph.nodes.len() {
-            return Err(D::Error::custom("the closure's references lead outside of it, or in a circle"));
+            return Err(D::Error::custom("the closure's references are circular or point outside it"));
         }
         Ok(graph)
     }

@@ -211,12 +211,12 @@ impl Side {
 /// The first line of stdin, which must not be a terminal: a password typed there would be visible.
 pub fn read_password(asked_for: bool) -> Result<String> {
     if !asked_for {
-        bail!("the user has no password; pipe it into --password-stdin");
+        bail!("no password is given; pipe it into --password-stdin");
     }
     ensure!(!stdin().is_terminal(), "stdin is a terminal; pipe the password into --password-stdin");
     let mut line = String::new();
     stdin().read_line(&mut line).context("reading the password from stdin")?;
     let password = line.trim_end_matches(['\r', '\n']);
-    ensure!(!password.is_empty(), "stdin has no password");
+    ensure!(!password.is_empty(), "stdin contains no password");
     Ok(password.to_owned())
 }

@@ -154,7 +154,7 @@ impl Attachments {
         }
         let Some(reference) = destination.strip_prefix("docker://") else {
             bail!(
-                "{destination} is no registry; only images of registries (docker://…) have bills, provenance and signatures"
+                "{destination} is not a registry; only images in registries (docker://…) have SBOMs, provenance and signatures"
             );
         };
         for format in self.sbom.iter().filter(|text| format_of(text).is_none()) {
@@ -196,8 +196,7 @@ impl Prepared<'_> {
         let client = Client::new(&self.reference, options)?;
         let registry = Registry { client: &client, reference: &self.reference, signer: self.signer.as_ref() };
         let version = pushed.to_string();
-        let document =
-            client.manifest(&version)?.with_context(|| format!("{pushed} is gone from the registry already"))?;
+        let document = client.manifest(&version)?.with_context(|| format!("{pushed} is no longer in the registry"))?;
         let subject = Descriptor::new(&document.media_type, pushed, document.bytes.len() as u64);
         let mut says = Vec::new();
         let images = if matches!(subject.media_type.as_str(), media_type::INDEX | media_type::DOCKER_INDEX) {
@@ -241,7 +240,7 @@ impl Attachments {
         for text in &self.sbom {
             all.push(match format_of(text) {
                 Some(format) => {
-                    let bom = Bom::of(image, &BTreeMap::new()).context("making the bill of materials")?;
+                    let bom = Bom::of(image, &BTreeMap::new()).context("generating the SBOM")?;
                     Attachment::of_kind(text, bom.write(format))?
                 }
                 None => Attachment::of_file(Path::new(text))?,
@@ -282,7 +281,7 @@ impl Attachment {
     fn of_file(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let document: Value =
-            serde_json::from_slice(&bytes).with_context(|| format!("{} is no JSON", path.display()))?;
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))?;
         let kind = if document["bomFormat"] == "CycloneDX" {
             "cyclonedx"
         } else if document.get("spdxVersion").is_some() {
@@ -377,8 +376,8 @@ impl Registry<'_> {
         let now = self.client.descriptor(tag)?.map(|found| found.digest);
         match now {
             Some(now) if now == *digest => Ok(()),
-            Some(now) => bail!("{} is {now} by now; what was attached is about {digest}", self.reference),
-            None => bail!("{} is gone by now; what was attached is about {digest}", self.reference),
+            Some(now) => bail!("{} has moved to {now}; the documents were attached to {digest}", self.reference),
+            None => bail!("{} was deleted; the documents were attached to {digest}", self.reference),
         }
     }
 }
@@ -400,7 +399,7 @@ impl Signer {
                 let output = child.wait_with_output().with_context(running)?;
                 ensure!(output.status.success(), "{}: {}", running(), output.status);
                 written.with_context(running)?;
-                ensure!(!output.stdout.is_empty(), "{}: it wrote no signature", running());
+                ensure!(!output.stdout.is_empty(), "{} wrote no signature", running());
                 Ok(output.stdout)
             }
         }

@@ -36,11 +36,11 @@ pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
     let mut budgets = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.update => Budgets::default(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("there is no {}; --update writes it", path.display())
+            bail!("{} does not exist; --update creates it", path.display())
         }
         read => {
             let text = read.with_context(|| format!("reading {}", path.display()))?;
-            serde_json::from_slice(&text).with_context(|| format!("{} holds no budgets", path.display()))?
+            serde_json::from_slice(&text).with_context(|| format!("{} contains no budgets", path.display()))?
         }
     };
     if arguments.update {

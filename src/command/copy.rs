@@ -62,7 +62,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     display.finish(written.act);
     if let Some(attachments) = attachments {
         let says = attachments.attach(written.digest, &opened, platform(arguments).as_ref(), &options.registry);
-        written.says.extend(says.with_context(|| format!("{destination} was pushed, but not all was attached"))?);
+        written.says.extend(says.with_context(|| format!("{destination} was pushed, but attaching documents failed"))?);
     }
     if let Some(path) = &arguments.skopeo.digestfile {
         fs::write(path, written.digest.to_string()).with_context(|| format!("writing {}", path.display()))?;
@@ -91,7 +91,7 @@ fn check_format(content: &Content, arguments: &CopyArguments) -> Result<()> {
     for image in content.images() {
         let own = if image.media_type == media_type::MANIFEST { "oci" } else { "v2s2" };
         if own != format {
-            bail!("the image's manifest is {own}, and strata keeps it so; leave --format {format} away");
+            bail!("the image's manifest is {own} and is copied as it is; omit --format {format}");
         }
     }
     Ok(())

@@ -123,7 +123,7 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
                 bytes(cost.floor as u64)
             )?;
             if cost.without_layers > 0 {
-                writeln!(out, "  without {} layers of which no store paths are known", cost.without_layers)?;
+                writeln!(out, "  without {} layers whose store paths are unknown", cost.without_layers)?;
             }
         }
         None => {
@@ -187,7 +187,7 @@ fn cut_table(out: &mut impl Write, cuts: &[Cut]) -> io::Result<()> {
         }
     }
     if cuts.is_empty() {
-        writeln!(out, "nothing is there because of a single reference")?;
+        writeln!(out, "no single reference can be removed to save anything")?;
     }
     Ok(())
 }

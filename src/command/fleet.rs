@@ -126,14 +126,14 @@ impl Entry {
         let image = match (job.error, job.image.or(out)) {
             (Some(error), _) => Err(error),
             (None, Some(image)) => Ok(image),
-            (None, None) => bail!("neither outputs.out nor image is in {line:?}"),
+            (None, None) => bail!("{line:?} has neither outputs.out nor image"),
         };
         let attr = job.attr.or_else(|| image.as_ref().ok().cloned()).unwrap_or_default();
         Ok(Self { attr, image, destination: job.destination })
     }
 
     fn open(&self, access: &Access) -> Result<Content> {
-        let image = self.image.as_ref().map_err(|error| anyhow::anyhow!("it was not evaluated: {error}"))?;
+        let image = self.image.as_ref().map_err(|error| anyhow::anyhow!("evaluation failed: {error}"))?;
         let location: Location = image.parse().map_err(anyhow::Error::msg)?;
         Ok(location.open(access)?.image(None)?.into())
     }
@@ -141,7 +141,7 @@ impl Entry {
     fn destination(&self, template: Option<&str>, content: &Content) -> Result<Destination> {
         let text = match (&self.destination, template) {
             (Some(destination), _) => destination.clone(),
-            (None, None) => bail!("it has no destination; give one in the file, or a template with --to"),
+            (None, None) => bail!("it has no destination; add one to the file, or give a template with --to"),
             (None, Some(template)) => {
                 let reference = content.reference().unwrap_or_default();
                 let (name, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));

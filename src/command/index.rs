@@ -65,7 +65,7 @@ fn descriptors(source: &Client, document: &Document) -> Result<Vec<Descriptor>> 
     }
     let manifest: Manifest = serde_json::from_slice(&document.bytes).context("it is neither an image nor an index")?;
     let config = source.small_blob(&manifest.config.digest)?.context("its config is not there")?;
-    let config: ImageConfig = serde_json::from_slice(&config).context("its config is none of an image")?;
+    let config: ImageConfig = serde_json::from_slice(&config).context("its config is not an image's")?;
     let own = Descriptor::new(&document.media_type, Digest::of(&document.bytes), document.bytes.len() as u64);
     Ok(vec![Descriptor { platform: Some(config.platform()), ..own }])
 }

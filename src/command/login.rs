@@ -66,7 +66,7 @@ pub fn login(arguments: &LoginArguments) -> Result<ExitCode> {
     };
     Client::new(&reference, &options)?.ping().with_context(|| format!("logging in to {host}"))?;
     let kept = Login::new(arguments.authfile.as_deref())?.store(host, &arguments.username, &password)?;
-    writeln!(io::stderr(), "logged in to {host}; the password is kept by {kept}")?;
+    writeln!(io::stderr(), "logged in to {host}; the password is stored in {kept}")?;
     Ok(ExitCode::SUCCESS)
 }
 

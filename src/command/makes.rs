@@ -69,7 +69,7 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
             writeln!(out, "{name:<width$}  {}", what.as_deref().unwrap_or_default())?;
         }
         if project.jobs.is_empty() {
-            eprintln!("strata: {} has no jobs; each makes/NAME/main.nix is one{}", arguments.source, place.hint());
+            eprintln!("strata: {} has no jobs; add one as makes/NAME/main.nix{}", arguments.source, place.hint());
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -89,7 +89,7 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
     if !is_program {
         ensure!(job.program.is_none(), "job {name}: {} is not a program", path.display());
         if !rest.is_empty() {
-            eprintln!("strata: job {name} is not a program; it takes no arguments: m {} {name}", arguments.source);
+            eprintln!("strata: job {name} is not a program and takes no arguments: m {} {name}", arguments.source);
             return Ok(ExitCode::from(2));
         }
         writeln!(io::stdout(), "{}", path.display())?;
@@ -146,7 +146,7 @@ fn place(source: &str) -> Result<Place> {
         ensure!(is_reference, "{source} is neither a directory nor a reference like github:OWNER/REPO");
         return fetch(source);
     }
-    ensure!(path.is_dir(), "{source} is not a directory; name the one that has makes.nix or makes/");
+    ensure!(path.is_dir(), "{source} is not a directory; give the directory with makes.nix or makes/");
     let root = fs::canonicalize(path).with_context(|| format!("reading {source}"))?;
     let root = root.to_str().with_context(|| format!("{source} is not UTF-8"))?;
     let Some(top) = Path::new(root).ancestors().find(|directory| directory.join(".git").exists()) else {
@@ -163,16 +163,16 @@ fn tracked(top: &Path) -> Result<NamedTempFile> {
     let shown = top.display();
     let output = match Command::new("git").arg("-C").arg(top).args(["ls-files", "-z"]).output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bail!("{shown} is a git work tree, and git is not in PATH: install it, or name a copy without .git")
+            bail!("{shown} is a git work tree, but git is not in PATH; install git, or use a copy without .git")
         }
         output => output.context("starting git")?,
     };
     let message = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "git does not say what it tracks in {shown}: {}", message.trim_end());
+    ensure!(output.status.success(), "git cannot list the files it tracks in {shown}: {}", message.trim_end());
     let mut names: BTreeSet<&str> = BTreeSet::new();
     for name in output.stdout.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let name =
-            str::from_utf8(name).with_context(|| format!("{shown}/{} is no UTF-8", String::from_utf8_lossy(name)))?;
+            str::from_utf8(name).with_context(|| format!("{shown}/{} is not UTF-8", String::from_utf8_lossy(name)))?;
         names.extend(name.match_indices('/').map(|(at, _)| &name[..at]));
         names.insert(name);
     }
@@ -217,7 +217,7 @@ fn build(job: &Job, name: &str, place: &Place) -> Result<()> {
         command.args(["--indirect", "--add-root"]).arg(link);
     }
     let status = command.stdout(Stdio::null()).status().context("starting nix-store")?;
-    ensure!(status.success(), "job {name} was not built; why is above");
+    ensure!(status.success(), "building job {name} failed; see the log above");
     Ok(())
 }
 
@@ -250,7 +250,7 @@ fn json<T: DeserializeOwned>(mut command: Command) -> Result<T> {
         }
         Err(error) => return Err(error).with_context(|| format!("starting {name}")),
     };
-    ensure!(output.status.success(), "{name} says why above");
+    ensure!(output.status.success(), "{name} failed; see its messages above");
     serde_json::from_slice(&output.stdout).with_context(|| format!("reading what {name} wrote"))
 }
 
@@ -264,7 +264,7 @@ fn unknown(name: &str, jobs: &BTreeMap<String, Option<String>>, source: &str, pl
         [] => format!("m {source} lists them all"),
         near => {
             let names: Vec<&str> = near.iter().take(3).map(|(_, job)| job.as_str()).collect();
-            format!("near it are {}", names.join(", "))
+            format!("similar names: {}", names.join(", "))
         }
     };
     format!("{source} has no job {name}; {hint}{}", place.hint())

@@ -95,7 +95,7 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
 fn weights(arguments: &PlanArguments, graph: &Graph) -> Result<Weights> {
     if let Some(path) = &arguments.weights {
         let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        return serde_json::from_slice(&text).with_context(|| format!("{} holds no weights", path.display()));
+        return serde_json::from_slice(&text).with_context(|| format!("{} contains no weights", path.display()));
     }
     if arguments.history.is_empty() {
         return Ok(Weights::default());

@@ -72,7 +72,7 @@ pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
 
 fn bom(location: &Location, access: &Access) -> Result<Bom> {
     let image = location.open(&access.source()?)?.image(None)?;
-    Bom::of(&image, &BTreeMap::new()).with_context(|| format!("the bill of materials of {location}"))
+    Bom::of(&image, &BTreeMap::new()).with_context(|| format!("generating the SBOM of {location}"))
 }
 
 fn compare(old: &Bom, new: &Bom, as_json: bool) -> Result<ExitCode> {

@@ -11,7 +11,7 @@ use crate::derivation::Moment;
 pub fn run(image: &Location, repo_tag: Option<String>, created: Option<Moment>) -> Result<ExitCode> {
     let mut image = image.open(&SubstituterArguments::default().access(Options::default())?)?.image(None)?;
     if let Some(created) = created {
-        ensure!(!image.as_is, "--created is for an image.json; other images stay as they are");
+        ensure!(!image.as_is, "--created works only with an image.json");
         image = image.with_created(created.time()?)?;
     }
     if let Some(tag) = &repo_tag {

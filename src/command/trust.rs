@@ -22,8 +22,9 @@ pub struct Checked {
 pub fn reference(location: &Location) -> Result<Reference> {
     let text = location.to_string();
     let text = text.strip_prefix("docker://");
-    let text = text
-        .with_context(|| format!("{location} is in no registry; only images of registries (docker://…) are signed"))?;
+    let text = text.with_context(|| {
+        format!("{location} is not in a registry; only images in registries (docker://…) have signatures")
+    })?;
     Ok(text.parse()?)
 }
 
@@ -43,7 +44,7 @@ pub fn check(reference: &Reference, client: &Client, key: &Path, policy: Option<
     let policy = match policy {
         Some(path) => {
             let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-            serde_json::from_slice(&text).with_context(|| format!("{} is no policy", path.display()))?
+            serde_json::from_slice(&text).with_context(|| format!("{} is not a policy", path.display()))?
         }
         None => Policy::default(),
     };
@@ -66,7 +67,7 @@ fn statements(client: &Client, digest: &Digest, key: &VerifyingKey) -> Result<(V
         // Anybody may attach a bundle; those that are none, or of other keys, do not count.
         match Bundle::parse(&bytes).and_then(|bundle| bundle.verify(key)) {
             Ok(statement) if statement.is_about(digest) => statements.push(statement),
-            Ok(_) => problems.push(format!("the bundle {} is signed, but about another image", referrer.digest)),
+            Ok(_) => problems.push(format!("the bundle {} is signed, but for another image", referrer.digest)),
             Err(SigningError::NoMatch | SigningError::Malformed { .. }) => {}
             Err(error) => return Err(error.into()),
         }

@@ -154,7 +154,7 @@ fn ssh_arguments(rest: &str) -> Result<Vec<String>, &'static str> {
         return Err("the address has no host; write ssh://USER@HOST");
     }
     if user.is_some_and(|user| user.contains(':')) {
-        return Err("ssh takes no password from an address; leave it out");
+        return Err("ssh cannot take a password from an address; leave it out");
     }
     let mut arguments = vec!["-o", "ConnectTimeout=30", "-T"];
     arguments.extend(user.into_iter().flat_map(|user| ["-l", user]));

@@ -27,10 +27,10 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         .and_then(|opened| opened.image(None))
         .with_context(|| format!("argument image: {}", request.image.display()))?;
     let text = fs::read(&request.budget).context("reading the argument budget")?;
-    let budgets: Budgets = serde_json::from_slice(&text).context("argument budget holds no budgets")?;
+    let budgets: Budgets = serde_json::from_slice(&text).context("argument budget contains no budgets")?;
     let (name, sizes) = (budget::name(&image), Budget::of(&image));
     let Some(allowed) = budgets.images.get(name) else {
-        bail!("argument budget has none for {name}; `strata budget IMAGE FILE --update` adds it")
+        bail!("argument budget has no entry for {name}; `strata budget IMAGE FILE --update` adds it")
     };
     let excess = sizes.excess(allowed);
     ensure!(

@@ -219,7 +219,7 @@ fn read(file: &Path) -> Result<Graph> {
     while let Some(row) = rows.next()? {
         let (from, to): (i64, i64) = (row.get(0)?, row.get(1)?);
         let to = known.get(&to);
-        ensure!(to.is_some(), "it has a reference to nothing");
+        ensure!(to.is_some(), "it has a dangling reference");
         references.entry(from).or_default().extend(to.map(|(path, ..)| path.clone()));
     }
     let nodes: Vec<RawNode> = known

@@ -95,7 +95,7 @@ impl Grouping {
     /// Groups the closure's paths, without those that `lower` holds with the
     /// same options, and hashes each group.
     pub fn layers(&self, graph: &Graph, lower: &[Layer]) -> Result<Vec<Layer>> {
-        ensure!(self.max_layers > 0, "argument maxLayers is 0; a layer is needed to hold store paths");
+        ensure!(self.max_layers > 0, "argument maxLayers is 0, but store paths need at least one layer");
         let held: HashMap<_, _> =
             lower.iter().flat_map(|layer| &layer.paths).map(|held| (held.path.as_path(), &held.options)).collect();
         let left_out = |path: &StorePath| {

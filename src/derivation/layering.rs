@@ -76,7 +76,8 @@ pub fn strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<dyn St
         "transfer" => Box::new(Transfer { weights: weights.clone() }),
         file if Path::new(file).is_file() => {
             let text = fs::read(file).with_context(|| format!("reading {file}"))?;
-            let steps = serde_json::from_slice(&text).with_context(|| format!("{file} holds no layeringPipeline"))?;
+            let steps =
+                serde_json::from_slice(&text).with_context(|| format!("{file} contains no layeringPipeline"))?;
             pipeline(&steps, weights, debug)?
         }
         other => bail!(
@@ -93,7 +94,7 @@ fn pipeline(steps: &serde_json::Value, weights: &Weights, debug: bool) -> Result
 }
 
 fn uniform(weights: &Weights, strategy: &str) -> Result<()> {
-    ensure!(weights.is_uniform(), "argument weights is for layering = \"transfer\"; {strategy} does not look at them");
+    ensure!(weights.is_uniform(), "argument weights is for layering = \"transfer\"; {strategy} ignores them");
     Ok(())
 }
 

@@ -100,7 +100,7 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "nix-database" => database::build(attributes),
         "pull" => pull::pull(attributes),
         "pull-blob" => pull::pull_blob(attributes),
-        kind => bail!("attribute strata.kind: {kind:?} is unknown to this strata"),
+        kind => bail!("attribute strata.kind: {kind:?} is unknown to this version of strata"),
     }
 }
 

@@ -46,7 +46,7 @@ pub enum HttpError {
         source: io::Error,
     },
     /// A proxy's address makes no sense.
-    #[error("the proxy in {variable} is no URL; write it like http://proxy.example.com:3128")]
+    #[error("the proxy in {variable} is not a URL; write it like http://proxy.example.com:3128")]
     Proxy {
         /// The environment variable; its value may hold a password.
         variable: String,

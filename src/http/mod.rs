@@ -165,7 +165,7 @@ impl Http {
     pub fn send(&self, call: &Call<'_>, body: &mut Body<'_>) -> Result<Answer> {
         let refuse = |why: String| Err(HttpError::Answer { act: call.act, why });
         let Some(asked) = Origin::of(call.url) else {
-            return refuse(format!("{} is no http or https URL", without_query(call.url)));
+            return refuse(format!("{} is not an http or https URL", without_query(call.url)));
         };
         let mut url = call.url.to_owned();
         let mut strayed = false;
@@ -173,14 +173,14 @@ impl Http {
             let response = self.send_once(call, &url, strayed, body)?;
             let Some(location) = redirect(&response, call.method) else { return Ok(Answer { response, url, strayed }) };
             let Some(next) = join(&url, location) else {
-                return refuse(format!("{} redirects to nowhere that can be asked", without_query(&url)));
+                return refuse(format!("{} redirects to an invalid URL", without_query(&url)));
             };
             let Some(origin) = Origin::of(&next) else { return refuse("a redirect without a host".to_owned()) };
             if asked.is_https() && !origin.is_https() {
                 return refuse(format!("{} redirects to {origin}, without TLS", without_query(&url)));
             }
             if origin != asked && matches!(body, Body::Secret(_)) {
-                return refuse(format!("{} redirects a secret to {origin}", without_query(&url)));
+                return refuse(format!("{} redirects a request with credentials to {origin}", without_query(&url)));
             }
             strayed |= origin != asked;
             url = next;
@@ -303,7 +303,7 @@ impl Answer {
     pub fn location(&self, act: &'static str) -> Result<String> {
         self.header("location").and_then(|location| join(&self.url, location)).ok_or_else(|| HttpError::Answer {
             act,
-            why: format!("{} does not say where it goes on", without_query(&self.url)),
+            why: format!("{} does not say where the upload continues", without_query(&self.url)),
         })
     }
 
@@ -332,7 +332,7 @@ impl Answer {
                 let said = self.header("content-range").unwrap_or_default();
                 let start = said.strip_prefix("bytes ").and_then(|range| range.split_once('-')?.0.parse().ok());
                 if start != Some(at) {
-                    let why = format!("asked for the bytes from {at} on, the server sent {:?}", clean(said));
+                    let why = format!("the server sent {:?} when asked for the bytes from {at}", clean(said));
                     return Err(HttpError::Answer { act, why });
                 }
                 false

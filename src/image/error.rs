@@ -29,7 +29,7 @@ pub enum ImageError {
         source: serde_json::Error,
     },
     /// The recipe is of another time.
-    #[error("{} has version {version}, this strata reads versions 1 and 2; build it again with this strata", path.display())]
+    #[error("{} has version {version}, but this strata reads versions 1 and 2; build it again with this strata", path.display())]
     Version {
         /// The file.
         path: PathBuf,

@@ -207,7 +207,7 @@ impl Layer {
             (Some(origin), Some(provider)) => provider.blob(origin, &self.digest),
             (Some(origin), None) => Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("it is in {origin} and nowhere else; a base from pullImage is in the store too"),
+                format!("it is only in {origin}; use pullImage to have the base in the store"),
             )),
             (None, _) => Err(io::Error::new(io::ErrorKind::NotFound, "no registry is known to have it")),
         };

@@ -80,7 +80,7 @@ impl Materials {
                 "; where it is, `nix copy --to {cache} {}` puts all that the image needs into the cache",
                 what.display()
             ),
-            None => format!("; `nix-store --realise {}` makes or fetches it", what.display()),
+            None => format!("; `nix-store --realise {}` builds or downloads it", what.display()),
         }
     }
 }

@@ -55,7 +55,7 @@ impl Dirlinks {
         let start = found.number(fs::canonicalize(top)?);
         found.visit(start)?;
         if found.all[start].weight > LIMIT {
-            let message = format!("links to directories make more than {LIMIT} directories of it");
+            let message = format!("following links to directories gives more than {LIMIT} directories");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
         let component = |one: Directory| one.component.map(|component| (one.path, component));

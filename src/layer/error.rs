@@ -36,7 +36,7 @@ pub enum LayerError {
         read: u64,
     },
     /// No tar can hold this.
-    #[error("{} is neither file, directory nor symlink; a layer cannot hold it", .0.display())]
+    #[error("{} is neither a file, a directory nor a symlink; a layer cannot hold it", .0.display())]
     Kind(PathBuf),
     /// A NAR could not be had, or is none.
     #[error("reading the NAR of {}", path.display())]
@@ -47,7 +47,7 @@ pub enum LayerError {
         source: io::Error,
     },
     /// A NAR is read once, in order: its files cannot be mixed with others.
-    #[error("{} is read from a NAR, but its files belong elsewhere in the image", .0.display())]
+    #[error("{} is read from a NAR, so its files cannot be moved in the image", .0.display())]
     PackedAndMoved(PathBuf),
     /// Two sources want the same place in the image.
     #[error(
@@ -92,7 +92,7 @@ pub enum LayerError {
         source: Box<regex::Error>,
     },
     /// An option's mode is not an octal number.
-    #[error("mode {0:?} of a permission is not octal; write it like 0755")]
+    #[error("mode {0:?} in perms is not octal; write it like 0755")]
     Mode(String),
 }
 
@@ -115,7 +115,7 @@ fn remedy(place: &Path) -> String {
     let text = place.to_string_lossy();
     let unwanted = UNWANTED.iter().find(|path| text.starts_with(**path));
     let hint = match unwanted {
-        Some(path) => format!("{path} is a file of the packages' own that no image needs; leave it out"),
+        Some(path) => format!("{path} describes the package and is not needed in an image; leave it out"),
         None => "keep one of them".to_owned(),
     };
     format!("{hint}: join the packages with buildEnv and its pathsToLink (only /bin, for example) or ignoreCollisions")

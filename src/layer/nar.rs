@@ -162,7 +162,7 @@ impl<R: Read> NarReader<R> {
         self.path.extend_from_slice(&name);
         directory.last = name;
         if self.path.len() as u64 > PATH_LIMIT {
-            return Err(invalid("a path is longer than any file system allows".to_owned()));
+            return Err(invalid("a path is too long".to_owned()));
         }
         Ok(())
     }
@@ -214,7 +214,7 @@ impl<R: Read> NarReader<R> {
         self.state = State::Ended;
         match self.inner.read(&mut [0])? {
             0 => Ok(()),
-            _ => Err(invalid("something follows its end".to_owned())),
+            _ => Err(invalid("data follows its end".to_owned())),
         }
     }
 
@@ -267,7 +267,7 @@ fn invalid(why: String) -> io::Error {
 }
 
 fn unexpected(found: &[u8], expected: &str) -> io::Error {
-    invalid(format!("{:?} stands where {expected:?} belongs", String::from_utf8_lossy(found)))
+    invalid(format!("expected {expected:?}, found {:?}", String::from_utf8_lossy(found)))
 }
 
 /// Calls `visit` with every entry of the NAR of the store path `path`, which keeps its place.

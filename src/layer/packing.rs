@@ -97,7 +97,9 @@ impl<R: Read> Read for Bounded<R> {
             let limit = self.limit;
             io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("it decompresses to more than {limit} bytes ({RATIO} times its size and 1 GiB): no image does"),
+                format!(
+                    "it decompresses to more than {limit} bytes ({RATIO} times its size and 1 GiB), which is the limit"
+                ),
             )
         })?;
         Ok(read)

@@ -217,7 +217,7 @@ impl Config {
         for (key, value) in map {
             let lower = key.to_ascii_lowercase();
             if !seen.insert(lower.clone()) {
-                return Err(E::custom(format_args!("config.{key} is given twice; only upper and lower case differ")));
+                return Err(E::custom(format_args!("config.{key} is given twice, differing only in case")));
             }
             let is_null = value.is_null();
             match lower.as_str() {

@@ -19,7 +19,7 @@ pub struct Timestamp(OffsetDateTime);
 
 /// Text that is no time.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no time; write it like 1970-01-01T00:00:01Z, 2024-01-01 or @1700000000")]
+#[error("{0:?} is not a time; write it like 1970-01-01T00:00:01Z, 2024-01-01 or @1700000000")]
 pub struct ParseTimestampError(String);
 
 impl Timestamp {

@@ -69,7 +69,7 @@ impl Client {
         }
         Err(RegistryError::answer(
             "attaching",
-            format!("the registry took {digest}, but does not list it for {}", subject.digest),
+            format!("the registry accepted {digest}, but does not list it for {}", subject.digest),
         ))
     }
 

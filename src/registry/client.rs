@@ -151,7 +151,7 @@ impl Client {
         let digest = version.parse::<Digest>().ok();
         let ask = |session: &Session, url: &str| match document(session, act, url, &accept)? {
             Some(document) if digest.is_some_and(|digest| Digest::of(&document.bytes) != digest) => {
-                Err(RegistryError::answer(act, format!("the registry sent something else for {version}")))
+                Err(RegistryError::answer(act, format!("the registry sent another manifest for {version}")))
             }
             found => Ok(found),
         };

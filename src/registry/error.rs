@@ -22,7 +22,7 @@ pub enum RegistryError {
         why: String,
     },
     /// A credential helper failed.
-    #[error("docker-credential-{name}, which {} names for {server}: {why}", file.display())]
+    #[error("docker-credential-{name}, configured in {} for {server}: {why}", file.display())]
     Helper {
         /// Its name, without `docker-credential-`.
         name: String,

@@ -121,7 +121,7 @@ impl Client {
                     let index = serde_json::from_slice(&read(ACT, answer)?.bytes);
                     let tag_name = fallback_tag(digest);
                     let index = index.map_err(|error| {
-                        RegistryError::answer(ACT, format!("the tag {tag_name} is no index: {error}"))
+                        RegistryError::answer(ACT, format!("the tag {tag_name} is not an index: {error}"))
                     })?;
                     Ok(Some((index, tag)))
                 }
@@ -183,7 +183,7 @@ impl Client {
             }
         }
         let tag = fallback_tag(&subject.digest);
-        Err(RegistryError::answer("listing a referrer", format!("others write to the tag {tag} all the time")))
+        Err(RegistryError::answer("listing a referrer", format!("others keep writing to the tag {tag}")))
     }
 }
 

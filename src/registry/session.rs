@@ -109,7 +109,7 @@ impl Session {
             base = format!("http://{server}");
         }
         let origin = Origin::of(&base)
-            .ok_or_else(|| RegistryError::answer("connecting", format!("{server} is no host of a registry")))?;
+            .ok_or_else(|| RegistryError::answer("connecting", format!("{server} is not a registry host")))?;
         let actions = if options.read_only { "pull" } else { "pull,push" };
         let scope = format!("repository:{}:{actions}", place.repository);
         Ok(Self { http, base, origin, scope, credentials, known: Mutex::default() })
@@ -198,7 +198,7 @@ impl Session {
             && let (Some(first), Some(realm)) = (&known.realm, &realm)
             && first != realm
         {
-            let why = format!("the registry wants the credentials that {first} has seen sent to {realm} too");
+            let why = format!("the registry wants the credentials for {first} sent to {realm} as well");
             return Err(RegistryError::answer("asking for a token", why));
         }
         let mut wanted = scopes.to_vec();

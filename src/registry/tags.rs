@@ -49,8 +49,9 @@ impl Client {
                 StatusCode::OK => {
                     let text = answer.bytes(act, DOCUMENT_LIMIT)?;
                     let list = serde_json::from_slice(&text);
-                    let list =
-                        list.map_err(|error| super::RegistryError::answer(act, format!("the list is none: {error}")))?;
+                    let list = list.map_err(|error| {
+                        super::RegistryError::answer(act, format!("the list is malformed: {error}"))
+                    })?;
                     Ok(newest(list, count))
                 }
                 StatusCode::NOT_FOUND => Ok(Vec::new()),

@@ -56,7 +56,7 @@ pub fn ask(
     let realm = Origin::of(&bearer.realm);
     let realm = realm.ok_or_else(|| RegistryError::answer(ACT, "the registry names no URL where tokens are had"))?;
     if registry.is_https() && !realm.is_https() {
-        let why = format!("the registry wants credentials sent to {realm}, without TLS");
+        let why = format!("the registry wants credentials sent to {realm} without TLS");
         return Err(RegistryError::answer(ACT, why));
     }
     let answer = http.retry.run(|| {
@@ -90,7 +90,7 @@ pub fn ask(
     let some = |token: Option<String>| token.filter(|token| !token.is_empty());
     let token = some(said.token).or(some(said.access_token)).ok_or_else(|| malformed("has no token"))?;
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(malformed("has a token that is none"));
+        return Err(malformed("has a malformed token"));
     }
     let seconds = said.expires_in.and_then(|life| life.as_f64().or(life.as_str()?.parse().ok()));
     // A little less: the request is on its way for a while. Days are enough for anybody.

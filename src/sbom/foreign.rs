@@ -39,7 +39,7 @@ const OPAQUE: &str = ".wh..wh..opq";
 
 /// A layer that could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("reading layer {number} ({digest}) for the bill of materials")]
+#[error("reading layer {number} ({digest}) for the SBOM")]
 pub struct ForeignError {
     number: usize,
     digest: Digest,

@@ -64,7 +64,7 @@ impl Envelope {
             return Err(SigningError::NoMatch);
         }
         if self.payload_type != IN_TOTO {
-            return Err(malformed(format!("it holds {}, not {IN_TOTO}", self.payload_type)));
+            return Err(malformed(format!("it contains {}, not {IN_TOTO}", self.payload_type)));
         }
         Statement::parse(&payload)
     }

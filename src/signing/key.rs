@@ -91,7 +91,7 @@ impl SigningKey {
                 ));
             }
             "PUBLIC KEY" => return Err(fail("it is a public key; a private key signs".to_owned())),
-            other => return Err(fail(format!("it holds a {other:?}, not a private key"))),
+            other => return Err(fail(format!("it contains a {other:?}, not a private key"))),
         };
         let random = SystemRandom::new();
         let ec = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8, &random).ok();
@@ -158,22 +158,24 @@ impl VerifyingKey {
         match label.as_str() {
             "PUBLIC KEY" => Self::of_der(bytes).map_err(fail),
             other if other.ends_with("PRIVATE KEY") => {
-                Err(fail("it is a private key; the public one (cosign.pub) checks signatures".to_owned()))
+                Err(fail("it is a private key; signatures are checked with the public key (cosign.pub)".to_owned()))
             }
-            other => Err(fail(format!("it holds a {other:?}, not a public key"))),
+            other => Err(fail(format!("it contains a {other:?}, not a public key"))),
         }
     }
 
     fn of_der(der: Vec<u8>) -> std::result::Result<Self, String> {
         let info =
-            SubjectPublicKeyInfoOwned::from_der(&der).map_err(|error| format!("it is no public key: {error}"))?;
+            SubjectPublicKeyInfoOwned::from_der(&der).map_err(|error| format!("it is not a public key: {error}"))?;
         let curve = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
         let algorithm: &'static dyn VerificationAlgorithm = match (info.algorithm.oid, curve) {
             (EC, Some(P256)) => &signature::ECDSA_P256_SHA256_ASN1,
             (EC, Some(P384)) => &signature::ECDSA_P384_SHA384_ASN1,
             (RSA, _) => &signature::RSA_PKCS1_2048_8192_SHA256,
             (ED25519, _) => &signature::ED25519,
-            (other, _) => return Err(format!("its algorithm {other} is none of P-256, P-384, RSA and Ed25519")),
+            (other, _) => {
+                return Err(format!("its algorithm {other} is not supported; use P-256, P-384, RSA or Ed25519"));
+            }
         };
         Ok(Self { algorithm, point: info.subject_public_key.raw_bytes().to_vec(), der })
     }

@@ -57,7 +57,7 @@ pub enum SigningError {
         why: String,
     },
     /// No signature of it is the key's.
-    #[error("no signature of it was made with this key")]
+    #[error("it is not signed with this key")]
     NoMatch,
 }
 

@@ -75,7 +75,7 @@ pub enum ContainerdError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// It took the image, and has not all of it.
-    #[error("{reference} is not complete in containerd after all of it was sent; `ctr images check` said: {said}")]
+    #[error("{reference} is not complete in containerd after sending all of it; `ctr images check` says: {said}")]
     Incomplete {
         /// The image.
         reference: String,

@@ -142,7 +142,7 @@ pub struct Destination {
 
 /// Several images are to go where one fits.
 #[derive(Debug, thiserror::Error)]
-#[error("{scheme}: holds one image; leave --all away, choose with --platform, or copy to {others}")]
+#[error("{scheme}: can hold only one image; omit --all, choose one with --platform, or copy to {others}")]
 pub struct HoldsOne {
     scheme: &'static str,
     others: String,
@@ -229,6 +229,6 @@ pub(super) fn with_tag(name: &str) -> Option<String> {
 pub(super) fn one_image(content: &Content) -> Result<&crate::ImageBlobs, WriteError> {
     match content {
         Content::Image(image) => Ok(image),
-        Content::Index(_) => Err("one image is held here, not an index".into()),
+        Content::Index(_) => Err("this destination cannot hold an index".into()),
     }
 }

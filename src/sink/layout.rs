@@ -65,10 +65,10 @@ pub enum LayoutError {
         source: io::Error,
     },
     /// There is something else.
-    #[error("{} is neither empty nor a directory that `dir:` wrote; remove it, or name another", .0.display())]
+    #[error("{} is neither empty nor written by `dir:`; remove it, or choose another directory", .0.display())]
     NotOurs(PathBuf),
     /// The index.json is not an image index.
-    #[error("{} is not an image index; remove it, or name another directory", path.display())]
+    #[error("{} is not an image index; remove it, or choose another directory", path.display())]
     Index {
         /// The file.
         path: PathBuf,

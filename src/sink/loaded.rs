@@ -59,7 +59,7 @@ impl Loaded {
         let layers = image.layers.len();
         let event = serde_json::json!({ "event": "loaded", "reference": reference, "id": id, "bytes": bytes,
             "layers": layers, "layersThere": there, "repaired": repaired });
-        let why = repaired.map(|why| format!("layers that seemed to be there are sent: {why}"));
+        let why = repaired.map(|why| format!("sending layers that seemed to be there: {why}"));
         let count = format!("{reference}: {there} of {layers} layers were there, {bytes} bytes sent");
         Written {
             reference: Some(reference),

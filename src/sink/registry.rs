@@ -106,7 +106,7 @@ impl Sink for Repository {
         if digest != content.digest() && content.images().iter().any(|image| image.as_is) {
             let left = match left {
                 0 => String::new(),
-                left => format!(" and {left} attestations of the plain layers' images were left behind"),
+                left => format!(" and {left} attestations for the uncompressed images were not copied"),
             };
             says.push(format!(
                 "plain layers were compressed: the digest was {}{left}; --preserve-digests keeps it",
@@ -171,7 +171,7 @@ pub enum PushError {
     #[error("parsing the manifest")]
     Manifest(#[source] serde_json::Error),
     /// Something else is where layers were to be noted.
-    #[error("{0} is not a document of known layers; the image was pushed, but give --cache-to a tag of its own")]
+    #[error("{0} is not a list of known layers; the image was pushed, but --cache-to needs a tag of its own")]
     NotNoted(String),
 }
 

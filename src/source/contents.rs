@@ -102,7 +102,7 @@ impl Contents {
         let fail = |why: String| SourceError::Document { document: name.to_owned(), why };
         let text = self.raw(name).ok_or_else(|| match self.blob(name) {
             Some(blob) if blob.size > DOCUMENT_LIMIT => {
-                fail(format!("it has {} bytes; documents have {DOCUMENT_LIMIT} at most", blob.size))
+                fail(format!("it has {} bytes; the limit for documents is {DOCUMENT_LIMIT}", blob.size))
             }
             Some(_) => fail("it is not JSON".to_owned()),
             None => fail("it is missing".to_owned()),

@@ -53,7 +53,7 @@ impl Store for SavedBlobs {
 pub(super) fn open(contents: Arc<Contents>) -> Result<Found, SourceError> {
     let manifests: Vec<DockerManifest> = contents.document("manifest.json")?;
     if manifests.len() > NODES_LIMIT {
-        let why = format!("more than {NODES_LIMIT} images are listed");
+        let why = format!("it lists more than {NODES_LIMIT} images");
         return Err(SourceError::Document { document: "manifest.json".to_owned(), why });
     }
     let top = |manifest: DockerManifest| {
@@ -74,7 +74,7 @@ impl Saved {
         let DockerManifest { config, layers, .. } = &self.manifest;
         let fail = |document: &str, why: String| SourceError::Document { document: document.to_owned(), why };
         if layers.len() > NODES_LIMIT {
-            let why = format!("{} layers are more than the {NODES_LIMIT} that strata reads", layers.len());
+            let why = format!("{} layers exceed the limit of {NODES_LIMIT}", layers.len());
             return Err(fail("manifest.json", why));
         }
         let parsed: ImageConfig = self.contents.document(config)?;
@@ -115,7 +115,7 @@ fn describe(contents: &Contents, name: &str, diff_id: &Digest) -> Result<Descrip
         Packing::Plain => return Ok(Descriptor::new(media_type::LAYER_TAR, *diff_id, size)),
         Packing::Gzip => media_type::LAYER_GZIP,
         Packing::Zstd => media_type::LAYER_ZSTD,
-        Packing::Xz => return Err(fail("OCI has no layers that are compressed with xz".to_owned())),
+        Packing::Xz => return Err(fail("OCI does not allow layers compressed with xz".to_owned())),
     };
     let (digest, found) = digests(&start, &mut reader, size).map_err(io_fail)?;
     if found != *diff_id {

@@ -54,7 +54,7 @@ struct OfEngine {
 
 fn parse(rest: &str, kind: Kind) -> Result<Arc<dyn Source>, String> {
     if rest.is_empty() || rest.starts_with('-') {
-        return Err("say which image; write NAME:TAG behind the colon".to_owned());
+        return Err("no image is given; write NAME:TAG after the colon".to_owned());
     }
     Ok(Arc::new(OfEngine { kind, name: rest.to_owned() }))
 }

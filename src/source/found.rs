@@ -75,7 +75,7 @@ impl Found {
     /// What an index.json lists.
     pub(super) fn of_index(index: Index, store: Arc<dyn Store>) -> Result<Self, SourceError> {
         if index.manifests.len() > NODES_LIMIT {
-            let why = format!("more than {NODES_LIMIT} images are listed");
+            let why = format!("it lists more than {NODES_LIMIT} images");
             return Err(SourceError::Document { document: "index.json".to_owned(), why });
         }
         let top = |descriptor| Top::Node(Box::new(Node { descriptor, store: Arc::clone(&store) }));
@@ -102,7 +102,7 @@ impl Found {
         if self.tops.is_empty() {
             let wanted: Vec<&str> = name.into_iter().chain(tag).collect();
             return Err(SourceError::Choice {
-                why: format!("no image is called {}", wanted.join(":")),
+                why: format!("no image is named {}", wanted.join(":")),
                 all: list(&all),
             });
         }

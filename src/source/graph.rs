@@ -119,7 +119,7 @@ impl Budget {
 
     fn take(&mut self, node: &Node) -> Result<(), SourceError> {
         self.0 = self.0.checked_sub(1).ok_or_else(|| {
-            node.fail(format!("there are more than {NODES_LIMIT} manifests and indexes; no image has so many"))
+            node.fail(format!("it has more than {NODES_LIMIT} manifests and indexes, which is the limit"))
         })?;
         Ok(())
     }
@@ -149,7 +149,7 @@ impl Node {
                 .ok_or_else(|| fail("it is missing".to_owned()))?,
         };
         if !descriptor.digest.is_of(&bytes) {
-            return Err(fail(format!("its digest is {}, not what its name says", Digest::of(&bytes))));
+            return Err(fail(format!("its digest is {}, which differs from its name", Digest::of(&bytes))));
         }
         if bytes.len() as u64 != descriptor.size {
             return Err(fail(format!("it has {} bytes, not {}", bytes.len(), descriptor.size)));
@@ -229,7 +229,7 @@ impl Node {
         if depth <= DEPTH_LIMIT {
             return Ok(());
         }
-        Err(self.fail(format!("more than {DEPTH_LIMIT} indexes are nested in each other; no image needs so many")))
+        Err(self.fail(format!("more than {DEPTH_LIMIT} indexes are nested, which is the limit")))
     }
 
     /// Every manifest, in order: this one, or those below this index.
@@ -313,7 +313,7 @@ impl Node {
     fn image(&self, manifest: Manifest, bytes: Vec<u8>) -> Result<ImageBlobs, SourceError> {
         let count = manifest.layers.len();
         if count > LAYERS_LIMIT {
-            return Err(self.fail(format!("{count} layers are more than the {LAYERS_LIMIT} that strata reads")));
+            return Err(self.fail(format!("{count} layers exceed the limit of {LAYERS_LIMIT}")));
         }
         let config_node = self.child(manifest.config.clone());
         let read = || {
@@ -387,7 +387,7 @@ fn embedded(descriptor: &Descriptor) -> Option<Vec<u8>> {
 /// Reads a document that should have `size` bytes, and one byte more where there is one.
 pub(super) fn read_document(reader: impl Read, size: u64) -> io::Result<Vec<u8>> {
     if size > DOCUMENT_LIMIT {
-        let what = format!("it has {size} bytes; documents have {DOCUMENT_LIMIT} at most");
+        let what = format!("it has {size} bytes; the limit for documents is {DOCUMENT_LIMIT}");
         return Err(io::Error::new(io::ErrorKind::InvalidData, what));
     }
     let mut bytes = Vec::new();

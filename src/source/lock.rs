@@ -66,7 +66,7 @@ impl Lock {
     pub fn parse(text: &[u8]) -> Result<Self, SourceError> {
         let lock: Self = serde_json::from_slice(text).map_err(|error| document("the lock file", error.to_string()))?;
         if lock.version != VERSION {
-            let why = format!("it has version {}, this strata reads version {VERSION}", lock.version);
+            let why = format!("it has version {}, but this strata reads version {VERSION}", lock.version);
             return Err(document("the lock file", why));
         }
         Ok(lock)

@@ -51,7 +51,7 @@ pub fn open(client: Client, reference: &Reference) -> Result<Found, SourceError>
     let version = reference.version();
     let root = client.manifest(&version).map_err(registry_error)?.ok_or_else(|| SourceError::Document {
         document: reference.to_string(),
-        why: format!("the registry has no {version} of it; is the name right, and are you logged in?"),
+        why: format!("the registry has no {version}; check the name, and that you are logged in"),
     })?;
     let digest = reference.digest.unwrap_or_else(|| Digest::of(&root.bytes));
     let mut descriptor = Descriptor::new(&media_type(&root), digest, root.bytes.len() as u64);

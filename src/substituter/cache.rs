@@ -33,7 +33,7 @@ enum Place {
 
 /// Text that is no binary cache.
 #[derive(Debug, thiserror::Error)]
-#[error("{text} is no binary cache that strata reads: {why}")]
+#[error("strata cannot read the binary cache {text}: {why}")]
 pub struct ParseCacheError {
     text: String,
     why: &'static str,
@@ -118,7 +118,7 @@ impl Cache {
             Place::Folder(folder) => {
                 let path = Path::new(url);
                 if !path.components().all(|part| matches!(part, Component::Normal(_))) {
-                    return Err(io::Error::other(format!("the narinfo's URL {url:?} leads out of the cache")));
+                    return Err(io::Error::other(format!("the narinfo's URL {url:?} points outside the cache")));
                 }
                 let path = folder.join(path);
                 let opened = File::open(&path)
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(place("s3://builds?region=eu-west-1"), "https://builds.s3.eu-west-1.amazonaws.com");
         assert_eq!(place("s3://builds?endpoint=minio.example.org&scheme=http"), "http://minio.example.org/builds");
         for wrong in ["ssh://host", "daemon", "/nix/store", "file://relative", "https://", "s3://", "s3://a/b"] {
-            assert!(place(wrong).contains("is no binary cache"), "{wrong}: {}", place(wrong));
+            assert!(place(wrong).contains("cannot read the binary cache"), "{wrong}: {}", place(wrong));
         }
         assert!(
             !place("https://me:secret@host/?x").contains("unreadable") && place("https://me:p@host").contains("netrc")

@@ -108,7 +108,7 @@ impl Provider for Substituters {
         let caches = self.caches();
         if caches.is_empty() {
             let why =
-                format!("{path} is not on this machine, and no binary cache is known; give one with --substituter");
+                format!("{path} is not on this machine, and no binary cache is configured; add one with --substituter");
             return Err(io::Error::new(io::ErrorKind::NotFound, why));
         }
         let nar = nar::Nar::open(Arc::from(caches), self.access()?.clone(), path.clone(), recorded)?;

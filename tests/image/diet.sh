@@ -51,7 +51,7 @@ grep -q 'does not say what its store paths reference' "$work/log" || fail "nothi
 budget=$work/budget.json
 status=0; "$strata" budget "$thin" "$budget" 2>"$work/log" || status=$?
 same "$status" 1
-grep -q -- '--update writes it' "$work/log" || { cat "$work/log"; fail "no way out"; }
+grep -q -- '--update creates it' "$work/log" || { cat "$work/log"; fail "no way out"; }
 "$strata" budget "$thin" "$budget" --update
 same "$(jq -c '.images | keys' "$budget")" '["diet"]'
 same "$(jq '[.images.diet.packages[]] | add' "$budget")" "$(closure_size "$thin")"
@@ -80,4 +80,4 @@ expression='buildImage { name = "small"; config.Cmd = [ "${pkgs.glibc}/lib" ]; }
 build "checkBudget { image = $expression; budget = $work/small.json; }" >/dev/null
 sed -i 's/"size": [0-9]*/"size": 1000/' "$work/small.json"
 build_fails "checkBudget { image = $expression; budget = $work/small.json; }" 'small exceeds its budget:' 'the image has' 'more than 1000' 'strata explain --cut'
-build_fails "checkBudget { image = $expression; budget = $work/thin.json; }" 'argument budget has none for small'
+build_fails "checkBudget { image = $expression; budget = $work/thin.json; }" 'argument budget has no entry for small'

@@ -42,7 +42,7 @@ container 'dockerTools.buildLayeredImage { name = "chroot"; tag = "t"; contents 
   $'10001000\n/dev/null\n/proc/self\nstore'
 build_fails 'dockerTools.buildLayeredImage { name = "x"; extraCommands = "true\nfalse\necho never"; }' "line 2 of extraCommands failed with status 1: false"
 build_fails 'dockerTools.buildLayeredImage { name = "x"; fakeRootCommands = "echo said\nfalse"; }' said "line 2 of fakeRootCommands failed with status 1: false"
-build_fails 'dockerTools.buildLayeredImage { name = "x"; enableFakechroot = true; fakeRootCommands = "true\nexit 7"; }' "argument fakeRootCommands: the script ended with exit status: 7"
+build_fails 'dockerTools.buildLayeredImage { name = "x"; enableFakechroot = true; fakeRootCommands = "true\nexit 7"; }' "argument fakeRootCommands: the script failed with exit status: 7"
 build_fails 'dockerTools.buildImage { name = "x"; runAsRoot = "echo said\n(exit 3)\n"; }' said "line 2 of runAsRoot failed with status 3: ( exit 3 )"
 
 # Where user namespaces are forbidden, the message says what allows them.

@@ -39,7 +39,7 @@ same "$(said .blobs)" 0
 
 # An image is not written over.
 if XDG_CACHE_HOME=$work/fresh "$strata" copy "$one" "docker://$registry/app:new" --cache-to app:one 2>"$work/log" >&2; then fail "the tag is an image's"; fi
-grep -qF "$registry/app:one is not a document of known layers; the image was pushed" "$work/log" || { cat "$work/log"; fail "no reason"; }
+grep -qF "$registry/app:one is not a list of known layers; the image was pushed" "$work/log" || { cat "$work/log"; fail "no reason"; }
 same "$("$strata" manifest "$registry/app:one" | jq '.layers | length')" "$layers"
 
 # Nobody says anything: the newest tags know the big layers. A tag that says nothing is as good as a version.

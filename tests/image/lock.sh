@@ -42,7 +42,7 @@ skopeo copy --quiet --src-tls-verify=false "docker://$second/app:t" "oci:$work/p
 "$strata" verify "$work/layout" | grep -q ' 0 problems$' || fail "verify finds problems in the layout"
 
 # What needs its files says so.
-build_fails "makeContainerImage { name = \"x\"; fromImage = lockedImage $work/base.json; }" "a base from pullImage is in the store too"
+build_fails "makeContainerImage { name = \"x\"; fromImage = lockedImage $work/base.json; }" "use pullImage to have the base in the store"
 build_fails "lockedImage { file = $work/base.json; arch = \"s390x\"; }" "no image matches linux/s390x"
 sed 's/FOR=amd64/FOR=xmd64/' "$work/base.json" >"$work/changed.json"
 build_fails "lockedImage $work/changed.json" "its config is not sha256:"

@@ -149,7 +149,7 @@ built /ignores >/dev/null
 job fails '{ makeDerivation, ... }: makeDerivation { name = "fails"; builder = "echo said; false; mkdir $out"; }'
 m_says 1 "" . /fails
 m_tells "said"
-m_tells "job /fails was not built; why is above"
+m_tells "building job /fails failed; see the log above"
 
 # makes.nix adds jobs of its own, and inputs.
 cat >makes.nix <<'NIX'
@@ -185,7 +185,7 @@ m_says 2 ""
 m_tells "Usage: m SOURCE [/JOB"
 job asks '{ makePythonEnvironment, ... }: makePythonEnvironment { }'
 m_says 1 "" . /asks
-m_tells "/asks/main.nix asks for makePythonEnvironment; there are buildImage,"
+m_tells "/asks/main.nix asks for makePythonEnvironment; the names are buildImage,"
 refused() {
   job refused "$1"
   m_says 1 "" . /refused
@@ -195,7 +195,7 @@ refused '{ makeDerivation, ... }: makeDerivation { name = "x"; builder = ""; env
 refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; replace.x = "/"; }' "argument replace of makeScript: names are as __argName__, and x is not"
 refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; searchPaths.bins = [ ]; }' "makeSearchPaths has no argument bins; did you mean bin? It has append, bin,"
 refused '{ projectPath, ... }: projectPath "x"' 'projectPath takes a path from the project'"'"'s top on: projectPath "/x"'
-refused '"text"' "job /refused is a string, which is nothing to build"
+refused '"text"' "job /refused is a string, which cannot be built"
 
 # Projects in other places: committed, below a git work tree, without git, by reference, with nothing.
 git add .
@@ -237,7 +237,7 @@ m_tells "git config --global --add safe.directory"
 chown -R 0 "$secret"
 (PATH=$work/no-git; mkdir "$PATH"; for tool in "$(type -p nix-instantiate)" "$(type -p nix-store)"; do ln -s "$tool" "$PATH"; done
   "$m" "$secret" /a 2>"$work/log" && fail "without git") || true
-m_tells "is a git work tree, and git is not in PATH: install it, or name a copy without .git"
+m_tells "is a git work tree, but git is not in PATH; install git, or use a copy without .git"
 rm -rf "$work/outer/.git"
 m_says 0 "/c  c" "$work/outer/sub"
 # Without a network: no registry is asked.

@@ -51,10 +51,10 @@ for line in "layeringPipeline[0] popularity_contest: $count store paths (" \
 done
 
 refused() { build_fails "dockerTools.buildLayeredImage { name = \"x\"; contents = [ pkgs.hello ]; layeringPipeline = $1; }" "$2"; }
-refused '[ [ "popular" ] ]' 'layeringPipeline[0]: there is no step "popular"; there are flatten, limit_layers'
-refused '[ [ "popularity_contest" ] [ "split_every" 2 ] ]' 'layeringPipeline[1]: split_every takes a graph, and is given a list; put [ "map" … ] around it'
+refused '[ [ "popular" ] ]' 'layeringPipeline[0]: unknown step "popular"; the steps are flatten, limit_layers'
+refused '[ [ "popularity_contest" ] [ "split_every" 2 ] ]' 'layeringPipeline[1]: split_every takes a graph, not a list; put [ "map" … ] around it'
 refused '[ ]; layering = "auto"' 'dockerTools.buildLayeredImage has both layering and layeringPipeline'
-refused '[ ]; weights.roots = 2' 'argument weights is for layering = "transfer"; a layeringPipeline does not look at them'
+refused '[ ]; weights.roots = 2' 'argument weights is for layering = "transfer"; a layeringPipeline ignores them'
 
 # buildImage takes the steps as `layering`, and `strata plan` tries them.
 same "$(jq '.layers | length' "$(build 'buildImage { name = "x"; maxLayers = 9; layering = [ [ "popularity_contest" ] [ "limit_layers" 3 ] ]; config.entrypoint = [ "${pkgs.python3}/bin/python3" ]; }')")" 3

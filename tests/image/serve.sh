@@ -123,4 +123,4 @@ wait "$slow" || fail "a pull on its way was cut"
 wait "$server" || fail "serve ends with an error"
 same "sha256:$(sha256sum <"$work/slow" | cut -d ' ' -f 1)" "$(jq -r '.layers | max_by(.size).digest' "$work/manifest")"
 "$strata" serve --listen 127.0.0.1:0 "$image" "$image" 2>"$work/log" && fail "one name for two images"
-grep -qF 'two images are called served:t' "$work/log" || { cat "$work/log"; fail "the name is not said"; }
+grep -qF 'two images are named served:t' "$work/log" || { cat "$work/log"; fail "the name is not said"; }

@@ -16,11 +16,11 @@ throws 'buildImage pkgs.hello' "buildImage takes an attribute set, not a package
 # Names and tags.
 for function in buildImage $layered $single makeContainerImage; do
   throws "$function { name = 3; }" "argument name of $function must be a string, not 3"
-  throws "$function { name = \"\"; }" "argument name of $function is empty; it is what the image is called"
-  throws "$function { name = \"x:1\"; }" "argument name of $function is \"x:1\", which is no name of an image"
-  throws "$function { name = \"x\"; tag = \"UPPER/slash\"; }" "argument tag of $function is \"UPPER/slash\", which is no tag"
+  throws "$function { name = \"\"; }" "argument name of $function is empty; an image needs a name"
+  throws "$function { name = \"x:1\"; }" "argument name of $function is \"x:1\", which is not an image name"
+  throws "$function { name = \"x\"; tag = \"UPPER/slash\"; }" "argument tag of $function is \"UPPER/slash\", which is not a tag"
   throws "$function { name = \"x\"; tag = 1; }" "argument tag of $function must be a string, not 1"
-  throws "$function { name = \"x\"; fromImage = \"alpine:3\"; }" "argument fromImage of $function is the string \"alpine:3\"; an image of a registry is a result of pullImage"
+  throws "$function { name = \"x\"; fromImage = \"alpine:3\"; }" "argument fromImage of $function is the string \"alpine:3\"; use pullImage for an image in a registry"
   throws "$function { name = \"x\"; fromImage = \"/tmp/x.tar\"; }" "argument fromImage of $function is the string \"/tmp/x.tar\", which no sandbox has"
   throws "$function { name = \"x\"; fromImage = buildLayer; }" "argument fromImage of $function is a function; call it"
   throws "$function { name = \"x\"; fromImage = [ pkgs.hello ]; }" "argument fromImage of $function is a list; an image is built on one other"
@@ -82,7 +82,7 @@ same "$(nix-instantiate --eval --strict --json --expr "$(expression '
 build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"
 build_fails 'buildImage { name = "x"; config.Entrypiont = [ "/x" ]; }' "config.Entrypiont is unknown"
 build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env: invalid type: map"
-build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is no time; write it like'
+build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is not a time; write it like'
 build_fails 'buildImage { name = "x"; copyToRoot = [ (pkgs.writeTextDir "a" "1") (pkgs.writeTextDir "a" "2") ]; }' \
   "two sources want /a in the image" "their contents differ" "pathsToLink"
 build_fails 'buildLayer { deps = [ pkgs.hello ]; maxLayers = 2; weights.roots = 2; }' 'argument weights is for layering = "transfer"'

@@ -66,7 +66,7 @@ done
 # A program that signs: what KMS and others need.
 "$strata" copy "$other" "docker://$registry/command:1" --quiet --sign-with 'openssl dgst -sha256 -sign sec1.pem' >/dev/null
 cosign_verifies sec1.pub "$registry/command:1" || fail "--sign-with: cosign verify: $(<"$work/log")"
-refused 'it wrote no signature' copy "$other" "docker://$registry/command:2" --quiet --sign-with 'cat >/dev/null'
+refused 'wrote no signature' copy "$other" "docker://$registry/command:2" --quiet --sign-with 'cat >/dev/null'
 
 # What cosign signs, in both forms.
 "$strata" copy "$other" "docker://$registry/theirs:1" --quiet >/dev/null

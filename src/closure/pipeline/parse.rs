@@ -41,16 +41,16 @@ pub enum Problem {
     #[error("pipe takes a list of steps, not {0}")]
     NoSteps(Json),
     /// A name that no step has.
-    #[error("there is no step {0:?}; there are {names}", names = STEPS.map(|(name, _)| name).join(", "))]
+    #[error("unknown step {0:?}; the steps are {names}", names = STEPS.map(|(name, _)| name).join(", "))]
     Unknown(String),
     /// Arguments that the step does not take.
-    #[error("it is written {0}")]
+    #[error("write it as {0}")]
     Arguments(&'static str),
     /// A malformed regular expression.
     #[error("{0}")]
     Regex(#[from] regex::Error),
     /// A step after one that gives something else.
-    #[error("{step} takes {takes}, and is given {given}")]
+    #[error("{step} takes {takes}, not {given}")]
     Takes {
         /// The step's name.
         step: String,
@@ -60,7 +60,7 @@ pub enum Problem {
         given: Kind,
     },
     /// A part that the steps before did not make.
-    #[error("there is no part {name:?}; there are {}", names.join(", "))]
+    #[error("unknown part {name:?}; the parts are {}", names.join(", "))]
     NoPart {
         /// What was asked for.
         name: String,
@@ -225,32 +225,32 @@ mod tests {
             (json!(["reverse"]), "layeringPipeline[0]: a step is a list, [ \"name\" arguments… ], not \"reverse\""),
             (
                 json!([["popular"]]),
-                "layeringPipeline[0]: there is no step \"popular\"; there are flatten, limit_layers,",
+                "layeringPipeline[0]: unknown step \"popular\"; the steps are flatten, limit_layers,",
             ),
             (
                 json!([["split_every", 0]]),
-                "layeringPipeline[0]: it is written [ \"split_every\" n ], n being 1 or more",
+                "layeringPipeline[0]: write it as [ \"split_every\" n ], n being 1 or more",
             ),
-            (json!([["flatten", 1]]), "layeringPipeline[0]: it is written [ \"flatten\" ], without arguments"),
+            (json!([["flatten", 1]]), "layeringPipeline[0]: write it as [ \"flatten\" ], without arguments"),
             (json!([["remove_paths", { "regex": "(" }]]), "layeringPipeline[0]: regex parse error"),
-            (json!([["remove_paths", 7]]), "layeringPipeline[0]: it is written [ \"remove_paths\" paths ], store"),
-            (json!([["limit_layers", 2]]), "layeringPipeline[0]: limit_layers takes a list, and is given a graph"),
+            (json!([["remove_paths", 7]]), "layeringPipeline[0]: write it as [ \"remove_paths\" paths ], store"),
+            (json!([["limit_layers", 2]]), "layeringPipeline[0]: limit_layers takes a list, not a graph"),
             (
                 json!([["popularity_contest"], ["split_every", 2]]),
-                "layeringPipeline[1]: split_every takes a graph, and is given a list; put [ \"map\" … ] around it",
+                "layeringPipeline[1]: split_every takes a graph, not a list; put [ \"map\" … ] around it",
             ),
             (
                 json!([["split_paths", ["a"]], ["popularity_contest"]]),
-                "layeringPipeline[1]: popularity_contest takes a graph, and is given parts (main, common, rest); put [ \
+                "layeringPipeline[1]: popularity_contest takes a graph, not parts (main, common, rest); put [ \
                  \"over\" \"main\" … ] around it",
             ),
             (
                 json!([["subcomponent_in", []], ["over", "common", ["flatten"]]]),
-                "layeringPipeline[1]: there is no part \"common\"; there are main, rest",
+                "layeringPipeline[1]: unknown part \"common\"; the parts are main, rest",
             ),
             (
                 json!([["pipe", [["popularity_contest"], ["map", ["pipe", [["reverse"]]]]]]]),
-                "layeringPipeline[0].pipe[1].map.pipe[0]: reverse takes a list, and is given a graph",
+                "layeringPipeline[0].pipe[1].map.pipe[0]: reverse takes a list, not a graph",
             ),
         ] {
             let error = Pipeline::parse(&steps).err().unwrap().to_string();

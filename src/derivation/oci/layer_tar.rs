@@ -124,7 +124,10 @@ impl Placed {
             self.destination.display()
         );
         if kind.is_dir() && self.mode.is_some() {
-            bail!("{} is a directory, and mode is for files; its own files keep theirs", self.source.display());
+            bail!(
+                "{} is a directory, but mode applies to files only; files in it keep their modes",
+                self.source.display()
+            );
         }
         let repl = self.destination.to_string_lossy().trim_end_matches('/').replace('$', "$$");
         let regex = format!("^{}", regex::escape(&self.source.to_string_lossy()));

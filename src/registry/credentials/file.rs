@@ -87,7 +87,7 @@ impl AuthFile {
         };
         // What is wrong with it is said without its words: they may be secrets.
         let malformed = |error: serde_json::Error| {
-            unusable(format!("it is no file of credentials (line {}, column {})", error.line(), error.column()))
+            unusable(format!("it is not a credentials file (line {}, column {})", error.line(), error.column()))
         };
         let content = match kind {
             // skopeo and podman take an empty file for an empty list.

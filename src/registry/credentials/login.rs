@@ -99,7 +99,7 @@ impl Login {
         match fs::read(&self.path) {
             Ok(text) if text.iter().all(u8::is_ascii_whitespace) => Ok(Map::new()),
             Ok(text) => serde_json::from_slice(&text).map_err(|error| {
-                unusable(format!("it is no file of credentials (line {}, column {})", error.line(), error.column()))
+                unusable(format!("it is not a credentials file (line {}, column {})", error.line(), error.column()))
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Map::new()),
             Err(error) => Err(unusable(error.to_string())),

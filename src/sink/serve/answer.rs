@@ -95,7 +95,7 @@ async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>
         return Ok(list(&json!({ "repositories": names }), link));
     }
     let repository = |name: &str| {
-        let message = format!("there is no {name} here");
+        let message = format!("unknown repository {name}");
         catalogue.repository(name).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message))
     };
     let rest = rest.trim_start_matches('/');
@@ -126,7 +126,7 @@ async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>
 }
 
 fn manifest<B>(repository: &Repository, version: &str, request: &Request<B>) -> Answer {
-    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", format!("there is no manifest {version}"));
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", format!("unknown manifest {version}"));
     let (digest, manifest) = repository.find(version).ok_or_else(unknown)?;
     if is_known(request, &digest) {
         return Ok(not_modified(&digest));
@@ -144,7 +144,7 @@ async fn blob<B>(
     is_head: bool,
 ) -> Answer {
     let digest = parse_digest(digest)?;
-    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("there is no blob {digest}"));
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("unknown blob {digest}"));
     let blob = repository.blob(&digest).ok_or_else(unknown)?;
     if is_known(request, &digest) {
         return Ok(not_modified(&digest));
@@ -207,8 +207,9 @@ async fn blob<B>(
 }
 
 fn parse_digest(text: &str) -> Result<Digest, Refusal> {
-    text.parse()
-        .map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", format!("{text:?} is no sha256 digest")))
+    text.parse().map_err(|_| {
+        Refusal::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", format!("{text:?} is not a sha256 digest"))
+    })
 }
 
 /// What a `Range` header asks for.

@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be had.
-    #[error("listening at {address}; choose another with --listen, port 0 for any that is free")]
+    #[error("listening on {address}; choose another address with --listen; port 0 picks a free port")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -30,7 +30,7 @@ pub enum ServeError {
     #[error("starting to serve")]
     Start(#[source] io::Error),
     /// Two images have the same name.
-    #[error("two images are called {0}; give one another name, NAME:TAG=IMAGE")]
+    #[error("two images are named {0}; rename one with NAME:TAG=IMAGE")]
     Twice(String),
 }
 
