@@ -142,7 +142,7 @@ proptest! {
         for (scheme, path) in [("dir", at("d")), ("docker-archive", at("e.tar"))] {
             let copied = copy(&third, &format!("{scheme}:{path}"));
             match (&third, &node) {
-                (Content::Index(_), _) => prop_assert!(copied.unwrap_err().contains("holds one image")),
+                (Content::Index(_), _) => prop_assert!(copied.unwrap_err().contains("can hold only one image")),
                 (Content::Image(_), _) => {
                     prop_assert_eq!(copied.unwrap(), one);
                     let back = open(&format!("{scheme}:{path}")).content().unwrap();

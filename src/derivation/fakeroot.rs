@@ -73,7 +73,7 @@ pub fn saved(known: &BTreeMap<Inode, Known>) -> String {
 
 /// What faked saved, by path. `before` is what it loaded.
 pub fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
-    let text = fs::read_to_string(state).context("reading what fakeroot noted")?;
+    let text = fs::read_to_string(state).context("reading fakeroot's state")?;
     let mut by_inode: HashMap<Inode, Owner> = HashMap::new();
     for line in text.lines() {
         let fields: HashMap<&str, &str> = line.split(',').filter_map(|field| field.split_once('=')).collect();
@@ -85,7 +85,7 @@ pub fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Resu
             let owner = Owner { mode, uid: number("uid", 10)?, gid: number("gid", 10)?, device, xattrs: Xattrs::new() };
             Some(((number("dev", 16)?, number("ino", 10)?), owner))
         };
-        let (inode, owner) = parsed().with_context(|| format!("fakeroot noted {line:?}, which is not understood"))?;
+        let (inode, owner) = parsed().with_context(|| format!("fakeroot's state has the unknown line {line:?}"))?;
         by_inode.insert(inode, owner);
     }
     let mut owners = Owners::new();

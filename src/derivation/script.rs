@@ -172,7 +172,7 @@ impl Running<'_> {
     fn faked(&self, before: &BTreeMap<Inode, Known>) -> Result<Command> {
         let Tools { bash, fakeroot, .. } = self.tools;
         let load = self.scratch.join("load");
-        fs::write(&load, fakeroot::saved(before)).context("writing what fakeroot is to know")?;
+        fs::write(&load, fakeroot::saved(before)).context("writing fakeroot's state")?;
         let library = ["libfakeroot-sysv.so", "libfakeroot.so", "libfakeroot-0.so"];
         let mut command = self.bash();
         command
@@ -226,7 +226,7 @@ impl Running<'_> {
              user.max_user_namespaces above 0 (sysctl), or allow the build them where its container forbids them; \
              docs/user-namespaces.md says more"
         );
-        ensure!(status.success(), "argument {argument}: the script ended with {status}; its own output is above");
+        ensure!(status.success(), "argument {argument}: the script failed with {status}; its output is above");
         Ok(())
     }
 }

@@ -252,7 +252,7 @@ fn real_path(handle: &OwnedFd) -> io::Result<PathBuf> {
 }
 
 fn too_many_links() -> io::Error {
-    invalid("too many links on the way")
+    invalid("too many levels of symlinks")
 }
 
 fn invalid(what: &str) -> io::Error {

@@ -60,7 +60,7 @@ fn invalid(what: &str) -> io::Error {
 /// Images have none of these; a layer that has means harm.
 fn check_bounds(count: usize, name: &Path) -> io::Result<()> {
     if count > ENTRIES_LIMIT {
-        return Err(invalid(&format!("more than {ENTRIES_LIMIT} entries: no layer has so many")));
+        return Err(invalid(&format!("it has more than {ENTRIES_LIMIT} entries, which is the limit")));
     }
     if name.as_os_str().len() > NAME_LIMIT || name.components().count() > DEPTH_LIMIT {
         return Err(invalid(&format!("a name of more than {NAME_LIMIT} bytes or {DEPTH_LIMIT} directories")));
@@ -197,7 +197,7 @@ fn split(name: &Path) -> io::Result<Option<(PathBuf, OsString)>> {
         match part {
             Component::Normal(part) => parts.push(part),
             Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => return Err(invalid("its name leads outside of the image")),
+            Component::ParentDir | Component::Prefix(_) => return Err(invalid("its name points outside the image")),
         }
     }
     let last = parts.pop().map(OsStr::to_owned);
@@ -215,7 +215,7 @@ fn write_file(
     match &entry.holes {
         None => drop(io::copy(data, &mut file)?),
         Some(sparse) if sparse.size > SPARSE_LIMIT => {
-            return Err(invalid("it is a file with holes of more than 1 GiB: no image has one"));
+            return Err(invalid("it is a sparse file of more than 1 GiB, which is the limit"));
         }
         Some(sparse) => {
             for (offset, length) in &sparse.parts {

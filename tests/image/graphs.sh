@@ -43,7 +43,7 @@ refused "no image matches linux/s390x; found linux/amd64, linux/arm64" --platfor
 refused "name one by its tag; found v1, v2, v3" --all "oci:$layout" "oci:$work/x"
 refused "no image is named v9; found v1, v2, v3" "oci:$layout:v9" "oci:$work/x"
 for one in docker-daemon:x:y containers-storage:x:y "dir:$work/x" "docker-archive:$work/x"; do
-  refused "holds one image" --all "oci:$layout:v1" "$one"
+  refused "can hold only one image" --all "oci:$layout:v1" "$one"
 done
 
 # Plain layers are compressed on their way to a registry, unless digests are to stay.

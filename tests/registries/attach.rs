@@ -75,7 +75,7 @@ fn a_tag_that_moves_meanwhile_is_no_success() {
         }
         kept.answer(request)
     });
-    push_signed(&world).bad("was attached is about sha256:");
+    push_signed(&world).bad("the documents were attached to sha256:");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn an_image_that_is_gone_before_it_is_signed_is_no_success() {
     });
     let image = layout(&world, "image", b"layer");
     let copy = ["copy", &image, TARGET, "--preserve-digests", "--sign-key", "key.pem"];
-    world.run(&copy).bad("is gone from the registry");
+    world.run(&copy).bad("is no longer in the registry");
 }
 
 /// Whoever may write to the registry can put anything there; only what the key signed counts.
@@ -148,6 +148,6 @@ fn passwords_of_keys_go_nowhere() {
     assert_eq!(world.leaks(), Vec::<String>::new());
     let image = layout(&world, "image", b"layer");
     world.run(&["copy", &image, TARGET, "--sign-with", "false"]).bad("--sign-with \"false\"");
-    world.run(&["copy", &image, TARGET, "--sign-with", "cat > /dev/null"]).bad("it wrote no signature");
+    world.run(&["copy", &image, TARGET, "--sign-with", "cat > /dev/null"]).bad("wrote no signature");
     world.run(&["copy", &image, TARGET, "--sign-tag"]).bad("--sign-key");
 }

@@ -125,7 +125,7 @@ fn refresh_tokens_are_for_the_first_realm() {
     world.host(HOST, move |request| tokens.check(request).unwrap_or_else(|| Answer::new(500)));
     world
         .run(&["copy", "docker://registry.example.com/app:1", "oci:more:t"])
-        .bad("redirects a secret to https://evil.example");
+        .bad("redirects a request with credentials to https://evil.example");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn another_range_than_asked_for_is_no_blob() {
     });
     let mut read = Vec::new();
     let error = client(&host, Options::default()).blob(&Digest::of(b"")).read_to_end(&mut read).unwrap_err();
-    assert!(error.to_string().contains("asked for the bytes from 5 on"), "{error}");
+    assert!(error.to_string().contains("asked for the bytes from 5"), "{error}");
 }
 
 #[test]

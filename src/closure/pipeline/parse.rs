@@ -227,10 +227,7 @@ mod tests {
                 json!([["popular"]]),
                 "layeringPipeline[0]: unknown step \"popular\"; the steps are flatten, limit_layers,",
             ),
-            (
-                json!([["split_every", 0]]),
-                "layeringPipeline[0]: write it as [ \"split_every\" n ], n being 1 or more",
-            ),
+            (json!([["split_every", 0]]), "layeringPipeline[0]: write it as [ \"split_every\" n ], n being 1 or more"),
             (json!([["flatten", 1]]), "layeringPipeline[0]: write it as [ \"flatten\" ], without arguments"),
             (json!([["remove_paths", { "regex": "(" }]]), "layeringPipeline[0]: regex parse error"),
             (json!([["remove_paths", 7]]), "layeringPipeline[0]: write it as [ \"remove_paths\" paths ], store"),
