@@ -1,6 +1,6 @@
 //! From a closure to groups of paths, one group a layer.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Graph, Node, StorePath};
 
@@ -58,7 +58,10 @@ impl Strategy for Stable<'_> {
         let mut by_name: HashMap<&str, usize> = HashMap::new();
         let mut placed = vec![false; graph.nodes().len()];
         for (number, layer) in self.previous.iter().enumerate() {
-            let still: Option<Vec<usize>> = layer.iter().map(|path| wanted.get(path).copied()).collect();
+            // What an older plan, or a layer of it, has twice is placed once.
+            let paths: BTreeSet<&StorePath> = layer.iter().collect();
+            let still: Option<Vec<usize>> = paths.iter().map(|path| wanted.get(*path).copied()).collect();
+            let still = still.filter(|still| still.iter().all(|&at| !placed[at]));
             match still {
                 // One layer is left for what changed.
                 Some(still) if !still.is_empty() && kept.len() + 1 < max_layers => {
@@ -128,6 +131,15 @@ pub(super) mod tests {
     fn paths_left_out_take_no_layer() {
         assert_eq!(without(2, "c"), "b a");
         assert_eq!(without(2, "abc"), "");
+    }
+
+    #[test]
+    fn what_an_older_plan_has_twice_is_placed_once() {
+        let graph = graph("a: b c, b: c, c:, d:").unwrap();
+        let path = |name: &str| StorePath::parse(&format!("/nix/store/{}-{name}", name.repeat(32))).unwrap();
+        let previous = vec![vec![path("c"), path("c")], vec![path("b"), path("c")], vec![path("c")]];
+        let stable = Stable { previous: &previous, inner: &Popularity };
+        assert_eq!(shown(&Plan::new(&graph, &stable, 9, |_| false)), "c b d a");
     }
 
     #[test]

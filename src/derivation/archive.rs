@@ -31,7 +31,7 @@ use strata::{
     blobs::ImageBlobs,
     closure::{Graph, Node, StorePath},
     image::{Image, Layer, LayerPath},
-    layer::{Hashed, Options, Perm, Rewrite, Tree, compress::Compression, hash_all},
+    layer::{Hashed, Options, Perm, Tree, compress::Compression, hash_all},
     oci::{History, Timestamp},
     sink,
 };
@@ -238,9 +238,8 @@ impl Request {
     ) -> Result<Layer> {
         eprintln!("Creating layer {} with customisation...", below.len() + 1);
         let root = self.root(graph, base)?;
-        let regex = format!("^{}", regex::escape(&root.path.to_string_lossy()));
         let options = Options {
-            rewrite: Rewrite { regex, repl: String::new() },
+            moved: Some((root.path.clone(), "/".into())),
             owners: (!root.owners.is_empty()).then(|| Arc::new(root.owners)),
             ..Options::default()
         };

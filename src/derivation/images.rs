@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{attributes::Attributes, base::FromImage, root};
 use strata::{
-    layer::{self, Options, Rewrite, Source, Tree, compress::Compression},
+    layer::{self, Options, Source, Tree, compress::Compression},
     sink, source,
 };
 
@@ -38,9 +38,8 @@ pub fn export(attributes: &Attributes) -> Result<()> {
     let image = attributes.request::<FromImage>()?.open(scratch.path())?;
     let root = scratch.path().join("root");
     let owners = root::unpack_base(Some(&image), &root)?;
-    let regex = format!("^{}", regex::escape(&root.to_string_lossy()));
-    let rewrite = Rewrite { regex, repl: String::new() };
-    let options = Options { rewrite, owners: Some(Arc::new(owners)), ..Options::default() };
+    let moved = Some((root.clone(), "/".into()));
+    let options = Options { moved, owners: Some(Arc::new(owners)), ..Options::default() };
     let tree = Tree::new(&[Source { path: root, files: Default::default(), options, follow: false }])?;
     let writing = || format!("writing {}", attributes.out().display());
     // As users of it unpack them.

@@ -244,7 +244,7 @@ impl Layer {
 impl LayerPath {
     /// Whether it is a store path at its own place, and not moved elsewhere in the image.
     pub fn is_in_place(&self) -> bool {
-        self.options.as_ref().is_none_or(|options| options.rewrite == Rewrite::default())
+        self.options.as_ref().is_none_or(|options| options.rewrite == Rewrite::default() && options.moved.is_none())
     }
 
     /// The path as a source of a tree.

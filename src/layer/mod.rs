@@ -75,7 +75,7 @@ pub fn write_relative<W: std::io::Write>(tree: &Tree, out: W) -> Result<W> {
 pub fn write_hashed<W: std::io::Write>(tree: &Tree, out: W) -> Result<(W, Hashed)> {
     let mut tar = TarWriter::with_chunks(Both::new(out, Sha256Writer::new(std::io::sink())));
     tree.walk(&mut |entry| tar.append(entry))?;
-    let (out, hash) = tar.end()?.finish().map_err(LayerError::Write)?;
+    let (out, hash) = tar.end_with(Both::finish)?;
     let (_, digest, size) = hash.finish();
     Ok((out, Hashed { digest, size }))
 }
@@ -87,7 +87,40 @@ pub fn write_hashed<W: std::io::Write>(tree: &Tree, out: W) -> Result<(W, Hashed
 /// As [`write`](fn@write).
 pub fn write_overlapped<W: std::io::Write + Send + 'static>(tree: &Tree, out: W) -> Result<W> {
     let mut tar = TarWriter::with_chunks(Overlapped::new(out));
-    let made = tree.walk(&mut |entry| tar.append(entry));
-    let out = made.and_then(|()| tar.end())?;
-    out.finish().map_err(LayerError::Write)
+    match tree.walk(&mut |entry| tar.append(entry)) {
+        Ok(()) => tar.end_with(Overlapped::finish),
+        Err(error) => Err(tar.abandon().finish().err().map_or(error, LayerError::Write)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io};
+
+    use super::*;
+
+    #[test]
+    fn the_error_of_who_is_written_to_is_told() {
+        struct Full;
+        impl io::Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let top = tempfile::tempdir().unwrap();
+        // So much that the walk meets a writer that is gone, and so little that only the end does.
+        for size in [10_000_000, 10] {
+            let file = top.path().join("file");
+            fs::write(&file, vec![b'x'; size]).unwrap();
+            let source = Source { path: file, files: Files::InPlace, options: Options::default(), follow: false };
+            let error = write_overlapped(&Tree::new(&[source]).unwrap(), Full).err().expect("the writer is full");
+            assert!(
+                matches!(&error, LayerError::Write(error) if error.kind() == io::ErrorKind::StorageFull),
+                "{error:?}"
+            );
+        }
+    }
 }

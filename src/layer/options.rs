@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
+    os::unix::ffi::{OsStrExt, OsStringExt},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -23,6 +25,9 @@ pub struct Options {
     /// Whether `perms` hold for the directories above too (but `/`), which no store path has: `/nix` and `/nix/store`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parents: bool,
+    /// Where its files go with all that is below: this prefix of their paths becomes that. Never in a recipe.
+    #[serde(skip)]
+    pub moved: Option<(PathBuf, PathBuf)>,
     /// Who owns single files, and what they really are, as scripts under fakeroot left them; never in a recipe.
     #[serde(skip)]
     pub owners: Option<Arc<Owners>>,
@@ -114,6 +119,7 @@ impl Attributes<'_> {
 #[derive(Debug, Default)]
 pub(super) struct Compiled {
     rewrite: Option<(Regex, Vec<u8>)>,
+    moved: Option<(PathBuf, PathBuf)>,
     perms: Vec<(Regex, Option<u32>, Perm)>,
     parents: bool,
     owners: Option<Arc<Owners>>,
@@ -127,7 +133,8 @@ impl Compiled {
         };
         let perm = |perm: &Perm| Ok((compile(&perm.regex)?, parse_mode(&perm.mode)?, perm.clone()));
         let perms = options.perms.iter().map(perm).collect::<Result<_>>()?;
-        Ok(Self { rewrite, perms, parents: options.parents, owners: options.owners.clone() })
+        let Options { parents, moved, owners, .. } = options.clone();
+        Ok(Self { rewrite, moved, perms, parents, owners })
     }
 
     /// What fakeroot says of the file at `path`.
@@ -142,11 +149,16 @@ impl Compiled {
 
     /// Whether files stay at their own paths.
     pub fn stays(&self) -> bool {
-        self.rewrite.is_none()
+        self.rewrite.is_none() && self.moved.is_none()
     }
 
     /// Where the file at `path` goes.
     pub fn destination(&self, path: &[u8]) -> Vec<u8> {
+        if let Some((from, to)) = &self.moved
+            && let Ok(below) = Path::new(OsStr::from_bytes(path)).strip_prefix(from)
+        {
+            return to.join(below).into_os_string().into_vec();
+        }
         match &self.rewrite {
             Some((regex, repl)) => regex.replace_all(path, repl.as_slice()).into_owned(),
             None => path.to_vec(),
@@ -205,6 +217,16 @@ mod tests {
         let both = compiled.attributes(b"/s/bin/x", 0o555);
         assert_eq!((both.mode, both.uid, both.uname), (0o4755, 2, "one"));
         assert_eq!(compiled.attributes(b"/s/lib", 0o555), Attributes::root(0o555));
+    }
+
+    #[test]
+    fn what_is_moved_is_moved_whole_whatever_its_name_is() {
+        let from = PathBuf::from(OsStr::from_bytes(b"/build/a.b\xff"));
+        let options = Options { moved: Some((from, "/app$1".into())), ..Options::default() };
+        let compiled = Compiled::new(&options).unwrap();
+        assert!(!compiled.stays());
+        assert_eq!(compiled.destination(b"/build/a.b\xff/x"), b"/app$1/x");
+        assert_eq!(compiled.destination(b"/build/a.b\xff-other"), b"/build/a.b\xff-other");
     }
 
     #[test]

@@ -284,10 +284,22 @@ impl<C: Chunks> TarWriter<C> {
     }
 
     /// Ends the archive.
-    pub fn end(mut self) -> Result<C> {
+    fn end(mut self) -> Result<C> {
         self.put(&[0; 2 * BLOCK])?;
         self.pass()?;
         Ok(self.chunks)
+    }
+
+    /// Ends the archive, and what its chunks go to: whose error says more than that nobody takes any.
+    pub(super) fn end_with<T>(mut self, finish: impl FnOnce(C) -> std::io::Result<T>) -> Result<T> {
+        let ended = self.put(&[0; 2 * BLOCK]).and_then(|()| self.pass());
+        let finished = finish(self.chunks).map_err(LayerError::Write)?;
+        ended.map(|()| finished)
+    }
+
+    /// Where the chunks go, after an error.
+    pub(super) fn abandon(self) -> C {
+        self.chunks
     }
 
     /// Appends one entry of a tree, with its data.

@@ -291,24 +291,24 @@ impl Extended {
     }
 
     /// An empty value takes back what was said.
-    fn record(&mut self, key: &str, value: &[u8]) -> io::Result<()> {
+    fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let text = || Some(value.to_vec()).filter(|value| !value.is_empty());
         let number = || {
             let digits = std::str::from_utf8(value).ok().filter(|digits| !digits.is_empty());
             let number = digits.map(str::parse).transpose();
-            number.map_err(|_| invalid(&format!("the PAX record {key} is no number")))
+            number.map_err(|_| invalid(&format!("the PAX record {} is no number", key.escape_ascii())))
         };
         match key {
-            "path" => self.name[1] = text(),
-            "linkpath" => self.link[1] = text(),
-            "size" => self.size = number()?,
-            "uid" => self.uid = number()?,
-            "gid" => self.gid = number()?,
-            key if key.starts_with("GNU.sparse.") => {
+            b"path" => self.name[1] = text(),
+            b"linkpath" => self.link[1] = text(),
+            b"size" => self.size = number()?,
+            b"uid" => self.uid = number()?,
+            b"gid" => self.gid = number()?,
+            key if key.starts_with(b"GNU.sparse.") => {
                 return Err(invalid("a file with holes in PAX records; write the layer without them"));
             }
             key => {
-                if let Some(name) = key.as_bytes().strip_prefix(XATTR) {
+                if let Some(name) = key.strip_prefix(XATTR) {
                     self.xattrs.insert(name.to_vec(), value.to_vec());
                 }
             }
@@ -318,16 +318,16 @@ impl Extended {
 }
 
 /// Key and value of the first record, and what follows it. Neither has NUL where Go allows none.
-fn record(records: &[u8]) -> Option<(&str, &[u8], &[u8])> {
+fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = records.iter().take(20).position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&records[..space]).ok()?.parse().ok()?;
     let (record, rest) = records.split_at_checked(length)?;
     let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
     let equals = record.iter().position(|byte| *byte == b'=')?;
-    let key = std::str::from_utf8(&record[..equals]).ok().filter(|key| !key.is_empty() && !key.contains('\0'))?;
-    let value = &record[equals + 1..];
-    let is_text = matches!(key, "path" | "linkpath" | "uname" | "gname");
-    (!is_text || !value.contains(&0)).then_some((key, value, rest))
+    let (key, value) = (&record[..equals], &record[equals + 1..]);
+    let is_text = matches!(key, b"path" | b"linkpath" | b"uname" | b"gname");
+    let is_allowed = !key.is_empty() && !key.contains(&0) && (!is_text || !value.contains(&0));
+    is_allowed.then_some((key, value, rest))
 }
 
 /// A header's number: octal, or GNU's base 256. An empty field is 0, as for Go.

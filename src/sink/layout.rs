@@ -9,8 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::ioctl_ficlone;
-
 use super::{
     archive,
     destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name},
@@ -191,10 +189,17 @@ fn is_right(file: File, descriptor: &Descriptor) -> bool {
     io::copy(&mut reader, &mut io::sink()).is_ok()
 }
 
+/// Other systems share no blocks this way.
+#[cfg(not(target_os = "linux"))]
+fn clone_file(_: &Path, _: &mut NewFile, _: &Descriptor) -> bool {
+    false
+}
+
 /// Has the file system share the blocks of a file, where it can; whether what came of it is the blob.
+#[cfg(target_os = "linux")]
 fn clone_file(from: &Path, to: &mut NewFile, descriptor: &Descriptor) -> bool {
     let clone = || -> io::Result<bool> {
-        ioctl_ficlone(to.file(), File::open(from)?)?;
+        rustix::fs::ioctl_ficlone(to.file(), File::open(from)?)?;
         let right = is_right(to.file().try_clone()?, descriptor);
         if !right {
             to.file().set_len(0)?;

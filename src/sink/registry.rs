@@ -360,20 +360,23 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn in_parallel<T: Send>(count: usize, job: &(dyn Fn(usize) -> Result<T> + Sync)) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<Result<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
-    thread::scope(|scope| {
-        for _ in 0..CONNECTIONS.min(count) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(slot) = results.get(at) else { return };
-                    let result = job(at);
-                    if result.is_err() {
-                        next.store(count, Ordering::Relaxed);
-                    }
-                    *lock(slot) = Some(result);
-                }
-            });
+    let work = || {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(slot) = results.get(at) else { return };
+            let result = job(at);
+            if result.is_err() {
+                next.store(count, Ordering::Relaxed);
+            }
+            *lock(slot) = Some(result);
         }
+    };
+    thread::scope(|scope| {
+        // Those that the machine has no threads for are done by the others, and by this one.
+        for _ in 1..CONNECTIONS.min(count) {
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
     });
     let finished =
         results.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(|poison| poison.into_inner()));

@@ -27,7 +27,7 @@ use super::{
 use strata::{
     closure::{Graph, Node},
     image::{Layer, LayerPath},
-    layer::{self, Options, Perm, Rewrite, Source, Tree, compress::Compression},
+    layer::{self, Options, Perm, Source, Tree, compress::Compression},
     oci::{Descriptor, Digest, History, Sha256Writer},
 };
 
@@ -129,8 +129,6 @@ impl Placed {
                 self.source.display()
             );
         }
-        let repl = self.destination.to_string_lossy().trim_end_matches('/').replace('$', "$$");
-        let regex = format!("^{}", regex::escape(&self.source.to_string_lossy()));
         let owned = Perm {
             regex: String::new(),
             mode: self.mode.clone().unwrap_or_default(),
@@ -139,7 +137,11 @@ impl Placed {
             uname: name_of(self.uid),
             gname: name_of(self.gid),
         };
-        let options = Options { rewrite: Rewrite { regex, repl }, perms: vec![owned], ..Options::default() };
+        let options = Options {
+            moved: Some((self.source.clone(), self.destination.clone())),
+            perms: vec![owned],
+            ..Options::default()
+        };
         Ok(Source { path: self.source.clone(), files: Default::default(), options, follow: true })
     }
 }

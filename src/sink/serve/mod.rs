@@ -167,14 +167,14 @@ impl Server {
     pub fn spawn(self) -> Result<Running, ServeError> {
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
-        let thread = std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().spawn(move || {
             let stopped = async move {
                 let _ = stopped.await;
             };
             // A listener that fails is what the other side sees as a connection refused.
             let _ = runtime.block_on(self.serve(stopped));
             runtime.shutdown_timeout(Duration::from_secs(1));
-        });
+        })?;
         Ok(Running { stop: Some(stop), thread: Some(thread) })
     }
 
