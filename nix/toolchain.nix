@@ -7,6 +7,17 @@
 let
   inherit (pkgs) buildPackages;
   platform = pkgs.stdenv.hostPlatform;
+  paths =
+    packages: builtins.concatStringsSep ":" (map (package: "${package.bin or package}/bin") packages);
+  few = [
+    buildPackages.coreutils
+    buildPackages.findutils
+    buildPackages.gnugrep
+    buildPackages.gnused
+    buildPackages.gnutar
+    buildPackages.gzip
+    buildPackages.bash
+  ];
 in
 {
   inherit (buildPackages.stdenv.hostPlatform) system;
@@ -18,20 +29,25 @@ in
     inherit (host) bash;
     strata = import ./strata.nix host;
   };
+  # For Makes' scripts.
+  path = paths few;
   # For scripts of the user's; the fields of src/derivation/script.rs.
   scripts = {
     bash = "${buildPackages.bash}/bin/bash";
-    path = builtins.concatStringsSep ":" (
-      map (package: "${package}/bin") [
-        buildPackages.coreutils
-        buildPackages.findutils
-        buildPackages.gnugrep
-        buildPackages.gnused
-        buildPackages.gnutar
-        buildPackages.gzip
-        buildPackages.bash
+    # What stdenv has. (nixpkgs: pkgs/stdenv/generic/common-path.nix)
+    path = paths (
+      few
+      ++ [
+        buildPackages.diffutils
+        buildPackages.gawk
+        buildPackages.bzip2
+        buildPackages.gnumake
+        buildPackages.patch
+        buildPackages.xz
+        buildPackages.file
       ]
     );
+    functions = "${./parts/script-functions.sh}";
     fakeroot = "${buildPackages.fakeroot}";
     utilLinux = "${buildPackages.util-linux}";
     coreutils = "${buildPackages.coreutils}";

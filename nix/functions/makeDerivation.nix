@@ -52,7 +52,7 @@ let
   actionScript = program.text "makes-action-for-${names.derivation name}" (
     "#!${toolchain.host.bash}/bin/bash\n"
     + makes.script { } ''
-      export PATH=${toolchain.scripts.path}''${PATH:+:$PATH}
+      export PATH=${toolchain.path}''${PATH:+:$PATH}
       scriptName=$1
       shift
       if [[ -f ''${BASH_SOURCE%/*}/README.md ]]; then
@@ -81,7 +81,7 @@ else
         "-c"
         ''source "$scriptPath"''
       ];
-      PATH = toolchain.scripts.path;
+      PATH = toolchain.path;
       script =
         makes.script searchPaths builder
         + (if action == null then "" else "\ncp ${actionScript} $out/makes-action.sh\n")

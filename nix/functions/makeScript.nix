@@ -66,7 +66,7 @@ else
       }
       export HOME_IMPURE=''${HOME_IMPURE:-''${HOME:-/tmp}}
       unset ${builtins.concatStringsSep " " makes.variables}
-      export PATH=${toolchain.scripts.path}
+      export PATH=${toolchain.path}
       state=''${XDG_CACHE_HOME:-$HOME_IMPURE/.cache}/strata/state
       export STATE=$state${if globalState then "" else "/${names.derivation name}"}
       ${if persistState || globalState then "" else "rm -rf \"$STATE\""}

@@ -1,7 +1,7 @@
 //! Kind `nix-database`: what Nix in a container needs to know of the store paths there.
 //!
 //! ```text
-//! nix/store                        empty, for its owner
+//! nix/store/.links                 empty, for its owner; Nix would make it, and so touch the store
 //! nix/var/nix/db/{db.sqlite,schema}
 //! nix/var/nix/gcroots/docker/…     links to the roots, so that nothing is collected
 //! nix/var/nix/{profiles,temproots,userpool,daemon-socket}
@@ -97,7 +97,7 @@ pub fn write(own: &Graph, base: Option<&Image>, root: &Path) -> Result<Vec<PathB
     let rooted = Rooted::open(root).with_context(|| format!("opening {}", root.display()))?;
     let make =
         |below: &str| rooted.make(Path::new(below)).with_context(|| format!("creating {below} for the Nix database"));
-    make("nix/store")?;
+    make("nix/store/.links")?;
     for name in ["profiles", "temproots", "userpool", "daemon-socket"] {
         make(&format!("nix/var/nix/{name}"))?;
     }

@@ -31,6 +31,8 @@ pub struct Tools {
     bash: PathBuf,
     /// The `PATH` of scripts.
     path: String,
+    /// nix/parts/script-functions.sh: what scripts can call beside programs.
+    functions: PathBuf,
     /// The package fakeroot.
     fakeroot: PathBuf,
     /// The package util-linux: `unshare` and `mount`.
@@ -53,6 +55,7 @@ pub enum Mode {
 /// Runs the script after `strict` options; says where it failed.
 const WRAPPER: &str = r#"
 set -eE
+source "$STRATA_FUNCTIONS"
 trap 'status=$?; echo "line $LINENO of $STRATA_ARGUMENT failed with status $status: $BASH_COMMAND" >&2' ERR
 source "$STRATA_SCRIPT"
 "#;
@@ -158,6 +161,7 @@ impl Running<'_> {
             .env("PATH", format!("{}:{}", self.scratch.join(PROGRAMS).display(), self.tools.path))
             .env("STRATA_ARGUMENT", self.argument)
             .env("STRATA_SCRIPT", self.scratch.join(self.argument))
+            .env("STRATA_FUNCTIONS", &self.tools.functions)
             .env("STRATA_WRAPPER", WRAPPER);
         command
     }
@@ -209,7 +213,8 @@ impl Running<'_> {
             .env("STRATA_SCRIPTS", self.scratch)
             .env("STRATA_SCRIPT", Path::new(INSIDE).join(self.argument))
             .env("STRATA_CHROOT", find(coreutils, &["chroot"])?)
-            .env("PATH", format!("{INSIDE}/{PROGRAMS}:{}:{path}", util_linux.join("bin").display()))
+            // The image's own programs come last. (nixpkgs: build-support/docker/default.nix, shellScript)
+            .env("PATH", format!("{INSIDE}/{PROGRAMS}:{}:{path}:/bin", util_linux.join("bin").display()))
             .arg(util_linux.join("bin/unshare"))
             .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
             .arg(bash)

@@ -23,6 +23,7 @@ let
     busybox = "for a in $($bb --list); do [ -e bin/$a ] || ln -s busybox bin/$a; done";
     # The certificates come one by one; whoever installs the package joins them.
     cacert = "mkdir -p etc/ssl/certs && cat share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-bundle.crt";
+    gawk = "ln -s gawk bin/awk";
     nginx = "mkdir -p bin && ln -s ../sbin/nginx bin/nginx";
     # Compiled in: /usr/share/nodejs.
     nodejs = "ln -s . usr";

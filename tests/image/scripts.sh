@@ -49,6 +49,22 @@ sees "dockerTools.buildImageWithNixDb { name = \"x\"; copyToRoot = [ pkgs.nix pk
 path=$(build 'dockerTools.buildLayeredImage { name = "x"; compressor = "none"; fakeRootCommands = "touch file{1..2000}; chown 7:8 file*"; }')
 same "$(tar -xOf "$path" "$(tar -xOf "$path" manifest.json | jq -r '.[0].Layers[-1]')" | tar -tvP --numeric-owner | grep -c '7/8 .*/file')" 2000
 
+# Scripts have stdenv's programs and functions, and those of root's the image's own programs behind them. (nixpkgs:
+# pkgs/stdenv/generic/common-path.nix and setup.sh; build-support/docker/default.nix, shellScript)
+tools='
+  for program in find diff sed grep awk tar gzip bzip2 make bash patch xz file; do type -P $program >/dev/null || { echo "no $program"; exit 1; }; done
+  printf "all:\n\t@echo made by make\n" > Makefile; make > said; rm Makefile
+  echo one | xz | xz -d | awk "{ print \$1, 2 }" >> said
+  echo "@who@ says [x] of @word@" > template; export word="a & b"
+  substituteInPlace template --replace-fail "[x]" "\\1" --subst-var-by who nobody --subst-var word; cat template >> said; rm template'
+for image in "dockerTools.buildLayeredImage { extraCommands = ''$tools'';" "dockerTools.buildImage { extraCommands = ''$tools'';"; do
+  sees "$image name = \"x\"; config.Cmd = [ \"\${pkgs.coreutils}/bin/cat\" \"/said\" ]; }" $'made by make\none 2\nnobody says \\1 of a & b'
+done
+build_fails 'dockerTools.buildLayeredImage { name = "x"; extraCommands = "echo x > f\nsubstituteInPlace f --replace-fail y z"; }' \
+  "substitute: f does not have y" "line 2 of extraCommands failed"
+sees 'dockerTools.buildImage { name = "x"; copyToRoot = [ (pkgs.writeShellScriptBin "own" "echo the image says so") pkgs.coreutils ];
+  runAsRoot = "own > /said; type -P cat | sed s,/store/.*,/store, >> /said"; config.Cmd = [ "/bin/cat" "/said" ]; }' $'the image says so\n/nix/store'
+
 # Pipes and files that nobody may read are files of images too.
 sees 'dockerTools.buildLayeredImage { name = "x"; contents = [ pkgs.busybox ]; extraCommands = "mkfifo -m 600 pipe; echo x > secret; chmod 0 secret";
   config = { Env = [ "PATH=/bin" ]; Cmd = [ "stat" "-c" "%n %a %F" "/pipe" "/secret" ]; }; }' $'/pipe 600 fifo\n/secret 0 regular file'

@@ -8,7 +8,7 @@
 [[ ${STRATA_NIX2CONTAINER-} ]] || skip "STRATA_NIX2CONTAINER names no checkout"
 need_command podman
 use_podman "$work/podman"
-for name in basic openbar bashVersion bashLs layered nonReproducible nested ownership nix nix-user nixNested nonRegressionIssue45 copyToRoot created \
+for name in hello basic openbar bashVersion bashLs layered nonReproducible nested ownership nix nix-user nixNested nonRegressionIssue12 nonRegressionIssue45 copyToRoot created \
   duplicated metadata; do
   script=$(nix-build --no-out-link --expr "
     let
@@ -17,8 +17,22 @@ for name in basic openbar bashVersion bashLs layered nonReproducible nested owne
       pkgs = fixture // {
         inherit pkgs;
         callPackage = file: arguments: let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) pkgs // arguments);
+        runCommand = name: environment: fixture.runCommand name (environment // {
+          nativeBuildInputs = [ fixture.findutils fixture.gnugrep ] ++ environment.buildInputs or [ ];
+        });
         podman = fixture.writeShellScriptBin \"podman\" \"exec podman \\\"\\\$@\\\"\";
         readline = fixture.jq;
+        # Debian's 2.8 has \`nix config check\` as \`nix doctor\`.
+        nix = fixture.symlinkJoin {
+          name = \"nix\";
+          paths = [
+            (fixture.writeShellScriptBin \"nix\" ''
+              if [[ \"''\${*: -2}\" == \"config check\" ]]; then set -- \"''\${@:1:\$#-2}\" doctor; fi
+              exec \${fixture.nix}/bin/nix \"\$@\"
+            '')
+            fixture.nix
+          ];
+        };
         lib = fixture.lib // {
           toInt = builtins.fromJSON;
           mapAttrs' = _: _: { };
