@@ -21,6 +21,8 @@
   - `layering`: `"popularity"` (nix2container's), `"auto"` (dockerTools') or `"transfer"`, which plans for what an update
     sends; `weights = { roots; names; }` says for the last how often paths change. Or a list of steps, dockerTools'
     `layeringPipeline`.
+  - `layersFile`: a JSON file that says all of it instead: a list of lists of store paths, one list a layer, which together
+    are the closure.
   - `previous`: an older image.json, whose layers are kept where they can be.
   - `compressed`: `"gzip"`, `"zstd"` or `"zstd:chunked"` notes what each layer compresses to, so that a push on another
     machine finds it in the registry without making it. Costs what compressing it at its first push does, once for each
@@ -44,6 +46,7 @@
   layering ? "popularity",
   weights ? { },
   previous ? null,
+  layersFile ? null,
   compressed ? null,
   # An older name of copyToRoot.
   contents ? null,
@@ -63,6 +66,7 @@ let
       layering
       weights
       previous
+      layersFile
       ;
     ignore = if ignore == null then [ ] else [ ignore ];
   };

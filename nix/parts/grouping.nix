@@ -17,6 +17,7 @@ function:
   layering,
   weights,
   previous,
+  layersFile ? null,
   includeStorePaths ? true,
 }:
 let
@@ -28,7 +29,14 @@ in
   closure = check.storedList function "deps" deps ++ roots;
   request = {
     maxLayers = check.atLeast 1 function "maxLayers" maxLayers;
-    layering = layerings function { inherit layering weights previous; };
+    layering = layerings function {
+      inherit
+        layering
+        weights
+        previous
+        layersFile
+        ;
+    };
     rewrites = map (path: {
       inherit path;
       # Names may have what means something in a regular expression.

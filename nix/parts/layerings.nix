@@ -7,6 +7,8 @@ function:
   layering,
   weights,
   previous,
+  # nix2container's (pull request 220): a JSON file of lists of store paths, one list a layer.
+  layersFile ? null,
   debug ? false,
 }:
 let
@@ -37,5 +39,12 @@ in
       "${previous.recipe}"
     else
       "${previous}";
+  layersFile =
+    if layersFile == null then
+      null
+    else if builtins.isPath layersFile || layersFile ? outPath || (builtins.isString layersFile && builtins.hasContext layersFile) then
+      "${layersFile}"
+    else
+      throw "strata: argument layersFile of ${function} must be a JSON file of lists of store paths, not a ${builtins.typeOf layersFile}";
   inherit debug;
 }

@@ -1,6 +1,7 @@
 //! Which strategy groups a closure, as `layering`, `weights` and `previous` say.
 
 use std::{
+    collections::HashMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use strata::{
-    closure::{Auto, Graph, Pipeline, Plan, Popularity, Stable, StorePath, Strategy, Transfer, Weights},
+    closure::{Auto, Graph, Node, Pipeline, Plan, Popularity, Stable, StorePath, Strategy, Transfer, Weights},
     image::Image,
 };
 
@@ -17,7 +18,7 @@ use super::log;
 
 /// How a closure becomes groups.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Layering {
     /// `popularity` (also where nothing is said), `auto`, `transfer`, or dockerTools' layeringPipeline: the steps, or
     /// a JSON file of them.
@@ -26,6 +27,8 @@ pub struct Layering {
     weights: Weights,
     /// An older image.json, whose layers are kept where they can be.
     previous: Option<PathBuf>,
+    /// A JSON file of lists of store paths, one list a layer, that says it all.
+    layers_file: Option<PathBuf>,
     /// Whether to say what each step did.
     debug: bool,
 }
@@ -39,9 +42,10 @@ impl Layering {
         left_out: impl Fn(&StorePath) -> bool,
     ) -> Result<Plan<'a>> {
         let strategy = self.strategy()?;
-        let plan = match &self.previous {
-            None => Plan::new(graph, strategy.as_ref(), max_layers, left_out),
-            Some(path) => {
+        let plan = match (&self.layers_file, &self.previous) {
+            (Some(path), _) => listed(path, graph, left_out).context("argument layersFile")?,
+            (None, None) => Plan::new(graph, strategy.as_ref(), max_layers, left_out),
+            (None, Some(path)) => {
                 let previous = previous(path).context("argument previous")?;
                 Plan::new(graph, &Stable { previous: &previous, inner: strategy.as_ref() }, max_layers, left_out)
             }
@@ -96,6 +100,38 @@ fn pipeline(steps: &serde_json::Value, weights: &Weights, debug: bool) -> Result
 fn uniform(weights: &Weights, strategy: &str) -> Result<()> {
     ensure!(weights.is_uniform(), "argument weights is for layering = \"transfer\"; {strategy} ignores them");
     Ok(())
+}
+
+/// The layers that the lists of a file say. Each path of the closure is in one of them, and nothing else is; what is left
+/// out here may be missing. (nix2container, pull request 220)
+fn listed<'a>(file: &Path, graph: &'a Graph, left_out: impl Fn(&StorePath) -> bool) -> Result<Plan<'a>> {
+    let text = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let lists: Vec<Vec<StorePath>> = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not a list of lists of store paths", file.display()))?;
+    let mut rest: HashMap<&StorePath, &Node> = graph.nodes().iter().map(|node| (&node.path, node)).collect();
+    let mut groups = Vec::new();
+    for (number, list) in (1..).zip(&lists) {
+        ensure!(!list.is_empty(), "list {number} of {} is empty", file.display());
+        let mut group = Vec::new();
+        for path in list {
+            let Some(node) = rest.remove(path) else {
+                let known = graph.nodes().iter().any(|node| node.path == *path);
+                bail!(
+                    "list {number} has {path}, which is {}",
+                    if known { "listed already" } else { "not in the closure" }
+                );
+            };
+            if !left_out(path) {
+                group.push(node);
+            }
+        }
+        groups.extend(Some(group).filter(|group| !group.is_empty()));
+    }
+    let missing = graph.nodes().iter().map(|node| &node.path).find(|path| rest.contains_key(path) && !left_out(path));
+    if let Some(path) = missing {
+        bail!("no list of {} has {path}, which is in the closure", file.display());
+    }
+    Ok(Plan { groups })
 }
 
 /// The layers of an older image that are made from store paths.

@@ -44,3 +44,21 @@ chain=$(build '
     deps = [ (pkgs.writeText "link-${toString n}" "${toString n}") ]; layers = below; }) ];
   in buildImage { name = "chain"; layers = chain 13; }')
 same "$("$strata" inspect --json "$chain" | jq '.[0].layers | length')" 13
+
+# layersFile: the layers as its lists have them.
+hello=$(build pkgs.hello)
+nix-store -qR "$hello" | grep -v -- "$hello" | jq -R . | jq -s --arg hello "$hello" '[[$hello], .]' >"$work/split.json"
+made="buildLayer { deps = [ pkgs.hello ]; layersFile = $work/split.json; }"
+same "$(jq -c '[.[].paths | map(.path)] | map(sort)' "$(build "$made")/layers.json")" "$(jq -c 'map(sort)' "$work/split.json")"
+# What a layer below holds is left to it.
+same "$(jq -c '[.[].paths[].path] | contains(["'"$hello"'"])' "$(build "buildLayer { deps = [ pkgs.hello ]; layersFile = $work/split.json; layers = [ (buildLayer { deps = [ pkgs.hello ]; }) ]; }")/layers.json")" false
+split_fails() {
+  jq "$1" "$work/split.json" >"$work/wrong.json"
+  build_fails "buildLayer { deps = [ pkgs.hello ]; layersFile = $work/wrong.json; }" "argument layersFile: " "$2"
+}
+split_fails '[[.[0][0], .[0][0]], .[1]]' "list 1 has $hello, which is listed already"
+split_fails '[.[0], .[1], []]' "list 3 of"
+split_fails '[.[1]]' "has $hello, which is in the closure"
+split_fails "[[\"$(build pkgs.jq)\"]] + ." "which is not in the closure"
+split_fails '.[0]' "is not a list of lists of store paths"
+build_fails 'buildLayer { layersFile = "split.json"; }' "argument layersFile of buildLayer must be a JSON file of lists of store paths, not a string"
