@@ -1,21 +1,47 @@
-# The OCI distribution conformance suite's pull tests, against strata serve.
+# The OCI distribution conformance suite against strata serve, read-only: ping, tags, manifests, blobs, referrers.
+# STRATA_DISTRIBUTION_SPEC names a checkout of opencontainers/distribution-spec, which the Go module proxy does not have.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
-need_command go
-need_command jq
-mkdir "$work/suite"
+[[ ${STRATA_DISTRIBUTION_SPEC-} ]] || skip "STRATA_DISTRIBUTION_SPEC names no checkout of opencontainers/distribution-spec"
+for command in go jq curl; do need_command "$command"; done
+cp -r "$STRATA_DISTRIBUTION_SPEC/conformance" "$work/suite"
 cd "$work/suite"
-export GOFLAGS="-mod=mod -modcacherw"
-suite=github.com/opencontainers/distribution-spec/conformance
-{ go mod init suite && online go get "$suite@latest" && online go test -c -o conformance "$suite"; } >"$work/log" 2>&1 ||
-  skip "the suite cannot be had: $(tail -n 1 "$work/log" | tr -d '\t')"
+CGO_ENABLED=0 online go build -buildvcs=false -o conformance . >"$work/log" 2>&1 ||
+  skip "the suite cannot be built: $(tail -n 1 "$work/log" | tr -d '\t')"
 
-image=$(build 'buildImage { name = "served"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
-"$strata" serve --listen 127.0.0.1:0 "$image" >"$work/references" &
+digests=$(python3 "$root/tests/peers/layout.py" "$work/layout")
+"$strata" serve --listen 127.0.0.1:0 "served:t=oci:$work/layout:v1" >"$work/references" &
 server=$!
 trap 'kill "$server"; wait "$server"' EXIT
 wait_for "$server" test -s "$work/references" || fail "serve ends"
 host=$(cut -d / -f 1 "$work/references")
-"$strata" manifest "$host/served:t" >"$work/manifest"
-OCI_ROOT_URL=http://$host OCI_NAMESPACE=served OCI_TEST_PULL=1 OCI_TAG_NAME=t OCI_BLOB_DIGEST=$(jq -r '.layers[0].digest' "$work/manifest") \
-  OCI_MANIFEST_DIGEST=sha256:$(sha256sum <"$work/manifest" | cut -d ' ' -f 1) ./conformance >"$work/log" 2>&1 || { cat "$work/log"; fail "conformance"; }
+documents=$(jq -r '[.[]] | join(" ")' <<<"$digests")
+blobs=$(for document in $documents; do
+  jq -r 'select(.layers) | .config.digest, .layers[].digest' "$work/layout/blobs/${document/://}"
+done | sort -u | paste --serial --delimiter ' ')
+# Two defects of the suite (967efdc, July 2026): with OCI_API_MANIFESTS_DIGEST_HEADER it misses the header in answers
+# that have it (api.go, ManifestGetExists keeps only the answers whose bytes it knows); they are looked at below. And
+# after its report it breaks off where it writes results.yaml (run.go, ReportResultsYAML), whatever the result. So the
+# report counts, not how it ends.
+OCI_REGISTRY=$host OCI_TLS=disabled OCI_REPO1=served OCI_API_PUSH=false OCI_API_BLOBS_DELETE=false \
+  OCI_API_MANIFESTS_DELETE=false OCI_API_TAGS_DELETE=false OCI_API_BLOBS_DIGEST_HEADER=true OCI_RO_DATA_TAGS=t \
+  OCI_RO_DATA_MANIFESTS=$documents OCI_RO_DATA_BLOBS=$blobs \
+  OCI_RO_DATA_REFERRERS="$(jq -r '.index + " " + .bill' <<<"$digests")" ./conformance >"$work/log" 2>&1 ||
+  grep -q 'ReportResultsYAML' "$work/log" || { cat "$work/log"; fail "conformance"; }
+# Everything that can be asked of a registry that only serves was asked, and passed. The suite asks for no range here.
+for line in "OCI Conformance Result: Pass" "  FAIL\.+: +0" "  Error\.+: +0" "  Tag listing\.+: +Pass" "  Blob get\.+: +Pass" \
+  "  Blob head\.+: +Pass" "  Manifest get by digest\.+: +Pass" "  Manifest get by tag\.+: +Pass" \
+  "  Manifest head by digest\.+: +Pass" "  Manifest head by tag\.+: +Pass" "  Referrers\.+: +Pass" "  Ping\.+: +Pass" \
+  "  Read Only Inputs\.+: +Pass"; do
+  grep -qE "^$line$" "$work/log" || { cat "$work/log"; fail "the suite does not say: $line"; }
+done
+
+# Every answer to GET and HEAD of a manifest or a blob says its digest.
+for digest in $documents; do echo "manifests/$digest"; done >"$work/paths"
+for digest in $blobs; do echo "blobs/$digest"; done >>"$work/paths"
+while read -r path; do
+  for head in "" --head; do
+    curl --silent --fail ${head:+"$head"} --dump-header "$work/headers" --output /dev/null "http://$host/v2/served/$path"
+    same "$(tr -d '\r' <"$work/headers" | sed -n 's/^docker-content-digest: //Ip')" "${path#*/}"
+  done
+done <"$work/paths"
