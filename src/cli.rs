@@ -242,6 +242,9 @@ pub struct CopyArguments {
     #[arg(long)]
     pub json: bool,
     // Each of these has a heading in help, so they come last.
+    /// Copy what refers to the image too: signatures, bills of materials, attestations.
+    #[arg(long, conflicts_with = "fleet")]
+    pub referrers: bool,
     #[command(flatten)]
     pub fleet: FleetArguments,
     #[command(flatten)]

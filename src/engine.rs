@@ -23,6 +23,8 @@ use tempfile::TempDir;
 pub struct Options {
     /// A command instead of the engine's own, or a short form of one.
     pub via: Option<String>,
+    /// Where docker's daemon is, as `DOCKER_HOST` says it, instead of what that says.
+    pub host: Option<String>,
     /// containerd's namespace; without, that of the command or of `CONTAINERD_NAMESPACE`.
     pub namespace: Option<String>,
 }

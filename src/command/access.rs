@@ -119,6 +119,12 @@ pub struct CopyAccess {
     /// --namespace for the destination only.
     #[arg(long, value_name = "NAME")]
     dest_namespace: Option<String>,
+    /// The docker daemon to read from, as DOCKER_HOST says it: unix:///PATH, tcp://HOST:PORT, ssh://HOST.
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["via", "src_via"])]
+    src_daemon_host: Option<String>,
+    /// The docker daemon to write to.
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["via", "dest_via"])]
+    dest_daemon_host: Option<String>,
     #[command(flatten)]
     both: Access,
     #[command(flatten)]
@@ -147,18 +153,19 @@ impl CopyAccess {
 
     /// For the engine that is read from.
     pub fn source_engine(&self) -> engine::Options {
-        self.engine(&self.src_via, &self.src_namespace)
+        self.engine(&self.src_via, &self.src_namespace, &self.src_daemon_host)
     }
 
     /// For the engine that is written to.
     pub fn destination_engine(&self) -> engine::Options {
-        self.engine(&self.dest_via, &self.dest_namespace)
+        self.engine(&self.dest_via, &self.dest_namespace, &self.dest_daemon_host)
     }
 
-    fn engine(&self, via: &Option<String>, namespace: &Option<String>) -> engine::Options {
+    fn engine(&self, via: &Option<String>, namespace: &Option<String>, host: &Option<String>) -> engine::Options {
         engine::Options {
             via: via.as_ref().or(self.via.as_ref()).cloned(),
             namespace: namespace.as_ref().or(self.namespace.as_ref()).cloned(),
+            host: host.clone(),
         }
     }
 

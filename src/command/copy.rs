@@ -13,9 +13,9 @@ use serde_json::json;
 use strata::{
     content::Content,
     layer::compress::Compression,
-    oci::{Platform, media_type},
+    oci::{Digest, Platform, media_type},
     registry::Client,
-    sink::{Destination, WriteOptions, Written},
+    sink::{Destination, Referrers, WriteOptions, Written},
     source::{self, Location},
 };
 
@@ -54,12 +54,17 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let content: Content =
         if arguments.all { opened.content()? } else { opened.image(platform(arguments).as_ref())?.into() };
     check_format(&content, arguments)?;
+    let referrers = arguments.referrers.then(|| anyhow::Ok((destination.referrers()?, opened.referrers(&content)?)));
+    let referrers = referrers.transpose()?;
     let written = destination.write(&content, &options).map_err(anyhow::Error::from_boxed);
     if written.is_err() {
         display.abandon();
     }
     let mut written = written.with_context(|| format!("copying to {destination}"))?;
     display.finish(written.act);
+    if let Some((place, referrers)) = referrers {
+        written.says.extend(add_referrers(&referrers, place, &content, written.digest, &options)?);
+    }
     if let Some(attachments) = attachments {
         let says = attachments.attach(written.digest, &opened, platform(arguments).as_ref(), &options.registry);
         written.says.extend(says.with_context(|| format!("{destination} was pushed, but attaching documents failed"))?);
@@ -69,6 +74,27 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     }
     report(&written, destination, arguments)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes what refers to `content`, which is known as `digest` there.
+fn add_referrers(
+    referrers: &[Content],
+    place: &dyn Referrers,
+    content: &Content,
+    digest: Digest,
+    options: &WriteOptions,
+) -> Result<Option<String>> {
+    let Some(count) = Some(referrers.len()).filter(|count| *count > 0) else { return Ok(None) };
+    ensure!(
+        digest == content.digest(),
+        "what refers to {} was not copied: compressing plain layers made it {digest}; --preserve-digests keeps it",
+        content.digest()
+    );
+    for referrer in referrers {
+        let added = place.add(referrer, options).map_err(anyhow::Error::from_boxed);
+        added.with_context(|| format!("copying {}, which refers to {digest}", referrer.digest()))?;
+    }
+    Ok(Some(format!("{count} of what refers to it copied")))
 }
 
 /// The platform that is asked for, as strata or as skopeo says it.

@@ -63,12 +63,12 @@ impl Endpoint {
         Self { host: String::new(), certificates: None, verify: true, via: Some(command.to_owned()) }
     }
 
-    /// The one that docker's own command line would use.
-    pub fn of_user() -> Result<Self, DaemonError> {
+    /// The one that docker's own command line would use, with `--host` where that is given.
+    pub fn of_user(host: Option<&str>) -> Result<Self, DaemonError> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let folder =
             set("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".docker")));
-        if let Some(host) = set("DOCKER_HOST") {
+        if let Some(host) = host.map(str::to_owned).or_else(|| set("DOCKER_HOST")) {
             // docker wants TLS when this is set, to anything.
             let tls = set("DOCKER_TLS_VERIFY").is_some() || set("DOCKER_TLS").is_some();
             let certificates = set("DOCKER_CERT_PATH").map(PathBuf::from).or(folder).filter(|_| tls);

@@ -24,7 +24,7 @@ use ureq::{
 
 pub use endpoint::Endpoint;
 
-use crate::oci::Digest;
+use crate::{engine, oci::Digest};
 
 /// An answer of the daemon is at most this long, in bytes.
 const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
@@ -157,13 +157,14 @@ impl DaemonImage {
 }
 
 impl Daemon {
-    /// The daemon that docker's own command line would talk to, or the docker command `via`.
+    /// The daemon that these options name, else the one that docker's own command line would talk to.
     ///
     /// # Errors
     ///
     /// When its address makes no sense, or its certificates cannot be read.
-    pub fn of_user(via: Option<&str>) -> Result<Self> {
-        Self::at(&via.map_or_else(Endpoint::of_user, |via| Ok(Endpoint::via(via)))?)
+    pub fn of_user(options: &engine::Options) -> Result<Self> {
+        let of_user = || Endpoint::of_user(options.host.as_deref());
+        Self::at(&options.via.as_deref().map_or_else(of_user, |via| Ok(Endpoint::via(via)))?)
     }
 
     /// The daemon there.

@@ -50,7 +50,7 @@ impl Sink for DockerDaemon {
     fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
         let image = one_image(content)?;
         let name = self.name.as_deref().or(image.reference.as_deref());
-        let daemon = Daemon::of_user(options.engine.via.as_deref())?;
+        let daemon = Daemon::of_user(&options.engine)?;
         Ok(load(image, name, &daemon)?.written(image))
     }
 }

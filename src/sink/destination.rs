@@ -55,6 +55,21 @@ pub trait Sink: fmt::Debug + Send + Sync {
     ///
     /// The medium's own.
     fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError>;
+
+    /// Where what refers to an image goes; `None` where there is no place for it.
+    fn referrers(&self) -> Option<&dyn Referrers> {
+        None
+    }
+}
+
+/// A medium that keeps what refers to images: signatures, bills of materials, attestations.
+pub trait Referrers {
+    /// Writes `referrer`, known by its digest alone, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn add(&self, referrer: &Content, options: &WriteOptions) -> Result<(), WriteError>;
 }
 
 /// Why content could not be written.
@@ -148,7 +163,21 @@ pub struct HoldsOne {
     others: String,
 }
 
+/// There is no place for what refers to an image.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: has no place for what refers to an image; leave --referrers away, or copy to docker:// or oci:")]
+pub struct NoReferrers(&'static str);
+
 impl Destination {
+    /// Where what refers to an image goes.
+    ///
+    /// # Errors
+    ///
+    /// [`NoReferrers`].
+    pub fn referrers(&self) -> Result<&dyn Referrers, NoReferrers> {
+        self.sink.referrers().ok_or(NoReferrers(self.scheme.name))
+    }
+
     /// Writes `content` there.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     archive,
-    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name},
+    destination::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name},
 };
 use crate::{
     blobs::{BlobReader, ImageBlobs},
@@ -45,6 +45,17 @@ impl Sink for Layout {
         let own = content.reference().and_then(|reference| reference.rsplit_once(':'));
         let tag = self.tag.as_deref().or(own.map(|(_, tag)| tag));
         Ok(Written::new(write_content(content, &self.directory, tag)?))
+    }
+
+    fn referrers(&self) -> Option<&dyn Referrers> {
+        Some(self)
+    }
+}
+
+impl Referrers for Layout {
+    fn add(&self, referrer: &Content, _: &WriteOptions) -> Result<(), WriteError> {
+        write_content(referrer, &self.directory, None)?;
+        Ok(())
     }
 }
 

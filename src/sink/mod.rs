@@ -33,5 +33,6 @@ pub mod serve;
 pub use loaded::Loaded;
 
 pub use destination::{
-    Destination, Holds, HoldsOne, SCHEMES, Scheme, Sink, WriteError, WriteOptions, Written, syntaxes,
+    Destination, Holds, HoldsOne, NoReferrers, Referrers, SCHEMES, Scheme, Sink, WriteError, WriteOptions, Written,
+    syntaxes,
 };

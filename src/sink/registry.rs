@@ -40,7 +40,7 @@ pub use shared::Shared;
 
 use super::{
     cache::Cache,
-    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written},
+    destination::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written},
     progress::{Fate, Progress},
 };
 use crate::{
@@ -114,6 +114,28 @@ impl Sink for Repository {
             ));
         }
         Ok(Written { act: "pushed", says, event: Some(event), ..Written::new(digest) })
+    }
+
+    fn referrers(&self) -> Option<&dyn Referrers> {
+        Some(self)
+    }
+}
+
+impl Referrers for Repository {
+    fn add(&self, referrer: &Content, options: &WriteOptions) -> std::result::Result<(), WriteError> {
+        let client = Client::new(&self.reference, &options.registry)?;
+        let as_is = Options {
+            tags: Vec::new(),
+            compression: Compression::None,
+            level: None,
+            mount_from: options.mount_from.clone(),
+            cache_from: Vec::new(),
+            cache_to: None,
+            registry: options.registry.clone(),
+            shared: options.shared.clone(),
+        };
+        push(referrer, &client, &as_is, &options.progress)?;
+        Ok(())
     }
 }
 

@@ -71,7 +71,7 @@ impl OfEngine {
         let via = options.via.as_deref();
         let Self { kind, name } = self;
         Ok(match kind {
-            Kind::Docker => Daemon::of_user(via)?.save(name)?,
+            Kind::Docker => Daemon::of_user(options)?.save(name)?,
             Kind::Podman => Tool::new("podman", via).spool(&["save", "--quiet", "--format", "oci-archive", name])?,
             Kind::Containerd => {
                 // Of several nodes, the first.

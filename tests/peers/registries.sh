@@ -1,0 +1,117 @@
+# The registries that run here, each with TLS and passwords, with tokens, and open: Debian's docker-registry 2.8,
+# distribution 3 and crane's. (zot's module cannot be had through the Go module proxy.)
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+for command in go jq openssl docker-registry; do need_command "$command"; done
+# from_go MODULE@VERSION PROGRAM: built once a machine.
+from_go() {
+  [[ -x $cache/go/bin/$2 ]] || CGO_ENABLED=0 GOBIN=$cache/go/bin online go install "$1" 2>"$work/log" ||
+    { skip_part "$2 cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"; return 1; }
+}
+programs=(docker-registry)
+if from_go github.com/distribution/distribution/v3/cmd/registry@v3.0.0 registry; then programs+=(registry); fi
+crane=
+if from_go github.com/google/go-containerregistry/cmd/crane@v0.20.6 crane; then crane=1; fi
+export PATH=$cache/go/bin:$PATH XDG_CACHE_HOME=$work/cache HOME=$work/home REGISTRY_AUTH_FILE=$work/none.json
+cd "$work"
+
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout authority.key -out authority.crt 2>/dev/null
+openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out request 2>/dev/null
+openssl x509 -req -in request -CA authority.crt -CAkey authority.key -CAcreateserial -days 2 -out cert.pem \
+  -extfile <(echo "subjectAltName = IP:127.0.0.1, DNS:localhost") 2>/dev/null
+mkdir certs
+cp authority.crt certs
+# bcrypt's own test vector: the password is U*U.
+echo 'me:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW' >users
+digests=$(python3 "$root/tests/peers/layout.py" "$work/layout")
+digest() { jq -r ".$1" <<<"$digests"; }
+
+pids=()
+stop() { for pid in "${pids[@]}"; do kill "$pid"; wait "$pid" || true; done 2>/dev/null; pids=(); }
+trap stop EXIT
+# registry_of PROGRAM NAME CONFIG HTTP: sets $host.
+registry_of() {
+  local port
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  mkdir -p "$2"
+  host=127.0.0.1:$port
+  cat >"$2/config.yml" <<YAML
+version: 0.1
+storage: { filesystem: { rootdirectory: $work/$2/data } }
+http: { addr: "$host", secret: x$4 }
+$3
+YAML
+  env -u REGISTRY_AUTH_FILE "$1" serve "$2/config.yml" >"$2/log" 2>&1 &
+  pids+=($!)
+  wait_for "$!" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" || { cat "$2/log"; fail "$1 ends"; }
+}
+tls=", tls: { certificate: $work/cert.pem, key: $work/key.pem }"
+copy() { "$strata" copy "$@" 2>log || { cat log; fail "copy $*"; }; }
+sent() { if [[ -s log ]]; then sed -n 's|^pushed \([0-9]*\) of .*|\1|p' log; else echo 0; fi; }
+fails() {
+  if "$strata" copy "${@:2}" >/dev/null 2>log; then fail "this should fail: ${*:2}"; fi
+  grep -qiF -- "$1" log || { cat log; fail "the message lacks: $1"; }
+}
+# everything HOST FLAGS…: an index pushed, again by a machine that knows nothing, with what refers to it, mounted
+# elsewhere, two pushes of one tag at once, and back.
+everything() {
+  local there=$1 of
+  shift
+  of=("${@}")
+  same "$(copy --all oci:layout:v1 "docker://$there/app:v1" "${of[@]}")" "$(digest index)"
+  rm -rf cache
+  copy --all oci:layout:v1 "docker://$there/app:v1" "${of[@]}" >out
+  same "$(sent)" 0
+  copy --all --referrers oci:layout:v1 "docker://$there/app:v1" "${of[@]}" >out
+  same "$("$strata" manifest "$there/app:v1" --referrers "${of[@]}" 2>log | jq -c '[.manifests[].digest]')" "[\"$(digest bill)\"]"
+  copy --all "docker://$there/app:v1" "docker://$there/other/app:v2" "${of[@]}" >out
+  same "$(sent)" 0
+  copy --all --referrers "docker://$there/app:v1" "oci:back-${there#*:}:v1" "${of[@]}" --quiet >out
+  for name in index nested amd64 arm64 bill signature; do
+    cmp "layout/blobs/$(digest "$name" | tr : /)" "back-${there#*:}/blobs/$(digest "$name" | tr : /)"
+  done
+  # Two at once: the tag is one of them, whole.
+  "$strata" copy oci:layout:v1 --platform linux/amd64 "docker://$there/race:t" "${of[@]}" --quiet >one 2>one.log & local first=$!
+  "$strata" copy oci:layout:v1 --platform linux/arm64 "docker://$there/race:t" "${of[@]}" --quiet >two 2>two.log & local second=$!
+  wait "$first" || { cat one.log; fail "the first of two pushes"; }
+  wait "$second" || { cat two.log; fail "the second of two pushes"; }
+  won=$(copy "docker://$there/race:t" "oci:race-${there#*:}:t" "${of[@]}" --quiet)
+  [[ $won == "$(<one)" || $won == "$(<two)" ]] || fail "the tag is $won, which nobody pushed"
+  "$strata" verify "race-${there#*:}" | grep -q ' 0 problems$' || fail "the tag is broken"
+}
+
+for program in "${programs[@]}"; do
+  # Passwords.
+  registry_of "$program" "$program-basic" "auth: { htpasswd: { realm: test, path: $work/users } }" "$tls"
+  fails "log in first" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64
+  fails "401" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64 --dest-creds me:wrong
+  "$strata" login "$host" --username me --password-stdin --cert-dir certs <<<'U*U' >out 2>&1 || { cat out; fail "login"; }
+  everything "$host" --cert-dir certs
+  "$strata" logout "$host" 2>out || { cat out; fail "logout"; }
+  fails "log in first" --all "docker://$host/app:v1" oci:nothing:v1 --cert-dir certs
+
+  # Tokens, of another server.
+  rm -f port tokens
+  : >tokens
+  python3 "$root/tests/peers/tokens.py" key.pem cert.pem issuer service port tokens 2>tokens.log &
+  pids+=($!)
+  wait_for "$!" test -s port || { cat tokens.log; fail "the token server ends"; }
+  registry_of "$program" "$program-token" "auth: { token: { realm: \"https://127.0.0.1:$(<port)/token\", service: service,
+    issuer: issuer, rootcertbundle: $work/authority.crt } }" "$tls"
+  fails "401" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64 --creds me:wrong
+  fails "log in" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64
+  everything "$host" --cert-dir certs --creds me:secret
+  # A mount wants a token for both repositories; and everybody may pull what is for everybody.
+  grep -q '^me repository:app:pull repository:other/app:pull,push$' tokens || { cat tokens; fail "no token for both repositories"; }
+  copy --all "docker://$host/app:v1" oci:anonymous:v1 --cert-dir certs --no-creds --quiet >out
+  fails "log in" --all "docker://$host/other/app:v2" oci:nothing:v1 --cert-dir certs --no-creds
+  if grep -rqE 'U\*U|secret|bWU6c2VjcmV0' "$program"-*/log log out tokens; then fail "a password is in a log"; fi
+  stop
+done
+
+[[ $crane ]] || exit 0
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+crane registry serve --address "127.0.0.1:$port" >crane.log 2>&1 &
+pids+=($!)
+wait_for "$!" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" || { cat crane.log; fail "crane ends"; }
+everything "127.0.0.1:$port"
