@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What `--via` says is the beginning of a command line of the shell's, as git's `core.sshCommand` is; the arguments
-//! follow it. Bytes go through its standard input and output, so whatever forwards those will do.
+//! follow it. Bytes go through its standard input and output, so any command that forwards those works.
 
 use std::{
     fs::File,
@@ -219,7 +219,7 @@ fn shared_connection() -> Option<TempDir> {
 ///
 /// # Errors
 ///
-/// When kind's nodes cannot be listed, or there are none.
+/// When kind's nodes cannot be listed, or no node is found.
 pub fn containerd_commands(via: Option<&str>) -> Result<Vec<Option<String>>, EngineError> {
     let Some(via) = via else { return Ok(vec![None]) };
     let (form, name) = via.split_once(':').map_or((via, None), |(form, name)| (form, Some(name)));

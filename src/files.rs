@@ -7,7 +7,7 @@
 //! the file                the old or the new, never between
 //! ```
 //!
-//! A writer holds a lock on its temporary file for as long as it lives: [`sweep`] removes those that nobody holds, which
+//! A writer holds a lock on its temporary file for as long as it lives: [`sweep`] removes those without a lock, which
 //! a killed writer left, and no others. [`remove_unfinished`] is for signal handlers.
 
 use std::{
@@ -190,7 +190,7 @@ pub struct Lock {
     _file: File,
 }
 
-/// Waits until nobody else reads, changes and writes what is in `directory`.
+/// Waits for the exclusive lock of `directory`.
 ///
 /// # Errors
 ///

@@ -62,7 +62,7 @@ fn recipe(image: &Image, report: &mut Report) {
     check(&layers, report, &|claim| format!("layer {}: ", claim.number));
 }
 
-/// A layer's blob, and what is said of it.
+/// A layer's blob, and what the documents claim about it.
 struct Claim<'a> {
     number: usize,
     layer: &'a LayerBlob,

@@ -9,7 +9,7 @@
 //! A node *dominates* another where every chain of references to that one goes through it. References lead in no
 //! circles, so the nearest dominator of a node is where the chains to all of its referrers meet, found in topological
 //! order (as in Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm", of which this is the case without
-//! loops). A node with one referrer that nobody asked for goes with that one reference, and all that it dominates.
+//! loops). A node with one referrer that was not requested goes away with that reference, and so does all it dominates.
 
 use super::Graph;
 

@@ -16,11 +16,11 @@ use super::{Graph, Strategy, Weights, bits::Bits, cost::closures};
 
 /// A layer of fewer bytes is merged where that is nearly free.
 const SMALL: u64 = 1 << 20;
-/// Nearly free: one part in so many of the whole plan's cost.
+/// Nearly free: this fraction of the whole plan's cost.
 const NEARLY_FREE: u128 = 2000;
-/// Up to so many layers every pair is looked at; before that, neighbours alone.
+/// With up to this many layers, every pair is tried; with more, only neighbours.
 const ALL_PAIRS: usize = 500;
-/// Of so many neighbours in an order, those who may be merged first.
+/// The number of neighbours in an order that are candidates for merging.
 const NEIGHBOURS: usize = 8;
 /// Rounds of moving paths; each costs as much as the first, and saves less.
 const ROUNDS: usize = 8;

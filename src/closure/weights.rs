@@ -9,7 +9,7 @@ use super::Graph;
 /// All weights of a closure together are a number of about this many bits; sizes have 64, and both multiplied fit 128.
 const SUM_BITS: u32 = 48;
 
-/// Weights as users give them; every path has 1 where nothing else is said.
+/// Weights as users give them; the default weight is 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Weights {
@@ -38,7 +38,7 @@ impl Weights {
         scaled(graph.nodes().iter().enumerate().map(weight).collect())
     }
 
-    /// Whether nothing is said.
+    /// Whether no weights are given.
     pub fn is_uniform(&self) -> bool {
         self.roots.is_none() && self.names.is_empty()
     }

@@ -271,7 +271,7 @@ impl Attachment {
             "provenance" => (PROVENANCE_TYPE, Some(predicate::PROVENANCE)),
             other if other.contains('/') => (other, None),
             other => bail!(
-                "--type {other} is none of cyclonedx, spdx and provenance, and no media type like application/vnd.example+json"
+                "--type {other} is not cyclonedx, spdx, provenance or a media type such as application/vnd.example+json"
             ),
         };
         Ok(Self { artifact_type: artifact_type.to_owned(), predicate_type, bytes })
@@ -371,7 +371,7 @@ impl Registry<'_> {
             .with_context(|| format!("writing the tag {tag}"))
     }
 
-    /// Fails where the tag is another image's by now: nobody would find what was attached.
+    /// Fails if the tag has moved to another image, for which the documents would not be found.
     fn check_tag(&self, tag: &str, digest: &Digest) -> Result<()> {
         let now = self.client.descriptor(tag)?.map(|found| found.digest);
         match now {

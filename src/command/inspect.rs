@@ -16,7 +16,7 @@ use strata::{
 
 use super::Access;
 
-/// One image, whatever it was read from.
+/// One image from any source.
 #[derive(Serialize)]
 struct Inspected {
     #[serde(skip_serializing_if = "Option::is_none")]

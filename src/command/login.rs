@@ -55,7 +55,7 @@ pub fn login(arguments: &LoginArguments) -> Result<ExitCode> {
         Some(password) => password.clone(),
         None => read_password(arguments.password_stdin)?,
     };
-    // No repository is meant; the registry says by itself whether it knows the user.
+    // The repository does not matter; the ping checks the user.
     let reference: Reference = format!("{host}/login/check").parse().with_context(|| format!("the registry {host}"))?;
     let options = Options {
         credentials: Some(Credentials::Basic(arguments.username.clone(), password.clone())),

@@ -64,7 +64,7 @@ fn statements(client: &Client, digest: &Digest, key: &VerifyingKey) -> Result<(V
     let (mut statements, mut problems) = (Vec::new(), Vec::new());
     for referrer in client.referrers(digest, Some(BUNDLE))? {
         let Some(bytes) = client.artifact(&referrer)? else { continue };
-        // Anybody may attach a bundle; those that are none, or of other keys, do not count.
+        // Anyone can attach a bundle; malformed ones and those of other keys are ignored.
         match Bundle::parse(&bytes).and_then(|bundle| bundle.verify(key)) {
             Ok(statement) if statement.is_about(digest) => statements.push(statement),
             Ok(_) => problems.push(format!("the bundle {} is signed, but for another image", referrer.digest)),

@@ -39,7 +39,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
         let client = Client::new(&reference, &access.options()?)?;
         let checked = trust::check(&reference, &client, key, policy.as_deref())?;
         problems.extend(checked.problems);
-        // What was checked is what is hashed, whatever the tag names by then.
+        // Hash the image that was checked, even if the tag has moved since.
         meant = trust::pinned(&reference, checked.digest)?;
     }
     let opened = meant.open(&access.source()?)?;

@@ -13,7 +13,7 @@ use ureq::{
 
 use crate::engine::Tool;
 
-/// Connects through one command, whatever a URL says.
+/// Connects through one command, ignoring the URL.
 #[derive(Debug)]
 pub struct CommandConnector {
     tool: Arc<Tool>,

@@ -110,7 +110,7 @@ impl Endpoint {
             .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
             .proxy(None);
         let resolver = ureq::unversioned::resolver::DefaultResolver::default();
-        // The host of a socket or a command is nobody's; an address saves looking for it.
+        // Sockets and commands have no host; an address avoids looking it up.
         let nobody = "http://127.0.0.1".to_owned();
         if let Some(via) = &self.via {
             let connector = CommandConnector::new(Tool::new("docker", Some(via)), &["system", "dial-stdio"]);

@@ -11,7 +11,7 @@ use ureq::{
     unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
 };
 
-/// Connects to one socket, whatever a URL says.
+/// Connects to one socket, ignoring the URL.
 #[derive(Debug)]
 pub struct UnixConnector {
     path: PathBuf,

@@ -53,7 +53,7 @@ impl Attributes {
     ///
     /// # Errors
     ///
-    /// When there are none, or when they are not of this contract.
+    /// When they are missing, or do not follow this contract.
     pub fn read() -> Result<Self> {
         let path = file()?;
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;

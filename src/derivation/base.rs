@@ -113,9 +113,9 @@ fn save(mut image: Image, origin: &str, attributes: &Attributes) -> Result<()> {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Base {
     from_image: Option<PathBuf>,
-    /// What of its config holds where nothing else is said.
+    /// The part of its config that is inherited by default.
     inherit_config: Inherited,
-    /// Whether its links to directories stay, whatever lies on it.
+    /// Whether its links to directories stay, no matter which layers are on top.
     keep_dirlinks: bool,
 }
 

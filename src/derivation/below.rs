@@ -138,7 +138,7 @@ impl Below {
             }
             own.insert(place);
             if self.0.len() > LIMIT {
-                let message = format!("more than {LIMIT} directories and links: no image has so many");
+                let message = format!("more than {LIMIT} directories and links, which is the limit");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
         }

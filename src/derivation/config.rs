@@ -1,6 +1,6 @@
 //! Kind `config`: the image's execution parameters as a store path of its own.
 //!
-//! Nix scans it for references, so whatever `config` mentions becomes part of
+//! Nix scans it for references, so everything `config` mentions becomes part of
 //! the image's closure, without evaluation having to know what that is.
 
 use anyhow::{Context, Result};

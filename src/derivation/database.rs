@@ -35,7 +35,7 @@ use strata::{
 /// Where it is in an image, and what marks it as removed.
 const DATABASE: &str = "nix/var/nix/db/db.sqlite";
 const REMOVED: &str = "nix/var/nix/db/.wh.db.sqlite";
-/// A database bigger than this (in bytes) is none: 5,000 store paths take 2 MiB.
+/// The limit for a database, in bytes; 5,000 store paths take 2 MiB.
 const SIZE_LIMIT: u64 = 1 << 30;
 
 const SCHEMA: &str = "

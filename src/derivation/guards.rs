@@ -125,7 +125,7 @@ fn package(name: &str) -> &str {
 /// A chain of references, a line each, from a root of the closure to `path`.
 fn chain(graph: &Graph, path: &StorePath) -> String {
     let node = graph.nodes().iter().position(|node| node.path == *path);
-    // A layer of somebody else's says which paths it has, and not why.
+    // Layers from other tools list their paths, but not the references between them.
     let Some(node) = node else { return format!("\n  └ {path}") };
     let line = |(depth, &at): (usize, &usize)| format!("\n{:depth$}  └ {}", "", graph.nodes()[at].path);
     graph.chain_to(node).iter().enumerate().map(line).collect()

@@ -20,7 +20,7 @@ use super::log;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Layering {
-    /// `popularity` (also where nothing is said), `auto`, `transfer`, or dockerTools' layeringPipeline: the steps, or
+    /// `popularity` (the default), `auto`, `transfer`, or dockerTools' layeringPipeline: the steps, or
     /// a JSON file of them.
     strategy: serde_json::Value,
     /// How often paths change; for `transfer`.

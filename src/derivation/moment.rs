@@ -1,4 +1,4 @@
-//! Times as users give them: fixed, or whatever it is then.
+//! Times as users give them: fixed, or the current time.
 
 use std::{
     str::FromStr,

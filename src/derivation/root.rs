@@ -119,7 +119,7 @@ impl Root {
         if let (Some(below), None) = (below, &scripts.run_as_root) {
             below.follow(&root.path, &mut root.owners)?;
         }
-        // As upstream, which gives its root layer nobody.
+        // As upstream, which sets no owner for its root layer.
         if (placed.uid, placed.gid) != (0, 0) && scripts.run_as_root.is_none() {
             root.give(&root.path.clone(), placed.uid, placed.gid)?;
         }
@@ -133,7 +133,7 @@ impl Root {
         script::run(scripts.tools()?, mode, argument, text, &self.path, &mut self.owners)
     }
 
-    /// Gives everything at and below `top` that nobody was given to `uid` and `gid`.
+    /// Gives everything at and below `top` that has no owner yet to `uid` and `gid`.
     fn give(&mut self, top: &Path, uid: u64, gid: u64) -> Result<()> {
         let owners = &mut self.owners;
         walk(top, &mut |path, file| {

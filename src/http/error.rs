@@ -86,7 +86,7 @@ impl fmt::Display for OwnBody {
 
 impl std::error::Error for OwnBody {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The error itself is said above.
+        // The error itself is printed above.
         self.0.get_ref().and_then(std::error::Error::source)
     }
 }
@@ -97,7 +97,7 @@ fn may_pass(error: &ureq::Error) -> bool {
         Error::Io(error) => {
             let inner = error.get_ref();
             let is_ours = inner.is_some_and(|inner| inner.is::<OwnBody>());
-            // A certificate that nobody trusts is not trusted a second later either.
+            // An untrusted certificate will not be trusted a second later either.
             let is_tls = inner.is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>());
             !is_ours && !is_tls
         }

@@ -6,8 +6,9 @@
 //!           └── Retry: what may pass is tried again; Resume: a download goes on where it broke
 //! ```
 //!
-//! A redirect to another origin is followed without `Authorization` and whatever else says who we are, and so is
-//! everything after it; from HTTPS it never leads to HTTP. [`Answer::url`], not the URL that was asked, is the base of what an answer says.
+//! A redirect to another origin is followed without `Authorization` and other headers that identify us, and so is
+//! everything after it; from HTTPS it never leads to HTTP. Relative URLs in an answer are resolved against
+//! [`Answer::url`], not against the URL that was asked.
 //!
 //! Only with the feature `net`.
 
@@ -128,7 +129,7 @@ impl Http {
     ///
     /// # Errors
     ///
-    /// [`HttpError::Proxy`] when the environment names a proxy that is none.
+    /// [`HttpError::Proxy`] when the environment has a malformed proxy.
     pub fn new(settings: Settings) -> Result<Self> {
         let stall = settings.stall.unwrap_or(STALL);
         let config = Agent::config_builder()
@@ -161,7 +162,7 @@ impl Http {
     ///
     /// # Errors
     ///
-    /// When nobody answers, or a redirect leads where it must not. A status is no error here.
+    /// When there is no answer, or a redirect is not allowed. An error status is not an error here.
     pub fn send(&self, call: &Call<'_>, body: &mut Body<'_>) -> Result<Answer> {
         let refuse = |why: String| Err(HttpError::Answer { act: call.act, why });
         let Some(asked) = Origin::of(call.url) else {
@@ -234,7 +235,7 @@ impl Http {
         }
     }
 
-    /// A document, or `None` where there is none. Tried again where that helps.
+    /// A document, or `None` if it does not exist. Retried where that helps.
     ///
     /// # Errors
     ///
@@ -299,7 +300,7 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// When there is none, or it is no URL that can be asked.
+    /// When it is missing, or not a valid URL.
     pub fn location(&self, act: &'static str) -> Result<String> {
         self.header("location").and_then(|location| join(&self.url, location)).ok_or_else(|| HttpError::Answer {
             act,

@@ -32,7 +32,7 @@ enum Direct {
     All,
     Network(IpAddr, u8),
     Address(IpAddr, Option<u16>),
-    /// A name, whether the name itself is meant too, and a port.
+    /// A name, whether it includes the name itself, and a port.
     Name(String, bool, Option<u16>),
 }
 

@@ -33,7 +33,7 @@ impl Origin {
         let port = match authority.as_str().strip_prefix(authority.host())? {
             "" if https => 443,
             "" => 80,
-            // A port that is no number is none that can be asked.
+            // A port that is not a number cannot be used.
             port => port.strip_prefix(':')?.parse().ok()?,
         };
         Some(Self { https, host: authority.host().to_ascii_lowercase(), port })

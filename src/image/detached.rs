@@ -1,7 +1,7 @@
 //! JSON in which Nix finds no store path.
 //!
 //! Nix's scan ([`RefScanSink`](https://github.com/NixOS/nix/blob/master/src/libstore/path-references.cc))
-//! looks for 32 characters of its base 32 in a row. A run that is shorter is none,
+//! looks for 32 characters of its base 32 in a row. A shorter run is not a reference,
 //! so each sixteenth character of a longer one is written as an escape:
 //!
 //! ```text

@@ -39,7 +39,7 @@ pub enum ImageError {
     /// No layer, config or manifest has this digest.
     #[error("the image has no blob {0}")]
     NoBlob(Digest),
-    /// There are not so many layers.
+    /// The image has fewer layers.
     #[error("the image has no layer {0} (counted from 0)")]
     NoLayer(usize),
     /// A layer's files are not what they were when the image was made.

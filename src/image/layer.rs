@@ -31,7 +31,7 @@ pub struct Layer {
     pub digest: Digest,
     /// Size of the blob in bytes.
     pub size: u64,
-    /// Digest of the uncompressed tar (one, whatever the name says).
+    /// Digest of the uncompressed tar (one, despite the name).
     #[serde(rename = "diff_ids")]
     pub diff_id: Digest,
     /// What it is made from.

@@ -18,7 +18,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when nobody has it.
+    /// [`NotFound`](io::ErrorKind::NotFound) when it is nowhere to be found.
     fn nar(&self, path: &StorePath, recorded: Option<Recorded>) -> io::Result<Box<dyn Read + Send>>;
 
     /// A blob of a registry, whose `origin` is `host/repository`. Nothing is checked here.
@@ -28,7 +28,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// When the registry does not give it.
     fn blob(&self, origin: &str, digest: &Digest) -> io::Result<Box<dyn Read + Send>>;
 
-    /// Where a store path that nobody has would be looked for first: what `nix copy --to` takes.
+    /// The first place to look for a missing store path, as `nix copy --to` takes it.
     fn cache(&self) -> Option<String>;
 }
 

@@ -170,7 +170,7 @@ impl<'de> Deserialize<'de> for Config {
 }
 
 impl Config {
-    /// What holds when `own` is said on top of `base`: `Env` is merged by name, other keys replace the base's, and a
+    /// The result of `own` on top of `base`: `Env` is merged by name, other keys replace the base's, and a
     /// key set to null or to nothing (`[ ]`, `{ }`, `""`) clears it.
     ///
     /// # Errors
@@ -199,7 +199,7 @@ impl Config {
         serde_json::from_value(Value::Object(merged))
     }
 
-    /// As it is in other people's images: keys that nobody knows mean nothing.
+    /// As in images from other tools: unknown keys are ignored.
     fn of_others<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
         Self::from_map(map.unwrap_or_default(), |_| Ok(false))

@@ -138,7 +138,7 @@ impl Platform {
         }
     }
 
-    /// This machine: where there is a choice and nobody says, an image for it is chosen.
+    /// This machine, which is the default where there are several platforms.
     pub fn here() -> Self {
         let architecture = if cfg!(target_arch = "x86_64") {
             "amd64"

@@ -23,7 +23,7 @@ pub struct Manifest {
     pub config: Descriptor,
     /// The layers, base first.
     pub layers: Vec<Descriptor>,
-    /// The manifest this one says something about.
+    /// The manifest that this one refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations of the image.
@@ -64,7 +64,7 @@ pub struct Index {
     pub artifact_type: Option<String>,
     /// The manifests, or further indexes.
     pub manifests: Vec<Descriptor>,
-    /// The manifest this index says something about.
+    /// The manifest that this index refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations of the index.

@@ -98,7 +98,7 @@ pub struct Load {
 
 impl Diff {
     /// Compares. Layers that a push would compress are compressed here, to know their blobs; `load_size` says how many
-    /// bytes a load streams of an image without so many of its lowest layers.
+    /// bytes a load streams of an image without that many of its lowest layers.
     ///
     /// # Errors
     ///

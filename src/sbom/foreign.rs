@@ -31,7 +31,7 @@ use crate::{
     source::Packing,
 };
 
-/// A package database bigger than this (in bytes) is none.
+/// The limit for a package database, in bytes.
 const DATABASE_LIMIT: u64 = 256 * 1024 * 1024;
 const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 const WHITEOUT: &str = ".wh.";

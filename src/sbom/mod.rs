@@ -6,8 +6,8 @@
 //! Nix `meta` ──▶ About: licences, homepages, CPEs ────────────────────────┘       └──▶ spdx (2.3, JSON)
 //! ```
 //!
-//! A bill depends on the image and on what is said about its packages, never on
-//! a clock: the same image gives the same bytes. What nobody knows is said to be
+//! An SBOM depends on the image and the metadata of its packages, never on
+//! a clock: the same image gives the same bytes. What is unknown is marked as
 //! unknown (`NOASSERTION`, `"aggregate": "unknown"`), never guessed.
 
 mod cyclonedx;
@@ -57,7 +57,7 @@ pub struct Bom {
     name: String,
     /// Its tag, or where it has none its id.
     version: String,
-    /// The digest of its config: the image's id, whatever its layers are compressed with.
+    /// The digest of its config: the image's id, which does not depend on compression.
     id: Digest,
     created: Timestamp,
     /// Sorted by reference.
@@ -75,7 +75,7 @@ struct Component {
     about: About,
     /// The layer that holds it.
     layer: Option<Position>,
-    /// The components it needs, as indices; none where nobody knows.
+    /// The components it needs, as indices; `None` if unknown.
     dependencies: Option<Vec<usize>>,
 }
 
@@ -89,7 +89,7 @@ enum Kind {
     },
     /// A package of another system's, dpkg's for example.
     Package,
-    /// A layer that nobody says the contents of.
+    /// A layer with unknown contents.
     Unknown,
 }
 
@@ -193,7 +193,7 @@ impl Bom {
         bytes
     }
 
-    /// The components that no other one needs, and those nobody knows the referrers of.
+    /// The components that no other component needs, and those with unknown referrers.
     fn roots(&self) -> Vec<usize> {
         let mut needed = vec![false; self.components.len()];
         self.components

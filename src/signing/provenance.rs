@@ -7,7 +7,7 @@ use crate::{blobs::ImageBlobs, closure::parse_nar_hash, oci::Digest};
 
 /// How parameters and dependencies are to be read.
 const BUILD_TYPE: &str = "https://github.com/strata-images/strata/blob/main/docs/provenance.md#build-type-1";
-/// Who built it, where nobody says: somebody with Nix.
+/// The default builder: someone with Nix.
 const BUILDER: &str = "https://github.com/strata-images/strata/blob/main/docs/provenance.md#builder-unnamed";
 
 /// What the one who pushes knows of the build.

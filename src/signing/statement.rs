@@ -1,4 +1,4 @@
-//! [in-toto statements](https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md): what is said of what.
+//! [in-toto statements](https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md): claims about artifacts.
 
 use std::collections::BTreeMap;
 
@@ -30,9 +30,9 @@ pub struct Statement {
     kind: String,
     /// What it is about.
     pub subject: Vec<Subject>,
-    /// What kind of thing is said.
+    /// The type of the predicate.
     pub predicate_type: String,
-    /// What is said.
+    /// The predicate.
     #[serde(default)]
     pub predicate: Value,
 }

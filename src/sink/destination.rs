@@ -243,7 +243,7 @@ pub(super) fn path_and_name(rest: &str) -> (std::path::PathBuf, Option<String>) 
     }
 }
 
-/// `NAME[:TAG]` with a tag; none where nothing is said.
+/// `NAME[:TAG]` with a tag; `None` if it is empty.
 #[cfg(feature = "net")]
 pub(super) fn with_tag(name: &str) -> Option<String> {
     let has_tag = name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));

@@ -31,7 +31,7 @@ pub trait Progress: Send + Sync {
     fn also_sent(&self, _bytes: u64) {}
 }
 
-/// Tells nobody.
+/// Reports nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 

@@ -189,7 +189,7 @@ pub enum PushError {
     /// A blob could not be made.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The manifest is none.
+    /// The manifest is malformed.
     #[error("parsing the manifest")]
     Manifest(#[source] serde_json::Error),
     /// Something else is where layers were to be noted.
@@ -199,7 +199,7 @@ pub enum PushError {
 
 type Result<T> = std::result::Result<T, PushError>;
 
-/// Pushes an image, or an index and all it lists, under each of the tags; under its digest where there are none.
+/// Pushes an image, or an index and all it lists, under each of the tags; under its digest without tags.
 ///
 /// Plain layers of images are compressed, which changes the digests of the manifests and indexes above them. All else
 /// stays as it is.
@@ -255,7 +255,7 @@ impl Push<'_> {
         let mut all =
             Pushed { digest: Digest::of(&index.bytes), size, blobs: 0, bytes: 0, left: 0, noted: Change::default() };
         let mut changed: HashMap<Digest, Pushed> = HashMap::new();
-        // What is said of an image comes after it, wherever the index lists it.
+        // Attestations come after their image, no matter where the index lists them.
         let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
         let (attestations, images): (Vec<usize>, Vec<usize>) = (0..index.children.len()).partition(is_attestation);
         let mut left: HashSet<Digest> = HashSet::new();

@@ -57,7 +57,7 @@ impl Contents {
             return invalid("it is there twice");
         }
         if self.blobs.len() >= ENTRIES_LIMIT {
-            return invalid("the archive has more than 100000 entries; no image has so many");
+            return invalid("the archive has more than 100000 entries, which is the limit");
         }
         let mut start = Vec::new();
         reader.take(DOCUMENT_LIMIT.min(blob.size).min(512)).read_to_end(&mut start)?;

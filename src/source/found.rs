@@ -1,4 +1,4 @@
-//! What a path or a reference leads to, and which image of it is meant.
+//! What a path or a reference leads to, and which of its images to use.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     oci::{Descriptor, Digest, Index, Platform},
 };
 
-/// Which image of several is meant.
+/// Which of several images to use.
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     /// Of this name, without a tag.
@@ -28,7 +28,7 @@ pub struct Choice {
 #[derive(Debug)]
 pub struct Found {
     tops: Vec<Top>,
-    /// What is listed, whatever its name.
+    /// Everything that is listed, under any name.
     listed: Vec<Descriptor>,
     store: Arc<dyn Store>,
 }
@@ -113,7 +113,7 @@ impl Found {
     ///
     /// # Errors
     ///
-    /// [`SourceError::Choice`] when there is none or several are, and those of reading its documents.
+    /// [`SourceError::Choice`] when no image or several images match, and those of reading its documents.
     pub fn image(&self, wanted: &Wanted) -> Result<ImageBlobs, SourceError> {
         let (node, name) = self.choose(wanted)?;
         node.blobs().map(|image| ImageBlobs { reference: name.or(image.reference), ..image })

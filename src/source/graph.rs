@@ -4,7 +4,7 @@
 //! index ──▶ nested index ──▶ manifest ──▶ config, layers
 //! ```
 //!
-//! A [`Store`] opens what a digest names, whatever the medium; everything else here is the same for all of them.
+//! A [`Store`] opens the blob with a digest on any medium; everything else here is the same for all of them.
 //! Documents are checked against their descriptors before anybody parses them, and stay the bytes that they are.
 
 use std::{

@@ -70,7 +70,7 @@ impl Store for Dir {
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> io::Result<Option<Vec<u8>>> {
-        // The one that is meant has no other name.
+        // The chosen one has no other name.
         let top = read_file(&self.0.join("manifest.json"))?;
         if descriptor.digest.is_of(&top) {
             return Ok(Some(top));

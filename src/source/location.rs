@@ -39,7 +39,7 @@ pub struct Scheme {
 
 /// A medium that images are read from, and which of its images to take.
 pub trait Source: fmt::Debug + Send + Sync {
-    /// Finds what is meant.
+    /// Opens the image or index.
     ///
     /// # Errors
     ///

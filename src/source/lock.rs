@@ -62,7 +62,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// When it is none of this version.
+    /// When it is malformed, or of another version.
     pub fn parse(text: &[u8]) -> Result<Self, SourceError> {
         let lock: Self = serde_json::from_slice(text).map_err(|error| document("the lock file", error.to_string()))?;
         if lock.version != VERSION {
@@ -81,7 +81,7 @@ impl Lock {
     ///
     /// # Errors
     ///
-    /// When there is none, or it contradicts itself.
+    /// When no image matches, or the lock file is inconsistent.
     pub fn image(&self, platform: &Platform) -> Result<Image, SourceError> {
         for image in &self.images {
             let (manifest, config) = image.parse(&self.reference)?;

@@ -67,7 +67,7 @@ pub enum SourceError {
         /// What the system answered.
         source: io::Error,
     },
-    /// It is none of the kinds that strata reads.
+    /// It is not of a kind that strata reads.
     #[error(
         "{} is neither an image.json, an OCI layout, an OCI archive, a docker archive nor a dir: of skopeo's",
         .0.display()
@@ -89,7 +89,7 @@ pub enum SourceError {
         /// What the medium answered.
         source: io::Error,
     },
-    /// There is not exactly one image that is meant.
+    /// Not exactly one image matches.
     #[error("{why}; found {all}")]
     Choice {
         /// What is wrong.
@@ -161,7 +161,7 @@ impl Opened {
         }
     }
 
-    /// The one image that is meant: for `platform`, or where nothing is said and there are several, for this machine.
+    /// The one image that matches `platform`; without it, the image for this machine if there are several.
     ///
     /// # Errors
     ///

@@ -28,7 +28,7 @@ pub const SCHEME: Scheme = Scheme {
     },
 };
 
-/// A repository of a registry, and what of it is meant.
+/// A repository of a registry, and a version of it.
 #[derive(Debug)]
 struct Repository {
     reference: Reference,

@@ -14,7 +14,7 @@ use crate::{
     http::{Body, Call, HttpError, Origin, Resume, join},
 };
 
-/// A narinfo bigger than this (in bytes) is none: one of 5,000 references has 300 KiB.
+/// The limit for a narinfo, in bytes; one with 5,000 references has 300 KiB.
 const NARINFO_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// A binary cache, as Nix writes its URL: `https://…`, `http://…`, `file:///…` or `s3://BUCKET`.
@@ -127,7 +127,7 @@ impl Cache {
             }
             Place::Http(base) => {
                 let url = join(&format!("{base}/"), url)
-                    .ok_or_else(|| io::Error::other(format!("the narinfo's URL {url:?} is none")))?;
+                    .ok_or_else(|| io::Error::other(format!("the narinfo's URL {url:?} is not a URL")))?;
                 let own = Origin::of(base) == Origin::of(&url);
                 let access = if own { access.clone() } else { Access { headers: Vec::new(), ..access.clone() } };
                 let resume = Resume::new(access.http.retry, move |at| access.request("downloading a NAR", &url, at));

@@ -22,7 +22,7 @@ pub struct Nar {
     caches: Arc<[Cache]>,
     access: Access,
     path: StorePath,
-    /// What it must be. Without a record, whatever the cache says: then a blob in it is checked.
+    /// The expected hash. Without a record, the cache's own; the blobs made from it are checked then.
     recorded: Option<Recorded>,
     /// The cache whose turn it is.
     turn: usize,

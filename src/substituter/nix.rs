@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::Cache;
 use crate::http::Netrc;
 
-/// Where Nix looks for passwords when nothing is said.
+/// Where Nix looks for passwords by default.
 const NETRC: &str = "/etc/nix/netrc";
 
 /// The settings that matter here.
@@ -24,7 +24,7 @@ pub struct Configuration {
 }
 
 impl Configuration {
-    /// Asks Nix; where there is none, there are no caches.
+    /// Asks Nix; without Nix there are no caches.
     pub fn read() -> Self {
         // The first is what 2.8 knows; new versions have it under the second name.
         let settings = [["show-config", "--json"].as_slice(), &["config", "show", "--json"]];
@@ -39,7 +39,7 @@ impl Configuration {
         }
     }
 
-    /// Where Nix looks for passwords when nothing is said.
+    /// Where Nix looks for passwords by default.
     pub fn default_netrc() -> PathBuf {
         NETRC.into()
     }

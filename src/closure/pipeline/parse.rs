@@ -98,7 +98,7 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// [`PipelineError`] where a step is none, or cannot work on what the one before it gives.
+    /// [`PipelineError`] when a step is malformed, or cannot take the result of the step before it.
     pub fn parse(steps: &Json) -> Result<Self, PipelineError> {
         let (steps, _) = parse_steps(steps, Kind::Graph, "")?;
         Ok(Self { steps, log: None })

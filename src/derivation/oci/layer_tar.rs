@@ -33,7 +33,7 @@ use strata::{
 
 /// Of everything in these layers, as the functions' documentation has it.
 const MTIME: u64 = 0;
-/// An account file bigger than this (in bytes) is none.
+/// The limit for an account file, in bytes.
 const ACCOUNTS_LIMIT: u64 = 1024 * 1024;
 
 #[derive(Debug, Deserialize)]

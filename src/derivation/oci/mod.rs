@@ -32,7 +32,7 @@ struct Extra {
 }
 
 impl Extra {
-    /// What is nobody's field, and so free.
+    /// Fields that strata does not set, and that users may.
     fn other(self, argument: &str) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
         for made in ["schemaVersion", "mediaType", "config", "layers", "manifests"] {
             anyhow::ensure!(!self.other.contains_key(made), "argument {argument}: {made} comes from the image itself");

@@ -69,7 +69,7 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>
 }
 
 impl AuthFile {
-    /// Reads a file; `None` where there is none and none has to be.
+    /// Reads a file; `None` if it does not exist and is optional.
     pub fn open(path: &Path, kind: Kind, must_exist: bool) -> Result<Option<Self>> {
         let unusable = |why: String| RegistryError::File { path: path.to_owned(), why };
         let text = match fs::read(path) {
@@ -85,7 +85,7 @@ impl AuthFile {
                 };
             }
         };
-        // What is wrong with it is said without its words: they may be secrets.
+        // The error does not quote the file, which may contain secrets.
         let malformed = |error: serde_json::Error| {
             unusable(format!("it is not a credentials file (line {}, column {})", error.line(), error.column()))
         };

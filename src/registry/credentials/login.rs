@@ -1,8 +1,8 @@
 //! `login` and `logout`: credentials written where docker would, and as it would
 //! (docker/cli, cli/config/configfile/file.go and cli/config/credentials).
 //!
-//! A helper that the file names for the host keeps them; else they are in `auths` of the file, which nobody else may
-//! read. What else is in the file stays.
+//! A helper that the file configures for the host stores them; otherwise they are in `auths` of the file, which only the
+//! user may read. The rest of the file is unchanged.
 
 use std::{
     fs,

@@ -32,7 +32,7 @@ pub enum Credentials {
     Anonymous,
     /// A user and a password.
     Basic(String, String),
-    /// A refresh token of docker's token protocol, and the user it belongs to where that is said.
+    /// A refresh token of docker's token protocol, and the user it belongs to, if given.
     Identity(String, String),
     /// A token for the registry itself.
     Token(String),

@@ -16,7 +16,7 @@ use crate::{
     sink::progress::{Fate, Progress},
 };
 
-/// Up to this size (in bytes) a layer is compressed and sent sooner than tags are asked that nobody named.
+/// Up to this size (in bytes), compressing and sending a layer is faster than asking about further tags.
 const WORTH_ASKING: u64 = 1024 * 1024;
 
 impl Push<'_> {

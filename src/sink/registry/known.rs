@@ -25,7 +25,7 @@ use crate::{
 
 /// Images of one reference that are looked at.
 const IMAGES: usize = 100;
-/// Tags that are looked at though nobody named them: two small answers each, four at once.
+/// The number of the newest tags that are looked at: two small answers each, four at once.
 const NEWEST: usize = 10;
 
 /// A blob, and the repository that has it where it is not the one that is written.
@@ -53,7 +53,7 @@ impl<'a> Known<'a> {
         Ok(fitting(&*once(&self.named, || self.look())?, diff_id, compression))
     }
 
-    /// The same, as the repository's newest tags say. Registries that list no tags know nothing.
+    /// The same, from the repository's newest tags; empty for registries that list no tags.
     pub fn newest(&self, diff_id: &Digest, compression: Compression) -> Result<Vec<Found>> {
         let look = || {
             let tags = self.client.newest_tags(NEWEST).unwrap_or_default();

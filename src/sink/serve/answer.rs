@@ -46,7 +46,7 @@ pub async fn answer<B>(catalogue: &Catalogue, streams: &Streams, request: &Reque
     response
 }
 
-/// For somebody who has to say who they are first.
+/// The answer to a client that has to log in first.
 pub fn unauthorized() -> Response<Body> {
     let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a name and a password are wanted");
     let mut response = refusal.response();

@@ -27,7 +27,7 @@ struct Share {
 pub struct Guest {
     clients: Clients,
     pub address: IpAddr,
-    /// The layers that are made for the client at once: half of all, so that nobody who stalls has all of them.
+    /// The layers that are made for the client at once: half of all, so that one that stalls cannot take all of them.
     pub streams: Arc<Semaphore>,
 }
 

@@ -6,7 +6,7 @@
 //! metrics      counters since the start, in Prometheus' text form, at /metrics
 //! ```
 //!
-//! What clients say is escaped as nginx does it, so that nobody writes lines of their own. `Authorization` is in neither.
+//! What clients say is escaped as nginx does it, so that they cannot forge lines. `Authorization` is in neither.
 
 use std::{
     collections::BTreeMap,
@@ -36,7 +36,7 @@ use super::body::Body;
 /// Upper bounds of the histogram's buckets in seconds: Prometheus' own, and two for layers.
 const BUCKETS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
 
-/// The status of an answer that nobody waited for, as nginx writes it.
+/// The status when the client closed the connection, as nginx writes it.
 const GONE: u16 = 499;
 
 /// Where the lines of the access log go.
@@ -62,7 +62,7 @@ impl AccessLog {
     }
 
     fn write(&self, line: &str) {
-        // A full disk is no reason to answer nobody.
+        // Requests are answered even if the disk is full.
         let _ = match self {
             Self::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes()),
             Self::Stderr => io::stderr().write_all(line.as_bytes()),

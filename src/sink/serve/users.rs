@@ -90,7 +90,7 @@ impl Users {
         Ok(Self { hashes: Arc::new(hashes), known, checks })
     }
 
-    /// Whose `Authorization` header this is; `None` where it is nobody's.
+    /// Whose `Authorization` header this is; `None` if it belongs to no user.
     pub async fn who(&self, header: &str) -> Option<String> {
         let key: [u8; 32] = Sha256::digest(header.as_bytes()).into();
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +100,7 @@ impl Users {
         let (scheme, encoded) = header.split_once(' ')?;
         let plain = scheme.eq_ignore_ascii_case("basic").then(|| BASE64.decode(encoded.trim().as_bytes()).ok())??;
         let (name, password) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
-        // Who is not there takes as long as who is: nobody learns names from the time.
+        // Unknown users take as long as known ones, so that the time reveals no names.
         let (hash, exists) = match self.hashes.get(name) {
             Some(hash) => (hash.clone(), true),
             None => (self.hashes.values().next()?.clone(), false),
