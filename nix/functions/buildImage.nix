@@ -1,5 +1,5 @@
 /**
-  An image, as a recipe: image.json. No layer is stored; its bytes are made from the store paths on demand.
+  An image as a recipe, image.json. Layers are not stored, but generated from the store paths on demand.
 
   # Example
 
@@ -12,26 +12,25 @@
 
   # Arguments
 
-  - `name`: the image's name; upper case becomes lower case.
-  - `tag`: its tag, by default the hash part of the result's store path.
-  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
-  - `copyToRoot`: a package or a list, whose contents are put at `/`.
-  - `layers`: results of buildLayer, which come first.
-  - `maxLayers`: at most this many layers are made of what `layers` do not hold.
+  - `name`: the image's name, converted to lower case.
+  - `tag`: its tag; defaults to the hash in the result's store path.
+  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); the image contains the store paths it mentions.
+  - `copyToRoot`: a package or a list of packages whose contents go to `/`.
+  - `layers`: results of buildLayer, which become the lowest layers.
+  - `maxLayers`: the maximum number of layers for the store paths that `layers` do not contain.
   - `perms`, `layering`, `weights`, `previous`: as for buildLayer.
   - `fromImage`: an image to build on: a result of pullImage, pullImageFromManifest or buildImage, a docker or OCI archive
     (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.
-  - `inheritConfig`: whether the base's configuration holds where `config` says nothing, `false` by default; null in
-    `config` clears.
+  - `inheritConfig`: whether to inherit the base's configuration, `false` by default; a null in `config` removes a value.
   - `keepBaseDirlinks`: whether a package whose directory would replace a link of the base image (`/bin` to `usr/bin`) is
     an error; without, the link is replaced, as nix2container does.
-  - `includeStorePaths`: whether store paths are in the image; without, only `copyToRoot` is.
+  - `includeStorePaths`: whether the image contains store paths; if `false`, only the files of `copyToRoot`.
   - `initializeNixDatabase`: whether Nix in the container knows the store paths, those of `fromImage` too; `nixUid` and
     `nixGid` own its state.
   - `labels`, `annotations`: of the configuration and of the manifest.
   - `maxSize`, `maxLayerSize`: in bytes, uncompressed; `forbiddenPaths`: packages, store paths, names of packages with or
     without version (`*` stands for anything).
-    An image that breaks them is not built, and the error shows who brought the offender in.
+    An image that exceeds or contains them is not built, and the error shows what pulled it in.
   - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
   - `compressed`: as for buildLayer, for all layers that do not have it noted already.
   - `created`: a time: `2024-01-01T10:11:12Z`, `2024-01-01`, `@1700000000`.

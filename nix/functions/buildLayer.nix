@@ -10,20 +10,19 @@
   # Arguments
 
   - `deps`: packages that keep their store paths.
-  - `copyToRoot`: a package or a list, whose contents are put at `/`.
-  - `layers`: layers below this one; store paths that they hold are left out.
-  - `maxLayers`: at most this many layers are made.
+  - `copyToRoot`: a package or a list of packages whose contents go to `/`.
+  - `layers`: layers below this one, whose store paths are left out.
+  - `maxLayers`: the maximum number of layers.
   - `perms`: list of `{ path; regex; mode; uid; gid; uname; gname; }`; files of `path` whose source path matches
     `regex` get these.
-  - `ignore`: a store path that is left out.
-  - `reproducible`: whether the layer can be made again from its store paths at any time. One that cannot has its bytes
-    in the store.
+  - `ignore`: a store path to leave out.
+  - `reproducible`: whether the layer can be generated again from its store paths. If `false`, its tar is kept in the store.
   - `layering`: `"popularity"` (nix2container's), `"auto"` (dockerTools') or `"transfer"`, which plans for what an update
     sends; `weights = { roots; names; }` says for the last how often paths change. Or a list of steps, dockerTools'
     `layeringPipeline`.
-  - `layersFile`: a JSON file that says all of it instead: a list of lists of store paths, one list a layer, which together
-    are the closure.
-  - `previous`: an older image.json, whose layers are kept where they can be.
+  - `layersFile`: a JSON file with the layers instead: a list of lists of store paths, one list per layer, which together are
+    the closure.
+  - `previous`: an older image.json, whose layers are kept where possible.
   - `compressed`: `"gzip"`, `"zstd"` or `"zstd:chunked"` notes what each layer compresses to, so that a push on another
     machine finds it in the registry without making it. Costs what compressing it at its first push does, once for each
     layer derivation.

@@ -1,5 +1,5 @@
 /**
-  A check, for a flake's `checks`, that an image and its packages are no bigger than a budget allows.
+  A check for a flake's `checks` that an image and its packages stay within a budget.
 
   # Example
 
@@ -10,7 +10,7 @@
   };
   ```
 
-  `strata budget IMAGE budget.json --update` writes the file, the first time too.
+  `strata budget IMAGE budget.json --update` creates and updates the file.
 
   # Arguments
 

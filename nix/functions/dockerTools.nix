@@ -15,7 +15,7 @@
   - `buildLayeredImage`, `buildImage`: an archive in the store; `stream` and `recipe` of it are the same without.
   - `streamLayeredImage`: a program that writes the archive to stdout.
   - `buildImageWithNixDb`, `buildLayeredImageWithNixDb`: with `includeNixDB`.
-  - `streamNixShellImage`, `buildNixShellImage`: what `nix-shell` gives for `drv`.
+  - `streamNixShellImage`, `buildNixShellImage`: an image with the environment of `nix-shell` for `drv`.
   - `mergeImages`: one archive of a list of archives. `exportImage`: the root file system of `fromImage` as a tar.
   - `binSh`, `usrBinEnv`, `caCertificates`, `fakeNss`: small packages; `fakeNss.override { extraPasswdLines = [ … ]; }`.
   - `shadowSetup`: for scripts, useradd and its like. `pullImage`: nixpkgs' own.

@@ -1,5 +1,5 @@
 /**
-  A base image by reference, for `fromImage`: nothing of it is fetched for the build, and a push takes its layers from its
+  A base image by reference, for `fromImage`: the build does not download it, and a push takes its layers directly from its
   registry.
 
   # Example
@@ -12,14 +12,14 @@
   ```
 
   `strata lock docker://docker.io/library/alpine:3.20 --output alpine.json` writes the file, and `strata lock --update
-  alpine.json` brings it up to date.
+  alpine.json` updates it.
 
   # Arguments
 
-  - the file, or `{ file; arch; variant; }`: which of its images is meant, if not the one for the machine that the package
-    set is for.
+  - the file, or `{ file; arch; variant; }` to choose another platform than the package set's.
 
-  What needs the base's files in the build (scripts, the Nix database, archives and layouts in the store) needs pullImage.
+  Scripts, the Nix database, and archives and layouts in the store need the base's files during the build; use pullImage for
+  them.
 */
 {
   checked,

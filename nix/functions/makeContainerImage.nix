@@ -15,18 +15,18 @@
 
   # Arguments
 
-  - `layers`: packages, linked at `/`; their closures are in the image, grouped by what an update sends. Not layered, they
-    are copied to `/`.
-  - `layered`: whether store paths get layers of their own; if not, everything is one layer.
-  - `maxLayers`: at most this many layers, those of a base image and the one with the links among them.
+  - `layers`: packages to link at `/`. The image contains their closures, grouped to minimise updates. With `layered = false`
+    they are copied to `/`.
+  - `layered`: whether to use several layers; if `false`, everything is in one layer.
+  - `maxLayers`: the maximum number of layers, including those of a base image and the one with the links.
   - `layering`, `weights`, `previous`: as for buildLayer, with `"transfer"` by default.
   - `maxSize`, `maxLayerSize`, `forbiddenPaths`, `fromImage`, `inheritConfig`: as for buildImage; of the base's
     configuration `Env` is inherited, all of it with `inheritConfig = true`, and nothing with `false`.
   - `keepBaseDirlinks`: whether links of the base image to directories (`/bin` to `usr/bin`) stay, with what lies on them
     moved behind them, `true` by default; without, a directory replaces the link. `keepContentsDirlinks` (not layered) is
     about links in the packages: whether they stay links.
-  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); store paths that it mentions are in the image.
-  - `name`, `tag`: what the image is called when it is loaded.
+  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); the image contains the store paths it mentions.
+  - `name`, `tag`: the name and tag of the loaded image.
   - `created`, `mtime`: times as for buildImage, or `"now"`.
   - Everything else that dockerTools.buildLayeredImage (layered) or dockerTools.buildImage takes.
 */

@@ -24,8 +24,8 @@
   - `envFiles`: the same as files: `$envTextPath` is a file with the value of `envText`.
   - `action`: a script that `m` runs when this is built, with the result as its first argument and what it is given after.
   - `help`: a Markdown file, which is in the result as README.md, and which `m SOURCE /JOB --help` shows.
-  - `sha256`: the hash of the result, which may then come over the network.
-  - `local`: whether it is always built here, and never asked of a cache.
+  - `sha256`: the hash of the result, whose script may then use the network.
+  - `local`: whether to always build it on this machine, without binary caches.
 */
 {
   makes,

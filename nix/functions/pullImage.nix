@@ -1,5 +1,5 @@
 /**
-  An image of a registry, for `fromImage`.
+  An image from a registry, for `fromImage`.
 
   # Example
 

@@ -1,5 +1,5 @@
 /**
-  An image of a registry, for `fromImage`, by a manifest that is kept beside the code: its digests are all the hashes
+  An image from a registry, for `fromImage`, by a manifest that is kept beside the code: its digests are all the hashes
   there are.
 
   # Example
