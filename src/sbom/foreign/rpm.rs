@@ -37,6 +37,8 @@ fn package(header: &[u8]) -> Option<Package> {
     let number = |at: usize| Some(u32::from_be_bytes(header.get(at..at.checked_add(4)?)?.try_into().ok()?));
     let entries = usize::try_from(number(0)?).ok()?;
     let data = entries.checked_mul(16)?.checked_add(8)?;
+    // Nobody looks through four billion entries that are not there.
+    header.get(..data)?;
     let find = |wanted: u32| {
         let at = (0..entries).map(|entry| 8 + entry * 16).find(|&at| number(at) == Some(wanted))?;
         data.checked_add(usize::try_from(number(at + 8)?).ok()?)
