@@ -6,8 +6,8 @@
 //! strata ── CONNECT ghcr.io:443 ──▶ World ── TLS as ghcr.io ──▶ the function that plays ghcr.io
 //! ```
 //!
-//! Every request is looked at: a secret that reaches a host it does not belong to fails the test, whatever the test
-//! is about.
+//! Every request is looked at, and everything that strata says: a secret that reaches a host it does not belong to, or
+//! whoever reads the output, fails the test, whatever the test is about.
 
 use std::{
     collections::HashMap,
@@ -240,9 +240,21 @@ impl World {
         command
     }
 
-    /// What strata says to these arguments.
+    /// What strata says to these arguments; a secret in it is a leak too.
     pub fn run(&self, arguments: &[&str]) -> Said {
-        Said::of(self.command(arguments).output().unwrap())
+        let said = Said::of(self.command(arguments).output().unwrap());
+        self.read(&said);
+        said
+    }
+
+    /// Looks for secrets in what somebody reads, or a log keeps.
+    fn read(&self, said: &Said) {
+        for (secret, _) in lock(&self.inner.secrets).iter() {
+            let encoded = BASE64.encode(secret.as_bytes());
+            if [&said.out, &said.err].iter().any(|text| text.contains(secret.as_str()) || text.contains(&encoded)) {
+                lock(&self.inner.leaks).push(format!("{secret} to whoever reads: {}{}", said.out, said.err));
+            }
+        }
     }
 
     /// What was asked so far, and forgotten hereby.

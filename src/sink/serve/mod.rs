@@ -256,3 +256,80 @@ fn runtime() -> Result<runtime::Runtime, ServeError> {
         .build()
         .map_err(ServeError::Start)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        time::Instant,
+    };
+
+    use super::*;
+    use crate::{
+        blobs::{ImageBlobs, LayerBlob},
+        oci::{Descriptor, Digest, Platform, media_type},
+    };
+
+    /// Bytes of a layer: more than the kernel keeps for a reader who reads nothing.
+    const SIZE: u64 = 64 << 20;
+
+    fn catalogue() -> (Catalogue, Digest) {
+        let digest: Digest = format!("sha256:{:064}", 1).parse().unwrap();
+        let descriptor = Descriptor::new(media_type::LAYER_TAR, digest, SIZE);
+        let layer = LayerBlob::new(descriptor, digest, || Ok(Box::new(io::repeat(0).take(SIZE)) as Box<_>));
+        let image = ImageBlobs {
+            reference: None,
+            platform: Platform::linux("amd64", None),
+            media_type: media_type::MANIFEST.to_owned(),
+            manifest: b"{}".to_vec(),
+            config_media_type: media_type::CONFIG.to_owned(),
+            config: b"{}".to_vec(),
+            layers: vec![layer],
+            closure: None,
+            as_is: true,
+        };
+        let mut catalogue = Catalogue::default();
+        catalogue.add("app", "v1", image.into()).unwrap();
+        (catalogue, digest)
+    }
+
+    /// Asks for the layer, reads the beginning of the answer, and nothing more.
+    fn stalled(address: SocketAddr, digest: &Digest) -> TcpStream {
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(stream, "GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 1024]).unwrap();
+        stream
+    }
+
+    #[test]
+    fn who_does_not_read_keeps_nobody_from_ending() {
+        let (catalogue, digest) = catalogue();
+        let settings = Settings { farewell: Duration::from_millis(100), ..Settings::default() };
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
+        let address = server.address();
+        let running = server.spawn().unwrap();
+        let _silent: Vec<TcpStream> = (0..4).map(|_| stalled(address, &digest)).collect();
+        let begun = Instant::now();
+        drop(running);
+        // Not before they lose patience, which takes half a minute.
+        assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn who_does_not_read_is_given_up_and_makes_room() {
+        let (catalogue, digest) = catalogue();
+        let settings = Settings { patience: Duration::from_millis(200), ..Settings::default() };
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
+        let address = server.address();
+        let _running = server.spawn().unwrap();
+        let mut silent: Vec<TcpStream> = (0..STREAMS / 2).map(|_| stalled(address, &digest)).collect();
+        // All that this client may have is taken; so this waits until one is given up.
+        drop(stalled(address, &digest));
+        let mut first = Vec::new();
+        // Its connection broke before all of the layer.
+        let _ = silent.remove(0).read_to_end(&mut first);
+        assert!((first.len() as u64) < SIZE);
+    }
+}
