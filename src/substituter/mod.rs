@@ -18,9 +18,10 @@ mod narinfo;
 mod nix;
 
 use std::{
+    collections::HashSet,
     fmt,
     io::{self, Read},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 pub use cache::{Cache, ParseCacheError};
@@ -28,7 +29,7 @@ pub use narinfo::{Compression, NarInfo, ParseNarInfoError};
 
 use crate::{
     closure::StorePath,
-    http::{Http, HttpError, Netrc},
+    http::{Http, HttpError, Netrc, Retry},
     image::{Provider, Recorded},
     oci::Digest,
     registry::{self, Client, Reference},
@@ -64,6 +65,31 @@ struct Access {
     http: Http,
     netrc: Netrc,
     headers: Vec<(String, String)>,
+    /// URLs of caches that failed when they were last asked.
+    failing: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Access {
+    /// One that fails is not tried again and again for each of a thousand store paths.
+    fn patient_with(&self, cache: &Cache) -> Self {
+        let mut access = self.clone();
+        if self.failing().contains(&cache.to_string()) {
+            access.http.retry = Retry { tries: 1 };
+        }
+        access
+    }
+
+    /// Whether a cache answered.
+    fn note(&self, cache: &Cache, answered: bool) {
+        match answered {
+            true => self.failing().remove(&cache.to_string()),
+            false => self.failing().insert(cache.to_string()),
+        };
+    }
+
+    fn failing(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Substituters {
@@ -97,7 +123,7 @@ impl Substituters {
                 Caches::Given(_) => self.headers.clone(),
                 Caches::OfNix(_) => Vec::new(),
             };
-            Ok(Access { http, netrc, headers })
+            Ok(Access { http, netrc, headers, failing: Arc::default() })
         });
         access.as_ref().map_err(|error| io::Error::other(error.clone()))
     }

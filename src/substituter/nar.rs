@@ -65,19 +65,25 @@ impl Nar {
     /// Opens it in the next cache that has it, behind what was read already.
     fn next_cache(&mut self) -> io::Result<()> {
         while let Some(cache) = self.caches.get(self.turn) {
-            let opened = cache.narinfo(&self.access, &self.path).and_then(|info| match info {
-                Some(info) => self.begin(cache, &info).map(Some),
+            let access = self.access.patient_with(cache);
+            let opened = cache.narinfo(&access, &self.path).and_then(|info| match info {
+                Some(info) => self.begin(cache, &access, &info).map(Some),
                 None => Ok(None),
             });
             match opened {
                 Ok(Some(body)) => {
+                    self.access.note(cache, true);
                     self.body = Some(body);
                     return Ok(());
                 }
                 Ok(None) => {
+                    self.access.note(cache, true);
                     self.failures.push(Failure { is_absence: true, text: format!("{cache} does not have it") });
                 }
-                Err(error) => self.failures.push(Failure { is_absence: false, text: format!("{cache}: {error}") }),
+                Err(error) => {
+                    self.access.note(cache, false);
+                    self.failures.push(Failure { is_absence: false, text: format!("{cache}: {error}") });
+                }
             }
             self.turn += 1;
         }
@@ -89,11 +95,11 @@ impl Nar {
         Err(io::Error::new(kind, format!("{} is in no binary cache: {}", self.path, texts.join("; "))))
     }
 
-    fn begin(&self, cache: &Cache, info: &NarInfo) -> io::Result<Box<dyn Read + Send>> {
+    fn begin(&self, cache: &Cache, access: &Access, info: &NarInfo) -> io::Result<Box<dyn Read + Send>> {
         if let Some(recorded) = self.recorded.filter(|recorded| *recorded != info.nar) {
             return Err(another(recorded, info.nar));
         }
-        let file = BufReader::with_capacity(BUFFER, cache.open(&self.access, &info.url)?);
+        let file = BufReader::with_capacity(BUFFER, cache.open(access, &info.url)?);
         let mut body: Box<dyn Read + Send> = match info.compression {
             Compression::None => Box::new(file),
             Compression::Xz => Box::new(XzReader::new_mem_limit(file, true, XZ_MEMORY)),

@@ -21,3 +21,9 @@ same "$version" "$paths"
 NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
   nix-build --no-out-link --check --expr "$(expression "$expr")" >/dev/null 2>"$work/log" ||
   { cat "$work/log" >&2; fail "the other Nix builds other bytes"; }
+
+# Neither Nix finds a reference in a detached recipe.
+name='buildImage { name = "scanned-by-another-nix"; copyToRoot = pkgs.hello; config.Cmd = [ "${pkgs.jq}/bin/jq" ]; }'
+detached=$(NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
+  nix-build --no-out-link --expr "$(expression "($name).detached")" 2>"$work/log") || { cat "$work/log" >&2; exit 1; }
+same "$(nix-store -qR "$detached")" "$detached"

@@ -8,7 +8,7 @@ export XDG_CACHE_HOME=$work/cache HOME=$work/home
 mkdir -p "$work/home" "$work/empty"
 start_registry "$work/registry"
 servers=()
-trap 'stop_registry; for server in "${servers[@]}"; do kill "$server"; done' EXIT
+trap 'stop_registry; for server in "${servers[@]}"; do kill "$server" 2>/dev/null || continue; done' EXIT
 
 # bare COMMAND…: on a machine with an empty store.
 bare() { unshare --mount --propagation private bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/empty" "$@"; }
@@ -104,6 +104,26 @@ for fault in missing broken liar other; do
   # A cache with other bytes under the right name is found out at their end, when they are in the layer.
   [[ $fault == other ]] || good --substituter "$url" --substituter "file://$work/binary"
 done
+# One that only fails is asked again a few times, once, and then once for each path; the next does.
+start_cache down
+url=$cache_url
+bad "500" --substituter "$url"
+: >"$cache_log"
+good --substituter "$url" --substituter "file://$work/binary"
+paths=$(jq '[.layers[].paths[].path] | unique | length' "$one")
+# Layers on their way at once may each find out for themselves.
+(($(wc -l <"$cache_log") <= paths + 16)) || fail "$(wc -l <"$cache_log") requests for $paths paths"
+start_cache busy:3
+good --substituter "$cache_url"
+start_cache slow
+good --substituter "$cache_url"
+# Gone in the middle of a NAR: the next cache goes on from there.
+start_cache gone:3
+good --substituter "$cache_url" --substituter "file://$work/binary"
+start_cache gone:2
+bad "$cache_url" --substituter "$cache_url"
+grep -qF /nix/store/ "$work/log" || { cat "$work/log"; fail "no path is named"; }
+[[ ! -e $work/out/index.json ]] || fail "half of a layout stays"
 start_cache cut:3
 good --substituter "$cache_url"
 grep -q ' 206 ' "$cache_log" || fail "nothing was resumed"

@@ -8,6 +8,9 @@ FAULT is
   none           nothing
   missing        no narinfo is there
   down           every request is answered with 500
+  busy:N         the first N requests are answered with 503
+  gone:N         the server ends in the middle of its Nth NAR
+  slow           NARs are sent 16 KiB at a time, with pauses
   broken         a NAR ends after half of its bytes, whatever was promised
   cut:N          the connection is cut after half of the bytes of each of the first N NARs; ranges are answered
   cut-whole:N    the same, and ranges are not known
@@ -21,9 +24,11 @@ LOG gets a line for each answer: PATH STATUS BYTES.
 """
 import base64
 import http.server
+import os
 import pathlib
 import sys
 import threading
+import time
 
 folder, port_file, log_file, fault = sys.argv[1:]
 kind, _, number = fault.partition(":")
@@ -37,17 +42,23 @@ class Cache(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
-    def answer(self, status, body=b"", headers=(), sent=None):
+    def answer(self, status, body=b"", headers=(), sent=None, pause=0):
         """Sends the headers of all of the body, and as much of it as `sent` says."""
         self.send_response_only(status)
         for name, value in headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        if self.command == "HEAD":
+            body = b""
         part = body if sent is None else body[:sent]
         with lock, open(log_file, "a") as log:
             print(self.path, status, len(part), file=log)
-        self.wfile.write(part)
+        for at in range(0, len(part), 16384) if pause else ():
+            self.wfile.write(part[at : at + 16384])
+            time.sleep(pause)
+        if not pause:
+            self.wfile.write(part)
         if sent is not None:
             self.close_connection = True
 
@@ -56,6 +67,12 @@ class Cache(http.server.BaseHTTPRequestHandler):
         authorization = "Basic " + base64.b64encode(b"me:secret").decode()
         if kind == "down":
             return self.answer(500, b"out of order")
+        if kind == "busy":
+            with lock:
+                busy = left > 0
+                left -= busy
+            if busy:
+                return self.answer(503)
         if kind == "password" and self.headers.get("authorization") != authorization:
             return self.answer(401, headers=[("WWW-Authenticate", 'Basic realm="x"')])
         if kind == "header" and self.headers.get("x-token") != "secret":
@@ -77,14 +94,26 @@ class Cache(http.server.BaseHTTPRequestHandler):
             return self.answer(200, body)
         if kind == "other":
             return self.answer(200, max(pathlib.Path(folder, "nar").iterdir(), key=lambda nar: (nar != file, nar.name)).read_bytes())
+        if kind == "gone":
+            with lock:
+                left -= 1
+                last = left == 0
+            if last:
+                self.answer(200, body, sent=len(body) // 2)
+                os._exit(0)
         if kind == "broken":
             return self.answer(200, body[: len(body) // 2])
         start = int(self.headers.get("range", "bytes=0-")[6:-1]) if kind != "cut-whole" else 0
         status, headers = (206, [("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")]) if start else (200, [])
+        if kind == "slow" and not start:
+            return self.answer(200, body, pause=0.001)
         with lock:
             cut = kind.startswith("cut") and left > 0
             left -= cut
         self.answer(status, body[start:], headers, sent=(len(body) - start) // 2 if cut else None)
+
+    # Nix asks so before it copies.
+    do_HEAD = do_GET
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cache)

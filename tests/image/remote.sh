@@ -1,0 +1,46 @@
+# Another machine's store: a fleet is built there, its detached recipes are fetched, and pushed from here, where no closure
+# of it ever is.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command docker-registry
+need_command jq
+unshare --mount true 2>/dev/null || skip "no mount namespaces"
+export XDG_CACHE_HOME=$work/cache HOME=$work/home
+mkdir -p "$work"/{home,bin,there/nix/store,there/nix/var/nix}
+start_registry "$work/registry"
+trap 'stop_registry' EXIT
+
+# What ssh reaches has a store of its own.
+cat >"$work/bin/ssh" <<SH
+#!/bin/bash
+exec unshare --mount --propagation private bash -c 'mount --bind "\$0" /nix; exec bash -c "\$1"' "$work/there/nix" "\${*: -1}"
+SH
+chmod +x "$work/bin/ssh"
+export PATH=$work/bin:$PATH
+there=ssh-ng://127.0.0.1
+
+salt=$(cat /proc/sys/kernel/random/uuid)
+fleet='let image = word: buildImage { name = "'"$registry"'/remote-${word}"; tag = "t"; maxLayers = 3; compressed = "gzip";
+    config.Cmd = [ "${pkgs.writeShellScript "only-there" "echo ${word} '"$salt"'"}" ]; }; in'
+# remotely EXPR: built there; its path.
+remotely() {
+  nix build --eval-store auto --store "$there" --impure --expr "$(expression "$fleet $1")" --no-link 2>"$work/log" || { cat "$work/log" >&2; fail "building there"; }
+  nix-instantiate --eval --expr "$(expression "$fleet builtins.unsafeDiscardStringContext ($1).outPath")" 2>/dev/null | tr -d '"'
+}
+for word in one two; do
+  recipe=$(remotely "image \"$word\"") detached=$(remotely "(image \"$word\").detached")
+  [[ ! -e $recipe && ! -e $detached ]] || fail "it was built here"
+  [[ -e $work/there$detached ]] || fail "it was not built there"
+  nix copy --no-check-sigs --from "$there" --to "file://$work/binary?compression=zstd" "$recipe"
+  nix copy --no-check-sigs --from "$there" "$detached"
+  echo "$detached" "docker://$registry/remote-$word:t"
+done >"$work/fleet"
+"$strata" copy --fleet "$work/fleet" --substituter "file://$work/binary" 2>"$work/log" || { cat "$work/log" >&2; fail "copy --fleet"; }
+for word in one two; do
+  skopeo copy --quiet --src-tls-verify=false "docker://$registry/remote-$word:t" "oci:$work/pulled:$word"
+done
+"$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what was pushed"
+for path in $(cut -d ' ' -f 1 "$work/fleet" | xargs jq -r '.closure[].path' | grep -- -only-there); do
+  [[ ! -e $path ]] || fail "$path is here"
+  [[ -e $work/there$path ]] || fail "$path is not there"
+done
