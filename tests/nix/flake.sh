@@ -69,12 +69,21 @@ evaluates '
     (builtins.attrNames replaced.dockerTools == builtins.attrNames own.strata.dockerTools)
   ]' '[true,true,true,true,true]'
 
+# The lines for flake-parts, as docs/migrating.md has them.
+lines=$(sed -n '/flake\.parts/,/^```$/p' "$root/docs/migrating.md" | sed '1,/^```nix$/d; /^```$/d')
+[[ $lines == *perSystem* ]] || fail "docs/migrating.md says nothing of flake-parts"
+evaluates "
+  let
+    module = { inputs }: { $lines };
+    jobs = (module { inputs.strata = flake; }).perSystem { pkgs = null; system = \"aarch64-linux\"; };
+  in (jobs._module.args.strata.buildImage { name = \"x\"; }).system" '"aarch64-linux"'
+
 # nix/package.nix: a change of what cargo does not read makes no other package.
 mkdir "$work/copy"
 git -C "$root" ls-files -z | tar -C "$root" --null -cT - | tar -x -C "$work/copy"
 source_of_package() {
   nix-instantiate --eval --read-write-mode --json --expr "
-    (import $work/copy/nix/package.nix { lib.licenses = { mit = 1; asl20 = 2; }; rustPlatform.buildRustPackage = package: package; }).src" | tr -d '"'
+    (import $work/copy/nix/package.nix { lib.licenses = { mit = 1; asl20 = 2; }; rustPlatform.buildRustPackage = package: package; installShellFiles = null; stdenv = null; }).src" | tr -d '"'
 }
 before=$(source_of_package)
 same "$(find "$before" -type f -printf '%P\n' | grep -vE '^(src|benches|tests/golden)/|^tests/[^/]*\.rs$' | sort | tr '\n' ' ')" "Cargo.lock Cargo.toml "
