@@ -79,6 +79,7 @@ in
     lock:
     image "app" {
       fromImage = strata.lockedImage lock;
+      config.Cmd = [ "${builtins.toFile "greet" "echo app"}" ];
     };
   fleet = builtins.toFile "fleet" (
     builtins.unsafeDiscardStringContext (
