@@ -16,7 +16,7 @@ use crate::command::{
     Access, CopyAccess, FleetArguments, IndexArguments, LockArguments, LoginArguments, LogoutArguments, MakesArguments,
     ServeArguments, SubstituterArguments, parse_platform, parse_reference,
 };
-use crate::derivation::Moment;
+use crate::moment::Moment;
 
 use crate::command::{
     AttachArguments, Attachments, BudgetArguments, PlanArguments, SbomArguments, VerifyArguments, Wanted,

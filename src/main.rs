@@ -3,6 +3,7 @@
 mod cli;
 mod command;
 mod derivation;
+mod moment;
 
 use std::{io, os::fd::AsFd, process::ExitCode};
 

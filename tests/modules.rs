@@ -34,8 +34,12 @@ const EDGES: [(&str, &[&str]); 18] = [
 ];
 
 /// Modules of the program, and those of its own they may use.
-const PROGRAM: [(&str, &[&str]); 3] =
-    [("cli", &["command", "derivation"]), ("command", &["cli", "derivation"]), ("derivation", &[])];
+const PROGRAM: [(&str, &[&str]); 4] = [
+    ("cli", &["command", "moment"]),
+    ("command", &["cli", "derivation", "moment"]),
+    ("derivation", &["moment"]),
+    ("moment", &[]),
+];
 
 /// What of the standard library the pure modules must not name; nor rayon.
 const IMPURE: [&str; 5] = ["fs", "env", "thread", "time", "net"];
@@ -191,5 +195,45 @@ fn dependencies_of_the_program_are_not_the_library_s() {
                 paths.iter().find(|path| matches!(path[0].as_str(), "anyhow" | "clap" | "indicatif" | "signal_hook"));
             assert!(named.is_none(), "{} uses {named:?}", file.display());
         }
+    }
+}
+
+/// Files beside each other, and those of them that each uses.
+fn siblings(directory: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let is_module = |path: &Path| path.is_dir() || path.extension().is_some_and(|extension| extension == "rs");
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).filter(|path| is_module(path));
+    let stem = |path: &Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let names: BTreeSet<String> = entries.map(|path| stem(&path)).filter(|name| name != "mod").collect();
+    let uses = |name: &String| {
+        let file = directory.join(format!("{name}.rs"));
+        let mut paths = Paths { depth: 1000, ..Paths::default() };
+        if let Ok(text) = fs::read_to_string(file) {
+            paths.visit_file(&syn::parse_file(&text).unwrap());
+        }
+        let beside =
+            |path: Vec<String>| Some(path.get(1)?.clone()).filter(|used| path[0] == "super" && names.contains(used));
+        (name.clone(), paths.found.into_iter().filter_map(beside).filter(|used| used != name).collect())
+    };
+    names.iter().map(uses).collect()
+}
+
+/// A sink or a source is a file that says its own scheme, and one file lists all of them: those use each other.
+const LISTS: [(&str, &str); 2] = [("sink", "destination"), ("source", "location")];
+
+#[test]
+fn files_beside_each_other_use_each_other_in_no_circle() {
+    for module in EDGES.iter().map(|(module, _)| *module).chain(["command", "derivation"]) {
+        let directory = src().join(module);
+        if !directory.is_dir() {
+            continue;
+        }
+        let mut left = siblings(&directory);
+        left.retain(|name, _| !LISTS.contains(&(module, name)));
+        left.values_mut().for_each(|uses| uses.retain(|used| !LISTS.contains(&(module, used))));
+        while let Some(free) = left.iter().find(|(_, uses)| uses.is_empty()).map(|(name, _)| name.clone()) {
+            left.remove(&free);
+            left.values_mut().for_each(|uses| uses.retain(|used| *used != free));
+        }
+        assert!(left.is_empty(), "src/{module}: these use each other: {left:?}");
     }
 }

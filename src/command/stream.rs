@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use strata::{registry::Options, sink, source::Location};
 
 use super::SubstituterArguments;
-use crate::derivation::Moment;
+use crate::moment::Moment;
 
 pub fn run(image: &Location, repo_tag: Option<String>, created: Option<Moment>) -> Result<ExitCode> {
     let mut image = image.open(&SubstituterArguments::default().access(Options::default())?)?.image(None)?;

@@ -17,6 +17,8 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
+use crate::moment::Moment;
+
 use super::{
     attributes::Attributes,
     base::Base,
@@ -24,7 +26,6 @@ use super::{
     guards::Guards,
     layering::Layering,
     log,
-    moment::Moment,
     root::{Placed, Root, Scripts},
 };
 use strata::{

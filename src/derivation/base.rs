@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{attributes::Attributes, below::Below};
 use strata::{
     image::Image,
-    oci::{Config, Digest, Platform},
+    oci::{Config, Digest, Platform, full_name},
     source::{Choice, Lock},
 };
 
@@ -98,12 +98,7 @@ pub fn from_dir(attributes: &Attributes) -> Result<()> {
 
 /// Notes where the layers came from: a push to the same registry takes them over from there.
 fn save(mut image: Image, origin: &str, attributes: &Attributes) -> Result<()> {
-    let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost";
-    let full = match origin.split_once('/') {
-        Some((host, _)) if is_host(host) => origin.to_owned(),
-        Some(_) => format!("docker.io/{origin}"),
-        None => format!("docker.io/library/{origin}"),
-    };
+    let full = full_name(origin);
     image.layers.iter_mut().for_each(|layer| layer.origin = Some(full.clone()));
     Ok(image.save(attributes.out())?)
 }

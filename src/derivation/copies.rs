@@ -96,6 +96,22 @@ impl Copies<'_> {
     }
 }
 
+/// Copies a tree to another file system; modes are noted elsewhere.
+pub fn tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    let kind = fs::symlink_metadata(from)?;
+    if kind.is_symlink() {
+        std::os::unix::fs::symlink(fs::read_link(from)?, to)
+    } else if kind.is_dir() {
+        fs::create_dir(to)?;
+        fs::read_dir(from)?.try_for_each(|entry| {
+            let name = entry?.file_name();
+            tree(&from.join(&name), &to.join(&name))
+        })
+    } else {
+        std::io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(drop)
+    }
+}
+
 fn names(directory: &Path) -> Result<Vec<OsString>> {
     let mut names = fs::read_dir(directory)
         .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>())

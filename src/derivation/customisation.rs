@@ -25,8 +25,9 @@ use serde::Deserialize;
 use super::{
     attributes::Attributes,
     base::Base,
+    copies,
     root::{Placed, Root, Scripts},
-    script::walk,
+    walk::walk,
 };
 use strata::{
     closure::StorePath,
@@ -68,7 +69,7 @@ fn save(root: &Root, out: &Path) -> Result<()> {
     let to = out.join("root");
     // A sandbox has the two on different mounts.
     fs::rename(&root.path, &to)
-        .or_else(|_| copy(&root.path, &to))
+        .or_else(|_| copies::tree(&root.path, &to))
         .with_context(|| format!("moving to {}", to.display()))?;
     fs::write(out.join("owners"), records).context("writing owners")
 }
@@ -121,20 +122,4 @@ fn parse(record: &[u8]) -> Option<(PathBuf, Owner)> {
     let xattrs = read_xattrs(fields.next()?)?;
     let path = PathBuf::from(std::ffi::OsString::from_vec(fields.next()?.to_vec()));
     Some((path, Owner { mode, uid, gid, device, xattrs }))
-}
-
-/// Copies a tree to another file system; modes are noted elsewhere.
-pub fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    let kind = fs::symlink_metadata(from)?;
-    if kind.is_symlink() {
-        std::os::unix::fs::symlink(fs::read_link(from)?, to)
-    } else if kind.is_dir() {
-        fs::create_dir(to)?;
-        fs::read_dir(from)?.try_for_each(|entry| {
-            let name = entry?.file_name();
-            copy(&from.join(&name), &to.join(&name))
-        })
-    } else {
-        std::io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(drop)
-    }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::script::walk;
+use super::walk::walk;
 use strata::layer::{Owner, Owners};
 
 /// A root file system at one moment.

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::script::walk;
+use super::walk::walk;
 use strata::layer::{Owner, Owners, untar::Xattrs};
 
 /// The attribute that holds a program's capabilities.

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
-use super::{layering::Layering, log, script::walk};
+use super::{layering::Layering, log, walk::walk};
 use strata::{
     closure::{Graph, StorePath},
     image::{self, Layer, LayerPath},

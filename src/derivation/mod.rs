@@ -41,20 +41,19 @@ mod layering;
 mod layers;
 mod links;
 mod log;
-mod moment;
 mod oci;
 mod program;
 mod pull;
 mod root;
 mod sbom;
 mod script;
+mod walk;
 
 use std::{env, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
 pub use layering::strategy;
-pub use moment::Moment;
 
 use attributes::Attributes;
 

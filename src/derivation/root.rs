@@ -11,11 +11,12 @@ use serde::Deserialize;
 
 use super::{
     below::Below,
-    copies::Copies,
-    customisation, database,
+    copies::{self, Copies},
+    database,
     difference::{Snapshot, extract},
     links,
-    script::{self, Mode, Tools, walk},
+    script::{self, Mode, Tools},
+    walk::walk,
 };
 use strata::{
     blobs::ImageBlobs,
@@ -150,7 +151,7 @@ impl Root {
     /// The same in `top`, where it can be written to.
     pub fn to_writable(&self, top: &Path) -> Result<Self> {
         let path = top.join("customisation");
-        customisation::copy(&self.path, &path).with_context(|| format!("copying {}", self.path.display()))?;
+        copies::tree(&self.path, &path).with_context(|| format!("copying {}", self.path.display()))?;
         let moved = |(from, owner): (&PathBuf, &Owner)| {
             let below = from.strip_prefix(&self.path).unwrap_or(from);
             (if below.as_os_str().is_empty() { path.clone() } else { path.join(below) }, owner.clone())

@@ -10,8 +10,8 @@ use std::{
 
 use super::{
     LayerError, Result,
+    node::{Node, Origin, list_whole, stat},
     options::{Attributes, Compiled},
-    tree::{Node, Origin, list_whole, stat},
 };
 
 /// Merges `second` into `first`, both at `place`.

@@ -18,6 +18,7 @@ mod error;
 mod hash;
 mod merge;
 pub mod nar;
+mod node;
 mod options;
 mod packing;
 pub mod rooted;
@@ -32,11 +33,12 @@ pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};
 pub use dirlinks::Dirlinks;
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
+pub use node::{Files, OpenNar};
 pub use options::{Options, Owner, Owners, Perm, Rewrite};
 pub use packing::{Packing, open as open_packed};
 pub use scratch::explain_full;
 pub use tar::{Header, TarWriter};
-pub use tree::{Files, OpenNar, Source, Tree};
+pub use tree::{Source, Tree};
 
 use crate::oci::Sha256Writer;
 

@@ -25,10 +25,9 @@ use std::{
 };
 
 use super::{
-    LayerError, Result,
+    LayerError, Result, node,
+    node::{Content, OpenNar},
     options::{Attributes, Compiled},
-    tree,
-    tree::{Content, OpenNar},
 };
 
 /// What a file system allows for a name; and room for every keyword.
@@ -276,7 +275,7 @@ pub(super) fn walk(
     path: &Path,
     options: &Compiled,
     mtime: u64,
-    visit: &mut dyn FnMut(tree::Entry<'_>) -> Result<()>,
+    visit: &mut dyn FnMut(node::Entry<'_>) -> Result<()>,
 ) -> Result<()> {
     let fail = |source| LayerError::Nar { path: path.to_owned(), source };
     let mut nar = NarReader::new(open().map_err(fail)?);
@@ -293,7 +292,7 @@ pub(super) fn walk(
         };
         let name = full.as_os_str().as_bytes();
         let attributes: Attributes<'_> = options.attributes(name, mode);
-        visit(tree::Entry { name, source: &full, attributes, mtime, content })?;
+        visit(node::Entry { name, source: &full, attributes, mtime, content })?;
     }
     Ok(())
 }

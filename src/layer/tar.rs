@@ -27,16 +27,14 @@ use std::{
 use super::{
     LayerError, MTIME, Result,
     chunks::{Chunk, Chunks, Direct},
+    node::{Content, Entry},
     options::Attributes,
-    tree::{Content, Entry},
-    untar::Xattrs,
+    untar::{XATTR, Xattrs},
 };
 
 const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
-/// What stands before the name of an extended attribute in a PAX record.
-pub(super) const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// One entry's header.
 #[derive(Clone, Debug)]

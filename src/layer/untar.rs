@@ -16,7 +16,6 @@ use std::{
     io::{self, Read, Seek, SeekFrom},
 };
 
-use super::tar::XATTR;
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 const BLOCK: u64 = 512;
@@ -24,6 +23,9 @@ const BLOCK: u64 = 512;
 const EXTENSION_LIMIT: u64 = 1 << 20;
 /// Parts of one file with holes.
 const PARTS_LIMIT: usize = 100_000;
+
+/// What stands before the name of an extended attribute in a PAX record.
+pub(super) const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// Extended attributes by name: `security.capability`, `user.…`.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read},
-    sync::Arc,
 };
 
 use serde::de::DeserializeOwned;
@@ -158,15 +157,5 @@ impl<R: Read> Read for Hashed<R> {
         let read = self.inner.read(buffer)?;
         io::Write::write_all(&mut self.out, &buffer[..read])?;
         Ok(read)
-    }
-}
-
-/// What an archive is: an OCI layout, or docker's.
-pub(super) fn found(contents: Contents) -> Result<super::Found, SourceError> {
-    let contents = Arc::new(contents);
-    if contents.raw("index.json").is_some() || contents.blob("index.json").is_some() {
-        super::Found::of_index(contents.document("index.json")?, contents)
-    } else {
-        super::docker::open(contents)
     }
 }

@@ -8,9 +8,8 @@ use std::{
 };
 
 use super::{
-    Found, SourceError,
+    SourceError,
     contents::{Contents, digests},
-    found::Top,
     graph::{NODES_LIMIT, Node, Store, familiar},
 };
 use crate::{
@@ -50,17 +49,17 @@ impl Store for SavedBlobs {
 }
 
 /// The images of a manifest.json.
-pub(super) fn open(contents: Arc<Contents>) -> Result<Found, SourceError> {
+pub(super) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, SourceError> {
     let manifests: Vec<DockerManifest> = contents.document("manifest.json")?;
     if manifests.len() > NODES_LIMIT {
         let why = format!("it lists more than {NODES_LIMIT} images");
         return Err(SourceError::Document { document: "manifest.json".to_owned(), why });
     }
-    let top = |manifest: DockerManifest| {
+    let saved = |manifest: DockerManifest| {
         let names = manifest.repo_tags.iter().flatten().map(|name| familiar(name).to_owned()).collect();
-        Top::Saved(Saved { names, manifest, contents: Arc::clone(&contents) })
+        Saved { names, manifest, contents: Arc::clone(contents) }
     };
-    Ok(Found::new(manifests.into_iter().map(top).collect(), contents.clone()))
+    Ok(manifests.into_iter().map(saved).collect())
 }
 
 impl Saved {

@@ -5,8 +5,9 @@
 use std::{fs::File, sync::Arc};
 
 use super::{
-    Opened, SourceError, archive, contents,
+    Opened, SourceError,
     location::{Access, Scheme, Source},
+    scan,
 };
 use crate::{
     daemon::Daemon,
@@ -61,8 +62,7 @@ fn parse(rest: &str, kind: Kind) -> Result<Arc<dyn Source>, String> {
 
 impl Source for OfEngine {
     fn open(&self, access: &Access) -> Result<Opened, SourceError> {
-        let archive = archive::scan_file(self.export(&access.engine)?, &self.name)?;
-        contents::found(archive).map(Opened::Found)
+        scan::open_file(self.export(&access.engine)?, &self.name).map(Opened::Found)
     }
 }
 

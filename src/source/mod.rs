@@ -25,6 +25,7 @@ mod path;
 mod recipe;
 #[cfg(feature = "net")]
 pub mod remote;
+mod scan;
 
 use std::{
     fs::{self, File},
@@ -146,7 +147,7 @@ pub fn open(path: &Path) -> Result<Opened, SourceError> {
     if start.trim_ascii_start().starts_with(b"{") {
         Ok(Opened::Recipe(Box::new(Image::open(path)?)))
     } else if is_tar || Packing::of(&start) != Packing::Plain {
-        contents::found(archive::scan(path)?).map(Opened::Found)
+        scan::open(path).map(Opened::Found)
     } else {
         Err(SourceError::Unknown(path.to_owned()))
     }

@@ -4,6 +4,7 @@
 need_command skopeo
 need_command umoci
 need_command jq
+need_command podman
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 export XDG_CACHE_HOME=$work/cache
@@ -25,6 +26,22 @@ same "$(jq -r '.manifests[0].digest' "$work/unpacked/index.json")" "$index"
 # skopeo's dir: of all holds an index too.
 skopeo copy --quiet --all "oci:$work/back:v1" "dir:$work/dir"
 same "$("$strata" copy --all "dir:$work/dir" "oci:$work/from-dir:v1" --quiet)" "$index"
+# umoci gives it a second name, and removes the first.
+umoci tag --image "$work/unpacked:v1" again
+umoci rm --image "$work/unpacked:v1"
+same "$("$strata" copy --all "oci:$work/unpacked:again" "oci:$work/by-umoci:v1" --quiet)" "$index"
+# podman keeps the configuration, by which it knows an image, and every layer, in both forms of archive.
+"$strata" copy "oci:$layout:v2" "docker-archive:$work/plain.tar:podman-graph:t" --quiet >/dev/null
+config=$(tar -xOf "$work/plain.tar" manifest.json | jq -r '.[0].Config | ltrimstr("blobs/sha256/")')
+podman() { command podman --root "$work/podman" --runroot "$work/podman-run" --storage-driver vfs "$@"; }
+podman load --quiet --input "$work/plain.tar" >/dev/null
+for format in oci-archive docker-archive; do
+  podman save --quiet --format "$format" --output "$work/podman-$format.tar" localhost/podman-graph:t 2>/dev/null ||
+    podman save --quiet --format "$format" --output "$work/podman-$format.tar" docker.io/library/podman-graph:t
+  "$strata" copy "$work/podman-$format.tar" "docker-archive:$work/from-$format.tar:podman-graph:t" --quiet >/dev/null
+  same "$(tar -xOf "$work/from-$format.tar" manifest.json | jq -r '.[0].Config | ltrimstr("blobs/sha256/")')" "$config"
+  "$strata" verify "$work/from-$format.tar" | grep -q ' 0 problems$' || fail "podman's $format has problems"
+done
 # Only what the tag names went along.
 same "$(find "$work/back/blobs" -type f | wc -l)" 13
 

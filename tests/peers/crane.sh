@@ -19,6 +19,14 @@ gzip=$(build 'ociImageLayout { manifests = [ (ociImageManifest {
   layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.jq; } ]; }) ]; }) ]; }')
 accepts push "$gzip" "$registry/gzip:latest" --insecure
 accepts validate --insecure --remote "$registry/gzip:latest"
+# An index as buildx writes it keeps its digest through crane, to another name and into a layout, and back.
+index=$(python3 "$root/tests/image/buildx.py" "$work/buildx")
+"$strata" copy --all "oci:$work/buildx:v1" "docker://$registry/index:ours" --quiet >/dev/null
+accepts copy --insecure "$registry/index:ours" "$registry/copied:theirs"
+same "$("$strata" copy --all "docker://$registry/copied:theirs" "oci:$work/back:v1" --quiet)" "$index"
+accepts pull --insecure --format oci "$registry/index:ours" "$work/pulled"
+same "$("$strata" copy --all "oci:$work/pulled" "oci:$work/again:v1" --quiet)" "$index"
+"$strata" verify "$work/again" | grep -q ' 0 problems$' || fail "verify finds problems in what crane pulled"
 stop_registry
 
 image=$(build 'buildImage { name = "served"; tag = "t"; maxLayers = 3; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
