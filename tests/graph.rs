@@ -188,6 +188,21 @@ fn tags_of_indexes_resolve_and_other_tags_stay_where_they_are() {
 }
 
 #[test]
+fn a_tag_that_others_gave_counts_and_not_the_name_that_they_left() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = Layout::new(top.path().join("a"));
+    let image = layout.add(&Node::Image(0, vec![]));
+    // As `umoci tag` leaves what strata called image:v1.
+    let annotations = [(annotation::REF_NAME, "again"), (annotation::IMAGE_NAME, "docker.io/library/image:v1")];
+    let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let index = Index::new(vec![Descriptor { annotations, ..image.clone() }]);
+    fs::write(layout.0.join("index.json"), serde_json::to_vec(&index).unwrap()).unwrap();
+    assert_eq!(open(&format!("oci:{}:again", layout.0.display())).content().unwrap().digest(), image.digest);
+    let gone = format!("oci:{}:v1", layout.0.display()).parse::<Location>().unwrap();
+    assert!(gone.open(&Access::default()).is_err());
+}
+
+#[test]
 fn sha512_descriptors_survive() {
     let top = tempfile::tempdir().unwrap();
     let layout = Layout::new(top.path().join("a"));

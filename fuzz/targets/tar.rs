@@ -9,7 +9,10 @@ use std::{
 };
 
 use data_encoding::HEXLOWER;
-use libfuzzer_sys::{arbitrary::Arbitrary, fuzz_target};
+use libfuzzer_sys::{
+    arbitrary::{self, Arbitrary},
+    fuzz_target,
+};
 use serde_json::json;
 use strata::layer::{Header, LayerError, TarWriter, untar::TarReader};
 

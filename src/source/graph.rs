@@ -302,7 +302,14 @@ impl Node {
     pub fn names(&self) -> Vec<String> {
         let annotated = |key| self.descriptor.annotations.get(key);
         let name = annotated(annotation::IMAGE_NAME).map(|name| familiar(name).to_owned());
-        name.or(annotated(annotation::REF_NAME).cloned()).into_iter().collect()
+        let tag = annotated(annotation::REF_NAME);
+        // Tools that know tags alone (umoci) leave the whole name of another tag beside a new one.
+        let is_of_another = |name: &String| {
+            let is_tag =
+                |tag: &&String| !tag.contains(':') && name.rsplit_once(':').is_some_and(|(_, own)| own != *tag);
+            tag.filter(is_tag).is_some()
+        };
+        name.filter(|name| !is_of_another(name)).or(tag.cloned()).into_iter().collect()
     }
 
     fn media_type(&self, own: Option<&str>, usual: &str) -> String {

@@ -26,10 +26,6 @@ same "$(jq -r '.manifests[0].digest' "$work/unpacked/index.json")" "$index"
 # skopeo's dir: of all holds an index too.
 skopeo copy --quiet --all "oci:$work/back:v1" "dir:$work/dir"
 same "$("$strata" copy --all "dir:$work/dir" "oci:$work/from-dir:v1" --quiet)" "$index"
-# umoci gives it a second name, and removes the first.
-umoci tag --image "$work/unpacked:v1" again
-umoci rm --image "$work/unpacked:v1"
-same "$("$strata" copy --all "oci:$work/unpacked:again" "oci:$work/by-umoci:v1" --quiet)" "$index"
 # podman keeps the configuration, by which it knows an image, and every layer, in both forms of archive.
 "$strata" copy "oci:$layout:v2" "docker-archive:$work/plain.tar:podman-graph:t" --quiet >/dev/null
 config=$(tar -xOf "$work/plain.tar" manifest.json | jq -r '.[0].Config | ltrimstr("blobs/sha256/")')
@@ -49,6 +45,15 @@ same "$(find "$work/back/blobs" -type f | wc -l)" 13
 "$strata" copy --platform linux/arm64 "oci:$layout:v1" "oci:$work/one:v1" --quiet >/dev/null
 umoci unpack --rootless --image "$work/one:v1" "$work/bundle" >/dev/null 2>&1 || fail "umoci unpack"
 same "$(<"$work/bundle/rootfs/for-arm64")" hello
+# umoci gives it a second name, removes the first, and adds a layer.
+one=$("$strata" inspect "oci:$work/one:v1" --json | jq -r '.[0].digest')
+umoci tag --image "$work/one:v1" again
+umoci rm --image "$work/one:v1"
+same "$("$strata" copy "oci:$work/one:again" "oci:$work/by-umoci:v1" --quiet)" "$one"
+echo more >"$work/more"
+umoci insert --rootless --image "$work/by-umoci:v1" "$work/more" /more
+"$strata" verify "$work/by-umoci" | grep -q ' 0 problems$' || fail "verify finds problems in what umoci wrote"
+"$strata" copy "oci:$work/by-umoci:v1" "docker://$registry/ours:umoci" --quiet >/dev/null
 
 refused() {
   local status=0
