@@ -11,6 +11,7 @@ use ureq::{
     unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
 };
 
+use super::unix::unless_refused;
 use crate::engine::Tool;
 
 /// Connects through one command, ignoring the URL.
@@ -37,7 +38,7 @@ impl Connector for CommandConnector {
             return Err(Error::ConnectionFailed);
         };
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(CommandTransport { child, input: Some(input), output, buffers }))
+        Ok(Some(CommandTransport { child, input: Some(input), output, refused: false, buffers }))
     }
 }
 
@@ -46,6 +47,8 @@ pub struct CommandTransport {
     child: Child,
     input: Option<ChildStdin>,
     output: ChildStdout,
+    /// Whether the daemon takes no more; its answer says why.
+    refused: bool,
     buffers: LazyBuffers,
 }
 
@@ -56,7 +59,8 @@ impl Transport for CommandTransport {
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
         let input = self.input.as_mut().ok_or(Error::ConnectionFailed)?;
-        Ok(input.write_all(&self.buffers.output()[..amount]).and_then(|()| input.flush())?)
+        let output = &self.buffers.output()[..amount];
+        unless_refused(&mut self.refused, || input.write_all(output).and_then(|()| input.flush()))
     }
 
     // A daemon that loads an image may be silent for as long as it takes: there is no timeout.
@@ -68,7 +72,7 @@ impl Transport for CommandTransport {
 
     // All requests share one connection, as long as its command runs.
     fn is_open(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        !self.refused && matches!(self.child.try_wait(), Ok(None))
     }
 }
 

@@ -1,7 +1,7 @@
 //! ureq over a unix socket, which its own connectors do not know.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::unix::net::UnixStream,
     path::PathBuf,
 };
@@ -29,13 +29,15 @@ impl Connector for UnixConnector {
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<UnixTransport>, Error> {
         let stream = UnixStream::connect(&self.path)?;
         let buffers = LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
-        Ok(Some(UnixTransport { stream, buffers }))
+        Ok(Some(UnixTransport { stream, refused: false, buffers }))
     }
 }
 
 #[derive(Debug)]
 pub struct UnixTransport {
     stream: UnixStream,
+    /// Whether the daemon takes no more; its answer says why.
+    refused: bool,
     buffers: LazyBuffers,
 }
 
@@ -45,7 +47,8 @@ impl Transport for UnixTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, _: NextTimeout) -> Result<(), Error> {
-        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
+        let output = &self.buffers.output()[..amount];
+        unless_refused(&mut self.refused, || self.stream.write_all(output))
     }
 
     // A daemon that loads an image may be silent for as long as it takes: there is no timeout.
@@ -59,4 +62,15 @@ impl Transport for UnixTransport {
     fn is_open(&mut self) -> bool {
         false
     }
+}
+
+/// Sends more of a request, unless the daemon has closed its side: what it said before is the answer.
+pub(super) fn unless_refused(refused: &mut bool, send: impl FnOnce() -> io::Result<()>) -> Result<(), Error> {
+    if !*refused {
+        match send() {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => *refused = true,
+            sent => sent?,
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,122 @@
+# Engines that have a bad day: killed in the middle, disk full, two loads at once, an image removed while another that
+# shares its layers comes. The image is whole or absent, and the same command completes it.
+. "$root/tests/lib.sh"
+. "$root/tests/engines.sh"
+need_engines
+need_command python3
+export XDG_CACHE_HOME=$work/cache
+mounted=()
+finish() {
+  stop_engines
+  local at
+  for at in "${mounted[@]}"; do umount --lazy --recursive "$at" || true; done
+}
+trap finish EXIT
+first=$(greeter faults:t one)
+second=$(greeter faults:t two)
+cp "$root/tests/image/broken.py" "$work/broken.py"
+docker20=docker-daemon docker29=docker-daemon containerd=containerd podman=containers-storage
+# Each under its own name for the same commands.
+start() {
+  case $1 in
+    podman) use_podman "$2" ;;
+    *) "start_$1" "$2" || fail "$1 does not start" ;;
+  esac
+}
+ctr() { "$engines/ctr" --namespace k8s.io "$@"; }
+own() {
+  case $1 in containerd) echo "$engines/ctr --namespace k8s.io" ;; podman) echo podman ;; *) echo docker ;; esac
+}
+# copied ENGINE IMAGE TAG [OPTIONS…]
+copied() { "$strata" copy "$2" "${!1}:faults:$3" --json "${@:4}" >"$work/out" 2>"$work/log"; }
+namespaced() { [[ $1 != containerd || $* == *--via* ]] || echo "--namespace k8s.io"; }
+completes() {
+  copied "$1" "$2" "$3" $(namespaced "$1") || { cat "$work/log"; fail "$1: the same command does not complete it"; }
+}
+# greets ENGINE TAG WORD: it runs.
+greets() {
+  local said
+  case $1 in
+    containerd) said=$(ctr run --rm "docker.io/library/faults:$2" "faults$RANDOM") ;;
+    podman) said=$(podman run --rm --network none "faults:$2") ;;
+    *) said=$(docker run --rm --network none "faults:$2") ;;
+  esac
+  same "$1 $2: $said" "$1 $2: $3"
+}
+# has ENGINE TAG
+has() {
+  case $1 in
+    containerd) ctr images ls -q | grep -qx "docker.io/library/faults:$2" ;;
+    podman) podman image exists "faults:$2" ;;
+    *) docker image inspect "faults:$2" >/dev/null 2>&1 ;;
+  esac
+}
+# drop ENGINE TAG: as a command for a script.
+drop() {
+  case $1 in
+    containerd) echo "$engines/ctr --namespace k8s.io images rm --sync docker.io/library/faults:$2" ;;
+    *) echo "$(own "$1") rmi faults:$2" ;;
+  esac
+}
+no_leftovers() {
+  local all
+  case $1 in containerd) all=$(ctr images ls -q) ;; *) all=$($(own "$1") images --all) ;; esac
+  if grep -E 'strata-incoming|<none>' <<<"$all"; then fail "$1: left behind"; fi
+}
+
+for engine in docker20 docker29 containerd podman; do
+  echo "$engine"
+  at=$work/$engine
+  start "$engine" "$at"
+  # Killed when half of it is there.
+  rm -f "$work/once"
+  victim=CHILD
+  [[ $engine == podman ]] || victim=$engine_pid
+  if copied "$engine" "$first" t --via "python3 $work/broken.py 'cut:3000000:kill -KILL $victim' $(own "$engine")"; then
+    fail "$engine: nobody heard that it was killed"
+  fi
+  [[ -e $work/once ]] || { cat "$work/log"; fail "$engine: it was not killed"; }
+  [[ $engine == podman ]] || { stop_engine; start "$engine" "$at"; }
+  if has "$engine" t; then greets "$engine" t one; fi
+  completes "$engine" "$first" t
+  greets "$engine" t one
+  no_leftovers "$engine"
+
+  # The image that has its layers goes when they need not be sent any more.
+  rm -f "$work/once"
+  copied "$engine" "$second" u --via "python3 $work/broken.py 'before:$(drop "$engine" t)' $(own "$engine")" ||
+    { cat "$work/log"; fail "$engine: an image was removed meanwhile"; }
+  [[ -e $work/once ]] || fail "$engine: no image was removed"
+  has "$engine" t && fail "$engine: the image is still there"
+  greets "$engine" u two
+  no_leftovers "$engine"
+
+  # Two at once, of different images and of the same.
+  third=$(greeter faults:t three)
+  for pair in "$first v one $third w three" "$third x three $third x three"; do
+    read -r one tag1 word1 two tag2 word2 <<<"$pair"
+    "$strata" copy "$one" "${!engine}:faults:$tag1" $(namespaced "$engine") --quiet >/dev/null 2>"$work/log1" &
+    background=$!
+    completes "$engine" "$two" "$tag2"
+    wait "$background" || { cat "$work/log1"; fail "$engine: two at once"; }
+    greets "$engine" "$tag1" "$word1"
+    greets "$engine" "$tag2" "$word2"
+  done
+  no_leftovers "$engine"
+  [[ $engine == podman ]] && podman rmi --all --force >/dev/null || stop_engine
+
+  # No room for it.
+  at=$work/small-$engine
+  mkdir "$at"
+  mount -t tmpfs -o size=12m strata-test "$at" || fail "no tmpfs can be mounted"
+  mounted+=("$at")
+  start "$engine" "$at"
+  if copied "$engine" "$first" t $(namespaced "$engine"); then fail "$engine: the disk is full, and nobody heard"; fi
+  grep -qi 'no space left\|disk full\|ENOSPC' "$work/log" || { cat "$work/log"; fail "$engine: it does not say why"; }
+  if has "$engine" t; then fail "$engine: half an image has the name"; fi
+  mount -o remount,size=800m "$at"
+  completes "$engine" "$first" t
+  greets "$engine" t one
+  no_leftovers "$engine"
+  [[ $engine == podman ]] && podman rmi --all --force >/dev/null || stop_engine
+done
