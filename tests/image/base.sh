@@ -61,8 +61,8 @@ same "$(chosen 'fromImageName = "several"; fromImageTag = "two";')" TAG=two
 same "$(chosen 'fromImageName = "other";')" TAG=other
 same "$(chosen 'fromImageTag = "two";')" TAG=two
 build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageName = \"several\"; }" \
-  "argument fromImage: " "several of its images are meant; there are several:one for linux/amd64, several:two for linux/amd64, other:one for linux/amd64"
-build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageTag = \"three\"; }" "no image matches; there are several:one"
+  "argument fromImage: " "several images are there; name one by its tag; found several:one"
+build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageTag = \"three\"; }" "no image is named three; found several:one"
 platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; config.Env = [ "FOR=${architecture}" ]; };
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
   in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
