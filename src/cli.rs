@@ -293,6 +293,9 @@ pub struct DiffArguments {
     /// How a push would compress uncompressed layers.
     #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
     pub compression: CompressionArgument,
+    /// Also say what podman, buildah and CRI-O fetch of the new image's zstd:chunked layers where they have the old one.
+    #[arg(long)]
+    pub chunked: bool,
     /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
     pub compression_level: Option<i32>,

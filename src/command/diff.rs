@@ -11,6 +11,7 @@ use strata::{
     report::{
         bytes,
         diff::Diff,
+        partial::PartialPull,
         push::{Push, PushOptions},
     },
 };
@@ -48,9 +49,14 @@ fn compare(arguments: &DiffArguments) -> Result<Diff> {
         level: arguments.compression_level,
         host: old.registry().map(str::to_owned),
     };
-    Ok(Diff::of(&old.image(None)?, &new.image(None)?, &options, &|image, lowest| {
+    let (old, new) = (old.image(None)?, new.image(None)?);
+    let mut diff = Diff::of(&old, &new, &options, &|image, lowest| {
         strata::sink::archive::size(image, image.reference.as_deref(), &image.lowest(lowest))
-    })?)
+    })?;
+    if arguments.chunked {
+        diff.chunked = Some(PartialPull::of(&old, &new, arguments.compression_level)?);
+    }
+    Ok(diff)
 }
 
 fn print(diff: &Diff, json: bool) -> io::Result<()> {
@@ -86,6 +92,16 @@ fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
         writeln!(out, "{}: {} -> {}", change.key, change.old, change.new)?;
     }
     push(out, &diff.push)?;
+    if let Some(pull) = &diff.chunked {
+        let PartialPull { bytes, tables, ranges, layers, whole } = pull;
+        writeln!(
+            out,
+            "a pull in parts fetches {bytes} bytes: {tables} of tables, and {ranges} ranges of {layers} layers"
+        )?;
+        if *whole > 0 {
+            writeln!(out, "  and {whole} layers whole, which have no table")?;
+        }
+    }
     writeln!(out, "a load into docker streams {} bytes; {} layers are there", diff.load.bytes, diff.load.layers_there)
 }
 

@@ -8,7 +8,10 @@ use std::{
 use serde::Serialize;
 use serde_json::Value;
 
-use super::push::{Push, PushOptions};
+use super::{
+    partial::PartialPull,
+    push::{Push, PushOptions},
+};
 use crate::{blobs::ImageBlobs, closure::StorePath, image::ImageError, oci::Digest};
 
 /// What differs.
@@ -23,6 +26,9 @@ pub struct Diff {
     pub config: Vec<ConfigChange>,
     /// What a push sends where the first image is.
     pub push: Push,
+    /// What a pull in parts fetches where the first image is, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunked: Option<PartialPull>,
     /// What a load sends to a docker daemon that has the first image.
     pub load: Load,
 }
@@ -130,6 +136,7 @@ impl Diff {
             },
             config: config_changes(old, new),
             push: Push::of(old, new, options)?,
+            chunked: None,
             load: Load { layers_there: common, bytes: load_size(new, common) },
         })
     }

@@ -13,6 +13,7 @@ pub mod cut;
 pub mod diff;
 pub mod explain;
 pub mod page;
+pub mod partial;
 pub mod plan;
 pub mod push;
 pub mod why;

@@ -43,7 +43,7 @@ received() {
 use_podman "$work/podman"
 printf '[storage.options]\npull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos=""}\n' >>"$CONTAINERS_STORAGE_CONF"
 pull() { podman pull --quiet --tls-verify=false "$counted/$1" >/dev/null; received >"$work/received"; }
-# What is in an image: files, modes, owners, times, links, contents. podman 4.3 sets times of files only, whoever made the
+# What is in an image: files, modes, owners, times, links, contents. podman sets times of files only, whoever made the
 # layers (safeMkdir and safeSymlink in containers/storage v1.43.0, pkg/chunked/storage_linux.go).
 listing() {
   local at

@@ -1,0 +1,175 @@
+//! What podman, buildah and CRI-O fetch of zstd:chunked layers of one image where another is.
+//!
+//! ```text
+//! a layer that is there                        nothing
+//! another                                      its table, tar-split's data, and the chunks that no layer there has
+//! chunks less than 1 KiB apart                 one range, with what is between them
+//! ```
+//!
+//! Layers that are zstd:chunked already have a table; plain ones get the one that a push would give them. Requests,
+//! headers, manifest and config come on top.
+
+use std::{
+    collections::HashSet,
+    io::{self, Read, Write},
+    thread,
+};
+
+use serde::Serialize;
+
+use crate::{
+    blobs::{ImageBlobs, LayerBlob},
+    image::ImageError,
+    layer::chunked::{
+        ChunkedWriter,
+        read::{ChunkAt, Located, files},
+        table::Table,
+    },
+    oci::{Digest, media_type},
+};
+
+/// Ranges closer than that (in bytes) are fetched as one (`autoMergePartsThreshold` in containers/container-libs,
+/// storage/pkg/chunked/storage_linux.go).
+const GAP: u64 = 1024;
+
+/// A pull in parts.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PartialPull {
+    /// Bytes to fetch: tables, chunks, and whole layers that have no table.
+    pub bytes: u64,
+    /// How many of them are tables and tar-split's data.
+    pub tables: u64,
+    /// Ranges of chunks to ask for.
+    pub ranges: usize,
+    /// Layers to fetch parts of.
+    pub layers: usize,
+    /// Layers without a table, to fetch whole.
+    pub whole: usize,
+}
+
+/// A layer's table, or that it has none.
+struct Described {
+    size: u64,
+    table: Option<(Located, Table)>,
+}
+
+impl PartialPull {
+    /// What pulling `new` fetches where `old` is, both with zstd:chunked layers, compressed as hard as `level` says.
+    ///
+    /// # Errors
+    ///
+    /// When a layer's bytes are not on this machine, or not what the image says of them.
+    pub fn of(old: &ImageBlobs, new: &ImageBlobs, level: Option<i32>) -> Result<Self, ImageError> {
+        let there: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
+        let mut known = HashSet::new();
+        let mut pull = Self::default();
+        let missing: Vec<&LayerBlob> = new.layers.iter().filter(|layer| !there.contains(&layer.diff_id)).collect();
+        if missing.is_empty() {
+            return Ok(pull);
+        }
+        for layer in &old.layers {
+            let described = describe(layer, level)?;
+            for file in described.files(layer)? {
+                known.insert(file.0);
+                known.extend(file.1.iter().map(|chunk| chunk.digest));
+            }
+        }
+        for layer in missing {
+            let described = describe(layer, level)?;
+            let Some((located, _)) = &described.table else {
+                pull.whole += 1;
+                pull.bytes += described.size;
+                continue;
+            };
+            pull.layers += 1;
+            pull.tables += located.overhead();
+            pull.bytes += located.overhead();
+            let files = described.files(layer)?;
+            let chunks = files.iter().filter(|file| !known.contains(&file.0)).flat_map(|file| &file.1);
+            let mut chunks: Vec<&ChunkAt> =
+                chunks.filter(|chunk| !chunk.is_zeros && !known.contains(&chunk.digest)).collect();
+            chunks.sort_unstable_by_key(|chunk| chunk.offset);
+            let mut end = None;
+            for chunk in chunks {
+                match end {
+                    Some(end) if chunk.offset <= end + GAP => pull.bytes += chunk.end - end,
+                    _ => {
+                        pull.ranges += 1;
+                        pull.bytes += chunk.end - chunk.offset;
+                    }
+                }
+                end = Some(chunk.end);
+            }
+        }
+        Ok(pull)
+    }
+}
+
+impl Described {
+    /// The digests of its files, and their chunks.
+    fn files(&self, layer: &LayerBlob) -> Result<Vec<(Digest, Vec<ChunkAt>)>, ImageError> {
+        let Some((located, table)) = &self.table else { return Ok(Vec::new()) };
+        let files = files(table, located.table.offset).map_err(|error| fail(layer)(io::Error::other(error)))?;
+        Ok(files.into_iter().map(|file| (file.digest, file.chunks)).collect())
+    }
+}
+
+fn fail(layer: &LayerBlob) -> impl Fn(io::Error) -> ImageError {
+    let digest = layer.descriptor.digest;
+    move |source| ImageError::Blob { digest, source }
+}
+
+fn describe(layer: &LayerBlob, level: Option<i32>) -> Result<Described, ImageError> {
+    let fail = fail(layer);
+    let own = &layer.descriptor;
+    let size = own.size;
+    if media_type::as_oci(&own.media_type) != media_type::LAYER_TAR {
+        let Some(located) = Located::of(&own.annotations, size).map_err(io::Error::other).map_err(&fail)? else {
+            return Ok(Described { size, table: None });
+        };
+        let mut blob = layer.read();
+        let mut read = || -> io::Result<Table> {
+            io::copy(&mut (&mut blob).take(located.table.offset), &mut io::sink())?;
+            let mut bytes = Vec::new();
+            (&mut blob).take(located.table.length).read_to_end(&mut bytes)?;
+            io::copy(&mut blob, &mut io::sink())?;
+            located.read(&bytes).map_err(io::Error::other)
+        };
+        let table = read().map_err(&fail)?;
+        return Ok(Described { size, table: Some((located, table)) });
+    }
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut writer = ChunkedWriter::with_threads(Last::default(), threads, level).map_err(&fail)?;
+    layer.write(&mut writer)?;
+    let (last, annotations) = writer.finish().map_err(&fail)?;
+    let found = Located::of(&annotations, last.size).map_err(io::Error::other).map_err(&fail)?;
+    let table = found.map(|located| {
+        // Table, tar-split's data and footer are written at once, behind all frames.
+        let start = (last.size - last.bytes.len() as u64).min(located.table.offset);
+        let from = usize::try_from(located.table.offset - start).unwrap_or(usize::MAX);
+        let bytes = last.bytes.get(from..).and_then(|bytes| bytes.get(..located.table.length as usize));
+        located.read(bytes.unwrap_or_default()).map(|table| (located, table))
+    });
+    let table = table.transpose().map_err(io::Error::other).map_err(&fail)?;
+    Ok(Described { size: last.size, table })
+}
+
+/// Keeps what was written last, and counts the rest.
+#[derive(Default)]
+struct Last {
+    bytes: Vec<u8>,
+    size: u64,
+}
+
+impl Write for Last {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,80 @@
+# zstd:chunked with a newer podman, Debian 13's: a pull in parts, what `diff --chunked` says of it, and skopeo's own layers.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command docker-registry
+((EUID == 0)) || skip "a Debian 13 can be made and entered by root only"
+debian13=$(online "$root/dev/debian13" 2>"$work/log") || { tail -n 3 "$work/log"; skip "mmdebstrap cannot make a Debian 13 here"; }
+in13() {
+  "$root/dev/debian13" run env CONTAINERS_STORAGE_CONF="$work/storage.conf" "$@" 2>>"$work/log" ||
+    { tail -n 5 "$work/log"; fail "$*"; }
+}
+printf '{"default":[{"type":"insecureAcceptAnything"}]}' >"$debian13/etc/containers/policy.json"
+cat >"$work/storage.conf" <<CONF
+[storage]
+driver = "overlay"
+graphroot = "$work/containers"
+runroot = "$work/run"
+[storage.options]
+pull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos=""}
+CONF
+start_registry "$work/registry"
+python3 "$root/tests/peers/counter.py" "${registry#*:}" "$work/port" "$work/counted" &
+counter=$!
+trap 'kill $counter; stop_registry' EXIT
+wait_for "$counter" test -s "$work/port"
+counted=127.0.0.1:$(<"$work/port")
+
+image=$(build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
+"$strata" copy --quiet "$image" "oci:$work/old:t" >/dev/null
+python3 "$root/tests/peers/rebuild.py" "$work/old" "$work/new" >/dev/null
+for which in old new; do
+  (
+    # Its cache is the test's own.
+    export XDG_CACHE_HOME=$work/cache
+    "$strata" copy --quiet "oci:$work/$which" "docker://$registry/ours:$which" --compression zstd:chunked >/dev/null
+    "$strata" copy --quiet "oci:$work/$which" "docker://$registry/plain:$which" --compression zstd >/dev/null
+  )
+  in13 skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked --dest-compress-level 3 \
+    "oci:$work/$which:t" "docker://$registry/theirs:$which"
+done
+
+# fetched IMAGE: pulls it, and how many bytes came.
+fetched() {
+  local before after
+  before=$(awk '{ sum += $2 } END { print sum + 0 }' "$work/counted")
+  in13 podman pull --quiet --tls-verify=false "$counted/$1" >/dev/null
+  after=$(awk '{ sum += $2 } END { print sum + 0 }' "$work/counted")
+  echo $((after - before))
+}
+# What is in an image: files, modes, owners, times, links, contents. Of what it pulls in parts podman sets times of files
+# only, whoever made the layers (safeMkdir and safeSymlink in containers/container-libs,
+# storage/pkg/chunked/filesystem_linux.go).
+cat >"$debian13/root/listing" <<'SH'
+cd "$(podman image mount "$1")" || exit
+find . -type f -printf '%P %y %m %U:%G %T@ %l %s\n' -o -type d -printf '%P %y %m %U:%G\n' -o -printf '%P %y %m %U:%G %l\n' | sort
+find . -type f -print0 | sort -z | xargs -0 sha256sum
+SH
+listing() { in13 sh /root/listing "$counted/$1"; }
+whole=$(fetched plain:new)
+listing plain:new >"$work/as-a-whole"
+for whose in theirs ours; do
+  in13 podman rmi --all --force >/dev/null
+  first=$(fetched "$whose:old")
+  part=$(fetched "$whose:new")
+  echo "$(in13 podman --version), $whose: $first bytes at first, $part after a mass rebuild; $whole as plain zstd"
+  printf -v "$whose" %s "$part"
+done
+listing ours:new >"$work/in-parts"
+diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" || { head "$work/differences"; fail "what was pulled in parts differs"; }
+python=$(in13 skopeo inspect --config --tls-verify=false "docker://$registry/ours:new" |
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["Cmd"][0])')
+same "$(in13 sh -c "chroot \$(podman image mount $counted/ours:new) $python -c 'print(6 * 7)'")" 42
+((ours < theirs && ours * 20 < whole)) || fail "our layers are no better: $ours, theirs $theirs, whole $whole"
+
+status=0
+"$strata" diff --chunked --json "oci:$work/old" "oci:$work/new" >"$work/diff" || status=$?
+same "$status" 1
+read -r predicted ranges < <(python3 -c 'import json, sys; pull = json.load(open(sys.argv[1]))["chunked"]; print(pull["bytes"], pull["ranges"])' "$work/diff")
+echo "predicted: $predicted bytes in $ranges ranges"
+# Besides there are manifest and config, and the headers of answers and of their parts.
+((ours >= predicted && ours < predicted * 5 / 4 + 300 * ranges)) || fail "diff --chunked says $predicted bytes, and $ours came"
