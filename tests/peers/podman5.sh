@@ -24,7 +24,8 @@ trap 'kill $counter; stop_registry' EXIT
 wait_for "$counter" test -s "$work/port"
 counted=127.0.0.1:$(<"$work/port")
 
-image=$(build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
+image=${chunked_image:-}
+[[ $image ]] || image=$(build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
 "$strata" copy --quiet "$image" "oci:$work/old:t" >/dev/null
 python3 "$root/tests/peers/rebuild.py" "$work/old" "$work/new" >/dev/null
 for which in old new; do
@@ -67,8 +68,8 @@ done
 listing ours:new >"$work/in-parts"
 diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" || { head "$work/differences"; fail "what was pulled in parts differs"; }
 python=$(in13 skopeo inspect --config --tls-verify=false "docker://$registry/ours:new" |
-  python3 -c 'import json, sys; print(json.load(sys.stdin)["config"]["Cmd"][0])')
-same "$(in13 sh -c "chroot \$(podman image mount $counted/ours:new) $python -c 'print(6 * 7)'")" 42
+  python3 -c 'import json, sys; print((json.load(sys.stdin)["config"].get("Cmd") or [""])[0])')
+[[ ${chunked_image:-} ]] || same "$(in13 sh -c "chroot \$(podman image mount $counted/ours:new) $python -c 'print(6 * 7)'")" 42
 ((ours < theirs && ours * 20 < whole)) || fail "our layers are no better: $ours, theirs $theirs, whole $whole"
 
 status=0

@@ -43,6 +43,8 @@ pub struct Job {
     pub data: Vec<u8>,
     /// The pieces.
     pub parts: Vec<Part>,
+    /// An empty buffer for the frames.
+    pub packed: Vec<u8>,
 }
 
 /// Pieces, compressed.
@@ -73,9 +75,9 @@ impl Worker {
     }
 
     /// Compresses and hashes.
-    pub fn work(&mut self, job: Job) -> io::Result<Done> {
-        let mut done =
-            Done { packed: Vec::with_capacity(job.data.len() / 2), job, frames: Vec::new(), hashes: Vec::new() };
+    pub fn work(&mut self, mut job: Job) -> io::Result<Done> {
+        let packed = std::mem::take(&mut job.packed);
+        let mut done = Done { packed, job, frames: Vec::new(), hashes: Vec::new() };
         let (mut start, mut end) = (0, 0);
         for part in &done.job.parts {
             let &length = match part {

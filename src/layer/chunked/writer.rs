@@ -27,6 +27,8 @@ pub struct ChunkedWriter<W> {
     /// Bytes of the current piece: headers since the last content, or content that is not cut yet.
     piece: Vec<u8>,
     is_empty: bool,
+    /// Empty jobs, whose buffers are used again: memory that is fresh costs more than compressing into it.
+    spare: Vec<Job>,
 }
 
 enum State {
@@ -71,6 +73,7 @@ impl<W: Write> ChunkedWriter<W> {
             state: State::Header(BLOCK),
             piece: Vec::new(),
             is_empty: true,
+            spare: Vec::new(),
         })
     }
 
@@ -86,7 +89,7 @@ impl<W: Write> ChunkedWriter<W> {
         }
         self.submit()?;
         while let Some(done) = self.pool.next()? {
-            self.take(&done?)?;
+            self.take(done?)?;
         }
         let annotations = match self.index.take().map(Index::finish) {
             Some(Ok((bytes, annotations))) => {
@@ -240,21 +243,25 @@ impl<W: Write> ChunkedWriter<W> {
             return Ok(());
         }
         self.is_empty = false;
-        let mut job = Job { data: Vec::with_capacity(JOB + JOB / 4), parts: Vec::new() };
-        std::mem::swap(&mut job, &mut self.job);
+        let next = self.spare.pop().unwrap_or_default();
+        let job = std::mem::replace(&mut self.job, next);
         match self.pool.submit(job)? {
-            Some(done) => self.take(&done?),
+            Some(done) => self.take(done?),
             None => Ok(()),
         }
     }
 
-    fn take(&mut self, done: &Done) -> io::Result<()> {
-        match self.index.as_mut().map(|index| index.add(done)) {
+    fn take(&mut self, done: Done) -> io::Result<()> {
+        match self.index.as_mut().map(|index| index.add(&done)) {
             Some(Err(Trouble::Write(error))) => return Err(error),
             Some(Err(Trouble::Unfit)) => self.index = None,
             Some(Ok(())) | None => {}
         }
-        self.out.write_all(&done.packed)
+        self.out.write_all(&done.packed)?;
+        let Done { job: Job { mut data, mut parts, .. }, mut packed, .. } = done;
+        (data.clear(), parts.clear(), packed.clear());
+        self.spare.push(Job { data, parts, packed });
+        Ok(())
     }
 }
 
