@@ -13,8 +13,7 @@ trap 'kill $counter; stop_registry' EXIT
 wait_for "$counter" test -s "$work/port"
 counted=127.0.0.1:$(<"$work/port")
 
-image=$(build '(makeContainerImage { name = "chunked"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; }).recipe' 2>/dev/null ||
-  build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
+image=$(build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
 "$strata" copy --quiet "$image" "oci:$work/old:t" >/dev/null
 python3 "$root/tests/peers/rebuild.py" "$work/old" "$work/new" >/dev/null
 for which in old new; do

@@ -259,7 +259,9 @@ impl<W: Write> ChunkedWriter<W> {
         }
         self.out.write_all(&done.packed)?;
         let Done { job: Job { mut data, mut parts, .. }, mut packed, .. } = done;
-        (data.clear(), parts.clear(), packed.clear());
+        data.clear();
+        parts.clear();
+        packed.clear();
         self.spare.push(Job { data, parts, packed });
         Ok(())
     }
