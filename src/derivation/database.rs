@@ -13,7 +13,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
     os::unix::ffi::OsStrExt,
     path::{Component, Path, PathBuf},
@@ -86,7 +86,9 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
     let graph = attributes.closure()?;
     let own = graph.without(|at| request.elsewhere.contains(&graph.nodes()[at].path));
-    write(&own, request.base.open()?.as_ref(), attributes.out()).map(drop)
+    let out = attributes.out();
+    fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
+    write(&own, request.base.open()?.as_ref(), out).map(drop)
 }
 
 /// Writes the tree below `root`, for the paths of `own` and those that `base` has, and gives the files that it wrote.
