@@ -172,13 +172,13 @@ grep -qE '^/c +c$' "$work/list" || { cat "$work/list"; fail "jobs of another dir
 
 # Mistakes, and what to type next.
 m_says 2 "" . /exampel
-m_tells "strata: . has no job /exampel; near it are /example. Files that git does not track are not seen: git add them"
+m_tells "strata: . has no job /exampel; similar names: /example. Files that git does not track are not seen: git add them"
 m_says 2 "" . example
-m_tells "near it are /example"
+m_tells "similar names: /example"
 m_says 2 "" . /zzz
 m_tells "m . lists them all"
 m_says 2 "" . /example more
-m_tells "job /example is not a program; it takes no arguments: m . /example"
+m_tells "job /example is not a program and takes no arguments: m . /example"
 m_says 1 "" ./nosuch /example
 m_tells "./nosuch is neither a directory nor a reference like github:OWNER/REPO"
 m_says 2 ""
@@ -211,7 +211,7 @@ mkdir -p "$work/outer/sub dir" "$work/outer/sub"
 cp -r "$work/outer/makes" "$work/outer/sub dir/makes"
 mv "$work/outer/below" "$work/outer/sub/makes"
 m_says 0 "" "$work/outer"
-m_tells "has no jobs; each makes/NAME/main.nix is one. Files that git does not track are not seen: git add them"
+m_tells "has no jobs; add one as makes/NAME/main.nix. Files that git does not track are not seen: git add them"
 m_says 0 "" "$work/outer/sub dir"
 m_tells "has no jobs"
 git -C "$work/outer" add .
@@ -232,7 +232,7 @@ same "$(cd "$sources" && find . -mindepth 1 | LC_ALL=C sort | tr '\n' ' ')" "./.
 same "$(ls "$("$m" "$secret" /b/c 2>/dev/null)")" $'a\nb'
 chown -R 12345 "$secret"
 m_says 1 "" "$secret" /a
-m_tells "git does not say what it tracks in $secret: fatal: detected dubious ownership"
+m_tells "git cannot list the files it tracks in $secret: fatal: detected dubious ownership"
 m_tells "git config --global --add safe.directory"
 chown -R 0 "$secret"
 (PATH=$work/no-git; mkdir "$PATH"; for tool in "$(type -p nix-instantiate)" "$(type -p nix-store)"; do ln -s "$tool" "$PATH"; done

@@ -130,7 +130,7 @@ grep -q ' 206 ' "$cache_log" || fail "nothing was resumed"
 start_cache cut-whole:2
 good --substituter "$cache_url"
 bad "opening $work/missing" --substituter "file://$work/missing"
-bad "is no binary cache that strata reads" --substituter ssh://host
+bad "strata cannot read the binary cache ssh://host" --substituter ssh://host
 # Nothing wrong is in the registry.
 start_cache other
 if bare "$strata" copy "$work/one.json" "docker://$registry/wrong:t" --substituter "$cache_url" --quiet 2>"$work/log" >&2; then fail "pushed"; fi
