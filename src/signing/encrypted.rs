@@ -40,7 +40,7 @@ struct Cipher {
 }
 
 pub fn decrypt(text: &[u8], password: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let malformed = "it is no key that cosign encrypted";
+    let malformed = "it is not a key that cosign encrypted";
     let sealed: Sealed = serde_json::from_slice(text).map_err(|_| malformed)?;
     let bytes = |text: &str| data_encoding::BASE64.decode(text.as_bytes()).map_err(|_| malformed);
     let Params { n, r, p } = sealed.kdf.params;
@@ -55,5 +55,5 @@ pub fn decrypt(text: &[u8], password: &[u8]) -> Result<Vec<u8>, &'static str> {
     let nonce: [u8; 24] = bytes(&sealed.cipher.nonce)?.try_into().map_err(|_| malformed)?;
     XSalsa20Poly1305::new(&key.into())
         .decrypt(&nonce.into(), bytes(&sealed.ciphertext)?.as_slice())
-        .map_err(|_| "its password is another one")
+        .map_err(|_| "the password is wrong")
 }

@@ -84,7 +84,7 @@ impl SigningKey {
                 encrypted::decrypt(&bytes, password.as_bytes()).map_err(|why| fail(why.to_owned()))?
             }
             "PRIVATE KEY" => bytes,
-            "EC PRIVATE KEY" => wrap_sec1(&bytes).ok_or_else(|| fail("it is no P-256 or P-384 key".to_owned()))?,
+            "EC PRIVATE KEY" => wrap_sec1(&bytes).ok_or_else(|| fail("it is not a P-256 or P-384 key".to_owned()))?,
             "ENCRYPTED PRIVATE KEY" => {
                 return Err(fail(
                     "keys that openssl encrypted are not read; `cosign import-key-pair` takes them".to_owned(),
@@ -100,7 +100,7 @@ impl SigningKey {
             .or_else(|| ec(&signature::ECDSA_P384_SHA384_ASN1_SIGNING).map(Pair::P384))
             .or_else(|| RsaKeyPair::from_pkcs8(&pkcs8).ok().map(Pair::Rsa))
             .or_else(|| Ed25519KeyPair::from_pkcs8_maybe_unchecked(&pkcs8).ok().map(Pair::Ed25519))
-            .ok_or_else(|| fail("it is no P-256, P-384, RSA (2048 bits or more) or Ed25519 key".to_owned()))?;
+            .ok_or_else(|| fail("it is not a P-256, P-384, RSA (2048 bits or more) or Ed25519 key".to_owned()))?;
         Ok(Self { pair, random })
     }
 
@@ -200,8 +200,9 @@ fn pem(path: &Path) -> Result<(String, Vec<u8>)> {
     }
     let mut rest = text.as_slice();
     loop {
-        let (label, bytes) = pem_rfc7468::decode_vec(rest)
-            .map_err(|_| fail("it is no PEM file; write keys with `cosign generate-key-pair` or openssl".to_owned()))?;
+        let (label, bytes) = pem_rfc7468::decode_vec(rest).map_err(|_| {
+            fail("it is not a PEM file; write keys with `cosign generate-key-pair` or openssl".to_owned())
+        })?;
         if label != "EC PARAMETERS" {
             return Ok((label.to_owned(), bytes));
         }

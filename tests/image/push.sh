@@ -98,7 +98,7 @@ fails() {
   ((status)) || fail "this should fail: $*"
   grep -qF -- "$text" "$work/log" || { cat "$work/log" >&2; fail "the message of $* lacks: $text"; }
 }
-fails "no image reference" copy "$first" "docker://$registry/Upper"
+fails "is not an image reference" copy "$first" "docker://$registry/Upper"
 fails "destinations are docker://" copy "$first" "registry.example.com/x"
 fails "a destination has a tag, not a digest" copy "$first" "docker://$registry/x@$digest"
 stop_registry

@@ -80,12 +80,12 @@ for version in 1 2; do
 done
 
 # Keys that are none, and passwords that are others.
-COSIGN_PASSWORD=wrong refused 'its password is another one' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.key
+COSIGN_PASSWORD=wrong refused 'the password is wrong' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.key
 (unset COSIGN_PASSWORD; refused 'COSIGN_PASSWORD' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.key)
 refused 'it is a public key' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.pub
 refused 'it is a private key' verify "docker://$registry/theirs:1" --key sec1.pem
-refused 'it is no PEM file' copy "$image" "docker://$registry/no:1" --quiet --sign-key policy.json
-refused 'is no registry' copy "$image" "oci:$work/no" --quiet --sign-key cosign.key
+refused 'it is not a PEM file' copy "$image" "docker://$registry/no:1" --quiet --sign-key policy.json
+refused 'is not a registry' copy "$image" "oci:$work/no" --quiet --sign-key cosign.key
 "$strata" manifest "$registry/no:1" >/dev/null 2>&1 && fail "something was pushed before the key was looked at"
 
 # A file that is attached, found by others.
@@ -93,4 +93,4 @@ echo '{ "any": "thing" }' >thing.json
 attached=$("$strata" attach "$registry/theirs:1" thing.json --type application/vnd.example+json)
 "$strata" manifest "$registry/theirs@$attached" | jq -e '.subject.digest and .artifactType == "application/vnd.example+json"' >/dev/null || fail "attach"
 same "$("$strata" attach "$registry/theirs:1" thing.json --type application/vnd.example+json)" "$attached"
-refused 'none of cyclonedx, spdx and provenance' attach "$registry/theirs:1" thing.json --type nonsense
+refused 'is not cyclonedx, spdx, provenance or a media type' attach "$registry/theirs:1" thing.json --type nonsense
