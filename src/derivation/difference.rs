@@ -50,54 +50,72 @@ impl Snapshot {
 /// Moves what is new since `before` from `root` to `layer`, a directory that is made here; who owns what there.
 pub fn extract(before: &Snapshot, root: &Path, owners: &Owners, layer: &Path) -> Result<Owners> {
     let after = Snapshot::of(root, owners)?;
-    let mut wanted: BTreeSet<&Path> = BTreeSet::new();
-    let mut opaque: BTreeSet<&Path> = BTreeSet::new();
-    let mut gone: Vec<&Path> = Vec::new();
-    for (path, seen) in &after.0 {
-        let old = before.0.get(path);
-        // Attributes of a directory count; a new inode makes it another one.
-        if old != Some(seen) {
-            wanted.insert(path);
-        }
-        if old.is_some_and(|old| old.is_directory && seen.is_directory && old.inode != seen.inode) {
-            opaque.insert(path);
-        }
-    }
-    for path in before.0.keys().filter(|path| !after.0.contains_key(*path)) {
-        // What lies in something that is gone, or no directory now, goes with it.
-        if path
-            .parent()
-            .is_some_and(|parent| after.0.get(parent).is_some_and(|seen| seen.is_directory) && !opaque.contains(parent))
-        {
-            gone.push(path);
-        }
-    }
-    let parents = wanted.iter().chain(&gone).flat_map(|path| path.ancestors().skip(1));
-    let all: BTreeSet<PathBuf> = parents.chain(wanted.iter().copied()).map(Path::to_owned).collect();
-
-    let mut layer_owners = Owners::new();
+    let difference = Difference::between(before, &after);
     fs::create_dir(layer).with_context(|| format!("creating {}", layer.display()))?;
-    for path in &all {
-        let (from, to) = (root.join(path), layer.join(path));
-        let moving = || format!("moving {}", from.display());
-        let seen = &after.0[path];
-        if seen.is_directory {
-            if !path.as_os_str().is_empty() {
-                fs::create_dir(&to).with_context(moving)?;
-            }
-            if opaque.contains(path.as_path()) {
-                fs::write(to.join(".wh..wh..opq"), b"").with_context(moving)?;
-            }
-        } else {
-            fs::rename(&from, &to).with_context(moving)?;
+    let owners = difference.move_new(root, layer)?;
+    difference.mark_gone(layer)?;
+    Ok(owners)
+}
+
+/// What is different, as paths below the root.
+struct Difference<'a> {
+    after: &'a Snapshot,
+    /// What is new or changed.
+    new: BTreeSet<&'a Path>,
+    /// Directories that are others than before, which hide what the old ones had.
+    opaque: BTreeSet<&'a Path>,
+    gone: Vec<&'a Path>,
+}
+
+impl<'a> Difference<'a> {
+    fn between(before: &'a Snapshot, after: &'a Snapshot) -> Self {
+        // Attributes of a directory count; a new inode makes it another one.
+        let is_new = |(path, seen): &(&'a PathBuf, &Seen)| before.0.get(*path) != Some(*seen);
+        let is_opaque = |(path, seen): &(&'a PathBuf, &Seen)| {
+            let old = before.0.get(*path);
+            old.is_some_and(|old| old.is_directory && seen.is_directory && old.inode != seen.inode)
+        };
+        let path = |(path, _): (&'a PathBuf, &Seen)| path.as_path();
+        let new = after.0.iter().filter(is_new).map(path).collect();
+        let opaque: BTreeSet<&Path> = after.0.iter().filter(is_opaque).map(path).collect();
+        // What lies in something that is gone, or no directory now, goes with it.
+        let is_directory = |path: &Path| after.0.get(path).is_some_and(|seen| seen.is_directory);
+        let goes_alone = |path: &&Path| path.parent().is_some_and(|up| is_directory(up) && !opaque.contains(up));
+        let gone = before.0.keys().filter(|path| !after.0.contains_key(*path)).map(PathBuf::as_path);
+        let gone = gone.filter(goes_alone).collect();
+        Self { after, new, opaque, gone }
+    }
+
+    /// What is new and the directories that lead to it, or to what is gone, parents first.
+    fn paths(&self) -> BTreeSet<&'a Path> {
+        let parents = self.new.iter().chain(&self.gone).flat_map(|path| path.ancestors().skip(1));
+        parents.chain(self.new.iter().copied()).collect()
+    }
+
+    fn move_new(&self, root: &Path, layer: &Path) -> Result<Owners> {
+        let mut owners = Owners::new();
+        for path in self.paths() {
+            let (from, to) = (root.join(path), layer.join(path));
+            let seen = &self.after.0[path];
+            let moved = match seen.is_directory {
+                true if path.as_os_str().is_empty() => Ok(()),
+                true => fs::create_dir(&to),
+                false => fs::rename(&from, &to),
+            };
+            let hide = || if self.opaque.contains(path) { fs::write(to.join(".wh..wh..opq"), b"") } else { Ok(()) };
+            moved.and_then(|()| hide()).with_context(|| format!("moving {}", from.display()))?;
+            owners.insert(to, seen.owner.clone());
         }
-        layer_owners.insert(to, seen.owner.clone());
+        Ok(owners)
     }
-    for path in gone {
-        let mut name = OsString::from(".wh.");
-        name.push(path.file_name().unwrap_or_default());
-        let mark = layer.join(path).with_file_name(name);
-        fs::write(&mark, b"").with_context(|| format!("writing {}", mark.display()))?;
+
+    fn mark_gone(&self, layer: &Path) -> Result<()> {
+        for path in &self.gone {
+            let mut name = OsString::from(".wh.");
+            name.push(path.file_name().unwrap_or_default());
+            let mark = layer.join(path).with_file_name(name);
+            fs::write(&mark, b"").with_context(|| format!("writing {}", mark.display()))?;
+        }
+        Ok(())
     }
-    Ok(layer_owners)
 }

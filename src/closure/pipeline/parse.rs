@@ -119,76 +119,115 @@ fn parse_steps(steps: &Json, kind: Kind, at: &str) -> Result<(Vec<Step>, Kind), 
 }
 
 fn parse_step(step: &Json, kind: Kind, at: &str) -> Result<(Step, Kind), PipelineError> {
-    let wrong = |problem: Problem| PipelineError { at: at.to_owned(), problem };
-    let (name, arguments) = match step.as_array().map(Vec::as_slice) {
-        Some([Json::String(name), arguments @ ..]) => (name.as_str(), arguments),
-        _ => return Err(wrong(Problem::NoStep(step.clone()))),
-    };
-    let (_, usage) =
-        *STEPS.iter().find(|(known, _)| *known == name).ok_or_else(|| wrong(Problem::Unknown(name.to_owned())))?;
-    let misused = || wrong(Problem::Arguments(usage));
-    let takes = |takes| wrong(Problem::Takes { step: name.to_owned(), takes, given: kind.clone() });
-    let a_graph = |operation, gives| {
-        if kind == Kind::Graph { Ok((operation, gives)) } else { Err(takes("a graph")) }
-    };
-    let graphs = || Kind::List(Box::new(Kind::Graph));
-    let parts = |names: &[&str]| Kind::Parts(names.iter().map(|&name| (name.to_owned(), Kind::Graph)).collect());
-    let inner = format!("{at}.{name}");
-    let (operation, gives) = match (name, arguments) {
-        ("popularity_contest", []) => a_graph(Operation::PopularityContest, graphs()),
-        ("split_every", [count]) => {
-            let count = number(count).ok_or_else(misused)?;
-            a_graph(Operation::SplitEvery(count), graphs())
+    let (written, arguments) = Written::read(step, kind, at)?;
+    let inner = format!("{at}.{}", written.name);
+    let (operation, gives) = match (written.name, arguments) {
+        ("popularity_contest", []) => (Operation::PopularityContest, written.of_graph(graphs())?),
+        ("split_every", [count]) => (Operation::SplitEvery(written.count(count)?), written.of_graph(graphs())?),
+        ("remove_paths", [paths]) => (Operation::RemovePaths(written.paths(paths)?), written.of_graph(Kind::Graph)?),
+        ("split_paths", [paths]) => {
+            (Operation::SplitPaths(written.paths(paths)?), written.of_graph(parts(&["main", "common", "rest"]))?)
         }
-        ("remove_paths" | "split_paths" | "subcomponent_in" | "subcomponent_out", [paths]) => {
-            let specs = path_specs(paths, usage).map_err(wrong)?;
-            match name {
-                "remove_paths" => a_graph(Operation::RemovePaths(specs), Kind::Graph),
-                "split_paths" => a_graph(Operation::SplitPaths(specs), parts(&["main", "common", "rest"])),
-                _ => {
-                    let way = if name == "subcomponent_in" { Way::In } else { Way::Out };
-                    a_graph(Operation::Subcomponent(way, specs), parts(&["main", "rest"]))
-                }
-            }
+        ("subcomponent_in" | "subcomponent_out", [paths]) => {
+            let way = if written.name == "subcomponent_in" { Way::In } else { Way::Out };
+            (Operation::Subcomponent(way, written.paths(paths)?), written.of_graph(parts(&["main", "rest"]))?)
         }
-        ("limit_layers", [count]) => {
-            let count = number(count).ok_or_else(misused)?;
-            match &kind {
-                Kind::List(_) => Ok((Operation::LimitLayers(count), graphs())),
-                _ => Err(takes("a list")),
-            }
+        ("limit_layers", [count]) => (Operation::LimitLayers(written.count(count)?), written.of_list(graphs())?),
+        ("reverse", []) => (Operation::Reverse, written.of_list(written.kind.clone())?),
+        ("flatten", []) => (Operation::Flatten, graphs()),
+        ("map", [step]) => {
+            let (step, gives) = parse_step(step, written.each()?, &inner)?;
+            (Operation::Map(Box::new(step)), Kind::List(Box::new(gives)))
         }
-        ("reverse", []) => match &kind {
-            Kind::List(_) => Ok((Operation::Reverse, kind.clone())),
-            _ => Err(takes("a list")),
-        },
-        ("flatten", []) => Ok((Operation::Flatten, graphs())),
-        ("map", [step]) => match &kind {
-            Kind::List(each) => {
-                let (step, gives) = parse_step(step, Kind::clone(each), &inner)?;
-                Ok((Operation::Map(Box::new(step)), Kind::List(Box::new(gives))))
-            }
-            _ => Err(takes("a list")),
-        },
-        ("over", [Json::String(part), step]) => match kind.clone() {
-            Kind::Parts(mut parts) => {
-                let Some(place) = parts.iter().position(|(name, _)| name == part) else {
-                    let names = parts.into_iter().map(|(name, _)| name).collect();
-                    return Err(wrong(Problem::NoPart { name: part.clone(), names }));
-                };
-                let (step, gives) = parse_step(step, parts[place].1.clone(), &inner)?;
-                parts[place].1 = gives;
-                Ok((Operation::Over(part.clone(), Box::new(step)), Kind::Parts(parts)))
-            }
-            _ => Err(takes("parts")),
-        },
+        ("over", [Json::String(part), step]) => {
+            let (mut parts, place) = written.part(part)?;
+            let (step, gives) = parse_step(step, parts[place].1.clone(), &inner)?;
+            parts[place].1 = gives;
+            (Operation::Over(part.clone(), Box::new(step)), Kind::Parts(parts))
+        }
         ("pipe", [steps]) => {
-            let (steps, gives) = parse_steps(steps, kind.clone(), &inner)?;
-            Ok((Operation::Pipe(steps), gives))
+            let (steps, gives) = parse_steps(steps, written.kind.clone(), &inner)?;
+            (Operation::Pipe(steps), gives)
         }
-        _ => Err(misused()),
-    }?;
-    Ok((Step { at: at.to_owned(), name: name.to_owned(), operation }, gives))
+        _ => return Err(written.misused()),
+    };
+    Ok((Step { at: at.to_owned(), name: written.name.to_owned(), operation }, gives))
+}
+
+/// A step as it is written, and what it is given.
+struct Written<'a> {
+    name: &'a str,
+    usage: &'static str,
+    at: &'a str,
+    kind: Kind,
+}
+
+impl<'a> Written<'a> {
+    /// The step, and its arguments.
+    fn read(step: &'a Json, kind: Kind, at: &'a str) -> Result<(Self, &'a [Json]), PipelineError> {
+        let wrong = |problem: Problem| PipelineError { at: at.to_owned(), problem };
+        let Some([Json::String(name), arguments @ ..]) = step.as_array().map(Vec::as_slice) else {
+            return Err(wrong(Problem::NoStep(step.clone())));
+        };
+        let known = STEPS.iter().find(|(known, _)| known == name);
+        let (_, usage) = *known.ok_or_else(|| wrong(Problem::Unknown(name.clone())))?;
+        Ok((Self { name, usage, at, kind }, arguments))
+    }
+
+    fn wrong(&self, problem: Problem) -> PipelineError {
+        PipelineError { at: self.at.to_owned(), problem }
+    }
+
+    fn misused(&self) -> PipelineError {
+        self.wrong(Problem::Arguments(self.usage))
+    }
+
+    fn takes(&self, takes: &'static str) -> PipelineError {
+        self.wrong(Problem::Takes { step: self.name.to_owned(), takes, given: self.kind.clone() })
+    }
+
+    fn count(&self, value: &Json) -> Result<usize, PipelineError> {
+        number(value).ok_or_else(|| self.misused())
+    }
+
+    fn paths(&self, value: &Json) -> Result<Vec<PathSpec>, PipelineError> {
+        path_specs(value, self.usage).map_err(|problem| self.wrong(problem))
+    }
+
+    /// What a step on a graph gives.
+    fn of_graph(&self, gives: Kind) -> Result<Kind, PipelineError> {
+        if self.kind == Kind::Graph { Ok(gives) } else { Err(self.takes("a graph")) }
+    }
+
+    /// What a step on a list gives.
+    fn of_list(&self, gives: Kind) -> Result<Kind, PipelineError> {
+        self.each().map(|_| gives)
+    }
+
+    /// What the list that is given has.
+    fn each(&self) -> Result<Kind, PipelineError> {
+        match &self.kind {
+            Kind::List(each) => Ok(Kind::clone(each)),
+            _ => Err(self.takes("a list")),
+        }
+    }
+
+    /// The parts that are given, and the place of this one.
+    fn part(&self, name: &str) -> Result<(Vec<(String, Kind)>, usize), PipelineError> {
+        let Kind::Parts(parts) = &self.kind else { return Err(self.takes("parts")) };
+        let names = || parts.iter().map(|(name, _)| name.clone()).collect();
+        let place = parts.iter().position(|(part, _)| part == name);
+        let place = place.ok_or_else(|| self.wrong(Problem::NoPart { name: name.to_owned(), names: names() }))?;
+        Ok((parts.clone(), place))
+    }
+}
+
+fn graphs() -> Kind {
+    Kind::List(Box::new(Kind::Graph))
+}
+
+fn parts(names: &[&str]) -> Kind {
+    Kind::Parts(names.iter().map(|&name| (name.to_owned(), Kind::Graph)).collect())
 }
 
 fn number(value: &Json) -> Option<usize> {
