@@ -383,6 +383,28 @@ fn what_pax_records_hold_is_no_record() {
 }
 
 #[test]
+fn devices_that_no_kernel_has_are_refused() {
+    for (major, minor) in [(1 << 12, 0), (0, 1 << 20), (1 << 21, 0), (0, 1 << 21)] {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(EntryType::Char);
+        header.as_old_mut().name[..3].copy_from_slice(b"dev");
+        header.set_size(0);
+        // As GNU writes what needs more than seven octal digits.
+        let place = |bytes: &mut [u8], number: u32| {
+            bytes.fill(0);
+            bytes[0] = 0x80;
+            bytes[4..8].copy_from_slice(&number.to_be_bytes());
+        };
+        place(&mut header.as_mut_bytes()[329..337], major);
+        place(&mut header.as_mut_bytes()[337..345], minor);
+        header.set_cksum();
+        let bytes = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+        let error = unpacked(&[bytes]).unwrap_err();
+        assert!(error.contains("a device whose number no kernel has"), "{error}");
+    }
+}
+
+#[test]
 fn headers_of_entries_are_bounded() {
     // 3 GiB of PAX records, and a name as long: the memory is not to be had by writing a number.
     for kind in [EntryType::XHeader, EntryType::GNULongName, EntryType::GNULongLink] {

@@ -71,12 +71,12 @@ fuzz_target!(|entry: Entry| {
         size: if kind.is_file() { entry.data.len() as u64 } else { 0 },
         link: if is_link { &entry.link } else { &[] },
         mtime: entry.mtime >> 20,
-        device: if is_device { (entry.device.0.into(), entry.device.1.into()) } else { (0, 0) },
+        device: if is_device { (u64::from(entry.device.0) & 0xfff, entry.device.1.into()) } else { (0, 0) },
         xattrs: Some(&entry.xattrs),
     };
     // No file system has such names.
     let bad = |key: &[u8]| key.is_empty() || key.contains(&0) || key.contains(&b'=');
-    if header.name.is_empty() || [header.name, header.link, header.uname.as_bytes(), header.gname.as_bytes()].iter().any(|text| text.contains(&0))
+    if header.name.iter().all(|byte| *byte == b'/') || [header.name, header.link, header.uname.as_bytes(), header.gname.as_bytes()].iter().any(|text| text.contains(&0))
         || entry.xattrs.keys().any(|key| bad(key))
     {
         return;

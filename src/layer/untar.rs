@@ -149,7 +149,12 @@ impl<R: Read> TarReader<R> {
         };
         let device = match kind {
             EntryType::Char | EntryType::Block if &header.as_bytes()[257..262] == b"ustar" => {
-                (number(&header.as_bytes()[329..337])?, number(&header.as_bytes()[337..345])?)
+                let device = (number(&header.as_bytes()[329..337])?, number(&header.as_bytes()[337..345])?);
+                // Linux has 12 and 20 bits for them (include/linux/kdev_t.h); bigger ones would be written as 0.
+                if device.0 >> 12 != 0 || device.1 >> 20 != 0 {
+                    return Err(invalid("a device whose number no kernel has"));
+                }
+                device
             }
             _ => (0, 0),
         };
