@@ -1,25 +1,18 @@
-//! The command line's types; what each command does is in `command/`.
+//! The command line: every command, and its help. The arguments of each, and what it does, are in `command/`.
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::Args;
 use clap::{Parser, Subcommand};
 
-use strata::{
-    oci::Platform,
-    registry::Reference,
-    sink::{self, Destination},
-    source::{self, Location},
-};
+use strata::{oci::Platform, registry::Reference, source::Location};
 
-use crate::command::{
-    Access, CopyAccess, FleetArguments, IndexArguments, LockArguments, LoginArguments, LogoutArguments, MakesArguments,
-    ServeArguments, SubstituterArguments, parse_platform, parse_reference,
-};
-use crate::moment::Moment;
-
-use crate::command::{
-    AttachArguments, Attachments, BudgetArguments, PlanArguments, SbomArguments, VerifyArguments, Wanted,
+use crate::{
+    command::{
+        Access, AttachArguments, BudgetArguments, CopyArguments, DiffArguments, IndexArguments, LockArguments,
+        LoginArguments, LogoutArguments, MakesArguments, PlanArguments, SbomArguments, ServeArguments, VerifyArguments,
+        Wanted, parse_platform, parse_reference,
+    },
+    moment::Moment,
 };
 
 /// OCI container images from Nix closures.
@@ -195,133 +188,4 @@ pub enum Command {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-}
-
-#[derive(Debug, Args)]
-pub struct CopyArguments {
-    #[arg(help = format!("The source: {}", source::syntaxes()))]
-    #[arg(required_unless_present = "fleet")]
-    pub image: Option<Location>,
-    #[arg(help = format!("The destination: {}", sink::syntaxes()))]
-    #[arg(required_unless_present = "fleet")]
-    pub destination: Option<Destination>,
-    /// Push under this tag too; may be repeated.
-    #[arg(long, value_name = "TAG")]
-    pub additional_tag: Vec<String>,
-    /// Copy every platform of a multi-platform image, with its index.
-    #[arg(long, conflicts_with = "platform")]
-    pub all: bool,
-    /// The platform to choose from a multi-platform image.
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
-    pub platform: Option<Platform>,
-    /// Compression of uncompressed layers in a push.
-    #[arg(long, visible_alias = "dest-compress-format", value_enum, default_value_t = CompressionArgument::Gzip)]
-    pub compression: CompressionArgument,
-    /// Push uncompressed layers as they are, which keeps every digest.
-    #[arg(long, conflicts_with_all = ["compression", "compression_level"])]
-    pub preserve_digests: bool,
-    /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
-    #[arg(long, visible_alias = "dest-compress-level", value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
-    pub compression_level: Option<i32>,
-    /// Mount blobs from this repository of the same registry; may be repeated.
-    #[arg(long, value_name = "REPOSITORY")]
-    pub mount_from: Vec<String>,
-    /// A tag of this repository, or REPOSITORY:TAG of this registry, that may have the same layers; may be repeated.
-    #[arg(long, value_name = "[REPOSITORY:]TAG")]
-    pub cache_from: Vec<String>,
-    /// Record what layers compressed to under this tag, for later pushes with --cache-from; created if missing.
-    #[arg(long, value_name = "[REPOSITORY:]TAG")]
-    pub cache_to: Option<String>,
-    /// Refuse to copy an image that is not signed with this public key, as `cosign verify --key FILE` does.
-    #[arg(long, value_name = "FILE")]
-    pub verify_key: Option<PathBuf>,
-    /// Print no progress.
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Report progress as JSON, one object per line.
-    #[arg(long)]
-    pub json: bool,
-    // Each of these has a heading in help, so they come last.
-    /// Copy what refers to the image too: signatures, bills of materials, attestations.
-    #[arg(long, conflicts_with = "fleet")]
-    pub referrers: bool,
-    #[command(flatten)]
-    pub fleet: FleetArguments,
-    #[command(flatten)]
-    pub attachments: Attachments,
-    #[command(flatten)]
-    pub access: CopyAccess,
-    #[command(flatten)]
-    pub substituters: SubstituterArguments,
-    #[command(flatten)]
-    pub skopeo: SkopeoArguments,
-}
-
-/// Flags that scripts written for skopeo use.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "For scripts written for skopeo")]
-pub struct SkopeoArguments {
-    /// Write the digest to this file as well.
-    #[arg(long, value_name = "FILE")]
-    pub digestfile: Option<PathBuf>,
-    /// The manifest's format; images built by strata are always oci, others keep theirs.
-    #[arg(short, long, value_name = "FORMAT", value_parser = ["oci", "v2s2", "v2s1"])]
-    pub format: Option<String>,
-    /// The architecture to choose from a multi-platform image.
-    #[arg(long, value_name = "ARCH", conflicts_with = "platform")]
-    pub override_arch: Option<String>,
-    /// The operating system to choose from a multi-platform image.
-    #[arg(long, value_name = "OS", conflicts_with = "platform")]
-    pub override_os: Option<String>,
-    /// The architecture variant to choose from a multi-platform image.
-    #[arg(long, value_name = "VARIANT", conflicts_with = "platform")]
-    pub override_variant: Option<String>,
-    /// Ignored, for skopeo's sake: strata has no signature policy.
-    #[arg(long)]
-    pub insecure_policy: bool,
-    /// Ignored, for skopeo's sake.
-    #[arg(long)]
-    pub debug: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct DiffArguments {
-    /// The old image: any source of `copy`.
-    pub old: Location,
-    /// The new image.
-    pub new: Location,
-    /// How a push would compress uncompressed layers.
-    #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
-    pub compression: CompressionArgument,
-    /// Also say what podman, buildah and CRI-O fetch of the new image's zstd:chunked layers where they have the old one.
-    #[arg(long)]
-    pub chunked: bool,
-    /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
-    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
-    pub compression_level: Option<i32>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub access: Access,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub enum CompressionArgument {
-    None,
-    Gzip,
-    Zstd,
-    #[value(name = "zstd:chunked")]
-    ZstdChunked,
-}
-
-impl From<CompressionArgument> for strata::layer::compress::Compression {
-    fn from(argument: CompressionArgument) -> Self {
-        match argument {
-            CompressionArgument::None => Self::None,
-            CompressionArgument::Gzip => Self::Gzip,
-            CompressionArgument::Zstd => Self::Zstd,
-            CompressionArgument::ZstdChunked => Self::ZstdChunked,
-        }
-    }
 }

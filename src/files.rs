@@ -8,11 +8,14 @@
 //! ```
 //!
 //! A writer holds a lock on its temporary file for as long as it lives: [`sweep`] removes those without a lock, which
-//! a killed writer left, and no others. [`remove_unfinished`] is for signal handlers.
+//! a killed writer left, and no others. Whoever writes where the user said sweeps there first. [`remove_unfinished`] is
+//! for signal handlers.
 
 use std::{
+    env,
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
@@ -44,8 +47,30 @@ impl NewFile {
     ///
     /// When nothing can be written beside it.
     pub fn create(target: &Path) -> io::Result<Self> {
-        let (temporary, file) =
-            Temporary::make(target, &|path| OpenOptions::new().read(true).write(true).create_new(true).open(path))?;
+        Self::with_mode(target, 0o666)
+    }
+
+    /// As [`create`](Self::create), of a file that the user named: a link stays, and leads to the new file.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn named(target: &Path) -> io::Result<Self> {
+        Self::with_mode(&swept(target), 0o666)
+    }
+
+    /// As [`named`](Self::named), for the user alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`create`](Self::create).
+    pub fn private(target: &Path) -> io::Result<Self> {
+        Self::with_mode(&swept(target), 0o600)
+    }
+
+    fn with_mode(target: &Path, mode: u32) -> io::Result<Self> {
+        let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path);
+        let (temporary, file) = Temporary::make(target, &open)?;
         Ok(Self { temporary, file, target: target.to_owned() })
     }
 
@@ -61,9 +86,20 @@ impl NewFile {
     /// When the file system refuses; the target is what it was, then.
     pub fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
+        let target = self.target.clone();
+        self.finish_unsynced()?;
+        sync_directory(&target)
+    }
+
+    /// Brings it under its name alone, for a directory that is of no use until all of it is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`finish`](Self::finish).
+    pub fn finish_unsynced(self) -> io::Result<()> {
         fs::rename(&self.temporary.path, &self.target)?;
         self.temporary.keep();
-        sync_directory(&self.target)
+        Ok(())
     }
 }
 
@@ -83,9 +119,21 @@ impl Write for NewFile {
 ///
 /// When the file system refuses; the target is what it was, then.
 pub fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = NewFile::create(target)?;
+    write_to(NewFile::create(target)?, bytes)
+}
+
+fn write_to(mut file: NewFile, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.finish()
+}
+
+/// As [`write`], to a file that the user named; a pipe or a device takes the bytes as they come.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn save(named: &Path, bytes: &[u8]) -> io::Result<()> {
+    if is_stream(named) { fs::write(named, bytes) } else { write_to(NewFile::named(named)?, bytes) }
 }
 
 /// A directory that is not there before [`finish`](Self::finish).
@@ -98,17 +146,18 @@ pub struct NewDirectory {
 }
 
 impl NewDirectory {
-    /// Begins a directory that will be `target`, which it replaces.
+    /// Begins a directory that will be `target`, which it replaces; a link stays, and leads to the new directory.
     ///
     /// # Errors
     ///
     /// When nothing can be written beside it.
     pub fn create(target: &Path) -> io::Result<Self> {
-        let (temporary, handle) = Temporary::make(target, &|path| {
+        let target = swept(target);
+        let (temporary, handle) = Temporary::make(&target, &|path| {
             fs::create_dir(path)?;
             File::open(path)
         })?;
-        Ok(Self { temporary, _handle: handle, target: target.to_owned() })
+        Ok(Self { temporary, _handle: handle, target })
     }
 
     /// Where to write until then.
@@ -124,8 +173,7 @@ impl NewDirectory {
     pub fn finish(self) -> io::Result<()> {
         sync_directory(&self.temporary.path.join("-"))?;
         if fs::symlink_metadata(&self.target).is_ok() {
-            let target = fs::canonicalize(&self.target)?;
-            renameat_with(CWD, &self.temporary.path, CWD, target, RenameFlags::EXCHANGE)?;
+            renameat_with(CWD, &self.temporary.path, CWD, &self.target, RenameFlags::EXCHANGE)?;
             // What was there before is temporary now, and goes.
             drop(self.temporary);
         } else {
@@ -232,6 +280,25 @@ pub fn remove_unfinished() {
     unfinished(|all| all.drain(..).for_each(|path| remove(&path)));
 }
 
+/// Whether it is a pipe or a device, which is written to and not replaced.
+pub fn is_stream(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
+}
+
+/// What a link leads to, or else itself, where nothing is left of killed writers.
+fn swept(path: &Path) -> PathBuf {
+    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    sweep(directory(&target));
+    target
+}
+
+/// The user's folder for what can be made again, if there is one.
+pub fn cache_folder() -> Option<PathBuf> {
+    let set = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
+    Some(base.join("strata"))
+}
+
 /// The directory that holds `path`.
 pub fn directory(path: &Path) -> &Path {
     match path.parent() {
@@ -298,6 +365,30 @@ mod tests {
             assert_eq!(names(&target), [name]);
             assert_eq!(names(top.path()), ["directory"]);
         }
+    }
+
+    #[test]
+    fn where_the_user_writes_nothing_is_left() {
+        let top = tempfile::tempdir().unwrap();
+        fs::write(top.path().join(".strata-1-1.tmp"), "left").unwrap();
+        save(&top.path().join("file"), b"new").unwrap();
+        assert_eq!(names(top.path()), ["file"]);
+    }
+
+    #[test]
+    fn links_and_devices_stay() {
+        let top = tempfile::tempdir().unwrap();
+        let (elsewhere, link) = (top.path().join("elsewhere"), top.path().join("link"));
+        fs::create_dir(&elsewhere).unwrap();
+        fs::write(elsewhere.join("file"), "old").unwrap();
+        std::os::unix::fs::symlink("elsewhere/file", &link).unwrap();
+        save(&link, b"new").unwrap();
+        assert_eq!(fs::read(elsewhere.join("file")).unwrap(), b"new");
+        let device = top.path().join("device");
+        std::os::unix::fs::symlink("/dev/null", &device).unwrap();
+        save(&device, b"new").unwrap();
+        assert_eq!(fs::read_link(&device).unwrap(), Path::new("/dev/null"));
+        assert_eq!(names(top.path()), ["device", "elsewhere", "link"]);
     }
 
     #[test]

@@ -15,7 +15,7 @@
 //! - [`closure`]: which store paths there are, and which layer each goes into. Pure.
 //! - [`layer`]: the bytes of one layer: tree, tar, hash, compression.
 //! - [`oci`]: digests, descriptors, configs, manifests and their one serializer. Pure.
-//! - [`files`]: files written whole or not at all.
+//! - [`files`]: files written whole or not at all; [`threads`]: work that several do at once.
 //! - [`image`]: the recipe, and every blob of an image made from it on demand.
 //! - [`blobs`]: an image as its blobs, as it travels from any source to any sink.
 //! - [`content`]: what is copied, an image or an index with all it lists.
@@ -65,6 +65,7 @@ pub mod sink;
 pub mod source;
 #[cfg(feature = "net")]
 pub mod substituter;
+pub mod threads;
 pub mod verify;
 
 pub use blobs::ImageBlobs;

@@ -4,14 +4,22 @@ mod cli;
 mod command;
 mod derivation;
 mod moment;
+mod strategy;
 
 use std::{io, os::fd::AsFd, process::ExitCode};
 
-use clap::Parser;
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use cli::{Cli, Command};
+use command::{
+    attach, budget, copy, diff, explain, index, inspect, interrupt, lock, login, makes, plan, program, pull, sbom,
+    serve, shell, stream, verify,
+};
+
 fn main() -> ExitCode {
-    match command::run(cli::Cli::parse().command) {
+    match run(Cli::parse().command) {
         Ok(code) => code,
         // Whoever read our output has seen enough. A pipe to another program, or a registry that hangs up, is an error.
         Err(error) if is_broken_pipe(&error) && has_no_reader(&io::stdout()) => ExitCode::SUCCESS,
@@ -19,6 +27,45 @@ fn main() -> ExitCode {
             eprintln!("strata: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Runs one command.
+fn run(command: Command) -> Result<ExitCode> {
+    // A server ends in its own way, and derivations with all they wrote.
+    if !matches!(command, Command::Serve(_) | Command::Build | Command::Program { .. } | Command::Makes(_)) {
+        interrupt::remove_unfinished()?;
+    }
+    match command {
+        Command::Completions { shell } => shell::completions(shell, Cli::command()),
+        Command::Man { directory } => shell::man(&directory, Cli::command()),
+        Command::Build => derivation::run().map(|()| ExitCode::SUCCESS),
+        Command::Program { script, arguments } => {
+            run(Cli::parse_from(program::command_line(&script, arguments)?).command)
+        }
+        Command::Index(arguments) => index::run(&arguments),
+        Command::Login(arguments) => login::login(&arguments),
+        Command::Logout(arguments) => login::logout(&arguments),
+        Command::Copy(arguments) => copy::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Pull { reference, directory, platform, access } => {
+            pull::pull(&reference, &directory, platform.as_ref(), &access)
+        }
+        Command::Manifest { reference, index, platform, referrers, access } => match referrers {
+            true => pull::referrers(&reference, platform.as_ref(), &access),
+            false => pull::manifest(&reference, index, platform.as_ref(), &access),
+        },
+        Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
+        Command::Budget(arguments) => budget::run(&arguments),
+        Command::Diff(arguments) => Ok(diff::run(&arguments)),
+        Command::Lock(arguments) => lock::run(&arguments),
+        Command::Makes(arguments) => makes::run(&arguments),
+        Command::Attach(arguments) => attach::run(&arguments),
+        Command::Sbom(arguments) => sbom::run(&arguments),
+        Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Inspect { image, json, raw, access } => inspect::run(&image, json, raw, &access),
+        Command::Verify(arguments) => verify::run(&arguments),
     }
 }
 

@@ -157,6 +157,27 @@ fn what_is_killed_leaves_the_old_or_the_new_and_can_be_done_again() {
 }
 
 #[test]
+fn the_next_copy_sweeps_wherever_one_writes() {
+    let top = tempfile::tempdir().unwrap();
+    let from = top.path().join("from");
+    layout(&from, "t", &mut Random(1));
+    for (scheme, written) in [
+        ("oci", ["it", "it/blobs/sha256"].as_slice()),
+        ("oci-archive", &[""]),
+        ("docker-archive", &[""]),
+        ("dir", &[""]),
+    ] {
+        let directory = top.path().join(scheme);
+        for place in written {
+            fs::create_dir_all(directory.join(place)).unwrap();
+            fs::write(directory.join(place).join(".strata-1-1.tmp"), "left by one that was killed").unwrap();
+        }
+        copy(&from, &format!("{scheme}:{}", directory.join("it").display()));
+        assert_eq!(unfinished(&directory), Vec::<String>::new(), "{scheme}");
+    }
+}
+
+#[test]
 fn who_still_writes_is_left_alone() {
     let top = tempfile::tempdir().unwrap();
     let mut random = Random(1);

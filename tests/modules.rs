@@ -12,21 +12,22 @@ use syn::{
 };
 
 /// Modules of the library, and those of ours they may use.
-const EDGES: [(&str, &[&str]); 18] = [
+const EDGES: [(&str, &[&str]); 19] = [
     ("closure", &[]),
     ("oci", &[]),
     ("files", &[]),
+    ("threads", &[]),
     ("engine", &[]),
     ("layer", &["closure", "oci"]),
     ("image", &["closure", "files", "layer", "oci"]),
     ("blobs", &["closure", "image", "layer", "oci"]),
     ("content", &["blobs", "oci"]),
     ("http", &[]),
-    ("registry", &["http", "oci"]),
+    ("registry", &["files", "http", "oci"]),
     ("daemon", &["engine", "http", "oci"]),
     ("substituter", &["closure", "http", "image", "oci", "registry"]),
     ("source", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry"]),
-    ("sink", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry"]),
+    ("sink", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry", "threads"]),
     ("report", &["blobs", "closure", "image", "layer", "oci"]),
     ("signing", &["blobs", "closure", "oci"]),
     ("sbom", &["blobs", "closure", "image", "layer", "oci", "source"]),
@@ -34,11 +35,12 @@ const EDGES: [(&str, &[&str]); 18] = [
 ];
 
 /// Modules of the program, and those of its own they may use.
-const PROGRAM: [(&str, &[&str]); 4] = [
+const PROGRAM: [(&str, &[&str]); 5] = [
     ("cli", &["command", "moment"]),
-    ("command", &["cli", "derivation", "moment"]),
-    ("derivation", &["moment"]),
+    ("command", &["moment", "strategy"]),
+    ("derivation", &["moment", "strategy"]),
     ("moment", &[]),
+    ("strategy", &[]),
 ];
 
 /// What of the standard library the pure modules must not name; nor rayon.
@@ -162,9 +164,10 @@ fn every_module_of_the_library_is_listed() {
 }
 
 #[test]
-fn modules_of_the_library_have_no_circles() {
+fn modules_have_no_circles() {
+    let edges = EDGES.iter().chain(&PROGRAM);
     let mut left: BTreeMap<&str, BTreeSet<&str>> =
-        EDGES.iter().map(|(module, allowed)| (*module, allowed.iter().copied().collect())).collect();
+        edges.map(|(module, allowed)| (*module, allowed.iter().copied().collect())).collect();
     while let Some(free) = left.iter().find(|(_, uses)| uses.is_empty()).map(|(module, _)| *module) {
         left.remove(free);
         left.values_mut().for_each(|uses| {

@@ -14,7 +14,7 @@ use strata::{
     source,
 };
 
-use super::SubstituterArguments;
+use super::substituters::SubstituterArguments;
 
 /// The flags for one side, with the prefix of their names and what help calls the side.
 macro_rules! side {

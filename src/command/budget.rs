@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use strata::{
+    files,
     report::budget::{self, Budget, Budgets},
     source::Location,
 };
 
-use super::Access;
+use super::access::Access;
 
 #[derive(Debug, clap::Args)]
 pub struct BudgetArguments {
@@ -33,6 +34,9 @@ pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
     let path = &arguments.budgets;
     let image = arguments.image.open(&arguments.access.source()?)?.image(None)?;
     let (name, sizes) = (budget::name(&image), Budget::of(&image));
+    // Others may update it just now.
+    let lock = || files::lock_directory(files::directory(path)).with_context(|| format!("locking {}", path.display()));
+    let _lock = arguments.update.then(lock).transpose()?;
     let mut budgets = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.update => Budgets::default(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -46,7 +50,7 @@ pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
     if arguments.update {
         budgets.images.insert(name.to_owned(), sizes);
         let text = format!("{:#}\n", serde_json::to_value(&budgets)?);
-        fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
+        files::save(path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(allowed) = budgets.images.get(name) else {

@@ -1,26 +1,123 @@
 //! `strata copy IMAGE DEST`
 
 use std::{
-    fs,
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::Args;
 use serde_json::json;
 use strata::{
     content::Content,
+    files,
     layer::compress::Compression,
     oci::{Digest, Platform, media_type},
     registry::Client,
-    sink::{Destination, Referrers, WriteOptions, Written},
+    sink::{self, Destination, Referrers, WriteOptions, Written},
     source::{self, Location},
 };
 
-use super::{access::CopyAccess, fleet, progress::Display, trust};
-use crate::cli::{CopyArguments, SkopeoArguments};
+use super::{
+    access::CopyAccess,
+    attach::Attachments,
+    compression::CompressionArgument,
+    fleet::{self, FleetArguments},
+    progress::Display,
+    substituters::SubstituterArguments,
+    trust,
+    values::parse_platform,
+};
+
+/// `strata copy`
+#[derive(Debug, Args)]
+pub struct CopyArguments {
+    #[arg(help = format!("The source: {}", source::syntaxes()))]
+    #[arg(required_unless_present = "fleet")]
+    pub image: Option<Location>,
+    #[arg(help = format!("The destination: {}", sink::syntaxes()))]
+    #[arg(required_unless_present = "fleet")]
+    pub destination: Option<Destination>,
+    /// Push under this tag too; may be repeated.
+    #[arg(long, value_name = "TAG")]
+    pub additional_tag: Vec<String>,
+    /// Copy every platform of a multi-platform image, with its index.
+    #[arg(long, conflicts_with = "platform")]
+    pub all: bool,
+    /// The platform to choose from a multi-platform image.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    pub platform: Option<Platform>,
+    /// Compression of uncompressed layers in a push.
+    #[arg(long, visible_alias = "dest-compress-format", value_enum, default_value_t = CompressionArgument::Gzip)]
+    pub compression: CompressionArgument,
+    /// Push uncompressed layers as they are, which keeps every digest.
+    #[arg(long, conflicts_with_all = ["compression", "compression_level"])]
+    pub preserve_digests: bool,
+    /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
+    #[arg(long, visible_alias = "dest-compress-level", value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
+    pub compression_level: Option<i32>,
+    /// Mount blobs from this repository of the same registry; may be repeated.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub mount_from: Vec<String>,
+    /// A tag of this repository, or REPOSITORY:TAG of this registry, that may have the same layers; may be repeated.
+    #[arg(long, value_name = "[REPOSITORY:]TAG")]
+    pub cache_from: Vec<String>,
+    /// Record what layers compressed to under this tag, for later pushes with --cache-from; created if missing.
+    #[arg(long, value_name = "[REPOSITORY:]TAG")]
+    pub cache_to: Option<String>,
+    /// Refuse to copy an image that is not signed with this public key, as `cosign verify --key FILE` does.
+    #[arg(long, value_name = "FILE")]
+    pub verify_key: Option<PathBuf>,
+    /// Print no progress.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Report progress as JSON, one object per line.
+    #[arg(long)]
+    pub json: bool,
+    // Each of these has a heading in help, so they come last.
+    /// Copy what refers to the image too: signatures, bills of materials, attestations.
+    #[arg(long, conflicts_with = "fleet")]
+    pub referrers: bool,
+    #[command(flatten)]
+    pub fleet: FleetArguments,
+    #[command(flatten)]
+    pub attachments: Attachments,
+    #[command(flatten)]
+    pub access: CopyAccess,
+    #[command(flatten)]
+    pub substituters: SubstituterArguments,
+    #[command(flatten)]
+    pub skopeo: SkopeoArguments,
+}
+
+/// Flags that scripts written for skopeo use.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "For scripts written for skopeo")]
+pub struct SkopeoArguments {
+    /// Write the digest to this file as well.
+    #[arg(long, value_name = "FILE")]
+    pub digestfile: Option<PathBuf>,
+    /// The manifest's format; images built by strata are always oci, others keep theirs.
+    #[arg(short, long, value_name = "FORMAT", value_parser = ["oci", "v2s2", "v2s1"])]
+    pub format: Option<String>,
+    /// The architecture to choose from a multi-platform image.
+    #[arg(long, value_name = "ARCH", conflicts_with = "platform")]
+    pub override_arch: Option<String>,
+    /// The operating system to choose from a multi-platform image.
+    #[arg(long, value_name = "OS", conflicts_with = "platform")]
+    pub override_os: Option<String>,
+    /// The architecture variant to choose from a multi-platform image.
+    #[arg(long, value_name = "VARIANT", conflicts_with = "platform")]
+    pub override_variant: Option<String>,
+    /// Ignored, for skopeo's sake: strata has no signature policy.
+    #[arg(long)]
+    pub insecure_policy: bool,
+    /// Ignored, for skopeo's sake.
+    #[arg(long)]
+    pub debug: bool,
+}
 
 pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let access = &arguments.access;
@@ -70,7 +167,8 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         written.says.extend(says.with_context(|| format!("{destination} was pushed, but attaching documents failed"))?);
     }
     if let Some(path) = &arguments.skopeo.digestfile {
-        fs::write(path, written.digest.to_string()).with_context(|| format!("writing {}", path.display()))?;
+        files::save(path, written.digest.to_string().as_bytes())
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     report(&written, destination, arguments)?;
     Ok(ExitCode::SUCCESS)

@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
+use clap::Args;
 use strata::{
     closure::StorePath,
     report::{
@@ -14,12 +15,35 @@ use strata::{
         partial::PartialPull,
         push::{Push, PushOptions},
     },
+    source::Location,
 };
 
-use crate::cli::DiffArguments;
+use super::{access::Access, compression::CompressionArgument};
 
 /// How much of a store path's hash tells two builds apart.
 const SHORT_HASH: usize = 8;
+
+#[derive(Debug, Args)]
+pub struct DiffArguments {
+    /// The old image: any source of `copy`.
+    pub old: Location,
+    /// The new image.
+    pub new: Location,
+    /// How a push would compress uncompressed layers.
+    #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
+    pub compression: CompressionArgument,
+    /// Also say what podman, buildah and CRI-O fetch of the new image's zstd:chunked layers where they have the old one.
+    #[arg(long)]
+    pub chunked: bool,
+    /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
+    pub compression_level: Option<i32>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub access: Access,
+}
 
 /// Opens both, compares, prints.
 pub fn run(arguments: &DiffArguments) -> ExitCode {

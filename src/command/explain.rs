@@ -19,7 +19,7 @@ use strata::{
     source::Location,
 };
 
-use super::Access;
+use super::access::Access;
 
 /// The error when an image without references is asked for them.
 const UNKNOWN_REFERENCES: &str = "this image does not say what its store paths reference; explain the image.json it \
@@ -99,7 +99,7 @@ fn write_page(path: &Path, page: &str) -> Result<ExitCode> {
     if path == Path::new("-") {
         io::stdout().write_all(page.as_bytes())?;
     } else {
-        strata::files::write(path, page.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+        strata::files::save(path, page.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,16 +12,12 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -34,6 +30,7 @@ use strata::{
     registry::Reference,
     sink::{Destination, WriteOptions, Written, registry::Shared},
     source::{Access, Location},
+    threads,
 };
 
 /// Images on their way at once; each has four layers on its way.
@@ -156,73 +153,104 @@ impl Entry {
 
 /// Copies all, and goes on where one fails.
 pub fn run(arguments: &FleetArguments, access: &Access, options: &WriteOptions, quiet: bool) -> Result<ExitCode> {
-    let path = arguments.fleet.clone().unwrap_or_default();
-    let mut text = String::new();
-    let reading = || format!("reading the fleet in {}", path.display());
-    match path.as_os_str() == "-" {
-        true => io::stdin().read_to_string(&mut text).map(drop).with_context(reading)?,
-        false => text = fs::read_to_string(&path).with_context(reading)?,
-    }
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let entries: Vec<Entry> = lines.map(Entry::parse).collect::<Result<_>>().with_context(reading)?;
+    let entries = read(arguments.fleet.as_deref().unwrap_or(Path::new("-")))?;
     let mut jobs = look(&entries, arguments, access, options);
     if let Some(shared) = options.shared.as_ref().filter(|_| jobs.iter().flatten().any(|job| job.foreign > 0)) {
         shared.send_only_own(true);
         send_own(&mut jobs, access, options);
         shared.send_only_own(false);
     }
-    let journal = arguments.journal.as_ref().map(|path| {
-        let opened = OpenOptions::new().append(true).create(true).open(path);
-        opened.with_context(|| format!("opening the journal {}", path.display()))
-    });
-    let journal = Mutex::new(journal.transpose()?);
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new((0usize, 0u64, Vec::new()));
-    let started = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..IMAGES.min(jobs.len()) {
-            scope.spawn(|| {
-                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let began = Instant::now();
-                    let (entry, result) = match job {
-                        Ok(job) => (job.entry, copy(job, access, options)),
-                        Err((entry, error)) => (*entry, Err(anyhow::anyhow!("{error:#}"))),
-                    };
-                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    let line = match result {
-                        Ok((destination, written)) => {
-                            let before = job.as_ref().map(|job| job.sent).unwrap_or_default();
-                            let event = written.event.as_ref();
-                            let sent = before.and(event);
-                            done.0 += 1;
-                            done.1 += sent.bytes;
-                            if !quiet {
-                                written.says.iter().for_each(|line| eprintln!("{line}"));
-                            }
-                            json!({ "attr": entry.attr, "destination": destination, "digest": written.digest,
-                                "blobs": sent.blobs, "bytes": sent.bytes, "seconds": began.elapsed().as_secs_f64() })
-                        }
-                        Err(error) => {
-                            eprintln!("strata: {}: {error:#}", entry.attr);
-                            done.2.push(entry.attr.clone());
-                            json!({ "attr": entry.attr, "error": format!("{error:#}") })
-                        }
-                    };
-                    drop(done);
-                    if let Some(file) = &mut *journal.lock().unwrap_or_else(PoisonError::into_inner)
-                        && let Err(error) = writeln!(file, "{line}")
-                    {
-                        eprintln!("strata: writing the journal: {error}");
-                    }
-                }
-            });
+    let done = Done::new(arguments.journal.as_deref(), quiet)?;
+    let left = Mutex::new(jobs.into_iter());
+    threads::crew(IMAGES, &|| {
+        while let Some(job) = take(&left) {
+            let began = Instant::now();
+            match job {
+                Ok(job) => done.add(job.entry, copy(&job, access, options), job.sent, began),
+                Err((entry, error)) => done.add(entry, Err(error), Sent::default(), began),
+            }
         }
     });
-    let (copied, bytes, failed) = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let seconds = started.elapsed().as_secs_f64();
-    eprintln!("{copied} images, {bytes} bytes sent, {seconds:.1} s, {} failed", failed.len());
-    ensure!(failed.is_empty(), "these images were not copied: {}", failed.join(", "));
-    Ok(ExitCode::SUCCESS)
+    done.finish()
+}
+
+/// The images that a file lists.
+fn read(path: &Path) -> Result<Vec<Entry>> {
+    let mut text = String::new();
+    let reading = || format!("reading the fleet in {}", path.display());
+    match path.as_os_str() == "-" {
+        true => io::stdin().read_to_string(&mut text).map(drop).with_context(reading)?,
+        false => text = fs::read_to_string(path).with_context(reading)?,
+    }
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(Entry::parse).collect::<Result<_>>().with_context(reading)
+}
+
+/// The next one, of what several threads do.
+fn take<T>(left: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    left.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
+
+/// What became of the images.
+struct Done {
+    started: Instant,
+    quiet: bool,
+    journal: Mutex<Option<File>>,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    copied: usize,
+    bytes: u64,
+    failed: Vec<String>,
+}
+
+impl Done {
+    fn new(journal: Option<&Path>, quiet: bool) -> Result<Self> {
+        let open = |path: &Path| {
+            let opened = OpenOptions::new().append(true).create(true).open(path);
+            opened.with_context(|| format!("opening the journal {}", path.display()))
+        };
+        let journal = Mutex::new(journal.map(open).transpose()?);
+        Ok(Self { started: Instant::now(), quiet, journal, counts: Mutex::default() })
+    }
+
+    /// Says and notes what became of one, of which `before` was sent already.
+    fn add(&self, entry: &Entry, result: Result<(String, Written)>, before: Sent, began: Instant) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let line = match result {
+            Ok((destination, written)) => {
+                let sent = before.and(written.event.as_ref());
+                counts.copied += 1;
+                counts.bytes += sent.bytes;
+                if !self.quiet {
+                    written.says.iter().for_each(|line| eprintln!("{line}"));
+                }
+                json!({ "attr": entry.attr, "destination": destination, "digest": written.digest,
+                    "blobs": sent.blobs, "bytes": sent.bytes, "seconds": began.elapsed().as_secs_f64() })
+            }
+            Err(error) => {
+                eprintln!("strata: {}: {error:#}", entry.attr);
+                counts.failed.push(entry.attr.clone());
+                json!({ "attr": entry.attr, "error": format!("{error:#}") })
+            }
+        };
+        drop(counts);
+        if let Some(file) = &mut *self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Err(error) = writeln!(file, "{line}")
+        {
+            eprintln!("strata: writing the journal: {error}");
+        }
+    }
+
+    fn finish(self) -> Result<ExitCode> {
+        let Counts { copied, bytes, failed } = self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let seconds = self.started.elapsed().as_secs_f64();
+        eprintln!("{copied} images, {bytes} bytes sent, {seconds:.1} s, {} failed", failed.len());
+        ensure!(failed.is_empty(), "these images were not copied: {}", failed.join(", "));
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// An image of ours, and where it goes.
@@ -254,16 +282,11 @@ impl Sent {
 fn send_own(jobs: &mut [Result<Job<'_>, (&Entry, anyhow::Error)>], access: &Access, options: &WriteOptions) {
     let waiting: Vec<&mut Job<'_>> = jobs.iter_mut().flatten().filter(|job| job.foreign > 0).collect();
     let waiting = Mutex::new(waiting.into_iter());
-    thread::scope(|scope| {
-        for _ in 0..IMAGES {
-            scope.spawn(|| {
-                loop {
-                    let Some(job) = waiting.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
-                    if let Ok((_, written)) = copy(job, access, options) {
-                        job.sent = job.sent.and(written.event.as_ref());
-                    }
-                }
-            });
+    threads::crew(IMAGES, &|| {
+        while let Some(job) = take(&waiting) {
+            if let Ok((_, written)) = copy(job, access, options) {
+                job.sent = job.sent.and(written.event.as_ref());
+            }
         }
     });
 }

@@ -14,7 +14,7 @@ use strata::{
     source::Location,
 };
 
-use super::Access;
+use super::access::Access;
 
 /// One image from any source.
 #[derive(Serialize)]

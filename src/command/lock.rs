@@ -11,13 +11,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use strata::{
-    image::save_json,
-    oci::{Digest, Platform},
+    files,
+    oci::{Digest, Platform, json},
     registry::{Client, Options, Reference},
     source::{Lock, remote},
 };
 
-use super::{Access, parse_platform};
+use super::{access::Access, values::parse_platform};
 
 /// What to lock, and where.
 #[derive(Debug, Args)]
@@ -46,13 +46,17 @@ pub fn run(arguments: &LockArguments) -> Result<ExitCode> {
     let Some(reference) = reference.strip_prefix("docker://") else { bail!("write docker://HOST/NAME:TAG") };
     let lock = locked(reference, &arguments.platform, arguments)?;
     match &arguments.output {
-        Some(path) => save_json(&lock, path)?,
+        Some(path) => save(&lock, path)?,
         None => {
             serde_json::to_writer(io::stdout(), &lock).map_err(io::Error::from)?;
             writeln!(io::stdout())?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn save(lock: &Lock, path: &Path) -> Result<()> {
+    files::save(path, &json::to_vec(lock)).with_context(|| format!("writing {}", path.display()))
 }
 
 fn locked(reference: &str, platforms: &[Platform], arguments: &LockArguments) -> Result<Lock> {
@@ -87,7 +91,7 @@ fn update(path: &Path, arguments: &LockArguments) -> Result<ExitCode> {
         writeln!(out, "{}: unchanged, {}", old.reference, old.digest)?;
         return Ok(ExitCode::SUCCESS);
     }
-    save_json(&new, path)?;
+    save(&new, path)?;
     writeln!(out, "{}: {} -> {}", old.reference, old.digest, new.digest)?;
     let layers = |lock: &Lock, platform: &Platform| -> BTreeSet<Digest> {
         lock.image(platform).map(|image| image.layers.iter().map(|layer| layer.digest).collect()).unwrap_or_default()

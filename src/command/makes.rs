@@ -9,7 +9,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env, fs,
+    fs,
     io::{self, Write},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
@@ -18,7 +18,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
-use strata::oci::Digest;
+use strata::{files, oci::Digest};
 use tempfile::NamedTempFile;
 
 /// Builds a job of a project, and runs it if it is a program. Without a job, lists them all.
@@ -224,13 +224,11 @@ fn build(job: &Job, name: &str, place: &Place) -> Result<()> {
 /// Where a link keeps the last result of a job from being collected: in the user's cache, if there is one. Each job of each
 /// project has its own.
 fn garbage_collector_root(name: &str, place: &Place) -> Option<PathBuf> {
-    let set = |variable| env::var_os(variable).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
-    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;
     let project = format!("{}{}", place.root, place.below);
-    let directory = cache.join("strata/m").join(Digest::of(project.as_bytes()).hex());
+    let directory = files::cache_folder()?.join("m").join(Digest::of(project.as_bytes()).hex());
     fs::create_dir_all(&directory).ok()?;
     // So that it can be told whose these are.
-    fs::write(directory.join("project"), &project).ok()?;
+    files::write(&directory.join("project"), project.as_bytes()).ok()?;
     Some(directory.join(name.replace('%', "%25").replace('/', "%2F")))
 }
 

@@ -14,7 +14,7 @@ use strata::{
     report::{bytes, plan},
 };
 
-use crate::derivation::strategy;
+use crate::strategy;
 
 /// The names of all strategies.
 const ALL: [&str; 3] = ["popularity", "auto", "transfer"];
@@ -62,7 +62,7 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     let strategies = names.into_iter().map(|name| {
         // Only one of them looks at weights; what they cost is compared with all.
         let own = if name == "transfer" { weights.clone() } else { Weights::default() };
-        Ok((name.to_owned(), strategy(name, &own, false)?))
+        Ok((name.to_owned(), strategy::named(name, &own, false)?))
     });
     let strategies: Vec<(String, Box<dyn Strategy>)> = strategies.collect::<Result<_>>()?;
     let planned = plan::compare(&graph, &strategies, arguments.max_layers.max(1), &weights, arguments.simulate);

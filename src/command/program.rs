@@ -10,17 +10,15 @@
 //! A line is an argument, and those that the script is run with follow. The copy programs of images are such scripts: they
 //! need no shell.
 
-use std::{ffi::OsString, fs, path::Path, process::ExitCode};
+use std::{ffi::OsString, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use clap::Parser;
 
-use crate::cli::{Cli, Command};
-
-pub fn run(script: &Path, arguments: &[OsString]) -> Result<ExitCode> {
+/// The command line that the script stands for.
+pub fn command_line(script: &Path, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let text = fs::read_to_string(script).with_context(|| format!("reading {}", script.display()))?;
     let lines = text.lines().skip(1).map(OsString::from);
-    let command = Cli::parse_from(["strata".into()].into_iter().chain(lines).chain(arguments.iter().cloned())).command;
-    ensure!(!matches!(command, Command::Program { .. }), "{} runs a script again", script.display());
-    super::run(command)
+    let line: Vec<OsString> = [OsString::from("strata")].into_iter().chain(lines).chain(arguments).collect();
+    ensure!(line.get(1).is_none_or(|command| command != "program"), "{} runs a script again", script.display());
+    Ok(line)
 }

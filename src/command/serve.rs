@@ -16,7 +16,7 @@ use strata::{
     source::Location,
 };
 
-use super::SubstituterArguments;
+use super::substituters::SubstituterArguments;
 
 /// An image, and what to call it.
 #[derive(Clone, Debug)]

@@ -8,24 +8,22 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
-use crate::cli::Cli;
-
 /// Prints the completions for a shell.
-pub fn completions(shell: Shell) -> Result<ExitCode> {
+pub fn completions(shell: Shell, mut program: Command) -> Result<ExitCode> {
     // The generator panics where a pipe is closed: write what it made in one piece.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "strata", &mut script);
+    clap_complete::generate(shell, &mut program, "strata", &mut script);
     io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a man page for each command into `directory`.
-pub fn man(directory: &Path) -> Result<ExitCode> {
+pub fn man(directory: &Path, program: Command) -> Result<ExitCode> {
     let writing = || format!("writing man pages into {}", directory.display());
     fs::create_dir_all(directory).with_context(writing)?;
-    clap_mangen::generate_to(Cli::command(), directory).with_context(writing)?;
+    clap_mangen::generate_to(program, directory).with_context(writing)?;
     Ok(ExitCode::SUCCESS)
 }

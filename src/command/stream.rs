@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, ensure};
 use strata::{registry::Options, sink, source::Location};
 
-use super::SubstituterArguments;
+use super::substituters::SubstituterArguments;
 use crate::moment::Moment;
 
 pub fn run(image: &Location, repo_tag: Option<String>, created: Option<Moment>) -> Result<ExitCode> {

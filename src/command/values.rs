@@ -1,6 +1,9 @@
-//! `--platform`
+//! What several commands take: platforms and references.
 
-use strata::oci::Platform;
+use strata::{
+    oci::Platform,
+    registry::{ParseReferenceError, Reference},
+};
 
 /// `OS/ARCHITECTURE[/VARIANT]`
 pub fn parse_platform(text: &str) -> Result<Platform, String> {
@@ -11,4 +14,9 @@ pub fn parse_platform(text: &str) -> Result<Platform, String> {
         }
         _ => Err("write it like linux/arm64 or linux/arm/v7".to_owned()),
     }
+}
+
+/// An image reference, with or without `docker://`.
+pub fn parse_reference(text: &str) -> Result<Reference, ParseReferenceError> {
+    text.strip_prefix("docker://").unwrap_or(text).parse()
 }

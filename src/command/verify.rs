@@ -14,7 +14,7 @@ use strata::{
     verify,
 };
 
-use super::{Access, trust};
+use super::{access::Access, trust};
 
 #[derive(Debug, Args)]
 pub struct VerifyArguments {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{attributes::Attributes, below::Below};
 use strata::{
     image::Image,
-    oci::{Config, Digest, Platform, full_name},
+    oci::{Config, Digest, Platform, name},
     source::{Choice, Lock},
 };
 
@@ -98,7 +98,7 @@ pub fn from_dir(attributes: &Attributes) -> Result<()> {
 
 /// Notes where the layers came from: a push to the same registry takes them over from there.
 fn save(mut image: Image, origin: &str, attributes: &Attributes) -> Result<()> {
-    let full = full_name(origin);
+    let full = name::full_name(origin);
     image.layers.iter_mut().for_each(|layer| layer.origin = Some(full.clone()));
     Ok(image.save(attributes.out())?)
 }

@@ -10,11 +10,12 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use strata::{
-    closure::{Auto, Graph, Node, Pipeline, Plan, Popularity, Stable, StorePath, Strategy, Transfer, Weights},
+    closure::{Graph, Node, Plan, Stable, StorePath, Strategy, Weights},
     image::Image,
 };
 
 use super::log;
+use crate::strategy;
 
 /// How a closure becomes groups.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -62,44 +63,11 @@ impl Layering {
 
     fn strategy(&self) -> Result<Box<dyn Strategy>> {
         match &self.strategy {
-            serde_json::Value::Null => strategy("popularity", &self.weights, self.debug),
-            serde_json::Value::String(name) => strategy(name, &self.weights, self.debug),
-            steps => pipeline(steps, &self.weights, self.debug),
+            serde_json::Value::Null => strategy::named("popularity", &self.weights, self.debug),
+            serde_json::Value::String(name) => strategy::named(name, &self.weights, self.debug),
+            steps => strategy::pipeline(steps, &self.weights, self.debug),
         }
     }
-}
-
-/// The strategy of this name, or the layeringPipeline in a file; with `debug`, that one says what each step does.
-pub fn strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
-    if name != "transfer" {
-        uniform(weights, name)?;
-    }
-    Ok(match name {
-        "popularity" => Box::new(Popularity),
-        "auto" => Box::new(Auto),
-        "transfer" => Box::new(Transfer { weights: weights.clone() }),
-        file if Path::new(file).is_file() => {
-            let text = fs::read(file).with_context(|| format!("reading {file}"))?;
-            let steps =
-                serde_json::from_slice(&text).with_context(|| format!("{file} contains no layeringPipeline"))?;
-            pipeline(&steps, weights, debug)?
-        }
-        other => bail!(
-            "argument layering: {other:?} is unknown; known are popularity, auto, transfer, and JSON files of a \
-             layeringPipeline"
-        ),
-    })
-}
-
-fn pipeline(steps: &serde_json::Value, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
-    uniform(weights, "a layeringPipeline")?;
-    let pipeline = Pipeline::parse(steps)?;
-    Ok(Box::new(if debug { pipeline.logged(|line| eprintln!("{line}")) } else { pipeline }))
-}
-
-fn uniform(weights: &Weights, strategy: &str) -> Result<()> {
-    ensure!(weights.is_uniform(), "argument weights is for layering = \"transfer\"; {strategy} ignores them");
-    Ok(())
 }
 
 /// The layers that the lists of a file say. Each path of the closure is in one of them, and nothing else is; what is left

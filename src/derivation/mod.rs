@@ -53,8 +53,6 @@ use std::{env, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub use layering::strategy;
-
 use attributes::Attributes;
 
 /// Does what the derivation's attributes ask for.

@@ -170,12 +170,3 @@ impl fmt::Display for Platform {
         self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
     }
 }
-
-/// A reference with its registry: `hello:latest` is `docker.io/library/hello:latest`, as docker says it in full.
-pub fn full_name(reference: &str) -> String {
-    match reference.split_once('/') {
-        Some((host, _)) if host.contains(['.', ':']) || host == "localhost" => reference.to_owned(),
-        Some(_) => format!("docker.io/{reference}"),
-        None => format!("docker.io/library/{reference}"),
-    }
-}

@@ -9,10 +9,11 @@ mod descriptor;
 mod digest;
 pub mod json;
 mod manifest;
+pub mod name;
 mod timestamp;
 
 pub use config::{Config, EmptyObject, History, ImageConfig, RootFs};
-pub use descriptor::{Descriptor, Platform, annotation, full_name, media_type};
+pub use descriptor::{Descriptor, Platform, annotation, media_type};
 pub use digest::{Digest, Hasher, ParseDigestError, Sha256Writer};
 pub use manifest::{DockerManifest, Index, Manifest};
 pub use timestamp::{ParseTimestampError, Timestamp};

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::oci::Digest;
+use crate::oci::{Digest, name};
 
 /// Where an image is in which registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +47,10 @@ impl FromStr for Reference {
                 Err(_) => return fail("its digest is malformed"),
             },
         };
-        let (host, path) = match rest.split_once('/') {
-            Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => (host, path),
-            _ => ("docker.io", rest),
-        };
+        let (host, path) = name::host_and_path(rest);
         let (path, tag) = match path.rsplit_once(':') {
             Some((path, tag)) => (path, Some(tag.to_owned())),
-            None => (path, None),
+            None => (path.as_str(), None),
         };
         let part_is_valid = |part: &str| {
             !part.is_empty()
@@ -78,9 +75,7 @@ impl FromStr for Reference {
         {
             return fail("its host is malformed");
         }
-        let official = host == "docker.io" && !path.contains('/');
-        let repository = if official { format!("library/{path}") } else { path.to_owned() };
-        Ok(Self { host: host.to_owned(), repository, tag, digest })
+        Ok(Self { host: host.to_owned(), repository: path.to_owned(), tag, digest })
     }
 }
 

@@ -11,7 +11,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, File},
+    fs::File,
     io::{self, IsTerminal, StdoutLock, Write},
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,7 +24,7 @@ use crate::{
     files::{self, NewFile},
     image::ImageError,
     layer::{Direct, Header, LayerError, TarWriter},
-    oci::{Descriptor, Digest, DockerManifest, Index, annotation, full_name, json},
+    oci::{Descriptor, Digest, DockerManifest, Index, annotation, json, name::full_name},
 };
 
 /// `oci-archive:FILE[:NAME:TAG]`
@@ -80,14 +80,11 @@ fn write_file(content: &Content, name: Option<&str>, path: &Path) -> Result<(), 
         let path = path.to_owned();
         move |source| ArchiveError::Io { path, source }
     };
-    // A link stays, and leads to the new file.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(&target).is_ok_and(|there| !there.is_file() && !there.is_dir()) {
-        let out = File::options().write(true).open(&target).map_err(fail())?;
+    if files::is_stream(path) {
+        let out = File::options().write(true).open(path).map_err(fail())?;
         return write_content(content, name, out).map(drop);
     }
-    files::sweep(files::directory(&target));
-    let new = NewFile::create(&target).map_err(fail())?;
+    let new = NewFile::named(path).map_err(fail())?;
     write_content(content, name, new)?.finish().map_err(fail())
 }
 

@@ -4,7 +4,7 @@
 //! blob's descriptor. Files are written whole and never changed, so writers do
 //! not disturb each other; deleting the folder costs time, nothing else.
 
-use std::{env, fs, path::PathBuf};
+use std::{fs, path::PathBuf};
 
 use crate::{
     files,
@@ -12,13 +12,6 @@ use crate::{
     layer::compress::Compression,
     oci::{Descriptor, Digest},
 };
-
-/// The user's folder for what can be made again, if there is one.
-pub fn folder() -> Option<PathBuf> {
-    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let base = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).or_else(home);
-    base.map(|base| base.join("strata"))
-}
 
 /// The cache, if the machine has a place for it.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +22,7 @@ pub struct Cache {
 impl Cache {
     /// The user's cache.
     pub fn of_user() -> Self {
-        Self { root: folder().map(|folder| folder.join("compressed")) }
+        Self { root: files::cache_folder().map(|folder| folder.join("compressed")) }
     }
 
     /// What the layer with this diff_id compressed to, if it ever was.

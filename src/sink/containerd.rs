@@ -25,7 +25,7 @@ use crate::{
     blobs::ImageBlobs,
     content::Content,
     engine::{self, EngineError, Tool},
-    oci::{Digest, full_name},
+    oci::{Digest, name},
 };
 
 /// `containerd:NAME:TAG`
@@ -90,12 +90,12 @@ pub enum ContainerdError {
 ///
 /// [`ContainerdError`]; then the name means what it meant before.
 pub fn load(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<Loaded, ContainerdError> {
-    let reference = full_name(reference);
+    let reference = name::full_name(reference);
     let mut loaded = Loaded::new(image.digest(), reference.clone());
     let blobs = ctr.run(&["content", "ls", "-q"])?;
     let mut there: HashSet<Digest> = blobs.lines().filter_map(|line| line.trim().parse().ok()).collect();
     let incoming = loaded::incoming(&image.digest());
-    let incoming_name = full_name(&incoming);
+    let incoming_name = name::full_name(&incoming);
     let clean_up = || ctr.run(&["images", "rm", &incoming_name]);
     let mut said = String::new();
     for _ in 0..ATTEMPTS {

@@ -243,15 +243,10 @@ pub(super) fn path_and_name(rest: &str) -> (std::path::PathBuf, Option<String>) 
     }
 }
 
-/// `NAME[:TAG]` with a tag; `None` if it is empty.
+/// `[NAME[:TAG]]` with a tag; `None` if it is empty.
 #[cfg(feature = "net")]
 pub(super) fn with_tag(name: &str) -> Option<String> {
-    let has_tag = name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
-    match name {
-        "" => None,
-        name if has_tag => Some(name.to_owned()),
-        name => Some(format!("{name}:latest")),
-    }
+    (!name.is_empty()).then(|| crate::oci::name::with_tag(name))
 }
 
 /// The one image, for sinks that hold no more.

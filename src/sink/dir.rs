@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
+    blobs::{Blobs, LayoutError, io_error},
     destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image},
-    layout::{Blobs, LayoutError, io_error},
 };
 use crate::{
     blobs::ImageBlobs,
@@ -50,7 +50,6 @@ pub fn write(image: &ImageBlobs, directory: &Path) -> Result<Digest, LayoutError
     let fail = || io_error(directory);
     check_is_ours(directory)?;
     fs::create_dir_all(files::directory(directory)).map_err(fail())?;
-    files::sweep(files::directory(directory));
     let new = NewDirectory::create(directory).map_err(fail())?;
     let digest = write_into(image, new.path())?;
     new.finish().map_err(fail()).map(|()| digest)
@@ -62,8 +61,7 @@ pub fn write(image: &ImageBlobs, directory: &Path) -> Result<Digest, LayoutError
 ///
 /// [`LayoutError`].
 pub fn write_into(image: &ImageBlobs, directory: &Path) -> Result<Digest, LayoutError> {
-    let place = |digest: &Digest| directory.join(digest.hex());
-    let blobs = Blobs::new(&place);
+    let blobs = Blobs::new(directory, Digest::hex);
     let write = |name: &str, bytes: &[u8]| {
         let path = directory.join(name);
         files::write(&path, bytes).map_err(io_error(&path))

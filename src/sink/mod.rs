@@ -3,6 +3,7 @@
 //! - [`archive`]: a tar for `docker load`, podman and skopeo.
 //! - [`layout`]: an OCI layout directory, added to.
 //! - [`dir`]: skopeo's `dir:`.
+//! - [`blobs`]: the files of these two.
 //! - `registry` (feature `net`): a push that sends what is missing, and makes nothing else.
 //! - `daemon` (feature `net`): a docker daemon, given the layers it lacks.
 //! - `serve` (feature `net`): a registry that others pull from.
@@ -10,6 +11,7 @@
 //! - `podman` (feature `net`): podman, through its own command.
 
 pub mod archive;
+pub mod blobs;
 #[cfg(feature = "net")]
 mod cache;
 #[cfg(feature = "net")]

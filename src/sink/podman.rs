@@ -14,7 +14,7 @@ use crate::{
     blobs::ImageBlobs,
     content::Content,
     engine::{EngineError, Tool},
-    oci::{Digest, full_name},
+    oci::{Digest, name},
 };
 
 /// `containers-storage:NAME:TAG`
@@ -69,8 +69,10 @@ pub fn load(image: &ImageBlobs, reference: &str, podman: &Tool) -> Result<Loaded
 
 /// As podman names what comes from no registry: `hello:latest` is `localhost/hello:latest`.
 fn local_name(reference: &str) -> String {
-    let full = full_name(reference);
-    if full == reference { full } else { format!("localhost/{reference}") }
+    match name::split_host(reference) {
+        Some(_) => name::full_name(reference),
+        None => format!("localhost/{reference}"),
+    }
 }
 
 /// The diff_ids of the layers of all its images.

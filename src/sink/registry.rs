@@ -22,34 +22,30 @@ mod blob;
 mod homes;
 mod known;
 mod noted;
+mod push;
 mod shared;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use blob::Watch;
 use known::Known;
-use noted::{Change, Noted};
+use noted::Change;
+use push::Push;
 pub use shared::Shared;
 
 use super::{
-    cache::Cache,
     destination::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written},
     progress::{Fate, Progress},
 };
 use crate::{
-    blobs::{ImageBlobs, LayerBlob},
-    content::{Content, IndexBlobs},
+    content::Content,
     image::ImageError,
     layer::compress::Compression,
-    oci::{Descriptor, Digest, Index, json, media_type},
-    registry::{self, Client, Mount, ParseReferenceError, Reference, RegistryError},
+    oci::Digest,
+    registry::{self, Client, ParseReferenceError, Reference, RegistryError},
+    threads,
 };
 
 /// `docker://HOST/NAME:TAG`
@@ -209,160 +205,19 @@ type Result<T> = std::result::Result<T, PushError>;
 /// [`PushError`]; no tag was changed then, or all that were hold the whole content.
 pub fn push(content: &Content, client: &Client, options: &Options, progress: &Arc<dyn Progress>) -> Result<Pushed> {
     let known = Known::new(client, options, content);
-    let compressed = Mutex::default();
-    let push = Push { client, options, known, cache: Cache::of_user(), progress, slots: Mutex::default(), compressed };
+    let push = Push::new(client, options, known, progress);
     let pushed = push.content(content, &options.tags)?;
     let Some(to) = &options.cache_to else { return Ok(pushed) };
     // Pushes of one process take turns, and forget nothing of each other.
     let _turn = options.shared.as_ref().map(|shared| lock(&shared.notes));
-    let noted = noted::add(client, to, &lock(&push.compressed), options)?;
+    let noted = noted::add(client, to, &push.to_note(), options)?;
     Ok(Pushed { noted, ..pushed })
 }
 
-/// The image that an attestation of buildx's, as an index lists it, is about.
-fn subject(descriptor: &Descriptor) -> Option<Digest> {
-    descriptor.annotations.get("vnd.docker.reference.digest")?.parse().ok()
-}
-
-/// A push on its way.
-struct Push<'a> {
-    client: &'a Client,
-    options: &'a Options,
-    known: Known<'a>,
-    cache: Cache,
-    progress: &'a Arc<dyn Progress>,
-    /// The blobs that are there by now, by digest and whether they are compressed on the way. Whoever holds a slot
-    /// sends.
-    slots: Mutex<HashMap<(Digest, bool), Slot>>,
-    /// Plain layers that were compressed, now or once, and are there.
-    compressed: Mutex<Vec<Noted>>,
-}
-
-type Slot = Arc<Mutex<Option<Descriptor>>>;
-
-impl Push<'_> {
-    fn content(&self, content: &Content, tags: &[String]) -> Result<Pushed> {
-        match content {
-            Content::Image(image) => self.image(image, tags),
-            Content::Index(index) => self.index(index, tags),
-        }
-    }
-
-    /// Each child by its digest, then the index under the tags.
-    fn index(&self, index: &IndexBlobs, tags: &[String]) -> Result<Pushed> {
-        let mut listed: Index = serde_json::from_slice(&index.bytes).map_err(PushError::Manifest)?;
-        let size = index.bytes.len() as u64;
-        let mut all =
-            Pushed { digest: Digest::of(&index.bytes), size, blobs: 0, bytes: 0, left: 0, noted: Change::default() };
-        let mut changed: HashMap<Digest, Pushed> = HashMap::new();
-        // Attestations come after their image, no matter where the index lists them.
-        let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
-        let (attestations, images): (Vec<usize>, Vec<usize>) = (0..index.children.len()).partition(is_attestation);
-        let mut left: HashSet<Digest> = HashSet::new();
-        for at in images.into_iter().chain(attestations) {
-            let child = &index.children[at];
-            let digest = child.digest();
-            if listed.manifests.get(at).and_then(subject).is_some_and(|subject| changed.contains_key(&subject)) {
-                left.insert(digest);
-                continue;
-            }
-            let one = self.content(child, &[])?;
-            (all.blobs, all.bytes, all.left) = (all.blobs + one.blobs, all.bytes + one.bytes, all.left + one.left);
-            if one.digest != digest {
-                changed.insert(digest, one);
-            }
-        }
-        all.left += left.len();
-        if self.options.shared.as_ref().is_some_and(|shared| shared.sends_only_own()) {
-            return Ok(all);
-        }
-        if changed.is_empty() {
-            self.put(&index.media_type, &index.bytes, tags)?;
-            return Ok(all);
-        }
-        listed.manifests.retain(|descriptor| !left.contains(&descriptor.digest));
-        for descriptor in &mut listed.manifests {
-            if let Some(new) = changed.get(&descriptor.digest) {
-                (descriptor.digest, descriptor.size, descriptor.data) = (new.digest, new.size, None);
-            }
-        }
-        let bytes = json::to_vec(&listed);
-        (all.digest, all.size) = (Digest::of(&bytes), bytes.len() as u64);
-        self.put(&index.media_type, &bytes, tags)?;
-        Ok(all)
-    }
-
-    fn image(&self, image: &ImageBlobs, tags: &[String]) -> Result<Pushed> {
-        let is_image = media_type::is_config(&image.config_media_type);
-        let compression = if is_image { self.options.compression } else { Compression::None };
-        self.progress.image(image);
-        let job = |at: usize| {
-            let watch = Watch { layer: at + 1, progress: Arc::clone(self.progress) };
-            let (descriptor, fate) = self.layer(&image.layers[at], compression, &watch)?;
-            self.progress.done(at + 1, &descriptor, fate);
-            Ok((descriptor, fate))
-        };
-        if self.options.shared.as_ref().is_some_and(|shared| shared.sends_only_own()) {
-            return self.own_layers(image, compression, &job);
-        }
-        let results = in_parallel(image.layers.len(), &job)?;
-        let mut pushed =
-            Pushed { digest: image.digest(), size: 0, blobs: 0, bytes: 0, left: 0, noted: Change::default() };
-        for (_, fate) in &results {
-            pushed.count(*fate);
-        }
-        let compressed =
-            results.iter().zip(&image.layers).filter(|((blob, _), layer)| blob.digest != layer.descriptor.digest);
-        lock(&self.compressed).extend(compressed.map(|((blob, _), layer)| (layer.diff_id, blob.clone())));
-        let config = self.config(image)?;
-        if let Fate::Sent(bytes) = config {
-            self.progress.also_sent(bytes);
-        }
-        pushed.count(config);
-        let same = results.iter().zip(&image.layers).all(|((descriptor, _), layer)| *descriptor == layer.descriptor);
-        let manifest = if same {
-            image.manifest.clone()
-        } else {
-            let layers = results.into_iter().map(|(descriptor, _)| descriptor).collect();
-            image.manifest_with(layers).map_err(PushError::Manifest)?
-        };
-        (pushed.digest, pushed.size) = (Digest::of(&manifest), manifest.len() as u64);
-        self.put(&image.media_type, &manifest, tags)?;
-        Ok(pushed)
-    }
-
-    /// The layers that no other part of a fleet sends.
-    fn own_layers(
-        &self,
-        image: &ImageBlobs,
-        compression: Compression,
-        job: &(dyn Fn(usize) -> Result<(Descriptor, Fate)> + Sync),
-    ) -> Result<Pushed> {
-        let is_own = |layer: &LayerBlob| {
-            let (key, is_compressed) = homes::key(layer, compression);
-            let home = self.options.shared.as_ref().and_then(|shared| shared.homes.of(self.client, key, is_compressed));
-            home.is_none_or(|home| !home.is_foreign())
-        };
-        let own: Vec<usize> = (0..image.layers.len()).filter(|at| is_own(&image.layers[*at])).collect();
-        let mut pushed = Pushed::nothing(image.digest(), image.manifest.len() as u64);
-        for (_, fate) in in_parallel(own.len(), &|at| job(own[at]))? {
-            pushed.count(fate);
-        }
-        Ok(pushed)
-    }
-
-    fn put(&self, media_type: &str, document: &[u8], tags: &[String]) -> Result<()> {
-        let digest = Digest::of(document).to_string();
-        let versions = if tags.is_empty() { std::slice::from_ref(&digest) } else { tags };
-        for version in versions {
-            self.client.put_manifest(version, media_type, document)?;
-        }
-        Ok(())
-    }
-}
-
 impl Pushed {
-    fn nothing(digest: Digest, size: u64) -> Self {
+    /// This document, and no blob.
+    fn nothing(document: &[u8]) -> Self {
+        let (digest, size) = (Digest::of(document), document.len() as u64);
         Self { digest, size, blobs: 0, bytes: 0, left: 0, noted: Change::default() }
     }
 
@@ -382,7 +237,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn in_parallel<T: Send>(count: usize, job: &(dyn Fn(usize) -> Result<T> + Sync)) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<Result<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
-    let work = || {
+    threads::crew(CONNECTIONS.min(count), &|| {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(slot) = results.get(at) else { return };
@@ -392,13 +247,6 @@ fn in_parallel<T: Send>(count: usize, job: &(dyn Fn(usize) -> Result<T> + Sync))
             }
             *lock(slot) = Some(result);
         }
-    };
-    thread::scope(|scope| {
-        // Those that the machine has no threads for are done by the others, and by this one.
-        for _ in 1..CONNECTIONS.min(count) {
-            let _ = thread::Builder::new().spawn_scoped(scope, work);
-        }
-        work();
     });
     let finished =
         results.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(|poison| poison.into_inner()));

@@ -10,11 +10,11 @@ use std::{
 use super::{
     SourceError,
     contents::{Contents, digests},
-    graph::{NODES_LIMIT, Node, Store, familiar},
+    graph::{NODES_LIMIT, Node, Store},
 };
 use crate::{
     layer::Packing,
-    oci::{Descriptor, Digest, DockerManifest, ImageConfig, Manifest, Platform, json, media_type},
+    oci::{Descriptor, Digest, DockerManifest, ImageConfig, Manifest, Platform, json, media_type, name},
 };
 
 /// An image of a manifest.json.
@@ -56,7 +56,7 @@ pub(super) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, SourceError
         return Err(SourceError::Document { document: "manifest.json".to_owned(), why });
     }
     let saved = |manifest: DockerManifest| {
-        let names = manifest.repo_tags.iter().flatten().map(|name| familiar(name).to_owned()).collect();
+        let names = manifest.repo_tags.iter().flatten().map(|name| name::familiar(name).to_owned()).collect();
         Saved { names, manifest, contents: Arc::clone(contents) }
     };
     Ok(manifests.into_iter().map(saved).collect())

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     daemon::Daemon,
     engine::{self, Tool},
-    oci::full_name,
+    oci::name,
 };
 
 /// `docker-daemon:NAME[:TAG]`
@@ -81,14 +81,9 @@ impl OfEngine {
                     Some(namespace) => ctr.with(&["-n", namespace]),
                     None => ctr,
                 };
-                ctr.spool(&["images", "export", "-", &full_name(&with_tag(name))])?
+                // containerd does not know that no tag means the latest.
+                ctr.spool(&["images", "export", "-", &name::full_name(&name::with_tag(name))])?
             }
         })
     }
-}
-
-/// containerd does not know that no tag means the latest.
-fn with_tag(name: &str) -> String {
-    let tagged = name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/')) || name.contains('@');
-    if tagged { name.to_owned() } else { format!("{name}:latest") }
 }

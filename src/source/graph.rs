@@ -21,7 +21,7 @@ use super::SourceError;
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
     content::{Content, IndexBlobs},
-    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, annotation, media_type},
+    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, annotation, media_type, name},
 };
 
 /// Documents bigger than this (in bytes) are refused; registries refuse manifests over 4 MiB too.
@@ -301,7 +301,7 @@ impl Node {
     /// What the descriptor is called: `name:tag`, or a tag alone.
     pub fn names(&self) -> Vec<String> {
         let annotated = |key| self.descriptor.annotations.get(key);
-        let name = annotated(annotation::IMAGE_NAME).map(|name| familiar(name).to_owned());
+        let name = annotated(annotation::IMAGE_NAME).map(|name| name::familiar(name).to_owned());
         let tag = annotated(annotation::REF_NAME);
         // Tools that know tags alone (umoci) leave the whole name of another tag beside a new one.
         let is_of_another = |name: &String| {
@@ -400,9 +400,4 @@ pub(super) fn read_document(reader: impl Read, size: u64) -> io::Result<Vec<u8>>
     let mut bytes = Vec::new();
     reader.take(size + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// `docker.io/library/hello:latest` as people write it: `hello:latest`.
-pub(super) fn familiar(name: &str) -> &str {
-    name.strip_prefix("docker.io/library/").or(name.strip_prefix("docker.io/")).unwrap_or(name)
 }

@@ -8,11 +8,11 @@ use std::{
 use super::{
     Found, Opened, SourceError,
     found::Top,
-    graph::{Node, Store, familiar},
+    graph::{Node, Store},
     location::{Access, Scheme, Source},
 };
 use crate::{
-    oci::{Descriptor, Digest, Index, annotation, media_type},
+    oci::{Descriptor, Digest, Index, annotation, media_type, name},
     registry::{Client, Document, Options, ParseReferenceError, Reference},
 };
 
@@ -76,7 +76,7 @@ fn media_type(document: &Document) -> String {
 /// `name:tag` as docker writes it, where there is a tag.
 fn name(reference: &Reference) -> Option<String> {
     let Reference { host, repository, tag, .. } = reference;
-    tag.as_ref().map(|tag| familiar(&format!("{host}/{repository}:{tag}")).to_owned())
+    tag.as_ref().map(|tag| name::familiar(&format!("{host}/{repository}:{tag}")).to_owned())
 }
 
 /// A repository's blobs and manifests.

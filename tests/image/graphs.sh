@@ -83,8 +83,10 @@ skopeo copy --quiet --all --src-tls-verify=false "docker://$registry/plain:index
 "$strata" copy --compression zstd --preserve-digests "oci:$layout:v2" "docker://$registry/x:y" 2>/dev/null && fail "both were taken"
 # Killed at any moment, the destination is the old or the new, and the same command completes it.
 for milliseconds in 1 3 5 8 12 20 30; do
-  timeout --signal=KILL "$(printf '0.%03d' "$milliseconds")" "$strata" copy --all "oci:$layout:v1" "oci:$work/killed:v1" >/dev/null 2>&1 || true
-  timeout --signal=KILL "$(printf '0.%03d' "$milliseconds")" "$strata" copy "oci:$layout:v2" "dir:$work/killed-dir" >/dev/null 2>&1 || true
+  # In the foreground: else timeout is killed with it, and it may live on for a moment, with its locks.
+  killed() { timeout --foreground --signal=KILL "$(printf '0.%03d' "$milliseconds")" "$strata" copy "$@" >/dev/null 2>&1 || true; }
+  killed --all "oci:$layout:v1" "oci:$work/killed:v1"
+  killed "oci:$layout:v2" "dir:$work/killed-dir"
   [[ ! -e $work/killed/index.json ]] || "$strata" verify "$work/killed" | grep -q ' 0 problems$' || fail "a layout is broken"
   [[ ! -e $work/killed-dir ]] || "$strata" verify "$work/killed-dir" | grep -q ' 0 problems$' || fail "a dir: is broken"
 done

@@ -1,8 +1,7 @@
 //! `blobs/sha256/`, being written.
 
 use std::{
-    fs::{self, File},
-    io::Write,
+    fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
 };
@@ -10,11 +9,16 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use strata::oci::{Digest, json};
+use strata::{
+    image::Layer,
+    oci::{Digest, json},
+    sink::blobs,
+};
 
 /// A result directory with blobs.
 pub struct Blobs {
     root: PathBuf,
+    blobs: blobs::Blobs,
 }
 
 impl Blobs {
@@ -22,7 +26,7 @@ impl Blobs {
     pub fn create(root: &Path) -> Result<Self> {
         let blobs = root.join("blobs/sha256");
         fs::create_dir_all(&blobs).with_context(|| format!("creating {}", blobs.display()))?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self { root: root.to_owned(), blobs: blobs::Blobs::of_output(root, Digest::blob_name) })
     }
 
     /// A path of the result.
@@ -31,26 +35,28 @@ impl Blobs {
     }
 
     /// Whether the blob is there already.
-    pub fn has(&self, digest: &Digest) -> bool {
+    fn has(&self, digest: &Digest) -> bool {
         self.path(digest.blob_name()).symlink_metadata().is_ok()
     }
 
     /// Writes a blob that is known whole.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
-        self.write(&digest, |out| Ok(out.write_all(bytes)?))?;
+        self.blobs.bytes(&digest, bytes)?;
         Ok(digest)
     }
 
-    /// Writes a blob while it is made, unless it is there already.
-    pub fn write(&self, digest: &Digest, produce: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
-        if self.has(digest) {
+    /// Copies a blob of another store path, unless it is there already.
+    pub fn copy(&self, digest: &Digest, from: &Path) -> Result<()> {
+        if self.has(digest) { Ok(()) } else { Ok(self.blobs.copy(digest, from)?) }
+    }
+
+    /// Makes a layer, which is the one at this place of its image, unless it is there already.
+    pub fn layer(&self, layer: &Layer, place: usize) -> Result<()> {
+        if self.has(&layer.digest) {
             return Ok(());
         }
-        let path = self.path(digest.blob_name());
-        let writing = || format!("writing {}", path.display());
-        let mut file = File::create_new(&path).with_context(writing)?;
-        produce(&mut file).with_context(writing)
+        Ok(self.blobs.blob(&layer.descriptor(), &|out| layer.write(place, &Default::default(), out))?)
     }
 
     /// Links a blob of another store path, unless it is there already.

@@ -8,8 +8,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -68,15 +67,11 @@ fn add_blobs(blobs: &Blobs, manifest: &Path, link: bool) -> Result<()> {
         if link {
             blobs.link(&digest, &path)?;
         } else {
-            blobs.write(&digest, |out| {
-                let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-                io::copy(&mut file, out)?;
-                Ok(())
-            })?;
+            blobs.copy(&digest, &path)?;
         }
     }
     for (at, layer) in image::open_layers(&manifest.join("layers.json"))?.iter().enumerate() {
-        blobs.write(&layer.digest, |out| Ok(layer.write(at + 1, &Default::default(), out)?))?;
+        blobs.layer(layer, at + 1)?;
     }
     Ok(())
 }

@@ -7,7 +7,6 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -15,6 +14,7 @@ use data_encoding::BASE64;
 use serde_json::{Map, Value, json};
 
 use super::{RegistryError, Result, docker_folder, file::server, helper::Helper};
+use crate::files::{self, Lock, NewFile};
 
 /// The file that a login is written to.
 #[derive(Clone, Debug)]
@@ -43,6 +43,7 @@ impl Login {
     ///
     /// When the file or its helper is of no use.
     pub fn store(&self, host: &str, user: &str, password: &str) -> Result<String> {
+        let _lock = self.lock()?;
         let mut content = self.read()?;
         let server = server(host);
         let entry = match self.helper(&content, host) {
@@ -72,6 +73,7 @@ impl Login {
     ///
     /// When the file or its helper is of no use.
     pub fn erase(&self, host: &str) -> Result<bool> {
+        let _lock = self.path.exists().then(|| self.lock()).transpose()?;
         let mut content = self.read()?;
         let server = server(host);
         let kept = match self.helper(&content, host) {
@@ -94,6 +96,13 @@ impl Login {
         (!name.is_empty()).then(|| name.to_owned())
     }
 
+    /// Others may log in just now.
+    fn lock(&self) -> Result<Lock> {
+        let directory = files::directory(&self.path);
+        let locked = fs::create_dir_all(directory).and_then(|()| files::lock_directory(directory));
+        locked.map_err(|error| RegistryError::File { path: self.path.clone(), why: format!("locking: {error}") })
+    }
+
     fn read(&self) -> Result<Map<String, Value>> {
         let unusable = |why: String| RegistryError::File { path: self.path.clone(), why };
         match fs::read(&self.path) {
@@ -110,17 +119,7 @@ impl Login {
         let unusable =
             |error: io::Error| RegistryError::File { path: self.path.clone(), why: format!("writing: {error}") };
         let text = serde_json::to_string_pretty(content).map_err(|error| unusable(error.into()))?;
-        // A link leads to the file that is meant.
-        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        fs::create_dir_all(folder).map_err(unusable)?;
-        let mut file = tempfile::Builder::new()
-            .permissions(PermissionsExt::from_mode(0o600))
-            .tempfile_in(folder)
-            .map_err(unusable)?;
-        file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(unusable)?;
-        file.persist(&path).map_err(|error| unusable(error.error))?;
-        Ok(())
+        let mut file = NewFile::private(&self.path).map_err(unusable)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.finish()).map_err(unusable)
     }
 }

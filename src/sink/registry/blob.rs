@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use super::{Push, Result, homes, homes::Home, known::Found, lock};
+use super::{Result, homes, homes::Home, known::Found, lock, push::Push};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
     layer::{ChunkReader, compress::Compression},

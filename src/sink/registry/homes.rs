@@ -20,10 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Client, Compression, Digest, Result, lock, media_type};
+use super::{Result, lock};
 use crate::{
     content::Content,
-    registry::{self, Reference},
+    layer::compress::Compression,
+    oci::{Digest, media_type},
+    registry::{self, Client, Reference},
 };
 
 /// How often a registry is asked for a blob that another part sends.

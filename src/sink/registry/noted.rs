@@ -14,8 +14,11 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use super::{Client, Digest, Mount, Options, PushError, Result, known};
-use crate::oci::{Descriptor, Manifest, json, media_type};
+use super::{Options, PushError, Result, known};
+use crate::{
+    oci::{Descriptor, Digest, Manifest, json, media_type},
+    registry::{Client, Mount},
+};
 
 /// What the document says that it is.
 pub const ARTIFACT_TYPE: &str = "application/vnd.strata.layers.v1";

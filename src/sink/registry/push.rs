@@ -1,0 +1,188 @@
+//! The steps of a push: the layers and the config of each image, its manifest, then the indexes above it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use super::{Options, PushError, Pushed, Result, blob::Watch, homes, in_parallel, known::Known, lock, noted::Noted};
+use crate::{
+    blobs::{ImageBlobs, LayerBlob},
+    content::{Content, IndexBlobs},
+    layer::compress::Compression,
+    oci::{Descriptor, Digest, Index, json, media_type},
+    registry::Client,
+    sink::{
+        cache::Cache,
+        progress::{Fate, Progress},
+    },
+};
+
+/// A push on its way.
+pub(super) struct Push<'a> {
+    pub client: &'a Client,
+    pub options: &'a Options,
+    pub known: Known<'a>,
+    pub cache: Cache,
+    progress: &'a Arc<dyn Progress>,
+    /// The blobs that are there by now, by digest and whether they are compressed on the way. Whoever holds a slot
+    /// sends.
+    pub slots: Mutex<HashMap<(Digest, bool), Slot>>,
+    /// Plain layers that were compressed, now or once, and are there.
+    compressed: Mutex<Vec<Noted>>,
+}
+
+type Slot = Arc<Mutex<Option<Descriptor>>>;
+
+impl<'a> Push<'a> {
+    pub fn new(client: &'a Client, options: &'a Options, known: Known<'a>, progress: &'a Arc<dyn Progress>) -> Self {
+        let (slots, compressed) = (Mutex::default(), Mutex::default());
+        Self { client, options, known, cache: Cache::of_user(), progress, slots, compressed }
+    }
+
+    /// What is to be noted for others.
+    pub fn to_note(&self) -> MutexGuard<'_, Vec<Noted>> {
+        lock(&self.compressed)
+    }
+
+    /// An image or an index, under the tags; under its digest without tags.
+    pub fn content(&self, content: &Content, tags: &[String]) -> Result<Pushed> {
+        match content {
+            Content::Image(image) => self.image(image, tags),
+            Content::Index(index) => self.index(index, tags),
+        }
+    }
+
+    /// Each child by its digest, then the index.
+    fn index(&self, index: &IndexBlobs, tags: &[String]) -> Result<Pushed> {
+        let listed: Index = serde_json::from_slice(&index.bytes).map_err(PushError::Manifest)?;
+        let mut all = Pushed::nothing(&index.bytes);
+        let mut changed: HashMap<Digest, Pushed> = HashMap::new();
+        let mut left: HashSet<Digest> = HashSet::new();
+        for at in images_first(&listed, index.children.len()) {
+            let child = &index.children[at];
+            let digest = child.digest();
+            if listed.manifests.get(at).and_then(subject).is_some_and(|subject| changed.contains_key(&subject)) {
+                left.insert(digest);
+                continue;
+            }
+            let one = self.content(child, &[])?;
+            (all.blobs, all.bytes, all.left) = (all.blobs + one.blobs, all.bytes + one.bytes, all.left + one.left);
+            if one.digest != digest {
+                changed.insert(digest, one);
+            }
+        }
+        all.left += left.len();
+        if self.sends_only_own() {
+            return Ok(all);
+        }
+        let rewritten = (!changed.is_empty()).then(|| rewritten(listed, &changed, &left));
+        let bytes = rewritten.as_deref().unwrap_or(&index.bytes);
+        self.put(&index.media_type, bytes, tags)?;
+        Ok(Pushed { digest: Digest::of(bytes), size: bytes.len() as u64, ..all })
+    }
+
+    /// The layers, the config, then the manifest.
+    fn image(&self, image: &ImageBlobs, tags: &[String]) -> Result<Pushed> {
+        let is_image = media_type::is_config(&image.config_media_type);
+        let compression = if is_image { self.options.compression } else { Compression::None };
+        self.progress.image(image);
+        let layer = |at: usize| self.watched(image, at, compression);
+        if self.sends_only_own() {
+            return self.own_layers(image, compression, &layer);
+        }
+        let layers = in_parallel(image.layers.len(), &layer)?;
+        self.note(image, &layers);
+        let config = self.config(image)?;
+        if let Fate::Sent(bytes) = config {
+            self.progress.also_sent(bytes);
+        }
+        let manifest = manifest(image, &layers)?;
+        self.put(&image.media_type, &manifest, tags)?;
+        let mut pushed = Pushed::nothing(&manifest);
+        layers.iter().for_each(|(_, fate)| pushed.count(*fate));
+        pushed.count(config);
+        Ok(pushed)
+    }
+
+    /// One layer; whoever looks on is told.
+    fn watched(&self, image: &ImageBlobs, at: usize, compression: Compression) -> Result<(Descriptor, Fate)> {
+        let watch = Watch { layer: at + 1, progress: Arc::clone(self.progress) };
+        let (descriptor, fate) = self.layer(&image.layers[at], compression, &watch)?;
+        self.progress.done(at + 1, &descriptor, fate);
+        Ok((descriptor, fate))
+    }
+
+    /// Keeps in mind which blobs plain layers became.
+    fn note(&self, image: &ImageBlobs, layers: &[(Descriptor, Fate)]) {
+        let compressed =
+            layers.iter().zip(&image.layers).filter(|((blob, _), layer)| blob.digest != layer.descriptor.digest);
+        self.to_note().extend(compressed.map(|((blob, _), layer)| (layer.diff_id, blob.clone())));
+    }
+
+    /// Whether layers that another part of a fleet sends are left to it for now.
+    fn sends_only_own(&self) -> bool {
+        self.options.shared.as_ref().is_some_and(|shared| shared.sends_only_own())
+    }
+
+    /// The layers that no other part of a fleet sends.
+    fn own_layers(
+        &self,
+        image: &ImageBlobs,
+        compression: Compression,
+        job: &(dyn Fn(usize) -> Result<(Descriptor, Fate)> + Sync),
+    ) -> Result<Pushed> {
+        let is_own = |layer: &LayerBlob| {
+            let (key, is_compressed) = homes::key(layer, compression);
+            let home = self.options.shared.as_ref().and_then(|shared| shared.homes.of(self.client, key, is_compressed));
+            home.is_none_or(|home| !home.is_foreign())
+        };
+        let own: Vec<usize> = (0..image.layers.len()).filter(|at| is_own(&image.layers[*at])).collect();
+        let mut pushed = Pushed::nothing(&image.manifest);
+        for (_, fate) in in_parallel(own.len(), &|at| job(own[at]))? {
+            pushed.count(fate);
+        }
+        Ok(pushed)
+    }
+
+    fn put(&self, media_type: &str, document: &[u8], tags: &[String]) -> Result<()> {
+        let digest = Digest::of(document).to_string();
+        let versions = if tags.is_empty() { std::slice::from_ref(&digest) } else { tags };
+        for version in versions {
+            self.client.put_manifest(version, media_type, document)?;
+        }
+        Ok(())
+    }
+}
+
+/// Places of an index's children: attestations come after their image, no matter where the index lists them.
+fn images_first(listed: &Index, count: usize) -> Vec<usize> {
+    let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
+    let (attestations, images): (Vec<usize>, Vec<usize>) = (0..count).partition(is_attestation);
+    [images, attestations].concat()
+}
+
+/// The image that an attestation of buildx's, as an index lists it, is about.
+fn subject(descriptor: &Descriptor) -> Option<Digest> {
+    descriptor.annotations.get("vnd.docker.reference.digest")?.parse().ok()
+}
+
+/// The index with the manifests that changed as they are now, without those that were left.
+fn rewritten(mut index: Index, changed: &HashMap<Digest, Pushed>, left: &HashSet<Digest>) -> Vec<u8> {
+    index.manifests.retain(|descriptor| !left.contains(&descriptor.digest));
+    for descriptor in &mut index.manifests {
+        if let Some(new) = changed.get(&descriptor.digest) {
+            (descriptor.digest, descriptor.size, descriptor.data) = (new.digest, new.size, None);
+        }
+    }
+    json::to_vec(&index)
+}
+
+/// The manifest of the layers as they are in the registry: the image's own, byte for byte, where none was compressed.
+fn manifest(image: &ImageBlobs, layers: &[(Descriptor, Fate)]) -> Result<Vec<u8>> {
+    if layers.iter().zip(&image.layers).all(|((descriptor, _), layer)| *descriptor == layer.descriptor) {
+        return Ok(image.manifest.clone());
+    }
+    let layers = layers.iter().map(|(descriptor, _)| descriptor.clone()).collect();
+    image.manifest_with(layers).map_err(PushError::Manifest)
+}

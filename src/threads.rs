@@ -1,0 +1,14 @@
+//! Work that several threads do at once.
+
+use std::thread;
+
+/// Does `work` on up to `count` threads, of which this is one. What is to be done is shared by them, so those that the
+/// machine has no threads for are made up for by the others.
+pub fn crew(count: usize, work: &(dyn Fn() + Sync)) {
+    thread::scope(|scope| {
+        for _ in 1..count {
+            let _ = thread::Builder::new().spawn_scoped(scope, work);
+        }
+        work();
+    });
+}
