@@ -24,6 +24,13 @@ online() {
   fi
 }
 
+# from_go MODULE@VERSION PROGRAM: built once a machine, and in PATH; part of the script is skipped where that fails.
+from_go() {
+  export PATH=$cache/go/bin:$PATH
+  [[ -x $cache/go/bin/$2 ]] || CGO_ENABLED=0 GOBIN=$cache/go/bin online go install "$1" 2>"$work/log" ||
+    { skip_part "$2 cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"; return 1; }
+}
+
 # expression EXPR: EXPR with the fixture as pkgs and our functions in scope.
 expression() {
   echo "let pkgs = import $root/tests/hostpkgs { }; strata = import $root/nix { inherit pkgs; }; in with strata; $1"

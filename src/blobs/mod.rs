@@ -34,6 +34,8 @@ pub struct ImageBlobs {
     pub config_media_type: String,
     /// The config.
     pub config: Vec<u8>,
+    /// The registry's host and the repository that have the config, where it was read from one.
+    pub config_origin: Option<(String, String)>,
     /// The layers, base first.
     pub layers: Vec<LayerBlob>,
     /// The store paths of its layers and their references, where that is known.
@@ -69,6 +71,7 @@ impl ImageBlobs {
             layers: image.layers.iter().enumerate().map(layer).collect(),
             manifest: json::to_vec(&manifest),
             config: image.config_blob(),
+            config_origin: None,
             closure: image.closure.clone(),
             as_is: false,
         }

@@ -7,10 +7,10 @@ use std::{
 };
 
 use serde::Deserialize;
-use ureq::{Agent, tls::TlsConfig};
+use ureq::Agent;
 
 use super::{DaemonError, command::CommandConnector, unix::UnixConnector};
-use crate::{engine::Tool, http::tls, oci::Digest};
+use crate::{engine::Tool, http::Tls, oci::Digest};
 
 const USUAL: &str = "unix:///var/run/docker.sock";
 
@@ -129,9 +129,9 @@ impl Endpoint {
                 let Some(folder) = &self.certificates else {
                     return Ok((config.build().new_agent(), format!("http://{address}")));
                 };
-                let tls: TlsConfig = tls::docker_config(folder, !self.verify)
+                let tls = Tls::of_docker(folder, !self.verify)
                     .map_err(|error| DaemonError::Endpoint(format!("{error}: {}", folder.display())))?;
-                Ok((config.tls_config(tls).build().new_agent(), format!("https://{address}")))
+                Ok((tls.agent(config.build()), format!("https://{address}")))
             }
             _ => Err(DaemonError::Endpoint(format!(
                 "{} is no address of a docker daemon that strata can reach; unix://, tcp:// and ssh:// are",

@@ -17,7 +17,7 @@ mod netrc;
 mod proxy;
 mod resume;
 mod retry;
-pub(crate) mod tls;
+mod tls;
 mod url;
 
 use std::{
@@ -30,7 +30,6 @@ use serde::Deserialize;
 use ureq::{
     Agent, SendBody,
     http::{Request, Response, StatusCode, header},
-    tls::TlsConfig,
 };
 
 pub use error::{HttpError, OwnBody, clean};
@@ -38,6 +37,7 @@ pub use netrc::Netrc;
 pub use proxy::Proxies;
 pub use resume::Resume;
 pub use retry::{Retry, parse_retry_after, wait};
+pub use tls::Tls;
 pub use url::{Origin, encode, is_loopback, join, without_query};
 
 /// Documents bigger than this (in bytes) are refused; registries refuse them too.
@@ -57,7 +57,7 @@ type Result<T> = std::result::Result<T, HttpError>;
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Whom it trusts, and who it is.
-    pub tls: TlsConfig,
+    pub tls: Tls,
     /// How often a request is tried.
     pub retry: Retry,
     /// How long a server may say nothing in the middle of an answer.
@@ -145,8 +145,8 @@ impl Http {
             .input_buffer_size(256 * 1024)
             .output_buffer_size(256 * 1024)
             .proxy(None)
-            .tls_config(settings.tls);
-        Ok(Self { agent: config.build().new_agent(), proxies: Proxies::of_user()?, stall, retry: settings.retry })
+            .build();
+        Ok(Self { agent: settings.tls.agent(config), proxies: Proxies::of_user()?, stall, retry: settings.retry })
     }
 
     /// A client that trusts whom the machine trusts.
@@ -155,7 +155,7 @@ impl Http {
     ///
     /// As [`new`](Self::new).
     pub fn of_user() -> Result<Self> {
-        Self::new(Settings { tls: tls::machine(), retry: Retry::default(), stall: None })
+        Self::new(Settings { tls: Tls::of_machine()?, retry: Retry::default(), stall: None })
     }
 
     /// Sends one request, and follows redirects.

@@ -21,7 +21,7 @@ use super::{
     config::Place,
     token::{self, Token},
 };
-use crate::http::{self, Answer, Body, Http, HttpError, Origin, Retry, Settings, is_loopback, tls};
+use crate::http::{self, Answer, Body, Http, HttpError, Origin, Retry, Settings, Tls, is_loopback};
 
 /// How a registry is talked to.
 #[derive(Clone, Debug, Default)]
@@ -96,7 +96,7 @@ impl Session {
         };
         let insecure = options.insecure.unwrap_or(place.insecure);
         let settings = Settings {
-            tls: tls::config(&place.host, options.certificates.as_deref(), insecure)?,
+            tls: Tls::of_host(&place.host, options.certificates.as_deref(), insecure)?,
             retry: options.tries.map_or_else(Retry::default, |tries| Retry { tries: tries.max(1) }),
             stall: options.stall,
         };
@@ -246,8 +246,6 @@ fn speaks_tls(http: &Http, base: &str) -> bool {
                 Some(error) => !matches!(error, Error::InvalidMessage(_)),
                 None => false,
             },
-            ureq::Error::Rustls(Error::InvalidMessage(_)) => false,
-            ureq::Error::Rustls(_) | ureq::Error::Tls(_) => true,
             _ => false,
         },
         // It answered.

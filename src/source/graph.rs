@@ -346,6 +346,7 @@ impl Node {
             manifest: bytes,
             config_media_type: manifest.config.media_type,
             config,
+            config_origin: self.store.origin().map(|(host, repository)| (host.to_owned(), repository.to_owned())),
             layers,
             closure: None,
             as_is: true,

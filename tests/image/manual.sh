@@ -37,7 +37,7 @@ step() {
       { cat "$work/said"; fail "$page: $1: the output lacks: $line"; }
   done <<<"$2"
 }
-for page in getting-started layers engines ci caches supply-chain commands; do
+for page in getting-started layers engines serve ci caches supply-chain commands; do
   mkdir "$work/$page"
   cd "$work/$page"
   /usr/bin/python3 "$root/tests/manual.py" nix "$root/docs/$page.md" .

@@ -1,8 +1,10 @@
-# Registries behind TLS: authorities of our own, client certificates, and none at all.
+# Registries behind TLS: authorities of our own, client certificates, certificates that are their own authority, and
+# none at all.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
 need_command openssl
+need_command skopeo
 export XDG_CACHE_HOME=$work/cache
 image=$(build 'buildImage { name = "x"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
 
@@ -45,3 +47,27 @@ fails "ertificate" "docker://$registry/x:t" --cert-dir "$work/authority"
 "$strata" copy "$image" "docker://$registry/x:t" --cert-dir "$work/certs" --quiet >/dev/null
 rm "$work/certs/client.key"
 fails "reading the certificates in $work/certs/client.key" "docker://$registry/x:t" --cert-dir "$work/certs"
+stop_registry
+
+# One certificate that is both, as `openssl req -x509` makes it and people put it into certs.d: Go's clients take it.
+alone() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=registry \
+    -addext "subjectAltName = $2" -keyout "$1.key" -out "$1.cert" 2>/dev/null
+  openssl x509 -in "$1.cert" -noout -text | grep -q CA:TRUE || fail "openssl makes other certificates"
+  mkdir "$1"
+  cp "$1.cert" "$1/ca.crt"
+}
+alone alone IP:127.0.0.1
+alone another IP:127.0.0.1
+alone misnamed IP:127.0.0.2
+start_registry "$work/three" "" "  tls: { certificate: $work/alone.cert, key: $work/alone.key }"
+same "$("$strata" copy "$image" "docker://$registry/x:t" --cert-dir alone --quiet)" "$digest"
+same "$("$strata" pull "$registry/x:t" "$work/again" --cert-dir alone)" "$digest"
+same "$(env -u NIX_SSL_CERT_FILE SSL_CERT_FILE="$work/alone.cert" "$strata" manifest "$registry/x:t" | sha256sum)" \
+  "${digest#sha256:}  -"
+skopeo copy --quiet --src-cert-dir alone "docker://$registry/x:t" "dir:$work/theirs"
+fails certificate "docker://$registry/x:t"
+fails certificate "docker://$registry/x:t" --cert-dir another
+stop_registry
+start_registry "$work/four" "" "  tls: { certificate: $work/misnamed.cert, key: $work/misnamed.key }"
+fails "not valid for name" "docker://$registry/x:t" --cert-dir misnamed

@@ -1,18 +1,13 @@
 # The registries that run here, each with TLS and passwords, with tokens, and open: Debian's docker-registry 2.8,
-# distribution 3 and crane's. (zot's module cannot be had through the Go module proxy.)
+# distribution 3 and crane's, which has front.py before it for that. (zot's module cannot be had through the Go module proxy.)
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 for command in go jq openssl docker-registry; do need_command "$command"; done
-# from_go MODULE@VERSION PROGRAM: built once a machine.
-from_go() {
-  [[ -x $cache/go/bin/$2 ]] || CGO_ENABLED=0 GOBIN=$cache/go/bin online go install "$1" 2>"$work/log" ||
-    { skip_part "$2 cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"; return 1; }
-}
 programs=(docker-registry)
 if from_go github.com/distribution/distribution/v3/cmd/registry@v3.0.0 registry; then programs+=(registry); fi
 crane=
 if from_go github.com/google/go-containerregistry/cmd/crane@v0.20.6 crane; then crane=1; fi
-export PATH=$cache/go/bin:$PATH XDG_CACHE_HOME=$work/cache HOME=$work/home REGISTRY_AUTH_FILE=$work/none.json
+export XDG_CACHE_HOME=$work/cache HOME=$work/home REGISTRY_AUTH_FILE=$work/none.json
 cd "$work"
 
 openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout authority.key -out authority.crt 2>/dev/null
@@ -80,24 +75,26 @@ everything() {
   "$strata" verify "race-${there#*:}" | grep -q ' 0 problems$' || fail "the tag is broken"
 }
 
-for program in "${programs[@]}"; do
-  # Passwords.
-  registry_of "$program" "$program-basic" "auth: { htpasswd: { realm: test, path: $work/users } }" "$tls"
+# The token server: sets $realm.
+start_tokens() {
+  rm -f port tokens
+  : >tokens
+  python3 "$root/tests/peers/tokens.py" key.pem cert.pem issuer service port tokens 2>tokens.log &
+  pids+=($!)
+  wait_for "$!" test -s port || { cat tokens.log; fail "the token server ends"; }
+  realm=https://127.0.0.1:$(<port)/token
+}
+# $host wants me:U*U.
+with_passwords() {
   fails "log in first" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64
   fails "401" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64 --dest-creds me:wrong
   "$strata" login "$host" --username me --password-stdin --cert-dir certs <<<'U*U' >out 2>&1 || { cat out; fail "login"; }
   everything "$host" --cert-dir certs
   "$strata" logout "$host" 2>out || { cat out; fail "logout"; }
   fails "log in first" --all "docker://$host/app:v1" oci:nothing:v1 --cert-dir certs
-
-  # Tokens, of another server.
-  rm -f port tokens
-  : >tokens
-  python3 "$root/tests/peers/tokens.py" key.pem cert.pem issuer service port tokens 2>tokens.log &
-  pids+=($!)
-  wait_for "$!" test -s port || { cat tokens.log; fail "the token server ends"; }
-  registry_of "$program" "$program-token" "auth: { token: { realm: \"https://127.0.0.1:$(<port)/token\", service: service,
-    issuer: issuer, rootcertbundle: $work/authority.crt } }" "$tls"
+}
+# $host wants tokens of another server.
+with_tokens() {
   fails "401" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64 --creds me:wrong
   fails "log in" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64
   everything "$host" --cert-dir certs --creds me:secret
@@ -105,13 +102,42 @@ for program in "${programs[@]}"; do
   grep -q '^me repository:app:pull repository:other/app:pull,push$' tokens || { cat tokens; fail "no token for both repositories"; }
   copy --all "docker://$host/app:v1" oci:anonymous:v1 --cert-dir certs --no-creds --quiet >out
   fails "log in" --all "docker://$host/other/app:v2" oci:nothing:v1 --cert-dir certs --no-creds
-  if grep -rqE 'U\*U|secret|bWU6c2VjcmV0' "$program"-*/log log out tokens; then fail "a password is in a log"; fi
+}
+no_secrets() { if grep -rqE 'U\*U|secret|bWU6c2VjcmV0' "$@" log out tokens; then fail "a password is in a log"; fi; }
+
+for program in "${programs[@]}"; do
+  registry_of "$program" "$program-basic" "auth: { htpasswd: { realm: test, path: $work/users } }" "$tls"
+  with_passwords
+  start_tokens
+  registry_of "$program" "$program-token" "auth: { token: { realm: \"$realm\", service: service, issuer: issuer,
+    rootcertbundle: $work/authority.crt } }" "$tls"
+  with_tokens
+  no_secrets "$program"-*/log
   stop
 done
 
 [[ $crane ]] || exit 0
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-crane registry serve --address "127.0.0.1:$port" >crane.log 2>&1 &
-pids+=($!)
-wait_for "$!" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" || { cat crane.log; fail "crane ends"; }
+# crane's, open: sets $port.
+start_crane() {
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  crane registry serve --address "127.0.0.1:$port" >crane.log 2>&1 &
+  pids+=($!)
+  wait_for "$!" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" || { cat crane.log; fail "crane ends"; }
+}
+# crane's behind front.py: sets $host.
+fronted() {
+  start_crane
+  rm -f front
+  python3 "$root/tests/peers/front.py" key.pem cert.pem "127.0.0.1:$port" front "$@" 2>front.log &
+  pids+=($!)
+  wait_for "$!" test -s front || { cat front.log; fail "front.py ends"; }
+  host=127.0.0.1:$(<front)
+}
+start_crane
 everything "127.0.0.1:$port"
+fronted basic
+with_passwords
+start_tokens
+fronted bearer "$realm" service
+with_tokens
+no_secrets crane.log front.log

@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use strata::oci::Digest;
+
 use super::{
     store::{Store, Tokens, big, image, layout, with_tokens},
     world::World,
@@ -44,4 +46,33 @@ fn what_a_refused_mount_opened_is_used() {
     // The layer's and the config's, each opened by its mount.
     assert!(opened.iter().all(|target| target.contains("mount=")), "{opened:?}");
     assert_eq!(image(&layer).1.len(), 2);
+}
+
+#[test]
+fn a_copy_between_repositories_sends_the_manifest_and_no_blob() {
+    let (world, store) = ghcr(true);
+    store.keep("me/base", "1", b"layer");
+    world.run(&["copy", "docker://ghcr.io/me/base:1", "docker://ghcr.io/me/app:1", "--preserve-digests"]).good();
+    assert!(store.has_tag("me/app", "1"));
+    let asked = world.seen();
+    let sent: Vec<_> = asked.iter().filter(|request| matches!(request.method.as_str(), "PATCH" | "PUT")).collect();
+    assert!(sent.iter().all(|request| request.path() == "/v2/me/app/manifests/1"), "{sent:?}");
+    // The layer and the config.
+    let mounted = asked.iter().filter(|request| request.query("from") == ["me/base"]);
+    let mounted = mounted.filter(|request| request.header("authorization").is_some());
+    assert_eq!(mounted.flat_map(|request| request.query("mount")).collect::<std::collections::HashSet<_>>().len(), 2);
+}
+
+#[test]
+fn a_config_of_several_images_of_a_fleet_is_sent_once() {
+    let (world, store) = ghcr(true);
+    let source = layout(&world, "image", b"layer");
+    world.file("fleet", format!("{source} docker://ghcr.io/me/one:1\n{source} docker://ghcr.io/me/two:1\n"));
+    world.run(&["copy", "--fleet", "fleet"]).good();
+    assert!(store.has_tag("me/one", "1") && store.has_tag("me/two", "1"));
+    let config = Digest::of(&image(b"layer").1[0]).to_string();
+    let asked = world.seen();
+    let about =
+        |request: &&super::world::Request| request.method == "PUT" && request.query("digest") == [config.clone()];
+    assert_eq!(asked.iter().filter(about).count(), 1, "{asked:?}");
 }

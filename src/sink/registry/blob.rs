@@ -143,12 +143,17 @@ impl Push<'_> {
 
     pub(super) fn config(&self, image: &ImageBlobs) -> Result<Fate> {
         let digest = Digest::of(&image.config);
+        let place = self.options.shared.as_deref().map(|shared| shared.place(self.client.host(), digest, false));
+        let mut place = place.as_ref().map(|place| lock(place));
         let slot = Arc::clone(lock(&self.slots).entry((digest, false)).or_default());
         let mut slot = lock(&slot);
         if slot.is_some() {
             return Ok(Fate::There);
         }
-        let fate = match self.there(&digest, None)? {
+        let sent_to = place.as_deref().and_then(Option::as_ref).map(|(_, repository)| repository.as_str());
+        let origin = image.config_origin.as_ref().filter(|(host, _)| host == self.client.host());
+        let origin = sent_to.or(origin.map(|(_, repository)| repository.as_str()));
+        let fate = match self.there(&digest, origin)? {
             There::Yes(fate) => fate,
             There::No(session) => {
                 self.client.upload_bytes(&digest, &image.config, session)?;
@@ -156,6 +161,9 @@ impl Push<'_> {
             }
         };
         *slot = Some(image.config_descriptor());
+        if let Some(place) = &mut place {
+            **place = Some((image.config_descriptor(), self.client.repository().to_owned()));
+        }
         Ok(fate)
     }
 

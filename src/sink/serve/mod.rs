@@ -52,7 +52,7 @@ use clients::{Clients, Guest};
 use patient::Patient;
 use service::Service;
 
-/// Connections at once; more wait. One takes little more than its 64 KiB of buffers.
+/// Connections at once. One takes little more than its 64 KiB of buffers.
 const CONNECTIONS: usize = 2048;
 /// Bytes of requests that wait to be read on one connection.
 const BUFFER: usize = 64 * 1024;
@@ -68,6 +68,8 @@ const STREAMS: usize = 48;
 /// How to serve.
 #[derive(Debug)]
 pub struct Settings {
+    /// Connections at once; more wait.
+    pub connections: usize,
     /// How long a reader may take nothing.
     pub patience: Duration,
     /// How long answers have once the server is asked to end.
@@ -84,7 +86,15 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { patience: PATIENCE, farewell: FAREWELL, identity: None, users: None, access_log: None, metrics: false }
+        Self {
+            connections: CONNECTIONS,
+            patience: PATIENCE,
+            farewell: FAREWELL,
+            identity: None,
+            users: None,
+            access_log: None,
+            metrics: false,
+        }
     }
 }
 
@@ -180,14 +190,17 @@ impl Server {
 
     async fn serve(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let Settings { patience, farewell, identity, users, access_log, metrics } = self.settings;
-        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+        let Settings { connections, patience, farewell, identity, users, access_log, metrics } = self.settings;
+        let connections = Arc::new(Semaphore::new(connections));
         let service = Arc::new(Service::new(self.catalogue, users, access_log, metrics));
         let clients = Clients::default();
         let graceful = GracefulShutdown::new();
         let mut stop = std::pin::pin!(stop);
         loop {
-            let permit = Arc::clone(&connections).acquire_owned().await.map_err(io::Error::other)?;
+            let permit = tokio::select! {
+                permit = Arc::clone(&connections).acquire_owned() => permit.map_err(io::Error::other)?,
+                () = &mut stop => break,
+            };
             let (stream, address) = tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, address)) => (stream, address.ip()),
@@ -285,6 +298,7 @@ mod tests {
             manifest: b"{}".to_vec(),
             config_media_type: media_type::CONFIG.to_owned(),
             config: b"{}".to_vec(),
+            config_origin: None,
             layers: vec![layer],
             closure: None,
             as_is: true,
@@ -315,6 +329,23 @@ mod tests {
         // Not before they lose patience, which takes half a minute.
         assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
         assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn connections_that_ask_nothing_keep_nobody_from_ending() {
+        let settings = Settings { connections: 2, farewell: Duration::from_millis(100), ..Settings::default() };
+        let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue().0, settings).unwrap();
+        let address = server.address();
+        let running = server.spawn().unwrap();
+        let mut idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+        // Both were accepted: no third is.
+        for stream in &mut idle {
+            stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            stream.read_exact(&mut [0; 12]).unwrap();
+        }
+        let begun = Instant::now();
+        drop(running);
+        assert!(begun.elapsed() < GREETING, "{:?}", begun.elapsed());
     }
 
     #[test]

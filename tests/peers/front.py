@@ -1,0 +1,87 @@
+"""front.py KEY CERT BACKEND PORTFILE (basic | bearer REALM SERVICE): what people put before a registry that has neither TLS
+nor users: it ends TLS, lets in who may, and passes on the rest of the connection.
+
+basic lets in me:U*U; bearer those whose token (tokens.py) is good for what they ask. A token's claims are read, its
+signature is not: distribution's registry looks at that. Each connection is for one request.
+"""
+
+import base64, json, os, re, socket, ssl, sys, threading, urllib.parse
+
+key, certificate, backend, port_file, kind, *token_server = sys.argv[1:]
+host, port = backend.split(":")
+
+
+def may(target, method, said):
+    """Whether what is said lets one ask that; the scope that is lacking otherwise."""
+    if kind == "basic":
+        return said == "Basic " + base64.b64encode(b"me:U*U").decode(), ""
+    url = urllib.parse.urlsplit(target)
+    found = re.match(r"/v2/(.+?)/(?:manifests|blobs|tags|referrers)/", url.path)
+    wanted = []
+    if found:
+        wanted.append((found[1], "pull" if method in ("GET", "HEAD") else "push"))
+        wanted += [(name, "pull") for name in urllib.parse.parse_qs(url.query).get("from", [])]
+    scopes = " ".join(f"repository:{name}:{action}" for name, action in wanted)
+    if not said.startswith("Bearer "):
+        return False, scopes
+    claims = said.split(".")[1]
+    access = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["access"]
+    given = {(one["name"], action) for one in access for action in one["actions"]}
+    return set(wanted) <= given, scopes
+
+
+def pump(source, target):
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+    except OSError:
+        pass
+    try:
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass
+
+
+def serve(client):
+    try:
+        client = context.wrap_socket(client, server_side=True)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            data = client.recv(65536)
+            if not data:
+                return
+            head += data
+        head, body = head.split(b"\r\n\r\n", 1)
+        first, *lines = head.decode().split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        allowed, scopes = may(target, method, headers.get("authorization", ""))
+        if not allowed:
+            challenge = 'Basic realm="front"'
+            if kind == "bearer":
+                challenge = f'Bearer realm="{token_server[0]}",service="{token_server[1]}"' + (f',scope="{scopes}"' if scopes else "")
+            text = '{"errors":[{"code":"UNAUTHORIZED","message":"log in"}]}'
+            client.sendall(f"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Type: application/json\r\n"
+                           f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode())
+            return
+        lines = [line for line in lines if line.split(":")[0].lower() not in ("connection", "authorization")]
+        behind = socket.create_connection((host, int(port)))
+        behind.sendall("\r\n".join([first, *lines, "Connection: close"]).encode() + b"\r\n\r\n" + body)
+        # Whoever waits for the answer does not end its side before.
+        threading.Thread(target=pump, args=(client, behind), daemon=True).start()
+        pump(behind, client)
+    except OSError:
+        pass
+    finally:
+        client.close()
+
+
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate, key)
+listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+with open(port_file + ".new", "w") as file:
+    print(listener.getsockname()[1], file=file)
+os.rename(port_file + ".new", port_file)
+while True:
+    connection, _ = listener.accept()
+    threading.Thread(target=serve, args=(connection,), daemon=True).start()
