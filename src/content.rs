@@ -99,3 +99,8 @@ impl Content {
         }
     }
 }
+
+/// The image that an attestation of buildx's, as an index lists it, is about.
+pub fn subject(descriptor: &Descriptor) -> Option<Digest> {
+    descriptor.annotations.get("vnd.docker.reference.digest")?.parse().ok()
+}

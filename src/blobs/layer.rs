@@ -3,15 +3,17 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    io::{self, Read, Write},
-    path::PathBuf,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    ops::Range,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::checked::{BlobReader, Hashing, invalid};
 use crate::{
     image::{Compressed, ImageError},
-    layer::{ChunkReader, Packing},
+    layer::{ChunkReader, Cutout, Packing},
     oci::{Descriptor, Digest},
 };
 
@@ -35,6 +37,8 @@ pub struct LayerBlob {
     /// Whether it is only at the URLs of its descriptor: it is listed, and not copied.
     pub elsewhere: bool,
     bytes: Bytes,
+    /// Makes parts without the whole.
+    parts: Option<Arc<MakeParts>>,
 }
 
 /// Where the bytes come from.
@@ -48,6 +52,8 @@ enum Bytes {
 type OpenBlob = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync;
 /// Errors are the blob's own, or those of what it is written to.
 type MakeBlob = dyn Fn(&mut dyn Write) -> Result<(), ImageError> + Send + Sync;
+/// Whether it could: where not, nothing was written.
+type MakeParts = dyn Fn(&[Range<u64>], &mut dyn Write) -> Result<bool, ImageError> + Send + Sync;
 
 impl fmt::Debug for LayerBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +91,16 @@ impl LayerBlob {
             origin: None,
             elsewhere: false,
             bytes,
+            parts: None,
         }
+    }
+
+    /// The same blob, of which `make` writes parts without making the whole, or says that it cannot.
+    pub(super) fn with_parts(
+        self,
+        make: impl Fn(&[Range<u64>], &mut dyn Write) -> Result<bool, ImageError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { parts: Some(Arc::new(make)), ..self }
     }
 
     /// The same blob, which is this file.
@@ -128,6 +143,32 @@ impl LayerBlob {
         }
     }
 
+    /// Writes these ranges of the blob, which are in order and apart, one after the other. Where they can be had without
+    /// the rest of the blob, its digest is not checked; where not, it is, after everything was written.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn write_ranges(&self, ranges: &[Range<u64>], out: &mut dyn Write) -> Result<(), ImageError> {
+        let digest = self.descriptor.digest;
+        let fail = |source| ImageError::Blob { digest, source };
+        let wanted: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        // Most of it is made on all cores, and checked.
+        if wanted <= self.descriptor.size / 2 {
+            if let Some(file) = &self.file {
+                return copy_ranges(file, ranges, out).map_err(fail);
+            }
+            if let Some(make) = &self.parts
+                && make(ranges, out)?
+            {
+                return Ok(());
+            }
+        }
+        let mut cutout = Cutout::new(ranges, out);
+        self.write(&mut cutout)?;
+        if cutout.left() == 0 { Ok(()) } else { Err(fail(invalid("it is shorter than it should be".to_owned()))) }
+    }
+
     /// The blob as a stream: its end comes only after size and digest were right.
     pub fn read(&self) -> BlobReader {
         match &self.bytes {
@@ -168,6 +209,19 @@ impl LayerBlob {
         };
         checked().map_err(|source| ImageError::Blob { digest, source })
     }
+}
+
+/// Ranges of a file.
+fn copy_ranges(path: &Path, ranges: &[Range<u64>], out: &mut dyn Write) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    for range in ranges {
+        file.seek(SeekFrom::Start(range.start))?;
+        let length = range.end - range.start;
+        if io::copy(&mut (&mut file).take(length), out)? < length {
+            return Err(invalid(format!("{} is shorter than it should be", path.display())));
+        }
+    }
+    Ok(())
 }
 
 struct Counted<'a> {

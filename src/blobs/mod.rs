@@ -4,12 +4,14 @@
 //! digest; layers are written on demand, and checked while they are.
 
 mod checked;
+mod chunked;
 mod layer;
 mod store_paths;
 
 use std::{collections::HashSet, sync::Arc};
 
 pub use checked::BlobReader;
+pub use chunked::Chunked;
 pub use layer::LayerBlob;
 pub use store_paths::HISTORY_PREFIX;
 
@@ -49,10 +51,13 @@ impl ImageBlobs {
     pub fn of(image: &Image) -> Self {
         let manifest = image.manifest();
         let layer = |(at, layer): (usize, &crate::image::Layer)| {
-            let (made, materials) = (layer.clone(), image.materials());
+            let made = Arc::new(layer.clone());
+            let in_parts = Arc::clone(&made);
+            let materials = image.materials();
             let mut blob = LayerBlob::made(manifest.layers[at].clone(), layer.diff_id, move |out| {
                 made.write(at + 1, &materials, out)
-            });
+            })
+            .with_parts(move |ranges, out| in_parts.write_ranges(at + 1, ranges, out));
             blob.compressed = layer.compressed.clone();
             blob.paths = layer.paths.iter().map(|path| path.path.clone()).collect();
             blob.moved = layer.paths.iter().filter(|path| !path.is_in_place()).map(|path| path.path.clone()).collect();

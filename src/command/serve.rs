@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 use strata::{
     registry::{Options, Reference},
-    sink::serve::{AccessLog, Catalogue, Identity, Server, Settings, Users},
+    sink::serve::{self, AccessLog, Catalogue, Identity, Server, Settings, Users},
     source::Location,
 };
 
@@ -47,6 +47,10 @@ pub struct ServeArguments {
     /// The address to listen on; port 0 picks a free one. Loopback addresses are reachable from this machine only.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
+    /// Serve plain layers as zstd:chunked: podman, buildah and CRI-O fetch only the parts of them that they lack, and
+    /// only these are made. Before serving, each layer is compressed once; its table of contents is kept in the cache.
+    #[arg(long)]
+    chunked: bool,
     /// Serve with TLS: the certificate in PEM form, and those between it and its authority.
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -91,14 +95,24 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     let mut catalogue = Catalogue::default();
     for Named { name, image } in &arguments.images {
         let opened = image.open(&access)?;
-        let content = opened.content()?;
+        let found = opened.content()?;
+        let referrers = opened.referrers(&found)?;
+        let digest = found.digest();
+        let content = if arguments.chunked {
+            serve::chunked(found).with_context(|| format!("making zstd:chunked layers of {image}"))?
+        } else {
+            found
+        };
         let own = content.reference().or_else(|| content.images().first()?.reference.as_deref()).map(str::to_owned);
         let reference = name.clone().or(own).unwrap_or_else(|| "image:latest".to_owned());
         let reference: Reference = reference.parse().with_context(|| format!("the name of {image}"))?;
         // Here every name is a name of this registry's.
         let repository = reference.repository.strip_prefix("library/").unwrap_or(&reference.repository);
-        for referrer in opened.referrers(&content)? {
-            catalogue.add_untagged(repository, referrer);
+        if content.digest() == digest {
+            referrers.into_iter().for_each(|referrer| catalogue.add_untagged(repository, referrer));
+        } else if !referrers.is_empty() {
+            let now = content.digest();
+            eprintln!("what refers to {digest} is not served: --chunked made it {now}");
         }
         catalogue.add(repository, &reference.version(), content)?;
     }

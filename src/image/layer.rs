@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{self, Read, Write},
+    ops::Range,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -160,6 +161,24 @@ impl Layer {
         };
         let paths = paths.iter().map(|path| format!("\n  {}", path.display())).collect();
         Err(ImageError::Mismatch { index, expected: self.digest.into(), found: found.into(), why, paths })
+    }
+
+    /// Writes these ranges of the layer's blob, which are in order and apart, to `out`, without a look at its digest;
+    /// `false`, and nothing written, where the machine lacks something of it, so that all of it has to be made.
+    ///
+    /// # Errors
+    ///
+    /// When something cannot be read, or `out` fails.
+    pub fn write_ranges(&self, index: usize, ranges: &[Range<u64>], out: &mut dyn Write) -> Result<bool> {
+        if self.blob.is_some()
+            || self.is_by_reference()
+            || self.paths.iter().any(|path| fs::symlink_metadata(&path.path).is_err())
+        {
+            return Ok(false);
+        }
+        let fail = |source| ImageError::Layer { index, source };
+        layer::write_ranges(&self.tree().map_err(fail)?, ranges, out).map_err(fail)?;
+        Ok(true)
     }
 
     /// Makes the layer from its store paths: those that the machine has as they are, the others from their NARs.

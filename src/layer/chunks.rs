@@ -14,7 +14,8 @@
 //! Memory is [`CHUNK`] × [`DEPTH`], whatever flows.
 
 use std::{
-    io::{self, Read, Write},
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
     sync::mpsc::{Receiver, SyncSender, sync_channel},
     thread::{self, JoinHandle},
 };
@@ -74,11 +75,38 @@ impl Chunk {
 
 /// Where full chunks go.
 pub trait Chunks {
+    /// Whether some bytes may be passed over: see [`skip`](Self::skip).
+    const SELECTIVE: bool = false;
+
     /// Takes what `full` holds, and gives an empty chunk back.
     fn pass(&mut self, full: Chunk) -> io::Result<Chunk>;
 
     /// The first chunk.
     fn first(&mut self) -> Chunk;
+
+    /// How many of the next `most` bytes nobody wants: they are not passed. All before them were.
+    fn skip(&mut self, most: u64) -> u64 {
+        let _ = most;
+        0
+    }
+}
+
+/// Data of which some need not be read.
+pub(super) trait Passable: Read {
+    /// Goes on behind the next `bytes`.
+    fn pass_over(&mut self, bytes: u64) -> io::Result<()>;
+}
+
+impl Passable for File {
+    fn pass_over(&mut self, bytes: u64) -> io::Result<()> {
+        self.seek(SeekFrom::Current(i64::try_from(bytes).map_err(io::Error::other)?)).map(drop)
+    }
+}
+
+impl Passable for &mut dyn Read {
+    fn pass_over(&mut self, bytes: u64) -> io::Result<()> {
+        io::copy(&mut self.take(bytes), &mut io::sink()).map(drop)
+    }
 }
 
 /// Writes chunks on the thread that made them.

@@ -18,15 +18,11 @@
 //! records for long names. See pax(1), "ustar Interchange Format", and
 //! [the layer specification](https://github.com/opencontainers/image-spec/blob/main/layer.md).
 
-use std::{
-    collections::BTreeMap,
-    io::{Read, Write},
-    path::Path,
-};
+use std::{collections::BTreeMap, io::Write, path::Path};
 
 use super::{
     LayerError, MTIME, Result,
-    chunks::{Chunk, Chunks, Direct},
+    chunks::{Chunk, Chunks, Direct, Passable},
     node::{Content, Entry},
     options::Attributes,
     untar::{XATTR, Xattrs},
@@ -362,9 +358,18 @@ impl<C: Chunks> TarWriter<C> {
     }
 
     /// Reads exactly `size` bytes of `file`, straight into the chunk.
-    fn file(&mut self, mut file: impl Read, size: u64, path: &Path) -> Result<()> {
+    fn file(&mut self, mut file: impl Passable, size: u64, path: &Path) -> Result<()> {
         let mut left = size;
         while left > 0 {
+            if C::SELECTIVE {
+                self.pass()?;
+                let unwanted = self.chunks.skip(left);
+                if unwanted > 0 {
+                    file.pass_over(unwanted).map_err(LayerError::io("reading", path))?;
+                    left -= unwanted;
+                    continue;
+                }
+            }
             let room = self.room()?;
             let most = usize::try_from(left).unwrap_or(usize::MAX).min(room.len());
             match file.read(&mut room[..most]) {

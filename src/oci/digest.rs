@@ -43,12 +43,17 @@ impl Digest {
         }
     }
 
+    /// The digest itself.
+    pub fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Bytes::Sha256(bytes) => bytes,
+            Bytes::Sha512(bytes) => bytes,
+        }
+    }
+
     /// The hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> String {
-        match &self.0 {
-            Bytes::Sha256(bytes) => HEXLOWER.encode(bytes),
-            Bytes::Sha512(bytes) => HEXLOWER.encode(bytes),
-        }
+        HEXLOWER.encode(self.as_bytes())
     }
 
     /// Where an OCI layout and an archive keep the blob: `blobs/sha256/<hex>`.

@@ -9,19 +9,14 @@
 //! Layers that are zstd:chunked already have a table; plain ones get the one that a push would give them. Requests,
 //! headers, manifest and config come on top.
 
-use std::{
-    collections::HashSet,
-    io::{self, Read, Write},
-    thread,
-};
+use std::{collections::HashSet, io};
 
 use serde::Serialize;
 
 use crate::{
-    blobs::{ImageBlobs, LayerBlob},
+    blobs::{Chunked, ImageBlobs, LayerBlob},
     image::ImageError,
     layer::chunked::{
-        ChunkedWriter,
         read::{ChunkAt, Located, files},
         table::Table,
     },
@@ -127,49 +122,14 @@ fn describe(layer: &LayerBlob, level: Option<i32>) -> Result<Described, ImageErr
         let Some(located) = Located::of(&own.annotations, size).map_err(io::Error::other).map_err(&fail)? else {
             return Ok(Described { size, table: None });
         };
-        let mut blob = layer.read();
-        let mut read = || -> io::Result<Table> {
-            io::copy(&mut (&mut blob).take(located.table.offset), &mut io::sink())?;
-            let mut bytes = Vec::new();
-            (&mut blob).take(located.table.length).read_to_end(&mut bytes)?;
-            io::copy(&mut blob, &mut io::sink())?;
-            located.read(&bytes).map_err(io::Error::other)
-        };
-        let table = read().map_err(&fail)?;
+        let at = located.table.offset;
+        let mut bytes = Vec::new();
+        // The table is checked against its own digest.
+        layer.write_ranges(std::slice::from_ref(&(at..at + located.table.length)), &mut bytes)?;
+        let table = located.read(&bytes).map_err(io::Error::other).map_err(&fail)?;
         return Ok(Described { size, table: Some((located, table)) });
     }
-    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut writer = ChunkedWriter::with_threads(Last::default(), threads, level).map_err(&fail)?;
-    layer.write(&mut writer)?;
-    let (last, annotations) = writer.finish().map_err(&fail)?;
-    let found = Located::of(&annotations, last.size).map_err(io::Error::other).map_err(&fail)?;
-    let table = found.map(|located| {
-        // Table, tar-split's data and footer are written at once, behind all frames.
-        let start = (last.size - last.bytes.len() as u64).min(located.table.offset);
-        let from = usize::try_from(located.table.offset - start).unwrap_or(usize::MAX);
-        let bytes = last.bytes.get(from..).and_then(|bytes| bytes.get(..located.table.length as usize));
-        located.read(bytes.unwrap_or_default()).map(|table| (located, table))
-    });
-    let table = table.transpose().map_err(io::Error::other).map_err(&fail)?;
-    Ok(Described { size: last.size, table })
-}
-
-/// Keeps what was written last, and counts the rest.
-#[derive(Default)]
-struct Last {
-    bytes: Vec<u8>,
-    size: u64,
-}
-
-impl Write for Last {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.bytes.clear();
-        self.bytes.extend_from_slice(bytes);
-        self.size += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let chunked = Chunked::of(layer, level)?;
+    let table = chunked.table().map_err(io::Error::other).map_err(&fail)?;
+    Ok(Described { size: chunked.descriptor.size, table })
 }

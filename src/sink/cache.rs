@@ -1,15 +1,22 @@
 //! What layers compressed to, remembered between pushes.
 //!
 //! `$XDG_CACHE_HOME/strata/compressed/<compression>[-<level>]/<diff_id>.json` is the
-//! blob's descriptor. Files are written whole and never changed, so writers do
-//! not disturb each other; deleting the folder costs time, nothing else.
+//! blob's descriptor, and `…/strata/chunked/<parameters>/<diff_id>.json` a [`Chunked`]. Files are
+//! written whole and never changed, so writers do not disturb each other; deleting the folders
+//! costs time, nothing else.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
 
 use crate::{
+    blobs::{Chunked, LayerBlob},
     files,
-    image::save_json,
-    layer::compress::Compression,
+    image::{ImageError, save_json},
+    layer::{chunked, compress::Compression},
     oci::{Descriptor, Digest},
 };
 
@@ -17,12 +24,15 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct Cache {
     root: Option<PathBuf>,
+    chunked: Option<PathBuf>,
 }
 
 impl Cache {
     /// The user's cache.
     pub fn of_user() -> Self {
-        Self { root: files::cache_folder().map(|folder| folder.join("compressed")) }
+        let folder = files::cache_folder();
+        let chunked = |folder: &PathBuf| folder.join("chunked").join(chunked::parameters());
+        Self { chunked: folder.as_ref().map(chunked), root: folder.map(|folder| folder.join("compressed")) }
     }
 
     /// What the layer with this diff_id compressed to, if it ever was.
@@ -32,12 +42,27 @@ impl Cache {
 
     /// Remembers; a cache that cannot be written is not a reason to fail.
     pub fn put(&self, diff_id: &Digest, compression: Compression, level: Option<i32>, descriptor: &Descriptor) {
-        let Some(path) = self.path(diff_id, compression, level) else { return };
-        let directory = files::directory(&path);
-        if fs::create_dir_all(directory).is_ok() {
-            files::sweep(directory);
-            let _ = save_json(descriptor, &path);
+        if let Some(path) = self.path(diff_id, compression, level) {
+            save(descriptor, &path);
         }
+    }
+
+    /// What a plain layer is as zstd:chunked, compressed as always: remembered, or made now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Chunked::of`].
+    pub fn chunked(&self, layer: &LayerBlob) -> Result<Chunked, ImageError> {
+        let path = self.chunked.as_ref().map(|folder| folder.join(format!("{}.json", layer.diff_id.hex())));
+        let known = || serde_json::from_slice(&fs::read(path.as_ref()?).ok()?).ok();
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let chunked = Chunked::of(layer, None)?;
+        if let Some(path) = &path {
+            save(&chunked, path);
+        }
+        Ok(chunked)
     }
 
     fn path(&self, diff_id: &Digest, compression: Compression, level: Option<i32>) -> Option<PathBuf> {
@@ -48,5 +73,14 @@ impl Cache {
         };
         let name = format!("tar{kind}{level}/{}.json", diff_id.hex());
         Some(self.root.as_ref()?.join(name))
+    }
+}
+
+/// Writes a file; a cache that cannot be written is not a reason to fail.
+fn save<T: Serialize>(document: &T, path: &Path) {
+    let directory = files::directory(path);
+    if fs::create_dir_all(directory).is_ok() {
+        files::sweep(directory);
+        let _ = save_json(document, path);
     }
 }

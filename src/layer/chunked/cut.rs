@@ -35,6 +35,9 @@ const BITS: u32 = 19;
 /// Bytes beyond a chunk that have to be known to cut it.
 pub const AHEAD: usize = JOIN + STORE.len() + HASH;
 
+/// See [`parameters`](super::parameters).
+pub const PARAMETERS: [usize; 5] = [JOIN, VOLATILE, LEAST, MOST, BITS as usize];
+
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(STORE));
 
 /// Cuts one file.

@@ -21,6 +21,9 @@ const LEVEL: i32 = 3;
 /// Bytes of tar that one thread compresses at once.
 pub const JOB: usize = 512 * 1024;
 
+/// See [`parameters`](super::parameters).
+pub const PARAMETERS: [usize; 2] = [LEVEL as usize, JOB];
+
 /// What tar-split keeps of a file's content (`CRCTable` in vbatts/tar-split, tar/storage/getter.go).
 pub static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_GO_ISO);
 
@@ -53,10 +56,26 @@ pub struct Done {
     pub job: Job,
     /// Its frames.
     pub packed: Vec<u8>,
-    /// How long each is.
-    pub frames: Vec<usize>,
+    /// Where each is.
+    pub frames: Vec<Frame>,
     /// What each chunk has: its digest, and its CRC where it is a whole file.
     pub hashes: Vec<(Digest, u64)>,
+}
+
+/// A frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Its bytes before compression.
+    pub plain: u32,
+    /// Its bytes.
+    pub packed: u32,
+    /// The start of the digest of a chunk; 0 of what is between files, and has none.
+    pub digest: u64,
+}
+
+/// The start of a digest: enough to tell that a chunk is another.
+pub fn short(digest: &Digest) -> u64 {
+    digest.as_bytes().iter().take(8).fold(0, |number, &byte| number << 8 | u64::from(byte))
 }
 
 /// Does jobs.
@@ -89,28 +108,29 @@ impl Worker {
                 Part::Chunk(length) | Part::Whole(length) => length,
             };
             if end > start {
-                done.frames.push(self.compress(&done.job.data[start..end], &mut done.packed)?);
+                done.frames.push(self.compress(&done.job.data[start..end], 0, &mut done.packed)?);
             }
             start = end;
             end += length;
             let chunk = &done.job.data[start..end];
             let crc = if matches!(part, Part::Whole(_)) { CRC.checksum(chunk) } else { 0 };
-            done.hashes.push((Digest::of(chunk), crc));
-            done.frames.push(self.compress(chunk, &mut done.packed)?);
+            let digest = Digest::of(chunk);
+            done.hashes.push((digest, crc));
+            done.frames.push(self.compress(chunk, short(&digest), &mut done.packed)?);
             start = end;
         }
         if end > start {
-            done.frames.push(self.compress(&done.job.data[start..end], &mut done.packed)?);
+            done.frames.push(self.compress(&done.job.data[start..end], 0, &mut done.packed)?);
         }
         Ok(done)
     }
 
-    /// Appends a frame to `packed`; how long it is.
-    pub fn compress(&mut self, bytes: &[u8], packed: &mut Vec<u8>) -> io::Result<usize> {
+    /// Appends the frame of `bytes`, whose digest begins so, to `packed`.
+    pub fn compress(&mut self, bytes: &[u8], digest: u64, packed: &mut Vec<u8>) -> io::Result<Frame> {
         self.frame.clear();
         self.frame.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
         let length = self.compressor.compress_to_buffer(bytes, &mut self.frame)?;
         packed.extend_from_slice(&self.frame);
-        Ok(length)
+        Ok(Frame { plain: bytes.len() as u32, packed: length as u32, digest })
     }
 }

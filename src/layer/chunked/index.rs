@@ -108,7 +108,7 @@ impl Index {
         let (mut frames, mut hashes) = (done.frames.iter(), done.hashes.iter());
         let mut frame = |offset: &mut u64| {
             let start = *offset;
-            *offset += frames.next().map_or(0, |&length| length as u64);
+            *offset += frames.next().map_or(0, |frame| u64::from(frame.packed));
             (start, *offset)
         };
         let mut at = 0;

@@ -20,6 +20,7 @@ mod cut;
 mod frames;
 mod headers;
 mod index;
+pub mod map;
 pub mod read;
 pub mod table;
 mod writer;
@@ -27,6 +28,13 @@ mod writer;
 use std::collections::BTreeMap;
 
 pub use writer::ChunkedWriter;
+
+/// What decides the bytes of a blob besides the tar and the level: what is kept of one version is of no use to another.
+pub fn parameters() -> String {
+    let zstd = zstd::zstd_safe::version_number();
+    let all = format!("{} {:?} {:?} {zstd}", env!("CARGO_PKG_VERSION"), cut::PARAMETERS, frames::PARAMETERS);
+    crate::oci::Digest::of(all.as_bytes()).hex()[..16].to_owned()
+}
 
 /// What a descriptor says besides type, digest and size.
 pub type Annotations = BTreeMap<String, String>;

@@ -1,7 +1,11 @@
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    ops::Range,
+};
 
 use super::{
     Annotations, ChunkedWriter, annotation,
+    map::Map,
     read::{ChunkAt, Located, files},
     table::{Kind, Table},
 };
@@ -183,6 +187,77 @@ fn the_table_has_every_file_and_each_chunk_is_where_it_says() {
             assert_eq!(file.entry.modified.as_deref(), Some("1970-01-01T00:00:01Z"));
         }
     }
+}
+
+fn one(range: Range<u64>) -> Vec<Range<u64>> {
+    std::iter::once(range).collect()
+}
+
+#[test]
+fn every_part_is_made_without_the_rest() {
+    let tar = archive('a');
+    let noise = content(3_000_000, 'a');
+    for plain in [&tar, &noise, &Vec::new()] {
+        let mut writer = ChunkedWriter::with_threads(Vec::new(), 2, None).unwrap();
+        writer.write_all(plain).unwrap();
+        let (blob, _, map) = writer.finish_with_map().unwrap();
+        let map: Map = serde_json::from_slice(&serde_json::to_vec(&map).unwrap()).unwrap();
+        let end = blob.len() as u64;
+        let of_frames = map.end_of_frames();
+        let mut sets = vec![
+            vec![],
+            one(0..1),
+            one(0..end),
+            one(end - 1..end),
+            vec![0..1, 2..3, end / 2..end / 2 + 1],
+            one(of_frames.saturating_sub(1)..of_frames),
+            one(of_frames.saturating_sub(1)..end),
+        ];
+        // Frame by frame, and what lies across their ends.
+        let ends: Vec<u64> = map.frames().map(|placed| placed.in_blob().end).collect();
+        sets.push(ends.iter().map(|end| end - 1..*end).collect());
+        sets.extend(ends.windows(2).map(|ends| one(ends[0] - 1..ends[0] + 1)));
+        for ranges in sets {
+            let mut made = Vec::new();
+            let (wanted, mut parts) = map.parts(&ranges, None, &mut made).unwrap();
+            assert!(wanted.is_sorted_by(|one, next| one.end < next.start), "{wanted:?}");
+            for range in wanted {
+                for piece in plain[range.start as usize..range.end as usize].chunks(10_000) {
+                    parts.write_all(piece).unwrap();
+                }
+            }
+            parts.finish().unwrap();
+            let expected: Vec<u8> =
+                ranges.iter().flat_map(|range| &blob[range.start as usize..range.end as usize]).copied().collect();
+            assert!(made == expected, "{ranges:?}");
+        }
+        assert_eq!(map.behind_frames(of_frames..end).unwrap(), &blob[of_frames as usize..]);
+        assert_eq!(map.behind_frames(of_frames..end + 1), None);
+    }
+}
+
+#[test]
+fn a_tar_that_changed_is_no_part() {
+    let tar = archive('a');
+    let mut writer = ChunkedWriter::with_threads(Vec::new(), 2, None).unwrap();
+    writer.write_all(&tar).unwrap();
+    let (blob, _, map) = writer.finish_with_map().unwrap();
+    let end = map.end_of_frames();
+    let other = archive('b');
+    for (bytes, why) in [(&other[..], "other bytes"), (&tar[..tar.len() - 1], "too few")] {
+        let mut made = Vec::new();
+        let (_, mut parts) = map.parts(&one(0..end), None, &mut made).unwrap();
+        assert!(parts.write_all(bytes).and_then(|()| parts.finish()).is_err(), "{why}");
+    }
+    let mut made = Vec::new();
+    let (_, mut parts) = map.parts(&one(0..end), None, &mut made).unwrap();
+    assert!(parts.write_all(&tar).is_ok() && parts.write_all(b"x").is_err(), "too many");
+    // Nothing of the tar is needed for the table.
+    let mut made = Vec::new();
+    let (wanted, parts) = map.parts(&one(end..blob.len() as u64), None, &mut made).unwrap();
+    assert!(wanted.is_empty());
+    parts.finish().unwrap();
+    assert!(made == blob[end as usize..]);
 }
 
 /// As vbatts/tar-split, tar/asm/assemble.go puts it together.

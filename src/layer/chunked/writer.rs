@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use super::{
     Annotations,
     cut::{self, Cutter},
-    frames::{self, Done, JOB, Job, Part, Worker},
+    frames::{self, Done, Frame, JOB, Job, Part, Worker},
     headers::{BLOCK, Found, Headers, Unfit},
     index::{Index, Trouble},
+    map::Map,
     table::Entry,
 };
 use crate::{layer::compress::Pool, oci::Sha256Writer};
@@ -29,6 +30,7 @@ pub struct ChunkedWriter<W> {
     is_empty: bool,
     /// Empty jobs, whose buffers are used again: memory that is fresh costs more than compressing into it.
     spare: Vec<Job>,
+    frames: Vec<Frame>,
 }
 
 enum State {
@@ -74,12 +76,18 @@ impl<W: Write> ChunkedWriter<W> {
             piece: Vec::new(),
             is_empty: true,
             spare: Vec::new(),
+            frames: Vec::new(),
         })
     }
 
     /// Compresses what is left, and gives back the writer underneath and the annotations of the layer's descriptor:
     /// none where the tar has no table.
-    pub fn finish(mut self) -> io::Result<(W, Annotations)> {
+    pub fn finish(self) -> io::Result<(W, Annotations)> {
+        self.finish_with_map().map(|(out, annotations, _)| (out, annotations))
+    }
+
+    /// As [`finish`](Self::finish), and says where everything is in the blob.
+    pub fn finish_with_map(mut self) -> io::Result<(W, Annotations, Map)> {
         if !matches!(self.state, State::After) {
             self.give_up()?;
         }
@@ -91,17 +99,15 @@ impl<W: Write> ChunkedWriter<W> {
         while let Some(done) = self.pool.next()? {
             self.take(done?)?;
         }
-        let annotations = match self.index.take().map(Index::finish) {
-            Some(Ok((bytes, annotations))) => {
-                self.out.write_all(&bytes)?;
-                annotations
-            }
+        let (end, annotations) = match self.index.take().map(Index::finish) {
+            Some(Ok(finished)) => finished,
             Some(Err(Trouble::Write(error))) => return Err(error),
-            Some(Err(Trouble::Unfit)) | None => Annotations::new(),
+            Some(Err(Trouble::Unfit)) | None => Default::default(),
         };
+        self.out.write_all(&end)?;
         self.pool.finish();
         self.out.flush()?;
-        Ok((self.out, annotations))
+        Ok((self.out, annotations, Map { frames: self.frames, end }))
     }
 
     /// Takes some of `bytes`, at least one; how many.
@@ -258,6 +264,7 @@ impl<W: Write> ChunkedWriter<W> {
             Some(Ok(())) | None => {}
         }
         self.out.write_all(&done.packed)?;
+        self.frames.extend_from_slice(&done.frames);
         let Done { job: Job { mut data, mut parts, .. }, mut packed, .. } = done;
         data.clear();
         parts.clear();

@@ -8,7 +8,7 @@ use std::{
 use super::{Options, PushError, Pushed, Result, blob::Watch, homes, in_parallel, known::Known, lock, noted::Noted};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
-    content::{Content, IndexBlobs},
+    content::{Content, IndexBlobs, subject},
     layer::compress::Compression,
     oci::{Descriptor, Digest, Index, json, media_type},
     registry::Client,
@@ -160,11 +160,6 @@ fn images_first(listed: &Index, count: usize) -> Vec<usize> {
     let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
     let (attestations, images): (Vec<usize>, Vec<usize>) = (0..count).partition(is_attestation);
     [images, attestations].concat()
-}
-
-/// The image that an attestation of buildx's, as an index lists it, is about.
-fn subject(descriptor: &Descriptor) -> Option<Digest> {
-    descriptor.annotations.get("vnd.docker.reference.digest")?.parse().ok()
 }
 
 /// The index with the manifests that changed as they are now, without those that were left.

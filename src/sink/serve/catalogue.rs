@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
     content::{Content, IndexBlobs},
+    image::ImageError,
     oci::{Descriptor, Digest, Index, Manifest},
 };
 
@@ -32,6 +33,12 @@ pub enum ServeError {
     /// Two images have the same name.
     #[error("two images are named {0}; rename one with NAME:TAG=IMAGE")]
     Twice(String),
+    /// A layer cannot be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A manifest or an index is malformed.
+    #[error("parsing the manifest")]
+    Manifest(#[from] serde_json::Error),
 }
 
 impl From<io::Error> for ServeError {

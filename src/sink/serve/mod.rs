@@ -14,6 +14,7 @@
 mod answer;
 mod body;
 mod catalogue;
+mod chunked;
 mod clients;
 mod identity;
 mod patient;
@@ -44,6 +45,7 @@ use tokio::{
 };
 
 pub use catalogue::{Catalogue, ServeError};
+pub use chunked::chunked;
 pub use identity::{Identity, IdentityError};
 pub use record::AccessLog;
 pub use users::{Users, UsersError};

@@ -1,0 +1,76 @@
+//! Images whose plain layers are served as zstd:chunked.
+
+use std::sync::Arc;
+
+use super::ServeError;
+use crate::{
+    blobs::ImageBlobs,
+    content::{Content, IndexBlobs},
+    oci::{Digest, Index, json, media_type},
+    sink::cache::Cache,
+};
+
+/// The same content with plain layers as zstd:chunked ones. Where everything is in them comes from the user's cache;
+/// what is not there is made, and kept.
+///
+/// # Errors
+///
+/// When a layer cannot be made, or a document is malformed.
+pub fn chunked(content: Content) -> Result<Content, ServeError> {
+    of_content(content, &Cache::of_user())
+}
+
+fn of_content(content: Content, cache: &Cache) -> Result<Content, ServeError> {
+    match content {
+        Content::Image(image) => Ok(of_image(*image, cache)?.into()),
+        Content::Index(index) => Ok(Content::Index(Box::new(of_index(*index, cache)?))),
+    }
+}
+
+fn of_image(image: ImageBlobs, cache: &Cache) -> Result<ImageBlobs, ServeError> {
+    let is_plain = |kind: &str| media_type::as_oci(kind) == media_type::LAYER_TAR;
+    if !media_type::is_config(&image.config_media_type)
+        || !image.layers.iter().any(|layer| is_plain(&layer.descriptor.media_type))
+    {
+        return Ok(image);
+    }
+    let mut layers = Vec::with_capacity(image.layers.len());
+    for layer in &image.layers {
+        layers.push(if is_plain(&layer.descriptor.media_type) && !layer.elsewhere {
+            Arc::new(cache.chunked(layer)?).blob(layer.clone())
+        } else {
+            layer.clone()
+        });
+    }
+    let manifest = image.manifest_with(layers.iter().map(|layer| layer.descriptor.clone()).collect())?;
+    Ok(ImageBlobs { manifest, layers, ..image })
+}
+
+/// What says something of an image that has another digest now (its attestations) is not listed any more.
+fn of_index(index: IndexBlobs, cache: &Cache) -> Result<IndexBlobs, ServeError> {
+    let mut listed: Index = serde_json::from_slice(&index.bytes)?;
+    let mut children = Vec::with_capacity(index.children.len());
+    let mut changed: Vec<Digest> = Vec::new();
+    for (child, descriptor) in index.children.into_iter().zip(&mut listed.manifests) {
+        let before = child.digest();
+        let child = of_content(child, cache)?;
+        let now = child.descriptor();
+        if now.digest != before {
+            changed.push(before);
+            (descriptor.digest, descriptor.size, descriptor.data) = (now.digest, now.size, None);
+        }
+        children.push(child);
+    }
+    if changed.is_empty() {
+        return Ok(IndexBlobs { children, ..index });
+    }
+    let is_left = |subject: Option<Digest>| subject.is_some_and(|subject| changed.contains(&subject));
+    let (manifests, children) = listed
+        .manifests
+        .into_iter()
+        .zip(children)
+        .filter(|(descriptor, _)| !is_left(crate::content::subject(descriptor)))
+        .unzip();
+    listed.manifests = manifests;
+    Ok(IndexBlobs { bytes: json::to_vec(&listed), children, ..index })
+}
