@@ -10,6 +10,6 @@ in
 if compressed == null || builtins.elem compressed known then
   compressed
 else
-  throw "strata: argument compressed of ${function} must be null, ${builtins.concatStringsSep " or " known}, not ${
+  throw "strata: argument compressed of ${function} must be null, ${builtins.concatStringsSep ", " known}, not ${
     if builtins.isString compressed then compressed else "a ${builtins.typeOf compressed}"
   }"

@@ -24,7 +24,7 @@ same "$(nix-instantiate --eval --expr "$(expression "$image.detached.imageName +
 same "$(jq '[.layers[] | select(.compressed.gzip.digest == null)] | length' "$path")" 0
 layer=$(build 'buildLayer { deps = [ pkgs.bash ]; compressed = "gzip"; }')
 same "$(jq -c '.[0].compressed' "$layer/layers.json")" "$(jq -c '.layers[0].compressed' "$path")"
-build_fails 'buildLayer { deps = [ ]; compressed = "xz"; }' "argument compressed of buildLayer must be null, gzip or zstd, not xz"
+build_fails 'buildLayer { deps = [ ]; compressed = "xz"; }' "argument compressed of buildLayer must be null, gzip, zstd, zstd:chunked, not xz"
 
 # It goes where the image goes. What is pushed has the digests that it says.
 program=$(build "$image.detached.copyToRegistry")

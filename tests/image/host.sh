@@ -9,6 +9,8 @@ echo known >"$HOME/.cache/strata/file"
 as_root ip link add docker0 type bridge
 as_root ip address add 172.17.0.1/16 dev docker0
 as_root ip link set docker0 up
+# Its own address of IPv6 is tentative for a moment.
+until ! ip -oneline address show docker0 | grep -q tentative; do sleep 0.1; done
 image=$(greeter theirs:t hello)
 "$strata" stream "$image" >"$work/image.tar"
 docker load --quiet <"$work/image.tar" >/dev/null
@@ -17,7 +19,7 @@ container=$(docker run --detach --network none theirs:t "$(build pkgs.coreutils)
 state() {
   ip -oneline address
   docker ps --no-trunc --format '{{.ID}} {{.Names}} {{.Image}}'
-  docker images --no-trunc
+  docker images --no-trunc | sort
   docker inspect --format '{{.State.Status}} {{.State.Pid}} {{.State.StartedAt}}' "$container"
   find "$HOME" /run /var/lib/containers -not -path "$work*" -printf '%p %s %m %T@ %l\n' | sort
   find "$HOME" -type f -exec sha256sum {} + | sort

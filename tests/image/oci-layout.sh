@@ -32,7 +32,8 @@ same "$pushed" "$(jq -r '.manifests[0].digest' "$layout/index.json")"
 
 # Three platforms from one expression: each is pulled for its own.
 platforms=$(build 'ociImageIndex {
-  packages = [ pkgs (pkgs // { stdenv.hostPlatform.system = "aarch64-linux"; }) (pkgs // { stdenv.hostPlatform.system = "armv7l-linux"; }) ];
+  packages = [ pkgs (pkgs // { stdenv.hostPlatform = { system = "aarch64-linux"; go.GOARCH = "arm64"; }; })
+    (pkgs // { stdenv.hostPlatform = { system = "armv7l-linux"; go = { GOARCH = "arm"; GOARM = "7"; }; }; }) ];
   image = { pkgs, strata }: { layers = [ (strata.buildLayer { deps = [ pkgs.hello ]; }) ]; extraConfig.config.Cmd = [ strata.platform.architecture ]; }; }')
 same "$(jq -c '[.manifests[].platform | [.architecture, .variant]]' "$platforms/index.json")" '[["amd64",null],["arm64",null],["arm","v7"]]'
 "$strata" copy "$platforms" "docker://$registry/platforms:all" --all --quiet >/dev/null

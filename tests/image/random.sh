@@ -6,7 +6,7 @@ need_command python3
 
 cases=${STRATA_CASES:-60} seed=${STRATA_SEED:-strata}
 mkdir "$work/cases"
-python3 "$root/tests/image/random.py" make "$work/cases" "$cases" "$seed"
+python3 "$root/tests/image/random_images.py" make "$work/cases" "$cases" "$seed"
 build "builtins.genList (at: import ($work/cases + \"/\${toString at}.nix\") { inherit pkgs strata; }) $cases" >"$work/archives"
 at=0
 while read -r archive; do
@@ -15,7 +15,7 @@ while read -r archive; do
   docker export "$container" >"$work/export.tar"
   docker rm "$container" >/dev/null
   docker rmi "$name" >/dev/null
-  python3 "$root/tests/image/random.py" check "$work/cases" "$at" "$work/export.tar" || fail "seed $seed, case $at"
+  python3 "$root/tests/image/random_images.py" check "$work/cases" "$at" "$work/export.tar" || fail "seed $seed, case $at"
   at=$((at + 1))
 done <"$work/archives"
 same "$at" "$cases"

@@ -31,7 +31,7 @@ listing() {
   python3 - "$1" <<'PYTHON'
 import sys, tarfile
 for entry in tarfile.open(sys.argv[1]):
-    print(entry.name.strip("/") or "/", "capabilities" if "SCHILY.xattr.security.capability" in entry.pax_headers else "")
+    print(entry.name.removeprefix("./").strip("/") or "/", "capabilities" if "SCHILY.xattr.security.capability" in entry.pax_headers else "")
 PYTHON
 }
 # top IMAGE: the listing of its highest layer.

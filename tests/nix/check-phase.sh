@@ -4,8 +4,9 @@ cd "$root"
 cargo test --quiet --locked --no-run --message-format json 2>"$work/log" >"$work/built" || { cat "$work/log" >&2; exit 1; }
 jq -r 'select(.profile.test and .executable).executable' "$work/built" >"$work/tests"
 [[ -s $work/tests ]] || fail "cargo built no tests"
-# The sandbox sees the checkout and the machine's libraries, read by the binaries where they are.
-paths=$root
+# The sandbox sees the checkout and the machine's libraries, read by the binaries where they are, and /bin/sh as every
+# sandbox does.
+paths="$root /bin/sh=$(realpath /bin/sh)"
 for path in /lib /lib64 /usr/lib; do [[ ! -e $path ]] || paths+=" $path"; done
 nix-build --no-out-link --option sandbox-paths "$paths" --expr "$(expression '
   pkgs.runCommand "tests" { tests = builtins.readFile '"$work/tests"'; now = '"$(date +%s%N)"'; } "

@@ -1,7 +1,7 @@
 """Random base images, contents and scripts, and a model of the containers that come of them.
 
-random.py make DIR COUNT SEED    DIR/N.tar (a base of two layers) and DIR/N.nix (arguments) for each case, DIR/cases.json
-random.py check DIR N EXPORT     compares a container's files (docker export) with what the model says
+random_images.py make DIR COUNT SEED    DIR/N.tar (a base of two layers) and DIR/N.nix (arguments) for each case, DIR/cases.json
+random_images.py check DIR N EXPORT     compares a container's files (docker export) with what the model says
 
 An entry is (type, mode, uid, gid, text): types are those of tar (file, dir, link, fifo); text is a file's content or
 where a link leads. A tree is a dict of entries by path.
