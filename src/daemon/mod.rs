@@ -256,7 +256,14 @@ impl Daemon {
         let response = self.agent.get(format!("{}/images/{name}/get", self.base)).call();
         let mut response = response.map_err(|source| self.unreachable(act, source))?;
         if response.status() != StatusCode::OK {
-            return Err(self.text(act, Ok(response)).err().unwrap_or(DaemonError::Endpoint(act.to_owned())));
+            return Err(match self.text(act, Ok(response)) {
+                Err(DaemonError::Missing { said, .. }) => DaemonError::Missing {
+                    act,
+                    said: format!("it has no image {name} ({said}); `docker images` lists what it has"),
+                },
+                Err(other) => other,
+                Ok(said) => DaemonError::Refused { act, said },
+            });
         }
         spool(&mut response.body_mut().as_reader()).map_err(|source| self.unreachable(act, ureq::Error::Io(source)))
     }

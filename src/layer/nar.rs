@@ -55,7 +55,7 @@ pub enum Node {
 
 /// Reads a NAR's nodes one after the other.
 ///
-/// As a [`Read`] it gives the content of the file that [`next`](Self::next) gave last.
+/// As a [`Read`] it gives the content of the file that [`Self::next_node`] gave last.
 pub struct NarReader<R> {
     inner: BufReader<R>,
     /// The last node's path in the NAR, without a slash at its start; the root's is empty.

@@ -137,11 +137,11 @@ pub fn write<W: Write>(image: &ImageBlobs, reference: Option<&str>, out: W) -> R
     write_all(&[(image, reference)], out)
 }
 
-/// As [`write`], without the layers `there`: engines take an archive without the layers that they have.
+/// As [`write()`], without the layers `there`: engines take an archive without the layers that they have.
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn write_without<W: Write>(
     image: &ImageBlobs,
     reference: Option<&str>,
@@ -151,11 +151,11 @@ pub fn write_without<W: Write>(
     write_some(&[(image, reference)], there, out)
 }
 
-/// Writes several images to one archive; as [`write`].
+/// Writes several images to one archive; as [`write()`].
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn write_all<W: Write>(images: &[(&ImageBlobs, Option<&str>)], out: W) -> Result<W, ArchiveError> {
     write_some(images, &HashSet::new(), out)
 }
@@ -174,11 +174,11 @@ fn write_some<W: Write>(
     Ok(archive.tar.finish()?)
 }
 
-/// Writes an image, as [`write`], or an index and all it lists, of which docker's manifest.json says nothing.
+/// Writes an image, as [`write()`], or an index and all it lists, of which docker's manifest.json says nothing.
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn write_content<W: Write>(content: &Content, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
     let index = match content {
         Content::Image(image) => return write(image, reference, out),

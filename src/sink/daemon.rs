@@ -5,7 +5,7 @@
 //! - docker's own store keeps chains: a layer counts only with all those below it. The longest beginning that an image
 //!   of the daemon shares is left out ([moby pull request 18727](https://github.com/moby/moby/pull/18727)); an archive
 //!   that lacks more is refused.
-//! - containerd's store, Docker 29's default, keeps blobs: [`containerd_store`].
+//! - containerd's store, Docker 29's default, keeps blobs: `containerd_store`.
 
 mod containerd_store;
 

@@ -55,7 +55,7 @@ pub fn write(image: &ImageBlobs, directory: &Path) -> Result<Digest, LayoutError
     new.finish().map_err(fail()).map(|()| digest)
 }
 
-/// As [`write`], directly into a directory that is private: a derivation's output.
+/// As [`write()`], directly into a directory that is private: a derivation's output.
 ///
 /// # Errors
 ///

@@ -70,11 +70,11 @@ pub fn write(image: &ImageBlobs, directory: &Path, tag: Option<&str>) -> Result<
     write_content(&image.clone().into(), directory, tag)
 }
 
-/// As [`write`], of an index too.
+/// As [`write()`], of an index too.
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn write_content(content: &Content, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
     Blobs::new(directory, Digest::blob_name).content(content)?;
     let name = content.reference().and_then(|reference| reference.rsplit_once(':'));

@@ -35,7 +35,7 @@ if [[ ${docker-} ]]; then
   "$strata" copy docker-daemon:some:name "oci:$work/layout:x" >/dev/null || fail "an image of docker is not read"
   same "$("$strata" inspect --json "oci:$work/layout:x" | jq -c '.[0].config.rootfs.diff_ids')" "$(jq -c '[.layers[].diff_ids]' "$first")"
   "$strata" copy docker-daemon:no:such "oci:$work/none" 2>"$work/log" && fail "there is no such image"
-  grep -qi 'no such image' "$work/log" || { cat "$work/log"; fail "the daemon's words are lost"; }
+  grep -qF 'it has no image no:such (' "$work/log" || { cat "$work/log"; fail "the image is not named"; }
   # The same daemon behind a command, and behind what stands for ssh: one connection, to the host that the address names.
   socket=$DOCKER_HOST
   DOCKER_HOST=unix://$work/nothing "$strata" copy "$first" docker-daemon:via:command --via "env DOCKER_HOST=$socket docker" >/dev/null

@@ -6,7 +6,7 @@
 //! config    rootfs.diff_ids: the layers that they stand for
 //! ```
 //!
-//! Its form is an image's, so that whoever reads what images say reads it too ([`known`](super::known)), and the
+//! Its form is an image's, so that whoever reads what images say reads it too ([`super::known`]), and the
 //! registry keeps the blobs that it lists, as it keeps those of BuildKit's cache manifests. Nobody can lock a tag: of two
 //! that write at once one is forgotten, until it pushes again.
 
