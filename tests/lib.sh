@@ -5,7 +5,12 @@ set -euo pipefail
 # skip REASON: ends the test; skip_part goes on. Both are printed and counted, and CONTRIBUTING.md lists those that may.
 skip() { echo "skip: $*"; exit 77; }
 skip_part() { echo "skip: $*"; }
-fail() { echo "FAIL: $*" >&2; exit 1; }
+# fail MESSAGE: ends the script; says which of its lines, and through which functions, came to it.
+fail() {
+  echo "FAIL: $*" >&2
+  echo "  at ${BASH_SOURCE[-1]##*/}, line ${BASH_LINENO[*]:0:${#BASH_LINENO[@]}-1}" >&2
+  exit 1
+}
 
 # need_command NAME: dev/test installs it.
 need_command() { command -v "$1" >/dev/null || fail "$1 is not installed: add it to dev/test"; }

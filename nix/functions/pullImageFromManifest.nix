@@ -86,7 +86,6 @@ derive {
     "${reference}:${imageTag}"
     "--platform"
     platform
-    "--tls-verify"
-    (if tlsVerify then "true" else "false")
+    "--tls-verify=${if tlsVerify then "true" else "false"}"
   ];
 }

@@ -105,7 +105,7 @@ same "$(nix-hash --type sha256 --base32 "$(build "$pulled.directory")")" "$hash"
 example "buildImage { name = \"from-image\"; fromImage = $pulled; config.Cmd = [ \"/bin/cat\" \"/etc/base\" ]; }" "of the base"
 # Pushed to the registry that the base came from, its layers are taken over, not sent.
 "$strata" copy "$(build "buildImage { name = \"on-base\"; fromImage = $pulled; config.Env = [ \"A=1\" ]; }")" "docker://$registry/on-base:t" 2>"$work/log" >/dev/null
-same "$(grep -c ' mounted$' "$work/log")" "$(jq '.layers | length' "$base")"
+same "$(cut -d , -f 1 "$work/log")" "pushed 0 of $(jq '.layers | length' "$base") layers"
 example "buildImage { name = \"inherits\"; fromImage = $pulled; inheritConfig = true; }" "of the base"
 same "$(build "buildImage { name = \"x\"; fromImage = $pulled; }" | xargs jq -c '."image-config"')" '{}'
 same "$(build "buildImage { name = \"x\"; fromImage = $pulled; inheritConfig = true; config = { Env = [ \"BASE=2\" ]; Cmd = null; }; }" | xargs jq -c '."image-config"')" \
