@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for Config {
     /// those that look like a misspelt one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
-        Self::from_map(map.unwrap_or_default(), |key| match meant(key) {
+        Self::from_map(map.unwrap_or_default(), |key| match meant(key, &KEYS) {
             None => Ok(true),
             Some(known) => Err(D::Error::custom(format_args!(
                 "config.{key} is unknown; did you mean {known}? Case does not matter"
@@ -250,9 +250,10 @@ fn one_or_many(value: Value) -> Value {
 }
 
 /// The known key that an unknown one was probably meant to be.
-fn meant(key: &str) -> Option<&'static str> {
+pub fn meant(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let lower = key.to_ascii_lowercase();
-    KEYS.into_iter().find(|known| strsim::osa_distance(&lower, known) <= (known.len() / 4).max(1))
+    let near = |known: &&&str| strsim::osa_distance(&lower, &known.to_ascii_lowercase()) <= (known.len() / 4).max(1);
+    known.iter().find(near).copied()
 }
 
 /// `NAME=value` lists merged by name: the last one wins, at the first one's place.

@@ -12,7 +12,7 @@ mod manifest;
 pub mod name;
 mod timestamp;
 
-pub use config::{Config, EmptyObject, History, ImageConfig, RootFs};
+pub use config::{Config, EmptyObject, History, ImageConfig, RootFs, meant};
 pub use descriptor::{Descriptor, Platform, annotation, media_type};
 pub use digest::{Digest, Hasher, ParseDigestError, Sha256Writer};
 pub use manifest::{DockerManifest, Index, Manifest};

@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use super::{
     super::{attributes::Attributes, grouping::open_layers},
     blobs::Blobs,
+    refuse_misspelt,
 };
 use strata::{
     image::Layer,
@@ -40,17 +41,12 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     blobs.document("media-descriptor.json", &Descriptor::new(media_type::CONFIG, digest, bytes.len() as u64))
 }
 
-/// The keys of a config; others are kept as they are, but not those that differ in case alone.
+/// The keys of a config; others are kept as they are, but not those that look like a misspelt one.
 const KNOWN: [&str; 8] = ["architecture", "author", "config", "created", "history", "os", "rootfs", "variant"];
 
 /// `{ architecture = "amd64"; os = "linux"; } // extraConfig // { rootfs }`, checked.
 pub fn config(layers: &[Layer], extra: Map<String, Value>) -> Result<ImageConfig> {
-    for key in extra.keys() {
-        let known = KNOWN.into_iter().find(|known| key.eq_ignore_ascii_case(known) && key != known);
-        if let Some(known) = known {
-            bail!("argument extraConfig: {key} is unknown; did you mean {known}?");
-        }
-    }
+    refuse_misspelt("extraConfig", &extra, &KNOWN)?;
     if let Some(config) = extra.get("config") {
         // Stricter than a whole config is read: a misspelt key is a mistake here.
         Config::deserialize(config).context("argument extraConfig")?;

@@ -16,8 +16,9 @@ pub mod manifest;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use strata::oci::Descriptor;
+use strata::oci::{Descriptor, meant};
 
 /// What `extraManifest` and `extraIndex` may set.
 #[derive(Debug, Default, Deserialize)]
@@ -28,15 +29,26 @@ struct Extra {
     subject: Option<Descriptor>,
     /// Whatever else.
     #[serde(flatten)]
-    other: serde_json::Map<String, serde_json::Value>,
+    other: Map<String, Value>,
 }
 
 impl Extra {
     /// Fields that strata does not set, and that users may.
-    fn other(self, argument: &str) -> anyhow::Result<serde_json::Map<String, serde_json::Value>> {
+    fn other(self, argument: &str) -> anyhow::Result<Map<String, Value>> {
         for made in ["schemaVersion", "mediaType", "config", "layers", "manifests"] {
             anyhow::ensure!(!self.other.contains_key(made), "argument {argument}: {made} comes from the image itself");
         }
+        refuse_misspelt(argument, &self.other, &["annotations", "artifactType", "subject"])?;
         Ok(self.other)
     }
+}
+
+/// Arguments are free-form, but a key that is nearly a known one is a mistake.
+fn refuse_misspelt(argument: &str, given: &Map<String, Value>, known: &[&'static str]) -> anyhow::Result<()> {
+    for key in given.keys().filter(|key| !known.contains(&key.as_str())) {
+        if let Some(meant) = meant(key, known) {
+            anyhow::bail!("argument {argument}: {key} is unknown; did you mean {meant}?");
+        }
+    }
+    Ok(())
 }
