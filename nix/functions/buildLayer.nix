@@ -22,6 +22,10 @@
     `layeringPipeline`.
   - `layersFile`: a JSON file with the layers instead: a list of lists of store paths, one list per layer, which together are
     the closure.
+  - `fromTar`: list of `{ path; tar; }`; the files of the archive stand for those of the store path, with the archive's owners
+    and modes. `path` is one of `deps` or `copyToRoot`; `perms` hold for `PATH/FILE`.
+  - `ensureDirs`: list of `{ path; dir; uid; gid; mode; }`; directories below a store path that are made if it lacks them,
+    `"nix/store"` in what is copied to the root for example. Layers with these two keep their tar in the store.
   - `previous`: an older image.json, whose layers are kept where possible.
   - `compressed`: `"gzip"`, `"zstd"` or `"zstd:chunked"` notes what each layer compresses to, so that a push on another
     machine finds it in the registry without making it. Costs what compressing it at its first push does, once for each
@@ -46,6 +50,8 @@
   weights ? { },
   previous ? null,
   layersFile ? null,
+  fromTar ? [ ],
+  ensureDirs ? [ ],
   compressed ? null,
   # An older name of copyToRoot.
   contents ? null,
@@ -66,6 +72,8 @@ let
       weights
       previous
       layersFile
+      fromTar
+      ensureDirs
       ;
     ignore = if ignore == null then [ ] else [ ignore ];
   };

@@ -106,6 +106,7 @@ rec {
         inherit (toolchain) arch;
       };
     }
+    // undetachable "dockerTools.exportImage"
   );
 
   binSh = files "bin-sh" { links."bin/sh" = "${toolchain.shell}/bin/bash"; };

@@ -34,17 +34,21 @@ let
       arch ? toolchain.arch,
       variant ? toolchain.variant,
     }:
-    derive {
-      name = "${names.file (baseNameOf file)}-image.json";
-      kind = "image-from-lock";
-      request = {
-        file = "${builtins.path {
-          path = file;
-          name = "lock.json";
-        }}";
-        inherit arch variant;
+    let
+      image = derive {
+        name = "${names.file (baseNameOf file)}-image.json";
+        kind = "image-from-lock";
+        request = {
+          file = "${builtins.path {
+            path = file;
+            name = "lock.json";
+          }}";
+          inherit arch variant;
+        };
       };
-    };
+    in
+    # It mentions no store path.
+    image // { detached = image; };
 in
 argument:
 checked "lockedImage" (builtins.functionArgs function) function (

@@ -19,6 +19,11 @@
   - `os`, `arch`, `variant`: which image of an index to pull.
   - `tlsVerify`: whether the registry's certificate is checked.
 
+  # Result
+
+  The image as a recipe. `detached` of it has no references: a push takes its layers from the registry that they came from,
+  or from a binary cache.
+
   # Private registries
 
   `REGISTRY_AUTH_FILE` of whoever builds (the daemon, where there is one) names a file with credentials, in docker's
@@ -27,6 +32,7 @@
 */
 {
   derive,
+  detach,
   names,
   toolchain,
 }:
@@ -58,15 +64,22 @@ let
       mode = "recursive";
     };
   };
-in
-derive {
-  name = "${names.file imageName}.json";
-  kind = "image-from-dir";
-  request = {
-    directory = "${directory}";
-    origin = imageName;
+  image = derive {
+    name = "${names.file imageName}.json";
+    kind = "image-from-dir";
+    request = {
+      directory = "${directory}";
+      origin = imageName;
+    };
   };
-}
+in
+image
 // {
   inherit imageName imageDigest directory;
+  detached = detach {
+    name = "${names.file imageName}-detached.json";
+    output = image;
+    inherit imageName;
+    imageTag = names.hash image;
+  };
 }

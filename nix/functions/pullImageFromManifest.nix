@@ -20,9 +20,14 @@
   - `imageTag`, `os`, `arch`, `variant`: what getManifest asks for.
   - `registryUrl`: the registry's host.
   - `tlsVerify`: whether its certificate is checked.
+
+  # Result
+
+  The image as a recipe, `getManifest`, and `detached` as of pullImage.
 */
 {
   derive,
+  detach,
   names,
   toolchain,
   program,
@@ -64,21 +69,22 @@ let
     }}";
   };
   platform = "${os}/${arch}${if variant == null then "" else "/${variant}"}";
-in
-derive {
-  name = "${names.file imageName}.json";
-  kind = "image-from-manifest";
-  request = {
-    manifest = "${builtins.path {
-      path = imageManifest;
-      name = "manifest.json";
-    }}";
-    origin = reference;
-    blobs = builtins.listToAttrs (
-      map blob ([ manifest.config.digest ] ++ map (layer: layer.digest) layers)
-    );
+  image = derive {
+    name = "${names.file imageName}.json";
+    kind = "image-from-manifest";
+    request = {
+      manifest = "${builtins.path {
+        path = imageManifest;
+        name = "manifest.json";
+      }}";
+      origin = reference;
+      blobs = builtins.listToAttrs (
+        map blob ([ manifest.config.digest ] ++ map (layer: layer.digest) layers)
+      );
+    };
   };
-}
+in
+image
 // {
   inherit imageName imageTag;
   getManifest = program.package "get-manifest" [
@@ -88,4 +94,9 @@ derive {
     platform
     "--tls-verify=${if tlsVerify then "true" else "false"}"
   ];
+  detached = detach {
+    name = "${names.file imageName}-detached.json";
+    output = image;
+    inherit imageName imageTag;
+  };
 }

@@ -186,6 +186,18 @@ rec {
     else
       value;
 
+  # The same, in which some must be there.
+  entry =
+    needed: optional: function: argument: value:
+    let
+      entry = keys (needed ++ optional) function argument value;
+      missing = builtins.filter (key: !(entry ? ${key})) needed;
+    in
+    if missing == [ ] then
+      entry
+    else
+      fail function argument "has an element without ${builtins.concatStringsSep " and " missing}";
+
   # A word, and what it was meant to be among those that there are.
   near =
     word: known:

@@ -18,6 +18,8 @@ function:
   weights,
   previous,
   layersFile ? null,
+  fromTar ? [ ],
+  ensureDirs ? [ ],
   includeStorePaths ? true,
 }:
 let
@@ -45,6 +47,21 @@ in
     }) roots;
     perms = check.perms function "perms" perms;
     layers = below;
+    unpacked = {
+      fromTar = map (
+        entry:
+        builtins.mapAttrs (argument: value: "${check.file function "fromTar: ${argument}" value}") (
+          check.entry [ "path" "tar" ] [ ] function "fromTar" entry
+        )
+      ) (check.list function "fromTar" fromTar);
+      ensureDirs = map (
+        entry:
+        check.entry [ "path" "dir" ] [ "gid" "mode" "uid" ] function "ensureDirs" entry
+        // {
+          path = "${check.file function "ensureDirs: path" entry.path}";
+        }
+      ) (check.list function "ensureDirs" ensureDirs);
+    };
     withoutStorePaths = !includeStorePaths;
     inherit ignore metadata;
   };

@@ -10,7 +10,12 @@ use std::{
 use anyhow::{Context, Result, anyhow, ensure};
 use serde::Deserialize;
 
-use super::{layering::Layering, log, walk::walk};
+use super::{
+    layering::Layering,
+    log,
+    unpacked::{self, Unpacked},
+    walk::walk,
+};
 use strata::{
     closure::{Graph, StorePath},
     image::{self, Layer, LayerPath},
@@ -33,6 +38,9 @@ pub struct Grouping {
     /// Owners and modes.
     #[serde(default)]
     perms: Vec<PathPerm>,
+    /// Archives that stand for store paths, and directories that these lack.
+    #[serde(default)]
+    unpacked: unpacked::Request,
     /// Store paths (of the closure) that are left out.
     #[serde(default)]
     ignore: Vec<StorePath>,
@@ -103,17 +111,21 @@ impl Grouping {
                 || (self.without_store_paths && !self.rewrites.iter().any(|rewrite| rewrite.path == *path))
                 || held.get(path.as_path()) == Some(&&self.options(path))
         };
-        self.check_perms(graph)?;
+        let unpacked = self.unpacked.unpack(graph)?;
+        self.check_perms(graph, &unpacked)?;
         let plan = self.layering.plan(graph, self.max_layers, left_out)?;
-        let groups: Vec<Vec<LayerPath>> =
-            plan.groups.iter().map(|group| group.iter().map(|node| self.layer_path(&node.path)).collect()).collect();
+        let groups: Vec<Vec<LayerPath>> = plan
+            .groups
+            .iter()
+            .map(|group| group.iter().map(|node| self.layer_path(&node.path, &unpacked)).collect())
+            .collect();
         let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
         hash(groups, sizes.collect(), lower.len(), |_| self.metadata.clone())
     }
 
     /// Refuses permissions that would change nothing. Those of paths that are elsewhere are reported only: a list of them
     /// may be shared.
-    fn check_perms(&self, graph: &Graph) -> Result<()> {
+    fn check_perms(&self, graph: &Graph, unpacked: &HashMap<StorePath, Unpacked>) -> Result<()> {
         for (at, perm) in self.perms.iter().enumerate() {
             if !graph.nodes().iter().any(|node| node.path == perm.path) {
                 eprintln!(
@@ -125,10 +137,14 @@ impl Grouping {
             }
             let regex = perm.perm().regex()?;
             let mut matched = false;
-            walk(perm.path.as_path(), &mut |path, _| {
-                matched |= regex.is_match(path.as_os_str().as_bytes());
-                Ok(())
-            })?;
+            let mut look = |path: &Path| matched |= regex.is_match(path.as_os_str().as_bytes());
+            match unpacked.get(&perm.path) {
+                Some(unpacked) => unpacked.owners.keys().for_each(|path| look(path)),
+                None => walk(perm.path.as_path(), &mut |path, _| {
+                    look(path);
+                    Ok(())
+                })?,
+            }
             ensure!(
                 matched,
                 "argument perms, element {}: no file of {} matches {:?}; it is compared with source paths, {}/bin/x for example",
@@ -141,8 +157,13 @@ impl Grouping {
         Ok(())
     }
 
-    fn layer_path(&self, path: &StorePath) -> LayerPath {
-        LayerPath { path: path.as_path().to_owned(), options: self.options(path) }
+    fn layer_path(&self, path: &StorePath, unpacked: &HashMap<StorePath, Unpacked>) -> LayerPath {
+        let mut options = self.options(path);
+        if let Some(Unpacked { files, owners }) = unpacked.get(path) {
+            let (unpacked, owners) = (Some(files.clone()), Some(owners.clone()));
+            options = Some(Options { unpacked, owners, ..options.unwrap_or_default() });
+        }
+        LayerPath { path: path.as_path().to_owned(), options }
     }
 
     fn options(&self, path: &StorePath) -> Option<Options> {

@@ -3,7 +3,7 @@
 //! ```text
 //! layers.json        the layers
 //! closure.json       their store paths and references, for whoever explains an image
-//! <digest>.tar       each layer's bytes, where its paths may change between builds
+//! <digest>.tar       each layer's bytes, where its paths may change between builds, or an archive stands for one
 //! ```
 
 use std::fs::File;
@@ -12,7 +12,10 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 
 use super::{attributes::Attributes, compressed, grouping::Grouping};
-use strata::{image, layer::compress::Compression};
+use strata::{
+    image::{self, LayerPath},
+    layer::compress::Compression,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -37,8 +40,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     compressed::note(&mut layers, compressed)?;
     let out = attributes.out();
     std::fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
-    if !reproducible {
-        for (at, layer) in layers.iter_mut().enumerate() {
+    for (at, layer) in layers.iter_mut().enumerate() {
+        if !reproducible || layer.paths.iter().any(LayerPath::is_unpacked) {
             let path = out.join(format!("{}.tar", layer.digest.hex()));
             let mut file = File::create_new(&path).with_context(|| format!("writing {}", path.display()))?;
             layer.write(lower.len() + at + 1, &Default::default(), &mut file)?;

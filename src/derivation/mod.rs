@@ -47,6 +47,7 @@ mod pull;
 mod root;
 mod sbom;
 mod script;
+mod unpacked;
 mod walk;
 
 use std::{env, fs, path::PathBuf};

@@ -52,9 +52,14 @@ pub enum Mode {
     Chroot,
 }
 
-/// Runs the script after `strict` options; says where it failed.
+/// Runs the script with the options of stdenv's setup, or those of dockerTools' `shellScript` where that runs it; says
+/// where it failed. (nixpkgs: pkgs/stdenv/generic/setup.sh, pkgs/build-support/docker/default.nix)
 const WRAPPER: &str = r#"
 set -eE
+if [[ $STRATA_ARGUMENT != runAsRoot ]]; then
+  set -o pipefail
+  shopt -s inherit_errexit nullglob
+fi
 source "$STRATA_FUNCTIONS"
 trap 'status=$?; echo "line $LINENO of $STRATA_ARGUMENT failed with status $status: $BASH_COMMAND" >&2' ERR
 source "$STRATA_SCRIPT"
@@ -162,6 +167,9 @@ impl Running<'_> {
             .env("STRATA_ARGUMENT", self.argument)
             .env("STRATA_SCRIPT", self.scratch.join(self.argument))
             .env("STRATA_FUNCTIONS", &self.tools.functions)
+            // As stdenv has them: what scripts make is of no time zone, and of no time that it could be packed with.
+            .env("TZ", "UTC")
+            .env("SOURCE_DATE_EPOCH", "315532800")
             .env("STRATA_WRAPPER", WRAPPER);
         command
     }

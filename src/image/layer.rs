@@ -268,12 +268,14 @@ impl LayerPath {
 
     /// The path as a source of a tree.
     pub fn source(&self) -> Source {
-        Source {
-            path: self.path.clone(),
-            files: Files::default(),
-            options: self.options.clone().unwrap_or_default(),
-            follow: false,
-        }
+        let options = self.options.clone().unwrap_or_default();
+        let files = options.unpacked.clone().map_or_else(Files::default, Files::At);
+        Source { path: self.path.clone(), files, options, follow: false }
+    }
+
+    /// Whether what it holds is not what its store path holds.
+    pub fn is_unpacked(&self) -> bool {
+        self.options.as_ref().is_some_and(|options| options.unpacked.is_some())
     }
 }
 

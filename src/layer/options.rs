@@ -28,9 +28,13 @@ pub struct Options {
     /// Where its files go with all that is below: this prefix of their paths becomes that. Never in a recipe.
     #[serde(skip)]
     pub moved: Option<(PathBuf, PathBuf)>,
-    /// Who owns single files, and what they really are, as scripts under fakeroot left them; never in a recipe.
+    /// Who owns single files, and what they really are, as scripts under fakeroot or an archive left them; never in a
+    /// recipe.
     #[serde(skip)]
     pub owners: Option<Arc<Owners>>,
+    /// Where files are that stand for those of the path. Never in a recipe.
+    #[serde(skip)]
+    pub unpacked: Option<PathBuf>,
 }
 
 /// What fakeroot says of files, by their paths.
@@ -49,6 +53,21 @@ pub struct Owner {
     pub device: (u64, u64),
     /// Extended attributes, file capabilities among them: of base images, for no sandbox can set them.
     pub xattrs: Xattrs,
+}
+
+impl Owner {
+    /// Of a file whose own mode is `mode`, which is that of a link.
+    fn attributes(&self, mode: u32) -> Attributes<'_> {
+        let name = |id| if id == 0 { "root" } else { "" };
+        Attributes {
+            mode: if self.mode & 0o170000 == 0o120000 { mode } else { self.mode & 0o7777 },
+            uid: self.uid,
+            gid: self.gid,
+            uname: name(self.uid),
+            gname: name(self.gid),
+            xattrs: Some(&self.xattrs).filter(|all| !all.is_empty()),
+        }
+    }
 }
 
 /// Replaces every match of `regex` in a file's path by `repl`; an empty `regex` replaces nothing.
@@ -165,9 +184,10 @@ impl Compiled {
         }
     }
 
-    /// Owner and mode of the file at `path`, whose own mode is `mode`.
+    /// Owner and mode of the file at `path`, whose own mode is `mode`: what is noted of it, and over that what options say.
     pub fn attributes(&self, path: &[u8], mode: u32) -> Attributes<'_> {
-        let mut attributes = Attributes::root(mode);
+        let noted = self.owner(Path::new(OsStr::from_bytes(path)));
+        let mut attributes = noted.map_or(Attributes::root(mode), |owner| owner.attributes(mode));
         for (_, mode, perm) in self.perms.iter().filter(|(regex, ..)| regex.is_match(path)) {
             attributes.mode = mode.unwrap_or(attributes.mode);
             attributes.uid = perm.uid;
@@ -217,6 +237,18 @@ mod tests {
         let both = compiled.attributes(b"/s/bin/x", 0o555);
         assert_eq!((both.mode, both.uid, both.uname), (0o4755, 2, "one"));
         assert_eq!(compiled.attributes(b"/s/lib", 0o555), Attributes::root(0o555));
+    }
+
+    #[test]
+    fn permissions_count_more_than_what_an_archive_says() {
+        let owner = Owner { mode: 0o104711, uid: 7, gid: 8, ..Owner::default() };
+        let owners = Owners::from([("/s/a".into(), owner.clone()), ("/s/bin/x".into(), owner)]);
+        let options =
+            Options { perms: vec![perm("/bin/", "", 1, "one")], owners: Some(Arc::new(owners)), ..Options::default() };
+        let compiled = Compiled::new(&options).unwrap();
+        let [noted, both] = ["/s/a", "/s/bin/x"].map(|path| compiled.attributes(path.as_bytes(), 0o444));
+        assert_eq!((noted.mode, noted.uid, noted.gid, noted.uname), (0o4711, 7, 8, ""));
+        assert_eq!((both.mode, both.uid, both.gid, both.uname), (0o4711, 1, 0, "one"));
     }
 
     #[test]

@@ -183,19 +183,7 @@ impl Tree {
         } else {
             return Err(LayerError::Kind(path.clone()));
         };
-        let mut attributes = options.attributes(path.as_os_str().as_bytes(), mode);
-        if let Some(owner) = owner {
-            let name = |id| if id == 0 { "root" } else { "" };
-            let mode = if kind.is_symlink() { mode } else { owner.mode & 0o7777 };
-            attributes = Attributes {
-                mode,
-                uid: owner.uid,
-                gid: owner.gid,
-                uname: name(owner.uid),
-                gname: name(owner.gid),
-                xattrs: Some(&owner.xattrs).filter(|all| !all.is_empty()),
-            };
-        }
+        let attributes = options.attributes(path.as_os_str().as_bytes(), mode);
         visit(Entry { name, source: path, attributes, mtime: self.mtime, content })
     }
 

@@ -64,7 +64,9 @@ struct ArchiveFile {
 impl Sink for ArchiveFile {
     fn write(&self, content: &Content, _: &WriteOptions) -> Result<Written, WriteError> {
         let name = self.name.as_deref().or(content.reference());
-        let on_stdout = self.file == Path::new("-");
+        // By these names too, so that nothing but the archive is written there.
+        let on_stdout =
+            ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| self.file == Path::new(name));
         if on_stdout {
             write_content(content, name, stdout()?)?.flush().map_err(LayerError::Write)?;
         } else {

@@ -144,7 +144,12 @@ impl Provider for Substituters {
     fn blob(&self, origin: &str, digest: &Digest) -> io::Result<Box<dyn Read + Send>> {
         let reference: Reference = format!("{origin}@{digest}").parse().map_err(io::Error::other)?;
         let client = Client::new(&reference, &self.registry).map_err(io::Error::other)?;
-        Ok(Box::new(Arc::new(client).blob(digest)))
+        let mut blob = Arc::new(client).blob(digest);
+        // Whether the registry has it is known with its first bytes: who asks may have another place to look.
+        let mut first = vec![0; 4096];
+        let read = blob.read(&mut first)?;
+        first.truncate(read);
+        Ok(Box::new(io::Cursor::new(first).chain(blob)))
     }
 
     fn cache(&self) -> Option<String> {

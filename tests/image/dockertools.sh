@@ -145,6 +145,13 @@ merged=$(build 'dockerTools.mergeImages [ (dockerTools.buildImage { name = "one"
 docker load --quiet <"$merged" >/dev/null
 same "$(run one:t) $(run two:t)" "Hello, world! two"
 docker rmi one:t two:t >/dev/null
+# Those of files, too. Nothing but the archive goes to the standard output, by all of its names.
+"$strata" copy "$(build 'buildImage { name = "a"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')" docker-archive:/dev/stdout:file:t --quiet >"$work/file.tar"
+gzip "$work/file.tar"
+merged=$(build "dockerTools.mergeImages [ $work/file.tar.gz (dockerTools.buildImage { name = \"two\"; tag = \"t\"; copyToRoot = pkgs.hello; }) ]")
+"$strata" copy "docker-archive:$merged:file:t" docker-archive:/dev/stdout:again:t --quiet | docker load --quiet >/dev/null
+same "$(run again:t)" "Hello, world!"
+docker rmi again:t >/dev/null
 # What nix-shell gives for a derivation, with its variables, as its user, in its directory.
 container 'dockerTools.buildNixShellImage { drv = pkgs.runCommand "shell" { word = "seen"; } "true"; name = "nix-shell"; tag = "t";
   run = "touch /nix/store/x here; echo $word $HOME $PWD $UID $name"; }' "seen /build /build 1000 shell"
@@ -158,7 +165,8 @@ same "$(nix-instantiate --eval --strict --json --expr "$(expression '
     single = dockerTools.buildImage { name = "x"; tag = "t"; };
   in [ other.name other.meta.description other.more (other.drvPath == image.drvPath) single.buildArgs (single ? layer) image.stream.isExe (image ? conf) ]')")" \
   '["other","after",1,false,{"name":"x","tag":"t"},true,true,true]'
-same "$(docker run --rm "$(load <"$(build 'dockerTools.buildLayeredImage { name = "kept"; tag = "t"; contents = pkgs.hello; created = "@1700000000"; config = { Cmd = "/bin/hello"; Hostname = "kept"; Memory = 67108864; }; }')")")" "Hello, world!"
+same "$(docker run --rm "$(load <"$(build 'dockerTools.buildLayeredImage { name = "kept"; tag = "t"; contents = pkgs.hello; created = "Tue Nov 14 22:13:20 UTC 2023";
+  config = { Cmd = pkgs.writeShellScript "greet" "exec /bin/hello"; Hostname = "kept"; Memory = 67108864; }; }')")")" "Hello, world!"
 same "$(docker image inspect kept:t --format '{{.Config.Hostname}} {{.Created}}')" "kept 2023-11-14T22:13:20Z"
 docker rmi kept:t >/dev/null
 exported=$(build "dockerTools.exportImage { fromImage = $everything; }")

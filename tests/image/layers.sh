@@ -62,3 +62,46 @@ split_fails '[.[1]]' "has $hello, which is in the closure"
 split_fails "[[\"$(build pkgs.jq)\"]] + ." "which is not in the closure"
 split_fails '.[0]' "is not a list of lists of store paths"
 build_fails 'buildLayer { layersFile = "split.json"; }' "argument layersFile of buildLayer must be a JSON file of lists of store paths, not a string"
+
+# fromTar: the archive's owners and modes, which no store has; perms count more. ensureDirs: what the source lacks.
+# (nix2container: pull requests 231 and 232, TestEnsureDirs)
+packed=$(
+  cat <<'NIX'
+(pkgs.runCommand "packed" { nativeBuildInputs = [ pkgs.gnutar pkgs.coreutils ]; } ''
+  mkdir -p $out root/etc root/var; echo x > root/etc/shadow; ln -s shadow root/etc/link; echo y > root/etc/plain
+  chmod 640 root/etc/plain root/etc/shadow
+  tar --sort=name --owner=7 --group=8 --numeric-owner -C root -cf $out/layer.tar .'')
+NIX
+)
+made="let packed = $packed; in buildLayer { copyToRoot = packed; fromTar = [ { path = packed; tar = \"\${packed}/layer.tar\"; } ];
+  perms = [ { path = packed; regex = \"/etc/plain\$\"; uid = 9; gid = 9; } ];
+  ensureDirs = [ { path = packed; dir = \"var\"; uid = 1; } { path = packed; dir = \"./var/empty/x\"; uid = 65534; gid = 65534; mode = \"0700\"; }
+    { path = packed; dir = \"nix/store\"; uid = 999; } ]; }"
+layer=$(build "$made")
+same "$(jq 'length' "$layer/layers.json")" 1
+listed() { tar -tvPf "$(jq -r '.[0]."layer-path"' "$1/layers.json")" --numeric-owner | sed -E 's/^(\S+) +(\S+) .* [0-9:]+ (\/.*)/\1 \2 \3/'; }
+same "$(listed "$layer")" 'drwxr-xr-x 0/0 /
+drwxr-xr-x 7/8 /etc
+lrwxrwxrwx 7/8 /etc/link -> shadow
+-rw-r----- 9/9 /etc/plain
+-rw-r----- 7/8 /etc/shadow
+drwxr-xr-x 0/0 /nix
+drwxr-xr-x 999/0 /nix/store
+drwxr-xr-x 7/8 /var
+drwxr-xr-x 0/0 /var/empty
+drwx------ 65534/65534 /var/empty/x'
+# A store path at its own place, and one that is no archive; a push without the closure has the kept tar.
+same "$(listed "$(build "let packed = pkgs.writeTextDir \"bin/x\" \"1\"; in buildLayer { deps = [ packed ]; ensureDirs = [ { path = packed; dir = \"run\"; mode = \"1777\"; } ]; }")" | sed 's,/nix/store/[^/]*,STORE,')" \
+  'drwxr-xr-x 0/0 /
+drwxr-xr-x 0/0 /nix
+drwxr-xr-x 0/0 /nix/store
+dr-xr-xr-x 0/0 STORE
+dr-xr-xr-x 0/0 STORE/bin
+-r--r--r-- 0/0 STORE/bin/x
+drwxrwxrwt 0/0 STORE/run'
+image=$(build "buildImage { name = \"from-tar\"; tag = \"t\"; layers = [ ($made) ]; }")
+"$strata" copy "$image" "oci:$work/from-tar" --quiet >/dev/null
+"$strata" verify "$work/from-tar" | grep -q ' 0 problems$' || fail "verify finds problems in a layer from a tar"
+build_fails "buildLayer { fromTar = [ { path = pkgs.hello; tar = $work/split.json; } ]; }" "argument fromTar: " "is not among the store paths of these layers; put it in deps or copyToRoot"
+build_fails "buildLayer { deps = [ pkgs.hello ]; fromTar = [ { path = pkgs.hello; tar = $work/split.json; } ]; }" "argument fromTar: "
+build_fails "buildLayer { deps = [ pkgs.hello ]; ensureDirs = [ { path = pkgs.hello; dir = \"../x\"; } ]; }" 'a directory is named without `..`'

@@ -23,6 +23,8 @@ same "$(jq '.images | length' "$work/base.json")" 2
 app='(buildImage { name = "app"; tag = "t"; fromImage = lockedImage '"$work"'/base.json; inheritConfig = true; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; })'
 path=$(build "$app")
 same "$(jq .version "$path")" 2
+detached=$(build "(lockedImage $work/base.json).detached")
+same "$(nix-store -qR "$detached")" "$detached"
 same "$(jq -r '.layers[0].origin' "$path")" "$first/base"
 same "$("$strata" inspect --raw "$path" | jq -c .config.Env)" '["FOR=amd64"]'
 path_arm=$(build "buildImage { name = \"x\"; tag = \"t\"; arch = \"arm64\"; inheritConfig = true; fromImage = lockedImage { file = $work/base.json; arch = \"arm64\"; }; }")

@@ -56,12 +56,16 @@ tools='
   printf "all:\n\t@echo made by make\n" > Makefile; make > said; rm Makefile
   echo one | xz | xz -d | awk "{ print \$1, 2 }" >> said
   echo "@who@ says [x] of @word@" > template; export word="a & b"
-  substituteInPlace template --replace-fail "[x]" "\\1" --subst-var-by who nobody --subst-var word; cat template >> said; rm template'
+  substituteInPlace template --replace-fail "[x]" "\\1" --subst-var-by who nobody --subst-var word; cat template >> said; rm template
+  printf "#!/usr/bin/env bash\necho patched\n" > script; chmod 755 script; patchShebangs script >&2; ./script >> said; rm script
+  for file in no-such-*; do echo "$file" >> said; done
+  list=(one "two three"); appendToVar list four; concatStringsSep , list >> said; stripHash $0 >&2'
 for image in "dockerTools.buildLayeredImage { extraCommands = ''$tools'';" "dockerTools.buildImage { extraCommands = ''$tools'';"; do
-  sees "$image name = \"x\"; config.Cmd = [ \"\${pkgs.coreutils}/bin/cat\" \"/said\" ]; }" $'made by make\none 2\nnobody says \\1 of a & b'
+  sees "$image name = \"x\"; config.Cmd = [ \"\${pkgs.coreutils}/bin/cat\" \"/said\" ]; }" $'made by make\none 2\nnobody says \\1 of a & b\npatched\none,two three,four'
 done
 build_fails 'dockerTools.buildLayeredImage { name = "x"; extraCommands = "echo x > f\nsubstituteInPlace f --replace-fail y z"; }' \
   "substitute: f does not have y" "line 2 of extraCommands failed"
+build_fails 'dockerTools.buildLayeredImage { name = "x"; fakeRootCommands = "false | true"; }' "line 1 of fakeRootCommands failed"
 sees 'dockerTools.buildImage { name = "x"; copyToRoot = [ (pkgs.writeShellScriptBin "own" "echo the image says so") pkgs.coreutils ];
   runAsRoot = "own > /said; type -P cat | sed s,/store/.*,/store, >> /said"; config.Cmd = [ "/bin/cat" "/said" ]; }' $'the image says so\n/nix/store'
 

@@ -69,6 +69,22 @@ unshare --mount --propagation private bash -c 'mount --bind "$0" /nix/store; exe
 same "$(<"$work/digest")" "$(<"$work/expected.digest")"
 (($(nars) > 0 && $(nars) < $(nix-store -qR "$one" | wc -l))) || fail "$(nars) NARs"
 
+# A base that was pulled, detached: its layers come from its registry, or where that is gone from the cache.
+digest=$("$strata" copy "$one" "docker://$registry/base:t" --quiet)
+skopeo copy --quiet --src-tls-verify=false "docker://$registry/base@$digest" "dir:$work/by-skopeo"
+pulled="(pullImage { imageName = \"$registry/base\"; imageDigest = \"$digest\"; tlsVerify = false;
+  sha256 = \"$(nix-hash --type sha256 --base32 "$work/by-skopeo")\"; })"
+detached=$(build "$pulled.detached")
+same "$(nix-store -qR "$detached")" "$detached"
+cp "$detached" "$work/pulled.json"
+jq '.layers[].origin = "127.0.0.1:1/base"' "$detached" >"$work/gone.json"
+nix copy --no-check-sigs --to "file://$work/binary" "$(build "$pulled")"
+for recipe in pulled gone; do
+  bare "$strata" copy "$work/$recipe.json" "oci:$work/$recipe.layout" --substituter "file://$work/binary" --preserve-digests --quiet >"$work/digest"
+  diff <(jq -c '[.layers[].digest]' "$work/by-skopeo/manifest.json") \
+    <(jq -c '[.layers[].digest]' "$work/$recipe.layout/blobs/sha256/$(cut -d : -f 2 "$work/digest")") || fail "$recipe has other layers"
+done
+
 # Without --substituter those of Nix's configuration.
 NIX_CONFIG="substituters = file://$work/missing file://$work/binary" bare "$strata" copy "$work/one.json" "oci:$work/configured" --quiet >"$work/digest"
 same "$(<"$work/digest")" "$(<"$work/expected.digest")"

@@ -49,8 +49,14 @@ throws 'buildImage { name = "x"; layers = [ pkgs.hello ]; }' "takes results of b
 throws 'buildImage { name = "x"; layers = [ buildLayer { } ]; }' "argument layers of buildImage has a function; put parentheses around each call: [ (function { … }) ]"
 throws 'ociImageLayout { manifests = [ ociImageManifest { layers = [ ]; } ]; }' "argument manifests of ociImageLayout has a function; put parentheses around each call"
 throws 'buildImage { name = "x"; contents = pkgs.hello; copyToRoot = pkgs.hello; }' "both copyToRoot and contents"
+# What holds the bytes of its layers.
+throws '(dockerTools.exportImage { fromImage = pkgs.hello; }).detached' "a result of dockerTools.exportImage holds the bytes of its layers, and cannot be detached"
+throws '(dockerTools.mergeImages [ pkgs.hello ]).detached' "a result of dockerTools.mergeImages holds the bytes of its layers, and cannot be detached"
 # Entries.
 throws 'buildLayer { perms = [ { path = pkgs.hello; regex = ".*"; mod = "0644"; } ]; }' "argument perms of buildLayer has no attribute mod; did you mean mode? It has gid, gname, mode,"
+throws 'buildLayer { fromTar = [ { path = pkgs.hello; } ]; }' "argument fromTar of buildLayer has an element without tar"
+throws 'buildLayer { fromTar = [ { path = pkgs.hello; tar = "x.tar"; } ]; }' 'argument fromTar: tar of buildLayer is the string "x.tar", which no sandbox has'
+throws 'buildLayer { ensureDirs = [ { path = pkgs.hello; dir = "x"; owner = 1; } ]; }' "argument ensureDirs of buildLayer has no attribute owner; it has"
 throws 'buildImage { name = "x"; perms = [ "0644" ]; }' "argument perms of buildImage has a string where { gid; gname; mode; path; regex; uid; uname; } belongs"
 throws 'ociLayerTar { files = [ { source = pkgs.hello; destination = "etc"; } ]; }' 'argument files of ociLayerTar has the relative destination "etc"; write "/etc"'
 throws 'ociLayerTar { files = [ { source = "/etc/passwd"; destination = "/etc/passwd"; } ]; }' 'argument files: source of ociLayerTar is the string "/etc/passwd", which no sandbox has; write a package, or a path without quotes'

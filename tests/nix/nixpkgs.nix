@@ -115,6 +115,22 @@ in
         "s390x"
       ]
   );
+  # The platform of each architecture of Go's that nixpkgs has a package set for.
+  platforms = builtins.listToAttrs (
+    map
+      (name: {
+        inherit name;
+        value = (import (root + "/nix") { pkgs = pkgs.pkgsCross.${name}; }).platform;
+      })
+      [
+        "loongarch64-linux"
+        "mips-linux-gnu"
+        "mips64el-linux-gnuabi64"
+        "mipsel-linux-gnu"
+        "powernv"
+        "raspberryPi"
+      ]
+  );
   # The name of each of nixpkgs' examples whose derivation is there.
   examples = builtins.mapAttrs (_: example: example.drvPath or null) (
     builtins.removeAttrs examples [

@@ -21,5 +21,7 @@ same "$(found '.examples | length')" 65
 same "$(found '[.examples[] | select(. == null)]')" "[]"
 same "$(found '.cross | map_values(.platform)')" \
   '{"aarch64-multiplatform":{"architecture":"arm64"},"armv7l-hf-multiplatform":{"architecture":"arm","variant":"v7"},"gnu32":{"architecture":"386"},"ppc64":{"architecture":"ppc64"},"riscv64":{"architecture":"riscv64"},"s390x":{"architecture":"s390x"}}'
+same "$(found .platforms)" \
+  '{"loongarch64-linux":{"architecture":"loong64"},"mips-linux-gnu":{"architecture":"mips"},"mips64el-linux-gnuabi64":{"architecture":"mips64le"},"mipsel-linux-gnu":{"architecture":"mipsle"},"powernv":{"architecture":"ppc64le"},"raspberryPi":{"architecture":"arm","variant":"v6"}}'
 same "$(found '[.cross[].system] | unique')" '["x86_64-linux"]'
 same "$(found '.arguments | [.name, .tag]')" '[false,true]'
