@@ -39,31 +39,34 @@ let
     compressed = "gzip";
   };
 
+  # For a fleet that no store has.
+  salt = builtins.getEnv "BENCH_SALT";
   # 300 layers of 100 KB.
   layers = map (
     number:
     strata.buildLayer {
       deps = [
         (builtins.toFile "layer-${toString number}" (
-          text (builtins.genList (part: builtins.hashString "sha256" "${toString number} ${toString part}") 1600)
+          text (builtins.genList (part: builtins.hashString "sha256" "${salt}${toString number} ${toString part}") 1600)
         ))
       ];
       compressed = "gzip";
     }
   ) (list 300);
   # Each image has 12 of them, each layer is in 8 images.
-  fleet = map (
+  fleet = map (image: image.detached) recipes;
+  recipes = map (
     number:
     let
       layer = place: builtins.elemAt layers (let at = number * 7 + place * 25; in at - at / 300 * 300);
     in
-    (strata.buildImage {
+    strata.buildImage {
       name = "fleet-${toString number}";
       tag = "t";
       layers = map layer (list 12);
       config.Env = [ "NUMBER=${toString number}" ];
       compressed = "gzip";
-    }).detached
+    }
   ) (list 200);
 in
 {
@@ -96,4 +99,5 @@ in
     )
   );
   fleetImages = fleet;
+  fleetRecipes = recipes;
 }

@@ -2,6 +2,7 @@
 #
 # start_docker DIR    a private dockerd on a socket in DIR; exports DOCKER_HOST; fails where none can run
 # start_registry DIR  a registry on loopback; sets registry
+# start_far DIR       another machine: a store of its own in DIR behind Debian's sshd; sets far, its URL
 
 # Waits until a command succeeds, or its process is gone.
 wait_for() {
@@ -56,4 +57,39 @@ YAML
 stop_registry() {
   kill "$registry_pid" 2>/dev/null || return 0
   wait "$registry_pid" 2>/dev/null || true
+}
+
+# `localhost` would bypass sshd. What sshd starts gets this environment; the port is free in dev/room, and outside of it.
+start_far() {
+  local at=$1 port me
+  # Debian's PATH of users lacks it.
+  PATH=$PATH:/usr/sbin
+  me=$(id -un)
+  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  mkdir -p "$at.ssh" "$at"
+  as_root mkdir -p /run/sshd
+  ssh-keygen -q -t ed25519 -N '' -f "$at.ssh/host"
+  ssh-keygen -q -t ed25519 -N '' -f "$at.ssh/key"
+  {
+    echo '#!/bin/bash'
+    declare -px PATH NIX_CONFIG
+    echo "exec nix-daemon --store 'local?root=$at' \"\$@\""
+  } >"$at.ssh/nix-daemon"
+  chmod +x "$at.ssh/nix-daemon"
+  cat >"$at.ssh/config" <<CONFIG
+Port $port
+ListenAddress 127.0.0.1
+HostKey $at.ssh/host
+AuthorizedKeysFile $at.ssh/key.pub
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PidFile none
+CONFIG
+  "$(command -v sshd)" -D -e -f "$at.ssh/config" 2>"$at.ssh/log" &
+  far_pid=$!
+  export NIX_SSHOPTS="-p $port -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR"
+  far="ssh-ng://$me@127.0.0.1?ssh-key=$at.ssh/key&remote-program=$at.ssh/nix-daemon"
+  # shellcheck disable=SC2086
+  wait_for "$far_pid" ssh $NIX_SSHOPTS -i "$at.ssh/key" "$me@127.0.0.1" true || { cat "$at.ssh/log" >&2; return 1; }
 }

@@ -4,35 +4,27 @@
 . "$root/tests/services.sh"
 need_command docker-registry
 need_command jq
-unshare --mount true 2>/dev/null || skip "no mount namespaces"
-export XDG_CACHE_HOME=$work/cache HOME=$work/home
-mkdir -p "$work"/{home,bin,there/nix/store,there/nix/var/nix}
+need_command ssh
+export XDG_CACHE_HOME=$work/cache
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
-
-# What ssh reaches has a store of its own.
-cat >"$work/bin/ssh" <<SH
-#!/bin/bash
-exec unshare --mount --propagation private bash -c 'mount --bind "\$0" /nix; exec bash -c "\$1"' "$work/there/nix" "\${*: -1}"
-SH
-chmod +x "$work/bin/ssh"
-export PATH=$work/bin:$PATH
-there=ssh-ng://127.0.0.1
+start_far "$work/there" || fail "sshd does not answer"
+trap 'stop_registry; kill "$far_pid"' EXIT
 
 salt=$(cat /proc/sys/kernel/random/uuid)
 fleet='let image = word: buildImage { name = "'"$registry"'/remote-${word}"; tag = "t"; maxLayers = 3; compressed = "gzip";
     config.Cmd = [ "${pkgs.writeShellScript "only-there" "echo ${word} '"$salt"'"}" ]; }; in'
 # remotely EXPR: built there; its path.
 remotely() {
-  nix build --eval-store auto --store "$there" --impure --expr "$(expression "$fleet $1")" --no-link 2>"$work/log" || { cat "$work/log" >&2; fail "building there"; }
+  nix build --eval-store auto --store "$far" --impure --expr "$(expression "$fleet $1")" --no-link 2>"$work/log" || { tail -n 50 "$work/log" "$work/there.ssh/log" >&2; fail "building there"; }
   nix-instantiate --eval --expr "$(expression "$fleet builtins.unsafeDiscardStringContext ($1).outPath")" 2>/dev/null | tr -d '"'
 }
 for word in one two; do
   recipe=$(remotely "image \"$word\"") detached=$(remotely "(image \"$word\").detached")
   [[ ! -e $recipe && ! -e $detached ]] || fail "it was built here"
   [[ -e $work/there$detached ]] || fail "it was not built there"
-  nix copy --no-check-sigs --from "$there" --to "file://$work/binary?compression=zstd" "$recipe"
-  nix copy --no-check-sigs --from "$there" "$detached"
+  nix copy --no-check-sigs --from "$far" --to "file://$work/binary?compression=zstd" "$recipe"
+  nix copy --no-check-sigs --from "$far" "$detached"
   echo "$detached" "docker://$registry/remote-$word:t"
 done >"$work/fleet"
 "$strata" copy --fleet "$work/fleet" --substituter "file://$work/binary" 2>"$work/log" || { cat "$work/log" >&2; fail "copy --fleet"; }

@@ -1,10 +1,14 @@
-# nixpkgs' own examples of dockerTools, unmodified, over our functions: some that the stand-in can express are built,
+# nixpkgs' own examples of dockerTools, unmodified, over our functions: those that the stand-in can express are built,
 # loaded and run, and print what nixpkgs' test of them asserts (nixos/tests/docker-tools.nix).
 #
 #   STRATA_NIXPKGS=CHECKOUT dev/test tests/peers/dockertools-examples
 #
-# is a checkout that has build-support/docker/examples.nix. tests/nix/nixpkgs.sh evaluates them all.
+# is a checkout that has build-support/docker/examples.nix. Left out: what is pulled from a registry (nixFromDockerHub,
+# testNixFromDockerHub, onTopOfPulledImage), what is cross compiled (cross), NixOS (etc), and what the stand-in lacks of
+# nixpkgs: redis and emacs, what stdenv's phases build (nix-shell-basic, nix-shell-build-derivation), hello under another name
+# (layeredImageWithFakeRootCommands; tests/image/scripts.sh has what it asserts).
 . "$root/tests/lib.sh"
+. "$root/tests/services.sh"
 [[ ${STRATA_NIXPKGS-} ]] || skip "STRATA_NIXPKGS names no checkout"
 [[ ${docker-} ]] || skip "no docker daemon"
 need_command jq
@@ -19,6 +23,14 @@ over() {
         inherit (strata) dockerTools;
         runtimeShell = \"\${pkgs.bash}/bin/bash\";
         pkgsStatic = { inherit (pkgs) busybox; };
+        # What of stdenv's setup the examples call.
+        stdenv = pkgs.writeTextDir \"setup\" ''
+          PATH=
+          for input in \$nativeBuildInputs \${pkgs.coreutils} \${pkgs.bash}; do PATH=\$PATH:\$input/bin; done
+          runHook() { eval \"''\${!1-}\"; }
+        '';
+        mkShell = { nativeBuildInputs ? [ ], ... }@arguments:
+          pkgs.runCommand \"nix-shell\" (arguments // { inherit nativeBuildInputs; inherit (stand-in) stdenv; }) \"true\";
       };
       file = $STRATA_NIXPKGS/build-support/docker/examples.nix;
       function = import file;
@@ -89,4 +101,61 @@ nix=$(built pkgs.nix)
 for example in nix nixLayered; do
   prints $example "$nix" nix-store -qR "$nix"
   prints $example "$(readlink "$nix/bin/nix-store")" "$bash" -c "readlink $nix/bin/nix-store"
+done
+loads nix-layered >/dev/null
+name=$(loads bashLayeredWithUser)
+same "$(run --user somebody "$name" "$bash" -c 'stat --format=%a /nix /nix/store')" $'755\n755'
+docker rmi "$name" >/dev/null
+prints runAsRootExtraCommands "(extraCommand)" cat extraCommands
+prints runAsRootExtraCommands "(runAsRoot)" cat runAsRoot
+prints layered-image "Hello, world!"
+prints layered-image "(extraCommand)" cat extraCommands
+prints layered-on-top hello
+prints layered-on-top-layered hello
+layers='{{range .RootFS.Layers}}{{println .}}{{end}}'
+shared=$(comm -12 <(inspected layered-image "$layers" | sort) <(inspected another-layered-image "$layers" | sort) | grep -c sha256)
+((shared > 0)) || fail "layered-image and another-layered-image share no layer"
+for number in 1 2 3; do prints layersOrder "layer$number" cat "/tmp/layer$number"; done
+prints layersUnpackOrder abc cat /layer-order
+for example in environmentVariables environmentVariablesLayered; do
+  name=$(loads $example)
+  same "$(run "$name" env | grep -E '^(FROM|LAST)' | sort | tr '\n' ' ')" "FROM_CHILD=true FROM_PARENT=true LAST_LAYER=child "
+  docker rmi "$name" >/dev/null
+done
+prints two-layered-image "Hello, world!"
+prints bulk-layer /bin/hello ls /bin/hello
+prints layered-bulk-layer /bin/hello ls /bin/hello
+same "$(inspected layered-bulk-layer '{{len .RootFS.Layers}}')" 4
+prints no-store-paths bin ls /
+prints filesInStore "some data"
+prints filesInStore "" nix-store --verify --check-contents
+prints layeredStoreSymlink "" bash -c "test -L $(nix-instantiate --eval --expr "$(over layeredStoreSymlink.passthru.symlink.outPath)" 2>/dev/null | tr -d '"')"
+for example in prefixedImage prefixedLayeredImage; do prints $example "Hello, world!"; done
+[[ $(tar -tf "$(built exportBash)") == *./bin/bash* ]] || fail "exportBash has no ./bin/bash"
+prints imageViaFakeChroot "Hello, world!"
+for kind in build layered; do
+  prints $kind-image-with-path "" bash -c '[[ -e /hello.txt ]]'
+  same "$(inspected $kind-image-with-architecture '{{.Architecture}}')" arm64
+done
+for file in /etc/ssl/certs/ca-bundle.crt /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
+  prints image-with-certs "" test -r $file
+done
+
+# nginx, as a server.
+name=$(loads nginx)
+container=$(docker run --detach --rm --network host "$name")
+wait_for "$(docker inspect --format '{{.State.Pid}}' "$container")" curl --silent --fail --output "$work/page" http://127.0.0.1:80/ ||
+  { docker logs "$container" >&2; fail "nginx does not answer"; }
+docker kill "$container" >/dev/null
+same "$(<"$work/page")" "<html><body><h1>Hello from NGINX</h1></body></html>"
+"$(built nginxStream)" 2>"$work/log" | load >/dev/null
+
+# nix-shell's, where stdenv has no part in it.
+prints nix-shell-run "This shell is not interactive"
+prints nix-shell-writable-home "home directory is writable"
+prints nix-shell-nonexistent-home "home directory doesn't exist"
+for example in "nix-shell-command This shell is interactive" "nix-shell-hook This is the shell hook!" "nix-shell-inputs Hello, world!" "nix-shell-pass-as-file this is a string"; do
+  name=$(loads "${example%% *}")
+  [[ $(docker run --rm --tty --network none "$name") == *"${example#* }"* ]] || fail "${example%% *}"
+  docker rmi "$name" >/dev/null
 done
