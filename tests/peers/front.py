@@ -5,7 +5,7 @@ basic lets in me:U*U; bearer those whose token (tokens.py) is good for what they
 signature is not: distribution's registry looks at that. Each connection is for one request.
 """
 
-import base64, json, os, re, socket, ssl, sys, threading, urllib.parse
+import asyncio, base64, json, os, re, ssl, sys, urllib.parse
 
 key, certificate, backend, port_file, kind, *token_server = sys.argv[1:]
 host, port = backend.split(":")
@@ -30,29 +30,16 @@ def may(target, method, said):
     return set(wanted) <= given, scopes
 
 
-def pump(source, target):
-    try:
-        while data := source.recv(65536):
-            target.sendall(data)
-    except OSError:
-        pass
-    try:
-        target.shutdown(socket.SHUT_WR)
-    except OSError:
-        pass
+async def pump(source, target):
+    while data := await source.read(65536):
+        target.write(data)
+        await target.drain()
 
 
-def serve(client):
+async def serve(reader, writer):
+    behind = None
     try:
-        client = context.wrap_socket(client, server_side=True)
-        head = b""
-        while b"\r\n\r\n" not in head:
-            data = client.recv(65536)
-            if not data:
-                return
-            head += data
-        head, body = head.split(b"\r\n\r\n", 1)
-        first, *lines = head.decode().split("\r\n")
+        first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().removesuffix("\r\n\r\n").split("\r\n")
         method, target, _ = first.split(" ")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         allowed, scopes = may(target, method, headers.get("authorization", ""))
@@ -61,27 +48,33 @@ def serve(client):
             if kind == "bearer":
                 challenge = f'Bearer realm="{token_server[0]}",service="{token_server[1]}"' + (f',scope="{scopes}"' if scopes else "")
             text = '{"errors":[{"code":"UNAUTHORIZED","message":"log in"}]}'
-            client.sendall(f"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Type: application/json\r\n"
-                           f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode())
+            writer.write(f"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: {challenge}\r\nContent-Type: application/json\r\n"
+                         f"Content-Length: {len(text)}\r\nConnection: close\r\n\r\n{text}".encode())
+            await writer.drain()
             return
         lines = [line for line in lines if line.split(":")[0].lower() not in ("connection", "authorization")]
-        behind = socket.create_connection((host, int(port)))
-        behind.sendall("\r\n".join([first, *lines, "Connection: close"]).encode() + b"\r\n\r\n" + body)
+        answer, behind = await asyncio.open_connection(host, int(port))
+        behind.write("\r\n".join([first, *lines, "Connection: close"]).encode() + b"\r\n\r\n")
         # Whoever waits for the answer does not end its side before.
-        threading.Thread(target=pump, args=(client, behind), daemon=True).start()
-        pump(behind, client)
-    except OSError:
+        sending = asyncio.create_task(pump(reader, behind))
+        await pump(answer, writer)
+        sending.cancel()
+    except (OSError, asyncio.IncompleteReadError):
         pass
     finally:
-        client.close()
+        writer.close()
+        if behind:
+            behind.close()
 
 
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(certificate, key)
-listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-with open(port_file + ".new", "w") as file:
-    print(listener.getsockname()[1], file=file)
-os.rename(port_file + ".new", port_file)
-while True:
-    connection, _ = listener.accept()
-    threading.Thread(target=serve, args=(connection,), daemon=True).start()
+async def main():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    with open(port_file + ".new", "w") as file:
+        print(server.sockets[0].getsockname()[1], file=file)
+    os.rename(port_file + ".new", port_file)
+    await server.serve_forever()
+
+
+asyncio.run(main())

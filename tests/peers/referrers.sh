@@ -1,10 +1,14 @@
-# What strata attaches is what regctl finds, and the reverse: in a registry with the referrers API (crane's), in one without
-# (docker-registry, where the fallback tag has it), and served by strata from a layout.
+# What strata attaches is what regctl finds, and the reverse: in a registry with the referrers API (referrers.go), in one
+# without (docker-registry, where the fallback tag has it), and served by strata from a layout.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 for command in go jq docker-registry; do need_command "$command"; done
 from_go github.com/regclient/regclient/cmd/regctl@v0.11.7 regctl || exit 0
-from_go github.com/google/go-containerregistry/cmd/crane@v0.20.6 crane || exit 0
+mkdir "$work/registry-go"
+cp "$root/tests/peers/referrers.go" "$work/registry-go"
+(cd "$work/registry-go" && go mod init referrers && online go get cuelabs.dev/go/oci/ociregistry@v0.0.0-20251212221603-3adeb8663819 &&
+  CGO_ENABLED=0 online go build -o ../referrers .) >"$work/log" 2>&1 ||
+  skip "a registry with the referrers API cannot be built: $(tail -n 1 "$work/log" | tr -d '\t')"
 export XDG_CACHE_HOME=$work/cache REGCTL_CONFIG=$work/regctl.json
 cd "$work"
 image=$(build 'buildImage { name = "app"; tag = "1"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
@@ -15,7 +19,6 @@ echo theirs >theirs.txt
 
 pids=()
 trap 'kill "${pids[@]}"; stop_registry' EXIT
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 # theirs REFERENCE [OPTIONS…]: what regctl lists.
 theirs() { regctl artifact list --format '{{json .}}' "$@" 2>log || { cat log; fail "regctl artifact list $*"; }; }
 # same_lists REFERENCE: regctl and strata list the same descriptors.
@@ -36,12 +39,15 @@ application/vnd.dev.sigstore.bundle.v0.3+json
 application/vnd.example+json
 application/vnd.in-toto.provenance+json"
 
-# attached HOST: everything that strata attaches, read by regctl, and one thing that regctl attaches, read by strata.
+# attached HOST COUNT: everything that strata attaches, read by regctl, and one thing that regctl attaches, read by strata.
+# COUNT is how much the fallback tag lists.
 attached() {
   local app=$1/app:1
   regctl registry set --tls disabled --skip-check "$1" 2>log || { cat log; fail "regctl registry set"; }
   "$strata" copy "$image" "docker://$app" --quiet --sbom cyclonedx --sbom spdx --provenance --sign-key key.pem >digest
   "$strata" attach "$app" thing.json --type application/vnd.example+json >attached
+  # Where there is an API, nobody keeps a list by hand.
+  same "$(regctl manifest get --format body "$1/app:sha256-$(cut -d : -f 2 digest)" 2>/dev/null | jq '.manifests | length')" "$2"
   same "$(kinds "$app")" "$expected"
   same_lists "$app"
   "$strata" sbom "$image" >bill.json
@@ -60,20 +66,15 @@ attached() {
 }
 
 start_registry "$work/registry"
-attached "$registry"
-# It has no API: the fallback tag lists it all.
-regctl manifest get --format body "$registry/app:sha256-$(cut -d : -f 2 digest)" | jq -e '.manifests | length == 9' >/dev/null ||
-  fail "the fallback tag"
-port=$(free_port)
-crane registry serve --address "127.0.0.1:$port" >crane.log 2>&1 &
+attached "$registry" 8
+./referrers >address 2>referrers.log &
 pids+=($!)
-wait_for "$!" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" || { cat crane.log; fail "crane ends"; }
-attached "127.0.0.1:$port"
-# Here nobody keeps a list by hand.
-if regctl manifest head "127.0.0.1:$port/app:sha256-$(cut -d : -f 2 digest)" >/dev/null 2>&1; then fail "a fallback tag beside the API"; fi
+wait_for "$!" test -s address || { cat referrers.log; fail "the registry ends"; }
+with_api=$(<address)
+attached "$with_api" ""
 
 # Taken along into a layout, and served from there; and from the one registry to the other.
-"$strata" copy --referrers "docker://127.0.0.1:$port/app:1" oci:layout:1 --quiet >/dev/null
+"$strata" copy --referrers "docker://$with_api/app:1" oci:layout:1 --quiet >/dev/null
 "$strata" serve --listen 127.0.0.1:0 served:1=oci:layout:1 >references &
 pids+=($!)
 wait_for "$!" test -s references || fail "serve ends"
@@ -82,6 +83,6 @@ regctl registry set --tls disabled --skip-check "${served%%/*}"
 same "$(kinds "$served")" "$expected"$'\n'application/vnd.theirs
 same_lists "$served"
 of "$served" application/vnd.theirs | cmp - theirs.txt
-"$strata" copy --referrers "docker://127.0.0.1:$port/app:1" "docker://$registry/copied:1" --quiet >/dev/null
+"$strata" copy --referrers "docker://$with_api/app:1" "docker://$registry/copied:1" --quiet >/dev/null
 same "$(kinds "$registry/copied:1")" "$expected"$'\n'application/vnd.theirs
 same_lists "$registry/copied:1"

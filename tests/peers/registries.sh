@@ -98,8 +98,7 @@ with_tokens() {
   fails "401" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64 --creds me:wrong
   fails "log in" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64
   everything "$host" --cert-dir certs --creds me:secret
-  # A mount wants a token for both repositories; and everybody may pull what is for everybody.
-  grep -q '^me repository:app:pull repository:other/app:pull,push$' tokens || { cat tokens; fail "no token for both repositories"; }
+  # Everybody may pull what is for everybody.
   copy --all "docker://$host/app:v1" oci:anonymous:v1 --cert-dir certs --no-creds --quiet >out
   fails "log in" --all "docker://$host/other/app:v2" oci:nothing:v1 --cert-dir certs --no-creds
 }
@@ -112,6 +111,8 @@ for program in "${programs[@]}"; do
   registry_of "$program" "$program-token" "auth: { token: { realm: \"$realm\", service: service, issuer: issuer,
     rootcertbundle: $work/authority.crt } }" "$tls"
   with_tokens
+  # A mount wants a token for both repositories. (crane's registry has one folder of blobs for all: nothing is mounted.)
+  grep -q '^me repository:app:pull repository:other/app:pull,push$' tokens || { cat tokens; fail "no token for both repositories"; }
   no_secrets "$program"-*/log
   stop
 done
