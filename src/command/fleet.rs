@@ -28,9 +28,9 @@ use serde_json::{Value, json};
 use strata::{
     content::Content,
     registry::Reference,
-    sink::{Destination, WriteOptions, Written, registry::Shared},
+    sink::{Destination, Shared, WriteOptions, Written},
     source::{Access, Location},
-    threads,
+    threads::{self, lock},
 };
 
 /// Images on their way at once; each has four layers on its way.
@@ -188,7 +188,7 @@ fn read(path: &Path) -> Result<Vec<Entry>> {
 
 /// The next one, of what several threads do.
 fn take<T>(left: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    left.lock().unwrap_or_else(PoisonError::into_inner).next()
+    lock(&left).next()
 }
 
 /// What became of the images.
@@ -218,7 +218,7 @@ impl Done {
 
     /// Says and notes what became of one, of which `before` was sent already.
     fn add(&self, entry: &Entry, result: Result<(String, Written)>, before: Sent, began: Instant) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = lock(&self.counts);
         let line = match result {
             Ok((destination, written)) => {
                 let sent = before.and(written.event.as_ref());
@@ -237,7 +237,7 @@ impl Done {
             }
         };
         drop(counts);
-        if let Some(file) = &mut *self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Some(file) = &mut *lock(&self.journal)
             && let Err(error) = writeln!(file, "{line}")
         {
             eprintln!("strata: writing the journal: {error}");

@@ -11,7 +11,7 @@
 use std::{
     collections::HashMap,
     io::{IsTerminal, Write, stderr},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
@@ -22,6 +22,7 @@ use strata::{
     oci::Descriptor,
     report,
     sink::progress::{Fate, Progress},
+    threads::lock,
 };
 
 /// What is shown.
@@ -105,7 +106,7 @@ impl Display {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

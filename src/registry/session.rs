@@ -6,12 +6,7 @@
 //!    └─ 401 of another host, where a redirect led ──▶ an error: it is not told who we are
 //! ```
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Mutex, time::Duration};
 
 use ureq::http::StatusCode;
 
@@ -21,7 +16,10 @@ use super::{
     config::Place,
     token::{self, Token},
 };
-use crate::http::{self, Answer, Body, Http, HttpError, Origin, Retry, Settings, Tls, is_loopback};
+use crate::{
+    http::{self, Answer, Body, Http, HttpError, Origin, Retry, Settings, Tls, is_loopback},
+    threads::lock,
+};
 
 /// How a registry is talked to.
 #[derive(Clone, Debug, Default)]
@@ -251,8 +249,4 @@ fn speaks_tls(http: &Http, base: &str) -> bool {
         // It answered.
         _ => true,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

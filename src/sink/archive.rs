@@ -17,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use super::destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name};
+use super::scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name};
 use crate::{
     blobs::ImageBlobs,
     content::{Content, IndexBlobs},

@@ -18,8 +18,8 @@
 use std::{collections::HashSet, sync::Arc};
 
 use super::{
-    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
     loaded::{self, Loaded},
+    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
 };
 use crate::{
     blobs::ImageBlobs,

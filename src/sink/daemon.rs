@@ -20,8 +20,8 @@ use std::{
 
 use super::{
     archive,
-    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
     loaded::Loaded,
+    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
 };
 use crate::{
     blobs::ImageBlobs,

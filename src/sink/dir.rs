@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     blobs::{Blobs, LayoutError, io_error},
-    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image},
+    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image},
 };
 use crate::{
     blobs::ImageBlobs,

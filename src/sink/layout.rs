@@ -11,7 +11,7 @@ pub use super::blobs::LayoutError;
 use super::{
     archive,
     blobs::{Blobs, io_error},
-    destination::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name},
+    scheme::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written, path_and_name},
 };
 use crate::{
     blobs::ImageBlobs,

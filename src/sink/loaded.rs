@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use super::{archive, destination::Written};
+use super::{archive, scheme::Written};
 use crate::{
     blobs::ImageBlobs,
     engine::{EngineError, Tool},

@@ -4,7 +4,7 @@
 //! - [`layout`]: an OCI layout directory, added to.
 //! - [`dir`]: skopeo's `dir:`.
 //! - [`blobs`]: the files of these two.
-//! - `registry` (feature `net`): a push that sends what is missing, and makes nothing else.
+//! - `registry` (feature `net`): a push that sends what is missing, and makes nothing else; `fleet`: what several share.
 //! - `daemon` (feature `net`): a docker daemon, given the layers it lacks.
 //! - `serve` (feature `net`): a registry that others pull from.
 //! - `containerd` (feature `net`): containerd, through its command `ctr`.
@@ -20,6 +20,8 @@ pub mod containerd;
 pub mod daemon;
 mod destination;
 pub mod dir;
+#[cfg(feature = "net")]
+mod fleet;
 pub mod layout;
 #[cfg(feature = "net")]
 mod loaded;
@@ -28,13 +30,14 @@ pub mod podman;
 pub mod progress;
 #[cfg(feature = "net")]
 pub mod registry;
+mod scheme;
 #[cfg(feature = "net")]
 pub mod serve;
 
 #[cfg(feature = "net")]
 pub use loaded::Loaded;
 
-pub use destination::{
-    Destination, Holds, HoldsOne, NoReferrers, Referrers, SCHEMES, Scheme, Sink, WriteError, WriteOptions, Written,
-    syntaxes,
-};
+pub use destination::{Destination, HoldsOne, NoReferrers, SCHEMES, syntaxes};
+#[cfg(feature = "net")]
+pub use fleet::Shared;
+pub use scheme::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written};

@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 
 use super::{
-    destination::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
     loaded::Loaded,
+    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
 };
 use crate::{
     blobs::ImageBlobs,

@@ -19,25 +19,24 @@
 //! pulled, and the same push again sends the rest.
 
 mod blob;
-mod homes;
 mod known;
 mod noted;
 mod push;
-mod shared;
+mod watch;
 
 use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 use known::Known;
 use noted::Change;
 use push::Push;
-pub use shared::Shared;
 
 use super::{
-    destination::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written},
+    fleet::Shared,
     progress::{Fate, Progress},
+    scheme::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written},
 };
 use crate::{
     content::Content,
@@ -45,7 +44,7 @@ use crate::{
     layer::compress::Compression,
     oci::Digest,
     registry::{self, Client, ParseReferenceError, Reference, RegistryError},
-    threads,
+    threads::{self, lock},
 };
 
 /// `docker://HOST/NAME:TAG`
@@ -227,10 +226,6 @@ impl Pushed {
             self.bytes += bytes;
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs `job` for 0, 1, … `count` - 1, several at once; results are in order. After an error nothing more is begun.

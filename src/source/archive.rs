@@ -5,10 +5,13 @@ use std::{
     io::{self, Read},
     os::unix::fs::FileExt,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
-use crate::layer::{Packing, explain_full, open_packed};
+use crate::{
+    layer::{Packing, explain_full, open_packed},
+    threads::lock,
+};
 
 /// A tar whose entries are read by their place in it.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Archive {
     /// `size` bytes from `offset` on.
     pub(super) fn read(&self, offset: u64, size: u64) -> io::Result<Section> {
         // Whoever comes second waits, and unpacks nothing.
-        let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut plain = lock(&self.plain);
         let file = match &*plain {
             Some(file) => Arc::clone(file),
             None => Arc::clone(plain.insert(Arc::new(self.unpack()?))),

@@ -5,9 +5,8 @@
 use std::{fs::File, sync::Arc};
 
 use super::{
-    Opened, SourceError,
-    location::{Access, Scheme, Source},
-    scan,
+    Opened, SourceError, scan,
+    scheme::{Access, Scheme, Source},
 };
 use crate::{
     daemon::Daemon,

@@ -1,12 +1,12 @@
-//! Where an image comes from: one [`Scheme`] and one [`Source`] a medium, each in a file of its own.
-//!
-//! Every command that reads images, and its help, knows the list in [`SCHEMES`] and nothing else. What has no scheme
-//! is a path, told apart by content.
+//! Where an image comes from, as users write it: every command that reads images, and its help, knows the list in
+//! [`SCHEMES`] and nothing else. What has no scheme is a path, told apart by content.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{Opened, SourceError, path};
-use crate::image::Provider;
+use super::{
+    Opened, SourceError, path,
+    scheme::{Access, Scheme, Source},
+};
 
 /// Every medium that strata reads.
 pub const SCHEMES: &[Scheme] = &[
@@ -23,42 +23,6 @@ pub const SCHEMES: &[Scheme] = &[
     path::DOCKER_ARCHIVE,
     path::DIR,
 ];
-
-/// A kind of source, and how it is written on the command line.
-#[derive(Debug)]
-pub struct Scheme {
-    /// What stands before the first colon.
-    pub name: &'static str,
-    /// The whole of it, for help: `oci:DIR[:TAG]`.
-    pub syntax: &'static str,
-    /// What it is, in a few words.
-    pub about: &'static str,
-    /// Reads what follows the first colon.
-    pub parse: fn(&str) -> Result<Arc<dyn Source>, String>,
-}
-
-/// A medium that images are read from, and which of its images to take.
-pub trait Source: fmt::Debug + Send + Sync {
-    /// Opens the image or index.
-    ///
-    /// # Errors
-    ///
-    /// [`SourceError`].
-    fn open(&self, access: &Access) -> Result<Opened, SourceError>;
-}
-
-/// How sources are reached.
-#[derive(Clone, Debug, Default)]
-pub struct Access {
-    /// How registries are.
-    #[cfg(feature = "net")]
-    pub registry: crate::registry::Options,
-    /// Where recipes find what the machine lacks.
-    pub provider: Option<Arc<dyn Provider>>,
-    /// How engines are.
-    #[cfg(feature = "net")]
-    pub engine: crate::engine::Options,
-}
 
 /// Where an image comes from, as skopeo users write it: `docker://…`, `oci:DIR[:TAG]`, a plain path, and so on.
 #[derive(Clone, Debug)]

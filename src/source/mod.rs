@@ -26,6 +26,7 @@ mod recipe;
 #[cfg(feature = "net")]
 pub mod remote;
 mod scan;
+mod scheme;
 
 use std::{
     fs::{self, File},
@@ -36,8 +37,9 @@ use std::{
 pub use crate::layer::Packing;
 pub use found::{Choice, Found, Wanted};
 pub use graph::{Node, Store};
-pub use location::{Access, Location, SCHEMES, Scheme, Source, syntaxes};
+pub use location::{Location, SCHEMES, syntaxes};
 pub use lock::{Lock, LockedImage};
+pub use scheme::{Access, Scheme, Source};
 
 use crate::{
     blobs::ImageBlobs,

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{
     Choice, Opened, SourceError,
-    location::{Access, Scheme, Source},
+    scheme::{Access, Scheme, Source},
 };
 
 /// `oci:DIR[:TAG]`

@@ -9,7 +9,7 @@ use super::{
     Found, Opened, SourceError,
     found::Top,
     graph::{Node, Store},
-    location::{Access, Scheme, Source},
+    scheme::{Access, Scheme, Source},
 };
 use crate::{
     oci::{Descriptor, Digest, Index, annotation, media_type, name},

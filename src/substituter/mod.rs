@@ -21,7 +21,7 @@ use std::{
     collections::HashSet,
     fmt,
     io::{self, Read},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
 pub use cache::{Cache, ParseCacheError};
@@ -33,6 +33,7 @@ use crate::{
     image::{Provider, Recorded},
     oci::Digest,
     registry::{self, Client, Reference},
+    threads::lock,
 };
 
 /// Binary caches, in the order in which they are asked, and registries for blobs.
@@ -88,7 +89,7 @@ impl Access {
     }
 
     fn failing(&self) -> MutexGuard<'_, HashSet<String>> {
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.failing)
     }
 }
 

@@ -2,18 +2,27 @@
 
 use std::{
     collections::HashSet,
-    io::{self, Read, Write},
+    io::{self, Read},
     sync::{Arc, Mutex},
     thread,
 };
 
-use super::{Result, homes, homes::Home, known::Found, lock, push::Push};
+use super::{
+    Result,
+    known::Found,
+    push::Push,
+    watch::{Watch, Watched},
+};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
     layer::{ChunkReader, compress::Compression},
     oci::{Descriptor, Digest, Sha256Writer},
     registry::{Mount, RegistryError, Upload},
-    sink::progress::{Fate, Progress},
+    sink::{
+        fleet::{self, Home},
+        progress::Fate,
+    },
+    threads::lock,
 };
 
 /// Up to this size (in bytes), compressing and sending a layer is faster than asking about further tags.
@@ -28,7 +37,7 @@ impl Push<'_> {
         watch: &Watch,
     ) -> Result<(Descriptor, Fate)> {
         let own = &layer.descriptor;
-        let (key, is_compressed) = homes::key(layer, compression);
+        let (key, is_compressed) = fleet::key(layer, compression);
         let shared = self.options.shared.as_deref();
         let home = shared.and_then(|shared| shared.homes.of(self.client, key, is_compressed));
         let make = || match is_compressed {
@@ -235,45 +244,6 @@ enum There {
     Yes(Fate),
     /// Not, but a refused mount may have opened an upload.
     No(Option<String>),
-}
-
-/// Tells how much of one layer is sent.
-#[derive(Clone)]
-pub(super) struct Watch {
-    pub layer: usize,
-    pub progress: Arc<dyn Progress>,
-}
-
-impl Watch {
-    fn reader(&self, inner: impl Read + Send + 'static) -> Box<dyn Read + Send> {
-        Box::new(Watched { inner, watch: self.clone() })
-    }
-}
-
-/// Counts what flows through, in either direction.
-struct Watched<T> {
-    inner: T,
-    watch: Watch,
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.watch.progress.advance(self.watch.layer, read as u64);
-        Ok(read)
-    }
-}
-
-impl<W: Write> Write for Watched<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(bytes)?;
-        self.watch.progress.advance(self.watch.layer, written as u64);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 /// What a blob is, once all of it was made.

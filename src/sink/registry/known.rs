@@ -15,12 +15,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{Options, Result, in_parallel, lock};
+use super::{Options, Result, in_parallel};
 use crate::{
     content::Content,
     layer::compress::Compression,
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform},
     registry::{self, Client, Document, Reference},
+    threads::lock,
 };
 
 /// Images of one reference that are looked at.

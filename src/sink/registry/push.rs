@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use super::{Options, PushError, Pushed, Result, blob::Watch, homes, in_parallel, known::Known, lock, noted::Noted};
+use super::{Options, PushError, Pushed, Result, in_parallel, known::Known, noted::Noted, watch::Watch};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
     content::{Content, IndexBlobs, subject},
@@ -14,8 +14,10 @@ use crate::{
     registry::Client,
     sink::{
         cache::Cache,
+        fleet,
         progress::{Fate, Progress},
     },
+    threads::lock,
 };
 
 /// A push on its way.
@@ -133,7 +135,7 @@ impl<'a> Push<'a> {
         job: &(dyn Fn(usize) -> Result<(Descriptor, Fate)> + Sync),
     ) -> Result<Pushed> {
         let is_own = |layer: &LayerBlob| {
-            let (key, is_compressed) = homes::key(layer, compression);
+            let (key, is_compressed) = fleet::key(layer, compression);
             let home = self.options.shared.as_ref().and_then(|shared| shared.homes.of(self.client, key, is_compressed));
             home.is_none_or(|home| !home.is_foreign())
         };

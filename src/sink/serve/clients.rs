@@ -3,12 +3,13 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::Semaphore;
 
 use super::STREAMS;
+use crate::threads::lock;
 
 /// Connections of one client; more are closed. A machine that pulls has some dozens.
 const OF_ONE_CLIENT: usize = 1536;
@@ -34,7 +35,7 @@ pub struct Guest {
 impl Clients {
     /// `None` where a client has all it may have.
     pub fn enter(&self, address: IpAddr) -> Option<Guest> {
-        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = lock(&self.0);
         let new = || Share { connections: 0, streams: Arc::new(Semaphore::new(STREAMS / 2)) };
         let share = shares.entry(address).or_insert_with(new);
         if share.connections >= OF_ONE_CLIENT {
@@ -47,7 +48,7 @@ impl Clients {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mut shares = self.clients.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = lock(&self.clients.0);
         if let Some(share) = shares.get_mut(&self.address) {
             share.connections -= 1;
             if share.connections == 0 {

@@ -17,7 +17,7 @@ use std::{
     path::Path,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -32,6 +32,7 @@ use hyper::{
 use time::OffsetDateTime;
 
 use super::body::Body;
+use crate::threads::lock;
 
 /// Upper bounds of the histogram's buckets in seconds: Prometheus' own, and two for layers.
 const BUCKETS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
@@ -64,7 +65,7 @@ impl AccessLog {
     fn write(&self, line: &str) {
         // Requests are answered even if the disk is full.
         let _ = match self {
-            Self::File(file) => file.lock().unwrap_or_else(PoisonError::into_inner).write_all(line.as_bytes()),
+            Self::File(file) => lock(file).write_all(line.as_bytes()),
             Self::Stderr => io::stderr().write_all(line.as_bytes()),
         };
     }
@@ -127,7 +128,7 @@ impl Record {
             }
         };
         let plain = |number: &AtomicU64| vec![(String::new(), number.load(Ordering::Relaxed).to_string())];
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = lock(&self.requests);
         let by_status: Vec<_> = requests
             .iter()
             .map(|((method, code), count)| (format!("{{method=\"{method}\",code=\"{code}\"}}"), count.to_string()))
@@ -197,7 +198,7 @@ impl Drop for Entry {
         // Methods of their own are no reason to count without end.
         let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&self.method.as_str());
         let method = if known { self.method.clone() } else { "other".to_owned() };
-        *record.requests.lock().unwrap_or_else(PoisonError::into_inner).entry((method, self.status)).or_insert(0) += 1;
+        *lock(&record.requests).entry((method, self.status)).or_insert(0) += 1;
         let Some(log) = &record.log else { return };
         let line = format!(
             "{} - {} [{}] \"{}\" {} {} \"{}\" \"{}\"\n",

@@ -10,13 +10,15 @@ use std::{
     collections::HashMap,
     fmt, fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use bcrypt::HashParts;
 use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
+
+use crate::threads::lock;
 
 /// Passwords that are checked at once: each costs tens of milliseconds of a core, on purpose.
 pub const CHECKS: usize = 2;
@@ -93,7 +95,7 @@ impl Users {
     /// Whose `Authorization` header this is; `None` if it belongs to no user.
     pub async fn who(&self, header: &str) -> Option<String> {
         let key: [u8; 32] = Sha256::digest(header.as_bytes()).into();
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = || lock(&self.known);
         if let Some(name) = known().get(&key) {
             return Some(name.clone());
         }

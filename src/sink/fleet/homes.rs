@@ -20,19 +20,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Result, lock};
 use crate::{
+    blobs::LayerBlob,
     content::Content,
     layer::compress::Compression,
     oci::{Digest, media_type},
-    registry::{self, Client, Reference},
+    registry::{self, Client, Reference, RegistryError},
+    threads::lock,
 };
 
 /// How often a registry is asked for a blob that another part sends.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// A blob of a registry, by digest and whether it is compressed on the way.
-pub(super) type Key = (String, Digest, bool);
+pub type Key = (String, Digest, bool);
 
 /// The homes of a fleet's blobs.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub struct Homes {
 }
 
 /// A repository that blobs of other images belong to.
-pub(super) struct Home {
+pub struct Home {
     reference: Reference,
     /// Whether another part sends them.
     foreign: bool,
@@ -63,7 +64,7 @@ impl fmt::Debug for Home {
 
 impl Homes {
     /// None yet.
-    pub(super) fn new(patience: Duration) -> Self {
+    pub fn new(patience: Duration) -> Self {
         Self {
             homes: Mutex::default(),
             repositories: Mutex::default(),
@@ -75,13 +76,7 @@ impl Homes {
 
     /// Gives the blobs of an image that none before it had their home in its repository, and says how many of its blobs
     /// have one in another part.
-    pub(super) fn add(
-        &self,
-        content: &Content,
-        reference: &Reference,
-        compression: Compression,
-        foreign: bool,
-    ) -> usize {
+    pub fn add(&self, content: &Content, reference: &Reference, compression: Compression, foreign: bool) -> usize {
         let place = (reference.host.clone(), reference.repository.clone());
         let own = Arc::clone(
             lock(&self.repositories)
@@ -97,7 +92,7 @@ impl Homes {
     }
 
     /// The home of a blob, if it is not in `client`'s repository, or another part sends it.
-    pub(super) fn of(&self, client: &Client, digest: Digest, is_compressed: bool) -> Option<Arc<Home>> {
+    pub fn of(&self, client: &Client, digest: Digest, is_compressed: bool) -> Option<Arc<Home>> {
         if self.refuses.load(Ordering::Relaxed) {
             return None;
         }
@@ -106,7 +101,7 @@ impl Homes {
     }
 
     /// Whether the blob is at home. Where another part sends it, it gets the time for that.
-    pub(super) fn has(&self, home: &Home, digest: &Digest, options: &registry::Options) -> Result<bool> {
+    pub fn has(&self, home: &Home, digest: &Digest, options: &registry::Options) -> Result<bool, RegistryError> {
         let client = home.client(options)?;
         loop {
             let found = client.has_blob(digest)?;
@@ -125,21 +120,21 @@ impl Homes {
     }
 
     /// The registry takes nothing over from other repositories.
-    pub(super) fn refuse(&self) {
+    pub fn refuse(&self) {
         self.refuses.store(true, Ordering::Relaxed);
     }
 }
 
 impl Home {
-    pub(super) fn is_foreign(&self) -> bool {
+    pub fn is_foreign(&self) -> bool {
         self.foreign
     }
 
-    pub(super) fn repository(&self) -> &str {
+    pub fn repository(&self) -> &str {
         &self.reference.repository
     }
 
-    pub(super) fn client(&self, options: &registry::Options) -> Result<Arc<Client>> {
+    pub fn client(&self, options: &registry::Options) -> Result<Arc<Client>, RegistryError> {
         let mut client = lock(&self.client);
         match &*client {
             Some(client) => Ok(Arc::clone(client)),
@@ -149,7 +144,7 @@ impl Home {
 }
 
 /// How a layer's blob is known before it is made: by its own digest, or where it is compressed on the way by the layer's.
-pub(super) fn key(layer: &crate::blobs::LayerBlob, compression: Compression) -> (Digest, bool) {
+pub fn key(layer: &LayerBlob, compression: Compression) -> (Digest, bool) {
     let is_compressed = compression != Compression::None && layer.descriptor.media_type == media_type::LAYER_TAR;
     (if is_compressed { layer.diff_id } else { layer.descriptor.digest }, is_compressed)
 }

@@ -1,6 +1,8 @@
 //! What pushes of many images share: a blob that one of them sent is mounted by the others, and layers are made within
 //! the means of one push.
 
+mod homes;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -10,15 +12,15 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Compression,
-    homes::{Homes, Key},
-    lock,
-};
+pub(super) use homes::{Home, key};
+use homes::{Homes, Key};
+
 use crate::{
     content::Content,
+    layer::compress::Compression,
     oci::{Descriptor, Digest},
     registry::Reference,
+    threads::lock,
 };
 
 /// Layers that are made at once, however many images are on their way: each may compress on all cores, in some 30 MiB.

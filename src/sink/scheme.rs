@@ -1,0 +1,152 @@
+//! What a medium is that content is written to: a [`Scheme`] and a [`Sink`], in a file of its own.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use super::progress::{Progress, Silent};
+use crate::{content::Content, layer::compress::Compression, oci::Digest};
+
+/// A kind of destination, and how it is written on the command line.
+#[derive(Debug)]
+pub struct Scheme {
+    /// What stands before the first colon.
+    pub name: &'static str,
+    /// The whole of it, for help: `oci:DIR[:TAG]`.
+    pub syntax: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// What one destination can hold.
+    pub holds: Holds,
+    /// Reads what follows the first colon.
+    pub parse: fn(&str) -> Result<Arc<dyn Sink>, String>,
+}
+
+/// What a destination can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// One image of one platform.
+    Image,
+    /// An index and all it lists.
+    Index,
+}
+
+/// A medium that content is written to.
+pub trait Sink: fmt::Debug + Send + Sync {
+    /// Writes `content`, whole or not at all. An index is only given to sinks that hold one.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError>;
+
+    /// Where what refers to an image goes; `None` where there is no place for it.
+    fn referrers(&self) -> Option<&dyn Referrers> {
+        None
+    }
+}
+
+/// A medium that keeps what refers to images: signatures, bills of materials, attestations.
+pub trait Referrers {
+    /// Writes `referrer`, known by its digest alone, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// The medium's own.
+    fn add(&self, referrer: &Content, options: &WriteOptions) -> Result<(), WriteError>;
+}
+
+/// Why content could not be written.
+pub type WriteError = Box<dyn Error + Send + Sync>;
+
+/// How to write.
+#[derive(Clone)]
+pub struct WriteOptions {
+    /// Further tags.
+    pub additional_tags: Vec<String>,
+    /// How plain layers are compressed for a registry.
+    pub compression: Compression,
+    /// How hard; `None` is the format's own.
+    pub level: Option<i32>,
+    /// Other repositories of the same registry to take blobs from.
+    pub mount_from: Vec<String>,
+    /// Other tags of the repository, whose layers may be the same.
+    pub cache_from: Vec<String>,
+    /// Where layers are noted, for pushes that take them over.
+    pub cache_to: Option<String>,
+    /// How registries are reached.
+    #[cfg(feature = "net")]
+    pub registry: crate::registry::Options,
+    /// How engines are reached.
+    #[cfg(feature = "net")]
+    pub engine: crate::engine::Options,
+    /// What pushes of many images share.
+    #[cfg(feature = "net")]
+    pub shared: Option<Arc<super::fleet::Shared>>,
+    /// Who is told of each blob.
+    pub progress: Arc<dyn Progress>,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self {
+            additional_tags: Vec::new(),
+            compression: Compression::Gzip,
+            level: None,
+            mount_from: Vec::new(),
+            cache_from: Vec::new(),
+            cache_to: None,
+            #[cfg(feature = "net")]
+            registry: crate::registry::Options::default(),
+            #[cfg(feature = "net")]
+            engine: crate::engine::Options::default(),
+            #[cfg(feature = "net")]
+            shared: None,
+            progress: Arc::new(Silent),
+        }
+    }
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What the content is known by there: its manifest's or index's digest, or the image's id.
+    pub digest: Digest,
+    /// Under which name an engine runs it.
+    pub reference: Option<String>,
+    /// What was done with the layers, in a word: `pushed`.
+    pub act: &'static str,
+    /// What people want to know, a line each.
+    pub says: Vec<String>,
+    /// The same for programs.
+    pub event: Option<serde_json::Value>,
+    /// Whether the standard output is taken: it is the content.
+    pub on_stdout: bool,
+}
+
+impl Written {
+    /// Nothing more to say than the digest.
+    pub fn new(digest: Digest) -> Self {
+        Self { digest, reference: None, act: "copied", says: Vec::new(), event: None, on_stdout: false }
+    }
+}
+
+/// `PATH[:NAME]` as a path and a name.
+pub(super) fn path_and_name(rest: &str) -> (std::path::PathBuf, Option<String>) {
+    match rest.split_once(':') {
+        Some((path, name)) => (path.into(), Some(name.to_owned())),
+        None => (rest.into(), None),
+    }
+}
+
+/// `[NAME[:TAG]]` with a tag; `None` if it is empty.
+#[cfg(feature = "net")]
+pub(super) fn with_tag(name: &str) -> Option<String> {
+    (!name.is_empty()).then(|| crate::oci::name::with_tag(name))
+}
+
+/// The one image, for sinks that hold no more.
+pub(super) fn one_image(content: &Content) -> Result<&crate::ImageBlobs, WriteError> {
+    match content {
+        Content::Image(image) => Ok(image),
+        Content::Index(_) => Err("this destination cannot hold an index".into()),
+    }
+}

@@ -1,0 +1,42 @@
+//! What a medium is that images are read from: a [`Scheme`] and a [`Source`], in a file of its own.
+
+use std::{fmt, sync::Arc};
+
+use super::{Opened, SourceError};
+use crate::image::Provider;
+
+/// A kind of source, and how it is written on the command line.
+#[derive(Debug)]
+pub struct Scheme {
+    /// What stands before the first colon.
+    pub name: &'static str,
+    /// The whole of it, for help: `oci:DIR[:TAG]`.
+    pub syntax: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Reads what follows the first colon.
+    pub parse: fn(&str) -> Result<Arc<dyn Source>, String>,
+}
+
+/// A medium that images are read from, and which of its images to take.
+pub trait Source: fmt::Debug + Send + Sync {
+    /// Opens the image or index.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`].
+    fn open(&self, access: &Access) -> Result<Opened, SourceError>;
+}
+
+/// How sources are reached.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// How registries are.
+    #[cfg(feature = "net")]
+    pub registry: crate::registry::Options,
+    /// Where recipes find what the machine lacks.
+    pub provider: Option<Arc<dyn Provider>>,
+    /// How engines are.
+    #[cfg(feature = "net")]
+    pub engine: crate::engine::Options,
+}
