@@ -237,6 +237,33 @@ fn a_blob_that_is_there_is_checked() {
 }
 
 #[test]
+fn a_layout_that_a_copy_failed_into_is_the_old_one_and_the_same_copy_completes_it() {
+    let top = tempfile::tempdir().unwrap();
+    let (_old, old) = image(&top.path().join("old"), b"old layer");
+    let layout = Layout::new(top.path().join("new"));
+    layout.tag(layout.add(&Node::Image(0, vec![b"first layer".to_vec(), b"second layer".to_vec()])), "v1");
+    let content = open(&format!("oci:{}", layout.0.display())).content().unwrap();
+    let target = top.path().join("target");
+    let destination = format!("oci:{}:v1", target.display());
+    copy(&old, &destination).unwrap();
+    let index = fs::read(target.join("index.json")).unwrap();
+    let broken = layout.0.join(Digest::of(b"second layer").blob_name());
+    fs::write(&broken, b"SECOND LAYER").unwrap();
+    assert!(copy(&content, &destination).is_err());
+    assert_eq!(fs::read(target.join("index.json")).unwrap(), index);
+    // What came before the error is complete: nobody refers to it, and the next copy need not bring it again.
+    for blob in fs::read_dir(target.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()) {
+        let digest = Digest::of(&fs::read(&blob).unwrap());
+        assert_eq!(blob.file_name().unwrap().to_str().unwrap(), digest.hex());
+    }
+    assert!(target.join(Digest::of(b"first layer").blob_name()).exists());
+    assert!(!target.join(Digest::of(b"second layer").blob_name()).exists());
+    fs::write(&broken, b"second layer").unwrap();
+    copy(&content, &destination).unwrap();
+    assert_eq!(open(&destination).content().unwrap().digest(), content.digest());
+}
+
+#[test]
 fn copies_share_nothing_that_somebody_may_write() {
     let top = tempfile::tempdir().unwrap();
     let (layout, content) = image(top.path(), b"some layer");

@@ -188,7 +188,7 @@ fn read(path: &Path) -> Result<Vec<Entry>> {
 
 /// The next one, of what several threads do.
 fn take<T>(left: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(&left).next()
+    lock(left).next()
 }
 
 /// What became of the images.

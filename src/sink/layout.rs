@@ -1,5 +1,8 @@
 //! [OCI layouts](https://github.com/opencontainers/image-spec/blob/main/image-layout.md), added to:
 //! what a directory holds stays, and what has the same name is replaced in its index.
+//!
+//! The index is written last, so a copy that fails or is killed leaves the images that were there. Blobs that it had
+//! completed stay too: nothing refers to them, and the same copy again finds them.
 
 use std::{
     collections::BTreeMap,

@@ -66,7 +66,7 @@ no_leftovers() {
 
 for engine in docker20 docker29 containerd podman; do
   echo "$engine"
-  at=$work/$engine
+  at=$work/$engine killed=0
   start "$engine" "$at"
   # Killed when half of it is there.
   rm -f "$work/once"
@@ -103,6 +103,25 @@ for engine in docker20 docker29 containerd podman; do
     greets "$engine" "$tag2" "$word2"
   done
   no_leftovers "$engine"
+
+  # strata itself is killed, at any moment: the name means the old image, the new one or nothing.
+  for tag in u v w x; do $(drop "$engine" "$tag") >/dev/null; done
+  begun=${EPOCHREALTIME/./}
+  completes "$engine" "$first" k
+  lasts=$((${EPOCHREALTIME/./} - begun))
+  for ((round = 1; round <= ${STRATA_KILLS:-3}; round++)); do
+    $(drop "$engine" k) >/dev/null
+    ((round % 2)) || completes "$engine" "$third" k
+    after=$((RANDOM * lasts / 32768))
+    timeout --foreground --signal=KILL "$(printf '%d.%06d' $((after / 1000000)) $((after % 1000000)))" \
+      "$strata" copy "$first" "${!engine}:faults:k" $(namespaced "$engine") --quiet >/dev/null 2>&1 || killed=$((killed + 1))
+    if has "$engine" k; then (greets "$engine" k one) 2>/dev/null || greets "$engine" k three
+    elif ((round % 2 == 0)); then fail "$engine: the old image is gone"; fi
+    completes "$engine" "$first" k
+    greets "$engine" k one
+    no_leftovers "$engine"
+  done
+  echo "$engine: $killed of ${STRATA_KILLS:-3} copies were killed on their way"
   [[ $engine == podman ]] && podman rmi --all --force >/dev/null || stop_engine
 
   # No room for it.

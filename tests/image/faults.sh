@@ -93,12 +93,12 @@ start_proxy long
 stop_proxy
 
 # Killed at any moment: the tag is whole or not there, and the next push completes it.
-for milliseconds in 5 10 20 40 60 80 100 140 180 240 300 400; do
+for ((round = 1; round <= ${STRATA_KILLS:-8}; round++)); do
   rm -rf "$XDG_CACHE_HOME"
-  timeout --signal=KILL "$(printf '0.%03d' "$milliseconds")" "$strata" copy "$image" "docker://$registry/killed-$milliseconds:t" \
+  timeout --foreground --signal=KILL "$(printf '0.%03d' $((RANDOM % 500)))" "$strata" copy "$image" "docker://$registry/killed-$round:t" \
     --quiet >/dev/null 2>&1 || true
-  whole "killed-$milliseconds:t" || true
-  "$strata" copy "$image" "docker://$registry/killed-$milliseconds:t" --quiet >"$work/digest" 2>"$work/log" || { cat "$work/log"; fail "after a kill"; }
+  whole "killed-$round:t" || true
+  "$strata" copy "$image" "docker://$registry/killed-$round:t" --quiet >"$work/digest" 2>"$work/log" || { cat "$work/log"; fail "after a kill"; }
   same "$(<"$work/digest")" "$expected"
 done
 stop_registry
