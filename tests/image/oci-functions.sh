@@ -81,7 +81,7 @@ build_fails 'ociImageConfig { extraConfig.config.ExposedPorts = [ "80" ]; }' "co
 build_fails 'ociImageConfig { extraConfig.Config = { }; }' "argument extraConfig: Config is unknown; did you mean config?"
 build_fails 'ociImageConfig { extraConfig.os = 1; }' "argument extraConfig: os: invalid type: integer"
 build_fails 'ociImageManifest { extraManifest.annotation.a = "b"; }' "argument extraManifest: annotation is unknown; did you mean annotations?"
-build_fails 'ociLayerTar { compression = "lz4"; }' "must be gzip, zstd, none"
+build_fails 'ociLayerTar { compression = "lz4"; }' "argument compression of ociLayerTar must be gzip, zstd, zstd:chunked, none"
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; target = "/"; } ]; }' "has no attribute target"
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "opt"; } ]; }' "is not absolute; write /opt"
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.writeText "a" "b"; destination = "/bin"; } ]; }' \
