@@ -229,7 +229,7 @@ impl World {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
-            .env("PATH", format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap()))
+            .env("PATH", format!("{}:{}:/bin", self.path("bin").display(), std::env::var("PATH").unwrap()))
             .env("HOME", self.path("home"))
             .env("XDG_RUNTIME_DIR", self.path("run"))
             .env("SSL_CERT_FILE", self.path("authority.pem"))
