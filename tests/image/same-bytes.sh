@@ -1,10 +1,11 @@
-# The same inputs give the same bytes: built again, with other numbers of cores, and by another Nix.
+# The same inputs give the same bytes, of bills of materials too: built again, with other numbers of cores, and by another Nix.
 . "$root/tests/lib.sh"
-expr='{
+expr='rec {
   archive = makeContainerImage { layers = [ pkgs.jq pkgs.hello ]; };
   image = buildImage { name = "x"; maxLayers = 5; config.Cmd = [ "${pkgs.jq}/bin/jq" ]; copyToRoot = pkgs.hello; };
+  bills = [ archive.sbom.cyclonedx archive.sbom.spdx image.sbom.cyclonedx image.sbom.spdx ];
 }'
-paths=$(build "$expr" -A archive -A image)
+paths=$(build "$expr" -A archive -A image -A bills)
 for cores in 1 2 7; do
   nix-build --no-out-link --check --cores "$cores" --expr "$(expression "$expr")" >/dev/null 2>"$work/log" ||
     { cat "$work/log" >&2; fail "another build differs"; }
@@ -17,7 +18,7 @@ if ! "$other/bin/nix-build" --version >/dev/null 2>&1; then
 fi
 "$other/bin/nix" --version
 version=$(NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
-  nix-build --no-out-link --expr "$(expression "$expr")" -A archive -A image 2>"$work/log") || { cat "$work/log"; exit 1; }
+  nix-build --no-out-link --expr "$(expression "$expr")" -A archive -A image -A bills 2>"$work/log") || { cat "$work/log"; exit 1; }
 same "$version" "$paths"
 NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
   nix-build --no-out-link --check --expr "$(expression "$expr")" >/dev/null 2>"$work/log" ||
