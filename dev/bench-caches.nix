@@ -39,6 +39,16 @@ let
     compressed = "gzip";
   };
 
+  # As `one`, made again for each `salt`.
+  layer =
+    { salt, compressed }:
+    strata.buildLayer {
+      deps = packages;
+      maxLayers = 60;
+      inherit compressed;
+      metadata.comment = salt;
+    };
+
   # For a fleet that no store has.
   salt = builtins.getEnv "BENCH_SALT";
   # 300 layers of 100 KB.
@@ -70,7 +80,7 @@ let
   ) (list 200);
 in
 {
-  inherit pkgs packages;
+  inherit layer packages pkgs;
   first = image "first" { layers = [ one ]; };
   second = image "second" { layers = [ one ]; };
   base = strata.buildImage {

@@ -193,11 +193,8 @@ let
       name = names.lower name;
       labels = check.attrs "buildImage" "labels" labels;
       annotations = check.attrs "buildImage" "annotations" annotations;
-      inherit
-        arch
-        variant
-        created
-        ;
+      inherit arch variant;
+      created = check.time "buildImage" "created" created;
       tag = check.tag "buildImage" "tag" tag;
     };
   };

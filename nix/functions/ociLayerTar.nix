@@ -15,7 +15,8 @@
   # Arguments
 
   - `files`: list of `{ source; destination ? source; mode; uid; gid; }`. A directory's contents go to `destination`;
-    links in it are kept, those to directories become directories. `mode` (octal, a string) is for files.
+    links in it are kept, those to directories become directories. `mode` (octal, a string) is for files. Of two files with
+    the same destination the last counts.
   - `compression`: `"gzip"`, `"zstd"`, `"zstd:chunked"`, or `""` or `"none"`.
   - `closure`: whether the sources' closure is in the layer too, at its own store paths.
 
@@ -33,13 +34,15 @@ let
   placed =
     file:
     let
-      entry = check.keys [
-        "destination"
-        "gid"
-        "mode"
-        "source"
-        "uid"
-      ] function "files" file;
+      entry = check.owned function "files" (
+        check.keys [
+          "destination"
+          "gid"
+          "mode"
+          "source"
+          "uid"
+        ] function "files" file
+      );
       source = "${check.file function "files: source" (
         entry.source or (fail "is a list of { source; destination; }; one of its elements has no source")
       )}";

@@ -130,12 +130,12 @@ let
           placed
           single
           variant
-          created
-          mtime
           tag
           output
           includeStorePaths
           ;
+        created = check.time function "created" created;
+        mtime = if mtime == null then null else check.time function "mtime" mtime;
         includeNixDatabase = includeNixDB;
         owner =
           if single then

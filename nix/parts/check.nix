@@ -101,6 +101,34 @@ rec {
     else
       must function argument "a number, without quotes" value;
 
+  # Permission bits.
+  mode =
+    function: argument: value:
+    if builtins.isString value && builtins.match "[0-7]*" value != null then
+      value
+    else
+      must function argument "an octal number in quotes, like \"0644\"" value;
+
+  # A time, whose forms src/oci/timestamp.rs knows.
+  time =
+    function: argument: value:
+    if builtins.isString value then
+      value
+    else
+      must function argument "a time in quotes, like \"2024-01-01\" or \"@1700000000\"" value;
+
+  # Owner and mode of an element, where it has them.
+  owned =
+    function: argument: value:
+    value
+    // builtins.mapAttrs (key: check: check function "${argument}: ${key}" value.${key}) (
+      builtins.intersectAttrs value {
+        gid = id;
+        inherit mode;
+        uid = id;
+      }
+    );
+
   # A repository, with its registry or without.
   name =
     function: argument: value:
@@ -213,13 +241,18 @@ rec {
 
   perms =
     function: argument: value:
-    map (keys [
-      "gid"
-      "gname"
-      "mode"
-      "path"
-      "regex"
-      "uid"
-      "uname"
-    ] function argument) (list function argument value);
+    map (
+      element:
+      owned function argument (
+        keys [
+          "gid"
+          "gname"
+          "mode"
+          "path"
+          "regex"
+          "uid"
+          "uname"
+        ] function argument element
+      )
+    ) (list function argument value);
 }

@@ -56,7 +56,9 @@ in
       ) (check.list function "fromTar" fromTar);
       ensureDirs = map (
         entry:
-        check.entry [ "path" "dir" ] [ "gid" "mode" "uid" ] function "ensureDirs" entry
+        check.owned function "ensureDirs" (
+          check.entry [ "path" "dir" ] [ "gid" "mode" "uid" ] function "ensureDirs" entry
+        )
         // {
           path = "${check.file function "ensureDirs: path" entry.path}";
         }

@@ -86,4 +86,7 @@ build_fails 'ociLayerTar { files = [ { source = pkgs.hello; target = "/"; } ]; }
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "opt"; } ]; }' "is not absolute; write /opt"
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.writeText "a" "b"; destination = "/bin"; } ]; }' \
   "two sources want /bin"
+# Of two files with the same destination the last counts.
+two=$(build 'ociLayerTar { compression = "none"; files = map (text: { source = pkgs.writeText "passwd" text; destination = "/etc/passwd"; }) [ "first" "last" ]; }')
+same "$(tar -xOPf "$two/layer.tar" /etc/passwd) $(jq -r .passwd "$two/layers-cache.json")" "last last"
 build_fails 'ociImageConfig { layers = [ pkgs.hello ]; }' "takes results of buildLayer and ociLayerTar"

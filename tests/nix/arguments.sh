@@ -34,6 +34,14 @@ for function in $layered $single; do
   throws "$function { name = \"x\"; gid = -1; }" "argument gid of $function must be a number, without quotes, not -1"
 done
 throws 'buildImage { name = "x"; initializeNixDatabase = true; nixUid = "1000"; }' "argument nixUid of buildImage must be a number, without quotes, not a string"
+throws 'buildImage { name = "x"; perms = [ { path = pkgs.hello; regex = "x"; uid = "1000"; } ]; }' "argument perms: uid of buildImage must be a number, without quotes, not a string"
+throws 'buildLayer { perms = [ { path = pkgs.hello; regex = "x"; mode = 644; } ]; }' 'argument perms: mode of buildLayer must be an octal number in quotes, like "0644", not 644'
+throws 'ociLayerTar { files = [ { source = pkgs.hello; destination = "/x"; gid = "0"; } ]; }' "argument files: gid of ociLayerTar must be a number, without quotes, not a string"
+throws 'ociLayerTar { files = [ { source = pkgs.hello; destination = "/x"; mode = "rwx"; } ]; }' 'argument files: mode of ociLayerTar must be an octal number in quotes, like "0644", not a string'
+throws 'buildLayer { deps = [ pkgs.hello ]; ensureDirs = [ { path = pkgs.hello; dir = "x"; uid = "0"; } ]; }' "argument ensureDirs: uid of buildLayer must be a number, without quotes, not a string"
+for function in buildImage $layered $single makeContainerImage; do
+  throws "$function { name = \"x\"; created = 1700000000; }" "argument created of $function must be a time in quotes, like \"2024-01-01\" or \"@1700000000\", not 1700000000"
+done
 # Packages and lists of them.
 throws 'makeContainerImage { layers = pkgs.hello; }' "argument layers of makeContainerImage must be a list, not a package; write layers = [ … ]"
 throws 'buildLayer { deps = pkgs.hello; }' "argument deps of buildLayer must be a list, not a package; write deps = [ … ]"

@@ -71,7 +71,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let graph = if request.closure { attributes.closure()? } else { Graph::union([]) };
     let paths: Vec<LayerPath> = graph.nodes().iter().map(path).collect();
     let mut sources: Vec<Source> = paths.iter().map(LayerPath::source).collect();
-    for (at, placed) in request.files.iter().enumerate() {
+    let files = counting(&request.files);
+    for (at, placed) in &files {
         sources.push(placed.source().with_context(|| format!("argument files, element {}", at + 1))?);
     }
     let tree =
@@ -83,17 +84,25 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     blobs.symlink(Path::new(&descriptor.digest.blob_name()), file)?;
     blobs.document("media-descriptor.json", &descriptor)?;
     fs::write(blobs.path("DiffID"), diff_id.to_string())?;
-    let cache = LayersCache {
-        diff_id,
-        passwd: accounts(&request.files, "/etc/passwd")?,
-        group: accounts(&request.files, "/etc/group")?,
-    };
+    let cache =
+        LayersCache { diff_id, passwd: accounts(&files, "/etc/passwd")?, group: accounts(&files, "/etc/group")? };
     blobs.document("layers-cache.json", &cache)?;
     let history = History { created_by: "ociLayerTar".to_owned(), ..History::default() };
     let blob = Some(blobs.path(descriptor.digest.blob_name()));
     let layer = Layer { paths, history, ..Layer::from_blob(&descriptor, diff_id, blob) };
     blobs.document("closure.json", &graph)?;
     blobs.document("layers.json", &[layer])
+}
+
+/// The elements that count, with their places in the list: of files with equal destinations the last, as where each is
+/// copied over what is there.
+fn counting(files: &[Placed]) -> Vec<(usize, &Placed)> {
+    let is_file = |placed: &Placed| fs::metadata(&placed.source).is_ok_and(|source| !source.is_dir());
+    let is_replaced = |at: usize, placed: &Placed| {
+        let later = files[at + 1..].iter().filter(|later| later.destination == placed.destination);
+        is_file(placed) && later.into_iter().any(is_file)
+    };
+    files.iter().enumerate().filter(|(at, placed)| !is_replaced(*at, placed)).collect()
 }
 
 fn path(node: &Node) -> LayerPath {
@@ -152,8 +161,8 @@ fn name_of(id: u64) -> String {
 }
 
 /// What the layer has at `place`, empty where it has nothing there.
-fn accounts(files: &[Placed], place: &str) -> Result<String> {
-    for placed in files {
+fn accounts(files: &[(usize, &Placed)], place: &str) -> Result<String> {
+    for (_, placed) in files {
         let Ok(below) = Path::new(place).strip_prefix(&placed.destination) else { continue };
         let path = if below.as_os_str().is_empty() { placed.source.clone() } else { placed.source.join(below) };
         let Ok(metadata) = fs::metadata(&path) else { continue };
