@@ -83,7 +83,7 @@ build_fails 'ociImageConfig { extraConfig.os = 1; }' "argument extraConfig: os: 
 build_fails 'ociImageManifest { extraManifest.annotation.a = "b"; }' "argument extraManifest: annotation is unknown; did you mean annotations?"
 build_fails 'ociLayerTar { compression = "lz4"; }' "argument compression of ociLayerTar must be gzip, zstd, zstd:chunked, none"
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; target = "/"; } ]; }' "has no attribute target"
-build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "opt"; } ]; }' "is not absolute; write /opt"
+build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "opt"; } ]; }' 'has the relative destination "opt"; write "/opt"'
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.writeText "a" "b"; destination = "/bin"; } ]; }' \
   "two sources want /bin"
 # Of two files with the same destination the last counts.
