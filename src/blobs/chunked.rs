@@ -58,10 +58,7 @@ impl Chunked {
     ///
     /// When they are not ours.
     pub fn table(&self) -> Result<Option<(Located, Table)>, TableError> {
-        let Some(located) = Located::of(&self.descriptor.annotations, self.descriptor.size)? else { return Ok(None) };
-        let at = located.table.offset;
-        let table = located.read(self.map.behind_frames(at..at + located.table.length).unwrap_or_default())?;
-        Ok(Some((located, table)))
+        self.map.table(&self.descriptor.annotations)
     }
 
     /// The blob, made from the plain layer.

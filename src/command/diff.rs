@@ -78,7 +78,7 @@ fn compare(arguments: &DiffArguments) -> Result<Diff> {
         strata::sink::archive::size(image, image.reference.as_deref(), &image.lowest(lowest))
     })?;
     if arguments.chunked {
-        diff.chunked = Some(PartialPull::of(&old, &new, arguments.compression_level)?);
+        diff.chunked = Some(PartialPull::of(&old.layers, &new.layers, arguments.compression_level)?);
     }
     Ok(diff)
 }

@@ -14,6 +14,7 @@ use strata::{
         bytes,
         cut::{self, Cut, Place},
         explain::{self, Explanation, PathSize},
+        forecast::Forecast,
         page, why,
     },
     source::Location,
@@ -35,6 +36,10 @@ pub struct Wanted {
     /// Show which references to remove to save the most, and the files that hold them.
     #[arg(long, conflicts_with_all = ["why", "html"])]
     cut: bool,
+    /// Also show what podman, buildah and CRI-O fetch of it as zstd:chunked after an update, and after one that rebuilds
+    /// everything. All layers are compressed for it.
+    #[arg(long, conflicts_with_all = ["why", "cut", "html"])]
+    chunked: bool,
     /// Print JSON.
     #[arg(long, conflicts_with = "html")]
     json: bool,
@@ -56,6 +61,10 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
             None => None,
         };
     }
+    if wanted.chunked {
+        let graph = image.closure.as_deref().context(UNKNOWN_REFERENCES)?;
+        explanation.chunked = Some(Forecast::of(&image.layers, graph, &Weights::default())?);
+    }
     if let Some(path) = &wanted.html {
         return write_page(path, &page::page(&image, &explanation));
     }
@@ -67,6 +76,9 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
         cut_table(&mut out, cuts)?;
     } else {
         table(&mut out, &explanation)?;
+        if let Some(forecast) = &explanation.chunked {
+            forecast_table(&mut out, forecast)?;
+        }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -155,6 +167,23 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     for duplicate in &explanation.duplicates {
         let layers: Vec<String> = duplicate.layers.iter().map(usize::to_string).collect();
         writeln!(out, "in layers {}: {}", layers.join(" and "), duplicate.path.display())?;
+    }
+    Ok(())
+}
+
+fn forecast_table(out: &mut impl Write, forecast: &Forecast) -> io::Result<()> {
+    writeln!(
+        out,
+        "\nas zstd:chunked, {}: a pull in parts fetches on average {} after an update, and {} after a rebuild of everything",
+        bytes(forecast.size),
+        bytes(forecast.expected as u64),
+        bytes(forecast.rebuild)
+    )?;
+    writeln!(out, "layer       size      table  an update    rebuilt")?;
+    for (at, layer) in forecast.layers.iter().enumerate() {
+        let [size, table, expected, rebuild] =
+            [layer.size, layer.tables, layer.expected as u64, layer.rebuild].map(bytes);
+        writeln!(out, "{:>5}  {size:>9}  {table:>9}  {expected:>9}  {rebuild:>9}", at + 1)?;
     }
     Ok(())
 }

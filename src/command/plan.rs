@@ -11,7 +11,11 @@ use anyhow::{Context, Result, bail};
 use strata::{
     Image,
     closure::{Graph, RawNode, StoreDir, Strategy, Weights},
-    report::{bytes, plan},
+    report::{
+        bytes,
+        forecast::{Paths, PlanForecast},
+        plan,
+    },
 };
 
 use crate::strategy;
@@ -41,6 +45,10 @@ pub struct PlanArguments {
     /// Also simulate this many updates.
     #[arg(long, value_name = "UPDATES", default_value_t = 0)]
     simulate: usize,
+    /// Also show what podman, buildah and CRI-O fetch of zstd:chunked layers after an update, and after one that rebuilds
+    /// everything. All store paths are read and compressed for it.
+    #[arg(long)]
+    chunked: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -65,7 +73,9 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         Ok((name.to_owned(), strategy::named(name, &own, false)?))
     });
     let strategies: Vec<(String, Box<dyn Strategy>)> = strategies.collect::<Result<_>>()?;
-    let planned = plan::compare(&graph, &strategies, arguments.max_layers.max(1), &weights, arguments.simulate);
+    let paths = arguments.chunked.then(|| Paths::of(&graph, &weights)).transpose()?;
+    let max_layers = arguments.max_layers.max(1);
+    let planned = plan::compare(&graph, &strategies, max_layers, &weights, arguments.simulate, paths.as_ref());
     let floor = plan::floor(&graph, &weights);
     let size: u64 = graph.nodes().iter().map(|node| node.nar_size).sum();
     if arguments.json {
@@ -77,14 +87,19 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     writeln!(out, "{} store paths, {}; the floor is {}", graph.nodes().len(), bytes(size), bytes(floor as u64))?;
     writeln!(
         out,
-        "strategy    layers   expected    chained{}",
-        if arguments.simulate > 0 { "  simulated (chained)" } else { "" }
+        "strategy    layers   expected    chained{}{}",
+        if arguments.simulate > 0 { "  simulated (chained)" } else { "" },
+        if arguments.chunked { "   in parts    rebuilt" } else { "" }
     )?;
     for plan in &planned {
         let (expected, chained) = (bytes(plan.expected as u64), bytes(plan.chained as u64));
         write!(out, "{:<10}  {:>6}  {expected:>9}  {chained:>9}", plan.strategy, plan.layers)?;
         if let Some((alone, chain)) = plan.simulated {
-            write!(out, "  {:>9} ({})", bytes(alone as u64), bytes(chain as u64))?;
+            let simulated = format!("{:>9} ({})", bytes(alone as u64), bytes(chain as u64));
+            write!(out, "  {simulated:<19}")?;
+        }
+        if let Some(PlanForecast { expected, rebuild }) = plan.chunked {
+            write!(out, "  {:>9}  {:>9}", bytes(expected as u64), bytes(rebuild))?;
         }
         writeln!(out)?;
     }

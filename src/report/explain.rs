@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::PathBuf};
 
 use serde::Serialize;
 
-use super::cut::Cut;
+use super::{cut::Cut, forecast::Forecast};
 use crate::{
     blobs::{HISTORY_PREFIX, ImageBlobs},
     closure::{Costs, Graph, StorePath, Weights},
@@ -33,6 +33,9 @@ pub struct Explanation {
     /// The references whose removal saves most, where that was asked for and references are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cuts: Option<Vec<Cut>>,
+    /// What pulls in parts fetch, where that was asked for and references are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunked: Option<Forecast>,
     /// What an update sends; `None` where the image does not say what its store paths reference.
     pub cost: Option<ImageCost>,
 }
@@ -135,6 +138,7 @@ pub fn explain(image: &ImageBlobs, weights: &Weights) -> Explanation {
         duplicates: duplicates(&layers),
         biggest,
         cuts: None,
+        chunked: None,
         cost: costs.filter(|_| groups.iter().any(|nodes| !nodes.is_empty())).map(|costs| {
             let cost = costs.of(&groups);
             let without_layers = groups.iter().filter(|nodes| nodes.is_empty()).count();

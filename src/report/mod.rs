@@ -5,13 +5,16 @@
 //!            ──▶ why: the references that bring a store path in; cut: those that bring much in, and where they stand
 //!            ──▶ budget: sizes, and what is more than allowed
 //! two of them ──▶ diff: paths, layers, configuration; push: the blobs a push would send
+//! both        ──▶ partial, forecast: what a pull of zstd:chunked layers fetches in parts
 //! a closure   ──▶ plan: what each strategy would cost
 //! ```
 
 pub mod budget;
 pub mod cut;
 pub mod diff;
+mod dissect;
 pub mod explain;
+pub mod forecast;
 pub mod page;
 pub mod partial;
 pub mod plan;

@@ -13,8 +13,9 @@ use std::{collections::HashSet, io};
 
 use serde::Serialize;
 
+use super::dissect::merged;
 use crate::{
-    blobs::{Chunked, ImageBlobs, LayerBlob},
+    blobs::{Chunked, LayerBlob},
     image::ImageError,
     layer::chunked::{
         read::{ChunkAt, Located, files},
@@ -22,10 +23,6 @@ use crate::{
     },
     oci::{Digest, media_type},
 };
-
-/// Ranges closer than that (in bytes) are fetched as one (`autoMergePartsThreshold` in containers/container-libs,
-/// storage/pkg/chunked/storage_linux.go).
-const GAP: u64 = 1024;
 
 /// A pull in parts.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -49,20 +46,20 @@ struct Described {
 }
 
 impl PartialPull {
-    /// What pulling `new` fetches where `old` is, both with zstd:chunked layers, compressed as hard as `level` says.
+    /// What pulling the layers `new` fetches where `old` are, all of them zstd:chunked layers, compressed as hard as `level` says.
     ///
     /// # Errors
     ///
     /// When a layer's bytes are not on this machine, or not what the image says of them.
-    pub fn of(old: &ImageBlobs, new: &ImageBlobs, level: Option<i32>) -> Result<Self, ImageError> {
-        let there: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
+    pub fn of(old: &[LayerBlob], new: &[LayerBlob], level: Option<i32>) -> Result<Self, ImageError> {
+        let there: HashSet<Digest> = old.iter().map(|layer| layer.diff_id).collect();
         let mut known = HashSet::new();
         let mut pull = Self::default();
-        let missing: Vec<&LayerBlob> = new.layers.iter().filter(|layer| !there.contains(&layer.diff_id)).collect();
+        let missing: Vec<&LayerBlob> = new.iter().filter(|layer| !there.contains(&layer.diff_id)).collect();
         if missing.is_empty() {
             return Ok(pull);
         }
-        for layer in &old.layers {
+        for layer in old {
             let described = describe(layer, level)?;
             for file in described.files(layer)? {
                 known.insert(file.0);
@@ -84,17 +81,9 @@ impl PartialPull {
             let mut chunks: Vec<&ChunkAt> =
                 chunks.filter(|chunk| !chunk.is_zeros && !known.contains(&chunk.digest)).collect();
             chunks.sort_unstable_by_key(|chunk| chunk.offset);
-            let mut end = None;
-            for chunk in chunks {
-                match end {
-                    Some(end) if chunk.offset <= end + GAP => pull.bytes += chunk.end - end,
-                    _ => {
-                        pull.ranges += 1;
-                        pull.bytes += chunk.end - chunk.offset;
-                    }
-                }
-                end = Some(chunk.end);
-            }
+            let (ranges, bytes) = merged(chunks.iter().map(|chunk| chunk.offset..chunk.end));
+            pull.ranges += ranges;
+            pull.bytes += bytes;
         }
         Ok(pull)
     }

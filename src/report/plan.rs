@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use super::forecast::{Paths, PlanForecast};
 use crate::closure::{Costs, Graph, Plan, StorePath, Strategy, Weights};
 
 /// One strategy's plan.
@@ -20,15 +21,19 @@ pub struct Planned {
     pub chained: f64,
     /// What replayed updates sent on average, one by one and as chains, where that was asked for.
     pub simulated: Option<(f64, f64)>,
+    /// What pulls in parts fetch, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunked: Option<PlanForecast>,
 }
 
-/// Plans with each strategy; `updates` of single paths are replayed.
+/// Plans with each strategy; `updates` of single paths are replayed, and `paths` say what pulls in parts fetch.
 pub fn compare(
     graph: &Graph,
     strategies: &[(String, Box<dyn Strategy>)],
     max_layers: usize,
     weights: &Weights,
     updates: usize,
+    paths: Option<&Paths>,
 ) -> Vec<Planned> {
     let weight = weights.of(graph);
     let costs = Costs::new(graph, weight.clone());
@@ -42,6 +47,7 @@ pub fn compare(
             expected: cost.expected,
             chained: cost.chained,
             simulated: (updates > 0).then(|| simulate(&costs, &weight, &groups, updates)),
+            chunked: paths.map(|paths| paths.forecast(&groups)),
         }
     });
     planned.collect()

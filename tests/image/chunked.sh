@@ -60,6 +60,29 @@ pull zstd-chunked:new
 part=$(<"$work/received")
 echo "podman $(podman --version | cut -d' ' -f3): $whole bytes, and $part after a mass rebuild"
 ((part * 5 < whole)) || fail "podman pulled $part of $whole bytes after a rebuild"
+# The wire shows what is said before: by explain of the old image alone, by plan of its closure, and by diff of both.
+# Besides there are manifest and config, and the headers of answers and of their parts; podman 4.3 reads no tar-split data.
+"$strata" explain "$image" --chunked --json >"$work/explained"
+"$strata" plan "$image" --chunked --json --max-layers 8 --strategy popularity >"$work/planned"
+status=0
+"$strata" diff "oci:$work/old" "oci:$work/new" --chunked --json >"$work/diff" || status=$?
+same "$status" 1
+read -r explained planned predicted ranges < <(jq -rs '[.[0].chunked.rebuild, .[1].strategies[0].chunked.rebuild,
+  .[2].chunked.bytes, .[2].chunked.ranges] | join(" ")' "$work/explained" "$work/planned" "$work/diff")
+echo "predicted by explain: $explained bytes, by plan: $planned, by diff: $predicted in $ranges ranges"
+# near ONE OTHER PERCENT
+near() { (($1 * 100 <= $2 * (100 + $3) && $1 * 100 >= $2 * (100 - $3))) || fail "$1 is not within $3 % of $2"; }
+near "$explained" "$predicted" 3
+near "$planned" "$predicted" 10
+split=0
+if podman --version | grep -q ' 4\.3\.'; then
+  split=$(jq '[.layers[].annotations["io.github.containers.zstd-chunked.tarsplit-position"] | split(":")[1] | tonumber] | add' "$work/manifest")
+fi
+((part >= predicted - split && part < (predicted - split) * 5 / 4 + 300 * ranges)) ||
+  fail "diff says $predicted bytes, $split of which nobody reads, and $part came"
+(($(jq '.chunked.expected * 2 | floor' "$work/explained") < $(jq '.cost.expected | floor' "$work/explained"))) ||
+  fail "an update costs as much in parts as in layers"
+"$strata" explain "$image" --chunked | grep -q '^as zstd:chunked, .* after a rebuild of everything$' || fail "explain does not say it"
 listing zstd-chunked:new >"$work/in-parts"
 podman rmi --all --force >/dev/null
 pull zstd:new

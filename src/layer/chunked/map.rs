@@ -16,7 +16,12 @@ use std::{
 use data_encoding::BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::frames::{Frame, Worker, short};
+use super::{
+    Annotations,
+    frames::{Frame, Worker, short},
+    read::{Located, TableError},
+    table::Table,
+};
 use crate::{layer::Cutout, oci::Digest};
 
 /// Bytes of a frame, written down.
@@ -72,8 +77,25 @@ impl Map {
         self.frames.iter().map(|frame| u64::from(frame.packed)).sum()
     }
 
+    /// Bytes of the blob.
+    pub fn size(&self) -> u64 {
+        self.end_of_frames() + self.end.len() as u64
+    }
+
+    /// The table, and where it is, by the annotations of the blob's descriptor; `None` for a tar that has none.
+    ///
+    /// # Errors
+    ///
+    /// When the annotations are those of another blob.
+    pub fn table(&self, annotations: &Annotations) -> Result<Option<(Located, Table)>, TableError> {
+        let Some(located) = Located::of(annotations, self.size())? else { return Ok(None) };
+        let at = located.table.offset;
+        let table = located.read(self.behind_frames(at..at + located.table.length).unwrap_or_default())?;
+        Ok(Some((located, table)))
+    }
+
     /// These bytes of the blob, all of them behind the frames.
-    pub fn behind_frames(&self, range: Range<u64>) -> Option<&[u8]> {
+    fn behind_frames(&self, range: Range<u64>) -> Option<&[u8]> {
         let start = self.end_of_frames();
         let at = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
         self.end.get(at(range.start)?..at(range.end)?)
