@@ -120,7 +120,7 @@ impl PathSpec {
     fn matches(&self, path: &str) -> bool {
         match self {
             Self::Path(wanted) => wanted == path,
-            Self::Regex(regex) => regex.is_match(path),
+            Self::Regex(regex) => regex.find(path).is_some_and(|found| found.start() == 0),
         }
     }
 }
@@ -310,6 +310,8 @@ mod tests {
         assert_eq!(layers(json!([["split_every", 3]])), "abc dfp q");
         assert_eq!(layers(json!([["remove_paths", "p"], ["split_every", 9]])), "abcdfq");
         assert_eq!(layers(json!([["remove_paths", ["p", { "regex": "/nix/store/[ab]" }]]])), "cdfq");
+        assert_eq!(layers(json!([["remove_paths", { "regex": "(?x) /nix/store/[ab] # these" }]])), "cdfpq");
+        assert_eq!(layers(json!([["remove_paths", { "regex": "store|/nix/store/a" }]])), "bcdfpq");
         assert_eq!(layers(json!([["subcomponent_out", ["c"]]])), "cf abdpq");
         assert_eq!(layers(json!([["subcomponent_in", ["c"]]])), "abcp dfq");
         assert_eq!(layers(json!([["split_paths", ["p"]]])), "pq cf abd");

@@ -239,7 +239,7 @@ fn path_specs(value: &Json, usage: &'static str) -> Result<Vec<PathSpec>, Proble
     let one = |value: &Json| match value {
         Json::String(path) => Ok(PathSpec::Path(path.clone())),
         Json::Object(object) if object.len() == 1 => match object.get("regex") {
-            Some(Json::String(regex)) => Ok(PathSpec::Regex(Regex::new(&format!("^(?:{regex})"))?)),
+            Some(Json::String(regex)) => Ok(PathSpec::Regex(Regex::new(regex)?)),
             _ => Err(Problem::Arguments(usage)),
         },
         _ => Err(Problem::Arguments(usage)),
@@ -269,6 +269,7 @@ mod tests {
             (json!([["split_every", 0]]), "layeringPipeline[0]: write it as [ \"split_every\" n ], n being 1 or more"),
             (json!([["flatten", 1]]), "layeringPipeline[0]: write it as [ \"flatten\" ], without arguments"),
             (json!([["remove_paths", { "regex": "(" }]]), "layeringPipeline[0]: regex parse error"),
+            (json!([["remove_paths", { "regex": "x)|(?:y" }]]), "layeringPipeline[0]: regex parse error"),
             (json!([["remove_paths", 7]]), "layeringPipeline[0]: write it as [ \"remove_paths\" paths ], store"),
             (json!([["limit_layers", 2]]), "layeringPipeline[0]: limit_layers takes a list, not a graph"),
             (
