@@ -59,7 +59,13 @@ fuzz_target!(|entry: Entry| {
     let kind = tar::EntryType::new(kinds[usize::from(entry.kind) % kinds.len()].max(b'0'));
     let is_link = matches!(kind, tar::EntryType::Link | tar::EntryType::Symlink);
     let is_device = matches!(kind, tar::EntryType::Char | tar::EntryType::Block);
-    let name = entry.name.repeat(1 + usize::from(entry.repeated));
+    // As trees have them: Go refuses files with a slash at the end, and cleans some names of others.
+    let parts: Vec<&[u8]> = entry.name.split(|byte| *byte == b'/').collect();
+    let is_absolute = parts.first().is_some_and(|first| first.is_empty());
+    let parts: Vec<&[u8]> = parts.into_iter().filter(|part| !matches!(*part, b"" | b"." | b"..")).collect();
+    let name = parts.join(&b'/').repeat(1 + usize::from(entry.repeated));
+    let slash = |wanted: bool| if wanted { b"/".as_slice() } else { b"" };
+    let name = [slash(is_absolute), &name, slash(kind.is_dir() && entry.repeated % 2 == 0)].concat();
     let header = Header {
         name: &name,
         kind,
@@ -76,7 +82,10 @@ fuzz_target!(|entry: Entry| {
     };
     // No file system has such names.
     let bad = |key: &[u8]| key.is_empty() || key.contains(&0) || key.contains(&b'=');
-    if header.name.iter().all(|byte| *byte == b'/') || [header.name, header.link, header.uname.as_bytes(), header.gname.as_bytes()].iter().any(|text| text.contains(&0))
+    if header.name.iter().all(|byte| *byte == b'/')
+        || [header.name, header.link, header.uname.as_bytes(), header.gname.as_bytes()]
+            .iter()
+            .any(|text| text.contains(&0))
         || entry.xattrs.keys().any(|key| bad(key))
     {
         return;
