@@ -14,12 +14,12 @@ let
   text = value: if builtins.isString value then value else null;
   first = value: if builtins.isList value then text (builtins.head (value ++ [ null ])) else text value;
   license = value: {
-    spdxId = value.spdxId or null;
+    spdxId = text (value.spdxId or null);
     name = value.fullName or value.shortName or value.spdxId or (text value);
   };
   person = value: {
-    name = value.name or value.github or "unknown";
-    email = value.email or null;
+    name = value.name or value.github or (if builtins.isString value then value else "unknown");
+    email = text (value.email or null);
   };
   list = value: if builtins.isList value then value else [ value ];
   about =
@@ -34,7 +34,7 @@ let
       homepage = first (meta.homepage or null);
       cpe = text (meta.identifiers.cpe or null);
       purl = text (meta.identifiers.purl or null);
-      licenses = map license (list (meta.license or [ ]));
+      licenses = builtins.filter (found: found.name != null) (map license (list (meta.license or [ ])));
       maintainers = map person (meta.maintainers or [ ]);
     };
   outputs =
