@@ -2,14 +2,14 @@
 //!
 //! Recipes: each layer made again from its paths, or its ready blob read. Everything else: each document against the
 //! descriptor that refers to it, each blob's digest and size, each layer's decompressed bytes against the config's
-//! `diff_ids`; and each blob that nothing refers to against its name.
+//! `diff_ids`, tables of zstd:chunked layers against both; and each blob that nothing refers to against its name.
 
 use std::{collections::HashSet, error::Error, fmt, io};
 
 use rayon::prelude::*;
 
 use crate::{
-    blobs::{ImageBlobs, LayerBlob},
+    blobs::{Chunked, ImageBlobs, LayerBlob},
     content::Content,
     image::Image,
     oci::{Digest, media_type},
@@ -85,7 +85,7 @@ fn check(claims: &[Claim<'_>], report: &mut Report, name: &(dyn Fn(&Claim<'_>) -
             true => claim.layer.plain(|tar| io::copy(tar, &mut io::sink()).map(drop)),
             false => claim.layer.write(&mut io::sink()),
         };
-        result.err().map(|error| format!("{}{}", name(claim), chain(&error)))
+        result.and_then(|()| Chunked::check(claim.layer)).err().map(|error| format!("{}{}", name(claim), chain(&error)))
     };
     let problems: Vec<Option<String>> = claims.par_iter().map(checked).collect();
     report.blobs += claims.len();

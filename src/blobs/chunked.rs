@@ -18,6 +18,7 @@ use crate::{
     image::ImageError,
     layer::chunked::{
         Annotations, ChunkedWriter,
+        check::{check_blob, check_entries},
         map::Map,
         read::{Located, TableError},
         table::Table,
@@ -59,6 +60,34 @@ impl Chunked {
     /// When they are not ours.
     pub fn table(&self) -> Result<Option<(Located, Table)>, TableError> {
         self.map.table(&self.descriptor.annotations)
+    }
+
+    /// Holds the blob of a layer that says it is zstd:chunked against its table, and the table against the layer's tar.
+    /// Nothing is checked of others.
+    ///
+    /// # Errors
+    ///
+    /// When one is not what the other says, or the blob not what the image says of it.
+    pub fn check(layer: &LayerBlob) -> Result<(), ImageError> {
+        let own = &layer.descriptor;
+        let digest = own.digest;
+        let fail = |source| ImageError::Blob { digest, source };
+        let told = |error: TableError| fail(io::Error::other(error));
+        let Some(located) = Located::of(&own.annotations, own.size).map_err(told)? else { return Ok(()) };
+        let at = located.table.offset;
+        let mut bytes = Vec::new();
+        layer.write_ranges(std::slice::from_ref(&(at..at + located.table.length)), &mut bytes)?;
+        let table = located.read(&bytes).map_err(told)?;
+        check_blob(&located, &table, &mut layer.read()).map_err(fail)?;
+        // No byte of this is kept: it may be done in a hurry.
+        let mut writer = ChunkedWriter::with_threads(io::sink(), 1, Some(1)).map_err(fail)?;
+        layer.plain(|tar| io::copy(tar, &mut writer))?;
+        let (_, annotations, map) = writer.finish_with_map().map_err(fail)?;
+        match map.table(&annotations).map_err(told)? {
+            Some((_, of_tar)) => check_entries(&table, &of_tar).map_err(told),
+            // Ours says less of fewer tars.
+            None => Ok(()),
+        }
     }
 
     /// The blob, made from the plain layer.

@@ -24,19 +24,48 @@ trap 'kill $counter; stop_registry' EXIT
 wait_for "$counter" test -s "$work/port"
 counted=127.0.0.1:$(<"$work/port")
 
+# dev/bench names an image of its own, and updates to measure besides: names of store paths that change.
 image=${chunked_image:-}
 [[ $image ]] || image=$(build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
+updates=() kinds=(theirs ours)
+if [[ ${chunked_updates-} ]]; then
+  read -ra updates <<<"$chunked_updates"
+  kinds=(gzip zstd theirs ours)
+fi
+TIMEFORMAT='%U %S'
+# send KIND TAG: pushes $work/TAG; how many seconds of processor time it took.
+send() {
+  local kind=$1 tag=$2 took
+  took=$({
+    time case $kind in
+      theirs)
+        in13 skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked --dest-compress-level 3 \
+          "oci:$work/$tag:t" "docker://$registry/theirs:$tag" >&3
+        ;;
+      *)
+        # Its cache is the test's own.
+        XDG_CACHE_HOME=$work/cache "$strata" copy --quiet "oci:$work/$tag" "docker://$registry/$kind:$tag" \
+          --compression "${kind/ours/zstd:chunked}" >&3
+        ;;
+    esac
+  } 3>/dev/null 2>&1)
+  python3 -c 'import sys; print(round(sum(map(float, sys.argv[1].split())), 2))' "$took"
+}
 "$strata" copy --quiet "$image" "oci:$work/old:t" >/dev/null
 python3 "$root/tests/peers/rebuild.py" "$work/old" "$work/new" >/dev/null
-for which in old new; do
-  (
-    # Its cache is the test's own.
-    export XDG_CACHE_HOME=$work/cache
-    "$strata" copy --quiet "oci:$work/$which" "docker://$registry/ours:$which" --compression zstd:chunked >/dev/null
-    "$strata" copy --quiet "oci:$work/$which" "docker://$registry/plain:$which" --compression zstd >/dev/null
-  )
-  in13 skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked --dest-compress-level 3 \
-    "oci:$work/$which:t" "docker://$registry/theirs:$which"
+for kind in "${kinds[@]}"; do
+  echo "$kind: pushed in $(send "$kind" old) s of processor time"
+  send "$kind" new >/dev/null
+done
+[[ ${chunked_updates-} ]] || send zstd new >/dev/null
+for update in "${updates[@]}"; do
+  count=$(python3 "$root/tests/peers/rebuild.py" "$work/old" "$work/$update" "$update")
+  echo "an update of $update changes $count store paths"
+  for kind in "${kinds[@]}"; do send "$kind" "$update" >/dev/null; done
+  predicted=$("$strata" diff --chunked --json "oci:$work/old" "oci:$work/$update" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["chunked"]["bytes"])') || (($? == 1))
+  echo "diff --chunked says $predicted bytes"
+  rm -r "${work:?}/$update"
 done
 
 # fetched IMAGE: pulls it, and how many bytes came.
@@ -47,8 +76,8 @@ fetched() {
   after=$(awk '{ sum += $2 } END { print sum + 0 }' "$work/counted")
   echo $((after - before))
 }
-# What is in an image: files, modes, owners, times, links, contents. Of what it pulls in parts podman sets times of files
-# only, whoever made the layers (safeMkdir and safeSymlink in containers/container-libs,
+# What is in an image: files, modes, owners, times, links, contents. Of what it pulls in parts podman
+# sets times of files only, whoever made the layers (safeMkdir and safeSymlink in containers/container-libs,
 # storage/pkg/chunked/filesystem_linux.go).
 cat >"$debian13/root/listing" <<'SH'
 cd "$(podman image mount "$1")" || exit
@@ -56,14 +85,18 @@ find . -type f -printf '%P %y %m %U:%G %T@ %l %s\n' -o -type d -printf '%P %y %m
 find . -type f -print0 | sort -z | xargs -0 sha256sum
 SH
 listing() { in13 sh /root/listing "$counted/$1"; }
-whole=$(fetched plain:new)
-listing plain:new >"$work/as-a-whole"
-for whose in theirs ours; do
+whole=$(fetched zstd:new)
+listing zstd:new >"$work/as-a-whole"
+for kind in "${kinds[@]}"; do
   in13 podman rmi --all --force >/dev/null
-  first=$(fetched "$whose:old")
-  part=$(fetched "$whose:new")
-  echo "$(in13 podman --version), $whose: $first bytes at first, $part after a mass rebuild; $whole as plain zstd"
-  printf -v "$whose" %s "$part"
+  first=$(fetched "$kind:old")
+  for update in "${updates[@]}"; do
+    echo "$kind, an update of $update: $(fetched "$kind:$update") bytes"
+    in13 podman rmi "$counted/$kind:$update" >/dev/null
+  done
+  part=$(fetched "$kind:new")
+  echo "$(in13 podman --version), $kind: $first bytes at first, $part after a mass rebuild; $whole as plain zstd"
+  printf -v "$kind" %s "$part"
 done
 listing ours:new >"$work/in-parts"
 diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" || { head "$work/differences"; fail "what was pulled in parts differs"; }

@@ -12,6 +12,8 @@
 //! (`autoMergePartsThreshold` in containers/container-libs, storage/pkg/chunked/storage_linux.go), and a chunk costs a
 //! frame and a line in the table: a run shorter than [`JOIN`] is no chunk of its own.
 //!
+//! What other values cost is in docs/benchmarks.md, "How layers are cut".
+//!
 //! Every constant here decides compressed bytes: changing one moves digests.
 
 use std::sync::LazyLock;
@@ -23,15 +25,15 @@ const STORE: &[u8] = b"/nix/store/";
 /// Digits of a hash.
 const HASH: usize = 32;
 /// A shorter run between hashes, or between one and an end of the file, belongs to the volatile chunk, in bytes.
-const JOIN: usize = 2048;
+const JOIN: usize = 256;
 /// A volatile chunk ends at the first hash beyond that, in bytes.
 const VOLATILE: usize = 64 * 1024;
 /// Least bytes of a run before it is cut by its content.
-const LEAST: usize = 128 * 1024;
+const LEAST: usize = 256 * 1024;
 /// Most bytes of a chunk. Each is one frame, made in one piece: this bounds memory.
 pub const MOST: usize = 2 * 1024 * 1024;
-/// High bits of the rolling hash that are clear at a cut: one in 2^19 bytes is one.
-const BITS: u32 = 19;
+/// High bits of the rolling hash that are clear at a cut: one in 2^20 bytes is one.
+const BITS: u32 = 20;
 /// Bytes beyond a chunk that have to be known to cut it.
 pub const AHEAD: usize = JOIN + STORE.len() + HASH;
 
@@ -215,7 +217,7 @@ mod tests {
         assert_eq!(found[0].len(), 10_000 + STORE.len());
         assert!(found[1].ends_with(b"0123456789abcdfghijklmnpqrsvwxyz"));
         // Small files are one chunk, and so is what has no hash.
-        assert_eq!(chunks(&file[9_000..12_000]).len(), 1);
+        assert_eq!(chunks(&file[9_900..10_600]).len(), 1);
         assert_eq!(chunks(&noise(LEAST, 5)).len(), 1);
         assert_eq!(chunks(b"/nix/store/0123456789abcdefghijklmnopqrstuv-x").len(), 1);
         // A volatile chunk is not endless.

@@ -17,7 +17,7 @@ use std::{
 
 use data_encoding::BASE64;
 use serde::Serialize;
-use zstd::stream::write::Encoder;
+use zstd::{stream::write::Encoder, zstd_safe::CParameter};
 
 use super::{
     Annotations, annotation,
@@ -29,14 +29,17 @@ use crate::oci::Digest;
 
 /// How hard table and tar-split data are compressed: every pull fetches them whole. Moves digests.
 const LEVEL: i32 = 9;
+/// What the encoder remembers, as logarithms. Lines resemble the ones just before; the level's own tables are tens of
+/// megabytes, and clearing them takes longer than compressing. Moves digests.
+const MEMORY: [CParameter; 3] = [CParameter::WindowLog(20), CParameter::HashLog(15), CParameter::ChainLog(15)];
 /// Most bytes of either, before compression. Readers refuse more than 50 MiB (podman 4.3) or 150 MiB (`maxTocSize`).
 pub const MOST: usize = 48 * 1024 * 1024;
 /// Begins a frame that decoders skip: <https://www.rfc-editor.org/rfc/rfc8878#name-skippable-frames>
 const SKIPPABLE: u32 = 0x184d_2a50;
 /// `ZstdChunkedFrameMagic`
-const FOOTER_MAGIC: &[u8; 8] = b"GNUlInUx";
+pub const FOOTER_MAGIC: &[u8; 8] = b"GNUlInUx";
 /// `ManifestTypeCRFS`
-const TABLE_TYPE: u64 = 1;
+pub const TABLE_TYPE: u64 = 1;
 
 /// How the table begins.
 const START: &[u8] = b"{\"version\":1,\"entries\":[";
@@ -247,7 +250,11 @@ struct Compressed {
 
 impl Compressed {
     fn new() -> io::Result<Self> {
-        Ok(Self { encoder: Encoder::new(Vec::new(), LEVEL)?, size: 0 })
+        let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
+        for parameter in MEMORY {
+            encoder.set_parameter(parameter)?;
+        }
+        Ok(Self { encoder, size: 0 })
     }
 
     fn write(&mut self, text: &[u8]) -> Result<(), Trouble> {

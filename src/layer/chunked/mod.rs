@@ -16,6 +16,7 @@
 //! A tar that the format cannot describe (one file twice, names that are not UTF-8, sparse files, and the like) becomes
 //! the same frames without table and annotations, and is pulled whole.
 
+pub mod check;
 mod cut;
 mod frames;
 mod headers;

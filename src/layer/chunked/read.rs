@@ -20,7 +20,7 @@ const RATIO: u64 = 40_000;
 /// Why a table is not to be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the layer's table of contents: {0}")]
-pub struct TableError(String);
+pub struct TableError(pub(super) String);
 
 type Result<T> = std::result::Result<T, TableError>;
 

@@ -5,9 +5,10 @@ use std::{
 
 use super::{
     Annotations, ChunkedWriter, annotation,
+    check::{check_blob, check_entries},
     map::Map,
     read::{ChunkAt, Located, files},
-    table::{Kind, Table},
+    table::{Entry, Kind, Table},
 };
 use crate::{
     layer::{Header, LayerError, TarWriter},
@@ -345,4 +346,48 @@ fn a_tar_that_the_format_cannot_describe_has_no_table() {
     let padded = [plain, vec![0; 3_000_000]].concat();
     let (blob, annotations) = chunked(&padded, 2, 65_536);
     assert!(annotations.contains_key(annotation::CHECKSUM) && zstd::decode_all(&blob[..]).unwrap() == padded);
+}
+
+#[test]
+fn a_table_that_lies_is_told() {
+    let tar = archive('a');
+    let (blob, annotations) = chunked(&tar, 2, 65_536);
+    let (located, told) = table(&blob, &annotations);
+    check_blob(&located, &told, &mut &blob[..]).unwrap();
+    check_entries(&told, &told).unwrap();
+
+    let mut lies: Vec<(&str, Table)> = Vec::new();
+    let mut lie = |what, change: fn(&mut Vec<Entry>)| {
+        let mut table = told.clone();
+        change(&mut table.entries);
+        lies.push((what, table));
+    };
+    lie("mode", |entries| entries[3].mode = 0o4777);
+    lie("owner", |entries| entries[5].uid = 0);
+    lie("time", |entries| entries[5].modified = Some("2026-01-01T00:00:00Z".to_owned()));
+    lie("link", |entries| entries[3].link_name = "/etc/shadow".to_owned());
+    lie("attribute", |entries| drop(entries[3].xattrs.insert("user.x".to_owned(), "eA==".to_owned())));
+    lie("name", |entries| entries[3].name.push('x'));
+    lie("less", |entries| drop(entries.remove(3)));
+    lie("more", |entries| entries.push(Entry { name: "/more".to_owned(), ..Entry::default() }));
+    for (what, table) in lies {
+        assert!(check_entries(&table, &told).is_err(), "{what}");
+    }
+
+    let file = told.entries.iter().position(|entry| entry.size == 5_000).unwrap();
+    let mut other = told.clone();
+    other.entries[file].digest = Some(Digest::of(b"x"));
+    assert!(check_blob(&located, &other, &mut &blob[..]).is_err(), "digest");
+    let mut other = told.clone();
+    other.entries[file].offset -= 1;
+    assert!(check_blob(&located, &other, &mut &blob[..]).is_err(), "offset");
+    for (what, at) in [("chunk", told.entries[file].offset + 30), ("footer", blob.len() as u64 - 20)] {
+        let mut blob = blob.clone();
+        blob[at as usize] ^= 1;
+        assert!(check_blob(&located, &told, &mut &blob[..]).is_err(), "{what}");
+    }
+    let split = located.tar_split.unwrap();
+    let mut blob = blob.clone();
+    blob[(split.offset + split.length / 2) as usize] ^= 1;
+    assert!(check_blob(&located, &told, &mut &blob[..]).is_err(), "tar-split's data");
 }

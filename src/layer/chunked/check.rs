@@ -1,0 +1,106 @@
+//! A blob held against its table: every chunk where it should be, tar-split's data, and the footer.
+
+use std::io::{self, Read};
+
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{
+    index::{FOOTER_MAGIC, MOST, TABLE_TYPE},
+    read::{ChunkAt, Located, TableError, files},
+    table::{Entry, Kind, Table},
+};
+
+/// Reads all of a blob.
+///
+/// # Errors
+///
+/// When something in it is not what the table says, and those of reading.
+pub fn check_blob(located: &Located, table: &Table, blob: &mut dyn Read) -> io::Result<()> {
+    let mut chunks: Vec<(&str, ChunkAt)> = Vec::new();
+    for file in files(table, located.table.offset).map_err(io::Error::other)? {
+        chunks.extend(file.chunks.iter().filter(|chunk| !chunk.is_zeros).map(|chunk| (&*file.entry.name, *chunk)));
+    }
+    chunks.sort_unstable_by_key(|(_, chunk)| chunk.offset);
+    let mut at = 0;
+    for (name, chunk) in chunks {
+        io::copy(&mut blob.take(chunk.offset - at), &mut io::sink())?;
+        let mut packed = blob.take(chunk.end - chunk.offset);
+        let mut hasher = crate::oci::Sha256Writer::new(io::sink());
+        let plain = zstd::stream::read::Decoder::new(&mut packed)?;
+        io::copy(&mut plain.take(chunk.size + 1), &mut hasher)?;
+        io::copy(&mut packed, &mut io::sink())?;
+        let (_, digest, size) = hasher.finish();
+        if (size, digest) != (chunk.size, chunk.digest) {
+            return Err(wrong(format!(
+                "the chunk of {name} at byte {} is {digest} of {size} bytes, and not {} of {}",
+                chunk.offset, chunk.digest, chunk.size
+            )));
+        }
+        at = chunk.end;
+    }
+    // Table, tar-split's data and footer: readers refuse more of the first two.
+    let mut rest = Vec::new();
+    blob.take(6 * MOST as u64).read_to_end(&mut rest)?;
+    let part = |offset: u64, length: u64| {
+        let start = usize::try_from(offset.checked_sub(at)?).ok()?;
+        rest.get(start..start.checked_add(usize::try_from(length).ok()?)?)
+    };
+    if let Some(split) = located.tar_split {
+        let bytes = part(split.offset, split.length).unwrap_or_default();
+        if table.tar_split_digest.is_some_and(|digest| !digest.is_of(bytes)) {
+            return Err(wrong("the digest of tar-split's data is another".to_owned()));
+        }
+        let plain = zstd::stream::read::Decoder::new(bytes)?;
+        if io::copy(&mut plain.take(split.plain + 1), &mut io::sink())? != split.plain {
+            return Err(wrong(format!("tar-split's data does not have {} bytes", split.plain)));
+        }
+        let numbers = [located.table.offset, located.table.length, located.table.plain, TABLE_TYPE];
+        let numbers = numbers.into_iter().chain([split.offset, split.length, split.plain]);
+        let footer: Vec<u8> = numbers.flat_map(u64::to_le_bytes).chain(*FOOTER_MAGIC).collect();
+        // Readers go by the annotations; the footer is for who has none.
+        if rest.ends_with(FOOTER_MAGIC) && !rest.ends_with(&footer) {
+            return Err(wrong("the footer and the annotations say different places".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Holds the entries of a table against those that the layer's tar has, as [`ChunkedWriter`](super::ChunkedWriter) finds
+/// them.
+///
+/// # Errors
+///
+/// When one is another.
+pub fn check_entries(table: &Table, of_tar: &Table) -> Result<(), TableError> {
+    let mut told = table.entries.iter().filter(|entry| entry.kind != Kind::Chunk);
+    for real in of_tar.entries.iter().filter(|entry| entry.kind != Kind::Chunk) {
+        let Some(entry) = told.next() else { return Err(TableError(format!("it lacks {:?}", real.name))) };
+        if !agree(entry, real) {
+            return Err(TableError(format!("it says of {:?} what the layer does not", real.name)));
+        }
+    }
+    match told.next() {
+        Some(more) => Err(TableError(format!("it has {:?}, which the layer has not", more.name))),
+        None => Ok(()),
+    }
+}
+
+/// Whether two entries say the same of the tar, whatever they say of the blob. Others write times that tars do not have as
+/// those of the year 1, so only the one that is always there counts.
+fn agree(one: &Entry, other: &Entry) -> bool {
+    let name = |entry: &Entry| entry.name.trim_end_matches('/').to_owned();
+    let digest = |entry: &Entry| entry.digest.filter(|_| entry.size > 0);
+    let numbers = |entry: &Entry| [entry.mode, entry.size, entry.uid, entry.gid, entry.dev_major, entry.dev_minor];
+    let time = |entry: &Entry| entry.modified.as_deref().map(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    one.kind == other.kind
+        && name(one) == name(other)
+        && one.link_name == other.link_name
+        && numbers(one) == numbers(other)
+        && time(one) == time(other)
+        && one.xattrs == other.xattrs
+        && digest(one) == digest(other)
+}
+
+fn wrong(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the layer's table of contents: {what}"))
+}
