@@ -23,7 +23,10 @@ use std::{
     },
 };
 
-use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with};
+use rustix::{
+    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
+    io::Errno,
+};
 
 const PREFIX: &str = ".strata-";
 const SUFFIX: &str = ".tmp";
@@ -242,7 +245,7 @@ pub struct Lock {
 ///
 /// # Errors
 ///
-/// When there is no such directory, or its file system has no locks.
+/// When there is no such directory, or it cannot be opened.
 pub fn lock_directory(directory: &Path) -> io::Result<Lock> {
     let file = File::open(directory)?;
     lock(&file)?;
@@ -252,7 +255,9 @@ pub fn lock_directory(directory: &Path) -> io::Result<Lock> {
 fn lock(file: &File) -> io::Result<()> {
     loop {
         match flock(file, FlockOperation::LockExclusive) {
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::INTR) => {}
+            // NFS locks no directory, and some file systems lock nothing: who writes at once is not kept apart there.
+            Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
             result => return Ok(result?),
         }
     }
