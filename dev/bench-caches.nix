@@ -56,7 +56,7 @@ let
     number:
     strata.buildLayer {
       deps = [
-        (builtins.toFile "layer-${toString number}" (
+        (pkgs.writeText "layer-${toString number}" (
           text (builtins.genList (part: builtins.hashString "sha256" "${salt}${toString number} ${toString part}") 1600)
         ))
       ];
