@@ -15,6 +15,16 @@ pub enum HttpError {
         /// What went wrong.
         source: Box<ureq::Error>,
     },
+    /// Nobody whom we trust says who it is.
+    #[error(
+        "{act} at {url}: its certificate is not trusted; put it or its authority's, in PEM form, into a *.crt file of certs.d, or of a folder for --cert-dir"
+    )]
+    Untrusted {
+        /// What was tried.
+        act: &'static str,
+        /// Where, without its query.
+        url: String,
+    },
     /// It said no.
     #[error("{act}: the server answered {status} at {url}{detail}")]
     Status {
@@ -54,6 +64,19 @@ pub enum HttpError {
 }
 
 impl HttpError {
+    /// The error for a request that got no answer.
+    pub(super) fn unsent(act: &'static str, url: String, source: ureq::Error) -> Self {
+        use tokio_rustls::rustls::{CertificateError, Error};
+        let tls = match &source {
+            ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()),
+            _ => None,
+        };
+        match tls {
+            Some(Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Self::Untrusted { act, url },
+            _ => Self::Send { act, url, source: Box::new(source) },
+        }
+    }
+
     /// How long to wait, at least, before the same is worth trying again; `None` if it never is.
     pub fn passes_after(&self) -> Option<Duration> {
         match self {

@@ -205,7 +205,7 @@ impl Http {
         strayed: bool,
         body: &mut Body<'_>,
     ) -> Result<Response<ureq::Body>> {
-        let fail = |source| HttpError::Send { act: call.act, url: without_query(url), source: Box::new(source) };
+        let fail = |source| HttpError::unsent(call.act, without_query(url), source);
         let mut request = Request::builder().method(call.method).uri(url);
         for (name, value) in call.headers.iter().filter(|(name, _)| !strayed || travels(name)) {
             request = request.header(*name, *value);

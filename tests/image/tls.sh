@@ -66,8 +66,8 @@ same "$("$strata" pull "$registry/x:t" "$work/again" --cert-dir alone)" "$digest
 same "$(env -u NIX_SSL_CERT_FILE SSL_CERT_FILE="$work/alone.cert" "$strata" manifest "$registry/x:t" | sha256sum)" \
   "${digest#sha256:}  -"
 skopeo copy --quiet --src-cert-dir alone "docker://$registry/x:t" "dir:$work/theirs"
-fails certificate "docker://$registry/x:t"
-fails certificate "docker://$registry/x:t" --cert-dir another
+fails "its certificate is not trusted" "docker://$registry/x:t"
+fails "its certificate is not trusted" "docker://$registry/x:t" --cert-dir another
 stop_registry
 start_registry "$work/four" "" "  tls: { certificate: $work/misnamed.cert, key: $work/misnamed.key }"
 fails "not valid for name" "docker://$registry/x:t" --cert-dir misnamed

@@ -21,7 +21,7 @@ use tokio_rustls::rustls::{
 use x509_cert::{
     Certificate,
     der::{Decode, asn1::ObjectIdentifier},
-    ext::pkix::ExtendedKeyUsage,
+    ext::pkix::{BasicConstraints, ExtendedKeyUsage},
 };
 
 /// Extended key usages that allow a server: `serverAuth`, `anyExtendedKeyUsage`
@@ -67,6 +67,10 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         match self.webpki.verify_server_cert(certificate, intermediates, name, ocsp_response, now) {
             Err(_) if self.exact.contains(certificate) => verify_exact(certificate, name, now),
+            // What webpki says of an authority that is a server, whoever signed it, has no word for people.
+            Err(Error::InvalidCertificate(CertificateError::Other(_))) if is_authority(certificate) => {
+                Err(CertificateError::UnknownIssuer.into())
+            }
             verdict => verdict,
         }
     }
@@ -92,6 +96,11 @@ impl ServerCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.webpki.supported_verify_schemes()
     }
+}
+
+fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    let constraints = |parsed: Certificate| parsed.tbs_certificate().get_extension::<BasicConstraints>();
+    Certificate::from_der(certificate).and_then(constraints).is_ok_and(|found| found.is_some_and(|(_, is)| is.ca))
 }
 
 /// What is left to ask of a certificate that is trusted itself.
@@ -223,7 +232,7 @@ mod tests {
     #[test]
     fn another_certificate_of_the_same_name_is_not_trusted() {
         let (own, other) = (signed(&params()), signed(&params()));
-        verify(&own, &other, "registry.example").unwrap_err();
+        assert_eq!(verify(&own, &other, "registry.example"), Err(CertificateError::UnknownIssuer));
         // Not even one of the same key: it is other bytes.
         let key = KeyPair::generate().unwrap();
         let own = params().self_signed(&key).unwrap().der().clone();
