@@ -130,11 +130,11 @@ fn write_to(mut file: NewFile, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
-/// As [`write`], to a file that the user named; a pipe or a device takes the bytes as they come.
+/// As [`write()`], to a file that the user named; a pipe or a device takes the bytes as they come.
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub fn save(named: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_stream(named) { fs::write(named, bytes) } else { write_to(NewFile::named(named)?, bytes) }
 }

@@ -27,9 +27,17 @@ same "$("$strata" copy --all "docker://$registry/copied:theirs" "oci:$work/back:
 accepts pull --insecure --format oci "$registry/index:ours" "$work/pulled"
 same "$("$strata" copy --all "oci:$work/pulled" "oci:$work/again:v1" --quiet)" "$index"
 "$strata" verify "$work/again" | grep -q ' 0 problems$' || fail "verify finds problems in what crane pulled"
+# zstd:chunked layers are ordinary zstd to crane: what it unpacks is what it unpacks of gzip layers.
+image=$(build 'buildImage { name = "served"; tag = "t"; maxLayers = 3; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
+for compression in gzip zstd:chunked; do
+  "$strata" copy --compression "$compression" "$image" "docker://$registry/packed:${compression#*:}" --quiet >/dev/null
+  accepts copy --insecure "$registry/packed:${compression#*:}" "$registry/packed:by-crane"
+  accepts export --insecure "$registry/packed:by-crane" "$work/${compression#*:}.tar"
+done
+[[ $(tar -tf "$work/chunked.tar" | wc -l) -gt 10 ]] || fail "crane exports nothing"
+cmp "$work/gzip.tar" "$work/chunked.tar" || fail "crane unpacks other files from zstd:chunked layers"
 stop_registry
 
-image=$(build 'buildImage { name = "served"; tag = "t"; maxLayers = 3; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
 platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; };
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
   in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
