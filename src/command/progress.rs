@@ -142,6 +142,8 @@ impl Progress for Display {
                 let name = state.layers.get(layer - 1).map_or_else(String::new, |(name, _)| name.clone());
                 let bar = ProgressBar::new(size).with_style(style("[{bar:30}] {prefix} {bytes} of {total_bytes}"));
                 let bar = self.bars.add(bar.with_prefix(name));
+                // However little there is to send, its name is seen.
+                bar.tick();
                 state.running.insert(layer, Running { bar, advanced: 0 });
             }
             Way::Events => {
