@@ -80,6 +80,7 @@ same "$(run "$name")" "$(printf '%s\n' 1000 '1000 1000 755 directory' '0 0 644 r
 docker rmi "$name" >/dev/null
 "$strata" copy "$path" "oci:$work/everything:t" --quiet >/dev/null
 as_root umoci unpack --image "$work/everything:t" "$work/bundle" >"$work/log" 2>&1 || { cat "$work/log"; fail "umoci"; }
+as_root chmod 755 "$work/bundle"
 rootfs=$work/bundle/rootfs
 [[ -f $rootfs/replaced && -d $rootfs/again && ! -e $rootfs/again/old && ! -e $rootfs/removed && ! -e $rootfs/gone && -f $rootfs/kept ]] || fail "umoci sees something else"
 same "$(stat -c '%u %g' "$rootfs/home/me") $(stat -c '%a' "$rootfs/program") $(stat -c '%F %t %T' "$rootfs/device")" "1000 1000 4755 block special file 7 8"
