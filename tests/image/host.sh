@@ -21,7 +21,7 @@ state() {
   docker ps --no-trunc --format '{{.ID}} {{.Names}} {{.Image}}'
   docker images --no-trunc | sort
   docker inspect --format '{{.State.Status}} {{.State.Pid}} {{.State.StartedAt}}' "$container"
-  find "$HOME" /run /var/lib/containers -not -path "$work*" -printf '%p %s %m %T@ %l\n' | sort
+  as_root find "$HOME" /run /var/lib/containers -not -path "$work*" -printf '%p %s %m %T@ %l\n' | sort
   find "$HOME" -type f -exec sha256sum {} + | sort
   find /nix/store -maxdepth 1 | sort
   ls -l --time-style=full-iso /nix/var/nix/db/db.sqlite

@@ -230,13 +230,14 @@ git -C "$secret" add .
 sources=$("$m" "$secret" /a 2>"$work/log") || { cat "$work/log" >&2; fail "a path with blanks"; }
 same "$(cd "$sources" && find . -mindepth 1 | LC_ALL=C sort | tr '\n' ' ')" "./.gitignore ./makes ./makes/a ./makes/a/main.nix ./makes/b ./makes/b/c ./makes/b/c/main.nix "
 same "$(ls "$("$m" "$secret" /b/c 2>/dev/null)")" $'a\nb'
-chown -R 12345 "$secret"
+as_root chown -R 12345 "$secret"
 m_says 1 "" "$secret" /a
 m_tells "git cannot list the files it tracks in $secret: fatal: detected dubious ownership"
 m_tells "git config --global --add safe.directory"
-chown -R 0 "$secret"
-(PATH=$work/no-git; mkdir "$PATH"; for tool in "$(type -p nix-instantiate)" "$(type -p nix-store)"; do ln -s "$tool" "$PATH"; done
-  "$m" "$secret" /a 2>"$work/log" && fail "without git") || true
+as_root chown -R "$EUID" "$secret"
+mkdir "$work/no-git"
+for tool in nix-instantiate nix-store; do ln -s "$(type -p "$tool")" "$work/no-git"; done
+if PATH=$work/no-git "$m" "$secret" /a 2>"$work/log"; then fail "without git"; fi
 m_tells "is a git work tree, but git is not in PATH; install git, or use a copy without .git"
 rm -rf "$work/outer/.git"
 m_says 0 "/c  c" "$work/outer/sub"
