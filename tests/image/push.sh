@@ -30,7 +30,7 @@ same "$(sent)" 1
 push "$first" "docker://$registry/other:one" --mount-from pushed >/dev/null
 same "$(sent)" 0
 # On a terminal: bars, named after what is in the layer, and one line is left.
-script --quiet --return --command "stty columns 120; NO_COLOR=1 '$strata' copy '$first' 'docker://$registry/terminal:t'" /dev/null >"$work/terminal" </dev/null ||
+script --quiet --return --command "stty columns 120; TERM=xterm NO_COLOR=1 '$strata' copy '$first' 'docker://$registry/terminal:t'" /dev/null >"$work/terminal" </dev/null ||
   { cat "$work/terminal"; fail "copy on a terminal"; }
 grep -qE 'layer 1 coreutils-' "$work/terminal" || { cat "$work/terminal"; fail "the bar is not named"; }
 grep -qE '[0-2]/2 layers, ' "$work/terminal" || { cat "$work/terminal"; fail "there is no bar for the whole"; }
