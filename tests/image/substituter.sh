@@ -3,7 +3,9 @@
 . "$root/tests/services.sh"
 need_command docker-registry
 need_command jq
-unshare --mount true 2>/dev/null || skip "no mount namespaces"
+# Mounts of their own; users need a user namespace for them.
+apart=(unshare --mount --propagation private)
+((EUID == 0)) || apart+=(--user --map-root-user)
 export XDG_CACHE_HOME=$work/cache HOME=$work/home
 mkdir -p "$work/home" "$work/empty"
 start_registry "$work/registry"
@@ -11,7 +13,7 @@ servers=()
 trap 'stop_registry; for server in "${servers[@]}"; do kill "$server" 2>/dev/null || continue; done' EXIT
 
 # bare COMMAND…: on a machine with an empty store.
-bare() { unshare --mount --propagation private bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/empty" "$@"; }
+bare() { "${apart[@]}" bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/empty" "$@"; }
 # start_cache FAULT: a cache over HTTP; sets cache_url and cache_log.
 start_cache() {
   local at
@@ -64,7 +66,7 @@ same "$(<"$work/pushed")" "$(<"$work/from-store")"
 mkdir "$work/half"
 for path in $(nix-store -qR "$one" | sed -n '1~2p'); do cp -a "$path" "$work/half/"; done
 : >"$cache_log"
-unshare --mount --propagation private bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/half" \
+"${apart[@]}" bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/half" \
   "$strata" copy "$work/one.json" "oci:$work/half.layout" --substituter "$cache_url" --quiet >"$work/digest"
 same "$(<"$work/digest")" "$(<"$work/expected.digest")"
 (($(nars) > 0 && $(nars) < $(nix-store -qR "$one" | wc -l))) || fail "$(nars) NARs"
