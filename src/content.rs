@@ -7,6 +7,8 @@
 //!
 //! Documents are bytes, so that what is only moved keeps its digest, that of the index included.
 
+use std::collections::HashMap;
+
 use crate::{
     blobs::ImageBlobs,
     oci::{Descriptor, Digest, Index, json, media_type},
@@ -98,6 +100,18 @@ impl Content {
             Self::Index(index) => index.children.iter().flat_map(Self::images).collect(),
         }
     }
+}
+
+/// An index whose manifests have changed to these digests and sizes. Attestations of those that changed are left out: they
+/// are about the old ones.
+pub fn rewritten(mut index: Index, changed: &HashMap<Digest, (Digest, u64)>) -> Vec<u8> {
+    index.manifests.retain(|descriptor| subject(descriptor).is_none_or(|subject| !changed.contains_key(&subject)));
+    for descriptor in &mut index.manifests {
+        if let Some(&(digest, size)) = changed.get(&descriptor.digest) {
+            (descriptor.digest, descriptor.size, descriptor.data) = (digest, size, None);
+        }
+    }
+    json::to_vec(&index)
 }
 
 /// The image that an attestation of buildx's, as an index lists it, is about.

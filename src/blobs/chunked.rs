@@ -62,6 +62,23 @@ impl Chunked {
         self.map.table(&self.descriptor.annotations)
     }
 
+    /// The table that a layer's blob has, and where it is; `None` where the descriptor names none. It is checked against its
+    /// own digest, and the rest of the blob is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// When it is not what the descriptor says, or the blob is not on this machine.
+    pub fn table_of(layer: &LayerBlob) -> Result<Option<(Located, Table)>, ImageError> {
+        let own = &layer.descriptor;
+        let told = |error: TableError| ImageError::Blob { digest: own.digest, source: io::Error::other(error) };
+        let Some(located) = Located::of(&own.annotations, own.size).map_err(told)? else { return Ok(None) };
+        let at = located.table.offset;
+        let mut bytes = Vec::new();
+        layer.write_ranges(std::slice::from_ref(&(at..at + located.table.length)), &mut bytes)?;
+        let table = located.read(&bytes).map_err(told)?;
+        Ok(Some((located, table)))
+    }
+
     /// Holds the blob of a layer that says it is zstd:chunked against its table, and the table against the layer's tar.
     /// Nothing is checked of others.
     ///
@@ -69,17 +86,12 @@ impl Chunked {
     ///
     /// When one is not what the other says, or the blob not what the image says of it.
     pub fn check(layer: &LayerBlob) -> Result<(), ImageError> {
-        let own = &layer.descriptor;
-        let digest = own.digest;
+        let digest = layer.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
         let told = |error: TableError| fail(io::Error::other(error));
-        let Some(located) = Located::of(&own.annotations, own.size).map_err(told)? else { return Ok(()) };
-        let at = located.table.offset;
-        let mut bytes = Vec::new();
-        layer.write_ranges(std::slice::from_ref(&(at..at + located.table.length)), &mut bytes)?;
-        let table = located.read(&bytes).map_err(told)?;
+        let Some((located, table)) = Self::table_of(layer)? else { return Ok(()) };
         check_blob(&located, &table, &mut layer.read()).map_err(fail)?;
-        // No byte of this is kept: it may be done in a hurry.
+        // No byte of this is kept, so the lowest level will do.
         let mut writer = ChunkedWriter::with_threads(io::sink(), 1, Some(1)).map_err(fail)?;
         layer.plain(|tar| io::copy(tar, &mut writer))?;
         let (_, annotations, map) = writer.finish_with_map().map_err(fail)?;

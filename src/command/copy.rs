@@ -76,10 +76,10 @@ pub struct CopyArguments {
     /// Report progress as JSON, one object per line.
     #[arg(long)]
     pub json: bool,
-    // Each of these has a heading in help, so they come last.
     /// Copy what refers to the image too: signatures, bills of materials, attestations.
     #[arg(long, conflicts_with = "fleet")]
     pub referrers: bool,
+    // Each of these has a heading in help, so they come last.
     #[command(flatten)]
     pub fleet: FleetArguments,
     #[command(flatten)]

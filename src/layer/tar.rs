@@ -258,9 +258,7 @@ impl<W: Write> TarWriter<Direct<W>> {
 
     /// Ends the archive and gives the writer underneath back, flushed.
     pub fn finish(self) -> Result<W> {
-        let mut out = self.end()?.0;
-        out.flush().map_err(LayerError::Write)?;
-        Ok(out)
+        self.end_with(|Direct(mut out)| out.flush().map(|()| out))
     }
 }
 
@@ -277,14 +275,7 @@ impl<C: Chunks> TarWriter<C> {
         Self { relative: true, ..self }
     }
 
-    /// Ends the archive.
-    fn end(mut self) -> Result<C> {
-        self.put(&[0; 2 * BLOCK])?;
-        self.pass()?;
-        Ok(self.chunks)
-    }
-
-    /// Ends the archive, and what its chunks go to: whose error says more than that nobody takes any.
+    /// Ends the archive, and then what its chunks go to, whose error comes first: it says why no chunk was taken.
     pub(super) fn end_with<T>(mut self, finish: impl FnOnce(C) -> std::io::Result<T>) -> Result<T> {
         let ended = self.put(&[0; 2 * BLOCK]).and_then(|()| self.pass());
         let finished = finish(self.chunks).map_err(LayerError::Write)?;

@@ -104,21 +104,11 @@ fn fail(layer: &LayerBlob) -> impl Fn(io::Error) -> ImageError {
 }
 
 fn describe(layer: &LayerBlob, level: Option<i32>) -> Result<Described, ImageError> {
-    let fail = fail(layer);
     let own = &layer.descriptor;
-    let size = own.size;
     if media_type::as_oci(&own.media_type) != media_type::LAYER_TAR {
-        let Some(located) = Located::of(&own.annotations, size).map_err(io::Error::other).map_err(&fail)? else {
-            return Ok(Described { size, table: None });
-        };
-        let at = located.table.offset;
-        let mut bytes = Vec::new();
-        // The table is checked against its own digest.
-        layer.write_ranges(std::slice::from_ref(&(at..at + located.table.length)), &mut bytes)?;
-        let table = located.read(&bytes).map_err(io::Error::other).map_err(&fail)?;
-        return Ok(Described { size, table: Some((located, table)) });
+        return Ok(Described { size: own.size, table: Chunked::table_of(layer)? });
     }
     let chunked = Chunked::of(layer, level)?;
-    let table = chunked.table().map_err(io::Error::other).map_err(&fail)?;
+    let table = chunked.table().map_err(io::Error::other).map_err(fail(layer))?;
     Ok(Described { size: chunked.descriptor.size, table })
 }

@@ -111,13 +111,12 @@ impl Blobs {
         let size = fs::metadata(from).map_err(io_error(from))?.len();
         let descriptor = Descriptor::new("", *digest, size);
         self.blob(&descriptor, &|new| {
-            let copy = |new: &mut NewFile| {
-                io::copy(&mut BlobReader::new(Box::new(File::open(from)?), &descriptor), new).map(drop)
-            };
             if clone_file(from, new, &descriptor) {
                 return Ok(());
             }
-            copy(new).map_err(|source| ImageError::Io { act: "reading", path: from.to_owned(), source })
+            let copied = File::open(from)
+                .and_then(|file| io::copy(&mut BlobReader::new(Box::new(file), &descriptor), new).map(drop));
+            copied.map_err(|source| ImageError::Io { act: "copying", path: from.to_owned(), source })
         })
     }
 
@@ -162,7 +161,7 @@ fn clone_file(_: &Path, _: &mut NewFile, _: &Descriptor) -> bool {
 /// Has the file system share the blocks of a file, where it can; whether what came of it is the blob.
 #[cfg(target_os = "linux")]
 fn clone_file(from: &Path, to: &mut NewFile, descriptor: &Descriptor) -> bool {
-    let clone = || -> io::Result<bool> {
+    let mut clone = || -> io::Result<bool> {
         rustix::fs::ioctl_ficlone(to.file(), File::open(from)?)?;
         let right = is_right(to.file().try_clone()?, descriptor);
         if !right {
@@ -171,7 +170,6 @@ fn clone_file(from: &Path, to: &mut NewFile, descriptor: &Descriptor) -> bool {
         to.file().rewind()?;
         Ok(right)
     };
-    let mut clone = clone;
     clone().unwrap_or(false)
 }
 

@@ -1,16 +1,16 @@
 //! The steps of a push: the layers and the config of each image, its manifest, then the indexes above it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use super::{Options, PushError, Pushed, Result, in_parallel, known::Known, noted::Noted, watch::Watch};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
-    content::{Content, IndexBlobs, subject},
+    content::{Content, IndexBlobs, rewritten, subject},
     layer::compress::Compression,
-    oci::{Descriptor, Digest, Index, json, media_type},
+    oci::{Descriptor, Digest, Index, media_type},
     registry::Client,
     sink::{
         cache::Cache,
@@ -59,26 +59,24 @@ impl<'a> Push<'a> {
     fn index(&self, index: &IndexBlobs, tags: &[String]) -> Result<Pushed> {
         let listed: Index = serde_json::from_slice(&index.bytes).map_err(PushError::Manifest)?;
         let mut all = Pushed::nothing(&index.bytes);
-        let mut changed: HashMap<Digest, Pushed> = HashMap::new();
-        let mut left: HashSet<Digest> = HashSet::new();
+        let mut changed: HashMap<Digest, (Digest, u64)> = HashMap::new();
         for at in images_first(&listed, index.children.len()) {
             let child = &index.children[at];
             let digest = child.digest();
             if listed.manifests.get(at).and_then(subject).is_some_and(|subject| changed.contains_key(&subject)) {
-                left.insert(digest);
+                all.left += 1;
                 continue;
             }
             let one = self.content(child, &[])?;
             (all.blobs, all.bytes, all.left) = (all.blobs + one.blobs, all.bytes + one.bytes, all.left + one.left);
             if one.digest != digest {
-                changed.insert(digest, one);
+                changed.insert(digest, (one.digest, one.size));
             }
         }
-        all.left += left.len();
         if self.sends_only_own() {
             return Ok(all);
         }
-        let rewritten = (!changed.is_empty()).then(|| rewritten(listed, &changed, &left));
+        let rewritten = (!changed.is_empty()).then(|| rewritten(listed, &changed));
         let bytes = rewritten.as_deref().unwrap_or(&index.bytes);
         self.put(&index.media_type, bytes, tags)?;
         Ok(Pushed { digest: Digest::of(bytes), size: bytes.len() as u64, ..all })
@@ -162,17 +160,6 @@ fn images_first(listed: &Index, count: usize) -> Vec<usize> {
     let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
     let (attestations, images): (Vec<usize>, Vec<usize>) = (0..count).partition(is_attestation);
     [images, attestations].concat()
-}
-
-/// The index with the manifests that changed as they are now, without those that were left.
-fn rewritten(mut index: Index, changed: &HashMap<Digest, Pushed>, left: &HashSet<Digest>) -> Vec<u8> {
-    index.manifests.retain(|descriptor| !left.contains(&descriptor.digest));
-    for descriptor in &mut index.manifests {
-        if let Some(new) = changed.get(&descriptor.digest) {
-            (descriptor.digest, descriptor.size, descriptor.data) = (new.digest, new.size, None);
-        }
-    }
-    json::to_vec(&index)
 }
 
 /// The manifest of the layers as they are in the registry: the image's own, byte for byte, where none was compressed.

@@ -1,12 +1,12 @@
 //! Images whose plain layers are served as zstd:chunked.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::ServeError;
 use crate::{
     blobs::ImageBlobs,
-    content::{Content, IndexBlobs},
-    oci::{Digest, Index, json, media_type},
+    content::{Content, IndexBlobs, rewritten, subject},
+    oci::{Descriptor, Digest, Index, media_type},
     sink::cache::Cache,
 };
 
@@ -46,31 +46,26 @@ fn of_image(image: ImageBlobs, cache: &Cache) -> Result<ImageBlobs, ServeError> 
     Ok(ImageBlobs { manifest, layers, ..image })
 }
 
-/// What says something of an image that has another digest now (its attestations) is not listed any more.
+/// Attestations of images that have other digests now are left out.
 fn of_index(index: IndexBlobs, cache: &Cache) -> Result<IndexBlobs, ServeError> {
-    let mut listed: Index = serde_json::from_slice(&index.bytes)?;
+    let listed: Index = serde_json::from_slice(&index.bytes)?;
     let mut children = Vec::with_capacity(index.children.len());
-    let mut changed: Vec<Digest> = Vec::new();
-    for (child, descriptor) in index.children.into_iter().zip(&mut listed.manifests) {
+    let mut changed: HashMap<Digest, (Digest, u64)> = HashMap::new();
+    for child in index.children {
         let before = child.digest();
         let child = of_content(child, cache)?;
         let now = child.descriptor();
         if now.digest != before {
-            changed.push(before);
-            (descriptor.digest, descriptor.size, descriptor.data) = (now.digest, now.size, None);
+            changed.insert(before, (now.digest, now.size));
         }
         children.push(child);
     }
     if changed.is_empty() {
         return Ok(IndexBlobs { children, ..index });
     }
-    let is_left = |subject: Option<Digest>| subject.is_some_and(|subject| changed.contains(&subject));
-    let (manifests, children) = listed
-        .manifests
-        .into_iter()
-        .zip(children)
-        .filter(|(descriptor, _)| !is_left(crate::content::subject(descriptor)))
-        .unzip();
-    listed.manifests = manifests;
-    Ok(IndexBlobs { bytes: json::to_vec(&listed), children, ..index })
+    let is_left = |descriptor: &Descriptor| subject(descriptor).is_some_and(|subject| changed.contains_key(&subject));
+    let left: Vec<bool> = listed.manifests.iter().map(is_left).collect();
+    let children = children.into_iter().enumerate().filter(|(at, _)| left.get(*at) != Some(&true));
+    let children = children.map(|(_, child)| child).collect();
+    Ok(IndexBlobs { bytes: rewritten(listed, &changed), children, ..index })
 }
