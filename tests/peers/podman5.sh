@@ -32,8 +32,8 @@ if [[ ${chunked_updates-} ]]; then
   read -ra updates <<<"$chunked_updates"
   kinds=(gzip zstd theirs ours)
 fi
-TIMEFORMAT='%U %S'
-# send KIND TAG: pushes $work/TAG; how many seconds of processor time it took.
+TIMEFORMAT='%R %U %S'
+# send KIND TAG: pushes $work/TAG; how long it took.
 send() {
   local kind=$1 tag=$2 took
   took=$({
@@ -49,12 +49,12 @@ send() {
         ;;
     esac
   } 3>/dev/null 2>&1)
-  python3 -c 'import sys; print(round(sum(map(float, sys.argv[1].split())), 2))' "$took"
+  awk '{ printf "%.1f s, %.1f s of processor time\n", $1, $2 + $3 }' <<<"$took"
 }
 "$strata" copy --quiet "$image" "oci:$work/old:t" >/dev/null
 python3 "$root/tests/peers/rebuild.py" "$work/old" "$work/new" >/dev/null
 for kind in "${kinds[@]}"; do
-  echo "$kind: pushed in $(send "$kind" old) s of processor time"
+  echo "$kind: pushed in $(send "$kind" old)"
   send "$kind" new >/dev/null
 done
 [[ ${chunked_updates-} ]] || send zstd new >/dev/null
