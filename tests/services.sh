@@ -3,6 +3,7 @@
 # start_docker DIR    a private dockerd on a socket in DIR; exports DOCKER_HOST; fails where none can run
 # start_registry DIR  a registry on loopback; sets registry
 # start_far DIR       another machine: a store of its own in DIR behind Debian's sshd; sets far, its URL
+# start_counter PORT  a relay to that port of loopback; sets counted, its host; received says how many bytes came back
 
 # Waits until a command succeeds, or its process is gone.
 wait_for() {
@@ -13,6 +14,11 @@ wait_for() {
     sleep 0.05
   done
 }
+
+# A port of loopback that nobody listens on.
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# wait_for_port PID PORT: until that process listens there.
+wait_for_port() { wait_for "$1" python3 -c 'import socket, sys; socket.create_connection(("127.0.0.1", sys.argv[1]))' "$2"; }
 
 # Outside of dev/room it gets namespaces of its own: a dockerd in the machine's network removes docker0, and with it the
 # network of everybody's containers.
@@ -38,7 +44,7 @@ stop_docker() {
 start_registry() {
   local at=$1 extra=${2-} http=${3-} port
   mkdir -p "$at"
-  port=${registry_port:-$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')}
+  port=${registry_port:-$(free_port)}
   cat >"$at/config.yml" <<YAML
 version: 0.1
 storage: { filesystem: { rootdirectory: $at/data } }
@@ -51,7 +57,7 @@ YAML
   env -u REGISTRY_AUTH_FILE docker-registry serve "$at/config.yml" >"$at/log" 2>&1 &
   registry_pid=$!
   registry=127.0.0.1:$port
-  wait_for "$registry_pid" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))"
+  wait_for_port "$registry_pid" "$port"
 }
 
 stop_registry() {
@@ -59,13 +65,21 @@ stop_registry() {
   wait "$registry_pid" 2>/dev/null || true
 }
 
+start_counter() {
+  python3 "$root/tests/peers/counter.py" "$1" "$work/counter.port" "$work/counted" &
+  counter=$!
+  wait_for "$counter" test -s "$work/counter.port"
+  counted=127.0.0.1:$(<"$work/counter.port")
+}
+received() { awk '{ sum += $2 } END { print sum + 0 }' "$work/counted"; }
+
 # `localhost` would bypass sshd. What sshd starts gets this environment; the port is free in dev/room, and outside of it.
 start_far() {
   local at=$1 port me
   # Debian's PATH of users lacks it.
   PATH=$PATH:/usr/sbin
   me=$(id -un)
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=$(free_port)
   mkdir -p "$at.ssh" "$at"
   as_root mkdir -p /run/sshd
   ssh-keygen -q -t ed25519 -N '' -f "$at.ssh/host"

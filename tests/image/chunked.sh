@@ -7,11 +7,8 @@ need_command jq
 ((EUID == 0)) || skip "podman's partial pulls need root here"
 export XDG_CACHE_HOME=$work/cache
 start_registry "$work/registry"
-python3 "$root/tests/peers/counter.py" "${registry#*:}" "$work/port" "$work/counted" &
-counter=$!
+start_counter "${registry#*:}"
 trap 'kill $counter; stop_registry' EXIT
-wait_for "$counter" test -s "$work/port"
-counted=127.0.0.1:$(<"$work/port")
 
 image=$(build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
 "$strata" copy --quiet "$image" "oci:$work/old:t" >/dev/null
@@ -31,17 +28,15 @@ same "$(jq '[.layers[].annotations | keys[] | sub(".*zstd-chunked."; "")] | grou
 skopeo copy --quiet --src-tls-verify=false "docker://$registry/zstd-chunked:new" "oci:$work/pulled:t"
 "$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what skopeo pulled"
 
-# received: bytes that came through the relay since the last call.
-before=0
-received() {
-  local now
-  now=$(awk '{ sum += $2 } END { print sum + 0 }' "$work/counted")
-  echo $((now - before))
-  before=$now
-}
 use_podman "$work/podman"
 printf '[storage.options]\npull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos=""}\n' >>"$CONTAINERS_STORAGE_CONF"
-pull() { podman pull --quiet --tls-verify=false "$counted/$1" >/dev/null; received >"$work/received"; }
+# fetched IMAGE: pulls it, and how many bytes came.
+fetched() {
+  local before
+  before=$(received)
+  podman pull --quiet --tls-verify=false "$counted/$1" >/dev/null
+  echo $(($(received) - before))
+}
 # What is in an image: files, modes, owners, times, links, contents. podman sets times of files only, whoever made the
 # layers (safeMkdir and safeSymlink in containers/storage v1.43.0, pkg/chunked/storage_linux.go).
 listing() {
@@ -54,10 +49,8 @@ listing() {
   )
   podman image unmount "$counted/$1" >/dev/null
 }
-pull zstd-chunked:old
-whole=$(<"$work/received")
-pull zstd-chunked:new
-part=$(<"$work/received")
+whole=$(fetched zstd-chunked:old)
+part=$(fetched zstd-chunked:new)
 echo "podman $(podman --version | cut -d' ' -f3): $whole bytes, and $part after a mass rebuild"
 ((part * 5 < whole)) || fail "podman pulled $part of $whole bytes after a rebuild"
 # The wire shows what is said before: by explain of the old image alone, by plan of its closure, and by diff of both.

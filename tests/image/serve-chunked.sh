@@ -115,14 +115,10 @@ if ((EUID != 0)); then
   exit
 fi
 serve "ours:store=$image" "ours:rebuilt=oci:$work/rebuilt" "ours:layout=oci:$work/plain"
-python3 "$root/tests/peers/counter.py" "${host#*:}" "$work/port" "$work/counted" &
-counter=$!
+start_counter "${host#*:}"
 trap 'kill $counter; stop' EXIT
-wait_for "$counter" test -s "$work/port"
-counted=127.0.0.1:$(<"$work/port")
 use_podman "$work/podman"
 printf '[storage.options]\npull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos=""}\n' >>"$CONTAINERS_STORAGE_CONF"
-received() { awk '{ sum += $2 } END { print sum + 0 }' "$work/counted"; }
 podman pull --quiet --tls-verify=false "$counted/ours:rebuilt" >/dev/null
 whole=$(received)
 before=$(sed -n 's/^rchar: //p' "/proc/$server/io")

@@ -92,7 +92,7 @@ NIX_CONFIG="substituters = file://$work/missing file://$work/binary" bare "$stra
 same "$(<"$work/digest")" "$(<"$work/expected.digest")"
 
 # Served without the closure.
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+port=$(free_port)
 bare "$strata" serve "served:t=$work/one.json" --listen "127.0.0.1:$port" --substituter "$cache_url" >"$work/served" &
 servers+=($!)
 wait_for $! grep -q served "$work/served"

@@ -18,11 +18,8 @@ runroot = "$work/run"
 pull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos=""}
 CONF
 start_registry "$work/registry"
-python3 "$root/tests/peers/counter.py" "${registry#*:}" "$work/port" "$work/counted" &
-counter=$!
+start_counter "${registry#*:}"
 trap 'kill $counter; stop_registry' EXIT
-wait_for "$counter" test -s "$work/port"
-counted=127.0.0.1:$(<"$work/port")
 
 # dev/bench names an image of its own, and updates to measure besides: names of store paths that change.
 image=${chunked_image:-}
@@ -70,11 +67,10 @@ done
 
 # fetched IMAGE: pulls it, and how many bytes came.
 fetched() {
-  local before after
-  before=$(awk '{ sum += $2 } END { print sum + 0 }' "$work/counted")
+  local before
+  before=$(received)
   in13 podman pull --quiet --tls-verify=false "$counted/$1" >/dev/null
-  after=$(awk '{ sum += $2 } END { print sum + 0 }' "$work/counted")
-  echo $((after - before))
+  echo $(($(received) - before))
 }
 # What is in an image: files, modes, owners, times, links, contents. Of what it pulls in parts podman
 # sets times of files only, whoever made the layers (safeMkdir and safeSymlink in containers/container-libs,

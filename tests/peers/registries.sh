@@ -27,7 +27,7 @@ trap stop EXIT
 # registry_of PROGRAM NAME CONFIG HTTP: sets $host.
 registry_of() {
   local port
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=$(free_port)
   mkdir -p "$2"
   host=127.0.0.1:$port
   cat >"$2/config.yml" <<YAML
@@ -38,7 +38,7 @@ $3
 YAML
   env -u REGISTRY_AUTH_FILE "$1" serve "$2/config.yml" >"$2/log" 2>&1 &
   pids+=($!)
-  wait_for "$!" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" || { cat "$2/log"; fail "$1 ends"; }
+  wait_for_port "$!" "$port" || { cat "$2/log"; fail "$1 ends"; }
 }
 tls=", tls: { certificate: $work/cert.pem, key: $work/key.pem }"
 copy() { "$strata" copy "$@" 2>log || { cat log; fail "copy $*"; }; }
@@ -120,10 +120,10 @@ done
 [[ $crane ]] || exit 0
 # crane's, open: sets $port.
 start_crane() {
-  port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  port=$(free_port)
   crane registry serve --address "127.0.0.1:$port" >crane.log 2>&1 &
   pids+=($!)
-  wait_for "$!" python3 -c "import socket; socket.create_connection(('127.0.0.1', $port))" || { cat crane.log; fail "crane ends"; }
+  wait_for_port "$!" "$port" || { cat crane.log; fail "crane ends"; }
 }
 # crane's behind front.py: sets $host.
 fronted() {
