@@ -12,8 +12,9 @@
   host ? pkgs.buildPackages,
 }:
 let
-  call =
-    file:
+  call = callOver scope;
+  callOver =
+    scope: file:
     let
       function = import file;
     in
@@ -28,7 +29,7 @@ let
     attachments = call ./parts/attachments.nix;
     base = call ./parts/base.nix;
     check = import ./parts/check.nix;
-    checked = call ./parts/arguments.nix;
+    checkArguments = call ./parts/arguments.nix;
     configFile = call ./parts/config.nix;
     compressions = import ./parts/compressions.nix;
     copyPrograms = call ./parts/copy-programs.nix;
@@ -43,24 +44,22 @@ let
     program = call ./parts/program.nix;
     sbom = call ./parts/sbom.nix;
     scriptText = import ./parts/script-text.nix;
+    searchPaths = import ./parts/search-paths.nix;
     stack = call ./parts/stack.nix;
     undetachable = import ./parts/undetachable.nix;
 
     makes = call ./makes/script.nix;
-    searchPaths = call ./functions/makeSearchPaths.nix;
   }
   // functions;
 
-  # With its arguments checked: some functions show what they take, others say it.
+  # `checked` is the check of its own arguments.
   public =
     name:
     let
-      function = call (./functions + "/${name}.nix");
+      checked = scope.checkArguments name (builtins.functionArgs function);
+      function = callOver (scope // { inherit checked; }) (./functions + "/${name}.nix");
     in
-    if function ? takes then
-      scope.checked name function.takes function.function
-    else
-      scope.checked name (builtins.functionArgs function) function;
+    function;
 
   functions = builtins.listToAttrs (
     map

@@ -44,6 +44,7 @@
   downloads only the layers that the registry lacks.
 */
 {
+  checked,
   derive,
   attachments,
   base,
@@ -63,7 +64,7 @@
   tag ? null,
   config ? { },
   copyToRoot ? null,
-  layers ? isolatedDeps,
+  layers ? [ ],
   # nix2container's first names.
   isolatedDeps ? [ ],
   contents ? null,
@@ -92,14 +93,23 @@
   variant ? toolchain.variant,
   attach ? [ ],
   meta ? { },
-}:
+  ...
+}@arguments:
+assert checked arguments;
 let
   storeName = names.base (check.name "buildImage" "name" name);
-  file = configFile storeName (check.attrs "buildImage" "config" config);
+  file = configFile storeName (check.config "buildImage" "config" config);
   ownRoots = names.renamed "buildImage" copyToRoot contents;
-  group = grouping "buildImage" {
-    inherit
+  ownLayers =
+    if isolatedDeps == [ ] then
       layers
+    else if layers == [ ] then
+      isolatedDeps
+    else
+      throw "strata: buildImage has both layers and isolatedDeps, its old name; put everything in layers";
+  group = grouping "buildImage" {
+    layers = ownLayers;
+    inherit
       maxLayers
       layering
       weights
@@ -115,8 +125,8 @@ let
   };
   # What is in the image without the database, which lists it.
   plain = grouping "buildImage" {
+    layers = ownLayers;
     inherit
-      layers
       maxLayers
       perms
       layering

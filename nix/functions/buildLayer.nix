@@ -15,7 +15,7 @@
   - `maxLayers`: the maximum number of layers.
   - `perms`: list of `{ path; regex; mode; uid; gid; uname; gname; }`; files of `path` whose source path matches
     `regex` get these.
-  - `ignore`: a store path to leave out.
+  - `ignore`: a store path to leave out, or a list of them.
   - `reproducible`: whether the layer can be generated again from its store paths. If `false`, its tar is kept in the store.
   - `layering`: `"popularity"` (nix2container's), `"auto"` (dockerTools') or `"transfer"`, which plans for what an update
     sends; `weights = { roots; names; }` says for the last how often paths change. Or a list of steps, dockerTools'
@@ -33,6 +33,8 @@
   - `metadata`: history of each layer: `created`, `created_by`, `author`, `comment`.
 */
 {
+  checked,
+  check,
   derive,
   compressions,
   grouping,
@@ -58,7 +60,9 @@
   metadata ? {
     created_by = "nix2container";
   },
-}:
+  ...
+}@arguments:
+assert checked arguments;
 let
   group = grouping "buildLayer" {
     copyToRoot = names.renamed "buildLayer" copyToRoot contents;
@@ -75,7 +79,7 @@ let
       fromTar
       ensureDirs
       ;
-    ignore = if ignore == null then [ ] else [ ignore ];
+    ignore = if ignore == null then [ ] else check.stored "buildLayer" "ignore" ignore;
   };
   layer = derive {
     name = "layers.json";

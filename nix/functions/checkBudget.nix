@@ -17,11 +17,13 @@
   - `image`: a result of buildImage, or an archive.
   - `budget`: the file; sizes of images and packages in bytes.
 */
-{ derive }:
+{ checked, derive }:
 {
   image,
   budget,
-}:
+  ...
+}@arguments:
+assert checked arguments;
 derive {
   name = "budget";
   kind = "budget";

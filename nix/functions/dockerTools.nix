@@ -24,7 +24,7 @@
 */
 {
   check,
-  checked,
+  checkArguments,
   derive,
   modes,
   nixShell,
@@ -39,6 +39,18 @@ let
       inherit name request;
       kind = "files";
     };
+  # With `.override`, and like upstream's a functor with `__functionArgs`, which lib.functionArgs reads: lib.makeOverridable
+  # makes no lambdas. (nixpkgs: lib/customisation.nix)
+  image = name: known: function: {
+    __functionArgs = known;
+    __functor =
+      _:
+      overridable (
+        arguments:
+        assert checkArguments name known arguments;
+        function name arguments
+      );
+  };
   lines = builtins.concatMap (line: [
     line
     "\n"
@@ -46,34 +58,38 @@ let
   text = builtins.concatStringsSep "";
 in
 rec {
-  buildLayeredImage = checked "dockerTools.buildLayeredImage" modes.layeredArguments (
-    overridable (arguments: (modes.layered "dockerTools.buildLayeredImage" arguments).archive)
+  buildLayeredImage = image "dockerTools.buildLayeredImage" modes.layeredArguments (
+    name: arguments: (modes.layered name arguments).archive
   );
   streamLayeredImage =
-    checked "dockerTools.streamLayeredImage" (builtins.removeAttrs modes.layeredArguments [ "compressor" ])
-      (overridable (arguments: (modes.layered "dockerTools.streamLayeredImage" arguments).stream));
+    image "dockerTools.streamLayeredImage" (builtins.removeAttrs modes.layeredArguments [ "compressor" ])
+      (name: arguments: (modes.layered name arguments).stream);
   buildLayeredImageWithNixDb = arguments: buildLayeredImage (arguments // { includeNixDB = true; });
 
-  buildImage = checked "dockerTools.buildImage" modes.singleArguments (
-    overridable (
-      arguments: (modes.single "dockerTools.buildImage" arguments).archive // { buildArgs = arguments; }
-    )
+  buildImage = image "dockerTools.buildImage" modes.singleArguments (
+    name: arguments: (modes.single name arguments).archive // { buildArgs = arguments; }
   );
   buildImageWithNixDb = arguments: buildImage (arguments // { includeNixDB = true; });
 
   # What `nix-shell` gives for a derivation, as an image.
-  streamNixShellImage = checked "dockerTools.streamNixShellImage" (builtins.functionArgs nixShell) (
-    arguments: streamLayeredImage (nixShell arguments { inherit binSh usrBinEnv fakeNss; })
-  );
+  streamNixShellImage = nixShell {
+    function = "dockerTools.streamNixShellImage";
+    known = builtins.functionArgs streamNixShellImage;
+    make = streamLayeredImage;
+    inherit binSh fakeNss usrBinEnv;
+  };
   buildNixShellImage =
-    checked "dockerTools.buildNixShellImage" (builtins.functionArgs nixShell // { compressor = true; })
-      (
-        { compressor ? "gz", ... }@arguments:
-        buildLayeredImage (
-          nixShell (builtins.removeAttrs arguments [ "compressor" ]) { inherit binSh usrBinEnv fakeNss; }
-          // { inherit compressor; }
-        )
-      );
+    {
+      drv,
+      compressor ? "gz",
+      ...
+    }@arguments:
+    nixShell {
+      function = "dockerTools.buildNixShellImage";
+      known = builtins.functionArgs streamNixShellImage // builtins.functionArgs buildNixShellImage;
+      make = shell: buildLayeredImage (shell // { inherit compressor; });
+      inherit binSh fakeNss usrBinEnv;
+    } (builtins.removeAttrs arguments [ "compressor" ]);
 
   # One archive with several images, compressed as the last of them is.
   mergeImages =
@@ -88,26 +104,28 @@ rec {
     // undetachable "dockerTools.mergeImages";
 
   # The root file system of an image as a tar.
-  exportImage = checked "dockerTools.exportImage" {
-    name = true;
-    fromImage = false;
-    fromImageName = true;
-    fromImageTag = true;
-    diskSize = true;
-  } (
-    arguments:
+  exportImage =
+    {
+      name ? fromImage.name or "image",
+      fromImage,
+      fromImageName ? null,
+      fromImageTag ? null,
+      # For a virtual machine; there is none here.
+      diskSize ? 1024,
+      ...
+    }@arguments:
+    assert checkArguments "dockerTools.exportImage" (builtins.functionArgs exportImage) arguments;
     derive {
-      name = arguments.name or arguments.fromImage.name or "image";
+      inherit name;
       kind = "export";
       request = {
-        image = "${arguments.fromImage}";
-        name = arguments.fromImageName or null;
-        tag = arguments.fromImageTag or null;
+        image = "${fromImage}";
+        name = fromImageName;
+        tag = fromImageTag;
         inherit (toolchain) arch;
       };
     }
-    // undetachable "dockerTools.exportImage"
-  );
+    // undetachable "dockerTools.exportImage";
 
   binSh = files "bin-sh" { links."bin/sh" = "${toolchain.shell}/bin/bash"; };
   usrBinEnv = files "usr-bin-env" { links."usr/bin/env" = "${toolchain.coreutils}/bin/env"; };

@@ -22,7 +22,7 @@
   them.
 */
 {
-  checked,
+  checkArguments,
   derive,
   names,
   toolchain,
@@ -33,7 +33,9 @@ let
       file,
       arch ? toolchain.arch,
       variant ? toolchain.variant,
-    }:
+      ...
+    }@arguments:
+    assert checkArguments "lockedImage" (builtins.functionArgs function) arguments;
     let
       image = derive {
         name = "${names.file (baseNameOf file)}-image.json";
@@ -51,6 +53,6 @@ let
     image // { detached = image; };
 in
 argument:
-checked "lockedImage" (builtins.functionArgs function) function (
+function (
   if builtins.isAttrs argument && !(argument ? outPath) then argument else { file = argument; }
 )

@@ -30,7 +30,59 @@
   - `created`, `mtime`: times as for buildImage, or `"now"`.
   - Everything else that dockerTools.buildLayeredImage (layered) or dockerTools.buildImage takes.
 */
-{ check, modes }:
+{
+  checked,
+  check,
+  modes,
+  toolchain,
+}:
+{
+  name ? "container-image",
+  tag ? "latest",
+  layered ? true,
+  layers ? [ ],
+  contents ? [ ],
+  config ? { },
+  architecture ? toolchain.arch,
+  variant ? toolchain.variant,
+  created ? "1970-01-01T00:00:01Z",
+  mtime ? null,
+  uid ? 0,
+  gid ? 0,
+  uname ? "root",
+  gname ? "root",
+  maxLayers ? 65,
+  layering ? null,
+  layeringPipeline ? null,
+  debug ? false,
+  weights ? { },
+  previous ? null,
+  fromImage ? null,
+  fromImageName ? null,
+  fromImageTag ? null,
+  inheritConfig ? null,
+  keepBaseDirlinks ? true,
+  extraCommands ? "",
+  fakeRootCommands ? "",
+  enableFakechroot ? false,
+  includeStorePaths ? true,
+  includeNixDB ? false,
+  maxSize ? null,
+  maxLayerSize ? null,
+  forbiddenPaths ? [ ],
+  compressor ? "gz",
+  passthru ? { },
+  meta ? { },
+  # With `layered = false`.
+  copyToRoot ? null,
+  keepContentsDirlinks ? false,
+  runAsRoot ? null,
+  # For a virtual machine; there is none here.
+  diskSize ? 1024,
+  buildVMMemorySize ? 512,
+  ...
+}@arguments:
+assert checked arguments;
 let
   function = "makeContainerImage";
   # Refuses arguments that belong to the other mode, but for those that say nothing in it.
@@ -44,46 +96,30 @@ let
       builtins.removeAttrs arguments foreign
     else
       throw "strata: argument ${builtins.head wrong} of makeContainerImage is for layered = ${mode}";
-  defaults = {
-    name = "container-image";
-    tag = "latest";
-    created = "1970-01-01T00:00:01Z";
-    config = { };
-  };
+  # What was given, and what dockerTools has another default of.
+  given =
+    builtins.removeAttrs arguments [
+      "layered"
+      "layers"
+    ]
+    // {
+      inherit name tag;
+    };
+  list = value: if value == null then [ ] else if builtins.isList value then value else [ value ];
+  own = check.storedList function "layers" layers;
 in
-{
-  takes = modes.makesArguments;
-  function =
-    {
-      layered ? true,
-      layers ? [ ],
-      ...
-    }@arguments:
-    let
-      given =
-        defaults
-        // builtins.removeAttrs arguments [
-          "layered"
-          "layers"
-        ];
-      one = value: if builtins.isList value then value else [ value ];
-      own = check.storedList function "layers" layers;
-    in
-    if layered then
-      (modes.layered function (
-        {
-          maxLayers = 65;
-        }
-        // only "false" modes.onlySingle given
-        // {
-          contents = own ++ one (given.contents or [ ]);
-        }
-      )).archive
-    else
-      (modes.single function (
-        builtins.removeAttrs (only "true" modes.onlyLayered given) [ "contents" ]
-        // {
-          copyToRoot = own ++ one (given.copyToRoot or given.contents or [ ]);
-        }
-      )).archive;
-}
+if layered then
+  (modes.layered function (
+    only "false" modes.onlySingle given
+    // {
+      inherit maxLayers;
+      contents = own ++ list contents;
+    }
+  )).archive
+else
+  (modes.single function (
+    builtins.removeAttrs (only "true" modes.onlyLayered given) [ "contents" ]
+    // {
+      copyToRoot = own ++ list copyToRoot ++ list contents;
+    }
+  )).archive

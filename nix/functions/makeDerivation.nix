@@ -28,6 +28,7 @@
   - `local`: whether to always build it on this machine, without binary caches.
 */
 {
+  checked,
   makes,
   names,
   program,
@@ -43,7 +44,9 @@
   searchPaths ? { },
   sha256 ? null,
   local ? false,
-}:
+  ...
+}@arguments:
+assert checked arguments;
 let
   isNamed = variable: builtins.match "(__|env).*" variable != null;
   variables = env // envFiles;

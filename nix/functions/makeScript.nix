@@ -28,6 +28,7 @@
   - `globalState`: whether `STATE` is a directory that all scripts share, which keeps what it has.
 */
 {
+  checked,
   makes,
   names,
   program,
@@ -43,7 +44,9 @@
   aliases ? [ ],
   persistState ? false,
   globalState ? false,
-}:
+  ...
+}@arguments:
+assert checked arguments;
 let
   placeholders = builtins.attrNames replace;
   wrong = builtins.filter (

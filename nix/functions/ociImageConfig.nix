@@ -16,6 +16,7 @@
   The result has `image-config.json`, `platform.json`, `media-descriptor.json` and `blobs/`.
 */
 {
+  checked,
   derive,
   check,
   stack,
@@ -23,7 +24,9 @@
 {
   layers ? [ ],
   extraConfig ? { },
-}:
+  ...
+}@arguments:
+assert checked arguments;
 derive {
   name = "image-config";
   kind = "oci-config";

@@ -23,6 +23,7 @@
   - `extraIndex`, `link`, `passthru`: as for ociImageLayout.
 */
 {
+  checked,
   check,
   libraryOver,
 }:
@@ -32,7 +33,9 @@
   extraIndex ? { },
   link ? false,
   passthru ? { },
-}:
+  ...
+}@arguments:
+assert checked arguments;
 let
   manifest =
     pkgs:

@@ -19,6 +19,7 @@
   - `passthru`: attributes of the result.
 */
 {
+  checked,
   derive,
   check,
   undetachable,
@@ -28,7 +29,9 @@
   extraIndex ? { },
   link ? false,
   passthru ? { },
-}:
+  ...
+}@arguments:
+assert checked arguments;
 derive {
   name = "image-layout";
   kind = "oci-layout";

@@ -16,6 +16,7 @@
   The result has `image-manifest.json`, `media-descriptor.json` and `blobs/`.
 */
 {
+  checked,
   derive,
   check,
   stack,
@@ -27,7 +28,9 @@
   extraManifest ? { },
   tag ? null,
   tags ? [ ],
-}:
+  ...
+}@arguments:
+assert checked arguments;
 derive {
   name = "image-manifest";
   kind = "oci-manifest";

@@ -22,12 +22,19 @@
 
   The result has `layer.tar[.gz|.zst]`, `media-descriptor.json`, `DiffID`, `layers-cache.json` and `blobs/`.
 */
-{ derive, check }:
+{
+  checked,
+  check,
+  derive,
+  names,
+}:
 {
   files ? [ ],
   compression ? "gzip",
   closure ? false,
-}:
+  ...
+}@arguments:
+assert checked arguments;
 let
   function = "ociLayerTar";
   fail = what: throw "strata: argument files of ociLayerTar ${what}";
@@ -52,18 +59,10 @@ let
       fail "has the relative destination \"${destination}\"; write \"/${destination}\""
     else
       entry // { inherit source destination; };
-  # exportReferencesGraph takes store paths, and sources may be files in them.
-  storePath =
-    source:
-    let
-      text = "${source}";
-      found = builtins.match "(${builtins.storeDir}/[^/]+)(/.*)?" (builtins.unsafeDiscardStringContext text);
-    in
-    builtins.appendContext (builtins.head found) (builtins.getContext text);
   layer = derive {
     name = "layer-tar";
     kind = "oci-layer-tar";
-    closure = if closure then map (file: storePath file.source) files else [ ];
+    closure = if closure then map (file: names.storePath file.source) files else [ ];
     request = {
       files = map placed (check.list "ociLayerTar" "files" files);
       inherit closure;

@@ -31,6 +31,7 @@
   `/etc/skopeo/auth.json` is found without the variable.
 */
 {
+  checked,
   derive,
   detach,
   names,
@@ -45,7 +46,9 @@
   variant ? toolchain.variant,
   tlsVerify ? true,
   name ? names.file "docker-image-${imageName}",
-}:
+  ...
+}@arguments:
+assert checked arguments;
 let
   directory = derive {
     inherit name;

@@ -26,6 +26,7 @@
   The image as a recipe, `getManifest`, and `detached` as of pullImage.
 */
 {
+  checked,
   derive,
   detach,
   names,
@@ -41,7 +42,9 @@
   variant ? toolchain.variant,
   tlsVerify ? true,
   registryUrl ? "registry-1.docker.io",
-}:
+  ...
+}@arguments:
+assert checked arguments;
 let
   host = if registryUrl == "registry-1.docker.io" then "docker.io" else registryUrl;
   reference = "${host}/${imageName}";

@@ -57,7 +57,7 @@ function:
 }:
 let
   storeName = names.base (check.string function "name" name);
-  file = configFile storeName (check.attrs function "config" (if config == null then { } else config));
+  file = configFile storeName (check.config function "config" config);
   suffixes = {
     none = ".tar";
     gz = ".tar.gz";
@@ -87,7 +87,7 @@ let
   customisation = derive {
     name = "${storeName}-customisation";
     kind = "customisation";
-    closure = contents ++ [ file ];
+    closure = map names.storePath contents ++ [ file ];
     request = {
       inherit placed;
       base = baseImage;
@@ -123,7 +123,7 @@ let
           storeName
           + (suffixes.${output} or (throw "strata: argument compressor of ${function} must be none, gz or zstd, not ${output}"));
       kind = "archive";
-      closure = (if hasScript then [ customisation ] else contents) ++ [ file ];
+      closure = (if hasScript then [ customisation ] else map names.storePath contents) ++ [ file ];
       request = {
         customisation = if hasScript then customisation else null;
         inherit

@@ -1,45 +1,32 @@
-# Checks a public function's arguments: a typo throws, with what there is instead.
+# Checks the arguments of a public function: a typo throws, with what there is instead.
 #
-#   checked "buildImage" { name = false; tag = true; } ({ name, ... }@arguments: …)
+#   { name, tag ? null, ... }@arguments:
+#   assert checked arguments;
 #
-# The names are those of builtins.functionArgs: whether each has a default. The result shows them, as lib.setFunctionArgs
-# does: lib.functionArgs and callPackage see what it takes.
+# Functions are lambdas with their arguments written out: builtins.functionArgs shows them. `...` lets the others in, for a
+# better message than Nix has. `known` is what builtins.functionArgs says of the function.
 { check }:
-name: known: function:
+name: known: arguments:
 let
-  list = names: builtins.concatStringsSep ", " names;
-  checked =
-    arguments:
-    let
-      unknown = builtins.filter (argument: !(known ? ${argument})) (builtins.attrNames arguments);
-      missing = builtins.filter (argument: !known.${argument} && !(arguments ? ${argument})) (
-        builtins.attrNames known
-      );
-      # None of ours takes a function, but for `image` of ociImageIndex. What is only passed on is not looked at.
-      functions = builtins.filter (argument: check.isFunction arguments.${argument}) (
-        builtins.attrNames (
-          builtins.removeAttrs arguments [
-            "image"
-            "meta"
-            "passthru"
-          ]
-        )
-      );
-    in
-    if !builtins.isAttrs arguments || arguments ? outPath then
-      throw "strata: ${name} takes an attribute set, not a ${
-        if builtins.isAttrs arguments then "package" else builtins.typeOf arguments
-      }; write ${name} { … }"
-    else if unknown != [ ] then
-      throw "strata: ${name} has no argument ${check.near (builtins.head unknown) (builtins.attrNames known)}"
-    else if missing != [ ] then
-      throw "strata: ${name} needs the argument ${list missing}"
-    else if functions != [ ] then
-      throw "strata: argument ${builtins.head functions} of ${name} is a function; call it, in parentheses where it stands in a list"
-    else
-      function arguments;
+  unknown = builtins.filter (argument: !(known ? ${argument})) (builtins.attrNames arguments);
+  # None of ours takes a function, but for `image` of ociImageIndex. What is only passed on is not looked at.
+  functions = builtins.filter (argument: check.isFunction arguments.${argument}) (
+    builtins.attrNames (
+      builtins.removeAttrs arguments [
+        "image"
+        "meta"
+        "passthru"
+      ]
+    )
+  );
 in
-{
-  __functor = _: checked;
-  __functionArgs = known;
-}
+if !builtins.isAttrs arguments || arguments ? outPath then
+  throw "strata: ${name} takes an attribute set, not a ${
+    if builtins.isAttrs arguments then "package" else builtins.typeOf arguments
+  }; write ${name} { … }"
+else if unknown != [ ] then
+  throw "strata: ${name} has no argument ${check.near (builtins.head unknown) (builtins.attrNames known)}"
+else if functions != [ ] then
+  throw "strata: argument ${builtins.head functions} of ${name} is a function; call it, in parentheses where it stands in a list"
+else
+  true

@@ -19,7 +19,8 @@ let
       "null"
     else
       "a ${builtins.typeOf value}";
-  isFunction = value: builtins.isFunction value || value ? __functor;
+  # Packages may be functors too.
+  isFunction = value: builtins.isFunction value || (value ? __functor && !(value ? outPath));
   must =
     function: argument: expected: value:
     fail function argument "must be ${expected}, not ${kind value}";
@@ -73,6 +74,11 @@ rec {
       value
     else
       must function argument "an attribute set" value;
+
+  # The configuration of an image, null for an empty one.
+  config =
+    function: argument: value:
+    attrs function argument (if value == null then { } else value);
 
   list =
     function: argument: value:

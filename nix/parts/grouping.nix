@@ -3,6 +3,7 @@
 {
   check,
   layerings,
+  names,
   stack,
 }:
 function:
@@ -23,12 +24,22 @@ function:
   includeStorePaths ? true,
 }:
 let
-  roots = if copyToRoot == null then [ ] else check.stored function "copyToRoot" copyToRoot;
+  roots = if copyToRoot == null then [ ] else map whole (check.stored function "copyToRoot" copyToRoot);
+  # Layers are made of store paths as a whole.
+  whole =
+    root:
+    if names.storePath root == root then
+      root
+    else
+      throw (
+        "strata: argument copyToRoot of ${function} has \"${root}\", which is only a part of a package; "
+        + "give the package, or one that has this part alone, as pkgs.buildEnv with pathsToLink makes it"
+      );
   below = stack function layers;
 in
 {
   inherit below roots;
-  closure = check.storedList function "deps" deps ++ roots;
+  closure = map names.storePath (check.storedList function "deps" deps) ++ roots;
   request = {
     maxLayers = check.atLeast 1 function "maxLayers" maxLayers;
     layering = layerings function {

@@ -49,14 +49,6 @@ in
   inherit onlyLayered onlySingle;
   layeredArguments = builtins.removeAttrs all (builtins.attrNames onlySingle);
   singleArguments = builtins.removeAttrs all (builtins.attrNames onlyLayered) // onlySingle;
-  makesArguments =
-    all
-    // onlySingle
-    // {
-      name = true;
-      layered = true;
-      layers = true;
-    };
 
   # Of arguments as dockerTools.buildLayeredImage takes them.
   layered =

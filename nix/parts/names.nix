@@ -48,6 +48,17 @@
     else
       throw "strata: ${function} has both copyToRoot and contents, its old name; put everything in copyToRoot";
 
+  # The store path that a file is in, as exportReferencesGraph takes it; packages and paths as they are.
+  storePath =
+    value:
+    let
+      found = builtins.match "(${builtins.storeDir}/[^/]+)/.*" (builtins.unsafeDiscardStringContext value);
+    in
+    if !builtins.isString value || found == null then
+      value
+    else
+      builtins.appendContext (builtins.head found) (builtins.getContext value);
+
   # The hash part of a derivation's output path: the tag of images that are given none.
   hash =
     drv:

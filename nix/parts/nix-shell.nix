@@ -1,9 +1,20 @@
-# dockerTools.streamNixShellImage: the arguments of streamLayeredImage for an image that is what `nix-shell` gives for a
-# derivation. Variables are those of nixpkgs' pkgs/build-support/docker and of Nix's src/nix/nix-build/nix-build.cc.
+# dockerTools.streamNixShellImage and buildNixShellImage: an image that is what `nix-shell` gives for a derivation. Variables
+# are those of nixpkgs' pkgs/build-support/docker and of Nix's src/nix/nix-build/nix-build.cc.
 {
+  checkArguments,
   derive,
   program,
   toolchain,
+}:
+{
+  # The name of the function and the arguments that it knows.
+  function,
+  known,
+  # Makes the image, of arguments of streamLayeredImage.
+  make,
+  binSh,
+  fakeNss,
+  usrBinEnv,
 }:
 {
   drv,
@@ -15,10 +26,10 @@
   shell ? "${toolchain.shell}/bin/bash",
   command ? null,
   run ? null,
-}:
-{ binSh, usrBinEnv, fakeNss }:
+  ...
+}@arguments:
+assert checkArguments function known arguments;
 let
-  function = "dockerTools.streamNixShellImage";
   attributes = drv.drvAttrs;
   owner = "${toString uid}:${toString gid}";
   build = "/build";
@@ -122,7 +133,7 @@ if attributes.__structuredAttrs or false then
 else if command != null && run != null then
   throw "strata: ${function} has both command and run; give one"
 else
-  {
+  make {
     inherit name tag;
     contents = [
       binSh

@@ -19,7 +19,9 @@ let
     result
     // {
       override = change: overridable function (changed change arguments);
-      overrideAttrs = change: withAttributes result change;
+      # Both last, whichever comes first.
+      overrideAttrs =
+        change: overridable (arguments: withAttributes (function arguments) change) arguments;
     };
   withAttributes =
     result: change:
@@ -40,7 +42,6 @@ let
         // new.passthru
         // {
           inherit (new) meta passthru;
-          overrideAttrs = change: withAttributes final change;
         };
     in
     final;

@@ -164,12 +164,18 @@ same "$(nix-instantiate --eval --strict --json --expr "$(expression '
     image = dockerTools.buildLayeredImage { name = "x"; meta.description = "before"; };
     other = image.overrideAttrs (old: { name = "other"; meta = old.meta // { description = "after"; }; passthru.more = 1; });
     single = dockerTools.buildImage { name = "x"; tag = "t"; };
-  in [ other.name other.meta.description other.more (other.drvPath == image.drvPath) single.buildArgs (single ? layer) image.stream.isExe (image ? conf) ]')")" \
-  '["other","after",1,false,{"name":"x","tag":"t"},true,true,true]'
+    # Both last, whichever comes first.
+    both = (other.override { tag = "t"; }).overrideAttrs { more = true; };
+  in [ both.name both.drvAttrs.more both.imageTag other.name other.meta.description other.more (other.drvPath == image.drvPath) single.buildArgs (single ? layer) image.stream.isExe (image ? conf) ]')")" \
+  '["other",true,"t","other","after",1,false,{"name":"x","tag":"t"},true,true,true]'
 same "$(docker run --rm "$(load <"$(build 'dockerTools.buildLayeredImage { name = "kept"; tag = "t"; contents = pkgs.hello; created = "Tue Nov 14 22:13:20 UTC 2023";
   config = { Cmd = pkgs.writeShellScript "greet" "exec /bin/hello"; Hostname = "kept"; Memory = 67108864; }; }')")")" "Hello, world!"
 same "$(docker image inspect kept:t --format '{{.Config.Hostname}} {{.Created}}')" "kept 2023-11-14T22:13:20Z"
 docker rmi kept:t >/dev/null
+# A part of a package, and a file of the project, at the root.
+for function in "buildImage { copyToRoot" "buildLayeredImage { contents"; do
+  container "dockerTools.$function = [ \"\${pkgs.hello}/bin\" ]; name = \"part\"; tag = \"t\"; config.Cmd = \"/hello\"; }" "Hello, world!"
+done
 exported=$(build "dockerTools.exportImage { fromImage = $everything; }")
 tar -tvPf "$exported" >"$work/listing"
 same "$(head -n 1 "$work/listing" | sed 's/.* //')" ./

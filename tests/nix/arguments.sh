@@ -9,10 +9,19 @@ layered=dockerTools.buildLayeredImage
 single=dockerTools.buildImage
 
 throws 'buildImage { name = "x"; maxLayer = 1; }' "buildImage has no argument maxLayer; did you mean maxLayers? It has annotations, arch,"
+throws "$single \"x\"" "$single takes an attribute set, not a string; write $single { … }"
+for function in buildImage buildLayer makeContainerImage $layered $single; do
+  throws "$function pkgs.hello" "$function takes an attribute set, not a package; write $function { … }"
+done
 throws 'buildImage { name = "x"; zzzzzz = 1; }' "buildImage has no argument zzzzzz; it has annotations, arch,"
-throws 'buildImage { }' "buildImage needs the argument name"
-throws 'buildImage "x"' "buildImage takes an attribute set, not a string; write buildImage { … }"
-throws 'buildImage pkgs.hello' "buildImage takes an attribute set, not a package"
+throws 'makeContainerImage { zzzzzz = 1; }' "makeContainerImage has no argument zzzzzz; it has architecture, buildVMMemorySize,"
+throws 'buildImage { name = "x"; layers = [ (buildLayer { }) ]; isolatedDeps = [ (buildLayer { }) ]; }' "buildImage has both layers and isolatedDeps"
+throws 'buildImage { name = "x"; copyToRoot = "${pkgs.hello}/bin"; }' '/bin", which is only a part of a package; give the package'
+throws 'buildLayer { ignore = "hello"; }' "argument ignore of buildLayer is the string \"hello\""
+throws 'dockerTools.buildNixShellImage { drv = pkgs.hello; compresor = "gz"; }' "dockerTools.buildNixShellImage has no argument compresor; did you mean compressor?"
+throws 'dockerTools.exportImage { fromImage = pkgs.hello; nme = "x"; }' "dockerTools.exportImage has no argument nme; did you mean name?"
+throws '(dockerTools.buildImage { name = "x"; }).override { tagg = "1"; }' "dockerTools.buildImage has no argument tagg; did you mean tag?"
+throws 'lockedImage { file = ./x; varian = "v8"; }' "lockedImage has no argument varian; did you mean variant?"
 # Names and tags.
 for function in buildImage $layered $single makeContainerImage; do
   throws "$function { name = 3; }" "argument name of $function must be a string, not 3"
@@ -77,6 +86,43 @@ throws 'makeContainerImage { maxLayers = 1; }' "argument maxLayers of makeContai
 throws 'buildLayer { layering = "best"; }' "argument layering of buildLayer must be auto, popularity, transfer or a layeringPipeline, not best"
 throws 'pullImageFromManifest { imageName = "x"; }' "needs the argument imageManifest; its getManifest prints one"
 
+# Packages may be functors, configurations null, and what belongs to the closure of the image a part of a package.
+same "$(nix-instantiate --eval --expr "$(expression '
+  (buildLayer { deps = [ "${pkgs.hello}/bin/hello" ]; }).drvPath == (buildLayer { deps = [ "${pkgs.hello}" ]; }).drvPath
+  && (buildLayer { deps = [ pkgs.hello ]; ignore = [ pkgs.bash ]; }).drvPath == (buildLayer { deps = [ pkgs.hello ]; ignore = pkgs.bash; }).drvPath
+  && (buildImage { name = "x"; config = null; }).drvPath == (buildImage { name = "x"; }).drvPath
+  && (buildImage { name = "x"; fromImage = pkgs.hello // { __functor = _: throw "called"; }; }).drvPath == (buildImage { name = "x"; fromImage = pkgs.hello; }).drvPath
+  && (makeContainerImage { contents = null; copyToRoot = null; layers = [ pkgs.hello ]; }).drvPath == (makeContainerImage { layers = [ pkgs.hello ]; }).drvPath')")" true
+# What functions take can be asked for. lib.makeOverridable makes functors of three of dockerTools', upstream's and ours.
+takes() { nix-instantiate --eval --strict --json --expr "$(expression "$1")"; }
+takes 'builtins.mapAttrs (_: builtins.functionArgs) (builtins.removeAttrs strata [ "dockerTools" "lockedImage" "m" "nix2container" "platform" ])' >"$work/takes"
+takes 'builtins.mapAttrs (_: builtins.functionArgs) { inherit (dockerTools) buildNixShellImage exportImage streamNixShellImage; }
+  // builtins.mapAttrs (_: function: function.__functionArgs) { inherit (dockerTools) buildImage buildLayeredImage streamLayeredImage; }' >"$work/dockertools"
+# documented HEADING: the table below it in docs/reference.md, as builtins.functionArgs has it.
+documented() {
+  awk -v heading="$1" '
+    /^##+ / { level = length($1); if (on && level <= on) exit }
+    $0 == heading { on = level }
+    on && /^\| `/ { gsub("`", ""); print $2, $4 }' "$root/docs/reference.md" |
+    jq -cSnR '[inputs | split(" ") | {(.[0]): (.[1] != "required")}] | add'
+}
+(($(jq length "$work/takes") == 14)) || fail "these are not all public functions: $(jq -c keys "$work/takes")"
+for name in $(jq -r 'keys[]' "$work/takes"); do same "$(jq -cS ".$name" "$work/takes")" "$(documented "## $name")"; done
+same "$(takes 'builtins.mapAttrs (_: builtins.functionArgs) nix2container.nix2container' | jq -cS)" "$(jq -cS '{ buildImage, buildLayer, pullImage, pullImageFromManifest }' "$work/takes")"
+for name in exportImage 'streamNixShellImage and buildNixShellImage'; do
+  same "$(jq -cS ".${name%% *}" "$work/dockertools")" "$(documented "### Arguments of $name")"
+done
+images=$(documented "### Arguments of the functions that make images")
+same "$(jq -cS .buildLayeredImage "$work/dockertools")" "$(jq -c 'del(.runAsRoot)' <<<"$images")"
+same "$(jq -cS .streamLayeredImage "$work/dockertools")" "$(jq -c 'del(.runAsRoot, .compressor)' <<<"$images")"
+same "$(jq -cS '.buildLayeredImage + .buildImage + { layered: true, layers: true, name: true }' "$work/dockertools")" "$(jq -cS .makeContainerImage "$work/takes")"
+# A required argument that is missing is named.
+while read -r function argument; do throws "$function" "called without required argument '$argument'"; done < <(
+  jq -r --slurpfile dockertools "$work/dockertools" '. + ($dockertools[0] | with_entries(.key |= "dockerTools." + .)) | to_entries[]
+    | .key as $function | [.value | to_entries[] | select(.value | not).key] as $needed | $needed[]
+    | "\($function){\($needed - [.] | map(. + "=null;") | add // "")} \(.)"' "$work/takes"
+)
+
 for ((at = 0; at < ${#mistakes[@]}; at += 2)); do
   if nix-instantiate --eval --expr "$(expression "(${mistakes[at]}).drvPath")" >"$work/out" 2>"$work/log"; then fail "this should throw: ${mistakes[at]}"; fi
   grep -qF -- "${mistakes[at + 1]}" "$work/log" || { cat "$work/log" >&2; fail "the message of ${mistakes[at]} lacks: ${mistakes[at + 1]}"; }
@@ -86,11 +132,6 @@ done
 same "$(nix-instantiate --eval --expr "$(expression '
   (buildLayer { deps = [ [ pkgs.hello ] [ ] ]; }).drvPath == (buildLayer { deps = [ pkgs.hello ]; }).drvPath
   && (makeContainerImage { layers = [ [ pkgs.hello [ pkgs.bash ] ] ]; }).drvPath == (makeContainerImage { layers = [ pkgs.hello pkgs.bash ]; }).drvPath')")" true
-# What functions take can be asked for, as lib.functionArgs and callPackage do.
-same "$(nix-instantiate --eval --strict --json --expr "$(expression '
-  map (function: [ (function.__functionArgs.name or null) (builtins.length (builtins.attrNames function.__functionArgs) > 10) ])
-    [ buildImage makeContainerImage dockerTools.buildImage dockerTools.streamLayeredImage ]')")" \
-  '[[false,true],[true,true],[false,true],[false,true]]'
 
 # Found when they are built.
 build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"

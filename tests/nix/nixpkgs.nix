@@ -140,6 +140,48 @@ in
       "etc"
     ]
   );
-  # callPackage and lib see what our functions take.
+  # callPackage, makeOverridable and lib see what our functions take.
   arguments = pkgs.lib.functionArgs strata.buildImage;
+  called =
+    let
+      layer = pkgs.callPackage strata.buildLayer { deps = [ pkgs.bash ]; };
+      image = pkgs.lib.makeOverridable strata.buildImage { name = "x"; };
+      archive = pkgs.lib.makeOverridable strata.dockerTools.buildImage { name = "x"; };
+    in
+    [
+      (layer.override { maxLayers = 2; }).drvPath
+      (image.override { tag = "2"; }).imageTag
+      ((archive.override { tag = "2"; }).overrideAttrs { name = "y"; }).imageTag
+    ];
+  # What nixpkgs' functions take and ours do not, and which of them are lambdas.
+  dockerTools =
+    builtins.mapAttrs
+      (
+        name: theirs:
+        let
+          ours = strata.dockerTools.${name};
+        in
+        {
+          missing = builtins.attrNames (
+            builtins.removeAttrs (pkgs.lib.functionArgs theirs) (builtins.attrNames (pkgs.lib.functionArgs ours))
+          );
+          lambdas = map builtins.isFunction [
+            theirs
+            ours
+          ];
+        }
+      )
+      {
+        inherit (pkgs.dockerTools)
+          buildImage
+          buildImageWithNixDb
+          buildLayeredImage
+          buildLayeredImageWithNixDb
+          buildNixShellImage
+          exportImage
+          mergeImages
+          streamLayeredImage
+          streamNixShellImage
+          ;
+      };
 }

@@ -6,7 +6,7 @@
 # are checkouts of ekala-project/corepkgs and ekala-project/nix-lib; they stay as they are.
 . "$root/tests/lib.sh"
 [[ ${STRATA_NIXPKGS-} && ${STRATA_NIXPKGS_LIB-} ]] || skip "STRATA_NIXPKGS and STRATA_NIXPKGS_LIB name no checkouts"
-"$cache/nix-other/bin/nix" --version >/dev/null 2>&1 || "$root/dev/other-nix" trixie "$cache/nix-other" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+"$cache/nix-other/bin/nix" --version >/dev/null 2>&1 || online "$root/dev/other-nix" trixie "$cache/nix-other" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 export PATH=$cache/nix-other/bin:$PATH NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths ='
 cp -r "$STRATA_NIXPKGS" "$work/fork"
 chmod -R u+w "$work/fork"
@@ -25,3 +25,5 @@ same "$(found .platforms)" \
   '{"loongarch64-linux":{"architecture":"loong64"},"mips-linux-gnu":{"architecture":"mips"},"mips64el-linux-gnuabi64":{"architecture":"mips64le"},"mipsel-linux-gnu":{"architecture":"mipsle"},"powernv":{"architecture":"ppc64le"},"raspberryPi":{"architecture":"arm","variant":"v6"}}'
 same "$(found '[.cross[].system] | unique')" '["x86_64-linux"]'
 same "$(found '.arguments | [.name, .tag]')" '[false,true]'
+same "$(found '.called[1:]')" '["2","2"]'
+same "$(found '[.dockerTools[] | select(.missing != [] or .lambdas[0] != .lambdas[1])]')" "[]"
