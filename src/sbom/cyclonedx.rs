@@ -93,7 +93,7 @@ fn component(component: &Component) -> Value {
         set("hashes", json!([ { "alg": "SHA-256", "content": Digest::from_bytes(*hash).hex() } ]));
     }
     if !about.licenses.is_empty() {
-        let license = |license: &super::License| match &license.spdx_id {
+        let license = |license: &super::License| match license.listed() {
             Some(id) => json!({ "license": { "id": id } }),
             None => json!({ "license": { "name": license.name } }),
         };

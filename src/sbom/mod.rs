@@ -18,6 +18,7 @@ mod spdx;
 
 use std::collections::{BTreeMap, HashMap};
 
+use ::spdx::identifiers::LICENSES;
 use serde::Deserialize;
 
 use crate::{
@@ -29,6 +30,9 @@ use crate::{
 
 pub use foreign::ForeignError;
 pub use identity::Identity;
+
+/// What the list has for licences that nobody knows.
+const UNKNOWN: &str = "NOASSERTION";
 
 /// How a bill is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -127,10 +131,19 @@ pub struct About {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct License {
-    /// Its identifier in SPDX's list, where it has one.
+    /// Its identifier in SPDX's list, where it has one; who packages it may be wrong about that.
     pub spdx_id: Option<String>,
     /// Its name.
     pub name: String,
+}
+
+impl License {
+    /// Its identifier, where SPDX's list has it: the formats take no other.
+    fn listed(&self) -> Option<&str> {
+        let id = self.spdx_id.as_deref()?;
+        let found = LICENSES.binary_search_by(|known| known.name.cmp(id)).is_ok();
+        (found && id != UNKNOWN).then_some(id)
+    }
 }
 
 /// A person.

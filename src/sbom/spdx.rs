@@ -9,6 +9,8 @@ use super::{Bom, Component, Kind, License};
 use crate::oci::Digest;
 
 const IMAGE: &str = "SPDXRef-image";
+/// What identifiers begin with that SPDX's list lacks.
+const REFERENCE: &str = "LicenseRef-";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -148,10 +150,12 @@ fn package<'a>(component: &'a Component, others: &mut BTreeMap<String, &'a str>)
 fn licenses<'a>(licenses: &'a [License], others: &mut BTreeMap<String, &'a str>) -> String {
     let mut expression = Vec::new();
     for license in licenses {
-        expression.push(match &license.spdx_id {
-            Some(id) => id.clone(),
+        expression.push(match license.listed() {
+            Some(id) => id.to_owned(),
             None => {
-                let id = format!("LicenseRef-{}", plain(&license.name));
+                let own = license.spdx_id.as_deref().map_or("", |id| id.trim_start_matches(REFERENCE));
+                let called = [own, &license.name].into_iter().find(|called| !called.is_empty());
+                let id = format!("{REFERENCE}{}", plain(called.unwrap_or("unknown")));
                 others.insert(id.clone(), &license.name);
                 id
             }

@@ -80,6 +80,20 @@ valid cyclonedx "$bill"
 same "$(jq -c '.components[] | select(.name == "hello") | [.licenses, .authors]' "$bill")" \
   '[[{"license":{"name":"MIT"}},{"license":{"name":"own"}}],[{"name":"A. Person"},{"name":"unknown"}]]'
 
+# Nor is an identifier in SPDX's list because somebody says so; one with an exception is none either.
+unlisted='pkgs.hello // { meta.license = [ { spdxId = "NotInList"; fullName = "Own Terms 2"; } { spdxId = "Classpath-exception-2.0"; fullName = "with an exception"; }
+  { spdxId = "LicenseRef-own_terms"; fullName = "Own Terms 3"; } { spdxId = "MIT+"; fullName = "MIT or later"; } { spdxId = "mit"; fullName = "MIT"; }
+  { spdxId = "GPL-2.0+"; fullName = "GPL"; } { spdxId = "MIT"; fullName = "MIT License"; } { spdxId = ""; fullName = "Nothing"; } ]; }'
+for format in cyclonedx spdx; do
+  bill=$(build "(buildImage { name = \"unlisted\"; tag = \"1\"; layers = [ (buildLayer { deps = [ ($unlisted) ]; }) ]; }).sbom.$format")
+  valid "$format" "$bill"
+  cp "$bill" "$work/unlisted.$format"
+done
+same "$(jq -c '.components[] | select(.name == "hello").licenses | map(.license.id // .license.name)' "$work/unlisted.cyclonedx")" \
+  '["Own Terms 2","with an exception","Own Terms 3","MIT or later","MIT","GPL-2.0+","MIT","Nothing"]'
+same "$(jq -r '.packages[] | select(.name == "hello").licenseDeclared' "$work/unlisted.spdx")" \
+  'LicenseRef-NotInList AND LicenseRef-Classpath-exception-2.0 AND LicenseRef-own-5f-terms AND LicenseRef-MIT-2b- AND LicenseRef-mit AND GPL-2.0+ AND MIT AND LicenseRef-Nothing'
+
 # What is at the root, and where each is.
 same "$(jq -r '.components[] | select(.properties[].name == "strata:copied_to").name' "$work/cyclonedx.json")" coreutils
 same "$(jq -r '.components[] | select(.name == "hello").properties[] | select(.name == "strata:layer:diff_id").value' "$work/cyclonedx.json")" \
