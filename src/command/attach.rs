@@ -13,7 +13,7 @@ use std::{
     env, fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,14 +21,17 @@ use clap::Args;
 use serde_json::Value;
 use strata::{
     ImageBlobs,
-    oci::{Descriptor, Digest, Index, Manifest, Platform, media_type},
-    registry::{self, Artifact, Client, Reference},
+    oci::{Descriptor, Digest, Index, Platform, media_type},
+    registry::{self, Client, Reference},
     sbom::{Bom, Format},
-    signing::{BUNDLE, Build, Bundle, Envelope, SigningKey, Statement, predicate, simple},
+    signing::{Build, SigningKey, predicate},
     source::Opened,
 };
 
-use super::access::Access;
+use super::{
+    access::Access,
+    attached::{Attachment, Registry, Signer},
+};
 
 /// cosign's own variable.
 const PASSWORD: &str = "COSIGN_PASSWORD";
@@ -99,20 +102,6 @@ pub struct AttachArguments {
     signing: SigningArguments,
     #[command(flatten)]
     access: Access,
-}
-
-/// A document that is attached: what registries and signed statements call its kind.
-struct Attachment {
-    artifact_type: String,
-    /// Where statements have a name for it.
-    predicate_type: Option<&'static str>,
-    bytes: Vec<u8>,
-}
-
-/// Who signs.
-enum Signer {
-    Key(Box<SigningKey>),
-    Command(String),
 }
 
 /// `strata attach REF FILE --type TYPE`
@@ -290,126 +279,5 @@ impl Attachment {
             bail!("{} is neither a CycloneDX nor an SPDX document", path.display());
         };
         Self::of_kind(kind, bytes)
-    }
-}
-
-/// A repository, and who signs what is put there.
-struct Registry<'a> {
-    client: &'a Client,
-    reference: &'a Reference,
-    signer: Option<&'a Signer>,
-}
-
-impl Registry<'_> {
-    fn name(&self) -> String {
-        format!("{}/{}", self.reference.host, self.reference.repository)
-    }
-
-    /// Attaches a document as it is; with a signer, as an attestation too.
-    fn attach(&self, subject: &Descriptor, attachment: &Attachment) -> Result<Digest> {
-        let Attachment { artifact_type, predicate_type, bytes } = attachment;
-        let artifact = Artifact { artifact_type, media_type: artifact_type, annotations: &BTreeMap::new(), bytes };
-        let digest =
-            self.client.attach(subject, &artifact).with_context(|| format!("attaching to {}", subject.digest))?;
-        if self.signer.is_some() {
-            let predicate = serde_json::from_slice(bytes).context("an attestation is JSON")?;
-            let kind = predicate_type.unwrap_or(artifact_type);
-            self.attest(subject, &Statement::new(&self.name(), &subject.digest, kind, predicate))?;
-        }
-        Ok(digest)
-    }
-
-    /// Signs an image, and with `tag` in the older way too.
-    fn sign(&self, subject: &Descriptor, tag: bool) -> Result<()> {
-        self.attest(subject, &Statement::signature(&subject.digest))?;
-        if tag { self.sign_tag(&subject.digest) } else { Ok(()) }
-    }
-
-    fn attest(&self, subject: &Descriptor, statement: &Statement) -> Result<()> {
-        let Some(signer) = self.signer else { return Ok(()) };
-        let signature = signer.sign(&Envelope::to_sign(statement))?;
-        let bundle = Bundle::of(Envelope::of(&statement.to_vec(), &signature), signer.hint()?);
-        // By these cosign finds it (pkg/oci/remote/write.go, WriteAttestationNewBundleFormat).
-        let annotations = BTreeMap::from([
-            ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
-            ("dev.sigstore.bundle.predicateType".to_owned(), statement.predicate_type.clone()),
-        ]);
-        let artifact =
-            Artifact { artifact_type: BUNDLE, media_type: BUNDLE, annotations: &annotations, bytes: &bundle.to_vec() };
-        self.client
-            .attach(subject, &artifact)
-            .with_context(|| format!("attaching a signature to {}", subject.digest))?;
-        Ok(())
-    }
-
-    /// Adds a signature to those under the image's tag for them.
-    fn sign_tag(&self, digest: &Digest) -> Result<()> {
-        let Some(signer) = self.signer else { return Ok(()) };
-        let tag = simple::tag(digest);
-        let payload = simple::payload(&self.name(), digest);
-        let layer = simple::layer(&payload, &signer.sign(&payload)?);
-        let mut layers = match self.client.manifest(&tag)? {
-            Some(found) => {
-                let found: Manifest =
-                    serde_json::from_slice(&found.bytes).with_context(|| format!("reading the tag {tag}"))?;
-                found.layers
-            }
-            None => Vec::new(),
-        };
-        layers.push(layer);
-        let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
-        let config = serde_json::json!({ "architecture": "", "os": "", "config": {},
-            "rootfs": { "type": "layers", "diff_ids": diff_ids } });
-        let config = serde_json::to_vec(&config)?;
-        for blob in [&payload, &config] {
-            self.client.upload_bytes(&Digest::of(blob), blob, None)?;
-        }
-        let config = Descriptor::new(media_type::CONFIG, Digest::of(&config), config.len() as u64);
-        let manifest = serde_json::to_vec(&Manifest::new(config, layers))?;
-        self.client
-            .put_manifest(&tag, media_type::MANIFEST, &manifest)
-            .with_context(|| format!("writing the tag {tag}"))
-    }
-
-    /// Fails if the tag has moved to another image, for which the documents would not be found.
-    fn check_tag(&self, tag: &str, digest: &Digest) -> Result<()> {
-        let now = self.client.descriptor(tag)?.map(|found| found.digest);
-        match now {
-            Some(now) if now == *digest => Ok(()),
-            Some(now) => bail!("{} has moved to {now}; the documents were attached to {digest}", self.reference),
-            None => bail!("{} was deleted; the documents were attached to {digest}", self.reference),
-        }
-    }
-}
-
-impl Signer {
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
-        match self {
-            Self::Key(key) => Ok(key.sign(message)?),
-            Self::Command(command) => {
-                let running = || format!("--sign-with {command:?}");
-                let mut child = Command::new("sh")
-                    .args(["-c", command])
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .spawn()
-                    .with_context(running)?;
-                // Dropped at the end of the statement: the command sees the end of its input.
-                let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(message));
-                let output = child.wait_with_output().with_context(running)?;
-                ensure!(output.status.success(), "{}: {}", running(), output.status);
-                written.with_context(running)?;
-                ensure!(!output.stdout.is_empty(), "{} wrote no signature", running());
-                Ok(output.stdout)
-            }
-        }
-    }
-
-    /// Which key it is, where that is known.
-    fn hint(&self) -> Result<Option<String>> {
-        match self {
-            Self::Key(key) => Ok(Some(key.verifying_key()?.hint())),
-            Self::Command(_) => Ok(None),
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 pub mod attach;
+mod attached;
 pub mod budget;
 mod compression;
 pub mod copy;
@@ -18,6 +19,7 @@ pub mod plan;
 pub mod program;
 mod progress;
 pub mod pull;
+pub mod said;
 pub mod sbom;
 pub mod serve;
 pub mod shell;

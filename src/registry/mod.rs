@@ -21,6 +21,7 @@ mod error;
 mod reference;
 mod referrers;
 mod session;
+mod tagged;
 mod tags;
 mod token;
 mod upload;
@@ -32,6 +33,7 @@ pub use credentials::{Credentials, Login};
 pub use error::RegistryError;
 pub use reference::{ParseReferenceError, Reference};
 pub use session::Options;
+pub use tagged::Tagged;
 pub use upload::Upload;
 
 type Result<T> = std::result::Result<T, RegistryError>;

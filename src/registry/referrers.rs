@@ -5,15 +5,6 @@
 //! manifest with "subject": D ── PUT ──▶ answer has OCI-Subject: the registry lists it
 //!                                       else we do: the index under the tag sha256-<hex of D> gets its descriptor
 //! ```
-//!
-//! Nobody can lock a tag. So a writer looks again after it wrote, until what it wrote stayed for a while: whoever
-//! wrote over it in between had read the tag before, and writes no more.
-
-use std::{
-    hash::{BuildHasher, RandomState},
-    thread,
-    time::Duration,
-};
 
 use serde::Deserialize;
 use ureq::http::StatusCode;
@@ -22,6 +13,7 @@ use super::{
     Client, RegistryError, Result,
     client::{Document, read},
     session::Call,
+    tagged::Tagged,
 };
 use crate::{
     http::{Body, join},
@@ -31,10 +23,6 @@ use crate::{
 const ACT: &str = "reading the referrers";
 /// Pages of one list; each is as long as a registry likes.
 const PAGES: usize = 1000;
-/// How often a writer of a fallback tag tries.
-const WRITES: u64 = 20;
-/// How long a descriptor must stay in a fallback tag to stay for good: longer than a writer needs from read to write.
-const SETTLED: Duration = Duration::from_millis(700);
 
 /// What a manifest or an index says of itself.
 #[derive(Deserialize)]
@@ -63,7 +51,11 @@ impl Client {
         let all = match self.listed(digest)? {
             Some(all) => all,
             // A registry that keeps no list of its own.
-            None => self.tagged(digest)?.map_or_else(Vec::new, |(index, _)| index.manifests),
+            None => {
+                let tag = fallback_tag(digest);
+                let found = self.tagged(&listing(&tag, ACT))?;
+                found.map(|(bytes, _)| index(&tag, &bytes)).transpose()?.map_or_else(Vec::new, |index| index.manifests)
+            }
         };
         let meant =
             |descriptor: &Descriptor| artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type;
@@ -109,28 +101,6 @@ impl Client {
         })
     }
 
-    /// The index under the fallback tag, and its entity tag where there is one.
-    fn tagged(&self, digest: &Digest) -> Result<Option<(Index, Option<String>)>> {
-        let (session, url) = (self.session(), self.url(&format!("manifests/{}", fallback_tag(digest))));
-        session.retried(|| {
-            let accept = [("accept", media_type::INDEX)];
-            let answer = session.send(&Call { headers: &accept, ..Call::new(ACT, "GET", &url) }, &mut Body::Empty)?;
-            match answer.status() {
-                StatusCode::OK => {
-                    let tag = answer.header("etag").map(str::to_owned);
-                    let index = serde_json::from_slice(&read(ACT, answer)?.bytes);
-                    let tag_name = fallback_tag(digest);
-                    let index = index.map_err(|error| {
-                        RegistryError::answer(ACT, format!("the tag {tag_name} is not an index: {error}"))
-                    })?;
-                    Ok(Some((index, tag)))
-                }
-                StatusCode::NOT_FOUND => Ok(None),
-                _ => Err(session.refused(ACT, answer)),
-            }
-        })
-    }
-
     /// Lists a manifest that was put and has a subject under the fallback tag of its subject.
     pub(super) fn list_referrer(&self, media_type: &str, manifest: &[u8]) -> Result<()> {
         let Ok(Referrer { subject: Some(subject), artifact_type, config, annotations }) =
@@ -149,42 +119,27 @@ impl Client {
             annotations,
             ..Descriptor::new(media_type, Digest::of(manifest), manifest.len() as u64)
         };
-        let mut settled = false;
-        for write in 0..WRITES {
-            let found = self.tagged(&subject.digest)?;
-            if found.as_ref().is_some_and(|(index, _)| index.manifests.contains(&own)) {
-                if settled {
-                    return Ok(());
-                }
-                settled = true;
-                thread::sleep(SETTLED);
-                continue;
+        let tag = fallback_tag(&subject.digest);
+        self.add_to_tagged(&listing(&tag, "listing a referrer"), &|before| {
+            let mut index = before.map_or_else(|| Ok(Index::new(Vec::new())), |bytes| index(&tag, bytes))?;
+            if index.manifests.contains(&own) {
+                return Ok(None);
             }
-            settled = false;
-            if write > 0 {
-                // Two that hinder each other part.
-                thread::sleep(Duration::from_millis(RandomState::new().hash_one(write) % (50 * write).max(1)));
-            }
-            let (mut index, tag) = found.unwrap_or_else(|| (Index::new(Vec::new()), None));
             index.manifests.retain(|other| other.digest != own.digest);
             index.manifests.push(own.clone());
-            let put = self.put_document(
-                &fallback_tag(&subject.digest),
-                media_type::INDEX,
-                &json::to_vec(&index),
-                tag.as_deref(),
-            );
-            match put {
-                // Somebody else was faster.
-                Err(error) if error.status() == Some(412) => {}
-                put => {
-                    put?;
-                }
-            }
-        }
-        let tag = fallback_tag(&subject.digest);
-        Err(RegistryError::answer("listing a referrer", format!("others keep writing to the tag {tag}")))
+            Ok(Some(json::to_vec(&index)))
+        })
     }
+}
+
+fn listing<'a>(tag: &'a str, act: &'static str) -> Tagged<'a> {
+    Tagged { tag, media_type: media_type::INDEX, act }
+}
+
+/// What is under the fallback tag.
+fn index(tag: &str, bytes: &[u8]) -> Result<Index> {
+    let fail = |error| RegistryError::answer(ACT, format!("the tag {tag} is not an index: {error}"));
+    serde_json::from_slice(bytes).map_err(fail)
 }
 
 /// The [tag](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema) under which

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::VerifyingKey;
-use crate::oci::{Descriptor, Digest, json};
+use crate::oci::{Descriptor, Digest, Manifest, json, media_type};
 
 /// The media type of payloads.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -59,6 +59,34 @@ pub fn layer(payload: &[u8], signature: &[u8]) -> Descriptor {
     let mut layer = Descriptor::new(MEDIA_TYPE, Digest::of(payload), payload.len() as u64);
     layer.annotations.insert(ANNOTATION.to_owned(), BASE64.encode(signature));
     layer
+}
+
+/// The manifest with this layer besides those that it has, and its config; `None` where it has the layer.
+///
+/// # Errors
+///
+/// When what is there is no manifest.
+pub fn with(before: Option<&[u8]>, layer: &Descriptor) -> serde_json::Result<Option<Signatures>> {
+    let before = before.map(serde_json::from_slice::<Manifest>).transpose()?;
+    let mut layers = before.map_or_else(Vec::new, |manifest| manifest.layers);
+    if layers.contains(layer) {
+        return Ok(None);
+    }
+    layers.push(layer.clone());
+    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
+    let config = json::to_vec(&json!({ "architecture": "", "os": "", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": diff_ids } }));
+    let descriptor = Descriptor::new(media_type::CONFIG, Digest::of(&config), config.len() as u64);
+    Ok(Some(Signatures { manifest: json::to_vec(&Manifest::new(descriptor, layers)), config }))
+}
+
+/// What the tag holds.
+#[derive(Debug)]
+pub struct Signatures {
+    /// A layer a signature.
+    pub manifest: Vec<u8>,
+    /// What it has as an image has one.
+    pub config: Vec<u8>,
 }
 
 /// Whether the key signed the payload, and it is about what has this digest.

@@ -1,7 +1,13 @@
 //! Signing at registries that lose what they take, list nothing, or change meanwhile: never a success without a signature
 //! that everybody finds (distribution-spec, spec.md, "Pushing Manifests with Subject" and "Referrers Tag Schema").
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
 
 use rcgen::KeyPair;
 use serde_json::{Value, json};
@@ -47,6 +53,53 @@ fn a_registry_without_the_referrers_api_gets_the_fallback_tag() {
     assert!(store.has_tag("app", &digest.trim().replace(':', "-")));
     world.run(&["verify", TARGET, "--key", "key.pub"]).good();
     world.run(&["verify", TARGET, "--key", "other.pub"]).bad("is not signed with this key");
+}
+
+/// Two that read the tag of the signatures before either wrote: the second writes over the first, which sees it.
+#[test]
+fn two_signers_at_once_keep_both_signatures_under_the_tag() {
+    let world = with_keys();
+    let store = Arc::new(Store { referrers: true, ..Store::default() });
+    let (kept, reads, both_read) = (Arc::clone(&store), AtomicUsize::new(0), Barrier::new(2));
+    world.host(HOST, move |request| {
+        let answer = kept.answer(request);
+        let is_read = request.method == "GET" && request.path().ends_with(".sig");
+        if is_read && reads.fetch_add(1, Ordering::SeqCst) < 2 {
+            both_read.wait();
+        }
+        answer
+    });
+    let image = layout(&world, "image", b"layer");
+    thread::scope(|scope| {
+        for key in ["key.pem", "other.pem"] {
+            let (world, image) = (&world, &image);
+            scope.spawn(move || world.run(&["copy", image, TARGET, "--sign-key", key, "--sign-tag"]).good());
+        }
+    });
+    let manifests = store.manifests.lock().unwrap();
+    let (_, (_, tagged)) = manifests.iter().find(|((_, version), _)| version.ends_with(".sig")).unwrap();
+    let tagged: Value = serde_json::from_slice(tagged).unwrap();
+    assert_eq!(tagged["layers"].as_array().unwrap().len(), 2, "{tagged}");
+    let config = tagged["config"]["digest"].as_str().unwrap().to_owned();
+    let config = store.blobs.lock().unwrap()[&("app".to_owned(), config)].clone();
+    let config: Value = serde_json::from_slice(&config).unwrap();
+    assert_eq!(config["rootfs"]["diff_ids"].as_array().unwrap().len(), 2, "{config}");
+}
+
+#[test]
+fn what_is_no_signature_under_the_tag_stays() {
+    let world = with_keys();
+    let store = Arc::new(Store { referrers: true, ..Store::default() });
+    let kept = Arc::clone(&store);
+    world.host(HOST, move |request| {
+        if request.method == "GET" && request.path().ends_with(".sig") {
+            return Answer::new(200).with("content-type", media_type::MANIFEST).body("[]");
+        }
+        kept.answer(request)
+    });
+    let image = layout(&world, "image", b"layer");
+    let said = world.run(&["copy", &image, TARGET, "--sign-key", "key.pem", "--sign-tag"]);
+    said.bad("holds something else");
 }
 
 #[test]
