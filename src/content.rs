@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 use crate::{
     blobs::ImageBlobs,
-    oci::{Descriptor, Digest, Index, json, media_type},
+    oci::{Algorithm, Descriptor, Digest, Index, json, media_type},
 };
 
 /// What a reference leads to, as it travels from a source to a sink.
@@ -32,6 +32,8 @@ pub struct IndexBlobs {
     pub media_type: String,
     /// The index.
     pub bytes: Vec<u8>,
+    /// How what refers to the index hashes it.
+    pub algorithm: Algorithm,
     /// What it lists, in its order.
     pub children: Vec<Content>,
 }
@@ -48,7 +50,13 @@ impl Content {
         let given = descriptors.into_iter().chain(std::iter::repeat(None));
         let manifests = children.iter().zip(given).map(|(child, given)| given.unwrap_or_else(|| child.descriptor()));
         let bytes = json::to_vec(&Index::new(manifests.collect()));
-        Self::Index(Box::new(IndexBlobs { reference: None, media_type: media_type::INDEX.to_owned(), bytes, children }))
+        Self::Index(Box::new(IndexBlobs {
+            reference: None,
+            media_type: media_type::INDEX.to_owned(),
+            bytes,
+            algorithm: Algorithm::default(),
+            children,
+        }))
     }
 
     /// The same, called so, where it is called something.
@@ -74,7 +82,8 @@ impl Content {
         match self {
             Self::Image(image) => image.descriptor(),
             Self::Index(index) => {
-                Descriptor::new(&index.media_type, Digest::of(&index.bytes), index.bytes.len() as u64)
+                let digest = index.algorithm.of(&index.bytes);
+                Descriptor::new(&index.media_type, digest, index.bytes.len() as u64)
             }
         }
     }

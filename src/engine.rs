@@ -16,7 +16,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use tempfile::TempDir;
+use crate::files::Scratch;
 
 /// How an engine is reached.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ pub struct Tool {
     /// What stands before all other arguments.
     first: Vec<String>,
     /// Where the connection that several runs of ssh share has its socket.
-    _shared: Option<TempDir>,
+    _shared: Option<Scratch>,
 }
 
 impl Tool {
@@ -209,8 +209,8 @@ impl Running {
 }
 
 /// A folder for the socket of a connection, where its path is short enough for one.
-fn shared_connection() -> Option<TempDir> {
-    let folder = tempfile::Builder::new().prefix("strata-").tempdir().ok()?;
+fn shared_connection() -> Option<Scratch> {
+    let folder = Scratch::create().ok()?;
     // A socket's path has 108 bytes; ssh puts a hash and a random part behind ours.
     (folder.path().as_os_str().len() <= 40).then_some(folder)
 }

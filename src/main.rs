@@ -14,8 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use cli::{Cli, Command};
 use command::{
-    attach, budget, copy, diff, explain, index, inspect, interrupt, lock, login, makes, plan, program, pull, sbom,
-    serve, shell, stream, verify,
+    attach, budget, copy, diff, explain, index, inspect, interrupt, lock, login, makes, plan, program, pull, said,
+    sbom, serve, shell, stream, verify,
 };
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         // Whoever read our output has seen enough. A pipe to another program, or a registry that hangs up, is an error.
         Err(error) if is_broken_pipe(&error) && has_no_reader(&io::stdout()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("strata: {error:#}");
+            said::failed(&error);
             ExitCode::FAILURE
         }
     }

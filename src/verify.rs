@@ -73,8 +73,9 @@ struct Claim<'a> {
 /// Layers that are made from paths say their digest alone: the tar is the blob.
 fn claims(image: &ImageBlobs) -> impl Iterator<Item = Claim<'_>> {
     let is_image = media_type::is_config(&image.config_media_type);
-    let is_tar =
-        move |layer: &LayerBlob| is_image && layer.paths.is_empty() && layer.descriptor.media_type.contains("tar");
+    // What is encrypted, or compressed as strata does not know, has a digest alone.
+    let is_known = |kind: &str| kind.contains("tar") && ["tar", "gzip", "zstd"].iter().any(|end| kind.ends_with(end));
+    let is_tar = move |layer: &LayerBlob| is_image && layer.paths.is_empty() && is_known(&layer.descriptor.media_type);
     let layers = image.layers.iter().enumerate().filter(|(_, layer)| !layer.elsewhere);
     layers.map(move |(at, layer)| Claim { number: at + 1, layer, is_tar: is_tar(layer) })
 }
@@ -163,7 +164,13 @@ fn unlisted(found: &Found, seen: &mut HashSet<Digest>, report: &mut Report) -> R
             }
         };
         report.blobs += 1;
-        report.bytes += read().map_err(|source| SourceError::Blob { name: name.clone(), source })?;
+        match read() {
+            Ok(size) => report.bytes += size,
+            Err(source) => {
+                report.problems.push(chain(&SourceError::Blob { name, source }));
+                continue;
+            }
+        }
         let hashed = hasher.finish();
         if hashed != digest {
             report.problems.push(format!("{name} has the digest {hashed}"));

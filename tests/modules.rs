@@ -17,7 +17,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("oci", &[]),
     ("files", &[]),
     ("threads", &[]),
-    ("engine", &[]),
+    ("engine", &["files"]),
     ("layer", &["closure", "oci"]),
     ("image", &["closure", "files", "layer", "oci"]),
     ("blobs", &["closure", "image", "layer", "oci"]),
@@ -30,7 +30,7 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("sink", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry", "threads"]),
     ("report", &["blobs", "closure", "image", "layer", "oci"]),
     ("signing", &["blobs", "closure", "oci"]),
-    ("sbom", &["blobs", "closure", "image", "layer", "oci", "source"]),
+    ("sbom", &["blobs", "closure", "files", "image", "layer", "oci", "source"]),
     ("verify", &["blobs", "content", "image", "layer", "oci", "source"]),
 ];
 

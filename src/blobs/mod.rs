@@ -18,7 +18,7 @@ pub use store_paths::HISTORY_PREFIX;
 use crate::{
     closure::{Graph, StorePath},
     image::Image,
-    oci::{Descriptor, Digest, ImageConfig, Manifest, Platform, Timestamp, json, media_type},
+    oci::{Algorithm, Descriptor, Digest, ImageConfig, Manifest, Platform, Timestamp, json, media_type},
 };
 
 /// One image of one platform, ready to be moved.
@@ -32,10 +32,14 @@ pub struct ImageBlobs {
     pub media_type: String,
     /// The manifest.
     pub manifest: Vec<u8>,
+    /// How what refers to the manifest hashes it.
+    pub manifest_algorithm: Algorithm,
     /// The config's media type.
     pub config_media_type: String,
     /// The config.
     pub config: Vec<u8>,
+    /// How the manifest hashes it.
+    pub config_algorithm: Algorithm,
     /// The registry's host and the repository that have the config, where it was read from one.
     pub config_origin: Option<(String, String)>,
     /// The layers, base first.
@@ -75,7 +79,9 @@ impl ImageBlobs {
             config_media_type: manifest.config.media_type.clone(),
             layers: image.layers.iter().enumerate().map(layer).collect(),
             manifest: json::to_vec(&manifest),
+            manifest_algorithm: Algorithm::default(),
             config: image.config_blob(),
+            config_algorithm: Algorithm::default(),
             config_origin: None,
             closure: image.closure.clone(),
             as_is: false,
@@ -93,12 +99,12 @@ impl ImageBlobs {
 
     /// The manifest's digest: what the image is known by.
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.manifest)
+        self.manifest_algorithm.of(&self.manifest)
     }
 
     /// The config's descriptor.
     pub fn config_descriptor(&self) -> Descriptor {
-        Descriptor::new(&self.config_media_type, Digest::of(&self.config), self.config.len() as u64)
+        Descriptor::new(&self.config_media_type, self.config_algorithm.of(&self.config), self.config.len() as u64)
     }
 
     /// What an index says of the image, without a name.

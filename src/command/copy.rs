@@ -148,8 +148,9 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         None => image,
     };
     let opened = image.open(&from)?;
-    let content: Content =
-        if arguments.all { opened.content()? } else { opened.image(platform(arguments).as_ref())?.into() };
+    let content =
+        if arguments.all { opened.content() } else { opened.image(platform(arguments).as_ref()).map(Content::from) };
+    let content = content.with_context(|| format!("reading {image}"))?;
     check_format(&content, arguments)?;
     let referrers = arguments.referrers.then(|| anyhow::Ok((destination.referrers()?, opened.referrers(&content)?)));
     let referrers = referrers.transpose()?;
@@ -157,7 +158,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     if written.is_err() {
         display.abandon();
     }
-    let mut written = written.with_context(|| format!("copying to {destination}"))?;
+    let mut written = written.with_context(|| format!("copying {image} to {destination}"))?;
     display.finish(written.act);
     if let Some((place, referrers)) = referrers {
         written.says.extend(add_referrers(&referrers, place, &content, written.digest, &options)?);

@@ -18,7 +18,7 @@ use strata::{
     source::Location,
 };
 
-use super::{access::Access, compression::CompressionArgument};
+use super::{access::Access, compression::CompressionArgument, said};
 
 /// How much of a store path's hash tells two builds apart.
 const SHORT_HASH: usize = 8;
@@ -59,7 +59,7 @@ pub fn run(arguments: &DiffArguments) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("strata: {error:#}");
+            said::failed(&error);
             ExitCode::from(2)
         }
     }

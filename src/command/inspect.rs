@@ -10,11 +10,11 @@ use serde::Serialize;
 use strata::{
     ImageBlobs,
     blobs::LayerBlob,
-    oci::{Digest, ImageConfig},
+    oci::{Digest, ImageConfig, Manifest, media_type},
     source::Location,
 };
 
-use super::access::Access;
+use super::{access::Access, said::plain};
 
 /// One image from any source.
 #[derive(Serialize)]
@@ -22,7 +22,10 @@ struct Inspected {
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
     digest: Digest,
-    config: ImageConfig,
+    /// Of an artifact there is none.
+    config: Option<ImageConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
     #[serde(skip)]
     raw: Vec<u8>,
     layers: Vec<InspectedLayer>,
@@ -66,34 +69,43 @@ fn inspect(image: &ImageBlobs) -> Result<Inspected> {
         media_type: layer.descriptor.media_type.clone(),
         paths: layer.paths.iter().map(|path| path.display().to_string()).collect(),
     };
+    let is_image = media_type::is_config(&image.config_media_type);
+    let config = is_image.then(|| image.parse_config()).transpose();
+    let manifest: Manifest = serde_json::from_slice(&image.manifest).context("parsing the manifest")?;
     Ok(Inspected {
         reference: image.reference.clone(),
         digest: image.digest(),
         raw: image.config.clone(),
-        config: image.parse_config().context("parsing the config")?,
+        config: config.with_context(|| format!("parsing the config of {}", image.digest()))?,
+        artifact_type: manifest.artifact_type.or((!is_image).then_some(manifest.config.media_type)),
         layers: image.layers.iter().map(layer).collect(),
     })
 }
 
 fn table(out: &mut impl Write, image: &Inspected) -> io::Result<()> {
-    let config = &image.config;
-    writeln!(out, "{}", image.reference.as_deref().unwrap_or("(no name)"))?;
-    writeln!(out, "  platform    {}", config.platform())?;
-    writeln!(out, "  digest      {}", image.digest)?;
-    if let Some(created) = config.created {
-        writeln!(out, "  created     {created}")?;
+    writeln!(out, "{}", plain(image.reference.as_deref().unwrap_or("(no name)")))?;
+    match (&image.config, &image.artifact_type) {
+        (Some(config), _) => writeln!(out, "  platform    {}", plain(&config.platform().to_string()))?,
+        (None, Some(kind)) => writeln!(out, "  artifact    {}", plain(kind))?,
+        (None, None) => {}
     }
-    for (name, values) in
-        [("entrypoint", &config.config.entrypoint), ("cmd", &config.config.cmd), ("env", &config.config.env)]
-    {
-        for value in values {
-            writeln!(out, "  {name:<10}  {value}")?;
+    writeln!(out, "  digest      {}", image.digest)?;
+    if let Some(config) = &image.config {
+        if let Some(created) = config.created {
+            writeln!(out, "  created     {created}")?;
+        }
+        for (name, values) in
+            [("entrypoint", &config.config.entrypoint), ("cmd", &config.config.cmd), ("env", &config.config.env)]
+        {
+            for value in values {
+                writeln!(out, "  {name:<10}  {}", plain(value))?;
+            }
         }
     }
     for (at, layer) in image.layers.iter().enumerate() {
         writeln!(out, "  layer {:<4}  {:>12} bytes  {}", at + 1, layer.size, layer.digest)?;
         for path in &layer.paths {
-            writeln!(out, "                {path}")?;
+            writeln!(out, "                {}", plain(path))?;
         }
     }
     Ok(())

@@ -12,7 +12,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::{self, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -24,7 +24,7 @@ use anyhow::{Context, Result, bail};
 use strata::{
     blobs::ImageBlobs,
     image::{Image, Layer, LayerPath},
-    layer::{Owner, Owners},
+    layer::{Owner, Owners, unpack::Bounds, untar::TarReader},
 };
 
 /// No image has more directories and links.
@@ -96,13 +96,14 @@ impl Below {
 
     /// Puts a layer on what is there.
     fn add(&mut self, layer: &mut dyn Read) -> io::Result<()> {
-        let mut archive = tar::Archive::new(layer);
+        let mut archive = TarReader::new(layer);
+        let mut bounds = Bounds::default();
         // What this layer has: opaque marks are not about it.
         let mut own: HashSet<PathBuf> = HashSet::new();
-        for entry in archive.entries()? {
-            let entry = entry?;
-            let name: PathBuf =
-                entry.path()?.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        while let Some(entry) = archive.next_entry()? {
+            let name = Path::new(OsStr::from_bytes(&entry.name));
+            bounds.entry(name)?;
+            let name: PathBuf = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
             let (Some(parent), Some(file)) = (name.parent(), name.file_name()) else { continue };
             let Some(parent) = self.resolve(parent) else { continue };
             let place = parent.join(file);
@@ -115,18 +116,17 @@ impl Below {
                 self.remove(&parent.join(OsString::from_vec(gone.to_vec())), |_| true);
                 continue;
             }
-            let header = entry.header();
-            match header.entry_type() {
+            match entry.kind {
                 tar::EntryType::Directory => {
-                    let standing =
-                        Standing::Directory { mode: header.mode()? & 0o7777, uid: header.uid()?, gid: header.gid()? };
+                    let standing = Standing::Directory { mode: entry.mode, uid: entry.uid, gid: entry.gid };
                     self.0.insert(place.clone(), standing);
                 }
                 tar::EntryType::Symlink => {
                     self.remove(&place, |_| true);
-                    self.0.insert(place.clone(), Standing::Link(entry.link_name()?.unwrap_or_default().into_owned()));
+                    let target = PathBuf::from(OsString::from_vec(entry.link));
+                    bounds.keep(&target)?;
+                    self.0.insert(place.clone(), Standing::Link(target));
                 }
-                tar::EntryType::XGlobalHeader => continue,
                 _ => self.remove(&place, |_| true),
             }
             for above in place.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
@@ -135,7 +135,9 @@ impl Below {
                 if !own.insert(above.to_owned()) {
                     break;
                 }
+                bounds.keep(above)?;
             }
+            bounds.keep(&place)?;
             own.insert(place);
             if self.0.len() > LIMIT {
                 let message = format!("more than {LIMIT} directories and links, which is the limit");

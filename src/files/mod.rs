@@ -11,29 +11,23 @@
 //! a killed writer left, and no others. Whoever writes where the user said sweeps there first. [`remove_unfinished`] is
 //! for signal handlers.
 
+mod temporary;
+
 use std::{
     env,
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::{self, File, FileType, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
 };
 
-use rustix::{
-    fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with},
-    io::Errno,
-};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 
-const PREFIX: &str = ".strata-";
-const SUFFIX: &str = ".tmp";
+use temporary::{Temporary, lock};
+pub use temporary::{remove_unfinished, sweep};
 
-/// What this process writes just now.
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
-static NEXT: AtomicU64 = AtomicU64::new(0);
+/// Links to links, no more than Linux follows.
+const LINKS: usize = 40;
 
 /// A file that is not there before [`finish`](Self::finish).
 #[derive(Debug)]
@@ -73,7 +67,7 @@ impl NewFile {
 
     fn with_mode(target: &Path, mode: u32) -> io::Result<Self> {
         let open = |path: &Path| OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(path);
-        let (temporary, file) = Temporary::make(target, &open)?;
+        let (temporary, file) = Temporary::make(directory(target), &open)?;
         Ok(Self { temporary, file, target: target.to_owned() })
     }
 
@@ -156,10 +150,7 @@ impl NewDirectory {
     /// When nothing can be written beside it.
     pub fn create(target: &Path) -> io::Result<Self> {
         let target = swept(target);
-        let (temporary, handle) = Temporary::make(&target, &|path| {
-            fs::create_dir(path)?;
-            File::open(path)
-        })?;
+        let (temporary, handle) = Temporary::make(directory(&target), &make_directory)?;
         Ok(Self { temporary, _handle: handle, target })
     }
 
@@ -187,51 +178,38 @@ impl NewDirectory {
     }
 }
 
-/// A temporary file or directory, removed unless it is kept.
+fn make_directory(path: &Path) -> io::Result<File> {
+    fs::create_dir(path)?;
+    File::open(path)
+}
+
+/// A directory for what nobody needs afterwards, among the machine's temporary files.
 #[derive(Debug)]
-struct Temporary {
-    path: PathBuf,
-    kept: bool,
+pub struct Scratch {
+    temporary: Temporary,
+    /// Held locked.
+    _handle: File,
 }
 
-impl Temporary {
-    fn make(target: &Path, make: &dyn Fn(&Path) -> io::Result<File>) -> io::Result<(Self, File)> {
-        loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = directory(target).join(format!("{PREFIX}{}-{number}{SUFFIX}", std::process::id()));
-            unfinished(|all| all.push(path.clone()));
-            let temporary = Self { path, kept: false };
-            let file = match make(&temporary.path) {
-                Ok(file) => file,
-                Err(error) => {
-                    // Not ours, if it is there.
-                    temporary.keep();
-                    // Another container's process may have our number.
-                    if error.kind() == io::ErrorKind::AlreadyExists {
-                        continue;
-                    }
-                    return Err(error);
-                }
-            };
-            lock(&file)?;
-            // Somebody may have swept it before it was locked.
-            if temporary.path.exists() {
-                return Ok((temporary, file));
-            }
-        }
+impl Scratch {
+    /// Makes it.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be written there.
+    pub fn create() -> io::Result<Self> {
+        let place = env::temp_dir();
+        sweep(&place);
+        let (temporary, handle) = Temporary::make(&place, &|path| {
+            fs::DirBuilder::new().mode(0o700).create(path)?;
+            File::open(path)
+        })?;
+        Ok(Self { temporary, _handle: handle })
     }
 
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.kept {
-            remove(&self.path);
-        }
-        unfinished(|all| all.retain(|path| *path != self.path));
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.temporary.path
     }
 }
 
@@ -252,37 +230,45 @@ pub fn lock_directory(directory: &Path) -> io::Result<Lock> {
     Ok(Lock { _file: file })
 }
 
-fn lock(file: &File) -> io::Result<()> {
-    loop {
-        match flock(file, FlockOperation::LockExclusive) {
-            Err(Errno::INTR) => {}
-            // NFS locks no directory, and some file systems lock nothing: who writes at once is not kept apart there.
-            Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
-            result => return Ok(result?),
-        }
+/// Opens a file that others wrote to be read: a pipe or a device in its place holds nobody up.
+///
+/// # Errors
+///
+/// When there is none, or it is something else.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    let file = File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
+    let kind = file.metadata()?.file_type();
+    match kind.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {}, not a file", called(kind)))),
     }
 }
 
-/// Removes what killed writers left in `directory`, and nothing of those that still write.
-pub fn sweep(directory: &Path) {
-    let Ok(entries) = fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let is_ours = name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX));
-        if !is_ours || entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-            continue;
-        }
-        if let Ok(file) = File::open(entry.path())
-            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
-        {
-            remove(&entry.path());
-        }
+/// Reads a file that others wrote, of no more than `limit` bytes.
+///
+/// # Errors
+///
+/// As [`open_plain`], and when it is bigger.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_plain(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 <= limit {
+        return Ok(bytes);
     }
+    Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes, which is the limit")))
 }
 
-/// Removes what this process writes just now; for when it is told to end.
-pub fn remove_unfinished() {
-    unfinished(|all| all.drain(..).for_each(|path| remove(&path)));
+/// What people call it.
+fn called(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
 }
 
 /// Whether it is a pipe or a device, which is written to and not replaced.
@@ -292,8 +278,18 @@ pub fn is_stream(path: &Path) -> bool {
 
 /// What a link leads to, or else itself, where nothing is left of killed writers.
 fn swept(path: &Path) -> PathBuf {
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = fs::canonicalize(path).unwrap_or_else(|_| followed(path));
     sweep(directory(&target));
+    target
+}
+
+/// What a link leads to, though nothing is there yet.
+fn followed(path: &Path) -> PathBuf {
+    let mut target = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(link) = fs::read_link(&target) else { break };
+        target = directory(&target).join(link);
+    }
     target
 }
 
@@ -310,19 +306,6 @@ pub fn directory(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),
         None => Path::new("/"),
-    }
-}
-
-fn unfinished(act: impl FnOnce(&mut Vec<PathBuf>)) {
-    act(&mut UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner));
-}
-
-/// What cannot be removed is for the next sweep.
-fn remove(path: &Path) {
-    match fs::symlink_metadata(path) {
-        Ok(there) if there.is_dir() => drop(fs::remove_dir_all(path)),
-        Ok(_) => drop(fs::remove_file(path)),
-        Err(_) => {}
     }
 }
 
@@ -389,11 +372,16 @@ mod tests {
         std::os::unix::fs::symlink("elsewhere/file", &link).unwrap();
         save(&link, b"new").unwrap();
         assert_eq!(fs::read(elsewhere.join("file")).unwrap(), b"new");
+        let (new, dangling) = (elsewhere.join("new"), top.path().join("dangling"));
+        std::os::unix::fs::symlink(&new, &dangling).unwrap();
+        save(&dangling, b"new").unwrap();
+        assert_eq!(fs::read(&new).unwrap(), b"new");
+        assert_eq!(fs::read_link(&dangling).unwrap(), new);
         let device = top.path().join("device");
         std::os::unix::fs::symlink("/dev/null", &device).unwrap();
         save(&device, b"new").unwrap();
         assert_eq!(fs::read_link(&device).unwrap(), Path::new("/dev/null"));
-        assert_eq!(names(top.path()), ["device", "elsewhere", "link"]);
+        assert_eq!(names(top.path()), ["dangling", "device", "elsewhere", "link"]);
     }
 
     #[test]

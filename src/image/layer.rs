@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     closure::StorePath,
+    files::Scratch,
     layer::{
         self, Files, LayerError, Options, Rewrite, Source, Tree, chunked,
         nar::{NarReader, Node},
@@ -202,7 +203,7 @@ impl Layer {
             let fail = |error| LayerError::Nar { path: path.as_path().to_owned(), source: layer::explain_full(error) };
             let folder = match &unpacked {
                 Some(folder) => folder,
-                None => unpacked.insert(tempfile::tempdir().map_err(fail)?),
+                None => unpacked.insert(Scratch::create().map_err(fail)?),
             };
             let place = folder.path().join(at.to_string());
             layer::nar::unpack(materials.nar(&path).map_err(fail)?, &place).map_err(fail)?;

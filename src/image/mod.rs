@@ -171,11 +171,18 @@ impl Image {
     /// [`ImageError::Io`], [`ImageError::Parse`] and [`ImageError::Version`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        Self::read(File::open(path).map_err(io_error("reading", path))?, path)
+    }
+
+    /// As [`open`](Self::open), of what `reader` gives; `path` is for messages.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn read(reader: impl Read, path: &Path) -> Result<Self> {
         let parse = |source| ImageError::Parse { path: path.to_owned(), source };
         let mut text = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(SIZE_LIMIT).read_to_end(&mut text))
-            .map_err(io_error("reading", path))?;
+        reader.take(SIZE_LIMIT).read_to_end(&mut text).map_err(io_error("reading", path))?;
         #[derive(Deserialize)]
         struct Versioned {
             version: u32,

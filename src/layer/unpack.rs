@@ -30,6 +30,8 @@ const SPARSE_LIMIT: u64 = 1 << 30;
 const ENTRIES_LIMIT: usize = 4_000_000;
 /// Bytes of a name; Linux takes no longer path.
 const NAME_LIMIT: usize = 4096;
+/// Bytes of all names that are in memory at once; a million files have a tenth of it.
+const KEPT_LIMIT: usize = 1 << 30;
 /// Directories in each other.
 const DEPTH_LIMIT: usize = 512;
 
@@ -41,12 +43,12 @@ const DEPTH_LIMIT: usize = 512;
 /// When the tar is malformed, a name leads outside, or the file system refuses.
 pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
     let mut layer = TarReader::new(layer);
-    let mut unpacking = Unpacking { path: root, root: Rooted::open(root)?, owners, own: HashSet::new() };
-    let mut count = 0;
+    let (own, bounds) = (HashSet::new(), Bounds::default());
+    let mut unpacking = Unpacking { path: root, root: Rooted::open(root)?, owners, own, bounds };
     while let Some(entry) = layer.next_entry()? {
-        count += 1;
         let name = PathBuf::from(OsStr::from_bytes(&entry.name));
-        check_bounds(count, &name)
+        let bounded = unpacking.bounds.entry(&name);
+        bounded
             .and_then(|()| unpacking.entry(&entry, &name, &mut layer))
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", name.display())))?;
     }
@@ -57,15 +59,42 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Images have none of these; a layer that has means harm.
-fn check_bounds(count: usize, name: &Path) -> io::Result<()> {
-    if count > ENTRIES_LIMIT {
-        return Err(invalid(&format!("it has more than {ENTRIES_LIMIT} entries, which is the limit")));
+/// What a layer may have of entries and names. Images have no more; a layer that has means harm.
+#[derive(Debug, Default)]
+pub struct Bounds {
+    entries: usize,
+    kept: usize,
+}
+
+impl Bounds {
+    /// One more entry.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many, or its name is too long or too deep.
+    pub fn entry(&mut self, name: &Path) -> io::Result<()> {
+        self.entries += 1;
+        if self.entries > ENTRIES_LIMIT {
+            return Err(invalid(&format!("it has more than {ENTRIES_LIMIT} entries, which is the limit")));
+        }
+        if name.as_os_str().len() > NAME_LIMIT || name.components().count() > DEPTH_LIMIT {
+            return Err(invalid(&format!("a name of more than {NAME_LIMIT} bytes or {DEPTH_LIMIT} directories")));
+        }
+        Ok(())
     }
-    if name.as_os_str().len() > NAME_LIMIT || name.components().count() > DEPTH_LIMIT {
-        return Err(invalid(&format!("a name of more than {NAME_LIMIT} bytes or {DEPTH_LIMIT} directories")));
+
+    /// One more name in memory: a deep entry has as many as it has directories.
+    ///
+    /// # Errors
+    ///
+    /// When all of them take too much.
+    pub fn keep(&mut self, name: &Path) -> io::Result<()> {
+        self.kept += name.as_os_str().len();
+        if self.kept > KEPT_LIMIT {
+            return Err(invalid(&format!("its names have more than {KEPT_LIMIT} bytes, which is the limit")));
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// A layer on its way into a root.
@@ -75,6 +104,7 @@ struct Unpacking<'a> {
     owners: &'a mut Owners,
     /// What this layer wrote, and every directory above it.
     own: HashSet<PathBuf>,
+    bounds: Bounds,
 }
 
 impl Unpacking<'_> {
@@ -95,7 +125,12 @@ impl Unpacking<'_> {
         if let Some(owner) = self.write(entry, &directory, &file_name, data)? {
             self.owners.insert(place.clone(), owner);
         }
-        self.own.extend(place.ancestors().take_while(|above| *above != self.path).map(Path::to_owned));
+        for above in place.ancestors().take_while(|above| *above != self.path) {
+            if !self.own.insert(above.to_owned()) {
+                break;
+            }
+            self.bounds.keep(above)?;
+        }
         Ok(())
     }
 

@@ -107,7 +107,12 @@ impl<R: Read> TarReader<R> {
     {
         let skip = |inner: &mut R, count| {
             let count = i64::try_from(count).map_err(|_| invalid("an entry is bigger than any file"))?;
-            inner.seek(SeekFrom::Current(count)).map(drop)
+            if count == 0 {
+                return Ok(());
+            }
+            // A seek leads beyond the end of a file that was cut off; its last byte is not there.
+            inner.seek(SeekFrom::Current(count - 1))?;
+            inner.read_exact(&mut [0]).map_err(|error| error.kind().into())
         };
         Self { skip, ..Self::new(inner) }
     }

@@ -19,6 +19,41 @@ enum Bytes {
     Sha512([u8; 64]),
 }
 
+/// How a digest is made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Algorithm {
+    /// What strata makes.
+    #[default]
+    Sha256,
+    /// What others may make.
+    Sha512,
+}
+
+impl Algorithm {
+    /// `sha256` or `sha512`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Hashes by it.
+    pub fn hasher(self) -> Hasher {
+        match self {
+            Self::Sha256 => Hasher::Sha256(Sha256::new()),
+            Self::Sha512 => Hasher::Sha512(Box::new(Sha512::new())),
+        }
+    }
+
+    /// The digest of `bytes`.
+    pub fn of(self, bytes: &[u8]) -> Digest {
+        let mut hasher = self.hasher();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+}
+
 /// Text that is not a digest.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a digest; expected sha256: and 64, or sha512: and 128, lower-case hexadecimal digits")]
@@ -35,11 +70,11 @@ impl Digest {
         Self(Bytes::Sha256(bytes))
     }
 
-    /// `sha256` or `sha512`.
-    pub fn algorithm(&self) -> &'static str {
+    /// How it was made.
+    pub fn algorithm(&self) -> Algorithm {
         match self.0 {
-            Bytes::Sha256(_) => "sha256",
-            Bytes::Sha512(_) => "sha512",
+            Bytes::Sha256(_) => Algorithm::Sha256,
+            Bytes::Sha512(_) => Algorithm::Sha512,
         }
     }
 
@@ -58,22 +93,17 @@ impl Digest {
 
     /// Where an OCI layout and an archive keep the blob: `blobs/sha256/<hex>`.
     pub fn blob_name(&self) -> String {
-        format!("blobs/{}/{}", self.algorithm(), self.hex())
+        format!("blobs/{}/{}", self.algorithm().name(), self.hex())
     }
 
     /// Hashes with the algorithm of this digest.
     pub fn hasher(&self) -> Hasher {
-        match self.0 {
-            Bytes::Sha256(_) => Hasher::Sha256(Sha256::new()),
-            Bytes::Sha512(_) => Hasher::Sha512(Box::new(Sha512::new())),
-        }
+        self.algorithm().hasher()
     }
 
     /// Whether it is that of `bytes`.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
-        let mut hasher = self.hasher();
-        hasher.update(bytes);
-        hasher.finish() == *self
+        self.algorithm().of(bytes) == *self
     }
 }
 
@@ -96,7 +126,7 @@ impl FromStr for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm(), self.hex())
+        write!(f, "{}:{}", self.algorithm().name(), self.hex())
     }
 }
 

@@ -14,6 +14,6 @@ mod timestamp;
 
 pub use config::{Config, EmptyObject, History, ImageConfig, RootFs, meant};
 pub use descriptor::{Descriptor, Platform, annotation, media_type};
-pub use digest::{Digest, Hasher, ParseDigestError, Sha256Writer};
+pub use digest::{Algorithm, Digest, Hasher, ParseDigestError, Sha256Writer};
 pub use manifest::{DockerManifest, Index, Manifest};
 pub use timestamp::{ParseTimestampError, Timestamp};

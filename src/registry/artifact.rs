@@ -34,7 +34,8 @@ impl Client {
     /// Those of [`manifest`](Self::manifest).
     pub fn descriptor(&self, version: &str) -> Result<Option<Descriptor>> {
         let found = self.manifest(version)?;
-        Ok(found.map(|found| Descriptor::new(&found.media_type, Digest::of(&found.bytes), found.bytes.len() as u64)))
+        let digest = |bytes: &[u8]| version.parse().unwrap_or_else(|_| Digest::of(bytes));
+        Ok(found.map(|found| Descriptor::new(&found.media_type, digest(&found.bytes), found.bytes.len() as u64)))
     }
 
     /// Puts an artifact that refers to `subject`, and makes sure that the registry lists it. The same artifact again

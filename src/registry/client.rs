@@ -150,7 +150,7 @@ impl Client {
         let accept = accept.join(", ");
         let digest = version.parse::<Digest>().ok();
         let ask = |session: &Session, url: &str| match document(session, act, url, &accept)? {
-            Some(document) if digest.is_some_and(|digest| Digest::of(&document.bytes) != digest) => {
+            Some(document) if digest.is_some_and(|digest| !digest.is_of(&document.bytes)) => {
                 Err(RegistryError::answer(act, format!("the registry sent another manifest for {version}")))
             }
             found => Ok(found),
@@ -166,8 +166,8 @@ impl Client {
     pub fn small_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let act = "reading a blob";
         let ask = |session: &Session, url: &str| match document(session, act, url, "*/*")? {
-            Some(blob) if Digest::of(&blob.bytes) != *digest => {
-                let why = format!("the registry sent {} for {digest}", Digest::of(&blob.bytes));
+            Some(blob) if !digest.is_of(&blob.bytes) => {
+                let why = format!("the registry sent {} for {digest}", digest.algorithm().of(&blob.bytes));
                 Err(RegistryError::answer(act, why))
             }
             blob => Ok(blob.map(|blob| blob.bytes)),

@@ -254,8 +254,8 @@ impl<W: Write> Archive<W> {
 
     /// All of an image but the layers that are there.
     fn image(&mut self, image: &ImageBlobs, there: &HashSet<Digest>) -> Result<(), ArchiveError> {
-        self.bytes(&image.config)?;
-        self.bytes(&image.manifest)?;
+        self.bytes(&image.config_descriptor().digest, &image.config)?;
+        self.bytes(&image.digest(), &image.manifest)?;
         let is_sent = |digest: &Digest| !there.contains(digest);
         for layer in image.layers.iter().filter(|layer| !layer.elsewhere && is_sent(&layer.descriptor.digest)) {
             let Descriptor { digest, size, .. } = &layer.descriptor;
@@ -272,11 +272,11 @@ impl<W: Write> Archive<W> {
                 Content::Index(index) => self.children(index)?,
             }
         }
-        self.bytes(&index.bytes)
+        self.bytes(&index.algorithm.of(&index.bytes), &index.bytes)
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), ArchiveError> {
-        self.blob(&Digest::of(bytes), bytes.len() as u64, |out| Ok(out.write_all(bytes).map_err(LayerError::Write)?))
+    fn bytes(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.blob(digest, bytes.len() as u64, |out| Ok(out.write_all(bytes).map_err(LayerError::Write)?))
     }
 
     fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), LayerError> {

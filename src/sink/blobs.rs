@@ -114,7 +114,7 @@ impl Blobs {
             if clone_file(from, new, &descriptor) {
                 return Ok(());
             }
-            let copied = File::open(from)
+            let copied = files::open_plain(from)
                 .and_then(|file| io::copy(&mut BlobReader::new(Box::new(file), &descriptor), new).map(drop));
             copied.map_err(|source| ImageError::Io { act: "copying", path: from.to_owned(), source })
         })
@@ -137,7 +137,7 @@ impl Blobs {
             fs::create_dir_all(directory).map_err(fail())?;
             files::sweep(directory);
         }
-        if File::open(&path).is_ok_and(|there| is_right(there, descriptor)) {
+        if files::open_plain(&path).is_ok_and(|there| is_right(there, descriptor)) {
             return Ok(());
         }
         let mut new = NewFile::create(&path).map_err(fail())?;
@@ -162,7 +162,7 @@ fn clone_file(_: &Path, _: &mut NewFile, _: &Descriptor) -> bool {
 #[cfg(target_os = "linux")]
 fn clone_file(from: &Path, to: &mut NewFile, descriptor: &Descriptor) -> bool {
     let mut clone = || -> io::Result<bool> {
-        rustix::fs::ioctl_ficlone(to.file(), File::open(from)?)?;
+        rustix::fs::ioctl_ficlone(to.file(), files::open_plain(from)?)?;
         let right = is_right(to.file().try_clone()?, descriptor);
         if !right {
             to.file().set_len(0)?;

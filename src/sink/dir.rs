@@ -37,6 +37,8 @@ impl Sink for Dir {
     }
 }
 
+/// A `version` with more bytes than this is another one.
+const VERSION_LIMIT: u64 = 1024;
 /// What is in `version`.
 const VERSION: &str = "Directory Transport Version: 1.1\n";
 
@@ -80,7 +82,7 @@ fn check_is_ours(directory: &Path) -> Result<(), LayoutError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io_error(directory)(error)),
     };
-    let version = fs::read(directory.join("version")).unwrap_or_default();
+    let version = files::read_bounded(&directory.join("version"), VERSION_LIMIT).unwrap_or_default();
     if entries.next().is_none() || version.starts_with(b"Directory Transport Version:") {
         return Ok(());
     }

@@ -6,9 +6,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
+
+use serde::de::Error as _;
 
 pub use super::blobs::LayoutError;
 use super::{
@@ -20,8 +22,8 @@ use crate::{
     blobs::ImageBlobs,
     content::Content,
     files,
-    image::save_json,
-    oci::{Descriptor, Digest, Index, annotation},
+    image::{save_json, write_whole},
+    oci::{Descriptor, Digest, Index, annotation, json},
 };
 
 /// `oci:DIR[:TAG]`
@@ -35,6 +37,9 @@ pub const SCHEME: Scheme = Scheme {
         Ok(std::sync::Arc::new(Layout { directory, tag }))
     },
 };
+
+/// An index.json of more bytes than this is not read, here and where layouts are sources.
+const INDEX_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// A layout, and what the content is called in it.
 #[derive(Debug)]
@@ -79,6 +84,8 @@ pub fn write(image: &ImageBlobs, directory: &Path, tag: Option<&str>) -> Result<
 ///
 /// As [`write()`].
 pub fn write_content(content: &Content, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
+    // What is no layout is refused before anything is written there.
+    open_index(directory)?;
     Blobs::new(directory, Digest::blob_name).content(content)?;
     let name = content.reference().and_then(|reference| reference.rsplit_once(':'));
     let name = name.map_or("image", |(name, _)| name);
@@ -94,7 +101,12 @@ pub fn write_content(content: &Content, directory: &Path, tag: Option<&str>) -> 
     });
     index.manifests.push(named);
     save_json(&BTreeMap::from([("imageLayoutVersion", "1.0.0")]), &directory.join("oci-layout"))?;
-    save_json(&index, &directory.join("index.json"))?;
+    let (path, bytes) = (directory.join("index.json"), json::to_vec(&index));
+    if bytes.len() as u64 > INDEX_LIMIT {
+        let full = format!("it would have more than {INDEX_LIMIT} bytes, which is the limit; choose another directory");
+        return Err(io_error(&path)(io::Error::new(io::ErrorKind::FileTooLarge, full)));
+    }
+    write_whole(&bytes, &path)?;
     drop(lock);
     Ok(digest)
 }
@@ -106,9 +118,12 @@ fn are_platforms_of_one(one: &Descriptor, other: &Descriptor) -> bool {
 
 fn open_index(directory: &Path) -> Result<Index, LayoutError> {
     let path = directory.join("index.json");
-    match fs::read(&path) {
+    match files::read_bounded(&path, INDEX_LIMIT) {
         Ok(text) => serde_json::from_slice(&text).map_err(|source| LayoutError::Index { path, source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::new(Vec::new())),
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => {
+            Err(LayoutError::Index { path, source: serde_json::Error::custom(error) })
+        }
         Err(source) => Err(LayoutError::Io { path, source }),
     }
 }

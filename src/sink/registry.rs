@@ -215,8 +215,8 @@ pub fn push(content: &Content, client: &Client, options: &Options, progress: &Ar
 
 impl Pushed {
     /// This document, and no blob.
-    fn nothing(document: &[u8]) -> Self {
-        let (digest, size) = (Digest::of(document), document.len() as u64);
+    fn nothing(digest: Digest, document: &[u8]) -> Self {
+        let size = document.len() as u64;
         Self { digest, size, blobs: 0, bytes: 0, left: 0, noted: Change::default() }
     }
 

@@ -1,6 +1,7 @@
 //! What an archive holds: documents, kept, and blobs, found again when they are needed.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     io::{self, Read},
 };
@@ -10,14 +11,14 @@ use serde::de::DeserializeOwned;
 use super::{
     SourceError,
     archive::Archive,
-    graph::{DOCUMENT_LIMIT, Store},
+    store::{DOCUMENT_LIMIT, Store, read_document},
 };
 use crate::{
     layer::Packing,
     oci::{Descriptor, Digest, Sha256Writer},
 };
 
-/// All documents together may take this much memory, in bytes.
+/// All documents together may take this much memory, in bytes; what does not fit is read again when it is needed.
 const DOCUMENTS_LIMIT: usize = 32 * 1024 * 1024;
 /// More entries than this are no image's.
 const ENTRIES_LIMIT: usize = 100_000;
@@ -97,16 +98,21 @@ impl Contents {
         Ok(Box::new(self.archive.read(offset, size)?))
     }
 
-    pub(super) fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, SourceError> {
+    /// A document's bytes: kept, or where there was no room for them read again.
+    pub(super) fn text(&self, name: &str) -> Result<Cow<'_, [u8]>, SourceError> {
         let fail = |why: String| SourceError::Document { document: name.to_owned(), why };
-        let text = self.raw(name).ok_or_else(|| match self.blob(name) {
-            Some(blob) if blob.size > DOCUMENT_LIMIT => {
-                fail(format!("it has {} bytes; the limit for documents is {DOCUMENT_LIMIT}", blob.size))
-            }
-            Some(_) => fail("it is not JSON".to_owned()),
-            None => fail("it is missing".to_owned()),
-        })?;
-        serde_json::from_slice(text).map_err(|error| fail(error.to_string()))
+        if let Some(kept) = self.raw(name) {
+            return Ok(kept.into());
+        }
+        let size = self.blob(name).ok_or_else(|| fail("it is missing".to_owned()))?.size;
+        let read = self.open(name).and_then(|reader| read_document(reader, size));
+        read.map(Cow::Owned).map_err(|error| fail(error.to_string()))
+    }
+
+    pub(super) fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, SourceError> {
+        let fail =
+            |error: serde_json::Error| SourceError::Document { document: name.to_owned(), why: error.to_string() };
+        serde_json::from_slice(&self.text(name)?).map_err(fail)
     }
 }
 
@@ -125,7 +131,7 @@ impl Store for Contents {
         if self.blob(&name).is_none() {
             return Ok(None);
         }
-        super::graph::read_document(Contents::open(self, &name)?, descriptor.size).map(Some)
+        read_document(Contents::open(self, &name)?, descriptor.size).map(Some)
     }
 
     fn list(&self) -> io::Result<Vec<Digest>> {

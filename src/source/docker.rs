@@ -10,7 +10,8 @@ use std::{
 use super::{
     SourceError,
     contents::{Contents, digests},
-    graph::{NODES_LIMIT, Node, Store},
+    graph::{NODES_LIMIT, Node},
+    store::Store,
 };
 use crate::{
     layer::Packing,
@@ -77,13 +78,13 @@ impl Saved {
             return Err(fail("manifest.json", why));
         }
         let parsed: ImageConfig = self.contents.document(config)?;
-        let text = self.contents.raw(config).unwrap_or_default();
+        let text = self.contents.text(config)?;
         let diff_ids = &parsed.rootfs.diff_ids;
         if diff_ids.len() != layers.len() {
             let why = format!("it lists {} diff_ids, but there are {} layers", diff_ids.len(), layers.len());
             return Err(fail(config, why));
         }
-        let config_digest = Digest::of(text);
+        let config_digest = Digest::of(&text);
         let mut files = HashMap::from([(config_digest, config.clone())]);
         let mut descriptors = Vec::with_capacity(layers.len());
         for (name, diff_id) in layers.iter().zip(diff_ids) {

@@ -5,7 +5,8 @@ use std::{collections::HashSet, sync::Arc};
 use super::{
     SourceError,
     docker::Saved,
-    graph::{NODES_LIMIT, Node, Store},
+    graph::{Budget, NODES_LIMIT, Node},
+    store::Store,
 };
 use crate::{
     blobs::ImageBlobs,
@@ -73,14 +74,10 @@ impl Found {
     }
 
     /// What an index.json lists.
-    pub(super) fn of_index(index: Index, store: Arc<dyn Store>) -> Result<Self, SourceError> {
-        if index.manifests.len() > NODES_LIMIT {
-            let why = format!("it lists more than {NODES_LIMIT} images");
-            return Err(SourceError::Document { document: "index.json".to_owned(), why });
-        }
+    pub(super) fn of_index(index: Index, store: Arc<dyn Store>) -> Self {
         let top = |descriptor| Top::Node(Box::new(Node { descriptor, store: Arc::clone(&store) }));
         let listed = index.manifests.clone();
-        Ok(Self { tops: index.manifests.into_iter().map(top).collect(), listed, store })
+        Self { tops: index.manifests.into_iter().map(top).collect(), listed, store }
     }
 
     /// Where the blobs are.
@@ -125,12 +122,17 @@ impl Found {
     ///
     /// As [`image`](Self::image).
     pub fn choose(&self, wanted: &Wanted) -> Result<(Node, Option<String>), SourceError> {
-        let mut images: Vec<(Node, Option<String>)> = Vec::new();
+        let mut images: Vec<(Node, &Top)> = Vec::new();
+        let mut budget = Budget::new();
         for top in self.candidates(wanted)? {
-            images.extend(top.node()?.manifests()?.into_iter().map(|node| (node, top.reference())));
+            images.extend(top.node()?.manifests(&mut budget)?.into_iter().map(|node| (node, top)));
         }
         if let (1, Wanted::Prefer(_)) = (images.len(), wanted) {
-            return Ok(images.remove(0));
+            let (node, top) = images.remove(0);
+            return Ok((node, top.reference()));
+        }
+        if images.is_empty() {
+            return Err(nothing());
         }
         let platforms = images.iter().map(|(node, _)| node.platform()).collect::<Result<Vec<_>, _>>()?;
         let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
@@ -150,20 +152,22 @@ impl Found {
         let Some((at, _)) = fitting.first() else {
             return Err(SourceError::Choice { why: format!("no image matches {platform}"), all: list(&all) });
         };
-        let chosen = images[*at].clone();
-        let digest = chosen.0.descriptor.digest;
-        // Several names mean several things, unless all are the same image.
-        let names = self.distinct().into_iter().map(Top::names).collect::<Vec<_>>();
-        let ambiguous = fitting.iter().skip(1).any(|(at, _)| {
-            images.get(*at).is_some_and(|(node, name)| node.descriptor.digest != digest && *name != chosen.1)
-        });
-        if ambiguous {
+        let (node, top) = &images[*at];
+        // Several names mean several things, unless all are the same image; so do two of one machine that no index lists.
+        let is_another = |at: &usize| {
+            let (other, other_top) = &images[*at];
+            other.descriptor.digest != node.descriptor.digest
+                && !std::ptr::eq(*top, *other_top)
+                && (top.names() != other_top.names() || platforms[*at] == platforms[fitting[0].0])
+        };
+        if fitting.iter().any(|(at, _)| is_another(at)) {
+            let names = self.distinct().into_iter().map(Top::names).collect::<Vec<_>>();
             return Err(SourceError::Choice {
                 why: "several images are there; name one by its tag".to_owned(),
                 all: list(&names.concat()),
             });
         }
-        Ok(chosen)
+        Ok((node.clone(), top.reference()))
     }
 
     /// What may be meant; of docker's archives, as docker and dockerTools do, the first that fits.
@@ -198,6 +202,9 @@ impl Found {
             let content = top.node()?.content()?;
             return Ok(content.with_reference(top.reference()));
         }
+        if tops.is_empty() {
+            return Err(nothing());
+        }
         let names: Vec<Vec<String>> = tops.iter().map(|top| top.names()).collect();
         if names.iter().any(|name| *name != names[0]) {
             return Err(SourceError::Choice {
@@ -205,7 +212,8 @@ impl Found {
                 all: list(&names.concat()),
             });
         }
-        let contents = tops.iter().map(|top| top.node()?.content()).collect::<Result<Vec<_>, _>>()?;
+        let mut budget = Budget::new();
+        let contents = tops.iter().map(|top| top.node()?.content_of(&mut budget)).collect::<Result<Vec<_>, _>>()?;
         let reference = tops.first().and_then(|top| top.reference());
         Ok(Content::of(contents, tops.iter().map(|top| top.descriptor()).collect()).with_reference(reference))
     }
@@ -225,6 +233,7 @@ impl Found {
         let mut left = content.digests();
         let mut seen: HashSet<Digest> = left.iter().copied().collect();
         let mut found = Vec::new();
+        let mut budget = Budget::new();
         while let Some(subject) = left.pop() {
             let asked = self.store.referrers(&subject);
             let asked =
@@ -238,7 +247,7 @@ impl Found {
                     let why = format!("more than {NODES_LIMIT} documents refer to it");
                     return Err(SourceError::Document { document: content.digest().to_string(), why });
                 }
-                let referrer = node.content()?;
+                let referrer = node.content_of(&mut budget)?;
                 left.extend(referrer.digests().into_iter().filter(|digest| seen.insert(*digest)));
                 left.push(node.descriptor.digest);
                 found.push(referrer);
@@ -254,9 +263,10 @@ impl Found {
     /// Those of reading its documents.
     pub fn images(&self) -> Result<Vec<ImageBlobs>, SourceError> {
         let mut images = Vec::new();
+        let mut budget = Budget::new();
         for top in &self.tops {
-            for node in top.node()?.manifests()? {
-                let image = node.blobs()?;
+            for node in top.node()?.manifests(&mut budget)? {
+                let image = node.blobs_of(&mut budget)?;
                 images.push(ImageBlobs { reference: top.reference().or(image.reference), ..image });
             }
         }
@@ -269,8 +279,7 @@ impl Found {
     ///
     /// [`SourceError::Choice`] when there is nothing.
     pub fn root(&self) -> Result<Node, SourceError> {
-        let none = || SourceError::Choice { why: "there is no image".to_owned(), all: "none".to_owned() };
-        self.tops.first().ok_or_else(none)?.node()
+        self.tops.first().ok_or_else(nothing)?.node()
     }
 
     /// Every manifest and index at the top.
@@ -284,14 +293,10 @@ impl Found {
 
     /// The same image under several names is one.
     fn distinct(&self) -> Vec<&Top> {
-        let mut seen: Vec<Digest> = Vec::new();
+        let mut seen: HashSet<Digest> = HashSet::new();
         let is_new = |top: &&Top| match top {
             Top::Saved(_) => true,
-            Top::Node(node) => {
-                let new = !seen.contains(&node.descriptor.digest);
-                seen.push(node.descriptor.digest);
-                new
-            }
+            Top::Node(node) => seen.insert(node.descriptor.digest),
         };
         self.tops.iter().filter(is_new).collect()
     }
@@ -328,6 +333,10 @@ pub enum Wanted {
     Prefer(Platform),
     /// This machine's and no other.
     Only(Platform),
+}
+
+fn nothing() -> SourceError {
+    SourceError::Choice { why: "there is no image".to_owned(), all: "none".to_owned() }
 }
 
 fn list(all: &[String]) -> String {

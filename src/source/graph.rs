@@ -8,92 +8,31 @@
 //! Documents are checked against their descriptors before anybody parses them, and stay the bytes that they are.
 
 use std::{
-    fmt,
     io::{self, Read},
-    path::PathBuf,
     sync::Arc,
 };
 
 use data_encoding::BASE64;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::SourceError;
+use super::{
+    SourceError,
+    store::{Store, read_document},
+};
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
     content::{Content, IndexBlobs},
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, annotation, media_type, name},
 };
 
-/// Documents bigger than this (in bytes) are refused; registries refuse manifests over 4 MiB too.
-pub(super) const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 /// Manifests and indexes that one reference may lead to.
 pub(super) const NODES_LIMIT: usize = 1000;
+/// Bytes of documents that are in memory at once, of all that one command asks for.
+const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
 /// Indexes in indexes; what others write has two.
 const DEPTH_LIMIT: usize = 16;
 /// An image with more layers than this is refused; docker and podman run no more than 127.
 const LAYERS_LIMIT: usize = 1000;
-
-/// Blobs by digest. What it gives is not trusted: whoever asks checks.
-pub trait Store: fmt::Debug + Send + Sync {
-    /// Opens a blob, or says that it is not there.
-    ///
-    /// # Errors
-    ///
-    /// The medium's own.
-    fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>>;
-
-    /// A manifest or an index; registries keep them elsewhere than blobs.
-    ///
-    /// # Errors
-    ///
-    /// The medium's own.
-    fn manifest(&self, descriptor: &Descriptor) -> io::Result<Option<Vec<u8>>> {
-        let Some(reader) = self.open(&descriptor.digest)? else { return Ok(None) };
-        read_document(reader, descriptor.size).map(Some)
-    }
-
-    /// Whether a blob is there.
-    ///
-    /// # Errors
-    ///
-    /// The medium's own.
-    fn has(&self, digest: &Digest) -> io::Result<bool> {
-        self.open(digest).map(|blob| blob.is_some())
-    }
-
-    /// The file that is the blob, where there is one.
-    fn file(&self, _digest: &Digest) -> Option<PathBuf> {
-        None
-    }
-
-    /// Host and repository, where it is one of a registry.
-    fn origin(&self) -> Option<(&str, &str)> {
-        None
-    }
-
-    /// Descriptors of what refers to `digest`, where the medium knows that.
-    ///
-    /// # Errors
-    ///
-    /// The medium's own.
-    fn referrers(&self, _digest: &Digest) -> io::Result<Vec<Descriptor>> {
-        Ok(Vec::new())
-    }
-
-    /// What people call the blob.
-    fn name(&self, digest: &Digest) -> String {
-        digest.blob_name()
-    }
-
-    /// Every blob there, where they can be listed.
-    ///
-    /// # Errors
-    ///
-    /// The medium's own.
-    fn list(&self) -> io::Result<Vec<Digest>> {
-        Ok(Vec::new())
-    }
-}
 
 /// A manifest or an index, not read yet.
 #[derive(Clone, Debug)]
@@ -109,17 +48,34 @@ enum Document {
     Manifest(Box<Manifest>, Vec<u8>),
 }
 
-/// Nodes that were read so far, of those that may be.
-struct Budget(usize);
+/// What may still be read: nodes of one reference, and bytes of all. A small document that is listed many times is many
+/// documents in memory.
+pub(super) struct Budget {
+    nodes: usize,
+    bytes: u64,
+}
 
 impl Budget {
-    fn new() -> Self {
-        Self(NODES_LIMIT)
+    pub fn new() -> Self {
+        Self { nodes: NODES_LIMIT, bytes: BYTES_LIMIT }
+    }
+
+    /// Begins another reference.
+    fn begin(&mut self) -> &mut Self {
+        self.nodes = NODES_LIMIT;
+        self
     }
 
     fn take(&mut self, node: &Node) -> Result<(), SourceError> {
-        self.0 = self.0.checked_sub(1).ok_or_else(|| {
+        self.nodes = self.nodes.checked_sub(1).ok_or_else(|| {
             node.fail(format!("it has more than {NODES_LIMIT} manifests and indexes, which is the limit"))
+        })?;
+        Ok(())
+    }
+
+    fn read(&mut self, node: &Node, bytes: u64) -> Result<(), SourceError> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
+            node.fail(format!("with it all documents have more than {BYTES_LIMIT} bytes, which is the limit"))
         })?;
         Ok(())
     }
@@ -149,7 +105,8 @@ impl Node {
                 .ok_or_else(|| fail("it is missing".to_owned()))?,
         };
         if !descriptor.digest.is_of(&bytes) {
-            return Err(fail(format!("its digest is {}, which differs from its name", Digest::of(&bytes))));
+            let found = descriptor.digest.algorithm().of(&bytes);
+            return Err(fail(format!("its digest is {found}, which differs from its name")));
         }
         if bytes.len() as u64 != descriptor.size {
             return Err(fail(format!("it has {} bytes, not {}", bytes.len(), descriptor.size)));
@@ -189,20 +146,33 @@ impl Node {
     ///
     /// When a document is missing or malformed.
     pub fn content(&self) -> Result<Content, SourceError> {
-        self.content_within(&mut Budget::new(), 0)
+        self.content_of(&mut Budget::new())
+    }
+
+    /// As [`content`](Self::content), of what others share the memory with.
+    pub(super) fn content_of(&self, budget: &mut Budget) -> Result<Content, SourceError> {
+        self.content_within(budget.begin(), 0)
     }
 
     fn content_within(&self, budget: &mut Budget, depth: usize) -> Result<Content, SourceError> {
         self.check_depth(depth)?;
         budget.take(self)?;
-        match self.read()? {
-            Document::Manifest(manifest, bytes) => Ok(self.image(*manifest, bytes)?.into()),
+        let document = self.read()?;
+        budget.read(self, self.descriptor.size)?;
+        match document {
+            Document::Manifest(manifest, bytes) => {
+                let config = manifest.config.size;
+                let image = self.image(*manifest, bytes)?;
+                budget.read(self, config)?;
+                Ok(image.into())
+            }
             Document::Index(index, bytes) => {
                 let children = index.manifests.into_iter();
                 Ok(Content::Index(Box::new(IndexBlobs {
                     reference: self.reference(),
                     media_type: self.media_type(index.media_type.as_deref(), media_type::INDEX),
                     bytes,
+                    algorithm: self.descriptor.digest.algorithm(),
                     children: children
                         .map(|descriptor| self.child(descriptor).content_within(budget, depth + 1))
                         .collect::<Result<_, _>>()?,
@@ -237,9 +207,9 @@ impl Node {
     /// # Errors
     ///
     /// When an index is missing or malformed.
-    pub fn manifests(&self) -> Result<Vec<Self>, SourceError> {
+    pub(super) fn manifests(&self, budget: &mut Budget) -> Result<Vec<Self>, SourceError> {
         let mut found = Vec::new();
-        self.manifests_within(&mut found, &mut Budget::new(), 0)?;
+        self.manifests_within(&mut found, budget.begin(), 0)?;
         Ok(found)
     }
 
@@ -250,7 +220,9 @@ impl Node {
             found.push(self.clone());
             return Ok(());
         }
-        match self.read()? {
+        let document = self.read()?;
+        budget.read(self, self.descriptor.size)?;
+        match document {
             Document::Manifest(..) => found.push(self.clone()),
             Document::Index(index, _) => {
                 for descriptor in index.manifests {
@@ -274,8 +246,19 @@ impl Node {
     ///
     /// When it describes none, or a document is missing or malformed.
     pub fn blobs(&self) -> Result<ImageBlobs, SourceError> {
-        match self.read()? {
-            Document::Manifest(manifest, bytes) => self.image(*manifest, bytes),
+        self.blobs_of(&mut Budget::new())
+    }
+
+    /// As [`blobs`](Self::blobs), of what others share the memory with.
+    pub(super) fn blobs_of(&self, budget: &mut Budget) -> Result<ImageBlobs, SourceError> {
+        let document = self.read()?;
+        budget.read(self, self.descriptor.size)?;
+        match document {
+            Document::Manifest(manifest, bytes) => {
+                let config = manifest.config.size;
+                let image = self.image(*manifest, bytes)?;
+                budget.read(self, config).map(|()| image)
+            }
             Document::Index(..) => Err(self.fail("it is an index, not the manifest of an image".to_owned())),
         }
     }
@@ -344,6 +327,8 @@ impl Node {
             platform: self.descriptor.platform.clone().unwrap_or_else(|| parsed.platform()),
             media_type: self.media_type(manifest.media_type.as_deref(), media_type::MANIFEST),
             manifest: bytes,
+            manifest_algorithm: self.descriptor.digest.algorithm(),
+            config_algorithm: manifest.config.digest.algorithm(),
             config_media_type: manifest.config.media_type,
             config,
             config_origin: self.store.origin().map(|(host, repository)| (host.to_owned(), repository.to_owned())),
@@ -390,15 +375,4 @@ fn is_tar(descriptor: &Descriptor) -> bool {
 /// The blob that a descriptor carries itself.
 fn embedded(descriptor: &Descriptor) -> Option<Vec<u8>> {
     BASE64.decode(descriptor.data.as_deref()?.as_bytes()).ok()
-}
-
-/// Reads a document that should have `size` bytes, and one byte more where there is one.
-pub(super) fn read_document(reader: impl Read, size: u64) -> io::Result<Vec<u8>> {
-    if size > DOCUMENT_LIMIT {
-        let what = format!("it has {size} bytes; the limit for documents is {DOCUMENT_LIMIT}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-    }
-    let mut bytes = Vec::new();
-    reader.take(size + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -3,7 +3,7 @@
 //! digest).
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,9 +12,13 @@ use std::{
 use super::{
     Found, SourceError,
     found::Top,
-    graph::{Node, Store, read_document},
+    graph::Node,
+    store::{Store, read_document},
 };
-use crate::oci::{Descriptor, Digest, Index, Manifest, media_type};
+use crate::{
+    files,
+    oci::{Descriptor, Digest, Index, Manifest, media_type},
+};
 
 /// The blobs of an OCI layout.
 #[derive(Debug)]
@@ -96,7 +100,7 @@ pub(super) fn open(path: &Path) -> Result<Found, SourceError> {
     let name = path.join("index.json");
     let bytes = read_file(&name).map_err(io_error("reading", &name))?;
     let index: Index = parse(&name, &bytes)?;
-    Found::of_index(index, store)
+    Ok(Found::of_index(index, store))
 }
 
 /// Reads what skopeo wrote to `dir:path`.
@@ -122,13 +126,13 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T,
 }
 
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
+    let file = files::open_plain(path)?;
     let size = file.metadata()?.len();
     read_document(file, size)
 }
 
 fn open_file(path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
-    match File::open(path) {
+    match files::open_plain(path) {
         Ok(file) => Ok(Some(Box::new(file))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

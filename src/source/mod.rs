@@ -27,6 +27,7 @@ mod recipe;
 pub mod remote;
 mod scan;
 mod scheme;
+mod store;
 
 use std::{
     fs::{self, File},
@@ -36,14 +37,16 @@ use std::{
 
 pub use crate::layer::Packing;
 pub use found::{Choice, Found, Wanted};
-pub use graph::{Node, Store};
+pub use graph::Node;
 pub use location::{Location, SCHEMES, syntaxes};
 pub use lock::{Lock, LockedImage};
 pub use scheme::{Access, Scheme, Source};
+pub use store::Store;
 
 use crate::{
     blobs::ImageBlobs,
     content::Content,
+    files,
     image::{Image, ImageError},
     oci::Platform,
 };
@@ -143,15 +146,25 @@ pub fn open(path: &Path) -> Result<Opened, SourceError> {
             Err(SourceError::Unknown(path.to_owned()))
         };
     }
+    let mut file = File::open(path).map_err(fail)?;
     let mut start = Vec::new();
-    File::open(path).and_then(|file| file.take(512).read_to_end(&mut start)).map_err(fail)?;
+    (&mut file).take(512).read_to_end(&mut start).map_err(fail)?;
     let is_tar = start.get(257..262) == Some(b"ustar");
-    if start.trim_ascii_start().starts_with(b"{") {
-        Ok(Opened::Recipe(Box::new(Image::open(path)?)))
-    } else if is_tar || Packing::of(&start) != Packing::Plain {
-        scan::open(path).map(Opened::Found)
-    } else {
-        Err(SourceError::Unknown(path.to_owned()))
+    let is_recipe = start.trim_ascii_start().starts_with(b"{");
+    if !is_recipe && !is_tar && Packing::of(&start) == Packing::Plain {
+        return Err(SourceError::Unknown(path.to_owned()));
+    }
+    // A pipe is read once.
+    if files::is_stream(path) {
+        let all = start.chain(file);
+        return match is_recipe {
+            true => Ok(Opened::Recipe(Box::new(Image::read(all, path)?))),
+            false => scan::open_stream(all, path).map(Opened::Found),
+        };
+    }
+    match is_recipe {
+        true => Ok(Opened::Recipe(Box::new(Image::open(path)?))),
+        false => scan::open(path).map(Opened::Found),
     }
 }
 

@@ -8,8 +8,9 @@ use std::{
 use super::{
     Found, Opened, SourceError,
     found::Top,
-    graph::{Node, Store},
+    graph::Node,
     scheme::{Access, Scheme, Source},
+    store::Store,
 };
 use crate::{
     oci::{Descriptor, Digest, Index, annotation, media_type, name},

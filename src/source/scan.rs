@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek},
     path::Path,
     sync::Arc,
 };
@@ -16,13 +16,37 @@ use super::{
     docker,
     found::Top,
 };
-use crate::layer::{Packing, open_packed, untar::TarReader};
+use crate::layer::{Packing, explain_full, open_packed, untar::TarReader};
 
 /// Reads the archive at `path` once, from front to back.
 pub fn open(path: &Path) -> Result<Found, SourceError> {
     let opening = |source| SourceError::Io { act: "opening".to_owned(), path: path.to_owned(), source };
     let (file, packing) = open_packed(path).map_err(opening)?;
     found(scan_packed(file, packing, path, None)?)
+}
+
+/// The same for one that comes through a pipe: it is kept in a nameless file.
+pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<Found, SourceError> {
+    let fail = |source| SourceError::Io { act: "keeping".to_owned(), path: path.to_owned(), source };
+    let mut kept = || -> io::Result<File> {
+        let mut file = tempfile::tempfile()?;
+        let size = io::copy(&mut stream, &mut file).map_err(explain_full)?;
+        file.rewind()?;
+        let mut start = Vec::new();
+        (&mut file).take(8).read_to_end(&mut start)?;
+        file.rewind()?;
+        let packing = Packing::of(&start);
+        if packing == Packing::Plain {
+            return Ok(file);
+        }
+        let mut plain = tempfile::tempfile()?;
+        io::copy(&mut packing.reader(file, size)?, &mut plain).map_err(explain_full)?;
+        plain.rewind()?;
+        Ok(plain)
+    };
+    let file = kept().map_err(fail)?;
+    let plain = Arc::new(file.try_clone().map_err(fail)?);
+    found(scan_packed(file, Packing::Plain, path, Some(plain))?)
 }
 
 /// The same for a plain archive that has no path; `name` is for messages.
@@ -84,7 +108,7 @@ fn scan_entries<R: Read>(
 fn found(contents: Contents) -> Result<Found, SourceError> {
     let contents = Arc::new(contents);
     if contents.raw("index.json").is_some() || contents.blob("index.json").is_some() {
-        return Found::of_index(contents.document("index.json")?, contents);
+        return Ok(Found::of_index(contents.document("index.json")?, contents));
     }
     let saved = docker::images(&contents)?;
     Ok(Found::new(saved.into_iter().map(Top::Saved).collect(), contents))

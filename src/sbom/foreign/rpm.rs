@@ -5,9 +5,10 @@
 //! entries: u32   bytes of data: u32   entries × (tag, type, offset, count: u32 each)   data
 //! ```
 
-use std::io::Write;
+use std::fs;
 
 use super::Package;
+use crate::files::Scratch;
 
 const NAME: u32 = 1000;
 const VERSION: u32 = 1001;
@@ -24,10 +25,11 @@ pub fn sqlite(bytes: &[u8]) -> Vec<Package> {
 
 fn read(bytes: &[u8]) -> Option<Vec<Package>> {
     // SQLite wants a file.
-    let mut file = tempfile::NamedTempFile::new().ok()?;
-    file.write_all(bytes).ok()?;
+    let scratch = Scratch::create().ok()?;
+    let file = scratch.path().join("rpmdb.sqlite");
+    fs::write(&file, bytes).ok()?;
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let database = rusqlite::Connection::open_with_flags(file.path(), flags).ok()?;
+    let database = rusqlite::Connection::open_with_flags(&file, flags).ok()?;
     let mut query = database.prepare("SELECT blob FROM Packages").ok()?;
     let blobs = query.query_map([], |row| row.get::<_, Vec<u8>>(0)).ok()?;
     Some(blobs.filter_map(|blob| package(&blob.ok()?)).filter(|package| package.name != KEYS).collect())

@@ -151,7 +151,7 @@ impl Push<'_> {
     }
 
     pub(super) fn config(&self, image: &ImageBlobs) -> Result<Fate> {
-        let digest = Digest::of(&image.config);
+        let digest = image.config_descriptor().digest;
         let place = self.options.shared.as_deref().map(|shared| shared.place(self.client.host(), digest, false));
         let mut place = place.as_ref().map(|place| lock(place));
         let slot = Arc::clone(lock(&self.slots).entry((digest, false)).or_default());

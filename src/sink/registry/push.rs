@@ -58,7 +58,7 @@ impl<'a> Push<'a> {
     /// Each child by its digest, then the index.
     fn index(&self, index: &IndexBlobs, tags: &[String]) -> Result<Pushed> {
         let listed: Index = serde_json::from_slice(&index.bytes).map_err(PushError::Manifest)?;
-        let mut all = Pushed::nothing(&index.bytes);
+        let mut all = Pushed::nothing(index.algorithm.of(&index.bytes), &index.bytes);
         let mut changed: HashMap<Digest, (Digest, u64)> = HashMap::new();
         for at in images_first(&listed, index.children.len()) {
             let child = &index.children[at];
@@ -78,8 +78,9 @@ impl<'a> Push<'a> {
         }
         let rewritten = (!changed.is_empty()).then(|| rewritten(listed, &changed));
         let bytes = rewritten.as_deref().unwrap_or(&index.bytes);
-        self.put(&index.media_type, bytes, tags)?;
-        Ok(Pushed { digest: Digest::of(bytes), size: bytes.len() as u64, ..all })
+        let digest = index.algorithm.of(bytes);
+        self.put(&index.media_type, &digest, bytes, tags)?;
+        Ok(Pushed { digest, size: bytes.len() as u64, ..all })
     }
 
     /// The layers, the config, then the manifest.
@@ -98,8 +99,9 @@ impl<'a> Push<'a> {
             self.progress.also_sent(bytes);
         }
         let manifest = manifest(image, &layers)?;
-        self.put(&image.media_type, &manifest, tags)?;
-        let mut pushed = Pushed::nothing(&manifest);
+        let digest = image.manifest_algorithm.of(&manifest);
+        self.put(&image.media_type, &digest, &manifest, tags)?;
+        let mut pushed = Pushed::nothing(digest, &manifest);
         layers.iter().for_each(|(_, fate)| pushed.count(*fate));
         pushed.count(config);
         Ok(pushed)
@@ -138,15 +140,15 @@ impl<'a> Push<'a> {
             home.is_none_or(|home| !home.is_foreign())
         };
         let own: Vec<usize> = (0..image.layers.len()).filter(|at| is_own(&image.layers[*at])).collect();
-        let mut pushed = Pushed::nothing(&image.manifest);
+        let mut pushed = Pushed::nothing(image.digest(), &image.manifest);
         for (_, fate) in in_parallel(own.len(), &|at| job(own[at]))? {
             pushed.count(fate);
         }
         Ok(pushed)
     }
 
-    fn put(&self, media_type: &str, document: &[u8], tags: &[String]) -> Result<()> {
-        let digest = Digest::of(document).to_string();
+    fn put(&self, media_type: &str, digest: &Digest, document: &[u8], tags: &[String]) -> Result<()> {
+        let digest = digest.to_string();
         let versions = if tags.is_empty() { std::slice::from_ref(&digest) } else { tags };
         for version in versions {
             self.client.put_manifest(version, media_type, document)?;

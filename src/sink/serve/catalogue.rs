@@ -13,7 +13,7 @@ use crate::{
     blobs::{ImageBlobs, LayerBlob},
     content::{Content, IndexBlobs},
     image::ImageError,
-    oci::{Descriptor, Digest, Index, Manifest},
+    oci::{Descriptor, Digest},
 };
 
 /// Why images cannot be served.
@@ -96,16 +96,14 @@ impl Catalogue {
         if repository.tags.contains_key(tag) {
             return Err(ServeError::Twice(format!("{name}:{tag}")));
         }
-        let digest = content.digest();
-        repository.tags.insert(tag.to_owned(), digest);
-        repository.add(content, digest);
+        repository.tags.insert(tag.to_owned(), content.digest());
+        repository.add(content);
         Ok(())
     }
 
     /// Serves `content` by its digest alone, as what refers to an image is.
     pub fn add_untagged(&mut self, name: &str, content: Content) {
-        let digest = content.digest();
-        self.repositories.entry(name.to_owned()).or_default().add(content, digest);
+        self.repositories.entry(name.to_owned()).or_default().add(content);
     }
 
     /// Every `name:tag`.
@@ -128,14 +126,12 @@ impl Catalogue {
 }
 
 impl Repository {
-    /// Adds what `digest` names; what is above it may name it by sha512.
-    fn add(&mut self, content: Content, digest: Digest) {
+    fn add(&mut self, content: Content) {
+        let digest = content.digest();
         match content {
             Content::Image(image) => {
-                let ImageBlobs { media_type, manifest, config, layers, .. } = *image;
-                let named = serde_json::from_slice(&manifest).map(|manifest: Manifest| manifest.config.digest);
-                let config_digest = named.unwrap_or_else(|_| Digest::of(&config));
-                self.blobs.insert(config_digest, Blob::Bytes(config.into()));
+                self.blobs.insert(image.config_descriptor().digest, Blob::Bytes(image.config.into()));
+                let ImageBlobs { media_type, manifest, layers, .. } = *image;
                 self.documents.insert(digest, Document { media_type, bytes: manifest.into() });
                 for layer in layers {
                     self.blobs.insert(layer.descriptor.digest, Blob::Layer(Box::new(layer)));
@@ -143,11 +139,7 @@ impl Repository {
             }
             Content::Index(index) => {
                 let IndexBlobs { media_type, bytes, children, .. } = *index;
-                let listed = serde_json::from_slice(&bytes).map_or_else(|_| Vec::new(), |index: Index| index.manifests);
-                for (at, child) in children.into_iter().enumerate() {
-                    let digest = listed.get(at).map_or_else(|| child.digest(), |child| child.digest);
-                    self.add(child, digest);
-                }
+                children.into_iter().for_each(|child| self.add(child));
                 self.documents.insert(digest, Document { media_type, bytes: bytes.into() });
             }
         }

@@ -283,7 +283,7 @@ mod tests {
     use super::*;
     use crate::{
         blobs::{ImageBlobs, LayerBlob},
-        oci::{Descriptor, Digest, Platform, media_type},
+        oci::{Algorithm, Descriptor, Digest, Platform, media_type},
     };
 
     /// Bytes of a layer: more than the kernel keeps for a reader who reads nothing.
@@ -298,8 +298,10 @@ mod tests {
             platform: Platform::linux("amd64", None),
             media_type: media_type::MANIFEST.to_owned(),
             manifest: b"{}".to_vec(),
+            manifest_algorithm: Algorithm::default(),
             config_media_type: media_type::CONFIG.to_owned(),
             config: b"{}".to_vec(),
+            config_algorithm: Algorithm::default(),
             config_origin: None,
             layers: vec![layer],
             closure: None,

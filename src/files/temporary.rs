@@ -1,0 +1,121 @@
+//! What is unfinished: files and directories under temporary names, known to this process, and locked against others.
+//!
+//! They are made and entered under one lock, which [`remove_unfinished`] never gives back: after it nothing new is made.
+
+use std::{
+    fs::{self, File},
+    io, mem,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock, open},
+    io::Errno,
+};
+
+const PREFIX: &str = ".strata-";
+const SUFFIX: &str = ".tmp";
+
+/// What this process writes just now.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// A temporary file or directory, removed unless it is kept.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    pub path: PathBuf,
+    kept: bool,
+}
+
+impl Temporary {
+    /// Makes one in `directory`, and locks it.
+    pub fn make(directory: &Path, make: &dyn Fn(&Path) -> io::Result<File>) -> io::Result<(Self, File)> {
+        loop {
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = directory.join(format!("{PREFIX}{}-{number}{SUFFIX}", std::process::id()));
+            let mut all = unfinished();
+            let file = match make(&path) {
+                Ok(file) => file,
+                // Another container's process may have our number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                Err(error) => return Err(error),
+            };
+            all.push(path.clone());
+            drop(all);
+            let temporary = Self { path, kept: false };
+            lock(&file)?;
+            // Somebody may have swept it before it was locked.
+            if temporary.path.exists() {
+                return Ok((temporary, file));
+            }
+        }
+    }
+
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.kept {
+            remove(&self.path);
+        }
+        unfinished().retain(|path| *path != self.path);
+    }
+}
+
+/// Removes what killed writers left in `directory`, and nothing of those that still write.
+pub fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if !name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
+            continue;
+        }
+        // Neither a link nor a pipe of this name holds anybody up.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        if let Ok(file) = open(entry.path(), flags, Mode::empty())
+            && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// Removes what this process writes just now, and lets it begin nothing more; for when it is told to end.
+pub fn remove_unfinished() {
+    let mut all = unfinished();
+    // What is in a directory goes before it.
+    all.drain(..).rev().for_each(|path| remove(&path));
+    mem::forget(all);
+}
+
+/// Waits for the exclusive lock of a file or a directory; it ends with the handle.
+pub(super) fn lock(file: &File) -> io::Result<()> {
+    loop {
+        match flock(file, FlockOperation::LockExclusive) {
+            Err(Errno::INTR) => {}
+            // NFS locks no directory, and some file systems lock nothing: who writes at once is not kept apart there.
+            Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
+            result => return Ok(result?),
+        }
+    }
+}
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What cannot be removed is for the next sweep.
+fn remove(path: &Path) {
+    match fs::symlink_metadata(path) {
+        Ok(there) if there.is_dir() => drop(fs::remove_dir_all(path)),
+        Ok(_) => drop(fs::remove_file(path)),
+        Err(_) => {}
+    }
+}

@@ -1,0 +1,292 @@
+//! Layouts that mean harm, given to the program: it refuses them with a reason, in memory that it has, and never waits
+//! for what is no file.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::{fs::symlink, net::UnixListener},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::{Value, json};
+use strata::oci::{Descriptor, Digest, media_type};
+
+/// A layout of one image, its documents' blobs by what they are.
+struct Layout {
+    path: PathBuf,
+    manifest: Descriptor,
+    config: Descriptor,
+    layer: Descriptor,
+}
+
+fn put(path: &Path, kind: &str, bytes: &[u8]) -> Descriptor {
+    let digest = Digest::of(bytes);
+    fs::create_dir_all(path.join("blobs/sha256")).unwrap();
+    fs::write(path.join(digest.blob_name()), bytes).unwrap();
+    Descriptor::new(kind, digest, bytes.len() as u64)
+}
+
+fn document(path: &Path, kind: &str, document: &Value) -> Descriptor {
+    put(path, kind, document.to_string().as_bytes())
+}
+
+fn list(path: &Path, descriptors: &[&Descriptor]) {
+    fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    let index = json!({ "schemaVersion": 2, "manifests": descriptors });
+    fs::write(path.join("index.json"), index.to_string()).unwrap();
+}
+
+/// With `padding` in the manifest and the config.
+fn layout(path: PathBuf, padding: &str) -> Layout {
+    let layer = put(&path, media_type::LAYER_TAR, b"layer");
+    let config = json!({ "architecture": "amd64", "os": "linux", "padding": padding,
+        "rootfs": { "type": "layers", "diff_ids": [layer.digest] } });
+    let config = document(&path, media_type::CONFIG, &config);
+    let manifest = json!({ "schemaVersion": 2, "config": config, "layers": [layer], "annotations": { "a": padding } });
+    let manifest = document(&path, media_type::MANIFEST, &manifest);
+    list(&path, &[&manifest]);
+    Layout { path, manifest, config, layer }
+}
+
+/// A program that hangs ends too, with 124.
+fn strata(arguments: &[&str]) -> Output {
+    let mut command = Command::new("timeout");
+    command.args(["300", env!("CARGO_BIN_EXE_strata")]).args(arguments).output().unwrap()
+}
+
+/// What it says when it fails.
+fn refused(arguments: &[&str]) -> String {
+    let output = strata(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+    said
+}
+
+type Make = fn(&Path);
+
+/// What may be where a file should be, and what is said of it.
+const OTHERS: [(&str, Make); 5] = [
+    ("a pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
+    ("a directory", |path| fs::create_dir(path).unwrap()),
+    ("a device", |path| symlink("/dev/zero", path).unwrap()),
+    ("symbolic links", |path| symlink(path, path).unwrap()),
+    ("No such device", |path| drop(UnixListener::bind(path).unwrap())),
+];
+
+#[test]
+fn what_is_no_file_is_no_blob() {
+    for (said, make) in OTHERS {
+        for which in 0..3 {
+            let top = tempfile::tempdir().unwrap();
+            let layout = layout(top.path().join("a"), "");
+            let blob = [&layout.manifest, &layout.config, &layout.layer][which].digest.blob_name();
+            fs::remove_file(layout.path.join(&blob)).unwrap();
+            // A socket's path is short.
+            let short = top.path().join("s");
+            make(&short);
+            if said == "symbolic links" {
+                make(&layout.path.join(&blob))
+            } else {
+                fs::rename(&short, layout.path.join(&blob)).unwrap()
+            }
+            let (from, to) = (format!("oci:{}", layout.path.display()), top.path().join("b"));
+            for arguments in [
+                vec!["copy", &from, &format!("oci:{}", to.display())],
+                vec!["copy", &from, &format!("oci-archive:{}", to.display())],
+                vec!["copy", &from, &format!("dir:{}", to.display())],
+                vec!["verify", layout.path.to_str().unwrap()],
+            ] {
+                let output = strata(&arguments);
+                let all = [output.stdout, output.stderr].concat();
+                let all = String::from_utf8_lossy(&all);
+                assert_eq!(output.status.code(), Some(1), "{arguments:?}: {all}");
+                assert!(
+                    all.contains(said) && all.contains(blob.rsplit("/").next().unwrap()),
+                    "{arguments:?}: {said}: {all}"
+                );
+                assert!(!to.join("index.json").exists() && !to.is_file() && !to.join("version").exists());
+                // Blobs that were complete stay in a layout.
+                if to.exists() {
+                    fs::remove_dir_all(&to).unwrap();
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_file_at_the_destination_is_replaced_or_refused() {
+    for (_, make) in OTHERS {
+        let top = tempfile::tempdir().unwrap();
+        let layout = layout(top.path().join("a"), "");
+        let target = top.path().join("b");
+        fs::create_dir_all(target.join("blobs/sha256")).unwrap();
+        let blob = target.join(layout.layer.digest.blob_name());
+        let short = top.path().join("s");
+        make(&short);
+        fs::rename(&short, &blob).unwrap();
+        let copy = ["copy", &format!("oci:{}", layout.path.display()), &format!("oci:{}", target.display())];
+        let output = strata(&copy);
+        if blob.is_dir() {
+            assert!(refused(&copy).contains(blob.to_str().unwrap()));
+            assert!(!target.join("index.json").exists());
+        } else {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert_eq!(fs::read(&blob).unwrap(), b"layer");
+        }
+    }
+}
+
+#[test]
+fn indexes_that_are_none_are_left_alone() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = layout(top.path().join("a"), "");
+    let from = format!("oci:{}", layout.path.display());
+    let deep = "[".repeat(100_000);
+    for text in ["", "[]", "null", "{}", &deep, r#"{"schemaVersion":2,"manifests":7}"#] {
+        let target = top.path().join("b");
+        fs::create_dir_all(&target).unwrap();
+        let index = target.join("index.json");
+        fs::write(&index, text).unwrap();
+        let said = refused(&["copy", &from, &format!("oci:{}", target.display())]);
+        assert!(said.contains(index.to_str().unwrap()) && said.contains("is not an image index"), "{said}");
+        assert_eq!(fs::read_to_string(&index).unwrap(), text);
+        assert!(!target.join("blobs").exists());
+        // Nor are they read.
+        fs::write(target.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+        let said = refused(&["inspect", target.to_str().unwrap()]);
+        assert!(said.contains(index.to_str().unwrap()), "{said}");
+        fs::remove_dir_all(&target).unwrap();
+    }
+    // Of 20 GiB, all of it a hole; or a pipe.
+    let target = top.path().join("b");
+    fs::create_dir_all(&target).unwrap();
+    let index = target.join("index.json");
+    fs::File::create(&index).unwrap().set_len(20 << 30).unwrap();
+    let said = refused(&["copy", &from, &format!("oci:{}", target.display())]);
+    assert!(said.contains(index.to_str().unwrap()) && said.contains("is the limit"), "{said}");
+    fs::remove_file(&index).unwrap();
+    OTHERS[0].1(&index);
+    let said = refused(&["copy", &from, &format!("oci:{}", target.display())]);
+    assert!(said.contains(index.to_str().unwrap()) && said.contains("a pipe"), "{said}");
+}
+
+#[test]
+fn an_index_that_lists_itself_ends() {
+    let top = tempfile::tempdir().unwrap();
+    let path = top.path().join("a");
+    // No index has its own digest, so it lies.
+    let digest: Digest = format!("sha256:{:064}", 0).parse().unwrap();
+    let own = Descriptor::new(media_type::INDEX, digest, 1000);
+    let text = json!({ "schemaVersion": 2, "manifests": [own] }).to_string();
+    fs::create_dir_all(path.join("blobs/sha256")).unwrap();
+    fs::write(path.join(digest.blob_name()), format!("{text:1000}")).unwrap();
+    list(&path, &[&own]);
+    let said = refused(&["copy", "--all", &format!("oci:{}", path.display()), &format!("oci:{}/b", path.display())]);
+    assert!(said.contains("which differs from its name"), "{said}");
+    // Honest ones may only be deep.
+    let mut inner = document(&path, media_type::INDEX, &json!({ "schemaVersion": 2, "manifests": [] }));
+    for _ in 0..20 {
+        inner = document(&path, media_type::INDEX, &json!({ "schemaVersion": 2, "manifests": [inner] }));
+    }
+    list(&path, &[&inner]);
+    let said = refused(&["copy", "--all", &format!("oci:{}", path.display()), &format!("oci:{}/b", path.display())]);
+    assert!(said.contains("more than 16 indexes are nested"), "{said}");
+}
+
+/// Documents of 4 MB that an index lists a hundred times are 800 MB, if nobody counts.
+#[test]
+fn documents_are_bounded_together() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = layout(top.path().join("a"), &"x".repeat(3_900_000));
+    let index = json!({ "schemaVersion": 2, "manifests": vec![&layout.manifest; 100] });
+    list(&layout.path, &[&document(&layout.path, media_type::INDEX, &index)]);
+    let from = format!("oci:{}", layout.path.display());
+    let said = refused(&["copy", "--all", &from, &format!("oci:{}", top.path().join("b").display())]);
+    assert!(said.contains("all documents have more than 268435456 bytes"), "{said}");
+}
+
+/// Lists of parts are documents too, and many of them come before the index in an archive.
+#[test]
+fn archives_hold_more_documents_than_are_kept() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = layout(top.path().join("a"), "");
+    let empty = document(&layout.path, "application/vnd.oci.empty.v1+json", &json!({}));
+    let bill = |number: u32| {
+        let bill = json!({ "number": number, "parts": "x".repeat(3_900_000) });
+        let bill = document(&layout.path, "application/spdx+json", &bill);
+        let manifest = json!({ "schemaVersion": 2, "config": empty, "layers": [bill] });
+        document(&layout.path, media_type::MANIFEST, &manifest)
+    };
+    let mut all: Vec<Descriptor> = (0..12).map(bill).collect();
+    all.push(layout.manifest.clone());
+    let index = document(&layout.path, media_type::INDEX, &json!({ "schemaVersion": 2, "manifests": all }));
+    list(&layout.path, &[&index]);
+    let archive = top.path().join("a.tar");
+    pack(&layout.path, &archive);
+    let to = top.path().join("b");
+    let from = format!("oci-archive:{}", archive.display());
+    let output = strata(&["copy", "--all", &from, &format!("oci:{}", to.display())]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), index.digest.to_string());
+}
+
+/// An archive of a layout.
+fn pack(layout: &Path, archive: &Path) {
+    let mut tar = tar::Builder::new(fs::File::create(archive).unwrap());
+    tar.append_dir_all("blobs", layout.join("blobs")).unwrap();
+    for name in ["index.json", "oci-layout"] {
+        tar.append_path_with_name(layout.join(name), name).unwrap();
+    }
+    tar.finish().unwrap();
+}
+
+#[test]
+fn archives_come_through_pipes() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = layout(top.path().join("a"), "");
+    let archive = top.path().join("a.tar");
+    pack(&layout.path, &archive);
+    let packed = Command::new("gzip").args(["--stdout", archive.to_str().unwrap()]).output().unwrap().stdout;
+    for bytes in [fs::read(&archive).unwrap(), packed] {
+        let to = top.path().join("b");
+        let mut command = Command::new("timeout");
+        command.args(["300", env!("CARGO_BIN_EXE_strata"), "copy", "oci-archive:/dev/stdin"]);
+        command.arg(format!("oci:{}", to.display())).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(&bytes).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), layout.manifest.digest.to_string());
+        fs::remove_dir_all(&to).unwrap();
+    }
+}
+
+#[test]
+fn archives_that_were_cut_off_say_so() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = layout(top.path().join("a"), &"x".repeat(10_000));
+    let archive = top.path().join("a.tar");
+    pack(&layout.path, &archive);
+    fs::File::options().write(true).open(&archive).unwrap().set_len(5000).unwrap();
+    let said = refused(&["inspect", archive.to_str().unwrap()]);
+    assert!(said.contains(archive.to_str().unwrap()) && said.contains("unexpected end of file"), "{said}");
+}
+
+#[test]
+fn artifacts_are_inspected_too_and_names_steer_no_terminal() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = layout(top.path().join("a"), "");
+    let config = put(&layout.path, "application/x-config", b"no JSON");
+    let artifact =
+        json!({ "schemaVersion": 2, "artifactType": "application/x-artifact", "config": config, "layers": [] });
+    let mut artifact = document(&layout.path, media_type::MANIFEST, &artifact);
+    artifact.annotations.insert("org.opencontainers.image.ref.name".to_owned(), "\u{1b}[31mred".to_owned());
+    list(&layout.path, &[&layout.manifest, &artifact]);
+    let output = strata(&["inspect", layout.path.to_str().unwrap()]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("artifact    application/x-artifact"), "{said}");
+    let said = refused(&["copy", &format!("oci:{}:none", layout.path.display()), "dir:x"]);
+    assert!(said.contains("red") && !said.contains('\u{1b}'), "{said}");
+}
