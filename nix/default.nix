@@ -47,6 +47,7 @@ let
     searchPaths = import ./parts/search-paths.nix;
     stack = call ./parts/stack.nix;
     undetachable = import ./parts/undetachable.nix;
+    variable = import ./parts/variable.nix;
 
     makes = call ./makes/script.nix;
   }

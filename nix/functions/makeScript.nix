@@ -34,6 +34,7 @@
   program,
   scriptText,
   toolchain,
+  variable,
 }:
 {
   name,
@@ -76,7 +77,7 @@ else
       export HOME=$state/${names.derivation name}/home
       mkdir -p "$HOME"
       ${makes.script searchPaths (
-        builtins.replaceStrings placeholders (map (placeholder: "${replace.${placeholder}}") placeholders) (
+        builtins.replaceStrings placeholders (map (placeholder: variable replace.${placeholder}) placeholders) (
           scriptText entrypoint
         )
       )}

@@ -70,12 +70,17 @@ let
   assign =
     variable: value:
     "export ${variable}=${quoted value}" + (if append then "\"\${${variable}:+:\$${variable}}\"" else "");
+  # Each goes before those that came before it. (Makes: src/args/make-search-paths/default.nix)
+  reversed = builtins.foldl' (rest: first: [ first ] ++ rest) [ ];
   search =
     name:
     let
-      directories = builtins.concatMap (
-        package: map (directory: "${package}${directory}") kinds.${name}.directories
-      ) (check.list function name (arguments.${name} or [ ]));
+      packages = check.list function name (arguments.${name} or [ ]);
+      directories = reversed (
+        builtins.concatMap (
+          directory: map (package: "${package}${directory}") packages
+        ) kinds.${name}.directories
+      );
     in
     if directories == [ ] then
       [ ]
@@ -100,8 +105,8 @@ let
     name = "make-search-paths";
     kind = "files";
     request.texts.template = builtins.concatStringsSep "\n" (
-      builtins.concatMap search (builtins.attrNames kinds)
-      ++ map exported (check.list function "export" export)
+      map exported (check.list function "export" export)
+      ++ builtins.concatMap search (builtins.attrNames kinds)
       ++ map sourced (check.list function "source" source)
       ++ [ "" ]
     );

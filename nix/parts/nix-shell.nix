@@ -5,6 +5,7 @@
   derive,
   program,
   toolchain,
+  variable,
 }:
 {
   # The name of the function and the arguments that it knows.
@@ -33,18 +34,7 @@ let
   attributes = drv.drvAttrs;
   owner = "${toString uid}:${toString gid}";
   build = "/build";
-  # As Nix makes environment variables of a derivation's attributes.
-  text =
-    value:
-    if builtins.isBool value then
-      (if value then "1" else "")
-    else if builtins.isList value then
-      builtins.concatStringsSep " " (map text value)
-    else if builtins.isPath value || value ? outPath then
-      "${value}"
-    else
-      toString value;
-  quoted = value: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (text value)}'";
+  quoted = value: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (variable value)}'";
   file =
     fileName: content:
     let
@@ -91,9 +81,9 @@ let
     name = if builtins.elem attribute asFile then "${attribute}Path" else attribute;
     value =
       if builtins.elem attribute asFile then
-        file attribute (text attributes.${attribute})
+        file attribute (variable attributes.${attribute})
       else
-        text attributes.${attribute};
+        variable attributes.${attribute};
   };
   inputs = builtins.listToAttrs (
     map input (
@@ -152,6 +142,6 @@ else
       User = owner;
       WorkingDir = build;
       Cmd = [ shell ] ++ (if run == null then [ "--rcfile" ] else [ ]) ++ [ rcfile ];
-      Env = map (variable: "${variable}=${environment.${variable}}") (builtins.attrNames environment);
+      Env = map (name: "${name}=${environment.${name}}") (builtins.attrNames environment);
     };
   }

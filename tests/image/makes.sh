@@ -89,9 +89,9 @@ docker rmi streamed:t >/dev/null
 job sees '{ inputs, makeScript, makeSearchPaths, ... }: makeScript {
   name = "sees";
   entrypoint = ./entrypoint.sh;
-  replace.__argText__ = "it'"'"'s";
+  replace = { __argText__ = "it'"'"'s"; __argNumber__ = 1; __argYes__ = true; __argNo__ = false; __argList__ = [ ./entrypoint.sh "two" ]; };
   searchPaths = {
-    bin = [ inputs.nixpkgs.jq ];
+    bin = [ inputs.nixpkgs.jq (inputs.nixpkgs.writeShellScriptBin "twice" "echo first") (inputs.nixpkgs.writeShellScriptBin "twice" "echo last") ];
     export = [ [ "MORE" inputs.nixpkgs.hello "/bin" ] ];
     source = [ (makeSearchPaths { rpath = [ inputs.nixpkgs.hello ]; }) [ (inputs.nixpkgs.writeText "source" "SOURCED=$1") "an argument" ] ];
   };
@@ -101,8 +101,10 @@ echo "__argText__ $SECRET $# $SOURCED ${PYTHONPATH-none}"
 [[ $HOME_IMPURE == "$1" && $HOME != "$1" && -d $HOME && -z $(ls -A "$HOME") && -d $STATE ]]
 touch "$HOME/file" "$STATE/file"
 [[ $(command -v jq) == /nix/store/*-jq-*/bin/jq ]]
+[[ $(twice) == last ]]
+[[ "__argNumber__ __argYes__ __argNo__ __argList__" == "1 1  /nix/store/"*"-entrypoint.sh two" ]]
 ! command -v git
-[[ $MORE == /nix/store/*-hello-*/bin && $LD_LIBRARY_PATH == /nix/store/*-hello-*/lib:/nix/store/*-hello-*/lib64 ]]
+[[ $MORE == /nix/store/*-hello-*/bin && $LD_LIBRARY_PATH == /nix/store/*-hello-*/lib64:/nix/store/*-hello-*/lib ]]
 SH
 git add --intent-to-add makes
 export SECRET=seen PYTHONPATH=/elsewhere
