@@ -67,7 +67,15 @@ rec {
   buildLayeredImageWithNixDb = arguments: buildLayeredImage (arguments // { includeNixDB = true; });
 
   buildImage = image "dockerTools.buildImage" modes.singleArguments (
-    name: arguments: (modes.single name arguments).archive // { buildArgs = arguments; }
+    name: arguments:
+    (modes.single name (
+      arguments
+      // {
+        passthru = arguments.passthru or { } // {
+          buildArgs = arguments;
+        };
+      }
+    )).archive
   );
   buildImageWithNixDb = arguments: buildImage (arguments // { includeNixDB = true; });
 

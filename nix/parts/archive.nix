@@ -170,23 +170,37 @@ let
       };
     };
   recipe = made "recipe";
-  result = drv: {
-    sbom = sbom {
-      name = storeName;
-      image = "${recipe}/image.json";
-      packages = contents;
+  # With what upstream has in `passthru`, in both places.
+  result =
+    drv: more:
+    let
+      imageName = names.lower name;
+      imageTag = if tag == null then names.hash drv else tag;
+      all =
+        passthru
+        // {
+          inherit imageName imageTag;
+          conf = file;
+          sbom = sbom {
+            name = storeName;
+            image = "${recipe}/image.json";
+            packages = contents;
+          };
+          detached = detach {
+            name = "${storeName}-detached.json";
+            output = recipe;
+            recipe = "${recipe}/image.json";
+            inherit imageName imageTag;
+          };
+        }
+        // more;
+    in
+    all
+    // {
+      inherit meta;
+      passthru = all;
     };
-    inherit passthru meta;
-    imageName = names.lower name;
-    imageTag = if tag == null then names.hash drv else tag;
-    conf = file;
-    detached = detach {
-      name = "${storeName}-detached.json";
-      output = recipe;
-      recipe = "${recipe}/image.json";
-      inherit (result drv) imageName imageTag;
-    };
-  };
+
   # An executable that writes the archive to stdout; nothing of the image is in the store but what scripts made.
   stream =
     let
@@ -208,9 +222,7 @@ let
       );
     in
     drv
-    // passthru
-    // result recipe
-    // {
+    // result recipe {
       # The result itself is what is run.
       isExe = true;
       inherit recipe;
@@ -220,9 +232,7 @@ let
       drv = made compressor;
     in
     drv
-    // passthru
-    // result drv
-    // {
+    // result drv {
       inherit stream recipe;
       layer = recipe;
     };

@@ -166,8 +166,9 @@ same "$(nix-instantiate --eval --strict --json --expr "$(expression '
     single = dockerTools.buildImage { name = "x"; tag = "t"; };
     # Both last, whichever comes first.
     both = (other.override { tag = "t"; }).overrideAttrs { more = true; };
-  in [ both.name both.drvAttrs.more both.imageTag other.name other.meta.description other.more (other.drvPath == image.drvPath) single.buildArgs (single ? layer) image.stream.isExe (image ? conf) ]')")" \
-  '["other",true,"t","other","after",1,false,{"name":"x","tag":"t"},true,true,true]'
+  in [ both.name both.drvAttrs.more both.imageTag other.name other.meta.description other.more (other.drvPath == image.drvPath) single.buildArgs (single ? layer) image.stream.isExe (image ? conf)
+    single.passthru.imageTag (single.passthru ? buildArgs) (image.passthru ? stream) ]')")" \
+  '["other",true,"t","other","after",1,false,{"name":"x","tag":"t"},true,true,true,"t",true,true]'
 same "$(docker run --rm "$(load <"$(build 'dockerTools.buildLayeredImage { name = "kept"; tag = "t"; contents = pkgs.hello; created = "Tue Nov 14 22:13:20 UTC 2023";
   config = { Cmd = pkgs.writeShellScript "greet" "exec /bin/hello"; Hostname = "kept"; Memory = 67108864; }; }')")")" "Hello, world!"
 same "$(docker image inspect kept:t --format '{{.Config.Hostname}} {{.Created}}')" "kept 2023-11-14T22:13:20Z"
