@@ -10,7 +10,7 @@ use std::{
 
 use strata::{
     Image,
-    layer::unpack,
+    layer::unpack::{self, Bounds},
     oci::Digest,
     source::{self, Choice},
 };
@@ -402,6 +402,15 @@ fn devices_that_no_kernel_has_are_refused() {
         let error = unpacked(&[bytes]).unwrap_err();
         assert!(error.contains("a device whose number no kernel has"), "{error}");
     }
+}
+
+/// A deep entry has as many names in memory as it has directories.
+#[test]
+fn names_of_a_layer_are_bounded_together() {
+    let mut bounds = Bounds::default();
+    let name = "a".repeat(4096);
+    let refused = (0..1_000_000).find_map(|_| bounds.keep(Path::new(&name)).err()).unwrap().to_string();
+    assert!(refused.contains("its names have more than 1073741824 bytes"), "{refused}");
 }
 
 #[test]

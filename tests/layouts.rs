@@ -290,3 +290,36 @@ fn artifacts_are_inspected_too_and_names_steer_no_terminal() {
     let said = refused(&["copy", &format!("oci:{}:none", layout.path.display()), "dir:x"]);
     assert!(said.contains("red") && !said.contains('\u{1b}'), "{said}");
 }
+
+#[test]
+fn destinations_that_cannot_be_are_refused_before_anything_is_written() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = layout(top.path().join("a"), "");
+    let from = format!("oci:{}", layout.path.display());
+    for scheme in ["oci", "dir", "oci-archive", "docker-archive"] {
+        for arguments in [["copy", &from, &format!("{scheme}:")], ["copy", &format!("{scheme}:"), "dir:x"]] {
+            let output = strata(&arguments);
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+            assert!(said.contains("the path is missing"), "{said}");
+        }
+    }
+    // A file is not put in place of a directory, and what is wrong with the layer is not looked at before.
+    fs::write(layout.path.join(layout.layer.digest.blob_name()), "LAYER").unwrap();
+    let directory = top.path().join("directory");
+    fs::create_dir(&directory).unwrap();
+    let said = refused(&["copy", &from, &format!("oci-archive:{}", directory.display())]);
+    assert!(said.contains(&format!("writing {}: ", directory.display())) && said.contains("directory"), "{said}");
+}
+
+#[test]
+fn a_full_disk_is_not_the_source_s() {
+    let top = tempfile::tempdir().unwrap();
+    let layout = layout(top.path().join("a"), "");
+    let layer = put(&layout.path, "application/x-blob", &vec![7; 1 << 20]);
+    let config = put(&layout.path, "application/x-config", b"{}");
+    let artifact = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
+    list(&layout.path, &[&document(&layout.path, media_type::MANIFEST, &artifact)]);
+    let said = refused(&["copy", &format!("oci:{}", layout.path.display()), "oci-archive:/dev/full"]);
+    assert!(said.contains("writing") && !said.contains("reading") && said.contains("No space left"), "{said}");
+}

@@ -12,7 +12,7 @@ use std::{
 
 use super::checked::{BlobReader, Hashing, invalid};
 use crate::{
-    image::{Compressed, ImageError},
+    image::{Compressed, ImageError, copy_blob},
     layer::{ChunkReader, Cutout, Packing},
     oci::{Descriptor, Digest},
 };
@@ -130,7 +130,7 @@ impl LayerBlob {
         match &self.bytes {
             Bytes::Open(open) => {
                 let mut reader = BlobReader::new(open().map_err(fail)?, &self.descriptor);
-                io::copy(&mut reader, out).map_err(fail).map(drop)
+                copy_blob(digest, &mut reader, out).map(drop)
             }
             Bytes::Make(make) => {
                 let mut counted = Counted { out, size: 0 };

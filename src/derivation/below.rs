@@ -379,6 +379,16 @@ mod tests {
     }
 
     #[test]
+    fn names_are_bounded() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        archive.append_data(&mut header, "a/".repeat(3000), io::empty()).unwrap();
+        let error = Below::default().add(&mut archive.into_inner().unwrap().as_slice()).unwrap_err().to_string();
+        assert!(error.contains("a name of more than 4096 bytes or 512 directories"), "{error}");
+    }
+
+    #[test]
     fn upper_layers_replace_and_remove() {
         let lower: &[&str] = &["a/b/", "one -> a", "two -> a", "three -> a", "c/d/", "c/link -> ../a"];
         let upper: &[&str] = &["one/", "two", ".wh.three", "a/.wh.b", "c/e/", "c/.wh..wh..opq"];

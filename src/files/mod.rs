@@ -53,7 +53,7 @@ impl NewFile {
     ///
     /// As [`create`](Self::create).
     pub fn named(target: &Path) -> io::Result<Self> {
-        Self::with_mode(&swept(target), 0o666)
+        Self::of_user(target, 0o666)
     }
 
     /// As [`named`](Self::named), for the user alone.
@@ -62,7 +62,16 @@ impl NewFile {
     ///
     /// As [`create`](Self::create).
     pub fn private(target: &Path) -> io::Result<Self> {
-        Self::with_mode(&swept(target), 0o600)
+        Self::of_user(target, 0o600)
+    }
+
+    /// What cannot be replaced is said before anything is written.
+    fn of_user(target: &Path, mode: u32) -> io::Result<Self> {
+        let target = swept(target);
+        match target.is_dir() {
+            true => Err(io::ErrorKind::IsADirectory.into()),
+            false => Self::with_mode(&target, mode),
+        }
     }
 
     fn with_mode(target: &Path, mode: u32) -> io::Result<Self> {

@@ -1,7 +1,7 @@
 //! Why an image could not be read, or a blob not be made.
 
 use std::{
-    io,
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -64,6 +64,14 @@ pub enum ImageError {
         /// What is wrong.
         source: io::Error,
     },
+    /// What a blob is written to took no more: a full disk.
+    #[error("writing the blob {digest}")]
+    Write {
+        /// The blob.
+        digest: Digest,
+        /// What the system answered.
+        source: io::Error,
+    },
     /// A layer's bytes could not be made.
     #[error("layer {index}")]
     Layer {
@@ -80,4 +88,31 @@ pub type Result<T> = std::result::Result<T, ImageError>;
 pub(super) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
     let path = path.to_owned();
     move |source| ImageError::Io { act, path, source }
+}
+
+/// Copies a blob; the error says which side failed.
+pub(crate) fn copy_blob(digest: Digest, reader: &mut dyn Read, out: &mut dyn Write) -> Result<u64> {
+    let mut out = Told { out, failed: false };
+    io::copy(reader, &mut out).map_err(|source| match out.failed {
+        true => ImageError::Write { digest, source },
+        false => ImageError::Blob { digest, source },
+    })
+}
+
+/// Keeps in mind that writing failed.
+struct Told<'a> {
+    out: &'a mut dyn Write,
+    failed: bool,
+}
+
+impl Write for Told<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.failed |= written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    error::{ImageError, Result, io_error},
+    error::{ImageError, Result, copy_blob, io_error},
     materials::{Materials, in_store},
 };
 use crate::{
@@ -240,7 +240,7 @@ impl Layer {
             },
         };
         // One byte more than there should be is enough to know that there is too much.
-        io::copy(&mut (&mut blob).take(self.size.saturating_add(1)), &mut out).map_err(fail)?;
+        copy_blob(self.digest, &mut (&mut blob).take(self.size.saturating_add(1)), &mut out)?;
         Ok(out.finish().1)
     }
 

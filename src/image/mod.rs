@@ -67,6 +67,7 @@ use crate::{
     oci::{Config, Descriptor, Digest, History, ImageConfig, Manifest, Platform, RootFs, Timestamp, json, media_type},
 };
 pub use error::ImageError;
+pub(crate) use error::copy_blob;
 use error::{Result, io_error};
 pub use layer::{Compressed, Layer, LayerPath, open_layers};
 pub use materials::{Materials, Provider, Recorded};

@@ -46,7 +46,7 @@ pub const DOCKER: Scheme = Scheme {
 };
 
 fn parse(rest: &str) -> Result<Arc<dyn Sink>, String> {
-    let (file, name) = path_and_name(rest);
+    let (file, name) = path_and_name(rest)?;
     Ok(Arc::new(ArchiveFile { file, name }))
 }
 

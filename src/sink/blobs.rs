@@ -98,7 +98,7 @@ impl Blobs {
     pub fn bytes(&self, digest: &Digest, bytes: &[u8]) -> Result<(), LayoutError> {
         let descriptor = Descriptor::new("", *digest, bytes.len() as u64);
         self.blob(&descriptor, &|out| {
-            out.write_all(bytes).map_err(|source| ImageError::Blob { digest: *digest, source })
+            out.write_all(bytes).map_err(|source| ImageError::Write { digest: *digest, source })
         })
     }
 

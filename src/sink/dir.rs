@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     blobs::{Blobs, LayoutError, io_error},
-    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image},
+    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, some_path},
 };
 use crate::{
     blobs::ImageBlobs,
@@ -23,7 +23,7 @@ pub const SCHEME: Scheme = Scheme {
     syntax: "dir:DIR",
     about: "skopeo's directory of blobs",
     holds: Holds::Image,
-    parse: |rest| Ok(Arc::new(Dir { directory: rest.into() })),
+    parse: |rest| Ok(Arc::new(Dir { directory: some_path(rest)? })),
 };
 
 #[derive(Debug)]

@@ -33,7 +33,7 @@ pub const SCHEME: Scheme = Scheme {
     about: "OCI layout, added to",
     holds: Holds::Index,
     parse: |rest| {
-        let (directory, tag) = path_and_name(rest);
+        let (directory, tag) = path_and_name(rest)?;
         Ok(std::sync::Arc::new(Layout { directory, tag }))
     },
 };

@@ -1,6 +1,6 @@
 //! What a medium is that content is written to: a [`Scheme`] and a [`Sink`], in a file of its own.
 
-use std::{error::Error, fmt, sync::Arc};
+use std::{error::Error, fmt, path::PathBuf, sync::Arc};
 
 use super::progress::{Progress, Silent};
 use crate::{content::Content, layer::compress::Compression, oci::Digest};
@@ -129,12 +129,15 @@ impl Written {
     }
 }
 
-/// `PATH[:NAME]` as a path and a name.
-pub(super) fn path_and_name(rest: &str) -> (std::path::PathBuf, Option<String>) {
-    match rest.split_once(':') {
-        Some((path, name)) => (path.into(), Some(name.to_owned())),
-        None => (rest.into(), None),
-    }
+/// `PATH[:NAME]` as a path and a name, which as in skopeo may be empty for none.
+pub(super) fn path_and_name(rest: &str) -> Result<(PathBuf, Option<String>), String> {
+    let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
+    Ok((some_path(path)?, (!name.is_empty()).then(|| name.to_owned())))
+}
+
+/// A path that says something.
+pub(super) fn some_path(path: &str) -> Result<PathBuf, String> {
+    if path.is_empty() { Err("the path is missing".to_owned()) } else { Ok(path.into()) }
 }
 
 /// `[NAME[:TAG]]` with a tag; `None` if it is empty.

@@ -9,15 +9,14 @@ use super::{
 };
 
 /// `oci:DIR[:TAG]`
-pub const OCI: Scheme =
-    Scheme { name: "oci", syntax: "oci:DIR[:TAG]", about: "OCI layout", parse: |rest| Ok(named(rest)) };
+pub const OCI: Scheme = Scheme { name: "oci", syntax: "oci:DIR[:TAG]", about: "OCI layout", parse: named };
 
 /// `oci-archive:FILE[:TAG]`
 pub const OCI_ARCHIVE: Scheme = Scheme {
     name: "oci-archive",
     syntax: "oci-archive:FILE[:TAG]",
     about: "OCI layout in a tar, plain or compressed (gzip, zstd, xz)",
-    parse: |rest| Ok(named(rest)),
+    parse: named,
 };
 
 /// `docker-archive:FILE[:NAME:TAG]`
@@ -25,12 +24,16 @@ pub const DOCKER_ARCHIVE: Scheme = Scheme {
     name: "docker-archive",
     syntax: "docker-archive:FILE[:NAME:TAG]",
     about: "archive of `docker save`, plain or compressed (gzip, zstd, xz)",
-    parse: |rest| Ok(named(rest)),
+    parse: named,
 };
 
 /// `dir:DIR`
-pub const DIR: Scheme =
-    Scheme { name: "dir", syntax: "dir:DIR", about: "skopeo's directory of blobs", parse: |rest| Ok(plain(rest)) };
+pub const DIR: Scheme = Scheme {
+    name: "dir",
+    syntax: "dir:DIR",
+    about: "skopeo's directory of blobs",
+    parse: |rest| some(rest).map(plain),
+};
 
 /// A path, and which image of several there.
 #[derive(Debug)]
@@ -45,13 +48,18 @@ pub(super) fn plain(path: &str) -> Arc<dyn Source> {
 }
 
 /// `PATH[:[NAME:]TAG]`
-fn named(rest: &str) -> Arc<dyn Source> {
-    let (path, name) = rest.split_once(':').map_or((rest, None), |(path, name)| (path, Some(name)));
+fn named(rest: &str) -> Result<Arc<dyn Source>, String> {
+    let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
+    let name = Some(name).filter(|name| !name.is_empty());
     let (name, tag) = match name.and_then(|name| name.rsplit_once(':')) {
         Some((name, tag)) => (Some(name.to_owned()), Some(tag.to_owned())),
         None => (None, name.map(str::to_owned)),
     };
-    Arc::new(Place { path: path.into(), choice: Choice { name, tag, platform: None } })
+    Ok(Arc::new(Place { path: some(path)?.into(), choice: Choice { name, tag, platform: None } }))
+}
+
+fn some(path: &str) -> Result<&str, String> {
+    if path.is_empty() { Err("the path is missing".to_owned()) } else { Ok(path) }
 }
 
 impl Source for Place {
