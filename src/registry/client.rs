@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     http::{Answer, Body, DOCUMENT_LIMIT, Resume, clean, without_query},
-    oci::{Digest, media_type},
+    oci::{Algorithm, Digest, media_type},
 };
 
 /// A manifest or an index, as a registry gives it.
@@ -313,9 +313,10 @@ pub(super) fn read(act: &'static str, answer: Answer) -> Result<Document> {
 
 /// What a registry says it took must be what we sent.
 pub(super) fn check_digest(act: &'static str, answer: &Answer, digest: &Digest) -> Result<()> {
+    let is_sha256 = digest.algorithm() == Algorithm::Sha256;
     match answer.header("docker-content-digest") {
         // Other algorithms cannot be compared.
-        Some(said) if said.starts_with("sha256:") && said != digest.to_string() => {
+        Some(said) if said.starts_with("sha256:") && is_sha256 && said != digest.to_string() => {
             let (said, url) = (clean(said), without_query(&answer.url));
             let why = format!(
                 "the registry took {said} at {url}, but {digest} was sent; what it holds now cannot be trusted"

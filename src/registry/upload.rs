@@ -20,7 +20,7 @@ use ureq::http::StatusCode;
 use super::{Client, RegistryError, Result, client::check_digest, session::Call};
 use crate::{
     http::{Body, wait},
-    oci::Digest,
+    oci::{Algorithm, Digest},
 };
 
 /// Up to this size (in bytes) a blob that breaks off is sent again whole.
@@ -189,7 +189,14 @@ impl Client {
         if !answer.status().is_success() {
             return Err(self.session().refused(ACT, answer));
         }
-        check_digest(ACT, &answer, digest)
+        check_digest(ACT, &answer, digest)?;
+        // Some take blobs of any digest, and keep them under their sha256 alone.
+        if digest.algorithm() == Algorithm::Sha256 || self.has_blob(digest)? {
+            return Ok(());
+        }
+        let why =
+            format!("the registry took {digest}, but does not keep it under this digest; use one that has sha512");
+        Err(RegistryError::answer(ACT, why))
     }
 
     /// Gives up an upload that a refused mount opened; one that stays is cleaned up by the registry some day.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use strata::{
-    oci::Digest,
+    oci::{Algorithm, Digest, media_type},
     registry::{Client, Options},
 };
 
@@ -108,4 +108,34 @@ fn a_digest_that_was_not_sent_is_not_believed() {
     });
     let image = layout(&world, "image", b"layer");
     world.run(&["copy", &image, "docker://registry.example.com/app:1"]).bad("cannot be trusted");
+}
+
+/// As distribution does: a blob is kept under its sha256, whatever it was sent as.
+#[test]
+fn a_registry_without_sha512_is_no_place_for_it() {
+    let world = World::new();
+    let kept = Store::default();
+    world.host("registry.example.com", move |request| {
+        let is_long = request.target.contains("sha512");
+        match request.method.as_str() {
+            "PUT" if is_long => Answer::new(201).with("docker-content-digest", &format!("sha256:{:064}", 1)),
+            "HEAD" if is_long => Answer::new(404),
+            _ => kept.answer(request),
+        }
+    });
+    let put = |bytes: &[u8]| {
+        let digest = Algorithm::Sha512.of(bytes);
+        world.file(&format!("image/blobs/sha512/{}", digest.hex()), bytes);
+        digest
+    };
+    let (config, blob) = (put(b"{}"), put(b"blob"));
+    let manifest = serde_json::json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST,
+        "config": { "mediaType": "application/x-config", "digest": config, "size": 2 },
+        "layers": [{ "mediaType": "application/x-blob", "digest": blob, "size": 4 }] });
+    let manifest = manifest.to_string();
+    let descriptor = serde_json::json!({ "mediaType": media_type::MANIFEST, "digest": put(manifest.as_bytes()),
+        "size": manifest.len() });
+    world.file("image/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+    world.file("image/index.json", serde_json::json!({ "schemaVersion": 2, "manifests": [descriptor] }).to_string());
+    world.run(&["copy", "oci:image", "docker://registry.example.com/app:1"]).bad("does not keep it under this digest");
 }
