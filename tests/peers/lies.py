@@ -1,0 +1,98 @@
+#!/usr/bin/env python3
+"""lies.py FROM TO LIE: the OCI layout TO, the image of FROM with something wrong about a zstd:chunked layer; all digests
+but one are right. Flipped bytes: table, split, chunk. Tables that lie: see LIES."""
+import hashlib
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+source, target, lie = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
+KEY = "io.github.containers.zstd-chunked."
+OLD = "io.containers.zstd-chunked."
+SKIPPABLE = b"\x50\x2a\x4d\x18"
+
+
+def blob(digest):
+    return target / "blobs" / digest.replace(":", "/")
+
+
+def put(data):
+    digest = "sha256:" + hashlib.sha256(data).hexdigest()
+    blob(digest).write_bytes(data)
+    return {"digest": digest, "size": len(data)}
+
+
+def zstd(data, *arguments):
+    return subprocess.run(["zstd", "--quiet", "--stdout", *arguments], input=data, stdout=subprocess.PIPE, check=True).stdout
+
+
+def files(entries):
+    """Files of one chunk, big enough that a changed number is another one."""
+    return [entry for at, entry in enumerate(entries) if entry["type"] == "reg" and entry.get("size", 0) > 2000
+            and (at + 1 == len(entries) or entries[at + 1]["type"] != "chunk")]
+
+
+def overlap(entries):
+    one, other = files(entries)[:2]
+    other["offset"], other["endOffset"] = one["offset"] + 1, one["endOffset"]
+
+
+LIES = {
+    "offset": lambda entries: files(entries)[0].update(offset=files(entries)[0]["offset"] + 1),
+    "outside": lambda entries: files(entries)[-1].update(endOffset=1 << 60),
+    "size": lambda entries: files(entries)[0].update(size=files(entries)[0]["size"] - 1),
+    "bomb": lambda entries: files(entries)[0].update(size=1 << 50),
+    "digest": lambda entries: files(entries)[0].update(digest="sha256:" + "0" * 64),
+    "another": lambda entries: files(entries)[0].update({key: files(entries)[1][key] for key in ("digest", "size", "offset", "endOffset")}),
+    "overlap": overlap,
+    "twice": lambda entries: entries.append(entries[0]),
+    "mode": lambda entries: files(entries)[0].update(mode=0o4755),
+    "owner": lambda entries: files(entries)[0].update({"uid" if "uid" in files(entries)[0] else "UID": 1000}),
+    "xattrs": lambda entries: files(entries)[0].update(xattrs={"security.capability": "AQAAAgAgAAAAAAAAAAAAAAAAAAA="}),
+    "name": lambda entries: files(entries)[0].update(name="../../etc/passwd"),
+    "missing": lambda entries: entries.remove(files(entries)[0]),
+    "more": lambda entries: entries.append({"type": "symlink", "name": "more", "linkName": "/etc"}),
+}
+
+shutil.copytree(source, target)
+index = json.loads((target / "index.json").read_bytes())
+manifest = json.loads(blob(index["manifests"][0]["digest"]).read_bytes())
+layer = max(manifest["layers"], key=lambda layer: layer["size"])
+told = layer["annotations"]
+data = bytearray(blob(layer["digest"]).read_bytes())
+table_at, table_length, table_plain, kind = map(int, told[KEY + "manifest-position"].split(":"))
+split_at, split_length, split_plain = map(int, told[KEY + "tarsplit-position"].split(":"))
+table = json.loads(zstd(bytes(data[table_at:table_at + table_length]), "-d"))
+if lie == "table":
+    data[table_at + table_length // 2] ^= 1
+elif lie == "split":
+    data[split_at + split_length // 2] ^= 1
+elif lie == "chunk":
+    file = files(table["entries"])[0]
+    data[(file["offset"] + file["endOffset"]) // 2] ^= 1
+elif lie == "table-bomb":
+    # Zeros without end where the table should be.
+    packed = zstd(b" " * (1 << 28), "-19")
+    table = None
+else:
+    LIES[lie](table["entries"])
+    packed = zstd(json.dumps(table).encode())
+if lie not in ("table", "split", "chunk"):
+    plain = table_plain if table is None else len(json.dumps(table))
+    split = bytes(data[split_at:split_at + split_length])
+    place = [table_at, len(packed), plain, kind, table_at + len(packed) + 8, len(split), split_plain]
+    footer = b"".join(number.to_bytes(8, "little") for number in place) + b"GNUlInUx"
+    data = data[:table_at - 8]
+    for part in packed, split, footer:
+        data += SKIPPABLE + len(part).to_bytes(4, "little") + part
+    told[KEY + "manifest-checksum"] = "sha256:" + hashlib.sha256(packed).hexdigest()
+    told[KEY + "manifest-position"] = ":".join(map(str, place[:4]))
+    told[KEY + "tarsplit-position"] = ":".join(map(str, place[4:]))
+    for name in "manifest-checksum", "manifest-position":
+        if OLD + name in told:
+            told[OLD + name] = told[KEY + name]
+layer.update(put(bytes(data)))
+index["manifests"][0].update(put(json.dumps(manifest).encode()))
+(target / "index.json").write_text(json.dumps(index))
