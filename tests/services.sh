@@ -71,7 +71,12 @@ start_counter() {
   wait_for "$counter" test -s "$work/counter.port"
   counted=127.0.0.1:$(<"$work/counter.port")
 }
-received() { awk '{ sum += $2 } END { print sum + 0 }' "$work/counted"; }
+# A connection is counted when it has ended.
+received() {
+  until awk '$1 == "open" { open++ } $1 != "open" { open--; sum += $2 } END { if (open) exit 1; print sum + 0 }' "$work/counted"; do
+    sleep 0.05
+  done
+}
 
 # `localhost` would bypass sshd. What sshd starts gets this environment; the port is free in dev/room, and outside of it.
 start_far() {

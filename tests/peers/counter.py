@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""counter.py UPSTREAM-PORT PORT-FILE LOG: a relay on loopback that counts bytes. LOG gets a line for each connection that
-ends: bytes to the server, bytes from it."""
+"""counter.py UPSTREAM-PORT PORT-FILE LOG: a relay on loopback that counts bytes. LOG gets `open` for each connection
+that begins, and a line for each that ends: bytes to the server, bytes from it."""
+import os
 import socket
 import sys
 import threading
@@ -34,7 +35,8 @@ def relay(client):
 listener = socket.create_server(("127.0.0.1", 0), backlog=64)
 with open(port_file + ".new", "w", encoding="ascii") as file:
     file.write(str(listener.getsockname()[1]))
-import os
 os.rename(port_file + ".new", port_file)
 while True:
-    threading.Thread(target=relay, args=(listener.accept()[0],), daemon=True).start()
+    accepted = listener.accept()[0]
+    log.write("open\n")
+    threading.Thread(target=relay, args=(accepted,), daemon=True).start()
