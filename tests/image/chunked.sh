@@ -78,6 +78,6 @@ fi
 "$strata" explain "$image" --chunked | grep -q '^as zstd:chunked, .* after a rebuild of everything$' || fail "explain does not say it"
 listing zstd-chunked:new >"$work/in-parts"
 podman rmi --all --force >/dev/null
-pull zstd:new
+fetched zstd:new >/dev/null
 listing zstd:new >"$work/as-a-whole"
 diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" || { head "$work/differences"; fail "what was pulled in parts differs"; }
