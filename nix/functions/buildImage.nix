@@ -201,8 +201,8 @@ let
       config = file;
       compressed = compressions "buildImage" compressed;
       name = names.lower name;
-      labels = check.attrs "buildImage" "labels" labels;
-      annotations = check.attrs "buildImage" "annotations" annotations;
+      labels = check.strings "buildImage" "labels" labels;
+      annotations = check.strings "buildImage" "annotations" annotations;
       inherit arch variant;
       created = check.time "buildImage" "created" created;
       tag = check.tag "buildImage" "tag" tag;

@@ -56,6 +56,8 @@ let
     "\n"
   ]);
   text = builtins.concatStringsSep "";
+  # An image as it is read: a stream is a program, and its recipe says the same.
+  readable = image: if image.isExe or false then "${image.recipe}/image.json" else "${image}";
 in
 rec {
   buildLayeredImage = image "dockerTools.buildLayeredImage" modes.layeredArguments (
@@ -105,7 +107,7 @@ rec {
     derive {
       name = "merge-docker-images";
       kind = "merge";
-      request.images = map (image: "${image}") (
+      request.images = map readable (
         check.storedList "dockerTools.mergeImages" "images" images
       );
     }
@@ -127,7 +129,7 @@ rec {
       inherit name;
       kind = "export";
       request = {
-        image = "${fromImage}";
+        image = readable fromImage;
         name = fromImageName;
         tag = fromImageTag;
         inherit (toolchain) arch;

@@ -91,6 +91,11 @@ rec {
     function: argument: value:
     if builtins.isString value then value else must function argument "a string" value;
 
+  # An attribute set of strings.
+  strings =
+    function: argument: value:
+    builtins.mapAttrs (key: string function "${argument}: ${key}") (attrs function argument value);
+
   # A number of layers, or of bytes.
   atLeast =
     least: function: argument: value:

@@ -153,6 +153,12 @@ merged=$(build "dockerTools.mergeImages [ $work/file.tar.gz (dockerTools.buildIm
 "$strata" copy "docker-archive:$merged:file:t" docker-archive:/dev/stdout:again:t --quiet | docker load --quiet >/dev/null
 same "$(run again:t)" "Hello, world!"
 docker rmi again:t >/dev/null
+# Streams are merged and exported without being run.
+stream='dockerTools.streamLayeredImage { name = "streamed"; tag = "t"; contents = pkgs.hello; config.Cmd = "/bin/hello"; }'
+docker load --quiet <"$(build "dockerTools.mergeImages [ ($stream) ]")" >/dev/null
+same "$(run streamed:t)" "Hello, world!"
+docker rmi streamed:t >/dev/null
+[[ $(tar -tPf "$(build "dockerTools.exportImage { fromImage = $stream; }")") == *./bin/hello* ]] || fail "the stream is not exported"
 # What nix-shell gives for a derivation, with its variables, as its user, in its directory.
 container 'dockerTools.buildNixShellImage { drv = pkgs.runCommand "shell" { word = "seen"; } "true"; name = "nix-shell"; tag = "t";
   run = "touch /nix/store/x here; echo $word $HOME $PWD $UID $name"; }' "seen /build /build 1000 shell"

@@ -51,6 +51,8 @@ throws 'buildLayer { deps = [ pkgs.hello ]; ensureDirs = [ { path = pkgs.hello; 
 for function in buildImage $layered $single makeContainerImage; do
   throws "$function { name = \"x\"; created = 1700000000; }" "argument created of $function must be a time in quotes, like \"2024-01-01\" or \"@1700000000\", not 1700000000"
 done
+throws 'buildImage { name = "x"; labels.revision = 12; }' "argument labels: revision of buildImage must be a string, not 12"
+throws 'buildImage { name = "x"; annotations.a = null; }' "argument annotations: a of buildImage must be a string, not null"
 # Packages and lists of them.
 throws 'makeContainerImage { layers = pkgs.hello; }' "argument layers of makeContainerImage must be a list, not a package; write layers = [ … ]"
 throws 'buildLayer { deps = pkgs.hello; }' "argument deps of buildLayer must be a list, not a package; write deps = [ … ]"
