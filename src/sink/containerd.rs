@@ -1,23 +1,27 @@
 //! An image in containerd, imported by its command `ctr` without the blobs that it has.
 //!
 //! `ctr` is on every machine that runs containerd, and anything that forwards standard input and output reaches it
-//! (`docker exec`, `ssh`, `k3s`, `minikube`); a client of containerd's own would need its socket. Five short commands:
+//! (`docker exec`, `ssh`, `k3s`, `minikube`); a client of containerd's own would need its socket. Six short commands:
 //!
 //! ```text
 //! content ls        the blobs of the namespace
 //! images import     the archive without these, as strata-incoming:DIGITS; unpacked for the snapshotter
 //! images check      every blob there? if not, all of them are sent
-//! images tag        the name
-//! images rm         drop the other
+//! images import     the documents alone, under the name: in one step it means the new image
+//! images check      every blob still there?
+//! images rm         drop the other name
 //! ```
 //!
 //! The import holds a lease on what it writes, and from then on the first name keeps every blob of the manifest from
 //! being collected. What was collected between the first command and the second is missed by the third. CRI, the
 //! kubelet's view of containerd, follows the events of the namespace `k8s.io` and labels the image as one of its own.
+//! `images tag --force` would leave the name without an image for a moment: it deletes it and creates it again
+//! (containerd's cmd/ctr/commands/images/tag.go), where an import updates it (core/transfer/image/imagestore.go).
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, io, sync::Arc};
 
 use super::{
+    archive,
     loaded::{self, Loaded},
     scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
 };
@@ -25,7 +29,7 @@ use crate::{
     blobs::ImageBlobs,
     content::Content,
     engine::{self, EngineError, Tool},
-    oci::{Digest, name},
+    oci::{Digest, name::full_name},
 };
 
 /// `containerd:NAME:TAG`
@@ -37,6 +41,7 @@ pub const SCHEME: Scheme = Scheme {
     parse: |rest| Ok(Arc::new(Containerd { name: with_tag(rest) })),
 };
 
+const IMPORT: &[&str] = &["images", "import", "-"];
 /// Others may load or remove the same image at the same time; more often than this it is no coincidence.
 const ATTEMPTS: usize = 3;
 
@@ -90,16 +95,16 @@ pub enum ContainerdError {
 ///
 /// [`ContainerdError`]; then the name means what it meant before.
 pub fn load(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<Loaded, ContainerdError> {
-    let reference = name::full_name(reference);
+    let reference = full_name(reference);
     let mut loaded = Loaded::new(image.digest(), reference.clone());
     let blobs = ctr.run(&["content", "ls", "-q"])?;
     let mut there: HashSet<Digest> = blobs.lines().filter_map(|line| line.trim().parse().ok()).collect();
     let incoming = loaded::incoming(&image.digest());
-    let incoming_name = name::full_name(&incoming);
+    let incoming_name = full_name(&incoming);
     let clean_up = || ctr.run(&["images", "rm", &incoming_name]);
     let mut said = String::new();
     for _ in 0..ATTEMPTS {
-        let imported = loaded.feed(image, &incoming, &there, ctr, &["images", "import", "-"]);
+        let imported = loaded.feed(image, &incoming, &there, ctr, IMPORT);
         // One that lacks blobs may fail to be unpacked, and one that could not be read at all is not there.
         let state = match check(&incoming_name, ctr) {
             Ok(state) => state,
@@ -107,13 +112,16 @@ pub fn load(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<Loaded, C
         };
         match (imported, state) {
             (Ok(_), State::Complete) => {
-                let named = ctr.run(&["images", "tag", "--force", &incoming_name, &reference]);
-                // Another load of the same image may have dropped the name it came under.
+                let named = name(image, &reference, ctr).and_then(|_| check(&reference, ctr));
                 let _ = clean_up();
                 match named {
-                    Ok(_) => return Ok(loaded),
+                    Ok(State::Complete) => return Ok(loaded),
+                    // Another load of the same image may have dropped the name it came under.
+                    Ok(State::Incomplete(line)) => said = line,
+                    Ok(State::Absent) => said = "no such image".to_owned(),
                     Err(error) => said = error.to_string(),
                 }
+                there.clear();
             }
             (imported, state) if !there.is_empty() => {
                 let why = match (imported, state) {
@@ -134,6 +142,14 @@ pub fn load(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<Loaded, C
     }
     let _ = clean_up();
     Err(ContainerdError::Incomplete { reference, said })
+}
+
+/// Gives the image, whose blobs are there, its name.
+fn name(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<String, EngineError> {
+    let layers = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
+    ctr.feed(IMPORT, |out| {
+        archive::write_without(image, Some(reference), &layers, out).map(drop).map_err(io::Error::other)
+    })
 }
 
 enum State {
