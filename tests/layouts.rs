@@ -304,6 +304,9 @@ fn destinations_that_cannot_be_are_refused_before_anything_is_written() {
             assert!(said.contains("the path is missing"), "{said}");
         }
     }
+    let to = format!("oci:{}", top.path().join("b").display());
+    let said = refused(&["copy", &from, &to, "--additional-tag", "latest"]);
+    assert!(said.contains("oci: takes one tag") && !top.path().join("b").exists(), "{said}");
     // A file is not put in place of a directory, and what is wrong with the layer is not looked at before.
     fs::write(layout.path.join(layout.layer.digest.blob_name()), "LAYER").unwrap();
     let directory = top.path().join("directory");

@@ -43,6 +43,11 @@ pub struct HoldsOne {
 #[error("{0}: has no place for what refers to an image; leave --referrers away, or copy to docker:// or oci:")]
 pub struct NoReferrers(&'static str);
 
+/// Further tags are asked for where there are none.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: takes one tag; leave --additional-tag away, and copy again for another tag")]
+pub struct OneTag(&'static str);
+
 impl Destination {
     /// Where what refers to an image goes.
     ///
@@ -57,9 +62,12 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// [`HoldsOne`], and the medium's own.
+    /// [`HoldsOne`], [`OneTag`], and the medium's own.
     pub fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
         self.check_holds(content)?;
+        if !options.additional_tags.is_empty() && !self.sink.takes_tags() {
+            return Err(OneTag(self.scheme.name).into());
+        }
         self.sink.write(content, options)
     }
 

@@ -111,6 +111,10 @@ impl Sink for Repository {
         Ok(Written { act: "pushed", says, event: Some(event), ..Written::new(digest) })
     }
 
+    fn takes_tags(&self) -> bool {
+        true
+    }
+
     fn referrers(&self) -> Option<&dyn Referrers> {
         Some(self)
     }

@@ -38,6 +38,11 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// The medium's own.
     fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError>;
 
+    /// Whether it takes further tags.
+    fn takes_tags(&self) -> bool {
+        false
+    }
+
     /// Where what refers to an image goes; `None` where there is no place for it.
     fn referrers(&self) -> Option<&dyn Referrers> {
         None
