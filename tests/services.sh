@@ -73,7 +73,7 @@ start_counter() {
 }
 # A connection is counted when it has ended.
 received() {
-  until awk '$1 == "open" { open++ } $1 != "open" { open--; sum += $2 } END { if (open) exit 1; print sum + 0 }' "$work/counted"; do
+  until awk '$1 == "open" { open++ } $1 != "open" { open--; sum += $2 } END { if (open) exit 1; printf "%.0f\n", sum }' "$work/counted"; do
     sleep 0.05
   done
 }
