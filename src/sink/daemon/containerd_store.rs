@@ -27,19 +27,23 @@ const ATTEMPTS: usize = 3;
 pub(super) fn load(image: &ImageBlobs, reference: Option<&str>, daemon: &Daemon) -> Result<Loaded, DaemonError> {
     let manifest = image.digest();
     let mut loaded = Loaded::new(manifest, reference.map_or_else(|| manifest.to_string(), str::to_owned));
+    // Without a name it is no harm to have it, and docker lists it by its digest.
+    let incoming = reference.map(|_| super::super::loaded::incoming(&manifest));
     let known = daemon.image(&manifest.to_string())?;
     if known.is_some_and(|known| known.is_available(&manifest) == Some(true) && known.is_unpacked(&manifest)) {
         loaded.there = image.layers.len();
         match reference {
             Some(reference) if !daemon.tag(&manifest, reference)? => {}
-            _ => return Ok(loaded),
+            _ => {
+                // A load that was killed may have left it when everything was there.
+                clean_up(incoming.as_deref(), daemon);
+                return Ok(loaded);
+            }
         }
     }
     let diff_ids: HashSet<Digest> = daemon.chains()?.into_iter().flatten().collect();
     let seem = image.layers.iter().filter(|layer| diff_ids.contains(&layer.diff_id));
     let mut there: HashSet<Digest> = seem.map(|layer| layer.descriptor.digest).collect();
-    // Without a name it is no harm to have it, and docker lists it by its digest.
-    let incoming = reference.map(|_| super::super::loaded::incoming(&manifest));
     let mut why = None;
     for _ in 0..ATTEMPTS {
         let said = stream(image, incoming.as_deref(), &there, daemon, &mut loaded);
