@@ -305,8 +305,12 @@ fn destinations_that_cannot_be_are_refused_before_anything_is_written() {
         }
     }
     let to = format!("oci:{}", top.path().join("b").display());
-    let said = refused(&["copy", &from, &to, "--additional-tag", "latest"]);
-    assert!(said.contains("oci: takes one tag") && !top.path().join("b").exists(), "{said}");
+    for flag in ["--additional-tag=latest", "--compression=zstd", "--compression-level=9", "--cache-to=layers"] {
+        let said = refused(&["copy", &from, &to, flag]);
+        let name = flag.split('=').next().unwrap();
+        assert!(said.contains(&format!("{name} is for destinations that are registries")), "{said}");
+        assert!(!top.path().join("b").exists());
+    }
     // A file is not put in place of a directory, and what is wrong with the layer is not looked at before.
     fs::write(layout.path.join(layout.layer.digest.blob_name()), "LAYER").unwrap();
     let directory = top.path().join("directory");

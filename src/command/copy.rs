@@ -49,9 +49,9 @@ pub struct CopyArguments {
     /// The platform to choose from a multi-platform image.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
     pub platform: Option<Platform>,
-    /// Compression of uncompressed layers in a push.
-    #[arg(long, visible_alias = "dest-compress-format", value_enum, default_value_t = CompressionArgument::Gzip)]
-    pub compression: CompressionArgument,
+    /// Compression of uncompressed layers in a push [default: gzip].
+    #[arg(long, visible_alias = "dest-compress-format", value_enum)]
+    pub compression: Option<CompressionArgument>,
     /// Push uncompressed layers as they are, which keeps every digest.
     #[arg(long, conflicts_with_all = ["compression", "compression_level"])]
     pub preserve_digests: bool,
@@ -126,7 +126,11 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let display = Display::choose(arguments.quiet || arguments.fleet.fleet.is_some(), arguments.json);
     let options = WriteOptions {
         additional_tags: arguments.additional_tag.clone(),
-        compression: if arguments.preserve_digests { Compression::None } else { arguments.compression.into() },
+        compression: match arguments.compression {
+            _ if arguments.preserve_digests => Compression::None,
+            Some(compression) => compression.into(),
+            None => Compression::Gzip,
+        },
         level: arguments.compression_level,
         mount_from: arguments.mount_from.clone(),
         cache_from: arguments.cache_from.clone(),
@@ -141,6 +145,9 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     };
     if arguments.all {
         destination.check_holds_index()?;
+    }
+    if let Some(flag) = of_pushes(arguments).filter(|_| !destination.is_registry()) {
+        bail!("{destination}: {flag} is for destinations that are registries (docker://); omit it");
     }
     let attachments = arguments.attachments.prepare(&destination.to_string())?;
     let image = match &arguments.verify_key {
@@ -173,6 +180,20 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     }
     report(&written, destination, arguments)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A flag that says how to push to a registry, if there is one.
+fn of_pushes(arguments: &CopyArguments) -> Option<&'static str> {
+    let compresses = arguments.compression.is_some_and(|format| !matches!(format, CompressionArgument::None));
+    let flags = [
+        ("--additional-tag", !arguments.additional_tag.is_empty()),
+        ("--compression", compresses),
+        ("--compression-level", arguments.compression_level.is_some()),
+        ("--mount-from", !arguments.mount_from.is_empty()),
+        ("--cache-from", !arguments.cache_from.is_empty()),
+        ("--cache-to", arguments.cache_to.is_some()),
+    ];
+    flags.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
 }
 
 /// Writes what refers to `content`, which is known as `digest` there.

@@ -43,11 +43,6 @@ pub struct HoldsOne {
 #[error("{0}: has no place for what refers to an image; leave --referrers away, or copy to docker:// or oci:")]
 pub struct NoReferrers(&'static str);
 
-/// Further tags are asked for where there are none.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}: takes one tag; leave --additional-tag away, and copy again for another tag")]
-pub struct OneTag(&'static str);
-
 impl Destination {
     /// Where what refers to an image goes.
     ///
@@ -62,13 +57,15 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// [`HoldsOne`], [`OneTag`], and the medium's own.
+    /// [`HoldsOne`], and the medium's own.
     pub fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
         self.check_holds(content)?;
-        if !options.additional_tags.is_empty() && !self.sink.takes_tags() {
-            return Err(OneTag(self.scheme.name).into());
-        }
         self.sink.write(content, options)
+    }
+
+    /// Whether it is pushed to: what [`WriteOptions`] say of registries means nothing elsewhere.
+    pub fn is_registry(&self) -> bool {
+        self.sink.is_registry()
     }
 
     fn check_holds(&self, content: &Content) -> Result<(), HoldsOne> {

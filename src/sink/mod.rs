@@ -37,7 +37,7 @@ pub mod serve;
 #[cfg(feature = "net")]
 pub use loaded::Loaded;
 
-pub use destination::{Destination, HoldsOne, NoReferrers, OneTag, SCHEMES, syntaxes};
+pub use destination::{Destination, HoldsOne, NoReferrers, SCHEMES, syntaxes};
 #[cfg(feature = "net")]
 pub use fleet::Shared;
 pub use scheme::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written};

@@ -111,7 +111,7 @@ impl Sink for Repository {
         Ok(Written { act: "pushed", says, event: Some(event), ..Written::new(digest) })
     }
 
-    fn takes_tags(&self) -> bool {
+    fn is_registry(&self) -> bool {
         true
     }
 

@@ -38,8 +38,8 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// The medium's own.
     fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError>;
 
-    /// Whether it takes further tags.
-    fn takes_tags(&self) -> bool {
+    /// Whether it is pushed to, and obeys what [`WriteOptions`] say of registries.
+    fn is_registry(&self) -> bool {
         false
     }
 
