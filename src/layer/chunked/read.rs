@@ -17,6 +17,10 @@ use crate::oci::Digest;
 /// some thousand times.
 const RATIO: u64 = 40_000;
 
+/// Most entries of a table. The least take ten times their text in memory; as many as this have files of real layers in a
+/// table that is no longer than readers allow.
+const ENTRIES: usize = 1_000_000;
+
 /// Why a table is not to be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the layer's table of contents: {0}")]
@@ -91,6 +95,9 @@ impl Located {
             .map_err(|error| TableError(format!("decompressing it: {error}")))?;
         if plain.len() as u64 != self.table.plain {
             return wrong(format!("it does not have the {} bytes that it should", self.table.plain));
+        }
+        if plain.iter().filter(|&&byte| byte == b'{').count() > ENTRIES {
+            return wrong(format!("it has more than {ENTRIES} entries, which is the limit"));
         }
         let table: Table =
             serde_json::from_slice(&plain).map_err(|error| TableError(format!("parsing it: {error}")))?;

@@ -150,6 +150,11 @@ fn annotations_and_tables_that_lie_are_refused() {
         assert!(error.contains(why), "{error}");
     }
     assert!(error(&of(b"x", 5), b"x").contains("decompressing it"));
+    // Small on the wire and as text, and not in memory.
+    let entries = vec![r#"{"type":"dir","name":"x"}"#; 1_000_001].join(",");
+    let many = format!(r#"{{"version":1,"entries":[{entries}]}}"#);
+    let bytes = zstd::encode_all(many.as_bytes(), 3).unwrap();
+    assert!(error(&of(&bytes, many.len() as u64), &bytes).contains("more than 1000000 entries"));
 }
 
 fn unpack(blob: &[u8], chunk: &ChunkAt) -> Vec<u8> {
