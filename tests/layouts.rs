@@ -10,7 +10,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use strata::oci::{Descriptor, Digest, media_type};
+use strata::{
+    layer::compress::GzipWriter,
+    oci::{Descriptor, Digest, media_type},
+};
 
 /// A layout of one image, its documents' blobs by what they are.
 struct Layout {
@@ -248,8 +251,10 @@ fn archives_come_through_pipes() {
     let layout = layout(top.path().join("a"), "");
     let archive = top.path().join("a.tar");
     pack(&layout.path, &archive);
-    let packed = Command::new("gzip").args(["--stdout", archive.to_str().unwrap()]).output().unwrap().stdout;
-    for bytes in [fs::read(&archive).unwrap(), packed] {
+    let plain = fs::read(&archive).unwrap();
+    let mut packed = GzipWriter::with_threads(Vec::new(), 1, None).unwrap();
+    packed.write_all(&plain).unwrap();
+    for bytes in [plain, packed.finish().unwrap()] {
         let to = top.path().join("b");
         let mut command = Command::new("timeout");
         command.args(["300", env!("CARGO_BIN_EXE_strata"), "copy", "oci-archive:/dev/stdin"]);
