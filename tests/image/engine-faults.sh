@@ -46,7 +46,8 @@ greets() { same "$1 $2: $(says "$1" "$2")" "$1 $2: $3"; }
 # has ENGINE TAG
 has() {
   case $1 in
-    containerd) ctr images ls -q | grep -qx "docker.io/library/faults:$2" ;;
+    # Read to its end: ctr dies of a pipe that grep -q closes.
+    containerd) grep -qx "docker.io/library/faults:$2" <<<"$(ctr images ls -q)" ;;
     podman) podman image exists "faults:$2" ;;
     *) docker image inspect "faults:$2" >/dev/null 2>&1 ;;
   esac
