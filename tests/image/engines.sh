@@ -94,7 +94,7 @@ docker save loaded:u >"$work/saved.tar"
 stop_registry
 
 start_containerd "$work/containerd" || fail "containerd does not start"
-ctr plugins ls | grep -q '^io.containerd.grpc.v1  *cri .* ok' || fail "containerd runs without its CRI plug-in"
+grep -q '^io.containerd.grpc.v1  *cri .* ok' <<<"$(ctr plugins ls)" || fail "containerd runs without its CRI plug-in"
 k8s=(ctr --namespace k8s.io)
 ran() { "${k8s[@]}" run --rm "$1" "greeter$RANDOM"; }
 "${k8s[@]}" images import "$work/image.tar" >/dev/null
