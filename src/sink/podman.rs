@@ -77,7 +77,11 @@ fn local_name(reference: &str) -> String {
 
 /// The diff_ids of the layers of all its images.
 fn diff_ids(podman: &Tool) -> Result<HashSet<Digest>, EngineError> {
-    let ids = podman.run(&["images", "--all", "--quiet", "--no-trunc"])?;
+    let ids = match podman.run(&["images", "--all", "--quiet", "--no-trunc"]) {
+        // An image whose load was killed, or still runs, fails the list of all. Without the list every layer is sent.
+        Err(EngineError::Failed { .. }) => return Ok(HashSet::new()),
+        ids => ids?,
+    };
     let mut arguments = vec!["image", "inspect", "--format", "{{json .RootFS.Layers}}"];
     arguments.extend(ids.lines());
     // One that is gone since it was listed fails all.
