@@ -21,6 +21,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use strata::{files, oci::Digest};
 use tempfile::NamedTempFile;
 
+use super::git::{local_git, restrict_git};
+
 /// Builds a job of a project, and runs it if it is a program. Without a job, lists them all.
 #[derive(Debug, clap::Args)]
 #[command(override_usage = "m SOURCE [/JOB [ARGUMENTS]...]")]
@@ -161,7 +163,7 @@ fn place(source: &str) -> Result<Place> {
 /// it, would come into the store, which everybody can read.
 fn tracked(top: &Path) -> Result<NamedTempFile> {
     let shown = top.display();
-    let output = match Command::new("git").arg("-C").arg(top).args(["ls-files", "-z"]).output() {
+    let output = match local_git(top).args(["ls-files", "-z", "--no-recurse-submodules"]).output() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("{shown} is a git work tree, but git is not in PATH; install git, or use a copy without .git")
         }
@@ -235,6 +237,7 @@ fn garbage_collector_root(name: &str, place: &Place) -> Option<PathBuf> {
 fn nix(program: &str) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).stderr(Stdio::inherit());
+    restrict_git(&mut command);
     command
 }
 

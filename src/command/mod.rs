@@ -9,6 +9,7 @@ pub mod copy;
 pub mod diff;
 pub mod explain;
 mod fleet;
+mod git;
 pub mod index;
 pub mod inspect;
 pub mod interrupt;

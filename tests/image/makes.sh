@@ -245,6 +245,16 @@ rm -rf "$work/outer/.git"
 m_says 0 "/c  c" "$work/outer/sub"
 # Without a network: no registry is asked.
 same "$(cat "$("$m" "git+file://$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
+# Nix runs git too, in a changed work tree: without the file system monitor and the hooks that the project configures.
+git config core.fsmonitor "touch $work/ran; false"
+printf '#!/bin/sh\ntouch %q\n' "$work/ran" >.git/hooks/post-index-change
+chmod +x .git/hooks/post-index-change
+echo "# changed" >>more/c/main.nix
+same "$(cat "$("$m" "git+file://$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
+same "$(cat "$("$m" "$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
+[[ ! -e $work/ran ]] || fail "the project's git configuration runs programs"
+git config --unset core.fsmonitor
+rm .git/hooks/post-index-change
 mkdir -p sub
 cp -r more sub/makes
 sed -i 's/inputs.answer/"sub"/' sub/makes/c/main.nix

@@ -1,0 +1,3 @@
+//! Attacks on strata, each with what it must not reach.
+
+mod project_configuration;
