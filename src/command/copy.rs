@@ -27,7 +27,7 @@ use super::{
     fleet::{self, FleetArguments},
     progress::Display,
     substituters::SubstituterArguments,
-    trust,
+    trust::{self, SignedAs, Trust},
     values::parse_platform,
 };
 
@@ -70,6 +70,9 @@ pub struct CopyArguments {
     /// Refuse to copy an image that is not signed with this public key, as `cosign verify --key FILE` does.
     #[arg(long, value_name = "FILE")]
     pub verify_key: Option<PathBuf>,
+    /// Accept signatures under tags that name this repository instead of the source's, as a mirror needs; any accepts all.
+    #[arg(long, value_name = "HOST/NAME|any", requires = "verify_key")]
+    pub signed_as: Option<SignedAs>,
     /// Print no progress.
     #[arg(short, long)]
     pub quiet: bool,
@@ -151,7 +154,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     }
     let attachments = arguments.attachments.prepare(&destination.to_string())?;
     let image = match &arguments.verify_key {
-        Some(key) => &trusted(image, key, access)?,
+        Some(key) => &trusted(image, key, arguments.signed_as.as_ref(), access)?,
         None => image,
     };
     let opened = image.open(&from)?;
@@ -244,11 +247,15 @@ fn check_format(content: &Content, arguments: &CopyArguments) -> Result<()> {
 }
 
 /// The image by its digest, if the key signed it.
-fn trusted(image: &Location, key: &Path, access: &CopyAccess) -> Result<Location> {
+fn trusted(image: &Location, key: &Path, signed_as: Option<&SignedAs>, access: &CopyAccess) -> Result<Location> {
     let reference = trust::reference(image)?;
     let client = Client::new(&reference, &access.source()?)?;
-    let checked = trust::check(&reference, &client, key, None)?;
-    ensure!(checked.problems.is_empty(), "{image} is not copied: {}", checked.problems.join("; "));
+    let checked = Trust::open(key, None, signed_as.cloned())?.check(&reference, &client)?;
+    let hint = match checked.skipped.len() {
+        0 => String::new(),
+        count => format!("; {count} invalid attachments were skipped, strata verify --verbose lists them"),
+    };
+    ensure!(checked.problems.is_empty(), "{image} is not copied: {}{hint}", checked.problems.join("; "));
     trust::pinned(&reference, checked.digest)
 }
 

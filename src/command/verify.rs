@@ -14,7 +14,11 @@ use strata::{
     verify,
 };
 
-use super::{access::Access, trust};
+use super::{
+    access::Access,
+    said,
+    trust::{self, SignedAs, Trust},
+};
 
 #[derive(Debug, Args)]
 pub struct VerifyArguments {
@@ -26,18 +30,25 @@ pub struct VerifyArguments {
     /// Check the image against a policy: JSON, { "sbom": true, "provenance": { "builders": [URI] }, "forbiddenPaths": [NAME] }.
     #[arg(long, value_name = "FILE", requires = "key")]
     policy: Option<PathBuf>,
+    /// Accept signatures under tags that name this repository instead of the image's own, as a mirror needs; any accepts all.
+    #[arg(long, value_name = "HOST/NAME|any", requires = "key")]
+    signed_as: Option<SignedAs>,
+    /// List the attached signatures and attestations that are not valid for the image.
+    #[arg(long)]
+    verbose: bool,
     #[command(flatten)]
     access: Access,
 }
 
 pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
-    let VerifyArguments { image, key, policy, access } = arguments;
+    let VerifyArguments { image, key, policy, signed_as, verbose, access } = arguments;
     let mut problems = Vec::new();
     let mut meant = image.clone();
     if let Some(key) = key {
         let reference: Reference = trust::reference(image)?;
         let client = Client::new(&reference, &access.options()?)?;
-        let checked = trust::check(&reference, &client, key, policy.as_deref())?;
+        let checked = Trust::open(key, policy.as_deref(), signed_as.clone())?.check(&reference, &client)?;
+        report_skipped(&checked.skipped, *verbose);
         problems.extend(checked.problems);
         // Hash the image that was checked, even if the tag has moved since.
         meant = trust::pinned(&reference, checked.digest)?;
@@ -46,9 +57,19 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     let report = verify::verify(&opened).with_context(|| format!("verifying {image}"))?;
     problems.extend(report.problems.iter().cloned());
     for problem in &problems {
-        eprintln!("strata: {problem}");
+        eprintln!("strata: {}", said::plain(problem));
     }
     let signed = if key.is_some() && problems.is_empty() { ", signed" } else { "" };
     writeln!(io::stdout(), "{image}: {report}{signed}")?;
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The number of attachments that were skipped; with `--verbose`, each of them.
+fn report_skipped(skipped: &[String], verbose: bool) {
+    if verbose {
+        skipped.iter().for_each(|line| eprintln!("strata: skipped {}", said::plain(line)));
+    } else if !skipped.is_empty() {
+        let (count, noun) = (skipped.len(), if skipped.len() == 1 { "attachment" } else { "attachments" });
+        eprintln!("strata: skipped {count} {noun} not valid for this image; --verbose lists them");
+    }
 }

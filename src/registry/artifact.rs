@@ -65,7 +65,7 @@ impl Client {
         }));
         let digest = Digest::of(&manifest);
         self.put_manifest(&digest.to_string(), media_type::MANIFEST, &manifest)?;
-        if self.referrers(&subject.digest, None)?.iter().any(|referrer| referrer.digest == digest) {
+        if self.list_referrers(&subject.digest)?.descriptors.iter().any(|referrer| referrer.digest == digest) {
             return Ok(digest);
         }
         Err(RegistryError::answer(

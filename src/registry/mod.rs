@@ -32,6 +32,7 @@ pub use client::{Client, Document, Mount};
 pub use credentials::{Credentials, Login};
 pub use error::RegistryError;
 pub use reference::{ParseReferenceError, Reference};
+pub use referrers::Referrers;
 pub use session::Options;
 pub use tagged::Tagged;
 pub use upload::Upload;

@@ -6,7 +6,8 @@
 //!                                       else we do: the index under the tag sha256-<hex of D> gets its descriptor
 //! ```
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use ureq::http::StatusCode;
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     http::{Body, join},
-    oci::{Descriptor, Digest, Index, json, media_type},
+    oci::{Descriptor, Digest, json, media_type},
 };
 
 const ACT: &str = "reading the referrers";
@@ -41,38 +42,94 @@ struct Config {
     media_type: String,
 }
 
+/// The referrers of a digest.
+#[derive(Clone, Debug, Default)]
+pub struct Referrers {
+    /// Those with a valid descriptor.
+    pub descriptors: Vec<Descriptor>,
+    /// One line for each entry that is not a descriptor, for example with an unsupported digest algorithm.
+    pub malformed: Vec<String>,
+}
+
+/// An index whose entries are parsed one by one: one malformed entry must not hide the others.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawIndex {
+    schema_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    manifests: Vec<Value>,
+    #[serde(flatten)]
+    other: serde_json::Map<String, Value>,
+}
+
+impl RawIndex {
+    fn empty() -> Self {
+        let media_type = Some(media_type::INDEX.to_owned());
+        Self { schema_version: 2, media_type, manifests: Vec::new(), other: serde_json::Map::new() }
+    }
+}
+
+impl Referrers {
+    fn add(&mut self, entries: Vec<Value>) {
+        for entry in entries {
+            match serde_json::from_value(entry) {
+                Ok(descriptor) => self.descriptors.push(descriptor),
+                Err(error) => {
+                    let number = self.descriptors.len() + self.malformed.len() + 1;
+                    self.malformed
+                        .push(format!("entry {number} of the list of referrers is not a descriptor: {error}"));
+                }
+            }
+        }
+    }
+}
+
 impl Client {
     /// Descriptors of what refers to `digest`; of one kind (`artifactType`) where that is asked for.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked, refuses, or answers nonsense.
+    /// When the registry cannot be asked, refuses, or lists an entry that is not a descriptor.
     pub fn referrers(&self, digest: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
-        let all = match self.listed(digest)? {
-            Some(all) => all,
-            // A registry that keeps no list of its own.
-            None => {
-                let tag = fallback_tag(digest);
-                let found = self.tagged(&listing(&tag, ACT))?;
-                found.map(|(bytes, _)| index(&tag, &bytes)).transpose()?.map_or_else(Vec::new, |index| index.manifests)
-            }
-        };
-        let meant =
-            |descriptor: &Descriptor| artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type;
-        Ok(all.into_iter().filter(meant).collect())
+        let Referrers { mut descriptors, malformed } = self.list_referrers(digest)?;
+        if let Some(why) = malformed.into_iter().next() {
+            return Err(RegistryError::answer(ACT, why));
+        }
+        descriptors
+            .retain(|descriptor| artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type);
+        Ok(descriptors)
+    }
+
+    /// All referrers of `digest`; malformed entries are reported, and do not hide the others.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked or refuses.
+    pub fn list_referrers(&self, digest: &Digest) -> Result<Referrers> {
+        if let Some(listed) = self.listed(digest)? {
+            return Ok(listed);
+        }
+        // A registry without the referrers API.
+        let tag = fallback_tag(digest);
+        let mut referrers = Referrers::default();
+        if let Some((bytes, _)) = self.tagged(&listing(&tag, ACT))? {
+            referrers.add(index(&tag, &bytes)?.manifests);
+        }
+        Ok(referrers)
     }
 
     /// The registry's own list; `None` where it keeps none.
-    fn listed(&self, digest: &Digest) -> Result<Option<Vec<Descriptor>>> {
+    fn listed(&self, digest: &Digest) -> Result<Option<Referrers>> {
         let mut url = self.url(&format!("referrers/{digest}"));
-        let mut all = Vec::new();
+        let mut all = Referrers::default();
         for page in 0..PAGES {
             let (index, next) = match self.page(&url)? {
                 Some(found) => found,
                 None if page == 0 => return Ok(None),
                 None => break,
             };
-            all.extend(index.manifests);
+            all.add(index.manifests);
             match next {
                 Some(next) => url = next,
                 None => break,
@@ -81,7 +138,7 @@ impl Client {
         Ok(Some(all))
     }
 
-    fn page(&self, url: &str) -> Result<Option<(Index, Option<String>)>> {
+    fn page(&self, url: &str) -> Result<Option<(RawIndex, Option<String>)>> {
         let session = self.session();
         session.retried(|| {
             let accept = [("accept", media_type::INDEX)];
@@ -109,8 +166,8 @@ impl Client {
             return Ok(());
         };
         // A registry that lists but does not say so.
-        if self.listed(&subject.digest)?.is_some_and(|all| all.iter().any(|other| other.digest == Digest::of(manifest)))
-        {
+        let listed = self.listed(&subject.digest)?.unwrap_or_default().descriptors;
+        if listed.iter().any(|other| other.digest == Digest::of(manifest)) {
             return Ok(());
         }
         let own = Descriptor {
@@ -121,12 +178,13 @@ impl Client {
         };
         let tag = fallback_tag(&subject.digest);
         self.add_to_tagged(&listing(&tag, "listing a referrer"), &|before| {
-            let mut index = before.map_or_else(|| Ok(Index::new(Vec::new())), |bytes| index(&tag, bytes))?;
-            if index.manifests.contains(&own) {
+            let mut index = before.map_or_else(|| Ok(RawIndex::empty()), |bytes| index(&tag, bytes))?;
+            let parsed = |entry: &Value| serde_json::from_value::<Descriptor>(entry.clone()).ok();
+            if index.manifests.iter().any(|entry| parsed(entry).is_some_and(|other| other == own)) {
                 return Ok(None);
             }
-            index.manifests.retain(|other| other.digest != own.digest);
-            index.manifests.push(own.clone());
+            index.manifests.retain(|entry| parsed(entry).is_none_or(|other| other.digest != own.digest));
+            index.manifests.push(json!(own));
             Ok(Some(json::to_vec(&index)))
         })
     }
@@ -137,7 +195,7 @@ fn listing<'a>(tag: &'a str, act: &'static str) -> Tagged<'a> {
 }
 
 /// What is under the fallback tag.
-fn index(tag: &str, bytes: &[u8]) -> Result<Index> {
+fn index(tag: &str, bytes: &[u8]) -> Result<RawIndex> {
     let fail = |error| RegistryError::answer(ACT, format!("the tag {tag} is not an index: {error}"));
     serde_json::from_slice(bytes).map_err(fail)
 }

@@ -25,7 +25,7 @@ use std::{io, path::PathBuf};
 pub use bundle::{Bundle, MEDIA_TYPE as BUNDLE};
 pub use envelope::Envelope;
 pub use key::{SigningKey, VerifyingKey};
-pub use policy::Policy;
+pub use policy::{Policy, PolicyError};
 pub use provenance::Build;
 pub use statement::{Statement, Subject, predicate};
 

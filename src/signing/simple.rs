@@ -10,7 +10,7 @@ use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::VerifyingKey;
+use super::{Result, SigningError, VerifyingKey};
 use crate::oci::{Descriptor, Digest, Manifest, json, media_type};
 
 /// The media type of payloads.
@@ -26,9 +26,16 @@ struct Payload {
 
 #[derive(Deserialize)]
 struct Critical {
+    identity: Identity,
     image: Image,
     #[serde(rename = "type")]
     kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Identity {
+    docker_reference: String,
 }
 
 #[derive(Deserialize)]
@@ -89,10 +96,24 @@ pub struct Signatures {
     pub config: Vec<u8>,
 }
 
-/// Whether the key signed the payload, and it is about what has this digest.
-pub fn verifies(layer: &Descriptor, payload: &[u8], digest: &Digest, key: &VerifyingKey) -> bool {
+/// The repository that a signed payload names.
+///
+/// # Errors
+///
+/// If the key did not sign the payload, or the payload is not about `digest`.
+pub fn verify(layer: &Descriptor, payload: &[u8], digest: &Digest, key: &VerifyingKey) -> Result<String> {
     let signature = layer.annotations.get(ANNOTATION).and_then(|text| BASE64.decode(text.as_bytes()).ok());
-    let is_about = serde_json::from_slice::<Payload>(payload)
-        .is_ok_and(|payload| payload.critical.kind == TYPE && payload.critical.image.docker_manifest_digest == *digest);
-    is_about && signature.is_some_and(|signature| key.verifies(payload, &signature))
+    if !signature.is_some_and(|signature| key.verifies(payload, &signature)) {
+        return Err(SigningError::NoMatch);
+    }
+    let malformed = |why: String| SigningError::Malformed { what: "the payload", why };
+    let Payload { critical: Critical { identity, image, kind } } =
+        serde_json::from_slice(payload).map_err(|error| malformed(error.to_string()))?;
+    if kind != TYPE {
+        return Err(malformed(format!("its type is {kind:?}, not {TYPE:?}")));
+    }
+    if image.docker_manifest_digest != *digest {
+        return Err(malformed(format!("it is about {}, not {digest}", image.docker_manifest_digest)));
+    }
+    Ok(identity.docker_reference)
 }

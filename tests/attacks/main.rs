@@ -1,3 +1,8 @@
-//! Attacks on strata, each with what it must not reach.
+//! Attacks on the program: hostile registries, images, projects and documents. One module for each class of attack.
 
+mod images;
+mod policies;
 mod project_configuration;
+mod referrers;
+mod registry;
+mod run;

@@ -1,0 +1,21 @@
+//! Runs the program as a child with an empty configuration.
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+/// The program, without the user's credentials and configuration.
+pub fn strata(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_strata"));
+    command.env("HOME", home).env("XDG_CACHE_HOME", home.join("cache")).env("DOCKER_CONFIG", home);
+    for variable in ["REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "http_proxy", "HTTP_PROXY", "COSIGN_PASSWORD"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// What a run printed on both streams.
+pub fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
