@@ -165,6 +165,14 @@ impl Image {
         }
     }
 
+    /// A recipe with this config and these layers.
+    pub fn from_config(config: ImageConfig, layers: Vec<Layer>) -> Self {
+        let ImageConfig { created, architecture, variant, config, history, .. } = config;
+        let mut image = Self::new(config, architecture, created, layers);
+        (image.variant, image.history) = (variant, history);
+        image
+    }
+
     /// Reads an image.json.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use std::{
 use super::{
     SourceError,
     contents::{Contents, digests},
+    found::UnlistedImage,
     graph::{NODES_LIMIT, Node},
     store::Store,
 };
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Saved {
     /// `name:tag`, as many as it has.
-    pub names: Vec<String>,
+    names: Vec<String>,
     manifest: DockerManifest,
     contents: Arc<Contents>,
 }
@@ -63,14 +64,16 @@ pub(super) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, SourceError
     Ok(manifests.into_iter().map(saved).collect())
 }
 
-impl Saved {
-    /// The machine it is for.
-    pub fn platform(&self) -> Result<Platform, SourceError> {
+impl UnlistedImage for Saved {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn platform(&self) -> Result<Platform, SourceError> {
         Ok(self.contents.document::<ImageConfig>(&self.manifest.config)?.platform())
     }
 
-    /// The manifest that describes it, and its blobs.
-    pub fn node(&self) -> Result<Node, SourceError> {
+    fn node(&self) -> Result<Node, SourceError> {
         let DockerManifest { config, layers, .. } = &self.manifest;
         let fail = |document: &str, why: String| SourceError::Document { document: document.to_owned(), why };
         if layers.len() > NODES_LIMIT {

@@ -1,10 +1,9 @@
 //! What a path or a reference leads to, and which of its images to use.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use super::{
     SourceError,
-    docker::Saved,
     graph::{Budget, NODES_LIMIT, Node},
     store::Store,
 };
@@ -38,21 +37,33 @@ pub struct Found {
 #[derive(Clone, Debug)]
 pub(super) enum Top {
     Node(Box<Node>),
-    Saved(Saved),
+    Unlisted(Arc<dyn UnlistedImage>),
+}
+
+/// An image that no OCI index lists, as in archives of `docker save`: its manifest is made when it is asked for.
+pub(super) trait UnlistedImage: fmt::Debug + Send + Sync {
+    /// Returns its names, `name:tag` each.
+    fn names(&self) -> &[String];
+
+    /// Returns its platform.
+    fn platform(&self) -> Result<Platform, SourceError>;
+
+    /// Makes its manifest.
+    fn node(&self) -> Result<Node, SourceError>;
 }
 
 impl Top {
     fn names(&self) -> Vec<String> {
         match self {
             Self::Node(node) => node.names(),
-            Self::Saved(saved) => saved.names.clone(),
+            Self::Unlisted(image) => image.names().to_vec(),
         }
     }
 
     fn node(&self) -> Result<Node, SourceError> {
         match self {
             Self::Node(node) => Ok(Node::clone(node)),
-            Self::Saved(saved) => saved.node(),
+            Self::Unlisted(image) => image.node(),
         }
     }
 
@@ -176,8 +187,8 @@ impl Found {
         let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
         let mut first = tops.first().copied();
         for top in &tops {
-            let Top::Saved(saved) = top else { return Ok(tops) };
-            if platform.is_met_by(&saved.platform()?) {
+            let Top::Unlisted(image) = top else { return Ok(tops) };
+            if platform.is_met_by(&image.platform()?) {
                 first = Some(top);
                 break;
             }
@@ -295,7 +306,7 @@ impl Found {
     fn distinct(&self) -> Vec<&Top> {
         let mut seen: HashSet<Digest> = HashSet::new();
         let is_new = |top: &&Top| match top {
-            Top::Saved(_) => true,
+            Top::Unlisted(_) => true,
             Top::Node(node) => seen.insert(node.descriptor.digest),
         };
         self.tops.iter().filter(is_new).collect()
@@ -314,7 +325,7 @@ impl Top {
     /// What an index says of it, without its names.
     fn descriptor(&self) -> Option<Descriptor> {
         match self {
-            Self::Saved(_) => None,
+            Self::Unlisted(_) => None,
             Self::Node(node) => {
                 let mut descriptor = node.descriptor.clone();
                 for key in [crate::oci::annotation::IMAGE_NAME, crate::oci::annotation::REF_NAME] {

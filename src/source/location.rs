@@ -13,11 +13,11 @@ pub const SCHEMES: &[Scheme] = &[
     #[cfg(feature = "net")]
     super::remote::SCHEME,
     #[cfg(feature = "net")]
-    super::engine::DOCKER,
+    super::docker_daemon::SCHEME,
     #[cfg(feature = "net")]
-    super::engine::CONTAINERD,
+    super::containerd::SCHEME,
     #[cfg(feature = "net")]
-    super::engine::PODMAN,
+    super::podman::SCHEME,
     path::OCI,
     path::OCI_ARCHIVE,
     path::DOCKER_ARCHIVE,

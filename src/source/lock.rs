@@ -94,7 +94,7 @@ impl Lock {
                 ..Layer::from_blob(descriptor, *diff_id, None)
             };
             let layers = manifest.layers.iter().zip(&config.rootfs.diff_ids).map(layer).collect();
-            return Ok(super::recipe::assemble(config, layers));
+            return Ok(Image::from_config(config, layers));
         }
         let all: Vec<String> = self.platforms().iter().map(Platform::to_string).collect();
         Err(document(&self.reference, format!("no image matches {platform}; the lock file has {}", all.join(", "))))

@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use super::{
-    Choice, Opened, SourceError,
+    Choice, Opened, SourceError, recognise,
     scheme::{Access, Scheme, Source},
 };
 
@@ -67,7 +67,7 @@ impl Source for Place {
         let text = self.path.to_string_lossy();
         // The commonest mistake: a reference without its transport.
         let is_reference = !self.path.exists() && text.contains('/') && !text.starts_with(['/', '.']);
-        match super::open(&self.path) {
+        match recognise::open(&self.path) {
             Err(error) if is_reference => {
                 Err(SourceError::NoTransport { text: text.into_owned(), source: Box::new(error) })
             }

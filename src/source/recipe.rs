@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Choice, Opened, SourceError, Wanted, layout};
+use super::{Choice, Opened, SourceError, Wanted, dir, recognise};
 use crate::{
     blobs::ImageBlobs,
     files::NewFile,
@@ -30,7 +30,7 @@ impl Image {
     ///
     /// When there is not exactly one image there, or its documents contradict each other.
     pub fn from_dir(directory: impl AsRef<Path>) -> Result<Self, SourceError> {
-        let found = layout::open_dir(directory.as_ref())?;
+        let found = dir::open(directory.as_ref())?;
         recipe(&found.image(&Wanted::Prefer(Platform::here()))?, &mut |layer| no_file(&layer.descriptor.digest))
     }
 
@@ -73,7 +73,7 @@ impl Image {
         for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
             layers.push(Layer::from_blob(descriptor, *diff_id, Some(file(&descriptor.digest)?)));
         }
-        Ok(assemble(config, layers))
+        Ok(Image::from_config(config, layers))
     }
 
     /// A recipe for an image of any kind. Layers that are no files of their own (those of an archive) are unpacked to
@@ -81,9 +81,9 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// Those of [`open`](super::open), and when a layer is not what the image says of it.
+    /// Those of [`open`](recognise::open), and when a layer is not what the image says of it.
     pub fn from_any(path: &Path, choice: &Choice, directory: &Path) -> Result<Self, SourceError> {
-        match super::open(path)? {
+        match recognise::open(path)? {
             Opened::Recipe(image) => Ok(*image),
             Opened::Found(found) => {
                 let Choice { name, tag, platform } = choice;
@@ -120,14 +120,7 @@ fn recipe(
         };
         layers.push(Layer::from_blob(&blob.descriptor, blob.diff_id, Some(file)));
     }
-    Ok(assemble(config, layers))
-}
-
-pub(super) fn assemble(config: ImageConfig, layers: Vec<Layer>) -> Image {
-    let ImageConfig { created, architecture, variant, config, history, .. } = config;
-    let mut image = Image::new(config, architecture, created, layers);
-    (image.variant, image.history) = (variant, history);
-    image
+    Ok(Image::from_config(config, layers))
 }
 
 fn no_file(digest: &Digest) -> Result<PathBuf, SourceError> {

@@ -119,5 +119,5 @@ impl Store for Registry {
 }
 
 fn registry_error(error: crate::registry::RegistryError) -> SourceError {
-    SourceError::Registry(Box::new(error))
+    SourceError::transport(error)
 }

@@ -111,7 +111,7 @@ fn found(contents: Contents) -> Result<Found, SourceError> {
         return Ok(Found::of_index(contents.document("index.json")?, contents));
     }
     let saved = docker::images(&contents)?;
-    Ok(Found::new(saved.into_iter().map(Top::Saved).collect(), contents))
+    Ok(Found::new(saved.into_iter().map(|image| Top::Unlisted(Arc::new(image))).collect(), contents))
 }
 
 /// The name that a link `target` leads to, from the entry `name`; nothing outside of the archive has one.

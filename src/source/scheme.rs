@@ -40,3 +40,12 @@ pub struct Access {
     #[cfg(feature = "net")]
     pub engine: crate::engine::Options,
 }
+
+/// The name of an image of an engine, which is passed to the engine's command.
+#[cfg(feature = "net")]
+pub(super) fn image_name(name: &str) -> Result<String, String> {
+    if name.is_empty() || name.starts_with('-') {
+        return Err("no image is given; write NAME:TAG after the colon".to_owned());
+    }
+    Ok(name.to_owned())
+}

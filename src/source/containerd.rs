@@ -1,0 +1,40 @@
+//! `containerd:`: containerd writes an archive of an image, which is read as any other archive.
+
+use std::sync::Arc;
+
+use super::{
+    Opened, SourceError, scan,
+    scheme::{Access, Scheme, Source, image_name},
+};
+use crate::{
+    engine::{self, Tool},
+    oci::name,
+};
+
+/// `containerd:NAME[:TAG]`
+pub const SCHEME: Scheme = Scheme {
+    name: "containerd",
+    syntax: "containerd:NAME[:TAG]",
+    about: "containerd, also on a Kubernetes node",
+    parse: |rest| Ok(Arc::new(ContainerdSource(image_name(rest)?))),
+};
+
+/// An image of containerd, by its name there.
+#[derive(Debug)]
+struct ContainerdSource(String);
+
+impl Source for ContainerdSource {
+    fn open(&self, access: &Access) -> Result<Opened, SourceError> {
+        // Of several nodes, the first.
+        let commands = engine::containerd_commands(access.engine.via.as_deref()).map_err(SourceError::transport)?;
+        let ctr = Tool::new("ctr", commands.first().and_then(Option::as_deref));
+        let ctr = match &access.engine.namespace {
+            Some(namespace) => ctr.with(&["-n", namespace]),
+            None => ctr,
+        };
+        // containerd does not know that no tag means the latest.
+        let name = name::full_name(&name::with_tag(&self.0));
+        let archive = ctr.spool(&["images", "export", "-", &name]).map_err(SourceError::transport)?;
+        scan::open_file(archive, &self.0).map(Opened::Found)
+    }
+}
