@@ -50,7 +50,6 @@ in
     functions = "${./parts/script-functions.sh}";
     fakeroot = "${buildPackages.fakeroot}";
     utilLinux = "${buildPackages.util-linux}";
-    coreutils = "${buildPackages.coreutils}";
   };
   # What dockerTools puts into images.
   shell = pkgs.bashInteractive;

@@ -28,6 +28,9 @@ pub enum Command {
     /// Run by derivations only.
     #[command(hide = true)]
     Build,
+    /// Run by `build` in new namespaces: enters an image's root and becomes a script.
+    #[command(hide = true)]
+    EnterRoot { isolation: String },
     /// Run by scripts of arguments only.
     #[command(hide = true)]
     Program {

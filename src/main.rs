@@ -33,13 +33,17 @@ fn main() -> ExitCode {
 /// Runs one command.
 fn run(command: Command) -> Result<ExitCode> {
     // A server ends in its own way, and derivations with all they wrote.
-    if !matches!(command, Command::Serve(_) | Command::Build | Command::Program { .. } | Command::Makes(_)) {
+    if !matches!(
+        command,
+        Command::Serve(_) | Command::Build | Command::EnterRoot { .. } | Command::Program { .. } | Command::Makes(_)
+    ) {
         interrupt::remove_unfinished()?;
     }
     match command {
         Command::Completions { shell } => shell::completions(shell, Cli::command()),
         Command::Man { directory } => shell::man(&directory, Cli::command()),
         Command::Build => derivation::run().map(|()| ExitCode::SUCCESS),
+        Command::EnterRoot { isolation } => match derivation::enter_root(&isolation)? {},
         Command::Program { script, arguments } => {
             run(Cli::parse_from(program::command_line(&script, arguments)?).command)
         }

@@ -37,6 +37,7 @@ mod grouping;
 mod guards;
 mod image;
 mod images;
+mod isolation;
 mod layering;
 mod layers;
 mod links;
@@ -50,7 +51,7 @@ mod script;
 mod unpacked;
 mod walk;
 
-use std::{env, fs, path::PathBuf};
+use std::{convert::Infallible, env, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -71,6 +72,14 @@ pub fn run() -> Result<()> {
         // What is left of a failed build is of no use to anybody; the error says what failed.
         let _ = if out.is_dir() { fs::remove_dir_all(out) } else { fs::remove_file(out) };
     })
+}
+
+/// Enters the root of a script's image and becomes the script: what [`script`] starts in new namespaces.
+pub fn enter_root(isolation: &str) -> Result<Infallible> {
+    #[cfg(not(target_os = "linux"))]
+    bail!("only Linux has the namespaces that this needs");
+    #[cfg(target_os = "linux")]
+    serde_json::from_str::<isolation::Isolation>(isolation).context("argument of enter-root")?.enter()
 }
 
 fn dispatch(attributes: &Attributes) -> Result<()> {

@@ -3,7 +3,7 @@
 //! ```text
 //! extraCommands      bash, in the directory that becomes the layer, as whoever builds
 //! fakeRootCommands   the same under fakeroot: owners, setuid bits and devices are noted
-//! … in a chroot      the same at /, in namespaces of its own, with the store bound in
+//! … in a chroot      the same at /, in namespaces of its own: see isolation.rs
 //! ```
 //!
 //! Nothing here needs to be root. What fakeroot noted is read from what `faked`
@@ -20,7 +20,10 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
-use super::fakeroot::{self, Inode, Known};
+use super::{
+    fakeroot::{self, Inode, Known},
+    isolation::Isolation,
+};
 use strata::layer::{Owners, rooted::Rooted};
 
 /// Programs that scripts need, all of them in the store.
@@ -35,10 +38,8 @@ pub struct Tools {
     functions: PathBuf,
     /// The package fakeroot.
     fakeroot: PathBuf,
-    /// The package util-linux: `unshare` and `mount`.
+    /// The package util-linux: `unshare`, and `mount` for scripts.
     util_linux: PathBuf,
-    /// The package coreutils: `chroot`.
-    coreutils: PathBuf,
 }
 
 /// How a script runs.
@@ -85,19 +86,6 @@ FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY "$STRATA_BASH" -c '[ 
 /// Turns the environment of `FAKED` into fakeroot's, and becomes the command.
 const FAKEROOT: &str =
     r#"export FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1; exec "$@""#;
-
-/// In namespaces of its own: binds what the script may see, and becomes the command in the chroot.
-const CHROOT: &str = r#"
-set -e
-mount --make-rprivate / 2>/dev/null || true
-mount --rbind "$STRATA_STORE" "$STRATA_AT_STORE"
-mount -t proc proc "$STRATA_AT_PROC" 2>/dev/null || mount --rbind /proc "$STRATA_AT_PROC"
-mount --rbind /dev "$STRATA_AT_DEV"
-mount --bind "$STRATA_SCRIPTS" "$STRATA_AT_SCRIPTS"
-: > "$STRATA_STATE.started"
-export FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1
-exec "$STRATA_CHROOT" "$STRATA_ROOT" "$STRATA_BASH" -c "cd /; $STRATA_WRAPPER"
-"#;
 
 /// Where the scripts are in a chroot, while one runs.
 const INSIDE: &str = "/.strata-scripts";
@@ -204,36 +192,57 @@ impl Running<'_> {
     }
 
     fn chroot(&self, before: &BTreeMap<Inode, Known>, mounts: &mut Mounts) -> Result<Command> {
-        let Tools { bash, util_linux, coreutils, path, .. } = self.tools;
+        let Tools { bash, util_linux, path, .. } = self.tools;
         let mut command = self.faked(before)?;
         let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
-        for (variable, place) in [
-            ("STRATA_AT_STORE", store.as_str()),
-            ("STRATA_AT_PROC", "/proc"),
-            ("STRATA_AT_DEV", "/dev"),
-            ("STRATA_AT_SCRIPTS", INSIDE),
-        ] {
-            command.env(variable, mounts.make(self.root, place)?);
-        }
+        let program = |path: &Path| path.display().to_string();
+        let [bash, unshare] = [program(bash), program(&util_linux.join("bin/unshare"))];
+        // In a second user namespace, where the mounts of the first are fixed.
+        let script = [
+            &unshare,
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "--uts",
+            &bash,
+            "-c",
+            FAKEROOT,
+            "fakeroot",
+            &bash,
+            "-c",
+            WRAPPER,
+        ];
+        let isolation = Isolation {
+            root: self.root.to_owned(),
+            store: (store.clone().into(), mounts.make(self.root, &store)?),
+            scripts: (self.scratch.to_owned(), mounts.make(self.root, INSIDE)?),
+            proc: mounts.make(self.root, "/proc")?,
+            dev: mounts.make(self.root, "/dev")?,
+            started: self.started(),
+            command: script.map(str::to_owned).to_vec(),
+        };
+        let strata = std::env::current_exe().context("finding strata's own program")?;
         command
-            .env("STRATA_STORE", &store)
-            .env("STRATA_ROOT", self.root)
-            .env("STRATA_SCRIPTS", self.scratch)
             .env("STRATA_SCRIPT", Path::new(INSIDE).join(self.argument))
-            .env("STRATA_CHROOT", find(coreutils, &["chroot"])?)
             // The image's own programs come last. (nixpkgs: build-support/docker/default.nix, shellScript)
             .env("PATH", format!("{INSIDE}/{PROGRAMS}:{}:{path}:/bin", util_linux.join("bin").display()))
-            .arg(util_linux.join("bin/unshare"))
+            .arg(unshare)
             .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
-            .arg(bash)
-            .args(["-c", CHROOT]);
+            .arg(strata)
+            .arg("enter-root")
+            .arg(serde_json::to_string(&isolation)?);
         Ok(command)
+    }
+
+    /// Exists when a script in a chroot has started.
+    fn started(&self) -> PathBuf {
+        self.state.with_extension("started")
     }
 
     fn check(&self, status: ExitStatus, mode: Mode) -> Result<()> {
         let argument = self.argument;
         ensure!(
-            status.success() || mode != Mode::Chroot || self.state.with_extension("started").exists(),
+            status.success() || mode != Mode::Chroot || self.started().exists(),
             "argument {argument}: the script could not be started, for the reason above. It needs user namespaces: set \
              kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu, kernel.unprivileged_userns_clone = 1 and \
              user.max_user_namespaces above 0 (sysctl), or allow the build them where its container forbids them; \

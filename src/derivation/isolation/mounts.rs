@@ -1,0 +1,182 @@
+//! The mounts of [`Isolation`], made in the namespaces of a process that becomes the script.
+
+use std::{
+    convert::Infallible,
+    fs::{self, File},
+    io,
+    os::unix::{ffi::OsStringExt, fs::symlink, process::CommandExt},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use rustix::{
+    mount::{
+        MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
+        mount_remount, unmount,
+    },
+    process::{chroot, pivot_root},
+};
+
+use super::Isolation;
+
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// As every system has them.
+const DEVICE_LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+/// Mount flags that a mount keeps when it becomes read-only: in a user namespace, none of them can be taken away.
+const KEPT: [(&str, MountFlags); 6] = [
+    ("nosuid", MountFlags::NOSUID),
+    ("nodev", MountFlags::NODEV),
+    ("noexec", MountFlags::NOEXEC),
+    ("noatime", MountFlags::NOATIME),
+    ("nodiratime", MountFlags::NODIRATIME),
+    ("relatime", MountFlags::RELATIME),
+];
+
+impl Isolation {
+    /// Mounts everything, in namespaces that belong to this process alone, and becomes the program.
+    pub fn enter(&self) -> Result<Infallible> {
+        let root = canonical(&self.root)?;
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+            .context("making the mounts private")?;
+        bind(&root, &root)?;
+        bind(&self.store.0, &self.store.1)?;
+        make_read_only(&self.store.1)?;
+        mount_proc(&self.proc)?;
+        mount_dev(&self.dev)?;
+        bind(&self.scripts.0, &self.scripts.1)?;
+        File::create(&self.started).with_context(|| format!("creating {}", self.started.display()))?;
+        change_root(&root).with_context(|| format!("changing the root to {}", root.display()))?;
+        let (program, arguments) = self.command.split_first().context("no program")?;
+        Err(Command::new(program).args(arguments).exec()).with_context(|| format!("starting {program}"))
+    }
+}
+
+fn canonical(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// With everything that is mounted below.
+fn bind(from: &Path, to: &Path) -> Result<()> {
+    mount_bind_recursive(from, to).with_context(|| format!("mounting {} at {}", from.display(), to.display()))
+}
+
+/// The mount at `place` and those below it.
+fn make_read_only(place: &Path) -> Result<()> {
+    let place = canonical(place)?;
+    let mounts = fs::read("/proc/self/mountinfo").context("reading the mounts")?;
+    for (point, options) in mounts.split(|byte| *byte == b'\n').filter_map(mount_point).collect::<Vec<_>>() {
+        if !point.starts_with(&place) || options.split(',').any(|option| option == "ro") {
+            continue;
+        }
+        let kept = KEPT.iter().filter(|(name, _)| options.split(',').any(|option| option == *name));
+        let flags = kept.fold(MountFlags::BIND | MountFlags::RDONLY, |flags, (_, flag)| flags | *flag);
+        mount_remount(&point, flags, c"")
+            .with_context(|| format!("making the mount at {} read-only", point.display()))?;
+    }
+    Ok(())
+}
+
+/// Path and options of a mount: the fifth and sixth fields of a line (proc_pid_mountinfo(5)).
+fn mount_point(line: &[u8]) -> Option<(PathBuf, String)> {
+    let mut fields = line.split(|byte| *byte == b' ').skip(4);
+    let (point, options) = (fields.next()?, fields.next()?);
+    Some((unescape(point), String::from_utf8_lossy(options).into_owned()))
+}
+
+/// Blanks and backslashes in paths are octal there: `\040`.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut path = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        let digits = tail.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                path.push(byte);
+                rest = &tail[3..];
+            }
+            None => {
+                path.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    std::ffi::OsString::from_vec(path).into()
+}
+
+/// The processes of the script's own, where the kernel allows a new one; else those of the machine.
+fn mount_proc(place: &Path) -> Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    if mount("proc", place, "proc", flags, None).is_err() {
+        bind(Path::new("/proc"), place)?;
+    }
+    let reading = || format!("listing {}", place.display());
+    for entry in fs::read_dir(place).with_context(reading)? {
+        let entry = entry.with_context(reading)?;
+        let (path, name) = (entry.path(), entry.file_name());
+        let is_process = name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
+        // Entries of the kernel can go away at any time.
+        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+        if !is_process && !metadata.is_symlink() {
+            bind(&path, &path)?;
+            make_read_only(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn mount_dev(place: &Path) -> Result<()> {
+    let mounting = || format!("mounting {}", place.display());
+    let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount("tmpfs", place, "tmpfs", flags, c"mode=755,size=64m").with_context(mounting)?;
+    for name in DEVICES {
+        let (device, node) = (Path::new("/dev").join(name), place.join(name));
+        if device.exists() {
+            File::create(&node).with_context(|| format!("creating {}", node.display()))?;
+            mount_bind(&device, &node).with_context(|| format!("mounting {}", node.display()))?;
+            // A device can be written to on a read-only mount; its mode cannot be changed.
+            make_read_only(&node)?;
+        }
+    }
+    let (pts, shm) = (place.join("pts"), place.join("shm"));
+    for directory in [&pts, &shm] {
+        fs::create_dir(directory).with_context(|| format!("creating {}", directory.display()))?;
+    }
+    mount("tmpfs", &shm, "tmpfs", flags | MountFlags::NODEV, c"mode=1777").with_context(mounting)?;
+    // Kernels may have none; few scripts open a terminal.
+    let _ = mount("devpts", &pts, "devpts", flags, c"newinstance,mode=0620,ptmxmode=0666");
+    for (name, target) in DEVICE_LINKS {
+        symlink(target, place.join(name)).with_context(|| format!("linking {name} in {}", place.display()))?;
+    }
+    Ok(())
+}
+
+/// Makes `root`, a mount, the root, and detaches what was the root before.
+fn change_root(root: &Path) -> io::Result<()> {
+    std::env::set_current_dir(root)?;
+    // Below one that is no mount itself (in a chroot), there is nothing to detach.
+    match pivot_root(".", ".") {
+        Ok(()) => unmount(".", UnmountFlags::DETACH)?,
+        Err(_) => chroot(".")?,
+    }
+    std::env::set_current_dir("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mount_points_are_unescaped() {
+        let line = br"36 35 98:0 /mnt1 /a\040b\134c rw,noatime master:1 - ext3 /dev/root rw,errors=continue";
+        let (point, options) = mount_point(line).unwrap();
+        assert_eq!((point.to_str().unwrap(), options.as_str()), (r"/a b\c", "rw,noatime"));
+        assert!(mount_point(b"").is_none());
+    }
+}
