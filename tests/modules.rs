@@ -27,9 +27,12 @@ const EDGES: [(&str, &[&str]); 19] = [
     ("daemon", &["engine", "http", "oci"]),
     ("substituter", &["closure", "http", "image", "oci", "registry", "threads"]),
     ("source", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry", "threads"]),
-    ("sink", &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry", "threads"]),
+    (
+        "sink",
+        &["blobs", "content", "daemon", "engine", "files", "image", "layer", "oci", "registry", "signing", "threads"],
+    ),
     ("report", &["blobs", "closure", "image", "layer", "oci"]),
-    ("signing", &["blobs", "closure", "oci"]),
+    ("signing", &["blobs", "closure", "oci", "registry"]),
     ("sbom", &["blobs", "closure", "files", "image", "layer", "oci", "source"]),
     ("verify", &["blobs", "content", "image", "layer", "oci", "source"]),
 ];

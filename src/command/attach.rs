@@ -14,6 +14,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -135,8 +136,13 @@ impl Attachments {
         self.sbom.is_empty() && !self.provenance && sign_key.is_none() && sign_with.is_none()
     }
 
+    /// The key or command that signs, if there is one.
+    pub fn signer(&self) -> Result<Option<Signer>> {
+        self.signing.signer()
+    }
+
     /// Everything that can be found wrong before anything is copied; what attaches afterwards, if there is anything.
-    pub fn prepare(&self, destination: &str) -> Result<Option<Prepared<'_>>> {
+    pub fn prepare(&self, destination: &str, signer: Option<Arc<Signer>>) -> Result<Option<Prepared<'_>>> {
         if self.is_empty() {
             ensure!(!self.signing.sign_tag, "--sign-tag signs with --sign-key or --sign-with; give one");
             return Ok(None);
@@ -149,7 +155,7 @@ impl Attachments {
         for format in self.sbom.iter().filter(|text| format_of(text).is_none()) {
             ensure!(Path::new(format).is_file(), "--sbom {format}: it is neither cyclonedx, spdx nor a file");
         }
-        Ok(Some(Prepared { reference: reference.parse()?, attachments: self, signer: self.signing.signer()? }))
+        Ok(Some(Prepared { reference: reference.parse()?, attachments: self, signer }))
     }
 }
 
@@ -170,7 +176,7 @@ impl SigningArguments {
 pub struct Prepared<'a> {
     reference: Reference,
     attachments: &'a Attachments,
-    signer: Option<Signer>,
+    signer: Option<Arc<Signer>>,
 }
 
 impl Prepared<'_> {
@@ -183,7 +189,7 @@ impl Prepared<'_> {
         options: &registry::Options,
     ) -> Result<Vec<String>> {
         let client = Client::new(&self.reference, options)?;
-        let registry = Registry { client: &client, reference: &self.reference, signer: self.signer.as_ref() };
+        let registry = Registry { client: &client, reference: &self.reference, signer: self.signer.as_deref() };
         let version = pushed.to_string();
         let document = client.manifest(&version)?.with_context(|| format!("{pushed} is no longer in the registry"))?;
         let subject = Descriptor::new(&document.media_type, pushed, document.bytes.len() as u64);

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io::Write,
     process::{Command, Stdio},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,9 +12,10 @@ use strata::{
     oci::{Descriptor, Digest, media_type},
     registry::{Artifact, Client, Reference, Tagged},
     signing::{
-        BUNDLE, Bundle, Envelope, SigningKey, Statement,
+        BUNDLE, Bundle, Envelope, SigningKey, Statement, VerifyingKey,
         simple::{self, Signatures},
     },
+    sink::SignDocument,
 };
 
 /// A document that is attached: what registries and signed statements call its kind.
@@ -63,20 +65,7 @@ impl Registry<'_> {
     }
 
     fn attest(&self, subject: &Descriptor, statement: &Statement) -> Result<()> {
-        let Some(signer) = self.signer else { return Ok(()) };
-        let signature = signer.sign(&Envelope::to_sign(statement))?;
-        let bundle = Bundle::of(Envelope::of(&statement.to_vec(), &signature), signer.hint()?);
-        // By these cosign finds it (pkg/oci/remote/write.go, WriteAttestationNewBundleFormat).
-        let annotations = BTreeMap::from([
-            ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
-            ("dev.sigstore.bundle.predicateType".to_owned(), statement.predicate_type.clone()),
-        ]);
-        let artifact =
-            Artifact { artifact_type: BUNDLE, media_type: BUNDLE, annotations: &annotations, bytes: &bundle.to_vec() };
-        self.client
-            .attach(subject, &artifact)
-            .with_context(|| format!("attaching a signature to {}", subject.digest))?;
-        Ok(())
+        self.signer.map_or(Ok(()), |signer| attest(self.client, signer, subject, statement))
     }
 
     /// Adds a signature to those under the image's tag for them.
@@ -130,11 +119,39 @@ impl Signer {
         }
     }
 
-    /// Which key it is, where that is known.
-    fn hint(&self) -> Result<Option<String>> {
+    /// The public key; `None` for a command.
+    pub fn verifying_key(&self) -> Result<Option<VerifyingKey>> {
         match self {
-            Self::Key(key) => Ok(Some(key.verifying_key()?.hint())),
+            Self::Key(key) => Ok(Some(key.verifying_key()?)),
             Self::Command(_) => Ok(None),
         }
     }
+
+    /// The hint that identifies the public key in a bundle.
+    fn hint(&self) -> Result<Option<String>> {
+        Ok(self.verifying_key()?.map(|key| key.hint()))
+    }
+}
+
+/// Signs documents that a push writes, as [`Registry::sign`] signs an image.
+pub fn sign_documents(signer: Arc<Signer>) -> Arc<SignDocument> {
+    Arc::new(move |client, subject| {
+        let statement = Statement::signature(&subject.digest);
+        attest(client, &signer, subject, &statement).map_err(Into::into)
+    })
+}
+
+/// Attaches a signed statement about `subject`.
+fn attest(client: &Client, signer: &Signer, subject: &Descriptor, statement: &Statement) -> Result<()> {
+    let signature = signer.sign(&Envelope::to_sign(statement))?;
+    let bundle = Bundle::of(Envelope::of(&statement.to_vec(), &signature), signer.hint()?);
+    // cosign finds bundles by these annotations (pkg/oci/remote/write.go, WriteAttestationNewBundleFormat).
+    let annotations = BTreeMap::from([
+        ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
+        ("dev.sigstore.bundle.predicateType".to_owned(), statement.predicate_type.clone()),
+    ]);
+    let artifact =
+        Artifact { artifact_type: BUNDLE, media_type: BUNDLE, annotations: &annotations, bytes: &bundle.to_vec() };
+    client.attach(subject, &artifact).with_context(|| format!("attaching a signature to {}", subject.digest))?;
+    Ok(())
 }

@@ -16,6 +16,7 @@ use strata::{
     layer::compress::Compression,
     oci::{Digest, Platform, media_type},
     registry::Client,
+    signing::VerifyingKey,
     sink::{self, Destination, Referrers, WriteOptions, Written},
     source::{self, Location},
 };
@@ -23,6 +24,7 @@ use strata::{
 use super::{
     access::CopyAccess,
     attach::Attachments,
+    attached::{self, Signer},
     compression::CompressionArgument,
     fleet::{self, FleetArguments},
     progress::Display,
@@ -61,12 +63,21 @@ pub struct CopyArguments {
     /// Mount blobs from this repository of the same registry; may be repeated.
     #[arg(long, value_name = "REPOSITORY")]
     pub mount_from: Vec<String>,
-    /// A tag of this repository, or REPOSITORY:TAG of this registry, that may have the same layers; may be repeated.
+    /// A tag of this repository, or REPOSITORY:TAG of this registry, that may have the same layers; unsigned ones are
+    /// verified. May be repeated.
     #[arg(long, value_name = "[REPOSITORY:]TAG")]
     pub cache_from: Vec<String>,
     /// Record what layers compressed to under this tag, for later pushes with --cache-from; created if missing.
     #[arg(long, value_name = "[REPOSITORY:]TAG")]
     pub cache_to: Option<String>,
+    /// Trust the layers that images signed with this public key list, without verification; may be repeated [default: the
+    /// public half of --sign-key].
+    #[arg(long, value_name = "FILE")]
+    pub cache_key: Vec<PathBuf>,
+    /// Trust the layers that the destination's tag and --cache-from list, signed or not. Only safe if every account that
+    /// can push to the registry is trusted.
+    #[arg(long, conflicts_with_all = ["sign_key", "sign_with", "sign_tag", "provenance"])]
+    pub trust_tags: bool,
     /// Refuse to copy an image that is not signed with this public key, as `cosign verify --key FILE` does.
     #[arg(long, value_name = "FILE")]
     pub verify_key: Option<PathBuf>,
@@ -126,6 +137,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let access = &arguments.access;
     let from = arguments.substituters.access(access.source()?)?;
     let from = source::Access { engine: access.source_engine(), ..from };
+    let signer = arguments.attachments.signer()?.map(Arc::new);
     let display = Display::choose(arguments.quiet || arguments.fleet.fleet.is_some(), arguments.json);
     let options = WriteOptions {
         additional_tags: arguments.additional_tag.clone(),
@@ -138,6 +150,9 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         mount_from: arguments.mount_from.clone(),
         cache_from: arguments.cache_from.clone(),
         cache_to: arguments.cache_to.clone(),
+        trusted_keys: trusted_keys(arguments, signer.as_deref())?,
+        trust_tags: arguments.trust_tags,
+        sign: signer.clone().map(attached::sign_documents),
         registry: access.destination()?,
         engine: access.destination_engine(),
         shared: arguments.fleet.shared(),
@@ -152,7 +167,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     if let Some(flag) = of_pushes(arguments).filter(|_| !destination.is_registry()) {
         bail!("{destination}: {flag} is for destinations that are registries (docker://); omit it");
     }
-    let attachments = arguments.attachments.prepare(&destination.to_string())?;
+    let attachments = arguments.attachments.prepare(&destination.to_string(), signer)?;
     let image = match &arguments.verify_key {
         Some(key) => &trusted(image, key, arguments.signed_as.as_ref(), access)?,
         None => image,
@@ -169,7 +184,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         display.abandon();
     }
     let mut written = written.with_context(|| format!("copying {image} to {destination}"))?;
-    display.finish(written.act);
+    let summary = display.finish(written.act);
     if let Some((place, referrers)) = referrers {
         written.says.extend(add_referrers(&referrers, place, &content, written.digest, &options)?);
     }
@@ -181,7 +196,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         files::save(path, written.digest.to_string().as_bytes())
             .with_context(|| format!("writing {}", path.display()))?;
     }
-    report(&written, destination, arguments)?;
+    report(&written, summary.as_deref(), destination, arguments)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -195,8 +210,18 @@ fn of_pushes(arguments: &CopyArguments) -> Option<&'static str> {
         ("--mount-from", !arguments.mount_from.is_empty()),
         ("--cache-from", !arguments.cache_from.is_empty()),
         ("--cache-to", arguments.cache_to.is_some()),
+        ("--cache-key", !arguments.cache_key.is_empty()),
+        ("--trust-tags", arguments.trust_tags),
     ];
     flags.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+}
+
+/// The keys whose signatures make listed layers trusted.
+fn trusted_keys(arguments: &CopyArguments, signer: Option<&Signer>) -> Result<Vec<VerifyingKey>> {
+    if arguments.cache_key.is_empty() {
+        return Ok(signer.map(Signer::verifying_key).transpose()?.flatten().into_iter().collect());
+    }
+    Ok(arguments.cache_key.iter().map(|path| VerifyingKey::open(path)).collect::<Result<_, _>>()?)
 }
 
 /// Writes what refers to `content`, which is known as `digest` there.
@@ -260,12 +285,18 @@ fn trusted(image: &Location, key: &Path, signed_as: Option<&SignedAs>, access: &
 }
 
 /// The digest, or under which name an engine runs it, on stdout; all else on stderr.
-fn report(written: &Written, destination: &Destination, arguments: &CopyArguments) -> Result<()> {
+fn report(
+    written: &Written,
+    summary: Option<&str>,
+    destination: &Destination,
+    arguments: &CopyArguments,
+) -> Result<()> {
     if arguments.json {
         let copied = || json!({ "event": "copied", "destination": destination.to_string(), "digest": written.digest });
         writeln!(io::stderr(), "{}", written.event.clone().unwrap_or_else(copied))?;
     } else if !arguments.quiet {
-        written.says.iter().try_for_each(|line| writeln!(io::stderr(), "{line}"))?;
+        let mut lines = written.says.iter().map(String::as_str).chain(summary);
+        lines.try_for_each(|line| writeln!(io::stderr(), "{line}"))?;
     }
     if !written.on_stdout {
         match &written.reference {

@@ -32,6 +32,13 @@ pub struct Document {
     pub bytes: Vec<u8>,
 }
 
+/// A blob that a repository has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExistingBlob {
+    /// Its size in bytes, if the registry's answer has it (`Content-Length`).
+    pub size: Option<u64>,
+}
+
 /// What became of a mount.
 #[derive(Debug)]
 pub enum Mount {
@@ -200,15 +207,29 @@ impl Client {
     ///
     /// When the registry cannot be asked or refuses.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.find_blob(digest)?.is_some())
+    }
+
+    /// The blob, if the repository has it.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked or refuses.
+    pub fn find_blob(&self, digest: &Digest) -> Result<Option<ExistingBlob>> {
         let act = "asking for a blob";
         let url = self.url(&format!("blobs/{digest}"));
         self.session().retried(|| {
             let answer = self.session().send(&Call::new(act, "HEAD", &url), &mut Body::Empty)?;
             match answer.status() {
-                StatusCode::OK => Ok(true),
-                StatusCode::NOT_FOUND => Ok(false),
-                // A registry sends us on to blobs that it has; some object stores sign the way for GET alone.
-                status if answer.strayed && matches!(status.as_u16(), 400 | 401 | 403 | 405) => Ok(true),
+                StatusCode::OK => {
+                    let size = answer.header("content-length").and_then(|length| length.parse().ok());
+                    Ok(Some(ExistingBlob { size }))
+                }
+                StatusCode::NOT_FOUND => Ok(None),
+                // A registry redirects to blobs that it has; some object stores sign the URL for GET alone.
+                status if answer.strayed && matches!(status.as_u16(), 400 | 401 | 403 | 405) => {
+                    Ok(Some(ExistingBlob { size: None }))
+                }
                 _ => Err(self.session().refused(act, answer)),
             }
         })

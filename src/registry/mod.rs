@@ -22,13 +22,12 @@ mod reference;
 mod referrers;
 mod session;
 mod tagged;
-mod tags;
 mod token;
 mod upload;
 
 pub use artifact::Artifact;
 pub use challenge::{Bearer, Challenge};
-pub use client::{Client, Document, Mount};
+pub use client::{Client, Document, ExistingBlob, Mount};
 pub use credentials::{Credentials, Login};
 pub use error::RegistryError;
 pub use reference::{ParseReferenceError, Reference};

@@ -40,4 +40,6 @@ pub use loaded::Loaded;
 pub use destination::{Destination, HoldsOne, NoReferrers, SCHEMES, syntaxes};
 #[cfg(feature = "net")]
 pub use fleet::Shared;
+#[cfg(feature = "net")]
+pub use scheme::SignDocument;
 pub use scheme::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written};

@@ -5,8 +5,8 @@
 //!   which blob is it?   itself, where it is not to be compressed
 //!                       else what its recipe says that it compresses to
 //!                       else what the local cache says it compressed to
-//!                       else what the images that the tag names now made of it (its diff_id): see `known`
-//!                       else, where it is big, what those of the repository's newest tags made of it
+//!                       else what the images that the tag and --cache-from name list for its diff_id: see `known`;
+//!                       trusted if signed, else verified: see `mapping` and `verification`
 //!   is the blob there?  HEAD: done
 //!                       another repository of the registry has it: mount it
 //!   else                make it, compress it, send it: one stream
@@ -20,8 +20,10 @@
 
 mod blob;
 mod known;
+mod mapping;
 mod noted;
 mod push;
+mod verification;
 mod watch;
 
 use std::sync::{
@@ -31,12 +33,12 @@ use std::sync::{
 
 use known::Known;
 use noted::Change;
-use push::Push;
+use push::{Push, PushedLayer};
 
 use super::{
     fleet::Shared,
-    progress::{Fate, Progress},
-    scheme::{Holds, Referrers, Scheme, Sink, WriteError, WriteOptions, Written},
+    progress::{EvidenceCounts, Fate, Progress},
+    scheme::{Holds, Referrers, Scheme, SignDocument, Sink, WriteError, WriteOptions, Written},
 };
 use crate::{
     content::Content,
@@ -44,6 +46,7 @@ use crate::{
     layer::compress::Compression,
     oci::Digest,
     registry::{self, Client, ParseReferenceError, Reference, RegistryError},
+    signing::VerifyingKey,
     threads::{self, lock},
 };
 
@@ -72,7 +75,7 @@ struct Repository {
 impl Sink for Repository {
     fn write(&self, content: &Content, options: &WriteOptions) -> std::result::Result<Written, WriteError> {
         let reference = &self.reference;
-        let client = Client::new(reference, &options.registry)?;
+        let client = Arc::new(Client::new(reference, &options.registry)?);
         let mut tags = vec![reference.version()];
         tags.extend(options.additional_tags.iter().cloned());
         let push_options = Options {
@@ -82,14 +85,19 @@ impl Sink for Repository {
             mount_from: options.mount_from.clone(),
             cache_from: options.cache_from.clone(),
             cache_to: options.cache_to.clone(),
+            trusted_keys: options.trusted_keys.clone(),
+            trust_tags: options.trust_tags,
+            sign: options.sign.clone(),
             registry: options.registry.clone(),
             shared: options.shared.clone(),
         };
-        let Pushed { digest, blobs, bytes, left, noted, .. } =
+        let Pushed { digest, blobs, bytes, left, noted, evidence, warnings, .. } =
             push(content, &client, &push_options, &options.progress)?;
+        let EvidenceCounts { trusted, verified, made } = evidence;
         let event = serde_json::json!({ "event": "pushed", "reference": reference.to_string(), "digest": digest,
-            "blobs": blobs, "bytes": bytes, "attestationsLeft": left, "noted": noted.added });
-        let mut says = Vec::new();
+            "blobs": blobs, "bytes": bytes, "attestationsLeft": left, "noted": noted.added,
+            "trusted": trusted, "verified": verified, "made": made, "warnings": &warnings });
+        let mut says = warnings;
         if noted.left > 0 {
             says.push(format!(
                 "{} layers are not noted in {}: the registry does not mount blobs of {} there; give --cache-to a tag of {2} itself",
@@ -122,7 +130,7 @@ impl Sink for Repository {
 
 impl Referrers for Repository {
     fn add(&self, referrer: &Content, options: &WriteOptions) -> std::result::Result<(), WriteError> {
-        let client = Client::new(&self.reference, &options.registry)?;
+        let client = Arc::new(Client::new(&self.reference, &options.registry)?);
         let as_is = Options {
             tags: Vec::new(),
             compression: Compression::None,
@@ -130,6 +138,9 @@ impl Referrers for Repository {
             mount_from: options.mount_from.clone(),
             cache_from: Vec::new(),
             cache_to: None,
+            trusted_keys: Vec::new(),
+            trust_tags: false,
+            sign: None,
             registry: options.registry.clone(),
             shared: options.shared.clone(),
         };
@@ -142,7 +153,7 @@ impl Referrers for Repository {
 const CONNECTIONS: usize = 4;
 
 /// How to push.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// Under which tags.
     pub tags: Vec<String>,
@@ -156,6 +167,12 @@ pub struct Options {
     pub cache_from: Vec<String>,
     /// Where the layers are noted for others: `TAG`, or `REPOSITORY:TAG` of the same registry.
     pub cache_to: Option<String>,
+    /// Keys whose signatures make the layers that an image or a document of known layers lists trusted.
+    pub trusted_keys: Vec<VerifyingKey>,
+    /// Whether unsigned images and documents are trusted as well.
+    pub trust_tags: bool,
+    /// Signs the document of known layers.
+    pub sign: Option<Arc<SignDocument>>,
     /// How the registry is reached.
     pub registry: registry::Options,
     /// What other pushes sent.
@@ -163,7 +180,7 @@ pub struct Options {
 }
 
 /// What a push did.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Pushed {
     /// The manifest's digest.
     pub digest: Digest,
@@ -177,6 +194,10 @@ pub struct Pushed {
     pub left: usize,
     /// What became of the document of known layers.
     pub noted: Change,
+    /// How the blobs of layers that are compressed on the way were determined.
+    pub evidence: EvidenceCounts,
+    /// Mappings that were refuted, a line each.
+    pub warnings: Vec<String>,
 }
 
 /// Why a push failed.
@@ -194,6 +215,14 @@ pub enum PushError {
     /// Something else is where layers were to be noted.
     #[error("{0} is not a list of known layers; the image was pushed, but --cache-to needs a tag of its own")]
     NotNoted(String),
+    /// The document of known layers could not be signed.
+    #[error("signing the known layers in {place}; the image was pushed")]
+    Sign {
+        /// The document.
+        place: String,
+        /// Why not.
+        source: WriteError,
+    },
 }
 
 type Result<T> = std::result::Result<T, PushError>;
@@ -206,10 +235,16 @@ type Result<T> = std::result::Result<T, PushError>;
 /// # Errors
 ///
 /// [`PushError`]; no tag was changed then, or all that were hold the whole content.
-pub fn push(content: &Content, client: &Client, options: &Options, progress: &Arc<dyn Progress>) -> Result<Pushed> {
+pub fn push(
+    content: &Content,
+    client: &Arc<Client>,
+    options: &Options,
+    progress: &Arc<dyn Progress>,
+) -> Result<Pushed> {
     let known = Known::new(client, options, content);
     let push = Push::new(client, options, known, progress);
     let pushed = push.content(content, &options.tags)?;
+    let pushed = Pushed { warnings: push.warnings(), ..pushed };
     let Some(to) = &options.cache_to else { return Ok(pushed) };
     // Pushes of one process take turns, and forget nothing of each other.
     let _turn = options.shared.as_ref().map(|shared| lock(&shared.notes));
@@ -221,7 +256,13 @@ impl Pushed {
     /// This document, and no blob.
     fn nothing(digest: Digest, document: &[u8]) -> Self {
         let size = document.len() as u64;
-        Self { digest, size, blobs: 0, bytes: 0, left: 0, noted: Change::default() }
+        let (noted, evidence) = (Change::default(), EvidenceCounts::default());
+        Self { digest, size, blobs: 0, bytes: 0, left: 0, noted, evidence, warnings: Vec::new() }
+    }
+
+    fn count_layer(&mut self, layer: &PushedLayer) {
+        self.count(layer.fate);
+        layer.evidence.iter().for_each(|evidence| self.evidence.add(*evidence));
     }
 
     fn count(&mut self, fate: Fate) {

@@ -62,6 +62,11 @@ pub trait Referrers {
 /// Why content could not be written.
 pub type WriteError = Box<dyn Error + Send + Sync>;
 
+/// Signs a manifest of the client's repository.
+#[cfg(feature = "net")]
+pub type SignDocument =
+    dyn Fn(&crate::registry::Client, &crate::oci::Descriptor) -> Result<(), WriteError> + Send + Sync;
+
 /// How to write.
 #[derive(Clone)]
 pub struct WriteOptions {
@@ -77,6 +82,14 @@ pub struct WriteOptions {
     pub cache_from: Vec<String>,
     /// Where layers are noted, for pushes that take them over.
     pub cache_to: Option<String>,
+    /// Keys whose signatures make the layers that a registry's images list trusted in a push.
+    #[cfg(feature = "net")]
+    pub trusted_keys: Vec<crate::signing::VerifyingKey>,
+    /// Whether a push trusts unsigned images as well.
+    pub trust_tags: bool,
+    /// Signs the document of known layers that `cache_to` names.
+    #[cfg(feature = "net")]
+    pub sign: Option<Arc<SignDocument>>,
     /// How registries are reached.
     #[cfg(feature = "net")]
     pub registry: crate::registry::Options,
@@ -99,6 +112,11 @@ impl Default for WriteOptions {
             mount_from: Vec::new(),
             cache_from: Vec::new(),
             cache_to: None,
+            #[cfg(feature = "net")]
+            trusted_keys: Vec::new(),
+            trust_tags: false,
+            #[cfg(feature = "net")]
+            sign: None,
             #[cfg(feature = "net")]
             registry: crate::registry::Options::default(),
             #[cfg(feature = "net")]

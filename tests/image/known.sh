@@ -1,9 +1,10 @@
-# Which layers a registry has already: documents of --cache-to, and the repository's newest tags. Every machine here pushes
-# for the first time.
+# Layers that a registry has already: documents of known layers and named tags, trusted if signed, else verified. Every
+# machine here pushes for the first time.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
 need_command jq
+need_command openssl
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 
@@ -25,7 +26,7 @@ same "$(jq -c '[.layers[].digest] | sort' "$work/document")" "$("$strata" manife
 
 # Another repository takes over what is noted, and notes the one layer that is new: newest first.
 push "$two" other:two --cache-from notes/app:layers --cache-to notes/app:layers
-same "$(said '[.blobs, .noted]' | tr -d ' \n')" "[2,1]"
+same "$(said '[.blobs, .noted, .verified, .made]' | tr -d ' \n')" "[2,1,$((layers - 1)),1]"
 "$strata" manifest "$registry/notes/app:layers" >"$work/longer"
 same "$(jq -c '.layers[1:]' "$work/longer")" "$(jq -c .layers "$work/document")"
 # What is noted already is not written again, and a document that does not exist says nothing.
@@ -42,7 +43,20 @@ if XDG_CACHE_HOME=$work/fresh "$strata" copy "$one" "docker://$registry/app:new"
 grep -qF "$registry/app:one is not a list of known layers; the image was pushed" "$work/log" || { cat "$work/log"; fail "no reason"; }
 same "$("$strata" manifest "$registry/app:one" | jq '.layers | length')" "$layers"
 
-# Nobody says anything: the newest tags know the big layers. A tag that says nothing is as good as a version.
+# No other tag is read, however new: any account with write access can push one.
 push "$one" silent:1ab
 push "$two" silent:2cd
-(($(said .blobs) == 2)) || { cat "$work/log"; fail "$(said .blobs) blobs were sent"; }
+same "$(said '[.trusted, .verified, .made]' | tr -d ' \n')" "[0,0,$layers]"
+push "$two" silent:3ef --cache-from 1ab
+same "$(said '[.trusted, .verified, .made]' | tr -d ' \n')" "[0,$((layers - 1)),1]"
+
+# Signed known layers are trusted; the same document without the key is verified.
+openssl ecparam -name prime256v1 -genkey -noout -out "$work/key.pem"
+openssl ec -in "$work/key.pem" -pubout -out "$work/key.pub" 2>"$work/openssl"
+push "$one" signed:one --cache-to notes/signed:layers --sign-key "$work/key.pem"
+push "$one" fresh:one --cache-from notes/signed:layers --cache-key "$work/key.pub"
+same "$(said '[.trusted, .verified, .made]' | tr -d ' \n')" "[$layers,0,0]"
+push "$one" fresh:two --cache-from notes/signed:layers
+same "$(said '[.trusted, .verified, .made]' | tr -d ' \n')" "[0,$layers,0]"
+push "$one" fresh:three --cache-from notes/signed:layers --trust-tags
+same "$(said '[.trusted, .verified, .made]' | tr -d ' \n')" "[$layers,0,0]"

@@ -22,7 +22,7 @@ const HOST: &str = "registry.example.com";
 const TARGET: &str = "docker://registry.example.com/app:1";
 
 /// A world with keys `key.pem` and `key.pub`, and others of somebody else.
-fn with_keys() -> World {
+pub fn with_keys() -> World {
     let world = World::new();
     for name in ["key", "other"] {
         let key = KeyPair::generate().unwrap();

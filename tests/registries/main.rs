@@ -10,6 +10,7 @@ mod ecr;
 mod ghcr;
 mod gitlab;
 mod harbor;
+mod mappings;
 mod mirrors;
 mod quay;
 mod referrers;

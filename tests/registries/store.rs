@@ -41,7 +41,7 @@ impl Store {
         }
         let rest = path.strip_prefix("/v2/").unwrap_or(&path);
         let method = request.method.as_str();
-        for kind in ["/blobs/uploads/", "/manifests/", "/blobs/", "/referrers/"] {
+        for kind in ["/blobs/uploads/", "/manifests/", "/blobs/", "/referrers/", "/tags/"] {
             let Some((name, last)) = rest.rsplit_once(kind) else { continue };
             return match (kind, method) {
                 ("/blobs/uploads/", "POST") => self.open(name, request),
@@ -55,6 +55,7 @@ impl Store {
                     Some(bytes) => Answer::new(200).body(bytes.clone()),
                     None => Answer::error(404, "BLOB_UNKNOWN", "blob unknown"),
                 },
+                ("/tags/", _) => self.tags(name),
                 (_, _) if self.referrers => self.list(name, last),
                 _ => Answer::new(404),
             };
@@ -127,6 +128,13 @@ impl Store {
             Some(subject) if self.referrers => answer.with("oci-subject", subject),
             _ => answer,
         }
+    }
+
+    fn tags(&self, name: &str) -> Answer {
+        let manifests = lock(&self.manifests);
+        let is_tag = |(repository, version): &&(String, String)| repository == name && !version.contains(':');
+        let tags: Vec<&String> = manifests.keys().filter(is_tag).map(|(_, tag)| tag).collect();
+        Answer::json(200, json!({ "name": name, "tags": tags }))
     }
 
     fn list(&self, name: &str, subject: &str) -> Answer {

@@ -37,6 +37,11 @@ pub fn parameters() -> String {
     crate::oci::Digest::of(all.as_bytes()).hex()[..16].to_owned()
 }
 
+/// Whether these are the last bytes of a blob that has a table of contents.
+pub fn is_footer(end: &[u8]) -> bool {
+    end.ends_with(index::FOOTER_MAGIC)
+}
+
 /// What a descriptor says besides type, digest and size.
 pub type Annotations = BTreeMap<String, String>;
 

@@ -15,6 +15,7 @@ use std::{
 pub(super) use homes::{Home, key};
 use homes::{Homes, Key};
 
+use super::progress::Evidence;
 use crate::{
     content::Content,
     layer::compress::Compression,
@@ -37,8 +38,17 @@ pub struct Shared {
     only_own: AtomicBool,
 }
 
-/// A blob and its repository; whoever holds the lock looks for it, makes it and sends it.
-pub(super) type Place = Arc<Mutex<Option<(Descriptor, String)>>>;
+/// A blob that was sent or found. The thread that holds the lock looks for it, makes it and sends it.
+pub(super) type Place = Arc<Mutex<Option<Sent>>>;
+
+/// A blob that a registry has.
+#[derive(Clone, Debug)]
+pub(super) struct Sent {
+    pub blob: Descriptor,
+    pub repository: String,
+    /// For layers that are compressed on the way.
+    pub evidence: Option<Evidence>,
+}
 
 impl Shared {
     /// Nothing yet. `patience` is how long a blob of another part of a fleet is waited for when nothing of that part

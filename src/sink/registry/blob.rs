@@ -9,39 +9,38 @@ use std::{
 
 use super::{
     Result,
-    known::Found,
-    push::Push,
+    mapping::{Mapping, Origin},
+    push::{Push, PushedLayer},
+    verification::{self, Verdict},
     watch::{Watch, Watched},
 };
 use crate::{
     blobs::{ImageBlobs, LayerBlob},
+    image::ImageError,
     layer::{ChunkReader, compress::Compression},
     oci::{Descriptor, Digest, Sha256Writer},
     registry::{Mount, RegistryError, Upload},
     sink::{
         fleet::{self, Home},
-        progress::Fate,
+        progress::{Evidence, Fate},
     },
     threads::lock,
 };
 
-/// Up to this size (in bytes), compressing and sending a layer is faster than asking about further tags.
-const WORTH_ASKING: u64 = 1024 * 1024;
+/// Blobs of unsigned mappings that are downloaded for one layer. A hostile tag can name many.
+const VERIFICATIONS: usize = 2;
 
 impl Push<'_> {
-    /// One layer, unless it was sent already; who comes second waits for the first.
-    pub(super) fn layer(
-        &self,
-        layer: &LayerBlob,
-        compression: Compression,
-        watch: &Watch,
-    ) -> Result<(Descriptor, Fate)> {
+    /// One layer, unless it was sent already; a second image that needs it waits for the first.
+    pub(super) fn layer(&self, layer: &LayerBlob, compression: Compression, watch: &Watch) -> Result<PushedLayer> {
         let own = &layer.descriptor;
         let (key, is_compressed) = fleet::key(layer, compression);
         let shared = self.options.shared.as_deref();
         let home = shared.and_then(|shared| shared.homes.of(self.client, key, is_compressed));
         let make = || match is_compressed {
-            false => Ok((own.clone(), self.as_is(layer, home.as_deref(), watch)?)),
+            false => {
+                Ok(PushedLayer { blob: own.clone(), fate: self.as_is(layer, home.as_deref(), watch)?, evidence: None })
+            }
             true => self.compressed(layer, compression, home.as_deref(), watch),
         };
         let place = shared.map(|shared| shared.place(self.client.host(), key, is_compressed));
@@ -49,10 +48,10 @@ impl Push<'_> {
         let slot = Arc::clone(lock(&self.slots).entry((key, is_compressed)).or_default());
         let mut slot = lock(&slot);
         let elsewhere = place.as_deref().and_then(Option::as_ref);
-        let (found, fate) = match (&*slot, elsewhere) {
-            (Some(found), _) => (found.clone(), Fate::There),
-            (None, Some((found, repository))) => match self.there(&found.digest, Some(repository))? {
-                There::Yes(fate) => (found.clone(), fate),
+        let found = match (&*slot, elsewhere) {
+            (Some((blob, evidence)), _) => PushedLayer { blob: blob.clone(), fate: Fate::There, evidence: *evidence },
+            (None, Some(sent)) => match self.there(&sent.blob.digest, Some(&sent.repository))? {
+                There::Yes(fate, _) => PushedLayer { blob: sent.blob.clone(), fate, evidence: sent.evidence },
                 There::No(session) => {
                     session.iter().for_each(|session| self.client.cancel(session));
                     make()?
@@ -60,14 +59,14 @@ impl Push<'_> {
             },
             (None, None) => make()?,
         };
-        *slot = Some(found.clone());
+        *slot = Some((found.blob.clone(), found.evidence));
         if let Some(place) = &mut place {
-            **place = Some((found.clone(), self.client.repository().to_owned()));
+            let repository = self.client.repository().to_owned();
+            **place = Some(fleet::Sent { blob: found.blob.clone(), repository, evidence: found.evidence });
         }
-        let Descriptor { media_type, digest, size, .. } = found;
-        let mut annotations = own.annotations.clone();
-        annotations.extend(found.annotations);
-        Ok((Descriptor { media_type, digest, size, annotations, ..own.clone() }, fate))
+        let Descriptor { media_type, digest, size, annotations, .. } = found.blob;
+        let annotations = own.annotations.clone().into_iter().chain(annotations).collect();
+        Ok(PushedLayer { blob: Descriptor { media_type, digest, size, annotations, ..own.clone() }, ..found })
     }
 
     /// Sends it as it is, unless the registry has it.
@@ -79,7 +78,7 @@ impl Push<'_> {
         let origin = layer.origin.as_ref().filter(|(host, _)| host == self.client.host());
         let origin = origin.map(|(_, repository)| repository.as_str());
         let session = match self.there_or_home(&own.digest, origin, home)? {
-            There::Yes(fate) => return Ok(fate),
+            There::Yes(fate, _) => return Ok(fate),
             There::No(session) => session,
         };
         watch.progress.sending(watch.layer, own.size);
@@ -89,65 +88,162 @@ impl Push<'_> {
         Ok(Fate::Sent(own.size))
     }
 
-    /// Compresses and sends it, unless the registry has what it compresses to.
+    /// The compressed blob of a layer: taken over where a mapping leads to it, else made and sent.
     fn compressed(
         &self,
         layer: &LayerBlob,
         compression: Compression,
         home: Option<&Home>,
         watch: &Watch,
-    ) -> Result<(Descriptor, Fate)> {
+    ) -> Result<PushedLayer> {
         let level = self.options.level;
-        // A level that somebody asks for is not to be had from what may have another.
-        let noted = layer.compressed.get(compression.name()).filter(|_| level.is_none());
-        let noted = noted.map(|noted| noted.descriptor(compression.media_type()));
-        let remembered = self.cache.get(&layer.diff_id, compression, level);
         let mut session = None;
-        let own = noted.into_iter().chain(remembered).map(|descriptor| (descriptor, None)).collect();
-        if let Some(found) = self.first_there(own, home, &mut session)? {
+        let local = self.local_mappings(layer, compression);
+        if let Some(found) = self.trusted(&local, home, &mut session)? {
             return Ok(found);
         }
-        if level.is_none() {
-            let named = self.known.named(&layer.diff_id, compression)?;
-            if let Some(found) = self.first_there(named, None, &mut session)? {
-                return Ok(found);
-            }
-            if layer.descriptor.size >= WORTH_ASKING {
-                let newest = self.known.newest(&layer.diff_id, compression)?;
-                if let Some(found) = self.first_there(newest, None, &mut session)? {
-                    return Ok(found);
-                }
-            }
+        // Blobs of other images may be compressed at another level than the one that is asked for.
+        let known = if level.is_none() { self.known.mappings(&layer.diff_id, compression)? } else { Vec::new() };
+        let (trusted, unsigned): (Vec<_>, Vec<_>) = known.into_iter().partition(Mapping::is_trusted);
+        if let Some(found) = self.trusted(&trusted, None, &mut session)? {
+            return Ok(found);
+        }
+        let mut expected = None;
+        if let Some(found) = self.unsigned(&unsigned, layer, compression, watch, &mut session, &mut expected)? {
+            return Ok(found);
         }
         watch.progress.sending(watch.layer, layer.descriptor.size);
+        if let Some((expected, fate)) = expected
+            && let Some(blob) = self.made_as(&expected, layer, compression, watch)?
+        {
+            session.iter().for_each(|session| self.client.cancel(session));
+            return Ok(PushedLayer { blob, fate, evidence: Some(Evidence::Made) });
+        }
         let made = Made::default();
         let mut make = || stream(layer, compression, level, &made, watch);
         let digest = || lock(&made).as_ref().map(|made| made.digest);
         self.send(Upload { make: &mut make, size: None, digest: &digest, session }, home)?;
-        let descriptor = lock(&made).take().expect("an upload without an error has sent all of the blob");
-        self.cache.put(&layer.diff_id, compression, level, &descriptor);
-        let size = descriptor.size;
-        Ok((descriptor, Fate::Sent(size)))
+        let blob = lock(&made).take().expect("an upload without an error has sent all of the blob");
+        self.cache.put(&layer.diff_id, compression, level, &blob);
+        let fate = Fate::Sent(blob.size);
+        Ok(PushedLayer { blob, fate, evidence: Some(Evidence::Made) })
     }
 
-    /// The first of these blobs that is there, or can be taken over from the repository that has it.
-    fn first_there(
+    /// The mappings of the recipe and of the local cache.
+    fn local_mappings(&self, layer: &LayerBlob, compression: Compression) -> Vec<Mapping> {
+        let level = self.options.level;
+        // A recipe has blobs of the default level.
+        let recipe = layer.compressed.get(compression.name()).filter(|_| level.is_none());
+        let recipe = recipe.map(|blob| Mapping::local(blob.descriptor(compression.media_type()), Origin::Recipe));
+        let cached = self.cache.get(&layer.diff_id, compression, level);
+        recipe.into_iter().chain(cached.map(|blob| Mapping::local(blob, Origin::Cache))).collect()
+    }
+
+    /// The first blob of these trusted mappings that the registry has.
+    fn trusted(
         &self,
-        blobs: Vec<Found>,
+        mappings: &[Mapping],
         home: Option<&Home>,
         session: &mut Option<String>,
-    ) -> Result<Option<(Descriptor, Fate)>> {
+    ) -> Result<Option<PushedLayer>> {
         let mut tried = HashSet::new();
-        for (descriptor, repository) in blobs {
-            if !tried.insert((descriptor.digest, repository.clone())) {
+        for mapping in mappings {
+            if !tried.insert((mapping.blob.digest, &mapping.repository)) {
                 continue;
             }
-            match self.there_or_home(&descriptor.digest, repository.as_deref(), home)? {
-                There::Yes(fate) => return Ok(Some((descriptor, fate))),
-                There::No(opened) => self.keep(session, opened),
+            if let Some(fate) = self.existing(mapping, home, session)? {
+                return Ok(Some(PushedLayer { blob: mapping.blob.clone(), fate, evidence: Some(Evidence::Trusted) }));
             }
         }
         Ok(None)
+    }
+
+    /// The first blob of these unsigned mappings that the registry has, and that decompresses to the layer. If one could
+    /// not be verified by a download, it is `expected`: the layer, compressed here, may turn out to be this blob.
+    fn unsigned(
+        &self,
+        mappings: &[Mapping],
+        layer: &LayerBlob,
+        compression: Compression,
+        watch: &Watch,
+        session: &mut Option<String>,
+        expected: &mut Option<(Digest, Fate)>,
+    ) -> Result<Option<PushedLayer>> {
+        let mut tried = HashSet::new();
+        let mut verified = 0;
+        for mapping in mappings {
+            if verified == VERIFICATIONS {
+                break;
+            }
+            if !tried.insert((mapping.blob.digest, &mapping.repository)) {
+                continue;
+            }
+            let Some(fate) = self.existing(mapping, None, session)? else { continue };
+            // The annotations of zstd:chunked come with making the blob.
+            if compression == Compression::ZstdChunked {
+                expected.get_or_insert((mapping.blob.digest, fate));
+                continue;
+            }
+            verified += 1;
+            watch.progress.verifying(watch.layer, mapping.blob.size);
+            match verification::verify(self.client, mapping, layer, compression, watch) {
+                Verdict::Verified => {
+                    self.cache.put(&layer.diff_id, compression, None, &mapping.blob);
+                    session.iter().for_each(|session| self.client.cancel(session));
+                    let evidence = Some(Evidence::Verified);
+                    return Ok(Some(PushedLayer { blob: mapping.blob.clone(), fate, evidence }));
+                }
+                Verdict::Refuted(why) => self.warn(format!(
+                    "{} lists the blob {} for the layer {}, but {why}; the blob is not used",
+                    mapping.listed_in, mapping.blob.digest, layer.diff_id
+                )),
+                Verdict::Unavailable => drop(expected.get_or_insert((mapping.blob.digest, fate))),
+            }
+        }
+        Ok(None)
+    }
+
+    /// What becomes of the blob of a mapping, if the registry has it with the size that the mapping says.
+    fn existing(&self, mapping: &Mapping, home: Option<&Home>, session: &mut Option<String>) -> Result<Option<Fate>> {
+        let blob = &mapping.blob;
+        match self.there_or_home(&blob.digest, mapping.repository.as_deref(), home)? {
+            There::Yes(fate, size) if size.is_none_or(|size| size == blob.size) => Ok(Some(fate)),
+            There::Yes(_, size) => {
+                let size = size.unwrap_or_default();
+                let lists = match mapping.origin {
+                    Origin::Recipe => "the recipe says",
+                    Origin::Cache => "the local cache says",
+                    _ => &*mapping.listed_in,
+                };
+                self.warn(format!(
+                    "{lists}: the blob {} has {} bytes, but the registry's has {size}; the blob is not used",
+                    blob.digest, blob.size
+                ));
+                Ok(None)
+            }
+            There::No(opened) => {
+                self.keep(session, opened);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Compresses the layer without sending it; the blob, if it is the expected one, which the registry has.
+    fn made_as(
+        &self,
+        expected: &Digest,
+        layer: &LayerBlob,
+        compression: Compression,
+        watch: &Watch,
+    ) -> Result<Option<Descriptor>> {
+        let made = Made::default();
+        let _turn = self.options.shared.as_deref().map(|shared| shared.making.take());
+        let mut blob = stream(layer, compression, self.options.level, &made, watch);
+        let fail = |source| ImageError::Blob { digest: layer.descriptor.digest, source };
+        io::copy(&mut blob, &mut io::sink()).map_err(fail)?;
+        let blob = lock(&made).take().expect("a stream that ended has made all of the blob");
+        self.cache.put(&layer.diff_id, compression, self.options.level, &blob);
+        Ok((blob.digest == *expected).then_some(blob))
     }
 
     pub(super) fn config(&self, image: &ImageBlobs) -> Result<Fate> {
@@ -159,33 +255,37 @@ impl Push<'_> {
         if slot.is_some() {
             return Ok(Fate::There);
         }
-        let sent_to = place.as_deref().and_then(Option::as_ref).map(|(_, repository)| repository.as_str());
+        let sent_to = place.as_deref().and_then(Option::as_ref).map(|sent| sent.repository.as_str());
         let origin = image.config_origin.as_ref().filter(|(host, _)| host == self.client.host());
         let origin = sent_to.or(origin.map(|(_, repository)| repository.as_str()));
         let fate = match self.there(&digest, origin)? {
-            There::Yes(fate) => fate,
+            There::Yes(fate, _) => fate,
             There::No(session) => {
                 self.client.upload_bytes(&digest, &image.config, session)?;
                 Fate::Sent(image.config.len() as u64)
             }
         };
-        *slot = Some(image.config_descriptor());
+        *slot = Some((image.config_descriptor(), None));
         if let Some(place) = &mut place {
-            **place = Some((image.config_descriptor(), self.client.repository().to_owned()));
+            let (blob, repository) = (image.config_descriptor(), self.client.repository().to_owned());
+            **place = Some(fleet::Sent { blob, repository, evidence: None });
         }
         Ok(fate)
     }
 
     /// Whether the blob is there, or can be taken over from `from` or the repositories that the user names.
     fn there(&self, digest: &Digest, from: Option<&str>) -> Result<There> {
-        if self.client.has_blob(digest)? {
-            return Ok(There::Yes(Fate::There));
+        if let Some(existing) = self.client.find_blob(digest)? {
+            return Ok(There::Yes(Fate::There, existing.size));
         }
         let mut session = None;
         let named = self.options.mount_from.iter().map(String::as_str);
         for repository in from.into_iter().chain(named).filter(|repository| *repository != self.client.repository()) {
             match self.client.mount(digest, repository)? {
-                Mount::Done => return Ok(There::Yes(Fate::Mounted)),
+                Mount::Done => {
+                    let size = self.client.find_blob(digest)?.and_then(|existing| existing.size);
+                    return Ok(There::Yes(Fate::Mounted, size));
+                }
                 Mount::Session(opened) => self.keep(&mut session, Some(opened)),
                 Mount::Refused => {}
             }
@@ -196,8 +296,8 @@ impl Push<'_> {
     /// The same, where the blob may be in the repository that it belongs to.
     fn there_or_home(&self, digest: &Digest, from: Option<&str>, home: Option<&Home>) -> Result<There> {
         let (Some(home), Some(shared)) = (home, &self.options.shared) else { return self.there(digest, from) };
-        if self.client.has_blob(digest)? {
-            return Ok(There::Yes(Fate::There));
+        if let Some(existing) = self.client.find_blob(digest)? {
+            return Ok(There::Yes(Fate::There, existing.size));
         }
         match shared.homes.has(home, digest, &self.options.registry)? {
             true => self.there(digest, Some(home.repository())),
@@ -241,7 +341,8 @@ impl Push<'_> {
 
 /// Whether a blob is there.
 enum There {
-    Yes(Fate),
+    /// It is, with this size in bytes if the registry's answer has it.
+    Yes(Fate, Option<u64>),
     /// Not, but a refused mount may have opened an upload.
     No(Option<String>),
 }

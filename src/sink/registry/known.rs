@@ -1,78 +1,69 @@
-//! Which blobs of the registry stand for which uncompressed layers, as its images say: a machine that pushes for the
-//! first time compresses nothing that is there.
+//! Which blobs of the registry the images and documents of known layers that are named list for uncompressed layers.
 //!
 //! ```text
 //! the tags that are written, --cache-from TAG, --cache-from REPOSITORY:TAG
 //!    │
-//!    ├── index ──▶ its indexes and images, those for the machines that are pushed
+//!    ├── index ──▶ its indexes and images, for the platforms that are pushed
 //!    └── image ──▶ config: diff_ids, manifest: blobs ──▶ diff_id → blob, and the repository that has it
 //! ```
 //!
-//! Where they do not know a big layer, the repository's newest tags are asked in the same way.
+//! No other tag is read. A document is trusted if it, or an index above it, has a valid signature of a trusted key.
 
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
-use super::{Options, Result, in_parallel};
+use super::{
+    Options, Result, in_parallel,
+    mapping::{Mapping, Origin},
+};
 use crate::{
     content::Content,
     layer::compress::Compression,
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform},
     registry::{self, Client, Document, Reference},
+    signing,
     threads::lock,
 };
 
-/// Images of one reference that are looked at.
+/// Images of one reference that are read.
 const IMAGES: usize = 100;
-/// The number of the newest tags that are looked at: two small answers each, four at once.
-const NEWEST: usize = 10;
 
-/// A blob, and the repository that has it where it is not the one that is written.
-pub(super) type Found = (Descriptor, Option<String>);
-type Map = HashMap<Digest, Vec<Found>>;
+/// By diff_id, in the order of the references.
+type Map = HashMap<Digest, Vec<Mapping>>;
 
-/// What is known; looked up when somebody asks.
+/// The mappings of the registry; read when the first layer needs them.
 pub(super) struct Known<'a> {
     client: &'a Client,
     options: &'a Options,
     platforms: Vec<Platform>,
-    named: Mutex<Option<Arc<Map>>>,
-    newest: Mutex<Option<Arc<Map>>>,
+    mappings: Mutex<Option<Arc<Map>>>,
 }
 
 impl<'a> Known<'a> {
-    /// Nothing is asked yet.
+    /// Reads nothing yet.
     pub fn new(client: &'a Client, options: &'a Options, content: &Content) -> Self {
         let platforms = content.images().iter().map(|image| image.platform.clone()).collect();
-        Self { client, options, platforms, named: Mutex::default(), newest: Mutex::default() }
+        Self { client, options, platforms, mappings: Mutex::default() }
     }
 
-    /// The blobs of this kind that stand for a layer, as the images say that were named.
-    pub fn named(&self, diff_id: &Digest, compression: Compression) -> Result<Vec<Found>> {
-        Ok(fitting(&*once(&self.named, || self.look())?, diff_id, compression))
-    }
-
-    /// The same, from the repository's newest tags; empty for registries that list no tags.
-    pub fn newest(&self, diff_id: &Digest, compression: Compression) -> Result<Vec<Found>> {
-        let look = || {
-            let tags = self.client.newest_tags(NEWEST).unwrap_or_default();
-            let tags: Vec<&String> = tags.iter().filter(|tag| !self.options.tags.contains(tag)).collect();
-            let maps = in_parallel(tags.len(), &|at| {
-                let mut map = Map::new();
-                self.images(self.client, tags[at], None, &mut map).map(|()| map)
-            });
-            let mut all = Map::new();
-            for (diff_id, blobs) in maps.unwrap_or_default().into_iter().flatten() {
-                all.entry(diff_id).or_default().extend(blobs);
+    /// The mappings of a layer, trusted ones first.
+    pub fn mappings(&self, diff_id: &Digest, compression: Compression) -> Result<Vec<Mapping>> {
+        let map = {
+            let mut read = lock(&self.mappings);
+            match &*read {
+                Some(map) => Arc::clone(map),
+                None => Arc::clone(read.insert(Arc::new(self.read()?))),
             }
-            Ok(all)
         };
-        Ok(fitting(&*once(&self.newest, look)?, diff_id, compression))
+        let all = map.get(diff_id).into_iter().flatten();
+        let mut fitting: Vec<Mapping> = all.filter_map(|mapping| mapping.with_compression(compression)).collect();
+        fitting.sort_by_key(|mapping| !mapping.is_trusted());
+        Ok(fitting)
     }
 
-    fn look(&self) -> Result<Map> {
+    fn read(&self) -> Result<Map> {
         let mut map = Map::new();
         for tag in &self.options.tags {
             self.images(self.client, tag, None, &mut map)?;
@@ -83,7 +74,7 @@ impl<'a> Known<'a> {
                 Some(reference) => {
                     let options = registry::Options { read_only: true, ..self.options.registry.clone() };
                     let client = Client::new(&reference, &options)?;
-                    // A hint that leads nowhere costs time, nothing else.
+                    // A tag that cannot be read costs time only.
                     let repository = Some(reference.repository.as_str());
                     match self.images(&client, &reference.version(), repository, &mut map) {
                         Err(super::PushError::Registry(error)) if matches!(error.status(), Some(401 | 403)) => {}
@@ -95,25 +86,47 @@ impl<'a> Known<'a> {
         Ok(map)
     }
 
-    /// Adds what the images behind `version` say.
+    /// Adds the mappings of the images that `version` names.
     fn images(&self, client: &Client, version: &str, repository: Option<&str>, map: &mut Map) -> Result<()> {
+        let name = format!("{}/{}:{version}", client.host(), client.repository());
         let mut seen = HashSet::new();
-        let mut left = vec![version.to_owned()];
+        let mut left = vec![Listed { version: version.to_owned(), is_signed: false }];
         while !left.is_empty() && seen.len() < IMAGES {
-            let documents = in_parallel(left.len(), &|at| Ok(client.manifest(&left[at])?))?;
-            let documents: Vec<Document> = documents.into_iter().flatten().collect();
+            let read = |at: usize| self.document(client, &left[at]);
+            let documents: Vec<(Document, bool)> = in_parallel(left.len(), &read)?.into_iter().flatten().collect();
             left.clear();
-            for document in &documents {
+            for (document, is_signed) in &documents {
                 let Ok(index) = serde_json::from_slice::<Index>(&document.bytes) else { continue };
                 let fitting = index.manifests.iter().filter(|child| self.is_pushed(child.platform.as_ref()));
-                left.extend(fitting.filter(|child| seen.insert(child.digest)).map(|child| child.digest.to_string()));
+                let new = fitting.filter(|child| seen.insert(child.digest));
+                left.extend(new.map(|child| Listed { version: child.digest.to_string(), is_signed: *is_signed }));
             }
             left.truncate(IMAGES);
-            for (diff_id, blob) in in_parallel(documents.len(), &|at| layers(client, &documents[at]))?.concat() {
-                map.entry(diff_id).or_default().push((blob, repository.map(str::to_owned)));
+            let layers = in_parallel(documents.len(), &|at| layers(client, &documents[at].0))?;
+            for ((_, is_signed), layers) in documents.iter().zip(layers) {
+                let origin = self.origin(*is_signed);
+                for (diff_id, blob) in layers {
+                    let repository = repository.map(str::to_owned);
+                    map.entry(diff_id).or_default().push(Mapping { blob, repository, origin, listed_in: name.clone() });
+                }
             }
         }
         Ok(())
+    }
+
+    /// A manifest or index, and whether it is signed.
+    fn document(&self, client: &Client, listed: &Listed) -> Result<Option<(Document, bool)>> {
+        let Some(document) = client.manifest(&listed.version)? else { return Ok(None) };
+        let is_signed = listed.is_signed || self.options.is_signed(client, &listed.version, &document);
+        Ok(Some((document, is_signed)))
+    }
+
+    fn origin(&self, is_signed: bool) -> Origin {
+        match is_signed {
+            true => Origin::Signed,
+            false if self.options.trust_tags => Origin::Accepted,
+            false => Origin::Unsigned,
+        }
     }
 
     /// Whether an image for this machine may share layers with what is pushed; one that says nothing may.
@@ -122,18 +135,19 @@ impl<'a> Known<'a> {
     }
 }
 
-/// What `look` finds, looked for once.
-fn once(cell: &Mutex<Option<Arc<Map>>>, look: impl FnOnce() -> Result<Map>) -> Result<Arc<Map>> {
-    let mut found = lock(cell);
-    match &*found {
-        Some(map) => Ok(Arc::clone(map)),
-        None => Ok(Arc::clone(found.insert(Arc::new(look()?)))),
-    }
+/// A document to read, and whether an index that lists it is signed.
+struct Listed {
+    version: String,
+    is_signed: bool,
 }
 
-fn fitting(map: &Map, diff_id: &Digest, compression: Compression) -> Vec<Found> {
-    let all = map.get(diff_id).into_iter().flatten();
-    all.filter(|(blob, _)| compression.fits(blob)).cloned().collect()
+impl Options {
+    /// Whether one of the trusted keys signed the document, which `version` names.
+    pub(super) fn is_signed(&self, client: &Client, version: &str, document: &Document) -> bool {
+        let digest = version.parse().unwrap_or_else(|_| Digest::of(&document.bytes));
+        // A signature that cannot be read is none: the mappings are verified.
+        self.trusted_keys.iter().any(|key| signing::is_signed(client, &digest, key).unwrap_or(false))
+    }
 }
 
 /// `REPOSITORY[:TAG]`, with or without the registry's host, as a reference of the registry; a tag alone is none.

@@ -7,8 +7,11 @@
 //! ```
 //!
 //! Its form is an image's, so that whoever reads what images say reads it too ([`super::known`]), and the
-//! registry keeps the blobs that it lists, as it keeps those of BuildKit's cache manifests. Nobody can lock a tag: of two
+//! registry keeps the blobs that it lists, as it keeps those of BuildKit's cache manifests. A tag cannot be locked: of two
 //! that write at once one is forgotten, until it pushes again.
+//!
+//! A push with a key signs the document. It keeps what the document listed before only if a trusted key had signed that,
+//! because its own signature vouches for all of it.
 
 use std::collections::HashSet;
 
@@ -52,7 +55,10 @@ pub(super) fn add(client: &Client, to: &str, layers: &[Noted], options: &Options
             if manifest.and_then(|manifest| manifest.artifact_type).as_deref() != Some(ARTIFACT_TYPE) {
                 return Err(PushError::NotNoted(format!("{}/{}:{tag}", target.host(), target.repository())));
             }
-            known::layers(target, &document)?
+            match &options.sign {
+                Some(_) if !options.is_signed(target, &tag, &document) => Vec::new(),
+                _ => known::layers(target, &document)?,
+            }
         }
         None => Vec::new(),
     };
@@ -75,10 +81,14 @@ pub(super) fn add(client: &Client, to: &str, layers: &[Noted], options: &Options
     let own = all.len();
     all.extend(before);
     all.truncate(LAYERS);
-    if put(target, &tag, &all).is_err() && own < all.len() {
+    let written = match put(target, &tag, &all) {
         // A registry may have collected what was listed before.
-        all.truncate(own);
-        put(target, &tag, &all)?;
+        Err(_) if own < all.len() => put(target, &tag, &all[..own])?,
+        written => written?,
+    };
+    if let Some(sign) = &options.sign {
+        let place = || format!("{}/{}:{tag}", target.host(), target.repository());
+        sign(target, &written).map_err(|source| PushError::Sign { place: place(), source })?;
     }
     Ok(change)
 }
@@ -102,7 +112,7 @@ fn plain(blob: &Descriptor) -> Descriptor {
     Descriptor { annotations: blob.annotations.clone(), ..Descriptor::new(&blob.media_type, blob.digest, blob.size) }
 }
 
-fn put(target: &Client, tag: &str, layers: &[Noted]) -> Result<()> {
+fn put(target: &Client, tag: &str, layers: &[Noted]) -> Result<Descriptor> {
     let diff_ids: Vec<&Digest> = layers.iter().map(|(diff_id, _)| diff_id).collect();
     let config = json::to_vec(&json!({ "architecture": "unknown", "os": "unknown",
         "rootfs": { "type": "layers", "diff_ids": diff_ids } }));
@@ -113,5 +123,7 @@ fn put(target: &Client, tag: &str, layers: &[Noted]) -> Result<()> {
     let config = Descriptor::new(CONFIG_TYPE, digest, config.len() as u64);
     let blobs = layers.iter().map(|(_, blob)| blob.clone()).collect();
     let manifest = Manifest { artifact_type: Some(ARTIFACT_TYPE.to_owned()), ..Manifest::new(config, blobs) };
-    Ok(target.put_manifest(tag, media_type::MANIFEST, &json::to_vec(&manifest))?)
+    let manifest = json::to_vec(&manifest);
+    target.put_manifest(tag, media_type::MANIFEST, &manifest)?;
+    Ok(Descriptor::new(media_type::MANIFEST, Digest::of(&manifest), manifest.len() as u64))
 }

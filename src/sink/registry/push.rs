@@ -15,14 +15,14 @@ use crate::{
     sink::{
         cache::Cache,
         fleet,
-        progress::{Fate, Progress},
+        progress::{Evidence, Fate, Progress},
     },
     threads::lock,
 };
 
 /// A push on its way.
 pub(super) struct Push<'a> {
-    pub client: &'a Client,
+    pub client: &'a Arc<Client>,
     pub options: &'a Options,
     pub known: Known<'a>,
     pub cache: Cache,
@@ -32,14 +32,50 @@ pub(super) struct Push<'a> {
     pub slots: Mutex<HashMap<(Digest, bool), Slot>>,
     /// Plain layers that were compressed, now or once, and are there.
     compressed: Mutex<Vec<Noted>>,
+    warnings: Mutex<Vec<String>>,
 }
 
-type Slot = Arc<Mutex<Option<Descriptor>>>;
+type Slot = Arc<Mutex<Option<(Descriptor, Option<Evidence>)>>>;
+
+/// A layer of an image in the registry.
+#[derive(Clone, Debug)]
+pub(super) struct PushedLayer {
+    pub blob: Descriptor,
+    pub fate: Fate,
+    /// For layers that are compressed on the way.
+    pub evidence: Option<Evidence>,
+}
 
 impl<'a> Push<'a> {
-    pub fn new(client: &'a Client, options: &'a Options, known: Known<'a>, progress: &'a Arc<dyn Progress>) -> Self {
-        let (slots, compressed) = (Mutex::default(), Mutex::default());
-        Self { client, options, known, cache: Cache::of_user(), progress, slots, compressed }
+    pub fn new(
+        client: &'a Arc<Client>,
+        options: &'a Options,
+        known: Known<'a>,
+        progress: &'a Arc<dyn Progress>,
+    ) -> Self {
+        Self {
+            client,
+            options,
+            known,
+            cache: Cache::of_user(),
+            progress,
+            slots: Mutex::default(),
+            compressed: Mutex::default(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    /// Keeps a message for the end of the push.
+    pub fn warn(&self, message: String) {
+        lock(&self.warnings).push(message);
+    }
+
+    /// The messages, in a stable order: layers are pushed in parallel.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = lock(&self.warnings).clone();
+        warnings.sort();
+        warnings.dedup();
+        warnings
     }
 
     /// What is to be noted for others.
@@ -69,6 +105,7 @@ impl<'a> Push<'a> {
             }
             let one = self.content(child, &[])?;
             (all.blobs, all.bytes, all.left) = (all.blobs + one.blobs, all.bytes + one.bytes, all.left + one.left);
+            all.evidence = all.evidence.plus(one.evidence);
             if one.digest != digest {
                 changed.insert(digest, (one.digest, one.size));
             }
@@ -102,24 +139,25 @@ impl<'a> Push<'a> {
         let digest = image.manifest_algorithm.of(&manifest);
         self.put(&image.media_type, &digest, &manifest, tags)?;
         let mut pushed = Pushed::nothing(digest, &manifest);
-        layers.iter().for_each(|(_, fate)| pushed.count(*fate));
+        layers.iter().for_each(|layer| pushed.count_layer(layer));
         pushed.count(config);
         Ok(pushed)
     }
 
-    /// One layer; whoever looks on is told.
-    fn watched(&self, image: &ImageBlobs, at: usize, compression: Compression) -> Result<(Descriptor, Fate)> {
+    /// One layer, with its progress reported.
+    fn watched(&self, image: &ImageBlobs, at: usize, compression: Compression) -> Result<PushedLayer> {
         let watch = Watch { layer: at + 1, progress: Arc::clone(self.progress) };
-        let (descriptor, fate) = self.layer(&image.layers[at], compression, &watch)?;
-        self.progress.done(at + 1, &descriptor, fate);
-        Ok((descriptor, fate))
+        let pushed = self.layer(&image.layers[at], compression, &watch)?;
+        pushed.evidence.iter().for_each(|evidence| self.progress.evidence(at + 1, *evidence));
+        self.progress.done(at + 1, &pushed.blob, pushed.fate);
+        Ok(pushed)
     }
 
     /// Keeps in mind which blobs plain layers became.
-    fn note(&self, image: &ImageBlobs, layers: &[(Descriptor, Fate)]) {
+    fn note(&self, image: &ImageBlobs, layers: &[PushedLayer]) {
         let compressed =
-            layers.iter().zip(&image.layers).filter(|((blob, _), layer)| blob.digest != layer.descriptor.digest);
-        self.to_note().extend(compressed.map(|((blob, _), layer)| (layer.diff_id, blob.clone())));
+            layers.iter().zip(&image.layers).filter(|(pushed, layer)| pushed.blob.digest != layer.descriptor.digest);
+        self.to_note().extend(compressed.map(|(pushed, layer)| (layer.diff_id, pushed.blob.clone())));
     }
 
     /// Whether layers that another part of a fleet sends are left to it for now.
@@ -132,7 +170,7 @@ impl<'a> Push<'a> {
         &self,
         image: &ImageBlobs,
         compression: Compression,
-        job: &(dyn Fn(usize) -> Result<(Descriptor, Fate)> + Sync),
+        job: &(dyn Fn(usize) -> Result<PushedLayer> + Sync),
     ) -> Result<Pushed> {
         let is_own = |layer: &LayerBlob| {
             let (key, is_compressed) = fleet::key(layer, compression);
@@ -141,9 +179,7 @@ impl<'a> Push<'a> {
         };
         let own: Vec<usize> = (0..image.layers.len()).filter(|at| is_own(&image.layers[*at])).collect();
         let mut pushed = Pushed::nothing(image.digest(), &image.manifest);
-        for (_, fate) in in_parallel(own.len(), &|at| job(own[at]))? {
-            pushed.count(fate);
-        }
+        in_parallel(own.len(), &|at| job(own[at]))?.iter().for_each(|layer| pushed.count_layer(layer));
         Ok(pushed)
     }
 
@@ -165,10 +201,10 @@ fn images_first(listed: &Index, count: usize) -> Vec<usize> {
 }
 
 /// The manifest of the layers as they are in the registry: the image's own, byte for byte, where none was compressed.
-fn manifest(image: &ImageBlobs, layers: &[(Descriptor, Fate)]) -> Result<Vec<u8>> {
-    if layers.iter().zip(&image.layers).all(|((descriptor, _), layer)| *descriptor == layer.descriptor) {
+fn manifest(image: &ImageBlobs, layers: &[PushedLayer]) -> Result<Vec<u8>> {
+    if layers.iter().zip(&image.layers).all(|(pushed, layer)| pushed.blob == layer.descriptor) {
         return Ok(image.manifest.clone());
     }
-    let layers = layers.iter().map(|(descriptor, _)| descriptor.clone()).collect();
+    let layers = layers.iter().map(|pushed| pushed.blob.clone()).collect();
     image.manifest_with(layers).map_err(PushError::Manifest)
 }

@@ -1,0 +1,463 @@
+//! Attacks on the mapping from uncompressed layers to compressed blobs: a registry accepts any list of layers in a
+//! manifest, so an account that can push one tag can list a blob of its own for the diff_id of a layer of another image.
+
+use std::{
+    fs,
+    io::Write,
+    sync::{Arc, MutexGuard, PoisonError},
+};
+
+use serde_json::{Value, json};
+use strata::{
+    layer::{Packing, chunked::annotation, compress::Compression},
+    oci::{Digest, media_type},
+};
+
+use super::{
+    attach::with_keys,
+    store::{Store, layout},
+    world::{Said, World},
+};
+
+const HOST: &str = "registry.example.com";
+const TARGET: &str = "docker://registry.example.com/app:prod";
+const COMPRESSIONS: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
+
+/// A tar of a file that compresses badly.
+fn layer(seed: u8) -> Vec<u8> {
+    layer_of(seed, 150_000)
+}
+
+fn layer_of(seed: u8, size: usize) -> Vec<u8> {
+    let mut state = u64::from(seed) + 1;
+    let mut bytes = vec![0; size];
+    for byte in &mut bytes {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *byte = (state >> 56) as u8;
+    }
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(1);
+    header.set_device_major(0).unwrap();
+    header.set_device_minor(0).unwrap();
+    tar.append_data(&mut header, "file", &bytes[..]).unwrap();
+    tar.into_inner().unwrap()
+}
+
+fn compress(bytes: &[u8], compression: Compression) -> Vec<u8> {
+    // Another level than that of a push, so that a blob that is made again is another.
+    let mut writer = compression.writer(Vec::new(), 1, Some(1)).unwrap();
+    writer.write_all(bytes).unwrap();
+    writer.finish().unwrap().0
+}
+
+fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A machine with keys and an empty cache, an image with the layer, and a registry.
+struct Scene {
+    world: World,
+    store: Arc<Store>,
+    good: Vec<u8>,
+    image: String,
+}
+
+/// What a manifest lists for a layer.
+struct Claim {
+    diff_id: Digest,
+    blob: Vec<u8>,
+    size: Option<usize>,
+    media_type: &'static str,
+    annotations: Value,
+}
+
+impl Claim {
+    fn new(layer: &[u8], blob: Vec<u8>, compression: Compression) -> Self {
+        let media_type = compression.media_type();
+        Self { diff_id: Digest::of(layer), blob, size: None, media_type, annotations: json!({}) }
+    }
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with_layer(layer(1))
+    }
+
+    fn with_layer(good: Vec<u8>) -> Self {
+        let world = with_keys();
+        let store = Arc::new(Store { referrers: true, mounts: true, ..Store::default() });
+        let kept = Arc::clone(&store);
+        world.host(HOST, move |request| kept.answer(request));
+        let image = layout(&world, "image", &good);
+        Self { world, store, good, image }
+    }
+
+    fn put_blob(&self, repository: &str, blob: &[u8]) -> Digest {
+        let digest = Digest::of(blob);
+        lock(&self.store.blobs).insert((repository.to_owned(), digest.to_string()), blob.to_owned());
+        digest
+    }
+
+    fn put_manifest(&self, repository: &str, version: &str, kind: &str, document: &Value) -> Digest {
+        let bytes = document.to_string().into_bytes();
+        let digest = Digest::of(&bytes);
+        for version in [version.to_owned(), digest.to_string()] {
+            lock(&self.store.manifests).insert((repository.to_owned(), version), (kind.to_owned(), bytes.clone()));
+        }
+        digest
+    }
+
+    /// Pushes an image that makes these claims, as any account that can write to the repository can.
+    fn claim(&self, repository: &str, tag: &str, claims: &[Claim]) -> Digest {
+        let diff_ids: Vec<&Digest> = claims.iter().map(|claim| &claim.diff_id).collect();
+        let config = json!({ "architecture": "amd64", "os": "linux", "config": {},
+            "rootfs": { "type": "layers", "diff_ids": diff_ids } });
+        let config = config.to_string().into_bytes();
+        let config_digest = self.put_blob(repository, &config);
+        let layers: Vec<Value> = claims
+            .iter()
+            .map(|claim| {
+                json!({ "mediaType": claim.media_type, "digest": self.put_blob(repository, &claim.blob),
+                    "size": claim.size.unwrap_or(claim.blob.len()), "annotations": claim.annotations,
+                    "urls": ["https://attacker.example.com/layer"] })
+            })
+            .collect();
+        let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "layers": layers,
+            "config": { "mediaType": media_type::CONFIG, "digest": config_digest, "size": config.len() } });
+        self.put_manifest(repository, tag, media_type::MANIFEST, &manifest)
+    }
+
+    /// Pushes the image from a machine without a cache; the event at the end.
+    #[track_caller]
+    fn push(&self, compression: Compression, more: &[&str]) -> Value {
+        let _ = fs::remove_dir_all(self.world.path("home/.cache"));
+        self.world.seen();
+        let arguments = ["copy", &self.image, TARGET, "--json", "--compression", compression.name()];
+        event(&self.world.run(&[&arguments[..], more].concat()).good())
+    }
+
+    /// The layer's descriptor in the image that was pushed.
+    fn pushed(&self) -> Value {
+        let manifests = lock(&self.store.manifests);
+        let (_, bytes) = &manifests[&("app".to_owned(), "prod".to_owned())];
+        serde_json::from_slice::<Value>(bytes).unwrap()["layers"][0].clone()
+    }
+
+    /// That the image has its own layer, with the right size, and nothing of the claims but a digest.
+    #[track_caller]
+    fn check_layer(&self, what: &str) {
+        let descriptor = self.pushed();
+        let digest = descriptor["digest"].as_str().unwrap().to_owned();
+        let blob = lock(&self.store.blobs)[&("app".to_owned(), digest)].clone();
+        assert_eq!(descriptor["size"], blob.len(), "{what}");
+        let packing = Packing::of_media_type(descriptor["mediaType"].as_str().unwrap());
+        let mut plain = Vec::new();
+        std::io::copy(&mut packing.reader(&blob[..], blob.len() as u64).unwrap(), &mut plain).unwrap();
+        assert!(plain == self.good, "{what}: the image has another layer");
+        let fields: Vec<&String> = descriptor.as_object().unwrap().keys().collect();
+        assert_eq!(fields, ["digest", "mediaType", "size"], "{what}");
+    }
+
+    /// Whether the blob was downloaded since the last push began.
+    fn downloaded(&self, digest: &Digest) -> bool {
+        self.world.asked().iter().any(|line| line.starts_with("GET ") && line.ends_with(&format!("/blobs/{digest}")))
+    }
+}
+
+#[track_caller]
+fn event(said: &Said) -> Value {
+    let line = said.err.lines().find(|line| line.contains(r#""event":"pushed""#));
+    serde_json::from_str(line.unwrap_or_else(|| panic!("no event: {}", said.err))).unwrap()
+}
+
+/// Trusted, verified, made.
+fn counts(event: &Value) -> [u64; 3] {
+    ["trusted", "verified", "made"].map(|name| event[name].as_u64().unwrap())
+}
+
+#[test]
+fn other_tags_of_the_repository_are_not_read() {
+    for compression in COMPRESSIONS {
+        // Big enough for a search to be worth it.
+        let scene = Scene::with_layer(layer_of(1, 1_500_000));
+        let evil = compress(&layer(2), compression);
+        scene.claim("app", "pr-1", &[Claim::new(&scene.good, evil, compression)]);
+        let event = scene.push(compression, &["--sign-key", "key.pem"]);
+        scene.check_layer("a tag that is not named");
+        assert_eq!(counts(&event), [0, 0, 1]);
+        let asked = scene.world.asked();
+        assert!(!asked.iter().any(|line| line.contains("/tags/") || line.contains("pr-1")), "{asked:#?}");
+    }
+}
+
+#[test]
+fn a_named_tag_cannot_replace_a_layer() {
+    for compression in COMPRESSIONS {
+        let good = layer(1);
+        let honest = compress(&good, compression);
+        let endless = compress(&vec![0; 16 << 20], compression);
+        let longer = [&good[..], b"and more"].concat();
+        let claims = [
+            ("another layer", compress(&layer(2), compression), None),
+            ("an endless layer", endless, None),
+            ("a longer layer", compress(&longer, compression), None),
+            ("a shorter layer", compress(&good[..100_000], compression), None),
+            ("the layer twice", [&honest[..], &honest].concat(), None),
+            ("garbage after the layer", [&honest[..], b"garbage"].concat(), None),
+            ("a truncated blob", honest[..honest.len() - 20].to_vec(), None),
+            ("no compressed blob", b"garbage".to_vec(), None),
+            ("an uncompressed blob", good.clone(), None),
+            ("a size that is too small", honest.clone(), Some(honest.len() - 1)),
+            ("a size that is too large", honest.clone(), Some(usize::MAX >> 1)),
+            ("no size", honest.clone(), Some(0)),
+        ];
+        let scene = Scene::new();
+        for (at, (what, blob, size)) in claims.into_iter().enumerate() {
+            // The tag that is written, another tag, another repository, an index: all of them for the first claim.
+            let places = [
+                ("app prod", vec![]),
+                ("app pr", vec!["--cache-from", "pr"]),
+                ("other pr", vec!["--cache-from", "other:pr"]),
+                ("app index", vec!["--cache-from", "index"]),
+            ];
+            let of_claim = |(number, _): &(usize, _)| at == 0 || number % 4 == at % 4;
+            for (_, (place, more)) in places.into_iter().enumerate().filter(of_claim) {
+                // The blob of the push before is no longer there: every push has to decide anew.
+                lock(&scene.store.blobs).clear();
+                lock(&scene.store.manifests).clear();
+                let (repository, tag) = place.split_once(' ').unwrap();
+                let claim = Claim { size, ..Claim::new(&good, blob.clone(), compression) };
+                let digest = scene.claim(repository, tag, &[claim]);
+                if tag == "index" {
+                    let platform = json!({ "architecture": "amd64", "os": "linux" });
+                    let child =
+                        json!({ "mediaType": media_type::MANIFEST, "digest": digest, "size": 1, "platform": platform });
+                    let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [child] });
+                    scene.put_manifest(repository, tag, media_type::INDEX, &index);
+                }
+                let event = scene.push(compression, &[&more[..], &["--sign-key", "key.pem"]].concat());
+                let what = format!("{at}: {what} in {place}, {compression:?}");
+                scene.check_layer(&what);
+                assert_eq!(counts(&event), [0, 0, 1], "{what}");
+                let warnings = event["warnings"].as_array().unwrap();
+                assert!(
+                    warnings.len() == 1 && warnings[0].as_str().unwrap().contains("is not used"),
+                    "{what}: {event}"
+                );
+            }
+        }
+    }
+}
+
+/// A tag that lists many blobs for one layer costs no more than two downloads.
+#[test]
+fn a_tag_cannot_make_a_push_download_many_blobs() {
+    let scene = Scene::new();
+    let claim = |seed| Claim::new(&scene.good, compress(&layer(seed), Compression::Gzip), Compression::Gzip);
+    let claims: Vec<Claim> = (2..12).map(claim).collect();
+    let blobs: Vec<Digest> = claims.iter().map(|claim| Digest::of(&claim.blob)).collect();
+    scene.claim("app", "prod", &claims);
+    assert_eq!(counts(&scene.push(Compression::Gzip, &[])), [0, 0, 1]);
+    scene.check_layer("ten blobs");
+    let asked = scene.world.asked();
+    let get = |digest: &&Digest| asked.contains(&format!("GET {HOST}/v2/app/blobs/{digest}"));
+    assert_eq!(blobs.iter().filter(get).count(), 2);
+}
+
+#[test]
+fn an_unsigned_blob_that_is_the_layer_is_verified_and_not_sent_again() {
+    for compression in COMPRESSIONS {
+        for (repository, name) in [("app", "old"), ("other", "other:old")] {
+            let scene = Scene::new();
+            let blob = compress(&scene.good, compression);
+            let annotations = json!({ "org.opencontainers.image.title": "x", annotation::TAR_SPLIT: "1:2:3" });
+            let claim = Claim { annotations, ..Claim::new(&scene.good, blob.clone(), compression) };
+            scene.claim(repository, "old", &[claim]);
+            let event = scene.push(compression, &["--cache-from", name]);
+            assert_eq!(counts(&event), [0, 1, 0]);
+            assert!(event["bytes"].as_u64().unwrap() < 1000, "no more than the config: {event}");
+            scene.check_layer(name);
+            assert_eq!(scene.pushed()["digest"], Digest::of(&blob).to_string());
+            assert!(scene.downloaded(&Digest::of(&blob)));
+            // The next push from this machine knows it.
+            let said = scene.world.run(&["copy", &scene.image, TARGET, "--json", "--compression", compression.name()]);
+            assert_eq!(counts(&self::event(&said.good())), [1, 0, 0]);
+        }
+    }
+}
+
+/// Readers of zstd:chunked take files from the table of contents, which no diff_id covers.
+#[test]
+fn the_table_of_contents_of_an_unsigned_image_is_not_used() {
+    // What the layer honestly becomes.
+    let honest = Scene::new();
+    assert_eq!(counts(&honest.push(Compression::ZstdChunked, &[])), [0, 0, 1]);
+    let expected = honest.pushed();
+    let digest = expected["digest"].as_str().unwrap().to_owned();
+    let blob = lock(&honest.store.blobs)[&("app".to_owned(), digest)].clone();
+    let mut annotations = expected["annotations"].clone();
+    assert!(annotations[annotation::CHECKSUM].is_string(), "{expected}");
+    annotations[annotation::CHECKSUM] = json!(Digest::of(b"another table"));
+
+    let scene = Scene::new();
+    let claim = |blob: &[u8]| Claim {
+        annotations: annotations.clone(),
+        ..Claim::new(&scene.good, blob.to_vec(), Compression::ZstdChunked)
+    };
+    // The right blob, with other annotations: it is made, found equal, and not sent.
+    scene.claim("app", "prod", &[claim(&blob)]);
+    let event = scene.push(Compression::ZstdChunked, &["--sign-key", "key.pem"]);
+    assert_eq!((counts(&event), &event["blobs"]), ([0, 0, 1], &json!(0)), "{event}");
+    assert_eq!(scene.pushed(), expected);
+    // Another blob: a new one is sent.
+    scene.claim("app", "prod", &[claim(&compress(&layer(2), Compression::ZstdChunked))]);
+    let event = scene.push(Compression::ZstdChunked, &["--sign-key", "key.pem"]);
+    assert_eq!(counts(&event), [0, 0, 1], "{event}");
+    assert_eq!(scene.pushed(), expected);
+    // Zstandard without a table: a blob that has one is not even downloaded, and none is found by its footer.
+    for annotations in [annotations.clone(), json!({})] {
+        scene.claim("app", "prod", &[Claim { annotations, ..claim(&blob) }]);
+        assert_eq!(counts(&scene.push(Compression::Zstd, &[])), [0, 0, 1]);
+        scene.check_layer("zstd");
+    }
+}
+
+#[test]
+fn a_signed_image_is_trusted_and_not_downloaded() {
+    for compression in [Compression::Gzip, Compression::Zstd, Compression::ZstdChunked] {
+        for sign in [&["--sign-key", "key.pem"][..], &["--sign-key", "key.pem", "--sign-tag"]] {
+            let scene = Scene::new();
+            assert_eq!(counts(&scene.push(compression, sign)), [0, 0, 1]);
+            let pushed = scene.pushed();
+            let digest: Digest = pushed["digest"].as_str().unwrap().parse().unwrap();
+            for keys in [&["--cache-key", "key.pub"][..], &["--sign-key", "key.pem"]] {
+                let event = scene.push(compression, keys);
+                assert_eq!(counts(&event), [1, 0, 0], "{compression:?} {keys:?}");
+                assert_eq!(event["blobs"], 0);
+                assert!(!scene.downloaded(&digest));
+                assert_eq!(scene.pushed(), pushed);
+            }
+            // Signed, but by a key that is not trusted here.
+            for keys in [&[][..], &["--cache-key", "other.pub"], &["--sign-key", "other.pem"]] {
+                let event = scene.push(compression, keys);
+                let made = u64::from(compression == Compression::ZstdChunked);
+                assert_eq!(counts(&event), [0, 1 - made, made], "{keys:?}");
+                assert_eq!(scene.pushed(), pushed);
+            }
+        }
+    }
+}
+
+/// The signature of one image does not make another one trusted.
+#[test]
+fn a_replayed_signature_is_none() {
+    let scene = Scene::new();
+    scene.push(Compression::Gzip, &["--sign-key", "key.pem", "--sign-tag"]);
+    let (_, signed) = lock(&scene.store.manifests)[&("app".to_owned(), "prod".to_owned())].clone();
+    let signed = Digest::of(&signed);
+    let evil = Claim::new(&scene.good, compress(&layer(2), Compression::Gzip), Compression::Gzip);
+    let forged = scene.claim("app", "prod", &[evil]);
+    // The bundle as a referrer, and the tag of the signatures, both for the other image.
+    let manifests: Vec<_> = lock(&scene.store.manifests).clone().into_iter().collect();
+    for ((repository, version), (kind, bytes)) in manifests {
+        let replaced = String::from_utf8(bytes).unwrap().replace(&signed.to_string(), &forged.to_string());
+        let version = version.replace(&signed.hex(), &forged.hex());
+        let version =
+            if version.starts_with("sha256:") { Digest::of(replaced.as_bytes()).to_string() } else { version };
+        lock(&scene.store.manifests).entry((repository, version)).or_insert((kind, replaced.into_bytes()));
+    }
+    let event = scene.push(Compression::Gzip, &["--sign-key", "key.pem"]);
+    assert_eq!(counts(&event), [0, 0, 1], "{event}");
+    scene.check_layer("a replayed signature");
+}
+
+#[test]
+fn signed_known_layers_are_trusted_and_those_of_another_key_verified() {
+    let scene = Scene::new();
+    scene.push(Compression::Gzip, &["--cache-to", "caches:layers", "--sign-key", "key.pem"]);
+    lock(&scene.store.manifests).remove(&("app".to_owned(), "prod".to_owned()));
+    let push = |keys: &[&str]| scene.push(Compression::Gzip, &[&["--cache-from", "caches:layers"], keys].concat());
+    assert_eq!(counts(&push(&["--cache-key", "key.pub"])), [1, 0, 0]);
+    lock(&scene.store.manifests).remove(&("app".to_owned(), "prod".to_owned()));
+    assert_eq!(counts(&push(&["--cache-key", "other.pub"])), [0, 1, 0]);
+    scene.check_layer("known layers of another key");
+}
+
+/// A signature vouches for the whole document: what it listed before is dropped unless that was signed, too.
+#[test]
+fn known_layers_of_others_are_not_signed() {
+    let scene = Scene::new();
+    let (other, evil) = (layer(3), compress(&layer(2), Compression::Gzip));
+    let poisoned = scene.claim("app", "layers", &[Claim::new(&other, evil.clone(), Compression::Gzip)]);
+    let (kind, bytes) = lock(&scene.store.manifests)[&("app".to_owned(), poisoned.to_string())].clone();
+    let mut document: Value = serde_json::from_slice(&bytes).unwrap();
+    document["artifactType"] = json!("application/vnd.strata.layers.v1");
+    scene.put_manifest("app", "layers", &kind, &document);
+    let lists_evil = || {
+        let (_, bytes) = lock(&scene.store.manifests)[&("app".to_owned(), "layers".to_owned())].clone();
+        String::from_utf8(bytes).unwrap().contains(&Digest::of(&evil).hex())
+    };
+    // Without a key nothing is vouched for.
+    scene.push(Compression::Gzip, &["--cache-to", "layers"]);
+    assert!(lists_evil());
+    scene.push(Compression::Gzip, &["--cache-to", "layers", "--sign-key", "key.pem"]);
+    assert!(!lists_evil());
+    // What a trusted key signed is kept.
+    let (_, before) = lock(&scene.store.manifests)[&("app".to_owned(), "layers".to_owned())].clone();
+    let image = layout(&scene.world, "another", &other);
+    let to = format!("docker://{HOST}/app:another");
+    scene.world.run(&["copy", &image, &to, "--cache-to", "layers", "--sign-key", "key.pem"]).good();
+    let (_, after) = lock(&scene.store.manifests)[&("app".to_owned(), "layers".to_owned())].clone();
+    let layers = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["layers"].as_array().unwrap().len();
+    assert_eq!((layers(&before), layers(&after)), (1, 2));
+}
+
+#[test]
+fn trust_tags_accepts_what_is_unsigned_and_signs_nothing() {
+    let scene = Scene::new();
+    let other = compress(&layer(2), Compression::Gzip);
+    scene.claim("app", "old", &[Claim::new(&scene.good, other.clone(), Compression::Gzip)]);
+    let trusting = ["--cache-from", "old", "--trust-tags"];
+    assert_eq!(counts(&scene.push(Compression::Gzip, &trusting)), [1, 0, 0]);
+    assert_eq!(scene.pushed()["digest"], Digest::of(&other).to_string());
+    // Only digest and size: never a size that the registry contradicts.
+    let lying = Claim { size: Some(7), ..Claim::new(&scene.good, other, Compression::Gzip) };
+    scene.claim("app", "prod", &[]);
+    scene.claim("app", "old", &[lying]);
+    assert_eq!(counts(&scene.push(Compression::Gzip, &trusting)), [0, 0, 1]);
+    scene.check_layer("a lying size");
+    for signing in [&["--sign-key", "key.pem"][..], &["--sign-with", "cat"], &["--sign-tag"], &["--provenance"]] {
+        let arguments = [&["copy", &scene.image, TARGET], &trusting[..], signing].concat();
+        scene.world.run(&arguments).bad("cannot be used with");
+    }
+    let image = &scene.image;
+    scene
+        .world
+        .run(&["copy", image, "oci:out:t", "--trust-tags"])
+        .bad("--trust-tags is for destinations that are registries");
+    scene
+        .world
+        .run(&["copy", image, "oci:out:t", "--cache-key", "key.pub"])
+        .bad("--cache-key is for destinations that are registries");
+}
+
+#[test]
+fn the_last_line_counts_trusted_verified_and_made_layers() {
+    let scene = Scene::new();
+    let line = |more: &[&str]| {
+        let _ = fs::remove_dir_all(scene.world.path("home/.cache"));
+        let said = scene.world.run(&[&["copy", &scene.image, TARGET], more].concat()).good();
+        said.err.lines().last().unwrap_or_default().to_owned()
+    };
+    assert!(line(&[]).ends_with("; compressed layers: 0 trusted, 0 verified, 1 made"));
+    assert!(line(&[]).ends_with("; compressed layers: 0 trusted, 1 verified, 0 made"));
+    let other = format!("docker://{HOST}/app:other");
+    let said = scene.world.run(&["copy", &scene.image, &other, "--compression", "zstd"]).good();
+    assert!(said.err.trim_end().ends_with("; compressed layers: 0 trusted, 0 verified, 1 made"), "{}", said.err);
+}
