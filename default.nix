@@ -1,6 +1,7 @@
-# Without flakes: the library over a package set, and what nix2container's own default.nix has, under its names.
+# Without flakes: the library over a package set, with the attributes of nix2container's default.nix.
 {
-  pkgs ? import <nixpkgs> { },
+  system ? null,
+  pkgs ? import <nixpkgs> (if system == null then { } else { inherit system; }),
 }:
 let
   library = import ./nix { inherit pkgs; };

@@ -6,97 +6,96 @@
   outputs =
     { self, nixpkgs }:
     let
-      # Other systems use lib.mkLib or the overlay: nixpkgs need not have them.
-      systems = [
-        "x86_64-linux"
-        "aarch64-linux"
-        "aarch64-darwin"
-      ];
-      # A system's packages are looked at only when something of that system is asked for.
-      forAll =
-        function:
-        builtins.listToAttrs (
-          map (system: {
-            name = system;
-            value = function system nixpkgs.legacyPackages.${system};
-          }) systems
-        );
-      # What goes into images: Linux on every system.
+      withPassthru = import ./nix/with-passthru.nix;
+      # Images contain Linux packages on every system.
       linux = pkgs: if pkgs.stdenv.hostPlatform.isLinux then pkgs else pkgs.pkgsLinux;
-    in
-    {
-      # The library over any package set: `mkLib pkgs`, or `mkLib pkgs host` where the programs that copy images run on
-      # another machine than the one that builds them.
-      lib.mkLib =
-        pkgs:
-        import ./nix { inherit pkgs; }
-        // {
-          __functor = _: host: import ./nix { inherit pkgs host; };
-        };
+      # The library, over the packages of images and those of the machine that runs the copy programs.
+      mkLib =
+        {
+          pkgs,
+          hostPkgs ? pkgs.buildPackages,
+        }:
+        import ./nix { inherit pkgs hostPkgs; };
 
-      legacyPackages = forAll (
-        _: pkgs:
-        import ./nix {
-          pkgs = linux pkgs;
-          host = pkgs;
-        }
-      );
-
-      packages = forAll (
-        system: pkgs:
+      # The outputs of these systems. A system's packages are evaluated only for its own outputs.
+      forSystems =
+        systems:
         let
-          library = self.legacyPackages.${system};
-        in
-        rec {
-          default = strata;
-          strata = import ./nix/strata.nix pkgs;
-          image = import ./examples/hello.nix {
-            pkgs = linux pkgs;
-            strata = library;
-          };
-          # Jobs as Makes has them: `nix run .#m -- . /example`.
-          inherit (library) m;
-          # Shaped as nix2container's, so that a flake changes one input.
-          nix2container = strata // library.nix2container;
-          inherit (library.nix2container) nix2container-bin skopeo-nix2container;
-        }
-      );
-
-      # What can be built without docker; dev/test checks the rest.
-      checks = forAll (
-        system: pkgs:
-        let
-          packages = self.packages.${system};
+          forAll =
+            function:
+            builtins.listToAttrs (
+              map (system: {
+                name = system;
+                value = function system nixpkgs.legacyPackages.${system};
+              }) systems
+            );
+          legacyPackages = forAll (
+            _: pkgs:
+            mkLib {
+              pkgs = linux pkgs;
+              hostPkgs = pkgs;
+            }
+          );
+          packages = forAll (
+            system: pkgs:
+            let
+              library = legacyPackages.${system};
+            in
+            rec {
+              default = strata;
+              strata = import ./nix/strata.nix pkgs;
+              image = import ./examples/hello.nix {
+                pkgs = linux pkgs;
+                strata = library;
+              };
+              # Jobs of Makes projects: `nix run .#m -- . /example`.
+              inherit (library) m;
+              # The package and the functions of nix2container's flake, under its name.
+              nix2container = withPassthru strata library.nix2container;
+              inherit (library.nix2container) nix2container-bin skopeo-nix2container;
+            }
+          );
         in
         {
-          inherit (packages) strata image m;
-          layout = import ./examples/nginx-layout.nix {
-            pkgs = linux pkgs;
-            strata = self.legacyPackages.${system};
-          };
-          verified = pkgs.runCommand "verified" { } ''
-            ${packages.strata}/bin/strata verify ${packages.image.recipe}/image.json > $out
-          '';
-        }
-      );
+          inherit legacyPackages packages;
 
-      devShells = forAll (
-        _: pkgs: {
-          default = pkgs.mkShell {
-            packages = [
-              pkgs.cargo
-              pkgs.clippy
-              pkgs.jq
-              pkgs.rustc
-              pkgs.rustfmt
-              pkgs.skopeo
-              pkgs.umoci
-            ];
-          };
-        }
-      );
+          # The checks that need no docker; dev/test runs the others.
+          checks = forAll (
+            system: pkgs: {
+              inherit (packages.${system}) strata image m;
+              layout = import ./examples/nginx-layout.nix {
+                pkgs = linux pkgs;
+                strata = legacyPackages.${system};
+              };
+              verified = pkgs.runCommand "verified" { } ''
+                ${packages.${system}.strata}/bin/strata verify ${packages.${system}.image.recipe}/image.json > $out
+              '';
+            }
+          );
 
-      formatter = forAll (_: pkgs: pkgs.nixfmt-tree);
+          devShells = forAll (
+            _: pkgs: {
+              default = pkgs.mkShell {
+                packages = [
+                  pkgs.cargo
+                  pkgs.clippy
+                  pkgs.jq
+                  pkgs.rustc
+                  pkgs.rustfmt
+                  pkgs.skopeo
+                  pkgs.umoci
+                ];
+              };
+            }
+          );
+
+          formatter = forAll (_: pkgs: pkgs.nixfmt-tree);
+        };
+      systems = import ./nix/systems.nix;
+    in
+    forSystems systems
+    // {
+      lib = { inherit mkLib forSystems systems; };
 
       templates = rec {
         default = makes;
@@ -106,9 +105,9 @@
         };
       };
 
-      # `pkgs.strata` is the package, and has the library's functions: pkgs.strata.buildImage.
+      # `pkgs.strata` is the package, with the library's functions in its passthru: pkgs.strata.buildImage.
       overlays.default = final: _: {
-        strata = final.callPackage ./nix/package.nix { } // import ./nix { pkgs = final; };
+        strata = withPassthru (final.callPackage ./nix/package.nix { }) (mkLib { pkgs = final; });
       };
     };
 }

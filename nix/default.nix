@@ -1,100 +1,125 @@
-# The library: a package set in, every public function out.
+# The library: every public function, over a package set.
 #
-#   functions/   one public function a file, named as its attribute
-#   parts/       what they share
-#   makes/       `m`, the runner of Makes projects
+#   functions/    one public function per file, named as its attribute
+#   parts/        what they share
+#   makes/        `m`, the runner of Makes projects
+#   modules/      flake-parts, NixOS
+#   lib.nix       functions of nixpkgs' lib
+#   toolchain.nix the only file that reads package sets
 #
-# A file is a function of what it needs of `scope`, the one place where everything has its name.
+# The files use `builtins` only. They evaluate without nixpkgs (100 images in 0.1 s), and the tests need none. Each file is a
+# function of the names in `scope` that it uses.
 {
-  # What images are made of.
+  # The packages of images.
   pkgs,
-  # Where the programs that copy them run, if that is not where they are built.
-  host ? pkgs.buildPackages,
+  # The packages of the machine that runs the copy programs.
+  hostPkgs ? pkgs.buildPackages,
 }:
 let
-  call = callOver scope;
+  lib = import ./lib.nix;
+
   callOver =
     scope: file:
     let
       function = import file;
     in
     function (builtins.intersectAttrs (builtins.functionArgs function) scope);
-
-  scope = {
-    libraryOver = pkgs: import ./. { inherit pkgs host; };
-    toolchain = import ./toolchain.nix { inherit pkgs host; };
-    derive = call ./derive.nix;
-
-    archive = call ./parts/archive.nix;
-    attachments = call ./parts/attachments.nix;
-    base = call ./parts/base.nix;
-    check = import ./parts/check.nix;
-    checkArguments = call ./parts/arguments.nix;
-    configFile = call ./parts/config.nix;
-    compressions = import ./parts/compressions.nix;
-    copyPrograms = call ./parts/copy-programs.nix;
-    detach = call ./parts/detach.nix;
-    grouping = call ./parts/grouping.nix;
-    guards = call ./parts/guards.nix;
-    layerings = call ./parts/layerings.nix;
-    modes = call ./parts/modes.nix;
-    names = import ./parts/names.nix;
-    nixShell = call ./parts/nix-shell.nix;
-    overridable = import ./parts/overridable.nix;
-    program = call ./parts/program.nix;
-    sbom = call ./parts/sbom.nix;
-    scriptText = import ./parts/script-text.nix;
-    searchPaths = import ./parts/search-paths.nix;
-    stack = call ./parts/stack.nix;
-    undetachable = import ./parts/undetachable.nix;
-    variable = import ./parts/variable.nix;
-
-    makes = call ./makes/script.nix;
-  }
-  // functions;
-
-  # `checked` is the check of its own arguments.
-  public =
-    name:
+  # `checked` checks the arguments of the public function in the file.
+  publicOver =
+    scope: name:
     let
       checked = scope.checkArguments name (builtins.functionArgs function);
       function = callOver (scope // { inherit checked; }) (./functions + "/${name}.nix");
     in
     function;
 
-  functions = builtins.listToAttrs (
-    map
-      (name: {
-        inherit name;
-        value = public name;
-      })
-      [
-        "buildImage"
-        "buildLayer"
-        "checkBudget"
-        "makeContainerImage"
-        "makeDerivation"
-        "makeScript"
-        "makeSearchPaths"
-        "ociImageConfig"
-        "ociImageIndex"
-        "ociImageLayout"
-        "ociImageManifest"
-        "ociLayerTar"
-        "pullImage"
-        "pullImageFromManifest"
-      ]
-  );
+  parts =
+    scope:
+    let
+      call = callOver scope;
+    in
+    {
+      inherit lib pkgs hostPkgs;
+      libraryOver = pkgs: scope.overrideScope (_: _: { inherit pkgs; });
+      toolchain = call ./toolchain.nix;
+      derive = call ./derive.nix;
+
+      archive = call ./parts/archive.nix;
+      attachments = call ./parts/attachments.nix;
+      base = call ./parts/base.nix;
+      check = call ./parts/check.nix;
+      checkArguments = call ./parts/arguments.nix;
+      configFile = call ./parts/config.nix;
+      compressions = import ./parts/compressions.nix;
+      copyPrograms = call ./parts/copy-programs.nix;
+      defaults = (import ./parts/defaults.nix).strata;
+      detach = call ./parts/detach.nix;
+      grouping = call ./parts/grouping.nix;
+      guards = call ./parts/guards.nix;
+      layerings = call ./parts/layerings.nix;
+      makeResult = call ./parts/result.nix;
+      modes = call ./parts/modes.nix;
+      names = import ./parts/names.nix;
+      nixShell = call ./parts/nix-shell.nix;
+      program = call ./parts/program.nix;
+      sbom = call ./parts/sbom.nix;
+      scriptText = import ./parts/script-text.nix;
+      searchPaths = import ./parts/search-paths.nix;
+      stack = call ./parts/stack.nix;
+      undetachable = import ./parts/undetachable.nix;
+      variable = import ./parts/variable.nix;
+
+      makes = call ./makes/script.nix;
+    };
+
+  functions = [
+    "buildImage"
+    "buildLayer"
+    "checkBudget"
+    "makeContainerImage"
+    "makeDerivation"
+    "makeScript"
+    "makeSearchPaths"
+    "ociImageConfig"
+    "ociImageIndex"
+    "ociImageLayout"
+    "ociImageManifest"
+    "ociLayerTar"
+    "pullImage"
+    "pullImageFromManifest"
+  ];
+
+  public =
+    scope:
+    lib.genAttrs functions (publicOver scope)
+    // {
+      dockerTools = callOver scope ./functions/dockerTools.nix;
+      lockedImage = callOver scope ./functions/lockedImage.nix;
+      m = callOver scope ./makes/m.nix;
+      # The same functions with nix2container's defaults.
+      nix2container = callOver (
+        scope
+        // lib.genAttrs [ "buildImage" "buildLayer" ] (
+          publicOver (scope // { defaults = (import ./parts/defaults.nix).nix2container; })
+        )
+      ) ./functions/nix2container.nix;
+      # The package set's platform, as `extraConfig` of ociImageManifest takes it.
+      platform = {
+        architecture = scope.toolchain.arch;
+      }
+      // lib.optionalAttrs (scope.toolchain.variant != null) { inherit (scope.toolchain) variant; };
+    };
+
+  # The library with a part or a function replaced: `overrideScope (final: prev: { … })`, as of nixpkgs' scopes. The functions
+  # use the replacement.
+  libraryWith =
+    overlay:
+    let
+      scope = lib.fix (
+        lib.extends overlay (final: parts final // public final // { inherit overrideScope; })
+      );
+      overrideScope = change: libraryWith (lib.composeExtensions overlay change);
+    in
+    builtins.intersectAttrs (public scope // { inherit overrideScope; }) scope;
 in
-functions
-// {
-  dockerTools = call ./functions/dockerTools.nix;
-  nix2container = call ./functions/nix2container.nix;
-  lockedImage = call ./functions/lockedImage.nix;
-  m = call ./makes/m.nix;
-  # The machine that the package set is for, as `extraConfig` of ociImageManifest takes it.
-  platform = {
-    architecture = scope.toolchain.arch;
-  }
-  // (if scope.toolchain.variant == null then { } else { inherit (scope.toolchain) variant; });
-}
+libraryWith (_: _: { })

@@ -1,23 +1,34 @@
-# The one derivation constructor: `strata build` reads its request from the structured attributes, without a
-# shell and without stdenv. src/derivation/attributes.rs documents the contract.
-{ toolchain }:
+# The only constructor of derivations that strata builds: `strata build` reads its request from the structured attributes,
+# without a shell and without stdenv. src/derivation/attributes.rs documents the contract.
+{
+  makeResult,
+  toolchain,
+}:
 {
   name,
-  # What to make, and the fields of the kind's struct in src/derivation/.
+  # The kind of the output, and the fields of the kind's struct in src/derivation/.
   kind,
   request,
-  # Derivations, paths or strings with context, whose closure the request is about.
+  # Derivations, paths or strings with context. The builder receives their closure.
   closure ? [ ],
-  # For what comes over the network, with the credentials of this machine: { hash; mode = "flat" or "recursive"; }.
+  # { hash; mode = "flat" or "recursive"; } of a fixed output, which may use the network and the credentials of this machine.
   fixed ? null,
-  # Whether it is a program of the user's machine: made there, sooner than a cache would answer.
+  # Whether the output is a program for the user's machine. It is built there and never substituted.
   onHost ? false,
+  # As makeResult takes them.
+  passthru ? _: { },
+  meta ? { },
+  arguments ? { },
 }:
-derivation (
-  {
+let
+  builder = if onHost then toolchain.host else toolchain;
+in
+makeResult {
+  inherit passthru meta arguments;
+  attributes = {
     inherit name;
-    inherit (if onHost then toolchain.host else toolchain) system;
-    builder = "${(if onHost then toolchain.host else toolchain).strata}/bin/strata";
+    inherit (builder) system;
+    builder = "${builder.strata}/bin/strata";
     args = [ "build" ];
     __structuredAttrs = true;
     exportReferencesGraph = { inherit closure; };
@@ -25,7 +36,7 @@ derivation (
       version = 1;
       inherit kind request;
     };
-    # Everything else travels: remote builders make it, and caches have it.
+    # Remote builders build everything else, and binary caches have it.
     preferLocalBuild = onHost || fixed != null;
     allowSubstitutes = !onHost;
   }
@@ -47,5 +58,5 @@ derivation (
           "NIX_SSL_CERT_FILE"
         ];
       }
-  )
-)
+  );
+}

@@ -1,14 +1,16 @@
-# strata itself, for nixpkgs.
+# strata itself, in the form of nixpkgs' pkgs/by-name/st/strata/package.nix. docs/nixpkgs.md describes what differs there.
 {
   lib,
-  rustPlatform,
+  callPackage,
   installShellFiles,
+  rustPlatform,
   stdenv,
 }:
-rustPlatform.buildRustPackage {
+rustPlatform.buildRustPackage (finalAttrs: {
   pname = "strata";
   inherit ((fromTOML (builtins.readFile ../Cargo.toml)).package) version;
-  # What cargo reads, and nothing else: a changed shell test or page makes no other package.
+
+  # Only the files that cargo reads: a change of a shell test or a page makes no other package.
   src = builtins.path {
     name = "strata-source";
     path = ../.;
@@ -21,6 +23,8 @@ rustPlatform.buildRustPackage {
       builtins.match "Cargo\\.(toml|lock)|(src|benches|tests/golden)(/.*)?|tests(/[^/]*\\.rs)?" relative != null;
   };
   cargoLock.lockFile = ../Cargo.lock;
+
+  strictDeps = true;
   nativeBuildInputs = [ installShellFiles ];
   postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     "$out/bin/strata" man man
@@ -30,14 +34,28 @@ rustPlatform.buildRustPackage {
     done
     installShellCompletion strata.bash strata.zsh strata.fish
   '';
-  # How the library knows it from other packages of that name.
-  passthru.isStrata = true;
+
+  passthru = {
+    # Distinguishes this package from others of that name.
+    isStrata = true;
+    tests = callPackage ./package-tests.nix { strata = finalAttrs.finalPackage; };
+  };
+
   meta = {
     description = "OCI container images from Nix closures";
+    longDescription = ''
+      strata builds OCI images as small recipes instead of archives, and copies to registries, docker, podman and containerd
+      only the layers that they lack.
+    '';
+    homepage = "https://github.com/strata-images/strata";
+    changelog = "https://github.com/strata-images/strata/blob/v${finalAttrs.version}/CHANGELOG.md";
     license = with lib.licenses; [
       mit
       asl20
     ];
+    # nixpkgs requires an entry of its maintainers/maintainer-list.nix.
+    maintainers = [ ];
     mainProgram = "strata";
+    platforms = lib.platforms.linux ++ lib.platforms.darwin;
   };
-}
+})

@@ -1,5 +1,5 @@
-# The package strata of a package set: the one that it has, or that nix/package.nix makes. Another package may be called
-# strata; ours, which the overlay or the caller has put there, says that it is.
+# The package strata of a package set: the one that an overlay or the caller has put there, or that of nix/package.nix. Another
+# package may have the same name; `isStrata` distinguishes this one.
 pkgs:
 if pkgs ? strata && pkgs.strata ? isStrata then
   pkgs.strata

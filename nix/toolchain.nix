@@ -2,8 +2,8 @@
 #
 #   pkgs                 what goes into images
 #   pkgs.buildPackages   what runs derivations
-#   host                 what runs the programs that copy images
-{ pkgs, host }:
+#   hostPkgs             what runs the programs that copy images
+{ pkgs, hostPkgs }:
 let
   inherit (pkgs) buildPackages;
   platform = pkgs.stdenv.hostPlatform;
@@ -25,9 +25,9 @@ in
   strata = import ./strata.nix buildPackages;
   # For programs: what people run.
   host = {
-    inherit (host.stdenv.hostPlatform) system;
-    inherit (host) bash;
-    strata = import ./strata.nix host;
+    inherit (hostPkgs.stdenv.hostPlatform) system;
+    inherit (hostPkgs) bash;
+    strata = import ./strata.nix hostPkgs;
   };
   # For Makes' scripts.
   path = paths few;

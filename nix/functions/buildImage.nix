@@ -54,8 +54,11 @@
   compressions,
   configFile,
   copyPrograms,
+  defaults,
   detach,
+  lib,
   names,
+  program,
   sbom,
   toolchain,
 }:
@@ -68,9 +71,9 @@
   # nix2container's first names.
   isolatedDeps ? [ ],
   contents ? null,
-  maxLayers ? 1,
+  maxLayers ? defaults.maxLayers,
   perms ? [ ],
-  layering ? "popularity",
+  layering ? defaults.layering,
   weights ? { },
   previous ? null,
   compressed ? null,
@@ -121,7 +124,7 @@ let
     perms = check.perms "buildImage" "perms" perms ++ (if initializeNixDatabase then databasePerms else [ ]);
     deps = [ file ];
     ignore = [ file ];
-    metadata.created_by = "nix2container";
+    metadata = defaults.metadata;
   };
   # What is in the image without the database, which lists it.
   plain = grouping "buildImage" {
@@ -170,61 +173,69 @@ let
       (owned "-nix-database/nix" "0755")
       (owned "/nix/var/nix/db/[^/]*$" "0644")
     ];
-  result = {
-    inherit meta fromImage;
-    imageName = names.lower name;
-    imageTag = if tag == null then names.hash image else tag;
-    # For those who know what a reference is worth that says nothing of a registry.
-    imageRefUnsafe = builtins.unsafeDiscardStringContext "${result.imageName}:${result.imageTag}";
-  };
-  programs = copyPrograms {
-    inherit image;
-    reference = "${result.imageName}:${result.imageTag}";
-    attachments = attached {
-      inherit image bills;
-    };
-  };
+  imageName = lib.toLower name;
   attached = attachments "buildImage" attach;
-  bills = sbom {
-    name = storeName;
-    inherit image;
-    packages = group.closure ++ builtins.concatMap (layer: layer.closure or [ ]) group.below;
-  };
-  image = derive {
-    name = "image-${storeName}.json";
-    kind = "image";
-    inherit (group) closure;
-    request = {
-      grouping = group.request;
-      base = baseImage;
-      guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
-      config = file;
-      compressed = compressions "buildImage" compressed;
-      name = names.lower name;
-      labels = check.strings "buildImage" "labels" labels;
-      annotations = check.strings "buildImage" "annotations" annotations;
-      inherit arch variant;
-      created = check.time "buildImage" "created" created;
-      tag = check.tag "buildImage" "tag" tag;
-    };
-  };
-in
-image
-// programs
-// {
-  sbom = bills;
-  detached = detach {
-    name = "image-${storeName}-detached.json";
-    output = image;
-    inherit (result) imageName imageTag;
-    # The bills of the store mention every store path; these are made from the recipe.
-    attachments = attached {
-      inherit image;
-      bills = {
-        cyclonedx = "cyclonedx";
-        spdx = "spdx";
+  # The attributes of the result, for its derivation.
+  passthru =
+    image:
+    let
+      imageTag = if tag == null then names.hash image else tag;
+      reference = "${imageName}:${imageTag}";
+      boms = sbom {
+        name = storeName;
+        inherit image;
+        packages = group.closure ++ builtins.concatMap (layer: layer.closure or [ ]) group.below;
+      };
+      programs = copyPrograms {
+        inherit image reference;
+        attachments = attached {
+          inherit image boms;
+        };
+      };
+    in
+    programs
+    // {
+      inherit fromImage imageName imageTag;
+      # nix2container's names. The reference has no registry and no context.
+      imageRefUnsafe = builtins.unsafeDiscardStringContext reference;
+      pushToDockerDeamon = programs.copyToDockerDaemon;
+      # The program itself, as virtualisation.oci-containers takes an `imageStream`.
+      stream = program.file "stream-${storeName}" [
+        "stream"
+        "${image}"
+      ] { };
+      sbom = boms;
+      detached = detach {
+        name = "image-${storeName}-detached.json";
+        output = image;
+        inherit imageName imageTag;
+        # The store's SBOMs mention every store path; these are made from the recipe.
+        attachments = attached {
+          inherit image;
+          boms = {
+            cyclonedx = "cyclonedx";
+            spdx = "spdx";
+          };
+        };
       };
     };
+in
+derive {
+  inherit arguments meta passthru;
+  name = "image-${storeName}.json";
+  kind = "image";
+  inherit (group) closure;
+  request = {
+    grouping = group.request;
+    base = baseImage;
+    guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
+    config = file;
+    compressed = compressions "buildImage" compressed;
+    name = imageName;
+    labels = check.strings "buildImage" "labels" labels;
+    annotations = check.strings "buildImage" "annotations" annotations;
+    inherit arch variant;
+    created = check.time "buildImage" "created" created;
+    tag = check.tag "buildImage" "tag" tag;
   };
 }
-// { pushToDockerDeamon = programs.copyToDockerDaemon; } // result

@@ -37,6 +37,7 @@
   check,
   derive,
   compressions,
+  defaults,
   grouping,
   names,
 }:
@@ -45,10 +46,10 @@
   copyToRoot ? null,
   ignore ? null,
   layers ? [ ],
-  maxLayers ? 1,
+  maxLayers ? defaults.maxLayers,
   perms ? [ ],
   reproducible ? true,
-  layering ? "popularity",
+  layering ? defaults.layering,
   weights ? { },
   previous ? null,
   layersFile ? null,
@@ -57,9 +58,7 @@
   compressed ? null,
   # An older name of copyToRoot.
   contents ? null,
-  metadata ? {
-    created_by = "nix2container";
-  },
+  metadata ? defaults.metadata,
   ...
 }@arguments:
 assert checked arguments;
@@ -81,21 +80,26 @@ let
       ;
     ignore = if ignore == null then [ ] else check.stored "buildLayer" "ignore" ignore;
   };
-  layer = derive {
-    name = "layers.json";
-    kind = "layers";
-    inherit (group) closure;
-    request = {
-      grouping = group.request;
-      inherit reproducible;
-      compressed = compressions "buildLayer" compressed;
-    };
-  };
-  result = layer // {
-    # This layer and all that it stands on, lowest first.
-    stack = group.below ++ [ result ];
-    # For the Nix database of an image: everything in it, and what of that is not at its own place.
-    inherit (group) closure roots;
-  };
 in
-result
+derive {
+  inherit arguments;
+  name = "layers.json";
+  kind = "layers";
+  inherit (group) closure;
+  request = {
+    grouping = group.request;
+    inherit reproducible;
+    compressed = compressions "buildLayer" compressed;
+  };
+  passthru =
+    layer:
+    let
+      own = {
+        # This layer and all layers below it, lowest first.
+        stack = group.below ++ [ (layer // own) ];
+        # For the Nix database of an image: the closure, and its paths that are copied to the root.
+        inherit (group) closure roots;
+      };
+    in
+    own;
+}

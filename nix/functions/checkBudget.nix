@@ -25,6 +25,7 @@
 }@arguments:
 assert checked arguments;
 derive {
+  inherit arguments;
   name = "budget";
   kind = "budget";
   request = {

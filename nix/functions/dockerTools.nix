@@ -20,15 +20,18 @@
   - `binSh`, `usrBinEnv`, `caCertificates`, `fakeNss`: small packages; `fakeNss.override { extraPasswdLines = [ … ]; }`.
   - `shadowSetup`: for scripts, useradd and its like. `pullImage`: nixpkgs' own.
 
-  Images have `override` and `overrideAttrs`.
+  Images have `override` and `overrideAttrs`. `dockerTools.override { cacert = …; }` replaces packages that the functions
+  use: `bashInteractive`, `cacert`, `coreutils`, `fakeNss`, `fakeroot`, `shadow`, `util-linux`, and `skopeo` of `pullImage`.
+  Packages that only nixpkgs' implementation uses are ignored.
 */
 {
   check,
   checkArguments,
   derive,
+  lib,
   modes,
   nixShell,
-  overridable,
+  overrideScope,
   toolchain,
   undetachable,
 }:
@@ -45,7 +48,7 @@ let
     __functionArgs = known;
     __functor =
       _:
-      overridable (
+      lib.makeOverridable (
         arguments:
         assert checkArguments name known arguments;
         function name arguments
@@ -56,6 +59,75 @@ let
     "\n"
   ]);
   text = builtins.concatStringsSep "";
+  # The packages that `override` replaces, as changes of toolchain.nix. (nixpkgs: pkgs/build-support/docker/default.nix)
+  replaceable = {
+    inherit (toolchain) coreutils shadow;
+    bashInteractive = toolchain.shell;
+    cacert = toolchain.certificates;
+    fakeNss = null;
+    fakeroot = null;
+    skopeo = null;
+    util-linux = null;
+  };
+  replaced =
+    old: packages:
+    let
+      when = name: lib.optionalAttrs (packages ? ${name});
+    in
+    when "bashInteractive" { shell = packages.bashInteractive; }
+    // when "cacert" { certificates = packages.cacert; }
+    // when "coreutils" { inherit (packages) coreutils; }
+    // when "shadow" { inherit (packages) shadow; }
+    // when "skopeo" { dockerTools = old.dockerTools.override { inherit (packages) skopeo; }; }
+    // {
+      scripts =
+        old.scripts
+        // when "fakeroot" { fakeroot = "${packages.fakeroot}"; }
+        // when "util-linux" { utilLinux = "${packages.util-linux}"; };
+    };
+  # Arguments of nixpkgs' file, and of older ones, that mean nothing here.
+  ignored = [
+    "buildPackages"
+    "callPackage"
+    "closureInfo"
+    "devShellTools"
+    "docker"
+    "dockerAutoLayer"
+    "dockerMakeLayers"
+    "e2fsprogs"
+    "fakechroot"
+    "file"
+    "findutils"
+    "go"
+    "jq"
+    "jshon"
+    "lib"
+    "makeWrapper"
+    "moreutils"
+    "nix"
+    "nixosTests"
+    "pigz"
+    "pkgs"
+    "proot"
+    "referencesByPopularity"
+    "rsync"
+    "runCommand"
+    "runtimeShell"
+    "stdenv"
+    "substituteAll"
+    "symlinkJoin"
+    "tarsum"
+    "utillinux"
+    "vmTools"
+    "writeClosure"
+    "writePython3"
+    "writeReferencesToFile"
+    "writeScript"
+    "writeShellScriptBin"
+    "writeText"
+    "writeTextDir"
+    "zstd"
+  ];
   # An image as it is read: a stream is a program, and its recipe says the same.
   readable = image: if image.isExe or false then "${image.recipe}/image.json" else "${image}";
 in
@@ -150,7 +222,7 @@ rec {
         "etc/pki/tls/certs/ca-bundle.crt" = bundle;
       };
     };
-  fakeNss = overridable (
+  fakeNss = lib.makeOverridable (
     {
       extraPasswdLines ? [ ],
       extraGroupLines ? [ ],
@@ -201,6 +273,28 @@ rec {
   # Its hashes are known to those who use it.
   inherit (toolchain.dockerTools) pullImage;
 
-  # How the library knows its own from nixpkgs'.
+  # nixpkgs' own, which are no images.
+  inherit (toolchain.dockerTools)
+    examples
+    mergeDrvs
+    shellScript
+    tests
+    ;
+
+  override =
+    change:
+    let
+      packages = if lib.isFunction change then change replaceable else change;
+      known = builtins.attrNames replaceable;
+      unknown = builtins.filter (name: !builtins.elem name (known ++ ignored)) (builtins.attrNames packages);
+      replacedTools =
+        (overrideScope (_: previous: { toolchain = previous.toolchain // replaced previous.toolchain packages; })).dockerTools;
+    in
+    if unknown != [ ] then
+      throw "strata: dockerTools.override has no argument ${check.near (builtins.head unknown) known}"
+    else
+      replacedTools // lib.optionalAttrs (packages ? fakeNss && packages.fakeNss != null) { inherit (packages) fakeNss; };
+
+  # Distinguishes this set from nixpkgs'.
   strata = true;
 }

@@ -36,21 +36,20 @@ let
       ...
     }@arguments:
     assert checkArguments "lockedImage" (builtins.functionArgs function) arguments;
-    let
-      image = derive {
-        name = "${names.file (baseNameOf file)}-image.json";
-        kind = "image-from-lock";
-        request = {
-          file = "${builtins.path {
-            path = file;
-            name = "lock.json";
-          }}";
-          inherit arch variant;
-        };
+    derive {
+      inherit arguments;
+      name = "${names.file (baseNameOf file)}-image.json";
+      kind = "image-from-lock";
+      request = {
+        file = "${builtins.path {
+          path = file;
+          name = "lock.json";
+        }}";
+        inherit arch variant;
       };
-    in
-    # It mentions no store path.
-    image // { detached = image; };
+      # The recipe mentions no store path.
+      passthru = image: { detached = image; };
+    };
 in
 argument:
 function (

@@ -98,13 +98,13 @@ let
       throw "strata: argument ${builtins.head wrong} of makeContainerImage is for layered = ${mode}";
   # What was given, and what dockerTools has another default of.
   given =
-    builtins.removeAttrs arguments [
+    {
+      inherit name tag;
+    }
+    // builtins.removeAttrs arguments [
       "layered"
       "layers"
-    ]
-    // {
-      inherit name tag;
-    };
+    ];
   list = value: if value == null then [ ] else if builtins.isList value then value else [ value ];
   own = check.storedList function "layers" layers;
 in

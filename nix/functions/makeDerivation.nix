@@ -29,8 +29,9 @@
 */
 {
   checked,
+  lib,
+  makeResult,
   makes,
-  names,
   program,
   toolchain,
 }:
@@ -51,8 +52,7 @@ let
   isNamed = variable: builtins.match "(__|env).*" variable != null;
   variables = env // envFiles;
   wrong = builtins.filter (variable: !isNamed variable) (builtins.attrNames variables);
-  when = condition: attributes: if condition then attributes else { };
-  actionScript = program.text "makes-action-for-${names.derivation name}" (
+  actionScript = program.text "makes-action-for-${lib.sanitizeDerivationName name}" (
     "#!${toolchain.host.bash}/bin/bash\n"
     + makes.script { } ''
       export PATH=${toolchain.path}''${PATH:+:$PATH}
@@ -74,28 +74,30 @@ if wrong != [ ] then
 else if help != null && builtins.match ".*\\.[mM][dD]" (toString help) == null then
   throw "strata: argument help of makeDerivation is a Markdown file, and ${toString help} does not end in .md"
 else
-  derivation (
-    variables
-    // {
-      name = names.derivation name;
-      inherit (toolchain) system;
-      builder = toolchain.scripts.bash;
-      args = [
-        "-c"
-        ''source "$scriptPath"''
-      ];
-      PATH = toolchain.path;
-      script =
-        makes.script searchPaths builder
-        + (if action == null then "" else "\ncp ${actionScript} $out/makes-action.sh\n")
-        + (if help == null then "" else "\ncp ${help} $out/README.md\n");
-      passAsFile = [ "script" ] ++ builtins.attrNames envFiles;
-      preferLocalBuild = local;
-      allowSubstitutes = !local;
-    }
-    // when (sha256 != null) {
-      outputHash = sha256;
-      outputHashAlgo = "sha256";
-      outputHashMode = "recursive";
-    }
-  )
+  makeResult {
+    inherit arguments;
+    attributes =
+      variables
+      // {
+        name = lib.sanitizeDerivationName name;
+        inherit (toolchain) system;
+        builder = toolchain.scripts.bash;
+        args = [
+          "-c"
+          ''source "$scriptPath"''
+        ];
+        PATH = toolchain.path;
+        script =
+          makes.script searchPaths builder
+          + (if action == null then "" else "\ncp ${actionScript} $out/makes-action.sh\n")
+          + (if help == null then "" else "\ncp ${help} $out/README.md\n");
+        passAsFile = [ "script" ] ++ builtins.attrNames envFiles;
+        preferLocalBuild = local;
+        allowSubstitutes = !local;
+      }
+      // lib.optionalAttrs (sha256 != null) {
+        outputHash = sha256;
+        outputHashAlgo = "sha256";
+        outputHashMode = "recursive";
+      };
+  }

@@ -29,8 +29,8 @@
 */
 {
   checked,
+  lib,
   makes,
-  names,
   program,
   scriptText,
   toolchain,
@@ -58,8 +58,9 @@ if wrong != [ ] then
   throw "strata: argument replace of makeScript: names are as __argName__, and ${builtins.head wrong} is not"
 else
   program.script {
-    name = names.derivation name;
-    aliases = map names.derivation aliases;
+    inherit arguments;
+    name = lib.sanitizeDerivationName name;
+    aliases = map lib.sanitizeDerivationName aliases;
     text = ''
       #!${toolchain.host.bash}/bin/bash
       ${
@@ -72,9 +73,9 @@ else
       unset ${builtins.concatStringsSep " " makes.variables}
       export PATH=${toolchain.path}
       state=''${XDG_CACHE_HOME:-$HOME_IMPURE/.cache}/strata/state
-      export STATE=$state${if globalState then "" else "/${names.derivation name}"}
+      export STATE=$state${if globalState then "" else "/${lib.sanitizeDerivationName name}"}
       ${if persistState || globalState then "" else "rm -rf \"$STATE\""}
-      export HOME=$state/${names.derivation name}/home
+      export HOME=$state/${lib.sanitizeDerivationName name}/home
       mkdir -p "$HOME"
       ${makes.script searchPaths (
         builtins.replaceStrings placeholders (map (placeholder: variable replace.${placeholder}) placeholders) (

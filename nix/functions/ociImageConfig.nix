@@ -28,6 +28,7 @@
 }@arguments:
 assert checked arguments;
 derive {
+  inherit arguments;
   name = "image-config";
   kind = "oci-config";
   request = {

@@ -33,6 +33,8 @@
 }@arguments:
 assert checked arguments;
 derive {
+  inherit arguments;
+  passthru = _: undetachable "ociImageLayout" // passthru;
   name = "image-layout";
   kind = "oci-layout";
   request = {
@@ -40,9 +42,4 @@ derive {
     extraIndex = check.attrs "ociImageLayout" "extraIndex" extraIndex;
     inherit link;
   };
-}
-// undetachable "ociImageLayout"
-// passthru
-// {
-  inherit passthru;
 }

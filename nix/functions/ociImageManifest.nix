@@ -32,6 +32,8 @@
 }@arguments:
 assert checked arguments;
 derive {
+  inherit arguments;
+  passthru = _: undetachable "ociImageManifest";
   name = "image-manifest";
   kind = "oci-manifest";
   request = {
@@ -41,4 +43,3 @@ derive {
     tags = (if tag == null then [ ] else [ tag ]) ++ check.list "ociImageManifest" "tags" tags;
   };
 }
-// undetachable "ociImageManifest"

@@ -59,30 +59,33 @@ let
       fail "has the relative destination \"${destination}\"; write \"/${destination}\""
     else
       entry // { inherit source destination; };
-  layer = derive {
-    name = "layer-tar";
-    kind = "oci-layer-tar";
-    closure = if closure then map (file: names.storePath file.source) files else [ ];
-    request = {
-      files = map placed (check.list "ociLayerTar" "files" files);
-      inherit closure;
-      compression =
-        if
-          builtins.elem compression [
-            "gzip"
-            "zstd"
-            "zstd:chunked"
-            "none"
-            ""
-          ]
-        then
-          compression
-        else
-          throw "strata: argument compression of ociLayerTar must be gzip, zstd, zstd:chunked, none or \"\", not ${toString compression}";
-    };
-  };
-  result = layer // {
-    stack = [ result ];
-  };
 in
-result
+derive {
+  inherit arguments;
+  name = "layer-tar";
+  kind = "oci-layer-tar";
+  closure = if closure then map (file: names.storePath file.source) files else [ ];
+  request = {
+    files = map placed (check.list "ociLayerTar" "files" files);
+    inherit closure;
+    compression =
+      if
+        builtins.elem compression [
+          "gzip"
+          "zstd"
+          "zstd:chunked"
+          "none"
+          ""
+        ]
+      then
+        compression
+      else
+        throw "strata: argument compression of ociLayerTar must be gzip, zstd, zstd:chunked, none or \"\", not ${toString compression}";
+  };
+  passthru =
+    layer:
+    let
+      own.stack = [ (layer // own) ];
+    in
+    own;
+}

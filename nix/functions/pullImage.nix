@@ -67,22 +67,22 @@ let
       mode = "recursive";
     };
   };
-  image = derive {
-    name = "${names.file imageName}.json";
-    kind = "image-from-dir";
-    request = {
-      directory = "${directory}";
-      origin = imageName;
-    };
-  };
 in
-image
-// {
-  inherit imageName imageDigest directory;
-  detached = detach {
-    name = "${names.file imageName}-detached.json";
-    output = image;
-    inherit imageName;
-    imageTag = names.hash image;
+derive {
+  inherit arguments;
+  name = "${names.file imageName}.json";
+  kind = "image-from-dir";
+  request = {
+    directory = "${directory}";
+    origin = imageName;
+  };
+  passthru = image: {
+    inherit imageName imageDigest directory;
+    detached = detach {
+      name = "${names.file imageName}-detached.json";
+      output = image;
+      inherit imageName;
+      imageTag = names.hash image;
+    };
   };
 }

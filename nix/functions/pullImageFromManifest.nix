@@ -72,34 +72,34 @@ let
     }}";
   };
   platform = "${os}/${arch}${if variant == null then "" else "/${variant}"}";
-  image = derive {
-    name = "${names.file imageName}.json";
-    kind = "image-from-manifest";
-    request = {
-      manifest = "${builtins.path {
-        path = imageManifest;
-        name = "manifest.json";
-      }}";
-      origin = reference;
-      blobs = builtins.listToAttrs (
-        map blob ([ manifest.config.digest ] ++ map (layer: layer.digest) layers)
-      );
-    };
-  };
 in
-image
-// {
-  inherit imageName imageTag;
-  getManifest = program.package "get-manifest" [
-    "manifest"
-    "${reference}:${imageTag}"
-    "--platform"
-    platform
-    "--tls-verify=${if tlsVerify then "true" else "false"}"
-  ];
-  detached = detach {
-    name = "${names.file imageName}-detached.json";
-    output = image;
+derive {
+  inherit arguments;
+  name = "${names.file imageName}.json";
+  kind = "image-from-manifest";
+  request = {
+    manifest = "${builtins.path {
+      path = imageManifest;
+      name = "manifest.json";
+    }}";
+    origin = reference;
+    blobs = builtins.listToAttrs (
+      map blob ([ manifest.config.digest ] ++ map (layer: layer.digest) layers)
+    );
+  };
+  passthru = image: {
     inherit imageName imageTag;
+    getManifest = program.package "get-manifest" [
+      "manifest"
+      "${reference}:${imageTag}"
+      "--platform"
+      platform
+      "--tls-verify=${if tlsVerify then "true" else "false"}"
+    ];
+    detached = detach {
+      name = "${names.file imageName}-detached.json";
+      output = image;
+      inherit imageName imageTag;
+    };
   };
 }

@@ -8,13 +8,15 @@
   detach,
   guards,
   layerings,
+  lib,
   names,
   program,
   sbom,
   scriptText,
   toolchain,
 }:
-function:
+# The name of the function that the user called, and the arguments as they were written.
+function: arguments:
 {
   name,
   tag ? null,
@@ -114,8 +116,8 @@ let
     arch = architecture;
   };
   made =
-    output:
-    derive {
+    output: more:
+    derive (more // {
       name =
         if output == "recipe" then
           "${storeName}-recipe"
@@ -166,76 +168,68 @@ let
         maxLayers = check.atLeast (if single then 1 else 2) function "maxLayers" maxLayers;
         config = file;
         arch = architecture;
-        name = names.lower name;
+        name = imageName;
+      };
+    });
+  imageName = lib.toLower name;
+  recipe = made "recipe" { };
+  # What upstream has in `passthru` of an image, for the derivation that its tag is the hash of.
+  attributes =
+    drv:
+    let
+      imageTag = if tag == null then names.hash drv else tag;
+    in
+    passthru
+    // {
+      inherit imageName imageTag;
+      conf = file;
+      sbom = sbom {
+        name = storeName;
+        image = "${recipe}/image.json";
+        packages = contents;
+      };
+      detached = detach {
+        name = "${storeName}-detached.json";
+        output = recipe;
+        recipe = "${recipe}/image.json";
+        inherit imageName imageTag;
       };
     };
-  recipe = made "recipe";
-  # With what upstream has in `passthru`, in both places.
-  result =
-    drv: more:
-    let
-      imageName = names.lower name;
-      imageTag = if tag == null then names.hash drv else tag;
-      all =
-        passthru
-        // {
-          inherit imageName imageTag;
-          conf = file;
-          sbom = sbom {
-            name = storeName;
-            image = "${recipe}/image.json";
-            packages = contents;
-          };
-          detached = detach {
-            name = "${storeName}-detached.json";
-            output = recipe;
-            recipe = "${recipe}/image.json";
-            inherit imageName imageTag;
-          };
-        }
-        // more;
-    in
-    all
-    // {
-      inherit meta;
-      passthru = all;
-    };
-
-  # An executable that writes the archive to stdout; nothing of the image is in the store but what scripts made.
+  # An executable that writes the archive to stdout. Of the image, the store has only what scripts made.
   stream =
-    let
-      drv = program.file "stream-${storeName}" (
+    program.file "stream-${storeName}"
+      (
         [
           "stream"
           "${recipe}"
         ]
         # An image made "now" is made when it is streamed.
-        ++ (
-          if created == "now" then
-            [
-              "--created"
-              "now"
-            ]
-          else
-            [ ]
-        )
-      );
-    in
-    drv
-    // result recipe {
-      # The result itself is what is run.
-      isExe = true;
-      inherit recipe;
-    };
-  archive =
-    let
-      drv = made compressor;
-    in
-    drv
-    // result drv {
-      inherit stream recipe;
-      layer = recipe;
-    };
+        ++ lib.optionals (created == "now") [
+          "--created"
+          "now"
+        ]
+      )
+      {
+        inherit arguments meta;
+        passthru =
+          _:
+          attributes recipe
+          // {
+            # The result itself is a program.
+            isExe = true;
+            inherit recipe;
+          };
+      };
+  archive = made compressor {
+    inherit arguments meta;
+    passthru =
+      drv:
+      attributes drv
+      // {
+        inherit stream recipe;
+        layer = recipe;
+      };
+  };
 in
 {
   inherit archive stream;

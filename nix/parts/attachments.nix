@@ -1,4 +1,4 @@
-# What an image gets in a registry beside itself, as flags of `strata copy`: docs/supply-chain.md.
+# The attachments of an image in a registry, as flags of `strata copy`: docs/supply-chain.md.
 { check }:
 function: attach:
 let
@@ -16,9 +16,9 @@ let
   wanted = map known (check.list function "attach" attach);
 in
 {
-  # The image itself, and where its bills are: a format's name, or a file.
+  # The image itself, and its SBOM in each format: a file, or the name of a format that is made from the image.
   image,
-  bills,
+  boms,
 }:
 builtins.concatMap (
   kind:
@@ -33,6 +33,6 @@ builtins.concatMap (
   else
     [
       "--sbom"
-      "${bills.${kind}}"
+      "${boms.${kind}}"
     ]
 ) wanted

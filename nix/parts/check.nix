@@ -1,5 +1,6 @@
-# Checks of single arguments: each gives the value back, or throws what to write instead. The first two arguments of each
-# are the names of the function and of its argument, as the user wrote them.
+# Checks of single arguments: each returns the value, or throws a message with what to write instead. The first two arguments
+# of each are the names of the function and of its argument, as the user wrote them.
+{ lib }:
 let
   fail =
     function: argument: text:
@@ -40,30 +41,6 @@ let
       "is the string \"${value}\", which no sandbox has; write a package, or a path without quotes"
     else
       "is ${kind value}, not a package or a path";
-  flat = value: if builtins.isList value then builtins.concatMap flat value else [ value ];
-
-  # How many letters make one word of another.
-  distance =
-    a: b:
-    let
-      first = builtins.substring 0 1;
-      rest = builtins.substring 1 (-1);
-      least = x: y: if x < y then x else y;
-      # Far words are not followed to their end.
-      go =
-        a: b: left:
-        if a == "" then
-          builtins.stringLength b
-        else if b == "" then
-          builtins.stringLength a
-        else if first a == first b then
-          go (rest a) (rest b) left
-        else if left == 0 then
-          9
-        else
-          1 + least (go (rest a) (rest b) (left - 1)) (least (go (rest a) b (left - 1)) (go a (rest b) (left - 1)));
-    in
-    go a b 2;
 in
 rec {
   inherit isFunction;
@@ -174,7 +151,7 @@ rec {
         fail function argument (
           (if builtins.isList value then "has an element that " else "") + notStored element
         )
-    ) (flat value);
+    ) (lib.flatten value);
 
   # The same, but a list.
   storedList =
@@ -193,7 +170,7 @@ rec {
         fail function argument "has a function; put parentheses around each call: [ (function { … }) ]"
       else
         element
-    ) (flat (list function argument value));
+    ) (lib.flatten (list function argument value));
 
   # One result.
   file =
@@ -243,27 +220,30 @@ rec {
     let
       # Of a short word, nothing would be left.
       limit = if builtins.stringLength word < 5 then 1 else 2;
-      close = builtins.filter (other: distance word other <= limit) known;
+      close = builtins.filter (lib.levenshteinAtMost limit word) known;
     in
     word
     + (if close == [ ] then "" else "; did you mean ${builtins.head close}?")
     + (if close == [ ] then "; it has " else " It has ")
     + builtins.concatStringsSep ", " known;
 
+  # As nix2container's program reads them, null is the same as no value. (nix2container: cmd/utils.go, types.go)
   perms =
     function: argument: value:
     map (
       element:
       owned function argument (
-        keys [
-          "gid"
-          "gname"
-          "mode"
-          "path"
-          "regex"
-          "uid"
-          "uname"
-        ] function argument element
+        lib.filterAttrs (_: value: value != null) (
+          keys [
+            "gid"
+            "gname"
+            "mode"
+            "path"
+            "regex"
+            "uid"
+            "uname"
+          ] function argument element
+        )
       )
     ) (list function argument value);
 }

@@ -3,6 +3,7 @@
 {
   check,
   layerings,
+  lib,
   names,
   stack,
 }:
@@ -53,7 +54,7 @@ in
     rewrites = map (path: {
       inherit path;
       # Names may have what means something in a regular expression.
-      regex = "^${builtins.replaceStrings [ "+" "?" ] [ "\\+" "\\?" ] "${path}"}";
+      regex = "^${lib.escape [ "+" "?" ] "${path}"}";
       repl = "";
     }) roots;
     perms = check.perms function "perms" perms;

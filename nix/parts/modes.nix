@@ -6,7 +6,7 @@
 }:
 let
   # Each by whether it has a default, as builtins.functionArgs says it.
-  all = builtins.removeAttrs (builtins.functionArgs (archive "")) [
+  all = builtins.removeAttrs (builtins.functionArgs (archive "" { })) [
     "placing"
     "single"
   ];
@@ -53,7 +53,7 @@ in
   # Of arguments as dockerTools.buildLayeredImage takes them.
   layered =
     function: arguments:
-    archive function (
+    archive function arguments (
       arguments
       // checks function arguments
       // {
@@ -68,7 +68,7 @@ in
       roots = names.renamed function (arguments.copyToRoot or null) (arguments.contents or null);
       argument = if arguments.contents or null == null then "copyToRoot" else "contents";
     in
-    archive function (
+    archive function arguments (
       builtins.removeAttrs arguments (builtins.attrNames onlySingle)
       // checks function arguments
       // {

@@ -3,13 +3,6 @@
   # What follows the last slash: the store path's name.
   base = baseNameOf;
 
-  # Registries know lower case only.
-  lower =
-    let
-      letters = text: builtins.genList (at: builtins.substring at 1 text) 26;
-    in
-    builtins.replaceStrings (letters "ABCDEFGHIJKLMNOPQRSTUVWXYZ") (letters "abcdefghijklmnopqrstuvwxyz");
-
   # As a store path may be named.
   file =
     builtins.replaceStrings
@@ -23,20 +16,6 @@
         "-"
         "-"
       ];
-
-  # As lib.sanitizeDerivationName makes names of store paths.
-  derivation =
-    name:
-    let
-      plain = builtins.head (builtins.match "\\.*(.*)" name);
-      parts = builtins.split "[^[:alnum:]+._?=-]+" plain;
-      text = builtins.concatStringsSep "" (map (part: if builtins.isList part then "-" else part) parts);
-      length = builtins.stringLength text;
-    in
-    if text == "" then
-      "unknown"
-    else
-      builtins.substring (if length > 207 then length - 207 else 0) 207 text;
 
   # The value of copyToRoot, which was once called contents.
   renamed =

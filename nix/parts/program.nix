@@ -1,30 +1,36 @@
-# Programs that are scripts. Those that run strata run the one that belongs to this library, so that bytes are the same;
-# their interpreter is strata itself, so that a machine that has nothing fetches no shell for them.
+# Programs that are scripts. A program that runs strata runs the one of this library, so that its bytes are the same. strata is
+# also the interpreter, so that a machine with an empty store downloads no shell.
 { derive, toolchain }:
 let
   program =
-    storeName: request:
-    derive {
-      name = storeName;
-      kind = "program";
-      onHost = true;
-      inherit request;
-    };
-  # strata with these arguments, and those that the program is given: src/command/program.rs.
+    storeName: request: more:
+    derive (
+      {
+        name = storeName;
+        kind = "program";
+        onHost = true;
+        inherit request;
+      }
+      // more
+    );
+  # A script that runs strata with these arguments and those of the script: src/command/program.rs.
   strata =
     arguments:
-    builtins.concatStringsSep "\n" ([ "#!${toolchain.host.strata}/bin/strata program" ] ++ arguments ++ [ "" ]);
+    builtins.concatStringsSep "\n" (
+      [ "#!${toolchain.host.strata}/bin/strata program" ] ++ arguments ++ [ "" ]
+    );
 in
 rec {
-  # A package with bin/NAME, which is this text, under other names too.
+  # A package with bin/NAME, which has this text, and with links of other names to it. `arguments` as makeResult takes them.
   script =
     {
       name,
       text,
       aliases ? [ ],
+      arguments ? { },
     }:
-    program name { inherit name text aliases; }
-    // {
+    program name { inherit name text aliases; } {
+      inherit arguments;
       meta.mainProgram = name;
     };
   package =
@@ -33,7 +39,9 @@ rec {
       inherit name;
       text = strata arguments;
     };
-  # The program itself.
-  file = name: arguments: text name (strata arguments);
-  text = name: content: program name { text = content; };
+  # The program itself, a file. `more` has further arguments of derive.
+  file =
+    name: arguments: more:
+    program name { text = strata arguments; } more;
+  text = name: content: program name { text = content; } { };
 }

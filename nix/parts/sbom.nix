@@ -1,4 +1,4 @@
-# The bills of materials of an image: `sbom.cyclonedx` and `sbom.spdx` of every image that has a recipe. The fields of
+# The SBOMs of an image: `sbom.cyclonedx` and `sbom.spdx` of every image that has a recipe. The fields of
 # src/derivation/sbom.rs.
 { derive }:
 {
@@ -10,7 +10,13 @@
   packages,
 }:
 let
-  isPackage = value: builtins.isAttrs value && value ? outPath && value ? meta;
+  # Results of this library have no more `meta` than their position.
+  isPackage =
+    value:
+    builtins.isAttrs value
+    && value ? outPath
+    && value ? meta
+    && (value ? pname || builtins.removeAttrs value.meta [ "position" ] != { });
   text = value: if builtins.isString value then value else null;
   first = value: if builtins.isList value then text (builtins.head (value ++ [ null ])) else text value;
   license = value: {

@@ -72,6 +72,15 @@ let
         "${tools}/bin/busybox cp -r ${builtins.path { inherit name path; }} $out"
       ];
     };
+  # With `passthru` and an overrideAttrs that changes it, as stdenv gives them.
+  withAttributes =
+    package: passthru:
+    package
+    // passthru
+    // {
+      inherit passthru;
+      overrideAttrs = change: withAttributes package (change { inherit passthru; }).passthru;
+    };
   units = builtins.mapAttrs unit index.units;
 
   pkgs = units // helpers // { inherit pkgs; };
@@ -81,7 +90,13 @@ let
     stdenv.hostPlatform = {
       inherit system isLinux;
       go = {
-        GOARCH = if builtins.match "aarch64-.*" system != null then "arm64" else "amd64";
+        GOARCH =
+          {
+            aarch64 = "arm64";
+            riscv64 = "riscv64";
+            x86_64 = "amd64";
+          }
+          .${builtins.head (builtins.split "-" system)};
         GOARM = "";
       };
     };
@@ -102,9 +117,7 @@ let
     su = units.util-linux;
     # What `fetch.py --more` added: roots of benchmark closures.
     more = map (name: units.${name}) index.more;
-    strata = built "strata" (source + "/strata") // {
-      isStrata = true;
-    };
+    strata = withAttributes (built "strata" (source + "/strata")) { isStrata = true; };
   };
 in
 pkgs

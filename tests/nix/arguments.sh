@@ -97,7 +97,7 @@ same "$(nix-instantiate --eval --expr "$(expression '
   && (makeContainerImage { contents = null; copyToRoot = null; layers = [ pkgs.hello ]; }).drvPath == (makeContainerImage { layers = [ pkgs.hello ]; }).drvPath')")" true
 # What functions take can be asked for. lib.makeOverridable makes functors of three of dockerTools', upstream's and ours.
 takes() { nix-instantiate --eval --strict --json --expr "$(expression "$1")"; }
-takes 'builtins.mapAttrs (_: builtins.functionArgs) (builtins.removeAttrs strata [ "dockerTools" "lockedImage" "m" "nix2container" "platform" ])' >"$work/takes"
+takes 'builtins.mapAttrs (_: builtins.functionArgs) (builtins.removeAttrs strata [ "dockerTools" "lockedImage" "m" "nix2container" "overrideScope" "platform" ])' >"$work/takes"
 takes 'builtins.mapAttrs (_: builtins.functionArgs) { inherit (dockerTools) buildNixShellImage exportImage streamNixShellImage; }
   // builtins.mapAttrs (_: function: function.__functionArgs) { inherit (dockerTools) buildImage buildLayeredImage streamLayeredImage; }' >"$work/dockertools"
 # documented HEADING: the table below it in docs/reference.md, as builtins.functionArgs has it.
@@ -142,4 +142,4 @@ build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env: 
 build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is not a time; write it like'
 build_fails 'buildImage { name = "x"; copyToRoot = [ (pkgs.writeTextDir "a" "1") (pkgs.writeTextDir "a" "2") ]; }' \
   "two sources want /a in the image" "their contents differ" "pathsToLink"
-build_fails 'buildLayer { deps = [ pkgs.hello ]; maxLayers = 2; weights.roots = 2; }' 'argument weights is for layering = "transfer"'
+build_fails 'buildLayer { deps = [ pkgs.hello ]; maxLayers = 2; layering = "popularity"; weights.roots = 2; }' 'argument weights is for layering = "transfer"'

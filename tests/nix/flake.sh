@@ -11,6 +11,7 @@ evaluates() {
       legacyPackages = {
         x86_64-linux = on \"x86_64-linux\";
         aarch64-linux = on \"aarch64-linux\";
+        riscv64-linux = on \"riscv64-linux\";
         aarch64-darwin = on \"aarch64-darwin\";
         x86_64-darwin = throws;
       };
@@ -26,20 +27,28 @@ evaluates() {
     in $1" 2>"$work/log" || cat "$work/log" >&2)" "$2"
 }
 
-systems='[ "x86_64-linux" "aarch64-linux" "aarch64-darwin" ]'
-evaluates "map (of flake) $systems" "[14,14,14]"
-evaluates 'builtins.attrNames flake.packages' '["aarch64-darwin","aarch64-linux","x86_64-linux"]'
+systems='[ "x86_64-linux" "aarch64-linux" "riscv64-linux" "aarch64-darwin" ]'
+evaluates "map (of flake) $systems" "[14,14,14,14]"
+evaluates 'builtins.attrNames flake.packages' '["aarch64-darwin","aarch64-linux","riscv64-linux","x86_64-linux"]'
+evaluates "flake.lib.systems == $systems" true
+# Other systems, where nixpkgs has them.
+evaluates '
+  let
+    nixpkgs.legacyPackages = legacyPackages // { x86_64-darwin = on "x86_64-darwin"; };
+    more = (over nixpkgs).lib.forSystems (flake.lib.systems ++ [ "x86_64-darwin" ]);
+  in [ (of more "x86_64-darwin") more.packages.x86_64-darwin.image.system more.packages.x86_64-darwin.image.stream.system ]' \
+  '[14,"x86_64-linux","x86_64-darwin"]'
 # A system that throws takes no other with it, and the library over a package set needs none.
 evaluates 'of (over { legacyPackages = legacyPackages // { aarch64-darwin = throws; }; }) "x86_64-linux"' 14
-evaluates '((over throws).lib.mkLib (on "x86_64-linux")).buildImage { name = "x"; } ? drvPath' true
+evaluates '((over throws).lib.mkLib { pkgs = on "x86_64-linux"; }).buildImage { name = "x"; } ? drvPath' true
 
 # On darwin.
 evaluates 'let image = flake.packages.aarch64-darwin.image; in [ image.system image.stream.system flake.packages.aarch64-darwin.m.system ]' \
   '["aarch64-linux","aarch64-darwin","aarch64-darwin"]'
 evaluates 'let image = flake.packages.aarch64-darwin.nix2container.buildImage { name = "x"; }; in [ image.system image.copyTo.system ]' \
   '["aarch64-linux","aarch64-darwin"]'
-evaluates 'let image = flake.lib.mkLib (on "aarch64-linux") (on "aarch64-darwin"); in (image.buildImage { name = "x"; }).copyTo.system' '"aarch64-darwin"'
-evaluates 'map (system: flake.legacyPackages.${system}.platform.architecture) '"$systems" '["amd64","arm64","arm64"]'
+evaluates 'let image = flake.lib.mkLib { pkgs = on "aarch64-linux"; hostPkgs = on "aarch64-darwin"; }; in (image.buildImage { name = "x"; }).copyTo.system' '"aarch64-darwin"'
+evaluates 'map (system: flake.legacyPackages.${system}.platform.architecture) '"$systems" '["amd64","arm64","riscv64","arm64"]'
 
 # Without flakes, and under nix2container's names.
 evaluates '
@@ -49,7 +58,7 @@ evaluates '
     image = set: (set.buildImage { name = "x"; }).drvPath;
   in [
     (image here == image here.nix2container)
-    (image here == image theirs.nix2container && image here == image theirs.nix2container.nix2container)
+    (image here.nix2container == image theirs.nix2container && image here.nix2container == image theirs.nix2container.nix2container)
     (here.skopeo-nix2container.drvPath == theirs.skopeo-nix2container.drvPath)
     (here.nix2container-bin.meta.mainProgram == "nix2container")
   ]' '[true,true,true,true]'
@@ -64,10 +73,11 @@ evaluates '
   in [
     (own.strata.buildImage { name = "x"; } ? drvPath)
     (own.strata.outPath == pkgs.strata.outPath)
+    ((own.strata.overrideAttrs (old: { passthru = old.passthru // { more = 1; }; })).buildImage { name = "x"; } ? drvPath)
     (own.dockerTools == pkgs.dockerTools)
     (replaced.dockerTools.buildLayeredImage { name = "x"; } ? drvPath)
     (builtins.attrNames replaced.dockerTools == builtins.attrNames own.strata.dockerTools)
-  ]' '[true,true,true,true,true]'
+  ]' '[true,true,true,true,true,true]'
 
 # The lines for flake-parts, as docs/migrating.md has them.
 lines=$(sed -n '/flake\.parts/,/^```$/p' "$root/docs/migrating.md" | sed '1,/^```nix$/d; /^```$/d')
@@ -83,7 +93,11 @@ mkdir "$work/copy"
 git -C "$root" ls-files -z | tar -C "$root" --null -cT - | tar -x -C "$work/copy"
 source_of_package() {
   nix-instantiate --eval --read-write-mode --json --expr "
-    (import $work/copy/nix/package.nix { lib.licenses = { mit = 1; asl20 = 2; }; rustPlatform.buildRustPackage = package: package; installShellFiles = null; stdenv = null; }).src" | tr -d '"'
+    (import $work/copy/nix/package.nix {
+      lib = { licenses = { mit = 1; asl20 = 2; }; platforms = { linux = [ ]; darwin = [ ]; }; };
+      rustPlatform.buildRustPackage = package: package { };
+      callPackage = null; installShellFiles = null; stdenv = null;
+    }).src" | tr -d '"'
 }
 before=$(source_of_package)
 same "$(find "$before" -type f -printf '%P\n' | grep -vE '^(src|benches|tests/golden)/|^tests/[^/]*\.rs$' | sort | tr '\n' ' ')" "Cargo.lock Cargo.toml "

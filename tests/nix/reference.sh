@@ -9,7 +9,7 @@ same "$(awk '
   /^\| `/ && section == "makeContainerImage" { own[$0] = 1 }
   /^\| `/ && section == "dockerTools" && part == "### Arguments of the functions that make images" && !/`(name|tag|maxLayers)`/ { theirs[$0] = 1 }
   END { for (row in theirs) if (!(row in own)) print row }' "$root/docs/reference.md")" ""
-public=$(nix-instantiate --eval --strict --json --expr "$(expression 'builtins.attrNames strata')" | jq -r '.[]' | grep -vxE 'm|platform')
+public=$(nix-instantiate --eval --strict --json --expr "$(expression 'builtins.attrNames strata')" | jq -r '.[]' | grep -vxE 'm|overrideScope|platform')
 for name in $public; do
   sed -n "/^## $name\$/,/^## /p" "$root/docs/reference.md" | grep -q '^### Example' || fail "docs/reference.md has no example of $name"
 done

@@ -1,0 +1,7 @@
+# The systems of the flake's outputs. `lib.forSystems` of the flake takes any other list: `strata.lib.systems ++ [ … ]`.
+[
+  "x86_64-linux"
+  "aarch64-linux"
+  "riscv64-linux"
+  "aarch64-darwin"
+]
