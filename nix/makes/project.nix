@@ -1,6 +1,6 @@
 # A Makes project for `m` (src/command/makes.rs): which jobs there are, and one of them.
 #
-#   makes.nix              inputs, jobs, extendingMakesDirs: a set, or a function of what jobs are called with
+#   makes.nix              inputs, jobs, extendingMakesDirs, imports: a set, or a function of what jobs are called with
 #   makes/NAME/main.nix    the job /NAME: a function of any of them
 {
   # A directory, and where in it the project is. Of what git tracks, if `tracked` is a file with a JSON list of that.
@@ -14,6 +14,7 @@
   job ? null,
 }:
 let
+  lib = import ../lib.nix;
   top =
     if tracked == null then
       root + below
@@ -40,12 +41,16 @@ let
   isLinux = nixpkgs.stdenv.hostPlatform.isLinux;
   library = import ./.. {
     pkgs = if isLinux then withTools nixpkgs else nixpkgs.pkgsLinux;
-    host = withTools nixpkgs;
+    hostPkgs = withTools nixpkgs;
   };
 
   # What jobs are called with: every function of this library, and the project.
   scope = library // {
     inherit inputs outputs projectPath;
+    # (Makes: src/args/agnostic.nix) Images of its dockerTools are those of this library.
+    __nixpkgs__ = nixpkgs // {
+      inherit (library) dockerTools;
+    };
     projectSrc = projectPath "/";
     fetchNixpkgs =
       {
@@ -62,19 +67,22 @@ let
         config = { inherit allowUnfree; };
       };
   };
-  # A function gets what it asks for.
+  # Calls a function with the arguments that it names. A name that is missing here fails only the jobs that use its value.
   call =
     file: function:
     let
       wanted = builtins.functionArgs function;
-      missing = builtins.filter (name: !wanted.${name} && !(scope ? ${name})) (builtins.attrNames wanted);
+      missing = lib.filterAttrs (name: hasDefault: !hasDefault && !(scope ? ${name})) wanted;
+      unavailable =
+        name: _:
+        throw "strata: ${file} uses ${name}; the names are ${builtins.concatStringsSep ", " (builtins.attrNames scope)}";
     in
     if !builtins.isFunction function then
       function
-    else if missing != [ ] then
-      throw "strata: ${file} asks for ${builtins.concatStringsSep ", " missing}; the names are ${builtins.concatStringsSep ", " (builtins.attrNames scope)}"
+    else if wanted == { } then
+      function scope
     else
-      function (if wanted == { } then scope else builtins.intersectAttrs wanted scope);
+      function (builtins.intersectAttrs wanted scope // builtins.mapAttrs unavailable missing);
   projectPath =
     path:
     if builtins.substring 0 1 path != "/" then
@@ -89,19 +97,42 @@ let
     let
       known = [
         "extendingMakesDirs"
+        "imports"
         "inputs"
         "jobs"
       ];
       file = top + "/makes.nix";
-      value = call "makes.nix" (import file);
-      others = builtins.filter (name: !builtins.elem name known) (builtins.attrNames value);
+      # The path of a file in messages.
+      relative = path: builtins.substring (builtins.stringLength (toString top) + 1) (-1) (toString path);
+      # A module, and those that it imports: a file, or the value of one.
+      modules =
+        module:
+        let
+          isFile = builtins.isPath module || builtins.isString module;
+          name = if isFile then relative module else "makes.nix";
+          value = call name (if isFile then import module else module);
+          others = builtins.filter (name: !builtins.elem name known) (builtins.attrNames value);
+          own =
+            if others == [ ] then
+              value
+            else
+              lib.warn "${name}: ${builtins.concatStringsSep ", " others}: not known here, and left out" value;
+        in
+        builtins.concatMap modules (own.imports or [ ]) ++ [ own ];
+      all = modules file;
+      union = name: builtins.foldl' (union: module: union // module.${name} or { }) { } all;
+      directories = builtins.concatMap (module: module.extendingMakesDirs or [ ]) all;
     in
     if !builtins.pathExists file then
       { }
-    else if others == [ ] then
-      value
     else
-      builtins.trace "makes.nix: ${builtins.concatStringsSep ", " others}: not known here, and left out" value;
+      {
+        inputs = union "inputs";
+        jobs = union "jobs";
+      }
+      // lib.optionalAttrs (builtins.any (module: module ? extendingMakesDirs) all) {
+        extendingMakesDirs = directories;
+      };
   inputs = { inherit nixpkgs; } // makes.inputs or { };
   # Those of makes.nix, and one for each main.nix below the directories.
   outputs =

@@ -63,21 +63,17 @@ struct PathRewrite {
     repl: String,
 }
 
+/// An element of `perms`. As in nix2container's program, null is the same as no value, and no regex matches every path.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PathPerm {
     path: StorePath,
-    regex: String,
-    #[serde(default)]
+    regex: Option<String>,
     mode: Option<String>,
-    #[serde(default)]
-    uid: u64,
-    #[serde(default)]
-    gid: u64,
-    #[serde(default)]
-    uname: String,
-    #[serde(default)]
-    gname: String,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    uname: Option<String>,
+    gname: Option<String>,
 }
 
 impl Grouping {
@@ -123,8 +119,8 @@ impl Grouping {
         hash(groups, sizes.collect(), lower.len(), |_| self.metadata.clone())
     }
 
-    /// Refuses permissions that would change nothing. Those of paths that are elsewhere are reported only: a list of them
-    /// may be shared.
+    /// Warns of permissions that change nothing. They are no error: a list of them may be shared between images, and divnix/std's
+    /// mkUser has some for a directory that buildEnv replaces with a link.
     fn check_perms(&self, graph: &Graph, unpacked: &HashMap<StorePath, Unpacked>) -> Result<()> {
         for (at, perm) in self.perms.iter().enumerate() {
             if !graph.nodes().iter().any(|node| node.path == perm.path) {
@@ -145,14 +141,15 @@ impl Grouping {
                     Ok(())
                 })?,
             }
-            ensure!(
-                matched,
-                "argument perms, element {}: no file of {} matches {:?}; it is compared with source paths, {}/bin/x for example",
-                at + 1,
-                perm.path,
-                perm.regex,
-                perm.path
-            );
+            if !matched {
+                eprintln!(
+                    "warning: argument perms, element {}: no file of {} matches {regex:?}; it is compared with source paths, {}/bin/x for example",
+                    at + 1,
+                    perm.path,
+                    perm.path,
+                    regex = perm.regex.as_deref().unwrap_or_default(),
+                );
+            }
         }
         Ok(())
     }
@@ -183,12 +180,12 @@ impl Grouping {
 impl PathPerm {
     fn perm(&self) -> Perm {
         Perm {
-            regex: self.regex.clone(),
+            regex: self.regex.clone().unwrap_or_default(),
             mode: self.mode.clone().unwrap_or_default(),
-            uid: self.uid,
-            gid: self.gid,
-            uname: self.uname.clone(),
-            gname: self.gname.clone(),
+            uid: self.uid.unwrap_or_default(),
+            gid: self.gid.unwrap_or_default(),
+            uname: self.uname.clone().unwrap_or_default(),
+            gname: self.gname.clone().unwrap_or_default(),
         }
     }
 }

@@ -1,0 +1,60 @@
+# What modules of other projects expect of this library's functions and results. tests/peers/callers.sh runs those modules.
+. "$root/tests/lib.sh"
+evaluates() { same "$(nix-instantiate --eval --strict --json --expr "$(expression "$1")")" "$2"; }
+
+# devenv (src/modules/containers.nix): every attribute of `perms` is there, and null where the user has set none.
+tree='(pkgs.runCommand "tree" { } "mkdir -p $out/home/user; echo x > $out/home/user/file")'
+null=$(build "buildLayer { copyToRoot = $tree; perms = [ { path = $tree; regex = null; mode = null; uid = 1000; gid = null; uname = null; gname = null; } ]; }")
+none=$(build "buildLayer { copyToRoot = $tree; perms = [ { path = $tree; uid = 1000; } ]; }")
+same "$(jq -c '.[].paths[0].options.perms' "$null/layers.json")" '[{"regex":"","mode":"","uid":1000,"gid":0,"uname":"","gname":""}]'
+same "$(jq -c '[.[].digest]' "$none/layers.json")" "$(jq -c '[.[].digest]' "$null/layers.json")"
+
+# divnix/std (src/lib/ops/mkOCI.nix): lib.lazyDerivation reads `outputs` and `meta`; passthru is the attributes of a result.
+results='[
+  (buildImage { name = "x"; }) (buildLayer { }) (makeContainerImage { }) (dockerTools.buildImage { name = "x"; })
+  (dockerTools.streamLayeredImage { name = "x"; }) (ociLayerTar { }) (ociImageConfig { }) (ociImageManifest { }) (ociImageLayout { })
+  (pullImage { imageName = "x"; imageDigest = "sha256:0"; sha256 = "0000000000000000000000000000000000000000000000000000"; })
+  (makeDerivation { name = "x"; builder = ""; }) (makeScript { name = "x"; entrypoint = ""; }) dockerTools.binSh dockerTools.fakeNss m
+  (buildImage { name = "x"; }).stream (buildImage { name = "x"; }).copyTo (buildImage { name = "x"; }).detached
+]'
+evaluates "builtins.map (result: result.outputs == [ \"out\" ] && builtins.isAttrs result.meta
+  && builtins.all (name: result ? \${name}) (builtins.attrNames result.passthru) && (result.overrideAttrs (old: { })).drvPath == result.drvPath) $results
+  == builtins.map (_: true) $results" true
+# overrideAttrs changes what is made of the derivation, and keeps what it adds.
+evaluates '
+  let
+    image = buildImage { name = "x"; };
+    more = old: { passthru = old.passthru // { more = 1; }; };
+    changed = (image.overrideAttrs more).overrideAttrs { name = "y"; };
+  in [ changed.more changed.passthru.more changed.name (changed.copyTo.drvPath != image.copyTo.drvPath) (changed.imageTag != image.imageTag) ]' \
+  '[1,1,"y",true,true]'
+# meta.position is where the image is defined.
+cat >"$work/position.nix" <<'NIX'
+{ strata }:
+map (function: (function {
+  name = "x";
+}).meta.position) [ strata.buildImage strata.dockerTools.buildLayeredImage strata.makeContainerImage ]
+NIX
+evaluates "import $work/position.nix { inherit strata; }" "[\"$work/position.nix:3\",\"$work/position.nix:3\",\"$work/position.nix:3\"]"
+
+# A regular expression of `perms` that matches nothing is a warning: std's mkUser names a home that buildEnv makes a link.
+unmatched="buildLayer { copyToRoot = $tree; perms = [ { path = $tree; regex = \"/home/other$RANDOM\"; mode = \"0744\"; } ]; }"
+nix-build --no-out-link --expr "$(expression "$unmatched")" >/dev/null 2>"$work/log" || { cat "$work/log" >&2; fail "perms that match nothing"; }
+grep -q 'warning: argument perms, element 1: no file of /nix/store/.*-tree matches "/home/other' "$work/log" || { cat "$work/log"; fail "no warning"; }
+
+# `import strata { inherit pkgs system; }`, as nix2container's default.nix.
+evaluates "(import $root { inherit pkgs; inherit (pkgs) system; }).buildImage { name = \"x\"; } ? drvPath" true
+
+# dockerTools.override: packages of images are replaced, those of nixpkgs' implementation are ignored, others are typos.
+evaluates '
+  let
+    changed = dockerTools.override { cacert = pkgs.hello; coreutils = pkgs.jq; writePython3 = null; vmTools = null; };
+    nss = dockerTools.override (old: { fakeNss = pkgs.hello; });
+  in [
+    (changed.caCertificates.drvPath == dockerTools.caCertificates.drvPath) (changed.usrBinEnv.drvPath == dockerTools.usrBinEnv.drvPath)
+    (changed.binSh.drvPath == dockerTools.binSh.drvPath) (nss.fakeNss.drvPath == pkgs.hello.drvPath)
+    (changed.buildImage { name = "x"; } ? drvPath) ((changed.override { }).buildImage { name = "x"; } ? drvPath)
+  ]' '[false,false,true,true,true,true]'
+build_fails '(dockerTools.override { cacrt = null; }).caCertificates' "dockerTools.override has no argument cacrt; did you mean cacert?"
+# A part replaced for all functions.
+evaluates '((overrideScope (final: prev: { defaults = prev.defaults // { maxLayers = 7; }; })).buildImage { name = "x"; }).drvAttrs.strata.request.grouping.maxLayers' 7
