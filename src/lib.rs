@@ -26,7 +26,7 @@
 //! - [`sink`]: images written.
 //! - [`verify`](mod@verify): every blob hashed again.
 //! - [`report`]: images that explain themselves, and what updates of them cost.
-//! - [`sbom`]: bills of materials.
+//! - [`sbom`]: bills of materials; `sqlite` (feature `program`): databases of images, opened safely.
 //!
 //! [`Image`] is the way in for other programs:
 //!
@@ -63,6 +63,8 @@ pub mod sbom;
 pub mod signing;
 pub mod sink;
 pub mod source;
+#[cfg(feature = "program")]
+pub mod sqlite;
 #[cfg(feature = "net")]
 pub mod substituter;
 pub mod threads;

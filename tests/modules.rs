@@ -12,7 +12,7 @@ use syn::{
 };
 
 /// Modules of the library, and those of ours they may use.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("closure", &[]),
     ("oci", &[]),
     ("files", &[]),
@@ -33,7 +33,8 @@ const EDGES: [(&str, &[&str]); 19] = [
     ),
     ("report", &["blobs", "closure", "image", "layer", "oci"]),
     ("signing", &["blobs", "closure", "oci", "registry"]),
-    ("sbom", &["blobs", "closure", "files", "image", "layer", "oci", "source"]),
+    ("sqlite", &[]),
+    ("sbom", &["blobs", "closure", "files", "image", "layer", "oci", "sqlite"]),
     ("verify", &["blobs", "content", "image", "layer", "oci", "source"]),
 ];
 

@@ -26,7 +26,7 @@ use anyhow::{Context, Result};
 use strata::{
     blobs::ImageBlobs,
     image::{Image, Layer, LayerPath},
-    layer::{unpack::Bounds, untar::TarReader},
+    layer::{unpack::Bounds, untar::TarReader, whiteout::Marker},
 };
 
 /// No image has more directories and links.
@@ -109,14 +109,16 @@ impl Below {
             let (Some(parent), Some(file)) = (name.parent(), name.file_name()) else { continue };
             let Some(parent) = self.resolve(parent) else { continue };
             let place = parent.join(file);
-            if file.as_bytes() == b".wh..wh..opq" {
-                let hidden = |path: &PathBuf| *path != parent && !own.contains(path);
-                self.remove(&parent, hidden);
-                continue;
-            }
-            if let Some(gone) = file.as_bytes().strip_prefix(b".wh.") {
-                self.remove(&parent.join(OsString::from_vec(gone.to_vec())), |_| true);
-                continue;
+            match Marker::parse(file.as_bytes()) {
+                Some(Marker::Opaque) => {
+                    self.remove(&parent, |path| *path != parent && !own.contains(path));
+                    continue;
+                }
+                Some(Marker::Whiteout(gone)) => {
+                    self.remove(&parent.join(OsStr::from_bytes(gone)), |_| true);
+                    continue;
+                }
+                None => {}
             }
             match entry.kind {
                 tar::EntryType::Directory => {

@@ -15,28 +15,38 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     io::{self, Read},
-    os::unix::ffi::OsStrExt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, ensure};
 use data_encoding::HEXLOWER;
 use rusqlite::{Connection, params};
 use serde::Deserialize;
+use tar::EntryType;
 
 use super::{attributes::Attributes, base::Base, grouping};
 use strata::{
     blobs::ImageBlobs,
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
     image::Image,
-    layer::{rooted::Rooted, untar::TarReader},
+    layer::{
+        rooted::Rooted,
+        untar::TarReader,
+        whiteout::{self, Overlay},
+    },
+    sqlite,
 };
 
-/// Where it is in an image, and what marks it as removed.
-const DATABASE: &str = "nix/var/nix/db/db.sqlite";
-const REMOVED: &str = "nix/var/nix/db/.wh.db.sqlite";
-/// The limit for a database, in bytes; 5,000 store paths take 2 MiB.
-const SIZE_LIMIT: u64 = 1 << 30;
+/// The database's path in an image.
+const DATABASE: &[u8] = b"nix/var/nix/db/db.sqlite";
+/// The limit for a base image's database, in bytes; 5,000 store paths take 2 MiB.
+const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
+/// The most store paths in a base image's database.
+const PATHS_LIMIT: usize = 100_000;
+/// The most bytes of all its references, as paths.
+const REFERENCES_LIMIT: usize = 256 * 1024 * 1024;
+/// The most bytes of a path or hash there; the path of the store and Nix's longest name.
+const TEXT_LIMIT: usize = 1024;
 
 const SCHEMA: &str = "
 create table if not exists ValidPaths (
@@ -183,46 +193,57 @@ fn of_base(base: &Image) -> Result<Option<Graph>> {
     Ok(None)
 }
 
-/// Copies the database of a layer to `to`; whether there is one, or a mark that there is none any more.
+/// Copies the database of a layer to `to`; whether there is one, or the layer hides the one of a lower layer.
 fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
     let mut archive = TarReader::new(layer);
+    let mut lower = Overlay::default();
+    lower.insert(DATABASE.to_vec(), ());
+    lower.end_layer();
     let mut found = None;
     while let Some(entry) = archive.next_entry()? {
-        let plain: Vec<_> = Path::new(OsStr::from_bytes(&entry.name))
-            .components()
-            .filter(|part| matches!(part, Component::Normal(_)))
-            .collect();
-        let is = |wanted: &str| plain.iter().copied().eq(Path::new(wanted).components());
-        if is(DATABASE) {
+        let path = whiteout::clean(&entry.name);
+        if path == DATABASE {
             let size = io::copy(&mut archive.by_ref().take(SIZE_LIMIT + 1), &mut File::create(to)?)?;
             if size > SIZE_LIMIT {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "it has more than 1 GiB"));
+                let message = format!("it has more than {SIZE_LIMIT} bytes, which is the limit");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
             found = Some(true);
-        } else if is(REMOVED) {
-            found = found.or(Some(false));
+        } else {
+            lower.hide(&path, entry.kind == EntryType::Directory);
         }
     }
-    Ok(found)
+    Ok(found.or(lower.get(DATABASE).is_none().then_some(false)))
 }
 
 fn read(file: &Path) -> Result<Graph> {
-    let connection = Connection::open(file)?;
-    let mut paths = connection.prepare("select id, path, hash, narSize from ValidPaths")?;
+    let connection = sqlite::open(file, &["ValidPaths", "Refs"])?;
+    let mut paths = connection.prepare("select id, path, hash, narSize from ValidPaths not indexed")?;
     let mut known: BTreeMap<i64, (String, String, u64)> = BTreeMap::new();
     let mut rows = paths.query([])?;
     while let Some(row) = rows.next()? {
+        let text = |column: usize| -> Result<String> {
+            let text = row.get_ref(column)?.as_str()?;
+            ensure!(text.len() <= TEXT_LIMIT, "it has a path or hash of more than {TEXT_LIMIT} bytes");
+            Ok(text.to_owned())
+        };
         let size: Option<i64> = row.get(3)?;
-        known.insert(row.get(0)?, (row.get(1)?, row.get(2)?, size.unwrap_or(0).try_into()?));
+        known.insert(row.get(0)?, (text(1)?, text(2)?, size.unwrap_or(0).try_into()?));
+        ensure!(known.len() <= PATHS_LIMIT, "it has more than {PATHS_LIMIT} store paths, which is the limit");
     }
     let mut references: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    let mut refs = connection.prepare("select referrer, reference from Refs")?;
+    let mut bytes = 0;
+    let mut refs = connection.prepare("select referrer, reference from Refs not indexed")?;
     let mut rows = refs.query([])?;
     while let Some(row) = rows.next()? {
         let (from, to): (i64, i64) = (row.get(0)?, row.get(1)?);
-        let to = known.get(&to);
-        ensure!(to.is_some(), "it has a dangling reference");
-        references.entry(from).or_default().extend(to.map(|(path, ..)| path.clone()));
+        let (path, ..) = known.get(&to).context("it has a dangling reference")?;
+        bytes += path.len();
+        ensure!(
+            bytes <= REFERENCES_LIMIT,
+            "its references have more than {REFERENCES_LIMIT} bytes, which is the limit"
+        );
+        references.entry(from).or_default().push(path.clone());
     }
     let nodes: Vec<RawNode> = known
         .into_iter()

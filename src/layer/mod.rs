@@ -29,6 +29,7 @@ mod tar;
 mod tree;
 pub mod unpack;
 pub mod untar;
+pub mod whiteout;
 
 use chunks::Both;
 pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};

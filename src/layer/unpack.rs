@@ -20,10 +20,9 @@ use super::{
     Owner, Owners,
     rooted::{Directory, Rooted},
     untar::{TarEntry, TarReader},
+    whiteout::Marker,
 };
 
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
 /// A file with holes that is bigger than this (in bytes) is a bomb: its holes weigh nothing in the layer.
 const SPARSE_LIMIT: u64 = 1 << 30;
 /// Entries of one layer.
@@ -111,14 +110,13 @@ impl Unpacking<'_> {
     fn entry(&mut self, entry: &TarEntry, name: &Path, data: &mut impl Read) -> io::Result<()> {
         let Some((above, file_name)) = split(name)? else { return Ok(()) };
         let directory = self.root.make(&above)?;
-        if file_name.as_bytes() == OPAQUE {
-            return self.hide(directory.path());
-        }
-        if let Some(gone) = file_name.as_bytes().strip_prefix(WHITEOUT) {
-            if matches!(gone, b"" | b"." | b"..") {
-                return Err(invalid("a whiteout of nothing"));
+        match Marker::parse(file_name.as_bytes()) {
+            Some(Marker::Opaque) => return self.hide(directory.path()),
+            Some(Marker::Whiteout(b"" | b"." | b"..")) => return Err(invalid("a whiteout of nothing")),
+            Some(Marker::Whiteout(gone)) => {
+                return remove(&directory.path().join(OsStr::from_bytes(gone)), self.owners);
             }
-            return remove(&directory.path().join(OsStr::from_bytes(gone)), self.owners);
+            None => {}
         }
         let place = directory.path().join(&file_name);
         self.clear(entry, &place)?;

@@ -15,6 +15,7 @@ pub mod diff;
 mod foreign;
 mod identity;
 mod spdx;
+mod urls;
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -127,6 +128,16 @@ pub struct About {
     pub maintainers: Vec<Person>,
 }
 
+impl About {
+    /// The same without addresses and identifiers that are not valid.
+    fn validated(self) -> Self {
+        let homepage = self.homepage.as_deref().and_then(urls::page);
+        let purl = self.purl.filter(|purl| urls::is_purl(purl));
+        let cpe = self.cpe.filter(|cpe| urls::is_cpe(cpe));
+        Self { homepage, purl, cpe, ..self }
+    }
+}
+
 /// A licence.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -224,7 +235,7 @@ impl Component {
     }
 
     fn store_path(path: StorePath, nar_hash: Option<[u8; 32]>, about: Option<&About>) -> Self {
-        let about = about.cloned().unwrap_or_default();
+        let about = about.cloned().unwrap_or_default().validated();
         let mut identity = Identity::of_name(path.name());
         // The name of a store path may be anything; who packaged it knows what it is.
         if let (Some(pname), Some(version)) = (&about.pname, &about.version)

@@ -1,5 +1,7 @@
 //! Small images, made byte by byte.
 
+use std::{fs, io::Write, path::Path};
+
 use serde_json::{Value, json};
 use strata::oci::{Digest, media_type};
 
@@ -27,12 +29,27 @@ impl Image {
     /// Layers are uncompressed tars.
     pub fn new(layers: &[Vec<u8>]) -> Self {
         let ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+        Self::with_ids(&ids, media_type::LAYER_TAR, layers.to_vec())
+    }
+
+    /// The same with compressed layers, which are cheaper to check.
+    pub fn with_gzip(layers: &[Vec<u8>]) -> Self {
+        let ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+        let gzip = |layer: &Vec<u8>| {
+            let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            writer.write_all(layer).unwrap();
+            writer.finish().unwrap()
+        };
+        Self::with_ids(&ids, media_type::LAYER_GZIP, layers.iter().map(gzip).collect())
+    }
+
+    fn with_ids(ids: &[Digest], kind: &str, layers: Vec<Vec<u8>>) -> Self {
         let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": ids } });
         let config = config.to_string().into_bytes();
-        let layer = |layer: &Vec<u8>| descriptor(media_type::LAYER_TAR, layer);
+        let layer = |layer: &Vec<u8>| descriptor(kind, layer);
         let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST,
             "config": descriptor(media_type::CONFIG, &config), "layers": layers.iter().map(layer).collect::<Vec<_>>() });
-        let blobs = layers.iter().cloned().chain([config]).collect();
+        let blobs = layers.into_iter().chain([config]).collect();
         Self { blobs, manifest: manifest.to_string().into_bytes() }
     }
 
@@ -43,4 +60,26 @@ impl Image {
 
 pub fn descriptor(kind: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len() })
+}
+
+/// Writes an image with these layers as an OCI layout.
+pub fn write_layout(directory: &Path, image: &Image) {
+    let blobs = directory.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    for blob in image.blobs.iter().chain([&image.manifest]) {
+        fs::write(blobs.join(Digest::of(blob).hex()), blob).unwrap();
+    }
+    let index = json!({ "schemaVersion": 2, "manifests": [descriptor(media_type::MANIFEST, &image.manifest)] });
+    fs::write(directory.join("index.json"), index.to_string()).unwrap();
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+/// A database that this SQL makes.
+pub fn sqlite(sql: &str) -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    database.execute_batch(sql).unwrap();
+    database.close().unwrap();
+    fs::read(path).unwrap()
 }

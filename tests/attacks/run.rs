@@ -19,3 +19,18 @@ pub fn strata(home: &Path) -> Command {
 pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }
+
+/// The program with a limit of its memory (`setrlimit`, by the shell) and of its time.
+pub fn limited_strata(home: &Path, megabytes: u32, seconds: u32) -> Command {
+    let script = format!("ulimit -v {} && exec timeout {seconds} \"$@\"", megabytes * 1024);
+    let program = strata(home);
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh"]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}

@@ -1,20 +1,18 @@
 //! apk's [installed database](https://wiki.alpinelinux.org/wiki/Apk_spec#Installed_Database_V2): `K:value` lines, an
 //! empty one after each package.
 
-use super::Package;
+use std::io::{self, Read};
 
-pub fn installed(text: &[u8]) -> Vec<Package> {
-    let text = String::from_utf8_lossy(text);
-    let package = |paragraph: &str| {
-        let field = |key: &str| paragraph.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
-        Some(Package {
-            kind: "apk",
-            name: field("P")?.to_owned(),
-            version: field("V")?.to_owned(),
-            architecture: field("A").unwrap_or("noarch").to_owned(),
-        })
-    };
-    text.split("\n\n").filter_map(package).collect()
+use super::{Packages, budget::check_count, paragraphs};
+
+pub fn installed(reader: &mut dyn Read) -> io::Result<Packages> {
+    let mut packages = Packages::default();
+    let is_name = |one: &[u8], other: &[u8]| one == other;
+    paragraphs::read(reader, ["P", "V", "A"], is_name, &mut |[name, version, architecture]| {
+        packages.add("apk", name.value(), version.value(), architecture.value().as_deref().unwrap_or("noarch"));
+        check_count(packages.list.len())
+    })?;
+    Ok(packages)
 }
 
 #[cfg(test)]
@@ -23,9 +21,16 @@ mod tests {
 
     #[test]
     fn packages_have_names_and_versions() {
-        let text = b"C:Q1abc=\nP:musl\nV:1.2.5-r0\nA:x86_64\nF:lib\nR:ld-musl-x86_64.so.1\n\nP:broken\n\n";
-        let expected =
-            Package { kind: "apk", name: "musl".into(), version: "1.2.5-r0".into(), architecture: "x86_64".into() };
-        assert_eq!(installed(text), [expected]);
+        let text = b"C:Q1abc=\nP:musl\nV:1.2.5-r0\nA:x86_64\nF:lib\nR:ld-musl-x86_64.so.1\np:so:libc.so=1\n\n";
+        let packages = installed(&mut text.as_slice()).unwrap();
+        assert_eq!(packages.to_lines(), ["apk musl 1.2.5-r0 x86_64"]);
+        assert!(packages.is_complete);
+    }
+
+    #[test]
+    fn a_package_without_version_makes_the_list_incomplete() {
+        let packages = installed(&mut b"P:musl\nV:1\n\nP:broken\n\n".as_slice()).unwrap();
+        assert_eq!(packages.to_lines(), ["apk musl 1 noarch"]);
+        assert!(!packages.is_complete);
     }
 }

@@ -1,45 +1,87 @@
 //! dpkg's [status](https://manpages.debian.org/bookworm/dpkg-dev/deb-control.5.en.html): paragraphs of `Field: value`.
 
-use super::Package;
+use std::io::{self, Read};
 
-/// The packages of a whole status file that are installed.
-pub fn status(text: &[u8]) -> Vec<Package> {
-    let text = String::from_utf8_lossy(text);
-    let installed = |paragraph: &&str| {
-        field(paragraph, "Status").is_none_or(|status| status.split_whitespace().last() == Some("installed"))
-    };
-    text.split("\n\n").filter(installed).filter_map(package).collect()
+use super::{
+    Packages,
+    budget::check_count,
+    paragraphs::{self, Field},
+};
+
+/// States of packages that have no files in the file system
+/// ([dpkg(1)](https://manpages.debian.org/bookworm/dpkg/dpkg.1.en.html#INFORMATION_ABOUT_PACKAGES)).
+const WITHOUT_FILES: [&str; 2] = ["not-installed", "config-files"];
+
+/// The packages of a status file that have files, also those that are not configured yet. Files of `status.d`, of which
+/// distroless images have one for each package, have no status.
+pub fn status(reader: &mut dyn Read) -> io::Result<Packages> {
+    let mut packages = Packages::default();
+    let names = ["Package", "Version", "Architecture", "Status"];
+    paragraphs::read(reader, names, <[u8]>::eq_ignore_ascii_case, &mut |[name, version, architecture, status]| {
+        if has_files(&status) {
+            packages.add("deb", name.value(), version.value(), architecture.value().as_deref().unwrap_or("all"));
+        }
+        check_count(packages.list.len())
+    })?;
+    Ok(packages)
 }
 
-/// Those of a file of `status.d`, as distroless images have one a package: without a status.
-pub fn paragraphs(text: &[u8]) -> Vec<Package> {
-    String::from_utf8_lossy(text).split("\n\n").filter_map(package).collect()
-}
-
-fn package(paragraph: &str) -> Option<Package> {
-    Some(Package {
-        kind: "deb",
-        name: field(paragraph, "Package")?.to_owned(),
-        version: field(paragraph, "Version")?.to_owned(),
-        architecture: field(paragraph, "Architecture").unwrap_or("all").to_owned(),
-    })
-}
-
-fn field<'a>(paragraph: &'a str, name: &str) -> Option<&'a str> {
-    let value = paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?.trim();
-    (!value.is_empty()).then_some(value)
+fn has_files(status: &Field) -> bool {
+    match status {
+        Field::Value(status) => status.split_whitespace().last().is_none_or(|state| !WITHOUT_FILES.contains(&state)),
+        Field::Missing | Field::Malformed => true,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn read(text: &str) -> Packages {
+        status(&mut text.as_bytes()).unwrap()
+    }
+
     #[test]
-    fn what_was_removed_is_not_installed() {
-        let text = b"Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 2.36-9\nDescription: x\n y\n\n\
-            Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: half\nStatus: install ok installed\n\n";
-        let expected =
-            Package { kind: "deb", name: "libc6".into(), version: "2.36-9".into(), architecture: "amd64".into() };
-        assert_eq!(status(text), [expected]);
+    fn every_state_with_files_counts() {
+        for state in [
+            "install ok installed",
+            "install ok unpacked",
+            "install reinstreq unpacked",
+            "install ok half-configured",
+            "install ok half-installed",
+            "install ok triggers-pending",
+            "install ok triggers-awaited",
+            "deinstall ok installed",
+            "hold ok installed",
+        ] {
+            let packages = read(&format!("Package: libc6\nStatus: {state}\nArchitecture: amd64\nVersion: 2.36-9\n"));
+            assert_eq!(packages.to_lines(), ["deb libc6 2.36-9 amd64"], "{state}");
+            assert!(packages.is_complete);
+        }
+        for state in ["deinstall ok config-files", "unknown ok not-installed", "purge ok not-installed"] {
+            let packages = read(&format!("Package: gone\nStatus: {state}\nVersion: 1\n"));
+            assert!(packages.list.is_empty() && packages.is_complete, "{state}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_in_any_case_and_order() {
+        let text = "version: 1:2\nDescription: x\n Package: not this\nPACKAGE: a\n\nPackage: b\nVersion: 1\n";
+        assert_eq!(read(text).to_lines(), ["deb a 1:2 all", "deb b 1 all"]);
+    }
+
+    #[test]
+    fn malformed_packages_make_the_list_incomplete() {
+        for text in [
+            "Package: half\nStatus: install ok installed\n".to_owned(),
+            "Version: 1\n".to_owned(),
+            format!("Package: {}\nVersion: 1\n", "x".repeat(5000)),
+            "Package: a b\nVersion: 1\n".to_owned(),
+            "Package: a\u{1b}[2J\nVersion: 1\n".to_owned(),
+            "Package: a@b\nVersion: 1\n".to_owned(),
+        ] {
+            let packages = read(&text);
+            assert!(packages.list.is_empty() && !packages.is_complete, "{text:.60}");
+        }
     }
 }

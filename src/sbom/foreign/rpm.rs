@@ -5,41 +5,73 @@
 //! entries: u32   bytes of data: u32   entries × (tag, type, offset, count: u32 each)   data
 //! ```
 
-use std::fs;
+use std::{
+    fs::File,
+    io::{self, Read},
+};
 
-use super::Package;
-use crate::files::Scratch;
+use super::{Package, Packages, budget::check_count};
+use crate::{
+    files::Scratch,
+    sqlite::{self, DatabaseError},
+};
 
 const NAME: u32 = 1000;
 const VERSION: u32 = 1001;
 const RELEASE: u32 = 1002;
 const EPOCH: u32 = 1003;
 const ARCH: u32 = 1022;
+/// Entries of a header; more than any package has.
+const ENTRIES_LIMIT: usize = 65_536;
 /// The key that signed a package is kept as a package of this name.
 const KEYS: &str = "gpg-pubkey";
 
-/// The packages of a database; none where it cannot be read.
-pub fn sqlite(bytes: &[u8]) -> Vec<Package> {
-    read(bytes).unwrap_or_default()
+/// The packages of a database. What cannot be read makes the list incomplete.
+pub fn packages(reader: &mut dyn Read) -> io::Result<Packages> {
+    // SQLite needs a file.
+    let scratch = Scratch::create()?;
+    let path = scratch.path().join("rpmdb.sqlite");
+    let size = io::copy(reader, &mut File::create(&path)?)?;
+    let mut packages = Packages::default();
+    let mut check = Ok(());
+    let read = read(&path, size, &mut |header| {
+        match package(header) {
+            Some(package) if package.name == KEYS => {}
+            Some(package) => packages.push(package),
+            None => packages.is_complete = false,
+        }
+        check = check_count(packages.list.len());
+        check.is_ok()
+    });
+    check?;
+    packages.is_complete &= read.is_ok();
+    Ok(packages)
 }
 
-fn read(bytes: &[u8]) -> Option<Vec<Package>> {
-    // SQLite wants a file.
-    let scratch = Scratch::create().ok()?;
-    let file = scratch.path().join("rpmdb.sqlite");
-    fs::write(&file, bytes).ok()?;
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let database = rusqlite::Connection::open_with_flags(&file, flags).ok()?;
-    let mut query = database.prepare("SELECT blob FROM Packages").ok()?;
-    let blobs = query.query_map([], |row| row.get::<_, Vec<u8>>(0)).ok()?;
-    Some(blobs.filter_map(|blob| package(&blob.ok()?)).filter(|package| package.name != KEYS).collect())
+/// Gives every header of a database to `each`, until that returns false.
+fn read(path: &std::path::Path, size: u64, each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), DatabaseError> {
+    let database = sqlite::open(path, &["Packages"])?;
+    let mut query = database.prepare("select blob from Packages not indexed")?;
+    let mut rows = query.query([])?;
+    let mut left = size;
+    while let Some(row) = rows.next()? {
+        let header = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        // The file holds every blob once, unless rows of a damaged one share pages.
+        left = left.checked_sub(header.len() as u64).ok_or_else(|| DatabaseError::NotTable("Packages".to_owned()))?;
+        if !each(header) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn package(header: &[u8]) -> Option<Package> {
     let number = |at: usize| Some(u32::from_be_bytes(header.get(at..at.checked_add(4)?)?.try_into().ok()?));
     let entries = usize::try_from(number(0)?).ok()?;
-    let data = entries.checked_mul(16)?.checked_add(8)?;
-    // Nobody looks through four billion entries that are not there.
+    if entries > ENTRIES_LIMIT {
+        return None;
+    }
+    let data = entries * 16 + 8;
     header.get(..data)?;
     let find = |wanted: u32| {
         let at = (0..entries).map(|entry| 8 + entry * 16).find(|&at| number(at) == Some(wanted))?;
@@ -48,7 +80,7 @@ fn package(header: &[u8]) -> Option<Package> {
     let text = |tag: u32| {
         let rest = header.get(find(tag)?..)?;
         let end = rest.iter().position(|&byte| byte == 0)?;
-        Some(String::from_utf8_lossy(&rest[..end]).into_owned())
+        String::from_utf8(rest[..end].to_vec()).ok()
     };
     let version = format!("{}-{}", text(VERSION)?, text(RELEASE)?);
     let version = match find(EPOCH).and_then(number) {
@@ -56,7 +88,7 @@ fn package(header: &[u8]) -> Option<Package> {
         _ => version,
     };
     let architecture = text(ARCH).unwrap_or_else(|| "noarch".to_owned());
-    Some(Package { kind: "rpm", name: text(NAME)?, version, architecture })
+    Package::new("rpm", text(NAME)?, version, &architecture)
 }
 
 #[cfg(test)]
@@ -93,17 +125,18 @@ mod tests {
         database.execute("CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB NOT NULL)", []).unwrap();
         let glibc = [(NAME, "glibc"), (VERSION, "2.39"), (RELEASE, "6.fc40"), (ARCH, "x86_64")];
         let keys = [(NAME, KEYS), (VERSION, "1"), (RELEASE, "2")];
-        for blob in [header(&glibc, Some(1)), header(&keys, None), b"broken".to_vec(), vec![0xff; 64]] {
-            database.execute("INSERT INTO Packages (blob) VALUES (?1)", [blob]).unwrap();
-        }
-        drop(database);
-        let expected = Package {
-            kind: "rpm",
-            name: "glibc".into(),
-            version: "1:2.39-6.fc40".into(),
-            architecture: "x86_64".into(),
+        let read = |blobs: &[Vec<u8>]| {
+            for blob in blobs {
+                database.execute("INSERT INTO Packages (blob) VALUES (?1)", [blob]).unwrap();
+            }
+            packages(&mut File::open(file.path()).unwrap()).unwrap()
         };
-        assert_eq!(sqlite(&std::fs::read(file.path()).unwrap()), [expected]);
-        assert!(sqlite(b"no database").is_empty());
+        let found = read(&[header(&glibc, Some(1)), header(&keys, None)]);
+        assert_eq!(found.to_lines(), ["rpm glibc 1:2.39-6.fc40 x86_64"]);
+        assert!(found.is_complete);
+        let found = read(&[b"broken".to_vec(), vec![0xff; 64]]);
+        assert_eq!(found.to_lines(), ["rpm glibc 1:2.39-6.fc40 x86_64"]);
+        assert!(!found.is_complete);
+        assert!(!packages(&mut b"no database".as_slice()).unwrap().is_complete);
     }
 }
