@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use strata::{
     engine,
-    registry::{Credentials, Options},
-    source,
+    registry::{Credentials, HostOptions, Options},
+    source::{self, Location},
 };
 
 use super::substituters::SubstituterArguments;
@@ -62,7 +62,7 @@ macro_rules! side {
             fn side(&self) -> Side {
                 let Self { creds, username, password, password_stdin, registry_token, no_creds, authfile, cert_dir, tls_verify } =
                     self.clone();
-                Side { creds, username, password, password_stdin, registry_token, no_creds, authfile, cert_dir, tls_verify }
+                Side { prefix: $prefix, creds, username, password, password_stdin, registry_token, no_creds, authfile, cert_dir, tls_verify }
             }
         }
     };
@@ -72,8 +72,10 @@ side!(BothSides, "", "to registries", "Registries");
 side!(SourceSide, "src-", "to the source", "Registry of the source");
 side!(DestinationSide, "dest-", "to the destination", "Registry of the destination");
 
-/// What the flags of one side say.
+/// The flags of one side.
+#[derive(Clone)]
 struct Side {
+    prefix: &'static str,
     creds: Option<String>,
     username: Option<String>,
     password: Option<String>,
@@ -134,23 +136,32 @@ pub struct CopyAccess {
 }
 
 impl Access {
-    /// The options of a client.
-    pub fn options(&self) -> Result<Options> {
-        self.side.side().options(self)
+    /// The options for the registries with these hosts. Credentials are for one host: several hosts are an error.
+    pub fn options(&self, hosts: &[&str]) -> Result<Options> {
+        let side = self.side.side();
+        if let Some(flag) = side.credentials_flag() {
+            match distinct(hosts).as_slice() {
+                [] => bail!("{flag}: no registry is named; it is for docker:// references only"),
+                [_] => {}
+                [first, second, ..] => {
+                    bail!("{flag} is for one registry, but {first} and {second} are named; use `strata login` for each")
+                }
+            }
+        }
+        let credentials = side.read_credentials()?;
+        let hosts = distinct(hosts).into_iter().map(|host| side.for_host(host, credentials.clone()));
+        Ok(hosts.fold(side.options(self), Options::with_host))
     }
 
-    /// How a source is reached.
-    pub fn source(&self) -> Result<source::Access> {
-        SubstituterArguments::default().access(self.options()?)
+    /// The options for opening these images.
+    pub fn source(&self, locations: &[&Location]) -> Result<source::Access> {
+        let hosts: Vec<&str> = locations.iter().filter_map(|location| location.registry_host()).collect();
+        let options = self.options(&hosts)?;
+        SubstituterArguments::default().access(options)
     }
 }
 
 impl CopyAccess {
-    /// For the registry that is read from.
-    pub fn source(&self) -> Result<Options> {
-        self.source.side().or(self.both.side.side()).options(&self.both)
-    }
-
     /// For the engine that is read from.
     pub fn source_engine(&self) -> engine::Options {
         self.engine(&self.src_via, &self.src_namespace, &self.src_daemon_host)
@@ -169,49 +180,122 @@ impl CopyAccess {
         }
     }
 
-    /// For the registry that is written to.
-    pub fn destination(&self) -> Result<Options> {
-        self.destination.side().or(self.both.side.side()).options(&self.both)
+    /// The options for the registries that are read from and written to, where these are registries.
+    pub fn registries(&self, source: Option<&str>, destination: Option<&str>) -> Result<CopyRegistries> {
+        let (both, source_side, destination_side) =
+            (self.both.side.side(), self.source.side(), self.destination.side());
+        source_side.check_host(source, "source")?;
+        destination_side.check_host(destination, "destination")?;
+        let shared = both.credentials_flag().map(|flag| {
+            let source = source.filter(|_| !source_side.gives_credentials());
+            let destination = destination.filter(|_| !destination_side.gives_credentials());
+            match distinct(&[source, destination].into_iter().flatten().collect::<Vec<_>>()).as_slice() {
+                [] => bail!("{flag}: no registry is named; it is for docker:// references only"),
+                [_] => both.read_credentials(),
+                _ => bail!(
+                    "{flag} is for one registry, but source and destination are in two; use --src-creds and --dest-creds"
+                ),
+            }
+        });
+        let shared = shared.transpose()?.flatten();
+        let resolve = |side: Side, host: Option<&str>| {
+            let credentials = if side.gives_credentials() { side.read_credentials()? } else { shared.clone() };
+            let side = side.or(&both);
+            let options = side.options(&self.both);
+            anyhow::Ok(match host {
+                Some(host) => options.with_host(side.for_host(host, credentials)),
+                None => options,
+            })
+        };
+        let destination_options = resolve(destination_side, destination)?;
+        let source_options = resolve(source_side, source)?;
+        // An origin in the source's or the destination's registry is reached as that registry is.
+        let origins = destination.map(|host| destination_options.for_host(host));
+        let origins = origins.into_iter().fold(source_options.clone(), Options::with_host);
+        Ok(CopyRegistries { source: source_options, destination: destination_options, origins })
     }
 }
 
+/// How a copy reaches registries.
+pub struct CopyRegistries {
+    pub source: Options,
+    pub destination: Options,
+    /// For layers that a recipe has in a registry.
+    pub origins: Options,
+}
+
+/// The hosts without repetitions.
+fn distinct<'a>(hosts: &[&'a str]) -> Vec<&'a str> {
+    let mut distinct: Vec<&str> = Vec::new();
+    for host in hosts {
+        if !distinct.iter().any(|other| HostOptions::new(other).host() == HostOptions::new(host).host()) {
+            distinct.push(host);
+        }
+    }
+    distinct
+}
+
 impl Side {
-    /// These flags; `other`'s for those that were not given.
-    fn or(self, other: Self) -> Self {
-        let says_who =
-            self.creds.is_some() || self.username.is_some() || self.registry_token.is_some() || self.no_creds;
-        let who = if says_who { &self } else { &other };
-        Self {
-            creds: who.creds.clone(),
-            username: who.username.clone(),
-            password: who.password.clone(),
-            password_stdin: who.password_stdin,
-            registry_token: who.registry_token.clone(),
-            no_creds: who.no_creds,
-            authfile: self.authfile.or(other.authfile),
-            cert_dir: self.cert_dir.or(other.cert_dir),
-            tls_verify: self.tls_verify.or(other.tls_verify),
+    /// The flag that gives credentials, as the user wrote it.
+    fn credentials_flag(&self) -> Option<String> {
+        let given = [
+            ("creds", self.creds.is_some()),
+            ("username", self.username.is_some()),
+            ("registry-token", self.registry_token.is_some()),
+        ];
+        given.into_iter().find_map(|(flag, is_given)| is_given.then(|| format!("--{}{flag}", self.prefix)))
+    }
+
+    fn gives_credentials(&self) -> bool {
+        self.credentials_flag().is_some() || self.no_creds
+    }
+
+    /// Errors if there are credentials for an image that is not in a registry.
+    fn check_host(&self, host: Option<&str>, what: &str) -> Result<()> {
+        match self.credentials_flag() {
+            Some(flag) if host.is_none() => bail!("{flag}: the {what} is not in a registry; omit it"),
+            _ => Ok(()),
         }
     }
 
-    fn options(self, access: &Access) -> Result<Options> {
-        let credentials = match (&self.creds, self.username, self.registry_token) {
+    /// These flags; `other`'s for those that were not given. Credentials are not taken over.
+    fn or(self, other: &Self) -> Self {
+        Self {
+            no_creds: self.no_creds || other.no_creds && !self.gives_credentials(),
+            authfile: self.authfile.or_else(|| other.authfile.clone()),
+            cert_dir: self.cert_dir.or_else(|| other.cert_dir.clone()),
+            tls_verify: self.tls_verify.or(other.tls_verify),
+            ..self
+        }
+    }
+
+    fn read_credentials(&self) -> Result<Option<Credentials>> {
+        Ok(match (&self.creds, &self.username, &self.registry_token) {
             (Some(text), ..) => Some(Credentials::parse(text).map_err(anyhow::Error::msg)?),
-            (_, Some(user), _) => match self.password {
-                Some(password) => Some(Credentials::Basic(user, password)),
-                None => Some(Credentials::Basic(user, read_password(self.password_stdin)?)),
-            },
-            (.., Some(token)) => Some(Credentials::Token(token)),
-            _ => self.no_creds.then_some(Credentials::Anonymous),
-        };
-        Ok(Options {
-            credentials,
-            auth_file: self.authfile,
-            certificates: self.cert_dir,
-            insecure: self.tls_verify.map(|verify| !verify),
+            (_, Some(user), _) => {
+                let password = match &self.password {
+                    Some(password) => password.clone(),
+                    None => read_password(self.password_stdin)?,
+                };
+                Some(Credentials::Basic(user.clone(), password))
+            }
+            (.., Some(token)) => Some(Credentials::Token(token.clone())),
+            _ => None,
+        })
+    }
+
+    /// What is for no host in particular.
+    fn options(&self, access: &Access) -> Options {
+        Options {
+            anonymous: self.no_creds,
+            auth_file: self.authfile.clone(),
             tries: Some(access.retry_times.saturating_add(1)),
             ..Options::default()
-        })
+        }
+    }
+
+    fn for_host(&self, host: &str, credentials: Option<Credentials>) -> HostOptions {
+        HostOptions::new(host).with(credentials, self.cert_dir.clone(), self.tls_verify.map(|verify| !verify))
     }
 }
 

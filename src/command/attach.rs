@@ -23,7 +23,7 @@ use serde_json::Value;
 use strata::{
     ImageBlobs,
     oci::{Descriptor, Digest, Index, Platform, media_type},
-    registry::{self, Client, Reference},
+    registry::{self, Client, Purpose, Reference},
     sbom::{Bom, Format},
     signing::{Build, SigningKey, predicate},
     source::Opened,
@@ -117,7 +117,7 @@ pub fn run(arguments: &AttachArguments) -> Result<ExitCode> {
         fs::read(file).with_context(|| format!("reading {}", file.display()))?
     };
     let attachment = Attachment::of_kind(kind, bytes)?;
-    let client = Client::new(reference, &access.options()?)?;
+    let client = Client::for_purpose(Purpose::Write, reference, &access.options(&[&reference.host])?)?;
     let version = reference.version();
     let subject = client.descriptor(&version)?.with_context(|| format!("the registry has no {reference}"))?;
     let registry = Registry { client: &client, reference, signer: signer.as_ref() };
@@ -188,7 +188,7 @@ impl Prepared<'_> {
         platform: Option<&Platform>,
         options: &registry::Options,
     ) -> Result<Vec<String>> {
-        let client = Client::new(&self.reference, options)?;
+        let client = Client::for_purpose(Purpose::Write, &self.reference, options)?;
         let registry = Registry { client: &client, reference: &self.reference, signer: self.signer.as_deref() };
         let version = pushed.to_string();
         let document = client.manifest(&version)?.with_context(|| format!("{pushed} is no longer in the registry"))?;

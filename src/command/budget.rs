@@ -32,7 +32,7 @@ pub struct BudgetArguments {
 
 pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
     let path = &arguments.budgets;
-    let image = arguments.image.open(&arguments.access.source()?)?.image(None)?;
+    let image = arguments.image.open(&arguments.access.source(&[&arguments.image])?)?.image(None)?;
     let (name, sizes) = (budget::name(&image), Budget::of(&image));
     // Others may update it just now.
     let lock = || files::lock_directory(files::directory(path)).with_context(|| format!("locking {}", path.display()));

@@ -15,14 +15,14 @@ use strata::{
     files,
     layer::compress::Compression,
     oci::{Digest, Platform, media_type},
-    registry::Client,
+    registry::{Client, Options, Purpose},
     signing::VerifyingKey,
     sink::{self, Destination, Referrers, WriteOptions, Written},
     source::{self, Location},
 };
 
 use super::{
-    access::CopyAccess,
+    access::{CopyAccess, CopyRegistries},
     attach::Attachments,
     attached::{self, Signer},
     compression::CompressionArgument,
@@ -135,7 +135,8 @@ pub struct SkopeoArguments {
 
 pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let access = &arguments.access;
-    let from = arguments.substituters.access(access.source()?)?;
+    let registries = registries(arguments)?;
+    let from = arguments.substituters.access_with_origins(registries.source, registries.origins)?;
     let from = source::Access { engine: access.source_engine(), ..from };
     let signer = arguments.attachments.signer()?.map(Arc::new);
     let display = Display::choose(arguments.quiet || arguments.fleet.fleet.is_some(), arguments.json);
@@ -153,7 +154,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         trusted_keys: trusted_keys(arguments, signer.as_deref())?,
         trust_tags: arguments.trust_tags,
         sign: signer.clone().map(attached::sign_documents),
-        registry: access.destination()?,
+        registry: registries.destination,
         engine: access.destination_engine(),
         shared: arguments.fleet.shared(),
         progress: Arc::<Display>::clone(&display),
@@ -169,7 +170,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     }
     let attachments = arguments.attachments.prepare(&destination.to_string(), signer)?;
     let image = match &arguments.verify_key {
-        Some(key) => &trusted(image, key, arguments.signed_as.as_ref(), access)?,
+        Some(key) => &trusted(image, key, arguments.signed_as.as_ref(), &from.registry)?,
         None => image,
     };
     let opened = image.open(&from)?;
@@ -271,10 +272,18 @@ fn check_format(content: &Content, arguments: &CopyArguments) -> Result<()> {
     Ok(())
 }
 
+/// How the registries of source and destination are reached.
+fn registries(arguments: &CopyArguments) -> Result<CopyRegistries> {
+    let source = arguments.image.as_ref().and_then(Location::registry_host);
+    let fleet = arguments.fleet.registry_host();
+    let destination = arguments.destination.as_ref().and_then(Destination::registry_host).or(fleet.as_deref());
+    arguments.access.registries(source, destination)
+}
+
 /// The image by its digest, if the key signed it.
-fn trusted(image: &Location, key: &Path, signed_as: Option<&SignedAs>, access: &CopyAccess) -> Result<Location> {
+fn trusted(image: &Location, key: &Path, signed_as: Option<&SignedAs>, options: &Options) -> Result<Location> {
     let reference = trust::reference(image)?;
-    let client = Client::new(&reference, &access.source()?)?;
+    let client = Client::for_purpose(Purpose::ReadOriginal, &reference, options)?;
     let checked = Trust::open(key, None, signed_as.cloned())?.check(&reference, &client)?;
     let hint = match checked.skipped.len() {
         0 => String::new(),

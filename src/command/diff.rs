@@ -66,7 +66,7 @@ pub fn run(arguments: &DiffArguments) -> ExitCode {
 }
 
 fn compare(arguments: &DiffArguments) -> Result<Diff> {
-    let access = arguments.access.source()?;
+    let access = arguments.access.source(&[&arguments.old, &arguments.new])?;
     let (old, new) = (arguments.old.open(&access)?, arguments.new.open(&access)?);
     let options = PushOptions {
         compression: arguments.compression.into(),

@@ -49,7 +49,7 @@ pub struct Wanted {
 }
 
 pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<ExitCode> {
-    let image = location.open(&access.source()?)?.image(None)?;
+    let image = location.open(&access.source(&[location])?)?.image(None)?;
     if let Some(what) = &wanted.why {
         return why(&image, what);
     }

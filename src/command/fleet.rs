@@ -58,6 +58,14 @@ pub struct FleetArguments {
 }
 
 impl FleetArguments {
+    /// The registry host that `--to` names before its first placeholder: the one host that credentials given by hand are
+    /// for. Destinations of the file may be in other registries, for which credentials are stored.
+    pub fn registry_host(&self) -> Option<String> {
+        let fixed = self.to.as_deref()?.strip_prefix("docker://")?.split('{').next()?;
+        let (path, _) = fixed.rsplit_once('/')?;
+        Some(format!("{path}/x").parse::<Reference>().ok()?.host)
+    }
+
     /// What the pushes of a fleet share.
     pub fn shared(&self) -> Option<Arc<Shared>> {
         let patience = Duration::from_secs(if self.shard.is_some() { self.shard_wait } else { 0 });

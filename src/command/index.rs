@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use strata::{
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, json, media_type},
-    registry::{Client, Document, Mount, Options, Reference, Upload},
+    registry::{Client, Document, Mount, Purpose, Reference, Upload},
 };
 
 use super::access::Access;
@@ -32,12 +32,13 @@ pub fn run(arguments: &IndexArguments) -> Result<ExitCode> {
     if destination.digest.is_some() {
         bail!("a destination has a tag, not a digest: {destination}");
     }
-    let options = access.options()?;
-    let target = Client::new(destination, &options)?;
+    let hosts: Vec<&str> = [destination].into_iter().chain(images).map(|reference| reference.host.as_str()).collect();
+    let options = access.options(&hosts)?;
+    let target = Client::for_purpose(Purpose::Write, destination, &options)?;
     let mut listed: Vec<Descriptor> = Vec::new();
     for reference in images {
         let reading = || format!("reading {reference}");
-        let source = Client::new(reference, &Options { read_only: true, ..options.clone() })?;
+        let source = Client::new(reference, &options)?;
         let source = std::sync::Arc::new(source);
         let document = source.manifest(&reference.version()).with_context(reading)?;
         let document = document.with_context(|| format!("{reference} is not there"))?;

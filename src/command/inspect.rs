@@ -42,7 +42,7 @@ struct InspectedLayer {
 }
 
 pub fn run(location: &Location, as_json: bool, raw: bool, access: &Access) -> Result<ExitCode> {
-    let images = location.open(&access.source()?)?.images()?;
+    let images = location.open(&access.source(&[location])?)?.images()?;
     let images = images.iter().map(inspect).collect::<Result<Vec<_>>>()?;
     let mut out = io::stdout().lock();
     if as_json {

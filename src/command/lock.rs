@@ -13,7 +13,7 @@ use clap::Args;
 use strata::{
     files,
     oci::{Digest, Platform, json},
-    registry::{Client, Options, Reference},
+    registry::{Client, Reference},
     source::{Lock, remote},
 };
 
@@ -62,7 +62,7 @@ fn save(lock: &Lock, path: &Path) -> Result<()> {
 fn locked(reference: &str, platforms: &[Platform], arguments: &LockArguments) -> Result<Lock> {
     let parsed: Reference = reference.parse().with_context(|| format!("parsing {reference}"))?;
     let locking = || format!("locking {parsed}");
-    let options = Options { read_only: true, ..arguments.access.options()? };
+    let options = arguments.access.options(&[&parsed.host])?;
     let client = Client::new(&parsed, &options).with_context(locking)?;
     let found = remote::open(client, &parsed).with_context(locking)?;
     let digest = Digest::of(&found.root().with_context(locking)?.document().with_context(locking)?);

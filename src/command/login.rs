@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use strata::registry::{Client, Credentials, Login, Options, Reference};
+use strata::registry::{Client, Credentials, HostOptions, Login, Options, Reference};
 
 use super::access::read_password;
 
@@ -57,13 +57,11 @@ pub fn login(arguments: &LoginArguments) -> Result<ExitCode> {
     };
     // The repository does not matter; the ping checks the user.
     let reference: Reference = format!("{host}/login/check").parse().with_context(|| format!("the registry {host}"))?;
-    let options = Options {
-        credentials: Some(Credentials::Basic(arguments.username.clone(), password.clone())),
-        certificates: arguments.cert_dir.clone(),
-        insecure: arguments.tls_verify.map(|verify| !verify),
-        read_only: true,
-        ..Options::default()
-    };
+    let credentials = Credentials::Basic(arguments.username.clone(), password.clone());
+    let given = HostOptions::new(host);
+    let insecure = arguments.tls_verify.map(|verify| !verify);
+    let given = given.with(Some(credentials), arguments.cert_dir.clone(), insecure);
+    let options = Options::default().with_host(given);
     Client::new(&reference, &options)?.ping().with_context(|| format!("logging in to {host}"))?;
     let kept = Login::new(arguments.authfile.as_deref())?.store(host, &arguments.username, &password)?;
     writeln!(io::stderr(), "logged in to {host}; the password is stored in {kept}")?;

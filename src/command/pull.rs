@@ -9,16 +9,15 @@ use std::{
 use anyhow::{Context, Result};
 use strata::{
     oci::{Digest, Index, Platform, json},
-    registry::{Client, Options, Reference},
+    registry::{Client, Options, Purpose, Reference},
     sink,
     source::{Found, Wanted, remote},
 };
 
 use super::access::Access;
 
-fn open(reference: &Reference, access: &Access) -> Result<Found> {
-    let options = Options { read_only: true, ..access.options()? };
-    let client = Client::new(reference, &options).with_context(|| format!("connecting to {}", reference.host))?;
+fn open(reference: &Reference, options: &Options) -> Result<Found> {
+    let client = Client::new(reference, options).with_context(|| format!("connecting to {}", reference.host))?;
     Ok(remote::open(client, reference)?)
 }
 
@@ -29,7 +28,8 @@ fn wanted(platform: Option<&Platform>) -> Wanted {
 /// Pulls into a directory, as `skopeo copy docker://REF dir:DIR` would.
 pub fn pull(reference: &Reference, directory: &Path, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
     let pulling = || format!("pulling {reference}");
-    let image = open(reference, access)?.image(&wanted(platform)).with_context(pulling)?;
+    let options = access.options(&[&reference.host])?;
+    let image = open(reference, &options)?.image(&wanted(platform)).with_context(pulling)?;
     let digest = sink::dir::write(&image, directory).with_context(pulling)?;
     writeln!(io::stdout(), "{digest}")?;
     Ok(ExitCode::SUCCESS)
@@ -37,7 +37,7 @@ pub fn pull(reference: &Reference, directory: &Path, platform: Option<&Platform>
 
 /// Prints the raw manifest, or the index.
 pub fn manifest(reference: &Reference, index: bool, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
-    let found = open(reference, access)?;
+    let found = open(reference, &access.options(&[&reference.host])?)?;
     let bytes = if index { found.root()?.document()? } else { found.choose(&wanted(platform))?.0.document()? };
     let mut out = io::stdout().lock();
     out.write_all(&bytes)?;
@@ -47,12 +47,13 @@ pub fn manifest(reference: &Reference, index: bool, platform: Option<&Platform>,
 
 /// Prints what refers to an image, as an index.
 pub fn referrers(reference: &Reference, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
-    let found = open(reference, access)?;
+    let options = access.options(&[&reference.host])?;
+    let found = open(reference, &options)?;
     let bytes = match platform {
         Some(_) => found.choose(&wanted(platform))?.0.document()?,
         None => found.root()?.document()?,
     };
-    let client = Client::new(reference, &Options { read_only: true, ..access.options()? })?;
+    let client = Client::for_purpose(Purpose::ReadOriginal, reference, &options)?;
     let listed = client.referrers(&Digest::of(&bytes), None)?;
     let mut out = io::stdout().lock();
     out.write_all(&json::to_vec(&Index::new(listed)))?;

@@ -13,7 +13,7 @@ use strata::{
         Bom, Format,
         diff::{self, Differences, Entry},
     },
-    source::Location,
+    source::{self, Location},
 };
 
 use super::access::Access;
@@ -57,7 +57,8 @@ enum FormatArgument {
 
 pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
     if let Some(SbomCommand::Diff { old, new, json, access }) = &arguments.command {
-        return compare(&bom(old, access)?, &bom(new, access)?, *json);
+        let access = access.source(&[old, new])?;
+        return compare(&bom(old, &access)?, &bom(new, &access)?, *json);
     }
     let image = arguments.image.as_ref().context("no image is given")?;
     let format = match arguments.format {
@@ -65,13 +66,13 @@ pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
         FormatArgument::Spdx => Format::Spdx,
     };
     let mut out = io::stdout().lock();
-    out.write_all(&bom(image, &arguments.access)?.write(format))?;
+    out.write_all(&bom(image, &arguments.access.source(&[image])?)?.write(format))?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn bom(location: &Location, access: &Access) -> Result<Bom> {
-    let image = location.open(&access.source()?)?.image(None)?;
+fn bom(location: &Location, access: &source::Access) -> Result<Bom> {
+    let image = location.open(access)?.image(None)?;
     Bom::of(&image, &BTreeMap::new()).with_context(|| format!("generating the SBOM of {location}"))
 }
 

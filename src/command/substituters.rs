@@ -26,6 +26,11 @@ pub struct SubstituterArguments {
 impl SubstituterArguments {
     /// How sources are reached: registries with these options, missing store paths through the caches.
     pub fn access(&self, registry: registry::Options) -> Result<Access> {
+        self.access_with_origins(registry.clone(), registry)
+    }
+
+    /// As [`access`](Self::access), with other options for layers that a recipe has in a registry.
+    pub fn access_with_origins(&self, registry: registry::Options, origins: registry::Options) -> Result<Access> {
         let mut headers = Vec::new();
         for argument in &self.header {
             let text = match argument.strip_prefix('@') {
@@ -38,7 +43,7 @@ impl SubstituterArguments {
                 headers.push((name.trim().to_owned(), value.trim().to_owned()));
             }
         }
-        let substituters = Substituters::new(self.substituter.clone(), headers, registry.clone());
+        let substituters = Substituters::new(self.substituter.clone(), headers, origins);
         Ok(Access { registry, provider: Some(Arc::new(substituters)), ..Access::default() })
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Args;
 use strata::{
-    registry::{Client, Reference},
+    registry::{Client, Purpose, Reference},
     source::Location,
     verify,
 };
@@ -42,18 +42,19 @@ pub struct VerifyArguments {
 
 pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     let VerifyArguments { image, key, policy, signed_as, verbose, access } = arguments;
+    let access = access.source(&[image])?;
     let mut problems = Vec::new();
     let mut meant = image.clone();
     if let Some(key) = key {
         let reference: Reference = trust::reference(image)?;
-        let client = Client::new(&reference, &access.options()?)?;
+        let client = Client::for_purpose(Purpose::ReadOriginal, &reference, &access.registry)?;
         let checked = Trust::open(key, policy.as_deref(), signed_as.clone())?.check(&reference, &client)?;
         report_skipped(&checked.skipped, *verbose);
         problems.extend(checked.problems);
         // Hash the image that was checked, even if the tag has moved since.
         meant = trust::pinned(&reference, checked.digest)?;
     }
-    let opened = meant.open(&access.source()?)?;
+    let opened = meant.open(&access)?;
     let report = verify::verify(&opened).with_context(|| format!("verifying {image}"))?;
     problems.extend(report.problems.iter().cloned());
     for problem in &problems {

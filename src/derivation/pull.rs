@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::attributes::Attributes;
 use strata::{
     oci::{Digest, Platform, Sha256Writer},
-    registry::{Client, Options, Reference},
+    registry::{Client, HostOptions, Options, Reference},
     sink,
     source::{Wanted, remote},
 };
@@ -70,6 +70,7 @@ pub fn pull_blob(attributes: &Attributes) -> Result<()> {
 fn client(reference: &Reference, tls_verify: bool) -> Result<Client> {
     let bound = Path::new(BOUND);
     let auth_file: Option<PathBuf> = bound.exists().then(|| bound.to_owned());
-    let options = Options { auth_file, insecure: (!tls_verify).then_some(true), read_only: true, ..Options::default() };
+    let host = HostOptions::new(&reference.host).with(None, None, (!tls_verify).then_some(true));
+    let options = Options { auth_file, ..Options::default() }.with_host(host);
     Ok(Client::new(reference, &options)?)
 }

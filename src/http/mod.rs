@@ -21,17 +21,21 @@ mod tls;
 mod url;
 
 use std::{
+    collections::HashMap,
     fmt,
     io::{self, Read},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
 use ureq::{
     Agent, SendBody,
+    config::Config,
     http::{Request, Response, StatusCode, header},
 };
 
+use crate::threads::lock;
 pub use error::{HttpError, OwnBody, clean};
 pub use netrc::Netrc;
 pub use proxy::Proxies;
@@ -53,11 +57,14 @@ const UPLOAD_ANSWER: Duration = Duration::from_secs(15 * 60);
 
 type Result<T> = std::result::Result<T, HttpError>;
 
+/// The TLS settings (CAs, client certificate, checks) for an origin. Those of one host never apply to another: redirects
+/// and token realms lead to hosts that a server names.
+pub type Trust = Arc<dyn Fn(&Origin) -> Result<Tls> + Send + Sync>;
+
 /// How a client behaves.
-#[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whom it trusts, and who it is.
-    pub tls: Tls,
+    /// The TLS settings for each origin.
+    pub trust: Trust,
     /// How often a request is tried.
     pub retry: Retry,
     /// How long a server may say nothing in the middle of an answer.
@@ -65,9 +72,12 @@ pub struct Settings {
 }
 
 /// A client.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Http {
-    agent: Agent,
+    config: Config,
+    trust: Trust,
+    /// One for each origin: connections and TLS settings are not shared.
+    agents: Arc<Mutex<HashMap<Origin, Agent>>>,
     proxies: Proxies,
     stall: Duration,
     /// How often a request is tried.
@@ -124,6 +134,12 @@ impl fmt::Debug for Answer {
     }
 }
 
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Http")
+    }
+}
+
 impl Http {
     /// A client with the proxies of the user.
     ///
@@ -146,7 +162,8 @@ impl Http {
             .output_buffer_size(256 * 1024)
             .proxy(None)
             .build();
-        Ok(Self { agent: settings.tls.agent(config), proxies: Proxies::of_user()?, stall, retry: settings.retry })
+        let Settings { trust, retry, .. } = settings;
+        Ok(Self { config, trust, agents: Arc::default(), proxies: Proxies::of_user()?, stall, retry })
     }
 
     /// A client that trusts whom the machine trusts.
@@ -155,7 +172,16 @@ impl Http {
     ///
     /// As [`new`](Self::new).
     pub fn of_user() -> Result<Self> {
-        Self::new(Settings { tls: Tls::of_machine()?, retry: Retry::default(), stall: None })
+        let machine = Tls::of_machine()?;
+        Self::new(Settings { trust: Arc::new(move |_| Ok(machine.clone())), retry: Retry::default(), stall: None })
+    }
+
+    fn agent(&self, origin: &Origin) -> Result<Agent> {
+        if let Some(agent) = lock(&self.agents).get(origin) {
+            return Ok(agent.clone());
+        }
+        let agent = (self.trust)(origin)?.agent(self.config.clone());
+        Ok(lock(&self.agents).entry(origin.clone()).or_insert(agent).clone())
     }
 
     /// Sends one request, and follows redirects.
@@ -169,9 +195,10 @@ impl Http {
             return refuse(format!("{} is not an http or https URL", without_query(call.url)));
         };
         let mut url = call.url.to_owned();
+        let mut at = asked.clone();
         let mut strayed = false;
         for _ in 0..=REDIRECTS {
-            let response = self.send_once(call, &url, strayed, body)?;
+            let response = self.send_once(call, (&url, &at), strayed, body)?;
             let Some(location) = redirect(&response, call.method) else { return Ok(Answer { response, url, strayed }) };
             let Some(next) = join(&url, location) else {
                 return refuse(format!("{} redirects to an invalid URL", without_query(&url)));
@@ -184,7 +211,7 @@ impl Http {
                 return refuse(format!("{} redirects a request with credentials to {origin}", without_query(&url)));
             }
             strayed |= origin != asked;
-            url = next;
+            (url, at) = (next, origin);
         }
         refuse(format!("{} redirects more than {REDIRECTS} times", without_query(call.url)))
     }
@@ -201,7 +228,7 @@ impl Http {
     fn send_once(
         &self,
         call: &Call<'_>,
-        url: &str,
+        (url, origin): (&str, &Origin),
         strayed: bool,
         body: &mut Body<'_>,
     ) -> Result<Response<ureq::Body>> {
@@ -213,13 +240,14 @@ impl Http {
         if let Some(authorization) = call.authorization.filter(|_| !strayed) {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let proxy = Origin::of(url).and_then(|origin| self.proxies.to(&origin)).cloned();
+        let proxy = self.proxies.to(origin).cloned();
+        let agent = self.agent(origin)?;
         let patience = if call.method == "GET" || call.method == "HEAD" { self.stall } else { UPLOAD_ANSWER };
         macro_rules! run {
             ($body:expr) => {{
                 let request = request.body($body).map_err(|error| fail(error.into()))?;
-                let configured = self.agent.configure_request(request).proxy(proxy).timeout_per_read(Some(patience));
-                self.agent.run(configured.build()).map_err(fail)
+                let configured = agent.configure_request(request).proxy(proxy).timeout_per_read(Some(patience));
+                agent.run(configured.build()).map_err(fail)
             }};
         }
         match body {

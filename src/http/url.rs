@@ -49,6 +49,15 @@ impl Origin {
         &self.host
     }
 
+    /// `HOST[:PORT]`, without the default port: the name of its directory in `certs.d`.
+    pub fn authority(&self) -> String {
+        if self.port == self.default_port() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
+    }
+
+    fn default_port(&self) -> u16 {
+        if self.https { 443 } else { 80 }
+    }
+
     /// Its port.
     pub fn port(&self) -> u16 {
         self.port
@@ -62,9 +71,7 @@ impl Origin {
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, usual) = if self.https { ("https", 443) } else { ("http", 80) };
-        write!(f, "{scheme}://{}", self.host)?;
-        if self.port == usual { Ok(()) } else { write!(f, ":{}", self.port) }
+        write!(f, "{}://{}", if self.https { "https" } else { "http" }, self.authority())
     }
 }
 

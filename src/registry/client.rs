@@ -50,6 +50,17 @@ pub enum Mount {
     Refused,
 }
 
+/// What a client is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Read from mirrors, then from the registry itself.
+    Read,
+    /// Read from the registry itself: mirrors lack signatures and other referrers.
+    ReadOriginal,
+    /// Write to the registry.
+    Write,
+}
+
 /// A repository of a registry, and the mirrors that it is read from first.
 pub struct Client {
     places: Vec<(Session, String)>,
@@ -68,19 +79,26 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Gets ready to talk to the registry of `reference`, or to its mirrors.
+    /// Reads from the mirrors of `reference`'s registry and the registry itself, with the scope `pull`.
     ///
     /// # Errors
     ///
-    /// When `options` or the user's configuration name files that are of no use, or block the image.
+    /// As [`for_purpose`](Self::for_purpose).
     pub fn new(reference: &Reference, options: &Options) -> Result<Self> {
-        let places = Config::of_user()?.places(reference, options.read_only)?;
+        Self::for_purpose(Purpose::Read, reference, options)
+    }
+
+    /// Connects to the registry of `reference`. Tokens have the scopes that `purpose` needs, and no more.
+    ///
+    /// # Errors
+    ///
+    /// Errors if a file that `options` or the user's configuration name cannot be used, or if the image is blocked.
+    pub fn for_purpose(purpose: Purpose, reference: &Reference, options: &Options) -> Result<Self> {
+        let config = Arc::new(Config::of_user()?);
+        let places = config.places(reference, purpose == Purpose::Read)?;
         let mut sessions = Vec::with_capacity(places.len());
         for place in places {
-            // Credentials that were given by hand are for the registry, not for its mirrors.
-            let is_mirror = place.host != reference.host;
-            let own = Options { credentials: options.credentials.clone().filter(|_| !is_mirror), ..options.clone() };
-            sessions.push((Session::new(&place, &own)?, place.repository));
+            sessions.push((Session::new(&place, purpose, options, &config)?, place.repository));
         }
         Ok(Self {
             places: sessions,

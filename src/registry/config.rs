@@ -134,6 +134,12 @@ impl Config {
         Ok(())
     }
 
+    /// Whether a table for the whole host accepts any certificate.
+    pub fn is_insecure(&self, host: &str) -> bool {
+        let tables = self.registries.iter().filter(|(table, _)| rest(host, &table.prefix) == Some(""));
+        tables.max_by_key(|(table, _)| table.prefix.len()).is_some_and(|(table, _)| table.insecure)
+    }
+
     /// Where `reference` is read from, in the order to ask, or where it is written to.
     pub fn places(&self, reference: &Reference, read_only: bool) -> Result<Vec<Place>> {
         let name = format!("{}/{}", reference.host, reference.repository);

@@ -18,6 +18,7 @@ mod client;
 mod config;
 mod credentials;
 mod error;
+mod options;
 mod reference;
 mod referrers;
 mod session;
@@ -27,12 +28,13 @@ mod upload;
 
 pub use artifact::Artifact;
 pub use challenge::{Bearer, Challenge};
-pub use client::{Client, Document, ExistingBlob, Mount};
+pub use client::{Client, Document, ExistingBlob, Mount, Purpose};
+use credentials::canonical_host;
 pub use credentials::{Credentials, Login};
 pub use error::RegistryError;
+pub use options::{HostOptions, Options};
 pub use reference::{ParseReferenceError, Reference};
 pub use referrers::Referrers;
-pub use session::Options;
 pub use tagged::Tagged;
 pub use upload::Upload;
 

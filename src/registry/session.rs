@@ -6,39 +6,23 @@
 //!    └─ 401 of another host, where a redirect led ──▶ an error: it is not told who we are
 //! ```
 
-use std::{collections::HashMap, path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use ureq::http::StatusCode;
 
 use super::{
-    Credentials, RegistryError, Result,
+    Credentials, Options, Purpose, RegistryError, Result,
     challenge::{Bearer, Challenge},
-    config::Place,
+    config::{Config, Place},
     token::{self, Token},
 };
 use crate::{
-    http::{self, Answer, Body, Http, HttpError, Origin, Retry, Settings, Tls, is_loopback},
+    http::{self, Answer, Body, Http, HttpError, Origin, Retry, Settings, Tls, Trust},
     threads::lock,
 };
-
-/// How a registry is talked to.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// Credentials; `None` looks for stored ones.
-    pub credentials: Option<Credentials>,
-    /// Where to look for stored ones, before the usual places.
-    pub auth_file: Option<PathBuf>,
-    /// A folder of certificates, instead of the usual ones for the host.
-    pub certificates: Option<PathBuf>,
-    /// Whether certificates are not checked, and plain HTTP will do where there is no TLS; `None` asks registries.conf.
-    pub insecure: Option<bool>,
-    /// Whether nothing is to be written: mirrors are asked, and tokens are for pulling only.
-    pub read_only: bool,
-    /// How often a request is tried that fails for reasons that may pass; `None` is five times.
-    pub tries: Option<u32>,
-    /// How long a registry may say nothing in the middle of an answer; `None` is a minute.
-    pub stall: Option<Duration>,
-}
 
 /// A request of a registry, without its body.
 #[derive(Clone, Copy)]
@@ -86,29 +70,30 @@ struct Known {
 }
 
 impl Session {
-    /// How `place` is reached; nothing is asked but whether it speaks TLS, where it need not.
-    pub fn new(place: &Place, options: &Options) -> Result<Self> {
-        let credentials = match &options.credentials {
-            Some(credentials) => credentials.clone(),
+    /// Prepares to reach `place`. If TLS is optional there, asks whether the server speaks it.
+    pub fn new(place: &Place, purpose: Purpose, options: &Options, config: &Arc<Config>) -> Result<Self> {
+        let given = options.for_host(&place.host);
+        let credentials = match given.credentials {
+            Some(credentials) => credentials,
+            None if options.anonymous => Credentials::Anonymous,
             None => Credentials::find(&place.host, &place.repository, options.auth_file.as_deref())?,
         };
-        let insecure = options.insecure.unwrap_or(place.insecure);
-        let settings = Settings {
-            tls: Tls::of_host(&place.host, options.certificates.as_deref(), insecure)?,
-            retry: options.tries.map_or_else(Retry::default, |tries| Retry { tries: tries.max(1) }),
-            stall: options.stall,
-        };
-        let http = Http::new(settings)?;
+        let insecure = given.insecure.unwrap_or(place.insecure);
         let server = place.server();
         let mut base = format!("https://{server}");
-        let host = server.rsplit_once(':').filter(|(host, _)| !host.is_empty() && !server.ends_with(']'));
-        let loopback = is_loopback(host.map_or(server, |(host, _)| host));
-        if (insecure || loopback) && !speaks_tls(&http, &base) {
+        let secure = Origin::of(&base)
+            .ok_or_else(|| RegistryError::answer("connecting", format!("{server} is not a registry host")))?;
+        let own = Tls::of_host(&place.host, given.certificates.as_deref(), insecure)?;
+        let http = Http::new(Settings {
+            trust: trust(secure.clone(), own, config),
+            retry: options.tries.map_or_else(Retry::default, |tries| Retry { tries: tries.max(1) }),
+            stall: options.stall,
+        })?;
+        if (insecure || secure.is_loopback()) && !speaks_tls(&http, &base) {
             base = format!("http://{server}");
         }
-        let origin = Origin::of(&base)
-            .ok_or_else(|| RegistryError::answer("connecting", format!("{server} is not a registry host")))?;
-        let actions = if options.read_only { "pull" } else { "pull,push" };
+        let origin = Origin::of(&base).unwrap_or(secure);
+        let actions = if purpose == Purpose::Write { "pull,push" } else { "pull" };
         let scope = format!("repository:{}:{actions}", place.repository);
         Ok(Self { http, base, origin, scope, credentials, known: Mutex::default() })
     }
@@ -223,6 +208,15 @@ impl Session {
     pub fn retried<T>(&self, attempt: impl FnMut() -> Result<T>) -> Result<T> {
         self.retry().run(attempt)
     }
+}
+
+/// The registry's own settings at its own origin; at every other origin (token realms, redirects) those of that host.
+fn trust(own: Origin, tls: Tls, config: &Arc<Config>) -> Trust {
+    let config = Arc::clone(config);
+    Arc::new(move |origin| match *origin == own {
+        true => Ok(tls.clone()),
+        false => Tls::of_host(&origin.authority(), None, config.is_insecure(&origin.authority())),
+    })
 }
 
 /// Whether a scope asks for no more than `ours` do: `repository:a:pull` is in `repository:a:pull,push`.

@@ -65,7 +65,12 @@ impl Destination {
 
     /// Whether it is pushed to: what [`WriteOptions`] say of registries means nothing elsewhere.
     pub fn is_registry(&self) -> bool {
-        self.sink.is_registry()
+        self.registry_host().is_some()
+    }
+
+    /// The registry host (`HOST[:PORT]`) that is pushed to; `None` for every other medium.
+    pub fn registry_host(&self) -> Option<&str> {
+        self.sink.registry_host()
     }
 
     fn check_holds(&self, content: &Content) -> Result<(), HoldsOne> {

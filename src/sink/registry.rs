@@ -45,7 +45,7 @@ use crate::{
     image::ImageError,
     layer::compress::Compression,
     oci::Digest,
-    registry::{self, Client, ParseReferenceError, Reference, RegistryError},
+    registry::{self, Client, ParseReferenceError, Purpose, Reference, RegistryError},
     signing::VerifyingKey,
     threads::{self, lock},
 };
@@ -75,7 +75,7 @@ struct Repository {
 impl Sink for Repository {
     fn write(&self, content: &Content, options: &WriteOptions) -> std::result::Result<Written, WriteError> {
         let reference = &self.reference;
-        let client = Arc::new(Client::new(reference, &options.registry)?);
+        let client = Arc::new(Client::for_purpose(Purpose::Write, reference, &options.registry)?);
         let mut tags = vec![reference.version()];
         tags.extend(options.additional_tags.iter().cloned());
         let push_options = Options {
@@ -119,8 +119,8 @@ impl Sink for Repository {
         Ok(Written { act: "pushed", says, event: Some(event), ..Written::new(digest) })
     }
 
-    fn is_registry(&self) -> bool {
-        true
+    fn registry_host(&self) -> Option<&str> {
+        Some(&self.reference.host)
     }
 
     fn referrers(&self) -> Option<&dyn Referrers> {
@@ -130,7 +130,7 @@ impl Sink for Repository {
 
 impl Referrers for Repository {
     fn add(&self, referrer: &Content, options: &WriteOptions) -> std::result::Result<(), WriteError> {
-        let client = Arc::new(Client::new(&self.reference, &options.registry)?);
+        let client = Arc::new(Client::for_purpose(Purpose::Write, &self.reference, &options.registry)?);
         let as_is = Options {
             tags: Vec::new(),
             compression: Compression::None,

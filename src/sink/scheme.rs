@@ -38,9 +38,9 @@ pub trait Sink: fmt::Debug + Send + Sync {
     /// The medium's own.
     fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError>;
 
-    /// Whether it is pushed to, and obeys what [`WriteOptions`] say of registries.
-    fn is_registry(&self) -> bool {
-        false
+    /// The registry host (`HOST[:PORT]`) that is pushed to; options for registries mean nothing elsewhere.
+    fn registry_host(&self) -> Option<&str> {
+        None
     }
 
     /// Where what refers to an image goes; `None` where there is no place for it.

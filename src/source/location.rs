@@ -40,6 +40,11 @@ impl Location {
     pub fn open(&self, access: &Access) -> Result<Opened, SourceError> {
         self.source.open(access)
     }
+
+    /// The registry host (`HOST[:PORT]`) that the image is in; `None` for every other medium.
+    pub fn registry_host(&self) -> Option<&str> {
+        self.source.registry_host()
+    }
 }
 
 impl FromStr for Location {

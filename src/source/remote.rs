@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     oci::{Descriptor, Digest, Index, annotation, media_type, name},
-    registry::{Client, Document, Options, ParseReferenceError, Reference},
+    registry::{Client, Document, ParseReferenceError, Reference},
 };
 
 /// `docker://HOST/NAME[:TAG|@DIGEST]`
@@ -37,9 +37,12 @@ struct Repository {
 
 impl Source for Repository {
     fn open(&self, access: &Access) -> Result<Opened, SourceError> {
-        let options = Options { read_only: true, ..access.registry.clone() };
-        let client = Client::new(&self.reference, &options).map_err(registry_error)?;
+        let client = Client::new(&self.reference, &access.registry).map_err(registry_error)?;
         open(client, &self.reference).map(Opened::Found)
+    }
+
+    fn registry_host(&self) -> Option<&str> {
+        Some(&self.reference.host)
     }
 }
 

@@ -26,6 +26,11 @@ pub trait Source: fmt::Debug + Send + Sync {
     ///
     /// [`SourceError`].
     fn open(&self, access: &Access) -> Result<Opened, SourceError>;
+
+    /// The registry host (`HOST[:PORT]`) that the image is in.
+    fn registry_host(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// How sources are reached.

@@ -95,13 +95,14 @@ impl Access {
 
 impl Substituters {
     /// These caches; without any, those of Nix's configuration. `headers` (names and values) are for caches that are
-    /// given, and for no other; `registry` says how registries are reached that have blobs.
+    /// given, and for no other; `registry` says how registries are reached that have blobs:
+    /// recipes name them, so credentials that were given by hand are never sent there.
     pub fn new(caches: Vec<Cache>, headers: Vec<(String, String)>, registry: registry::Options) -> Self {
         let caches = match caches.is_empty() {
             true => Caches::OfNix(OnceLock::new()),
             false => Caches::Given(caches),
         };
-        let registry = registry::Options { read_only: true, ..registry };
+        let registry = registry.without_given_credentials();
         Self { caches, http: OnceLock::new(), headers, registry }
     }
 

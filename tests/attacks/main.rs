@@ -1,5 +1,6 @@
 //! Attacks on the program: hostile registries, images, projects and documents. One module for each class of attack.
 
+mod credentials;
 mod images;
 mod nix_database;
 mod policies;
@@ -8,3 +9,10 @@ mod referrers;
 mod registry;
 mod run;
 mod sbom;
+
+#[allow(dead_code, reason = "shared with tests/registries, which uses the rest")]
+#[path = "../registries/store.rs"]
+mod store;
+#[allow(dead_code, reason = "shared with tests/registries, which uses the rest")]
+#[path = "../registries/world.rs"]
+mod world;

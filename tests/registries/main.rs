@@ -16,5 +16,6 @@ mod quay;
 mod referrers;
 mod store;
 mod trouble;
+#[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
 mod world;
 mod zot;

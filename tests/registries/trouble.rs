@@ -20,7 +20,7 @@ use super::{
 };
 
 fn client(host: &str, options: Options) -> Arc<Client> {
-    Arc::new(Client::new(&format!("{host}/app:1").parse().unwrap(), &Options { read_only: true, ..options }).unwrap())
+    Arc::new(Client::new(&format!("{host}/app:1").parse().unwrap(), &options).unwrap())
 }
 
 #[test]

@@ -24,7 +24,8 @@ use data_encoding::BASE64;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tokio_rustls::rustls::{
     self, ServerConfig, ServerConnection, StreamOwned,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
+    pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
+    server::WebPkiClientVerifier,
 };
 
 /// What a server is asked.
@@ -145,7 +146,10 @@ struct Inner {
     seen: Mutex<Vec<Request>>,
     leaks: Mutex<Vec<String>>,
     configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
+    /// The hosts that a client certificate was presented to.
+    presented: Mutex<Vec<String>>,
     authority: Mutex<Option<Issuer<'static, KeyPair>>>,
+    root: Mutex<Option<CertificateDer<'static>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -161,6 +165,7 @@ impl World {
         let authority = parameters.self_signed(&key).unwrap();
         fs::write(folder.path().join("authority.pem"), authority.pem()).unwrap();
         let inner = Arc::new(Inner::default());
+        *lock(&inner.root) = Some(authority.der().clone());
         *lock(&inner.authority) = Some(Issuer::new(parameters, key));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -212,6 +217,19 @@ impl World {
     pub fn log_in(&self, host: &str, login: &str) {
         let auths = serde_json::json!({ "auths": { host: { "auth": BASE64.encode(login.as_bytes()) } } });
         self.file("home/.docker/config.json", auths.to_string());
+    }
+
+    /// A client certificate of the authority and its key, in PEM form.
+    pub fn client_certificate(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new(vec!["client".to_owned()]).unwrap();
+        let certificate = parameters.signed_by(&key, lock(&self.inner.authority).as_ref().unwrap()).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// The hosts that a client certificate was presented to so far.
+    pub fn presented(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.inner.presented))
     }
 
     /// A program in PATH.
@@ -291,16 +309,20 @@ impl Inner {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
         match port {
             "80" => self.serve(host, stream),
-            "443" => {
-                let connection = ServerConnection::new(self.config(host)).map_err(io::Error::other)?;
-                self.serve(host, StreamOwned::new(connection, stream))
-            }
-            port => {
-                let name = format!("{host}:{port}");
-                let connection = ServerConnection::new(self.config(host)).map_err(io::Error::other)?;
-                self.serve(&name, StreamOwned::new(connection, stream))
-            }
+            "443" => self.serve_tls(host, host, stream),
+            port => self.serve_tls(host, &format!("{host}:{port}"), stream),
         }
+    }
+
+    fn serve_tls(&self, host: &str, name: &str, mut stream: TcpStream) -> io::Result<()> {
+        let mut connection = ServerConnection::new(self.config(host)).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        if connection.peer_certificates().is_some() {
+            lock(&self.presented).push(name.to_owned());
+        }
+        self.serve(name, StreamOwned::new(connection, stream))
     }
 
     /// A certificate for `host`, signed by our authority.
@@ -313,9 +335,13 @@ impl Inner {
             let certificate = parameters.signed_by(&key, authority.as_ref().unwrap()).unwrap();
             let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
             let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(lock(&self.root).clone().unwrap()).unwrap();
+            let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+            let clients = clients.allow_unauthenticated().build().unwrap();
             let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
             let chain = vec![certificate.der().clone()];
-            Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap())
+            Arc::new(config.with_client_cert_verifier(clients).with_single_cert(chain, key).unwrap())
         };
         Arc::clone(configs.entry(host.to_owned()).or_insert_with(made))
     }

@@ -163,6 +163,13 @@ pub fn server(host: &str) -> &str {
     if is_docker_hub(host) { DOCKER_HUB } else { host }
 }
 
+/// One spelling of the names of a host: lower case, without the default port, and `docker.io` for Docker Hub.
+pub fn canonical_host(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let host = host.strip_suffix(":443").unwrap_or(&host);
+    if is_docker_hub(host) { "docker.io".to_owned() } else { host.to_owned() }
+}
+
 fn is_docker_hub(host: &str) -> bool {
     matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io")
 }

@@ -25,7 +25,7 @@ use crate::{
     content::Content,
     layer::compress::Compression,
     oci::{Digest, media_type},
-    registry::{self, Client, Reference, RegistryError},
+    registry::{self, Client, Purpose, Reference, RegistryError},
     threads::lock,
 };
 
@@ -138,7 +138,9 @@ impl Home {
         let mut client = lock(&self.client);
         match &*client {
             Some(client) => Ok(Arc::clone(client)),
-            None => Ok(Arc::clone(client.insert(Arc::new(Client::new(&self.reference, options)?)))),
+            None => {
+                Ok(Arc::clone(client.insert(Arc::new(Client::for_purpose(Purpose::Write, &self.reference, options)?))))
+            }
         }
     }
 }

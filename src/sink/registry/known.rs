@@ -22,7 +22,7 @@ use crate::{
     content::Content,
     layer::compress::Compression,
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform},
-    registry::{self, Client, Document, Reference},
+    registry::{Client, Document, Reference},
     signing,
     threads::lock,
 };
@@ -72,8 +72,7 @@ impl<'a> Known<'a> {
             match reference(self.client, named) {
                 None => self.images(self.client, named, None, &mut map)?,
                 Some(reference) => {
-                    let options = registry::Options { read_only: true, ..self.options.registry.clone() };
-                    let client = Client::new(&reference, &options)?;
+                    let client = Client::new(&reference, &self.options.registry)?;
                     // A tag that cannot be read costs time only.
                     let repository = Some(reference.repository.as_str());
                     match self.images(&client, &reference.version(), repository, &mut map) {

@@ -20,7 +20,7 @@ use serde_json::json;
 use super::{Options, PushError, Result, known};
 use crate::{
     oci::{Descriptor, Digest, Manifest, json, media_type},
-    registry::{Client, Mount},
+    registry::{Client, Mount, Purpose},
 };
 
 /// What the document says that it is.
@@ -44,7 +44,8 @@ pub struct Change {
 /// Adds these layers of `client`'s repository to the document at `to`, `[REPOSITORY:]TAG` of the same registry.
 pub(super) fn add(client: &Client, to: &str, layers: &[Noted], options: &Options) -> Result<Change> {
     let elsewhere = known::reference(client, to);
-    let other = elsewhere.as_ref().map(|reference| Client::new(reference, &options.registry)).transpose()?;
+    let open = |reference| Client::for_purpose(Purpose::Write, reference, &options.registry);
+    let other = elsewhere.as_ref().map(open).transpose()?;
     let (target, tag) = match (&other, &elsewhere) {
         (Some(other), Some(reference)) => (other, reference.version()),
         _ => (client, to.to_owned()),
