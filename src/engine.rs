@@ -9,6 +9,13 @@
 //!
 //! What `--via` says is the beginning of a command line of the shell's, as git's `core.sshCommand` is; the arguments
 //! follow it. Bytes go through its standard input and output, so any command that forwards those works.
+//!
+//! Some of these commands pass their arguments on as they are: `docker exec`, `kubectl exec`, `k3s`, `sudo`, `nsenter`.
+//! Others join them with blanks for the login shell at the other end: `ssh` (openssh-portable, ssh.c) and `minikube ssh`
+//! (kubernetes/minikube, pkg/minikube/machine/ssh.go, which calls the `Shell` of libmachine's SSH client: native, it joins
+//! them, external, it runs `ssh`). A quoted argument would be wrong for the first, an unquoted one for the second, and the
+//! text of `--via` does not show which of both it is. Therefore arguments consist of characters that no shell interprets,
+//! and read the same either way; [`Tool`] refuses all others.
 
 use std::{
     fs::File,
@@ -50,6 +57,24 @@ pub enum EngineError {
         /// Its own words.
         said: String,
     },
+    /// An argument might be another one, or a command, for a shell at the other end.
+    #[error(
+        "running {command}: the argument {argument:?} has characters that a shell at the other end would interpret"
+    )]
+    Argument {
+        /// The command line.
+        command: String,
+        /// The argument.
+        argument: String,
+    },
+    /// A short form of `--via` is malformed.
+    #[error("--via {via}: {why}")]
+    Via {
+        /// What was given.
+        via: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// What it reads could not be made, or what it writes not be kept.
     #[error("talking to {command}")]
     Io {
@@ -67,6 +92,8 @@ pub struct Tool {
     command: String,
     /// What stands before all other arguments.
     first: Vec<String>,
+    /// Whether a shell at the other end may read the arguments.
+    may_reach_shell: bool,
     /// Where the connection that several runs of ssh share has its socket.
     _shared: Option<Scratch>,
 }
@@ -75,13 +102,15 @@ impl Tool {
     /// The command `via`, or the program of that name.
     pub fn new(program: &str, via: Option<&str>) -> Self {
         let command = via.unwrap_or(program).trim();
+        let may_reach_shell = via.is_some();
         match command.strip_prefix("ssh ").and_then(|rest| Some((rest, shared_connection()?))) {
             Some((rest, folder)) => {
                 let path = folder.path().display();
                 let options = format!("-o ControlMaster=auto -o 'ControlPath={path}/%C' -o ControlPersist=5");
-                Self { command: format!("ssh {options} {rest}"), first: Vec::new(), _shared: Some(folder) }
+                let command = format!("ssh {options} {rest}");
+                Self { command, first: Vec::new(), may_reach_shell, _shared: Some(folder) }
             }
-            None => Self { command: command.to_owned(), first: Vec::new(), _shared: None },
+            None => Self { command: command.to_owned(), first: Vec::new(), may_reach_shell, _shared: None },
         }
     }
 
@@ -91,10 +120,18 @@ impl Tool {
     }
 
     /// The command line with these arguments, to be started.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Argument`].
+    pub fn command(&self, arguments: &[&str]) -> Result<Command, EngineError> {
+        let all = || self.first.iter().map(String::as_str).chain(arguments.iter().copied());
+        if let Some(argument) = all().find(|argument| self.may_reach_shell && !is_shell_word(argument)) {
+            return Err(EngineError::Argument { command: self.command.clone(), argument: argument.to_owned() });
+        }
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("{} \"$@\"", self.command)).arg("sh").args(&self.first).args(arguments);
-        command
+        command.arg("-c").arg(format!("{} \"$@\"", self.command)).arg("sh").args(all());
+        Ok(command)
     }
 
     /// Runs it; what it writes.
@@ -150,7 +187,7 @@ impl Tool {
         let spool = || tempfile::tempfile().map_err(|source| self.talking(arguments, source));
         let (out, said) = (spool()?, spool()?);
         let both = |file: &File| file.try_clone().map(Stdio::from).map_err(|source| self.talking(arguments, source));
-        let mut command = self.command(arguments);
+        let mut command = self.command(arguments)?;
         let child = command.stdin(input).stdout(both(&out)?).stderr(both(&said)?).spawn();
         let child = child.map_err(|source| EngineError::Start { command: line.clone(), source })?;
         Ok(Running { child, line, out, said })
@@ -164,6 +201,14 @@ impl Tool {
         let first = self.first.iter().map(String::as_str);
         [self.command.as_str()].into_iter().chain(first).chain(arguments.iter().copied()).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Whether every shell reads `text` as one word that stands for itself.
+pub fn is_shell_word(text: &str) -> bool {
+    // zsh replaces a leading = and the path of the command after it.
+    !text.is_empty()
+        && !text.starts_with('=')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@,+".contains(&byte))
 }
 
 /// Whether the other side has left; errors of what was written may lie around that.
@@ -223,18 +268,30 @@ fn shared_connection() -> Option<Scratch> {
 pub fn containerd_commands(via: Option<&str>) -> Result<Vec<Option<String>>, EngineError> {
     let Some(via) = via else { return Ok(vec![None]) };
     let (form, name) = via.split_once(':').map_or((via, None), |(form, name)| (form, Some(name)));
-    Ok(match form {
-        "k3s" => vec![Some("k3s ctr".to_owned())],
-        "minikube" => {
+    let refuse = |why| Err(EngineError::Via { via: via.to_owned(), why });
+    Ok(match (form, name) {
+        ("k3s", None) => vec![Some("k3s ctr".to_owned())],
+        ("k3s", Some(_)) => return refuse("k3s has one cluster; write --via k3s"),
+        ("minikube", Some(name)) if !is_plain_name(name) => {
+            return refuse("a profile's name has letters, digits and ._-");
+        }
+        ("minikube", name) => {
             let profile = name.map(|name| format!("-p {name} ")).unwrap_or_default();
             vec![Some(format!("minikube {profile}ssh -- sudo ctr -n k8s.io"))]
         }
-        "kind" => kind_nodes(name.unwrap_or("kind"))?
+        ("kind", Some(name)) if !is_plain_name(name) => return refuse("a cluster's name has letters, digits and ._-"),
+        ("kind", name) => kind_nodes(name.unwrap_or("kind"))?
             .into_iter()
             .map(|node| Some(format!("docker exec -i {node} ctr -n k8s.io")))
             .collect(),
         _ => vec![Some(via.to_owned())],
     })
+}
+
+/// Whether `name` can be that of a cluster, a profile or a container: one word for a shell, and no option.
+fn is_plain_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
 /// The nodes of a cluster, found as kind finds them, by the labels of their containers; its load balancer runs no pods
@@ -248,7 +305,7 @@ fn kind_nodes(cluster: &str) -> Result<Vec<String>, EngineError> {
         .run(&arguments)?
         .lines()
         .filter_map(|line| line.split_once(' '))
-        .filter(|(_, role)| *role != "external-load-balancer")
+        .filter(|(name, role)| *role != "external-load-balancer" && is_plain_name(name))
         .map(|(name, _)| name.to_owned())
         .collect();
     if nodes.is_empty() {
@@ -256,4 +313,40 @@ fn kind_nodes(cluster: &str) -> Result<Vec<String>, EngineError> {
         return Err(docker.talking(&arguments, io::Error::other(why)));
     }
     Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_a_shell_would_interpret_are_refused() {
+        let tool = Tool::new("ctr", Some("env"));
+        for word in ["docker.io/library/a_b:1", "name==docker.io/a/b:1", "-n", "sha256:00", "a@sha256:00", "[::1"] {
+            assert_eq!(tool.command(&[word]).is_ok(), word != "[::1", "{word}");
+        }
+        for word in [
+            "", "a b", "$(id)", "`id`", "a;b", "a|b", "a&b", "a>b", "a<b", "a*b", "a?b", "~", "{a,b}", "a\\b", "a'b",
+            "a\"b", "a#b", "a!b", "a\nb", "=ls", "é", "%a", "^a",
+        ] {
+            let error = tool.command(&[word]).unwrap_err();
+            assert!(matches!(error, EngineError::Argument { .. }), "{word:?}: {error}");
+            assert!(Tool::new("ctr", Some("env")).with(&[word]).command(&[]).is_err(), "{word:?}");
+            // Without --via no other shell reads them.
+            assert!(Tool::new("ctr", None).command(&[word]).is_ok(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn short_forms_of_via_take_names_and_nothing_else() {
+        let commands = |via| containerd_commands(Some(via)).map_err(|error| error.to_string());
+        assert_eq!(
+            commands("minikube:a.b-c"),
+            Ok(vec![Some("minikube -p a.b-c ssh -- sudo ctr -n k8s.io".to_owned())])
+        );
+        assert_eq!(commands("k3s"), Ok(vec![Some("k3s ctr".to_owned())]));
+        for via in ["minikube:a b", "minikube:$(id)", "minikube:", "minikube:-x", "kind:a;b", "kind:", "k3s:x"] {
+            assert!(commands(via).unwrap_err().starts_with(&format!("--via {via}: ")), "{via}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! ureq over the standard input and output of a command, as `docker system dial-stdio` forwards them.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     process::{Child, ChildStdin, ChildStdout, Stdio},
     sync::Arc,
 };
@@ -33,7 +33,8 @@ impl Connector for CommandConnector {
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<CommandTransport>, Error> {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         // What it says on its standard error is for the user: ssh asks for passphrases there.
-        let mut child = self.tool.command(&arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut command = self.tool.command(&arguments).map_err(|error| Error::Io(io::Error::other(error)))?;
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::ConnectionFailed);
         };

@@ -10,7 +10,11 @@ use serde::Deserialize;
 use ureq::Agent;
 
 use super::{DaemonError, command::CommandConnector, unix::UnixConnector};
-use crate::{engine::Tool, http::Tls, oci::Digest};
+use crate::{
+    engine::{Tool, is_shell_word},
+    http::Tls,
+    oci::Digest,
+};
 
 const USUAL: &str = "unix:///var/run/docker.sock";
 
@@ -161,6 +165,9 @@ fn ssh_arguments(rest: &str) -> Result<Vec<String>, &'static str> {
     arguments.extend(port.into_iter().flat_map(|port| ["-p", port]));
     arguments.extend(["--", host, "docker"]);
     let host_option = format!("--host=unix:///{socket}");
+    if !is_shell_word(&host_option) {
+        return Err("the path of its socket has characters that the shell at the other end would interpret");
+    }
     if !socket.trim_matches('/').is_empty() {
         arguments.push(&host_option);
     }

@@ -24,7 +24,7 @@ use ureq::{
 
 pub use endpoint::Endpoint;
 
-use crate::{engine, oci::Digest};
+use crate::{engine, http::encode, oci::Digest};
 
 /// An answer of the daemon is at most this long, in bytes.
 const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
@@ -220,7 +220,8 @@ impl Daemon {
     ///
     /// When it cannot be asked.
     pub fn image(&self, name: &str) -> Result<Option<DaemonImage>> {
-        let found = self.get("asking the docker daemon for an image", &format!("/images/{name}/json?manifests=1"));
+        let found =
+            self.get("asking the docker daemon for an image", &format!("/images/{}/json?manifests=1", encode(name)));
         or_none(found)
     }
 
@@ -232,7 +233,7 @@ impl Daemon {
     pub fn tag(&self, id: &Digest, reference: &str) -> Result<bool> {
         let act = "naming the image in the docker daemon";
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
-        let url = format!("{}/images/{id}/tag?repo={repository}&tag={tag}", self.base);
+        let url = format!("{}/images/{id}/tag?repo={}&tag={}", self.base, encode(repository), encode(tag));
         Ok(or_none(self.text(act, self.agent.post(url).send_empty()))?.is_some())
     }
 
@@ -242,7 +243,7 @@ impl Daemon {
     ///
     /// When it cannot be asked or refuses.
     pub fn remove(&self, reference: &str) -> Result<()> {
-        let url = format!("{}/images/{reference}", self.base);
+        let url = format!("{}/images/{}", self.base, encode(reference));
         or_none(self.text("removing a name from the docker daemon", self.agent.delete(url).call())).map(drop)
     }
 
@@ -253,7 +254,7 @@ impl Daemon {
     /// When it cannot be asked, or has no such image.
     pub fn save(&self, name: &str) -> Result<File> {
         let act = "reading an image of the docker daemon";
-        let response = self.agent.get(format!("{}/images/{name}/get", self.base)).call();
+        let response = self.agent.get(format!("{}/images/{}/get", self.base, encode(name))).call();
         let mut response = response.map_err(|source| self.unreachable(act, source))?;
         if response.status() != StatusCode::OK {
             return Err(match self.text(act, Ok(response)) {

@@ -10,10 +10,12 @@ mod digest;
 pub mod json;
 mod manifest;
 pub mod name;
+mod reference;
 mod timestamp;
 
 pub use config::{Config, EmptyObject, History, ImageConfig, RootFs, meant};
 pub use descriptor::{Descriptor, Platform, annotation, media_type};
 pub use digest::{Algorithm, Digest, Hasher, ParseDigestError, Sha256Writer};
 pub use manifest::{DockerManifest, Index, Manifest};
+pub use reference::{ParseReferenceError, Reference};
 pub use timestamp::{ParseTimestampError, Timestamp};

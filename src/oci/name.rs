@@ -7,6 +7,10 @@
 //! quay.io/some/hello     quay.io/some/hello
 //! ```
 
+use std::{fmt, str::FromStr};
+
+use super::{ParseReferenceError, Reference};
+
 /// Docker's own registry, which names without a host mean.
 const DEFAULT_HOST: &str = "docker.io";
 /// What it was called once.
@@ -51,9 +55,84 @@ pub fn with_tag(name: &str) -> String {
     if has_tag || name.contains('@') { name.to_owned() } else { format!("{name}:latest") }
 }
 
+/// The name with a tag under which an engine stores an image: `hello:1`, `quay.io/some/hello:1`.
+///
+/// It is a [`Reference`] without a digest, so an engine's API and any shell read it as one word that is no option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaggedName(String);
+
+/// Text that cannot name an image of an engine.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseNameError {
+    /// It is no reference.
+    #[error(transparent)]
+    Reference(#[from] ParseReferenceError),
+    /// It has a digest.
+    #[error("{0:?} has a digest, which an engine computes itself; write NAME:TAG")]
+    Digest(String),
+    /// Engines read it as a digest or an ID (moby, daemon/images and reference/store.go, `addReference`).
+    #[error("{0:?} is read as a digest by engines; choose another name")]
+    Ambiguous(String),
+}
+
+impl TaggedName {
+    /// The name as it was written, with its tag.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The name with its registry.
+    pub fn full(&self) -> String {
+        full_name(&self.0)
+    }
+}
+
+impl FromStr for TaggedName {
+    type Err = ParseNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseNameError> {
+        let reference: Reference = text.parse()?;
+        if reference.digest.is_some() {
+            return Err(ParseNameError::Digest(text.to_owned()));
+        }
+        if matches!(reference.repository.as_str(), "library/sha256" | "library/sha384" | "library/sha512") {
+            return Err(ParseNameError::Ambiguous(text.to_owned()));
+        }
+        Ok(Self(with_tag(text)))
+    }
+}
+
+impl fmt::Display for TaggedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn engines_get_names_with_tags_and_without_digests() {
+        for (text, name) in [("a", "a:latest"), ("h:5/a", "h:5/a:latest"), ("a:b", "a:b"), ("Host/a", "Host/a:latest")]
+        {
+            assert_eq!(text.parse::<TaggedName>().unwrap().as_str(), name);
+        }
+        let digest = super::super::Digest::of(b"");
+        for text in [
+            "Upper:1",
+            "x:",
+            "-x:1",
+            "a b:1",
+            "sha256:abc",
+            "sha256",
+            &digest.hex(),
+            &digest.to_string(),
+            &format!("x:1@{digest}"),
+        ] {
+            assert!(text.parse::<TaggedName>().is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn names_are_docker_s() {

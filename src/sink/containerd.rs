@@ -23,22 +23,27 @@ use std::{collections::HashSet, io, sync::Arc};
 use super::{
     archive,
     loaded::{self, Loaded},
-    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
+    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, name_for, one_image, parse_name},
 };
 use crate::{
     blobs::ImageBlobs,
     content::Content,
     engine::{self, EngineError, Tool},
-    oci::{Digest, name::full_name},
+    oci::{
+        Digest,
+        name::{TaggedName, full_name},
+    },
 };
+
+const SYNTAX: &str = "containerd:NAME:TAG";
 
 /// `containerd:NAME:TAG`
 pub const SCHEME: Scheme = Scheme {
     name: "containerd",
-    syntax: "containerd:NAME:TAG",
+    syntax: SYNTAX,
     about: "containerd, also on a Kubernetes node",
     holds: Holds::Image,
-    parse: |rest| Ok(Arc::new(Containerd { name: with_tag(rest) })),
+    parse: |rest| Ok(Arc::new(Containerd { name: parse_name(rest)? })),
 };
 
 const IMPORT: &[&str] = &["images", "import", "-"];
@@ -48,14 +53,14 @@ const ATTEMPTS: usize = 3;
 /// Under which name, if another than the image's own.
 #[derive(Debug)]
 struct Containerd {
-    name: Option<String>,
+    name: Option<TaggedName>,
 }
 
 impl Sink for Containerd {
     fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
         let image = one_image(content)?;
-        let name = self.name.as_deref().or(image.reference.as_deref());
-        let name = name.ok_or("the image has no name; write containerd:NAME:TAG")?;
+        let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
+        let name = name.ok_or_else(|| format!("the image has no name; write {SYNTAX}"))?;
         let mut all: Option<Written> = None;
         for via in engine::containerd_commands(options.engine.via.as_deref())? {
             let tool = Tool::new("ctr", via.as_deref());
@@ -63,7 +68,7 @@ impl Sink for Containerd {
                 Some(namespace) => tool.with(&["-n", namespace]),
                 None => tool,
             };
-            let mut written = load(image, name, &tool)?.written(image);
+            let mut written = load(image, &name, &tool)?.written(image);
             // One line for each node.
             let before = all.map(|before| before.says).unwrap_or_default();
             written.says.splice(0..0, before);
@@ -89,13 +94,13 @@ pub enum ContainerdError {
     },
 }
 
-/// Loads `image` as `reference`.
+/// Loads `image` as `name`.
 ///
 /// # Errors
 ///
 /// [`ContainerdError`]; then the name means what it meant before.
-pub fn load(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<Loaded, ContainerdError> {
-    let reference = full_name(reference);
+pub fn load(image: &ImageBlobs, name: &TaggedName, ctr: &Tool) -> Result<Loaded, ContainerdError> {
+    let reference = name.full();
     let mut loaded = Loaded::new(image.digest(), reference.clone());
     let blobs = ctr.run(&["content", "ls", "-q"])?;
     let mut there: HashSet<Digest> = blobs.lines().filter_map(|line| line.trim().parse().ok()).collect();
@@ -112,7 +117,7 @@ pub fn load(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<Loaded, C
         };
         match (imported, state) {
             (Ok(_), State::Complete) => {
-                let named = name(image, &reference, ctr).and_then(|_| check(&reference, ctr));
+                let named = add_name(image, &reference, ctr).and_then(|_| check(&reference, ctr));
                 let _ = clean_up();
                 match named {
                     Ok(State::Complete) => return Ok(loaded),
@@ -145,7 +150,7 @@ pub fn load(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<Loaded, C
 }
 
 /// Gives the image, whose blobs are there, its name.
-fn name(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<String, EngineError> {
+fn add_name(image: &ImageBlobs, reference: &str, ctr: &Tool) -> Result<String, EngineError> {
     let layers = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
     ctr.feed(IMPORT, |out| {
         archive::write_without(image, Some(reference), &layers, out).map(drop).map_err(io::Error::other)

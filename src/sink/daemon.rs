@@ -21,46 +21,49 @@ use std::{
 use super::{
     archive,
     loaded::Loaded,
-    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
+    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, name_for, one_image, parse_name},
 };
 use crate::{
     blobs::ImageBlobs,
     content::Content,
     daemon::{Daemon, DaemonError},
     layer::ChunkReader,
-    oci::Digest,
+    oci::{Digest, name::TaggedName},
 };
+
+const SYNTAX: &str = "docker-daemon:NAME:TAG";
 
 /// `docker-daemon:NAME:TAG`
 pub const SCHEME: Scheme = Scheme {
     name: "docker-daemon",
-    syntax: "docker-daemon:NAME:TAG",
+    syntax: SYNTAX,
     about: "docker daemon",
     holds: Holds::Image,
-    parse: |rest| Ok(Arc::new(DockerDaemon { name: with_tag(rest) })),
+    parse: |rest| Ok(Arc::new(DockerDaemon { name: parse_name(rest)? })),
 };
 
 /// The user's daemon, and under which name, if another than the image's own.
 #[derive(Debug)]
 struct DockerDaemon {
-    name: Option<String>,
+    name: Option<TaggedName>,
 }
 
 impl Sink for DockerDaemon {
     fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
         let image = one_image(content)?;
-        let name = self.name.as_deref().or(image.reference.as_deref());
+        let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
         let daemon = Daemon::of_user(&options.engine)?;
-        Ok(load(image, name, &daemon)?.written(image))
+        Ok(load(image, name.as_ref(), &daemon)?.written(image))
     }
 }
 
-/// Loads `image` as `reference`.
+/// Loads `image` as `name`.
 ///
 /// # Errors
 ///
 /// [`DaemonError`]; then the name means what it meant before.
-pub fn load(image: &ImageBlobs, reference: Option<&str>, daemon: &Daemon) -> Result<Loaded, DaemonError> {
+pub fn load(image: &ImageBlobs, name: Option<&TaggedName>, daemon: &Daemon) -> Result<Loaded, DaemonError> {
+    let reference = name.map(TaggedName::as_str);
     if daemon.info()?.has_containerd_store() {
         return containerd_store::load(image, reference, daemon);
     }

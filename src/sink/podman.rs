@@ -6,24 +6,31 @@
 
 use std::collections::HashSet;
 
+use serde::Deserialize;
+
 use super::{
     loaded::Loaded,
-    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, one_image, with_tag},
+    scheme::{Holds, Scheme, Sink, WriteError, WriteOptions, Written, name_for, one_image, parse_name},
 };
 use crate::{
     blobs::ImageBlobs,
     content::Content,
     engine::{EngineError, Tool},
-    oci::{Digest, name},
+    oci::{
+        Digest,
+        name::{self, TaggedName},
+    },
 };
+
+const SYNTAX: &str = "containers-storage:NAME:TAG";
 
 /// `containers-storage:NAME:TAG`
 pub const SCHEME: Scheme = Scheme {
     name: "containers-storage",
-    syntax: "containers-storage:NAME:TAG",
+    syntax: SYNTAX,
     about: "podman",
     holds: Holds::Image,
-    parse: |rest| Ok(std::sync::Arc::new(Podman { name: with_tag(rest) })),
+    parse: |rest| Ok(std::sync::Arc::new(Podman { name: parse_name(rest)? })),
 };
 
 const LOAD: &[&str] = &["load", "--quiet"];
@@ -31,26 +38,26 @@ const LOAD: &[&str] = &["load", "--quiet"];
 /// The user's podman, and under which name, if another than the image's own.
 #[derive(Debug)]
 struct Podman {
-    name: Option<String>,
+    name: Option<TaggedName>,
 }
 
 impl Sink for Podman {
     fn write(&self, content: &Content, options: &WriteOptions) -> Result<Written, WriteError> {
         let image = one_image(content)?;
-        let name = self.name.as_deref().or(image.reference.as_deref());
-        let name = name.ok_or("the image has no name; write containers-storage:NAME:TAG")?;
+        let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
+        let name = name.ok_or_else(|| format!("the image has no name; write {SYNTAX}"))?;
         let podman = Tool::new("podman", options.engine.via.as_deref());
-        Ok(load(image, name, &podman)?.written(image))
+        Ok(load(image, &name, &podman)?.written(image))
     }
 }
 
-/// Loads `image` as `reference`.
+/// Loads `image` as `name`.
 ///
 /// # Errors
 ///
 /// [`EngineError`]; then the name means what it meant before.
-pub fn load(image: &ImageBlobs, reference: &str, podman: &Tool) -> Result<Loaded, EngineError> {
-    let reference = local_name(reference);
+pub fn load(image: &ImageBlobs, name: &TaggedName, podman: &Tool) -> Result<Loaded, EngineError> {
+    let reference = local_name(name);
     let mut loaded = Loaded::new(Digest::of(&image.config), reference.clone());
     let diff_ids = diff_ids(podman)?;
     let seem = image.layers.iter().filter(|layer| diff_ids.contains(&layer.diff_id));
@@ -68,10 +75,10 @@ pub fn load(image: &ImageBlobs, reference: &str, podman: &Tool) -> Result<Loaded
 }
 
 /// As podman names what comes from no registry: `hello:latest` is `localhost/hello:latest`.
-fn local_name(reference: &str) -> String {
-    match name::split_host(reference) {
-        Some(_) => name::full_name(reference),
-        None => format!("localhost/{reference}"),
+fn local_name(name: &TaggedName) -> String {
+    match name::split_host(name.as_str()) {
+        Some(_) => name.full(),
+        None => format!("localhost/{name}"),
     }
 }
 
@@ -82,10 +89,28 @@ fn diff_ids(podman: &Tool) -> Result<HashSet<Digest>, EngineError> {
         Err(EngineError::Failed { .. }) => return Ok(HashSet::new()),
         ids => ids?,
     };
-    let mut arguments = vec!["image", "inspect", "--format", "{{json .RootFS.Layers}}"];
+    // A template such as {{json .RootFS.Layers}} would not survive the shell at the other end of ssh.
+    let mut arguments = vec!["image", "inspect", "--format", "json"];
     arguments.extend(ids.lines());
-    // One that is gone since it was listed fails all.
-    let layers = if ids.is_empty() { String::new() } else { podman.run(&arguments).unwrap_or_default() };
-    let of_image = |line: &str| serde_json::from_str::<Vec<Digest>>(line).unwrap_or_default();
-    Ok(layers.lines().flat_map(of_image).collect())
+    // An image that was removed since the list was made fails the command.
+    let inspected = if ids.is_empty() { String::new() } else { podman.run(&arguments).unwrap_or_default() };
+    Ok(parse_diff_ids(&inspected))
+}
+
+/// The diff_ids in the answer of `podman image inspect`.
+fn parse_diff_ids(inspected: &str) -> HashSet<Digest> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Inspected {
+        #[serde(rename = "RootFS", default)]
+        root_fs: RootFs,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct RootFs {
+        #[serde(default)]
+        layers: Option<Vec<Digest>>,
+    }
+    let images: Vec<Inspected> = serde_json::from_str(inspected).unwrap_or_default();
+    images.into_iter().flat_map(|image| image.root_fs.layers.unwrap_or_default()).collect()
 }

@@ -3,7 +3,14 @@
 use std::{error::Error, fmt, path::PathBuf, sync::Arc};
 
 use super::progress::{Progress, Silent};
-use crate::{content::Content, layer::compress::Compression, oci::Digest};
+use crate::{
+    content::Content,
+    layer::compress::Compression,
+    oci::{
+        Digest,
+        name::{ParseNameError, TaggedName},
+    },
+};
 
 /// A kind of destination, and how it is written on the command line.
 #[derive(Debug)]
@@ -163,10 +170,31 @@ pub(super) fn some_path(path: &str) -> Result<PathBuf, String> {
     if path.is_empty() { Err("the path is missing".to_owned()) } else { Ok(path.into()) }
 }
 
-/// `[NAME[:TAG]]` with a tag; `None` if it is empty.
-#[cfg(feature = "net")]
-pub(super) fn with_tag(name: &str) -> Option<String> {
-    (!name.is_empty()).then(|| crate::oci::name::with_tag(name))
+/// `[NAME[:TAG]]`; `None` if it is empty.
+pub(super) fn parse_name(text: &str) -> Result<Option<TaggedName>, String> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: ParseNameError| error.to_string()) }
+}
+
+/// The name that the user gave, or else the image's own, which may come from an untrusted archive.
+///
+/// # Errors
+///
+/// If the image's own name cannot name an image of an engine; `syntax` is how a name is given.
+pub(super) fn name_for(
+    given: Option<&TaggedName>,
+    own: Option<&str>,
+    syntax: &str,
+) -> Result<Option<TaggedName>, WriteError> {
+    match (given, own) {
+        (Some(name), _) => Ok(Some(name.clone())),
+        (None, Some(own)) => match own.parse() {
+            Ok(name) => Ok(Some(name)),
+            Err(error) => {
+                Err(format!("the name of the image: {error}; to give it another name, write {syntax}").into())
+            }
+        },
+        (None, None) => Ok(None),
+    }
 }
 
 /// The one image, for sinks that hold no more.

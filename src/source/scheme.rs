@@ -4,6 +4,8 @@ use std::{fmt, sync::Arc};
 
 use super::{Opened, SourceError};
 use crate::image::Provider;
+#[cfg(feature = "net")]
+use crate::oci::Reference;
 
 /// A kind of source, and how it is written on the command line.
 #[derive(Debug)]
@@ -48,9 +50,13 @@ pub struct Access {
 
 /// The name of an image of an engine, which is passed to the engine's command.
 #[cfg(feature = "net")]
-pub(super) fn image_name(name: &str) -> Result<String, String> {
-    if name.is_empty() || name.starts_with('-') {
+pub(super) fn image_name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
         return Err("no image is given; write NAME:TAG after the colon".to_owned());
     }
-    Ok(name.to_owned())
+    let is_id = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_id {
+        text.parse::<Reference>().map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
 }

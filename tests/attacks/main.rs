@@ -1,6 +1,7 @@
 //! Attacks on the program: hostile registries, images, projects and documents. One module for each class of attack.
 
 mod credentials;
+mod engine_names;
 mod images;
 mod nix_database;
 mod policies;
@@ -9,6 +10,7 @@ mod referrers;
 mod registry;
 mod run;
 mod sbom;
+mod sshd;
 
 #[allow(dead_code, reason = "shared with tests/registries, which uses the rest")]
 #[path = "../registries/store.rs"]
