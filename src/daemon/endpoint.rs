@@ -7,12 +7,12 @@ use std::{
 };
 
 use serde::Deserialize;
-use ureq::Agent;
+use ureq::{Agent, Proxy, config::Config};
 
 use super::{DaemonError, command::CommandConnector, unix::UnixConnector};
 use crate::{
     engine::{Tool, is_shell_word},
-    http::Tls,
+    http::{self, Origin, Proxies, Tls},
     oci::Digest,
 };
 
@@ -76,7 +76,9 @@ impl Endpoint {
             // docker wants TLS when this is set, to anything.
             let tls = set("DOCKER_TLS_VERIFY").is_some() || set("DOCKER_TLS").is_some();
             let certificates = set("DOCKER_CERT_PATH").map(PathBuf::from).or(folder).filter(|_| tls);
-            return Ok(Self { host, certificates, verify: set("DOCKER_TLS_VERIFY").is_some(), via: None });
+            // DOCKER_TLS alone is TLS without verification, as with docker; https:// without either is verified.
+            let verify = set("DOCKER_TLS_VERIFY").is_some() || !tls;
+            return Ok(Self { host, certificates, verify, via: None });
         }
         let usual = Self { host: USUAL.to_owned(), certificates: None, verify: true, via: None };
         let Some(folder) = folder else { return Ok(usual) };
@@ -106,36 +108,38 @@ impl Endpoint {
         })
     }
 
+    /// A daemon behind TCP. Proxies are docker's too (docker/go-connections, sockets/sockets.go: ProxyFromEnvironment).
+    fn network_agent(&self, is_tls: bool, address: &str) -> Result<(Agent, String), DaemonError> {
+        let unusable = |why: &dyn fmt::Display| DaemonError::Endpoint(format!("{}: {why}", self.host));
+        let base = format!("{}://{}", if is_tls { "https" } else { "http" }, address.trim_end_matches('/'));
+        let origin = Origin::of(&base).ok_or_else(|| unusable(&"write tcp://HOST:PORT or https://HOST:PORT"))?;
+        let tls = Tls::of_docker(self.certificates.as_deref(), !self.verify).map_err(|error| unusable(&error))?;
+        let proxies = Proxies::of_user().map_err(|error| unusable(&error))?;
+        let agent = http::agent(&origin, &tls, proxies.to(&origin), &config).map_err(|error| unusable(&error))?;
+        Ok((agent, base))
+    }
+
     /// How to talk to it, and what URLs begin with.
     pub(super) fn agent(&self) -> Result<(Agent, String), DaemonError> {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(30)))
-            .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
-            .proxy(None);
+        let config = config(None);
         let resolver = ureq::unversioned::resolver::DefaultResolver::default();
         // Sockets and commands have no host; an address avoids looking it up.
         let nobody = "http://127.0.0.1".to_owned();
         if let Some(via) = &self.via {
             let connector = CommandConnector::new(Tool::new("docker", Some(via)), &["system", "dial-stdio"]);
-            return Ok((Agent::with_parts(config.build(), connector, resolver), nobody));
+            return Ok((Agent::with_parts(config, connector, resolver), nobody));
         }
         match self.host.split_once("://") {
-            Some(("unix", path)) => Ok((Agent::with_parts(config.build(), UnixConnector::new(path), resolver), nobody)),
+            Some(("unix", path)) => Ok((Agent::with_parts(config, UnixConnector::new(path), resolver), nobody)),
             Some(("ssh", rest)) => {
                 let arguments =
                     ssh_arguments(rest).map_err(|why| DaemonError::Endpoint(format!("{}: {why}", self.host)))?;
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 let connector = CommandConnector::new(Tool::new("ssh", None), &arguments);
-                Ok((Agent::with_parts(config.build(), connector, resolver), nobody))
+                Ok((Agent::with_parts(config, connector, resolver), nobody))
             }
-            Some(("tcp" | "http" | "https", address)) => {
-                let Some(folder) = &self.certificates else {
-                    return Ok((config.build().new_agent(), format!("http://{address}")));
-                };
-                let tls = Tls::of_docker(folder, !self.verify)
-                    .map_err(|error| DaemonError::Endpoint(format!("{error}: {}", folder.display())))?;
-                Ok((tls.agent(config.build()), format!("https://{address}")))
+            Some((scheme @ ("tcp" | "http" | "https"), address)) => {
+                self.network_agent(scheme == "https" || self.certificates.is_some(), address)
             }
             _ => Err(DaemonError::Endpoint(format!(
                 "{} is no address of a docker daemon that strata can reach; unix://, tcp:// and ssh:// are",
@@ -143,6 +147,17 @@ impl Endpoint {
             ))),
         }
     }
+}
+
+/// A daemon does not redirect; `https://` must not lead to `http://`.
+fn config(proxy: Option<Proxy>) -> Config {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_connect(Some(Duration::from_secs(30)))
+        .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
+        .proxy(proxy)
+        .build()
 }
 
 /// What ssh is given to reach the daemon at `ssh://[USER@]HOST[:PORT][/SOCKET]`, as docker's own command line does it

@@ -56,7 +56,10 @@ pub enum HttpError {
         source: io::Error,
     },
     /// A proxy's address makes no sense.
-    #[error("the proxy in {variable} is not a URL; write it like http://proxy.example.com:3128")]
+    #[error(
+        "the proxy in {variable} is not the URL of a supported proxy; write it like http://proxy.example.com:3128, \
+         https://… or socks5://USER:PASSWORD@proxy.example.com:1080"
+    )]
     Proxy {
         /// The environment variable; its value may hold a password.
         variable: String,

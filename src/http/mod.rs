@@ -17,6 +17,7 @@ mod netrc;
 mod proxy;
 mod resume;
 mod retry;
+mod route;
 mod tls;
 mod url;
 
@@ -30,17 +31,19 @@ use std::{
 
 use serde::Deserialize;
 use ureq::{
-    Agent, SendBody,
+    Agent, Proxy, SendBody,
     config::Config,
     http::{Request, Response, StatusCode, header},
 };
 
 use crate::threads::lock;
+
 pub use error::{HttpError, OwnBody, clean};
 pub use netrc::Netrc;
 pub use proxy::Proxies;
 pub use resume::Resume;
 pub use retry::{Retry, parse_retry_after, wait};
+pub(crate) use route::agent;
 pub use tls::Tls;
 pub use url::{Origin, encode, is_loopback, join, without_query};
 
@@ -74,7 +77,6 @@ pub struct Settings {
 /// A client.
 #[derive(Clone)]
 pub struct Http {
-    config: Config,
     trust: Trust,
     /// One for each origin: connections and TLS settings are not shared.
     agents: Arc<Mutex<HashMap<Origin, Agent>>>,
@@ -148,22 +150,8 @@ impl Http {
     /// [`HttpError::Proxy`] when the environment has a malformed proxy.
     pub fn new(settings: Settings) -> Result<Self> {
         let stall = settings.stall.unwrap_or(STALL);
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .timeout_connect(Some(CONNECT))
-            .timeout_per_read(Some(stall))
-            .timeout_per_write(Some(stall))
-            .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
-            // Blobs are what they are.
-            .accept_encoding("identity")
-            .input_buffer_size(256 * 1024)
-            .output_buffer_size(256 * 1024)
-            .proxy(None)
-            .build();
         let Settings { trust, retry, .. } = settings;
-        Ok(Self { config, trust, agents: Arc::default(), proxies: Proxies::of_user()?, stall, retry })
+        Ok(Self { trust, agents: Arc::default(), proxies: Proxies::of_user()?, stall, retry })
     }
 
     /// A client that trusts whom the machine trusts.
@@ -180,7 +168,8 @@ impl Http {
         if let Some(agent) = lock(&self.agents).get(origin) {
             return Ok(agent.clone());
         }
-        let agent = (self.trust)(origin)?.agent(self.config.clone());
+        let config = |proxy| config(self.stall, proxy);
+        let agent = route::agent(origin, &(self.trust)(origin)?, self.proxies.to(origin), &config)?;
         Ok(lock(&self.agents).entry(origin.clone()).or_insert(agent).clone())
     }
 
@@ -240,13 +229,12 @@ impl Http {
         if let Some(authorization) = call.authorization.filter(|_| !strayed) {
             request = request.header(header::AUTHORIZATION, authorization);
         }
-        let proxy = self.proxies.to(origin).cloned();
         let agent = self.agent(origin)?;
         let patience = if call.method == "GET" || call.method == "HEAD" { self.stall } else { UPLOAD_ANSWER };
         macro_rules! run {
             ($body:expr) => {{
                 let request = request.body($body).map_err(|error| fail(error.into()))?;
-                let configured = agent.configure_request(request).proxy(proxy).timeout_per_read(Some(patience));
+                let configured = agent.configure_request(request).timeout_per_read(Some(patience));
                 agent.run(configured.build()).map_err(fail)
             }};
         }
@@ -289,6 +277,23 @@ impl Http {
             http.send(&call, &mut Body::Empty)?.part(act, at)
         })
     }
+}
+
+fn config(stall: Duration, proxy: Option<Proxy>) -> Config {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .timeout_connect(Some(CONNECT))
+        .timeout_per_read(Some(stall))
+        .timeout_per_write(Some(stall))
+        .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
+        // Blobs are what they are.
+        .accept_encoding("identity")
+        .input_buffer_size(256 * 1024)
+        .output_buffer_size(256 * 1024)
+        .proxy(proxy)
+        .build()
 }
 
 /// Whether a header says what is wanted, and not who wants it: another origin is told no more.

@@ -9,12 +9,12 @@
 //!            *               everything
 //! ```
 //!
-//! This machine is never reached through a proxy, and requests without TLS go through a tunnel (CONNECT) too.
+//! This machine is never reached through a proxy. How a request goes through one is in [`route`](super::route).
 //! (Go: golang.org/x/net, http/httpproxy/proxy.go)
 
 use std::{env, net::IpAddr};
 
-use ureq::Proxy;
+use ureq::{Proxy, ProxyProtocol};
 
 use super::{HttpError, Origin};
 
@@ -50,7 +50,7 @@ impl Proxies {
         let first = |names: &[&str]| names.iter().find_map(|name| Some((name.to_string(), variable(name)?)));
         let proxy = |names: &[&str]| match first(names) {
             None => Ok(None),
-            Some((variable, text)) => Proxy::new(&text).map(Some).map_err(|_| HttpError::Proxy { variable }),
+            Some((variable, text)) => parse(&text).map(Some).ok_or(HttpError::Proxy { variable }),
         };
         let direct = first(&["no_proxy", "NO_PROXY"]).map(|(_, list)| list).unwrap_or_default();
         Ok(Self {
@@ -70,6 +70,30 @@ impl Proxies {
         let direct = || origin.is_loopback() || self.direct.iter().any(|entry| entry.meets(origin));
         proxy.as_ref().filter(|_| !direct())
     }
+}
+
+/// A proxy from its URL; `None` if it is not one that requests can go through.
+///
+/// A SOCKS5 proxy resolves host names, also with `socks5:` (Go, net/http, transport.go: "socks5" is treated the same as
+/// "socks5h"): machines behind one often have no DNS of their own.
+fn parse(text: &str) -> Option<Proxy> {
+    let proxy = Proxy::new(text).ok()?;
+    let has_login = proxy.username().is_some() || proxy.password().is_some();
+    let protocol = match proxy.protocol() {
+        ProxyProtocol::Http | ProxyProtocol::Https => return Some(proxy),
+        ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => ProxyProtocol::Socks5h,
+        // SOCKS4 has no passwords: one that is given would be ignored.
+        ProxyProtocol::Socks4 | ProxyProtocol::Socks4A if !has_login => ProxyProtocol::Socks4A,
+        _ => return None,
+    };
+    let mut builder = Proxy::builder(protocol).host(proxy.host()).port(proxy.port());
+    if let Some(user) = proxy.username() {
+        builder = builder.username(user);
+    }
+    if let Some(password) = proxy.password() {
+        builder = builder.password(password);
+    }
+    builder.build().ok()
 }
 
 impl Direct {

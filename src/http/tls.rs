@@ -83,7 +83,8 @@ impl Tls {
     }
 
     /// As docker's command line has it: `ca.pem`, `cert.pem` and `key.pem` in a folder.
-    pub(crate) fn of_docker(folder: &Path, insecure: bool) -> Result<Self> {
+    pub(crate) fn of_docker(folder: Option<&Path>, insecure: bool) -> Result<Self> {
+        let Some(folder) = folder else { return Self::new(machine_certificates(), None, insecure) };
         let authority = folder.join("ca.pem");
         let trusted = match authority.exists() {
             true => Some(certificates(&read(&authority)?))
@@ -116,9 +117,10 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
-    /// A client that speaks TLS so.
-    pub(crate) fn agent(&self, config: Config) -> Agent {
-        Agent::with_parts(config, connector::new(Arc::clone(&self.0)), DefaultResolver::default())
+    /// An agent with these settings; `proxy` are those for an HTTPS proxy.
+    pub(super) fn agent(&self, config: Config, proxy: Option<&Self>) -> Agent {
+        let connector = connector::new(Arc::clone(&self.0), proxy.map(|proxy| Arc::clone(&proxy.0)));
+        Agent::with_parts(config, connector, DefaultResolver::default())
     }
 }
 

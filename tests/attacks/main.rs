@@ -1,11 +1,13 @@
 //! Attacks on the program: hostile registries, images, projects and documents. One module for each class of attack.
 
 mod credentials;
+mod daemons;
 mod engine_names;
 mod images;
 mod nix_database;
 mod policies;
 mod project_configuration;
+mod proxies;
 mod referrers;
 mod registry;
 mod run;

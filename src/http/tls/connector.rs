@@ -10,17 +10,23 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned, pki_type
 use ureq::{
     Error,
     unversioned::transport::{
-        Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, TcpConnector,
-        Transport, TransportAdapter,
+        Buffers, ConnectProxyConnector, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, SocksConnector,
+        TcpConnector, Transport, TransportAdapter,
     },
 };
 
-/// A connection through a proxy or without one, and TLS where the URL asks for it.
-pub fn new(config: Arc<ClientConfig>) -> impl Connector {
-    ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(TlsConnector(config))
+/// A connection through a proxy or without one, and TLS where the URL asks for it; `proxy` is for an HTTPS proxy.
+pub fn new(config: Arc<ClientConfig>, proxy: Option<Arc<ClientConfig>>) -> impl Connector {
+    ().chain(SocksConnector::default())
+        .chain(ConnectProxyConnector::default())
+        .chain(TcpConnector::default())
+        .chain(TlsConnector { config, proxy })
 }
 
-struct TlsConnector(Arc<ClientConfig>);
+struct TlsConnector {
+    config: Arc<ClientConfig>,
+    proxy: Option<Arc<ClientConfig>>,
+}
 
 impl fmt::Debug for TlsConnector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,7 +44,12 @@ impl<In: Transport> Connector<In> for TlsConnector {
         }
         let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::BadUri(format!("{host} is not a host")))?;
-        let mut connection = ClientConnection::new(Arc::clone(&self.0), name).map_err(io::Error::other)?;
+        // ureq reaches an HTTPS proxy with a configuration that has no proxy.
+        let config = match (&self.proxy, details.config.proxy()) {
+            (Some(proxy), None) => proxy,
+            _ => &self.config,
+        };
+        let mut connection = ClientConnection::new(Arc::clone(config), name).map_err(io::Error::other)?;
         let mut below = TransportAdapter::new(Box::new(below) as Box<dyn Transport>, Arc::clone(&details.current_time));
         below.set_timeout(details.timeout);
         connection.complete_io(&mut below)?;

@@ -1,0 +1,126 @@
+//! Proxies that the user's environment names: nothing goes around them, and their passwords go to them only.
+
+use std::sync::Arc;
+
+use data_encoding::BASE64;
+
+use crate::{
+    images::tar,
+    store::Store,
+    world::{Answer, Request, World},
+};
+
+const HOST: &str = "registry.example.com";
+/// As a URL has it, and decoded.
+const LOGIN: (&str, &str) = ("m%65:p%40ss%2Fw%3Aord@", "me:p@ss/w:ord");
+
+/// A registry with one image, and no variable that names a proxy.
+fn world() -> World {
+    let mut world = World::new();
+    let store = Arc::<Store>::default();
+    store.keep("app", "1", &tar(&[("x", b"layer")]));
+    world.host(HOST, move |request| match request.basic() {
+        Some(_) => store.answer(request),
+        None => Answer::new(401).with("www-authenticate", "Basic"),
+    });
+    world.log_in(HOST, "me:registry-password");
+    world.secret("registry-password", &[HOST]);
+    world.secret(LOGIN.1, &[]);
+    world.set("HTTPS_PROXY", "");
+    world.set("HTTP_PROXY", "");
+    world
+}
+
+const COPY: [&str; 5] = ["copy", "docker://registry.example.com/app:1", "oci:pulled:t", "--retry-times", "0"];
+
+#[test]
+fn socks5_proxies_are_used_with_their_password_and_resolve_names() {
+    for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        for scheme in ["socks5", "socks5h", "socks"] {
+            let mut world = world();
+            let proxy = world.proxy(scheme, LOGIN.0);
+            world.set(variable, proxy);
+            world.run(&COPY).good();
+            assert!(world.seen().iter().all(|request| request.host == HOST));
+            let proxied = world.proxied();
+            assert!(proxied.contains(&LOGIN.1.to_owned()), "{variable} {scheme}: {proxied:?}");
+            assert!(proxied.contains(&format!("socks {HOST}:443")), "{variable} {scheme}: {proxied:?}");
+        }
+    }
+}
+
+#[test]
+fn socks5_proxies_without_a_password_are_used() {
+    let mut world = world();
+    let proxy = world.proxy("socks5", "");
+    world.set("ALL_PROXY", proxy);
+    world.run(&COPY).good();
+    assert!(world.proxied().iter().all(|line| *line == format!("socks {HOST}:443")));
+}
+
+#[test]
+fn no_proxy_holds_for_socks() {
+    let mut world = world();
+    let proxy = world.proxy("socks5", "");
+    world.set("ALL_PROXY", proxy);
+    world.set("NO_PROXY", "registry.example.com");
+    world.run(&COPY).bad("registry.example.com");
+    assert_eq!(world.proxied(), Vec::<String>::new());
+}
+
+#[test]
+fn proxies_of_other_kinds_are_refused_without_a_request() {
+    for url in ["ftp://", "socks6://", "socks4://me:secret@", "socks4a://me:secret@", "quic://"] {
+        let mut world = world();
+        let proxy = world.proxy(url.split("://").next().unwrap(), url.split("://").nth(1).unwrap());
+        world.set("HTTPS_PROXY", proxy);
+        let said = world.run(&COPY).bad("HTTPS_PROXY");
+        assert!(!said.err.contains("secret"), "{}", said.err);
+        assert!(world.seen().is_empty() && world.proxied().is_empty(), "{url}");
+    }
+}
+
+#[test]
+fn a_socks_proxy_that_refuses_is_not_bypassed() {
+    let mut world = world();
+    // Nothing listens on this port.
+    world.set("ALL_PROXY", "socks5://127.0.0.1:9");
+    world.set("SSL_CERT_FILE", world.path("authority.pem").display().to_string());
+    world.run(&COPY).bad("registry.example.com");
+    assert!(world.seen().is_empty());
+}
+
+/// RFC 9112, 3.2.2: a request without TLS has the absolute form; CONNECT is for tunnels.
+#[test]
+fn plain_http_goes_through_a_proxy_in_absolute_form() {
+    let mut world = world();
+    world.file("registries.conf", "[[registry]]\nlocation = \"registry.example.com:80\"\ninsecure = true\n");
+    let store = Arc::<Store>::default();
+    store.keep("app", "1", &tar(&[("x", b"layer")]));
+    let kept = Arc::clone(&store);
+    world.host("registry.example.com", move |request| {
+        assert!(request.header("host").is_some_and(|host| host.starts_with("registry.example.com")));
+        kept.answer(request)
+    });
+    let proxy = world.proxy("http", LOGIN.0);
+    world.set("HTTP_PROXY", proxy);
+    world.run(&["copy", "docker://registry.example.com:80/app:1", "oci:pulled:t", "--retry-times", "0"]).good();
+    world.run(&["copy", "oci:pulled:t", "docker://registry.example.com:80/pushed:1", "--retry-times", "0"]).good();
+    assert!(store.has_tag("pushed", "1"));
+    let seen = world.seen();
+    assert!(seen.iter().any(|request: &Request| request.method == "PUT"));
+    let basic = format!("Basic {}", BASE64.encode(LOGIN.1.as_bytes()));
+    let proxied = world.proxied();
+    assert_eq!(proxied.len(), seen.len(), "each request has the proxy's credentials once");
+    assert!(proxied.iter().all(|line| *line == basic), "{proxied:?}");
+}
+
+#[test]
+fn https_goes_through_a_tunnel_that_alone_has_the_proxy_s_password() {
+    let mut world = world();
+    let proxy = world.proxy("http", LOGIN.0);
+    world.set("HTTPS_PROXY", proxy);
+    world.run(&COPY).good();
+    assert!(world.seen().iter().all(|request| request.header("proxy-authorization").is_none()));
+    assert!(!world.proxied().is_empty());
+}
