@@ -12,6 +12,7 @@ mod referrers;
 mod registry;
 mod run;
 mod sbom;
+mod serve;
 mod sshd;
 
 #[allow(dead_code, reason = "shared with tests/registries, which uses the rest")]

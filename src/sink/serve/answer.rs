@@ -86,11 +86,11 @@ async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default();
     let not_found = || Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "there is nothing at this path");
-    let rest = path.strip_prefix("/v2").ok_or_else(not_found)?;
-    if matches!(rest, "" | "/") {
+    if matches!(path, "/v2" | "/v2/") {
         return Ok(document("application/json", b"{}".to_vec()));
     }
-    if rest == "/_catalog" {
+    let rest = path.strip_prefix("/v2/").ok_or_else(not_found)?;
+    if rest == "_catalog" {
         let (names, link) = page(catalogue.names(), query, path);
         return Ok(list(&json!({ "repositories": names }), link));
     }
@@ -98,7 +98,6 @@ async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>
         let message = format!("unknown repository {name}");
         catalogue.repository(name).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message))
     };
-    let rest = rest.trim_start_matches('/');
     if let Some(name) = rest.strip_suffix("/tags/list") {
         let (tags, link) = page(repository(name)?.tags(), query, path);
         return Ok(list(&json!({ "name": name, "tags": tags }), link));

@@ -17,6 +17,7 @@ mod catalogue;
 mod chunked;
 mod clients;
 mod identity;
+mod open_files;
 mod patient;
 mod record;
 mod service;
@@ -26,7 +27,10 @@ use std::{
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -41,7 +45,7 @@ use tokio::{
     net::TcpStream,
     runtime,
     sync::{Semaphore, oneshot},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 pub use catalogue::{Catalogue, ServeError};
@@ -50,11 +54,11 @@ pub use identity::{Identity, IdentityError};
 pub use record::AccessLog;
 pub use users::{Users, UsersError};
 
-use clients::{Clients, Guest};
+use clients::{Clients, Connection};
 use patient::Patient;
 use service::Service;
 
-/// Connections at once. One takes little more than its 64 KiB of buffers.
+/// Connections at once, if the machine allows so many open files. One takes little more than its 64 KiB of buffers.
 const CONNECTIONS: usize = 2048;
 /// Bytes of requests that wait to be read on one connection.
 const BUFFER: usize = 64 * 1024;
@@ -62,8 +66,10 @@ const BUFFER: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// When asked to end, answers on their way have this long.
 const FAREWELL: Duration = Duration::from_secs(30);
-/// A client that connects has this long until its TLS handshake is done, and a request until its head is there.
-const GREETING: Duration = Duration::from_secs(60);
+/// Time from a connection to the end of its first request's head, with the TLS handshake. Clients connect to ask.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time to the end of each later request's head; clients keep connections for some time between requests.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Blobs made at once; more wait. What a blob needs in memory is less than 2 MiB.
 const STREAMS: usize = 48;
 
@@ -126,12 +132,13 @@ impl Drop for Running {
 }
 
 impl Server {
-    /// Listens at `address`; port 0 is any free one.
+    /// Listens at `address`; port 0 is any free one. Raises the process's limit of open files, which bounds connections.
     ///
     /// # Errors
     ///
     /// When the address cannot be had.
-    pub fn bind(address: SocketAddr, catalogue: Catalogue, settings: Settings) -> Result<Self, ServeError> {
+    pub fn bind(address: SocketAddr, catalogue: Catalogue, mut settings: Settings) -> Result<Self, ServeError> {
+        settings.connections = settings.connections.min(open_files::available());
         let fail = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
@@ -193,9 +200,9 @@ impl Server {
     async fn serve(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
         let Settings { connections, patience, farewell, identity, users, access_log, metrics } = self.settings;
+        let clients = Clients::new(connections);
         let connections = Arc::new(Semaphore::new(connections));
         let service = Arc::new(Service::new(self.catalogue, users, access_log, metrics));
-        let clients = Clients::default();
         let graceful = GracefulShutdown::new();
         let mut stop = std::pin::pin!(stop);
         loop {
@@ -214,13 +221,13 @@ impl Server {
                 },
                 () = &mut stop => break,
             };
-            let Some(guest) = clients.enter(address) else { continue };
+            let Some(client) = clients.connect(address) else { continue };
             let (service, identity, watcher) = (Arc::clone(&service), identity.clone(), graceful.watcher());
             tokio::spawn(async move {
                 let counted = service.record.connection();
                 // What goes wrong with a connection is the other side's to notice.
-                let _ = meet(Patient::new(stream, patience), identity, &guest, &service, watcher).await;
-                drop((permit, guest, counted));
+                let _ = meet(Patient::new(stream, patience), identity, &client, &service, watcher).await;
+                drop((permit, client, counted));
             });
         }
         drop(listener);
@@ -230,36 +237,47 @@ impl Server {
     }
 }
 
-/// Everything that is asked over one connection.
+/// Answers the requests of one connection.
 async fn meet(
     stream: Patient<TcpStream>,
     identity: Option<Identity>,
-    guest: &Guest,
+    client: &Connection,
     service: &Service,
     watcher: Watcher,
 ) -> io::Result<()> {
+    let deadline = Instant::now() + FIRST_REQUEST_TIMEOUT;
     match identity {
-        None => requests(stream, guest, service, watcher).await,
+        None => requests(stream, deadline, client, service, watcher).await,
         Some(identity) => {
-            let stream = timeout(GREETING, identity.acceptor().accept(stream)).await??;
-            requests(stream, guest, service, watcher).await
+            let stream = timeout_at(deadline, identity.acceptor().accept(stream)).await??;
+            requests(stream, deadline, client, service, watcher).await
         }
     }
 }
 
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    guest: &Guest,
+    deadline: Instant,
+    client: &Connection,
     service: &Service,
     watcher: Watcher,
 ) -> io::Result<()> {
-    let service = service_fn(async |request| Ok::<_, Infallible>(service.respond(&request, guest).await));
+    let has_asked = AtomicBool::new(false);
+    let service = service_fn(async |request| {
+        has_asked.store(true, Ordering::Relaxed);
+        Ok::<_, Infallible>(service.respond(&request, client).await)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(GREETING)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), service);
-    watcher.watch(connection).await.map_err(io::Error::other)
+    let mut served = std::pin::pin!(watcher.watch(connection));
+    match timeout_at(deadline, served.as_mut()).await {
+        Ok(served) => served.map_err(io::Error::other),
+        Err(_) if has_asked.load(Ordering::Relaxed) => served.await.map_err(io::Error::other),
+        Err(elapsed) => Err(elapsed.into()),
+    }
 }
 
 fn runtime() -> Result<runtime::Runtime, ServeError> {
@@ -277,7 +295,6 @@ mod tests {
     use std::{
         io::{Read, Write},
         net::TcpStream,
-        time::Instant,
     };
 
     use super::*;
@@ -337,19 +354,19 @@ mod tests {
 
     #[test]
     fn connections_that_ask_nothing_keep_nobody_from_ending() {
-        let settings = Settings { connections: 2, farewell: Duration::from_millis(100), ..Settings::default() };
+        let settings = Settings { connections: 8, farewell: Duration::from_millis(100), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue().0, settings).unwrap();
         let address = server.address();
         let running = server.spawn().unwrap();
         let mut idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
-        // Both were accepted: no third is.
+        // Both were accepted: this client may have no third.
         for stream in &mut idle {
             stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             stream.read_exact(&mut [0; 12]).unwrap();
         }
         let begun = Instant::now();
         drop(running);
-        assert!(begun.elapsed() < GREETING, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < HEAD_TIMEOUT, "{:?}", begun.elapsed());
     }
 
     #[test]
@@ -359,7 +376,7 @@ mod tests {
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
         let address = server.address();
         let _running = server.spawn().unwrap();
-        let mut silent: Vec<TcpStream> = (0..STREAMS / 2).map(|_| stalled(address, &digest)).collect();
+        let mut silent: Vec<TcpStream> = (0..clients::STREAMS).map(|_| stalled(address, &digest)).collect();
         // All that this client may have is taken; so this waits until one is given up.
         drop(stalled(address, &digest));
         let mut first = Vec::new();

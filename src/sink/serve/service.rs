@@ -9,7 +9,7 @@ use super::{
     AccessLog, Catalogue, STREAMS, Users,
     answer::{self, document},
     body::{Body, Streams},
-    clients::Guest,
+    clients::Connection,
     record::{Record, Recorded},
 };
 
@@ -29,22 +29,22 @@ impl Service {
         Self { catalogue, streams: Arc::new(Semaphore::new(STREAMS)), users, metrics, record }
     }
 
-    /// Answers `request` of `guest`.
-    pub async fn respond<B>(&self, request: &Request<B>, guest: &Guest) -> Response<Recorded> {
-        let mut entry = self.record.begin(request, guest.address);
+    /// Answers a request of a client.
+    pub async fn respond<B>(&self, request: &Request<B>, client: &Connection) -> Response<Recorded> {
+        let mut entry = self.record.begin(request, client.address);
         let response = match &self.users {
-            None => self.answer(request, guest).await,
+            None => self.answer(request, client).await,
             Some(users) => {
                 let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
                 let user = match header {
-                    Some(header) => users.who(header).await,
+                    Some(header) => users.who(header, &client.password_check).await,
                     None => None,
                 };
                 match user {
                     None => answer::unauthorized(),
                     Some(name) => {
                         entry.user(name);
-                        self.answer(request, guest).await
+                        self.answer(request, client).await
                     }
                 }
             }
@@ -52,11 +52,11 @@ impl Service {
         entry.answer(response)
     }
 
-    async fn answer<B>(&self, request: &Request<B>, guest: &Guest) -> Response<Body> {
+    async fn answer<B>(&self, request: &Request<B>, client: &Connection) -> Response<Body> {
         if self.metrics && request.uri().path() == "/metrics" && request.method() == Method::GET {
             return document("text/plain; version=0.0.4; charset=utf-8", self.record.metrics().into_bytes());
         }
-        let streams = Streams { own: Arc::clone(&guest.streams), all: Arc::clone(&self.streams) };
+        let streams = Streams { own: Arc::clone(&client.streams), all: Arc::clone(&self.streams) };
         answer::answer(&self.catalogue, &streams, request).await
     }
 }

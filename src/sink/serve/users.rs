@@ -9,6 +9,7 @@
 use std::{
     collections::HashMap,
     fmt, fs, io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -48,13 +49,22 @@ pub enum UsersError {
     },
 }
 
-/// Everybody who may pull.
+/// The users who may pull.
 #[derive(Clone)]
 pub struct Users {
-    hashes: Arc<HashMap<String, String>>,
+    hashes: Arc<HashMap<String, Hash>>,
+    /// The highest cost of a hash.
+    cost: u32,
     /// Of headers that were checked and right, and whose they are.
     known: Arc<Mutex<HashMap<[u8; 32], String>>>,
     checks: Arc<Semaphore>,
+}
+
+/// A user's hash, as `htpasswd` wrote it.
+#[derive(Clone)]
+struct Hash {
+    text: String,
+    cost: u32,
 }
 
 impl fmt::Debug for Users {
@@ -78,50 +88,60 @@ impl Users {
             }
             let wrong = |why| UsersError::Line { path: path.to_owned(), line: at + 1, why };
             let (name, hash) = line.split_once(':').ok_or_else(|| wrong("there is no colon"))?;
-            if hash.parse::<HashParts>().is_err() {
-                return Err(wrong("the password is not hashed with bcrypt"));
-            }
-            if hashes.insert(name.to_owned(), hash.to_owned()).is_some() {
+            let parts = hash.parse::<HashParts>();
+            let cost = parts.map_err(|_| wrong("the password is not hashed with bcrypt"))?.get_cost();
+            if hashes.insert(name.to_owned(), Hash { text: hash.to_owned(), cost }).is_some() {
                 return Err(wrong("the user has an earlier line"));
             }
         }
-        if hashes.is_empty() {
+        let Some(cost) = hashes.values().map(|hash: &Hash| hash.cost).max() else {
             return Err(UsersError::Line { path: path.to_owned(), line: 1, why: "there is no user" });
-        }
+        };
         let (known, checks) = (Arc::default(), Arc::new(Semaphore::new(CHECKS)));
-        Ok(Self { hashes: Arc::new(hashes), known, checks })
+        Ok(Self { hashes: Arc::new(hashes), cost, known, checks })
     }
 
-    /// Whose `Authorization` header this is; `None` if it belongs to no user.
-    pub async fn who(&self, header: &str) -> Option<String> {
+    /// Whose `Authorization` header this is; `None` if it belongs to no user. A client's passwords are checked one after
+    /// the other (`of_client`), so that others need not wait for many of them.
+    pub async fn who(&self, header: &str, of_client: &Semaphore) -> Option<String> {
         let key: [u8; 32] = Sha256::digest(header.as_bytes()).into();
-        let known = || lock(&self.known);
-        if let Some(name) = known().get(&key) {
+        if let Some(name) = lock(&self.known).get(&key) {
             return Some(name.clone());
         }
         let (scheme, encoded) = header.split_once(' ')?;
         let plain = scheme.eq_ignore_ascii_case("basic").then(|| BASE64.decode(encoded.trim().as_bytes()).ok())??;
         let (name, password) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
-        // Unknown users take as long as known ones, so that the time reveals no names.
-        let (hash, exists) = match self.hashes.get(name) {
-            Some(hash) => (hash.clone(), true),
-            None => (self.hashes.values().next()?.clone(), false),
-        };
-        // The semaphore is never closed.
-        let permit = self.checks.acquire().await.ok()?;
-        let password = password.to_owned();
-        let right = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false)).await.ok()?;
-        drop(permit);
-        if !right || !exists {
+        // The semaphores are never closed.
+        let _own = of_client.acquire().await.ok()?;
+        let _one = self.checks.acquire().await.ok()?;
+        let (hash, cost, password) = (self.hashes.get(name).cloned(), self.cost, password.to_owned());
+        let is_right = tokio::task::spawn_blocking(move || is_right(&password, hash.as_ref(), cost)).await.ok()?;
+        if !is_right {
             return None;
         }
-        let mut known = known();
+        let mut known = lock(&self.known);
         if known.len() >= REMEMBERED {
             known.clear();
         }
         known.insert(key, name.to_owned());
         Some(name.to_owned())
     }
+}
+
+/// Whether the password is that of the hash; without a hash it is not. In either case this takes as long as checking a
+/// hash of the highest cost in the file, so that the time reveals neither names nor costs.
+fn is_right(password: &str, hash: Option<&Hash>, highest_cost: u32) -> bool {
+    let is_right = hash.is_some_and(|hash| bcrypt::verify(password, &hash.text).unwrap_or(false));
+    for cost in padding(hash.map(|hash| hash.cost), highest_cost) {
+        std::hint::black_box(bcrypt::hash_with_salt(password, cost, [0; 16]).is_ok());
+    }
+    is_right
+}
+
+/// The costs of hashes that make a check of one of `cost` as long as one of the highest: each cost takes twice as long as
+/// the one before, so 2^c + (2^c + 2^(c+1) + … + 2^(n-1)) are 2^n.
+fn padding(cost: Option<u32>, highest: u32) -> Range<u32> {
+    cost.map_or(highest..highest + 1, |cost| cost..highest)
 }
 
 #[cfg(test)]
@@ -142,14 +162,15 @@ mod tests {
         let users = users(&format!("# people\n\nme:{HASH}\n")).unwrap();
         let header = |plain: &str| format!("Basic {}", BASE64.encode(plain.as_bytes()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let own = Semaphore::new(1);
         runtime.block_on(async {
             for _ in 0..2 {
-                assert_eq!(users.who(&header("me:U*U")).await.as_deref(), Some("me"));
+                assert_eq!(users.who(&header("me:U*U"), &own).await.as_deref(), Some("me"));
                 for wrong in ["me:U*V", "me:", "you:U*U", "me"] {
-                    assert_eq!(users.who(&header(wrong)).await, None, "{wrong}");
+                    assert_eq!(users.who(&header(wrong), &own).await, None, "{wrong}");
                 }
-                assert_eq!(users.who("Bearer me").await, None);
-                assert_eq!(users.who("Basic ***").await, None);
+                assert_eq!(users.who("Bearer me", &own).await, None);
+                assert_eq!(users.who("Basic ***", &own).await, None);
             }
         });
         assert!(!format!("{users:?}").contains("me"));
@@ -166,5 +187,19 @@ mod tests {
             let error = users(text).unwrap_err().to_string();
             assert!(error.contains(why) && !error.contains("AQw") && !error.contains("$2a"), "{error}");
         }
+    }
+
+    #[test]
+    fn unknown_users_and_lower_costs_take_as_much_work() {
+        let work = |costs: Range<u32>| costs.map(|cost| 1u64 << cost).sum::<u64>();
+        assert_eq!(work(padding(None, 12)), 1 << 12);
+        for cost in 4..=12 {
+            assert_eq!((1 << cost) + work(padding(Some(cost), 12)), 1 << 12);
+        }
+        let hash = |cost: u32| Hash { text: bcrypt::hash("right", cost).unwrap(), cost };
+        for cost in [4, 5, 6] {
+            assert!(is_right("right", Some(&hash(cost)), 6) && !is_right("wrong", Some(&hash(cost)), 6));
+        }
+        assert!(!is_right("right", None, 6));
     }
 }
