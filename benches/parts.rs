@@ -3,7 +3,7 @@
 use std::io::{Write, sink};
 
 use divan::{Bencher, counter::BytesCount};
-use strata::{
+use strata::internals::{
     closure::{Graph, Plan, Popularity, StoreDir},
     layer::{Header, LayerError, TarWriter, compress::GzipWriter},
     oci::Sha256Writer,

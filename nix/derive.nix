@@ -1,12 +1,12 @@
 # The only constructor of derivations that strata builds: `strata build` reads its request from the structured attributes,
-# without a shell and without stdenv. src/derivation/attributes.rs documents the contract.
+# without a shell and without stdenv. src/builder/attributes.rs documents the contract.
 {
   makeResult,
   toolchain,
 }:
 {
   name,
-  # The kind of the output, and the fields of the kind's struct in src/derivation/.
+  # The kind of the output, and the fields of the kind's struct in src/builder/.
   kind,
   request,
   # Derivations, paths or strings with context. The builder receives their closure.

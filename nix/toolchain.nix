@@ -31,7 +31,7 @@ in
   };
   # For Makes' scripts.
   path = paths few;
-  # For scripts of the user's; the fields of src/derivation/script.rs.
+  # For scripts of the user's; the fields of src/builder/script.rs.
   scripts = {
     bash = "${buildPackages.bash}/bin/bash";
     # What stdenv has. (nixpkgs: pkgs/stdenv/generic/common-path.nix)

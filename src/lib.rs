@@ -7,68 +7,60 @@
 //!                                                                                                     ▼
 //!  base image ──────────────────────────────────────────────────────────────────▶ image.json (the recipe)
 //!                                                                                                     │
-//!                  registry · docker daemon · podman · OCI layout · archive · stdout ◀── sink ◀── blobs on demand
+//!             registry · docker · containerd · podman · OCI layout · archive · dir ◀── write ◀── blobs on demand
 //! ```
 //!
-//! The modules below stand in the order of that flow:
+//! The modules, in the order of that flow:
 //!
-//! - [`closure`]: which store paths there are, and which layer each goes into. Pure.
-//! - [`layer`]: the bytes of one layer: tree, tar, hash, compression.
-//! - [`oci`]: digests, descriptors, configs, manifests and their one serializer. Pure.
-//! - [`files`]: files written whole or not at all; [`threads`]: work that several do at once.
-//! - [`image`]: the recipe, and every blob of an image made from it on demand.
-//! - [`blobs`]: an image as its blobs, as it travels from any source to any sink.
-//! - [`content`]: what is copied, an image or an index with all it lists.
-//! - `http`, `registry`, `daemon`, `engine` (feature `net`): talking to servers, to registries, to docker, and to the
-//!   commands of other engines.
-//! - `substituter` (feature `net`): store paths that the machine lacks, from binary caches.
-//! - [`source`]: images written by others, read.
-//! - [`sink`]: images written.
-//! - [`verify`](mod@verify): every blob hashed again.
-//! - [`report`]: images that explain themselves, and what updates of them cost.
-//! - [`sbom`]: bills of materials; `sqlite` (feature `program`): databases of images, opened safely.
+//! - `closure`: store paths, the reference graph, and layering strategies. Pure.
+//! - `oci`: digests, descriptors, configs, manifests, references, and their one serializer. Pure.
+//! - `layer`: the bytes of one layer: tree, tar, NAR, compression, unpacking.
+//! - `image`: the recipe (image.json), any image as documents and blobs, the graph of manifests, and rehashing.
+//! - `transport`: registries, engines, layouts and archives, each with its read and its write side.
+//! - `attest`: SBOMs, provenance, signatures, policies.
+//! - `serve`: the read-only registry.
+//! - `report`: the models behind explain, diff, plan and budget.
+//! - `builder`: what derivations run (`strata build`).
+//! - `cli`: the commands, their arguments, and everything that is printed.
+//! - `files`: files written whole or not at all; `sqlite`: databases of images, opened safely; `threads`: work on several threads.
 //!
-//! [`Image`] is the way in for other programs:
+//! [`Recipe`] is the way in for other programs:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let image = strata::Image::open("/nix/store/…-image-hello.json")?;
+//! let image = strata::Recipe::open("/nix/store/…-image-hello.json")?;
 //! println!("{}", image.config_digest());
 //! for place in 0..image.layers.len() {
-//!     // Made while it is read, and checked: a store path that changed is an error at the end.
+//!     // The blob is made while it is read, and checked: if a store path has changed, the end is an error.
 //!     std::io::copy(&mut image.layer_blob(place)?, &mut std::io::sink())?;
 //! }
 //! # Ok(())
 //! # }
 //! ```
 
-pub mod blobs;
-pub mod closure;
-pub mod content;
-#[cfg(feature = "net")]
-pub mod daemon;
-#[cfg(feature = "net")]
-pub mod engine;
-pub mod files;
-#[cfg(feature = "net")]
-pub mod http;
-pub mod image;
-pub mod layer;
-pub mod oci;
-#[cfg(feature = "net")]
-pub mod registry;
-pub mod report;
-pub mod sbom;
-#[cfg(feature = "net")]
-pub mod signing;
-pub mod sink;
-pub mod source;
-#[cfg(feature = "program")]
-pub mod sqlite;
-#[cfg(feature = "net")]
-pub mod substituter;
-pub mod threads;
-pub mod verify;
+#![allow(dead_code, unused_imports)]
 
-pub use blobs::ImageBlobs;
-pub use image::Image;
+pub(crate) mod attest;
+#[cfg(feature = "program")]
+pub(crate) mod builder;
+#[cfg(feature = "program")]
+pub(crate) mod cli;
+pub(crate) mod closure;
+pub(crate) mod files;
+pub(crate) mod image;
+#[doc(hidden)]
+pub mod internals;
+pub(crate) mod layer;
+pub(crate) mod oci;
+pub(crate) mod report;
+#[cfg(feature = "net")]
+pub(crate) mod serve;
+#[cfg(feature = "program")]
+pub(crate) mod sqlite;
+pub(crate) mod threads;
+pub(crate) mod transport;
+
+#[cfg(feature = "program")]
+#[doc(hidden)]
+pub use cli::main;
+pub use image::{Image, Recipe};

@@ -7,7 +7,7 @@ use std::{
 
 /// Does `work` on up to `count` threads, of which this is one. What is to be done is shared by them, so those that the
 /// machine has no threads for are made up for by the others.
-pub fn crew(count: usize, work: &(dyn Fn() + Sync)) {
+pub fn run_in_parallel(count: usize, work: &(dyn Fn() + Sync)) {
     thread::scope(|scope| {
         for _ in 1..count {
             let _ = thread::Builder::new().spawn_scoped(scope, work);

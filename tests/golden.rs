@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use strata::{
-    layer::{self, Options, Perm, Rewrite, Source, Tree, compress::Compression},
+use strata::internals::{
+    layer::{self, PathOptions, Perm, Rewrite, Source, Tree, compress::Compression},
     oci::Sha256Writer,
 };
 
@@ -205,7 +205,7 @@ fn at_root(path: &Path, perms: Vec<Perm>) -> Source {
     Source {
         path: path.to_owned(),
         files: Default::default(),
-        options: Options { rewrite: Rewrite { regex, repl: String::new() }, perms, ..Options::default() },
+        options: PathOptions { rewrite: Rewrite { regex, repl: String::new() }, perms, ..PathOptions::default() },
         follow: false,
     }
 }

@@ -8,12 +8,13 @@ use std::{
 };
 
 use proptest::prelude::*;
-use strata::{
-    content::Content,
-    oci::{Algorithm, Descriptor, Digest, Index, Manifest, Platform, annotation, media_type},
-    sink::{Destination, SCHEMES, WriteOptions},
-    source::{self, Access, Location},
-    verify,
+use strata::internals::{
+    image::{self, ManifestGraph, rehash},
+    oci::{
+        Algorithm, Descriptor, Digest, Index, Manifest, Platform,
+        descriptor::{annotation, media_type},
+    },
+    transport::{Destination, Location, ReadOptions, WriteOptions, destination::WRITE_SCHEMES},
 };
 
 /// A graph, before it has digests.
@@ -95,11 +96,11 @@ impl Layout {
     }
 }
 
-fn open(location: &str) -> source::Opened {
-    location.parse::<Location>().unwrap().open(&Access::default()).unwrap()
+fn open(location: &str) -> image::Opened {
+    location.parse::<Location>().unwrap().open(&ReadOptions::default()).unwrap()
 }
 
-fn copy(content: &Content, destination: &str) -> Result<Digest, String> {
+fn copy(content: &ManifestGraph, destination: &str) -> Result<Digest, String> {
     let destination: Destination = destination.parse().unwrap();
     destination
         .write(content, &WriteOptions::default())
@@ -108,17 +109,17 @@ fn copy(content: &Content, destination: &str) -> Result<Digest, String> {
 }
 
 /// Every digest that a content leads to.
-fn digests(content: &Content) -> BTreeSet<Digest> {
+fn digests(content: &ManifestGraph) -> BTreeSet<Digest> {
     let mut all = BTreeSet::from([content.digest()]);
     match content {
-        Content::Image(image) => {
+        ManifestGraph::Image(image) => {
             all.insert(image.config_descriptor().digest);
             for layer in &image.layers {
                 layer.write(&mut std::io::sink()).unwrap();
                 all.insert(layer.descriptor.digest);
             }
         }
-        Content::Index(index) => all.extend(index.children.iter().flat_map(digests)),
+        ManifestGraph::Index(index) => all.extend(index.children.iter().flat_map(digests)),
     }
     all
 }
@@ -142,14 +143,14 @@ proptest! {
         prop_assert_eq!(copy(&second, &format!("oci:{}:v2", at("c"))).unwrap(), one);
         let third = open(&format!("oci:{}:v2", at("c"))).content().unwrap();
         prop_assert_eq!(&digests(&third), &whole);
-        let report = verify::verify(&open(&format!("oci:{}", at("c")))).unwrap();
+        let report = rehash::rehash(&open(&format!("oci:{}", at("c")))).unwrap();
         // Layers here are any bytes; plain ones are their own diff_ids.
         prop_assert_eq!(report.problems, Vec::<String>::new());
         for (scheme, path) in [("dir", at("d")), ("docker-archive", at("e.tar"))] {
             let copied = copy(&third, &format!("{scheme}:{path}"));
             match (&third, &node) {
-                (Content::Index(_), _) => prop_assert!(copied.unwrap_err().contains("can hold only one image")),
-                (Content::Image(_), _) => {
+                (ManifestGraph::Index(_), _) => prop_assert!(copied.unwrap_err().contains("can hold only one image")),
+                (ManifestGraph::Image(_), _) => {
                     prop_assert_eq!(copied.unwrap(), one);
                     let back = open(&format!("{scheme}:{path}")).content().unwrap();
                     let mut found = digests(&back);
@@ -167,7 +168,7 @@ proptest! {
 }
 
 /// An image of one layer, in a layout.
-fn image(top: &Path, layer: &[u8]) -> (Layout, Content) {
+fn image(top: &Path, layer: &[u8]) -> (Layout, ManifestGraph) {
     let layout = Layout::new(top.join("source"));
     layout.tag(layout.add(&Node::Image(0, vec![layer.to_vec()])), "v1");
     let content = open(&format!("oci:{}:v1", layout.path.display())).content().unwrap();
@@ -240,7 +241,7 @@ fn a_tag_that_others_gave_counts_and_not_the_name_that_they_left() {
     fs::write(layout.path.join("index.json"), serde_json::to_vec(&index).unwrap()).unwrap();
     assert_eq!(open(&format!("oci:{}:again", layout.path.display())).content().unwrap().digest(), image.digest);
     let gone = format!("oci:{}:v1", layout.path.display()).parse::<Location>().unwrap();
-    assert!(gone.open(&Access::default()).is_err());
+    assert!(gone.open(&ReadOptions::default()).is_err());
 }
 
 #[test]
@@ -367,7 +368,7 @@ fn every_scheme_that_holds_one_image_says_what_holds_an_index() {
     let layout = Layout::new(top.path().join("a"));
     layout.tag(layout.add(&Node::Index(vec![Node::Image(0, vec![]), Node::Image(1, vec![])])), "v1");
     let content = open(&format!("oci:{}", layout.path.display())).content().unwrap();
-    for scheme in SCHEMES.iter().filter(|scheme| scheme.holds == strata::sink::Holds::Image) {
+    for scheme in WRITE_SCHEMES.iter().filter(|scheme| scheme.holds == strata::internals::transport::Holds::Image) {
         let error = copy(&content, &format!("{}:{}", scheme.name, top.path().join("x").display())).unwrap_err();
         assert!(error.contains("copy to") && error.contains("oci:DIR"), "{error}");
     }

@@ -9,10 +9,13 @@ use std::{
 };
 
 use strata::{
-    Image,
-    layer::unpack::{self, Bounds},
-    oci::Digest,
-    source::{self, Choice},
+    Recipe,
+    internals::{
+        image::Choice,
+        layer::unpack::{self, Bounds},
+        oci::Digest,
+        transport,
+    },
 };
 use tar::EntryType;
 
@@ -47,7 +50,7 @@ fn refused(path: &Path) -> String {
     let top = tempfile::tempdir().unwrap();
     let inside = top.path().join("inside");
     fs::create_dir(&inside).unwrap();
-    let error = Image::from_any(path, &Choice::default(), &inside).expect_err("this image should be refused");
+    let error = Recipe::from_any(path, &Choice::default(), &inside).expect_err("this image should be refused");
     let outside: Vec<PathBuf> = fs::read_dir(top.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(outside, [inside]);
     let mut text = error.to_string();
@@ -131,7 +134,7 @@ fn digests_that_lie_are_found() {
     index(&Digest::of(manifest.as_bytes()).to_string());
     // A layer whose blob is something else; a directory's blobs are files that are used in place, so copying finds it.
     fs::write(blobs.join(layer.hex()), "LAYER").unwrap();
-    let opened = source::open(top.path()).unwrap();
+    let opened = transport::open(top.path()).unwrap();
     let image = opened.image(None).unwrap();
     let error = image.layers[0].write(&mut std::io::sink()).unwrap_err();
     assert!(format!("{:?}", error).contains("it is sha256:"), "{error:?}");
@@ -165,7 +168,7 @@ fn truncated_and_exploding_archives_end_in_errors() {
     let (_top, path) = scratch();
     let plain = path.with_extension("plain");
     archive(&plain, &[("manifest.json", b"[]"), ("data", &vec![7; 100_000])]);
-    let mut gzip = strata::layer::compress::GzipWriter::with_threads(Vec::new(), 1, None).unwrap();
+    let mut gzip = strata::internals::layer::compress::GzipWriter::with_threads(Vec::new(), 1, None).unwrap();
     gzip.write_all(&fs::read(&plain).unwrap()).unwrap();
     let packed = gzip.finish().unwrap();
     fs::write(&path, &packed[..packed.len() / 2]).unwrap();

@@ -9,11 +9,13 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use strata::{
-    content::Content,
-    oci::{Descriptor, Digest, Index, Manifest, Platform, annotation, media_type},
-    source::{Access, Location},
-    verify,
+use strata::internals::{
+    image::{ManifestGraph, rehash},
+    oci::{
+        Descriptor, Digest, Index, Manifest, Platform,
+        descriptor::{annotation, media_type},
+    },
+    transport::{Location, ReadOptions},
 };
 
 const LAYERS: usize = 6;
@@ -90,10 +92,10 @@ fn wait_for(child: &mut Child, directory: &Path, bytes: u64) -> bool {
 
 /// The digest of what a name leads to, whose every blob is right.
 fn whole(location: &str) -> Digest {
-    let opened = location.parse::<Location>().unwrap().open(&Access::default()).unwrap();
-    let report = verify::verify(&opened).unwrap();
+    let opened = location.parse::<Location>().unwrap().open(&ReadOptions::default()).unwrap();
+    let report = rehash::rehash(&opened).unwrap();
     assert_eq!(report.problems, Vec::<String>::new(), "{location}");
-    let content: Content = opened.content().unwrap();
+    let content: ManifestGraph = opened.content().unwrap();
     content.digest()
 }
 

@@ -1,7 +1,7 @@
 //! Plans, on graphs that nobody drew: what must hold for every strategy, and how near `transfer` comes to the best.
 
 use proptest::prelude::*;
-use strata::closure::{
+use strata::internals::closure::{
     Auto, Costs, Graph, Pipeline, Plan, Popularity, RawNode, Stable, StorePath, Strategy as Layering, Transfer, Weights,
 };
 

@@ -10,9 +10,9 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use strata::{
+use strata::internals::{
     layer::compress::GzipWriter,
-    oci::{Descriptor, Digest, media_type},
+    oci::{Descriptor, Digest, descriptor::media_type},
 };
 
 /// A layout of one image, its documents' blobs by what they are.

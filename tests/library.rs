@@ -9,15 +9,20 @@ use std::{
 };
 
 use strata::{
-    Image,
-    closure::{Graph, RawNode, StoreDir},
-    image::{ImageError, Layer, LayerPath},
-    layer::{self, Source, Tree},
-    oci::{Config, Digest, History, Sha256Writer},
+    Recipe,
+    internals::{
+        closure::{Graph, RawNode, StoreDir},
+        image::{
+            ImageError,
+            recipe::{LayerPath, RecipeLayer},
+        },
+        layer::{self, Source, Tree},
+        oci::{Config, Digest, History, Sha256Writer},
+    },
 };
 
 /// A store with one path of one file, and an image of it.
-fn image(store: &Path) -> (PathBuf, Image) {
+fn image(store: &Path) -> (PathBuf, Recipe) {
     let path = store.join(format!("{}-data-1", "0".repeat(32)));
     fs::create_dir(&path).unwrap();
     fs::write(path.join("file"), "content").unwrap();
@@ -36,8 +41,9 @@ fn image(store: &Path) -> (PathBuf, Image) {
     }])
     .unwrap();
     let hashed = layer::hash_all(&[(&tree, 7)]).unwrap()[0];
-    let layer = Layer::from_paths(vec![LayerPath { path: path.clone(), options: None }], hashed, History::default());
-    let mut image = Image::new(Config::default(), "amd64".to_owned(), None, vec![layer]);
+    let layer =
+        RecipeLayer::from_paths(vec![LayerPath { path: path.clone(), options: None }], hashed, History::default());
+    let mut image = Recipe::new(Config::default(), "amd64".to_owned(), None, vec![layer]);
     image.closure = Some(Arc::new(graph));
     (path, image)
 }
@@ -77,10 +83,10 @@ fn a_mismatch_names_the_store_path_that_changed() {
 fn directories_and_manifests_become_recipes() {
     let top = tempfile::tempdir().unwrap();
     let (_, image) = image(top.path());
-    let blobs = strata::ImageBlobs::of(&image);
+    let blobs = strata::Image::of(&image);
     let directory = top.path().join("dir");
-    strata::sink::dir::write(&blobs, &directory).unwrap();
-    let read_back = Image::from_dir(&directory).unwrap();
+    strata::internals::transport::dir::write(&blobs, &directory).unwrap();
+    let read_back = Recipe::from_dir(&directory).unwrap();
     assert_eq!(read_back.config_digest(), image.config_digest());
     assert_eq!(read_back.layers[0].blob.as_deref(), Some(directory.join(image.layers[0].digest.hex()).as_path()));
 
@@ -88,9 +94,9 @@ fn directories_and_manifests_become_recipes() {
     for digest in [image.config_digest(), image.layers[0].digest] {
         files.insert(digest, directory.join(digest.hex()));
     }
-    assert_eq!(Image::from_manifest(directory.join("manifest.json"), &files).unwrap(), read_back);
+    assert_eq!(Recipe::from_manifest(directory.join("manifest.json"), &files).unwrap(), read_back);
     files.remove(&image.layers[0].digest);
-    let error = Image::from_manifest(directory.join("manifest.json"), &files).unwrap_err().to_string();
+    let error = Recipe::from_manifest(directory.join("manifest.json"), &files).unwrap_err().to_string();
     assert!(error.contains(&image.layers[0].digest.to_string()), "{error}");
 }
 
@@ -108,9 +114,9 @@ fn images_of_nix2containers_are_read() {
         "0".repeat(32)
     );
     fs::write(&path, text).unwrap();
-    let image = Image::open(&path).unwrap();
+    let image = Recipe::open(&path).unwrap();
     assert_eq!(image.layers[0].history.created_by, "nix2container");
     assert_eq!(image.config.cmd, ["/bin/sh"]);
     fs::write(&path, r#"{"version":1,"image-config":{},"layers":null,"arch":"amd64"}"#).unwrap();
-    assert!(Image::open(&path).unwrap().layers.is_empty());
+    assert!(Recipe::open(&path).unwrap().layers.is_empty());
 }

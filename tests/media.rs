@@ -2,22 +2,19 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use strata::{
-    sink::{self, Holds},
-    source,
-};
+use strata::internals::transport::{self, Holds, destination, location};
 
 /// The README's table, made from the lists that `copy` and its help know.
 fn table() -> String {
     let mut table = "| kind | source | destination |\n|---|---|---|\n| image.json: a recipe | `FILE` | |\n".to_owned();
     let mut names = BTreeSet::new();
-    let sources = source::SCHEMES.iter().map(|scheme| (scheme.name, scheme.about));
-    for (name, about) in sources.chain(sink::SCHEMES.iter().map(|scheme| (scheme.name, scheme.about))) {
+    let sources = location::READ_SCHEMES.iter().map(|scheme| (scheme.name, scheme.about));
+    for (name, about) in sources.chain(destination::WRITE_SCHEMES.iter().map(|scheme| (scheme.name, scheme.about))) {
         if !names.insert(name) {
             continue;
         }
-        let read = source::SCHEMES.iter().find(|scheme| scheme.name == name);
-        let written = sink::SCHEMES.iter().find(|scheme| scheme.name == name);
+        let read = location::READ_SCHEMES.iter().find(|scheme| scheme.name == name);
+        let written = destination::WRITE_SCHEMES.iter().find(|scheme| scheme.name == name);
         let read = read.map_or_else(String::new, |scheme| format!("`{}` ", scheme.syntax));
         let written = written.map_or_else(String::new, |scheme| match scheme.holds {
             Holds::Image => format!("`{}` ", scheme.syntax),
@@ -38,13 +35,13 @@ fn the_readme_lists_every_source_and_sink() {
 
 #[test]
 fn every_scheme_is_read_by_its_name() {
-    for scheme in sink::SCHEMES {
+    for scheme in destination::WRITE_SCHEMES {
         assert!(scheme.syntax.starts_with(&format!("{}:", scheme.name)), "{}", scheme.syntax);
     }
-    let error = "nothing:here".parse::<sink::Destination>().unwrap_err();
-    for scheme in sink::SCHEMES {
+    let error = "nothing:here".parse::<transport::Destination>().unwrap_err();
+    for scheme in destination::WRITE_SCHEMES {
         assert!(error.contains(scheme.syntax), "{error}");
     }
-    assert!("oci:dir:tag".parse::<sink::Destination>().is_ok());
-    assert!("docker://localhost/name@sha256:0".parse::<sink::Destination>().is_err());
+    assert!("oci:dir:tag".parse::<transport::Destination>().is_ok());
+    assert!("docker://localhost/name@sha256:0".parse::<transport::Destination>().is_err());
 }

@@ -6,8 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use strata::{
-    layer::{self, LayerError, Options, Rewrite, Source, Tree},
+use strata::internals::{
+    layer::{self, LayerError, PathOptions, Rewrite, Source, Tree},
     oci::Sha256Writer,
 };
 
@@ -16,13 +16,13 @@ fn rewritten(path: &Path, repl: &str) -> Source {
     Source {
         path: path.to_owned(),
         files: Default::default(),
-        options: Options { rewrite, ..Options::default() },
+        options: PathOptions { rewrite, ..PathOptions::default() },
         follow: false,
     }
 }
 
 fn stays(path: &Path) -> Source {
-    Source { path: path.to_owned(), files: Default::default(), options: Options::default(), follow: false }
+    Source { path: path.to_owned(), files: Default::default(), options: PathOptions::default(), follow: false }
 }
 
 /// A directory with these files, name and contents.

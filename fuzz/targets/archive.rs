@@ -4,12 +4,12 @@
 use std::io::{self, Write};
 
 use libfuzzer_sys::fuzz_target;
-use strata::source;
+use strata::internals::transport;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    let Ok(opened) = source::open(file.path()) else { return };
+    let Ok(opened) = transport::open(file.path()) else { return };
     let _ = opened.content();
     for image in opened.images().unwrap_or_default() {
         for layer in &image.layers {

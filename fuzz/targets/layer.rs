@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use libfuzzer_sys::fuzz_target;
-use strata::layer::{Owners, unpack};
+use strata::internals::layer::{unpack, Owners};
 
 fuzz_target!(|layers: (&[u8], &[u8])| {
     let top = tempfile::tempdir_in("/dev/shm").unwrap();

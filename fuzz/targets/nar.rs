@@ -4,7 +4,7 @@
 use std::{fs, io::Read};
 
 use libfuzzer_sys::fuzz_target;
-use strata::layer::nar::{self, NarReader, Node};
+use strata::internals::layer::nar::{self, NarReader, Node};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut reader = NarReader::new(bytes);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use strata::closure::{Graph, Pipeline, Plan, RawNode};
+use strata::internals::closure::{Graph, Pipeline, Plan, RawNode};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(steps) = serde_json::from_slice(bytes) else { return };

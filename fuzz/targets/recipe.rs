@@ -4,22 +4,18 @@
 use std::io::Write;
 
 use libfuzzer_sys::fuzz_target;
-use strata::{
-    Image, ImageBlobs,
-    closure::{Graph, Plan, Popularity, RawNode, Transfer},
-    source::Lock,
-};
+use strata::{Recipe, Image, internals::{closure::{Graph, Plan, Popularity, RawNode, Transfer}, image::Lock}};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
-    if let Ok(image) = Image::open(file.path()) {
-        let blobs = ImageBlobs::of(&image);
+    if let Ok(image) = Recipe::open(file.path()) {
+        let blobs = Image::of(&image);
         assert_eq!(blobs.layers.len(), image.layers.len());
         let _ = blobs.parse_config();
         // What is written is read again, as the same.
         image.save(file.path()).unwrap();
-        assert_eq!(Image::open(file.path()).unwrap().config_digest(), image.config_digest());
+        assert_eq!(Recipe::open(file.path()).unwrap().config_digest(), image.config_digest());
     }
     if let Ok(lock) = Lock::parse(bytes) {
         for platform in lock.platforms() {

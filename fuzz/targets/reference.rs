@@ -4,13 +4,7 @@
 use std::{fmt::Display, str::FromStr};
 
 use libfuzzer_sys::fuzz_target;
-use strata::{
-    closure::StorePath,
-    oci::{Digest, Timestamp},
-    registry::Reference,
-    sink::Destination,
-    source::Location,
-};
+use strata::internals::{closure::StorePath, oci::{Digest, Timestamp, Reference}, transport::{Destination, Location}};
 
 fn round<T: FromStr + Display>(text: &str) {
     if let Ok(value) = text.parse::<T>() {

@@ -14,7 +14,7 @@ use libfuzzer_sys::{
     fuzz_target,
 };
 use serde_json::json;
-use strata::layer::{Header, LayerError, TarWriter, untar::TarReader};
+use strata::internals::layer::{Header, LayerError, TarWriter, untar::TarReader};
 
 #[derive(Arbitrary, Debug)]
 struct Entry {

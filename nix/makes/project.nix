@@ -1,4 +1,4 @@
-# A Makes project for `m` (src/command/makes.rs): which jobs there are, and one of them.
+# A Makes project for `m` (src/cli/makes.rs): which jobs there are, and one of them.
 #
 #   makes.nix              inputs, jobs, extendingMakesDirs, imports: a set, or a function of what jobs are called with
 #   makes/NAME/main.nix    the job /NAME: a function of any of them

@@ -1,5 +1,5 @@
 # Images whole, as an archive in the store or a program that streams one: what the functions of nix/parts/modes.nix make. The
-# fields of src/derivation/archive.rs.
+# fields of src/builder/archive.rs.
 {
   derive,
   base,

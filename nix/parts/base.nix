@@ -1,4 +1,4 @@
-# The image that is built on, of whatever kind. The fields of src/derivation/base.rs.
+# The image that is built on, of whatever kind. The fields of src/builder/base.rs.
 { derive }:
 {
   fromImage,

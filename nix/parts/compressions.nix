@@ -1,4 +1,4 @@
-# `compressed`: which compressed digests a recipe notes. The field of src/derivation/compressed.rs.
+# `compressed`: which compressed digests a recipe notes. The field of src/builder/compressed.rs.
 function: compressed:
 let
   known = [

@@ -1,4 +1,4 @@
-# How store paths become layers: what buildLayer and buildImage share. The fields of src/derivation/grouping.rs,
+# How store paths become layers: what buildLayer and buildImage share. The fields of src/builder/grouping.rs,
 # and the closure they are about.
 {
   check,

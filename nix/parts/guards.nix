@@ -1,4 +1,4 @@
-# What an image promises: `maxSize`, `maxLayerSize` and `forbiddenPaths`. The fields of src/derivation/guards.rs.
+# What an image promises: `maxSize`, `maxLayerSize` and `forbiddenPaths`. The fields of src/builder/guards.rs.
 { check }:
 function:
 {

@@ -1,5 +1,5 @@
 # Which store paths lie together: `layering`, `weights` and `previous` of every function that groups a closure. The
-# fields of src/derivation/layering.rs. `layering` may be what dockerTools calls layeringPipeline: a list of steps, or a JSON
+# fields of src/builder/layering.rs. `layering` may be what dockerTools calls layeringPipeline: a list of steps, or a JSON
 # file of them.
 { check }:
 function:

@@ -13,7 +13,7 @@ let
       }
       // more
     );
-  # A script that runs strata with these arguments and those of the script: src/command/program.rs.
+  # A script that runs strata with these arguments and those of the script: src/cli/program.rs.
   strata =
     arguments:
     builtins.concatStringsSep "\n" (

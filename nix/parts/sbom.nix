@@ -1,5 +1,5 @@
 # The SBOMs of an image: `sbom.cyclonedx` and `sbom.spdx` of every image that has a recipe. The fields of
-# src/derivation/sbom.rs.
+# src/builder/sbom.rs.
 { derive }:
 {
   # The store path's name, without its suffix.

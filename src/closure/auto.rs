@@ -51,8 +51,8 @@ fn group(nodes: &[usize], needed_by: &[Bits]) -> Vec<Vec<usize>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan::tests::names;
     use super::*;
+    use crate::closure::strategy::tests::names;
 
     #[test]
     fn what_the_same_primaries_need_lies_together() {

@@ -12,15 +12,15 @@
 
 mod auto;
 mod bits;
-pub mod cost;
-pub mod cut;
+pub(crate) mod cost;
+pub(crate) mod dominators;
 mod graph;
 mod nar_hash;
 mod pattern;
-pub mod pipeline;
-mod plan;
+pub(crate) mod pipeline;
 mod popularity;
 mod store_path;
+mod strategy;
 mod transfer;
 mod weights;
 
@@ -30,8 +30,8 @@ pub use graph::{Graph, GraphError, Node, RawNode};
 pub use nar_hash::parse_nar_hash;
 pub use pattern::{PackagePattern, ParsePatternError};
 pub use pipeline::{Pipeline, PipelineError};
-pub use plan::{Plan, Stable, Strategy};
 pub use popularity::Popularity;
 pub use store_path::{ParseStorePathError, StoreDir, StorePath};
+pub use strategy::{Plan, Stable, Strategy};
 pub use transfer::Transfer;
 pub use weights::{Weights, matches};

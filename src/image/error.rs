@@ -85,7 +85,7 @@ pub enum ImageError {
 pub type Result<T> = std::result::Result<T, ImageError>;
 
 /// As a closure for `map_err`.
-pub(super) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
+pub(crate) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
     let path = path.to_owned();
     move |source| ImageError::Io { act, path, source }
 }

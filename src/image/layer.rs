@@ -1,315 +1,255 @@
-//! One layer of a recipe: what it is made from, and its blob, checked while it is made.
+//! One layer's blob, or an artifact's: made or opened on demand, and always checked.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    fs::{self, File},
-    io::{self, Read, Write},
+    collections::BTreeMap,
+    fmt,
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
     ops::Range,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
-    error::{ImageError, Result, copy_blob, io_error},
-    materials::{Materials, in_store},
+    checked::{BlobReader, Hashing, invalid},
+    error::copy_blob,
+    recipe::Compressed,
 };
 use crate::{
-    closure::StorePath,
-    files::Scratch,
-    layer::{
-        self, Files, LayerError, Options, Rewrite, Source, Tree, chunked,
-        nar::{NarReader, Node},
-    },
-    oci::{Descriptor, Digest, History, Sha256Writer, media_type},
+    image::ImageError,
+    layer::{ChunkReader, Cutout, DetectedCompression},
+    oci::{Descriptor, Digest},
 };
 
-/// One layer and where its bytes come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Layer {
-    /// Digest of the blob.
-    pub digest: Digest,
-    /// Size of the blob in bytes.
-    pub size: u64,
-    /// Digest of the uncompressed tar (one, despite the name).
-    #[serde(rename = "diff_ids")]
+/// One layer's blob.
+#[derive(Clone)]
+pub struct LayerBlob {
+    /// What the manifest says of it.
+    pub descriptor: Descriptor,
+    /// Digest of the uncompressed tar.
     pub diff_id: Digest,
-    /// What it is made from.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub paths: Vec<LayerPath>,
-    /// The blob's media type.
-    #[serde(rename = "mediatype")]
-    pub media_type: String,
-    /// The ready blob, where there is one.
-    #[serde(default, rename = "layer-path", skip_serializing_if = "Option::is_none")]
-    pub blob: Option<PathBuf>,
-    /// Modification time of everything in it, where it is not the usual one; seconds since the epoch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mtime: Option<u64>,
-    /// What its plain tar compresses to, by the names of `--compression`, where that was computed.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// What it compresses to, by the names of compressions, where its recipe says.
     pub compressed: BTreeMap<String, Compressed>,
-    /// What its descriptor says of the chunks of the blob, where it is one of zstd:chunked.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// `host/repository` of a registry that has the blob, for layers that were pulled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub origin: Option<String>,
-    /// Its line in the image's history.
-    #[serde(default, rename = "History")]
-    pub history: History,
+    /// The store paths it is made from, where it is known.
+    pub paths: Vec<PathBuf>,
+    /// Those of `paths` whose contents are elsewhere in the image, at its root mostly.
+    pub moved: Vec<PathBuf>,
+    /// The file that is the blob, where there is one.
+    pub file: Option<PathBuf>,
+    /// The registry (host and repository) that has the blob, where it comes from one.
+    pub origin: Option<(String, String)>,
+    /// Whether it is only at the URLs of its descriptor: it is listed, and not copied.
+    pub elsewhere: bool,
+    bytes: Bytes,
+    /// Makes parts without the whole.
+    parts: Option<Arc<MakeParts>>,
 }
 
-/// What a layer compresses to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Compressed {
-    /// Digest of the compressed blob.
-    pub digest: Digest,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Annotations of its descriptor.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
+/// Where the bytes come from.
+#[derive(Clone)]
+enum Bytes {
+    Open(Arc<OpenBlob>),
+    /// Checks the digest itself.
+    Make(Arc<MakeBlob>),
 }
 
-impl Compressed {
-    /// What a manifest says of it.
-    pub fn descriptor(&self, media_type: &str) -> Descriptor {
-        Descriptor { annotations: self.annotations.clone(), ..Descriptor::new(media_type, self.digest, self.size) }
+type OpenBlob = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync;
+/// Errors are the blob's own, or those of what it is written to.
+type MakeBlob = dyn Fn(&mut dyn Write) -> Result<(), ImageError> + Send + Sync;
+/// Whether it could: where not, nothing was written.
+type MakeParts = dyn Fn(&[Range<u64>], &mut dyn Write) -> Result<bool, ImageError> + Send + Sync;
+
+impl fmt::Debug for LayerBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LayerBlob").field(&self.descriptor.digest).finish()
     }
 }
 
-/// A store path of a layer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayerPath {
-    /// The path.
-    pub path: PathBuf,
-    /// How its files are placed and owned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub options: Option<Options>,
-}
-
-impl Layer {
-    /// A layer made from `paths`, hashed elsewhere.
-    pub fn from_paths(paths: Vec<LayerPath>, hashed: layer::Hashed, history: History) -> Self {
-        Self {
-            digest: hashed.digest,
-            size: hashed.size,
-            diff_id: hashed.digest,
-            paths,
-            media_type: media_type::LAYER_TAR.to_owned(),
-            blob: None,
-            mtime: None,
-            compressed: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            origin: None,
-            history,
-        }
+impl LayerBlob {
+    /// A blob that `open` opens; it is checked against the descriptor while it is read.
+    pub fn new(
+        descriptor: Descriptor,
+        diff_id: Digest,
+        open: impl Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(descriptor, diff_id, Bytes::Open(Arc::new(open)))
     }
 
-    /// A layer that is a blob, in the file `blob` or, without one, wherever its origin says.
-    pub fn from_blob(descriptor: &Descriptor, diff_id: Digest, blob: Option<PathBuf>) -> Self {
-        let hashed = layer::Hashed { digest: descriptor.digest, size: descriptor.size };
-        let annotations = descriptor.annotations.iter().filter(|(key, _)| chunked::annotation::is_ours(key));
+    /// A blob that `make` writes; its error says when what it wrote has another digest.
+    pub(super) fn made(
+        descriptor: Descriptor,
+        diff_id: Digest,
+        make: impl Fn(&mut dyn Write) -> Result<(), ImageError> + Send + Sync + 'static,
+    ) -> Self {
+        Self::of(descriptor, diff_id, Bytes::Make(Arc::new(make)))
+    }
+
+    fn of(descriptor: Descriptor, diff_id: Digest, bytes: Bytes) -> Self {
         Self {
-            annotations: annotations.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            descriptor,
             diff_id,
-            media_type: media_type::as_oci(&descriptor.media_type).to_owned(),
-            blob,
-            ..Self::from_paths(Vec::new(), hashed, History::default())
+            compressed: BTreeMap::new(),
+            paths: Vec::new(),
+            moved: Vec::new(),
+            file: None,
+            origin: None,
+            elsewhere: false,
+            bytes,
+            parts: None,
         }
     }
 
-    /// What a manifest says of it.
-    pub fn descriptor(&self) -> Descriptor {
-        Descriptor {
-            annotations: self.annotations.clone(),
-            ..Descriptor::new(&self.media_type, self.digest, self.size)
-        }
+    /// The same blob, of which `make` writes parts without making the whole, or says that it cannot.
+    pub(super) fn with_parts(
+        self,
+        make: impl Fn(&[Range<u64>], &mut dyn Write) -> Result<bool, ImageError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { parts: Some(Arc::new(make)), ..self }
     }
 
-    /// Whether nothing but a registry has its bytes.
-    pub fn is_by_reference(&self) -> bool {
-        self.paths.is_empty() && self.blob.is_none() && self.origin.is_some()
+    /// The same blob, which is this file.
+    pub fn with_file(self, file: PathBuf) -> Self {
+        Self { file: Some(file), ..self }
     }
 
-    /// Writes the layer's blob to `out` and checks its digest on the way;
-    /// `index` (from 1) is for messages.
+    /// The same blob, which this repository of a registry has.
+    pub fn with_origin(self, host: &str, repository: &str) -> Self {
+        Self { origin: Some((host.to_owned(), repository.to_owned())), ..self }
+    }
+
+    /// The same blob, which is only where its URLs say.
+    pub fn only_elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
+    }
+
+    /// Writes the blob to `out`.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Mismatch`], after everything was written.
-    pub fn write(&self, index: usize, materials: &Materials, out: &mut dyn Write) -> Result<()> {
-        let found = if self.blob.is_some() || self.is_by_reference() {
-            self.copy_blob(materials, out)?
-        } else {
-            self.make(materials, out).map_err(|source| ImageError::Layer { index, source })?
-        };
-        if found == self.digest {
-            return Ok(());
+    /// When it is not what the descriptor says, after everything was written;
+    /// when it cannot be read or `out` fails.
+    pub fn write(&self, out: &mut dyn Write) -> Result<(), ImageError> {
+        let (digest, size) = (self.descriptor.digest, self.descriptor.size);
+        let fail = |source| ImageError::Blob { digest, source };
+        match &self.bytes {
+            Bytes::Open(open) => {
+                let mut reader = BlobReader::new(open().map_err(fail)?, &self.descriptor);
+                copy_blob(digest, &mut reader, out).map(drop)
+            }
+            Bytes::Make(make) => {
+                let mut counted = Counted { out, size: 0 };
+                make(&mut counted)?;
+                if counted.size == size {
+                    return Ok(());
+                }
+                Err(fail(invalid(format!("it has {} bytes, not {size}", counted.size))))
+            }
         }
-        let changed = self.changed(materials);
-        let (why, paths) = match changed.as_slice() {
-            [] => {
-                let all = self.paths.iter().map(|path| path.path.as_path()).chain(self.blob.as_deref());
-                ("a store path of it changed", all.collect())
-            }
-            changed => {
-                ("these store paths are not what Nix recorded (nix-store --repair-path mends them)", changed.to_vec())
-            }
-        };
-        let paths = paths.iter().map(|path| format!("\n  {}", path.display())).collect();
-        Err(ImageError::Mismatch { index, expected: self.digest.into(), found: found.into(), why, paths })
     }
 
-    /// Writes these ranges of the layer's blob, which are in order and apart, to `out`, without a look at its digest;
-    /// `false`, and nothing written, where the machine lacks something of it, so that all of it has to be made.
+    /// Writes these ranges of the blob, which are in order and apart, one after the other. Where they can be had without
+    /// the rest of the blob, its digest is not checked; where not, it is, after everything was written.
     ///
     /// # Errors
     ///
-    /// When something cannot be read, or `out` fails.
-    pub fn write_ranges(&self, index: usize, ranges: &[Range<u64>], out: &mut dyn Write) -> Result<bool> {
-        if self.blob.is_some()
-            || self.is_by_reference()
-            || self.paths.iter().any(|path| fs::symlink_metadata(&path.path).is_err())
-        {
-            return Ok(false);
-        }
-        let fail = |source| ImageError::Layer { index, source };
-        layer::write_ranges(&self.tree().map_err(fail)?, ranges, out).map_err(fail)?;
-        Ok(true)
-    }
-
-    /// Makes the layer from its store paths: those that the machine has as they are, the others from their NARs.
-    fn make(&self, materials: &Materials, out: &mut dyn Write) -> std::result::Result<Digest, LayerError> {
-        let mut sources: Vec<Source> = self.paths.iter().map(LayerPath::source).collect();
-        let mut names = HashSet::new();
-        // Otherwise their files are mixed with others, and have to be files.
-        let in_order = self.paths.iter().all(|path| path.is_in_place() && names.insert(&path.path));
-        let mut unpacked = None;
-        for (at, source) in sources.iter_mut().enumerate() {
-            let is_absent =
-                fs::symlink_metadata(&source.path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
-            let Some(path) = is_absent.then(|| StorePath::parse(source.path.to_str()?).ok()).flatten() else {
-                continue;
-            };
-            if in_order {
-                let materials = materials.clone();
-                source.files = Files::Nar(Arc::new(move || materials.nar(&path)));
-                continue;
+    /// As [`write`](Self::write).
+    pub fn write_ranges(&self, ranges: &[Range<u64>], out: &mut dyn Write) -> Result<(), ImageError> {
+        let digest = self.descriptor.digest;
+        let fail = |source| ImageError::Blob { digest, source };
+        let wanted: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        // Most of it is made on all cores, and checked.
+        if wanted <= self.descriptor.size / 2 {
+            if let Some(file) = &self.file {
+                return copy_ranges(file, ranges, out).map_err(fail);
             }
-            let fail = |error| LayerError::Nar { path: path.as_path().to_owned(), source: layer::explain_full(error) };
-            let folder = match &unpacked {
-                Some(folder) => folder,
-                None => unpacked.insert(Scratch::create().map_err(fail)?),
-            };
-            let place = folder.path().join(at.to_string());
-            layer::nar::unpack(materials.nar(&path).map_err(fail)?, &place).map_err(fail)?;
-            source.files = Files::At(place);
-        }
-        let tree = Tree::new(&sources)?.with_mtime(self.mtime.unwrap_or(layer::MTIME));
-        Ok(layer::write_hashed(&tree, out)?.1.digest)
-    }
-
-    /// Copies the ready blob: the file where there is one, else from the registry that has it, else out of a NAR.
-    fn copy_blob(&self, materials: &Materials, out: &mut dyn Write) -> Result<Digest> {
-        let fail = |source| ImageError::Blob { digest: self.digest, source };
-        let mut out = Sha256Writer::new(out);
-        match self.blob.as_deref() {
-            Some(file) if file.exists() || materials.provider.is_none() => {
-                return Ok(copy(file, out)?.finish().1);
+            if let Some(make) = &self.parts
+                && make(ranges, out)?
+            {
+                return Ok(());
             }
-            _ => {}
         }
-        let from_registry = match (&self.origin, &materials.provider) {
-            (Some(origin), Some(provider)) => provider.blob(origin, &self.digest),
-            (Some(origin), None) => Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("it is only in {origin}; use pullImage to have the base in the store"),
-            )),
-            (None, _) => Err(io::Error::new(io::ErrorKind::NotFound, "no registry is known to have it")),
-        };
-        let mut blob = match (from_registry, self.blob.as_deref().and_then(in_store)) {
-            (Ok(blob), _) => blob,
-            (Err(error), None) => return Err(fail(error)),
-            (Err(error), Some((path, inside))) => match file_of(materials, &path, inside) {
-                Ok(file) => file,
-                Err(also) => return Err(fail(io::Error::new(also.kind(), format!("{error}; {also}")))),
-            },
-        };
-        // One byte more than there should be is enough to know that there is too much.
-        copy_blob(self.digest, &mut (&mut blob).take(self.size.saturating_add(1)), &mut out)?;
-        Ok(out.finish().1)
+        let mut cutout = Cutout::new(ranges, out);
+        self.write(&mut cutout)?;
+        if cutout.left() == 0 { Ok(()) } else { Err(fail(invalid("it is shorter than it should be".to_owned()))) }
     }
 
-    /// The store paths of the layer whose content is not what Nix recorded.
-    fn changed(&self, materials: &Materials) -> Vec<&Path> {
-        let recorded = |path: &Path| materials.recorded(&StorePath::parse(path.to_str()?).ok()?);
-        // What came as a NAR was checked.
-        let is_changed = |path: &&Path| {
-            path.exists() && recorded(path).is_some_and(|recorded| nar_digest(path).ok() != Some(recorded.digest))
-        };
-        self.paths.iter().map(|path| path.path.as_path()).filter(is_changed).collect()
-    }
-
-    /// What the layer holds, for layers made from paths.
-    pub fn tree(&self) -> std::result::Result<Tree, LayerError> {
-        let sources: Vec<Source> = self.paths.iter().map(LayerPath::source).collect();
-        Ok(Tree::new(&sources)?.with_mtime(self.mtime.unwrap_or(layer::MTIME)))
-    }
-}
-
-impl LayerPath {
-    /// Whether it is a store path at its own place, and not moved elsewhere in the image.
-    pub fn is_in_place(&self) -> bool {
-        self.options.as_ref().is_none_or(|options| options.rewrite == Rewrite::default() && options.moved.is_none())
-    }
-
-    /// The path as a source of a tree.
-    pub fn source(&self) -> Source {
-        let options = self.options.clone().unwrap_or_default();
-        let files = options.unpacked.clone().map_or_else(Files::default, Files::At);
-        Source { path: self.path.clone(), files, options, follow: false }
-    }
-
-    /// Whether what it holds is not what its store path holds.
-    pub fn is_unpacked(&self) -> bool {
-        self.options.as_ref().is_some_and(|options| options.unpacked.is_some())
-    }
-}
-
-/// Reads the layers.json of a buildLayer result.
-pub fn open_layers(path: &Path) -> Result<Vec<Layer>> {
-    let text = fs::read(path).map_err(io_error("reading", path))?;
-    let layers: Option<Vec<Layer>> =
-        serde_json::from_slice(&text).map_err(|source| ImageError::Parse { path: path.to_owned(), source })?;
-    Ok(layers.unwrap_or_default())
-}
-
-/// A file at or in a store path that the machine lacks, out of its NAR.
-fn file_of(materials: &Materials, path: &StorePath, inside: &Path) -> io::Result<Box<dyn Read + Send>> {
-    let mut nar = NarReader::new(materials.nar(path)?);
-    while let Some(node) = nar.next_node()? {
-        if nar.path() == inside.as_os_str().as_bytes() && matches!(node, Node::File { .. }) {
-            return Ok(Box::new(nar));
+    /// The blob as a stream: its end comes only after size and digest were right.
+    pub fn read(&self) -> BlobReader {
+        match &self.bytes {
+            Bytes::Open(open) => {
+                BlobReader::new(open().unwrap_or_else(|error| Box::new(Failed(Some(error)))), &self.descriptor)
+            }
+            Bytes::Make(make) => {
+                let make = Arc::clone(make);
+                let made = ChunkReader::new(move |out| make(out).map_err(io::Error::other));
+                BlobReader::self_checked(Box::new(made), &self.descriptor)
+            }
         }
     }
-    let why = format!("{path} has no file {}", inside.display());
-    Err(io::Error::new(io::ErrorKind::InvalidData, why))
+
+    /// Gives `consume` the plain tar, and what it made of it only if the whole blob, also what it did not read, is what
+    /// descriptor and `diff_id` say.
+    ///
+    /// # Errors
+    ///
+    /// When it is not, and those of `consume`.
+    pub fn plain<T>(&self, consume: impl FnOnce(&mut dyn Read) -> io::Result<T>) -> Result<T, ImageError> {
+        let (digest, size) = (self.descriptor.digest, self.descriptor.size);
+        let checked = || {
+            let mut blob = self.read();
+            let packing = DetectedCompression::of_media_type(&self.descriptor.media_type);
+            let (value, found) = {
+                let mut plain = Hashing { inner: packing.reader(&mut blob, size)?, hasher: self.diff_id.hasher() };
+                let value = consume(&mut plain)?;
+                io::copy(&mut plain, &mut io::sink())?;
+                (value, plain.hasher.finish())
+            };
+            io::copy(&mut blob, &mut io::sink())?;
+            if found != self.diff_id {
+                let what = format!("its tar is {found}, but the image's config says {}", self.diff_id);
+                return Err(invalid(what));
+            }
+            Ok(value)
+        };
+        checked().map_err(|source| ImageError::Blob { digest, source })
+    }
 }
 
-/// Digest of a store path as a NAR.
-fn nar_digest(path: &Path) -> io::Result<Digest> {
-    let mut nar = nix_nar::Encoder::new(path).map_err(io::Error::other)?;
-    let mut out = Sha256Writer::new(io::sink());
-    io::copy(&mut nar, &mut out)?;
-    Ok(out.finish().1)
+/// Ranges of a file.
+fn copy_ranges(path: &Path, ranges: &[Range<u64>], out: &mut dyn Write) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    for range in ranges {
+        file.seek(SeekFrom::Start(range.start))?;
+        let length = range.end - range.start;
+        if io::copy(&mut (&mut file).take(length), out)? < length {
+            return Err(invalid(format!("{} is shorter than it should be", path.display())));
+        }
+    }
+    Ok(())
 }
 
-fn copy<W: Write>(path: &Path, mut out: W) -> Result<W> {
-    let mut file = File::open(path).map_err(io_error("opening", path))?;
-    io::copy(&mut file, &mut out).map_err(io_error("copying", path))?;
-    Ok(out)
+struct Counted<'a> {
+    out: &'a mut dyn Write,
+    size: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// A blob that could not be opened.
+struct Failed(Option<io::Error>);
+
+impl Read for Failed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(self.0.take().unwrap_or_else(|| io::ErrorKind::NotFound.into()))
+    }
 }

@@ -1,323 +1,173 @@
-//! The recipe, image.json: a whole image described, and its blobs made on demand.
+//! An image as its blobs: what every source gives, and every sink takes.
 //!
-//! ```json
-//! { "version": 1,
-//!   "image-config": { "Entrypoint": ["/nix/store/…-hello/bin/hello"] },
-//!   "layers": [ { "digest": "sha256:…", "size": 1234, "diff_ids": "sha256:…",
-//!                 "paths": [ { "path": "/nix/store/…-hello" } ],
-//!                 "mediatype": "application/vnd.oci.image.layer.v1.tar",
-//!                 "History": { "created_by": "nix2container" } } ],
-//!   "arch": "amd64", "created": "0001-01-01T00:00:00Z",
-//!   "name": "hello", "tag": "latest" }
-//! ```
-//!
-//! This is nix2container's version 1 with keys added. Its library reads what is
-//! written here, for it ignores what it does not know, and strata reads what it
-//! writes. The keys that strata adds may all be missing:
-//!
-//! | of the image  | |
-//! |---|---|
-//! | `name`, `tag` | what it is called where it is loaded or pushed |
-//! | `variant`     | of the architecture |
-//! | `annotations` | of the manifest |
-//! | `history`     | all of it, steps without a layer too; without, that of the layers |
-//! | `closure`     | a list of `{ path, narSize, narHash, references, selfReference, asked }`: every store path of its layers; references are places in this list; `asked` is true of paths that the image is for though others reference them |
-//! | `recipe`      | of a detached recipe: the store path of the one it was made from |
-//! | `attachments` | a list of `{ artifactType, mediaType, path, annotations }`: files that go with it as referrers |
-//!
-//! | of a layer    | |
-//! |---|---|
-//! | `mtime`       | of everything in it, in seconds since the epoch |
-//! | `compressed`  | what its plain tar compresses to, where that was computed: `{ "gzip": { digest, size, annotations } }`; keys are the names of `--compression`, and the annotations (of a chunk table, say) belong to its descriptor |
-//! | `origin`      | `host/repository` of a registry that has the blob |
-//!
-//! # Where a layer's bytes come from
-//!
-//! From its `paths`, else from the ready blob at `layer-path`, else, where there
-//! is neither, from its `origin`. An image with a layer of that last kind says
-//! `"version": 2`: who does not know `origin` would take the layer for an empty
-//! one. Everything else is version 1.
-//!
-//! # Detached recipes
-//!
-//! Nix finds a reference where the 32 characters of a store path's hash stand in
-//! a file. A *detached* recipe has none: of every long run of such characters,
-//! each sixteenth is written as JSON escapes it, so that every reader of JSON puts
-//! them together again and Nix sees none of them ([`Image::save_detached`]).
+//! Manifest and config are bytes, so that an image that is only moved keeps its
+//! digest; layers are written on demand, and checked while they are.
 
-mod detached;
+mod checked;
+mod chunked;
 mod error;
+pub(crate) mod found;
+pub(crate) mod graph;
 mod layer;
-mod materials;
+mod lock;
+pub(crate) mod node;
+mod open_error;
+mod opened;
+pub(crate) mod recipe;
+pub(crate) mod rehash;
+pub(crate) mod store;
+mod store_paths;
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, Read},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+pub use error::ImageError;
+pub use found::{Choice, Found, Wanted};
+pub use graph::{ImageIndex, ManifestGraph};
+pub use lock::{Lock, LockedImage};
+pub use node::Node;
+pub use open_error::OpenError;
+pub use opened::Opened;
+pub use recipe::Recipe;
+pub use store::Store;
 
-use serde::{Deserialize, Serialize};
+use std::{collections::HashSet, sync::Arc};
+
+pub use checked::BlobReader;
+pub use chunked::Chunked;
+pub use layer::LayerBlob;
+pub use store_paths::HISTORY_PREFIX;
 
 use crate::{
-    closure::Graph,
-    files,
-    layer::ChunkReader,
-    oci::{Config, Descriptor, Digest, History, ImageConfig, Manifest, Platform, RootFs, Timestamp, json, media_type},
+    closure::{Graph, StorePath},
+    oci::{Algorithm, Descriptor, Digest, ImageConfig, Manifest, Platform, Timestamp, descriptor::media_type, json},
 };
-pub use error::ImageError;
-pub(crate) use error::copy_blob;
-use error::{Result, io_error};
-pub use layer::{Compressed, Layer, LayerPath, open_layers};
-pub use materials::{Materials, Provider, Recorded};
 
-/// nix2container's version, which its library reads.
-const VERSION: u32 = 1;
-/// That of images with layers that only a registry has.
-const VERSION_BY_REFERENCE: u32 = 2;
-/// A recipe bigger than this (in bytes) is no recipe: 5,000 store paths make 1 MiB.
-const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
-
-/// An image: what image.json holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// One image of one platform, ready to be moved.
+#[derive(Clone, Debug)]
 pub struct Image {
-    version: u32,
-    /// Execution parameters.
-    #[serde(rename = "image-config")]
-    pub config: Config,
-    /// The layers, base first.
-    #[serde(deserialize_with = "null_as_empty")]
-    pub layers: Vec<Layer>,
-    /// `GOARCH` of the programs inside.
-    pub arch: String,
-    /// When the image was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub created: Option<Timestamp>,
-    /// The architecture's variant.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub variant: Option<String>,
-    /// The whole history, steps without a layer included; empty stands for that of the layers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<History>,
-    /// Annotations of the manifest.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
-    /// The store paths of its layers and their references, where it is made from store paths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closure: Option<Arc<Graph>>,
-    /// The name to load it under, without a tag.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// The tag to load it under.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
-    /// The recipe that this one was detached from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recipe: Option<PathBuf>,
-    /// Files that go with the image.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attachments: Vec<Attachment>,
-    /// Where store paths and blobs come from that the machine lacks.
-    #[serde(skip)]
-    pub provider: Option<Arc<dyn Provider>>,
-}
-
-impl PartialEq for Image {
-    fn eq(&self, other: &Self) -> bool {
-        json::to_vec(self) == json::to_vec(other)
-    }
-}
-
-/// A file that goes with an image, as a referrer in a registry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Attachment {
-    /// What it is, `application/vnd.cyclonedx+json` for example.
-    pub artifact_type: String,
-    /// The file's media type.
+    /// `name:tag`, where it has a name.
+    pub reference: Option<String>,
+    /// The machine it is for.
+    pub platform: Platform,
+    /// The manifest's media type.
     pub media_type: String,
-    /// The file.
-    pub path: PathBuf,
-    /// Annotations of its manifest.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub annotations: BTreeMap<String, String>,
+    /// The manifest.
+    pub manifest: Vec<u8>,
+    /// How what refers to the manifest hashes it.
+    pub manifest_algorithm: Algorithm,
+    /// The config's media type.
+    pub config_media_type: String,
+    /// The config.
+    pub config: Vec<u8>,
+    /// How the manifest hashes it.
+    pub config_algorithm: Algorithm,
+    /// The registry's host and the repository that have the config, where it was read from one.
+    pub config_origin: Option<(String, String)>,
+    /// The layers, base first.
+    pub layers: Vec<LayerBlob>,
+    /// The store paths of its layers and their references, where that is known.
+    pub closure: Option<Arc<Graph>>,
+    /// Whether the manifest must stay as it is: its digest is what people know the image by.
+    pub as_is: bool,
 }
 
 impl Image {
-    /// An image of these layers, base first.
-    pub fn new(config: Config, arch: String, created: Option<Timestamp>, layers: Vec<Layer>) -> Self {
+    /// The blobs of a recipe.
+    pub fn of(image: &Recipe) -> Self {
+        let manifest = image.manifest();
+        let layer = |(at, layer): (usize, &recipe::RecipeLayer)| {
+            let made = Arc::new(layer.clone());
+            let in_parts = Arc::clone(&made);
+            let materials = image.materials();
+            let mut blob = LayerBlob::made(manifest.layers[at].clone(), layer.diff_id, move |out| {
+                made.write(at + 1, &materials, out)
+            })
+            .with_parts(move |ranges, out| in_parts.write_ranges(at + 1, ranges, out));
+            blob.compressed = layer.compressed.clone();
+            blob.paths = layer.paths.iter().map(|path| path.path.clone()).collect();
+            blob.moved = layer.paths.iter().filter(|path| !path.is_in_place()).map(|path| path.path.clone()).collect();
+            // Of a detached recipe it may not be here.
+            blob.file = layer.blob.clone().filter(|file| file.exists());
+            blob.origin = layer.origin.as_deref().and_then(|origin| {
+                origin.split_once('/').map(|(host, repository)| (host.to_owned(), repository.to_owned()))
+            });
+            blob
+        };
         Self {
-            version: VERSION,
-            config,
-            layers,
-            arch,
-            created,
-            variant: None,
-            history: Vec::new(),
-            annotations: BTreeMap::new(),
-            closure: None,
-            name: None,
-            tag: None,
-            recipe: None,
-            attachments: Vec::new(),
-            provider: None,
+            reference: image.reference(),
+            platform: image.platform(),
+            media_type: media_type::MANIFEST.to_owned(),
+            config_media_type: manifest.config.media_type.clone(),
+            layers: image.layers.iter().enumerate().map(layer).collect(),
+            manifest: json::to_vec(&manifest),
+            manifest_algorithm: Algorithm::default(),
+            config: image.config_blob(),
+            config_algorithm: Algorithm::default(),
+            config_origin: None,
+            closure: image.closure.clone(),
+            as_is: false,
         }
     }
 
-    /// A recipe with this config and these layers.
-    pub fn from_config(config: ImageConfig, layers: Vec<Layer>) -> Self {
-        let ImageConfig { created, architecture, variant, config, history, .. } = config;
-        let mut image = Self::new(config, architecture, created, layers);
-        (image.variant, image.history) = (variant, history);
-        image
+    /// What people call a layer: the name of its biggest store path, `openjdk-17-jre-headless` for example. Layers of
+    /// base images and scripts have none.
+    pub fn title(&self, layer: &LayerBlob) -> Option<String> {
+        let paths = layer.paths.iter().filter_map(|path| StorePath::parse(path.to_str()?).ok());
+        let size = |path: &StorePath| self.closure.as_ref()?.get(path).map(|node| node.nar_size);
+        // Where no size is known, the last.
+        Some(paths.max_by_key(size)?.name().to_owned())
     }
 
-    /// Reads an image.json.
+    /// The manifest's digest: what the image is known by.
+    pub fn digest(&self) -> Digest {
+        self.manifest_algorithm.of(&self.manifest)
+    }
+
+    /// The config's descriptor.
+    pub fn config_descriptor(&self) -> Descriptor {
+        Descriptor::new(&self.config_media_type, self.config_algorithm.of(&self.config), self.config.len() as u64)
+    }
+
+    /// What an index says of the image, without a name.
+    pub fn descriptor(&self) -> Descriptor {
+        let descriptor = Descriptor::new(&self.media_type, self.digest(), self.manifest.len() as u64);
+        // An artifact is for none.
+        let platform = Some(self.platform.clone()).filter(|platform| !platform.os.is_empty());
+        Descriptor { platform, ..descriptor }
+    }
+
+    /// The digests of the `count` lowest layers, but those that a higher layer has too.
+    pub fn lowest(&self, count: usize) -> HashSet<Digest> {
+        let (low, high) = self.layers.split_at(count);
+        let high: HashSet<Digest> = high.iter().map(|layer| layer.descriptor.digest).collect();
+        low.iter().map(|layer| layer.descriptor.digest).filter(|digest| !high.contains(digest)).collect()
+    }
+
+    /// The parsed config.
     ///
     /// # Errors
     ///
-    /// [`ImageError::Io`], [`ImageError::Parse`] and [`ImageError::Version`].
-    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        Self::read(File::open(path).map_err(io_error("reading", path))?, path)
+    /// When it is malformed.
+    pub fn parse_config(&self) -> serde_json::Result<ImageConfig> {
+        serde_json::from_slice(&self.config)
     }
 
-    /// As [`open`](Self::open), of what `reader` gives; `path` is for messages.
+    /// The same image, made at another time, and so with another digest.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
-    pub fn read(reader: impl Read, path: &Path) -> Result<Self> {
-        let parse = |source| ImageError::Parse { path: path.to_owned(), source };
-        let mut text = Vec::new();
-        reader.take(SIZE_LIMIT).read_to_end(&mut text).map_err(io_error("reading", path))?;
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
-        }
-        let Versioned { version } = serde_json::from_slice(&text).map_err(parse)?;
-        if !(VERSION..=VERSION_BY_REFERENCE).contains(&version) {
-            let path = path.to_owned();
-            return Err(ImageError::Version { path, version });
-        }
-        serde_json::from_slice(&text).map_err(parse)
+    /// When its config or manifest is malformed.
+    pub fn with_created(self, created: Timestamp) -> serde_json::Result<Self> {
+        let mut config = self.parse_config()?;
+        let before = config.created.replace(created);
+        config.history.iter_mut().filter(|step| step.created == before).for_each(|step| step.created = Some(created));
+        let manifest: Manifest = serde_json::from_slice(&self.manifest)?;
+        let with_config = Self { config: json::to_vec(&config), ..self };
+        let manifest = Manifest { config: with_config.config_descriptor(), ..manifest };
+        Ok(Self { manifest: json::to_vec(&manifest), ..with_config })
     }
 
-    /// Writes image.json at `path`, whole or not at all.
-    pub fn save(&self, path: &Path) -> Result<()> {
-        save_json(&self.versioned(), path)
+    /// The manifest of the image with these layers instead of its own.
+    pub fn manifest_with(&self, layers: Vec<Descriptor>) -> serde_json::Result<Vec<u8>> {
+        let manifest: Manifest = serde_json::from_slice(&self.manifest)?;
+        Ok(json::to_vec(&Manifest { layers, ..manifest }))
     }
-
-    /// Writes a recipe without references: the same image as the one at `recipe`, where nothing that Nix would find
-    /// names a store path.
-    ///
-    /// # Errors
-    ///
-    /// [`ImageError::Io`].
-    pub fn save_detached(&self, recipe: &Path, path: &Path) -> Result<()> {
-        let image = Self { recipe: Some(recipe.to_owned()), ..self.versioned() };
-        write_whole(&detached::without_hashes(&json::to_vec(&image)), path)
-    }
-
-    /// The same image, with the version that readers of it must know.
-    fn versioned(&self) -> Self {
-        let by_reference = self.layers.iter().any(Layer::is_by_reference);
-        Self { version: if by_reference { VERSION_BY_REFERENCE } else { VERSION }, ..self.clone() }
-    }
-
-    /// `name:tag`, where the image has a name.
-    pub fn reference(&self) -> Option<String> {
-        let name = self.name.as_ref()?;
-        Some(format!("{name}:{}", self.tag.as_deref().unwrap_or("latest")))
-    }
-
-    /// The config blob, [Image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md).
-    pub fn config_blob(&self) -> Vec<u8> {
-        json::to_vec(&ImageConfig {
-            created: self.created,
-            author: None,
-            architecture: self.arch.clone(),
-            os: "linux".to_owned(),
-            variant: self.variant.clone(),
-            config: self.config.clone(),
-            other: serde_json::Map::new(),
-            rootfs: RootFs {
-                kind: "layers".to_owned(),
-                diff_ids: self.layers.iter().map(|layer| layer.diff_id).collect(),
-            },
-            history: match self.history.as_slice() {
-                [] => self.layers.iter().map(|layer| layer.history.clone()).collect(),
-                history => history.to_vec(),
-            },
-        })
-    }
-
-    /// Digest of the config blob: the image's id to docker.
-    pub fn config_digest(&self) -> Digest {
-        Digest::of(&self.config_blob())
-    }
-
-    /// The machine the image is for.
-    pub fn platform(&self) -> Platform {
-        Platform::linux(&self.arch, self.variant.as_deref())
-    }
-
-    /// The manifest, [Image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md).
-    pub fn manifest(&self) -> Manifest {
-        let blob = self.config_blob();
-        let config = Descriptor::new(media_type::CONFIG, Digest::of(&blob), blob.len() as u64);
-        let layers = self.layers.iter().map(Layer::descriptor);
-        Manifest { annotations: self.annotations.clone(), ..Manifest::new(config, layers.collect()) }
-    }
-
-    /// The bytes of the blob with this digest: a layer, the config or the manifest.
-    ///
-    /// A layer is made while it is read, and its digest checked: a store path
-    /// that is not what it was is an error at the end, which carries
-    /// [`ImageError::Mismatch`].
-    ///
-    /// # Errors
-    ///
-    /// [`ImageError::NoBlob`].
-    pub fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>> {
-        for blob in [self.config_blob(), json::to_vec(&self.manifest())] {
-            if Digest::of(&blob) == *digest {
-                return Ok(Box::new(io::Cursor::new(blob)));
-            }
-        }
-        let mut layers = self.layers.iter();
-        let at = layers.position(|layer| layer.digest == *digest).ok_or(ImageError::NoBlob(*digest))?;
-        let (layer, materials) = (self.layers[at].clone(), self.materials());
-        Ok(Box::new(ChunkReader::new(move |out| layer.write(at + 1, &materials, out).map_err(io::Error::other))))
-    }
-
-    /// What its layers are made of besides what the machine has.
-    pub fn materials(&self) -> Materials {
-        Materials { closure: self.closure.clone(), provider: self.provider.clone(), recipe: self.recipe.clone() }
-    }
-
-    /// The bytes of a layer's blob, by its place, counted from the base and from 0.
-    ///
-    /// # Errors
-    ///
-    /// [`ImageError::NoLayer`]; the stream's own errors are those of [`blob`](Self::blob).
-    pub fn layer_blob(&self, place: usize) -> Result<Box<dyn Read + Send>> {
-        let layer = self.layers.get(place).ok_or(ImageError::NoLayer(place))?;
-        self.blob(&layer.digest)
-    }
-}
-
-/// Writes a document at `path`, whole or not at all.
-pub fn save_json<T: Serialize>(document: &T, path: &Path) -> Result<()> {
-    write_whole(&json::to_vec(document), path)
-}
-
-/// Writes a file at `path`, whole or not at all.
-pub fn write_whole(bytes: &[u8], path: &Path) -> Result<()> {
-    files::write(path, bytes).map_err(io_error("writing", path))
-}
-
-fn null_as_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Layer>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use super::{
     MTIME,
-    options::Attributes,
+    path_options::Attributes,
     untar::{XATTR, Xattrs},
 };
 

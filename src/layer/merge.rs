@@ -11,7 +11,7 @@ use std::{
 use super::{
     LayerError, Result,
     node::{Node, Origin, list_whole, stat},
-    options::{Attributes, Compiled},
+    path_options::{Attributes, Compiled},
 };
 
 /// Merges `second` into `first`, both at `place`.

@@ -10,42 +10,40 @@
 //!
 //! There is one byte path: hashing a layer is writing it to nowhere.
 
-pub mod chunked;
+pub(crate) mod chunked;
 mod chunks;
-pub mod compress;
+pub(crate) mod compress;
 mod dirlinks;
 mod error;
 mod hash;
 mod header;
 mod merge;
-pub mod nar;
+pub(crate) mod nar;
 mod node;
-mod options;
-mod packing;
+mod path_options;
 mod ranges;
-pub mod rooted;
+pub(crate) mod rooted;
 mod scratch;
 mod tar;
 mod tree;
-pub mod unpack;
-pub mod untar;
-pub mod whiteout;
+pub(crate) mod unpack;
+pub(crate) mod untar;
+pub(crate) mod whiteout;
 
+use crate::oci::Sha256Writer;
 use chunks::Both;
 pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};
+pub use compress::{DetectedCompression, detect::open as open_packed};
 pub use dirlinks::Dirlinks;
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
 pub use header::Header;
 pub use node::{Files, OpenNar};
-pub use options::{Options, Owner, Owners, Perm, Rewrite};
-pub use packing::{Packing, open as open_packed};
+pub use path_options::{Owner, Owners, PathOptions, Perm, Rewrite};
 pub use ranges::{Cutout, write_ranges};
 pub use scratch::explain_full;
 pub use tar::TarWriter;
 pub use tree::{Source, Tree};
-
-use crate::oci::Sha256Writer;
 
 /// The one modification time of everything in a layer, in seconds since the
 /// epoch: Nix's own. Zero means "missing" to some tools.
@@ -122,7 +120,7 @@ mod tests {
         for size in [10_000_000, 10] {
             let file = top.path().join("file");
             fs::write(&file, vec![b'x'; size]).unwrap();
-            let source = Source { path: file, files: Files::InPlace, options: Options::default(), follow: false };
+            let source = Source { path: file, files: Files::InPlace, options: PathOptions::default(), follow: false };
             let error = write_overlapped(&Tree::new(&[source]).unwrap(), Full).err().expect("the writer is full");
             assert!(
                 matches!(&error, LayerError::Write(error) if error.kind() == io::ErrorKind::StorageFull),

@@ -25,9 +25,9 @@ use std::{
 };
 
 use super::{
-    LayerError, Result, node,
-    node::{Content, OpenNar},
-    options::{Attributes, Compiled},
+    LayerError, Result,
+    node::{self, Content, OpenNar},
+    path_options::{Attributes, Compiled},
 };
 
 /// What a file system allows for a name; and room for every keyword.
@@ -339,7 +339,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::layer::{Files, Options, Source, Tree, write};
+    use crate::layer::{Files, PathOptions, Source, Tree, write};
 
     /// A tree with the modes of a store, below a directory of its own, and its NAR.
     fn packed(directory: &Path) -> (PathBuf, Vec<u8>) {
@@ -365,7 +365,7 @@ mod tests {
 
     fn tar(path: &Path, files: Files) -> Result<Vec<u8>> {
         write(
-            &Tree::new(&[Source { path: path.to_owned(), files, options: Options::default(), follow: false }])?,
+            &Tree::new(&[Source { path: path.to_owned(), files, options: PathOptions::default(), follow: false }])?,
             Vec::new(),
         )
     }

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{LayerError, Result, options::Attributes};
+use super::{LayerError, Result, path_options::Attributes};
 
 /// Where the files of a source are.
 #[derive(Clone, Default)]

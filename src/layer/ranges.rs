@@ -130,7 +130,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::layer::{Files, Options, Source, write};
+    use crate::layer::{Files, PathOptions, Source, write};
 
     #[test]
     fn every_part_of_a_tar_is_that_of_the_whole() {
@@ -142,7 +142,7 @@ mod tests {
             fs::write(at.join(name), bytes).unwrap();
         }
         std::os::unix::fs::symlink("b", at.join("link")).unwrap();
-        let source = Source { path: at, files: Files::InPlace, options: Options::default(), follow: false };
+        let source = Source { path: at, files: Files::InPlace, options: PathOptions::default(), follow: false };
         let tree = Tree::new(&[source]).unwrap();
         let whole = write(&tree, Vec::new()).unwrap();
         let end = whole.len() as u64;

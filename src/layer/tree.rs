@@ -23,10 +23,10 @@ use std::{
 };
 
 use super::{
-    Dirlinks, LayerError, Options, Result,
+    Dirlinks, LayerError, PathOptions, Result,
     merge::{merge, merge_origin},
     node::{Content, Directory, Entry, Files, Node, Origin, list, list_whole, stat},
-    options::{Attributes, Compiled},
+    path_options::{Attributes, Compiled},
 };
 
 /// A store path (or any file or directory) that goes into a layer.
@@ -37,7 +37,7 @@ pub struct Source {
     /// Where its files are.
     pub files: Files,
     /// How its files are placed and owned.
-    pub options: Options,
+    pub options: PathOptions,
     /// Whether links that lead to directories become those directories: see [`Dirlinks`].
     pub follow: bool,
 }

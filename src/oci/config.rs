@@ -160,7 +160,7 @@ impl<'de> Deserialize<'de> for Config {
     /// those that look like a misspelt one.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
-        Self::from_map(map.unwrap_or_default(), |key| match meant(key, &KEYS) {
+        Self::from_map(map.unwrap_or_default(), |key| match find_misspelt(key, &KEYS) {
             None => Ok(true),
             Some(known) => Err(D::Error::custom(format_args!(
                 "config.{key} is unknown; did you mean {known}? Case does not matter"
@@ -250,7 +250,7 @@ fn one_or_many(value: Value) -> Value {
 }
 
 /// The known key that an unknown one was probably meant to be.
-pub fn meant(key: &str, known: &[&'static str]) -> Option<&'static str> {
+pub fn find_misspelt(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let lower = key.to_ascii_lowercase();
     let near = |known: &&&str| strsim::osa_distance(&lower, &known.to_ascii_lowercase()) <= (known.len() / 4).max(1);
     known.iter().find(near).copied()

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Descriptor, media_type};
+use super::{Descriptor, descriptor::media_type};
 
 /// One image of one platform: its config and its layers, base first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,17 +5,19 @@
 //! [`json::to_vec`] alone.
 
 mod config;
-mod descriptor;
+pub(crate) mod descriptor;
 mod digest;
-pub mod json;
+pub(crate) mod json;
 mod manifest;
-pub mod name;
+pub(crate) mod name;
 mod reference;
 mod timestamp;
 
-pub use config::{Config, EmptyObject, History, ImageConfig, RootFs, meant};
+pub use reference::{ParseReferenceError, Reference};
+
+pub use config::{Config, EmptyObject, History, ImageConfig, RootFs, find_misspelt};
 pub use descriptor::{Descriptor, Platform, annotation, media_type};
 pub use digest::{Algorithm, Digest, Hasher, ParseDigestError, Sha256Writer};
 pub use manifest::{DockerManifest, Index, Manifest};
-pub use reference::{ParseReferenceError, Reference};
+
 pub use timestamp::{ParseTimestampError, Timestamp};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{blobs::ImageBlobs, closure::StorePath};
+use crate::{closure::StorePath, image::Image};
 
 /// What images without a name go by.
 const NAMELESS: &str = "image";
@@ -36,7 +36,7 @@ pub struct Budget {
 }
 
 /// What an image's budget goes by: its name without a tag.
-pub fn name(image: &ImageBlobs) -> &str {
+pub fn name(image: &Image) -> &str {
     let reference = image.reference.as_deref().unwrap_or(NAMELESS);
     match reference.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,
@@ -46,7 +46,7 @@ pub fn name(image: &ImageBlobs) -> &str {
 
 impl Budget {
     /// The sizes that an image has.
-    pub fn of(image: &ImageBlobs) -> Self {
+    pub fn of(image: &Image) -> Self {
         let mut packages = BTreeMap::new();
         if let Some(graph) = image.closure.as_deref() {
             let mut paths: Vec<StorePath> = image.store_paths().into_iter().flatten().filter_map(parse).collect();

@@ -13,8 +13,8 @@ use memchr::memmem::Finder;
 use serde::Serialize;
 
 use crate::{
-    blobs::ImageBlobs,
-    closure::{Graph, StorePath, cut},
+    closure::{Graph, StorePath, dominators},
+    image::Image,
 };
 
 /// How many cuts are told; what saves less than the tenth is rarely worth it.
@@ -27,7 +27,7 @@ const CHUNK: usize = 1 << 20;
 /// A reference, and what the image would be without it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Cut {
+pub struct CutCandidate {
     /// The store path that references.
     pub from: StorePath,
     /// The store path that it references.
@@ -59,7 +59,7 @@ pub struct Place {
 /// # Errors
 ///
 /// When a store path that is there cannot be read.
-pub fn cuts(image: &ImageBlobs, graph: &Graph) -> io::Result<Vec<Cut>> {
+pub fn cuts(image: &Image, graph: &Graph) -> io::Result<Vec<CutCandidate>> {
     let held = image.store_paths();
     let mut is_held = vec![false; graph.nodes().len()];
     let paths = held.iter().flatten().filter_map(|path| StorePath::parse(path.to_str()?).ok());
@@ -67,12 +67,12 @@ pub fn cuts(image: &ImageBlobs, graph: &Graph) -> io::Result<Vec<Cut>> {
     // What is not in a layer (a mounted store has it) saves nothing.
     let size = |at: usize| if is_held[at] { graph.nodes()[at].nar_size } else { 0 };
     let path = |at: usize| graph.nodes()[at].path.clone();
-    let told = |cut: cut::Cut| {
+    let told = |cut: dominators::Dominator| {
         let (from, to) = (path(cut.from), path(cut.to));
         let mut places = find(from.as_path(), to.hash_part())?;
         let more_places = places.as_ref().is_some_and(|places| places.len() > PLACES);
         places.iter_mut().for_each(|places| places.truncate(PLACES));
-        Ok(Cut {
+        Ok(CutCandidate {
             saves: cut.saves,
             paths: cut.nodes.into_iter().map(path).collect(),
             places,
@@ -82,7 +82,7 @@ pub fn cuts(image: &ImageBlobs, graph: &Graph) -> io::Result<Vec<Cut>> {
             to,
         })
     };
-    cut::cuts(graph, size).into_iter().filter(|cut| cut.saves > 0).take(SHOWN).map(told).collect()
+    dominators::dominators(graph, size).into_iter().filter(|cut| cut.saves > 0).take(SHOWN).map(told).collect()
 }
 
 /// The first places below `path` that hold `hash`, one more than are told; `None` where there is no such path.

@@ -10,9 +10,13 @@ use serde_json::Value;
 
 use super::{
     partial::PartialPull,
-    push::{Push, PushOptions},
+    push::{PushEstimate, PushEstimateOptions},
 };
-use crate::{blobs::ImageBlobs, closure::StorePath, image::ImageError, oci::Digest};
+use crate::{
+    closure::StorePath,
+    image::{Image, ImageError},
+    oci::Digest,
+};
 
 /// What differs.
 #[derive(Debug, Serialize)]
@@ -25,7 +29,7 @@ pub struct Diff {
     /// Keys of the configuration that differ.
     pub config: Vec<ConfigChange>,
     /// What a push sends where the first image is.
-    pub push: Push,
+    pub push: PushEstimate,
     /// What a pull in parts fetches where the first image is, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunked: Option<PartialPull>,
@@ -110,10 +114,10 @@ impl Diff {
     ///
     /// When a layer's bytes are not what the image says of them.
     pub fn of(
-        old: &ImageBlobs,
-        new: &ImageBlobs,
-        options: &PushOptions,
-        load_size: &dyn Fn(&ImageBlobs, usize) -> u64,
+        old: &Image,
+        new: &Image,
+        options: &PushEstimateOptions,
+        load_size: &dyn Fn(&Image, usize) -> u64,
     ) -> Result<Self, ImageError> {
         let before: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
         let after: HashSet<Digest> = new.layers.iter().map(|layer| layer.diff_id).collect();
@@ -135,7 +139,7 @@ impl Diff {
                 gone: old.layers.iter().filter(|layer| !after.contains(&layer.diff_id)).count(),
             },
             config: config_changes(old, new),
-            push: Push::of(old, new, options)?,
+            push: PushEstimate::of(old, new, options)?,
             chunked: None,
             load: Load { layers_there: common, bytes: load_size(new, common) },
         })
@@ -148,12 +152,12 @@ impl Diff {
 }
 
 /// The store paths that an image says it holds.
-fn held(image: &ImageBlobs) -> BTreeSet<StorePath> {
+fn held(image: &Image) -> BTreeSet<StorePath> {
     let paths = image.store_paths().into_iter().flatten();
     paths.filter_map(|path| StorePath::parse(path.to_str()?).ok()).collect()
 }
 
-fn paths(old: &ImageBlobs, new: &ImageBlobs) -> Option<PathDiff> {
+fn paths(old: &Image, new: &Image) -> Option<PathDiff> {
     let (before, after) = (held(old), held(new));
     if before.is_empty() || after.is_empty() {
         return None;
@@ -180,7 +184,7 @@ fn paths(old: &ImageBlobs, new: &ImageBlobs) -> Option<PathDiff> {
     Some(diff)
 }
 
-fn config_changes(old: &ImageBlobs, new: &ImageBlobs) -> Vec<ConfigChange> {
+fn config_changes(old: &Image, new: &Image) -> Vec<ConfigChange> {
     let (old, new) = (flat(old), flat(new));
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let value = |map: &BTreeMap<String, Value>, key: &String| map.get(key).cloned().unwrap_or(Value::Null);
@@ -191,7 +195,7 @@ fn config_changes(old: &ImageBlobs, new: &ImageBlobs) -> Vec<ConfigChange> {
 }
 
 /// The configuration's keys, those of `config` with it in front; layers and their history are told elsewhere.
-fn flat(image: &ImageBlobs) -> BTreeMap<String, Value> {
+fn flat(image: &Image) -> BTreeMap<String, Value> {
     let mut flat = BTreeMap::new();
     let Ok(Value::Object(all)) = serde_json::from_slice(&image.config) else { return flat };
     for (key, value) in all {

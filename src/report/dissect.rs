@@ -14,14 +14,13 @@ use std::{
 };
 
 use crate::{
-    blobs::LayerBlob,
     closure::Graph,
-    image::ImageError,
+    image::{ImageError, LayerBlob},
     layer::chunked::{
         ChunkedWriter,
         read::{Located, files},
     },
-    oci::{Digest, media_type},
+    oci::{Digest, descriptor::media_type},
 };
 
 /// Digits of a hash.

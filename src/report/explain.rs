@@ -4,10 +4,10 @@ use std::{collections::HashMap, path::PathBuf};
 
 use serde::Serialize;
 
-use super::{cut::Cut, forecast::Forecast};
+use super::{cut::CutCandidate, forecast::Forecast};
 use crate::{
-    blobs::{HISTORY_PREFIX, ImageBlobs},
     closure::{Costs, Graph, StorePath, Weights},
+    image::{HISTORY_PREFIX, Image},
     oci::{Digest, History},
 };
 
@@ -32,7 +32,7 @@ pub struct Explanation {
     pub biggest: Vec<PathSize>,
     /// The references whose removal saves most, where that was asked for and references are known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cuts: Option<Vec<Cut>>,
+    pub cuts: Option<Vec<CutCandidate>>,
     /// What pulls in parts fetch, where that was asked for and references are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunked: Option<Forecast>,
@@ -98,7 +98,7 @@ pub struct ImageCost {
 }
 
 /// Explains an image; `weights` say how often paths change.
-pub fn explain(image: &ImageBlobs, weights: &Weights) -> Explanation {
+pub fn explain(image: &Image, weights: &Weights) -> Explanation {
     let graph = image.closure.as_deref();
     let costs = graph.map(|graph| Costs::new(graph, weights.of(graph)));
     let size_of = |path: &PathBuf| {

@@ -17,10 +17,9 @@ use serde::Serialize;
 
 use super::dissect::{Dissected, Hashes};
 use crate::{
-    blobs::LayerBlob,
     closure::{Graph, Weights},
-    image::ImageError,
-    layer::{self, Files, Options, Source, Tree},
+    image::{ImageError, LayerBlob},
+    layer::{self, Files, PathOptions, Source, Tree},
     oci::Digest,
 };
 
@@ -130,7 +129,7 @@ impl Paths {
         };
         let one = |(at, node): (usize, &crate::closure::Node)| {
             let path = node.path.as_path().to_owned();
-            dissect(at + 1, &[Source { path, files: Files::InPlace, options: Options::default(), follow: false }])
+            dissect(at + 1, &[Source { path, files: Files::InPlace, options: PathOptions::default(), follow: false }])
         };
         let layers = graph.nodes().par_iter().enumerate().map(one).collect::<Result<_, _>>()?;
         Ok(Self { layers, fixed: dissect(0, &[])?.tables, updates: Updates::new(graph, weights) })
@@ -198,7 +197,7 @@ mod tests {
     use crate::{
         closure::{RawNode, StoreDir},
         layer::{Header, LayerError, TarWriter},
-        oci::{Descriptor, media_type},
+        oci::{Descriptor, descriptor::media_type},
         report::partial::PartialPull,
     };
 

@@ -9,17 +9,17 @@
 //! a closure   ──▶ plan: what each strategy would cost
 //! ```
 
-pub mod budget;
-pub mod cut;
-pub mod diff;
+pub(crate) mod budget;
+pub(crate) mod cut;
+pub(crate) mod diff;
 mod dissect;
-pub mod explain;
-pub mod forecast;
-pub mod page;
-pub mod partial;
-pub mod plan;
-pub mod push;
-pub mod why;
+pub(crate) mod explain;
+pub(crate) mod forecast;
+pub(crate) mod page;
+pub(crate) mod partial;
+pub(crate) mod plan;
+pub(crate) mod push;
+pub(crate) mod why;
 
 /// A number of bytes, as people read it: three digits and a unit of a thousand.
 pub fn bytes(bytes: u64) -> String {

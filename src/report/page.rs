@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 
 use super::explain::Explanation;
-use crate::{blobs::ImageBlobs, closure::Graph};
+use crate::{closure::Graph, image::Image};
 
 /// The page, with a place for the data.
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "\"DATA\"";
 
 /// The page for an image.
-pub fn page(image: &ImageBlobs, explanation: &Explanation) -> String {
+pub fn page(image: &Image, explanation: &Explanation) -> String {
     let graph = image.closure.as_deref().map(references);
     let data = json!({ "explanation": explanation, "graph": graph }).to_string();
     // Inside a script element nothing may look like its end.

@@ -15,13 +15,12 @@ use serde::Serialize;
 
 use super::dissect::merged;
 use crate::{
-    blobs::{Chunked, LayerBlob},
-    image::ImageError,
+    image::{Chunked, ImageError, LayerBlob},
     layer::chunked::{
         read::{ChunkAt, Located, files},
-        table::Table,
+        toc::Toc,
     },
-    oci::{Digest, media_type},
+    oci::{Digest, descriptor::media_type},
 };
 
 /// A pull in parts.
@@ -42,7 +41,7 @@ pub struct PartialPull {
 /// A layer's table, or that it has none.
 struct Described {
     size: u64,
-    table: Option<(Located, Table)>,
+    table: Option<(Located, Toc)>,
 }
 
 impl PartialPull {

@@ -22,15 +22,14 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    blobs::{ImageBlobs, LayerBlob},
-    image::ImageError,
+    image::{Image, ImageError, LayerBlob},
     layer::compress::Compression,
-    oci::{Digest, Sha256Writer, media_type},
+    oci::{Digest, Sha256Writer, descriptor::media_type},
 };
 
 /// How layers are sent, and where to.
 #[derive(Clone, Debug)]
-pub struct PushOptions {
+pub struct PushEstimateOptions {
     /// How plain layers are compressed.
     pub compression: Compression,
     /// How hard; `None` is the format's own.
@@ -41,7 +40,7 @@ pub struct PushOptions {
 
 /// A push.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Push {
+pub struct PushEstimate {
     /// Blobs to send, the config among them.
     pub blobs: usize,
     /// Their bytes.
@@ -53,13 +52,13 @@ pub struct Push {
     pub estimated: Vec<usize>,
 }
 
-impl Push {
+impl PushEstimate {
     /// What pushing `new` sends where `old` is.
     ///
     /// # Errors
     ///
     /// When a layer's bytes are not what the image says of them.
-    pub fn of(old: &ImageBlobs, new: &ImageBlobs, options: &PushOptions) -> Result<Self, ImageError> {
+    pub fn of(old: &Image, new: &Image, options: &PushEstimateOptions) -> Result<Self, ImageError> {
         let mut there = Registry::with(old, options);
         let mut push = Self { blobs: 0, bytes: 0, repacked: 0, estimated: Vec::new() };
         for (at, layer) in new.layers.iter().enumerate() {
@@ -88,9 +87,9 @@ impl Push {
     }
 }
 
-impl PushOptions {
+impl PushEstimateOptions {
     /// Whether a push compresses a layer of `image`.
-    fn is_compressed(&self, image: &ImageBlobs, layer: &LayerBlob) -> bool {
+    fn is_compressed(&self, image: &Image, layer: &LayerBlob) -> bool {
         media_type::is_config(&image.config_media_type)
             && self.compression != Compression::None
             && layer.descriptor.media_type == media_type::LAYER_TAR
@@ -138,7 +137,7 @@ struct Registry<'a> {
 }
 
 impl<'a> Registry<'a> {
-    fn with(old: &'a ImageBlobs, options: &PushOptions) -> Self {
+    fn with(old: &'a Image, options: &PushEstimateOptions) -> Self {
         let mut registry = Self {
             blobs: HashSet::from([Digest::of(&old.config)]),
             unmade: HashMap::new(),
@@ -156,7 +155,7 @@ impl<'a> Registry<'a> {
         registry
     }
 
-    fn as_it_is(&mut self, layer: &LayerBlob, options: &PushOptions) -> Result<Blob, ImageError> {
+    fn as_it_is(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<Blob, ImageError> {
         let own = &layer.descriptor;
         let origin = layer.origin.as_ref().map(|(host, _)| host);
         if self.blobs.contains(&own.digest) || (origin.is_some() && origin == options.host.as_ref()) {
@@ -174,7 +173,7 @@ impl<'a> Registry<'a> {
         Ok(if self.blobs.insert(own.digest) { Blob::Missing(own.size) } else { Blob::There })
     }
 
-    fn compressed(&mut self, layer: &LayerBlob, options: &PushOptions) -> Result<Blob, ImageError> {
+    fn compressed(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<Blob, ImageError> {
         // An image compressed at another level does not do where a level was asked for.
         let found = self.found.get(&layer.diff_id).filter(|_| options.level.is_none());
         if found.is_some_and(|found| options.compression.fits(&found.descriptor))

@@ -3,14 +3,13 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
-use strata::oci::{Digest, media_type};
-
 use crate::{
     images::tar,
     store::{Store, layout},
     world::{Answer, Request, World, text},
 };
+use serde_json::json;
+use strata::internals::oci::{Digest, descriptor::media_type};
 
 const MINE: &str = "mine.example.com";
 const OTHER: &str = "other.example.com";

@@ -6,14 +6,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde_json::json;
-use strata::oci::{Digest, media_type};
-
 use crate::{
     images::{Image, descriptor, tar},
     run::{strata, text},
     sshd::{Node, add_command},
 };
+use serde_json::json;
+use strata::internals::oci::{Digest, descriptor::media_type};
 
 /// Commands, options and names that a shell or an engine reads as something else; `MARK` is a file that must not appear.
 const NAMES: [&str; 17] = [

@@ -3,7 +3,7 @@
 use std::{fs, io::Write, path::Path};
 
 use serde_json::{Value, json};
-use strata::oci::{Digest, media_type};
+use strata::internals::oci::{Digest, descriptor::media_type};
 
 /// A tar with these files.
 pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {

@@ -2,16 +2,15 @@
 
 use std::{fs, path::PathBuf};
 
-use serde_json::{Value, json};
-use strata::{
-    oci::{Digest, media_type},
-    signing::{BUNDLE, Bundle, SigningKey, Statement, predicate},
-};
-
 use crate::{
     images::{Image, descriptor, tar},
     registry::Registry,
     run::{strata, text},
+};
+use serde_json::{Value, json};
+use strata::internals::{
+    attest::{BUNDLE, Bundle, SigningKey, Statement, statement::predicate},
+    oci::{Digest, descriptor::media_type},
 };
 
 const GCC: &str = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-gcc-13.2.0";

@@ -1,14 +1,13 @@
 //! Referrers and signature tags that were written without the key: they must neither count, nor hide those that do.
 
-use serde_json::json;
-use strata::{
-    oci::{Digest, media_type},
-    signing::{BUNDLE, Bundle, Statement, predicate, simple},
-};
-
 use crate::{
     images::{Image, descriptor, tar},
     policies::Signed,
+};
+use serde_json::json;
+use strata::internals::{
+    attest::{BUNDLE, Bundle, Statement, simple, statement::predicate},
+    oci::{Digest, descriptor::media_type},
 };
 
 fn image(content: &[u8]) -> Image {

@@ -11,10 +11,9 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use serde_json::{Value, json};
-use strata::oci::{Digest, media_type};
-
 use crate::images::{Image, descriptor};
+use serde_json::{Value, json};
+use strata::internals::oci::{Digest, descriptor::media_type};
 
 #[derive(Default)]
 pub struct Contents {

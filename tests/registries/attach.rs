@@ -9,14 +9,13 @@ use std::{
     thread,
 };
 
-use rcgen::KeyPair;
-use serde_json::{Value, json};
-use strata::oci::{Digest, media_type};
-
 use super::{
     store::{Store, image, layout},
     world::{Answer, Request, Said, World},
 };
+use rcgen::KeyPair;
+use serde_json::{Value, json};
+use strata::internals::oci::{Digest, descriptor::media_type};
 
 const HOST: &str = "registry.example.com";
 const TARGET: &str = "docker://registry.example.com/app:1";

@@ -156,7 +156,9 @@ fn redirects_within_a_host_keep_who_we_are() {
         }
         Some(_) if request.path().ends_with("/moved") => {
             let (manifest, _) = super::store::image(b"layer");
-            Answer::new(200).with("content-type", strata::oci::media_type::MANIFEST).body(manifest)
+            Answer::new(200)
+                .with("content-type", strata::internals::oci::descriptor::media_type::MANIFEST)
+                .body(manifest)
         }
         Some(_) => store.answer(request),
     });

@@ -4,12 +4,11 @@
 
 use std::sync::Arc;
 
-use strata::oci::Digest;
-
 use super::{
     store::{Store, Tokens, big, image, layout, with_tokens},
     world::World,
 };
+use strata::internals::oci::Digest;
 
 fn ghcr(mounts: bool) -> (World, Arc<Store>) {
     let world = World::new();

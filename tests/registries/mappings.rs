@@ -7,16 +7,15 @@ use std::{
     sync::{Arc, MutexGuard, PoisonError},
 };
 
-use serde_json::{Value, json};
-use strata::{
-    layer::{Packing, chunked::annotation, compress::Compression},
-    oci::{Digest, media_type},
-};
-
 use super::{
     attach::with_keys,
     store::{Store, layout},
     world::{Said, World},
+};
+use serde_json::{Value, json};
+use strata::internals::{
+    layer::{DetectedCompression, chunked::annotation, compress::Compression},
+    oci::{Digest, descriptor::media_type},
 };
 
 const HOST: &str = "registry.example.com";
@@ -156,7 +155,7 @@ impl Scene {
         let digest = descriptor["digest"].as_str().unwrap().to_owned();
         let blob = lock(&self.store.blobs)[&("app".to_owned(), digest)].clone();
         assert_eq!(descriptor["size"], blob.len(), "{what}");
-        let packing = Packing::of_media_type(descriptor["mediaType"].as_str().unwrap());
+        let packing = DetectedCompression::of_media_type(descriptor["mediaType"].as_str().unwrap());
         let mut plain = Vec::new();
         std::io::copy(&mut packing.reader(&blob[..], blob.len() as u64).unwrap(), &mut plain).unwrap();
         assert!(plain == self.good, "{what}: the image has another layer");

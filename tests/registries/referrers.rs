@@ -6,15 +6,14 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use serde_json::{Value, json};
-use strata::{
-    oci::{Digest, media_type},
-    registry::{Client, Options},
-};
-
 use super::{
     store::Store,
     world::{Answer, on_loopback},
+};
+use serde_json::{Value, json};
+use strata::internals::{
+    oci::{Digest, descriptor::media_type},
+    transport::registry::{Client, Options},
 };
 
 fn client(host: &str) -> Client {

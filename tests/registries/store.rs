@@ -9,10 +9,9 @@ use std::{
     },
 };
 
-use serde_json::{Value, json};
-use strata::oci::{Digest, media_type};
-
 use super::world::{Answer, Request, World};
+use serde_json::{Value, json};
+use strata::internals::oci::{Digest, descriptor::media_type};
 
 /// Its media type and its bytes.
 type Manifest = (String, Vec<u8>);

@@ -9,14 +9,13 @@ use std::{
     time::Duration,
 };
 
-use strata::{
-    oci::{Algorithm, Digest, media_type},
-    registry::{Client, Options},
-};
-
 use super::{
     store::{Store, layout},
     world::{Answer, World, on_loopback},
+};
+use strata::internals::{
+    oci::{Algorithm, Digest, descriptor::media_type},
+    transport::registry::{Client, Options},
 };
 
 fn client(host: &str, options: Options) -> Arc<Client> {

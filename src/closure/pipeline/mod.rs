@@ -285,8 +285,8 @@ fn limit(mut groups: Vec<Vec<usize>>, count: usize) -> Vec<Vec<usize>> {
 mod tests {
     use serde_json::{Value as Json, json};
 
-    use super::super::plan::tests::names;
     use super::*;
+    use crate::closure::strategy::tests::names;
 
     /// a and b are roots; p is what is split off, with q of its own; c is common to p and b.
     const TEXT: &str = "a: p d, b: c, c: f, d:, f:, p: q c, q:";

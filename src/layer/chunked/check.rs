@@ -6,8 +6,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
     index::{FOOTER_MAGIC, MOST, TABLE_TYPE},
-    read::{ChunkAt, Located, TableError, files},
-    table::{Entry, Kind, Table},
+    read::{ChunkAt, Located, TocError, files},
+    toc::{Entry, Kind, Toc},
 };
 
 /// Reads all of a blob.
@@ -15,7 +15,7 @@ use super::{
 /// # Errors
 ///
 /// When something in it is not what the table says, and those of reading.
-pub fn check_blob(located: &Located, table: &Table, blob: &mut dyn Read) -> io::Result<()> {
+pub fn check_blob(located: &Located, table: &Toc, blob: &mut dyn Read) -> io::Result<()> {
     let mut chunks: Vec<(&str, ChunkAt)> = Vec::new();
     for file in files(table, located.table.offset).map_err(io::Error::other)? {
         chunks.extend(file.chunks.iter().filter(|chunk| !chunk.is_zeros).map(|chunk| (&*file.entry.name, *chunk)));
@@ -71,16 +71,16 @@ pub fn check_blob(located: &Located, table: &Table, blob: &mut dyn Read) -> io::
 /// # Errors
 ///
 /// When one is another.
-pub fn check_entries(table: &Table, of_tar: &Table) -> Result<(), TableError> {
+pub fn check_entries(table: &Toc, of_tar: &Toc) -> Result<(), TocError> {
     let mut told = table.entries.iter().filter(|entry| entry.kind != Kind::Chunk);
     for real in of_tar.entries.iter().filter(|entry| entry.kind != Kind::Chunk) {
-        let Some(entry) = told.next() else { return Err(TableError(format!("it lacks {:?}", real.name))) };
+        let Some(entry) = told.next() else { return Err(TocError(format!("it lacks {:?}", real.name))) };
         if !agree(entry, real) {
-            return Err(TableError(format!("it says of {:?} what the layer does not", real.name)));
+            return Err(TocError(format!("it says of {:?} what the layer does not", real.name)));
         }
     }
     match told.next() {
-        Some(more) => Err(TableError(format!("it has {:?}, which the layer has not", more.name))),
+        Some(more) => Err(TocError(format!("it has {:?}, which the layer has not", more.name))),
         None => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ use std::io;
 use crc::{CRC_64_GO_ISO, Crc, Table};
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
-use super::table::Entry;
+use super::toc::Entry;
 use crate::oci::Digest;
 
 /// zstd's own default, as of [`ZstdWriter`](crate::layer::compress::ZstdWriter).

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use data_encoding::BASE64;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::table::{Entry, Kind};
+use super::toc::{Entry, Kind};
 
 /// Bytes of a block.
 pub const BLOCK: usize = 512;

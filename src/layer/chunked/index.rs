@@ -23,7 +23,7 @@ use super::{
     Annotations, annotation,
     frames::{Done, Part},
     headers::Unfit,
-    table::{Entry, Kind},
+    toc::{Entry, Kind},
 };
 use crate::oci::Digest;
 

@@ -19,8 +19,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use super::{
     Annotations,
     frames::{Frame, Worker, short},
-    read::{Located, TableError},
-    table::Table,
+    read::{Located, TocError},
+    toc::Toc,
 };
 use crate::{layer::Cutout, oci::Digest};
 
@@ -87,7 +87,7 @@ impl Map {
     /// # Errors
     ///
     /// When the annotations are those of another blob.
-    pub fn table(&self, annotations: &Annotations) -> Result<Option<(Located, Table)>, TableError> {
+    pub fn table(&self, annotations: &Annotations) -> Result<Option<(Located, Toc)>, TocError> {
         let Some(located) = Located::of(annotations, self.size())? else { return Ok(None) };
         let at = located.table.offset;
         let table = located.read(self.behind_frames(at..at + located.table.length).unwrap_or_default())?;

@@ -16,14 +16,16 @@
 //! A tar that the format cannot describe (one file twice, names that are not UTF-8, sparse files, and the like) becomes
 //! the same frames without table and annotations, and is pulled whole.
 
-pub mod check;
-mod cut;
+mod boundaries;
+pub(crate) mod check;
 mod frames;
 mod headers;
 mod index;
-pub mod map;
-pub mod read;
-pub mod table;
+pub(crate) mod map;
+pub(crate) mod read;
+#[cfg(test)]
+mod tests;
+pub(crate) mod toc;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -33,7 +35,7 @@ pub use writer::ChunkedWriter;
 /// What decides the bytes of a blob besides the tar and the level: what is kept of one version is of no use to another.
 pub fn parameters() -> String {
     let zstd = zstd::zstd_safe::version_number();
-    let all = format!("{} {:?} {:?} {zstd}", env!("CARGO_PKG_VERSION"), cut::PARAMETERS, frames::PARAMETERS);
+    let all = format!("{} {:?} {:?} {zstd}", env!("CARGO_PKG_VERSION"), boundaries::PARAMETERS, frames::PARAMETERS);
     crate::oci::Digest::of(all.as_bytes()).hex()[..16].to_owned()
 }
 
@@ -63,6 +65,3 @@ pub mod annotation {
         [CHECKSUM, POSITION, TAR_SPLIT, OLD_CHECKSUM, OLD_POSITION].contains(&key)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,7 +9,7 @@ use std::{collections::HashSet, io::Read};
 use super::{
     Annotations, annotation,
     index::MOST,
-    table::{Entry, Kind, Table},
+    toc::{Entry, Kind, Toc},
 };
 use crate::oci::Digest;
 
@@ -24,12 +24,12 @@ const ENTRIES: usize = 1_000_000;
 /// Why a table is not to be used.
 #[derive(Debug, thiserror::Error)]
 #[error("the layer's table of contents: {0}")]
-pub struct TableError(pub(super) String);
+pub struct TocError(pub(super) String);
 
-type Result<T> = std::result::Result<T, TableError>;
+type Result<T> = std::result::Result<T, TocError>;
 
 fn wrong<T>(what: impl Into<String>) -> Result<T> {
-    Err(TableError(what.into()))
+    Err(TocError(what.into()))
 }
 
 /// Where something is in a blob.
@@ -63,7 +63,7 @@ impl Located {
     pub fn of(annotations: &Annotations, size: u64) -> Result<Option<Self>> {
         let get = |new: &str, old: &str| annotations.get(new).or_else(|| annotations.get(old));
         let Some(digest) = get(annotation::CHECKSUM, annotation::OLD_CHECKSUM) else { return Ok(None) };
-        let digest = digest.parse().map_err(|error| TableError(format!("{error}")))?;
+        let digest = digest.parse().map_err(|error| TocError(format!("{error}")))?;
         let Some(position) = get(annotation::POSITION, annotation::OLD_POSITION) else {
             return wrong("its position is not said");
         };
@@ -85,22 +85,21 @@ impl Located {
     /// # Errors
     ///
     /// When it is not what the annotations say, or contradicts itself.
-    pub fn read(&self, bytes: &[u8]) -> Result<Table> {
+    pub fn read(&self, bytes: &[u8]) -> Result<Toc> {
         if bytes.len() as u64 != self.table.length || !self.digest.is_of(bytes) {
             return wrong(format!("its digest is not {}", self.digest));
         }
         let mut plain = Vec::new();
         zstd::stream::read::Decoder::new(bytes)
             .and_then(|decoder| decoder.take(self.table.plain + 1).read_to_end(&mut plain))
-            .map_err(|error| TableError(format!("decompressing it: {error}")))?;
+            .map_err(|error| TocError(format!("decompressing it: {error}")))?;
         if plain.len() as u64 != self.table.plain {
             return wrong(format!("it does not have the {} bytes that it should", self.table.plain));
         }
         if plain.iter().filter(|&&byte| byte == b'{').count() > ENTRIES {
             return wrong(format!("it has more than {ENTRIES} entries, which is the limit"));
         }
-        let table: Table =
-            serde_json::from_slice(&plain).map_err(|error| TableError(format!("parsing it: {error}")))?;
+        let table: Toc = serde_json::from_slice(&plain).map_err(|error| TocError(format!("parsing it: {error}")))?;
         if table.version != 1 {
             return wrong(format!("it has version {}, and not 1", table.version));
         }
@@ -157,7 +156,7 @@ pub struct ChunkAt {
 /// # Errors
 ///
 /// When the table contradicts itself.
-pub fn files(table: &Table, end: u64) -> Result<Vec<FileChunks<'_>>> {
+pub fn files(table: &Toc, end: u64) -> Result<Vec<FileChunks<'_>>> {
     let mut names = HashSet::new();
     let mut files: Vec<FileChunks<'_>> = Vec::new();
     let mut entries = table.entries.iter().peekable();

@@ -8,7 +8,7 @@ use super::{
     check::{check_blob, check_entries},
     map::Map,
     read::{ChunkAt, Located, files},
-    table::{Entry, Kind, Table},
+    toc::{Entry, Kind, Toc},
 };
 use crate::{
     layer::{Header, LayerError, TarWriter},
@@ -61,7 +61,7 @@ fn chunked(tar: &[u8], threads: usize, step: usize) -> (Vec<u8>, Annotations) {
     writer.finish().unwrap()
 }
 
-fn table(blob: &[u8], annotations: &Annotations) -> (Located, Table) {
+fn table(blob: &[u8], annotations: &Annotations) -> (Located, Toc) {
     let located = Located::of(annotations, blob.len() as u64).unwrap().expect("a table");
     let Located { table: at, .. } = located;
     let read = located.read(&blob[at.offset as usize..(at.offset + at.length) as usize]).unwrap();
@@ -70,7 +70,7 @@ fn table(blob: &[u8], annotations: &Annotations) -> (Located, Table) {
 
 /// What `change` makes of a good table is refused, and the message has `why`.
 #[track_caller]
-fn refused(good: &Table, end: u64, why: &str, change: impl Fn(&mut Table)) {
+fn refused(good: &Toc, end: u64, why: &str, change: impl Fn(&mut Toc)) {
     let mut table = good.clone();
     change(&mut table);
     let error = files(&table, end).err().unwrap_or_else(|| panic!("no error: {why}")).to_string();
@@ -78,7 +78,7 @@ fn refused(good: &Table, end: u64, why: &str, change: impl Fn(&mut Table)) {
 }
 
 /// The first entry that has several chunks; its chunks follow.
-fn big(table: &mut Table) -> &mut [super::table::Entry] {
+fn big(table: &mut Toc) -> &mut [super::toc::Entry] {
     let at = table.entries.iter().position(|entry| entry.kind == Kind::Chunk).unwrap();
     &mut table.entries[at - 1..]
 }
@@ -87,7 +87,7 @@ fn big(table: &mut Table) -> &mut [super::table::Entry] {
 fn a_table_that_lies_is_refused() {
     let (blob, annotations) = chunked(&archive('a'), 2, 65_536);
     let (located, good) = table(&blob, &annotations);
-    let refused = |why: &str, change: &dyn Fn(&mut Table)| refused(&good, located.table.offset, why, change);
+    let refused = |why: &str, change: &dyn Fn(&mut Toc)| refused(&good, located.table.offset, why, change);
     refused("overlaps", &|table| big(table)[0].offset = 1 << 40);
     refused("overlaps", &|table| big(table)[1].offset = u64::MAX);
     refused("overlaps", &|table| big(table)[1].offset = 1);
@@ -361,7 +361,7 @@ fn a_table_that_lies_is_told() {
     check_blob(&located, &told, &mut &blob[..]).unwrap();
     check_entries(&told, &told).unwrap();
 
-    let mut lies: Vec<(&str, Table)> = Vec::new();
+    let mut lies: Vec<(&str, Toc)> = Vec::new();
     let mut lie = |what, change: fn(&mut Vec<Entry>)| {
         let mut table = told.clone();
         change(&mut table.entries);

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use super::{
     Annotations,
-    cut::{self, Cutter},
+    boundaries::{self, Cutter},
     frames::{self, Done, Frame, JOB, Job, Part, Worker},
     headers::{BLOCK, Found, Headers, Unfit},
     index::{Index, Trouble},
     map::Map,
-    table::Entry,
+    toc::Entry,
 };
 use crate::{layer::compress::Pool, oci::Sha256Writer};
 
@@ -183,11 +183,11 @@ impl<W: Write> ChunkedWriter<W> {
         loop {
             let State::Content(content) = &mut self.state else { return Ok(()) };
             let rest = &self.piece[content.cut..];
-            let window = &rest[..rest.len().min(cut::MOST + cut::AHEAD)];
+            let window = &rest[..rest.len().min(boundaries::MOST + boundaries::AHEAD)];
             let is_all = content.left == 0 && window.len() == rest.len();
-            if !is_all && window.len() < cut::MOST + cut::AHEAD {
+            if !is_all && window.len() < boundaries::MOST + boundaries::AHEAD {
                 // Not at every cut: what is behind would be moved each time.
-                if content.cut > 2 * cut::MOST {
+                if content.cut > 2 * boundaries::MOST {
                     self.piece.drain(..content.cut);
                     content.cut = 0;
                 }

@@ -3,9 +3,12 @@
 //! Output depends on the input alone: block sizes and levels are constants, and
 //! which thread compresses a block does not matter.
 
+pub(crate) mod detect;
 mod gzip;
 mod pool;
 mod zstd;
+
+pub use detect::DetectedCompression;
 
 use std::io::{self, Write};
 
@@ -16,7 +19,7 @@ pub(super) use pool::Pool;
 pub use zstd::ZstdWriter;
 
 use super::chunked::{Annotations, ChunkedWriter, annotation};
-use crate::oci::{Descriptor, media_type};
+use crate::oci::{Descriptor, descriptor::media_type};
 
 /// A way to compress a layer, by the names users give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

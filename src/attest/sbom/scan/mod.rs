@@ -1,0 +1,310 @@
+//! Layers that were not made from known store paths: the store paths and packages that are found in them.
+//!
+//! ```text
+//! var/lib/dpkg/status, var/lib/dpkg/status.d/*    Debian, Ubuntu; distroless images    RFC 822 paragraphs
+//! lib/apk/db/installed, usr/lib/apk/db/installed  Alpine, Wolfi                         P:, V:, …, a line each
+//! var/lib/rpm/rpmdb.sqlite and the like           Fedora, RHEL 9                        SQLite of binary headers
+//! nix/store/<hash>-<name>                         images of other Nix builders
+//! ```
+//!
+//! Layers are read base first, and later layers replace and hide files of lower ones. A layer whose files no database
+//! accounts for becomes a component of unknown contents: one without a database, with one that cannot be read
+//! completely, and with one that a later layer deletes or empties.
+
+mod apk;
+mod budget;
+mod dpkg;
+mod paragraphs;
+#[cfg(feature = "program")]
+mod rpm;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Read},
+};
+
+use tar::EntryType;
+
+use self::budget::Budget;
+use super::{Component, Identity, Kind, Position, identity::encoded};
+use crate::{
+    closure::StorePath,
+    image::{Image, LayerBlob},
+    layer::{
+        DetectedCompression,
+        untar::{TarEntry, TarReader},
+        whiteout::{self, Overlay},
+    },
+    oci::Digest,
+};
+
+/// Bytes of an os-release file that are read.
+const OS_RELEASE_LIMIT: u64 = 64 * 1024;
+const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
+/// Bytes of a package's name, its version or its architecture.
+const TEXT_LIMIT: usize = 256;
+
+/// A layer that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("reading layer {number} ({digest}) for the SBOM")]
+pub struct ForeignError {
+    number: usize,
+    digest: Digest,
+    source: io::Error,
+}
+
+/// A package as its database has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Package {
+    /// The type of its package URL: `deb`, `apk` or `rpm`.
+    kind: &'static str,
+    name: String,
+    version: String,
+    architecture: String,
+}
+
+impl Package {
+    /// A package, unless a field is malformed.
+    fn new(kind: &'static str, name: String, version: String, architecture: &str) -> Option<Self> {
+        let is_text = |text: &str| {
+            (1..=TEXT_LIMIT).contains(&text.len())
+                && !text.contains(|letter: char| letter.is_control() || letter.is_whitespace())
+        };
+        // Between the parts of a component's reference.
+        let is_part = |text: &str| is_text(text) && !text.contains([':', '@']);
+        let is_valid = is_part(&name) && is_part(architecture) && is_text(&version);
+        is_valid.then(|| Self { kind, name, version, architecture: architecture.to_owned() })
+    }
+}
+
+/// The packages of a database.
+#[derive(Clone, Debug)]
+struct Packages {
+    list: Vec<Package>,
+    /// Whether all of the database was understood.
+    is_complete: bool,
+}
+
+impl Default for Packages {
+    fn default() -> Self {
+        Self { list: Vec::new(), is_complete: true }
+    }
+}
+
+impl Packages {
+    /// A database that is there, but is not read.
+    fn unreadable() -> Self {
+        Self { list: Vec::new(), is_complete: false }
+    }
+
+    fn push(&mut self, package: Package) {
+        self.list.push(package);
+    }
+
+    fn add(&mut self, kind: &'static str, name: Option<String>, version: Option<String>, architecture: &str) {
+        match name.zip(version).and_then(|(name, version)| Package::new(kind, name, version, architecture)) {
+            Some(package) => self.push(package),
+            None => self.is_complete = false,
+        }
+    }
+
+    #[cfg(test)]
+    fn to_lines(&self) -> Vec<String> {
+        let line = |package: &Package| {
+            let Package { kind, name, version, architecture } = package;
+            format!("{kind} {name} {version} {architecture}")
+        };
+        self.list.iter().map(line).collect()
+    }
+}
+
+type Parse = fn(&mut dyn Read) -> io::Result<Packages>;
+
+/// A layer that was read.
+struct Layer {
+    position: Position,
+    has_files: bool,
+    /// The databases that it has, and whether they list packages.
+    databases: BTreeMap<Vec<u8>, bool>,
+}
+
+/// What is known of the image while its layers are read.
+#[derive(Default)]
+struct Found {
+    databases: Overlay<Packages>,
+    /// The first layer that has the package.
+    first: BTreeMap<Package, Position>,
+    store: Overlay<Position>,
+    os_release: Overlay<Vec<u8>>,
+    layers: Vec<Layer>,
+    budget: Budget,
+}
+
+/// What layers without known store paths hold.
+pub fn components(image: &Image, known: &[Component]) -> Result<Vec<Component>, ForeignError> {
+    let mut found = Found::default();
+    for (at, layer) in image.layers.iter().enumerate().filter(|(_, layer)| layer.paths.is_empty()) {
+        let position = Position { number: at + 1, diff_id: layer.diff_id };
+        let digest = layer.descriptor.digest;
+        found.read(layer, position).map_err(|source| ForeignError { number: at + 1, digest, source })?;
+    }
+    let known: BTreeSet<&StorePath> = known.iter().filter_map(Component::path).collect();
+    let mut components = Vec::new();
+    for (path, position) in found.store.iter() {
+        let Some(path) = store_path(path).filter(|path| !known.contains(path)) else { continue };
+        components.push(Component { layer: Some(*position), ..Component::store_path(path, None, None) });
+    }
+    let (namespace, distro) = &found.distribution();
+    let packages: BTreeSet<&Package> = found.databases.iter().flat_map(|(_, packages)| &packages.list).collect();
+    for package in packages {
+        let Package { kind, name, version, architecture } = package;
+        let identity = Identity { name: name.clone(), version: Some(version.clone()), output: None };
+        let purl = format!(
+            "pkg:{kind}/{namespace}{}@{}?arch={}{distro}",
+            encoded(name),
+            encoded(version),
+            encoded(architecture)
+        );
+        let reference = format!("{kind}:{name}:{architecture}@{version}");
+        components.push(Component::other(Kind::Package, reference, identity, Some(purl), found.first[package]));
+    }
+    for position in found.unknown() {
+        let identity = Identity { name: format!("layer {}", position.number), version: None, output: None };
+        let reference = format!("layer:{}:{}", position.number, position.diff_id);
+        components.push(Component::other(Kind::Unknown, reference, identity, None, position));
+    }
+    Ok(components)
+}
+
+impl Found {
+    fn read(&mut self, layer: &LayerBlob, position: Position) -> io::Result<()> {
+        let mut start = Vec::with_capacity(8);
+        let mut blob = layer.read();
+        (&mut blob).take(8).read_to_end(&mut start)?;
+        let packing = DetectedCompression::of(&start);
+        let mut plain = packing.reader(io::Cursor::new(start).chain(blob), layer.descriptor.size)?;
+        let mut archive = TarReader::new(&mut plain);
+        self.layers.push(Layer { position, has_files: false, databases: BTreeMap::new() });
+        while let Some(entry) = archive.next_entry()? {
+            self.entry(&entry, &mut archive, position)?;
+        }
+        self.databases.end_layer();
+        self.os_release.end_layer();
+        self.store.end_layer();
+        // The blob is checked at its end, which lies behind the tar's.
+        io::copy(&mut plain, &mut io::sink())?;
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &TarEntry, data: &mut dyn Read, position: Position) -> io::Result<()> {
+        let path = whiteout::clean(&entry.name);
+        let is_directory = entry.kind == EntryType::Directory;
+        let is_whiteout = self.databases.hide(&path, is_directory);
+        self.os_release.hide(&path, is_directory);
+        self.store.hide(&path, is_directory);
+        if is_whiteout || path.is_empty() {
+            return Ok(());
+        }
+        if let Some(base) = store_base(&path) {
+            return self.add_store_path(base, position);
+        }
+        let is_file = matches!(entry.kind, EntryType::Regular | EntryType::Continuous);
+        if !is_directory && let Some(layer) = self.layers.last_mut() {
+            layer.has_files |= is_file || matches!(entry.kind, EntryType::GNUSparse | EntryType::Link);
+        }
+        if let Some(parse) = database(&path) {
+            // What a link leads to, and files with holes, are not read.
+            let packages = match is_file {
+                true => parse(&mut self.budget.reader(data))?,
+                false => Packages::unreadable(),
+            };
+            self.add_database(path, packages, position)?;
+        } else if is_file && OS_RELEASE.iter().any(|place| place.as_bytes() == path) {
+            let mut text = Vec::new();
+            data.take(OS_RELEASE_LIMIT).read_to_end(&mut text)?;
+            self.os_release.insert(path, text);
+        }
+        Ok(())
+    }
+
+    fn add_store_path(&mut self, path: &[u8], position: Position) -> io::Result<()> {
+        let first = match self.store.get(path) {
+            Some(first) => *first,
+            None => {
+                self.budget.take_package()?;
+                position
+            }
+        };
+        self.store.insert(path.to_vec(), first);
+        Ok(())
+    }
+
+    fn add_database(&mut self, path: Vec<u8>, packages: Packages, position: Position) -> io::Result<()> {
+        for package in &packages.list {
+            if !self.first.contains_key(package) {
+                self.budget.take_package()?;
+                self.first.insert(package.clone(), position);
+            }
+        }
+        if let Some(layer) = self.layers.last_mut() {
+            layer.databases.insert(path.clone(), !packages.list.is_empty());
+        }
+        self.databases.insert(path, packages);
+        Ok(())
+    }
+
+    /// The layers whose files no database accounts for.
+    fn unknown(&self) -> impl Iterator<Item = Position> {
+        let is_intact = |(path, had_packages): (&Vec<u8>, &bool)| match self.databases.get(path) {
+            Some(packages) => packages.is_complete && !(*had_packages && packages.list.is_empty()),
+            None => !had_packages,
+        };
+        let is_known = move |layer: &Layer| {
+            layer.databases.values().any(|had_packages| *had_packages) && layer.databases.iter().all(is_intact)
+        };
+        let unknown = self.layers.iter().filter(move |layer| layer.has_files && !is_known(layer));
+        unknown.map(|layer| layer.position)
+    }
+
+    /// The namespace of package URLs, and their last qualifier.
+    fn distribution(&self) -> (String, String) {
+        let text = OS_RELEASE.iter().find_map(|place| self.os_release.get(place.as_bytes()));
+        let text = text.map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default();
+        let field = |key: &str| {
+            let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            value.map(|value| value.trim_matches(['"', '\'']).to_owned()).filter(|value| !value.is_empty())
+        };
+        match (field("ID"), field("VERSION_ID")) {
+            (Some(id), Some(version)) => {
+                (format!("{}/", encoded(&id)), format!("&distro={}-{}", encoded(&id), encoded(&version)))
+            }
+            (Some(id), None) => (format!("{}/", encoded(&id)), String::new()),
+            (None, _) => (String::new(), String::new()),
+        }
+    }
+}
+
+/// How the file of this path is read, if it is a database.
+fn database(path: &[u8]) -> Option<Parse> {
+    match path {
+        b"var/lib/dpkg/status" => Some(dpkg::status),
+        path if path.starts_with(b"var/lib/dpkg/status.d/") && !path.ends_with(b".md5sums") => Some(dpkg::status),
+        b"lib/apk/db/installed" | b"usr/lib/apk/db/installed" => Some(apk::installed),
+        #[cfg(feature = "program")]
+        b"var/lib/rpm/rpmdb.sqlite" | b"usr/lib/sysimage/rpm/rpmdb.sqlite" | b"usr/share/rpm/rpmdb.sqlite" => {
+            Some(rpm::packages)
+        }
+        _ => None,
+    }
+}
+
+/// The start of a path that is a store path.
+fn store_base(path: &[u8]) -> Option<&[u8]> {
+    let base = path.strip_prefix(b"nix/store/")?.split(|&byte| byte == b'/').next()?;
+    let whole = &path[..b"nix/store/".len() + base.len()];
+    store_path(whole).map(|_| whole)
+}
+
+fn store_path(path: &[u8]) -> Option<StorePath> {
+    StorePath::parse(&format!("/{}", std::str::from_utf8(path).ok()?)).ok()
+}

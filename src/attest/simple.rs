@@ -1,0 +1,119 @@
+//! Signatures under tags: what cosign wrote before bundles, and what podman's
+//! [policy.json](https://github.com/containers/image/blob/main/docs/containers-policy.json.5.md) (`sigstoreSigned`) reads.
+//!
+//! ```text
+//! sha256-<hex>.sig ──▶ manifest, a layer a signature: the payload; its signature is the annotation
+//!                      dev.cosignproject.cosign/signature
+//! ```
+
+use data_encoding::BASE64;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Result, SigningError, VerifyingKey};
+use crate::oci::{Descriptor, Digest, Manifest, descriptor::media_type, json};
+
+/// The media type of payloads.
+pub const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// Where a layer's descriptor has the signature.
+pub const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
+const TYPE: &str = "cosign container image signature";
+
+#[derive(Deserialize)]
+struct Payload {
+    critical: Critical,
+}
+
+#[derive(Deserialize)]
+struct Critical {
+    identity: Identity,
+    image: Image,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Identity {
+    docker_reference: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Image {
+    docker_manifest_digest: Digest,
+}
+
+/// The tag that holds the signatures of what has this digest.
+pub fn tag(digest: &Digest) -> String {
+    format!("{}.sig", digest.to_string().replace(':', "-"))
+}
+
+/// What is signed: the image, and the repository it is in.
+pub fn payload(repository: &str, digest: &Digest) -> Vec<u8> {
+    json::to_vec(&json!({
+        "critical": {
+            "identity": { "docker-reference": repository },
+            "image": { "docker-manifest-digest": digest },
+            "type": TYPE,
+        },
+        "optional": null,
+    }))
+}
+
+/// The descriptor of a signed payload.
+pub fn layer(payload: &[u8], signature: &[u8]) -> Descriptor {
+    let mut layer = Descriptor::new(MEDIA_TYPE, Digest::of(payload), payload.len() as u64);
+    layer.annotations.insert(ANNOTATION.to_owned(), BASE64.encode(signature));
+    layer
+}
+
+/// The manifest with this layer besides those that it has, and its config; `None` where it has the layer.
+///
+/// # Errors
+///
+/// When what is there is no manifest.
+pub fn with(before: Option<&[u8]>, layer: &Descriptor) -> serde_json::Result<Option<Signatures>> {
+    let before = before.map(serde_json::from_slice::<Manifest>).transpose()?;
+    let mut layers = before.map_or_else(Vec::new, |manifest| manifest.layers);
+    if layers.contains(layer) {
+        return Ok(None);
+    }
+    layers.push(layer.clone());
+    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
+    let config = json::to_vec(&json!({ "architecture": "", "os": "", "config": {},
+        "rootfs": { "type": "layers", "diff_ids": diff_ids } }));
+    let descriptor = Descriptor::new(media_type::CONFIG, Digest::of(&config), config.len() as u64);
+    Ok(Some(Signatures { manifest: json::to_vec(&Manifest::new(descriptor, layers)), config }))
+}
+
+/// What the tag holds.
+#[derive(Debug)]
+pub struct Signatures {
+    /// A layer a signature.
+    pub manifest: Vec<u8>,
+    /// What it has as an image has one.
+    pub config: Vec<u8>,
+}
+
+/// The repository that a signed payload names.
+///
+/// # Errors
+///
+/// If the key did not sign the payload, or the payload is not about `digest`.
+pub fn verify(layer: &Descriptor, payload: &[u8], digest: &Digest, key: &VerifyingKey) -> Result<String> {
+    let signature = layer.annotations.get(ANNOTATION).and_then(|text| BASE64.decode(text.as_bytes()).ok());
+    if !signature.is_some_and(|signature| key.verifies(payload, &signature)) {
+        return Err(SigningError::NoMatch);
+    }
+    let malformed = |why: String| SigningError::Malformed { what: "the payload", why };
+    let Payload { critical: Critical { identity, image, kind } } =
+        serde_json::from_slice(payload).map_err(|error| malformed(error.to_string()))?;
+    if kind != TYPE {
+        return Err(malformed(format!("its type is {kind:?}, not {TYPE:?}")));
+    }
+    if image.docker_manifest_digest != *digest {
+        return Err(malformed(format!("it is about {}, not {digest}", image.docker_manifest_digest)));
+    }
+    Ok(identity.docker_reference)
+}

@@ -1,0 +1,286 @@
+//! Kind `archive`: an image whole, for makeContainerImage and dockerTools: an archive that `docker load` takes, or a
+//! recipe to stream it from.
+//!
+//! ```text
+//! layered                                  single
+//! layer N     links to `contents`, scripts layer N   copies of `contents`, scripts, the whole closure
+//! layer N-1…  the closure, grouped
+//! layer 1…    those of the base image      layer 1…  those of the base image
+//! ```
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::{
+    attributes::Attributes,
+    base::Base,
+    creation_time::CreationTime,
+    customisation, database, grouping,
+    guards::Guards,
+    layering::Layering,
+    log,
+    root::{Placed, Root, Scripts},
+};
+use crate::{
+    closure::{Graph, Node, StorePath},
+    image::{
+        Image, Recipe,
+        recipe::{LayerPath, RecipeLayer},
+    },
+    layer::{Hashed, PathOptions, Perm, Tree, compress::Compression, hash_all},
+    oci::{History, Timestamp},
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    /// Put at the root of the image, where no script changes it.
+    placed: Placed,
+    /// The result of kind `customisation`, where scripts do.
+    #[serde(default)]
+    customisation: Option<StorePath>,
+    /// Whether files and closure are one layer.
+    #[serde(default)]
+    single: bool,
+    /// At most this many layers, those of the base and the customisation layer among them.
+    max_layers: usize,
+    #[serde(default)]
+    base: Base,
+    /// Whether store paths are in the image.
+    #[serde(default = "yes")]
+    include_store_paths: bool,
+    /// Whether Nix in the container knows them.
+    #[serde(default)]
+    include_nix_database: bool,
+    #[serde(default)]
+    owner: Owner,
+    /// The result of kind `config`.
+    config: StorePath,
+    arch: String,
+    #[serde(default)]
+    variant: Option<String>,
+    created: CreationTime,
+    #[serde(default)]
+    mtime: Option<CreationTime>,
+    /// Which paths lie together.
+    #[serde(default)]
+    layering: Layering,
+    #[serde(default)]
+    guards: Guards,
+    name: String,
+    /// `None` stands for the hash part of the output path.
+    tag: Option<String>,
+    #[serde(default = "archive")]
+    output: Output,
+}
+
+/// What comes out.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Output {
+    /// An archive, compressed so.
+    None,
+    Gz,
+    Zstd,
+    /// A directory with image.json, and the customisation layer's tar.
+    Recipe,
+}
+
+/// Who owns store paths in the image.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Owner {
+    uid: u64,
+    gid: u64,
+    uname: String,
+    gname: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn archive() -> Output {
+    Output::Gz
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let base = request.base.open()?;
+    let created = request.created.time()?;
+    let below = base.as_ref().map_or(0, |base| base.layers.len());
+    ensure!(
+        request.single || request.max_layers >= below + 2,
+        "argument maxLayers is {}; at least {} are needed: {below} of the base image, one for store paths and one for the \
+         links at the root",
+        request.max_layers,
+        below + 2
+    );
+    let whole = attributes.closure()?;
+    // What is copied to the root is in the store too only where something needs it there.
+    let roots = whole.roots();
+    let is_copied = |at: usize| {
+        let node = &whole.nodes()[at];
+        request.single && !node.self_reference && request.placed.contents.iter().any(|path| path == node.path.as_path())
+    };
+    let is_made = |at: usize| Some(&whole.nodes()[at].path) == request.customisation.as_ref();
+    let mut graph = whole.without(|at| {
+        roots.contains(&at) && (whole.nodes()[at].path == request.config || is_made(at) || is_copied(at))
+    });
+    let config = request.base.config(base.as_ref(), request.config.as_path())?;
+    let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
+    if !request.single && request.include_store_paths {
+        let own = request.store_layers(&graph, &layers, created)?;
+        layers.extend(own);
+    }
+    if !(request.single && request.include_store_paths) {
+        // A layeringPipeline may have removed some, and without store paths there are those of the base alone.
+        let held = grouping::held(&layers);
+        graph = graph.without(|at| !held.contains(graph.nodes()[at].path.as_path()));
+    }
+    let customisation = request.customisation_layer(&graph, base.as_ref(), &layers, created)?;
+    layers.push(customisation);
+    request.guards.check(&layers, &graph)?;
+
+    eprintln!("Adding manifests...");
+    let mut image = Recipe::new(config, request.arch, Some(created), layers);
+    image.variant = request.variant;
+    image.history = request.base.history(base.as_ref(), &image);
+    let below = base.as_ref().and_then(|base| base.closure.as_deref());
+    image.closure = Some(Arc::new(Graph::union(below.into_iter().chain([&graph]))));
+    image.name = Some(request.name);
+    image.tag = Some(match request.tag {
+        Some(tag) => tag,
+        None => StorePath::parse(&attributes.out().to_string_lossy())?.hash_part().to_owned(),
+    });
+    write(&mut image, request.output, attributes.out())?;
+    eprintln!("Done.");
+    Ok(())
+}
+
+impl Request {
+    /// Options of every store path.
+    fn options(&self) -> Option<PathOptions> {
+        let Owner { uid, gid, uname, gname } = &self.owner;
+        let roots = |name: &str| name.is_empty() || name == "root";
+        let is_root = *uid == 0 && *gid == 0 && roots(uname) && roots(gname);
+        (!is_root).then(|| {
+            let perm = Perm {
+                regex: String::new(),
+                mode: String::new(),
+                uid: *uid,
+                gid: *gid,
+                uname: uname.clone(),
+                gname: gname.clone(),
+            };
+            PathOptions { perms: vec![perm], parents: true, ..PathOptions::default() }
+        })
+    }
+
+    fn layer_path(&self, path: &StorePath) -> LayerPath {
+        LayerPath { path: path.as_path().to_owned(), options: self.options() }
+    }
+
+    fn mtime(&self) -> Result<Option<u64>> {
+        self.mtime.map(|moment| Ok(moment.time()?.unix().max(0) as u64)).transpose()
+    }
+
+    fn store_layers(&self, graph: &Graph, below: &[RecipeLayer], created: Timestamp) -> Result<Vec<RecipeLayer>> {
+        let held = grouping::held(below);
+        let left_out = |path: &StorePath| held.contains(path.as_path());
+        let plan = self.layering.plan(graph, self.max_layers - below.len() - 1, left_out)?;
+        let paths = |group: &Vec<&Node>| group.iter().map(|node| self.layer_path(&node.path)).collect();
+        let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
+        let groups = plan.groups.iter().map(paths).collect();
+        grouping::hash_at(groups, sizes.collect(), below.len(), self.mtime()?, |paths| History {
+            created: Some(created),
+            comment: format!("store paths: {}", log::list(paths.iter().map(|path| path.path.as_path()))),
+            ..History::default()
+        })
+    }
+
+    /// The image's own files.
+    fn root(&self, graph: &Graph, base: Option<&Recipe>) -> Result<Root> {
+        let closure = self.include_nix_database.then_some(graph);
+        let Some(made) = &self.customisation else {
+            return Root::make(
+                &super::top(),
+                &self.placed,
+                &Scripts::default(),
+                base,
+                self.base.below()?.as_ref(),
+                closure,
+            );
+        };
+        let made = customisation::open(made.as_path())?;
+        match closure {
+            // Scripts saw a database without what only their results mention.
+            Some(closure) => {
+                let root = made.to_writable(&super::top())?;
+                database::write(closure, base, &root.path)?;
+                Ok(root)
+            }
+            None => Ok(made),
+        }
+    }
+
+    fn customisation_layer(
+        &self,
+        graph: &Graph,
+        base: Option<&Recipe>,
+        below: &[RecipeLayer],
+        created: Timestamp,
+    ) -> Result<RecipeLayer> {
+        eprintln!("Creating layer {} with customisation...", below.len() + 1);
+        let root = self.root(graph, base)?;
+        let options = PathOptions {
+            moved: Some((root.path.clone(), "/".into())),
+            owners: (!root.owners.is_empty()).then(|| Arc::new(root.owners)),
+            ..PathOptions::default()
+        };
+        let mut paths = vec![LayerPath { path: root.path, options: Some(options) }];
+        if self.single && self.include_store_paths {
+            let held = grouping::held(below);
+            let own = graph.nodes().iter().map(|node| &node.path).filter(|path| !held.contains(path.as_path()));
+            paths.extend(own.map(|path| self.layer_path(path)));
+        }
+        let sources: Vec<_> = paths.iter().map(LayerPath::source).collect();
+        let mtime = self.mtime()?;
+        let tree = Tree::new(&sources)?.with_mtime(mtime.unwrap_or(crate::layer::MTIME));
+        let hashed: Hashed = hash_all(&[(&tree, 0)])?[0];
+        let history = History { created: Some(created), comment: "customisation".to_owned(), ..History::default() };
+        Ok(RecipeLayer { mtime, ..RecipeLayer::from_paths(paths, hashed, history) })
+    }
+}
+
+fn write(image: &mut Recipe, output: Output, out: &Path) -> Result<()> {
+    let writing = || format!("writing {}", out.display());
+    let compression = match output {
+        Output::None => Compression::None,
+        Output::Gz => Compression::Gzip,
+        Output::Zstd => Compression::Zstd,
+        Output::Recipe => {
+            fs::create_dir(out).with_context(writing)?;
+            let at = image.layers.len();
+            // Made by scripts, in a directory that is gone after the build: the one layer whose bytes are kept. Which store
+            // paths are in it is for images on this one.
+            if let Some(layer) = image.layers.last_mut() {
+                let path = out.join("customisation.tar");
+                layer.write(at, &Default::default(), &mut File::create_new(&path).with_context(writing)?)?;
+                layer.blob = Some(path);
+                layer.paths.retain(LayerPath::is_in_place);
+            }
+            return Ok(image.save(&out.join("image.json"))?);
+        }
+    };
+    let file = File::create_new(out).with_context(writing)?;
+    let compressor = compression.writer(file, rayon::current_num_threads(), None).with_context(writing)?;
+    let compressor = crate::transport::archive::write(&Image::of(image), image.reference().as_deref(), compressor)?;
+    compressor.finish().with_context(writing).map(drop)
+}

@@ -1,0 +1,157 @@
+//! The attribute contract between `nix/derive.nix` and `strata build`.
+//!
+//! A derivation with `__structuredAttrs = true` has these attributes, besides
+//! Nix's own:
+//!
+//! ```json
+//! { "strata":  { "version": 1, "kind": "image", "request": { … } },
+//!   "closure": [ { "path": "/nix/store/…", "references": [ … ], … } ],
+//!   "outputs": { "out": "/nix/store/…" } }
+//! ```
+//!
+//! `closure` is what `exportReferencesGraph.closure` becomes. A request's fields
+//! are those of the kind's struct, in camel case; a field that is unknown,
+//! missing or of the wrong type is an error that names it.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::closure::{Graph, RawNode, StoreDir};
+
+/// Raised when a request's meaning changes; `nix/derive.nix` holds the same number.
+const VERSION: u32 = 1;
+
+/// A derivation's attributes, read.
+#[derive(Debug)]
+pub struct Attributes {
+    outputs: Outputs,
+    strata: Envelope,
+    closure: Value,
+}
+
+#[derive(Debug, Deserialize)]
+struct Outputs {
+    out: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    version: u32,
+    kind: String,
+    request: Value,
+}
+
+impl Attributes {
+    /// Reads the attributes of the derivation that is being built.
+    ///
+    /// # Errors
+    ///
+    /// When they are missing, or do not follow this contract.
+    pub fn read() -> Result<Self> {
+        let path = file()?;
+        let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+    }
+
+    fn parse(text: &[u8]) -> Result<Self> {
+        let mut all: serde_json::Map<String, Value> = serde_json::from_slice(text)?;
+        let mut take = |name: &str| all.remove(name).unwrap_or(Value::Null);
+        let strata: Envelope = typed("strata", take("strata"))?;
+        if strata.version != VERSION {
+            bail!(
+                "attribute strata.version is {}, this strata speaks {VERSION}; use the strata of the same revision \
+                 as the Nix library",
+                strata.version
+            );
+        }
+        Ok(Self { outputs: typed("outputs", take("outputs"))?, strata, closure: take("closure") })
+    }
+
+    /// Which kind of output to make.
+    pub fn kind(&self) -> &str {
+        &self.strata.kind
+    }
+
+    /// Where to make it.
+    pub fn out(&self) -> &Path {
+        &self.outputs.out
+    }
+
+    /// The kind's request.
+    pub fn request<T: DeserializeOwned>(&self) -> Result<T> {
+        typed("strata.request", self.strata.request.clone())
+    }
+
+    /// The closure; one that was left out is empty (Nix leaves out empty ones).
+    pub fn closure(&self) -> Result<Graph> {
+        let raw: Option<Vec<RawNode>> = typed("closure", self.closure.clone())?;
+        let store = env::var_os("NIX_STORE").map(StoreDir::new).unwrap_or_default();
+        Ok(Graph::new(&store, raw.unwrap_or_default())?)
+    }
+}
+
+/// Deserializes an attribute; errors say where in it.
+fn typed<T: DeserializeOwned>(name: &str, value: Value) -> Result<T> {
+    serde_path_to_error::deserialize(value).map_err(|error| match error.path().to_string().as_str() {
+        "." => anyhow::anyhow!("attribute {name}: {}", error.inner()),
+        path => anyhow::anyhow!("attribute {name}.{path}: {}", error.inner()),
+    })
+}
+
+/// Nix names the file in `NIX_ATTRS_JSON_FILE`; in a sandbox of Nix 2.8 that is
+/// a path outside of it, and the file is in the build directory.
+fn file() -> Result<PathBuf> {
+    let named = env::var_os("NIX_ATTRS_JSON_FILE").map(PathBuf::from);
+    let top = env::var_os("NIX_BUILD_TOP").map(|top| Path::new(&top).join(".attrs.json"));
+    match named.into_iter().chain(top).find(|path| path.exists()) {
+        Some(path) => Ok(path),
+        None => bail!(
+            "no structured attributes: `strata build` is what derivations run; \
+             to build an image, use `nix build` with the functions of strata's Nix library"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(strata: &str) -> Result<Attributes> {
+        let text = format!(r#"{{"outputs":{{"out":"/o"}},"strata":{strata},"name":"x","system":"y"}}"#);
+        Attributes::parse(text.as_bytes())
+    }
+
+    #[test]
+    fn every_error_names_its_attribute() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Request {
+            #[allow(dead_code)]
+            layers: Vec<u32>,
+        }
+        for (strata, needle) in [
+            (r#"{"version":2,"kind":"a","request":{}}"#, "strata.version is 2"),
+            (r#"{"version":1,"kind":"a"}"#, "attribute strata: missing field `request`"),
+            (r#"{"version":1,"kind":7,"request":{}}"#, "attribute strata.kind: invalid type"),
+            (r#"{"version":1,"kind":"a","request":{},"x":1}"#, "unknown field `x`"),
+            (r#"{"version":1,"kind":"a","request":{"layers":[1,"2"]}}"#, "attribute strata.request.layers[1]: invalid"),
+            (r#"{"version":1,"kind":"a","request":{"layer":[]}}"#, "unknown field `layer`"),
+        ] {
+            let error = parse(strata).and_then(|attributes| attributes.request::<Request>()).unwrap_err();
+            assert!(format!("{error:#}").contains(needle), "{strata}: {error:#}");
+        }
+    }
+
+    #[test]
+    fn a_closure_left_out_is_empty() {
+        let attributes = parse(r#"{"version":1,"kind":"a","request":{}}"#).unwrap();
+        assert!(attributes.closure().unwrap().nodes().is_empty());
+    }
+}

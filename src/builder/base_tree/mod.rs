@@ -1,0 +1,327 @@
+//! The directories of a base image, and its links to directories: what a layer on it must not hide.
+//!
+//! ```text
+//! base                 a layer has       in the image
+//! bin -> usr/bin       bin/tool          usr/bin/tool; /bin is the link that it was, and /bin/sh is found
+//! lib64/ld.so          lib64 -> lib      lib64/ is a directory with ld.so and what is in lib
+//! run -> nowhere       run/x             run/x: nothing is hidden
+//! ```
+//!
+//! Written once for a base, beside its image.json, as records: `MODE UID GID PATH`, a NUL, where a link leads (nothing of a
+//! directory), a NUL. `/nix` is left out: layers of store paths make a directory of it anyway.
+
+mod follow;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    ffi::{OsStr, OsString},
+    fs,
+    io::{self, Read},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Component, Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    image::{
+        Image, Recipe,
+        recipe::{LayerPath, RecipeLayer},
+    },
+    layer::{unpack::Bounds, untar::TarReader, whiteout::Marker},
+};
+
+/// No image has more directories and links.
+const LIMIT: usize = 4_000_000;
+/// Links followed on the way to one directory; Linux stops at 40 too.
+const LINKS: usize = 40;
+
+/// What stands in a base image, by path below its root.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct BaseTree(BTreeMap<PathBuf, Standing>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Directory { mode: u32, uid: u64, gid: u64 },
+    Link(PathBuf),
+}
+
+impl BaseTree {
+    /// Reads it from the layers of `image` that are on this machine.
+    pub fn of(image: &Recipe) -> Result<Self> {
+        let mut below = Self::default();
+        for (at, (layer, blob)) in image.layers.iter().zip(Image::of(image).layers).enumerate() {
+            // Store paths alone: nothing but /nix.
+            if layer.blob.is_none() && !layer.paths.is_empty() && layer.paths.iter().all(LayerPath::is_in_place) {
+                continue;
+            }
+            if !is_here(layer) {
+                eprintln!(
+                    "layer {} of the base image is not on this machine: its links to directories are not followed",
+                    at + 1
+                );
+                continue;
+            }
+            let reading = || format!("argument fromImage: reading layer {}", at + 1);
+            blob.plain(|tar| below.add(tar)).with_context(reading)?;
+        }
+        Ok(below)
+    }
+
+    /// Reads what [`Self::save`] wrote.
+    pub fn open(file: &Path) -> Result<Self> {
+        let text = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        let mut fields = text.split(|&byte| byte == 0);
+        let mut below = Self::default();
+        while let (Some(record), Some(target)) = (fields.next(), fields.next()) {
+            let (path, standing) =
+                parse(record, target).with_context(|| format!("{}: malformed record", file.display()))?;
+            below.0.insert(path, standing);
+        }
+        Ok(below)
+    }
+
+    /// Writes it.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        let mut text = Vec::new();
+        for (path, standing) in &self.0 {
+            let (mode, uid, gid, target) = match standing {
+                Standing::Directory { mode, uid, gid } => (*mode, *uid, *gid, Path::new("")),
+                Standing::Link(target) => (0o777, 0, 0, target.as_path()),
+            };
+            text.extend_from_slice(format!("{mode:o} {uid} {gid} ").as_bytes());
+            text.extend_from_slice(path.as_os_str().as_bytes());
+            text.push(0);
+            text.extend_from_slice(target.as_os_str().as_bytes());
+            text.push(0);
+        }
+        fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// Puts a layer on what is there.
+    fn add(&mut self, layer: &mut dyn Read) -> io::Result<()> {
+        let mut archive = TarReader::new(layer);
+        let mut bounds = Bounds::default();
+        // What this layer has: opaque marks are not about it.
+        let mut own: HashSet<PathBuf> = HashSet::new();
+        while let Some(entry) = archive.next_entry()? {
+            let name = Path::new(OsStr::from_bytes(&entry.name));
+            bounds.entry(name)?;
+            let name: PathBuf = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+            let (Some(parent), Some(file)) = (name.parent(), name.file_name()) else { continue };
+            let Some(parent) = self.resolve(parent) else { continue };
+            let place = parent.join(file);
+            match Marker::parse(file.as_bytes()) {
+                Some(Marker::Opaque) => {
+                    self.remove(&parent, |path| *path != parent && !own.contains(path));
+                    continue;
+                }
+                Some(Marker::Whiteout(gone)) => {
+                    self.remove(&parent.join(OsStr::from_bytes(gone)), |_| true);
+                    continue;
+                }
+                None => {}
+            }
+            match entry.kind {
+                tar::EntryType::Directory => {
+                    let standing = Standing::Directory { mode: entry.mode, uid: entry.uid, gid: entry.gid };
+                    self.0.insert(place.clone(), standing);
+                }
+                tar::EntryType::Symlink => {
+                    self.remove(&place, |_| true);
+                    let target = PathBuf::from(OsString::from_vec(entry.link));
+                    bounds.keep(&target)?;
+                    self.0.insert(place.clone(), Standing::Link(target));
+                }
+                _ => self.remove(&place, |_| true),
+            }
+            for above in place.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+                let directory = Standing::Directory { mode: 0o755, uid: 0, gid: 0 };
+                self.0.entry(above.to_owned()).or_insert(directory);
+                if !own.insert(above.to_owned()) {
+                    break;
+                }
+                bounds.keep(above)?;
+            }
+            bounds.keep(&place)?;
+            own.insert(place);
+            if self.0.len() > LIMIT {
+                let message = format!("more than {LIMIT} directories and links, which is the limit");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what is at and below `top` and `gone`.
+    fn remove(&mut self, top: &Path, gone: impl Fn(&PathBuf) -> bool) {
+        let inside = self.0.range(top.to_owned()..).map(|(path, _)| path).take_while(|path| path.starts_with(top));
+        let all: Vec<PathBuf> = inside.filter(|path| gone(path)).cloned().collect();
+        for path in &all {
+            self.0.remove(path);
+        }
+    }
+
+    /// Where `path` leads in the running image: links cannot lead out of it. None where there are too many.
+    fn resolve(&self, path: &Path) -> Option<PathBuf> {
+        let mut here = PathBuf::new();
+        let mut left: Vec<OsString> = path.components().rev().map(|part| part.as_os_str().to_owned()).collect();
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            match Path::new(&part).components().next() {
+                Some(Component::Normal(name)) => {
+                    here.push(name);
+                    let Some(Standing::Link(target)) = self.0.get(&here) else { continue };
+                    links += 1;
+                    if links > LINKS {
+                        return None;
+                    }
+                    here.pop();
+                    left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
+                }
+                Some(Component::RootDir) => here.clear(),
+                Some(Component::ParentDir) => drop(here.pop()),
+                _ => {}
+            }
+        }
+        Some(here)
+    }
+
+    /// Whether a directory stands at `path`.
+    pub fn is_directory(&self, path: &Path) -> bool {
+        matches!(self.0.get(path), Some(Standing::Directory { .. }))
+    }
+
+    /// The directory that the link at `path` leads to.
+    fn behind(&self, path: &Path) -> Option<PathBuf> {
+        let is_link = matches!(self.0.get(path), Some(Standing::Link(_))) && path != Path::new("nix");
+        let target = is_link.then(|| self.resolve(path)).flatten()?;
+        (target.as_os_str().is_empty() || self.is_directory(&target)).then_some(target)
+    }
+
+    /// A link of the base that a directory of `package`, copied to the root, would replace, and where it leads.
+    pub fn replaced_by(&self, package: &Path) -> Option<(PathBuf, PathBuf)> {
+        let is_directory = |path: &Path| {
+            let there = |path: PathBuf| fs::symlink_metadata(path).is_ok_and(|there| there.is_dir());
+            path.ancestors().all(|above| there(package.join(above)))
+        };
+        let links = self.0.keys().filter(|path| is_directory(path));
+        links.filter_map(|path| Some((path.clone(), self.behind(path)?))).next()
+    }
+}
+
+/// Whether the bytes of a layer can be made here.
+fn is_here(layer: &RecipeLayer) -> bool {
+    match &layer.blob {
+        Some(blob) => blob.exists(),
+        None => !layer.paths.is_empty() && layer.paths.iter().all(|path| path.path.exists()),
+    }
+}
+
+fn parse(record: &[u8], target: &[u8]) -> Option<(PathBuf, Standing)> {
+    let mut fields = record.splitn(4, |&byte| byte == b' ');
+    let mut number = |radix| u64::from_str_radix(std::str::from_utf8(fields.next()?).ok()?, radix).ok();
+    let (mode, uid, gid) = (u32::try_from(number(8)?).ok()?, number(10)?, number(10)?);
+    let path = PathBuf::from(OsString::from_vec(fields.next()?.to_vec()));
+    let standing = match target {
+        [] => Standing::Directory { mode, uid, gid },
+        target => Standing::Link(PathBuf::from(OsString::from_vec(target.to_vec()))),
+    };
+    Some((path, standing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A layer of directories (`name/`), links (`name -> target`), and files.
+    fn layer(entries: &[&str]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for entry in entries {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(0);
+            header.set_mode(0o1777);
+            header.set_uid(3);
+            header.set_gid(4);
+            let mut name = *entry;
+            header.set_entry_type(tar::EntryType::Regular);
+            if let Some((link, target)) = entry.split_once(" -> ") {
+                name = link;
+                header.set_entry_type(tar::EntryType::Symlink);
+                header.set_link_name_literal(target).unwrap();
+            } else if entry.ends_with('/') {
+                header.set_entry_type(tar::EntryType::Directory);
+            }
+            header.set_path(name).unwrap();
+            header.set_cksum();
+            tar.append(&header, io::empty()).unwrap();
+        }
+        tar.into_inner().unwrap()
+    }
+
+    /// What stands in an image of these layers.
+    pub fn below(layers: &[&[&str]]) -> BaseTree {
+        let mut below = BaseTree::default();
+        for entries in layers {
+            below.add(&mut layer(entries).as_slice()).unwrap();
+        }
+        below
+    }
+
+    fn behind(below: &BaseTree, path: &str) -> Option<String> {
+        below.behind(Path::new(path)).map(|path| path.to_string_lossy().into_owned())
+    }
+
+    #[test]
+    fn links_are_followed_as_the_running_image_would() {
+        let below = below(&[
+            &["usr/bin/", "bin -> usr/bin", "sbin -> bin", "lib -> /usr/lib", "usr/lib/x/", "up -> ../../usr"],
+            &[
+                "round -> around",
+                "around -> round",
+                "gone -> nothing",
+                "file",
+                "link -> file",
+                "nix -> usr",
+                "top -> .",
+            ],
+        ]);
+        assert_eq!(behind(&below, "bin").as_deref(), Some("usr/bin"));
+        assert_eq!(behind(&below, "sbin").as_deref(), Some("usr/bin"));
+        assert_eq!(behind(&below, "lib").as_deref(), Some("usr/lib"));
+        assert_eq!(behind(&below, "up").as_deref(), Some("usr"));
+        assert_eq!(behind(&below, "top").as_deref(), Some(""));
+        for path in ["round", "gone", "file", "link", "usr", "nix", "other"] {
+            assert_eq!(behind(&below, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn names_are_bounded() {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        archive.append_data(&mut header, "a/".repeat(3000), io::empty()).unwrap();
+        let error = BaseTree::default().add(&mut archive.into_inner().unwrap().as_slice()).unwrap_err().to_string();
+        assert!(error.contains("a name of more than 4096 bytes or 512 directories"), "{error}");
+    }
+
+    #[test]
+    fn upper_layers_replace_and_remove() {
+        let lower: &[&str] = &["a/b/", "one -> a", "two -> a", "three -> a", "c/d/", "c/link -> ../a"];
+        let upper: &[&str] = &["one/", "two", ".wh.three", "a/.wh.b", "c/e/", "c/.wh..wh..opq"];
+        let below = below(&[lower, upper]);
+        assert!(["one", "two", "three", "c/link"].iter().all(|path| behind(&below, path).is_none()));
+        let directories = ["a", "c", "c/e", "one"];
+        assert!(directories.iter().all(|path| below.is_directory(Path::new(path))));
+        assert!(!below.is_directory(Path::new("a/b")) && !below.is_directory(Path::new("c/d")));
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        let below = below(&[&["usr/bin/", "bin -> usr/bin", "a name\nof two/"]]);
+        below.save(&scratch.path().join("below")).unwrap();
+        assert_eq!(BaseTree::open(&scratch.path().join("below")).unwrap(), below);
+    }
+}

@@ -1,0 +1,31 @@
+//! `compressed`: what plain layers compress to, so that a push finds them in a registry without making them.
+
+use std::io;
+
+use anyhow::{Context, Result};
+
+use crate::{
+    image::recipe::{Compressed, RecipeLayer},
+    layer::compress::Compression,
+    oci::{Sha256Writer, descriptor::media_type},
+};
+
+/// Notes it in every plain layer that does not say it yet. A layer is compressed once: what buildLayer noted stays.
+pub fn note(layers: &mut [RecipeLayer], compression: Option<Compression>) -> Result<()> {
+    let Some(compression) = compression.filter(|compression| *compression != Compression::None) else { return Ok(()) };
+    for (at, layer) in layers.iter_mut().enumerate() {
+        let is_plain = layer.media_type == media_type::LAYER_TAR && !layer.is_by_reference();
+        if !is_plain || layer.compressed.contains_key(compression.name()) {
+            continue;
+        }
+        let compressing = || format!("compressing layer {}", at + 1);
+        let out = Sha256Writer::new(io::sink());
+        let mut compressor = compression.writer(out, rayon::current_num_threads(), None).with_context(compressing)?;
+        layer.write(at + 1, &Default::default(), &mut compressor)?;
+        let (out, annotations) = compressor.finish().with_context(compressing)?;
+        let (_, digest, size) = out.finish();
+        let compressed = Compressed { digest, size, annotations };
+        layer.compressed.insert(compression.name().to_owned(), compressed);
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! `copyToRoot`, copied into a root file system: what rsync's `--copy-dirlinks` and `--keep-dirlinks` make of it.
+//!
+//! ```text
+//! in a package          in the root                becomes
+//! bin/                  nothing, a file            a directory, 0755, root's
+//! bin/                  bin -> usr/bin             files of usr/bin: the link stays
+//! lib64 -> lib          nothing                    a directory; kept as it is on demand
+//! etc/x                 anything                   the file, root's
+//! ```
+//!
+//! Whatever is replaced takes the notes of its owner and mode along, so that none
+//! is left for what stands there then.
+
+use std::{
+    ffi::OsString,
+    fs::{self, Permissions},
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::layer::{Dirlinks, Owners, rooted::Rooted, unpack};
+
+/// Copies into `root`, of whose files `owners` has notes.
+pub struct Copies<'a> {
+    pub root: &'a Path,
+    pub owners: &'a mut Owners,
+    /// Whether links that lead to directories stay links.
+    pub keep_dirlinks: bool,
+}
+
+impl Copies<'_> {
+    /// Copies what is in each of `contents`, over what is there.
+    pub fn of(&mut self, contents: &[PathBuf]) -> Result<()> {
+        let root = self.root;
+        fs::create_dir_all(root).with_context(|| format!("creating {}", root.display()))?;
+        for from in contents {
+            let metadata = fs::metadata(from).with_context(|| format!("copying {}", from.display()))?;
+            if !metadata.is_dir() {
+                bail!(
+                    "argument copyToRoot: {} is a file; put it in a directory (writeTextDir, for example)",
+                    from.display()
+                );
+            }
+            let dirlinks = if self.keep_dirlinks { None } else { Some(Dirlinks::of(from)?) };
+            self.directory(from, root, dirlinks.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, from: &Path, to: &Path, dirlinks: Option<&Dirlinks>) -> Result<()> {
+        for name in names(from)? {
+            let (source, target) = (from.join(&name), to.join(&name));
+            self.entry(&source, &target, dirlinks).with_context(|| format!("copying {}", source.display()))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, source: &Path, target: &Path, dirlinks: Option<&Dirlinks>) -> Result<()> {
+        let kind = fs::symlink_metadata(source)?;
+        if kind.is_dir() || (kind.is_symlink() && dirlinks.is_some_and(|all| all.behind(source).is_some())) {
+            if let Some(behind) = self.behind(target)? {
+                return self.directory(source, &behind, dirlinks);
+            }
+            if fs::symlink_metadata(target).is_ok_and(|there| there.is_dir()) {
+                // What it holds stays, and its own notes go.
+                self.owners.remove(target);
+            } else {
+                unpack::remove(target, self.owners)?;
+                fs::create_dir(target)?;
+            }
+            fs::set_permissions(target, Permissions::from_mode(0o755))?;
+            return self.directory(source, target, dirlinks);
+        }
+        unpack::remove(target, self.owners)?;
+        if kind.is_symlink() {
+            symlink(fs::read_link(source)?, target)?;
+        } else {
+            fs::copy(source, target)?;
+        }
+        Ok(())
+    }
+
+    /// The directory in the root that the link at `target` leads to. Directories of the store are whole: nothing is
+    /// added to them.
+    fn behind(&self, target: &Path) -> Result<Option<PathBuf>> {
+        if !target.is_symlink() {
+            return Ok(None);
+        }
+        let below = target.strip_prefix(self.root)?;
+        let Ok(behind) = Rooted::open(self.root)?.find(below) else { return Ok(None) };
+        let store = std::env::var_os("NIX_STORE").unwrap_or_else(|| "/nix/store".into());
+        let store = self.root.join(Path::new(&store).strip_prefix("/")?);
+        Ok(Some(behind.path().to_owned()).filter(|behind| !behind.starts_with(store)))
+    }
+}
+
+/// Copies a tree to another file system; modes are noted elsewhere.
+pub fn tree(from: &Path, to: &Path) -> std::io::Result<()> {
+    let kind = fs::symlink_metadata(from)?;
+    if kind.is_symlink() {
+        std::os::unix::fs::symlink(fs::read_link(from)?, to)
+    } else if kind.is_dir() {
+        fs::create_dir(to)?;
+        fs::read_dir(from)?.try_for_each(|entry| {
+            let name = entry?.file_name();
+            tree(&from.join(&name), &to.join(&name))
+        })
+    } else {
+        std::io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(drop)
+    }
+}
+
+fn names(directory: &Path) -> Result<Vec<OsString>> {
+    let mut names = fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>())
+        .with_context(|| format!("listing {}", directory.display()))?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::layer::Owner;
+
+    fn note(mode: u32, uid: u64) -> Owner {
+        Owner { mode, uid, gid: uid, ..Owner::default() }
+    }
+
+    #[test]
+    fn what_is_replaced_takes_its_notes_along() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, package) = (top.path().join("root"), top.path().join("package"));
+        for directory in ["root/etc/d", "root/usr/bin", "package/etc", "package/bin"] {
+            fs::create_dir_all(top.path().join(directory)).unwrap();
+        }
+        let mut owners = Owners::new();
+        for (name, mode) in [("x", 0o104777), ("z", 0o100600), ("d/file", 0o100666), ("kept", 0o104711)] {
+            fs::write(root.join("etc").join(name), "base").unwrap();
+            owners.insert(root.join("etc").join(name), note(mode, 33));
+        }
+        owners.insert(root.join("etc"), note(0o041777, 33));
+        symlink("kept", root.join("etc/y")).unwrap();
+        owners.insert(root.join("etc/y"), note(0o120777, 0));
+        symlink("usr/bin", root.join("bin")).unwrap();
+        owners.insert(root.join("bin"), note(0o120777, 0));
+        for name in ["x", "y", "z", "d"] {
+            fs::write(package.join("etc").join(name), "package").unwrap();
+        }
+        fs::write(package.join("bin/tool"), "package").unwrap();
+
+        Copies { root: &root, owners: &mut owners, keep_dirlinks: false }.of(&[package]).unwrap();
+        let mut left: Vec<_> = owners.keys().map(|path| path.strip_prefix(&root).unwrap()).collect();
+        left.sort_unstable();
+        assert_eq!(left, [Path::new("bin"), Path::new("etc/kept")]);
+        assert_eq!(fs::read_link(root.join("bin")).unwrap(), Path::new("usr/bin"));
+        assert!(root.join("usr/bin/tool").is_file());
+        assert_eq!(fs::metadata(root.join("etc")).unwrap().mode() & 0o7777, 0o755);
+    }
+
+    #[test]
+    fn links_of_the_root_cannot_lead_out_of_it() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, package, outside) =
+            (top.path().join("root"), top.path().join("package"), top.path().join("outside"));
+        for directory in [&root, &outside, &package.join("data"), &package.join("up")] {
+            fs::create_dir_all(directory).unwrap();
+        }
+        symlink(&outside, root.join("data")).unwrap();
+        symlink("../outside", root.join("up")).unwrap();
+        fs::write(package.join("data/file"), "x").unwrap();
+        fs::write(package.join("up/file"), "x").unwrap();
+        Copies { root: &root, owners: &mut Owners::new(), keep_dirlinks: true }.of(&[package]).unwrap();
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+        assert!(root.join("data/file").is_file() && root.join("up/file").is_file());
+    }
+}

@@ -1,0 +1,255 @@
+//! Kind `nix-database`: what Nix in a container needs to know of the store paths there.
+//!
+//! ```text
+//! nix/store/.links                 empty, for its owner; Nix would make it, and so touch the store
+//! nix/var/nix/db/{db.sqlite,schema}
+//! nix/var/nix/gcroots/docker/…     links to the roots, so that nothing is collected
+//! nix/var/nix/{profiles,temproots,userpool,daemon-socket}
+//! ```
+//!
+//! The schema is Nix's version 10, which all since 2.0 read. Registration times
+//! are zero, and rows are written in order, so the bytes depend on the closure alone.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use data_encoding::HEXLOWER;
+use rusqlite::{Connection, params};
+use serde::Deserialize;
+use tar::EntryType;
+
+use super::{attributes::Attributes, base::Base, grouping};
+use crate::{
+    closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
+    image::{Image, Recipe},
+    layer::{
+        rooted::Rooted,
+        untar::TarReader,
+        whiteout::{self, Overlay},
+    },
+    sqlite,
+};
+
+/// The database's path in an image.
+const DATABASE: &[u8] = b"nix/var/nix/db/db.sqlite";
+/// The limit for a base image's database, in bytes; 5,000 store paths take 2 MiB.
+const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
+/// The most store paths in a base image's database.
+const PATHS_LIMIT: usize = 100_000;
+/// The most bytes of all its references, as paths.
+const REFERENCES_LIMIT: usize = 256 * 1024 * 1024;
+/// The most bytes of a path or hash there; the path of the store and Nix's longest name.
+const TEXT_LIMIT: usize = 1024;
+
+const SCHEMA: &str = "
+create table if not exists ValidPaths (
+    id               integer primary key autoincrement not null,
+    path             text unique not null,
+    hash             text not null,
+    registrationTime integer not null,
+    deriver          text,
+    narSize          integer,
+    ultimate         integer,
+    sigs             text,
+    ca               text
+);
+create table if not exists Refs (
+    referrer  integer not null,
+    reference integer not null,
+    primary key (referrer, reference),
+    foreign key (referrer) references ValidPaths(id) on delete cascade,
+    foreign key (reference) references ValidPaths(id) on delete restrict
+);
+create index if not exists IndexReferrer on Refs(referrer);
+create index if not exists IndexReference on Refs(reference);
+create trigger if not exists DeleteSelfRefs before delete on ValidPaths
+  begin
+    delete from Refs where referrer = old.id and reference = old.id;
+  end;
+create table if not exists DerivationOutputs (
+    drv  integer not null,
+    id   text not null,
+    path text not null,
+    primary key (drv, id),
+    foreign key (drv) references ValidPaths(id) on delete cascade
+);
+create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
+";
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    /// Store paths of the closure that are not in the image at their own place.
+    elsewhere: Vec<StorePath>,
+    /// The image below.
+    base: Base,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let graph = attributes.closure()?;
+    let own = graph.without(|at| request.elsewhere.contains(&graph.nodes()[at].path));
+    let out = attributes.out();
+    fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
+    write(&own, request.base.open()?.as_ref(), out).map(drop)
+}
+
+/// Writes the tree below `root`, for the paths of `own` and those that `base` has, and gives the files that it wrote.
+/// Links of `root` are followed as if it were the root: none leads outside.
+pub fn write(own: &Graph, base: Option<&Recipe>, root: &Path) -> Result<Vec<PathBuf>> {
+    let below = base.map(of_base).transpose()?.flatten();
+    let graph = &Graph::union(below.iter().chain([own]));
+    let rooted = Rooted::open(root).with_context(|| format!("opening {}", root.display()))?;
+    let make =
+        |below: &str| rooted.make(Path::new(below)).with_context(|| format!("creating {below} for the Nix database"));
+    make("nix/store/.links")?;
+    for name in ["profiles", "temproots", "userpool", "daemon-socket"] {
+        make(&format!("nix/var/nix/{name}"))?;
+    }
+    let roots = make("nix/var/nix/gcroots/docker")?;
+    let mut written = Vec::new();
+    for at in graph.roots() {
+        let path = &graph.nodes()[at].path;
+        let name = OsStr::new(path.hash_part());
+        if roots.read_link(name).is_ok_and(|target| target == path.as_path()) {
+            continue;
+        }
+        let link = || roots.remove_file(name).and_then(|()| roots.symlink(path.as_path(), name));
+        link().with_context(|| format!("linking {path}"))?;
+        written.push(roots.path().join(name));
+    }
+    // SQLite wants a path of its own; what it made is copied to where no path is followed.
+    let scratch = tempfile::tempdir().context("making a directory for the Nix database")?;
+    let made = scratch.path().join("db.sqlite");
+    database(graph, &made).context("writing the Nix database")?;
+    let directory = make("nix/var/nix/db")?;
+    let mut put = |name: &str, mut from: &mut dyn Read| -> Result<()> {
+        let name = OsStr::new(name);
+        let mut copy = || {
+            directory.remove_file(name)?;
+            io::copy(&mut from, &mut directory.create_file(name)?)
+        };
+        copy().with_context(|| format!("writing {}", directory.path().join(name).display()))?;
+        written.push(directory.path().join(name));
+        Ok(())
+    };
+    put("schema", &mut b"10".as_slice())?;
+    put("db.sqlite", &mut File::open(&made).context("reading the Nix database")?)?;
+    Ok(written)
+}
+
+fn database(graph: &Graph, path: &Path) -> Result<()> {
+    let mut connection = Connection::open(path)?;
+    connection.pragma_update(None, "journal_mode", "off")?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    {
+        let mut insert = transaction
+            .prepare("insert into ValidPaths (path, hash, registrationTime, narSize) values (?1, ?2, 0, ?3)")?;
+        for node in graph.nodes() {
+            let hash = node.nar_hash.as_deref().and_then(parse_nar_hash);
+            let hash = hash.with_context(|| format!("{}: its hash is {:?}", node.path, node.nar_hash))?;
+            let hash = format!("sha256:{}", HEXLOWER.encode(&hash));
+            insert.execute(params![node.path.as_str(), hash, i64::try_from(node.nar_size)?])?;
+        }
+        let mut refer = transaction.prepare("insert into Refs (referrer, reference) values (?1, ?2)")?;
+        for (at, node) in graph.nodes().iter().enumerate() {
+            // Identities are given in order, from 1.
+            let own = node.self_reference.then_some(&at);
+            for &to in node.references.iter().chain(own) {
+                refer.execute(params![at as i64 + 1, to as i64 + 1])?;
+            }
+        }
+    }
+    transaction.commit()?;
+    connection.execute_batch("vacuum")?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(())
+}
+
+/// The store paths that Nix in a container of `base` knows: as its recipe says, else as the database in its layers does.
+fn of_base(base: &Recipe) -> Result<Option<Graph>> {
+    if let Some(closure) = &base.closure {
+        let held = grouping::held(&base.layers);
+        return Ok(Some(closure.without(|at| !held.contains(closure.nodes()[at].path.as_path()))));
+    }
+    let scratch = tempfile::tempdir().context("making a directory for the base image's Nix database")?;
+    let file = scratch.path().join("db.sqlite");
+    for (at, layer) in Image::of(base).layers.iter().enumerate().rev() {
+        let reading = || format!("argument fromImage: looking for a Nix database in layer {}", at + 1);
+        match layer.plain(|tar| find(tar, &file)).with_context(reading)? {
+            Some(true) => return read(&file).context("argument fromImage: reading its Nix database").map(Some),
+            Some(false) => return Ok(None),
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Copies the database of a layer to `to`; whether there is one, or the layer hides the one of a lower layer.
+fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
+    let mut archive = TarReader::new(layer);
+    let mut lower = Overlay::default();
+    lower.insert(DATABASE.to_vec(), ());
+    lower.end_layer();
+    let mut found = None;
+    while let Some(entry) = archive.next_entry()? {
+        let path = whiteout::clean(&entry.name);
+        if path == DATABASE {
+            let size = io::copy(&mut archive.by_ref().take(SIZE_LIMIT + 1), &mut File::create(to)?)?;
+            if size > SIZE_LIMIT {
+                let message = format!("it has more than {SIZE_LIMIT} bytes, which is the limit");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+            }
+            found = Some(true);
+        } else {
+            lower.hide(&path, entry.kind == EntryType::Directory);
+        }
+    }
+    Ok(found.or(lower.get(DATABASE).is_none().then_some(false)))
+}
+
+fn read(file: &Path) -> Result<Graph> {
+    let connection = sqlite::open(file, &["ValidPaths", "Refs"])?;
+    let mut paths = connection.prepare("select id, path, hash, narSize from ValidPaths not indexed")?;
+    let mut known: BTreeMap<i64, (String, String, u64)> = BTreeMap::new();
+    let mut rows = paths.query([])?;
+    while let Some(row) = rows.next()? {
+        let text = |column: usize| -> Result<String> {
+            let text = row.get_ref(column)?.as_str()?;
+            ensure!(text.len() <= TEXT_LIMIT, "it has a path or hash of more than {TEXT_LIMIT} bytes");
+            Ok(text.to_owned())
+        };
+        let size: Option<i64> = row.get(3)?;
+        known.insert(row.get(0)?, (text(1)?, text(2)?, size.unwrap_or(0).try_into()?));
+        ensure!(known.len() <= PATHS_LIMIT, "it has more than {PATHS_LIMIT} store paths, which is the limit");
+    }
+    let mut references: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    let mut bytes = 0;
+    let mut refs = connection.prepare("select referrer, reference from Refs not indexed")?;
+    let mut rows = refs.query([])?;
+    while let Some(row) = rows.next()? {
+        let (from, to): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let (path, ..) = known.get(&to).context("it has a dangling reference")?;
+        bytes += path.len();
+        ensure!(
+            bytes <= REFERENCES_LIMIT,
+            "its references have more than {REFERENCES_LIMIT} bytes, which is the limit"
+        );
+        references.entry(from).or_default().push(path.clone());
+    }
+    let nodes: Vec<RawNode> = known
+        .into_iter()
+        .map(|(id, (path, hash, size))| {
+            RawNode::new(path, references.remove(&id).unwrap_or_default(), size, Some(hash))
+        })
+        .collect();
+    let store = nodes.first().and_then(RawNode::store).map(StoreDir::new).unwrap_or_default();
+    Ok(Graph::new(&store, nodes)?)
+}

@@ -1,0 +1,279 @@
+//! From a closure to hashed layers: what every kind that groups store paths shares.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde::Deserialize;
+
+use super::{
+    layering::Layering,
+    log,
+    unpacked::{self, Unpacked},
+    walk::walk,
+};
+use crate::{
+    closure::{Graph, StorePath},
+    image::recipe::{self, LayerPath, RecipeLayer},
+    layer::{self, LayerError, PathOptions, Perm, Rewrite, Tree},
+    oci::History,
+};
+
+/// How store paths become layers.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Grouping {
+    /// At most this many layers are made.
+    max_layers: usize,
+    /// Which paths lie together.
+    #[serde(default)]
+    layering: Layering,
+    /// Store paths that go elsewhere in the image.
+    #[serde(default)]
+    rewrites: Vec<PathRewrite>,
+    /// Owners and modes.
+    #[serde(default)]
+    perms: Vec<PathPerm>,
+    /// Archives that stand for store paths, and directories that these lack.
+    #[serde(default)]
+    unpacked: unpacked::Request,
+    /// Store paths (of the closure) that are left out.
+    #[serde(default)]
+    ignore: Vec<StorePath>,
+    /// Whether only what goes elsewhere is in the layers: a mounted store has the rest.
+    #[serde(default)]
+    without_store_paths: bool,
+    /// buildLayer results that lie below, lowest first.
+    #[serde(default)]
+    layers: Vec<PathBuf>,
+    /// History of each layer.
+    #[serde(default)]
+    metadata: History,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PathRewrite {
+    path: StorePath,
+    regex: String,
+    repl: String,
+}
+
+/// An element of `perms`. As in nix2container's program, null is the same as no value, and no regex matches every path.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PathPerm {
+    path: StorePath,
+    regex: Option<String>,
+    mode: Option<String>,
+    uid: Option<u64>,
+    gid: Option<u64>,
+    uname: Option<String>,
+    gname: Option<String>,
+}
+
+impl Grouping {
+    /// The layers that lie below, lowest first. Of layers that hold the same store path the lowest keeps it.
+    pub fn lower_layers(&self) -> Result<Vec<RecipeLayer>> {
+        without_repeats(open_layers(&self.layers)?)
+    }
+
+    /// The closure of this derivation and those of the layers below, without paths that are left out everywhere.
+    pub fn closure(&self, own: &Graph) -> Result<Graph> {
+        let mut all = vec![own.without_roots(|path| self.ignore.contains(path))];
+        for directory in &self.layers {
+            let path = directory.join("closure.json");
+            // Those of nix2container have none.
+            if path.exists() {
+                let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+                all.push(serde_json::from_slice(&text).with_context(|| format!("parsing {}", path.display()))?);
+            }
+        }
+        Ok(Graph::union(&all))
+    }
+
+    /// Groups the closure's paths, without those that `lower` holds with the
+    /// same options, and hashes each group.
+    pub fn layers(&self, graph: &Graph, lower: &[RecipeLayer]) -> Result<Vec<RecipeLayer>> {
+        ensure!(self.max_layers > 0, "argument maxLayers is 0, but store paths need at least one layer");
+        let held: HashMap<_, _> =
+            lower.iter().flat_map(|layer| &layer.paths).map(|held| (held.path.as_path(), &held.options)).collect();
+        let left_out = |path: &StorePath| {
+            self.ignore.contains(path)
+                || (self.without_store_paths && !self.rewrites.iter().any(|rewrite| rewrite.path == *path))
+                || held.get(path.as_path()) == Some(&&self.options(path))
+        };
+        let unpacked = self.unpacked.unpack(graph)?;
+        self.check_perms(graph, &unpacked)?;
+        let plan = self.layering.plan(graph, self.max_layers, left_out)?;
+        let groups: Vec<Vec<LayerPath>> = plan
+            .groups
+            .iter()
+            .map(|group| group.iter().map(|node| self.layer_path(&node.path, &unpacked)).collect())
+            .collect();
+        let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
+        hash(groups, sizes.collect(), lower.len(), |_| self.metadata.clone())
+    }
+
+    /// Warns of permissions that change nothing. They are no error: a list of them may be shared between images, and divnix/std's
+    /// mkUser has some for a directory that buildEnv replaces with a link.
+    fn check_perms(&self, graph: &Graph, unpacked: &HashMap<StorePath, Unpacked>) -> Result<()> {
+        for (at, perm) in self.perms.iter().enumerate() {
+            if !graph.nodes().iter().any(|node| node.path == perm.path) {
+                eprintln!(
+                    "argument perms, element {}: {} is not among the store paths of these layers",
+                    at + 1,
+                    perm.path
+                );
+                continue;
+            }
+            let regex = perm.perm().regex()?;
+            let mut matched = false;
+            let mut look = |path: &Path| matched |= regex.is_match(path.as_os_str().as_bytes());
+            match unpacked.get(&perm.path) {
+                Some(unpacked) => unpacked.owners.keys().for_each(|path| look(path)),
+                None => walk(perm.path.as_path(), &mut |path, _| {
+                    look(path);
+                    Ok(())
+                })?,
+            }
+            if !matched {
+                eprintln!(
+                    "warning: argument perms, element {}: no file of {} matches {regex:?}; it is compared with source paths, {}/bin/x for example",
+                    at + 1,
+                    perm.path,
+                    perm.path,
+                    regex = perm.regex.as_deref().unwrap_or_default(),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn layer_path(&self, path: &StorePath, unpacked: &HashMap<StorePath, Unpacked>) -> LayerPath {
+        let mut options = self.options(path);
+        if let Some(Unpacked { files, owners }) = unpacked.get(path) {
+            let (unpacked, owners) = (Some(files.clone()), Some(owners.clone()));
+            options = Some(PathOptions { unpacked, owners, ..options.unwrap_or_default() });
+        }
+        LayerPath { path: path.as_path().to_owned(), options }
+    }
+
+    fn options(&self, path: &StorePath) -> Option<PathOptions> {
+        let perms: Vec<Perm> = self.perms.iter().filter(|perm| perm.path == *path).map(PathPerm::perm).collect();
+        let rewrite = self.rewrites.iter().rfind(|rewrite| rewrite.path == *path);
+        (rewrite.is_some() || !perms.is_empty()).then(|| PathOptions {
+            rewrite: rewrite.map_or_else(Rewrite::default, |rewrite| Rewrite {
+                regex: rewrite.regex.clone(),
+                repl: rewrite.repl.clone(),
+            }),
+            perms,
+            ..PathOptions::default()
+        })
+    }
+}
+
+impl PathPerm {
+    fn perm(&self) -> Perm {
+        Perm {
+            regex: self.regex.clone().unwrap_or_default(),
+            mode: self.mode.clone().unwrap_or_default(),
+            uid: self.uid.unwrap_or_default(),
+            gid: self.gid.unwrap_or_default(),
+            uname: self.uname.clone().unwrap_or_default(),
+            gname: self.gname.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// The store paths that these layers hold at their own places.
+pub fn held(layers: &[RecipeLayer]) -> HashSet<&Path> {
+    let paths = layers.iter().flat_map(|layer| &layer.paths);
+    paths.filter(|path| path.is_in_place()).map(|path| path.path.as_path()).collect()
+}
+
+/// `error`, and if two sources clash what else the function that was called offers.
+pub fn clash(error: LayerError, remedy: &str) -> anyhow::Error {
+    match error {
+        LayerError::Clash { .. } => anyhow!("{error}, or {remedy}"),
+        _ => error.into(),
+    }
+}
+
+/// The layers of every directory with a layers.json, in order.
+pub fn open_layers(directories: &[PathBuf]) -> Result<Vec<RecipeLayer>> {
+    let mut layers = Vec::new();
+    for directory in directories {
+        layers.extend(recipe::open_layers(&directory.join("layers.json"))?);
+    }
+    Ok(layers)
+}
+
+/// Leaves every store path in the lowest of the layers that hold it with the same options; layers that lose some are
+/// hashed again, and those that lose all are gone.
+fn without_repeats(layers: Vec<RecipeLayer>) -> Result<Vec<RecipeLayer>> {
+    let mut holder: HashMap<(PathBuf, Option<String>), usize> = HashMap::new();
+    let mut kept = Vec::with_capacity(layers.len());
+    for (at, mut layer) in layers.into_iter().enumerate() {
+        let before = layer.paths.len();
+        layer.paths.retain(|path| {
+            let key = (path.path.clone(), path.options.as_ref().map(|options| format!("{options:?}")));
+            let first = *holder.entry(key).or_insert(at);
+            // A ready blob cannot lose anything.
+            let stays = first == at || layer.blob.is_some();
+            if !stays {
+                eprintln!("Leaving {} to layer {}, which holds it already", path.path.display(), first + 1);
+            }
+            stays
+        });
+        match layer.paths.len() {
+            length if length == before => kept.push(layer),
+            0 => {}
+            _ => {
+                let history = layer.history.clone();
+                kept.extend(hash(vec![layer.paths], vec![0], kept.len(), |_| history.clone())?);
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// Hashes groups of paths, whose sizes (in bytes) are estimates, all at once.
+/// The log counts layers from `below` + 1.
+pub fn hash(
+    groups: Vec<Vec<LayerPath>>,
+    sizes: Vec<u64>,
+    below: usize,
+    history: impl Fn(&[LayerPath]) -> History,
+) -> Result<Vec<RecipeLayer>> {
+    hash_at(groups, sizes, below, None, history)
+}
+
+/// As [`hash`], with another modification time for everything, in seconds since the epoch.
+pub fn hash_at(
+    groups: Vec<Vec<LayerPath>>,
+    sizes: Vec<u64>,
+    below: usize,
+    mtime: Option<u64>,
+    history: impl Fn(&[LayerPath]) -> History,
+) -> Result<Vec<RecipeLayer>> {
+    let mut trees = Vec::with_capacity(groups.len());
+    for (at, group) in groups.iter().enumerate() {
+        log::layer(below + at + 1, group.iter().map(|path| path.path.as_path()));
+        let sources: Vec<layer::Source> = group.iter().map(LayerPath::source).collect();
+        let tree =
+            Tree::new(&sources).map_err(|error| clash(error, "use `deps` instead of `copyToRoot` for one of them"))?;
+        trees.push(tree.with_mtime(mtime.unwrap_or(layer::MTIME)));
+    }
+    let jobs: Vec<(&Tree, u64)> = trees.iter().zip(sizes).collect();
+    let hashed = layer::hash_all(&jobs)?;
+    let layers = groups.into_iter().zip(hashed).map(|(group, hashed)| {
+        let history = history(&group);
+        RecipeLayer { mtime, ..RecipeLayer::from_paths(group, hashed, history) }
+    });
+    Ok(layers.collect())
+}

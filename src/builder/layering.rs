@@ -1,0 +1,111 @@
+//! Which strategy groups a closure, as `layering`, `weights` and `previous` say.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::{log, strategy};
+use crate::{
+    closure::{Graph, Node, Plan, Stable, StorePath, Strategy, Weights},
+    image::Recipe,
+};
+
+/// How a closure becomes groups.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
+pub struct Layering {
+    /// `popularity` (the default), `auto`, `transfer`, or dockerTools' layeringPipeline: the steps, or
+    /// a JSON file of them.
+    strategy: serde_json::Value,
+    /// How often paths change; for `transfer`.
+    weights: Weights,
+    /// An older image.json, whose layers are kept where they can be.
+    previous: Option<PathBuf>,
+    /// A JSON file of lists of store paths, one list a layer, that says it all.
+    layers_file: Option<PathBuf>,
+    /// Whether to say what each step did.
+    debug: bool,
+}
+
+impl Layering {
+    /// Groups `graph` into at most `max_layers` layers, without what `left_out` answers for.
+    pub fn plan<'a>(
+        &self,
+        graph: &'a Graph,
+        max_layers: usize,
+        left_out: impl Fn(&StorePath) -> bool,
+    ) -> Result<Plan<'a>> {
+        let strategy = self.strategy()?;
+        let plan = match (&self.layers_file, &self.previous) {
+            (Some(path), _) => listed(path, graph, left_out).context("argument layersFile")?,
+            (None, None) => Plan::new(graph, strategy.as_ref(), max_layers, left_out),
+            (None, Some(path)) => {
+                let previous = previous(path).context("argument previous")?;
+                Plan::new(graph, &Stable { previous: &previous, inner: strategy.as_ref() }, max_layers, left_out)
+            }
+        };
+        if self.debug {
+            for (at, group) in plan.groups.iter().enumerate() {
+                let size: u64 = group.iter().map(|node| node.nar_size).sum();
+                let paths = log::list(group.iter().map(|node| node.path.as_path()));
+                eprintln!("layer {} of {max_layers}: {} store paths ({size} bytes): {paths}", at + 1, group.len());
+            }
+        }
+        Ok(plan)
+    }
+
+    fn strategy(&self) -> Result<Box<dyn Strategy>> {
+        match &self.strategy {
+            serde_json::Value::Null => strategy::parse_strategy("popularity", &self.weights, self.debug),
+            serde_json::Value::String(name) => strategy::parse_strategy(name, &self.weights, self.debug),
+            steps => strategy::parse_pipeline(steps, &self.weights, self.debug),
+        }
+    }
+}
+
+/// The layers that the lists of a file say. Each path of the closure is in one of them, and nothing else is; what is left
+/// out here may be missing. (nix2container, pull request 220)
+fn listed<'a>(file: &Path, graph: &'a Graph, left_out: impl Fn(&StorePath) -> bool) -> Result<Plan<'a>> {
+    let text = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    let lists: Vec<Vec<StorePath>> = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not a list of lists of store paths", file.display()))?;
+    let mut rest: HashMap<&StorePath, &Node> = graph.nodes().iter().map(|node| (&node.path, node)).collect();
+    let mut groups = Vec::new();
+    for (number, list) in (1..).zip(&lists) {
+        ensure!(!list.is_empty(), "list {number} of {} is empty", file.display());
+        let mut group = Vec::new();
+        for path in list {
+            let Some(node) = rest.remove(path) else {
+                let known = graph.nodes().iter().any(|node| node.path == *path);
+                bail!(
+                    "list {number} has {path}, which is {}",
+                    if known { "listed already" } else { "not in the closure" }
+                );
+            };
+            if !left_out(path) {
+                group.push(node);
+            }
+        }
+        groups.extend(Some(group).filter(|group| !group.is_empty()));
+    }
+    let missing = graph.nodes().iter().map(|node| &node.path).find(|path| rest.contains_key(path) && !left_out(path));
+    if let Some(path) = missing {
+        bail!("no list of {} has {path}, which is in the closure", file.display());
+    }
+    Ok(Plan { groups })
+}
+
+/// The layers of an older image that are made from store paths.
+fn previous(path: &Path) -> Result<Vec<Vec<StorePath>>> {
+    // A recipe may be a directory.
+    let image = if path.is_dir() { Recipe::open(path.join("image.json"))? } else { Recipe::open(path)? };
+    let paths = |layer: &crate::image::recipe::RecipeLayer| -> Vec<StorePath> {
+        layer.paths.iter().filter_map(|path| StorePath::parse(&path.path.to_string_lossy()).ok()).collect()
+    };
+    Ok(image.layers.iter().map(paths).filter(|layer| !layer.is_empty()).collect())
+}

@@ -1,0 +1,80 @@
+//! The customisation layer's files: `contents` linked at the root of the image.
+//!
+//! ```text
+//! …-coreutils/bin/ls     ──▶  /bin            a directory
+//! …-app/bin/app               /bin/ls     ──▶ /nix/store/…-coreutils/bin/ls
+//! …-app/etc/app.conf          /bin/app    ──▶ /nix/store/…-app/bin/app
+//!                             /etc/app.conf ─▶ …
+//! ```
+//!
+//! Directories are directories (mode 0755), everything else is a link to its
+//! store path, as symlinkJoin makes it. Where two packages have the same file,
+//! the first one wins, and the log says so.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use super::base_tree::BaseTree;
+
+/// Links each of `contents` below `root`, a directory that is made here.
+///
+/// A directory of the base image (`below`) stays one.
+pub fn join(contents: &[PathBuf], root: &Path, below: Option<&BaseTree>) -> Result<()> {
+    make_directory(root)?;
+    let is_below =
+        |path: &Path| below.zip(path.strip_prefix(root).ok()).is_some_and(|(below, path)| below.is_directory(path));
+    for content in contents {
+        let kind = fs::metadata(content).with_context(|| format!("argument layers: reading {}", content.display()))?;
+        ensure!(
+            kind.is_dir(),
+            "argument layers: {} is a file; only directories can be linked at the root of the image, \
+             so put it in one (writeTextDir, for example)",
+            content.display()
+        );
+        link(content, root, &is_below)?;
+    }
+    Ok(())
+}
+
+fn link(source: &Path, target: &Path, is_below: &dyn Fn(&Path) -> bool) -> Result<()> {
+    let reading = || format!("listing {}", source.display());
+    let mut names = fs::read_dir(source)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>())
+        .with_context(reading)?;
+    names.sort_unstable();
+    for name in names {
+        let (source, target) = (source.join(&name), target.join(&name));
+        let existing = fs::symlink_metadata(&target).ok();
+        let source_is_directory = fs::symlink_metadata(&source).with_context(reading)?.is_dir();
+        match existing {
+            None if source_is_directory || (source.is_dir() && is_below(&target)) => {
+                make_directory(&target)?;
+                link(&source, &target, is_below)?;
+            }
+            None => symlink(&source, &target).with_context(|| format!("linking {}", target.display()))?,
+            Some(existing) if existing.is_dir() && source.is_dir() => link(&source, &target, is_below)?,
+            // A link to a directory that another package fills too becomes a directory.
+            Some(existing) if existing.is_symlink() && target.is_dir() && source.is_dir() => {
+                let first = fs::read_link(&target).with_context(reading)?;
+                fs::remove_file(&target).with_context(|| format!("replacing {}", target.display()))?;
+                make_directory(&target)?;
+                link(&first, &target, is_below)?;
+                link(&source, &target, is_below)?;
+            }
+            Some(existing) => {
+                let first = if existing.is_symlink() { fs::read_link(&target)? } else { target };
+                eprintln!("Keeping {}, not {}", first.display(), source.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    fs::DirBuilder::new().mode(0o755).create(path).with_context(|| format!("creating {}", path.display()))
+}

@@ -1,0 +1,125 @@
+//! What derivations run: `strata build`.
+//!
+//! ```text
+//! .attrs.json ──▶ attributes ──▶ one kind of output, one file each:
+//!                                  config    the configuration, for Nix to scan for references
+//!                                  layers    buildLayer: layers.json
+//!                                  image     buildImage: image.json
+//!                                  detached  the same without references, for machines that have no store path of it
+//!                                  customisation  what scripts make of an image's own files
+//!                                  archive   makeContainerImage, dockerTools: a loadable .tar.gz
+//!                                  merge, …  dockerTools' other functions
+//!                                  base, …   other people's images, to build on
+//!                                  nix-…     the database of Nix in the container
+//!                                  oci-…     the ociImage* functions
+//!                                  sbom      an image's bill of materials
+//!                                  program   bin/NAME, a script that copies an image somewhere
+//! ```
+//!
+//! The contract with `nix/` is in [`attributes`]; each kind's request is the
+//! struct at the top of its file.
+
+mod archive;
+mod attributes;
+mod base;
+mod base_tree;
+mod budget;
+mod compressed;
+mod config;
+mod copies;
+pub(crate) mod creation_time;
+mod customisation;
+mod database;
+mod detached;
+mod difference;
+mod fakeroot;
+mod files;
+mod grouping;
+mod guards;
+mod image;
+mod images;
+mod isolation;
+mod layering;
+mod layers;
+mod links;
+mod log;
+mod oci;
+mod program;
+mod pull;
+mod root;
+mod sbom;
+mod script;
+pub(crate) mod strategy;
+mod unpacked;
+mod walk;
+
+use std::{convert::Infallible, env, fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use attributes::Attributes;
+
+/// Does what the derivation's attributes ask for.
+///
+/// # Errors
+///
+/// The message names the attribute, path or layer at fault. Nothing is left at
+/// the output path then.
+pub fn run() -> Result<()> {
+    let attributes = Attributes::read()?;
+    set_cores()?;
+    let out = attributes.out();
+    ensure!(out.symlink_metadata().is_err(), "{} exists already", out.display());
+    dispatch(&attributes).inspect_err(|_| {
+        // What is left of a failed build is of no use to anybody; the error says what failed.
+        let _ = if out.is_dir() { fs::remove_dir_all(out) } else { fs::remove_file(out) };
+    })
+}
+
+/// Enters the root of a script's image and becomes the script: what [`script`] starts in new namespaces.
+pub fn enter_root(isolation: &str) -> Result<Infallible> {
+    #[cfg(not(target_os = "linux"))]
+    bail!("only Linux has the namespaces that this needs");
+    #[cfg(target_os = "linux")]
+    serde_json::from_str::<isolation::Isolation>(isolation).context("argument of enter-root")?.enter()
+}
+
+fn dispatch(attributes: &Attributes) -> Result<()> {
+    match attributes.kind() {
+        "budget" => budget::build(attributes),
+        "config" => config::build(attributes),
+        "layers" => layers::build(attributes),
+        "image" => image::build(attributes),
+        "detached" => detached::build(attributes),
+        "customisation" => customisation::build(attributes),
+        "archive" => archive::build(attributes),
+        "oci-layer-tar" => oci::layer_tar::build(attributes),
+        "oci-config" => oci::config::build(attributes),
+        "oci-manifest" => oci::manifest::build(attributes),
+        "oci-layout" => oci::layout::build(attributes),
+        "program" => program::build(attributes),
+        "files" => files::build(attributes),
+        "merge" => images::merge(attributes),
+        "export" => images::export(attributes),
+        "base" => base::build(attributes),
+        "image-from-lock" => base::from_lock(attributes),
+        "image-from-dir" => base::from_dir(attributes),
+        "image-from-manifest" => base::from_manifest(attributes),
+        "sbom" => sbom::build(attributes),
+        "nix-database" => database::build(attributes),
+        "pull" => pull::pull(attributes),
+        "pull-blob" => pull::pull_blob(attributes),
+        kind => bail!("attribute strata.kind: {kind:?} is unknown to this version of strata"),
+    }
+}
+
+/// The directory in which Nix builds.
+fn top() -> PathBuf {
+    env::var_os("NIX_BUILD_TOP").map_or_else(env::temp_dir, PathBuf::from)
+}
+
+/// Uses as many cores as Nix grants; 0 stands for all there are.
+fn set_cores() -> Result<()> {
+    let cores = env::var("NIX_BUILD_CORES").ok().and_then(|cores| cores.parse().ok());
+    rayon::ThreadPoolBuilder::new().num_threads(cores.unwrap_or(0)).build_global().context("starting threads")
+}

@@ -1,0 +1,54 @@
+//! The ociImage* functions: one kind each, every result a directory with `blobs/sha256/`.
+//!
+//! ```text
+//! oci-layer-tar ──▶ layers.json ─┬─▶ oci-config
+//! buildLayer    ──▶ layers.json ─┴─▶ oci-manifest ──▶ manifest.json, descriptors ──▶ oci-layout
+//! ```
+//!
+//! Each kind reads what the one before it wrote, so evaluation reads nothing.
+
+mod blobs;
+pub(crate) mod config;
+pub(crate) mod layer_tar;
+pub(crate) mod layout;
+pub(crate) mod manifest;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::oci::{Descriptor, find_misspelt};
+
+/// What `extraManifest` and `extraIndex` may set.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Extra {
+    annotations: BTreeMap<String, String>,
+    artifact_type: Option<String>,
+    subject: Option<Descriptor>,
+    /// Whatever else.
+    #[serde(flatten)]
+    other: Map<String, Value>,
+}
+
+impl Extra {
+    /// Fields that strata does not set, and that users may.
+    fn other(self, argument: &str) -> anyhow::Result<Map<String, Value>> {
+        for made in ["schemaVersion", "mediaType", "config", "layers", "manifests"] {
+            anyhow::ensure!(!self.other.contains_key(made), "argument {argument}: {made} comes from the image itself");
+        }
+        refuse_misspelt(argument, &self.other, &["annotations", "artifactType", "subject"])?;
+        Ok(self.other)
+    }
+}
+
+/// Arguments are free-form, but a key that is nearly a known one is a mistake.
+fn refuse_misspelt(argument: &str, given: &Map<String, Value>, known: &[&'static str]) -> anyhow::Result<()> {
+    for key in given.keys().filter(|key| !known.contains(&key.as_str())) {
+        if let Some(meant) = find_misspelt(key, known) {
+            anyhow::bail!("argument {argument}: {key} is unknown; did you mean {meant}?");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! The layer of an image's own files: contents linked or copied, then changed by scripts.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::{
+    base_tree::BaseTree,
+    copies::{self, Copies},
+    database,
+    difference::{Snapshot, extract},
+    links,
+    script::{self, Mode, Tools},
+    walk::walk,
+};
+use crate::{
+    closure::Graph,
+    image::{Image, Recipe},
+    layer::{Owner, Owners, rooted::Rooted, unpack},
+};
+
+/// Scripts of the user's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+pub struct Scripts {
+    extra_commands: String,
+    fake_root_commands: String,
+    enable_fakechroot: bool,
+    run_as_root: Option<String>,
+    /// Given where there is a script.
+    tools: Option<Tools>,
+}
+
+/// What is put into a root before any script runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Placed {
+    pub contents: Vec<PathBuf>,
+    pub placing: Placing,
+    /// Who owns it.
+    #[serde(default)]
+    pub uid: u64,
+    #[serde(default)]
+    pub gid: u64,
+    /// Who owns the store, and with it the state of Nix.
+    #[serde(default)]
+    pub store_uid: u64,
+    #[serde(default)]
+    pub store_gid: u64,
+}
+
+/// How contents become files of the layer.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub enum Placing {
+    /// Links to their store paths.
+    Link,
+    /// Copies; links to directories become directories.
+    Copy,
+    /// Copies, links as they are.
+    CopyDirlinks,
+}
+
+/// A directory that becomes a layer, and who owns what in it.
+pub struct Root {
+    pub path: PathBuf,
+    pub owners: Owners,
+}
+
+impl Root {
+    /// Makes it in `top`: places what is to be there, adds a Nix database of `closure`, runs the scripts.
+    pub fn make(
+        top: &Path,
+        placed: &Placed,
+        scripts: &Scripts,
+        base: Option<&Recipe>,
+        below: Option<&BaseTree>,
+        closure: Option<&Graph>,
+    ) -> Result<Self> {
+        let mut root = Self { path: top.join("customisation"), owners: Owners::new() };
+        let place = |root: &mut Self| -> Result<()> {
+            let keep_dirlinks = placed.placing == Placing::CopyDirlinks;
+            match placed.placing {
+                Placing::Link => links::join(&placed.contents, &root.path, below)?,
+                Placing::Copy | Placing::CopyDirlinks => {
+                    Copies { root: &root.path, owners: &mut root.owners, keep_dirlinks }.of(&placed.contents)?;
+                }
+            }
+            if let Some(closure) = closure {
+                let written = database::write(closure, base, &root.path)?;
+                root.owners.retain(|path, _| !written.contains(path));
+                if (placed.store_uid, placed.store_gid) != (0, 0) {
+                    let nix = Rooted::open(&root.path)?.find(Path::new("nix"))?;
+                    root.give(nix.path(), placed.store_uid, placed.store_gid)?;
+                }
+            }
+            Ok(())
+        };
+        if let Some(text) = &scripts.run_as_root {
+            let path = top.join("root");
+            let mut whole = Self { owners: unpack_base(base, &path)?, path };
+            let before = Snapshot::of(&whole.path, &whole.owners)?;
+            place(&mut whole)?;
+            script::run(scripts.tools()?, Mode::Chroot, "runAsRoot", text, &whole.path, &mut whole.owners)?;
+            root.owners = extract(&before, &whole.path, &whole.owners, &root.path)?;
+            fs::remove_dir_all(&whole.path).with_context(|| format!("removing {}", whole.path.display()))?;
+        } else {
+            place(&mut root)?;
+        }
+        root.script(scripts, "extraCommands", &scripts.extra_commands, Mode::Plain)?;
+        let mode = if scripts.enable_fakechroot { Mode::Chroot } else { Mode::FakeRoot };
+        root.script(scripts, "fakeRootCommands", &scripts.fake_root_commands, mode)?;
+        // With runAsRoot the base itself was written to.
+        if let (Some(below), None) = (below, &scripts.run_as_root) {
+            below.follow(&root.path, &mut root.owners)?;
+        }
+        // As upstream, which sets no owner for its root layer.
+        if (placed.uid, placed.gid) != (0, 0) && scripts.run_as_root.is_none() {
+            root.give(&root.path.clone(), placed.uid, placed.gid)?;
+        }
+        Ok(root)
+    }
+
+    fn script(&mut self, scripts: &Scripts, argument: &str, text: &str, mode: Mode) -> Result<()> {
+        if text.trim().is_empty() {
+            return Ok(());
+        }
+        script::run(scripts.tools()?, mode, argument, text, &self.path, &mut self.owners)
+    }
+
+    /// Gives everything at and below `top` that has no owner yet to `uid` and `gid`.
+    fn give(&mut self, top: &Path, uid: u64, gid: u64) -> Result<()> {
+        let owners = &mut self.owners;
+        walk(top, &mut |path, file| {
+            owners.entry(path.to_owned()).or_insert_with(|| Owner { uid, gid, ..plain(file) });
+            Ok(())
+        })
+    }
+
+    /// Who owns the file at `path`, and what it is.
+    pub fn owner(&self, path: &Path, file: &fs::Metadata) -> Owner {
+        self.owners.get(path).cloned().unwrap_or_else(|| plain(file))
+    }
+
+    /// The same in `top`, where it can be written to.
+    pub fn to_writable(&self, top: &Path) -> Result<Self> {
+        let path = top.join("customisation");
+        copies::tree(&self.path, &path).with_context(|| format!("copying {}", self.path.display()))?;
+        let moved = |(from, owner): (&PathBuf, &Owner)| {
+            let below = from.strip_prefix(&self.path).unwrap_or(from);
+            (if below.as_os_str().is_empty() { path.clone() } else { path.join(below) }, owner.clone())
+        };
+        Ok(Self { owners: self.owners.iter().map(moved).collect(), path })
+    }
+}
+
+/// What a file is of which nothing is noted.
+fn plain(file: &fs::Metadata) -> Owner {
+    Owner { mode: file.mode(), ..Owner::default() }
+}
+
+impl Scripts {
+    fn tools(&self) -> Result<&Tools> {
+        self.tools.as_ref().context("attribute strata.request.scripts.tools: a script needs them")
+    }
+}
+
+/// The base image's root file system, in a directory that is made here.
+pub fn unpack_base(base: Option<&Recipe>, root: &Path) -> Result<Owners> {
+    fs::create_dir(root).with_context(|| format!("creating {}", root.display()))?;
+    let mut owners = Owners::new();
+    let Some(base) = base else { return Ok(owners) };
+    for (at, layer) in Image::of(base).layers.iter().enumerate() {
+        let unpacking = || format!("argument fromImage: unpacking layer {}", at + 1);
+        layer.plain(|tar| unpack::unpack(tar, root, &mut owners)).with_context(unpacking)?;
+    }
+    Ok(owners)
+}

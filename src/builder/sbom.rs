@@ -1,0 +1,45 @@
+//! Kind `sbom`: the bill of materials of an image.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::attributes::Attributes;
+use crate::{
+    attest::sbom::{About, Bom, Format},
+    closure::StorePath,
+    image::recipe::write_whole,
+    transport,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Request {
+    /// An image of any kind; of ours the recipe.
+    image: PathBuf,
+    format: Format,
+    /// What evaluation knows of the packages that the expression named.
+    packages: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Package {
+    /// Every output.
+    paths: Vec<String>,
+    about: About,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let mut about = BTreeMap::new();
+    for package in request.packages {
+        for path in package.paths {
+            about.insert(StorePath::parse(&path)?, package.about.clone());
+        }
+    }
+    let image = transport::open(&request.image)?.image(None)?;
+    let bom = Bom::of(&image, &about).with_context(|| format!("the image {}", request.image.display()))?;
+    Ok(write_whole(&bom.write(request.format), attributes.out())?)
+}

@@ -1,0 +1,330 @@
+//! Users' scripts: the only place where a shell is started.
+//!
+//! ```text
+//! extraCommands      bash, in the directory that becomes the layer, as whoever builds
+//! fakeRootCommands   the same under fakeroot: owners, setuid bits and devices are noted
+//! … in a chroot      the same at /, in namespaces of its own: see isolation.rs
+//! ```
+//!
+//! Nothing here needs to be root. What fakeroot noted is read from what `faked`
+//! saves: files by device and inode.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+
+use super::{
+    fakeroot::{self, Inode, Known},
+    isolation::Isolation,
+};
+use crate::layer::{Owners, rooted::Rooted};
+
+/// Programs that scripts need, all of them in the store.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tools {
+    /// bash itself.
+    bash: PathBuf,
+    /// The `PATH` of scripts.
+    path: String,
+    /// nix/parts/script-functions.sh: what scripts can call beside programs.
+    functions: PathBuf,
+    /// The package fakeroot.
+    fakeroot: PathBuf,
+    /// The package util-linux: `unshare`, and `mount` for scripts.
+    util_linux: PathBuf,
+}
+
+/// How a script runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As whoever builds.
+    Plain,
+    /// Under fakeroot.
+    FakeRoot,
+    /// Under fakeroot, at `/` of a chroot with the store visible.
+    Chroot,
+}
+
+/// Runs the script with the options of stdenv's setup, or those of dockerTools' `shellScript` where that runs it; says
+/// where it failed. (nixpkgs: pkgs/stdenv/generic/setup.sh, pkgs/build-support/docker/default.nix)
+const WRAPPER: &str = r#"
+set -eE
+if [[ $STRATA_ARGUMENT != runAsRoot ]]; then
+  set -o pipefail
+  shopt -s inherit_errexit nullglob
+fi
+source "$STRATA_FUNCTIONS"
+trap 'status=$?; echo "line $LINENO of $STRATA_ARGUMENT failed with status $status: $BASH_COMMAND" >&2' ERR
+source "$STRATA_SCRIPT"
+"#;
+
+/// Starts `faked`, runs the command with it, and waits until it has saved what it knows. It stays our child: nobody
+/// else in a sandbox would wait for it.
+const FAKED: &str = r#"
+set -e
+load=()
+if [ -s "$STRATA_LOAD" ]; then load=(--load); fi
+"$STRATA_FAKED" --foreground --save-file "$STRATA_STATE" "${load[@]}" < "$STRATA_LOAD" > "$STRATA_STATE.key" &
+faked=$!
+trap 'kill -s TERM "$faked" 2>/dev/null; wait "$faked" || true' EXIT
+until [ -s "$STRATA_STATE.key" ]; do kill -s 0 "$faked"; sleep 0.01; done
+key=$(<"$STRATA_STATE.key")
+export STRATA_FAKEROOTKEY=${key%%:*}
+"$@"
+# Notes are sent without waiting, questions are answered in turn: with this answer, all that was noted has arrived.
+FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY "$STRATA_BASH" -c '[ -e / ]'
+"#;
+
+/// Turns the environment of `FAKED` into fakeroot's, and becomes the command.
+const FAKEROOT: &str =
+    r#"export FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1; exec "$@""#;
+
+/// Where the scripts are in a chroot, while one runs.
+const INSIDE: &str = "/.strata-scripts";
+/// Beside a script, what stands before the programs of its `PATH`.
+const PROGRAMS: &str = "programs";
+const SETCAP: &str = "setcap cannot work here: the sandbox of a build refuses file capabilities, and the image would be \
+                      without them; give them to the container (docker run --cap-add, securityContext), or build on a \
+                      base image whose files have them";
+
+/// Runs `script`, the value of `argument`, in `root`. `owners` is what fakeroot noted of it before, and takes what it
+/// notes now.
+pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path, owners: &mut Owners) -> Result<()> {
+    let scratch = tempfile::tempdir_in(root.parent().unwrap_or(root)).context("making a directory for scripts")?;
+    let running = Running { tools, argument, root, scratch: scratch.path(), state: scratch.path().join("state") };
+    running.write_script(script)?;
+    running.refuse_setcap(script)?;
+    let mut mounts = Mounts::default();
+    let before = if mode == Mode::Plain { BTreeMap::new() } else { fakeroot::known(owners)? };
+    let mut command = match mode {
+        Mode::Plain => running.plain(),
+        Mode::FakeRoot => running.fake_root(&before)?,
+        Mode::Chroot => running.chroot(&before, &mut mounts)?,
+    };
+    let status = command.status().with_context(|| format!("starting {}", tools.bash.display()))?;
+    mounts.remove()?;
+    running.check(status, mode)?;
+    if mode != Mode::Plain {
+        *owners = fakeroot::noted(root, &running.state, &before)?;
+    }
+    Ok(())
+}
+
+/// A script, and what it needs to run.
+struct Running<'a> {
+    tools: &'a Tools,
+    argument: &'a str,
+    root: &'a Path,
+    /// Holds the script, and what fakeroot loads and saves.
+    scratch: &'a Path,
+    state: PathBuf,
+}
+
+impl Running<'_> {
+    fn write_script(&self, script: &str) -> Result<()> {
+        let file = self.scratch.join(self.argument);
+        fs::write(&file, script).with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// fakeroot lets `setcap` succeed and saves nothing of it, so whoever calls it is told.
+    fn refuse_setcap(&self, script: &str) -> Result<()> {
+        ensure!(!script.contains("bin/setcap"), "argument {}: {SETCAP}", self.argument);
+        let (programs, bash) = (self.scratch.join(PROGRAMS), self.tools.bash.display());
+        let setcap = programs.join("setcap");
+        let write = || {
+            fs::create_dir(&programs)?;
+            fs::write(&setcap, format!("#!{bash}\necho '{SETCAP}' >&2\nexit 1\n"))?;
+            fs::set_permissions(&setcap, Permissions::from_mode(0o755))
+        };
+        write().with_context(|| format!("writing {}", setcap.display()))
+    }
+
+    fn bash(&self) -> Command {
+        let mut command = Command::new(&self.tools.bash);
+        command
+            .current_dir(self.root)
+            .env("PATH", format!("{}:{}", self.scratch.join(PROGRAMS).display(), self.tools.path))
+            .env("STRATA_ARGUMENT", self.argument)
+            .env("STRATA_SCRIPT", self.scratch.join(self.argument))
+            .env("STRATA_FUNCTIONS", &self.tools.functions)
+            // As stdenv has them: what scripts make is of no time zone, and of no time that it could be packed with.
+            .env("TZ", "UTC")
+            .env("SOURCE_DATE_EPOCH", "315532800")
+            .env("STRATA_WRAPPER", WRAPPER);
+        command
+    }
+
+    fn plain(&self) -> Command {
+        let mut command = self.bash();
+        command.args(["-c", WRAPPER]);
+        command
+    }
+
+    /// bash with a `faked` that has loaded `before`; what it is to run is missing.
+    fn faked(&self, before: &BTreeMap<Inode, Known>) -> Result<Command> {
+        let Tools { bash, fakeroot, .. } = self.tools;
+        let load = self.scratch.join("load");
+        fs::write(&load, fakeroot::saved(before)).context("writing fakeroot's state")?;
+        let library = ["libfakeroot-sysv.so", "libfakeroot.so", "libfakeroot-0.so"];
+        let mut command = self.bash();
+        command
+            .env("STRATA_LOAD", &load)
+            .env("STRATA_STATE", &self.state)
+            .env("STRATA_FAKED", find(&fakeroot.join("bin"), &["faked-sysv", "faked"])?)
+            .env("STRATA_LIBRARY", find(&fakeroot.join("lib"), &library)?)
+            .env("STRATA_BASH", bash)
+            .args(["-c", FAKED, "faked"]);
+        Ok(command)
+    }
+
+    fn fake_root(&self, before: &BTreeMap<Inode, Known>) -> Result<Command> {
+        let (mut command, bash) = (self.faked(before)?, &self.tools.bash);
+        command.arg(bash).args(["-c", FAKEROOT, "fakeroot"]).arg(bash).args(["-c", WRAPPER]);
+        Ok(command)
+    }
+
+    fn chroot(&self, before: &BTreeMap<Inode, Known>, mounts: &mut Mounts) -> Result<Command> {
+        let Tools { bash, util_linux, path, .. } = self.tools;
+        let mut command = self.faked(before)?;
+        let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
+        let program = |path: &Path| path.display().to_string();
+        let [bash, unshare] = [program(bash), program(&util_linux.join("bin/unshare"))];
+        // In a second user namespace, where the mounts of the first are fixed.
+        let script = [
+            &unshare,
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "--uts",
+            &bash,
+            "-c",
+            FAKEROOT,
+            "fakeroot",
+            &bash,
+            "-c",
+            WRAPPER,
+        ];
+        let isolation = Isolation {
+            root: self.root.to_owned(),
+            store: (store.clone().into(), mounts.make(self.root, &store)?),
+            scripts: (self.scratch.to_owned(), mounts.make(self.root, INSIDE)?),
+            proc: mounts.make(self.root, "/proc")?,
+            dev: mounts.make(self.root, "/dev")?,
+            started: self.started(),
+            command: script.map(str::to_owned).to_vec(),
+        };
+        let strata = std::env::current_exe().context("finding strata's own program")?;
+        command
+            .env("STRATA_SCRIPT", Path::new(INSIDE).join(self.argument))
+            // The image's own programs come last. (nixpkgs: build-support/docker/default.nix, shellScript)
+            .env("PATH", format!("{INSIDE}/{PROGRAMS}:{}:{path}:/bin", util_linux.join("bin").display()))
+            .arg(unshare)
+            .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
+            .arg(strata)
+            .arg("enter-root")
+            .arg(serde_json::to_string(&isolation)?);
+        Ok(command)
+    }
+
+    /// Exists when a script in a chroot has started.
+    fn started(&self) -> PathBuf {
+        self.state.with_extension("started")
+    }
+
+    fn check(&self, status: ExitStatus, mode: Mode) -> Result<()> {
+        let argument = self.argument;
+        ensure!(
+            status.success() || mode != Mode::Chroot || self.started().exists(),
+            "argument {argument}: the script could not be started, for the reason above. It needs user namespaces: set \
+             kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu, kernel.unprivileged_userns_clone = 1 and \
+             user.max_user_namespaces above 0 (sysctl), or allow the build them where its container forbids them; \
+             docs/user-namespaces.md says more"
+        );
+        ensure!(status.success(), "argument {argument}: the script failed with {status}; its output is above");
+        Ok(())
+    }
+}
+
+/// A file of one of these names, in order of preference, anywhere below `directory`.
+fn find(directory: &Path, names: &[&str]) -> Result<PathBuf> {
+    fn search(directory: &Path, name: &str) -> Option<PathBuf> {
+        let mut entries: Vec<PathBuf> =
+            fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+        entries.sort();
+        let here = entries.iter().find(|path| path.file_name().is_some_and(|file| file == name)).cloned();
+        here.or_else(|| {
+            entries.iter().filter(|path| path.is_dir() && !path.is_symlink()).find_map(|path| search(path, name))
+        })
+    }
+    match names.iter().find_map(|name| search(directory, name)) {
+        Some(found) => Ok(found),
+        None => bail!("{} has no {}", directory.display(), names.join(" and no ")),
+    }
+}
+
+/// Directories that things are mounted on while a script runs.
+#[derive(Default)]
+struct Mounts {
+    made: Vec<PathBuf>,
+}
+
+impl Mounts {
+    /// The directory that `place` is when `root` is the root, made where there is none. Links of a base image lead
+    /// nowhere else.
+    fn make(&mut self, root: &Path, place: &str) -> Result<PathBuf> {
+        let rooted = Rooted::open(root).with_context(|| format!("opening {}", root.display()))?;
+        let directory = rooted.make_noting(Path::new(place), &mut self.made);
+        Ok(directory.with_context(|| format!("making {place} in the image"))?.path().to_owned())
+    }
+
+    /// Removes what was made, the innermost first, unless the script put something there.
+    fn remove(&self) -> Result<()> {
+        for directory in self.made.iter().rev() {
+            match fs::remove_dir(directory) {
+                Err(error) if error.kind() != std::io::ErrorKind::DirectoryNotEmpty && directory.exists() => {
+                    return Err(error).with_context(|| format!("removing {}", directory.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_mounted_stays_in_the_image() {
+        let top = tempfile::tempdir().unwrap();
+        let root = top.path().join("root");
+        fs::create_dir_all(root.join("var")).unwrap();
+        let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        link(&top.path().join("elsewhere"), "nix");
+        link(Path::new("../../outside"), "dev");
+        link(Path::new("var/proc"), "proc");
+        let mut mounts = Mounts::default();
+        let outside = root.join(top.path().strip_prefix("/").unwrap());
+        for (place, expected) in [
+            ("/nix/store", outside.join("elsewhere/store")),
+            ("/dev", root.join("outside")),
+            ("/proc", root.join("var/proc")),
+            ("/plain", root.join("plain")),
+        ] {
+            assert_eq!(mounts.make(&root, place).unwrap(), expected);
+            assert!(expected.is_dir());
+        }
+        assert_eq!(fs::read_dir(top.path()).unwrap().count(), 1);
+        mounts.remove().unwrap();
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 4);
+    }
+}

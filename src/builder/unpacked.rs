@@ -1,0 +1,174 @@
+//! `fromTar` and `ensureDirs` of buildLayer: what stands for the files of a store path.
+//!
+//! ```text
+//! fromTar      the files of an archive, with its owners, modes, devices and extended attributes
+//! ensureDirs   directories that the path lacks (`/nix/store` of one that is copied to the root), with an owner and a mode
+//! ```
+//!
+//! Both are unpacked below the directory in which Nix builds; the layer's bytes are kept, as nothing else has them.
+//! (nix2container: pull requests 231 and 232. Times of the archive are not kept, as none of strata's layers keeps any.)
+
+use std::{
+    collections::HashMap,
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use super::{copies, walk::walk};
+use crate::{
+    closure::{Graph, StorePath},
+    layer::{Owner, Owners, open_packed, rooted::Rooted, unpack, untar::TarReader},
+};
+
+/// The two arguments.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Request {
+    from_tar: Vec<FromTar>,
+    ensure_dirs: Vec<EnsureDir>,
+}
+
+/// An archive, compressed or not, that stands for what a store path holds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FromTar {
+    path: StorePath,
+    tar: PathBuf,
+}
+
+/// A directory below a store path, made where there is none.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnsureDir {
+    path: StorePath,
+    dir: PathBuf,
+    #[serde(default)]
+    uid: u64,
+    #[serde(default)]
+    gid: u64,
+    /// Octal.
+    #[serde(default)]
+    mode: Option<String>,
+}
+
+/// Files that stand for those of a store path.
+#[derive(Debug)]
+pub struct Unpacked {
+    /// Where they are.
+    pub files: PathBuf,
+    /// What each of them is in the image, by its place in the store path.
+    pub owners: Arc<Owners>,
+}
+
+impl Request {
+    /// Unpacks what the arguments name; all of it must be in the closure.
+    pub fn unpack(&self, graph: &Graph) -> Result<HashMap<StorePath, Unpacked>> {
+        let named = self.from_tar.iter().map(|entry| ("fromTar", &entry.path));
+        for (argument, path) in named.chain(self.ensure_dirs.iter().map(|entry| ("ensureDirs", &entry.path))) {
+            ensure!(
+                graph.get(path).is_some(),
+                "argument {argument}: {path} is not among the store paths of these layers; put it in deps or copyToRoot"
+            );
+        }
+        let mut all: HashMap<StorePath, (PathBuf, Owners)> = HashMap::new();
+        for FromTar { path, tar } in &self.from_tar {
+            ensure!(!all.contains_key(path), "argument fromTar: {path} has two archives");
+            let unpacked = from_tar(tar).with_context(|| format!("argument fromTar: {}", tar.display()))?;
+            all.insert(path.clone(), unpacked);
+        }
+        for entry in &self.ensure_dirs {
+            let context = || format!("argument ensureDirs: {} of {}", entry.dir.display(), entry.path);
+            if !all.contains_key(&entry.path) {
+                all.insert(entry.path.clone(), copy(entry.path.as_path()).with_context(context)?);
+            }
+            if let Some((files, owners)) = all.get_mut(&entry.path) {
+                entry.ensure(files, owners).with_context(context)?;
+            }
+        }
+        Ok(all
+            .into_iter()
+            .map(|(path, (files, owners))| {
+                let placed = |(file, owner): (PathBuf, Owner)| {
+                    (
+                        file.strip_prefix(&files).map_or_else(|_| file.clone(), |below| join(path.as_path(), below)),
+                        owner,
+                    )
+                };
+                let owners = Arc::new(owners.into_iter().map(placed).collect());
+                (path, Unpacked { files, owners })
+            })
+            .collect())
+    }
+}
+
+/// `above` itself where there is nothing to join: no slash at its end.
+fn join(above: &Path, below: &Path) -> PathBuf {
+    if below.as_os_str().is_empty() { above.to_owned() } else { above.join(below) }
+}
+
+fn new_directory() -> Result<PathBuf> {
+    let directory = tempfile::tempdir_in(super::top()).context("making a directory")?;
+    Ok(directory.keep())
+}
+
+fn from_tar(tar: &Path) -> Result<(PathBuf, Owners)> {
+    let read = || {
+        let (file, packing) = open_packed(tar)?;
+        let size = file.metadata()?.len();
+        packing.reader(file, size)
+    };
+    let mut entries = TarReader::new(read()?);
+    while let Some(entry) = entries.next_entry()? {
+        let name = Path::new(OsStr::from_bytes(&entry.name));
+        let is_whiteout = name.file_name().is_some_and(|name| name.as_bytes().starts_with(b".wh."));
+        ensure!(!is_whiteout, "{} deletes a file of another layer; use the archive as a base image", name.display());
+    }
+    let (directory, mut owners) = (new_directory()?, Owners::new());
+    unpack::unpack(read()?, &directory, &mut owners)?;
+    // What an archive says of its own root holds nowhere.
+    owners.insert(directory.clone(), Owner { mode: 0o040755, ..Owner::default() });
+    Ok((directory, owners))
+}
+
+/// A copy of a store path, to which something can be added.
+fn copy(path: &Path) -> Result<(PathBuf, Owners)> {
+    let to = new_directory()?.join("copy");
+    let mut owners = Owners::new();
+    walk(path, &mut |file, metadata| {
+        let below = file.strip_prefix(path)?;
+        owners.insert(join(&to, below), Owner { mode: metadata.mode(), ..Owner::default() });
+        Ok(())
+    })?;
+    ensure!(fs::symlink_metadata(path)?.is_dir(), "it is no directory");
+    copies::tree(path, &to).with_context(|| format!("copying {}", path.display()))?;
+    Ok((to, owners))
+}
+
+impl EnsureDir {
+    fn ensure(&self, files: &Path, owners: &mut Owners) -> Result<()> {
+        let below: PathBuf =
+            self.dir.components().filter(|part| !matches!(part, Component::RootDir | Component::CurDir)).collect();
+        ensure!(
+            below.components().all(|part| matches!(part, Component::Normal(_))),
+            "a directory is named without `..`"
+        );
+        let mode = self.mode.as_deref().map_or(Ok(0o755), |mode| u32::from_str_radix(mode, 8));
+        let mode = mode.ok().filter(|mode| *mode <= 0o7777).context("its mode is not octal, like \"0755\"")?;
+        let mut made = Vec::new();
+        let directory = Rooted::open(files)?.make_noting(&below, &mut made)?;
+        for made in made {
+            let owner = match made == directory.path() {
+                true => Owner { mode: 0o040000 | mode, uid: self.uid, gid: self.gid, ..Owner::default() },
+                false => Owner { mode: 0o040755, ..Owner::default() },
+            };
+            owners.insert(made, owner);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! What is put beside an image in its registry: documents as they are, and where somebody signs, attestations and signatures.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    process::{Command, Stdio},
+    sync::Arc,
+};
+
+use crate::{
+    attest::{
+        BUNDLE, Bundle, Envelope, SigningKey, Statement, VerifyingKey,
+        simple::{self, Signatures},
+    },
+    oci::{Descriptor, Digest, Reference, descriptor::media_type},
+    transport::{
+        registry::{Artifact, Client, Tagged},
+        write::SignDocument,
+    },
+};
+use anyhow::{Context, Result, bail, ensure};
+
+/// A document that is attached: what registries and signed statements call its kind.
+pub struct Attachment {
+    pub artifact_type: String,
+    /// Where statements have a name for it.
+    pub predicate_type: Option<&'static str>,
+    pub bytes: Vec<u8>,
+}
+
+/// Who signs.
+pub enum Signer {
+    Key(Box<SigningKey>),
+    Command(String),
+}
+
+/// A repository, and who signs what is put there.
+pub struct Registry<'a> {
+    pub client: &'a Client,
+    pub reference: &'a Reference,
+    pub signer: Option<&'a Signer>,
+}
+
+impl Registry<'_> {
+    fn name(&self) -> String {
+        format!("{}/{}", self.reference.host, self.reference.repository)
+    }
+
+    /// Attaches a document as it is; with a signer, as an attestation too.
+    pub fn attach(&self, subject: &Descriptor, attachment: &Attachment) -> Result<Digest> {
+        let Attachment { artifact_type, predicate_type, bytes } = attachment;
+        let artifact = Artifact { artifact_type, media_type: artifact_type, annotations: &BTreeMap::new(), bytes };
+        let digest =
+            self.client.attach(subject, &artifact).with_context(|| format!("attaching to {}", subject.digest))?;
+        if self.signer.is_some() {
+            let predicate = serde_json::from_slice(bytes).context("an attestation is JSON")?;
+            let kind = predicate_type.unwrap_or(artifact_type);
+            self.attest(subject, &Statement::new(&self.name(), &subject.digest, kind, predicate))?;
+        }
+        Ok(digest)
+    }
+
+    /// Signs an image, and with `tag` in the older way too.
+    pub fn sign(&self, subject: &Descriptor, tag: bool) -> Result<()> {
+        self.attest(subject, &Statement::signature(&subject.digest))?;
+        if tag { self.sign_tag(&subject.digest) } else { Ok(()) }
+    }
+
+    fn attest(&self, subject: &Descriptor, statement: &Statement) -> Result<()> {
+        self.signer.map_or(Ok(()), |signer| attest(self.client, signer, subject, statement))
+    }
+
+    /// Adds a signature to those under the image's tag for them.
+    fn sign_tag(&self, digest: &Digest) -> Result<()> {
+        let Some(signer) = self.signer else { return Ok(()) };
+        let tag = simple::tag(digest);
+        let payload = simple::payload(&self.name(), digest);
+        let layer = simple::layer(&payload, &signer.sign(&payload)?);
+        self.client.upload_bytes(&layer.digest, &payload, None)?;
+        let tagged = Tagged { tag: &tag, media_type: media_type::MANIFEST, act: "adding a signature" };
+        let add = |before: Option<&[u8]>| {
+            let signed = simple::with(before, &layer).map_err(|error| tagged.refused(&error))?;
+            let Some(Signatures { manifest, config }) = signed else { return Ok(None) };
+            self.client.upload_bytes(&Digest::of(&config), &config, None)?;
+            Ok(Some(manifest))
+        };
+        self.client.add_to_tagged(&tagged, &add).with_context(|| format!("writing the tag {tag}"))
+    }
+
+    /// Fails if the tag has moved to another image, for which the documents would not be found.
+    pub fn check_tag(&self, tag: &str, digest: &Digest) -> Result<()> {
+        let now = self.client.descriptor(tag)?.map(|found| found.digest);
+        match now {
+            Some(now) if now == *digest => Ok(()),
+            Some(now) => bail!("{} has moved to {now}; the documents were attached to {digest}", self.reference),
+            None => bail!("{} was deleted; the documents were attached to {digest}", self.reference),
+        }
+    }
+}
+
+impl Signer {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
+        match self {
+            Self::Key(key) => Ok(key.sign(message)?),
+            Self::Command(command) => {
+                let running = || format!("--sign-with {command:?}");
+                let mut child = Command::new("sh")
+                    .args(["-c", command])
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .with_context(running)?;
+                // Dropped at the end of the statement: the command sees the end of its input.
+                let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(message));
+                let output = child.wait_with_output().with_context(running)?;
+                ensure!(output.status.success(), "{}: {}", running(), output.status);
+                written.with_context(running)?;
+                ensure!(!output.stdout.is_empty(), "{} wrote no signature", running());
+                Ok(output.stdout)
+            }
+        }
+    }
+
+    /// The public key; `None` for a command.
+    pub fn verifying_key(&self) -> Result<Option<VerifyingKey>> {
+        match self {
+            Self::Key(key) => Ok(Some(key.verifying_key()?)),
+            Self::Command(_) => Ok(None),
+        }
+    }
+
+    /// The hint that identifies the public key in a bundle.
+    fn hint(&self) -> Result<Option<String>> {
+        Ok(self.verifying_key()?.map(|key| key.hint()))
+    }
+}
+
+/// Signs documents that a push writes, as [`Registry::sign`] signs an image.
+pub fn sign_documents(signer: Arc<Signer>) -> Arc<SignDocument> {
+    Arc::new(move |client, subject| {
+        let statement = Statement::signature(&subject.digest);
+        attest(client, &signer, subject, &statement).map_err(Into::into)
+    })
+}
+
+/// Attaches a signed statement about `subject`.
+fn attest(client: &Client, signer: &Signer, subject: &Descriptor, statement: &Statement) -> Result<()> {
+    let signature = signer.sign(&Envelope::to_sign(statement))?;
+    let bundle = Bundle::of(Envelope::of(&statement.to_vec(), &signature), signer.hint()?);
+    // cosign finds bundles by these annotations (pkg/oci/remote/write.go, WriteAttestationNewBundleFormat).
+    let annotations = BTreeMap::from([
+        ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
+        ("dev.sigstore.bundle.predicateType".to_owned(), statement.predicate_type.clone()),
+    ]);
+    let artifact =
+        Artifact { artifact_type: BUNDLE, media_type: BUNDLE, annotations: &annotations, bytes: &bundle.to_vec() };
+    client.attach(subject, &artifact).with_context(|| format!("attaching a signature to {}", subject.digest))?;
+    Ok(())
+}

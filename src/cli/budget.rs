@@ -1,0 +1,68 @@
+//! `strata budget IMAGE FILE`: exits with 1 if the image exceeds its budget.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use super::access::Access;
+use crate::{
+    files,
+    report::budget::{self, Budget, Budgets},
+    transport::Location,
+};
+use anyhow::{Context, Result, bail};
+
+#[derive(Debug, clap::Args)]
+pub struct BudgetArguments {
+    /// Any source of `copy`; packages are checked only for an image.json.
+    image: Location,
+    /// The budget file: JSON, sizes of images and packages in bytes.
+    #[arg(value_name = "FILE")]
+    budgets: PathBuf,
+    /// Write the image's current sizes to FILE.
+    #[arg(long)]
+    update: bool,
+    #[command(flatten)]
+    access: Access,
+}
+
+pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
+    let path = &arguments.budgets;
+    let image = arguments.image.open(&arguments.access.source(&[&arguments.image])?)?.image(None)?;
+    let (name, sizes) = (budget::name(&image), Budget::of(&image));
+    // Others may update it just now.
+    let lock = || files::lock_directory(files::directory(path)).with_context(|| format!("locking {}", path.display()));
+    let _lock = arguments.update.then(lock).transpose()?;
+    let mut budgets = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && arguments.update => Budgets::default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            bail!("{} does not exist; --update creates it", path.display())
+        }
+        read => {
+            let text = read.with_context(|| format!("reading {}", path.display()))?;
+            serde_json::from_slice(&text).with_context(|| format!("{} contains no budgets", path.display()))?
+        }
+    };
+    if arguments.update {
+        budgets.images.insert(name.to_owned(), sizes);
+        let text = format!("{:#}\n", serde_json::to_value(&budgets)?);
+        files::save(path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(allowed) = budgets.images.get(name) else {
+        bail!("{} has no budget for {name}; --update adds it", path.display())
+    };
+    let excess = sizes.excess(allowed);
+    let mut out = io::stdout().lock();
+    if excess.is_empty() {
+        writeln!(out, "{name}: {} bytes, within its budget of {}", sizes.size, allowed.size)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for line in excess {
+        writeln!(out, "{name}: {line}")?;
+    }
+    Ok(ExitCode::FAILURE)
+}

@@ -1,0 +1,206 @@
+//! The command line: every command, and its help. The arguments of each, and what it does, are in `command/`.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Parser, Subcommand};
+
+use super::{
+    access::Access,
+    attach::AttachArguments,
+    budget::BudgetArguments,
+    copy::CopyArguments,
+    diff::DiffArguments,
+    explain::Wanted,
+    index::IndexArguments,
+    lock::LockArguments,
+    login::{LoginArguments, LogoutArguments},
+    makes::MakesArguments,
+    parse::{parse_platform, parse_reference},
+    plan::PlanArguments,
+    sbom::SbomArguments,
+    serve::ServeArguments,
+    verify::VerifyArguments,
+};
+use crate::{
+    builder::creation_time::CreationTime,
+    oci::{Platform, Reference},
+    transport::Location,
+};
+
+/// OCI container images from Nix closures.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run by derivations only.
+    #[command(hide = true)]
+    Build,
+    /// Run by `build` in new namespaces: enters an image's root and becomes a script.
+    #[command(hide = true)]
+    EnterRoot { isolation: String },
+    /// Run by scripts of arguments only.
+    #[command(hide = true)]
+    Program {
+        script: PathBuf,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Copy an image to a registry, engine, layout or archive, sending only what is missing; print its digest.
+    #[command(
+        after_help = "Examples:\n  strata copy result docker://registry.example.com/app:v1\n  strata copy result docker-daemon:\n  strata copy docker://alpine:3.20 oci:alpine:3.20 --all"
+    )]
+    Copy(Box<CopyArguments>),
+    /// Serve images as a read-only registry, straight from the store; print their references.
+    #[command(
+        after_help = "Examples:\n  strata serve result\n  strata serve --listen 0.0.0.0:5000 app:v1=result other:v2=archive.tar\n  strata serve --listen 0.0.0.0:5000 --tls-cert server.pem --basic-auth-file users --access-log - app:v1=result"
+    )]
+    Serve(ServeArguments),
+    /// Pull an image into a directory, as `skopeo copy docker://REF dir:DIR` does, and print its digest.
+    #[command(
+        after_help = "Examples:\n  strata pull docker.io/library/alpine:3.20 alpine\n  strata pull quay.io/org/app@sha256:… app --platform linux/arm64"
+    )]
+    Pull {
+        /// [docker://]HOST/NAME[:TAG|@DIGEST]
+        #[arg(value_name = "REF", value_parser = parse_reference)]
+        reference: Reference,
+        /// The directory; created if it does not exist.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// The platform to choose from a multi-platform image.
+        #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+        platform: Option<Platform>,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Print an image's raw manifest, as a registry has it.
+    #[command(
+        after_help = "Examples:\n  strata manifest alpine:3.20 > manifest.json\n  strata manifest alpine:3.20 --index"
+    )]
+    Manifest {
+        /// [docker://]HOST/NAME[:TAG|@DIGEST]
+        #[arg(value_name = "REF", value_parser = parse_reference)]
+        reference: Reference,
+        /// Print the index of a multi-platform image instead of one platform's manifest.
+        #[arg(long, conflicts_with = "platform")]
+        index: bool,
+        /// The platform to choose from a multi-platform image.
+        #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+        platform: Option<Platform>,
+        /// Print what refers to the image (signatures, SBOMs, …), as an index.
+        #[arg(long, conflicts_with = "index")]
+        referrers: bool,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Join single-platform images of a registry into one multi-platform index.
+    #[command(
+        after_help = "Examples:\n  strata index docker://ghcr.io/me/app:v1 ghcr.io/me/app:v1-amd64 ghcr.io/me/app:v1-arm64"
+    )]
+    Index(IndexArguments),
+    /// Log in to a registry; credentials are stored where docker stores them.
+    #[command(
+        after_help = "Examples:\n  strata login ghcr.io --username me\n  pass show ghcr | strata login ghcr.io --username me --password-stdin"
+    )]
+    Login(LoginArguments),
+    /// Log out of a registry.
+    #[command(after_help = "Examples:\n  strata logout ghcr.io")]
+    Logout(LogoutArguments),
+    /// Write a lock file for lockedImage: a base image's manifests and configs, without its layers.
+    #[command(
+        after_help = "Examples:\n  strata lock docker://alpine:3.20 > alpine.json\n  strata lock --update alpine.json"
+    )]
+    Lock(LockArguments),
+    /// Write an image to stdout as an archive, for `| docker load`.
+    #[command(
+        after_help = "Examples:\n  strata stream result | docker load\n  strata stream result --repo-tag app:v2 | podman load"
+    )]
+    Stream {
+        /// Any source of `copy`.
+        image: Location,
+        /// The image's name and tag in the archive.
+        #[arg(short = 't', long = "repo-tag", visible_alias = "repo_tag", value_name = "NAME:TAG")]
+        repo_tag: Option<String>,
+        /// The image's creation time: RFC 3339, or "now".
+        #[arg(long, value_name = "TIME", overrides_with = "created")]
+        created: Option<CreationTime>,
+    },
+    /// Show what is in each layer, why it is there, and what an update sends.
+    #[command(
+        after_help = "Examples:\n  strata explain result\n  strata explain result --why openssl\n  strata explain result --html page.html"
+    )]
+    Explain {
+        /// Any source of `copy`.
+        image: Location,
+        #[command(flatten)]
+        wanted: Wanted,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Attach a document to an image in a registry, where scanners and admission policies look for it; print its digest.
+    #[command(
+        after_help = "Examples:\n  strata attach docker://registry.example.com/app:v1 bom.json --type application/vnd.cyclonedx+json"
+    )]
+    Attach(Box<AttachArguments>),
+    /// Print an image's software bill of materials (SBOM), or compare those of two images.
+    #[command(after_help = "Examples:\n  strata sbom result > bom.json")]
+    Sbom(Box<SbomArguments>),
+    /// Check the sizes of an image and its packages against a budget; exit with 1 if one is exceeded.
+    #[command(
+        after_help = "Examples:\n  strata budget result budget.json\n  strata budget result budget.json --update"
+    )]
+    Budget(Box<BudgetArguments>),
+    /// Compare two images, and show what pushing the second over the first sends; exit with 1 if they differ.
+    #[command(
+        after_help = "Examples:\n  strata diff old-result result\n  strata diff docker://registry.example.com/app:latest result --json"
+    )]
+    Diff(Box<DiffArguments>),
+    /// Build a job of a Makes project, and run it if it is a program; without a job, list the jobs.
+    #[command(
+        name = "m",
+        hide = true,
+        after_help = "Examples:\n  m . /build\n  m . /greet Alice\n  m github:org/project /job"
+    )]
+    Makes(MakesArguments),
+    /// Compare ways to group a closure into layers by what updates would send.
+    #[command(after_help = "Examples:\n  strata plan result --max-layers 40")]
+    Plan(PlanArguments),
+    /// Show an image's config and layers.
+    #[command(after_help = "Examples:\n  strata inspect result\n  strata inspect archive.tar --raw")]
+    Inspect {
+        /// Any source of `copy`.
+        image: Location,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Print the config blob byte for byte.
+        #[arg(long, conflicts_with = "json")]
+        raw: bool,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Hash an image again, or check its signature; exit with 1 and report what is wrong.
+    #[command(
+        after_help = "Examples:\n  strata verify result\n  strata verify layout/\n  strata verify docker://registry.example.com/app:v1 --key cosign.pub"
+    )]
+    Verify(VerifyArguments),
+    /// Print a completion script for a shell.
+    #[command(
+        after_help = "Examples:\n  strata completions bash > ~/.local/share/bash-completion/completions/strata\n  strata completions zsh > ~/.zfunc/_strata\n  strata completions fish > ~/.config/fish/completions/strata.fish"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages into a directory.
+    #[command(hide = true)]
+    Man {
+        /// The directory; created if it does not exist.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}

@@ -1,0 +1,159 @@
+//! `strata diff OLD NEW`: like diff(1), it ends with 0 where nothing differs, 1 where something does, 2 on trouble.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use super::{access::Access, compression::CompressionArgument, terminal};
+use crate::{
+    closure::StorePath,
+    report::{
+        bytes,
+        diff::Diff,
+        partial::PartialPull,
+        push::{PushEstimate, PushEstimateOptions},
+    },
+    transport::Location,
+};
+use anyhow::Result;
+use clap::Args;
+
+/// How much of a store path's hash tells two builds apart.
+const SHORT_HASH: usize = 8;
+
+#[derive(Debug, Args)]
+pub struct DiffArguments {
+    /// The old image: any source of `copy`.
+    pub old: Location,
+    /// The new image.
+    pub new: Location,
+    /// How a push would compress uncompressed layers.
+    #[arg(long, value_enum, default_value_t = CompressionArgument::Gzip)]
+    pub compression: CompressionArgument,
+    /// Also say what podman, buildah and CRI-O fetch of the new image's zstd:chunked layers where they have the old one.
+    #[arg(long)]
+    pub chunked: bool,
+    /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
+    pub compression_level: Option<i32>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub access: Access,
+}
+
+/// Opens both, compares, prints.
+pub fn run(arguments: &DiffArguments) -> ExitCode {
+    let compared = compare(arguments).and_then(|diff| {
+        match print(&diff, arguments.json) {
+            // Whoever reads has seen enough; `diff … | head -1` is no trouble.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            printed => printed?,
+        }
+        Ok(diff.is_empty())
+    });
+    match compared {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            terminal::print_error(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn compare(arguments: &DiffArguments) -> Result<Diff> {
+    let access = arguments.access.source(&[&arguments.old, &arguments.new])?;
+    let (old, new) = (arguments.old.open(&access)?, arguments.new.open(&access)?);
+    let options = PushEstimateOptions {
+        compression: arguments.compression.into(),
+        level: arguments.compression_level,
+        host: old.registry().map(str::to_owned),
+    };
+    let (old, new) = (old.image(None)?, new.image(None)?);
+    let mut diff = Diff::of(&old, &new, &options, &|image, lowest| {
+        crate::transport::archive::size(image, image.reference.as_deref(), &image.lowest(lowest))
+    })?;
+    if arguments.chunked {
+        diff.chunked = Some(PartialPull::of(&old.layers, &new.layers, arguments.compression_level)?);
+    }
+    Ok(diff)
+}
+
+fn print(diff: &Diff, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, diff)?;
+        writeln!(out)?;
+    } else {
+        table(&mut out, diff)?;
+    }
+    out.flush()
+}
+
+fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
+    if let Some(paths) = &diff.paths {
+        for changed in &paths.changed {
+            writeln!(out, "~ {}", change(&changed.old, &changed.new))?;
+        }
+        for path in &paths.added {
+            writeln!(out, "+ {path}")?;
+        }
+        for path in &paths.removed {
+            writeln!(out, "- {path}")?;
+        }
+        let (changed, added, removed) = (paths.changed.len(), paths.added.len(), paths.removed.len());
+        writeln!(out, "paths: {changed} changed, {added} added, {removed} removed, {} the same", paths.kept)?;
+    }
+    for layer in &diff.layers.new {
+        writeln!(out, "layer {}: {} is new, {}", layer.number, layer.digest, bytes(layer.size))?;
+    }
+    writeln!(out, "layers: {} new, {} gone, {} the same", diff.layers.new.len(), diff.layers.gone, diff.layers.kept)?;
+    for change in &diff.config {
+        writeln!(out, "{}: {} -> {}", change.key, change.old, change.new)?;
+    }
+    push(out, &diff.push)?;
+    if let Some(pull) = &diff.chunked {
+        let PartialPull { bytes, tables, ranges, layers, whole } = pull;
+        writeln!(
+            out,
+            "a pull in parts fetches {bytes} bytes: {tables} of tables, and {ranges} ranges of {layers} layers"
+        )?;
+        if *whole > 0 {
+            writeln!(out, "  and {whole} layers whole, which have no table")?;
+        }
+    }
+    writeln!(out, "a load into docker streams {} bytes; {} layers are there", diff.load.bytes, diff.load.layers_there)
+}
+
+/// `hello-1 -> hello-2`; where the names are the same, with the start of the hashes that tell them apart.
+fn change(old: &StorePath, new: &StorePath) -> String {
+    if old.name() != new.name() {
+        return format!("{} -> {}", old.name(), new.name());
+    }
+    let short = |path: &StorePath| path.hash_part()[..SHORT_HASH].to_owned();
+    format!("{} rebuilt, {} -> {}", old.name(), short(old), short(new))
+}
+
+fn push(out: &mut impl Write, push: &PushEstimate) -> io::Result<()> {
+    let PushEstimate { blobs, bytes, repacked, estimated } = push;
+    if estimated.is_empty() {
+        writeln!(out, "a push sends {blobs} blobs, {bytes} bytes")?;
+    } else {
+        let layers: Vec<String> = estimated.iter().map(usize::to_string).collect();
+        let which = match layers.as_slice() {
+            [layer] => format!("layer {layer} is"),
+            layers => format!("layers {} are", layers.join(", ")),
+        };
+        writeln!(
+            out,
+            "a push sends {blobs} blobs, at most {bytes} bytes: an estimate, because what {which} made from is not on this machine"
+        )?;
+    }
+    if *repacked > 0 {
+        writeln!(out, "  {repacked} of them are layers that the first image has in another compression")?;
+    }
+    Ok(())
+}

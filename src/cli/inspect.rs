@@ -1,0 +1,110 @@
+//! `strata inspect IMAGE`
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use super::{access::Access, terminal::escape_controls};
+use crate::{
+    image::{Image, LayerBlob},
+    oci::{Digest, ImageConfig, Manifest, descriptor::media_type},
+    transport::Location,
+};
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// One image from any source.
+#[derive(Serialize)]
+struct Inspected {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<String>,
+    digest: Digest,
+    /// Of an artifact there is none.
+    config: Option<ImageConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    artifact_type: Option<String>,
+    #[serde(skip)]
+    raw: Vec<u8>,
+    layers: Vec<InspectedLayer>,
+}
+
+#[derive(Serialize)]
+struct InspectedLayer {
+    digest: Digest,
+    diff_id: Digest,
+    size: u64,
+    media_type: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<String>,
+}
+
+pub fn run(location: &Location, as_json: bool, raw: bool, access: &Access) -> Result<ExitCode> {
+    let images = location.open(&access.source(&[location])?)?.images()?;
+    let images = images.iter().map(inspect).collect::<Result<Vec<_>>>()?;
+    let mut out = io::stdout().lock();
+    if as_json {
+        serde_json::to_writer_pretty(&mut out, &images).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        for image in &images {
+            if raw {
+                out.write_all(&image.raw)?;
+            } else {
+                table(&mut out, image)?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn inspect(image: &Image) -> Result<Inspected> {
+    let layer = |layer: &LayerBlob| InspectedLayer {
+        digest: layer.descriptor.digest,
+        diff_id: layer.diff_id,
+        size: layer.descriptor.size,
+        media_type: layer.descriptor.media_type.clone(),
+        paths: layer.paths.iter().map(|path| path.display().to_string()).collect(),
+    };
+    let is_image = media_type::is_config(&image.config_media_type);
+    let config = is_image.then(|| image.parse_config()).transpose();
+    let manifest: Manifest = serde_json::from_slice(&image.manifest).context("parsing the manifest")?;
+    Ok(Inspected {
+        reference: image.reference.clone(),
+        digest: image.digest(),
+        raw: image.config.clone(),
+        config: config.with_context(|| format!("parsing the config of {}", image.digest()))?,
+        artifact_type: manifest.artifact_type.or((!is_image).then_some(manifest.config.media_type)),
+        layers: image.layers.iter().map(layer).collect(),
+    })
+}
+
+fn table(out: &mut impl Write, image: &Inspected) -> io::Result<()> {
+    writeln!(out, "{}", escape_controls(image.reference.as_deref().unwrap_or("(no name)")))?;
+    match (&image.config, &image.artifact_type) {
+        (Some(config), _) => writeln!(out, "  platform    {}", escape_controls(&config.platform().to_string()))?,
+        (None, Some(kind)) => writeln!(out, "  artifact    {}", escape_controls(kind))?,
+        (None, None) => {}
+    }
+    writeln!(out, "  digest      {}", image.digest)?;
+    if let Some(config) = &image.config {
+        if let Some(created) = config.created {
+            writeln!(out, "  created     {created}")?;
+        }
+        for (name, values) in
+            [("entrypoint", &config.config.entrypoint), ("cmd", &config.config.cmd), ("env", &config.config.env)]
+        {
+            for value in values {
+                writeln!(out, "  {name:<10}  {}", escape_controls(value))?;
+            }
+        }
+    }
+    for (at, layer) in image.layers.iter().enumerate() {
+        writeln!(out, "  layer {:<4}  {:>12} bytes  {}", at + 1, layer.size, layer.digest)?;
+        for path in &layer.paths {
+            writeln!(out, "                {}", escape_controls(path))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! `strata lock docker://REF`: writes the lock file of a base image, for lockedImage.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use super::{access::Access, parse::parse_platform};
+use crate::{
+    files,
+    image::Lock,
+    oci::{Digest, Platform, Reference, json},
+    transport::registry::{self, Client},
+};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+/// What to lock, and where.
+#[derive(Debug, Args)]
+pub struct LockArguments {
+    /// The image, as docker://HOST/NAME:TAG.
+    #[arg(required_unless_present = "update", conflicts_with = "update")]
+    reference: Option<String>,
+    /// Write the lock file here [default: stdout].
+    #[arg(short, long, value_name = "FILE", conflicts_with = "update")]
+    output: Option<PathBuf>,
+    /// Update this lock file, and print what changed.
+    #[arg(long, value_name = "FILE")]
+    update: Option<PathBuf>,
+    /// Lock this platform; may be repeated [default: every platform].
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    platform: Vec<Platform>,
+    #[command(flatten)]
+    access: Access,
+}
+
+pub fn run(arguments: &LockArguments) -> Result<ExitCode> {
+    if let Some(path) = &arguments.update {
+        return update(path, arguments);
+    }
+    let reference = arguments.reference.as_deref().unwrap_or_default();
+    let Some(reference) = reference.strip_prefix("docker://") else { bail!("write docker://HOST/NAME:TAG") };
+    let lock = locked(reference, &arguments.platform, arguments)?;
+    match &arguments.output {
+        Some(path) => save(&lock, path)?,
+        None => {
+            serde_json::to_writer(io::stdout(), &lock).map_err(io::Error::from)?;
+            writeln!(io::stdout())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn save(lock: &Lock, path: &Path) -> Result<()> {
+    files::save(path, &json::to_vec(lock)).with_context(|| format!("writing {}", path.display()))
+}
+
+fn locked(reference: &str, platforms: &[Platform], arguments: &LockArguments) -> Result<Lock> {
+    let parsed: Reference = reference.parse().with_context(|| format!("parsing {reference}"))?;
+    let locking = || format!("locking {parsed}");
+    let options = arguments.access.options(&[&parsed.host])?;
+    let client = Client::new(&parsed, &options).with_context(locking)?;
+    let found = registry::read::open(client, &parsed).with_context(locking)?;
+    let digest = Digest::of(&found.root().with_context(locking)?.document().with_context(locking)?);
+    let mut images = found.images().with_context(locking)?;
+    // Attestations are in the index too, for no machine.
+    images.retain(|image| image.platform.os != "unknown");
+    if !platforms.is_empty() {
+        for platform in platforms {
+            if !images.iter().any(|image| platform.is_met_by(&image.platform)) {
+                bail!("{parsed} has no image for {platform}");
+            }
+        }
+        images.retain(|image| platforms.iter().any(|platform| platform.is_met_by(&image.platform)));
+    }
+    Ok(Lock::new(parsed.to_string(), digest, &images)?)
+}
+
+/// Locks again, for the platforms that were locked.
+fn update(path: &Path, arguments: &LockArguments) -> Result<ExitCode> {
+    let reading = || format!("reading {}", path.display());
+    let old = Lock::parse(&fs::read(path).with_context(reading)?).with_context(reading)?;
+    let platforms = if arguments.platform.is_empty() { old.platforms() } else { arguments.platform.clone() };
+    let new = locked(&old.reference, &platforms, arguments)?;
+    let mut out = io::stdout();
+    if new == old {
+        writeln!(out, "{}: unchanged, {}", old.reference, old.digest)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    save(&new, path)?;
+    writeln!(out, "{}: {} -> {}", old.reference, old.digest, new.digest)?;
+    let layers = |lock: &Lock, platform: &Platform| -> BTreeSet<Digest> {
+        lock.image(platform).map(|image| image.layers.iter().map(|layer| layer.digest).collect()).unwrap_or_default()
+    };
+    for platform in new.platforms() {
+        let (before, after) = (layers(&old, &platform), layers(&new, &platform));
+        let (added, removed) = (after.difference(&before).count(), before.difference(&after).count());
+        let kept = after.len() - added;
+        writeln!(out, "{platform}: {added} layers added, {removed} removed, {kept} the same")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

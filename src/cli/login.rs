@@ -1,0 +1,89 @@
+//! `strata login HOST` and `strata logout HOST`: credentials stored where docker stores them.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use super::access::read_password;
+use crate::{
+    oci::Reference,
+    transport::registry::{Client, Credentials, HostOptions, Login, Options},
+};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+/// Flags of login.
+#[derive(Clone, Debug, Args)]
+pub struct LoginArguments {
+    /// The registry, `docker.io` for Docker Hub.
+    #[arg(value_name = "HOST", default_value = "docker.io")]
+    host: String,
+    /// The user.
+    #[arg(short, long, value_name = "USER")]
+    username: String,
+    /// The password. Other users can see arguments; prefer --password-stdin.
+    #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
+    password: Option<String>,
+    /// Read the password from the first line of stdin.
+    #[arg(long)]
+    password_stdin: bool,
+    /// Store credentials in this file instead of docker's.
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// Directory of certificates (*.crt, *.cert, *.key) for this registry.
+    #[arg(long, value_name = "DIR")]
+    cert_dir: Option<PathBuf>,
+    /// Require TLS with a valid certificate; if false, fall back to plain HTTP.
+    #[arg(long, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
+    tls_verify: Option<bool>,
+}
+
+/// Flags of logout.
+#[derive(Clone, Debug, Args)]
+pub struct LogoutArguments {
+    /// The registry.
+    #[arg(value_name = "HOST", default_value = "docker.io")]
+    host: String,
+    /// Remove credentials from this file instead of docker's.
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+}
+
+pub fn login(arguments: &LoginArguments) -> Result<ExitCode> {
+    let host = host(&arguments.host);
+    let password = match &arguments.password {
+        Some(password) => password.clone(),
+        None => read_password(arguments.password_stdin)?,
+    };
+    // The repository does not matter; the ping checks the user.
+    let reference: Reference = format!("{host}/login/check").parse().with_context(|| format!("the registry {host}"))?;
+    let credentials = Credentials::Basic(arguments.username.clone(), password.clone());
+    let given = HostOptions::new(host);
+    let insecure = arguments.tls_verify.map(|verify| !verify);
+    let given = given.with(Some(credentials), arguments.cert_dir.clone(), insecure);
+    let options = Options::default().with_host(given);
+    Client::new(&reference, &options)?.ping().with_context(|| format!("logging in to {host}"))?;
+    let kept = Login::new(arguments.authfile.as_deref())?.store(host, &arguments.username, &password)?;
+    writeln!(io::stderr(), "logged in to {host}; the password is stored in {kept}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn logout(arguments: &LogoutArguments) -> Result<ExitCode> {
+    let host = host(&arguments.host);
+    if !Login::new(arguments.authfile.as_deref())?.erase(host)? {
+        bail!("not logged in to {host}");
+    }
+    writeln!(io::stderr(), "logged out of {host}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A host, also where people write a URL.
+fn host(text: &str) -> &str {
+    let bare = text.trim_start_matches("https://").trim_start_matches("http://");
+    match bare.split('/').next().unwrap_or_default() {
+        "index.docker.io" | "registry-1.docker.io" => "docker.io",
+        host => host,
+    }
+}

@@ -1,0 +1,108 @@
+//! The program: its commands, their arguments, and everything that is printed.
+
+mod access;
+pub(crate) mod attach;
+mod attached;
+pub(crate) mod budget;
+mod commands;
+mod compression;
+pub(crate) mod copy;
+pub(crate) mod diff;
+pub(crate) mod explain;
+mod fleet;
+mod git;
+pub(crate) mod index;
+pub(crate) mod inspect;
+pub(crate) mod interrupt;
+pub(crate) mod lock;
+pub(crate) mod login;
+pub(crate) mod makes;
+mod parse;
+pub(crate) mod plan;
+pub(crate) mod program;
+mod progress;
+pub(crate) mod pull;
+pub(crate) mod sbom;
+pub(crate) mod serve;
+pub(crate) mod shell;
+pub(crate) mod stream;
+mod substituters;
+pub(crate) mod terminal;
+mod trust;
+pub(crate) mod verify;
+
+use std::{io, os::fd::AsFd, process::ExitCode};
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::builder;
+use commands::{Cli, Command};
+
+/// Runs the program: parses the arguments, runs one command, prints one chain of errors.
+pub fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        // Whoever read our output has seen enough. A pipe to another program, or a registry that hangs up, is an error.
+        Err(error) if is_broken_pipe(&error) && has_no_reader(&io::stdout()) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command.
+fn run(command: Command) -> Result<ExitCode> {
+    // A server ends in its own way, and derivations with all they wrote.
+    if !matches!(
+        command,
+        Command::Serve(_) | Command::Build | Command::EnterRoot { .. } | Command::Program { .. } | Command::Makes(_)
+    ) {
+        interrupt::remove_unfinished()?;
+    }
+    match command {
+        Command::Completions { shell } => shell::completions(shell, Cli::command()),
+        Command::Man { directory } => shell::man(&directory, Cli::command()),
+        Command::Build => builder::run().map(|()| ExitCode::SUCCESS),
+        Command::EnterRoot { isolation } => match builder::enter_root(&isolation)? {},
+        Command::Program { script, arguments } => {
+            run(Cli::parse_from(program::command_line(&script, arguments)?).command)
+        }
+        Command::Index(arguments) => index::run(&arguments),
+        Command::Login(arguments) => login::login(&arguments),
+        Command::Logout(arguments) => login::logout(&arguments),
+        Command::Copy(arguments) => copy::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Pull { reference, directory, platform, access } => {
+            pull::pull(&reference, &directory, platform.as_ref(), &access)
+        }
+        Command::Manifest { reference, index, platform, referrers, access } => match referrers {
+            true => pull::referrers(&reference, platform.as_ref(), &access),
+            false => pull::manifest(&reference, index, platform.as_ref(), &access),
+        },
+        Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
+        Command::Budget(arguments) => budget::run(&arguments),
+        Command::Diff(arguments) => Ok(diff::run(&arguments)),
+        Command::Lock(arguments) => lock::run(&arguments),
+        Command::Makes(arguments) => makes::run(&arguments),
+        Command::Attach(arguments) => attach::run(&arguments),
+        Command::Sbom(arguments) => sbom::run(&arguments),
+        Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Inspect { image, json, raw, access } => inspect::run(&image, json, raw, &access),
+        Command::Verify(arguments) => verify::run(&arguments),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let mut chain = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    chain.any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn has_no_reader(out: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(out, PollFlags::empty())];
+    let gone = PollFlags::ERR | PollFlags::HUP;
+    poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().intersects(gone)
+}

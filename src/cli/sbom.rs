@@ -1,0 +1,109 @@
+//! `strata sbom IMAGE` and `strata sbom diff OLD NEW`: what an image is made of.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use super::access::Access;
+use crate::{
+    attest::sbom::{
+        Bom, Format,
+        compare::{Differences, Entry},
+    },
+    transport::{self, Location},
+};
+use anyhow::{Context, Result};
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct SbomArguments {
+    /// Any source of `copy`.
+    #[arg(required = true)]
+    image: Option<Location>,
+    /// The format of the SBOM.
+    #[arg(long, value_enum, default_value_t = FormatArgument::Cyclonedx)]
+    format: FormatArgument,
+    #[command(flatten)]
+    access: Access,
+    #[command(subcommand)]
+    command: Option<SbomCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum SbomCommand {
+    /// Compare the packages of two images; exit with 1 if they differ.
+    Diff {
+        /// The old image: any source of `copy`.
+        old: Location,
+        /// The new image.
+        new: Location,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        access: Access,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArgument {
+    Cyclonedx,
+    Spdx,
+}
+
+pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
+    if let Some(SbomCommand::Diff { old, new, json, access }) = &arguments.command {
+        let access = access.source(&[old, new])?;
+        return compare(&bom(old, &access)?, &bom(new, &access)?, *json);
+    }
+    let image = arguments.image.as_ref().context("no image is given")?;
+    let format = match arguments.format {
+        FormatArgument::Cyclonedx => Format::CycloneDx,
+        FormatArgument::Spdx => Format::Spdx,
+    };
+    let mut out = io::stdout().lock();
+    out.write_all(&bom(image, &arguments.access.source(&[image])?)?.write(format))?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bom(location: &Location, access: &transport::ReadOptions) -> Result<Bom> {
+    let image = location.open(access)?.image(None)?;
+    Bom::of(&image, &BTreeMap::new()).with_context(|| format!("generating the SBOM of {location}"))
+}
+
+fn compare(old: &Bom, new: &Bom, as_json: bool) -> Result<ExitCode> {
+    let differences = crate::attest::sbom::compare::compare(old, new);
+    let mut out = io::stdout().lock();
+    if as_json {
+        serde_json::to_writer_pretty(&mut out, &differences).map_err(io::Error::from)?;
+        writeln!(out)?;
+    } else {
+        table(&mut out, &differences)?;
+    }
+    out.flush()?;
+    Ok(if differences == Differences::default() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(out: &mut dyn Write, differences: &Differences) -> io::Result<()> {
+    let entry = |Entry { name, version }: &Entry| match version {
+        Some(version) => format!("{name} {version}"),
+        None => name.clone(),
+    };
+    for added in &differences.added {
+        writeln!(out, "+ {}", entry(added))?;
+    }
+    for removed in &differences.removed {
+        writeln!(out, "- {}", entry(removed))?;
+    }
+    for change in &differences.changed {
+        writeln!(out, "~ {} {} -> {}", change.name, change.before.join(", "), change.after.join(", "))?;
+    }
+    for rebuilt in &differences.rebuilt {
+        writeln!(out, "= {} (rebuilt)", entry(rebuilt))?;
+    }
+    Ok(())
+}

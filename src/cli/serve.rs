@@ -1,0 +1,126 @@
+//! `strata serve [NAME:TAG=]IMAGE…`
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    str::FromStr,
+};
+
+use super::substituters::SubstituterArguments;
+use crate::{
+    oci::Reference,
+    serve::{self, AccessLog, Catalogue, Identity, Server, Settings, Users},
+    transport::{Location, registry::Options},
+};
+use anyhow::{Context, Result};
+use clap::Args;
+
+/// An image, and what to call it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    name: Option<String>,
+    image: Location,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, image) = match text.split_once('=') {
+            // A store path may have = in its name.
+            Some((name, image)) if !name.contains('/') || !name.starts_with('/') => (Some(name.to_owned()), image),
+            _ => (None, text),
+        };
+        Ok(Self { name, image: image.parse()? })
+    }
+}
+
+/// The arguments of `strata serve`.
+#[derive(Args, Debug)]
+pub struct ServeArguments {
+    /// Any source of `copy`; NAME:TAG= overrides the image's own name.
+    #[arg(required = true, value_name = "[NAME:TAG=]IMAGE")]
+    images: Vec<Named>,
+    /// The address to listen on; port 0 picks a free one. Loopback addresses are reachable from this machine only.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
+    listen: SocketAddr,
+    /// Serve plain layers as zstd:chunked: podman, buildah and CRI-O fetch only the parts of them that they lack, and
+    /// only these are made. Before serving, each layer is compressed once; its table of contents is kept in the cache.
+    #[arg(long)]
+    chunked: bool,
+    /// Serve with TLS: the certificate in PEM form, and those between it and its authority.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The key of the certificate, where it is not in the same file.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve only those who log in: names and bcrypt's hashes of passwords, as `htpasswd -B` writes them.
+    #[arg(long, value_name = "FILE")]
+    basic_auth_file: Option<PathBuf>,
+    /// Add a line for each answer to this file, as Apache's "combined" log has it; - is the standard error.
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+    /// Answer /metrics in Prometheus' text form.
+    #[arg(long)]
+    metrics: bool,
+    #[command(flatten)]
+    substituters: SubstituterArguments,
+}
+
+impl ServeArguments {
+    fn settings(&self) -> Result<Settings> {
+        let key = self.tls_key.as_ref().or(self.tls_cert.as_ref());
+        let identity = self.tls_cert.as_ref().zip(key).map(|(certificate, key)| Identity::read(certificate, key));
+        let log = |path: &PathBuf| AccessLog::open(path).with_context(|| format!("opening {}", path.display()));
+        let users = self.basic_auth_file.as_deref().map(Users::read).transpose()?;
+        if users.is_some() && identity.is_none() && !self.listen.ip().is_loopback() {
+            eprintln!("warning: passwords are readable on the way to {}; --tls-cert encrypts them", self.listen);
+        }
+        Ok(Settings {
+            identity: identity.transpose()?,
+            users,
+            access_log: self.access_log.as_ref().map(log).transpose()?,
+            metrics: self.metrics,
+            ..Settings::default()
+        })
+    }
+}
+
+pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
+    let settings = arguments.settings()?;
+    let access = arguments.substituters.access(Options::default())?;
+    let mut catalogue = Catalogue::default();
+    for Named { name, image } in &arguments.images {
+        let opened = image.open(&access)?;
+        let found = opened.content()?;
+        let referrers = opened.referrers(&found)?;
+        let digest = found.digest();
+        let content = if arguments.chunked {
+            serve::chunked(found).with_context(|| format!("making zstd:chunked layers of {image}"))?
+        } else {
+            found
+        };
+        let own = content.reference().or_else(|| content.images().first()?.reference.as_deref()).map(str::to_owned);
+        let reference = name.clone().or(own).unwrap_or_else(|| "image:latest".to_owned());
+        let reference: Reference = reference.parse().with_context(|| format!("the name of {image}"))?;
+        // Here every name is a name of this registry's.
+        let repository = reference.repository.strip_prefix("library/").unwrap_or(&reference.repository);
+        if content.digest() == digest {
+            referrers.into_iter().for_each(|referrer| catalogue.add_untagged(repository, referrer));
+        } else if !referrers.is_empty() {
+            let now = content.digest();
+            eprintln!("what refers to {digest} is not served: --chunked made it {now}");
+        }
+        catalogue.add(repository, &reference.version(), content)?;
+    }
+    let server = Server::bind(arguments.listen, catalogue, settings)?;
+    let mut out = io::stdout();
+    for reference in server.references() {
+        writeln!(out, "{reference}")?;
+    }
+    out.flush()?;
+    server.run()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,25 @@
+//! `strata stream IMAGE`
+
+use std::process::ExitCode;
+
+use super::substituters::SubstituterArguments;
+use crate::{
+    builder::creation_time::CreationTime,
+    transport::{Location, archive, registry::Options},
+};
+use anyhow::{Result, ensure};
+
+pub fn run(image: &Location, repo_tag: Option<String>, created: Option<CreationTime>) -> Result<ExitCode> {
+    let mut image = image.open(&SubstituterArguments::default().access(Options::default())?)?.image(None)?;
+    if let Some(created) = created {
+        ensure!(!image.as_is, "--created works only with an image.json");
+        image = image.with_created(created.time()?)?;
+    }
+    if let Some(tag) = &repo_tag {
+        let named = tag.rsplit_once(':').is_some_and(|(name, tag)| !name.is_empty() && !tag.contains('/'));
+        ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");
+    }
+    let reference = repo_tag.as_deref().or(image.reference.as_deref());
+    archive::write(&image, reference, archive::stdout()?).map(drop)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,49 @@
+//! Flags for binary caches, which have the store paths that this machine lacks.
+
+use std::{fs, sync::Arc};
+
+use crate::transport::{
+    ReadOptions,
+    binary_cache::{Cache, Substituters},
+    registry,
+};
+use anyhow::{Context, Result};
+use clap::Args;
+
+/// Of a command that makes layers.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Binary caches")]
+pub struct SubstituterArguments {
+    /// Binary cache for store paths that this machine lacks: https://HOST, http://HOST, file:///DIR or s3://BUCKET; may be
+    /// repeated [default: the caches of Nix's configuration]. Passwords come from $NETRC, ~/.netrc or /etc/nix/netrc.
+    #[arg(long, value_name = "URL")]
+    substituter: Vec<Cache>,
+    /// HTTP header for these caches, or @FILE with one per line. Other users can see arguments; put secrets into a file.
+    #[arg(long, value_name = "NAME: VALUE|@FILE", requires = "substituter")]
+    header: Vec<String>,
+}
+
+impl SubstituterArguments {
+    /// How sources are reached: registries with these options, missing store paths through the caches.
+    pub fn access(&self, registry: registry::Options) -> Result<ReadOptions> {
+        self.access_with_origins(registry.clone(), registry)
+    }
+
+    /// As [`access`](Self::access), with other options for layers that a recipe has in a registry.
+    pub fn access_with_origins(&self, registry: registry::Options, origins: registry::Options) -> Result<ReadOptions> {
+        let mut headers = Vec::new();
+        for argument in &self.header {
+            let text = match argument.strip_prefix('@') {
+                Some(path) => fs::read_to_string(path).with_context(|| format!("reading the headers in {path}"))?,
+                None => argument.clone(),
+            };
+            for line in text.lines().filter(|line| !line.trim().is_empty()) {
+                // The value may be a secret.
+                let (name, value) = line.split_once(':').context("a header has no colon; write it like NAME: VALUE")?;
+                headers.push((name.trim().to_owned(), value.trim().to_owned()));
+            }
+        }
+        let substituters = Substituters::new(self.substituter.clone(), headers, origins);
+        Ok(ReadOptions { registry, provider: Some(Arc::new(substituters)), ..ReadOptions::default() })
+    }
+}

@@ -1,0 +1,78 @@
+//! `strata verify IMAGE`
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use super::{
+    access::Access,
+    terminal,
+    trust::{self, SignedAs, Trust},
+};
+use crate::{
+    image::rehash,
+    oci::Reference,
+    transport::{
+        Location,
+        registry::{Client, Purpose},
+    },
+};
+use anyhow::{Context, Result};
+use clap::Args;
+
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Any source of `copy`.
+    image: Location,
+    /// Check that the image, in a registry, is signed with this public key, as `cosign verify --key FILE` does.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Check the image against a policy: JSON, { "sbom": true, "provenance": { "builders": [URI] }, "forbiddenPaths": [NAME] }.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    policy: Option<PathBuf>,
+    /// Accept signatures under tags that name this repository instead of the image's own, as a mirror needs; any accepts all.
+    #[arg(long, value_name = "HOST/NAME|any", requires = "key")]
+    signed_as: Option<SignedAs>,
+    /// List the attached signatures and attestations that are not valid for the image.
+    #[arg(long)]
+    verbose: bool,
+    #[command(flatten)]
+    access: Access,
+}
+
+pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
+    let VerifyArguments { image, key, policy, signed_as, verbose, access } = arguments;
+    let access = access.source(&[image])?;
+    let mut problems = Vec::new();
+    let mut meant = image.clone();
+    if let Some(key) = key {
+        let reference: Reference = trust::reference(image)?;
+        let client = Client::for_purpose(Purpose::ReadOriginal, &reference, &access.registry)?;
+        let checked = Trust::open(key, policy.as_deref(), signed_as.clone())?.check(&reference, &client)?;
+        report_skipped(&checked.skipped, *verbose);
+        problems.extend(checked.problems);
+        // Hash the image that was checked, even if the tag has moved since.
+        meant = trust::pinned(&reference, checked.digest)?;
+    }
+    let opened = meant.open(&access)?;
+    let report = rehash::rehash(&opened).with_context(|| format!("verifying {image}"))?;
+    problems.extend(report.problems.iter().cloned());
+    for problem in &problems {
+        eprintln!("strata: {}", terminal::escape_controls(problem));
+    }
+    let signed = if key.is_some() && problems.is_empty() { ", signed" } else { "" };
+    writeln!(io::stdout(), "{image}: {report}{signed}")?;
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The number of attachments that were skipped; with `--verbose`, each of them.
+fn report_skipped(skipped: &[String], verbose: bool) {
+    if verbose {
+        skipped.iter().for_each(|line| eprintln!("strata: skipped {}", terminal::escape_controls(line)));
+    } else if !skipped.is_empty() {
+        let (count, noun) = (skipped.len(), if skipped.len() == 1 { "attachment" } else { "attachments" });
+        eprintln!("strata: skipped {count} {noun} not valid for this image; --verbose lists them");
+    }
+}

@@ -1,0 +1,352 @@
+//! What a path or a reference leads to, and which of its images to use.
+
+use std::{collections::HashSet, fmt, sync::Arc};
+
+use super::{
+    Image, ManifestGraph, Node, OpenError,
+    node::{Budget, NODES_LIMIT},
+    store::Store,
+};
+use crate::oci::{Descriptor, Digest, Index, Platform};
+
+/// Which of several images to use.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Of this name, without a tag.
+    pub name: Option<String>,
+    /// Of this tag.
+    pub tag: Option<String>,
+    /// For this machine, where there are several machines to choose from.
+    pub platform: Option<Platform>,
+}
+
+/// Images, by what names them at the top.
+#[derive(Debug)]
+pub struct Found {
+    tops: Vec<Top>,
+    /// Everything that is listed, under any name.
+    listed: Vec<Descriptor>,
+    store: Arc<dyn Store>,
+}
+
+/// An entry of index.json, or of docker's manifest.json.
+#[derive(Clone, Debug)]
+pub(crate) enum Top {
+    Node(Box<Node>),
+    Unlisted(Arc<dyn UnlistedImage>),
+}
+
+/// An image that no OCI index lists, as in archives of `docker save`: its manifest is made when it is asked for.
+pub(crate) trait UnlistedImage: fmt::Debug + Send + Sync {
+    /// Returns its names, `name:tag` each.
+    fn names(&self) -> &[String];
+
+    /// Returns its platform.
+    fn platform(&self) -> Result<Platform, OpenError>;
+
+    /// Makes its manifest.
+    fn node(&self) -> Result<Node, OpenError>;
+}
+
+impl Top {
+    fn names(&self) -> Vec<String> {
+        match self {
+            Self::Node(node) => node.names(),
+            Self::Unlisted(image) => image.names().to_vec(),
+        }
+    }
+
+    fn node(&self) -> Result<Node, OpenError> {
+        match self {
+            Self::Node(node) => Ok(Node::clone(node)),
+            Self::Unlisted(image) => image.node(),
+        }
+    }
+
+    fn reference(&self) -> Option<String> {
+        self.names().into_iter().find(|name| name.contains(':'))
+    }
+
+    fn is(&self, name: Option<&str>, tag: Option<&str>) -> bool {
+        self.names().iter().any(|full| {
+            let (own, own_tag) = full.rsplit_once(':').unwrap_or((full, full));
+            name.is_none_or(|name| own == name) && tag.is_none_or(|tag| own_tag == tag)
+        })
+    }
+}
+
+impl Found {
+    pub(crate) fn new(tops: Vec<Top>, store: Arc<dyn Store>) -> Self {
+        Self { tops, listed: Vec::new(), store }
+    }
+
+    /// What an index.json lists.
+    pub(crate) fn of_index(index: Index, store: Arc<dyn Store>) -> Self {
+        let top = |descriptor| Top::Node(Box::new(Node { descriptor, store: Arc::clone(&store) }));
+        let listed = index.manifests.clone();
+        Self { tops: index.manifests.into_iter().map(top).collect(), listed, store }
+    }
+
+    /// Where the blobs are.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Only what has this name and tag.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Choice`] when nothing has.
+    pub fn named(mut self, name: Option<&str>, tag: Option<&str>) -> Result<Self, OpenError> {
+        if name.is_none() && tag.is_none() {
+            return Ok(self);
+        }
+        let all = self.tops.iter().flat_map(Top::names).collect::<Vec<_>>();
+        self.tops.retain(|top| top.is(name, tag));
+        if self.tops.is_empty() {
+            let wanted: Vec<&str> = name.into_iter().chain(tag).collect();
+            return Err(OpenError::Choice { why: format!("no image is named {}", wanted.join(":")), all: list(&all) });
+        }
+        Ok(self)
+    }
+
+    /// The one image that is wanted.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Choice`] when no image or several images match, and those of reading its documents.
+    pub fn image(&self, wanted: &Wanted) -> Result<Image, OpenError> {
+        let (node, name) = self.choose(wanted)?;
+        node.blobs().map(|image| Image { reference: name.or(image.reference), ..image })
+    }
+
+    /// The manifest of the one image that is wanted, and the image's name.
+    ///
+    /// # Errors
+    ///
+    /// As [`image`](Self::image).
+    pub fn choose(&self, wanted: &Wanted) -> Result<(Node, Option<String>), OpenError> {
+        let mut images: Vec<(Node, &Top)> = Vec::new();
+        let mut budget = Budget::new();
+        for top in self.candidates(wanted)? {
+            images.extend(top.node()?.manifests(&mut budget)?.into_iter().map(|node| (node, top)));
+        }
+        if let (1, Wanted::Prefer(_)) = (images.len(), wanted) {
+            let (node, top) = images.remove(0);
+            return Ok((node, top.reference()));
+        }
+        if images.is_empty() {
+            return Err(nothing());
+        }
+        let platforms = images.iter().map(|(node, _)| node.platform()).collect::<Result<Vec<_>, _>>()?;
+        let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
+        let all: Vec<String> = platforms.iter().flatten().map(Platform::to_string).collect();
+        let mut fitting: Vec<(usize, &Platform)> = platforms
+            .iter()
+            .enumerate()
+            .filter_map(|(at, own)| own.as_ref().filter(|own| platform.is_met_by(own)).map(|own| (at, own)))
+            .collect();
+        if fitting.is_empty() && matches!(wanted, Wanted::Prefer(_)) && all.len() == 1 {
+            fitting = platforms.iter().enumerate().filter_map(|(at, own)| Some((at, own.as_ref()?))).collect();
+        }
+        // Of several variants, the one without is what everybody runs; else the first, as containerd sorts them.
+        if let Some(plain) = fitting.iter().position(|(_, own)| own.variant.is_none()) {
+            fitting.swap(0, plain);
+        }
+        let Some((at, _)) = fitting.first() else {
+            return Err(OpenError::Choice { why: format!("no image matches {platform}"), all: list(&all) });
+        };
+        let (node, top) = &images[*at];
+        // Several names mean several things, unless all are the same image; so do two of one machine that no index lists.
+        let is_another = |at: &usize| {
+            let (other, other_top) = &images[*at];
+            other.descriptor.digest != node.descriptor.digest
+                && !std::ptr::eq(*top, *other_top)
+                && (top.names() != other_top.names() || platforms[*at] == platforms[fitting[0].0])
+        };
+        if fitting.iter().any(|(at, _)| is_another(at)) {
+            let names = self.distinct().into_iter().map(Top::names).collect::<Vec<_>>();
+            return Err(OpenError::Choice {
+                why: "several images are there; name one by its tag".to_owned(),
+                all: list(&names.concat()),
+            });
+        }
+        Ok((node.clone(), top.reference()))
+    }
+
+    /// What may be meant; of docker's archives, as docker and dockerTools do, the first that fits.
+    fn candidates(&self, wanted: &Wanted) -> Result<Vec<&Top>, OpenError> {
+        let tops = self.distinct();
+        let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
+        let mut first = tops.first().copied();
+        for top in &tops {
+            let Top::Unlisted(image) = top else { return Ok(tops) };
+            if platform.is_met_by(&image.platform()?) {
+                first = Some(top);
+                break;
+            }
+        }
+        Ok(first.into_iter().collect())
+    }
+
+    /// What is named: an image, or the index with all it lists. Images of one name that no index lists get one.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Choice`] when several things are, and those of reading the documents.
+    pub fn content(&self) -> Result<ManifestGraph, OpenError> {
+        let mut tops = self.distinct();
+        if tops.len() > 1 {
+            // What only refers to something else is no other image.
+            let refers = tops.iter().map(|top| top.is_referrer()).collect::<Result<Vec<_>, _>>()?;
+            let mut refers = refers.into_iter();
+            tops.retain(|_| !refers.next().unwrap_or(false));
+        }
+        if let [top] = tops.as_slice() {
+            let content = top.node()?.content()?;
+            return Ok(content.with_reference(top.reference()));
+        }
+        if tops.is_empty() {
+            return Err(nothing());
+        }
+        let names: Vec<Vec<String>> = tops.iter().map(|top| top.names()).collect();
+        if names.iter().any(|name| *name != names[0]) {
+            return Err(OpenError::Choice {
+                why: "several images are there; name one by its tag".to_owned(),
+                all: list(&names.concat()),
+            });
+        }
+        let mut budget = Budget::new();
+        let contents = tops.iter().map(|top| top.node()?.content_of(&mut budget)).collect::<Result<Vec<_>, _>>()?;
+        let reference = tops.first().and_then(|top| top.reference());
+        Ok(ManifestGraph::of(contents, tops.iter().map(|top| top.descriptor()).collect()).with_reference(reference))
+    }
+
+    /// What refers to something in `content`, and what refers to that: signatures, bills of materials, attestations.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the documents.
+    pub fn referrers(&self, content: &ManifestGraph) -> Result<Vec<ManifestGraph>, OpenError> {
+        let node = |descriptor: &Descriptor| Node { descriptor: descriptor.clone(), store: Arc::clone(&self.store) };
+        let mut listed: Vec<(Digest, Node)> = Vec::new();
+        for descriptor in &self.listed {
+            let node = node(descriptor);
+            listed.extend(node.subject()?.map(|subject| (subject, node)));
+        }
+        let mut left = content.digests();
+        let mut seen: HashSet<Digest> = left.iter().copied().collect();
+        let mut found = Vec::new();
+        let mut budget = Budget::new();
+        while let Some(subject) = left.pop() {
+            let asked = self.store.referrers(&subject);
+            let asked =
+                asked.map_err(|source| OpenError::Blob { name: format!("the referrers of {subject}"), source })?;
+            let here = listed.iter().filter(|(own, _)| *own == subject).map(|(_, node)| node.clone());
+            for node in here.chain(asked.iter().map(node)) {
+                if !seen.insert(node.descriptor.digest) {
+                    continue;
+                }
+                if seen.len() > NODES_LIMIT {
+                    let why = format!("more than {NODES_LIMIT} documents refer to it");
+                    return Err(OpenError::Document { document: content.digest().to_string(), why });
+                }
+                let referrer = node.content_of(&mut budget)?;
+                left.extend(referrer.digests().into_iter().filter(|digest| seen.insert(*digest)));
+                left.push(node.descriptor.digest);
+                found.push(referrer);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Every image, of every name.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading its documents.
+    pub fn images(&self) -> Result<Vec<Image>, OpenError> {
+        let mut images = Vec::new();
+        let mut budget = Budget::new();
+        for top in &self.tops {
+            for node in top.node()?.manifests(&mut budget)? {
+                let image = node.blobs_of(&mut budget)?;
+                images.push(Image { reference: top.reference().or(image.reference), ..image });
+            }
+        }
+        Ok(images)
+    }
+
+    /// What the name leads to: a manifest or an index.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Choice`] when there is nothing.
+    pub fn root(&self) -> Result<Node, OpenError> {
+        self.tops.first().ok_or_else(nothing)?.node()
+    }
+
+    /// Every manifest and index at the top.
+    ///
+    /// # Errors
+    ///
+    /// When docker's manifest.json names what is not there.
+    pub fn nodes(&self) -> Result<Vec<Node>, OpenError> {
+        self.tops.iter().map(Top::node).collect()
+    }
+
+    /// The same image under several names is one.
+    fn distinct(&self) -> Vec<&Top> {
+        let mut seen: HashSet<Digest> = HashSet::new();
+        let is_new = |top: &&Top| match top {
+            Top::Unlisted(_) => true,
+            Top::Node(node) => seen.insert(node.descriptor.digest),
+        };
+        self.tops.iter().filter(is_new).collect()
+    }
+}
+
+impl Top {
+    /// Whether it has no name, and is about something else.
+    fn is_referrer(&self) -> Result<bool, OpenError> {
+        match self {
+            Self::Node(node) if self.names().is_empty() => Ok(node.subject()?.is_some()),
+            _ => Ok(false),
+        }
+    }
+
+    /// What an index says of it, without its names.
+    fn descriptor(&self) -> Option<Descriptor> {
+        match self {
+            Self::Unlisted(_) => None,
+            Self::Node(node) => {
+                let mut descriptor = node.descriptor.clone();
+                for key in
+                    [crate::oci::descriptor::annotation::IMAGE_NAME, crate::oci::descriptor::annotation::REF_NAME]
+                {
+                    descriptor.annotations.remove(key);
+                }
+                Some(descriptor)
+            }
+        }
+    }
+}
+
+/// Which machine's image.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// This machine's, where there are several to choose from.
+    Prefer(Platform),
+    /// This machine's and no other.
+    Only(Platform),
+}
+
+fn nothing() -> OpenError {
+    OpenError::Choice { why: "there is no image".to_owned(), all: "none".to_owned() }
+}
+
+fn list(all: &[String]) -> String {
+    let mut all: Vec<&str> = all.iter().map(String::as_str).collect();
+    all.dedup();
+    if all.is_empty() { "none with a name".to_owned() } else { all.join(", ") }
+}

@@ -1,0 +1,378 @@
+//! Content as a graph of descriptors, walked by digest:
+//!
+//! ```text
+//! index ──▶ nested index ──▶ manifest ──▶ config, layers
+//! ```
+//!
+//! A [`Store`] opens the blob with a digest on any medium; everything else here is the same for all of them.
+//! Documents are checked against their descriptors before anybody parses them, and stay the bytes that they are.
+
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
+
+use data_encoding::BASE64;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    Image, ImageIndex, LayerBlob, ManifestGraph, OpenError,
+    store::{Store, read_document},
+};
+use crate::oci::{
+    Descriptor, Digest, ImageConfig, Index, Manifest, Platform,
+    descriptor::{annotation, media_type},
+    name,
+};
+
+/// Manifests and indexes that one reference may lead to.
+pub(crate) const NODES_LIMIT: usize = 1000;
+/// Bytes of documents that are in memory at once, of all that one command asks for.
+const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
+/// Indexes in indexes; what others write has two.
+const DEPTH_LIMIT: usize = 16;
+/// An image with more layers than this is refused; docker and podman run no more than 127.
+const LAYERS_LIMIT: usize = 1000;
+
+/// A manifest or an index, not read yet.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What refers to it says so.
+    pub descriptor: Descriptor,
+    pub(crate) store: Arc<dyn Store>,
+}
+
+/// A parsed manifest or index, and its bytes.
+enum Document {
+    Index(Box<Index>, Vec<u8>),
+    Manifest(Box<Manifest>, Vec<u8>),
+}
+
+/// What may still be read: nodes of one reference, and bytes of all. A small document that is listed many times is many
+/// documents in memory.
+pub(crate) struct Budget {
+    nodes: usize,
+    bytes: u64,
+}
+
+impl Budget {
+    pub fn new() -> Self {
+        Self { nodes: NODES_LIMIT, bytes: BYTES_LIMIT }
+    }
+
+    /// Begins another reference.
+    fn begin(&mut self) -> &mut Self {
+        self.nodes = NODES_LIMIT;
+        self
+    }
+
+    fn take(&mut self, node: &Node) -> Result<(), OpenError> {
+        self.nodes = self.nodes.checked_sub(1).ok_or_else(|| {
+            node.fail(format!("it has more than {NODES_LIMIT} manifests and indexes, which is the limit"))
+        })?;
+        Ok(())
+    }
+
+    fn read(&mut self, node: &Node, bytes: u64) -> Result<(), OpenError> {
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
+            node.fail(format!("with it all documents have more than {BYTES_LIMIT} bytes, which is the limit"))
+        })?;
+        Ok(())
+    }
+}
+
+impl Node {
+    /// The raw manifest or index: of the size and digest that the descriptor says.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing, too big, or something else.
+    pub fn document(&self) -> Result<Vec<u8>, OpenError> {
+        self.checked(&self.descriptor, &|| self.store.manifest(&self.descriptor))
+    }
+
+    /// The bytes of a document, checked: those that the descriptor carries, else those that `read` gives.
+    fn checked(
+        &self,
+        descriptor: &Descriptor,
+        read: &dyn Fn() -> io::Result<Option<Vec<u8>>>,
+    ) -> Result<Vec<u8>, OpenError> {
+        let fail = |why: String| OpenError::Document { document: self.store.name(&descriptor.digest), why };
+        let bytes = match embedded(descriptor).filter(|bytes| descriptor.digest.is_of(bytes)) {
+            Some(bytes) => bytes,
+            None => read()
+                .map_err(|source| OpenError::Blob { name: self.store.name(&descriptor.digest), source })?
+                .ok_or_else(|| fail("it is missing".to_owned()))?,
+        };
+        if !descriptor.digest.is_of(&bytes) {
+            let found = descriptor.digest.algorithm().of(&bytes);
+            return Err(fail(format!("its digest is {found}, which differs from its name")));
+        }
+        if bytes.len() as u64 != descriptor.size {
+            return Err(fail(format!("it has {} bytes, not {}", bytes.len(), descriptor.size)));
+        }
+        Ok(bytes)
+    }
+
+    fn fail(&self, why: String) -> OpenError {
+        OpenError::Document { document: self.store.name(&self.descriptor.digest), why }
+    }
+
+    fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, OpenError> {
+        serde_json::from_slice(bytes).map_err(|error| self.fail(error.to_string()))
+    }
+
+    fn read(&self) -> Result<Document, OpenError> {
+        let bytes = self.document()?;
+        let is_index = match media_type::as_oci(&self.descriptor.media_type) {
+            media_type::INDEX => true,
+            media_type::MANIFEST => false,
+            // Whoever does not say: an index has manifests.
+            _ => serde_json::from_slice::<Index>(&bytes).is_ok(),
+        };
+        Ok(match is_index {
+            true => Document::Index(Box::new(self.parse(&bytes)?), bytes),
+            false => Document::Manifest(Box::new(self.parse(&bytes)?), bytes),
+        })
+    }
+
+    fn child(&self, descriptor: Descriptor) -> Self {
+        Self { descriptor, store: Arc::clone(&self.store) }
+    }
+
+    /// The image, or the index with everything it lists.
+    ///
+    /// # Errors
+    ///
+    /// When a document is missing or malformed.
+    pub fn content(&self) -> Result<ManifestGraph, OpenError> {
+        self.content_of(&mut Budget::new())
+    }
+
+    /// As [`content`](Self::content), of what others share the memory with.
+    pub(crate) fn content_of(&self, budget: &mut Budget) -> Result<ManifestGraph, OpenError> {
+        self.content_within(budget.begin(), 0)
+    }
+
+    fn content_within(&self, budget: &mut Budget, depth: usize) -> Result<ManifestGraph, OpenError> {
+        self.check_depth(depth)?;
+        budget.take(self)?;
+        let document = self.read()?;
+        budget.read(self, self.descriptor.size)?;
+        match document {
+            Document::Manifest(manifest, bytes) => {
+                let config = manifest.config.size;
+                let image = self.image(*manifest, bytes)?;
+                budget.read(self, config)?;
+                Ok(image.into())
+            }
+            Document::Index(index, bytes) => {
+                let children = index.manifests.into_iter();
+                Ok(ManifestGraph::Index(Box::new(ImageIndex {
+                    reference: self.reference(),
+                    media_type: self.media_type(index.media_type.as_deref(), media_type::INDEX),
+                    bytes,
+                    algorithm: self.descriptor.digest.algorithm(),
+                    children: children
+                        .map(|descriptor| self.child(descriptor).content_within(budget, depth + 1))
+                        .collect::<Result<_, _>>()?,
+                })))
+            }
+        }
+    }
+
+    /// What it refers to (`subject`), where it refers to something.
+    ///
+    /// # Errors
+    ///
+    /// When it is missing, too big, or something else.
+    pub fn subject(&self) -> Result<Option<Digest>, OpenError> {
+        #[derive(Deserialize)]
+        struct Referrer {
+            subject: Option<Descriptor>,
+        }
+        let referrer: Referrer = self.parse(&self.document()?)?;
+        Ok(referrer.subject.map(|subject| subject.digest))
+    }
+
+    fn check_depth(&self, depth: usize) -> Result<(), OpenError> {
+        if depth <= DEPTH_LIMIT {
+            return Ok(());
+        }
+        Err(self.fail(format!("more than {DEPTH_LIMIT} indexes are nested, which is the limit")))
+    }
+
+    /// Every manifest, in order: this one, or those below this index.
+    ///
+    /// # Errors
+    ///
+    /// When an index is missing or malformed.
+    pub(crate) fn manifests(&self, budget: &mut Budget) -> Result<Vec<Self>, OpenError> {
+        let mut found = Vec::new();
+        self.manifests_within(&mut found, budget.begin(), 0)?;
+        Ok(found)
+    }
+
+    fn manifests_within(&self, found: &mut Vec<Self>, budget: &mut Budget, depth: usize) -> Result<(), OpenError> {
+        self.check_depth(depth)?;
+        budget.take(self)?;
+        if media_type::as_oci(&self.descriptor.media_type) == media_type::MANIFEST {
+            found.push(self.clone());
+            return Ok(());
+        }
+        let document = self.read()?;
+        budget.read(self, self.descriptor.size)?;
+        match document {
+            Document::Manifest(..) => found.push(self.clone()),
+            Document::Index(index, _) => {
+                for descriptor in index.manifests {
+                    // Whoever names an index names what it lists.
+                    let mut child = self.child(descriptor);
+                    for key in [annotation::IMAGE_NAME, annotation::REF_NAME] {
+                        if let Some(name) = self.descriptor.annotations.get(key) {
+                            child.descriptor.annotations.entry(key.to_owned()).or_insert_with(|| name.clone());
+                        }
+                    }
+                    child.manifests_within(found, budget, depth + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The one image that this manifest describes.
+    ///
+    /// # Errors
+    ///
+    /// When it describes none, or a document is missing or malformed.
+    pub fn blobs(&self) -> Result<Image, OpenError> {
+        self.blobs_of(&mut Budget::new())
+    }
+
+    /// As [`blobs`](Self::blobs), of what others share the memory with.
+    pub(crate) fn blobs_of(&self, budget: &mut Budget) -> Result<Image, OpenError> {
+        let document = self.read()?;
+        budget.read(self, self.descriptor.size)?;
+        match document {
+            Document::Manifest(manifest, bytes) => {
+                let config = manifest.config.size;
+                let image = self.image(*manifest, bytes)?;
+                budget.read(self, config).map(|()| image)
+            }
+            Document::Index(..) => Err(self.fail("it is an index, not the manifest of an image".to_owned())),
+        }
+    }
+
+    /// The machine that the image is for: as the index says, else its config; none for what is no image.
+    ///
+    /// # Errors
+    ///
+    /// When a document is missing or malformed.
+    pub fn platform(&self) -> Result<Option<Platform>, OpenError> {
+        if let Some(platform) = &self.descriptor.platform {
+            return Ok(Some(platform.clone()).filter(|platform| platform.os != "unknown"));
+        }
+        let image = self.blobs()?;
+        Ok(media_type::is_config(&image.config_media_type).then_some(image.platform))
+    }
+
+    /// `name:tag`, where the descriptor has it.
+    pub fn reference(&self) -> Option<String> {
+        self.names().into_iter().find(|name| name.contains(':'))
+    }
+
+    /// What the descriptor is called: `name:tag`, or a tag alone.
+    pub fn names(&self) -> Vec<String> {
+        let annotated = |key| self.descriptor.annotations.get(key);
+        let name = annotated(annotation::IMAGE_NAME).map(|name| name::familiar(name).to_owned());
+        let tag = annotated(annotation::REF_NAME);
+        // Tools that know tags alone (umoci) leave the whole name of another tag beside a new one.
+        let is_of_another = |name: &String| {
+            let is_tag =
+                |tag: &&String| !tag.contains(':') && name.rsplit_once(':').is_some_and(|(_, own)| own != *tag);
+            tag.filter(is_tag).is_some()
+        };
+        name.filter(|name| !is_of_another(name)).or(tag.cloned()).into_iter().collect()
+    }
+
+    fn media_type(&self, own: Option<&str>, usual: &str) -> String {
+        let said = &self.descriptor.media_type;
+        own.or(Some(said).filter(|said| !said.is_empty()).map(String::as_str)).unwrap_or(usual).to_owned()
+    }
+
+    fn image(&self, manifest: Manifest, bytes: Vec<u8>) -> Result<Image, OpenError> {
+        let count = manifest.layers.len();
+        if count > LAYERS_LIMIT {
+            return Err(self.fail(format!("{count} layers exceed the limit of {LAYERS_LIMIT}")));
+        }
+        let config_node = self.child(manifest.config.clone());
+        let read = || {
+            let reader = self.store.open(&manifest.config.digest)?;
+            reader.map(|reader| read_document(reader, manifest.config.size)).transpose()
+        };
+        let config = self.checked(&manifest.config, &read)?;
+        // An artifact's config may be anything.
+        let is_image = media_type::is_config(&manifest.config.media_type);
+        let parsed: ImageConfig = if is_image { config_node.parse(&config)? } else { ImageConfig::default() };
+        let diff_ids = &parsed.rootfs.diff_ids;
+        if is_image && diff_ids.len() != count && manifest.layers.iter().any(is_tar) {
+            return Err(config_node.fail(format!("it lists {} diff_ids, but there are {count} layers", diff_ids.len())));
+        }
+        let mut layers = Vec::with_capacity(count);
+        for (at, descriptor) in manifest.layers.iter().enumerate() {
+            layers.push(self.layer(descriptor, diff_ids.get(at))?);
+        }
+        Ok(Image {
+            reference: self.reference(),
+            platform: self.descriptor.platform.clone().unwrap_or_else(|| parsed.platform()),
+            media_type: self.media_type(manifest.media_type.as_deref(), media_type::MANIFEST),
+            manifest: bytes,
+            manifest_algorithm: self.descriptor.digest.algorithm(),
+            config_algorithm: manifest.config.digest.algorithm(),
+            config_media_type: manifest.config.media_type,
+            config,
+            config_origin: self.store.origin().map(|(host, repository)| (host.to_owned(), repository.to_owned())),
+            layers,
+            closure: None,
+            as_is: true,
+        })
+    }
+
+    fn layer(&self, descriptor: &Descriptor, diff_id: Option<&Digest>) -> Result<LayerBlob, OpenError> {
+        let (store, digest, data) = (Arc::clone(&self.store), descriptor.digest, embedded(descriptor));
+        let name = store.name(&digest);
+        // Registries are asked when the blob is read, unless it may be elsewhere.
+        let ask = store.origin().is_none() || !descriptor.urls.is_empty();
+        let missing = ask
+            && data.is_none()
+            && !store.has(&digest).map_err(|source| OpenError::Blob { name: name.clone(), source })?;
+        if missing && descriptor.urls.is_empty() {
+            return Err(OpenError::Document { document: name, why: "it is missing".to_owned() });
+        }
+        let blob = LayerBlob::new(descriptor.clone(), diff_id.copied().unwrap_or(digest), move || {
+            let embedded = || data.clone().map(|data| Box::new(io::Cursor::new(data)) as Box<dyn Read + Send>);
+            let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{name} is missing"));
+            store.open(&digest)?.or_else(embedded).ok_or_else(missing)
+        });
+        let blob = if missing { blob.only_elsewhere() } else { blob };
+        let blob = match self.store.origin() {
+            Some((host, repository)) => blob.with_origin(host, repository),
+            None => blob,
+        };
+        Ok(match self.store.file(&digest) {
+            Some(file) if !missing => blob.with_file(file),
+            _ => blob,
+        })
+    }
+}
+
+/// Whether it is a layer of a file system, and no artifact's blob.
+fn is_tar(descriptor: &Descriptor) -> bool {
+    let kind = media_type::as_oci(&descriptor.media_type);
+    kind.starts_with(media_type::LAYER_TAR) || kind.contains("layer.nondistributable.v1.tar")
+}
+
+/// The blob that a descriptor carries itself.
+fn embedded(descriptor: &Descriptor) -> Option<Vec<u8>> {
+    BASE64.decode(descriptor.data.as_deref()?.as_bytes()).ok()
+}

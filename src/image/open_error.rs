@@ -1,0 +1,72 @@
+//! Why an image could not be read.
+
+use std::{error::Error, io, path::PathBuf};
+
+use crate::image::ImageError;
+
+/// Why an image could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file system refused.
+    #[error("{act} {}", path.display())]
+    Io {
+        /// What was tried.
+        act: String,
+        /// On which path.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// It is not of a kind that strata reads.
+    #[error(
+        "{} is neither an image.json, an OCI layout, an OCI archive, a docker archive nor a dir: of skopeo's",
+        .0.display()
+    )]
+    Unknown(PathBuf),
+    /// A document of it is missing or malformed.
+    #[error("{document}: {why}")]
+    Document {
+        /// Its name inside the image.
+        document: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A blob or document of it could not be read.
+    #[error("reading {name}")]
+    Blob {
+        /// Its name.
+        name: String,
+        /// What the medium answered.
+        source: io::Error,
+    },
+    /// Not exactly one image matches.
+    #[error("{why}; found {all}")]
+    Choice {
+        /// What is wrong.
+        why: String,
+        /// Every image's name and platform.
+        all: String,
+    },
+    /// It is no path here, but looks like a registry's reference.
+    #[error("for an image of a registry, write docker://{text}")]
+    NoTransport {
+        /// What was given.
+        text: String,
+        /// Why it is no path.
+        source: Box<OpenError>,
+    },
+    /// The registry or the engine failed.
+    #[error(transparent)]
+    Transport(Box<dyn Error + Send + Sync>),
+    /// It is an image.json that cannot be used.
+    #[error(transparent)]
+    Recipe(#[from] ImageError),
+}
+
+impl OpenError {
+    /// The error of a registry or an engine.
+    #[cfg(feature = "net")]
+    pub(crate) fn transport(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Transport(error.into())
+    }
+}

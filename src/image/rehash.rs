@@ -1,0 +1,178 @@
+//! Every blob hashed again, and everything an image says of its blobs compared with what they are.
+//!
+//! Recipes: each layer made again from its paths, or its ready blob read. Everything else: each document against the
+//! descriptor that refers to it, each blob's digest and size, each layer's decompressed bytes against the config's
+//! `diff_ids`, tables of zstd:chunked layers against both; and each blob that nothing refers to against its name.
+
+use std::{collections::HashSet, error::Error, fmt, io};
+
+use rayon::prelude::*;
+
+use super::{Chunked, Found, Image, LayerBlob, ManifestGraph, OpenError, Opened};
+use crate::{
+    image::Recipe,
+    oci::{Digest, descriptor::media_type},
+};
+
+/// What was checked, and what is wrong.
+#[derive(Debug, Default)]
+pub struct RehashReport {
+    /// Blobs hashed.
+    pub blobs: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// One line each; none when all is well.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for RehashReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} blobs, {} bytes, {} problems", self.blobs, self.bytes, self.problems.len())
+    }
+}
+
+/// Checks an image of any kind.
+///
+/// # Errors
+///
+/// When it cannot be read; what it says that is not true is in the report.
+pub fn rehash(opened: &Opened) -> Result<RehashReport, OpenError> {
+    let mut report = RehashReport::default();
+    match opened {
+        Opened::Recipe(image) => recipe(image, &mut report),
+        Opened::Found(found) => graph(found, &mut report)?,
+    }
+    Ok(report)
+}
+
+fn recipe(image: &Recipe, report: &mut RehashReport) {
+    let blobs = Image::of(image);
+    for (at, layer) in image.layers.iter().enumerate() {
+        let is_plain = layer.media_type == media_type::LAYER_TAR;
+        if is_plain && layer.diff_id != layer.digest {
+            let (number, digest, diff_id) = (at + 1, layer.digest, layer.diff_id);
+            report
+                .problems
+                .push(format!("layer {number}: its blob is {digest}, a plain tar, but its diff_id is {diff_id}"));
+        }
+    }
+    let layers: Vec<Claim> = claims(&blobs).collect();
+    check(&layers, report, &|claim| format!("layer {}: ", claim.number));
+}
+
+/// A layer's blob, and what the documents claim about it.
+struct Claim<'a> {
+    number: usize,
+    layer: &'a LayerBlob,
+    /// Whether it has a diff_id.
+    is_tar: bool,
+}
+
+/// Layers that are made from paths say their digest alone: the tar is the blob.
+fn claims(image: &Image) -> impl Iterator<Item = Claim<'_>> {
+    let is_image = media_type::is_config(&image.config_media_type);
+    // What is encrypted, or compressed as strata does not know, has a digest alone.
+    let is_known = |kind: &str| kind.contains("tar") && ["tar", "gzip", "zstd"].iter().any(|end| kind.ends_with(end));
+    let is_tar = move |layer: &LayerBlob| is_image && layer.paths.is_empty() && is_known(&layer.descriptor.media_type);
+    let layers = image.layers.iter().enumerate().filter(|(_, layer)| !layer.elsewhere);
+    layers.map(move |(at, layer)| Claim { number: at + 1, layer, is_tar: is_tar(layer) })
+}
+
+fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<'_>) -> String + Sync)) {
+    let checked = |claim: &Claim<'_>| {
+        let result = match claim.is_tar {
+            true => claim.layer.plain(|tar| io::copy(tar, &mut io::sink()).map(drop)),
+            false => claim.layer.write(&mut io::sink()),
+        };
+        result.and_then(|()| Chunked::check(claim.layer)).err().map(|error| format!("{}{}", name(claim), chain(&error)))
+    };
+    let problems: Vec<Option<String>> = claims.par_iter().map(checked).collect();
+    report.blobs += claims.len();
+    report.bytes += claims.iter().map(|claim| claim.layer.descriptor.size).sum::<u64>();
+    report.problems.extend(problems.into_iter().flatten());
+}
+
+/// The error and its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        // An io::Error that only carries another error says the same.
+        if !text.ends_with(&cause.to_string()) {
+            text = format!("{text}: {cause}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn graph(found: &Found, report: &mut RehashReport) -> Result<(), OpenError> {
+    let mut seen = HashSet::new();
+    for node in found.nodes()? {
+        match node.content() {
+            Ok(content) => documents(&content, &mut seen, report),
+            Err(error) => report.problems.push(chain(&error)),
+        }
+    }
+    unlisted(found, &mut seen, report)
+}
+
+/// The documents were checked when they were read; their layers are here.
+fn documents(content: &ManifestGraph, seen: &mut HashSet<Digest>, report: &mut RehashReport) {
+    if !seen.insert(content.digest()) {
+        return;
+    }
+    report.blobs += 1;
+    report.bytes += content.descriptor().size;
+    match content {
+        ManifestGraph::Index(index) => index.children.iter().for_each(|child| documents(child, seen, report)),
+        ManifestGraph::Image(image) => {
+            if seen.insert(image.config_descriptor().digest) {
+                report.blobs += 1;
+                report.bytes += image.config.len() as u64;
+            }
+            // A blob that two images share may have two diff_ids: it is read again for each image.
+            let layers: Vec<Claim> = claims(image).collect();
+            seen.extend(layers.iter().map(|claim| claim.layer.descriptor.digest));
+            check(&layers, report, &|claim| {
+                format!("{} (layer {}): ", claim.layer.descriptor.digest.blob_name(), claim.number)
+            });
+        }
+    }
+}
+
+/// Blobs that no document mentions.
+fn unlisted(found: &Found, seen: &mut HashSet<Digest>, report: &mut RehashReport) -> Result<(), OpenError> {
+    let store = found.store();
+    let listing = |source| OpenError::Blob { name: "the list of blobs".to_owned(), source };
+    for digest in store.list().map_err(listing)?.into_iter().filter(|digest| seen.insert(*digest)) {
+        let name = store.name(&digest);
+        let mut hasher = digest.hasher();
+        let mut read = || -> io::Result<u64> {
+            let mut reader = store.open(&digest)?.ok_or(io::ErrorKind::NotFound)?;
+            let (mut chunk, mut size) = (vec![0; 128 * 1024], 0);
+            loop {
+                match io::Read::read(&mut reader, &mut chunk)? {
+                    0 => return Ok(size),
+                    read => {
+                        hasher.update(&chunk[..read]);
+                        size += read as u64;
+                    }
+                }
+            }
+        };
+        report.blobs += 1;
+        match read() {
+            Ok(size) => report.bytes += size,
+            Err(source) => {
+                report.problems.push(chain(&OpenError::Blob { name, source }));
+                continue;
+            }
+        }
+        let hashed = hasher.finish();
+        if hashed != digest {
+            report.problems.push(format!("{name} has the digest {hashed}"));
+        }
+    }
+    Ok(())
+}

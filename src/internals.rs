@@ -1,0 +1,81 @@
+//! What tests, fuzz targets and benchmarks of this repository reach. No part of the public API: it changes at any time.
+
+#![allow(missing_docs)]
+
+pub mod attest {
+    pub use crate::attest::{BUNDLE, Bundle, SigningKey, Statement};
+    pub mod simple {
+        pub use crate::attest::simple::{MEDIA_TYPE, layer, payload, tag};
+    }
+    pub mod statement {
+        pub mod predicate {
+            pub use crate::attest::statement::predicate::{CYCLONEDX, PROVENANCE, SIGNATURE};
+        }
+    }
+}
+pub mod closure {
+    pub use crate::closure::{
+        Auto, Costs, Graph, Pipeline, Plan, Popularity, RawNode, Stable, StoreDir, StorePath, Strategy, Transfer,
+        Weights,
+    };
+}
+pub mod image {
+    pub use crate::image::{Choice, ImageError, Lock, ManifestGraph, Opened};
+    pub mod recipe {
+        pub use crate::image::recipe::{LayerPath, RecipeLayer};
+    }
+    pub mod rehash {
+        pub use crate::image::rehash::rehash;
+    }
+}
+pub mod layer {
+    pub use crate::layer::{
+        DetectedCompression, Header, LayerError, Owners, PathOptions, Perm, Rewrite, Source, TarWriter, Tree, hash_all,
+        write,
+    };
+    pub mod chunked {
+        pub mod annotation {
+            pub use crate::layer::chunked::annotation::{CHECKSUM, TAR_SPLIT};
+        }
+    }
+    pub mod compress {
+        pub use crate::layer::compress::{Compression, GzipWriter};
+    }
+    pub mod nar {
+        pub use crate::layer::nar::{NarReader, Node, unpack};
+    }
+    pub mod unpack {
+        pub use crate::layer::unpack::{Bounds, unpack};
+    }
+    pub mod untar {
+        pub use crate::layer::untar::TarReader;
+    }
+}
+pub mod oci {
+    pub use crate::oci::{
+        Algorithm, Config, Descriptor, Digest, History, Index, Manifest, Platform, Reference, Sha256Writer, Timestamp,
+    };
+    pub mod descriptor {
+        pub mod annotation {
+            pub use crate::oci::descriptor::annotation::{IMAGE_NAME, REF_NAME};
+        }
+        pub mod media_type {
+            pub use crate::oci::descriptor::media_type::{CONFIG, INDEX, LAYER_GZIP, LAYER_TAR, MANIFEST};
+        }
+    }
+}
+pub mod transport {
+    pub use crate::transport::{Destination, Holds, Location, ReadOptions, WriteOptions, open};
+    pub mod destination {
+        pub use crate::transport::destination::WRITE_SCHEMES;
+    }
+    pub mod dir {
+        pub use crate::transport::dir::write;
+    }
+    pub mod location {
+        pub use crate::transport::location::READ_SCHEMES;
+    }
+    pub mod registry {
+        pub use crate::transport::registry::{Challenge, Client, Options};
+    }
+}

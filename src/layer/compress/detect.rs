@@ -1,0 +1,121 @@
+//! Compressed files, told apart by their first bytes, and read as a stream.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Seek},
+    path::Path,
+};
+
+use flate2::read::MultiGzDecoder;
+use lzma_rust2::XzReader;
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+const XZ: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
+
+/// What a decompressed file may hold beyond [`RATIO`] times its own size, in bytes.
+const ALLOWANCE: u64 = 1 << 30;
+/// A file that grows more than this many times is a bomb, not an image.
+const RATIO: u64 = 200;
+
+/// How a file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetectedCompression {
+    /// Not at all.
+    Plain,
+    /// gzip, of one member or several.
+    Gzip,
+    /// zstd.
+    Zstd,
+    /// xz.
+    Xz,
+}
+
+impl DetectedCompression {
+    /// What these first bytes of a file say.
+    pub fn of(start: &[u8]) -> Self {
+        if start.starts_with(&GZIP) {
+            Self::Gzip
+        } else if start.starts_with(&ZSTD) {
+            Self::Zstd
+        } else if start.starts_with(&XZ) {
+            Self::Xz
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// That of a layer of this media type.
+    pub fn of_media_type(media_type: &str) -> Self {
+        match media_type {
+            kind if kind.ends_with("gzip") => Self::Gzip,
+            kind if kind.ends_with("zstd") => Self::Zstd,
+            _ => Self::Plain,
+        }
+    }
+
+    /// Decompresses `reader`, whose own size is `size` bytes: it ends with an
+    /// error when it gives more than any honest file of that size would.
+    pub fn reader<'a>(self, reader: impl Read + 'a, size: u64) -> io::Result<Box<dyn Read + 'a>> {
+        let reader = BufReader::with_capacity(128 * 1024, reader);
+        let limit = size.saturating_mul(RATIO).saturating_add(ALLOWANCE);
+        Ok(match self {
+            Self::Plain => Box::new(reader),
+            Self::Gzip => Box::new(Bounded::new(MultiGzDecoder::new(reader), limit)),
+            Self::Zstd => Box::new(Bounded::new(zstd::stream::read::Decoder::with_buffer(reader)?, limit)),
+            Self::Xz => Box::new(Bounded::new(XzReader::new_mem_limit(reader, true, 128 * 1024), limit)),
+        })
+    }
+}
+
+/// Opens a file, and says how it is compressed.
+pub fn open(path: &Path) -> io::Result<(File, DetectedCompression)> {
+    let mut file = File::open(path)?;
+    let mut start = Vec::new();
+    (&file).take(8).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok((file, DetectedCompression::of(&start)))
+}
+
+/// Fails where [`Read::take`] would end in silence.
+struct Bounded<R> {
+    inner: R,
+    limit: u64,
+    left: u64,
+}
+
+impl<R> Bounded<R> {
+    fn new(inner: R, limit: u64) -> Self {
+        Self { inner, limit, left: limit }
+    }
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            let limit = self.limit;
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "it decompresses to more than {limit} bytes ({RATIO} times its size and 1 GiB), which is the limit"
+                ),
+            )
+        })?;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_grows_too_much_is_refused() {
+        let mut bomb = Bounded::new(io::repeat(0), 1000);
+        let error = io::copy(&mut bomb, &mut io::sink()).unwrap_err();
+        assert!(error.to_string().contains("more than 1000 bytes"), "{error}");
+        let mut fits = Bounded::new(io::repeat(0).take(1000), 1000);
+        assert_eq!(io::copy(&mut fits, &mut io::sink()).unwrap(), 1000);
+    }
+}

@@ -1,0 +1,276 @@
+//! What may differ between a store path and its entries in a layer.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use regex::bytes::{Regex, RegexBuilder};
+use serde::{Deserialize, Serialize};
+
+use super::{LayerError, Result, untar::Xattrs};
+
+/// Options of one store path, as image.json keeps them (nix2container's version 1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathOptions {
+    /// Where its files go.
+    #[serde(default)]
+    pub rewrite: Rewrite,
+    /// Who owns them and what may be done with them; the last match wins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub perms: Vec<Perm>,
+    /// Whether `perms` hold for the directories above too (but `/`), which no store path has: `/nix` and `/nix/store`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub parents: bool,
+    /// Where its files go with all that is below: this prefix of their paths becomes that. Never in a recipe.
+    #[serde(skip)]
+    pub moved: Option<(PathBuf, PathBuf)>,
+    /// Who owns single files, and what they really are, as scripts under fakeroot or an archive left them; never in a
+    /// recipe.
+    #[serde(skip)]
+    pub owners: Option<Arc<Owners>>,
+    /// Where files are that stand for those of the path. Never in a recipe.
+    #[serde(skip)]
+    pub unpacked: Option<PathBuf>,
+}
+
+/// What fakeroot says of files, by their paths.
+pub type Owners = BTreeMap<PathBuf, Owner>;
+
+/// What fakeroot says of a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Numeric owner.
+    pub uid: u64,
+    /// Numeric group.
+    pub gid: u64,
+    /// Major and minor number of a device.
+    pub device: (u64, u64),
+    /// Extended attributes, file capabilities among them: of base images, for no sandbox can set them.
+    pub xattrs: Xattrs,
+}
+
+impl Owner {
+    /// Of a file whose own mode is `mode`, which is that of a link.
+    fn attributes(&self, mode: u32) -> Attributes<'_> {
+        let name = |id| if id == 0 { "root" } else { "" };
+        Attributes {
+            mode: if self.mode & 0o170000 == 0o120000 { mode } else { self.mode & 0o7777 },
+            uid: self.uid,
+            gid: self.gid,
+            uname: name(self.uid),
+            gname: name(self.gid),
+            xattrs: Some(&self.xattrs).filter(|all| !all.is_empty()),
+        }
+    }
+}
+
+/// Replaces every match of `regex` in a file's path by `repl`; an empty `regex` replaces nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    /// In RE2 syntax.
+    #[serde(default)]
+    pub regex: String,
+    /// May refer to groups, `$1` or `${name}`.
+    #[serde(default)]
+    pub repl: String,
+}
+
+/// Sets owner and mode of the files whose source path matches `regex`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Perm {
+    /// In RE2 syntax; matches anywhere in the source path.
+    pub regex: String,
+    /// Octal; empty keeps the file's own.
+    #[serde(default)]
+    pub mode: String,
+    /// Numeric owner, 0 by default.
+    #[serde(default)]
+    pub uid: u64,
+    /// Numeric group, 0 by default.
+    #[serde(default)]
+    pub gid: u64,
+    /// Owner's name; empty means root.
+    #[serde(default)]
+    pub uname: String,
+    /// Group's name; empty means root.
+    #[serde(default)]
+    pub gname: String,
+}
+
+impl Perm {
+    /// The regular expression, ready for source paths.
+    ///
+    /// # Errors
+    ///
+    /// [`LayerError::Regex`].
+    pub fn regex(&self) -> Result<Regex> {
+        compile(&self.regex)
+    }
+}
+
+/// Owner and mode of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attributes<'a> {
+    pub mode: u32,
+    pub uid: u64,
+    pub gid: u64,
+    pub uname: &'a str,
+    pub gname: &'a str,
+    pub xattrs: Option<&'a Xattrs>,
+}
+
+impl Attributes<'_> {
+    /// root's, with this mode.
+    pub const fn root(mode: u32) -> Self {
+        Self { mode, uid: 0, gid: 0, uname: "root", gname: "root", xattrs: None }
+    }
+}
+
+/// Options, ready to be applied to many files.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    rewrite: Option<(Regex, Vec<u8>)>,
+    moved: Option<(PathBuf, PathBuf)>,
+    perms: Vec<(Regex, Option<u32>, Perm)>,
+    parents: bool,
+    owners: Option<Arc<Owners>>,
+}
+
+impl Compiled {
+    pub fn new(options: &PathOptions) -> Result<Self> {
+        let rewrite = match &options.rewrite {
+            Rewrite { regex, .. } if regex.is_empty() => None,
+            Rewrite { regex, repl } => Some((compile(regex)?, repl.clone().into_bytes())),
+        };
+        let perm = |perm: &Perm| Ok((compile(&perm.regex)?, parse_mode(&perm.mode)?, perm.clone()));
+        let perms = options.perms.iter().map(perm).collect::<Result<_>>()?;
+        let PathOptions { parents, moved, owners, .. } = options.clone();
+        Ok(Self { rewrite, moved, perms, parents, owners })
+    }
+
+    /// What fakeroot says of the file at `path`.
+    pub fn owner(&self, path: &Path) -> Option<&Owner> {
+        self.owners.as_ref()?.get(path)
+    }
+
+    /// Whether permissions hold for the directories above too.
+    pub fn holds_above(&self) -> bool {
+        self.parents
+    }
+
+    /// Whether files stay at their own paths.
+    pub fn stays(&self) -> bool {
+        self.rewrite.is_none() && self.moved.is_none()
+    }
+
+    /// Where the file at `path` goes.
+    pub fn destination(&self, path: &[u8]) -> Vec<u8> {
+        if let Some((from, to)) = &self.moved
+            && let Ok(below) = Path::new(OsStr::from_bytes(path)).strip_prefix(from)
+        {
+            return to.join(below).into_os_string().into_vec();
+        }
+        match &self.rewrite {
+            Some((regex, repl)) => regex.replace_all(path, repl.as_slice()).into_owned(),
+            None => path.to_vec(),
+        }
+    }
+
+    /// Owner and mode of the file at `path`, whose own mode is `mode`: what is noted of it, and over that what options say.
+    pub fn attributes(&self, path: &[u8], mode: u32) -> Attributes<'_> {
+        let noted = self.owner(Path::new(OsStr::from_bytes(path)));
+        let mut attributes = noted.map_or(Attributes::root(mode), |owner| owner.attributes(mode));
+        for (_, mode, perm) in self.perms.iter().filter(|(regex, ..)| regex.is_match(path)) {
+            attributes.mode = mode.unwrap_or(attributes.mode);
+            attributes.uid = perm.uid;
+            attributes.gid = perm.gid;
+            if !perm.uname.is_empty() {
+                attributes.uname = &perm.uname;
+            }
+            if !perm.gname.is_empty() {
+                attributes.gname = &perm.gname;
+            }
+        }
+        attributes
+    }
+}
+
+/// `\d`, `\w` and `\s` are ASCII's, as in Go; paths need not be UTF-8.
+fn compile(pattern: &str) -> Result<Regex> {
+    RegexBuilder::new(pattern)
+        .unicode(false)
+        .build()
+        .map_err(|source| LayerError::Regex { pattern: pattern.to_owned(), source: Box::new(source) })
+}
+
+fn parse_mode(text: &str) -> Result<Option<u32>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 => Ok(Some(mode)),
+        _ => Err(LayerError::Mode(text.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn perm(regex: &str, mode: &str, uid: u64, uname: &str) -> Perm {
+        Perm { regex: regex.into(), mode: mode.into(), uid, gid: 0, uname: uname.into(), gname: String::new() }
+    }
+
+    #[test]
+    fn the_last_matching_permission_wins() {
+        let options = PathOptions {
+            perms: vec![perm("/bin/", "4755", 1, "one"), perm("x$", "", 2, "")],
+            ..PathOptions::default()
+        };
+        let compiled = Compiled::new(&options).unwrap();
+        let both = compiled.attributes(b"/s/bin/x", 0o555);
+        assert_eq!((both.mode, both.uid, both.uname), (0o4755, 2, "one"));
+        assert_eq!(compiled.attributes(b"/s/lib", 0o555), Attributes::root(0o555));
+    }
+
+    #[test]
+    fn permissions_count_more_than_what_an_archive_says() {
+        let owner = Owner { mode: 0o104711, uid: 7, gid: 8, ..Owner::default() };
+        let owners = Owners::from([("/s/a".into(), owner.clone()), ("/s/bin/x".into(), owner)]);
+        let options = PathOptions {
+            perms: vec![perm("/bin/", "", 1, "one")],
+            owners: Some(Arc::new(owners)),
+            ..PathOptions::default()
+        };
+        let compiled = Compiled::new(&options).unwrap();
+        let [noted, both] = ["/s/a", "/s/bin/x"].map(|path| compiled.attributes(path.as_bytes(), 0o444));
+        assert_eq!((noted.mode, noted.uid, noted.gid, noted.uname), (0o4711, 7, 8, ""));
+        assert_eq!((both.mode, both.uid, both.gid, both.uname), (0o4711, 1, 0, "one"));
+    }
+
+    #[test]
+    fn what_is_moved_is_moved_whole_whatever_its_name_is() {
+        let from = PathBuf::from(OsStr::from_bytes(b"/build/a.b\xff"));
+        let options = PathOptions { moved: Some((from, "/app$1".into())), ..PathOptions::default() };
+        let compiled = Compiled::new(&options).unwrap();
+        assert!(!compiled.stays());
+        assert_eq!(compiled.destination(b"/build/a.b\xff/x"), b"/app$1/x");
+        assert_eq!(compiled.destination(b"/build/a.b\xff-other"), b"/build/a.b\xff-other");
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for mode in ["rwx", "0o755", "17777", "-1"] {
+            assert!(matches!(parse_mode(mode), Err(LayerError::Mode(_))), "{mode}");
+        }
+        assert!(compile("(").unwrap_err().to_string().contains("\"(\""));
+    }
+}

@@ -1,0 +1,351 @@
+//! One request, answered as the
+//! [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints) says.
+
+use std::ops::Range;
+
+use hyper::{
+    Method, Request, Response, StatusCode,
+    header::{
+        ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
+        IF_NONE_MATCH, LINK, RANGE, WWW_AUTHENTICATE,
+    },
+};
+use serde_json::{Value, json};
+
+use super::{
+    body::{self, Body, Piece, Streams},
+    catalogue::{Blob, Catalogue, Repository},
+};
+use crate::oci::{Digest, Index, descriptor::media_type, json::to_vec};
+
+const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
+/// Names in one answer of a list, unless fewer are asked for.
+const PAGE: usize = 1000;
+/// Ranges of one request; podman asks for some dozens at most.
+const RANGES: usize = 1024;
+const OCTETS: &str = "application/octet-stream";
+/// What separates the parts of an answer: nothing that a layer holds by chance.
+const BOUNDARY: &str = "strata-7c3e0d6a4f5b49d2-range";
+
+/// Answers `request`; what is wrong with it is an answer too.
+pub async fn answer<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>) -> Response<Body> {
+    let is_head = request.method() == Method::HEAD;
+    let mut response = if is_head || request.method() == Method::GET {
+        route(catalogue, streams, request, is_head).await.unwrap_or_else(Refusal::response)
+    } else {
+        let mut response =
+            Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry is read-only").response();
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+    };
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if is_head {
+        *response.body_mut() = body::empty();
+    }
+    response
+}
+
+/// The answer to a client that has to log in first.
+pub fn unauthorized() -> Response<Body> {
+    let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a name and a password are wanted");
+    let mut response = refusal.response();
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"strata\""));
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+type Answer = Result<Response<Body>, Refusal>;
+
+/// An [error of the specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes).
+struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    /// Of the blob, where a range lies outside of it.
+    size: Option<u64>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), size: None }
+    }
+
+    fn response(self) -> Response<Body> {
+        let errors = json!({ "errors": [{ "code": self.code, "message": self.message, "detail": null }] });
+        let mut response = document("application/json", errors.to_string().into_bytes());
+        *response.status_mut() = self.status;
+        if let Some(size) = self.size {
+            insert(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
+        }
+        response
+    }
+}
+
+async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>, is_head: bool) -> Answer {
+    let path = request.uri().path();
+    let query = request.uri().query().unwrap_or_default();
+    let not_found = || Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "there is nothing at this path");
+    if matches!(path, "/v2" | "/v2/") {
+        return Ok(document("application/json", b"{}".to_vec()));
+    }
+    let rest = path.strip_prefix("/v2/").ok_or_else(not_found)?;
+    if rest == "_catalog" {
+        let (names, link) = page(catalogue.names(), query, path);
+        return Ok(list(&json!({ "repositories": names }), link));
+    }
+    let repository = |name: &str| {
+        let message = format!("unknown repository {name}");
+        catalogue.repository(name).ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message))
+    };
+    if let Some(name) = rest.strip_suffix("/tags/list") {
+        let (tags, link) = page(repository(name)?.tags(), query, path);
+        return Ok(list(&json!({ "name": name, "tags": tags }), link));
+    }
+    // Names have slashes, so the last of these counts.
+    let cut = |kind: &str| rest.rsplit_once(kind);
+    if let Some((name, version)) = cut("/manifests/") {
+        return manifest(repository(name)?, version, request);
+    }
+    if let Some((name, digest)) = cut("/blobs/") {
+        return blob(repository(name)?, digest, request, streams, is_head).await;
+    }
+    if let Some((name, digest)) = cut("/referrers/") {
+        let kind = query.split('&').find_map(|pair| pair.strip_prefix("artifactType="));
+        let kind =
+            kind.map(|kind| kind.replace("%2F", "/").replace("%2f", "/").replace("%2B", "+").replace("%2b", "+"));
+        let listed = repository(name)?.referrers(&parse_digest(digest)?, kind.as_deref());
+        let mut response = document(media_type::INDEX, to_vec(&Index::new(listed)));
+        if kind.is_some() {
+            insert(&mut response, HeaderName::from_static("oci-filters-applied"), "artifactType");
+        }
+        return Ok(response);
+    }
+    Err(not_found())
+}
+
+fn manifest<B>(repository: &Repository, version: &str, request: &Request<B>) -> Answer {
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", format!("unknown manifest {version}"));
+    let (digest, manifest) = repository.find(version).ok_or_else(unknown)?;
+    if is_known(request, &digest) {
+        return Ok(not_modified(&digest));
+    }
+    let mut response = document(&manifest.media_type, manifest.bytes.to_vec());
+    identify(&mut response, &digest);
+    Ok(response)
+}
+
+async fn blob<B>(
+    repository: &Repository,
+    digest: &str,
+    request: &Request<B>,
+    streams: &Streams,
+    is_head: bool,
+) -> Answer {
+    let digest = parse_digest(digest)?;
+    let unknown = || Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("unknown blob {digest}"));
+    let blob = repository.blob(&digest).ok_or_else(unknown)?;
+    if is_known(request, &digest) {
+        return Ok(not_modified(&digest));
+    }
+    let size = blob.size();
+    let asked = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
+    let ranges = match asked.map(|asked| parse_ranges(asked, size)) {
+        None | Some(Asked::Whole) => None,
+        Some(Asked::Parts(ranges)) => Some(ranges),
+        Some(Asked::Nothing) => {
+            let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "the blob ends before");
+            return Err(Refusal { size: Some(size), ..refusal });
+        }
+    };
+    let several = ranges.as_ref().is_some_and(|ranges| ranges.len() > 1);
+    let before = |range: &Range<u64>| match several {
+        true => format!(
+            "\r\n--{BOUNDARY}\r\nContent-Type: {OCTETS}\r\nContent-Range: bytes {}-{}/{size}\r\n\r\n",
+            range.start,
+            range.end - 1
+        ),
+        false => String::new(),
+    };
+    let all = ranges.clone().unwrap_or_else(|| std::iter::once(0..size).collect());
+    let pieces: Vec<Piece> =
+        all.iter().map(|range| Piece { before: before(range).into(), range: range.clone() }).collect();
+    let after = if several { format!("\r\n--{BOUNDARY}--\r\n").into_bytes() } else { Vec::new() };
+    let inside: u64 = pieces.iter().map(|piece| piece.before.len() as u64 + piece.range.end - piece.range.start).sum();
+    let length = inside + after.len() as u64;
+    let body = match blob {
+        _ if is_head => body::empty(),
+        Blob::Bytes(bytes) => {
+            let mut sent = Vec::with_capacity(length as usize);
+            for piece in &pieces {
+                sent.extend_from_slice(&piece.before);
+                sent.extend_from_slice(&bytes[piece.range.start as usize..piece.range.end as usize]);
+            }
+            sent.extend_from_slice(&after);
+            body::bytes(sent.into())
+        }
+        Blob::Layer(layer) => body::layer(layer.as_ref().clone(), pieces, after, streams).await,
+    };
+    let mut response = Response::new(body);
+    identify(&mut response, &digest);
+    insert(&mut response, CONTENT_TYPE, OCTETS);
+    insert(&mut response, ACCEPT_RANGES, "bytes");
+    insert(&mut response, CONTENT_LENGTH, &length.to_string());
+    match ranges.as_deref() {
+        None => {}
+        Some([range]) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            insert(&mut response, CONTENT_RANGE, &format!("bytes {}-{}/{size}", range.start, range.end - 1));
+        }
+        Some(_) => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            insert(&mut response, CONTENT_TYPE, &format!("multipart/byteranges; boundary={BOUNDARY}"));
+        }
+    }
+    Ok(response)
+}
+
+fn parse_digest(text: &str) -> Result<Digest, Refusal> {
+    text.parse().map_err(|_| {
+        Refusal::new(StatusCode::BAD_REQUEST, "DIGEST_INVALID", format!("{text:?} is not a sha256 digest"))
+    })
+}
+
+/// What a `Range` header asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// Everything: the header is of a kind that may be ignored.
+    Whole,
+    /// These, in the blob's order and apart from each other.
+    Parts(Vec<Range<u64>>),
+    /// Nothing inside of the blob.
+    Nothing,
+}
+
+/// [RFC 9110, 14.1.2](https://www.rfc-editor.org/rfc/rfc9110#name-byte-ranges): `bytes=2-4`, `bytes=2-`, `bytes=-3`, or
+/// several with commas between. Those that touch become one, and they come in the blob's order: it is made once.
+fn parse_ranges(text: &str, size: u64) -> Asked {
+    let Some(list) = text.strip_prefix("bytes=") else { return Asked::Whole };
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for one in list.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        let Some((first, last)) = one.split_once('-') else { return Asked::Whole };
+        let range = match (first.parse::<u64>(), last.parse::<u64>()) {
+            (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
+            (Ok(first), Err(_)) if last.is_empty() => first..size,
+            (Err(_), Ok(suffix)) if first.is_empty() => size.saturating_sub(suffix)..size,
+            // Nonsense: the whole blob is an answer.
+            _ => return Asked::Whole,
+        };
+        if range.start < range.end {
+            ranges.push(range);
+        }
+        // More than anybody asks for who means well.
+        if ranges.len() > RANGES {
+            return Asked::Whole;
+        }
+    }
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut apart: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match apart.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => apart.push(range),
+        }
+    }
+    if apart.is_empty() { Asked::Nothing } else { Asked::Parts(apart) }
+}
+
+/// The names after `last=`, at most `n=` of them, and where the next are.
+fn page<'a>(names: impl Iterator<Item = &'a str>, query: &str, path: &str) -> (Vec<&'a str>, Option<String>) {
+    let parameter = |name: &str| {
+        let found = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
+        found.map(|(_, value)| value)
+    };
+    let last = parameter("last").unwrap_or_default();
+    let count = parameter("n").and_then(|n| n.parse().ok()).unwrap_or(PAGE).min(PAGE);
+    let mut names: Vec<&str> = names.filter(|name| *name > last).take(count + 1).collect();
+    let more = names.len() > count;
+    names.truncate(count);
+    let link = names.last().filter(|_| more).map(|last| format!("<{path}?n={count}&last={last}>; rel=\"next\""));
+    (names, link)
+}
+
+fn list(document_of: &Value, link: Option<String>) -> Response<Body> {
+    let mut response = document("application/json", document_of.to_string().into_bytes());
+    if let Some(link) = link {
+        insert(&mut response, LINK, &link);
+    }
+    response
+}
+
+/// Whether the other side has it, as its `If-None-Match` says.
+fn is_known<B>(request: &Request<B>, digest: &Digest) -> bool {
+    let header = request.headers().get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
+    let tag = format!("\"{digest}\"");
+    header
+        .is_some_and(|known| known == "*" || known.split(',').any(|known| known.trim().trim_start_matches("W/") == tag))
+}
+
+fn not_modified(digest: &Digest) -> Response<Body> {
+    let mut response = Response::new(body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    identify(&mut response, digest);
+    response
+}
+
+fn identify(response: &mut Response<Body>, digest: &Digest) {
+    insert(response, DIGEST, &digest.to_string());
+    insert(response, ETAG, &format!("\"{digest}\""));
+}
+
+pub fn document(media_type: &str, bytes: Vec<u8>) -> Response<Body> {
+    let length = bytes.len();
+    let mut response = Response::new(body::bytes(bytes.into()));
+    insert(&mut response, CONTENT_TYPE, media_type);
+    insert(&mut response, CONTENT_LENGTH, &length.to_string());
+    response
+}
+
+fn insert(response: &mut Response<Body>, name: HeaderName, value: &str) {
+    // Everything that is put into headers here is printable; what is not (a name from a URL) is left out.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_parsed() {
+        let part = |range: Range<u64>| Asked::Parts([range].into());
+        for (text, expected) in [
+            ("bytes=2-4", part(2..5)),
+            ("bytes=2-", part(2..10)),
+            ("bytes=-3", part(7..10)),
+            ("bytes=-30", part(0..10)),
+            ("bytes=5-99", part(5..10)),
+            ("bytes=10-", Asked::Nothing),
+            ("bytes=-0", Asked::Nothing),
+            ("bytes=4-2", Asked::Whole),
+            ("bytes=1-2,4-5", Asked::Parts(vec![1..3, 4..6])),
+            ("bytes=8-, 1-2, 20-30", Asked::Parts(vec![1..3, 8..10])),
+            ("bytes=1-2,3-5,4-8", part(1..9)),
+            ("bytes=20-30,40-", Asked::Nothing),
+            ("bytes=1-2,x", Asked::Whole),
+            ("lines=1-2", Asked::Whole),
+        ] {
+            assert_eq!(parse_ranges(text, 10), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn lists_come_in_pages() {
+        let names = || ["a", "b", "c"].into_iter();
+        assert_eq!(page(names(), "", "/p"), (vec!["a", "b", "c"], None));
+        assert_eq!(page(names(), "n=2", "/p"), (vec!["a", "b"], Some("</p?n=2&last=b>; rel=\"next\"".to_owned())));
+        assert_eq!(page(names(), "n=2&last=b", "/p"), (vec!["c"], None));
+        assert_eq!(page(names(), "n=0", "/p"), (vec![], None));
+    }
+}

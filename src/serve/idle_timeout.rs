@@ -1,0 +1,128 @@
+//! A connection whose other side has to read on: one that does not take what was written within some time is closed,
+//! and what was made for it ends. hyper flushes after each piece of a body, so this is a least speed too: whoever takes
+//! a byte now and then does not hold a layer for ever.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+/// A stream that gives up on a reader who stalls, or all but stalls.
+pub struct IdleTimeout<S> {
+    inner: S,
+    patience: Duration,
+    /// Since when something waits to go out.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> IdleTimeout<S> {
+    /// Waits for at most `patience` until the other side has taken what was written before a flush.
+    pub fn new(inner: S, patience: Duration) -> Self {
+        Self { inner, patience, waiting: None }
+    }
+
+    fn judge<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            return polled;
+        }
+        let patience = self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        match waiting.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for IdleTimeout<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for IdleTimeout<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.judge(polled, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(context, bytes);
+        self.judge(polled, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.inner).poll_flush(context);
+        if polled.is_ready() {
+            self.waiting = None;
+        }
+        self.judge(polled, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::*;
+
+    #[test]
+    fn a_reader_that_stalls_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut theirs) = duplex(16);
+            let mut ours = IdleTimeout::new(ours, Duration::from_millis(50));
+            ours.write_all(&[0; 16]).await.unwrap();
+            // One that reads is waited for.
+            let mut read = [0; 16];
+            theirs.read_exact(&mut read).await.unwrap();
+            ours.write_all(&[0; 16]).await.unwrap();
+            ours.flush().await.unwrap();
+            let error = ours.write_all(&[0; 1]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        });
+    }
+
+    #[test]
+    fn a_reader_that_takes_a_byte_now_and_then_is_given_up() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (ours, mut theirs) = duplex(16);
+            let mut ours = IdleTimeout::new(ours, Duration::from_secs(30));
+            let reads = tokio::spawn(async move {
+                for _ in 0..1000 {
+                    sleep(Duration::from_secs(1)).await;
+                    theirs.read_u8().await?;
+                }
+                io::Result::Ok(())
+            });
+            let error = ours.write_all(&[0; 500]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+            drop(ours);
+            assert!(reads.await.unwrap().is_err());
+        });
+    }
+}

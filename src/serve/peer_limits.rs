@@ -1,0 +1,129 @@
+//! Limits for each client: of connections, of layers made at once, and of passwords checked at once. Three clients at
+//! their limits leave room for a fourth.
+//!
+//! A client is an IPv4 address or an IPv6 network of 64 bits, which one machine can have to itself
+//! ([RFC 6177](https://www.rfc-editor.org/rfc/rfc6177)).
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv6Addr},
+    sync::{Arc, Mutex},
+};
+
+use tokio::sync::Semaphore;
+
+use super::STREAMS as ALL_STREAMS;
+use crate::threads::lock;
+
+/// The part of everything that one client can take.
+const SHARE: usize = 4;
+/// Layers made at once for one client; docker and containerd ask for three, podman for six.
+pub const STREAMS: usize = ALL_STREAMS / SHARE;
+
+/// The clients that are connected.
+#[derive(Clone)]
+pub struct PeerLimits {
+    /// Connections of one client; more are closed. A machine that pulls has some dozens.
+    limit: usize,
+    connected: Arc<Mutex<HashMap<IpAddr, Client>>>,
+}
+
+struct Client {
+    connections: usize,
+    streams: Arc<Semaphore>,
+    password_check: Arc<Semaphore>,
+}
+
+/// A connection of a client, counted until it is dropped.
+pub struct Connection {
+    clients: PeerLimits,
+    /// The client's own address.
+    pub address: IpAddr,
+    /// The layers that are made for the client at once.
+    pub streams: Arc<Semaphore>,
+    /// The one password that is checked for the client at a time.
+    pub password_check: Arc<Semaphore>,
+}
+
+impl PeerLimits {
+    /// Clients that have this many connections together.
+    pub fn new(connections: usize) -> Self {
+        Self { limit: (connections / SHARE).max(1), connected: Arc::default() }
+    }
+
+    /// Counts a connection; `None` if the client has as many as it may have.
+    pub fn connect(&self, address: IpAddr) -> Option<Connection> {
+        let mut connected = lock(&self.connected);
+        let client = connected.entry(network(address)).or_insert_with(|| Client {
+            connections: 0,
+            streams: Arc::new(Semaphore::new(STREAMS)),
+            password_check: Arc::new(Semaphore::new(1)),
+        });
+        if client.connections >= self.limit {
+            return None;
+        }
+        client.connections += 1;
+        let (streams, password_check) = (Arc::clone(&client.streams), Arc::clone(&client.password_check));
+        Some(Connection { clients: self.clone(), address, streams, password_check })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut connected = lock(&self.clients.connected);
+        let network = network(self.address);
+        if let Some(client) = connected.get_mut(&network) {
+            client.connections -= 1;
+            if client.connections == 0 {
+                connected.remove(&network);
+            }
+        }
+    }
+}
+
+/// What addresses of one client have in common.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONNECTIONS: usize = 40;
+
+    #[test]
+    fn three_clients_leave_room_for_a_fourth() {
+        let clients = PeerLimits::new(CONNECTIONS);
+        let mut connections: Vec<Connection> = Vec::new();
+        for client in 1..=3 {
+            connections.extend(std::iter::from_fn(|| clients.connect([10, 0, 0, client].into())));
+        }
+        assert_eq!(connections.len(), CONNECTIONS / 4 * 3);
+        let fourth = clients.connect([10, 0, 0, 4].into()).unwrap();
+        let _all = Arc::clone(&connections[0].streams).try_acquire_many_owned(STREAMS as u32).unwrap();
+        assert!(connections[1].streams.try_acquire().is_err());
+        assert!(fourth.streams.try_acquire().is_ok());
+        let _check = connections[0].password_check.try_acquire().unwrap();
+        assert!(connections[1].password_check.try_acquire().is_err());
+        assert!(fourth.password_check.try_acquire().is_ok());
+    }
+
+    #[test]
+    fn addresses_of_one_network_are_one_client() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let clients = PeerLimits::new(CONNECTIONS);
+        let connect = |host: usize| clients.connect(address(&format!("2001:db8:0:1:{host:x}::{host:x}")));
+        let mut connections: Vec<Connection> = (1..=CONNECTIONS / 4).map(|host| connect(host).unwrap()).collect();
+        assert!(connect(100).is_none());
+        assert!(clients.connect(address("2001:db8:0:2::1")).is_some());
+        connections.pop();
+        assert!(connect(100).is_some());
+        drop(connections);
+        assert!(lock(&clients.connected).is_empty());
+        assert_eq!(network(address("::ffff:10.0.0.1")), address("10.0.0.1"));
+    }
+}

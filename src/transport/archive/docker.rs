@@ -1,0 +1,123 @@
+//! docker's archives, as `docker save` wrote them before it wrote OCI layouts: manifest.json names config and layers
+//! by files, and there are no OCI manifests, so they are made here.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    sync::Arc,
+};
+
+use super::contents::{Contents, digests};
+use crate::{
+    image::{Node, OpenError, Store, found::UnlistedImage, node::NODES_LIMIT},
+    layer::DetectedCompression,
+    oci::{Descriptor, Digest, DockerManifest, ImageConfig, Manifest, Platform, descriptor::media_type, json, name},
+};
+
+/// An image of a manifest.json.
+#[derive(Clone, Debug)]
+pub(crate) struct Saved {
+    /// `name:tag`, as many as it has.
+    names: Vec<String>,
+    manifest: DockerManifest,
+    contents: Arc<Contents>,
+}
+
+/// The blobs of one image, and the manifest made for it.
+#[derive(Debug)]
+struct SavedBlobs {
+    contents: Arc<Contents>,
+    manifest: (Digest, Vec<u8>),
+    /// The archive's names.
+    files: HashMap<Digest, String>,
+}
+
+impl Store for SavedBlobs {
+    fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
+        if *digest == self.manifest.0 {
+            return Ok(Some(Box::new(io::Cursor::new(self.manifest.1.clone()))));
+        }
+        self.files.get(digest).map(|name| self.contents.open(name)).transpose()
+    }
+
+    fn name(&self, digest: &Digest) -> String {
+        self.files.get(digest).cloned().unwrap_or_else(|| digest.blob_name())
+    }
+}
+
+/// The images of a manifest.json.
+pub(crate) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, OpenError> {
+    let manifests: Vec<DockerManifest> = contents.document("manifest.json")?;
+    if manifests.len() > NODES_LIMIT {
+        let why = format!("it lists more than {NODES_LIMIT} images");
+        return Err(OpenError::Document { document: "manifest.json".to_owned(), why });
+    }
+    let saved = |manifest: DockerManifest| {
+        let names = manifest.repo_tags.iter().flatten().map(|name| name::familiar(name).to_owned()).collect();
+        Saved { names, manifest, contents: Arc::clone(contents) }
+    };
+    Ok(manifests.into_iter().map(saved).collect())
+}
+
+impl UnlistedImage for Saved {
+    fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    fn platform(&self) -> Result<Platform, OpenError> {
+        Ok(self.contents.document::<ImageConfig>(&self.manifest.config)?.platform())
+    }
+
+    fn node(&self) -> Result<Node, OpenError> {
+        let DockerManifest { config, layers, .. } = &self.manifest;
+        let fail = |document: &str, why: String| OpenError::Document { document: document.to_owned(), why };
+        if layers.len() > NODES_LIMIT {
+            let why = format!("{} layers exceed the limit of {NODES_LIMIT}", layers.len());
+            return Err(fail("manifest.json", why));
+        }
+        let parsed: ImageConfig = self.contents.document(config)?;
+        let text = self.contents.text(config)?;
+        let diff_ids = &parsed.rootfs.diff_ids;
+        if diff_ids.len() != layers.len() {
+            let why = format!("it lists {} diff_ids, but there are {} layers", diff_ids.len(), layers.len());
+            return Err(fail(config, why));
+        }
+        let config_digest = Digest::of(&text);
+        let mut files = HashMap::from([(config_digest, config.clone())]);
+        let mut descriptors = Vec::with_capacity(layers.len());
+        for (name, diff_id) in layers.iter().zip(diff_ids) {
+            let descriptor = describe(&self.contents, name, diff_id)?;
+            files.insert(descriptor.digest, name.clone());
+            descriptors.push(descriptor);
+        }
+        let config = Descriptor::new(media_type::CONFIG, config_digest, text.len() as u64);
+        let manifest = json::to_vec(&Manifest::new(config, descriptors));
+        let descriptor = Descriptor::new(media_type::MANIFEST, Digest::of(&manifest), manifest.len() as u64);
+        let descriptor = Descriptor { platform: Some(parsed.platform()), ..descriptor };
+        let manifest = (descriptor.digest, manifest);
+        let store = SavedBlobs { contents: Arc::clone(&self.contents), manifest, files };
+        Ok(Node { descriptor, store: Arc::new(store) })
+    }
+}
+
+/// The descriptor of a layer. A plain tar is what its diff_id says, or fails when it is read; a compressed one is
+/// hashed here.
+fn describe(contents: &Contents, name: &str, diff_id: &Digest) -> Result<Descriptor, OpenError> {
+    let fail = |why: String| OpenError::Document { document: name.to_owned(), why };
+    let io_fail = |error: io::Error| fail(error.to_string());
+    let size = contents.blob(name).ok_or_else(|| fail("it is missing".to_owned()))?.size;
+    let mut reader = contents.open(name).map_err(io_fail)?;
+    let mut start = Vec::new();
+    (&mut reader).take(8).read_to_end(&mut start).map_err(io_fail)?;
+    let media_type = match DetectedCompression::of(&start) {
+        DetectedCompression::Plain => return Ok(Descriptor::new(media_type::LAYER_TAR, *diff_id, size)),
+        DetectedCompression::Gzip => media_type::LAYER_GZIP,
+        DetectedCompression::Zstd => media_type::LAYER_ZSTD,
+        DetectedCompression::Xz => return Err(fail("OCI does not allow layers compressed with xz".to_owned())),
+    };
+    let (digest, found) = digests(&start, &mut reader, size).map_err(io_fail)?;
+    if found != *diff_id {
+        return Err(fail(format!("its tar is {found}, but the image's config says {diff_id}")));
+    }
+    Ok(Descriptor::new(media_type, digest, size))
+}

@@ -1,0 +1,147 @@
+//! Archives opened: a docker-archive or an OCI layout in a tar, read once, from front to back.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    path::Path,
+    sync::Arc,
+};
+
+use tar::EntryType;
+
+use super::{
+    contents::{Blob, Contents},
+    docker,
+    tar_file::Archive,
+};
+use crate::{
+    image::{Found, OpenError, found::Top},
+    layer::{DetectedCompression, explain_full, open_packed, untar::TarReader},
+};
+
+/// Reads the archive at `path` once, from front to back.
+pub fn open(path: &Path) -> Result<Found, OpenError> {
+    let opening = |source| OpenError::Io { act: "opening".to_owned(), path: path.to_owned(), source };
+    let (file, packing) = open_packed(path).map_err(opening)?;
+    found(scan_packed(file, packing, path, None)?)
+}
+
+/// The same for one that comes through a pipe: it is kept in a nameless file.
+pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<Found, OpenError> {
+    let fail = |source| OpenError::Io { act: "keeping".to_owned(), path: path.to_owned(), source };
+    let mut kept = || -> io::Result<File> {
+        let mut file = tempfile::tempfile()?;
+        let size = io::copy(&mut stream, &mut file).map_err(explain_full)?;
+        file.rewind()?;
+        let mut start = Vec::new();
+        (&mut file).take(8).read_to_end(&mut start)?;
+        file.rewind()?;
+        let packing = DetectedCompression::of(&start);
+        if packing == DetectedCompression::Plain {
+            return Ok(file);
+        }
+        let mut plain = tempfile::tempfile()?;
+        io::copy(&mut packing.reader(file, size)?, &mut plain).map_err(explain_full)?;
+        plain.rewind()?;
+        Ok(plain)
+    };
+    let file = kept().map_err(fail)?;
+    let plain = Arc::new(file.try_clone().map_err(fail)?);
+    found(scan_packed(file, DetectedCompression::Plain, path, Some(plain))?)
+}
+
+/// The same for a plain archive that has no path; `name` is for messages.
+#[cfg(feature = "net")]
+pub fn open_file(file: File, name: &str) -> Result<Found, OpenError> {
+    let fail = |source| OpenError::Io { act: "keeping the archive of".to_owned(), path: name.into(), source };
+    let kept = Arc::new(file.try_clone().map_err(fail)?);
+    found(scan_packed(file, DetectedCompression::Plain, Path::new(name), Some(kept))?)
+}
+
+fn scan_packed(
+    file: File,
+    packing: DetectedCompression,
+    path: &Path,
+    plain: Option<Arc<File>>,
+) -> Result<Contents, OpenError> {
+    let fail = |act: String, source| OpenError::Io { act, path: path.to_owned(), source };
+    let opening = |error| fail("opening".to_owned(), error);
+    let size = file.metadata().map_err(opening)?.len();
+    let mut contents = Contents::new(Archive::new(path.to_owned(), plain));
+    if packing == DetectedCompression::Plain {
+        scan_entries(TarReader::seeking(file), &mut contents, &fail)?;
+    } else {
+        scan_entries(TarReader::new(packing.reader(file, size).map_err(opening)?), &mut contents, &fail)?;
+    }
+    Ok(contents)
+}
+
+fn scan_entries<R: Read>(
+    mut archive: TarReader<R>,
+    contents: &mut Contents,
+    fail: &dyn Fn(String, io::Error) -> OpenError,
+) -> Result<(), OpenError> {
+    let mut last = "the start".to_owned();
+    loop {
+        let next = archive.next_entry().map_err(|error| fail(format!("reading what follows {last} in"), error))?;
+        let Some(entry) = next else { break };
+        let name = String::from_utf8_lossy(&entry.name).into_owned();
+        let name = name.trim_start_matches("./").to_owned();
+        match entry.kind {
+            EntryType::Regular | EntryType::Continuous => {
+                let blob = Blob { size: entry.size, offset: entry.position };
+                contents
+                    .add(name.clone(), blob, &mut archive)
+                    .map_err(|error| fail(format!("reading {name} in"), error))?;
+            }
+            // docker writes a layer that two images share once, and links to it.
+            EntryType::Symlink | EntryType::Link => {
+                let target = String::from_utf8_lossy(&entry.link).into_owned();
+                let target = match entry.kind {
+                    EntryType::Symlink => beside(&name, &target),
+                    _ => target,
+                };
+                contents.alias(name.clone(), target);
+            }
+            _ => {}
+        }
+        last = name;
+    }
+    Ok(())
+}
+
+/// What an archive is: an OCI layout, or docker's.
+fn found(contents: Contents) -> Result<Found, OpenError> {
+    let contents = Arc::new(contents);
+    if contents.raw("index.json").is_some() || contents.blob("index.json").is_some() {
+        return Ok(Found::of_index(contents.document("index.json")?, contents));
+    }
+    let saved = docker::images(&contents)?;
+    Ok(Found::new(saved.into_iter().map(|image| Top::Unlisted(Arc::new(image))).collect(), contents))
+}
+
+/// The name that a link `target` leads to, from the entry `name`; nothing outside of the archive has one.
+fn beside(name: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = name.split('/').collect();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            ".." => drop(parts.pop()),
+            "." | "" => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_names_in_the_archive() {
+        assert_eq!(beside("one/layer.tar", "../two/layer.tar"), "two/layer.tar");
+        assert_eq!(beside("one/layer.tar", "../../../etc/passwd"), "etc/passwd");
+        assert_eq!(beside("a", "./b"), "b");
+    }
+}

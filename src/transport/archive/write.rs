@@ -1,0 +1,294 @@
+//! One tar that is a docker-archive and an OCI layout at once:
+//!
+//! ```text
+//! oci-layout  index.json      for skopeo oci-archive:, podman, containerd
+//! manifest.json               for docker load, skopeo docker-archive:
+//! blobs/sha256/…              manifest, config, layers; each digest once
+//! ```
+//!
+//! The small documents come first, so that a reader of the stream knows every
+//! layer before its bytes arrive. Layers are made while they are written.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, IsTerminal, StdoutLock, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    files::{self, NewFile},
+    image::{Image, ImageError, ImageIndex, ManifestGraph},
+    layer::{Direct, Header, LayerError, TarWriter},
+    oci::{Descriptor, Digest, DockerManifest, Index, descriptor::annotation, json, name::full_name},
+    transport::{Holds, WriteError, WriteOptions, WriteScheme, WriteTransport, Written, write::path_and_name},
+};
+
+/// `oci-archive:FILE[:NAME:TAG]`
+pub const OCI: WriteScheme = WriteScheme {
+    name: "oci-archive",
+    syntax: "oci-archive:FILE[:NAME:TAG]",
+    about: "OCI layout in a tar",
+    holds: Holds::Index,
+    parse,
+};
+
+/// `docker-archive:FILE[:NAME:TAG]`
+pub const DOCKER: WriteScheme = WriteScheme {
+    name: "docker-archive",
+    syntax: "docker-archive:FILE[:NAME:TAG]",
+    about: "what docker load reads",
+    holds: Holds::Image,
+    parse,
+};
+
+fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+    let (file, name) = path_and_name(rest)?;
+    Ok(Arc::new(ArchiveFile { file, name }))
+}
+
+/// Bytes on their way to who reads; the most that Linux grants everybody.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1024 * 1024;
+
+/// A file (`-` is stdout), and what the image is called in it.
+#[derive(Debug)]
+struct ArchiveFile {
+    file: PathBuf,
+    name: Option<String>,
+}
+
+impl WriteTransport for ArchiveFile {
+    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Written, WriteError> {
+        let name = self.name.as_deref().or(content.reference());
+        // By these names too, so that nothing but the archive is written there.
+        let on_stdout =
+            ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| self.file == Path::new(name));
+        if on_stdout {
+            write_content(content, name, stdout()?)?.flush().map_err(LayerError::Write)?;
+        } else {
+            write_file(content, name, &self.file)?;
+        }
+        Ok(Written { on_stdout, ..Written::new(content.digest()) })
+    }
+}
+
+/// A file appears whole or not at all; into a pipe or a device it is written.
+fn write_file(content: &ManifestGraph, name: Option<&str>, path: &Path) -> Result<(), ArchiveError> {
+    let fail = || {
+        let path = path.to_owned();
+        move |source| ArchiveError::Io { path, source }
+    };
+    if files::is_stream(path) {
+        let out = File::options().write(true).open(path).map_err(fail())?;
+        return write_content(content, name, out).map(drop);
+    }
+    let new = NewFile::named(path).map_err(fail())?;
+    write_content(content, name, new)?.finish().map_err(fail())
+}
+
+/// The standard output, ready for much: fewer switches between us and who reads.
+///
+/// # Errors
+///
+/// [`ArchiveError::Terminal`]
+pub fn stdout() -> Result<StdoutLock<'static>, ArchiveError> {
+    let out = io::stdout().lock();
+    if out.is_terminal() {
+        return Err(ArchiveError::Terminal);
+    }
+    // What is no pipe, or may not be bigger, stays as it is.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
+    Ok(out)
+}
+
+/// Why an archive could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// A blob could not be made.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The archive's own bytes could not be written.
+    #[error("writing the archive")]
+    Write(#[from] LayerError),
+    /// The standard output is a terminal, which takes no archive.
+    #[error(
+        "an archive is not written to a terminal; pipe it (`| docker load`) or redirect it to a file (`> image.tar`)"
+    )]
+    Terminal,
+    /// The file could not be created.
+    #[error("writing {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system answered.
+        source: io::Error,
+    },
+}
+
+/// Writes `image` to `out`, tagged with `reference` (`name:tag`), and gives `out` back.
+///
+/// # Errors
+///
+/// [`ArchiveError`]; what was written until then is no valid archive.
+pub fn write<W: Write>(image: &Image, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
+    write_all(&[(image, reference)], out)
+}
+
+/// As [`write()`], without the layers `there`: engines take an archive without the layers that they have.
+///
+/// # Errors
+///
+/// As [`write()`].
+pub fn write_without<W: Write>(
+    image: &Image,
+    reference: Option<&str>,
+    there: &HashSet<Digest>,
+    out: W,
+) -> Result<W, ArchiveError> {
+    write_some(&[(image, reference)], there, out)
+}
+
+/// Writes several images to one archive; as [`write()`].
+///
+/// # Errors
+///
+/// As [`write()`].
+pub fn write_all<W: Write>(images: &[(&Image, Option<&str>)], out: W) -> Result<W, ArchiveError> {
+    write_some(images, &HashSet::new(), out)
+}
+
+fn write_some<W: Write>(images: &[(&Image, Option<&str>)], there: &HashSet<Digest>, out: W) -> Result<W, ArchiveError> {
+    let index = images.iter().map(|(image, reference)| named(image.descriptor(), *reference)).collect();
+    let docker = images.iter().map(|(image, reference)| docker_manifest(image, *reference)).collect();
+    let mut archive = Archive::begin(out, index, docker)?;
+    for (image, _) in images {
+        archive.image(image, there)?;
+    }
+    Ok(archive.tar.finish()?)
+}
+
+/// Writes an image, as [`write()`], or an index and all it lists, of which docker's manifest.json says nothing.
+///
+/// # Errors
+///
+/// As [`write()`].
+pub fn write_content<W: Write>(content: &ManifestGraph, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
+    let index = match content {
+        ManifestGraph::Image(image) => return write(image, reference, out),
+        ManifestGraph::Index(index) => index,
+    };
+    let mut archive = Archive::begin(out, vec![named(content.descriptor(), reference)], Vec::new())?;
+    archive.children(index)?;
+    Ok(archive.tar.finish()?)
+}
+
+fn docker_manifest(image: &Image, reference: Option<&str>) -> DockerManifest {
+    DockerManifest {
+        config: image.config_descriptor().digest.blob_name(),
+        repo_tags: reference.map(|reference| vec![reference.to_owned()]),
+        layers: image.layers.iter().map(|layer| layer.descriptor.digest.blob_name()).collect(),
+    }
+}
+
+/// How many bytes [`write_without`] writes, without writing them.
+pub fn size(image: &Image, reference: Option<&str>, there: &HashSet<Digest>) -> u64 {
+    let mut seen: HashSet<Digest> = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
+    let documents = write_without(image, reference, &seen, Counter(0)).map_or(0, |counter| counter.0);
+    seen.clone_from(there);
+    let sent = image.layers.iter().filter(|layer| seen.insert(layer.descriptor.digest));
+    // A header of a block, and the blob filled up to whole blocks.
+    documents + sent.map(|layer| 512 + layer.descriptor.size.next_multiple_of(512)).sum::<u64>()
+}
+
+struct Counter(u64);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What an index says of an image, now named `reference`.
+pub(crate) fn named(mut descriptor: Descriptor, reference: Option<&str>) -> Descriptor {
+    if let Some((reference, (_, tag))) = reference.and_then(|whole| Some((whole, whole.rsplit_once(':')?))) {
+        let mut annotate = |key: &str, value: String| descriptor.annotations.insert(key.to_owned(), value);
+        annotate(annotation::REF_NAME, tag.to_owned());
+        // Without the whole name podman takes the tag for one.
+        annotate(annotation::IMAGE_NAME, full_name(reference));
+    }
+    descriptor
+}
+
+struct Archive<W> {
+    tar: TarWriter<Direct<W>>,
+    written: HashSet<Digest>,
+}
+
+impl<W: Write> Archive<W> {
+    fn begin(out: W, index: Vec<Descriptor>, docker: Vec<DockerManifest>) -> Result<Self, ArchiveError> {
+        let mut archive = Self { tar: TarWriter::new(out), written: HashSet::new() };
+        archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        archive.file("index.json", &json::to_vec(&Index::new(index)))?;
+        if !docker.is_empty() {
+            archive.file("manifest.json", &json::to_vec(&docker))?;
+        }
+        for directory in ["blobs", "blobs/sha256"] {
+            archive.tar.append_with(&Header::directory(directory.as_bytes()), |_| Ok::<_, LayerError>(()))?;
+        }
+        Ok(archive)
+    }
+
+    /// All of an image but the layers that are there.
+    fn image(&mut self, image: &Image, there: &HashSet<Digest>) -> Result<(), ArchiveError> {
+        self.bytes(&image.config_descriptor().digest, &image.config)?;
+        self.bytes(&image.digest(), &image.manifest)?;
+        let is_sent = |digest: &Digest| !there.contains(digest);
+        for layer in image.layers.iter().filter(|layer| !layer.elsewhere && is_sent(&layer.descriptor.digest)) {
+            let Descriptor { digest, size, .. } = &layer.descriptor;
+            self.blob(digest, *size, |out| Ok(layer.write(out)?))?;
+        }
+        Ok(())
+    }
+
+    /// All that an index lists, and the index.
+    fn children(&mut self, index: &ImageIndex) -> Result<(), ArchiveError> {
+        for child in &index.children {
+            match child {
+                ManifestGraph::Image(image) => self.image(image, &HashSet::new())?,
+                ManifestGraph::Index(index) => self.children(index)?,
+            }
+        }
+        self.bytes(&index.algorithm.of(&index.bytes), &index.bytes)
+    }
+
+    fn bytes(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), ArchiveError> {
+        self.blob(digest, bytes.len() as u64, |out| Ok(out.write_all(bytes).map_err(LayerError::Write)?))
+    }
+
+    fn file(&mut self, name: &str, bytes: &[u8]) -> Result<(), LayerError> {
+        let header = Header::file(name.as_bytes(), bytes.len() as u64);
+        self.tar.append_with(&header, |out| out.write_all(bytes).map_err(LayerError::Write))
+    }
+
+    fn blob(
+        &mut self,
+        digest: &Digest,
+        size: u64,
+        produce: impl FnOnce(&mut dyn Write) -> Result<(), ArchiveError>,
+    ) -> Result<(), ArchiveError> {
+        if !self.written.insert(*digest) {
+            return Ok(());
+        }
+        let name = digest.blob_name();
+        let header = Header::file(name.as_bytes(), size);
+        self.tar.append_with(&header, produce)
+    }
+}

@@ -1,0 +1,175 @@
+//! One NAR, from the first cache that has it, checked; where a cache breaks off, the next goes on.
+
+use std::{
+    io::{self, BufReader, Read},
+    sync::Arc,
+};
+
+use bzip2::read::MultiBzDecoder;
+use lzma_rust2::XzReader;
+use sha2::{Digest as _, Sha256};
+
+use super::{Access, Cache, Compression, NarInfo};
+use crate::{closure::StorePath, image::recipe::Recorded, oci::Digest};
+
+/// Bytes read from a cache at once.
+const BUFFER: usize = 128 * 1024;
+/// Memory that a NAR may ask for to be decompressed, in KiB: xz -9 asks for 64 MiB.
+const XZ_MEMORY: u32 = 128 * 1024;
+
+/// A NAR as a stream.
+pub struct Nar {
+    caches: Arc<[Cache]>,
+    access: Access,
+    path: StorePath,
+    /// The expected hash. Without a record, the cache's own; the blobs made from it are checked then.
+    recorded: Option<Recorded>,
+    /// The cache whose turn it is.
+    turn: usize,
+    body: Option<Box<dyn Read + Send>>,
+    hash: Sha256,
+    read: u64,
+    /// Why caches before did not do.
+    failures: Vec<Failure>,
+    ended: bool,
+}
+
+struct Failure {
+    is_absence: bool,
+    text: String,
+}
+
+impl Nar {
+    /// Finds the first cache that has it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](io::ErrorKind::NotFound) when none has it; another when one could not be asked or has another one.
+    pub fn open(caches: Arc<[Cache]>, access: Access, path: StorePath, recorded: Option<Recorded>) -> io::Result<Self> {
+        let mut nar = Self {
+            caches,
+            access,
+            path,
+            recorded,
+            turn: 0,
+            body: None,
+            hash: Sha256::new(),
+            read: 0,
+            failures: Vec::new(),
+            ended: false,
+        };
+        nar.next_cache()?;
+        Ok(nar)
+    }
+
+    /// Opens it in the next cache that has it, behind what was read already.
+    fn next_cache(&mut self) -> io::Result<()> {
+        while let Some(cache) = self.caches.get(self.turn) {
+            let access = self.access.patient_with(cache);
+            let opened = cache.narinfo(&access, &self.path).and_then(|info| match info {
+                Some(info) => self.begin(cache, &access, &info).map(Some),
+                None => Ok(None),
+            });
+            match opened {
+                Ok(Some(body)) => {
+                    self.access.note(cache, true);
+                    self.body = Some(body);
+                    return Ok(());
+                }
+                Ok(None) => {
+                    self.access.note(cache, true);
+                    self.failures.push(Failure { is_absence: true, text: format!("{cache} does not have it") });
+                }
+                Err(error) => {
+                    self.access.note(cache, false);
+                    self.failures.push(Failure { is_absence: false, text: format!("{cache}: {error}") });
+                }
+            }
+            self.turn += 1;
+        }
+        let kind = match self.failures.iter().all(|failure| failure.is_absence) {
+            true => io::ErrorKind::NotFound,
+            false => io::ErrorKind::Other,
+        };
+        let texts: Vec<&str> = self.failures.iter().map(|failure| failure.text.as_str()).collect();
+        Err(io::Error::new(kind, format!("{} is in no binary cache: {}", self.path, texts.join("; "))))
+    }
+
+    fn begin(&self, cache: &Cache, access: &Access, info: &NarInfo) -> io::Result<Box<dyn Read + Send>> {
+        if let Some(recorded) = self.recorded.filter(|recorded| *recorded != info.nar) {
+            return Err(another(recorded, info.nar));
+        }
+        let file = BufReader::with_capacity(BUFFER, cache.open(access, &info.url)?);
+        let mut body: Box<dyn Read + Send> = match info.compression {
+            Compression::None => Box::new(file),
+            Compression::Xz => Box::new(XzReader::new_mem_limit(file, true, XZ_MEMORY)),
+            Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+            Compression::Bzip2 => Box::new(MultiBzDecoder::new(file)),
+        };
+        // What another cache gave already: all of it together is hashed, so it need not be the same here.
+        let skipped = io::copy(&mut (&mut body).take(self.read), &mut io::sink())?;
+        if skipped < self.read {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        // More than there may be is known as soon as there is one byte more.
+        Ok(Box::new(body.take(info.nar.size.saturating_add(1) - self.read)))
+    }
+
+    /// At the end: whether it was what it had to be. `false` when it is too short.
+    fn is_whole(&self) -> io::Result<bool> {
+        let Some(recorded) = self.recorded else { return Ok(true) };
+        let found = Recorded { digest: Digest::from_bytes(self.hash.clone().finalize().into()), size: self.read };
+        match found {
+            found if found == recorded => Ok(true),
+            found if found.size < recorded.size => Ok(false),
+            found => Err(io::Error::other(format!("{}: {}", self.cache(), another(recorded, found)))),
+        }
+    }
+
+    fn cache(&self) -> String {
+        self.caches.get(self.turn).map(Cache::to_string).unwrap_or_default()
+    }
+
+    /// The cache whose turn it is broke off.
+    fn broke(&mut self, why: String) {
+        self.failures.push(Failure { is_absence: false, text: format!("{}: {why}", self.cache()) });
+        (self.turn, self.body) = (self.turn + 1, None);
+    }
+}
+
+impl Read for Nar {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if self.body.is_none() {
+                self.next_cache()?;
+            }
+            let Some(body) = &mut self.body else { return Ok(0) };
+            match body.read(buffer) {
+                Ok(0) if self.is_whole()? => {
+                    self.ended = true;
+                    return Ok(0);
+                }
+                Ok(0) => self.broke(format!("the NAR ends after {} bytes", self.read)),
+                Ok(read) => {
+                    self.hash.update(&buffer[..read]);
+                    self.read += read as u64;
+                    return Ok(read);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+                Err(error) => self.broke(error.to_string()),
+            }
+        }
+    }
+}
+
+/// A cache has something else under the same name.
+fn another(recorded: Recorded, found: Recorded) -> io::Error {
+    io::Error::other(format!(
+        "its NAR is {} of {} bytes, but the recipe was made with {} of {}; the package was probably built twice and is not \
+         reproducible: build the image again with this cache, or give the cache that has the first build",
+        found.digest, found.size, recorded.digest, recorded.size
+    ))
+}

@@ -1,0 +1,64 @@
+//! What Nix's configuration says of binary caches.
+
+use std::{
+    env, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+
+use super::Cache;
+use crate::transport::http::Netrc;
+
+/// Where Nix looks for passwords by default.
+const NETRC: &str = "/etc/nix/netrc";
+
+/// The settings that matter here.
+#[derive(Debug, Default)]
+pub struct Configuration {
+    /// `substituters`, without those that are no binary caches (`ssh://`, `daemon`).
+    pub caches: Vec<Cache>,
+    /// `netrc-file`.
+    pub netrc: PathBuf,
+}
+
+impl Configuration {
+    /// Asks Nix; without Nix there are no caches.
+    pub fn read() -> Self {
+        // The first is what 2.8 knows; new versions have it under the second name.
+        let settings = [["show-config", "--json"].as_slice(), &["config", "show", "--json"]];
+        let Some(settings) = settings.into_iter().find_map(ask) else {
+            return Self { caches: Vec::new(), netrc: Self::default_netrc() };
+        };
+        let value = |name: &str| &settings[name]["value"];
+        let caches = value("substituters").as_array().into_iter().flatten();
+        Self {
+            caches: caches.filter_map(|url| url.as_str()?.parse().ok()).collect(),
+            netrc: value("netrc-file").as_str().map_or_else(Self::default_netrc, PathBuf::from),
+        }
+    }
+
+    /// Where Nix looks for passwords by default.
+    pub fn default_netrc() -> PathBuf {
+        NETRC.into()
+    }
+}
+
+fn ask(arguments: &[&str]) -> Option<Value> {
+    let output = Command::new("nix")
+        .args(["--extra-experimental-features", "nix-command"])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
+}
+
+/// The passwords in `NETRC`, in the user's `~/.netrc`, or in Nix's file: the first that exists.
+pub fn netrc(configured: &Path) -> io::Result<Netrc> {
+    let named = env::var_os("NETRC").map(PathBuf::from);
+    let own = env::var_os("HOME").map(|home| Path::new(&home).join(".netrc"));
+    let found = named.into_iter().chain(own).chain([configured.to_owned()]).find(|path| path.exists());
+    found.map_or_else(|| Ok(Netrc::default()), |path| Netrc::open(&path))
+}

@@ -1,0 +1,85 @@
+//! What layers compressed to, remembered between pushes.
+//!
+//! `$XDG_CACHE_HOME/strata/compressed/<compression>[-<level>]/<diff_id>.json` is the
+//! blob's descriptor, and `…/strata/chunked/<parameters>/<diff_id>.json` a [`Chunked`]. Files are
+//! written whole and never changed, so writers do not disturb each other; deleting the folders
+//! costs time, nothing else.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use crate::{
+    files,
+    image::{Chunked, ImageError, LayerBlob, recipe::save_json},
+    layer::{chunked, compress::Compression},
+    oci::{Descriptor, Digest},
+};
+
+/// The cache, if the machine has a place for it.
+#[derive(Clone, Debug, Default)]
+pub struct CompressionCache {
+    root: Option<PathBuf>,
+    chunked: Option<PathBuf>,
+}
+
+impl CompressionCache {
+    /// The user's cache.
+    pub fn of_user() -> Self {
+        let folder = files::cache_folder();
+        let chunked = |folder: &PathBuf| folder.join("chunked").join(chunked::parameters());
+        Self { chunked: folder.as_ref().map(chunked), root: folder.map(|folder| folder.join("compressed")) }
+    }
+
+    /// What the layer with this diff_id compressed to, if it ever was.
+    pub fn get(&self, diff_id: &Digest, compression: Compression, level: Option<i32>) -> Option<Descriptor> {
+        serde_json::from_slice(&fs::read(self.path(diff_id, compression, level)?).ok()?).ok()
+    }
+
+    /// Remembers; a cache that cannot be written is not a reason to fail.
+    pub fn put(&self, diff_id: &Digest, compression: Compression, level: Option<i32>, descriptor: &Descriptor) {
+        if let Some(path) = self.path(diff_id, compression, level) {
+            save(descriptor, &path);
+        }
+    }
+
+    /// What a plain layer is as zstd:chunked, compressed as always: remembered, or made now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Chunked::of`].
+    pub fn chunked(&self, layer: &LayerBlob) -> Result<Chunked, ImageError> {
+        let path = self.chunked.as_ref().map(|folder| folder.join(format!("{}.json", layer.diff_id.hex())));
+        let known = || serde_json::from_slice(&fs::read(path.as_ref()?).ok()?).ok();
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let chunked = Chunked::of(layer, None)?;
+        if let Some(path) = &path {
+            save(&chunked, path);
+        }
+        Ok(chunked)
+    }
+
+    fn path(&self, diff_id: &Digest, compression: Compression, level: Option<i32>) -> Option<PathBuf> {
+        let level = level.map_or_else(String::new, |level| format!("-{level}"));
+        let kind = match compression {
+            Compression::ZstdChunked => ".zst-chunked",
+            other => other.suffix(),
+        };
+        let name = format!("tar{kind}{level}/{}.json", diff_id.hex());
+        Some(self.root.as_ref()?.join(name))
+    }
+}
+
+/// Writes a file; a cache that cannot be written is not a reason to fail.
+fn save<T: Serialize>(document: &T, path: &Path) {
+    let directory = files::directory(path);
+    if fs::create_dir_all(directory).is_ok() {
+        files::sweep(directory);
+        let _ = save_json(document, path);
+    }
+}

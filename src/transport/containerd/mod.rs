@@ -1,0 +1,4 @@
+//! containerd, through its command `ctr`.
+
+pub(crate) mod read;
+pub(crate) mod write;

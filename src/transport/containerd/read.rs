@@ -1,0 +1,41 @@
+//! `containerd:`: containerd writes an archive of an image, which is read as any other archive.
+
+use std::sync::Arc;
+
+use crate::{
+    image::{OpenError, Opened},
+    oci::name,
+    transport::{
+        ReadOptions, ReadScheme, ReadTransport, archive,
+        engine::{self, Tool},
+        read::image_name,
+    },
+};
+
+/// `containerd:NAME[:TAG]`
+pub const SCHEME: ReadScheme = ReadScheme {
+    name: "containerd",
+    syntax: "containerd:NAME[:TAG]",
+    about: "containerd, also on a Kubernetes node",
+    parse: |rest| Ok(Arc::new(ContainerdSource(image_name(rest)?))),
+};
+
+/// An image of containerd, by its name there.
+#[derive(Debug)]
+struct ContainerdSource(String);
+
+impl ReadTransport for ContainerdSource {
+    fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
+        // Of several nodes, the first.
+        let commands = engine::containerd_commands(access.engine.via.as_deref()).map_err(OpenError::transport)?;
+        let ctr = Tool::new("ctr", commands.first().and_then(Option::as_deref));
+        let ctr = match &access.engine.namespace {
+            Some(namespace) => ctr.with(&["-n", namespace]),
+            None => ctr,
+        };
+        // containerd does not know that no tag means the latest.
+        let name = name::full_name(&name::with_tag(&self.0));
+        let archive = ctr.spool(&["images", "export", "-", &name]).map_err(OpenError::transport)?;
+        archive::read::open_file(archive, &self.0).map(Opened::Found)
+    }
+}

@@ -1,0 +1,90 @@
+//! skopeo's `dir:`: `version`, `manifest.json`, and each blob by its bare digest.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    files::{self, NewDirectory},
+    image::{Image, ManifestGraph},
+    oci::Digest,
+    transport::{
+        Holds, WriteError, WriteOptions, WriteScheme, WriteTransport, Written,
+        blob_files::{BlobFiles, LayoutError, write::io_error},
+        write::{one_image, some_path},
+    },
+};
+
+/// `dir:DIR`
+pub const SCHEME: WriteScheme = WriteScheme {
+    name: "dir",
+    syntax: "dir:DIR",
+    about: "skopeo's directory of blobs",
+    holds: Holds::Image,
+    parse: |rest| Ok(Arc::new(Dir { directory: some_path(rest)? })),
+};
+
+#[derive(Debug)]
+struct Dir {
+    directory: PathBuf,
+}
+
+impl WriteTransport for Dir {
+    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Written, WriteError> {
+        Ok(Written::new(write(one_image(content)?, &self.directory)?))
+    }
+}
+
+/// A `version` with more bytes than this is another one.
+const VERSION_LIMIT: u64 = 1024;
+/// What is in `version`.
+const VERSION: &str = "Directory Transport Version: 1.1\n";
+
+/// Writes `image` as skopeo writes `dir:directory`: `version`, `manifest.json`, and each blob by its bare digest.
+/// What such a directory held before is exchanged for it in one step.
+///
+/// # Errors
+///
+/// [`LayoutError`]; the directory is what it was, then.
+pub fn write(image: &Image, directory: &Path) -> Result<Digest, LayoutError> {
+    let fail = || io_error(directory);
+    check_is_ours(directory)?;
+    fs::create_dir_all(files::directory(directory)).map_err(fail())?;
+    let new = NewDirectory::create(directory).map_err(fail())?;
+    let digest = write_into(image, new.path())?;
+    new.finish().map_err(fail()).map(|()| digest)
+}
+
+/// As [`write()`], directly into a directory that is private: a derivation's output.
+///
+/// # Errors
+///
+/// [`LayoutError`].
+pub fn write_into(image: &Image, directory: &Path) -> Result<Digest, LayoutError> {
+    let blobs = BlobFiles::new(directory, Digest::hex);
+    let write = |name: &str, bytes: &[u8]| {
+        let path = directory.join(name);
+        files::write(&path, bytes).map_err(io_error(&path))
+    };
+    fs::create_dir_all(directory).map_err(io_error(directory))?;
+    write("version", VERSION.as_bytes())?;
+    blobs.write_all(image)?;
+    write("manifest.json", &image.manifest)?;
+    Ok(image.digest())
+}
+
+/// Refuses to replace a directory that holds something else.
+fn check_is_ours(directory: &Path) -> Result<(), LayoutError> {
+    let mut entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error(directory)(error)),
+    };
+    let version = files::read_bounded(&directory.join("version"), VERSION_LIMIT).unwrap_or_default();
+    if entries.next().is_none() || version.starts_with(b"Directory Transport Version:") {
+        return Ok(());
+    }
+    Err(LayoutError::NotOurs(directory.to_owned()))
+}

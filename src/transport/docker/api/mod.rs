@@ -1,0 +1,353 @@
+//! Talking to a docker daemon, through [its API](https://docs.docker.com/reference/api/engine/).
+//!
+//! ```text
+//! DOCKER_HOST, docker's context, a command ──▶ Endpoint ──▶ Daemon: unix socket, TCP with or without TLS, or
+//!                                                           `docker system dial-stdio` behind ssh and the like
+//! ```
+//!
+//! Only with the feature `net`.
+
+mod command;
+mod endpoint;
+mod unix;
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+};
+
+use serde::Deserialize;
+use ureq::{
+    Agent, SendBody,
+    http::{Response, StatusCode},
+};
+
+pub use endpoint::Endpoint;
+
+use crate::{
+    oci::Digest,
+    transport::{engine, http::encode},
+};
+
+/// An answer of the daemon is at most this long, in bytes.
+const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// Why a daemon did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// It could not be asked.
+    #[error("{act} at {endpoint}; is the daemon running? DOCKER_HOST and docker's contexts choose the daemon")]
+    Http {
+        /// What was tried.
+        act: &'static str,
+        /// Where.
+        endpoint: String,
+        /// What went wrong.
+        source: Box<ureq::Error>,
+    },
+    /// It said no.
+    #[error("{act}: the daemon answered: {said}")]
+    Refused {
+        /// What was tried.
+        act: &'static str,
+        /// Its own words.
+        said: String,
+    },
+    /// It has no such image.
+    #[error("{act}: {said}")]
+    Missing {
+        /// What was tried.
+        act: &'static str,
+        /// Its own words.
+        said: String,
+    },
+    /// We do not know where it is.
+    #[error("{0}")]
+    Endpoint(String),
+}
+
+type Result<T> = std::result::Result<T, DaemonError>;
+
+/// A docker daemon.
+#[derive(Debug)]
+pub struct Daemon {
+    agent: Agent,
+    base: String,
+    endpoint: String,
+}
+
+/// What the daemon says of itself.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Info {
+    /// Its version.
+    #[serde(default)]
+    pub server_version: String,
+    /// How it keeps layers.
+    #[serde(default)]
+    pub driver: String,
+    /// More of that.
+    #[serde(default)]
+    pub driver_status: Option<Vec<(String, String)>>,
+}
+
+impl Info {
+    /// Whether images are in containerd's store, as blobs and snapshots, not in docker's own, as chains of layers.
+    /// Docker's installations keep the store they began with: the version does not say.
+    pub fn has_containerd_store(&self) -> bool {
+        let mut status = self.driver_status.iter().flatten();
+        status.any(|(key, value)| key == "driver-type" && value.starts_with("io.containerd.snapshotter"))
+    }
+}
+
+/// An image of the daemon.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DaemonImage {
+    /// What the daemon knows it by: its config's digest, in containerd's store its manifest's.
+    pub id: Digest,
+    /// Of its layers.
+    #[serde(rename = "RootFS", default)]
+    root_fs: RootFs,
+    /// In containerd's store, from API version 1.48 on (Docker 28).
+    #[serde(default)]
+    manifests: Option<Vec<ManifestSummary>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(default)]
+    layers: Option<Vec<Digest>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ManifestSummary {
+    #[serde(rename = "ID")]
+    id: Digest,
+    #[serde(rename = "Available", default)]
+    available: bool,
+    #[serde(rename = "ImageData", default)]
+    image: Option<ImageData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ImageData {
+    #[serde(default)]
+    size: UnpackedSize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UnpackedSize {
+    #[serde(default)]
+    unpacked: u64,
+}
+
+impl DaemonImage {
+    /// Whether every blob of the manifest is there; nothing where the daemon is too old to say.
+    pub fn is_available(&self, manifest: &Digest) -> Option<bool> {
+        let found = self.manifests.as_ref()?.iter().find(|summary| summary.id == *manifest);
+        Some(found.is_some_and(|summary| summary.available))
+    }
+
+    /// Whether its files are unpacked too.
+    pub fn is_unpacked(&self, manifest: &Digest) -> bool {
+        let mut summaries = self.manifests.iter().flatten().filter(|summary| summary.id == *manifest);
+        summaries.any(|summary| summary.image.as_ref().is_some_and(|image| image.size.unpacked > 0))
+    }
+}
+
+impl Daemon {
+    /// The daemon that these options name, else the one that docker's own command line would talk to.
+    ///
+    /// # Errors
+    ///
+    /// When its address makes no sense, or its certificates cannot be read.
+    pub fn of_user(options: &engine::EngineOptions) -> Result<Self> {
+        let of_user = || Endpoint::of_user(options.host.as_deref());
+        Self::at(&options.via.as_deref().map_or_else(of_user, |via| Ok(Endpoint::via(via)))?)
+    }
+
+    /// The daemon there.
+    ///
+    /// # Errors
+    ///
+    /// When its certificates cannot be read.
+    pub fn at(endpoint: &Endpoint) -> Result<Self> {
+        let (agent, base) = endpoint.agent()?;
+        Ok(Self { agent, base, endpoint: endpoint.to_string() })
+    }
+
+    /// Where it is.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn info(&self) -> Result<Info> {
+        self.get("asking the docker daemon", "/info")
+    }
+
+    /// The chains of layers (diff_ids, base first) of all its images.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn chains(&self) -> Result<Vec<Vec<Digest>>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Summary {
+            id: String,
+        }
+        let act = "asking the docker daemon for its images";
+        let images: Vec<Summary> = self.get(act, "/images/json?all=1")?;
+        let mut chains = Vec::with_capacity(images.len());
+        for Summary { id } in images {
+            // An image may be gone since it was listed.
+            if let Some(image) = self.image(&id)? {
+                chains.push(image.root_fs.layers.unwrap_or_default());
+            }
+        }
+        Ok(chains)
+    }
+
+    /// The image of this name or id, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn image(&self, name: &str) -> Result<Option<DaemonImage>> {
+        let found =
+            self.get("asking the docker daemon for an image", &format!("/images/{}/json?manifests=1", encode(name)));
+        or_none(found)
+    }
+
+    /// Names the image `id` as `reference` (`name:tag`); false where it is gone.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked or refuses.
+    pub fn tag(&self, id: &Digest, reference: &str) -> Result<bool> {
+        let act = "naming the image in the docker daemon";
+        let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
+        let url = format!("{}/images/{id}/tag?repo={}&tag={}", self.base, encode(repository), encode(tag));
+        Ok(or_none(self.text(act, self.agent.post(url).send_empty()))?.is_some())
+    }
+
+    /// Removes the name `reference`, and the image with its last one. What is gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked or refuses.
+    pub fn remove(&self, reference: &str) -> Result<()> {
+        let url = format!("{}/images/{}", self.base, encode(reference));
+        or_none(self.text("removing a name from the docker daemon", self.agent.delete(url).call())).map(drop)
+    }
+
+    /// The archive that `docker save` writes of the image `name`, in a nameless file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked, or has no such image.
+    pub fn save(&self, name: &str) -> Result<File> {
+        let act = "reading an image of the docker daemon";
+        let response = self.agent.get(format!("{}/images/{}/get", self.base, encode(name))).call();
+        let mut response = response.map_err(|source| self.unreachable(act, source))?;
+        if response.status() != StatusCode::OK {
+            return Err(match self.text(act, Ok(response)) {
+                Err(DaemonError::Missing { said, .. }) => DaemonError::Missing {
+                    act,
+                    said: format!("it has no image {name} ({said}); `docker images` lists what it has"),
+                },
+                Err(other) => other,
+                Ok(said) => DaemonError::Refused { act, said },
+            });
+        }
+        spool(&mut response.body_mut().as_reader()).map_err(|source| self.unreachable(act, ureq::Error::Io(source)))
+    }
+
+    /// Loads an archive; what the daemon says of it, line by line.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached or refuses; [`DaemonError::Http`] holds the archive's own errors.
+    pub fn load(&self, archive: &mut (dyn Read + Send)) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        struct Line {
+            stream: Option<String>,
+            error: Option<String>,
+        }
+        let act = "loading into the docker daemon";
+        let request = self.agent.post(format!("{}/images/load?quiet=1", self.base));
+        let request = request.header("content-type", "application/x-tar");
+        let response = request.send(SendBody::from_reader(archive));
+        let text = self.text(act, response)?;
+        let mut said = Vec::new();
+        for line in text.lines() {
+            let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
+            if let Some(error) = line.error {
+                return Err(DaemonError::Refused { act, said: error });
+            }
+            said.extend(line.stream.map(|line| line.trim().to_owned()));
+        }
+        Ok(said)
+    }
+
+    fn get<T: serde::de::DeserializeOwned>(&self, act: &'static str, path: &str) -> Result<T> {
+        let response = self.agent.get(format!("{}{path}", self.base)).call();
+        let text = self.text(act, response)?;
+        serde_json::from_str(&text).map_err(|error| DaemonError::Refused { act, said: error.to_string() })
+    }
+
+    fn unreachable(&self, act: &'static str, source: ureq::Error) -> DaemonError {
+        DaemonError::Http { act, endpoint: self.endpoint.clone(), source: Box::new(source) }
+    }
+
+    fn text(
+        &self,
+        act: &'static str,
+        response: std::result::Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<String> {
+        let fail = |source| self.unreachable(act, source);
+        let mut response = response.map_err(fail)?;
+        let text = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_string().map_err(fail)?;
+        match response.status() {
+            StatusCode::NOT_FOUND => Err(DaemonError::Missing { act, said: said(&text) }),
+            status if status.is_success() => Ok(text),
+            status => Err(DaemonError::Refused { act, said: format!("{status}: {}", said(&text)) }),
+        }
+    }
+}
+
+/// What there is to read, in a nameless file.
+fn spool(from: &mut dyn Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(from, &mut file)?;
+    file.rewind()?;
+    Ok(file)
+}
+
+/// The daemon's own words, out of their JSON.
+fn said(text: &str) -> String {
+    #[derive(Deserialize)]
+    struct Message {
+        message: String,
+    }
+    let message = serde_json::from_str(text).map(|Message { message }| message);
+    message.unwrap_or_else(|_| text.trim().to_owned())
+}
+
+/// What there is not is no error.
+fn or_none<T>(answer: Result<T>) -> Result<Option<T>> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(DaemonError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

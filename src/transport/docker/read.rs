@@ -1,0 +1,29 @@
+//! `docker-daemon:`: the daemon writes an archive of an image, which is read as any other archive.
+
+use std::sync::Arc;
+
+use super::Daemon;
+use crate::{
+    image::{OpenError, Opened},
+    transport::{ReadOptions, ReadScheme, ReadTransport, archive, read::image_name},
+};
+
+/// `docker-daemon:NAME[:TAG]`
+pub const SCHEME: ReadScheme = ReadScheme {
+    name: "docker-daemon",
+    syntax: "docker-daemon:NAME[:TAG]",
+    about: "docker daemon",
+    parse: |rest| Ok(Arc::new(DaemonSource(image_name(rest)?))),
+};
+
+/// An image of a docker daemon, by its name there.
+#[derive(Debug)]
+struct DaemonSource(String);
+
+impl ReadTransport for DaemonSource {
+    fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
+        let daemon = Daemon::of_user(&access.engine).map_err(OpenError::transport)?;
+        let archive = daemon.save(&self.0).map_err(OpenError::transport)?;
+        archive::read::open_file(archive, &self.0).map(Opened::Found)
+    }
+}

@@ -1,0 +1,121 @@
+//! An image loaded into a docker daemon, without what it has.
+//!
+//! What can be left out of the archive depends on where the daemon keeps images:
+//!
+//! - docker's own store keeps chains: a layer counts only with all those below it. The longest beginning that an image
+//!   of the daemon shares is left out ([moby pull request 18727](https://github.com/moby/moby/pull/18727)); an archive
+//!   that lacks more is refused.
+//! - containerd's store, Docker 29's default, keeps blobs: `containerd_store`.
+
+mod containerd_store;
+
+use std::{
+    collections::HashSet,
+    io::{self, Read},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{Daemon, DaemonError};
+use crate::{
+    image::{Image, ManifestGraph},
+    layer::ChunkReader,
+    oci::{Digest, name::TaggedName},
+    transport::{
+        Holds, WriteError, WriteOptions, WriteScheme, WriteTransport, Written, archive,
+        engine::Loaded,
+        write::{name_for, one_image, parse_name},
+    },
+};
+
+const SYNTAX: &str = "docker-daemon:NAME:TAG";
+
+/// `docker-daemon:NAME:TAG`
+pub const SCHEME: WriteScheme = WriteScheme {
+    name: "docker-daemon",
+    syntax: SYNTAX,
+    about: "docker daemon",
+    holds: Holds::Image,
+    parse: |rest| Ok(Arc::new(DockerDaemon { name: parse_name(rest)? })),
+};
+
+/// The user's daemon, and under which name, if another than the image's own.
+#[derive(Debug)]
+struct DockerDaemon {
+    name: Option<TaggedName>,
+}
+
+impl WriteTransport for DockerDaemon {
+    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Written, WriteError> {
+        let image = one_image(content)?;
+        let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
+        let daemon = Daemon::of_user(&options.engine)?;
+        Ok(load(image, name.as_ref(), &daemon)?.written(image))
+    }
+}
+
+/// Loads `image` as `name`.
+///
+/// # Errors
+///
+/// [`DaemonError`]; then the name means what it meant before.
+pub fn load(image: &Image, name: Option<&TaggedName>, daemon: &Daemon) -> Result<Loaded, DaemonError> {
+    let reference = name.map(TaggedName::as_str);
+    if daemon.info()?.has_containerd_store() {
+        return containerd_store::load(image, reference, daemon);
+    }
+    let there = image.lowest(longest_common(image, &daemon.chains()?));
+    let id = Digest::of(&image.config);
+    let mut loaded = Loaded::new(id, reference.map_or_else(|| id.to_string(), str::to_owned));
+    match stream(image, reference, &there, daemon, &mut loaded) {
+        Ok(_) => Ok(loaded),
+        // An image may have gone since its layers were asked for.
+        Err(DaemonError::Refused { said, .. }) if !there.is_empty() => {
+            loaded.repaired = Some(said);
+            stream(image, reference, &HashSet::new(), daemon, &mut loaded).map(|_| loaded)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// How many layers from the base on are those of an image that is there.
+fn longest_common(image: &Image, chains: &[Vec<Digest>]) -> usize {
+    let common = |chain: &Vec<Digest>| {
+        image.layers.iter().zip(chain).take_while(|(layer, diff_id)| layer.diff_id == **diff_id).count()
+    };
+    chains.iter().map(common).max().unwrap_or(0)
+}
+
+/// Sends the image as `reference` without the layers `there`; what the daemon says.
+fn stream(
+    image: &Image,
+    reference: Option<&str>,
+    there: &HashSet<Digest>,
+    daemon: &Daemon,
+    loaded: &mut Loaded,
+) -> Result<Vec<String>, DaemonError> {
+    let (image, reference, without) = (image.clone(), reference.map(str::to_owned), there.clone());
+    loaded.leave_out(&image, there);
+    let bytes = Arc::new(AtomicU64::new(0));
+    let archive = ChunkReader::new(move |out| {
+        archive::write_without(&image, reference.as_deref(), &without, out).map(drop).map_err(io::Error::other)
+    });
+    let said = daemon.load(&mut Counted { inner: archive, bytes: Arc::clone(&bytes) });
+    loaded.bytes += bytes.load(Ordering::Relaxed);
+    said
+}
+
+struct Counted<R> {
+    inner: R,
+    bytes: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}

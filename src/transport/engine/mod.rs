@@ -1,0 +1,356 @@
+//! The commands of container engines (`docker`, `ctr`, `podman`), run here or wherever another command reaches them.
+//!
+//! ```text
+//! containerd:    ctr …                                           on this machine
+//!                k3s ctr …                    --via k3s
+//!                docker exec -i NODE ctr …    --via kind          one for each node
+//!                ssh host sudo ctr …          --via 'ssh host sudo ctr'
+//! ```
+//!
+//! What `--via` says is the beginning of a command line of the shell's, as git's `core.sshCommand` is; the arguments
+//! follow it. Bytes go through its standard input and output, so any command that forwards those works.
+//!
+//! Some of these commands pass their arguments on as they are: `docker exec`, `kubectl exec`, `k3s`, `sudo`, `nsenter`.
+//! Others join them with blanks for the login shell at the other end: `ssh` (openssh-portable, ssh.c) and `minikube ssh`
+//! (kubernetes/minikube, pkg/minikube/machine/ssh.go, which calls the `Shell` of libmachine's SSH client: native, it joins
+//! them, external, it runs `ssh`). A quoted argument would be wrong for the first, an unquoted one for the second, and the
+//! text of `--via` does not show which of both it is. Therefore arguments consist of characters that no shell interprets,
+//! and read the same either way; [`Tool`] refuses all others.
+
+pub(crate) mod loaded;
+
+pub use loaded::Loaded;
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, Write},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+use crate::files::Scratch;
+
+/// How an engine is reached.
+#[derive(Clone, Debug, Default)]
+pub struct EngineOptions {
+    /// A command instead of the engine's own, or a short form of one.
+    pub via: Option<String>,
+    /// Where docker's daemon is, as `DOCKER_HOST` says it, instead of what that says.
+    pub host: Option<String>,
+    /// containerd's namespace; without, that of the command or of `CONTAINERD_NAMESPACE`.
+    pub namespace: Option<String>,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// It could not be started.
+    #[error("running {command}; is it installed?")]
+    Start {
+        /// The command line.
+        command: String,
+        /// What the system answered.
+        source: io::Error,
+    },
+    /// It failed.
+    #[error("{command}: {status}: {said}")]
+    Failed {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its own words.
+        said: String,
+    },
+    /// An argument might be another one, or a command, for a shell at the other end.
+    #[error(
+        "running {command}: the argument {argument:?} has characters that a shell at the other end would interpret"
+    )]
+    Argument {
+        /// The command line.
+        command: String,
+        /// The argument.
+        argument: String,
+    },
+    /// A short form of `--via` is malformed.
+    #[error("--via {via}: {why}")]
+    Via {
+        /// What was given.
+        via: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// What it reads could not be made, or what it writes not be kept.
+    #[error("talking to {command}")]
+    Io {
+        /// The command line.
+        command: String,
+        /// What went wrong.
+        source: io::Error,
+    },
+}
+
+/// An engine's command.
+#[derive(Debug)]
+pub struct Tool {
+    /// As the shell reads it.
+    command: String,
+    /// What stands before all other arguments.
+    first: Vec<String>,
+    /// Whether a shell at the other end may read the arguments.
+    may_reach_shell: bool,
+    /// Where the connection that several runs of ssh share has its socket.
+    _shared: Option<Scratch>,
+}
+
+impl Tool {
+    /// The command `via`, or the program of that name.
+    pub fn new(program: &str, via: Option<&str>) -> Self {
+        let command = via.unwrap_or(program).trim();
+        let may_reach_shell = via.is_some();
+        match command.strip_prefix("ssh ").and_then(|rest| Some((rest, shared_connection()?))) {
+            Some((rest, folder)) => {
+                let path = folder.path().display();
+                let options = format!("-o ControlMaster=auto -o 'ControlPath={path}/%C' -o ControlPersist=5");
+                let command = format!("ssh {options} {rest}");
+                Self { command, first: Vec::new(), may_reach_shell, _shared: Some(folder) }
+            }
+            None => Self { command: command.to_owned(), first: Vec::new(), may_reach_shell, _shared: None },
+        }
+    }
+
+    /// The same with `arguments` before all others.
+    pub fn with(self, arguments: &[&str]) -> Self {
+        Self { first: arguments.iter().map(|argument| (*argument).to_owned()).collect(), ..self }
+    }
+
+    /// The command line with these arguments, to be started.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Argument`].
+    pub fn command(&self, arguments: &[&str]) -> Result<Command, EngineError> {
+        let all = || self.first.iter().map(String::as_str).chain(arguments.iter().copied());
+        if let Some(argument) = all().find(|argument| self.may_reach_shell && !is_shell_word(argument)) {
+            return Err(EngineError::Argument { command: self.command.clone(), argument: argument.to_owned() });
+        }
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{} \"$@\"", self.command)).arg("sh").args(all());
+        Ok(command)
+    }
+
+    /// Runs it; what it writes.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`].
+    pub fn run(&self, arguments: &[&str]) -> Result<String, EngineError> {
+        self.text(arguments, self.start(arguments, Stdio::null())?)
+    }
+
+    /// Runs it and feeds it; what it writes.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]; the command's own words, where it ended before it had read everything.
+    pub fn feed(
+        &self,
+        arguments: &[&str],
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<String, EngineError> {
+        let mut running = self.start(arguments, Stdio::piped())?;
+        let mut input = running.child.stdin.take().expect("it is piped");
+        if let Err(error) = write(&mut input)
+            && !is_broken_pipe(&error)
+        {
+            // It must not take the half for the whole.
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+            return Err(self.talking(arguments, error));
+        }
+        drop(input);
+        self.text(arguments, running)
+    }
+
+    /// Runs it; the nameless file that it wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`].
+    pub fn spool(&self, arguments: &[&str]) -> Result<File, EngineError> {
+        self.start(arguments, Stdio::null())?.finish()
+    }
+
+    fn text(&self, arguments: &[&str], running: Running) -> Result<String, EngineError> {
+        let mut text = Vec::new();
+        running.finish()?.read_to_end(&mut text).map_err(|source| self.talking(arguments, source))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    fn start(&self, arguments: &[&str], input: Stdio) -> Result<Running, EngineError> {
+        let line = self.line(arguments);
+        let spool = || tempfile::tempfile().map_err(|source| self.talking(arguments, source));
+        let (out, said) = (spool()?, spool()?);
+        let both = |file: &File| file.try_clone().map(Stdio::from).map_err(|source| self.talking(arguments, source));
+        let mut command = self.command(arguments)?;
+        let child = command.stdin(input).stdout(both(&out)?).stderr(both(&said)?).spawn();
+        let child = child.map_err(|source| EngineError::Start { command: line.clone(), source })?;
+        Ok(Running { child, line, out, said })
+    }
+
+    fn talking(&self, arguments: &[&str], source: io::Error) -> EngineError {
+        EngineError::Io { command: self.line(arguments), source }
+    }
+
+    fn line(&self, arguments: &[&str]) -> String {
+        let first = self.first.iter().map(String::as_str);
+        [self.command.as_str()].into_iter().chain(first).chain(arguments.iter().copied()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Whether every shell reads `text` as one word that stands for itself.
+pub fn is_shell_word(text: &str) -> bool {
+    // zsh replaces a leading = and the path of the command after it.
+    !text.is_empty()
+        && !text.starts_with('=')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@,+".contains(&byte))
+}
+
+/// Whether the other side has left; errors of what was written may lie around that.
+fn is_broken_pipe(error: &io::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error
+            .downcast_ref::<io::Error>()
+            .and_then(|error| error.get_ref())
+            .map_or(error.source(), |inner| Some(inner as &(dyn std::error::Error + 'static)));
+    }
+    false
+}
+
+struct Running {
+    child: Child,
+    line: String,
+    out: File,
+    said: File,
+}
+
+impl Running {
+    /// Waits for its end; what it wrote, from the start on.
+    fn finish(mut self) -> Result<File, EngineError> {
+        let line = self.line.clone();
+        let talking = |source| EngineError::Io { command: line.clone(), source };
+        let status = self.child.wait().map_err(talking)?;
+        if status.success() {
+            self.out.rewind().map_err(talking)?;
+            return Ok(self.out);
+        }
+        let mut said = Vec::new();
+        self.said.rewind().and_then(|()| self.said.read_to_end(&mut said)).map_err(talking)?;
+        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        if status.code() == Some(127) {
+            return Err(EngineError::Start { command: self.line, source: io::Error::other(said) });
+        }
+        Err(EngineError::Failed { command: self.line, status, said })
+    }
+}
+
+/// A folder for the socket of a connection, where its path is short enough for one.
+fn shared_connection() -> Option<Scratch> {
+    let folder = Scratch::create().ok()?;
+    // A socket's path has 108 bytes; ssh puts a hash and a random part behind ours.
+    (folder.path().as_os_str().len() <= 40).then_some(folder)
+}
+
+/// The commands that `via` means for containerd; a short form may stand for several nodes.
+///
+/// # Errors
+///
+/// When kind's nodes cannot be listed, or no node is found.
+pub fn containerd_commands(via: Option<&str>) -> Result<Vec<Option<String>>, EngineError> {
+    let Some(via) = via else { return Ok(vec![None]) };
+    let (form, name) = via.split_once(':').map_or((via, None), |(form, name)| (form, Some(name)));
+    let refuse = |why| Err(EngineError::Via { via: via.to_owned(), why });
+    Ok(match (form, name) {
+        ("k3s", None) => vec![Some("k3s ctr".to_owned())],
+        ("k3s", Some(_)) => return refuse("k3s has one cluster; write --via k3s"),
+        ("minikube", Some(name)) if !is_plain_name(name) => {
+            return refuse("a profile's name has letters, digits and ._-");
+        }
+        ("minikube", name) => {
+            let profile = name.map(|name| format!("-p {name} ")).unwrap_or_default();
+            vec![Some(format!("minikube {profile}ssh -- sudo ctr -n k8s.io"))]
+        }
+        ("kind", Some(name)) if !is_plain_name(name) => return refuse("a cluster's name has letters, digits and ._-"),
+        ("kind", name) => kind_nodes(name.unwrap_or("kind"))?
+            .into_iter()
+            .map(|node| Some(format!("docker exec -i {node} ctr -n k8s.io")))
+            .collect(),
+        _ => vec![Some(via.to_owned())],
+    })
+}
+
+/// Whether `name` can be that of a cluster, a profile or a container: one word for a shell, and no option.
+fn is_plain_name(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// The nodes of a cluster, found as kind finds them, by the labels of their containers; its load balancer runs no pods
+/// (kind's pkg/cluster/internal/providers/docker/provider.go and pkg/cluster/nodeutils/roles.go).
+fn kind_nodes(cluster: &str) -> Result<Vec<String>, EngineError> {
+    let label = format!("label=io.x-k8s.kind.cluster={cluster}");
+    let format = "{{.Names}} {{.Label \"io.x-k8s.kind.role\"}}";
+    let docker = Tool::new("docker", None);
+    let arguments = ["ps", "--filter", &label, "--format", format];
+    let nodes: Vec<String> = docker
+        .run(&arguments)?
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter(|(name, role)| *role != "external-load-balancer" && is_plain_name(name))
+        .map(|(name, _)| name.to_owned())
+        .collect();
+    if nodes.is_empty() {
+        let why = format!("no kind cluster {cluster:?} is running; `kind get clusters` lists the clusters");
+        return Err(docker.talking(&arguments, io::Error::other(why)));
+    }
+    Ok(nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_that_a_shell_would_interpret_are_refused() {
+        let tool = Tool::new("ctr", Some("env"));
+        for word in ["docker.io/library/a_b:1", "name==docker.io/a/b:1", "-n", "sha256:00", "a@sha256:00", "[::1"] {
+            assert_eq!(tool.command(&[word]).is_ok(), word != "[::1", "{word}");
+        }
+        for word in [
+            "", "a b", "$(id)", "`id`", "a;b", "a|b", "a&b", "a>b", "a<b", "a*b", "a?b", "~", "{a,b}", "a\\b", "a'b",
+            "a\"b", "a#b", "a!b", "a\nb", "=ls", "é", "%a", "^a",
+        ] {
+            let error = tool.command(&[word]).unwrap_err();
+            assert!(matches!(error, EngineError::Argument { .. }), "{word:?}: {error}");
+            assert!(Tool::new("ctr", Some("env")).with(&[word]).command(&[]).is_err(), "{word:?}");
+            // Without --via no other shell reads them.
+            assert!(Tool::new("ctr", None).command(&[word]).is_ok(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn short_forms_of_via_take_names_and_nothing_else() {
+        let commands = |via| containerd_commands(Some(via)).map_err(|error| error.to_string());
+        assert_eq!(
+            commands("minikube:a.b-c"),
+            Ok(vec![Some("minikube -p a.b-c ssh -- sudo ctr -n k8s.io".to_owned())])
+        );
+        assert_eq!(commands("k3s"), Ok(vec![Some("k3s ctr".to_owned())]));
+        for via in ["minikube:a b", "minikube:$(id)", "minikube:", "minikube:-x", "kind:a;b", "kind:", "k3s:x"] {
+            assert!(commands(via).unwrap_err().starts_with(&format!("--via {via}: ")), "{via}");
+        }
+    }
+}

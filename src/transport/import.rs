@@ -1,0 +1,124 @@
+//! Other people's images as recipes, to build on: what nix2container's `NewImageFromDir` and
+//! `NewImageFromManifest` give.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{dir, recognise};
+use crate::{
+    files::NewFile,
+    image::{Choice, Image, OpenError, Opened, Recipe, Wanted, recipe::RecipeLayer},
+    oci::{Digest, ImageConfig, Manifest, Platform},
+};
+
+impl Recipe {
+    /// A recipe for what skopeo, or `strata pull`, wrote to `dir:directory`: its layers are the files there.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let image = strata::Recipe::from_dir("/nix/store/…-docker-image-alpine")?;
+    /// assert_eq!(image.layers.len(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When there is not exactly one image there, or its documents contradict each other.
+    pub fn from_dir(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let found = dir::read::open(directory.as_ref())?;
+        recipe(&found.image(&Wanted::Prefer(Platform::here()))?, &mut |layer| no_file(&layer.descriptor.digest))
+    }
+
+    /// A recipe for the image of a manifest, whose blobs (config and layers) are these files.
+    ///
+    /// # Errors
+    ///
+    /// When the manifest cannot be read, or a blob of it has no file.
+    pub fn from_manifest(manifest: impl AsRef<Path>, blobs: &BTreeMap<Digest, PathBuf>) -> Result<Self, OpenError> {
+        let path = manifest.as_ref();
+        let read = |path: &Path| {
+            fs::read(path).map_err(|source| OpenError::Io { act: "reading".to_owned(), path: path.to_owned(), source })
+        };
+        let parse_error = |path: &Path, error: serde_json::Error| OpenError::Document {
+            document: path.display().to_string(),
+            why: error.to_string(),
+        };
+        let manifest: Manifest = serde_json::from_slice(&read(path)?).map_err(|error| parse_error(path, error))?;
+        let file = |digest: &Digest| blobs.get(digest).cloned().map_or_else(|| no_file(digest), Ok);
+        let config_file = file(&manifest.config.digest)?;
+        let text = read(&config_file)?;
+        let config: ImageConfig = serde_json::from_slice(&text).map_err(|error| parse_error(&config_file, error))?;
+        if Digest::of(&text) != manifest.config.digest {
+            let why = format!("its digest is {}, not {}", Digest::of(&text), manifest.config.digest);
+            return Err(OpenError::Document { document: config_file.display().to_string(), why });
+        }
+        if config.rootfs.diff_ids.len() != manifest.layers.len() {
+            let why = format!(
+                "it lists {} diff_ids, but there are {} layers",
+                config.rootfs.diff_ids.len(),
+                manifest.layers.len()
+            );
+            return Err(OpenError::Document { document: config_file.display().to_string(), why });
+        }
+        let mut layers = Vec::new();
+        for (descriptor, diff_id) in manifest.layers.iter().zip(&config.rootfs.diff_ids) {
+            layers.push(RecipeLayer::from_blob(descriptor, *diff_id, Some(file(&descriptor.digest)?)));
+        }
+        Ok(Recipe::from_config(config, layers))
+    }
+
+    /// A recipe for an image of any kind. Layers that are no files of their own (those of an archive) are unpacked to
+    /// `directory`, each checked.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](recognise::open), and when a layer is not what the image says of it.
+    pub fn from_any(path: &Path, choice: &Choice, directory: &Path) -> Result<Self, OpenError> {
+        match recognise::open(path)? {
+            Opened::Recipe(image) => Ok(*image),
+            Opened::Found(found) => {
+                let Choice { name, tag, platform } = choice;
+                let platform = platform.clone().unwrap_or_else(Platform::here);
+                let blobs = found.named(name.as_deref(), tag.as_deref())?.image(&Wanted::Prefer(platform))?;
+                recipe(&blobs, &mut |layer| {
+                    let place = directory.join(layer.descriptor.digest.hex());
+                    let fail = |source| OpenError::Io { act: "writing".to_owned(), path: place.clone(), source };
+                    if !place.exists() {
+                        let mut file = NewFile::create(&place).map_err(fail)?;
+                        layer.write(&mut file)?;
+                        file.finish().map_err(fail)?;
+                    }
+                    Ok(place)
+                })
+            }
+        }
+    }
+}
+
+/// The recipe of an image; `place` says where a layer lies that is not a file yet.
+fn recipe(
+    blobs: &Image,
+    place: &mut dyn FnMut(&crate::image::LayerBlob) -> Result<PathBuf, OpenError>,
+) -> Result<Recipe, OpenError> {
+    let config = blobs
+        .parse_config()
+        .map_err(|error| OpenError::Document { document: "config".to_owned(), why: error.to_string() })?;
+    let mut layers = Vec::with_capacity(blobs.layers.len());
+    for blob in &blobs.layers {
+        let file = match &blob.file {
+            Some(file) => file.clone(),
+            None => place(blob)?,
+        };
+        layers.push(RecipeLayer::from_blob(&blob.descriptor, blob.diff_id, Some(file)));
+    }
+    Ok(Recipe::from_config(config, layers))
+}
+
+fn no_file(digest: &Digest) -> Result<PathBuf, OpenError> {
+    let source = io::Error::new(io::ErrorKind::NotFound, "no file is given for it");
+    Err(OpenError::Io { act: "opening".to_owned(), path: digest.to_string().into(), source })
+}

@@ -1,0 +1,7 @@
+//! [OCI layouts](https://github.com/opencontainers/image-spec/blob/main/image-layout.md): directories with
+//! `oci-layout`, `index.json` and `blobs/`.
+
+pub(crate) mod read;
+pub(crate) mod write;
+
+pub use write::{write, write_content};

@@ -1,0 +1,132 @@
+//! [OCI layouts](https://github.com/opencontainers/image-spec/blob/main/image-layout.md), added to:
+//! what a directory holds stays, and what has the same name is replaced in its index.
+//!
+//! The index is written last, so a copy that fails or is killed leaves the images that were there. Blobs that it had
+//! completed stay too: nothing refers to them, and the same copy again finds them.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::de::Error as _;
+
+use crate::{
+    files,
+    image::{
+        Image, ManifestGraph,
+        recipe::{save_json, write_whole},
+    },
+    oci::{Descriptor, Digest, Index, descriptor::annotation, json},
+    transport::{
+        Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, Written,
+        blob_files::{BlobFiles, LayoutError, write::io_error},
+        write::path_and_name,
+    },
+};
+
+/// `oci:DIR[:TAG]`
+pub const SCHEME: WriteScheme = WriteScheme {
+    name: "oci",
+    syntax: "oci:DIR[:TAG]",
+    about: "OCI layout, added to",
+    holds: Holds::Index,
+    parse: |rest| {
+        let (directory, tag) = path_and_name(rest)?;
+        Ok(std::sync::Arc::new(Layout { directory, tag }))
+    },
+};
+
+/// An index.json of more bytes than this is not read, here and where layouts are sources.
+const INDEX_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// A layout, and what the content is called in it.
+#[derive(Debug)]
+struct Layout {
+    directory: PathBuf,
+    tag: Option<String>,
+}
+
+impl WriteTransport for Layout {
+    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Written, WriteError> {
+        let own = content.reference().and_then(|reference| reference.rsplit_once(':'));
+        let tag = self.tag.as_deref().or(own.map(|(_, tag)| tag));
+        Ok(Written::new(write_content(content, &self.directory, tag)?))
+    }
+
+    fn referrers(&self) -> Option<&dyn Referrers> {
+        Some(self)
+    }
+}
+
+impl Referrers for Layout {
+    fn add(&self, referrer: &ManifestGraph, _: &WriteOptions) -> Result<(), WriteError> {
+        write_content(referrer, &self.directory, None)?;
+        Ok(())
+    }
+}
+
+/// Writes `image` to the layout in `directory`, which is created where there is
+/// none, tagged with `tag`. Blobs that are there and right are not made again; those
+/// that are files elsewhere share their blocks where the file system can.
+///
+/// # Errors
+///
+/// [`LayoutError`]; the index is written last, so what it lists is whole.
+pub fn write(image: &Image, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
+    write_content(&image.clone().into(), directory, tag)
+}
+
+/// As [`write()`], of an index too.
+///
+/// # Errors
+///
+/// As [`write()`].
+pub fn write_content(content: &ManifestGraph, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
+    // What is no layout is refused before anything is written there.
+    open_index(directory)?;
+    BlobFiles::new(directory, Digest::blob_name).content(content)?;
+    let name = content.reference().and_then(|reference| reference.rsplit_once(':'));
+    let name = name.map_or("image", |(name, _)| name);
+    let named = crate::transport::archive::write::named(
+        content.descriptor(),
+        tag.map(|tag| format!("{name}:{tag}")).as_deref(),
+    );
+    let digest = named.digest;
+    // Others may add to the same index just now.
+    let lock = files::lock_directory(directory).map_err(io_error(directory))?;
+    files::sweep(directory);
+    let mut index = open_index(directory)?;
+    index.manifests.retain(|other| match other.annotations.get(annotation::REF_NAME) {
+        Some(other_tag) => Some(other_tag.as_str()) != tag || are_platforms_of_one(other, &named),
+        None => other.digest != digest,
+    });
+    index.manifests.push(named);
+    save_json(&BTreeMap::from([("imageLayoutVersion", "1.0.0")]), &directory.join("oci-layout"))?;
+    let (path, bytes) = (directory.join("index.json"), json::to_vec(&index));
+    if bytes.len() as u64 > INDEX_LIMIT {
+        let full = format!("it would have more than {INDEX_LIMIT} bytes, which is the limit; choose another directory");
+        return Err(io_error(&path)(io::Error::new(io::ErrorKind::FileTooLarge, full)));
+    }
+    write_whole(&bytes, &path)?;
+    drop(lock);
+    Ok(digest)
+}
+
+/// Images for several platforms may share a tag.
+fn are_platforms_of_one(one: &Descriptor, other: &Descriptor) -> bool {
+    one.platform.is_some() && other.platform.is_some() && one.platform != other.platform
+}
+
+fn open_index(directory: &Path) -> Result<Index, LayoutError> {
+    let path = directory.join("index.json");
+    match files::read_bounded(&path, INDEX_LIMIT) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|source| LayoutError::Index { path, source }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::new(Vec::new())),
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => {
+            Err(LayoutError::Index { path, source: serde_json::Error::custom(error) })
+        }
+        Err(source) => Err(LayoutError::Io { path, source }),
+    }
+}

@@ -1,0 +1,46 @@
+//! Where images come from and go to: a folder for each transport, with its read and its write side.
+//!
+//! ```text
+//! registry/ docker/ containerd/ podman/    through a network or an engine (feature `net`)
+//! layout/ archive/ dir/                    files
+//! binary_cache/                            store paths that this machine lacks (feature `net`)
+//! ```
+//!
+//! A [`ReadTransport`] opens an image, and a [`WriteTransport`] writes one. [`Location`] and [`Destination`] are what
+//! users write: `docker://…`, `oci:DIR`, a plain path. `http`, `engine` and `blob_files` are shared by several
+//! transports.
+
+pub(crate) mod archive;
+#[cfg(feature = "net")]
+pub(crate) mod binary_cache;
+pub(crate) mod blob_files;
+#[cfg(feature = "net")]
+pub(crate) mod compression_cache;
+#[cfg(feature = "net")]
+pub(crate) mod containerd;
+pub(crate) mod destination;
+pub(crate) mod dir;
+#[cfg(feature = "net")]
+pub(crate) mod docker;
+#[cfg(feature = "net")]
+pub(crate) mod engine;
+#[cfg(feature = "net")]
+pub(crate) mod http;
+mod import;
+pub(crate) mod layout;
+pub(crate) mod location;
+mod path;
+#[cfg(feature = "net")]
+pub(crate) mod podman;
+pub(crate) mod progress;
+pub(crate) mod read;
+mod recognise;
+#[cfg(feature = "net")]
+pub(crate) mod registry;
+pub(crate) mod write;
+
+pub use destination::{Destination, HoldsOne, NoReferrers};
+pub use location::Location;
+pub use read::{ReadOptions, ReadScheme, ReadTransport};
+pub use recognise::open;
+pub use write::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, Written};

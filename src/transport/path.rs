@@ -1,0 +1,83 @@
+//! Images in files and directories: `oci:`, `oci-archive:`, `docker-archive:`, `dir:` and plain paths, all told apart
+//! by content.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{ReadOptions, ReadScheme, ReadTransport, recognise};
+use crate::image::{Choice, OpenError, Opened};
+
+/// `oci:DIR[:TAG]`
+pub const OCI: ReadScheme = ReadScheme { name: "oci", syntax: "oci:DIR[:TAG]", about: "OCI layout", parse: named };
+
+/// `oci-archive:FILE[:TAG]`
+pub const OCI_ARCHIVE: ReadScheme = ReadScheme {
+    name: "oci-archive",
+    syntax: "oci-archive:FILE[:TAG]",
+    about: "OCI layout in a tar, plain or compressed (gzip, zstd, xz)",
+    parse: named,
+};
+
+/// `docker-archive:FILE[:NAME:TAG]`
+pub const DOCKER_ARCHIVE: ReadScheme = ReadScheme {
+    name: "docker-archive",
+    syntax: "docker-archive:FILE[:NAME:TAG]",
+    about: "archive of `docker save`, plain or compressed (gzip, zstd, xz)",
+    parse: named,
+};
+
+/// `dir:DIR`
+pub const DIR: ReadScheme = ReadScheme {
+    name: "dir",
+    syntax: "dir:DIR",
+    about: "skopeo's directory of blobs",
+    parse: |rest| some(rest).map(plain),
+};
+
+/// A path, and which image of several there.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    choice: Choice,
+}
+
+/// The path itself.
+pub(crate) fn plain(path: &str) -> Arc<dyn ReadTransport> {
+    Arc::new(Place { path: path.into(), choice: Choice::default() })
+}
+
+/// `PATH[:[NAME:]TAG]`
+fn named(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
+    let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
+    let name = Some(name).filter(|name| !name.is_empty());
+    let (name, tag) = match name.and_then(|name| name.rsplit_once(':')) {
+        Some((name, tag)) => (Some(name.to_owned()), Some(tag.to_owned())),
+        None => (None, name.map(str::to_owned)),
+    };
+    Ok(Arc::new(Place { path: some(path)?.into(), choice: Choice { name, tag, platform: None } }))
+}
+
+fn some(path: &str) -> Result<&str, String> {
+    if path.is_empty() { Err("the path is missing".to_owned()) } else { Ok(path) }
+}
+
+impl ReadTransport for Place {
+    fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
+        let text = self.path.to_string_lossy();
+        // The commonest mistake: a reference without its transport.
+        let is_reference = !self.path.exists() && text.contains('/') && !text.starts_with(['/', '.']);
+        match recognise::open(&self.path) {
+            Err(error) if is_reference => {
+                Err(OpenError::NoTransport { text: text.into_owned(), source: Box::new(error) })
+            }
+            Ok(Opened::Found(found)) => {
+                let Choice { name, tag, .. } = &self.choice;
+                found.named(name.as_deref(), tag.as_deref()).map(Opened::Found)
+            }
+            Ok(Opened::Recipe(mut image)) => {
+                image.provider = access.provider.clone();
+                Ok(Opened::Recipe(image))
+            }
+            opened => opened,
+        }
+    }
+}

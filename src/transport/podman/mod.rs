@@ -1,0 +1,4 @@
+//! podman's storage, through its own command.
+
+pub(crate) mod read;
+pub(crate) mod write;

@@ -1,0 +1,29 @@
+//! `containers-storage:`: podman writes an archive of an image, which is read as any other archive.
+
+use std::sync::Arc;
+
+use crate::{
+    image::{OpenError, Opened},
+    transport::{ReadOptions, ReadScheme, ReadTransport, archive, engine::Tool, read::image_name},
+};
+
+/// `containers-storage:NAME[:TAG]`
+pub const SCHEME: ReadScheme = ReadScheme {
+    name: "containers-storage",
+    syntax: "containers-storage:NAME[:TAG]",
+    about: "podman",
+    parse: |rest| Ok(Arc::new(PodmanSource(image_name(rest)?))),
+};
+
+/// An image of podman, by its name there.
+#[derive(Debug)]
+struct PodmanSource(String);
+
+impl ReadTransport for PodmanSource {
+    fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
+        let podman = Tool::new("podman", access.engine.via.as_deref());
+        let save = ["save", "--quiet", "--format", "oci-archive", &self.0];
+        let archive = podman.spool(&save).map_err(OpenError::transport)?;
+        archive::read::open_file(archive, &self.0).map(Opened::Found)
+    }
+}

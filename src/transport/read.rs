@@ -1,0 +1,61 @@
+//! What a medium is that images are read from: a [`ReadScheme`] and a [`ReadTransport`], in a file of its own.
+
+use std::{fmt, sync::Arc};
+
+use crate::image::{OpenError, Opened, recipe::Provider};
+#[cfg(feature = "net")]
+use crate::oci::Reference;
+
+/// A kind of source, and how it is written on the command line.
+#[derive(Debug)]
+pub struct ReadScheme {
+    /// What stands before the first colon.
+    pub name: &'static str,
+    /// The whole of it, for help: `oci:DIR[:TAG]`.
+    pub syntax: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Reads what follows the first colon.
+    pub parse: fn(&str) -> Result<Arc<dyn ReadTransport>, String>,
+}
+
+/// A medium that images are read from, and which of its images to take.
+pub trait ReadTransport: fmt::Debug + Send + Sync {
+    /// Opens the image or index.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError>;
+
+    /// The registry host (`HOST[:PORT]`) that the image is in.
+    fn registry_host(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// How sources are reached.
+#[derive(Clone, Debug, Default)]
+pub struct ReadOptions {
+    /// How registries are.
+    #[cfg(feature = "net")]
+    pub registry: super::registry::Options,
+    /// Where recipes find what the machine lacks.
+    pub provider: Option<Arc<dyn Provider>>,
+    /// How engines are.
+    #[cfg(feature = "net")]
+    pub engine: super::engine::EngineOptions,
+}
+
+/// The name of an image of an engine, which is passed to the engine's command.
+#[cfg(feature = "net")]
+pub(crate) fn image_name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("no image is given; write NAME:TAG after the colon".to_owned());
+    }
+    let is_id = text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !is_id {
+        text.parse::<Reference>().map_err(|error| error.to_string())?;
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,134 @@
+//! Programs that keep credentials
+//! ([protocol](https://github.com/docker/docker-credential-helpers/blob/master/README.md#development)):
+//!
+//! ```text
+//! $ echo registry.example.com | docker-credential-pass get
+//! {"ServerURL":"registry.example.com","Username":"me","Secret":"…"}
+//! ```
+//!
+//! Who has nothing says "credentials not found in native keychain", and fails; that is no failure.
+
+use std::{
+    fmt,
+    io::{self, Write},
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::Credentials;
+use crate::transport::{
+    http::clean,
+    registry::{RegistryError, Result},
+};
+
+/// credentials/error.go of docker-credential-helpers.
+const NOT_FOUND: &str = "credentials not found in native keychain";
+/// The user of an entry whose secret is a refresh token (docker/cli, cli/config/credentials/native_store.go).
+const IDENTITY: &str = "<token>";
+
+/// A helper, as a file names it for a registry.
+#[derive(Clone, Copy, Debug)]
+pub struct Helper<'a> {
+    /// Without `docker-credential-`.
+    pub name: &'a str,
+    /// The file.
+    pub file: &'a Path,
+    /// The registry, as the helper knows it.
+    pub server: &'a str,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    #[serde(rename = "ServerURL", default)]
+    server_url: String,
+    username: String,
+    secret: String,
+}
+
+impl Helper<'_> {
+    /// What it has, if anything.
+    pub fn get(&self) -> Result<Option<Credentials>> {
+        let Some(output) = self.run("get", self.server.as_bytes())? else { return Ok(None) };
+        let malformed = |_| self.error("it answered something other than credentials".to_owned());
+        let Entry { username, secret, .. } = serde_json::from_slice(&output.stdout).map_err(malformed)?;
+        Ok(match username.as_str() {
+            "" if secret.is_empty() => None,
+            IDENTITY => Some(Credentials::Identity(String::new(), secret)),
+            _ => Some(Credentials::Basic(username, secret)),
+        })
+    }
+
+    /// Gives it something to keep.
+    pub fn store(&self, username: &str, secret: &str) -> Result<()> {
+        let entry =
+            Entry { server_url: self.server.to_owned(), username: username.to_owned(), secret: secret.to_owned() };
+        let entry = serde_json::to_vec(&entry).map_err(|error| self.error(error.to_string()))?;
+        self.run("store", &entry).map(drop)
+    }
+
+    /// Makes it forget; whether there was something.
+    pub fn erase(&self) -> Result<bool> {
+        Ok(self.run("erase", self.server.as_bytes())?.is_some())
+    }
+
+    /// What it says; `None` where it has nothing.
+    fn run(&self, act: &str, input: &[u8]) -> Result<Option<Output>> {
+        // It is looked for in PATH; a name is no path.
+        if self.name.contains('/') {
+            return Err(self.error("its name has a slash".to_owned()));
+        }
+        let output = self.ask(act, input).map_err(|error| {
+            let is_absent = error.kind() == io::ErrorKind::NotFound;
+            self.error(if is_absent { "it is not in PATH".to_owned() } else { error.to_string() })
+        })?;
+        if output.status.success() {
+            return Ok(Some(output));
+        }
+        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if said.contains(NOT_FOUND) || complained.contains(NOT_FOUND) {
+            return Ok(None);
+        }
+        // What it says on stdout may be a secret after all, where its last act failed.
+        let why = if act == "get" && complained.trim().is_empty() && said.trim_start().starts_with('{') {
+            String::new()
+        } else {
+            clean(&format!(": {said} {complained}"))
+        };
+        Err(self.error(format!("it ended with {}{why}", output.status)))
+    }
+
+    fn ask(&self, act: &str, input: &[u8]) -> io::Result<Output> {
+        let mut child = Command::new(format!("docker-credential-{}", self.name))
+            .arg(act)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        if let Some(mut stdin) = child.stdin.take() {
+            match stdin.write_all(input) {
+                // One that knows its answer without reading.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                result => result?,
+            }
+        }
+        child.wait_with_output()
+    }
+
+    fn error(&self, why: String) -> RegistryError {
+        RegistryError::Helper {
+            name: self.name.to_owned(),
+            file: self.file.to_owned(),
+            server: self.server.to_owned(),
+            why,
+        }
+    }
+}
+
+impl fmt::Display for Helper<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "docker-credential-{}", self.name)
+    }
+}

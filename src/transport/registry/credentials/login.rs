@@ -1,0 +1,128 @@
+//! `login` and `logout`: credentials written where docker would, and as it would
+//! (docker/cli, cli/config/configfile/file.go and cli/config/credentials).
+//!
+//! A helper that the file configures for the host stores them; otherwise they are in `auths` of the file, which only the
+//! user may read. The rest of the file is unchanged.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use data_encoding::BASE64;
+use serde_json::{Map, Value, json};
+
+use super::{docker_folder, file::server, helper::Helper};
+use crate::{
+    files::{self, Lock, NewFile},
+    transport::registry::{RegistryError, Result},
+};
+
+/// The file that a login is written to.
+#[derive(Clone, Debug)]
+pub struct Login {
+    path: PathBuf,
+}
+
+impl Login {
+    /// `file`, or docker's own.
+    ///
+    /// # Errors
+    ///
+    /// When there is no home for docker's.
+    pub fn new(file: Option<&Path>) -> Result<Self> {
+        let docker = || docker_folder().map(|folder| folder.join("config.json"));
+        let path = file.map(Path::to_owned).or_else(docker).ok_or_else(|| RegistryError::File {
+            path: "~/.docker/config.json".into(),
+            why: "there is no HOME; name a file with --authfile".to_owned(),
+        })?;
+        Ok(Self { path })
+    }
+
+    /// Keeps a password for `host`; who keeps it.
+    ///
+    /// # Errors
+    ///
+    /// When the file or its helper is of no use.
+    pub fn store(&self, host: &str, user: &str, password: &str) -> Result<String> {
+        let _lock = self.lock()?;
+        let mut content = self.read()?;
+        let server = server(host);
+        let entry = match self.helper(&content, host) {
+            Some(name) => {
+                let helper = Helper { name: &name, file: &self.path, server };
+                helper.store(user, password)?;
+                // docker notes that there is an entry.
+                (json!({}), helper.to_string())
+            }
+            None => {
+                let auth = BASE64.encode(format!("{user}:{password}").as_bytes());
+                (json!({ "auth": auth }), self.path.display().to_string())
+            }
+        };
+        let auths = content.entry("auths").or_insert_with(|| json!({}));
+        if !auths.is_object() {
+            *auths = json!({});
+        }
+        auths[server] = entry.0;
+        self.write(&content)?;
+        Ok(entry.1)
+    }
+
+    /// Forgets what is kept for `host`; whether there was something.
+    ///
+    /// # Errors
+    ///
+    /// When the file or its helper is of no use.
+    pub fn erase(&self, host: &str) -> Result<bool> {
+        let _lock = self.path.exists().then(|| self.lock()).transpose()?;
+        let mut content = self.read()?;
+        let server = server(host);
+        let kept = match self.helper(&content, host) {
+            Some(name) => (Helper { name: &name, file: &self.path, server }).erase()?,
+            None => false,
+        };
+        let Some(auths) = content.get_mut("auths").and_then(Value::as_object_mut) else { return Ok(kept) };
+        let before = auths.len();
+        auths.retain(|key, _| key != server && key != host);
+        let listed = auths.len() < before;
+        if listed {
+            self.write(&content)?;
+        }
+        Ok(kept || listed)
+    }
+
+    fn helper(&self, content: &Map<String, Value>, host: &str) -> Option<String> {
+        let by_host = content.get("credHelpers").and_then(|helpers| helpers.get(host).or(helpers.get(server(host))));
+        let name = by_host.or(content.get("credsStore"))?.as_str()?;
+        (!name.is_empty()).then(|| name.to_owned())
+    }
+
+    /// Others may log in just now.
+    fn lock(&self) -> Result<Lock> {
+        let directory = files::directory(&self.path);
+        let locked = fs::create_dir_all(directory).and_then(|()| files::lock_directory(directory));
+        locked.map_err(|error| RegistryError::File { path: self.path.clone(), why: format!("locking: {error}") })
+    }
+
+    fn read(&self) -> Result<Map<String, Value>> {
+        let unusable = |why: String| RegistryError::File { path: self.path.clone(), why };
+        match fs::read(&self.path) {
+            Ok(text) if text.iter().all(u8::is_ascii_whitespace) => Ok(Map::new()),
+            Ok(text) => serde_json::from_slice(&text).map_err(|error| {
+                unusable(format!("it is not a credentials file (line {}, column {})", error.line(), error.column()))
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Map::new()),
+            Err(error) => Err(unusable(error.to_string())),
+        }
+    }
+
+    fn write(&self, content: &Map<String, Value>) -> Result<()> {
+        let unusable =
+            |error: io::Error| RegistryError::File { path: self.path.clone(), why: format!("writing: {error}") };
+        let text = serde_json::to_string_pretty(content).map_err(|error| unusable(error.into()))?;
+        let mut file = NewFile::private(&self.path).map_err(unusable)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.finish()).map_err(unusable)
+    }
+}

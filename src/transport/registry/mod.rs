@@ -1,0 +1,43 @@
+//! Talking to registries: [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
+//!
+//! ```text
+//! Reference ──▶ places: registries.conf's mirrors, then the registry itself
+//!                 │
+//!                 ▼
+//! Client ──▶ Session: one of them ──▶ crate::transport::http
+//! blobs,        │
+//! manifests,    └── 401: challenge ──▶ token for these scopes ◀── Credentials: of flags, files, helpers
+//! uploads, referrers of one repository
+//! ```
+//!
+//! Only with the feature `net`.
+
+mod artifact;
+mod challenge;
+mod client;
+mod credentials;
+mod error;
+mod options;
+pub(crate) mod push;
+pub(crate) mod read;
+mod referrers;
+mod registries_conf;
+mod session;
+pub(crate) mod shared;
+mod signatures;
+mod tagged;
+mod token;
+mod upload;
+
+pub use artifact::Artifact;
+pub use challenge::{Bearer, Challenge};
+pub use client::{Client, Document, ExistingBlob, Mount, Purpose};
+use credentials::canonical_host;
+pub use credentials::{Credentials, Login};
+pub use error::RegistryError;
+pub use options::{HostOptions, Options};
+pub use referrers::Referrers;
+pub use tagged::Tagged;
+pub use upload::Upload;
+
+type Result<T> = std::result::Result<T, RegistryError>;

@@ -1,0 +1,118 @@
+//! The mapping from an uncompressed layer (its diff_id) to a compressed blob of a registry, and whether it is trusted.
+//!
+//! ```text
+//! from                                                            trusted
+//! the recipe's `compressed`, the local cache                      yes
+//! an image or a document of known layers, signed with a trusted   yes
+//! key (--cache-key, else the public half of --sign-key)
+//! any other image or document of known layers                     no: verified before use (see `verification`);
+//!                                                                 yes with --trust-tags
+//! ```
+//!
+//! A registry accepts any list of layers in a manifest. Without this distinction, write access to one tag of a repository
+//! would be enough to replace the layers of other images.
+
+use crate::{
+    layer::{chunked::annotation, compress::Compression},
+    oci::Descriptor,
+};
+
+/// Where a mapping comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The recipe of the image that is pushed.
+    Recipe,
+    /// The user's cache on this machine.
+    Cache,
+    /// A document that a trusted key signed.
+    Signed,
+    /// A document without such a signature, which the user accepts (`--trust-tags`).
+    Accepted,
+    /// A document without such a signature.
+    Unsigned,
+}
+
+/// A blob that an uncompressed layer is said to compress to.
+#[derive(Clone, Debug)]
+pub(super) struct Mapping {
+    /// Media type, digest, size; annotations of trusted mappings only.
+    pub blob: Descriptor,
+    /// The repository that has the blob, if it is not the one that is written.
+    pub repository: Option<String>,
+    pub origin: Origin,
+    /// The image or document that lists the blob, for messages; empty for recipe and cache.
+    pub listed_in: String,
+}
+
+impl Mapping {
+    /// A mapping of the recipe or the local cache.
+    pub fn local(blob: Descriptor, origin: Origin) -> Self {
+        Self { blob, repository: None, origin, listed_in: String::new() }
+    }
+
+    pub fn is_trusted(&self) -> bool {
+        self.origin != Origin::Unsigned
+    }
+
+    /// The mapping with what may be taken over from `listed`: digest and size, and the annotations of zstd:chunked if
+    /// the mapping is trusted. `None` if the blob is compressed differently.
+    pub fn with_compression(&self, compression: Compression) -> Option<Self> {
+        if !compression.fits(&self.blob) {
+            return None;
+        }
+        let has_toc = self.blob.annotations.contains_key(annotation::CHECKSUM);
+        // Readers of zstd:chunked take files from the table of contents, which a digest of the tar does not cover.
+        if !self.is_trusted() && has_toc && compression == Compression::Zstd {
+            return None;
+        }
+        let ours = self.blob.annotations.iter().filter(|(key, _)| self.is_trusted() && annotation::is_ours(key));
+        let annotations = ours.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let blob =
+            Descriptor { annotations, ..Descriptor::new(compression.media_type(), self.blob.digest, self.blob.size) };
+        Some(Self { blob, ..self.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        layer::chunked::annotation,
+        oci::{Digest, descriptor::media_type},
+    };
+
+    fn listed(annotations: &[(&str, &str)], origin: Origin) -> Mapping {
+        let mut blob = Descriptor::new(media_type::LAYER_ZSTD, Digest::of(b"blob"), 4);
+        blob.urls = vec!["https://elsewhere.example.com/blob".to_owned()];
+        blob.data = Some("YmxvYg==".to_owned());
+        blob.other.insert("extension".to_owned(), true.into());
+        blob.annotations = annotations.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Mapping { blob, repository: None, origin, listed_in: "tag".to_owned() }
+    }
+
+    #[test]
+    fn only_digest_and_size_of_an_unsigned_mapping_are_taken_over() {
+        let hostile = [("org.example", "x"), (annotation::TAR_SPLIT, "1:2:3")];
+        let taken = listed(&hostile, Origin::Unsigned).with_compression(Compression::Zstd).unwrap().blob;
+        assert_eq!(taken, Descriptor::new(media_type::LAYER_ZSTD, Digest::of(b"blob"), 4));
+        // The table of contents of zstd:chunked is not covered by the diff_id.
+        let chunked = [(annotation::CHECKSUM, "sha256:0"), (annotation::POSITION, "1:2:3:1")];
+        assert!(listed(&chunked, Origin::Unsigned).with_compression(Compression::Zstd).is_none());
+        let taken = listed(&chunked, Origin::Unsigned).with_compression(Compression::ZstdChunked).unwrap().blob;
+        assert!(taken.annotations.is_empty());
+    }
+
+    #[test]
+    fn annotations_of_a_signed_mapping_are_those_of_zstd_chunked() {
+        let all = [("org.example", "x"), (annotation::CHECKSUM, "sha256:0")];
+        let taken = listed(&all, Origin::Signed).with_compression(Compression::ZstdChunked).unwrap().blob;
+        assert_eq!(taken.annotations.keys().collect::<Vec<_>>(), [annotation::CHECKSUM]);
+        assert!(taken.urls.is_empty() && taken.data.is_none() && taken.other.is_empty());
+    }
+
+    #[test]
+    fn blobs_of_another_compression_are_not_used() {
+        assert!(listed(&[], Origin::Signed).with_compression(Compression::Gzip).is_none());
+        assert!(listed(&[], Origin::Signed).with_compression(Compression::ZstdChunked).is_none());
+    }
+}

@@ -1,0 +1,211 @@
+//! The steps of a push: the layers and the config of each image, its manifest, then the indexes above it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use super::{PushError, PushOptions, Pushed, Result, in_parallel, known::Known, noted::Noted, watch::Watch};
+use crate::{
+    image::{
+        Image, ImageIndex, LayerBlob, ManifestGraph,
+        graph::{rewritten, subject},
+    },
+    layer::compress::Compression,
+    oci::{Descriptor, Digest, Index, descriptor::media_type},
+    threads::lock,
+    transport::{
+        compression_cache::CompressionCache,
+        progress::{Evidence, Fate, Progress},
+        registry::{Client, shared},
+    },
+};
+
+/// A push on its way.
+pub(super) struct Push<'a> {
+    pub client: &'a Arc<Client>,
+    pub options: &'a PushOptions,
+    pub known: Known<'a>,
+    pub cache: CompressionCache,
+    progress: &'a Arc<dyn Progress>,
+    /// The blobs that are there by now, by digest and whether they are compressed on the way. Whoever holds a slot
+    /// sends.
+    pub slots: Mutex<HashMap<(Digest, bool), Slot>>,
+    /// Plain layers that were compressed, now or once, and are there.
+    compressed: Mutex<Vec<Noted>>,
+    warnings: Mutex<Vec<String>>,
+}
+
+type Slot = Arc<Mutex<Option<(Descriptor, Option<Evidence>)>>>;
+
+/// A layer of an image in the registry.
+#[derive(Clone, Debug)]
+pub(super) struct PushedLayer {
+    pub blob: Descriptor,
+    pub fate: Fate,
+    /// For layers that are compressed on the way.
+    pub evidence: Option<Evidence>,
+}
+
+impl<'a> Push<'a> {
+    pub fn new(
+        client: &'a Arc<Client>,
+        options: &'a PushOptions,
+        known: Known<'a>,
+        progress: &'a Arc<dyn Progress>,
+    ) -> Self {
+        Self {
+            client,
+            options,
+            known,
+            cache: CompressionCache::of_user(),
+            progress,
+            slots: Mutex::default(),
+            compressed: Mutex::default(),
+            warnings: Mutex::default(),
+        }
+    }
+
+    /// Keeps a message for the end of the push.
+    pub fn warn(&self, message: String) {
+        lock(&self.warnings).push(message);
+    }
+
+    /// The messages, in a stable order: layers are pushed in parallel.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = lock(&self.warnings).clone();
+        warnings.sort();
+        warnings.dedup();
+        warnings
+    }
+
+    /// What is to be noted for others.
+    pub fn to_note(&self) -> MutexGuard<'_, Vec<Noted>> {
+        lock(&self.compressed)
+    }
+
+    /// An image or an index, under the tags; under its digest without tags.
+    pub fn content(&self, content: &ManifestGraph, tags: &[String]) -> Result<Pushed> {
+        match content {
+            ManifestGraph::Image(image) => self.image(image, tags),
+            ManifestGraph::Index(index) => self.index(index, tags),
+        }
+    }
+
+    /// Each child by its digest, then the index.
+    fn index(&self, index: &ImageIndex, tags: &[String]) -> Result<Pushed> {
+        let listed: Index = serde_json::from_slice(&index.bytes).map_err(PushError::Manifest)?;
+        let mut all = Pushed::nothing(index.algorithm.of(&index.bytes), &index.bytes);
+        let mut changed: HashMap<Digest, (Digest, u64)> = HashMap::new();
+        for at in images_first(&listed, index.children.len()) {
+            let child = &index.children[at];
+            let digest = child.digest();
+            if listed.manifests.get(at).and_then(subject).is_some_and(|subject| changed.contains_key(&subject)) {
+                all.left += 1;
+                continue;
+            }
+            let one = self.content(child, &[])?;
+            (all.blobs, all.bytes, all.left) = (all.blobs + one.blobs, all.bytes + one.bytes, all.left + one.left);
+            all.evidence = all.evidence.plus(one.evidence);
+            if one.digest != digest {
+                changed.insert(digest, (one.digest, one.size));
+            }
+        }
+        if self.sends_only_own() {
+            return Ok(all);
+        }
+        let rewritten = (!changed.is_empty()).then(|| rewritten(listed, &changed));
+        let bytes = rewritten.as_deref().unwrap_or(&index.bytes);
+        let digest = index.algorithm.of(bytes);
+        self.put(&index.media_type, &digest, bytes, tags)?;
+        Ok(Pushed { digest, size: bytes.len() as u64, ..all })
+    }
+
+    /// The layers, the config, then the manifest.
+    fn image(&self, image: &Image, tags: &[String]) -> Result<Pushed> {
+        let is_image = media_type::is_config(&image.config_media_type);
+        let compression = if is_image { self.options.compression } else { Compression::None };
+        self.progress.image(image);
+        let layer = |at: usize| self.watched(image, at, compression);
+        if self.sends_only_own() {
+            return self.own_layers(image, compression, &layer);
+        }
+        let layers = in_parallel(image.layers.len(), &layer)?;
+        self.note(image, &layers);
+        let config = self.config(image)?;
+        if let Fate::Sent(bytes) = config {
+            self.progress.also_sent(bytes);
+        }
+        let manifest = manifest(image, &layers)?;
+        let digest = image.manifest_algorithm.of(&manifest);
+        self.put(&image.media_type, &digest, &manifest, tags)?;
+        let mut pushed = Pushed::nothing(digest, &manifest);
+        layers.iter().for_each(|layer| pushed.count_layer(layer));
+        pushed.count(config);
+        Ok(pushed)
+    }
+
+    /// One layer, with its progress reported.
+    fn watched(&self, image: &Image, at: usize, compression: Compression) -> Result<PushedLayer> {
+        let watch = Watch { layer: at + 1, progress: Arc::clone(self.progress) };
+        let pushed = self.layer(&image.layers[at], compression, &watch)?;
+        pushed.evidence.iter().for_each(|evidence| self.progress.evidence(at + 1, *evidence));
+        self.progress.done(at + 1, &pushed.blob, pushed.fate);
+        Ok(pushed)
+    }
+
+    /// Keeps in mind which blobs plain layers became.
+    fn note(&self, image: &Image, layers: &[PushedLayer]) {
+        let compressed =
+            layers.iter().zip(&image.layers).filter(|(pushed, layer)| pushed.blob.digest != layer.descriptor.digest);
+        self.to_note().extend(compressed.map(|(pushed, layer)| (layer.diff_id, pushed.blob.clone())));
+    }
+
+    /// Whether layers that another part of a fleet sends are left to it for now.
+    fn sends_only_own(&self) -> bool {
+        self.options.shared.as_ref().is_some_and(|shared| shared.sends_only_own())
+    }
+
+    /// The layers that no other part of a fleet sends.
+    fn own_layers(
+        &self,
+        image: &Image,
+        compression: Compression,
+        job: &(dyn Fn(usize) -> Result<PushedLayer> + Sync),
+    ) -> Result<Pushed> {
+        let is_own = |layer: &LayerBlob| {
+            let (key, is_compressed) = shared::key(layer, compression);
+            let home = self.options.shared.as_ref().and_then(|shared| shared.homes.of(self.client, key, is_compressed));
+            home.is_none_or(|home| !home.is_foreign())
+        };
+        let own: Vec<usize> = (0..image.layers.len()).filter(|at| is_own(&image.layers[*at])).collect();
+        let mut pushed = Pushed::nothing(image.digest(), &image.manifest);
+        in_parallel(own.len(), &|at| job(own[at]))?.iter().for_each(|layer| pushed.count_layer(layer));
+        Ok(pushed)
+    }
+
+    fn put(&self, media_type: &str, digest: &Digest, document: &[u8], tags: &[String]) -> Result<()> {
+        let digest = digest.to_string();
+        let versions = if tags.is_empty() { std::slice::from_ref(&digest) } else { tags };
+        for version in versions {
+            self.client.put_manifest(version, media_type, document)?;
+        }
+        Ok(())
+    }
+}
+
+/// Places of an index's children: attestations come after their image, no matter where the index lists them.
+fn images_first(listed: &Index, count: usize) -> Vec<usize> {
+    let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
+    let (attestations, images): (Vec<usize>, Vec<usize>) = (0..count).partition(is_attestation);
+    [images, attestations].concat()
+}
+
+/// The manifest of the layers as they are in the registry: the image's own, byte for byte, where none was compressed.
+fn manifest(image: &Image, layers: &[PushedLayer]) -> Result<Vec<u8>> {
+    if layers.iter().zip(&image.layers).all(|(pushed, layer)| pushed.blob == layer.descriptor) {
+        return Ok(image.manifest.clone());
+    }
+    let layers = layers.iter().map(|pushed| pushed.blob.clone()).collect();
+    image.manifest_with(layers).map_err(PushError::Manifest)
+}

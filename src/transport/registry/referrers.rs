@@ -1,0 +1,217 @@
+//! What refers to an image: signatures, lists of its parts, attestations
+//! ([specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers)).
+//!
+//! ```text
+//! manifest with "subject": D ── PUT ──▶ answer has OCI-Subject: the registry lists it
+//!                                       else we do: the index under the tag sha256-<hex of D> gets its descriptor
+//! ```
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use ureq::http::StatusCode;
+
+use super::{
+    Client, RegistryError, Result,
+    client::{Document, read},
+    session::Call,
+    tagged::Tagged,
+};
+use crate::{
+    oci::{Descriptor, Digest, descriptor::media_type, json},
+    transport::http::{Body, join},
+};
+
+const ACT: &str = "reading the referrers";
+/// Pages of one list; each is as long as a registry likes.
+const PAGES: usize = 1000;
+
+/// What a manifest or an index says of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Referrer {
+    subject: Option<Descriptor>,
+    artifact_type: Option<String>,
+    config: Option<Config>,
+    #[serde(default)]
+    annotations: std::collections::BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Config {
+    media_type: String,
+}
+
+/// The referrers of a digest.
+#[derive(Clone, Debug, Default)]
+pub struct Referrers {
+    /// Those with a valid descriptor.
+    pub descriptors: Vec<Descriptor>,
+    /// One line for each entry that is not a descriptor, for example with an unsupported digest algorithm.
+    pub malformed: Vec<String>,
+}
+
+/// An index whose entries are parsed one by one: one malformed entry must not hide the others.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawIndex {
+    schema_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    manifests: Vec<Value>,
+    #[serde(flatten)]
+    other: serde_json::Map<String, Value>,
+}
+
+impl RawIndex {
+    fn empty() -> Self {
+        let media_type = Some(media_type::INDEX.to_owned());
+        Self { schema_version: 2, media_type, manifests: Vec::new(), other: serde_json::Map::new() }
+    }
+}
+
+impl Referrers {
+    fn add(&mut self, entries: Vec<Value>) {
+        for entry in entries {
+            match serde_json::from_value(entry) {
+                Ok(descriptor) => self.descriptors.push(descriptor),
+                Err(error) => {
+                    let number = self.descriptors.len() + self.malformed.len() + 1;
+                    self.malformed
+                        .push(format!("entry {number} of the list of referrers is not a descriptor: {error}"));
+                }
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Descriptors of what refers to `digest`; of one kind (`artifactType`) where that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked, refuses, or lists an entry that is not a descriptor.
+    pub fn referrers(&self, digest: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
+        let Referrers { mut descriptors, malformed } = self.list_referrers(digest)?;
+        if let Some(why) = malformed.into_iter().next() {
+            return Err(RegistryError::answer(ACT, why));
+        }
+        descriptors
+            .retain(|descriptor| artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type);
+        Ok(descriptors)
+    }
+
+    /// All referrers of `digest`; malformed entries are reported, and do not hide the others.
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be asked or refuses.
+    pub fn list_referrers(&self, digest: &Digest) -> Result<Referrers> {
+        if let Some(listed) = self.listed(digest)? {
+            return Ok(listed);
+        }
+        // A registry without the referrers API.
+        let tag = fallback_tag(digest);
+        let mut referrers = Referrers::default();
+        if let Some((bytes, _)) = self.tagged(&listing(&tag, ACT))? {
+            referrers.add(index(&tag, &bytes)?.manifests);
+        }
+        Ok(referrers)
+    }
+
+    /// The registry's own list; `None` where it keeps none.
+    fn listed(&self, digest: &Digest) -> Result<Option<Referrers>> {
+        let mut url = self.url(&format!("referrers/{digest}"));
+        let mut all = Referrers::default();
+        for page in 0..PAGES {
+            let (index, next) = match self.page(&url)? {
+                Some(found) => found,
+                None if page == 0 => return Ok(None),
+                None => break,
+            };
+            all.add(index.manifests);
+            match next {
+                Some(next) => url = next,
+                None => break,
+            }
+        }
+        Ok(Some(all))
+    }
+
+    fn page(&self, url: &str) -> Result<Option<(RawIndex, Option<String>)>> {
+        let session = self.session();
+        session.retried(|| {
+            let accept = [("accept", media_type::INDEX)];
+            let answer = session.send(&Call { headers: &accept, ..Call::new(ACT, "GET", url) }, &mut Body::Empty)?;
+            match answer.status() {
+                StatusCode::OK => {
+                    let link = answer.headers("link").find_map(next_page).map(str::to_owned);
+                    let next = link.and_then(|link| join(&answer.url, &link));
+                    // A page of HTML is a front end that answers everything.
+                    let Document { bytes, .. } = read(ACT, answer)?;
+                    Ok(serde_json::from_slice(&bytes).ok().map(|index| (index, next)))
+                }
+                // 404 by the specification; what else says that there is no such address.
+                status if matches!(status.as_u16(), 400 | 404 | 405 | 406 | 501) => Ok(None),
+                _ => Err(session.refused(ACT, answer)),
+            }
+        })
+    }
+
+    /// Lists a manifest that was put and has a subject under the fallback tag of its subject.
+    pub(super) fn list_referrer(&self, media_type: &str, manifest: &[u8]) -> Result<()> {
+        let Ok(Referrer { subject: Some(subject), artifact_type, config, annotations }) =
+            serde_json::from_slice(manifest)
+        else {
+            return Ok(());
+        };
+        // A registry that lists but does not say so.
+        let listed = self.listed(&subject.digest)?.unwrap_or_default().descriptors;
+        if listed.iter().any(|other| other.digest == Digest::of(manifest)) {
+            return Ok(());
+        }
+        let own = Descriptor {
+            // As the registry would say: the kind of the config where the manifest names none.
+            artifact_type: artifact_type.filter(|kind| !kind.is_empty()).or(config.map(|config| config.media_type)),
+            annotations,
+            ..Descriptor::new(media_type, Digest::of(manifest), manifest.len() as u64)
+        };
+        let tag = fallback_tag(&subject.digest);
+        self.add_to_tagged(&listing(&tag, "listing a referrer"), &|before| {
+            let mut index = before.map_or_else(|| Ok(RawIndex::empty()), |bytes| index(&tag, bytes))?;
+            let parsed = |entry: &Value| serde_json::from_value::<Descriptor>(entry.clone()).ok();
+            if index.manifests.iter().any(|entry| parsed(entry).is_some_and(|other| other == own)) {
+                return Ok(None);
+            }
+            index.manifests.retain(|entry| parsed(entry).is_none_or(|other| other.digest != own.digest));
+            index.manifests.push(json!(own));
+            Ok(Some(json::to_vec(&index)))
+        })
+    }
+}
+
+fn listing<'a>(tag: &'a str, act: &'static str) -> Tagged<'a> {
+    Tagged { tag, media_type: media_type::INDEX, act }
+}
+
+/// What is under the fallback tag.
+fn index(tag: &str, bytes: &[u8]) -> Result<RawIndex> {
+    let fail = |error| RegistryError::answer(ACT, format!("the tag {tag} is not an index: {error}"));
+    serde_json::from_slice(bytes).map_err(fail)
+}
+
+/// The [tag](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema) under which
+/// clients list what refers to a digest.
+fn fallback_tag(digest: &Digest) -> String {
+    digest.to_string().replacen(':', "-", 1)
+}
+
+/// `</v2/…?last=x>; rel="next"` ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288))
+fn next_page(link: &str) -> Option<&str> {
+    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.split(';').any(|parameter| {
+        let parameter = parameter.trim().to_ascii_lowercase();
+        parameter == "rel=next" || parameter == "rel=\"next\""
+    });
+    is_next.then_some(target)
+}

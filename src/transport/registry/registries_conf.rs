@@ -1,0 +1,288 @@
+//! Where images are truly kept: containers' registries.conf, version 2
+//! ([containers-registries.conf(5)](https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md)).
+//!
+//! ```toml
+//! [[registry]]
+//! prefix = "example.com/team"
+//! location = "internal.example.net/bar"    # read from here instead; pushes go where they are told
+//! insecure = true                          # HTTP, or certificates that nobody knows
+//! blocked = true
+//! [[registry.mirror]]                      # asked first, in order
+//! location = "mirror.example.net/team"
+//! ```
+//!
+//! `$CONTAINERS_REGISTRIES_CONF`, else the user's file, else the machine's; then the files of `registries.conf.d`.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use super::{RegistryError, Result};
+use crate::oci::Reference;
+
+/// Where a repository is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    pub host: String,
+    pub repository: String,
+    pub insecure: bool,
+}
+
+impl Endpoint {
+    /// The host that serves it: docker.io's registry has another name.
+    pub fn server(&self) -> &str {
+        if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host }
+    }
+}
+
+/// The tables of all files, and who wrote them.
+#[derive(Debug, Default)]
+pub struct RegistriesConf {
+    registries: Vec<(Registry, PathBuf)>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct File {
+    registry: Vec<Registry>,
+    /// Version 1: lists of hosts.
+    registries: Old,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Old {
+    insecure: List,
+    block: List,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct List {
+    registries: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Registry {
+    prefix: String,
+    location: String,
+    insecure: bool,
+    blocked: bool,
+    mirror_by_digest_only: bool,
+    mirror: Vec<Mirror>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Mirror {
+    location: String,
+    insecure: bool,
+    /// `all`, `digest-only` or `tag-only`
+    pull_from_mirror: String,
+}
+
+impl RegistriesConf {
+    /// The configuration of the user.
+    pub fn of_user() -> Result<Self> {
+        let home = env::var_os("HOME").map(PathBuf::from);
+        let user = home.as_ref().map(|home| home.join(".config/containers"));
+        let named = env::var_os("CONTAINERS_REGISTRIES_CONF").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let main =
+            named.or_else(|| user.as_ref().map(|folder| folder.join("registries.conf")).filter(|path| path.exists()));
+        let main = main.unwrap_or_else(|| "/etc/containers/registries.conf".into());
+        let mut config = Self::default();
+        config.add(&main)?;
+        for folder in [Some("/etc/containers".into()), user].into_iter().flatten() {
+            for path in drop_ins(&folder.join("registries.conf.d")) {
+                config.add(&path)?;
+            }
+        }
+        Ok(config)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<()> {
+        let unusable = |why: String| RegistryError::File { path: path.to_owned(), why };
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(unusable(error.to_string())),
+        };
+        let File { registry, registries } =
+            toml::from_str(&text).map_err(|error| unusable(error.message().to_owned()))?;
+        let old = |location: &String, insecure: bool| Registry {
+            location: location.clone(),
+            insecure,
+            blocked: !insecure,
+            ..Registry::default()
+        };
+        let insecure = registries.insecure.registries.iter().map(|host| old(host, true));
+        let blocked = registries.block.registries.iter().map(|host| old(host, false));
+        for mut table in registry.into_iter().chain(insecure).chain(blocked) {
+            if table.prefix.is_empty() {
+                table.prefix.clone_from(&table.location);
+            }
+            if table.prefix.is_empty() {
+                return Err(unusable("a [[registry]] has neither prefix nor location".to_owned()));
+            }
+            // A later file says it all again.
+            self.registries.retain(|(other, _)| other.prefix != table.prefix);
+            self.registries.push((table, path.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether a table for the whole host accepts any certificate.
+    pub fn is_insecure(&self, host: &str) -> bool {
+        let tables = self.registries.iter().filter(|(table, _)| rest(host, &table.prefix) == Some(""));
+        tables.max_by_key(|(table, _)| table.prefix.len()).is_some_and(|(table, _)| table.insecure)
+    }
+
+    /// Where `reference` is read from, in the order to ask, or where it is written to.
+    pub fn places(&self, reference: &Reference, read_only: bool) -> Result<Vec<Endpoint>> {
+        let name = format!("{}/{}", reference.host, reference.repository);
+        let place =
+            |insecure| Endpoint { host: reference.host.clone(), repository: reference.repository.clone(), insecure };
+        let fitting = self.registries.iter().filter(|(table, _)| rest(&name, &table.prefix).is_some());
+        let Some((table, file)) = fitting.max_by_key(|(table, _)| table.prefix.len()) else {
+            return Ok(vec![place(false)]);
+        };
+        if table.blocked {
+            return Err(RegistryError::Blocked { name, file: file.clone() });
+        }
+        if !read_only {
+            return Ok(vec![place(table.insecure)]);
+        }
+        let moved = |location: &str, insecure: bool| {
+            let whole = format!("{location}{}", rest(&name, &table.prefix).unwrap_or_default());
+            let (host, repository) = whole.split_once('/').filter(|(host, _)| !host.is_empty())?;
+            Some(Endpoint { host: host.to_owned(), repository: repository.to_owned(), insecure })
+        };
+        let is_digest = reference.digest.is_some();
+        let meant = |mirror: &&Mirror| match mirror.pull_from_mirror.as_str() {
+            "digest-only" => is_digest,
+            "tag-only" => !is_digest,
+            _ => is_digest || !table.mirror_by_digest_only,
+        };
+        let mirrors = table.mirror.iter().filter(meant).filter_map(|mirror| moved(&mirror.location, mirror.insecure));
+        let location = if table.location.is_empty() { &table.prefix } else { &table.location };
+        let itself = if location.starts_with("*.") { None } else { moved(location, table.insecure) };
+        Ok(mirrors.chain([itself.unwrap_or_else(|| place(table.insecure))]).collect())
+    }
+}
+
+/// What of `name` follows a prefix: nothing, or what begins with a slash. `*.example.com` is any host below it.
+fn rest<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let rest = match prefix.strip_prefix('*') {
+        Some(suffix) => {
+            let host = name.split('/').next()?;
+            host.strip_suffix(suffix).filter(|below| !below.is_empty())?;
+            &name[host.len()..]
+        }
+        None => name.strip_prefix(prefix)?,
+    };
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+}
+
+fn drop_ins(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    paths.sort_unstable();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Result<RegistriesConf> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("registries.conf");
+        fs::write(&path, text).unwrap();
+        let mut config = RegistriesConf::default();
+        config.add(&path)?;
+        Ok(config)
+    }
+
+    fn places(config: &RegistriesConf, reference: &str, read_only: bool) -> Vec<String> {
+        let places = config.places(&reference.parse().unwrap(), read_only).unwrap();
+        let shown = |place: Endpoint| {
+            format!("{}/{}{}", place.host, place.repository, if place.insecure { " insecure" } else { "" })
+        };
+        places.into_iter().map(shown).collect()
+    }
+
+    #[test]
+    fn the_example_of_the_manual_is_read_so() {
+        // containers-registries.conf.5.md, EXAMPLE
+        let config = config(
+            r#"unqualified-search-registries = ["example.com"]
+            [[registry]]
+            prefix = "example.com/foo"
+            insecure = false
+            blocked = false
+            location = "internal-registry-for-example.com/bar"
+            [[registry.mirror]]
+            location = "example-mirror-0.local/mirror-for-foo"
+            [[registry.mirror]]
+            location = "example-mirror-1.local/mirrors/foo"
+            insecure = true"#,
+        )
+        .unwrap();
+        let read = [
+            "example-mirror-0.local/mirror-for-foo/image",
+            "example-mirror-1.local/mirrors/foo/image insecure",
+            "internal-registry-for-example.com/bar/image",
+        ];
+        assert_eq!(places(&config, "example.com/foo/image:latest", true), read);
+        assert_eq!(places(&config, "example.com/foo/image:latest", false), ["example.com/foo/image"]);
+        assert_eq!(places(&config, "example.com/food/image", true), ["example.com/food/image"]);
+    }
+
+    #[test]
+    fn the_longest_prefix_counts() {
+        let config = config(
+            r#"
+            [[registry]]
+            location = "docker.io"
+            [[registry.mirror]]
+            location = "mirror.local:5000"
+            [[registry]]
+            location = "docker.io/library/secret"
+            blocked = true
+            [[registry]]
+            location = "reg.local"
+            insecure = true
+            mirror-by-digest-only = true
+            [[registry.mirror]]
+            location = "cache.local"
+            [[registry]]
+            prefix = "*.wild.example"
+            insecure = true"#,
+        )
+        .unwrap();
+        assert_eq!(places(&config, "hello", true), ["mirror.local:5000/library/hello", "docker.io/library/hello"]);
+        let blocked = config.places(&"secret".parse().unwrap(), true).unwrap_err().to_string();
+        assert!(blocked.ends_with("registries.conf blocks docker.io/library/secret"), "{blocked}");
+        assert_eq!(places(&config, "reg.local/x:t", true), ["reg.local/x insecure"]);
+        let digest = crate::oci::Digest::of(b"");
+        let by_digest = ["cache.local/x", "reg.local/x insecure"];
+        assert_eq!(places(&config, &format!("reg.local/x@{digest}"), true), by_digest);
+        assert_eq!(places(&config, "a.wild.example/x", true), ["a.wild.example/x insecure"]);
+    }
+
+    #[test]
+    fn version_1_and_malformed_files() {
+        let old =
+            config("[registries.insecure]\nregistries = ['a.local']\n[registries.block]\nregistries = ['b.local']")
+                .unwrap();
+        assert_eq!(places(&old, "a.local/x", false), ["a.local/x insecure"]);
+        assert!(old.places(&"b.local/x".parse().unwrap(), true).is_err());
+        let error = config("[[registry]\n").unwrap_err().to_string();
+        assert!(error.contains("registries.conf"), "{error}");
+    }
+}

@@ -1,0 +1,229 @@
+//! Blobs sent, and sent on after a connection broke.
+//!
+//! ```text
+//! known and small   POST, PUT with all of it
+//! everything else   POST, PATCH with a stream ── breaks ──▶ GET: how far did it get? ──▶ PATCH with the rest
+//!                                             ── ends ────▶ PUT with the digest
+//! a registry that takes no streams            made once to know size and digest, then POST, PUT with all of it
+//! ```
+//!
+//! Streams are made anew for each try: they are deterministic, so the rest of a
+//! second one continues the first. A mount that was refused has opened an upload already.
+
+use std::{
+    io::{self, Read},
+    sync::atomic::Ordering,
+};
+
+use ureq::http::StatusCode;
+
+use super::{Client, RegistryError, Result, client::check_digest, session::Call};
+use crate::{
+    oci::{Algorithm, Digest},
+    transport::http::{Body, wait},
+};
+
+/// Up to this size (in bytes) a blob that breaks off is sent again whole.
+const SMALL: u64 = 4 * 1024 * 1024;
+const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
+const ACT: &str = "uploading a blob";
+
+/// A blob to be sent.
+pub struct Upload<'a> {
+    /// Makes its bytes, the same each time.
+    pub make: &'a mut dyn FnMut() -> Box<dyn Read + Send>,
+    /// Its size in bytes, where it is known before all of it is made.
+    pub size: Option<u64>,
+    /// Its digest, known at the latest when all of it was made.
+    pub digest: &'a dyn Fn() -> Option<Digest>,
+    /// An upload that is open already: what a mount was refused with.
+    pub session: Option<String>,
+}
+
+impl Client {
+    /// Uploads a blob that is known whole; `session` as in [`Upload`].
+    ///
+    /// # Errors
+    ///
+    /// When the registry cannot be reached, refuses, or says that it took something else.
+    pub fn upload_bytes(&self, digest: &Digest, bytes: &[u8], session: Option<String>) -> Result<()> {
+        self.whole(digest, &mut Body::Bytes(bytes), session)
+    }
+
+    /// Uploads a blob that is made while it is sent.
+    ///
+    /// # Errors
+    ///
+    /// As [`upload_bytes`](Self::upload_bytes), and when the blob cannot be made.
+    pub fn upload(&self, mut upload: Upload<'_>) -> Result<()> {
+        let known = (upload.digest)().zip(upload.size);
+        match known {
+            Some((digest, size)) if size <= SMALL || self.whole_only.load(Ordering::Relaxed) => {
+                self.whole(&digest, &mut Body::Stream(upload.make, Some(size)), upload.session)
+            }
+            None if self.whole_only.load(Ordering::Relaxed) => self.made_twice(&mut upload),
+            _ => self.streamed(&mut upload),
+        }
+    }
+
+    fn whole(&self, digest: &Digest, body: &mut Body<'_>, mut session: Option<String>) -> Result<()> {
+        let sent = self.session().retried(|| {
+            let location = match session.take() {
+                Some(location) => location,
+                None => self.start()?,
+            };
+            self.put(&location, digest, body)
+        });
+        match sent {
+            // The answer to an earlier try was lost on the way.
+            Err(error) if error.status() == Some(404) && self.has_blob(digest)? => Ok(()),
+            sent => sent,
+        }
+    }
+
+    fn made_twice(&self, upload: &mut Upload<'_>) -> Result<()> {
+        let failed = |error: io::Error| RegistryError::answer(ACT, format!("making the blob: {error}"));
+        let size = io::copy(&mut (upload.make)(), &mut io::sink()).map_err(failed)?;
+        let digest = made(upload)?;
+        self.whole(&digest, &mut Body::Stream(upload.make, Some(size)), None)
+    }
+
+    fn streamed(&self, upload: &mut Upload<'_>) -> Result<()> {
+        let retry = self.session().retry();
+        let mut session = match upload.session.take() {
+            Some(session) => session,
+            None => self.session().retried(|| self.start())?,
+        };
+        let mut at = 0;
+        let mut broken = 0;
+        loop {
+            match self.send_rest(&session, upload, at) {
+                Ok(location) => {
+                    let digest = made(upload)?;
+                    let closed = self.session().retried(|| self.put(&location, &digest, &mut Body::Bytes(&[])));
+                    match closed.as_ref().map_err(RegistryError::status) {
+                        // The answer to a first try was lost on the way, and the session is closed.
+                        Err(Some(404)) if self.has_blob(&digest)? => return Ok(()),
+                        // What arrived is not what was sent: some registries forget a part of a broken upload.
+                        Err(Some(400..=499)) if broken < retry.tries => {
+                            (session, at, broken) = (self.session().retried(|| self.start())?, 0, retry.tries);
+                        }
+                        _ => return closed,
+                    }
+                }
+                Err(error) => {
+                    // One that takes no stream in pieces, or none without its length, says so at once.
+                    if broken == 0 && matches!(error.status(), Some(400 | 404 | 405 | 411 | 413 | 415 | 416 | 501)) {
+                        self.whole_only.store(true, Ordering::Relaxed);
+                        return match (upload.digest)().zip(upload.size) {
+                            Some((digest, size)) => {
+                                self.whole(&digest, &mut Body::Stream(upload.make, Some(size)), None)
+                            }
+                            None => self.made_twice(upload),
+                        };
+                    }
+                    broken += 1;
+                    let passes = Option::from(&error).and_then(crate::transport::http::HttpError::passes_after);
+                    let Some(least) = passes.filter(|_| broken < retry.tries) else { return Err(error) };
+                    wait(broken, least);
+                    (session, at) = match self.progress(&session) {
+                        Some(gone_so_far) => gone_so_far,
+                        None => (self.session().retried(|| self.start())?, 0),
+                    };
+                }
+            }
+        }
+    }
+
+    /// Sends the blob from byte `at` on; where it is to be closed.
+    fn send_rest(&self, session: &str, upload: &mut Upload<'_>, at: u64) -> Result<String> {
+        let Upload { make, size, .. } = upload;
+        let left = size.map(|size| size.saturating_sub(at));
+        // The first piece needs no range, and Artifactory and others are not asked more than they must answer.
+        let range = left.filter(|_| at > 0).map(|left| format!("{at}-{}", (at + left).saturating_sub(1)));
+        let mut headers = vec![OCTETS];
+        if let Some(range) = &range {
+            headers.push(("content-range", range));
+        }
+        let mut rest = || -> Box<dyn Read + Send> { Box::new(Rest { inner: make(), skip: at }) };
+        let mut body = Body::Stream(&mut rest, left);
+        let answer = self.session().send(&Call { headers: &headers, ..Call::new(ACT, "PATCH", session) }, &mut body)?;
+        // 202 by the specification; some say 201 or 204.
+        if !answer.status().is_success() {
+            return Err(self.session().refused(ACT, answer));
+        }
+        // Without a Location the session goes on where it is.
+        match answer.header("location") {
+            Some(_) => Ok(answer.location(ACT)?),
+            None => Ok(session.to_owned()),
+        }
+    }
+
+    /// How far a broken upload got, and where it goes on; `None` where it is gone.
+    fn progress(&self, session: &str) -> Option<(String, u64)> {
+        let answer = self.session().send(&Call::new(ACT, "GET", session), &mut Body::Empty).ok()?;
+        if answer.status() != StatusCode::NO_CONTENT {
+            return None;
+        }
+        let range = answer.header("range")?;
+        let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
+        // An upload of which nothing arrived says 0-0, as one of a single byte does.
+        let at = if last == 0 { 0 } else { last + 1 };
+        let location = answer.location(ACT).unwrap_or_else(|_| session.to_owned());
+        (at > 0).then_some((location, at))
+    }
+
+    fn start(&self) -> Result<String> {
+        let url = self.url("blobs/uploads/");
+        let answer = self.session().send(&Call::new(ACT, "POST", &url), &mut Body::Bytes(&[]))?;
+        if answer.status() != StatusCode::ACCEPTED {
+            return Err(self.session().refused(ACT, answer));
+        }
+        Ok(answer.location(ACT)?)
+    }
+
+    fn put(&self, location: &str, digest: &Digest, body: &mut Body<'_>) -> Result<()> {
+        let separator = if location.contains('?') { '&' } else { '?' };
+        let url = format!("{location}{separator}digest={digest}");
+        let answer = self.session().send(&Call { headers: &[OCTETS], ..Call::new(ACT, "PUT", &url) }, body)?;
+        if !answer.status().is_success() {
+            return Err(self.session().refused(ACT, answer));
+        }
+        check_digest(ACT, &answer, digest)?;
+        // Some take blobs of any digest, and keep them under their sha256 alone.
+        if digest.algorithm() == Algorithm::Sha256 || self.has_blob(digest)? {
+            return Ok(());
+        }
+        let why =
+            format!("the registry took {digest}, but does not keep it under this digest; use one that has sha512");
+        Err(RegistryError::answer(ACT, why))
+    }
+
+    /// Gives up an upload that a refused mount opened; one that stays is cleaned up by the registry some day.
+    pub fn cancel(&self, session: &str) {
+        let _ = self.session().send(&Call::new(ACT, "DELETE", session), &mut Body::Empty);
+    }
+}
+
+fn made(upload: &Upload<'_>) -> Result<Digest> {
+    (upload.digest)().ok_or_else(|| RegistryError::answer(ACT, "the blob ended before its digest was known"))
+}
+
+/// What follows the first `skip` bytes.
+struct Rest {
+    inner: Box<dyn Read + Send>,
+    skip: u64,
+}
+
+impl Read for Rest {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.skip > 0 {
+            let skipped = io::copy(&mut (&mut self.inner).take(self.skip), &mut io::sink())?;
+            if skipped < self.skip {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.skip = 0;
+        }
+        self.inner.read(buffer)
+    }
+}
