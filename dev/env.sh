@@ -96,14 +96,19 @@ target=$(uname -m)-unknown-linux-gnu
 profile=${STRATA_PROFILE:-release}
 # Static, so that it runs in the sandbox.
 strata=$root/target/$target/$profile/strata
+# build_strata [TARGET]: the static program, for this machine or another.
 build_strata() {
   # What calls this in dev/room built it before.
   [[ ! ${STRATA_ROOM-} ]] || return 0
   need cc=build-essential
   need_cargo
-  local quiet=()
-  if [[ -x $strata ]]; then quiet=(--quiet); else say "building strata, once: some minutes"; fi
-  RUSTFLAGS='-C target-feature=+crt-static' cargo build "${quiet[@]}" --locked --profile "$profile" --target "$target" \
+  local triple=${1:-$target} quiet=() flags='-C target-feature=+crt-static'
+  # Released programs have the same bytes wherever they are built.
+  if [[ $profile == release ]]; then
+    flags+=" --remap-path-prefix=$root=/strata --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
+  fi
+  if [[ -x $root/target/$triple/$profile/strata ]]; then quiet=(--quiet); else say "building strata, once: some minutes"; fi
+  RUSTFLAGS=$flags cargo build "${quiet[@]}" --locked --profile "$profile" --target "$triple" \
     --manifest-path "$root/Cargo.toml" --bin strata
 }
 

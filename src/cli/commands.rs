@@ -29,7 +29,7 @@ use crate::{
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "strata", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
