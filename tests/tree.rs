@@ -162,3 +162,20 @@ fn sockets_and_the_like_are_refused() {
     let _socket = std::os::unix::net::UnixListener::bind(one.join("socket")).unwrap();
     assert!(matches!(names(&[rewritten(&one, "")]), Err(LayerError::Kind(_))));
 }
+
+/// podman issue 3582: `etc/.wh.passwd` of a package deletes `/etc/passwd`, and never arrives.
+#[test]
+fn names_of_whiteouts_are_refused_with_their_source() {
+    let top = tempfile::tempdir().unwrap();
+    for file in ["etc/.wh.passwd", ".wh.etc/passwd", ".wh..wh..opq", ".wh."] {
+        let path = directory(top.path(), &format!("with-{}", file.replace('/', "-")), &[(file, "x")]);
+        for source in [stays(&path), rewritten(&path, "")] {
+            let error = names(&[source]).unwrap_err().to_string();
+            assert!(error.contains(path.to_str().unwrap()) && error.contains("begins with .wh."), "{error}");
+        }
+    }
+    let path = directory(top.path(), "plain", &[("etc/wh.x", "x"), ("etc/x.wh.", "x"), ("etc/.whx", "x")]);
+    names(&[stays(&path)]).unwrap();
+    let error = names(&[rewritten(&path, "/.wh.implied/x")]).unwrap_err().to_string();
+    assert!(error.contains("/.wh.implied"), "{error}");
+}

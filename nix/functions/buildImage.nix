@@ -15,13 +15,15 @@
   - `name`: the image's name, converted to lower case.
   - `tag`: its tag; defaults to the hash in the result's store path.
   - `config`: the OCI configuration (`Entrypoint`, `Env`, …); the image contains the store paths it mentions.
-  - `copyToRoot`: a package or a list of packages whose contents go to `/`.
+  - `copyToRoot`: a package or a list of packages whose contents are moved to `/`; what refers to their store paths does not
+    start, which the build log warns of. Give a package of links instead: `pkgs.buildEnv { name = "root"; paths = [ … ]; }`.
   - `layers`: results of buildLayer, which become the lowest layers.
   - `maxLayers`: the maximum number of layers for the store paths that `layers` do not contain.
   - `perms`, `layering`, `weights`, `previous`: as for buildLayer.
   - `fromImage`: an image to build on: a result of pullImage, pullImageFromManifest or buildImage, a docker or OCI archive
     (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.
-  - `inheritConfig`: whether to inherit the base's configuration, `false` by default; a null in `config` removes a value.
+  - `inheritConfig`: whether to inherit the base's configuration as a Dockerfile does, `false` by default; a null in `config`
+    removes a value.
   - `keepBaseDirlinks`: whether a package whose directory would replace a link of the base image (`/bin` to `usr/bin`) is
     an error; without, the link is replaced, as nix2container does.
   - `includeStorePaths`: whether the image contains store paths; if `false`, only the files of `copyToRoot`.
@@ -151,10 +153,10 @@ let
   };
   baseImage = base {
     fromImage = check.image "buildImage" "fromImage" fromImage;
+    arch = check.arch "buildImage" "arch" arch;
     inherit
       fromImageName
       fromImageTag
-      arch
       variant
       inheritConfig
       keepBaseDirlinks
@@ -234,7 +236,8 @@ derive {
     name = imageName;
     labels = check.strings "buildImage" "labels" labels;
     annotations = check.strings "buildImage" "annotations" annotations;
-    inherit arch variant;
+    arch = check.arch "buildImage" "arch" arch;
+    inherit variant;
     created = check.time "buildImage" "created" created;
     tag = check.tag "buildImage" "tag" tag;
   };

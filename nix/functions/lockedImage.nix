@@ -24,6 +24,7 @@
 {
   checkArguments,
   derive,
+  check,
   names,
   toolchain,
 }:
@@ -45,7 +46,8 @@ let
           path = file;
           name = "lock.json";
         }}";
-        inherit arch variant;
+        arch = check.arch "lockedImage" "arch" arch;
+        inherit variant;
       };
       # The recipe mentions no store path.
       passthru = image: { detached = image; };

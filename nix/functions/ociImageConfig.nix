@@ -33,6 +33,13 @@ derive {
   kind = "oci-config";
   request = {
     layers = stack "ociImageConfig" layers;
-    extraConfig = check.attrs "ociImageConfig" "extraConfig" extraConfig;
+    extraConfig =
+      let
+        config = check.attrs "ociImageConfig" "extraConfig" extraConfig;
+      in
+      if config ? architecture then
+        config // { architecture = check.arch "ociImageConfig" "extraConfig.architecture" config.architecture; }
+      else
+        config;
   };
 }

@@ -33,6 +33,7 @@
 {
   checked,
   derive,
+  check,
   detach,
   names,
   toolchain,
@@ -55,9 +56,9 @@ let
     kind = "pull";
     request = {
       reference = "${imageName}@${imageDigest}";
+      arch = check.arch "pullImage" "arch" arch;
       inherit
         os
-        arch
         variant
         tlsVerify
         ;

@@ -28,6 +28,7 @@
 {
   checked,
   derive,
+  check,
   detach,
   names,
   toolchain,
@@ -71,7 +72,7 @@ let
       };
     }}";
   };
-  platform = "${os}/${arch}${if variant == null then "" else "/${variant}"}";
+  platform = "${os}/${check.arch "pullImageFromManifest" "arch" arch}${if variant == null then "" else "/${variant}"}";
 in
 derive {
   inherit arguments;

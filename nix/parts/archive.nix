@@ -21,6 +21,8 @@ function: arguments:
   name,
   tag ? null,
   contents ? [ ],
+  # The name of the argument that they come from.
+  contentsArgument ? "contents",
   placing ? "link",
   single ? false,
   config ? { },
@@ -69,6 +71,7 @@ let
     extraCommands != "" || fakeRootCommands != "" || (runAsRoot != null && runAsRoot != "");
   placed = {
     contents = map isPackage contents;
+    argument = contentsArgument;
     inherit placing;
     # In one layer, they own what is copied to the root; in several, the store paths.
     uid = if single then uid else 0;
@@ -113,8 +116,9 @@ let
       inheritConfig
       keepBaseDirlinks
       ;
-    arch = architecture;
+    inherit arch;
   };
+  arch = check.arch function "architecture" architecture;
   made =
     output: more:
     derive (more // {
@@ -167,7 +171,7 @@ let
         guards = guards function { inherit maxSize maxLayerSize forbiddenPaths; };
         maxLayers = check.atLeast (if single then 1 else 2) function "maxLayers" maxLayers;
         config = file;
-        arch = architecture;
+        inherit arch;
         name = imageName;
       };
     });

@@ -105,6 +105,34 @@ rec {
     else
       must function argument "a time in quotes, like \"2024-01-01\" or \"@1700000000\"" value;
 
+  # An architecture, as OCI names it.
+  arch =
+    function: argument: value:
+    let
+      others = {
+        aarch64 = "arm64";
+        armv6l = "arm";
+        armv7l = "arm";
+        i386 = "386";
+        i586 = "386";
+        i686 = "386";
+        loongarch64 = "loong64";
+        mips64el = "mips64le";
+        powerpc64 = "ppc64";
+        powerpc64le = "ppc64le";
+        x86_64 = "amd64";
+      };
+      text = string function argument value;
+      # Of a system, like x86_64-linux, too.
+      name = builtins.head (builtins.match "([^-]*).*" text);
+    in
+    if others ? ${name} then
+      fail function argument "is \"${text}\"; OCI's name of it is \"${others.${name}}\""
+    else if builtins.match "[a-z0-9_]+" text == null then
+      fail function argument "is \"${text}\", which is not an architecture; write \"amd64\" or \"arm64\", for example"
+    else
+      text;
+
   # Owner and mode of an element, where it has them.
   owned =
     function: argument: value:

@@ -7,6 +7,7 @@
 let
   # Each by whether it has a default, as builtins.functionArgs says it.
   all = builtins.removeAttrs (builtins.functionArgs (archive "" { })) [
+    "contentsArgument"
     "placing"
     "single"
   ];
@@ -33,6 +34,8 @@ let
     diskSize = true;
   };
   nothing = value: if value == null then [ ] else value;
+  # Makes' name of it.
+  ownName = function: argument: if function == "makeContainerImage" then "layers" else argument;
   # What both take.
   checks =
     function: arguments:
@@ -58,6 +61,7 @@ in
       // checks function arguments
       // {
         contents = check.stored function "contents" (nothing (arguments.contents or null));
+        contentsArgument = ownName function "contents";
       }
     );
 
@@ -75,6 +79,7 @@ in
         single = true;
         runAsRoot = arguments.runAsRoot or null;
         contents = check.stored function argument (nothing roots);
+        contentsArgument = ownName function argument;
         placing = if arguments.keepContentsDirlinks or false then "copyDirlinks" else "copy";
       }
     );

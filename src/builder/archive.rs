@@ -210,7 +210,7 @@ impl Request {
         let closure = self.include_nix_database.then_some(graph);
         let Some(made) = &self.customisation else {
             return Root::make(
-                &super::top(),
+                &super::work_directory()?,
                 &self.placed,
                 &Scripts::default(),
                 base,
@@ -222,7 +222,7 @@ impl Request {
         match closure {
             // Scripts saw a database without what only their results mention.
             Some(closure) => {
-                let root = made.to_writable(&super::top())?;
+                let root = made.to_writable(&super::work_directory()?)?;
                 database::write(closure, base, &root.path)?;
                 Ok(root)
             }
@@ -242,6 +242,7 @@ impl Request {
         let options = PathOptions {
             moved: Some((root.path.clone(), "/".into())),
             owners: (!root.owners.is_empty()).then(|| Arc::new(root.owners)),
+            whiteouts: true,
             ..PathOptions::default()
         };
         let mut paths = vec![LayerPath { path: root.path, options: Some(options) }];

@@ -22,7 +22,10 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::closure::{Graph, RawNode, StoreDir};
+use crate::{
+    closure::{Graph, RawNode, StoreDir},
+    oci::wording,
+};
 
 /// Raised when a request's meaning changes; `nix/derive.nix` holds the same number.
 const VERSION: u32 = 1;
@@ -99,10 +102,30 @@ impl Attributes {
 
 /// Deserializes an attribute; errors say where in it.
 fn typed<T: DeserializeOwned>(name: &str, value: Value) -> Result<T> {
-    serde_path_to_error::deserialize(value).map_err(|error| match error.path().to_string().as_str() {
-        "." => anyhow::anyhow!("attribute {name}: {}", error.inner()),
-        path => anyhow::anyhow!("attribute {name}.{path}: {}", error.inner()),
+    serde_path_to_error::deserialize(value).map_err(|error| {
+        let path = error.path().to_string();
+        let place = match path.as_str() {
+            "." => format!("attribute {name}"),
+            path => argument(name, path).unwrap_or_else(|| format!("attribute {name}.{path}")),
+        };
+        anyhow::anyhow!("{place} {}", wording::type_error(&error.inner().to_string()))
     })
+}
+
+/// A place in a request as the user wrote it: `grouping.perms[0].uid` is the `uid` of the first element of the argument
+/// `perms`. Requests keep some arguments in groups, which users do not see.
+fn argument(name: &str, path: &str) -> Option<String> {
+    const GROUPS: [&str; 9] =
+        ["base", "grouping", "guards", "layering", "owner", "owners", "placed", "scripts", "unpacked"];
+    (name == "strata.request").then_some(())?;
+    let mut parts = path.split('.').skip_while(|part| GROUPS.contains(part)).peekable();
+    parts.peek()?;
+    let part =
+        |part: &str| match part.trim_end_matches(']').split_once('[').map(|(name, at)| (name, at.parse::<usize>())) {
+            Some((name, Ok(at))) => format!("{name}, element {}", at + 1),
+            _ => part.to_owned(),
+        };
+    Some(format!("argument {}", parts.map(part).collect::<Vec<_>>().join(", ")))
 }
 
 /// Nix names the file in `NIX_ATTRS_JSON_FILE`; in a sandbox of Nix 2.8 that is
@@ -138,10 +161,13 @@ mod tests {
         }
         for (strata, needle) in [
             (r#"{"version":2,"kind":"a","request":{}}"#, "strata.version is 2"),
-            (r#"{"version":1,"kind":"a"}"#, "attribute strata: missing field `request`"),
-            (r#"{"version":1,"kind":7,"request":{}}"#, "attribute strata.kind: invalid type"),
+            (r#"{"version":1,"kind":"a"}"#, "attribute strata is wrong: missing field `request`"),
+            (r#"{"version":1,"kind":7,"request":{}}"#, "attribute strata.kind must be a string, not 7"),
             (r#"{"version":1,"kind":"a","request":{},"x":1}"#, "unknown field `x`"),
-            (r#"{"version":1,"kind":"a","request":{"layers":[1,"2"]}}"#, "attribute strata.request.layers[1]: invalid"),
+            (
+                r#"{"version":1,"kind":"a","request":{"layers":[1,"2"]}}"#,
+                "argument layers, element 2 must be a number, not \"2\"",
+            ),
             (r#"{"version":1,"kind":"a","request":{"layer":[]}}"#, "unknown field `layer`"),
         ] {
             let error = parse(strata).and_then(|attributes| attributes.request::<Request>()).unwrap_err();

@@ -14,12 +14,13 @@
 use std::{
     ffi::OsString,
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 
+use super::reserved;
 use crate::layer::{Dirlinks, Owners, rooted::Rooted, unpack};
 
 /// Copies into `root`, of whose files `owners` has notes.
@@ -28,6 +29,8 @@ pub struct Copies<'a> {
     pub owners: &'a mut Owners,
     /// Whether links that lead to directories stay links.
     pub keep_dirlinks: bool,
+    /// The argument that the user wrote.
+    pub argument: &'a str,
 }
 
 impl Copies<'_> {
@@ -39,10 +42,12 @@ impl Copies<'_> {
             let metadata = fs::metadata(from).with_context(|| format!("copying {}", from.display()))?;
             if !metadata.is_dir() {
                 bail!(
-                    "argument copyToRoot: {} is a file; put it in a directory (writeTextDir, for example)",
+                    "argument {}: {} is a file; put it in a directory (writeTextDir, for example)",
+                    self.argument,
                     from.display()
                 );
             }
+            reserved::check_package(from).with_context(|| format!("argument {}", self.argument))?;
             let dirlinks = if self.keep_dirlinks { None } else { Some(Dirlinks::of(from)?) };
             self.directory(from, root, dirlinks.as_ref())?;
         }
@@ -58,6 +63,7 @@ impl Copies<'_> {
     }
 
     fn entry(&mut self, source: &Path, target: &Path, dirlinks: Option<&Dirlinks>) -> Result<()> {
+        reserved::check_name(source)?;
         let kind = fs::symlink_metadata(source)?;
         if kind.is_dir() || (kind.is_symlink() && dirlinks.is_some_and(|all| all.behind(source).is_some())) {
             if let Some(behind) = self.behind(target)? {
@@ -96,7 +102,7 @@ impl Copies<'_> {
     }
 }
 
-/// Copies a tree to another file system; modes are noted elsewhere.
+/// Copies a tree to another file system, with the permission bits; owners are recorded elsewhere.
 pub fn tree(from: &Path, to: &Path) -> std::io::Result<()> {
     let kind = fs::symlink_metadata(from)?;
     if kind.is_symlink() {
@@ -108,7 +114,9 @@ pub fn tree(from: &Path, to: &Path) -> std::io::Result<()> {
             tree(&from.join(&name), &to.join(&name))
         })
     } else {
-        std::io::copy(&mut fs::File::open(from)?, &mut fs::File::create_new(to)?).map(drop)
+        let mut file = fs::File::create_new(to)?;
+        std::io::copy(&mut fs::File::open(from)?, &mut file)?;
+        file.set_permissions(Permissions::from_mode(kind.mode() & 0o777 | 0o200))
     }
 }
 
@@ -122,8 +130,6 @@ fn names(directory: &Path) -> Result<Vec<OsString>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-
     use super::*;
     use crate::layer::Owner;
 
@@ -153,7 +159,9 @@ mod tests {
         }
         fs::write(package.join("bin/tool"), "package").unwrap();
 
-        Copies { root: &root, owners: &mut owners, keep_dirlinks: false }.of(&[package]).unwrap();
+        Copies { root: &root, owners: &mut owners, keep_dirlinks: false, argument: "copyToRoot" }
+            .of(&[package])
+            .unwrap();
         let mut left: Vec<_> = owners.keys().map(|path| path.strip_prefix(&root).unwrap()).collect();
         left.sort_unstable();
         assert_eq!(left, [Path::new("bin"), Path::new("etc/kept")]);
@@ -174,7 +182,9 @@ mod tests {
         symlink("../outside", root.join("up")).unwrap();
         fs::write(package.join("data/file"), "x").unwrap();
         fs::write(package.join("up/file"), "x").unwrap();
-        Copies { root: &root, owners: &mut Owners::new(), keep_dirlinks: true }.of(&[package]).unwrap();
+        Copies { root: &root, owners: &mut Owners::new(), keep_dirlinks: true, argument: "copyToRoot" }
+            .of(&[package])
+            .unwrap();
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
         assert!(root.join("data/file").is_file() && root.join("up/file").is_file());
     }

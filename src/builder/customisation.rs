@@ -13,7 +13,7 @@ use std::{
     fs::{self, Metadata, Permissions},
     os::unix::{
         ffi::{OsStrExt, OsStringExt},
-        fs::{FileTypeExt, MetadataExt, PermissionsExt},
+        fs::PermissionsExt,
     },
     path::{Path, PathBuf},
 };
@@ -50,8 +50,14 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let Request { placed, scripts, base, include_nix_database, config } = attributes.request()?;
     let closure = include_nix_database.then(|| attributes.closure()).transpose()?;
     let closure = closure.map(|closure| closure.without_roots(|path| *path == config));
-    let root =
-        Root::make(&super::top(), &placed, &scripts, base.open()?.as_ref(), base.below()?.as_ref(), closure.as_ref())?;
+    let root = Root::make(
+        &super::work_directory()?,
+        &placed,
+        &scripts,
+        base.open()?.as_ref(),
+        base.below()?.as_ref(),
+        closure.as_ref(),
+    )?;
     save(&root, attributes.out())
 }
 
@@ -64,7 +70,7 @@ fn save(root: &Root, out: &Path) -> Result<()> {
         let below = path.strip_prefix(&root.path).unwrap_or(path);
         records.extend_from_slice(below.as_os_str().as_bytes());
         records.push(0);
-        storable(path, file).with_context(|| format!("noting {}", path.display()))
+        storable(path, file, mode).with_context(|| format!("recording {}", path.display()))
     })?;
     let to = out.join("root");
     // A sandbox has the two on different mounts.
@@ -74,17 +80,19 @@ fn save(root: &Root, out: &Path) -> Result<()> {
     fs::write(out.join("owners"), records).context("writing owners")
 }
 
-/// Makes of a file what the store can hold: it can be read, and a plain file stands for a pipe.
-fn storable(path: &Path, file: &Metadata) -> std::io::Result<()> {
-    let usable = if file.is_dir() { 0o700 } else { 0o600 };
-    if file.file_type().is_fifo() {
-        fs::remove_file(path)?;
-        fs::write(path, "")
-    } else if file.is_symlink() || file.mode() & usable == usable {
-        Ok(())
-    } else {
-        fs::set_permissions(path, Permissions::from_mode(file.mode() & 0o777 | usable))
+/// Makes of a file what the store can hold: a plain file stands for a pipe, and modes are those of `owner` as Nix keeps them
+/// (read and execute), whichever the file system, a sandbox or fakeroot left.
+fn storable(path: &Path, file: &Metadata, owner_mode: u32) -> std::io::Result<()> {
+    if file.is_symlink() {
+        return Ok(());
     }
+    let is_program = owner_mode & 0o170000 == 0o100000 && owner_mode & 0o100 != 0;
+    if !file.is_dir() && !file.is_file() {
+        fs::remove_file(path)?;
+        fs::write(path, "")?;
+    }
+    let mode = if file.is_dir() || is_program { 0o755 } else { 0o644 };
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// What [`build`] made.

@@ -3,53 +3,88 @@
 //! ```text
 //! new or changed        itself, moved here, below its parents
 //! gone                  .wh.NAME
-//! another directory     itself, with .wh..wh..opq in it
 //! ```
+//!
+//! Names, attributes and contents alone decide. Inode numbers and time stamps depend on the file system of the build
+//! directory: one with a resolution of a second cannot tell a file from its next version, and numbers are reused.
+//! A directory that is removed and made again is therefore the same directory, without the names that it lacks now.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
-    fs,
-    os::unix::fs::MetadataExt,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
+use rayon::prelude::*;
 
-use super::walk::walk;
-use crate::layer::{Owner, Owners};
+use super::{root::plain_owner, walk::walk};
+use crate::{
+    layer::{Owner, Owners},
+    oci::{Digest, Sha256Writer},
+};
 
 /// A root file system at one moment.
 pub struct Snapshot(BTreeMap<PathBuf, Seen>);
 
 #[derive(PartialEq, Eq)]
 struct Seen {
-    inode: u64,
-    /// A directory's is that of its entries, which are compared themselves.
-    changed: Option<(i64, i64)>,
-    is_directory: bool,
+    content: Content,
     owner: Owner,
 }
 
+#[derive(PartialEq, Eq)]
+enum Content {
+    Directory,
+    File(Digest),
+    Symlink(PathBuf),
+}
+
 impl Snapshot {
-    /// Of `root`, of which fakeroot noted `owners`.
-    pub fn of(root: &Path, owners: &Owners) -> Result<Self> {
-        let mut seen = BTreeMap::new();
+    /// Takes it of `root`, in which fakeroot recorded `owners`.
+    pub fn take(root: &Path, owners: &Owners) -> Result<Self> {
+        let mut files = Vec::new();
         walk(root, &mut |path, file| {
-            let plain = || Owner { mode: file.mode(), ..Owner::default() };
-            let owner = owners.get(path).cloned().unwrap_or_else(plain);
-            let changed = (!file.is_dir()).then(|| (file.ctime(), file.ctime_nsec()));
-            let below = path.strip_prefix(root).unwrap_or(path).to_owned();
-            seen.insert(below, Seen { inode: file.ino(), changed, is_directory: file.is_dir(), owner });
+            let owner = owners.get(path).cloned().unwrap_or_else(|| plain_owner(file));
+            files.push((path.to_owned(), file.file_type(), owner));
             Ok(())
         })?;
-        Ok(Self(seen))
+        let seen = files.into_par_iter().map(|(path, kind, owner)| {
+            let content = Content::read(&path, kind).with_context(|| format!("reading {}", path.display()))?;
+            Ok((path.strip_prefix(root).unwrap_or(&path).to_owned(), Seen { content, owner }))
+        });
+        Ok(Self(seen.collect::<Result<_>>()?))
+    }
+}
+
+impl Content {
+    fn read(path: &Path, kind: fs::FileType) -> io::Result<Self> {
+        if kind.is_dir() {
+            Ok(Self::Directory)
+        } else if kind.is_symlink() {
+            fs::read_link(path).map(Self::Symlink)
+        } else {
+            // Pipes and sockets have no content; opening a pipe would wait for its other end.
+            let mut hash = Sha256Writer::new(io::sink());
+            if kind.is_file() {
+                io::copy(&mut File::open(path)?, &mut hash)?;
+            }
+            Ok(Self::File(hash.finish().1))
+        }
+    }
+}
+
+impl Seen {
+    fn is_directory(&self) -> bool {
+        self.content == Content::Directory
     }
 }
 
 /// Moves what is new since `before` from `root` to `layer`, a directory that is made here; who owns what there.
 pub fn extract(before: &Snapshot, root: &Path, owners: &Owners, layer: &Path) -> Result<Owners> {
-    let after = Snapshot::of(root, owners)?;
+    let after = Snapshot::take(root, owners)?;
     let difference = Difference::between(before, &after);
     fs::create_dir(layer).with_context(|| format!("creating {}", layer.display()))?;
     let owners = difference.move_new(root, layer)?;
@@ -62,28 +97,18 @@ struct Difference<'a> {
     after: &'a Snapshot,
     /// What is new or changed.
     new: BTreeSet<&'a Path>,
-    /// Directories that are others than before, which hide what the old ones had.
-    opaque: BTreeSet<&'a Path>,
     gone: Vec<&'a Path>,
 }
 
 impl<'a> Difference<'a> {
     fn between(before: &'a Snapshot, after: &'a Snapshot) -> Self {
-        // Attributes of a directory count; a new inode makes it another one.
         let is_new = |(path, seen): &(&'a PathBuf, &Seen)| before.0.get(*path) != Some(*seen);
-        let is_opaque = |(path, seen): &(&'a PathBuf, &Seen)| {
-            let old = before.0.get(*path);
-            old.is_some_and(|old| old.is_directory && seen.is_directory && old.inode != seen.inode)
-        };
-        let path = |(path, _): (&'a PathBuf, &Seen)| path.as_path();
-        let new = after.0.iter().filter(is_new).map(path).collect();
-        let opaque: BTreeSet<&Path> = after.0.iter().filter(is_opaque).map(path).collect();
-        // What lies in something that is gone, or no directory now, goes with it.
-        let is_directory = |path: &Path| after.0.get(path).is_some_and(|seen| seen.is_directory);
-        let goes_alone = |path: &&Path| path.parent().is_some_and(|up| is_directory(up) && !opaque.contains(up));
+        let new = after.0.iter().filter(is_new).map(|(path, _)| path.as_path()).collect();
+        // What lies in something that is gone, or is no directory now, goes with it.
+        let goes_alone = |path: &&Path| path.parent().is_some_and(|up| after.0.get(up).is_some_and(Seen::is_directory));
         let gone = before.0.keys().filter(|path| !after.0.contains_key(*path)).map(PathBuf::as_path);
         let gone = gone.filter(goes_alone).collect();
-        Self { after, new, opaque, gone }
+        Self { after, new, gone }
     }
 
     /// What is new and the directories that lead to it, or to what is gone, parents first.
@@ -97,13 +122,12 @@ impl<'a> Difference<'a> {
         for path in self.paths() {
             let (from, to) = (root.join(path), layer.join(path));
             let seen = &self.after.0[path];
-            let moved = match seen.is_directory {
+            let moved = match seen.is_directory() {
                 true if path.as_os_str().is_empty() => Ok(()),
                 true => fs::create_dir(&to),
                 false => fs::rename(&from, &to),
             };
-            let hide = || if self.opaque.contains(path) { fs::write(to.join(".wh..wh..opq"), b"") } else { Ok(()) };
-            moved.and_then(|()| hide()).with_context(|| format!("moving {}", from.display()))?;
+            moved.with_context(|| format!("moving {}", from.display()))?;
             owners.insert(to, seen.owner.clone());
         }
         Ok(owners)
@@ -117,5 +141,69 @@ impl<'a> Difference<'a> {
             fs::write(&mark, b"").with_context(|| format!("writing {}", mark.display()))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// What the layer has after `change`, which may do anything to a root with `etc/{a,b}`, `etc/d/x` and `etc/link`.
+    fn layer_after(change: impl FnOnce(&Path)) -> Vec<String> {
+        let top = tempfile::tempdir().unwrap();
+        let (root, layer) = (top.path().join("root"), top.path().join("layer"));
+        fs::create_dir_all(root.join("etc/d")).unwrap();
+        for name in ["a", "b", "d/x"] {
+            fs::write(root.join("etc").join(name), name).unwrap();
+        }
+        symlink("a", root.join("etc/link")).unwrap();
+        let before = Snapshot::take(&root, &Owners::new()).unwrap();
+        change(&root.join("etc"));
+        extract(&before, &root, &Owners::new(), &layer).unwrap();
+        let mut names = Vec::new();
+        walk(&layer, &mut |path, _| {
+            names.push(path.strip_prefix(&layer).unwrap().display().to_string());
+            Ok(())
+        })
+        .unwrap();
+        names.split_off(1)
+    }
+
+    #[test]
+    fn contents_decide_and_time_stamps_do_not() {
+        let stamp = std::time::SystemTime::UNIX_EPOCH;
+        let rewritten = layer_after(|etc| {
+            let file = File::options().write(true).open(etc.join("a")).unwrap();
+            let modified = file.metadata().unwrap().modified().unwrap();
+            // As many bytes, and the same time.
+            fs::write(etc.join("a"), "A").unwrap();
+            file.set_modified(modified).unwrap();
+            // The same bytes, in another file, at another time.
+            fs::remove_file(etc.join("b")).unwrap();
+            fs::write(etc.join("b"), "b").unwrap();
+            File::options().write(true).open(etc.join("b")).unwrap().set_modified(stamp).unwrap();
+        });
+        assert_eq!(rewritten, ["etc", "etc/a"]);
+    }
+
+    #[test]
+    fn a_directory_made_again_lacks_its_old_names() {
+        let again = layer_after(|etc| {
+            fs::remove_dir_all(etc.join("d")).unwrap();
+            fs::create_dir(etc.join("d")).unwrap();
+            fs::write(etc.join("d/y"), "y").unwrap();
+        });
+        assert_eq!(again, ["etc", "etc/d", "etc/d/.wh.x", "etc/d/y"]);
+        let replaced = layer_after(|etc| {
+            fs::remove_dir_all(etc.join("d")).unwrap();
+            fs::write(etc.join("d"), "file").unwrap();
+            fs::remove_file(etc.join("link")).unwrap();
+            symlink("b", etc.join("link")).unwrap();
+            fs::remove_file(etc.join("a")).unwrap();
+            fs::create_dir(etc.join("a")).unwrap();
+        });
+        assert_eq!(replaced, ["etc", "etc/a", "etc/d", "etc/link"]);
     }
 }

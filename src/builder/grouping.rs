@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     layering::Layering,
-    log,
+    log, moved,
     unpacked::{self, Unpacked},
     walk::walk,
 };
@@ -109,6 +109,11 @@ impl Grouping {
         };
         let unpacked = self.unpacked.unpack(graph)?;
         self.check_perms(graph, &unpacked)?;
+        let is_in_place = |path: &StorePath| {
+            lower.iter().flat_map(|layer| &layer.paths).any(|held| held.path == path.as_path() && held.is_in_place())
+        };
+        let moved = |path: &StorePath| self.rewrites.iter().any(|rewrite| rewrite.path == *path) && !is_in_place(path);
+        moved::warn(graph, moved, &self.ignore);
         let plan = self.layering.plan(graph, self.max_layers, left_out)?;
         let groups: Vec<Vec<LayerPath>> = plan
             .groups

@@ -19,24 +19,27 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::base_tree::BaseTree;
+use super::{base_tree::BaseTree, reserved};
 
-/// Links each of `contents` below `root`, a directory that is made here.
+/// Links each of `contents`, the value of `argument`, below `root`, a directory that is made here.
 ///
 /// A directory of the base image (`below`) stays one.
-pub fn join(contents: &[PathBuf], root: &Path, below: Option<&BaseTree>) -> Result<()> {
+pub fn join(argument: &str, contents: &[PathBuf], root: &Path, below: Option<&BaseTree>) -> Result<()> {
     make_directory(root)?;
     let is_below =
         |path: &Path| below.zip(path.strip_prefix(root).ok()).is_some_and(|(below, path)| below.is_directory(path));
     for content in contents {
-        let kind = fs::metadata(content).with_context(|| format!("argument layers: reading {}", content.display()))?;
+        let context = || format!("argument {argument}");
+        let kind =
+            fs::metadata(content).with_context(|| format!("reading {}", content.display())).with_context(context)?;
         ensure!(
             kind.is_dir(),
-            "argument layers: {} is a file; only directories can be linked at the root of the image, \
+            "argument {argument}: {} is a file; only directories can be linked at the root of the image, \
              so put it in one (writeTextDir, for example)",
             content.display()
         );
-        link(content, root, &is_below)?;
+        reserved::check_package(content).with_context(context)?;
+        link(content, root, &is_below).with_context(context)?;
     }
     Ok(())
 }
@@ -49,6 +52,7 @@ fn link(source: &Path, target: &Path, is_below: &dyn Fn(&Path) -> bool) -> Resul
     names.sort_unstable();
     for name in names {
         let (source, target) = (source.join(&name), target.join(&name));
+        reserved::check_name(&source)?;
         let existing = fs::symlink_metadata(&target).ok();
         let source_is_directory = fs::symlink_metadata(&source).with_context(reading)?.is_dir();
         match existing {
@@ -68,11 +72,18 @@ fn link(source: &Path, target: &Path, is_below: &dyn Fn(&Path) -> bool) -> Resul
             }
             Some(existing) => {
                 let first = if existing.is_symlink() { fs::read_link(&target)? } else { target };
-                eprintln!("Keeping {}, not {}", first.display(), source.display());
+                if !is_same_file(&first, &source) {
+                    eprintln!("Keeping {}, not {}", first.display(), source.display());
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Whether both lead to one file: a package and one of links to it (buildEnv, symlinkJoin) have the same files.
+fn is_same_file(one: &Path, two: &Path) -> bool {
+    fs::canonicalize(one).ok().zip(fs::canonicalize(two).ok()).is_some_and(|(one, two)| one == two)
 }
 
 fn make_directory(path: &Path) -> Result<()> {

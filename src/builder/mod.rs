@@ -43,9 +43,11 @@ mod layering;
 mod layers;
 mod links;
 mod log;
+mod moved;
 mod oci;
 mod program;
 mod pull;
+mod reserved;
 mod root;
 mod sbom;
 mod script;
@@ -53,7 +55,14 @@ pub(crate) mod strategy;
 mod unpacked;
 mod walk;
 
-use std::{convert::Infallible, env, fs, path::PathBuf};
+use std::{
+    convert::Infallible,
+    env,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -113,9 +122,28 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
     }
 }
 
-/// The directory in which Nix builds.
-fn top() -> PathBuf {
-    env::var_os("NIX_BUILD_TOP").map_or_else(env::temp_dir, PathBuf::from)
+/// A directory for everything that is written before the result, below the one in which Nix builds.
+///
+/// That one may have a set-group-ID bit or a default ACL, from a `TMPDIR` without a sandbox: files below would have other
+/// modes and owners than elsewhere. This one has neither.
+fn work_directory() -> Result<PathBuf> {
+    let path = match env::var_os("NIX_BUILD_TOP") {
+        Some(top) => Path::new(&top).join("strata"),
+        None => tempfile::tempdir().context("making a directory")?.keep(),
+    };
+    let creating = || format!("creating {}", path.display());
+    if let Err(error) = fs::create_dir(&path)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(error).with_context(creating);
+    }
+    #[cfg(target_os = "linux")]
+    for name in [c"system.posix_acl_default", c"system.posix_acl_access"] {
+        // Most directories have no such attribute, and some file systems none at all.
+        let _ = rustix::fs::removexattr(&path, name);
+    }
+    fs::set_permissions(&path, Permissions::from_mode(0o700)).with_context(creating)?;
+    Ok(path)
 }
 
 /// Uses as many cores as Nix grants; 0 stands for all there are.

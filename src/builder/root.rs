@@ -1,6 +1,7 @@
 //! The layer of an image's own files: contents linked or copied, then changed by scripts.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use super::{
     copies::{self, Copies},
     database,
     difference::{Snapshot, extract},
-    links,
+    links, reserved,
     script::{self, Mode, Tools},
     walk::walk,
 };
@@ -41,6 +42,9 @@ pub struct Scripts {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Placed {
     pub contents: Vec<PathBuf>,
+    /// The argument that they come from, as the user wrote it.
+    #[serde(default = "contents")]
+    pub argument: String,
     pub placing: Placing,
     /// Who owns it.
     #[serde(default)]
@@ -52,6 +56,10 @@ pub struct Placed {
     pub store_uid: u64,
     #[serde(default)]
     pub store_gid: u64,
+}
+
+fn contents() -> String {
+    "contents".to_owned()
 }
 
 /// How contents become files of the layer.
@@ -86,9 +94,10 @@ impl Root {
         let place = |root: &mut Self| -> Result<()> {
             let keep_dirlinks = placed.placing == Placing::CopyDirlinks;
             match placed.placing {
-                Placing::Link => links::join(&placed.contents, &root.path, below)?,
+                Placing::Link => links::join(&placed.argument, &placed.contents, &root.path, below)?,
                 Placing::Copy | Placing::CopyDirlinks => {
-                    Copies { root: &root.path, owners: &mut root.owners, keep_dirlinks }.of(&placed.contents)?;
+                    let (owners, argument) = (&mut root.owners, placed.argument.as_str());
+                    Copies { root: &root.path, owners, keep_dirlinks, argument }.of(&placed.contents)?;
                 }
             }
             if let Some(closure) = closure {
@@ -104,10 +113,12 @@ impl Root {
         if let Some(text) = &scripts.run_as_root {
             let path = top.join("root");
             let mut whole = Self { owners: unpack_base(base, &path)?, path };
-            let before = Snapshot::of(&whole.path, &whole.owners)?;
+            let before = Snapshot::take(&whole.path, &whole.owners)?;
             place(&mut whole)?;
             script::run(scripts.tools()?, Mode::Chroot, "runAsRoot", text, &whole.path, &mut whole.owners)?;
+            reserved::check_names("runAsRoot", &whole.path, &BTreeSet::new())?;
             root.owners = extract(&before, &whole.path, &whole.owners, &root.path)?;
+            reserved::check_store("runAsRoot", &root.path)?;
             fs::remove_dir_all(&whole.path).with_context(|| format!("removing {}", whole.path.display()))?;
         } else {
             place(&mut root)?;
@@ -130,21 +141,24 @@ impl Root {
         if text.trim().is_empty() {
             return Ok(());
         }
-        script::run(scripts.tools()?, mode, argument, text, &self.path, &mut self.owners)
+        let whiteouts = reserved::whiteouts(&self.path)?;
+        script::run(scripts.tools()?, mode, argument, text, &self.path, &mut self.owners)?;
+        reserved::check_names(argument, &self.path, &whiteouts)?;
+        reserved::check_store(argument, &self.path)
     }
 
     /// Gives everything at and below `top` that has no owner yet to `uid` and `gid`.
     fn give(&mut self, top: &Path, uid: u64, gid: u64) -> Result<()> {
         let owners = &mut self.owners;
         walk(top, &mut |path, file| {
-            owners.entry(path.to_owned()).or_insert_with(|| Owner { uid, gid, ..plain(file) });
+            owners.entry(path.to_owned()).or_insert_with(|| Owner { uid, gid, ..plain_owner(file) });
             Ok(())
         })
     }
 
     /// Who owns the file at `path`, and what it is.
     pub fn owner(&self, path: &Path, file: &fs::Metadata) -> Owner {
-        self.owners.get(path).cloned().unwrap_or_else(|| plain(file))
+        self.owners.get(path).cloned().unwrap_or_else(|| plain_owner(file))
     }
 
     /// The same in `top`, where it can be written to.
@@ -159,8 +173,8 @@ impl Root {
     }
 }
 
-/// What a file is of which nothing is noted.
-fn plain(file: &fs::Metadata) -> Owner {
+/// What a file is of which nothing is recorded.
+pub fn plain_owner(file: &fs::Metadata) -> Owner {
     Owner { mode: file.mode(), ..Owner::default() }
 }
 

@@ -23,7 +23,7 @@ use serde::Deserialize;
 use super::{copies, walk::walk};
 use crate::{
     closure::{Graph, StorePath},
-    layer::{Owner, Owners, open_packed, rooted::Rooted, unpack, untar::TarReader},
+    layer::{Owner, Owners, open_packed, rooted::Rooted, unpack, untar::TarReader, whiteout::Marker},
 };
 
 /// The two arguments.
@@ -113,7 +113,7 @@ fn join(above: &Path, below: &Path) -> PathBuf {
 }
 
 fn new_directory() -> Result<PathBuf> {
-    let directory = tempfile::tempdir_in(super::top()).context("making a directory")?;
+    let directory = tempfile::tempdir_in(super::work_directory()?).context("making a directory")?;
     Ok(directory.keep())
 }
 
@@ -126,7 +126,7 @@ fn from_tar(tar: &Path) -> Result<(PathBuf, Owners)> {
     let mut entries = TarReader::new(read()?);
     while let Some(entry) = entries.next_entry()? {
         let name = Path::new(OsStr::from_bytes(&entry.name));
-        let is_whiteout = name.file_name().is_some_and(|name| name.as_bytes().starts_with(b".wh."));
+        let is_whiteout = name.file_name().is_some_and(|name| Marker::parse(name.as_bytes()).is_some());
         ensure!(!is_whiteout, "{} deletes a file of another layer; use the archive as a base image", name.display());
     }
     let (directory, mut owners) = (new_directory()?, Owners::new());

@@ -4,13 +4,20 @@
 //! descriptor that refers to it, each blob's digest and size, each layer's decompressed bytes against the config's
 //! `diff_ids`, tables of zstd:chunked layers against both; and each blob that nothing refers to against its name.
 
-use std::{collections::HashSet, error::Error, fmt, io};
+use std::{
+    collections::HashSet,
+    error::Error,
+    fmt,
+    io::{self, Read},
+};
 
 use rayon::prelude::*;
+use tar::EntryType;
 
 use super::{Chunked, Found, Image, LayerBlob, ManifestGraph, OpenError, Opened};
 use crate::{
     image::Recipe,
+    layer::{untar::TarReader, whiteout::Marker},
     oci::{Digest, descriptor::media_type},
 };
 
@@ -81,7 +88,7 @@ fn claims(image: &Image) -> impl Iterator<Item = Claim<'_>> {
 fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<'_>) -> String + Sync)) {
     let checked = |claim: &Claim<'_>| {
         let result = match claim.is_tar {
-            true => claim.layer.plain(|tar| io::copy(tar, &mut io::sink()).map(drop)),
+            true => claim.layer.plain(check_whiteouts),
             false => claim.layer.write(&mut io::sink()),
         };
         result.and_then(|()| Chunked::check(claim.layer)).err().map(|error| format!("{}{}", name(claim), chain(&error)))
@@ -90,6 +97,28 @@ fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<
     report.blobs += claims.len();
     report.bytes += claims.iter().map(|claim| claim.layer.descriptor.size).sum::<u64>();
     report.problems.extend(problems.into_iter().flatten());
+}
+
+/// Reads a layer to its end. A file with a name that begins with `.wh.` and with something in it was not meant as a
+/// whiteout, and engines lose it.
+fn check_whiteouts(tar: &mut dyn Read) -> io::Result<()> {
+    let mut entries = TarReader::new(tar);
+    let mut lost = None;
+    // What else is wrong with a tar is not of this check; the bytes count for the digest.
+    while let Ok(Some(entry)) = entries.next_entry() {
+        let name = entry.name.rsplit(|byte| *byte == b'/').find(|name| !name.is_empty()).unwrap_or_default();
+        if Marker::parse(name).is_some() && (entry.size > 0 || entry.kind == EntryType::Directory) {
+            lost.get_or_insert(entry.name);
+        }
+    }
+    io::copy(entries.inner(), &mut io::sink())?;
+    match lost {
+        None => Ok(()),
+        Some(name) => Err(io::Error::other(format!(
+            "{} is not empty: engines take a name that begins with .wh. for a whiteout, and delete a file instead",
+            name.escape_ascii()
+        ))),
+    }
 }
 
 /// The error and its causes, in one line.

@@ -76,6 +76,18 @@ pub enum LayerError {
         /// Where the rewrite puts it.
         destination: String,
     },
+    /// Engines would delete a file of a lower layer.
+    #[error(
+        "{} would be {name} in the image: a name that begins with .wh. deletes the file of that name from lower layers \
+         instead of arriving; leave the file out, or rename it",
+        path.display()
+    )]
+    Whiteout {
+        /// The source.
+        path: PathBuf,
+        /// Its path in the image.
+        name: String,
+    },
     /// A file would become the root directory.
     #[error(
         "{} is not a directory, so its contents cannot be put at the root of the image; \

@@ -11,7 +11,7 @@ use std::{
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Serialize};
 
-use super::{LayerError, Result, untar::Xattrs};
+use super::{LayerError, Result, untar::Xattrs, whiteout::Marker};
 
 /// Options of one store path, as image.json keeps them (nix2container's version 1).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,9 @@ pub struct PathOptions {
     /// Where files are that stand for those of the path. Never in a recipe.
     #[serde(skip)]
     pub unpacked: Option<PathBuf>,
+    /// Whether names that begin with `.wh.` are whiteouts; elsewhere they are refused. Never in a recipe.
+    #[serde(skip)]
+    pub whiteouts: bool,
 }
 
 /// What fakeroot says of files, by their paths.
@@ -142,6 +145,7 @@ pub(super) struct Compiled {
     perms: Vec<(Regex, Option<u32>, Perm)>,
     parents: bool,
     owners: Option<Arc<Owners>>,
+    whiteouts: bool,
 }
 
 impl Compiled {
@@ -152,8 +156,20 @@ impl Compiled {
         };
         let perm = |perm: &Perm| Ok((compile(&perm.regex)?, parse_mode(&perm.mode)?, perm.clone()));
         let perms = options.perms.iter().map(perm).collect::<Result<_>>()?;
-        let PathOptions { parents, moved, owners, .. } = options.clone();
-        Ok(Self { rewrite, moved, perms, parents, owners })
+        let PathOptions { parents, moved, owners, whiteouts, .. } = options.clone();
+        Ok(Self { rewrite, moved, perms, parents, owners, whiteouts })
+    }
+
+    /// Refuses a name of the image that engines would take for a whiteout.
+    pub fn check_name(&self, name: &[u8], source: &Path) -> Result<()> {
+        let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        if !self.whiteouts && Marker::parse(last).is_some() {
+            return Err(LayerError::Whiteout {
+                path: source.to_owned(),
+                name: String::from_utf8_lossy(name).into_owned(),
+            });
+        }
+        Ok(())
     }
 
     /// What fakeroot says of the file at `path`.

@@ -107,15 +107,18 @@ impl Tree {
         let shown = if name.is_empty() { b"/" } else { name.as_slice() };
         match &directory.origin {
             Some(origin) => self.walk_one(origin, stat(origin.file())?.file_type(), shown, visit)?,
-            None => visit(Entry {
-                name: shown,
-                source: Path::new(OsStr::from_bytes(shown)),
-                attributes: match directory.above {
-                    Some(options) => self.options[options].attributes(shown, 0o755),
-                    None => Attributes::root(0o755),
-                },
-                mtime: self.mtime,
-                content: Content::Directory,
+            // Only a destination that the user wrote can imply it.
+            None => Compiled::default().check_name(shown, Path::new(OsStr::from_bytes(shown))).and_then(|()| {
+                visit(Entry {
+                    name: shown,
+                    source: Path::new(OsStr::from_bytes(shown)),
+                    attributes: match directory.above {
+                        Some(options) => self.options[options].attributes(shown, 0o755),
+                        None => Attributes::root(0o755),
+                    },
+                    mtime: self.mtime,
+                    content: Content::Directory,
+                })
             })?,
         }
         for (child, node) in &directory.children {
@@ -126,7 +129,11 @@ impl Tree {
                 Node::Directory(directory) => self.walk_directory(directory, name, visit)?,
                 Node::Leaf(origin) => self.walk_one(origin, stat(origin.file())?.file_type(), name, visit)?,
                 Node::Whole(origin @ Origin { files: Files::Nar(open), .. }) => {
-                    super::nar::walk(open.as_ref(), &origin.path, &self.options[origin.options], self.mtime, visit)?;
+                    let options = &self.options[origin.options];
+                    super::nar::walk(open.as_ref(), &origin.path, options, self.mtime, &mut |entry| {
+                        options.check_name(entry.name, entry.source)?;
+                        visit(entry)
+                    })?;
                 }
                 Node::Whole(origin) => self.walk_whole(&mut origin.clone(), None, visit)?,
             }
@@ -167,6 +174,7 @@ impl Tree {
     ) -> Result<()> {
         let (path, real) = (&origin.path, origin.file());
         let options = &self.options[origin.options];
+        options.check_name(name, path)?;
         let owner = options.owner(path);
         let special = owner.and_then(|owner| special(owner.mode).map(|kind| (owner, kind)));
         let (mode, content) = if let Some((owner, kind)) = special {

@@ -117,6 +117,11 @@ impl<R: Read> TarReader<R> {
         Self { skip, ..Self::new(inner) }
     }
 
+    /// The reader of the tar, after what was read of it.
+    pub fn inner(&mut self) -> &mut R {
+        &mut self.inner
+    }
+
     /// The next entry, if there is one more.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::Digest;
+use super::{Digest, config::null_as_default};
 
 /// Media types that strata writes or reads.
 pub mod media_type {
@@ -74,10 +74,10 @@ pub struct Descriptor {
     /// The blob's size in bytes.
     pub size: u64,
     /// Other places to have the blob from; what has some may be in no registry.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Annotations of the reference, not of the blob.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The platform an image of an index is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]

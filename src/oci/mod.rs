@@ -12,10 +12,11 @@ mod manifest;
 pub(crate) mod name;
 mod reference;
 mod timestamp;
+pub(crate) mod wording;
 
 pub use reference::{ParseReferenceError, Reference};
 
-pub use config::{Config, EmptyObject, History, ImageConfig, RootFs, find_misspelt};
+pub use config::{Config, EmptyObject, History, ImageConfig, RootFs, find_misspelt, ignored_keys};
 pub use descriptor::{Descriptor, Platform, annotation, media_type};
 pub use digest::{Algorithm, Digest, Hasher, ParseDigestError, Sha256Writer};
 pub use manifest::{DockerManifest, Index, Manifest};

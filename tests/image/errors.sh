@@ -18,7 +18,7 @@ says() { grep -qF -- "$1" "$work/message" || { cat "$work/message" >&2; fail "th
 attempt layers '{ "grouping": { "maxLayers": 0 } }'
 says "argument maxLayers is 0"
 attempt layers '{ "grouping": { "maxLayers": "many" } }'
-says "attribute strata.request.grouping.maxLayers"
+says "argument maxLayers must be a number, not \"many\""
 attempt layers '{ "grouping": { "maxLayer": 1 } }'
 says "unknown field \`maxLayer\`"
 attempt nonsense '{ }'

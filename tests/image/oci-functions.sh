@@ -76,10 +76,10 @@ same "$(jq -r .created "$config/image-config.json")" 2026-01-02T03:04:05Z
 same "$(jq -r .digest "$config/media-descriptor.json")" "sha256:$(sha256sum <"$config/image-config.json" | cut -d ' ' -f 1)"
 
 build_fails 'ociImageConfig { extraConfig.config.Entrypiont = [ ]; }' "config.Entrypiont is unknown"
-build_fails 'ociImageConfig { extraConfig.config.Env.A = "1"; }' "config.Env: invalid type: map"
-build_fails 'ociImageConfig { extraConfig.config.ExposedPorts = [ "80" ]; }' "config.ExposedPorts: invalid type: sequence"
+build_fails 'ociImageConfig { extraConfig.config.Env.A = "1"; }' "config.Env must be a list, not an attribute set"
+build_fails 'ociImageConfig { extraConfig.config.ExposedPorts = [ "80" ]; }' "config.ExposedPorts must be an attribute set, not a list"
 build_fails 'ociImageConfig { extraConfig.Config = { }; }' "argument extraConfig: Config is unknown; did you mean config?"
-build_fails 'ociImageConfig { extraConfig.os = 1; }' "argument extraConfig: os: invalid type: integer"
+build_fails 'ociImageConfig { extraConfig.os = 1; }' "argument extraConfig: os must be a string, not 1"
 build_fails 'ociImageManifest { extraManifest.annotation.a = "b"; }' "argument extraManifest: annotation is unknown; did you mean annotations?"
 build_fails 'ociLayerTar { compression = "lz4"; }' "argument compression of ociLayerTar must be gzip, zstd, zstd:chunked, none"
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; target = "/"; } ]; }' "has no attribute target"

@@ -138,7 +138,7 @@ same "$(nix-instantiate --eval --expr "$(expression '
 # Found when they are built.
 build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"
 build_fails 'buildImage { name = "x"; config.Entrypiont = [ "/x" ]; }' "config.Entrypiont is unknown"
-build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env: invalid type: map"
+build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env must be a list, not an attribute set"
 build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is not a time; write it like'
 build_fails 'buildImage { name = "x"; copyToRoot = [ (pkgs.writeTextDir "a" "1") (pkgs.writeTextDir "a" "2") ]; }' \
   "two sources want /a in the image" "their contents differ" "pathsToLink"

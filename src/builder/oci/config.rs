@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     image::recipe::RecipeLayer,
-    oci::{Config, Descriptor, Digest, ImageConfig, descriptor::media_type, json},
+    oci::{Descriptor, Digest, ImageConfig, descriptor::media_type, json, wording},
 };
 
 #[derive(Debug, Deserialize)]
@@ -49,7 +49,8 @@ pub fn config(layers: &[RecipeLayer], extra: Map<String, Value>) -> Result<Image
     refuse_misspelt("extraConfig", &extra, &KNOWN)?;
     if let Some(config) = extra.get("config") {
         // Stricter than a whole config is read: a misspelt key is a mistake here.
-        Config::deserialize(config).context("argument extraConfig")?;
+        let config = Option::<Map<String, Value>>::deserialize(config).context("argument extraConfig.config")?;
+        super::super::config::check(&config.unwrap_or_default()).context("argument extraConfig")?;
     }
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
     let mut all = Map::new();
@@ -58,7 +59,7 @@ pub fn config(layers: &[RecipeLayer], extra: Map<String, Value>) -> Result<Image
     all.extend(extra);
     all.insert("rootfs".to_owned(), serde_json::json!({ "type": "layers", "diff_ids": diff_ids }));
     let config: ImageConfig = serde_path_to_error::deserialize(Value::Object(all))
-        .map_err(|error| anyhow::anyhow!("{}: {}", error.path(), error.inner()))
+        .map_err(|error| anyhow::anyhow!("{} {}", error.path(), wording::type_error(&error.inner().to_string())))
         .context("argument extraConfig")?;
     let made = config.history.iter().filter(|step| !step.empty_layer).count();
     if !config.history.is_empty() && made != layers.len() {

@@ -4,6 +4,9 @@
 //! Types are our own, not oci-spec's: that crate keeps labels in hash maps,
 //! whose order (and so the image's digest) differs from run to run.
 
+mod checks;
+mod inherit;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{
@@ -12,13 +15,15 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
-use super::{Digest, Platform, Timestamp};
+use super::{Digest, Platform, Timestamp, wording};
+
+pub use checks::ignored_keys;
 
 /// The config blob: an image's platform, execution parameters, layers and history.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageConfig {
     /// When the image was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "no_time", skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
     /// Who made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -36,7 +41,7 @@ pub struct ImageConfig {
     /// The layers' content.
     pub rootfs: RootFs,
     /// How each layer came to be.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
     /// What strata does not know; it stays.
     #[serde(flatten)]
@@ -57,7 +62,7 @@ pub struct RootFs {
     #[serde(rename = "type")]
     pub kind: String,
     /// Digest of each layer's uncompressed tar; `null` stands for an empty list.
-    #[serde(deserialize_with = "null_as_empty")]
+    #[serde(deserialize_with = "null_as_default")]
     pub diff_ids: Vec<Digest>,
 }
 
@@ -65,25 +70,31 @@ pub struct RootFs {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// When.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "no_time", skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
     /// By which command.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub created_by: String,
     /// By whom.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub author: String,
     /// Anything else.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub comment: String,
     /// Whether this step made no layer.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
 }
 
-/// `{}`, the value of every member of the specification's sets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// `{}`, the value of every member of the specification's sets. Null is one too, as for Go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct EmptyObject {}
+
+impl<'de> Deserialize<'de> for EmptyObject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::<Map<String, Value>>::deserialize(deserializer).map(|_| Self {})
+    }
+}
 
 /// Execution parameters: the specification's properties, then the four that
 /// docker adds and every runtime ignores or understands.
@@ -170,35 +181,6 @@ impl<'de> Deserialize<'de> for Config {
 }
 
 impl Config {
-    /// The result of `own` on top of `base`: `Env` is merged by name, other keys replace the base's, and a
-    /// key set to null or to nothing (`[ ]`, `{ }`, `""`) clears it.
-    ///
-    /// # Errors
-    ///
-    /// Those of deserializing.
-    pub fn over(base: &Self, own: Map<String, Value>) -> Result<Self, serde_json::Error> {
-        // Of Env, names are merged; everything else that is given replaces what the base has, nothing too.
-        let clears = |key: &str, value: &Value| match value {
-            Value::Null => true,
-            Value::Array(list) => list.is_empty() && !key.eq_ignore_ascii_case("env"),
-            Value::Object(object) => object.is_empty(),
-            Value::String(text) => text.is_empty(),
-            _ => false,
-        };
-        let cleared: Vec<String> =
-            own.iter().filter(|(key, value)| clears(key, value)).map(|(key, _)| key.to_ascii_lowercase()).collect();
-        let own: Self = serde_json::from_value(Value::Object(own))?;
-        let mut merged = serde_json::to_value(base)?.as_object().cloned().unwrap_or_default();
-        merged.retain(|key, _| !cleared.contains(&key.to_ascii_lowercase()));
-        let env = merged.remove("Env").and_then(|env| serde_json::from_value::<Vec<String>>(env).ok());
-        let set = serde_json::to_value(&own)?;
-        merged.extend(set.as_object().cloned().unwrap_or_default());
-        if let Some(env) = env {
-            merged.insert("Env".to_owned(), serde_json::to_value(merge_env(&env, &own.env))?);
-        }
-        serde_json::from_value(Value::Object(merged))
-    }
-
     /// As in images from other tools: unknown keys are ignored.
     fn of_others<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
@@ -208,8 +190,14 @@ impl Config {
     /// `keeps` says whether an unknown key is kept.
     fn from_map<E: Error>(map: Map<String, Value>, keeps: impl Fn(&str) -> Result<bool, E>) -> Result<Self, E> {
         fn field<T: serde::de::DeserializeOwned, E: Error>(key: &str, value: Value) -> Result<T, E> {
-            serde_path_to_error::deserialize(value.into_deserializer())
-                .map_err(|error| E::custom(format_args!("config.{key}: {}", error.into_inner())))
+            serde_path_to_error::deserialize(value.into_deserializer()).map_err(|error| {
+                let place = match error.path().to_string().as_str() {
+                    "." => format!("config.{key}"),
+                    path if path.starts_with('[') => format!("config.{key}{path}"),
+                    path => format!("config.{key}.{path}"),
+                };
+                E::custom(format_args!("{place} {}", wording::type_error(&error.into_inner().to_string())))
+            })
         }
 
         let mut config = Self::default();
@@ -256,21 +244,19 @@ pub fn find_misspelt(key: &str, known: &[&'static str]) -> Option<&'static str> 
     known.iter().find(near).copied()
 }
 
-/// `NAME=value` lists merged by name: the last one wins, at the first one's place.
-fn merge_env(base: &[String], own: &[String]) -> Vec<String> {
-    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_owned();
-    let mut merged: Vec<String> = Vec::with_capacity(base.len() + own.len());
-    for variable in base.iter().chain(own) {
-        match merged.iter().position(|other| name(other) == name(variable)) {
-            Some(at) => merged[at].clone_from(variable),
-            None => merged.push(variable.clone()),
-        }
-    }
-    merged
+/// Reads null as nothing, as Go's JSON does.
+pub(super) fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-fn null_as_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Digest>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+/// Reads null and `""` as no time.
+fn no_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    match Option::<String>::deserialize(deserializer)? {
+        Some(text) if !text.is_empty() => text.parse().map(Some).map_err(D::Error::custom),
+        _ => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -289,19 +275,6 @@ mod tests {
     }
 
     #[test]
-    fn a_base_holds_where_nothing_is_said() {
-        let base = parse(r#"{"Env":["PATH=/bin","A=1"],"Cmd":["sh"],"User":"me","Labels":{"a":"b"}}"#).unwrap();
-        let own: Map<String, Value> =
-            serde_json::from_str(r#"{"env":["A=2","B=3"],"entrypoint":["/x"],"Cmd":null}"#).unwrap();
-        let merged = Config::over(&base, own).unwrap();
-        let json = String::from_utf8(crate::oci::json::to_vec(&merged)).unwrap();
-        let expected = r#"{"User":"me","Env":["PATH=/bin","A=2","B=3"],"Entrypoint":["/x"],"Labels":{"a":"b"}}"#;
-        assert_eq!(json, expected);
-        assert_eq!(Config::over(&base, Map::new()).unwrap(), base);
-        assert!(Config::over(&base, serde_json::from_str(r#"{"Envs":null}"#).unwrap()).is_err());
-    }
-
-    #[test]
     fn a_word_is_a_list_of_one_and_unknown_keys_stay() {
         let config = parse(r#"{"Tty":true,"Cmd":"/bin/sh","Memory":1073741824,"Image":null}"#).unwrap();
         let json = String::from_utf8(crate::oci::json::to_vec(&config)).unwrap();
@@ -309,11 +282,26 @@ mod tests {
     }
 
     #[test]
+    fn null_is_read_as_nothing() {
+        let text = r#"{"created":"","architecture":"amd64","os":"linux","author":null,"history":null,
+            "config":{"ExposedPorts":{"80/tcp":null},"Volumes":{"/d":null}},"rootfs":{"type":"layers","diff_ids":null}}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        assert!(config.created.is_none() && config.history.is_empty());
+        assert!(config.config.exposed_ports.contains_key("80/tcp") && config.config.volumes.contains_key("/d"));
+        let step = r#"{"created":null,"created_by":null,"author":null,"comment":null,"empty_layer":null}"#;
+        assert_eq!(serde_json::from_str::<History>(step).unwrap(), History::default());
+    }
+
+    #[test]
     fn mistakes_name_the_key() {
         for (text, needle) in [
             (r#"{"Entrypiont":["/a"]}"#, "config.Entrypiont is unknown; did you mean entrypoint?"),
-            (r#"{"Env":{"A":"1"}}"#, "config.Env: invalid type: map"),
-            (r#"{"ExposedPorts":["80"]}"#, "config.ExposedPorts: invalid type: sequence"),
+            (r#"{"Env":{"A":"1"}}"#, "config.Env must be a list, not an attribute set"),
+            (r#"{"ExposedPorts":["80"]}"#, "config.ExposedPorts must be an attribute set, not a list"),
+            (r#"{"Env":["A=1",2]}"#, "config.Env[1] must be a string, not 2"),
+            (r#"{"Volumes":{"/a":true}}"#, "config.Volumes./a must be an attribute set, not true"),
+            (r#"{"StopTimeout":"10"}"#, "config.StopTimeout must be a number, not \"10\""),
+            (r#"{"Labels":{"a":1.5}}"#, "config.Labels.a must be a string, not 1.5"),
             (r#"{"Cmd":[],"cmd":[]}"#, "is given twice"),
             (r#"[]"#, "invalid type: sequence"),
         ] {
