@@ -11,6 +11,7 @@
 //! a killed writer left, and no others. Whoever writes where the user said sweeps there first. [`remove_unfinished`] is
 //! for signal handlers.
 
+mod beneath;
 mod temporary;
 
 use std::{
@@ -23,6 +24,7 @@ use std::{
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 
+pub use beneath::{Beneath, Entry};
 use temporary::{Temporary, lock};
 pub use temporary::{remove_unfinished, sweep};
 
@@ -245,7 +247,10 @@ pub fn lock_directory(directory: &Path) -> io::Result<Lock> {
 ///
 /// When there is none, or it is something else.
 pub fn open_plain(path: &Path) -> io::Result<File> {
-    let file = File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
+    check_is_file(File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?))
+}
+
+fn check_is_file(file: File) -> io::Result<File> {
     let kind = file.metadata()?.file_type();
     match kind.is_file() {
         true => Ok(file),

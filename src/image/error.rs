@@ -28,6 +28,18 @@ pub enum ImageError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The recipe names a file that it must not read.
+    #[error("{}: {what} names {}: {why}; copy the file beside the recipe, or into the Nix store", file.display(), path.display())]
+    Outside {
+        /// The recipe.
+        file: PathBuf,
+        /// The part of it.
+        what: String,
+        /// The file it names.
+        path: PathBuf,
+        /// Why it is refused.
+        why: String,
+    },
     /// The recipe is of another time.
     #[error("{} has version {version}, but this strata reads versions 1 and 2; build it again with this strata", path.display())]
     Version {

@@ -16,7 +16,7 @@ use super::{
     recipe::Compressed,
 };
 use crate::{
-    image::ImageError,
+    image::{BlobFile, ImageError},
     layer::{ChunkReader, Cutout, DetectedCompression},
     oci::{Descriptor, Digest},
 };
@@ -35,7 +35,7 @@ pub struct LayerBlob {
     /// Those of `paths` whose contents are elsewhere in the image, at its root mostly.
     pub moved: Vec<PathBuf>,
     /// The file that is the blob, where there is one.
-    pub file: Option<PathBuf>,
+    pub file: Option<Arc<BlobFile>>,
     /// The registry (host and repository) that has the blob, where it comes from one.
     pub origin: Option<(String, String)>,
     /// Whether it is only at the URLs of its descriptor: it is listed, and not copied.
@@ -108,8 +108,8 @@ impl LayerBlob {
     }
 
     /// The same blob, which is this file.
-    pub fn with_file(self, file: PathBuf) -> Self {
-        Self { file: Some(file), ..self }
+    pub fn with_file(self, file: BlobFile) -> Self {
+        Self { file: Some(Arc::new(file)), ..self }
     }
 
     /// The same blob, which this repository of a registry has.
@@ -122,18 +122,26 @@ impl LayerBlob {
         Self { elsewhere: true, ..self }
     }
 
+    /// Opens the blob for readers who pass its bytes on at once: a file is checked first.
+    fn open(&self, open: &OpenBlob) -> io::Result<Box<dyn Read + Send>> {
+        match &self.file {
+            Some(file) => Ok(Box::new(file.open()?)),
+            None => open(),
+        }
+    }
+
     /// Writes the blob to `out`.
     ///
     /// # Errors
     ///
-    /// When it is not what the descriptor says, after everything was written;
+    /// When it is not what the descriptor says: before anything was written if it is a file, else after everything was;
     /// when it cannot be read or `out` fails.
     pub fn write(&self, out: &mut dyn Write) -> Result<(), ImageError> {
         let (digest, size) = (self.descriptor.digest, self.descriptor.size);
         let fail = |source| ImageError::Blob { digest, source };
         match &self.bytes {
             Bytes::Open(open) => {
-                let mut reader = BlobReader::new(open().map_err(fail)?, &self.descriptor);
+                let mut reader = BlobReader::new(self.open(open.as_ref()).map_err(fail)?, &self.descriptor);
                 copy_blob(digest, &mut reader, out).map(drop)
             }
             Bytes::Make(make) => {
@@ -147,8 +155,9 @@ impl LayerBlob {
         }
     }
 
-    /// Writes these ranges of the blob, which are in order and apart, one after the other. Where they can be had without
-    /// the rest of the blob, its digest is not checked; where not, it is, after everything was written.
+    /// Writes these ranges of the blob, which are in order and apart, one after the other. The digest of a file is checked
+    /// before. Where ranges can be made without the rest of the blob, it is not checked; where not, it is, after
+    /// everything was written.
     ///
     /// # Errors
     ///
@@ -160,7 +169,7 @@ impl LayerBlob {
         // Most of it is made on all cores, and checked.
         if wanted <= self.descriptor.size / 2 {
             if let Some(file) = &self.file {
-                return copy_ranges(file, ranges, out).map_err(fail);
+                return file.open().and_then(|opened| copy_ranges(opened, file.path(), ranges, out)).map_err(fail);
             }
             if let Some(make) = &self.parts
                 && make(ranges, out)?
@@ -176,14 +185,24 @@ impl LayerBlob {
     /// The blob as a stream: its end comes only after size and digest were right.
     pub fn read(&self) -> BlobReader {
         match &self.bytes {
-            Bytes::Open(open) => {
-                BlobReader::new(open().unwrap_or_else(|error| Box::new(Failed(Some(error)))), &self.descriptor)
-            }
+            Bytes::Open(open) => self.reader(self.open(open.as_ref())),
             Bytes::Make(make) => {
                 let make = Arc::clone(make);
                 let made = ChunkReader::new(move |out| make(out).map_err(io::Error::other));
                 BlobReader::self_checked(Box::new(made), &self.descriptor)
             }
+        }
+    }
+
+    fn reader(&self, opened: io::Result<Box<dyn Read + Send>>) -> BlobReader {
+        BlobReader::new(opened.unwrap_or_else(|error| Box::new(Failed(Some(error)))), &self.descriptor)
+    }
+
+    /// As [`read`](Self::read), for a reader that keeps nothing unless all of it was right.
+    fn read_unchecked(&self) -> BlobReader {
+        match &self.bytes {
+            Bytes::Open(open) => self.reader(open()),
+            Bytes::Make(_) => self.read(),
         }
     }
 
@@ -196,7 +215,7 @@ impl LayerBlob {
     pub fn plain<T>(&self, consume: impl FnOnce(&mut dyn Read) -> io::Result<T>) -> Result<T, ImageError> {
         let (digest, size) = (self.descriptor.digest, self.descriptor.size);
         let checked = || {
-            let mut blob = self.read();
+            let mut blob = self.read_unchecked();
             let packing = DetectedCompression::of_media_type(&self.descriptor.media_type);
             let (value, found) = {
                 let mut plain = Hashing { inner: packing.reader(&mut blob, size)?, hasher: self.diff_id.hasher() };
@@ -216,8 +235,7 @@ impl LayerBlob {
 }
 
 /// Ranges of a file.
-fn copy_ranges(path: &Path, ranges: &[Range<u64>], out: &mut dyn Write) -> io::Result<()> {
-    let mut file = File::open(path)?;
+fn copy_ranges(mut file: File, path: &Path, ranges: &[Range<u64>], out: &mut dyn Write) -> io::Result<()> {
     for range in ranges {
         file.seek(SeekFrom::Start(range.start))?;
         let length = range.end - range.start;

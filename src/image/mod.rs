@@ -3,6 +3,7 @@
 //! Manifest and config are bytes, so that an image that is only moved keeps its
 //! digest; layers are written on demand, and checked while they are.
 
+mod blob_file;
 mod checked;
 mod chunked;
 mod error;
@@ -18,6 +19,7 @@ pub(crate) mod rehash;
 pub(crate) mod store;
 mod store_paths;
 
+pub use blob_file::BlobFile;
 pub use error::ImageError;
 pub use found::{Choice, Found, Wanted};
 pub use graph::{ImageIndex, ManifestGraph};
@@ -85,7 +87,7 @@ impl Image {
             blob.paths = layer.paths.iter().map(|path| path.path.clone()).collect();
             blob.moved = layer.paths.iter().filter(|path| !path.is_in_place()).map(|path| path.path.clone()).collect();
             // Of a detached recipe it may not be here.
-            blob.file = layer.blob.clone().filter(|file| file.exists());
+            blob.file = layer.blob_file().filter(|file| file.path().exists()).map(Arc::new);
             blob.origin = layer.origin.as_deref().and_then(|origin| {
                 origin.split_once('/').map(|(host, repository)| (host.to_owned(), repository.to_owned()))
             });

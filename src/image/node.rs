@@ -359,7 +359,7 @@ impl Node {
             Some((host, repository)) => blob.with_origin(host, repository),
             None => blob,
         };
-        Ok(match self.store.file(&digest) {
+        Ok(match self.store.file(descriptor) {
             Some(file) if !missing => blob.with_file(file),
             _ => blob,
         })

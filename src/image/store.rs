@@ -3,9 +3,9 @@
 use std::{
     fmt,
     io::{self, Read},
-    path::PathBuf,
 };
 
+use super::BlobFile;
 use crate::oci::{Descriptor, Digest};
 
 /// Documents bigger than this (in bytes) are refused; registries refuse manifests over 4 MiB too.
@@ -39,8 +39,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         self.open(digest).map(|blob| blob.is_some())
     }
 
-    /// The file that is the blob, where there is one.
-    fn file(&self, _digest: &Digest) -> Option<PathBuf> {
+    /// The file that should hold the blob, where blobs are files.
+    fn file(&self, _descriptor: &Descriptor) -> Option<BlobFile> {
         None
     }
 

@@ -110,7 +110,7 @@ fn recipe(
     let mut layers = Vec::with_capacity(blobs.layers.len());
     for blob in &blobs.layers {
         let file = match &blob.file {
-            Some(file) => file.clone(),
+            Some(file) => file.path().to_owned(),
             None => place(blob)?,
         };
         layers.push(RecipeLayer::from_blob(&blob.descriptor, blob.diff_id, Some(file)));

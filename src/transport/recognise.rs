@@ -26,7 +26,10 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
         } else if path.join("manifest.json").exists() {
             dir::read::open(path).map(Opened::Found)
         } else if path.join("image.json").exists() {
-            Ok(Opened::Recipe(Box::new(Recipe::open(path.join("image.json"))?)))
+            let recipe = path.join("image.json");
+            // A pipe in its place must not wait for its other end.
+            files::open_plain(&recipe).map_err(fail)?;
+            Ok(Opened::Recipe(Box::new(Recipe::open(recipe)?)))
         } else {
             Err(OpenError::Unknown(path.to_owned()))
         };

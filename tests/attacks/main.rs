@@ -5,6 +5,7 @@ mod daemons;
 mod engine_names;
 mod images;
 mod nix_database;
+mod outside_files;
 mod policies;
 mod project_configuration;
 mod proxies;

@@ -29,7 +29,7 @@ fn build(home: &Path, kind: &str, request: &Value) -> (bool, String) {
 /// Builds the Nix database of an image on a base with these layers: the store paths in it, or the error.
 fn database(layers: &[Vec<u8>]) -> Result<Vec<String>, String> {
     let home = tempfile::tempdir().unwrap();
-    let layout = home.path().join("layout");
+    let layout = home.path().join(format!("{}-layout", "0".repeat(32)));
     write_layout(&layout, &Image::with_gzip(layers));
     let base = json!({ "image": layout, "name": null, "tag": null, "arch": "amd64", "variant": null });
     let (succeeded, output) = build(home.path(), "base", &base);

@@ -28,6 +28,6 @@ layers = [
      "paths": [{"path": paths[one]} for one in group]}
     for at, group in enumerate(groups)
 ]
-base = {"digest": digest(99), "size": 900000000, "diff_ids": digest(99), "mediatype": "application/vnd.oci.image.layer.v1.tar", "layer-path": "/nothing",
+base = {"digest": digest(99), "size": 900000000, "diff_ids": digest(99), "mediatype": "application/vnd.oci.image.layer.v1.tar", "layer-path": "/nix/store/00000000000000000000000000000000-base/layer",
         "History": {"created_by": "RUN /bin/sh -c cp /nix/store/" + "a" * 32 + "-llvm-15/lib /usr/lib"}}
 json.dump({"version": 1, "image-config": {}, "layers": [base] + layers, "arch": "amd64", "name": "many", "tag": "t", "closure": closure}, sys.stdout)

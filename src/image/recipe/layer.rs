@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs::{self, File},
-    io::{self, Read, Write},
+    fs,
+    io::{self, Read, Seek, Write},
     ops::Range,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -12,12 +12,15 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::materials::{Materials, in_store};
+use super::{
+    locations::open_file,
+    materials::{Materials, in_store},
+};
 use crate::{
     closure::StorePath,
     files::Scratch,
     image::{
-        ImageError,
+        BlobFile, ImageError,
         error::{Result, copy_blob, io_error},
     },
     layer::{
@@ -136,8 +139,14 @@ impl RecipeLayer {
         self.paths.is_empty() && self.blob.is_none() && self.origin.is_some()
     }
 
+    /// Whether it holds nothing but what every user can read: whole store paths.
+    fn is_of_store_paths(&self) -> bool {
+        self.paths.iter().all(|path| path.path.to_str().is_some_and(|path| StorePath::parse(path).is_ok()))
+    }
+
     /// Writes the layer's blob to `out` and checks its digest on the way;
-    /// `index` (from 1) is for messages.
+    /// `index` (from 1) is for messages. Nothing is written of a blob with a wrong digest that is made of other things than
+    /// store paths.
     ///
     /// # Errors
     ///
@@ -145,8 +154,10 @@ impl RecipeLayer {
     pub fn write(&self, index: usize, materials: &Materials, out: &mut dyn Write) -> Result<()> {
         let found = if self.blob.is_some() || self.is_by_reference() {
             self.copy_blob(materials, out)?
-        } else {
+        } else if self.is_of_store_paths() {
             self.make(materials, out).map_err(|source| ImageError::Layer { index, source })?
+        } else {
+            self.make_before(index, materials, out)?
         };
         if found == self.digest {
             return Ok(());
@@ -174,6 +185,7 @@ impl RecipeLayer {
     pub fn write_ranges(&self, index: usize, ranges: &[Range<u64>], out: &mut dyn Write) -> Result<bool> {
         if self.blob.is_some()
             || self.is_by_reference()
+            || !self.is_of_store_paths()
             || self.paths.iter().any(|path| fs::symlink_metadata(&path.path).is_err())
         {
             return Ok(false);
@@ -181,6 +193,18 @@ impl RecipeLayer {
         let fail = |source| ImageError::Layer { index, source };
         layer::write_ranges(&self.tree().map_err(fail)?, ranges, out).map_err(fail)?;
         Ok(true)
+    }
+
+    /// Makes the layer from files that may be secrets of the user: they are written only after the digest was right.
+    fn make_before(&self, index: usize, materials: &Materials, out: &mut dyn Write) -> Result<Digest> {
+        let fail = |source| ImageError::Blob { digest: self.digest, source };
+        let mut file = tempfile::tempfile().map_err(fail)?;
+        let found = self.make(materials, &mut file).map_err(|source| ImageError::Layer { index, source })?;
+        if found == self.digest {
+            file.rewind().map_err(fail)?;
+            copy_blob(self.digest, &mut file, out)?;
+        }
+        Ok(found)
     }
 
     /// Makes the layer from its store paths: those that the machine has as they are, the others from their NARs.
@@ -219,8 +243,13 @@ impl RecipeLayer {
         let fail = |source| ImageError::Blob { digest: self.digest, source };
         let mut out = Sha256Writer::new(out);
         match self.blob.as_deref() {
-            Some(file) if file.exists() || materials.provider.is_none() => {
-                return Ok(copy(file, out)?.finish().1);
+            Some(path) if path.exists() || materials.provider.is_none() => {
+                let (mut file, found) = self.file(path).open_hashed().map_err(io_error("reading", path))?;
+                if found != self.digest {
+                    return Ok(found);
+                }
+                copy_blob(self.digest, &mut file, &mut out)?;
+                return Ok(out.finish().1);
             }
             _ => {}
         }
@@ -243,6 +272,16 @@ impl RecipeLayer {
         // One byte more than there should be is enough to know that there is too much.
         copy_blob(self.digest, &mut (&mut blob).take(self.size.saturating_add(1)), &mut out)?;
         Ok(out.finish().1)
+    }
+
+    /// The file with the ready blob, which may be missing.
+    pub fn blob_file(&self) -> Option<BlobFile> {
+        self.blob.as_deref().map(|path| self.file(path))
+    }
+
+    fn file(&self, path: &Path) -> BlobFile {
+        let own = path.to_owned();
+        BlobFile::new(path.to_owned(), (self.digest, self.size), move || open_file(&own))
     }
 
     /// The store paths of the layer whose content is not what Nix recorded.
@@ -307,10 +346,4 @@ fn nar_digest(path: &Path) -> io::Result<Digest> {
     let mut out = Sha256Writer::new(io::sink());
     io::copy(&mut nar, &mut out)?;
     Ok(out.finish().1)
-}
-
-fn copy<W: Write>(path: &Path, mut out: W) -> Result<W> {
-    let mut file = File::open(path).map_err(io_error("opening", path))?;
-    io::copy(&mut file, &mut out).map_err(io_error("copying", path))?;
-    Ok(out)
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     io::Read,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -85,9 +85,9 @@ impl Materials {
     }
 }
 
-/// The store path that `file` is in, and where in it.
+/// The store path that `file` is in, and where in it; none for a path that `..` leads out of it.
 pub(super) fn in_store(file: &Path) -> Option<(StorePath, &Path)> {
     let whole = file.ancestors().find_map(|path| StorePath::parse(path.to_str()?).ok())?;
     let inside = file.strip_prefix(whole.as_path()).ok()?;
-    Some((whole, inside))
+    inside.components().all(|part| matches!(part, Component::Normal(_))).then_some((whole, inside))
 }

@@ -47,6 +47,7 @@
 
 mod detached;
 mod layer;
+mod locations;
 mod materials;
 
 use std::{
@@ -74,6 +75,7 @@ use crate::{
 };
 
 pub use layer::{Compressed, LayerPath, RecipeLayer, open_layers};
+pub(crate) use locations::open_in_store;
 pub use materials::{Materials, Provider, Recorded};
 
 /// nix2container's version, which its library reads.
@@ -181,18 +183,28 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Io`], [`ImageError::Parse`] and [`ImageError::Version`].
+    /// [`ImageError::Io`], [`ImageError::Parse`], [`ImageError::Version`], and [`ImageError::Outside`] where it names a
+    /// file that is neither in a Nix store nor in the recipe's directory.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::read(File::open(path).map_err(io_error("reading", path))?, path)
+        let file = File::open(path).map_err(io_error("reading", path))?;
+        let mut recipe = Self::parse(file, path)?;
+        locations::check(&mut recipe, path, Some(files::directory(path)))?;
+        Ok(recipe)
     }
 
-    /// As [`open`](Self::open), of what `reader` gives; `path` is for messages.
+    /// As [`open`](Self::open), of what `reader` gives; `path` is for messages, and only store paths are allowed.
     ///
     /// # Errors
     ///
     /// As [`open`](Self::open).
     pub fn read(reader: impl Read, path: &Path) -> Result<Self> {
+        let mut recipe = Self::parse(reader, path)?;
+        locations::check(&mut recipe, path, None)?;
+        Ok(recipe)
+    }
+
+    fn parse(reader: impl Read, path: &Path) -> Result<Self> {
         let parse = |source| ImageError::Parse { path: path.to_owned(), source };
         let mut text = Vec::new();
         reader.take(SIZE_LIMIT).read_to_end(&mut text).map_err(io_error("reading", path))?;

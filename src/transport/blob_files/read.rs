@@ -1,14 +1,19 @@
-//! Files of directories that hold images: opened only if they are files, and bounded.
+//! Directories that hold images: their files are opened without leaving them, only if they are files, and bounded.
+//!
+//! A link in one is followed only into the Nix store, whose files every user can read: the results of `ociImageLayout`
+//! link to blobs of other store paths. Any other link could name a secret of the user, or a device.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use crate::{
-    files,
-    image::{OpenError, store::read_document},
+    files::{Beneath, Entry},
+    image::{BlobFile, OpenError, recipe::open_in_store, store::read_document},
+    oci::Descriptor,
 };
 
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, OpenError> {
@@ -17,18 +22,63 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -
     serde_json::from_slice(bytes).map_err(fail)
 }
 
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = files::open_plain(path)?;
-    let size = file.metadata()?.len();
-    read_document(file, size)
+/// A directory with an image.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub path: PathBuf,
+    beneath: Arc<Beneath>,
 }
 
-pub(crate) fn open_file(path: &Path) -> io::Result<Option<Box<dyn Read + Send>>> {
-    match files::open_plain(path) {
-        Ok(file) => Ok(Some(Box::new(file))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+impl Folder {
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), beneath: Arc::new(Beneath::open(path)?) })
     }
+
+    /// The file of this name; none where there is none.
+    pub fn find(&self, name: &str) -> io::Result<Option<File>> {
+        match open(&self.beneath, Path::new(name)) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub fn reader(&self, name: &str) -> io::Result<Option<Box<dyn Read + Send>>> {
+        Ok(self.find(name)?.map(|file| Box::new(file) as Box<dyn Read + Send>))
+    }
+
+    /// A document of this name.
+    pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let file = open(&self.beneath, Path::new(name))?;
+        let size = file.metadata()?.len();
+        read_document(file, size)
+    }
+
+    /// The file of this name, which should hold the blob of `descriptor`.
+    pub fn blob_file(&self, name: String, descriptor: &Descriptor) -> BlobFile {
+        let beneath = Arc::clone(&self.beneath);
+        let path = self.path.join(&name);
+        BlobFile::new(path, (descriptor.digest, descriptor.size), move || open(&beneath, Path::new(&name)))
+    }
+}
+
+fn open(beneath: &Beneath, name: &Path) -> io::Result<File> {
+    match beneath.entry(name)? {
+        Entry::File(file) => Ok(file),
+        Entry::Link(target) if target.is_absolute() => open_in_store(&target).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidInput => refused(name, &target),
+            _ => error,
+        }),
+        Entry::Link(target) => Err(refused(name, &target)),
+    }
+}
+
+fn refused(name: &Path, target: &Path) -> io::Error {
+    let (name, target) = (name.display(), target.display());
+    let what = format!(
+        "{name} is a link to {target}, which may be any file; copy the image with `cp -rL` if you trust its links"
+    );
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 /// The directory's names, in order; none where there is no directory.

@@ -81,7 +81,9 @@ impl BlobFiles {
     pub(crate) fn write_all(&self, image: &Image) -> Result<(), LayoutError> {
         for layer in image.layers.iter().filter(|layer| !layer.elsewhere) {
             self.blob(&layer.descriptor, &|new| match &layer.file {
-                Some(file) if clone_file(file, new, &layer.descriptor) => Ok(()),
+                Some(file) if file.open_unchecked().is_ok_and(|file| clone_file(&file, new, &layer.descriptor)) => {
+                    Ok(())
+                }
                 _ => layer.write(new),
             })?;
         }
@@ -109,7 +111,7 @@ impl BlobFiles {
         let size = fs::metadata(from).map_err(io_error(from))?.len();
         let descriptor = Descriptor::new("", *digest, size);
         self.blob(&descriptor, &|new| {
-            if clone_file(from, new, &descriptor) {
+            if files::open_plain(from).is_ok_and(|file| clone_file(&file, new, &descriptor)) {
                 return Ok(());
             }
             let copied = files::open_plain(from)
@@ -152,15 +154,15 @@ fn is_right(file: File, descriptor: &Descriptor) -> bool {
 
 /// Other systems share no blocks this way.
 #[cfg(not(target_os = "linux"))]
-fn clone_file(_: &Path, _: &mut NewFile, _: &Descriptor) -> bool {
+fn clone_file(_: &File, _: &mut NewFile, _: &Descriptor) -> bool {
     false
 }
 
 /// Has the file system share the blocks of a file, where it can; whether what came of it is the blob.
 #[cfg(target_os = "linux")]
-fn clone_file(from: &Path, to: &mut NewFile, descriptor: &Descriptor) -> bool {
+fn clone_file(from: &File, to: &mut NewFile, descriptor: &Descriptor) -> bool {
     let mut clone = || -> io::Result<bool> {
-        rustix::fs::ioctl_ficlone(to.file(), files::open_plain(from)?)?;
+        rustix::fs::ioctl_ficlone(to.file(), from)?;
         let right = is_right(to.file().try_clone()?, descriptor);
         if !right {
             to.file().set_len(0)?;

@@ -1,46 +1,48 @@
 //! skopeo's `dir:`: `version`, `manifest.json`, and blobs by their bare digest.
 
 use std::{
+    fs,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
 use crate::{
-    image::{Found, Node, OpenError, Store, found::Top, store::read_document},
+    image::{BlobFile, Found, Node, OpenError, Store, found::Top, store::read_document},
     oci::{Descriptor, Digest, Index, Manifest, descriptor::media_type},
-    transport::blob_files::read::{io_error, names, open_file, parse, read_file},
+    transport::blob_files::read::{Folder, io_error, names, parse},
 };
 
 /// The blobs of a `dir:`.
 #[derive(Debug)]
-struct Dir(PathBuf);
+struct Dir(Folder);
 
 impl Dir {
     /// The manifests of an index have a suffix.
-    fn path(&self, digest: &Digest) -> PathBuf {
-        let plain = self.0.join(digest.hex());
-        let manifest = self.0.join(format!("{}.manifest.json", digest.hex()));
-        if !plain.exists() && manifest.exists() { manifest } else { plain }
+    fn name(&self, digest: &Digest) -> String {
+        let blob = digest.hex();
+        let manifest = format!("{blob}.manifest.json");
+        let exists = |name: &str| fs::symlink_metadata(self.0.path.join(name)).is_ok();
+        if !exists(&blob) && exists(&manifest) { manifest } else { blob }
     }
 }
 
 impl Store for Dir {
     fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
-        open_file(&self.path(digest))
+        self.0.reader(&self.name(digest))
     }
 
     fn has(&self, digest: &Digest) -> io::Result<bool> {
-        self.path(digest).try_exists()
+        self.0.find(&self.name(digest)).map(|file| file.is_some())
     }
 
-    fn file(&self, digest: &Digest) -> Option<PathBuf> {
-        Some(self.path(digest))
+    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
+        Some(self.0.blob_file(self.name(&descriptor.digest), descriptor))
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> io::Result<Option<Vec<u8>>> {
         // The chosen one has no other name.
-        let top = read_file(&self.0.join("manifest.json"))?;
+        let top = self.0.read("manifest.json")?;
         if descriptor.digest.is_of(&top) {
             return Ok(Some(top));
         }
@@ -49,7 +51,7 @@ impl Store for Dir {
     }
 
     fn list(&self) -> io::Result<Vec<Digest>> {
-        let names = names(&self.0)?;
+        let names = names(&self.0.path)?;
         let digest = |name: &String| {
             let hex = name.strip_suffix(".manifest.json").unwrap_or(name);
             let algorithm = if hex.len() == 128 { "sha512" } else { "sha256" };
@@ -61,9 +63,10 @@ impl Store for Dir {
 
 /// Reads what skopeo wrote to `dir:path`.
 pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
-    let store: Arc<dyn Store> = Arc::new(Dir(path.to_owned()));
+    let folder = Folder::open(path).map_err(io_error("opening", path))?;
     let name = path.join("manifest.json");
-    let bytes = read_file(&name).map_err(io_error("reading", &name))?;
+    let bytes = folder.read("manifest.json").map_err(io_error("reading", &name))?;
+    let store: Arc<dyn Store> = Arc::new(Dir(folder));
     let kind = if serde_json::from_slice::<Index>(&bytes).is_ok() {
         parse::<Index>(&name, &bytes)?.media_type.unwrap_or_else(|| media_type::INDEX.to_owned())
     } else {

@@ -3,37 +3,37 @@
 
 use std::{
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
 use crate::{
-    image::{Found, OpenError, Store},
-    oci::{Digest, Index},
-    transport::blob_files::read::{io_error, names, open_file, parse, read_file},
+    image::{BlobFile, Found, OpenError, Store},
+    oci::{Descriptor, Digest, Index},
+    transport::blob_files::read::{Folder, io_error, names, parse},
 };
 
 /// The blobs of an OCI layout.
 #[derive(Debug)]
-struct Layout(PathBuf);
+struct Layout(Folder);
 
 impl Store for Layout {
     fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
-        open_file(&self.0.join(digest.blob_name()))
+        self.0.reader(&digest.blob_name())
     }
 
     fn has(&self, digest: &Digest) -> io::Result<bool> {
-        self.0.join(digest.blob_name()).try_exists()
+        self.0.find(&digest.blob_name()).map(|file| file.is_some())
     }
 
-    fn file(&self, digest: &Digest) -> Option<PathBuf> {
-        Some(self.0.join(digest.blob_name()))
+    fn file(&self, descriptor: &Descriptor) -> Option<BlobFile> {
+        Some(self.0.blob_file(descriptor.digest.blob_name(), descriptor))
     }
 
     fn list(&self) -> io::Result<Vec<Digest>> {
         let mut digests = Vec::new();
         for algorithm in ["sha256", "sha512"] {
-            let names = names(&self.0.join("blobs").join(algorithm))?;
+            let names = names(&self.0.path.join("blobs").join(algorithm))?;
             digests.extend(names.iter().filter_map(|name| format!("{algorithm}:{name}").parse::<Digest>().ok()));
         }
         Ok(digests)
@@ -42,9 +42,10 @@ impl Store for Layout {
 
 /// Reads the layout in the directory `path`.
 pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
-    let store: Arc<dyn Store> = Arc::new(Layout(path.to_owned()));
+    let folder = Folder::open(path).map_err(io_error("opening", path))?;
     let name = path.join("index.json");
-    let bytes = read_file(&name).map_err(io_error("reading", &name))?;
+    let bytes = folder.read("index.json").map_err(io_error("reading", &name))?;
+    let store: Arc<dyn Store> = Arc::new(Layout(folder));
     let index: Index = parse(&name, &bytes)?;
     Ok(Found::of_index(index, store))
 }
