@@ -105,6 +105,14 @@
         };
       };
 
+      # perSystem.strata.images.NAME = { … };
+      flakeModules.default = import ./nix/modules/flake-parts.nix {
+        inherit mkLib;
+        programOf = import ./nix/strata.nix;
+      };
+      # virtualisation.oci-containers.containers.NAME.image = an image;
+      nixosModules.default = ./nix/modules/nixos.nix;
+
       # `pkgs.strata` is the package, with the library's functions in its passthru: pkgs.strata.buildImage.
       overlays.default = final: _: {
         strata = withPassthru (final.callPackage ./nix/package.nix { }) (mkLib { pkgs = final; });

@@ -39,6 +39,7 @@ strata.ociImageLayout {
       layers = [
         nginx
         (strata.buildLayer {
+          maxLayers = 1;
           deps = [
             pkgs.bash
             pkgs.jq

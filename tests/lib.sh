@@ -40,6 +40,12 @@ from_go() {
 expression() {
   echo "let pkgs = import $root/tests/hostpkgs { }; strata = import $root/nix { inherit pkgs; }; in with strata; $1"
 }
+# For scripts that expect nix2container's layers: its buildImage and buildLayer in scope, with its defaults.
+use_nix2container() {
+  expression() {
+    echo "let pkgs = import $root/tests/hostpkgs { }; strata = import $root/nix { inherit pkgs; }; in with strata // strata.nix2container; $1"
+  }
+}
 # build EXPR [OPTIONS…]: the store path of its result; the log is in $work/log.
 build() {
   local text=$1
@@ -64,7 +70,7 @@ same() { [[ $1 == "$2" ]] || fail "expected: $2"$'\n'"   found: $1"; }
 greeter() {
   build '(buildImage {
     name = "'"${1%:*}"'"; tag = "'"${1#*:}"'"; maxLayers = 4;
-    layers = [ (buildLayer { deps = [ pkgs.bash pkgs.coreutils ]; }) ];
+    layers = [ (buildLayer { maxLayers = 1; deps = [ pkgs.bash pkgs.coreutils ]; }) ];
     config.Cmd = [ "${pkgs.writeShellScript "greet" "echo '"$2"'"}" ];
   })'"${3:+.$3}"
 }

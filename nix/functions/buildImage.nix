@@ -18,7 +18,8 @@
   - `copyToRoot`: a package or a list of packages whose contents are moved to `/`; what refers to their store paths does not
     start, which the build log warns of. Give a package of links instead: `pkgs.buildEnv { name = "root"; paths = [ … ]; }`.
   - `layers`: results of buildLayer, which become the lowest layers.
-  - `maxLayers`: the maximum number of layers for the store paths that `layers` do not contain.
+  - `maxLayers`: the maximum number of layers for the store paths that `layers` do not contain. Engines allow 127 layers in
+    all.
   - `perms`, `layering`, `weights`, `previous`: as for buildLayer.
   - `fromImage`: an image to build on: a result of pullImage, pullImageFromManifest or buildImage, a docker or OCI archive
     (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.

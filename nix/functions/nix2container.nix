@@ -9,7 +9,9 @@
 
   # Attributes
 
-  - `buildImage`, `buildLayer`, `pullImage`, `pullImageFromManifest`: those of the library.
+  - `buildImage`, `buildLayer`: those of the library, with nix2container's defaults: `maxLayers = 1` and
+    `layering = "popularity"`.
+  - `pullImage`, `pullImageFromManifest`: those of the library.
   - `nix2container`: this set again, as a flake's package of that name has it.
   - `skopeo-nix2container`: a program `skopeo` that copies images; `nix:` in front of one may stay.
   - `nix2container-bin`: strata under nix2container's name.

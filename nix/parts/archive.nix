@@ -5,6 +5,7 @@
   base,
   check,
   configFile,
+  copyPrograms,
   detach,
   guards,
   layerings,
@@ -183,7 +184,11 @@ let
     let
       imageTag = if tag == null then names.hash drv else tag;
     in
-    passthru
+    copyPrograms {
+      image = "${recipe}/image.json";
+      reference = "${imageName}:${imageTag}";
+    }
+    // passthru
     // {
       inherit imageName imageTag;
       conf = file;

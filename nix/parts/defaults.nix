@@ -1,9 +1,10 @@
 # What buildImage and buildLayer do where nothing else is said: this library's functions, and those under `nix2container`.
 {
   strata = {
-    layering = "popularity";
-    maxLayers = 1;
-    metadata.created_by = "nix2container";
+    layering = "transfer";
+    # Engines allow 127 layers; this leaves room for a base image's, and for those that are built on top.
+    maxLayers = 64;
+    metadata.created_by = "strata";
   };
   # (nix2container: default.nix, buildLayer and buildImage)
   nix2container = {

@@ -56,7 +56,8 @@ let
                   "meta"
                   "passthru"
                 ];
-                passthru = drv: (changed drv).passthru;
+                # Attributes of the library stay where `passthru` is set without the old one.
+                passthru = drv: passthru drv // (changed drv).passthru;
                 inherit (changed drv) meta;
                 inherit arguments;
               };

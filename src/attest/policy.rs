@@ -171,7 +171,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::oci::Digest;
+    use crate::{attest::statement::predicate, oci::Digest};
 
     fn policy(value: &Value) -> Policy {
         Policy::parse(value.to_string().as_bytes()).unwrap()

@@ -120,6 +120,7 @@ impl Grouping {
             .iter()
             .map(|group| group.iter().map(|node| self.layer_path(&node.path, &unpacked)).collect())
             .collect();
+        check_roots(&groups)?;
         let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
         hash(groups, sizes.collect(), lower.len(), |_| self.metadata.clone())
     }
@@ -193,6 +194,29 @@ impl PathPerm {
             gname: self.gname.clone().unwrap_or_default(),
         }
     }
+}
+
+/// Errors if two store paths that go elsewhere want different files at one place. Within a layer [`hash`] finds them; in
+/// different layers the upper file would silently replace the lower. Owners and modes are not compared: those of a
+/// directory may differ between layers.
+fn check_roots(groups: &[Vec<LayerPath>]) -> Result<()> {
+    let in_layers = groups.iter().filter(|group| group.iter().any(|path| !path.is_in_place())).count();
+    if in_layers < 2 {
+        return Ok(());
+    }
+    let moved = groups.iter().flatten().filter(|path| !path.is_in_place());
+    let moved: Vec<LayerPath> = moved
+        .map(|path| LayerPath {
+            path: path.path.clone(),
+            options: path.options.clone().map(|options| PathOptions { perms: Vec::new(), owners: None, ..options }),
+        })
+        .collect();
+    let sources: Vec<layer::Source> = moved.iter().map(LayerPath::source).collect();
+    Tree::new(&sources).map(drop).map_err(clash_of_roots)
+}
+
+fn clash_of_roots(error: LayerError) -> anyhow::Error {
+    clash(error, "use `deps` instead of `copyToRoot` for one of them")
 }
 
 /// The store paths that these layers hold at their own places.
@@ -270,8 +294,7 @@ pub fn hash_at(
     for (at, group) in groups.iter().enumerate() {
         log::layer(below + at + 1, group.iter().map(|path| path.path.as_path()));
         let sources: Vec<layer::Source> = group.iter().map(LayerPath::source).collect();
-        let tree =
-            Tree::new(&sources).map_err(|error| clash(error, "use `deps` instead of `copyToRoot` for one of them"))?;
+        let tree = Tree::new(&sources).map_err(clash_of_roots)?;
         trees.push(tree.with_mtime(mtime.unwrap_or(layer::MTIME)));
     }
     let jobs: Vec<(&Tree, u64)> = trees.iter().zip(sizes).collect();

@@ -2,7 +2,7 @@
 . "$root/tests/lib.sh"
 need_command jq
 archive=$(build 'makeContainerImage { name = "accepted"; layers = [ pkgs.hello ]; config.Cmd = [ "/bin/hello" ]; }')
-image=$(build 'buildImage { name = "accepted"; tag = "latest"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
+image=$(build 'buildImage { name = "accepted"; tag = "latest"; maxLayers = 1; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
 "$strata" stream "$image" >"$work/plain.tar"
 gzip -1 <"$work/plain.tar" >"$work/gzip.tar.gz"
 

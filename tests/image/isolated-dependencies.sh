@@ -1,5 +1,6 @@
 # nix2container's examples basic and "isolate dependencies": a changed script changes the last layer only.
 . "$root/tests/lib.sh"
+use_nix2container
 need_command jq
 
 basic=$(build 'buildImage { name = "basic"; config.entrypoint = [ "${pkgs.hello}/bin/hello" ]; }')

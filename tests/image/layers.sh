@@ -1,5 +1,6 @@
 # copyToRoot, perms, nested layers, maxLayers and names, seen in the bytes.
 . "$root/tests/lib.sh"
+use_nix2container
 need_command jq
 
 image=$(build '
@@ -105,3 +106,12 @@ image=$(build "buildImage { name = \"from-tar\"; tag = \"t\"; layers = [ ($made)
 build_fails "buildLayer { fromTar = [ { path = pkgs.hello; tar = $work/split.json; } ]; }" "argument fromTar: " "is not among the store paths of these layers; put it in deps or copyToRoot"
 build_fails "buildLayer { deps = [ pkgs.hello ]; fromTar = [ { path = pkgs.hello; tar = $work/split.json; } ]; }" "argument fromTar: "
 build_fails "buildLayer { deps = [ pkgs.hello ]; ensureDirs = [ { path = pkgs.hello; dir = \"../x\"; } ]; }" 'a directory is named without `..`'
+
+# Files at one place are compared where they are in different layers too.
+for layers in 1 2 64; do
+  build_fails 'buildImage { name = "x"; maxLayers = '"$layers"'; layering = "popularity"; copyToRoot = [ (pkgs.writeTextDir "etc/x" "1") (pkgs.writeTextDir "etc/x" "2") ]; }' \
+    "two sources want /etc/x in the image"
+done
+# Owners and modes of a directory may differ between them.
+build 'let tmp = pkgs.writeTextDir "tmp/x" ""; in buildImage { name = "x"; maxLayers = 9; layering = "popularity"; copyToRoot = [ tmp (pkgs.writeTextDir "tmp/y" "") ];
+  perms = [ { path = tmp; regex = ".*"; mode = "0777"; } ]; }' >/dev/null

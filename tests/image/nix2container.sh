@@ -1,5 +1,6 @@
 # The examples of nix2container's repository, rebuilt: each loads, runs and says what its own tests expect.
 . "$root/tests/lib.sh"
+use_nix2container
 . "$root/tests/services.sh"
 need_command jq
 export XDG_CACHE_HOME=$work/cache

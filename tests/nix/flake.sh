@@ -57,7 +57,7 @@ evaluates '
     theirs = flake.packages.x86_64-linux;
     image = set: (set.buildImage { name = "x"; }).drvPath;
   in [
-    (image here == image here.nix2container)
+    (image here != image here.nix2container)
     (image here.nix2container == image theirs.nix2container && image here.nix2container == image theirs.nix2container.nix2container)
     (here.skopeo-nix2container.drvPath == theirs.skopeo-nix2container.drvPath)
     (here.nix2container-bin.meta.mainProgram == "nix2container")

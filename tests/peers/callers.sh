@@ -1,8 +1,10 @@
 # Modules of other projects, unmodified, over this library: evaluated, built, copied and run.
 #
-#   STRATA_NIXPKGS_LIB=… STRATA_DEVENV=… STRATA_STD=… STRATA_DMERGE=… STRATA_NIX=… STRATA_MAKES=… dev/test tests/peers/callers
+#   STRATA_NIXPKGS_LIB=… STRATA_DEVENV=… STRATA_STD=… STRATA_DMERGE=… STRATA_NIX=… STRATA_MAKES=… STRATA_FLAKE_PARTS=… STRATA_NIXOS=…
+#     dev/test tests/peers/callers
 #
-# are checkouts of ekala-project/nix-lib (nixpkgs' lib), cachix/devenv, divnix/std, divnix/dmerge, NixOS/nix and fluidattacks/makes.
+# are checkouts of ekala-project/nix-lib (nixpkgs' lib), cachix/devenv, divnix/std, divnix/dmerge, NixOS/nix, fluidattacks/makes,
+# hercules-ci/flake-parts, and NixOS/nixpkgs, of which the NixOS module is read.
 . "$root/tests/lib.sh"
 [[ ${STRATA_NIXPKGS_LIB-} ]] || skip "STRATA_NIXPKGS_LIB names no checkout"
 export XDG_CACHE_HOME=$work/cache
@@ -64,4 +66,48 @@ if [[ ${STRATA_MAKES-} ]]; then
   docker rmi container:latest >/dev/null
 else
   skip_part "STRATA_MAKES names no checkout"
+fi
+
+if [[ ${STRATA_FLAKE_PARTS-} ]]; then
+  arguments="flakeParts = $STRATA_FLAKE_PARTS;"
+  program=$(nix-instantiate --eval --strict --json --expr "(import $root/tests/peers/callers/flake-parts.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; $arguments }).apps.\${builtins.currentSystem}.hello-copy-to-docker-daemon.program" | jq -r .)
+  same "$(caller flake-parts "$arguments" 'packages.${builtins.currentSystem}.hello.copyToDockerDaemon')/bin/copy-to-docker-daemon" "$program"
+  "$program" --quiet >/dev/null
+  same "$(run hello:v1)" "Hello, world!"
+  docker rmi hello:v1 >/dev/null
+  grep -q ' 0 problems' "$(caller flake-parts "$arguments" 'checks.${builtins.currentSystem}.hello-verified')" || fail "the check"
+  same "$(nix-instantiate --eval --strict --json --expr "
+    builtins.mapAttrs (_: systems: builtins.attrNames systems.\${builtins.currentSystem})
+      { inherit (import $root/tests/peers/callers/flake-parts.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; $arguments }) apps checks packages; }")" \
+    '{"apps":["hello-copy-to","hello-copy-to-containerd","hello-copy-to-docker-daemon","hello-copy-to-podman","hello-copy-to-registry"],"checks":["hello-verified"],"packages":["greeting","hello"]}'
+else
+  skip_part "STRATA_FLAKE_PARTS names no checkout"
+fi
+
+# nixos BACKEND WORD ATTRIBUTE
+nixos() { caller nixos "nixpkgs = $STRATA_NIXOS; backend = \"$1\"; word = \"$2\";" "$3"; }
+if [[ ${STRATA_NIXOS-} ]]; then
+  for backend in docker podman; do
+    same "$(nix-instantiate --eval --strict --json --expr "
+      let module = import $root/tests/peers/callers/nixos.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; nixpkgs = $STRATA_NIXOS; backend = \"$backend\"; word = \"\"; };
+      in [ module.references module.loads (builtins.all (assertion: assertion.assertion) module.assertions) ]")" \
+      '[["nixos-app:v1","docker.io/library/alpine:3","streamed:v1"],[2,1,1],true]'
+  done
+  same "$("$(nixos docker one start)" 2>"$work/log" | tail -n 1)" one
+  # A change loads one layer.
+  same "$("$(nixos docker two start)" 2>"$work/log" | tail -n 1)" two
+  read -r existing all < <(sed -nE 's/.* ([0-9]+) of ([0-9]+) layers.*/\1 \2/p' "$work/log")
+  same "$((all - existing))" 1
+  docker rmi nixos-app:v1 >/dev/null
+  . "$root/tests/engines.sh"
+  use_podman "$work/podman"
+  for word in one two; do
+    "$(nixos podman "$word" start)" >"$work/id" 2>"$work/log" || { cat "$work/log"; fail "podman: the service does not start"; }
+    podman wait app >/dev/null
+    same "$(podman logs app)" "$word"
+  done
+  podman rm app >/dev/null
+  podman rmi --all --force >/dev/null
+else
+  skip_part "STRATA_NIXOS names no checkout"
 fi

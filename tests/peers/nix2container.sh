@@ -1,5 +1,6 @@
 # nix2container's own program on the same closures: digests, sizes, order and media types of every layer are equal.
 . "$root/tests/lib.sh"
+use_nix2container
 need_command go
 need_command jq
 export GOBIN=$work/bin

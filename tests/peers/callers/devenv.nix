@@ -46,7 +46,7 @@ let
   evaluated = pkgs.lib.evalModules {
     specialArgs = {
       inherit pkgs;
-      self = pkgs.writeTextDir "project/file" "contents";
+      self = pkgs.writeTextDir "project/file" "contents\n";
     };
     modules = [
       (devenv + "/src/modules/containers.nix")

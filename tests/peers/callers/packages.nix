@@ -13,6 +13,7 @@ let
       # Of nix-support/dynamic-linker.
       cc = fixture.runCommand "cc" { } "mkdir -p $out/nix-support; echo ${fixture.glibc}/lib/ld-linux-x86-64.so.2 > $out/nix-support/dynamic-linker";
     };
+    pkgs = packages;
     buildPackages = packages;
     callPackage =
       file: arguments:
@@ -78,4 +79,4 @@ let
   };
   lib' = packages.lib;
 in
-packages // { pkgs = packages; }
+packages

@@ -76,10 +76,7 @@ impl Mapping {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        layer::chunked::annotation,
-        oci::{Digest, descriptor::media_type},
-    };
+    use crate::oci::{Digest, descriptor::media_type};
 
     fn listed(annotations: &[(&str, &str)], origin: Origin) -> Mapping {
         let mut blob = Descriptor::new(media_type::LAYER_ZSTD, Digest::of(b"blob"), 4);

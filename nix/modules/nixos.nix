@@ -1,0 +1,91 @@
+# A module for NixOS: `virtualisation.oci-containers.containers.NAME.image` may be an image of strata. Before the container starts,
+# the layers that docker or podman lacks are loaded from the store, instead of an archive with all of them.
+#
+# The option `image` of nixpkgs' module is a string, and the type of an option cannot be extended. This module replaces that
+# module by itself, with another type of this option.
+{
+  config,
+  lib,
+  modulesPath,
+  options,
+  pkgs,
+  ...
+}@arguments:
+let
+  original = import (modulesPath + "/virtualisation/oci-containers.nix") arguments;
+  cfg = config.virtualisation.oci-containers;
+  containers = original.options.virtualisation.oci-containers.containers;
+
+  isImage = value: builtins.isAttrs value && value ? imageName && value ? imageTag && value ? copyToDockerDaemon;
+  imageType = lib.mkOptionType {
+    name = "image";
+    description = "image of strata";
+    check = isImage;
+    merge = lib.mergeEqualOption;
+  };
+  reference = value: if isImage value then "${value.imageName}:${value.imageTag}" else value;
+
+  # The options of a container, with another type of `image`.
+  withImage =
+    module:
+    if lib.isFunction module then
+      lib.setFunctionArgs (arguments: changed (module arguments)) (lib.functionArgs module)
+    else
+      changed module;
+  changed =
+    module:
+    if module ? options.image then
+      module
+      // {
+        options = module.options // {
+          image = module.options.image // {
+            type = lib.types.either lib.types.str imageType;
+            apply = reference;
+          };
+        };
+      }
+    else
+      module;
+  ownOptions =
+    { options, ... }:
+    {
+      options.strataImage = lib.mkOption {
+        type = lib.types.nullOr lib.types.raw;
+        internal = true;
+        readOnly = true;
+        description = "The value of `image`, if it is an image of strata.";
+        default = lib.findFirst isImage null options.image.definitions;
+      };
+    };
+
+  programs = {
+    docker = "copyToDockerDaemon";
+    podman = "copyToPodman";
+  };
+  # Before nixpkgs' own commands, which log in to a registry if the image does not exist.
+  load = container: {
+    name = container.serviceName;
+    value.serviceConfig.ExecStartPre = lib.mkBefore [
+      (lib.getExe container.strataImage.${programs.${cfg.backend}})
+    ];
+  };
+in
+{
+  disabledModules = [ "virtualisation/oci-containers.nix" ];
+  imports = original.imports or [ ];
+  options.virtualisation.oci-containers = original.options.virtualisation.oci-containers // {
+    containers = containers // {
+      type = lib.types.attrsOf (
+        lib.types.submodule (map withImage containers.type.getSubModules ++ [ ownOptions ])
+      );
+    };
+  };
+  config = lib.mkMerge [
+    original.config
+    {
+      systemd.services = lib.listToAttrs (
+        map load (lib.filter (container: container.strataImage != null) (lib.attrValues cfg.containers))
+      );
+    }
+  ];
+}
