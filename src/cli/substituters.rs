@@ -17,7 +17,8 @@ pub struct SubstituterArguments {
     /// Binary cache for store paths that this machine lacks: https://HOST, http://HOST, file:///DIR or s3://BUCKET; may be
     /// repeated [default: the caches of Nix's configuration]. Passwords come from $NETRC, ~/.netrc or /etc/nix/netrc.
     #[arg(long, value_name = "URL")]
-    substituter: Vec<Cache>,
+    // Not parsed by clap, whose errors repeat the value: it may contain a password.
+    substituter: Vec<String>,
     /// HTTP header for these caches, or @FILE with one per line. Other users can see arguments; put secrets into a file.
     #[arg(long, value_name = "NAME: VALUE|@FILE", requires = "substituter")]
     header: Vec<String>,
@@ -31,6 +32,8 @@ impl SubstituterArguments {
 
     /// As [`access`](Self::access), with other options for layers that a recipe has in a registry.
     pub fn access_with_origins(&self, registry: registry::Options, origins: registry::Options) -> Result<ReadOptions> {
+        let caches = self.substituter.iter().map(|url| url.parse());
+        let caches: Vec<Cache> = caches.collect::<std::result::Result<_, _>>().context("parsing --substituter")?;
         let mut headers = Vec::new();
         for argument in &self.header {
             let text = match argument.strip_prefix('@') {
@@ -43,7 +46,7 @@ impl SubstituterArguments {
                 headers.push((name.trim().to_owned(), value.trim().to_owned()));
             }
         }
-        let substituters = Substituters::new(self.substituter.clone(), headers, origins);
+        let substituters = Substituters::new(caches, headers, origins);
         Ok(ReadOptions { registry, provider: Some(Arc::new(substituters)), ..ReadOptions::default() })
     }
 }

@@ -1,5 +1,6 @@
 //! Attacks on the program: hostile registries, images, projects and documents. One module for each class of attack.
 
+mod caches;
 mod credentials;
 mod daemons;
 mod engine_names;
@@ -15,6 +16,7 @@ mod run;
 mod sbom;
 mod serve;
 mod sshd;
+mod tls;
 
 #[allow(dead_code, reason = "shared with tests/registries, which uses the rest")]
 #[path = "../registries/store.rs"]

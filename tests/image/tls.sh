@@ -45,6 +45,15 @@ mkdir "$work/authority"
 cp "$work/certs/authority.crt" "$work/authority"
 fails "ertificate" "docker://$registry/x:t" --cert-dir "$work/authority"
 "$strata" copy "$image" "docker://$registry/x:t" --cert-dir "$work/certs" --quiet >/dev/null
+# Certificates of X.509 version 1, as `openssl x509 -req` writes them without extensions, and keys of `openssl ecparam`,
+# which begin with the curve's parameters: skopeo and docker send them.
+for options in "" -noout; do
+  openssl ecparam -name prime256v1 -genkey $options -out certs/client.key
+  openssl req -new -key certs/client.key -subj /CN=me -out me.csr
+  openssl x509 -req -in me.csr -CA certs/authority.crt -CAkey authority.key -days 2 -out certs/client.cert 2>/dev/null
+  openssl x509 -in certs/client.cert -noout -text | grep -q 'Version: 1 ' || fail "openssl writes another version"
+  same "$("$strata" manifest "$registry/x:t" --cert-dir "$work/certs" | sha256sum)" "${digest#sha256:}  -"
+done
 rm "$work/certs/client.key"
 fails "reading the certificates in $work/certs/client.key" "docker://$registry/x:t" --cert-dir "$work/certs"
 stop_registry

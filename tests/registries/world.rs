@@ -26,6 +26,7 @@ use tokio_rustls::rustls::{
     self, ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::WebPkiClientVerifier,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 /// What a server is asked.
@@ -219,6 +220,17 @@ impl World {
     pub fn log_in(&self, host: &str, login: &str) {
         let auths = serde_json::json!({ "auths": { host: { "auth": BASE64.encode(login.as_bytes()) } } });
         self.file("home/.docker/config.json", auths.to_string());
+    }
+
+    /// The certificates and the key that a host shows instead of its usual ones.
+    pub fn show(&self, host: &str, chain: Vec<CertificateDer<'static>>, key: &KeyPair) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_cert_resolver(Arc::new(shown));
+        lock(&self.inner.configs).insert(host.to_owned(), Arc::new(config));
     }
 
     /// A client certificate of the authority and its key, in PEM form.

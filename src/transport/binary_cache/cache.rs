@@ -11,7 +11,7 @@ use std::{
 use super::{Access, NarInfo};
 use crate::{
     closure::StorePath,
-    transport::http::{Body, Call, HttpError, Origin, Resume, join},
+    transport::http::{Body, Call, HttpError, Netrc, Origin, Resume, join, without_query},
 };
 
 /// The limit for a narinfo, in bytes; one with 5,000 references has 300 KiB.
@@ -44,7 +44,7 @@ impl FromStr for Cache {
 
     /// Parses a URL; settings of Nix's behind a question mark (`?priority=10`) are skipped, but for those of S3.
     fn from_str(text: &str) -> Result<Self, ParseCacheError> {
-        let fail = |why| Err(ParseCacheError { text: crate::transport::http::without_query(text), why });
+        let fail = |why| Err(ParseCacheError { text: shown(text), why });
         let (plain, query) = text.split_once('?').unwrap_or((text, ""));
         let place = match plain.split_once("://") {
             Some(("file", path)) if path.starts_with('/') => Place::Folder(path.into()),
@@ -60,6 +60,17 @@ impl FromStr for Cache {
             _ => return fail("write https://HOST, http://HOST, file:///PATH or s3://BUCKET"),
         };
         Ok(Self { place, url: plain.trim_end_matches('/').to_owned() })
+    }
+}
+
+/// A URL for messages, without a query and without a password.
+fn shown(url: &str) -> String {
+    let url = without_query(url);
+    let Some((scheme, rest)) = url.split_once("://") else { return url };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
+        None => url,
     }
 }
 
@@ -128,8 +139,13 @@ impl Cache {
             Place::Http(base) => {
                 let url = join(&format!("{base}/"), url)
                     .ok_or_else(|| io::Error::other(format!("the narinfo's URL {url:?} is not a URL")))?;
-                let own = Origin::of(base) == Origin::of(&url);
-                let access = if own { access.clone() } else { Access { headers: Vec::new(), ..access.clone() } };
+                let (configured, origin) = (Origin::of(base), Origin::of(&url));
+                let is_https = |origin: &Option<Origin>| origin.as_ref().is_some_and(Origin::is_https);
+                if is_https(&configured) && !is_https(&origin) {
+                    return Err(io::Error::other(format!("the narinfo's URL {} is without TLS", shown(&url))));
+                }
+                // The narinfo chooses the host; passwords are for the one that was configured.
+                let access = access.with_credentials(configured == origin);
                 let resume = Resume::new(access.http.retry, move |at| access.request("downloading a NAR", &url, at));
                 Ok(Box::new(resume))
             }
@@ -152,6 +168,14 @@ fn read_small(body: impl Read) -> io::Result<Vec<u8>> {
 }
 
 impl Access {
+    /// The same with or without headers and passwords.
+    fn with_credentials(&self, keep: bool) -> Self {
+        match keep {
+            true => self.clone(),
+            false => Self { headers: Vec::new(), netrc: Netrc::default(), ..self.clone() },
+        }
+    }
+
     /// The body of an answer, from byte `at` on; tried again where that helps.
     fn ask(&self, act: &'static str, url: &str, at: u64) -> Result<Box<dyn Read + Send>, HttpError> {
         self.http.retry.run(|| self.request(act, url, at))
@@ -197,8 +221,12 @@ mod tests {
         for wrong in ["ssh://host", "daemon", "/nix/store", "file://relative", "https://", "s3://", "s3://a/b"] {
             assert!(place(wrong).contains("cannot read the binary cache"), "{wrong}: {}", place(wrong));
         }
-        assert!(
-            !place("https://me:secret@host/?x").contains("unreadable") && place("https://me:p@host").contains("netrc")
-        );
+        for url in
+            ["https://me:secret@host/?x", "https://me:se@secret@host", "http://secret@host/path", "ssh://me:secret@h"]
+        {
+            let error = place(url);
+            assert!(error.contains("cannot read the binary cache") && !error.contains("secret"), "{error}");
+        }
+        assert!(place("https://me:secret@host").contains("netrc"));
     }
 }

@@ -9,23 +9,29 @@
 //! our own certificate. Without one named, `certs.d/HOST` of the user's containers, of the machine's containers and of
 //! docker is looked at, in this order (containers/image, docker/docker_client.go, dockerCertDir).
 
+mod client;
 mod connector;
+mod roots;
 mod verifier;
 
 use std::{
+    collections::BTreeSet,
     fmt, fs,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use tokio_rustls::rustls::{
     ALL_VERSIONS, ClientConfig, crypto,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{CertificateDer, pem::PemObject},
 };
 use ureq::{Agent, config::Config, unversioned::resolver::DefaultResolver};
+use x509_cert::{Certificate, der::Decode};
 
-use super::HttpError;
+use super::{HttpError, clean};
+use crate::threads::lock;
+use client::ClientCertificate;
 
 type Result<T> = std::result::Result<T, HttpError>;
 type Certificates = Vec<CertificateDer<'static>>;
@@ -40,13 +46,6 @@ impl fmt::Debug for Tls {
     }
 }
 
-/// Our own certificate, its chain and its key, and the file that the key is in.
-struct Own {
-    chain: Certificates,
-    key: PrivateKeyDer<'static>,
-    path: PathBuf,
-}
-
 impl Tls {
     /// For `host`; `directory` is a folder of certificates, `insecure` trusts everybody.
     pub(crate) fn of_host(host: &str, directory: Option<&Path>, insecure: bool) -> Result<Self> {
@@ -57,7 +56,7 @@ impl Tls {
             Some(directory) => Some(directory.to_owned()),
             None => usual.into_iter().find(|directory| directory.is_dir()),
         };
-        let mut trusted = machine_certificates();
+        let mut trusted = machine_certificates()?;
         let mut own = None;
         if let Some(directory) = &directory {
             let mut files = fs::read_dir(directory)
@@ -68,8 +67,8 @@ impl Tls {
             files.sort_unstable();
             for path in files {
                 match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("crt") => trusted.extend(certificates(&read(&path)?)),
-                    Some("cert") => own = Some(Own::read(&path, path.with_extension("key"))?),
+                    Some("crt") => trusted.extend(trusted_of_file(&path)),
+                    Some("cert") => own = Some(ClientCertificate::read(&path, path.with_extension("key"))?),
                     _ => {}
                 }
             }
@@ -79,40 +78,39 @@ impl Tls {
 
     /// For servers that the machine trusts.
     pub(crate) fn of_machine() -> Result<Self> {
-        Self::new(machine_certificates(), None, false)
+        Self::new(machine_certificates()?, None, false)
     }
 
     /// As docker's command line has it: `ca.pem`, `cert.pem` and `key.pem` in a folder.
     pub(crate) fn of_docker(folder: Option<&Path>, insecure: bool) -> Result<Self> {
-        let Some(folder) = folder else { return Self::new(machine_certificates(), None, insecure) };
+        let Some(folder) = folder else { return Self::new(machine_certificates()?, None, insecure) };
         let authority = folder.join("ca.pem");
         let trusted = match authority.exists() {
-            true => Some(certificates(&read(&authority)?))
+            true => Some(certificates(&read(&authority)?).0)
                 .filter(|trusted| !trusted.is_empty())
                 .ok_or_else(|| certificate_error(&authority)(ErrorKind::InvalidData.into()))?,
-            false => machine_certificates(),
+            false => machine_certificates()?,
         };
         let certificate = folder.join("cert.pem");
         let own = match certificate.exists() {
-            true => Some(Own::read(&certificate, folder.join("key.pem"))?),
+            true => Some(ClientCertificate::read(&certificate, folder.join("key.pem"))?),
             false => None,
         };
         Self::new(trusted, own, insecure)
     }
 
-    fn new(trusted: Certificates, own: Option<Own>, insecure: bool) -> Result<Self> {
+    fn new(trusted: Certificates, own: Option<ClientCertificate>, insecure: bool) -> Result<Self> {
         let provider = Arc::new(crypto::ring::default_provider());
         let verifier = verifier::of(trusted, &provider, insecure);
+        let client = own.map(|own| own.resolver(&provider)).transpose()?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(ALL_VERSIONS)
             .expect("ring has ciphers for every version")
             .dangerous()
             .with_custom_certificate_verifier(verifier);
-        let config = match own {
+        let config = match client {
             None => builder.with_no_client_auth(),
-            Some(Own { chain, key, path }) => builder
-                .with_client_auth_cert(chain, key)
-                .map_err(|error| certificate_error(&path)(io::Error::new(ErrorKind::InvalidData, error)))?,
+            Some(client) => builder.with_client_cert_resolver(client),
         };
         Ok(Self(Arc::new(config)))
     }
@@ -121,14 +119,6 @@ impl Tls {
     pub(super) fn agent(&self, config: Config, proxy: Option<&Self>) -> Agent {
         let connector = connector::new(Arc::clone(&self.0), proxy.map(|proxy| Arc::clone(&proxy.0)));
         Agent::with_parts(config, connector, DefaultResolver::default())
-    }
-}
-
-impl Own {
-    fn read(certificate: &Path, key: PathBuf) -> Result<Self> {
-        let chain = certificates(&read(certificate)?);
-        let malformed = |error| certificate_error(&key)(io::Error::new(ErrorKind::InvalidData, error));
-        Ok(Self { chain, key: PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(malformed)?, path: key })
     }
 }
 
@@ -141,18 +131,64 @@ fn certificate_error(path: &Path) -> impl FnOnce(io::Error) -> HttpError {
     move |source| HttpError::Certificates { path, source }
 }
 
-fn certificates(pem: &[u8]) -> Certificates {
-    CertificateDer::pem_slice_iter(pem).filter_map(std::result::Result::ok).collect()
+/// The certificates of a PEM file, and whether other parts of it could not be read.
+fn certificates(pem: &[u8]) -> (Certificates, bool) {
+    let mut certificates = Certificates::new();
+    let mut is_malformed = false;
+    for section in CertificateDer::pem_slice_iter(pem) {
+        match section {
+            Ok(der) if Certificate::from_der(&der).is_ok() => certificates.push(der),
+            // webpki may read what x509-cert refuses: some old CAs are malformed.
+            Ok(der) if webpki::anchor_from_trusted_cert(&der).is_ok() => certificates.push(der),
+            _ => is_malformed = true,
+        }
+    }
+    (certificates, is_malformed)
 }
 
-/// The machine's authorities: where Nix and OpenSSL users name them, else the distribution's.
-fn machine_certificates() -> Certificates {
-    let named = ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
+/// The trusted certificates of a `*.crt` file in a certificate directory. What cannot be read is a warning: other files may
+/// have what the server needs.
+fn trusted_of_file(path: &Path) -> Certificates {
+    match fs::read(path) {
+        Ok(pem) => {
+            let (certificates, is_malformed) = certificates(&pem);
+            if is_malformed || certificates.is_empty() {
+                warn_once(path, "it contains certificates that are not valid PEM, or none");
+            }
+            certificates
+        }
+        Err(error) => {
+            warn_once(path, &error.to_string());
+            Certificates::new()
+        }
+    }
+}
+
+/// Each host is reached by several connections, so its directory is read several times.
+fn warn_once(path: &Path, why: &str) {
+    static WARNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if lock(&WARNED).insert(path.to_owned()) {
+        eprintln!("strata: warning: reading the certificates in {}: {}", path.display(), clean(why));
+    }
+}
+
+/// The machine's CAs: the file that Nix or OpenSSL users name, else the distribution's.
+///
+/// # Errors
+///
+/// Errors if the file that a variable names cannot be read or has no certificates: the user wants to trust these, not others.
+fn machine_certificates() -> Result<Certificates> {
+    let named = ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].into_iter().filter_map(std::env::var_os);
+    if let Some(path) = named.filter(|path| !path.is_empty()).map(PathBuf::from).next() {
+        let (certificates, _) = certificates(&read(&path)?);
+        if certificates.is_empty() {
+            let why = "NIX_SSL_CERT_FILE or SSL_CERT_FILE names it, but it contains no certificates";
+            return Err(certificate_error(&path)(io::Error::new(ErrorKind::InvalidData, why)));
+        }
+        return Ok(certificates);
+    }
     let usual =
         ["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
-    let all = named.chain(usual.into_iter().map(PathBuf::from));
-    all.filter_map(|path| fs::read(path).ok())
-        .map(|pem| certificates(&pem))
-        .find(|certificates| !certificates.is_empty())
-        .unwrap_or_default()
+    let found = usual.into_iter().filter_map(|path| fs::read(path).ok()).map(|pem| certificates(&pem).0);
+    Ok(found.into_iter().find(|certificates| !certificates.is_empty()).unwrap_or_default())
 }

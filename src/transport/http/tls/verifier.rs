@@ -3,57 +3,55 @@
 //! webpki wants an authority and a certificate of it. `openssl req -x509` makes one certificate that is both, and people
 //! put it into their folder of certificates; webpki refuses it (`CaUsedAsEndEntity`), Go's clients take it. A server that
 //! shows exactly a certificate that is trusted is trusted too, as in Go (go, src/crypto/x509/verify.go, Verify), which
-//! looks at its dates, its names and what it may be used for all the same. A certificate that it signed is no such one.
+//! looks at its dates, its names and what it may be used for all the same. This exception is for the issuer only: every
+//! other error of webpki stays one. A certificate that it signed is no such one.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio_rustls::rustls::{
-    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
     client::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
-use x509_cert::{
-    Certificate,
-    der::{Decode, asn1::ObjectIdentifier},
-    ext::pkix::{BasicConstraints, ExtendedKeyUsage},
-};
+use x509_cert::{Certificate, TbsCertificate, der::Decode, der::asn1::ObjectIdentifier, ext::pkix::ExtendedKeyUsage};
+
+use super::roots::Roots;
 
 /// Extended key usages that allow a server: `serverAuth`, `anyExtendedKeyUsage`
 /// ([RFC 5280, 4.2.1.12](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.12)).
 const FOR_SERVERS: [ObjectIdentifier; 2] =
     [ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1"), ObjectIdentifier::new_unwrap("2.5.29.37.0")];
 
-/// A verifier that trusts these certificates; without any, those of Mozilla. One that is `insecure` trusts everybody.
+/// A verifier that trusts these certificates; without any, those of Mozilla. One that is `insecure` accepts every server.
 pub fn of(
     trusted: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
     insecure: bool,
 ) -> Arc<dyn ServerCertVerifier> {
-    let schemes = provider.signature_verification_algorithms.supported_schemes();
+    let algorithms = provider.signature_verification_algorithms;
     if insecure {
-        return Arc::new(AcceptAnyCertificate(schemes));
+        return Arc::new(AcceptAnyCertificate(algorithms.supported_schemes()));
     }
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(trusted.iter().cloned());
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let webpki = webpki.build().expect("there are roots, and no lists of revoked certificates");
-    Arc::new(Verifier { webpki, exact: trusted.into_iter().collect() })
+    let roots = if trusted.is_empty() { Roots::of_mozilla() } else { Roots::of(&trusted) };
+    let store = RootCertStore { roots: roots.anchors() };
+    // Without a root, only exact matches are left.
+    let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider)).build().ok();
+    Arc::new(Verifier { webpki, roots, exact: trusted.into_iter().collect(), algorithms })
 }
 
 #[derive(Debug)]
 struct Verifier {
-    webpki: Arc<WebPkiServerVerifier>,
+    webpki: Option<Arc<WebPkiServerVerifier>>,
+    roots: Roots,
     /// What is trusted, whoever signed it.
     exact: HashSet<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
 impl ServerCertVerifier for Verifier {
@@ -65,12 +63,20 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.webpki.verify_server_cert(certificate, intermediates, name, ocsp_response, now) {
-            Err(_) if self.exact.contains(certificate) => verify_exact(certificate, name, now),
-            // What webpki says of an authority that is a server, whoever signed it, has no word for people.
-            Err(Error::InvalidCertificate(CertificateError::Other(_))) if is_authority(certificate) => {
-                Err(CertificateError::UnknownIssuer.into())
+        let verdict = match &self.webpki {
+            Some(webpki) => webpki.verify_server_cert(certificate, intermediates, name, ocsp_response, now),
+            None => Err(CertificateError::UnknownIssuer.into()),
+        };
+        match verdict {
+            Ok(_) => match self.verify_root(certificate, intermediates, now) {
+                Err(_) if self.exact.contains(certificate) => verify_exact(certificate, name, now),
+                verdict => verdict,
+            },
+            Err(error) if is_about_issuer(&error) && self.exact.contains(certificate) => {
+                verify_exact(certificate, name, now)
             }
+            // webpki has no error for people where a CA is the server.
+            Err(error) if is_about_issuer(&error) => Err(CertificateError::UnknownIssuer.into()),
             verdict => verdict,
         }
     }
@@ -81,7 +87,7 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls12_signature(message, certificate, signed)
+        verify_tls12_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -90,17 +96,55 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.webpki.verify_tls13_signature(message, certificate, signed)
+        verify_tls13_signature(message, certificate, signed, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.webpki.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 
-fn is_authority(certificate: &CertificateDer<'_>) -> bool {
-    let constraints = |parsed: Certificate| parsed.tbs_certificate().get_extension::<BasicConstraints>();
-    Certificate::from_der(certificate).and_then(constraints).is_ok_and(|found| found.is_some_and(|(_, is)| is.ca))
+impl Verifier {
+    /// Verifies again, with paths that end in a root that is valid itself.
+    fn verify_root(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|_| CertificateError::BadEncoding)?;
+        let anchors = self.roots.anchors();
+        let usage = webpki::KeyUsage::server_auth();
+        let check = |path: &webpki::VerifiedPath<'_>| self.roots.check(path, now);
+        let verified =
+            parsed.verify_for_usage(self.algorithms.all, &anchors, intermediates, now, usage, None, Some(&check));
+        match verified {
+            Ok(_) => Ok(ServerCertVerified::assertion()),
+            Err(webpki::Error::CertExpired { .. }) => Err(CertificateError::Expired.into()),
+            Err(webpki::Error::CertNotValidYet { .. }) => Err(CertificateError::NotValidYet.into()),
+            Err(webpki::Error::PathLenConstraintViolated) => {
+                Err(Error::General("the CA of its certificate allows fewer intermediate certificates".to_owned()))
+            }
+            Err(_) => Err(CertificateError::UnknownIssuer.into()),
+        }
+    }
+}
+
+/// Whether everything but the issuer may be right: no trusted CA signed it, or it is a CA itself.
+fn is_about_issuer(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+        Error::InvalidCertificate(CertificateError::Other(OtherError(other))) => {
+            matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a certificate may be a server's, or sign one of a server.
+pub fn is_for_servers(certificate: &TbsCertificate) -> Result<bool, x509_cert::der::Error> {
+    let usages = certificate.get_extension::<ExtendedKeyUsage>()?;
+    Ok(usages.is_none_or(|(_, usages)| usages.0.iter().any(|usage| FOR_SERVERS.contains(usage))))
 }
 
 /// What is left to ask of a certificate that is trusted itself.
@@ -118,8 +162,7 @@ fn verify_exact(
     if now > validity.not_after.to_unix_duration() {
         return Err(CertificateError::Expired.into());
     }
-    let usages = parsed.get_extension::<ExtendedKeyUsage>().map_err(|_| CertificateError::BadEncoding)?;
-    if usages.is_some_and(|(_, usages)| !usages.0.iter().any(|usage| FOR_SERVERS.contains(usage))) {
+    if !is_for_servers(parsed).map_err(|_| CertificateError::BadEncoding)? {
         return Err(CertificateError::InvalidPurpose.into());
     }
     verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
