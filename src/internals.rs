@@ -2,6 +2,7 @@
 
 #![allow(missing_docs)]
 
+#[cfg(feature = "net")]
 pub mod attest {
     pub use crate::attest::{BUNDLE, Bundle, SigningKey, Statement};
     pub mod simple {
@@ -75,6 +76,7 @@ pub mod transport {
     pub mod location {
         pub use crate::transport::location::READ_SCHEMES;
     }
+    #[cfg(feature = "net")]
     pub mod registry {
         pub use crate::transport::registry::{Challenge, Client, Options};
     }

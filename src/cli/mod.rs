@@ -1,5 +1,8 @@
 //! The program: its commands, their arguments, and everything that is printed.
 
+// Doc comments of arguments are help texts, with the syntax of references in brackets.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 mod access;
 pub(crate) mod attach;
 mod attached;

@@ -5,7 +5,7 @@
 //! [skippable frame: table of contents][skippable frame: tar-split data][skippable frame: footer]
 //! ```
 //!
-//! The [table] says which chunks each file has, and their digests. podman, buildah and CRI-O read it first,
+//! The [table of contents](toc) says which chunks each file has, and their digests. podman, buildah and CRI-O read it first,
 //! through the annotations of the layer's descriptor, and then fetch the chunks that no image on the machine has, in one
 //! request of many ranges. The format is documented in containers/container-libs: storage/docs/
 //! containers-storage-zstd-chunked.md, storage/pkg/chunked/compressor/compressor.go and
