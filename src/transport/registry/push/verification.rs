@@ -7,12 +7,15 @@
 //!              be compressed to                layer and one byte
 //! ```
 //!
-//! Memory is constant, and nothing is written. If the download is so slow that compressing the layer takes less time, it
-//! is ended.
+//! The three steps are three threads. Memory is constant, and nothing is written. If the connection is so slow that
+//! compressing the layer takes less time, the download is ended.
 
 use std::{
-    io::{self, Read},
-    sync::Arc,
+    io::{self, Read, Write},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -20,15 +23,21 @@ use std::{
 use super::{mapping::Mapping, watch::Watch};
 use crate::{
     image::{BlobReader, LayerBlob},
-    layer::{DetectedCompression, chunked, compress::Compression},
+    layer::{ChunkReader, Chunks, DetectedCompression, Overlapped, chunked, compress::Compression},
+    oci::{Descriptor, Hasher},
+    threads::lock,
     transport::registry::Client,
 };
 
-/// How long a download runs before its rate is judged.
+/// How long a download waits for the registry before its rate is judged.
 const GRACE: Duration = Duration::from_secs(1);
 /// Uncompressed bytes per second that one core compresses (docs/benchmarks.md, *Known layers*).
-const GZIP_RATE: u64 = 130_000_000;
-const ZSTD_RATE: u64 = 250_000_000;
+const GZIP_RATE: u64 = 120_000_000;
+const ZSTD_RATE: u64 = 170_000_000;
+/// A download is ended if it would take longer than this many times the time that compressing takes: the estimate is
+/// rough, and compressing is in vain if the blob was compressed in another way.
+const PATIENCE: u32 = 2;
+const BUFFER: usize = 64 * 1024;
 
 /// What verification found.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,53 +62,89 @@ pub(super) fn verify(
     if blob.size > largest_compressed(layer.descriptor.size) {
         return Verdict::Refuted(format!("it has {} bytes, more than the layer can be compressed to", blob.size));
     }
-    let inner = watch.reader(BlobReader::new(Box::new(client.blob(&blob.digest)), blob));
-    let limit = compressing_time(layer.descriptor.size, compression);
-    let mut download =
-        Download { inner, size: blob.size, read: 0, begun: Instant::now(), limit, failed: false, tail: [0; 8] };
-    judge(&mut download, layer, compression)
+    let limit = compressing_time(layer.descriptor.size, compression) * PATIENCE;
+    let connection = Connection { inner: client.blob(&blob.digest), pace: Pace::new(blob.size, limit) };
+    judge(watch.reader(connection), blob, layer, compression)
 }
 
-fn judge<R: Read>(download: &mut Download<R>, layer: &LayerBlob, compression: Compression) -> Verdict {
-    let found = compare(download, layer, compression);
+fn judge(source: Box<dyn Read + Send>, blob: &Descriptor, layer: &LayerBlob, compression: Compression) -> Verdict {
+    let state = Arc::new(DownloadState::default());
+    let mut download = Download { inner: BlobReader::new(source, blob), state: Arc::clone(&state) };
+    let compressed = ChunkReader::new(move |out| copy(&mut download, out));
+    let found = compare(compressed, blob.size, layer, compression);
     match found {
-        _ if download.failed => Verdict::Unavailable,
+        _ if state.has_failed.load(Ordering::Relaxed) => Verdict::Unavailable,
         Err(error) => Verdict::Refuted(error.to_string()),
         Ok(Some(why)) => Verdict::Refuted(why),
-        Ok(None) if download.read < download.size => Verdict::Refuted("the layer ends before the blob".to_owned()),
+        Ok(None) if state.read.load(Ordering::Relaxed) < blob.size => {
+            Verdict::Refuted("the layer ends before the blob".to_owned())
+        }
         // Readers that look for a table of contents at the end of a blob take files from it, not from the tar.
-        Ok(None) if chunked::is_footer(&download.tail) => {
+        Ok(None) if chunked::is_footer(&*lock(&state.tail)) => {
             Verdict::Refuted("it has a table of contents, which is not verified".to_owned())
         }
         Ok(None) => Verdict::Verified,
     }
 }
 
-/// Decompresses the blob; how the result differs from the layer, if it does.
-fn compare<R: Read>(
-    download: &mut Download<R>,
+/// Decompresses a blob of `blob_size` bytes; how the result differs from the layer, if it does.
+fn compare(
+    compressed: ChunkReader,
+    blob_size: u64,
     layer: &LayerBlob,
     compression: Compression,
 ) -> io::Result<Option<String>> {
-    let (size, blob_size) = (layer.descriptor.size, download.size);
+    let size = layer.descriptor.size;
     let packing = DetectedCompression::of_media_type(compression.media_type());
-    let mut uncompressed = packing.reader(&mut *download, blob_size)?.take(size.saturating_add(1));
-    let mut hasher = layer.diff_id.hasher();
-    let mut buffer = vec![0; 128 * 1024];
-    let mut read = 0;
+    let mut uncompressed = packing.reader(compressed, blob_size)?.take(size.saturating_add(1));
+    let mut hashing = Overlapped::new(Hashing { hasher: layer.diff_id.hasher(), size: 0 });
+    let mut chunk = hashing.first();
     loop {
-        let count = uncompressed.read(&mut buffer)?;
+        let count = uncompressed.read(chunk.room())?;
+        chunk.grow(count);
+        if count == 0 || chunk.room().is_empty() {
+            chunk = hashing.pass(chunk)?;
+        }
         if count == 0 {
             break;
         }
-        hasher.update(&buffer[..count]);
-        read += count as u64;
     }
-    if read > size {
+    let found = hashing.finish()?;
+    if found.size > size {
         return Ok(Some(format!("it decompresses to more than {size} bytes")));
     }
-    let found = hasher.finish();
+    let found = found.hasher.finish();
     Ok((found != layer.diff_id).then(|| format!("it decompresses to {found}")))
+}
+
+/// Hashes and counts what is written.
+struct Hashing {
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As [`io::copy`], with a bigger buffer.
+fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        to.write_all(&buffer[..count])?;
+    }
 }
 
 /// No compressor makes more of `size` bytes: stored blocks of deflate and raw blocks of zstd add less than a hundredth, and
@@ -115,52 +160,83 @@ fn compressing_time(size: u64, compression: Compression) -> Duration {
     Duration::from_millis(size.saturating_mul(1000) / (rate * cores))
 }
 
-/// A blob on its way; ends with an error if the rest would take longer than `limit`.
-struct Download<R> {
-    inner: R,
-    size: u64,
-    read: u64,
-    begun: Instant,
-    limit: Duration,
+/// A blob on its way, checked against its descriptor.
+struct Download {
+    inner: BlobReader,
+    state: Arc<DownloadState>,
+}
+
+/// What is known of a download once its reader is gone.
+#[derive(Default)]
+struct DownloadState {
     /// Whether reading failed, in contrast to decompressing.
-    failed: bool,
+    has_failed: AtomicBool,
+    read: AtomicU64,
     /// The last bytes.
-    tail: [u8; 8],
+    tail: Mutex<[u8; 8]>,
 }
 
-impl<R> Download<R> {
-    fn is_too_slow(&self) -> bool {
-        let elapsed = self.begun.elapsed();
-        let rest = u128::from(self.size.saturating_sub(self.read));
-        elapsed > GRACE && elapsed.as_millis() * rest > self.limit.as_millis() * u128::from(self.read.max(1))
-    }
-}
-
-impl<R: Read> Read for Download<R> {
+impl Read for Download {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_too_slow() {
-            self.failed = true;
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let count = self.inner.read(buffer).inspect_err(|_| self.failed = true)?;
-        self.read += count as u64;
-        let new = &buffer[..count];
-        if new.len() >= 8 {
-            self.tail.copy_from_slice(&new[new.len() - 8..]);
-        } else {
-            self.tail.rotate_left(new.len());
-            self.tail[8 - new.len()..].copy_from_slice(new);
+        let count = self.inner.read(buffer).inspect_err(|_| self.state.has_failed.store(true, Ordering::Relaxed))?;
+        self.state.read.fetch_add(count as u64, Ordering::Relaxed);
+        let (new, mut tail) = (&buffer[..count], lock(&self.state.tail));
+        match new.last_chunk() {
+            Some(last) => *tail = *last,
+            None => {
+                tail.rotate_left(count);
+                tail[8 - count..].copy_from_slice(new);
+            }
         }
         Ok(count)
     }
 }
 
+/// The connection that a blob comes from; fails if it is too slow.
+struct Connection<R> {
+    inner: R,
+    pace: Pace,
+}
+
+impl<R: Read> Read for Connection<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let begun = Instant::now();
+        let count = self.inner.read(buffer)?;
+        self.pace.add(count as u64, begun.elapsed());
+        if self.pace.is_too_slow() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(count) }
+    }
+}
+
+/// The rate of a download. Only the time that is spent waiting for the registry counts, not the time for decompressing.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    size: u64,
+    limit: Duration,
+    read: u64,
+    waited: Duration,
+}
+
+impl Pace {
+    /// Of a blob of `size` bytes, of which the rest must never need more than `limit`.
+    fn new(size: u64, limit: Duration) -> Self {
+        Self { size, limit, read: 0, waited: Duration::ZERO }
+    }
+
+    fn add(&mut self, read: u64, waited: Duration) {
+        self.read += read;
+        self.waited += waited;
+    }
+
+    fn is_too_slow(self) -> bool {
+        let rest = u128::from(self.size.saturating_sub(self.read));
+        self.waited > GRACE && self.waited.as_millis() * rest > self.limit.as_millis() * u128::from(self.read.max(1))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
-    use crate::oci::{Descriptor, Digest, descriptor::media_type};
+    use crate::oci::{Digest, descriptor::media_type};
 
     const TAR: &[u8] = &[7; 300_000];
 
@@ -175,13 +251,13 @@ mod tests {
         writer.finish().unwrap().0
     }
 
-    fn download<R>(inner: R, size: usize) -> Download<R> {
-        let limit = Duration::from_secs(600);
-        Download { inner, size: size as u64, read: 0, begun: Instant::now(), limit, failed: false, tail: [0; 8] }
+    fn judged(source: impl Read + Send + 'static, blob: &[u8], compression: Compression) -> Verdict {
+        let descriptor = Descriptor::new(compression.media_type(), Digest::of(blob), blob.len() as u64);
+        judge(Box::new(source), &descriptor, &layer(), compression)
     }
 
     fn verdict(blob: &[u8], compression: Compression) -> Verdict {
-        judge(&mut download(blob, blob.len()), &layer(), compression)
+        judged(io::Cursor::new(blob.to_vec()), blob, compression)
     }
 
     #[test]
@@ -225,12 +301,8 @@ mod tests {
         let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
         io::copy(&mut io::repeat(0).take(64 << 20), &mut encoder).unwrap();
         let bomb = encoder.finish().unwrap();
-        let mut download = download(&bomb[..], bomb.len());
-        assert_eq!(
-            judge(&mut download, &layer(), Compression::Zstd),
-            Verdict::Refuted("it decompresses to more than 300000 bytes".to_owned())
-        );
-        assert!(download.read <= 128 * 1024, "{} bytes were read", download.read);
+        let expected = Verdict::Refuted("it decompresses to more than 300000 bytes".to_owned());
+        assert_eq!(verdict(&bomb, Compression::Zstd), expected);
     }
 
     #[test]
@@ -252,18 +324,23 @@ mod tests {
             }
         }
         let blob = compress(TAR, Compression::Gzip);
-        let mut broken = download(blob[..100].chain(Broken), blob.len());
-        assert_eq!(judge(&mut broken, &layer(), Compression::Gzip), Verdict::Unavailable);
+        let broken = io::Cursor::new(blob[..100].to_vec()).chain(Broken);
+        assert_eq!(judged(broken, &blob, Compression::Gzip), Verdict::Unavailable);
+        // Other bytes than those that the registry was asked for, and fewer.
+        let other = io::Cursor::new(vec![0; blob.len()]);
+        assert_eq!(judged(other, &blob, Compression::Gzip), Verdict::Unavailable);
+        let fewer = io::Cursor::new(blob[..100].to_vec());
+        assert_eq!(judged(fewer, &blob, Compression::Gzip), Verdict::Unavailable);
     }
 
     #[test]
     fn a_download_that_takes_longer_than_compressing_is_ended() {
-        let begun = Instant::now() - Duration::from_secs(10);
-        let slow = |limit| Download { begun, limit, read: 100, ..download(TAR, 1000) };
+        let slow = |limit| Pace { read: 100, waited: Duration::from_secs(10), ..Pace::new(1000, limit) };
         // 900 bytes are left at 10 bytes per second.
         assert!(slow(Duration::from_secs(80)).is_too_slow());
         assert!(!slow(Duration::from_secs(100)).is_too_slow());
-        assert!(!Download { begun: Instant::now(), ..slow(Duration::ZERO) }.is_too_slow());
+        assert!(!Pace { waited: GRACE, ..slow(Duration::ZERO) }.is_too_slow());
+        assert!(!Pace { read: 1000, ..slow(Duration::ZERO) }.is_too_slow());
     }
 
     #[test]
