@@ -72,8 +72,8 @@ type Make = fn(&Path);
 const OTHERS: [(&str, Make); 5] = [
     ("a pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
     ("a directory", |path| fs::create_dir(path).unwrap()),
-    ("a device", |path| symlink("/dev/zero", path).unwrap()),
-    ("symbolic links", |path| symlink(path, path).unwrap()),
+    ("a link to /dev/zero", |path| symlink("/dev/zero", path).unwrap()),
+    ("which may be any file", |path| symlink(path, path).unwrap()),
     ("No such device", |path| drop(UnixListener::bind(path).unwrap())),
 ];
 
@@ -88,7 +88,7 @@ fn what_is_no_file_is_no_blob() {
             // A socket's path is short.
             let short = top.path().join("s");
             make(&short);
-            if said == "symbolic links" {
+            if said == "which may be any file" {
                 make(&layout.path.join(&blob))
             } else {
                 fs::rename(&short, layout.path.join(&blob)).unwrap()

@@ -22,7 +22,7 @@ use super::{
 use crate::oci::{
     Descriptor, Digest, ImageConfig, Index, Manifest, Platform,
     descriptor::{annotation, media_type},
-    name,
+    document, name,
 };
 
 /// Manifests and indexes that one reference may lead to.
@@ -127,9 +127,12 @@ impl Node {
         let is_index = match media_type::as_oci(&self.descriptor.media_type) {
             media_type::INDEX => true,
             media_type::MANIFEST => false,
-            // Whoever does not say: an index has manifests.
+            // Without a media type: an index has manifests.
             _ => serde_json::from_slice::<Index>(&bytes).is_ok(),
         };
+        if document::is_schema_1(&bytes) {
+            return Err(self.fail(document::SCHEMA_1.to_owned()));
+        }
         Ok(match is_index {
             true => Document::Index(Box::new(self.parse(&bytes)?), bytes),
             false => Document::Manifest(Box::new(self.parse(&bytes)?), bytes),
@@ -315,7 +318,7 @@ impl Node {
         let is_image = media_type::is_config(&manifest.config.media_type);
         let parsed: ImageConfig = if is_image { config_node.parse(&config)? } else { ImageConfig::default() };
         let diff_ids = &parsed.rootfs.diff_ids;
-        if is_image && diff_ids.len() != count && manifest.layers.iter().any(is_tar) {
+        if is_image && diff_ids.len() != count && (count == 0 || manifest.layers.iter().any(is_tar)) {
             return Err(config_node.fail(format!("it lists {} diff_ids, but there are {count} layers", diff_ids.len())));
         }
         let mut layers = Vec::with_capacity(count);

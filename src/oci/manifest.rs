@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Descriptor, config::null_as_default, descriptor::media_type};
+use super::{Descriptor, config::null_as_default, descriptor::media_type, document};
 
 /// One image of one platform: its config and its layers, base first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct Manifest {
     /// Always 2.
     pub schema_version: u32,
     /// Always [`media_type::MANIFEST`] when written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "document::manifest_type")]
     pub media_type: Option<String>,
     /// What the manifest is, where it is not an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +22,7 @@ pub struct Manifest {
     /// The image configuration.
     pub config: Descriptor,
     /// The layers, base first.
+    #[serde(deserialize_with = "null_as_default")]
     pub layers: Vec<Descriptor>,
     /// The manifest that this one refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -30,7 +31,7 @@ pub struct Manifest {
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// What strata does not know; it stays.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "document::other")]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -57,12 +58,13 @@ pub struct Index {
     /// Always 2.
     pub schema_version: u32,
     /// Always [`media_type::INDEX`] when written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "document::index_type")]
     pub media_type: Option<String>,
     /// What the index is, where it is not a list of one image's platforms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The manifests, or further indexes.
+    #[serde(deserialize_with = "null_as_default")]
     pub manifests: Vec<Descriptor>,
     /// The manifest that this index refers to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +73,7 @@ pub struct Index {
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// What strata does not know; it stays.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "document::other")]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 

@@ -7,6 +7,7 @@
 mod config;
 pub(crate) mod descriptor;
 mod digest;
+pub(crate) mod document;
 pub(crate) mod json;
 mod manifest;
 pub(crate) mod name;

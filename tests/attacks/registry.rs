@@ -20,6 +20,8 @@ pub struct Contents {
     /// By digest.
     pub blobs: HashMap<String, Vec<u8>>,
     pub tags: HashMap<String, String>,
+    /// The Content-Type of manifests, by digest, where it is not their own.
+    pub types: HashMap<String, String>,
     /// Entries of the referrers API, by subject; without the subject's key the API does not exist for it.
     pub referrers: HashMap<String, Vec<Value>>,
 }
@@ -143,7 +145,8 @@ impl Contents {
                 let digest = self.tags.get(*version).map_or(*version, String::as_str);
                 let Some(bytes) = self.blobs.get(digest) else { return missing() };
                 let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
-                let kind = document["mediaType"].as_str().unwrap_or(media_type::MANIFEST).to_owned();
+                let kind = self.types.get(digest).map(String::as_str).or(document["mediaType"].as_str());
+                let kind = kind.unwrap_or(media_type::MANIFEST).to_owned();
                 ("200 OK", kind, bytes.clone())
             }
             [digest, "blobs", _] => {

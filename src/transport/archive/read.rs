@@ -17,6 +17,7 @@ use super::{
 use crate::{
     image::{Found, OpenError, found::Top},
     layer::{DetectedCompression, explain_full, open_packed, untar::TarReader},
+    oci::{Descriptor, Index, Manifest, media_type},
 };
 
 /// Reads the archive at `path` once, from front to back.
@@ -113,11 +114,26 @@ fn scan_entries<R: Read>(
 /// What an archive is: an OCI layout, or docker's.
 fn found(contents: Contents) -> Result<Found, OpenError> {
     let contents = Arc::new(contents);
-    if contents.raw("index.json").is_some() || contents.blob("index.json").is_some() {
-        return Ok(Found::of_index(contents.document("index.json")?, contents));
+    let exists = |name| contents.raw(name).is_some() || contents.blob(name).is_some();
+    if exists("index.json") {
+        let index: Index = contents.document("index.json")?;
+        if !exists("manifest.json") || is_complete(&index, &contents) {
+            return Ok(Found::of_index(index, contents));
+        }
     }
     let saved = docker::images(&contents)?;
     Ok(Found::new(saved.into_iter().map(|image| Top::Unlisted(Arc::new(image))).collect(), contents))
+}
+
+/// Whether an index.json lists images, each with its layers. docker 25 writes some without, beside a complete
+/// manifest.json: `"manifests": null` for `docker save NAME@DIGEST` (moby#47210), and manifests without layers
+/// (moby#47065).
+fn is_complete(index: &Index, contents: &Contents) -> bool {
+    let lacks_layers = |descriptor: &Descriptor| {
+        let manifest = contents.document::<Manifest>(&descriptor.digest.blob_name());
+        manifest.is_ok_and(|manifest| manifest.layers.is_empty() && media_type::is_config(&manifest.config.media_type))
+    };
+    !index.manifests.is_empty() && !index.manifests.iter().any(lacks_layers)
 }
 
 /// The name that a link `target` leads to, from the entry `name`; nothing outside of the archive has one.

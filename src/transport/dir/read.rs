@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     image::{BlobFile, Found, Node, OpenError, Store, found::Top, store::read_document},
-    oci::{Descriptor, Digest, Index, Manifest, descriptor::media_type},
+    oci::{Descriptor, Digest, Index, Manifest, descriptor::media_type, document},
     transport::blob_files::read::{Folder, io_error, names, parse},
 };
 
@@ -67,6 +67,10 @@ pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
     let name = path.join("manifest.json");
     let bytes = folder.read("manifest.json").map_err(io_error("reading", &name))?;
     let store: Arc<dyn Store> = Arc::new(Dir(folder));
+    if document::is_schema_1(&bytes) {
+        let document = name.display().to_string();
+        return Err(OpenError::Document { document, why: document::SCHEMA_1.to_owned() });
+    }
     let kind = if serde_json::from_slice::<Index>(&bytes).is_ok() {
         parse::<Index>(&name, &bytes)?.media_type.unwrap_or_else(|| media_type::INDEX.to_owned())
     } else {

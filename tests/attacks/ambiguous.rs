@@ -1,0 +1,133 @@
+//! Documents that are a manifest and an index at once (CVE-2021-41190): whoever serves them chooses the image.
+
+use std::fs;
+
+use serde_json::{Value, json};
+use strata::internals::oci::{Digest, descriptor::media_type};
+
+use crate::{
+    images::{Image, descriptor, tar},
+    registry::Registry,
+    run::{strata, text},
+};
+
+const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+/// A manifest of one image that is also an index of another, without a media type of its own.
+fn both(change: impl FnOnce(&mut Value)) -> (Image, Image) {
+    let (mut one, other) = (Image::new(&[tar(&[("one", b"1")])]), Image::new(&[tar(&[("other", b"2")])]));
+    let mut document: Value = serde_json::from_slice(&one.manifest).unwrap();
+    document.as_object_mut().unwrap().remove("mediaType");
+    document["manifests"] = json!([descriptor(media_type::MANIFEST, &other.manifest)]);
+    change(&mut document);
+    one.manifest = document.to_string().into_bytes();
+    (one, other)
+}
+
+/// Fails to copy, with this among the reasons.
+fn refused(image: &str, why: &str) {
+    let home = tempfile::tempdir().unwrap();
+    let out = format!("oci:{}", home.path().join("out").display());
+    let output = strata(home.path()).args(["copy", "-q", image, &out]).output().unwrap();
+    let said = text(&output);
+    assert!(!output.status.success(), "{image}");
+    assert!(said.contains(why), "{image}: {said}");
+}
+
+const AMBIGUOUS: &str = "one digest would stand for two images";
+
+#[test]
+fn registries_cannot_choose_between_two_images() {
+    let rename = |from: &'static str, to: &'static str| {
+        move |document: &mut Value| {
+            let value = document.as_object_mut().unwrap().remove(from).unwrap();
+            document[to] = value;
+        }
+    };
+    for ((one, other), why) in [
+        (both(|_| {}), AMBIGUOUS),
+        // As an index, these two have no manifests.
+        (both(rename("manifests", "Manifests")), ""),
+        // As Go's decoder folds case: U+017F is an s.
+        (both(rename("manifests", "manife\u{17f}ts")), ""),
+        (both(|document| document["layers"] = json!([])), AMBIGUOUS),
+    ] {
+        let registry = Registry::start();
+        registry.put_image("other", &other);
+        registry.put_image("v1", &one);
+        for kind in [media_type::MANIFEST, media_type::INDEX, DOCKER_LIST, "application/json", "text/plain"] {
+            registry.edit(|contents| drop(contents.types.insert(one.digest().to_string(), kind.to_owned())));
+            refused(&registry.reference("v1"), why);
+        }
+    }
+}
+
+#[test]
+fn content_types_agree_with_documents() {
+    let image = Image::new(&[tar(&[("file", b"1")])]);
+    let registry = Registry::start();
+    registry.put_image("v1", &image);
+    for kind in [media_type::INDEX, DOCKER_LIST] {
+        registry.edit(|contents| drop(contents.types.insert(image.digest().to_string(), kind.to_owned())));
+        refused(&registry.reference("v1"), "but it is used as an index");
+    }
+    let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX,
+        "manifests": [descriptor(media_type::MANIFEST, &image.manifest)] });
+    let index = index.to_string().into_bytes();
+    registry.put_tag("index", &index);
+    registry
+        .edit(|contents| drop(contents.types.insert(Digest::of(&index).to_string(), media_type::MANIFEST.to_owned())));
+    refused(&registry.reference("index"), "but it is used as a manifest");
+}
+
+#[test]
+fn children_of_an_index_are_one_kind_of_document() {
+    let (one, other) = both(|_| {});
+    for kind in [media_type::MANIFEST, media_type::INDEX, ""] {
+        let registry = Registry::start();
+        registry.put_image("other", &other);
+        registry.put_image("one", &one);
+        let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX,
+            "manifests": [descriptor(kind, &one.manifest)] });
+        registry.put_tag("v1", index.to_string().as_bytes());
+        refused(&registry.reference("v1"), AMBIGUOUS);
+    }
+}
+
+#[test]
+fn layouts_and_directories_hold_one_kind_of_document() {
+    let (one, other) = both(|_| {});
+    let home = tempfile::tempdir().unwrap();
+    let blobs = home.path().join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    for bytes in one.blobs.iter().chain(&other.blobs).chain([&one.manifest, &other.manifest]) {
+        fs::write(blobs.join(Digest::of(bytes).hex()), bytes).unwrap();
+        fs::write(home.path().join(Digest::of(bytes).hex()), bytes).unwrap();
+    }
+    fs::write(home.path().join("manifest.json"), &one.manifest).unwrap();
+    refused(&format!("dir:{}", home.path().display()), AMBIGUOUS);
+    fs::write(home.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    for kind in [media_type::MANIFEST, media_type::INDEX] {
+        let mut index = json!({ "schemaVersion": 2, "manifests": [descriptor(kind, &one.manifest)] });
+        fs::write(home.path().join("index.json"), index.to_string()).unwrap();
+        refused(&format!("oci:{}", home.path().display()), AMBIGUOUS);
+        // The index.json itself.
+        index["manifests"] = json!([descriptor(media_type::MANIFEST, &other.manifest)]);
+        index["layers"] = json!([]);
+        fs::write(home.path().join("index.json"), index.to_string()).unwrap();
+        refused(&format!("oci:{}", home.path().display()), AMBIGUOUS);
+    }
+}
+
+#[test]
+fn images_of_dockers_first_schema_are_named() {
+    let registry = Registry::start();
+    let document = json!({ "schemaVersion": 1, "name": "app", "tag": "v1", "architecture": "amd64",
+        "fsLayers": [{ "blobSum": Digest::of(b"x") }], "history": [], "signatures": [] });
+    let document = document.to_string().into_bytes();
+    registry.put_tag("v1", &document);
+    for kind in ["application/vnd.docker.distribution.manifest.v1+prettyjws", media_type::MANIFEST] {
+        registry.edit(|contents| drop(contents.types.insert(Digest::of(&document).to_string(), kind.to_owned())));
+        refused(&registry.reference("v1"), "skopeo copy --format v2s2");
+    }
+}
