@@ -1,7 +1,7 @@
 //! Attacks on the program: hostile registries, images, projects and documents. One module for each class of attack.
 
-mod caches;
 mod ambiguous;
+mod caches;
 mod credentials;
 mod daemons;
 mod engine_names;
