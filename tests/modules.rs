@@ -12,22 +12,51 @@ use syn::{
 };
 
 /// Modules, and those they may use.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("oci", &[]),
     ("closure", &[]),
     ("files", &[]),
     ("threads", &[]),
     ("sqlite", &[]),
+    ("terminal", &[]),
     ("layer", &["closure", "oci"]),
     ("image", &["closure", "files", "layer", "oci"]),
     ("report", &["closure", "image", "layer", "oci"]),
     ("attest", &["closure", "files", "image", "layer", "oci", "sqlite"]),
     ("transport", &["attest", "closure", "files", "image", "layer", "oci", "threads"]),
     ("serve", &["image", "oci", "threads", "transport"]),
-    ("builder", &["attest", "closure", "files", "image", "layer", "oci", "report", "sqlite", "threads", "transport"]),
+    (
+        "builder",
+        &[
+            "attest",
+            "closure",
+            "files",
+            "image",
+            "layer",
+            "oci",
+            "report",
+            "sqlite",
+            "terminal",
+            "threads",
+            "transport",
+        ],
+    ),
     (
         "cli",
-        &["attest", "builder", "closure", "files", "image", "layer", "oci", "report", "serve", "threads", "transport"],
+        &[
+            "attest",
+            "builder",
+            "closure",
+            "files",
+            "image",
+            "layer",
+            "oci",
+            "report",
+            "serve",
+            "terminal",
+            "threads",
+            "transport",
+        ],
     ),
     ("internals", &["attest", "closure", "image", "layer", "oci", "transport"]),
 ];

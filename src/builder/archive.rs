@@ -27,6 +27,7 @@ use super::{
     log,
     root::{Placed, Root, Scripts},
 };
+use crate::terminal::note;
 use crate::{
     closure::{Graph, Node, StorePath},
     image::{
@@ -148,7 +149,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     layers.push(customisation);
     request.guards.check(&layers, &graph)?;
 
-    eprintln!("Adding manifests...");
+    note!("Adding manifests...");
     let mut image = Recipe::new(config, request.arch, Some(created), layers);
     image.variant = request.variant;
     image.history = request.base.history(base.as_ref(), &image);
@@ -160,7 +161,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         None => StorePath::parse(&attributes.out().to_string_lossy())?.hash_part().to_owned(),
     });
     write(&mut image, request.output, attributes.out())?;
-    eprintln!("Done.");
+    note!("Done.");
     Ok(())
 }
 
@@ -237,7 +238,7 @@ impl Request {
         below: &[RecipeLayer],
         created: Timestamp,
     ) -> Result<RecipeLayer> {
-        eprintln!("Creating layer {} with customisation...", below.len() + 1);
+        note!("Creating layer {} with customisation...", below.len() + 1);
         let root = self.root(graph, base)?;
         let options = PathOptions {
             moved: Some((root.path.clone(), "/".into())),

@@ -7,6 +7,7 @@ use anyhow::{Context, Error, Result};
 use serde_json::{Map, Value};
 
 use super::attributes::Attributes;
+use crate::terminal::note;
 use crate::{
     image::recipe,
     oci::{self, Config},
@@ -24,7 +25,7 @@ pub fn check(config: &Map<String, Value>) -> Result<()> {
     let parsed: Config = serde_json::from_value(Value::Object(config.clone()))?;
     parsed.check().map_err(Error::msg)?;
     for warning in oci::ignored_keys(config) {
-        eprintln!("warning: {warning}");
+        note!("warning: {warning}");
     }
     Ok(())
 }

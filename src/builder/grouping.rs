@@ -16,6 +16,7 @@ use super::{
     unpacked::{self, Unpacked},
     walk::walk,
 };
+use crate::terminal::note;
 use crate::{
     closure::{Graph, StorePath},
     image::recipe::{self, LayerPath, RecipeLayer},
@@ -130,11 +131,7 @@ impl Grouping {
     fn check_perms(&self, graph: &Graph, unpacked: &HashMap<StorePath, Unpacked>) -> Result<()> {
         for (at, perm) in self.perms.iter().enumerate() {
             if !graph.nodes().iter().any(|node| node.path == perm.path) {
-                eprintln!(
-                    "argument perms, element {}: {} is not among the store paths of these layers",
-                    at + 1,
-                    perm.path
-                );
+                note!("argument perms, element {}: {} is not among the store paths of these layers", at + 1, perm.path);
                 continue;
             }
             let regex = perm.perm().regex()?;
@@ -148,7 +145,7 @@ impl Grouping {
                 })?,
             }
             if !matched {
-                eprintln!(
+                note!(
                     "warning: argument perms, element {}: no file of {} matches {regex:?}; it is compared with source paths, {}/bin/x for example",
                     at + 1,
                     perm.path,
@@ -255,7 +252,7 @@ fn without_repeats(layers: Vec<RecipeLayer>) -> Result<Vec<RecipeLayer>> {
             // A ready blob cannot lose anything.
             let stays = first == at || layer.blob.is_some();
             if !stays {
-                eprintln!("Leaving {} to layer {}, which holds it already", path.path.display(), first + 1);
+                note!("Leaving {} to layer {}, which holds it already", path.path.display(), first + 1);
             }
             stays
         });

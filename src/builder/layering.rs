@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::{log, strategy};
+use crate::terminal::note;
 use crate::{
     closure::{Graph, Node, Plan, Stable, StorePath, Strategy, Weights},
     image::Recipe,
@@ -53,7 +54,7 @@ impl Layering {
             for (at, group) in plan.groups.iter().enumerate() {
                 let size: u64 = group.iter().map(|node| node.nar_size).sum();
                 let paths = log::list(group.iter().map(|node| node.path.as_path()));
-                eprintln!("layer {} of {max_layers}: {} store paths ({size} bytes): {paths}", at + 1, group.len());
+                note!("layer {} of {max_layers}: {} store paths ({size} bytes): {paths}", at + 1, group.len());
             }
         }
         Ok(plan)

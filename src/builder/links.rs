@@ -20,6 +20,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{base_tree::BaseTree, reserved};
+use crate::terminal::note;
 
 /// Links each of `contents`, the value of `argument`, below `root`, a directory that is made here.
 ///
@@ -73,7 +74,7 @@ fn link(source: &Path, target: &Path, is_below: &dyn Fn(&Path) -> bool) -> Resul
             Some(existing) => {
                 let first = if existing.is_symlink() { fs::read_link(&target)? } else { target };
                 if !is_same_file(&first, &source) {
-                    eprintln!("Keeping {}, not {}", first.display(), source.display());
+                    note!("Keeping {}, not {}", first.display(), source.display());
                 }
             }
         }

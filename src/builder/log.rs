@@ -1,5 +1,6 @@
 //! The build log, line for line as users of dockerTools and Makes know it.
 
+use crate::terminal::note;
 use std::path::Path;
 
 /// Store paths of a layer that its line names.
@@ -7,7 +8,7 @@ const NAMED: usize = 8;
 
 /// `Creating layer 1 from paths: ['/nix/store/…', … and 113 more]`; `debug = true` lists them all.
 pub fn layer<'a>(number: usize, paths: impl ExactSizeIterator<Item = &'a Path>) {
-    eprintln!("Creating layer {number} from paths: {}", short(paths));
+    note!("Creating layer {number} from paths: {}", short(paths));
 }
 
 /// The list, or its beginning.

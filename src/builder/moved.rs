@@ -9,6 +9,7 @@
 //! stay.
 
 use crate::closure::{Graph, StorePath};
+use crate::terminal::note;
 
 /// Warnings of one image.
 const LIMIT: usize = 8;
@@ -17,14 +18,14 @@ const LIMIT: usize = 8;
 pub fn warn(graph: &Graph, is_moved: impl Fn(&StorePath) -> bool, config: &[StorePath]) {
     let references = find(graph, is_moved, config);
     for (from, to) in references.iter().take(LIMIT) {
-        eprintln!(
+        note!(
             "warning: argument copyToRoot: {from} refers to {to}, which is not there in the image: copyToRoot moves its files to \
              /. Name the files there (/bin/NAME), or give copyToRoot a package of links: pkgs.buildEnv {{ name = \"root\"; \
              paths = [ … ]; }}"
         );
     }
     if let Some(more @ 1..) = references.len().checked_sub(LIMIT) {
-        eprintln!("warning: argument copyToRoot: {more} more references like these");
+        note!("warning: argument copyToRoot: {more} more references like these");
     }
 }
 

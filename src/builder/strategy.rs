@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 use crate::closure::{Auto, Pipeline, Popularity, Strategy, Transfer, Weights};
+use crate::terminal::note;
 use anyhow::{Context, Result, bail, ensure};
 
 /// The strategy of this name, or the layeringPipeline in a file; with `debug`, that one says what each step does.
@@ -31,7 +32,7 @@ pub fn parse_strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<
 pub fn parse_pipeline(steps: &serde_json::Value, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
     uniform(weights, "a layeringPipeline")?;
     let pipeline = Pipeline::parse(steps)?;
-    Ok(Box::new(if debug { pipeline.logged(|line| eprintln!("{line}")) } else { pipeline }))
+    Ok(Box::new(if debug { pipeline.logged(|line| note!("{line}")) } else { pipeline }))
 }
 
 fn uniform(weights: &Weights, strategy: &str) -> Result<()> {

@@ -21,6 +21,7 @@ use super::{
     access::Access,
     attached::{Attachment, Registry, Signer},
 };
+use crate::terminal;
 use crate::{
     attest::{
         Build, SigningKey,
@@ -126,7 +127,7 @@ pub fn run(arguments: &AttachArguments) -> Result<ExitCode> {
     if reference.digest.is_none() {
         registry.check_tag(&version, &subject.digest)?;
     }
-    writeln!(io::stdout(), "{digest}")?;
+    writeln!(terminal::stdout(), "{digest}")?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::access::Access;
+use crate::terminal;
 use crate::{
     files,
     report::budget::{self, Budget, Budgets},
@@ -56,7 +57,7 @@ pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
         bail!("{} has no budget for {name}; --update adds it", path.display())
     };
     let excess = sizes.excess(allowed);
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if excess.is_empty() {
         writeln!(out, "{name}: {} bytes, within its budget of {}", sizes.size, allowed.size)?;
         return Ok(ExitCode::SUCCESS);

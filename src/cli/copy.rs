@@ -1,7 +1,7 @@
 //! `strata copy IMAGE DEST`
 
 use std::{
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
@@ -18,6 +18,7 @@ use super::{
     substituters::SubstituterArguments,
     trust::{self, SignedAs, Trust},
 };
+use crate::terminal::{self, line};
 use crate::{
     attest::VerifyingKey,
     files,
@@ -305,15 +306,15 @@ fn report(
 ) -> Result<()> {
     if arguments.json {
         let copied = || json!({ "event": "copied", "destination": destination.to_string(), "digest": written.digest });
-        writeln!(io::stderr(), "{}", written.event.clone().unwrap_or_else(copied))?;
+        writeln!(terminal::stderr().exact(), "{}", written.event.clone().unwrap_or_else(copied))?;
     } else if !arguments.quiet {
         let mut lines = written.says.iter().map(String::as_str).chain(summary);
-        lines.try_for_each(|line| writeln!(io::stderr(), "{line}"))?;
+        lines.try_for_each(|line| writeln!(terminal::stderr(), "{line}"))?;
     }
     if !written.on_stdout {
         match &written.reference {
-            Some(reference) => writeln!(io::stdout(), "{reference}")?,
-            None => writeln!(io::stdout(), "{}", written.digest)?,
+            Some(reference) => writeln!(terminal::stdout(), "{}", line(reference))?,
+            None => writeln!(terminal::stdout(), "{}", written.digest)?,
         }
     }
     Ok(())

@@ -5,7 +5,8 @@ use std::{
     process::ExitCode,
 };
 
-use super::{access::Access, compression::CompressionArgument, terminal};
+use super::{access::Access, compression::CompressionArgument};
+use crate::terminal;
 use crate::{
     closure::StorePath,
     report::{
@@ -58,7 +59,7 @@ pub fn run(arguments: &DiffArguments) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            terminal::print_error(&error);
+            terminal::failed(&error);
             ExitCode::from(2)
         }
     }
@@ -83,9 +84,9 @@ fn compare(arguments: &DiffArguments) -> Result<Diff> {
 }
 
 fn print(diff: &Diff, json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if json {
-        serde_json::to_writer_pretty(&mut out, diff)?;
+        serde_json::to_writer_pretty(out.exact(), diff)?;
         writeln!(out)?;
     } else {
         table(&mut out, diff)?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::access::Access;
+use crate::terminal::{self, line};
 use crate::{
     closure::{StorePath, Weights},
     image::Image,
@@ -67,9 +68,9 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
     if let Some(path) = &wanted.html {
         return write_page(path, &page::page(&image, &explanation));
     }
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if wanted.json {
-        serde_json::to_writer_pretty(&mut out, &explanation).map_err(io::Error::from)?;
+        serde_json::to_writer_pretty(out.exact(), &explanation).map_err(io::Error::from)?;
         writeln!(out)?;
     } else if let Some(cuts) = &explanation.cuts {
         cut_table(&mut out, cuts)?;
@@ -92,7 +93,7 @@ fn why(image: &Image, what: &str) -> Result<ExitCode> {
             near => bail!("the image has no store path {what}; did you mean {}?", near.join(", ")),
         }
     }
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     for (at, &node) in found.iter().enumerate() {
         if at > 0 {
             writeln!(out)?;
@@ -108,7 +109,7 @@ fn why(image: &Image, what: &str) -> Result<ExitCode> {
 
 fn write_page(path: &Path, page: &str) -> Result<ExitCode> {
     if path == Path::new("-") {
-        io::stdout().write_all(page.as_bytes())?;
+        terminal::stdout().exact().write_all(page.as_bytes())?;
     } else {
         crate::files::save(path, page.as_bytes()).with_context(|| format!("writing {}", path.display()))?;
     }
@@ -116,7 +117,7 @@ fn write_page(path: &Path, page: &str) -> Result<ExitCode> {
 }
 
 fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
-    let name = explanation.reference.as_deref().unwrap_or("(no name)");
+    let name = line(explanation.reference.as_deref().unwrap_or("(no name)"));
     writeln!(
         out,
         "{name}: {} in {} layers, {}",
@@ -154,18 +155,18 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
             percent(layer.chance),
             cost,
             percent(layer.cohesion),
-            content(&layer.paths, &layer.history)
+            line(&content(&layer.paths, &layer.history))
         )?;
     }
     if !explanation.biggest.is_empty() {
         writeln!(out, "\nthe biggest store paths")?;
     }
     for PathSize { path, size } in &explanation.biggest {
-        writeln!(out, "  {:>9}  {}", size.map_or_else(|| "-".to_owned(), bytes), path.display())?;
+        writeln!(out, "  {:>9}  {}", size.map_or_else(|| "-".to_owned(), bytes), line(&path.to_string_lossy()))?;
     }
     for duplicate in &explanation.duplicates {
         let layers: Vec<String> = duplicate.layers.iter().map(usize::to_string).collect();
-        writeln!(out, "in layers {}: {}", layers.join(" and "), duplicate.path.display())?;
+        writeln!(out, "in layers {}: {}", layers.join(" and "), line(&duplicate.path.to_string_lossy()))?;
     }
     Ok(())
 }
@@ -200,8 +201,8 @@ fn cut_table(out: &mut impl Write, cuts: &[CutCandidate]) -> io::Result<()> {
             Some(places) => {
                 for Place { file, offset } in places {
                     match offset {
-                        Some(offset) => writeln!(out, "    in {} at byte {offset}", file.display())?,
-                        None => writeln!(out, "    in the name or target of {}", file.display())?,
+                        Some(offset) => writeln!(out, "    in {} at byte {offset}", line(&file.to_string_lossy()))?,
+                        None => writeln!(out, "    in the name or target of {}", line(&file.to_string_lossy()))?,
                     }
                 }
             }

@@ -21,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::terminal::{line, note};
 use crate::{
     image::ManifestGraph,
     oci::Reference,
@@ -232,13 +233,13 @@ impl Done {
                 counts.copied += 1;
                 counts.bytes += sent.bytes;
                 if !self.quiet {
-                    written.says.iter().for_each(|line| eprintln!("{line}"));
+                    written.says.iter().for_each(|line| note!("{line}"));
                 }
                 json!({ "attr": entry.attr, "destination": destination, "digest": written.digest,
                     "blobs": sent.blobs, "bytes": sent.bytes, "seconds": began.elapsed().as_secs_f64() })
             }
             Err(error) => {
-                eprintln!("strata: {}: {error:#}", entry.attr);
+                note!("strata: {}: {}", entry.attr, line(&format!("{error:#}")));
                 counts.failed.push(entry.attr.clone());
                 json!({ "attr": entry.attr, "error": format!("{error:#}") })
             }
@@ -247,14 +248,14 @@ impl Done {
         if let Some(file) = &mut *lock(&self.journal)
             && let Err(error) = writeln!(file, "{line}")
         {
-            eprintln!("strata: writing the journal: {error}");
+            note!("strata: writing the journal: {error}");
         }
     }
 
     fn finish(self) -> Result<ExitCode> {
         let Counts { copied, bytes, failed } = self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let seconds = self.started.elapsed().as_secs_f64();
-        eprintln!("{copied} images, {bytes} bytes sent, {seconds:.1} s, {} failed", failed.len());
+        note!("{copied} images, {bytes} bytes sent, {seconds:.1} s, {} failed", failed.len());
         ensure!(failed.is_empty(), "these images were not copied: {}", failed.join(", "));
         Ok(ExitCode::SUCCESS)
     }

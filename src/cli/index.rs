@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::access::Access;
+use crate::terminal;
 use crate::{
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Reference, descriptor::media_type, json},
     transport::registry::{Client, Document, Mount, Purpose, Upload},
@@ -54,7 +55,7 @@ pub fn run(arguments: &IndexArguments) -> Result<ExitCode> {
     target
         .put_manifest(&destination.version(), media_type::INDEX, &index)
         .with_context(|| format!("writing {destination}"))?;
-    writeln!(io::stdout(), "{}", Digest::of(&index))?;
+    writeln!(terminal::stdout(), "{}", Digest::of(&index))?;
     Ok(ExitCode::SUCCESS)
 }
 

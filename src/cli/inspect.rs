@@ -5,7 +5,8 @@ use std::{
     process::ExitCode,
 };
 
-use super::{access::Access, terminal::escape_controls};
+use super::access::Access;
+use crate::terminal::{self, line};
 use crate::{
     image::{Image, LayerBlob},
     oci::{Digest, ImageConfig, Manifest, descriptor::media_type},
@@ -42,14 +43,14 @@ struct InspectedLayer {
 pub fn run(location: &Location, as_json: bool, raw: bool, access: &Access) -> Result<ExitCode> {
     let images = location.open(&access.source(&[location])?)?.images()?;
     let images = images.iter().map(inspect).collect::<Result<Vec<_>>>()?;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if as_json {
-        serde_json::to_writer_pretty(&mut out, &images).map_err(io::Error::from)?;
+        serde_json::to_writer_pretty(out.exact(), &images).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         for image in &images {
             if raw {
-                out.write_all(&image.raw)?;
+                out.exact().write_all(&image.raw)?;
             } else {
                 table(&mut out, image)?;
             }
@@ -81,10 +82,10 @@ fn inspect(image: &Image) -> Result<Inspected> {
 }
 
 fn table(out: &mut impl Write, image: &Inspected) -> io::Result<()> {
-    writeln!(out, "{}", escape_controls(image.reference.as_deref().unwrap_or("(no name)")))?;
+    writeln!(out, "{}", line(image.reference.as_deref().unwrap_or("(no name)")))?;
     match (&image.config, &image.artifact_type) {
-        (Some(config), _) => writeln!(out, "  platform    {}", escape_controls(&config.platform().to_string()))?,
-        (None, Some(kind)) => writeln!(out, "  artifact    {}", escape_controls(kind))?,
+        (Some(config), _) => writeln!(out, "  platform    {}", line(&config.platform().to_string()))?,
+        (None, Some(kind)) => writeln!(out, "  artifact    {}", line(kind))?,
         (None, None) => {}
     }
     writeln!(out, "  digest      {}", image.digest)?;
@@ -96,14 +97,14 @@ fn table(out: &mut impl Write, image: &Inspected) -> io::Result<()> {
             [("entrypoint", &config.config.entrypoint), ("cmd", &config.config.cmd), ("env", &config.config.env)]
         {
             for value in values {
-                writeln!(out, "  {name:<10}  {}", escape_controls(value))?;
+                writeln!(out, "  {name:<10}  {}", line(value))?;
             }
         }
     }
     for (at, layer) in image.layers.iter().enumerate() {
         writeln!(out, "  layer {:<4}  {:>12} bytes  {}", at + 1, layer.size, layer.digest)?;
         for path in &layer.paths {
-            writeln!(out, "                {}", escape_controls(path))?;
+            writeln!(out, "                {}", line(path))?;
         }
     }
     Ok(())

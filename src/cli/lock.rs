@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{access::Access, parse::parse_platform};
+use crate::terminal;
 use crate::{
     files,
     image::Lock,
@@ -47,8 +48,8 @@ pub fn run(arguments: &LockArguments) -> Result<ExitCode> {
     match &arguments.output {
         Some(path) => save(&lock, path)?,
         None => {
-            serde_json::to_writer(io::stdout(), &lock).map_err(io::Error::from)?;
-            writeln!(io::stdout())?;
+            serde_json::to_writer(terminal::stdout().exact(), &lock).map_err(io::Error::from)?;
+            writeln!(terminal::stdout())?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -85,7 +86,7 @@ fn update(path: &Path, arguments: &LockArguments) -> Result<ExitCode> {
     let old = Lock::parse(&fs::read(path).with_context(reading)?).with_context(reading)?;
     let platforms = if arguments.platform.is_empty() { old.platforms() } else { arguments.platform.clone() };
     let new = locked(&old.reference, &platforms, arguments)?;
-    let mut out = io::stdout();
+    let mut out = terminal::stdout();
     if new == old {
         writeln!(out, "{}: unchanged, {}", old.reference, old.digest)?;
         return Ok(ExitCode::SUCCESS);

@@ -1,12 +1,9 @@
 //! `strata login HOST` and `strata logout HOST`: credentials stored where docker stores them.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use super::access::read_password;
+use crate::terminal;
 use crate::{
     oci::Reference,
     transport::registry::{Client, Credentials, HostOptions, Login, Options},
@@ -66,7 +63,7 @@ pub fn login(arguments: &LoginArguments) -> Result<ExitCode> {
     let options = Options::default().with_host(given);
     Client::new(&reference, &options)?.ping().with_context(|| format!("logging in to {host}"))?;
     let kept = Login::new(arguments.authfile.as_deref())?.store(host, &arguments.username, &password)?;
-    writeln!(io::stderr(), "logged in to {host}; the password is stored in {kept}")?;
+    writeln!(terminal::stderr(), "logged in to {host}; the password is stored in {kept}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -75,7 +72,7 @@ pub fn logout(arguments: &LogoutArguments) -> Result<ExitCode> {
     if !Login::new(arguments.authfile.as_deref())?.erase(host)? {
         bail!("not logged in to {host}");
     }
-    writeln!(io::stderr(), "logged out of {host}")?;
+    writeln!(terminal::stderr(), "logged out of {host}")?;
     Ok(ExitCode::SUCCESS)
 }
 

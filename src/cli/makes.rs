@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::git::{local_git, restrict_git};
+use crate::terminal::{self, line, note};
 use crate::{files, oci::Digest};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -64,18 +65,18 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
     let place = place(&arguments.source)?;
     let project = evaluate(arguments, &place)?;
     let Some((name, rest)) = arguments.job.split_first() else {
-        let mut out = io::stdout().lock();
+        let mut out = terminal::stdout();
         let width = project.jobs.keys().map(|name| name.chars().count()).max().unwrap_or(0);
         for (name, what) in &project.jobs {
-            writeln!(out, "{name:<width$}  {}", what.as_deref().unwrap_or_default())?;
+            writeln!(out, "{:<width$}  {}", line(name), line(what.as_deref().unwrap_or_default()))?;
         }
         if project.jobs.is_empty() {
-            eprintln!("strata: {} has no jobs; add one as makes/NAME/main.nix{}", arguments.source, place.hint());
+            note!("strata: {} has no jobs; add one as makes/NAME/main.nix{}", arguments.source, place.hint());
         }
         return Ok(ExitCode::SUCCESS);
     };
     let Some(job) = project.job else {
-        eprintln!("strata: {}", unknown(name, &project.jobs, &arguments.source, &place));
+        note!("strata: {}", unknown(name, &project.jobs, &arguments.source, &place));
         return Ok(ExitCode::from(2));
     };
     build(&job, name, &place)?;
@@ -90,10 +91,10 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
     if !is_program {
         ensure!(job.program.is_none(), "job {name}: {} is not a program", path.display());
         if !rest.is_empty() {
-            eprintln!("strata: job {name} is not a program and takes no arguments: m {} {name}", arguments.source);
+            note!("strata: job {name} is not a program and takes no arguments: m {} {name}", arguments.source);
             return Ok(ExitCode::from(2));
         }
-        writeln!(io::stdout(), "{}", path.display())?;
+        writeln!(terminal::stdout(), "{}", path.display())?;
         return Ok(ExitCode::SUCCESS);
     }
     // Comes back only where it did not work.

@@ -30,7 +30,6 @@ pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod stream;
 mod substituters;
-pub(crate) mod terminal;
 mod trust;
 pub(crate) mod verify;
 
@@ -41,6 +40,7 @@ use clap::{CommandFactory, Parser};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::builder;
+use crate::terminal;
 use commands::{Cli, Command};
 
 /// Runs the program: parses the arguments, runs one command, prints one chain of errors.
@@ -50,7 +50,7 @@ pub fn main() -> ExitCode {
         // Whoever read our output has seen enough. A pipe to another program, or a registry that hangs up, is an error.
         Err(error) if is_broken_pipe(&error) && has_no_reader(&io::stdout()) => ExitCode::SUCCESS,
         Err(error) => {
-            terminal::print_error(&error);
+            terminal::failed(&error);
             ExitCode::FAILURE
         }
     }

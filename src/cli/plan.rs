@@ -7,6 +7,7 @@ use std::{
     process::ExitCode,
 };
 
+use crate::terminal;
 use crate::{
     builder::strategy,
     closure::{Graph, RawNode, StoreDir, Strategy, Weights},
@@ -56,9 +57,9 @@ pub struct PlanArguments {
 pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     let graph = open(&arguments.graph)?;
     let weights = weights(arguments, &graph)?;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if arguments.print_weights {
-        serde_json::to_writer_pretty(&mut out, &weights).map_err(io::Error::from)?;
+        serde_json::to_writer_pretty(out.exact(), &weights).map_err(io::Error::from)?;
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -80,7 +81,7 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     if arguments.json {
         let all =
             serde_json::json!({ "paths": graph.nodes().len(), "size": size, "floor": floor, "strategies": planned });
-        writeln!(out, "{all:#}")?;
+        writeln!(out.exact(), "{all:#}")?;
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(out, "{} store paths, {}; the floor is {}", graph.nodes().len(), bytes(size), bytes(floor as u64))?;

@@ -12,11 +12,12 @@
 
 use std::{
     collections::HashMap,
-    io::{IsTerminal, Write, stderr},
+    io::Write,
     sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
 
+use crate::terminal::{self, line};
 use crate::{
     image::Image,
     oci::Descriptor,
@@ -79,7 +80,7 @@ impl Display {
         let way = match (quiet, as_json) {
             (true, _) => Way::Nothing,
             (_, true) => Way::Events,
-            _ if stderr().is_terminal() => Way::Bars,
+            _ if terminal::stderr_is_terminal() => Way::Bars,
             _ => Way::Lines,
         };
         Arc::new(Self { way, begun: Instant::now(), bars: MultiProgress::new(), state: Mutex::default() })
@@ -123,7 +124,7 @@ impl Display {
                 let name = state.layers.get(layer - 1).map_or_else(String::new, |(name, _)| name.clone());
                 let name = if act == "sending" { name } else { format!("{name} ({act})") };
                 let bar = ProgressBar::new(size).with_style(style("[{bar:30}] {prefix} {bytes} of {total_bytes}"));
-                let bar = self.bars.add(bar.with_prefix(name));
+                let bar = self.bars.add(bar.with_prefix(line(&name)));
                 // However little there is to send, its name is seen.
                 bar.tick();
                 let before = state.running.remove(&layer);
@@ -132,7 +133,8 @@ impl Display {
                 state.running.insert(layer, Running { bar, advanced });
             }
             Way::Events => {
-                let _ = writeln!(stderr(), "{}", json!({ "event": act, "blob": layer, "size": size }));
+                let _ =
+                    writeln!(terminal::stderr().exact(), "{}", json!({ "event": act, "blob": layer, "size": size }));
             }
             Way::Nothing | Way::Lines => {}
         }
@@ -229,13 +231,13 @@ impl Progress for Display {
                 }
             }
             Way::Lines if sent > 0 => {
-                let _ = writeln!(stderr(), "{name}: sent, {}", report::bytes(sent));
+                let _ = writeln!(terminal::stderr(), "{}: sent, {}", line(&name), report::bytes(sent));
             }
             Way::Events => {
                 let Descriptor { digest, size, media_type, .. } = descriptor;
                 let event = json!({ "event": "done", "blob": layer, "name": name, "fate": word, "sent": sent,
                     "evidence": evidence, "digest": digest, "size": size, "mediaType": media_type });
-                let _ = writeln!(stderr(), "{event}");
+                let _ = writeln!(terminal::stderr().exact(), "{event}");
             }
             Way::Nothing | Way::Lines => {}
         }

@@ -1,12 +1,9 @@
 //! `strata pull REF DIR` and `strata manifest REF`: what pullImage's derivations and lock files need.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{io::Write, path::Path, process::ExitCode};
 
 use super::access::Access;
+use crate::terminal;
 use crate::{
     image::{Found, Wanted},
     oci::{Digest, Index, Platform, Reference, json},
@@ -32,7 +29,7 @@ pub fn pull(reference: &Reference, directory: &Path, platform: Option<&Platform>
     let options = access.options(&[&reference.host])?;
     let image = open(reference, &options)?.image(&wanted(platform)).with_context(pulling)?;
     let digest = dir::write(&image, directory).with_context(pulling)?;
-    writeln!(io::stdout(), "{digest}")?;
+    writeln!(terminal::stdout(), "{digest}")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -40,8 +37,8 @@ pub fn pull(reference: &Reference, directory: &Path, platform: Option<&Platform>
 pub fn manifest(reference: &Reference, index: bool, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
     let found = open(reference, &access.options(&[&reference.host])?)?;
     let bytes = if index { found.root()?.document()? } else { found.choose(&wanted(platform))?.0.document()? };
-    let mut out = io::stdout().lock();
-    out.write_all(&bytes)?;
+    let mut out = terminal::stdout();
+    out.exact().write_all(&bytes)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -56,8 +53,8 @@ pub fn referrers(reference: &Reference, platform: Option<&Platform>, access: &Ac
     };
     let client = Client::for_purpose(Purpose::ReadOriginal, reference, &options)?;
     let listed = client.referrers(&Digest::of(&bytes), None)?;
-    let mut out = io::stdout().lock();
-    out.write_all(&json::to_vec(&Index::new(listed)))?;
+    let mut out = terminal::stdout();
+    out.exact().write_all(&json::to_vec(&Index::new(listed)))?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

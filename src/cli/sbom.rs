@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::access::Access;
+use crate::terminal::{self, line};
 use crate::{
     attest::sbom::{
         Bom, Format,
@@ -64,8 +65,8 @@ pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
         FormatArgument::Cyclonedx => Format::CycloneDx,
         FormatArgument::Spdx => Format::Spdx,
     };
-    let mut out = io::stdout().lock();
-    out.write_all(&bom(image, &arguments.access.source(&[image])?)?.write(format))?;
+    let mut out = terminal::stdout();
+    out.exact().write_all(&bom(image, &arguments.access.source(&[image])?)?.write(format))?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -77,9 +78,9 @@ fn bom(location: &Location, access: &transport::ReadOptions) -> Result<Bom> {
 
 fn compare(old: &Bom, new: &Bom, as_json: bool) -> Result<ExitCode> {
     let differences = crate::attest::sbom::compare::compare(old, new);
-    let mut out = io::stdout().lock();
+    let mut out = terminal::stdout();
     if as_json {
-        serde_json::to_writer_pretty(&mut out, &differences).map_err(io::Error::from)?;
+        serde_json::to_writer_pretty(out.exact(), &differences).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
         table(&mut out, &differences)?;
@@ -94,16 +95,22 @@ fn table(out: &mut dyn Write, differences: &Differences) -> io::Result<()> {
         None => name.clone(),
     };
     for added in &differences.added {
-        writeln!(out, "+ {}", entry(added))?;
+        writeln!(out, "+ {}", line(&entry(added)))?;
     }
     for removed in &differences.removed {
-        writeln!(out, "- {}", entry(removed))?;
+        writeln!(out, "- {}", line(&entry(removed)))?;
     }
     for change in &differences.changed {
-        writeln!(out, "~ {} {} -> {}", change.name, change.before.join(", "), change.after.join(", "))?;
+        writeln!(
+            out,
+            "~ {} {} -> {}",
+            line(&change.name),
+            line(&change.before.join(", ")),
+            line(&change.after.join(", "))
+        )?;
     }
     for rebuilt in &differences.rebuilt {
-        writeln!(out, "= {} (rebuilt)", entry(rebuilt))?;
+        writeln!(out, "= {} (rebuilt)", line(&entry(rebuilt)))?;
     }
     Ok(())
 }

@@ -1,14 +1,9 @@
 //! `strata serve [NAME:TAG=]IMAGE…`
 
-use std::{
-    io::{self, Write},
-    net::SocketAddr,
-    path::PathBuf,
-    process::ExitCode,
-    str::FromStr,
-};
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr};
 
 use super::substituters::SubstituterArguments;
+use crate::terminal::{self, note};
 use crate::{
     oci::Reference,
     serve::{self, AccessLog, Catalogue, Identity, Server, Settings, Users},
@@ -76,7 +71,7 @@ impl ServeArguments {
         let log = |path: &PathBuf| AccessLog::open(path).with_context(|| format!("opening {}", path.display()));
         let users = self.basic_auth_file.as_deref().map(Users::read).transpose()?;
         if users.is_some() && identity.is_none() && !self.listen.ip().is_loopback() {
-            eprintln!("warning: passwords are readable on the way to {}; --tls-cert encrypts them", self.listen);
+            note!("warning: passwords are readable on the way to {}; --tls-cert encrypts them", self.listen);
         }
         Ok(Settings {
             identity: identity.transpose()?,
@@ -111,12 +106,12 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
             referrers.into_iter().for_each(|referrer| catalogue.add_untagged(repository, referrer));
         } else if !referrers.is_empty() {
             let now = content.digest();
-            eprintln!("what refers to {digest} is not served: --chunked made it {now}");
+            note!("what refers to {digest} is not served: --chunked made it {now}");
         }
         catalogue.add(repository, &reference.version(), content)?;
     }
     let server = Server::bind(arguments.listen, catalogue, settings)?;
-    let mut out = io::stdout();
+    let mut out = terminal::stdout();
     for reference in server.references() {
         writeln!(out, "{reference}")?;
     }

@@ -1,12 +1,8 @@
 //! `strata completions SHELL` and `strata man DIR`: what packages install beside the program, made from its arguments.
 
-use std::{
-    fs,
-    io::{self, Write},
-    path::Path,
-    process::ExitCode,
-};
+use std::{fs, io::Write, path::Path, process::ExitCode};
 
+use crate::terminal;
 use anyhow::{Context, Result};
 use clap::Command;
 use clap_complete::Shell;
@@ -16,7 +12,7 @@ pub fn completions(shell: Shell, mut program: Command) -> Result<ExitCode> {
     // The generator panics where a pipe is closed: write what it made in one piece.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program, "strata", &mut script);
-    io::stdout().write_all(&script)?;
+    terminal::stdout().exact().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,16 +1,12 @@
 //! `strata verify IMAGE`
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use super::{
     access::Access,
-    terminal,
     trust::{self, SignedAs, Trust},
 };
+use crate::terminal::{self, note};
 use crate::{
     image::rehash,
     oci::Reference,
@@ -60,19 +56,19 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     let report = rehash::rehash(&opened).with_context(|| format!("verifying {image}"))?;
     problems.extend(report.problems.iter().cloned());
     for problem in &problems {
-        eprintln!("strata: {}", terminal::escape_controls(problem));
+        note!("strata: {}", terminal::line(problem));
     }
     let signed = if key.is_some() && problems.is_empty() { ", signed" } else { "" };
-    writeln!(io::stdout(), "{image}: {report}{signed}")?;
+    writeln!(terminal::stdout(), "{image}: {report}{signed}")?;
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The number of attachments that were skipped; with `--verbose`, each of them.
 fn report_skipped(skipped: &[String], verbose: bool) {
     if verbose {
-        skipped.iter().for_each(|line| eprintln!("strata: skipped {}", terminal::escape_controls(line)));
+        skipped.iter().for_each(|line| note!("strata: skipped {}", terminal::line(line)));
     } else if !skipped.is_empty() {
         let (count, noun) = (skipped.len(), if skipped.len() == 1 { "attachment" } else { "attachments" });
-        eprintln!("strata: skipped {count} {noun} not valid for this image; --verbose lists them");
+        note!("strata: skipped {count} {noun} not valid for this image; --verbose lists them");
     }
 }

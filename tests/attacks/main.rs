@@ -17,6 +17,7 @@ mod run;
 mod sbom;
 mod serve;
 mod sshd;
+mod terminal;
 mod tls;
 
 #[allow(dead_code, reason = "shared with tests/registries, which uses the rest")]

@@ -23,6 +23,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
+use crate::terminal::note;
 use crate::{
     image::{
         Image, Recipe,
@@ -56,7 +57,7 @@ impl BaseTree {
                 continue;
             }
             if !is_here(layer) {
-                eprintln!(
+                note!(
                     "layer {} of the base image is not on this machine: its links to directories are not followed",
                     at + 1
                 );
