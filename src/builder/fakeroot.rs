@@ -6,58 +6,101 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
-    os::unix::fs::MetadataExt,
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::Path,
-    time::SystemTime,
 };
 
 use anyhow::{Context, Result};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 
 use super::walk::walk;
-use crate::layer::{Owner, Owners, untar::Xattrs};
+use crate::{
+    layer::{Owner, Owners, untar::Xattrs},
+    oci::{Digest, Sha256Writer},
+};
 
 /// The attribute that holds a program's capabilities.
 const CAPABILITY: &[u8] = b"security.capability";
 
-/// What a script finds noted of a file: by this, what stands there afterwards is told from another file that took over
-/// its inode.
+/// What a script finds recorded of a file.
 pub struct Known {
     owner: Owner,
-    born: Option<SystemTime>,
-    /// Size and time of the last change of what it holds.
-    held: (u64, i64, i64),
+    /// Of a program with capabilities, which Linux removes when it is written to.
+    contents: Option<Digest>,
 }
 
 pub type Inode = (u64, u64);
 
-/// `owners` by inode.
-pub fn known(owners: &Owners) -> Result<BTreeMap<Inode, Known>> {
+/// Files that are open while a script runs, so that no other file gets the inode number of one that it removes.
+pub struct Held {
+    _files: Vec<OwnedFd>,
+}
+
+/// `owners` by inode. What is recorded of an inode is about the same file as long as the second value lives.
+pub fn known(owners: &Owners) -> Result<(BTreeMap<Inode, Known>, Held)> {
     let mut known = BTreeMap::new();
     for (path, owner) in owners {
-        let file = fs::symlink_metadata(path).with_context(|| format!("reading {}", path.display()))?;
-        known.insert(
-            (file.dev(), file.ino()),
-            Known { owner: owner.clone(), born: file.created().ok(), held: held(&file) },
-        );
+        let reading = || format!("reading {}", path.display());
+        let file = fs::symlink_metadata(path).with_context(reading)?;
+        let has_capability = owner.xattrs.contains_key(CAPABILITY);
+        let contents = has_capability.then(|| digest(path)).transpose().with_context(reading)?;
+        known.insert((file.dev(), file.ino()), Known { owner: owner.clone(), contents });
     }
-    Ok(known)
+    Ok((known, hold(owners)?))
+}
+
+/// Opens every file, beyond the limit that programs usually have. Scripts keep that one: some programs try to close each
+/// possible file.
+fn hold(owners: &Owners) -> Result<Held> {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    // Neither needs permissions nor waits for the other end of a pipe.
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut files = Vec::new();
+    for path in owners.keys() {
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => files.push(file),
+            Err(Errno::MFILE | Errno::NFILE) => {
+                eprintln!(
+                    "warning: {} files have owners, and this system opens {} at a time: owners and modes of files that a script \
+                     replaces may be wrong; raise the limit of open files (ulimit -Hn)",
+                    owners.len(),
+                    files.len()
+                );
+                break;
+            }
+            Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
+        }
+    }
+    setrlimit(Resource::Nofile, limit).context("setting the limit of open files")?;
+    Ok(Held { _files: files })
+}
+
+fn digest(path: &Path) -> io::Result<Digest> {
+    let mut hash = Sha256Writer::new(io::sink());
+    io::copy(&mut File::open(path)?, &mut hash)?;
+    Ok(hash.finish().1)
 }
 
 impl Known {
-    /// Extended attributes, which fakeroot does not save, of what is now `file`: as Linux keeps them.
-    fn xattrs_now(&self, owner: &Owner, file: &fs::Metadata) -> Xattrs {
+    /// Extended attributes, which fakeroot does not save, of what is now at `path`: as Linux keeps them.
+    fn xattrs_now(&self, owner: &Owner, path: &Path) -> io::Result<Xattrs> {
         let mut xattrs = self.owner.xattrs.clone();
-        // Whoever writes to a program or gives it away takes its capabilities.
-        if held(file) != self.held || (owner.uid, owner.gid) != (self.owner.uid, self.owner.gid) {
+        // A program that is written to, or that gets another owner, loses its capabilities.
+        let is_given_away = (owner.uid, owner.gid) != (self.owner.uid, self.owner.gid);
+        if let Some(contents) = self.contents
+            && (is_given_away || digest(path)? != contents)
+        {
             xattrs.remove(CAPABILITY);
         }
-        xattrs
+        Ok(xattrs)
     }
-}
-
-fn held(file: &fs::Metadata) -> (u64, i64, i64) {
-    (file.len(), file.mtime(), file.mtime_nsec())
 }
 
 /// As faked loads it.
@@ -72,7 +115,7 @@ pub fn saved(known: &BTreeMap<Inode, Known>) -> String {
 }
 
 /// What faked saved, by path. `before` is what it loaded.
-pub fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
+pub fn recorded_owners(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
     let text = fs::read_to_string(state).context("reading fakeroot's state")?;
     let mut by_inode: HashMap<Inode, Owner> = HashMap::new();
     for line in text.lines() {
@@ -91,16 +134,11 @@ pub fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Resu
     let mut owners = Owners::new();
     walk(root, &mut |path, file| {
         let inode = (file.dev(), file.ino());
+        warn_of_copy(root, path, file, before)?;
         let Some(owner) = by_inode.get(&inode) else { return Ok(()) };
         let mut owner = owner.clone();
         if let Some(before) = before.get(&inode) {
-            // A program that fakeroot does not see into (a static one) may have removed a file; the next one can get its
-            // inode, and is not what the note is about.
-            let is_as_noted = Owner { xattrs: before.owner.xattrs.clone(), ..owner.clone() } == before.owner;
-            if is_as_noted && before.born.is_some_and(|born| file.created().ok() != Some(born)) {
-                return Ok(());
-            }
-            owner.xattrs = before.xattrs_now(&owner, file);
+            owner.xattrs = before.xattrs_now(&owner, path).with_context(|| format!("reading {}", path.display()))?;
         }
         if is_of_type(owner.mode, file) {
             owners.insert(path.to_owned(), owner);
@@ -108,6 +146,23 @@ pub fn noted(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Resu
         Ok(())
     })?;
     Ok(owners)
+}
+
+/// Warns if `path` is a copy of a program with capabilities: `cp -a` keeps them elsewhere, but not under fakeroot.
+fn warn_of_copy(root: &Path, path: &Path, file: &fs::Metadata, before: &BTreeMap<Inode, Known>) -> Result<()> {
+    let mut programs = before.values().filter_map(|known| known.contents.as_ref()).peekable();
+    if !file.is_file() || before.contains_key(&(file.dev(), file.ino())) || programs.peek().is_none() {
+        return Ok(());
+    }
+    let contents = digest(path).with_context(|| format!("reading {}", path.display()))?;
+    if programs.any(|program| *program == contents) {
+        eprintln!(
+            "warning: /{} is a copy of a program with capabilities, and has none: copies lose them in builds; move the program, or \
+             give the capabilities to the container",
+            path.strip_prefix(root).unwrap_or(path).display()
+        );
+    }
+    Ok(())
 }
 
 /// Whether a note with this `mode` can be of `file`: plain files stand for devices and pipes.
@@ -123,29 +178,50 @@ fn is_of_type(mode: u32, file: &fs::Metadata) -> bool {
 mod tests {
     use super::*;
 
+    /// A program that fakeroot does not see into (a static one) removes a file, and the next one gets its inode.
     #[test]
-    fn notes_are_of_the_files_that_they_were_made_for() {
+    fn a_file_that_replaces_another_has_nothing_of_its_owner() {
         let top = tempfile::tempdir().unwrap();
         let root = top.path().join("root");
-        fs::create_dir(&root).unwrap();
-        let (kept, replaced) = (root.join("kept"), root.join("replaced"));
-        fs::write(&kept, "").unwrap();
-        fs::write(&replaced, "").unwrap();
+        fs::create_dir_all(root.join("directory")).unwrap();
+        let (kept, written) = (root.join("kept"), root.join("written"));
         let xattrs = Xattrs::from([(CAPABILITY.to_vec(), b"caps".to_vec()), (b"user.x".to_vec(), b"y".to_vec())]);
-        let note = Owner { mode: 0o104755, uid: 33, gid: 34, xattrs, ..Owner::default() };
-        let mut before = known(&Owners::from([(kept.clone(), note.clone()), (replaced, note.clone())])).unwrap();
+        let recorded = Owner { mode: 0o104755, uid: 33, gid: 34, xattrs, ..Owner::default() };
+        let replaced: Vec<_> = (0..50).map(|number| root.join(format!("replaced-{number}"))).collect();
+        let mut owners = Owners::from([(root.join("directory"), Owner { mode: 0o041777, ..Owner::default() })]);
+        for path in replaced.iter().chain([&kept, &written]) {
+            fs::write(path, "program").unwrap();
+            owners.insert(path.clone(), recorded.clone());
+        }
+        let (before, held) = known(&owners).unwrap();
         let state = top.path().join("state");
         fs::write(&state, saved(&before)).unwrap();
-        // As if the file were gone, and another had got its inode.
-        for known in before.values_mut().skip(1) {
-            known.born = Some(SystemTime::UNIX_EPOCH);
+        for path in &replaced {
+            fs::remove_file(path).unwrap();
+            fs::write(path, "program").unwrap();
         }
-        let first = fs::symlink_metadata(&kept).unwrap();
-        let owners = noted(&root, &state, &before).unwrap();
-        assert_eq!(owners.len(), 1);
-        assert_eq!(owners.contains_key(&kept), before.keys().next() == Some(&(first.dev(), first.ino())));
-        // A file of another type is another file.
+        fs::remove_dir(root.join("directory")).unwrap();
+        fs::create_dir(root.join("directory")).unwrap();
+        // As many bytes, and the same time.
+        let modified = fs::metadata(&written).unwrap().modified().unwrap();
+        fs::write(&written, "PROGRAM").unwrap();
+        File::options().write(true).open(&written).unwrap().set_modified(modified).unwrap();
+        let owners = recorded_owners(&root, &state, &before).unwrap();
+        drop(held);
+        assert_eq!(owners.keys().collect::<Vec<_>>(), [&kept, &written]);
+        assert_eq!(owners[&kept], recorded);
+        assert_eq!(owners[&written].xattrs.keys().collect::<Vec<_>>(), [b"user.x"]);
+    }
+
+    #[test]
+    fn a_file_of_another_type_is_another_file() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("file");
+        fs::write(&path, "").unwrap();
+        let owner = Owner { mode: 0o104755, uid: 33, ..Owner::default() };
+        let (before, _held) = known(&Owners::from([(path, owner)])).unwrap();
+        let state = top.path().join("state");
         fs::write(&state, saved(&before).replace("mode=104755", "mode=40755")).unwrap();
-        assert!(noted(&root, &state, &BTreeMap::new()).unwrap().is_empty());
+        assert!(recorded_owners(top.path(), &state, &BTreeMap::new()).unwrap().is_empty());
     }
 }

@@ -94,6 +94,8 @@ const PROGRAMS: &str = "programs";
 const SETCAP: &str = "setcap cannot work here: the sandbox of a build refuses file capabilities, and the image would be \
                       without them; give them to the container (docker run --cap-add, securityContext), or build on a \
                       base image whose files have them";
+const SETFATTR: &str = "setfattr cannot work here: the sandbox of a build refuses extended attributes, and the image would be \
+                        without them; build on a base image whose files have them, or use fromTar of buildLayer";
 
 /// Runs `script`, the value of `argument`, in `root`. `owners` is what fakeroot noted of it before, and takes what it
 /// notes now.
@@ -101,9 +103,12 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     let scratch = tempfile::tempdir_in(root.parent().unwrap_or(root)).context("making a directory for scripts")?;
     let running = Running { tools, argument, root, scratch: scratch.path(), state: scratch.path().join("state") };
     running.write_script(script)?;
-    running.refuse_setcap(script)?;
+    running.refuse_attributes(script)?;
     let mut mounts = Mounts::default();
-    let before = if mode == Mode::Plain { BTreeMap::new() } else { fakeroot::known(owners)? };
+    let (before, held) = match mode {
+        Mode::Plain => (BTreeMap::new(), None),
+        Mode::FakeRoot | Mode::Chroot => fakeroot::known(owners).map(|(before, held)| (before, Some(held)))?,
+    };
     let mut command = match mode {
         Mode::Plain => running.plain(),
         Mode::FakeRoot => running.fake_root(&before)?,
@@ -113,8 +118,9 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     mounts.remove()?;
     running.check(status, mode)?;
     if mode != Mode::Plain {
-        *owners = fakeroot::noted(root, &running.state, &before)?;
+        *owners = fakeroot::recorded_owners(root, &running.state, &before)?;
     }
+    drop(held);
     Ok(())
 }
 
@@ -134,17 +140,18 @@ impl Running<'_> {
         fs::write(&file, script).with_context(|| format!("writing {}", file.display()))
     }
 
-    /// fakeroot lets `setcap` succeed and saves nothing of it, so whoever calls it is told.
-    fn refuse_setcap(&self, script: &str) -> Result<()> {
-        ensure!(!script.contains("bin/setcap"), "argument {}: {SETCAP}", self.argument);
+    /// fakeroot lets programs set extended attributes, and saves nothing of them: those programs fail instead.
+    fn refuse_attributes(&self, script: &str) -> Result<()> {
         let (programs, bash) = (self.scratch.join(PROGRAMS), self.tools.bash.display());
-        let setcap = programs.join("setcap");
-        let write = || {
-            fs::create_dir(&programs)?;
-            fs::write(&setcap, format!("#!{bash}\necho '{SETCAP}' >&2\nexit 1\n"))?;
-            fs::set_permissions(&setcap, Permissions::from_mode(0o755))
-        };
-        write().with_context(|| format!("writing {}", setcap.display()))
+        fs::create_dir(&programs).with_context(|| format!("creating {}", programs.display()))?;
+        for (name, message) in [("setcap", SETCAP), ("setfattr", SETFATTR)] {
+            ensure!(!script.contains(&format!("bin/{name}")), "argument {}: {message}", self.argument);
+            let program = programs.join(name);
+            fs::write(&program, format!("#!{bash}\necho '{message}' >&2\nexit 1\n"))
+                .and_then(|()| fs::set_permissions(&program, Permissions::from_mode(0o755)))
+                .with_context(|| format!("writing {}", program.display()))?;
+        }
+        Ok(())
     }
 
     fn bash(&self) -> Command {

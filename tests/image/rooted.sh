@@ -68,3 +68,7 @@ for script in 'extraCommands = "touch x; setcap cap_net_raw=ep x";' 'fakeRootCom
   build_fails "dockerTools.buildLayeredImage { name = \"x\"; $script }" "setcap cannot work here" "docker run --cap-add"
 done
 build_fails "dockerTools.buildImage { name = \"x\"; runAsRoot = \"setcap cap_net_raw=ep /x\"; }" "setcap cannot work here"
+build_fails "dockerTools.buildImage { name = \"x\"; runAsRoot = \"touch /x; setfattr -n user.a -v b /x\"; }" "setfattr cannot work here"
+build "dockerTools.buildImage { name = \"x\"; fromImage = $work/base.tar; runAsRoot = \"cp -a /bin/ping /bin/copied; mv /bin/touched /bin/moved\"; }" >/dev/null
+grep -qF "warning: /bin/copied is a copy of a program with capabilities, and has none" "$work/log" || { cat "$work/log"; fail "no warning of a copy"; }
+if grep -qF "/bin/moved is a copy" "$work/log"; then fail "what is moved keeps its capabilities"; fi
