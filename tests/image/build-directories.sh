@@ -46,9 +46,9 @@ expr='let
     ${busybox} sh -c "for at in 1 2 3 4 5 6 7 8; do echo >/made/\$at; done"
     mkdir -m 2775 /srv/shared/group; chmod 4711 /made/1; chmod 0 /made/2; mkfifo /made/pipe; mknod /made/null c 1 3
     umask 027; mkdir /made/private; echo >/made/private/file; umask 022
-    date >/made/date; stat -c %a / >/made/mode-of-root
+    date -d @0 >/made/date; stat -c %a / >/made/mode-of-root
   '"''"';
-  plain = "mkdir -m 750 own; echo x > own/file; chmod 4755 own/file; chmod 1777 own; mkdir shared; chmod g+s shared; echo y > shared/file; date > date";
+  plain = "mkdir -m 750 own; echo x > own/file; chmod 755 own/file; chmod 1777 own; mkdir shared; echo y > shared/file; date -d @0 > date";
   fake = "chown -R 12:34 own; mknod null c 1 3; chmod 6711 own/file; echo z > new; chmod 400 new";
 in [
   (dockerTools.buildImage { name = "root"; tag = "t"; compressor = "none"; fromImage = '"$work"'/base.tar; copyToRoot = [ files ]; runAsRoot = "true"; })
