@@ -96,10 +96,11 @@ impl<R: Read> NarReader<R> {
     /// When it is no NAR, or cannot be read.
     pub fn next_node(&mut self) -> io::Result<Option<Node>> {
         if let Some((left, padding)) = self.content.take() {
-            let skipped = io::copy(&mut (&mut self.inner).take(left + padding), &mut io::sink())?;
-            if skipped < left + padding {
+            let skipped = io::copy(&mut (&mut self.inner).take(left), &mut io::sink())?;
+            if skipped < left {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
+            self.padding(padding)?;
             self.leaf_ends()?;
         }
         match self.state {
@@ -228,10 +229,18 @@ impl<R: Read> NarReader<R> {
         if length > limit {
             return Err(invalid(format!("a name of {length} bytes")));
         }
-        let mut text = vec![0; (length + padding(length)) as usize];
+        let mut text = vec![0; length as usize];
         self.inner.read_exact(&mut text)?;
-        text.truncate(length as usize);
+        self.padding(padding(length))?;
         Ok(text)
+    }
+
+    /// Nix refuses other padding than zeros too (`readPadding` of libutil/serialise.cc): one tree has one NAR.
+    fn padding(&mut self, count: u64) -> io::Result<()> {
+        let mut zeros = [0; 8];
+        let zeros = &mut zeros[..count as usize];
+        self.inner.read_exact(zeros)?;
+        if zeros.iter().all(|byte| *byte == 0) { Ok(()) } else { Err(invalid("padding that is not zero".to_owned())) }
     }
 
     fn expect(&mut self, word: &str) -> io::Result<()> {
@@ -384,6 +393,21 @@ mod tests {
         let unpacked = top.path().join("unpacked");
         unpack(nar.as_slice(), &unpacked).unwrap();
         assert!(tar(&root, Files::At(unpacked)).unwrap() == expected);
+    }
+
+    #[test]
+    fn padding_is_zero() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, nar) = packed(top.path());
+        let zeros: Vec<usize> = (0..nar.len()).filter(|at| nar[*at] == 0).collect();
+        let mut other = nar.clone();
+        for at in zeros {
+            // Lengths, contents and padding: each of them makes another NAR or none.
+            other[at] = 1;
+            let same = tar(&root, in_memory(&other)).is_ok_and(|bytes| bytes == tar(&root, in_memory(&nar)).unwrap());
+            assert!(!same, "byte {at}");
+            other[at] = 0;
+        }
     }
 
     #[test]

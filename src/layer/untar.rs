@@ -21,6 +21,11 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 const BLOCK: u64 = 512;
 /// Bytes of one entry's PAX records, or of its long name; Go's limit.
 const EXTENSION_LIMIT: u64 = 1 << 20;
+/// Bytes of all extended attributes of one tar. They compress well and are kept in memory, so that a layer of 8 MB could have
+/// gigabytes of them; real layers have a capability or a label of 50 bytes for some files.
+const XATTRS_LIMIT: u64 = 64 << 20;
+/// What an entry of a map takes besides its bytes.
+const XATTR_OVERHEAD: usize = 64;
 /// Parts of one file with holes.
 const PARTS_LIMIT: usize = 100_000;
 
@@ -76,6 +81,8 @@ pub struct TarReader<R> {
     /// Data and padding that are left of the last entry.
     data: u64,
     padding: u64,
+    /// Bytes that all extended attributes may still take.
+    xattrs: u64,
 }
 
 /// What an entry's own header cannot say.
@@ -97,7 +104,7 @@ impl<R: Read> TarReader<R> {
             skipped if skipped == count => Ok(()),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         };
-        Self { inner, skip, position: 0, data: 0, padding: 0 }
+        Self { inner, skip, position: 0, data: 0, padding: 0, xattrs: XATTRS_LIMIT }
     }
 
     /// A reader of a file, which skips data without reading it.
@@ -169,6 +176,12 @@ impl<R: Read> TarReader<R> {
             _ => (0, 0),
         };
         let holes = if kind == EntryType::GNUSparse { Some(self.sparse(header, size)?) } else { None };
+        let bytes =
+            extended.xattrs.iter().map(|(name, value)| name.len() + value.len() + XATTR_OVERHEAD).sum::<usize>();
+        self.xattrs = self
+            .xattrs
+            .checked_sub(bytes as u64)
+            .ok_or_else(|| invalid("more than 64 MiB of extended attributes, which is the limit"))?;
         self.begin(size)?;
         Ok(TarEntry {
             name,
@@ -371,4 +384,33 @@ fn text(bytes: &[u8]) -> &[u8] {
 
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extended_attributes_of_a_tar_are_bounded() {
+        let value = vec![b'a'; 900_000];
+        let mut tar = tar::Builder::new(Vec::new());
+        for at in 0..80 {
+            tar.append_pax_extensions([("SCHILY.xattr.user.a", value.as_slice())]).unwrap();
+            let mut header = Header::new_gnu();
+            header.set_size(0);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, format!("file-{at}"), io::empty()).unwrap();
+        }
+        let bytes = tar.into_inner().unwrap();
+        let mut reader = TarReader::new(bytes.as_slice());
+        let mut read = 0;
+        let error = loop {
+            match reader.next_entry() {
+                Ok(entry) => assert!(entry.is_some_and(|entry| entry.xattrs.len() == 1)),
+                Err(error) => break error,
+            }
+            read += 1;
+        };
+        assert!(read > 60 && error.to_string().contains("64 MiB"), "{read}: {error}");
+    }
 }
