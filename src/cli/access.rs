@@ -14,6 +14,9 @@ use crate::transport::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+/// The default of `--retry-times`.
+const RETRY_TIMES: u32 = 4;
+
 /// The flags for one side, with the prefix of their names and what help calls the side.
 macro_rules! side {
     ($name:ident, $prefix:literal, $about:literal, $heading:literal) => {
@@ -91,9 +94,9 @@ struct Side {
 pub struct Access {
     #[command(flatten)]
     side: BothSides,
-    /// How many times a request that failed temporarily is retried.
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    retry_times: u32,
+    /// How many times a request that failed temporarily is retried [default: 4].
+    #[arg(long, value_name = "N")]
+    retry_times: Option<u32>,
 }
 
 /// Of a copy: for the registry it reads from, the one it writes to, or both.
@@ -159,7 +162,53 @@ impl Access {
     }
 }
 
+/// A flag for registries that was given.
+pub struct SideFlag {
+    /// As the user wrote it.
+    pub flag: String,
+    /// The prefix of its side: `src-`, `dest-`, or empty for both.
+    pub side: &'static str,
+    /// Whether it is for one registry, as credentials and certificates are; else it is for all requests.
+    pub is_for_host: bool,
+}
+
+/// Which flags for engines were given.
+pub struct EngineFlags {
+    pub via: bool,
+    pub src_via: bool,
+    pub dest_via: bool,
+    pub namespace: bool,
+    pub src_namespace: bool,
+    pub dest_namespace: bool,
+    pub src_daemon_host: bool,
+    pub dest_daemon_host: bool,
+}
+
 impl CopyAccess {
+    /// The flags for registries that were given.
+    pub fn given_flags(&self) -> Vec<SideFlag> {
+        let sides = [self.both.side.side(), self.source.side(), self.destination.side()];
+        let mut flags: Vec<SideFlag> = sides.iter().flat_map(Side::given_flags).collect();
+        if self.both.retry_times.is_some() {
+            flags.push(SideFlag { flag: "--retry-times".to_owned(), side: "", is_for_host: false });
+        }
+        flags
+    }
+
+    /// The flags for engines that were given.
+    pub fn engine_flags(&self) -> EngineFlags {
+        EngineFlags {
+            via: self.via.is_some(),
+            src_via: self.src_via.is_some(),
+            dest_via: self.dest_via.is_some(),
+            namespace: self.namespace.is_some(),
+            src_namespace: self.src_namespace.is_some(),
+            dest_namespace: self.dest_namespace.is_some(),
+            src_daemon_host: self.src_daemon_host.is_some(),
+            dest_daemon_host: self.dest_daemon_host.is_some(),
+        }
+    }
+
     /// For the engine that is read from.
     pub fn source_engine(&self) -> engine::EngineOptions {
         self.engine(&self.src_via, &self.src_namespace, &self.src_daemon_host)
@@ -244,6 +293,38 @@ impl Side {
         given.into_iter().find_map(|(flag, is_given)| is_given.then(|| format!("--{}{flag}", self.prefix)))
     }
 
+    fn given_flags(&self) -> Vec<SideFlag> {
+        // Without `..`, so that the compiler asks for a rule for each new flag.
+        let Self {
+            prefix,
+            creds,
+            username,
+            password,
+            password_stdin,
+            registry_token,
+            no_creds,
+            authfile,
+            cert_dir,
+            tls_verify,
+        } = self;
+        let for_host = [
+            ("creds", creds.is_some()),
+            ("username", username.is_some()),
+            ("password", password.is_some()),
+            ("password-stdin", *password_stdin),
+            ("registry-token", registry_token.is_some()),
+            ("cert-dir", cert_dir.is_some()),
+            ("tls-verify", tls_verify.is_some()),
+        ];
+        let for_all = [("no-creds", *no_creds), ("authfile", authfile.is_some())];
+        let flag = |is_for_host| {
+            move |(name, is_given): (&str, bool)| {
+                is_given.then(|| SideFlag { flag: format!("--{prefix}{name}"), side: prefix, is_for_host })
+            }
+        };
+        for_host.into_iter().filter_map(flag(true)).chain(for_all.into_iter().filter_map(flag(false))).collect()
+    }
+
     fn gives_credentials(&self) -> bool {
         self.credentials_flag().is_some() || self.no_creds
     }
@@ -287,7 +368,7 @@ impl Side {
         Options {
             anonymous: self.no_creds,
             auth_file: self.authfile.clone(),
-            tries: Some(access.retry_times.saturating_add(1)),
+            tries: Some(access.retry_times.unwrap_or(RETRY_TIMES).saturating_add(1)),
             ..Options::default()
         }
     }

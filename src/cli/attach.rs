@@ -138,6 +138,18 @@ impl Attachments {
         self.sbom.is_empty() && !self.provenance && sign_key.is_none() && sign_with.is_none()
     }
 
+    /// Each flag, and whether it was given; the flags of the provenance need `--provenance`.
+    pub fn flags(&self) -> [(&'static str, bool); 5] {
+        let SigningArguments { sign_key, sign_with, sign_tag } = &self.signing;
+        [
+            ("--sbom", !self.sbom.is_empty()),
+            ("--provenance", self.provenance),
+            ("--sign-key", sign_key.is_some()),
+            ("--sign-with", sign_with.is_some()),
+            ("--sign-tag", *sign_tag),
+        ]
+    }
+
     /// The key or command that signs, if there is one.
     pub fn signer(&self) -> Result<Option<Signer>> {
         self.signing.signer()

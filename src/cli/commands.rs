@@ -8,7 +8,7 @@ use super::{
     access::Access,
     attach::AttachArguments,
     budget::BudgetArguments,
-    copy::CopyArguments,
+    copy_arguments::CopyArguments,
     diff::DiffArguments,
     explain::Wanted,
     index::IndexArguments,

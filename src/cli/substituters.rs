@@ -25,6 +25,11 @@ pub struct SubstituterArguments {
 }
 
 impl SubstituterArguments {
+    /// Whether a cache or a header was given.
+    pub fn is_given(&self) -> bool {
+        !self.substituter.is_empty() || !self.header.is_empty()
+    }
+
     /// How sources are reached: registries with these options, missing store paths through the caches.
     pub fn access(&self, registry: registry::Options) -> Result<ReadOptions> {
         self.access_with_origins(registry.clone(), registry)

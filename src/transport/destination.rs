@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, Written};
+use super::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, outcome::Outcome};
 use crate::image::ManifestGraph;
 
 /// Every medium that strata writes.
@@ -58,7 +58,7 @@ impl Destination {
     /// # Errors
     ///
     /// [`HoldsOne`], and the medium's own.
-    pub fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Written, WriteError> {
+    pub fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         self.check_holds(content)?;
         self.sink.write(content, options)
     }
@@ -71,6 +71,16 @@ impl Destination {
     /// The registry host (`HOST[:PORT]`) that is pushed to; `None` for every other medium.
     pub fn registry_host(&self) -> Option<&str> {
         self.sink.registry_host()
+    }
+
+    /// Whether the content is written to the standard output.
+    pub fn is_stdout(&self) -> bool {
+        self.sink.is_stdout()
+    }
+
+    /// The name of the medium, such as `docker-daemon`.
+    pub fn medium(&self) -> &'static str {
+        self.scheme.name
     }
 
     fn check_holds(&self, content: &ManifestGraph) -> Result<(), HoldsOne> {

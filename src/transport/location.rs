@@ -26,6 +26,7 @@ pub const READ_SCHEMES: &[ReadScheme] = &[
 #[derive(Clone, Debug)]
 pub struct Location {
     source: Arc<dyn ReadTransport>,
+    medium: Option<&'static str>,
     text: String,
 }
 
@@ -37,6 +38,11 @@ impl Location {
     /// [`OpenError`].
     pub fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
         self.source.open(access)
+    }
+
+    /// The name of the medium, such as `docker-daemon`; `None` for a path whose content decides.
+    pub fn medium(&self) -> Option<&'static str> {
+        self.medium
     }
 
     /// The registry host (`HOST[:PORT]`) that the image is in; `None` for every other medium.
@@ -57,7 +63,7 @@ impl FromStr for Location {
             Some((scheme, rest)) => (scheme.parse)(rest)?,
             None => path::plain(text),
         };
-        Ok(Self { source, text: text.to_owned() })
+        Ok(Self { source, medium: scheme.map(|(scheme, _)| scheme.name), text: text.to_owned() })
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod http;
 mod import;
 pub(crate) mod layout;
 pub(crate) mod location;
+mod outcome;
 mod path;
 #[cfg(feature = "net")]
 pub(crate) mod podman;
@@ -41,6 +42,7 @@ pub(crate) mod write;
 
 pub use destination::{Destination, HoldsOne, NoReferrers};
 pub use location::Location;
+pub use outcome::{Details, Loaded, Outcome, PushDetails, Sent};
 pub use read::{ReadOptions, ReadScheme, ReadTransport};
 pub use recognise::open;
-pub use write::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, Written};
+pub use write::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport};

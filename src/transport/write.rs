@@ -2,14 +2,14 @@
 
 use std::{error::Error, fmt, path::PathBuf, sync::Arc};
 
-use super::progress::{Progress, Silent};
+use super::{
+    outcome::Outcome,
+    progress::{Progress, Silent},
+};
 use crate::{
     image::ManifestGraph,
     layer::compress::Compression,
-    oci::{
-        Digest,
-        name::{ParseNameError, TaggedName},
-    },
+    oci::name::{ParseNameError, TaggedName},
 };
 
 /// A kind of destination, and how it is written on the command line.
@@ -43,11 +43,16 @@ pub trait WriteTransport: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// The medium's own.
-    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Written, WriteError>;
+    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError>;
 
     /// The registry host (`HOST[:PORT]`) that is pushed to; options for registries mean nothing elsewhere.
     fn registry_host(&self) -> Option<&str> {
         None
+    }
+
+    /// Whether the content is written to the standard output.
+    fn is_stdout(&self) -> bool {
+        false
     }
 
     /// Where what refers to an image goes; `None` where there is no place for it.
@@ -132,30 +137,6 @@ impl Default for WriteOptions {
             shared: None,
             progress: Arc::new(Silent),
         }
-    }
-}
-
-/// What was written.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// What the content is known by there: its manifest's or index's digest, or the image's id.
-    pub digest: Digest,
-    /// Under which name an engine runs it.
-    pub reference: Option<String>,
-    /// What was done with the layers, in a word: `pushed`.
-    pub act: &'static str,
-    /// What people want to know, a line each.
-    pub says: Vec<String>,
-    /// The same for programs.
-    pub event: Option<serde_json::Value>,
-    /// Whether the standard output is taken: it is the content.
-    pub on_stdout: bool,
-}
-
-impl Written {
-    /// Nothing more to say than the digest.
-    pub fn new(digest: Digest) -> Self {
-        Self { digest, reference: None, act: "copied", says: Vec::new(), event: None, on_stdout: false }
     }
 }
 

@@ -100,7 +100,7 @@ impl Machine {
     fn copy(&self, source: &str, destination: &str, via: &str) -> (bool, String) {
         let mut command = strata(self.top.path());
         let path = format!("{}:{}", self.path("here").display(), env::var("PATH").unwrap());
-        command.args(["copy", source, destination, "--via", via, "--src-via", "false"]).env("PATH", path);
+        command.args(["copy", source, destination, "--via", via]).env("PATH", path);
         let output = command.output().unwrap();
         (output.status.success(), text(&output))
     }

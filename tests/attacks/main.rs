@@ -2,6 +2,7 @@
 
 mod ambiguous;
 mod caches;
+mod copy_flags;
 mod credentials;
 mod daemons;
 mod engine_names;

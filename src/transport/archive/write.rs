@@ -22,7 +22,7 @@ use crate::{
     image::{Image, ImageError, ImageIndex, ManifestGraph},
     layer::{Direct, Header, LayerError, TarWriter},
     oci::{Descriptor, Digest, DockerManifest, Index, descriptor::annotation, json, name::full_name},
-    transport::{Holds, WriteError, WriteOptions, WriteScheme, WriteTransport, Written, write::path_and_name},
+    transport::{Holds, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport, write::path_and_name},
 };
 
 /// `oci-archive:FILE[:NAME:TAG]`
@@ -60,17 +60,20 @@ struct ArchiveFile {
 }
 
 impl WriteTransport for ArchiveFile {
-    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Written, WriteError> {
+    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Outcome, WriteError> {
         let name = self.name.as_deref().or(content.reference());
-        // By these names too, so that nothing but the archive is written there.
-        let on_stdout =
-            ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| self.file == Path::new(name));
+        let on_stdout = self.is_stdout();
         if on_stdout {
             write_content(content, name, stdout()?)?.flush().map_err(LayerError::Write)?;
         } else {
             write_file(content, name, &self.file)?;
         }
-        Ok(Written { on_stdout, ..Written::new(content.digest()) })
+        Ok(Outcome { on_stdout, ..Outcome::new(content.digest()) })
+    }
+
+    fn is_stdout(&self) -> bool {
+        // The file may have these names too; nothing but the archive is written there.
+        ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| self.file == Path::new(name))
     }
 }
 

@@ -27,8 +27,8 @@ use crate::{
         name::{TaggedName, full_name},
     },
     transport::{
-        Holds, WriteError, WriteOptions, WriteScheme, WriteTransport, Written, archive,
-        engine::{self, EngineError, Loaded, Tool, loaded},
+        Holds, Loaded, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport, archive,
+        engine::{self, EngineError, Tool, loaded},
         write::{name_for, one_image, parse_name},
     },
 };
@@ -55,22 +55,22 @@ struct Containerd {
 }
 
 impl WriteTransport for Containerd {
-    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Written, WriteError> {
+    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         let image = one_image(content)?;
         let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
         let name = name.ok_or_else(|| format!("the image has no name; write {SYNTAX}"))?;
-        let mut all: Option<Written> = None;
+        let mut all: Option<Outcome> = None;
         for via in engine::containerd_commands(options.engine.via.as_deref())? {
             let tool = Tool::new("ctr", via.as_deref());
             let tool = match &options.engine.namespace {
                 Some(namespace) => tool.with(&["-n", namespace]),
                 None => tool,
             };
-            let mut written = load(image, &name, &tool)?.written(image);
-            // One line for each node.
-            let before = all.map(|before| before.says).unwrap_or_default();
-            written.says.splice(0..0, before);
-            all = Some(written);
+            let outcome = load(image, &name, &tool)?.into_outcome(image);
+            all = Some(match all {
+                Some(before) => before.with_node(outcome),
+                None => outcome,
+            });
         }
         Ok(all.expect("there is at least one command"))
     }

@@ -11,7 +11,7 @@ use crate::{
     image::{Image, ManifestGraph},
     oci::Digest,
     transport::{
-        Holds, WriteError, WriteOptions, WriteScheme, WriteTransport, Written,
+        Holds, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport,
         blob_files::{BlobFiles, LayoutError, write::io_error},
         write::{one_image, some_path},
     },
@@ -32,8 +32,8 @@ struct Dir {
 }
 
 impl WriteTransport for Dir {
-    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Written, WriteError> {
-        Ok(Written::new(write(one_image(content)?, &self.directory)?))
+    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Outcome, WriteError> {
+        Ok(Outcome::new(write(one_image(content)?, &self.directory)?))
     }
 }
 

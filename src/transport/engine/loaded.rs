@@ -1,4 +1,4 @@
-//! What a load into an engine did, and how it is told.
+//! What a load into an engine did.
 
 use std::{
     collections::HashSet,
@@ -9,27 +9,12 @@ use super::{EngineError, Tool};
 use crate::{
     image::Image,
     oci::Digest,
-    transport::{Written, archive},
+    transport::{Details, Loaded, Outcome, Sent, archive},
 };
-
-/// What a load did.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// What the engine knows the image by.
-    pub id: Digest,
-    /// What people know it by there.
-    pub reference: String,
-    /// Layers that were there already.
-    pub there: usize,
-    /// Bytes sent.
-    pub bytes: u64,
-    /// Why layers that seemed to be there were sent after all.
-    pub repaired: Option<String>,
-}
 
 impl Loaded {
     pub(crate) fn new(id: Digest, reference: String) -> Self {
-        Self { id, reference, there: 0, bytes: 0, repaired: None }
+        Self { id, reference, layers: 0, there: 0, bytes: 0, repaired: None }
     }
 
     /// Notes which layers are not sent.
@@ -53,20 +38,12 @@ impl Loaded {
         })
     }
 
-    /// What people and programs are told.
-    pub(crate) fn written(self, image: &Image) -> Written {
-        let Self { id, reference, there, bytes, repaired } = self;
-        let layers = image.layers.len();
-        let event = serde_json::json!({ "event": "loaded", "reference": reference, "id": id, "bytes": bytes,
-            "layers": layers, "layersThere": there, "repaired": repaired });
-        let why = repaired.map(|why| format!("sending layers that seemed to be there: {why}"));
-        let count = format!("{reference}: {there} of {layers} layers were there, {bytes} bytes sent");
-        Written {
-            reference: Some(reference),
-            says: why.into_iter().chain([count]).collect(),
-            event: Some(event),
-            ..Written::new(id)
-        }
+    /// The result of a load into one engine.
+    pub(crate) fn into_outcome(self, image: &Image) -> Outcome {
+        let sent = Sent { blobs: 0, bytes: self.bytes };
+        let (digest, reference, skipped) = (self.id, Some(self.reference.clone()), self.there);
+        let loaded = Self { layers: image.layers.len(), ..self };
+        Outcome { reference, sent, skipped, details: Details::Loaded(vec![loaded]), ..Outcome::new(digest) }
     }
 }
 

@@ -19,8 +19,6 @@
 
 pub(crate) mod loaded;
 
-pub use loaded::Loaded;
-
 use std::{
     fs::File,
     io::{self, Read, Seek, Write},

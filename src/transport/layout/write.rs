@@ -20,7 +20,7 @@ use crate::{
     },
     oci::{Descriptor, Digest, Index, descriptor::annotation, json},
     transport::{
-        Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, Written,
+        Holds, Outcome, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport,
         blob_files::{BlobFiles, LayoutError, write::io_error},
         write::path_and_name,
     },
@@ -49,10 +49,10 @@ struct Layout {
 }
 
 impl WriteTransport for Layout {
-    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Written, WriteError> {
+    fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Outcome, WriteError> {
         let own = content.reference().and_then(|reference| reference.rsplit_once(':'));
         let tag = self.tag.as_deref().or(own.map(|(_, tag)| tag));
-        Ok(Written::new(write_content(content, &self.directory, tag)?))
+        Ok(Outcome::new(write_content(content, &self.directory, tag)?))
     }
 
     fn referrers(&self) -> Option<&dyn Referrers> {

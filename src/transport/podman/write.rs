@@ -15,8 +15,8 @@ use crate::{
         name::{self, TaggedName},
     },
     transport::{
-        Holds, WriteError, WriteOptions, WriteScheme, WriteTransport, Written,
-        engine::{EngineError, Loaded, Tool},
+        Holds, Loaded, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport,
+        engine::{EngineError, Tool},
         write::{name_for, one_image, parse_name},
     },
 };
@@ -41,12 +41,12 @@ struct Podman {
 }
 
 impl WriteTransport for Podman {
-    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Written, WriteError> {
+    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         let image = one_image(content)?;
         let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
         let name = name.ok_or_else(|| format!("the image has no name; write {SYNTAX}"))?;
         let podman = Tool::new("podman", options.engine.via.as_deref());
-        Ok(load(image, &name, &podman)?.written(image))
+        Ok(load(image, &name, &podman)?.into_outcome(image))
     }
 }
 

@@ -89,7 +89,9 @@ impl Session {
             retry: options.tries.map_or_else(Retry::default, |tries| Retry { tries: tries.max(1) }),
             stall: options.stall,
         })?;
-        if (insecure || secure.is_loopback()) && !speaks_tls(&http, &base) {
+        // A loopback registry usually has no TLS; `--tls-verify` given by hand requires it.
+        let may_lack_tls = secure.is_loopback() && given.insecure.is_none();
+        if (insecure || may_lack_tls) && !speaks_tls(&http, &base) {
             base = format!("http://{server}");
         }
         let origin = Origin::of(&base).unwrap_or(secure);

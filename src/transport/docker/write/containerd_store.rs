@@ -19,8 +19,8 @@ use crate::{
     image::Image,
     oci::Digest,
     transport::{
+        Loaded,
         docker::{Daemon, DaemonError},
-        engine::Loaded,
     },
 };
 

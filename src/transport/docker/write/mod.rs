@@ -24,8 +24,7 @@ use crate::{
     layer::ChunkReader,
     oci::{Digest, name::TaggedName},
     transport::{
-        Holds, WriteError, WriteOptions, WriteScheme, WriteTransport, Written, archive,
-        engine::Loaded,
+        Holds, Loaded, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport, archive,
         write::{name_for, one_image, parse_name},
     },
 };
@@ -48,11 +47,11 @@ struct DockerDaemon {
 }
 
 impl WriteTransport for DockerDaemon {
-    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Written, WriteError> {
+    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         let image = one_image(content)?;
         let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
         let daemon = Daemon::of_user(&options.engine)?;
-        Ok(load(image, name.as_ref(), &daemon)?.written(image))
+        Ok(load(image, name.as_ref(), &daemon)?.into_outcome(image))
     }
 }
 

@@ -39,7 +39,7 @@ use crate::{
     oci::{Digest, ParseReferenceError, Reference},
     threads::{self, lock},
     transport::{
-        Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, Written,
+        Details, Holds, Outcome, PushDetails, Referrers, Sent, WriteError, WriteOptions, WriteScheme, WriteTransport,
         progress::{EvidenceCounts, Fate, Progress},
         registry,
         write::SignDocument,
@@ -72,7 +72,7 @@ struct Repository {
 }
 
 impl WriteTransport for Repository {
-    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> std::result::Result<Written, WriteError> {
+    fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> std::result::Result<Outcome, WriteError> {
         let reference = &self.reference;
         let client = Arc::new(Client::for_purpose(Purpose::Write, reference, &options.registry)?);
         let mut tags = vec![reference.version()];
@@ -92,30 +92,18 @@ impl WriteTransport for Repository {
         };
         let Pushed { digest, blobs, bytes, left, noted, evidence, warnings, .. } =
             push(content, &client, &push_options, &options.progress)?;
-        let EvidenceCounts { trusted, verified, made } = evidence;
-        let event = serde_json::json!({ "event": "pushed", "reference": reference.to_string(), "digest": digest,
-            "blobs": blobs, "bytes": bytes, "attestationsLeft": left, "noted": noted.added,
-            "trusted": trusted, "verified": verified, "made": made, "warnings": &warnings });
-        let mut says = warnings;
-        if noted.left > 0 {
-            says.push(format!(
-                "{} layers are not noted in {}: the registry does not mount blobs of {} there; give --cache-to a tag of {2} itself",
-                noted.left,
-                options.cache_to.as_deref().unwrap_or_default(),
-                reference.repository
-            ));
-        }
-        if digest != content.digest() && content.images().iter().any(|image| image.as_is) {
-            let left = match left {
-                0 => String::new(),
-                left => format!(" and {left} attestations for the uncompressed images were not copied"),
-            };
-            says.push(format!(
-                "plain layers were compressed: the digest was {}{left}; --preserve-digests keeps it",
-                content.digest()
-            ));
-        }
-        Ok(Written { act: "pushed", says, event: Some(event), ..Written::new(digest) })
+        let is_recompressed = digest != content.digest() && content.images().iter().any(|image| image.as_is);
+        let details = PushDetails {
+            reference: reference.to_string(),
+            digest_before: is_recompressed.then(|| content.digest()),
+            attestations_left: left,
+            recorded: noted.added,
+            unrecorded: noted.left,
+            evidence,
+            warnings,
+        };
+        let sent = Sent { blobs: blobs as u64, bytes };
+        Ok(Outcome { sent, details: Details::Pushed(details), ..Outcome::new(digest) })
     }
 
     fn registry_host(&self) -> Option<&str> {

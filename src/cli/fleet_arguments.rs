@@ -1,0 +1,97 @@
+//! The flags of `strata copy --fleet`.
+
+use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
+
+use crate::{image::ManifestGraph, oci::Reference, transport::registry::shared::Shared};
+use clap::Args;
+
+/// The default of `--shard-wait`, in seconds.
+const SHARD_WAIT: u64 = 20;
+
+/// Flags of a copy of many images.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Many images")]
+pub struct FleetArguments {
+    /// Copy the images listed in FILE, one per line: JSON from nix-eval-jobs, or IMAGE DESTINATION; - reads stdin.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "destination"])]
+    pub fleet: Option<PathBuf>,
+    /// Destination of each image, such as docker://HOST/{name}:{tag}; {attr} is nix-eval-jobs' name for it.
+    #[arg(long, value_name = "TEMPLATE", requires = "fleet")]
+    pub to: Option<String>,
+    /// Copy one part of the fleet, such as 1/2 or 2/2; images are assigned to parts by digest.
+    #[arg(long, value_name = "PART/PARTS", requires = "fleet")]
+    pub shard: Option<Shard>,
+    /// Wait this long for layers that other parts upload, counted from the last one that appeared [default: 20].
+    #[arg(long, value_name = "SECONDS", requires = "shard")]
+    shard_wait: Option<u64>,
+    /// Append a JSON object to this file for each image.
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    pub journal: Option<PathBuf>,
+}
+
+impl FleetArguments {
+    /// The flags that need `--fleet`, and whether each was given. clap does not check this when an image is given.
+    pub fn dependent_flags(&self) -> [(&'static str, bool); 4] {
+        let Self { fleet: _, to, shard, shard_wait, journal } = self;
+        [
+            ("--to", to.is_some()),
+            ("--shard", shard.is_some()),
+            ("--shard-wait", shard_wait.is_some()),
+            ("--journal", journal.is_some()),
+        ]
+    }
+
+    /// The registry host that `--to` names before its first placeholder: the one host that credentials given by hand are
+    /// for. Destinations of the file may be in other registries, for which credentials are stored.
+    pub fn registry_host(&self) -> Option<String> {
+        let fixed = self.to.as_deref()?.strip_prefix("docker://")?.split('{').next()?;
+        let (path, _) = fixed.rsplit_once('/')?;
+        Some(format!("{path}/x").parse::<Reference>().ok()?.host)
+    }
+
+    /// What the pushes of a fleet share.
+    pub fn shared(&self) -> Option<Arc<Shared>> {
+        let patience = Duration::from_secs(self.shard.map_or(0, |_| self.shard_wait.unwrap_or(SHARD_WAIT)));
+        self.fleet.as_ref().map(|_| Arc::new(Shared::new(patience)))
+    }
+}
+
+/// A part of a fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    part: u64,
+    parts: u64,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(part, parts)| Some((part.parse().ok()?, parts.parse().ok()?)));
+        match numbers {
+            Some((part, parts)) if (1..=parts).contains(&part) => Ok(Self { part, parts }),
+            _ => Err("write it like 1/2".to_owned()),
+        }
+    }
+}
+
+impl Shard {
+    pub fn has(self, content: &ManifestGraph) -> bool {
+        let hex = content.digest().hex();
+        let number = u64::from_str_radix(&hex[..15], 16).unwrap_or_default();
+        number % self.parts == self.part - 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_parts() {
+        assert_eq!("2/2".parse(), Ok(Shard { part: 2, parts: 2 }));
+        for wrong in ["0/2", "3/2", "1", "1/0", "a/b"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+}

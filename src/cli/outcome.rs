@@ -1,0 +1,119 @@
+//! What a copy prints: the digest or name on stdout; notes, or with `--json` an event, on stderr.
+
+use std::io::Write;
+
+use crate::{
+    terminal::{self, line},
+    transport::{Destination, Details, Loaded, Outcome, PushDetails, progress::EvidenceCounts},
+};
+use anyhow::Result;
+use serde_json::{Value, json};
+
+/// The form of the output.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    pub quiet: bool,
+    pub json: bool,
+}
+
+/// One finished copy.
+pub struct Report<'a> {
+    pub outcome: &'a Outcome,
+    pub destination: &'a Destination,
+    /// The tag of `--cache-to`.
+    pub cache_to: Option<&'a str>,
+    /// What was attached.
+    pub notes: &'a [String],
+}
+
+/// What was done with the layers, in a word.
+pub fn outcome_act(outcome: &Outcome) -> &'static str {
+    match outcome.details {
+        Details::Pushed(_) => "pushed",
+        Details::Written | Details::Loaded(_) => "copied",
+    }
+}
+
+impl Report<'_> {
+    /// Prints it; `summary` is the last line of the progress display.
+    pub fn print(&self, summary: Option<&str>, output: Output) -> Result<()> {
+        if output.json {
+            self.events().iter().try_for_each(|event| writeln!(terminal::stderr().exact(), "{event}"))?;
+        } else if !output.quiet {
+            let lines = self.lines();
+            let mut lines = lines.iter().map(String::as_str).chain(summary);
+            lines.try_for_each(|line| writeln!(terminal::stderr(), "{line}"))?;
+        }
+        let Outcome { digest, reference, on_stdout, .. } = self.outcome;
+        match reference {
+            _ if *on_stdout => {}
+            Some(reference) => writeln!(terminal::stdout(), "{}", line(reference))?,
+            None => writeln!(terminal::stdout(), "{digest}")?,
+        }
+        Ok(())
+    }
+
+    /// For programs: one object, or one for each node of a cluster.
+    pub fn events(&self) -> Vec<Value> {
+        let Outcome { digest, sent, details, .. } = self.outcome;
+        match details {
+            Details::Written => {
+                vec![json!({ "event": "copied", "destination": self.destination.to_string(), "digest": digest })]
+            }
+            Details::Pushed(push) => {
+                let EvidenceCounts { trusted, verified, made } = push.evidence;
+                vec![json!({ "event": "pushed", "reference": push.reference, "digest": digest,
+                    "blobs": sent.blobs, "bytes": sent.bytes, "attestationsLeft": push.attestations_left,
+                    "noted": push.recorded, "trusted": trusted, "verified": verified, "made": made,
+                    "warnings": push.warnings })]
+            }
+            Details::Loaded(nodes) => {
+                let event = |node: &Loaded| {
+                    json!({ "event": "loaded", "reference": node.reference, "id": node.id, "bytes": node.bytes,
+                        "layers": node.layers, "layersThere": node.there, "repaired": node.repaired })
+                };
+                nodes.iter().map(event).collect()
+            }
+        }
+    }
+
+    /// For a terminal or a log.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = match &self.outcome.details {
+            Details::Written => Vec::new(),
+            Details::Pushed(push) => self.push_lines(push),
+            Details::Loaded(nodes) => nodes.iter().flat_map(load_lines).collect(),
+        };
+        lines.extend(self.notes.iter().cloned());
+        lines
+    }
+
+    fn push_lines(&self, push: &PushDetails) -> Vec<String> {
+        let mut lines = push.warnings.clone();
+        if push.unrecorded > 0 {
+            let repository = push.reference.rsplit_once(':').map_or(push.reference.as_str(), |(name, _)| name);
+            lines.push(format!(
+                "{} layers are not recorded in {}: the registry does not mount blobs of {repository} there; give --cache-to a tag of {repository} itself",
+                push.unrecorded,
+                self.cache_to.unwrap_or_default(),
+            ));
+        }
+        if let Some(before) = push.digest_before {
+            let left = match push.attestations_left {
+                0 => String::new(),
+                left => format!(" and {left} attestations for the uncompressed images were not copied"),
+            };
+            lines.push(format!(
+                "plain layers were compressed: the digest was {before}{left}; --preserve-digests keeps it"
+            ));
+        }
+        lines
+    }
+}
+
+fn load_lines(node: &Loaded) -> Vec<String> {
+    let Loaded { reference, layers, there, bytes, repaired, .. } = node;
+    let why = repaired.as_ref().map(|why| format!("sending layers that seemed to be there: {why}"));
+    let count = format!("{reference}: {there} of {layers} layers were there, {bytes} bytes sent");
+    why.into_iter().chain([count]).collect()
+}

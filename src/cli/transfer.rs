@@ -1,0 +1,231 @@
+//! The one path of a copy, of a single image and of each line of a fleet:
+//!
+//! ```text
+//! check the flags ──▶ verify the signature ──▶ open ──▶ write ──▶ attach
+//!  for these media      pins the digest        image,   to the    referrers, SBOM,
+//!                                              index    medium    provenance, signatures
+//! ```
+
+use std::sync::Arc;
+
+use super::{
+    access::CopyRegistries,
+    attached::{self, Signer},
+    copy_arguments::{CopyArguments, SkopeoArguments},
+    copy_flags,
+    progress::Display,
+    trust::{self, Trust},
+};
+use crate::{
+    attest::VerifyingKey,
+    image::{ManifestGraph, Opened},
+    layer::compress::Compression,
+    oci::{Digest, Platform, descriptor::media_type},
+    transport::{
+        self, Destination, Location, Outcome, Referrers, WriteOptions,
+        registry::{Client, Purpose},
+    },
+};
+use anyhow::{Context, Result, bail, ensure};
+
+/// Everything that the copies of one command share.
+pub struct Transfer<'a> {
+    arguments: &'a CopyArguments,
+    from: transport::ReadOptions,
+    options: WriteOptions,
+    trust: Option<Trust>,
+    platform: Option<Platform>,
+    signer: Option<Arc<Signer>>,
+}
+
+/// A finished copy.
+pub struct Copied {
+    pub outcome: Outcome,
+    /// What was attached, a line each.
+    pub notes: Vec<String>,
+}
+
+/// An image that was opened, with what is copied of it.
+struct Source {
+    opened: Opened,
+    content: ManifestGraph,
+}
+
+impl<'a> Transfer<'a> {
+    /// Reads keys and credentials.
+    pub fn new(arguments: &'a CopyArguments, display: &Arc<Display>) -> Result<Self> {
+        let access = &arguments.access;
+        let CopyRegistries { source, destination, origins } = registries(arguments)?;
+        let from = arguments.substituters.access_with_origins(source, origins)?;
+        let signer = arguments.attachments.signer()?.map(Arc::new);
+        let trust = arguments.verify_key.as_deref();
+        let trust = trust.map(|key| Trust::open(key, None, arguments.signed_as.clone())).transpose()?;
+        let options = WriteOptions {
+            additional_tags: arguments.additional_tag.clone(),
+            compression: match arguments.compression {
+                _ if arguments.preserve_digests => Compression::None,
+                Some(compression) => compression.into(),
+                None => Compression::Gzip,
+            },
+            level: arguments.compression_level,
+            mount_from: arguments.mount_from.clone(),
+            cache_from: arguments.cache_from.clone(),
+            cache_to: arguments.cache_to.clone(),
+            trusted_keys: trusted_keys(arguments, signer.as_deref())?,
+            trust_tags: arguments.trust_tags,
+            sign: signer.clone().map(attached::sign_documents),
+            registry: destination,
+            engine: access.destination_engine(),
+            shared: arguments.fleet.shared(),
+            progress: Arc::<Display>::clone(display),
+        };
+        Ok(Self {
+            arguments,
+            from: transport::ReadOptions { engine: access.source_engine(), ..from },
+            options,
+            trust,
+            platform: platform(arguments),
+            signer,
+        })
+    }
+
+    /// What pushes of a fleet share, and how they compress.
+    pub fn options(&self) -> &WriteOptions {
+        &self.options
+    }
+
+    /// What a copy of `image` transfers, after its signature was verified.
+    pub fn content(&self, image: &Location) -> Result<ManifestGraph> {
+        Ok(self.open(&self.verify(image)?)?.content)
+    }
+
+    /// Copies one image.
+    pub fn copy(&self, image: &Location, destination: &Destination) -> Result<Copied> {
+        copy_flags::check(self.arguments, image, destination)?;
+        let attachments = self.arguments.attachments.prepare(&destination.to_string(), self.signer.clone())?;
+        let source = self.open(&self.verify(image)?)?;
+        let referrers = self.referrers(&source, destination)?;
+        let outcome = destination.write(&source.content, &self.options).map_err(anyhow::Error::from_boxed);
+        let outcome = outcome.with_context(|| format!("copying {image} to {destination}"))?;
+        let mut notes = Vec::new();
+        if let Some((place, referrers)) = referrers {
+            notes.extend(add_referrers(&referrers, place, &source.content, outcome.digest, &self.options)?);
+        }
+        if let Some(attachments) = attachments {
+            let platform = self.platform.as_ref();
+            let lines = attachments.attach(outcome.digest, &source.opened, platform, &self.options.registry);
+            notes.extend(lines.with_context(|| format!("{destination} was pushed, but attaching documents failed"))?);
+        }
+        Ok(Copied { outcome, notes })
+    }
+
+    /// Writes what [`Shared`](strata::sink::Shared) allows now, and attaches nothing.
+    pub fn write_blobs(&self, image: &Location, destination: &Destination) -> Result<Outcome> {
+        copy_flags::check(self.arguments, image, destination)?;
+        let source = self.open(&self.verify(image)?)?;
+        destination.write(&source.content, &self.options).map_err(anyhow::Error::from_boxed)
+    }
+
+    /// The image by its digest, if the key signed it; the image itself if no key is given.
+    fn verify(&self, image: &Location) -> Result<Location> {
+        let Some(trust) = &self.trust else { return Ok(image.clone()) };
+        let reference = trust::reference(image)?;
+        let client = Client::for_purpose(Purpose::ReadOriginal, &reference, &self.from.registry)?;
+        let checked = trust.check(&reference, &client)?;
+        let hint = match checked.skipped.len() {
+            0 => String::new(),
+            count => format!("; {count} invalid attachments were skipped, strata verify --verbose lists them"),
+        };
+        ensure!(checked.problems.is_empty(), "{image} is not copied: {}{hint}", checked.problems.join("; "));
+        trust::pinned(&reference, checked.digest)
+    }
+
+    /// Opens the image, or with `--all` the index with all its images.
+    fn open(&self, image: &Location) -> Result<Source> {
+        let opened = image.open(&self.from)?;
+        if self.arguments.substituters.is_given() && !matches!(opened, Opened::Recipe(_)) {
+            bail!("{image}: --substituter and --header are for an image.json, whose layers are made here; omit them");
+        }
+        let content = match self.arguments.all {
+            true => opened.content(),
+            false => opened.image(self.platform.as_ref()).map(ManifestGraph::from),
+        };
+        let content = content.with_context(|| format!("reading {image}"))?;
+        check_format(&content, self.arguments)?;
+        Ok(Source { opened, content })
+    }
+
+    /// With `--referrers`, the referrers of the image and where they are written.
+    fn referrers<'d>(
+        &self,
+        source: &Source,
+        destination: &'d Destination,
+    ) -> Result<Option<(&'d dyn Referrers, Vec<ManifestGraph>)>> {
+        let read = || anyhow::Ok((destination.referrers()?, source.opened.referrers(&source.content)?));
+        self.arguments.referrers.then(read).transpose()
+    }
+}
+
+/// How the registries of source and destination are reached.
+fn registries(arguments: &CopyArguments) -> Result<CopyRegistries> {
+    let source = arguments.image.as_ref().and_then(Location::registry_host);
+    let fleet = arguments.fleet.registry_host();
+    let destination = arguments.destination.as_ref().and_then(Destination::registry_host).or(fleet.as_deref());
+    copy_flags::check_fleet(arguments, fleet.as_deref())?;
+    arguments.access.registries(source, destination)
+}
+
+/// The keys whose signatures make listed layers trusted.
+fn trusted_keys(arguments: &CopyArguments, signer: Option<&Signer>) -> Result<Vec<VerifyingKey>> {
+    if arguments.cache_key.is_empty() {
+        return Ok(signer.map(Signer::verifying_key).transpose()?.flatten().into_iter().collect());
+    }
+    Ok(arguments.cache_key.iter().map(|path| VerifyingKey::open(path)).collect::<Result<_, _>>()?)
+}
+
+/// Writes what refers to `content`, which is known as `digest` there.
+fn add_referrers(
+    referrers: &[ManifestGraph],
+    place: &dyn Referrers,
+    content: &ManifestGraph,
+    digest: Digest,
+    options: &WriteOptions,
+) -> Result<Option<String>> {
+    let Some(count) = Some(referrers.len()).filter(|count| *count > 0) else { return Ok(None) };
+    ensure!(
+        digest == content.digest(),
+        "what refers to {} was not copied: compressing plain layers made it {digest}; --preserve-digests keeps it",
+        content.digest()
+    );
+    for referrer in referrers {
+        let added = place.add(referrer, options).map_err(anyhow::Error::from_boxed);
+        added.with_context(|| format!("copying {}, which refers to {digest}", referrer.digest()))?;
+    }
+    Ok(Some(format!("{count} of what refers to it copied")))
+}
+
+/// The platform that is asked for, in strata's or in skopeo's flags.
+fn platform(arguments: &CopyArguments) -> Option<Platform> {
+    let SkopeoArguments { override_arch, override_os, override_variant, .. } = &arguments.skopeo;
+    let said = override_arch.is_some() || override_os.is_some() || override_variant.is_some();
+    let here = Platform::here();
+    let overridden = said.then(|| Platform {
+        architecture: override_arch.clone().unwrap_or(here.architecture),
+        os: override_os.clone().unwrap_or(here.os),
+        variant: override_variant.clone(),
+        ..Platform::linux("", None)
+    });
+    arguments.platform.clone().or(overridden)
+}
+
+/// Whether the manifests are of the kind that is asked for; strata makes no other of them.
+fn check_format(content: &ManifestGraph, arguments: &CopyArguments) -> Result<()> {
+    let Some(format) = arguments.skopeo.format.as_deref() else { return Ok(()) };
+    for image in content.images() {
+        let own = if image.media_type == media_type::MANIFEST { "oci" } else { "v2s2" };
+        if own != format {
+            bail!("the image's manifest is {own} and is copied as it is; omit --format {format}");
+        }
+    }
+    Ok(())
+}
