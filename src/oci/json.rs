@@ -4,9 +4,8 @@
 //! nix2container use: compact, and `<`, `>`, `&`, U+2028 and U+2029 escaped
 //! inside strings.
 //!
-//! ```
-//! let bytes = strata::oci::json::to_vec(&["a<b", "\u{2028}"]);
-//! assert_eq!(bytes, br#"["a\u003cb","\u2028"]"#);
+//! ```text
+//! ["a<b", "\u{2028}"]   ▶   ["a\u003cb","\u2028"]
 //! ```
 
 use std::io;
@@ -42,4 +41,14 @@ pub fn to_vec<T: Serialize>(document: &T) -> Vec<u8> {
         .serialize(&mut Serializer::with_formatter(&mut bytes, GoFormatter))
         .expect("documents of this crate have string keys and write to memory");
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn html_characters_and_line_separators_are_escaped_as_in_go() {
+        assert_eq!(to_vec(&["a<b>&", "\u{2028}\u{2029}"]), br#"["a\u003cb\u003e\u0026","\u2028\u2029"]"#);
+    }
 }
