@@ -57,7 +57,6 @@ pub(crate) mod report;
 pub(crate) mod serve;
 #[cfg(feature = "program")]
 pub(crate) mod sqlite;
-#[cfg(feature = "program")]
 pub(crate) mod terminal;
 pub(crate) mod threads;
 pub(crate) mod transport;

@@ -23,7 +23,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("image", &["closure", "files", "layer", "oci"]),
     ("report", &["closure", "image", "layer", "oci"]),
     ("attest", &["closure", "files", "image", "layer", "oci", "sqlite"]),
-    ("transport", &["attest", "closure", "files", "image", "layer", "oci", "threads"]),
+    ("transport", &["attest", "closure", "files", "image", "layer", "oci", "terminal", "threads"]),
     ("serve", &["image", "oci", "threads", "transport"]),
     (
         "builder",

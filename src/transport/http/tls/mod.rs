@@ -168,7 +168,7 @@ fn trusted_of_file(path: &Path) -> Certificates {
 fn warn_once(path: &Path, why: &str) {
     static WARNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     if lock(&WARNED).insert(path.to_owned()) {
-        eprintln!("strata: warning: reading the certificates in {}: {}", path.display(), clean(why));
+        crate::terminal::note!("strata: warning: reading the certificates in {}: {}", path.display(), clean(why));
     }
 }
 
