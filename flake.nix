@@ -111,7 +111,7 @@
         programOf = import ./nix/strata.nix;
       };
       # virtualisation.oci-containers.containers.NAME.image = an image;
-      nixosModules.default = ./nix/modules/nixos.nix;
+      nixosModules.default.imports = [ ./nix/modules/nixos.nix ];
 
       # `pkgs.strata` is the package, with the library's functions in its passthru: pkgs.strata.buildImage.
       overlays.default = final: _: {
