@@ -13,7 +13,8 @@
     `layering = "popularity"`.
   - `pullImage`, `pullImageFromManifest`: those of the library.
   - `nix2container`: this set again, as a flake's package of that name has it.
-  - `skopeo-nix2container`: a program `skopeo` that copies images; `nix:` in front of one may stay.
+  - `skopeo-nix2container`: a program `skopeo` with `copy`, `inspect --raw` and `--config`, `login` and `logout`, and skopeo's
+    options before and after the command. `nix:` in front of an image may stay.
   - `nix2container-bin`: strata under nix2container's name.
 */
 {
@@ -42,22 +43,8 @@ in
       pullImageFromManifest
       ;
   };
-  skopeo-nix2container = program.script {
-    name = "skopeo";
-    text = ''
-      #!${bash}/bin/bash
-      arguments=()
-      for argument in "$@"; do
-        case $argument in
-          # There is no policy that could refuse.
-          --insecure-policy) ;;
-          nix:*) arguments+=("''${argument#nix:}") ;;
-          *) arguments+=("$argument") ;;
-        esac
-      done
-      exec ${strata}/bin/strata "''${arguments[@]}"
-    '';
-  };
+  # Translates skopeo's command line: src/cli/skopeo.rs.
+  skopeo-nix2container = program.package "skopeo" [ "skopeo" ];
   nix2container-bin = program.script {
     name = "nix2container";
     text = ''

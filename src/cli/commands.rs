@@ -50,6 +50,12 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Run by `skopeo-nix2container` only: skopeo's command line.
+    #[command(hide = true, disable_help_flag = true)]
+    Skopeo {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Copy an image to a registry, engine, layout or archive, sending only what is missing; print its digest.
     #[command(
         after_help = "Examples:\n  strata copy result docker://registry.example.com/app:v1\n  strata copy result docker-daemon:\n  strata copy docker://alpine:3.20 oci:alpine:3.20 --all"
@@ -180,6 +186,9 @@ pub enum Command {
         /// Print the config blob byte for byte.
         #[arg(long, conflicts_with = "json")]
         raw: bool,
+        /// Print the manifest byte for byte.
+        #[arg(long, conflicts_with_all = ["json", "raw"])]
+        manifest: bool,
         #[command(flatten)]
         access: Access,
     },

@@ -26,7 +26,9 @@ struct Inspected {
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact_type: Option<String>,
     #[serde(skip)]
-    raw: Vec<u8>,
+    config_blob: Vec<u8>,
+    #[serde(skip)]
+    manifest: Vec<u8>,
     layers: Vec<InspectedLayer>,
 }
 
@@ -40,20 +42,30 @@ struct InspectedLayer {
     paths: Vec<String>,
 }
 
-pub fn run(location: &Location, as_json: bool, raw: bool, access: &Access) -> Result<ExitCode> {
+/// What is printed of each image.
+pub enum Form {
+    Table,
+    Json,
+    /// The config blob, byte for byte.
+    Config,
+    /// The manifest, byte for byte.
+    Manifest,
+}
+
+pub fn run(location: &Location, form: &Form, access: &Access) -> Result<ExitCode> {
     let images = location.open(&access.source(&[location])?)?.images()?;
     let images = images.iter().map(inspect).collect::<Result<Vec<_>>>()?;
     let mut out = terminal::stdout();
-    if as_json {
+    if matches!(form, Form::Json) {
         serde_json::to_writer_pretty(out.exact(), &images).map_err(io::Error::from)?;
         writeln!(out)?;
-    } else {
-        for image in &images {
-            if raw {
-                out.exact().write_all(&image.raw)?;
-            } else {
-                table(&mut out, image)?;
-            }
+    }
+    for image in &images {
+        match form {
+            Form::Json => {}
+            Form::Table => table(&mut out, image)?,
+            Form::Config => out.exact().write_all(&image.config_blob)?,
+            Form::Manifest => out.exact().write_all(&image.manifest)?,
         }
     }
     out.flush()?;
@@ -74,7 +86,8 @@ fn inspect(image: &Image) -> Result<Inspected> {
     Ok(Inspected {
         reference: image.reference.clone(),
         digest: image.digest(),
-        raw: image.config.clone(),
+        config_blob: image.config.clone(),
+        manifest: image.manifest.clone(),
         config: config.with_context(|| format!("parsing the config of {}", image.digest()))?,
         artifact_type: manifest.artifact_type.or((!is_image).then_some(manifest.config.media_type)),
         layers: image.layers.iter().map(layer).collect(),

@@ -32,6 +32,7 @@ pub(crate) mod pull;
 pub(crate) mod sbom;
 pub(crate) mod serve;
 pub(crate) mod shell;
+pub(crate) mod skopeo;
 pub(crate) mod stream;
 mod substituters;
 mod template;
@@ -67,7 +68,12 @@ fn run(command: Command) -> Result<ExitCode> {
     // A server ends in its own way, and derivations with all they wrote.
     if !matches!(
         command,
-        Command::Serve(_) | Command::Build | Command::EnterRoot { .. } | Command::Program { .. } | Command::Makes(_)
+        Command::Serve(_)
+            | Command::Build
+            | Command::EnterRoot { .. }
+            | Command::Program { .. }
+            | Command::Skopeo { .. }
+            | Command::Makes(_)
     ) {
         interrupt::remove_unfinished()?;
     }
@@ -79,6 +85,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Program { script, arguments } => {
             run(Cli::parse_from(program::command_line(&script, arguments)?).command)
         }
+        Command::Skopeo { arguments } => run(Cli::parse_from(skopeo::command_line(arguments)?).command),
         Command::Index(arguments) => index::run(&arguments),
         Command::Login(arguments) => login::login(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),
@@ -100,7 +107,15 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Sbom(arguments) => sbom::run(&arguments),
         Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
         Command::Plan(arguments) => plan::run(&arguments),
-        Command::Inspect { image, json, raw, access } => inspect::run(&image, json, raw, &access),
+        Command::Inspect { image, json, raw, manifest, access } => {
+            let form = match (json, raw, manifest) {
+                (true, ..) => inspect::Form::Json,
+                (_, true, _) => inspect::Form::Config,
+                (.., true) => inspect::Form::Manifest,
+                _ => inspect::Form::Table,
+            };
+            inspect::run(&image, &form, &access)
+        }
         Command::Verify(arguments) => verify::run(&arguments),
     }
 }

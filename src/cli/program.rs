@@ -14,11 +14,55 @@ use std::{ffi::OsString, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
-/// The command line that the script stands for.
+/// The command line that the script stands for. A destination among the arguments, of the transport of the script's own,
+/// replaces it: `copyToRegistry -- docker://HOST/NAME:TAG`.
 pub fn command_line(script: &Path, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let text = fs::read_to_string(script).with_context(|| format!("reading {}", script.display()))?;
-    let lines = text.lines().skip(1).map(OsString::from);
+    let mut lines: Vec<OsString> = text.lines().skip(1).map(OsString::from).collect();
+    let mut arguments = arguments;
+    if lines.first().is_some_and(|command| command == "copy") {
+        replace_destination(&mut lines, &mut arguments);
+    }
     let line: Vec<OsString> = [OsString::from("strata")].into_iter().chain(lines).chain(arguments).collect();
     ensure!(line.get(1).is_none_or(|command| command != "program"), "{} runs a script again", script.display());
     Ok(line)
+}
+
+/// Moves the first argument with the transport of the third line, the destination, to its place.
+fn replace_destination(lines: &mut [OsString], arguments: &mut Vec<OsString>) {
+    let Some(own) = lines.get_mut(2) else { return };
+    let Some((transport, _)) = own.to_str().and_then(|own| own.split_once(':')) else { return };
+    let transport = format!("{transport}:");
+    let given = arguments.iter().position(|argument| argument.to_string_lossy().starts_with(&transport));
+    if let Some(given) = given {
+        *own = arguments.remove(given);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(script: &str, arguments: &[&str]) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), format!("#!strata program\n{script}\n")).unwrap();
+        let line = command_line(file.path(), arguments.iter().map(OsString::from).collect()).unwrap();
+        line.iter().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_destination_of_the_same_transport_replaces_that_of_the_script() {
+        let registry = "copy\n/image\ndocker://name:tag\n--provenance";
+        assert_eq!(run(registry, &[]), "strata copy /image docker://name:tag --provenance");
+        assert_eq!(
+            run(registry, &["--quiet", "docker://h/n:t"]),
+            "strata copy /image docker://h/n:t --provenance --quiet"
+        );
+        assert_eq!(run("copy\n/image", &["docker://h/n:t"]), "strata copy /image docker://h/n:t");
+        assert_eq!(
+            run("copy\n/image\ndocker-daemon:n:t", &["docker-daemon:x:y"]),
+            "strata copy /image docker-daemon:x:y"
+        );
+        assert_eq!(run("stream\n/image", &["docker://h/n"]), "strata stream /image docker://h/n");
+    }
 }

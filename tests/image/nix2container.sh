@@ -98,6 +98,9 @@ base=$(build 'buildImage { name = "base"; tag = "t"; copyToRoot = [ pkgs.busybox
   config = { Env = [ "PATH=/bin" "BASE=1" ]; Cmd = [ "cat" "/etc/base" ]; WorkingDir = "/etc"; }; }')
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
+# A copy program takes another destination of its transport: `nix run .#image.copyToRegistry -- docker://HOST/NAME:TAG`.
+"$(build "(buildImage { name = \"base\"; tag = \"t\"; }).copyToRegistry")/bin/copy-to-registry" "docker://$registry/elsewhere:v1" --quiet >/dev/null
+"$strata" manifest "$registry/elsewhere:v1" >/dev/null
 digest=$("$strata" copy "$base" "docker://$registry/base:t" --quiet)
 skopeo copy --quiet --src-tls-verify=false "docker://$registry/base@$digest" "dir:$work/by-skopeo"
 hash=$(nix-hash --type sha256 --base32 "$work/by-skopeo")

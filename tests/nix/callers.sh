@@ -58,3 +58,12 @@ evaluates '
 build_fails '(dockerTools.override { cacrt = null; }).caCertificates' "dockerTools.override has no argument cacrt; did you mean cacert?"
 # A part replaced for all functions.
 evaluates '((overrideScope (final: prev: { defaults = prev.defaults // { maxLayers = 7; }; })).buildImage { name = "x"; }).drvAttrs.strata.request.grouping.maxLayers' 7
+
+# skopeo-nix2container has skopeo's command line.
+skopeo=$(build 'nix2container.skopeo-nix2container')/bin/skopeo
+image=$(build 'buildImage { name = "skopeo"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
+"$skopeo" --insecure-policy --tmpdir "$work" --command-timeout 1m --override-os linux copy -a --remove-signatures "nix:$image" "oci:$work/layout:t" >/dev/null
+same "$("$skopeo" inspect --raw "oci:$work/layout:t" | sha256sum | cut -d ' ' -f 1)" "$(jq -r '.manifests[0].digest' "$work/layout/index.json" | cut -d : -f 2)"
+same "$("$skopeo" inspect --config "nix:$image" | jq -r '.config.Cmd[0]')" "$(build pkgs.hello)/bin/hello"
+if "$skopeo" --policy /dev/null copy "nix:$image" "oci:$work/layout:t" 2>"$work/log"; then fail "--policy is ignored"; fi
+grep -qF -- '--policy: strata reads no policy files' "$work/log" || { cat "$work/log"; fail "no reason"; }
