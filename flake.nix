@@ -97,11 +97,30 @@
     // {
       lib = { inherit mkLib forSystems systems; };
 
-      templates = rec {
-        default = makes;
+      templates = {
+        default = {
+          path = ./templates/default;
+          description = "A container image, its check, and programs that copy it";
+        };
+        flake-parts = {
+          path = ./templates/flake-parts;
+          description = "A container image in a flake of flake-parts";
+        };
+        github-actions = {
+          path = ./templates/github-actions;
+          description = "A container image that GitHub Actions pushes, with a binary cache";
+        };
+        gitlab-ci = {
+          path = ./templates/gitlab-ci;
+          description = "A container image that GitLab CI pushes, with a binary cache";
+        };
         makes = {
           path = ./examples/makes;
           description = "Container images as jobs of a Makes project: m . /example";
+        };
+        multi-platform = {
+          path = ./templates/multi-platform;
+          description = "A container image for several platforms, under one tag";
         };
       };
 

@@ -1,0 +1,97 @@
+# Every template of the flake but makes, which tests/image/makes.sh has: instantiated, built, checked, copied and run; the
+# commands of the CI templates as the runner would run them.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command docker-registry
+export XDG_CACHE_HOME=$work/cache
+start_registry "$work/registry"
+trap 'stop_registry' EXIT
+
+# The inputs that templates name are this checkout and the fixture.
+mkdir "$work/bin"
+cat >"$work/bin/nix" <<SH2
+#!/bin/sh
+command=\$1; shift
+if [ "\$1" = github:strata-images/strata ]; then shift; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
+else set -- "\$@" --override-input nixpkgs "path:$cache/hostpkgs/flake" --override-input strata "git+file://$root" --no-write-lock-file; fi
+exec $(command -v nix) "\$command" "\$@"
+SH2
+chmod +x "$work/bin/nix"
+real_nix=$(command -v nix)
+
+# instantiate NAME: in a directory of its own.
+instantiate() {
+  mkdir "$work/$1"
+  cd "$work/$1"
+  "$real_nix" flake init --template "git+file://$root#$1" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "template $1"; }
+  # Flakes in git see tracked files only.
+  git init --quiet
+  git add .
+}
+nix_in_template() { "$work/bin/nix" "$@" 2>"$work/log" || { cat "$work/log" >&2; fail "nix $*"; }; }
+
+instantiate default
+nix_in_template build .#image
+nix_in_template build .#checks.x86_64-linux.image --out-link check
+grep -q ' 0 problems' check || fail "the check"
+nix_in_template build .#image.copyToDockerDaemon --out-link copy
+copy/bin/copy-to-docker-daemon --quiet >/dev/null
+same "$(run app:latest)" "Hello, world!"
+docker rmi app:latest >/dev/null
+
+# workflow FILE: the commands of all jobs, in their order.
+workflow() {
+  /usr/bin/python3 -c '
+import sys, yaml
+with open(sys.argv[1]) as file:
+    workflow = yaml.safe_load(file)
+for job in workflow.get("jobs", workflow).values():
+    if isinstance(job, dict):
+        for command in [step["run"] for step in job.get("steps", []) if "run" in step] + job.get("script", []):
+            print(command)' "$1"
+}
+export IMAGE=$registry/app CI_REGISTRY_IMAGE=$registry/group/app GITHUB_SHA=1234 CI_COMMIT_SHA=1234 CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password
+for template in github-actions gitlab-ci; do
+  instantiate "$template"
+  export CACHE=file://$work/cache-of-$template
+  file=.github/workflows/image.yml
+  [[ $template == github-actions ]] || file=.gitlab-ci.yml
+  workflow "$file" >"$work/commands"
+  same "$(wc -l <"$work/commands")" 4
+  while IFS= read -r command; do
+    PATH=$work/bin:$PATH bash -euo pipefail -c "$command" >"$work/log" 2>&1 </dev/null || { cat "$work/log"; fail "$template: $command"; }
+  done <"$work/commands"
+done
+for repository in app group/app; do
+  for tag in 1234 latest; do "$strata" manifest "$registry/$repository:$tag" >/dev/null; done
+done
+
+# The fixture's packages for another system are this one's, under another name.
+instantiate multi-platform
+NIX_CONFIG="${NIX_CONFIG-}"$'\nextra-platforms = aarch64-linux' nix_in_template build
+"$strata" copy --all result "docker://$registry/multi:v1" --quiet >/dev/null
+same "$("$strata" manifest --index "$registry/multi:v1" | jq -c '[.manifests[].platform.architecture] | sort')" '["amd64","arm64"]'
+"$strata" copy "docker://$registry/multi:v1" docker-daemon:multi:v1 --quiet >/dev/null
+same "$(run multi:v1)" "Hello, world!"
+docker rmi multi:v1 >/dev/null
+
+if [[ ${STRATA_FLAKE_PARTS-} && ${STRATA_NIXPKGS_LIB-} ]]; then
+  instantiate flake-parts
+  # The fixture with nixpkgs' lib.
+  mkdir "$work/nixpkgs"
+  echo "{ outputs = _: {
+    _type = \"flake\";
+    lib = import $STRATA_NIXPKGS_LIB // { version = \"26.05\"; };
+    legacyPackages.x86_64-linux = import $cache/hostpkgs/flake { };
+  }; }" >"$work/nixpkgs/flake.nix"
+  inputs=(--impure --no-write-lock-file --override-input nixpkgs "path:$work/nixpkgs" --override-input strata "git+file://$root"
+    --override-input flake-parts "path:$STRATA_FLAKE_PARTS")
+  "$real_nix" build "${inputs[@]}" .#checks.x86_64-linux.app-verified --out-link check 2>"$work/log" || { cat "$work/log"; fail "flake-parts: the check"; }
+  grep -q " 0 problems" check || fail "flake-parts: the check"
+  "$real_nix" build "${inputs[@]}" .#app.copyToDockerDaemon --out-link copy 2>"$work/log" || { cat "$work/log"; fail "flake-parts"; }
+  copy/bin/copy-to-docker-daemon --quiet >/dev/null
+  same "$(run app:latest)" "Hello, world!"
+  docker rmi app:latest >/dev/null
+else
+  skip_part "STRATA_FLAKE_PARTS and STRATA_NIXPKGS_LIB name no checkouts"
+fi
