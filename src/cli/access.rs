@@ -356,7 +356,7 @@ impl Side {
                     Some(password) => password.clone(),
                     None => read_password(self.password_stdin)?,
                 };
-                Some(Credentials::Basic(user.clone(), password))
+                Some(Credentials::with_password(user, &password).map_err(anyhow::Error::msg)?)
             }
             (.., Some(token)) => Some(Credentials::Token(token.clone())),
             _ => None,

@@ -2,13 +2,16 @@
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use super::access::read_password;
+use super::{
+    access::read_password,
+    prompt::{ask, ask_hidden},
+};
 use crate::terminal;
 use crate::{
     oci::Reference,
     transport::registry::{Client, Credentials, HostOptions, Login, Options},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 /// Flags of login.
@@ -17,10 +20,10 @@ pub struct LoginArguments {
     /// The registry, `docker.io` for Docker Hub.
     #[arg(value_name = "HOST", default_value = "docker.io")]
     host: String,
-    /// The user.
+    /// The user [default: asked for on the terminal].
     #[arg(short, long, value_name = "USER")]
-    username: String,
-    /// The password. Other users can see arguments; prefer --password-stdin.
+    username: Option<String>,
+    /// The password [default: asked for on the terminal]. Other users can see arguments; prefer --password-stdin.
     #[arg(short, long, value_name = "PASSWORD", conflicts_with = "password_stdin")]
     password: Option<String>,
     /// Read the password from the first line of stdin.
@@ -50,19 +53,25 @@ pub struct LogoutArguments {
 
 pub fn login(arguments: &LoginArguments) -> Result<ExitCode> {
     let host = host(&arguments.host);
+    let username = match &arguments.username {
+        Some(username) => username.clone(),
+        None => ask(&format!("User name at {host}"), "give --username")?,
+    };
+    ensure!(!username.is_empty(), "no user name is given; use --username");
     let password = match &arguments.password {
         Some(password) => password.clone(),
-        None => read_password(arguments.password_stdin)?,
+        None if arguments.password_stdin => read_password(true)?,
+        None => ask_hidden(&format!("Password of {username}"), "pipe the password into --password-stdin")?,
     };
     // The repository does not matter; the ping checks the user.
     let reference: Reference = format!("{host}/login/check").parse().with_context(|| format!("the registry {host}"))?;
-    let credentials = Credentials::Basic(arguments.username.clone(), password.clone());
+    let credentials = Credentials::with_password(&username, &password).map_err(anyhow::Error::msg)?;
     let given = HostOptions::new(host);
     let insecure = arguments.tls_verify.map(|verify| !verify);
     let given = given.with(Some(credentials), arguments.cert_dir.clone(), insecure);
     let options = Options::default().with_host(given);
     Client::new(&reference, &options)?.ping().with_context(|| format!("logging in to {host}"))?;
-    let kept = Login::new(arguments.authfile.as_deref())?.store(host, &arguments.username, &password)?;
+    let kept = Login::new(arguments.authfile.as_deref())?.store(host, &username, &password)?;
     writeln!(terminal::stderr(), "logged in to {host}; the password is stored in {kept}")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -28,6 +28,7 @@ mod parse;
 pub(crate) mod plan;
 pub(crate) mod program;
 mod progress;
+mod prompt;
 pub(crate) mod pull;
 pub(crate) mod sbom;
 pub(crate) mod serve;

@@ -26,7 +26,7 @@ use std::{
     fmt,
     io::{self, Read},
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::Deserialize;
@@ -55,6 +55,8 @@ const REDIRECTS: usize = 10;
 const CONNECT: Duration = Duration::from_secs(30);
 /// A server that says nothing for this long is gone.
 const STALL: Duration = Duration::from_secs(60);
+/// A whole document is read in this many stalls, two minutes: a server that sends a byte now and then is gone too.
+const DOCUMENT_STALLS: u32 = 2;
 /// Registries on object stores assemble a big upload before they answer its end.
 const UPLOAD_ANSWER: Duration = Duration::from_secs(15 * 60);
 
@@ -128,6 +130,8 @@ pub struct Answer {
     pub url: String,
     /// Whether a redirect led to another origin on the way.
     pub strayed: bool,
+    /// The time in which a document must be read.
+    deadline: Duration,
 }
 
 impl fmt::Debug for Answer {
@@ -186,9 +190,12 @@ impl Http {
         let mut url = call.url.to_owned();
         let mut at = asked.clone();
         let mut strayed = false;
+        let deadline = self.stall * DOCUMENT_STALLS;
         for _ in 0..=REDIRECTS {
             let response = self.send_once(call, (&url, &at), strayed, body)?;
-            let Some(location) = redirect(&response, call.method) else { return Ok(Answer { response, url, strayed }) };
+            let Some(location) = redirect(&response, call.method) else {
+                return Ok(Answer { response, url, strayed, deadline });
+            };
             let Some(next) = join(&url, location) else {
                 return refuse(format!("{} redirects to an invalid URL", without_query(&url)));
             };
@@ -234,7 +241,10 @@ impl Http {
         macro_rules! run {
             ($body:expr) => {{
                 let request = request.body($body).map_err(|error| fail(error.into()))?;
-                let configured = agent.configure_request(request).timeout_per_read(Some(patience));
+                let configured = agent
+                    .configure_request(request)
+                    .timeout_per_read(Some(patience))
+                    .timeout_recv_response(Some(patience));
                 agent.run(configured.build()).map_err(fail)
             }};
         }
@@ -347,11 +357,27 @@ impl Answer {
     ///
     /// When it breaks off, or is longer than `limit` bytes.
     pub fn bytes(mut self, act: &'static str, limit: u64) -> Result<Vec<u8>> {
-        self.response.body_mut().with_config().limit(limit).read_to_vec().map_err(|source| HttpError::Send {
+        self.read(limit).map_err(|source| HttpError::Send {
             act,
             url: without_query(&self.url),
             source: Box::new(source),
         })
+    }
+
+    /// The body, within the limits of time and size.
+    fn read(&mut self, limit: u64) -> std::result::Result<Vec<u8>, ureq::Error> {
+        let began = Instant::now();
+        let mut body = self.response.body_mut().with_config().limit(limit).reader();
+        let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+        loop {
+            match body.read(&mut buffer)? {
+                0 => return Ok(bytes),
+                read => bytes.extend_from_slice(&buffer[..read]),
+            }
+            if began.elapsed() > self.deadline {
+                return Err(ureq::Error::Timeout(ureq::Timeout::RecvBody));
+            }
+        }
     }
 
     /// The body from byte `at` on, which was asked for as a range.
@@ -387,8 +413,8 @@ impl Answer {
     pub fn refused(mut self, act: &'static str) -> HttpError {
         let status = self.status().as_u16();
         let retry_after = self.header("retry-after").and_then(|value| parse_retry_after(value, SystemTime::now()));
-        let said = self.response.body_mut().with_config().limit(16 * 1024).lossy_utf8(true).read_to_string();
-        let said = clean(&message(&said.unwrap_or_default()));
+        let said = self.read(16 * 1024).unwrap_or_default();
+        let said = clean(&message(&String::from_utf8_lossy(&said)));
         let detail = if said.is_empty() { said } else { format!(": {said}") };
         HttpError::Status { act, url: without_query(&self.url), status, detail, retry_after }
     }

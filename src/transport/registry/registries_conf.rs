@@ -20,7 +20,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{RegistryError, Result};
+use super::{RegistryError, Result, canonical_host};
 use crate::oci::Reference;
 
 /// Where a repository is reached.
@@ -128,6 +128,7 @@ impl RegistriesConf {
             if table.prefix.is_empty() {
                 return Err(unusable("a [[registry]] has neither prefix nor location".to_owned()));
             }
+            table.prefix = canonical_name(&table.prefix);
             // A later file says it all again.
             self.registries.retain(|(other, _)| other.prefix != table.prefix);
             self.registries.push((table, path.to_owned()));
@@ -137,13 +138,14 @@ impl RegistriesConf {
 
     /// Whether a table for the whole host accepts any certificate.
     pub fn is_insecure(&self, host: &str) -> bool {
-        let tables = self.registries.iter().filter(|(table, _)| rest(host, &table.prefix) == Some(""));
+        let host = canonical_host(host);
+        let tables = self.registries.iter().filter(|(table, _)| rest(&host, &table.prefix) == Some(""));
         tables.max_by_key(|(table, _)| table.prefix.len()).is_some_and(|(table, _)| table.insecure)
     }
 
     /// Where `reference` is read from, in the order to ask, or where it is written to.
     pub fn places(&self, reference: &Reference, read_only: bool) -> Result<Vec<Endpoint>> {
-        let name = format!("{}/{}", reference.host, reference.repository);
+        let name = canonical_name(&format!("{}/{}", reference.host, reference.repository));
         let place =
             |insecure| Endpoint { host: reference.host.clone(), repository: reference.repository.clone(), insecure };
         let fitting = self.registries.iter().filter(|(table, _)| rest(&name, &table.prefix).is_some());
@@ -172,6 +174,12 @@ impl RegistriesConf {
         let itself = if location.starts_with("*.") { None } else { moved(location, table.insecure) };
         Ok(mirrors.chain([itself.unwrap_or_else(|| place(table.insecure))]).collect())
     }
+}
+
+/// A name or prefix whose host is in one spelling: `registry-1.docker.io/x` is `docker.io/x`, and blocked with it.
+fn canonical_name(name: &str) -> String {
+    let (host, path) = name.split_at(name.find('/').unwrap_or(name.len()));
+    format!("{}{path}", canonical_host(host))
 }
 
 /// What of `name` follows a prefix: nothing, or what begins with a slash. `*.example.com` is any host below it.
@@ -273,6 +281,32 @@ mod tests {
         let by_digest = ["cache.local/x", "reg.local/x insecure"];
         assert_eq!(places(&config, &format!("reg.local/x@{digest}"), true), by_digest);
         assert_eq!(places(&config, "a.wild.example/x", true), ["a.wild.example/x insecure"]);
+    }
+
+    #[test]
+    fn blocked_names_are_blocked_in_every_spelling() {
+        let names = [
+            "secret",
+            "docker.io/secret",
+            "index.docker.io/library/secret",
+            "registry-1.docker.io/library/secret",
+            "docker.io:443/library/secret",
+            "registry-1.docker.io:443/library/secret",
+        ];
+        for host in ["docker.io", "index.docker.io", "registry-1.docker.io", "Docker.io", "docker.io:443"] {
+            let config = config(&format!("[[registry]]\nlocation = '{host}/library/secret'\nblocked = true")).unwrap();
+            for name in names {
+                for read_only in [true, false] {
+                    assert!(config.places(&name.parse().unwrap(), read_only).is_err(), "{name} {host}");
+                }
+            }
+            assert!(config.places(&"docker.io/library/secrets".parse().unwrap(), true).is_ok());
+        }
+        let config = config("[[registry]]\nlocation = 'reg.example:443'\nblocked = true").unwrap();
+        for name in ["reg.example/x", "reg.example:443/x"] {
+            assert!(config.places(&name.parse().unwrap(), true).is_err(), "{name}");
+        }
+        assert!(config.places(&"reg.example:5000/x".parse().unwrap(), true).is_ok());
     }
 
     #[test]

@@ -10,9 +10,12 @@
 
 use std::{
     fmt,
-    io::{self, Write},
+    io::{self, Read, Write},
     path::Path,
     process::{Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,10 @@ use crate::transport::{
     registry::{RegistryError, Result},
 };
 
+/// A helper may ask the user for a passphrase, which takes a while.
+const DEADLINE: Duration = Duration::from_secs(120);
+/// The limit for an answer, in bytes.
+const ANSWER_LIMIT: u64 = 1024 * 1024;
 /// credentials/error.go of docker-credential-helpers.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 /// The user of an entry whose secret is a refresh token (docker/cli, cli/config/credentials/native_store.go).
@@ -101,20 +108,8 @@ impl Helper<'_> {
     }
 
     fn ask(&self, act: &str, input: &[u8]) -> io::Result<Output> {
-        let mut child = Command::new(format!("docker-credential-{}", self.name))
-            .arg(act)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            match stdin.write_all(input) {
-                // One that knows its answer without reading.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-                result => result?,
-            }
-        }
-        child.wait_with_output()
+        let mut command = Command::new(format!("docker-credential-{}", self.name));
+        run_within(command.arg(act), input, DEADLINE)
     }
 
     fn error(&self, why: String) -> RegistryError {
@@ -127,8 +122,67 @@ impl Helper<'_> {
     }
 }
 
+/// Runs a command with this input, and kills it after `deadline`.
+fn run_within(command: &mut Command, input: &[u8], deadline: Duration) -> io::Result<Output> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let input = input.to_vec();
+    // Threads, because a full pipe blocks. A helper that knows its answer does not read its input.
+    thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
+    let (sender, outputs) = mpsc::channel();
+    thread::spawn(move || {
+        let errors = thread::spawn(move || read_all(stderr));
+        let output = read_all(stdout);
+        sender.send((output, errors.join().unwrap_or_default()))
+    });
+    // A process that it started may keep the pipes open, so they are not waited for longer.
+    let Ok((stdout, stderr)) = outputs.recv_timeout(deadline) else {
+        child.kill()?;
+        child.wait()?;
+        let why = format!("it did not answer within {} s", deadline.as_secs());
+        return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+    };
+    Ok(Output { status: child.wait()?, stdout, stderr })
+}
+
+fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What was read before an error is the answer; the exit status tells whether it is whole.
+    let _ = pipe.map(|pipe| pipe.take(ANSWER_LIMIT).read_to_end(&mut bytes));
+    bytes
+}
+
 impl fmt::Display for Helper<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "docker-credential-{}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn run(script: &str, deadline: Duration) -> io::Result<Output> {
+        run_within(Command::new("sh").args(["-c", script]), b"input", deadline)
+    }
+
+    #[test]
+    fn a_helper_without_an_answer_is_killed() {
+        let began = Instant::now();
+        for script in ["exec sleep 20", "while :; do echo x; sleep 0.05; done", "sleep 20 & wait"] {
+            let error = run(script, Duration::from_millis(300)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{script}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(15));
+    }
+
+    #[test]
+    fn answers_are_read_to_their_end() {
+        let output = run("cat; echo error >&2; exit 3", Duration::from_secs(60)).unwrap();
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"input"[..], &b"error\n"[..]));
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(run("head -c 300000 /dev/zero", Duration::from_secs(60)).unwrap().stdout.len(), 300_000);
     }
 }

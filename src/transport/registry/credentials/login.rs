@@ -7,6 +7,7 @@
 use std::{
     fs,
     io::{self, Write},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -102,7 +103,9 @@ impl Login {
     /// Others may log in just now.
     fn lock(&self) -> Result<Lock> {
         let directory = files::directory(&self.path);
-        let locked = fs::create_dir_all(directory).and_then(|()| files::lock_directory(directory));
+        // As docker creates it (docker/cli, cli/config/configfile/file.go, Save).
+        let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+        let locked = created.and_then(|()| files::lock_directory(directory));
         locked.map_err(|error| RegistryError::File { path: self.path.clone(), why: format!("locking: {error}") })
     }
 

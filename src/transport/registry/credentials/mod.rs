@@ -63,6 +63,19 @@ impl Credentials {
         Ok(Self::Anonymous)
     }
 
+    /// A user and a password.
+    ///
+    /// # Errors
+    ///
+    /// Errors if the user has a colon: a server would read the rest as a part of the password
+    /// ([RFC 7617, 2](https://www.rfc-editor.org/rfc/rfc7617#section-2)).
+    pub fn with_password(user: &str, password: &str) -> std::result::Result<Self, &'static str> {
+        match user.contains(':') {
+            true => Err("a user name cannot contain a colon"),
+            false => Ok(Self::Basic(user.to_owned(), password.to_owned())),
+        }
+    }
+
     /// `USER:PASSWORD`
     ///
     /// # Errors
