@@ -17,7 +17,7 @@ use super::{
 use crate::{
     image::{Found, OpenError, found::Top},
     layer::{DetectedCompression, explain_full, open_packed, untar::TarReader},
-    oci::{Descriptor, Index, Manifest, media_type},
+    oci::{Descriptor, ImageConfig, Index, Manifest, media_type},
 };
 
 /// Reads the archive at `path` once, from front to back.
@@ -131,7 +131,11 @@ fn found(contents: Contents) -> Result<Found, OpenError> {
 fn is_complete(index: &Index, contents: &Contents) -> bool {
     let lacks_layers = |descriptor: &Descriptor| {
         let manifest = contents.document::<Manifest>(&descriptor.digest.blob_name());
-        manifest.is_ok_and(|manifest| manifest.layers.is_empty() && media_type::is_config(&manifest.config.media_type))
+        manifest.is_ok_and(|manifest| {
+            let config = || contents.document::<ImageConfig>(&manifest.config.digest.blob_name());
+            let is_image = media_type::is_config(&manifest.config.media_type);
+            manifest.layers.is_empty() && is_image && config().is_ok_and(|config| !config.rootfs.diff_ids.is_empty())
+        })
     };
     !index.manifests.is_empty() && !index.manifests.iter().any(lacks_layers)
 }
