@@ -76,8 +76,13 @@ pub fn command_line(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     match command.as_str() {
         "copy" => {
             line.push(command);
+            let overrides = line.len()..line.len() + moved.len();
             line.extend(moved);
             copy(rest, &mut line)?;
+            // With --all they choose nothing: every image of an index is copied (docs/skopeo-copy.1.md).
+            if line.iter().any(|argument| argument == "--all") {
+                line.drain(overrides);
+            }
         }
         "inspect" => {
             ensure!(moved.is_empty(), "{} is for `copy`; `inspect` shows every platform", moved[0]);
@@ -179,6 +184,7 @@ mod tests {
         for (skopeo, strata) in [
             ("--insecure-policy copy nix:/i docker://h/n:t", "strata copy /i docker://h/n:t"),
             ("--tmpdir /tmp --debug --command-timeout=1m copy nix:/i oci:x", "strata copy /i oci:x"),
+            ("--override-os linux copy -a /i oci:x", "strata copy --all /i oci:x"),
             (
                 "--override-arch arm64 --override-os=linux copy /i oci:x",
                 "strata copy --override-arch arm64 --override-os linux /i oci:x",

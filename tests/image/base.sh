@@ -18,7 +18,7 @@ for function in dockerTools.buildImage dockerTools.buildLayeredImage makeContain
   # The last of a name wins; what is set replaces, null and nothing clear.
   same "$(config $function 'inheritConfig = true; config = { Env = [ "CHANGED=2" "NEW=1" "NEW=2" ]; Entrypoint = null; Cmd = [ "env" ]; User = ""; WorkingDir = "/";
     Labels.above = "yes"; ExposedPorts = { }; Volumes = null; StopSignal = "SIGTERM"; };')" \
-    '{"Cmd":["env"],"Env":["PATH=/bin","KEPT=1","CHANGED=2","NEW=2"],"Labels":{"above":"yes"},"StopSignal":"SIGTERM","WorkingDir":"/"}'
+    '{"Cmd":["env"],"Env":["PATH=/bin","KEPT=1","CHANGED=2","NEW=2"],"Labels":{"above":"yes","below":"yes"},"StopSignal":"SIGTERM","WorkingDir":"/"}'
   same "$(config $function 'inheritConfig = true; config = { Env = [ ]; Cmd = [ ]; };')" "$(jq -c 'del(.Cmd)' <<<"$all")"
   # A base's entrypoint does not run before the child's command.
   name=$(build "$function { name = \"x\"; tag = \"t\"; fromImage = $below; config.Cmd = [ \"/bin/echo\" \"own\" ]; }" | xargs cat | load)

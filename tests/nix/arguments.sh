@@ -139,7 +139,7 @@ same "$(nix-instantiate --eval --expr "$(expression '
 build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"
 build_fails 'buildImage { name = "x"; config.Entrypiont = [ "/x" ]; }' "config.Entrypiont is unknown"
 build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env must be a list, not an attribute set"
-build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'request.created: "yesterday" is not a time; write it like'
+build_fails 'buildImage { name = "x"; created = "yesterday"; }' 'argument created is wrong: "yesterday" is not a time; write it like'
 build_fails 'buildImage { name = "x"; copyToRoot = [ (pkgs.writeTextDir "a" "1") (pkgs.writeTextDir "a" "2") ]; }' \
   "two sources want /a in the image" "their contents differ" "pathsToLink"
 build_fails 'buildLayer { deps = [ pkgs.hello ]; maxLayers = 2; layering = "popularity"; weights.roots = 2; }' 'argument weights is for layering = "transfer"'
