@@ -67,7 +67,7 @@ else
         if help == null then
           ""
         else
-          "case \${1-} in -h | --help) exec ${toolchain.scripts.coreutils}/bin/cat ${help} ;; --) shift ;; esac"
+          "case \${1-} in -h | --help) exec ${toolchain.coreutils}/bin/cat ${help} ;; --) shift ;; esac"
       }
       export HOME_IMPURE=''${HOME_IMPURE:-''${HOME:-/tmp}}
       unset ${builtins.concatStringsSep " " makes.variables}

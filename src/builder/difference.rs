@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 
-use super::{root::plain_owner, walk::walk};
+use super::walk::{plain_owner, walk};
 use crate::{
     layer::{Owner, Owners},
     oci::{Digest, Sha256Writer},

@@ -17,7 +17,7 @@ use super::{
     difference::{Snapshot, extract},
     links, reserved,
     script::{self, Mode, Tools},
-    walk::walk,
+    walk::{plain_owner, walk},
 };
 use crate::{
     closure::Graph,
@@ -171,11 +171,6 @@ impl Root {
         };
         Ok(Self { owners: self.owners.iter().map(moved).collect(), path })
     }
-}
-
-/// What a file is of which nothing is recorded.
-pub fn plain_owner(file: &fs::Metadata) -> Owner {
-    Owner { mode: file.mode(), ..Owner::default() }
 }
 
 impl Scripts {

@@ -1,8 +1,10 @@
 //! A tree's files, one after the other.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use anyhow::{Context, Result};
+
+use crate::layer::Owner;
 
 /// Visits `root` and everything below, parents first, in order of names.
 pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<()>) -> Result<()> {
@@ -17,4 +19,9 @@ pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<(
         names.iter().try_for_each(|path| walk(path, visit))?;
     }
     Ok(())
+}
+
+/// The owner of a file of which nothing is recorded: root, with the file's own mode.
+pub fn plain_owner(file: &fs::Metadata) -> Owner {
+    Owner { mode: file.mode(), ..Owner::default() }
 }

@@ -154,7 +154,8 @@ fn nothing_prints_around_the_escaping_writer() {
             let code = line.trim_start();
             let prints =
                 ["println!", "eprint!", "print!(", "dbg!(", "stdout()", "stderr()", "io::stdout", "io::stderr"];
-            let code = others.iter().fold(code.to_owned(), |code, other| code.replace(other, ""));
+            let code =
+                others.iter().fold(code.to_owned(), |code, other| code.replace(other, "")).replace("is_stdout()", "");
             let is_print = prints.iter().any(|print| code.contains(print));
             assert!(code.starts_with("//") || !is_print, "src/{name}:{}: {code}", number + 1);
         }

@@ -36,8 +36,8 @@ digest=$("$strata" copy "$image" "docker://$registry/x:t" --dest-cert-dir "$work
 same "$("$strata" copy "$image" "docker://$registry/x:t" --dest-tls-verify=false --quiet)" "$digest"
 same "$(env -u NIX_SSL_CERT_FILE SSL_CERT_FILE="$work/certs/authority.crt" "$strata" copy "$image" "docker://$registry/x:t" --quiet)" "$digest"
 same "$("$strata" pull "$registry/x:t" "$work/pulled" --cert-dir "$work/certs")" "$digest"
-# Only the side that the option names is trusted without a certificate.
-fails "certificate" "docker://$registry/x:t" --src-tls-verify=false
+# An option for the other side is refused.
+fails "--src-tls-verify is for images in registries" "docker://$registry/x:t" --src-tls-verify=false
 stop_registry
 
 start_registry "$work/two" "" "$(tls ", clientcas: [$work/certs/authority.crt]")"

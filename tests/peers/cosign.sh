@@ -85,7 +85,7 @@ COSIGN_PASSWORD=wrong refused 'the password is wrong' copy "$image" "docker://$r
 refused 'it is a public key' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.pub
 refused 'it is a private key' verify "docker://$registry/theirs:1" --key sec1.pem
 refused 'it is not a PEM file' copy "$image" "docker://$registry/no:1" --quiet --sign-key policy.json
-refused 'is not a registry' copy "$image" "oci:$work/no" --quiet --sign-key cosign.key
+refused 'is for destinations that are registries' copy "$image" "oci:$work/no" --quiet --sign-key cosign.key
 "$strata" manifest "$registry/no:1" >/dev/null 2>&1 && fail "something was pushed before the key was looked at"
 
 # A file that is attached, found by others.
