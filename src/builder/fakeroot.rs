@@ -67,7 +67,7 @@ fn hold(owners: &Owners) -> Result<Held> {
         match rustix::fs::open(path, flags, Mode::empty()) {
             Ok(file) => files.push(file),
             Err(Errno::MFILE | Errno::NFILE) => {
-                eprintln!(
+                crate::terminal::note!(
                     "warning: {} files have owners, and this system opens {} at a time: owners and modes of files that a script \
                      replaces may be wrong; raise the limit of open files (ulimit -Hn)",
                     owners.len(),
@@ -156,7 +156,7 @@ fn warn_of_copy(root: &Path, path: &Path, file: &fs::Metadata, before: &BTreeMap
     }
     let contents = digest(path).with_context(|| format!("reading {}", path.display()))?;
     if programs.any(|program| *program == contents) {
-        eprintln!(
+        crate::terminal::note!(
             "warning: /{} is a copy of a program with capabilities, and has none: copies lose them in builds; move the program, or \
              give the capabilities to the container",
             path.strip_prefix(root).unwrap_or(path).display()
