@@ -1,4 +1,4 @@
-# strata itself, in the form of nixpkgs' pkgs/by-name/st/strata/package.nix. docs/nixpkgs.md describes what differs there.
+# strata itself, in the form of nixpkgs' pkgs/by-name/st/strata/package.nix.
 {
   lib,
   callPackage,

@@ -1,4 +1,4 @@
-//! Warnings of packages that `copyToRoot` moves away from what refers to them.
+//! Warnings about packages that `copyToRoot` moves away from the store paths and settings that name them.
 //!
 //! ```text
 //! copyToRoot = [ app ]    /nix/store/…-app/bin/app becomes /bin/app, and /nix/store/…-app is not in the image
@@ -29,7 +29,7 @@ pub fn warn(graph: &Graph, is_moved: impl Fn(&StorePath) -> bool, config: &[Stor
     }
 }
 
-/// What refers to what is moved, and that.
+/// A store path or setting that names a moved package, and that package.
 fn find(graph: &Graph, is_moved: impl Fn(&StorePath) -> bool, config: &[StorePath]) -> Vec<(String, String)> {
     let nodes = graph.nodes();
     let mut found = Vec::new();
