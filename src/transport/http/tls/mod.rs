@@ -11,6 +11,7 @@
 
 mod client;
 mod connector;
+mod key_usage;
 mod roots;
 mod verifier;
 

@@ -12,7 +12,7 @@ use x509_cert::{
     ext::pkix::{BasicConstraints, KeyUsage},
 };
 
-use super::verifier::is_for_servers;
+use super::key_usage::is_for_servers;
 
 /// The roots of a verifier.
 #[derive(Debug, Default)]

@@ -19,14 +19,9 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
-use x509_cert::{Certificate, TbsCertificate, der::Decode, der::asn1::ObjectIdentifier, ext::pkix::ExtendedKeyUsage};
+use x509_cert::{Certificate, der::Decode};
 
-use super::roots::Roots;
-
-/// Extended key usages that allow a server: `serverAuth`, `anyExtendedKeyUsage`
-/// ([RFC 5280, 4.2.1.12](https://www.rfc-editor.org/rfc/rfc5280#section-4.2.1.12)).
-const FOR_SERVERS: [ObjectIdentifier; 2] =
-    [ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1"), ObjectIdentifier::new_unwrap("2.5.29.37.0")];
+use super::{key_usage::is_for_servers, roots::Roots};
 
 /// A verifier that trusts these certificates; without any, those of Mozilla. One that is `insecure` accepts every server.
 pub fn of(
@@ -139,12 +134,6 @@ fn is_about_issuer(error: &Error) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether a certificate may be a server's, or sign one of a server.
-pub fn is_for_servers(certificate: &TbsCertificate) -> Result<bool, x509_cert::der::Error> {
-    let usages = certificate.get_extension::<ExtendedKeyUsage>()?;
-    Ok(usages.is_none_or(|(_, usages)| usages.0.iter().any(|usage| FOR_SERVERS.contains(usage))))
 }
 
 /// What is left to ask of a certificate that is trusted itself.
