@@ -187,7 +187,7 @@ m_says 2 ""
 m_tells "Usage: m SOURCE [/JOB"
 job asks '{ makePythonEnvironment, ... }: makePythonEnvironment { }'
 m_says 1 "" . /asks
-m_tells "/asks/main.nix asks for makePythonEnvironment; the names are buildImage,"
+m_tells "/asks/main.nix uses makePythonEnvironment; the names are __nixpkgs__, buildImage,"
 refused() {
   job refused "$1"
   m_says 1 "" . /refused

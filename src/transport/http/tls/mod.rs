@@ -175,12 +175,18 @@ fn warn_once(path: &Path, why: &str) {
 
 /// The machine's CAs: the file that Nix or OpenSSL users name, else the distribution's.
 ///
+/// A derivation gets the machine's `NIX_SSL_CERT_FILE`, whose file its sandbox may lack, and names its own file in
+/// `STRATA_SANDBOX_CERT_FILE` (nix/derive.nix).
+///
 /// # Errors
 ///
 /// Errors if the file that a variable names cannot be read or has no certificates: the user wants to trust these, not others.
 fn machine_certificates() -> Result<Certificates> {
     let named = ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].into_iter().filter_map(std::env::var_os);
-    if let Some(path) = named.filter(|path| !path.is_empty()).map(PathBuf::from).next() {
+    let named = named.filter(|path| !path.is_empty()).map(PathBuf::from).next();
+    let sandboxed = std::env::var_os("STRATA_SANDBOX_CERT_FILE").map(PathBuf::from);
+    let named = if named.as_ref().is_some_and(|path| path.exists()) { named } else { sandboxed.or(named) };
+    if let Some(path) = named {
         let (certificates, _) = certificates(&read(&path)?);
         if certificates.is_empty() {
             let why = "NIX_SSL_CERT_FILE or SSL_CERT_FILE names it, but it contains no certificates";
