@@ -48,8 +48,8 @@ makeResult {
         outputHash = fixed.hash;
         outputHashAlgo = "sha256";
         outputHashMode = fixed.mode;
-        # Where the sandbox lacks the file that the machine's NIX_SSL_CERT_FILE names.
-        STRATA_SANDBOX_CERT_FILE = "${toolchain.cacert}/etc/ssl/certs/ca-bundle.crt";
+        # Used if the sandbox lacks the file that the machine's NIX_SSL_CERT_FILE names.
+        certificateFile = "${toolchain.cacert}/etc/ssl/certs/ca-bundle.crt";
         impureEnvVars = [
           "http_proxy"
           "https_proxy"

@@ -36,6 +36,7 @@ pub struct Attributes {
     outputs: Outputs,
     strata: Envelope,
     closure: Value,
+    certificate_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,7 +75,13 @@ impl Attributes {
                 strata.version
             );
         }
-        Ok(Self { outputs: typed("outputs", take("outputs"))?, strata, closure: take("closure") })
+        let certificate_file = typed("certificateFile", take("certificateFile"))?;
+        Ok(Self { outputs: typed("outputs", take("outputs"))?, strata, closure: take("closure"), certificate_file })
+    }
+
+    /// The CAs of a derivation that uses the network.
+    pub fn certificate_file(&self) -> Option<&Path> {
+        self.certificate_file.as_deref()
     }
 
     /// Which kind of output to make.

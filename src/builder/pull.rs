@@ -17,7 +17,7 @@ use crate::{
     image::Wanted,
     oci::{Digest, Platform, Reference, Sha256Writer},
     transport::{
-        dir,
+        dir, http,
         registry::{self, Client, HostOptions, Options},
     },
 };
@@ -38,6 +38,7 @@ struct Pull {
 /// `skopeo copy docker://REF dir:OUT`, byte for byte.
 pub fn pull(attributes: &Attributes) -> Result<()> {
     let request: Pull = attributes.request()?;
+    use_certificates_of(attributes);
     let reference: Reference = request.reference.parse()?;
     let pulling = || format!("pulling {reference}");
     let found = registry::read::open(client(&reference, request.tls_verify).with_context(pulling)?, &reference)?;
@@ -57,6 +58,7 @@ struct PullBlob {
 /// One blob as a file.
 pub fn pull_blob(attributes: &Attributes) -> Result<()> {
     let request: PullBlob = attributes.request()?;
+    use_certificates_of(attributes);
     let reference: Reference = request.reference.parse()?;
     let pulling = || format!("pulling {} of {reference}", request.digest);
     let client = std::sync::Arc::new(client(&reference, request.tls_verify).with_context(pulling)?);
@@ -67,6 +69,13 @@ pub fn pull_blob(attributes: &Attributes) -> Result<()> {
     file.flush().with_context(pulling)?;
     anyhow::ensure!(found == request.digest, "the registry sent {found} for {}", request.digest);
     Ok(())
+}
+
+/// Nix passes the machine's `NIX_SSL_CERT_FILE` on, whose file the sandbox may lack.
+fn use_certificates_of(attributes: &Attributes) {
+    if let Some(path) = attributes.certificate_file() {
+        http::set_sandbox_certificates(path);
+    }
 }
 
 fn client(reference: &Reference, tls_verify: bool) -> Result<Client> {

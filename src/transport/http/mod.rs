@@ -44,7 +44,7 @@ pub use proxy::Proxies;
 pub use resume::Resume;
 pub use retry::{Retry, parse_retry_after, wait};
 pub(crate) use route::agent;
-pub use tls::Tls;
+pub use tls::{Tls, set_sandbox_certificates};
 pub use url::{Origin, encode, is_loopback, join, without_query};
 
 /// Documents bigger than this (in bytes) are refused; registries refuse them too.

@@ -20,7 +20,7 @@ use std::{
     fmt, fs,
     io::{self, ErrorKind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use tokio_rustls::rustls::{
@@ -173,10 +173,18 @@ fn warn_once(path: &Path, why: &str) {
     }
 }
 
+/// The CAs of a derivation, if it named some.
+static SANDBOX_CERTIFICATES: OnceLock<PathBuf> = OnceLock::new();
+
+/// Names the file of CAs that a derivation uses if its sandbox lacks the machine's. The first call counts.
+pub fn set_sandbox_certificates(path: &Path) {
+    SANDBOX_CERTIFICATES.get_or_init(|| path.to_owned());
+}
+
 /// The machine's CAs: the file that Nix or OpenSSL users name, else the distribution's.
 ///
-/// A derivation gets the machine's `NIX_SSL_CERT_FILE`, whose file its sandbox may lack, and names its own file in
-/// `STRATA_SANDBOX_CERT_FILE` (nix/derive.nix).
+/// In a derivation, the variable may name a file that the sandbox lacks; the derivation's own file is used then
+/// ([`set_sandbox_certificates`]).
 ///
 /// # Errors
 ///
@@ -184,7 +192,7 @@ fn warn_once(path: &Path, why: &str) {
 fn machine_certificates() -> Result<Certificates> {
     let named = ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].into_iter().filter_map(std::env::var_os);
     let named = named.filter(|path| !path.is_empty()).map(PathBuf::from).next();
-    let sandboxed = std::env::var_os("STRATA_SANDBOX_CERT_FILE").map(PathBuf::from);
+    let sandboxed = SANDBOX_CERTIFICATES.get().cloned();
     let named = if named.as_ref().is_some_and(|path| path.exists()) { named } else { sandboxed.or(named) };
     if let Some(path) = named {
         let (certificates, _) = certificates(&read(&path)?);
