@@ -60,6 +60,19 @@ need_cargo_deny() {
 
 need_cargo() { command -v cargo >/dev/null || { say "please install Rust: https://rustup.rs"; return 1; }; }
 
+# The directories that dev/room mounts its own over; those that are made here are removed again. Rooms that run at the same
+# time share them: what starts the rooms makes them first.
+mount_points_made=()
+make_mount_points() {
+  local directory
+  for directory in /nix /var/lib/containers; do
+    [[ -d $directory ]] || { as_root mkdir "$directory"; mount_points_made=("$directory" "${mount_points_made[@]}"); }
+  done
+}
+remove_mount_points() {
+  ((${#mount_points_made[@]} == 0)) || as_root rmdir --ignore-fail-on-non-empty "${mount_points_made[@]}"
+}
+
 need nix=nix-bin git=git
 
 # For this process and what it starts; what the user's own configuration says stays.
