@@ -61,6 +61,7 @@ pub fn print_note(line: fmt::Arguments<'_>) {
 }
 
 /// As `eprintln!`, with control characters escaped.
+#[cfg_attr(not(feature = "net"), allow(unused_macros))]
 macro_rules! note {
     ($($arguments:tt)*) => {
         $crate::terminal::print_note(format_args!($($arguments)*))

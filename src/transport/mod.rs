@@ -42,7 +42,9 @@ pub(crate) mod write;
 
 pub use destination::{Destination, HoldsOne, NoReferrers};
 pub use location::Location;
-pub use outcome::{Details, Loaded, Outcome, PushDetails, Sent};
+pub use outcome::{Details, Outcome, Sent};
+#[cfg(feature = "net")]
+pub use outcome::{Loaded, PushDetails};
 pub use read::{ReadOptions, ReadScheme, ReadTransport};
 pub use recognise::open;
 pub use write::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport};
