@@ -38,7 +38,8 @@
 //! # }
 //! ```
 
-#![allow(dead_code, unused_imports)]
+// The compiler reports dead code in the build of the program, which uses all modules. Without it, parts have no use.
+#![cfg_attr(not(feature = "program"), allow(dead_code, unused_imports))]
 
 pub(crate) mod attest;
 #[cfg(feature = "program")]

@@ -5,9 +5,6 @@ pub(crate) mod sbom;
 mod signing;
 
 #[cfg(feature = "net")]
-pub use signing::{
-    BUNDLE, Build, Bundle, Envelope, Policy, PolicyError, SigningError, SigningKey, Statement, Subject, VerifyingKey,
-    predicate,
-};
+pub use signing::{BUNDLE, Build, Bundle, Envelope, Policy, SigningKey, Statement, VerifyingKey};
 #[cfg(feature = "net")]
 pub(crate) use signing::{simple, statement};

@@ -25,11 +25,11 @@ mod transfer;
 mod weights;
 
 pub use auto::Auto;
-pub use cost::{Cost, Costs};
-pub use graph::{Graph, GraphError, Node, RawNode};
+pub use cost::Costs;
+pub use graph::{Graph, Node, RawNode};
 pub use nar_hash::parse_nar_hash;
 pub use pattern::{PackagePattern, ParsePatternError};
-pub use pipeline::{Pipeline, PipelineError};
+pub use pipeline::Pipeline;
 pub use popularity::Popularity;
 pub use store_path::{ParseStorePathError, StoreDir, StorePath};
 pub use strategy::{Plan, Stable, Strategy};

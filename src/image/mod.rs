@@ -23,7 +23,7 @@ pub use blob_file::BlobFile;
 pub use error::ImageError;
 pub use found::{Choice, Found, Wanted};
 pub use graph::{ImageIndex, ManifestGraph};
-pub use lock::{Lock, LockedImage};
+pub use lock::Lock;
 pub use node::Node;
 pub use open_error::OpenError;
 pub use opened::Opened;

@@ -32,13 +32,13 @@ pub(crate) mod whiteout;
 
 use crate::oci::Sha256Writer;
 use chunks::Both;
-pub use chunks::{Chunk, ChunkReader, Chunks, Direct, Overlapped};
+pub use chunks::{ChunkReader, Chunks, Direct, Overlapped};
 pub use compress::{DetectedCompression, detect::open as open_packed};
 pub use dirlinks::Dirlinks;
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};
 pub use header::Header;
-pub use node::{Files, OpenNar};
+pub use node::Files;
 pub use path_options::{Owner, Owners, PathOptions, Perm, Rewrite};
 pub use ranges::{Cutout, write_ranges};
 pub use scratch::explain_full;

@@ -115,16 +115,6 @@ impl<T> Overlay<T> {
         self.lower.append(&mut self.own);
     }
 
-    /// How many files there are; those in several layers count for each.
-    pub fn len(&self) -> usize {
-        self.lower.len() + self.own.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The files of all layers that ended, by path.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
         self.lower.iter().map(|(path, value)| (path.as_slice(), value))

@@ -31,11 +31,6 @@ pub mod media_type {
     const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
     const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
-    /// Whether it is an image index.
-    pub fn is_index(media_type: &str) -> bool {
-        as_oci(media_type) == INDEX
-    }
-
     /// Whether it is an image configuration.
     pub fn is_config(media_type: &str) -> bool {
         as_oci(media_type) == CONFIG

@@ -17,9 +17,9 @@ pub(crate) mod wording;
 
 pub use reference::{ParseReferenceError, Reference};
 
-pub use config::{Config, EmptyObject, History, ImageConfig, RootFs, find_misspelt, ignored_keys};
-pub use descriptor::{Descriptor, Platform, annotation, media_type};
-pub use digest::{Algorithm, Digest, Hasher, ParseDigestError, Sha256Writer};
+pub use config::{Config, History, ImageConfig, RootFs, find_misspelt, ignored_keys};
+pub use descriptor::{Descriptor, Platform, media_type};
+pub use digest::{Algorithm, Digest, Hasher, Sha256Writer};
 pub use manifest::{DockerManifest, Index, Manifest};
 
 pub use timestamp::{ParseTimestampError, Timestamp};

@@ -31,7 +31,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -44,15 +43,15 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     runtime,
-    sync::{Semaphore, oneshot},
+    sync::Semaphore,
     time::{Instant, timeout, timeout_at},
 };
 
 pub use access_log::AccessLog;
 pub use catalogue::{Catalogue, ServeError};
 pub use chunked::chunked;
-pub use identity::{Identity, IdentityError};
-pub use users::{Users, UsersError};
+pub use identity::Identity;
+pub use users::Users;
 
 use idle_timeout::IdleTimeout;
 use peer_limits::{Connection, PeerLimits};
@@ -115,22 +114,6 @@ pub struct Server {
     settings: Settings,
 }
 
-/// A registry that serves until this is dropped.
-#[derive(Debug)]
-pub struct Running {
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 impl Server {
     /// Listens at `address`; port 0 is any free one. Raises the process's limit of open files, which bounds connections.
     ///
@@ -144,11 +127,6 @@ impl Server {
         listener.set_nonblocking(true).map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
         Ok(Self { listener, address, catalogue, settings })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Every `host/name:tag` there is.
@@ -176,25 +154,6 @@ impl Server {
         // Whoever still reads is left alone; what was made for them ends with their connections.
         runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(served?)
-    }
-
-    /// Serves on a thread of its own.
-    ///
-    /// # Errors
-    ///
-    /// When the machine has no threads for us.
-    pub fn spawn(self) -> Result<Running, ServeError> {
-        let (stop, stopped) = oneshot::channel();
-        let runtime = runtime()?;
-        let thread = std::thread::Builder::new().spawn(move || {
-            let stopped = async move {
-                let _ = stopped.await;
-            };
-            // A listener that fails is what the other side sees as a connection refused.
-            let _ = runtime.block_on(self.serve(stopped));
-            runtime.shutdown_timeout(Duration::from_secs(1));
-        })?;
-        Ok(Running { stop: Some(stop), thread: Some(thread) })
     }
 
     async fn serve(self, stop: impl Future<Output = ()>) -> io::Result<()> {
@@ -295,7 +254,10 @@ mod tests {
     use std::{
         io::{Read, Write},
         net::TcpStream,
+        thread::{self, JoinHandle},
     };
+
+    use tokio::sync::oneshot;
 
     use super::{peer_limits, *};
     use crate::{
@@ -329,6 +291,36 @@ mod tests {
         (catalogue, digest)
     }
 
+    /// A registry that serves on a thread of its own until this is dropped.
+    struct Running {
+        stop: Option<oneshot::Sender<()>>,
+        thread: Option<JoinHandle<()>>,
+    }
+
+    impl Running {
+        fn start(server: Server) -> Self {
+            let (stop, stopped) = oneshot::channel();
+            let runtime = runtime().unwrap();
+            let thread = thread::spawn(move || {
+                let stopped = async move {
+                    let _ = stopped.await;
+                };
+                runtime.block_on(server.serve(stopped)).unwrap();
+                runtime.shutdown_timeout(Duration::from_secs(1));
+            });
+            Self { stop: Some(stop), thread: Some(thread) }
+        }
+    }
+
+    impl Drop for Running {
+        fn drop(&mut self) {
+            drop(self.stop.take());
+            if let Some(thread) = self.thread.take() {
+                let _ = thread.join();
+            }
+        }
+    }
+
     /// Asks for the layer, reads the beginning of the answer, and nothing more.
     fn stalled(address: SocketAddr, digest: &Digest) -> TcpStream {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -342,8 +334,8 @@ mod tests {
         let (catalogue, digest) = catalogue();
         let settings = Settings { farewell: Duration::from_millis(100), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
-        let address = server.address();
-        let running = server.spawn().unwrap();
+        let address = server.address;
+        let running = Running::start(server);
         let _silent: Vec<TcpStream> = (0..4).map(|_| stalled(address, &digest)).collect();
         let begun = Instant::now();
         drop(running);
@@ -356,8 +348,8 @@ mod tests {
     fn connections_that_ask_nothing_keep_nobody_from_ending() {
         let settings = Settings { connections: 8, farewell: Duration::from_millis(100), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue().0, settings).unwrap();
-        let address = server.address();
-        let running = server.spawn().unwrap();
+        let address = server.address;
+        let running = Running::start(server);
         let mut idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
         // Both were accepted: this client may have no third.
         for stream in &mut idle {
@@ -374,8 +366,8 @@ mod tests {
         let (catalogue, digest) = catalogue();
         let settings = Settings { patience: Duration::from_millis(200), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
-        let address = server.address();
-        let _running = server.spawn().unwrap();
+        let address = server.address;
+        let _running = Running::start(server);
         let mut silent: Vec<TcpStream> = (0..peer_limits::STREAMS).map(|_| stalled(address, &digest)).collect();
         // All that this client may have is taken; so this waits until one is given up.
         drop(stalled(address, &digest));

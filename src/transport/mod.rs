@@ -40,7 +40,7 @@ mod recognise;
 pub(crate) mod registry;
 pub(crate) mod write;
 
-pub use destination::{Destination, HoldsOne, NoReferrers};
+pub use destination::Destination;
 pub use location::Location;
 pub use outcome::{Details, Outcome, Sent};
 #[cfg(feature = "net")]

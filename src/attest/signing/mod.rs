@@ -26,9 +26,9 @@ pub use bundle::{Bundle, MEDIA_TYPE as BUNDLE};
 pub use envelope::Envelope;
 pub use key::{SigningKey, VerifyingKey};
 
-pub use policy::{Policy, PolicyError};
+pub use policy::Policy;
 pub use provenance::Build;
-pub use statement::{Statement, Subject, predicate};
+pub use statement::Statement;
 
 /// Why a signature could not be made, or does not count.
 #[derive(Debug, thiserror::Error)]

@@ -34,7 +34,6 @@ mod parse;
 use regex::Regex;
 
 use super::{Graph, Popularity, Strategy};
-pub use parse::{Kind, PipelineError, Problem};
 
 /// Takes a line.
 type Log = dyn Fn(&str);

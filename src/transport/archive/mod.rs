@@ -6,4 +6,4 @@ pub(crate) mod read;
 mod tar_file;
 pub(crate) mod write;
 
-pub use write::{ArchiveError, size, stdout, write, write_all, write_content, write_without};
+pub use write::{size, stdout, write, write_all, write_without};

@@ -24,8 +24,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
-pub use cache::{Cache, ParseCacheError};
-pub use narinfo::{Compression, NarInfo, ParseNarInfoError};
+pub use cache::Cache;
+pub use narinfo::{Compression, NarInfo};
 
 use super::{
     http::{Http, HttpError, Netrc, Retry},

@@ -45,7 +45,7 @@ pub use resume::Resume;
 pub use retry::{Retry, parse_retry_after, wait};
 pub(crate) use route::agent;
 pub use tls::{Tls, set_sandbox_certificates};
-pub use url::{Origin, encode, is_loopback, join, without_query};
+pub use url::{Origin, encode, join, without_query};
 
 /// Documents bigger than this (in bytes) are refused; registries refuse them too.
 pub const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
@@ -259,33 +259,6 @@ impl Http {
                 run!(SendBody::from_reader(&mut reader))
             }
         }
-    }
-
-    /// A document, or `None` if it does not exist. Retried where that helps.
-    ///
-    /// # Errors
-    ///
-    /// When the server cannot be asked, refuses, or sends more than [`DOCUMENT_LIMIT`].
-    pub fn document(&self, call: &Call<'_>) -> Result<Option<Vec<u8>>> {
-        self.retry.run(|| {
-            let answer = self.send(call, &mut Body::Empty)?;
-            match answer.status() {
-                StatusCode::OK => answer.bytes(call.act, DOCUMENT_LIMIT).map(Some),
-                StatusCode::NOT_FOUND => Ok(None),
-                _ => Err(answer.refused(call.act)),
-            }
-        })
-    }
-
-    /// A download as a stream that goes on where a connection broke; nothing is checked here.
-    pub fn download(&self, act: &'static str, url: &str, authorization: Option<&str>) -> impl Read + Send + 'static {
-        let (http, url, authorization) = (self.clone(), url.to_owned(), authorization.map(str::to_owned));
-        Resume::new(self.retry, move |at| {
-            let range = format!("bytes={at}-");
-            let headers: &[(&str, &str)] = if at == 0 { &[] } else { &[("range", &range)] };
-            let call = Call { headers, authorization: authorization.as_deref(), ..Call::get(act, &url) };
-            http.send(&call, &mut Body::Empty)?.part(act, at)
-        })
     }
 }
 

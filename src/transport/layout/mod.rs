@@ -3,5 +3,3 @@
 
 pub(crate) mod read;
 pub(crate) mod write;
-
-pub use write::{write, write_content};

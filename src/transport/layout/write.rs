@@ -15,7 +15,7 @@ use serde::de::Error as _;
 use crate::{
     files,
     image::{
-        Image, ManifestGraph,
+        ManifestGraph,
         recipe::{save_json, write_whole},
     },
     oci::{Descriptor, Digest, Index, descriptor::annotation, json},
@@ -67,22 +67,13 @@ impl Referrers for Layout {
     }
 }
 
-/// Writes `image` to the layout in `directory`, which is created where there is
+/// Writes `content` to the layout in `directory`, which is created where there is
 /// none, tagged with `tag`. Blobs that are there and right are not made again; those
 /// that are files elsewhere share their blocks where the file system can.
 ///
 /// # Errors
 ///
 /// [`LayoutError`]; the index is written last, so what it lists is whole.
-pub fn write(image: &Image, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
-    write_content(&image.clone().into(), directory, tag)
-}
-
-/// As [`write()`], of an index too.
-///
-/// # Errors
-///
-/// As [`write()`].
 pub fn write_content(content: &ManifestGraph, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
     // What is no layout is refused before anything is written there.
     open_index(directory)?;

@@ -119,11 +119,6 @@ impl Client {
         &self.repository
     }
 
-    /// Whether credentials go over the network without encryption; the user should hear of it.
-    pub fn is_exposed(&self) -> bool {
-        self.places.iter().any(|(session, _)| session.is_exposed())
-    }
-
     pub(super) fn session(&self) -> &Session {
         &self.places[self.active.load(Ordering::Relaxed)].0
     }

@@ -30,13 +30,12 @@ mod token;
 mod upload;
 
 pub use artifact::Artifact;
-pub use challenge::{Bearer, Challenge};
-pub use client::{Client, Document, ExistingBlob, Mount, Purpose};
+pub use challenge::Challenge;
+pub use client::{Client, Document, Mount, Purpose};
 use credentials::canonical_host;
 pub use credentials::{Credentials, Login};
 pub use error::RegistryError;
 pub use options::{HostOptions, Options};
-pub use referrers::Referrers;
 pub use tagged::Tagged;
 pub use upload::Upload;
 

@@ -100,11 +100,6 @@ impl Session {
         Ok(Self { http, base, origin, scope, credentials, known: Mutex::default() })
     }
 
-    /// Whether credentials go to another machine without encryption.
-    pub fn is_exposed(&self) -> bool {
-        !self.origin.is_https() && !self.origin.is_loopback() && self.credentials != Credentials::Anonymous
-    }
-
     /// How often a request is tried.
     pub fn retry(&self) -> Retry {
         self.http.retry

@@ -2,7 +2,7 @@
 
 use super::{Client, RegistryError};
 use crate::{
-    attest::{BUNDLE, Bundle, Statement, VerifyingKey, simple, statement::predicate},
+    attest::{BUNDLE, Bundle, VerifyingKey, simple, statement::predicate},
     oci::{Descriptor, Digest, Manifest},
 };
 

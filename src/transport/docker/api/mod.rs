@@ -80,13 +80,7 @@ pub struct Daemon {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Info {
-    /// Its version.
-    #[serde(default)]
-    pub server_version: String,
-    /// How it keeps layers.
-    #[serde(default)]
-    pub driver: String,
-    /// More of that.
+    /// Properties of its storage driver.
     #[serde(default)]
     pub driver_status: Option<Vec<(String, String)>>,
 }
@@ -104,9 +98,6 @@ impl Info {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DaemonImage {
-    /// What the daemon knows it by: its config's digest, in containerd's store its manifest's.
-    pub id: Digest,
-    /// Of its layers.
     #[serde(rename = "RootFS", default)]
     root_fs: RootFs,
     /// In containerd's store, from API version 1.48 on (Docker 28).
@@ -178,11 +169,6 @@ impl Daemon {
     pub fn at(endpoint: &Endpoint) -> Result<Self> {
         let (agent, base) = endpoint.agent()?;
         Ok(Self { agent, base, endpoint: endpoint.to_string() })
-    }
-
-    /// Where it is.
-    pub fn endpoint(&self) -> &str {
-        &self.endpoint
     }
 
     /// What it says of itself.

@@ -21,7 +21,7 @@ use std::{
 
 use data_encoding::BASE64;
 
-use super::{RegistryError, Result};
+use super::Result;
 pub(super) use file::canonical_host;
 use file::{AuthFile, Kind};
 pub use login::Login;
