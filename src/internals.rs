@@ -61,7 +61,7 @@ pub mod oci {
             pub use crate::oci::descriptor::annotation::{IMAGE_NAME, REF_NAME};
         }
         pub mod media_type {
-            pub use crate::oci::descriptor::media_type::{CONFIG, INDEX, LAYER_GZIP, LAYER_TAR, MANIFEST};
+            pub use crate::oci::descriptor::media_type::{CONFIG, INDEX, LAYER_GZIP, LAYER_TAR, LAYER_ZSTD, MANIFEST};
         }
     }
 }

@@ -9,6 +9,7 @@
 //! ```
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     path::Path,
     sync::Arc,
@@ -36,6 +37,7 @@ use crate::{
     },
     layer::{Hashed, PathOptions, Perm, Tree, compress::Compression, hash_all},
     oci::{History, Timestamp},
+    transport::archive,
 };
 
 #[derive(Debug, Deserialize)]
@@ -77,7 +79,7 @@ struct Request {
     name: String,
     /// `None` stands for the hash part of the output path.
     tag: Option<String>,
-    #[serde(default = "archive")]
+    #[serde(default = "gzip_archive")]
     output: Output,
 }
 
@@ -107,7 +109,7 @@ fn yes() -> bool {
     true
 }
 
-fn archive() -> Output {
+fn gzip_archive() -> Output {
     Output::Gz
 }
 
@@ -283,6 +285,8 @@ fn write(image: &mut Recipe, output: Output, out: &Path) -> Result<()> {
     };
     let file = File::create_new(out).with_context(writing)?;
     let compressor = compression.writer(file, rayon::current_num_threads(), None).with_context(writing)?;
-    let compressor = crate::transport::archive::write(&Image::of(image), image.reference().as_deref(), compressor)?;
+    let whole = Image::of(image);
+    let whole = archive::for_docker(&whole, &HashSet::new())?;
+    let compressor = archive::write(&whole, image.reference().as_deref(), compressor)?;
     compressor.finish().with_context(writing).map(drop)
 }

@@ -1,6 +1,6 @@
 //! Kinds `merge` and `export`: what dockerTools makes of images that are there.
 
-use std::{fs::File, path::PathBuf, sync::Arc};
+use std::{collections::HashSet, fs::File, path::PathBuf, sync::Arc};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
@@ -22,7 +22,9 @@ pub fn merge(attributes: &Attributes) -> Result<()> {
     let mut images = Vec::new();
     for path in &request.images {
         let all = transport::open(path).and_then(|opened| opened.images());
-        images.extend(all.with_context(|| format!("argument images: {}", path.display()))?);
+        for image in all.with_context(|| format!("argument images: {}", path.display()))? {
+            images.push(archive::for_docker(&image, &HashSet::new())?.into_owned());
+        }
     }
     let writing = || format!("writing {}", attributes.out().display());
     let file = File::create_new(attributes.out()).with_context(writing)?;

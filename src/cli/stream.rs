@@ -1,6 +1,6 @@
 //! `strata stream IMAGE`
 
-use std::process::ExitCode;
+use std::{collections::HashSet, process::ExitCode};
 
 use super::substituters::SubstituterArguments;
 use crate::{
@@ -20,6 +20,6 @@ pub fn run(image: &Location, repo_tag: Option<String>, created: Option<CreationT
         ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");
     }
     let reference = repo_tag.as_deref().or(image.reference.as_deref());
-    archive::write(&image, reference, archive::stdout()?).map(drop)?;
+    archive::write(&*archive::for_docker(&image, &HashSet::new())?, reference, archive::stdout()?).map(drop)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     attest::VerifyingKey,
     image::{ManifestGraph, Opened},
-    layer::compress::Compression,
+    layer::{DetectedCompression, compress::Compression},
     oci::{Digest, Platform, descriptor::media_type},
     transport::{
         self, Destination, Location, Outcome, Referrers, WriteOptions,
@@ -104,6 +104,9 @@ impl<'a> Transfer<'a> {
         copy_flags::check(self.arguments, image, destination)?;
         let attachments = self.arguments.attachments.prepare(&destination.to_string(), self.signer.clone())?;
         let source = self.open(&self.verify(image)?)?;
+        if self.arguments.preserve_digests {
+            check_keeps_digest(&source.content, destination)?;
+        }
         let referrers = self.referrers(&source, destination)?;
         let outcome = destination.write(&source.content, &self.options).map_err(anyhow::Error::from_boxed);
         let outcome = outcome.with_context(|| format!("copying {image} to {destination}"))?;
@@ -216,6 +219,20 @@ fn platform(arguments: &CopyArguments) -> Option<Platform> {
         ..Platform::linux("", None)
     });
     arguments.platform.clone().or(overridden)
+}
+
+/// Whether the image arrives with its digest: an archive for docker has its zstd layers uncompressed.
+fn check_keeps_digest(content: &ManifestGraph, destination: &Destination) -> Result<()> {
+    let is_zstd = |kind: &str| DetectedCompression::of_media_type(kind) == DetectedCompression::Zstd;
+    let layers = content.images();
+    let mut layers = layers.iter().flat_map(|image| &image.layers);
+    if destination.medium() == "docker-archive" && layers.any(|layer| is_zstd(&layer.descriptor.media_type)) {
+        bail!(
+            "{destination} cannot keep the digest: zstd layers are decompressed for docker; omit --preserve-digests, or \
+             copy to oci-archive:"
+        );
+    }
+    Ok(())
 }
 
 /// Whether the manifests are of the kind that is asked for; strata makes no other of them.

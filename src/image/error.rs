@@ -84,6 +84,9 @@ pub enum ImageError {
         /// What the system answered.
         source: io::Error,
     },
+    /// The manifest, which was read before, cannot be written with other layers.
+    #[error("the manifest of the image")]
+    Manifest(#[source] serde_json::Error),
     /// A layer's bytes could not be made.
     #[error("layer {index}")]
     Layer {

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     image::{BlobFile, ImageError},
     layer::{ChunkReader, Cutout, DetectedCompression},
-    oci::{Descriptor, Digest},
+    oci::{Descriptor, Digest, media_type},
 };
 
 /// One layer's blob.
@@ -122,6 +122,21 @@ impl LayerBlob {
         Self { elsewhere: true, ..self }
     }
 
+    /// The same layer as its uncompressed tar. The blob is decompressed here for its size, and again when it is written.
+    ///
+    /// # Errors
+    ///
+    /// As [`plain`](Self::plain).
+    pub(crate) fn uncompressed(&self) -> Result<Self, ImageError> {
+        let size = self.plain(|tar| io::copy(tar, &mut io::sink()))?;
+        let (packed, digest) = (self.clone(), self.descriptor.digest);
+        let descriptor = Descriptor::new(media_type::LAYER_TAR, self.diff_id, size);
+        let made = Self::made(descriptor, self.diff_id, move |out| {
+            packed.plain(|tar| copy_blob(digest, tar, out).map_err(io::Error::other)).map(drop)
+        });
+        Ok(Self { paths: self.paths.clone(), moved: self.moved.clone(), ..made })
+    }
+
     /// Opens the blob for readers who pass its bytes on at once: a file is checked first.
     fn open(&self, open: &OpenBlob) -> io::Result<Box<dyn Read + Send>> {
         match &self.file {
@@ -207,7 +222,9 @@ impl LayerBlob {
     }
 
     /// Gives `consume` the plain tar, and what it made of it only if the whole blob, also what it did not read, is what
-    /// descriptor and `diff_id` say.
+    /// descriptor and `diff_id` say. The first bytes of the blob say how it is compressed, as for the engines (containerd,
+    /// `pkg/archive/compression`; containers/image, `pkg/compression`): `podman save --format docker-dir` writes
+    /// uncompressed layers under the media type of gzip.
     ///
     /// # Errors
     ///
@@ -216,9 +233,15 @@ impl LayerBlob {
         let (digest, size) = (self.descriptor.digest, self.descriptor.size);
         let checked = || {
             let mut blob = self.read_unchecked();
-            let packing = DetectedCompression::of_media_type(&self.descriptor.media_type);
+            let mut start = Vec::with_capacity(DetectedCompression::START);
+            (&mut blob).take(DetectedCompression::START as u64).read_to_end(&mut start)?;
+            let packing = DetectedCompression::of(&start);
+            if packing == DetectedCompression::Xz {
+                return Err(invalid("OCI does not allow layers compressed with xz".to_owned()));
+            }
             let (value, found) = {
-                let mut plain = Hashing { inner: packing.reader(&mut blob, size)?, hasher: self.diff_id.hasher() };
+                let whole = io::Cursor::new(start).chain(&mut blob);
+                let mut plain = Hashing { inner: packing.reader(whole, size)?, hasher: self.diff_id.hasher() };
                 let value = consume(&mut plain)?;
                 io::copy(&mut plain, &mut io::sink())?;
                 (value, plain.hasher.finish())

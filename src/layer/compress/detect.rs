@@ -32,11 +32,14 @@ pub enum DetectedCompression {
 }
 
 impl DetectedCompression {
+    /// As many first bytes of a file as decide.
+    pub const START: usize = 8;
+
     /// What these first bytes of a file say.
     pub fn of(start: &[u8]) -> Self {
         if start.starts_with(&GZIP) {
             Self::Gzip
-        } else if start.starts_with(&ZSTD) {
+        } else if start.starts_with(&ZSTD) || is_skippable(start) {
             Self::Zstd
         } else if start.starts_with(&XZ) {
             Self::Xz
@@ -66,6 +69,11 @@ impl DetectedCompression {
             Self::Xz => Box::new(Bounded::new(XzReader::new_mem_limit(reader, true, 128 * 1024), limit)),
         })
     }
+}
+
+/// Whether a file begins with one of zstd's skippable frames (RFC 8878, 3.1.2), as containerd's `compression` takes it.
+fn is_skippable(start: &[u8]) -> bool {
+    matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
 /// Opens a file, and says how it is compressed.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! oci-layout  index.json      for skopeo oci-archive:, podman, containerd
-//! manifest.json               for docker load, skopeo docker-archive:
+//! manifest.json               for docker load, skopeo docker-archive:; left out if a layer is compressed with zstd
 //! blobs/sha256/…              manifest, config, layers; each digest once
 //! ```
 //!
@@ -17,6 +17,7 @@ use std::{
     sync::Arc,
 };
 
+use super::docker_layers::{self, for_docker};
 use crate::{
     files::{self, NewFile},
     image::{Image, ImageError, ImageIndex, ManifestGraph},
@@ -31,7 +32,7 @@ pub const OCI: WriteScheme = WriteScheme {
     syntax: "oci-archive:FILE[:NAME:TAG]",
     about: "OCI layout in a tar",
     holds: Holds::Index,
-    parse,
+    parse: |rest| parse(rest, false),
 };
 
 /// `docker-archive:FILE[:NAME:TAG]`
@@ -40,12 +41,12 @@ pub const DOCKER: WriteScheme = WriteScheme {
     syntax: "docker-archive:FILE[:NAME:TAG]",
     about: "what docker load reads",
     holds: Holds::Image,
-    parse,
+    parse: |rest| parse(rest, true),
 };
 
-fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+fn parse(rest: &str, is_for_docker: bool) -> Result<Arc<dyn WriteTransport>, String> {
     let (file, name) = path_and_name(rest)?;
-    Ok(Arc::new(ArchiveFile { file, name }))
+    Ok(Arc::new(ArchiveFile { file, name, is_for_docker }))
 }
 
 /// Bytes on their way to who reads; the most that Linux grants everybody.
@@ -57,10 +58,18 @@ const PIPE: usize = 1024 * 1024;
 struct ArchiveFile {
     file: PathBuf,
     name: Option<String>,
+    /// Whether docker must be able to load it.
+    is_for_docker: bool,
 }
 
 impl WriteTransport for ArchiveFile {
     fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Outcome, WriteError> {
+        let for_docker = match content {
+            ManifestGraph::Image(image) if self.is_for_docker => Some(for_docker(image, &HashSet::new())?.into_owned()),
+            _ => None,
+        };
+        let for_docker = for_docker.map(ManifestGraph::from);
+        let content = for_docker.as_ref().unwrap_or(content);
         let name = self.name.as_deref().or(content.reference());
         let on_stdout = self.is_stdout();
         if on_stdout {
@@ -165,7 +174,10 @@ pub fn write_all<W: Write>(images: &[(&Image, Option<&str>)], out: W) -> Result<
 
 fn write_some<W: Write>(images: &[(&Image, Option<&str>)], there: &HashSet<Digest>, out: W) -> Result<W, ArchiveError> {
     let index = images.iter().map(|(image, reference)| named(image.descriptor(), *reference)).collect();
-    let docker = images.iter().map(|(image, reference)| docker_manifest(image, *reference)).collect();
+    // Without a manifest.json, a docker that reads no zstd says so, instead of failing at a layer.
+    let is_for_docker = images.iter().all(|(image, _)| docker_layers::fits(image));
+    let named_images = images.iter().filter(|_| is_for_docker);
+    let docker = named_images.map(|(image, reference)| docker_manifest(image, *reference)).collect();
     let mut archive = Archive::begin(out, index, docker)?;
     for (image, _) in images {
         archive.image(image, there)?;

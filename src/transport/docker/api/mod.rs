@@ -64,6 +64,9 @@ pub enum DaemonError {
     /// We do not know where it is.
     #[error("{0}")]
     Endpoint(String),
+    /// What is to be loaded cannot be read.
+    #[error(transparent)]
+    Image(#[from] crate::image::ImageError),
 }
 
 type Result<T> = std::result::Result<T, DaemonError>;

@@ -68,12 +68,16 @@ pub fn load(image: &Image, name: Option<&TaggedName>, daemon: &Daemon) -> Result
     let there = image.lowest(longest_common(image, &daemon.chains()?));
     let id = Digest::of(&image.config);
     let mut loaded = Loaded::new(id, reference.map_or_else(|| id.to_string(), str::to_owned));
-    match stream(image, reference, &there, daemon, &mut loaded) {
+    let send = |there: &HashSet<Digest>, loaded: &mut Loaded| {
+        let image = archive::for_docker(image, there)?;
+        stream(&image, reference, there, daemon, loaded)
+    };
+    match send(&there, &mut loaded) {
         Ok(_) => Ok(loaded),
         // An image may have gone since its layers were asked for.
         Err(DaemonError::Refused { said, .. }) if !there.is_empty() => {
             loaded.repaired = Some(said);
-            stream(image, reference, &HashSet::new(), daemon, &mut loaded).map(|_| loaded)
+            send(&HashSet::new(), &mut loaded).map(|_| loaded)
         }
         Err(error) => Err(error),
     }

@@ -1,0 +1,10 @@
+//! Archives, layouts and command lines as other tools write them. One module for each kind.
+
+mod docker_archives;
+
+#[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
+#[path = "../attacks/images.rs"]
+mod images;
+#[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
+#[path = "../attacks/run.rs"]
+mod run;
