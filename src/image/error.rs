@@ -85,7 +85,7 @@ pub enum ImageError {
         source: io::Error,
     },
     /// The manifest, which was read before, cannot be written with other layers.
-    #[error("the manifest of the image")]
+    #[error("writing the manifest of the image")]
     Manifest(#[source] serde_json::Error),
     /// A layer's bytes could not be made.
     #[error("layer {index}")]
