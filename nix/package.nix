@@ -20,7 +20,7 @@ rustPlatform.buildRustPackage (finalAttrs: {
         top = builtins.stringLength (toString ../.) + 1;
         relative = builtins.substring top (builtins.stringLength path) path;
       in
-      builtins.match "Cargo\\.(toml|lock)|(src|benches|tests/golden)(/.*)?|tests(/[^/]*\\.rs)?" relative != null;
+      builtins.match "Cargo\\.(toml|lock)|(src|benches|tests/golden|tests/it)(/.*)?|tests" relative != null;
   };
   cargoLock.lockFile = ../Cargo.lock;
 

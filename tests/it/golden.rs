@@ -1,7 +1,7 @@
 //! Layer bytes at every boundary, held by digests in tests/golden/layers.txt.
 //!
 //! tests/peers/go-tar.sh makes the same layers with Go's archive/tar and compares. A digest that moves needs a
-//! line under "Digest-changing" in CHANGELOG.md; `STRATA_BLESS=1 cargo test --test golden` writes the file anew.
+//! line under "Digest-changing" in CHANGELOG.md; `STRATA_BLESS=1 cargo test --test it golden` writes the file anew.
 
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,16 @@
+//! Tests of the public API, of the program, and of internals (src/internals.rs), in one binary: linking is most of the time
+//! that a test takes to build. tests/attacks and tests/registries need programs of the machine and are binaries of their own;
+//! tests/pages.rs reads pages that the package's source leaves out.
+
+mod command_line;
+mod golden;
+mod graph;
+mod hostile;
+mod kills;
+mod layering;
+mod layouts;
+mod library;
+mod modules;
+mod reports;
+mod transports;
+mod tree;
