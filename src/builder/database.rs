@@ -29,9 +29,9 @@ use crate::{
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
     image::{Image, Recipe},
     layer::{
+        overlay::{LayerLinks, Overlay, Place},
         rooted::Rooted,
         untar::TarReader,
-        whiteout::{self, Overlay},
     },
     sqlite,
 };
@@ -195,13 +195,13 @@ fn of_base(base: &Recipe) -> Result<Option<Graph>> {
 /// Copies the database of a layer to `to`; whether there is one, or the layer hides the one of a lower layer.
 fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
     let mut archive = TarReader::new(layer);
-    let mut lower = Overlay::default();
+    let (mut lower, mut links) = (Overlay::default(), LayerLinks::default());
     lower.insert(DATABASE.to_vec(), ());
     lower.end_layer();
     let mut found = None;
     while let Some(entry) = archive.next_entry()? {
-        let path = whiteout::clean(&entry.name);
-        if path == DATABASE {
+        let Some(place) = links.place(&entry)? else { continue };
+        if matches!(&place, Place::At(path) if path == DATABASE) {
             let size = io::copy(&mut archive.by_ref().take(SIZE_LIMIT + 1), &mut File::create(to)?)?;
             if size > SIZE_LIMIT {
                 let message = format!("it has more than {SIZE_LIMIT} bytes, which is the limit");
@@ -209,7 +209,7 @@ fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
             }
             found = Some(true);
         } else {
-            lower.hide(&path, entry.kind == EntryType::Directory);
+            lower.apply(&place, entry.kind == EntryType::Directory);
         }
     }
     Ok(found.or(lower.get(DATABASE).is_none().then_some(false)))

@@ -20,6 +20,7 @@ mod header;
 mod merge;
 pub(crate) mod nar;
 mod node;
+pub(crate) mod overlay;
 mod path_options;
 mod ranges;
 pub(crate) mod rooted;

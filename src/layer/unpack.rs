@@ -1,26 +1,24 @@
-//! Layers unpacked below a directory, as a runtime would: the other way round from [`Tree`](super::Tree).
+//! Layers unpacked below a directory, as an engine would: the other way round from [`Tree`](super::Tree).
 //!
-//! Layers are other people's, so nothing they say leads outside: names have no `..`,
-//! links are followed as if the directory were the root ([`Rooted`]), and what they
-//! weigh is bounded. Whiteouts and opaque directories are
-//! [the specification's](https://github.com/opencontainers/image-spec/blob/main/layer.md#whiteouts).
+//! A layer is unpacked to a directory of its own, which is laid over the root then: see [`overlay`](super::overlay).
+//! Layers are other people's, so nothing they say leads outside: names have no `..`, links are followed as if the directory
+//! were the root, files are made through handles ([`Rooted`]), and what they weigh is bounded.
 
 use std::{
-    collections::HashSet,
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs::{self, Permissions},
     io::{self, Read, Seek, SeekFrom},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use tar::EntryType;
 
 use super::{
     Owner, Owners,
+    overlay::{LayerLinks, Place},
     rooted::{Directory, Rooted},
     untar::{TarEntry, TarReader},
-    whiteout::Marker,
 };
 
 /// A file with holes that is bigger than this (in bytes) is a bomb: its holes weigh nothing in the layer.
@@ -42,16 +40,25 @@ const DEPTH_LIMIT: usize = 512;
 /// When the tar is malformed, a name leads outside, or the file system refuses.
 pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
     let mut layer = TarReader::new(layer);
-    let (own, bounds) = (HashSet::new(), Bounds::default());
-    let mut unpacking = Unpacking { path: root, root: Rooted::open(root)?, owners, own, bounds };
+    // Beside the root: laying it over the root moves files.
+    let beside = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let scratch = tempfile::Builder::new().prefix(".layer-").tempdir_in(beside)?;
+    let mut unpacking = Unpacking {
+        root: Rooted::open(scratch.path())?,
+        links: LayerLinks::default(),
+        owners: Owners::new(),
+        hidden: Vec::new(),
+        bounds: Bounds::default(),
+    };
     while let Some(entry) = layer.next_entry()? {
         let name = PathBuf::from(OsStr::from_bytes(&entry.name));
         let bounded = unpacking.bounds.entry(&name);
         bounded
-            .and_then(|()| unpacking.entry(&entry, &name, &mut layer))
+            .and_then(|()| unpacking.entry(&entry, &mut layer))
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", name.display())))?;
     }
-    Ok(())
+    let Unpacking { owners: own, hidden, .. } = unpacking;
+    lay_over(scratch.path(), &own, &hidden, root, owners)
 }
 
 fn invalid(what: &str) -> io::Error {
@@ -96,38 +103,32 @@ impl Bounds {
     }
 }
 
-/// A layer on its way into a root.
-struct Unpacking<'a> {
-    path: &'a Path,
+/// A layer on its way into a directory of its own.
+struct Unpacking {
     root: Rooted,
-    owners: &'a mut Owners,
-    /// What this layer wrote, and every directory above it.
-    own: HashSet<PathBuf>,
+    links: LayerLinks,
+    owners: Owners,
+    /// What is hidden of lower layers.
+    hidden: Vec<Place>,
     bounds: Bounds,
 }
 
-impl Unpacking<'_> {
-    fn entry(&mut self, entry: &TarEntry, name: &Path, data: &mut impl Read) -> io::Result<()> {
-        let Some((above, file_name)) = split(name)? else { return Ok(()) };
-        let directory = self.root.make(&above)?;
-        match Marker::parse(file_name.as_bytes()) {
-            Some(Marker::Opaque) => return self.hide(directory.path()),
-            Some(Marker::Whiteout(b"" | b"." | b"..")) => return Err(invalid("a whiteout of nothing")),
-            Some(Marker::Whiteout(gone)) => {
-                return remove(&directory.path().join(OsStr::from_bytes(gone)), self.owners);
-            }
-            None => {}
-        }
-        let place = directory.path().join(&file_name);
+impl Unpacking {
+    fn entry(&mut self, entry: &TarEntry, data: &mut impl Read) -> io::Result<()> {
+        let Some(place) = self.links.place(entry)? else { return Ok(()) };
+        let directory = self.root.make(Path::new(OsStr::from_bytes(place.directory())))?;
+        let Place::At(path) = &place else {
+            self.bounds.keep(directory.path())?;
+            self.hidden.push(place);
+            return Ok(());
+        };
+        let path = Path::new(OsStr::from_bytes(path));
+        let Some(file_name) = path.file_name() else { return Ok(()) };
+        let place = directory.path().join(file_name);
         self.clear(entry, &place)?;
-        if let Some(owner) = self.write(entry, &directory, &file_name, data)? {
-            self.owners.insert(place.clone(), owner);
-        }
-        for above in place.ancestors().take_while(|above| *above != self.path) {
-            if !self.own.insert(above.to_owned()) {
-                break;
-            }
-            self.bounds.keep(above)?;
+        if let Some(owner) = self.write(entry, &directory, file_name, data)? {
+            self.bounds.keep(&place)?;
+            self.owners.insert(place, owner);
         }
         Ok(())
     }
@@ -136,7 +137,7 @@ impl Unpacking<'_> {
     fn clear(&mut self, entry: &TarEntry, place: &Path) -> io::Result<()> {
         match fs::symlink_metadata(place) {
             Ok(there) if there.is_dir() && entry.kind == EntryType::Directory => Ok(()),
-            Ok(_) => remove(place, self.owners),
+            Ok(_) => remove(place, &mut self.owners),
             Err(_) => Ok(()),
         }
     }
@@ -184,24 +185,71 @@ impl Unpacking<'_> {
     }
 
     fn hard_link(&self, entry: &TarEntry, directory: &Directory, name: &OsStr) -> io::Result<Option<Owner>> {
-        let Some((above, target)) = split(Path::new(OsStr::from_bytes(&entry.link)))? else { return Ok(None) };
-        let from = self.root.find(&above)?;
-        directory.hard_link(&from, &target, name)?;
-        Ok(self.owners.get(&from.path().join(&target)).cloned())
-    }
-
-    /// Removes what lower layers have below `directory`; what this layer wrote, before the mark or after, stays.
-    fn hide(&mut self, directory: &Path) -> io::Result<()> {
-        for child in fs::read_dir(directory)? {
-            let child = child?.path();
-            if !self.own.contains(&child) {
-                remove(&child, self.owners)?;
-            } else if fs::symlink_metadata(&child)?.is_dir() {
-                self.hide(&child)?;
+        let target = self.links.hard_link_target(entry)?;
+        let target = Path::new(OsStr::from_bytes(&target));
+        let (Some(above), Some(file_name)) = (target.parent(), target.file_name()) else { return Ok(None) };
+        let missing = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                let what = format!("it is a hard link to {}, which is not in the same layer", target.display());
+                io::Error::new(error.kind(), what)
             }
-        }
-        Ok(())
+            _ => error,
+        };
+        let from = self.root.find(above).map_err(missing)?;
+        directory.hard_link(&from, file_name, name).map_err(missing)?;
+        Ok(self.owners.get(&from.path().join(file_name)).cloned())
     }
+}
+
+/// Lays the layer in the directory `layer` over the tree at `root`. `own` is what is noted of the layer's files, and
+/// `hidden` what it hides.
+fn lay_over(layer: &Path, own: &Owners, hidden: &[Place], root: &Path, owners: &mut Owners) -> io::Result<()> {
+    for place in hidden {
+        let (Place::At(path) | Place::Whiteout(path) | Place::Opaque(path)) = place;
+        let path = Path::new(OsStr::from_bytes(path));
+        // Behind a link of lower layers nothing is hidden: the link is replaced.
+        let is_directory =
+            |directory: &Path| fs::symlink_metadata(root.join(directory)).is_ok_and(|file| file.is_dir());
+        if !path.ancestors().skip(1).all(is_directory) {
+            continue;
+        }
+        match place {
+            Place::Opaque(_) if is_directory(path) => {
+                for child in fs::read_dir(root.join(path))? {
+                    remove(&child?.path(), owners)?;
+                }
+            }
+            Place::Whiteout(_) => remove(&root.join(path), owners)?,
+            Place::Opaque(_) | Place::At(_) => {}
+        }
+    }
+    merge(layer, own, root, owners)?;
+    let moved = own.iter().filter_map(|(path, owner)| {
+        let below = path.strip_prefix(layer).ok().filter(|below| !below.as_os_str().is_empty())?;
+        Some((root.join(below), owner.clone()))
+    });
+    owners.extend(moved);
+    Ok(())
+}
+
+/// Moves what is in the directory `layer` to the directory `root`; directories at one place are merged.
+fn merge(layer: &Path, own: &Owners, root: &Path, owners: &mut Owners) -> io::Result<()> {
+    for entry in fs::read_dir(layer)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), root.join(entry.file_name()));
+        let is_merged = entry.file_type()?.is_dir() && fs::symlink_metadata(&to).is_ok_and(|lower| lower.is_dir());
+        if !is_merged {
+            remove(&to, owners)?;
+            fs::rename(&from, &to)?;
+            continue;
+        }
+        // A directory that no entry describes keeps what lower layers say of it.
+        if own.contains_key(&from) {
+            fs::set_permissions(&to, entry.metadata()?.permissions())?;
+        }
+        merge(&from, own, &to, owners)?;
+    }
+    Ok(())
 }
 
 /// Removes what is at `place`, if anything, with all that is noted of it.
@@ -221,20 +269,6 @@ pub fn remove(place: &Path, owners: &mut Owners) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
-}
-
-/// The directory that a name lies in, and its last part; none for the root itself.
-fn split(name: &Path) -> io::Result<Option<(PathBuf, OsString)>> {
-    let mut parts: Vec<&OsStr> = Vec::new();
-    for part in name.components() {
-        match part {
-            Component::Normal(part) => parts.push(part),
-            Component::RootDir | Component::CurDir => {}
-            Component::ParentDir | Component::Prefix(_) => return Err(invalid("its name points outside the image")),
-        }
-    }
-    let last = parts.pop().map(OsStr::to_owned);
-    Ok(last.map(|last| (parts.iter().collect(), last)))
 }
 
 fn write_file(

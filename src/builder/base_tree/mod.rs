@@ -29,7 +29,11 @@ use crate::{
         Image, Recipe,
         recipe::{LayerPath, RecipeLayer},
     },
-    layer::{unpack::Bounds, untar::TarReader, whiteout::Marker},
+    layer::{
+        overlay::{self, LayerLinks, Place},
+        unpack::Bounds,
+        untar::{TarEntry, TarReader},
+    },
 };
 
 /// No image has more directories and links.
@@ -102,54 +106,59 @@ impl BaseTree {
     /// Puts a layer on what is there.
     fn add(&mut self, layer: &mut dyn Read) -> io::Result<()> {
         let mut archive = TarReader::new(layer);
-        let mut bounds = Bounds::default();
+        let (mut bounds, mut links) = (Bounds::default(), LayerLinks::default());
         // What this layer has: opaque marks are not about it.
         let mut own: HashSet<PathBuf> = HashSet::new();
         while let Some(entry) = archive.next_entry()? {
-            let name = Path::new(OsStr::from_bytes(&entry.name));
-            bounds.entry(name)?;
-            let name: PathBuf = name.components().filter(|part| matches!(part, Component::Normal(_))).collect();
-            let (Some(parent), Some(file)) = (name.parent(), name.file_name()) else { continue };
-            let Some(parent) = self.resolve(parent) else { continue };
-            let place = parent.join(file);
-            match Marker::parse(file.as_bytes()) {
-                Some(Marker::Opaque) => {
-                    self.remove(&parent, |path| *path != parent && !own.contains(path));
-                    continue;
+            bounds.entry(Path::new(OsStr::from_bytes(&entry.name)))?;
+            let Some(place) = links.place(&entry)? else { continue };
+            for above in overlay::above(&place).map(|above| Path::new(OsStr::from_bytes(above))) {
+                // A link of a lower layer is replaced; those of this one were followed.
+                if !matches!(self.0.get(above), Some(Standing::Directory { .. })) {
+                    self.0.insert(above.to_owned(), Standing::Directory { mode: 0o755, uid: 0, gid: 0 });
                 }
-                Some(Marker::Whiteout(gone)) => {
-                    self.remove(&parent.join(OsStr::from_bytes(gone)), |_| true);
-                    continue;
-                }
-                None => {}
-            }
-            match entry.kind {
-                tar::EntryType::Directory => {
-                    let standing = Standing::Directory { mode: entry.mode, uid: entry.uid, gid: entry.gid };
-                    self.0.insert(place.clone(), standing);
-                }
-                tar::EntryType::Symlink => {
-                    self.remove(&place, |_| true);
-                    let target = PathBuf::from(OsString::from_vec(entry.link));
-                    bounds.keep(&target)?;
-                    self.0.insert(place.clone(), Standing::Link(target));
-                }
-                _ => self.remove(&place, |_| true),
-            }
-            for above in place.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
-                let directory = Standing::Directory { mode: 0o755, uid: 0, gid: 0 };
-                self.0.entry(above.to_owned()).or_insert(directory);
                 if !own.insert(above.to_owned()) {
                     break;
                 }
                 bounds.keep(above)?;
             }
-            bounds.keep(&place)?;
-            own.insert(place);
+            match place {
+                Place::Opaque(directory) => {
+                    let directory = PathBuf::from(OsString::from_vec(directory));
+                    self.remove(&directory, |path| *path != directory && !own.contains(path));
+                }
+                Place::Whiteout(gone) => {
+                    self.remove(&PathBuf::from(OsString::from_vec(gone)), |path| !own.contains(path));
+                }
+                Place::At(path) => {
+                    let path = PathBuf::from(OsString::from_vec(path));
+                    bounds.keep(&path)?;
+                    self.stand(&path, entry, &mut bounds)?;
+                    own.insert(path);
+                }
+            }
             if self.0.len() > LIMIT {
                 let message = format!("more than {LIMIT} directories and links, which is the limit");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
+        }
+        Ok(())
+    }
+
+    /// Puts what an entry is at `path`, in place of what is there.
+    fn stand(&mut self, path: &Path, entry: TarEntry, bounds: &mut Bounds) -> io::Result<()> {
+        match entry.kind {
+            tar::EntryType::Directory => {
+                let standing = Standing::Directory { mode: entry.mode, uid: entry.uid, gid: entry.gid };
+                self.0.insert(path.to_owned(), standing);
+            }
+            tar::EntryType::Symlink => {
+                self.remove(path, |_| true);
+                let target = PathBuf::from(OsString::from_vec(entry.link));
+                bounds.keep(&target)?;
+                self.0.insert(path.to_owned(), Standing::Link(target));
+            }
+            _ => self.remove(path, |_| true),
         }
         Ok(())
     }

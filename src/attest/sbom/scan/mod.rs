@@ -32,8 +32,8 @@ use crate::{
     image::{Image, LayerBlob},
     layer::{
         DetectedCompression,
+        overlay::{LayerLinks, Overlay, Place},
         untar::{TarEntry, TarReader},
-        whiteout::{self, Overlay},
     },
     oci::Digest,
 };
@@ -185,8 +185,11 @@ impl Found {
         let mut plain = packing.reader(io::Cursor::new(start).chain(blob), layer.descriptor.size)?;
         let mut archive = TarReader::new(&mut plain);
         self.layers.push(Layer { position, has_files: false, databases: BTreeMap::new() });
+        let mut links = LayerLinks::default();
         while let Some(entry) = archive.next_entry()? {
-            self.entry(&entry, &mut archive, position)?;
+            if let Some(place) = links.place(&entry)? {
+                self.entry(&entry, place, &mut archive, position)?;
+            }
         }
         self.databases.end_layer();
         self.os_release.end_layer();
@@ -196,15 +199,12 @@ impl Found {
         Ok(())
     }
 
-    fn entry(&mut self, entry: &TarEntry, data: &mut dyn Read, position: Position) -> io::Result<()> {
-        let path = whiteout::clean(&entry.name);
+    fn entry(&mut self, entry: &TarEntry, place: Place, data: &mut dyn Read, position: Position) -> io::Result<()> {
         let is_directory = entry.kind == EntryType::Directory;
-        let is_whiteout = self.databases.hide(&path, is_directory);
-        self.os_release.hide(&path, is_directory);
-        self.store.hide(&path, is_directory);
-        if is_whiteout || path.is_empty() {
-            return Ok(());
-        }
+        self.databases.apply(&place, is_directory);
+        self.os_release.apply(&place, is_directory);
+        self.store.apply(&place, is_directory);
+        let Place::At(path) = place else { return Ok(()) };
         if let Some(base) = store_base(&path) {
             return self.add_store_path(base, position);
         }
@@ -228,14 +228,15 @@ impl Found {
     }
 
     fn add_store_path(&mut self, path: &[u8], position: Position) -> io::Result<()> {
-        let first = match self.store.get(path) {
+        let path = [path, b"/"].concat();
+        let first = match self.store.get(&path) {
             Some(first) => *first,
             None => {
                 self.budget.take_package()?;
                 position
             }
         };
-        self.store.insert(path.to_vec(), first);
+        self.store.insert(path, first);
         Ok(())
     }
 
@@ -306,5 +307,6 @@ fn store_base(path: &[u8]) -> Option<&[u8]> {
 }
 
 fn store_path(path: &[u8]) -> Option<StorePath> {
-    StorePath::parse(&format!("/{}", std::str::from_utf8(path).ok()?)).ok()
+    let path = std::str::from_utf8(path).ok()?;
+    StorePath::parse(&format!("/{}", path.trim_end_matches('/'))).ok()
 }

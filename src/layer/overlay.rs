@@ -1,0 +1,286 @@
+//! A stack of layers as one tree, as engines apply it.
+//!
+//! Each layer is a tree of its own first, and lies over the tree of the layers below it then
+//! ([image-spec, layer.md](https://github.com/opencontainers/image-spec/blob/main/layer.md)):
+//!
+//! ```text
+//! layers below       the layer           together
+//! bin -> usr/bin     bin/tool            bin/tool: bin is a directory, usr/bin stays
+//! bin -> usr/bin     bin/.wh.sh          bin: an empty directory; usr/bin/sh stays
+//!                    bin -> usr/bin      bin -> usr/bin, usr/bin/tool
+//!                    bin/tool
+//! a                  a/b                 a/b: a is a directory
+//! a/b                a                   a: a file
+//! a/b                a/.wh..wh..opq      a: an empty directory
+//! ```
+//!
+//! A link of the layer itself is followed, one of a lower layer is replaced by the directory that the entry's name needs:
+//! moby (`pkg/archive/archive.go`, in the root of the layer's own directory), containers/storage (the same) and containerd
+//! (`pkg/archive/tar.go`, `fs.RootPath` of the layer's own directory). rules_oci#857, stereoscope#694 and umoci#546 are
+//! reports of tools that follow links of lower layers, or fail. Nothing hides what its own layer has, in any order of the
+//! entries.
+//!
+//! Where engines differ, this follows the specification, or the engine that loses nothing:
+//!
+//! - `.wh.a` and `a/` in one layer: the files of lower layers below `a` are gone. With docker 20.10 and podman 4.3 they come
+//!   back, as the directory takes the place of the whiteout in the layer's own directory.
+//! - `link/x` where the link's target is in no entry of the layer: containerd makes it, docker and podman refuse.
+//! - Directories that no entry of the layer describes keep the owner and the mode that a lower layer gave them, as with
+//!   containerd; docker and podman set 0755 or 0777.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::{Bound, RangeBounds},
+};
+
+use tar::EntryType;
+
+use super::{untar::TarEntry, whiteout::Marker};
+
+/// Links followed on the way to one name; Linux stops at 40 too.
+const LINKS: usize = 40;
+/// Bytes of the names and targets of a layer's links that are in memory at once.
+const KEPT_LIMIT: usize = 256 << 20;
+
+/// What an entry of a layer is for the tree: paths are relative to the root and have no links of the layer in them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is at this path, and every path above it is a directory.
+    At(Vec<u8>),
+    /// It hides what lower layers have at this path and below.
+    Whiteout(Vec<u8>),
+    /// It hides what lower layers have below this directory.
+    Opaque(Vec<u8>),
+}
+
+impl Place {
+    /// The directory that the entry's name is in; empty for the root.
+    pub fn directory(&self) -> &[u8] {
+        match self {
+            Self::At(path) | Self::Whiteout(path) => split(path).0,
+            Self::Opaque(directory) => directory,
+        }
+    }
+}
+
+/// The links of one layer, which its later names may lead through.
+#[derive(Debug, Default)]
+pub struct LayerLinks {
+    targets: BTreeMap<Vec<u8>, Vec<u8>>,
+    kept: usize,
+}
+
+impl LayerLinks {
+    /// The place of the next entry; `None` for the root itself.
+    ///
+    /// # Errors
+    ///
+    /// When its name leads out of the root, through too many links, or marks nothing: engines refuse such layers.
+    pub fn place(&mut self, entry: &TarEntry) -> io::Result<Option<Place>> {
+        let name = clean(&entry.name)?;
+        if name.is_empty() {
+            return Ok(None);
+        }
+        let (directory, file_name) = split(&name);
+        let directory = self.resolve(directory)?;
+        let path = join(&directory, file_name);
+        Ok(Some(match Marker::parse(file_name) {
+            Some(Marker::Opaque) => Place::Opaque(directory),
+            Some(Marker::Whiteout(b"" | b"." | b"..")) => return Err(invalid("a whiteout of nothing")),
+            Some(Marker::Whiteout(gone)) => Place::Whiteout(join(&directory, gone)),
+            None => {
+                self.replace(&path, entry)?;
+                Place::At(path)
+            }
+        }))
+    }
+
+    /// The path of the file that a hard link is another name of.
+    ///
+    /// # Errors
+    ///
+    /// When the name leads out of the root, or through too many links.
+    pub fn hard_link_target(&self, entry: &TarEntry) -> io::Result<Vec<u8>> {
+        let target = clean(&entry.link)?;
+        let (directory, file_name) = split(&target);
+        Ok(join(&self.resolve(directory)?, file_name))
+    }
+
+    /// Takes note of what is at `path` now.
+    fn replace(&mut self, path: &[u8], entry: &TarEntry) -> io::Result<()> {
+        self.targets.remove(path);
+        if entry.kind != EntryType::Directory {
+            remove_below(&mut self.targets, path);
+        }
+        if entry.kind == EntryType::Symlink {
+            self.kept += path.len() + entry.link.len();
+            if self.kept > KEPT_LIMIT {
+                return Err(invalid(&format!("its links have more than {KEPT_LIMIT} bytes, which is the limit")));
+            }
+            self.targets.insert(path.to_owned(), entry.link.clone());
+        }
+        Ok(())
+    }
+
+    /// Where a directory's path leads, if the layer's links are followed as if its root were the root.
+    fn resolve(&self, directory: &[u8]) -> io::Result<Vec<u8>> {
+        if self.targets.is_empty() {
+            return Ok(directory.to_owned());
+        }
+        let (mut here, mut links) = (Vec::new(), 0);
+        let mut left: Vec<&[u8]> = parts(directory).rev().collect();
+        while let Some(part) = left.pop() {
+            match part {
+                b"." => {}
+                b".." => here.truncate(split(&here).0.len()),
+                part => {
+                    let above = here.len();
+                    if above > 0 {
+                        here.push(b'/');
+                    }
+                    here.extend_from_slice(part);
+                    let Some(target) = self.targets.get(&here) else { continue };
+                    links += 1;
+                    if links > LINKS {
+                        return Err(invalid("too many levels of symlinks"));
+                    }
+                    here.truncate(if target.starts_with(b"/") { 0 } else { above });
+                    left.extend(parts(target).rev());
+                }
+            }
+        }
+        Ok(here)
+    }
+}
+
+/// Some files of a stack of layers, by path: those that the caller puts in and no later layer hides. A path that ends in a
+/// slash stands for a directory with everything below it.
+#[derive(Clone, Debug)]
+pub struct Overlay<T> {
+    lower: BTreeMap<Vec<u8>, T>,
+    own: BTreeMap<Vec<u8>, T>,
+}
+
+impl<T> Default for Overlay<T> {
+    fn default() -> Self {
+        Self { lower: BTreeMap::new(), own: BTreeMap::new() }
+    }
+}
+
+impl<T> Overlay<T> {
+    /// Applies an entry of the current layer to the others.
+    pub fn apply(&mut self, place: &Place, is_directory: bool) {
+        // A name needs directories above it, which replace files of lower layers.
+        for above in above(place) {
+            self.lower.remove(above);
+        }
+        match place {
+            Place::Opaque(directory) => remove_below(&mut self.lower, directory),
+            Place::Whiteout(path) => {
+                self.lower.remove(path);
+                remove_below(&mut self.lower, path);
+            }
+            Place::At(path) => {
+                self.lower.remove(path);
+                self.own.remove(path);
+                if !is_directory {
+                    remove_below(&mut self.lower, path);
+                    remove_below(&mut self.own, path);
+                }
+            }
+        }
+    }
+
+    /// Puts a file of the current layer in.
+    pub fn insert(&mut self, path: Vec<u8>, value: T) {
+        self.own.insert(path, value);
+    }
+
+    /// The file at this path, unless it is hidden.
+    pub fn get(&self, path: &[u8]) -> Option<&T> {
+        self.own.get(path).or_else(|| self.lower.get(path))
+    }
+
+    /// Ends the current layer: later entries can hide its files.
+    pub fn end_layer(&mut self) {
+        self.lower.append(&mut self.own);
+    }
+
+    /// The files of all layers that ended, by path.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
+        self.lower.iter().map(|(path, value)| (path.as_slice(), value))
+    }
+}
+
+/// The directories that the entry's place is in, without the root.
+pub fn above(place: &Place) -> impl Iterator<Item = &[u8]> {
+    let mut next = Some(place.directory());
+    std::iter::from_fn(move || {
+        let directory = next.take().filter(|directory| !directory.is_empty())?;
+        next = Some(split(directory).0);
+        Some(directory)
+    })
+}
+
+/// Removes every path below `directory`, which may be the root.
+fn remove_below<T>(map: &mut BTreeMap<Vec<u8>, T>, directory: &[u8]) {
+    if directory.is_empty() {
+        map.clear();
+        return;
+    }
+    let range = below(directory);
+    while let Some((path, _)) = map.range::<Vec<u8>, _>(range.clone()).next() {
+        let path = path.clone();
+        map.remove(&path);
+    }
+}
+
+/// The paths below a directory, as bytes are ordered: the byte after a slash is 0.
+fn below(directory: &[u8]) -> impl RangeBounds<Vec<u8>> + Clone {
+    let [first, end] = [b'/', b'0'].map(|last| [directory, &[last]].concat());
+    (Bound::Included(first), Bound::Excluded(end))
+}
+
+/// The path of an entry relative to the root, without `.`, `..` and empty parts, as Go's `filepath.Clean` gives it to the
+/// engines; empty for the root itself.
+///
+/// # Errors
+///
+/// When it leads out of the root: docker and podman refuse the layer.
+pub fn clean(name: &[u8]) -> io::Result<Vec<u8>> {
+    let mut cleaned: Vec<&[u8]> = Vec::new();
+    for part in parts(name) {
+        match part {
+            b"." => {}
+            b".." => drop(cleaned.pop().ok_or_else(|| invalid("its name points outside the image"))?),
+            part => cleaned.push(part),
+        }
+    }
+    Ok(cleaned.join(&b'/'))
+}
+
+fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|&byte| byte == b'/').filter(|part| !part.is_empty())
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+    [directory, separator, name].concat()
+}
+
+/// The directory of a path, empty for the root, and its last part.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (&path[..slash], &path[slash + 1..]),
+        None => (b"", path),
+    }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+#[path = "overlay_tests.rs"]
+mod tests;
