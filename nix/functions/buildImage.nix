@@ -85,6 +85,7 @@
   fromImageTag ? null,
   inheritConfig ? false,
   keepBaseDirlinks ? true,
+  allowOtherBasePlatform ? false,
   includeStorePaths ? true,
   initializeNixDatabase ? false,
   nixUid ? 0,
@@ -161,6 +162,7 @@ let
       variant
       inheritConfig
       keepBaseDirlinks
+      allowOtherBasePlatform
       ;
   };
   databasePerms =

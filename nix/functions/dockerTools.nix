@@ -205,6 +205,7 @@ rec {
         name = fromImageName;
         tag = fromImageTag;
         inherit (toolchain) arch;
+        anyPlatform = true;
       };
     }
     // undetachable "dockerTools.exportImage";

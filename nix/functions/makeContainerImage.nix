@@ -25,6 +25,7 @@
   - `keepBaseDirlinks`: whether links of the base image to directories (`/bin` to `usr/bin`) stay, with what lies on them
     moved behind them, `true` by default; without, a directory replaces the link. `keepContentsDirlinks` (not layered) is
     about links in the packages: whether they stay links.
+  - `allowOtherBasePlatform`: whether a base image for another platform is accepted, `false` by default.
   - `config`: the OCI configuration (`Entrypoint`, `Env`, …); the image contains the store paths it mentions.
   - `name`, `tag`: the name and tag of the loaded image.
   - `created`, `mtime`: times as for buildImage, or `"now"`.
@@ -62,6 +63,7 @@
   fromImageTag ? null,
   inheritConfig ? null,
   keepBaseDirlinks ? true,
+  allowOtherBasePlatform ? false,
   extraCommands ? "",
   fakeRootCommands ? "",
   enableFakechroot ? false,

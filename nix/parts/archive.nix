@@ -47,6 +47,7 @@ function: arguments:
   fromImageTag ? null,
   inheritConfig ? null,
   keepBaseDirlinks ? true,
+  allowOtherBasePlatform ? false,
   extraCommands ? "",
   fakeRootCommands ? "",
   enableFakechroot ? false,
@@ -116,6 +117,7 @@ let
       variant
       inheritConfig
       keepBaseDirlinks
+      allowOtherBasePlatform
       ;
     inherit arch;
   };

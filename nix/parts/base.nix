@@ -10,6 +10,8 @@
   inheritConfig,
   # Whether its links to directories stay where a layer on it has a directory.
   keepBaseDirlinks,
+  # Whether it may be for another platform than the image on it.
+  allowOtherBasePlatform ? false,
 }:
 {
   keepDirlinks = keepBaseDirlinks;
@@ -33,6 +35,7 @@
           name = fromImageName;
           tag = fromImageTag;
           inherit arch variant;
-        };
+        }
+        // (if allowOtherBasePlatform then { anyPlatform = true; } else { });
       };
 }

@@ -149,6 +149,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     }
     let customisation = request.customisation_layer(&graph, base.as_ref(), &layers, created)?;
     layers.push(customisation);
+    log::warn_of_layers(layers.len(), below);
     request.guards.check(&layers, &graph)?;
 
     note!("Adding manifests...");

@@ -12,12 +12,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use serde::Deserialize;
 
 use super::{attributes::Attributes, base_tree::BaseTree};
 use crate::{
-    image::{Choice, Lock, Recipe},
+    image::{Choice, Lock, OpenError, Recipe},
     oci::{Config, Digest, Platform, name},
 };
 
@@ -35,14 +35,24 @@ pub struct FromImage {
     tag: Option<String>,
     arch: String,
     variant: Option<String>,
+    /// Whether it may be for another platform.
+    #[serde(default, rename = "anyPlatform")]
+    any_platform: bool,
 }
 
 impl FromImage {
     /// Opens it; what has to be unpacked for that goes into a directory.
     pub fn open(self, directory: &Path) -> Result<Recipe> {
-        let Self { image, name, tag, arch, variant } = self;
-        let choice = Choice { name, tag, platform: Some(Platform::linux(&arch, variant.as_deref())) };
-        Recipe::from_any(&image, &choice, directory).with_context(|| format!("argument fromImage: {}", image.display()))
+        let Self { image, name, tag, arch, variant, any_platform } = self;
+        let choice = Choice { name, tag, platform: Some(Platform::linux(&arch, variant.as_deref())), any_platform };
+        let opened = Recipe::from_any(&image, &choice, directory).map_err(|error| match error {
+            OpenError::Choice { .. } => anyhow!("{error}; fromImageName and fromImageTag choose one"),
+            OpenError::Platform { .. } => {
+                anyhow!("{error}; take the base image for that, or set allowOtherBasePlatform = true")
+            }
+            error => error.into(),
+        });
+        opened.with_context(|| format!("argument fromImage: {}", image.display()))
     }
 }
 

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use anyhow::{Result, bail};
 use serde::Deserialize;
 
-use super::{attributes::Attributes, base::Base, base_tree::BaseTree, compressed, grouping::Grouping, guards::Guards};
+use super::{
+    attributes::Attributes, base::Base, base_tree::BaseTree, compressed, grouping::Grouping, guards::Guards, log,
+};
 use crate::{
     closure::{Graph, StorePath},
     image::{Recipe, recipe::RecipeLayer},
@@ -42,6 +44,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let own = request.grouping.layers(&graph, &layers)?;
     layers.extend(own);
     keep_links(request.base.below()?.as_ref(), &layers[base.as_ref().map_or(0, |base| base.layers.len())..])?;
+    log::warn_of_layers(layers.len(), base.as_ref().map_or(0, |base| base.layers.len()));
     compressed::note(&mut layers, request.compressed)?;
     let own = request.grouping.closure(&graph)?;
     let below = base.as_ref().and_then(|base| base.closure.as_deref());

@@ -35,7 +35,7 @@ pub fn run(arguments: &IndexArguments) -> Result<ExitCode> {
     let hosts: Vec<&str> = [destination].into_iter().chain(images).map(|reference| reference.host.as_str()).collect();
     let options = access.options(&hosts)?;
     let target = Client::for_purpose(Purpose::Write, destination, &options)?;
-    let mut listed: Vec<Descriptor> = Vec::new();
+    let mut listed: Vec<(&Reference, Descriptor)> = Vec::new();
     for reference in images {
         let reading = || format!("reading {reference}");
         let source = Client::new(reference, &options)?;
@@ -43,20 +43,33 @@ pub fn run(arguments: &IndexArguments) -> Result<ExitCode> {
         let document = source.manifest(&reference.version()).with_context(reading)?;
         let document = document.with_context(|| format!("{reference} is not there"))?;
         for descriptor in descriptors(&source, &document).with_context(reading)? {
-            bring(&source, &target, &descriptor).with_context(|| format!("bringing {reference} to {destination}"))?;
-            // Of one platform there is one image: the last that is named.
-            listed.retain(|other| {
-                other.digest != descriptor.digest && (other.platform.is_none() || other.platform != descriptor.platform)
-            });
-            listed.push(descriptor);
+            if listed.iter().any(|(_, other)| other.digest == descriptor.digest) {
+                continue;
+            }
+            check_platform(&listed, reference, &descriptor)?;
+            bring(&source, &target, &descriptor).with_context(|| format!("copying {reference} to {destination}"))?;
+            listed.push((reference, descriptor));
         }
     }
-    let index = json::to_vec(&Index::new(listed));
+    let index = json::to_vec(&Index::new(listed.into_iter().map(|(_, descriptor)| descriptor).collect()));
     target
         .put_manifest(&destination.version(), media_type::INDEX, &index)
         .with_context(|| format!("writing {destination}"))?;
     writeln!(terminal::stdout(), "{}", Digest::of(&index))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a second image of one platform: a pull would choose one of them, and never the other.
+fn check_platform(listed: &[(&Reference, Descriptor)], reference: &Reference, descriptor: &Descriptor) -> Result<()> {
+    // Attestations of BuildKit are for the platform unknown/unknown, one for each image.
+    let Some(platform) = descriptor.platform.as_ref().filter(|platform| platform.os != "unknown") else {
+        return Ok(());
+    };
+    match listed.iter().find(|(_, other)| other.platform.as_ref() == Some(platform)) {
+        None => Ok(()),
+        Some((other, _)) if *other == reference => bail!("{reference} lists two images for {platform}"),
+        Some((other, _)) => bail!("{other} and {reference} are both for {platform}; name one image for each platform"),
+    }
 }
 
 /// What an index says of an image, or what the index that is there says.

@@ -16,9 +16,10 @@ use super::{
     progress::Display,
     trust::{self, Trust},
 };
+use crate::terminal::note;
 use crate::{
     attest::VerifyingKey,
-    image::{ManifestGraph, Opened},
+    image::{DOCKER_LAYERS_LIMIT, ManifestGraph, Opened},
     layer::{DetectedCompression, compress::Compression},
     oci::{Digest, Platform, descriptor::media_type},
     transport::{
@@ -107,6 +108,7 @@ impl<'a> Transfer<'a> {
         if self.arguments.preserve_digests {
             check_keeps_digest(&source.content, destination)?;
         }
+        warn_of_layers(&source.content, destination);
         let referrers = self.referrers(&source, destination)?;
         let outcome = destination.write(&source.content, &self.options).map_err(anyhow::Error::from_boxed);
         let outcome = outcome.with_context(|| format!("copying {image} to {destination}"))?;
@@ -219,6 +221,17 @@ fn platform(arguments: &CopyArguments) -> Option<Platform> {
         ..Platform::linux("", None)
     });
     arguments.platform.clone().or(overridden)
+}
+
+/// Warns before a load of an image that docker may refuse.
+fn warn_of_layers(content: &ManifestGraph, destination: &Destination) {
+    let most = content.images().into_iter().map(|image| image.layers.len()).max().unwrap_or(0);
+    if destination.medium().starts_with("docker-") && most > DOCKER_LAYERS_LIMIT {
+        note!(
+            "strata: warning: the image has {most} layers, and docker's own image store takes at most \
+             {DOCKER_LAYERS_LIMIT}; build it with a lower maxLayers"
+        );
+    }
 }
 
 /// Whether the image arrives with its digest: an archive for docker has its zstd layers uncompressed.

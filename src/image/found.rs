@@ -18,6 +18,8 @@ pub struct Choice {
     pub tag: Option<String>,
     /// For this machine, where there are several machines to choose from.
     pub platform: Option<Platform>,
+    /// Whether the only image there may be for another platform.
+    pub any_platform: bool,
 }
 
 /// Images, by what names them at the top.
@@ -43,6 +45,9 @@ pub(crate) trait UnlistedImage: fmt::Debug + Send + Sync {
 
     /// Returns its platform.
     fn platform(&self) -> Result<Platform, OpenError>;
+
+    /// The names of its config and its layers: two images with the same are one.
+    fn files(&self) -> Vec<&str>;
 
     /// Makes its manifest.
     fn node(&self) -> Result<Node, OpenError>;
@@ -166,27 +171,27 @@ impl Found {
         };
         if fitting.iter().any(|(at, _)| is_another(at)) {
             let names = self.distinct().into_iter().map(Top::names).collect::<Vec<_>>();
-            return Err(OpenError::Choice {
-                why: "several images are there; name one by its tag".to_owned(),
-                all: list(&names.concat()),
-            });
+            return Err(several(&names.concat()));
         }
         Ok((node.clone(), top.reference()))
     }
 
-    /// What may be meant; of docker's archives, as docker and dockerTools do, the first that fits.
+    /// What may be meant. Of the images of docker's archives, those that fit the platform: only their manifests are made.
     fn candidates(&self, wanted: &Wanted) -> Result<Vec<&Top>, OpenError> {
         let tops = self.distinct();
         let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
-        let mut first = tops.first().copied();
+        let mut fitting = Vec::new();
         for top in &tops {
             let Top::Unlisted(image) = top else { return Ok(tops) };
-            if platform.is_met_by(&image.platform()?) {
-                first = Some(top);
-                break;
+            if tops.len() == 1 || platform.is_met_by(&image.platform()?) {
+                fitting.push(*top);
             }
         }
-        Ok(first.into_iter().collect())
+        match fitting.len() {
+            0 => Ok(tops),
+            1 => Ok(fitting),
+            _ => Err(several(&fitting.into_iter().flat_map(Top::names).collect::<Vec<_>>())),
+        }
     }
 
     /// What is named: an image, or the index with all it lists. Images of one name that no index lists get one.
@@ -211,10 +216,7 @@ impl Found {
         }
         let names: Vec<Vec<String>> = tops.iter().map(|top| top.names()).collect();
         if names.iter().any(|name| *name != names[0]) {
-            return Err(OpenError::Choice {
-                why: "several images are there; name one by its tag".to_owned(),
-                all: list(&names.concat()),
-            });
+            return Err(several(&names.concat()));
         }
         let mut budget = Budget::new();
         let contents = tops.iter().map(|top| top.node()?.content_of(&mut budget)).collect::<Result<Vec<_>, _>>()?;
@@ -298,11 +300,18 @@ impl Found {
     /// The same image under several names is one.
     fn distinct(&self) -> Vec<&Top> {
         let mut seen: HashSet<Digest> = HashSet::new();
-        let is_new = |top: &&Top| match top {
-            Top::Unlisted(_) => true,
-            Top::Node(node) => seen.insert(node.descriptor.digest),
-        };
-        self.tops.iter().filter(is_new).collect()
+        let mut unlisted: HashSet<Vec<&str>> = HashSet::new();
+        let mut distinct = Vec::new();
+        for top in &self.tops {
+            let is_new = match top {
+                Top::Unlisted(image) => unlisted.insert(image.files()),
+                Top::Node(node) => seen.insert(node.descriptor.digest),
+            };
+            if is_new {
+                distinct.push(top);
+            }
+        }
+        distinct
     }
 }
 
@@ -339,6 +348,10 @@ pub enum Wanted {
     Prefer(Platform),
     /// This machine's and no other.
     Only(Platform),
+}
+
+fn several(names: &[String]) -> OpenError {
+    OpenError::Choice { why: "several images are there; name one by its tag".to_owned(), all: list(names) }
 }
 
 fn nothing() -> OpenError {

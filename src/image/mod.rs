@@ -42,6 +42,10 @@ use crate::{
     oci::{Algorithm, Descriptor, Digest, ImageConfig, Manifest, Platform, Timestamp, descriptor::media_type, json},
 };
 
+/// Docker loads no image with more layers than this into its own store: "max depth exceeded" (moby, `maxLayerDepth` in
+/// layer/layer_store.go).
+pub const DOCKER_LAYERS_LIMIT: usize = 125;
+
 /// One image of one platform, ready to be moved.
 #[derive(Clone, Debug)]
 pub struct Image {

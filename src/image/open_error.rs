@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use crate::image::ImageError;
+use crate::{image::ImageError, oci::Platform};
 
 /// Why an image could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,14 @@ pub enum OpenError {
         why: String,
         /// Every image's name and platform.
         all: String,
+    },
+    /// It is for another platform than what is built on it.
+    #[error("it is for {found}, but the image that is built on it is for {wanted}")]
+    Platform {
+        /// The platform of its config.
+        found: Platform,
+        /// The platform of the image on it.
+        wanted: Platform,
     },
     /// It is no path here, but looks like a registry's reference.
     #[error("for an image of a registry, write docker://{text}")]

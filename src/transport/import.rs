@@ -78,12 +78,17 @@ impl Recipe {
     ///
     /// Those of [`open`](recognise::open), and when a layer is not what the image says of it.
     pub fn from_any(path: &Path, choice: &Choice, directory: &Path) -> Result<Self, OpenError> {
+        let Choice { name, tag, platform, any_platform } = choice;
+        let check = |found: &Platform| match platform {
+            Some(wanted) if !any_platform => check_platform(found, wanted),
+            _ => Ok(()),
+        };
         match recognise::open(path)? {
-            Opened::Recipe(image) => Ok(*image),
+            Opened::Recipe(image) => check(&image.platform()).map(|()| *image),
             Opened::Found(found) => {
-                let Choice { name, tag, platform } = choice;
                 let platform = platform.clone().unwrap_or_else(Platform::here);
                 let blobs = found.named(name.as_deref(), tag.as_deref())?.image(&Wanted::Prefer(platform))?;
+                check(&blobs.platform)?;
                 recipe(&blobs, &mut |layer| {
                     let place = directory.join(layer.descriptor.digest.hex());
                     let fail = |source| OpenError::Io { act: "writing".to_owned(), path: place.clone(), source };
@@ -97,6 +102,16 @@ impl Recipe {
             }
         }
     }
+}
+
+/// Refuses a base image for another operating system or architecture, as BuildKit warns of one
+/// (<https://docs.docker.com/reference/build-checks/invalid-base-image-platform/>). One that does not say is for any.
+fn check_platform(found: &Platform, wanted: &Platform) -> Result<(), OpenError> {
+    let is_met = |found: &str, wanted: &str| found.is_empty() || found == wanted;
+    if is_met(&found.os, &wanted.os) && is_met(&found.architecture, &wanted.architecture) {
+        return Ok(());
+    }
+    Err(OpenError::Platform { found: found.clone(), wanted: wanted.clone() })
 }
 
 /// The recipe of an image; `place` says where a layer lies that is not a file yet.

@@ -53,7 +53,7 @@ fn named(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
         Some((name, tag)) => (Some(name.to_owned()), Some(tag.to_owned())),
         None => (None, name.map(str::to_owned)),
     };
-    Ok(Arc::new(Place { path: some(path)?.into(), choice: Choice { name, tag, platform: None } }))
+    Ok(Arc::new(Place { path: some(path)?.into(), choice: Choice { name, tag, ..Choice::default() } }))
 }
 
 fn some(path: &str) -> Result<&str, String> {

@@ -293,7 +293,11 @@ fn layers_stay_below_the_directory_that_they_are_unpacked_to() {
     let entries = [(&b"a"[..], Symlink, &b"b"[..]), (&b"b"[..], Symlink, &b"a"[..]), file(b"a/x")];
     assert!(unpacked(&[layer(&entries)]).unwrap_err().contains("too many levels of symlinks"));
     let entries = [(&b"link"[..], Symlink, &b"/etc"[..]), (&b"hard"[..], Link, &b"link/passwd"[..])];
-    assert!(unpacked(&[layer(&entries)]).unwrap_err().contains("hard: it is a hard link to etc/passwd, which is not in the same layer"));
+    assert!(
+        unpacked(&[layer(&entries)])
+            .unwrap_err()
+            .contains("hard: it is a hard link to etc/passwd, which is not in the same layer")
+    );
     assert!(unpacked(&[layer(&[(b"hard", Link, b"../x")])]).unwrap_err().contains("points outside the image"));
     // A link in the place of a file is replaced, not written through.
     let over = [layer(&[(b"a", Symlink, b"../outside")]), layer(&[file(b"a")])];

@@ -68,6 +68,11 @@ impl UnlistedImage for Saved {
         Ok(self.contents.document::<ImageConfig>(&self.manifest.config)?.platform())
     }
 
+    fn files(&self) -> Vec<&str> {
+        let DockerManifest { config, layers, .. } = &self.manifest;
+        [config].into_iter().chain(layers).map(String::as_str).collect()
+    }
+
     fn node(&self) -> Result<Node, OpenError> {
         let DockerManifest { config, layers, .. } = &self.manifest;
         let fail = |document: &str, why: String| OpenError::Document { document: document.to_owned(), why };
