@@ -27,6 +27,7 @@
     removes a value.
   - `keepBaseDirlinks`: whether a package whose directory would replace a link of the base image (`/bin` to `usr/bin`) is
     an error; without, the link is replaced, as nix2container does.
+  - `allowOtherBasePlatform`: whether a base image for another platform is accepted, `false` by default.
   - `includeStorePaths`: whether the image contains store paths; if `false`, only the files of `copyToRoot`.
   - `initializeNixDatabase`: whether Nix in the container knows the store paths, those of `fromImage` too; `nixUid` and
     `nixGid` own its state.

@@ -1,8 +1,8 @@
 /**
   nixpkgs' dockerTools: the same functions, arguments, attributes and defaults, without a virtual machine.
 
-  `layering`, `weights`, `previous`, `inheritConfig`, `keepBaseDirlinks`, `maxSize`, `maxLayerSize` and `forbiddenPaths` are
-  added to each function that makes an image.
+  `layering`, `weights`, `previous`, `inheritConfig`, `keepBaseDirlinks`, `allowOtherBasePlatform`, `maxSize`, `maxLayerSize`
+  and `forbiddenPaths` are added to each function that makes an image.
 
   # Example
 

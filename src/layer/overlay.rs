@@ -22,9 +22,10 @@
 //!
 //! Where engines differ, this follows the specification, or the engine that loses nothing:
 //!
-//! - `.wh.a` and `a/` in one layer: the files of lower layers below `a` are gone. With docker 20.10 and podman 4.3 they come
-//!   back, as the directory takes the place of the whiteout in the layer's own directory.
-//! - `link/x` where the link's target is in no entry of the layer: containerd makes it, docker and podman refuse.
+//! - `.wh.a` and `a/` in one layer: the files of lower layers below `a` are gone. With overlay file systems (docker 20.10 and
+//!   29, podman 4.3, containerd 2.2) they come back, as the directory takes the place of the whiteout.
+//! - `link/x` where the link's target is in no entry of the layer: containerd makes it, docker 20.10 and podman refuse.
+//! - `a/b/c` over a file `a`: docker 20.10 and podman make both directories, containerd refuses.
 //! - Directories that no entry of the layer describes keep the owner and the mode that a lower layer gave them, as with
 //!   containerd; docker and podman set 0755 or 0777.
 

@@ -11,14 +11,14 @@ use crate::{
 };
 
 /// Runs the program; it succeeds.
-fn succeeds(home: &Path, arguments: &[&str]) -> Output {
+pub fn succeeds(home: &Path, arguments: &[&str]) -> Output {
     let output = strata(home).args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", text(&output));
     output
 }
 
 /// Runs the program; it fails, and these are among the reasons.
-fn fails(home: &Path, arguments: &[&str], reasons: &[&str]) {
+pub fn fails(home: &Path, arguments: &[&str], reasons: &[&str]) {
     let output = strata(home).args(arguments).output().unwrap();
     let said = text(&output);
     assert!(!output.status.success(), "{arguments:?}: {said}");

@@ -1,10 +1,14 @@
 //! Archives, layouts and command lines as other tools write them. One module for each kind.
 
+mod choices;
 mod docker_archives;
 
 #[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
 #[path = "../attacks/images.rs"]
 mod images;
+#[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
+#[path = "../attacks/registry.rs"]
+mod registry;
 #[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
 #[path = "../attacks/run.rs"]
 mod run;

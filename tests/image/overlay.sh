@@ -1,5 +1,5 @@
-# Stacks of layers become the tree that engines make of them: docker 20.10, podman, Docker 29 and containerd, against
-# exportImage, whose overlay runAsRoot, SBOMs and base images share (src/layer/overlay.rs).
+# Stacks of layers become the tree that engines make of them: docker 20.10, podman, and Docker 29, whose layers containerd
+# unpacks, against exportImage, whose overlay runAsRoot, SBOMs and base images share (src/layer/overlay.rs).
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
 need_command python3
@@ -37,6 +37,7 @@ for name, upper in {
     "opaque": layer("s0/d/z", "s0/d/.wh..wh..opq"),
     # Engines differ: see below.
     "whiteout-and-directory": layer("s0/.wh.d", "s0/d/", "s0/d/z"),
+    "nested-parents": layer("s0/a/b/c"),
     "dangling": layer("s0/l -> nowhere", "s0/l/x"),
 }.items():
     random_layers.write_image(f"{sys.argv[1]}/{name}.tar", [lower, upper])
@@ -58,23 +59,31 @@ same "$(wc -l <"$work/trees/0.strata" | xargs test 20 -lt && echo many)" many
 # compare ENGINE NAME: the engine's tree is strata's, except where engines are known to differ.
 compare() {
   case $1.$2 in
-    # Following the specification, the lower files of a directory that is removed and made again are gone.
-    docker20.whiteout-and-directory | podman.whiteout-and-directory) same "$(grep -c 's0/d/[xyz]' "$work/trees/$2.$1")" 3 ;;
+    # By the specification, the lower files of a directory that is removed and made again are gone. In the layer's directory
+    # of an overlay file system the directory takes the place of the whiteout, and they are there again.
+    *.whiteout-and-directory) same "$(grep -c 's0/d/[xyz]' "$work/trees/$2.$1")" 3 ;;
     *) diff -u "$work/trees/$2.strata" "$work/trees/$2.$1" || fail "$1 makes another tree of $2 (seed $seed)" ;;
   esac
 }
 same "$(grep -c 's0/d/[xyz]' "$work/trees/whiteout-and-directory.strata")" 1
-# Docker and podman refuse a name through a link to what the layer lacks; containerd makes it.
-refuses() { [[ $1.$2 == docker20.dangling || $1.$2 == podman.dangling ]]; }
+# Docker and podman refuse a name through a link to what the layer lacks; containerd makes it. containerd refuses a name two
+# missing directories below a file of a lower layer (pkg/archive/tar.go, mkparent); docker and podman make them.
+refuses() {
+  case $1.$2 in
+    docker20.dangling | podman.dangling | docker29.nested-parents) return 0 ;;
+    *) return 1 ;;
+  esac
+}
 
 with_docker() {
   local engine=$1 name container
   for name in "${names[@]}"; do
-    if ! docker load --quiet <"$work/images/$name.tar" >/dev/null 2>"$work/log"; then
+    # Docker 29 unpacks it for the first container.
+    if ! { docker load --quiet <"$work/images/$name.tar" >/dev/null && container=$(docker create "overlay-$name:t"); } \
+      2>"$work/log"; then
       refuses "$engine" "$name" || { cat "$work/log"; fail "$engine refuses $name (seed $seed)"; }
       continue
     fi
-    container=$(docker create "overlay-$name:t")
     docker export "$container" >"$work/exported.tar"
     docker rm "$container" >/dev/null
     docker rmi "overlay-$name:t" >/dev/null
@@ -86,6 +95,7 @@ if [[ ${docker-} ]]; then with_docker docker20; fi
 
 if ((EUID == 0)) && command -v podman >/dev/null; then
   use_podman "$work/podman"
+  trap 'podman image unmount --all >/dev/null; stop_engines' EXIT
   for name in "${names[@]}"; do
     if ! podman load --quiet <"$work/images/$name.tar" >/dev/null 2>"$work/log"; then
       refuses podman "$name" || { cat "$work/log"; fail "podman refuses $name (seed $seed)"; }
@@ -101,13 +111,3 @@ fi
 need_engines
 start_docker29 "$work/docker29" || fail "Docker 29 does not start"
 with_docker docker29
-stop_engine
-start_containerd "$work/containerd" || fail "containerd does not start"
-mkdir "$work/mounted"
-for name in "${names[@]}"; do
-  "$engines/ctr" images import "$work/images/$name.tar" >/dev/null
-  "$engines/ctr" images mount "docker.io/library/overlay-$name:t" "$work/mounted" >/dev/null
-  tree "$name" containerd "$work/mounted"
-  umount "$work/mounted"
-  compare containerd "$name"
-done

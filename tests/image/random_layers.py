@@ -19,9 +19,10 @@ STACKS = 12
 class Layer:
     """The entries of one layer, and the tree that they are by themselves."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, below=()):
+        self.below = below
         self.rng, self.entries, self.own, self.explicit = rng, [], {}, set()
-        self.hidden, self.opaque = set(), set()
+        self.hidden, self.opaque, self.attributes = set(), set(), {}
 
     def resolve(self, parts):
         """The directory that these names lead to in the layer, with those that are missing; None where one is a file."""
@@ -68,11 +69,14 @@ class Layer:
         if any(path[:length] in self.hidden for length in range(1, len(path) + 1)):
             return
         kind = rng.choice(("file", "file", "directory", "link", "whiteout", "opaque", "hard"))
+        # In the lowest layer they hide nothing, and containerd removes directories of the layer itself.
+        if kind in ("whiteout", "opaque") and not self.below:
+            return
         if kind == "opaque":
-            if self.own.get(path, "directory") != "directory":
+            if self.own.get(path, "directory") != "directory" or path in self.opaque:
                 return
-            self.parents(path)
-            self.own[path] = "directory"
+            self.opaque.add(path)
+            self.parents(path + ("",))
             return self.put("/".join(parts) + "/.wh..wh..opq", "file")
         if path in self.own:
             # An implied directory gets its entry; nothing else is there twice.
@@ -90,7 +94,10 @@ class Layer:
                 return
             self.parents(path)
             self.own[path] = "file"
-            return self.put("/".join(parts), "hard", "/".join(rng.choice(files)))
+            # Both names of a file have its attributes, as tar writes them.
+            target = rng.choice(files)
+            self.attributes[path] = self.attributes[target]
+            return self.put("/".join(parts), "hard", "/".join(target), self.attributes[target])
         self.parents(path)
         if kind == "link":
             depth = rng.randrange(3)
@@ -103,27 +110,42 @@ class Layer:
         if kind == "directory":
             self.explicit.add(path)
         self.put("/".join(parts), kind)
+        self.attributes[path] = self.entries[-1][3]
 
     def parents(self, path):
         for length in range(1, len(path)):
-            self.own.setdefault(path[:length], "directory")
+            directory = path[:length]
+            if directory in self.own:
+                continue
+            self.own[directory] = "directory"
+            if any(self.is_no_directory(layer, directory) for layer in self.below):
+                self.explicit.add(directory)
+                self.put("/".join(directory), "directory")
 
-    def put(self, name, kind, target=""):
-        prefix = self.rng.choice(("", "", "./"))
-        self.entries.append((prefix + name, kind, target, self.rng))
+    @staticmethod
+    def is_no_directory(layer, path):
+        """Whether a lower layer has a link at the path, or something else above it: containerd may fail to look there."""
+        above = [path[:length] for length in range(1, len(path))]
+        return layer.own.get(path, "directory")[0] == "link" or any(layer.own.get(path, "directory") != "directory" or path in layer.hidden for path in above)
+
+    def put(self, name, kind, target="", attributes=None):
+        rng = self.rng
+        mode = rng.choice((0o755, 0o700, 0o750, 0o1777) if kind == "directory" else (0o644, 0o600, 0o4755))
+        attributes = attributes or (mode, rng.choice((0, 0, 7)), rng.choice((0, 8)))
+        slash = "/" if kind == "directory" and rng.random() < 0.5 else ""
+        self.entries.append((rng.choice(("", "", "./")) + name + slash, kind, target, attributes, rng.random()))
 
     def tar(self):
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for name, kind, target, rng in self.entries:
-                entry = tarfile.TarInfo(name + ("/" if kind == "directory" and rng.random() < 0.5 else ""))
-                data = b"" if "/.wh." in name or kind != "file" else f"{name} {rng.random()}".encode()
+            for name, kind, target, (mode, uid, gid), number in self.entries:
+                entry = tarfile.TarInfo(name)
+                data = b"" if "/.wh." in name or kind != "file" else f"{name} {number}".encode()
                 entry.type = {
                     "file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE
                 }[kind]
                 entry.linkname, entry.size, entry.mtime = target, len(data), 1
-                entry.mode = rng.choice((0o755, 0o700, 0o750, 0o1777) if kind == "directory" else (0o644, 0o600, 0o4755))
-                entry.uid, entry.gid = rng.choice((0, 0, 7)), rng.choice((0, 8))
+                entry.mode, entry.uid, entry.gid = mode, uid, gid
                 tar.addfile(entry, io.BytesIO(data))
         return out.getvalue()
 
@@ -147,7 +169,9 @@ def write_image(path, layers):
 def make(seed, count, directory):
     for number in range(count):
         rng = random.Random(f"{seed} {number}")
-        layers = [Layer(rng) for _ in range(rng.choice((2, 3, 4, 5)))]
+        layers = []
+        for _ in range(rng.choice((2, 3, 4, 5))):
+            layers.append(Layer(rng, tuple(layers)))
         for layer in layers:
             for stack in range(STACKS):
                 for _ in range(rng.randrange(9)):
@@ -155,7 +179,7 @@ def make(seed, count, directory):
         # Docker refuses an image whose layer has no entry.
         for layer in layers:
             layer.own[("s0",)] = "directory"
-            layer.entries.insert(0, ("s0", "directory", "", rng))
+            layer.entries.insert(0, ("s0", "directory", "", (0o755, 0, 0), 0))
             layer.explicit.add(("s0",))
         described = set()
         for path in {path for layer in layers for path in layer.own}:
@@ -182,6 +206,9 @@ def tree(description, path):
         for directory, directories, files in os.walk(path):
             for name in directories + files:
                 own = os.path.join(directory, name)
+                # Linux lists whiteouts of a directory that one layer alone has, and opens none.
+                if not os.path.lexists(own):
+                    continue
                 there, short = os.lstat(own), os.path.relpath(own, path)
                 kind = "link" if stat.S_ISLNK(there.st_mode) else "directory" if stat.S_ISDIR(there.st_mode) else "file"
                 rest = os.readlink(own) if kind == "link" else open(own).read() if kind == "file" else ""
