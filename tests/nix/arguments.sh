@@ -8,12 +8,12 @@ throws() { mistakes+=("$@"); }
 layered=dockerTools.buildLayeredImage
 single=dockerTools.buildImage
 
-throws 'buildImage { name = "x"; maxLayer = 1; }' "buildImage has no argument maxLayer; did you mean maxLayers? It has annotations, arch,"
+throws 'buildImage { name = "x"; maxLayer = 1; }' "buildImage has no argument maxLayer; did you mean maxLayers? It has allowOtherBasePlatform, annotations, arch,"
 throws "$single \"x\"" "$single takes an attribute set, not a string; write $single { … }"
 for function in buildImage buildLayer makeContainerImage $layered $single; do
   throws "$function pkgs.hello" "$function takes an attribute set, not a package; write $function { … }"
 done
-throws 'buildImage { name = "x"; zzzzzz = 1; }' "buildImage has no argument zzzzzz; it has annotations, arch,"
+throws 'buildImage { name = "x"; zzzzzz = 1; }' "buildImage has no argument zzzzzz; it has allowOtherBasePlatform, annotations, arch,"
 throws 'makeContainerImage { zzzzzz = 1; }' "makeContainerImage has no argument zzzzzz; it has architecture, buildVMMemorySize,"
 throws 'buildImage { name = "x"; layers = [ (buildLayer { }) ]; isolatedDeps = [ (buildLayer { }) ]; }' "buildImage has both layers and isolatedDeps"
 throws 'buildImage { name = "x"; copyToRoot = "${pkgs.hello}/bin"; }' '/bin", which is only a part of a package; give the package'
