@@ -51,9 +51,9 @@ pub enum OpenError {
     #[error("it is for {found}, but the image that is built on it is for {wanted}")]
     Platform {
         /// The platform of its config.
-        found: Platform,
+        found: Box<Platform>,
         /// The platform of the image on it.
-        wanted: Platform,
+        wanted: Box<Platform>,
     },
     /// It is no path here, but looks like a registry's reference.
     #[error("for an image of a registry, write docker://{text}")]

@@ -111,7 +111,7 @@ fn check_platform(found: &Platform, wanted: &Platform) -> Result<(), OpenError> 
     if is_met(&found.os, &wanted.os) && is_met(&found.architecture, &wanted.architecture) {
         return Ok(());
     }
-    Err(OpenError::Platform { found: found.clone(), wanted: wanted.clone() })
+    Err(OpenError::Platform { found: Box::new(found.clone()), wanted: Box::new(wanted.clone()) })
 }
 
 /// The recipe of an image; `place` says where a layer lies that is not a file yet.

@@ -14,7 +14,7 @@ for function in buildImage buildLayer makeContainerImage $layered $single; do
   throws "$function pkgs.hello" "$function takes an attribute set, not a package; write $function { … }"
 done
 throws 'buildImage { name = "x"; zzzzzz = 1; }' "buildImage has no argument zzzzzz; it has allowOtherBasePlatform, annotations, arch,"
-throws 'makeContainerImage { zzzzzz = 1; }' "makeContainerImage has no argument zzzzzz; it has architecture, buildVMMemorySize,"
+throws 'makeContainerImage { zzzzzz = 1; }' "makeContainerImage has no argument zzzzzz; it has allowOtherBasePlatform, architecture, buildVMMemorySize,"
 throws 'buildImage { name = "x"; layers = [ (buildLayer { }) ]; isolatedDeps = [ (buildLayer { }) ]; }' "buildImage has both layers and isolatedDeps"
 throws 'buildImage { name = "x"; copyToRoot = "${pkgs.hello}/bin"; }' '/bin", which is only a part of a package; give the package'
 throws 'buildLayer { ignore = "hello"; }' "argument ignore of buildLayer is the string \"hello\""
