@@ -7,10 +7,10 @@ use std::{
 };
 
 use super::access::Access;
-use crate::terminal::{self, line};
+use crate::terminal::{self, line, note};
 use crate::{
     closure::{StorePath, Weights},
-    image::Image,
+    image::{Image, rehash},
     report::{
         bytes,
         cut::{self, CutCandidate, Place},
@@ -24,7 +24,8 @@ use anyhow::{Context, Result, bail};
 
 /// The error when an image without references is asked for them.
 const UNKNOWN_REFERENCES: &str = "this image does not say what its store paths reference; explain the image.json it \
-                                  was made from, built by this version of strata";
+                                  was made from, built by this version of strata: the attribute recipe of \
+                                  makeContainerImage's and dockerTools' archives, as in nix build .#NAME.recipe";
 
 /// What to show.
 #[derive(Debug, clap::Args)]
@@ -52,6 +53,9 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
     let image = location.open(&access.source(&[location])?)?.image(None)?;
     if let Some(what) = &wanted.why {
         return why(&image, what);
+    }
+    for (number, file) in rehash::lost_files(&image)? {
+        note!("strata: warning: layer {number}: {}", line(&file));
     }
     let mut explanation = explain::explain(&image, &Weights::default());
     if wanted.cut || wanted.html.is_some() {
@@ -138,9 +142,11 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
                 writeln!(out, "  without {} layers whose store paths are unknown", cost.without_layers)?;
             }
         }
-        None => {
-            writeln!(out, "what an update sends is unknown: only an image.json says what its store paths reference")?
-        }
+        None => writeln!(
+            out,
+            "what an update sends is unknown: only an image.json says what its store paths reference; archives of \
+                 makeContainerImage and dockerTools have it as their attribute recipe"
+        )?,
     }
     writeln!(out, "\nlayer       size  chance  an update  together  store paths")?;
     for layer in &explanation.layers {

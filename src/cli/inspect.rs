@@ -53,8 +53,14 @@ pub enum Form {
 }
 
 pub fn run(location: &Location, form: &Form, access: &Access) -> Result<ExitCode> {
-    let images = location.open(&access.source(&[location])?)?.images()?;
-    let images = images.iter().map(inspect).collect::<Result<Vec<_>>>()?;
+    let (mut images, mut incomplete) = (Vec::new(), None);
+    for image in location.open(&access.source(&[location])?)?.each_image() {
+        match image {
+            Ok(image) => images.push(inspect(&image)?),
+            // The others are shown first.
+            Err(error) => incomplete = incomplete.or(Some(error)),
+        }
+    }
     let mut out = terminal::stdout();
     if matches!(form, Form::Json) {
         serde_json::to_writer_pretty(out.exact(), &images).map_err(io::Error::from)?;
@@ -69,7 +75,7 @@ pub fn run(location: &Location, form: &Form, access: &Access) -> Result<ExitCode
         }
     }
     out.flush()?;
-    Ok(ExitCode::SUCCESS)
+    incomplete.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
 fn inspect(image: &Image) -> Result<Inspected> {

@@ -5,9 +5,10 @@ use std::{collections::HashSet, process::ExitCode};
 use super::substituters::SubstituterArguments;
 use crate::{
     builder::creation_time::CreationTime,
+    oci::name::TaggedName,
     transport::{Location, archive, registry::Options},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 pub fn run(image: &Location, repo_tag: Option<String>, created: Option<CreationTime>) -> Result<ExitCode> {
     let mut image = image.open(&SubstituterArguments::default().access(Options::default())?)?.image(None)?;
@@ -18,6 +19,7 @@ pub fn run(image: &Location, repo_tag: Option<String>, created: Option<CreationT
     if let Some(tag) = &repo_tag {
         let named = tag.rsplit_once(':').is_some_and(|(name, tag)| !name.is_empty() && !tag.contains('/'));
         ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");
+        tag.parse::<TaggedName>().with_context(|| format!("--repo-tag {tag}"))?;
     }
     let reference = repo_tag.as_deref().or(image.reference.as_deref());
     archive::write(&*archive::for_docker(&image, &HashSet::new())?, reference, archive::stdout()?).map(drop)?;

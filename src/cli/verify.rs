@@ -53,8 +53,10 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
         meant = trust::pinned(&reference, checked.digest)?;
     }
     let opened = meant.open(&access)?;
-    let report = rehash::rehash(&opened).with_context(|| format!("verifying {image}"))?;
-    problems.extend(report.problems.iter().cloned());
+    let mut report = rehash::rehash(&opened).with_context(|| format!("verifying {image}"))?;
+    // The count is that of the lines, those about signatures among them.
+    problems.append(&mut report.problems);
+    report.problems.clone_from(&problems);
     for problem in &problems {
         note!("strata: {}", terminal::line(problem));
     }

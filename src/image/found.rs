@@ -134,7 +134,8 @@ impl Found {
         let mut images: Vec<(Node, &Top)> = Vec::new();
         let mut budget = Budget::new();
         for top in self.candidates(wanted)? {
-            images.extend(top.node()?.manifests(&mut budget)?.into_iter().map(|node| (node, top)));
+            let manifests = top.node().and_then(|node| node.manifests(&mut budget));
+            images.extend(self.of_top(top, manifests)?.into_iter().map(|node| (node, top)));
         }
         if let (1, Wanted::Prefer(_)) = (images.len(), wanted) {
             let (node, top) = images.remove(0);
@@ -143,7 +144,8 @@ impl Found {
         if images.is_empty() {
             return Err(nothing());
         }
-        let platforms = images.iter().map(|(node, _)| node.platform()).collect::<Result<Vec<_>, _>>()?;
+        let platforms = images.iter().map(|(node, top)| self.of_top(top, node.platform()));
+        let platforms = platforms.collect::<Result<Vec<_>, _>>()?;
         let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
         let all: Vec<String> = platforms.iter().flatten().map(Platform::to_string).collect();
         let mut fitting: Vec<(usize, &Platform)> = platforms
@@ -183,7 +185,7 @@ impl Found {
         let mut fitting = Vec::new();
         for top in &tops {
             let Top::Unlisted(image) = top else { return Ok(tops) };
-            if tops.len() == 1 || platform.is_met_by(&image.platform()?) {
+            if tops.len() == 1 || platform.is_met_by(&self.of_top(top, image.platform())?) {
                 fitting.push(*top);
             }
         }
@@ -219,7 +221,11 @@ impl Found {
             return Err(several(&names.concat()));
         }
         let mut budget = Budget::new();
-        let contents = tops.iter().map(|top| top.node()?.content_of(&mut budget)).collect::<Result<Vec<_>, _>>()?;
+        let contents = tops.iter().map(|top| {
+            let content = top.node().and_then(|node| node.content_of(&mut budget));
+            self.of_top(top, content)
+        });
+        let contents = contents.collect::<Result<Vec<_>, _>>()?;
         let reference = tops.first().and_then(|top| top.reference());
         Ok(ManifestGraph::of(contents, tops.iter().map(|top| top.descriptor()).collect()).with_reference(reference))
     }
@@ -268,15 +274,37 @@ impl Found {
     ///
     /// Those of reading its documents.
     pub fn images(&self) -> Result<Vec<Image>, OpenError> {
+        self.each_image().into_iter().collect()
+    }
+
+    /// Every image, of every name, or why it cannot be read: one that is incomplete leaves the others as they are.
+    pub fn each_image(&self) -> Vec<Result<Image, OpenError>> {
         let mut images = Vec::new();
         let mut budget = Budget::new();
         for top in &self.tops {
-            for node in top.node()?.manifests(&mut budget)? {
-                let image = node.blobs_of(&mut budget)?;
-                images.push(Image { reference: top.reference().or(image.reference), ..image });
+            let manifests = top.node().and_then(|node| node.manifests(&mut budget));
+            match self.of_top(top, manifests) {
+                Err(error) => images.push(Err(error)),
+                Ok(nodes) => images.extend(nodes.into_iter().map(|node| {
+                    let image = self.of_top(top, node.blobs_of(&mut budget))?;
+                    Ok(Image { reference: top.reference().or(image.reference), ..image })
+                })),
             }
         }
-        Ok(images)
+        images
+    }
+
+    /// The result of reading what is at the top: where there are several, the error names it.
+    fn of_top<T>(&self, top: &Top, result: Result<T, OpenError>) -> Result<T, OpenError> {
+        let others = || self.tops.iter().filter(|other| !std::ptr::eq(*other, top));
+        result.map_err(|error| match others().next() {
+            None => error,
+            Some(_) => OpenError::Incomplete {
+                name: top.names().into_iter().next().unwrap_or_else(|| "without a name".to_owned()),
+                others: list(&others().flat_map(Top::names).collect::<Vec<_>>()),
+                source: Box::new(error),
+            },
+        })
     }
 
     /// What the name leads to: a manifest or an index.
@@ -288,13 +316,9 @@ impl Found {
         self.tops.first().ok_or_else(nothing)?.node()
     }
 
-    /// Every manifest and index at the top.
-    ///
-    /// # Errors
-    ///
-    /// When docker's manifest.json names what is not there.
-    pub fn nodes(&self) -> Result<Vec<Node>, OpenError> {
-        self.tops.iter().map(Top::node).collect()
+    /// Everything at the top, each with all that it lists, or why it cannot be read.
+    pub fn contents(&self) -> impl Iterator<Item = Result<ManifestGraph, OpenError>> {
+        self.tops.iter().map(|top| self.of_top(top, top.node().and_then(|node| node.content())))
     }
 
     /// The same image under several names is one.

@@ -23,6 +23,14 @@ pub enum OpenError {
         .0.display()
     )]
     Unknown(PathBuf),
+    /// It is something else than an image.
+    #[error("{}: {why}", path.display())]
+    NotImage {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it is, and what to do instead.
+        why: String,
+    },
     /// A document of it is missing or malformed.
     #[error("{document}: {why}")]
     Document {
@@ -46,6 +54,16 @@ pub enum OpenError {
         why: String,
         /// Every image's name and platform.
         all: String,
+    },
+    /// One image of several cannot be read.
+    #[error("the image {name}, one of several there, cannot be read; name another by its tag ({others})")]
+    Incomplete {
+        /// Its name, or its digest.
+        name: String,
+        /// The names of the others.
+        others: String,
+        /// What is wrong with it.
+        source: Box<OpenError>,
     },
     /// It is for another platform than what is built on it.
     #[error("it is for {found}, but the image that is built on it is for {wanted}")]

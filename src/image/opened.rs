@@ -70,6 +70,14 @@ impl Opened {
         }
     }
 
+    /// Every image there, or why it cannot be read.
+    pub fn each_image(&self) -> Vec<Result<Image, OpenError>> {
+        match self {
+            Self::Recipe(image) => vec![Ok(Image::of(image))],
+            Self::Found(found) => found.each_image(),
+        }
+    }
+
     /// Every image there.
     ///
     /// # Errors

@@ -14,7 +14,7 @@ use std::{
 use rayon::prelude::*;
 use tar::EntryType;
 
-use super::{Chunked, Found, Image, LayerBlob, ManifestGraph, OpenError, Opened};
+use super::{Chunked, Found, Image, ImageError, LayerBlob, ManifestGraph, OpenError, Opened};
 use crate::{
     image::Recipe,
     layer::{untar::TarReader, whiteout::Marker},
@@ -34,7 +34,8 @@ pub struct RehashReport {
 
 impl fmt::Display for RehashReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} blobs, {} bytes, {} problems", self.blobs, self.bytes, self.problems.len())
+        let (count, plural) = (self.problems.len(), if self.problems.len() == 1 { "" } else { "s" });
+        write!(f, "{} blobs, {} bytes, {count} problem{plural}", self.blobs, self.bytes)
     }
 }
 
@@ -99,26 +100,45 @@ fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<
     report.problems.extend(problems.into_iter().flatten());
 }
 
-/// Reads a layer to its end. A file with a name that begins with `.wh.` and with something in it was not meant as a
-/// whiteout, and engines lose it.
+/// Reads a layer to its end, and fails where engines lose a file of it.
 fn check_whiteouts(tar: &mut dyn Read) -> io::Result<()> {
+    find_lost(tar)?.map_or(Ok(()), |lost| Err(io::Error::other(lost)))
+}
+
+/// Reads a layer to its end. A file with a name that begins with `.wh.`, and that is something else than an empty file, was
+/// not meant as a whiteout, and engines lose it.
+fn find_lost(tar: &mut dyn Read) -> io::Result<Option<String>> {
     let mut entries = TarReader::new(tar);
     let mut lost = None;
     // What else is wrong with a tar is not of this check; the bytes count for the digest.
     while let Ok(Some(entry)) = entries.next_entry() {
         let name = entry.name.rsplit(|byte| *byte == b'/').find(|name| !name.is_empty()).unwrap_or_default();
-        if Marker::parse(name).is_some() && (entry.size > 0 || entry.kind == EntryType::Directory) {
+        let is_empty_file = entry.size == 0 && !matches!(entry.kind, EntryType::Directory | EntryType::Symlink);
+        // Of aufs itself, which engines pass over.
+        let is_aufs = name.starts_with(b".wh..wh.");
+        if Marker::parse(name).is_some() && !is_empty_file && !is_aufs {
             lost.get_or_insert(entry.name);
         }
     }
     io::copy(entries.inner(), &mut io::sink())?;
-    match lost {
-        None => Ok(()),
-        Some(name) => Err(io::Error::other(format!(
-            "{} is not empty: engines take a name that begins with .wh. for a whiteout, and delete a file instead",
+    Ok(lost.map(|name| {
+        format!(
+            "{} is not an empty file: engines take a name that begins with .wh. for a whiteout, and delete a file instead",
             name.escape_ascii()
-        ))),
-    }
+        )
+    }))
+}
+
+/// The files that engines lose, with the numbers of their layers: see [`rehash`]. Layers that are made from store paths have
+/// none, and those in registries are not downloaded for it.
+///
+/// # Errors
+///
+/// When a layer cannot be read.
+pub fn lost_files(image: &Image) -> Result<Vec<(usize, String)>, ImageError> {
+    let claims: Vec<Claim> = claims(image).filter(|claim| claim.is_tar && claim.layer.origin.is_none()).collect();
+    let lost = claims.par_iter().map(|claim| Ok(claim.layer.plain(find_lost)?.map(|lost| (claim.number, lost))));
+    Ok(lost.collect::<Result<Vec<_>, ImageError>>()?.into_iter().flatten().collect())
 }
 
 /// The error and its causes, in one line.
@@ -137,8 +157,8 @@ fn chain(error: &dyn Error) -> String {
 
 fn graph(found: &Found, report: &mut RehashReport) -> Result<(), OpenError> {
     let mut seen = HashSet::new();
-    for node in found.nodes()? {
-        match node.content() {
+    for content in found.contents() {
+        match content {
             Ok(content) => documents(&content, &mut seen, report),
             Err(error) => report.problems.push(chain(&error)),
         }

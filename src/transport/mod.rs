@@ -38,6 +38,7 @@ pub(crate) mod read;
 mod recognise;
 #[cfg(feature = "net")]
 pub(crate) mod registry;
+mod scripts;
 pub(crate) mod write;
 
 pub use destination::Destination;

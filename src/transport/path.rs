@@ -1,5 +1,5 @@
 //! Images in files and directories: `oci:`, `oci-archive:`, `docker-archive:`, `dir:` and plain paths, all told apart
-//! by content.
+//! by content. The path `-` is the standard input.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -65,7 +65,9 @@ impl ReadTransport for Place {
         let text = self.path.to_string_lossy();
         // The commonest mistake: a reference without its transport.
         let is_reference = !self.path.exists() && text.contains('/') && !text.starts_with(['/', '.']);
-        match recognise::open(&self.path) {
+        let is_stdin = self.path.as_os_str() == "-";
+        let opened = if is_stdin { recognise::open_stdin() } else { recognise::open(&self.path) };
+        match opened {
             Err(error) if is_reference => {
                 Err(OpenError::NoTransport { text: text.into_owned(), source: Box::new(error) })
             }

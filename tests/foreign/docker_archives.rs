@@ -28,7 +28,7 @@ pub fn fails(home: &Path, arguments: &[&str], reasons: &[&str]) {
 }
 
 /// The files of a tar, by name.
-fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+pub fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut tar = tar::Archive::new(archive);
     let entries = tar.entries().unwrap().map(|entry| {
         let mut entry = entry.unwrap();
@@ -39,7 +39,7 @@ fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     entries.collect()
 }
 
-fn file<'a>(files: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a [u8]> {
+pub fn file<'a>(files: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a [u8]> {
     files.iter().find(|(own, _)| own == name).map(|(_, bytes)| bytes.as_slice())
 }
 

@@ -2,6 +2,7 @@
 
 mod choices;
 mod docker_archives;
+mod sources;
 
 #[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
 #[path = "../attacks/images.rs"]

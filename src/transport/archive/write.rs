@@ -22,7 +22,12 @@ use crate::{
     files::{self, NewFile},
     image::{Image, ImageError, ImageIndex, ManifestGraph},
     layer::{Direct, Header, LayerError, TarWriter},
-    oci::{Descriptor, Digest, DockerManifest, Index, descriptor::annotation, json, name::full_name},
+    oci::{
+        Descriptor, Digest, DockerManifest, Index,
+        descriptor::annotation,
+        json,
+        name::{TaggedName, full_name},
+    },
     transport::{Holds, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport, write::path_and_name},
 };
 
@@ -46,7 +51,22 @@ pub const DOCKER: WriteScheme = WriteScheme {
 
 fn parse(rest: &str, is_for_docker: bool) -> Result<Arc<dyn WriteTransport>, String> {
     let (file, name) = path_and_name(rest)?;
+    let name = name.map(|name| if is_for_docker { engine_name(&name) } else { layout_name(&name) }).transpose()?;
     Ok(Arc::new(ArchiveFile { file, name, is_for_docker }))
+}
+
+/// A name that docker accepts; without a tag, `latest`.
+fn engine_name(name: &str) -> Result<String, String> {
+    name.parse::<TaggedName>().map(|name| name.to_string()).map_err(|error| error.to_string())
+}
+
+/// A tag alone, as in skopeo, or a name that engines accept.
+fn layout_name(name: &str) -> Result<String, String> {
+    if name.contains([':', '/', '@']) {
+        return engine_name(name);
+    }
+    let is_tag = format!("name:{name}").parse::<TaggedName>().is_ok();
+    if is_tag { Ok(name.to_owned()) } else { Err(format!("{name:?} is no tag: letters, digits and _.-, at most 128")) }
 }
 
 /// Bytes on their way to who reads; the most that Linux grants everybody.
@@ -70,7 +90,15 @@ impl WriteTransport for ArchiveFile {
         };
         let for_docker = for_docker.map(ManifestGraph::from);
         let content = for_docker.as_ref().unwrap_or(content);
-        let name = self.name.as_deref().or(content.reference());
+        let own = match (&self.name, content.reference()) {
+            // What an archive or a layout says may be no name for docker.
+            (None, Some(own)) if self.is_for_docker => Some(engine_name(own).map_err(|error| {
+                format!("the name of the image: {error}; to give it another name, write {}", DOCKER.syntax)
+            })?),
+            (None, own) => own.map(str::to_owned),
+            (Some(name), _) => Some(name.clone()),
+        };
+        let name = own.as_deref();
         let on_stdout = self.is_stdout();
         if on_stdout {
             write_content(content, name, stdout()?)?.flush().map_err(LayerError::Write)?;
@@ -203,7 +231,8 @@ pub fn write_content<W: Write>(content: &ManifestGraph, reference: Option<&str>,
 fn docker_manifest(image: &Image, reference: Option<&str>) -> DockerManifest {
     DockerManifest {
         config: image.config_descriptor().digest.blob_name(),
-        repo_tags: reference.map(|reference| vec![reference.to_owned()]),
+        // A tag alone names nothing for docker.
+        repo_tags: reference.filter(|reference| reference.contains(':')).map(|reference| vec![reference.to_owned()]),
         layers: image.layers.iter().map(|layer| layer.descriptor.digest.blob_name()).collect(),
     }
 }
@@ -233,11 +262,15 @@ impl Write for Counter {
 
 /// What an index says of an image, now named `reference`.
 pub(crate) fn named(mut descriptor: Descriptor, reference: Option<&str>) -> Descriptor {
-    if let Some((reference, (_, tag))) = reference.and_then(|whole| Some((whole, whole.rsplit_once(':')?))) {
-        let mut annotate = |key: &str, value: String| descriptor.annotations.insert(key.to_owned(), value);
-        annotate(annotation::REF_NAME, tag.to_owned());
-        // Without the whole name podman takes the tag for one.
-        annotate(annotation::IMAGE_NAME, full_name(reference));
+    let Some(reference) = reference else { return descriptor };
+    let mut annotate = |key: &str, value: String| descriptor.annotations.insert(key.to_owned(), value);
+    match reference.rsplit_once(':') {
+        Some((_, tag)) => {
+            annotate(annotation::REF_NAME, tag.to_owned());
+            // Without the whole name podman takes the tag for one.
+            annotate(annotation::IMAGE_NAME, full_name(reference));
+        }
+        None => drop(annotate(annotation::REF_NAME, reference.to_owned())),
     }
     descriptor
 }
