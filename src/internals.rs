@@ -4,7 +4,8 @@
 
 #[cfg(feature = "net")]
 pub mod attest {
-    pub use crate::attest::{BUNDLE, Bundle, SigningKey, Statement};
+    pub use crate::attest::{BUNDLE, Bundle, Policy, SigningKey, Statement, VerifyingKey};
+    pub use crate::attest::sbom::scan::count_packages;
     pub mod simple {
         pub use crate::attest::simple::{MEDIA_TYPE, layer, payload, tag};
     }
@@ -65,6 +66,10 @@ pub mod oci {
         }
     }
 }
+#[cfg(feature = "net")]
+pub mod serve {
+    pub use crate::serve::answer::{Asked, parse_ranges};
+}
 pub mod transport {
     pub use crate::transport::{Destination, Holds, Location, ReadOptions, WriteOptions, open};
     pub mod destination {
@@ -77,7 +82,15 @@ pub mod transport {
         pub use crate::transport::location::READ_SCHEMES;
     }
     #[cfg(feature = "net")]
+    pub mod binary_cache {
+        pub use crate::transport::binary_cache::NarInfo;
+    }
+    #[cfg(feature = "net")]
+    pub mod http {
+        pub use crate::transport::http::Netrc;
+    }
+    #[cfg(feature = "net")]
     pub mod registry {
-        pub use crate::transport::registry::{Challenge, Client, Options};
+        pub use crate::transport::registry::{Challenge, Client, Options, registries_conf::RegistriesConf};
     }
 }

@@ -213,7 +213,7 @@ fn parse_digest(text: &str) -> Result<Digest, Refusal> {
 
 /// What a `Range` header asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub enum Asked {
     /// Everything: the header is of a kind that may be ignored.
     Whole,
     /// These, in the blob's order and apart from each other.
@@ -224,7 +224,7 @@ enum Asked {
 
 /// [RFC 9110, 14.1.2](https://www.rfc-editor.org/rfc/rfc9110#name-byte-ranges): `bytes=2-4`, `bytes=2-`, `bytes=-3`, or
 /// several with commas between. Those that touch become one, and they come in the blob's order: it is made once.
-fn parse_ranges(text: &str, size: u64) -> Asked {
+pub fn parse_ranges(text: &str, size: u64) -> Asked {
     let Some(list) = text.strip_prefix("bytes=") else { return Asked::Whole };
     let mut ranges: Vec<Range<u64>> = Vec::new();
     for one in list.split(',').map(str::trim).filter(|one| !one.is_empty()) {

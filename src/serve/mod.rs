@@ -12,7 +12,7 @@
 //! ```
 
 mod access_log;
-mod answer;
+pub(crate) mod answer;
 mod body;
 mod catalogue;
 mod chunked;

@@ -13,7 +13,7 @@
 pub(crate) mod compare;
 mod cyclonedx;
 mod identity;
-mod scan;
+pub(crate) mod scan;
 mod spdx;
 mod urls;
 

@@ -21,7 +21,7 @@ mod options;
 pub(crate) mod push;
 pub(crate) mod read;
 mod referrers;
-mod registries_conf;
+pub(crate) mod registries_conf;
 mod session;
 pub(crate) mod shared;
 mod signatures;

@@ -105,14 +105,22 @@ impl RegistriesConf {
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {
+        match fs::read_to_string(path) {
+            Ok(text) => self.parse(&text, path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(RegistryError::File { path: path.to_owned(), why: error.to_string() }),
+        }
+    }
+
+    /// Adds the tables of one file. `path` is named in errors.
+    ///
+    /// # Errors
+    ///
+    /// [`RegistryError::File`] if `text` is not TOML, or a table has neither prefix nor location.
+    pub fn parse(&mut self, text: &str, path: &Path) -> Result<()> {
         let unusable = |why: String| RegistryError::File { path: path.to_owned(), why };
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(unusable(error.to_string())),
-        };
         let File { registry, registries } =
-            toml::from_str(&text).map_err(|error| unusable(error.message().to_owned()))?;
+            toml::from_str(text).map_err(|error| unusable(error.message().to_owned()))?;
         let old = |location: &String, insecure: bool| Registry {
             location: location.clone(),
             insecure,

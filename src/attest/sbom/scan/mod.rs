@@ -141,7 +141,7 @@ struct Found {
 }
 
 /// What layers without known store paths hold.
-pub fn components(image: &Image, known: &[Component]) -> Result<Vec<Component>, ForeignError> {
+pub(super) fn components(image: &Image, known: &[Component]) -> Result<Vec<Component>, ForeignError> {
     let mut found = Found::default();
     for (at, layer) in image.layers.iter().enumerate().filter(|(_, layer)| layer.paths.is_empty()) {
         let position = Position { number: at + 1, diff_id: layer.diff_id };
@@ -283,6 +283,12 @@ impl Found {
             (None, _) => (String::new(), String::new()),
         }
     }
+}
+
+/// The number of packages in a database, which is the file `path` of an image; `None` if no database has this path.
+pub fn count_packages(path: &str, reader: &mut dyn Read) -> Option<io::Result<usize>> {
+    let parse = database(path.as_bytes())?;
+    Some(parse(&mut Budget::default().reader(reader)).map(|packages| packages.list.len()))
 }
 
 /// How the file of this path is read, if it is a database.
