@@ -4,8 +4,8 @@
 
 #[cfg(feature = "net")]
 pub mod attest {
-    pub use crate::attest::{BUNDLE, Bundle, Policy, SigningKey, Statement, VerifyingKey};
     pub use crate::attest::sbom::scan::count_packages;
+    pub use crate::attest::{BUNDLE, Bundle, Policy, SigningKey, Statement, VerifyingKey};
     pub mod simple {
         pub use crate::attest::simple::{MEDIA_TYPE, layer, payload, tag};
     }
