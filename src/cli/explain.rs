@@ -10,7 +10,7 @@ use super::access::Access;
 use crate::terminal::{self, line, note};
 use crate::{
     closure::{StorePath, Weights},
-    image::{Image, rehash},
+    image::Image,
     report::{
         bytes,
         cut::{self, CutCandidate, Place},
@@ -54,10 +54,13 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
     if let Some(what) = &wanted.why {
         return why(&image, what);
     }
-    for (number, file) in rehash::lost_files(&image)? {
-        note!("strata: warning: layer {number}: {}", line(&file));
+    let contents = image.layer_contents().context("reading the layers")?;
+    for (number, lost) in contents.iter().filter_map(|(number, layer)| Some((number, layer.lost.as_ref()?))) {
+        note!("strata: warning: layer {number}: {}", line(lost));
     }
+    let sizes = contents.iter().flat_map(|(_, layer)| &layer.sizes);
     let mut explanation = explain::explain(&image, &Weights::default());
+    explanation.add_sizes(&sizes.map(|(path, size)| (path.as_path(), *size)).collect());
     if wanted.cut || wanted.html.is_some() {
         explanation.cuts = match image.closure.as_deref() {
             Some(graph) => Some(cut::cuts(&image, graph).context("searching store paths for references")?),
@@ -170,6 +173,13 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     for PathSize { path, size } in &explanation.biggest {
         writeln!(out, "  {:>9}  {}", size.map_or_else(|| "-".to_owned(), bytes), line(&path.to_string_lossy()))?;
     }
+    if explanation.cost.is_some() {
+        writeln!(
+            out,
+            "\nchance: that an update changes the layer; an update: what it sends of the layer on average; together: the part \
+             of a changed layer that really changed"
+        )?;
+    }
     for duplicate in &explanation.duplicates {
         let layers: Vec<String> = duplicate.layers.iter().map(usize::to_string).collect();
         writeln!(out, "in layers {}: {}", layers.join(" and "), line(&duplicate.path.to_string_lossy()))?;
@@ -184,6 +194,10 @@ fn forecast_table(out: &mut impl Write, forecast: &Forecast) -> io::Result<()> {
         bytes(forecast.size),
         bytes(forecast.expected as u64),
         bytes(forecast.rebuild)
+    )?;
+    writeln!(
+        out,
+        "table: what every pull fetches; an update: what a pull fetches of it after an average update; rebuilt: after a rebuild"
     )?;
     writeln!(out, "layer       size      table  an update    rebuilt")?;
     for (at, layer) in forecast.layers.iter().enumerate() {

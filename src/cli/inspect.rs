@@ -10,6 +10,7 @@ use crate::terminal::{self, line};
 use crate::{
     image::{Image, LayerBlob},
     oci::{Digest, ImageConfig, Manifest, descriptor::media_type},
+    report::bytes,
     transport::Location,
 };
 use anyhow::{Context, Result};
@@ -29,7 +30,37 @@ struct Inspected {
     config_blob: Vec<u8>,
     #[serde(skip)]
     manifest: Vec<u8>,
+    /// What a push makes of the digest.
+    #[serde(skip)]
+    pushed: Pushed,
     layers: Vec<InspectedLayer>,
+}
+
+/// The digest that a push without options has.
+enum Pushed {
+    /// No layer is uncompressed.
+    Same,
+    /// The recipe records what its layers compress to.
+    Known(Digest),
+    /// Layers are compressed on the way.
+    Unknown,
+}
+
+impl Pushed {
+    fn of(image: &Image) -> Result<Self> {
+        let is_plain = |layer: &LayerBlob| layer.descriptor.media_type == media_type::LAYER_TAR;
+        if !image.layers.iter().any(is_plain) {
+            return Ok(Self::Same);
+        }
+        let pushed = |layer: &LayerBlob| match is_plain(layer) {
+            true => layer.compressed.get("gzip").map(|gzip| gzip.descriptor(media_type::LAYER_GZIP)),
+            false => Some(layer.descriptor.clone()),
+        };
+        Ok(match image.layers.iter().map(pushed).collect::<Option<Vec<_>>>() {
+            Some(layers) => Self::Known(Digest::of(&image.manifest_with(layers)?)),
+            None => Self::Unknown,
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -94,6 +125,7 @@ fn inspect(image: &Image) -> Result<Inspected> {
         digest: image.digest(),
         config_blob: image.config.clone(),
         manifest: image.manifest.clone(),
+        pushed: Pushed::of(image)?,
         config: config.with_context(|| format!("parsing the config of {}", image.digest()))?,
         artifact_type: manifest.artifact_type.or((!is_image).then_some(manifest.config.media_type)),
         layers: image.layers.iter().map(layer).collect(),
@@ -107,7 +139,18 @@ fn table(out: &mut impl Write, image: &Inspected) -> io::Result<()> {
         (None, Some(kind)) => writeln!(out, "  artifact    {}", line(kind))?,
         (None, None) => {}
     }
-    writeln!(out, "  digest      {}", image.digest)?;
+    match image.pushed {
+        Pushed::Same => writeln!(out, "  digest      {} (a push keeps it)", image.digest)?,
+        Pushed::Known(pushed) => {
+            writeln!(out, "  digest      {} (with uncompressed layers)", image.digest)?;
+            writeln!(out, "  pushed as   {pushed} (gzip)")?;
+        }
+        Pushed::Unknown => writeln!(
+            out,
+            "  digest      {} (with uncompressed layers; a push compresses them, and prints its digest)",
+            image.digest
+        )?,
+    }
     if let Some(config) = &image.config {
         if let Some(created) = config.created {
             writeln!(out, "  created     {created}")?;
@@ -121,7 +164,7 @@ fn table(out: &mut impl Write, image: &Inspected) -> io::Result<()> {
         }
     }
     for (at, layer) in image.layers.iter().enumerate() {
-        writeln!(out, "  layer {:<4}  {:>12} bytes  {}", at + 1, layer.size, layer.digest)?;
+        writeln!(out, "  layer {:<4}  {:>9}  {}", at + 1, bytes(layer.size), layer.digest)?;
         for path in &layer.paths {
             writeln!(out, "                {}", line(path))?;
         }

@@ -103,6 +103,16 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         }
         writeln!(out)?;
     }
+    writeln!(
+        out,
+        "\nexpected: what an update sends on average to a registry; chained: to docker; floor: the least possible"
+    )?;
+    // Others are lists of steps, which the user wrote.
+    let best = planned.iter().filter(|plan| ALL.contains(&plan.strategy.as_str()));
+    if let Some(best) = best.min_by(|one, two| one.expected.total_cmp(&two.expected)) {
+        writeln!(out, "\nthe cheapest, for buildImage and makeContainerImage:\n")?;
+        writeln!(out, "  layering = \"{}\";\n  maxLayers = {max_layers};", best.strategy)?;
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -147,7 +147,11 @@ impl Found {
         let platforms = images.iter().map(|(node, top)| self.of_top(top, node.platform()));
         let platforms = platforms.collect::<Result<Vec<_>, _>>()?;
         let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
-        let all: Vec<String> = platforms.iter().flatten().map(Platform::to_string).collect();
+        let name = |platform: &Platform| match platform.os.is_empty() && platform.architecture.is_empty() {
+            true => "an image that names no platform".to_owned(),
+            false => platform.to_string(),
+        };
+        let all: Vec<String> = platforms.iter().flatten().map(name).collect();
         let mut fitting: Vec<(usize, &Platform)> = platforms
             .iter()
             .enumerate()

@@ -10,6 +10,7 @@ mod error;
 pub(crate) mod found;
 pub(crate) mod graph;
 mod layer;
+mod layer_contents;
 mod lock;
 pub(crate) mod node;
 mod open_error;
@@ -35,6 +36,7 @@ use std::{collections::HashSet, sync::Arc};
 pub use checked::BlobReader;
 pub use chunked::Chunked;
 pub use layer::LayerBlob;
+pub use layer_contents::LayerContents;
 pub use store_paths::HISTORY_PREFIX;
 
 use crate::{

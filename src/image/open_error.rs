@@ -81,6 +81,14 @@ pub enum OpenError {
         /// Why it is no path.
         source: Box<OpenError>,
     },
+    /// The path ends at its first colon.
+    #[error("after a transport, a path ends at its first colon; write the path alone: {path}")]
+    Colon {
+        /// The path.
+        path: String,
+        /// Why the part before the colon is no image.
+        source: Box<OpenError>,
+    },
     /// The registry or the engine failed.
     #[error(transparent)]
     Transport(Box<dyn Error + Send + Sync>),

@@ -11,15 +11,12 @@ use std::{
     io::{self, Read},
 };
 
-use rayon::prelude::*;
-use tar::EntryType;
-
-use super::{Chunked, Found, Image, ImageError, LayerBlob, ManifestGraph, OpenError, Opened};
+use super::{Chunked, Found, Image, LayerBlob, LayerContents, ManifestGraph, OpenError, Opened};
 use crate::{
     image::Recipe,
-    layer::{untar::TarReader, whiteout::Marker},
     oci::{Digest, descriptor::media_type},
 };
+use rayon::prelude::*;
 
 /// What was checked, and what is wrong.
 #[derive(Debug, Default)]
@@ -102,43 +99,7 @@ fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<
 
 /// Reads a layer to its end, and fails where engines lose a file of it.
 fn check_whiteouts(tar: &mut dyn Read) -> io::Result<()> {
-    find_lost(tar)?.map_or(Ok(()), |lost| Err(io::Error::other(lost)))
-}
-
-/// Reads a layer to its end. A file with a name that begins with `.wh.`, and that is something else than an empty file, was
-/// not meant as a whiteout, and engines lose it.
-fn find_lost(tar: &mut dyn Read) -> io::Result<Option<String>> {
-    let mut entries = TarReader::new(tar);
-    let mut lost = None;
-    // What else is wrong with a tar is not of this check; the bytes count for the digest.
-    while let Ok(Some(entry)) = entries.next_entry() {
-        let name = entry.name.rsplit(|byte| *byte == b'/').find(|name| !name.is_empty()).unwrap_or_default();
-        let is_empty_file = entry.size == 0 && !matches!(entry.kind, EntryType::Directory | EntryType::Symlink);
-        // Of aufs itself, which engines pass over.
-        let is_aufs = name.starts_with(b".wh..wh.");
-        if Marker::parse(name).is_some() && !is_empty_file && !is_aufs {
-            lost.get_or_insert(entry.name);
-        }
-    }
-    io::copy(entries.inner(), &mut io::sink())?;
-    Ok(lost.map(|name| {
-        format!(
-            "{} is not an empty file: engines take a name that begins with .wh. for a whiteout, and delete a file instead",
-            name.escape_ascii()
-        )
-    }))
-}
-
-/// The files that engines lose, with the numbers of their layers: see [`rehash`]. Layers that are made from store paths have
-/// none, and those in registries are not downloaded for it.
-///
-/// # Errors
-///
-/// When a layer cannot be read.
-pub fn lost_files(image: &Image) -> Result<Vec<(usize, String)>, ImageError> {
-    let claims: Vec<Claim> = claims(image).filter(|claim| claim.is_tar && claim.layer.origin.is_none()).collect();
-    let lost = claims.par_iter().map(|claim| Ok(claim.layer.plain(find_lost)?.map(|lost| (claim.number, lost))));
-    Ok(lost.collect::<Result<Vec<_>, ImageError>>()?.into_iter().flatten().collect())
+    LayerContents::read(tar)?.lost.map_or(Ok(()), |lost| Err(io::Error::other(lost)))
 }
 
 /// The error and its causes, in one line.

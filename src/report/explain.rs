@@ -1,6 +1,9 @@
 //! One image, layer by layer: what is in it, why it lies together, how likely and how dear it is to be sent again.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
@@ -97,6 +100,26 @@ pub struct ImageCost {
     pub without_layers: usize,
 }
 
+impl Explanation {
+    /// Adds the sizes of store paths that no closure says, as the layers hold them.
+    pub fn add_sizes(&mut self, sizes: &HashMap<&Path, u64>) {
+        for path in self.layers.iter_mut().flat_map(|layer| &mut layer.paths) {
+            path.size = path.size.or_else(|| sizes.get(path.path.as_path()).copied());
+        }
+        self.biggest = biggest(&self.layers);
+    }
+}
+
+/// The biggest store paths of all layers.
+fn biggest(layers: &[LayerExplanation]) -> Vec<PathSize> {
+    let mut biggest: Vec<PathSize> =
+        layers.iter().flat_map(|layer| &layer.paths).filter(|path| path.size.is_some()).cloned().collect();
+    biggest.sort_by(|one, two| two.size.cmp(&one.size).then(one.path.cmp(&two.path)));
+    biggest.dedup_by(|one, two| one.path == two.path);
+    biggest.truncate(BIGGEST);
+    biggest
+}
+
 /// Explains an image; `weights` say how often paths change.
 pub fn explain(image: &Image, weights: &Weights) -> Explanation {
     let graph = image.closure.as_deref();
@@ -126,17 +149,12 @@ pub fn explain(image: &Image, weights: &Weights) -> Explanation {
         });
         groups.push(nodes);
     }
-    let mut biggest: Vec<PathSize> =
-        layers.iter().flat_map(|layer| &layer.paths).filter(|path| path.size.is_some()).cloned().collect();
-    biggest.sort_by(|one, two| two.size.cmp(&one.size).then(one.path.cmp(&two.path)));
-    biggest.dedup_by(|one, two| one.path == two.path);
-    biggest.truncate(BIGGEST);
     Explanation {
         reference: image.reference.clone(),
         digest: image.digest(),
         size: image.layers.iter().map(|layer| layer.descriptor.size).sum(),
         duplicates: duplicates(&layers),
-        biggest,
+        biggest: biggest(&layers),
         cuts: None,
         chunked: None,
         cost: costs.filter(|_| groups.iter().any(|nodes| !nodes.is_empty())).map(|costs| {

@@ -4,7 +4,10 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use super::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, outcome::Outcome};
-use crate::image::ManifestGraph;
+use crate::{
+    image::ManifestGraph,
+    oci::name::{self, TaggedName},
+};
 
 /// Every medium that strata writes.
 pub const WRITE_SCHEMES: &[WriteScheme] = &[
@@ -113,7 +116,10 @@ impl FromStr for Destination {
             let scheme = WRITE_SCHEMES.iter().find(|scheme| scheme.name == name)?;
             Some((scheme, rest))
         });
-        let (scheme, rest) = found.ok_or_else(|| format!("destinations are {}", write_syntaxes()))?;
+        let (scheme, rest) = found.ok_or_else(|| match meant(text) {
+            Some(meant) => format!("{meant}; destinations are {}", write_syntaxes()),
+            None => format!("destinations are {}", write_syntaxes()),
+        })?;
         Ok(Self { scheme, sink: (scheme.parse)(rest)?, text: text.to_owned() })
     }
 }
@@ -122,6 +128,39 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The destination that a text without a known transport may mean.
+fn meant(text: &str) -> Option<String> {
+    let known = |name: &str| WRITE_SCHEMES.iter().any(|scheme| scheme.name == name);
+    if let Some((name, rest)) = text.split_once(':') {
+        let engine = match name {
+            "podman" | "buildah" | "cri-o" => Some(("containers-storage", "")),
+            "docker" => Some(("docker-daemon", "")),
+            "ctr" | "nerdctl" => Some(("containerd", "")),
+            "k3s" | "kind" | "minikube" => Some(("containerd", name)),
+            _ => None,
+        };
+        if let Some((scheme, via)) = engine.filter(|(scheme, _)| known(scheme)) {
+            let via = if via.is_empty() { String::new() } else { format!(" --via {via}") };
+            return Some(format!("for {name}, write {scheme}:{rest}{via}"));
+        }
+    }
+    let is_path = text.starts_with(['/', '.', '~']) || text.ends_with(".tar") || text.contains(".tar.");
+    if is_path {
+        return Some(format!(
+            "for a file, write docker-archive:{text} or oci-archive:{text}, for a directory oci:{text}"
+        ));
+    }
+    let name: TaggedName = text.parse().ok()?;
+    if name::split_host(name.as_str()).is_some() {
+        return known("docker").then(|| format!("for a registry, write docker://{text}"));
+    }
+    known("docker-daemon").then(|| {
+        format!(
+            "for docker, write docker-daemon:{text}, for podman containers-storage:{text}, for a registry docker://HOST/{text}"
+        )
+    })
 }
 
 /// Every way to write a destination, for help.

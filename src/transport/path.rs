@@ -40,6 +40,16 @@ struct Place {
     choice: Choice,
 }
 
+impl Place {
+    /// The path with what follows its colon, if that is a file or a directory.
+    fn whole(&self) -> Option<String> {
+        let Choice { name, tag, .. } = &self.choice;
+        let parts: Vec<&str> = name.iter().chain(tag).map(String::as_str).collect();
+        let whole = format!("{}:{}", self.path.display(), parts.join(":"));
+        (!parts.is_empty() && PathBuf::from(&whole).exists()).then_some(whole)
+    }
+}
+
 /// The path itself.
 pub(crate) fn plain(path: &str) -> Arc<dyn ReadTransport> {
     Arc::new(Place { path: path.into(), choice: Choice::default() })
@@ -68,6 +78,10 @@ impl ReadTransport for Place {
         let is_stdin = self.path.as_os_str() == "-";
         let opened = if is_stdin { recognise::open_stdin() } else { recognise::open(&self.path) };
         match opened {
+            Err(error) if !self.path.exists() && self.whole().is_some() => {
+                let path = self.whole().unwrap_or_default();
+                Err(OpenError::Colon { path, source: Box::new(error) })
+            }
             Err(error) if is_reference => {
                 Err(OpenError::NoTransport { text: text.into_owned(), source: Box::new(error) })
             }

@@ -1,5 +1,6 @@
 //! Archives, layouts and command lines as other tools write them. One module for each kind.
 
+mod answers;
 mod choices;
 mod docker_archives;
 mod sources;

@@ -24,7 +24,7 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("report", &["closure", "image", "layer", "oci"]),
     ("attest", &["closure", "files", "image", "layer", "oci", "sqlite"]),
     ("transport", &["attest", "closure", "files", "image", "layer", "oci", "terminal", "threads"]),
-    ("serve", &["image", "oci", "threads", "transport"]),
+    ("serve", &["image", "oci", "terminal", "threads", "transport"]),
     (
         "builder",
         &[

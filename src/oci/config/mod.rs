@@ -29,8 +29,10 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// `GOARCH` of the programs inside.
+    #[serde(default)]
     pub architecture: String,
     /// `GOOS` of the programs inside.
+    #[serde(default)]
     pub os: String,
     /// The architecture's variant.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -80,6 +80,12 @@ impl UnlistedImage for Saved {
             let why = format!("{} layers exceed the limit of {NODES_LIMIT}", layers.len());
             return Err(fail("manifest.json", why));
         }
+        if config.is_empty() {
+            return Err(fail("manifest.json", "an image of it names no config".to_owned()));
+        }
+        if let Some(at) = layers.iter().position(String::is_empty) {
+            return Err(fail("manifest.json", format!("layer {} of an image has no file name", at + 1)));
+        }
         let parsed: ImageConfig = self.contents.document(config)?;
         let text = self.contents.text(config)?;
         let diff_ids = &parsed.rootfs.diff_ids;

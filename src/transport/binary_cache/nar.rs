@@ -92,7 +92,15 @@ impl Nar {
             false => io::ErrorKind::Other,
         };
         let texts: Vec<&str> = self.failures.iter().map(|failure| failure.text.as_str()).collect();
-        Err(io::Error::new(kind, format!("{} is in no binary cache: {}", self.path, texts.join("; "))))
+        Err(io::Error::new(
+            kind,
+            format!(
+                "{} is not on this machine, and in no binary cache; build the image again, or name a cache that has it with \
+                 --substituter ({})",
+                self.path,
+                texts.join("; ")
+            ),
+        ))
     }
 
     fn begin(&self, cache: &Cache, access: &Access, info: &NarInfo) -> io::Result<Box<dyn Read + Send>> {

@@ -22,11 +22,20 @@ pub const SCHEME: ReadScheme = ReadScheme {
     syntax: "docker://HOST/NAME[:TAG|@DIGEST]",
     about: "registry",
     parse: |rest| {
-        let reference = rest.strip_prefix("//").ok_or("write docker://HOST/NAME:TAG")?;
-        let reference = reference.parse().map_err(|error: ParseReferenceError| error.to_string())?;
+        let reference = parse_reference(rest)?;
         Ok(Arc::new(Repository { reference }))
     },
 };
+
+/// What follows `docker:`. A host alone is no repository of Docker Hub.
+pub(crate) fn parse_reference(rest: &str) -> Result<Reference, String> {
+    let text = rest.strip_prefix("//").ok_or("write docker://HOST/NAME:TAG")?;
+    let host = text.split([':', '@']).next().unwrap_or_default();
+    if !text.contains('/') && (host == "localhost" || host.contains('.')) {
+        return Err(format!("{text:?} names a registry without a repository; write docker://{text}/NAME:TAG"));
+    }
+    text.parse().map_err(|error: ParseReferenceError| error.to_string())
+}
 
 /// A repository of a registry, and a version of it.
 #[derive(Debug)]

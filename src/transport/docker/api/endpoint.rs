@@ -69,6 +69,11 @@ impl Endpoint {
         Self { host: String::new(), certificates: None, verify: true, via: Some(command.to_owned()) }
     }
 
+    /// The docker command that reaches it.
+    pub fn command(&self) -> Option<&str> {
+        self.via.as_deref()
+    }
+
     /// The one that docker's own command line would use, with `--host` where that is given.
     pub fn of_user(host: Option<&str>) -> Result<Self, DaemonError> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());

@@ -36,12 +36,14 @@ const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// It could not be asked.
-    #[error("{act} at {endpoint}; is the daemon running? DOCKER_HOST and docker's contexts choose the daemon")]
+    #[error("{act} at {endpoint}; {hint}")]
     Http {
         /// What was tried.
         act: &'static str,
         /// Where.
         endpoint: String,
+        /// What to do.
+        hint: String,
         /// What went wrong.
         source: Box<ureq::Error>,
     },
@@ -77,6 +79,8 @@ pub struct Daemon {
     agent: Agent,
     base: String,
     endpoint: String,
+    /// The command that reaches it.
+    via: Option<String>,
 }
 
 /// What the daemon says of itself.
@@ -171,7 +175,7 @@ impl Daemon {
     /// When its certificates cannot be read.
     pub fn at(endpoint: &Endpoint) -> Result<Self> {
         let (agent, base) = endpoint.agent()?;
-        Ok(Self { agent, base, endpoint: endpoint.to_string() })
+        Ok(Self { agent, base, endpoint: endpoint.to_string(), via: endpoint.command().map(str::to_owned) })
     }
 
     /// What it says of itself.
@@ -295,7 +299,17 @@ impl Daemon {
     }
 
     fn unreachable(&self, act: &'static str, source: ureq::Error) -> DaemonError {
-        DaemonError::Http { act, endpoint: self.endpoint.clone(), source: Box::new(source) }
+        let is_denied = matches!(&source, ureq::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied);
+        let hint = match &self.via {
+            Some(via) => {
+                format!("--via is the beginning of a command line that runs docker; does `{via} version` work?")
+            }
+            None if is_denied => {
+                "the user may not use this socket: add the user to the group docker, or use sudo".to_owned()
+            }
+            None => "is the daemon running? DOCKER_HOST and docker's contexts choose the daemon".to_owned(),
+        };
+        DaemonError::Http { act, endpoint: self.endpoint.clone(), hint, source: Box::new(source) }
     }
 
     fn text(

@@ -36,7 +36,7 @@ use crate::{
     attest::VerifyingKey,
     image::{ImageError, ManifestGraph},
     layer::compress::Compression,
-    oci::{Digest, ParseReferenceError, Reference},
+    oci::{Digest, Reference},
     threads::{self, lock},
     transport::{
         Details, Holds, Outcome, PushDetails, Referrers, Sent, WriteError, WriteOptions, WriteScheme, WriteTransport,
@@ -56,8 +56,7 @@ pub const SCHEME: WriteScheme = WriteScheme {
     about: "registry",
     holds: Holds::Index,
     parse: |rest| {
-        let reference = rest.strip_prefix("//").ok_or("write docker://HOST/NAME:TAG")?;
-        let reference: Reference = reference.parse().map_err(|error: ParseReferenceError| error.to_string())?;
+        let reference = registry::read::parse_reference(rest)?;
         if reference.digest.is_some() {
             return Err(format!("a destination has a tag, not a digest: {reference}"));
         }

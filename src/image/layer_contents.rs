@@ -1,0 +1,85 @@
+//! What the tar of a layer holds, as far as reports say it.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use rayon::prelude::*;
+use tar::EntryType;
+
+use super::{Image, ImageError};
+use crate::{
+    closure::StorePath,
+    layer::{overlay, untar::TarReader, whiteout::Marker},
+    oci::descriptor::media_type,
+};
+
+/// What the tar of a layer holds.
+#[derive(Debug, Default)]
+pub struct LayerContents {
+    /// A file that engines lose: its name begins with `.wh.`, and it is something else than an empty file, so it was not meant
+    /// as a whiteout.
+    pub lost: Option<String>,
+    /// Bytes of the files of each store path.
+    pub sizes: BTreeMap<PathBuf, u64>,
+}
+
+impl LayerContents {
+    /// Reads a tar to its end.
+    ///
+    /// # Errors
+    ///
+    /// Those of `tar`. What is wrong with its entries ends the reading of them.
+    pub fn read(tar: &mut dyn Read) -> io::Result<Self> {
+        let mut entries = TarReader::new(tar);
+        let mut contents = Self::default();
+        while let Ok(Some(entry)) = entries.next_entry() {
+            let name = entry.name.rsplit(|byte| *byte == b'/').find(|name| !name.is_empty()).unwrap_or_default();
+            let is_empty_file = entry.size == 0 && !matches!(entry.kind, EntryType::Directory | EntryType::Symlink);
+            // Of aufs itself, which engines pass over.
+            let is_aufs = name.starts_with(b".wh..wh.");
+            if Marker::parse(name).is_some() && !is_empty_file && !is_aufs {
+                contents.lost.get_or_insert_with(|| {
+                    format!(
+                        "{} is not an empty file: engines take a name that begins with .wh. for a whiteout, and delete a \
+                         file instead",
+                        entry.name.escape_ascii()
+                    )
+                });
+            }
+            if let Some(path) = store_path(&entry.name) {
+                *contents.sizes.entry(path).or_default() += entry.size;
+            }
+        }
+        io::copy(entries.inner(), &mut io::sink())?;
+        Ok(contents)
+    }
+}
+
+/// The store path that an entry is in.
+fn store_path(name: &[u8]) -> Option<PathBuf> {
+    let name = overlay::clean(name).ok()?;
+    let base = name.strip_prefix(b"nix/store/")?.split(|&byte| byte == b'/').next()?;
+    let path = format!("/nix/store/{}", std::str::from_utf8(base).ok()?);
+    StorePath::parse(&path).ok().map(|_| path.into())
+}
+
+impl Image {
+    /// What layers hold that are not made from known store paths, with their numbers. Those in registries are not downloaded
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// When a layer cannot be read.
+    pub fn layer_contents(&self) -> Result<Vec<(usize, LayerContents)>, ImageError> {
+        let is_image = media_type::is_config(&self.config_media_type);
+        let is_read = |layer: &super::LayerBlob| {
+            let is_here = layer.paths.is_empty() && layer.origin.is_none() && !layer.elsewhere;
+            is_image && is_here && layer.descriptor.media_type.contains("tar")
+        };
+        let layers: Vec<_> = self.layers.iter().enumerate().filter(|(_, layer)| is_read(layer)).collect();
+        layers.par_iter().map(|(at, layer)| Ok((at + 1, layer.plain(LayerContents::read)?))).collect()
+    }
+}

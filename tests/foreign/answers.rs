@@ -1,0 +1,166 @@
+//! Answers to mistakes: each names the cause and what to write instead.
+
+use std::fs;
+
+use serde_json::json;
+use strata::internals::oci::Digest;
+
+use crate::{
+    docker_archives::{fails, succeeds},
+    images::{Image, tar, write_layout},
+    run::{strata, text},
+};
+
+/// A recipe of a store path that is on no machine.
+fn recipe() -> (tempfile::TempDir, String) {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("image.json");
+    let digest = Digest::of(b"");
+    let layer = json!({ "digest": digest, "size": 1024, "diff_ids": digest,
+        "paths": [{ "path": "/nix/store/00000000000000000000000000000000-gone" }],
+        "mediatype": "application/vnd.oci.image.layer.v1.tar" });
+    let image =
+        json!({ "version": 1, "image-config": {}, "layers": [layer], "arch": "amd64", "name": "x", "tag": "t" });
+    fs::write(&path, image.to_string()).unwrap();
+    (home, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn destinations_without_a_transport_get_the_one_that_was_meant() {
+    let (home, image) = recipe();
+    for (destination, meant) in [
+        ("localhost:5000/a:v1", "for a registry, write docker://localhost:5000/a:v1; destinations are "),
+        (
+            "app:v2",
+            "for docker, write docker-daemon:app:v2, for podman containers-storage:app:v2, for a registry docker://HOST/app:v2",
+        ),
+        ("podman:", "for podman, write containers-storage:"),
+        ("podman:app:v1", "for podman, write containers-storage:app:v1"),
+        ("kind:app:v1", "for kind, write containerd:app:v1 --via kind"),
+        ("docker:app:v1", "write docker://HOST/NAME:TAG"),
+        ("out.tar", "for a file, write docker-archive:out.tar or oci-archive:out.tar"),
+        ("./out", "for a directory oci:./out"),
+        ("docker://localhost:5000", "names a registry without a repository; write docker://localhost:5000/NAME:TAG"),
+        ("docker://registry.example.com", "write docker://registry.example.com/NAME:TAG"),
+    ] {
+        fails(home.path(), &["copy", &image, destination], &[meant]);
+    }
+}
+
+#[test]
+fn store_paths_that_are_gone_are_named_with_the_remedy() {
+    let (home, image) = recipe();
+    let out = format!("oci:{}", home.path().join("out").display());
+    let gone = "/nix/store/00000000000000000000000000000000-gone is not on this machine";
+    let substituter = ["--substituter", "http://127.0.0.1:1"];
+    let arguments = [&["copy", "-q", &image, &out][..], &substituter].concat();
+    fails(home.path(), &arguments, &[gone, "build the image again, or name a cache that has it with --substituter"]);
+}
+
+#[test]
+fn commands_of_via_that_do_not_run_are_named() {
+    let (home, image) = recipe();
+    let arguments = ["copy", &image, "docker-daemon:", "--via", "no-such-command"];
+    fails(
+        home.path(),
+        &arguments,
+        &["--via is the beginning of a command line", "does `no-such-command version` work?"],
+    );
+}
+
+#[test]
+fn paths_with_colons_are_written_alone() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = home.path().join("with:colon");
+    write_layout(&layout, &Image::new(&[tar(&[("one", b"1")])]));
+    let path = layout.to_str().unwrap();
+    fails(
+        home.path(),
+        &["inspect", &format!("oci:{path}")],
+        &["a path ends at its first colon; write the path alone", path],
+    );
+    succeeds(home.path(), &["inspect", path]);
+}
+
+#[test]
+fn entries_of_a_manifest_json_without_a_name_are_errors() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("saved.tar");
+    let image = Image::new(&[tar(&[("one", b"1")])]);
+    for (config, layer, reason) in [
+        ("config.json", "", "manifest.json: layer 1 of an image has no file name"),
+        ("", "layer.tar", "names no config"),
+    ] {
+        let manifest = json!([{ "Config": config, "RepoTags": ["x:t"], "Layers": [layer] }]).to_string();
+        let files: [(&str, &[u8]); 3] =
+            [("manifest.json", manifest.as_bytes()), ("config.json", &image.blobs[1]), ("layer.tar", &image.blobs[0])];
+        fs::write(&path, tar(&files)).unwrap();
+        fails(home.path(), &["inspect", path.to_str().unwrap()], &[reason]);
+    }
+}
+
+#[test]
+fn archives_without_a_platform_say_so() {
+    let home = tempfile::tempdir().unwrap();
+    let mut image = Image::new(&[tar(&[("one", b"1")])]);
+    let mut config: serde_json::Value = serde_json::from_slice(&image.blobs[1]).unwrap();
+    for key in ["os", "architecture"] {
+        config.as_object_mut().unwrap().remove(key);
+    }
+    image.blobs[1] = config.to_string().into_bytes();
+    let path = home.path().join("saved.tar");
+    crate::choices::docker_archive(&path, &[("one:a", &image)]);
+    let out = format!("oci:{}", home.path().join("out").display());
+    fails(
+        home.path(),
+        &["copy", path.to_str().unwrap(), &out, "--platform", "linux/arm64"],
+        &["no image matches linux/arm64; found an image that names no platform"],
+    );
+}
+
+#[test]
+fn inspect_says_which_digest_a_push_has() {
+    let home = tempfile::tempdir().unwrap();
+    for (image, said) in [
+        (
+            Image::new(&[tar(&[("one", b"1")])]),
+            "(with uncompressed layers; a push compresses them, and prints its digest)",
+        ),
+        (Image::with_gzip(&[tar(&[("one", b"1")])]), "(a push keeps it)"),
+    ] {
+        let layout = home.path().join(image.digest().hex());
+        write_layout(&layout, &image);
+        let output = succeeds(home.path(), &["inspect", layout.to_str().unwrap()]);
+        assert!(text(&output).contains(&format!("{} {said}", image.digest())), "{}", text(&output));
+    }
+}
+
+/// Its history lists the store paths, as that of archives of dockerTools does.
+#[test]
+fn store_paths_of_an_archive_have_sizes() {
+    let home = tempfile::tempdir().unwrap();
+    let store_path = "/nix/store/00000000000000000000000000000000-tool";
+    let file = format!("{}/bin/tool", store_path.trim_start_matches('/'));
+    let mut image = Image::new(&[tar(&[(&file, &[b'x'; 3000])])]);
+    let mut config: serde_json::Value = serde_json::from_slice(&image.blobs[1]).unwrap();
+    config["history"] = json!([{ "comment": format!("store paths: ['{store_path}']") }]);
+    image.blobs[1] = config.to_string().into_bytes();
+    let path = home.path().join("saved.tar");
+    crate::choices::docker_archive(&path, &[("one:a", &image)]);
+    let output = succeeds(home.path(), &["explain", "--json", path.to_str().unwrap()]);
+    let explained: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(explained["layers"][0]["paths"][0], json!({ "path": store_path, "size": 3000 }));
+    assert_eq!(explained["biggest"][0]["size"], 3000);
+}
+
+#[test]
+fn the_number_of_problems_is_that_of_the_lines() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = home.path().join("layout");
+    let image = Image::new(&[tar(&[("one", b"1")])]);
+    write_layout(&layout, &image);
+    fs::write(layout.join("blobs/sha256").join(Digest::of(&image.blobs[0]).hex()), tar(&[("one", b"2")])).unwrap();
+    let output = strata(home.path()).args(["verify", layout.to_str().unwrap()]).output().unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stdout).trim_end().ends_with(", 1 problem"), "{}", text(&output));
+}
