@@ -54,6 +54,7 @@ let
       copyPrograms = call ./parts/copy-programs.nix;
       defaults = (import ./parts/defaults.nix).strata;
       detach = call ./parts/detach.nix;
+      digests = call ./parts/digests.nix;
       grouping = call ./parts/grouping.nix;
       guards = call ./parts/guards.nix;
       layerings = call ./parts/layerings.nix;
@@ -74,6 +75,7 @@ let
 
   functions = [
     "buildImage"
+    "buildIndex"
     "buildLayer"
     "checkBudget"
     "makeContainerImage"

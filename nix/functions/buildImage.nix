@@ -44,7 +44,9 @@
   # Result
 
   The recipe, with `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman`, `copyToContainerd`, `copyToKind`, `copyToK3s`
-  and `copyTo`. `detached` is the same recipe without references: a binary cache hands it out alone, and a push of it
+  and `copyTo`. `digest` is a file with the digest that a push to an empty registry prints, and `reference` one with
+  `NAME:TAG@DIGEST`; `digest.override { compression = "zstd"; }` is that of a push with `--compression zstd`. A push uses
+  other compressed layers if the registry has them; with `compressed`, it uses those of the recipe. `detached` is the same recipe without references: a binary cache hands it out alone, and a push of it
   downloads only the layers that the registry lacks.
 */
 {
@@ -60,6 +62,7 @@
   copyPrograms,
   defaults,
   detach,
+  digests,
   lib,
   names,
   program,
@@ -200,6 +203,10 @@ let
       };
     in
     programs
+    // digests {
+      inherit image reference;
+      name = storeName;
+    }
     // {
       inherit fromImage imageName imageTag;
       # nix2container's names. The reference has no registry and no context.

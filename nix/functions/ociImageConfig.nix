@@ -35,7 +35,7 @@ derive {
     layers = stack "ociImageConfig" layers;
     extraConfig =
       let
-        config = check.attrs "ociImageConfig" "extraConfig" extraConfig;
+        config = check.config "ociImageConfig" "extraConfig" extraConfig;
       in
       if config ? architecture then
         config // { architecture = check.arch "ociImageConfig" "extraConfig.architecture" config.architecture; }

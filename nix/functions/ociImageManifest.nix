@@ -38,7 +38,7 @@ derive {
   kind = "oci-manifest";
   request = {
     layers = stack "ociImageManifest" layers;
-    extraConfig = check.attrs "ociImageManifest" "extraConfig" extraConfig;
+    extraConfig = check.config "ociImageManifest" "extraConfig" extraConfig;
     extraManifest = check.attrs "ociImageManifest" "extraManifest" extraManifest;
     tags = (if tag == null then [ ] else [ tag ]) ++ check.list "ociImageManifest" "tags" tags;
   };

@@ -50,7 +50,7 @@ let
           "uid"
         ] function "files" file
       );
-      source = "${check.file function "files: source" (
+      source = "${check.content function "files: source" (
         entry.source or (fail "is a list of { source; destination; }; one of its elements has no source")
       )}";
       destination = toString (entry.destination or source);

@@ -7,6 +7,7 @@
   configFile,
   copyPrograms,
   detach,
+  digests,
   guards,
   layerings,
   lib,
@@ -189,6 +190,11 @@ let
     copyPrograms {
       image = "${recipe}/image.json";
       reference = "${imageName}:${imageTag}";
+    }
+    // digests {
+      image = "${recipe}/image.json";
+      reference = "${imageName}:${imageTag}";
+      name = storeName;
     }
     // passthru
     // {

@@ -30,6 +30,18 @@ let
   # A package, a path, or a string that begins with a store path.
   isStored =
     value: value ? outPath || builtins.isPath value || (builtins.isString value && inStore value);
+  # Whether a package has programs for darwin. Cross-compiled packages have the system of their builder; their name has that of
+  # the programs. What a fixed-output derivation downloads is the same on every system.
+  isForDarwin =
+    value:
+    let
+      system = builtins.match ".*-darwin" (value.system or "");
+      isLinux = value.stdenv.hostPlatform.isLinux or (builtins.match ".*-linux(-.*)?" (value.name or "") != null);
+    in
+    builtins.isAttrs value && value ? drvPath && system != null && !(value ? outputHash) && !isLinux;
+  forDarwin =
+    value:
+    "is ${value.name or "a package"} for ${value.system}, which no Linux container can run; take it from a Linux package set, such as pkgs.pkgsLinux";
   # Why a value that belongs into the store does not.
   notStored =
     value:
@@ -52,10 +64,23 @@ rec {
     else
       must function argument "an attribute set" value;
 
-  # The configuration of an image, null for an empty one.
+  # The configuration of an image, null for an empty one. Its packages are Linux packages; src/builder/config.rs checks the
+  # programs that its strings name.
   config =
     function: argument: value:
-    attrs function argument (if value == null then { } else value);
+    let
+      own = attrs function argument (if value == null then { } else value);
+      linux =
+        value:
+        if isForDarwin value then
+          fail function argument "has a package that ${forDarwin value}"
+        else if builtins.isList value then
+          builtins.all linux value
+        else
+          !builtins.isAttrs value || value ? outPath || builtins.all linux (builtins.attrValues value);
+    in
+    assert linux own;
+    own;
 
   list =
     function: argument: value:
@@ -173,12 +198,15 @@ rec {
     function: argument: value:
     map (
       element:
-      if isStored element then
+      let
+        have = if builtins.isList value then "has an element that " else "";
+      in
+      if isForDarwin element then
+        fail function argument (have + forDarwin element)
+      else if isStored element then
         element
       else
-        fail function argument (
-          (if builtins.isList value then "has an element that " else "") + notStored element
-        )
+        fail function argument (have + notStored element)
     ) (lib.flatten value);
 
   # The same, but a list.
@@ -204,6 +232,11 @@ rec {
   file =
     function: argument: value:
     if isStored value then value else fail function argument (notStored value);
+
+  # A file or package for an image.
+  content =
+    function: argument: value:
+    if isForDarwin value then fail function argument (forDarwin value) else file function argument value;
 
   # null, or an image to build on.
   image =

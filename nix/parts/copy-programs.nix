@@ -1,10 +1,12 @@
 # The programs of an image that copy it somewhere, the first four as nix2container names them; each passes its arguments
 # on, so that `copyToKind --via kind:other` is for another cluster. Only registries take `attachments`, flags of `strata copy`.
-{ program }:
+{ lib, program }:
 {
   image,
   reference,
   attachments ? [ ],
+  # Whether it is for several platforms, which only registries take.
+  isIndex ? false,
 }:
 let
   copy =
@@ -19,7 +21,9 @@ let
 in
 {
   copyTo = copy "copy-to" [ ];
-  copyToRegistry = copy "copy-to-registry" ([ "docker://${reference}" ] ++ attachments);
+  copyToRegistry = copy "copy-to-registry" (
+    [ "docker://${reference}" ] ++ lib.optional isIndex "--all" ++ attachments
+  );
   copyToDockerDaemon = copy "copy-to-docker-daemon" [ "docker-daemon:${reference}" ];
   copyToPodman = copy "copy-to-podman" [ "containers-storage:${reference}" ];
   copyToContainerd = copy "copy-to-containerd" [ "containerd:${reference}" ];

@@ -6,6 +6,8 @@
 //!                                  layers    buildLayer: layers.json
 //!                                  image     buildImage: image.json
 //!                                  detached  the same without references, for machines that have no store path of it
+//!                                  digest    the digest of its manifest in a registry
+//!                                  image-index  buildIndex: recipes for several platforms
 //!                                  customisation  what scripts make of an image's own files
 //!                                  archive   makeContainerImage, dockerTools: a loadable .tar.gz
 //!                                  merge, …  dockerTools' other functions
@@ -32,12 +34,14 @@ mod customisation;
 mod database;
 mod detached;
 mod difference;
+mod digest;
 mod fakeroot;
 mod files;
 mod grouping;
 mod guards;
 mod image;
 mod images;
+mod index;
 mod isolation;
 mod layering;
 mod layers;
@@ -100,6 +104,8 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "layers" => layers::build(attributes),
         "image" => image::build(attributes),
         "detached" => detached::build(attributes),
+        "digest" => digest::build(attributes),
+        "image-index" => index::build(attributes),
         "customisation" => customisation::build(attributes),
         "archive" => archive::build(attributes),
         "oci-layer-tar" => oci::layer_tar::build(attributes),

@@ -63,9 +63,9 @@ pub enum Command {
     Copy(Box<CopyArguments>),
     /// Serve images as a read-only registry, straight from the store; print their references.
     #[command(
-        after_help = "Examples:\n  strata serve result\n  strata serve --listen 0.0.0.0:5000 app:v1=result other:v2=archive.tar\n  strata serve --listen 0.0.0.0:5000 --tls-cert server.pem --basic-auth-file users --access-log - app:v1=result"
+        after_help = "Examples:\n  strata serve result\n  strata serve --listen 0.0.0.0:5000 app:v1=result other:v2=archive.tar\n  strata serve --listen 0.0.0.0:5000 --tls-cert server.pem --basic-auth-file users --access-log - app:v1=result\n  strata serve --flake ."
     )]
-    Serve(ServeArguments),
+    Serve(Box<ServeArguments>),
     /// Pull an image into a directory, as `skopeo copy docker://REF dir:DIR` does, and print its digest.
     #[command(
         after_help = "Examples:\n  strata pull docker.io/library/alpine:3.20 alpine\n  strata pull quay.io/org/app@sha256:… app --platform linux/arm64"

@@ -14,6 +14,7 @@ mod copy_arguments;
 mod copy_flags;
 pub(crate) mod diff;
 pub(crate) mod explain;
+mod flake;
 mod fleet;
 mod fleet_arguments;
 mod git;

@@ -18,7 +18,8 @@ use crate::{
         plan,
     },
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use serde_json::Value;
 
 /// The names of all strategies.
 const ALL: [&str; 3] = ["popularity", "auto", "transfer"];
@@ -130,29 +131,93 @@ fn weights(arguments: &PlanArguments, graph: &Graph) -> Result<Weights> {
     Ok(plan::learn(&history))
 }
 
-/// A closure, from an image.json or as Nix gives it: a list, or an object by path (newer versions of Nix).
+/// A closure, from an image.json or as Nix gives it.
 fn open(path: &Path) -> Result<Graph> {
     let reading = || format!("reading {}", path.display());
     let text = fs::read(path).with_context(reading)?;
-    let value: serde_json::Value = serde_json::from_slice(&text).with_context(reading)?;
+    let value: Value = serde_json::from_slice(&text).with_context(reading)?;
     let list = match value {
-        serde_json::Value::Object(object) if object.contains_key("layers") => {
+        Value::Object(object) if object.contains_key("layers") => {
             let closure = Recipe::open(path)?.closure;
             let closure =
                 closure.with_context(|| format!("{} does not say what its store paths reference", path.display()))?;
             return Ok(Graph::clone(&closure));
         }
-        serde_json::Value::Object(object) => {
-            let with_path = |(path, mut info): (String, serde_json::Value)| {
-                info["path"] = path.into();
-                info
-            };
-            object.into_iter().filter(|(_, info)| info.is_object()).map(with_path).collect()
+        other => {
+            path_info(other).with_context(|| format!("{} is neither an image.json nor a closure", path.display()))?
         }
-        list @ serde_json::Value::Array(_) => list,
-        _ => bail!("{} is neither an image.json nor a closure", path.display()),
     };
     let nodes: Vec<RawNode> = serde_json::from_value(list).with_context(reading)?;
     let store = nodes.first().and_then(RawNode::store).map(StoreDir::new).unwrap_or_default();
     Ok(Graph::new(&store, nodes)?)
+}
+
+/// The entries of `nix path-info --json`, as `exportReferencesGraph` has them:
+///
+/// ```text
+/// Nix 2.8     [ { "path": "/nix/store/…-x", "references": [ "/nix/store/…-y" ], … } ]
+/// Nix 2.19    { "/nix/store/…-x": { "references": [ "/nix/store/…-y" ], … }, "/nix/store/…-invalid": null }
+/// Nix 2.33    { "version": 2 or 3, "storeDir": "/nix/store", "info": { "…-x": { "references": [ "…-y" ], … } } }
+/// ```
+///
+/// The last is that of `--json-format 2` and `3`, which differ in their signatures; hashes there are SRI strings or objects.
+fn path_info(value: Value) -> Option<Value> {
+    let mut object = match value {
+        Value::Object(object) => object,
+        list @ Value::Array(_) => return Some(list),
+        _ => return None,
+    };
+    let store = object.get("storeDir").and_then(Value::as_str).unwrap_or("/nix/store").to_owned();
+    let entries = match object.remove("info") {
+        Some(Value::Object(entries)) => entries,
+        _ => object,
+    };
+    let whole = |path: &str| if path.starts_with('/') { path.to_owned() } else { format!("{store}/{path}") };
+    let entry = |(path, info): (String, Value)| {
+        let Value::Object(mut info) = info else { return None };
+        let references = info.get("references").and_then(Value::as_array).into_iter().flatten();
+        let references: Vec<String> = references.filter_map(Value::as_str).map(whole).collect();
+        info.insert("references".to_owned(), references.into());
+        info.insert("path".to_owned(), whole(&path).into());
+        info.get("narHash").is_some_and(Value::is_object).then(|| info.remove("narHash"));
+        Some(Value::Object(info))
+    };
+    Some(entries.into_iter().filter_map(entry).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_format_of_path_info_is_read() {
+        let (x, y) = ("/nix/store/0c6a1cv41yy9yz8svln6w09ks4wdjk4n-x", "/nix/store/1c6a1cv41yy9yz8svln6w09ks4wdjk4n-y");
+        let (short_x, short_y) = (&x[11..], &y[11..]);
+        let nested = |version: u32, hash: Value| {
+            json!({ "version": version, "storeDir": "/nix/store", "info": {
+                short_x: { "narSize": 2, "references": [short_y], "narHash": hash, "path": short_x, "storeDir": "/nix/store" },
+                short_y: { "narSize": 1, "references": [], "narHash": hash } } })
+        };
+        for format in [
+            json!([{ "path": x, "narSize": 2, "references": [y] }, { "path": y, "narSize": 1, "references": [] }]),
+            json!({ x: { "narSize": 2, "references": [y] }, y: { "narSize": 1, "references": [] }, "/nix/store/z": null }),
+            nested(2, json!("sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=")),
+            nested(
+                3,
+                json!({ "algorithm": "sha256", "format": "base64", "hash": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" }),
+            ),
+        ] {
+            let nodes: Vec<RawNode> = serde_json::from_value(path_info(format.clone()).unwrap()).unwrap();
+            let graph = Graph::new(&StoreDir::default(), nodes).unwrap();
+            assert_eq!(graph.nodes().len(), 2, "{format}");
+            assert_eq!(
+                (graph.nodes()[0].path.as_str(), graph.nodes()[0].references.as_slice()),
+                (x, [1].as_slice()),
+                "{format}"
+            );
+        }
+        assert!(path_info(json!("x")).is_none());
+    }
 }

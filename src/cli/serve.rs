@@ -2,11 +2,11 @@
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr};
 
-use super::substituters::SubstituterArguments;
+use super::{flake::FlakeArguments, substituters::SubstituterArguments};
 use crate::terminal::{self, note};
 use crate::{
     oci::Reference,
-    serve::{self, AccessLog, Catalogue, Identity, Server, Settings, Users},
+    serve::{self, AccessLog, Catalogue, Demand, Identity, Server, Settings, Users},
     transport::{Location, registry::Options},
 };
 use anyhow::{Context, Result};
@@ -36,7 +36,7 @@ impl FromStr for Named {
 #[derive(Args, Debug)]
 pub struct ServeArguments {
     /// Any source of `copy`; NAME:TAG= overrides the image's own name.
-    #[arg(required = true, value_name = "[NAME:TAG=]IMAGE")]
+    #[arg(required_unless_present = "flake", value_name = "[NAME:TAG=]IMAGE")]
     images: Vec<Named>,
     /// The address to listen on; port 0 picks a free one. Loopback addresses are reachable from this machine only.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
@@ -60,6 +60,8 @@ pub struct ServeArguments {
     /// Answer /metrics in Prometheus' text form.
     #[arg(long)]
     metrics: bool,
+    #[command(flatten)]
+    flake: FlakeArguments,
     #[command(flatten)]
     substituters: SubstituterArguments,
 }
@@ -86,6 +88,16 @@ impl ServeArguments {
 pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     let settings = arguments.settings()?;
     let access = arguments.substituters.access(Options::default())?;
+    if let Some(reference) = &arguments.flake.flake {
+        let images = arguments.flake.images(reference, access)?;
+        let demand = Demand::new(Box::new(images), arguments.flake.keep());
+        let server = Server::bind(arguments.listen, demand, settings)?;
+        let mut out = terminal::stdout();
+        writeln!(out, "{}", server.address())?;
+        out.flush()?;
+        server.run()?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut catalogue = Catalogue::default();
     for Named { name, image } in &arguments.images {
         let opened = image.open(&access)?;

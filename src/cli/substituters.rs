@@ -2,6 +2,7 @@
 
 use std::{fs, sync::Arc};
 
+use crate::terminal::note;
 use crate::transport::{
     ReadOptions,
     binary_cache::{Cache, Substituters},
@@ -39,6 +40,11 @@ impl SubstituterArguments {
     pub fn access_with_origins(&self, registry: registry::Options, origins: registry::Options) -> Result<ReadOptions> {
         let caches = self.substituter.iter().map(|url| url.parse());
         let caches: Vec<Cache> = caches.collect::<std::result::Result<_, _>>().context("parsing --substituter")?;
+        for cache in &caches {
+            for setting in cache.unknown_settings() {
+                note!("warning: {cache}: strata and Nix have no setting {setting} of binary caches; it is ignored");
+            }
+        }
         let mut headers = Vec::new();
         for argument in &self.header {
             let text = match argument.strip_prefix('@') {

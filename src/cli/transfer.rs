@@ -148,7 +148,7 @@ impl<'a> Transfer<'a> {
     /// Opens the image, or with `--all` the index with all its images.
     fn open(&self, image: &Location) -> Result<Source> {
         let opened = image.open(&self.from)?;
-        if self.arguments.substituters.is_given() && !matches!(opened, Opened::Recipe(_)) {
+        if self.arguments.substituters.is_given() && matches!(opened, Opened::Found(_)) {
             bail!("{image}: --substituter and --header are for an image.json, whose layers are made here; omit them");
         }
         let content = match self.arguments.all {

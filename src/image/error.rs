@@ -40,6 +40,9 @@ pub enum ImageError {
         /// Why it is refused.
         why: String,
     },
+    /// The file is an index of recipes, where one recipe is needed.
+    #[error("{} is an index of several images; give one of the images that it lists", .0.display())]
+    List(PathBuf),
     /// The recipe is of another time.
     #[error("{} has version {version}, but this strata reads versions 1 and 2; build it again with this strata", path.display())]
     Version {

@@ -28,7 +28,7 @@ pub use lock::Lock;
 pub use node::Node;
 pub use open_error::OpenError;
 pub use opened::Opened;
-pub use recipe::Recipe;
+pub use recipe::{Recipe, RecipeIndex};
 pub use store::Store;
 
 use std::{collections::HashSet, sync::Arc};

@@ -4,22 +4,36 @@ use super::{
     Image, ManifestGraph, OpenError,
     found::{Found, Wanted},
 };
-use crate::{image::Recipe, oci::Platform};
+use crate::{
+    image::{Recipe, RecipeIndex, recipe::RecipeFile},
+    oci::Platform,
+};
 
 /// An image of any kind, opened.
 #[derive(Debug)]
 pub enum Opened {
     /// An image.json.
     Recipe(Box<Recipe>),
+    /// An index of recipes.
+    Index(RecipeIndex),
     /// What an archive, a directory or a registry holds under the name that was given.
     Found(Found),
+}
+
+impl From<RecipeFile> for Opened {
+    fn from(file: RecipeFile) -> Self {
+        match file {
+            RecipeFile::Recipe(recipe) => Self::Recipe(recipe),
+            RecipeFile::Index(index) => Self::Index(index),
+        }
+    }
 }
 
 impl Opened {
     /// The registry (host and port) that it is in, where it is in one.
     pub fn registry(&self) -> Option<&str> {
         match self {
-            Self::Recipe(_) => None,
+            Self::Recipe(_) | Self::Index(_) => None,
             Self::Found(found) => found.store().origin().map(|(host, _)| host),
         }
     }
@@ -42,6 +56,14 @@ impl Opened {
                     all: image.platform().to_string(),
                 }),
             },
+            Self::Index(index) => {
+                let (Wanted::Prefer(wanted) | Wanted::Only(wanted)) = &wanted;
+                let recipe = index.for_platform(wanted).ok_or_else(|| OpenError::Choice {
+                    why: format!("no image matches {wanted}"),
+                    all: index.platforms(),
+                })?;
+                Ok(index.image(recipe))
+            }
             Self::Found(found) => found.image(&wanted),
         }
     }
@@ -54,6 +76,7 @@ impl Opened {
     pub fn content(&self) -> Result<ManifestGraph, OpenError> {
         match self {
             Self::Recipe(image) => Ok(Image::of(image).into()),
+            Self::Index(index) => Ok(index.content()),
             Self::Found(found) => found.content(),
         }
     }
@@ -65,7 +88,7 @@ impl Opened {
     /// Those of reading the documents.
     pub fn referrers(&self, content: &ManifestGraph) -> Result<Vec<ManifestGraph>, OpenError> {
         match self {
-            Self::Recipe(_) => Ok(Vec::new()),
+            Self::Recipe(_) | Self::Index(_) => Ok(Vec::new()),
             Self::Found(found) => found.referrers(content),
         }
     }
@@ -74,6 +97,7 @@ impl Opened {
     pub fn each_image(&self) -> Vec<Result<Image, OpenError>> {
         match self {
             Self::Recipe(image) => vec![Ok(Image::of(image))],
+            Self::Index(index) => index.images.iter().map(|recipe| Ok(index.image(recipe))).collect(),
             Self::Found(found) => found.each_image(),
         }
     }
@@ -86,6 +110,7 @@ impl Opened {
     pub fn images(&self) -> Result<Vec<Image>, OpenError> {
         match self {
             Self::Recipe(image) => Ok(vec![Image::of(image)]),
+            Self::Index(index) => Ok(index.images.iter().map(|recipe| index.image(recipe)).collect()),
             Self::Found(found) => found.images(),
         }
     }

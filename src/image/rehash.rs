@@ -45,6 +45,7 @@ pub fn rehash(opened: &Opened) -> Result<RehashReport, OpenError> {
     let mut report = RehashReport::default();
     match opened {
         Opened::Recipe(image) => recipe(image, &mut report),
+        Opened::Index(index) => index.images.iter().for_each(|image| recipe(image, &mut report)),
         Opened::Found(found) => graph(found, &mut report)?,
     }
     Ok(report)

@@ -7,7 +7,7 @@ use hyper::{
     Method, Request, Response, StatusCode,
     header::{
         ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-        IF_NONE_MATCH, LINK, RANGE, WWW_AUTHENTICATE,
+        IF_NONE_MATCH, LINK, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
     },
 };
 use serde_json::{Value, json};
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{
     body::{self, Body, Piece, Streams},
     catalogue::{Blob, Catalogue, Repository},
+    demand::SupplyError,
 };
 use crate::oci::{Digest, Index, descriptor::media_type, json::to_vec};
 
@@ -52,6 +53,30 @@ pub fn unauthorized() -> Response<Body> {
     let mut response = refusal.response();
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"strata\""));
     response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    response
+}
+
+/// The answer where an image cannot be made. Only a 404 with this code makes docker, podman and skopeo print the message; they
+/// drop the body of a 5xx, and podman repeats a request that was answered with another 4xx.
+pub fn not_supplied<B>(error: SupplyError, request: &Request<B>) -> Response<Body> {
+    let mut response = match error {
+        SupplyError::UnknownName(message) => Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message),
+        SupplyError::UnknownManifest(message) => Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", message),
+        SupplyError::Denied(message) => Refusal::new(StatusCode::FORBIDDEN, "DENIED", message),
+        SupplyError::Busy => Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "TOOMANYREQUESTS",
+            "too many different images are being made; try again later",
+        ),
+    }
+    .response();
+    response.headers_mut().insert(API_VERSION, HeaderValue::from_static("registry/2.0"));
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("10"));
+    }
+    if request.method() == Method::HEAD {
+        *response.body_mut() = body::empty();
+    }
     response
 }
 

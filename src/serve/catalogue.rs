@@ -54,7 +54,8 @@ pub struct Catalogue {
 /// What one name stands for.
 #[derive(Debug, Default)]
 pub struct Repository {
-    tags: BTreeMap<String, Digest>,
+    /// The digest of each tag, if its image is known.
+    tags: BTreeMap<String, Option<Digest>>,
     documents: HashMap<Digest, Document>,
     blobs: HashMap<Digest, Blob>,
 }
@@ -94,7 +95,7 @@ impl Catalogue {
         if repository.tags.contains_key(tag) {
             return Err(ServeError::Twice(format!("{name}:{tag}")));
         }
-        repository.tags.insert(tag.to_owned(), content.digest());
+        repository.tags.insert(tag.to_owned(), Some(content.digest()));
         repository.add(content);
         Ok(())
     }
@@ -102,6 +103,29 @@ impl Catalogue {
     /// Serves `content` by its digest alone, as what refers to an image is.
     pub fn add_untagged(&mut self, name: &str, content: ManifestGraph) {
         self.repositories.entry(name.to_owned()).or_default().add(content);
+    }
+
+    /// Repositories whose tags are not known.
+    pub(super) fn of_names(names: Vec<String>) -> Self {
+        Self { repositories: names.into_iter().map(|name| (name, Repository::default())).collect() }
+    }
+
+    /// A repository whose tags have no images yet.
+    pub(super) fn of_tags(name: &str, tags: Vec<String>) -> Self {
+        let tags = tags.into_iter().map(|tag| (tag, None)).collect();
+        Self { repositories: BTreeMap::from([(name.to_owned(), Repository { tags, ..Repository::default() })]) }
+    }
+
+    /// Serves `content` under several tags of `name`.
+    pub(super) fn add_tagged(
+        &mut self,
+        name: &str,
+        tags: impl Iterator<Item = (String, Digest)>,
+        content: &ManifestGraph,
+    ) {
+        let repository = self.repositories.entry(name.to_owned()).or_default();
+        repository.tags.extend(tags.map(|(tag, digest)| (tag, Some(digest))));
+        repository.add(content.clone());
     }
 
     /// Every `name:tag`.
@@ -147,7 +171,7 @@ impl Repository {
     pub fn find(&self, version: &str) -> Option<(Digest, &Document)> {
         let digest = match version.parse() {
             Ok(digest) => digest,
-            Err(_) => *self.tags.get(version)?,
+            Err(_) => (*self.tags.get(version)?)?,
         };
         Some((digest, self.documents.get(&digest)?))
     }

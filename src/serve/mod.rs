@@ -3,7 +3,7 @@
 //! straight from store paths.
 //!
 //! ```text
-//! images ──▶ Catalogue: repositories, tags, manifests, blobs
+//! images, or Demand: made when they are asked for ──▶ Catalogue: repositories, tags, manifests, blobs
 //!                            │
 //! connection ──▶ Identity: TLS, where there is a certificate
 //!    request ──▶ Service: Users ──▶ answer ──▶ body: bytes, or a blob made while it is sent
@@ -16,6 +16,7 @@ pub(crate) mod answer;
 mod body;
 mod catalogue;
 mod chunked;
+mod demand;
 mod identity;
 mod idle_timeout;
 mod open_files;
@@ -50,11 +51,13 @@ use tokio::{
 pub use access_log::AccessLog;
 pub use catalogue::{Catalogue, ServeError};
 pub use chunked::chunked;
+pub use demand::{Demand, Supplied, Supply, SupplyError, Version};
 pub use identity::Identity;
 pub use users::Users;
 
 use idle_timeout::IdleTimeout;
 use peer_limits::{Connection, PeerLimits};
+pub use service::Contents;
 use service::Service;
 
 /// Connections at once, if the machine allows so many open files. One takes little more than its 64 KiB of buffers.
@@ -110,7 +113,7 @@ impl Default for Settings {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    catalogue: Catalogue,
+    contents: Contents,
     settings: Settings,
 }
 
@@ -120,18 +123,28 @@ impl Server {
     /// # Errors
     ///
     /// When the address cannot be had.
-    pub fn bind(address: SocketAddr, catalogue: Catalogue, mut settings: Settings) -> Result<Self, ServeError> {
+    pub fn bind(
+        address: SocketAddr,
+        contents: impl Into<Contents>,
+        mut settings: Settings,
+    ) -> Result<Self, ServeError> {
         settings.connections = settings.connections.min(open_files::available());
         let fail = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
-        Ok(Self { listener, address, catalogue, settings })
+        Ok(Self { listener, address, contents: contents.into(), settings })
     }
 
-    /// Every `host/name:tag` there is.
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every `host/name:tag` there is; none of images that are made when they are asked for.
     pub fn references(&self) -> Vec<String> {
-        self.catalogue.references().map(|reference| format!("{}/{reference}", self.address)).collect()
+        let Contents::Fixed(catalogue) = &self.contents else { return Vec::new() };
+        catalogue.references().map(|reference| format!("{}/{reference}", self.address)).collect()
     }
 
     /// Serves until the process is asked to end (SIGTERM, SIGINT), then ends the answers that are on their way.
@@ -161,7 +174,7 @@ impl Server {
         let Settings { connections, patience, farewell, identity, users, access_log, metrics } = self.settings;
         let clients = PeerLimits::new(connections);
         let connections = Arc::new(Semaphore::new(connections));
-        let service = Arc::new(Service::new(self.catalogue, users, access_log, metrics));
+        let service = Arc::new(Service::new(self.contents, users, access_log, metrics));
         let graceful = GracefulShutdown::new();
         let mut stop = std::pin::pin!(stop);
         loop {

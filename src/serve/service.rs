@@ -6,16 +6,37 @@ use hyper::{Method, Request, Response, header::AUTHORIZATION};
 use tokio::sync::Semaphore;
 
 use super::{
-    AccessLog, Catalogue, STREAMS, Users,
+    AccessLog, Catalogue, Demand, STREAMS, Users,
     access_log::{Record, Recorded},
     answer::{self, document},
     body::{Body, Streams},
     peer_limits::Connection,
 };
 
+/// What is served.
+#[derive(Debug)]
+pub enum Contents {
+    /// These images.
+    Fixed(Arc<Catalogue>),
+    /// Images that are made when they are asked for.
+    OnDemand(Arc<Demand>),
+}
+
+impl From<Catalogue> for Contents {
+    fn from(catalogue: Catalogue) -> Self {
+        Self::Fixed(Arc::new(catalogue))
+    }
+}
+
+impl From<Demand> for Contents {
+    fn from(demand: Demand) -> Self {
+        Self::OnDemand(Arc::new(demand))
+    }
+}
+
 /// What all connections share.
 pub struct Service {
-    catalogue: Catalogue,
+    contents: Contents,
     streams: Arc<Semaphore>,
     users: Option<Users>,
     metrics: bool,
@@ -23,10 +44,10 @@ pub struct Service {
 }
 
 impl Service {
-    /// Answers from `catalogue`.
-    pub fn new(catalogue: Catalogue, users: Option<Users>, log: Option<AccessLog>, metrics: bool) -> Self {
+    /// Answers from `contents`.
+    pub fn new(contents: Contents, users: Option<Users>, log: Option<AccessLog>, metrics: bool) -> Self {
         let record = Arc::new(Record::new(log));
-        Self { catalogue, streams: Arc::new(Semaphore::new(STREAMS)), users, metrics, record }
+        Self { contents, streams: Arc::new(Semaphore::new(STREAMS)), users, metrics, record }
     }
 
     /// Answers a request of a client.
@@ -57,6 +78,15 @@ impl Service {
             return document("text/plain; version=0.0.4; charset=utf-8", self.record.metrics().into_bytes());
         }
         let streams = Streams { own: Arc::clone(&client.streams), all: Arc::clone(&self.streams) };
-        answer::answer(&self.catalogue, &streams, request).await
+        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match &self.contents {
+            Contents::Fixed(catalogue) => answer::answer(catalogue, &streams, request).await,
+            // Another method is refused without making an image.
+            Contents::OnDemand(_) if !is_read => answer::answer(&Catalogue::default(), &streams, request).await,
+            Contents::OnDemand(demand) => match demand.catalogue(request.uri().path()).await {
+                Ok(catalogue) => answer::answer(&catalogue, &streams, request).await,
+                Err(error) => answer::not_supplied(error, request),
+            },
+        }
     }
 }

@@ -85,6 +85,12 @@ impl Recipe {
         };
         match recognise::open(path)? {
             Opened::Recipe(image) => check(&image.platform()).map(|()| *image),
+            Opened::Index(index) => {
+                let platform = platform.clone().unwrap_or_else(Platform::here);
+                let recipe = index.for_platform(&platform).cloned();
+                let why = || format!("no image matches {platform}");
+                recipe.ok_or_else(|| OpenError::Choice { why: why(), all: index.platforms() })
+            }
             Opened::Found(found) => {
                 let platform = platform.clone().unwrap_or_else(Platform::here);
                 let blobs = found.named(name.as_deref(), tag.as_deref())?.image(&Wanted::Prefer(platform))?;

@@ -93,7 +93,11 @@ impl ReadTransport for Place {
                 image.provider = access.provider.clone();
                 Ok(Opened::Recipe(image))
             }
-            opened => opened,
+            Ok(Opened::Index(mut index)) => {
+                index.set_provider(access.provider.as_ref());
+                Ok(Opened::Index(index))
+            }
+            Err(error) => Err(error),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use super::{archive, dir, layout, scripts};
 use crate::{
     files,
-    image::{OpenError, Opened, Recipe},
+    image::{OpenError, Opened, recipe::RecipeFile},
     layer::DetectedCompression,
 };
 
@@ -109,7 +109,7 @@ fn open_directory(path: &Path) -> Result<Opened, OpenError> {
             path: path.to_owned(),
             source,
         })?;
-        Ok(Opened::Recipe(Box::new(Recipe::open(recipe)?)))
+        Ok(RecipeFile::open(&recipe)?.into())
     } else {
         Err(scripts::directory(path))
     }
@@ -121,7 +121,7 @@ fn open_file(path: &Path, start: Vec<u8>, file: File) -> Result<Opened, OpenErro
         return open_stream(path, start, file);
     }
     match Kind::of(&start) {
-        Kind::Recipe => Ok(Opened::Recipe(Box::new(Recipe::open(path)?))),
+        Kind::Recipe => Ok(RecipeFile::open(path)?.into()),
         Kind::Archive => archive::read::open(path).map(Opened::Found),
         Kind::Program | Kind::Unknown => Err(OpenError::Unknown(path.to_owned())),
     }
@@ -131,7 +131,7 @@ fn open_stream(path: &Path, start: Vec<u8>, rest: impl Read) -> Result<Opened, O
     let kind = Kind::of(&start);
     let all = io::Cursor::new(start).chain(rest);
     match kind {
-        Kind::Recipe => Ok(Opened::Recipe(Box::new(Recipe::read(all, path)?))),
+        Kind::Recipe => Ok(RecipeFile::read(all, path)?.into()),
         Kind::Archive => archive::read::open_stream(all, path).map(Opened::Found),
         Kind::Program | Kind::Unknown => Err(OpenError::Unknown(path.to_owned())),
     }

@@ -71,6 +71,14 @@ throws 'buildImage { name = "x"; contents = pkgs.hello; copyToRoot = pkgs.hello;
 # What holds the bytes of its layers.
 throws '(dockerTools.exportImage { fromImage = pkgs.hello; }).detached' "a result of dockerTools.exportImage holds the bytes of its layers, and cannot be detached"
 throws '(dockerTools.mergeImages [ pkgs.hello ]).detached' "a result of dockerTools.mergeImages holds the bytes of its layers, and cannot be detached"
+# Packages for darwin (nix2container#173, devenv#430).
+mac='(pkgs.hello // { system = "aarch64-darwin"; stdenv.hostPlatform.isLinux = false; })'
+for mistake in "buildLayer { deps = [ $mac ]; }" "buildImage { name = \"x\"; copyToRoot = $mac; }" "buildImage { name = \"x\"; config.Cmd = [ $mac ]; }" \
+  "makeContainerImage { layers = [ $mac ]; }" "$layered { name = \"x\"; contents = [ $mac ]; }" "$single { name = \"x\"; copyToRoot = $mac; }" \
+  "$layered { name = \"x\"; config.Env = [ { a = $mac; } ]; }" "ociLayerTar { files = [ { source = $mac; destination = \"/\"; } ]; }" \
+  "ociImageConfig { extraConfig.config.Cmd = [ $mac ]; }" "ociImageManifest { extraConfig.config.Cmd = [ $mac ]; }"; do
+  throws "$mistake" "for aarch64-darwin, which no Linux container can run; take it from a Linux package set, such as pkgs.pkgsLinux"
+done
 # Entries.
 throws 'buildLayer { perms = [ { path = pkgs.hello; regex = ".*"; mod = "0644"; } ]; }' "argument perms of buildLayer has no attribute mod; did you mean mode? It has gid, gname, mode,"
 throws 'buildLayer { fromTar = [ { path = pkgs.hello; } ]; }' "argument fromTar of buildLayer has an element without tar"
@@ -108,7 +116,7 @@ documented() {
     on && /^\| `/ { gsub("`", ""); print $2, $4 }' "$root/docs/reference.md" |
     jq -cSnR '[inputs | split(" ") | {(.[0]): (.[1] != "required")}] | add'
 }
-(($(jq length "$work/takes") == 14)) || fail "these are not all public functions: $(jq -c keys "$work/takes")"
+(($(jq length "$work/takes") == 15)) || fail "these are not all public functions: $(jq -c keys "$work/takes")"
 for name in $(jq -r 'keys[]' "$work/takes"); do same "$(jq -cS ".$name" "$work/takes")" "$(documented "## $name")"; done
 same "$(takes 'builtins.mapAttrs (_: builtins.functionArgs) nix2container.nix2container' | jq -cS)" "$(jq -cS '{ buildImage, buildLayer, pullImage, pullImageFromManifest }' "$work/takes")"
 for name in exportImage 'streamNixShellImage and buildNixShellImage'; do
@@ -135,7 +143,14 @@ same "$(nix-instantiate --eval --expr "$(expression '
   (buildLayer { deps = [ [ pkgs.hello ] [ ] ]; }).drvPath == (buildLayer { deps = [ pkgs.hello ]; }).drvPath
   && (makeContainerImage { layers = [ [ pkgs.hello [ pkgs.bash ] ] ]; }).drvPath == (makeContainerImage { layers = [ pkgs.hello pkgs.bash ]; }).drvPath')")" true
 
+# What a darwin machine downloads, and cross-compiles, is not for darwin.
+same "$(nix-instantiate --eval --expr "$(expression '
+  map (package: (buildLayer { deps = [ (pkgs.hello // { system = "aarch64-darwin"; } // package) ]; }) ? drvPath)
+    [ { outputHash = "x"; } { stdenv.hostPlatform.isLinux = true; } { name = "hello-aarch64-unknown-linux-gnu-2.12"; } ] == [ true true true ]')")" true
+
 # Found when they are built.
+build_fails 'buildImage { name = "x"; config.Cmd = [ "${pkgs.runCommand "mac" { } "mkdir -p $out/bin; printf \"\\317\\372\\355\\376x\" >$out/bin/mac"}/bin/mac" ]; }' \
+  "argument config: /nix/store/" "-mac/bin/mac is a program for darwin, which no Linux container can run"
 build_fails 'makeContainerImage { layers = [ (pkgs.writeText "x" "y") ]; }' "-x is a file; only directories can be linked"
 build_fails 'buildImage { name = "x"; config.Entrypiont = [ "/x" ]; }' "config.Entrypiont is unknown"
 build_fails 'buildImage { name = "x"; config.Env.PATH = "/bin"; }' "config.Env must be a list, not an attribute set"

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::{super::attributes::Attributes, Extra, blobs::OutputBlobs};
 use crate::{
     image::recipe,
-    oci::{Descriptor, Digest, Index},
+    oci::{Descriptor, Digest, Index, descriptor::media_type},
 };
 
 #[derive(Debug, Deserialize)]
@@ -48,7 +48,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         annotations: request.extra_index.annotations.clone(),
         artifact_type: request.extra_index.artifact_type.clone(),
         subject: request.extra_index.subject.clone(),
-        other: request.extra_index.other("extraIndex")?,
+        other: request.extra_index.other("extraIndex", media_type::INDEX)?,
         ..Index::new(descriptors)
     };
     blobs.document("index.json", &index)?;

@@ -58,7 +58,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         annotations: request.extra_manifest.annotations.clone(),
         artifact_type: request.extra_manifest.artifact_type.clone(),
         subject: request.extra_manifest.subject.clone(),
-        other: request.extra_manifest.other("extraManifest")?,
+        other: request.extra_manifest.other("extraManifest", media_type::MANIFEST)?,
         ..Manifest::new(config_descriptor, described.collect())
     };
     let bytes = json::to_vec(&manifest);

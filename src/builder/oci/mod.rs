@@ -33,9 +33,18 @@ struct Extra {
 }
 
 impl Extra {
-    /// Fields that strata does not set, and that users may.
-    fn other(self, argument: &str) -> anyhow::Result<Map<String, Value>> {
-        for made in ["schemaVersion", "mediaType", "config", "layers", "manifests"] {
+    /// Fields that strata does not set, and that users may. `schemaVersion` and `mediaType` may be repeated with the value that
+    /// the document has.
+    fn other(mut self, argument: &str, media_type: &str) -> anyhow::Result<Map<String, Value>> {
+        for (made, own) in [("schemaVersion", Value::from(2)), ("mediaType", media_type.into())] {
+            if let Some(given) = self.other.remove(made) {
+                anyhow::ensure!(
+                    given == own,
+                    "argument {argument}: {made} is {given}, but the document has {own}; omit it"
+                );
+            }
+        }
+        for made in ["config", "layers", "manifests"] {
             anyhow::ensure!(!self.other.contains_key(made), "argument {argument}: {made} comes from the image itself");
         }
         refuse_misspelt(argument, &self.other, &["annotations", "artifactType", "subject"])?;

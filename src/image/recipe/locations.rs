@@ -47,6 +47,14 @@ pub(super) fn check(recipe: &mut Recipe, file: &Path, directory: Option<&Path>) 
     }
 }
 
+/// A recipe that an index lists, which must be a store path.
+pub(super) fn recipe_in_store<'a>(recipe: &'a Path, index: &Path) -> Result<&'a Path> {
+    match in_store(recipe) {
+        Some(_) => Ok(recipe),
+        None => Err(Beside { file: index, directory: None }.outside("an image", recipe, "it is no store path")),
+    }
+}
+
 struct Beside<'a> {
     file: &'a Path,
     /// The recipe's directory, as it was given and without links.

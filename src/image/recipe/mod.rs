@@ -46,6 +46,7 @@
 //! them together again and Nix sees none of them ([`Recipe::save_detached`]).
 
 mod detached;
+mod index;
 mod layer;
 mod locations;
 mod materials;
@@ -58,7 +59,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
     ImageError,
@@ -74,6 +75,7 @@ use crate::{
     },
 };
 
+pub use index::{RecipeIndex, RecipeList};
 pub use layer::{Compressed, LayerPath, RecipeLayer, open_layers};
 pub(crate) use locations::open_in_store;
 pub use materials::{Materials, Provider, Recorded};
@@ -188,7 +190,7 @@ impl Recipe {
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = File::open(path).map_err(io_error("reading", path))?;
-        let mut recipe = Self::parse(file, path)?;
+        let mut recipe = Self::parse(&read_document(file, path)?, path)?;
         locations::check(&mut recipe, path, Some(files::directory(path)))?;
         Ok(recipe)
     }
@@ -199,25 +201,16 @@ impl Recipe {
     ///
     /// As [`open`](Self::open).
     pub fn read(reader: impl Read, path: &Path) -> Result<Self> {
-        let mut recipe = Self::parse(reader, path)?;
+        let mut recipe = Self::parse(&read_document(reader, path)?, path)?;
         locations::check(&mut recipe, path, None)?;
         Ok(recipe)
     }
 
-    fn parse(reader: impl Read, path: &Path) -> Result<Self> {
-        let parse = |source| ImageError::Parse { path: path.to_owned(), source };
-        let mut text = Vec::new();
-        reader.take(SIZE_LIMIT).read_to_end(&mut text).map_err(io_error("reading", path))?;
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
+    fn parse(text: &[u8], path: &Path) -> Result<Self> {
+        if is_list(text, path)? {
+            return Err(ImageError::List(path.to_owned()));
         }
-        let Versioned { version } = serde_json::from_slice(&text).map_err(parse)?;
-        if !(VERSION..=VERSION_BY_REFERENCE).contains(&version) {
-            let path = path.to_owned();
-            return Err(ImageError::Version { path, version });
-        }
-        serde_json::from_slice(&text).map_err(parse)
+        serde_json::from_slice(text).map_err(parse_error(path))
     }
 
     /// Writes image.json at `path`, whole or not at all.
@@ -322,6 +315,72 @@ impl Recipe {
         let layer = self.layers.get(place).ok_or(ImageError::NoLayer(place))?;
         self.blob(&layer.digest)
     }
+}
+
+/// A recipe, or an index of recipes.
+#[derive(Debug)]
+pub enum RecipeFile {
+    /// An image.json.
+    Recipe(Box<Recipe>),
+    /// What `buildIndex` makes.
+    Index(RecipeIndex),
+}
+
+impl RecipeFile {
+    /// Reads a recipe or an index of recipes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recipe::open`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(io_error("reading", path))?;
+        Self::of(&read_document(file, path)?, path, Some(files::directory(path)))
+    }
+
+    /// As [`open`](Self::open), of what `reader` gives; `path` is for messages, and only store paths are allowed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recipe::read`].
+    pub fn read(reader: impl Read, path: &Path) -> Result<Self> {
+        Self::of(&read_document(reader, path)?, path, None)
+    }
+
+    fn of(text: &[u8], path: &Path, directory: Option<&Path>) -> Result<Self> {
+        if is_list(text, path)? {
+            let list: RecipeList = serde_json::from_slice(text).map_err(parse_error(path))?;
+            let images = list.images.iter().map(|image| locations::recipe_in_store(image, path).and_then(Recipe::open));
+            let images = images.collect::<Result<Vec<_>>>()?;
+            return Ok(Self::Index(RecipeIndex::new(list, images)));
+        }
+        let mut recipe = Recipe::parse(text, path)?;
+        locations::check(&mut recipe, path, directory)?;
+        Ok(Self::Recipe(Box::new(recipe)))
+    }
+}
+
+fn read_document(reader: impl Read, path: &Path) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    reader.take(SIZE_LIMIT).read_to_end(&mut text).map_err(io_error("reading", path))?;
+    Ok(text)
+}
+
+fn parse_error(path: &Path) -> impl Fn(serde_json::Error) -> ImageError {
+    |source| ImageError::Parse { path: path.to_owned(), source }
+}
+
+/// Whether the document is an index of recipes. Its version is checked.
+fn is_list(text: &[u8], path: &Path) -> Result<bool> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u32,
+        images: Option<IgnoredAny>,
+    }
+    let Versioned { version, images } = serde_json::from_slice(text).map_err(parse_error(path))?;
+    if !(VERSION..=VERSION_BY_REFERENCE).contains(&version) {
+        return Err(ImageError::Version { path: path.to_owned(), version });
+    }
+    Ok(images.is_some())
 }
 
 /// Writes a document at `path`, whole or not at all.

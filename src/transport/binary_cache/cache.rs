@@ -22,7 +22,53 @@ const NARINFO_LIMIT: u64 = 4 * 1024 * 1024;
 pub struct Cache {
     place: Place,
     url: String,
+    client: Option<ClientFiles>,
+    unknown: Vec<String>,
 }
+
+/// The files of the certificate that identifies this machine to a cache, `tls-certificate` and `tls-private-key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ClientFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// Settings of a cache's URL that Nix has, and that mean nothing to reads of it or are Nix's own affair: those of Nix's store
+/// types `http` and `s3` (src/libstore/include/nix/store: store-api.hh, binary-cache-store.hh, http-binary-cache-store.hh,
+/// s3-binary-cache-store.hh).
+const SETTINGS: [&str; 31] = [
+    "addressing-style",
+    "buffer-size",
+    "compression",
+    "compression-level",
+    "endpoint",
+    "index-debug-info",
+    "local-nar-cache",
+    "log-compression",
+    "ls-compression",
+    "multipart-chunk-size",
+    "multipart-threshold",
+    "multipart-upload",
+    "narinfo-compression",
+    "parallel-compression",
+    "path-info-cache-size",
+    "priority",
+    "profile",
+    "real",
+    "region",
+    "root",
+    "scheme",
+    "secret-key",
+    "secret-keys",
+    "state",
+    "storage-class",
+    "store",
+    "system-features",
+    "trusted",
+    "want-mass-query",
+    "write-nar-listing",
+    "versionId",
+];
 
 #[derive(Clone, PartialEq, Eq)]
 enum Place {
@@ -42,7 +88,7 @@ pub struct ParseCacheError {
 impl FromStr for Cache {
     type Err = ParseCacheError;
 
-    /// Parses a URL; settings of Nix's behind a question mark (`?priority=10`) are skipped, but for those of S3.
+    /// Parses a URL. Of the settings behind a question mark, those of S3 and of client certificates count.
     fn from_str(text: &str) -> Result<Self, ParseCacheError> {
         let fail = |why| Err(ParseCacheError { text: shown(text), why });
         let (plain, query) = text.split_once('?').unwrap_or((text, ""));
@@ -59,8 +105,50 @@ impl FromStr for Cache {
             },
             _ => return fail("write https://HOST, http://HOST, file:///PATH or s3://BUCKET"),
         };
-        Ok(Self { place, url: plain.trim_end_matches('/').to_owned() })
+        let mut files = [None, None];
+        let mut unknown = Vec::new();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "tls-certificate" => files[0] = Some(PathBuf::from(decoded(value))),
+                "tls-private-key" => files[1] = Some(PathBuf::from(decoded(value))),
+                name if SETTINGS.contains(&name) => {}
+                name => unknown.push(name.to_owned()),
+            }
+        }
+        let client = match files {
+            [None, None] => None,
+            [None, Some(_)] => return fail("tls-private-key needs tls-certificate"),
+            // One file may have both.
+            [Some(certificate), key] => {
+                Some(ClientFiles { key: key.unwrap_or_else(|| certificate.clone()), certificate })
+            }
+        };
+        let is_https = matches!(&place, Place::Http(url) if url.starts_with("https:"));
+        if client.is_some() && !is_https {
+            return fail("tls-certificate is for https");
+        }
+        Ok(Self { place, url: plain.trim_end_matches('/').to_owned(), client, unknown })
     }
+}
+
+/// A value of a query, whose escapes (`%20`) are decoded.
+fn decoded(value: &str) -> String {
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        match (first, hex) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// A URL for messages, without a query and without a password.
@@ -102,6 +190,17 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
+    /// Settings of the URL that Nix does not have: misspelt ones.
+    pub fn unknown_settings(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// The origin that gets a client certificate, and its files.
+    pub(super) fn client(&self) -> Option<(Origin, &ClientFiles)> {
+        let Place::Http(url) = &self.place else { return None };
+        Origin::of(url).zip(self.client.as_ref())
+    }
+
     /// What the cache says of a store path; `None` where it does not have it.
     pub(super) fn narinfo(&self, access: &Access, path: &StorePath) -> io::Result<Option<NarInfo>> {
         let name = format!("{}.narinfo", path.hash_part());
@@ -153,10 +252,11 @@ impl Cache {
     }
 }
 
-/// Not found is no failure: caches answer 404, and object stores that may not be listed 403.
+/// Not found is no failure: caches answer 404 or 410, and object stores that may not be listed 403. Answers that ask for
+/// credentials (401, 407) are failures.
 fn absent(error: HttpError) -> io::Result<Option<Vec<u8>>> {
     match error.status() {
-        Some(403 | 404) => Ok(None),
+        Some(403 | 404 | 410) => Ok(None),
         _ => Err(io::Error::other(error)),
     }
 }
@@ -218,6 +318,17 @@ mod tests {
         assert_eq!(place("file:///tmp/cache?compression=zstd"), "/tmp/cache");
         assert_eq!(place("s3://builds?region=eu-west-1"), "https://builds.s3.eu-west-1.amazonaws.com");
         assert_eq!(place("s3://builds?endpoint=minio.example.org&scheme=http"), "http://minio.example.org/builds");
+        let client = |text: &str| {
+            let cache = text.parse::<Cache>().map_err(|error| error.to_string())?;
+            Ok::<_, String>(cache.client.map(|files| (files.certificate, files.key)))
+        };
+        let files = |certificate: &str, key: &str| Ok(Some((certificate.into(), key.into())));
+        assert_eq!(client("https://a?tls-certificate=/a%20b&tls-private-key=/k&priority=1"), files("/a b", "/k"));
+        assert_eq!(client("https://a?tls-certificate=/both"), files("/both", "/both"));
+        assert!(client("https://a?tls-private-key=/k").unwrap_err().contains("needs tls-certificate"));
+        assert!(client("http://a?tls-certificate=/c").unwrap_err().contains("is for https"));
+        let unknown = |text: &str| text.parse::<Cache>().unwrap().unknown_settings().to_vec();
+        assert_eq!(unknown("https://a?priority=1&trusted=1&compresion=zstd&tls-certificate=/c"), ["compresion"]);
         for wrong in ["ssh://host", "daemon", "/nix/store", "file://relative", "https://", "s3://", "s3://a/b"] {
             assert!(place(wrong).contains("cannot read the binary cache"), "{wrong}: {}", place(wrong));
         }

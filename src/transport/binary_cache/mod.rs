@@ -18,7 +18,7 @@ mod narinfo;
 mod nix;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     fmt,
     io::{self, Read},
     sync::{Arc, Mutex, MutexGuard, OnceLock},
@@ -27,8 +27,10 @@ use std::{
 pub use cache::Cache;
 pub use narinfo::{Compression, NarInfo};
 
+use cache::ClientFiles;
+
 use super::{
-    http::{Http, HttpError, Netrc, Retry},
+    http::{Http, HttpError, Netrc, Origin, Retry, Settings, Tls},
     registry::{self, Client},
 };
 use crate::{
@@ -115,9 +117,26 @@ impl Substituters {
         }
     }
 
+    /// A client that identifies itself to the caches that have `tls-certificate`, and to no other server.
+    fn http(&self) -> Result<Http, HttpError> {
+        let mut clients: HashMap<Origin, &ClientFiles> = HashMap::new();
+        for (origin, files) in self.caches().iter().filter_map(Cache::client) {
+            if clients.insert(origin.clone(), files).is_some_and(|other| other != files) {
+                let why = format!("two binary caches at {origin} have different tls-certificate settings");
+                return Err(HttpError::Answer { act: "choosing a client certificate", why });
+            }
+        }
+        let machine = Tls::of_machine()?;
+        let own =
+            clients.into_iter().map(|(origin, files)| Ok((origin, Tls::with_client(&files.certificate, &files.key)?)));
+        let own: HashMap<Origin, Tls> = own.collect::<Result<_, HttpError>>()?;
+        let trust = move |origin: &Origin| Ok(own.get(origin).unwrap_or(&machine).clone());
+        Http::new(Settings { trust: Arc::new(trust), retry: Retry::default(), stall: None })
+    }
+
     fn access(&self) -> io::Result<&Access> {
         let access = self.http.get_or_init(|| {
-            let http = Http::of_user().map_err(|error: HttpError| error.to_string())?;
+            let http = self.http().map_err(|error| error.to_string())?;
             let configured = match &self.caches {
                 Caches::Given(_) => nix::Configuration::default_netrc(),
                 Caches::OfNix(configuration) => configuration.get_or_init(nix::Configuration::read).netrc.clone(),

@@ -158,16 +158,6 @@ impl Http {
         Ok(Self { trust, agents: Arc::default(), proxies: Proxies::of_user()?, stall, retry })
     }
 
-    /// A client that trusts whom the machine trusts.
-    ///
-    /// # Errors
-    ///
-    /// As [`new`](Self::new).
-    pub fn of_user() -> Result<Self> {
-        let machine = Tls::of_machine()?;
-        Self::new(Settings { trust: Arc::new(move |_| Ok(machine.clone())), retry: Retry::default(), stall: None })
-    }
-
     fn agent(&self, origin: &Origin) -> Result<Agent> {
         if let Some(agent) = lock(&self.agents).get(origin) {
             return Ok(agent.clone());

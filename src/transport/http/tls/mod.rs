@@ -82,6 +82,11 @@ impl Tls {
         Self::new(machine_certificates()?, None, false)
     }
 
+    /// For a server that the machine trusts, and that asks for the certificate of its client.
+    pub(crate) fn with_client(certificate: &Path, key: &Path) -> Result<Self> {
+        Self::new(machine_certificates()?, Some(ClientCertificate::read(certificate, key.to_owned())?), false)
+    }
+
     /// As docker's command line has it: `ca.pem`, `cert.pem` and `key.pem` in a folder.
     pub(crate) fn of_docker(folder: Option<&Path>, insecure: bool) -> Result<Self> {
         let Some(folder) = folder else { return Self::new(machine_certificates()?, None, insecure) };

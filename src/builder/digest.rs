@@ -1,0 +1,81 @@
+//! Kind `digest`: the digest of the manifest that a push to an empty registry writes, for tools that pin images by digest.
+
+use std::{collections::HashMap, io, path::PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use super::attributes::Attributes;
+use crate::{
+    image::{Image, ImageIndex, LayerBlob, ManifestGraph, graph::rewritten, recipe::write_whole},
+    layer::compress::Compression,
+    oci::{Descriptor, Digest, Index, Sha256Writer, descriptor::media_type},
+    transport,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    /// The recipe, or an index of recipes.
+    image: PathBuf,
+    compression: Compression,
+    /// `name:tag`, which precedes the digest if it is given.
+    reference: Option<String>,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let content = transport::open(&request.image)?.content()?;
+    let (digest, _) = pushed(&content, request.compression)?;
+    let text = match request.reference {
+        Some(reference) => format!("{reference}@{digest}"),
+        None => digest.to_string(),
+    };
+    Ok(write_whole(text.as_bytes(), attributes.out())?)
+}
+
+/// Digest and size of what a push makes of `content`.
+fn pushed(content: &ManifestGraph, compression: Compression) -> Result<(Digest, u64)> {
+    match content {
+        ManifestGraph::Image(image) => pushed_image(image, compression),
+        ManifestGraph::Index(index) => pushed_index(index, compression),
+    }
+}
+
+fn pushed_index(index: &ImageIndex, compression: Compression) -> Result<(Digest, u64)> {
+    let listed: Index = serde_json::from_slice(&index.bytes).context("parsing the index")?;
+    let mut changed = HashMap::new();
+    for child in &index.children {
+        changed.insert(child.digest(), pushed(child, compression)?);
+    }
+    let bytes = rewritten(listed, &changed);
+    Ok((index.algorithm.of(&bytes), bytes.len() as u64))
+}
+
+fn pushed_image(image: &Image, compression: Compression) -> Result<(Digest, u64)> {
+    let layer = |(at, layer)| compressed(layer, compression).with_context(|| format!("compressing layer {}", at + 1));
+    let layers = image.layers.iter().enumerate().map(layer).collect::<Result<Vec<_>>>()?;
+    let manifest = image.manifest_with(layers).context("parsing the manifest")?;
+    Ok((image.manifest_algorithm.of(&manifest), manifest.len() as u64))
+}
+
+/// The descriptor of the blob that a push makes of a layer: only uncompressed layers are compressed.
+fn compressed(layer: &LayerBlob, compression: Compression) -> Result<Descriptor> {
+    let own = layer.descriptor.clone();
+    if compression == Compression::None || own.media_type != media_type::LAYER_TAR {
+        return Ok(own);
+    }
+    let blob = match layer.compressed.get(compression.name()) {
+        Some(recorded) => recorded.descriptor(compression.media_type()),
+        None => {
+            let out = Sha256Writer::new(io::sink());
+            let mut compressor = compression.writer(out, rayon::current_num_threads(), None)?;
+            layer.write(&mut compressor)?;
+            let (out, annotations) = compressor.finish()?;
+            let (_, digest, size) = out.finish();
+            Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }
+        }
+    };
+    let annotations = own.annotations.clone().into_iter().chain(blob.annotations).collect();
+    Ok(Descriptor { media_type: blob.media_type, digest: blob.digest, size: blob.size, annotations, ..own })
+}

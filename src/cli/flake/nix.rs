@@ -1,0 +1,365 @@
+//! The commands of Nix that a registry of a flake runs, with limits.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fs::{self, File, TryLockError},
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{super::git::restrict_git, Package, reference};
+use crate::{files, terminal};
+
+/// Lines of Nix's log in an error.
+const LOG_LINES: usize = 15;
+/// What one line of it may have, in bytes.
+const LINE_LIMIT: usize = 500;
+/// Time between looks at a process that runs.
+const POLL: Duration = Duration::from_millis(20);
+/// Time for Nix to end its builders after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+/// Time for an evaluation.
+const EVALUATION: Duration = Duration::from_secs(600);
+
+/// Tells images of strata from other packages; the same attributes as in nix/modules/nixos.nix.
+const IS_IMAGE: &str = "package: package ? imageName && package ? imageTag && package ? detached";
+
+/// Limits of Nix's processes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Of a build.
+    pub timeout: Duration,
+    /// Address space of an evaluation, in MiB.
+    pub memory: u64,
+}
+
+/// Nix's commands.
+#[derive(Clone, Copy, Debug)]
+pub struct Nix<'a> {
+    limits: &'a Limits,
+}
+
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    /// The source in the store.
+    path: String,
+    /// The reference with its revision, if it has one.
+    url: String,
+    #[serde(default)]
+    locked: Locked,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Locked {
+    rev: Option<String>,
+    nar_hash: Option<String>,
+    dir: Option<String>,
+}
+
+impl<'a> Nix<'a> {
+    /// Nix with these limits.
+    pub fn new(limits: &'a Limits) -> Self {
+        Self { limits }
+    }
+
+    /// The system of this machine.
+    pub fn system(self) -> Result<String> {
+        let mut command = self.nix("eval");
+        command.args(["--impure", "--raw", "--expr", "builtins.currentSystem"]);
+        Ok(String::from_utf8(self.run(command, EVALUATION)?.stdout)?)
+    }
+
+    /// A key of the flake's sources, and the reference to evaluate: that of the revision if there is one, so that a branch may
+    /// move meanwhile.
+    pub fn source(self, reference: &str) -> Result<(String, String)> {
+        let mut command = self.nix("flake");
+        command.args(["metadata", "--json", "--no-write-lock-file", reference]);
+        let Metadata { path, url, locked } = json(&self.run(command, EVALUATION)?)?;
+        let Locked { rev, nar_hash, dir } = locked;
+        let key = format!("{path} {} {}", nar_hash.unwrap_or_default(), dir.unwrap_or_default());
+        Ok((key, if rev.is_some() { url } else { reference.to_owned() }))
+    }
+
+    /// The names of the packages of these systems.
+    pub fn eval_names(self, source: &str, systems: &[String]) -> Result<Vec<String>> {
+        let names = "system: builtins.attrNames (all.${system} or { })";
+        json(&self.eval(source, &format!("all: builtins.concatMap ({names}) {}", list(systems)))?)
+    }
+
+    /// Those of `names` that are images. A package that does not evaluate is none: of names that do not evaluate together, each
+    /// half is tried, as most errors of Nix cannot be caught.
+    pub fn eval_images(self, source: &str, systems: &[String], names: &[String]) -> Vec<String> {
+        let apply = format!(
+            "all: let isImage = {IS_IMAGE}; is = name: builtins.any (system: let packages = all.${{system}} or {{ }}; \
+             found = builtins.tryEval (packages ? ${{name}} && isImage packages.${{name}}); in found.success && found.value) {}; in \
+             builtins.filter is {}",
+            list(systems),
+            list(names)
+        );
+        match self.eval(source, &apply).and_then(|output| json(&output)) {
+            Ok(images) => images,
+            Err(_) if names.len() > 1 => {
+                let (first, second) = names.split_at(names.len() / 2);
+                [first, second].iter().flat_map(|half| self.eval_images(source, systems, half)).collect()
+            }
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// The package `name` of each system.
+    pub fn eval_package(
+        self,
+        source: &str,
+        systems: &[String],
+        name: &str,
+    ) -> Result<BTreeMap<String, Option<Package>>> {
+        let apply = format!(
+            "all: let isImage = {IS_IMAGE}; of = system: let found = (all.${{system}} or {{ }}).${{name}} or null; in \
+             if found == null then null else {{ isImage = isImage found; \
+             drvPath = if isImage found then found.detached.drvPath else found.drvPath or null; }}; name = {}; in \
+             builtins.listToAttrs (map (system: {{ name = system; value = of system; }}) {})",
+            text(name),
+            list(systems)
+        );
+        json(&self.eval(source, &apply)?)
+    }
+
+    /// The derivation of an image of `packages`, names with slashes between.
+    pub fn eval_shell(self, source: &str, system: &str, packages: &str) -> Result<String> {
+        let names: Vec<String> = packages.split('/').map(str::to_owned).collect();
+        let expression = format!(
+            "({}) {{ flake = builtins.getFlake {}; system = {}; packages = {}; }}",
+            include_str!("shell.nix"),
+            text(&reference::absolute(source)),
+            text(system),
+            list(&names)
+        );
+        let mut command = self.nix("eval");
+        // A checkout with changes has no revision that a pure evaluation accepts.
+        command.args(["--raw", "--impure", "--expr", &expression]);
+        Ok(String::from_utf8(self.run(self.limited(command), EVALUATION)?.stdout)?)
+    }
+
+    fn eval(self, source: &str, apply: &str) -> Result<Output> {
+        let mut command = self.nix("eval");
+        command.args(["--json", "--no-write-lock-file"]).arg(format!("{source}#packages")).args(["--apply", apply]);
+        self.run(self.limited(command), EVALUATION)
+    }
+
+    /// Builds or substitutes a derivation's only output, and keeps it with the root `link`.
+    pub fn realise(self, drv_path: &str, link: &Path) -> Result<PathBuf> {
+        let mut command = store();
+        let timeout = self.limits.timeout.as_secs().to_string();
+        command
+            .args(["--realise", drv_path, "--indirect", "--add-root"])
+            .arg(link)
+            .args(["--option", "timeout", &timeout]);
+        self.run(command, self.limits.timeout)?;
+        fs::canonicalize(link).with_context(|| format!("reading {}", link.display()))
+    }
+
+    /// Keeps a store path that exists.
+    pub fn keep(self, path: &Path, link: &Path) -> Result<()> {
+        let mut command = store();
+        command.arg("--realise").arg(path).args(["--indirect", "--add-root"]).arg(link);
+        self.run(command, EVALUATION).map(drop)
+    }
+
+    fn nix(self, command: &str) -> Command {
+        let mut nix = Command::new("nix");
+        nix.args(["--extra-experimental-features", "nix-command flakes", "--option", "accept-flake-config", "false"]);
+        nix.arg(command);
+        nix
+    }
+
+    /// The same command with the limit of memory.
+    fn limited(self, command: Command) -> Command {
+        let mut limited = Command::new("/bin/sh");
+        limited.args(["-c", "ulimit -v \"$0\" && exec \"$@\""]).arg((self.limits.memory * 1024).to_string());
+        limited.arg(command.get_program()).args(command.get_args());
+        limited
+    }
+
+    /// Runs a command, and gives its output. The error has the end of what it said.
+    fn run(self, mut command: Command, timeout: Duration) -> Result<Output> {
+        restrict_git(&mut command);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("starting Nix; install it, or add it to PATH")?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (written, log, status) = thread::scope(|scope| {
+            let written = scope.spawn(|| {
+                let mut bytes = Vec::new();
+                stdout.map(|mut stdout| stdout.read_to_end(&mut bytes)).transpose().map(|_| bytes)
+            });
+            let log = scope.spawn(|| stderr.map(last_lines).unwrap_or_default());
+            let status = wait(&mut child, timeout);
+            (written.join(), log.join(), status)
+        });
+        let log = log.unwrap_or_default();
+        let Some(status) = status? else { bail!("it takes longer than {} s{}", timeout.as_secs(), joined(&log)) };
+        if !status.success() {
+            bail!("Nix ended with {status}{}", joined(&log));
+        }
+        let stdout = written.unwrap_or_else(|_| Ok(Vec::new())).context("reading the output of Nix")?;
+        Ok(Output { status, stdout, stderr: Vec::new() })
+    }
+}
+
+fn store() -> Command {
+    Command::new("nix-store")
+}
+
+fn json<T: DeserializeOwned>(output: &Output) -> Result<T> {
+    serde_json::from_slice(&output.stdout).context("parsing the output of Nix")
+}
+
+/// The status of a process; `None` where it was ended after `timeout`.
+fn wait(child: &mut Child, timeout: Duration) -> Result<Option<std::process::ExitStatus>> {
+    let deadline = Instant::now() + timeout;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        thread::sleep(POLL);
+    }
+    // Nix ends its builders, which a killed one would leave.
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let killed = Instant::now() + GRACE;
+    while Instant::now() < killed && child.try_wait()?.is_none() {
+        thread::sleep(POLL);
+    }
+    let _ = child.kill();
+    child.wait()?;
+    Ok(None)
+}
+
+/// The last lines of what a process says, which are also printed here.
+fn last_lines(stream: impl Read) -> VecDeque<String> {
+    let mut lines = VecDeque::new();
+    let mut reader = BufReader::new(stream);
+    let mut bytes = Vec::new();
+    while let Ok(read) = reader.read_until(b'\n', &mut bytes) {
+        if read == 0 {
+            break;
+        }
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LINE_LIMIT)]);
+        let shown = terminal::line(text.trim_end());
+        bytes.clear();
+        if shown.is_empty() {
+            continue;
+        }
+        terminal::note!("  {shown}");
+        lines.push_back(shown);
+        if lines.len() > LOG_LINES {
+            lines.pop_front();
+        }
+    }
+    lines
+}
+
+fn joined(log: &VecDeque<String>) -> String {
+    log.iter().map(|line| format!("\n{line}")).collect()
+}
+
+/// A string of Nix's language.
+fn text(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\"").replace("${", "\\${"))
+}
+
+fn list(values: &[String]) -> String {
+    format!("[ {} ]", values.iter().map(|value| text(value)).collect::<Vec<_>>().join(" "))
+}
+
+/// A directory of links that Nix takes for roots. It is locked for as long as this lives; those of servers that were killed are
+/// removed by the next one.
+#[derive(Debug)]
+pub struct Roots {
+    directory: PathBuf,
+    _lock: File,
+}
+
+impl Roots {
+    /// Creates the directory, in the user's cache.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn create() -> Result<Self> {
+        let base =
+            files::cache_folder().context("creating roots: neither XDG_CACHE_HOME nor HOME is set")?.join("served");
+        let creating = || format!("creating {}", base.display());
+        fs::create_dir_all(&base).with_context(creating)?;
+        for entry in fs::read_dir(&base).with_context(creating)?.flatten() {
+            if let Ok(lock) = File::open(entry.path().join("lock"))
+                && !matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
+            {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let directory = tempfile::Builder::new().prefix("server-").tempdir_in(&base).with_context(creating)?.keep();
+        let lock = File::create(directory.join("lock")).with_context(creating)?;
+        lock.try_lock().with_context(creating)?;
+        Ok(Self { directory, _lock: lock })
+    }
+
+    /// The path of a new link.
+    pub fn path(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("{number}"))
+    }
+}
+
+impl Drop for Roots {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_are_those_of_nix() {
+        assert_eq!(text(r#"a"b\c${d}$e"#), r#""a\"b\\c\${d}$e""#);
+        assert_eq!(list(&["a".to_owned(), "b".to_owned()]), r#"[ "a" "b" ]"#);
+    }
+
+    #[test]
+    fn the_last_lines_of_a_log_are_kept() {
+        let long = "x".repeat(2 * LINE_LIMIT);
+        let log: String = (0..50).map(|at| format!("line {at}\n\n")).chain([format!("\u{1b}[31m{long}")]).collect();
+        let lines = last_lines(log.as_bytes());
+        assert_eq!(lines.len(), LOG_LINES);
+        assert_eq!(lines[0], "line 36");
+        assert!(lines[LOG_LINES - 1].starts_with("\\u{1b}[31mxxx") && lines[LOG_LINES - 1].len() < LINE_LIMIT + 20);
+    }
+
+    #[test]
+    fn a_process_over_its_time_is_ended() {
+        let limits = Limits { timeout: Duration::from_millis(50), memory: 1 };
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo begun >&2; exec sleep 600"]);
+        let error = Nix::new(&limits).run(command, limits.timeout).unwrap_err();
+        assert!(error.to_string().contains("takes longer than 0 s"), "{error}");
+    }
+
+    #[test]
+    fn roots_of_servers_that_ended_are_removed() {
+        let base = tempfile::tempdir().unwrap();
+        let stale = base.path().join("stale");
+        fs::create_dir(&stale).unwrap();
+        File::create(stale.join("lock")).unwrap();
+        let lock = File::open(stale.join("lock")).unwrap();
+        assert!(lock.try_lock().is_ok(), "a lock that no process holds");
+    }
+}

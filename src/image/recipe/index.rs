@@ -1,0 +1,100 @@
+//! An index of recipes: one image for several platforms, whose layers are made on demand.
+//!
+//! ```json
+//! { "version": 1,
+//!   "images": [ "/nix/store/…-image-hello.json", "/nix/store/…-image-hello.json" ],
+//!   "name": "hello", "tag": "latest",
+//!   "annotations": { "org.opencontainers.image.title": "hello" } }
+//! ```
+//!
+//! The images are recipes, in a Nix store. `annotations` are those of the OCI index.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Provider, Recipe, VERSION};
+use crate::{
+    image::{Image, ImageIndex, ManifestGraph},
+    oci::{Algorithm, Index, Platform, descriptor::media_type, json},
+};
+
+/// The file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RecipeList {
+    version: u32,
+    /// The recipes.
+    pub images: Vec<PathBuf>,
+    /// The name to load it under, without a tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The tag to load it under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Annotations of the index.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl RecipeList {
+    /// An index of these recipes.
+    pub fn new(images: Vec<PathBuf>, name: String, tag: String, annotations: BTreeMap<String, String>) -> Self {
+        Self { version: VERSION, images, name: Some(name), tag: Some(tag), annotations }
+    }
+}
+
+/// The recipes of an index, read.
+#[derive(Clone, Debug)]
+pub struct RecipeIndex {
+    /// The recipes, in the order of the index.
+    pub images: Vec<Recipe>,
+    reference: Option<String>,
+    annotations: BTreeMap<String, String>,
+}
+
+impl RecipeIndex {
+    pub(super) fn new(list: RecipeList, images: Vec<Recipe>) -> Self {
+        let tag = list.tag.as_deref().unwrap_or("latest");
+        let reference = list.name.as_ref().map(|name| format!("{name}:{tag}"));
+        Self { images, reference, annotations: list.annotations }
+    }
+
+    /// Sets where store paths come from that the machine lacks.
+    pub fn set_provider(&mut self, provider: Option<&Arc<dyn Provider>>) {
+        self.images.iter_mut().for_each(|image| image.provider = provider.cloned());
+    }
+
+    /// The OCI index with its images.
+    pub fn content(&self) -> ManifestGraph {
+        let children: Vec<ManifestGraph> = self.images.iter().map(|image| Image::of(image).into()).collect();
+        let manifests = children.iter().map(ManifestGraph::descriptor).collect();
+        let index = Index { annotations: self.annotations.clone(), ..Index::new(manifests) };
+        ManifestGraph::Index(Box::new(ImageIndex {
+            reference: self.reference.clone(),
+            media_type: media_type::INDEX.to_owned(),
+            bytes: json::to_vec(&index),
+            algorithm: Algorithm::default(),
+            children,
+        }))
+    }
+
+    /// The recipe for a platform.
+    pub fn for_platform(&self, platform: &Platform) -> Option<&Recipe> {
+        let mut fitting = self.images.iter().filter(|image| platform.is_met_by(&image.platform()));
+        let first = fitting.next()?;
+        // Of several variants, that without one comes first, as in other indexes.
+        Some(fitting.find(|image| image.variant.is_none() && first.variant.is_some()).unwrap_or(first))
+    }
+
+    /// The image of a recipe of this index, under the index's name.
+    pub fn image(&self, recipe: &Recipe) -> Image {
+        let image = Image::of(recipe);
+        Image { reference: self.reference.clone().or(image.reference), ..image }
+    }
+
+    /// The platforms, for messages.
+    pub fn platforms(&self) -> String {
+        let platforms: Vec<String> = self.images.iter().map(|image| image.platform().to_string()).collect();
+        platforms.join(", ")
+    }
+}

@@ -1,0 +1,167 @@
+# strata serve --flake: images are evaluated and built when they are pulled, once for all clients.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command curl
+export XDG_CACHE_HOME=$work/cache GIT_CONFIG_GLOBAL=$work/gitconfig
+git config --global user.name x
+git config --global user.email x@example.org
+
+# Each run of this script builds anew.
+run_id=$(date +%s%N)
+mkdir "$work/flake"
+cat >"$work/flake/flake.nix" <<NIX
+{
+  inputs.nixpkgs.url = "path:$cache/hostpkgs/flake";
+  inputs.strata.url = "git+file://$root";
+  inputs.strata.inputs.nixpkgs.follows = "nixpkgs";
+  outputs = { self, nixpkgs, strata }: let
+    pkgs = nixpkgs.legacyPackages.x86_64-linux;
+    images = strata.lib.mkLib { inherit pkgs; };
+    word = "ONE";
+    slow = pkgs.runCommand "slow" { } "echo slowly; sleep 3; mkdir \$out; echo $run_id \${word} >\$out/word";
+    broken = pkgs.runCommand "broken" { } "echo 'the compiler found a mistake'; exit 1";
+  in {
+    packages.x86_64-linux = {
+      app = images.buildImage { name = "app"; tag = "any"; config.Cmd = [ "\${pkgs.hello}/bin/hello" "--greeting=\${word}" ]; };
+      slow = images.buildImage { name = "slow"; copyToRoot = slow; };
+      broken = images.buildImage { name = "broken"; copyToRoot = broken; };
+      wrong = images.buildImage { nme = "x"; };
+      archive = images.makeContainerImage { layers = [ pkgs.hello ]; };
+      inherit (pkgs) hello;
+    };
+    packages.aarch64-linux.app = images.buildImage { name = "app"; tag = "any"; arch = "arm64"; config.Cmd = [ "\${pkgs.hello}/bin/hello" ]; };
+  };
+}
+NIX
+git -C "$work/flake" init --quiet --initial-branch main
+git -C "$work/flake" add .
+git -C "$work/flake" commit --quiet -m one
+git -C "$work/flake" tag v1
+nix flake lock "$work/flake" >"$work/log" 2>&1 || { cat "$work/log"; fail "nix flake lock"; }
+git -C "$work/flake" add .
+git -C "$work/flake" commit --quiet -m locked
+sed -i 's/"ONE"/"TWO"/' "$work/flake/flake.nix"
+git -C "$work/flake" commit --quiet -a -m two
+git -C "$work/flake" tag v2
+
+serve() {
+  "$strata" serve --listen 127.0.0.1:0 "$@" >"$work/address" 2>"$work/serve.log" &
+  server=$!
+  wait_for "$server" test -s "$work/address" || { cat "$work/serve.log"; fail "serve ends"; }
+  host=$(<"$work/address")
+}
+stop() { kill -TERM "$server" 2>/dev/null || return 0; wait "$server"; : >"$work/address"; }
+get() { curl --silent --show-error --dump-header "$work/headers" "http://$host/v2/$1" "${@:2}"; }
+status() { sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p' "$work/headers"; }
+# refused STATUS PATH TEXT
+refused() {
+  get "$2" >"$work/body"
+  same "$(status)" "$1"
+  grep -qF -- "$3" "$work/body" || { cat "$work/body"; fail "the answer to $2 lacks: $3"; }
+}
+
+serve --flake "$work/flake"
+trap 'status=$?; stop; ((status == 0)) || tail -n 30 "$work/serve.log"; exit $status' EXIT
+# 200 concurrent pulls of an image that is not built: one build, and all succeed.
+for ((at = 0; at < 200; at++)); do echo "url = http://$host/v2/slow/manifests/latest"; echo "output = $work/slow.$at"; done >"$work/requests"
+curl --silent --show-error --fail --parallel --parallel-immediate --parallel-max 200 --config "$work/requests" || { cat "$work/serve.log"; fail "200 pulls"; }
+same "$(sha256sum "$work"/slow.* | cut -d ' ' -f 1 | sort | uniq -c | awk '{ print $1 }')" 200
+same "$(grep -c '^building slow of ' "$work/serve.log")" 1
+same "$(grep -c ' building .*-slow.drv' "$work/serve.log")" 1
+same "sha256:$(sha256sum <"$work/slow.0" | cut -d ' ' -f 1)" "$(sed -n 's/^built slow in .*: //p' "$work/serve.log")"
+
+# Lists.
+same "$(get _catalog | jq -c .repositories)" '["app","archive","broken","slow"]'
+same "$(get app/tags/list | jq -c .tags)" '["latest","main","v1","v2"]'
+refused 404 hello/tags/list "the flake has no image hello"
+
+# Clients pull, and run. TAG is the checkout, a branch, a tag or a commit.
+same "$(docker pull --quiet "$host/app:latest")" "$host/app:latest"
+same "$(run "$host/app:latest")" TWO
+commit=$(git -C "$work/flake" rev-parse v1)
+same "$(get app/manifests/v1)" "$(get "app/manifests/$commit")"
+same "$(get app/manifests/main)" "$(get app/manifests/v2)"
+docker pull --quiet "$host/app:v1" >/dev/null
+same "$(run "$host/app:v1")" ONE
+docker rmi "$host/app:latest" "$host/app:v1" >/dev/null
+# A change that is not committed.
+sed -i 's/"TWO"/"THREE"/' "$work/flake/flake.nix"
+docker pull --quiet "$host/app:latest" >/dev/null
+same "$(run "$host/app:latest")" THREE
+docker rmi "$host/app:latest" >/dev/null
+same "$(get app/manifests/latest | sha256sum)" "$(nix build --no-link --json "$work/flake#app" 2>/dev/null | jq -r '.[0].outputs.out' | xargs -I{} "$strata" inspect {} --manifest | sha256sum)"
+for tag in archive:latest app:v2; do
+  skopeo copy --quiet --src-tls-verify=false "docker://$host/$tag" "oci:$work/copied:$tag"
+done
+"$strata" verify "$work/copied" | grep -q ' 0 problems$' || fail "what was pulled"
+podman --root "$work/containers" --runroot "$work/run" --storage-driver vfs pull --quiet --tls-verify=false "docker://$host/app:v2" >/dev/null
+
+# What fails is an error that the client prints, with the end of Nix's log, and is tried again.
+for _ in 1 2; do refused 404 broken/manifests/latest "the compiler found a mistake"; done
+same "$(grep -c '^building broken for ' "$work/serve.log")" 2
+if docker pull "$host/broken:latest" >"$work/log" 2>&1; then fail "a build that fails"; fi
+grep -qF "the compiler found a mistake" "$work/log" || { cat "$work/log"; fail "docker prints no reason"; }
+refused 404 wrong/manifests/latest "called without required argument 'name'"
+refused 404 none/manifests/latest "the flake has no package none for x86_64-linux"
+refused 404 app/manifests/none "the flake has no branch, tag or commit none"
+refused 403 hello/manifests/latest "hello for x86_64-linux is not an image of strata; --attribute hello serves it"
+refused 403 shell/hello/manifests/latest "--shell allows it"
+refused 404 'a$%7Bb/manifests/latest' "is not the name of a repository"
+refused 404 app/manifests/sha256:0000000000000000000000000000000000000000000000000000000000000000 "unknown manifest"
+get app/manifests/v1 --request PUT >/dev/null
+same "$(status)" 405
+stop
+# Nothing keeps what it built.
+[[ ! $(ls "$work/cache/strata/served") ]] || fail "roots are left: $(ls "$work/cache/strata/served")"
+
+# Limits: attributes, time, memory, kept images.
+serve --flake "$work/flake" --attribute 'a*' --build-timeout 1 --keep 1
+same "$(get _catalog | jq -c .repositories)" '["app","archive"]'
+refused 403 broken/manifests/latest "broken is not among the attributes that are served"
+get app/manifests/v1 >"$work/manifest"
+layer=$(jq -r '.layers[0].digest' "$work/manifest")
+same "$(get "app/blobs/$layer" | sha256sum | cut -d ' ' -f 1)" "$(cut -d : -f 2 <<<"$layer")"
+same "$(ls "$work"/cache/strata/served/*/ | grep -vx lock | wc -l)" 2
+config=$(jq -r '.config.digest' "$work/manifest")
+get app/manifests/v2 >/dev/null
+get "app/blobs/$config" >/dev/null
+same "$(status)" 404
+same "$(ls "$work"/cache/strata/served/*/ | grep -vx lock | wc -l)" 2
+stop
+sed -i 's/sleep 3/sleep 30/' "$work/flake/flake.nix"
+serve --flake "$work/flake" --build-timeout 1
+refused 404 slow/manifests/latest "timed out after 1 seconds"
+stop
+serve --flake "$work/flake" --eval-memory 16
+refused 404 app/manifests/latest "app/manifests" 2>/dev/null || true
+get app/manifests/latest >"$work/body"
+same "$(status)" 404
+stop
+if "$strata" serve --flake github:a/b 2>"$work/log"; then fail "a flake of others"; fi
+grep -qF -- "--allow-remote-flake" "$work/log" || { cat "$work/log"; fail "no way out"; }
+
+# Several systems are one multi-platform image; a shell is composed of packages.
+serve --flake "$work/flake" --system x86_64-linux --system aarch64-linux --shell
+same "$(get app/manifests/v2 | jq -c '[.manifests[].platform.architecture]')" '["amd64","arm64"]' || true
+docker pull --quiet "$host/shell/hello/jq:latest" >/dev/null
+same "$(run "$host/shell/hello/jq:latest" hello)" "Hello, world!"
+docker rmi "$host/shell/hello/jq:latest" >/dev/null
+refused 404 shell/nonesuch/manifests/latest "nixpkgs has no package nonesuch"
+stop
+
+# An empty store and a cache that has the detached recipe: the closure does not come.
+git -C "$work/flake" checkout --quiet -- .
+git -C "$work/flake" checkout --quiet v2
+drv=$(nix eval --raw "$work/flake#packages.x86_64-linux.app.detached.drvPath" 2>/dev/null)
+detached=$(nix-store --realise "$drv" 2>/dev/null)
+recipe=$(jq -r .recipe "$detached")
+nix copy --no-check-sigs --to "file://$work/binary" "$recipe" "$detached"
+nix-store --delete "$detached" "$recipe" >/dev/null 2>&1 || fail "the store keeps the image"
+greeting=$(jq -r '.layers[].paths[].path' "$(nix-store --realise "$drv" --option substituters "file://$work/binary" --option require-sigs false 2>/dev/null)" | grep -c hello)
+((greeting)) || fail "the recipe lacks its paths"
+nix-store --delete "$detached" >/dev/null 2>&1
+NIX_CONFIG="${NIX_CONFIG-}"$'\n'"substituters = file://$work/binary"$'\n'"require-sigs = false" serve --flake "$work/flake"
+docker pull --quiet "$host/app:v2" >/dev/null
+same "$(run "$host/app:v2")" TWO
+docker rmi "$host/app:v2" >/dev/null
+[[ ! -e $recipe ]] || fail "the recipe came, and its closure with it"
