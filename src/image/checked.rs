@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use crate::oci::{Descriptor, Digest, Hasher};
 
 /// A blob that is checked while it is read.
+///
+/// [Example](crate#layer).
 pub struct BlobReader {
     inner: Box<dyn Read + Send>,
     expected: Digest,

@@ -8,6 +8,8 @@ use std::{
 use crate::{layer::LayerError, oci::Digest};
 
 /// Why an image could not be read or a blob not be made.
+///
+/// [Example](crate#recipe).
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
     /// The file system refused.

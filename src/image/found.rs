@@ -10,6 +10,8 @@ use super::{
 use crate::oci::{Descriptor, Digest, Index, Platform};
 
 /// Which of several images to use.
+///
+/// [Example](crate#image).
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
     /// Of this name, without a tag.

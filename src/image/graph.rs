@@ -13,6 +13,8 @@ use super::Image;
 use crate::oci::{Algorithm, Descriptor, Digest, Index, descriptor::media_type, json};
 
 /// What a reference leads to, as it travels from a source to a sink.
+///
+/// [Example](crate#image).
 #[derive(Clone, Debug)]
 pub enum ManifestGraph {
     /// One image, or an artifact.
@@ -22,6 +24,8 @@ pub enum ManifestGraph {
 }
 
 /// An index and what it lists.
+///
+/// [Example](crate#image).
 #[derive(Clone, Debug)]
 pub struct ImageIndex {
     /// `name:tag`, where it has a name.

@@ -22,6 +22,8 @@ use crate::{
 };
 
 /// One layer's blob.
+///
+/// [Example](crate#layer).
 #[derive(Clone)]
 pub struct LayerBlob {
     /// What the manifest says of it.

@@ -49,6 +49,8 @@ use crate::{
 pub const DOCKER_LAYERS_LIMIT: usize = 125;
 
 /// One image of one platform, ready to be moved.
+///
+/// [Example](crate#image).
 #[derive(Clone, Debug)]
 pub struct Image {
     /// `name:tag`, where it has a name.

@@ -5,6 +5,8 @@ use std::{error::Error, io, path::PathBuf};
 use crate::{image::ImageError, oci::Platform};
 
 /// Why an image could not be read.
+///
+/// [Example](crate#image).
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file system refused.

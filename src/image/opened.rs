@@ -10,6 +10,8 @@ use crate::{
 };
 
 /// An image of any kind, opened.
+///
+/// [Example](crate#image).
 #[derive(Debug)]
 pub enum Opened {
     /// An image.json.

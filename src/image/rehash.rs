@@ -19,6 +19,8 @@ use crate::{
 use rayon::prelude::*;
 
 /// What was checked, and what is wrong.
+///
+/// [Example](crate#image).
 #[derive(Debug, Default)]
 pub struct RehashReport {
     /// Blobs hashed.
@@ -37,6 +39,8 @@ impl fmt::Display for RehashReport {
 }
 
 /// Checks an image of any kind.
+///
+/// [Example](crate#image).
 ///
 /// # Errors
 ///

@@ -6,6 +6,8 @@ use std::{
 };
 
 /// Why a layer could not be made.
+///
+/// [Example](crate#layer).
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
     /// The file system refused.

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::{LayerError, Result, untar::Xattrs, whiteout::Marker};
 
 /// Options of one store path, as image.json keeps them (nix2container's version 1).
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathOptions {
     /// Where its files go.
@@ -74,6 +76,8 @@ impl Owner {
 }
 
 /// Replaces every match of `regex` in a file's path by `repl`; an empty `regex` replaces nothing.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rewrite {
@@ -86,6 +90,8 @@ pub struct Rewrite {
 }
 
 /// Sets owner and mode of the files whose source path matches `regex`.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Perm {

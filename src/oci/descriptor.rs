@@ -59,6 +59,8 @@ pub mod annotation {
 }
 
 /// What a document says of a blob it refers to.
+///
+/// [Example](crate#layer).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
@@ -106,6 +108,8 @@ impl Descriptor {
 }
 
 /// The machine an image runs on, in Go's terms (`GOARCH`, `GOOS`).
+///
+/// [Example](crate#image).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// `amd64`, `arm64`, …

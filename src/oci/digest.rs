@@ -10,6 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// The digest of a blob.
+///
+/// [Example](crate#layer).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest(Bytes);
 
@@ -20,6 +22,8 @@ enum Bytes {
 }
 
 /// How a digest is made.
+///
+/// [Example](crate#layer).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
     /// What strata makes.
@@ -55,6 +59,8 @@ impl Algorithm {
 }
 
 /// Text that is not a digest.
+///
+/// [Example](crate#layer).
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a digest; expected sha256: and 64, or sha512: and 128, lower-case hexadecimal digits")]
 pub struct ParseDigestError(String);

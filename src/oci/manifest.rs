@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Descriptor, config::null_as_default, descriptor::media_type, document};
 
 /// One image of one platform: its config and its layers, base first.
+///
+/// [Example](crate#image).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -52,6 +54,8 @@ impl Manifest {
 }
 
 /// A list of manifests.
+///
+/// [Example](crate#image).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Index {

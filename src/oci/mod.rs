@@ -6,13 +6,13 @@
 
 mod config;
 pub(crate) mod descriptor;
-mod digest;
+pub(crate) mod digest;
 pub(crate) mod document;
 pub(crate) mod json;
 mod manifest;
 pub(crate) mod name;
-mod reference;
-mod timestamp;
+pub(crate) mod reference;
+pub(crate) mod timestamp;
 pub(crate) mod wording;
 
 pub use reference::{ParseReferenceError, Reference};

@@ -18,6 +18,8 @@ const MAX_REPOSITORY: usize = 255;
 const MAX_TAG: usize = 128;
 
 /// Where an image is in which registry.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// `host[:port]`.
@@ -31,6 +33,8 @@ pub struct Reference {
 }
 
 /// Text that is no reference.
+///
+/// [Example](crate#transport).
 #[derive(Debug, thiserror::Error)]
 #[error("{text:?} is not an image reference: {why}; write it like registry.example.com/name:tag")]
 pub struct ParseReferenceError {

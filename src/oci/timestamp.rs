@@ -15,10 +15,14 @@ use time::{Date, OffsetDateTime, Weekday, format_description::well_known::Rfc333
 
 /// A point in time with its UTC offset; fractions keep no trailing zeros and
 /// UTC prints as `Z`.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timestamp(OffsetDateTime);
 
 /// Text that is no time.
+///
+/// [Example](crate#recipe).
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a time; write it like 1970-01-01T00:00:01Z, 2024-01-01 or @1700000000")]
 pub struct ParseTimestampError(String);

@@ -26,6 +26,8 @@ pub const WRITE_SCHEMES: &[WriteScheme] = &[
 ];
 
 /// Where content goes, as skopeo users write it.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug)]
 pub struct Destination {
     scheme: &'static WriteScheme,

@@ -23,6 +23,8 @@ pub const READ_SCHEMES: &[ReadScheme] = &[
 ];
 
 /// Where an image comes from, as skopeo users write it: `docker://…`, `oci:DIR[:TAG]`, a plain path, and so on.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug)]
 pub struct Location {
     source: Arc<dyn ReadTransport>,

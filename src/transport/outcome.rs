@@ -5,6 +5,8 @@ use super::progress::EvidenceCounts;
 use crate::oci::Digest;
 
 /// What a copy did.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The digest of the manifest or index; in docker's own store and in podman the image's ID.
@@ -22,6 +24,8 @@ pub struct Outcome {
 }
 
 /// Blobs and bytes that were transferred to a registry or an engine.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     /// The number of blobs; engines do not count them.
@@ -31,6 +35,8 @@ pub struct Sent {
 }
 
 /// What is particular to the kind of destination.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug)]
 pub enum Details {
     /// A file or a directory.
@@ -44,6 +50,8 @@ pub enum Details {
 }
 
 /// What a push did, apart from [`Outcome`].
+///
+/// [Example](crate#transport).
 #[cfg(feature = "net")]
 #[derive(Clone, Debug)]
 pub struct PushDetails {
@@ -64,6 +72,8 @@ pub struct PushDetails {
 }
 
 /// What a load into one engine did.
+///
+/// [Example](crate#transport).
 #[cfg(feature = "net")]
 #[derive(Clone, Debug)]
 pub struct Loaded {

@@ -3,6 +3,8 @@
 use crate::{image::Image, oci::Descriptor};
 
 /// What became of one blob.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// The other side had it.
@@ -14,6 +16,8 @@ pub enum Fate {
 }
 
 /// How it is known which compressed blob an uncompressed layer corresponds to.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// A trusted mapping says so: the recipe, the local cache, a signed document, or any document with `--trust-tags`.
@@ -56,6 +60,8 @@ impl EvidenceCounts {
 }
 
 /// Who is told. Layers are counted from 1, and several are on their way at once.
+///
+/// [Example](crate#transport).
 pub trait Progress: Send + Sync {
     /// An image follows: the layers of the one before are done.
     fn image(&self, _image: &Image) {}
@@ -80,6 +86,8 @@ pub trait Progress: Send + Sync {
 }
 
 /// Reports nothing.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Copy, Debug)]
 pub struct Silent;
 

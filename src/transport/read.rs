@@ -35,6 +35,8 @@ pub trait ReadTransport: fmt::Debug + Send + Sync {
 }
 
 /// How sources are reached.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
     /// How registries are.

@@ -41,6 +41,8 @@ impl Kind {
 
 /// Opens an image of any kind.
 ///
+/// [Example](crate#transport).
+///
 /// # Errors
 ///
 /// [`OpenError`], which names the file, and the part of it.

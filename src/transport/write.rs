@@ -72,6 +72,8 @@ pub trait Referrers {
 }
 
 /// Why content could not be written.
+///
+/// [Example](crate#transport).
 pub type WriteError = Box<dyn Error + Send + Sync>;
 
 /// Signs a manifest of the client's repository.
@@ -80,6 +82,8 @@ pub type SignDocument =
     dyn Fn(&super::registry::Client, &crate::oci::Descriptor) -> Result<(), WriteError> + Send + Sync;
 
 /// How to write.
+///
+/// [Example](crate#transport).
 #[derive(Clone)]
 pub struct WriteOptions {
     /// Further tags.

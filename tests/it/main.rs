@@ -2,6 +2,7 @@
 //! that a test takes to build. tests/attacks and tests/registries need programs of the machine and are binaries of their own;
 //! tests/pages.rs reads pages that the package's source leaves out.
 
+mod api;
 mod command_line;
 mod golden;
 mod graph;

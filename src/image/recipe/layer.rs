@@ -31,6 +31,8 @@ use crate::{
 };
 
 /// One layer and where its bytes come from.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecipeLayer {
     /// Digest of the blob.
@@ -67,6 +69,8 @@ pub struct RecipeLayer {
 }
 
 /// What a layer compresses to.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compressed {
     /// Digest of the compressed blob.
@@ -86,6 +90,8 @@ impl Compressed {
 }
 
 /// A store path of a layer.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerPath {
     /// The path.

@@ -88,6 +88,8 @@ const VERSION_BY_REFERENCE: u32 = 2;
 const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// An image: what image.json holds.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recipe {
     version: u32,
@@ -138,6 +140,8 @@ impl PartialEq for Recipe {
 }
 
 /// A file that goes with an image, as a referrer in a registry.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attachment {

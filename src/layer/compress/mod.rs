@@ -22,6 +22,8 @@ use super::chunked::{Annotations, ChunkedWriter, annotation};
 use crate::oci::{Descriptor, descriptor::media_type};
 
 /// A way to compress a layer, by the names users give.
+///
+/// [Example](crate#layer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {

@@ -20,6 +20,8 @@ use super::{Digest, Platform, Timestamp, wording};
 pub use checks::ignored_keys;
 
 /// The config blob: an image's platform, execution parameters, layers and history.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageConfig {
     /// When the image was made.
@@ -58,6 +60,8 @@ impl ImageConfig {
 }
 
 /// The uncompressed layers, base first.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     /// Always `layers`.
@@ -69,6 +73,8 @@ pub struct RootFs {
 }
 
 /// What made a layer.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// When.
@@ -100,6 +106,8 @@ impl<'de> Deserialize<'de> for EmptyObject {
 
 /// Execution parameters: the specification's properties, then the four that
 /// docker adds and every runtime ignores or understands.
+///
+/// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Config {

@@ -28,6 +28,8 @@ use std::{
 use crate::files::Scratch;
 
 /// How an engine is reached.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
     /// A command instead of the engine's own, or a short form of one.

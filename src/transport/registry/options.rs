@@ -5,6 +5,8 @@ use std::{path::PathBuf, time::Duration};
 use super::{Credentials, credentials::canonical_host};
 
 /// How registries are reached.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What the user gave for single hosts.
@@ -23,6 +25,8 @@ pub struct Options {
 ///
 /// They are bound to its host: mirrors, token realms, redirects, the `origin` of a recipe's layers and every other host
 /// that data names never see them. Only [`Options::for_host`] reads them.
+///
+/// [Example](crate#transport).
 #[derive(Clone, Debug)]
 pub struct HostOptions {
     host: String,

@@ -27,6 +27,8 @@ use file::{AuthFile, Kind};
 pub use login::Login;
 
 /// A name and its password, or a token that stands for both.
+///
+/// [Example](crate#transport).
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// Nobody in particular.
