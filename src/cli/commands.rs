@@ -103,6 +103,15 @@ pub enum Command {
         #[command(flatten)]
         access: Access,
     },
+    /// List the tags of a repository, as JSON; skopeo's command of the same name.
+    #[command(after_help = "Examples:\n  strata list-tags docker://registry.example.com/app")]
+    ListTags {
+        /// [docker://]HOST/NAME
+        #[arg(value_name = "REF", value_parser = parse_reference)]
+        reference: Reference,
+        #[command(flatten)]
+        access: Access,
+    },
     /// Join single-platform images of a registry into one multi-platform index.
     #[command(
         after_help = "Examples:\n  strata index docker://ghcr.io/me/app:v1 ghcr.io/me/app:v1-amd64 ghcr.io/me/app:v1-arm64"
@@ -189,6 +198,10 @@ pub enum Command {
         /// Print the manifest byte for byte.
         #[arg(long, conflicts_with_all = ["json", "raw"])]
         manifest: bool,
+        /// Fill a template with the fields of `skopeo inspect`, such as {{.Digest}} and {{json .Labels}}; with --raw, with
+        /// those of the config.
+        #[arg(short, long, value_name = "TEMPLATE", conflicts_with_all = ["json", "manifest"])]
+        format: Option<String>,
         #[command(flatten)]
         access: Access,
     },

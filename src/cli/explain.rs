@@ -54,7 +54,7 @@ pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<Exit
     if let Some(what) = &wanted.why {
         return why(&image, what);
     }
-    let contents = image.layer_contents().context("reading the layers")?;
+    let contents = image.layer_contents();
     for (number, lost) in contents.iter().filter_map(|(number, layer)| Some((number, layer.lost.as_ref()?))) {
         note!("strata: warning: layer {number}: {}", line(lost));
     }

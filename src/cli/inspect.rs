@@ -5,16 +5,17 @@ use std::{
     process::ExitCode,
 };
 
-use super::access::Access;
+use super::{access::Access, inspect_format};
 use crate::terminal::{self, line};
 use crate::{
-    image::{Image, LayerBlob},
-    oci::{Digest, ImageConfig, Manifest, descriptor::media_type},
+    image::{Image, LayerBlob, Opened},
+    oci::{Digest, ImageConfig, Manifest, Reference, descriptor::media_type},
     report::bytes,
-    transport::Location,
+    transport::{Location, registry::Client},
 };
 use anyhow::{Context, Result};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 /// One image from any source.
 #[derive(Serialize)]
@@ -107,6 +108,73 @@ pub fn run(location: &Location, form: &Form, access: &Access) -> Result<ExitCode
     }
     out.flush()?;
     incomplete.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
+}
+
+/// Prints a template, filled with what skopeo's `inspect` has, or with the config.
+pub fn format(location: &Location, template: &str, of_config: bool, access: &Access) -> Result<ExitCode> {
+    let read = access.source(&[location])?;
+    let opened = location.open(&read)?;
+    let image = opened.image(None)?;
+    let value = match of_config {
+        true => serde_json::from_slice(&image.config).context("parsing the config")?,
+        false => {
+            let reference = location.registry_host().and_then(|_| reference(location));
+            let tags = match &reference {
+                Some(reference) if template.contains(".RepoTags") => Client::new(reference, &read.registry)?.tags()?,
+                _ => None,
+            };
+            // Of a multi-platform image, the digest that its tag leads to.
+            let digest = match &opened {
+                Opened::Found(found) if reference.is_some() => found.root()?.descriptor.digest,
+                _ => image.digest(),
+            };
+            fields(&image, reference.as_ref(), digest, tags.unwrap_or_default())?
+        }
+    };
+    let mut out = terminal::stdout();
+    writeln!(out, "{}", inspect_format::render(template, &value)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reference(location: &Location) -> Option<Reference> {
+    location.to_string().strip_prefix("docker://")?.parse().ok()
+}
+
+/// The fields of skopeo's `inspect`.
+fn fields(image: &Image, reference: Option<&Reference>, digest: Digest, tags: Vec<String>) -> Result<Value> {
+    let config = image.parse_config().context("parsing the config")?;
+    let layer = |layer: &LayerBlob| {
+        json!({ "MIMEType": layer.descriptor.media_type, "Digest": layer.descriptor.digest, "Size": layer.descriptor.size,
+            "Annotations": layer.descriptor.annotations })
+    };
+    Ok(json!({
+        "Name": reference.map(|reference| format!("{}/{}", reference.host, reference.repository)).unwrap_or_default(),
+        "Tag": reference.and_then(|reference| reference.tag.clone()).unwrap_or_default(),
+        "Digest": digest,
+        "RepoTags": tags,
+        "Created": config.created.map(|created| created.to_string()),
+        "DockerVersion": "",
+        "Labels": config.config.labels,
+        "Architecture": config.architecture,
+        "Variant": image.platform.variant.clone().unwrap_or_default(),
+        "Os": config.os,
+        "Layers": image.layers.iter().map(|layer| layer.descriptor.digest).collect::<Vec<_>>(),
+        "LayersData": image.layers.iter().map(layer).collect::<Vec<_>>(),
+        "Env": config.config.env,
+    }))
+}
+
+/// Prints the tags of a repository, as skopeo's `list-tags` does.
+pub fn list_tags(reference: &Reference, access: &Access) -> Result<ExitCode> {
+    let client = Client::new(reference, &access.options(&[&reference.host])?)?;
+    let tags = client
+        .tags()?
+        .with_context(|| format!("there is no repository {}/{}", reference.host, reference.repository))?;
+    let list = json!({ "Repository": format!("{}/{}", reference.host, reference.repository), "Tags": tags });
+    let mut out = terminal::stdout();
+    serde_json::to_writer_pretty(out.exact(), &list).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn inspect(image: &Image) -> Result<Inspected> {

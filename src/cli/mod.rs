@@ -20,6 +20,7 @@ mod fleet_arguments;
 mod git;
 pub(crate) mod index;
 pub(crate) mod inspect;
+mod inspect_format;
 pub(crate) mod interrupt;
 pub(crate) mod lock;
 pub(crate) mod login;
@@ -109,7 +110,11 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Sbom(arguments) => sbom::run(&arguments),
         Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
         Command::Plan(arguments) => plan::run(&arguments),
-        Command::Inspect { image, json, raw, manifest, access } => {
+        Command::ListTags { reference, access } => inspect::list_tags(&reference, &access),
+        Command::Inspect { image, format: Some(template), raw, access, .. } => {
+            inspect::format(&image, &template, raw, &access)
+        }
+        Command::Inspect { image, json, raw, manifest, access, format: None } => {
             let form = match (json, raw, manifest) {
                 (true, ..) => inspect::Form::Json,
                 (_, true, _) => inspect::Form::Config,

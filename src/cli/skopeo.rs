@@ -92,7 +92,16 @@ pub fn command_line(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
             line.push(command);
             line.extend(rest);
         }
-        "delete" | "list-tags" | "sync" | "manifest-digest" | "standalone-sign" | "standalone-verify" => {
+        "list-tags" => {
+            ensure!(moved.is_empty(), "{} is for `copy`; tags are of no platform", moved[0]);
+            line.push(command);
+            line.extend(rest);
+        }
+        "delete" => bail!(
+            "skopeo-nix2container deletes nothing from registries: the manifest of a tag may be that of other tags, which are \
+             deleted with it; use the registry's own interface, or skopeo"
+        ),
+        "sync" | "manifest-digest" | "standalone-sign" | "standalone-verify" => {
             bail!("skopeo-nix2container has no `{command}`; use skopeo for it")
         }
         // Commands of strata itself.
@@ -148,15 +157,17 @@ fn copy(mut rest: VecDeque<String>, line: &mut Vec<String>) -> Result<()> {
 fn inspect(rest: VecDeque<String>, line: &mut Vec<String>) -> Result<()> {
     line.push("inspect".to_owned());
     let config = rest.iter().any(|argument| argument == "--config");
-    for argument in rest {
+    let mut rest = rest;
+    while let Some(argument) = rest.pop_front() {
         match argument.as_str() {
             "--config" => line.push("--raw".to_owned()),
             // With --config, the config blob as it is.
             "--raw" if config => {}
             "--raw" => line.push("--manifest".to_owned()),
             "--no-tags" | "-n" => {}
-            _ if argument == "-f" || argument.starts_with("--format") => {
-                bail!("{argument}: strata has no templates; use `inspect --json` and jq")
+            "-f" | "--format" => {
+                let template = rest.pop_front().with_context(|| format!("{argument} has no value"))?;
+                line.extend(["--format".to_owned(), template]);
             }
             _ => line.push(without_nix(argument)),
         }
@@ -198,6 +209,9 @@ mod tests {
             ("inspect --raw nix:/i", "strata inspect --manifest /i"),
             ("inspect --config nix:/i", "strata inspect --raw /i"),
             ("inspect --config --raw /i", "strata inspect --raw /i"),
+            ("inspect -f {{.Digest}} nix:/i", "strata inspect --format {{.Digest}} /i"),
+            ("inspect --config --format={{.Os}} /i", "strata inspect --raw --format={{.Os}} /i"),
+            ("list-tags docker://h/n", "strata list-tags docker://h/n"),
             ("--debug login --username me h", "strata login --username me h"),
             ("", "strata --help"),
             ("--version", "strata --version"),
@@ -214,8 +228,8 @@ mod tests {
             ("copy --dest-shared-blob-dir /d /i oci:x", "--dest-shared-blob-dir: "),
             ("copy --dest-decompress /i dir:x", "--dest-decompress: "),
             ("copy --multi-arch index-only /i oci:x", "--multi-arch index-only: "),
-            ("inspect --format {{.Digest}} /i", "--format: strata has no templates"),
-            ("list-tags docker://h/n", "has no `list-tags`"),
+            ("inspect --format", "--format has no value"),
+            ("delete docker://h/n:t", "deletes nothing from registries"),
             ("--override-arch arm64 inspect /i", "--override-arch is for `copy`"),
             ("--tmpdir", "--tmpdir has no value"),
         ] {

@@ -9,7 +9,7 @@ use std::{
 use rayon::prelude::*;
 use tar::EntryType;
 
-use super::{Image, ImageError};
+use super::Image;
 use crate::{
     closure::StorePath,
     layer::{overlay, untar::TarReader, whiteout::Marker},
@@ -68,18 +68,15 @@ fn store_path(name: &[u8]) -> Option<PathBuf> {
 
 impl Image {
     /// What layers hold that are not made from known store paths, with their numbers. Those in registries are not downloaded
-    /// for it.
-    ///
-    /// # Errors
-    ///
-    /// When a layer cannot be read.
-    pub fn layer_contents(&self) -> Result<Vec<(usize, LayerContents)>, ImageError> {
+    /// for it, and those that cannot be read are left out: `verify` says why.
+    pub fn layer_contents(&self) -> Vec<(usize, LayerContents)> {
         let is_image = media_type::is_config(&self.config_media_type);
         let is_read = |layer: &super::LayerBlob| {
             let is_here = layer.paths.is_empty() && layer.origin.is_none() && !layer.elsewhere;
             is_image && is_here && layer.descriptor.media_type.contains("tar")
         };
         let layers: Vec<_> = self.layers.iter().enumerate().filter(|(_, layer)| is_read(layer)).collect();
-        layers.par_iter().map(|(at, layer)| Ok((at + 1, layer.plain(LayerContents::read)?))).collect()
+        let read = layers.par_iter().filter_map(|(at, layer)| Some((at + 1, layer.plain(LayerContents::read).ok()?)));
+        read.collect()
     }
 }

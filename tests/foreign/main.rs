@@ -3,6 +3,7 @@
 mod answers;
 mod choices;
 mod docker_archives;
+mod skopeo_commands;
 mod sources;
 
 #[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
@@ -14,3 +15,6 @@ mod registry;
 #[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
 #[path = "../attacks/run.rs"]
 mod run;
+#[allow(dead_code, reason = "shared with tests/registries, which uses the rest")]
+#[path = "../registries/world.rs"]
+mod world;

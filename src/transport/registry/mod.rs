@@ -26,6 +26,7 @@ mod session;
 pub(crate) mod shared;
 mod signatures;
 mod tagged;
+mod tags;
 mod token;
 mod upload;
 

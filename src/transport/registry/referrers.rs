@@ -207,7 +207,7 @@ fn fallback_tag(digest: &Digest) -> String {
 }
 
 /// `</v2/…?last=x>; rel="next"` ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288))
-fn next_page(link: &str) -> Option<&str> {
+pub(super) fn next_page(link: &str) -> Option<&str> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     let is_next = parameters.split(';').any(|parameter| {
         let parameter = parameter.trim().to_ascii_lowercase();
