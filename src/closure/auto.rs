@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Graph, Strategy, bits::Bits, cost::closures};
+use super::{Graph, Strategy};
 
 /// The strategy of recent dockerTools.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,14 +22,13 @@ pub struct Auto;
 
 impl Strategy for Auto {
     fn groups(&self, graph: &Graph, nodes: &[usize], max_layers: usize) -> Vec<Vec<usize>> {
-        let closures = closures(graph);
         let mut by_size = nodes.to_vec();
         by_size.sort_by_key(|&at| (std::cmp::Reverse(graph.nodes()[at].nar_size), at));
-        let mut needed_by = vec![Bits::new(by_size.len()); graph.nodes().len()];
+        let mut classes = Classes::new(graph.nodes().len());
         let mut best = vec![nodes.to_vec()];
         for (number, &primary) in by_size.iter().enumerate() {
-            closures[primary].iter().for_each(|at| needed_by[at].insert(number));
-            let groups = group(nodes, &needed_by);
+            classes.add(graph, number, primary);
+            let groups = classes.group(nodes);
             if groups.len() > max_layers {
                 break;
             }
@@ -39,14 +38,46 @@ impl Strategy for Auto {
     }
 }
 
-/// The nodes by the primaries that need them; what many need lies low.
-fn group(nodes: &[usize], needed_by: &[Bits]) -> Vec<Vec<usize>> {
-    let mut groups: BTreeMap<(std::cmp::Reverse<usize>, Vec<usize>), Vec<usize>> = BTreeMap::new();
-    for &at in nodes {
-        let primaries: Vec<usize> = needed_by[at].iter().collect();
-        groups.entry((std::cmp::Reverse(primaries.len()), primaries)).or_default().push(at);
+/// Classes of nodes that the same primaries need.
+struct Classes {
+    /// The class of every node.
+    of: Vec<usize>,
+    /// The primaries of every class, by their numbers.
+    primaries: Vec<Vec<usize>>,
+}
+
+impl Classes {
+    fn new(nodes: usize) -> Self {
+        Self { of: vec![0; nodes], primaries: vec![Vec::new()] }
     }
-    groups.into_values().collect()
+
+    /// Adds a primary: what it needs moves to classes with one primary more.
+    fn add(&mut self, graph: &Graph, number: usize, primary: usize) {
+        let mut moved: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut is_needed = vec![false; self.of.len()];
+        let mut queue = vec![primary];
+        while let Some(at) = queue.pop() {
+            if !std::mem::replace(&mut is_needed[at], true) {
+                queue.extend(&graph.nodes()[at].references);
+                let before = self.of[at];
+                self.of[at] = *moved.entry(before).or_insert_with(|| {
+                    self.primaries.push([&self.primaries[before][..], &[number]].concat());
+                    self.primaries.len() - 1
+                });
+            }
+        }
+    }
+
+    /// The nodes by the primaries that need them; what many need lies low.
+    fn group(&self, nodes: &[usize]) -> Vec<Vec<usize>> {
+        let mut groups: BTreeMap<(std::cmp::Reverse<usize>, &[usize]), Vec<usize>> = BTreeMap::new();
+        let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.primaries.len()];
+        nodes.iter().for_each(|&at| members[self.of[at]].push(at));
+        for (primaries, members) in self.primaries.iter().zip(members).filter(|(_, members)| !members.is_empty()) {
+            groups.insert((std::cmp::Reverse(primaries.len()), primaries), members);
+        }
+        groups.into_values().collect()
+    }
 }
 
 #[cfg(test)]

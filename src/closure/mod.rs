@@ -11,14 +11,16 @@
 //! Pure: no I/O, no clock, no threads.
 
 mod auto;
-mod bits;
 pub(crate) mod cost;
 pub(crate) mod dominators;
 mod graph;
+mod moves;
 mod nar_hash;
 mod pattern;
 pub(crate) mod pipeline;
 mod popularity;
+mod reach;
+mod set;
 mod store_path;
 mod strategy;
 mod transfer;

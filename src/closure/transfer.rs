@@ -12,7 +12,12 @@
 //! Everything is in whole numbers, and ties go to the lower index, so plans
 //! depend on the closure alone.
 
-use super::{Graph, Strategy, Weights, bits::Bits, cost::closures};
+use super::{
+    Graph, Strategy, Weights,
+    moves::Moves,
+    reach::reached,
+    set::{Bits, Scale, Set},
+};
 
 /// A layer of fewer bytes is merged where that is nearly free.
 const SMALL: u64 = 1 << 20;
@@ -22,8 +27,6 @@ const NEARLY_FREE: u128 = 2000;
 const ALL_PAIRS: usize = 500;
 /// The number of neighbours in an order that are candidates for merging.
 const NEIGHBOURS: usize = 8;
-/// Rounds of moving paths; each costs as much as the first, and saves less.
-const ROUNDS: usize = 8;
 
 /// The strategy that plans for updates.
 #[derive(Clone, Debug, Default)]
@@ -34,9 +37,14 @@ pub struct Transfer {
 
 impl Strategy for Transfer {
     fn groups(&self, graph: &Graph, nodes: &[usize], max_layers: usize) -> Vec<Vec<usize>> {
-        let weights = self.weights.of(graph);
-        let closures = closures(graph);
-        let mut plan = Partition::new(graph, &closures, &weights, nodes);
+        let events = reached(graph);
+        let mut plan = Partition {
+            sizes: graph.nodes().iter().map(|node| node.nar_size).collect(),
+            events: &events,
+            scale: Scale::new(self.weights.of(graph)),
+            groups: Vec::new(),
+        };
+        plan.groups = nodes.iter().map(|&at| plan.group(vec![at])).collect();
         plan.merge_neighbours(ALL_PAIRS.max(max_layers));
         plan.merge_cheapest(max_layers.max(1));
         plan.move_paths();
@@ -51,7 +59,7 @@ struct Group {
     nodes: Vec<usize>,
     size: u64,
     /// Whose change changes it.
-    events: Bits,
+    events: Set,
     /// The sum of the events' weights.
     weight: u64,
 }
@@ -63,46 +71,65 @@ impl Group {
 }
 
 struct Partition<'a> {
-    graph: &'a Graph,
-    closures: &'a [Bits],
-    weights: &'a [u64],
+    /// Bytes of every node.
+    sizes: Vec<u64>,
+    /// Whose change changes each node.
+    events: &'a [Set],
+    scale: Scale,
     groups: Vec<Group>,
 }
 
-impl<'a> Partition<'a> {
-    fn new(graph: &'a Graph, closures: &'a [Bits], weights: &'a [u64], nodes: &[usize]) -> Self {
-        let mut partition = Self { graph, closures, weights, groups: Vec::with_capacity(nodes.len()) };
-        for &at in nodes {
-            let group = partition.group(vec![at]);
-            partition.groups.push(group);
-        }
-        partition
-    }
-
+impl Partition<'_> {
     fn group(&self, nodes: Vec<usize>) -> Group {
-        let events = super::cost::union(self.closures, &nodes);
-        let weight = events.weight_without(&Bits::new(self.weights.len()), self.weights);
-        let size = nodes.iter().map(|&at| self.graph.nodes()[at].nar_size).sum();
+        let events = match nodes.as_slice() {
+            [alone] => self.events[*alone].clone(),
+            _ => Set::union_of(nodes.iter().map(|&at| &self.events[at]), self.scale.bound()),
+        };
+        let weight = self.scale.weigh(&events);
+        let size = nodes.iter().map(|&at| self.sizes[at]).sum();
         Group { nodes, size, events, weight }
     }
 
     /// What merging two groups adds to the cost.
     fn price(&self, one: &Group, two: &Group) -> u128 {
-        let new_to_one = two.events.weight_without(&one.events, self.weights);
-        let both = one.weight + new_to_one;
-        u128::from(one.size) * u128::from(new_to_one) + u128::from(two.size) * u128::from(both - two.weight)
+        let common = self.scale.weigh_common(&one.events, &two.events);
+        let (new_to_one, new_to_two) = (two.weight - common, one.weight - common);
+        u128::from(one.size) * u128::from(new_to_one) + u128::from(two.size) * u128::from(new_to_two)
+    }
+
+    /// The least that merging two groups can add: what the lighter one lacks at least.
+    fn least_price(one: &Group, two: &Group) -> u128 {
+        let new = |group: &Group, other: &Group| {
+            u128::from(group.size) * u128::from(other.weight.saturating_sub(group.weight))
+        };
+        new(one, two) + new(two, one)
+    }
+
+    /// The one of `others` whose merging with group `at` costs least, the first one of several.
+    fn cheapest(&self, at: usize, others: impl Iterator<Item = usize>) -> Option<(u128, usize)> {
+        let one = &self.groups[at];
+        let mut best: Option<(u128, usize)> = None;
+        for other in others {
+            let two = &self.groups[other];
+            if best.is_none_or(|(price, _)| Self::least_price(one, two) < price) {
+                let price = self.price(one, two);
+                if best.is_none_or(|(least, _)| price < least) {
+                    best = Some((price, other));
+                }
+            }
+        }
+        best
     }
 
     /// Merges group `from` into group `to`.
     fn merge(&mut self, to: usize, from: usize) {
-        let nothing = self.group(Vec::new());
+        let nothing = Group { nodes: Vec::new(), size: 0, events: Set::empty(), weight: 0 };
         let from = std::mem::replace(&mut self.groups[from], nothing);
-        let new = from.events.weight_without(&self.groups[to].events, self.weights);
         let to = &mut self.groups[to];
+        to.weight += from.weight - self.scale.weigh_common(&from.events, &to.events);
         to.nodes.extend(from.nodes);
         to.size += from.size;
-        to.events.unite(&from.events);
-        to.weight += new;
+        to.events = to.events.union(&from.events, self.scale.bound());
     }
 
     fn drop_empty(&mut self) {
@@ -114,13 +141,14 @@ impl<'a> Partition<'a> {
     fn merge_neighbours(&mut self, count: usize) {
         while self.groups.len() > count {
             // Similar sets of events are next to each other: by weight, then by what is in them.
-            self.groups
-                .sort_by_cached_key(|group| (group.weight, group.events.iter().collect::<Vec<_>>(), group.nodes[0]));
+            self.groups.sort_by(|one, two| {
+                let by_weight = one.weight.cmp(&two.weight);
+                by_weight.then_with(|| one.events.cmp_members(&two.events)).then(one.nodes[0].cmp(&two.nodes[0]))
+            });
             let mut prices: Vec<(u128, usize, usize)> = Vec::new();
             for one in 0..self.groups.len() {
                 let until = (one + 1 + NEIGHBOURS).min(self.groups.len());
-                let price = |two: usize| (self.price(&self.groups[one], &self.groups[two]), one, two);
-                prices.extend((one + 1..until).map(price).min());
+                prices.extend(self.cheapest(one, one + 1..until).map(|(price, two)| (price, one, two)));
             }
             prices.sort_unstable();
             // At most half of what is too much at once, then the neighbours are looked at anew.
@@ -158,9 +186,11 @@ impl<'a> Partition<'a> {
                 match *best {
                     Some((_, partner)) if partner == one || partner == two => *best = self.cheapest_after(at),
                     known if at < one => {
-                        let price = self.price(&self.groups[at], &self.groups[one]);
-                        if known.is_none_or(|known| (price, one) < known) {
-                            *best = Some((price, one));
+                        let groups = (&self.groups[at], &self.groups[one]);
+                        let is_less = |price| known.is_none_or(|known| (price, one) < known);
+                        if is_less(Self::least_price(groups.0, groups.1)) {
+                            let price = self.price(groups.0, groups.1);
+                            *best = if is_less(price) { Some((price, one)) } else { known };
                         }
                     }
                     _ => {}
@@ -171,47 +201,15 @@ impl<'a> Partition<'a> {
     }
 
     fn cheapest_after(&self, at: usize) -> Option<(u128, usize)> {
-        let others = (at + 1..self.groups.len()).filter(|&other| !self.groups[other].nodes.is_empty());
-        others.map(|other| (self.price(&self.groups[at], &self.groups[other]), other)).min()
+        self.cheapest(at, (at + 1..self.groups.len()).filter(|&other| !self.groups[other].nodes.is_empty()))
     }
 
     /// Moves single paths between groups while that lowers the cost.
     fn move_paths(&mut self) {
-        for _ in 0..ROUNDS {
-            let mut moved = false;
-            for from in 0..self.groups.len() {
-                for node in self.groups[from].nodes.clone() {
-                    moved |= self.move_path(node, from);
-                }
-            }
-            if !moved {
-                break;
-            }
-        }
-        self.drop_empty();
-    }
-
-    fn move_path(&mut self, node: usize, from: usize) -> bool {
-        let here = &self.groups[from];
-        if here.nodes.len() == 1 {
-            return false;
-        }
-        let rest = self.group(here.nodes.iter().copied().filter(|&other| other != node).collect());
-        let saved = here.cost() - rest.cost();
-        let alone = self.group(vec![node]);
-        let price = |to: usize| {
-            // What the path itself costs there, and what it makes the others cost.
-            (self.price(&self.groups[to], &alone) + alone.cost(), to)
-        };
-        let Some((price, to)) = (0..self.groups.len()).filter(|&to| to != from).map(price).min() else { return false };
-        if price >= saved {
-            return false;
-        }
-        self.groups[from] = rest;
-        let mut nodes = std::mem::take(&mut self.groups[to].nodes);
-        nodes.push(node);
-        self.groups[to] = self.group(nodes);
-        true
+        let groups = std::mem::take(&mut self.groups).into_iter().map(|group| group.nodes);
+        let size = |at: usize| self.sizes[at];
+        let groups = Moves::new(&self.scale, self.events, &size, groups).run();
+        self.groups = groups.into_iter().map(|nodes| self.group(nodes)).collect();
     }
 
     /// Merges small groups where that is nearly free.
@@ -220,13 +218,9 @@ impl<'a> Partition<'a> {
         let mut spent = 0;
         loop {
             let small = (0..self.groups.len()).filter(|&at| self.groups[at].size < SMALL);
-            let pairs = small.flat_map(|small| {
-                let others = (0..self.groups.len()).filter(move |&other| other != small);
-                others.map(move |other| (small, other))
-            });
-            let priced = pairs.map(|(small, other)| {
-                let price = self.price(&self.groups[small], &self.groups[other]);
-                (price, small.min(other), small.max(other))
+            let priced = small.filter_map(|small| {
+                let (price, other) = self.cheapest(small, (0..self.groups.len()).filter(|&other| other != small))?;
+                Some((price, small.min(other), small.max(other)))
             });
             match priced.min() {
                 Some((price, one, two)) if spent + price <= allowed => {
@@ -241,10 +235,10 @@ impl<'a> Partition<'a> {
 
     /// The groups, from the bottom: always the one that adds the least weight of new events per byte.
     fn in_order(mut self) -> Vec<Vec<usize>> {
-        let mut below = Bits::new(self.weights.len());
+        let mut below = Bits::new(self.scale.bound());
         let mut ordered = Vec::with_capacity(self.groups.len());
         while !self.groups.is_empty() {
-            let key = |group: &Group| (group.events.weight_without(&below, self.weights), group.size.max(1));
+            let key = |group: &Group| (self.scale.weigh_new(&group.events, &below, u64::MAX), group.size.max(1));
             let keys: Vec<(u64, u64)> = self.groups.iter().map(key).collect();
             // Fractions are compared crosswise.
             let worse = |one: &(u64, u64), two: &(u64, u64)| {
@@ -253,7 +247,7 @@ impl<'a> Partition<'a> {
             let first = |group: &Group| group.nodes.iter().copied().min();
             let next = (0..keys.len())
                 .min_by(|&one, &two| {
-                    worse(&keys[one], &keys[two]).then(first(&self.groups[one]).cmp(&first(&self.groups[two])))
+                    worse(&keys[one], &keys[two]).then_with(|| first(&self.groups[one]).cmp(&first(&self.groups[two])))
                 })
                 .expect("a group is left");
             let mut group = self.groups.swap_remove(next);

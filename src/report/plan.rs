@@ -70,8 +70,7 @@ fn simulate(costs: &Costs<'_>, weights: &[u64], groups: &[Vec<usize>], updates: 
     let total: u64 = weights.iter().sum();
     // Knuth's MMIX generator: plain, and the same everywhere.
     let mut state = 1u64;
-    let (mut alone, mut chain) = (0.0, 0.0);
-    for _ in 0..updates {
+    let mut draw = || {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         let mut rest = (state >> 11) % total.max(1);
         let node = weights.iter().position(|&weight| {
@@ -79,7 +78,11 @@ fn simulate(costs: &Costs<'_>, weights: &[u64], groups: &[Vec<usize>], updates: 
             rest = rest.saturating_sub(weight);
             here
         });
-        let (one, all) = costs.of_update(node.unwrap_or(0), groups);
+        node.unwrap_or(0)
+    };
+    let updated: Vec<usize> = (0..updates).map(|_| draw()).collect();
+    let (mut alone, mut chain) = (0.0, 0.0);
+    for (one, all) in costs.of_updates(&updated, groups) {
         alone += one as f64;
         chain += all as f64;
     }

@@ -1,8 +1,12 @@
 //! Plans, on graphs that nobody drew: what must hold for every strategy, and how near `transfer` comes to the best.
 
 use proptest::prelude::*;
-use strata::internals::closure::{
-    Auto, Costs, Graph, Pipeline, Plan, Popularity, RawNode, Stable, StorePath, Strategy as Layering, Transfer, Weights,
+use strata::internals::{
+    closure::{
+        Auto, Costs, Graph, Pipeline, Plan, Popularity, RawNode, Stable, StorePath, Strategy as Layering, Transfer,
+        Weights,
+    },
+    oci::Digest,
 };
 
 /// `sizes[i]` bytes for path i, which references those of `edges[i]` that come after it.
@@ -180,4 +184,33 @@ fn transfer_costs_less_than_the_others() {
             }
         }
     }
+}
+
+#[test]
+fn plans_of_large_closures_are_the_recorded_ones() {
+    let mut state = 7u64;
+    let mut random = move |bound: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % bound
+    };
+    let count = 2000;
+    let sizes: Vec<u64> = (0..count).map(|_| 1 + (random(1000) * random(1000) * random(100)) as u64).collect();
+    // A few paths are referenced by many, as in real closures: sets of events are lists of a few members and bits of many.
+    let mut edge = |at: usize| if random(2) == 0 { at + 1 + random(count - at) } else { count - 1 - random(30) };
+    let edges: Vec<Vec<usize>> = (0..count).map(|at| (0..at % 8).map(|_| edge(at)).collect()).collect();
+    let graph = graph(&sizes, &edges, &(0..count).collect::<Vec<_>>());
+    let weights = Weights { roots: Some(9), names: [("p7*".to_owned(), 3)].into() };
+    let digest = |strategy: &dyn Layering| {
+        let text: Vec<String> = plan(&graph, strategy, 40).iter().map(|group| group.join(" ")).collect();
+        Digest::of(text.join("\n").as_bytes()).to_string()
+    };
+    let digests = [digest(&Transfer::default()), digest(&Transfer { weights }), digest(&Auto)];
+    assert_eq!(
+        digests,
+        [
+            "sha256:45a896ebb275eed37fe9023e2a274b5e1693b6251d81126ab355de1cf31ff604",
+            "sha256:ff013b60d12ba32bbd91e0152a8a28f3b271ebb06b0d6dd4da122ffb79353887",
+            "sha256:18337de9badf5df086c94eec772d009a025cbf94ce6c83d06f6ebb9281feb0c1",
+        ]
+    );
 }
