@@ -157,11 +157,7 @@ impl<'a> Nix<'a> {
     /// Builds or substitutes a derivation's only output, and keeps it with the root `link`.
     pub fn realise(self, drv_path: &str, link: &Path) -> Result<PathBuf> {
         let mut command = store();
-        let timeout = self.limits.timeout.as_secs().to_string();
-        command
-            .args(["--realise", drv_path, "--indirect", "--add-root"])
-            .arg(link)
-            .args(["--option", "timeout", &timeout]);
+        command.args(["--realise", drv_path, "--indirect", "--add-root"]).arg(link);
         self.run(command, self.limits.timeout)?;
         fs::canonicalize(link).with_context(|| format!("reading {}", link.display()))
     }
