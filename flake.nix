@@ -122,6 +122,10 @@
           path = ./templates/multi-platform;
           description = "A container image for several platforms, under one tag";
         };
+        nixos = {
+          path = ./templates/nixos;
+          description = "A container on NixOS, whose image is loaded from the store";
+        };
       };
 
       # perSystem.strata.images.NAME = { … };

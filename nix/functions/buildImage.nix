@@ -36,7 +36,7 @@
     without version (`*` stands for anything).
     An image that exceeds or contains them is not built, and the error shows what pulled it in.
   - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
-  - `compressed`: as for buildLayer, for all layers that do not have it noted already.
+  - `compressed`: as for buildLayer, for all layers that do not have it noted already. `compressor` is another name of it.
   - `created`: a time: `2024-01-01T10:11:12Z`, `2024-01-01`, `@1700000000`.
   - `attach`: what `copyToRegistry` attaches to the image: `"cyclonedx"`, `"spdx"`, `"provenance"`.
   - `arch`, `variant`: as OCI names them, `amd64` or `arm64` and `v8` for example.
@@ -84,6 +84,8 @@
   weights ? { },
   previous ? null,
   compressed ? null,
+  # Its name in nix2container.
+  compressor ? null,
   fromImage ? null,
   fromImageName ? null,
   fromImageTag ? null,
@@ -243,7 +245,7 @@ derive {
     base = baseImage;
     guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
     config = file;
-    compressed = compressions "buildImage" compressed;
+    compressed = compressions "buildImage" { inherit compressed compressor; };
     name = imageName;
     labels = check.strings "buildImage" "labels" labels;
     annotations = check.strings "buildImage" "annotations" annotations;

@@ -29,7 +29,7 @@
   - `previous`: an older image.json, whose layers are kept where possible.
   - `compressed`: `"gzip"`, `"zstd"` or `"zstd:chunked"` notes what each layer compresses to, so that a push on another
     machine finds it in the registry without making it. Costs what compressing it at its first push does, once for each
-    layer derivation.
+    layer derivation. `compressor` is another name of it.
   - `metadata`: history of each layer: `created`, `created_by`, `author`, `comment`.
 */
 {
@@ -56,6 +56,8 @@
   fromTar ? [ ],
   ensureDirs ? [ ],
   compressed ? null,
+  # Its name in nix2container.
+  compressor ? null,
   # An older name of copyToRoot.
   contents ? null,
   metadata ? defaults.metadata,
@@ -89,7 +91,7 @@ derive {
   request = {
     grouping = group.request;
     inherit reproducible;
-    compressed = compressions "buildLayer" compressed;
+    compressed = compressions "buildLayer" { inherit compressed compressor; };
   };
   passthru =
     layer:

@@ -21,6 +21,14 @@ isolated() {
       layers = [ (buildLayer { deps = [ pkgs.bash pkgs.hello ]; }) ];
     }'
 }
+# A chain of 30 layers, each on the one before (nix2container#186, #205): the store path of all of them is in the lowest alone.
+chain=$(build '
+  let chain = builtins.foldl'"'"' (below: at: buildLayer { deps = [ pkgs.bash (pkgs.writeText "link-${toString at}" "${toString at}") ]; layers = [ below ]; })
+    (buildLayer { deps = [ pkgs.bash ]; }) (builtins.genList (at: at) 30);
+  in buildImage { name = "chain"; layers = [ chain ]; config.Cmd = [ "${pkgs.bash}/bin/bash" ]; }'"")
+same "$("$strata" inspect --json "$chain" | jq '.[0].layers | length')" 31
+same "$("$strata" inspect --json "$chain" | jq '[.[0].layers[].paths[] | select(contains("-bash-"))] | length')" 1
+same "$("$strata" inspect --json "$chain" | jq -r '[.[0].layers[1:][].paths[] | sub(".*-link-"; "")] | join(" ")')" "$(seq -s ' ' 0 29)"
 first=$(build "$(isolated Haaallo)")
 second=$(build "$(isolated Hello)")
 layers() { "$strata" inspect --json "$1" | jq -r '.[0].layers[].digest'; }

@@ -75,6 +75,17 @@ same "$("$strata" manifest --index "$registry/multi:v1" | jq -c '[.manifests[].p
 same "$(run multi:v1)" "Hello, world!"
 docker rmi multi:v1 >/dev/null
 
+# NixOS' own modules are evaluated by tests/peers/callers.sh; here the image of the template's module is loaded and run.
+instantiate nixos
+mkdir "$work/nixos-nixpkgs"
+echo "{ outputs = _: { lib.nixosSystem = machine: machine; legacyPackages.x86_64-linux = import $cache/hostpkgs/flake { }; }; }" >"$work/nixos-nixpkgs/flake.nix"
+drv=$("$real_nix" eval --raw --impure --no-write-lock-file --override-input nixpkgs "path:$work/nixos-nixpkgs" --override-input strata "git+file://$root" \
+  .#nixosConfigurations.machine --apply "machine: (builtins.elemAt machine.modules 2 { pkgs = import $cache/hostpkgs/flake { }; }).virtualisation.oci-containers.containers.app.image.copyToDockerDaemon.drvPath" \
+  2>"$work/log") || { cat "$work/log"; fail "nixos"; }
+name=$("$(nix-store --realise "$drv" 2>"$work/log")/bin/copy-to-docker-daemon" --quiet | tail -n 1) || { cat "$work/log"; fail "nixos: the image"; }
+same "$(run "$name")" "Hello, world!"
+docker rmi --force "$name" >/dev/null
+
 if [[ ${STRATA_FLAKE_PARTS-} && ${STRATA_NIXPKGS_LIB-} ]]; then
   instantiate flake-parts
   # The fixture with nixpkgs' lib.

@@ -79,6 +79,8 @@ for mistake in "buildLayer { deps = [ $mac ]; }" "buildImage { name = \"x\"; cop
   "ociImageConfig { extraConfig.config.Cmd = [ $mac ]; }" "ociImageManifest { extraConfig.config.Cmd = [ $mac ]; }"; do
   throws "$mistake" "for aarch64-darwin, which no Linux container can run; take it from a Linux package set, such as pkgs.pkgsLinux"
 done
+throws 'buildLayer { compressed = "gzip"; compressor = "zstd"; }' "buildLayer has both compressed and compressor"
+throws 'buildLayer { compressor = "xz"; }' "argument compressed of buildLayer must be null, gzip, zstd, zstd:chunked, not xz"
 # Entries.
 throws 'buildLayer { perms = [ { path = pkgs.hello; regex = ".*"; mod = "0644"; } ]; }' "argument perms of buildLayer has no attribute mod; did you mean mode? It has gid, gname, mode,"
 throws 'buildLayer { fromTar = [ { path = pkgs.hello; } ]; }' "argument fromTar of buildLayer has an element without tar"
