@@ -115,12 +115,14 @@
 //! - `report`: the models behind explain, diff, plan and budget.
 //! - `builder`: what derivations run (`strata build`).
 //! - `cli`: the commands, their arguments, and everything that is printed.
+//! - `budget`: limits for every reader of untrusted input.
 //! - `files`: files written whole or not at all; `sqlite`: databases of images, opened safely; `threads`: work on several threads.
 
 // The compiler reports dead code in the build of the program, which uses all modules. Without it, parts have no use.
 #![cfg_attr(not(feature = "program"), allow(dead_code, unused_imports))]
 
 pub(crate) mod attest;
+pub(crate) mod budget;
 #[cfg(feature = "program")]
 pub(crate) mod builder;
 #[cfg(feature = "program")]

@@ -5,6 +5,6 @@ pub(crate) mod sbom;
 mod signing;
 
 #[cfg(feature = "net")]
-pub use signing::{BUNDLE, Build, Bundle, Envelope, Policy, SigningKey, Statement, VerifyingKey};
+pub use signing::{BUNDLE, Build, Bundle, Envelope, Policy, SigningError, SigningKey, Statement, VerifyingKey};
 #[cfg(feature = "net")]
 pub(crate) use signing::{simple, statement};

@@ -26,6 +26,7 @@ use tar::EntryType;
 
 use super::{attributes::Attributes, base::Base, grouping};
 use crate::{
+    budget::{self, Budget, NAME_OVERHEAD},
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
     image::{Image, Recipe},
     layer::{
@@ -38,12 +39,6 @@ use crate::{
 
 /// The database's path in an image.
 const DATABASE: &[u8] = b"nix/var/nix/db/db.sqlite";
-/// The limit for a base image's database, in bytes; 5,000 store paths take 2 MiB.
-const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
-/// The most store paths in a base image's database.
-const PATHS_LIMIT: usize = 100_000;
-/// The most bytes of all its references, as paths.
-const REFERENCES_LIMIT: usize = 256 * 1024 * 1024;
 /// The most bytes of a path or hash there; the path of the store and Nix's longest name.
 const TEXT_LIMIT: usize = 1024;
 
@@ -202,11 +197,7 @@ fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
     while let Some(entry) = archive.next_entry()? {
         let Some(place) = links.place(&entry)? else { continue };
         if matches!(&place, Place::At(path) if path == DATABASE) {
-            let size = io::copy(&mut archive.by_ref().take(SIZE_LIMIT + 1), &mut File::create(to)?)?;
-            if size > SIZE_LIMIT {
-                let message = format!("it has more than {SIZE_LIMIT} bytes, which is the limit");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
+            io::copy(&mut Budget::new(&budget::DATABASE).reader(&mut archive), &mut File::create(to)?)?;
             found = Some(true);
         } else {
             lower.apply(&place, entry.kind == EntryType::Directory);
@@ -219,6 +210,7 @@ fn read(file: &Path) -> Result<Graph> {
     let connection = sqlite::open(file, &["ValidPaths", "Refs"])?;
     let mut paths = connection.prepare("select id, path, hash, narSize from ValidPaths not indexed")?;
     let mut known: BTreeMap<i64, (String, String, u64)> = BTreeMap::new();
+    let mut budget = Budget::new(&budget::DATABASE);
     let mut rows = paths.query([])?;
     while let Some(row) = rows.next()? {
         let text = |column: usize| -> Result<String> {
@@ -228,20 +220,16 @@ fn read(file: &Path) -> Result<Graph> {
         };
         let size: Option<i64> = row.get(3)?;
         known.insert(row.get(0)?, (text(1)?, text(2)?, size.unwrap_or(0).try_into()?));
-        ensure!(known.len() <= PATHS_LIMIT, "it has more than {PATHS_LIMIT} store paths, which is the limit");
+        budget.take(0)?;
     }
     let mut references: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    let mut bytes = 0;
+    let mut budget = Budget::new(&budget::REFERENCES);
     let mut refs = connection.prepare("select referrer, reference from Refs not indexed")?;
     let mut rows = refs.query([])?;
     while let Some(row) = rows.next()? {
         let (from, to): (i64, i64) = (row.get(0)?, row.get(1)?);
         let (path, ..) = known.get(&to).context("it has a dangling reference")?;
-        bytes += path.len();
-        ensure!(
-            bytes <= REFERENCES_LIMIT,
-            "its references have more than {REFERENCES_LIMIT} bytes, which is the limit"
-        );
+        budget.take(path.len() + NAME_OVERHEAD)?;
         references.entry(from).or_default().push(path.clone());
     }
     let nodes: Vec<RawNode> = known

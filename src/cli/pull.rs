@@ -3,7 +3,7 @@
 use std::{io::Write, path::Path, process::ExitCode};
 
 use super::access::Access;
-use crate::terminal;
+use crate::terminal::{self, note};
 use crate::{
     image::{Found, Wanted},
     oci::{Digest, Index, Platform, Reference, json},
@@ -52,9 +52,10 @@ pub fn referrers(reference: &Reference, platform: Option<&Platform>, access: &Ac
         None => found.root()?.document()?,
     };
     let client = Client::for_purpose(Purpose::ReadOriginal, reference, &options)?;
-    let listed = client.referrers(&Digest::of(&bytes), None)?;
+    let listed = client.list_referrers(&Digest::of(&bytes))?;
+    listed.malformed.iter().for_each(|why| note!("{reference}: {why}"));
     let mut out = terminal::stdout();
-    out.exact().write_all(&json::to_vec(&Index::new(listed)))?;
+    out.exact().write_all(&json::to_vec(&Index::new(listed.descriptors)))?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

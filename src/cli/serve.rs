@@ -5,6 +5,7 @@ use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, str::Fro
 use super::{flake::FlakeArguments, substituters::SubstituterArguments};
 use crate::terminal::{self, note};
 use crate::{
+    image::FoundReferrers,
     oci::Reference,
     serve::{self, AccessLog, Catalogue, Demand, Identity, Server, Settings, Users},
     transport::{Location, registry::Options},
@@ -102,7 +103,8 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     for Named { name, image } in &arguments.images {
         let opened = image.open(&access)?;
         let found = opened.content()?;
-        let referrers = opened.referrers(&found)?;
+        let FoundReferrers { graphs: referrers, skipped } = opened.referrers(&found)?;
+        skipped.iter().for_each(|why| note!("a referrer of {image} is not served: {why}"));
         let digest = found.digest();
         let content = if arguments.chunked {
             serve::chunked(found).with_context(|| format!("making zstd:chunked layers of {image}"))?

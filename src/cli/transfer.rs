@@ -19,7 +19,7 @@ use super::{
 use crate::terminal::note;
 use crate::{
     attest::VerifyingKey,
-    image::{DOCKER_LAYERS_LIMIT, ManifestGraph, Opened},
+    image::{DOCKER_LAYERS_LIMIT, FoundReferrers, ManifestGraph, Opened},
     layer::{DetectedCompression, compress::Compression},
     oci::{Digest, Platform, descriptor::media_type},
     transport::{
@@ -165,7 +165,7 @@ impl<'a> Transfer<'a> {
         &self,
         source: &Source,
         destination: &'d Destination,
-    ) -> Result<Option<(&'d dyn Referrers, Vec<ManifestGraph>)>> {
+    ) -> Result<Option<(&'d dyn Referrers, FoundReferrers)>> {
         let read = || anyhow::Ok((destination.referrers()?, source.opened.referrers(&source.content)?));
         self.arguments.referrers.then(read).transpose()
     }
@@ -190,23 +190,30 @@ fn trusted_keys(arguments: &CopyArguments, signer: Option<&Signer>) -> Result<Ve
 
 /// Writes what refers to `content`, which is known as `digest` there.
 fn add_referrers(
-    referrers: &[ManifestGraph],
+    FoundReferrers { graphs, skipped }: &FoundReferrers,
     place: &dyn Referrers,
     content: &ManifestGraph,
     digest: Digest,
     options: &WriteOptions,
-) -> Result<Option<String>> {
-    let Some(count) = Some(referrers.len()).filter(|count| *count > 0) else { return Ok(None) };
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    if let Some(first) = skipped.first() {
+        notes.push(format!("{} malformed referrers are not copied, the first one is: {first}", skipped.len()));
+    }
+    if graphs.is_empty() {
+        return Ok(notes);
+    }
     ensure!(
         digest == content.digest(),
         "what refers to {} was not copied: compressing plain layers made it {digest}; --preserve-digests keeps it",
         content.digest()
     );
-    for referrer in referrers {
+    for referrer in graphs {
         let added = place.add(referrer, options).map_err(anyhow::Error::from_boxed);
         added.with_context(|| format!("copying {}, which refers to {digest}", referrer.digest()))?;
     }
-    Ok(Some(format!("{count} of what refers to it copied")))
+    notes.push(format!("{} of what refers to it copied", graphs.len()));
+    Ok(notes)
 }
 
 /// The platform that is asked for, in strata's or in skopeo's flags.

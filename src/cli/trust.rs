@@ -9,18 +9,22 @@
 use std::{collections::HashSet, fs, path::Path, str::FromStr};
 
 use crate::{
-    attest::{BUNDLE, Bundle, Policy, Statement, VerifyingKey, simple, statement::predicate},
+    attest::{Policy, VerifyingKey},
+    budget::{self, Budget},
     oci::{Descriptor, Digest, Index, Manifest, Reference, descriptor::media_type},
-    transport::{Location, registry::Client},
+    transport::{
+        Location,
+        registry::{
+            Client,
+            signatures::{Signatures, Skipped, has_signature},
+        },
+    },
 };
-use anyhow::{Context, Result, bail, ensure};
-use serde::Deserialize;
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 /// The media type of BuildKit's attestations, which an index lists next to the images.
 const IN_TOTO: &str = "application/vnd.in-toto+json";
-/// How many manifests and indexes one image has at most, as in the image's own source.
-const MANIFESTS_LIMIT: usize = 1000;
 
 /// The repository that a signature under a tag must name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +60,13 @@ pub struct Checked {
     pub problems: Vec<String>,
     /// Attached signatures and attestations that are not valid for the image, a line each.
     pub skipped: Vec<String>,
+}
+
+impl Checked {
+    fn new(digest: Digest, problems: Vec<String>, skipped: Vec<Skipped>) -> Self {
+        let line = |Skipped { what, why }| format!("{what}: {:#}", anyhow::Error::new(why));
+        Self { digest, problems, skipped: skipped.into_iter().map(line).collect() }
+    }
 }
 
 /// The reference of a source that is an image of a registry.
@@ -94,14 +105,16 @@ impl Trust {
         let found = client.descriptor(&reference.version())?;
         let root = found.with_context(|| format!("the registry has no {reference}"))?;
         let mut skipped = Vec::new();
-        let statements = self.statements(client, &root.digest, &mut skipped)?;
-        let is_signed = statements.iter().any(|statement| statement.predicate_type == predicate::SIGNATURE);
+        // The list of referrers is bounded itself: candidates of others must not hide the signature behind them.
+        let signatures = Signatures { client, key: &self.key, limit: usize::MAX };
+        let statements = signatures.statements(&root.digest, &mut skipped)?;
         let mut problems = Vec::new();
-        if !is_signed && !self.is_signed_by_tag(reference, client, &root.digest, &mut skipped)? {
+        let check = |signed: &str| self.check_repository(reference, signed);
+        if !has_signature(&statements) && !signatures.is_signed_by_tag(&root.digest, &check, &mut skipped)? {
             problems.push(format!("{reference} ({}) is not signed with this key", root.digest));
         }
         if self.policy == Policy::default() {
-            return Ok(Checked { digest: root.digest, problems, skipped });
+            return Ok(Checked::new(root.digest, problems, skipped));
         }
         let images = images(client, &root)?;
         ensure!(!images.is_empty(), "checking {reference} against the policy: it is an index without images");
@@ -111,66 +124,14 @@ impl Trust {
                 continue;
             }
             let platform = image.platform.as_ref().map_or_else(String::new, |platform| format!("{platform} "));
-            let violations = self.policy.violations(&self.statements(client, &image.digest, &mut skipped)?);
+            let violations = self.policy.violations(&signatures.statements(&image.digest, &mut skipped)?);
             problems.extend(violations.into_iter().map(|line| format!("{platform}({}): {line}", image.digest)));
         }
-        Ok(Checked { digest: root.digest, problems, skipped })
+        Ok(Checked::new(root.digest, problems, skipped))
     }
 
-    /// The statements about the image that the key signed. Everyone who may push to the repository can attach bundles,
-    /// so each is judged by itself.
-    fn statements(&self, client: &Client, digest: &Digest, skipped: &mut Vec<String>) -> Result<Vec<Statement>> {
-        let listed = client.list_referrers(digest)?;
-        skipped.extend(listed.malformed);
-        let is_bundle = |referrer: &&Descriptor| referrer.artifact_type.as_deref() == Some(BUNDLE);
-        let mut statements = Vec::new();
-        for referrer in listed.descriptors.iter().filter(is_bundle) {
-            match self.statement(client, referrer, digest) {
-                Ok(statement) => statements.push(statement),
-                Err(error) => skipped.push(format!("bundle {}: {error:#}", referrer.digest)),
-            }
-        }
-        Ok(statements)
-    }
-
-    fn statement(&self, client: &Client, referrer: &Descriptor, digest: &Digest) -> Result<Statement> {
-        let bytes = client.artifact(referrer)?.context("it is missing, or is not a manifest with one layer")?;
-        let statement = Bundle::parse(&bytes)?.verify(&self.key)?;
-        ensure!(statement.is_about(digest), "it is signed with this key, but for another image");
-        Ok(statement)
-    }
-
-    /// Whether a signature under the image's signature tag is the key's, and names the repository.
-    fn is_signed_by_tag(
-        &self,
-        reference: &Reference,
-        client: &Client,
-        digest: &Digest,
-        skipped: &mut Vec<String>,
-    ) -> Result<bool> {
-        #[derive(Deserialize)]
-        struct Layers {
-            layers: Vec<Value>,
-        }
-        let tag = simple::tag(digest);
-        let Some(found) = client.manifest(&tag)? else { return Ok(false) };
-        let Ok(Layers { layers }) = serde_json::from_slice(&found.bytes) else {
-            skipped.push(format!("tag {tag}: it is not a manifest"));
-            return Ok(false);
-        };
-        for (number, layer) in (1..).zip(layers) {
-            match self.check_signature(reference, client, digest, layer) {
-                Ok(()) => return Ok(true),
-                Err(error) => skipped.push(format!("signature {number} of tag {tag}: {error:#}")),
-            }
-        }
-        Ok(false)
-    }
-
-    fn check_signature(&self, reference: &Reference, client: &Client, digest: &Digest, layer: Value) -> Result<()> {
-        let layer: Descriptor = serde_json::from_value(layer).context("its layer is not a descriptor")?;
-        let payload = client.small_blob(&layer.digest)?.context("its payload is missing")?;
-        let signed = simple::verify(&layer, &payload, digest, &self.key)?;
+    /// Whether a signature that names the repository `signed` counts for the image.
+    fn check_repository(&self, reference: &Reference, signed: &str) -> Result<(), String> {
         let expected = match &self.signed_as {
             Some(SignedAs::Any) => return Ok(()),
             Some(SignedAs::Repository(repository)) => repository.clone(),
@@ -178,10 +139,7 @@ impl Trust {
         };
         match signed.parse::<Reference>() {
             Ok(signed) if format!("{}/{}", signed.host, signed.repository) == expected => Ok(()),
-            _ => bail!(
-                "it is signed with this key, but for the repository {signed:?}, not {expected}; \
-                 --signed-as {signed} accepts it"
-            ),
+            _ => Err(format!("for the repository {signed:?}, not {expected}; --signed-as {signed} accepts it")),
         }
     }
 }
@@ -189,13 +147,15 @@ impl Trust {
 /// The images of an index and of the indexes in it; of an image, itself.
 fn images(client: &Client, root: &Descriptor) -> Result<Vec<Descriptor>> {
     let (mut left, mut seen, mut images) = (vec![root.clone()], HashSet::new(), Vec::new());
+    let mut budget = Budget::new(&budget::GRAPH);
     while let Some(descriptor) = left.pop() {
         if !seen.insert(descriptor.digest) {
             continue;
         }
-        ensure!(seen.len() <= MANIFESTS_LIMIT, "{} has more than {MANIFESTS_LIMIT} manifests", root.digest);
+        budget.take_parts(1).with_context(|| format!("reading {}", root.digest))?;
         let found = client.manifest(&descriptor.digest.to_string())?;
         let bytes = found.with_context(|| format!("{} is missing in the registry", descriptor.digest))?.bytes;
+        budget.take_bytes(bytes.len() as u64).with_context(|| format!("reading {}", root.digest))?;
         let document: Value =
             serde_json::from_slice(&bytes).with_context(|| format!("reading {}", descriptor.digest))?;
         if document.get("manifests").is_some() {

@@ -2,12 +2,11 @@
 
 use std::{collections::HashSet, fmt, sync::Arc};
 
-use super::{
-    Image, ManifestGraph, Node, OpenError,
-    node::{Budget, NODES_LIMIT},
-    store::Store,
+use super::{Image, ManifestGraph, Node, OpenError, node::new_budget, store::Store};
+use crate::{
+    budget,
+    oci::{Descriptor, Digest, Index, Platform},
 };
-use crate::oci::{Descriptor, Digest, Index, Platform};
 
 /// Which of several images to use.
 ///
@@ -53,6 +52,15 @@ pub(crate) trait UnlistedImage: fmt::Debug + Send + Sync {
 
     /// Makes its manifest.
     fn node(&self) -> Result<Node, OpenError>;
+}
+
+/// The referrers of an image.
+#[derive(Clone, Debug, Default)]
+pub struct FoundReferrers {
+    /// Those that were read.
+    pub graphs: Vec<ManifestGraph>,
+    /// Malformed ones, a line each.
+    pub skipped: Vec<String>,
 }
 
 impl Top {
@@ -134,7 +142,7 @@ impl Found {
     /// As [`image`](Self::image).
     pub fn choose(&self, wanted: &Wanted) -> Result<(Node, Option<String>), OpenError> {
         let mut images: Vec<(Node, &Top)> = Vec::new();
-        let mut budget = Budget::new();
+        let mut budget = new_budget();
         for top in self.candidates(wanted)? {
             let manifests = top.node().and_then(|node| node.manifests(&mut budget));
             images.extend(self.of_top(top, manifests)?.into_iter().map(|node| (node, top)));
@@ -226,7 +234,7 @@ impl Found {
         if names.iter().any(|name| *name != names[0]) {
             return Err(several(&names.concat()));
         }
-        let mut budget = Budget::new();
+        let mut budget = new_budget();
         let contents = tops.iter().map(|top| {
             let content = top.node().and_then(|node| node.content_of(&mut budget));
             self.of_top(top, content)
@@ -237,11 +245,12 @@ impl Found {
     }
 
     /// What refers to something in `content`, and what refers to that: signatures, bills of materials, attestations.
+    /// Everyone who may push to a repository can attach documents, so malformed ones are skipped.
     ///
     /// # Errors
     ///
-    /// Those of reading the documents.
-    pub fn referrers(&self, content: &ManifestGraph) -> Result<Vec<ManifestGraph>, OpenError> {
+    /// If the medium cannot be read, or has more referrers than one image may have.
+    pub fn referrers(&self, content: &ManifestGraph) -> Result<FoundReferrers, OpenError> {
         let node = |descriptor: &Descriptor| Node { descriptor: descriptor.clone(), store: Arc::clone(&self.store) };
         let mut listed: Vec<(Digest, Node)> = Vec::new();
         for descriptor in &self.listed {
@@ -250,25 +259,32 @@ impl Found {
         }
         let mut left = content.digests();
         let mut seen: HashSet<Digest> = left.iter().copied().collect();
-        let mut found = Vec::new();
-        let mut budget = Budget::new();
+        let mut found = FoundReferrers::default();
+        let mut budget = new_budget();
         while let Some(subject) = left.pop() {
             let asked = self.store.referrers(&subject);
             let asked =
                 asked.map_err(|source| OpenError::Blob { name: format!("the referrers of {subject}"), source })?;
+            found.skipped.extend(asked.malformed);
             let here = listed.iter().filter(|(own, _)| *own == subject).map(|(_, node)| node.clone());
-            for node in here.chain(asked.iter().map(node)) {
+            for node in here.chain(asked.descriptors.iter().map(node)) {
                 if !seen.insert(node.descriptor.digest) {
                     continue;
                 }
-                if seen.len() > NODES_LIMIT {
-                    let why = format!("more than {NODES_LIMIT} documents refer to it");
+                if seen.len() as u64 > budget::GRAPH.parts {
+                    let why = format!("more than {} documents refer to it", budget::GRAPH.parts);
                     return Err(OpenError::Document { document: content.digest().to_string(), why });
                 }
-                let referrer = node.content_of(&mut budget)?;
+                let referrer = match node.content_of(&mut budget) {
+                    Err(error) if error.is_malformed() => {
+                        found.skipped.push(error.to_string());
+                        continue;
+                    }
+                    read => read?,
+                };
                 left.extend(referrer.digests().into_iter().filter(|digest| seen.insert(*digest)));
                 left.push(node.descriptor.digest);
-                found.push(referrer);
+                found.graphs.push(referrer);
             }
         }
         Ok(found)
@@ -286,7 +302,7 @@ impl Found {
     /// Every image, of every name, or why it cannot be read: one that is incomplete leaves the others as they are.
     pub fn each_image(&self) -> Vec<Result<Image, OpenError>> {
         let mut images = Vec::new();
-        let mut budget = Budget::new();
+        let mut budget = new_budget();
         for top in &self.tops {
             let manifests = top.node().and_then(|node| node.manifests(&mut budget));
             match self.of_top(top, manifests) {

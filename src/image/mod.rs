@@ -22,7 +22,7 @@ mod store_paths;
 
 pub use blob_file::BlobFile;
 pub use error::ImageError;
-pub use found::{Choice, Found, Wanted};
+pub use found::{Choice, Found, FoundReferrers, Wanted};
 pub use graph::{ImageIndex, ManifestGraph};
 pub use lock::Lock;
 pub use node::Node;

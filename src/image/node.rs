@@ -19,16 +19,15 @@ use super::{
     Image, ImageIndex, LayerBlob, ManifestGraph, OpenError,
     store::{Store, read_document},
 };
-use crate::oci::{
-    Descriptor, Digest, ImageConfig, Index, Manifest, Platform,
-    descriptor::{annotation, media_type},
-    document, name,
+use crate::{
+    budget::{self, Budget, ExceededError},
+    oci::{
+        Descriptor, Digest, ImageConfig, Index, Manifest, Platform,
+        descriptor::{annotation, media_type},
+        document, name,
+    },
 };
 
-/// Manifests and indexes that one reference may lead to.
-pub(crate) const NODES_LIMIT: usize = 1000;
-/// Bytes of documents that are in memory at once, of all that one command asks for.
-const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
 /// Indexes in indexes; what others write has two.
 const DEPTH_LIMIT: usize = 16;
 /// An image with more layers than this is refused; docker and podman run no more than 127.
@@ -48,37 +47,9 @@ enum Document {
     Manifest(Box<Manifest>, Vec<u8>),
 }
 
-/// What may still be read: nodes of one reference, and bytes of all. A small document that is listed many times is many
-/// documents in memory.
-pub(crate) struct Budget {
-    nodes: usize,
-    bytes: u64,
-}
-
-impl Budget {
-    pub fn new() -> Self {
-        Self { nodes: NODES_LIMIT, bytes: BYTES_LIMIT }
-    }
-
-    /// Begins another reference.
-    fn begin(&mut self) -> &mut Self {
-        self.nodes = NODES_LIMIT;
-        self
-    }
-
-    fn take(&mut self, node: &Node) -> Result<(), OpenError> {
-        self.nodes = self.nodes.checked_sub(1).ok_or_else(|| {
-            node.fail(format!("it has more than {NODES_LIMIT} manifests and indexes, which is the limit"))
-        })?;
-        Ok(())
-    }
-
-    fn read(&mut self, node: &Node, bytes: u64) -> Result<(), OpenError> {
-        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(|| {
-            node.fail(format!("with it all documents have more than {BYTES_LIMIT} bytes, which is the limit"))
-        })?;
-        Ok(())
-    }
+/// What the documents of one command may take: a small one that is listed many times is many documents in memory.
+pub(crate) fn new_budget() -> Budget {
+    Budget::new(&budget::GRAPH)
 }
 
 impl Node {
@@ -118,6 +89,10 @@ impl Node {
         OpenError::Document { document: self.store.name(&self.descriptor.digest), why }
     }
 
+    fn exceeded(&self, exceeded: ExceededError) -> OpenError {
+        OpenError::Limit { document: self.store.name(&self.descriptor.digest), exceeded }
+    }
+
     fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, OpenError> {
         serde_json::from_slice(bytes).map_err(|error| self.fail(error.to_string()))
     }
@@ -149,24 +124,24 @@ impl Node {
     ///
     /// When a document is missing or malformed.
     pub fn content(&self) -> Result<ManifestGraph, OpenError> {
-        self.content_of(&mut Budget::new())
+        self.content_of(&mut new_budget())
     }
 
     /// As [`content`](Self::content), of what others share the memory with.
     pub(crate) fn content_of(&self, budget: &mut Budget) -> Result<ManifestGraph, OpenError> {
-        self.content_within(budget.begin(), 0)
+        self.content_within(budget.renew_parts(), 0)
     }
 
     fn content_within(&self, budget: &mut Budget, depth: usize) -> Result<ManifestGraph, OpenError> {
         self.check_depth(depth)?;
-        budget.take(self)?;
+        budget.take_parts(1).map_err(|error| self.exceeded(error))?;
         let document = self.read()?;
-        budget.read(self, self.descriptor.size)?;
+        budget.take_bytes(self.descriptor.size).map_err(|error| self.exceeded(error))?;
         match document {
             Document::Manifest(manifest, bytes) => {
                 let config = manifest.config.size;
                 let image = self.image(*manifest, bytes)?;
-                budget.read(self, config)?;
+                budget.take_bytes(config).map_err(|error| self.exceeded(error))?;
                 Ok(image.into())
             }
             Document::Index(index, bytes) => {
@@ -212,19 +187,19 @@ impl Node {
     /// When an index is missing or malformed.
     pub(crate) fn manifests(&self, budget: &mut Budget) -> Result<Vec<Self>, OpenError> {
         let mut found = Vec::new();
-        self.manifests_within(&mut found, budget.begin(), 0)?;
+        self.manifests_within(&mut found, budget.renew_parts(), 0)?;
         Ok(found)
     }
 
     fn manifests_within(&self, found: &mut Vec<Self>, budget: &mut Budget, depth: usize) -> Result<(), OpenError> {
         self.check_depth(depth)?;
-        budget.take(self)?;
+        budget.take_parts(1).map_err(|error| self.exceeded(error))?;
         if media_type::as_oci(&self.descriptor.media_type) == media_type::MANIFEST {
             found.push(self.clone());
             return Ok(());
         }
         let document = self.read()?;
-        budget.read(self, self.descriptor.size)?;
+        budget.take_bytes(self.descriptor.size).map_err(|error| self.exceeded(error))?;
         match document {
             Document::Manifest(..) => found.push(self.clone()),
             Document::Index(index, _) => {
@@ -249,18 +224,18 @@ impl Node {
     ///
     /// When it describes none, or a document is missing or malformed.
     pub fn blobs(&self) -> Result<Image, OpenError> {
-        self.blobs_of(&mut Budget::new())
+        self.blobs_of(&mut new_budget())
     }
 
     /// As [`blobs`](Self::blobs), of what others share the memory with.
     pub(crate) fn blobs_of(&self, budget: &mut Budget) -> Result<Image, OpenError> {
         let document = self.read()?;
-        budget.read(self, self.descriptor.size)?;
+        budget.take_bytes(self.descriptor.size).map_err(|error| self.exceeded(error))?;
         match document {
             Document::Manifest(manifest, bytes) => {
                 let config = manifest.config.size;
                 let image = self.image(*manifest, bytes)?;
-                budget.read(self, config).map(|()| image)
+                budget.take_bytes(config).map_err(|error| self.exceeded(error)).map(|()| image)
             }
             Document::Index(..) => Err(self.fail("it is an index, not the manifest of an image".to_owned())),
         }

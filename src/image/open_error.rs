@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use crate::{image::ImageError, oci::Platform};
+use crate::{budget::ExceededError, image::ImageError, oci::Platform};
 
 /// Why an image could not be read.
 ///
@@ -40,6 +40,14 @@ pub enum OpenError {
         document: String,
         /// What is wrong.
         why: String,
+    },
+    /// With a document of it, the image exceeds a limit.
+    #[error("{document}: {exceeded}")]
+    Limit {
+        /// The document's name inside the image.
+        document: String,
+        /// The limit.
+        exceeded: ExceededError,
     },
     /// A blob or document of it could not be read.
     #[error("reading {name}")]
@@ -100,6 +108,11 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// Whether a document is missing or malformed, so that reading it again gives the same.
+    pub(crate) fn is_malformed(&self) -> bool {
+        matches!(self, Self::Document { .. })
+    }
+
     /// The error of a registry or an engine.
     #[cfg(feature = "net")]
     pub(crate) fn transport(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {

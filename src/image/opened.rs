@@ -2,7 +2,7 @@
 
 use super::{
     Image, ManifestGraph, OpenError,
-    found::{Found, Wanted},
+    found::{Found, FoundReferrers, Wanted},
 };
 use crate::{
     image::{Recipe, RecipeIndex, recipe::RecipeFile},
@@ -88,9 +88,9 @@ impl Opened {
     /// # Errors
     ///
     /// Those of reading the documents.
-    pub fn referrers(&self, content: &ManifestGraph) -> Result<Vec<ManifestGraph>, OpenError> {
+    pub fn referrers(&self, content: &ManifestGraph) -> Result<FoundReferrers, OpenError> {
         match self {
-            Self::Recipe(_) | Self::Index(_) => Ok(Vec::new()),
+            Self::Recipe(_) | Self::Index(_) => Ok(FoundReferrers::default()),
             Self::Found(found) => found.referrers(content),
         }
     }

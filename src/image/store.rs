@@ -6,10 +6,19 @@ use std::{
 };
 
 use super::BlobFile;
-use crate::oci::{Descriptor, Digest};
+use crate::{
+    budget::{self, Budget},
+    oci::{Descriptor, Digest},
+};
 
-/// Documents bigger than this (in bytes) are refused; registries refuse manifests over 4 MiB too.
-pub(crate) const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
+/// The list of the referrers of a digest.
+#[derive(Clone, Debug, Default)]
+pub struct ListedReferrers {
+    /// Those with a valid descriptor.
+    pub descriptors: Vec<Descriptor>,
+    /// One line for each entry that is not a descriptor, for example with an unsupported digest algorithm.
+    pub malformed: Vec<String>,
+}
 
 /// Blobs by digest. What it gives is not trusted: whoever asks checks.
 pub trait Store: fmt::Debug + Send + Sync {
@@ -49,13 +58,13 @@ pub trait Store: fmt::Debug + Send + Sync {
         None
     }
 
-    /// Descriptors of what refers to `digest`, where the medium knows that.
+    /// The referrers of `digest`, where the medium lists them.
     ///
     /// # Errors
     ///
     /// The medium's own.
-    fn referrers(&self, _digest: &Digest) -> io::Result<Vec<Descriptor>> {
-        Ok(Vec::new())
+    fn referrers(&self, _digest: &Digest) -> io::Result<ListedReferrers> {
+        Ok(ListedReferrers::default())
     }
 
     /// What people call the blob.
@@ -75,11 +84,6 @@ pub trait Store: fmt::Debug + Send + Sync {
 
 /// Reads a document that should have `size` bytes, and one byte more where there is one.
 pub(crate) fn read_document(reader: impl Read, size: u64) -> io::Result<Vec<u8>> {
-    if size > DOCUMENT_LIMIT {
-        let what = format!("it has {size} bytes; the limit for documents is {DOCUMENT_LIMIT}");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
-    }
-    let mut bytes = Vec::new();
-    reader.take(size + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    Budget::new(&budget::DOCUMENT).take_bytes(size)?;
+    Budget::new(&budget::DOCUMENT).read(reader.take(size + 1))
 }

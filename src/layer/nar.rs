@@ -29,6 +29,7 @@ use super::{
     node::{self, Content, OpenNar},
     path_options::{Attributes, Compiled},
 };
+use crate::budget::{self, Budget};
 
 /// What a file system allows for a name; and room for every keyword.
 const NAME_LIMIT: u64 = 255;
@@ -65,6 +66,7 @@ pub struct NarReader<R> {
     /// What of the last file's content was not read, and the zeros that follow it.
     content: Option<(u64, u64)>,
     state: State,
+    budget: Budget,
 }
 
 struct Open {
@@ -86,7 +88,8 @@ impl<R: Read> NarReader<R> {
     /// Reads the NAR that `inner` gives.
     pub fn new(inner: R) -> Self {
         let inner = BufReader::with_capacity(BUFFER, inner);
-        Self { inner, path: Vec::new(), open: Vec::new(), content: None, state: State::Start }
+        let budget = Budget::new(&budget::NAR);
+        Self { inner, path: Vec::new(), open: Vec::new(), content: None, state: State::Start, budget }
     }
 
     /// The next node; [`path`](Self::path) says which. `None` when the archive is over, and all of `inner` was read.
@@ -169,6 +172,7 @@ impl<R: Read> NarReader<R> {
 
     /// A node, after its opening parenthesis.
     fn node(&mut self) -> io::Result<Node> {
+        self.budget.take_parts(1)?;
         self.expect("type")?;
         let kind = self.text(NAME_LIMIT)?;
         match kind.as_slice() {

@@ -20,15 +20,12 @@ use super::{
     rooted::{Directory, Rooted},
     untar::{TarEntry, TarReader},
 };
+use crate::budget::{self, Budget, NAME_OVERHEAD};
 
 /// A file with holes that is bigger than this (in bytes) is a bomb: its holes weigh nothing in the layer.
 const SPARSE_LIMIT: u64 = 1 << 30;
-/// Entries of one layer.
-const ENTRIES_LIMIT: usize = 4_000_000;
 /// Bytes of a name; Linux takes no longer path.
 const NAME_LIMIT: usize = 4096;
-/// Bytes of all names that are in memory at once; a million files have a tenth of it.
-const KEPT_LIMIT: usize = 1 << 30;
 /// Directories in each other.
 const DEPTH_LIMIT: usize = 512;
 
@@ -66,10 +63,13 @@ fn invalid(what: &str) -> io::Error {
 }
 
 /// What a layer may have of entries and names. Images have no more; a layer that has means harm.
-#[derive(Debug, Default)]
-pub struct Bounds {
-    entries: usize,
-    kept: usize,
+#[derive(Debug)]
+pub struct Bounds(Budget);
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self(Budget::new(&budget::LAYER))
+    }
 }
 
 impl Bounds {
@@ -79,10 +79,7 @@ impl Bounds {
     ///
     /// When there are too many, or its name is too long or too deep.
     pub fn entry(&mut self, name: &Path) -> io::Result<()> {
-        self.entries += 1;
-        if self.entries > ENTRIES_LIMIT {
-            return Err(invalid(&format!("it has more than {ENTRIES_LIMIT} entries, which is the limit")));
-        }
+        self.0.take_parts(1)?;
         if name.as_os_str().len() > NAME_LIMIT || name.components().count() > DEPTH_LIMIT {
             return Err(invalid(&format!("a name of more than {NAME_LIMIT} bytes or {DEPTH_LIMIT} directories")));
         }
@@ -95,11 +92,7 @@ impl Bounds {
     ///
     /// When all of them take too much.
     pub fn keep(&mut self, name: &Path) -> io::Result<()> {
-        self.kept += name.as_os_str().len();
-        if self.kept > KEPT_LIMIT {
-            return Err(invalid(&format!("its names have more than {KEPT_LIMIT} bytes, which is the limit")));
-        }
-        Ok(())
+        Ok(self.0.take_bytes((name.as_os_str().len() + NAME_OVERHEAD) as u64)?)
     }
 }
 

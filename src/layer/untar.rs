@@ -18,12 +18,11 @@ use std::{
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
+use crate::budget::{self, Budget};
+
 const BLOCK: u64 = 512;
 /// Bytes of one entry's PAX records, or of its long name; Go's limit.
 const EXTENSION_LIMIT: u64 = 1 << 20;
-/// Bytes of all extended attributes of one tar. They compress well and are kept in memory, so that a layer of 8 MB could have
-/// gigabytes of them; real layers have a capability or a label of 50 bytes for some files.
-const XATTRS_LIMIT: u64 = 64 << 20;
 /// What an entry of a map takes besides its bytes.
 const XATTR_OVERHEAD: usize = 64;
 /// Parts of one file with holes.
@@ -81,8 +80,8 @@ pub struct TarReader<R> {
     /// Data and padding that are left of the last entry.
     data: u64,
     padding: u64,
-    /// Bytes that all extended attributes may still take.
-    xattrs: u64,
+    /// What all extended attributes may still take.
+    xattrs: Budget,
 }
 
 /// What an entry's own header cannot say.
@@ -104,7 +103,7 @@ impl<R: Read> TarReader<R> {
             skipped if skipped == count => Ok(()),
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         };
-        Self { inner, skip, position: 0, data: 0, padding: 0, xattrs: XATTRS_LIMIT }
+        Self { inner, skip, position: 0, data: 0, padding: 0, xattrs: Budget::new(&budget::XATTRS) }
     }
 
     /// A reader of a file, which skips data without reading it.
@@ -178,10 +177,7 @@ impl<R: Read> TarReader<R> {
         let holes = if kind == EntryType::GNUSparse { Some(self.sparse(header, size)?) } else { None };
         let bytes =
             extended.xattrs.iter().map(|(name, value)| name.len() + value.len() + XATTR_OVERHEAD).sum::<usize>();
-        self.xattrs = self
-            .xattrs
-            .checked_sub(bytes as u64)
-            .ok_or_else(|| invalid("more than 64 MiB of extended attributes, which is the limit"))?;
+        self.xattrs.take_bytes(bytes as u64)?;
         self.begin(size)?;
         Ok(TarEntry {
             name,
@@ -411,6 +407,6 @@ mod tests {
             }
             read += 1;
         };
-        assert!(read > 60 && error.to_string().contains("64 MiB"), "{read}: {error}");
+        assert!(read > 60 && error.to_string().contains("extended attributes has more than"), "{read}: {error}");
     }
 }

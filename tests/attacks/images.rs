@@ -43,7 +43,7 @@ impl Image {
         Self::with_ids(&ids, media_type::LAYER_GZIP, layers.iter().map(gzip).collect())
     }
 
-    fn with_ids(ids: &[Digest], kind: &str, layers: Vec<Vec<u8>>) -> Self {
+    pub fn with_ids(ids: &[Digest], kind: &str, layers: Vec<Vec<u8>>) -> Self {
         let config = json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": ids } });
         let config = config.to_string().into_bytes();
         let layer = |layer: &Vec<u8>| descriptor(kind, layer);

@@ -9,6 +9,7 @@ mod deadlines;
 mod engine_names;
 mod images;
 mod login;
+mod memory;
 mod nix_database;
 mod outside_files;
 mod policies;

@@ -3,6 +3,8 @@
 use crate::{
     images::{Image, descriptor, tar},
     policies::Signed,
+    registry::Pages,
+    run::{limited_strata, text},
 };
 use serde_json::json;
 use strata::internals::{
@@ -182,5 +184,47 @@ fn a_signature_under_a_tag_is_for_one_repository() {
     {
         let (succeeded, output) = signed.verify("v1", &["--signed-as", accepted]);
         assert_eq!(succeeded, expected, "{accepted}: {output}");
+    }
+}
+
+/// Lists of referrers without end: the registry and each line of `pages` say how.
+#[test]
+fn lists_of_referrers_end() {
+    let (signed, digest) = registry(true);
+    let list = format!("/v2/app/referrers/{digest}");
+    let (first, second) = (list.clone(), list.clone());
+    let number = |path: &str| path.split_once("?n=").map_or(0, |(_, number)| number.parse::<u64>().unwrap());
+    let large: Vec<serde_json::Value> = (0..9000)
+        .map(|number| {
+            let mut entry = descriptor(media_type::MANIFEST, format!("{number}").as_bytes());
+            entry["annotations"] = json!({ "x": "x".repeat(200) });
+            entry
+        })
+        .collect();
+    let other = crate::registry::Registry::start();
+    let elsewhere = format!("http://127.0.0.1:{}/v2/app/referrers/{digest}", other.port);
+    let cases: [(&str, Pages, &str); 6] = [
+        ("a page that leads to itself", Box::new(move |_| (vec![], first.clone())), "was read before"),
+        ("itself, relatively", Box::new(|_| (vec![], String::new())), "was read before"),
+        ("two pages", Box::new(move |path| (vec![], format!("{second}?n={}", 1 - number(path)))), "was read before"),
+        (
+            "empty pages",
+            Box::new(move |path| (vec![], format!("?n={}", number(path) + 1))),
+            "bytes, which is the limit",
+        ),
+        (
+            "full pages",
+            Box::new(move |path| (large.clone(), format!("?n={}", number(path) + 1))),
+            "entries, which is the limit",
+        ),
+        ("another host", Box::new(move |_| (vec![], elsewhere.clone())), "another host"),
+    ];
+    for (what, pages, why) in cases {
+        signed.registry.edit(|contents| contents.pages = Some(pages));
+        let mut command = limited_strata(signed.home.path(), 400, 100);
+        command.args(["verify", &signed.registry.reference("v1"), "--key"]).arg(&signed.public);
+        let output = command.output().unwrap();
+        let said = text(&output);
+        assert!(output.status.code() == Some(2) && said.contains(why), "{what}: {:?} {said}", output.status);
     }
 }

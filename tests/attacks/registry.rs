@@ -24,7 +24,12 @@ pub struct Contents {
     pub types: HashMap<String, String>,
     /// Entries of the referrers API, by subject; without the subject's key the API does not exist for it.
     pub referrers: HashMap<String, Vec<Value>>,
+    /// Pages of the referrers API, instead of `referrers`.
+    pub pages: Option<Pages>,
 }
+
+/// The entries of the page at a path, and the target of its `Link`.
+pub type Pages = Box<dyn Fn(&str) -> (Vec<Value>, String) + Send>;
 
 pub struct Registry {
     pub port: u16,
@@ -124,7 +129,17 @@ fn answer(stream: &TcpStream, contents: &Mutex<Contents>) {
     }
     let mut words = request.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let (status, kind, body) = contents.lock().unwrap().get(path);
+    let contents = contents.lock().unwrap();
+    let (mut status, mut kind, mut body) = contents.get(path);
+    if path.contains("/referrers/")
+        && let Some(pages) = &contents.pages
+    {
+        let (entries, next) = pages(path);
+        status = "200 OK";
+        kind = format!("{}\r\nLink: <{next}>; rel=\"next\"", media_type::INDEX);
+        body = index(&entries);
+    }
+    drop(contents);
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
@@ -132,6 +147,10 @@ fn answer(stream: &TcpStream, contents: &Mutex<Contents>) {
     let body = if method == "HEAD" { Vec::new() } else { body };
     // The client may have closed the connection.
     drop((&*stream).write_all(&[head.as_bytes(), &body].concat()));
+}
+
+fn index(entries: &[Value]) -> Vec<u8> {
+    json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries }).to_string().into_bytes()
 }
 
 impl Contents {
@@ -154,8 +173,7 @@ impl Contents {
             }
             [digest, "referrers", _] => {
                 let Some(entries) = self.referrers.get(*digest) else { return missing() };
-                let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries });
-                ("200 OK", media_type::INDEX.to_owned(), index.to_string().into_bytes())
+                ("200 OK", media_type::INDEX.to_owned(), index(entries))
             }
             _ => missing(),
         }

@@ -22,7 +22,7 @@ pub fn text(output: &Output) -> String {
 
 /// The program with a limit of its memory (`setrlimit`, by the shell) and of its time.
 pub fn limited_strata(home: &Path, megabytes: u32, seconds: u32) -> Command {
-    let script = format!("ulimit -v {} && exec timeout {seconds} \"$@\"", megabytes * 1024);
+    let script = format!("ulimit -d {} && exec timeout {seconds} \"$@\"", megabytes * 1024);
     let program = strata(home);
     let mut command = Command::new("sh");
     command.args(["-c", &script, "sh"]).arg(program.get_program());

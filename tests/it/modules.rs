@@ -12,23 +12,25 @@ use syn::{
 };
 
 /// Modules, and those they may use.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
+    ("budget", &[]),
     ("oci", &[]),
     ("closure", &[]),
     ("files", &[]),
     ("threads", &[]),
     ("sqlite", &[]),
     ("terminal", &[]),
-    ("layer", &["closure", "oci"]),
-    ("image", &["closure", "files", "layer", "oci"]),
+    ("layer", &["budget", "closure", "oci"]),
+    ("image", &["budget", "closure", "files", "layer", "oci"]),
     ("report", &["closure", "image", "layer", "oci"]),
-    ("attest", &["closure", "files", "image", "layer", "oci", "sqlite"]),
-    ("transport", &["attest", "closure", "files", "image", "layer", "oci", "terminal", "threads"]),
+    ("attest", &["budget", "closure", "files", "image", "layer", "oci", "sqlite"]),
+    ("transport", &["attest", "budget", "closure", "files", "image", "layer", "oci", "terminal", "threads"]),
     ("serve", &["image", "oci", "terminal", "threads", "transport"]),
     (
         "builder",
         &[
             "attest",
+            "budget",
             "closure",
             "files",
             "image",
@@ -45,6 +47,7 @@ const EDGES: [(&str, &[&str]); 15] = [
         "cli",
         &[
             "attest",
+            "budget",
             "builder",
             "closure",
             "files",

@@ -66,6 +66,7 @@ use super::{
     error::{Result, io_error},
 };
 use crate::{
+    budget::{self, Budget},
     closure::Graph,
     files,
     layer::ChunkReader,
@@ -84,8 +85,6 @@ pub use materials::{Materials, Provider, Recorded};
 const VERSION: u32 = 1;
 /// That of images with layers that only a registry has.
 const VERSION_BY_REFERENCE: u32 = 2;
-/// A recipe bigger than this (in bytes) is no recipe: 5,000 store paths make 1 MiB.
-const SIZE_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// An image: what image.json holds.
 ///
@@ -364,9 +363,7 @@ impl RecipeFile {
 }
 
 fn read_document(reader: impl Read, path: &Path) -> Result<Vec<u8>> {
-    let mut text = Vec::new();
-    reader.take(SIZE_LIMIT).read_to_end(&mut text).map_err(io_error("reading", path))?;
-    Ok(text)
+    Budget::new(&budget::RECIPE).read(reader).map_err(io_error("reading", path))
 }
 
 fn parse_error(path: &Path) -> impl Fn(serde_json::Error) -> ImageError {

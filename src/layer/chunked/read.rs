@@ -11,15 +11,14 @@ use super::{
     index::MOST,
     toc::{Entry, Kind, Toc},
 };
-use crate::oci::Digest;
+use crate::{
+    budget::{self, Budget},
+    oci::Digest,
+};
 
 /// Most bytes that a compressed frame of a chunk can stand for in a table that is believed: files of zeros are packed
 /// some thousand times.
 const RATIO: u64 = 40_000;
-
-/// Most entries of a table. The least take ten times their text in memory; as many as this have files of real layers in a
-/// table that is no longer than readers allow.
-const ENTRIES: usize = 1_000_000;
 
 /// Why a table is not to be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,16 +88,16 @@ impl Located {
         if bytes.len() as u64 != self.table.length || !self.digest.is_of(bytes) {
             return wrong(format!("its digest is not {}", self.digest));
         }
-        let mut plain = Vec::new();
-        zstd::stream::read::Decoder::new(bytes)
-            .and_then(|decoder| decoder.take(self.table.plain + 1).read_to_end(&mut plain))
+        let mut budget = Budget::new(&budget::TOC);
+        let plain = zstd::stream::read::Decoder::new(bytes)
+            .and_then(|decoder| budget.read(decoder.take(self.table.plain + 1)))
             .map_err(|error| TocError(format!("decompressing it: {error}")))?;
         if plain.len() as u64 != self.table.plain {
             return wrong(format!("it does not have the {} bytes that it should", self.table.plain));
         }
-        if plain.iter().filter(|&&byte| byte == b'{').count() > ENTRIES {
-            return wrong(format!("it has more than {ENTRIES} entries, which is the limit"));
-        }
+        // Before they are parsed: an entry takes ten times its text in memory, at least.
+        let entries = plain.iter().filter(|&&byte| byte == b'{').count();
+        budget.take_parts(entries as u64).map_err(|error| TocError(error.to_string()))?;
         let table: Toc = serde_json::from_slice(&plain).map_err(|error| TocError(format!("parsing it: {error}")))?;
         if table.version != 1 {
             return wrong(format!("it has version {}, and not 1", table.version));

@@ -10,18 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::tar_file::Archive;
 use crate::{
-    image::{
-        OpenError, Store,
-        store::{DOCUMENT_LIMIT, read_document},
-    },
+    budget::{self, Budget, NAME_OVERHEAD},
+    image::{OpenError, Store, store::read_document},
     layer::DetectedCompression,
     oci::{Descriptor, Digest, Sha256Writer},
 };
-
-/// All documents together may take this much memory, in bytes; what does not fit is read again when it is needed.
-const DOCUMENTS_LIMIT: usize = 32 * 1024 * 1024;
-/// More entries than this are no image's.
-const ENTRIES_LIMIT: usize = 100_000;
 
 /// Everything in an archive, by name: `index.json`, `blobs/sha256/…`.
 #[derive(Debug)]
@@ -29,7 +22,9 @@ pub struct Contents {
     archive: Archive,
     /// JSON files that are small, in order of their names.
     documents: BTreeMap<String, Vec<u8>>,
-    kept: usize,
+    /// For documents that are kept; what does not fit is read again when it is needed.
+    kept: Budget,
+    names: Budget,
     /// Every file.
     blobs: BTreeMap<String, Blob>,
     /// Names that stand for others.
@@ -47,24 +42,28 @@ pub(crate) struct Blob {
 
 impl Contents {
     pub(crate) fn new(archive: Archive) -> Self {
-        Self { archive, documents: BTreeMap::new(), kept: 0, blobs: BTreeMap::new(), aliases: BTreeMap::new() }
+        Self {
+            archive,
+            documents: BTreeMap::new(),
+            kept: Budget::new(&budget::ARCHIVE_DOCUMENTS),
+            names: Budget::new(&budget::ARCHIVE_NAMES),
+            blobs: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+        }
     }
 
     /// Takes one file in: keeps it if it is a document.
     pub(crate) fn add(&mut self, name: String, blob: Blob, reader: &mut dyn Read) -> io::Result<()> {
-        let invalid = |what: &str| Err(io::Error::new(io::ErrorKind::InvalidData, what));
         if self.blobs.contains_key(&name) || self.aliases.contains_key(&name) {
-            return invalid("it is there twice");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is there twice"));
         }
-        if self.blobs.len() >= ENTRIES_LIMIT {
-            return invalid("the archive has more than 100000 entries, which is the limit");
-        }
+        self.names.take(2 * name.len() + NAME_OVERHEAD)?;
         let mut start = Vec::new();
-        reader.take(DOCUMENT_LIMIT.min(blob.size).min(512)).read_to_end(&mut start)?;
-        let is_document = blob.size <= DOCUMENT_LIMIT && matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
-        if is_document && self.kept + blob.size as usize <= DOCUMENTS_LIMIT {
+        reader.take(blob.size.min(512)).read_to_end(&mut start)?;
+        let is_document =
+            blob.size <= budget::DOCUMENT.bytes && matches!(start.trim_ascii_start().first(), Some(b'{' | b'['));
+        if is_document && self.kept.take_if_room(blob.size) {
             reader.take(blob.size - start.len() as u64).read_to_end(&mut start)?;
-            self.kept += start.len();
             self.documents.insert(name.clone(), start);
         }
         self.blobs.insert(name, blob);
@@ -72,10 +71,10 @@ impl Contents {
     }
 
     /// Takes note that `name` stands for `target`.
-    pub(crate) fn alias(&mut self, name: String, target: String) {
-        if self.aliases.len() < ENTRIES_LIMIT {
-            self.aliases.entry(name).or_insert(target);
-        }
+    pub(crate) fn alias(&mut self, name: String, target: String) -> io::Result<()> {
+        self.names.take(name.len() + target.len() + NAME_OVERHEAD)?;
+        self.aliases.entry(name).or_insert(target);
+        Ok(())
     }
 
     /// A document's bytes, where it is one.

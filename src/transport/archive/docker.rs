@@ -9,7 +9,8 @@ use std::{
 
 use super::contents::{Contents, digests};
 use crate::{
-    image::{Node, OpenError, Store, found::UnlistedImage, node::NODES_LIMIT},
+    budget,
+    image::{Node, OpenError, Store, found::UnlistedImage},
     layer::DetectedCompression,
     oci::{Descriptor, Digest, DockerManifest, ImageConfig, Manifest, Platform, descriptor::media_type, json, name},
 };
@@ -48,8 +49,9 @@ impl Store for SavedBlobs {
 /// The images of a manifest.json.
 pub(crate) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, OpenError> {
     let manifests: Vec<DockerManifest> = contents.document("manifest.json")?;
-    if manifests.len() > NODES_LIMIT {
-        let why = format!("it lists more than {NODES_LIMIT} images");
+    let limit = budget::GRAPH.parts;
+    if manifests.len() as u64 > limit {
+        let why = format!("it lists more than {limit} images, which is the limit");
         return Err(OpenError::Document { document: "manifest.json".to_owned(), why });
     }
     let saved = |manifest: DockerManifest| {
@@ -76,8 +78,9 @@ impl UnlistedImage for Saved {
     fn node(&self) -> Result<Node, OpenError> {
         let DockerManifest { config, layers, .. } = &self.manifest;
         let fail = |document: &str, why: String| OpenError::Document { document: document.to_owned(), why };
-        if layers.len() > NODES_LIMIT {
-            let why = format!("{} layers exceed the limit of {NODES_LIMIT}", layers.len());
+        let limit = budget::GRAPH.parts;
+        if layers.len() as u64 > limit {
+            let why = format!("{} layers exceed the limit of {limit}", layers.len());
             return Err(fail("manifest.json", why));
         }
         if config.is_empty() {

@@ -102,7 +102,9 @@ fn scan_entries<R: Read>(
                     EntryType::Symlink => beside(&name, &target),
                     _ => target,
                 };
-                contents.alias(name.clone(), target);
+                contents
+                    .alias(name.clone(), target)
+                    .map_err(|error| fail(format!("reading the link {name} in"), error))?;
             }
             _ => {}
         }

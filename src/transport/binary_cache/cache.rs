@@ -10,12 +10,10 @@ use std::{
 
 use super::{Access, NarInfo};
 use crate::{
+    budget::{self, Budget},
     closure::StorePath,
     transport::http::{Body, Call, HttpError, Netrc, Origin, Resume, join, without_query},
 };
-
-/// The limit for a narinfo, in bytes; one with 5,000 references has 300 KiB.
-const NARINFO_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// A binary cache, as Nix writes its URL: `https://…`, `http://…`, `file:///…` or `s3://BUCKET`.
 #[derive(Clone, PartialEq, Eq)]
@@ -262,9 +260,7 @@ fn absent(error: HttpError) -> io::Result<Option<Vec<u8>>> {
 }
 
 fn read_small(body: impl Read) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    body.take(NARINFO_LIMIT).read_to_end(&mut text)?;
-    Ok(text)
+    Budget::new(&budget::NARINFO).read(body)
 }
 
 impl Access {

@@ -24,7 +24,7 @@ mod referrers;
 pub(crate) mod registries_conf;
 mod session;
 pub(crate) mod shared;
-mod signatures;
+pub(crate) mod signatures;
 mod tagged;
 mod tags;
 mod token;

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Client, Document};
 use crate::{
-    image::{Found, Node, OpenError, Opened, Store, found::Top},
+    image::{Found, Node, OpenError, Opened, Store, found::Top, store::ListedReferrers},
     oci::{
         Descriptor, Digest, Index, ParseReferenceError, Reference,
         descriptor::{annotation, media_type},
@@ -116,8 +116,8 @@ impl Store for Registry {
         Ok(found.map(|document| document.bytes))
     }
 
-    fn referrers(&self, digest: &Digest) -> io::Result<Vec<Descriptor>> {
-        self.client.referrers(digest, None).map_err(io::Error::other)
+    fn referrers(&self, digest: &Digest) -> io::Result<ListedReferrers> {
+        self.client.list_referrers(digest).map_err(io::Error::other)
     }
 
     fn origin(&self) -> Option<(&str, &str)> {

@@ -6,6 +6,8 @@
 //!                                       else we do: the index under the tag sha256-<hex of D> gets its descriptor
 //! ```
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use ureq::http::StatusCode;
@@ -17,13 +19,15 @@ use super::{
     tagged::Tagged,
 };
 use crate::{
+    budget::{self, Budget, ExceededError},
+    image::store::ListedReferrers,
     oci::{Descriptor, Digest, descriptor::media_type, json},
-    transport::http::{Body, join},
+    transport::http::{Body, clean, join, without_query},
 };
 
 const ACT: &str = "reading the referrers";
-/// Pages of one list; each is as long as a registry likes.
-const PAGES: usize = 1000;
+/// What a page counts for at least, in bytes: one without entries is a request too.
+const PAGE_COST: u64 = 64 * 1024;
 
 /// What a manifest or an index says of itself.
 #[derive(Deserialize)]
@@ -42,15 +46,6 @@ struct Config {
     media_type: String,
 }
 
-/// The referrers of a digest.
-#[derive(Clone, Debug, Default)]
-pub struct Referrers {
-    /// Those with a valid descriptor.
-    pub descriptors: Vec<Descriptor>,
-    /// One line for each entry that is not a descriptor, for example with an unsupported digest algorithm.
-    pub malformed: Vec<String>,
-}
-
 /// An index whose entries are parsed one by one: one malformed entry must not hide the others.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -63,6 +58,15 @@ struct RawIndex {
     other: serde_json::Map<String, Value>,
 }
 
+/// A page of the list of referrers.
+struct Page {
+    index: RawIndex,
+    /// The URL of the next page.
+    next: Option<String>,
+    /// Bytes.
+    size: u64,
+}
+
 impl RawIndex {
     fn empty() -> Self {
         let media_type = Some(media_type::INDEX.to_owned());
@@ -70,75 +74,73 @@ impl RawIndex {
     }
 }
 
-impl Referrers {
-    fn add(&mut self, entries: Vec<Value>) {
-        for entry in entries {
-            match serde_json::from_value(entry) {
-                Ok(descriptor) => self.descriptors.push(descriptor),
-                Err(error) => {
-                    let number = self.descriptors.len() + self.malformed.len() + 1;
-                    self.malformed
-                        .push(format!("entry {number} of the list of referrers is not a descriptor: {error}"));
-                }
+/// Adds the entries of a page.
+fn add(all: &mut ListedReferrers, entries: Vec<Value>, budget: &mut Budget) -> Result<()> {
+    budget.take_parts(entries.len() as u64).map_err(exceeded)?;
+    for entry in entries {
+        match serde_json::from_value(entry) {
+            Ok(descriptor) => all.descriptors.push(descriptor),
+            Err(error) => {
+                let number = all.descriptors.len() + all.malformed.len() + 1;
+                let why = clean(&error.to_string());
+                all.malformed.push(format!("entry {number} of the list of referrers is not a descriptor: {why}"));
             }
         }
     }
+    Ok(())
+}
+
+fn exceeded(error: ExceededError) -> RegistryError {
+    RegistryError::answer(ACT, error.to_string())
 }
 
 impl Client {
-    /// Descriptors of what refers to `digest`; of one kind (`artifactType`) where that is asked for.
-    ///
-    /// # Errors
-    ///
-    /// When the registry cannot be asked, refuses, or lists an entry that is not a descriptor.
-    pub fn referrers(&self, digest: &Digest, artifact_type: Option<&str>) -> Result<Vec<Descriptor>> {
-        let Referrers { mut descriptors, malformed } = self.list_referrers(digest)?;
-        if let Some(why) = malformed.into_iter().next() {
-            return Err(RegistryError::answer(ACT, why));
-        }
-        descriptors
-            .retain(|descriptor| artifact_type.is_none() || descriptor.artifact_type.as_deref() == artifact_type);
-        Ok(descriptors)
-    }
-
     /// All referrers of `digest`; malformed entries are reported, and do not hide the others.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked or refuses.
-    pub fn list_referrers(&self, digest: &Digest) -> Result<Referrers> {
+    /// When the registry cannot be asked, refuses, or sends a list without end.
+    pub fn list_referrers(&self, digest: &Digest) -> Result<ListedReferrers> {
         if let Some(listed) = self.listed(digest)? {
             return Ok(listed);
         }
         // A registry without the referrers API.
         let tag = fallback_tag(digest);
-        let mut referrers = Referrers::default();
+        let mut referrers = ListedReferrers::default();
         if let Some((bytes, _)) = self.tagged(&listing(&tag, ACT))? {
-            referrers.add(index(&tag, &bytes)?.manifests);
+            add(&mut referrers, index(&tag, &bytes)?.manifests, &mut Budget::new(&budget::REFERRERS))?;
         }
         Ok(referrers)
     }
 
     /// The registry's own list; `None` where it keeps none.
-    fn listed(&self, digest: &Digest) -> Result<Option<Referrers>> {
+    fn listed(&self, digest: &Digest) -> Result<Option<ListedReferrers>> {
         let mut url = self.url(&format!("referrers/{digest}"));
-        let mut all = Referrers::default();
-        for page in 0..PAGES {
-            let (index, next) = match self.page(&url)? {
+        let (mut all, mut budget) = (ListedReferrers::default(), Budget::new(&budget::REFERRERS));
+        let mut read = HashSet::new();
+        loop {
+            let Page { index, next, size } = match self.page(&url)? {
                 Some(found) => found,
-                None if page == 0 => return Ok(None),
-                None => break,
+                None if read.is_empty() => return Ok(None),
+                None => return Err(RegistryError::answer(ACT, format!("the page {} is missing", without_query(&url)))),
             };
-            all.add(index.manifests);
-            match next {
-                Some(next) => url = next,
-                None => break,
+            budget.take_bytes(size.max(PAGE_COST)).map_err(exceeded)?;
+            add(&mut all, index.manifests, &mut budget)?;
+            read.insert(url);
+            let Some(next) = next else { return Ok(Some(all)) };
+            if read.contains(&next) {
+                let why = format!("the page {} of the list leads to a page that was read before", without_query(&next));
+                return Err(RegistryError::answer(ACT, why));
             }
+            if !self.session().is_own(&next) {
+                let why = format!("the list continues at another host, {}", without_query(&next));
+                return Err(RegistryError::answer(ACT, why));
+            }
+            url = next;
         }
-        Ok(Some(all))
     }
 
-    fn page(&self, url: &str) -> Result<Option<(RawIndex, Option<String>)>> {
+    fn page(&self, url: &str) -> Result<Option<Page>> {
         let session = self.session();
         session.retried(|| {
             let accept = [("accept", media_type::INDEX)];
@@ -149,7 +151,8 @@ impl Client {
                     let next = link.and_then(|link| join(&answer.url, &link));
                     // A page of HTML is a front end that answers everything.
                     let Document { bytes, .. } = read(ACT, answer)?;
-                    Ok(serde_json::from_slice(&bytes).ok().map(|index| (index, next)))
+                    let size = bytes.len() as u64;
+                    Ok(serde_json::from_slice(&bytes).ok().map(|index| Page { index, next, size }))
                 }
                 // 404 by the specification; what else says that there is no such address.
                 status if matches!(status.as_u16(), 400 | 404 | 405 | 406 | 501) => Ok(None),

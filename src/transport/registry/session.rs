@@ -100,6 +100,11 @@ impl Session {
         Ok(Self { http, base, origin, scope, credentials, known: Mutex::default() })
     }
 
+    /// Whether the URL is of the registry's own origin.
+    pub fn is_own(&self, url: &str) -> bool {
+        Origin::of(url).as_ref() == Some(&self.origin)
+    }
+
     /// How often a request is tried.
     pub fn retry(&self) -> Retry {
         self.http.retry
@@ -110,7 +115,7 @@ impl Session {
         let mut scopes = vec![self.scope.clone()];
         scopes.extend(call.from.map(|from| format!("repository:{from}:pull")));
         // Where an upload goes on may be another host, which is told nothing of who we are.
-        let is_own = Origin::of(call.url).as_ref() == Some(&self.origin);
+        let is_own = self.is_own(call.url);
         let mut used = if is_own { self.authorization(&scopes)? } else { None };
         let answer = self.send_as(call, used.as_deref(), body)?;
         if answer.status() != StatusCode::UNAUTHORIZED || !is_own || answer.strayed {

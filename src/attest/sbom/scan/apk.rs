@@ -3,14 +3,13 @@
 
 use std::io::{self, Read};
 
-use super::{Packages, budget::check_count, paragraphs};
+use super::{Packages, paragraphs};
 
 pub fn installed(reader: &mut dyn Read) -> io::Result<Packages> {
     let mut packages = Packages::default();
     let is_name = |one: &[u8], other: &[u8]| one == other;
     paragraphs::read(reader, ["P", "V", "A"], is_name, &mut |[name, version, architecture]| {
-        packages.add("apk", name.value(), version.value(), architecture.value().as_deref().unwrap_or("noarch"));
-        check_count(packages.list.len())
+        packages.add("apk", name.value(), version.value(), architecture.value().as_deref().unwrap_or("noarch"))
     })?;
     Ok(packages)
 }

@@ -4,7 +4,6 @@ use std::io::{self, Read};
 
 use super::{
     Packages,
-    budget::check_count,
     paragraphs::{self, Field},
 };
 
@@ -18,10 +17,12 @@ pub fn status(reader: &mut dyn Read) -> io::Result<Packages> {
     let mut packages = Packages::default();
     let names = ["Package", "Version", "Architecture", "Status"];
     paragraphs::read(reader, names, <[u8]>::eq_ignore_ascii_case, &mut |[name, version, architecture, status]| {
-        if has_files(&status) {
-            packages.add("deb", name.value(), version.value(), architecture.value().as_deref().unwrap_or("all"));
+        match has_files(&status) {
+            true => {
+                packages.add("deb", name.value(), version.value(), architecture.value().as_deref().unwrap_or("all"))
+            }
+            false => Ok(()),
         }
-        check_count(packages.list.len())
     })?;
     Ok(packages)
 }

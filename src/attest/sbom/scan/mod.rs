@@ -12,7 +12,6 @@
 //! completely, and with one that a later layer deletes or empties.
 
 mod apk;
-mod budget;
 mod dpkg;
 mod paragraphs;
 #[cfg(feature = "program")]
@@ -21,13 +20,14 @@ mod rpm;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read},
+    sync::Arc,
 };
 
 use tar::EntryType;
 
-use self::budget::Budget;
 use super::{Component, Identity, Kind, Position, identity::encoded};
 use crate::{
+    budget::{self, Budget, NAME_OVERHEAD},
     closure::StorePath,
     image::{Image, LayerBlob},
     layer::{
@@ -83,28 +83,40 @@ struct Packages {
     list: Vec<Package>,
     /// Whether all of the database was understood.
     is_complete: bool,
+    budget: Budget,
 }
 
 impl Default for Packages {
     fn default() -> Self {
-        Self { list: Vec::new(), is_complete: true }
+        Self { list: Vec::new(), is_complete: true, budget: Budget::new(&budget::DATABASE) }
     }
 }
 
 impl Packages {
     /// A database that is there, but is not read.
     fn unreadable() -> Self {
-        Self { list: Vec::new(), is_complete: false }
+        Self { is_complete: false, ..Self::default() }
     }
 
-    fn push(&mut self, package: Package) {
+    fn push(&mut self, package: Package) -> io::Result<()> {
+        self.budget.take_parts(1)?;
         self.list.push(package);
+        Ok(())
     }
 
-    fn add(&mut self, kind: &'static str, name: Option<String>, version: Option<String>, architecture: &str) {
+    fn add(
+        &mut self,
+        kind: &'static str,
+        name: Option<String>,
+        version: Option<String>,
+        architecture: &str,
+    ) -> io::Result<()> {
         match name.zip(version).and_then(|(name, version)| Package::new(kind, name, version, architecture)) {
             Some(package) => self.push(package),
-            None => self.is_complete = false,
+            None => {
+                self.is_complete = false;
+                Ok(())
+            }
         }
     }
 
@@ -128,16 +140,38 @@ struct Layer {
     databases: BTreeMap<Vec<u8>, bool>,
 }
 
+/// The packages of a database that was read; each package is in memory once, however many databases list it.
+struct Listed {
+    packages: Vec<Arc<Package>>,
+    is_complete: bool,
+}
+
 /// What is known of the image while its layers are read.
-#[derive(Default)]
 struct Found {
-    databases: Overlay<Packages>,
+    databases: Overlay<Listed>,
     /// The first layer that has the package.
-    first: BTreeMap<Package, Position>,
+    first: BTreeMap<Arc<Package>, Position>,
     store: Overlay<Position>,
     os_release: Overlay<Vec<u8>>,
     layers: Vec<Layer>,
+    /// What all databases, and the packages and store paths that are new, may still take.
     budget: Budget,
+    /// What databases may still list.
+    listed: Budget,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self {
+            databases: Overlay::default(),
+            first: BTreeMap::new(),
+            store: Overlay::default(),
+            os_release: Overlay::default(),
+            layers: Vec::new(),
+            budget: Budget::new(&budget::DATABASES),
+            listed: Budget::new(&budget::LISTED),
+        }
+    }
 }
 
 /// What layers without known store paths hold.
@@ -155,9 +189,9 @@ pub(super) fn components(image: &Image, known: &[Component]) -> Result<Vec<Compo
         components.push(Component { layer: Some(*position), ..Component::store_path(path, None, None) });
     }
     let (namespace, distro) = &found.distribution();
-    let packages: BTreeSet<&Package> = found.databases.iter().flat_map(|(_, packages)| &packages.list).collect();
+    let packages: BTreeSet<&Arc<Package>> = found.databases.iter().flat_map(|(_, listed)| &listed.packages).collect();
     for package in packages {
-        let Package { kind, name, version, architecture } = package;
+        let Package { kind, name, version, architecture } = package.as_ref();
         let identity = Identity { name: name.clone(), version: Some(version.clone()), output: None };
         let purl = format!(
             "pkg:{kind}/{namespace}{}@{}?arch={}{distro}",
@@ -215,7 +249,7 @@ impl Found {
         if let Some(parse) = database(&path) {
             // What a link leads to, and files with holes, are not read.
             let packages = match is_file {
-                true => parse(&mut self.budget.reader(data))?,
+                true => parse(&mut Budget::new(&budget::DATABASE).reader(self.budget.reader(data)))?,
                 false => Packages::unreadable(),
             };
             self.add_database(path, packages, position)?;
@@ -232,7 +266,7 @@ impl Found {
         let first = match self.store.get(&path) {
             Some(first) => *first,
             None => {
-                self.budget.take_package()?;
+                self.budget.take_parts(1)?;
                 position
             }
         };
@@ -241,23 +275,33 @@ impl Found {
     }
 
     fn add_database(&mut self, path: Vec<u8>, packages: Packages, position: Position) -> io::Result<()> {
-        for package in &packages.list {
-            if !self.first.contains_key(package) {
-                self.budget.take_package()?;
-                self.first.insert(package.clone(), position);
-            }
+        // Of a directory of databases there may be any number, each under a name of a megabyte.
+        self.listed.take(2 * path.len() + NAME_OVERHEAD)?;
+        self.listed.take_parts(packages.list.len() as u64)?;
+        let mut listed = Listed { packages: Vec::new(), is_complete: packages.is_complete };
+        for package in packages.list {
+            let package = match self.first.get_key_value(&package) {
+                Some((known, _)) => Arc::clone(known),
+                None => {
+                    self.budget.take_parts(1)?;
+                    let package = Arc::new(package);
+                    self.first.insert(Arc::clone(&package), position);
+                    package
+                }
+            };
+            listed.packages.push(package);
         }
         if let Some(layer) = self.layers.last_mut() {
-            layer.databases.insert(path.clone(), !packages.list.is_empty());
+            layer.databases.insert(path.clone(), !listed.packages.is_empty());
         }
-        self.databases.insert(path, packages);
+        self.databases.insert(path, listed);
         Ok(())
     }
 
     /// The layers whose files no database accounts for.
     fn unknown(&self) -> impl Iterator<Item = Position> {
         let is_intact = |(path, had_packages): (&Vec<u8>, &bool)| match self.databases.get(path) {
-            Some(packages) => packages.is_complete && !(*had_packages && packages.list.is_empty()),
+            Some(listed) => listed.is_complete && !(*had_packages && listed.packages.is_empty()),
             None => !had_packages,
         };
         let is_known = move |layer: &Layer| {
@@ -288,7 +332,7 @@ impl Found {
 /// The number of packages in a database, which is the file `path` of an image; `None` if no database has this path.
 pub fn count_packages(path: &str, reader: &mut dyn Read) -> Option<io::Result<usize>> {
     let parse = database(path.as_bytes())?;
-    Some(parse(&mut Budget::default().reader(reader)).map(|packages| packages.list.len()))
+    Some(parse(&mut Budget::new(&budget::DATABASE).reader(reader)).map(|packages| packages.list.len()))
 }
 
 /// How the file of this path is read, if it is a database.

@@ -10,7 +10,7 @@ use std::{
     io::{self, Read},
 };
 
-use super::{Package, Packages, budget::check_count};
+use super::{Package, Packages};
 use crate::{
     files::Scratch,
     sqlite::{self, DatabaseError},
@@ -37,10 +37,9 @@ pub fn packages(reader: &mut dyn Read) -> io::Result<Packages> {
     let read = read(&path, size, &mut |header| {
         match package(header) {
             Some(package) if package.name == KEYS => {}
-            Some(package) => packages.push(package),
+            Some(package) => check = packages.push(package),
             None => packages.is_complete = false,
         }
-        check = check_count(packages.list.len());
         check.is_ok()
     });
     check?;

@@ -1,0 +1,200 @@
+//! Limits on what reading untrusted input may take: registries, images, layers, databases and caches choose how much they
+//! send, and what it becomes after decompressing and parsing.
+//!
+//! Each reader of such input takes what it reads or keeps from a [`Budget`]. All limits are in this file, so that their sum
+//! can be judged. What is only streamed takes no bytes, but its parts are counted.
+
+use std::io::{self, Read};
+
+/// The limits of one kind of input.
+#[derive(Debug)]
+pub struct Limits {
+    /// The input, as the subject of an error.
+    pub input: &'static str,
+    /// Bytes that are read or kept.
+    pub bytes: u64,
+    /// Parts: each takes memory besides its bytes.
+    pub parts: u64,
+    /// The parts, as errors call them.
+    pub part: &'static str,
+}
+
+const MIB: u64 = 1 << 20;
+
+/// A manifest, an index, a config, or another document. Registries refuse manifests of more than 4 MiB too.
+pub const DOCUMENT: Limits = Limits { input: "the document", bytes: 4 * MIB, parts: 1, part: "documents" };
+/// All manifests, indexes and configs that one command keeps; parts are those of one reference.
+pub const GRAPH: Limits = Limits { input: "the image", bytes: 256 * MIB, parts: 1000, part: "manifests and indexes" };
+/// The list of an image's referrers, on all pages. Images have tens.
+#[cfg(feature = "net")]
+pub const REFERRERS: Limits =
+    Limits { input: "the list of referrers", bytes: 64 * MIB, parts: 10_000, part: "entries" };
+/// A recipe (image.json): 5,000 store paths make 1 MiB.
+pub const RECIPE: Limits = Limits { input: "the recipe", bytes: 256 * MIB, parts: 1, part: "documents" };
+/// The documents of an archive that are kept; others are read again.
+pub const ARCHIVE_DOCUMENTS: Limits =
+    Limits { input: "the archive", bytes: 32 * MIB, parts: 100_000, part: "documents" };
+/// The names of an archive's entries and links.
+pub const ARCHIVE_NAMES: Limits = Limits { input: "the archive", bytes: 64 * MIB, parts: 100_000, part: "entries" };
+/// Names that are kept of one layer: a million files have a tenth of it, with [`NAME_OVERHEAD`] for each.
+pub const LAYER: Limits = Limits { input: "the layer", bytes: 1024 * MIB, parts: 4_000_000, part: "entries" };
+/// Extended attributes of one tar. They compress well; real layers have a capability or a label of 50 bytes for some files.
+pub const XATTRS: Limits =
+    Limits { input: "the set of extended attributes", bytes: 64 * MIB, parts: 4_000_000, part: "entries" };
+/// A NAR, which is only streamed.
+pub const NAR: Limits = Limits { input: "the NAR", bytes: u64::MAX, parts: 10_000_000, part: "files" };
+/// A narinfo; one with 5,000 references has 300 KiB.
+#[cfg(feature = "net")]
+pub const NARINFO: Limits = Limits { input: "the narinfo", bytes: 4 * MIB, parts: 1, part: "documents" };
+/// The decompressed table of contents of a zstd:chunked layer. An entry takes ten times its text in memory, at least.
+pub const TOC: Limits = Limits { input: "it", bytes: 144 * MIB, parts: 1_000_000, part: "entries" };
+/// One package or Nix database in a layer; rpm's largest have 200 MB.
+pub const DATABASE: Limits =
+    Limits { input: "the database", bytes: 256 * MIB, parts: 100_000, part: "packages and store paths" };
+/// All package databases of one image; each layer that installs a package has one.
+pub const DATABASES: Limits = Limits {
+    input: "the set of package databases",
+    bytes: 2048 * MIB,
+    parts: 100_000,
+    part: "packages and store paths",
+};
+/// Packages that all databases of one image list, the same ones again in each.
+pub const LISTED: Limits = Limits {
+    input: "the set of package databases",
+    bytes: 64 * MIB,
+    parts: 10_000_000,
+    part: "packages, counted in each of them",
+};
+/// Paths and references that are kept of a Nix database, with [`NAME_OVERHEAD`] for each.
+#[cfg(feature = "program")]
+pub const REFERENCES: Limits = Limits { input: "the database", bytes: 512 * MIB, parts: 4_000_000, part: "references" };
+
+/// Bytes that a kept name takes besides its own: the string and the nodes of maps that hold it.
+pub const NAME_OVERHEAD: usize = 64;
+
+/// What reading one input may still take.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    limits: &'static Limits,
+    bytes: u64,
+    parts: u64,
+}
+
+/// Input that exceeds its limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{input} has more than {limit} {unit}, which is the limit")]
+pub struct ExceededError {
+    input: &'static str,
+    limit: u64,
+    unit: &'static str,
+}
+
+impl From<ExceededError> for io::Error {
+    fn from(error: ExceededError) -> Self {
+        Self::new(io::ErrorKind::FileTooLarge, error)
+    }
+}
+
+type Result<T> = std::result::Result<T, ExceededError>;
+
+impl Budget {
+    /// All that `limits` allow.
+    pub fn new(limits: &'static Limits) -> Self {
+        Self { limits, bytes: limits.bytes, parts: limits.parts }
+    }
+
+    /// Takes a part with this many bytes.
+    pub fn take(&mut self, bytes: usize) -> Result<()> {
+        self.take_parts(1)?;
+        self.take_bytes(bytes as u64)
+    }
+
+    /// Takes bytes.
+    pub fn take_bytes(&mut self, bytes: u64) -> Result<()> {
+        let error = ExceededError { input: self.limits.input, limit: self.limits.bytes, unit: "bytes" };
+        self.bytes = self.bytes.checked_sub(bytes).ok_or(error)?;
+        Ok(())
+    }
+
+    /// Takes parts.
+    pub fn take_parts(&mut self, parts: u64) -> Result<()> {
+        let error = ExceededError { input: self.limits.input, limit: self.limits.parts, unit: self.limits.part };
+        self.parts = self.parts.checked_sub(parts).ok_or(error)?;
+        Ok(())
+    }
+
+    /// Takes a part with this many bytes if there is room for it; whether there was.
+    pub fn take_if_room(&mut self, bytes: u64) -> bool {
+        let has_room = bytes <= self.bytes && self.parts > 0;
+        if has_room {
+            (self.bytes, self.parts) = (self.bytes - bytes, self.parts - 1);
+        }
+        has_room
+    }
+
+    /// Begins another input of the same kind, which shares the bytes and has parts of its own.
+    pub fn renew_parts(&mut self) -> &mut Self {
+        self.parts = self.limits.parts;
+        self
+    }
+
+    /// A reader that takes what it gives, and fails at the limit, where [`Read::take`] would end without an error.
+    pub fn reader<R: Read>(&mut self, inner: R) -> BudgetReader<'_, R> {
+        BudgetReader { inner, budget: self }
+    }
+
+    /// Reads `inner` to its end.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read, or has more bytes than are left.
+    pub fn read(&mut self, inner: impl Read) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.reader(inner).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// A reader within a budget.
+#[derive(Debug)]
+pub struct BudgetReader<'a, R> {
+    inner: R,
+    budget: &'a mut Budget,
+}
+
+impl<R: Read> Read for BudgetReader<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.budget.take_bytes(read as u64)?;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Limits = Limits { input: "the text", bytes: 10, parts: 2, part: "lines" };
+
+    #[test]
+    fn bytes_and_parts_are_limited() {
+        let mut budget = Budget::new(&SMALL);
+        budget.take(4).unwrap();
+        assert!(budget.take_if_room(6) && !budget.take_if_room(0));
+        assert_eq!(budget.take(0).unwrap_err().to_string(), "the text has more than 2 lines, which is the limit");
+        let error = budget.renew_parts().take(1).unwrap_err();
+        assert_eq!(error.to_string(), "the text has more than 10 bytes, which is the limit");
+    }
+
+    #[test]
+    fn readers_fail_at_the_limit_and_never_end_early() {
+        assert_eq!(Budget::new(&SMALL).read(&b"0123456789"[..]).unwrap(), b"0123456789");
+        let error = Budget::new(&SMALL).read(&b"0123456789a"[..]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
+        let mut total = Budget::new(&SMALL);
+        for _ in 0..2 {
+            Budget::new(&SMALL).read(total.reader(&b"01234"[..])).unwrap();
+        }
+        assert!(Budget::new(&SMALL).read(total.reader(&b"0"[..])).is_err());
+    }
+}

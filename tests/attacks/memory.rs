@@ -1,0 +1,315 @@
+//! Inputs without measure, one for each reader: the program refuses them in time, under a memory limit (`setrlimit`).
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use serde_json::{Value, json};
+use strata::internals::oci::{Digest, descriptor::media_type};
+use tar::{EntryType, Header};
+
+use crate::{
+    images::{Image, descriptor, sqlite, tar, write_layout},
+    registry::Registry,
+    run::{limited_strata, text},
+};
+
+/// Enough for threads, buffers and SQLite, and for the largest document that is accepted.
+const MEGABYTES: u32 = 700;
+const SECONDS: u32 = 100;
+/// A file of this size is a hole on the disk.
+const HOLE: u64 = 20 << 30;
+
+/// Runs the program, which must end by itself; whether it succeeded, and its output.
+fn run(home: &Path, arguments: &[&str]) -> (bool, String) {
+    let output = limited_strata(home, MEGABYTES, SECONDS).args(arguments).output().unwrap();
+    let said = text(&output);
+    assert!(output.status.code().is_some_and(|code| code <= 2), "{arguments:?}: {:?}: {said}", output.status);
+    (output.status.success(), said)
+}
+
+/// Runs the program, which must refuse its input for this reason.
+fn refused(home: &Path, arguments: &[&str], why: &str) {
+    let (succeeded, said) = run(home, arguments);
+    assert!(!succeeded && said.contains(why), "{arguments:?}: {said}");
+}
+
+fn gzip(write: impl FnOnce(&mut tar::Builder<GzEncoder<Vec<u8>>>)) -> Vec<u8> {
+    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+    write(&mut tar);
+    tar.into_inner().unwrap().finish().unwrap()
+}
+
+fn empty_file(kind: EntryType) -> Header {
+    let mut header = Header::new_ustar();
+    header.set_size(0);
+    header.set_mode(0o644);
+    header.set_entry_type(kind);
+    header.set_cksum();
+    header
+}
+
+/// Appends an empty entry with PAX records.
+fn append<W: Write>(tar: &mut tar::Builder<W>, kind: EntryType, records: &[(&str, &[u8])]) {
+    tar.append_pax_extensions(records.iter().copied()).unwrap();
+    tar.append(&empty_file(kind), io::empty()).unwrap();
+}
+
+/// A layout of an image with one compressed layer, as `oci:DIR`.
+fn layout(home: &Path, layer: Vec<u8>) -> String {
+    let mut uncompressed = GzDecoder::new(layer.as_slice());
+    let mut hasher = strata::internals::oci::Sha256Writer::new(io::sink());
+    io::copy(&mut uncompressed, &mut hasher).unwrap();
+    let directory = home.join("image");
+    write_layout(&directory, &Image::with_ids(&[hasher.finish().1], media_type::LAYER_GZIP, vec![layer]));
+    format!("oci:{}", directory.display())
+}
+
+#[test]
+fn documents_of_a_registry_are_bounded() {
+    let (home, registry) = (tempfile::tempdir().unwrap(), Registry::start());
+    let large = vec![b' '; 32 << 20];
+    let image = Image::new(&[tar(&[("file", b"1")])]);
+    registry.put_image("v1", &image);
+    // As the manifest, as the config, and as what a tag of signatures leads to.
+    registry.put_tag("large", &large);
+    let out = format!("oci:{}", home.path().join("out").display());
+    refused(home.path(), &["copy", "-q", &registry.reference("large"), &out], "reading the manifest");
+    let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["config"] = descriptor(media_type::CONFIG, &large);
+    registry.put_tag("config", manifest.to_string().as_bytes());
+    refused(home.path(), &["copy", "-q", &registry.reference("config"), &out], "which is the limit");
+    manifest["config"]["size"] = 1.into();
+    registry.put_tag("small", manifest.to_string().as_bytes());
+    refused(home.path(), &["copy", "-q", &registry.reference("small"), &out], "bytes, not 1");
+}
+
+#[test]
+fn files_of_layouts_directories_and_recipes_are_bounded() {
+    let home = tempfile::tempdir().unwrap();
+    let out = format!("oci:{}", home.path().join("out").display());
+    let hole = |name: &str| File::create(home.path().join(name)).unwrap().set_len(HOLE).unwrap();
+    let directory = home.path().display().to_string();
+    fs::write(home.path().join("version"), "Directory Transport Version: 1.1\n").unwrap();
+    hole("manifest.json");
+    refused(home.path(), &["copy", "-q", &format!("dir:{directory}"), &out], "which is the limit");
+    fs::write(home.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    hole("index.json");
+    refused(home.path(), &["copy", "-q", &format!("oci:{directory}"), &out], "which is the limit");
+    let start = r#"{"version":1,"image-config":{},"#;
+    let mut recipe = File::create(home.path().join("image.json")).unwrap();
+    recipe.write_all(start.as_bytes()).unwrap();
+    recipe.set_len(HOLE).unwrap();
+    refused(home.path(), &["copy", "-q", &format!("{directory}/image.json"), &out], "the recipe has more than");
+}
+
+#[test]
+fn many_documents_together_are_bounded() {
+    // Descriptors with many short annotations take the most memory for their text.
+    let annotations: serde_json::Map<String, Value> =
+        (0..100_000).map(|number| (format!("{number:x}"), "".into())).collect();
+    let (home, registry) = (tempfile::tempdir().unwrap(), Registry::start());
+    let layer = tar(&[("file", b"1")]);
+    let image = Image::new(std::slice::from_ref(&layer));
+    registry.put_image("v1", &image);
+    let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["layers"][0]["annotations"] = annotations.into();
+    let children: Vec<Value> = (0..260)
+        .map(|number| {
+            manifest["annotations"] = json!({ "number": number.to_string() });
+            let bytes = manifest.to_string().into_bytes();
+            registry.put_blob(&bytes);
+            descriptor(media_type::MANIFEST, &bytes)
+        })
+        .collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": children });
+    registry.put_tag("index", index.to_string().as_bytes());
+    let out = format!("oci:{}", home.path().join("out").display());
+    refused(home.path(), &["copy", "-q", "--all", &registry.reference("index"), &out], "which is the limit");
+}
+
+#[test]
+fn names_in_archives_are_bounded() {
+    let name = vec![b'a'; 1_000_000];
+    let names = |kind: EntryType| {
+        gzip(|tar| {
+            for number in 0..120 {
+                let name = [format!("{number}/").as_bytes(), &name].concat();
+                append(tar, kind, &[("path", &name), ("linkpath", b"index.json")]);
+            }
+        })
+    };
+    let documents = gzip(|tar| {
+        let document = [b"{".to_vec(), vec![b' '; 4_000_000]].concat();
+        for number in 0..30 {
+            let mut header = Header::new_ustar();
+            header.set_size(document.len() as u64);
+            tar.append_data(&mut header, format!("{number}"), document.as_slice()).unwrap();
+        }
+    });
+    for (archive, why) in [
+        (names(EntryType::Regular), "the archive has more than"),
+        (names(EntryType::Symlink), "the archive has more than"),
+        (documents, "manifest.json"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("archive");
+        fs::write(&path, archive).unwrap();
+        let from = path.display().to_string();
+        refused(home.path(), &["copy", "-q", &from, &format!("oci:{from}-out")], why);
+    }
+}
+
+#[test]
+fn extended_attributes_and_package_databases_of_a_layer_are_bounded() {
+    let value = vec![b'a'; 900_000];
+    let attributes = gzip(|tar| {
+        for number in 0..120 {
+            append(
+                tar,
+                EntryType::Regular,
+                &[("path", format!("{number}").as_bytes()), ("SCHILY.xattr.user.a", &value)],
+            );
+        }
+    });
+    // Empty databases: none has a package that would count.
+    let name = vec![b'a'; 900_000];
+    let databases = gzip(|tar| {
+        for number in 0..120 {
+            let path = [format!("var/lib/dpkg/status.d/{number}").as_bytes(), &name].concat();
+            append(tar, EntryType::Regular, &[("path", &path)]);
+        }
+    });
+    // The same packages in every database.
+    let list: String = (0..20_000).map(|number| format!("Package: p{number}\nVersion: 1\n\n")).collect();
+    let lists = gzip(|tar| {
+        for number in 0..520 {
+            let mut header = Header::new_ustar();
+            header.set_size(list.len() as u64);
+            tar.append_data(&mut header, format!("var/lib/dpkg/status.d/{number}"), list.as_bytes()).unwrap();
+        }
+    });
+    for (layer, why) in [
+        (attributes, "the set of extended attributes has more than"),
+        (databases, "the set of package databases has more than"),
+        (lists, "packages, counted in each of them"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        refused(home.path(), &["sbom", &layout(home.path(), layer)], why);
+    }
+}
+
+#[test]
+fn references_of_a_nix_database_are_bounded() {
+    let sql = "create table ValidPaths (id integer primary key, path text, hash text, narSize integer);
+        create table Refs (referrer integer, reference integer);
+        insert into ValidPaths values (1, '', 'sha256:', 1);
+        with recursive c(x) as (select 1 union all select x + 1 from c where x < 6000000)
+        insert into Refs select 1, 1 from c;";
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join(format!("{}-layout", "0".repeat(32)));
+    write_layout(&directory, &Image::with_gzip(&[tar(&[("nix/var/nix/db/db.sqlite", &sqlite(sql))])]));
+    let build = |kind: &str, request: Value| {
+        let attributes = json!({ "strata": { "version": 1, "kind": kind, "request": request }, "closure": [],
+            "outputs": { "out": home.path().join(kind) } });
+        let file = home.path().join(format!("{kind}.json"));
+        fs::write(&file, attributes.to_string()).unwrap();
+        let mut command = limited_strata(home.path(), MEGABYTES, SECONDS);
+        let output = command.arg("build").env("NIX_ATTRS_JSON_FILE", &file).output().unwrap();
+        (output.status.code(), text(&output))
+    };
+    let base = json!({ "image": directory, "name": null, "tag": null, "arch": "amd64", "variant": null });
+    assert_eq!(build("base", base).0, Some(0));
+    let (code, said) =
+        build("nix-database", json!({ "elsewhere": [], "base": { "fromImage": home.path().join("base") } }));
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("references, which is the limit"), "{said}");
+}
+
+/// An image whose layer has a zstd:chunked table of contents with this text.
+fn with_toc(toc: &[u8], length: usize) -> Image {
+    let layer = zstd::encode_all(tar(&[("file", b"1")]).as_slice(), 3).unwrap();
+    let table = zstd::encode_all(toc, 3).unwrap();
+    let blob = [layer.as_slice(), &table].concat();
+    let mut image = Image::with_ids(
+        &[Digest::of(&tar(&[("file", b"1")]))],
+        "application/vnd.oci.image.layer.v1.tar+zstd",
+        vec![blob],
+    );
+    let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["layers"][0]["annotations"] = json!({
+        "io.github.containers.zstd-chunked.manifest-checksum": Digest::of(&table),
+        "io.github.containers.zstd-chunked.manifest-position": format!("{}:{}:{length}:1", layer.len(), table.len()),
+    });
+    image.manifest = manifest.to_string().into_bytes();
+    image
+}
+
+#[test]
+fn tables_of_contents_are_bounded() {
+    let entries = r#"{"type":"dir","name":"a"},"#.repeat(5_000_000);
+    let many = format!(r#"{{"version":1,"entries":[{entries}{{}}]}}"#);
+    let zeros = vec![b' '; 160 << 20];
+    for (toc, length, why) in [
+        (many.as_bytes(), many.len(), "which is the limit"),
+        (&zeros, 1000, "it does not have the 1000 bytes"),
+        (&zeros, zeros.len(), "table of contents"),
+    ] {
+        let home = tempfile::tempdir().unwrap();
+        write_layout(&home.path().join("image"), &with_toc(toc, length));
+        refused(home.path(), &["verify", &format!("oci:{}", home.path().join("image").display())], why);
+    }
+}
+
+const PATH: &str = "/nix/store/0c6a1cv41yy9yz8svln6w09ks4wdjk4n-hello";
+
+/// A recipe with a store path that the machine lacks, and a binary cache with this narinfo.
+fn recipe_of_cache(home: &Path, narinfo: &str) -> String {
+    fs::create_dir_all(home.join("cache/nar")).unwrap();
+    fs::write(home.join("cache/0c6a1cv41yy9yz8svln6w09ks4wdjk4n.narinfo"), narinfo).unwrap();
+    let digest = Digest::of(b"a layer");
+    let layer = json!({ "digest": digest, "size": 7, "diff_ids": digest, "mediatype": media_type::LAYER_TAR,
+        "paths": [{ "path": PATH }], "History": {} });
+    let recipe = json!({ "version": 1, "image-config": {}, "arch": "amd64", "layers": [layer] });
+    fs::write(home.join("image.json"), recipe.to_string()).unwrap();
+    home.join("image.json").display().to_string()
+}
+
+#[test]
+fn narinfo_files_and_nars_are_bounded() {
+    let home = tempfile::tempdir().unwrap();
+    let out = format!("oci:{}", home.path().join("out").display());
+    let cache = format!("file://{}", home.path().join("cache").display());
+    let recipe = recipe_of_cache(home.path(), "");
+    let narinfo = home.path().join("cache/0c6a1cv41yy9yz8svln6w09ks4wdjk4n.narinfo");
+    let copy = ["copy", "-q", &recipe, &out, "--substituter", &cache];
+    File::options().write(true).open(&narinfo).unwrap().set_len(HOLE).unwrap();
+    refused(home.path(), &copy, "the narinfo has more than");
+    let text = |word: &str| {
+        let zeros = word.len().next_multiple_of(8) - word.len();
+        [&(word.len() as u64).to_le_bytes(), word.as_bytes(), &vec![0; zeros]].concat()
+    };
+    let words = |words: &[&str]| words.iter().flat_map(|word| text(word)).collect::<Vec<u8>>();
+    let start = words(&["nix-archive-1", "(", "type", "directory"]);
+    // A name of 2^60 bytes; a directory in a directory without end; a name twice.
+    let entry =
+        |name: &str| words(&["entry", "(", "name", name, "node", "(", "type", "symlink", "target", "", ")", ")"]);
+    let deep = words(&["entry", "(", "name", "a", "node", "(", "type", "directory"]);
+    for (nar, why) in [
+        ([start.as_slice(), &text("entry"), &(1_u64 << 60).to_le_bytes()].concat(), "a name of"),
+        ([start.as_slice(), &deep.repeat(100_000)].concat(), "a path is too long"),
+        ([start.as_slice(), &entry("a").repeat(10)].concat(), "is not in order"),
+    ] {
+        let lines = format!(
+            "StorePath: {PATH}\nURL: nar/x\nCompression: zstd\n\
+             NarHash: sha256:0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73\nNarSize: {}\n",
+            nar.len()
+        );
+        recipe_of_cache(home.path(), &lines);
+        fs::write(home.path().join("cache/nar/x"), zstd::encode_all(nar.as_slice(), 3).unwrap()).unwrap();
+        refused(home.path(), &copy, why);
+    }
+}
