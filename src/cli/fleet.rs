@@ -23,7 +23,7 @@ use std::{
 use super::{
     fleet_arguments::FleetArguments,
     outcome::{Output, Report},
-    template,
+    progress, template,
     transfer::{Copied, Transfer},
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     oci::Reference,
     terminal::{self, line, note},
     threads::{self, lock},
-    transport::{Destination, Location, Sent},
+    transport::{Destination, Location, Sent, progress::EvidenceCounts},
 };
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -146,6 +146,7 @@ struct Done {
 struct Counts {
     copied: usize,
     bytes: u64,
+    evidence: EvidenceCounts,
     failed: Vec<String>,
 }
 
@@ -169,6 +170,9 @@ impl Done {
         let mut counts = lock(&self.counts);
         counts.copied += 1;
         counts.bytes += sent.bytes;
+        let evidence = outcome.evidence();
+        counts.evidence = counts.evidence.plus(evidence);
+        let EvidenceCounts { trusted, verified, made } = evidence;
         let destination = &job.destination;
         let report = Report { outcome: &outcome, destination, cache_to: self.cache_to.as_deref(), notes: &notes };
         let attr = &job.entry.attr;
@@ -182,7 +186,8 @@ impl Done {
         }
         drop(counts);
         self.record(&json!({ "attr": attr, "destination": destination.to_string(), "digest": outcome.digest,
-            "blobs": sent.blobs, "bytes": sent.bytes, "seconds": began.elapsed().as_secs_f64() }));
+            "blobs": sent.blobs, "bytes": sent.bytes, "trusted": trusted, "verified": verified, "made": made,
+            "seconds": began.elapsed().as_secs_f64() }));
     }
 
     fn add_failure(&self, entry: &Entry, error: &anyhow::Error) {
@@ -208,17 +213,21 @@ impl Done {
     }
 
     fn finish(self) -> Result<ExitCode> {
-        let Counts { copied, bytes, failed } = self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Counts { copied, bytes, evidence, failed } =
+            self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let seconds = self.started.elapsed().as_secs_f64();
         if self.output.json {
             let failed = failed.len();
+            let EvidenceCounts { trusted, verified, made } = evidence;
             let _ = writeln!(
                 terminal::stderr().exact(),
                 "{}",
-                json!({ "event": "finished", "images": copied, "bytes": bytes, "failed": failed })
+                json!({ "event": "finished", "images": copied, "bytes": bytes, "failed": failed,
+                    "trusted": trusted, "verified": verified, "made": made })
             );
         } else {
-            note!("{copied} images, {bytes} bytes sent, {seconds:.1} s, {} failed", failed.len());
+            let evidence = progress::describe(evidence);
+            note!("{copied} images, {bytes} bytes sent, {seconds:.1} s, {} failed{evidence}", failed.len());
         }
         ensure!(failed.is_empty(), "these images were not copied: {}", failed.join(", "));
         Ok(ExitCode::SUCCESS)

@@ -142,7 +142,7 @@ impl Display {
 }
 
 /// How the blobs of compressed layers were determined; empty if there are none.
-fn describe(evidence: EvidenceCounts) -> String {
+pub fn describe(evidence: EvidenceCounts) -> String {
     let EvidenceCounts { trusted, verified, made } = evidence;
     if evidence == EvidenceCounts::default() {
         return String::new();

@@ -12,6 +12,7 @@
 //! for signal handlers.
 
 mod beneath;
+mod lock;
 mod temporary;
 
 use std::{
@@ -25,7 +26,8 @@ use std::{
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 
 pub use beneath::{Beneath, Entry};
-use temporary::{Temporary, lock};
+pub use lock::{Lock, lock_directory};
+use temporary::Temporary;
 pub use temporary::{remove_unfinished, sweep};
 
 /// Links to links, no more than Linux follows.
@@ -222,23 +224,6 @@ impl Scratch {
     pub fn path(&self) -> &Path {
         &self.temporary.path
     }
-}
-
-/// A lock that is held until it is dropped.
-#[derive(Debug)]
-pub struct Lock {
-    _file: File,
-}
-
-/// Waits for the exclusive lock of `directory`.
-///
-/// # Errors
-///
-/// When there is no such directory, or it cannot be opened.
-pub fn lock_directory(directory: &Path) -> io::Result<Lock> {
-    let file = File::open(directory)?;
-    lock(&file)?;
-    Ok(Lock { _file: file })
 }
 
 /// Opens a file that others wrote to be read: a pipe or a device in its place holds nobody up.

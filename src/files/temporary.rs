@@ -47,9 +47,8 @@ impl Temporary {
             all.push(path.clone());
             drop(all);
             let temporary = Self { path, kept: false };
-            lock(&file)?;
-            // Somebody may have swept it before it was locked.
-            if temporary.path.exists() {
+            // Another process may sweep it before it is locked, or hold its lock: this one takes another name.
+            if lock(&file)? && temporary.path.exists() {
                 return Ok((temporary, file));
             }
         }
@@ -95,14 +94,16 @@ pub fn remove_unfinished() {
     mem::forget(all);
 }
 
-/// Waits for the exclusive lock of a file or a directory; it ends with the handle.
-pub(super) fn lock(file: &File) -> io::Result<()> {
+/// Takes the exclusive lock of a file or a directory, which ends with the handle; whether it was free.
+fn lock(file: &File) -> io::Result<bool> {
     loop {
-        match flock(file, FlockOperation::LockExclusive) {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
             Err(Errno::INTR) => {}
-            // NFS locks no directory, and some file systems lock nothing: who writes at once is not kept apart there.
-            Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(()),
-            result => return Ok(result?),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            // NFS locks no directory, and some file systems lock nothing: writers are not kept apart there.
+            Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(true),
+            Err(error) => return Err(error.into()),
         }
     }
 }

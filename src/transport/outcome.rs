@@ -98,6 +98,15 @@ impl Outcome {
         Self { digest, reference: None, sent, skipped: 0, details, on_stdout: false }
     }
 
+    /// How the blobs of compressed layers were determined; only pushes compress on the way.
+    #[cfg(feature = "net")]
+    pub fn evidence(&self) -> EvidenceCounts {
+        match &self.details {
+            Details::Pushed(push) => push.evidence,
+            Details::Written | Details::Loaded(_) => EvidenceCounts::default(),
+        }
+    }
+
     /// With the result of another node.
     #[cfg(feature = "net")]
     pub(crate) fn with_node(mut self, other: Self) -> Self {

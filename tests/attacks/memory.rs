@@ -6,7 +6,6 @@ use std::{
     path::Path,
 };
 
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde_json::{Value, json};
 use strata::internals::oci::{Digest, descriptor::media_type};
 use tar::{EntryType, Header};
@@ -19,6 +18,7 @@ use crate::{
 
 /// Enough for threads, buffers and SQLite, and for the largest document that is accepted.
 const MEGABYTES: u32 = 700;
+const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 const SECONDS: u32 = 100;
 /// A file of this size is a hole on the disk.
 const HOLE: u64 = 20 << 30;
@@ -37,8 +37,8 @@ fn refused(home: &Path, arguments: &[&str], why: &str) {
     assert!(!succeeded && said.contains(why), "{arguments:?}: {said}");
 }
 
-fn gzip(write: impl FnOnce(&mut tar::Builder<GzEncoder<Vec<u8>>>)) -> Vec<u8> {
-    let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
+fn compress(write: impl FnOnce(&mut tar::Builder<zstd::Encoder<'static, Vec<u8>>>)) -> Vec<u8> {
+    let mut tar = tar::Builder::new(zstd::Encoder::new(Vec::new(), 1).unwrap());
     write(&mut tar);
     tar.into_inner().unwrap().finish().unwrap()
 }
@@ -60,11 +60,11 @@ fn append<W: Write>(tar: &mut tar::Builder<W>, kind: EntryType, records: &[(&str
 
 /// A layout of an image with one compressed layer, as `oci:DIR`.
 fn layout(home: &Path, layer: Vec<u8>) -> String {
-    let mut uncompressed = GzDecoder::new(layer.as_slice());
+    let mut uncompressed = zstd::Decoder::new(layer.as_slice()).unwrap();
     let mut hasher = strata::internals::oci::Sha256Writer::new(io::sink());
     io::copy(&mut uncompressed, &mut hasher).unwrap();
     let directory = home.join("image");
-    write_layout(&directory, &Image::with_ids(&[hasher.finish().1], media_type::LAYER_GZIP, vec![layer]));
+    write_layout(&directory, &Image::with_ids(&[hasher.finish().1], ZSTD, vec![layer]));
     format!("oci:{}", directory.display())
 }
 
@@ -84,7 +84,7 @@ fn documents_of_a_registry_are_bounded() {
     refused(home.path(), &["copy", "-q", &registry.reference("config"), &out], "which is the limit");
     manifest["config"]["size"] = 1.into();
     registry.put_tag("small", manifest.to_string().as_bytes());
-    refused(home.path(), &["copy", "-q", &registry.reference("small"), &out], "bytes, not 1");
+    refused(home.path(), &["copy", "-q", &registry.reference("small"), &out], "its digest is");
 }
 
 #[test]
@@ -108,18 +108,15 @@ fn files_of_layouts_directories_and_recipes_are_bounded() {
 
 #[test]
 fn many_documents_together_are_bounded() {
-    // Descriptors with many short annotations take the most memory for their text.
-    let annotations: serde_json::Map<String, Value> =
-        (0..100_000).map(|number| (format!("{number:x}"), "".into())).collect();
     let (home, registry) = (tempfile::tempdir().unwrap(), Registry::start());
     let layer = tar(&[("file", b"1")]);
     let image = Image::new(std::slice::from_ref(&layer));
     registry.put_image("v1", &image);
     let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
-    manifest["layers"][0]["annotations"] = annotations.into();
-    let children: Vec<Value> = (0..260)
+    manifest["annotations"] = json!({ "text": "x".repeat(4_000_000) });
+    let children: Vec<Value> = (0..68)
         .map(|number| {
-            manifest["annotations"] = json!({ "number": number.to_string() });
+            manifest["annotations"]["number"] = json!(number.to_string());
             let bytes = manifest.to_string().into_bytes();
             registry.put_blob(&bytes);
             descriptor(media_type::MANIFEST, &bytes)
@@ -135,14 +132,14 @@ fn many_documents_together_are_bounded() {
 fn names_in_archives_are_bounded() {
     let name = vec![b'a'; 1_000_000];
     let names = |kind: EntryType| {
-        gzip(|tar| {
+        compress(|tar| {
             for number in 0..120 {
                 let name = [format!("{number}/").as_bytes(), &name].concat();
                 append(tar, kind, &[("path", &name), ("linkpath", b"index.json")]);
             }
         })
     };
-    let documents = gzip(|tar| {
+    let documents = compress(|tar| {
         let document = [b"{".to_vec(), vec![b' '; 4_000_000]].concat();
         for number in 0..30 {
             let mut header = Header::new_ustar();
@@ -166,7 +163,7 @@ fn names_in_archives_are_bounded() {
 #[test]
 fn extended_attributes_and_package_databases_of_a_layer_are_bounded() {
     let value = vec![b'a'; 900_000];
-    let attributes = gzip(|tar| {
+    let attributes = compress(|tar| {
         for number in 0..120 {
             append(
                 tar,
@@ -177,25 +174,15 @@ fn extended_attributes_and_package_databases_of_a_layer_are_bounded() {
     });
     // Empty databases: none has a package that would count.
     let name = vec![b'a'; 900_000];
-    let databases = gzip(|tar| {
+    let databases = compress(|tar| {
         for number in 0..120 {
             let path = [format!("var/lib/dpkg/status.d/{number}").as_bytes(), &name].concat();
             append(tar, EntryType::Regular, &[("path", &path)]);
         }
     });
-    // The same packages in every database.
-    let list: String = (0..20_000).map(|number| format!("Package: p{number}\nVersion: 1\n\n")).collect();
-    let lists = gzip(|tar| {
-        for number in 0..520 {
-            let mut header = Header::new_ustar();
-            header.set_size(list.len() as u64);
-            tar.append_data(&mut header, format!("var/lib/dpkg/status.d/{number}"), list.as_bytes()).unwrap();
-        }
-    });
     for (layer, why) in [
         (attributes, "the set of extended attributes has more than"),
         (databases, "the set of package databases has more than"),
-        (lists, "packages, counted in each of them"),
     ] {
         let home = tempfile::tempdir().unwrap();
         refused(home.path(), &["sbom", &layout(home.path(), layer)], why);
@@ -234,11 +221,7 @@ fn with_toc(toc: &[u8], length: usize) -> Image {
     let layer = zstd::encode_all(tar(&[("file", b"1")]).as_slice(), 3).unwrap();
     let table = zstd::encode_all(toc, 3).unwrap();
     let blob = [layer.as_slice(), &table].concat();
-    let mut image = Image::with_ids(
-        &[Digest::of(&tar(&[("file", b"1")]))],
-        "application/vnd.oci.image.layer.v1.tar+zstd",
-        vec![blob],
-    );
+    let mut image = Image::with_ids(&[Digest::of(&tar(&[("file", b"1")]))], ZSTD, vec![blob]);
     let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
     manifest["layers"][0]["annotations"] = json!({
         "io.github.containers.zstd-chunked.manifest-checksum": Digest::of(&table),
