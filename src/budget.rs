@@ -67,7 +67,7 @@ pub const LISTED: Limits = Limits {
 };
 /// Paths and references that are kept of a Nix database, with [`NAME_OVERHEAD`] for each.
 #[cfg(feature = "program")]
-pub const REFERENCES: Limits = Limits { input: "the database", bytes: 512 * MIB, parts: 4_000_000, part: "references" };
+pub const REFERENCES: Limits = Limits { input: "the database", bytes: 512 * MIB, parts: 2_000_000, part: "references" };
 
 /// Bytes that a kept name takes besides its own: the string and the nodes of maps that hold it.
 pub const NAME_OVERHEAD: usize = 64;

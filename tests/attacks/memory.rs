@@ -194,7 +194,7 @@ fn references_of_a_nix_database_are_bounded() {
     let sql = "create table ValidPaths (id integer primary key, path text, hash text, narSize integer);
         create table Refs (referrer integer, reference integer);
         insert into ValidPaths values (1, '', 'sha256:', 1);
-        with recursive c(x) as (select 1 union all select x + 1 from c where x < 6000000)
+        with recursive c(x) as (select 1 union all select x + 1 from c where x < 2100000)
         insert into Refs select 1, 1 from c;";
     let home = tempfile::tempdir().unwrap();
     let directory = home.path().join(format!("{}-layout", "0".repeat(32)));
@@ -212,20 +212,22 @@ fn references_of_a_nix_database_are_bounded() {
     assert_eq!(build("base", base).0, Some(0));
     let (code, said) =
         build("nix-database", json!({ "elsewhere": [], "base": { "fromImage": home.path().join("base") } }));
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("references, which is the limit"), "{said}");
+    assert!(code == Some(1) && said.contains("references, which is the limit"), "{code:?}: {said}");
 }
 
 /// An image whose layer has a zstd:chunked table of contents with this text.
 fn with_toc(toc: &[u8], length: usize) -> Image {
     let layer = zstd::encode_all(tar(&[("file", b"1")]).as_slice(), 3).unwrap();
     let table = zstd::encode_all(toc, 3).unwrap();
-    let blob = [layer.as_slice(), &table].concat();
+    // A skippable frame holds the table, so that other readers pass over it.
+    let frame = [&0x184d_2a50_u32.to_le_bytes()[..], &u32::try_from(table.len()).unwrap().to_le_bytes()].concat();
+    let blob = [layer.as_slice(), &frame, &table].concat();
+    let offset = layer.len() + frame.len();
     let mut image = Image::with_ids(&[Digest::of(&tar(&[("file", b"1")]))], ZSTD, vec![blob]);
     let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
     manifest["layers"][0]["annotations"] = json!({
         "io.github.containers.zstd-chunked.manifest-checksum": Digest::of(&table),
-        "io.github.containers.zstd-chunked.manifest-position": format!("{}:{}:{length}:1", layer.len(), table.len()),
+        "io.github.containers.zstd-chunked.manifest-position": format!("{offset}:{}:{length}:1", table.len()),
     });
     image.manifest = manifest.to_string().into_bytes();
     image

@@ -6,7 +6,7 @@ use ureq::http::StatusCode;
 
 use super::{Client, Document, Result, client::read, referrers::next_page, session::Call};
 use crate::{
-    image::store::DOCUMENT_LIMIT,
+    budget::DOCUMENT,
     transport::http::{Body, join},
 };
 
@@ -14,7 +14,7 @@ const ACT: &str = "listing the tags";
 /// Pages that are asked for; each has what the registry gives at once.
 const PAGES: usize = 1000;
 /// Bytes of all tags in memory.
-const KEPT_LIMIT: usize = DOCUMENT_LIMIT as usize * 4;
+const KEPT_LIMIT: usize = DOCUMENT.bytes as usize * 4;
 
 impl Client {
     /// The tags of the repository, in the registry's order; `None` where there is no such repository.
