@@ -44,7 +44,7 @@ pub enum Command {
     #[command(hide = true)]
     EnterRoot { isolation: String },
     /// Run by scripts of arguments only.
-    #[command(hide = true)]
+    #[command(hide = true, disable_help_flag = true)]
     Program {
         script: PathBuf,
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

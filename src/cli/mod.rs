@@ -43,7 +43,11 @@ mod transfer;
 mod trust;
 pub(crate) mod verify;
 
-use std::{io, os::fd::AsFd, process::ExitCode};
+use std::{
+    io::{self, Write},
+    os::fd::AsFd,
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser};
@@ -86,7 +90,13 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build => builder::run().map(|()| ExitCode::SUCCESS),
         Command::EnterRoot { isolation } => match builder::enter_root(&isolation)? {},
         Command::Program { script, arguments } => {
-            run(Cli::parse_from(program::command_line(&script, arguments)?).command)
+            let asks_for_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
+            let line = program::command_line(&script, arguments)?;
+            if asks_for_help && let Some(help) = program::help(&script, &line, Cli::command()) {
+                write!(terminal::stdout(), "{help}")?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            run(Cli::parse_from(line).command)
         }
         Command::Skopeo { arguments } => run(Cli::parse_from(skopeo::command_line(arguments)?).command),
         Command::Index(arguments) => index::run(&arguments),

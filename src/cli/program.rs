@@ -28,6 +28,35 @@ pub fn command_line(script: &Path, arguments: Vec<OsString>) -> Result<Vec<OsStr
     Ok(line)
 }
 
+/// The help of the script itself: its own usage, and the options of the command that it runs. `None` if there is no such
+/// command.
+pub fn help(script: &Path, line: &[OsString], program: clap::Command) -> Option<String> {
+    let name = script.file_name()?.to_string_lossy().into_owned();
+    let [_, command, fixed @ ..] = line else { return None };
+    let command = command.to_str()?;
+    let fixed: Vec<_> = fixed.iter().map(|argument| argument.to_string_lossy()).collect();
+    let own = program.find_subcommand(command)?.clone();
+    let (about, usage) = match (command, fixed.as_slice()) {
+        ("copy", [image, destination, ..]) if destination.contains(':') => {
+            let transport = destination.split(':').next().unwrap_or_default();
+            (
+                format!("Copies {image} to {destination}, or to another {transport}: destination"),
+                "[OPTIONS] [DESTINATION]",
+            )
+        }
+        ("copy", [image, ..]) => (format!("Copies {image}"), "[OPTIONS] DESTINATION"),
+        ("stream", [image, ..]) => {
+            (format!("Writes {image} to stdout as an archive, for `| docker load`"), "[OPTIONS]")
+        }
+        _ => return None,
+    };
+    // What the script gives is no argument of its user's.
+    let given: Vec<String> = own.get_positionals().map(|argument| argument.get_id().to_string()).collect();
+    let own = given.iter().fold(own, |own, id| own.mut_arg(id, |argument| argument.hide(true)));
+    let mut own = own.about(about.clone()).long_about(about).after_help("").override_usage(format!("{name} {usage}"));
+    Some(own.render_long_help().to_string())
+}
+
 /// Moves the first argument with the transport of the third line, the destination, to its place.
 fn replace_destination(lines: &mut [OsString], arguments: &mut Vec<OsString>) {
     let Some(own) = lines.get_mut(2) else { return };
@@ -48,6 +77,25 @@ mod tests {
         fs::write(file.path(), format!("#!strata program\n{script}\n")).unwrap();
         let line = command_line(file.path(), arguments.iter().map(OsString::from).collect()).unwrap();
         line.iter().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn scripts_have_a_help_of_their_own() {
+        let help = |line: &[&str]| {
+            let line: Vec<OsString> = line.iter().map(OsString::from).collect();
+            help(
+                Path::new("/nix/store/x/bin/copy-to-registry"),
+                &line,
+                <crate::cli::commands::Cli as clap::CommandFactory>::command(),
+            )
+        };
+        let copy = help(&["strata", "copy", "/image", "docker://h/n:t"]).unwrap();
+        assert!(copy.contains("Copies /image to docker://h/n:t, or to another docker: destination"), "{copy}");
+        assert!(copy.contains("Usage: copy-to-registry [OPTIONS] [DESTINATION]"), "{copy}");
+        assert!(copy.contains("--quiet") && !copy.contains("Examples:") && !copy.contains("strata copy"), "{copy}");
+        let stream = help(&["strata", "stream", "/image"]).unwrap();
+        assert!(stream.contains("Usage: copy-to-registry [OPTIONS]\n") && stream.contains("--repo-tag"), "{stream}");
+        assert!(help(&["strata", "m"]).is_none());
     }
 
     #[test]

@@ -80,9 +80,10 @@ pub(crate) fn is_schema_1(bytes: &[u8]) -> bool {
         .is_ok_and(|document| document.schema_version == Some(1) && document.fs_layers.is_some())
 }
 
-/// What to do about a document of docker's first schema.
-pub(crate) const SCHEMA_1: &str = "it is an image of Docker's schema 1, which has no config and was dropped by Docker 28; \
-    convert it with `skopeo copy --format v2s2 docker://SOURCE docker://DESTINATION`";
+/// What to do about a document of docker's first schema. Docker does not pull it by default since moby#47459, and containerd
+/// since version 2.0; containerd 2.1 has no code for it (containerd#6884).
+pub(crate) const SCHEMA_1: &str = "it is an image of Docker's schema 1, which has no config and which docker and containerd \
+    no longer pull; convert it with `skopeo copy --format v2s2 docker://SOURCE docker://DESTINATION`";
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use crate::{
     closure::{StorePath, parse_nar_hash},
     image::{Image, ImageError},
-    oci::{Digest, Timestamp},
+    oci::{Digest, Timestamp, descriptor::media_type},
 };
 
 pub use identity::Identity;
@@ -169,7 +169,10 @@ pub struct Person {
 /// Why there is no bill.
 #[derive(Debug, thiserror::Error)]
 pub enum BomError {
-    /// The image's config is malformed.
+    /// It is no image.
+    #[error("it is an artifact of the type {0}, not an image: no packages are known of it")]
+    Artifact(String),
+    /// Its config is malformed.
     #[error("reading the image's config")]
     Config(#[from] serde_json::Error),
     /// A layer could not be read.
@@ -190,6 +193,9 @@ impl Bom {
     ///
     /// When the image's config is malformed, or a layer that must be read cannot be.
     pub fn of(image: &Image, about: &BTreeMap<StorePath, About>) -> Result<Self, BomError> {
+        if !media_type::is_config(&image.config_media_type) {
+            return Err(BomError::Artifact(image.config_media_type.clone()));
+        }
         let config = image.parse_config()?;
         let id = image.config_descriptor().digest;
         let (name, version) =

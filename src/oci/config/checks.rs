@@ -22,7 +22,8 @@ const FOREIGN_KEYS: [(&str, &str); 15] = [
     ("run", "extraCommands, which is no part of config"),
     ("copy", "copyToRoot, which is no part of config"),
 ];
-/// docker's smallest time between checks of health, in nanoseconds.
+/// The shortest time that docker accepts in a health check, in nanoseconds (moby, `MinimumDuration` in
+/// api/types/container/config.go).
 const SHORTEST: u64 = 1_000_000;
 
 /// Keys that engines ignore, one warning each.
