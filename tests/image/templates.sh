@@ -39,6 +39,11 @@ copy/bin/copy-to-docker-daemon --quiet >/dev/null
 same "$(run app:latest)" "Hello, world!"
 docker rmi app:latest >/dev/null
 
+# The flakes of the CI templates are that of the default one; `nix flake init` copies no link.
+for template in github-actions gitlab-ci; do
+  diff <(grep -v description "$root/templates/default/flake.nix") <(grep -v description "$root/templates/$template/flake.nix") || fail "$template/flake.nix differs"
+done
+
 # workflow FILE: the commands of all jobs, in their order.
 workflow() {
   /usr/bin/python3 -c '
