@@ -20,7 +20,7 @@ const EDGES: [(&str, &[&str]); 16] = [
     ("threads", &[]),
     ("sqlite", &[]),
     ("terminal", &[]),
-    ("layer", &["budget", "closure", "oci"]),
+    ("layer", &["budget", "closure", "oci", "threads"]),
     ("image", &["budget", "closure", "files", "layer", "oci"]),
     ("report", &["closure", "image", "layer", "oci"]),
     ("attest", &["budget", "closure", "files", "image", "layer", "oci", "sqlite"]),

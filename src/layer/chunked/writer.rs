@@ -105,7 +105,6 @@ impl<W: Write> ChunkedWriter<W> {
             Some(Err(Trouble::Unfit)) | None => Default::default(),
         };
         self.out.write_all(&end)?;
-        self.pool.finish();
         self.out.flush()?;
         Ok((self.out, annotations, Map { frames: self.frames, end }))
     }

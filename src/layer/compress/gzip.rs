@@ -58,7 +58,6 @@ impl<W: Write> GzipWriter<W> {
         while let Some(member) = self.members.next()? {
             self.out.write_all(&member)?;
         }
-        self.members.finish();
         self.out.flush()?;
         Ok(self.out)
     }
