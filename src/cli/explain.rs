@@ -151,22 +151,7 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
                  makeContainerImage and dockerTools have it as their attribute recipe"
         )?,
     }
-    writeln!(out, "\nlayer       size  chance  an update  together  store paths")?;
-    for layer in &explanation.layers {
-        let percent =
-            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.0} %", value * 100.0));
-        let cost = layer.expected_cost.map_or_else(|| "-".to_owned(), |cost| bytes(cost as u64));
-        writeln!(
-            out,
-            "{:>5}  {:>9}  {:>6}  {:>9}  {:>8}  {}",
-            layer.number,
-            bytes(layer.size),
-            percent(layer.chance),
-            cost,
-            percent(layer.cohesion),
-            line(&content(&layer.paths, &layer.history))
-        )?;
-    }
+    layer_table(out, explanation)?;
     if !explanation.biggest.is_empty() {
         writeln!(out, "\nthe biggest store paths")?;
     }
@@ -183,6 +168,26 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     for duplicate in &explanation.duplicates {
         let layers: Vec<String> = duplicate.layers.iter().map(usize::to_string).collect();
         writeln!(out, "in layers {}: {}", layers.join(" and "), line(&duplicate.path.to_string_lossy()))?;
+    }
+    Ok(())
+}
+
+fn layer_table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
+    writeln!(out, "\nlayer       size  chance  an update  together  store paths")?;
+    for layer in &explanation.layers {
+        let percent =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{:.0} %", value * 100.0));
+        let cost = layer.expected_cost.map_or_else(|| "-".to_owned(), |cost| bytes(cost as u64));
+        writeln!(
+            out,
+            "{:>5}  {:>9}  {:>6}  {:>9}  {:>8}  {}",
+            layer.number,
+            bytes(layer.size),
+            percent(layer.chance),
+            cost,
+            percent(layer.cohesion),
+            line(&content(&layer.paths, &layer.history))
+        )?;
     }
     Ok(())
 }

@@ -64,16 +64,7 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         writeln!(out)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut names: Vec<&str> = arguments.strategy.iter().map(String::as_str).collect();
-    if names.is_empty() {
-        names.extend(ALL);
-    }
-    let strategies = names.into_iter().map(|name| {
-        // Only one of them looks at weights; what they cost is compared with all.
-        let own = if name == "transfer" { weights.clone() } else { Weights::default() };
-        Ok((name.to_owned(), strategy::parse_strategy(name, &own, false)?))
-    });
-    let strategies: Vec<(String, Box<dyn Strategy>)> = strategies.collect::<Result<_>>()?;
+    let strategies = strategies(arguments, &weights)?;
     let paths = arguments.chunked.then(|| Paths::of(&graph, &weights)).transpose()?;
     let max_layers = arguments.max_layers.max(1);
     let planned = plan::compare(&graph, &strategies, max_layers, &weights, arguments.simulate, paths.as_ref());
@@ -116,6 +107,20 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the strategies to compare, by name.
+fn strategies(arguments: &PlanArguments, weights: &Weights) -> Result<Vec<(String, Box<dyn Strategy>)>> {
+    let mut names: Vec<&str> = arguments.strategy.iter().map(String::as_str).collect();
+    if names.is_empty() {
+        names.extend(ALL);
+    }
+    let strategies = names.into_iter().map(|name| {
+        // Only one of them looks at weights; what they cost is compared with all.
+        let own = if name == "transfer" { weights.clone() } else { Weights::default() };
+        Ok((name.to_owned(), strategy::parse_strategy(name, &own, false)?))
+    });
+    strategies.collect()
 }
 
 fn weights(arguments: &PlanArguments, graph: &Graph) -> Result<Weights> {

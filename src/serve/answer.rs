@@ -183,19 +183,7 @@ async fn blob<B>(
             return Err(Refusal { size: Some(size), ..refusal });
         }
     };
-    let several = ranges.as_ref().is_some_and(|ranges| ranges.len() > 1);
-    let before = |range: &Range<u64>| match several {
-        true => format!(
-            "\r\n--{BOUNDARY}\r\nContent-Type: {OCTETS}\r\nContent-Range: bytes {}-{}/{size}\r\n\r\n",
-            range.start,
-            range.end - 1
-        ),
-        false => String::new(),
-    };
-    let all = ranges.clone().unwrap_or_else(|| std::iter::once(0..size).collect());
-    let pieces: Vec<Piece> =
-        all.iter().map(|range| Piece { before: before(range).into(), range: range.clone() }).collect();
-    let after = if several { format!("\r\n--{BOUNDARY}--\r\n").into_bytes() } else { Vec::new() };
+    let (pieces, after) = pieces(ranges.as_deref(), size);
     let inside: u64 = pieces.iter().map(|piece| piece.before.len() as u64 + piece.range.end - piece.range.start).sum();
     let length = inside + after.len() as u64;
     let body = match blob {
@@ -228,6 +216,26 @@ async fn blob<B>(
         }
     }
     Ok(response)
+}
+
+/// Returns the parts of an answer's body with what precedes each, and what follows the last: several ranges are
+/// `multipart/byteranges` ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-14.6)).
+fn pieces(ranges: Option<&[Range<u64>]>, size: u64) -> (Vec<Piece>, Vec<u8>) {
+    let several = ranges.is_some_and(|ranges| ranges.len() > 1);
+    let before = |range: &Range<u64>| match several {
+        true => format!(
+            "\r\n--{BOUNDARY}\r\nContent-Type: {OCTETS}\r\nContent-Range: bytes {}-{}/{size}\r\n\r\n",
+            range.start,
+            range.end - 1
+        ),
+        false => String::new(),
+    };
+    let whole = [0..size];
+    let all = ranges.unwrap_or(&whole);
+    let pieces: Vec<Piece> =
+        all.iter().map(|range| Piece { before: before(range).into(), range: range.clone() }).collect();
+    let after = if several { format!("\r\n--{BOUNDARY}--\r\n").into_bytes() } else { Vec::new() };
+    (pieces, after)
 }
 
 fn parse_digest(text: &str) -> Result<Digest, Refusal> {

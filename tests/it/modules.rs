@@ -61,7 +61,7 @@ const EDGES: [(&str, &[&str]); 16] = [
             "transport",
         ],
     ),
-    ("internals", &["attest", "closure", "image", "layer", "oci", "transport"]),
+    ("internals", &["attest", "closure", "image", "layer", "oci", "serve", "transport"]),
 ];
 
 /// What of the standard library the pure modules must not name; nor rayon.
@@ -218,6 +218,33 @@ fn dependencies_of_the_program_are_not_the_library_s() {
             assert!(named.is_none(), "{} uses {named:?}", file.display());
         }
     }
+}
+
+/// The functions of a file with more than 60 lines. rustfmt indents a closing brace as the line that opens the function.
+fn long_functions(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut found = Vec::new();
+    for (start, line) in lines.iter().enumerate() {
+        let indentation = &line[..line.len() - line.trim_start().len()];
+        let is_function = line.trim_start().split(' ').take_while(|word| !word.contains('(')).any(|word| word == "fn")
+            || line.trim_start().starts_with("fn ");
+        if !is_function || line.trim_start().starts_with("//") || line.ends_with(';') || line.ends_with('}') {
+            continue;
+        }
+        let end = format!("{indentation}}}");
+        let length = lines[start..].iter().position(|line| *line == end).map_or(0, |length| length + 1);
+        if length > 60 {
+            found.push(format!("{}:{}: {length} lines", file.display(), start + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn functions_have_at_most_60_lines() {
+    let long: Vec<String> = files(&src()).iter().flat_map(|file| long_functions(file)).collect();
+    assert!(long.is_empty(), "{long:#?}");
 }
 
 /// Files beside each other, and those of them that each uses.

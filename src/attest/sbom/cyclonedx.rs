@@ -65,7 +65,7 @@ pub fn document(bom: &Bom) -> Document {
 }
 
 fn component(component: &Component) -> Value {
-    let Component { reference, kind, identity, purl, about, layer, .. } = component;
+    let Component { reference, kind, identity, purl, about, .. } = component;
     let mut value = json!({
         "type": match kind {
             Kind::StorePath { .. } | Kind::Package if identity.version.is_some() => "library",
@@ -108,6 +108,16 @@ fn component(component: &Component) -> Value {
     if let Some(homepage) = &about.homepage {
         set("externalReferences", json!([ { "type": "website", "url": homepage } ]));
     }
+    let properties = properties(component);
+    if !properties.is_empty() {
+        set("properties", properties.into());
+    }
+    value
+}
+
+/// Returns what CycloneDX has no fields for.
+fn properties(component: &Component) -> Vec<Value> {
+    let Component { kind, identity, layer, .. } = component;
     let mut properties = Vec::new();
     let mut property = |name: &str, found: &str| properties.push(json!({ "name": name, "value": found }));
     if let Kind::StorePath { path, nar_hash, at_root } = kind {
@@ -126,10 +136,7 @@ fn component(component: &Component) -> Value {
         property("strata:layer:number", &layer.number.to_string());
         property("strata:layer:diff_id", &layer.diff_id.to_string());
     }
-    if !properties.is_empty() {
-        set("properties", properties.into());
-    }
-    value
+    properties
 }
 
 /// A UUID made from a digest, so that the same image has the same ([RFC 9562](https://www.rfc-editor.org/rfc/rfc9562#section-5.8),

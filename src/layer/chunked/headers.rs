@@ -97,28 +97,13 @@ impl Headers {
             return Err(Unfit);
         }
         let record = |key: &str| pax.get(key.as_bytes()).map(Vec::as_slice);
-        let text = |long: Option<&[u8]>, short: Option<Vec<u8>>| {
-            let bytes = long.map(<[u8]>::to_vec).or(short).unwrap_or_default();
-            let text = String::from_utf8(bytes).map_err(|_| Unfit)?;
-            // podman 4.3 does not unescape JSON strings.
-            let is_plain = text.chars().all(|letter| letter >= ' ' && !matches!(letter, '"' | '\\' | '\u{7f}'));
-            if is_plain { Ok(text) } else { Err(Unfit) }
-        };
         let number = |key: &str, own: std::io::Result<u64>| match record(key) {
             Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Unfit),
             None => own.map_err(|_| Unfit),
         };
         let time = |key: &str| record(key).map(parse_time).transpose();
         let size = number("size", Ok(size))?;
-        let kind = match kind {
-            b'0' => Kind::Reg,
-            b'1' => Kind::Hardlink,
-            b'2' => Kind::Symlink,
-            b'3' => Kind::Char,
-            b'4' => Kind::Block,
-            b'5' => Kind::Dir,
-            _ => Kind::Fifo,
-        };
+        let kind = parse_kind(kind);
         // Go's reader takes no data after any other, whatever its header says.
         if kind != Kind::Reg && size != 0 {
             return Err(Unfit);
@@ -130,15 +115,6 @@ impl Headers {
         let device = |number: std::io::Result<Option<u32>>| {
             number.map_err(|_| Unfit).map(|number| u64::from(number.unwrap_or(0)))
         };
-        let mut xattrs = BTreeMap::new();
-        for (key, value) in &pax {
-            if key.starts_with(b"GNU.sparse") {
-                return Err(Unfit);
-            }
-            if let Some(key) = key.strip_prefix(b"SCHILY.xattr.") {
-                xattrs.insert(text(Some(key), None)?, BASE64.encode(value));
-            }
-        }
         let modified = match time("mtime")? {
             Some(time) => time,
             None => show_time(header.mtime().map_err(|_| Unfit)?, 0)?,
@@ -156,7 +132,7 @@ impl Headers {
             changed: time("ctime")?,
             dev_major: device(header.device_major())?,
             dev_minor: device(header.device_minor())?,
-            xattrs,
+            xattrs: parse_xattrs(&pax)?,
             ..Entry::default()
         };
         if entry.name.is_empty() {
@@ -164,6 +140,41 @@ impl Headers {
         }
         Ok(Found::Entry(Box::new(entry)))
     }
+}
+
+fn parse_kind(kind: u8) -> Kind {
+    match kind {
+        b'0' => Kind::Reg,
+        b'1' => Kind::Hardlink,
+        b'2' => Kind::Symlink,
+        b'3' => Kind::Char,
+        b'4' => Kind::Block,
+        b'5' => Kind::Dir,
+        _ => Kind::Fifo,
+    }
+}
+
+/// Returns the text of an extension, or else of the header itself.
+fn text(long: Option<&[u8]>, short: Option<Vec<u8>>) -> Result<String, Unfit> {
+    let bytes = long.map(<[u8]>::to_vec).or(short).unwrap_or_default();
+    let text = String::from_utf8(bytes).map_err(|_| Unfit)?;
+    // podman 4.3 does not unescape JSON strings.
+    let is_plain = text.chars().all(|letter| letter >= ' ' && !matches!(letter, '"' | '\\' | '\u{7f}'));
+    if is_plain { Ok(text) } else { Err(Unfit) }
+}
+
+/// Returns the extended attributes among PAX records; sparse files are not supported.
+fn parse_xattrs(pax: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<BTreeMap<String, String>, Unfit> {
+    let mut xattrs = BTreeMap::new();
+    for (key, value) in pax {
+        if key.starts_with(b"GNU.sparse") {
+            return Err(Unfit);
+        }
+        if let Some(key) = key.strip_prefix(b"SCHILY.xattr.") {
+            xattrs.insert(text(Some(key), None)?, BASE64.encode(value));
+        }
+    }
+    Ok(xattrs)
 }
 
 fn until_nul(data: &[u8]) -> &[u8] {
