@@ -230,8 +230,8 @@ fn pieces(ranges: Option<&[Range<u64>]>, size: u64) -> (Vec<Piece>, Vec<u8>) {
         ),
         false => String::new(),
     };
-    let whole = [0..size];
-    let all = ranges.unwrap_or(&whole);
+    let whole = 0..size;
+    let all = ranges.unwrap_or(std::slice::from_ref(&whole));
     let pieces: Vec<Piece> =
         all.iter().map(|range| Piece { before: before(range).into(), range: range.clone() }).collect();
     let after = if several { format!("\r\n--{BOUNDARY}--\r\n").into_bytes() } else { Vec::new() };
