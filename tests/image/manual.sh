@@ -11,7 +11,8 @@ mkdir "$work/bin"
 cat >"$work/bin/nix" <<SH
 #!/bin/sh
 word=\$1; shift
-if [ "\$1" = github:strata-images/strata ]; then shift; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
+if [ "\$word \$1 \$3" = "flake init github:strata-images/strata" ]; then exec $(command -v nix) flake init --template "git+file://$root"
+elif [ "\$1" = github:strata-images/strata ]; then shift; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
 else set -- --override-input strata "git+file://$root" --override-input strata/nixpkgs "path:$cache/hostpkgs/flake" "\$@"; fi
 exec $(command -v nix) "\$word" --no-write-lock-file "\$@"
 SH
@@ -37,11 +38,11 @@ step() {
       { cat "$work/said"; fail "$page: $1: the output lacks: $line"; }
   done <<<"$2"
 }
-for page in getting-started layers engines serve ci caches supply-chain commands; do
-  mkdir "$work/$page"
+for page in README docs/{getting-started,layers,engines,serve,ci,caches,supply-chain,commands}; do
+  mkdir -p "$work/$page"
   cd "$work/$page"
-  /usr/bin/python3 "$root/tests/manual.py" nix "$root/docs/$page.md" .
-  /usr/bin/python3 "$root/tests/manual.py" script "$root/docs/$page.md" >"$work/script"
+  /usr/bin/python3 "$root/tests/manual.py" nix "$root/$page.md" .
+  /usr/bin/python3 "$root/tests/manual.py" script "$root/$page.md" >"$work/script"
   [[ -s $work/script ]] || fail "$page has no commands"
   . "$work/script"
 done
