@@ -13,7 +13,10 @@ cat >"$work/bin/nix" <<SH
 word=\$1; shift
 if [ "\$word \$1 \$3" = "flake init github:strata-images/strata" ]; then exec $(command -v nix) flake init --template "git+file://$root"
 elif [ "\$1" = github:strata-images/strata ]; then shift; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
-else set -- --override-input strata "git+file://$root" --override-input strata/nixpkgs "path:$cache/hostpkgs/flake" "\$@"; fi
+else
+  if grep -q nixpkgs.url flake.nix; then set -- --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"; fi
+  set -- --override-input strata "git+file://$root" --override-input strata/nixpkgs "path:$cache/hostpkgs/flake" "\$@"
+fi
 exec $(command -v nix) "\$word" --no-write-lock-file "\$@"
 SH
 chmod +x "$work/bin/nix"
