@@ -207,7 +207,7 @@ fn documents_are_bounded_together() {
     list(&layout.path, &[&document(&layout.path, media_type::INDEX, &index)]);
     let from = format!("oci:{}", layout.path.display());
     let said = refused(&["copy", "--all", &from, &format!("oci:{}", top.path().join("b").display())]);
-    assert!(said.contains("all documents have more than 268435456 bytes"), "{said}");
+    assert!(said.contains("the image has more than 268435456 bytes"), "{said}");
 }
 
 /// Lists of parts are documents too, and many of them come before the index in an archive.
