@@ -44,8 +44,10 @@ mod trust;
 pub(crate) mod verify;
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     os::fd::AsFd,
+    path::Path,
     process::ExitCode,
 };
 
@@ -89,15 +91,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Man { directory } => shell::man(&directory, Cli::command()),
         Command::Build => builder::run().map(|()| ExitCode::SUCCESS),
         Command::EnterRoot { isolation } => match builder::enter_root(&isolation)? {},
-        Command::Program { script, arguments } => {
-            let asks_for_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
-            let line = program::command_line(&script, arguments)?;
-            if asks_for_help && let Some(help) = program::help(&script, &line, Cli::command()) {
-                write!(terminal::stdout(), "{help}")?;
-                return Ok(ExitCode::SUCCESS);
-            }
-            run(Cli::parse_from(line).command)
-        }
+        Command::Program { script, arguments } => run_program(&script, arguments),
         Command::Skopeo { arguments } => run(Cli::parse_from(skopeo::command_line(arguments)?).command),
         Command::Index(arguments) => index::run(&arguments),
         Command::Login(arguments) => login::login(&arguments),
@@ -135,6 +129,17 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Verify(arguments) => verify::run(&arguments),
     }
+}
+
+/// Runs the command of a script of arguments, or prints its help.
+fn run_program(script: &Path, arguments: Vec<OsString>) -> Result<ExitCode> {
+    let asks_for_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
+    let line = program::command_line(script, arguments)?;
+    if asks_for_help && let Some(help) = program::help(script, &line, Cli::command()) {
+        write!(terminal::stdout(), "{help}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    run(Cli::parse_from(line).command)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
