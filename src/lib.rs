@@ -114,6 +114,7 @@
 //! - `serve`: the read-only registry.
 //! - `report`: the models behind explain, diff, plan and budget.
 //! - `builder`: what derivations run (`strata build`).
+//! - `run`: containers whose store paths are mounted (`strata run`).
 //! - `cli`: the commands, their arguments, and everything that is printed.
 //! - `budget`: limits for every reader of untrusted input.
 //! - `files`: files written whole or not at all; `sqlite`: databases of images, opened safely; `threads`: work on several threads.
@@ -135,6 +136,8 @@ pub mod internals;
 pub(crate) mod layer;
 pub(crate) mod oci;
 pub(crate) mod report;
+#[cfg(feature = "program")]
+pub(crate) mod run;
 #[cfg(feature = "net")]
 pub(crate) mod serve;
 #[cfg(feature = "program")]

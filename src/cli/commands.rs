@@ -17,6 +17,7 @@ use super::{
     makes::MakesArguments,
     parse::{parse_platform, parse_reference},
     plan::PlanArguments,
+    run::{EngineArgument, RunArguments},
     sbom::SbomArguments,
     serve::ServeArguments,
     verify::VerifyArguments,
@@ -43,6 +44,9 @@ pub enum Command {
     /// Run by `build` in new namespaces: enters an image's root and becomes a script.
     #[command(hide = true)]
     EnterRoot { isolation: String },
+    /// Run by `run` only: keeps the store paths of a container.
+    #[command(hide = true)]
+    RunKeeper { engine: EngineArgument, token: String },
     /// Run by scripts of arguments only.
     #[command(hide = true, disable_help_flag = true)]
     Program {
@@ -130,6 +134,12 @@ pub enum Command {
         after_help = "Examples:\n  strata lock docker://alpine:3.20 > alpine.json\n  strata lock --update alpine.json"
     )]
     Lock(LockArguments),
+    /// Run a container of an image, with its store paths mounted instead of loaded.
+    #[command(
+        disable_help_flag = true,
+        after_help = "Options after IMAGE are passed to `docker run` or `podman run`.\n\nExamples:\n  strata run result\n  strata run result -it -p 8080:80 -- sh\n  strata run --engine podman result"
+    )]
+    Run(RunArguments),
     /// Write an image to stdout as an archive, for `| docker load`.
     #[command(
         after_help = "Examples:\n  strata stream result | docker load\n  strata stream result --repo-tag app:v2 | podman load"

@@ -32,6 +32,7 @@ pub(crate) mod program;
 mod progress;
 mod prompt;
 pub(crate) mod pull;
+pub(crate) mod run;
 pub(crate) mod sbom;
 pub(crate) mod serve;
 pub(crate) mod shell;
@@ -56,6 +57,7 @@ use clap::{CommandFactory, Parser};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::builder;
+use crate::run::keeper;
 use crate::terminal;
 use commands::{Cli, Command};
 
@@ -83,6 +85,8 @@ fn run(command: Command) -> Result<ExitCode> {
             | Command::Program { .. }
             | Command::Skopeo { .. }
             | Command::Makes(_)
+            | Command::Run(_)
+            | Command::RunKeeper { .. }
     ) {
         interrupt::remove_unfinished()?;
     }
@@ -112,6 +116,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Makes(arguments) => makes::run(&arguments),
         Command::Attach(arguments) => attach::run(&arguments),
         Command::Sbom(arguments) => sbom::run(&arguments),
+        Command::Run(arguments) => self::run::run(&arguments),
+        Command::RunKeeper { engine, token } => keeper::keep(engine.into(), &token),
         Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::ListTags { reference, access } => inspect::list_tags(&reference, &access),

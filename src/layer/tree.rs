@@ -19,7 +19,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, FileType},
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use super::{
@@ -91,6 +91,20 @@ impl Tree {
     /// The same tree, with another modification time for everything, in seconds since the epoch.
     pub fn with_mtime(self, mtime: u64) -> Self {
         Self { mtime, ..self }
+    }
+
+    /// Whether something is at `place`, or below it.
+    pub fn has(&self, place: &Path) -> bool {
+        let mut directory = &self.root;
+        for part in place.components() {
+            let Component::Normal(name) = part else { continue };
+            match directory.children.get(name) {
+                None => return false,
+                Some(Node::Directory(found)) => directory = found,
+                Some(Node::Leaf(_) | Node::Whole(_)) => return true,
+            }
+        }
+        true
     }
 
     /// Calls `visit` with every entry, in order.

@@ -12,7 +12,7 @@ use syn::{
 };
 
 /// Modules, and those they may use.
-const EDGES: [(&str, &[&str]); 16] = [
+const EDGES: [(&str, &[&str]); 17] = [
     ("budget", &[]),
     ("oci", &[]),
     ("closure", &[]),
@@ -43,6 +43,7 @@ const EDGES: [(&str, &[&str]); 16] = [
             "transport",
         ],
     ),
+    ("run", &["closure", "files", "image", "layer", "oci", "terminal", "transport"]),
     (
         "cli",
         &[
@@ -55,6 +56,7 @@ const EDGES: [(&str, &[&str]); 16] = [
             "layer",
             "oci",
             "report",
+            "run",
             "serve",
             "terminal",
             "threads",

@@ -74,7 +74,7 @@ pub fn load(image: &Image, name: &TaggedName, podman: &Tool) -> Result<Loaded, E
 }
 
 /// As podman names what comes from no registry: `hello:latest` is `localhost/hello:latest`.
-fn local_name(name: &TaggedName) -> String {
+pub(crate) fn local_name(name: &TaggedName) -> String {
     match name::split_host(name.as_str()) {
         Some(_) => name.full(),
         None => format!("localhost/{name}"),

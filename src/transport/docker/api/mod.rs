@@ -87,6 +87,12 @@ pub struct Daemon {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Info {
+    /// The name of its machine.
+    #[serde(default)]
+    pub name: String,
+    /// The release of its machine's kernel.
+    #[serde(default)]
+    pub kernel_version: String,
     /// Properties of its storage driver.
     #[serde(default)]
     pub driver_status: Option<Vec<(String, String)>>,
@@ -219,6 +225,24 @@ impl Daemon {
         let found =
             self.get("asking the docker daemon for an image", &format!("/images/{}/json?manifests=1", encode(name)));
         or_none(found)
+    }
+
+    /// The names (`NAME:TAG`) of the images in `repository`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub fn names(&self, repository: &str) -> Result<Vec<String>> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Summary {
+            #[serde(default)]
+            repo_tags: Option<Vec<String>>,
+        }
+        let filters = serde_json::json!({ "reference": [repository] }).to_string();
+        let images: Vec<Summary> =
+            self.get("asking the docker daemon for its images", &format!("/images/json?filters={}", encode(&filters)))?;
+        Ok(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()).collect())
     }
 
     /// Names the image `id` as `reference` (`name:tag`); false where it is gone.

@@ -1,0 +1,162 @@
+//! The engine that runs the container: docker's daemon or podman, with the client of each on this machine.
+
+use std::{env, fs, process::Command};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use crate::{
+    image::Image,
+    oci::name::TaggedName,
+    transport::{
+        docker::{self, Daemon},
+        engine::{EngineError, EngineOptions, Tool},
+        podman,
+    },
+};
+
+/// Which client is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EngineName {
+    /// `docker`
+    Docker,
+    /// `podman`
+    Podman,
+}
+
+impl EngineName {
+    /// The client's program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+        }
+    }
+}
+
+/// An engine, as the user's environment chooses it.
+#[derive(Debug)]
+pub enum Engine {
+    /// The daemon that docker's own command line talks to.
+    Docker(Box<Daemon>),
+    /// podman's storage, which has no daemon.
+    Podman(Tool),
+}
+
+impl Engine {
+    /// The engine of this name; without one, docker if its client is installed, else podman.
+    ///
+    /// # Errors
+    ///
+    /// If there is no client, or the daemon's address is malformed.
+    pub fn choose(name: Option<EngineName>) -> Result<Self> {
+        let name = match name {
+            Some(name) => name,
+            None if is_installed("docker") => EngineName::Docker,
+            None if is_installed("podman") => EngineName::Podman,
+            None => bail!("no engine: neither docker nor podman is in PATH; install one of them"),
+        };
+        Ok(match name {
+            EngineName::Docker => Self::Docker(Box::new(Daemon::of_user(&EngineOptions::default())?)),
+            EngineName::Podman => Self::Podman(Tool::new("podman", None)),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> EngineName {
+        match self {
+            Self::Docker(_) => EngineName::Docker,
+            Self::Podman(_) => EngineName::Podman,
+        }
+    }
+
+    /// Why it cannot mount store paths of this machine; `None` if it can.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub fn cannot_mount(&self) -> Result<Option<String>> {
+        match self {
+            Self::Docker(daemon) => {
+                let info = daemon.info()?;
+                let is_here = kernel("hostname").is_some_and(|name| name == info.name)
+                    && kernel("osrelease").is_some_and(|release| release == info.kernel_version);
+                let elsewhere = || format!("the docker daemon at {} is on another machine", daemon.endpoint());
+                Ok((!is_here).then(elsewhere))
+            }
+            Self::Podman(podman) => {
+                // Only a client that talks to a service has a server (podman, cmd/podman/system/version.go).
+                #[derive(Deserialize)]
+                #[serde(rename_all = "PascalCase")]
+                struct Version {
+                    server: Option<serde_json::Value>,
+                }
+                let version = podman.run(&["version", "--format", "json"])?;
+                let version: Version = serde_json::from_str(&version).context("reading the version of podman")?;
+                Ok(version.server.is_some().then(|| "podman's service may be on another machine".to_owned()))
+            }
+        }
+    }
+
+    /// Whether it has an image of this name.
+    ///
+    /// # Errors
+    ///
+    /// If it does not answer.
+    pub fn has(&self, name: &TaggedName) -> Result<bool> {
+        match self {
+            Self::Docker(daemon) => Ok(daemon.image(name.as_str())?.is_some()),
+            Self::Podman(podman) => match podman.run(&["image", "exists", &podman::write::local_name(name)]) {
+                Ok(_) => Ok(true),
+                Err(EngineError::Failed { status, .. }) if status.code() == Some(1) => Ok(false),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    /// Loads `image` under this name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the engine.
+    pub fn load(&self, image: &Image, name: &TaggedName) -> Result<()> {
+        match self {
+            Self::Docker(daemon) => docker::write::load(image, Some(name), daemon).map(drop)?,
+            Self::Podman(podman) => podman::write::load(image, name, podman).map(drop)?,
+        }
+        Ok(())
+    }
+
+    /// Removes the images of `repository` but `name`. Images of containers stay.
+    pub fn remove_others(&self, repository: &str, name: &TaggedName) {
+        // What remains takes space, and is removed with the next version.
+        match self {
+            Self::Docker(daemon) => {
+                let names = daemon.names(repository).unwrap_or_default();
+                names.iter().filter(|other| *other != name.as_str()).for_each(|other| drop(daemon.remove(other)));
+            }
+            Self::Podman(podman) => {
+                let (own, filter) = (podman::write::local_name(name), format!("reference=localhost/{repository}"));
+                let list = ["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"];
+                let names = podman.run(&list).unwrap_or_default();
+                for other in names.lines().filter(|other| *other != own) {
+                    let _ = podman.run(&["rmi", other]);
+                }
+            }
+        }
+    }
+}
+
+/// A value of this machine's kernel.
+fn kernel(name: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok().map(|text| text.trim().to_owned())
+}
+
+fn is_installed(program: &str) -> bool {
+    env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|directory| directory.join(program).is_file()))
+}
+
+/// A command of the engine's client.
+pub fn client(name: EngineName) -> Command {
+    Command::new(name.program())
+}

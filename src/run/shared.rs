@@ -1,0 +1,108 @@
+//! The image that all runs of one image share in an engine.
+//!
+//! ```text
+//! strata-run/app:4f53cda18c2baa0c    repository: the image's, without its registry; tag: the start of its digest
+//! CACHE/strata/run/HASH.lock         shared by runs of this repository, exclusive while old versions are removed
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions},
+    path::PathBuf,
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+
+use super::Engine;
+use crate::{
+    files,
+    image::Image,
+    oci::{
+        Digest,
+        name::{self, TaggedName},
+    },
+};
+
+/// Other processes may remove the image as often as this; more often is no coincidence.
+const ATTEMPTS: usize = 5;
+
+/// An image in an engine.
+#[derive(Debug)]
+pub struct SharedImage {
+    name: TaggedName,
+    /// While it is held, no other run removes the image.
+    _lock: Option<File>,
+}
+
+impl SharedImage {
+    /// Loads `image` unless the engine has it, and removes its older versions then.
+    ///
+    /// # Errors
+    ///
+    /// Those of the engine.
+    pub fn prepare(engine: &Engine, image: &Image, reference: Option<&str>) -> Result<Self> {
+        let repository = repository(reference);
+        let tagged = format!("{repository}:{}", &image.digest().hex()[..16]);
+        let name: TaggedName = tagged.parse().with_context(|| format!("naming the image {tagged}"))?;
+        let lock = lock_file(&repository);
+        for _ in 0..ATTEMPTS {
+            if !engine.has(&name)? {
+                engine.load(image, &name)?;
+                let is_alone =
+                    lock.as_ref().is_some_and(|lock| flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok());
+                if is_alone {
+                    engine.remove_others(&repository, &name);
+                }
+            }
+            let Some(lock) = &lock else { return Ok(Self { name, _lock: None }) };
+            // Between the two locks another run may have removed it.
+            flock(lock, FlockOperation::LockShared).with_context(|| format!("locking the image {name}"))?;
+            if engine.has(&name)? {
+                break;
+            }
+        }
+        if !engine.has(&name)? {
+            bail!("{name}: other processes remove it as soon as it is loaded");
+        }
+        Ok(Self { name, _lock: lock })
+    }
+
+    /// Its name in the engine.
+    pub fn name(&self) -> &str {
+        self.name.as_str()
+    }
+}
+
+/// A repository for images named `reference`.
+fn repository(reference: Option<&str>) -> String {
+    let named = reference.and_then(|reference| reference.parse::<TaggedName>().ok());
+    let full = named.as_ref().map_or("image:latest", TaggedName::as_str);
+    let path = name::split_host(full).map_or(full, |(_, path)| path);
+    format!("strata-run/{}", path.rsplit_once(':').map_or(path, |(path, _)| path))
+}
+
+/// The file that runs of images of `repository` lock; none for a user without a cache.
+fn lock_file(repository: &str) -> Option<File> {
+    let directory: PathBuf = files::cache_folder()?.join("run");
+    fs::create_dir_all(&directory).ok()?;
+    let path = directory.join(format!("{}.lock", &Digest::of(repository.as_bytes()).hex()[..32]));
+    OpenOptions::new().create(true).truncate(false).write(true).open(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repositories_have_no_registry_and_no_tag() {
+        for (reference, expected) in [
+            (Some("app:v1"), "strata-run/app"),
+            (Some("registry.example.com:5000/team/app:v1"), "strata-run/team/app"),
+            (Some("team/app"), "strata-run/team/app"),
+            (Some("not a name"), "strata-run/image"),
+            (None, "strata-run/image"),
+        ] {
+            assert_eq!(repository(reference), expected);
+        }
+    }
+}

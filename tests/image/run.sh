@@ -1,0 +1,132 @@
+# strata run: store paths are mounted, the rest is loaded once; the container looks as the loaded image does, and nothing of
+# a run remains, however it ends.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command jq
+export XDG_CACHE_HOME=$work/cache
+first=$(greeter runs:t one)
+second=$(greeter runs:t two)
+busybox=$(build pkgs.busybox)
+
+# started COMMAND…: starts strata run in the background; pid is its process.
+started() {
+  "$strata" run "$@" >"$work/out" 2>"$work/log" &
+  pid=$!
+  wait_for "$pid" grep -q ready "$work/out" || { cat "$work/log"; fail "the container does not start"; }
+}
+# The container prints ready, and ends with 42 after SIGTERM.
+coreutils=$(build pkgs.coreutils)
+waits='trap "exit 42" TERM; echo ready; while :; do '$coreutils'/bin/sleep 0.05; done'
+images() { "$engine" images --format '{{.Repository}}:{{.Tag}}' | sed 's,^localhost/,,' | sort | tr '\n' ' '; }
+containers() { "$engine" ps --all --quiet --filter label=strata.run; }
+# is_root PATH: whether the garbage collector keeps it. It looks into the environment of processes.
+is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -qF -- "$1"; }
+nothing_left() { [[ ! $(containers) ]] && ! is_root "$hello"; }
+
+# What a container lists: type, mode, owner, target and content of every file; not those of the engine.
+lists=(--user 0 --network none --volume "$busybox:/busybox:ro" --entrypoint /busybox/bin/busybox)
+list='bb=/busybox/bin/busybox
+for top in /*; do
+  case $top in /proc | /sys | /dev | /busybox) continue ;; esac
+  $bb find "$top" ! -path /etc/hosts ! -path /etc/hostname ! -path /etc/resolv.conf ! -path /etc/mtab -exec $bb stat -c "%A %u:%g %N" {} +
+  $bb find "$top" -type f ! -path /etc/hosts ! -path /etc/hostname ! -path /etc/resolv.conf -exec $bb sha256sum {} +
+done'
+# same_files IMAGE: the container of a run has the files of the loaded image.
+same_files() {
+  local name
+  name=$("$strata" copy "$1" "$transport:compared:t" --quiet)
+  "$engine" run --rm "${lists[@]}" "$name" sh -c "$list" | LC_ALL=C sort >"$work/loaded"
+  "$strata" run --engine "$engine" "$1" "${lists[@]}" -- sh -c "$list" | LC_ALL=C sort >"$work/mounted"
+  (($(wc -l <"$work/loaded") > 3)) || fail "the listing is empty"
+  diff "$work/loaded" "$work/mounted" >"$work/diff" || { head -n 20 "$work/diff"; fail "the files of $1 differ"; }
+  "$engine" rmi "$name" >/dev/null
+}
+
+odd='let
+  tree = pkgs.runCommand "tree" { } "mkdir -p $out/bin $out/empty; echo x >$out/file; ln -s file $out/link; ln -s $out/bin $out/own; echo x >$out/bin/tool; chmod +x $out/bin/tool";
+  link = pkgs.runCommand "link" { } "ln -s ${tree} $out";
+  file = pkgs.writeText "file" "text";
+  program = pkgs.writeScript "program" "#!/bin/sh";
+in '
+check_engine() {
+  # A program, its exit status, its input and its environment; the image that is loaded has no program.
+  same "$("$strata" run --engine "$engine" "$first" --network none)" one
+  [[ $(images) == strata-run/runs:* ]] || fail "images: $(images)"
+  shared=$(images)
+  same "$("$strata" run --engine "$engine" "$first" --network none -e A='b c' -- "$bash/bin/bash" -c 'echo "$A" "$@"' x '*')" 'b c *'
+  same "$(echo input | "$strata" run "$first" -i --network none --engine="$engine" -- "$bash/bin/bash" -c 'read -r line; echo "$line"')" input
+  status=0
+  "$strata" run --engine "$engine" "$first" --network none -- "$bash/bin/bash" -c 'exit 7' || status=$?
+  same "$status" 7
+  for at in {1..10}; do "$strata" run --engine "$engine" "$first" --network none >/dev/null; done
+  same "$(images)" "$shared"
+  size=$("$engine" image inspect --format '{{.Size}}' "${shared% }")
+  ((size < 100000)) || fail "$size bytes were loaded"
+
+  # Signals reach the program; while it runs, its store paths are kept.
+  hello=$(jq -r '[.layers[].paths[]?.path][0]' "$first")
+  started --engine "$engine" "$first" --network none -- "$bash/bin/bash" -c "$waits"
+  is_root "$hello" || fail "$hello could be collected"
+  kill -TERM "$pid"
+  status=0
+  wait "$pid" || status=$?
+  same "$status" 42
+  wait_for $$ nothing_left
+  # Without strata there is no container.
+  started --engine "$engine" "$first" --network none -- "$bash/bin/bash" -c "$waits"
+  kill -KILL "$pid"
+  wait "$pid" || true
+  wait_for $$ nothing_left
+  wait_for $$ grep -q 'run was killed; its container was removed' "$work/log"
+  # A detached container goes on, and its store paths are kept as long.
+  id=$("$strata" run --engine "$engine" "$first" --detach --network none -- "$bash/bin/bash" -c "$waits")
+  is_root "$hello" || fail "$hello could be collected while a detached container runs"
+  "$engine" stop --time 5 "$id" >/dev/null
+  wait_for $$ nothing_left
+  # A container that is to stay stays.
+  "$strata" run --engine "$engine" "$first" --rm=false --name kept --network none >/dev/null
+  same "$("$engine" inspect --format '{{.State.Status}}' kept)" exited
+  "$engine" rm kept >/dev/null
+
+  # Another version replaces the one before.
+  same "$("$strata" run --engine "$engine" "$second" --network none)" two
+  [[ $(images) == strata-run/runs:* && $(images) != *' '*' ' && $(images) != "$shared" ]] || fail "images: $(images)"
+
+  # What is no option, and a store path that is gone.
+  "$strata" run --engine "$engine" "$first" -it sh 2>"$work/log" && fail "a command without -- is an image"
+  grep -q 'sh: not an option of the engine; write -- before the command' "$work/log" || { cat "$work/log"; fail "no remedy"; }
+
+  # The files of images of every kind.
+  for image in \
+    'buildImage { name = "odd"; maxLayers = 3; layers = [ (buildLayer { deps = [ tree link file program ]; }) ]; copyToRoot = [ tree ]; }' \
+    'buildImage { name = "owners"; layers = [ (buildLayer { deps = [ tree ]; perms = [ { path = tree; regex = ".*"; mode = "0700"; uid = 12; gid = 34; } ]; }) ]; copyToRoot = [ file2 tree ]; }' \
+    'buildImage { name = "database"; initializeNixDatabase = true; config.Cmd = [ "${program}" "${file}" "${link}" ]; }' \
+    'buildImage { name = "user"; nixUid = 7; nixGid = 8; initializeNixDatabase = true; copyToRoot = [ tree ]; }' \
+    'buildImage { name = "blob"; copyToRoot = [ tree ]; layers = [ (buildLayer { reproducible = false; deps = [ file ]; perms = [ { path = file; regex = ".*"; mode = "0600"; } ]; }) (buildLayer { deps = [ program ]; }) ]; config.Cmd = [ "${file}" ]; }' \
+    'buildImage { name = "based"; copyToRoot = [ tree ]; config.Cmd = [ "${program}" "${file}" ]; fromImage = makeContainerImage { name = "base"; compressor = "none"; layers = [ pkgs.hello tree ]; fakeRootCommands = "mkdir mine && touch mine/file && chown -R 5:6 mine && chmod 4711 mine/file"; config.User = "5:6"; }; }' \
+    'dockerTools.buildImage { name = "copied"; compressor = "none"; copyToRoot = [ tree ]; config.Cmd = [ "${program}" ]; }'; do
+    same_files "$(build "$odd let file2 = pkgs.writeTextDir \"etc/conf\" \"text\"; in $image")"
+  done
+  "$engine" images --quiet | sort -u | xargs "$engine" rmi --force >/dev/null
+}
+
+bash=$(build pkgs.bash)
+if [[ ${docker-} ]]; then
+  engine=docker transport=docker-daemon
+  check_engine
+  # A daemon of another machine, by its name, cannot mount anything.
+  unshare --uts bash -euc 'hostname elsewhere; exec "$@"' bash "$strata" run "$first" --network none >"$work/out" 2>"$work/log"
+  same "$(<"$work/out")" one
+  grep -q 'loading the whole image: the docker daemon at .* is on another machine' "$work/log" || { cat "$work/log"; fail "nothing says that it is loaded"; }
+  # Archives are loaded as well.
+  "$strata" copy "$first" "oci-archive:$work/archive.tar:some:name" >/dev/null
+  same "$("$strata" run "$work/archive.tar" --network none)" one
+  docker images --quiet | sort -u | xargs docker rmi --force >/dev/null
+fi
+if command -v podman >/dev/null; then
+  printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run" >"$work/storage.conf"
+  printf '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
+  export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
+  engine=podman transport=containers-storage
+  check_engine
+fi
