@@ -43,7 +43,7 @@
 
   # Result
 
-  The recipe, with `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman`, `copyToContainerd`, `copyToKind`, `copyToK3s`
+  The recipe, with `run`, `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman`, `copyToContainerd`, `copyToKind`, `copyToK3s`
   and `copyTo`. `digest` is a file with the digest that a push to an empty registry prints, and `reference` one with
   `NAME:TAG@DIGEST`; `digest.override { compression = "zstd"; }` is that of a push with `--compression zstd`. A push uses
   other compressed layers if the registry has them; with `compressed`, it uses those of the recipe. `detached` is the same recipe without references: a binary cache hands it out alone, and a push of it

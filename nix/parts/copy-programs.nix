@@ -20,6 +20,11 @@ let
     );
 in
 {
+  # Not a copy: a container with the store paths of this machine.
+  run = program.package "run" [
+    "run"
+    "${image}"
+  ];
   copyTo = copy "copy-to" [ ];
   copyToRegistry = copy "copy-to-registry" (
     [ "docker://${reference}" ] ++ lib.optional isIndex "--all" ++ attachments

@@ -34,6 +34,9 @@ use crate::{
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// An argument of `nix build` for flake references, such as --nix-arg=--impure; may be repeated.
+    #[arg(long, global = true, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    pub nix_arg: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -52,18 +52,19 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{CommandFactory, Parser};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::builder;
 use crate::run::keeper;
 use crate::terminal;
+use crate::transport::installable;
 use commands::{Cli, Command};
 
 /// Runs the program: parses the arguments, runs one command, prints one chain of errors.
 pub fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match run(Cli::parse()) {
         Ok(code) => code,
         // Whoever read our output has seen enough. A pipe to another program, or a registry that hangs up, is an error.
         Err(error) if is_broken_pipe(&error) && has_no_reader(&io::stdout()) => ExitCode::SUCCESS,
@@ -75,7 +76,15 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs one command.
-fn run(command: Command) -> Result<ExitCode> {
+fn run(cli: Cli) -> Result<ExitCode> {
+    let Cli { command, nix_arg } = cli;
+    // The references of a fleet are in its file.
+    let is_fleet = matches!(&command, Command::Copy(arguments) if arguments.fleet.fleet.is_some());
+    ensure!(
+        nix_arg.is_empty() || is_fleet || installable::is_given(),
+        "--nix-arg: no flake reference is given; omit it"
+    );
+    installable::add_arguments(&nix_arg);
     // A server ends in its own way, and derivations with all they wrote.
     if !matches!(
         command,
@@ -96,7 +105,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build => builder::run().map(|()| ExitCode::SUCCESS),
         Command::EnterRoot { isolation } => match builder::enter_root(&isolation)? {},
         Command::Program { script, arguments } => run_program(&script, arguments),
-        Command::Skopeo { arguments } => run(Cli::parse_from(skopeo::command_line(arguments)?).command),
+        Command::Skopeo { arguments } => run(Cli::parse_from(skopeo::command_line(arguments)?)),
         Command::Index(arguments) => index::run(&arguments),
         Command::Login(arguments) => login::login(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),
@@ -145,7 +154,7 @@ fn run_program(script: &Path, arguments: Vec<OsString>) -> Result<ExitCode> {
         write!(terminal::stdout(), "{help}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    run(Cli::parse_from(line).command)
+    run(Cli::parse_from(line))
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

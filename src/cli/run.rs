@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
 use super::access::Access;
@@ -10,7 +10,7 @@ use crate::{
     image::Opened,
     run::{Engine, EngineName, Split, client::Container, options, shared::SharedImage, signals::Forwarding},
     terminal::note,
-    transport::Location,
+    transport::{Location, installable},
 };
 
 /// `strata run`
@@ -68,12 +68,13 @@ impl RunArguments {
 struct OwnOptions {
     engine: Option<EngineArgument>,
     load: bool,
+    nix_arguments: Vec<String>,
 }
 
 impl OwnOptions {
     /// Those before the image, and those that are taken out of `options`.
     fn take(arguments: &RunArguments, options: &mut Vec<OsString>) -> Result<Self> {
-        let mut own = Self { engine: arguments.engine, load: arguments.load };
+        let mut own = Self { engine: arguments.engine, load: arguments.load, nix_arguments: Vec::new() };
         let mut others = Vec::new();
         let mut rest = std::mem::take(options).into_iter();
         while let Some(option) = rest.next() {
@@ -83,6 +84,11 @@ impl OwnOptions {
                     let name = rest.next().context("--engine: the name is missing; write docker or podman")?;
                     own.engine = Some(parse_engine(&name.to_string_lossy())?);
                 }
+                Some("--nix-arg") => {
+                    let argument = rest.next().context("--nix-arg: the argument is missing")?;
+                    own.nix_arguments.push(argument.to_string_lossy().into_owned());
+                }
+                Some(text) if text.starts_with("--nix-arg=") => own.nix_arguments.push(text[10..].to_owned()),
                 Some(text) if text.starts_with("--engine=") => own.engine = Some(parse_engine(&text[9..])?),
                 _ => others.push(option),
             }
@@ -101,6 +107,8 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let (mut options, command) = arguments.split();
     let own = OwnOptions::take(arguments, &mut options)?;
     options::check(&options)?;
+    ensure!(own.nix_arguments.is_empty() || installable::is_given(), "--nix-arg: no flake reference is given; omit it");
+    installable::add_arguments(&own.nix_arguments);
     let location = &arguments.image;
     let opened = location.open(&Access::default().source(&[location])?)?;
     let engine = Engine::choose(own.engine.map(EngineName::from))?;

@@ -75,12 +75,8 @@ fn pid(client: &Child) -> Result<Pid> {
 
 /// Waits for the client, and passes signals on as long as its number means it.
 fn wait(client: &mut Child, id: Pid, forwarding: &Forwarding) -> std::io::Result<ExitStatus> {
-    loop {
-        match waitid(WaitId::Pid(id), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
-            Err(rustix::io::Errno::INTR) => {}
-            _ => break,
-        }
-    }
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    while matches!(waitid(WaitId::Pid(id), options), Err(rustix::io::Errno::INTR)) {}
     forwarding.set_client(None);
     client.wait()
 }

@@ -129,17 +129,23 @@ impl Engine {
 
     /// Removes the images of `repository` but `name`. Images of containers stay.
     pub fn remove_others(&self, repository: &str, name: &TaggedName) {
+        // An engine lists all names of an image, also those that are the user's.
+        let is_other = |other: &str, repository: &str, own: &str| {
+            other != own && other.strip_prefix(repository).is_some_and(|tag| tag.starts_with(':'))
+        };
         // What remains takes space, and is removed with the next version.
         match self {
             Self::Docker(daemon) => {
                 let names = daemon.names(repository).unwrap_or_default();
-                names.iter().filter(|other| *other != name.as_str()).for_each(|other| drop(daemon.remove(other)));
+                let others = names.iter().filter(|other| is_other(other, repository, name.as_str()));
+                others.for_each(|other| drop(daemon.remove(other)));
             }
             Self::Podman(podman) => {
-                let (own, filter) = (podman::write::local_name(name), format!("reference=localhost/{repository}"));
+                let (own, repository) = (podman::write::local_name(name), format!("localhost/{repository}"));
+                let filter = format!("reference={repository}");
                 let list = ["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"];
                 let names = podman.run(&list).unwrap_or_default();
-                for other in names.lines().filter(|other| *other != own) {
+                for other in names.lines().filter(|other| is_other(other, &repository, &own)) {
                     let _ = podman.run(&["rmi", other]);
                 }
             }

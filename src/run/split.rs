@@ -28,7 +28,7 @@ use crate::{
         Image, LayerBlob, Recipe,
         recipe::{LayerPath, RecipeLayer},
     },
-    layer::{self, ChunkReader, Files, PathOptions, Source, Tree, untar::TarReader, whiteout},
+    layer::{self, ChunkReader, Files, PathOptions, Source, Tree, overlay, untar::TarReader, whiteout},
     oci::{Descriptor, Digest, History, ImageConfig, Manifest, descriptor::media_type, json},
 };
 
@@ -154,7 +154,7 @@ fn changed_by_blob(blob: &LayerBlob, mounts: &BTreeSet<PathBuf>) -> Result<Vec<P
         let mut names = BTreeSet::new();
         let mut reader = TarReader::new(tar);
         while let Some(entry) = reader.next_entry()? {
-            let name = whiteout::clean(&entry.name);
+            let name = overlay::clean(&entry.name)?;
             if name.starts_with(b"nix") {
                 names.insert(name);
             }

@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{ReadOptions, ReadScheme, ReadTransport, path};
+use super::{ReadOptions, ReadScheme, ReadTransport, installable, path};
 use crate::image::{OpenError, Opened};
 
 /// Every medium that strata reads.
@@ -63,7 +63,7 @@ impl FromStr for Location {
         });
         let source = match scheme {
             Some((scheme, rest)) => (scheme.parse)(rest)?,
-            None => path::plain(text),
+            None => installable::parse(text).unwrap_or_else(|| Ok(path::plain(text)))?,
         };
         Ok(Self { source, medium: scheme.map(|(scheme, _)| scheme.name), text: text.to_owned() })
     }
@@ -78,5 +78,5 @@ impl fmt::Display for Location {
 /// Every way to write a source, for help.
 pub fn read_syntaxes() -> String {
     let all: Vec<&str> = READ_SCHEMES.iter().map(|scheme| scheme.syntax).collect();
-    format!("an image.json, an OCI layout, an archive, {}", all.join(", "))
+    format!("an image.json, an OCI layout, an archive, a flake reference, {}", all.join(", "))
 }

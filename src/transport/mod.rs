@@ -27,6 +27,7 @@ pub(crate) mod engine;
 #[cfg(feature = "net")]
 pub(crate) mod http;
 mod import;
+pub(crate) mod installable;
 pub(crate) mod layout;
 pub(crate) mod location;
 mod outcome;

@@ -118,6 +118,9 @@ if [[ ${docker-} ]]; then
   unshare --uts bash -euc 'hostname elsewhere; exec "$@"' bash "$strata" run "$first" --network none >"$work/out" 2>"$work/log"
   same "$(<"$work/out")" one
   grep -q 'loading the whole image: the docker daemon at .* is on another machine' "$work/log" || { cat "$work/log"; fail "nothing says that it is loaded"; }
+  # The program of an image.
+  program=$(greeter runs:t three run)
+  same "$("$program/bin/run" --network none)" three
   # Archives are loaded as well.
   "$strata" copy "$first" "oci-archive:$work/archive.tar:some:name" >/dev/null
   same "$("$strata" run "$work/archive.tar" --network none)" one

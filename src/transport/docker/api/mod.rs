@@ -184,6 +184,11 @@ impl Daemon {
         Ok(Self { agent, base, endpoint: endpoint.to_string(), via: endpoint.command().map(str::to_owned) })
     }
 
+    /// Its address, for messages.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// What it says of itself.
     ///
     /// # Errors

@@ -1,0 +1,148 @@
+//! Flake references as images: `.#image`, `github:OWNER/REPO#image`, `nixpkgs#x`. Nix builds them, and what it built is opened
+//! as any path.
+//!
+//! `nix build --json` is understood by all versions from 2.4 on; `--print-out-paths` is newer. Nix's messages and its
+//! progress go to the standard error as they are.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use serde::Deserialize;
+
+use super::{ReadOptions, ReadTransport, path};
+use crate::image::{OpenError, Opened};
+
+/// How flake references without `#` begin (nix, src/libflake/flakeref.cc and the input schemes of libfetchers).
+const SCHEMES: [&str; 9] =
+    ["flake:", "git+", "github:", "gitlab:", "hg+", "indirect:", "path:", "sourcehut:", "tarball+"];
+
+/// Further arguments of `nix build`, the same for all references of a command.
+static ARGUMENTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+/// Whether the command has a flake reference.
+static IS_GIVEN: AtomicBool = AtomicBool::new(false);
+
+/// Passes `arguments` to `nix build`: `--impure`, or `--override-input`, `nixpkgs` and a reference.
+pub(crate) fn add_arguments(arguments: &[String]) {
+    ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(arguments);
+}
+
+/// Whether a flake reference was parsed, for which these arguments are.
+pub(crate) fn is_given() -> bool {
+    IS_GIVEN.load(Ordering::Relaxed)
+}
+
+/// Why a flake reference gave no image.
+#[derive(Debug, thiserror::Error)]
+enum InstallableError {
+    #[error("building {0}: starting nix; flake references need Nix: https://nixos.org/download")]
+    Start(String, #[source] io::Error),
+    #[error("building {0}: nix build failed; its messages are above")]
+    Failed(String),
+    #[error("building {reference}: nix built {count} derivations; give the reference of one image")]
+    Count { reference: String, count: usize },
+    #[error("building {0}: reading what nix build printed")]
+    Parse(String, #[source] serde_json::Error),
+}
+
+/// A flake reference.
+#[derive(Debug)]
+struct Installable(String);
+
+/// The flake reference that `text` is, unless it is a path.
+///
+/// # Errors
+///
+/// If it could be taken for an option.
+pub(super) fn parse(text: &str) -> Option<Result<Arc<dyn ReadTransport>, String>> {
+    let is_reference = text.contains('#') || SCHEMES.iter().any(|scheme| text.starts_with(scheme));
+    if !is_reference || PathBuf::from(text).exists() {
+        return None;
+    }
+    if text.starts_with('-') {
+        return Some(Err("a flake reference does not begin with a dash; write path:./NAME#ATTRIBUTE".to_owned()));
+    }
+    IS_GIVEN.store(true, Ordering::Relaxed);
+    Some(Ok(Arc::new(Installable(text.to_owned()))))
+}
+
+impl Installable {
+    fn build(&self) -> Result<PathBuf, InstallableError> {
+        let reference = || self.0.clone();
+        let mut command = Command::new("nix");
+        command.args(["--extra-experimental-features", "nix-command flakes", "build", "--no-link", "--json"]);
+        command.args(ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).iter()).arg(&self.0);
+        // The standard output is for results, and git asks for passwords on the terminal itself.
+        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+        let output = output.map_err(|source| InstallableError::Start(reference(), source))?;
+        if !output.status.success() {
+            return Err(InstallableError::Failed(reference()));
+        }
+        parse_built(&self.0, &output.stdout)
+    }
+}
+
+/// The path in the answer of `nix build --json`.
+fn parse_built(reference: &str, answer: &[u8]) -> Result<PathBuf, InstallableError> {
+    #[derive(Deserialize)]
+    struct Built {
+        #[serde(default)]
+        outputs: BTreeMap<String, PathBuf>,
+    }
+    let built: Vec<Built> =
+        serde_json::from_slice(answer).map_err(|source| InstallableError::Parse(reference.to_owned(), source))?;
+    let fail = |count| InstallableError::Count { reference: reference.to_owned(), count };
+    let [Built { outputs }] = built.as_slice() else { return Err(fail(built.len())) };
+    outputs.get("out").or_else(|| outputs.values().next()).cloned().ok_or_else(|| fail(0))
+}
+
+impl ReadTransport for Installable {
+    fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
+        let built = self.build().map_err(|error| OpenError::Transport(error.into()))?;
+        path::plain(&built.to_string_lossy()).open(access)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flake_references_are_no_paths() {
+        let is_reference = |text| parse(text).is_some_and(|parsed| parsed.is_ok());
+        for text in [".#image", "nixpkgs#hello", "path:/x#y", "github:o/r", "git+ssh://host/r?ref=x#y", "/no/such#x"] {
+            assert!(is_reference(text), "{text}");
+        }
+        let top = tempfile::tempdir().unwrap();
+        let file = top.path().join("image#1");
+        std::fs::write(&file, "").unwrap();
+        for text in ["result", ".", "image.json", "registry.example.com/app:v1", file.to_str().unwrap()] {
+            assert!(parse(text).is_none(), "{text}");
+        }
+        for text in ["--option#x", "-#x"] {
+            assert!(parse(text).is_some_and(|parsed| parsed.is_err()), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_nix_built_is_one_path() {
+        let parsed = |answer: &str| parse_built(".#x", answer.as_bytes()).map_err(|error| error.to_string());
+        assert_eq!(
+            parsed(r#"[{"drvPath":"/d","outputs":{"dev":"/b","out":"/a"},"startTime":1}]"#).unwrap(),
+            PathBuf::from("/a")
+        );
+        assert_eq!(parsed(r#"[{"drvPath":"/d","outputs":{"lib":"/b"}}]"#).unwrap(), PathBuf::from("/b"));
+        assert!(parsed("[]").unwrap_err().contains("nix built 0 derivations"));
+        assert!(
+            parsed(r#"[{"outputs":{"out":"/a"}},{"outputs":{"out":"/b"}}]"#).unwrap_err().contains("2 derivations")
+        );
+        assert!(parsed("x").unwrap_err().contains("reading what nix build printed"));
+    }
+}

@@ -1,0 +1,47 @@
+# Flake references as images: Nix builds them for every command that reads images, with the arguments of --nix-arg.
+. "$root/tests/lib.sh"
+need_command jq
+mkdir "$work/flake"
+cat >"$work/flake/flake.nix" <<NIX
+{
+  inputs.word.url = "path:$work/one";
+  inputs.word.flake = false;
+  outputs = { word, ... }:
+    {
+      packages.x86_64-linux = rec {
+        image = (import $root/nix { pkgs = import $root/tests/hostpkgs { }; }).buildImage {
+          name = "referenced"; tag = "t"; config.Labels.word = builtins.readFile "\${word}/word";
+        };
+        default = image;
+        broken = throw "this is broken";
+      };
+    };
+}
+NIX
+mkdir "$work/one" "$work/two"
+printf one >"$work/one/word"
+printf two >"$work/two/word"
+cd "$work/flake"
+# The flake and the fixture read what no lock file names.
+arguments=(--nix-arg=--impure)
+word() { jq -r '.[0].config.config.Labels.word'; }
+same "$("$strata" inspect .#image --json "${arguments[@]}" 2>"$work/log" | word)" one || cat "$work/log"
+same "$("$strata" inspect "path:$work/flake" --json "${arguments[@]}" | word)" one
+# Arguments of Nix, one for each option; the image has another digest.
+other=("${arguments[@]}" --nix-arg=--override-input --nix-arg=word --nix-arg="path:$work/two")
+same "$("$strata" inspect .#image --json "${other[@]}" | word)" two
+"$strata" copy .#image "oci:$work/layout:t" "${arguments[@]}" --quiet >/dev/null
+"$strata" diff .#image "oci:$work/layout:t" "${arguments[@]}" >/dev/null || fail "the copy differs from the flake's image"
+# Nix's own error is shown, and no other program's options are taken.
+"$strata" inspect .#broken "${arguments[@]}" 2>"$work/log" && fail "a broken flake has no image"
+grep -q 'this is broken' "$work/log" || { cat "$work/log"; fail "Nix's message is missing"; }
+grep -q 'building .#broken: nix build failed; its messages are above' "$work/log" || { cat "$work/log"; fail "no summary"; }
+"$strata" inspect "$work/layout" --nix-arg=--impure 2>"$work/log" && fail "an ignored option is accepted"
+grep -q -e '--nix-arg: no flake reference is given; omit it' "$work/log" || { cat "$work/log"; fail "the option is not named"; }
+# What exists is a path.
+mkdir "$work/with#mark"
+cp -r "$work/layout/." "$work/with#mark"
+same "$("$strata" inspect "$work/with#mark" --json | word)" one
+if [[ ${docker-} ]]; then
+  same "$("$strata" run .#image "${arguments[@]}" --network none -- /none 2>&1 | grep -c 'nix build failed')" 0
+fi
