@@ -3,6 +3,7 @@
 
 use std::{
     ffi::OsString,
+    io::{self, IsTerminal},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus},
 };
@@ -50,7 +51,8 @@ impl Container<'_> {
         forwarding.set_client(Some(id));
         let told = keeper.set_client(client.id());
         let status = wait(&mut client, id, forwarding).with_context(|| format!("waiting for {name}"));
-        keeper.release();
+        // Detach keys are read from a terminal only.
+        keeper.release(options::detaches(self.options) || io::stdin().is_terminal());
         told.and(Ok(exit_code(status?)))
     }
 

@@ -1,8 +1,9 @@
 //! The process beside a container: it keeps the store paths, and removes the container if strata is killed.
 //!
 //! ```text
-//! strata ──── pipe ────▶ keeper     PID of the client, then a byte when the client has ended
-//!   byte, end of file    the container may go on (--detach, detach keys): waits until it has ended
+//! strata ──── pipe ────▶ keeper     PID of the client, then a word when the client has ended
+//!   "wait"               the container may go on (--detach, detach keys): waits until it has ended
+//!   "end"                it has ended: nothing is left to do
 //!   end of file alone    strata was killed: removes the container
 //! ```
 //!
@@ -79,10 +80,10 @@ impl Keeper {
         writeln!(self.pipe, "{client}").context("writing to the keeper of the container")
     }
 
-    /// Tells the keeper that the client has ended. Containers that still run are kept.
-    pub fn release(mut self) {
+    /// Tells the keeper that the client has ended. If the container `may_go_on`, its store paths are kept until it ends.
+    pub fn release(mut self, may_go_on: bool) {
         // A keeper that was killed needs no news.
-        let _ = self.pipe.write_all(b"end\n");
+        let _ = self.pipe.write_all(if may_go_on { b"wait\n" } else { b"end\n" });
         drop(self.pipe);
         // It is waited for only if it has ended already; what is left of it is the system's.
         let _ = self.process.try_wait();
@@ -103,30 +104,39 @@ fn token() -> String {
 /// If its arguments or the pipe cannot be read.
 pub fn keep(name: EngineName, token: &str) -> Result<ExitCode> {
     let mut containers = Containers { name, filter: format!("label={LABEL}={token}") };
-    let (client, is_released) = read_pipe()?;
-    if is_released {
-        // The output of strata must end with strata.
-        let _ = silence();
-        containers.wait();
-    } else {
-        containers.remove(client);
+    match read_pipe()? {
+        // The engine is not asked: the next run may begin now, and podman 4.3 was seen to wait for itself then.
+        (_, Some(Release::End)) => {}
+        (_, Some(Release::Wait)) => {
+            // The output of strata must end with strata.
+            let _ = silence();
+            containers.wait();
+        }
+        (client, None) => containers.remove(client),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The client, and whether it has ended before strata did.
-fn read_pipe() -> Result<(Option<Pid>, bool)> {
+/// What the keeper does after the client has ended.
+enum Release {
+    End,
+    Wait,
+}
+
+/// The client, and how strata released the keeper; `None` if strata was killed.
+fn read_pipe() -> Result<(Option<Pid>, Option<Release>)> {
     let (mut text, mut byte) = (String::new(), [0]);
     let mut client = None;
     // The client is opened while it runs, so byte by byte.
     while io::stdin().read(&mut byte).context("reading from strata")? == 1 {
         match byte[0] {
-            b'\n' if text == "end" => return Ok((client, true)),
+            b'\n' if text == "end" => return Ok((client, Some(Release::End))),
+            b'\n' if text == "wait" => return Ok((client, Some(Release::Wait))),
             b'\n' => client = std::mem::take(&mut text).parse().ok().and_then(Pid::from_raw),
             other => text.push(char::from(other)),
         }
     }
-    Ok((client, false))
+    Ok((client, None))
 }
 
 /// Writes nothing more.

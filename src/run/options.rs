@@ -79,6 +79,22 @@ pub fn has(options: &[OsString], name: &str) -> bool {
     options.iter().any(|option| is_it(option))
 }
 
+/// Whether the client may end before the container: `--detach`, or `-d` alone or among other letters.
+pub fn detaches(options: &[OsString]) -> bool {
+    options.iter().any(|option| {
+        let text = option.to_string_lossy();
+        match text.strip_prefix('-') {
+            Some(long) if long.starts_with('-') => {
+                long == "-detach" || (long.starts_with("-detach=") && !matches!(&long[8..], "false" | "0" | "f" | "F"))
+            }
+            Some(letters) => {
+                letters.chars().take_while(|letter| SHORT_WITHOUT_VALUE.contains(*letter)).any(|l| l == 'd')
+            }
+            None => false,
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +120,23 @@ mod tests {
         for line in ["sh", "-it sh", "--rm sh", "--name=x sh", "-p80:80 sh", "-e A=b sh", "-e A=b sh -c x", "-"] {
             let error = checked(line).unwrap_err().to_string();
             assert!(error.contains("write -- before the command"), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn detached_containers_are_told_apart() {
+        for (option, expected) in [
+            ("-d", true),
+            ("-itd", true),
+            ("--detach", true),
+            ("--detach=true", true),
+            ("--detach=false", false),
+            ("--detach-keys=a", false),
+            ("-edebug=1", false),
+            ("-it", false),
+            ("d", false),
+        ] {
+            assert_eq!(detaches(&[OsString::from(option)]), expected, "{option}");
         }
     }
 
