@@ -172,12 +172,15 @@ fn is_changed_by(path: &Path, name: &[u8]) -> bool {
         Some(slash) => (&name[..slash], &name[slash + 1..]),
         None => (&name[..0], name),
     };
-    let is_below =
-        |path: &[u8], top: &[u8]| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+    // Everything is below the root, whose path is empty.
+    let is_below = |path: &[u8], top: &[u8]| {
+        path.strip_prefix(top).is_some_and(|rest| top.is_empty() || rest.is_empty() || rest[0] == b'/')
+    };
     match whiteout::Marker::parse(last) {
         Some(whiteout::Marker::Opaque) => is_below(path, directory) || is_below(directory, path),
         Some(whiteout::Marker::Whiteout(gone)) => {
-            let gone = [directory, gone].join(&b'/');
+            let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
+            let gone = [directory, separator, gone].concat();
             is_below(path, &gone) || is_below(directory, path)
         }
         // Directories above, which other layers have too.
