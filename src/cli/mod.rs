@@ -99,6 +99,10 @@ fn run(cli: Cli) -> Result<ExitCode> {
     ) {
         interrupt::remove_unfinished()?;
     }
+    dispatch(command)
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::Completions { shell } => shell::completions(shell, Cli::command()),
         Command::Man { directory } => shell::man(&directory, Cli::command()),
