@@ -177,8 +177,11 @@ impl Demand {
         let (sender, answer) = watch::channel(None);
         let (this, asked) = (Arc::clone(self), question.clone());
         let started = thread::Builder::new().spawn(move || {
-            let _done = Running { demand: &this, question: &asked };
-            let _ = sender.send(Some(this.answer(&asked)));
+            let running = Running { demand: &this, question: &asked };
+            let answer = this.answer(&asked);
+            // First, so that a request that follows this answer begins anew.
+            drop(running);
+            let _ = sender.send(Some(answer));
         });
         started.map_err(|_: io::Error| SupplyError::Busy)?;
         running.insert(question, answer.clone());
