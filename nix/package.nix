@@ -2,6 +2,7 @@
 {
   lib,
   callPackage,
+  gitMinimal,
   installShellFiles,
   rustPlatform,
   stdenv,
@@ -26,6 +27,8 @@ rustPlatform.buildRustPackage (finalAttrs: {
 
   strictDeps = true;
   nativeBuildInputs = [ installShellFiles ];
+  # Tests of `serve --flake` make repositories.
+  nativeCheckInputs = [ gitMinimal ];
   postInstall = lib.optionalString (stdenv.buildPlatform.canExecute stdenv.hostPlatform) ''
     "$out/bin/strata" man man
     installManPage man/*.1

@@ -7,7 +7,8 @@ jq -r 'select(.profile.test and .executable and (.target.name | IN("attacks", "p
 [[ -s $work/tests ]] || fail "cargo built no tests"
 # The sandbox sees the checkout and the machine's libraries, read by the binaries where they are, and /bin/sh as every
 # sandbox does.
-paths="$root /bin/sh=$(realpath /bin/sh)"
+# git is of nativeCheckInputs.
+paths="$root /bin/sh=$(realpath /bin/sh) /bin/git=$(realpath "$(command -v git)")"
 for path in /lib /lib64 /usr/lib; do [[ ! -e $path ]] || paths+=" $path"; done
 nix-build --no-out-link --option sandbox-paths "$paths" --expr "$(expression '
   pkgs.runCommand "tests" { tests = builtins.readFile '"$work/tests"'; now = '"$(date +%s%N)"'; } "

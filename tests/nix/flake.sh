@@ -96,7 +96,7 @@ source_of_package() {
     (import $work/copy/nix/package.nix {
       lib = { licenses = { mit = 1; asl20 = 2; }; platforms = { linux = [ ]; darwin = [ ]; }; };
       rustPlatform.buildRustPackage = package: package { };
-      callPackage = null; installShellFiles = null; stdenv = null;
+      callPackage = null; gitMinimal = null; installShellFiles = null; stdenv = null;
     }).src" | tr -d '"'
 }
 before=$(source_of_package)
