@@ -31,9 +31,9 @@ use crate::{
     oci::Reference,
     terminal::{self, line, note},
     threads::{self, lock},
-    transport::{Destination, Location, Sent, progress::EvidenceCounts},
+    transport::{Destination, Location, Sent, installable, progress::EvidenceCounts},
 };
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -95,6 +95,9 @@ impl Entry {
 /// Copies all, and goes on where one fails.
 pub fn run(arguments: &FleetArguments, transfer: &Transfer<'_>, output: Output) -> Result<ExitCode> {
     let entries = read(arguments.fleet.as_deref().unwrap_or(Path::new("-")))?;
+    // Only parsed: an image that cannot be read fails alone, later.
+    entries.iter().for_each(|entry| drop(entry.location()));
+    installable::check_arguments().map_err(Error::msg)?;
     let mut jobs = plan(&entries, arguments, transfer);
     let shared = transfer.options().shared.as_ref();
     if let Some(shared) = shared.filter(|_| jobs.iter().flatten().any(|job| job.foreign > 0)) {

@@ -52,7 +52,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result};
 use clap::{CommandFactory, Parser};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -78,13 +78,11 @@ pub fn main() -> ExitCode {
 /// Runs one command.
 fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { command, nix_arg } = cli;
-    // The references of a fleet are in its file.
-    let is_fleet = matches!(&command, Command::Copy(arguments) if arguments.fleet.fleet.is_some());
-    ensure!(
-        nix_arg.is_empty() || is_fleet || installable::is_given(),
-        "--nix-arg: no flake reference is given; omit it"
-    );
     installable::add_arguments(&nix_arg);
+    // The references of a fleet are in its file.
+    if !matches!(&command, Command::Copy(arguments) if arguments.fleet.fleet.is_some()) {
+        installable::check_arguments().map_err(Error::msg)?;
+    }
     // A server ends in its own way, and derivations with all they wrote.
     if !matches!(
         command,

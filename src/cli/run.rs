@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Error, Result, anyhow};
 use clap::{Args, ValueEnum};
 
 use super::access::Access;
@@ -107,8 +107,8 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let (mut options, command) = arguments.split();
     let own = OwnOptions::take(arguments, &mut options)?;
     options::check(&options)?;
-    ensure!(own.nix_arguments.is_empty() || installable::is_given(), "--nix-arg: no flake reference is given; omit it");
     installable::add_arguments(&own.nix_arguments);
+    installable::check_arguments().map_err(Error::msg)?;
     let location = &arguments.image;
     let opened = location.open(&Access::default().source(&[location])?)?;
     let engine = Engine::choose(own.engine.map(EngineName::from))?;

@@ -34,9 +34,17 @@ pub(crate) fn add_arguments(arguments: &[String]) {
     ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(arguments);
 }
 
-/// Whether a flake reference was parsed, for which these arguments are.
-pub(crate) fn is_given() -> bool {
-    IS_GIVEN.load(Ordering::Relaxed)
+/// Checks that arguments of `--nix-arg` have a flake reference; every reference of the command was parsed before.
+///
+/// # Errors
+///
+/// If there are arguments and no flake reference.
+pub(crate) fn check_arguments() -> Result<(), &'static str> {
+    let has_arguments = !ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+    match has_arguments && !IS_GIVEN.load(Ordering::Relaxed) {
+        true => Err("--nix-arg: no flake reference is given; omit it"),
+        false => Ok(()),
+    }
 }
 
 /// Why a flake reference gave no image.

@@ -154,6 +154,8 @@ fn flags() -> Vec<Flag> {
         flag("--src-daemon-host", &["tcp://127.0.0.1:1"]).from("docker-daemon:app:1"),
         flag("--retry-times", &["0"]).from(LAYOUT).at(Host::Flaky),
         flag("--substituter", &["http://cache.example.com"]).from("image.json"),
+        // Without a flake reference, there is nothing to build.
+        flag("--nix-arg", &["--impure"]),
         flag("--header", &["X-A: b"]).with(&["--substituter", "http://cache.example.com"]).from("image.json"),
         flag("--digestfile", &["ID.digest"]),
         flag("--format", &["v2s2"]),
