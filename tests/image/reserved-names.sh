@@ -45,7 +45,7 @@ with tarfile.open(sys.argv[1], "w") as tar:
         tar.addfile(entry, io.BytesIO(text))
 PYTHON
 if "$strata" verify "$work/foreign.tar" >"$work/log" 2>&1; then fail "verify took a file named as a whiteout"; fi
-grep -q 'layer 1.*etc/.wh.passwd is not empty' "$work/log" || { cat "$work/log"; fail "verify's message"; }
+grep -q 'layer 1.*etc/.wh.passwd is not an empty file' "$work/log" || { cat "$work/log"; fail "verify's message"; }
 
 # A link in place of the store: the image could not start.
 for target in nix nix/store; do

@@ -40,7 +40,7 @@ for made_by in ours skopeo; do
       chunk | offset) says="table of contents\|checksum\|frame\|its tar is" ;;
       *) says="table of contents" ;;
     esac
-    grep -q ' 1 problems$' "$work/verified" && grep -q "(layer [0-9]*): .*\($says\)" "$work/verified" ||
+    grep -q ' 1 problem$' "$work/verified" && grep -q "(layer [0-9]*): .*\($says\)" "$work/verified" ||
       { cat "$work/verified"; fail "verify does not say what is wrong with the $lie of $made_by"; }
   done
 done
@@ -49,6 +49,6 @@ done
 if skopeo --version | grep -q ' 1\.9\.'; then
   skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked "oci:$work/plain:t" "docker://$registry/tables:old"
   if verified "docker://$registry/tables:old"; then fail "verify misses a wrong diff_id"; fi
-  grep -q ' 1 problems$' "$work/verified" && grep -q "its tar is .*, but the image's config says" "$work/verified" ||
+  grep -q ' 1 problem$' "$work/verified" && grep -q "its tar is .*, but the image's config says" "$work/verified" ||
     { cat "$work/verified"; fail "verify does not say that the diff_id is wrong"; }
 fi
