@@ -29,6 +29,12 @@ pub const GRAPH: Limits = Limits { input: "the image", bytes: 256 * MIB, parts: 
 #[cfg(feature = "net")]
 pub const REFERRERS: Limits =
     Limits { input: "the list of referrers", bytes: 64 * MIB, parts: 10_000, part: "entries" };
+/// The tags of a repository, on all pages. Repositories of continuous integration have some ten thousands.
+#[cfg(feature = "net")]
+pub const TAGS: Limits = Limits { input: "the list of tags", bytes: 64 * MIB, parts: 1_000_000, part: "tags" };
+/// What a command of Nix prints: names of packages, and a derivation of each system.
+#[cfg(feature = "program")]
+pub const NIX_OUTPUT: Limits = Limits { input: "the output of Nix", bytes: 64 * MIB, parts: 1, part: "outputs" };
 /// A recipe (image.json): 5,000 store paths make 1 MiB.
 pub const RECIPE: Limits = Limits { input: "the recipe", bytes: 256 * MIB, parts: 1, part: "documents" };
 /// The documents of an archive that are kept; others are read again.

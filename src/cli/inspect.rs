@@ -48,7 +48,7 @@ enum Pushed {
 }
 
 impl Pushed {
-    fn of(image: &Image) -> Result<Self> {
+    fn from_image(image: &Image) -> Result<Self> {
         let is_plain = |layer: &LayerBlob| layer.descriptor.media_type == media_type::LAYER_TAR;
         if !image.layers.iter().any(is_plain) {
             return Ok(Self::Same);
@@ -193,7 +193,7 @@ fn inspect(image: &Image) -> Result<Inspected> {
         digest: image.digest(),
         config_blob: image.config.clone(),
         manifest: image.manifest.clone(),
-        pushed: Pushed::of(image)?,
+        pushed: Pushed::from_image(image)?,
         config: config.with_context(|| format!("parsing the config of {}", image.digest()))?,
         artifact_type: manifest.artifact_type.or((!is_image).then_some(manifest.config.media_type)),
         layers: image.layers.iter().map(layer).collect(),

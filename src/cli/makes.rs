@@ -16,8 +16,8 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use super::git::{local_git, restrict_git};
 use crate::terminal::{self, line, note};
+use crate::transport::git::{local_git, restrict_git};
 use crate::{files, oci::Digest};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};

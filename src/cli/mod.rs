@@ -17,7 +17,6 @@ pub(crate) mod explain;
 mod flake;
 mod fleet;
 mod fleet_arguments;
-mod git;
 pub(crate) mod index;
 pub(crate) mod inspect;
 mod inspect_format;

@@ -123,7 +123,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
 fn split(location: &Location, load: bool, opened: &Opened, engine: &Engine) -> Result<Split> {
     match opened {
         Opened::Recipe(recipe) if !load => match engine.cannot_mount()? {
-            None => Split::of(recipe),
+            None => Split::from_recipe(recipe),
             Some(why) => {
                 note!("{location}: loading the whole image: {why}");
                 Ok(Split::whole(opened.image(None)?))

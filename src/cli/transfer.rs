@@ -205,14 +205,14 @@ fn add_referrers(
     }
     ensure!(
         digest == content.digest(),
-        "what refers to {} was not copied: compressing plain layers made it {digest}; --preserve-digests keeps it",
+        "the referrers of {} were not copied: compressing uncompressed layers made it {digest}; --preserve-digests keeps it",
         content.digest()
     );
     for referrer in graphs {
         let added = place.add(referrer, options).map_err(anyhow::Error::from_boxed);
         added.with_context(|| format!("copying {}, which refers to {digest}", referrer.digest()))?;
     }
-    notes.push(format!("{} of what refers to it copied", graphs.len()));
+    notes.push(format!("{} referrers copied", graphs.len()));
     Ok(notes)
 }
 

@@ -59,7 +59,7 @@ impl<'a> Moves<'a> {
         for event in self.events[node].iter() {
             if layer.counts[event] == 0 {
                 layer.events.insert(event);
-                layer.weight += self.scale.of(event);
+                layer.weight += self.scale.weight(event);
             }
             layer.counts[event] += 1;
         }
@@ -73,7 +73,7 @@ impl<'a> Moves<'a> {
             layer.counts[event] -= 1;
             if layer.counts[event] == 0 {
                 layer.events.remove(event);
-                layer.weight -= self.scale.of(event);
+                layer.weight -= self.scale.weight(event);
             }
         }
     }
@@ -105,7 +105,7 @@ impl<'a> Moves<'a> {
             return None;
         }
         let alone = |event: &usize| here.counts[*event] == 1;
-        let lost: u64 = events.iter().filter(alone).map(|event| self.scale.of(event)).sum();
+        let lost: u64 = events.iter().filter(alone).map(|event| self.scale.weight(event)).sum();
         let saved = here.cost() - u128::from(here.size - size) * u128::from(here.weight - lost);
         let mut best = (saved, None);
         for (to, layer) in self.layers.iter().enumerate().filter(|&(to, _)| to != from) {

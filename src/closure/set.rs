@@ -157,7 +157,7 @@ impl Scale {
     }
 
     /// The weight of one index.
-    pub fn of(&self, at: usize) -> u64 {
+    pub fn weight(&self, at: usize) -> u64 {
         self.weights[at]
     }
 

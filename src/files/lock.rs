@@ -4,8 +4,8 @@
 //! .strata.lock   "1234 strata copy …": the process that holds the lock; only its user can open the file
 //! ```
 //!
-//! Whoever can open a file or a directory can lock it (flock(2)), so that a directory itself is no lock: every user who may
-//! read it could keep writers waiting. The holder removes the file before it releases the lock, and a process that gets the
+//! Every process that can open a file or a directory can lock it (flock(2)). If the directory itself were the lock, every
+//! user with read access could keep writers waiting. The holder removes the file before it releases the lock, and a process that gets the
 //! lock of a removed file begins again.
 
 use std::{
@@ -90,9 +90,9 @@ fn try_lock(path: &Path) -> io::Result<Result<Lock, String>> {
         Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {}
         Err(error) => return Err(error.into()),
     }
-    let is_there = fs::symlink_metadata(path)
+    let is_current = fs::symlink_metadata(path)
         .is_ok_and(|there| file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino())));
-    if !is_there {
+    if !is_current {
         return Ok(Err("a process that has just ended".to_owned()));
     }
     file.set_len(0)?;

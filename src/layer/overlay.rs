@@ -130,7 +130,7 @@ impl LayerLinks {
             return Ok(directory.to_owned());
         }
         let (mut here, mut links) = (Vec::new(), 0);
-        let mut left: Vec<&[u8]> = parts(directory).rev().collect();
+        let mut left: Vec<&[u8]> = components(directory).rev().collect();
         while let Some(part) = left.pop() {
             match part {
                 b"." => {}
@@ -147,7 +147,7 @@ impl LayerLinks {
                         return Err(invalid("too many levels of symlinks"));
                     }
                     here.truncate(if target.starts_with(b"/") { 0 } else { above });
-                    left.extend(parts(target).rev());
+                    left.extend(components(target).rev());
                 }
             }
         }
@@ -251,7 +251,7 @@ fn below(directory: &[u8]) -> impl RangeBounds<Vec<u8>> + Clone {
 /// When it leads out of the root: docker and podman refuse the layer.
 pub fn clean(name: &[u8]) -> io::Result<Vec<u8>> {
     let mut cleaned: Vec<&[u8]> = Vec::new();
-    for part in parts(name) {
+    for part in components(name) {
         match part {
             b"." => {}
             b".." => drop(cleaned.pop().ok_or_else(|| invalid("its name points outside the image"))?),
@@ -261,7 +261,7 @@ pub fn clean(name: &[u8]) -> io::Result<Vec<u8>> {
     Ok(cleaned.join(&b'/'))
 }
 
-fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|&byte| byte == b'/').filter(|part| !part.is_empty())
 }
 

@@ -39,9 +39,9 @@ impl Container<'_> {
         let mut keeper = Keeper::start(self.engine, self.mounts)?;
         // From here on none can be collected.
         for path in self.mounts {
-            let is_there = path.as_path().symlink_metadata().is_ok();
+            let exists = path.as_path().symlink_metadata().is_ok();
             ensure!(
-                is_there,
+                exists,
                 "mounting {path}: it is not in the store any more; `nix-store --realise {path}` restores it"
             );
         }
@@ -49,11 +49,11 @@ impl Container<'_> {
         let mut client = self.command_line(&keeper).spawn().with_context(|| format!("starting {name}"))?;
         let id = pid(&client)?;
         forwarding.set_client(Some(id));
-        let told = keeper.set_client(client.id());
+        let sent = keeper.set_client(client.id());
         let status = wait(&mut client, id, forwarding).with_context(|| format!("waiting for {name}"));
         // Detach keys are read from a terminal only.
         keeper.release(options::detaches(self.options) || io::stdin().is_terminal());
-        told.and(Ok(exit_code(status?)))
+        sent.and(Ok(exit_code(status?)))
     }
 
     fn command_line(&self, keeper: &Keeper) -> Command {
@@ -75,7 +75,7 @@ fn pid(client: &Child) -> Result<Pid> {
     i32::try_from(client.id()).ok().and_then(Pid::from_raw).context("the client has no process ID")
 }
 
-/// Waits for the client, and passes signals on as long as its number means it.
+/// Waits for the client, and passes signals on while its process ID is its own.
 fn wait(client: &mut Child, id: Pid, forwarding: &Forwarding) -> std::io::Result<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(id), options), Err(rustix::io::Errno::INTR)) {}

@@ -52,7 +52,7 @@ impl Split {
     /// # Errors
     ///
     /// If a layer cannot be read.
-    pub fn of(recipe: &Recipe) -> Result<Self> {
+    pub fn from_recipe(recipe: &Recipe) -> Result<Self> {
         let image = Image::of(recipe);
         let mounts = mountable(recipe, &image)?;
         if mounts.is_empty() {

@@ -118,8 +118,8 @@ impl FromStr for Destination {
             let scheme = WRITE_SCHEMES.iter().find(|scheme| scheme.name == name)?;
             Some((scheme, rest))
         });
-        let (scheme, rest) = found.ok_or_else(|| match meant(text) {
-            Some(meant) => format!("{meant}; destinations are {}", write_syntaxes()),
+        let (scheme, rest) = found.ok_or_else(|| match suggest(text) {
+            Some(suggestion) => format!("{suggestion}; destinations are {}", write_syntaxes()),
             None => format!("destinations are {}", write_syntaxes()),
         })?;
         Ok(Self { scheme, sink: (scheme.parse)(rest)?, text: text.to_owned() })
@@ -133,7 +133,7 @@ impl fmt::Display for Destination {
 }
 
 /// The destination that a text without a known transport may mean.
-fn meant(text: &str) -> Option<String> {
+fn suggest(text: &str) -> Option<String> {
     let known = |name: &str| WRITE_SCHEMES.iter().any(|scheme| scheme.name == name);
     if let Some((name, rest)) = text.split_once(':') {
         let engine = match name {

@@ -17,7 +17,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{ReadOptions, ReadTransport, path};
+use super::{ReadOptions, ReadTransport, git::restrict_git, path};
 use crate::image::{OpenError, Opened};
 
 /// How flake references without `#` begin (nix, src/libflake/flakeref.cc and the input schemes of libfetchers).
@@ -87,6 +87,7 @@ impl Installable {
         let mut command = Command::new("nix");
         command.args(["--extra-experimental-features", "nix-command flakes", "build", "--no-link", "--json"]);
         command.args(ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).iter()).arg(&self.0);
+        restrict_git(&mut command);
         // The standard output is for results, and git asks for passwords on the terminal itself.
         let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
         let output = output.map_err(|source| InstallableError::Start(reference(), source))?;

@@ -24,6 +24,7 @@ pub(crate) mod dir;
 pub(crate) mod docker;
 #[cfg(feature = "net")]
 pub(crate) mod engine;
+pub(crate) mod git;
 #[cfg(feature = "net")]
 pub(crate) mod http;
 mod import;

@@ -16,7 +16,7 @@ use crate::{
 /// Bytes of a program's beginning that may say which image it streams.
 const SCRIPT: u64 = 8 * 1024;
 
-/// What the first bytes of a file say.
+/// The kind of a file, by its first bytes.
 enum Kind {
     Recipe,
     Archive,
@@ -25,7 +25,7 @@ enum Kind {
 }
 
 impl Kind {
-    fn of(start: &[u8]) -> Self {
+    fn from_start(start: &[u8]) -> Self {
         let is_tar = start.get(257..262) == Some(b"ustar");
         if start.trim_ascii_start().starts_with(b"{") {
             Self::Recipe
@@ -51,7 +51,7 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
         Begun::Whole(opened) => return Ok(opened),
         Begun::File(start, file) => (start, file),
     };
-    if !matches!(Kind::of(&start), Kind::Program) {
+    if !matches!(Kind::from_start(&start), Kind::Program) {
         return open_file(path, start, file);
     }
     let fail = |source| OpenError::Io { act: "reading".to_owned(), path: path.to_owned(), source };
@@ -122,7 +122,7 @@ fn open_file(path: &Path, start: Vec<u8>, file: File) -> Result<Opened, OpenErro
     if files::is_stream(path) {
         return open_stream(path, start, file);
     }
-    match Kind::of(&start) {
+    match Kind::from_start(&start) {
         Kind::Recipe => Ok(RecipeFile::open(path)?.into()),
         Kind::Archive => archive::read::open(path).map(Opened::Found),
         Kind::Program | Kind::Unknown => Err(OpenError::Unknown(path.to_owned())),
@@ -130,7 +130,7 @@ fn open_file(path: &Path, start: Vec<u8>, file: File) -> Result<Opened, OpenErro
 }
 
 fn open_stream(path: &Path, start: Vec<u8>, rest: impl Read) -> Result<Opened, OpenError> {
-    let kind = Kind::of(&start);
+    let kind = Kind::from_start(&start);
     let all = io::Cursor::new(start).chain(rest);
     match kind {
         Kind::Recipe => Ok(RecipeFile::read(all, path)?.into()),

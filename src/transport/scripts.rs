@@ -1,4 +1,4 @@
-//! Programs given as images: streams of strata lead to their image; what others are is said.
+//! Programs given as images: a stream of strata leads to its image; other programs are errors that name the next step.
 //!
 //! ```text
 //! #!/nix/store/…-strata/bin/strata program

@@ -61,3 +61,30 @@ fn list_tags_reads_every_page() {
     fails(home.path(), &["list-tags", &format!("{host}/other")], &[&format!("there is no repository {host}/other")]);
     fails(home.path(), &["skopeo", "delete", &format!("docker://{host}/app:a")], &["deletes nothing from registries"]);
 }
+
+#[test]
+fn lists_of_tags_end() {
+    let home = tempfile::tempdir().unwrap();
+    // Pages close to the limit of one document, so that the list ends after some.
+    let padding = "x".repeat(4_000_000);
+    for (link, message) in [
+        ("</v2/app/tags/list>", "was read before"),
+        ("<http://other.example.com/v2/app/tags/list?n=2>", "another host"),
+        ("", "bytes, which is the limit"),
+    ] {
+        let padding = padding.clone();
+        let host = on_loopback(move |request: &Request| match request.path() {
+            "/v2/app/tags/list" => {
+                let number = request.query("n").first().map_or(0, |number| number.parse::<u64>().unwrap());
+                let link = match link {
+                    "" => format!("</v2/app/tags/list?n={}>", number + 1),
+                    link => link.to_owned(),
+                };
+                Answer::json(200, json!({ "name": "app", "tags": [], "padding": &padding }))
+                    .with("link", &format!("{link}; rel=\"next\""))
+            }
+            _ => Answer::new(200),
+        });
+        fails(home.path(), &["list-tags", &format!("{host}/app")], &["listing the tags", message]);
+    }
+}

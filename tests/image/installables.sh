@@ -38,6 +38,20 @@ grep -q 'this is broken' "$work/log" || { cat "$work/log"; fail "Nix's message i
 grep -q 'building .#broken: nix build failed; its messages are above' "$work/log" || { cat "$work/log"; fail "no summary"; }
 "$strata" inspect "$work/layout" --nix-arg=--impure 2>"$work/log" && fail "an ignored option is accepted"
 grep -q -e '--nix-arg: no flake reference is given; omit it' "$work/log" || { cat "$work/log"; fail "the option is not named"; }
+# A flake of another author, in a git repository: its configuration and hooks run nothing.
+cp -r "$work/flake" "$work/cloned"
+git -C "$work/cloned" init --quiet
+git -C "$work/cloned" add flake.nix
+git -C "$work/cloned" config core.fsmonitor "touch $work/ran; false"
+mkdir -p "$work/hooks"
+printf '#!/bin/sh\ntouch %s/ran\n' "$work" | tee "$work/hooks/post-index-change" >"$work/hooks/reference-transaction"
+chmod +x "$work/hooks"/*
+git -C "$work/cloned" config core.hooksPath "$work/hooks"
+rm -f "$work/ran"
+same "$("$strata" inspect "$work/cloned#image" --json "${arguments[@]}" | word)" one
+[[ ! -e $work/ran ]] || fail "a program of the repository's configuration ran"
+git -C "$work/cloned" status >/dev/null
+[[ -e $work/ran ]] || fail "git runs no program of this configuration: the test proves nothing"
 # What exists is a path.
 mkdir "$work/with#mark"
 cp -r "$work/layout/." "$work/with#mark"

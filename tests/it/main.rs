@@ -4,6 +4,7 @@
 
 mod api;
 mod command_line;
+mod commands;
 mod golden;
 mod graph;
 mod hostile;

@@ -14,8 +14,13 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{super::git::restrict_git, Package, reference};
-use crate::{files, terminal};
+use super::{Package, reference};
+use crate::{
+    budget::{Budget, NIX_OUTPUT},
+    closure::StorePath,
+    files, terminal,
+    transport::git::restrict_git,
+};
 
 /// Lines of Nix's log in an error.
 const LOG_LINES: usize = 15;
@@ -156,8 +161,10 @@ impl<'a> Nix<'a> {
 
     /// Builds or substitutes a derivation's only output, and keeps it with the root `link`.
     pub fn realise(self, drv_path: &str, link: &Path) -> Result<PathBuf> {
+        // The flake chooses the text.
+        let drv_path = StorePath::parse(drv_path).with_context(|| format!("{drv_path:?} is not a derivation"))?;
         let mut command = store();
-        command.args(["--realise", drv_path, "--indirect", "--add-root"]).arg(link);
+        command.args(["--realise", drv_path.as_str(), "--indirect", "--add-root"]).arg(link);
         self.run(command, self.limits.timeout)?;
         fs::canonicalize(link).with_context(|| format!("reading {}", link.display()))
     }
@@ -184,7 +191,7 @@ impl<'a> Nix<'a> {
         limited
     }
 
-    /// Runs a command, and gives its output. The error has the end of what it said.
+    /// Runs a command, and returns its output. The error has the last lines of the log.
     fn run(self, mut command: Command, timeout: Duration) -> Result<Output> {
         restrict_git(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -192,8 +199,8 @@ impl<'a> Nix<'a> {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (written, log, status) = thread::scope(|scope| {
             let written = scope.spawn(|| {
-                let mut bytes = Vec::new();
-                stdout.map(|mut stdout| stdout.read_to_end(&mut bytes)).transpose().map(|_| bytes)
+                // Beyond the limit, the pipe is closed, and Nix ends.
+                stdout.map_or_else(|| Ok(Vec::new()), |stdout| Budget::new(&NIX_OUTPUT).read(stdout))
             });
             let log = scope.spawn(|| stderr.map(last_lines).unwrap_or_default());
             let status = wait(&mut child, timeout);
@@ -201,10 +208,10 @@ impl<'a> Nix<'a> {
         });
         let log = log.unwrap_or_default();
         let Some(status) = status? else { bail!("it takes longer than {} s{}", timeout.as_secs(), joined(&log)) };
+        let stdout = written.unwrap_or_else(|_| Ok(Vec::new())).context("reading the output of Nix")?;
         if !status.success() {
             bail!("Nix ended with {status}{}", joined(&log));
         }
-        let stdout = written.unwrap_or_else(|_| Ok(Vec::new())).context("reading the output of Nix")?;
         Ok(Output { status, stdout, stderr: Vec::new() })
     }
 }
@@ -239,16 +246,16 @@ fn wait(child: &mut Child, timeout: Duration) -> Result<Option<std::process::Exi
     Ok(None)
 }
 
-/// The last lines of what a process says, which are also printed here.
+/// The last lines of a process's log, which are also printed. A longer line than the limit is several lines.
 fn last_lines(stream: impl Read) -> VecDeque<String> {
     let mut lines = VecDeque::new();
     let mut reader = BufReader::new(stream);
     let mut bytes = Vec::new();
-    while let Ok(read) = reader.read_until(b'\n', &mut bytes) {
+    while let Ok(read) = (&mut reader).take(LINE_LIMIT as u64).read_until(b'\n', &mut bytes) {
         if read == 0 {
             break;
         }
-        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(LINE_LIMIT)]);
+        let text = String::from_utf8_lossy(&bytes);
         let shown = terminal::line(text.trim_end());
         bytes.clear();
         if shown.is_empty() {
@@ -341,8 +348,10 @@ mod tests {
         let log: String = (0..50).map(|at| format!("line {at}\n\n")).chain([format!("\u{1b}[31m{long}")]).collect();
         let lines = last_lines(log.as_bytes());
         assert_eq!(lines.len(), LOG_LINES);
-        assert_eq!(lines[0], "line 36");
-        assert!(lines[LOG_LINES - 1].starts_with("\\u{1b}[31mxxx") && lines[LOG_LINES - 1].len() < LINE_LIMIT + 20);
+        // The long line is three.
+        assert_eq!(lines[0], "line 38");
+        assert!(lines[LOG_LINES - 3].starts_with("\\u{1b}[31mxxx") && lines[LOG_LINES - 1].starts_with('x'));
+        assert!(lines.iter().all(|line| line.len() < LINE_LIMIT + 20));
     }
 
     #[test]

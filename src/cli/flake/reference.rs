@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::super::git::{local_git, restrict_git};
+use crate::transport::git::{local_git, restrict_git};
 
 /// The tag of the flake as it is.
 const LATEST: &str = "latest";

@@ -198,7 +198,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// As [`open`](Self::open), of what `reader` gives; `path` is for messages, and only store paths are allowed.
+    /// As [`open`](Self::open), from a reader; `path` is for messages, and only store paths are allowed.
     ///
     /// # Errors
     ///
@@ -337,19 +337,19 @@ impl RecipeFile {
     /// As [`Recipe::open`].
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(io_error("reading", path))?;
-        Self::of(&read_document(file, path)?, path, Some(files::directory(path)))
+        Self::parse_text(&read_document(file, path)?, path, Some(files::directory(path)))
     }
 
-    /// As [`open`](Self::open), of what `reader` gives; `path` is for messages, and only store paths are allowed.
+    /// As [`open`](Self::open), from a reader; `path` is for messages, and only store paths are allowed.
     ///
     /// # Errors
     ///
     /// As [`Recipe::read`].
     pub fn read(reader: impl Read, path: &Path) -> Result<Self> {
-        Self::of(&read_document(reader, path)?, path, None)
+        Self::parse_text(&read_document(reader, path)?, path, None)
     }
 
-    fn of(text: &[u8], path: &Path, directory: Option<&Path>) -> Result<Self> {
+    fn parse_text(text: &[u8], path: &Path, directory: Option<&Path>) -> Result<Self> {
         if is_list(text, path)? {
             let list: RecipeList = serde_json::from_slice(text).map_err(parse_error(path))?;
             let images = list.images.iter().map(|image| locations::recipe_in_store(image, path).and_then(Recipe::open));

@@ -18,6 +18,7 @@ mod client;
 mod credentials;
 mod error;
 mod options;
+mod pages;
 pub(crate) mod push;
 pub(crate) mod read;
 mod referrers;

@@ -6,28 +6,25 @@
 //!                                       else we do: the index under the tag sha256-<hex of D> gets its descriptor
 //! ```
 
-use std::collections::HashSet;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use ureq::http::StatusCode;
 
-use super::{
-    Client, RegistryError, Result,
-    client::{Document, read},
-    session::Call,
-    tagged::Tagged,
-};
+use super::{Client, RegistryError, Result, pages::List, tagged::Tagged};
 use crate::{
-    budget::{self, Budget, ExceededError},
+    budget::{self, Budget},
     image::store::ListedReferrers,
     oci::{Descriptor, Digest, descriptor::media_type, json},
-    transport::http::{Body, clean, join, without_query},
+    transport::http::clean,
 };
 
 const ACT: &str = "reading the referrers";
-/// What a page counts for at least, in bytes: one without entries is a request too.
-const PAGE_COST: u64 = 64 * 1024;
+const LIST: List = List {
+    act: ACT,
+    accept: media_type::INDEX,
+    limits: &budget::REFERRERS,
+    // 404 by the specification; the others say that there is no such address.
+    is_missing: |status| matches!(status.as_u16(), 400 | 404 | 405 | 406 | 501),
+};
 
 /// What a manifest or an index says of itself.
 #[derive(Deserialize)]
@@ -58,15 +55,6 @@ struct RawIndex {
     other: serde_json::Map<String, Value>,
 }
 
-/// A page of the list of referrers.
-struct Page {
-    index: RawIndex,
-    /// The URL of the next page.
-    next: Option<String>,
-    /// Bytes.
-    size: u64,
-}
-
 impl RawIndex {
     fn empty() -> Self {
         let media_type = Some(media_type::INDEX.to_owned());
@@ -76,7 +64,7 @@ impl RawIndex {
 
 /// Adds the entries of a page.
 fn add(all: &mut ListedReferrers, entries: Vec<Value>, budget: &mut Budget) -> Result<()> {
-    budget.take_parts(entries.len() as u64).map_err(exceeded)?;
+    budget.take_parts(entries.len() as u64).map_err(|error| LIST.exceeded(error))?;
     for entry in entries {
         match serde_json::from_value(entry) {
             Ok(descriptor) => all.descriptors.push(descriptor),
@@ -88,10 +76,6 @@ fn add(all: &mut ListedReferrers, entries: Vec<Value>, budget: &mut Budget) -> R
         }
     }
     Ok(())
-}
-
-fn exceeded(error: ExceededError) -> RegistryError {
-    RegistryError::answer(ACT, error.to_string())
 }
 
 impl Client {
@@ -115,50 +99,14 @@ impl Client {
 
     /// The registry's own list; `None` where it keeps none.
     fn listed(&self, digest: &Digest) -> Result<Option<ListedReferrers>> {
-        let mut url = self.url(&format!("referrers/{digest}"));
-        let (mut all, mut budget) = (ListedReferrers::default(), Budget::new(&budget::REFERRERS));
-        let mut read = HashSet::new();
-        loop {
-            let Page { index, next, size } = match self.page(&url)? {
-                Some(found) => found,
-                None if read.is_empty() => return Ok(None),
-                None => return Err(RegistryError::answer(ACT, format!("the page {} is missing", without_query(&url)))),
-            };
-            budget.take_bytes(size.max(PAGE_COST)).map_err(exceeded)?;
-            add(&mut all, index.manifests, &mut budget)?;
-            read.insert(url);
-            let Some(next) = next else { return Ok(Some(all)) };
-            if read.contains(&next) {
-                let why = format!("the page {} of the list leads to a page that was read before", without_query(&next));
-                return Err(RegistryError::answer(ACT, why));
-            }
-            if !self.session().is_own(&next) {
-                let why = format!("the list continues at another host, {}", without_query(&next));
-                return Err(RegistryError::answer(ACT, why));
-            }
-            url = next;
-        }
-    }
-
-    fn page(&self, url: &str) -> Result<Option<Page>> {
-        let session = self.session();
-        session.retried(|| {
-            let accept = [("accept", media_type::INDEX)];
-            let answer = session.send(&Call { headers: &accept, ..Call::new(ACT, "GET", url) }, &mut Body::Empty)?;
-            match answer.status() {
-                StatusCode::OK => {
-                    let link = answer.headers("link").find_map(next_page).map(str::to_owned);
-                    let next = link.and_then(|link| join(&answer.url, &link));
-                    // A page of HTML is a front end that answers everything.
-                    let Document { bytes, .. } = read(ACT, answer)?;
-                    let size = bytes.len() as u64;
-                    Ok(serde_json::from_slice(&bytes).ok().map(|index| Page { index, next, size }))
-                }
-                // 404 by the specification; what else says that there is no such address.
-                status if matches!(status.as_u16(), 400 | 404 | 405 | 406 | 501) => Ok(None),
-                _ => Err(session.refused(ACT, answer)),
-            }
-        })
+        let mut all = ListedReferrers::default();
+        let is_kept = self.read_pages(&LIST, self.url(&format!("referrers/{digest}")), |bytes, budget| {
+            // A page of HTML is that of a front end, which answers every request.
+            let Ok(RawIndex { manifests, .. }) = serde_json::from_slice(bytes) else { return Ok(false) };
+            add(&mut all, manifests, budget)?;
+            Ok(true)
+        })?;
+        Ok(is_kept.then_some(all))
     }
 
     /// Lists a manifest that was put and has a subject under the fallback tag of its subject.
@@ -207,14 +155,4 @@ fn index(tag: &str, bytes: &[u8]) -> Result<RawIndex> {
 /// clients list what refers to a digest.
 fn fallback_tag(digest: &Digest) -> String {
     digest.to_string().replacen(':', "-", 1)
-}
-
-/// `</v2/…?last=x>; rel="next"` ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288))
-pub(super) fn next_page(link: &str) -> Option<&str> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let is_next = parameters.split(';').any(|parameter| {
-        let parameter = parameter.trim().to_ascii_lowercase();
-        parameter == "rel=next" || parameter == "rel=\"next\""
-    });
-    is_next.then_some(target)
 }

@@ -1,7 +1,7 @@
 //! git, with every program that a repository's own configuration can name switched off.
 //!
-//! The directory that `m` reads may be a stranger's: a downloaded archive with a `.git/config` is enough. Keys of that file
-//! run programs (git-config(1)), and these are the ones that `ls-files` reaches:
+//! The directory of a project or a flake is untrusted: a downloaded archive may have a `.git/config`. Keys of that file run
+//! programs (git-config(1)), and these are the ones that `ls-files` reaches:
 //!
 //! ```text
 //! core.fsmonitor               whenever the index is read
