@@ -52,7 +52,7 @@ start_dockerd() {
   # Of one that was killed; the numbers mean other processes now.
   rm -f "$at/pid" "$at/exec/containerd/containerd.pid"
   # Debian's command line speaks an older API than Docker 29 likes.
-  DOCKER_MIN_API_VERSION=1.24 start_engine "$at" docker version -- dockerd --host "$DOCKER_HOST" --data-root "$at/data" \
+  TMPDIR=$at DOCKER_MIN_API_VERSION=1.24 start_engine "$at" docker version -- dockerd --host "$DOCKER_HOST" --data-root "$at/data" \
     --exec-root "$at/exec" --pidfile "$at/pid" --bridge none --iptables=false --ip6tables=false --ip-masq=false "$@"
 }
 # dev/engines' runc has no seccomp.

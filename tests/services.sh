@@ -26,7 +26,8 @@ start_docker() {
   local at=$1 apart=()
   mkdir -p "$at"
   [[ ${STRATA_ROOM-} ]] || apart=(unshare --mount --net --pid --fork --kill-child --mount-proc)
-  as_root "${apart[@]}" dockerd --host "unix://$at/docker.sock" --group "$(id -g)" --data-root "$at/data" \
+  # A busy daemon has its containerd write stacks into TMPDIR.
+  as_root "${apart[@]}" env TMPDIR="$at" dockerd --host "unix://$at/docker.sock" --group "$(id -g)" --data-root "$at/data" \
     --exec-root "$at/exec" --pidfile "$at/pid" --bridge none --iptables=false --ip-masq=false >"$at/log" 2>&1 &
   docker_pid=$!
   export DOCKER_HOST=unix://$at/docker.sock
