@@ -12,7 +12,7 @@
 //! (`autoMergePartsThreshold` in containers/container-libs, storage/pkg/chunked/storage_linux.go), and a chunk costs a
 //! frame and a line in the table: a run shorter than [`JOIN`] is no chunk of its own.
 //!
-//! What other values cost is in docs/benchmarks.md, "A mass rebuild".
+//! What other values cost is in docs/measurements.md, *Chunk boundaries*.
 //!
 //! Every constant here decides compressed bytes: changing one moves digests.
 

@@ -20,7 +20,7 @@ use super::pool::Pool;
 /// history), bigger ones leave cores idle on small layers.
 const BLOCK: usize = 1024 * 1024;
 /// libdeflate's level whose output is at most 2 % bigger than that of `pigz -6`,
-/// at less than a quarter of the time; docs/benchmarks.md has the figures.
+/// at less than a quarter of the time; docs/measurements.md has the figures.
 const LEVEL: i32 = 3;
 
 /// Compresses what is written, on all cores.
