@@ -71,15 +71,12 @@ pub mod serve {
     pub use crate::serve::answer::{Asked, parse_ranges};
 }
 pub mod transport {
-    pub use crate::transport::{Destination, Holds, Location, ReadOptions, WriteOptions, open};
-    pub mod destination {
-        pub use crate::transport::destination::WRITE_SCHEMES;
-    }
+    pub use crate::transport::{Destination, Location, ReadOptions, WriteOptions, open};
     pub mod dir {
         pub use crate::transport::dir::write;
     }
-    pub mod location {
-        pub use crate::transport::location::READ_SCHEMES;
+    pub mod table {
+        pub use crate::transport::{kind::Medium, table::TRANSPORTS};
     }
     #[cfg(feature = "net")]
     pub mod binary_cache {

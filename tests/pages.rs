@@ -1,8 +1,8 @@
 //! README.md and docs/ list every transport and every command.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
-use strata::internals::transport::{Holds, destination, location};
+use strata::internals::transport::table::TRANSPORTS;
 
 #[path = "it/commands.rs"]
 mod commands;
@@ -16,24 +16,14 @@ fn the_manual_has_every_command() {
     }
 }
 
-/// The README's table, made from the lists that `copy` and its help know.
+/// The README's table, made from the table of transports.
 fn table() -> String {
     let mut table = "| kind | source | destination |\n|---|---|---|\n| image.json: a recipe | `FILE` | |\n".to_owned();
-    let mut names = BTreeSet::new();
-    let sources = location::READ_SCHEMES.iter().map(|scheme| (scheme.name, scheme.about));
-    for (name, about) in sources.chain(destination::WRITE_SCHEMES.iter().map(|scheme| (scheme.name, scheme.about))) {
-        if !names.insert(name) {
-            continue;
-        }
-        let read = location::READ_SCHEMES.iter().find(|scheme| scheme.name == name);
-        let written = destination::WRITE_SCHEMES.iter().find(|scheme| scheme.name == name);
-        let read = read.map_or_else(String::new, |scheme| format!("`{}` ", scheme.syntax));
-        let written = written.map_or_else(String::new, |scheme| match scheme.holds {
-            Holds::Image => format!("`{}` ", scheme.syntax),
-            Holds::Index => format!("`{}`, also an index ", scheme.syntax),
-        });
+    for transport in TRANSPORTS {
         // A bar inside a cell would end it.
-        table.push_str(&format!("| {about} | {}| {written}|\n", read.replace('|', "\\|")));
+        let read = transport.read.syntax.replace('|', "\\|");
+        let index = if transport.write.holds.index { ", also an index" } else { "" };
+        table.push_str(&format!("| {} | `{read}` | `{}`{index} |\n", transport.about, transport.write.syntax));
     }
     table
 }

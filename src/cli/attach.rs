@@ -30,7 +30,10 @@ use crate::{
     },
     image::{Image, Opened},
     oci::{Descriptor, Digest, Index, Platform, Reference, descriptor::media_type},
-    transport::registry::{self, Client, Purpose},
+    transport::{
+        Destination,
+        registry::{self, Client, Purpose},
+    },
 };
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -156,12 +159,12 @@ impl Attachments {
     }
 
     /// Everything that can be found wrong before anything is copied; what attaches afterwards, if there is anything.
-    pub fn prepare(&self, destination: &str, signer: Option<Arc<Signer>>) -> Result<Option<Prepared<'_>>> {
+    pub fn prepare(&self, destination: &Destination, signer: Option<Arc<Signer>>) -> Result<Option<Prepared<'_>>> {
         if self.is_empty() {
             ensure!(!self.signing.sign_tag, "--sign-tag signs with --sign-key or --sign-with; give one");
             return Ok(None);
         }
-        let Some(reference) = destination.strip_prefix("docker://") else {
+        let Some(reference) = destination.registry_reference() else {
             bail!(
                 "{destination} is not a registry; only images in registries (docker://…) have SBOMs, provenance and signatures"
             );
@@ -169,7 +172,7 @@ impl Attachments {
         for format in self.sbom.iter().filter(|text| format_of(text).is_none()) {
             ensure!(Path::new(format).is_file(), "--sbom {format}: it is neither cyclonedx, spdx nor a file");
         }
-        Ok(Some(Prepared { reference: reference.parse()?, attachments: self, signer }))
+        Ok(Some(Prepared { reference: reference.clone(), attachments: self, signer }))
     }
 }
 

@@ -8,17 +8,17 @@ use super::{
 };
 use crate::{
     oci::Platform,
-    transport::{Destination, Location, destination, location},
+    transport::{Destination, Location, table},
 };
 use clap::Args;
 
 /// `strata copy`
 #[derive(Debug, Args)]
 pub struct CopyArguments {
-    #[arg(help = format!("The source: {}", location::read_syntaxes()))]
+    #[arg(help = format!("The source: {}", table::read_syntaxes()))]
     #[arg(required_unless_present = "fleet")]
     pub image: Option<Location>,
-    #[arg(help = format!("The destination: {}", destination::write_syntaxes()))]
+    #[arg(help = format!("The destination: {}", table::write_syntaxes()))]
     #[arg(required_unless_present = "fleet")]
     pub destination: Option<Destination>,
     /// Push under this tag too; may be repeated.

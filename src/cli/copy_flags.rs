@@ -1,7 +1,11 @@
 //! Which flags of `strata copy` are for which source and destination. A flag that would have no effect is refused.
 
 use super::{access::SideFlag, compression::CompressionArgument, copy_arguments::CopyArguments};
-use crate::transport::{Destination, Location};
+use crate::transport::{
+    Destination, Location,
+    kind::{Engine, Transport},
+    table,
+};
 use anyhow::{Result, bail};
 
 /// A flag, whether it was given, and whether it has an effect on this copy.
@@ -10,17 +14,16 @@ struct Rule {
     is_given: bool,
     has_effect: bool,
     /// What the flag is for, as the message names it.
-    purpose: &'static str,
+    purpose: String,
 }
 
 impl Rule {
-    fn new(flag: &str, is_given: bool, has_effect: bool, purpose: &'static str) -> Self {
-        Self { flag: flag.to_owned(), is_given, has_effect, purpose }
+    fn new(flag: &str, is_given: bool, has_effect: bool, purpose: &str) -> Self {
+        Self { flag: flag.to_owned(), is_given, has_effect, purpose: purpose.to_owned() }
     }
 }
 
 const PUSHES: &str = "destinations that are registries (docker://)";
-const ENGINES: &str = "docker-daemon:, containerd: and containers-storage:";
 
 /// Refuses flags that have no effect on a copy of `image` to `destination`.
 pub fn check(arguments: &CopyArguments, image: &Location, destination: &Destination) -> Result<()> {
@@ -73,26 +76,35 @@ fn pushes(arguments: &CopyArguments, destination: &Destination) -> Vec<Rule> {
 /// Flags for engines.
 fn engines(arguments: &CopyArguments, image: &Location, destination: &Destination) -> Vec<Rule> {
     let given = arguments.access.engine_flags();
-    let is_engine = |medium: &str| matches!(medium, "docker-daemon" | "containerd" | "containers-storage");
-    let (source, target) = (image.medium().unwrap_or_default(), destination.medium());
-    let either = |holds: &dyn Fn(&str) -> bool| holds(source) || holds(target);
-    let (containerd, docker) = (|medium: &str| medium == "containerd", |medium: &str| medium == "docker-daemon");
+    let (source, target) = (image.transport().and_then(Transport::engine), destination.transport().engine());
+    let either = |is_for: fn(&Engine) -> bool| source.is_some_and(is_for) || target.is_some_and(is_for);
+    let (namespaces, address) = (|engine: &Engine| engine.has_namespaces, |engine: &Engine| engine.has_address);
+    let engines = names_of_engines(|_| true);
+    let (with_namespaces, with_address) = (names_of_engines(namespaces), names_of_engines(address));
+    let rule = |flag: &str, is_given, has_effect, purpose: &str| Rule::new(flag, is_given, has_effect, purpose);
+    let sources = |names: &str| format!("{names} as the source");
+    let targets = |names: &str| format!("{names} as the destination");
     vec![
-        Rule::new("--via", given.via, either(&is_engine), ENGINES),
-        Rule::new("--src-via", given.src_via, is_engine(source), ENGINES),
-        Rule::new("--dest-via", given.dest_via, is_engine(target), ENGINES),
-        Rule::new("--namespace", given.namespace, either(&containerd), "containerd:"),
-        Rule::new("--src-namespace", given.src_namespace, containerd(source), "a containerd: source"),
-        Rule::new("--dest-namespace", given.dest_namespace, containerd(target), "a containerd: destination"),
-        Rule::new("--src-daemon-host", given.src_daemon_host, docker(source), "a docker-daemon: source"),
-        Rule::new("--dest-daemon-host", given.dest_daemon_host, docker(target), "a docker-daemon: destination"),
+        rule("--via", given.via, either(|_| true), &engines),
+        rule("--src-via", given.src_via, source.is_some(), &sources(&engines)),
+        rule("--dest-via", given.dest_via, target.is_some(), &targets(&engines)),
+        rule("--namespace", given.namespace, either(namespaces), &with_namespaces),
+        rule("--src-namespace", given.src_namespace, source.is_some_and(namespaces), &sources(&with_namespaces)),
+        rule("--dest-namespace", given.dest_namespace, target.is_some_and(namespaces), &targets(&with_namespaces)),
+        rule("--src-daemon-host", given.src_daemon_host, source.is_some_and(address), &sources(&with_address)),
+        rule("--dest-daemon-host", given.dest_daemon_host, target.is_some_and(address), &targets(&with_address)),
     ]
+}
+
+/// The transports of the engines that `is_for` accepts, for messages.
+fn names_of_engines(is_for: fn(&Engine) -> bool) -> String {
+    table::names(|transport| transport.engine().is_some_and(is_for))
 }
 
 /// Flags for registries, apart from credentials, which [`super::access`] checks.
 fn registries(arguments: &CopyArguments, image: &Location, destination: &Destination) -> Vec<Rule> {
     // The layers of a recipe may be in registries. A path is a recipe or not by its content.
-    let may_ask_registry = image.registry_host().is_some() || image.medium().is_none();
+    let may_ask_registry = image.registry_host().is_some() || image.transport().is_none();
     let rule = |SideFlag { flag, side, is_for_host }: SideFlag| {
         let source = if is_for_host { image.registry_host().is_some() } else { may_ask_registry };
         let has_effect = match side {
@@ -100,7 +112,7 @@ fn registries(arguments: &CopyArguments, image: &Location, destination: &Destina
             "dest-" => destination.is_registry(),
             _ => source || destination.is_registry(),
         };
-        Rule { flag, is_given: true, has_effect, purpose: "images in registries (docker://)" }
+        Rule { flag, is_given: true, has_effect, purpose: "images in registries (docker://)".to_owned() }
     };
     // check_fleet() decides on those of a fleet that are for one host.
     let is_fleet = arguments.fleet.fleet.is_some();

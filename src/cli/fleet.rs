@@ -28,7 +28,6 @@ use super::{
 };
 use crate::{
     image::ManifestGraph,
-    oci::Reference,
     terminal::{self, line, note},
     threads::{self, lock},
     transport::{Destination, Location, Sent, installable, progress::EvidenceCounts},
@@ -276,10 +275,8 @@ fn plan<'a>(
         let is_ours = arguments.shard.is_none_or(|shard| shard.has(&content));
         let destination = entry.destination(template, &content)?;
         ensure!(!destination.is_stdout(), "{destination}: a fleet cannot write to stdout");
-        let text = destination.to_string();
-        let reference = text.strip_prefix("docker://").and_then(|text| text.parse::<Reference>().ok());
-        let foreign = match (&options.shared, reference) {
-            (Some(shared), Some(reference)) => shared.expect(&content, &reference, options.compression, !is_ours),
+        let foreign = match (&options.shared, destination.registry_reference()) {
+            (Some(shared), Some(reference)) => shared.expect(&content, reference, options.compression, !is_ours),
             _ => 0,
         };
         Ok(is_ours.then_some(Job { entry, image, destination, foreign, sent: Sent::default() }))

@@ -118,8 +118,8 @@ pub fn format(location: &Location, template: &str, of_config: bool, access: &Acc
     let value = match of_config {
         true => serde_json::from_slice(&image.config).context("parsing the config")?,
         false => {
-            let reference = location.registry_host().and_then(|_| reference(location));
-            let tags = match &reference {
+            let reference = location.registry_reference();
+            let tags = match reference {
                 Some(reference) if template.contains(".RepoTags") => Client::new(reference, &read.registry)?.tags()?,
                 _ => None,
             };
@@ -128,16 +128,12 @@ pub fn format(location: &Location, template: &str, of_config: bool, access: &Acc
                 Opened::Found(found) if reference.is_some() => found.root()?.descriptor.digest,
                 _ => image.digest(),
             };
-            fields(&image, reference.as_ref(), digest, tags.unwrap_or_default())?
+            fields(&image, reference, digest, tags.unwrap_or_default())?
         }
     };
     let mut out = terminal::stdout();
     writeln!(out, "{}", inspect_format::render(template, &value)?)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn reference(location: &Location) -> Option<Reference> {
-    location.to_string().strip_prefix("docker://")?.parse().ok()
 }
 
 /// The fields of skopeo's `inspect`.

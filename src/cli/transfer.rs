@@ -19,7 +19,7 @@ use super::{
 use crate::terminal::note;
 use crate::{
     attest::VerifyingKey,
-    image::{DOCKER_LAYERS_LIMIT, FoundReferrers, ManifestGraph, Opened},
+    image::{FoundReferrers, ManifestGraph, Opened},
     layer::{DetectedCompression, compress::Compression},
     oci::{Digest, Platform, descriptor::media_type},
     transport::{
@@ -103,7 +103,7 @@ impl<'a> Transfer<'a> {
     /// Copies one image.
     pub fn copy(&self, image: &Location, destination: &Destination) -> Result<Copied> {
         copy_flags::check(self.arguments, image, destination)?;
-        let attachments = self.arguments.attachments.prepare(&destination.to_string(), self.signer.clone())?;
+        let attachments = self.arguments.attachments.prepare(destination, self.signer.clone())?;
         let source = self.open(&self.verify(image)?)?;
         if self.arguments.preserve_digests {
             check_keeps_digest(&source.content, destination)?;
@@ -233,10 +233,10 @@ fn platform(arguments: &CopyArguments) -> Option<Platform> {
 /// Warns before a load of an image that docker may refuse.
 fn warn_of_layers(content: &ManifestGraph, destination: &Destination) {
     let most = content.images().into_iter().map(|image| image.layers.len()).max().unwrap_or(0);
-    if destination.medium().starts_with("docker-") && most > DOCKER_LAYERS_LIMIT {
+    if let Some(limit) = destination.transport().write.holds.layers.filter(|limit| most > *limit) {
         note!(
-            "strata: warning: the image has {most} layers, and docker's own image store takes at most \
-             {DOCKER_LAYERS_LIMIT}; build it with a lower maxLayers"
+            "strata: warning: the image has {most} layers, and docker's own image store takes at most {limit}; build it \
+             with a lower maxLayers"
         );
     }
 }
@@ -246,7 +246,7 @@ fn check_keeps_digest(content: &ManifestGraph, destination: &Destination) -> Res
     let is_zstd = |kind: &str| DetectedCompression::of_media_type(kind) == DetectedCompression::Zstd;
     let layers = content.images();
     let mut layers = layers.iter().flat_map(|image| &image.layers);
-    if destination.medium() == "docker-archive" && layers.any(|layer| is_zstd(&layer.descriptor.media_type)) {
+    if !destination.transport().write.holds.zstd && layers.any(|layer| is_zstd(&layer.descriptor.media_type)) {
         bail!(
             "{destination} cannot keep the digest: zstd layers are decompressed for docker; omit --preserve-digests, or \
              copy to oci-archive:"

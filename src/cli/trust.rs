@@ -71,12 +71,9 @@ impl Checked {
 
 /// The reference of a source that is an image of a registry.
 pub fn reference(location: &Location) -> Result<Reference> {
-    let text = location.to_string();
-    let text = text.strip_prefix("docker://");
-    let text = text.with_context(|| {
+    location.registry_reference().cloned().with_context(|| {
         format!("{location} is not in a registry; only images in registries (docker://…) have signatures")
-    })?;
-    Ok(text.parse()?)
+    })
 }
 
 /// The same image by its digest.

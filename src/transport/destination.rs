@@ -1,36 +1,22 @@
-//! Where content goes, as users write it: `strata copy`, its help and the README's table know the list in [`WRITE_SCHEMES`]
-//! and nothing else.
+//! Destinations as users write them: a transport of the [table](super::table) and the rest.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport, outcome::Outcome};
-use crate::{
-    image::ManifestGraph,
-    oci::name::{self, TaggedName},
+use super::{
+    Referrers, WriteError, WriteOptions, WriteTransport,
+    kind::Transport,
+    outcome::Outcome,
+    suggest::suggest,
+    table::{self, TRANSPORTS},
 };
-
-/// Every medium that strata writes.
-pub const WRITE_SCHEMES: &[WriteScheme] = &[
-    #[cfg(feature = "net")]
-    super::registry::push::SCHEME,
-    #[cfg(feature = "net")]
-    super::docker::write::SCHEME,
-    #[cfg(feature = "net")]
-    super::containerd::write::SCHEME,
-    #[cfg(feature = "net")]
-    super::podman::write::SCHEME,
-    super::layout::write::SCHEME,
-    super::archive::write::OCI,
-    super::archive::write::DOCKER,
-    super::dir::write::SCHEME,
-];
+use crate::{image::ManifestGraph, oci::Reference};
 
 /// Where content goes, as skopeo users write it.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Debug)]
 pub struct Destination {
-    scheme: &'static WriteScheme,
+    transport: &'static Transport,
     sink: Arc<dyn WriteTransport>,
     text: String,
 }
@@ -55,7 +41,7 @@ impl Destination {
     ///
     /// [`NoReferrers`].
     pub fn referrers(&self) -> Result<&dyn Referrers, NoReferrers> {
-        self.sink.referrers().ok_or(NoReferrers(self.scheme.name))
+        self.sink.referrers().ok_or(NoReferrers(self.transport.name))
     }
 
     /// Writes `content` there.
@@ -75,7 +61,17 @@ impl Destination {
 
     /// The registry host (`HOST[:PORT]`) that is pushed to; `None` for every other medium.
     pub fn registry_host(&self) -> Option<&str> {
-        self.sink.registry_host()
+        self.registry_reference().map(|reference| reference.host.as_str())
+    }
+
+    /// The line of the table of transports.
+    pub(crate) fn transport(&self) -> &'static Transport {
+        self.transport
+    }
+
+    /// The reference that is pushed to, if it is in a registry.
+    pub(crate) fn registry_reference(&self) -> Option<&Reference> {
+        self.sink.registry_reference()
     }
 
     /// Whether the content is written to the standard output.
@@ -85,13 +81,13 @@ impl Destination {
 
     /// The name of the medium, such as `docker-daemon`.
     pub fn medium(&self) -> &'static str {
-        self.scheme.name
+        self.transport.name
     }
 
     fn check_holds(&self, content: &ManifestGraph) -> Result<(), HoldsOne> {
-        match (content, self.scheme.holds) {
-            (ManifestGraph::Image(_), _) | (ManifestGraph::Index(_), Holds::Index) => Ok(()),
-            (ManifestGraph::Index(_), Holds::Image) => Err(self.holds_one()),
+        match content {
+            ManifestGraph::Image(_) => Ok(()),
+            ManifestGraph::Index(_) => self.check_holds_index(),
         }
     }
 
@@ -101,12 +97,12 @@ impl Destination {
     ///
     /// [`HoldsOne`].
     pub fn check_holds_index(&self) -> Result<(), HoldsOne> {
-        if self.scheme.holds == Holds::Index { Ok(()) } else { Err(self.holds_one()) }
-    }
-
-    fn holds_one(&self) -> HoldsOne {
-        let others = WRITE_SCHEMES.iter().filter(|scheme| scheme.holds == Holds::Index).map(|scheme| scheme.syntax);
-        HoldsOne { scheme: self.scheme.name, others: others.collect::<Vec<_>>().join(", ") }
+        if self.transport.write.holds.index {
+            return Ok(());
+        }
+        let others = TRANSPORTS.iter().map(|transport| &transport.write).filter(|write| write.holds.index);
+        let others: Vec<&str> = others.map(|write| write.syntax).collect();
+        Err(HoldsOne { scheme: self.transport.name, others: others.join(", ") })
     }
 }
 
@@ -114,15 +110,11 @@ impl FromStr for Destination {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = text.split_once(':').and_then(|(name, rest)| {
-            let scheme = WRITE_SCHEMES.iter().find(|scheme| scheme.name == name)?;
-            Some((scheme, rest))
-        });
-        let (scheme, rest) = found.ok_or_else(|| match suggest(text) {
-            Some(suggestion) => format!("{suggestion}; destinations are {}", write_syntaxes()),
-            None => format!("destinations are {}", write_syntaxes()),
+        let (transport, rest) = table::split(text).ok_or_else(|| {
+            let suggestion = suggest(text).map(|suggestion| format!("{suggestion}; ")).unwrap_or_default();
+            format!("{suggestion}destinations are {}", table::write_syntaxes())
         })?;
-        Ok(Self { scheme, sink: (scheme.parse)(rest)?, text: text.to_owned() })
+        Ok(Self { transport, sink: (transport.write.parse)(rest)?, text: text.to_owned() })
     }
 }
 
@@ -130,43 +122,4 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-/// The destination that a text without a known transport may mean.
-fn suggest(text: &str) -> Option<String> {
-    let known = |name: &str| WRITE_SCHEMES.iter().any(|scheme| scheme.name == name);
-    if let Some((name, rest)) = text.split_once(':') {
-        let engine = match name {
-            "podman" | "buildah" | "cri-o" => Some(("containers-storage", "")),
-            "docker" => Some(("docker-daemon", "")),
-            "ctr" | "nerdctl" => Some(("containerd", "")),
-            "k3s" | "kind" | "minikube" => Some(("containerd", name)),
-            _ => None,
-        };
-        if let Some((scheme, via)) = engine.filter(|(scheme, _)| known(scheme)) {
-            let via = if via.is_empty() { String::new() } else { format!(" --via {via}") };
-            return Some(format!("for {name}, write {scheme}:{rest}{via}"));
-        }
-    }
-    let is_path = text.starts_with(['/', '.', '~']) || text.ends_with(".tar") || text.contains(".tar.");
-    if is_path {
-        return Some(format!(
-            "for a file, write docker-archive:{text} or oci-archive:{text}, for a directory oci:{text}"
-        ));
-    }
-    let name: TaggedName = text.parse().ok()?;
-    if name::split_host(name.as_str()).is_some() {
-        return known("docker").then(|| format!("for a registry, write docker://{text}"));
-    }
-    known("docker-daemon").then(|| {
-        format!(
-            "for docker, write docker-daemon:{text}, for podman containers-storage:{text}, for a registry docker://HOST/{text}"
-        )
-    })
-}
-
-/// Every way to write a destination, for help.
-pub fn write_syntaxes() -> String {
-    let all: Vec<&str> = WRITE_SCHEMES.iter().map(|scheme| scheme.syntax).collect();
-    format!("{}; FILE may be - for stdout", all.join(", "))
 }

@@ -1,26 +1,17 @@
-//! Where an image comes from, as users write it: every command that reads images, and its help, knows the list in
-//! [`READ_SCHEMES`] and nothing else. What has no scheme is a path, told apart by content.
+//! Sources as users write them: a transport of the [table](super::table), a flake reference, or a path, whose content
+//! decides.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use super::{ReadOptions, ReadScheme, ReadTransport, installable, path};
-use crate::image::{OpenError, Opened};
-
-/// Every medium that strata reads.
-pub const READ_SCHEMES: &[ReadScheme] = &[
-    #[cfg(feature = "net")]
-    super::registry::read::SCHEME,
-    #[cfg(feature = "net")]
-    super::docker::read::SCHEME,
-    #[cfg(feature = "net")]
-    super::containerd::read::SCHEME,
-    #[cfg(feature = "net")]
-    super::podman::read::SCHEME,
-    path::OCI,
-    path::OCI_ARCHIVE,
-    path::DOCKER_ARCHIVE,
-    path::DIR,
-];
+use super::{
+    ReadOptions, ReadTransport, installable,
+    kind::{ParseSource, Transport},
+    path, table,
+};
+use crate::{
+    image::{OpenError, Opened},
+    oci::Reference,
+};
 
 /// Where an image comes from, as skopeo users write it: `docker://…`, `oci:DIR[:TAG]`, a plain path, and so on.
 ///
@@ -28,7 +19,7 @@ pub const READ_SCHEMES: &[ReadScheme] = &[
 #[derive(Clone, Debug)]
 pub struct Location {
     source: Arc<dyn ReadTransport>,
-    medium: Option<&'static str>,
+    transport: Option<&'static Transport>,
     text: String,
 }
 
@@ -44,12 +35,22 @@ impl Location {
 
     /// The name of the medium, such as `docker-daemon`; `None` for a path whose content decides.
     pub fn medium(&self) -> Option<&'static str> {
-        self.medium
+        self.transport.map(|transport| transport.name)
     }
 
     /// The registry host (`HOST[:PORT]`) that the image is in; `None` for every other medium.
     pub fn registry_host(&self) -> Option<&str> {
-        self.source.registry_host()
+        self.registry_reference().map(|reference| reference.host.as_str())
+    }
+
+    /// The line of the table of transports; `None` for a path whose content decides.
+    pub(crate) fn transport(&self) -> Option<&'static Transport> {
+        self.transport
+    }
+
+    /// The reference of the image, if it is in a registry.
+    pub(crate) fn registry_reference(&self) -> Option<&Reference> {
+        self.source.registry_reference()
     }
 }
 
@@ -57,15 +58,18 @@ impl FromStr for Location {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let scheme = text.split_once(':').and_then(|(name, rest)| {
-            let scheme = READ_SCHEMES.iter().find(|scheme| scheme.name == name)?;
-            Some((scheme, rest))
-        });
-        let source = match scheme {
-            Some((scheme, rest)) => (scheme.parse)(rest)?,
-            None => installable::parse(text).unwrap_or_else(|| Ok(path::plain(text)))?,
+        let (source, transport) = match table::split(text) {
+            Some((transport, rest)) => {
+                let source = match transport.read.parse {
+                    ParseSource::Own(parse) => parse(rest),
+                    ParseSource::Path => path::parse_plain(rest),
+                    ParseSource::NamedPath => path::parse_named(rest),
+                };
+                (source?, Some(transport))
+            }
+            None => (installable::parse(text).unwrap_or_else(|| Ok(path::plain(text)))?, None),
         };
-        Ok(Self { source, medium: scheme.map(|(scheme, _)| scheme.name), text: text.to_owned() })
+        Ok(Self { source, transport, text: text.to_owned() })
     }
 }
 
@@ -73,10 +77,4 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
-}
-
-/// Every way to write a source, for help.
-pub fn read_syntaxes() -> String {
-    let all: Vec<&str> = READ_SCHEMES.iter().map(|scheme| scheme.syntax).collect();
-    format!("an image.json, an OCI layout, an archive, a flake reference, {}", all.join(", "))
 }

@@ -6,9 +6,9 @@
 //! binary_cache/                            store paths that this machine lacks (feature `net`)
 //! ```
 //!
-//! A [`ReadTransport`] opens an image, and a [`WriteTransport`] writes one. [`Location`] and [`Destination`] are what
-//! users write: `docker://…`, `oci:DIR`, a plain path. `http`, `engine` and `blob_files` are shared by several
-//! transports.
+//! A [`ReadTransport`] opens an image, and a [`WriteTransport`] writes one. [`table`] lists all transports. [`Location`] and
+//! [`Destination`] parse sources and destinations: `docker://…`, `oci:DIR`, a plain path. `http`, `engine` and `blob_files`
+//! are shared by several transports.
 
 pub(crate) mod archive;
 #[cfg(feature = "net")]
@@ -29,6 +29,7 @@ pub(crate) mod git;
 pub(crate) mod http;
 mod import;
 pub(crate) mod installable;
+pub(crate) mod kind;
 pub(crate) mod layout;
 pub(crate) mod location;
 mod outcome;
@@ -41,6 +42,8 @@ mod recognise;
 #[cfg(feature = "net")]
 pub(crate) mod registry;
 mod scripts;
+mod suggest;
+pub(crate) mod table;
 pub(crate) mod write;
 
 pub use destination::Destination;
@@ -48,6 +51,6 @@ pub use location::Location;
 pub use outcome::{Details, Outcome, Sent};
 #[cfg(feature = "net")]
 pub use outcome::{Loaded, PushDetails};
-pub use read::{ReadOptions, ReadScheme, ReadTransport};
+pub use read::{ReadOptions, ReadTransport};
 pub use recognise::open;
-pub use write::{Holds, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport};
+pub use write::{Referrers, WriteError, WriteOptions, WriteTransport};

@@ -3,35 +3,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{ReadOptions, ReadScheme, ReadTransport, recognise};
+use super::{ReadOptions, ReadTransport, recognise, write::some_path};
 use crate::image::{Choice, OpenError, Opened};
-
-/// `oci:DIR[:TAG]`
-pub const OCI: ReadScheme = ReadScheme { name: "oci", syntax: "oci:DIR[:TAG]", about: "OCI layout", parse: named };
-
-/// `oci-archive:FILE[:TAG]`
-pub const OCI_ARCHIVE: ReadScheme = ReadScheme {
-    name: "oci-archive",
-    syntax: "oci-archive:FILE[:TAG]",
-    about: "OCI layout in a tar, plain or compressed (gzip, zstd, xz)",
-    parse: named,
-};
-
-/// `docker-archive:FILE[:NAME:TAG]`
-pub const DOCKER_ARCHIVE: ReadScheme = ReadScheme {
-    name: "docker-archive",
-    syntax: "docker-archive:FILE[:NAME:TAG]",
-    about: "archive of `docker save`, plain or compressed (gzip, zstd, xz)",
-    parse: named,
-};
-
-/// `dir:DIR`
-pub const DIR: ReadScheme = ReadScheme {
-    name: "dir",
-    syntax: "dir:DIR",
-    about: "skopeo's directory of blobs",
-    parse: |rest| some(rest).map(plain),
-};
 
 /// A path, and which image of several there.
 #[derive(Debug)]
@@ -56,18 +29,19 @@ pub(crate) fn plain(path: &str) -> Arc<dyn ReadTransport> {
 }
 
 /// `PATH[:[NAME:]TAG]`
-fn named(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
+pub(super) fn parse_named(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
     let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
     let name = Some(name).filter(|name| !name.is_empty());
     let (name, tag) = match name.and_then(|name| name.rsplit_once(':')) {
         Some((name, tag)) => (Some(name.to_owned()), Some(tag.to_owned())),
         None => (None, name.map(str::to_owned)),
     };
-    Ok(Arc::new(Place { path: some(path)?.into(), choice: Choice { name, tag, ..Choice::default() } }))
+    Ok(Arc::new(Place { path: some_path(path)?, choice: Choice { name, tag, ..Choice::default() } }))
 }
 
-fn some(path: &str) -> Result<&str, String> {
-    if path.is_empty() { Err("the path is missing".to_owned()) } else { Ok(path) }
+/// A path that may contain colons.
+pub(super) fn parse_plain(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
+    Ok(Arc::new(Place { path: some_path(rest)?, choice: Choice::default() }))
 }
 
 impl ReadTransport for Place {

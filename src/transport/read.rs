@@ -1,23 +1,9 @@
-//! What a medium is that images are read from: a [`ReadScheme`] and a [`ReadTransport`], in a file of its own.
+//! The read side of a transport.
 
 use std::{fmt, sync::Arc};
 
 use crate::image::{OpenError, Opened, recipe::Provider};
-#[cfg(feature = "net")]
 use crate::oci::Reference;
-
-/// A kind of source, and how it is written on the command line.
-#[derive(Debug)]
-pub struct ReadScheme {
-    /// What stands before the first colon.
-    pub name: &'static str,
-    /// The whole of it, for help: `oci:DIR[:TAG]`.
-    pub syntax: &'static str,
-    /// What it is, in a few words.
-    pub about: &'static str,
-    /// Reads what follows the first colon.
-    pub parse: fn(&str) -> Result<Arc<dyn ReadTransport>, String>,
-}
 
 /// A medium that images are read from, and which of its images to take.
 pub trait ReadTransport: fmt::Debug + Send + Sync {
@@ -28,8 +14,8 @@ pub trait ReadTransport: fmt::Debug + Send + Sync {
     /// [`OpenError`].
     fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError>;
 
-    /// The registry host (`HOST[:PORT]`) that the image is in.
-    fn registry_host(&self) -> Option<&str> {
+    /// The reference of the image, if it is in a registry.
+    fn registry_reference(&self) -> Option<&Reference> {
         None
     }
 }

@@ -1,4 +1,4 @@
-//! What a medium is that content is written to: a [`WriteScheme`] and a [`WriteTransport`], in a file of its own.
+//! The write side of a transport.
 
 use std::{error::Error, fmt, path::PathBuf, sync::Arc};
 
@@ -9,32 +9,11 @@ use super::{
 use crate::{
     image::ManifestGraph,
     layer::compress::Compression,
-    oci::name::{ParseNameError, TaggedName},
+    oci::{
+        Reference,
+        name::{ParseNameError, TaggedName},
+    },
 };
-
-/// A kind of destination, and how it is written on the command line.
-#[derive(Debug)]
-pub struct WriteScheme {
-    /// What stands before the first colon.
-    pub name: &'static str,
-    /// The whole of it, for help: `oci:DIR[:TAG]`.
-    pub syntax: &'static str,
-    /// What it is, in a few words.
-    pub about: &'static str,
-    /// What one destination can hold.
-    pub holds: Holds,
-    /// Reads what follows the first colon.
-    pub parse: fn(&str) -> Result<Arc<dyn WriteTransport>, String>,
-}
-
-/// What a destination can hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Holds {
-    /// One image of one platform.
-    Image,
-    /// An index and all it lists.
-    Index,
-}
 
 /// A medium that content is written to.
 pub trait WriteTransport: fmt::Debug + Send + Sync {
@@ -45,8 +24,8 @@ pub trait WriteTransport: fmt::Debug + Send + Sync {
     /// The medium's own.
     fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError>;
 
-    /// The registry host (`HOST[:PORT]`) that is pushed to; options for registries mean nothing elsewhere.
-    fn registry_host(&self) -> Option<&str> {
+    /// The reference that is pushed to, if it is in a registry; options for registries have no effect elsewhere.
+    fn registry_reference(&self) -> Option<&Reference> {
         None
     }
 

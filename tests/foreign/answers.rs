@@ -32,14 +32,15 @@ fn destinations_without_a_transport_get_the_one_that_was_meant() {
         ("localhost:5000/a:v1", "for a registry, write docker://localhost:5000/a:v1; destinations are "),
         (
             "app:v2",
-            "for docker, write docker-daemon:app:v2, for podman containers-storage:app:v2, for a registry docker://HOST/app:v2",
+            "for docker, write docker-daemon:app:v2, for containerd, write containerd:app:v2, for podman, write \
+             containers-storage:app:v2, for a registry docker://HOST/app:v2",
         ),
         ("podman:", "for podman, write containers-storage:"),
         ("podman:app:v1", "for podman, write containers-storage:app:v1"),
         ("kind:app:v1", "for kind, write containerd:app:v1 --via kind"),
         ("docker:app:v1", "write docker://HOST/NAME:TAG"),
-        ("out.tar", "for a file, write docker-archive:out.tar or oci-archive:out.tar"),
-        ("./out", "for a directory oci:./out"),
+        ("out.tar", "for a file, write oci-archive:out.tar or docker-archive:out.tar"),
+        ("./out", "for a directory oci:./out or dir:./out"),
         ("docker://localhost:5000", "names a registry without a repository; write docker://localhost:5000/NAME:TAG"),
         ("docker://registry.example.com", "write docker://registry.example.com/NAME:TAG"),
     ] {

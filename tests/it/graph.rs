@@ -14,7 +14,7 @@ use strata::internals::{
         Algorithm, Descriptor, Digest, Index, Manifest, Platform,
         descriptor::{annotation, media_type},
     },
-    transport::{Destination, Location, ReadOptions, WriteOptions, destination::WRITE_SCHEMES},
+    transport::{Destination, Location, ReadOptions, WriteOptions, table::TRANSPORTS},
 };
 
 /// A graph, before it has digests.
@@ -368,7 +368,7 @@ fn every_scheme_that_holds_one_image_says_what_holds_an_index() {
     let layout = Layout::new(top.path().join("a"));
     layout.tag(layout.add(&Node::Index(vec![Node::Image(0, vec![]), Node::Image(1, vec![])])), "v1");
     let content = open(&format!("oci:{}", layout.path.display())).content().unwrap();
-    for scheme in WRITE_SCHEMES.iter().filter(|scheme| scheme.holds == strata::internals::transport::Holds::Image) {
+    for scheme in TRANSPORTS.iter().filter(|transport| !transport.write.holds.index) {
         // Engines take a name of an image, dir: a directory; neither is written.
         let file = top.path().join("x");
         let rest = if scheme.name == "dir" { file.to_str().unwrap() } else { "app:v1" };

@@ -17,7 +17,10 @@ use std::{
     sync::Arc,
 };
 
-use super::docker_layers::{self, for_docker};
+use super::{
+    DOCKER,
+    docker_layers::{self, for_docker},
+};
 use crate::{
     files::{self, NewFile},
     image::{Image, ImageError, ImageIndex, ManifestGraph},
@@ -28,26 +31,16 @@ use crate::{
         json,
         name::{TaggedName, full_name},
     },
-    transport::{Holds, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport, write::path_and_name},
+    transport::{Outcome, WriteError, WriteOptions, WriteTransport, write::path_and_name},
 };
 
-/// `oci-archive:FILE[:NAME:TAG]`
-pub const OCI: WriteScheme = WriteScheme {
-    name: "oci-archive",
-    syntax: "oci-archive:FILE[:NAME:TAG]",
-    about: "OCI layout in a tar",
-    holds: Holds::Index,
-    parse: |rest| parse(rest, false),
-};
+pub(super) fn parse_oci(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+    parse(rest, false)
+}
 
-/// `docker-archive:FILE[:NAME:TAG]`
-pub const DOCKER: WriteScheme = WriteScheme {
-    name: "docker-archive",
-    syntax: "docker-archive:FILE[:NAME:TAG]",
-    about: "what docker load reads",
-    holds: Holds::Image,
-    parse: |rest| parse(rest, true),
-};
+pub(super) fn parse_docker(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+    parse(rest, true)
+}
 
 fn parse(rest: &str, is_for_docker: bool) -> Result<Arc<dyn WriteTransport>, String> {
     let (file, name) = path_and_name(rest)?;
@@ -93,7 +86,7 @@ impl WriteTransport for ArchiveFile {
         let own = match (&self.name, content.reference()) {
             // What an archive or a layout says may be no name for docker.
             (None, Some(own)) if self.is_for_docker => Some(engine_name(own).map_err(|error| {
-                format!("the name of the image: {error}; to give it another name, write {}", DOCKER.syntax)
+                format!("the name of the image: {error}; to give it another name, write {}", DOCKER.write.syntax)
             })?),
             (None, own) => own.map(str::to_owned),
             (Some(name), _) => Some(name.clone()),

@@ -6,19 +6,15 @@ use crate::{
     image::{OpenError, Opened},
     oci::name,
     transport::{
-        ReadOptions, ReadScheme, ReadTransport, archive,
+        ReadOptions, ReadTransport, archive,
         engine::{self, Tool},
         read::image_name,
     },
 };
 
-/// `containerd:NAME[:TAG]`
-pub const SCHEME: ReadScheme = ReadScheme {
-    name: "containerd",
-    syntax: "containerd:NAME[:TAG]",
-    about: "containerd, also on a Kubernetes node",
-    parse: |rest| Ok(Arc::new(ContainerdSource(image_name(rest)?))),
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
+    Ok(Arc::new(ContainerdSource(image_name(rest)?)))
+}
 
 /// An image of containerd, by its name there.
 #[derive(Debug)]

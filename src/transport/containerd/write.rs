@@ -20,6 +20,7 @@
 
 use std::{collections::HashSet, io, sync::Arc};
 
+use super::TRANSPORT;
 use crate::{
     image::{Image, ManifestGraph},
     oci::{
@@ -27,22 +28,15 @@ use crate::{
         name::{TaggedName, full_name},
     },
     transport::{
-        Holds, Loaded, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport, archive,
+        Loaded, Outcome, WriteError, WriteOptions, WriteTransport, archive,
         engine::{self, EngineError, Tool, loaded},
         write::{name_for, one_image, parse_name},
     },
 };
 
-const SYNTAX: &str = "containerd:NAME:TAG";
-
-/// `containerd:NAME:TAG`
-pub const SCHEME: WriteScheme = WriteScheme {
-    name: "containerd",
-    syntax: SYNTAX,
-    about: "containerd, also on a Kubernetes node",
-    holds: Holds::Image,
-    parse: |rest| Ok(Arc::new(Containerd { name: parse_name(rest)? })),
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+    Ok(Arc::new(Containerd { name: parse_name(rest)? }))
+}
 
 const IMPORT: &[&str] = &["images", "import", "-"];
 /// Others may load or remove the same image at the same time; more often than this it is no coincidence.
@@ -57,8 +51,8 @@ struct Containerd {
 impl WriteTransport for Containerd {
     fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         let image = one_image(content)?;
-        let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
-        let name = name.ok_or_else(|| format!("the image has no name; write {SYNTAX}"))?;
+        let name = name_for(self.name.as_ref(), image.reference.as_deref(), TRANSPORT.write.syntax)?;
+        let name = name.ok_or_else(|| format!("the image has no name; write {}", TRANSPORT.write.syntax))?;
         let mut all: Option<Outcome> = None;
         for via in engine::containerd_commands(options.engine.via.as_deref())? {
             let tool = Tool::new("ctr", via.as_deref());

@@ -11,20 +11,15 @@ use crate::{
     image::{Image, ManifestGraph},
     oci::Digest,
     transport::{
-        Holds, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport,
+        Outcome, WriteError, WriteOptions, WriteTransport,
         blob_files::{BlobFiles, LayoutError, write::io_error},
         write::{one_image, some_path},
     },
 };
 
-/// `dir:DIR`
-pub const SCHEME: WriteScheme = WriteScheme {
-    name: "dir",
-    syntax: "dir:DIR",
-    about: "skopeo's directory of blobs",
-    holds: Holds::Image,
-    parse: |rest| Ok(Arc::new(Dir { directory: some_path(rest)? })),
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+    Ok(Arc::new(Dir { directory: some_path(rest)? }))
+}
 
 #[derive(Debug)]
 struct Dir {

@@ -5,16 +5,12 @@ use std::sync::Arc;
 use super::Daemon;
 use crate::{
     image::{OpenError, Opened},
-    transport::{ReadOptions, ReadScheme, ReadTransport, archive, read::image_name},
+    transport::{ReadOptions, ReadTransport, archive, read::image_name},
 };
 
-/// `docker-daemon:NAME[:TAG]`
-pub const SCHEME: ReadScheme = ReadScheme {
-    name: "docker-daemon",
-    syntax: "docker-daemon:NAME[:TAG]",
-    about: "docker daemon",
-    parse: |rest| Ok(Arc::new(DaemonSource(image_name(rest)?))),
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
+    Ok(Arc::new(DaemonSource(image_name(rest)?)))
+}
 
 /// An image of a docker daemon, by its name there.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::de::Error as _;
@@ -20,23 +21,16 @@ use crate::{
     },
     oci::{Descriptor, Digest, Index, descriptor::annotation, json},
     transport::{
-        Holds, Outcome, Referrers, WriteError, WriteOptions, WriteScheme, WriteTransport,
+        Outcome, Referrers, WriteError, WriteOptions, WriteTransport,
         blob_files::{BlobFiles, LayoutError, write::io_error},
         write::path_and_name,
     },
 };
 
-/// `oci:DIR[:TAG]`
-pub const SCHEME: WriteScheme = WriteScheme {
-    name: "oci",
-    syntax: "oci:DIR[:TAG]",
-    about: "OCI layout, added to",
-    holds: Holds::Index,
-    parse: |rest| {
-        let (directory, tag) = path_and_name(rest)?;
-        Ok(std::sync::Arc::new(Layout { directory, tag }))
-    },
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+    let (directory, tag) = path_and_name(rest)?;
+    Ok(Arc::new(Layout { directory, tag }))
+}
 
 /// An index.json of more bytes than this is not read, here and where layouts are sources.
 const INDEX_LIMIT: u64 = 4 * 1024 * 1024;

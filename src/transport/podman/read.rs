@@ -4,16 +4,12 @@ use std::sync::Arc;
 
 use crate::{
     image::{OpenError, Opened},
-    transport::{ReadOptions, ReadScheme, ReadTransport, archive, engine::Tool, read::image_name},
+    transport::{ReadOptions, ReadTransport, archive, engine::Tool, read::image_name},
 };
 
-/// `containers-storage:NAME[:TAG]`
-pub const SCHEME: ReadScheme = ReadScheme {
-    name: "containers-storage",
-    syntax: "containers-storage:NAME[:TAG]",
-    about: "podman",
-    parse: |rest| Ok(Arc::new(PodmanSource(image_name(rest)?))),
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
+    Ok(Arc::new(PodmanSource(image_name(rest)?)))
+}
 
 /// An image of podman, by its name there.
 #[derive(Debug)]

@@ -4,10 +4,11 @@
 //! storage transport), so an OCI archive may lack what is there. The same command reaches the storage of this machine,
 //! root's or the user's, and with `CONTAINER_HOST`, `podman --remote` or `--via` that of another.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use serde::Deserialize;
 
+use super::TRANSPORT;
 use crate::{
     image::{Image, ManifestGraph},
     oci::{
@@ -15,22 +16,15 @@ use crate::{
         name::{self, TaggedName},
     },
     transport::{
-        Holds, Loaded, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport,
+        Loaded, Outcome, WriteError, WriteOptions, WriteTransport,
         engine::{EngineError, Tool},
         write::{name_for, one_image, parse_name},
     },
 };
 
-const SYNTAX: &str = "containers-storage:NAME:TAG";
-
-/// `containers-storage:NAME:TAG`
-pub const SCHEME: WriteScheme = WriteScheme {
-    name: "containers-storage",
-    syntax: SYNTAX,
-    about: "podman",
-    holds: Holds::Image,
-    parse: |rest| Ok(std::sync::Arc::new(Podman { name: parse_name(rest)? })),
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+    Ok(Arc::new(Podman { name: parse_name(rest)? }))
+}
 
 const LOAD: &[&str] = &["load", "--quiet"];
 
@@ -43,8 +37,8 @@ struct Podman {
 impl WriteTransport for Podman {
     fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         let image = one_image(content)?;
-        let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
-        let name = name.ok_or_else(|| format!("the image has no name; write {SYNTAX}"))?;
+        let name = name_for(self.name.as_ref(), image.reference.as_deref(), TRANSPORT.write.syntax)?;
+        let name = name.ok_or_else(|| format!("the image has no name; write {}", TRANSPORT.write.syntax))?;
         let podman = Tool::new("podman", options.engine.via.as_deref());
         Ok(load(image, &name, &podman)?.into_outcome(image))
     }

@@ -31,6 +31,7 @@ mod tags;
 mod token;
 mod upload;
 
+use super::kind::{Capacity, Medium, ParseSource, ReadSide, Transport, WriteSide};
 pub use artifact::Artifact;
 pub use challenge::Challenge;
 pub use client::{Client, Document, Mount, Purpose};
@@ -40,5 +41,15 @@ pub use error::RegistryError;
 pub use options::{HostOptions, Options};
 pub use tagged::Tagged;
 pub use upload::Upload;
+
+/// `docker://HOST/NAME:TAG`
+pub(crate) const TRANSPORT: Transport = Transport {
+    name: "docker",
+    about: "registry",
+    medium: Medium::Registry,
+    read: ReadSide { syntax: "docker://HOST/NAME[:TAG|@DIGEST]", parse: ParseSource::Own(read::parse) },
+    write: WriteSide { syntax: "docker://HOST/NAME:TAG", holds: Capacity::INDEX, parse: push::parse },
+    aliases: &[],
+};
 
 type Result<T> = std::result::Result<T, RegistryError>;

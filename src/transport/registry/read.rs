@@ -13,19 +13,12 @@ use crate::{
         descriptor::{annotation, media_type},
         name,
     },
-    transport::{ReadOptions, ReadScheme, ReadTransport},
+    transport::{ReadOptions, ReadTransport},
 };
 
-/// `docker://HOST/NAME[:TAG|@DIGEST]`
-pub const SCHEME: ReadScheme = ReadScheme {
-    name: "docker",
-    syntax: "docker://HOST/NAME[:TAG|@DIGEST]",
-    about: "registry",
-    parse: |rest| {
-        let reference = parse_reference(rest)?;
-        Ok(Arc::new(Repository { reference }))
-    },
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
+    Ok(Arc::new(Repository { reference: parse_reference(rest)? }))
+}
 
 /// What follows `docker:`. A host alone is no repository of Docker Hub.
 pub(crate) fn parse_reference(rest: &str) -> Result<Reference, String> {
@@ -49,8 +42,8 @@ impl ReadTransport for Repository {
         open(client, &self.reference).map(Opened::Found)
     }
 
-    fn registry_host(&self) -> Option<&str> {
-        Some(&self.reference.host)
+    fn registry_reference(&self) -> Option<&Reference> {
+        Some(&self.reference)
     }
 }
 

@@ -18,27 +18,20 @@ use std::{
     },
 };
 
-use super::{Daemon, DaemonError};
+use super::{Daemon, DaemonError, TRANSPORT};
 use crate::{
     image::{Image, ManifestGraph},
     layer::ChunkReader,
     oci::{Digest, name::TaggedName},
     transport::{
-        Holds, Loaded, Outcome, WriteError, WriteOptions, WriteScheme, WriteTransport, archive,
+        Loaded, Outcome, WriteError, WriteOptions, WriteTransport, archive,
         write::{name_for, one_image, parse_name},
     },
 };
 
-const SYNTAX: &str = "docker-daemon:NAME:TAG";
-
-/// `docker-daemon:NAME:TAG`
-pub const SCHEME: WriteScheme = WriteScheme {
-    name: "docker-daemon",
-    syntax: SYNTAX,
-    about: "docker daemon",
-    holds: Holds::Image,
-    parse: |rest| Ok(Arc::new(DockerDaemon { name: parse_name(rest)? })),
-};
+pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
+    Ok(Arc::new(DockerDaemon { name: parse_name(rest)? }))
+}
 
 /// The user's daemon, and under which name, if another than the image's own.
 #[derive(Debug)]
@@ -49,7 +42,7 @@ struct DockerDaemon {
 impl WriteTransport for DockerDaemon {
     fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         let image = one_image(content)?;
-        let name = name_for(self.name.as_ref(), image.reference.as_deref(), SYNTAX)?;
+        let name = name_for(self.name.as_ref(), image.reference.as_deref(), TRANSPORT.write.syntax)?;
         let daemon = Daemon::of_user(&options.engine)?;
         Ok(load(image, name.as_ref(), &daemon)?.into_outcome(image))
     }

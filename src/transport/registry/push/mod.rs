@@ -39,7 +39,7 @@ use crate::{
     oci::{Digest, Reference},
     threads::{self, lock},
     transport::{
-        Details, Holds, Outcome, PushDetails, Referrers, Sent, WriteError, WriteOptions, WriteScheme, WriteTransport,
+        Details, Outcome, PushDetails, Referrers, Sent, WriteError, WriteOptions, WriteTransport,
         progress::{EvidenceCounts, Fate, Progress},
         registry,
         write::SignDocument,
@@ -49,20 +49,13 @@ use known::Known;
 use noted::Change;
 use steps::{Push, PushedLayer};
 
-/// `docker://HOST/NAME:TAG`
-pub const SCHEME: WriteScheme = WriteScheme {
-    name: "docker",
-    syntax: "docker://HOST/NAME:TAG",
-    about: "registry",
-    holds: Holds::Index,
-    parse: |rest| {
-        let reference = registry::read::parse_reference(rest)?;
-        if reference.digest.is_some() {
-            return Err(format!("a destination has a tag, not a digest: {reference}"));
-        }
-        Ok(Arc::new(Repository { reference }))
-    },
-};
+pub(super) fn parse(rest: &str) -> std::result::Result<Arc<dyn WriteTransport>, String> {
+    let reference = registry::read::parse_reference(rest)?;
+    if reference.digest.is_some() {
+        return Err(format!("a destination has a tag, not a digest: {reference}"));
+    }
+    Ok(Arc::new(Repository { reference }))
+}
 
 /// A repository of a registry, and the tag.
 #[derive(Debug)]
@@ -105,8 +98,8 @@ impl WriteTransport for Repository {
         Ok(Outcome { sent, details: Details::Pushed(details), ..Outcome::new(digest) })
     }
 
-    fn registry_host(&self) -> Option<&str> {
-        Some(&self.reference.host)
+    fn registry_reference(&self) -> Option<&Reference> {
+        Some(&self.reference)
     }
 
     fn referrers(&self) -> Option<&dyn Referrers> {
