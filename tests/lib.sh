@@ -36,6 +36,13 @@ from_go() {
     { skip_part "$2 cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"; return 1; }
 }
 
+# need_new_nix: Debian 13's Nix 2.26 in PATH, for expressions that Debian 12's 2.8 does not evaluate.
+need_new_nix() {
+  "$cache/nix-other/bin/nix" --version >/dev/null 2>&1 || online "$root/dev/other-nix" trixie "$cache/nix-other" >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; exit 1; }
+  export PATH=$cache/nix-other/bin:$PATH NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths ='
+}
+
 # expression EXPR: EXPR with the fixture as pkgs and our functions in scope.
 expression() {
   echo "let pkgs = import $root/tests/hostpkgs { }; strata = import $root/nix { inherit pkgs; }; in with strata; $1"

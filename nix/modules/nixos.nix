@@ -63,12 +63,14 @@ let
     podman = "copyToPodman";
   };
   # Before nixpkgs' own commands, which log in to a registry if the image does not exist.
-  load = container: {
-    name = container.serviceName;
-    value.serviceConfig.ExecStartPre = lib.mkBefore [
-      (lib.getExe container.strataImage.${programs.${cfg.backend}})
-    ];
-  };
+  load =
+    name: container:
+    # Releases before 25.05 have no option serviceName.
+    lib.nameValuePair (container.serviceName or "${cfg.backend}-${name}") {
+      serviceConfig.ExecStartPre = lib.mkBefore [
+        (lib.getExe container.strataImage.${programs.${cfg.backend}})
+      ];
+    };
 in
 {
   disabledModules = [ "virtualisation/oci-containers.nix" ];
@@ -83,8 +85,8 @@ in
   config = lib.mkMerge [
     original.config
     {
-      systemd.services = lib.listToAttrs (
-        map load (lib.filter (container: container.strataImage != null) (lib.attrValues cfg.containers))
+      systemd.services = lib.mapAttrs' load (
+        lib.filterAttrs (_: container: container.strataImage != null) cfg.containers
       );
     }
   ];

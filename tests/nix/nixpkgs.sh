@@ -6,8 +6,7 @@
 # are checkouts of ekala-project/corepkgs and ekala-project/nix-lib; they stay as they are.
 . "$root/tests/lib.sh"
 [[ ${STRATA_NIXPKGS-} && ${STRATA_NIXPKGS_LIB-} ]] || skip "STRATA_NIXPKGS and STRATA_NIXPKGS_LIB name no checkouts"
-"$cache/nix-other/bin/nix" --version >/dev/null 2>&1 || online "$root/dev/other-nix" trixie "$cache/nix-other" >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
-export PATH=$cache/nix-other/bin:$PATH NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths ='
+need_new_nix
 cp -r "$STRATA_NIXPKGS" "$work/fork"
 chmod -R u+w "$work/fork"
 echo "{ lib = $STRATA_NIXPKGS_LIB; }" >"$work/fork/pins.nix"

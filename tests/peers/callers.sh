@@ -4,7 +4,7 @@
 #     dev/test tests/peers/callers
 #
 # are checkouts of ekala-project/nix-lib (nixpkgs' lib), cachix/devenv, divnix/std, divnix/dmerge, NixOS/nix, fluidattacks/makes,
-# hercules-ci/flake-parts, and NixOS/nixpkgs, of which the NixOS module is read.
+# hercules-ci/flake-parts, and NixOS/nixpkgs, or another repository with its directory nixos/ (RossComputerGuy/nixpkgs-llvm-ws).
 . "$root/tests/lib.sh"
 [[ ${STRATA_NIXPKGS_LIB-} ]] || skip "STRATA_NIXPKGS_LIB names no checkout"
 export XDG_CACHE_HOME=$work/cache
@@ -84,30 +84,34 @@ else
   skip_part "STRATA_FLAKE_PARTS names no checkout"
 fi
 
-# nixos BACKEND WORD ATTRIBUTE
-nixos() { caller nixos "nixpkgs = $STRATA_NIXOS; backend = \"$1\"; word = \"$2\";" "$3"; }
 if [[ ${STRATA_NIXOS-} ]]; then
+  need_new_nix
+  mkdir "$work/written"
+  # nixos BACKEND WORD
+  nixos() { echo "import $root/tests/peers/callers/nixos.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; nixpkgs = $STRATA_NIXOS; backend = \"$1\"; word = \"$2\"; directory = \"$work/written\"; }"; }
+  # start_unit FILE: the commands with which systemd starts the service, with the engine of this machine.
+  start_unit() {
+    local command
+    mkdir -p /run/app
+    { sed -n 's/^ExecStartPre=//p' "$1"; sed -n 's/^ExecStart=//p' "$1"; } >"$work/commands"
+    while read -r command; do "$command" </dev/null || return 1; done <"$work/commands"
+  }
   for backend in docker podman; do
-    same "$(nix-instantiate --eval --strict --json --expr "
-      let module = import $root/tests/peers/callers/nixos.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; nixpkgs = $STRATA_NIXOS; backend = \"$backend\"; word = \"\"; };
-      in [ module.references module.loads (builtins.all (assertion: assertion.assertion) module.assertions) ]")" \
-      '[["nixos-app:v1","docker.io/library/alpine:3","streamed:v1"],[2,1,1],true]'
+    same "$(nix-instantiate --eval --strict --json --expr "let found = $(nixos $backend ""); in [ found.references found.loads found.mistakes ]")" \
+      '[["nixos-app:v1","docker.io/library/alpine:3","streamed:v1"],[2,1,1],[]]'
+    if [[ $backend == podman ]]; then . "$root/tests/engines.sh"; use_podman "$work/podman"; fi
+    for word in one two; do
+      unit=$(nix-build --no-out-link --expr "($(nixos $backend $word)).unit" 2>"$work/log") || { cat "$work/log"; fail "the unit for $backend"; }
+      start_unit "$unit" >"$work/log" 2>&1 || { cat "$work/log"; fail "$backend: the service does not start"; }
+      # podman runs it in the background, and removes it at its end.
+      [[ $backend == docker ]] || podman wait app >/dev/null 2>&1 || true
+      same "$(<"$work/written/word")" "$word"
+    done
+    # A change loads one layer.
+    read -r existing all < <(sed -nE 's/.* ([0-9]+) of ([0-9]+) layers.*/\1 \2/p' "$work/log")
+    same "$((all - existing))" 1
+    "$backend" rmi --force nixos-app:v1 >/dev/null
   done
-  same "$("$(nixos docker one start)" 2>"$work/log" | tail -n 1)" one
-  # A change loads one layer.
-  same "$("$(nixos docker two start)" 2>"$work/log" | tail -n 1)" two
-  read -r existing all < <(sed -nE 's/.* ([0-9]+) of ([0-9]+) layers.*/\1 \2/p' "$work/log")
-  same "$((all - existing))" 1
-  docker rmi nixos-app:v1 >/dev/null
-  . "$root/tests/engines.sh"
-  use_podman "$work/podman"
-  for word in one two; do
-    "$(nixos podman "$word" start)" >"$work/id" 2>"$work/log" || { cat "$work/log"; fail "podman: the service does not start"; }
-    podman wait app >/dev/null
-    same "$(podman logs app)" "$word"
-  done
-  podman rm app >/dev/null
-  podman rmi --all --force >/dev/null
 else
   skip_part "STRATA_NIXOS names no checkout"
 fi

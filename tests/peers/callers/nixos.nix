@@ -1,58 +1,92 @@
-# nixpkgs' NixOS module for containers (nixos/modules/virtualisation/oci-containers.nix) with this library's module, evaluated as a
-# NixOS configuration evaluates them. `nixpkgs` is a checkout of nixpkgs.
+# A NixOS configuration with this library's module: all of NixOS' modules, evaluated by NixOS' own eval-config.nix. `nixpkgs` is a
+# checkout with nixpkgs' directory nixos/; the packages are stand-ins. This needs Nix 2.26.
 {
   root,
   lib,
   nixpkgs,
   backend,
-  word,
+  # What the container writes into a file of this directory.
+  word ? "",
+  directory ? "/nonexistent",
 }:
 let
-  pkgs = import ./packages.nix { inherit root lib; };
+  fixture = import ./packages.nix { inherit root lib; };
+  inherit (fixture.lib) genAttrs types;
+  standIn =
+    name:
+    let
+      self = fixture.writeShellScriptBin name "echo ${name}" // {
+        override = _: self;
+      };
+    in
+    self;
+  # What NixOS' modules ask of every package set, and the packages of the modules that are on by default.
+  pkgs =
+    fixture
+    // genAttrs [ "docker" "glibcLocales" "kexec-tools" "podman" "systemd" "tzdata" ] standIn
+    // {
+      _type = "pkgs";
+      __splicedPackages = pkgs;
+      appendOverlays = _: pkgs;
+      config = { };
+      overlays = [ ];
+      stdenv = fixture.stdenv // {
+        hostPlatform = fixture.stdenv.hostPlatform // {
+          libc = "glibc";
+          isx86_64 = true;
+        };
+      };
+      writeShellScriptBin =
+        name: text:
+        let
+          self = fixture.writeShellScriptBin name text // {
+            overrideAttrs = _: self;
+          };
+        in
+        self;
+      linuxPackages = {
+        extend = _: pkgs.linuxPackages;
+        kernel = standIn "kernel" // {
+          version = "6.12";
+          features = { };
+          config.isEnabled = _: true;
+        };
+      };
+      # Modules that are off declare options of these types.
+      formats = genAttrs [
+        "elixirConf"
+        "gitIni"
+        "hocon"
+        "ini"
+        "iniWithGlobalSection"
+        "javaProperties"
+        "json"
+        "keyValue"
+        "libconfig"
+        "lua"
+        "php"
+        "pythonVars"
+        "systemd"
+        "toml"
+        "xml"
+        "yaml"
+      ] (_: _: { type = types.anything; });
+    };
   strata = import (root + "/nix") { inherit pkgs; };
-  modulesPath = nixpkgs + "/nixos/modules";
-  inherit (pkgs.lib) mkOption types;
-  any = mkOption {
-    type = types.anything;
-    default = { };
-  };
-  # The options of NixOS' other modules that this one reads and sets.
-  others = {
-    options = {
-      assertions = mkOption { type = types.listOf types.anything; };
-      networking.proxy.envVars = any;
-      system.stateVersion = mkOption {
-        type = types.str;
-        default = "25.11";
-      };
-      users.users = any;
-      virtualisation.docker = any;
-      virtualisation.podman = any;
-      systemd.services = mkOption {
-        type = types.attrsOf (
-          types.submodule {
-            freeformType = types.lazyAttrsOf types.anything;
-            options.serviceConfig = mkOption {
-              type = types.submodule {
-                freeformType = types.lazyAttrsOf types.anything;
-                options.ExecStartPre = mkOption { type = types.listOf types.str; };
-              };
-            };
-          }
-        );
-      };
-      warnings = mkOption { type = types.listOf types.str; };
-    };
-  };
-  evaluated = pkgs.lib.evalModules {
-    specialArgs = {
-      inherit modulesPath pkgs;
-    };
+
+  # Options that older releases lack.
+  file = builtins.readFile (nixpkgs + "/nixos/modules/virtualisation/oci-containers.nix");
+  hasStream = fixture.lib.hasInfix "imageStream = " file;
+
+  evaluated = import (nixpkgs + "/nixos/lib/eval-config.nix") {
+    system = null;
+    # nix-lib inherits it, and defines it nowhere.
+    lib = pkgs.lib.extend (_: _: { inherit (builtins) isPath; });
     modules = [
-      (modulesPath + "/virtualisation/oci-containers.nix")
       (root + "/nix/modules/nixos.nix")
-      others
       {
+        nixpkgs.pkgs = pkgs;
+        system.stateVersion = "25.05";
         virtualisation.oci-containers = {
           inherit backend;
           containers.app = {
@@ -60,49 +94,51 @@ let
               name = "nixos-app";
               tag = "v1";
               layers = [ (strata.buildLayer { deps = [ pkgs.bash ]; }) ];
-              config.Cmd = [ "${pkgs.writeShellScript "app" "echo ${word}"}" ];
+              config.Cmd = [ "${pkgs.writeShellScript "app" "echo ${word} > /written/word"}" ];
             };
-            log-driver = if backend == "docker" then "none" else "k8s-file";
-            networks = [ "none" ];
-            autoRemoveOnStop = backend == "docker";
-            extraOptions =
-              if backend == "docker" then
-                [ ]
-              else
-                [
-                  "--ulimit=nofile=1024:1024"
-                  "--ulimit=nproc=1024:1024"
-                ];
+            log-driver = "none";
+            volumes = [ "${directory}:/written" ];
+            extraOptions = [
+              "--network=none"
+            ]
+            ++ fixture.lib.optionals (backend == "podman") [
+              "--ulimit=nofile=1024:1024"
+              "--ulimit=nproc=1024:1024"
+            ];
           };
           # A reference, as without the module, and an image that is streamed.
           containers.reference.image = "docker.io/library/alpine:3";
           containers.streamed = {
             image = "streamed:v1";
+          }
+          // fixture.lib.optionalAttrs hasStream {
             imageStream = (strata.buildImage { name = "streamed"; tag = "v1"; }).stream;
           };
         };
       }
     ];
   };
-  service = evaluated.config.systemd.services."${backend}-app";
+  services = evaluated.config.systemd.services;
+  names = [
+    "app"
+    "reference"
+    "streamed"
+  ];
 in
 {
-  inherit (evaluated.config) assertions;
-  references = map (name: evaluated.config.virtualisation.oci-containers.containers.${name}.image) [
-    "app"
-    "reference"
-    "streamed"
-  ];
-  loads = map (name: builtins.length evaluated.config.systemd.services."${backend}-${name}".serviceConfig.ExecStartPre) [
-    "app"
-    "reference"
-    "streamed"
-  ];
-  # What systemd runs to start the service.
-  start = pkgs.writeShellScript "start" ''
-    set -e
-    mkdir -p /run/app
-    ${builtins.concatStringsSep "\n" service.serviceConfig.ExecStartPre}
-    ${service.script}
-  '';
+  references = map (name: evaluated.config.virtualisation.oci-containers.containers.${name}.image) names;
+  loads = map (
+    name: builtins.length services."${backend}-${name}".serviceConfig.ExecStartPre
+  ) names;
+  # The assertions of the module for containers that fail.
+  mistakes = map (found: found.message) (
+    builtins.filter (found: !found.assertion) (
+      builtins.concatMap (
+        definition:
+        if fixture.lib.hasSuffix "/nix/modules/nixos.nix" definition.file then definition.value else [ ]
+      ) evaluated.options.assertions.definitionsWithLocations
+    )
+  );
+  # The unit that systemd reads.
+  unit = pkgs.writeText "unit" evaluated.config.systemd.units."${backend}-app.service".text;
 }
