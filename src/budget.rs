@@ -75,6 +75,10 @@ pub const LISTED: Limits = Limits {
 #[cfg(feature = "program")]
 pub const REFERENCES: Limits = Limits { input: "the database", bytes: 512 * MIB, parts: 2_000_000, part: "references" };
 
+/// A file of tests of images, with all that its aliases stand for.
+#[cfg(feature = "program")]
+pub const STRUCTURE_TEST: Limits = Limits { input: "the file", bytes: 4 * MIB, parts: 100_000, part: "values" };
+
 /// Bytes that a kept name takes besides its own: the string and the nodes of maps that hold it.
 pub const NAME_OVERHEAD: usize = 64;
 

@@ -15,6 +15,10 @@ pub mod attest {
         }
     }
 }
+#[cfg(feature = "program")]
+pub mod check {
+    pub use crate::check::{Structure, expand::expand, pattern::Pattern};
+}
 pub mod closure {
     pub use crate::closure::{
         Auto, Costs, Graph, Pipeline, Plan, Popularity, RawNode, Stable, StoreDir, StorePath, Strategy, Transfer,

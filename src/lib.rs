@@ -115,6 +115,7 @@
 //! - `report`: the models behind explain, diff, plan and budget.
 //! - `builder`: what derivations run (`strata build`).
 //! - `run`: containers whose store paths are mounted (`strata run`).
+//! - `check`: tests of images (`checkImage`, `strata check`).
 //! - `cli`: the commands, their arguments, and everything that is printed.
 //! - `budget`: limits for every reader of untrusted input.
 //! - `files`: files written whole or not at all; `sqlite`: databases of images, opened safely; `threads`: work on several threads.
@@ -126,6 +127,8 @@ pub(crate) mod attest;
 pub(crate) mod budget;
 #[cfg(feature = "program")]
 pub(crate) mod builder;
+#[cfg(feature = "program")]
+pub(crate) mod check;
 #[cfg(feature = "program")]
 pub(crate) mod cli;
 pub(crate) mod closure;
