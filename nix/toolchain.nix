@@ -45,11 +45,15 @@ in
         buildPackages.patch
         buildPackages.xz
         buildPackages.file
+        # For extended attributes.
+        buildPackages.attr
+        buildPackages.libcap
       ]
     );
     functions = "${./parts/script-functions.sh}";
     fakeroot = "${buildPackages.fakeroot}";
     utilLinux = "${buildPackages.util-linux}";
+    attr = "${buildPackages.attr.bin or buildPackages.attr}";
   };
   # What dockerTools puts into images.
   shell = pkgs.bashInteractive;

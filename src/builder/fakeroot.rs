@@ -9,24 +9,24 @@ use std::{
     fs::{self, File},
     io,
     os::{fd::OwnedFd, unix::fs::MetadataExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
     process::{Resource, Rlimit, getrlimit, setrlimit},
 };
 
-use super::walk::walk;
+use super::{
+    walk::walk,
+    xattrs::{self, CAPABILITY},
+};
 use crate::{
     layer::{Owner, Owners, untar::Xattrs},
     oci::{Digest, Sha256Writer},
 };
-
-/// The attribute that holds a program's capabilities.
-const CAPABILITY: &[u8] = b"security.capability";
 
 /// What a script finds recorded of a file.
 pub struct Known {
@@ -89,18 +89,19 @@ fn digest(path: &Path) -> io::Result<Digest> {
 }
 
 impl Known {
-    /// Extended attributes, which fakeroot does not save, of what is now at `path`: as Linux keeps them.
-    fn xattrs_now(&self, owner: &Owner, path: &Path) -> io::Result<Xattrs> {
-        let mut xattrs = self.owner.xattrs.clone();
-        // A program that is written to, or that gets another owner, loses its capabilities.
+    /// Extended attributes of what is now at `path`, of which getfattr found `dumped`.
+    fn xattrs_now(&self, owner: &Owner, path: &Path, dumped: Option<&Xattrs>) -> io::Result<Xattrs> {
         let is_given_away = (owner.uid, owner.gid) != (self.owner.uid, self.owner.gid);
-        if let Some(contents) = self.contents
-            && (is_given_away || digest(path)? != contents)
-        {
-            xattrs.remove(CAPABILITY);
-        }
-        Ok(xattrs)
+        xattrs::left(dumped, &self.owner.xattrs, || {
+            let is_written = |before: &Digest| Ok::<_, io::Error>(digest(path)? != *before);
+            Ok(!is_given_away && !self.contents.as_ref().map_or(Ok(false), is_written)?)
+        })
     }
+}
+
+/// What setfattr gives to a script's fakeroot: the extended attributes of `owners`.
+pub fn saved_xattrs(owners: &Owners) -> Vec<u8> {
+    xattrs::written(owners.iter().map(|(path, owner)| (path.as_path(), xattrs::loaded(&owner.xattrs))))
 }
 
 /// As faked loads it.
@@ -114,10 +115,86 @@ pub fn saved(known: &BTreeMap<Inode, Known>) -> String {
     known.iter().map(line).collect()
 }
 
-/// What faked saved, by path. `before` is what it loaded.
-pub fn recorded_owners(root: &Path, state: &Path, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
+/// User and group of a script's processes in a user namespace, which no script gives files to. They are recorded of files whose
+/// extended attributes a script set, and that it did not give away: those are root's, as all others.
+pub const RESERVED_ID: u64 = 0xffff_0000;
+
+/// What those files are recorded with.
+pub enum Builder<'a> {
+    /// [`RESERVED_ID`], or root.
+    Reserved,
+    /// The user that builds, where there are no user namespaces.
+    Real { uid: u64, gid: u64, script: &'a str },
+}
+
+impl Builder<'_> {
+    /// Sets the owner right of the file `name`, which has extended attributes unless they were removed again.
+    fn correct(&self, owner: &mut Owner, name: &Path) -> Result<()> {
+        let (uid, gid, script) = match self {
+            Self::Reserved => (RESERVED_ID, RESERVED_ID, ""),
+            Self::Real { .. } if owner.xattrs.is_empty() => return Ok(()),
+            Self::Real { uid, gid, script } => (*uid, *gid, *script),
+        };
+        for (id, built) in [(&mut owner.uid, uid), (&mut owner.gid, gid)] {
+            if *id == built {
+                ensure!(
+                    !mentions(script, built),
+                    "/{} has extended attributes and belongs to {built}, which is also the user that builds, so that its owner is \
+                     unknown; allow user namespaces (docs/user-namespaces.md), or give files to another number",
+                    name.display()
+                );
+                *id = 0;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a script has the number.
+fn mentions(script: &str, number: u64) -> bool {
+    script.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.parse() == Ok(number))
+}
+
+/// What a script left: fakeroot's state, and what getfattr found.
+pub struct Left<'a> {
+    pub root: &'a Path,
+    /// The file that faked saved.
+    pub state: &'a Path,
+    pub xattrs: BTreeMap<PathBuf, Xattrs>,
+    pub builder: Builder<'a>,
+}
+
+impl Left<'_> {
+    /// Owners by path. `before` is what faked loaded.
+    pub fn owners(&self, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
+        let by_inode = read_state(self.state)?;
+        let mut owners = Owners::new();
+        walk(self.root, &mut |path, file| {
+            let inode = (file.dev(), file.ino());
+            let Some(recorded) = by_inode.get(&inode) else { return Ok(()) };
+            let (mut owner, dumped) = (recorded.clone(), self.xattrs.get(path));
+            match before.get(&inode) {
+                Some(before) => {
+                    let xattrs = before.xattrs_now(&owner, path, dumped);
+                    owner.xattrs = xattrs.with_context(|| format!("reading {}", path.display()))?;
+                }
+                None => {
+                    owner.xattrs = xattrs::left(dumped, &Xattrs::new(), || Ok(true))?;
+                    self.builder.correct(&mut owner, path.strip_prefix(self.root).unwrap_or(path))?;
+                }
+            }
+            if is_of_type(owner.mode, file) {
+                owners.insert(path.to_owned(), owner);
+            }
+            Ok(())
+        })?;
+        Ok(owners)
+    }
+}
+
+fn read_state(state: &Path) -> Result<HashMap<Inode, Owner>> {
     let text = fs::read_to_string(state).context("reading fakeroot's state")?;
-    let mut by_inode: HashMap<Inode, Owner> = HashMap::new();
+    let mut by_inode = HashMap::new();
     for line in text.lines() {
         let fields: HashMap<&str, &str> = line.split(',').filter_map(|field| field.split_once('=')).collect();
         let number = |name: &str, radix| fields.get(name).and_then(|text| u64::from_str_radix(text, radix).ok());
@@ -131,38 +208,7 @@ pub fn recorded_owners(root: &Path, state: &Path, before: &BTreeMap<Inode, Known
         let (inode, owner) = parsed().with_context(|| format!("fakeroot's state has the unknown line {line:?}"))?;
         by_inode.insert(inode, owner);
     }
-    let mut owners = Owners::new();
-    walk(root, &mut |path, file| {
-        let inode = (file.dev(), file.ino());
-        warn_of_copy(root, path, file, before)?;
-        let Some(owner) = by_inode.get(&inode) else { return Ok(()) };
-        let mut owner = owner.clone();
-        if let Some(before) = before.get(&inode) {
-            owner.xattrs = before.xattrs_now(&owner, path).with_context(|| format!("reading {}", path.display()))?;
-        }
-        if is_of_type(owner.mode, file) {
-            owners.insert(path.to_owned(), owner);
-        }
-        Ok(())
-    })?;
-    Ok(owners)
-}
-
-/// Warns if `path` is a copy of a program with capabilities: `cp -a` keeps them elsewhere, but not under fakeroot.
-fn warn_of_copy(root: &Path, path: &Path, file: &fs::Metadata, before: &BTreeMap<Inode, Known>) -> Result<()> {
-    let mut programs = before.values().filter_map(|known| known.contents.as_ref()).peekable();
-    if !file.is_file() || before.contains_key(&(file.dev(), file.ino())) || programs.peek().is_none() {
-        return Ok(());
-    }
-    let contents = digest(path).with_context(|| format!("reading {}", path.display()))?;
-    if programs.any(|program| *program == contents) {
-        crate::terminal::note!(
-            "warning: /{} is a copy of a program with capabilities, and has none: copies lose them in builds; move the program, or \
-             give the capabilities to the container",
-            path.strip_prefix(root).unwrap_or(path).display()
-        );
-    }
-    Ok(())
+    Ok(by_inode)
 }
 
 /// Whether a note with this `mode` can be of `file`: plain files stand for devices and pipes.
@@ -206,7 +252,9 @@ mod tests {
         let modified = fs::metadata(&written).unwrap().modified().unwrap();
         fs::write(&written, "PROGRAM").unwrap();
         File::options().write(true).open(&written).unwrap().set_modified(modified).unwrap();
-        let owners = recorded_owners(&root, &state, &before).unwrap();
+        let all = [&kept, &written].map(|path| (path.clone(), xattrs::loaded(&recorded.xattrs)));
+        let left = Left { root: &root, state: &state, xattrs: all.into(), builder: Builder::Reserved };
+        let owners = left.owners(&before).unwrap();
         drop(held);
         assert_eq!(owners.keys().collect::<Vec<_>>(), [&kept, &written]);
         assert_eq!(owners[&kept], recorded);
@@ -222,6 +270,25 @@ mod tests {
         let (before, _held) = known(&Owners::from([(path, owner)])).unwrap();
         let state = top.path().join("state");
         fs::write(&state, saved(&before).replace("mode=104755", "mode=40755")).unwrap();
-        assert!(recorded_owners(top.path(), &state, &BTreeMap::new()).unwrap().is_empty());
+        let left = Left { root: top.path(), state: &state, xattrs: BTreeMap::new(), builder: Builder::Reserved };
+        assert!(left.owners(&BTreeMap::new()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_whose_attributes_are_set_is_not_the_builders() {
+        let xattrs = Xattrs::from([(b"user.a".to_vec(), b"b".to_vec())]);
+        let recorded = |uid, gid, xattrs: &Xattrs| Owner { uid, gid, xattrs: xattrs.clone(), ..Owner::default() };
+        let corrected = |builder: &Builder, mut owner: Owner| {
+            builder.correct(&mut owner, Path::new("bin")).map(|()| (owner.uid, owner.gid))
+        };
+        let reserved = Builder::Reserved;
+        assert_eq!(corrected(&reserved, recorded(RESERVED_ID, RESERVED_ID, &Xattrs::new())).unwrap(), (0, 0));
+        assert_eq!(corrected(&reserved, recorded(1000, RESERVED_ID, &xattrs)).unwrap(), (1000, 0));
+        let real = |script| Builder::Real { uid: 1000, gid: 100, script };
+        let script = "chown 10007:5 x; setcap cap_net_raw=ep bin";
+        assert_eq!(corrected(&real(script), recorded(1000, 100, &xattrs)).unwrap(), (0, 0));
+        assert_eq!(corrected(&real(script), recorded(1000, 100, &Xattrs::new())).unwrap(), (1000, 100));
+        let error = corrected(&real("chown 1000:1000 x"), recorded(1000, 1000, &xattrs)).unwrap_err().to_string();
+        assert!(error.starts_with("/bin has extended attributes and belongs to 1000, which"), "{error}");
     }
 }

@@ -58,6 +58,7 @@ mod script;
 pub(crate) mod strategy;
 mod unpacked;
 mod walk;
+mod xattrs;
 
 use std::{
     convert::Infallible,

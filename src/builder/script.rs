@@ -14,15 +14,16 @@ use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::{
-    fakeroot::{self, Inode, Known},
+    fakeroot::{self, Builder, Inode, Known, Left, RESERVED_ID},
     isolation::Isolation,
+    xattrs,
 };
 use crate::layer::{Owners, rooted::Rooted};
 
@@ -40,6 +41,8 @@ pub struct Tools {
     fakeroot: PathBuf,
     /// The package util-linux: `unshare`, and `mount` for scripts.
     util_linux: PathBuf,
+    /// The package attr: `getfattr` and `setfattr`.
+    attr: PathBuf,
 }
 
 /// How a script runs.
@@ -78,9 +81,12 @@ trap 'kill -s TERM "$faked" 2>/dev/null; wait "$faked" || true' EXIT
 until [ -s "$STRATA_STATE.key" ]; do kill -s 0 "$faked"; sleep 0.01; done
 key=$(<"$STRATA_STATE.key")
 export STRATA_FAKEROOTKEY=${key%%:*}
+fake() { FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1 "$@"; }
+if [ -s "$STRATA_LOAD.xattrs" ]; then fake "$STRATA_ATTR/setfattr" --no-dereference --restore="$STRATA_LOAD.xattrs"; fi
 "$@"
-# Notes are sent without waiting, questions are answered in turn: with this answer, all that was noted has arrived.
-FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY "$STRATA_BASH" -c '[ -e / ]'
+# Notes are sent without waiting, questions are answered in turn: with these answers, all that was noted has arrived.
+fake "$STRATA_ATTR/getfattr" --recursive --physical --no-dereference --dump --match=- --encoding=hex --absolute-names \
+  "$STRATA_ROOT" > "$STRATA_STATE.xattrs" || { echo "fakeroot cannot keep the extended attributes of the file above" >&2; exit 1; }
 "#;
 
 /// Turns the environment of `FAKED` into fakeroot's, and becomes the command.
@@ -89,13 +95,8 @@ const FAKEROOT: &str =
 
 /// Where the scripts are in a chroot, while one runs.
 const INSIDE: &str = "/.strata-scripts";
-/// Beside a script, what stands before the programs of its `PATH`.
+/// Beside a script without fakeroot, the directory that its `PATH` begins with.
 const PROGRAMS: &str = "programs";
-const SETCAP: &str = "setcap cannot work here: the sandbox of a build refuses file capabilities, and the image would be \
-                      without them; give them to the container (docker run --cap-add, securityContext), or build on a \
-                      base image whose files have them";
-const SETFATTR: &str = "setfattr cannot work here: the sandbox of a build refuses extended attributes, and the image would be \
-                        without them; build on a base image whose files have them, or use fromTar of buildLayer";
 
 /// Runs `script`, the value of `argument`, in `root`. `owners` is what fakeroot noted of it before, and takes what it
 /// notes now.
@@ -103,22 +104,31 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     let scratch = tempfile::tempdir_in(root.parent().unwrap_or(root)).context("making a directory for scripts")?;
     let running = Running { tools, argument, root, scratch: scratch.path(), state: scratch.path().join("state") };
     running.write_script(script)?;
-    running.refuse_attributes(script)?;
+    if mode == Mode::Plain {
+        running.refuse_attributes(script)?;
+    }
     let mut mounts = Mounts::default();
     let (before, held) = match mode {
         Mode::Plain => (BTreeMap::new(), None),
         Mode::FakeRoot | Mode::Chroot => fakeroot::known(owners).map(|(before, held)| (before, Some(held)))?,
     };
+    let has_namespace = mode == Mode::FakeRoot && running.has_user_namespaces();
     let mut command = match mode {
         Mode::Plain => running.plain(),
-        Mode::FakeRoot => running.fake_root(&before)?,
-        Mode::Chroot => running.chroot(&before, &mut mounts)?,
+        Mode::FakeRoot => running.fake_root(&before, owners, has_namespace)?,
+        Mode::Chroot => running.chroot(&before, owners, &mut mounts)?,
     };
     let status = command.status().with_context(|| format!("starting {}", tools.bash.display()))?;
     mounts.remove()?;
     running.check(status, mode)?;
+    xattrs::refuse_real(argument, root)?;
     if mode != Mode::Plain {
-        *owners = fakeroot::recorded_owners(root, &running.state, &before)?;
+        let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
+        let builder = match mode == Mode::FakeRoot && !has_namespace && !uid.is_root() {
+            true => Builder::Real { uid: uid.as_raw().into(), gid: gid.as_raw().into(), script },
+            false => Builder::Reserved,
+        };
+        *owners = running.left(builder)?.owners(&before).with_context(|| format!("argument {argument}"))?;
     }
     drop(held);
     Ok(())
@@ -140,12 +150,16 @@ impl Running<'_> {
         fs::write(&file, script).with_context(|| format!("writing {}", file.display()))
     }
 
-    /// fakeroot lets programs set extended attributes, and saves nothing of them: those programs fail instead.
+    /// Without fakeroot, a sandbox refuses extended attributes, and nothing keeps them.
     fn refuse_attributes(&self, script: &str) -> Result<()> {
-        let (programs, bash) = (self.scratch.join(PROGRAMS), self.tools.bash.display());
+        let (programs, bash, argument) = (self.scratch.join(PROGRAMS), self.tools.bash.display(), self.argument);
         fs::create_dir(&programs).with_context(|| format!("creating {}", programs.display()))?;
-        for (name, message) in [("setcap", SETCAP), ("setfattr", SETFATTR)] {
-            ensure!(!script.contains(&format!("bin/{name}")), "argument {}: {message}", self.argument);
+        for name in ["setcap", "setfattr"] {
+            let message = format!(
+                "{name} cannot work in {argument}, which runs without fakeroot: the image would be without the extended \
+                 attributes; call {name} in fakeRootCommands or runAsRoot"
+            );
+            ensure!(!script.contains(&format!("bin/{name}")), "argument {argument}: {message}");
             let program = programs.join(name);
             fs::write(&program, format!("#!{bash}\necho '{message}' >&2\nexit 1\n"))
                 .and_then(|()| fs::set_permissions(&program, Permissions::from_mode(0o755)))
@@ -154,11 +168,18 @@ impl Running<'_> {
         Ok(())
     }
 
+    /// What the script left of notes.
+    fn left<'b>(&'b self, builder: Builder<'b>) -> Result<Left<'b>> {
+        let dump = self.state.with_extension("xattrs");
+        let xattrs = xattrs::parse(&fs::read(&dump).context("reading extended attributes")?)?;
+        Ok(Left { root: self.root, state: &self.state, xattrs, builder })
+    }
+
     fn bash(&self) -> Command {
         let mut command = Command::new(&self.tools.bash);
         command
             .current_dir(self.root)
-            .env("PATH", format!("{}:{}", self.scratch.join(PROGRAMS).display(), self.tools.path))
+            .env("PATH", &self.tools.path)
             .env("STRATA_ARGUMENT", self.argument)
             .env("STRATA_SCRIPT", self.scratch.join(self.argument))
             .env("STRATA_FUNCTIONS", &self.tools.functions)
@@ -171,15 +192,19 @@ impl Running<'_> {
 
     fn plain(&self) -> Command {
         let mut command = self.bash();
-        command.args(["-c", WRAPPER]);
+        command
+            .env("PATH", format!("{}:{}", self.scratch.join(PROGRAMS).display(), self.tools.path))
+            .args(["-c", WRAPPER]);
         command
     }
 
     /// bash with a `faked` that has loaded `before`; what it is to run is missing.
-    fn faked(&self, before: &BTreeMap<Inode, Known>) -> Result<Command> {
-        let Tools { bash, fakeroot, .. } = self.tools;
+    fn faked(&self, before: &BTreeMap<Inode, Known>, owners: &Owners) -> Result<Command> {
+        let Tools { fakeroot, attr, .. } = self.tools;
         let load = self.scratch.join("load");
-        fs::write(&load, fakeroot::saved(before)).context("writing fakeroot's state")?;
+        fs::write(&load, fakeroot::saved(before))
+            .and_then(|()| fs::write(load.with_extension("xattrs"), fakeroot::saved_xattrs(owners)))
+            .context("writing fakeroot's state")?;
         let library = ["libfakeroot-sysv.so", "libfakeroot.so", "libfakeroot-0.so"];
         let mut command = self.bash();
         command
@@ -187,23 +212,38 @@ impl Running<'_> {
             .env("STRATA_STATE", &self.state)
             .env("STRATA_FAKED", find(&fakeroot.join("bin"), &["faked-sysv", "faked"])?)
             .env("STRATA_LIBRARY", find(&fakeroot.join("lib"), &library)?)
-            .env("STRATA_BASH", bash)
+            .env("STRATA_ATTR", attr.join("bin"))
+            .env("STRATA_ROOT", self.root)
             .args(["-c", FAKED, "faked"]);
         Ok(command)
     }
 
-    fn fake_root(&self, before: &BTreeMap<Inode, Known>) -> Result<Command> {
-        let (mut command, bash) = (self.faked(before)?, &self.tools.bash);
+    fn fake_root(&self, before: &BTreeMap<Inode, Known>, owners: &Owners, has_namespace: bool) -> Result<Command> {
+        let (mut command, bash) = (self.faked(before, owners)?, &self.tools.bash);
+        if has_namespace {
+            command.arg(self.unshare()).args(reserved_ids());
+        }
         command.arg(bash).args(["-c", FAKEROOT, "fakeroot"]).arg(bash).args(["-c", WRAPPER]);
         Ok(command)
     }
 
-    fn chroot(&self, before: &BTreeMap<Inode, Known>, mounts: &mut Mounts) -> Result<Command> {
+    fn unshare(&self) -> PathBuf {
+        self.tools.util_linux.join("bin/unshare")
+    }
+
+    /// Whether processes can have ids that no script gives files to. Root has none of its own: it would lose its rights.
+    fn has_user_namespaces(&self) -> bool {
+        let mut probe = Command::new(self.unshare());
+        probe.args(reserved_ids()).arg(&self.tools.bash).args(["-c", ":"]).stderr(Stdio::null());
+        !rustix::process::getuid().is_root() && probe.status().is_ok_and(|status| status.success())
+    }
+
+    fn chroot(&self, before: &BTreeMap<Inode, Known>, owners: &Owners, mounts: &mut Mounts) -> Result<Command> {
         let Tools { bash, util_linux, path, .. } = self.tools;
-        let mut command = self.faked(before)?;
+        let mut command = self.faked(before, owners)?;
         let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
         let program = |path: &Path| path.display().to_string();
-        let [bash, unshare] = [program(bash), program(&util_linux.join("bin/unshare"))];
+        let [bash, unshare] = [program(bash), program(&self.unshare())];
         // In a second user namespace, where the mounts of the first are fixed.
         let script = [
             &unshare,
@@ -232,7 +272,7 @@ impl Running<'_> {
         command
             .env("STRATA_SCRIPT", Path::new(INSIDE).join(self.argument))
             // The image's own programs come last. (nixpkgs: build-support/docker/default.nix, shellScript)
-            .env("PATH", format!("{INSIDE}/{PROGRAMS}:{}:{path}:/bin", util_linux.join("bin").display()))
+            .env("PATH", format!("{}:{path}:/bin", util_linux.join("bin").display()))
             .arg(unshare)
             .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
             .arg(strata)
@@ -258,6 +298,11 @@ impl Running<'_> {
         ensure!(status.success(), "argument {argument}: the script failed with {status}; its output is above");
         Ok(())
     }
+}
+
+/// Options of `unshare`.
+fn reserved_ids() -> [String; 3] {
+    ["--user".to_owned(), format!("--map-user={RESERVED_ID}"), format!("--map-group={RESERVED_ID}")]
 }
 
 /// A file of one of these names, in order of preference, anywhere below `directory`.

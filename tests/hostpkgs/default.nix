@@ -24,6 +24,7 @@ let
     # The certificates come one by one; whoever installs the package joins them.
     cacert = "mkdir -p etc/ssl/certs && cat share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-bundle.crt";
     gawk = "ln -s gawk bin/awk";
+    libcap = "mv sbin bin";
     nginx = "mkdir -p bin && ln -s ../sbin/nginx bin/nginx";
     # Compiled in: /usr/share/nodejs.
     nodejs = "ln -s . usr";

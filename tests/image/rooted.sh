@@ -1,4 +1,4 @@
-# A base image's links lead nowhere but into the image, and its file capabilities stay.
+# A base image's links lead nowhere but into the image, and its file capabilities stay. See xattrs.sh for those of scripts.
 . "$root/tests/lib.sh"
 need_command python3
 
@@ -61,14 +61,3 @@ if grep -qE 'outside|var|strata' <<<"$layer"; then echo "$layer"; fail "mounts l
 made=$(build "dockerTools.buildImageWithNixDb { name = \"x\"; tag = \"t\"; compressor = \"none\"; fromImage = $work/base.tar; copyToRoot = [ pkgs.hello ]; runAsRoot = \"true\"; }")
 has "$(top "$made")" "${work#/}/outside/var/nix/db/db.sqlite "
 [[ ! -e $work/outside ]] || fail "a database was written outside of the image"
-
-# setcap would be lost: it is an error, however a script calls it.
-for script in 'extraCommands = "touch x; setcap cap_net_raw=ep x";' 'fakeRootCommands = "touch x; setcap cap_net_raw=ep x";' \
-  'enableFakechroot = true; fakeRootCommands = "touch x; setcap cap_net_raw=ep x";' 'fakeRootCommands = "/opt/libcap/bin/setcap x";'; do
-  build_fails "dockerTools.buildLayeredImage { name = \"x\"; $script }" "setcap cannot work here" "docker run --cap-add"
-done
-build_fails "dockerTools.buildImage { name = \"x\"; runAsRoot = \"setcap cap_net_raw=ep /x\"; }" "setcap cannot work here"
-build_fails "dockerTools.buildImage { name = \"x\"; runAsRoot = \"touch /x; setfattr -n user.a -v b /x\"; }" "setfattr cannot work here"
-build "dockerTools.buildImage { name = \"x\"; fromImage = $work/base.tar; runAsRoot = \"cp -a /bin/ping /bin/copied; mv /bin/touched /bin/moved\"; }" >/dev/null
-grep -qF "warning: /bin/copied is a copy of a program with capabilities, and has none" "$work/log" || { cat "$work/log"; fail "no warning of a copy"; }
-if grep -qF "/bin/moved is a copy" "$work/log"; then fail "what is moved keeps its capabilities"; fi

@@ -1,0 +1,235 @@
+//! Extended attributes that scripts set: fakeroot keeps them in memory alone, so `getfattr` asks for them after a script, and
+//! `setfattr --restore` gives a script those of a base image. Both speak one format:
+//!
+//! ```text
+//! # file: /build/customisation/bin/ping        \ooo for \, line ends, and = of names
+//! security.capability=0x0100000200200000000000000000000000000000
+//! ```
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+use data_encoding::HEXLOWER_PERMISSIVE;
+
+use super::walk::walk;
+use crate::layer::untar::Xattrs;
+
+/// The attribute that holds a program's capabilities.
+pub const CAPABILITY: &[u8] = b"security.capability";
+/// Bytes of a value that fakeroot surely takes; it refuses longer ones than about this.
+const VALUE_LIMIT: usize = 1000;
+const FILE: &[u8] = b"# file: ";
+
+/// Capabilities of Linux 2.6.24, as a base image has them, in the form of Linux 4.14, for the root of every user namespace.
+/// They mean the same, and differ from what `setcap` writes: what a script sets again after it wrote to a program is told from
+/// what is left of the base. (linux: include/uapi/linux/capability.h, `VFS_CAP_REVISION_2` and `_3`)
+fn loaded_capability(value: &[u8]) -> Vec<u8> {
+    let mut loaded = value.to_vec();
+    if let ([_, _, _, revision @ 2, ..], 20) = (&mut loaded[..], value.len()) {
+        *revision = 3;
+        loaded.extend([0; 4]);
+    }
+    loaded
+}
+
+fn original_capability(mut value: Vec<u8>) -> Vec<u8> {
+    if let ([_, _, _, revision @ 3, .., 0, 0, 0, 0], 24) = (&mut value[..], 24) {
+        *revision = 2;
+        value.truncate(20);
+    }
+    value
+}
+
+/// What a script finds of the `xattrs` of a base image's file.
+pub fn loaded(xattrs: &Xattrs) -> Xattrs {
+    let fitting = xattrs.iter().filter(|(_, value)| value.len() <= VALUE_LIMIT);
+    fitting.map(|(name, value)| (name.clone(), loaded_value(name, value))).collect()
+}
+
+fn loaded_value(name: &[u8], value: &[u8]) -> Vec<u8> {
+    if name == CAPABILITY { loaded_capability(value) } else { value.to_vec() }
+}
+
+/// What a script left of a file that had the `base` attributes before, if `dumped` was found. Linux removes the capabilities of a
+/// program that is written to or gets another owner, unless they are set again: `keeps_capability` says whether they stay.
+pub fn left(
+    dumped: Option<&Xattrs>,
+    base: &Xattrs,
+    keeps_capability: impl FnOnce() -> std::io::Result<bool>,
+) -> std::io::Result<Xattrs> {
+    let mut left = dumped.cloned().unwrap_or_default();
+    if let Some(value) = left.get(CAPABILITY)
+        && base.get(CAPABILITY).is_some_and(|before| loaded_capability(before) == *value)
+        && !keeps_capability()?
+    {
+        left.remove(CAPABILITY);
+    }
+    for (name, value) in base {
+        let is_unchanged = left.get(name).is_some_and(|found| *found == loaded_value(name, value));
+        if is_unchanged || value.len() > VALUE_LIMIT {
+            left.insert(name.clone(), value.clone());
+        }
+    }
+    if let Some(value) = left.remove(CAPABILITY) {
+        let value = if base.get(CAPABILITY) == Some(&value) { value } else { original_capability(value) };
+        left.insert(CAPABILITY.to_vec(), value);
+    }
+    Ok(left)
+}
+
+/// As `setfattr --restore` reads it.
+pub fn written<'a>(files: impl Iterator<Item = (&'a Path, Xattrs)>) -> Vec<u8> {
+    let mut text = Vec::new();
+    for (path, xattrs) in files.filter(|(_, xattrs)| !xattrs.is_empty()) {
+        text.extend_from_slice(FILE);
+        quote(path.as_os_str().as_bytes(), &mut text);
+        text.push(b'\n');
+        for (name, value) in &xattrs {
+            quote(name, &mut text);
+            text.extend_from_slice(format!("=0x{}\n", data_encoding::HEXLOWER.encode(value)).as_bytes());
+        }
+        text.push(b'\n');
+    }
+    text
+}
+
+fn quote(name: &[u8], text: &mut Vec<u8>) {
+    for &byte in name {
+        match byte {
+            b'\\' | b'\n' | b'\r' | b'=' => text.extend_from_slice(format!("\\{byte:03o}").as_bytes()),
+            byte => text.push(byte),
+        }
+    }
+}
+
+fn unquote(text: &[u8]) -> Option<Vec<u8>> {
+    let (mut name, mut left) = (Vec::new(), text);
+    while let Some((&byte, after)) = left.split_first() {
+        left = after;
+        if byte == b'\\' {
+            let digits = std::str::from_utf8(left.get(..3)?).ok()?;
+            name.push(u8::from_str_radix(digits, 8).ok()?);
+            left = &left[3..];
+        } else {
+            name.push(byte);
+        }
+    }
+    Some(name)
+}
+
+/// What `getfattr` wrote, by path. Labels of the machine are left out.
+pub fn parse(text: &[u8]) -> Result<BTreeMap<PathBuf, Xattrs>> {
+    let mut all = BTreeMap::new();
+    let mut current: Option<&mut Xattrs> = None;
+    for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+        let unknown = || format!("getfattr wrote the unknown line {:?}", String::from_utf8_lossy(line));
+        if let Some(path) = line.strip_prefix(FILE) {
+            let path = PathBuf::from(OsString::from_vec(unquote(path).with_context(unknown)?));
+            current = Some(all.entry(path).or_default());
+            continue;
+        }
+        let attribute = || {
+            let equals = line.iter().position(|&byte| byte == b'=')?;
+            let value = HEXLOWER_PERMISSIVE.decode(line[equals + 1..].strip_prefix(b"0x")?).ok()?;
+            Some((unquote(&line[..equals])?, value))
+        };
+        let (name, value) = attribute().with_context(unknown)?;
+        if name != b"security.selinux" {
+            current.as_mut().with_context(unknown)?.insert(name, value);
+        }
+    }
+    Ok(all)
+}
+
+/// Refuses attributes that the file system of the build itself has: a layer has only those that fakeroot recorded.
+pub fn refuse_real(argument: &str, root: &Path) -> Result<()> {
+    let mut names = vec![0; 1 << 16];
+    walk(root, &mut |path, _| {
+        // Not every file system has attributes; symbolic links have no user's.
+        let Ok(length) = rustix::fs::llistxattr(path, names.as_mut_slice()) else { return Ok(()) };
+        let mut names = names[..length].split(|&byte| byte == 0);
+        let Some(name) = names.find(|name| name.starts_with(b"user.") || *name == CAPABILITY) else { return Ok(()) };
+        bail!(
+            "argument {argument}: /{} has the extended attribute {}, which fakeroot has not recorded, and the image would be \
+             without it; set it in fakeRootCommands or runAsRoot, with a program that is linked dynamically",
+            path.strip_prefix(root).unwrap_or(path).display(),
+            OsStr::from_bytes(name).display()
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CAPABILITIES: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+    fn capabilities(value: &[u8]) -> Xattrs {
+        Xattrs::from([(CAPABILITY.to_vec(), value.to_vec())])
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let names: &[&[u8]] = &[b"user.a", b"user.a=b\n", b"user.\\\xff"];
+        let xattrs: Xattrs = names.iter().map(|name| (name.to_vec(), b"\0=\n\xff".to_vec())).collect();
+        let empty = Xattrs::from([(b"user.empty".to_vec(), Vec::new())]);
+        let files = [(PathBuf::from("/a b\n# file: \\c"), xattrs), (PathBuf::from("/d"), empty)];
+        let text = written(files.iter().map(|(path, xattrs)| (path.as_path(), xattrs.clone())));
+        assert_eq!(parse(&text).unwrap(), BTreeMap::from(files));
+        // As getfattr 2.5 writes it.
+        let text = b"# file: /we ird\\012n\\134ame\nuser.x=0x610A3d62\nsecurity.selinux=0x00\n\n";
+        let expected = Xattrs::from([(b"user.x".to_vec(), b"a\n=b".to_vec())]);
+        assert_eq!(parse(text).unwrap(), BTreeMap::from([(PathBuf::from("/we ird\nn\\ame"), expected)]));
+        for text in
+            ["user.x=0x61", "# file: /a\\9\n", "# file: /a\nuser.x=61", "# file: /a\nuser.x=0x6", "# file: /a\nx"]
+        {
+            assert!(parse(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn capabilities_of_the_base_go_when_a_program_is_written_and_those_set_again_stay() {
+        let base = capabilities(CAPABILITIES);
+        let found = loaded(&base);
+        assert_ne!(found, base);
+        assert_eq!(left(Some(&found), &base, || Ok(true)).unwrap(), base);
+        assert_eq!(left(Some(&found), &base, || Ok(false)).unwrap(), Xattrs::new());
+        assert_eq!(left(Some(&base), &base, || Ok(false)).unwrap(), base);
+        // A copy by `cp -a`, and a removed attribute.
+        assert_eq!(left(Some(&found), &Xattrs::new(), || Ok(false)).unwrap(), base);
+        assert_eq!(left(None, &base, || Ok(true)).unwrap(), Xattrs::new());
+        // The base's own form stays, whichever it is.
+        let mut newer = CAPABILITIES.to_vec();
+        newer[3] = 3;
+        newer.extend([0; 4]);
+        let base = capabilities(&newer);
+        assert_eq!(loaded(&base), base);
+        assert_eq!(left(Some(&base), &base, || Ok(true)).unwrap(), base);
+        assert_eq!(left(Some(&base), &base, || Ok(false)).unwrap(), Xattrs::new());
+    }
+
+    #[test]
+    fn values_that_fakeroot_cannot_hold_stay_as_they_are() {
+        let base = Xattrs::from([(b"user.long".to_vec(), vec![1; 4000]), (b"user.short".to_vec(), b"x".to_vec())]);
+        assert_eq!(loaded(&base).keys().collect::<Vec<_>>(), [b"user.short"]);
+        assert_eq!(left(Some(&loaded(&base)), &base, || Ok(true)).unwrap(), base);
+    }
+
+    #[test]
+    fn attributes_of_the_file_system_are_refused() {
+        let top = tempfile::tempdir().unwrap();
+        let file = top.path().join("bin");
+        std::fs::write(&file, "").unwrap();
+        refuse_real("extraCommands", top.path()).unwrap();
+        // tmpfs of older kernels has none.
+        if rustix::fs::setxattr(&file, "user.a", b"b", rustix::fs::XattrFlags::empty()).is_ok() {
+            let error = refuse_real("extraCommands", top.path()).unwrap_err().to_string();
+            assert!(error.starts_with("argument extraCommands: /bin has the extended attribute user.a,"), "{error}");
+        }
+    }
+}
