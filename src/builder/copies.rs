@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_takes_its_notes_along() {
+    fn replaced_files_lose_their_recorded_owners() {
         let top = tempfile::tempdir().unwrap();
         let (root, package) = (top.path().join("root"), top.path().join("package"));
         for directory in ["root/etc/d", "root/usr/bin", "package/etc", "package/bin"] {

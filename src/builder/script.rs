@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_mounted_stays_in_the_image() {
+    fn mount_points_stay_in_the_image() {
         let top = tempfile::tempdir().unwrap();
         let root = top.path().join("root");
         fs::create_dir_all(root.join("var")).unwrap();

@@ -86,7 +86,7 @@ mod tests {
     use crate::closure::strategy::tests::names;
 
     #[test]
-    fn what_the_same_primaries_need_lies_together() {
+    fn paths_needed_by_the_same_primaries_share_a_layer() {
         // All are of one size, so a and b are the first primaries.
         let text = "a: c d, b: c, c:, d:, f:";
         assert_eq!(names(text, &Auto, 1), "abcdf");

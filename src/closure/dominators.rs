@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_asks_for_stays() {
+    fn requested_paths_are_not_cut() {
         let (image, layer) = (graph("a: b, b: c, c:").unwrap(), graph("c:").unwrap());
         let both = Graph::union([&image, &layer]);
         let found: Vec<_> = dominators(&both, |_| 1).into_iter().map(|cut| (cut.from, cut.to, cut.saves)).collect();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn random_closures_lose_exactly_what_a_cut_says() {
+    fn cuts_of_random_closures_save_the_predicted_bytes() {
         let mut state = 7u64;
         let mut random = |below: usize| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

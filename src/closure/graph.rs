@@ -343,7 +343,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_shortest_chain_says_why() {
+    fn chain_to_returns_the_shortest_chain() {
         let graph = graph("a: b c, b: c, c: d, d:").unwrap();
         assert_eq!(graph.roots(), [0]);
         assert_eq!(graph.chain_to(3), [0, 2, 3]);
@@ -365,7 +365,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_somebody_asks_for_is_an_entry_though_others_reference_it() {
+    fn requested_paths_are_entries_even_if_referenced() {
         let (image, layer) = (graph("a: c, c: d, d:").unwrap(), graph("c: d, d:").unwrap());
         assert_eq!((image.roots(), image.entries()), (vec![0], vec![0]));
         let both = Graph::union([&image, &layer]);

@@ -134,7 +134,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_an_older_plan_has_twice_is_placed_once() {
+    fn duplicate_paths_of_previous_layers_are_placed_once() {
         let graph = graph("a: b c, b: c, c:, d:").unwrap();
         let path = |name: &str| StorePath::parse(&format!("/nix/store/{}-{name}", name.repeat(32))).unwrap();
         let previous = vec![vec![path("c"), path("c")], vec![path("b"), path("c")], vec![path("c")]];
@@ -143,7 +143,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_still_there_stays_together() {
+    fn paths_of_previous_layers_stay_together() {
         let graph = graph("a: b c, b: c, c:, d:").unwrap();
         let path = |name: &str| StorePath::parse(&format!("/nix/store/{}-{name}", name.repeat(32))).unwrap();
         // x is gone and y is new under an old name.

@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn sweeping_removes_what_nobody_writes_any_more() {
+    fn sweep_removes_unlocked_temporary_files() {
         let top = tempfile::tempdir().unwrap();
         fs::write(top.path().join(".strata-1-1.tmp"), "left").unwrap();
         fs::create_dir(top.path().join(".strata-1-2.tmp")).unwrap();

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_links_double_is_bounded() {
+    fn nested_directory_links_are_bounded() {
         let names: Vec<String> = (0..40).map(|at| format!("d{at}")).collect();
         let mut links = Vec::new();
         for (at, name) in names.iter().enumerate().skip(1) {

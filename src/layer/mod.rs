@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_error_of_who_is_written_to_is_told() {
+    fn the_error_of_the_output_is_reported() {
         struct Full;
         impl io::Write for Full {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {

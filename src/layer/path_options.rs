@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_count_more_than_what_an_archive_says() {
+    fn perms_override_the_owners_of_an_archive() {
         let owner = Owner { mode: 0o104711, uid: 7, gid: 8, ..Owner::default() };
         let owners = Owners::from([("/s/a".into(), owner.clone()), ("/s/bin/x".into(), owner)]);
         let options = PathOptions {
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_moved_is_moved_whole_whatever_its_name_is() {
+    fn moved_paths_may_contain_any_bytes() {
         let from = PathBuf::from(OsStr::from_bytes(b"/build/a.b\xff"));
         let options = PathOptions { moved: Some((from, "/app$1".into())), ..PathOptions::default() };
         let compiled = Compiled::new(&options).unwrap();

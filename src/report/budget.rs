@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_more_is_told() {
+    fn every_excess_is_reported() {
         let allowed = budget(100, &[("glibc", 60), ("hello", 30)]);
         assert!(allowed.excess(&allowed).is_empty());
         assert!(budget(90, &[("glibc", 50)]).excess(&allowed).is_empty());

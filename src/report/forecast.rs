@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forecast_is_what_pulls_fetch() {
+    fn forecasts_equal_measured_pulls() {
         let old = Closure([(1, b'1'), (2, b'2'), (3, b'3')]);
         // Of the library and all above, of the program, of the data: other contents of one, other hashes of all.
         let updates = [

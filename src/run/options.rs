@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn detached_containers_are_told_apart() {
+    fn detached_containers_are_recognised() {
         for (option, expected) in [
             ("-d", true),
             ("-itd", true),

@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_keeps_nobody_from_ending() {
+    fn idle_readers_do_not_delay_shutdown() {
         let (catalogue, digest) = catalogue();
         let settings = Settings { farewell: Duration::from_millis(100), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn connections_that_ask_nothing_keep_nobody_from_ending() {
+    fn idle_connections_do_not_delay_shutdown() {
         let settings = Settings { connections: 8, farewell: Duration::from_millis(100), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue().0, settings).unwrap();
         let address = server.address;
@@ -375,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_read_is_given_up_and_makes_room() {
+    fn idle_readers_are_disconnected_and_free_their_slot() {
         let (catalogue, digest) = catalogue();
         let settings = Settings { patience: Duration::from_millis(200), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();

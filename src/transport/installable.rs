@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nix_built_is_one_path() {
+    fn nix_build_output_must_be_one_path() {
         let parsed = |answer: &str| parse_built(".#x", answer.as_bytes()).map_err(|error| error.to_string());
         assert_eq!(
             parsed(r#"[{"drvPath":"/d","outputs":{"dev":"/b","out":"/a"},"startTime":1}]"#).unwrap(),

@@ -60,7 +60,7 @@ fn copy(world: &World, arguments: &[&str]) -> (String, Vec<Credentials>) {
 const HTTPS: [&str; 4] = ["--substituter", "https://cache.example.com", "--header", "X-Token: header-token"];
 
 #[test]
-fn the_configured_cache_gets_its_password() {
+fn configured_credentials_are_sent_to_their_cache() {
     for url in ["nar/x", "https://cache.example.com:443/nar/x"] {
         let (error, requests) = copy(&world(url), &HTTPS);
         let (host, authorization, token) = requests.first().unwrap_or_else(|| panic!("{error}"));

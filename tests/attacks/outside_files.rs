@@ -230,7 +230,7 @@ fn recipes_name_no_files_of_the_user() {
 }
 
 #[test]
-fn recipes_in_the_home_directory_disclose_nothing_beside_them() {
+fn recipes_in_the_home_directory_cannot_read_other_files() {
     let mut home = Home::new();
     home.image = home.path().to_owned();
     for layer in [
@@ -247,7 +247,7 @@ fn recipes_in_the_home_directory_disclose_nothing_beside_them() {
 }
 
 #[test]
-fn links_beside_a_recipe_are_not_followed() {
+fn links_next_to_a_recipe_are_not_followed() {
     let home = Home::new();
     symlink(&home.secret, home.image.join("file")).unwrap();
     symlink(home.secret.parent().unwrap(), home.image.join("directory")).unwrap();

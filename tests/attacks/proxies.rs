@@ -92,7 +92,7 @@ fn a_socks_proxy_that_refuses_is_not_bypassed() {
 
 /// RFC 9112, 3.2.2: a request without TLS has the absolute form; CONNECT is for tunnels.
 #[test]
-fn plain_http_goes_through_a_proxy_in_absolute_form() {
+fn http_requests_to_a_proxy_have_the_absolute_form() {
     let mut world = world();
     world.file("registries.conf", "[[registry]]\nlocation = \"registry.example.com:80\"\ninsecure = true\n");
     let store = Arc::<Store>::default();

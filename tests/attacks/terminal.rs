@@ -109,7 +109,7 @@ fn errors_about_hostile_documents_are_escaped() {
 }
 
 #[test]
-fn what_engines_print_is_escaped() {
+fn output_of_engines_is_escaped() {
     let home = tempfile::tempdir().unwrap();
     let image = layout(home.path(), "1");
     let program = home.path().join("engine");

@@ -26,7 +26,7 @@ fn recipe() -> (tempfile::TempDir, String) {
 }
 
 #[test]
-fn destinations_without_a_transport_get_the_one_that_was_meant() {
+fn errors_of_destinations_without_a_transport_suggest_one() {
     let (home, image) = recipe();
     for (destination, meant) in [
         ("localhost:5000/a:v1", "for a registry, write docker://localhost:5000/a:v1; destinations are "),
@@ -120,7 +120,7 @@ fn archives_without_a_platform_say_so() {
 }
 
 #[test]
-fn inspect_says_which_digest_a_push_has() {
+fn inspect_prints_the_digest_of_a_push() {
     let home = tempfile::tempdir().unwrap();
     for (image, said) in [
         (

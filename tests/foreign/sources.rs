@@ -40,7 +40,7 @@ fn the_standard_input_is_a_source() {
 }
 
 #[test]
-fn programs_and_packages_say_what_they_are() {
+fn errors_name_programs_and_packages_given_as_images() {
     let home = tempfile::tempdir().unwrap();
     let script = |name: &str, text: &str| {
         let path = home.path().join(name);

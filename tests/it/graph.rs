@@ -304,7 +304,7 @@ fn a_layout_that_a_copy_failed_into_is_the_old_one_and_the_same_copy_completes_i
 }
 
 #[test]
-fn copies_share_nothing_that_somebody_may_write() {
+fn copied_blobs_are_not_hard_links_to_writable_files() {
     let top = tempfile::tempdir().unwrap();
     let (layout, content) = image(top.path(), b"some layer");
     let target = top.path().join("target");
@@ -363,7 +363,7 @@ fn archives_and_directories_are_replaced_whole_and_others_stay() {
 }
 
 #[test]
-fn every_scheme_that_holds_one_image_says_what_holds_an_index() {
+fn errors_of_single_image_destinations_name_index_destinations() {
     let top = tempfile::tempdir().unwrap();
     let layout = Layout::new(top.path().join("a"));
     layout.tag(layout.add(&Node::Index(vec![Node::Image(0, vec![]), Node::Image(1, vec![])])), "v1");

@@ -104,7 +104,7 @@ fn links_that_lead_outside_lead_nowhere() {
 }
 
 #[test]
-fn digests_that_lie_are_found() {
+fn wrong_digests_are_reported() {
     let top = tempfile::tempdir().unwrap();
     let blobs = top.path().join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
@@ -369,7 +369,7 @@ fn record(key: &str, value: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn what_pax_records_hold_is_no_record() {
+fn newlines_in_pax_values_start_no_record() {
     // File capabilities are bytes; these hold a line that would name another file.
     let value = [&b"\n"[..], &record("path", b"etc/passwd"), &record("size", b"0")].concat();
     let layer = with_records(&record("SCHILY.xattr.security.capability", &value));

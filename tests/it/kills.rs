@@ -114,7 +114,7 @@ fn unfinished(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn what_is_killed_leaves_the_old_or_the_new_and_can_be_done_again() {
+fn a_killed_copy_leaves_the_old_or_new_image_and_can_be_repeated() {
     let kills: usize = std::env::var("STRATA_KILLS").map_or(4, |kills| kills.parse().unwrap());
     let top = tempfile::tempdir().unwrap();
     let mut random = Random(kills as u64);
@@ -180,7 +180,7 @@ fn the_next_copy_sweeps_wherever_one_writes() {
 }
 
 #[test]
-fn who_still_writes_is_left_alone() {
+fn a_running_copy_is_not_disturbed() {
     let top = tempfile::tempdir().unwrap();
     let mut random = Random(1);
     let (one, two) = (top.path().join("one"), top.path().join("two"));
@@ -208,7 +208,7 @@ fn who_still_writes_is_left_alone() {
 }
 
 #[test]
-fn a_pipe_that_breaks_is_an_error_and_a_reader_who_has_enough_is_none() {
+fn a_closed_stdout_is_success_and_a_broken_pipe_is_an_error() {
     let top = tempfile::tempdir().unwrap();
     let from = top.path().join("one");
     layout(&from, "t", &mut Random(1));

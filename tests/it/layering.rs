@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn costs_are_what_their_definition_says((graph, _) in graphs(12), max_layers in 1usize..6) {
+    fn costs_equal_their_definition((graph, _) in graphs(12), max_layers in 1usize..6) {
         let groups = indices(&graph, &plan(&graph, &Transfer::default(), max_layers));
         let cost = Costs::new(&graph, Weights::default().of(&graph)).of(&groups);
         let expected = cost_by_definition(&graph, &groups);

@@ -78,7 +78,7 @@ const OTHERS: [(&str, Make); 5] = [
 ];
 
 #[test]
-fn what_is_no_file_is_no_blob() {
+fn special_files_are_refused_as_blobs() {
     for (said, make) in OTHERS {
         for which in 0..3 {
             let top = tempfile::tempdir().unwrap();
@@ -119,7 +119,7 @@ fn what_is_no_file_is_no_blob() {
 }
 
 #[test]
-fn what_is_no_file_at_the_destination_is_replaced_or_refused() {
+fn special_files_at_the_destination_are_replaced_or_refused() {
     for (_, make) in OTHERS {
         let top = tempfile::tempdir().unwrap();
         let layout = layout(top.path().join("a"), "");
@@ -142,7 +142,7 @@ fn what_is_no_file_at_the_destination_is_replaced_or_refused() {
 }
 
 #[test]
-fn indexes_that_are_none_are_left_alone() {
+fn malformed_indexes_are_not_overwritten() {
     let top = tempfile::tempdir().unwrap();
     let layout = layout(top.path().join("a"), "");
     let from = format!("oci:{}", layout.path.display());

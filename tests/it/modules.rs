@@ -172,7 +172,7 @@ fn check(edges: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn modules_use_only_what_they_may() {
+fn modules_use_only_allowed_modules() {
     check(&EDGES);
 }
 
@@ -280,7 +280,7 @@ fn directories(below: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn files_beside_each_other_use_each_other_in_no_circle() {
+fn sibling_modules_have_no_cyclic_dependencies() {
     for directory in directories(&src()) {
         let mut left = siblings(&directory);
         while let Some(free) = left.iter().find(|(_, uses)| uses.is_empty()).map(|(name, _)| name.clone()) {

@@ -60,7 +60,7 @@ fn moby_47065_manifests_without_layers_are_not_images_without_layers() {
 }
 
 #[test]
-fn moby_47210_an_empty_index_beside_a_complete_manifest_json() {
+fn moby_47210_an_empty_index_next_to_a_complete_manifest_json() {
     let top = tempfile::tempdir().unwrap();
     let path = top.path().join("image.tar");
     for none in [json!(null), json!([])] {

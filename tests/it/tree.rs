@@ -84,7 +84,7 @@ fn a_clash_names_both_sources_and_a_way_out() {
 }
 
 #[test]
-fn files_that_nobody_wants_at_the_root_are_named() {
+fn clashing_package_metadata_at_the_root_is_named() {
     let top = tempfile::tempdir().unwrap();
     let one = directory(top.path(), "one", &[("nix-support/propagated", "1")]);
     let two = directory(top.path(), "two", &[("nix-support/propagated", "2")]);
@@ -115,7 +115,7 @@ fn rewritten_files_join_trees_that_stay() {
 }
 
 #[test]
-fn destinations_are_absolute_and_plain() {
+fn destinations_are_absolute_and_have_no_dots() {
     let top = tempfile::tempdir().unwrap();
     let one = directory(top.path(), "one", &[("a", "1")]);
     for bad in ["relative", "/a/../../b", "/./a", "../x"] {
@@ -143,7 +143,7 @@ fn order_of_creation_and_of_sources_changes_nothing() {
 }
 
 #[test]
-fn what_disappears_is_named() {
+fn disappearing_files_are_named() {
     let top = tempfile::tempdir().unwrap();
     let one = directory(top.path(), "one", &[("a", "1")]);
     let tree = Tree::new(&[stays(&one), rewritten(&one, "/copy")]).unwrap();

@@ -10,7 +10,7 @@ use super::{
 };
 
 #[test]
-fn its_locations_are_its_own_and_a_length_is_given() {
+fn uploads_follow_artifactorys_locations_with_a_length() {
     let world = World::new();
     let host = "acme.jfrog.io";
     let store = Arc::new(Store::default());

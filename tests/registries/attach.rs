@@ -86,7 +86,7 @@ fn two_signers_at_once_keep_both_signatures_under_the_tag() {
 }
 
 #[test]
-fn what_is_no_signature_under_the_tag_stays() {
+fn a_signature_tag_with_another_manifest_is_not_overwritten() {
     let world = with_keys();
     let store = Arc::new(Store { referrers: true, ..Store::default() });
     let kept = Arc::clone(&store);
@@ -102,7 +102,7 @@ fn what_is_no_signature_under_the_tag_stays() {
 }
 
 #[test]
-fn a_registry_that_drops_what_refers_is_found_out() {
+fn attach_fails_if_the_registry_drops_referrers() {
     let world = with_keys();
     let kept = Arc::new(Store { referrers: true, ..Store::default() });
     world.host(HOST, move |request| {
@@ -116,7 +116,7 @@ fn a_registry_that_drops_what_refers_is_found_out() {
 }
 
 #[test]
-fn a_tag_that_moves_meanwhile_is_no_success() {
+fn attach_fails_if_the_tag_moves() {
     let world = with_keys();
     let kept = Arc::new(Store { referrers: true, ..Store::default() });
     let (other, _) = image(b"another layer");
@@ -131,7 +131,7 @@ fn a_tag_that_moves_meanwhile_is_no_success() {
 }
 
 #[test]
-fn an_image_that_is_gone_before_it_is_signed_is_no_success() {
+fn signing_fails_if_the_image_was_deleted() {
     let world = with_keys();
     let kept = Arc::new(Store { referrers: true, ..Store::default() });
     let digest = Digest::of(&image(b"layer").0).to_string();

@@ -79,7 +79,7 @@ fn helpers_come_before_what_the_file_keeps() {
 }
 
 #[test]
-fn a_malformed_file_is_no_guest() {
+fn a_malformed_credentials_file_is_an_error() {
     let world = World::new();
     basic(&world);
     world.file("run/containers/auth.json", r#"{"auths":{"#);
@@ -143,7 +143,7 @@ fn nothing_goes_from_https_to_http() {
 }
 
 #[test]
-fn redirects_within_a_host_keep_who_we_are() {
+fn redirects_within_a_host_keep_credentials() {
     let world = World::new();
     world.secret("password", &[HOST]);
     world.log_in(HOST, "me:password");

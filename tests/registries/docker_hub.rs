@@ -49,7 +49,7 @@ fn official_images_are_pulled_by_anybody() {
 }
 
 #[test]
-fn a_wrong_password_is_said_once() {
+fn a_wrong_password_is_reported_after_one_request() {
     let (world, _, _) = hub(Some("me:hunter2"));
     world.log_in("https://index.docker.io/v1/", "me:wrong");
     let image = layout(&world, "image", b"layer");
@@ -60,7 +60,7 @@ fn a_wrong_password_is_said_once() {
 }
 
 #[test]
-fn blobs_come_from_a_cdn_that_is_told_nothing() {
+fn blobs_are_read_from_a_cdn_without_credentials() {
     let (world, store, tokens) = hub(Some("me:hunter2"));
     world.log_in("https://index.docker.io/v1/", "me:hunter2");
     store.keep("me/app", "1", b"layer");

@@ -34,7 +34,7 @@ fn a_mount_asks_for_a_token_of_both_repositories() {
 }
 
 #[test]
-fn what_a_refused_mount_opened_is_used() {
+fn the_upload_of_a_refused_mount_is_used() {
     let (world, _) = ghcr(false);
     let layer = big();
     let source = layout(&world, "image", &layer);

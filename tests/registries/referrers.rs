@@ -46,7 +46,7 @@ fn a_registry_that_lists_is_not_helped() {
 }
 
 #[test]
-fn the_fallback_tag_says_what_a_registry_would() {
+fn the_fallback_tag_lists_the_referrers() {
     let store = Arc::new(Store::default());
     let kept = Arc::clone(&store);
     let client = client(&on_loopback(move |request| kept.answer(request)));

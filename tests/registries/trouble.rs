@@ -56,7 +56,7 @@ fn a_body_that_stalls_or_is_cut_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn another_range_than_asked_for_is_no_blob() {
+fn a_response_with_another_range_is_an_error() {
     let host = on_loopback(|request| match request.header("range") {
         None => Answer { cut: Some(5), ..Answer::new(200).body(b"0123456789") },
         Some(_) => Answer::new(206).with("content-range", "bytes 0-9/10").body(b"0123456789"),
@@ -67,7 +67,7 @@ fn another_range_than_asked_for_is_no_blob() {
 }
 
 #[test]
-fn what_does_not_pass_is_tried_once_and_what_may_pass_again() {
+fn permanent_errors_are_tried_once_and_temporary_errors_repeated() {
     for (status, expected) in [(400, 1), (403, 1), (501, 1), (500, 3), (503, 3), (429, 3)] {
         let asked = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&asked);
@@ -111,7 +111,7 @@ fn a_digest_that_was_not_sent_is_not_believed() {
 
 /// As distribution does: a blob is kept under its sha256, whatever it was sent as.
 #[test]
-fn a_registry_without_sha512_is_no_place_for_it() {
+fn push_of_sha512_digests_fails_at_registries_without_sha512() {
     let world = World::new();
     let kept = Store::default();
     world.host("registry.example.com", move |request| {

@@ -9,7 +9,7 @@ use super::{
 };
 
 #[test]
-fn basic_alone_is_met() {
+fn zot_with_basic_authentication_accepts_a_push() {
     let world = World::new();
     let host = "zot.example.com:5000";
     let store = Arc::new(Store { referrers: true, ..Store::default() });

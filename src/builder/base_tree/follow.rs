@@ -106,7 +106,7 @@ mod tests {
     use super::{super::tests::below, *};
 
     #[test]
-    fn what_a_layer_has_in_place_of_a_link_is_moved_behind_it() {
+    fn files_in_place_of_a_base_link_are_moved_to_its_target() {
         let scratch = tempfile::tempdir().unwrap();
         let root = &scratch.path().join("root");
         let below = below(&[&["usr/", "usr/bin/", "bin -> usr/bin", "usr/bin/X11 -> .", "up -> ."]]);

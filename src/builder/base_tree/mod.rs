@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn a_saved_base_tree_is_read_back() {
         let scratch = tempfile::tempdir().unwrap();
         let below = below(&[&["usr/bin/", "bin -> usr/bin", "a name\nof two/"]]);
         below.save(&scratch.path().join("below")).unwrap();

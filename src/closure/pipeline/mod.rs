@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_step_did_is_told() {
+    fn each_step_logs_its_result() {
         let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
         let log = std::rc::Rc::clone(&told);
         let steps = json!([["split_every", 4], ["map", ["popularity_contest"]]]);

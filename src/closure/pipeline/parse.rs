@@ -257,7 +257,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
+    fn errors_name_the_step() {
         for (steps, expected) in [
             (json!("x"), "layeringPipeline: pipe takes a list of steps, not \"x\""),
             (json!([1]), "layeringPipeline[0]: a step is a list, [ \"name\" arguments… ], not 1"),

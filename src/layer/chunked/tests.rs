@@ -84,7 +84,7 @@ fn big(table: &mut Toc) -> &mut [super::toc::Entry] {
 }
 
 #[test]
-fn a_table_that_lies_is_refused() {
+fn a_toc_with_wrong_offsets_is_refused() {
     let (blob, annotations) = chunked(&archive('a'), 2, 65_536);
     let (located, good) = table(&blob, &annotations);
     let refused = |why: &str, change: &dyn Fn(&mut Toc)| refused(&good, located.table.offset, why, change);
@@ -113,7 +113,7 @@ fn a_table_that_lies_is_refused() {
 }
 
 #[test]
-fn annotations_and_tables_that_lie_are_refused() {
+fn wrong_annotations_and_tocs_are_refused() {
     let (blob, annotations) = chunked(&archive('a'), 2, 65_536);
     let size = blob.len() as u64;
     let (located, _) = table(&blob, &annotations);
@@ -172,7 +172,7 @@ fn it_is_the_same_tar_for_everybody_else_with_any_number_of_threads() {
 }
 
 #[test]
-fn the_table_has_every_file_and_each_chunk_is_where_it_says() {
+fn the_toc_lists_every_file_with_the_offsets_of_its_chunks() {
     let tar = archive('a');
     let (blob, annotations) = chunked(&tar, 2, 65_536);
     let (located, table) = table(&blob, &annotations);
@@ -243,7 +243,7 @@ fn every_part_is_made_without_the_rest() {
 }
 
 #[test]
-fn a_tar_that_changed_is_no_part() {
+fn a_changed_tar_yields_no_range() {
     let tar = archive('a');
     let mut writer = ChunkedWriter::with_threads(Vec::new(), 2, None).unwrap();
     writer.write_all(&tar).unwrap();
@@ -354,7 +354,7 @@ fn a_tar_that_the_format_cannot_describe_has_no_table() {
 }
 
 #[test]
-fn a_table_that_lies_is_told() {
+fn a_toc_that_differs_from_its_layer_is_reported() {
     let tar = archive('a');
     let (blob, annotations) = chunked(&tar, 2, 65_536);
     let (located, told) = table(&blob, &annotations);

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_grows_too_much_is_refused() {
+    fn decompression_bombs_are_refused() {
         let mut bomb = Bounded::new(io::repeat(0), 1000);
         let error = io::copy(&mut bomb, &mut io::sink()).unwrap_err();
         assert!(error.to_string().contains("more than 1000 bytes"), "{error}");

@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_pass_is_not_tried_again() {
+    fn permanent_errors_are_not_retried() {
         let status = |status| HttpError::Status {
             act: "x",
             url: String::new(),

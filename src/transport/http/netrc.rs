@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_machine_of_a_host_is_meant() {
+    fn the_first_netrc_entry_of_a_host_is_used() {
         let text = "# comment\nmachine a.example login me\n  password one\nmacdef init\n machine b.example\n\n\
                     machine b.example login you password two account x\ndefault login any password none";
         let netrc = Netrc::parse(text);

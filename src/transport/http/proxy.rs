@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_no_url_is_named_without_its_value() {
+    fn the_error_of_a_malformed_proxy_omits_its_value() {
         let error = Proxies::of(|name| (name == "HTTPS_PROXY").then(|| "ftp://me:secret@x".to_owned())).unwrap_err();
         let error = error.to_string();
         assert!(error.contains("HTTPS_PROXY") && !error.contains("secret"), "{error}");

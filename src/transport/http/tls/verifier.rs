@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_that_is_trusted_may_be_the_server_itself() {
+    fn a_trusted_self_signed_certificate_is_accepted() {
         let own = signed(&params());
         verify(&own, &own, "registry.example").unwrap();
         let for_servers = |usages: &[ExtendedKeyUsagePurpose]| {
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_signed_is_judged_as_ever() {
+    fn certificates_of_a_trusted_ca_are_fully_checked() {
         let key = KeyPair::generate().unwrap();
         let own = params().self_signed(&key).unwrap().der().clone();
         let issuer = Issuer::new(params(), &key);

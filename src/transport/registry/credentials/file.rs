@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_and_empty_entries_are_told_apart() {
+    fn tokens_and_empty_entries_are_distinguished() {
         let text = r#"{"auths":{"a.io":{"auth":"bWU6","identitytoken":"refresh"},"b.io":{},"c.io":{"registrytoken":"t"},
             "d.io":{"username":"me","password":"secret"},"e.io":{"auth":"bWU6c2VjcmV0AAA="}},"credHelpers":null}"#;
         let file = file(Kind::Docker, text).unwrap();

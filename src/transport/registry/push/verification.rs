@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_blob_that_cannot_be_read_is_no_evidence() {
+    fn an_unreadable_blob_verifies_nothing() {
         struct Broken;
         impl Read for Broken {
             fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
