@@ -35,8 +35,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let excess = sizes.excess(allowed);
     ensure!(
         excess.is_empty(),
-        "{name} exceeds its budget:\n  {}\n`strata budget IMAGE FILE --update` accepts that, `strata explain --cut IMAGE` \
-         says what to cut",
+        "{name} exceeds its budget:\n  {}\n`strata budget IMAGE FILE --update` accepts the new sizes, \
+         `strata explain --cut IMAGE` lists references to remove",
         excess.join("\n  ")
     );
     File::create_new(attributes.out()).with_context(|| format!("writing {}", attributes.out().display()))?;

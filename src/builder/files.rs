@@ -26,7 +26,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let out = attributes.out();
     let place = |name: &str| {
         let plain = !name.is_empty() && name.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        ensure!(plain, "attribute strata.request: {name:?} is not a plain relative path");
+        ensure!(plain, "attribute strata.request: {name:?} is not a relative path without . and ..");
         let path = out.join(name);
         fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).with_context(|| format!("creating {name}"))?;
         Ok(path)

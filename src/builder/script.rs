@@ -292,8 +292,8 @@ impl Running<'_> {
             status.success() || mode != Mode::Chroot || self.started().exists(),
             "argument {argument}: the script could not be started, for the reason above. It needs user namespaces: set \
              kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu, kernel.unprivileged_userns_clone = 1 and \
-             user.max_user_namespaces above 0 (sysctl), or allow the build them where its container forbids them; \
-             docs/user-namespaces.md says more"
+             user.max_user_namespaces above 0 (sysctl), or allow them in the container of the build; \
+             see docs/user-namespaces.md"
         );
         ensure!(status.success(), "argument {argument}: the script failed with {status}; its output is above");
         Ok(())

@@ -145,7 +145,7 @@ fn copy(path: &Path) -> Result<(PathBuf, Owners)> {
         owners.insert(join(&to, below), Owner { mode: metadata.mode(), ..Owner::default() });
         Ok(())
     })?;
-    ensure!(fs::symlink_metadata(path)?.is_dir(), "it is no directory");
+    ensure!(fs::symlink_metadata(path)?.is_dir(), "it is not a directory");
     copies::tree(path, &to).with_context(|| format!("copying {}", path.display()))?;
     Ok((to, owners))
 }

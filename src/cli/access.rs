@@ -53,7 +53,7 @@ macro_rules! side {
             #[arg(help = concat!("Directory of certificates (*.crt, *.cert, *.key) for connections ", $about),
                 id = concat!($prefix, "cert-dir"), long = concat!($prefix, "cert-dir"), value_name = "DIR")]
             cert_dir: Option<PathBuf>,
-            #[arg(help = concat!("Require TLS with a valid certificate for connections ", $about, "; if false, fall back to plain HTTP"),
+            #[arg(help = concat!("Require TLS with a valid certificate for connections ", $about, "; if false, fall back to unencrypted HTTP"),
                 id = concat!($prefix, "tls-verify"), long = concat!($prefix, "tls-verify"), value_name = "BOOL",
                 hide_possible_values = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
             tls_verify: Option<bool>,
@@ -122,7 +122,7 @@ pub struct CopyAccess {
     /// --namespace for the destination only.
     #[arg(long, value_name = "NAME")]
     dest_namespace: Option<String>,
-    /// The docker daemon to read from, as DOCKER_HOST says it: unix:///PATH, tcp://HOST:PORT, ssh://HOST.
+    /// The docker daemon to read from, in the form of DOCKER_HOST: unix:///PATH, tcp://HOST:PORT, ssh://HOST.
     #[arg(long, value_name = "HOST", conflicts_with_all = ["via", "src_via"])]
     src_daemon_host: Option<String>,
     /// The docker daemon to write to.

@@ -51,7 +51,7 @@ pub struct Attachments {
     /// Attach an SBOM: cyclonedx, spdx, or an existing FILE; may be repeated.
     #[arg(long, value_name = "FORMAT|FILE")]
     sbom: Vec<String>,
-    /// Attach SLSA provenance: what the image was built from, and by whom.
+    /// Attach SLSA provenance: the sources and the builder of the image.
     #[arg(long)]
     provenance: bool,
     #[command(flatten)]

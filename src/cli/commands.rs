@@ -104,7 +104,7 @@ pub enum Command {
         /// The platform to choose from a multi-platform image.
         #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
         platform: Option<Platform>,
-        /// Print what refers to the image (signatures, SBOMs, …), as an index.
+        /// Print the referrers of the image (signatures, SBOMs, …), as an index.
         #[arg(long, conflicts_with = "index")]
         referrers: bool,
         #[command(flatten)]
@@ -157,7 +157,7 @@ pub enum Command {
         #[arg(long, value_name = "TIME", overrides_with = "created")]
         created: Option<CreationTime>,
     },
-    /// Show what is in each layer, why it is there, and what an update sends.
+    /// Show the store paths of each layer, the references that lead to them, and what an update sends.
     #[command(
         after_help = "Examples:\n  strata explain result\n  strata explain result --why openssl\n  strata explain result --html page.html"
     )]

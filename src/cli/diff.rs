@@ -1,4 +1,4 @@
-//! `strata diff OLD NEW`: like diff(1), it ends with 0 where nothing differs, 1 where something does, 2 on trouble.
+//! `strata diff OLD NEW`: like diff(1), exits with 0 if the images are equal, 1 if they differ, and 2 on errors.
 
 use std::{
     io::{self, Write},
@@ -45,24 +45,14 @@ pub struct DiffArguments {
     pub access: Access,
 }
 
-/// Opens both, compares, prints.
-pub fn run(arguments: &DiffArguments) -> ExitCode {
-    let compared = compare(arguments).and_then(|diff| {
-        match print(&diff, arguments.json) {
-            // Whoever reads has seen enough; `diff … | head -1` is no trouble.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            printed => printed?,
-        }
-        Ok(diff.is_empty())
-    });
-    match compared {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            terminal::failed(&error);
-            ExitCode::from(2)
-        }
+/// Prints the differences. The exit code is that of diff(1), also if the reader has closed stdout, as in `strata diff … | head -1`.
+pub fn run(arguments: &DiffArguments) -> Result<ExitCode> {
+    let diff = compare(arguments)?;
+    match print(&diff, arguments.json) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        printed => printed?,
     }
+    Ok(if diff.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn compare(arguments: &DiffArguments) -> Result<Diff> {
@@ -120,13 +110,17 @@ fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
         let PartialPull { bytes, tables, ranges, layers, whole } = pull;
         writeln!(
             out,
-            "a pull in parts fetches {bytes} bytes: {tables} of tables, and {ranges} ranges of {layers} layers"
+            "a partial pull fetches {bytes} bytes: {tables} of tables of contents, and {ranges} ranges of {layers} layers"
         )?;
         if *whole > 0 {
-            writeln!(out, "  and {whole} layers whole, which have no table")?;
+            writeln!(out, "  and {whole} layers whole, which have no table of contents")?;
         }
     }
-    writeln!(out, "a load into docker streams {} bytes; {} layers are there", diff.load.bytes, diff.load.layers_there)
+    writeln!(
+        out,
+        "a load into docker streams {} bytes; {} layers are already present",
+        diff.load.bytes, diff.load.layers_present
+    )
 }
 
 /// `hello-1 -> hello-2`; where the names are the same, with the start of the hashes that tell them apart.

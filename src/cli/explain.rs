@@ -147,8 +147,8 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
         }
         None => writeln!(
             out,
-            "what an update sends is unknown: only an image.json says what its store paths reference; archives of \
-                 makeContainerImage and dockerTools have it as their attribute recipe"
+            "what an update sends is unknown: only an image.json has the references of store paths; use the attribute \
+                 recipe of archives of makeContainerImage and dockerTools"
         )?,
     }
     layer_table(out, explanation)?;
@@ -195,7 +195,7 @@ fn layer_table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()
 fn forecast_table(out: &mut impl Write, forecast: &Forecast) -> io::Result<()> {
     writeln!(
         out,
-        "\nas zstd:chunked, {}: a pull in parts fetches on average {} after an update, and {} after a rebuild of everything",
+        "\nas zstd:chunked, {}: a partial pull fetches on average {} after an update, and {} after a rebuild of everything",
         bytes(forecast.size),
         bytes(forecast.expected as u64),
         bytes(forecast.rebuild)

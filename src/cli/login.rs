@@ -35,7 +35,7 @@ pub struct LoginArguments {
     /// Directory of certificates (*.crt, *.cert, *.key) for this registry.
     #[arg(long, value_name = "DIR")]
     cert_dir: Option<PathBuf>,
-    /// Require TLS with a valid certificate; if false, fall back to plain HTTP.
+    /// Require TLS with a valid certificate; if false, fall back to unencrypted HTTP.
     #[arg(long, value_name = "BOOL", hide_possible_values = true, action = clap::ArgAction::Set)]
     tls_verify: Option<bool>,
 }

@@ -61,15 +61,22 @@ use crate::terminal;
 use crate::transport::installable;
 use commands::{Cli, Command};
 
+/// The exit code of an error; 1 is for a difference that was found or a check that failed. clap ends with 2 for wrong usage.
+const ERROR: u8 = 2;
+/// The exit code of an error of skopeo: `logrus.Fatal` in its cmd/skopeo/main.go.
+const SKOPEO_ERROR: u8 = 1;
+
 /// Runs the program: parses the arguments, runs one command, prints one chain of errors.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
+    let cli = Cli::parse();
+    let code_of_errors = if matches!(cli.command, Command::Skopeo { .. }) { SKOPEO_ERROR } else { ERROR };
+    match run(cli) {
         Ok(code) => code,
-        // Whoever read our output has seen enough. A pipe to another program, or a registry that hangs up, is an error.
+        // If the reader of stdout has closed it, as `head` does, that is success. A broken pipe elsewhere is an error.
         Err(error) if is_broken_pipe(&error) && has_no_reader(&io::stdout()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::failed(&error);
-            ExitCode::FAILURE
+            ExitCode::from(code_of_errors)
         }
     }
 }
@@ -121,7 +128,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         },
         Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
         Command::Budget(arguments) => budget::run(&arguments),
-        Command::Diff(arguments) => Ok(diff::run(&arguments)),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Lock(arguments) => lock::run(&arguments),
         Command::Makes(arguments) => makes::run(&arguments),
         Command::Attach(arguments) => attach::run(&arguments),

@@ -64,13 +64,13 @@ impl Report<'_> {
                 let EvidenceCounts { trusted, verified, made } = push.evidence;
                 vec![json!({ "event": "pushed", "reference": push.reference, "digest": digest,
                     "blobs": sent.blobs, "bytes": sent.bytes, "attestationsLeft": push.attestations_left,
-                    "noted": push.recorded, "trusted": trusted, "verified": verified, "made": made,
+                    "recorded": push.recorded, "trusted": trusted, "verified": verified, "made": made,
                     "warnings": push.warnings })]
             }
             Details::Loaded(nodes) => {
                 let event = |node: &Loaded| {
                     json!({ "event": "loaded", "reference": node.reference, "id": node.id, "bytes": node.bytes,
-                        "layers": node.layers, "layersThere": node.there, "repaired": node.repaired })
+                        "layers": node.layers, "layersPresent": node.there, "repaired": node.repaired })
                 };
                 nodes.iter().map(event).collect()
             }
@@ -103,9 +103,7 @@ impl Report<'_> {
                 0 => String::new(),
                 left => format!(" and {left} attestations for the uncompressed images were not copied"),
             };
-            lines.push(format!(
-                "plain layers were compressed: the digest was {before}{left}; --preserve-digests keeps it"
-            ));
+            lines.push(format!("layers were compressed: the digest was {before}{left}; --preserve-digests keeps it"));
         }
         lines
     }
@@ -114,6 +112,6 @@ impl Report<'_> {
 fn load_lines(node: &Loaded) -> Vec<String> {
     let Loaded { reference, layers, there, bytes, repaired, .. } = node;
     let why = repaired.as_ref().map(|why| format!("sending layers that seemed to be there: {why}"));
-    let count = format!("{reference}: {there} of {layers} layers were there, {bytes} bytes sent");
+    let count = format!("{reference}: {there} of {layers} layers were already present, {bytes} bytes sent");
     why.into_iter().chain([count]).collect()
 }

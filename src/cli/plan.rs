@@ -81,7 +81,7 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         out,
         "strategy    layers   expected    chained{}{}",
         if arguments.simulate > 0 { "  simulated (chained)" } else { "" },
-        if arguments.chunked { "   in parts    rebuilt" } else { "" }
+        if arguments.chunked { "   partial    rebuilt" } else { "" }
     )?;
     for plan in &planned {
         let (expected, chained) = (bytes(plan.expected as u64), bytes(plan.chained as u64));

@@ -42,23 +42,23 @@ pub struct ServeArguments {
     /// The address to listen on; port 0 picks a free one. Loopback addresses are reachable from this machine only.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
-    /// Serve plain layers as zstd:chunked: podman, buildah and CRI-O fetch only the parts of them that they lack, and
-    /// only these are made. Before serving, each layer is compressed once; its table of contents is kept in the cache.
+    /// Serve uncompressed layers as zstd:chunked, of which podman, buildah and CRI-O fetch only the chunks that they lack.
+    /// Each layer is compressed once before serving; its table of contents is cached.
     #[arg(long)]
     chunked: bool,
-    /// Serve with TLS: the certificate in PEM form, and those between it and its authority.
+    /// Serve with TLS: a PEM file with the certificate and its intermediate certificates.
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
-    /// The key of the certificate, where it is not in the same file.
+    /// The key of the certificate, if it is not in the same file.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
-    /// Serve only those who log in: names and bcrypt's hashes of passwords, as `htpasswd -B` writes them.
+    /// Require a login: a file of names and bcrypt hashes of passwords, as `htpasswd -B` writes it.
     #[arg(long, value_name = "FILE")]
     basic_auth_file: Option<PathBuf>,
-    /// Add a line for each answer to this file, as Apache's "combined" log has it; - is the standard error.
+    /// Append a line for each response to this file, in Apache's "combined" format; - is standard error.
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
-    /// Answer /metrics in Prometheus' text form.
+    /// Serve /metrics in Prometheus' text format.
     #[arg(long)]
     metrics: bool,
     #[command(flatten)]
@@ -120,7 +120,7 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
             referrers.into_iter().for_each(|referrer| catalogue.add_untagged(repository, referrer));
         } else if !referrers.is_empty() {
             let now = content.digest();
-            note!("what refers to {digest} is not served: --chunked made it {now}");
+            note!("the referrers of {digest} are not served: with --chunked, its digest is {now}");
         }
         catalogue.add(repository, &reference.version(), content)?;
     }

@@ -46,7 +46,10 @@ fn check(placeholder: &str, value: &str) -> Result<()> {
         "{{{placeholder}}} is {value:?}, which leaves the directory of --to; give it a destination of its own"
     );
     let special = value.contains([':', '@', '\\']) || value.chars().any(char::is_control);
-    ensure!(!special, "{{{placeholder}}} is {value:?}, which is no part of a path; give it a destination of its own");
+    ensure!(
+        !special,
+        "{{{placeholder}}} is {value:?}, which cannot be part of a path; give the image its own destination"
+    );
     Ok(())
 }
 

@@ -149,7 +149,7 @@ impl<'a> Transfer<'a> {
     fn open(&self, image: &Location) -> Result<Source> {
         let opened = image.open(&self.from)?;
         if self.arguments.substituters.is_given() && matches!(opened, Opened::Found(_)) {
-            bail!("{image}: --substituter and --header are for an image.json, whose layers are made here; omit them");
+            bail!("{image}: --substituter and --header are for recipes (image.json) only; omit them");
         }
         let content = match self.arguments.all {
             true => opened.content(),

@@ -65,7 +65,7 @@ impl StorePath {
             return fail("it is not absolute");
         };
         if !directory.starts_with('/') || directory.split('/').skip(1).any(|part| matches!(part, "" | "." | "..")) {
-            return fail("its directory is not an absolute, plain path");
+            return fail("its directory is not an absolute path without . and ..");
         }
         let Some((hash, name)) = base.split_at_checked(HASH_LENGTH) else {
             return fail("it has no hash part");

@@ -49,7 +49,7 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When it is no directory.
+    /// When it is not a directory.
     pub fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { root: openat(CWD, root, flags, Mode::empty())? })
@@ -59,7 +59,7 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When there is none, it is no regular file, or `name` is not a plain relative path.
+    /// When there is none, it is no regular file, or `name` is not a relative path without . and ...
     pub fn entry(&self, name: &Path) -> io::Result<Entry> {
         if name.components().any(|part| !matches!(part, Component::Normal(_))) {
             return Err(invalid(format!("{} is not a path below its directory", name.display())));

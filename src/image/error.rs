@@ -31,7 +31,7 @@ pub enum ImageError {
         source: serde_json::Error,
     },
     /// The recipe names a file that it must not read.
-    #[error("{}: {what} names {}: {why}; copy the file beside the recipe, or into the Nix store", file.display(), path.display())]
+    #[error("{}: {what} names {}: {why}; copy the file next to the recipe, or into the Nix store", file.display(), path.display())]
     Outside {
         /// The recipe.
         file: PathBuf,
@@ -60,7 +60,7 @@ pub enum ImageError {
     #[error("the image has no layer {0} (counted from 0)")]
     NoLayer(usize),
     /// A layer's files are not what they were when the image was made.
-    #[error("layer {index} is {found} now, but the image says {expected}; {why}:{paths}")]
+    #[error("layer {index} now has the digest {found}, but the image expects {expected}; {why}:{paths}")]
     Mismatch {
         /// Its place, counted from 1.
         index: usize,

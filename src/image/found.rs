@@ -397,7 +397,7 @@ pub enum Wanted {
 }
 
 fn several(names: &[String]) -> OpenError {
-    OpenError::Choice { why: "several images are there; name one by its tag".to_owned(), all: list(names) }
+    OpenError::Choice { why: "there are several images; choose one by its tag".to_owned(), all: list(names) }
 }
 
 fn nothing() -> OpenError {

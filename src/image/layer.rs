@@ -250,7 +250,7 @@ impl LayerBlob {
             };
             io::copy(&mut blob, &mut io::sink())?;
             if found != self.diff_id {
-                let what = format!("its tar is {found}, but the image's config says {}", self.diff_id);
+                let what = format!("its tar is {found}, but the diff_id in the image's config is {}", self.diff_id);
                 return Err(invalid(what));
             }
             Ok(value)

@@ -61,9 +61,9 @@ fn recipe(image: &Recipe, report: &mut RehashReport) {
         let is_plain = layer.media_type == media_type::LAYER_TAR;
         if is_plain && layer.diff_id != layer.digest {
             let (number, digest, diff_id) = (at + 1, layer.digest, layer.diff_id);
-            report
-                .problems
-                .push(format!("layer {number}: its blob is {digest}, a plain tar, but its diff_id is {diff_id}"));
+            report.problems.push(format!(
+                "layer {number}: its blob is {digest}, an uncompressed tar, but its diff_id is {diff_id}"
+            ));
         }
     }
     let layers: Vec<Claim> = claims(&blobs).collect();

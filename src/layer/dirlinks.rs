@@ -42,7 +42,7 @@ struct Directory {
 }
 
 impl Dirlinks {
-    /// Those of `top`; none where it is no directory.
+    /// Those of `top`; none where it is not a directory.
     ///
     /// # Errors
     ///

@@ -49,7 +49,7 @@ impl Rooted {
     ///
     /// # Errors
     ///
-    /// When it is no directory.
+    /// When it is not a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         let handle = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
         Ok(Self { path: path.to_owned(), handle })
@@ -241,7 +241,7 @@ fn plain(name: &OsStr) -> io::Result<&OsStr> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
         (Some(Component::Normal(part)), None) if part == name => Ok(name),
-        _ => Err(invalid("it is no plain name")),
+        _ => Err(invalid("it is not a file name")),
     }
 }
 

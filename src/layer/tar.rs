@@ -105,7 +105,7 @@ impl<C: Chunks> TarWriter<C> {
         produce(&mut Body(self))?;
         if self.data != header.size {
             let name = String::from_utf8_lossy(header.name);
-            let text = format!("{name} has {} bytes, but its header says {}", self.data, header.size);
+            let text = format!("{name} has {} bytes, but {} in its header", self.data, header.size);
             return Err(LayerError::Write(std::io::Error::other(text)).into());
         }
         Ok(self.pad()?)

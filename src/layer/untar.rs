@@ -322,7 +322,7 @@ impl Extended {
         let number = || {
             let digits = std::str::from_utf8(value).ok().filter(|digits| !digits.is_empty());
             let number = digits.map(str::parse).transpose();
-            number.map_err(|_| invalid(&format!("the PAX record {} is no number", key.escape_ascii())))
+            number.map_err(|_| invalid(&format!("the PAX record {} is not a number", key.escape_ascii())))
         };
         match key {
             b"path" => self.name[1] = text(),

@@ -101,7 +101,7 @@ pub struct ConfigChange {
 #[serde(rename_all = "camelCase")]
 pub struct Load {
     /// Layers that are there, from the base.
-    pub layers_there: usize,
+    pub layers_present: usize,
     /// Bytes to stream.
     pub bytes: u64,
 }
@@ -141,7 +141,7 @@ impl Diff {
             config: config_changes(old, new),
             push: PushEstimate::of(old, new, options)?,
             chunked: None,
-            load: Load { layers_there: common, bytes: load_size(new, common) },
+            load: Load { layers_present: common, bytes: load_size(new, common) },
         })
     }
 

@@ -31,7 +31,7 @@ pub struct HoldsOne {
 
 /// There is no place for what refers to an image.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}: has no place for what refers to an image; leave --referrers away, or copy to docker:// or oci:")]
+#[error("{0}: cannot hold the referrers of an image; omit --referrers, or copy to docker:// or oci:")]
 pub struct NoReferrers(&'static str);
 
 impl Destination {

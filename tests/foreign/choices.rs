@@ -35,7 +35,7 @@ fn an_archive_of_several_images_is_asked_for_one() {
     docker_archive(&path, &[("one:a", &one), ("two:b", &two)]);
     let out = format!("oci:{}", home.path().join("out").display());
     for arguments in [&["explain", path.to_str().unwrap()][..], &["copy", path.to_str().unwrap(), &out]] {
-        fails(home.path(), arguments, &["name one by its tag", "one:a, two:b"]);
+        fails(home.path(), arguments, &["choose one by its tag", "one:a, two:b"]);
     }
     let named = format!("docker-archive:{}:two:b", path.display());
     succeeds(home.path(), &["copy", "-q", &named, &out]);

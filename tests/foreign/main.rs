@@ -3,6 +3,7 @@
 mod answers;
 mod choices;
 mod docker_archives;
+mod exit_codes;
 mod skopeo_commands;
 mod sources;
 

@@ -61,7 +61,7 @@ same "$(chosen 'fromImageName = "several"; fromImageTag = "two";')" TAG=two
 same "$(chosen 'fromImageName = "other";')" TAG=other
 same "$(chosen 'fromImageTag = "two";')" TAG=two
 build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageName = \"several\"; }" \
-  "argument fromImage: " "several images are there; name one by its tag; found several:one"
+  "argument fromImage: " "there are several images; choose one by its tag; found several:one"
 build_fails "dockerTools.buildImage { name = \"x\"; fromImage = $several; fromImageTag = \"three\"; }" "no image is named three; found several:one"
 platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; config.Env = [ "FOR=${architecture}" ]; };
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };

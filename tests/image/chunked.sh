@@ -1,4 +1,4 @@
-# zstd:chunked: podman pulls in parts what others take for ordinary zstd, and the bytes are counted.
+# zstd:chunked: podman pulls partially what other tools read as ordinary zstd, and the bytes are counted.
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
 need_command docker-registry
@@ -74,10 +74,10 @@ fi
 ((part >= predicted - split && part < (predicted - split) * 5 / 4 + 300 * ranges)) ||
   fail "diff says $predicted bytes, $split of which nobody reads, and $part came"
 (($(jq '.chunked.expected * 2 | floor' "$work/explained") < $(jq '.cost.expected | floor' "$work/explained"))) ||
-  fail "an update costs as much in parts as in layers"
+  fail "an update costs as much as a partial pull as in layers"
 "$strata" explain "$image" --chunked | grep -q '^as zstd:chunked, .* after a rebuild of everything$' || fail "explain does not say it"
 listing zstd-chunked:new >"$work/in-parts"
 podman rmi --all --force >/dev/null
 fetched zstd:new >/dev/null
 listing zstd:new >"$work/as-a-whole"
-diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" || { head "$work/differences"; fail "what was pulled in parts differs"; }
+diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" || { head "$work/differences"; fail "the partially pulled image differs"; }

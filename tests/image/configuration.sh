@@ -23,7 +23,7 @@ for case in 'WorkingDir = "srv";|config.WorkingDir is "srv"; it must begin with 
   build_fails "makeContainerImage { config = { ${case%%|*} }; }" "${case#*|}"
 done
 build 'buildImage { name = "x"; config = { Workdir = "/x"; Command = [ "x" ]; }; }' >/dev/null
-grep -qF 'warning: config.Workdir is no key of image configurations, and engines ignore it; use WorkingDir' "$work/log" ||
+grep -qF 'warning: config.Workdir is not a key of image configurations, and engines ignore it; use WorkingDir' "$work/log" ||
   { cat "$work/log"; fail "no warning of Workdir"; }
 grep -qF 'use Cmd' "$work/log" || fail "no warning of Command"
 for image in 'buildImage { name = "x"; arch' 'makeContainerImage { architecture' 'dockerTools.buildLayeredImage { name = "x"; architecture' \

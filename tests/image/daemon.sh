@@ -10,18 +10,18 @@ if [[ ${docker-} ]]; then
   "$strata" copy "$first" docker-daemon: 2>"$work/log" >/dev/null || { cat "$work/log"; fail "copy to docker"; }
   same "$(run loaded:t)" one
   grep -q '^loaded:t: 0 of ' "$work/log" || { cat "$work/log"; fail "layers are said to be there"; }
-  whole=$(sed -n 's/.*were there, \([0-9]*\) bytes sent/\1/p' "$work/log")
+  whole=$(sed -n 's/.*were already present, \([0-9]*\) bytes sent/\1/p' "$work/log")
   "$strata" copy "$second" docker-daemon:renamed:u --json 2>"$work/log" >"$work/name"
   same "$(<"$work/name")" renamed:u
   same "$(run "$(<"$work/name")")" two
   same "$(docker inspect --format '{{.Id}}' renamed:u)" "$(jq -r .id "$work/log")"
   # Everything but the layer of the script was there: less than 64 KiB are streamed.
   layers=$(jq '.layers | length' "$second")
-  same "$(jq .layersThere "$work/log")" "$((layers - 1))"
+  same "$(jq .layersPresent "$work/log")" "$((layers - 1))"
   (($(jq .bytes "$work/log") < 65536 && whole > 1000000)) || { cat "$work/log"; fail "$whole bytes, then too many"; }
   # The same again is documents alone, and a new name.
   "$strata" copy "$second" docker-daemon:again 2>"$work/log" >/dev/null
-  grep -q "^again:latest: $layers of $layers layers were there" "$work/log" || { cat "$work/log"; fail "layers are not there"; }
+  grep -q "^again:latest: $layers of $layers layers were already present" "$work/log" || { cat "$work/log"; fail "layers are not there"; }
   same "$(run again:latest)" two
   program=$(build 'let image = buildImage { name = "by-program"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; };
     in image.copyToDockerDaemon')
@@ -66,7 +66,7 @@ CONF
   same "$(<"$work/name")" localhost/loaded:t
   "$strata" copy "$second" containers-storage:other/name --json >/dev/null 2>"$work/log"
   # Everything but the layer of the script was there.
-  same "$(jq .layersThere "$work/log")" "$(($(jq '.layers | length' "$second") - 1))"
+  same "$(jq .layersPresent "$work/log")" "$(($(jq '.layers | length' "$second") - 1))"
   (($(jq .bytes "$work/log") < 65536)) || { cat "$work/log"; fail "too many bytes for podman"; }
   same "$(podman run --rm --network none other/name:latest)" two
   same "$(podman images --format '{{.Repository}}:{{.Tag}}' | sort | tr '\n' ' ')" "localhost/loaded:t localhost/other/name:latest "

@@ -19,7 +19,7 @@ into() {
   "$strata" copy "$image" "$destination" --json "$@" >"$work/out" 2>"$work/event" ||
     { cat "$work/event"; fail "copy to $destination"; }
   name=$(tail -n 1 "$work/out")
-  there=$(jq .layersThere "$work/event") bytes=$(jq .bytes "$work/event") repaired=$(jq .repaired "$work/event")
+  there=$(jq .layersPresent "$work/event") bytes=$(jq .bytes "$work/event") repaired=$(jq .repaired "$work/event")
 }
 # changed: the copy before sent one layer and the documents.
 changed() {
@@ -166,7 +166,7 @@ grep -q -- '--filter label=io.x-k8s.kind.cluster=other' "$work/calls" || fail "t
 # Each gets the contents, then the name.
 same "$(sed -n 's/^docker exec -i \(.*\) ctr -n k8s.io images import -$/\1/p' "$work/calls" | uniq | tr '\n' ' ')" "other-control-plane other-worker "
 # A line for each node.
-same "$(grep -c 'layers were there' "$work/log")" 2
+same "$(grep -c 'layers were already present' "$work/log")" 2
 word=one
 reaches "$(greeter loaded:t one copyToContainerd)/bin/copy-to-containerd" --via minikube:other
 grep -q '^minikube -p other ssh -- sudo ctr -n k8s.io images import -$' "$work/calls" || fail "minikube is not asked"

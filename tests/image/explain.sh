@@ -51,7 +51,7 @@ grep -q '^paths: 6 changed, 0 added, 0 removed' "$work/table" || { cat "$work/ta
 if [[ ${docker-} ]]; then
   "$strata" copy "$one" docker-daemon: --quiet >/dev/null
   "$strata" copy "$application" docker-daemon: --json 2>"$work/events" >/dev/null
-  same "$(jq -c 'select(.event == "loaded") | [.layersThere, .bytes]' "$work/events")" "$("$strata" diff "$one" "$application" --json | jq -c '[.load.layersThere, .load.bytes]')"
+  same "$(jq -c 'select(.event == "loaded") | [.layersPresent, .bytes]' "$work/events")" "$("$strata" diff "$one" "$application" --json | jq -c '[.load.layersPresent, .load.bytes]')"
   docker rmi update:t >/dev/null
 fi
 # Any two kinds compare; the same image is the same whatever it lies in.

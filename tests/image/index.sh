@@ -63,4 +63,4 @@ build_fails 'buildIndex { images = { a = buildImage { name = "a"; }; b = buildIm
 # A list of others names no files of the user.
 echo '{"version":1,"images":["/etc/passwd"]}' >"$work/list.json"
 if "$strata" inspect "$work/list.json" 2>"$work/log"; then fail "a file of the user"; fi
-grep -q 'an image names /etc/passwd: it is no store path' "$work/log" || { cat "$work/log"; fail "no reason"; }
+grep -q 'an image names /etc/passwd: it is not a store path' "$work/log" || { cat "$work/log"; fail "no reason"; }

@@ -79,7 +79,7 @@ class Layer:
             self.parents(path + ("",))
             return self.put("/".join(parts) + "/.wh..wh..opq", "file")
         if path in self.own:
-            # An implied directory gets its entry; nothing else is there twice.
+            # An implied directory gets its entry; nothing else occurs twice.
             if kind == "directory" and self.own[path] == "directory" and path not in self.explicit:
                 self.explicit.add(path)
                 self.put("/".join(parts), kind)

@@ -80,7 +80,7 @@ build_fails "buildImage { name = \"x\"; fromImage = $work/base.tar; copyToRoot =
   "Put the files into usr/bin/" "keepBaseDirlinks = false"
 build "buildImage { name = \"x\"; fromImage = $work/base.tar; copyToRoot = [ $tools ]; keepBaseDirlinks = false; }" >/dev/null
 build_fails "makeContainerImage { fromImage = $work/base.tar; layers = [ $tools ]; extraCommands = \"mkdir -p usr/bin; echo 2 > usr/bin/tool\"; }" \
-  "the base image's /bin is a link to /usr/bin, so files of both are at one place" "tool is there twice"
+  "the base image's /bin is a link to /usr/bin, so files of both are at one place" "tool occurs twice"
 
 # A base whose /nix, /proc and /dev are links: what is mounted for a script, and a Nix database, stay in the image.
 python3 "$work/base.py" "$work/links.tar" nix proc dev

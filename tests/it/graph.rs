@@ -198,7 +198,7 @@ fn tags_of_indexes_resolve_and_other_tags_stay_where_they_are() {
     let error = named("v2").image(Some(&Platform::linux("amd64", None))).unwrap_err().to_string();
     assert_eq!(error, "no image matches linux/amd64; found linux/s390x");
     let error = open(&format!("oci:{}", layout.path.display())).content().unwrap_err().to_string();
-    assert!(error.contains("name one by its tag; found v1, v2"), "{error}");
+    assert!(error.contains("choose one by its tag; found v1, v2"), "{error}");
 }
 
 #[test]
@@ -219,8 +219,8 @@ fn of_several_images_none_is_guessed() {
         found.map(|image| image.digest()).map_err(|error| error.to_string())
     };
     let refused = image(vec![tagged(&one, "v1"), tagged(&two, "v2")]).unwrap_err();
-    assert_eq!(refused, "several images are there; name one by its tag; found v1, v2");
-    assert!(image(vec![one.clone(), two.clone()]).unwrap_err().starts_with("several images are there"));
+    assert_eq!(refused, "there are several images; choose one by its tag; found v1, v2");
+    assert!(image(vec![one.clone(), two.clone()]).unwrap_err().starts_with("there are several images"));
     // The same image under two names, and images of other machines.
     assert_eq!(image(vec![tagged(&one, "v1"), tagged(&one, "v2")]), Ok(one.digest));
     assert_eq!(image(vec![other.clone(), one.clone()]), Ok(one.digest));

@@ -226,7 +226,7 @@ fn entries_with_one_name_are_refused() {
     ];
     archive(&path, &files);
     let error = refused(&path);
-    assert!(error.contains("reading layer.tar in") && error.contains("it is there twice"), "{error}");
+    assert!(error.contains("reading layer.tar in") && error.contains("it occurs twice"), "{error}");
 }
 
 /// A layer of these entries: name, type, and what a file holds or where a link leads.
@@ -386,7 +386,7 @@ fn newlines_in_pax_values_start_no_record() {
         assert!(unpacked(&[with_records(bad)]).unwrap_err().contains("malformed PAX record"), "{bad:?}");
     }
     assert!(unpacked(&[with_records(&record("path", b"a\0b"))]).unwrap_err().contains("malformed PAX record"));
-    assert!(unpacked(&[with_records(&record("size", b"x"))]).unwrap_err().contains("is no number"));
+    assert!(unpacked(&[with_records(&record("size", b"x"))]).unwrap_err().contains("is not a number"));
 }
 
 #[test]

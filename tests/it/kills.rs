@@ -229,6 +229,6 @@ fn a_closed_stdout_is_success_and_a_broken_pipe_is_an_error() {
     std::io::Read::read_exact(&mut reader, &mut [0]).unwrap();
     drop(reader);
     let output = child.unwrap().wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("Broken pipe"));
 }

@@ -49,6 +49,6 @@ done
 if skopeo --version | grep -q ' 1\.9\.'; then
   skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked "oci:$work/plain:t" "docker://$registry/tables:old"
   if verified "docker://$registry/tables:old"; then fail "verify misses a wrong diff_id"; fi
-  grep -q ' 1 problem$' "$work/verified" && grep -q "its tar is .*, but the image's config says" "$work/verified" ||
+  grep -q ' 1 problem$' "$work/verified" && grep -q "its tar is .*, but the diff_id in the image's config is" "$work/verified" ||
     { cat "$work/verified"; fail "verify does not say that the diff_id is wrong"; }
 fi

@@ -71,7 +71,7 @@ fn merge(from: &Path, to: &Path, owners: &mut Owners) -> Result<()> {
                 fs::remove_file(&source).with_context(moving)?;
                 owners.remove(&source);
             }
-            Ok(_) => bail!("{} is there twice", name.display()),
+            Ok(_) => bail!("{} occurs twice", name.display()),
         }
     }
     owners.remove(from);
@@ -147,6 +147,6 @@ mod tests {
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::write(root.join("bin/one"), "2").unwrap();
         let error = format!("{:#}", below.follow(root, &mut owners).unwrap_err());
-        assert!(error.contains("/bin is a link to /usr/bin") && error.contains("one is there twice"), "{error}");
+        assert!(error.contains("/bin is a link to /usr/bin") && error.contains("one occurs twice"), "{error}");
     }
 }

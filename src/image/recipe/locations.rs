@@ -42,7 +42,7 @@ pub(super) fn check(recipe: &mut Recipe, file: &Path, directory: Option<&Path>) 
     }
     // Nothing says which digest these have, so a file beside the recipe could be any file of the user.
     match recipe.attachments.iter().find(|attachment| in_store(&attachment.path).is_none()) {
-        Some(attachment) => Err(beside.outside("an attachment", &attachment.path, "it is no store path")),
+        Some(attachment) => Err(beside.outside("an attachment", &attachment.path, "it is not a store path")),
         None => Ok(()),
     }
 }
@@ -51,7 +51,7 @@ pub(super) fn check(recipe: &mut Recipe, file: &Path, directory: Option<&Path>) 
 pub(super) fn recipe_in_store<'a>(recipe: &'a Path, index: &Path) -> Result<&'a Path> {
     match in_store(recipe) {
         Some(_) => Ok(recipe),
-        None => Err(Beside { file: index, directory: None }.outside("an image", recipe, "it is no store path")),
+        None => Err(Beside { file: index, directory: None }.outside("an image", recipe, "it is not a store path")),
     }
 }
 

@@ -76,7 +76,7 @@ pub fn check_entries(table: &Toc, of_tar: &Toc) -> Result<(), TocError> {
     for real in of_tar.entries.iter().filter(|entry| entry.kind != Kind::Chunk) {
         let Some(entry) = told.next() else { return Err(TocError(format!("it lacks {:?}", real.name))) };
         if !agree(entry, real) {
-            return Err(TocError(format!("it says of {:?} what the layer does not", real.name)));
+            return Err(TocError(format!("its entry {:?} differs from the layer", real.name)));
         }
     }
     match told.next() {

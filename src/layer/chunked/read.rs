@@ -64,11 +64,11 @@ impl Located {
         let Some(digest) = get(annotation::CHECKSUM, annotation::OLD_CHECKSUM) else { return Ok(None) };
         let digest = digest.parse().map_err(|error| TocError(format!("{error}")))?;
         let Some(position) = get(annotation::POSITION, annotation::OLD_POSITION) else {
-            return wrong("its position is not said");
+            return wrong("its position is missing");
         };
         let (table, kind) = parse_position(position, size)?;
         if kind != Some(1) {
-            return wrong(format!("{position:?} is no position of a table of type 1"));
+            return wrong(format!("{position:?} is not the position of a table of contents of type 1"));
         }
         let tar_split = annotations.get(annotation::TAR_SPLIT).map(|text| parse_position(text, size));
         Ok(Some(Self { digest, table, tar_split: tar_split.transpose()?.map(|(position, _)| position) }))
@@ -113,13 +113,13 @@ fn parse_position(text: &str, size: u64) -> Result<(Position, Option<u64>)> {
     let (position, kind) = match numbers.as_deref() {
         Some(&[offset, length, plain]) => (Position { offset, length, plain }, None),
         Some(&[offset, length, plain, kind]) => (Position { offset, length, plain }, Some(kind)),
-        _ => return wrong(format!("{text:?} is no position")),
+        _ => return wrong(format!("{text:?} is not a position")),
     };
     if position.offset == 0 || position.offset.checked_add(position.length).is_none_or(|end| end > size) {
         return wrong(format!("{text:?} is outside of the layer's {size} bytes"));
     }
     if position.length.max(position.plain) > 3 * MOST as u64 {
-        return wrong(format!("{text:?} is more than anybody reads"));
+        return wrong(format!("{text:?} exceeds the limit"));
     }
     Ok((position, kind))
 }
@@ -168,7 +168,7 @@ pub fn files(table: &Toc, end: u64) -> Result<Vec<FileChunks<'_>>> {
             return wrong(format!("it has {name:?} twice"));
         }
         if name.is_empty() || name.split('/').any(|part| part == "..") {
-            return wrong(format!("{name:?} is no path in a layer"));
+            return wrong(format!("{name:?} is not a path in a layer"));
         }
         if entry.kind != Kind::Reg || entry.size == 0 {
             continue;

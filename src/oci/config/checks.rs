@@ -19,8 +19,8 @@ const FOREIGN_KEYS: [(&str, &str); 15] = [
     ("annotations", "Labels"),
     ("maintainer", "Labels.\"org.opencontainers.image.authors\""),
     ("author", "Labels.\"org.opencontainers.image.authors\""),
-    ("run", "extraCommands, which is no part of config"),
-    ("copy", "copyToRoot, which is no part of config"),
+    ("run", "extraCommands, which is not part of config"),
+    ("copy", "copyToRoot, which is not part of config"),
 ];
 /// The shortest time that docker accepts in a health check, in nanoseconds (moby, `MinimumDuration` in
 /// api/types/container/config.go).
@@ -32,7 +32,7 @@ pub fn ignored_keys(config: &Map<String, Value>) -> Vec<String> {
     let foreign = |key: &str| FOREIGN_KEYS.iter().find(|(foreign, _)| key.eq_ignore_ascii_case(foreign));
     let warning = |key: &String| {
         let (_, meant) = foreign(key)?;
-        Some(format!("config.{key} is no key of image configurations, and engines ignore it; use {meant}"))
+        Some(format!("config.{key} is not a key of image configurations, and engines ignore it; use {meant}"))
     };
     config.keys().filter_map(warning).collect()
 }

@@ -55,7 +55,7 @@ impl Contents {
     /// Takes one file in: keeps it if it is a document.
     pub(crate) fn add(&mut self, name: String, blob: Blob, reader: &mut dyn Read) -> io::Result<()> {
         if self.blobs.contains_key(&name) || self.aliases.contains_key(&name) {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is there twice"));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it occurs twice"));
         }
         self.names.take(2 * name.len() + NAME_OVERHEAD)?;
         let mut start = Vec::new();

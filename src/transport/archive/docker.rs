@@ -131,7 +131,7 @@ fn describe(contents: &Contents, name: &str, diff_id: &Digest) -> Result<Descrip
     };
     let (digest, found) = digests(&start, &mut reader, size).map_err(io_fail)?;
     if found != *diff_id {
-        return Err(fail(format!("its tar is {found}, but the image's config says {diff_id}")));
+        return Err(fail(format!("its tar is {found}, but the diff_id in the image's config is {diff_id}")));
     }
     Ok(Descriptor::new(media_type, digest, size))
 }

@@ -59,7 +59,11 @@ fn layout_name(name: &str) -> Result<String, String> {
         return engine_name(name);
     }
     let is_tag = format!("name:{name}").parse::<TaggedName>().is_ok();
-    if is_tag { Ok(name.to_owned()) } else { Err(format!("{name:?} is no tag: letters, digits and _.-, at most 128")) }
+    if is_tag {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("{name:?} is not a tag: letters, digits and _.-, at most 128"))
+    }
 }
 
 /// Bytes on their way to who reads; the most that Linux grants everybody.

@@ -53,7 +53,7 @@ impl NarInfo {
     /// [`ParseNarInfoError`], also when it is that of another path.
     pub fn parse(text: &[u8], path: &StorePath) -> Result<Self, ParseNarInfoError> {
         let fail = |why: String| Err(ParseNarInfoError(why));
-        let Ok(text) = std::str::from_utf8(text) else { return fail("is no text".to_owned()) };
+        let Ok(text) = std::str::from_utf8(text) else { return fail("is not text".to_owned()) };
         let value = |name: &str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(": "));
             lines.find_map(|(found, value)| (found == name).then_some(value.trim()))
@@ -61,7 +61,7 @@ impl NarInfo {
         match value("StorePath") {
             Some(found) if found == path.as_str() => {}
             Some(found) => return fail(format!("is that of {}", crate::transport::http::clean(found))),
-            None => return fail("says no store path".to_owned()),
+            None => return fail("lacks the store path".to_owned()),
         }
         let compression = match value("Compression") {
             Some("none" | "") => Compression::None,
@@ -73,11 +73,11 @@ impl NarInfo {
                 return fail(format!("has the compression {other}; strata reads xz, zstd, bzip2 and none"));
             }
         };
-        let Some(url) = value("URL").filter(|url| !url.is_empty()) else { return fail("says no URL".to_owned()) };
+        let Some(url) = value("URL").filter(|url| !url.is_empty()) else { return fail("lacks the URL".to_owned()) };
         let digest = value("NarHash").and_then(parse_nar_hash).map(Digest::from_bytes);
         let size = value("NarSize").and_then(|size| size.parse().ok());
         let (Some(digest), Some(size)) = (digest, size) else {
-            return fail("says no sha256 or size of its NAR".to_owned());
+            return fail("lacks the sha256 or size of its NAR".to_owned());
         };
         Ok(Self { url: url.to_owned(), compression, nar: Recorded { digest, size } })
     }
@@ -108,8 +108,8 @@ mod tests {
         for (from, to, needle) in [
             ("-hello", "-other", "is that of /nix/store/0c6a1cv41yy9yz8svln6w09ks4wdjk4n-other"),
             ("xz\nF", "br\nF", "compression br"),
-            ("URL", "Url", "no URL"),
-            ("NarHash: sha256", "NarHash: md5", "no sha256"),
+            ("URL", "Url", "lacks the URL"),
+            ("NarHash: sha256", "NarHash: md5", "lacks the sha256"),
             ("112", "-1", "size"),
         ] {
             assert!(parse(&TEXT.replace(from, to)).unwrap_err().contains(needle), "{needle}");

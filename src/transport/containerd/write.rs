@@ -77,7 +77,7 @@ pub enum ContainerdError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// It took the image, and has not all of it.
-    #[error("{reference} is not complete in containerd after sending all of it; `ctr images check` says: {said}")]
+    #[error("{reference} is not complete in containerd after sending all of it; `ctr images check` prints: {said}")]
     Incomplete {
         /// The image.
         reference: String,

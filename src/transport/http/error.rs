@@ -17,7 +17,7 @@ pub enum HttpError {
     },
     /// Nobody whom we trust says who it is.
     #[error(
-        "{act} at {url}: its certificate is not trusted; put it or its authority's, in PEM form, into a *.crt file of certs.d, or of a folder for --cert-dir"
+        "{act} at {url}: its certificate is not trusted; put the certificate of its CA, in PEM format, into a *.crt file of certs.d, or of a directory for --cert-dir"
     )]
     Untrusted {
         /// What was tried.

@@ -352,9 +352,8 @@ pub(super) fn check_digest(act: &'static str, answer: &Answer, digest: &Digest) 
         // Other algorithms cannot be compared.
         Some(said) if said.starts_with("sha256:") && is_sha256 && said != digest.to_string() => {
             let (said, url) = (clean(said), without_query(&answer.url));
-            let why = format!(
-                "the registry took {said} at {url}, but {digest} was sent; what it holds now cannot be trusted"
-            );
+            let why =
+                format!("the registry stored {said} at {url}, but {digest} was sent; do not use the stored image");
             Err(RegistryError::answer(act, why))
         }
         _ => Ok(()),

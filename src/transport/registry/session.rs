@@ -183,7 +183,7 @@ impl Session {
             && let (Some(first), Some(realm)) = (&known.realm, &realm)
             && first != realm
         {
-            let why = format!("the registry wants the credentials for {first} sent to {realm} as well");
+            let why = format!("the registry requests that the credentials for {first} be sent to {realm} too");
             return Err(RegistryError::answer("asking for a token", why));
         }
         let mut wanted = scopes.to_vec();

@@ -56,7 +56,7 @@ pub fn ask(
     let realm = Origin::of(&bearer.realm);
     let realm = realm.ok_or_else(|| RegistryError::answer(ACT, "the registry names no URL where tokens are had"))?;
     if registry.is_https() && !realm.is_https() {
-        let why = format!("the registry wants credentials sent to {realm} without TLS");
+        let why = format!("the registry requests that credentials be sent to {realm} without TLS");
         return Err(RegistryError::answer(ACT, why));
     }
     let answer = http.retry.run(|| {
@@ -86,7 +86,7 @@ pub fn ask(
     let url = without_query(&answer.url);
     let text = answer.bytes(ACT, DOCUMENT_LIMIT)?;
     let malformed = |why: &str| RegistryError::answer(ACT, format!("the answer of {url} {why}"));
-    let said: Said = serde_json::from_slice(&text).map_err(|_| malformed("is no JSON with a token"))?;
+    let said: Said = serde_json::from_slice(&text).map_err(|_| malformed("is not JSON with a token"))?;
     let some = |token: Option<String>| token.filter(|token| !token.is_empty());
     let token = some(said.token).or(some(said.access_token)).ok_or_else(|| malformed("has no token"))?;
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {

@@ -149,7 +149,7 @@ impl Endpoint {
                 self.network_agent(scheme == "https" || self.certificates.is_some(), address)
             }
             _ => Err(DaemonError::Endpoint(format!(
-                "{} is no address of a docker daemon that strata can reach; unix://, tcp:// and ssh:// are",
+                "{} is not a supported address of a docker daemon; use unix://, tcp:// or ssh://",
                 self.host
             ))),
         }

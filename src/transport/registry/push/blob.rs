@@ -212,8 +212,8 @@ impl Push<'_> {
             There::Yes(_, size) => {
                 let size = size.unwrap_or_default();
                 let lists = match mapping.origin {
-                    Origin::Recipe => "the recipe says",
-                    Origin::Cache => "the local cache says",
+                    Origin::Recipe => "the recipe",
+                    Origin::Cache => "the local cache",
                     _ => &*mapping.listed_in,
                 };
                 self.warn(format!(
