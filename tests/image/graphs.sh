@@ -62,7 +62,7 @@ refused() {
   grep -qF -- "$1" "$work/message" || { cat "$work/message"; fail "the message lacks: $1"; }
 }
 refused "no image matches linux/s390x; found linux/amd64, linux/arm64" --platform linux/s390x "oci:$layout:v1" "dir:$work/x"
-refused "name one by its tag; found v1, v2, v3" --all "oci:$layout" "oci:$work/x"
+refused "choose one by its tag; found v1, v2, v3" --all "oci:$layout" "oci:$work/x"
 refused "no image is named v9; found v1, v2, v3" "oci:$layout:v9" "oci:$work/x"
 for one in docker-daemon:x:y containers-storage:x:y "dir:$work/x" "docker-archive:$work/x"; do
   refused "can hold only one image" --all "oci:$layout:v1" "$one"

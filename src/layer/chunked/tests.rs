@@ -107,8 +107,8 @@ fn a_toc_with_wrong_offsets_is_refused() {
     refused("has no digest", &|table| big(table)[0].digest = None);
     refused("follows no file", &|table| table.entries.retain(|entry| entry.kind == Kind::Chunk));
     refused("twice", &|table| table.entries.push(table.entries[0].clone()));
-    refused("no path", &|table| table.entries[1].name = "/a/../../etc/passwd".into());
-    refused("no path", &|table| table.entries[1].name.clear());
+    refused("not a path", &|table| table.entries[1].name = "/a/../../etc/passwd".into());
+    refused("not a path", &|table| table.entries[1].name.clear());
     refused("follows \"", &|table| big(table)[1].name.push('x'));
 }
 
