@@ -15,7 +15,7 @@ pub use write::{size, stdout, write, write_all, write_without};
 /// `oci-archive:FILE[:NAME:TAG]`
 pub(crate) const OCI: Transport = Transport {
     name: "oci-archive",
-    about: "OCI layout in a tar, plain or compressed (gzip, zstd, xz)",
+    about: "OCI layout in a tar, uncompressed or compressed (gzip, zstd, xz)",
     medium: Medium::File,
     read: ReadSide { syntax: "oci-archive:FILE[:TAG]", parse: ParseSource::NamedPath },
     write: WriteSide { syntax: "oci-archive:FILE[:NAME:TAG]", holds: Capacity::INDEX, parse: write::parse_oci },
@@ -25,7 +25,7 @@ pub(crate) const OCI: Transport = Transport {
 /// `docker-archive:FILE[:NAME:TAG]`
 pub(crate) const DOCKER: Transport = Transport {
     name: "docker-archive",
-    about: "archive of `docker save`, plain or compressed (gzip, zstd, xz)",
+    about: "archive of `docker save`, uncompressed or compressed (gzip, zstd, xz)",
     medium: Medium::File,
     read: ReadSide { syntax: "docker-archive:FILE[:NAME:TAG]", parse: ParseSource::NamedPath },
     write: WriteSide {
