@@ -27,7 +27,8 @@ fn layout(home: &Path, name: &str, version: &str) -> Image {
 #[test]
 fn diff_exits_with_0_1_or_2() {
     let home = tempfile::tempdir().unwrap();
-    (layout(home.path(), "one", "1"), layout(home.path(), "two", "2"));
+    layout(home.path(), "one", "1");
+    layout(home.path(), "two", "2");
     for (arguments, code) in [
         (["oci:one", "oci:one"], 0),
         (["oci:one", "oci:two"], 1),
