@@ -12,42 +12,21 @@
 
   # Arguments
 
-  - `name`: the image's name, converted to lower case.
-  - `tag`: its tag; defaults to the hash in the result's store path.
-  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); the image contains the store paths it mentions.
-  - `copyToRoot`: a package or a list of packages whose contents are moved to `/`; what refers to their store paths does not
-    start, which the build log warns of. Give a package of links instead: `pkgs.buildEnv { name = "root"; paths = [ … ]; }`.
-  - `layers`: results of buildLayer, which become the lowest layers.
-  - `maxLayers`: the maximum number of layers for the store paths that `layers` do not contain. Engines allow 127 layers in
-    all.
-  - `perms`, `layering`, `weights`, `previous`: as for buildLayer.
-  - `fromImage`: an image to build on: a result of pullImage, pullImageFromManifest or buildImage, a docker or OCI archive
-    (plain, gzip, zstd, xz), an OCI layout, skopeo's `dir:`. `fromImageName` and `fromImageTag` choose one of several.
-  - `inheritConfig`: whether to inherit the base's configuration as a Dockerfile does, `false` by default; a null in `config`
-    removes a value.
-  - `keepBaseDirlinks`: whether a package whose directory would replace a link of the base image (`/bin` to `usr/bin`) is
-    an error; without, the link is replaced, as nix2container does.
-  - `allowOtherBasePlatform`: whether a base image for another platform is accepted, `false` by default.
-  - `includeStorePaths`: whether the image contains store paths; if `false`, only the files of `copyToRoot`.
-  - `initializeNixDatabase`: whether Nix in the container knows the store paths, those of `fromImage` too; `nixUid` and
-    `nixGid` own its state.
-  - `labels`, `annotations`: of the configuration and of the manifest.
-  - `maxSize`, `maxLayerSize`: in bytes, uncompressed; `forbiddenPaths`: packages, store paths, names of packages with or
-    without version (`*` stands for anything).
-    An image that exceeds or contains them is not built, and the error shows what pulled it in.
-  - `isolatedDeps`, `contents`: older names of `layers` and `copyToRoot`.
-  - `compressed`: as for buildLayer, for all layers that do not have it noted already. `compressor` is another name of it.
-  - `created`: a time: `2024-01-01T10:11:12Z`, `2024-01-01`, `@1700000000`.
-  - `attach`: what `copyToRegistry` attaches to the image: `"cyclonedx"`, `"spdx"`, `"provenance"`.
-  - `arch`, `variant`: as OCI names them, `amd64` or `arm64` and `v8` for example.
+  - `isolatedDeps` (list of layers; Layers): an older name of `layers`.
+  - `contents` (package, list of packages or null): an older name of `copyToRoot`.
+  - `compressor` (string or null; Layers): another name of `compressed`.
 
   # Result
 
-  The recipe, with `run`, `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman`, `copyToContainerd`, `copyToKind`, `copyToK3s`
-  and `copyTo`. `digest` is a file with the digest that a push to an empty registry prints, and `reference` one with
-  `NAME:TAG@DIGEST`; `digest.override { compression = "zstd"; }` is that of a push with `--compression zstd`. A push uses
-  other compressed layers if the registry has them; with `compressed`, it uses those of the recipe. `detached` is the same recipe without references: a binary cache hands it out alone, and a push of it
-  downloads only the layers that the registry lacks.
+  The recipe, with these attributes:
+
+  - `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman`, `copyToContainerd`, `copyToKind`, `copyToK3s`: packages with a program that
+    copies the image. `copyTo` takes the destination as its argument.
+  - `run`: a program that starts a container of the image, with its store paths mounted.
+  - `detached`: the same recipe without references. A push of it from a binary cache downloads only the layers that the registry lacks.
+  - `digest`: a file with the digest that a push to an empty registry prints; `reference`: a file with `NAME:TAG@DIGEST`.
+    `digest.override { compression = "zstd"; }` is the digest of a push with `--compression zstd`. A push uses other compressed layers
+    if the registry has them; with `compressed`, it uses those of the recipe.
 */
 {
   checked,

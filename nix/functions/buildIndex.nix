@@ -9,11 +9,12 @@
 
   # Arguments
 
-  - `images`: results of buildImage, makeContainerImage or dockerTools by system, or packages that have one as `image`
-    or `default`. Their platforms must differ.
-  - `name`, `tag`: of the index; default to those of the images if all images have the same. The tag is otherwise the hash in
-    the result's store path.
-  - `annotations`: of the index.
+  - `images` (attribute set of images): results of buildImage, makeContainerImage or dockerTools by system, or packages that have one as
+    `image` or `default`. Their platforms must differ.
+  - `name` (string or null): the name of the index; null is that of the images, if all have the same.
+  - `tag` (string or null): the tag of the index; null is that of the images, if all have the same, or the hash in the store path of the
+    result.
+  - `annotations` (attribute set of strings): annotations of the index.
 
   # Result
 

@@ -9,28 +9,20 @@
 
   # Arguments
 
-  - `deps`: packages that keep their store paths.
-  - `copyToRoot`: a package or a list of packages whose contents go to `/`.
-  - `layers`: layers below this one, whose store paths are left out.
-  - `maxLayers`: the maximum number of layers.
-  - `perms`: list of `{ path; regex; mode; uid; gid; uname; gname; }`; files of `path` whose source path matches
-    `regex` get these.
-  - `ignore`: a store path to leave out, or a list of them.
-  - `reproducible`: whether the layer can be generated again from its store paths. If `false`, its tar is kept in the store.
-  - `layering`: `"popularity"` (nix2container's), `"auto"` (dockerTools') or `"transfer"`, which plans for what an update
-    sends; `weights = { roots; names; }` says for the last how often paths change. Or a list of steps, dockerTools'
-    `layeringPipeline`.
-  - `layersFile`: a JSON file with the layers instead: a list of lists of store paths, one list per layer, which together are
-    the closure.
-  - `fromTar`: list of `{ path; tar; }`; the files of the archive stand for those of the store path, with the archive's owners
-    and modes. `path` is one of `deps` or `copyToRoot`; `perms` hold for `PATH/FILE`.
-  - `ensureDirs`: list of `{ path; dir; uid; gid; mode; }`; directories below a store path that are made if it lacks them,
-    `"nix/store"` in what is copied to the root for example. Layers with these two keep their tar in the store.
-  - `previous`: an older image.json, whose layers are kept where possible.
-  - `compressed`: `"gzip"`, `"zstd"` or `"zstd:chunked"` notes what each layer compresses to, so that a push on another
-    machine finds it in the registry without making it. Costs what compressing it at its first push does, once for each
-    layer derivation. `compressor` is another name of it.
-  - `metadata`: history of each layer: `created`, `created_by`, `author`, `comment`.
+  - `copyToRoot` (package, list of packages or null): packages whose files are moved to `/`.
+  - `contents` (package, list of packages or null): an older name of `copyToRoot`.
+  - `ignore` (package, list of packages or null): store paths to leave out.
+  - `layers` (list of layers): layers below this one, whose store paths are left out.
+  - `maxLayers` (integer): the maximum number of layers.
+  - `reproducible` (boolean; Output): whether the layer can be generated again from its store paths. If `false`, its tar is kept in the store.
+  - `layersFile` (path or null; Layers): a JSON file with the layers: a list of lists of store paths, one list per layer, which together are the
+    closure.
+  - `fromTar` (list of attribute sets): `{ path; tar; }` replaces the files of the store path `path`, one of `deps` or `copyToRoot`, with
+    those of the archive, with its owners and modes. `perms` apply to `PATH/FILE`. The layer's tar is kept in the store.
+  - `ensureDirs` (list of attribute sets): `{ path; dir; uid; gid; mode; }` creates the directory `dir` below a store path if it does not
+    exist, such as `"nix/store"` in a package that is copied to the root. The layer's tar is kept in the store.
+  - `compressor` (string or null; Layers): another name of `compressed`.
+  - `metadata` (attribute set; Configuration): the history of each layer: `created`, `created_by`, `author`, `comment`.
 */
 {
   checked,

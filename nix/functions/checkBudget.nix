@@ -14,8 +14,8 @@
 
   # Arguments
 
-  - `image`: a result of buildImage, or an archive.
-  - `budget`: the file; sizes of images and packages in bytes.
+  - `image` (image or path): a result of buildImage, or an archive.
+  - `budget` (path): the file with the sizes of images and packages in bytes.
 */
 { checked, derive }:
 {

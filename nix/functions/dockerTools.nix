@@ -12,13 +12,13 @@
 
   # Functions
 
-  - `buildLayeredImage`, `buildImage`: an archive in the store; `stream` and `recipe` of it are the same without.
+  - `buildLayeredImage`, `buildImage`: an archive in the store. Its `stream` is a program that writes the archive, its `recipe` the recipe.
   - `streamLayeredImage`: a program that writes the archive to stdout.
-  - `buildImageWithNixDb`, `buildLayeredImageWithNixDb`: with `includeNixDB`.
+  - `buildImageWithNixDb`, `buildLayeredImageWithNixDb`: the same with `includeNixDB = true`.
   - `streamNixShellImage`, `buildNixShellImage`: an image with the environment of `nix-shell` for `drv`.
   - `mergeImages`: one archive of a list of archives. `exportImage`: the root file system of `fromImage` as a tar.
   - `binSh`, `usrBinEnv`, `caCertificates`, `fakeNss`: small packages; `fakeNss.override { extraPasswdLines = [ … ]; }`.
-  - `shadowSetup`: for scripts, useradd and its like. `pullImage`: nixpkgs' own.
+  - `shadowSetup`: commands for scripts that make useradd and similar programs work. `pullImage`: that of nixpkgs.
 
   Images have `override` and `overrideAttrs`. `dockerTools.override { cacert = …; }` replaces packages that the functions
   use: `bashInteractive`, `cacert`, `coreutils`, `fakeNss`, `fakeroot`, `shadow`, `util-linux`, and `skopeo` of `pullImage`.

@@ -16,7 +16,9 @@
 
   # Arguments
 
-  - the file, or `{ file; arch; variant; }` to choose another platform than the package set's.
+  - `file` (path): the lock file. `lockedImage ./alpine.json` is `lockedImage { file = ./alpine.json; }`.
+  - `arch` (string): the architecture of the image in the lock file.
+  - `variant` (string or null): the variant of the architecture.
 
   Scripts, the Nix database, and archives and layouts in the store need the base's files during the build; use pullImage for
   them.

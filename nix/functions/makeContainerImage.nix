@@ -15,21 +15,10 @@
 
   # Arguments
 
-  - `layers`: packages to link at `/`. The image contains their closures, grouped to minimise updates. With `layered = false`
-    they are copied to `/`.
-  - `layered`: whether to use several layers; if `false`, everything is in one layer.
-  - `maxLayers`: the maximum number of layers, including those of a base image and the one with the links.
-  - `layering`, `weights`, `previous`: as for buildLayer, with `"transfer"` by default.
-  - `maxSize`, `maxLayerSize`, `forbiddenPaths`, `fromImage`, `inheritConfig`: as for buildImage; of the base's
-    configuration `Env` is inherited, all of it with `inheritConfig = true`, and nothing with `false`.
-  - `keepBaseDirlinks`: whether links of the base image to directories (`/bin` to `usr/bin`) stay, with what lies on them
-    moved behind them, `true` by default; without, a directory replaces the link. `keepContentsDirlinks` (not layered) is
-    about links in the packages: whether they stay links.
-  - `allowOtherBasePlatform`: whether a base image for another platform is accepted, `false` by default.
-  - `config`: the OCI configuration (`Entrypoint`, `Env`, …); the image contains the store paths it mentions.
-  - `name`, `tag`: the name and tag of the loaded image.
-  - `created`, `mtime`: times as for buildImage, or `"now"`.
-  - Everything else that dockerTools.buildLayeredImage (layered) or dockerTools.buildImage takes.
+  - `layered` (boolean; Layers): whether the image has several layers; if `false`, everything is in one layer.
+  - `layers` (list of packages; Contents): packages to link at `/`, with their closures. With `layered = false` they are copied to `/`.
+  - `contents` (package or list of packages): further packages like `layers`.
+  - `copyToRoot` (package, list of packages or null): with `layered = false`: packages whose files are copied to `/`.
 */
 {
   checked,

@@ -16,16 +16,17 @@
 
   # Arguments
 
-  - `name`: of the store path.
-  - `builder`: the script, as text or a path. It stops at the first command that fails, finds coreutils, findutils, grep,
-    sed, tar and gzip, and the functions of nix/makes/functions.sh (`copy`, `info`, `error`, …), and fills `$out`.
-  - `env`: variables of the script; their names start with `env`.
-  - `searchPaths`: as makeSearchPaths takes them.
-  - `envFiles`: the same as files: `$envTextPath` is a file with the value of `envText`.
-  - `action`: a script that `m` runs when this is built, with the result as its first argument and what it is given after.
-  - `help`: a Markdown file, which is in the result as README.md, and which `m SOURCE /JOB --help` shows.
-  - `sha256`: the hash of the result, whose script may then use the network.
-  - `local`: whether to always build it on this machine, without binary caches.
+  - `name` (string): the name of the store path.
+  - `builder` (string or path): the script. It stops at the first command that fails. It has coreutils, findutils, grep, sed, tar and gzip,
+    and the functions of nix/makes/functions.sh (`copy`, `info`, `error`, …), and writes to `$out`.
+  - `env` (attribute set): variables of the script; their names start with `env`.
+  - `envFiles` (attribute set): variables as files: `$envTextPath` is a file with the value of `envText`.
+  - `searchPaths` (attribute set): arguments of makeSearchPaths.
+  - `action` (string or null): a script that `m` runs after the build, with the result as its first argument, followed by the arguments of
+    `m`.
+  - `help` (path or null): a Markdown file. It is README.md in the result, and `m SOURCE /JOB --help` prints it.
+  - `sha256` (string or null): the hash of the result; the script may then use the network.
+  - `local` (boolean): whether to build on this machine, without binary caches.
 */
 {
   checked,

@@ -16,16 +16,16 @@
 
   # Arguments
 
-  - `name`: of the program; the result has it as `bin/<name>`.
-  - `entrypoint`: the script, as text or a path. It stops at the first command that fails, and finds what the builder of
-    makeDerivation finds. It sees the caller's environment, but for search paths, which are those asked for; `HOME` is a
-    directory of its own, `HOME_IMPURE` the caller's, and `STATE` a directory in the caller's cache.
-  - `help`: a Markdown file, which the program shows when it is called with `--help`.
-  - `replace`: what stands for each placeholder in the script; their names start with `__arg` and end with `__`.
-  - `searchPaths`: as makeSearchPaths takes them.
-  - `aliases`: other names of the program in the package.
-  - `persistState`: whether `STATE` and `HOME` keep what they had when it runs again.
-  - `globalState`: whether `STATE` is a directory that all scripts share, which keeps what it has.
+  - `name` (string): the name of the program, `bin/<name>` in the result.
+  - `entrypoint` (string or path): the script. It stops at the first command that fails, and has the programs of the builder of
+    makeDerivation. It has the environment of the caller, except search paths, which are those of `searchPaths`. `HOME` is a directory of
+    the script, `HOME_IMPURE` that of the caller, and `STATE` a directory in the caller's cache.
+  - `help` (path or null): a Markdown file, which the program prints with `--help`.
+  - `replace` (attribute set): values for placeholders in the script; their names start with `__arg` and end with `__`.
+  - `searchPaths` (attribute set): arguments of makeSearchPaths.
+  - `aliases` (list of strings): further names of the program in the package.
+  - `persistState` (boolean): whether `STATE` and `HOME` are kept between runs.
+  - `globalState` (boolean): whether `STATE` is a directory that all scripts share, and is kept between runs.
 */
 {
   checked,

@@ -9,11 +9,27 @@
 
   # Arguments
 
-  - `bin`, `rpath`, `pythonPackage`, … as Makes documents them: lists of packages, whose directories go to `PATH`,
-    `LD_LIBRARY_PATH`, `PYTHONPATH`, …
-  - `source`: scripts (or results of this function) to source, each alone or as a list with its arguments.
-  - `export`: lists of a variable, a package and a path in it.
-  - `append`: whether what the variables hold before stays, after what is added.
+  - `append` (boolean): whether the previous value of a variable is kept after the new directories.
+  - `bin`, `ocamlBin`, `rubyBin` (list of packages): `/bin` of each, for `PATH`.
+  - `nodeBin` (list of packages): `/.bin` of each, for `PATH`.
+  - `crystalLib` (list of packages): `/lib` of each, for `CRYSTAL_LIBRARY_PATH`.
+  - `javaClass` (list of packages): for `CLASSPATH`.
+  - `kubeConfig` (list of packages): for `KUBECONFIG`.
+  - `nodeModule` (list of packages): for `NODE_PATH`.
+  - `ocamlLib` (list of packages): for `OCAMLPATH`.
+  - `ocamlStublib` (list of packages): `/stublibs` of each, for `CAML_LD_LIBRARY_PATH`.
+  - `pkgConfig` (list of packages): `/lib/pkgconfig` of each, for `PKG_CONFIG_PATH`.
+  - `rpath` (list of packages): `/lib` and `/lib64` of each, for `LD_LIBRARY_PATH`.
+  - `rubyGemPath` (list of packages): for `GEM_PATH`.
+  - `pythonMypy` (list of packages): for `MYPYPATH`.
+  - `pythonMypy38`, `pythonMypy39`, `pythonMypy310`, `pythonMypy311`, `pythonMypy312`, `pythonMypy313`, `pythonMypy314`, `pythonMypy315`
+    (list of packages): the `site-packages` of this Python, for `MYPYPATH`.
+  - `pythonPackage` (list of packages): for `PYTHONPATH`.
+  - `pythonPackage38`, `pythonPackage39`, `pythonPackage310`, `pythonPackage311`, `pythonPackage312`, `pythonPackage313`, `pythonPackage314`, `pythonPackage315`
+    (list of packages): the `site-packages` of this Python, for `PYTHONPATH`.
+  - `export` (list of lists): `[ VARIABLE PACKAGE PATH ]` sets a variable to a path in a package.
+  - `source` (list of paths or lists): scripts, or results of this function, to source; a list is a script with its arguments.
+  - `withAction` (boolean): accepted for Makes; without effect.
 
   The result is a package with the script as `template`.
 */

@@ -9,9 +9,9 @@
 
   # Arguments
 
-  - `layers`: results of ociLayerTar and buildLayer, lowest first.
-  - `extraConfig`: `architecture` (`"amd64"` by default), `os`, `variant`, `created`, `author`, `history`, and `config`
-    with `Entrypoint`, `Env` and the other execution parameters; other keys stay as they are.
+  - `layers` (list of layers): results of ociLayerTar and buildLayer, lowest first.
+  - `extraConfig` (attribute set): `architecture` (by default `"amd64"`), `os`, `variant`, `created`, `author`, `history`, and `config` with
+    `Entrypoint`, `Env` and so on; other keys are passed on.
 
   The result has `image-config.json`, `platform.json`, `media-descriptor.json` and `blobs/`.
 */

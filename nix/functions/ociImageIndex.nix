@@ -1,5 +1,5 @@
 /**
-  The same image for several platforms, from one expression: an OCI layout whose index has platform and variant of each.
+  The same image for several platforms, from one expression: an OCI layout whose index has platform and variant of each image.
 
   # Example
 
@@ -17,10 +17,11 @@
 
   # Arguments
 
-  - `packages`: package sets, one a platform.
-  - `image`: a function of one of them, and of this library over it, to the arguments of ociImageManifest. Architecture
-    and variant are the package set's, unless `extraConfig` says otherwise.
-  - `extraIndex`, `link`, `passthru`: as for ociImageLayout.
+  - `packages` (list of package sets): a package set for each platform.
+  - `image` (function): a function of `{ pkgs, strata }`, a package set and this library over it, to the arguments of ociImageManifest.
+    Architecture and variant are those of the package set, unless `extraConfig` sets them.
+  - `extraIndex` (attribute set): further keys of the index, such as `annotations`, `artifactType` and `subject`.
+  - `link` (boolean): whether blobs are links to store paths instead of copies.
 */
 {
   checked,

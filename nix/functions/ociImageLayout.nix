@@ -13,10 +13,9 @@
 
   # Arguments
 
-  - `manifests`: results of ociImageManifest.
-  - `extraIndex`: `annotations`, `artifactType`, `subject` of the index, and whatever else it may have.
-  - `link`: whether blobs are links to the store paths that have them, instead of copies.
-  - `passthru`: attributes of the result.
+  - `manifests` (list of images): results of ociImageManifest.
+  - `extraIndex` (attribute set): further keys of the index, such as `annotations`, `artifactType` and `subject`.
+  - `link` (boolean): whether blobs are links to store paths instead of copies.
 */
 {
   checked,

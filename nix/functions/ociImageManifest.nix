@@ -9,9 +9,12 @@
 
   # Arguments
 
-  - `layers`, `extraConfig`: as for ociImageConfig.
-  - `extraManifest`: `annotations`, `artifactType`, `subject`, and whatever else a manifest may have.
-  - `tag`, `tags`: under which names (`org.opencontainers.image.ref.name`) a layout lists the image.
+  - `layers` (list of layers): results of ociLayerTar and buildLayer, lowest first.
+  - `extraConfig` (attribute set): `architecture` (by default `"amd64"`), `os`, `variant`, `created`, `author`, `history`, and `config` with
+    `Entrypoint`, `Env` and so on; other keys are passed on.
+  - `extraManifest` (attribute set): further keys of the manifest, such as `annotations`, `artifactType` and `subject`.
+  - `tag` (string or null): the name of the image in a layout, `org.opencontainers.image.ref.name`.
+  - `tags` (list of strings): further names of the image in a layout.
 
   The result has `image-manifest.json`, `media-descriptor.json` and `blobs/`.
 */

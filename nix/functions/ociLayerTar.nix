@@ -14,11 +14,11 @@
 
   # Arguments
 
-  - `files`: list of `{ source; destination ? source; mode; uid; gid; }`. A directory's contents go to `destination`;
-    links in it are kept, those to directories become directories. `mode` (octal, a string) is for files. Of two files with
-    the same destination the last counts.
-  - `compression`: `"gzip"`, `"zstd"`, `"zstd:chunked"`, or `""` or `"none"`.
-  - `closure`: whether the sources' closure is in the layer too, at its own store paths.
+  - `files` (list of attribute sets): `{ source; destination ? source; mode; uid; gid; }`. The contents of a directory are put into
+    `destination`; links in it are kept, links to directories become directories. `mode` (octal, a string) applies to files. Of two files
+    with the same destination, the last is used.
+  - `compression` (string): `"gzip"`, `"zstd"`, `"zstd:chunked"`, or `""` or `"none"`.
+  - `closure` (boolean): whether the layer also contains the closure of the sources, at their store paths.
 
   The result has `layer.tar[.gz|.zst]`, `media-descriptor.json`, `DiffID`, `layers-cache.json` and `blobs/`.
 */

@@ -13,21 +13,23 @@
 
   # Arguments
 
-  - `imageName`: `name`, or `host/name` where it is not docker.io.
-  - `imageDigest`: of its manifest or index.
-  - `sha256`: of what skopeo writes to a `dir:`, and of what this writes: they are the same.
-  - `os`, `arch`, `variant`: which image of an index to pull.
-  - `tlsVerify`: whether the registry's certificate is checked.
+  - `imageName` (string): `NAME`, or `HOST/NAME` for registries other than docker.io.
+  - `imageDigest` (string): the digest of the manifest or index.
+  - `sha256` (string): the hash of the result, which is the same as that of `skopeo copy` to a `dir:`.
+  - `os` (string): the operating system to choose from an index.
+  - `arch` (string): the architecture to choose from an index.
+  - `variant` (string or null): the variant to choose from an index.
+  - `tlsVerify` (boolean): whether the certificate of the registry is checked.
+  - `name` (string): the name of the store path with the image.
 
   # Result
 
-  The image as a recipe. `detached` of it has no references: a push takes its layers from the registry that they came from,
-  or from a binary cache.
+  The image as a recipe. Its `detached` has no references: a push takes its layers from their original registry, or from a binary cache.
 
   # Private registries
 
-  `REGISTRY_AUTH_FILE` of whoever builds (the daemon, where there is one) names a file with credentials, in docker's
-  format. It must be in the sandbox: `extra-sandbox-paths = /path/to/auth.json`. One that is bound to
+  Set `REGISTRY_AUTH_FILE` in the environment of the builder (of the Nix daemon, if there is one) to a file with credentials in docker's
+  format, and add the file to the sandbox: `extra-sandbox-paths = /path/to/auth.json`. A file that is bound to
   `/etc/skopeo/auth.json` is found without the variable.
 */
 {

@@ -1,6 +1,5 @@
 /**
-  An image from a registry, for `fromImage`, by a manifest that is kept beside the code: its digests are all the hashes
-  there are.
+  An image from a registry, for `fromImage`, by a manifest in a file next to the code. No other hashes are needed.
 
   # Example
 
@@ -15,15 +14,18 @@
 
   # Arguments
 
-  - `imageName`: the repository.
-  - `imageManifest`: a file with the manifest of one platform.
-  - `imageTag`, `os`, `arch`, `variant`: what getManifest asks for.
-  - `registryUrl`: the registry's host.
-  - `tlsVerify`: whether its certificate is checked.
+  - `imageName` (string): the repository.
+  - `imageManifest` (path or null): a file with the manifest of one platform; required for a build.
+  - `imageTag` (string): the tag that getManifest requests.
+  - `os` (string): the operating system that getManifest requests.
+  - `arch` (string): the architecture that getManifest requests.
+  - `variant` (string or null): the variant that getManifest requests.
+  - `registryUrl` (string): the host of the registry.
+  - `tlsVerify` (boolean): whether the certificate of the registry is checked.
 
   # Result
 
-  The image as a recipe, `getManifest`, and `detached` as of pullImage.
+  The image as a recipe, `getManifest`, and `detached`, as the result of pullImage.
 */
 {
   checked,

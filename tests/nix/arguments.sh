@@ -113,9 +113,9 @@ takes 'builtins.mapAttrs (_: builtins.functionArgs) { inherit (dockerTools) buil
 # documented HEADING: the table below it in docs/reference.md, as builtins.functionArgs has it.
 documented() {
   awk -v heading="$1" '
-    /^##+ / { level = length($1); if (on && level <= on) exit }
+    /^##+ / { level = index($0, " "); if (on && level <= on) exit }
     $0 == heading { on = level }
-    on && /^\| `/ { gsub("`", ""); print $2, $4 }' "$root/docs/reference.md" |
+    on && /^\| `/ { split($0, cells, "|"); gsub("[` ]", "", cells[2]); gsub(" ", "", cells[4]); print cells[2], cells[4] }' "$root/docs/reference.md" |
     jq -cSnR '[inputs | split(" ") | {(.[0]): (.[1] != "required")}] | add'
 }
 (($(jq length "$work/takes") == 15)) || fail "these are not all public functions: $(jq -c keys "$work/takes")"

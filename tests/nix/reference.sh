@@ -1,13 +1,13 @@
-# docs/reference.md is what the doc comments say, and each function is in it with an example.
+# docs/reference.md is generated from the doc comments; it describes each function with an example.
 . "$root/tests/lib.sh"
 "$root/dev/reference" >"$work/reference"
 diff "$root/docs/reference.md" "$work/reference" || fail "docs/reference.md is old: dev/reference > docs/reference.md"
-# makeContainerImage has dockerTools' defaults, but for what Makes has others of.
+# makeContainerImage has dockerTools' defaults, except those that Makes sets.
 same "$(awk '
   /^## / { section = $2 }
-  /^###/ { part = $0 }
+  /^### / { part = $0 }
   /^\| `/ && section == "makeContainerImage" { own[$0] = 1 }
-  /^\| `/ && section == "dockerTools" && part == "### Arguments of the functions that make images" && !/`(name|tag|maxLayers)`/ { theirs[$0] = 1 }
+  /^\| `/ && section == "dockerTools" && part == "### Arguments of the functions that make images" && !/`(name|tag|maxLayers|contents)`/ { theirs[$0] = 1 }
   END { for (row in theirs) if (!(row in own)) print row }' "$root/docs/reference.md")" ""
 public=$(nix-instantiate --eval --strict --json --expr "$(expression 'builtins.attrNames strata')" | jq -r '.[]' | grep -vxE 'm|overrideScope|platform')
 for name in $public; do
