@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn saved_attributes_are_read_back() {
         let names: &[&[u8]] = &[b"user.a", b"user.a=b\n", b"user.\\\xff"];
         let xattrs: Xattrs = names.iter().map(|name| (name.to_vec(), b"\0=\n\xff".to_vec())).collect();
         let empty = Xattrs::from([(b"user.empty".to_vec(), Vec::new())]);

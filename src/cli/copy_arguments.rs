@@ -69,7 +69,7 @@ pub struct CopyArguments {
     /// Report progress as JSON, one object per line.
     #[arg(long)]
     pub json: bool,
-    /// Copy what refers to the image too: signatures, bills of materials, attestations.
+    /// Also copy the referrers of the image: signatures, SBOMs, attestations.
     #[arg(long)]
     pub referrers: bool,
     // Each of these has a heading in help, so they come last.

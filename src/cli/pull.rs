@@ -43,7 +43,7 @@ pub fn manifest(reference: &Reference, index: bool, platform: Option<&Platform>,
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what refers to an image, as an index.
+/// Prints the referrers of an image, as an index.
 pub fn referrers(reference: &Reference, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
     let options = access.options(&[&reference.host])?;
     let found = open(reference, &options)?;

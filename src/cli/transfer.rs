@@ -188,7 +188,7 @@ fn trusted_keys(arguments: &CopyArguments, signer: Option<&Signer>) -> Result<Ve
     Ok(arguments.cache_key.iter().map(|path| VerifyingKey::open(path)).collect::<Result<_, _>>()?)
 }
 
-/// Writes what refers to `content`, which is known as `digest` there.
+/// Writes the referrers of `content`, whose digest at the destination is `digest`.
 fn add_referrers(
     FoundReferrers { graphs, skipped }: &FoundReferrers,
     place: &dyn Referrers,

@@ -244,7 +244,7 @@ impl Found {
         Ok(ManifestGraph::of(contents, tops.iter().map(|top| top.descriptor()).collect()).with_reference(reference))
     }
 
-    /// What refers to something in `content`, and what refers to that: signatures, bills of materials, attestations.
+    /// The referrers of something in `content`, and their referrers: signatures, SBOMs, attestations.
     /// Everyone who may push to a repository can attach documents, so malformed ones are skipped.
     ///
     /// # Errors

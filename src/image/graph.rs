@@ -34,7 +34,7 @@ pub struct ImageIndex {
     pub media_type: String,
     /// The index.
     pub bytes: Vec<u8>,
-    /// How what refers to the index hashes it.
+    /// The hash algorithm with which referrers of the index name it.
     pub algorithm: Algorithm,
     /// What it lists, in its order.
     pub children: Vec<ManifestGraph>,

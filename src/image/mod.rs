@@ -61,7 +61,7 @@ pub struct Image {
     pub media_type: String,
     /// The manifest.
     pub manifest: Vec<u8>,
-    /// How what refers to the manifest hashes it.
+    /// The hash algorithm with which referrers of the manifest name it.
     pub manifest_algorithm: Algorithm,
     /// The config's media type.
     pub config_media_type: String,

@@ -100,7 +100,7 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Serves `content` by its digest alone, as what refers to an image is.
+    /// Serves `content` by its digest alone, as referrers are served.
     pub fn add_untagged(&mut self, name: &str, content: ManifestGraph) {
         self.repositories.entry(name.to_owned()).or_default().add(content);
     }

@@ -29,13 +29,13 @@ pub struct HoldsOne {
     others: String,
 }
 
-/// There is no place for what refers to an image.
+/// The destination cannot hold referrers.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}: cannot hold the referrers of an image; omit --referrers, or copy to docker:// or oci:")]
 pub struct NoReferrers(&'static str);
 
 impl Destination {
-    /// Where what refers to an image goes.
+    /// Where the referrers of an image are written.
     ///
     /// # Errors
     ///

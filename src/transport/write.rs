@@ -34,13 +34,13 @@ pub trait WriteTransport: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Where what refers to an image goes; `None` where there is no place for it.
+    /// Where the referrers of an image are written; `None` if the medium cannot hold them.
     fn referrers(&self) -> Option<&dyn Referrers> {
         None
     }
 }
 
-/// A medium that keeps what refers to images: signatures, bills of materials, attestations.
+/// A medium that keeps the referrers of images: signatures, SBOMs, attestations.
 pub trait Referrers {
     /// Writes `referrer`, known by its digest alone, byte for byte.
     ///

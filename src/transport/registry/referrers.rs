@@ -152,7 +152,7 @@ fn index(tag: &str, bytes: &[u8]) -> Result<RawIndex> {
 }
 
 /// The [tag](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema) under which
-/// clients list what refers to a digest.
+/// clients list the referrers of a digest.
 fn fallback_tag(digest: &Digest) -> String {
     digest.to_string().replacen(':', "-", 1)
 }
