@@ -84,7 +84,7 @@ export STRATA_FAKEROOTKEY=${key%%:*}
 fake() { FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1 "$@"; }
 if [ -s "$STRATA_LOAD.xattrs" ]; then fake "$STRATA_ATTR/setfattr" --no-dereference --restore="$STRATA_LOAD.xattrs"; fi
 "$@"
-# Notes are sent without waiting, questions are answered in turn: with these answers, all that was noted has arrived.
+# Notes are sent without waiting, questions are answered in turn: with these answers, all notes have arrived.
 fake "$STRATA_ATTR/getfattr" --recursive --physical --no-dereference --dump --match=- --encoding=hex --absolute-names \
   "$STRATA_ROOT" > "$STRATA_STATE.xattrs" || { echo "fakeroot cannot keep the extended attributes of the file above" >&2; exit 1; }
 "#;

@@ -13,6 +13,7 @@ mod language;
 mod layering;
 mod layouts;
 mod library;
+mod messages;
 mod modules;
 mod reports;
 mod transports;

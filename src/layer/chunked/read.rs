@@ -197,7 +197,7 @@ pub fn files(table: &Toc, end: u64) -> Result<Vec<FileChunks<'_>>> {
                 chunk.end = before;
             }
             if chunk.offset == 0 || chunk.offset >= chunk.end || chunk.end > before {
-                return wrong(format!("a chunk of {name:?} overlaps another, or lies outside of the layer"));
+                return wrong(format!("a chunk of {name:?} overlaps another, or is outside of the layer"));
             }
             if chunk.size / RATIO > chunk.end - chunk.offset {
                 return wrong(format!("a chunk of {name:?} is a bomb: {} bytes", chunk.size));

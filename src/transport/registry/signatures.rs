@@ -42,7 +42,7 @@ pub enum SkipReason {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Signing(#[from] SigningError),
-    #[error("it is signed with this key, but for another image")]
+    #[error("it is a signature of this key for another image")]
     AnotherImage,
     #[error("it is signed with this key, but {0}")]
     Refused(String),
