@@ -4,7 +4,11 @@
 //! Each reader of such input takes what it reads or keeps from a [`Budget`]. All limits are in this file, so that their sum
 //! can be judged. What is only streamed takes no bytes, but its parts are counted.
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    process::{Command, Output, Stdio},
+    thread,
+};
 
 /// The limits of one kind of input.
 #[derive(Debug)]
@@ -23,6 +27,22 @@ const MIB: u64 = 1 << 20;
 
 /// A manifest, an index, a config, or another document. Registries refuse manifests of more than 4 MiB too.
 pub const DOCUMENT: Limits = Limits { input: "the document", bytes: 4 * MIB, parts: 1, part: "documents" };
+/// The file `version` of a `dir:` directory.
+pub const VERSION: Limits = Limits { input: "the file", bytes: 1024, parts: 1, part: "documents" };
+/// What an error of another program or server has to say; more is left out.
+pub const MESSAGE: Limits = Limits { input: "the message", bytes: 16 * 1024, parts: 1, part: "messages" };
+/// What the client of an engine prints: names of images, and their layers.
+pub const ENGINE_OUTPUT: Limits = Limits { input: "its output", bytes: 64 * MIB, parts: 1, part: "outputs" };
+/// Answers of a docker daemon to one question: the list of images, and then each image. Parts are images.
+#[cfg(feature = "net")]
+pub const DAEMON: Limits =
+    Limits { input: "the answer of the daemon", bytes: 64 * MIB, parts: 100_000, part: "images" };
+/// The answer of a credential helper; tokens have some kilobytes.
+#[cfg(feature = "net")]
+pub const CREDENTIALS: Limits = Limits { input: "the answer", bytes: MIB, parts: 1, part: "answers" };
+/// What git prints: names of branches and tags, or of the files of a project.
+#[cfg(feature = "program")]
+pub const GIT_OUTPUT: Limits = Limits { input: "the output of git", bytes: 256 * MIB, parts: 1, part: "outputs" };
 /// All manifests, indexes and configs that one command keeps; parts are those of one reference.
 pub const GRAPH: Limits = Limits { input: "the image", bytes: 256 * MIB, parts: 1000, part: "manifests and indexes" };
 /// The list of an image's referrers, on all pages. Images have tens.
@@ -33,8 +53,9 @@ pub const REFERRERS: Limits =
 #[cfg(feature = "net")]
 pub const TAGS: Limits = Limits { input: "the list of tags", bytes: 64 * MIB, parts: 1_000_000, part: "tags" };
 /// What a command of Nix prints: names of packages, and a derivation of each system.
-#[cfg(feature = "program")]
 pub const NIX_OUTPUT: Limits = Limits { input: "the output of Nix", bytes: 64 * MIB, parts: 1, part: "outputs" };
+/// A key in a file.
+pub const KEY: Limits = Limits { input: "the key", bytes: 64 * 1024, parts: 1, part: "files" };
 /// A recipe (image.json): 5,000 store paths make 1 MiB.
 pub const RECIPE: Limits = Limits { input: "the recipe", bytes: 256 * MIB, parts: 1, part: "documents" };
 /// The documents of an archive that are kept; others are read again.
@@ -44,6 +65,17 @@ pub const ARCHIVE_DOCUMENTS: Limits =
 pub const ARCHIVE_NAMES: Limits = Limits { input: "the archive", bytes: 64 * MIB, parts: 100_000, part: "entries" };
 /// Names that are kept of one layer: a million files have a tenth of it, with [`NAME_OVERHEAD`] for each.
 pub const LAYER: Limits = Limits { input: "the layer", bytes: 1024 * MIB, parts: 4_000_000, part: "entries" };
+/// Names and targets of one layer's links, which later names may lead through.
+pub const LINKS: Limits = Limits { input: "the set of links", bytes: 256 * MIB, parts: 4_000_000, part: "links" };
+/// Directories and links of a base image, all its layers together.
+#[cfg(feature = "program")]
+pub const BASE_TREE: Limits =
+    Limits { input: "the base image", bytes: 1024 * MIB, parts: 4_000_000, part: "directories and links" };
+/// PAX records of one entry of a tar, or its long name; Go's limit (archive/tar, maxSpecialFileSize).
+pub const EXTENSION: Limits = Limits { input: "the extended header", bytes: MIB, parts: 1, part: "headers" };
+/// A file with holes, as it is unpacked; parts are those without holes.
+pub const SPARSE_FILE: Limits =
+    Limits { input: "the sparse file", bytes: 1024 * MIB, parts: 100_000, part: "parts without holes" };
 /// Extended attributes of one tar. They compress well; real layers have a capability or a label of 50 bytes for some files.
 pub const XATTRS: Limits =
     Limits { input: "the set of extended attributes", bytes: 64 * MIB, parts: 4_000_000, part: "entries" };
@@ -54,6 +86,17 @@ pub const NAR: Limits = Limits { input: "the NAR", bytes: u64::MAX, parts: 10_00
 pub const NARINFO: Limits = Limits { input: "the narinfo", bytes: 4 * MIB, parts: 1, part: "documents" };
 /// The decompressed table of contents of a zstd:chunked layer. An entry takes ten times its text in memory, at least.
 pub const TOC: Limits = Limits { input: "it", bytes: 144 * MIB, parts: 1_000_000, part: "entries" };
+/// An os-release file; real ones have some hundred bytes.
+pub const OS_RELEASE: Limits = Limits { input: "os-release", bytes: 64 * 1024, parts: 1, part: "files" };
+/// What is behind the last chunk of a zstd:chunked layer and is kept: the table of contents and the data of tar-split, for each
+/// of which readers have a limit of 144 MiB.
+pub const CHUNKED_END: Limits = Limits { input: "the end of the layer", bytes: 288 * MIB, parts: 1, part: "ends" };
+/// Memory for decompressing xz, in KiB: xz -9 needs 64 MiB.
+pub const XZ_MEMORY: u32 = 128 * 1024;
+/// SQLite's memory in this process, in bytes.
+pub const SQLITE_HEAP: i64 = 256 * 1024 * 1024;
+/// The longest value that SQLite reads, in bytes; rpm's largest package headers have a few megabytes.
+pub const SQLITE_VALUE: i32 = 32 * 1024 * 1024;
 /// One package or Nix database in a layer; rpm's largest have 200 MB.
 pub const DATABASE: Limits =
     Limits { input: "the database", bytes: 256 * MIB, parts: 100_000, part: "packages and store paths" };
@@ -97,6 +140,13 @@ pub struct ExceededError {
     input: &'static str,
     limit: u64,
     unit: &'static str,
+}
+
+impl ExceededError {
+    /// The exceeded limit that `error` is about, if it is.
+    pub fn cause(error: &io::Error) -> Option<Self> {
+        error.get_ref()?.downcast_ref::<Self>().copied()
+    }
 }
 
 impl From<ExceededError> for io::Error {
@@ -153,6 +203,18 @@ impl Budget {
         BudgetReader { inner, budget: self }
     }
 
+    /// Appends the start of `inner` that there is room for to `bytes`: of a message, which is cut.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read; `bytes` has what was read before.
+    pub fn read_start(&mut self, inner: impl Read, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let before = bytes.len();
+        let result = inner.take(self.bytes).read_to_end(bytes);
+        self.bytes -= (bytes.len() - before) as u64;
+        result.map(drop)
+    }
+
     /// Reads `inner` to its end.
     ///
     /// # Errors
@@ -163,6 +225,34 @@ impl Budget {
         self.reader(inner).read_to_end(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// Runs a command to its end, as [`Command::output`] does, with a standard output within `limits`. Of a standard error that is
+/// piped, the start is kept.
+///
+/// # Errors
+///
+/// If the command cannot be started, or exceeds the limits; it is killed then.
+pub fn output(command: &mut Command, limits: &'static Limits) -> io::Result<Output> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let message = thread::spawn(move || {
+        let mut message = Vec::new();
+        if let Some(mut stderr) = stderr {
+            drop(Budget::new(&MESSAGE).read_start(&mut stderr, &mut message));
+            // A process whose pipe is closed would fail for that reason.
+            drop(io::copy(&mut stderr, &mut io::sink()));
+        }
+        message
+    });
+    let stdout = stdout.map_or_else(|| Ok(Vec::new()), |stdout| Budget::new(limits).read(stdout));
+    if stdout.is_err() {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    // Processes that a killed one has started may keep its standard error open.
+    let stdout = stdout?;
+    Ok(Output { status, stdout, stderr: message.join().unwrap_or_default() })
 }
 
 /// A reader within a budget.
@@ -194,6 +284,20 @@ mod tests {
         assert_eq!(budget.take(0).unwrap_err().to_string(), "the text has more than 2 lines, which is the limit");
         let error = budget.renew_parts().take(1).unwrap_err();
         assert_eq!(error.to_string(), "the text has more than 10 bytes, which is the limit");
+    }
+
+    #[test]
+    fn output_of_commands_is_limited() {
+        let run = |script: &str| {
+            let mut command = Command::new("sh");
+            output(command.args(["-c", script]).stdin(Stdio::null()).stderr(Stdio::piped()), &SMALL)
+        };
+        let whole = run("printf 0123456789; printf no >&2; exit 3").unwrap();
+        assert_eq!((whole.stdout.as_slice(), whole.stderr.as_slice()), (&b"0123456789"[..], &b"no"[..]));
+        assert_eq!(whole.status.code(), Some(3));
+        assert_eq!(run("sleep 20 & yes 0123456789").unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        let noisy = run("head -c 1000000 /dev/zero >&2").unwrap();
+        assert_eq!((noisy.stderr.len() as u64, noisy.status.success()), (MESSAGE.bytes, true));
     }
 
     #[test]

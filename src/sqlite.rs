@@ -8,12 +8,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
 
-/// The longest value that is read, in bytes; rpm's largest package headers have a few megabytes.
-const VALUE_LIMIT: i32 = 32 * 1024 * 1024;
+use crate::budget::{SQLITE_HEAP, SQLITE_VALUE};
+
 /// The deepest expression in the file's schema.
 const EXPRESSION_LIMIT: i32 = 100;
-/// SQLite's memory in this process, in bytes.
-const HEAP_LIMIT: i64 = 256 * 1024 * 1024;
 /// Instructions between two looks at the limit, and how often it is looked at: a few seconds of work. 100,000 store
 /// paths with their references take a twentieth.
 const STEP: i32 = 10_000;
@@ -46,7 +44,7 @@ pub fn open(path: &Path, tables: &[&str]) -> Result<Connection, DatabaseError> {
     ] {
         connection.set_db_config(option, is_on)?;
     }
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_LIMIT)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, SQLITE_VALUE)?;
     connection.set_limit(Limit::SQLITE_LIMIT_EXPR_DEPTH, EXPRESSION_LIMIT)?;
     let mut steps = 0;
     let is_too_long = move || {
@@ -54,7 +52,7 @@ pub fn open(path: &Path, tables: &[&str]) -> Result<Connection, DatabaseError> {
         steps > STEPS
     };
     connection.progress_handler(STEP, Some(is_too_long))?;
-    connection.execute_batch(&format!("pragma hard_heap_limit = {HEAP_LIMIT}; pragma mmap_size = 0;"))?;
+    connection.execute_batch(&format!("pragma hard_heap_limit = {SQLITE_HEAP}; pragma mmap_size = 0;"))?;
     connection.pragma_update(None, "cell_size_check", true)?;
     for table in tables {
         check_table(&connection, table)?;

@@ -18,7 +18,7 @@ use std::{
 
 use crate::terminal::{self, line, note};
 use crate::transport::git::{local_git, restrict_git};
-use crate::{files, oci::Digest};
+use crate::{budget, files, oci::Digest};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, de::DeserializeOwned};
 use tempfile::NamedTempFile;
@@ -163,11 +163,13 @@ fn place(source: &str) -> Result<Place> {
 /// it, would come into the store, which everybody can read.
 fn tracked(top: &Path) -> Result<NamedTempFile> {
     let shown = top.display();
-    let output = match local_git(top).args(["ls-files", "-z", "--no-recurse-submodules"]).output() {
+    let mut git = local_git(top);
+    git.args(["ls-files", "-z", "--no-recurse-submodules"]).stdin(Stdio::null()).stderr(Stdio::piped());
+    let output = match budget::output(&mut git, &budget::GIT_OUTPUT) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("{shown} is a git work tree, but git is not in PATH; install git, or use a copy without .git")
         }
-        output => output.context("starting git")?,
+        output => output.context("running git")?,
     };
     let message = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "git cannot list the files it tracks in {shown}: {}", message.trim_end());
@@ -244,12 +246,12 @@ fn nix(program: &str) -> Command {
 /// What a command writes to stdout.
 fn json<T: DeserializeOwned>(mut command: Command) -> Result<T> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = match command.stdout(Stdio::piped()).output() {
+    let output = match budget::output(&mut command, &budget::NIX_OUTPUT) {
         Ok(output) => output,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             bail!("{name} is not in PATH; m needs Nix: https://nixos.org/download")
         }
-        Err(error) => return Err(error).with_context(|| format!("starting {name}")),
+        Err(error) => return Err(error).with_context(|| format!("running {name}")),
     };
     ensure!(output.status.success(), "{name} failed; see its messages above");
     serde_json::from_slice(&output.stdout).with_context(|| format!("reading what {name} wrote"))

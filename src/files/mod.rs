@@ -18,13 +18,14 @@ mod temporary;
 use std::{
     env,
     fs::{self, File, FileType, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
 
+use crate::budget::{Budget, Limits};
 pub use beneath::{Beneath, Entry};
 pub use lock::{Lock, lock_directory};
 use temporary::Temporary;
@@ -243,18 +244,13 @@ fn check_is_file(file: File) -> io::Result<File> {
     }
 }
 
-/// Reads a file that others wrote, of no more than `limit` bytes.
+/// Reads a file that others wrote, within `limits`.
 ///
 /// # Errors
 ///
 /// As [`open_plain`], and when it is bigger.
-pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    open_plain(path)?.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 <= limit {
-        return Ok(bytes);
-    }
-    Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it has more than {limit} bytes, which is the limit")))
+pub fn read_bounded(path: &Path, limits: &'static Limits) -> io::Result<Vec<u8>> {
+    Budget::new(limits).read(open_plain(path)?)
 }
 
 /// What people call it.

@@ -38,11 +38,10 @@ use std::{
 use tar::EntryType;
 
 use super::{untar::TarEntry, whiteout::Marker};
+use crate::budget::{self, Budget};
 
 /// Links followed on the way to one name; Linux stops at 40 too.
 const LINKS: usize = 40;
-/// Bytes of the names and targets of a layer's links that are in memory at once.
-const KEPT_LIMIT: usize = 256 << 20;
 
 /// What an entry of a layer is for the tree: paths are relative to the root and have no links of the layer in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +65,16 @@ impl Place {
 }
 
 /// The links of one layer, which its later names may lead through.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct LayerLinks {
     targets: BTreeMap<Vec<u8>, Vec<u8>>,
-    kept: usize,
+    budget: Budget,
+}
+
+impl Default for LayerLinks {
+    fn default() -> Self {
+        Self { targets: BTreeMap::new(), budget: Budget::new(&budget::LINKS) }
+    }
 }
 
 impl LayerLinks {
@@ -115,10 +120,7 @@ impl LayerLinks {
             remove_below(&mut self.targets, path);
         }
         if entry.kind == EntryType::Symlink {
-            self.kept += path.len() + entry.link.len();
-            if self.kept > KEPT_LIMIT {
-                return Err(invalid(&format!("its links have more than {KEPT_LIMIT} bytes, which is the limit")));
-            }
+            self.budget.take(path.len() + entry.link.len())?;
             self.targets.insert(path.to_owned(), entry.link.clone());
         }
         Ok(())

@@ -22,8 +22,6 @@ use super::{
 };
 use crate::budget::{self, Budget, NAME_OVERHEAD};
 
-/// A file with holes that is bigger than this (in bytes) is a bomb: its holes weigh nothing in the layer.
-const SPARSE_LIMIT: u64 = 1 << 30;
 /// Bytes of a name; Linux takes no longer path.
 const NAME_LIMIT: usize = 4096;
 /// Directories in each other.
@@ -274,10 +272,9 @@ fn write_file(
     let mut file = directory.create_file(name)?;
     match &entry.holes {
         None => drop(io::copy(data, &mut file)?),
-        Some(sparse) if sparse.size > SPARSE_LIMIT => {
-            return Err(invalid("it is a sparse file of more than 1 GiB, which is the limit"));
-        }
         Some(sparse) => {
+            // Holes weigh nothing in the layer.
+            Budget::new(&budget::SPARSE_FILE).take_bytes(sparse.size)?;
             for (offset, length) in &sparse.parts {
                 file.seek(SeekFrom::Start(*offset))?;
                 io::copy(&mut data.by_ref().take(*length), &mut file)?;

@@ -18,15 +18,9 @@ use std::{
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
-use crate::budget::{self, Budget};
+use crate::budget::{self, Budget, NAME_OVERHEAD};
 
 const BLOCK: u64 = 512;
-/// Bytes of one entry's PAX records, or of its long name; Go's limit.
-const EXTENSION_LIMIT: u64 = 1 << 20;
-/// What an entry of a map takes besides its bytes.
-const XATTR_OVERHEAD: usize = 64;
-/// Parts of one file with holes.
-const PARTS_LIMIT: usize = 100_000;
 
 /// What stands before the name of an extended attribute in a PAX record.
 pub(super) const XATTR: &[u8] = b"SCHILY.xattr.";
@@ -175,8 +169,7 @@ impl<R: Read> TarReader<R> {
             _ => (0, 0),
         };
         let holes = if kind == EntryType::GNUSparse { Some(self.sparse(header, size)?) } else { None };
-        let bytes =
-            extended.xattrs.iter().map(|(name, value)| name.len() + value.len() + XATTR_OVERHEAD).sum::<usize>();
+        let bytes = extended.xattrs.iter().map(|(name, value)| name.len() + value.len() + NAME_OVERHEAD).sum::<usize>();
         self.xattrs.take_bytes(bytes as u64)?;
         self.begin(size)?;
         Ok(TarEntry {
@@ -247,28 +240,27 @@ impl<R: Read> TarReader<R> {
 
     /// All data of an entry that says something of the next one.
     fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
-        if size > EXTENSION_LIMIT {
-            return Err(invalid("an entry with more than 1 MiB of extended header: no image has one"));
-        }
+        let mut budget = Budget::new(&budget::EXTENSION);
+        // A reader takes the size only as it is read.
+        budget.clone().take_bytes(size)?;
         self.begin(size)?;
-        let mut bytes = Vec::new();
-        self.take(size).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        budget.read(self.take(size))
     }
 
     /// Which parts of a file with holes are there; `size` bytes together.
     fn sparse(&mut self, header: &Header, size: u64) -> io::Result<Sparse> {
         let gnu = header.as_gnu().ok_or_else(|| invalid("a file with holes that is not GNU's"))?;
         let whole = gnu.real_size()?;
-        let mut parts = Vec::new();
+        let (mut parts, mut budget) = (Vec::new(), Budget::new(&budget::SPARSE_FILE));
         let mut add = |described: &[GnuSparseHeader]| -> io::Result<()> {
             for part in described.iter().filter(|part| !part.is_empty()) {
                 let (offset, length) = (part.offset()?, part.length()?);
                 let end = offset.checked_add(length).filter(|end| *end <= whole);
                 let before = parts.last().map_or(0, |(offset, length)| offset + length);
-                if end.is_none() || offset < before || parts.len() >= PARTS_LIMIT {
-                    return Err(invalid("a file with holes whose parts overlap, or are too many"));
+                if end.is_none() || offset < before {
+                    return Err(invalid("a file with holes whose parts overlap"));
                 }
+                budget.take_parts(1)?;
                 parts.push((offset, length));
             }
             Ok(())

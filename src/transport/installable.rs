@@ -18,7 +18,10 @@ use std::{
 use serde::Deserialize;
 
 use super::{ReadOptions, ReadTransport, git::restrict_git, path};
-use crate::image::{OpenError, Opened};
+use crate::{
+    budget,
+    image::{OpenError, Opened},
+};
 
 /// How flake references without `#` begin (nix, src/libflake/flakeref.cc and the input schemes of libfetchers).
 const SCHEMES: [&str; 9] =
@@ -57,6 +60,8 @@ enum InstallableError {
     #[error("building {reference}: nix built {count} derivations; give the reference of one image")]
     Count { reference: String, count: usize },
     #[error("building {0}: reading what nix build printed")]
+    Output(String, #[source] io::Error),
+    #[error("building {0}: reading what nix build printed")]
     Parse(String, #[source] serde_json::Error),
 }
 
@@ -89,8 +94,11 @@ impl Installable {
         command.args(ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).iter()).arg(&self.0);
         restrict_git(&mut command);
         // The standard output is for results, and git asks for passwords on the terminal itself.
-        let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
-        let output = output.map_err(|source| InstallableError::Start(reference(), source))?;
+        let output = budget::output(command.stdin(Stdio::null()).stderr(Stdio::inherit()), &budget::NIX_OUTPUT);
+        let output = output.map_err(|source| match source.kind() {
+            io::ErrorKind::FileTooLarge => InstallableError::Output(reference(), source),
+            _ => InstallableError::Start(reference(), source),
+        })?;
         if !output.status.success() {
             return Err(InstallableError::Failed(reference()));
         }

@@ -1,6 +1,7 @@
 //! Attacks on the program: hostile registries, images, projects and documents. One module for each class of attack.
 
 mod ambiguous;
+mod answers;
 mod caches;
 mod copy_flags;
 mod credentials;

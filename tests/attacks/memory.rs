@@ -19,7 +19,7 @@ use crate::{
 /// Enough for threads, buffers and SQLite, and for the largest document that is accepted.
 const MEGABYTES: u32 = 700;
 const ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-const SECONDS: u32 = 100;
+const SECONDS: u32 = 600;
 /// A file of this size is a hole on the disk.
 const HOLE: u64 = 20 << 30;
 

@@ -15,6 +15,7 @@ mod layouts;
 mod library;
 mod messages;
 mod modules;
+mod readers;
 mod reports;
 mod transports;
 mod tree;

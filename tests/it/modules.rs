@@ -16,9 +16,9 @@ const EDGES: [(&str, &[&str]); 18] = [
     ("budget", &[]),
     ("oci", &[]),
     ("closure", &[]),
-    ("files", &[]),
+    ("files", &["budget"]),
     ("threads", &[]),
-    ("sqlite", &[]),
+    ("sqlite", &["budget"]),
     ("terminal", &[]),
     ("layer", &["budget", "closure", "oci", "threads"]),
     ("image", &["budget", "closure", "files", "layer", "oci"]),
@@ -120,11 +120,11 @@ impl<'ast> Visit<'ast> for Paths {
     }
 }
 
-fn src() -> PathBuf {
+pub fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn files(path: &Path) -> Vec<PathBuf> {
+pub fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
     }

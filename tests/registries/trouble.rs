@@ -87,7 +87,7 @@ fn permanent_errors_are_tried_once_and_temporary_errors_repeated() {
 fn an_answer_without_end_is_refused() {
     let host = on_loopback(|_| Answer::new(200).body(vec![b' '; 5 << 20]));
     let error = client(&host, Options { tries: Some(1), ..Options::default() }).manifest("1").unwrap_err();
-    assert!(format!("{error:?}").contains("BodyExceedsLimit"), "{error:?}");
+    assert!(format!("{error:?}").contains("ExceededError"), "{error:?}");
     let host = on_loopback(|request| Answer::new(302).with("location", &format!("{}x", request.target)));
     let error = client(&host, Options::default()).manifest("1").unwrap_err();
     assert!(error.to_string().contains("redirects more than"), "{error}");

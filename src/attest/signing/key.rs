@@ -7,7 +7,7 @@
 //! | `EC PRIVATE KEY` | SEC 1 (`openssl ecparam -genkey`) |
 //! | `PUBLIC KEY` | X.509's SubjectPublicKeyInfo |
 
-use std::{fs, path::Path};
+use std::{fs::File, path::Path};
 
 use ring::{
     rand::SystemRandom,
@@ -22,14 +22,13 @@ use spki::{
 };
 
 use super::{Result, SigningError, encrypted};
+use crate::budget::{self, Budget};
 
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
-/// The limit for a key file, in bytes.
-const SIZE_LIMIT: usize = 64 * 1024;
 
 /// A private key.
 pub struct SigningKey {
@@ -194,10 +193,9 @@ impl VerifyingKey {
 /// The one block of a PEM file: its label and what it holds.
 fn pem(path: &Path) -> Result<(String, Vec<u8>)> {
     let fail = |why: String| SigningError::Key { path: path.to_owned(), why };
-    let text = fs::read(path).map_err(|source| SigningError::Io { path: path.to_owned(), source })?;
-    if text.len() > SIZE_LIMIT {
-        return Err(fail("it is too big for a key".to_owned()));
-    }
+    // It may be a pipe: `--key <(…)`.
+    let text = File::open(path).and_then(|file| Budget::new(&budget::KEY).read(file));
+    let text = text.map_err(|source| SigningError::Io { path: path.to_owned(), source })?;
     let mut rest = text.as_slice();
     loop {
         let (label, bytes) = pem_rfc7468::decode_vec(rest).map_err(|_| {

@@ -25,6 +25,7 @@ use anyhow::{Context, Result};
 
 use crate::terminal::note;
 use crate::{
+    budget::{self, Budget, NAME_OVERHEAD},
     image::{
         Image, Recipe,
         recipe::{LayerPath, RecipeLayer},
@@ -36,8 +37,6 @@ use crate::{
     },
 };
 
-/// No image has more directories and links.
-const LIMIT: usize = 4_000_000;
 /// Links followed on the way to one directory; Linux stops at 40 too.
 const LINKS: usize = 40;
 
@@ -55,6 +54,7 @@ impl BaseTree {
     /// Reads it from the layers of `image` that are on this machine.
     pub fn of(image: &Recipe) -> Result<Self> {
         let mut below = Self::default();
+        let mut budget = Budget::new(&budget::BASE_TREE);
         for (at, (layer, blob)) in image.layers.iter().zip(Image::of(image).layers).enumerate() {
             // Store paths alone: nothing but /nix.
             if layer.blob.is_none() && !layer.paths.is_empty() && layer.paths.iter().all(LayerPath::is_in_place) {
@@ -68,7 +68,7 @@ impl BaseTree {
                 continue;
             }
             let reading = || format!("argument fromImage: reading layer {}", at + 1);
-            blob.plain(|tar| below.add(tar)).with_context(reading)?;
+            blob.plain(|tar| below.add(tar, &mut budget)).with_context(reading)?;
         }
         Ok(below)
     }
@@ -103,8 +103,8 @@ impl BaseTree {
         fs::write(file, text).with_context(|| format!("writing {}", file.display()))
     }
 
-    /// Puts a layer on what is there.
-    fn add(&mut self, layer: &mut dyn Read) -> io::Result<()> {
+    /// Puts a layer on what is there; `budget` is that of all layers.
+    fn add(&mut self, layer: &mut dyn Read, budget: &mut Budget) -> io::Result<()> {
         let mut archive = TarReader::new(layer);
         let (mut bounds, mut links) = (Bounds::default(), LayerLinks::default());
         // What this layer has: opaque marks are not about it.
@@ -115,7 +115,7 @@ impl BaseTree {
             for above in overlay::above(&place).map(|above| Path::new(OsStr::from_bytes(above))) {
                 // A link of a lower layer is replaced; those of this one were followed.
                 if !matches!(self.0.get(above), Some(Standing::Directory { .. })) {
-                    self.0.insert(above.to_owned(), Standing::Directory { mode: 0o755, uid: 0, gid: 0 });
+                    self.insert(above, Standing::Directory { mode: 0o755, uid: 0, gid: 0 }, budget)?;
                 }
                 if !own.insert(above.to_owned()) {
                     break;
@@ -133,32 +133,35 @@ impl BaseTree {
                 Place::At(path) => {
                     let path = PathBuf::from(OsString::from_vec(path));
                     bounds.keep(&path)?;
-                    self.stand(&path, entry, &mut bounds)?;
+                    self.stand(&path, entry, budget)?;
                     own.insert(path);
                 }
-            }
-            if self.0.len() > LIMIT {
-                let message = format!("more than {LIMIT} directories and links, which is the limit");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
             }
         }
         Ok(())
     }
 
     /// Puts what an entry is at `path`, in place of what is there.
-    fn stand(&mut self, path: &Path, entry: TarEntry, bounds: &mut Bounds) -> io::Result<()> {
+    fn stand(&mut self, path: &Path, entry: TarEntry, budget: &mut Budget) -> io::Result<()> {
         match entry.kind {
             tar::EntryType::Directory => {
                 let standing = Standing::Directory { mode: entry.mode, uid: entry.uid, gid: entry.gid };
-                self.0.insert(path.to_owned(), standing);
+                self.insert(path, standing, budget)?;
             }
             tar::EntryType::Symlink => {
                 self.remove(path, |_| true);
                 let target = PathBuf::from(OsString::from_vec(entry.link));
-                bounds.keep(&target)?;
-                self.0.insert(path.to_owned(), Standing::Link(target));
+                budget.take_bytes(target.as_os_str().len() as u64)?;
+                self.insert(path, Standing::Link(target), budget)?;
             }
             _ => self.remove(path, |_| true),
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, path: &Path, standing: Standing, budget: &mut Budget) -> io::Result<()> {
+        if self.0.insert(path.to_owned(), standing).is_none() {
+            budget.take(path.as_os_str().len() + NAME_OVERHEAD)?;
         }
         Ok(())
     }
@@ -273,7 +276,7 @@ mod tests {
     pub fn below(layers: &[&[&str]]) -> BaseTree {
         let mut below = BaseTree::default();
         for entries in layers {
-            below.add(&mut layer(entries).as_slice()).unwrap();
+            below.add(&mut layer(entries).as_slice(), &mut Budget::new(&budget::BASE_TREE)).unwrap();
         }
         below
     }
@@ -307,12 +310,25 @@ mod tests {
     }
 
     #[test]
+    fn directories_and_links_of_all_layers_are_bounded() {
+        const SMALL: budget::Limits =
+            budget::Limits { input: "the base image", bytes: 1000, parts: 3, part: "directories and links" };
+        let (mut below, mut budget) = (BaseTree::default(), Budget::new(&SMALL));
+        let mut add = |entries: &[&str]| below.add(&mut layer(entries).as_slice(), &mut budget);
+        add(&["a/", "a/", "b -> a"]).unwrap();
+        add(&["a/", "c/"]).unwrap();
+        let error = add(&["d/"]).unwrap_err().to_string();
+        assert_eq!(error, "the base image has more than 3 directories and links, which is the limit");
+    }
+
+    #[test]
     fn names_are_bounded() {
         let mut archive = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
         header.set_size(0);
         archive.append_data(&mut header, "a/".repeat(3000), io::empty()).unwrap();
-        let error = BaseTree::default().add(&mut archive.into_inner().unwrap().as_slice()).unwrap_err().to_string();
+        let (archive, mut budget) = (archive.into_inner().unwrap(), Budget::new(&budget::BASE_TREE));
+        let error = BaseTree::default().add(&mut archive.as_slice(), &mut budget).unwrap_err().to_string();
         assert!(error.contains("a name of more than 4096 bytes or 512 directories"), "{error}");
     }
 

@@ -10,12 +10,15 @@
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 
-use crate::transport::git::{local_git, restrict_git};
+use crate::{
+    budget,
+    transport::git::{local_git, restrict_git},
+};
 
 /// The tag of the flake as it is.
 const LATEST: &str = "latest";
@@ -178,7 +181,7 @@ fn commit(top: &Path, tag: &str) -> Result<Option<String>> {
         }
         let mut git = local_git(top);
         git.args(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{name}^{{commit}}")]);
-        let output = git.stdin(Stdio::null()).stderr(Stdio::null()).output().context("starting git")?;
+        let output = output(git.stdin(Stdio::null()).stderr(Stdio::null()))?;
         let rev = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         if !output.status.success() || rev.is_empty() {
             continue;
@@ -198,8 +201,13 @@ fn remote_refs(url: &str, patterns: &[&str]) -> Result<Vec<String>> {
     Ok(lines(git)?.iter().filter_map(|line| Some(line.split_once('\t')?.1.to_owned())).collect())
 }
 
+/// Runs git to its end.
+fn output(git: &mut Command) -> Result<Output> {
+    budget::output(git, &budget::GIT_OUTPUT).context("running git")
+}
+
 fn lines(mut git: Command) -> Result<Vec<String>> {
-    let output = git.stdin(Stdio::null()).output().context("starting git")?;
+    let output = output(git.stdin(Stdio::null()).stderr(Stdio::piped()))?;
     let message = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "git ended with {}: {}", output.status, message.trim());
     Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())

@@ -10,12 +10,10 @@ use lzma_rust2::XzReader;
 use sha2::{Digest as _, Sha256};
 
 use super::{Access, Cache, Compression, NarInfo};
-use crate::{closure::StorePath, image::recipe::Recorded, oci::Digest};
+use crate::{budget::XZ_MEMORY, closure::StorePath, image::recipe::Recorded, oci::Digest};
 
 /// Bytes read from a cache at once.
 const BUFFER: usize = 128 * 1024;
-/// Memory that a NAR may ask for to be decompressed, in KiB: xz -9 asks for 64 MiB.
-const XZ_MEMORY: u32 = 128 * 1024;
 
 /// A NAR as a stream.
 pub struct Nar {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    budget,
     files::{self, NewDirectory},
     image::{Image, ManifestGraph},
     oci::Digest,
@@ -32,8 +33,6 @@ impl WriteTransport for Dir {
     }
 }
 
-/// A `version` with more bytes than this is another one.
-const VERSION_LIMIT: u64 = 1024;
 /// What is in `version`.
 const VERSION: &str = "Directory Transport Version: 1.1\n";
 
@@ -77,7 +76,7 @@ fn check_is_ours(directory: &Path) -> Result<(), LayoutError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(io_error(directory)(error)),
     };
-    let version = files::read_bounded(&directory.join("version"), VERSION_LIMIT).unwrap_or_default();
+    let version = files::read_bounded(&directory.join("version"), &budget::VERSION).unwrap_or_default();
     if entries.next().is_none() || version.starts_with(b"Directory Transport Version:") {
         return Ok(());
     }

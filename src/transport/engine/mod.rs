@@ -21,11 +21,14 @@ pub(crate) mod loaded;
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{self, Seek, Write},
     process::{Child, Command, ExitStatus, Stdio},
 };
 
-use crate::files::Scratch;
+use crate::{
+    budget::{self, Budget},
+    files::Scratch,
+};
 
 /// How an engine is reached.
 ///
@@ -181,8 +184,8 @@ impl Tool {
     }
 
     fn text(&self, arguments: &[&str], running: Running) -> Result<String, EngineError> {
-        let mut text = Vec::new();
-        running.finish()?.read_to_end(&mut text).map_err(|source| self.talking(arguments, source))?;
+        let text = Budget::new(&budget::ENGINE_OUTPUT).read(running.finish()?);
+        let text = text.map_err(|source| self.talking(arguments, source))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
@@ -248,7 +251,8 @@ impl Running {
             return Ok(self.out);
         }
         let mut said = Vec::new();
-        self.said.rewind().and_then(|()| self.said.read_to_end(&mut said)).map_err(talking)?;
+        let read = |()| Budget::new(&budget::MESSAGE).read_start(&self.said, &mut said);
+        (&self.said).rewind().and_then(read).map_err(talking)?;
         let said = String::from_utf8_lossy(&said).trim().to_owned();
         if status.code() == Some(127) {
             return Err(EngineError::Start { command: self.line, source: io::Error::other(said) });

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, time::Duration};
 
+use crate::budget::ExceededError;
+
 /// Why a server did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -125,7 +127,7 @@ fn may_pass(error: &ureq::Error) -> bool {
             let is_ours = inner.is_some_and(|inner| inner.is::<OwnBody>());
             // An untrusted certificate will not be trusted a second later either.
             let is_tls = inner.is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>());
-            !is_ours && !is_tls
+            !is_ours && !is_tls && ExceededError::cause(error).is_none()
         }
         Error::Timeout(_) | Error::ConnectionFailed | Error::HostNotFound | Error::Protocol(_) => true,
         Error::ConnectProxyFailed(_) => true,

@@ -36,7 +36,10 @@ use ureq::{
     http::{Request, Response, StatusCode, header},
 };
 
-use crate::threads::lock;
+use crate::{
+    budget::{self, Budget, Limits},
+    threads::lock,
+};
 
 pub use error::{HttpError, OwnBody, clean};
 pub use netrc::Netrc;
@@ -47,8 +50,6 @@ pub(crate) use route::agent;
 pub use tls::{Tls, set_sandbox_certificates};
 pub use url::{Origin, encode, join, without_query};
 
-/// Documents bigger than this (in bytes) are refused; registries refuse them too.
-pub const DOCUMENT_LIMIT: u64 = 4 * 1024 * 1024;
 /// Redirects of one request; Go's client follows as many.
 const REDIRECTS: usize = 10;
 /// A connection is there after this time, or fails.
@@ -286,6 +287,21 @@ fn redirect<'a>(response: &'a Response<ureq::Body>, method: &str) -> Option<&'a 
     follow.then(|| response.headers().get(header::LOCATION)?.to_str().ok()).flatten()
 }
 
+/// A reader that fails after a time: a server that sends a byte now and then is gone too.
+struct UntilDeadline<R> {
+    inner: R,
+    deadline: Instant,
+}
+
+impl<R: Read> Read for UntilDeadline<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match Instant::now() > self.deadline {
+            true => Err(ureq::Error::Timeout(ureq::Timeout::RecvBody).into_io()),
+            false => self.inner.read(buffer),
+        }
+    }
+}
+
 impl Answer {
     /// Its status.
     pub fn status(&self) -> StatusCode {
@@ -318,29 +334,19 @@ impl Answer {
     ///
     /// # Errors
     ///
-    /// When it breaks off, or is longer than `limit` bytes.
-    pub fn bytes(mut self, act: &'static str, limit: u64) -> Result<Vec<u8>> {
-        self.read(limit).map_err(|source| HttpError::Send {
+    /// When it breaks off, or exceeds `limits`.
+    pub fn bytes(mut self, act: &'static str, limits: &'static Limits) -> Result<Vec<u8>> {
+        Budget::new(limits).read(self.body()).map_err(|source| HttpError::Send {
             act,
             url: without_query(&self.url),
-            source: Box::new(source),
+            source: Box::new(source.into()),
         })
     }
 
-    /// The body, within the limits of time and size.
-    fn read(&mut self, limit: u64) -> std::result::Result<Vec<u8>, ureq::Error> {
-        let began = Instant::now();
-        let mut body = self.response.body_mut().with_config().limit(limit).reader();
-        let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
-        loop {
-            match body.read(&mut buffer)? {
-                0 => return Ok(bytes),
-                read => bytes.extend_from_slice(&buffer[..read]),
-            }
-            if began.elapsed() > self.deadline {
-                return Err(ureq::Error::Timeout(ureq::Timeout::RecvBody));
-            }
-        }
+    /// The body, which fails at the deadline.
+    fn body(&mut self) -> impl Read {
+        let deadline = Instant::now() + self.deadline;
+        UntilDeadline { inner: self.response.body_mut().with_config().limit(u64::MAX).reader(), deadline }
     }
 
     /// The body from byte `at` on, which was asked for as a range.
@@ -376,7 +382,9 @@ impl Answer {
     pub fn refused(mut self, act: &'static str) -> HttpError {
         let status = self.status().as_u16();
         let retry_after = self.header("retry-after").and_then(|value| parse_retry_after(value, SystemTime::now()));
-        let said = self.read(16 * 1024).unwrap_or_default();
+        let mut said = Vec::new();
+        // Half a message is better than none.
+        drop(Budget::new(&budget::MESSAGE).read_start(self.body(), &mut said));
         let said = clean(&message(&String::from_utf8_lossy(&said)));
         let detail = if said.is_empty() { said } else { format!(": {said}") };
         HttpError::Status { act, url: without_query(&self.url), status, detail, retry_after }

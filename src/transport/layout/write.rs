@@ -14,7 +14,7 @@ use std::{
 use serde::de::Error as _;
 
 use crate::{
-    files,
+    budget, files,
     image::{
         ManifestGraph,
         recipe::{save_json, write_whole},
@@ -31,9 +31,6 @@ pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
     let (directory, tag) = path_and_name(rest)?;
     Ok(Arc::new(Layout { directory, tag }))
 }
-
-/// An index.json of more bytes than this is not read, here and where layouts are sources.
-const INDEX_LIMIT: u64 = 4 * 1024 * 1024;
 
 /// A layout, and what the content is called in it.
 #[derive(Debug)]
@@ -90,8 +87,9 @@ pub fn write_content(content: &ManifestGraph, directory: &Path, tag: Option<&str
     index.manifests.push(named);
     save_json(&BTreeMap::from([("imageLayoutVersion", "1.0.0")]), &directory.join("oci-layout"))?;
     let (path, bytes) = (directory.join("index.json"), json::to_vec(&index));
-    if bytes.len() as u64 > INDEX_LIMIT {
-        let full = format!("it would have more than {INDEX_LIMIT} bytes, which is the limit; choose another directory");
+    let limit = budget::DOCUMENT.bytes;
+    if bytes.len() as u64 > limit {
+        let full = format!("it would have more than {limit} bytes, which is the limit; choose another directory");
         return Err(io_error(&path)(io::Error::new(io::ErrorKind::FileTooLarge, full)));
     }
     write_whole(&bytes, &path)?;
@@ -106,7 +104,7 @@ fn are_platforms_of_one(one: &Descriptor, other: &Descriptor) -> bool {
 
 fn open_index(directory: &Path) -> Result<Index, LayoutError> {
     let path = directory.join("index.json");
-    match files::read_bounded(&path, INDEX_LIMIT) {
+    match files::read_bounded(&path, &budget::DOCUMENT) {
         Ok(text) => serde_json::from_slice(&text).map_err(|source| LayoutError::Index { path, source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::new(Vec::new())),
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => {

@@ -19,8 +19,9 @@ use super::{
     session::{Call, Session},
 };
 use crate::{
+    budget,
     oci::{Algorithm, Digest, Reference, descriptor::media_type},
-    transport::http::{Answer, Body, DOCUMENT_LIMIT, Resume, clean, without_query},
+    transport::http::{Answer, Body, Resume, clean, without_query},
 };
 
 /// A manifest or an index, as a registry gives it.
@@ -338,7 +339,7 @@ pub(super) fn read(act: &'static str, answer: Answer) -> Result<Document> {
     }
     let kind = answer.header("content-type").unwrap_or_default();
     let kind = clean(kind.split(';').next().unwrap_or_default());
-    let bytes = answer.bytes(act, DOCUMENT_LIMIT)?;
+    let bytes = answer.bytes(act, &budget::DOCUMENT)?;
     // File servers and old registries know no better.
     let is_vague = matches!(kind.as_str(), "" | "application/json" | "application/octet-stream" | "text/plain");
     let own = is_vague.then(|| serde_json::from_slice::<Says>(&bytes).ok()).flatten();

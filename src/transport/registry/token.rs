@@ -16,7 +16,10 @@ use serde_json::Value;
 use ureq::http::StatusCode;
 
 use super::{Credentials, RegistryError, Result, challenge::Bearer, credentials::basic};
-use crate::transport::http::{Answer, Body, Call, DOCUMENT_LIMIT, Http, Origin, encode, without_query};
+use crate::{
+    budget,
+    transport::http::{Answer, Body, Call, Http, Origin, encode, without_query},
+};
 
 const ACT: &str = "asking for a token";
 const CLIENT: &str = "strata";
@@ -84,7 +87,7 @@ pub fn ask(
     })?;
     let asked = Instant::now();
     let url = without_query(&answer.url);
-    let text = answer.bytes(ACT, DOCUMENT_LIMIT)?;
+    let text = answer.bytes(ACT, &budget::DOCUMENT)?;
     let malformed = |why: &str| RegistryError::answer(ACT, format!("the answer of {url} {why}"));
     let said: Said = serde_json::from_slice(&text).map_err(|_| malformed("is not JSON with a token"))?;
     let some = |token: Option<String>| token.filter(|token| !token.is_empty());

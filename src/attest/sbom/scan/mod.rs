@@ -38,8 +38,6 @@ use crate::{
     oci::Digest,
 };
 
-/// Bytes of an os-release file that are read.
-const OS_RELEASE_LIMIT: u64 = 64 * 1024;
 const OS_RELEASE: [&str; 2] = ["etc/os-release", "usr/lib/os-release"];
 /// Bytes of a package's name, its version or its architecture.
 const TEXT_LIMIT: usize = 256;
@@ -254,8 +252,9 @@ impl Found {
             };
             self.add_database(path, packages, position)?;
         } else if is_file && OS_RELEASE.iter().any(|place| place.as_bytes() == path) {
+            // Of a larger file the start is read, as it has no more than some lines.
             let mut text = Vec::new();
-            data.take(OS_RELEASE_LIMIT).read_to_end(&mut text)?;
+            Budget::new(&budget::OS_RELEASE).read_start(data, &mut text)?;
             self.os_release.insert(path, text);
         }
         Ok(())

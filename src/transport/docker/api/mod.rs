@@ -25,12 +25,10 @@ use ureq::{
 pub use endpoint::Endpoint;
 
 use crate::{
+    budget::{self, Budget, ExceededError},
     oci::Digest,
     transport::{engine, http::encode},
 };
-
-/// An answer of the daemon is at most this long, in bytes.
-const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Why a daemon did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +44,14 @@ pub enum DaemonError {
         hint: String,
         /// What went wrong.
         source: Box<ureq::Error>,
+    },
+    /// Its answer exceeds the limits.
+    #[error("{act}: {source}")]
+    Exceeded {
+        /// What was tried.
+        act: &'static str,
+        /// The limit.
+        source: ExceededError,
     },
     /// It said no.
     #[error("{act}: the daemon answered: {said}")]
@@ -195,7 +201,7 @@ impl Daemon {
     ///
     /// When it cannot be asked.
     pub fn info(&self) -> Result<Info> {
-        self.get("asking the docker daemon", "/info")
+        self.get("asking the docker daemon", "/info", &mut Budget::new(&budget::DAEMON))
     }
 
     /// The chains of layers (diff_ids, base first) of all its images.
@@ -210,11 +216,13 @@ impl Daemon {
             id: String,
         }
         let act = "asking the docker daemon for its images";
-        let images: Vec<Summary> = self.get(act, "/images/json?all=1")?;
+        let mut budget = Budget::new(&budget::DAEMON);
+        let images: Vec<Summary> = self.get(act, "/images/json?all=1", &mut budget)?;
         let mut chains = Vec::with_capacity(images.len());
         for Summary { id } in images {
+            budget.take_parts(1).map_err(|source| DaemonError::Exceeded { act, source })?;
             // An image may be gone since it was listed.
-            if let Some(image) = self.image(&id)? {
+            if let Some(image) = self.image_within(&id, &mut budget)? {
                 chains.push(image.root_fs.layers.unwrap_or_default());
             }
         }
@@ -227,9 +235,12 @@ impl Daemon {
     ///
     /// When it cannot be asked.
     pub fn image(&self, name: &str) -> Result<Option<DaemonImage>> {
-        let found =
-            self.get("asking the docker daemon for an image", &format!("/images/{}/json?manifests=1", encode(name)));
-        or_none(found)
+        self.image_within(name, &mut Budget::new(&budget::DAEMON))
+    }
+
+    fn image_within(&self, name: &str, budget: &mut Budget) -> Result<Option<DaemonImage>> {
+        let act = "asking the docker daemon for an image";
+        or_none(self.get(act, &format!("/images/{}/json?manifests=1", encode(name)), budget))
     }
 
     /// The names (`NAME:TAG`) of the images in `repository`.
@@ -245,8 +256,9 @@ impl Daemon {
             repo_tags: Option<Vec<String>>,
         }
         let filters = serde_json::json!({ "reference": [repository] }).to_string();
-        let images: Vec<Summary> =
-            self.get("asking the docker daemon for its images", &format!("/images/json?filters={}", encode(&filters)))?;
+        let act = "asking the docker daemon for its images";
+        let path = format!("/images/json?filters={}", encode(&filters));
+        let images: Vec<Summary> = self.get(act, &path, &mut Budget::new(&budget::DAEMON))?;
         Ok(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()).collect())
     }
 
@@ -259,7 +271,8 @@ impl Daemon {
         let act = "naming the image in the docker daemon";
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
         let url = format!("{}/images/{id}/tag?repo={}&tag={}", self.base, encode(repository), encode(tag));
-        Ok(or_none(self.text(act, self.agent.post(url).send_empty()))?.is_some())
+        let mut budget = Budget::new(&budget::DAEMON);
+        Ok(or_none(self.text(act, self.agent.post(url).send_empty(), &mut budget))?.is_some())
     }
 
     /// Removes the name `reference`, and the image with its last one. What is gone already is no error.
@@ -269,7 +282,9 @@ impl Daemon {
     /// When it cannot be asked or refuses.
     pub fn remove(&self, reference: &str) -> Result<()> {
         let url = format!("{}/images/{}", self.base, encode(reference));
-        or_none(self.text("removing a name from the docker daemon", self.agent.delete(url).call())).map(drop)
+        let answer = self.agent.delete(url).call();
+        or_none(self.text("removing a name from the docker daemon", answer, &mut Budget::new(&budget::DAEMON)))
+            .map(drop)
     }
 
     /// The archive that `docker save` writes of the image `name`, in a nameless file.
@@ -282,7 +297,7 @@ impl Daemon {
         let response = self.agent.get(format!("{}/images/{}/get", self.base, encode(name))).call();
         let mut response = response.map_err(|source| self.unreachable(act, source))?;
         if response.status() != StatusCode::OK {
-            return Err(match self.text(act, Ok(response)) {
+            return Err(match self.text(act, Ok(response), &mut Budget::new(&budget::DAEMON)) {
                 Err(DaemonError::Missing { said, .. }) => DaemonError::Missing {
                     act,
                     said: format!("it has no image {name} ({said}); `docker images` lists what it has"),
@@ -309,7 +324,7 @@ impl Daemon {
         let request = self.agent.post(format!("{}/images/load?quiet=1", self.base));
         let request = request.header("content-type", "application/x-tar");
         let response = request.send(SendBody::from_reader(archive));
-        let text = self.text(act, response)?;
+        let text = self.text(act, response, &mut Budget::new(&budget::DAEMON))?;
         let mut said = Vec::new();
         for line in text.lines() {
             let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
@@ -321,9 +336,9 @@ impl Daemon {
         Ok(said)
     }
 
-    fn get<T: serde::de::DeserializeOwned>(&self, act: &'static str, path: &str) -> Result<T> {
+    fn get<T: serde::de::DeserializeOwned>(&self, act: &'static str, path: &str, budget: &mut Budget) -> Result<T> {
         let response = self.agent.get(format!("{}{path}", self.base)).call();
-        let text = self.text(act, response)?;
+        let text = self.text(act, response, budget)?;
         serde_json::from_str(&text).map_err(|error| DaemonError::Refused { act, said: error.to_string() })
     }
 
@@ -345,13 +360,18 @@ impl Daemon {
         &self,
         act: &'static str,
         response: std::result::Result<Response<ureq::Body>, ureq::Error>,
+        budget: &mut Budget,
     ) -> Result<String> {
-        let fail = |source| self.unreachable(act, source);
-        let mut response = response.map_err(fail)?;
-        let text = response.body_mut().with_config().limit(ANSWER_LIMIT).read_to_string().map_err(fail)?;
+        let mut response = response.map_err(|source| self.unreachable(act, source))?;
+        let body = response.body_mut().with_config().limit(u64::MAX).reader();
+        let text = budget.read(body).map_err(|error| match ExceededError::cause(&error) {
+            Some(source) => DaemonError::Exceeded { act, source },
+            None => self.unreachable(act, error.into()),
+        })?;
+        let text = String::from_utf8_lossy(&text);
         match response.status() {
             StatusCode::NOT_FOUND => Err(DaemonError::Missing { act, said: said(&text) }),
-            status if status.is_success() => Ok(text),
+            status if status.is_success() => Ok(text.into_owned()),
             status => Err(DaemonError::Refused { act, said: format!("{status}: {}", said(&text)) }),
         }
     }

@@ -10,7 +10,7 @@
 
 use std::{
     fmt,
-    io::{self, Read, Write},
+    io::{self, Write},
     path::Path,
     process::{Command, Output, Stdio},
     sync::mpsc,
@@ -21,15 +21,16 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::Credentials;
-use crate::transport::{
-    http::clean,
-    registry::{RegistryError, Result},
+use crate::{
+    budget::{self, Budget},
+    transport::{
+        http::clean,
+        registry::{RegistryError, Result},
+    },
 };
 
 /// A helper may ask the user for a passphrase, which takes a while.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// The limit for an answer, in bytes.
-const ANSWER_LIMIT: u64 = 1024 * 1024;
 /// credentials/error.go of docker-credential-helpers.
 const NOT_FOUND: &str = "credentials not found in native keychain";
 /// The user of an entry whose secret is a refresh token (docker/cli, cli/config/credentials/native_store.go).
@@ -131,8 +132,14 @@ fn run_within(command: &mut Command, input: &[u8], deadline: Duration) -> io::Re
     thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
     let (sender, outputs) = mpsc::channel();
     thread::spawn(move || {
-        let errors = thread::spawn(move || read_all(stderr));
-        let output = read_all(stdout);
+        let errors = thread::spawn(move || {
+            let mut message = Vec::new();
+            // The exit status tells whether it is whole.
+            let _ = stderr.map(|pipe| Budget::new(&budget::MESSAGE).read_start(pipe, &mut message));
+            message
+        });
+        // At the limit the pipe is closed, and the helper ends.
+        let output = stdout.map_or_else(|| Ok(Vec::new()), |pipe| Budget::new(&budget::CREDENTIALS).read(pipe));
         sender.send((output, errors.join().unwrap_or_default()))
     });
     // A process that it started may keep the pipes open, so they are not waited for longer.
@@ -142,14 +149,8 @@ fn run_within(command: &mut Command, input: &[u8], deadline: Duration) -> io::Re
         let why = format!("it did not answer within {} s", deadline.as_secs());
         return Err(io::Error::new(io::ErrorKind::TimedOut, why));
     };
-    Ok(Output { status: child.wait()?, stdout, stderr })
-}
-
-fn read_all(pipe: Option<impl Read>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    // What was read before an error is the answer; the exit status tells whether it is whole.
-    let _ = pipe.map(|pipe| pipe.take(ANSWER_LIMIT).read_to_end(&mut bytes));
-    bytes
+    let status = child.wait()?;
+    Ok(Output { status, stdout: stdout?, stderr })
 }
 
 impl fmt::Display for Helper<'_> {
