@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 
 use crate::{
     image::recipe::{Compressed, RecipeLayer},
-    layer::compress::Compression,
+    layer::{chunked::Finished, compress::Compression},
     oci::{Sha256Writer, descriptor::media_type},
+    terminal,
 };
 
 /// Notes it in every plain layer that does not say it yet. A layer is compressed once: what buildLayer noted stays.
@@ -22,7 +23,10 @@ pub fn note(layers: &mut [RecipeLayer], compression: Option<Compression>) -> Res
         let out = Sha256Writer::new(io::sink());
         let mut compressor = compression.writer(out, rayon::current_num_threads(), None).with_context(compressing)?;
         layer.write(at + 1, &Default::default(), &mut compressor)?;
-        let (out, annotations) = compressor.finish().with_context(compressing)?;
+        let (out, Finished { annotations, unfit }) = compressor.finish().with_context(compressing)?;
+        if let Some(unfit) = unfit {
+            terminal::note!("warning: {}", unfit.warning(at + 1));
+        }
         let (_, digest, size) = out.finish();
         let compressed = Compressed { digest, size, annotations };
         layer.compressed.insert(compression.name().to_owned(), compressed);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::attributes::Attributes;
 use crate::{
     image::{Image, ImageIndex, LayerBlob, ManifestGraph, graph::rewritten, recipe::write_whole},
-    layer::compress::Compression,
+    layer::{chunked::Finished, compress::Compression},
     oci::{Descriptor, Digest, Index, Sha256Writer, descriptor::media_type},
     transport,
 };
@@ -71,7 +71,7 @@ fn compressed(layer: &LayerBlob, compression: Compression) -> Result<Descriptor>
             let out = Sha256Writer::new(io::sink());
             let mut compressor = compression.writer(out, rayon::current_num_threads(), None)?;
             layer.write(&mut compressor)?;
-            let (out, annotations) = compressor.finish()?;
+            let (out, Finished { annotations, .. }) = compressor.finish()?;
             let (_, digest, size) = out.finish();
             Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }
         }

@@ -9,6 +9,7 @@ use crate::{
         graph::{rewritten, subject},
     },
     oci::{Descriptor, Digest, Index, descriptor::media_type},
+    terminal::note,
     transport::compression_cache::CompressionCache,
 };
 
@@ -37,9 +38,13 @@ fn of_image(image: Image, cache: &CompressionCache) -> Result<Image, ServeError>
         return Ok(image);
     }
     let mut layers = Vec::with_capacity(image.layers.len());
-    for layer in &image.layers {
+    for (number, layer) in (1..).zip(&image.layers) {
         layers.push(if is_plain(&layer.descriptor.media_type) && !layer.elsewhere {
-            Arc::new(cache.chunked(layer)?).blob(layer.clone())
+            let chunked = cache.chunked(layer)?;
+            if let Some(unfit) = &chunked.map.unfit {
+                note!("strata: warning: {}", unfit.warning(number));
+            }
+            Arc::new(chunked).blob(layer.clone())
         } else {
             layer.clone()
         });

@@ -153,9 +153,9 @@ fn digest(sources: &[Source]) -> String {
 fn compressed(source: &Source, compression: Compression, threads: usize) -> String {
     let tree = Tree::new(std::slice::from_ref(source)).unwrap();
     let compressor = compression.writer(Sha256Writer::new(std::io::sink()), threads, None).unwrap();
-    let (out, annotations) = layer::write(&tree, compressor).unwrap().finish().unwrap();
+    let (out, finished) = layer::write(&tree, compressor).unwrap().finish().unwrap();
     let (_, digest, size) = out.finish();
-    let annotations: String = annotations.iter().map(|(key, value)| format!(" {key}={value}")).collect();
+    let annotations: String = finished.annotations.iter().map(|(key, value)| format!(" {key}={value}")).collect();
     format!("{digest} {size}{annotations}")
 }
 

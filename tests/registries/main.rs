@@ -15,6 +15,7 @@ mod mirrors;
 mod quay;
 mod referrers;
 mod store;
+mod tables;
 mod trouble;
 #[allow(dead_code, reason = "shared with tests/attacks, which uses the rest")]
 mod world;

@@ -27,8 +27,9 @@ use super::{
 use crate::{
     closure::{Graph, Node},
     image::recipe::{LayerPath, RecipeLayer},
-    layer::{self, PathOptions, Perm, Source, Tree, compress::Compression},
+    layer::{self, PathOptions, Perm, Source, Tree, chunked::Finished, compress::Compression},
     oci::{Descriptor, Digest, History, Sha256Writer},
+    terminal::note,
 };
 
 /// Of everything in these layers, as the functions' documentation has it.
@@ -117,7 +118,10 @@ fn write(tree: &Tree, compression: Compression, blobs: &OutputBlobs) -> Result<(
     let compressor =
         compression.writer(Sha256Writer::new(file), rayon::current_num_threads(), None).with_context(writing)?;
     let (compressor, diff_id, _) = layer::write(tree, Sha256Writer::new(compressor))?.finish();
-    let (out, annotations) = compressor.finish().with_context(writing)?;
+    let (out, Finished { annotations, unfit }) = compressor.finish().with_context(writing)?;
+    if let Some(unfit) = unfit {
+        note!("warning: {}", unfit.warning(1));
+    }
     let (_, digest, size) = out.finish();
     fs::rename(&unnamed, blobs.path(digest.blob_name())).with_context(writing)?;
     Ok((diff_id, Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }))

@@ -5,10 +5,11 @@ use std::io::{self, Read};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{
-    index::{FOOTER_MAGIC, MOST, TABLE_TYPE},
+    index::{FOOTER_MAGIC, TABLE_TYPE},
     read::{ChunkAt, Located, TocError, files},
     toc::{Entry, Kind, Toc},
 };
+use crate::budget::{self, Budget};
 
 /// Reads all of a blob.
 ///
@@ -40,7 +41,7 @@ pub fn check_blob(located: &Located, table: &Toc, blob: &mut dyn Read) -> io::Re
     }
     // Table, tar-split's data and footer: readers refuse more of the first two.
     let mut rest = Vec::new();
-    blob.take(6 * MOST as u64).read_to_end(&mut rest)?;
+    Budget::new(&budget::CHUNKED_END).read_start(&mut *blob, &mut rest)?;
     let part = |offset: u64, length: u64| {
         let start = usize::try_from(offset.checked_sub(at)?).ok()?;
         rest.get(start..start.checked_add(usize::try_from(length).ok()?)?)

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::toc::{Entry, Kind};
@@ -16,9 +17,36 @@ pub const BLOCK: usize = 512;
 /// Most bytes of a PAX header or a long name; Go's reader takes as many (`maxSpecialFileSize`).
 const EXTENSION: u64 = 1024 * 1024;
 
-/// Why a tar has no table: a reader would refuse or misread it. Shown to nobody, since the layer works without.
-#[derive(Debug)]
-pub struct Unfit;
+/// Why a tar has no table of contents: it has something that readers would refuse or misread.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("its tar has {0}")]
+#[serde(transparent)]
+pub struct Unfit(String);
+
+impl Unfit {
+    /// With the name of what it has.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self(what.into())
+    }
+
+    /// Of a blob that was made earlier, whose reason is not recorded.
+    pub fn unknown() -> Self {
+        Self::new("entries that the format cannot describe")
+    }
+
+    /// The warning for the layer of this number, from 1 on.
+    pub fn warning(&self, layer: usize) -> String {
+        format!(
+            "layer {layer} has no zstd:chunked table of contents, and is pulled whole: {self}; compress with zstd, or change \
+             the files of the layer"
+        )
+    }
+}
+
+/// A header that cannot be read.
+fn malformed() -> Unfit {
+    Unfit::new("a malformed header")
+}
 
 /// What a header block asks for.
 pub enum Found {
@@ -48,7 +76,7 @@ impl Headers {
             return if self.name.is_none() && self.link.is_none() && !self.has_pax {
                 Ok(Found::End)
             } else {
-                Err(Unfit)
+                Err(Unfit::new("an extended header without an entry"))
             };
         }
         let header = tar::Header::from_byte_slice(block);
@@ -57,17 +85,20 @@ impl Headers {
             .enumerate()
             .map(|(at, &byte)| u32::from(if (148..156).contains(&at) { b' ' } else { byte }))
             .sum();
-        if header.cksum().map_err(|_| Unfit)? != sum {
-            return Err(Unfit);
+        if header.cksum().map_err(|_| malformed())? != sum {
+            return Err(malformed());
         }
         self.kind = block[156];
-        let size = header.entry_size().map_err(|_| Unfit)?;
+        let size = header.entry_size().map_err(|_| malformed())?;
         match self.kind {
             b'x' if !self.has_pax && size <= EXTENSION => Ok(Found::Extension(size)),
             b'L' | b'K' if size <= EXTENSION => Ok(Found::Extension(size)),
             b'0' | b'1'..=b'6' => self.entry(header, size),
             // Global headers, sparse files, and types of which nobody knows whether data follows.
-            _ => Err(Unfit),
+            b'S' => Err(Unfit::new("a sparse file")),
+            b'g' => Err(Unfit::new("a global extended header")),
+            b'x' | b'L' | b'K' => Err(Unfit::new("two extended headers of one entry, or one of more than 1 MiB")),
+            kind => Err(Unfit::new(format!("an entry of the type {:?}", char::from(kind)))),
         }
     }
 
@@ -78,7 +109,7 @@ impl Headers {
             b'K' => self.link = Some(until_nul(data).to_vec()),
             _ => {
                 self.has_pax = true;
-                self.pax = parse_pax(data).ok_or(Unfit)?;
+                self.pax = parse_pax(data).ok_or_else(malformed)?;
             }
         }
         Ok(())
@@ -89,41 +120,41 @@ impl Headers {
         if let Some(gnu) = header.as_gnu()
             && (gnu.atime[0] != 0 || gnu.ctime[0] != 0)
         {
-            return Err(Unfit);
+            return Err(Unfit::new("times of access or change in a header of GNU's format"));
         }
         let magic = &header.as_bytes()[257..265];
         let is_ustar = magic == b"ustar\x0000";
         if !is_ustar && magic != b"ustar  \0" {
-            return Err(Unfit);
+            return Err(Unfit::new("a header of a format before ustar"));
         }
         let record = |key: &str| pax.get(key.as_bytes()).map(Vec::as_slice);
         let number = |key: &str, own: std::io::Result<u64>| match record(key) {
-            Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(Unfit),
-            None => own.map_err(|_| Unfit),
+            Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or_else(malformed),
+            None => own.map_err(|_| malformed()),
         };
         let time = |key: &str| record(key).map(parse_time).transpose();
         let size = number("size", Ok(size))?;
         let kind = parse_kind(kind);
         // Go's reader takes no data after any other, whatever its header says.
         if kind != Kind::Reg && size != 0 {
-            return Err(Unfit);
+            return Err(Unfit::new("data of an entry that is not a file"));
         }
         let short = || header.path_bytes().into_owned();
         let name = text(record("path"), Some(name.unwrap_or_else(short)))?;
         let short = || header.link_name_bytes().map(|link| link.into_owned());
         let link_name = text(record("linkpath"), link.or_else(short))?;
         let device = |number: std::io::Result<Option<u32>>| {
-            number.map_err(|_| Unfit).map(|number| u64::from(number.unwrap_or(0)))
+            number.map_err(|_| malformed()).map(|number| u64::from(number.unwrap_or(0)))
         };
         let modified = match time("mtime")? {
             Some(time) => time,
-            None => show_time(header.mtime().map_err(|_| Unfit)?, 0)?,
+            None => show_time(header.mtime().map_err(|_| malformed())?, 0)?,
         };
         let entry = Entry {
             kind,
             name,
             link_name,
-            mode: u64::from(header.mode().map_err(|_| Unfit)?),
+            mode: u64::from(header.mode().map_err(|_| malformed())?),
             size,
             uid: number("uid", header.uid())?,
             gid: number("gid", header.gid())?,
@@ -136,7 +167,7 @@ impl Headers {
             ..Entry::default()
         };
         if entry.name.is_empty() {
-            return Err(Unfit);
+            return Err(Unfit::new("an entry without a name"));
         }
         Ok(Found::Entry(Box::new(entry)))
     }
@@ -157,10 +188,12 @@ fn parse_kind(kind: u8) -> Kind {
 /// Returns the text of an extension, or else of the header itself.
 fn text(long: Option<&[u8]>, short: Option<Vec<u8>>) -> Result<String, Unfit> {
     let bytes = long.map(<[u8]>::to_vec).or(short).unwrap_or_default();
-    let text = String::from_utf8(bytes).map_err(|_| Unfit)?;
+    let unfit = |text: &str, why| Unfit::new(format!("the name {text:?}, which {why}"));
+    let text =
+        String::from_utf8(bytes).map_err(|error| unfit(&String::from_utf8_lossy(error.as_bytes()), "is not UTF-8"))?;
     // podman 4.3 does not unescape JSON strings.
     let is_plain = text.chars().all(|letter| letter >= ' ' && !matches!(letter, '"' | '\\' | '\u{7f}'));
-    if is_plain { Ok(text) } else { Err(Unfit) }
+    if is_plain { Ok(text) } else { Err(unfit(&text, "has a control character, a quote or a backslash")) }
 }
 
 /// Returns the extended attributes among PAX records; sparse files are not supported.
@@ -168,7 +201,7 @@ fn parse_xattrs(pax: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<BTreeMap<String, Str
     let mut xattrs = BTreeMap::new();
     for (key, value) in pax {
         if key.starts_with(b"GNU.sparse") {
-            return Err(Unfit);
+            return Err(Unfit::new("a sparse file"));
         }
         if let Some(key) = key.strip_prefix(b"SCHILY.xattr.") {
             xattrs.insert(text(Some(key), None)?, BASE64.encode(value));
@@ -200,17 +233,18 @@ fn parse_pax(mut data: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
 
 /// Seconds since the epoch, with a fraction perhaps.
 fn parse_time(text: &[u8]) -> Result<String, Unfit> {
-    let text = std::str::from_utf8(text).map_err(|_| Unfit)?;
+    let text = std::str::from_utf8(text).map_err(|_| malformed())?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
-        return Err(Unfit);
+        return Err(malformed());
     }
     let nanoseconds = format!("{fraction:0<9}");
-    show_time(seconds.parse().map_err(|_| Unfit)?, nanoseconds[..9].parse().map_err(|_| Unfit)?)
+    let (seconds, nanoseconds) = (seconds.parse().map_err(|_| malformed())?, nanoseconds[..9].parse());
+    show_time(seconds, nanoseconds.map_err(|_| malformed())?)
 }
 
 fn show_time(seconds: u64, nanoseconds: u32) -> Result<String, Unfit> {
     let time = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     let time = time.and_then(|time| time.replace_nanosecond(nanoseconds).ok());
-    time.and_then(|time| time.format(&Rfc3339).ok()).ok_or(Unfit)
+    time.and_then(|time| time.format(&Rfc3339).ok()).ok_or_else(|| Unfit::new("a time after the year 9999"))
 }

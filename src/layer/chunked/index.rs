@@ -82,7 +82,7 @@ fn is_zero(number: &u64) -> bool {
 
 /// A failure, or a tar that has no table.
 pub enum Trouble {
-    Unfit,
+    Unfit(Unfit),
     Write(io::Error),
 }
 
@@ -93,9 +93,14 @@ impl From<io::Error> for Trouble {
 }
 
 impl From<Unfit> for Trouble {
-    fn from(_: Unfit) -> Self {
-        Self::Unfit
+    fn from(unfit: Unfit) -> Self {
+        Self::Unfit(unfit)
     }
+}
+
+/// A tar that ends within an entry.
+fn incomplete() -> Trouble {
+    Unfit::new("an incomplete entry").into()
 }
 
 impl Index {
@@ -136,8 +141,8 @@ impl Index {
                     between = false;
                     at += length;
                     let (offset, end) = frame(&mut self.offset);
-                    let (digest, crc) = *hashes.next().ok_or(Trouble::Unfit)?;
-                    let (_, chunks) = self.file.as_mut().ok_or(Trouble::Unfit)?;
+                    let (digest, crc) = *hashes.next().ok_or_else(incomplete)?;
+                    let (_, chunks) = self.file.as_mut().ok_or_else(incomplete)?;
                     chunks.push(Chunk { offset, end, size: *length as u64, digest });
                     if matches!(part, Part::Whole(_)) {
                         self.end(digest, crc)?;
@@ -155,7 +160,7 @@ impl Index {
     fn begin(&mut self, entry: Box<Entry>) -> Result<(), Trouble> {
         // Readers refuse a tar that has one file twice, and merge nothing.
         if !self.names.insert(clean(&entry.name)) {
-            return Err(Trouble::Unfit);
+            return Err(Unfit::new(format!("the name {:?} twice", entry.name)).into());
         }
         if entry.size > 0 {
             self.file = Some((entry, Vec::new()));
@@ -166,7 +171,7 @@ impl Index {
     }
 
     fn end(&mut self, digest: Digest, crc: u64) -> Result<(), Trouble> {
-        let (mut entry, chunks) = self.file.take().ok_or(Trouble::Unfit)?;
+        let (mut entry, chunks) = self.file.take().ok_or_else(incomplete)?;
         self.split(1, &entry.name, entry.size, Some(&crc.to_be_bytes()))?;
         let several = chunks.len() > 1;
         let name = entry.name.clone();
@@ -209,11 +214,11 @@ impl Index {
     /// The skippable frames, and the annotations of the layer's descriptor.
     pub fn finish(mut self) -> Result<(Vec<u8>, Annotations), Trouble> {
         if self.file.is_some() {
-            return Err(Trouble::Unfit);
+            return Err(incomplete());
         }
         let (split, split_size) = self.split.finish()?;
         if self.entries == 0 {
-            return Err(Trouble::Unfit);
+            return Err(Unfit::new("no entries").into());
         }
         let end = format!("],\"tarSplitDigest\":\"{}\"}}", Digest::of(&split));
         self.table.write(end.as_bytes())?;
@@ -260,7 +265,7 @@ impl Compressed {
     fn write(&mut self, text: &[u8]) -> Result<(), Trouble> {
         self.size += text.len();
         if self.size > MOST {
-            return Err(Trouble::Unfit);
+            return Err(Unfit::new(format!("names and attributes for a table of more than {MOST} bytes")).into());
         }
         Ok(self.encoder.write_all(text)?)
     }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 use super::{
     Annotations,
     frames::{Frame, Worker, short},
+    headers::Unfit,
     read::{Located, TocError},
     toc::Toc,
 };
@@ -36,6 +37,9 @@ pub struct Map {
     /// Table, tar-split's data and footer; empty for a tar that has no table.
     #[serde(serialize_with = "write_bytes", deserialize_with = "read_bytes")]
     pub(super) end: Vec<u8>,
+    /// Why the tar has no table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<Unfit>,
 }
 
 /// A frame and where it is.

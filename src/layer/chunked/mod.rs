@@ -30,6 +30,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 
+pub use headers::Unfit;
 pub use writer::ChunkedWriter;
 
 /// What decides the bytes of a blob besides the tar and the level: what is kept of one version is of no use to another.
@@ -46,6 +47,15 @@ pub fn is_footer(end: &[u8]) -> bool {
 
 /// What a descriptor says besides type, digest and size.
 pub type Annotations = BTreeMap<String, String>;
+
+/// What the descriptor of a compressed blob has besides type, digest and size.
+#[derive(Debug, Default)]
+pub struct Finished {
+    /// Its annotations.
+    pub annotations: Annotations,
+    /// Why a zstd:chunked layer has no table of contents.
+    pub unfit: Option<Unfit>,
+}
 
 /// The annotations of a layer's descriptor.
 pub mod annotation {

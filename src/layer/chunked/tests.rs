@@ -4,7 +4,7 @@ use std::{
 };
 
 use super::{
-    Annotations, ChunkedWriter, annotation,
+    Annotations, ChunkedWriter, Finished, annotation,
     check::{check_blob, check_entries},
     map::Map,
     read::{ChunkAt, Located, files},
@@ -58,7 +58,8 @@ fn chunked(tar: &[u8], threads: usize, step: usize) -> (Vec<u8>, Annotations) {
     for part in tar.chunks(step) {
         writer.write_all(part).unwrap();
     }
-    writer.finish().unwrap()
+    let (blob, finished) = writer.finish().unwrap();
+    (blob, finished.annotations)
 }
 
 fn table(blob: &[u8], annotations: &Annotations) -> (Located, Toc) {
@@ -321,32 +322,36 @@ fn a_rebuild_changes_the_chunks_with_hashes() {
 #[test]
 fn a_tar_that_the_format_cannot_describe_has_no_table() {
     let plain = archive('a');
-    let twice = {
+    let files = |names: &[&[u8]]| {
         let mut tar = TarWriter::new(Vec::new());
-        for _ in 0..2 {
-            tar.append_with(&Header::file(b"/a", 1), |out| out.write_all(b"x").map_err(LayerError::Write)).unwrap();
+        for name in names {
+            tar.append_with::<LayerError>(&Header::file(name, 0), |_| Ok(())).unwrap();
         }
         tar.finish().unwrap()
     };
-    let not_utf8 = {
-        let mut tar = TarWriter::new(Vec::new());
-        tar.append_with::<LayerError>(&Header::file(b"/\xff", 0), |_| Ok(())).unwrap();
-        tar.finish().unwrap()
-    };
+    let (twice, not_utf8) = (files(&[b"/a", b"/a"]), files(&[b"/\xff"]));
     let after = [plain.clone(), vec![0; 10_000], b"x".to_vec()].concat();
     let noise = content(3_000_000, 'a');
-    for (what, tar) in [
-        ("empty", &[][..]),
-        ("twice", &twice),
-        ("not UTF-8", &not_utf8),
-        ("cut short in a header", &plain[..700]),
-        ("cut short in a file", &plain[..6_000_000]),
-        ("something after the end", &after),
-        ("no tar", &noise),
+    let mut sparse = tar::Header::new_gnu();
+    sparse.set_entry_type(tar::EntryType::GNUSparse);
+    sparse.set_size(0);
+    sparse.set_cksum();
+    for (why, tar) in [
+        ("no end", &[][..]),
+        ("the name \"/a\" twice", &twice),
+        ("the name \"/\u{fffd}\", which is not UTF-8", &not_utf8),
+        ("a sparse file", sparse.as_bytes()),
+        ("no end", &plain[..700]),
+        ("no end", &plain[..6_000_000]),
+        ("bytes after its end", &after),
+        ("a malformed header", &noise),
     ] {
-        let (blob, annotations) = chunked(tar, 2, 65_536);
-        assert!(annotations.is_empty(), "{what}");
-        assert!(!blob.is_empty() && zstd::decode_all(&blob[..]).unwrap() == tar, "{what}");
+        let mut writer = ChunkedWriter::with_threads(Vec::new(), 2, None).unwrap();
+        writer.write_all(tar).unwrap();
+        let (blob, Finished { annotations, unfit }) = writer.finish().unwrap();
+        assert_eq!(unfit.unwrap().to_string(), format!("its tar has {why}"));
+        assert!(annotations.is_empty(), "{why}");
+        assert!(!blob.is_empty() && zstd::decode_all(&blob[..]).unwrap() == tar, "{why}");
     }
     let padded = [plain, vec![0; 3_000_000]].concat();
     let (blob, annotations) = chunked(&padded, 2, 65_536);

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use super::{
-    Annotations,
+    Annotations, Finished,
     boundaries::{self, Cutter},
     frames::{self, Done, Frame, JOB, Job, Part, Worker},
     headers::{BLOCK, Found, Headers, Unfit},
@@ -21,8 +21,8 @@ pub struct ChunkedWriter<W> {
     out: W,
     pool: Pool<Job, io::Result<Done>>,
     job: Job,
-    /// `None` once the tar turned out to be one that has no table.
-    index: Option<Index>,
+    /// An error once the tar turned out to be one that has no table.
+    index: Result<Index, Unfit>,
     headers: Headers,
     state: State,
     /// Bytes of the current piece: headers since the last content, or content that is not cut yet.
@@ -70,7 +70,7 @@ impl<W: Write> ChunkedWriter<W> {
             out,
             pool,
             job: Job::default(),
-            index: Some(Index::new()?),
+            index: Ok(Index::new()?),
             headers: Headers::default(),
             state: State::Header(BLOCK),
             piece: Vec::new(),
@@ -80,16 +80,16 @@ impl<W: Write> ChunkedWriter<W> {
         })
     }
 
-    /// Compresses what is left, and gives back the writer underneath and the annotations of the layer's descriptor:
-    /// none where the tar has no table.
-    pub fn finish(self) -> io::Result<(W, Annotations)> {
-        self.finish_with_map().map(|(out, annotations, _)| (out, annotations))
+    /// Compresses what is left, and gives back the writer underneath and what the layer's descriptor needs.
+    pub fn finish(self) -> io::Result<(W, Finished)> {
+        let (out, annotations, map) = self.finish_with_map()?;
+        Ok((out, Finished { annotations, unfit: map.unfit }))
     }
 
     /// As [`finish`](Self::finish), and says where everything is in the blob.
     pub fn finish_with_map(mut self) -> io::Result<(W, Annotations, Map)> {
         if !matches!(self.state, State::After) {
-            self.give_up()?;
+            self.give_up(Unfit::new("no end"))?;
         }
         self.between(None)?;
         if self.is_empty && self.job.parts.is_empty() {
@@ -99,14 +99,15 @@ impl<W: Write> ChunkedWriter<W> {
         while let Some(done) = self.pool.next()? {
             self.take(done?)?;
         }
-        let (end, annotations) = match self.index.take().map(Index::finish) {
-            Some(Ok(finished)) => finished,
-            Some(Err(Trouble::Write(error))) => return Err(error),
-            Some(Err(Trouble::Unfit)) | None => Default::default(),
+        let finished = self.index.map_err(Trouble::Unfit).and_then(Index::finish);
+        let ((end, annotations), unfit) = match finished {
+            Ok(finished) => (finished, None),
+            Err(Trouble::Write(error)) => return Err(error),
+            Err(Trouble::Unfit(unfit)) => (Default::default(), Some(unfit)),
         };
         self.out.write_all(&end)?;
         self.out.flush()?;
-        Ok((self.out, annotations, Map { frames: self.frames, end }))
+        Ok((self.out, annotations, Map { frames: self.frames, end, unfit }))
     }
 
     /// Takes some of `bytes`, at least one; how many.
@@ -119,7 +120,7 @@ impl<W: Write> ChunkedWriter<W> {
         };
         let bytes = &bytes[..bytes.len().min(room)];
         if matches!(self.state, State::After) && bytes.iter().any(|&byte| byte != 0) {
-            self.give_up()?;
+            self.give_up(Unfit::new("bytes after its end"))?;
         }
         self.piece.extend_from_slice(bytes);
         let full = bytes.len() == room;
@@ -132,7 +133,7 @@ impl<W: Write> ChunkedWriter<W> {
             State::Header(_) | State::Extension { .. } if full => match self.header() {
                 Ok(()) => {}
                 Err(Trouble::Write(error)) => return Err(error),
-                Err(Trouble::Unfit) => self.give_up()?,
+                Err(Trouble::Unfit(unfit)) => self.give_up(unfit)?,
             },
             _ => {}
         }
@@ -150,14 +151,14 @@ impl<W: Write> ChunkedWriter<W> {
             State::Header(end) => end,
             _ => return Ok(()),
         };
-        let block = self.piece[end - BLOCK..end].try_into().map_err(|_| Unfit)?;
+        let block = self.piece[end - BLOCK..end].try_into().map_err(|_| Unfit::new("an incomplete header"))?;
         match self.headers.block(block)? {
             Found::End => {
                 self.between(None)?;
                 self.state = State::After;
             }
             Found::Extension(length) => {
-                let length = usize::try_from(length).map_err(|_| Unfit)?;
+                let length = usize::try_from(length).map_err(|_| Unfit::new("an extended header of such a size"))?;
                 self.state =
                     State::Extension { start: end, end: end + length, padded: end + length.next_multiple_of(BLOCK) };
                 if length == 0 {
@@ -220,8 +221,11 @@ impl<W: Write> ChunkedWriter<W> {
     }
 
     /// The rest has no table.
-    fn give_up(&mut self) -> io::Result<()> {
-        self.index = None;
+    fn give_up(&mut self, unfit: Unfit) -> io::Result<()> {
+        // The first reason stays.
+        if self.index.is_ok() {
+            self.index = Err(unfit);
+        }
         if let State::Content(content) = &self.state {
             self.piece.drain(..content.cut);
         }
@@ -258,9 +262,9 @@ impl<W: Write> ChunkedWriter<W> {
 
     fn take(&mut self, done: Done) -> io::Result<()> {
         match self.index.as_mut().map(|index| index.add(&done)) {
-            Some(Err(Trouble::Write(error))) => return Err(error),
-            Some(Err(Trouble::Unfit)) => self.index = None,
-            Some(Ok(())) | None => {}
+            Ok(Err(Trouble::Write(error))) => return Err(error),
+            Ok(Err(Trouble::Unfit(unfit))) => self.index = Err(unfit),
+            Ok(Ok(())) | Err(_) => {}
         }
         self.out.write_all(&done.packed)?;
         self.frames.extend_from_slice(&done.frames);

@@ -18,7 +18,7 @@ pub use gzip::GzipWriter;
 pub(super) use pool::Pool;
 pub use zstd::ZstdWriter;
 
-use super::chunked::{Annotations, ChunkedWriter, annotation};
+use super::chunked::{ChunkedWriter, Finished, annotation};
 use crate::oci::{Descriptor, descriptor::media_type};
 
 /// A way to compress a layer, by the names users give.
@@ -99,16 +99,15 @@ pub enum Compressor<W: Write> {
 }
 
 impl<W: Write> Compressor<W> {
-    /// Compresses what is left, and gives back the writer underneath and the annotations that a descriptor of the blob
-    /// needs.
-    pub fn finish(self) -> io::Result<(W, Annotations)> {
+    /// Compresses what is left, and gives back the writer underneath and what a descriptor of the blob needs.
+    pub fn finish(self) -> io::Result<(W, Finished)> {
         let out = match self {
             Self::None(out) => out,
             Self::Gzip(gzip) => gzip.finish()?,
             Self::Zstd(zstd) => zstd.finish()?,
             Self::ZstdChunked(chunked) => return chunked.finish(),
         };
-        Ok((out, Annotations::new()))
+        Ok((out, Finished::default()))
     }
 }
 

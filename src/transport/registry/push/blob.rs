@@ -16,7 +16,11 @@ use super::{
 };
 use crate::{
     image::{Image, ImageError, LayerBlob},
-    layer::{ChunkReader, compress::Compression},
+    layer::{
+        ChunkReader,
+        chunked::{Finished, Unfit},
+        compress::Compression,
+    },
     oci::{Descriptor, Digest, Sha256Writer},
     threads::lock,
     transport::{
@@ -64,6 +68,9 @@ impl Push<'_> {
         if let Some(place) = &mut place {
             let repository = self.client.repository().to_owned();
             **place = Some(shared::Sent { blob: found.blob.clone(), repository, evidence: found.evidence });
+        }
+        if is_compressed && found.evidence != Some(Evidence::Made) && !compression.fits(&found.blob) {
+            self.warn(Unfit::unknown().warning(watch.layer));
         }
         let Descriptor { media_type, digest, size, annotations, .. } = found.blob;
         let annotations = own.annotations.clone().into_iter().chain(annotations).collect();
@@ -122,9 +129,10 @@ impl Push<'_> {
         }
         let made = Made::default();
         let mut make = || stream(layer, compression, level, &made, watch);
-        let digest = || lock(&made).as_ref().map(|made| made.digest);
+        let digest = || lock(&made).as_ref().map(|made| made.blob.digest);
         self.send(Upload { make: &mut make, size: None, digest: &digest, session }, home)?;
-        let blob = lock(&made).take().expect("an upload without an error has sent all of the blob");
+        let made = lock(&made).take().expect("an upload without an error has sent all of the blob");
+        let blob = self.made(made, watch);
         self.cache.put(&layer.diff_id, compression, level, &blob);
         let fate = Fate::Sent(blob.size);
         Ok(PushedLayer { blob, fate, evidence: Some(Evidence::Made) })
@@ -242,9 +250,18 @@ impl Push<'_> {
         let mut blob = stream(layer, compression, self.options.level, &made, watch);
         let fail = |source| ImageError::Blob { digest: layer.descriptor.digest, source };
         io::copy(&mut blob, &mut io::sink()).map_err(fail)?;
-        let blob = lock(&made).take().expect("a stream that ended has made all of the blob");
+        let made = lock(&made).take().expect("a stream that ended has made all of the blob");
+        let blob = self.made(made, watch);
         self.cache.put(&layer.diff_id, compression, self.options.level, &blob);
         Ok((blob.digest == *expected).then_some(blob))
+    }
+
+    /// A blob that was made now. That it has no table of contents is a warning.
+    fn made(&self, made: MadeBlob, watch: &Watch) -> Descriptor {
+        if let Some(unfit) = made.unfit {
+            self.warn(unfit.warning(watch.layer));
+        }
+        made.blob
     }
 
     pub(super) fn config(&self, image: &Image) -> Result<Fate> {
@@ -349,7 +366,13 @@ enum There {
 }
 
 /// What a blob is, once all of it was made.
-type Made = Arc<Mutex<Option<Descriptor>>>;
+type Made = Arc<Mutex<Option<MadeBlob>>>;
+
+struct MadeBlob {
+    blob: Descriptor,
+    /// Why it has no table of contents, if it is to have one.
+    unfit: Option<Unfit>,
+}
 
 /// The layer's compressed blob, made while it is read.
 fn stream(
@@ -365,9 +388,10 @@ fn stream(
         let inner = compression.writer(Sha256Writer::new(out), threads, level)?;
         let mut watched = Watched { inner, watch };
         layer.write(&mut watched).map_err(io::Error::other)?;
-        let (out, annotations) = watched.inner.finish()?;
+        let (out, Finished { annotations, unfit }) = watched.inner.finish()?;
         let (_, digest, size) = out.finish();
-        *lock(&made) = Some(Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) });
+        let blob = Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) };
+        *lock(&made) = Some(MadeBlob { blob, unfit });
         Ok(())
     }))
 }
