@@ -200,7 +200,7 @@ impl Structure {
     ///
     /// If it cannot be read, or is not a valid set of tests.
     pub fn read(path: &Path) -> Result<Self, StructureError> {
-        let bytes = files::read_bounded(path, budget::STRUCTURE_TEST.bytes)?;
+        let bytes = files::read_bounded(path, &budget::STRUCTURE_TEST)?;
         Self::parse(std::str::from_utf8(&bytes)?)
     }
 
