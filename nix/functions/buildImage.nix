@@ -22,7 +22,7 @@
 
   - `copyToRegistry`, `copyToDockerDaemon`, `copyToPodman`, `copyToContainerd`, `copyToKind`, `copyToK3s`: packages with a program that
     copies the image. `copyTo` takes the destination as its argument.
-  - `run`: a program that starts a container of the image, with its store paths mounted.
+  - `run`: a program that starts a container of the image, with its store paths mounted; `shell`: one that starts a shell in it.
   - `detached`: the same recipe without references. A push of it from a binary cache downloads only the layers that the registry lacks.
   - `digest`: a file with the digest that a push to an empty registry prints; `reference`: a file with `NAME:TAG@DIGEST`.
     `digest.override { compression = "zstd"; }` is the digest of a push with `--compression zstd`. A push uses other compressed layers

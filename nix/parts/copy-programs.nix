@@ -1,6 +1,10 @@
 # The programs of an image that copy it somewhere, the first four as nix2container names them; each passes its arguments
 # on, so that `copyToKind --via kind:other` is for another cluster. Only registries take `attachments`, flags of `strata copy`.
-{ lib, program }:
+{
+  lib,
+  program,
+  toolchain,
+}:
 {
   image,
   reference,
@@ -24,6 +28,13 @@ in
   run = program.package "run" [
     "run"
     "${image}"
+  ];
+  # A bash in the image's root: the image's own, or that of the package set.
+  shell = program.package "shell" [
+    "run"
+    "${image}"
+    "--shell"
+    "${toolchain.shell}/bin/bash"
   ];
   copyTo = copy "copy-to" [ ];
   copyToRegistry = copy "copy-to-registry" (

@@ -17,7 +17,8 @@ use super::{
     makes::MakesArguments,
     parse::{parse_platform, parse_reference},
     plan::PlanArguments,
-    run::{EngineArgument, RunArguments},
+    run::ComposeArguments,
+    run_options::{EngineArgument, RunArguments},
     sbom::SbomArguments,
     serve::ServeArguments,
     verify::VerifyArguments,
@@ -143,6 +144,11 @@ pub enum Command {
         after_help = "Options after IMAGE are passed to `docker run` or `podman run`.\n\nExamples:\n  strata run result\n  strata run result -it -p 8080:80 -- sh\n  strata run --engine podman result"
     )]
     Run(RunArguments),
+    /// Load the small image that `run` starts, and print a compose file that mounts its store paths.
+    #[command(
+        after_help = "Examples:\n  strata compose-mounts result --service web > strata.json\n  docker compose -f compose.yaml -f strata.json up"
+    )]
+    ComposeMounts(ComposeArguments),
     /// Write an image to stdout as an archive, for `| docker load`.
     #[command(
         after_help = "Examples:\n  strata stream result | docker load\n  strata stream result --repo-tag app:v2 | podman load"

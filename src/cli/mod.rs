@@ -32,6 +32,7 @@ mod progress;
 mod prompt;
 pub(crate) mod pull;
 pub(crate) mod run;
+mod run_options;
 pub(crate) mod sbom;
 pub(crate) mod serve;
 pub(crate) mod shell;
@@ -134,6 +135,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Attach(arguments) => attach::run(&arguments),
         Command::Sbom(arguments) => sbom::run(&arguments),
         Command::Run(arguments) => self::run::run(&arguments),
+        Command::ComposeMounts(arguments) => self::run::compose(&arguments),
         Command::RunKeeper { engine, token } => keeper::keep(engine.into(), &token),
         Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
         Command::Plan(arguments) => plan::run(&arguments),

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
@@ -17,8 +17,10 @@ use crate::{
         forecast::{Paths, PlanForecast},
         plan,
     },
+    transport::installable::BuiltPath,
 };
 use anyhow::{Context, Result};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use serde_json::Value;
 
 /// The names of all strategies.
@@ -26,8 +28,9 @@ const ALL: [&str; 3] = ["popularity", "auto", "transfer"];
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArguments {
-    /// An image.json, or a closure from exportReferencesGraph or `nix path-info --json --recursive`.
-    graph: PathBuf,
+    /// An image.json, or a closure from exportReferencesGraph or `nix path-info --json --recursive`; a path or a flake reference.
+    #[arg(value_parser = built_path())]
+    graph: BuiltPath,
     /// Maximum number of layers.
     #[arg(long, value_name = "N", default_value_t = 65)]
     max_layers: usize,
@@ -38,8 +41,8 @@ pub struct PlanArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "history")]
     weights: Option<PathBuf>,
     /// Older image or closure, to learn how often paths change; may be repeated, oldest first.
-    #[arg(long, value_name = "OLD")]
-    history: Vec<PathBuf>,
+    #[arg(long, value_name = "OLD", value_parser = built_path())]
+    history: Vec<BuiltPath>,
     /// Print the learned weights, for `weights` of the Nix functions, instead of a plan.
     #[arg(long, requires = "history")]
     print_weights: bool,
@@ -53,6 +56,10 @@ pub struct PlanArguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+fn built_path() -> impl TypedValueParser<Value = BuiltPath> {
+    OsStringValueParser::new().try_map(BuiltPath::parse)
 }
 
 pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
@@ -131,13 +138,14 @@ fn weights(arguments: &PlanArguments, graph: &Graph) -> Result<Weights> {
     if arguments.history.is_empty() {
         return Ok(Weights::default());
     }
-    let mut history = arguments.history.iter().map(|path| open(path)).collect::<Result<Vec<_>>>()?;
+    let mut history = arguments.history.iter().map(open).collect::<Result<Vec<_>>>()?;
     history.push(graph.clone());
     Ok(plan::learn(&history))
 }
 
 /// A closure, from an image.json or as Nix gives it.
-fn open(path: &Path) -> Result<Graph> {
+fn open(path: &BuiltPath) -> Result<Graph> {
+    let path = &path.get()?;
     let reading = || format!("reading {}", path.display());
     let text = fs::read(path).with_context(reading)?;
     let value: Value = serde_json::from_slice(&text).with_context(reading)?;

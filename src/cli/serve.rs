@@ -25,8 +25,10 @@ impl FromStr for Named {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, image) = match text.split_once('=') {
-            // A store path may have = in its name.
-            Some((name, image)) if !name.contains('/') || !name.starts_with('/') => (Some(name.to_owned()), image),
+            // A store path may have = in its name, and a flake reference in its query.
+            Some((name, image)) if !name.starts_with('/') && !name.contains(['?', '#']) => {
+                (Some(name.to_owned()), image)
+            }
             _ => (None, text),
         };
         Ok(Self { name, image: image.parse()? })

@@ -17,6 +17,7 @@ pub(crate) mod engine;
 pub(crate) mod keeper;
 pub(crate) mod options;
 pub(crate) mod shared;
+pub(crate) mod shell;
 pub(crate) mod signals;
 pub(crate) mod split;
 

@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io,
     path::PathBuf,
     process::{Command, Stdio},
@@ -52,7 +53,7 @@ pub(crate) fn check_arguments() -> Result<(), &'static str> {
 
 /// Why a flake reference gave no image.
 #[derive(Debug, thiserror::Error)]
-enum InstallableError {
+pub(crate) enum InstallableError {
     #[error("building {0}: starting nix; flake references need Nix: https://nixos.org/download")]
     Start(String, #[source] io::Error),
     #[error("building {0}: nix build failed; its messages are above")]
@@ -66,8 +67,43 @@ enum InstallableError {
 }
 
 /// A flake reference.
-#[derive(Debug)]
-struct Installable(String);
+#[derive(Clone, Debug)]
+pub(crate) struct Installable(String);
+
+/// A path, or a flake reference that Nix builds.
+#[derive(Clone, Debug)]
+pub(crate) enum BuiltPath {
+    /// A path.
+    Existing(PathBuf),
+    /// What Nix builds.
+    Reference(Installable),
+}
+
+impl BuiltPath {
+    /// The path or the reference that `text` is.
+    ///
+    /// # Errors
+    ///
+    /// If it could be taken for an option.
+    pub(crate) fn parse(text: OsString) -> Result<Self, String> {
+        match text.to_str().and_then(find_reference) {
+            Some(reference) => reference.map(Self::Reference),
+            None => Ok(Self::Existing(text.into())),
+        }
+    }
+
+    /// The path; Nix builds a reference each time.
+    ///
+    /// # Errors
+    ///
+    /// If Nix does not build it.
+    pub(crate) fn get(&self) -> Result<PathBuf, InstallableError> {
+        match self {
+            Self::Existing(path) => Ok(path.clone()),
+            Self::Reference(reference) => reference.build(),
+        }
+    }
+}
 
 /// The flake reference that `text` is, unless it is a path.
 ///
@@ -75,6 +111,10 @@ struct Installable(String);
 ///
 /// If it could be taken for an option.
 pub(super) fn parse(text: &str) -> Option<Result<Arc<dyn ReadTransport>, String>> {
+    find_reference(text).map(|found| found.map(|reference| Arc::new(reference) as Arc<dyn ReadTransport>))
+}
+
+fn find_reference(text: &str) -> Option<Result<Installable, String>> {
     let is_reference = text.contains('#') || SCHEMES.iter().any(|scheme| text.starts_with(scheme));
     if !is_reference || PathBuf::from(text).exists() {
         return None;
@@ -83,7 +123,7 @@ pub(super) fn parse(text: &str) -> Option<Result<Arc<dyn ReadTransport>, String>
         return Some(Err("a flake reference does not begin with a dash; write path:./NAME#ATTRIBUTE".to_owned()));
     }
     IS_GIVEN.store(true, Ordering::Relaxed);
-    Some(Ok(Arc::new(Installable(text.to_owned()))))
+    Some(Ok(Installable(text.to_owned())))
 }
 
 impl Installable {

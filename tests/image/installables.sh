@@ -1,5 +1,6 @@
 # Flake references as images: Nix builds them for every command that reads images, with the arguments of --nix-arg.
 . "$root/tests/lib.sh"
+. "$root/tests/services.sh"
 need_command jq
 mkdir "$work/flake"
 cat >"$work/flake/flake.nix" <<NIX
@@ -52,6 +53,42 @@ same "$("$strata" inspect "$work/cloned#image" --json "${arguments[@]}" | word)"
 [[ ! -e $work/ran ]] || fail "a program of the repository's configuration ran"
 git -C "$work/cloned" status >/dev/null
 [[ -e $work/ran ]] || fail "git runs no program of this configuration: the test proves nothing"
+# Every command of the help either takes the reference and the option, or no image at all: a new one must be added here.
+printf '{ "version": 1 }' >"$work/budget"
+accepts() {
+  local arguments=("$@")
+  rm -rf "$work/copied"
+  "$strata" "${arguments[@]}" --nix-arg=--impure >"$work/out" 2>"$work/log" || { cat "$work/log"; fail "strata $* fails"; }
+  # The error of Nix is the command's.
+  "$strata" "${arguments[@]//.#image/.#broken}" --nix-arg=--impure >/dev/null 2>"$work/log" && fail "strata $* builds what is broken"
+  grep -q 'this is broken' "$work/log" || { cat "$work/log"; fail "strata $*: Nix's message is missing"; }
+  grep -q 'building .#broken: nix build failed; its messages are above' "$work/log" || { cat "$work/log"; fail "strata $*: no summary"; }
+}
+while read -r command; do
+  case $command in
+    pull | manifest | list-tags | index | login | logout | lock | attach | completions | help) continue ;;
+    copy) accepts copy .#image "oci:$work/copied:t" ;;
+    diff) accepts diff .#image .#image ;;
+    budget) accepts budget .#image "$work/budget" --update ;;
+    plan) accepts plan .#image --history .#image ;;
+    sbom)
+      accepts sbom .#image
+      accepts sbom diff .#image .#image
+      ;;
+    serve)
+      "$strata" serve --listen 127.0.0.1:0 name:t=.#image --nix-arg=--impure >"$work/out" 2>"$work/log" &
+      server=$!
+      wait_for "$server" test -s "$work/out" || { cat "$work/log"; fail "strata serve fails"; }
+      kill "$server"
+      wait "$server" || true
+      "$strata" serve --listen 127.0.0.1:0 "git+file:$work/cloned?shallow=1#broken" --nix-arg=--impure >/dev/null 2>"$work/log" && fail "serves what is broken"
+      grep -q 'this is broken' "$work/log" || { cat "$work/log"; fail "strata serve: Nix's message is missing"; }
+      ;;
+    compose-mounts) [[ ! ${docker-} ]] || accepts compose-mounts .#image --service name ;;
+    run) ;; # Below.
+    *) accepts "$command" .#image ;;
+  esac
+done < <("$strata" --help | sed -nE '/^Commands:/,/^$/ s/^  ([a-z][a-z-]*).*/\1/p')
 # What exists is a path.
 mkdir "$work/with#mark"
 cp -r "$work/layout/." "$work/with#mark"

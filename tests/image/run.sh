@@ -92,6 +92,14 @@ check_engine() {
   same "$("$strata" run --engine "$engine" "$second" --network none)" two
   [[ $(images) == strata-run/runs:* && $(images) != *' '*' ' && $(images) != "$shared" ]] || fail "images: $(images)"
 
+  # A shell with the image's environment and root: the given one, whose closure is mounted, or the image's own.
+  same "$("$strata" run --engine "$engine" "$without_shell" --shell "$bash/bin/bash" --network none -- -c 'echo "$BASH" "$A" /*; hello')" \
+    "$bash/bin/bash b /bin /dev /etc /nix /proc /${run_directory}share /sys"$'\n''Hello, world!'
+  same "$("$strata" run --engine "$engine" "$with_shell" --shell "$bash/bin/bash" --network none -- -c 'echo "$BASH"')" /bin/bash
+  same "$(echo 'echo "$A"' | "$strata" run --engine "$engine" "$without_shell" --shell "$bash/bin/bash" --network none)" b
+  "$strata" run --engine "$engine" "$first" --shell /bin/sh 2>"$work/log" && fail "a shell of the machine is mounted"
+  grep -q -e '--shell /bin/sh: not a program in the store; write /nix/store/…/bin/bash' "$work/log" || { cat "$work/log"; fail "no remedy"; }
+
   # What is no option, and a store path that is gone.
   "$strata" run --engine "$engine" "$first" -it sh 2>"$work/log" && fail "a command without -- is an image"
   grep -q 'sh: not an option of the engine; write -- before the command' "$work/log" || { cat "$work/log"; fail "no remedy"; }
@@ -111,8 +119,11 @@ check_engine() {
 }
 
 bash=$(build pkgs.bash)
+environment='config.Env = [ "PATH=/bin" "A=b" ]'
+without_shell=$(build "buildImage { name = \"hello\"; copyToRoot = [ pkgs.hello ]; $environment; }")
+with_shell=$(build "buildImage { name = \"bash\"; copyToRoot = [ pkgs.bash ]; $environment; }")
 if [[ ${docker-} ]]; then
-  engine=docker transport=docker-daemon
+  engine=docker transport=docker-daemon run_directory=
   check_engine
   # A daemon of another machine, by its name, cannot mount anything.
   unshare --uts bash -euc 'hostname elsewhere; exec "$@"' bash "$strata" run "$first" --network none >"$work/out" 2>"$work/log"
@@ -121,6 +132,16 @@ if [[ ${docker-} ]]; then
   # The program of an image.
   program=$(greeter runs:t three run)
   same "$("$program/bin/run" --network none)" three
+  shell=$(greeter runs:t three shell)
+  same "$("$shell/bin/shell" --network none -- -c 'type -t type')" builtin
+  # A compose file with the mounts of a service.
+  need_command docker-compose
+  "$strata" compose-mounts "$first" --service greeter >"$work/mounts.json"
+  echo 'services: { greeter: { network_mode: none, image: replaced } }' >"$work/compose.yaml"
+  composed() { docker-compose --project-name composed --file "$work/compose.yaml" --file "$work/mounts.json" "$@"; }
+  composed up --no-color >"$work/out" 2>"$work/log" || { cat "$work/log"; fail "compose does not start the service"; }
+  grep -qx 'greeter_1 *| one' "$work/out" || { cat "$work/out"; fail "the service of compose printed nothing"; }
+  composed down >/dev/null 2>&1
   # Archives are loaded as well.
   "$strata" copy "$first" "oci-archive:$work/archive.tar:some:name" >/dev/null
   same "$("$strata" run "$work/archive.tar" --network none)" one
@@ -130,6 +151,6 @@ if command -v podman >/dev/null; then
   printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run" >"$work/storage.conf"
   printf '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
   export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
-  engine=podman transport=containers-storage
+  engine=podman transport=containers-storage run_directory=run' '/
   check_engine
 fi

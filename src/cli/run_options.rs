@@ -1,0 +1,192 @@
+//! The arguments of `strata run`: its own options, before and after the image, and those of the engine.
+
+use std::ffi::OsString;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use clap::{Args, ValueEnum};
+
+use crate::{
+    run::{EngineName, options},
+    transport::Location,
+};
+
+/// `strata run`
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// Any source of `copy`. The store paths of an image.json are mounted; other images are loaded.
+    pub image: Location,
+    /// The engine [default: docker, or podman if docker is not installed].
+    #[arg(long, value_enum)]
+    engine: Option<EngineArgument>,
+    /// Load the whole image, as a copy to the engine does, and mount nothing.
+    #[arg(long)]
+    load: bool,
+    /// Start a shell in the image's root and environment: the image's bash, or PROGRAM, a bash in the store.
+    #[arg(long, value_name = "PROGRAM")]
+    shell: Option<String>,
+    /// Print help.
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: (),
+    /// Options of the engine's `run`.
+    #[arg(value_name = "ENGINE OPTIONS", allow_hyphen_values = true, num_args = 0..)]
+    options: Vec<OsString>,
+    /// The command and its arguments, instead of the image's own; with --shell, arguments of the shell.
+    #[arg(value_name = "COMMAND", last = true)]
+    command: Vec<OsString>,
+}
+
+/// An engine that runs containers.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum EngineArgument {
+    Docker,
+    Podman,
+}
+
+impl From<EngineArgument> for EngineName {
+    fn from(argument: EngineArgument) -> Self {
+        match argument {
+            EngineArgument::Docker => Self::Docker,
+            EngineArgument::Podman => Self::Podman,
+        }
+    }
+}
+
+/// What a command line asks for.
+#[derive(Debug)]
+pub struct RunOptions {
+    pub engine: Option<EngineName>,
+    pub load: bool,
+    pub shell: Option<String>,
+    pub nix_arguments: Vec<String>,
+    /// Options of the engine.
+    pub engine_options: Vec<OsString>,
+    /// The command and its arguments.
+    pub command: Vec<OsString>,
+}
+
+impl RunOptions {
+    /// Tells the options of strata from those of the engine, and both from the command.
+    ///
+    /// # Errors
+    ///
+    /// If an option lacks its value, contradicts another, or a word is no option.
+    pub fn parse(arguments: &RunArguments) -> Result<Self> {
+        let (words, command) = arguments.split();
+        let mut own = Self {
+            engine: arguments.engine.map(EngineName::from),
+            load: arguments.load,
+            shell: arguments.shell.clone(),
+            nix_arguments: Vec::new(),
+            engine_options: Vec::new(),
+            command,
+        };
+        let mut rest = words.into_iter();
+        while let Some(word) = rest.next() {
+            own.add(word, &mut rest)?;
+        }
+        options::check(&own.engine_options)?;
+        ensure!(
+            own.shell.is_none() || !options::has(&own.engine_options, "entrypoint"),
+            "--entrypoint: --shell replaces the entrypoint; omit one of them"
+        );
+        Ok(own)
+    }
+
+    fn add(&mut self, word: OsString, rest: &mut impl Iterator<Item = OsString>) -> Result<()> {
+        let Some((name, mut value)) = word.to_str().map(split_value) else {
+            self.engine_options.push(word);
+            return Ok(());
+        };
+        let mut value = |what: &str| {
+            let next = || rest.next().map(|word| word.to_string_lossy().into_owned());
+            value.take().or_else(next).with_context(|| format!("{name}: the value is missing; write {what}"))
+        };
+        match name {
+            "--load" => self.load = true,
+            "--engine" => self.engine = Some(parse_engine(&value("docker or podman")?)?.into()),
+            "--shell" => self.shell = Some(value("the path of a bash in the store")?),
+            "--nix-arg" => self.nix_arguments.push(value("an argument of nix build")?),
+            _ => self.engine_options.push(word),
+        }
+        Ok(())
+    }
+}
+
+/// The name of a long option, and its value after `=`.
+fn split_value(word: &str) -> (&str, Option<String>) {
+    match word.split_once('=') {
+        Some((name, value)) if word.starts_with("--") => (name, Some(value.to_owned())),
+        _ => (word, None),
+    }
+}
+
+fn parse_engine(name: &str) -> Result<EngineArgument> {
+    EngineArgument::from_str(name, false).map_err(|_| anyhow!("--engine {name}: not an engine; write docker or podman"))
+}
+
+impl RunArguments {
+    /// The options, and the command after `--`, which is among the options if one precedes it.
+    fn split(&self) -> (Vec<OsString>, Vec<OsString>) {
+        let mut options = self.options.clone();
+        let mut command = self.command.clone();
+        if let Some(at) = options.iter().position(|option| option == "--") {
+            command.splice(..0, options.drain(at..).skip(1));
+        }
+        (options, command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    #[command(disable_help_flag = true)]
+    struct Line {
+        #[command(flatten)]
+        run: RunArguments,
+    }
+
+    fn parsed(line: &str) -> Result<RunOptions> {
+        RunOptions::parse(&Line::parse_from(["strata"].into_iter().chain(line.split(' '))).run)
+    }
+
+    #[test]
+    fn options_of_the_engine_end_at_two_dashes() {
+        let text = |words: &[OsString]| words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
+        for (line, options, command) in [
+            ("image", "", ""),
+            ("image -it -p 80:80", "-it -p 80:80", ""),
+            ("image -- sh -c x -- y", "", "sh -c x -- y"),
+            ("image -h name -- sh -c x -- --load", "-h name", "sh -c x -- --load"),
+            ("--load image --network none --engine podman -e A=b", "--network none -e A=b", ""),
+            ("image --engine=podman -it --load -- --engine", "-it", "--engine"),
+            ("image --shell /b -e A=--load", "-e A=--load", ""),
+            ("image --shell=/b --name=x -- -c y", "--name=x", "-c y"),
+        ] {
+            let own = parsed(line).unwrap();
+            assert_eq!((text(&own.engine_options).as_str(), text(&own.command).as_str()), (options, command), "{line}");
+            let before = line.split(" -- ").next().unwrap();
+            assert_eq!(own.load, before.contains(" --load") || before.starts_with("--load"), "{line}");
+            assert_eq!(own.engine.is_some(), line.contains("podman"), "{line}");
+            assert_eq!(own.shell.as_deref(), line.contains("--shell").then_some("/b"), "{line}");
+        }
+    }
+
+    #[test]
+    fn options_without_values_and_contradictions_are_refused() {
+        for (line, message) in [
+            ("image --engine", "--engine: the value is missing; write docker or podman"),
+            ("image --engine x", "--engine x: not an engine; write docker or podman"),
+            ("image --shell", "--shell: the value is missing"),
+            ("image --nix-arg", "--nix-arg: the value is missing"),
+            ("image --shell /b --entrypoint x", "--entrypoint: --shell replaces the entrypoint; omit one of them"),
+            ("image sh", "sh: not an option of the engine"),
+        ] {
+            let error = parsed(line).unwrap_err().to_string();
+            assert!(error.contains(message), "{line}: {error}");
+        }
+    }
+}
