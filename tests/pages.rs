@@ -7,6 +7,8 @@ use strata::internals::transport::table::TRANSPORTS;
 #[path = "it/commands.rs"]
 mod commands;
 use commands::commands;
+#[path = "pages/units.rs"]
+mod units;
 #[path = "it/words.rs"]
 mod words;
 use words::unwanted;

@@ -63,8 +63,8 @@ pub struct FlakeArguments {
     /// Time for building an image, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "flake")]
     build_timeout: u64,
-    /// Address space of an evaluation, in MiB.
-    #[arg(long, value_name = "MIB", default_value_t = 8192, requires = "flake")]
+    /// Address space of an evaluation, in MB.
+    #[arg(long, value_name = "MB", default_value_t = 8000, requires = "flake")]
     eval_memory: u64,
     /// Images that are kept in the store, those that were pulled last.
     #[arg(long, value_name = "N", default_value_t = 32, requires = "flake")]

@@ -41,7 +41,7 @@ const IS_IMAGE: &str = "package: package ? imageName && package ? imageTag && pa
 pub struct Limits {
     /// Of a build.
     pub timeout: Duration,
-    /// Address space of an evaluation, in MiB.
+    /// Address space of an evaluation, in MB.
     pub memory: u64,
 }
 
@@ -186,7 +186,9 @@ impl<'a> Nix<'a> {
     /// The same command with the limit of memory.
     fn limited(self, command: Command) -> Command {
         let mut limited = Command::new("/bin/sh");
-        limited.args(["-c", "ulimit -v \"$0\" && exec \"$@\""]).arg((self.limits.memory * 1024).to_string());
+        limited
+            .args(["-c", "ulimit -v \"$0\" && exec \"$@\""])
+            .arg(self.limits.memory.saturating_mul(1_000_000).div_ceil(1024).to_string());
         limited.arg(command.get_program()).args(command.get_args());
         limited
     }

@@ -106,7 +106,7 @@ impl<R: Read> Read for Bounded<R> {
             io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!(
-                    "it decompresses to more than {limit} bytes ({RATIO} times its size and 1 GiB), which is the limit"
+                    "it decompresses to more than {limit} bytes ({RATIO} times its size and {ALLOWANCE} bytes), which is the limit"
                 ),
             )
         })?;
