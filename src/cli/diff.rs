@@ -120,7 +120,15 @@ fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
         out,
         "a load into docker streams {} bytes; {} layers are already present",
         diff.load.bytes, diff.load.layers_present
-    )
+    )?;
+    let listed = diff.paths.iter().flat_map(|paths| [paths.changed.len(), paths.added.len(), paths.removed.len()]);
+    if listed.sum::<usize>() > 0 {
+        writeln!(
+            out,
+            "\n~: a store path that the new image has in another build or version; +: only in the new image; -: only in the old one"
+        )?;
+    }
+    Ok(())
 }
 
 /// `hello-1 -> hello-2`; where the names are the same, with the start of the hashes that tell them apart.

@@ -147,8 +147,8 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
         }
         None => writeln!(
             out,
-            "what an update sends is unknown: only an image.json has the references of store paths; use the attribute \
-                 recipe of archives of makeContainerImage and dockerTools"
+            "what an update sends is unknown: only an image.json has the references of store paths; archives of \
+                 makeContainerImage and dockerTools have it as their attribute recipe: strata explain .#NAME.recipe"
         )?,
     }
     layer_table(out, explanation)?;
@@ -158,13 +158,11 @@ fn table(out: &mut impl Write, explanation: &Explanation) -> io::Result<()> {
     for PathSize { path, size } in &explanation.biggest {
         writeln!(out, "  {:>9}  {}", size.map_or_else(|| "-".to_owned(), bytes), line(&path.to_string_lossy()))?;
     }
-    if explanation.cost.is_some() {
-        writeln!(
-            out,
-            "\nchance: that an update changes the layer; an update: what it sends of the layer on average; together: the part \
-             of a changed layer that really changed"
-        )?;
-    }
+    writeln!(
+        out,
+        "\nchance: that an update changes the layer; an update: what it sends of the layer on average; together: the part of a \
+         changed layer that really changed"
+    )?;
     for duplicate in &explanation.duplicates {
         let layers: Vec<String> = duplicate.layers.iter().map(usize::to_string).collect();
         writeln!(out, "in layers {}: {}", layers.join(" and "), line(&duplicate.path.to_string_lossy()))?;

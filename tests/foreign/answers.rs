@@ -165,3 +165,52 @@ fn the_number_of_problems_is_that_of_the_lines() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stdout).trim_end().ends_with(", 1 problem"), "{}", text(&output));
 }
+
+/// A recipe of a store path that is on no machine, whose layer is a file.
+fn recipe_with_blob(home: &std::path::Path, store_path: &str) -> String {
+    let (path, blob) = (home.join(store_path), home.join(format!("{store_path}.tar")));
+    let layer = tar(&[(store_path, b"1")]);
+    fs::write(&blob, &layer).unwrap();
+    let digest = Digest::of(&layer);
+    let layer = json!({ "digest": digest, "size": layer.len(), "diff_ids": digest, "layer-path": blob,
+        "paths": [{ "path": format!("/nix/store/{store_path}") }],
+        "mediatype": "application/vnd.oci.image.layer.v1.tar" });
+    let image =
+        json!({ "version": 1, "image-config": {}, "layers": [layer], "arch": "amd64", "name": "x", "tag": "t" });
+    fs::write(&path, image.to_string()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn tables_have_legends() {
+    let home = tempfile::tempdir().unwrap();
+    let old = recipe_with_blob(home.path(), "00000000000000000000000000000000-tool-1");
+    let new = recipe_with_blob(home.path(), "00000000000000000000000000000001-tool-2");
+    let output = strata(home.path()).args(["diff", &old, &new]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with("~ tool-1 -> tool-2\n"), "{said}");
+    let legend = "\n\n~: a store path that the new image has in another build or version; +: only in the new image; -: only in the old one\n";
+    assert!(said.ends_with(legend), "{said}");
+    // Without a list there is nothing to explain.
+    let output = succeeds(home.path(), &["diff", &old, &old]);
+    assert!(!text(&output).contains("~:"), "{}", text(&output));
+    // A table whose numbers are unknown has its columns explained too.
+    let saved = home.path().join("saved.tar");
+    crate::choices::docker_archive(&saved, &[("one:a", &Image::new(&[tar(&[("one", b"1")])]))]);
+    let output = succeeds(home.path(), &["explain", saved.to_str().unwrap()]);
+    for column in ["chance", "an update", "together"] {
+        assert!(text(&output).contains(&format!("{column}: ")), "{column}: {}", text(&output));
+    }
+}
+
+#[test]
+fn explain_of_an_archive_names_the_command_for_its_recipe() {
+    let home = tempfile::tempdir().unwrap();
+    let saved = home.path().join("saved.tar");
+    crate::choices::docker_archive(&saved, &[("one:a", &Image::new(&[tar(&[("one", b"1")])]))]);
+    let said = text(&succeeds(home.path(), &["explain", saved.to_str().unwrap()]));
+    let where_it_is = "only an image.json has the references of store paths; archives of makeContainerImage and dockerTools have it \
+                       as their attribute recipe: strata explain .#NAME.recipe";
+    assert!(said.contains(where_it_is), "{said}");
+}
