@@ -19,6 +19,15 @@ if [[ ${docker-} ]]; then
   layers=$(jq '.layers | length' "$second")
   same "$(jq .layersPresent "$work/log")" "$((layers - 1))"
   (($(jq .bytes "$work/log") < 65536 && whole > 1000000)) || { cat "$work/log"; fail "$whole bytes, then too many"; }
+  # A user who may not use the socket is told that, and not asked whether the daemon runs.
+  if ((EUID == 0)); then
+    mkdir -m 777 "$work/nobody"
+    if HOME=$work/nobody XDG_CACHE_HOME=$work/nobody setpriv --reuid 65534 --regid 65534 --clear-groups "$strata" inspect docker-daemon:loaded:t 2>"$work/log"; then
+      fail "the socket is open to everybody"
+    fi
+    grep -qF "the user may not use this socket: add the user to the group docker, or use sudo" "$work/log" || { cat "$work/log"; fail "no hint"; }
+    if grep -qF "is the daemon running" "$work/log"; then fail "two hints"; fi
+  fi
   # The same again is documents alone, and a new name.
   "$strata" copy "$second" docker-daemon:again 2>"$work/log" >/dev/null
   grep -q "^again:latest: $layers of $layers layers were already present" "$work/log" || { cat "$work/log"; fail "layers are not there"; }

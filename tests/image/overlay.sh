@@ -1,5 +1,5 @@
-# Stacks of layers become the tree that engines make of them: docker 20.10, podman, and Docker 29, whose layers containerd
-# unpacks, against exportImage, whose overlay runAsRoot, SBOMs and base images share (src/layer/overlay.rs).
+# Stacks of layers become the tree that engines make of them: docker 20.10, podman, containerd, and Docker 29, whose layers
+# containerd unpacks, against exportImage, whose overlay runAsRoot, SBOMs and base images share (src/layer/overlay.rs).
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
 need_command python3
@@ -70,7 +70,7 @@ same "$(grep -c 's0/d/[xyz]' "$work/trees/whiteout-and-directory.strata")" 1
 # missing directories below a file of a lower layer (pkg/archive/tar.go, mkparent); docker and podman make them.
 refuses() {
   case $1.$2 in
-    docker20.dangling | podman.dangling | docker29.nested-parents) return 0 ;;
+    docker20.dangling | podman.dangling | docker29.nested-parents | containerd.nested-parents) return 0 ;;
     *) return 1 ;;
   esac
 }
@@ -111,3 +111,29 @@ fi
 need_engines
 start_docker29 "$work/docker29" || fail "Docker 29 does not start"
 with_docker docker29
+stop_engine
+
+start_containerd "$work/containerd" || fail "containerd does not start"
+ctr() { "$engines/ctr" "$@" 2>"$work/log" || { cat "$work/log"; return 1; }; }
+# chain_id ARCHIVE: the name of its highest snapshot. (image-spec, config.md, "Layer ChainID")
+chain_id() {
+  tar -xOf "$1" config.json | python3 -c '
+import hashlib, json, sys
+chain, *rest = json.load(sys.stdin)["rootfs"]["diff_ids"]
+for one in rest: chain = "sha256:" + hashlib.sha256(f"{chain} {one}".encode()).hexdigest()
+print(chain)'
+}
+mkdir "$work/mounted"
+for name in "${names[@]}"; do
+  if ! ctr images import --platform linux/amd64 --snapshotter overlayfs "$work/images/$name.tar" >/dev/null; then
+    refuses containerd "$name" || fail "containerd refuses $name (seed $seed)"
+    continue
+  fi
+  # The overlay of its layers, as containerd mounts it for a container.
+  mounted=$(ctr snapshots --snapshotter overlayfs view --target "$work/mounted" "view-$name" "$(chain_id "$work/images/$name.tar")") ||
+    fail "containerd has no snapshot of $name"
+  eval "$mounted"
+  tree "$name" containerd "$work/mounted"
+  umount "$work/mounted"
+  compare containerd "$name"
+done

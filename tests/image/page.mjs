@@ -44,6 +44,20 @@ const title = page => page.locator("#detail h2").innerText();
   await page.mouse.click(smallest.x, smallest.y);
   assert.equal(await title(page), smallest.name);
 
+  // Areas are what the note below the map says.
+  assert.match(await page.locator("main + p").innerText(), /^The size decides 70 % of a box's area\. The rest is the same for all boxes/);
+  const worst = await page.evaluate(() => {
+    const map = document.getElementById("map"), whole = map.clientWidth * map.clientHeight;
+    const count = items.reduce((sum, item) => sum + item.paths.length, 0);
+    const size = item => item.paths.reduce((sum, entry) => sum + entry.size, 0);
+    const total = items.reduce((sum, item) => sum + size(item), 0);
+    const shares = [...document.querySelectorAll(".layer")].map(box => parseFloat(box.style.width) * parseFloat(box.style.height) / whole);
+    const expected = items.map(item => 0.7 * size(item) / total + 0.3 * item.paths.length / count);
+    const sorted = numbers => numbers.sort((one, two) => one - two);
+    return Math.max(...sorted(shares).map((share, at) => Math.abs(share / sorted(expected)[at] - 1)));
+  });
+  assert.ok(worst < 0.001, `a layer's area is ${worst} off`);
+
   // Search counts, lists, and goes to what was found.
   await page.fill("#search", "package1");
   const count = await page.locator("#count").innerText();

@@ -10,6 +10,7 @@ layout=$(build 'let image = architecture: ociImageManifest { extraConfig = { inh
   in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
 
 serve() {
+  rm -f "$work/references"
   "$strata" serve --listen 127.0.0.1:0 "$@" >"$work/references" 2>"$work/serve.log" &
   server=$!
   wait_for "$server" test -s "$work/references" || { cat "$work/serve.log"; fail "serve ends"; }
@@ -122,5 +123,14 @@ kill -TERM "$server"
 wait "$slow" || fail "a pull on its way was cut"
 wait "$server" || fail "serve ends with an error"
 same "sha256:$(sha256sum <"$work/slow" | cut -d ' ' -f 1)" "$(jq -r '.layers | max_by(.size).digest' "$work/manifest")"
+
+# A layer whose store path is gone: the log names the path and the remedy, and the answer is cut, not short.
+jq '.name = "gone" | .layers |= map(.paths[0].path |= sub("/[0-9a-z]{32}-"; "/00000000000000000000000000000000-"))' "$image" >"$work/gone.json"
+serve "$work/gone.json"
+layer=$(jq -r '.layers[-1].digest' "$work/gone.json")
+if curl --silent --output "$work/cut" "http://$host/v2/gone/blobs/$layer"; then fail "a layer of a store path that is gone is served"; fi
+stop || true
+gone=$(jq -r '.layers[-1].paths[0].path' "$work/gone.json")
+grep -F "strata: serving $layer: " "$work/serve.log" | grep -F "$gone" | grep -qF "is not on this machine" || { cat "$work/serve.log"; fail "no reason in the log"; }
 "$strata" serve --listen 127.0.0.1:0 "$image" "$image" 2>"$work/log" && fail "one name for two images"
 grep -qF 'two images are named served:t' "$work/log" || { cat "$work/log"; fail "the name is not said"; }
