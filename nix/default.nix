@@ -78,6 +78,7 @@ let
     "buildIndex"
     "buildLayer"
     "checkBudget"
+    "checkImage"
     "makeContainerImage"
     "makeDerivation"
     "makeScript"

@@ -118,7 +118,7 @@
 //! - `check`: tests of images (`checkImage`, `strata check`).
 //! - `cli`: the commands, their arguments, and everything that is printed.
 //! - `budget`: limits for every reader of untrusted input.
-//! - `files`: files written whole or not at all; `sqlite`: databases of images, opened safely; `threads`: work on several threads.
+//! - `mounts`: mounts of scripts and containers; `files`: files written whole or not at all; `sqlite`: databases of images, opened safely; `threads`: work on several threads.
 
 // The compiler reports dead code in the build of the program, which uses all modules. Without it, parts have no use.
 #![cfg_attr(not(feature = "program"), allow(dead_code, unused_imports))]
@@ -137,6 +137,8 @@ pub(crate) mod image;
 #[doc(hidden)]
 pub mod internals;
 pub(crate) mod layer;
+#[cfg(all(feature = "program", target_os = "linux"))]
+pub(crate) mod mounts;
 pub(crate) mod oci;
 pub(crate) mod report;
 #[cfg(feature = "program")]

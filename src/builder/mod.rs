@@ -14,6 +14,7 @@
 //!                                  base, …   other people's images, to build on
 //!                                  nix-…     the database of Nix in the container
 //!                                  oci-…     the ociImage* functions
+//!                                  check     tests of an image, with an empty file as output
 //!                                  sbom      an image's bill of materials
 //!                                  program   bin/NAME, a script that copies an image somewhere
 //! ```
@@ -26,6 +27,7 @@ mod attributes;
 mod base;
 mod base_tree;
 mod budget;
+mod check;
 mod compressed;
 mod config;
 mod copies;
@@ -101,6 +103,7 @@ pub fn enter_root(isolation: &str) -> Result<Infallible> {
 fn dispatch(attributes: &Attributes) -> Result<()> {
     match attributes.kind() {
         "budget" => budget::build(attributes),
+        "check" => check::build(attributes),
         "config" => config::build(attributes),
         "layers" => layers::build(attributes),
         "image" => image::build(attributes),

@@ -8,6 +8,7 @@ use super::{
     access::Access,
     attach::AttachArguments,
     budget::BudgetArguments,
+    check::CheckArguments,
     copy_arguments::CopyArguments,
     diff::DiffArguments,
     explain::Wanted,
@@ -48,6 +49,9 @@ pub enum Command {
     /// Run by `build` in new namespaces: enters an image's root and becomes a script.
     #[command(hide = true)]
     EnterRoot { isolation: String },
+    /// Run by `check` and `build` in new namespaces: enters a container of a test.
+    #[command(hide = true)]
+    EnterCheck { stage: String, file: PathBuf, process: Option<i32> },
     /// Run by `run` only: keeps the store paths of a container.
     #[command(hide = true)]
     RunKeeper { engine: EngineArgument, token: String },
@@ -188,6 +192,11 @@ pub enum Command {
         after_help = "Examples:\n  strata budget result budget.json\n  strata budget result budget.json --update"
     )]
     Budget(Box<BudgetArguments>),
+    /// Test an image with files of container-structure-test; exit with 1 if a test fails.
+    #[command(
+        after_help = "Examples:\n  strata check result structure-test.yaml\n  strata check docker://alpine:3.20 structure-test.yaml --json"
+    )]
+    Check(Box<CheckArguments>),
     /// Compare two images, and show what pushing the second over the first sends; exit with 1 if they differ.
     #[command(
         after_help = "Examples:\n  strata diff old-result result\n  strata diff docker://registry.example.com/app:latest result --json"

@@ -7,6 +7,7 @@ mod access;
 pub(crate) mod attach;
 mod attached;
 pub(crate) mod budget;
+pub(crate) mod check;
 mod commands;
 mod compression;
 pub(crate) mod copy;
@@ -96,6 +97,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Command::Serve(_)
             | Command::Build
             | Command::EnterRoot { .. }
+            | Command::EnterCheck { .. }
             | Command::Program { .. }
             | Command::Skopeo { .. }
             | Command::Makes(_)
@@ -113,6 +115,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Man { directory } => shell::man(&directory, Cli::command()),
         Command::Build => builder::run().map(|()| ExitCode::SUCCESS),
         Command::EnterRoot { isolation } => match builder::enter_root(&isolation)? {},
+        Command::EnterCheck { stage, file, process } => check::enter(&stage, &file, process),
         Command::Program { script, arguments } => run_program(&script, arguments),
         Command::Skopeo { arguments } => run(Cli::parse_from(skopeo::command_line(arguments)?)),
         Command::Index(arguments) => index::run(&arguments),
@@ -129,6 +132,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         },
         Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
         Command::Budget(arguments) => budget::run(&arguments),
+        Command::Check(arguments) => Ok(check::run(&arguments)),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Lock(arguments) => lock::run(&arguments),
         Command::Makes(arguments) => makes::run(&arguments),

@@ -16,10 +16,11 @@
 //! src/libstore/unix/build/local-derivation-goal.cc)
 
 #[cfg(target_os = "linux")]
-mod mounts;
-
+use std::convert::Infallible;
 use std::path::PathBuf;
 
+#[cfg(target_os = "linux")]
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 /// What is mounted where, and what runs then.
@@ -40,4 +41,27 @@ pub struct Isolation {
     pub started: PathBuf,
     /// The program and its arguments.
     pub command: Vec<String>,
+}
+
+#[cfg(target_os = "linux")]
+impl Isolation {
+    /// Mounts everything, in namespaces that belong to this process alone, and becomes the program.
+    pub fn enter(&self) -> Result<Infallible> {
+        use std::{fs::File, os::unix::process::CommandExt, process::Command};
+
+        use crate::mounts;
+
+        let root = mounts::canonical(&self.root)?;
+        mounts::make_private()?;
+        mounts::bind(&root, &root)?;
+        mounts::bind(&self.store.0, &self.store.1)?;
+        mounts::make_read_only(&self.store.1)?;
+        mounts::mount_proc(&self.proc)?;
+        mounts::mount_dev(&self.dev)?;
+        mounts::bind(&self.scripts.0, &self.scripts.1)?;
+        File::create(&self.started).with_context(|| format!("creating {}", self.started.display()))?;
+        mounts::change_root(&root).with_context(|| format!("changing the root to {}", root.display()))?;
+        let (program, arguments) = self.command.split_first().context("no program")?;
+        Err(Command::new(program).args(arguments).exec()).with_context(|| format!("starting {program}"))
+    }
 }

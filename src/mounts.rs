@@ -1,24 +1,21 @@
-//! The mounts of [`Isolation`], made in the namespaces of a process that becomes the script.
+//! Mounts of a process in namespaces of its own, which becomes a script or the program of a container.
 
 use std::{
-    convert::Infallible,
     fs::{self, File},
     io,
-    os::unix::{ffi::OsStringExt, fs::symlink, process::CommandExt},
+    os::unix::{ffi::OsStringExt, fs::symlink},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context, Result};
 use rustix::{
+    fs::{StatVfsMountFlags, XattrFlags, statvfs},
     mount::{
         MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind, mount_bind_recursive, mount_change,
         mount_remount, unmount,
     },
     process::{chroot, pivot_root},
 };
-
-use super::Isolation;
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 /// As every system has them.
@@ -39,36 +36,79 @@ const KEPT: [(&str, MountFlags); 6] = [
     ("relatime", MountFlags::RELATIME),
 ];
 
-impl Isolation {
-    /// Mounts everything, in namespaces that belong to this process alone, and becomes the program.
-    pub fn enter(&self) -> Result<Infallible> {
-        let root = canonical(&self.root)?;
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-            .context("making the mounts private")?;
-        bind(&root, &root)?;
-        bind(&self.store.0, &self.store.1)?;
-        make_read_only(&self.store.1)?;
-        mount_proc(&self.proc)?;
-        mount_dev(&self.dev)?;
-        bind(&self.scripts.0, &self.scripts.1)?;
-        File::create(&self.started).with_context(|| format!("creating {}", self.started.display()))?;
-        change_root(&root).with_context(|| format!("changing the root to {}", root.display()))?;
-        let (program, arguments) = self.command.split_first().context("no program")?;
-        Err(Command::new(program).args(arguments).exec()).with_context(|| format!("starting {program}"))
-    }
-}
-
-fn canonical(path: &Path) -> Result<PathBuf> {
+/// The path without links.
+///
+/// # Errors
+///
+/// If there is nothing.
+pub fn canonical(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// With everything that is mounted below.
-fn bind(from: &Path, to: &Path) -> Result<()> {
+/// Keeps the mounts that this process makes from every other.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn make_private() -> Result<()> {
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("making the mounts private")
+}
+
+/// Mounts `from` at `to`, with everything that is mounted below.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn bind(from: &Path, to: &Path) -> Result<()> {
     mount_bind_recursive(from, to).with_context(|| format!("mounting {} at {}", from.display(), to.display()))
 }
 
-/// The mount at `place` and those below it.
-fn make_read_only(place: &Path) -> Result<()> {
+/// Mounts `from` read-only at `to`, a directory or a file as `from` is.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn bind_read_only(from: &Path, to: &Path) -> Result<()> {
+    bind(from, to)?;
+    let own = statvfs(to).with_context(|| format!("reading the mount at {}", to.display()))?.f_flag;
+    let kept = [
+        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
+    ];
+    let kept = kept.iter().filter(|(flag, _)| own.contains(*flag));
+    let flags = kept.fold(MountFlags::BIND | MountFlags::RDONLY, |flags, (_, flag)| flags | *flag);
+    mount_remount(to, flags, c"").with_context(|| format!("making the mount at {} read-only", to.display()))
+}
+
+/// Lays what is written to `top`/upper over `lower`, at `top`/root; both of `top` and an empty `top`/work exist.
+///
+/// # Errors
+///
+/// If the kernel or the file system cannot do it.
+pub fn overlay(lower: &Path, top: &Path) -> Result<()> {
+    // Directories that take the place of others need an attribute, which some file systems lack.
+    rustix::fs::setxattr(top.join("upper"), c"user.overlay.probe", b"y", XattrFlags::empty())
+        .context("setting an extended attribute")?;
+    // Relative names have no character that ends an option.
+    std::env::set_current_dir(top).with_context(|| format!("entering {}", top.display()))?;
+    let link = top.join("lower");
+    if link.symlink_metadata().is_err() {
+        symlink(lower, &link).with_context(|| format!("linking {}", link.display()))?;
+    }
+    let options = c"userxattr,lowerdir=lower,upperdir=upper,workdir=work";
+    mount("overlay", "root", "overlay", MountFlags::empty(), options).context("mounting an overlay")
+}
+
+/// Makes the mount at `place` and those below it read-only.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn make_read_only(place: &Path) -> Result<()> {
     let place = canonical(place)?;
     let mounts = fs::read("/proc/self/mountinfo").context("reading the mounts")?;
     for (point, options) in mounts.split(|byte| *byte == b'\n').filter_map(mount_point).collect::<Vec<_>>() {
@@ -110,8 +150,13 @@ fn unescape(field: &[u8]) -> PathBuf {
     std::ffi::OsString::from_vec(path).into()
 }
 
-/// The processes of the script's own, where the kernel allows a new one; else those of the machine.
-fn mount_proc(place: &Path) -> Result<()> {
+/// Mounts `/proc` at `place`: with the processes of this namespace alone, if the kernel allows a new one, or with those of
+/// the machine. What does not belong to one of them is read-only: sys, sysrq-trigger, …
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn mount_proc(place: &Path) -> Result<()> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     if mount("proc", place, "proc", flags, None).is_err() {
         bind(Path::new("/proc"), place)?;
@@ -131,7 +176,13 @@ fn mount_proc(place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn mount_dev(place: &Path) -> Result<()> {
+/// Mounts `/dev` at `place`, with the devices and directories of Nix's sandbox
+/// (nix: src/libstore/unix/build/local-derivation-goal.cc).
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn mount_dev(place: &Path) -> Result<()> {
     let mounting = || format!("mounting {}", place.display());
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount("tmpfs", place, "tmpfs", flags, c"mode=755,size=64m").with_context(mounting)?;
@@ -158,7 +209,11 @@ fn mount_dev(place: &Path) -> Result<()> {
 }
 
 /// Makes `root`, a mount, the root, and detaches what was the root before.
-fn change_root(root: &Path) -> io::Result<()> {
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn change_root(root: &Path) -> io::Result<()> {
     std::env::set_current_dir(root)?;
     // Below one that is no mount itself (in a chroot), there is nothing to detach.
     match pivot_root(".", ".") {

@@ -1,0 +1,156 @@
+/**
+  A check for a flake's `checks`: tests of an image's files, configuration, commands and running services, in Nix's sandbox,
+  without an engine and without a virtual machine. A result that passed is cached like any build.
+
+  # Example
+
+  ```nix
+  checks.image = checkImage {
+    image = buildImage { name = "web"; config.Cmd = [ "${pkgs.nginx}/bin/nginx" ]; };
+    structure = ./structure-test.yaml;
+    service = {
+      ready.port = 8080;
+      script = "curl --fail http://127.0.0.1:8080/ | grep Welcome";
+      packages = [ pkgs.curl ];
+    };
+  };
+  ```
+
+  # Arguments
+
+  - `image`: any image of this library, or an archive or layout of another tool.
+  - `structure`: tests of container-structure-test's schema 2.0.0, as a file or an attribute set.
+  - `service`: the image's program is started, the script runs when it is ready, and the program is stopped with the stop
+    signal of the configuration. It must not end before, and must end after that.
+    - `ready`: what is waited for; all of `port`, `http` (a path on the port), `log` (a regular expression for a line of the
+      output) and `exec` (a command in the container) that are given.
+    - `timeout`: seconds until it must be ready; 60 by default. `stopTimeout`: seconds until it must have ended after the stop
+      signal; by default those of the configuration, or 10.
+    - `script`: run by bash with `set -euo pipefail` beside the container, on the same loopback network, with coreutils, grep,
+      sed and the like, and `packages`.
+    - `image`: another image; that of the check by default. `env`: further variables. `command`: instead of the image's `Cmd`.
+    - `after`: names of services that are ready before this one starts.
+  - `services`: several services by name, instead of `service`. Each finds the others by their names, on one loopback
+    network; their scripts run when all are ready.
+  - `name`: the name of the derivation.
+*/
+{
+  check,
+  checked,
+  derive,
+  lib,
+  scriptText,
+  toolchain,
+}:
+{
+  image,
+  structure ? null,
+  service ? null,
+  services ? { },
+  name ? "check-${
+    builtins.replaceStrings [ "/" ":" "@" ] [ "-" "-" "-" ] (image.imageName or image.name or "image")
+  }",
+  ...
+}@arguments:
+assert checked arguments;
+let
+  function = "checkImage";
+  # The recipe where there is one: its store paths are mounted, and not unpacked.
+  readable =
+    argument: image:
+    if image ? recipe then "${image.recipe}/image.json" else "${check.file function argument image}";
+
+  isText = builtins.isAttrs structure && !(structure ? outPath);
+
+  all =
+    if service != null && services != { } then
+      throw "strata: checkImage takes service or services, not both; name the one in services"
+    else if service != null then
+      { service = service; }
+    else
+      check.attrs function "services" services;
+  complete =
+    serviceName: given:
+    let
+      argument = if service != null then "service" else "services.${serviceName}";
+      known = [
+        "after"
+        "command"
+        "env"
+        "image"
+        "packages"
+        "ready"
+        "script"
+        "stopTimeout"
+        "timeout"
+      ];
+      own = check.keys known function argument given;
+      conditions = check.keys [ "exec" "http" "log" "port" ] function "${argument}.ready" (own.ready or { });
+    in
+    if builtins.match "[a-z0-9]([a-z0-9-]*[a-z0-9])?" serviceName == null then
+      throw "strata: argument services of checkImage: ${serviceName} is not a host name; use small letters, digits and -"
+    else if conditions == { } then
+      throw "strata: argument ${argument} of checkImage needs ready.port, ready.http, ready.log or ready.exec; without one, nothing says when the service is ready"
+    else
+      {
+        after = check.list function "${argument}.after" (own.after or [ ]);
+        script = scriptText (own.script or "");
+        packages = check.list function "${argument}.packages" (own.packages or [ ]);
+        request = {
+          name = serviceName;
+          image = readable "${argument}.image" (own.image or image);
+          ready = conditions;
+          timeout = check.atLeast 1 function "${argument}.timeout" (own.timeout or 60);
+          stopTimeout =
+            if own ? stopTimeout then check.atLeast 1 function "${argument}.stopTimeout" own.stopTimeout else null;
+          env = check.strings function "${argument}.env" (own.env or { });
+          command = if own ? command then check.list function "${argument}.command" own.command else null;
+        };
+      };
+  completed = builtins.mapAttrs complete all;
+
+  # Each after those that it names.
+  ordered =
+    let
+      names = builtins.attrNames completed;
+      step =
+        done:
+        let
+          left = builtins.filter (name: !builtins.elem name done) names;
+          unknown = builtins.filter (name: !(completed ? ${name})) (
+            builtins.concatMap (name: completed.${name}.after) left
+          );
+          free = builtins.filter (
+            name: builtins.all (other: builtins.elem other done) completed.${name}.after
+          ) left;
+        in
+        if left == [ ] then
+          done
+        else if unknown != [ ] then
+          throw "strata: argument services of checkImage: after names ${check.near (builtins.head unknown) names}"
+        else if free == [ ] then
+          throw "strata: argument services of checkImage: ${builtins.concatStringsSep ", " left} wait for each other"
+        else
+          step (done ++ free);
+    in
+    map (name: completed.${name}) (step [ ]);
+in
+derive {
+  inherit name arguments;
+  kind = "check";
+  request = {
+    image = readable "image" image;
+    structure =
+      if structure == null || isText then null else "${check.file function "structure" structure}";
+    structureText = if isText then builtins.toJSON structure else null;
+    services = map (service: service.request) ordered;
+    scripts = map (service: {
+      inherit (service.request) name;
+      shell = toolchain.scripts.bash;
+      path = builtins.concatStringsSep ":" (
+        map (package: "${package.bin or package}/bin") service.packages ++ [ toolchain.scripts.path ]
+      );
+      text = service.script;
+    }) (builtins.filter (service: service.script != "") ordered);
+  };
+}

@@ -1,0 +1,156 @@
+//! Kind `check`: tests of an image, in containers of the build's own; its output is an empty file.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use serde::Deserialize;
+
+use super::{attributes::Attributes, work_directory};
+use crate::{
+    check::{
+        self, Structure,
+        job::{Plan, Ready, Script, Service},
+        prepare::{Hosts, Prepared},
+        results::{Report, TestResult},
+        signal, suite,
+    },
+    image::Opened,
+    terminal::note,
+    transport,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    image: PathBuf,
+    structure: Option<PathBuf>,
+    /// The same as text.
+    #[serde(rename = "structureText")]
+    structure_text: Option<String>,
+    /// In the order in which they start.
+    services: Vec<ServiceRequest>,
+    scripts: Vec<Script>,
+}
+
+/// A service, as users give it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct ServiceRequest {
+    name: String,
+    image: PathBuf,
+    ready: Ready,
+    /// Seconds.
+    timeout: u64,
+    /// Seconds; by default those of the image's configuration, or 10.
+    stop_timeout: Option<u64>,
+    env: BTreeMap<String, String>,
+    /// Instead of the image's own.
+    command: Option<Vec<String>>,
+}
+
+pub fn build(attributes: &Attributes) -> Result<()> {
+    let request: Request = attributes.request()?;
+    let work = work_directory()?.join("check");
+    std::fs::create_dir(&work).with_context(|| format!("creating {}", work.display()))?;
+    let mut checking = Checking { images: BTreeMap::new(), work: work.clone() };
+    let structure = request.structure()?;
+    let tested = checking.prepare(&request.image)?;
+    let answered = structure.as_ref().map(|structure| suite::answered(structure, &checking.images[&tested]));
+    let commands = structure.as_ref().map(|structure| suite::jobs(structure, &checking.images[&tested])).transpose()?;
+    let hosts = Hosts { names: request.services.iter().map(|service| service.name.clone()).collect() };
+    let services = request.services.iter().map(|service| checking.service(service, &hosts)).collect::<Result<_>>()?;
+    for image in checking.images.values() {
+        image.files.set_permissions()?;
+    }
+    let commands = commands.unwrap_or_default();
+    let plan = Plan { commands, services, scripts: request.scripts, hosts: hosts.text(), work };
+    let is_empty = plan.commands.is_empty() && plan.services.is_empty();
+    let answer = if is_empty { check::job::Answer::default() } else { check::run(&plan)? };
+    let mut results = structure.map(|structure| suite::evaluated(&structure, answer.commands)).unwrap_or_default();
+    results.extend(answered.unwrap_or_default());
+    results.extend(answer.services.into_iter().map(TestResult::from));
+    report(results)?;
+    File::create_new(attributes.out()).with_context(|| format!("writing {}", attributes.out().display()))?;
+    Ok(())
+}
+
+impl Request {
+    fn structure(&self) -> Result<Option<Structure>> {
+        let read = match (&self.structure, &self.structure_text) {
+            (Some(path), _) => Structure::read(path).map_err(|error| anyhow!("{}: {error}", path.display())),
+            (None, Some(text)) => Structure::parse(text).map_err(Into::into),
+            (None, None) => return Ok(None),
+        };
+        let structure = read.context("argument structure")?;
+        structure.container_run_options.check_namespaces(false).context("argument structure")?;
+        Ok(Some(structure))
+    }
+}
+
+fn report(results: Vec<TestResult>) -> Result<()> {
+    ensure!(!results.is_empty(), "there is nothing to check; give the argument structure, service or services");
+    let report = Report::new(results);
+    report.to_string().lines().for_each(|line| note!("{line}"));
+    if report.fail > 0 {
+        bail!("{} of {} tests failed; their errors are above", report.fail, report.total);
+    }
+    Ok(())
+}
+
+/// The images of a check, each of which is prepared once.
+struct Checking {
+    images: BTreeMap<PathBuf, Prepared>,
+    work: PathBuf,
+}
+
+impl Checking {
+    fn prepare(&mut self, image: &Path) -> Result<PathBuf> {
+        if !self.images.contains_key(image) {
+            let context = || format!("argument image: {}", image.display());
+            let opened: Opened = transport::open(image).with_context(context)?;
+            let top = self.work.join(format!("image-{}", self.images.len()));
+            self.images.insert(image.to_owned(), Prepared::new(&opened, &top).with_context(context)?);
+        }
+        Ok(image.to_owned())
+    }
+
+    fn service(&mut self, request: &ServiceRequest, hosts: &Hosts) -> Result<Service> {
+        let context = || format!("service {}", request.name);
+        let image = self.prepare(&request.image)?;
+        let prepared = &self.images[&image];
+        let user = prepared.user("").with_context(context)?;
+        let mut env = prepared.env.clone();
+        env.extend(request.env.clone());
+        let command = match &request.command {
+            Some(command) => prepared.config.entrypoint.iter().chain(command).cloned().collect(),
+            None => prepared.entrypoint().with_context(context)?,
+        };
+        let writable = prepared.writable(&format!("service-{}", request.name))?;
+        Ok(Service {
+            name: request.name.clone(),
+            container: prepared.container(&writable, &user, &request.name, hosts, &env, command),
+            ready: self.ready(request).with_context(context)?,
+            timeout: request.timeout,
+            stop_signal: signal::parse(&prepared.config.stop_signal).with_context(context)?,
+            stop_timeout: request.stop_timeout.or(prepared.config.stop_timeout).unwrap_or(10),
+        })
+    }
+
+    /// The conditions of a service; an HTTP path without a port is one of the only port that the image exposes.
+    fn ready(&self, request: &ServiceRequest) -> Result<Ready> {
+        let mut ready = request.ready.clone();
+        if ready.http.is_some() && ready.port.is_none() {
+            let exposed = &self.images[&request.image].config.exposed_ports;
+            let mut ports = exposed.keys().filter_map(|port| port.split('/').next()?.parse().ok());
+            ready.port = match (ports.next(), ports.next()) {
+                (Some(port), None) => Some(port),
+                _ => bail!("ready.http needs a port: the image exposes {}; give ready.port", exposed.len()),
+            };
+        }
+        Ok(ready)
+    }
+}

@@ -1,0 +1,273 @@
+//! The files of an image: those that are unpacked here, and store paths in their own places.
+//!
+//! ```text
+//! ROOT/etc/passwd             unpacked; owner, group and mode are those of the layer
+//! /nix/store/…-hello/bin      the store's own; owner and group are root, as in every layer that strata makes
+//! ```
+//!
+//! Links are followed as if the image's root were the root, whatever lies at their targets on this machine.
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs::{self, Permissions},
+    io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Component, Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    files,
+    layer::{Owners, unpack},
+    run::Split,
+};
+
+/// Links followed on the way to one file; Linux stops at 40 too.
+const LINKS: usize = 40;
+/// Bytes of a file whose contents are tested.
+const CONTENT_LIMIT: u64 = 256 << 20;
+
+/// The files of an image.
+#[derive(Debug)]
+pub struct ImageFiles {
+    root: PathBuf,
+    owners: Owners,
+    mounts: BTreeSet<PathBuf>,
+}
+
+/// A file of an image.
+#[derive(Clone, Debug)]
+pub struct ImageFile {
+    /// Type and permission bits, with those that the file system here does not keep.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u64,
+    /// The group.
+    pub gid: u64,
+    /// Its place in the image, without links above it.
+    path: PathBuf,
+    /// Its place on this machine.
+    here: PathBuf,
+}
+
+impl ImageFiles {
+    /// Unpacks everything of an image but its mounted store paths to `root`, which is created.
+    ///
+    /// # Errors
+    ///
+    /// If a layer cannot be read or written.
+    pub fn unpack(split: &Split, root: &Path) -> Result<Self> {
+        fs::create_dir(root).with_context(|| format!("creating {}", root.display()))?;
+        let mut owners = Owners::new();
+        for (at, layer) in split.image.layers.iter().enumerate() {
+            layer
+                .plain(|tar| unpack::unpack(tar, root, &mut owners))
+                .with_context(|| format!("unpacking layer {}", at + 1))?;
+        }
+        let mounts = split.mounts.iter().map(|path| path.as_path().to_owned()).collect();
+        Ok(Self { root: root.to_owned(), owners, mounts })
+    }
+
+    /// The directory of the unpacked files.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The store paths that are not unpacked.
+    pub fn mounts(&self) -> impl Iterator<Item = &Path> {
+        self.mounts.iter().map(PathBuf::as_path)
+    }
+
+    /// Gives the unpacked files the permissions of their layers, but for bits that a sandbox refuses.
+    ///
+    /// # Errors
+    ///
+    /// If the file system refuses.
+    pub fn set_permissions(&self) -> Result<()> {
+        // The innermost first: a directory may refuse its own files.
+        for (path, owner) in self.owners.iter().rev() {
+            if owner.mode & 0o170000 != 0o120000 && path.symlink_metadata().is_ok() {
+                fs::set_permissions(path, Permissions::from_mode(owner.mode & 0o1777))
+                    .with_context(|| format!("setting the mode of {}", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The file at `path`; the last part of it is not followed if it is a link.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or it cannot be read.
+    pub fn find(&self, path: &Path) -> io::Result<ImageFile> {
+        self.walk(path, false)
+    }
+
+    /// The contents of the file that `path` leads to.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a file, is larger than 256 MiB, or cannot be read.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let file = self.walk(path, true)?;
+        match file.mode & 0o170000 {
+            0o100000 => files::read_bounded(&file.here, CONTENT_LIMIT),
+            0o040000 => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not a file")),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a device or a pipe, not a file")),
+        }
+    }
+
+    /// The text of the file that `path` leads to, if there is one.
+    pub fn text(&self, path: &str) -> Option<String> {
+        self.read(Path::new(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    fn walk(&self, path: &Path, follows: bool) -> io::Result<ImageFile> {
+        let parts = |path: &Path| path.components().rev().map(owned).collect::<Vec<_>>();
+        let (mut left, mut links) = (parts(path), LINKS);
+        let mut file = self.file(Path::new("/"))?;
+        while let Some(part) = left.pop() {
+            match part {
+                Part::Root => file = self.file(Path::new("/"))?,
+                Part::Here => {}
+                Part::Above => file = self.file(file.path.parent().unwrap_or(Path::new("/")))?,
+                Part::Name(name) => {
+                    if file.mode & 0o170000 != 0o040000 {
+                        return Err(io::Error::new(
+                            io::ErrorKind::NotADirectory,
+                            "a part of its path is not a directory",
+                        ));
+                    }
+                    let next = self.file(&file.path.join(name))?;
+                    if next.mode & 0o170000 == 0o120000 && (follows || !left.is_empty()) {
+                        links = links.checked_sub(1).ok_or_else(|| io::Error::other("too many levels of symlinks"))?;
+                        left.extend(parts(&fs::read_link(&next.here)?));
+                    } else {
+                        file = next;
+                    }
+                }
+            }
+        }
+        Ok(file)
+    }
+
+    /// The file at a path without links.
+    fn file(&self, path: &Path) -> io::Result<ImageFile> {
+        let in_store = path.ancestors().any(|above| self.mounts.contains(above));
+        let here = match path.strip_prefix("/") {
+            Ok(below) if !in_store && !below.as_os_str().is_empty() => self.root.join(below),
+            Ok(_) if !in_store => self.root.clone(),
+            _ => path.to_owned(),
+        };
+        let metadata = fs::symlink_metadata(&here)?;
+        // Links have no mode of their own on Linux.
+        let own = if metadata.is_symlink() { 0o120777 } else { metadata.mode() };
+        let mut file = ImageFile { mode: own, uid: 0, gid: 0, path: path.to_owned(), here };
+        match self.owners.get(&file.here).filter(|_| !in_store) {
+            Some(owner) => {
+                let is_link = owner.mode & 0o170000 == 0o120000;
+                (file.uid, file.gid) = (owner.uid, owner.gid);
+                file.mode = if is_link { 0o120777 } else { owner.mode };
+            }
+            // Directories that no entry describes.
+            None if !in_store => file.mode = own & 0o170000 | 0o755,
+            None => {}
+        }
+        Ok(file)
+    }
+}
+
+enum Part {
+    Root,
+    Above,
+    Here,
+    Name(OsString),
+}
+
+fn owned(component: Component<'_>) -> Part {
+    match component {
+        Component::RootDir | Component::Prefix(_) => Part::Root,
+        Component::ParentDir => Part::Above,
+        Component::CurDir => Part::Here,
+        Component::Normal(name) => Part::Name(name.to_owned()),
+    }
+}
+
+/// Type and permissions as Go prints them: `-rw-r--r--`, `Lrwxrwxrwx`, `dtrwxrwxrwx` (Go, src/io/fs/fs.go, `FileMode.String`).
+pub fn mode_text(mode: u32) -> String {
+    let kind = mode & 0o170000;
+    let types = [
+        ("d", kind == 0o040000),
+        ("L", kind == 0o120000),
+        ("D", matches!(kind, 0o020000 | 0o060000)),
+        ("p", kind == 0o010000),
+        ("S", kind == 0o140000),
+        ("u", mode & 0o4000 != 0),
+        ("g", mode & 0o2000 != 0),
+        ("c", kind == 0o020000),
+        ("t", mode & 0o1000 != 0),
+    ];
+    let mut text: String = types.iter().filter(|(_, is_set)| *is_set).map(|(letter, _)| *letter).collect();
+    if text.is_empty() {
+        text.push('-');
+    }
+    for (at, letter) in "rwxrwxrwx".chars().enumerate() {
+        text.push(if mode & (0o400 >> at) != 0 { letter } else { '-' });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::layer::Owner;
+
+    #[test]
+    fn modes_are_printed_as_by_go() {
+        for (mode, text) in [
+            (0o100644, "-rw-r--r--"),
+            (0o040755, "drwxr-xr-x"),
+            (0o120777, "Lrwxrwxrwx"),
+            (0o104755, "urwxr-xr-x"),
+            (0o102755, "grwxr-xr-x"),
+            (0o041777, "dtrwxrwxrwx"),
+            (0o020666, "Dcrw-rw-rw-"),
+            (0o060660, "Drw-rw----"),
+            (0o010600, "prw-------"),
+        ] {
+            assert_eq!(mode_text(mode), text);
+        }
+    }
+
+    #[test]
+    fn links_stay_in_the_image_and_lead_into_store_paths() {
+        let top = tempfile::tempdir().unwrap();
+        let (root, store) = (top.path().join("root"), top.path().join("store"));
+        fs::create_dir_all(root.join("usr/bin")).unwrap();
+        fs::create_dir_all(store.join("bin")).unwrap();
+        fs::write(store.join("bin/hello"), "hello").unwrap();
+        fs::write(root.join("usr/bin/own"), "own").unwrap();
+        symlink("/usr/bin", root.join("bin")).unwrap();
+        symlink(store.join("bin/hello"), root.join("usr/bin/hello")).unwrap();
+        symlink("../../../etc/passwd", root.join("usr/passwd")).unwrap();
+        symlink("loop", root.join("loop")).unwrap();
+        let owners = Owners::from([(root.join("usr/bin/own"), Owner { mode: 0o104755, uid: 7, ..Owner::default() })]);
+        // The mount point is a directory of the root, as Split makes them.
+        let below = root.join(store.strip_prefix("/").unwrap());
+        fs::create_dir_all(below).unwrap();
+        let files = ImageFiles { root, owners, mounts: BTreeSet::from([store.clone()]) };
+        let find = |path: &str| files.find(Path::new(path));
+        assert_eq!((find("/bin/own").unwrap().mode, find("bin/../bin/own").unwrap().uid), (0o104755, 7));
+        assert_eq!(find("/bin").unwrap().mode, 0o120777);
+        assert_eq!(find("/").unwrap().mode, 0o040755);
+        assert_eq!(files.text("/bin/hello").unwrap(), "hello");
+        assert_eq!(find(store.join("bin").to_str().unwrap()).unwrap().mode & 0o170000, 0o040000);
+        assert!(files.text("/usr/passwd").is_none() && find("/bin/own/x").is_err());
+        assert!(files.read(Path::new("/loop")).unwrap_err().to_string().contains("symlinks"));
+        assert!(files.read(Path::new("/usr")).unwrap_err().to_string().contains("a directory"));
+    }
+}

@@ -1,0 +1,170 @@
+//! The way into a container: its namespaces, its files, and its program.
+
+use std::{
+    convert::Infallible,
+    fs::{self, File, Permissions},
+    io::{self, Write as _},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use anyhow::{Context, Result};
+use rustix::{
+    process::{Pid, PidfdFlags, pidfd_open},
+    system::sethostname,
+    thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces},
+};
+
+use super::{hold, namespaces, stage};
+use crate::{check::job::Container, layer::rooted::Rooted, mounts};
+
+/// A file with the process ID of the program, as the process that started it sees it.
+pub const PROCESS: &str = "process";
+/// A file with the reason why the program did not start.
+pub const FAILURE: &str = "failure";
+
+/// Enters the namespaces of a container, and waits for its program.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn outer(file: &Path) -> Result<ExitCode> {
+    hold::end_with_parent()?;
+    let container: Container = super::read(file)?;
+    let new = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
+    namespaces::enter_user_namespace(new, 0, 0)?;
+    let mut child = stage("inner", file)?.spawn().context("starting strata in a container")?;
+    let place = container.writable.join(PROCESS);
+    // Renamed, so that its reader finds all of it.
+    let new = place.with_extension("new");
+    fs::write(&new, child.id().to_string())
+        .and_then(|()| fs::rename(&new, &place))
+        .with_context(|| format!("writing {}", place.display()))?;
+    let status = child.wait().context("waiting for the container")?;
+    Ok(ExitCode::from(u8::try_from(hold::exit_status(status)).unwrap_or(1)))
+}
+
+/// Becomes the program of a container.
+///
+/// # Errors
+///
+/// If a mount is refused or the program cannot be started; the reason is in a file then.
+pub fn inner(container: &Container) -> Result<Infallible> {
+    let place = container.writable.join(FAILURE);
+    let mut failure = File::create(&place).with_context(|| format!("creating {}", place.display()))?;
+    let Err(error) = enter(container);
+    let _ = write!(failure, "{error:#}");
+    Err(error)
+}
+
+fn enter(container: &Container) -> Result<Infallible> {
+    mounts::make_private()?;
+    let root = files(container)?;
+    let rooted = Rooted::open(&root).with_context(|| format!("opening {}", root.display()))?;
+    let make = |place: &Path| {
+        let directory = rooted.make(place);
+        directory.map(|directory| directory.path().to_owned()).with_context(|| format!("making {}", place.display()))
+    };
+    for directory in container.directories.iter().chain([&container.directory]) {
+        make(directory)?;
+    }
+    for path in &container.mounts {
+        let above =
+            rooted.find(path.parent().unwrap_or(path)).with_context(|| format!("mounting {}", path.display()))?;
+        mounts::bind_read_only(path, &above.path().join(path.file_name().unwrap_or_default()))?;
+    }
+    mounts::mount_proc(&make(Path::new("/proc"))?)?;
+    mounts::mount_dev(&make(Path::new("/dev"))?)?;
+    make(Path::new("/sys"))?;
+    write_names(container, &make(Path::new("/etc"))?);
+    sethostname(container.hostname.as_bytes()).context("setting the host name")?;
+    mounts::change_root(&root).with_context(|| format!("changing the root to {}", root.display()))?;
+    namespaces::enter_user_namespace(UnshareFlags::NEWNS, container.uid, container.gid)?;
+    become_program(container)
+}
+
+fn become_program(container: &Container) -> Result<Infallible> {
+    let (program, arguments) = container.command.split_first().context("no program")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(container.env.iter().map(|(name, value)| (name, value)));
+    command.current_dir(&container.directory);
+    Err(command.exec()).with_context(|| format!("starting {program}"))
+}
+
+/// The root of the container: its files, over which it writes.
+fn files(container: &Container) -> Result<PathBuf> {
+    let top = &container.writable;
+    let root = top.join("root");
+    for directory in [&root, &top.join("upper"), &top.join("work")] {
+        fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
+    }
+    let copied = top.join("copied");
+    if copied.exists() || mounts::overlay(&container.files, top).is_err() {
+        if !copied.exists() {
+            copy(&container.files, &root).with_context(|| format!("copying {}", container.files.display()))?;
+            File::create(&copied).with_context(|| format!("creating {}", copied.display()))?;
+        }
+        mounts::bind(&root, &root)?;
+    }
+    Ok(root)
+}
+
+/// Copies what is in a directory, with its modes, to another.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (source, target, metadata) = (entry.path(), to.join(entry.file_name()), entry.metadata()?);
+        if metadata.is_symlink() {
+            symlink(fs::read_link(&source)?, &target)?;
+        } else if metadata.is_dir() {
+            fs::create_dir(&target)?;
+            copy(&source, &target)?;
+            fs::set_permissions(&target, Permissions::from_mode(metadata.permissions().mode()))?;
+        } else {
+            fs::copy(&source, &target)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the files of `/etc` that engines mount. In a read-only directory they are the image's own.
+fn write_names(container: &Container, etc: &Path) {
+    let hostname = format!("{}\n", container.hostname);
+    for (name, text) in
+        [("hosts", container.hosts.as_str()), ("hostname", &hostname), ("resolv.conf", "# There is no name server.\n")]
+    {
+        let path = etc.join(name);
+        if path.is_symlink() {
+            let _ = fs::remove_file(&path);
+        }
+        let _ = fs::write(&path, text);
+    }
+}
+
+/// Runs a program in the container of `process`.
+///
+/// # Errors
+///
+/// If the container has ended.
+pub fn exec(container: &Container, process: i32) -> Result<ExitCode> {
+    hold::end_with_parent()?;
+    let process = Pid::from_raw(process).context("enter-check exec: no process")?;
+    let handle = pidfd_open(process, PidfdFlags::empty()).context("opening the process of the container")?;
+    let kinds = ThreadNameSpaceType::USER
+        | ThreadNameSpaceType::MOUNT
+        | ThreadNameSpaceType::PROCESS_ID
+        | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
+        | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
+    use std::os::fd::AsFd;
+    move_into_thread_name_spaces(handle.as_fd(), kinds).context("entering the container")?;
+    let (program, arguments) = container.command.split_first().context("no program")?;
+    let mut command = Command::new(program);
+    command.args(arguments).env_clear().envs(container.env.iter().map(|(name, value)| (name, value)));
+    command.current_dir(&container.directory);
+    let status = command.status().with_context(|| format!("starting {program}"))?;
+    Ok(ExitCode::from(u8::try_from(hold::exit_status(status)).unwrap_or(1)))
+}

@@ -1,0 +1,33 @@
+//! Processes that wait for another, and end with the one that started them.
+
+use std::{
+    os::unix::process::ExitStatusExt,
+    process::{Command, ExitCode, ExitStatus},
+};
+
+use anyhow::{Context, Result};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+/// Lets the kernel kill this process when the one that started it ends.
+///
+/// # Errors
+///
+/// If the kernel refuses.
+pub fn end_with_parent() -> Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("binding the process to the one that started it")
+}
+
+/// Runs a command, and has its exit status.
+///
+/// # Errors
+///
+/// If it cannot be started.
+pub fn wait(mut command: Command) -> Result<ExitCode> {
+    let status = command.status().context("starting strata in a namespace")?;
+    Ok(ExitCode::from(u8::try_from(exit_status(status)).unwrap_or(1)))
+}
+
+/// An exit status as shells and engines report it: that of a signal is 128 and its number.
+pub fn exit_status(status: ExitStatus) -> i64 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1).into()
+}

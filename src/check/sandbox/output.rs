@@ -1,0 +1,113 @@
+//! The output of programs: captured for tests, or passed on line by line.
+
+use std::{
+    collections::VecDeque,
+    io::{self, BufRead, BufReader, Read},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::{check::pattern::Pattern, terminal::note};
+
+/// Bytes of one stream that are kept for a test.
+const CAPTURE_LIMIT: u64 = 64 << 20;
+/// Bytes of a line; a longer one becomes several.
+const LINE_LIMIT: u64 = 64 << 10;
+/// Lines that an error shows.
+const LAST_LINES: usize = 20;
+
+/// How long the streams of a program that has ended are waited for.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// Everything that a stream has, or its first 64 MiB.
+pub fn capture(mut stream: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // A stream of a program that was killed is complete as it is.
+    let _ = (&mut stream).take(CAPTURE_LIMIT).read_to_end(&mut bytes);
+    let _ = io::copy(&mut stream, &mut io::sink());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The lines of a program's output, which are passed on to the log.
+#[derive(Debug)]
+pub struct Lines {
+    last: Arc<Mutex<VecDeque<String>>>,
+    is_matched: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Lines {
+    /// Reads streams, each line of which is printed after `name`; `pattern` is looked for.
+    pub fn read(name: &str, streams: Vec<Box<dyn Read + Send>>, pattern: Option<Pattern>) -> Self {
+        let last = Arc::<Mutex<VecDeque<String>>>::default();
+        let is_matched = Arc::<AtomicBool>::default();
+        let read = |stream: Box<dyn Read + Send>| {
+            let (name, pattern) = (name.to_owned(), pattern.clone());
+            let (last, is_matched) = (Arc::clone(&last), Arc::clone(&is_matched));
+            thread::spawn(move || {
+                each_line(stream, |line| {
+                    note!("{name} | {line}");
+                    if pattern.as_ref().is_some_and(|pattern| pattern.is_match(&line)) {
+                        is_matched.store(true, Ordering::Release);
+                    }
+                    let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+                    if last.len() == LAST_LINES {
+                        last.pop_front();
+                    }
+                    last.push_back(line);
+                });
+            })
+        };
+        let threads = streams.into_iter().map(read).collect();
+        Self { last, is_matched, threads }
+    }
+
+    /// Whether a line has matched the pattern.
+    pub fn is_matched(&self) -> bool {
+        self.is_matched.load(Ordering::Acquire)
+    }
+
+    /// The last lines, when all streams have ended. A process that has left its group may hold one of them open.
+    pub fn finish(self) -> Vec<String> {
+        let start = Instant::now();
+        while !self.threads.iter().all(JoinHandle::is_finished) && start.elapsed() < END_LIMIT {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
+fn each_line(stream: impl Read, mut each: impl FnMut(String)) {
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = Vec::new();
+        match reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                each(text.trim_end_matches(['\n', '\r']).to_owned());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_kept_and_searched() {
+        let many: String = (0..50).map(|at| format!("line {at}\r\n")).collect();
+        let lines = Lines::read("x", vec![Box::new(io::Cursor::new(many))], Some(Pattern::new("^line 3$").unwrap()));
+        let is_matched = Arc::clone(&lines.is_matched);
+        let last = lines.finish();
+        assert_eq!((last.len(), last[0].as_str(), last[19].as_str()), (20, "line 30", "line 49"));
+        assert!(is_matched.load(Ordering::Acquire));
+        let long = "x".repeat(100_000);
+        assert_eq!(Lines::read("x", vec![Box::new(io::Cursor::new(long))], None).finish().len(), 2);
+    }
+}

@@ -1,0 +1,91 @@
+//! All tests of a file, on a prepared image, without an engine.
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+
+use super::{
+    Structure,
+    commands::{Commands, evaluate, with_variables},
+    file_tests,
+    job::{CommandJob, Output},
+    metadata,
+    prepare::{Hosts, Prepared},
+    results::TestResult,
+    structure::{RunOptions, Variable},
+};
+
+/// Why an option of a container cannot be had in namespaces.
+const ENGINE: &str = "it needs an engine: strata check --engine docker";
+
+impl RunOptions {
+    /// Refuses what namespaces of an ordinary user do not have. `passes_on` says whether variables of the machine are known.
+    ///
+    /// # Errors
+    ///
+    /// If an option is set that cannot be honoured; the message names it.
+    pub fn check_namespaces(&self, passes_on: bool) -> Result<()> {
+        for (is_set, name) in [
+            (self.privileged, "privileged"),
+            (self.allocate_tty, "allocateTty"),
+            (!self.env_file.is_empty(), "envFile"),
+            (!self.capabilities.is_empty(), "capabilities"),
+            (!self.bind_mounts.is_empty(), "bindMounts"),
+        ] {
+            ensure!(!is_set, "containerRunOptions.{name}: {ENGINE}");
+        }
+        if !self.env_vars.is_empty() && !passes_on {
+            bail!("containerRunOptions.envVars: a build has no variables of the machine; use globalEnvVars");
+        }
+        Ok(())
+    }
+
+    /// The variables of the machine that are passed on.
+    pub fn variables(&self) -> Vec<Variable> {
+        let value = |key: &String| {
+            let value = std::env::var(key).ok().filter(|value| !value.is_empty())?;
+            Some(Variable { key: key.clone(), value, is_regex: false })
+        };
+        self.env_vars.iter().filter_map(value).collect()
+    }
+}
+
+/// The containers of the command tests.
+///
+/// # Errors
+///
+/// If the image lacks the user, or a directory cannot be created.
+pub fn jobs(structure: &Structure, prepared: &Prepared) -> Result<Vec<CommandJob>> {
+    if structure.command_tests.is_empty() {
+        return Ok(Vec::new());
+    }
+    let user = prepared.user(&structure.container_run_options.user)?;
+    let env = with_variables(&prepared.env, &structure.global_env_vars);
+    let hosts = Hosts::default();
+    let job = |(at, test)| {
+        let test: &super::structure::CommandTest = test;
+        let writable = prepared.writable(&format!("command-{at}"))?;
+        let mut commands = Commands::new(test, &env);
+        for variable in structure.container_run_options.variables() {
+            commands.env.entry(variable.key).or_insert(variable.value);
+        }
+        let container =
+            |env: &_, command| prepared.container(Path::new(&writable), &user, "container", &hosts, env, command);
+        Ok(commands.job(&test.name, container))
+    };
+    structure.command_tests.iter().enumerate().map(job).collect()
+}
+
+/// The results of the file and metadata tests, for which nothing runs.
+pub fn answered(structure: &Structure, prepared: &Prepared) -> Vec<TestResult> {
+    let env = with_variables(&prepared.env, &structure.global_env_vars);
+    let contents = structure.file_content_tests.iter().map(|test| file_tests::content(test, &prepared.files));
+    let files = structure.file_existence_tests.iter().map(|test| file_tests::existence(test, &prepared.files, &env));
+    let metadata = Some(&structure.metadata_test).filter(|test| !test.is_empty());
+    contents.chain(files).chain(metadata.map(|test| metadata::run(test, &prepared.config))).collect()
+}
+
+/// The results of the command tests.
+pub fn evaluated(structure: &Structure, outputs: Vec<Output>) -> Vec<TestResult> {
+    structure.command_tests.iter().zip(outputs).map(|(test, output)| evaluate(test, output)).collect()
+}

@@ -1,0 +1,99 @@
+//! `strata check IMAGE TESTS…`
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+
+use super::access::Access;
+use crate::{
+    check::{
+        self, Structure,
+        job::Plan,
+        prepare::Prepared,
+        results::{Report, TestResult},
+        suite,
+    },
+    files::Scratch,
+    terminal,
+    transport::Location,
+};
+
+/// `strata check`
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    /// Any source of `copy`.
+    image: Location,
+    /// Files of tests, in container-structure-test's schema 2.0.0.
+    #[arg(value_name = "TESTS", required = true)]
+    tests: Vec<PathBuf>,
+    /// Print JSON, with the fields of container-structure-test.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Exits with 1 if a test failed, and with 2 if the tests cannot be run.
+pub fn run(arguments: &CheckArguments) -> ExitCode {
+    let checked = results(arguments).and_then(|results| {
+        let report = Report::new(results);
+        match print(&report, arguments.json) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            _ => Ok(report.fail == 0),
+        }
+    });
+    match checked {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            terminal::failed(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Runs a stage on the way into a container.
+pub fn enter(stage: &str, file: &Path, process: Option<i32>) -> Result<ExitCode> {
+    #[cfg(not(target_os = "linux"))]
+    anyhow::bail!("only Linux has the namespaces that this needs");
+    #[cfg(target_os = "linux")]
+    check::sandbox::enter(stage, file, process)
+}
+
+fn results(arguments: &CheckArguments) -> Result<Vec<TestResult>> {
+    let read = |path: &PathBuf| Structure::read(path).map_err(|error| anyhow!("{}: {error}", path.display()));
+    let all = arguments.tests.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let location = &arguments.image;
+    let opened = location.open(&arguments.access.source(&[location])?)?;
+    let scratch = Scratch::create().context("creating a temporary directory")?;
+    let mut results = Vec::new();
+    for (at, structure) in all.iter().enumerate() {
+        structure.container_run_options.check_namespaces(true)?;
+        let prepared = Prepared::new(&opened, &scratch.path().join(format!("image-{at}")))
+            .with_context(|| format!("reading {location}"))?;
+        let answered = suite::answered(structure, &prepared);
+        let commands = suite::jobs(structure, &prepared)?;
+        if !commands.is_empty() {
+            prepared.files.set_permissions()?;
+            let work = prepared.writable("work")?;
+            let answer = check::run(&Plan { commands, work, ..Plan::default() })?;
+            results.extend(suite::evaluated(structure, answer.commands));
+        }
+        results.extend(answered);
+    }
+    Ok(results)
+}
+
+fn print(report: &Report, json: bool) -> io::Result<()> {
+    let mut out = terminal::stdout();
+    if json {
+        serde_json::to_writer_pretty(out.exact(), report)?;
+        return writeln!(out);
+    }
+    out.write_all(report.to_string().as_bytes())
+}

@@ -1,0 +1,157 @@
+# checkImage and strata check: container-structure-test's files, and services, without an engine, in Nix's sandbox and outside.
+. "$root/tests/lib.sh"
+need_command jq
+need_command python3
+
+# says TEXT…: the log of the last build has each TEXT.
+says() {
+  local text
+  for text in "$@"; do grep -qF -- "$text" "$work/log" || { cat "$work/log"; fail "the log lacks: $text"; }; done
+}
+
+# Results that passed are cached, also those of an earlier run of this script.
+nonce=$(date +%s%N)
+
+web='let
+  page = pkgs.writeTextDir "www/index.html" "Welcome";
+  conf = pkgs.writeText "nginx.conf" "
+    daemon off; error_log /dev/stderr info; pid /tmp/nginx.pid;
+    events { }
+    http {
+      access_log /dev/stdout; client_body_temp_path /tmp/body; proxy_temp_path /tmp/proxy; fastcgi_temp_path /tmp/fastcgi;
+      uwsgi_temp_path /tmp/uwsgi; scgi_temp_path /tmp/scgi;
+      server { listen 80; root ${page}/www; }
+    }";
+  directories = pkgs.runCommand "directories" { } "mkdir -p $out/tmp $out/var/log/nginx $out/var/lib/nginx";
+  image = buildImage {
+    name = "web"; tag = "t";
+    copyToRoot = [ directories (dockerTools.fakeNss.override { extraPasswdLines = [ "web:x:33:33::/:/bin/sh" ]; extraGroupLines = [ "web:x:33:" ]; }) ];
+    perms = [ { path = directories; regex = ".*/tmp$"; mode = "1777"; } ];
+    config = {
+      Cmd = [ "${pkgs.nginx}/bin/nginx" "-c" "${conf}" ];
+      User = "web"; ExposedPorts."80/tcp" = { }; StopSignal = "SIGQUIT"; Env = [ "PATH=${pkgs.coreutils}/bin:${pkgs.bash}/bin" ];
+    };
+  };
+in '
+structure='{
+  schemaVersion = "2.0.0";
+  commandTests = [ { name = "whoami"; command = "id"; args = [ "-u" ]; expectedOutput = [ "^33\n$" ]; } ];
+  fileExistenceTests = [ { name = "tmp"; path = "/tmp"; permissions = "dtrwxrwxrwx"; uid = 0; } ];
+  fileContentTests = [ { name = "users"; path = "/etc/passwd"; expectedContents = [ "(?m)^web:" ]; } ];
+  metadataTest = { user = "web"; exposedPorts = [ "80" ]; };
+}'
+script='packages = [ pkgs.busybox ]; script = "busybox wget -q -O - http://127.0.0.1/ | grep Welcome";'
+
+# Files, configuration, commands and the running service; a port below 1024 of a user that is not root.
+check_web() {
+  build "$web checkImage { name = \"web-$1-$nonce\"; inherit image; structure = $structure; service = { ready.http = \"/\"; $script }; }" >/dev/null
+  says "ok   Command Test: whoami" "ok   File Existence Test: tmp" "ok   File Content Test: users" "ok   Metadata Test" \
+    "script | Welcome" "ok   Service: service" "ok   Script: service" "6 tests: 6 passed, 0 failed"
+}
+check_web first
+# The result is cached.
+build "$web checkImage { name = \"web-first-$nonce\"; inherit image; structure = $structure; service = { ready.http = \"/\"; $script }; }" >/dev/null
+! grep -q building "$work/log" || fail "a check that passed runs again"
+
+# Every kind of image: archives, streams, layouts of other tools.
+small='command = "hello"; commandTest = { schemaVersion = "2.0.0"; commandTests = [ { name = "greets"; command = "${pkgs.hello}/bin/hello"; expectedOutput = [ "Hello, world!" ]; } ]; };'
+for image in \
+  'makeContainerImage { name = "a"; layers = [ pkgs.hello ]; }' \
+  'dockerTools.buildImage { name = "b"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }' \
+  'dockerTools.streamLayeredImage { name = "c"; contents = [ pkgs.hello ]; }' \
+  'buildImage { name = "d"; fromImage = makeContainerImage { name = "e"; layers = [ pkgs.hello ]; }; }' \
+  'let archive = makeContainerImage { name = "f"; layers = [ pkgs.hello ]; }; in "${archive}"'; do
+  build "let $small in checkImage { image = $image; structure = commandTest; }" >/dev/null
+done
+
+# What fails, and what the message has.
+failing() { build_fails "$@"; }
+failing "$web checkImage { inherit image; structure = { schemaVersion = \"2.0.0\"; fileExistenceTests = [ { name = \"x\"; path = \"/tmp\"; permissions = \"drwxr-xr-x\"; uid = 7; } ]; metadataTest.user = \"root\"; }; }" \
+  "FAIL File Existence Test: x" "permissions of /tmp are dtrwxrwxrwx, expected drwxr-xr-x" "owner of /tmp is 0, expected 7" \
+  'user is "web", expected "root"' "2 of 2 tests failed"
+failing "$web checkImage { inherit image; service = { ready.port = 80; script = \"echo here >&2; exit 3\"; }; }" \
+  "FAIL Script: service" "it ended with status 3" "       here"
+failing "$web checkImage { inherit image; service = { ready.port = 81; timeout = 1; }; }" \
+  "FAIL Service: service" "it is not ready after 1 s: port 81 refuses connections"
+failing "$web checkImage { inherit image; service = { ready.port = 80; command = [ \"nothing\" ]; }; }" "starting nothing: No such file"
+failing "$web checkImage { inherit image; service = { ready.port = 80; command = [ \"\${pkgs.bash}/bin/bash\" \"-c\" \"echo last words; exit 4\" ]; }; }" \
+  "the program ended with status 4 before it was ready" "last words"
+failing "$web checkImage { inherit image; service = { ready.log = \"^up\"; stopTimeout = 1; command = [ \"\${pkgs.bash}/bin/bash\" \"-c\" \"trap : QUIT; echo up; while :; do sleep 0.1; done\" ]; }; }" \
+  "it did not end within 1 s after SIGQUIT"
+failing "$web checkImage { inherit image; service = { ready.log = \"^up\"; script = \"sleep 60\"; command = [ \"\${pkgs.bash}/bin/bash\" \"-c\" \"echo up; sleep 1; exit 5\" ]; }; }" \
+  "the program ended with status 5 while the script ran"
+failing "$web checkImage { inherit image; structure = { schemaVersion = \"2.0.0\"; commandTests = [ { name = \"x\"; command = \"y\"; } ]; containerRunOptions.privileged = true; }; }" \
+  "containerRunOptions.privileged: it needs an engine"
+failing "$web checkImage { inherit image; structure = { schemaVersion = \"2.0.0\"; licenseTests = [ { debian = true; } ]; }; }" "licenseTests are not supported"
+failing "$web checkImage { inherit image; service = { }; }" "needs ready.port, ready.http, ready.log or ready.exec"
+failing "$web checkImage { inherit image; services.a = { ready.port = 1; after = [ \"b\" ]; }; }" "after names b"
+failing "$web checkImage { inherit image; service = { ready.prot = 1; }; }" "did you mean port?"
+failing "$web checkImage { inherit image; }" "there is nothing to check"
+
+# Several services on one network, by their names: a database, and a program that asks it.
+pair='let
+  python = "${pkgs.python3}/bin/python3";
+  db = pkgs.writeText "db.py" "
+import socket
+server = socket.create_server((\"0.0.0.0\", 5432))
+print(\"listening\", flush=True)
+while True:
+    peer, _ = server.accept()
+    peer.sendall(b\"rows\")
+    peer.close()
+";
+  app = pkgs.writeText "app.py" "
+import http.server, socket
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        rows = socket.create_connection((\"db\", 5432)).recv(100)
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b\"answer: \" + rows)
+http.server.HTTPServer((\"0.0.0.0\", 8080), Handler).serve_forever()
+";
+  image = name: program: buildImage { inherit name; config.Cmd = [ python "-u" "${program}" ]; };
+in '
+check_pair() {
+  build "$pair checkImage {
+    name = \"pair-$1-$nonce\";
+    image = image \"app\" app;
+    services = {
+      app = { ready = { port = 8080; http = \"/\"; }; after = [ \"db\" ]; packages = [ pkgs.busybox ]; script = \"busybox wget -q -O - http://app:8080/ | grep 'answer: rows'\"; };
+      db = { image = image \"db\" db; ready = { log = \"^listening\"; exec = [ python \"-c\" \"import socket; socket.create_connection(('localhost', 5432))\" ]; }; };
+    };
+  }" >/dev/null
+  says "db | listening" "script | answer: rows" "ok   Service: db" "ok   Service: app" "ok   Script: app"
+}
+check_pair first
+
+# The same on a newer Nix.
+newer=$work/nix
+if "$root/dev/other-nix" trixie "$newer" >"$work/log" 2>&1; then
+  PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_web newer
+  PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_pair newer
+else
+  skip_part "Debian's other suites cannot be reached"
+fi
+
+# strata check outside: as root and as another user, an image.json and an archive.
+image=$(build "$web image")
+printf '%s\n' 'schemaVersion: 2.0.0' 'commandTests:' '- {name: id, command: id, args: [-u], expectedOutput: ["^33\n$"]}' \
+  '- {name: fails, command: "false"}' 'metadataTest: {user: web}' >"$work/tests.yaml"
+status=0
+"$strata" check "$image" "$work/tests.yaml" >"$work/out" || status=$?
+same "$status" 1
+grep -qx 'FAIL Command Test: fails' "$work/out" || { cat "$work/out"; fail "a test that fails is not shown"; }
+"$strata" copy "$image" "docker-archive:$work/archive.tar:web:t" --quiet >/dev/null
+status=0
+"$strata" check "$work/archive.tar" "$work/tests.yaml" --json >"$work/json" || status=$?
+same "$status" 1
+same "$(jq -c '[.Pass, .Fail, .Total, .Results[1].Name, .Results[1].Errors]' "$work/json")" \
+  '[2,1,3,"Command Test: fails",["exit status is 1, expected 0"]]'
+status=0
+echo 'schemaVersion: 3' >"$work/bad.yaml"
+"$strata" check "$image" "$work/bad.yaml" 2>"$work/log" || status=$?
+same "$status" 2
+says "schemaVersion is 3; only 2.0.0 is supported"
+# Nothing remains of it: no process, and no directory.
+[[ ! $(find "${TMPDIR:-/tmp}" -maxdepth 1 -name '.strata-*.tmp' -newer "$work/tests.yaml" -user "$EUID" 2>/dev/null) ]] || fail "temporary directories remain"
