@@ -18,21 +18,28 @@
 
   # Arguments
 
-  - `image`: any image of this library, or an archive or layout of another tool.
-  - `structure`: tests of container-structure-test's schema 2.0.0, as a file or an attribute set.
-  - `service`: the image's program is started, the script runs when it is ready, and the program is stopped with the stop
-    signal of the configuration. It must not end before, and must end after that.
-    - `ready`: what is waited for; all of `port`, `http` (a path on the port), `log` (a regular expression for a line of the
-      output) and `exec` (a command in the container) that are given.
-    - `timeout`: seconds until it must be ready; 60 by default. `stopTimeout`: seconds until it must have ended after the stop
-      signal; by default those of the configuration, or 10.
-    - `script`: run by bash with `set -euo pipefail` beside the container, on the same loopback network, with coreutils, grep,
-      sed and the like, and `packages`.
-    - `image`: another image; that of the check by default. `env`: further variables. `command`: instead of the image's `Cmd`.
-    - `after`: names of services that are ready before this one starts.
-  - `services`: several services by name, instead of `service`. Each finds the others by their names, on one loopback
-    network; their scripts run when all are ready.
-  - `name`: the name of the derivation.
+  - `image` (image or path): any image of this library, or an archive or layout of another tool.
+  - `structure` (path, attribute set or null): tests in container-structure-test's schema 2.0.0.
+  - `service` (attribute set or null): how the image's program is started and tested; see below.
+  - `services` (attribute set of attribute sets): several services by name, instead of `service`. They share one loopback network and find each other by name; their scripts run when all are ready.
+  - `name` (string): the name of the derivation.
+
+  # Services
+
+  The program of a service is started. When it is ready, its script runs, and it is stopped with the stop signal of the image's
+  configuration. It must not end before that, and must end after it. A service is an attribute set:
+
+  - `ready`: what is waited for, all that is given of `port`, `http` (a path on the port), `log` (a regular expression for a line of
+    the output) and `exec` (a command in the container).
+  - `timeout`: seconds until it must be ready; 60 by default.
+  - `stopTimeout`: seconds until it must have ended after the stop signal; by default those of the configuration, or 10.
+  - `script`: a script of bash, with `set -euo pipefail`, that runs outside of the container on its network, with coreutils, grep,
+    sed and the like.
+  - `packages`: further packages with programs for the script.
+  - `image`: another image than that of the check.
+  - `env`: further variables.
+  - `command`: a list that replaces the image's `Cmd`.
+  - `after`: names of services that must be ready before this one starts.
 */
 {
   check,
@@ -47,9 +54,7 @@
   structure ? null,
   service ? null,
   services ? { },
-  name ? "check-${
-    builtins.replaceStrings [ "/" ":" "@" ] [ "-" "-" "-" ] (image.imageName or image.name or "image")
-  }",
+  name ? "check-image",
   ...
 }@arguments:
 assert checked arguments;

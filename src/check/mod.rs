@@ -4,12 +4,13 @@
 //! structure-test.yaml ──▶ yaml ──▶ structure ──┬─▶ metadata, file_tests    answered from configuration and layers
 //!                                              └─▶ commands ──▶ job ─┐
 //! image ──▶ prepare: files unpacked, store paths ───────────────────▶ sandbox: namespaces, without an engine
-//!                                     services, scripts ──▶ job ─────┘
+//!                                     services, scripts ──▶ job ─────┘   or engine: docker, podman
 //! ```
 //!
 //! `checkImage` (builder) and `strata check` (cli) use the same code.
 
 pub mod commands;
+pub mod engine;
 pub mod expand;
 mod file_tests;
 mod files;

@@ -9,16 +9,22 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-use super::access::Access;
+use super::{
+    access::Access,
+    run::{self, EngineArgument},
+};
 use crate::{
     check::{
         self, Structure,
+        engine::EngineRunner,
         job::Plan,
         prepare::Prepared,
         results::{Report, TestResult},
         suite,
     },
     files::Scratch,
+    image::Opened,
+    run::{Engine, shared::SharedImage},
     terminal,
     transport::Location,
 };
@@ -31,6 +37,9 @@ pub struct CheckArguments {
     /// Files of tests, in container-structure-test's schema 2.0.0.
     #[arg(value_name = "TESTS", required = true)]
     tests: Vec<PathBuf>,
+    /// Run commands in containers of this engine [default: in namespaces, without an engine].
+    #[arg(long, value_enum)]
+    engine: Option<EngineArgument>,
     /// Print JSON, with the fields of container-structure-test.
     #[arg(long)]
     json: bool,
@@ -38,22 +47,12 @@ pub struct CheckArguments {
     access: Access,
 }
 
-/// Exits with 1 if a test failed, and with 2 if the tests cannot be run.
-pub fn run(arguments: &CheckArguments) -> ExitCode {
-    let checked = results(arguments).and_then(|results| {
-        let report = Report::new(results);
-        match print(&report, arguments.json) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(report.fail == 0),
-        }
-    });
-    match checked {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            terminal::failed(&error);
-            ExitCode::from(2)
-        }
+/// Exits with 1 if a test failed.
+pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
+    let report = Report::new(results(arguments)?);
+    match print(&report, arguments.json) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::from(u8::from(report.fail > 0))),
     }
 }
 
@@ -71,6 +70,9 @@ fn results(arguments: &CheckArguments) -> Result<Vec<TestResult>> {
     let location = &arguments.image;
     let opened = location.open(&arguments.access.source(&[location])?)?;
     let scratch = Scratch::create().context("creating a temporary directory")?;
+    if let Some(name) = arguments.engine {
+        return through_engine(location, &opened, name, &all, scratch.path());
+    }
     let mut results = Vec::new();
     for (at, structure) in all.iter().enumerate() {
         structure.container_run_options.check_namespaces(true)?;
@@ -85,6 +87,28 @@ fn results(arguments: &CheckArguments) -> Result<Vec<TestResult>> {
             results.extend(suite::evaluated(structure, answer.commands));
         }
         results.extend(answered);
+    }
+    Ok(results)
+}
+
+/// Runs commands through an engine.
+fn through_engine(
+    location: &Location,
+    opened: &Opened,
+    name: EngineArgument,
+    all: &[Structure],
+    scratch: &Path,
+) -> Result<Vec<TestResult>> {
+    let engine = Engine::choose(Some(name.into()))?;
+    let split = run::split(location, false, opened, &engine).with_context(|| format!("reading {location}"))?;
+    let prepared =
+        Prepared::from_split(&split, &scratch.join("image")).with_context(|| format!("reading {location}"))?;
+    let image = SharedImage::prepare(&engine, &split.image, split.image.reference.as_deref())?;
+    let runner = EngineRunner { engine: engine.name(), image: &image, mounts: &split.mounts };
+    let mut results = Vec::new();
+    for structure in all {
+        results.extend(runner.run(structure, &prepared.env)?);
+        results.extend(suite::answered(structure, &prepared));
     }
     Ok(results)
 }

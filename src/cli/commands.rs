@@ -194,7 +194,7 @@ pub enum Command {
     Budget(Box<BudgetArguments>),
     /// Test an image with files of container-structure-test; exit with 1 if a test fails.
     #[command(
-        after_help = "Examples:\n  strata check result structure-test.yaml\n  strata check docker://alpine:3.20 structure-test.yaml --json"
+        after_help = "Examples:\n  strata check result structure-test.yaml\n  strata check docker://alpine:3.20 structure-test.yaml --json\n  strata check result structure-test.yaml --engine podman"
     )]
     Check(Box<CheckArguments>),
     /// Compare two images, and show what pushing the second over the first sends; exit with 1 if they differ.

@@ -132,7 +132,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         },
         Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
         Command::Budget(arguments) => budget::run(&arguments),
-        Command::Check(arguments) => Ok(check::run(&arguments)),
+        Command::Check(arguments) => check::check(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Lock(arguments) => lock::run(&arguments),
         Command::Makes(arguments) => makes::run(&arguments),

@@ -43,7 +43,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
 }
 
 /// What is mounted of the image, and what is loaded.
-fn split(location: &Location, load: bool, opened: &Opened, engine: &Engine) -> Result<Split> {
+pub fn split(location: &Location, load: bool, opened: &Opened, engine: &Engine) -> Result<Split> {
     let split = match opened {
         Opened::Recipe(recipe) if !load => match engine.cannot_mount()? {
             None => Split::from_recipe(recipe),

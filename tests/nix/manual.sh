@@ -3,9 +3,11 @@
 manual() { /usr/bin/python3 "$root/tests/manual.py" "$@"; }
 manual links "$root" >"$work/log" || { cat "$work/log"; fail "links"; }
 manual messages "$root" >"$work/log" || { cat "$work/log"; fail "messages"; }
-for page in README docs/layers docs/images; do
+for page in README docs/layers docs/images docs/testing; do
   mkdir -p "$work/$page"
   manual nix "$root/$page.md" "$work/$page"
+  # The test file that a block of the page names.
+  sed -n '/^```yaml$/,/^```$/{/^```/!p}' "$root/$page.md" >"$work/$page/structure-test.yaml"
   for example in "$work/$page"/*.nix; do
     # flake.nix is built by tests/image/manual.sh.
     [[ $example != */flake.nix ]] || continue
