@@ -28,9 +28,23 @@ let
     nginx = "mkdir -p bin && ln -s ../sbin/nginx bin/nginx";
     # Compiled in: /usr/share/nodejs.
     nodejs = "ln -s . usr";
+    postgresql = "ln -s lib/postgresql/*/bin bin";
     # As stdenv does.
     shadow = "mv sbin/* bin && rmdir sbin && ln -s bin sbin";
   };
+
+  # What is removed of a package before its libraries are looked for: this one needs LLVM.
+  removed.postgresql = "lib/postgresql/*/lib/llvmjit* lib/postgresql/*/lib/bitcode";
+  script =
+    name:
+    if removed ? ${name} then
+      builtins.toFile "unpack-${name}.sh" (
+        builtins.replaceStrings [ "cd \"$out\"\n" ] [ "cd \"$out\"\nrm -r ${removed.${name}}\n" ] (
+          builtins.readFile ./unpack.sh
+        )
+      )
+    else
+      ./unpack.sh;
 
   unit =
     name:
@@ -42,7 +56,7 @@ let
       builder = "${tools}/bin/busybox";
       args = [
         "sh"
-        ./unpack.sh
+        (script name)
       ];
       debs = map (
         deb:

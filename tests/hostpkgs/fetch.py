@@ -12,9 +12,10 @@ import argparse, glob, hashlib, json, os, re, subprocess, sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# Packages that only installation scripts need.
+# Packages that only installation scripts need, and the compiler of postgresql's queries.
 SKIPPED = {"adduser", "debconf", "dpkg", "init-system-helpers", "install-info", "libdebconfclient0", "lsb-base",
-           "media-types", "perl", "perl-base", "libdbd-sqlite3-perl", "libwww-curl-perl", "sensible-utils", "sysvinit-utils", "ucf", "iproute2", "nix-setup-systemd"}
+           "libllvm14", "locales", "media-types", "perl", "perl-base", "libdbd-sqlite3-perl", "libwww-curl-perl", "postgresql-client-common", "postgresql-common", "sensible-utils",
+           "ssl-cert", "sysvinit-utils", "ucf", "iproute2", "nix-setup-systemd"}
 
 
 def mirror():

@@ -125,11 +125,55 @@ check_pair() {
 }
 check_pair first
 
+# nginx, postgres and a small program that asks it.
+database='let
+  postgres = buildImage {
+    name = "postgres";
+    copyToRoot = [
+      (pkgs.runCommand "data" { } "mkdir -p $out/tmp $out/var/lib/postgresql")
+      (dockerTools.fakeNss.override { extraPasswdLines = [ "postgres:x:70:70::/var/lib/postgresql:/bin/sh" ]; })
+    ];
+    config = {
+      Env = [ "PATH=${pkgs.postgresql}/bin:${pkgs.coreutils}/bin:${pkgs.bash}/bin" ];
+      User = "postgres"; StopSignal = "SIGINT"; WorkingDir = "/var/lib/postgresql"; Volumes."/var/lib/postgresql/data" = { };
+      Cmd = [ "${pkgs.writeShellScript "start" "
+        set -eu
+        initdb --pgdata data/db --auth trust --no-locale --encoding UTF8 --no-sync >/dev/null
+        exec postgres -D data/db -k /tmp -c fsync=off -c jit=off
+      "}" ];
+    };
+  };
+  client = buildImage {
+    name = "client";
+    config.StopSignal = "SIGKILL";
+    config.Cmd = [ "${pkgs.writeShellScript "client" "
+      set -eu
+      ${pkgs.postgresql}/bin/psql --host db --username postgres --no-align --tuples-only --command \"select 6 * 7\" postgres
+      echo asked
+      exec ${pkgs.coreutils}/bin/sleep 1000
+    "}" ];
+  };
+in '
+check_database() {
+  build "$web $database checkImage {
+    name = \"database-$1-$nonce\";
+    inherit image;
+    services = {
+      db = { image = postgres; ready.exec = [ \"pg_isready\" \"--host\" \"localhost\" ]; stopTimeout = 30; };
+      app = { image = client; after = [ \"db\" ]; ready.log = \"^asked\"; };
+      web = { ready.http = \"/\"; after = [ \"db\" ]; $script };
+    };
+  }" >/dev/null
+  says "app | 42" "database system is shut down" "ok   Service: app" "ok   Service: db" "ok   Service: web" "ok   Script: web"
+}
+check_database first
+
 # The same on a newer Nix.
 newer=$work/nix
 if "$root/dev/other-nix" trixie "$newer" >"$work/log" 2>&1; then
   PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_web newer
   PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_pair newer
+  PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_database newer
 else
   skip_part "Debian's other suites cannot be reached"
 fi
