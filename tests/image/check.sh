@@ -85,7 +85,7 @@ failing "$web checkImage { inherit image; structure = { schemaVersion = \"2.0.0\
 failing "$web checkImage { inherit image; structure = { schemaVersion = \"2.0.0\"; licenseTests = [ { debian = true; } ]; }; }" "licenseTests are not supported"
 failing "$web checkImage { inherit image; service = { }; }" "needs ready.port, ready.http, ready.log or ready.exec"
 failing "$web checkImage { inherit image; services.a = { ready.port = 1; after = [ \"b\" ]; }; }" "after names b"
-failing "$web checkImage { inherit image; service = { ready.prot = 1; }; }" "did you mean port?"
+failing "$web checkImage { inherit image; service = { ready.prot = 1; }; }" "has no attribute prot; it has exec, http, log, port"
 failing "$web checkImage { inherit image; }" "there is nothing to check"
 
 # Several services on one network, by their names: a database, and a program that asks it.
