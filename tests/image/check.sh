@@ -110,7 +110,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b\"answer: \" + rows)
 http.server.HTTPServer((\"0.0.0.0\", 8080), Handler).serve_forever()
 ";
-  image = name: program: buildImage { inherit name; config.Cmd = [ python "-u" "${program}" ]; };
+  image = name: program: buildImage { inherit name; config = { Cmd = [ python "-u" "${program}" ]; StopSignal = "SIGINT"; }; };
 in '
 check_pair() {
   build "$pair checkImage {
