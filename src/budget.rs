@@ -118,6 +118,9 @@ pub const LISTED: Limits = Limits {
 #[cfg(feature = "program")]
 pub const REFERENCES: Limits = Limits { input: "the database", bytes: 512 * MIB, parts: 2_000_000, part: "references" };
 
+/// A file of an image whose contents are tested.
+#[cfg(feature = "program")]
+pub const TESTED_FILE: Limits = Limits { input: "the file", bytes: 256 * MIB, parts: 1, part: "files" };
 /// A file of tests of images, with all that its aliases stand for.
 #[cfg(feature = "program")]
 pub const STRUCTURE_TEST: Limits = Limits { input: "the file", bytes: 4 * MIB, parts: 100_000, part: "values" };

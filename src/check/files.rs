@@ -19,15 +19,13 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    files,
+    budget, files,
     layer::{Owners, unpack},
     run::Split,
 };
 
 /// Links followed on the way to one file; Linux stops at 40 too.
 const LINKS: usize = 40;
-/// Bytes of a file whose contents are tested.
-const CONTENT_LIMIT: u64 = 256 << 20;
 
 /// The files of an image.
 #[derive(Debug)]
@@ -113,7 +111,7 @@ impl ImageFiles {
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let file = self.walk(path, true)?;
         match file.mode & 0o170000 {
-            0o100000 => files::read_bounded(&file.here, CONTENT_LIMIT),
+            0o100000 => files::read_bounded(&file.here, &budget::TESTED_FILE),
             0o040000 => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory, not a file")),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a device or a pipe, not a file")),
         }
