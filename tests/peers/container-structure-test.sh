@@ -39,7 +39,8 @@ check() {
   "$strata" check "$image" "$1" --json >"$work/ours.json" 2>"$work/ours.log" || true
   "$peer" test --image "$name" --config "$1" --output json >"$work/theirs.json" 2>"$work/theirs.log" || true
   for side in ours theirs; do
-    jq -r '.Results[]? | "\(.Name)\t\(.Pass)"' "$work/$side.json" 2>/dev/null | sort >"$work/$side" || true
+    # Tests that do not start have names without their kind there.
+    jq -r '.Results[]? | "\(.Name | sub("^[A-Z][A-Za-z ]* Test: "; ""))\t\(.Pass)"' "$work/$side.json" 2>/dev/null | sort >"$work/$side" || true
   done
 }
 
@@ -123,7 +124,7 @@ count=$(wc -l <"$work/ours")
 ((count >= 45)) || fail "there are only $count tests"
 while IFS=$'\t' read -r test passed; do
   expected=true
-  [[ $test != *': fail '* ]] || expected=false
+  [[ $test != fail* ]] || expected=false
   same "$test: $passed" "$test: $expected"
 done <"$work/ours"
 
