@@ -9,10 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-use super::{
-    access::Access,
-    run::{self, EngineArgument},
-};
+use super::{access::Access, run, run_options::EngineArgument};
 use crate::{
     check::{
         self, Structure,
