@@ -1,4 +1,4 @@
-# passthru.tests of the package: nixpkgs' CI builds them for every change of it.
+# passthru.tests of the package, which nixpkgs' CI builds for every change of the package.
 {
   hello,
   pkgs,
@@ -24,7 +24,7 @@ in
     [[ "$(strata --version)" == "strata ${strata.version}" ]]
     touch "$out"
   '';
-  # An image whose layers are what its recipe says.
+  # The layers of an image have the digests of its recipe.
   image = runCommand "strata-image" { nativeBuildInputs = [ strata ]; } ''
     strata verify ${image}
     touch "$out"

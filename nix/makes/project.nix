@@ -1,16 +1,16 @@
-# A Makes project for `m` (src/cli/makes.rs): which jobs there are, and one of them.
+# A Makes project for `m` (src/cli/makes.rs): the list of its jobs, or one job.
 #
-#   makes.nix              inputs, jobs, extendingMakesDirs, imports: a set, or a function of what jobs are called with
-#   makes/NAME/main.nix    the job /NAME: a function of any of them
+#   makes.nix              inputs, jobs, extendingMakesDirs, imports: a set, or a function of the arguments of jobs
+#   makes/NAME/main.nix    the job /NAME: a function of any of these arguments
 {
-  # A directory, and where in it the project is. Of what git tracks, if `tracked` is a file with a JSON list of that.
+  # A directory, and the path of the project in it. If `tracked` is a file with a JSON list of files, only these are read.
   root,
   below ? "",
   tracked ? null,
-  # A package set to import, and the strata that was built for it.
+  # A package set to import, and the store path of strata.
   packages,
   strata,
-  # The job; all of them are described without.
+  # The job to build; null describes all jobs.
   job ? null,
 }:
 let
@@ -44,7 +44,7 @@ let
     hostPkgs = withTools nixpkgs;
   };
 
-  # What jobs are called with: every function of this library, and the project.
+  # The arguments of jobs: every function of this library, and the project.
   scope = library // {
     inherit inputs outputs projectPath;
     # (Makes: src/args/agnostic.nix) Images of its dockerTools are those of this library.
@@ -134,7 +134,7 @@ let
         extendingMakesDirs = directories;
       };
   inputs = { inherit nixpkgs; } // makes.inputs or { };
-  # Those of makes.nix, and one for each main.nix below the directories.
+  # The jobs of makes.nix, and one for each main.nix below the directories.
   outputs =
     builtins.foldl' (all: directory: all // found "" (top + directory)) { } (
       makes.extendingMakesDirs or [ "/makes" ]
@@ -154,7 +154,7 @@ let
     in
     builtins.foldl' (all: one: all // one) own below;
 
-  # The program that a result is or has, relative to it.
+  # The path of the program in a result: empty if the result is a program itself, null if it has none.
   program =
     result:
     if result.isExe or false then

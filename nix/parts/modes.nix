@@ -5,7 +5,7 @@
   names,
 }:
 let
-  # Each by whether it has a default, as builtins.functionArgs says it.
+  # For each argument, whether it has a default: the form of builtins.functionArgs.
   all = builtins.removeAttrs (builtins.functionArgs (archive "" { })) [
     "contentsArgument"
     "placing"
@@ -29,14 +29,14 @@ let
     inherit (all) runAsRoot;
     copyToRoot = true;
     keepContentsDirlinks = true;
-    # For a virtual machine; there is none here.
+    # Accepted and ignored: there is no virtual machine.
     buildVMMemorySize = true;
     diskSize = true;
   };
   nothing = value: if value == null then [ ] else value;
-  # Makes' name of it.
+  # The name of `contents` in the function that the user called.
   ownName = function: argument: if function == "makeContainerImage" then "layers" else argument;
-  # What both take.
+  # Checks of arguments of both modes.
   checks =
     function: arguments:
     builtins.mapAttrs (argument: check: check function argument arguments.${argument}) (
@@ -53,7 +53,7 @@ in
   layeredArguments = builtins.removeAttrs all (builtins.attrNames onlySingle);
   singleArguments = builtins.removeAttrs all (builtins.attrNames onlyLayered) // onlySingle;
 
-  # Of arguments as dockerTools.buildLayeredImage takes them.
+  # For the arguments of dockerTools.buildLayeredImage.
   layered =
     function: arguments:
     archive function arguments (
@@ -65,7 +65,7 @@ in
       }
     );
 
-  # Of arguments as dockerTools.buildImage takes them.
+  # For the arguments of dockerTools.buildImage.
   single =
     function: arguments:
     let

@@ -1,12 +1,12 @@
-//! What goes with an image in a registry: bills of materials, provenance, signatures. `strata attach REF FILE`, and the flags
-//! of `copy` that attach after a push.
+//! Attachments of an image in a registry: SBOMs, provenance, signatures. `strata attach REF FILE`, and the flags of `copy` that
+//! attach documents after a push.
 //!
 //! ```text
-//! the digest that was pushed ──▶ a bill, a provenance: an artifact each, and signed an attestation each
-//!                            └─▶ a signature
+//! pushed digest ──▶ SBOM, provenance: an artifact each, with a key also a signed attestation each
+//!               └─▶ signature
 //! ```
 //!
-//! Everything is about a digest, never about a tag; that the tag still has the image is looked at last.
+//! Attachments refer to the digest, not to the tag. At the end, `check_tag` fails if the tag points to another image.
 
 use std::{
     collections::BTreeMap,
@@ -39,12 +39,12 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
-/// cosign's own variable.
+/// The variable that cosign reads too.
 const PASSWORD: &str = "COSIGN_PASSWORD";
-/// Artifacts of provenance are in-toto statements' predicates.
+/// The artifact type of provenance: the predicate of an in-toto statement.
 const PROVENANCE_TYPE: &str = "application/vnd.in-toto.provenance+json";
 
-/// What is attached to an image after it was pushed.
+/// The documents to attach to an image after a push.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Attachments")]
 pub struct Attachments {
@@ -60,7 +60,7 @@ pub struct Attachments {
     signing: SigningArguments,
 }
 
-/// What the provenance says of the build.
+/// The fields of the provenance that describe the build.
 #[derive(Clone, Debug, Default, Args)]
 struct BuildArguments {
     /// The builder's identity in the provenance.
@@ -80,7 +80,7 @@ struct BuildArguments {
     nix_version: Option<String>,
 }
 
-/// How signatures are made.
+/// The key or program that signs.
 #[derive(Clone, Debug, Default, Args)]
 struct SigningArguments {
     /// Sign with this key, as `cosign sign --key FILE` does; COSIGN_PASSWORD decrypts it.
@@ -158,7 +158,7 @@ impl Attachments {
         self.signing.signer()
     }
 
-    /// Everything that can be found wrong before anything is copied; what attaches afterwards, if there is anything.
+    /// Checks the flags before anything is copied. Returns `None` if there is nothing to attach.
     pub fn prepare(&self, destination: &Destination, signer: Option<Arc<Signer>>) -> Result<Option<Prepared<'_>>> {
         if self.is_empty() {
             ensure!(!self.signing.sign_tag, "--sign-tag signs with --sign-key or --sign-with; give one");
@@ -189,7 +189,7 @@ impl SigningArguments {
     }
 }
 
-/// What is attached once the image is there.
+/// The checked flags, for the image that is pushed to `reference`.
 pub struct Prepared<'a> {
     reference: Reference,
     attachments: &'a Attachments,
@@ -197,7 +197,7 @@ pub struct Prepared<'a> {
 }
 
 impl Prepared<'_> {
-    /// Attaches to what was pushed, an image or an index and what it lists. Lines of what was done.
+    /// Attaches the documents to the pushed image, or to the index and each of its images. Returns a line for each attachment.
     pub fn attach(
         &self,
         pushed: Digest,
@@ -210,12 +210,12 @@ impl Prepared<'_> {
         let version = pushed.to_string();
         let document = client.manifest(&version)?.with_context(|| format!("{pushed} is no longer in the registry"))?;
         let subject = Descriptor::new(&document.media_type, pushed, document.bytes.len() as u64);
-        let mut says = Vec::new();
+        let mut lines = Vec::new();
         let images = if matches!(subject.media_type.as_str(), media_type::INDEX | media_type::DOCKER_INDEX) {
             let index: Index = serde_json::from_slice(&document.bytes).context("reading the index that was pushed")?;
             let mut images = Vec::new();
             for descriptor in index.manifests {
-                // Attestations and other artifacts have no platform of this world.
+                // The platform of attestations and other artifacts is unknown/unknown.
                 let Some(platform) = descriptor.platform.clone().filter(|platform| platform.os != "unknown") else {
                     continue;
                 };
@@ -226,9 +226,9 @@ impl Prepared<'_> {
             vec![(subject.clone(), opened.image(platform)?)]
         };
         for (descriptor, image) in &images {
-            for attachment in self.attachments.of(image)? {
+            for attachment in self.attachments.documents(image)? {
                 registry.attach(descriptor, &attachment)?;
-                says.push(format!("{}: {} attached", descriptor.digest, attachment.artifact_type));
+                lines.push(format!("{}: {} attached", descriptor.digest, attachment.artifact_type));
             }
         }
         if self.signer.is_some() {
@@ -237,17 +237,17 @@ impl Prepared<'_> {
                 .extend(images.iter().map(|(descriptor, _)| descriptor).filter(|image| image.digest != subject.digest));
             for descriptor in signed {
                 registry.sign(descriptor, self.attachments.signing.sign_tag)?;
-                says.push(format!("{}: signed", descriptor.digest));
+                lines.push(format!("{}: signed", descriptor.digest));
             }
         }
         registry.check_tag(&self.reference.version(), &pushed)?;
-        Ok(says)
+        Ok(lines)
     }
 }
 
 impl Attachments {
-    /// The documents about one image.
-    fn of(&self, image: &Image) -> Result<Vec<Attachment>> {
+    /// The documents of one image.
+    fn documents(&self, image: &Image) -> Result<Vec<Attachment>> {
         let mut all = Vec::new();
         for text in &self.sbom {
             all.push(match format_of(text) {
@@ -289,7 +289,7 @@ impl Attachment {
         Ok(Self { artifact_type: artifact_type.to_owned(), predicate_type, bytes })
     }
 
-    /// A bill of materials, told by what it says of itself.
+    /// An SBOM in a file, CycloneDX or SPDX by its fields.
     fn of_file(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let document: Value =
