@@ -95,7 +95,7 @@ enum Output {
     Recipe,
 }
 
-/// Who owns store paths in the image.
+/// The owner of store paths in the image.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Owner {

@@ -1,4 +1,4 @@
-//! Kind `base`: somebody else's image as a directory with image.json, to build on.
+//! Kind `base`: a base image as a directory with image.json.
 //!
 //! ```text
 //! image.json      its layers are files: those of the directory it was read from, or

@@ -45,12 +45,12 @@ pub struct Placed {
     #[serde(default = "contents")]
     pub argument: String,
     pub placing: Placing,
-    /// Who owns it.
+    /// The owner.
     #[serde(default)]
     pub uid: u64,
     #[serde(default)]
     pub gid: u64,
-    /// Who owns the store, and with it the state of Nix.
+    /// The owner of the store and of the state of Nix.
     #[serde(default)]
     pub store_uid: u64,
     #[serde(default)]
@@ -73,7 +73,7 @@ pub enum Placing {
     CopyDirlinks,
 }
 
-/// A directory that becomes a layer, and who owns what in it.
+/// A directory that becomes a layer, and the owners of its files.
 pub struct Root {
     pub path: PathBuf,
     pub owners: Owners,
@@ -155,7 +155,7 @@ impl Root {
         })
     }
 
-    /// Who owns the file at `path`, and what it is.
+    /// The owner and the kind of the file at `path`.
     pub fn owner(&self, path: &Path, file: &fs::Metadata) -> Owner {
         self.owners.get(path).cloned().unwrap_or_else(|| plain_owner(file))
     }

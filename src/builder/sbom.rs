@@ -1,4 +1,4 @@
-//! Kind `sbom`: the bill of materials of an image.
+//! Kind `sbom`: the SBOM of an image.
 
 use std::{collections::BTreeMap, path::PathBuf};
 

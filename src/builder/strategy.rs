@@ -6,7 +6,7 @@ use crate::closure::{Auto, Pipeline, Popularity, Strategy, Transfer, Weights};
 use crate::terminal::note;
 use anyhow::{Context, Result, bail, ensure};
 
-/// The strategy of this name, or the layeringPipeline in a file; with `debug`, that one says what each step does.
+/// The strategy of this name, or the layeringPipeline in a file; with `debug`, the pipeline logs each step.
 pub fn parse_strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
     if name != "transfer" {
         uniform(weights, name)?;

@@ -28,7 +28,7 @@ pub struct Attachment {
     pub bytes: Vec<u8>,
 }
 
-/// Who signs.
+/// The key or program that signs.
 pub enum Signer {
     Key(Box<SigningKey>),
     Command(String),

@@ -20,7 +20,7 @@ use crate::{
 use anyhow::Result;
 use clap::Args;
 
-/// How much of a store path's hash tells two builds apart.
+/// The number of characters of a store path's hash that are printed to distinguish builds.
 const SHORT_HASH: usize = 8;
 
 #[derive(Debug, Args)]

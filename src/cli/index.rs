@@ -72,7 +72,7 @@ fn check_platform(listed: &[(&Reference, Descriptor)], reference: &Reference, de
     }
 }
 
-/// What an index says of an image, or what the index that is there says.
+/// The descriptors of an existing index, or that of a single image with its platform.
 fn descriptors(source: &Client, document: &Document) -> Result<Vec<Descriptor>> {
     if let Ok(index) = serde_json::from_slice::<Index>(&document.bytes) {
         return Ok(index.manifests);

@@ -185,7 +185,7 @@ fn tracked(top: &Path) -> Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Has Nix fetch what a reference says into the store.
+/// Fetches a reference into the store with Nix.
 fn fetch(reference: &str) -> Result<Place> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -231,7 +231,7 @@ fn garbage_collector_root(name: &str, place: &Place) -> Option<PathBuf> {
     let project = format!("{}{}", place.root, place.below);
     let directory = files::cache_folder()?.join("m").join(Digest::of(project.as_bytes()).hex());
     fs::create_dir_all(&directory).ok()?;
-    // So that it can be told whose these are.
+    // The file `project` names the project whose results the directory keeps.
     files::write(&directory.join("project"), project.as_bytes()).ok()?;
     Some(directory.join(name.replace('%', "%25").replace('/', "%2F")))
 }

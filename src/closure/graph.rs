@@ -84,7 +84,7 @@ impl RawNode {
         Self { path, references, nar_size, nar_hash }
     }
 
-    /// The directory its path lies in.
+    /// The directory of its path.
     pub fn store(&self) -> Option<&str> {
         self.path.rsplit_once('/').map(|(store, _)| store)
     }

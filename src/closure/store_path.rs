@@ -109,7 +109,7 @@ impl StorePath {
 }
 
 impl StorePath {
-    /// The name without its version, as Nix tells them apart: at the first dash that no letter follows.
+    /// The name without its version, which Nix splits at the first dash that is not followed by a letter.
     pub fn package(&self) -> &str {
         let name = self.name();
         let dash = name

@@ -58,7 +58,7 @@ fn scaled(weights: Vec<u64>) -> Vec<u64> {
     weights.into_iter().map(scale).collect()
 }
 
-/// Whether `text` is what `pattern` says, where `*` stands for any characters.
+/// Whether `text` matches `pattern`, in which `*` stands for any characters.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let Some(mut text) = text.strip_prefix(start) else { return false };

@@ -288,7 +288,7 @@ fn followed(path: &Path) -> PathBuf {
     target
 }
 
-/// The user's folder for what can be made again, if there is one.
+/// The user's cache directory, if there is one.
 pub fn cache_folder() -> Option<PathBuf> {
     let set = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")))?;

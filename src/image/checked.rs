@@ -22,7 +22,7 @@ pub struct BlobReader {
 }
 
 impl BlobReader {
-    /// What `inner` gives has to be what `descriptor` says.
+    /// The bytes of `inner` must have the size and digest of `descriptor`.
     pub fn new(inner: Box<dyn Read + Send>, descriptor: &Descriptor) -> Self {
         Self { hasher: Some(descriptor.digest.hasher()), ..Self::self_checked(inner, descriptor) }
     }
@@ -113,7 +113,7 @@ mod tests {
         ] {
             let error = reader(bytes, of).read_to_end(&mut Vec::new()).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
-            // Whoever reads no more than the size says, too.
+            // This also holds for a reader that stops after `size` bytes.
             let exact = reader(bytes, of).read_exact(&mut [0; 5]);
             assert!(exact.is_err());
         }

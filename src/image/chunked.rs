@@ -29,7 +29,7 @@ use crate::{
 /// What a plain layer is as zstd:chunked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunked {
-    /// What a manifest says of it.
+    /// Its descriptor in a manifest.
     pub descriptor: Descriptor,
     /// Where everything is in it.
     pub map: Map,
@@ -57,7 +57,7 @@ impl Chunked {
     ///
     /// # Errors
     ///
-    /// When they are not ours.
+    /// If the annotations are malformed.
     pub fn table(&self) -> Result<Option<(Located, Toc)>, TocError> {
         self.map.table(&self.descriptor.annotations)
     }
@@ -84,7 +84,7 @@ impl Chunked {
     ///
     /// # Errors
     ///
-    /// When one is not what the other says, or the blob not what the image says of it.
+    /// If the blob differs from its TOC, or from the descriptor in the image.
     pub fn check(layer: &LayerBlob) -> Result<(), ImageError> {
         let digest = layer.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
@@ -97,7 +97,7 @@ impl Chunked {
         let (_, annotations, map) = writer.finish_with_map().map_err(fail)?;
         match map.table(&annotations).map_err(told)? {
             Some((_, of_tar)) => check_entries(&table, &of_tar).map_err(told),
-            // Ours says less of fewer tars.
+            // Of tars that strata's writer leaves unchunked, no TOC can be compared.
             None => Ok(()),
         }
     }

@@ -64,7 +64,7 @@ pub enum ImageError {
     Mismatch {
         /// Its place, counted from 1.
         index: usize,
-        /// What the image says.
+        /// The digest in the image.
         expected: Box<Digest>,
         /// What it is.
         found: Box<Digest>,
@@ -110,7 +110,7 @@ pub(crate) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error)
     move |source| ImageError::Io { act, path, source }
 }
 
-/// Copies a blob; the error says which side failed.
+/// Copies a blob. The error names the side that failed.
 pub(crate) fn copy_blob(digest: Digest, reader: &mut dyn Read, out: &mut dyn Write) -> Result<u64> {
     let mut out = Told { out, failed: false };
     io::copy(reader, &mut out).map_err(|source| match out.failed {

@@ -370,7 +370,7 @@ impl Top {
         }
     }
 
-    /// What an index says of it, without its names.
+    /// Its descriptor in an index, without its names.
     fn descriptor(&self) -> Option<Descriptor> {
         match self {
             Self::Unlisted(_) => None,

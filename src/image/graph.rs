@@ -79,7 +79,7 @@ impl ManifestGraph {
         }
     }
 
-    /// What an index says of it, without a name.
+    /// Its descriptor in an index, without a name.
     pub fn descriptor(&self) -> Descriptor {
         match self {
             Self::Image(image) => image.descriptor(),

@@ -26,7 +26,7 @@ use crate::{
 /// [Example](crate#layer).
 #[derive(Clone)]
 pub struct LayerBlob {
-    /// What the manifest says of it.
+    /// Its descriptor in the manifest.
     pub descriptor: Descriptor,
     /// Digest of the uncompressed tar.
     pub diff_id: Digest,

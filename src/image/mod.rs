@@ -136,7 +136,7 @@ impl Image {
         Descriptor::new(&self.config_media_type, self.config_algorithm.of(&self.config), self.config.len() as u64)
     }
 
-    /// What an index says of the image, without a name.
+    /// The descriptor of the image in an index, without a name.
     pub fn descriptor(&self) -> Descriptor {
         let descriptor = Descriptor::new(&self.media_type, self.digest(), self.manifest.len() as u64);
         // An artifact is for none.

@@ -36,7 +36,7 @@ const LAYERS_LIMIT: usize = 1000;
 /// A manifest or an index, not read yet.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What refers to it says so.
+    /// The descriptor that refers to it.
     pub descriptor: Descriptor,
     pub(crate) store: Arc<dyn Store>,
 }

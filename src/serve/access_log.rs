@@ -1,4 +1,4 @@
-//! What was asked and answered, for those who want to know:
+//! The access log, a line for each response:
 //!
 //! ```text
 //! access log   a line for each answer once it ended, in Apache's "combined" form
@@ -98,7 +98,7 @@ impl Record {
         Connection(record)
     }
 
-    /// A request that somebody made, before it is answered.
+    /// A request before its response.
     pub fn begin<B>(self: &Arc<Self>, request: &Request<B>, from: IpAddr) -> Entry {
         self.answering.fetch_add(1, Ordering::Relaxed);
         let header = |name| request.headers().get(name).map_or(b"-".as_slice(), |value| value.as_bytes()).to_vec();
@@ -174,7 +174,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Who asks.
+    /// The client.
     pub fn user(&mut self, name: String) {
         self.user = Some(name);
     }

@@ -67,7 +67,7 @@ pub struct Document {
     pub bytes: Bytes,
 }
 
-/// A blob that is known, or made when somebody wants it.
+/// A blob that exists, or is generated on request.
 #[derive(Clone, Debug)]
 pub enum Blob {
     Bytes(Bytes),

@@ -84,7 +84,7 @@ impl Identity {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// What meets a client that speaks TLS.
+    /// The server side of TLS.
     pub fn acceptor(&self) -> &TlsAcceptor {
         &self.0
     }

@@ -14,7 +14,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// A stream that gives up on a reader who stalls, or all but stalls.
+/// A stream that fails if its reader is idle or almost idle.
 pub struct IdleTimeout<S> {
     inner: S,
     patience: Duration,
@@ -23,7 +23,7 @@ pub struct IdleTimeout<S> {
 }
 
 impl<S> IdleTimeout<S> {
-    /// Waits for at most `patience` until the other side has taken what was written before a flush.
+    /// Waits at most `patience` until the other side has received the bytes that were written before a flush.
     pub fn new(inner: S, patience: Duration) -> Self {
         Self { inner, patience, waiting: None }
     }

@@ -84,9 +84,9 @@ pub struct Settings {
     pub patience: Duration,
     /// How long answers have once the server is asked to end.
     pub farewell: Duration,
-    /// Who we are; without, there is no TLS.
+    /// Certificate and key; without them, there is no TLS.
     pub identity: Option<Identity>,
-    /// Who may pull; without, everybody.
+    /// The users that may pull; `None` allows every client.
     pub users: Option<Users>,
     /// Where answers are written down.
     pub access_log: Option<AccessLog>,
@@ -203,7 +203,7 @@ impl Server {
             });
         }
         drop(listener);
-        // Nobody is waited for longer than that.
+        // Shutdown does not wait longer than that.
         let _ = timeout(farewell, graceful.shutdown()).await;
         Ok(())
     }
@@ -278,7 +278,7 @@ mod tests {
         oci::{Algorithm, Descriptor, Digest, Platform, descriptor::media_type},
     };
 
-    /// Bytes of a layer: more than the kernel keeps for a reader who reads nothing.
+    /// Bytes of a layer: more than the kernel buffers for an idle reader.
     const SIZE: u64 = 64 << 20;
 
     fn catalogue() -> (Catalogue, Digest) {
@@ -352,7 +352,7 @@ mod tests {
         let _silent: Vec<TcpStream> = (0..4).map(|_| stalled(address, &digest)).collect();
         let begun = Instant::now();
         drop(running);
-        // Not before they lose patience, which takes half a minute.
+        // Shutdown does not wait for the idle timeout of half a minute.
         assert!(begun.elapsed() < IDLE_TIMEOUT, "{:?}", begun.elapsed());
         assert!(TcpStream::connect(address).is_err());
     }

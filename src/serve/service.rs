@@ -1,4 +1,4 @@
-//! One request: who asks, what is answered, and that it is written down.
+//! One request: authentication, response, and access log.
 
 use std::sync::Arc;
 

@@ -49,7 +49,7 @@ pub enum UsersError {
     },
 }
 
-/// The users who may pull.
+/// The users that may pull.
 #[derive(Clone)]
 pub struct Users {
     hashes: Arc<HashMap<String, Hash>>,

@@ -1,4 +1,4 @@
-//! What layers compressed to, remembered between pushes.
+//! The cache of compressed layers: digests and sizes between pushes.
 //!
 //! `$XDG_CACHE_HOME/strata/compressed/<compression>[-<level>]/<diff_id>.json` is the
 //! blob's descriptor, and `…/strata/chunked/<parameters>/<diff_id>.json` a [`Chunked`]. Files are

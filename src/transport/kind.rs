@@ -1,4 +1,4 @@
-//! What a line of the table of transports says.
+//! A row of the table of transports.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub enum Medium {
     Directory,
 }
 
-/// An engine, and the flags that reach it beside `--via`.
+/// An engine, and its flags in addition to `--via`.
 #[derive(Clone, Copy, Debug)]
 pub struct Engine {
     /// Its name in messages.

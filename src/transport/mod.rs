@@ -1,4 +1,4 @@
-//! Where images come from and go to: a folder for each transport, with its read and its write side.
+//! Transports: a directory for each, with its read and its write side.
 //!
 //! ```text
 //! registry/ docker/ containerd/ podman/    through a network or an engine (feature `net`)

@@ -1,4 +1,4 @@
-//! What becomes of each layer, told while it happens.
+//! Progress: events for each layer.
 
 use crate::{image::Image, oci::Descriptor};
 

@@ -1,4 +1,4 @@
-//! A path, told apart by content: a recipe, an OCI layout, skopeo's `dir:`, an archive, or a stream of strata's.
+//! Recognises the content of a path: a recipe, an OCI layout, skopeo's `dir:`, an archive, or a stream of strata.
 
 use std::{
     fs::{self, File},

@@ -129,7 +129,7 @@ pub(crate) fn path_and_name(rest: &str) -> Result<(PathBuf, Option<String>), Str
     Ok((some_path(path)?, (!name.is_empty()).then(|| name.to_owned())))
 }
 
-/// A path that says something.
+/// The path, which must not be empty.
 pub(crate) fn some_path(path: &str) -> Result<PathBuf, String> {
     if path.is_empty() { Err("the path is missing".to_owned()) } else { Ok(path.into()) }
 }

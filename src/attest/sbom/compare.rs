@@ -1,4 +1,4 @@
-//! Two bills compared: what came, what went, and what changed its version.
+//! Compares two SBOMs: added, removed and changed components.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -14,7 +14,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// What the name of a store path says, by
+    /// The fields of the name of a store path, by
     /// [nixpkgs' conventions](https://nixos.org/manual/nixpkgs/stable/#sec-package-naming): the version begins at the
     /// first dash that a digit follows, or at `-unstable-`; a last part of it without a digit is the output. Scanners
     /// read it so too (syft, `syft/pkg/cataloger/nix/parse_store_path.go`).

@@ -1,4 +1,4 @@
-//! Bills of materials: what an image is made of, in the forms that scanners read.
+//! SBOMs: the components of an image, in the formats that scanners read.
 //!
 //! ```text
 //! ImageBlobs ──▶ closure: a component a store path, with its references ──┐
@@ -31,7 +31,7 @@ use crate::{
 pub use identity::Identity;
 pub use scan::ForeignError;
 
-/// What the list has for licences that nobody knows.
+/// The list's identifier for unknown licences.
 const UNKNOWN: &str = "NOASSERTION";
 
 /// How a bill is written.
@@ -105,7 +105,7 @@ struct Position {
     diff_id: Digest,
 }
 
-/// What the package's author says about it: nixpkgs' `meta`.
+/// The metadata of the package: nixpkgs' `meta`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct About {
@@ -123,7 +123,7 @@ pub struct About {
     pub purl: Option<String>,
     /// All of them hold.
     pub licenses: Vec<License>,
-    /// Who packages it.
+    /// The maintainers of the package.
     pub maintainers: Vec<Person>,
 }
 

@@ -14,15 +14,15 @@ const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v1", "https://in-toto.io
 pub mod predicate {
     /// A signature of an image, as cosign makes it (`pkg/types/predicate.go`).
     pub const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
-    /// A CycloneDX bill of materials.
+    /// A CycloneDX SBOM.
     pub const CYCLONEDX: &str = "https://cyclonedx.org/bom";
-    /// An SPDX bill of materials.
+    /// An SPDX SBOM.
     pub const SPDX: &str = "https://spdx.dev/Document";
     /// [SLSA provenance](https://slsa.dev/spec/v1.0/provenance).
     pub const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 }
 
-/// Something said of something.
+/// A statement about an artifact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Statement {

@@ -71,7 +71,7 @@ pub struct FlakeArguments {
     keep: usize,
 }
 
-/// What `nix eval` says of a package.
+/// The output of `nix eval` for a package.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Package {

@@ -83,7 +83,7 @@ pub struct Compressed {
 }
 
 impl Compressed {
-    /// What a manifest says of it.
+    /// Its descriptor in a manifest.
     pub fn descriptor(&self, media_type: &str) -> Descriptor {
         Descriptor { annotations: self.annotations.clone(), ..Descriptor::new(media_type, self.digest, self.size) }
     }
@@ -132,7 +132,7 @@ impl RecipeLayer {
         }
     }
 
-    /// What a manifest says of it.
+    /// Its descriptor in a manifest.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor {
             annotations: self.annotations.clone(),

@@ -1,4 +1,4 @@
-//! What a binary cache says of a store path:
+//! The narinfo of a store path in a binary cache:
 //!
 //! ```text
 //! StorePath: /nix/store/…-hello-2.12

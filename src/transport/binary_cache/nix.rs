@@ -1,4 +1,4 @@
-//! What Nix's configuration says of binary caches.
+//! Binary caches in Nix's configuration.
 
 use std::{
     env, io,

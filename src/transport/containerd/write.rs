@@ -81,7 +81,7 @@ pub enum ContainerdError {
     Incomplete {
         /// The image.
         reference: String,
-        /// What the command said.
+        /// The output of the command.
         said: String,
     },
 }

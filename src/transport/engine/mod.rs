@@ -261,7 +261,7 @@ impl Running {
     }
 }
 
-/// A folder for the socket of a connection, where its path is short enough for one.
+/// A directory for the socket of a connection, if its path is short enough.
 fn shared_connection() -> Option<Scratch> {
     let folder = Scratch::create().ok()?;
     // A socket's path has 108 bytes; ssh puts a hash and a random part behind ours.

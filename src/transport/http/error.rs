@@ -1,13 +1,13 @@
-//! What goes wrong between us and a server, and what of it may pass.
+//! Errors of HTTP requests, and which of them are temporary.
 
 use std::{fmt, io, time::Duration};
 
 use crate::budget::ExceededError;
 
-/// Why a server did not do what it was asked.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// It could not be asked.
+    /// The request could not be sent.
     #[error("{act} at {url}")]
     Send {
         /// What was tried.
@@ -17,7 +17,7 @@ pub enum HttpError {
         /// What went wrong.
         source: Box<ureq::Error>,
     },
-    /// Nobody whom we trust says who it is.
+    /// The certificate of the server has no trusted CA.
     #[error(
         "{act} at {url}: its certificate is not trusted; put the certificate of its CA, in PEM format, into a *.crt file of certs.d, or of a directory for --cert-dir"
     )]
@@ -27,7 +27,7 @@ pub enum HttpError {
         /// Where, without its query.
         url: String,
     },
-    /// It said no.
+    /// The server answered with an error.
     #[error("{act}: the server answered {status} at {url}{detail}")]
     Status {
         /// What was tried.
@@ -36,12 +36,12 @@ pub enum HttpError {
         url: String,
         /// The status.
         status: u16,
-        /// Its own words, and the way out where we know one.
+        /// The text of the response, and what to do, if known.
         detail: String,
-        /// How long it asks us to wait (`Retry-After`).
+        /// The delay that the server requests (`Retry-After`).
         retry_after: Option<Duration>,
     },
-    /// Its answer makes no sense, or is one that must not be followed.
+    /// The response is malformed, or must not be followed.
     #[error("{act}: {why}")]
     Answer {
         /// What was tried.
@@ -52,12 +52,12 @@ pub enum HttpError {
     /// Certificates could not be read.
     #[error("reading the certificates in {}", path.display())]
     Certificates {
-        /// The file or folder.
+        /// The file or directory.
         path: std::path::PathBuf,
         /// What the system answered.
         source: io::Error,
     },
-    /// A proxy's address makes no sense.
+    /// The address of a proxy is malformed.
     #[error(
         "the proxy in {variable} is not the URL of a supported proxy; write it like http://proxy.example.com:3128, \
          https://… or socks5://USER:PASSWORD@proxy.example.com:1080"

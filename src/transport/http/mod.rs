@@ -54,7 +54,7 @@ pub use url::{Origin, encode, join, without_query};
 const REDIRECTS: usize = 10;
 /// A connection is there after this time, or fails.
 const CONNECT: Duration = Duration::from_secs(30);
-/// A server that says nothing for this long is gone.
+/// The connection fails if the server sends nothing for this long.
 const STALL: Duration = Duration::from_secs(60);
 /// A whole document is read in this many stalls, two minutes: a server that sends a byte now and then is gone too.
 const DOCUMENT_STALLS: u32 = 2;
@@ -127,7 +127,7 @@ pub enum Body<'a> {
 pub struct Answer {
     /// Status, headers and body.
     pub response: Response<ureq::Body>,
-    /// Who answered: after redirects not the URL that was asked.
+    /// The URL that answered, which differs from the requested URL after redirects.
     pub url: String,
     /// Whether a redirect led to another origin on the way.
     pub strayed: bool,
@@ -391,7 +391,7 @@ impl Answer {
     }
 }
 
-/// What an answer says, without the JSON around it
+/// The message of a response, without its JSON
 /// ([errors of registries](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes)).
 fn message(text: &str) -> String {
     #[derive(Deserialize)]
@@ -414,7 +414,7 @@ fn message(text: &str) -> String {
     errors.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// A body that says whose fault it is when it fails.
+/// A body whose errors name the server.
 struct Ours(Box<dyn Read + Send>);
 
 impl Read for Ours {

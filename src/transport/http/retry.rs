@@ -1,4 +1,4 @@
-//! When to try again: what may pass is tried again after growing pauses, everything else is told at once.
+//! Retries: temporary errors are retried after growing delays, other errors are returned at once.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -8,7 +8,7 @@ use std::{
 
 use super::HttpError;
 
-/// Whatever a server says, we wait no longer than this before we try again.
+/// The longest delay before a retry, also if the server requests a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// The pause after the first failure is about this long, and doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(250);

@@ -13,7 +13,7 @@ use crate::oci::{Descriptor, Digest, Manifest, descriptor::media_type, json};
 const EMPTY: &[u8] = b"{}";
 const EMPTY_TYPE: &str = "application/vnd.oci.empty.v1+json";
 
-/// Something said about an image.
+/// An artifact about an image.
 #[derive(Clone, Copy, Debug)]
 pub struct Artifact<'a> {
     /// What kind of thing it is; by this it is found.

@@ -12,7 +12,7 @@ use http_auth::{ChallengeRef, parser::ChallengeParser};
 /// A challenge that can be met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
-    /// Say who you are with each request.
+    /// Basic authentication: credentials are sent with each request.
     Basic,
     /// Get a token first.
     Bearer(Bearer),
@@ -21,7 +21,7 @@ pub enum Challenge {
 /// Where a token is had, and for what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bearer {
-    /// The URL of who gives tokens.
+    /// The URL of the token server.
     pub realm: String,
     /// What the registry is called there.
     pub service: Option<String>,
@@ -34,7 +34,7 @@ impl Challenge {
     pub fn best<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut basic = None;
         for header in headers {
-            // What follows after something malformed cannot be told apart.
+            // The rest after a malformed part cannot be parsed.
             for challenge in ChallengeParser::new(header).map_while(Result::ok) {
                 match Self::of(&challenge) {
                     Some(bearer @ Self::Bearer(_)) => return Some(bearer),

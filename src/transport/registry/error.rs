@@ -1,19 +1,19 @@
-//! What can go wrong between us and a registry.
+//! Errors of requests to a registry.
 
 use std::path::PathBuf;
 
 use crate::transport::http::HttpError;
 
-/// Why a registry did not do what it was asked.
+/// Why a request to a registry failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
-    /// It could not be asked, or said no.
+    /// The request failed.
     #[error(transparent)]
     Http(#[from] HttpError),
-    /// It wants to know who we are, and what it was told is not enough.
+    /// The registry requires credentials, or refuses those that were sent.
     #[error("{0}\n{hint}", hint = LOGIN)]
     Login(#[source] Box<HttpError>),
-    /// A file that says how registries are reached, or who we are to them, is of no use.
+    /// A configuration file or a file of credentials is malformed.
     #[error("reading {}: {why}", path.display())]
     File {
         /// The file.
@@ -26,11 +26,11 @@ pub enum RegistryError {
     Helper {
         /// Its name, without `docker-credential-`.
         name: String,
-        /// Who names it.
+        /// The file that configures it.
         file: PathBuf,
         /// Which registry it was asked for.
         server: String,
-        /// What it said.
+        /// Its output.
         why: String,
     },
     /// The configuration forbids this image.
@@ -38,7 +38,7 @@ pub enum RegistryError {
     Blocked {
         /// The name without its tag.
         name: String,
-        /// Who says so.
+        /// The file that blocks it.
         file: PathBuf,
     },
 }

@@ -1,4 +1,4 @@
-//! How registries are reached, and what is meant for one host only.
+//! Options for registries, and for one host.
 
 use std::{path::PathBuf, time::Duration};
 

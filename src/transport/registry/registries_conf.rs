@@ -38,7 +38,7 @@ impl Endpoint {
     }
 }
 
-/// The tables of all files, and who wrote them.
+/// The tables of all files, each with its file.
 #[derive(Debug, Default)]
 pub struct RegistriesConf {
     registries: Vec<(Registry, PathBuf)>,
@@ -137,7 +137,7 @@ impl RegistriesConf {
                 return Err(unusable("a [[registry]] has neither prefix nor location".to_owned()));
             }
             table.prefix = canonical_name(&table.prefix);
-            // A later file says it all again.
+            // A later file replaces the whole table.
             self.registries.retain(|(other, _)| other.prefix != table.prefix);
             self.registries.push((table, path.to_owned()));
         }

@@ -56,7 +56,7 @@ pub(super) struct Session {
     known: Mutex<Known>,
 }
 
-/// What the registry told of how it wants to be asked.
+/// The authentication that the registry requested.
 #[derive(Default)]
 struct Known {
     /// It takes names and passwords.
@@ -65,7 +65,7 @@ struct Known {
     bearer: Option<Bearer>,
     /// Tokens by what they are good for.
     tokens: HashMap<Vec<String>, Token>,
-    /// Who has seen our password or refresh token.
+    /// The hosts to which the password or refresh token was sent.
     realm: Option<Origin>,
 }
 
@@ -152,7 +152,7 @@ impl Session {
         }
     }
 
-    /// What meets a challenge; `None` where we have nothing for it, or what we have was refused.
+    /// The value that answers a challenge; `None` without credentials, or if they were refused.
     fn meet(&self, challenge: Challenge, scopes: &[String], used: Option<String>) -> Result<Option<String>> {
         if matches!(self.credentials, Credentials::Token(_)) {
             return Ok(None);
@@ -165,7 +165,7 @@ impl Session {
             }
             Challenge::Bearer(bearer) => {
                 known.basic = false;
-                // Somebody else met it while we waited.
+                // Another thread got a token in the meantime.
                 let newer = known.tokens.get(scopes).filter(|token| Some(&token.header) != used.as_ref());
                 if let Some(token) = newer.filter(|token| token.is_fresh()) {
                     return Ok(Some(token.header.clone()));

@@ -73,7 +73,7 @@ impl Client {
             }
             let entity = found.as_ref().and_then(|(_, entity)| entity.as_deref());
             match self.put_document(tag, media_type, &document, entity) {
-                // Somebody else was faster.
+                // Another writer was faster.
                 Err(error) if error.status() == Some(412) => {}
                 put => drop(put?),
             }

@@ -26,7 +26,7 @@ const CLIENT: &str = "strata";
 /// Tokens of which nothing is said live as long as the protocol says: a minute.
 const LIFE: f64 = 60.0;
 
-/// What `Authorization` says, and until when.
+/// The value of `Authorization`, and its expiry.
 #[derive(Clone)]
 pub struct Token {
     /// The header's value.

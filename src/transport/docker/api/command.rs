@@ -48,7 +48,7 @@ pub struct CommandTransport {
     child: Child,
     input: Option<ChildStdin>,
     output: ChildStdout,
-    /// Whether the daemon takes no more; its answer says why.
+    /// Whether the daemon closed its side; its response has the reason.
     refused: bool,
     buffers: LazyBuffers,
 }

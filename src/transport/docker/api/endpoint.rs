@@ -80,7 +80,7 @@ impl Endpoint {
         let folder =
             set("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".docker")));
         if let Some(host) = host.map(str::to_owned).or_else(|| set("DOCKER_HOST")) {
-            // docker wants TLS when this is set, to anything.
+            // docker uses TLS if this is set, to any value.
             let tls = set("DOCKER_TLS_VERIFY").is_some() || set("DOCKER_TLS").is_some();
             let certificates = set("DOCKER_CERT_PATH").map(PathBuf::from).or(folder).filter(|_| tls);
             // DOCKER_TLS alone is TLS without verification, as with docker; https:// without either is verified.

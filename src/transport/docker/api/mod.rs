@@ -33,7 +33,7 @@ use crate::{
 /// Why a daemon did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// It could not be asked.
+    /// The request could not be sent.
     #[error("{act} at {endpoint}; {hint}")]
     Http {
         /// What was tried.
@@ -53,7 +53,7 @@ pub enum DaemonError {
         /// The limit.
         source: ExceededError,
     },
-    /// It said no.
+    /// The server answered with an error.
     #[error("{act}: the daemon answered: {said}")]
     Refused {
         /// What was tried.
@@ -89,7 +89,7 @@ pub struct Daemon {
     via: Option<String>,
 }
 
-/// What the daemon says of itself.
+/// The daemon's description of itself.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Info {
@@ -195,7 +195,7 @@ impl Daemon {
         &self.endpoint
     }
 
-    /// What it says of itself.
+    /// The daemon's description of itself.
     ///
     /// # Errors
     ///
@@ -309,7 +309,7 @@ impl Daemon {
         spool(&mut response.body_mut().as_reader()).map_err(|source| self.unreachable(act, ureq::Error::Io(source)))
     }
 
-    /// Loads an archive; what the daemon says of it, line by line.
+    /// Loads an archive. Returns the lines that the daemon prints.
     ///
     /// # Errors
     ///

@@ -36,7 +36,7 @@ impl Connector for UnixConnector {
 #[derive(Debug)]
 pub struct UnixTransport {
     stream: UnixStream,
-    /// Whether the daemon takes no more; its answer says why.
+    /// Whether the daemon closed its side; its response has the reason.
     refused: bool,
     buffers: LazyBuffers,
 }

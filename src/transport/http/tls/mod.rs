@@ -1,4 +1,4 @@
-//! Whom we trust, and who we are, when a server is reached through TLS.
+//! Trusted CAs and client certificates of TLS connections.
 //!
 //! ```text
 //! certificates of the folder, of the machine ──▶ Verifier ──┐
@@ -48,7 +48,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// For `host`; `directory` is a folder of certificates, `insecure` trusts everybody.
+    /// For `host`; `directory` is a certificate directory, `insecure` accepts any certificate.
     pub(crate) fn of_host(host: &str, directory: Option<&Path>, insecure: bool) -> Result<Self> {
         let user = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/containers/certs.d"));
         let machine = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
@@ -87,7 +87,7 @@ impl Tls {
         Self::new(machine_certificates()?, Some(ClientCertificate::read(certificate, key.to_owned())?), false)
     }
 
-    /// As docker's command line has it: `ca.pem`, `cert.pem` and `key.pem` in a folder.
+    /// From `ca.pem`, `cert.pem` and `key.pem` in a directory, as docker's command line reads them.
     pub(crate) fn of_docker(folder: Option<&Path>, insecure: bool) -> Result<Self> {
         let Some(folder) = folder else { return Self::new(machine_certificates()?, None, insecure) };
         let authority = folder.join("ca.pem");

@@ -44,7 +44,7 @@ pub fn of(
 struct Verifier {
     webpki: Option<Arc<WebPkiServerVerifier>>,
     roots: Roots,
-    /// What is trusted, whoever signed it.
+    /// Certificates that are trusted without a CA.
     exact: HashSet<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
@@ -287,7 +287,7 @@ mod tests {
         let leaf = sign(CertificateParams::new(["other.example".to_owned()]).unwrap());
         verify(&own, &leaf, "other.example").unwrap();
         verify(&own, &leaf, "registry.example").unwrap_err();
-        // An authority below it is no server.
+        // A CA below it is not a server certificate.
         verify(&own, &sign(params()), "registry.example").unwrap_err();
     }
 }

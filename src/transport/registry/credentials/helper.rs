@@ -82,7 +82,7 @@ impl Helper<'_> {
         Ok(self.run("erase", self.server.as_bytes())?.is_some())
     }
 
-    /// What it says; `None` where it has nothing.
+    /// Its answer; `None` if it has no credentials.
     fn run(&self, act: &str, input: &[u8]) -> Result<Option<Output>> {
         // It is looked for in PATH; a name is no path.
         if self.name.contains('/') {

@@ -41,7 +41,7 @@ impl Login {
         Ok(Self { path })
     }
 
-    /// Keeps a password for `host`; who keeps it.
+    /// Stores a password for `host`. Returns the helper or file that stores it.
     ///
     /// # Errors
     ///

@@ -31,7 +31,7 @@ pub use login::Login;
 /// [Example](crate#transport).
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// Nobody in particular.
+    /// No credentials.
     Anonymous,
     /// A user and a password.
     Basic(String, String),
@@ -107,7 +107,7 @@ fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The folder of docker's configuration, if there is a home for it.
+/// The directory of docker's configuration, if there is a home directory.
 fn docker_folder() -> Option<PathBuf> {
     variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")))
 }

@@ -1,4 +1,4 @@
-//! Bytes of a layer on their way, told to whoever looks on.
+//! Counts the bytes of a layer that are sent, for progress.
 
 use std::{
     io::{self, Read, Write},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::transport::progress::Progress;
 
-/// Tells how much of one layer is sent.
+/// Reports how much of one layer was sent.
 #[derive(Clone)]
 pub(super) struct Watch {
     pub layer: usize,
