@@ -98,7 +98,7 @@ fn answers_of_a_docker_daemon_are_bounded() {
 }
 
 #[test]
-fn what_a_daemon_answers_to_an_archive_is_bounded() {
+fn daemon_responses_to_archives_are_bounded() {
     let home = tempfile::tempdir().unwrap();
     let image = image(home.path());
     let host = daemon(|path| match path {

@@ -212,7 +212,7 @@ fn references_of_a_nix_database_are_bounded() {
     assert_eq!(build("base", base).0, Some(0));
     let (code, said) =
         build("nix-database", json!({ "elsewhere": [], "base": { "fromImage": home.path().join("base") } }));
-    assert!(code == Some(1) && said.contains("references, which is the limit"), "{code:?}: {said}");
+    assert!(code == Some(2) && said.contains("references, which is the limit"), "{code:?}: {said}");
 }
 
 /// An image whose layer has a zstd:chunked table of contents with this text.

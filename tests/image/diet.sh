@@ -42,7 +42,7 @@ same "$("$strata" explain "$asked" --why gcc)" "$gcc"
 # Only who knows the references can say.
 "$strata" copy "$fat" "oci:$work/layout:t" --quiet >/dev/null
 status=0; "$strata" explain "$work/layout" --cut 2>"$work/log" || status=$?
-same "$status" 1
+same "$status" 2
 grep -q 'does not say what its store paths reference' "$work/log" || fail "nothing is said of an image without references"
 # The page has it too.
 "$strata" explain "$fat" --html - | grep -qF "\"offset\":21" || fail "the page does not say what to cut"
@@ -50,7 +50,7 @@ grep -q 'does not say what its store paths reference' "$work/log" || fail "nothi
 # A budget is written, kept, exceeded and accepted.
 budget=$work/budget.json
 status=0; "$strata" budget "$thin" "$budget" 2>"$work/log" || status=$?
-same "$status" 1
+same "$status" 2
 grep -q -- '--update creates it' "$work/log" || { cat "$work/log"; fail "no way out"; }
 "$strata" budget "$thin" "$budget" --update
 same "$(jq -c '.images | keys' "$budget")" '["diet"]'
@@ -71,7 +71,7 @@ cp "$budget" "$work/thin.json"
 same "$(jq -c '.images[] | keys' "$work/other.json")" '["size"]'
 echo '{ "images": { "diet": { "sizes": 1 } } }' >"$work/wrong.json"
 status=0; "$strata" budget "$fat" "$work/wrong.json" 2>"$work/log" || status=$?
-same "$status" 1
+same "$status" 2
 grep -q 'unknown field `sizes`' "$work/log" || { cat "$work/log"; fail "a mistake in a budget is not named"; }
 
 # As a check of a flake.

@@ -10,7 +10,7 @@ attempt() {
     '{ outputs: { out: $out }, strata: { version: 1, kind: $kind, request: $request }, closure: $closure }' >"$work/attrs.json"
   local status=0
   NIX_ATTRS_JSON_FILE=$work/attrs.json NIX_BUILD_TOP=$work NIX_STORE=${store:-/nix/store} "$strata" build 2>"$work/message" || status=$?
-  same "$status" 1
+  same "$status" 2
   [[ ! -e $work/out-path ]] || fail "something is left at the output path"
 }
 says() { grep -qF -- "$1" "$work/message" || { cat "$work/message" >&2; fail "the message lacks: $1"; }; }
@@ -48,28 +48,28 @@ if mkdir "$work/small" && as_root mount -t tmpfs -o size=1m,mode=777 strata-test
     >"$work/attrs.json"
   status=0
   NIX_ATTRS_JSON_FILE=$work/attrs.json NIX_BUILD_TOP=$work "$strata" build 2>"$work/message" || status=$?
-  same "$status" 1
+  same "$status" 2
   says "No space left on device"
   same "$(find "$work/small" -type f | wc -l)" 0
   # No room to unpack a compressed archive: which file system, and how to take another.
   archive=$(build 'makeContainerImage { name = "x"; layers = [ pkgs.glibc ]; }')
   status=0
   TMPDIR=$work/small "$strata" copy "$archive" "dir:$work/copied" 2>"$work/message" || status=$?
-  same "$status" 1
+  same "$status" 2
   says "temporary files are in $work/small, on the file system $work/small; set TMPDIR to a directory with more room"
   "$strata" copy "$archive" "dir:$work/copied" >/dev/null 2>&1
 else
   skip_part "no tmpfs can be mounted: the full disk is not tried"
 fi
 
-# Wrong usage is 2, with help; a missing image is 1.
+# Wrong usage and errors are 2.
 status=0; "$strata" explode 2>"$work/message" || status=$?
 same "$status" 2
 status=0; "$strata" verify "$work/nothing" 2>"$work/message" || status=$?
-same "$status" 1
+same "$status" 2
 says "opening $work/nothing"
 status=0; "$strata" build 2>"$work/message" </dev/null || status=$?
-same "$status" 1
+same "$status" 2
 says "use \`nix build\`"
 echo text >"$work/text"
 "$strata" inspect "$work/text" 2>"$work/message" && fail "a text is not an image"

@@ -85,7 +85,7 @@ assert (done.returncode, done.stderr) == (1, b""), done
 for command in (["stream", sys.argv[2]], ["copy", sys.argv[2], "docker-archive:-"]):
     main, terminal = os.openpty()
     done = subprocess.run([sys.argv[1], *command], stdout=terminal, stderr=subprocess.PIPE, text=True)
-    assert done.returncode == 1 and "an archive is not written to a terminal; pipe it" in done.stderr, done
+    assert done.returncode == 2 and "an archive is not written to a terminal; pipe it" in done.stderr, done
     os.close(terminal)
     try:
         assert os.read(main, 1) == b"", "something was written"
@@ -107,14 +107,14 @@ same "$(jq '([.layers[].size] | add) == .size' "$work/json")" true
 same "$(jq '.cost.floor <= .cost.expected and .cost.expected <= .cost.chained' "$work/json")" true
 same "$("$strata" explain "$one" --why libbottom | sed 's/[^ ]*-lib/lib/; s/[^ ]*-app/app/; s/middle[5-8]/middle/' | tr -d ' \n')" "app-1└libmiddle-1└libbottom-1"
 status=0; "$strata" explain "$one" --why nothing 2>"$work/log" || status=$?
-same "$status" 1
+same "$status" 2
 grep -q 'has no store path nothing' "$work/log" || fail "what is missing is not said"
 bottom=$("$strata" explain "$one" --why libbottom | sed -n '$s/.*└ //p')
 for what in libbottom-1 "$bottom" "$bottom/data" "${bottom#/nix/store/}"; do
   same "$("$strata" explain "$one" --why "$what" | tail -n 1)" "$("$strata" explain "$one" --why libbottom | tail -n 1)"
 done
 status=0; "$strata" explain "$one" --why libbotom 2>"$work/log" || status=$?
-same "$status" 1
+same "$status" 2
 grep -q 'did you mean libbottom-1?' "$work/log" || { cat "$work/log"; fail "nothing near is suggested"; }
 "$strata" explain "$one" --html "$work/page.html"
 grep -q 'libbottom-1' "$work/page.html" || fail "the page has no paths"

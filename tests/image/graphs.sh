@@ -58,7 +58,7 @@ umoci insert --rootless --image "$work/by-umoci:v1" "$work/more" /more
 refused() {
   local status=0
   "$strata" copy "${@:2}" >/dev/null 2>"$work/message" || status=$?
-  same "$status" 1
+  same "$status" 2
   grep -qF -- "$1" "$work/message" || { cat "$work/message"; fail "the message lacks: $1"; }
 }
 refused "no image matches linux/s390x; found linux/amd64, linux/arm64" --platform linux/s390x "oci:$layout:v1" "dir:$work/x"
