@@ -45,7 +45,7 @@ size=$(stat -c %s "$archive")
 printf '\377' | dd of="$work/damaged.tar.gz" bs=1 seek=$((size / 2)) conv=notrunc status=none
 status=0
 "$strata" verify "$work/damaged.tar.gz" >"$work/log" 2>&1 || status=$?
-same "$status" 1
+same "$status" 2
 grep -q 'blobs/sha256/' "$work/log" || { cat "$work/log"; fail "verify does not say where the archive is damaged"; }
 
 # A reader that has seen enough ends us quietly.
