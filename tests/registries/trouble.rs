@@ -106,7 +106,7 @@ fn a_digest_that_was_not_sent_is_not_believed() {
         answer
     });
     let image = layout(&world, "image", b"layer");
-    world.run(&["copy", &image, "docker://registry.example.com/app:1"]).bad("cannot be trusted");
+    world.run(&["copy", &image, "docker://registry.example.com/app:1"]).bad("do not use the stored image");
 }
 
 /// As distribution does: a blob is kept under its sha256, whatever it was sent as.
