@@ -127,6 +127,7 @@ pub(crate) mod attest;
 pub(crate) mod budget;
 #[cfg(feature = "program")]
 pub(crate) mod builder;
+pub(crate) mod causes;
 #[cfg(feature = "program")]
 pub(crate) mod check;
 #[cfg(feature = "program")]

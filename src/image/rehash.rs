@@ -6,13 +6,13 @@
 
 use std::{
     collections::HashSet,
-    error::Error,
     fmt,
     io::{self, Read},
 };
 
 use super::{Chunked, Found, Image, LayerBlob, LayerContents, ManifestGraph, OpenError, Opened};
 use crate::{
+    causes,
     image::Recipe,
     oci::{Digest, descriptor::media_type},
 };
@@ -94,7 +94,10 @@ fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<
             true => claim.layer.plain(check_whiteouts),
             false => claim.layer.write(&mut io::sink()),
         };
-        result.and_then(|()| Chunked::check(claim.layer)).err().map(|error| format!("{}{}", name(claim), chain(&error)))
+        result
+            .and_then(|()| Chunked::check(claim.layer))
+            .err()
+            .map(|error| format!("{}{}", name(claim), causes::joined(&error)))
     };
     let problems: Vec<Option<String>> = claims.par_iter().map(checked).collect();
     report.blobs += claims.len();
@@ -107,26 +110,12 @@ fn check_whiteouts(tar: &mut dyn Read) -> io::Result<()> {
     LayerContents::read(tar)?.lost.map_or(Ok(()), |lost| Err(io::Error::other(lost)))
 }
 
-/// The error and its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        // An io::Error that only carries another error says the same.
-        if !text.ends_with(&cause.to_string()) {
-            text = format!("{text}: {cause}");
-        }
-        next = cause.source();
-    }
-    text
-}
-
 fn graph(found: &Found, report: &mut RehashReport) -> Result<(), OpenError> {
     let mut seen = HashSet::new();
     for content in found.contents() {
         match content {
             Ok(content) => documents(&content, &mut seen, report),
-            Err(error) => report.problems.push(chain(&error)),
+            Err(error) => report.problems.push(causes::joined(&error)),
         }
     }
     unlisted(found, &mut seen, report)
@@ -180,7 +169,7 @@ fn unlisted(found: &Found, seen: &mut HashSet<Digest>, report: &mut RehashReport
         match read() {
             Ok(size) => report.bytes += size,
             Err(source) => {
-                report.problems.push(chain(&OpenError::Blob { name, source }));
+                report.problems.push(causes::joined(&OpenError::Blob { name, source }));
                 continue;
             }
         }

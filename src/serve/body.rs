@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Empty, Full, channel::Channel, combinators::BoxBod
 use hyper::body::{Bytes, Frame};
 use tokio::{runtime::Handle, sync::Semaphore};
 
-use crate::{image::LayerBlob, terminal::note};
+use crate::{causes, image::LayerBlob, terminal::note};
 
 /// Bytes handed to a connection at once.
 const CHUNK: usize = 128 * 1024;
@@ -68,7 +68,7 @@ pub async fn layer(layer: LayerBlob, pieces: Vec<Piece>, after: Vec<u8>, streams
         // One whose reader has all it wanted ends early, and all is well.
         if let Err(error) = made {
             if !ended_early(&error) {
-                note!("strata: serving {}: {}", layer.descriptor.digest, chain(&error));
+                note!("strata: serving {}: {}", layer.descriptor.digest, causes::joined(&error));
             }
             sender.abort(error);
         }
@@ -90,13 +90,6 @@ fn causes(error: &io::Error) -> Vec<&(dyn Error + 'static)> {
 fn ended_early(error: &io::Error) -> bool {
     let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     causes(error).into_iter().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_closed))
-}
-
-/// The error and its causes, in one line.
-fn chain(error: &io::Error) -> String {
-    let mut texts: Vec<String> = causes(error).into_iter().map(ToString::to_string).collect();
-    texts.dedup();
-    texts.join(": ")
 }
 
 /// Gathers what is written into chunks, with the bytes that come before each part; the last chunk is passed on only when

@@ -12,21 +12,22 @@ use syn::{
 };
 
 /// Modules, and those they may use.
-const EDGES: [(&str, &[&str]); 19] = [
+const EDGES: [(&str, &[&str]); 20] = [
     ("budget", &[]),
     ("oci", &[]),
     ("closure", &[]),
+    ("causes", &[]),
     ("files", &["budget"]),
     ("mounts", &[]),
     ("threads", &[]),
     ("sqlite", &["budget"]),
     ("terminal", &[]),
     ("layer", &["budget", "closure", "oci", "threads"]),
-    ("image", &["budget", "closure", "files", "layer", "oci"]),
+    ("image", &["budget", "causes", "closure", "files", "layer", "oci"]),
     ("report", &["closure", "image", "layer", "oci"]),
     ("attest", &["budget", "closure", "files", "image", "layer", "oci", "sqlite"]),
-    ("transport", &["attest", "budget", "closure", "files", "image", "layer", "oci", "terminal", "threads"]),
-    ("serve", &["image", "oci", "terminal", "threads", "transport"]),
+    ("transport", &["attest", "budget", "causes", "closure", "files", "image", "layer", "oci", "terminal", "threads"]),
+    ("serve", &["causes", "image", "oci", "terminal", "threads", "transport"]),
     (
         "builder",
         &[

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """A binary cache on loopback, on a good day or a bad one.
 
-cache.py FOLDER PORT-FILE LOG FAULT
+cache.py FOLDER PORT-FILE LOG FAULT [CERTIFICATE KEY [CA]]
+
+With a certificate, it speaks TLS; with a CA, it requires a client certificate that the CA has signed, or accepts one if the argument
+is optional:CA. LOG.clients gets a line for each request: the host that was asked, and the subject of the client's certificate.
 
 FAULT is
 
@@ -16,6 +19,7 @@ FAULT is
   cut-whole:N    the same, and ranges are not known
   other          NARs are those of something else
   liar           narinfos say another hash
+  status:N       every request is answered with the status N
   password       401 without the user me and the password secret
   header         403 without the header X-Token: secret
   redirect       NARs are elsewhere (another host name of this server), which notes in LOG.elsewhere what it is told
@@ -26,11 +30,12 @@ import base64
 import http.server
 import os
 import pathlib
+import ssl
 import sys
 import threading
 import time
 
-folder, port_file, log_file, fault = sys.argv[1:]
+folder, port_file, log_file, fault, *tls = sys.argv[1:]
 kind, _, number = fault.partition(":")
 left = int(number or 0)
 lock = threading.Lock()
@@ -65,6 +70,12 @@ class Cache(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         global left
         authorization = "Basic " + base64.b64encode(b"me:secret").decode()
+        if len(tls) == 3:
+            names = dict(pair for part in (self.connection.getpeercert() or {}).get("subject", ()) for pair in part)
+            with lock, open(log_file + ".clients", "a") as clients:
+                print(self.headers["host"].partition(":")[0], names.get("commonName", "none"), file=clients)
+        if kind == "status":
+            return self.answer(left)
         if kind == "down":
             return self.answer(500, b"out of order")
         if kind == "busy":
@@ -80,7 +91,7 @@ class Cache(http.server.BaseHTTPRequestHandler):
         is_nar = "/nar/" in self.path
         if kind == "redirect" and is_nar:
             if not self.headers["host"].startswith("localhost"):
-                return self.answer(302, headers=[("Location", f"http://localhost:{self.server.server_port}{self.path}")])
+                return self.answer(302, headers=[("Location", f"{'https' if tls else 'http'}://localhost:{self.server.server_port}{self.path}")])
             with open(log_file + ".elsewhere", "a") as log:
                 print(self.headers.get("authorization"), self.headers.get("x-token"), file=log)
         file = pathlib.Path(folder) / self.path.lstrip("/")
@@ -118,6 +129,15 @@ class Cache(http.server.BaseHTTPRequestHandler):
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Cache)
 server.daemon_threads = True
+if tls:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tls[0], tls[1])
+    if len(tls) == 3:
+        optional, _, ca = tls[2].rpartition(":")
+        context.load_verify_locations(ca)
+        context.verify_mode = ssl.CERT_OPTIONAL if optional else ssl.CERT_REQUIRED
+    # The handshake is made by the thread of the connection.
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 with open(port_file + ".new", "w") as file:
     print(server.server_port, file=file)
 pathlib.Path(port_file + ".new").rename(port_file)

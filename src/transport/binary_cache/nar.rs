@@ -10,7 +10,7 @@ use lzma_rust2::XzReader;
 use sha2::{Digest as _, Sha256};
 
 use super::{Access, Cache, Compression, NarInfo};
-use crate::{budget::XZ_MEMORY, closure::StorePath, image::recipe::Recorded, oci::Digest};
+use crate::{budget::XZ_MEMORY, causes, closure::StorePath, image::recipe::Recorded, oci::Digest};
 
 /// Bytes read from a cache at once.
 const BUFFER: usize = 128 * 1024;
@@ -80,7 +80,8 @@ impl Nar {
                 }
                 Err(error) => {
                     self.access.note(cache, false);
-                    self.failures.push(Failure { is_absence: false, text: format!("{cache}: {error}") });
+                    self.failures
+                        .push(Failure { is_absence: false, text: format!("{cache}: {}", causes::joined(&error)) });
                 }
             }
             self.turn += 1;
@@ -165,7 +166,7 @@ impl Read for Nar {
                     return Ok(read);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
-                Err(error) => self.broke(error.to_string()),
+                Err(error) => self.broke(causes::joined(&error)),
             }
         }
     }
