@@ -205,6 +205,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn recorded_outputs_of_nix_are_one_closure() {
+        // `nix path-info --recursive --json [--json-format N]` of these releases, for one store path.
+        let outputs = [
+            include_str!("../../tests/golden/path-info/2.8.json"),
+            include_str!("../../tests/golden/path-info/2.26.json"),
+            include_str!("../../tests/golden/path-info/2.34-format-1.json"),
+            include_str!("../../tests/golden/path-info/2.34-format-2.json"),
+        ];
+        let graphs = outputs.map(|output| {
+            let nodes = path_info(serde_json::from_str(output).unwrap()).unwrap();
+            let nodes: Vec<RawNode> = serde_json::from_value(nodes).unwrap();
+            let graph = Graph::new(&StoreDir::default(), nodes).unwrap();
+            let node = |node: &crate::closure::Node| (node.path.to_string(), node.nar_size, node.references.clone());
+            graph.nodes().iter().map(node).collect::<Vec<_>>()
+        });
+        assert_eq!(graphs[0].len(), 3);
+        assert!(graphs[0].iter().all(|(_, size, _)| *size > 0) && graphs[0].iter().any(|(.., to)| !to.is_empty()));
+        assert!(graphs.iter().all(|graph| *graph == graphs[0]), "{graphs:?}");
+    }
+
+    #[test]
     fn every_format_of_path_info_is_read() {
         let (x, y) = ("/nix/store/0c6a1cv41yy9yz8svln6w09ks4wdjk4n-x", "/nix/store/1c6a1cv41yy9yz8svln6w09ks4wdjk4n-y");
         let (short_x, short_y) = (&x[11..], &y[11..]);

@@ -203,6 +203,8 @@ impl Server {
             });
         }
         drop(listener);
+        // Builds would outlive this process.
+        service.stop().await;
         // Shutdown does not wait longer than that.
         let _ = timeout(farewell, graceful.shutdown()).await;
         Ok(())

@@ -50,6 +50,13 @@ impl Service {
         Self { contents, streams: Arc::new(Semaphore::new(STREAMS)), users, metrics, record }
     }
 
+    /// Ends what is being made for requests.
+    pub async fn stop(&self) {
+        if let Contents::OnDemand(demand) = &self.contents {
+            demand.stop().await;
+        }
+    }
+
     /// Answers a request of a client.
     pub async fn respond<B>(&self, request: &Request<B>, client: &Connection) -> Response<Recorded> {
         let mut entry = self.record.begin(request, client.address);

@@ -81,6 +81,18 @@ build_fails 'ociImageConfig { extraConfig.config.ExposedPorts = [ "80" ]; }' "co
 build_fails 'ociImageConfig { extraConfig.Config = { }; }' "argument extraConfig: Config is unknown; did you mean config?"
 build_fails 'ociImageConfig { extraConfig.os = 1; }' "argument extraConfig: os must be a string, not 1"
 build_fails 'ociImageManifest { extraManifest.annotation.a = "b"; }' "argument extraManifest: annotation is unknown; did you mean annotations?"
+# Fields that the document has anyway may be repeated, not contradicted.
+layer='layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ];'
+plain=$(build "ociImageManifest { $layer }")
+repeated=$(build "ociImageManifest { $layer extraManifest = { schemaVersion = 2; mediaType = \"application/vnd.oci.image.manifest.v1+json\"; }; }")
+cmp "$plain/image-manifest.json" "$repeated/image-manifest.json"
+layout=$(build "ociImageLayout { manifests = [ (ociImageManifest { $layer }) ]; extraIndex = { schemaVersion = 2; mediaType = \"application/vnd.oci.image.index.v1+json\"; }; }")
+same "$(jq -c '[.schemaVersion, .mediaType]' "$layout/index.json")" '[2,"application/vnd.oci.image.index.v1+json"]'
+build_fails 'ociImageManifest { extraManifest.schemaVersion = 1; }' "argument extraManifest: schemaVersion is 1, but the document has 2; omit it"
+build_fails 'ociImageManifest { extraManifest.mediaType = "application/vnd.docker.distribution.manifest.v2+json"; }' \
+  'argument extraManifest: mediaType is "application/vnd.docker.distribution.manifest.v2+json", but the document has "application/vnd.oci.image.manifest.v1+json"; omit it'
+build_fails 'ociImageLayout { manifests = [ ]; extraIndex.mediaType = "x"; }' 'argument extraIndex: mediaType is "x", but the document has'
+build_fails 'ociImageManifest { extraManifest.layers = [ ]; }' "argument extraManifest: layers comes from the image itself"
 build_fails 'ociLayerTar { compression = "lz4"; }' "argument compression of ociLayerTar must be gzip, zstd, zstd:chunked, none"
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; target = "/"; } ]; }' "has no attribute target"
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "opt"; } ]; }' 'has the relative destination "opt"; write "/opt"'

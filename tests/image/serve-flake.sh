@@ -24,6 +24,8 @@ cat >"$work/flake/flake.nix" <<NIX
     packages.x86_64-linux = {
       app = images.buildImage { name = "app"; tag = "any"; config.Cmd = [ "\${pkgs.hello}/bin/hello" "--greeting=\${word}" ]; };
       slow = images.buildImage { name = "slow"; copyToRoot = slow; };
+      late = images.buildImage { name = "late"; copyToRoot = pkgs.runCommand "late" { } "sleep 3; mkdir \$out; echo $run_id >\$out/word"; };
+      big = images.buildImage { name = "big"; copyToRoot = pkgs.runCommand "big" { } "mkdir \$out; head -c 1000000000 /dev/zero >\$out/zeros"; };
       broken = images.buildImage { name = "broken"; copyToRoot = broken; };
       wrong = images.buildImage { nme = "x"; };
       archive = images.makeContainerImage { layers = [ pkgs.hello ]; };
@@ -71,7 +73,7 @@ same "$(grep -c ' building .*-slow.drv' "$work/serve.log")" 1
 same "sha256:$(sha256sum <"$work/slow.0" | cut -d ' ' -f 1)" "$(sed -n 's/^built slow in .*: //p' "$work/serve.log")"
 
 # Lists.
-same "$(get _catalog | jq -c .repositories)" '["app","archive","broken","slow"]'
+same "$(get _catalog | jq -c .repositories)" '["app","archive","big","broken","late","slow"]'
 same "$(get app/tags/list | jq -c .tags)" '["latest","main","v1","v2"]'
 refused 404 hello/tags/list "the flake has no image hello"
 
@@ -95,6 +97,13 @@ for tag in archive:latest app:v2; do
 done
 "$strata" verify "$work/copied" | grep -q ' 0 problems$' || fail "what was pulled"
 podman --root "$work/containers" --runroot "$work/run" --storage-driver vfs pull --quiet --tls-verify=false "docker://$host/app:v2" >/dev/null
+if from_go github.com/google/go-containerregistry/cmd/crane@v0.20.6 crane; then
+  crane validate --insecure --fast --remote "$host/app:v2" >"$work/log" 2>&1 || { cat "$work/log"; fail "crane validate"; }
+  crane pull --insecure --format oci "$host/app:v1" "$work/by-crane" 2>"$work/log" || { cat "$work/log"; fail "crane pull"; }
+  same "$(jq -r '.manifests[0].digest' "$work/by-crane/index.json")" "$(crane digest --insecure "$host/app:v1")"
+  same "$(crane ls --insecure "$host/app" | tr '\n' ' ')" "latest main v1 v2 "
+  same "$(crane catalog --insecure "$host" | tr '\n' ' ')" "app archive big broken late slow "
+fi
 
 # What fails is an error that the client prints, with the end of Nix's log, and is tried again.
 for _ in 1 2; do refused 404 broken/manifests/latest "the compiler found a mistake"; done
@@ -138,6 +147,30 @@ stop
 if "$strata" serve --flake github:a/b 2>"$work/log"; then fail "a flake of others"; fi
 grep -qF -- "--allow-remote-flake" "$work/log" || { cat "$work/log"; fail "no way out"; }
 
+# One build at a time: the second begins when the first has ended.
+sed -i "s/sleep 30;/sleep 3;/; s/$run_id/&-again/g" "$work/flake/flake.nix"
+serve --flake "$work/flake" --max-builds 1
+printf 'url = %s\noutput = %s\n' "http://$host/v2/slow/manifests/latest" "$work/first" "http://$host/v2/late/manifests/latest" "$work/second" >"$work/requests"
+curl --silent --show-error --fail --parallel --parallel-immediate --config "$work/requests" || { cat "$work/serve.log"; fail "two pulls"; }
+same "$(sed -nE 's/^(building|built) .*/\1/p' "$work/serve.log" | tr '\n' ' ')" "building built building built "
+stop
+
+# Asked to end, the server ends its builds, and the client gets an answer.
+sed -i 's/sleep 3;/sleep 600;/g; s/-again/-ended/g' "$work/flake/flake.nix"
+serve --flake "$work/flake"
+get slow/manifests/latest >"$work/body" &
+client=$!
+wait_for "$client" grep -q ' building .*-slow.drv' "$work/serve.log"
+pgrep -f "sleep 600" >/dev/null || fail "the builder does not run"
+stop
+wait "$client" || fail "the client gets no answer"
+grep -qF "strata is stopping" "$work/body" || { cat "$work/body"; fail "the answer has no reason"; }
+if pgrep -f "sleep 600" >"$work/log" || pgrep -x "nix|nix-store|nix-build" >"$work/log"; then
+  xargs ps -f -p <"$work/log"
+  fail "processes are left"
+fi
+[[ ! $(ls "$work/cache/strata/served") ]] || fail "roots are left: $(ls "$work/cache/strata/served")"
+
 # Several systems are one multi-platform image.
 serve --flake "$work/flake" --system x86_64-linux --system aarch64-linux
 same "$(get app/manifests/v2 | jq -c '[.manifests[].platform.architecture] | sort')" '["amd64","arm64"]'
@@ -150,19 +183,33 @@ docker rmi "$host/shell/hello/jq:latest" >/dev/null
 refused 404 shell/nonesuch/manifests/latest "nixpkgs has no package nonesuch"
 stop
 
-# An empty store and a cache that has the detached recipe: the closure does not come.
+# An empty store and a cache that has the detached recipes: the closures do not come, and 1 GB passes through.
 git -C "$work/flake" checkout --quiet -- .
 git -C "$work/flake" checkout --quiet v2
-drv=$(nix eval --raw "$work/flake#packages.x86_64-linux.app.detached.drvPath" 2>/dev/null)
-detached=$(nix-store --realise "$drv" 2>/dev/null)
-recipe=$(jq -r .recipe "$detached")
-nix copy --no-check-sigs --to "file://$work/binary" "$recipe" "$detached"
-nix-store --delete "$detached" "$recipe" >/dev/null 2>&1 || fail "the store keeps the image"
-greeting=$(jq -r '.layers[].paths[].path' "$(nix-store --realise "$drv" --option substituters "file://$work/binary" --option require-sigs false 2>/dev/null)" | grep -c hello)
-((greeting)) || fail "the recipe lacks its paths"
-nix-store --delete "$detached" >/dev/null 2>&1
-NIX_CONFIG="${NIX_CONFIG-}"$'\n'"substituters = file://$work/binary"$'\n'"require-sigs = false" serve --flake "$work/flake"
+for attribute in app big; do
+  detached=$(nix build --no-link --print-out-paths "$work/flake#packages.x86_64-linux.$attribute.detached" 2>/dev/null ||
+    nix-store --realise "$(nix eval --raw "$work/flake#packages.x86_64-linux.$attribute.detached.drvPath" 2>/dev/null)" 2>/dev/null)
+  nix copy --no-check-sigs --to "file://$work/binary?compression=zstd" "$(jq -r .recipe "$detached")" "$detached" 2>"$work/log" || { cat "$work/log"; fail "nix copy"; }
+done
+mkdir -p "$work/fresh/store" "$work/fresh/var/nix"
+apart=(unshare --mount --propagation private)
+((EUID == 0)) || apart+=(--user --map-root-user)
+serve_from_empty_store() {
+  NIX_CONFIG="${NIX_CONFIG-}"$'\n'"substituters = file://$work/binary"$'\n'"require-sigs = false" \
+    exec "${apart[@]}" bash -c 'mount --bind "$0" /nix; exec "$@"' "$work/fresh" "$strata" serve --listen 127.0.0.1:0 --flake "$work/flake"
+}
+serve_from_empty_store >"$work/address" 2>"$work/serve.log" &
+server=$!
+wait_for "$server" test -s "$work/address" || { cat "$work/serve.log"; fail "serve ends"; }
+host=$(<"$work/address")
 docker pull --quiet "$host/app:v2" >/dev/null
 same "$(run "$host/app:v2")" TWO
 docker rmi "$host/app:v2" >/dev/null
-[[ ! -e $recipe ]] || fail "the recipe came, and its closure with it"
+get big/manifests/v2 >"$work/manifest"
+layer=$(jq -r '[.layers[] | select(.size > 1000000000)][0].digest' "$work/manifest")
+same "$(get "big/blobs/$layer" | sha256sum | cut -d ' ' -f 1)" "${layer#*:}"
+stop
+for name in big app hello; do
+  if compgen -G "$work/fresh/store/*-$name" >/dev/null; then fail "the closure came: $(ls "$work/fresh/store")"; fi
+done
+(($(du -sm "$work/fresh" | cut -f 1) < 400)) || fail "the store has $(du -sm "$work/fresh")"

@@ -111,7 +111,7 @@ impl FlakeArguments {
             "--flake {reference}: evaluating a flake of others runs their expressions on this machine; add --allow-remote-flake"
         );
         let timeout = Duration::from_secs(self.build_timeout);
-        let limits = Limits { timeout, memory: self.eval_memory };
+        let limits = Limits::new(timeout, self.eval_memory);
         let systems = match self.system.is_empty() {
             true => vec![Nix::new(&limits).system()?],
             false => self.system.clone(),
@@ -255,6 +255,10 @@ impl Supply for FlakeImages {
         };
         note!("built {name} in {:.1} s: {}", began.elapsed().as_secs_f64(), content.digest());
         Ok(Supplied::new(content, roots))
+    }
+
+    fn stop(&self) {
+        self.limits.stop();
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -37,12 +38,49 @@ const EVALUATION: Duration = Duration::from_secs(600);
 const IS_IMAGE: &str = "package: package ? imageName && package ? imageTag && package ? detached";
 
 /// Limits of Nix's processes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Limits {
-    /// Of a build.
-    pub timeout: Duration,
-    /// Address space of an evaluation, in MB.
-    pub memory: u64,
+    timeout: Duration,
+    memory: u64,
+    stopped: AtomicBool,
+}
+
+impl Limits {
+    /// The time for a build, and the address space of an evaluation in MB.
+    pub fn new(timeout: Duration, memory: u64) -> Self {
+        Self { timeout, memory, stopped: AtomicBool::new(false) }
+    }
+
+    /// Ends the processes, and starts no more.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// The status of a process; `None` where it was ended, after `timeout` or by `stop`.
+    fn wait(&self, child: &mut Child, timeout: Duration) -> Result<Option<std::process::ExitStatus>> {
+        let deadline = Instant::now() + timeout;
+        while Instant::now() < deadline && !self.is_stopped() {
+            if let Some(status) = child.try_wait()? {
+                return Ok(Some(status));
+            }
+            thread::sleep(POLL);
+        }
+        // Nix ends its builders, which a killed one would leave.
+        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let killed = Instant::now() + GRACE;
+        while Instant::now() < killed && child.try_wait()?.is_none() {
+            thread::sleep(POLL);
+        }
+        let _ = child.kill();
+        child.wait()?;
+        Ok(None)
+    }
 }
 
 /// Nix's commands.
@@ -195,6 +233,7 @@ impl<'a> Nix<'a> {
 
     /// Runs a command, and returns its output. The error has the last lines of the log.
     fn run(self, mut command: Command, timeout: Duration) -> Result<Output> {
+        anyhow::ensure!(!self.limits.is_stopped(), "strata is stopping");
         restrict_git(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting Nix; install it, or add it to PATH")?;
@@ -205,10 +244,11 @@ impl<'a> Nix<'a> {
                 stdout.map_or_else(|| Ok(Vec::new()), |stdout| Budget::new(&NIX_OUTPUT).read(stdout))
             });
             let log = scope.spawn(|| stderr.map(last_lines).unwrap_or_default());
-            let status = wait(&mut child, timeout);
+            let status = self.limits.wait(&mut child, timeout);
             (written.join(), log.join(), status)
         });
         let log = log.unwrap_or_default();
+        anyhow::ensure!(!self.limits.is_stopped(), "strata is stopping");
         let Some(status) = status? else { bail!("it takes longer than {} s{}", timeout.as_secs(), joined(&log)) };
         let stdout = written.unwrap_or_else(|_| Ok(Vec::new())).context("reading the output of Nix")?;
         if !status.success() {
@@ -224,28 +264,6 @@ fn store() -> Command {
 
 fn json<T: DeserializeOwned>(output: &Output) -> Result<T> {
     serde_json::from_slice(&output.stdout).context("parsing the output of Nix")
-}
-
-/// The status of a process; `None` where it was ended after `timeout`.
-fn wait(child: &mut Child, timeout: Duration) -> Result<Option<std::process::ExitStatus>> {
-    let deadline = Instant::now() + timeout;
-    while Instant::now() < deadline {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        thread::sleep(POLL);
-    }
-    // Nix ends its builders, which a killed one would leave.
-    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        let _ = kill_process(pid, Signal::TERM);
-    }
-    let killed = Instant::now() + GRACE;
-    while Instant::now() < killed && child.try_wait()?.is_none() {
-        thread::sleep(POLL);
-    }
-    let _ = child.kill();
-    child.wait()?;
-    Ok(None)
 }
 
 /// The last lines of a process's log, which are also printed. A longer line than the limit is several lines.
@@ -358,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_process_over_its_time_is_ended() {
-        let limits = Limits { timeout: Duration::from_millis(50), memory: 1 };
+        let limits = Limits::new(Duration::from_millis(50), 1);
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo begun >&2; exec sleep 600"]);
         let error = Nix::new(&limits).run(command, limits.timeout).unwrap_err();

@@ -1,0 +1,153 @@
+//! Tests with a supply that counts what it makes.
+
+use std::sync::{
+    Barrier,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::*;
+use crate::{
+    image::Image,
+    oci::{Algorithm, Platform, descriptor::media_type},
+};
+
+/// Makes an image whose config is its key. `made` counts, `gate` holds `make` until the test has asked.
+#[derive(Debug)]
+struct Counting {
+    made: Arc<AtomicUsize>,
+    released: Arc<AtomicUsize>,
+    gate: Arc<Barrier>,
+}
+
+#[derive(Debug)]
+struct Release(Arc<AtomicUsize>);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Supply for Counting {
+    fn names(&self) -> Result<Vec<String>, SupplyError> {
+        Ok(vec!["app".to_owned()])
+    }
+
+    fn tags(&self, name: &str) -> Result<Vec<String>, SupplyError> {
+        Err(SupplyError::UnknownName(name.to_owned()))
+    }
+
+    fn resolve(&self, _: &str, tag: &str) -> Result<Version, SupplyError> {
+        // Two tags of one version.
+        let key = tag.trim_end_matches("-again").to_owned();
+        Ok(Version { source: key.clone(), key })
+    }
+
+    fn make(&self, _: &str, version: &Version) -> Result<Supplied, SupplyError> {
+        self.gate.wait();
+        self.made.fetch_add(1, Ordering::SeqCst);
+        if version.key == "broken" {
+            return Err(SupplyError::UnknownManifest("broken".to_owned()));
+        }
+        let image = Image {
+            reference: None,
+            platform: Platform::linux("amd64", None),
+            media_type: media_type::MANIFEST.to_owned(),
+            manifest: version.key.clone().into_bytes(),
+            manifest_algorithm: Algorithm::default(),
+            config_media_type: media_type::CONFIG.to_owned(),
+            config: version.key.clone().into_bytes(),
+            config_algorithm: Algorithm::default(),
+            config_origin: None,
+            layers: Vec::new(),
+            closure: None,
+            as_is: true,
+        };
+        Ok(Supplied::new(image.into(), Release(Arc::clone(&self.released))))
+    }
+
+    fn stop(&self) {
+        self.gate.wait();
+    }
+}
+
+fn demand(limit: usize, gate: usize) -> (Arc<Demand>, Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<Barrier>) {
+    let (made, released, gate) = (Arc::default(), Arc::default(), Arc::new(Barrier::new(gate)));
+    let supply = Counting { made: Arc::clone(&made), released: Arc::clone(&released), gate: Arc::clone(&gate) };
+    (Arc::new(Demand::new(Box::new(supply), limit)), made, released, gate)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
+}
+
+#[test]
+fn concurrent_requests_make_an_image_once() {
+    let (demand, made, _, gate) = demand(8, 2);
+    let runtime = runtime();
+    let asked: Vec<_> = (0..200)
+        .map(|_| {
+            let demand = Arc::clone(&demand);
+            runtime.spawn(async move { demand.catalogue("/v2/app/manifests/v1").await })
+        })
+        .collect();
+    // The image is not made before this thread is here.
+    gate.wait();
+    for one in asked {
+        let catalogue = runtime.block_on(one).unwrap().unwrap();
+        assert!(catalogue.repository("app").unwrap().find("v1").is_some());
+    }
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+    // A second tag of the same version makes nothing.
+    let again = runtime.block_on(demand.catalogue("/v2/app/manifests/v1-again")).unwrap();
+    assert!(again.repository("app").unwrap().find("v1-again").is_some());
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn failures_are_not_kept() {
+    let (demand, made, ..) = demand(8, 1);
+    let runtime = runtime();
+    for count in 1..=2 {
+        let failed = runtime.block_on(demand.catalogue("/v2/app/manifests/broken")).unwrap_err();
+        assert_eq!(failed, SupplyError::UnknownManifest("broken".to_owned()));
+        assert_eq!(made.load(Ordering::SeqCst), count);
+    }
+    assert!(lock(&demand.running).is_empty());
+}
+
+#[test]
+fn the_oldest_image_is_released() {
+    let (demand, _, released, _) = demand(2, 1);
+    let runtime = runtime();
+    let ask = |tag: &str| runtime.block_on(demand.catalogue(&format!("/v2/app/manifests/{tag}"))).unwrap();
+    ask("one");
+    ask("two");
+    // `one` was asked for later than `two`.
+    ask("one");
+    let catalogue = ask("three");
+    assert_eq!(released.load(Ordering::SeqCst), 1);
+    let repository = catalogue.repository("app").unwrap();
+    assert_eq!(repository.tags().collect::<Vec<_>>(), ["one", "three"]);
+    let known = runtime.block_on(demand.catalogue("/v2/app/blobs/sha256:0")).unwrap();
+    assert!(known.repository("app").unwrap().blob(&Digest::of(b"one")).is_some());
+    assert!(known.repository("app").unwrap().blob(&Digest::of(b"two")).is_none());
+}
+
+#[test]
+fn stopping_waits_for_what_is_being_made() {
+    let (demand, made, _, _) = demand(8, 2);
+    let runtime = runtime();
+    let asked = {
+        let demand = Arc::clone(&demand);
+        runtime.spawn(async move { demand.catalogue("/v2/app/manifests/broken").await })
+    };
+    // `make` waits at the gate, which `stop` of the supply opens.
+    while lock(&demand.running).is_empty() {
+        std::thread::yield_now();
+    }
+    runtime.block_on(demand.stop());
+    assert_eq!(made.load(Ordering::SeqCst), 1);
+    assert!(lock(&demand.running).is_empty());
+    runtime.block_on(asked).unwrap().unwrap_err();
+}
