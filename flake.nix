@@ -138,7 +138,7 @@
 
       # `pkgs.strata` is the package, with the library's functions in its passthru: pkgs.strata.buildImage.
       overlays.default = final: _: {
-        strata = withPassthru (final.callPackage ./nix/package.nix { }) (mkLib { pkgs = final; });
+        strata = withPassthru (final.callPackage ./nix/package/package.nix { }) (mkLib { pkgs = final; });
       };
     };
 }

@@ -1,7 +1,7 @@
-# The package strata of a package set: the one that an overlay or the caller has put there, or that of nix/package.nix. Another
+# The package strata of a package set: the one that an overlay or the caller has put there, or that of nix/package. Another
 # package may have the same name; `isStrata` distinguishes this one.
 pkgs:
 if pkgs ? strata && pkgs.strata ? isStrata then
   pkgs.strata
 else
-  pkgs.callPackage ./package.nix { }
+  pkgs.callPackage ./package/package.nix { }

@@ -9,6 +9,12 @@ cd "$root"
 dev/nix flake check 2>"$work/log" || { cat "$work/log" >&2; fail "nix flake check"; }
 names=$(dev/nix eval --json '.#legacyPackages.x86_64-linux' --apply builtins.attrNames 2>/dev/null)
 [[ $names == *buildImage*buildLayer*dockerTools*'"m"'*makeContainerImage* ]] || fail "flake outputs: $names"
+# What `nix flake show` lists without evaluating anything on purpose; docs/flake.md has the rest.
+dev/nix flake show --json >"$work/shown" 2>"$work/log" || { cat "$work/log" >&2; fail "nix flake show"; }
+same "$(jq -c '.templates | keys' "$work/shown")" '["default","flake-parts","github-actions","gitlab-ci","makes","multi-platform","nixos"]'
+same "$(jq -c '[.templates[].description | length > 20] | all' "$work/shown")" true
+same "$(jq -c '.packages["x86_64-linux"] | keys' "$work/shown")" '["default","image","m","nix2container","nix2container-bin","skopeo-nix2container","strata"]'
+
 # Without a sandbox, as Debian's own configuration has it, the same path comes out.
 with=$(build 'buildImage { name = "sandboxed"; }')
 nix-store --delete "$with" >/dev/null 2>&1 || skip "the store does not let go of $with"

@@ -88,12 +88,12 @@ evaluates "
     jobs = (module { inputs.strata = flake; }).perSystem { pkgs = null; system = \"aarch64-linux\"; };
   in (jobs._module.args.strata.buildImage { name = \"x\"; }).system" '"aarch64-linux"'
 
-# nix/package.nix: a change of what cargo does not read makes no other package.
+# nix/package: a change of what cargo does not read makes no other package.
 mkdir "$work/copy"
 git -C "$root" ls-files -z | tar -C "$root" --null -cT - | tar -x -C "$work/copy"
 source_of_package() {
   nix-instantiate --eval --read-write-mode --json --expr "
-    (import $work/copy/nix/package.nix {
+    (import $work/copy/nix/package/package.nix {
       lib = { licenses = { mit = 1; asl20 = 2; }; platforms = { linux = [ ]; darwin = [ ]; }; };
       rustPlatform.buildRustPackage = package: package { };
       callPackage = null; gitMinimal = null; installShellFiles = null; stdenv = null;
@@ -105,3 +105,16 @@ for file in README.md tests/lib.sh tests/nix/arguments.sh tests/image/errors.sh 
 same "$(source_of_package)" "$before"
 echo "// changed" >>"$work/copy/src/lib.rs"
 [[ $(source_of_package) != "$before" ]] || fail "a change of src/lib.rs is not in the package's source"
+
+# docs/flake.md lists every output.
+grep -oE "\`[a-zA-Z]+\.[^\` ]+\`" "$root/docs/flake.md" | tr -d "\`" | sed -E "s/\.SYSTEM(\.|$)/\1/" >"$work/documented"
+evaluates '
+  let
+    of = kind: map (name: "${kind}.${name}") (builtins.attrNames flake.${kind});
+    perSystem = kind: map (name: "${kind}.${name}") (builtins.attrNames flake.${kind}.x86_64-linux);
+    outputs = builtins.concatMap of [ "templates" "lib" "overlays" "flakeModules" "nixosModules" ] ++ builtins.concatMap perSystem [ "packages" "devShells" ];
+    documented = builtins.filter builtins.isString (builtins.split "\n" (builtins.readFile '"$work/documented"'));
+  in {
+    missing = builtins.filter (name: !(builtins.elem name documented)) outputs;
+    others = builtins.filter (kind: !(builtins.elem kind [ "checks" "devShells" "flakeModules" "formatter" "legacyPackages" "lib" "nixosModules" "overlays" "packages" "templates" ])) (builtins.attrNames flake);
+  }' '{"missing":[],"others":[]}'

@@ -1,6 +1,11 @@
 # What tests/nix/nixpkgs.sh asks of a real package set: `fork` is a checkout of ekala-project/corepkgs whose pins.nix names a
 # checkout of ekala-project/nix-lib.
-{ fork, root }:
+{
+  fork,
+  root,
+  # A copy of nix/package, changed as for a pull request to nixpkgs.
+  byName,
+}:
 let
   # What the fork lacks of nixpkgs, and examples.nix names.
   overlay = final: prev: {
@@ -63,6 +68,20 @@ let
 in
 {
   package = strata.m.drvPath;
+  upstream =
+    let
+      package = pkgs.callPackage (byName + "/package.nix") { };
+    in
+    {
+      inherit (package) drvPath;
+      src = package.src.name;
+      tests = builtins.mapAttrs (_: test: test.drvPath) (
+        builtins.intersectAttrs {
+          copy = null;
+          version = null;
+        } package.tests
+      );
+    };
   strata = flake.packages.x86_64-linux.strata.drvPath;
   image = flake.packages.x86_64-linux.image.drvPath;
   single =

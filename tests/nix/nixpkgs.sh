@@ -12,10 +12,17 @@ chmod -R u+w "$work/fork"
 echo "{ lib = $STRATA_NIXPKGS_LIB; }" >"$work/fork/pins.nix"
 # Where nixpkgs has it.
 ln -s ../build-support "$work/fork/pkgs/build-support"
+# The package as a pull request to nixpkgs has it: a copy of its directory, with the lines that docs/flake.md replaces.
+cp -r "$root/nix/package" "$work/by-name"
+sed -n '/^  version = /,/^  cargoHash = /s/^  //p' "$root/docs/flake.md" >"$work/lines"
+same "$(wc -l <"$work/lines")" 8
+sed -i -e '/^  inherit ((fromTOML/,/^  cargoLock/{/^  cargoLock/r '"$work/lines"$'\n''d}' -e 's/^  gitMinimal,/  fetchFromGitHub,\n&/' "$work/by-name/package.nix"
 nix-instantiate --eval --strict --json --option allow-import-from-derivation false \
-  --argstr root "$root" --arg fork "$work/fork" "$root/tests/nix/nixpkgs.nix" >"$work/found" 2>"$work/log" ||
+  --argstr root "$root" --arg fork "$work/fork" --arg byName "$work/by-name" "$root/tests/nix/nixpkgs.nix" >"$work/found" 2>"$work/log" ||
   { cat "$work/log" >&2; fail "does not evaluate"; }
 found() { jq -c "$1" "$work/found"; }
+same "$(found '.upstream.src | endswith("source") and (startswith("strata-source") | not)')" true
+same "$(found '.upstream.tests | map_values(type)')" '{"copy":"string","version":"string"}'
 same "$(found '.examples | length')" 65
 same "$(found '[.examples[] | select(. == null)]')" "[]"
 same "$(found '.cross | map_values(.platform)')" \

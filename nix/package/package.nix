@@ -1,4 +1,4 @@
-# strata itself, in the form of nixpkgs' pkgs/by-name/st/strata/package.nix.
+# strata itself. This directory has the form of nixpkgs' pkgs/by-name/st/strata; docs/flake.md says what a copy of it changes.
 {
   lib,
   callPackage,
@@ -9,21 +9,21 @@
 }:
 rustPlatform.buildRustPackage (finalAttrs: {
   pname = "strata";
-  inherit ((fromTOML (builtins.readFile ../Cargo.toml)).package) version;
+  inherit ((fromTOML (builtins.readFile ../../Cargo.toml)).package) version;
 
   # Only the files that cargo reads: a change of a shell test or a page makes no other package.
   src = builtins.path {
     name = "strata-source";
-    path = ../.;
+    path = ../..;
     filter =
       path: _:
       let
-        top = builtins.stringLength (toString ../.) + 1;
+        top = builtins.stringLength (toString ../..) + 1;
         relative = builtins.substring top (builtins.stringLength path) path;
       in
       builtins.match "Cargo\\.(toml|lock)|(src|benches|tests/golden|tests/it)(/.*)?|tests" relative != null;
   };
-  cargoLock.lockFile = ../Cargo.lock;
+  cargoLock.lockFile = ../../Cargo.lock;
 
   strictDeps = true;
   nativeBuildInputs = [ installShellFiles ];
@@ -41,7 +41,7 @@ rustPlatform.buildRustPackage (finalAttrs: {
   passthru = {
     # Distinguishes this package from others of that name.
     isStrata = true;
-    tests = callPackage ./package-tests.nix { strata = finalAttrs.finalPackage; };
+    tests = callPackage ./tests.nix { strata = finalAttrs.finalPackage; };
   };
 
   meta = {
