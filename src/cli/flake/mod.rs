@@ -10,6 +10,7 @@
 
 mod nix;
 mod reference;
+mod roots;
 
 use std::{
     fs,
@@ -34,6 +35,7 @@ use crate::{
 };
 use nix::{Limits, Nix};
 use reference::FlakeReference;
+use roots::Roots;
 
 /// The flake, and what may be served of it.
 #[derive(Debug, clap::Args)]
@@ -88,7 +90,7 @@ pub struct FlakeImages {
     systems: Vec<String>,
     limits: Limits,
     access: ReadOptions,
-    roots: nix::Roots,
+    roots: Roots,
     turns: Turns,
     next: AtomicU64,
 }
@@ -123,7 +125,7 @@ impl FlakeArguments {
             systems,
             limits,
             access,
-            roots: nix::Roots::create()?,
+            roots: Roots::create()?,
             turns: Turns::new(self.max_builds),
             next: AtomicU64::new(0),
         })
