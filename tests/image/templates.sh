@@ -55,6 +55,10 @@ for job in workflow.get("jobs", workflow).values():
         for command in [step["run"] for step in job.get("steps", []) if "run" in step] + job.get("script", []):
             print(command)' "$1"
 }
+if from_go github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 actionlint; then
+  # No program checks the shell commands: the tests run them.
+  actionlint -shellcheck= -pyflakes= "$root"/templates/github-actions/.github/workflows/*.yml || fail "actionlint"
+fi
 export IMAGE=$registry/app CI_REGISTRY_IMAGE=$registry/group/app GITHUB_SHA=1234 CI_COMMIT_SHA=1234 CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password
 for template in github-actions gitlab-ci; do
   instantiate "$template"

@@ -172,6 +172,44 @@ in
       (image.override { tag = "2"; }).imageTag
       ((archive.override { tag = "2"; }).overrideAttrs { name = "y"; }).imageTag
     ];
+  # The functions of nix/lib.nix have nixpkgs' results.
+  lib =
+    let
+      texts = [
+        ""
+        "aB-Z_9"
+        "..hidden"
+        "a b//c"
+        "ä~"
+        (builtins.concatStringsSep "" (builtins.genList (_: "long.*") 60))
+      ];
+      overlays = [
+        (_: previous: { a = previous.a + 1; })
+        (final: _: { b = final.a * 10; })
+      ];
+      results =
+        lib:
+        let
+          overridable = lib.makeOverridable (arguments: { inherit (arguments) a; }) { a = 1; };
+        in
+        [
+          (map lib.toLower texts)
+          (map lib.escapeRegex texts)
+          (map lib.strings.sanitizeDerivationName texts)
+          (map (limit: lib.strings.levenshteinAtMost limit "maxlayer" "maxLayers") [ 0 1 2 ])
+          (lib.strings.levenshteinAtMost 2 "abc" "xbcy")
+          (lib.escape [ "\"" "$" ] "a\"$b")
+          (lib.flatten [ 1 [ 2 [ [ ] 3 ] ] ])
+          (lib.genAttrs [ "a" "b" ] (name: name + name))
+          (lib.filterAttrs (name: value: name == "a" || value) { a = false; b = true; c = false; })
+          (map lib.isFunction [ (x: x) { __functor = _: x: x; } { } 1 ])
+          [ (lib.optional true 1) (lib.optional false 1) (lib.optionals false [ 1 ]) (lib.optionalAttrs true { a = 1; }) (lib.optionalString false "x") ]
+          (lib.fix (lib.extends (builtins.foldl' lib.composeExtensions (_: _: { }) overlays) (_: { a = 1; b = 0; })))
+          [ overridable.a (overridable.override { a = 2; }).a (overridable.override (old: { a = old.a + 2; })).a ]
+        ];
+      ours = import (root + "/nix/lib.nix");
+    in
+    results (ours // { strings = ours; }) == results pkgs.lib;
   # What nixpkgs' functions take and ours do not, and which of them are lambdas.
   dockerTools =
     builtins.mapAttrs

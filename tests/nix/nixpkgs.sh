@@ -23,6 +23,7 @@ nix-instantiate --eval --strict --json --option allow-import-from-derivation fal
 found() { jq -c "$1" "$work/found"; }
 same "$(found '.upstream.src | endswith("source") and (startswith("strata-source") | not)')" true
 same "$(found '.upstream.tests | map_values(type)')" '{"copy":"string","version":"string"}'
+same "$(found .lib)" true
 same "$(found '.examples | length')" 65
 same "$(found '[.examples[] | select(. == null)]')" "[]"
 same "$(found '.cross | map_values(.platform)')" \

@@ -1,4 +1,5 @@
-# The OCI distribution conformance suite against strata serve, read-only: ping, tags, manifests, blobs, referrers.
+# The OCI distribution conformance suite against strata serve, of a layout and of a flake, read-only: ping, tags, manifests, blobs,
+# referrers.
 # STRATA_DISTRIBUTION_SPEC names a checkout of opencontainers/distribution-spec, which the Go module proxy does not have.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
@@ -23,18 +24,21 @@ done | sort -u | paste --serial --delimiter ' ')
 # that have it (api.go, ManifestGetExists keeps only the answers whose bytes it knows); they are looked at below. And
 # after its report it breaks off where it writes results.yaml (run.go, ReportResultsYAML), whatever the result. So the
 # report counts, not how it ends.
-OCI_REGISTRY=$host OCI_TLS=disabled OCI_REPO1=served OCI_API_PUSH=false OCI_API_BLOBS_DELETE=false \
-  OCI_API_MANIFESTS_DELETE=false OCI_API_TAGS_DELETE=false OCI_API_BLOBS_DIGEST_HEADER=true OCI_RO_DATA_TAGS=t \
-  OCI_RO_DATA_MANIFESTS=$documents OCI_RO_DATA_BLOBS=$blobs \
-  OCI_RO_DATA_REFERRERS="$(jq -r '.index + " " + .bill' <<<"$digests")" ./conformance >"$work/log" 2>&1 ||
-  grep -q 'ReportResultsYAML' "$work/log" || { cat "$work/log"; fail "conformance"; }
-# Everything that can be asked of a registry that only serves was asked, and passed. The suite asks for no range here.
-for line in "OCI Conformance Result: Pass" "  FAIL\.+: +0" "  Error\.+: +0" "  Tag listing\.+: +Pass" "  Blob get\.+: +Pass" \
-  "  Blob head\.+: +Pass" "  Manifest get by digest\.+: +Pass" "  Manifest get by tag\.+: +Pass" \
-  "  Manifest head by digest\.+: +Pass" "  Manifest head by tag\.+: +Pass" "  Referrers\.+: +Pass" "  Ping\.+: +Pass" \
-  "  Read Only Inputs\.+: +Pass"; do
-  grep -qE "^$line$" "$work/log" || { cat "$work/log"; fail "the suite does not say: $line"; }
-done
+conforms() {
+  OCI_REGISTRY=$host OCI_TLS=disabled OCI_REPO1=$1 OCI_API_PUSH=false OCI_API_BLOBS_DELETE=false \
+    OCI_API_MANIFESTS_DELETE=false OCI_API_TAGS_DELETE=false OCI_API_BLOBS_DIGEST_HEADER=true OCI_RO_DATA_TAGS=$2 \
+    OCI_RO_DATA_MANIFESTS=$documents OCI_RO_DATA_BLOBS=$blobs OCI_RO_DATA_REFERRERS=$3 ./conformance >"$work/log" 2>&1 ||
+    grep -q 'ReportResultsYAML' "$work/log" || { cat "$work/log"; fail "conformance"; }
+  # Everything that can be asked of a registry that only serves was asked, and passed. The suite asks for no range here.
+  local lines=("OCI Conformance Result: Pass" "  FAIL\.+: +0" "  Error\.+: +0" "  Tag listing\.+: +Pass" "  Blob get\.+: +Pass"
+    "  Blob head\.+: +Pass" "  Manifest get by digest\.+: +Pass" "  Manifest get by tag\.+: +Pass"
+    "  Manifest head by digest\.+: +Pass" "  Manifest head by tag\.+: +Pass" "  Ping\.+: +Pass" "  Read Only Inputs\.+: +Pass")
+  [[ ! $3 ]] || lines+=("  Referrers\.+: +Pass")
+  for line in "${lines[@]}"; do
+    grep -qE "^$line$" "$work/log" || { cat "$work/log"; fail "the suite does not say: $line"; }
+  done
+}
+conforms served t "$(jq -r '.index + " " + .bill' <<<"$digests")"
 
 # Every answer to GET and HEAD of a manifest or a blob says its digest.
 for digest in $documents; do echo "manifests/$digest"; done >"$work/paths"
@@ -45,3 +49,26 @@ while read -r path; do
     same "$(tr -d '\r' <"$work/headers" | sed -n 's/^docker-content-digest: //Ip')" "${path#*/}"
   done
 done <"$work/paths"
+
+# The images of a flake, which are built when the suite asks for the first.
+kill "$server"
+wait "$server" || true
+mkdir "$work/flake"
+cat >"$work/flake/flake.nix" <<NIX
+{
+  inputs.nixpkgs.url = "path:$cache/hostpkgs/flake";
+  inputs.strata.url = "git+file://$root";
+  inputs.strata.inputs.nixpkgs.follows = "nixpkgs";
+  outputs = { nixpkgs, strata, ... }: let pkgs = nixpkgs.legacyPackages.x86_64-linux; in {
+    packages.x86_64-linux.app = (strata.lib.mkLib { inherit pkgs; }).buildImage { name = "app"; config.Cmd = [ "\${pkgs.hello}/bin/hello" ]; };
+  };
+}
+NIX
+XDG_CACHE_HOME=$work/cache "$strata" serve --listen 127.0.0.1:0 --flake "$work/flake" >"$work/address" 2>"$work/serve.log" &
+server=$!
+wait_for "$server" test -s "$work/address" || { cat "$work/serve.log"; fail "serve --flake ends"; }
+host=$(<"$work/address")
+curl --silent --show-error --fail "http://$host/v2/app/manifests/latest" >"$work/manifest" || { cat "$work/serve.log"; fail "the image is not built"; }
+documents=sha256:$(sha256sum <"$work/manifest" | cut -d ' ' -f 1)
+blobs=$(jq -r '[.config.digest, .layers[].digest] | join(" ")' "$work/manifest")
+conforms app latest ""
