@@ -65,7 +65,7 @@ let
   # Before nixpkgs' own commands, which log in to a registry if the image does not exist.
   load =
     name: container:
-    # Releases before 25.05 have no option serviceName.
+    # Older releases have no option serviceName.
     lib.nameValuePair (container.serviceName or "${cfg.backend}-${name}") {
       serviceConfig.ExecStartPre = lib.mkBefore [
         (lib.getExe container.strataImage.${programs.${cfg.backend}})

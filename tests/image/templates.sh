@@ -84,7 +84,7 @@ same "$("$strata" manifest --index "$registry/multi:v1" | jq -c '[.manifests[].p
 same "$(run multi:v1)" "Hello, world!"
 docker rmi multi:v1 >/dev/null
 
-# NixOS' own modules are evaluated by tests/peers/callers.sh; here the image of the template's module is loaded and run.
+# NixOS' own modules are evaluated with this template by tests/peers/callers.sh; here the image of the template's module is loaded and run.
 instantiate nixos
 mkdir "$work/nixos-nixpkgs"
 echo "{ outputs = _: { lib.nixosSystem = machine: machine; legacyPackages.x86_64-linux = import $cache/hostpkgs/flake { }; }; }" >"$work/nixos-nixpkgs/flake.nix"

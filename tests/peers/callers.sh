@@ -96,6 +96,8 @@ if [[ ${STRATA_NIXOS-} ]]; then
     { sed -n 's/^ExecStartPre=//p' "$1"; sed -n 's/^ExecStart=//p' "$1"; } >"$work/commands"
     while read -r command; do "$command" </dev/null || return 1; done <"$work/commands"
   }
+  nix-instantiate --eval --strict --json --expr "($(nixos podman "")).template" 2>"$work/log" | jq -r . >"$work/unit" || { cat "$work/log"; fail "the template nixos"; }
+  grep -qE '^ExecStartPre=/nix/store/.*/bin/copy-to-podman' "$work/unit" || { cat "$work/unit"; fail "the template nixos loads no image"; }
   for backend in docker podman; do
     same "$(nix-instantiate --eval --strict --json --expr "let found = $(nixos $backend ""); in [ found.references found.loads found.mistakes ]")" \
       '[["nixos-app:v1","docker.io/library/alpine:3","streamed:v1"],[2,1,1],[]]'

@@ -78,45 +78,56 @@ let
   file = builtins.readFile (nixpkgs + "/nixos/modules/virtualisation/oci-containers.nix");
   hasStream = fixture.lib.hasInfix "imageStream = " file;
 
-  evaluated = import (nixpkgs + "/nixos/lib/eval-config.nix") {
-    system = null;
-    # nix-lib inherits it, and defines it nowhere.
-    lib = pkgs.lib.extend (_: _: { inherit (builtins) isPath; });
-    modules = [
-      (root + "/nix/modules/nixos.nix")
-      {
-        nixpkgs.pkgs = pkgs;
-        system.stateVersion = "25.05";
-        virtualisation.oci-containers = {
-          inherit backend;
-          containers.app = {
-            image = strata.buildImage {
-              name = "nixos-app";
-              tag = "v1";
-              layers = [ (strata.buildLayer { deps = [ pkgs.bash ]; }) ];
-              config.Cmd = [ "${pkgs.writeShellScript "app" "echo ${word} > /written/word"}" ];
-            };
-            log-driver = "none";
-            volumes = [ "${directory}:/written" ];
-            extraOptions = [
-              "--network=none"
-            ]
-            ++ fixture.lib.optionals (backend == "podman") [
-              "--ulimit=nofile=1024:1024"
-              "--ulimit=nproc=1024:1024"
-            ];
+  evalConfig =
+    modules:
+    import (nixpkgs + "/nixos/lib/eval-config.nix") {
+      system = null;
+      # nix-lib inherits it, and defines it nowhere.
+      lib = pkgs.lib.extend (_: _: { inherit (builtins) isPath; });
+      modules = [ { nixpkgs.pkgs = pkgs; } ] ++ modules;
+    };
+  evaluated = evalConfig [
+    (root + "/nix/modules/nixos.nix")
+    {
+      system.stateVersion = "25.05";
+      virtualisation.oci-containers = {
+        inherit backend;
+        containers.app = {
+          image = strata.buildImage {
+            name = "nixos-app";
+            tag = "v1";
+            layers = [ (strata.buildLayer { deps = [ pkgs.bash ]; }) ];
+            config.Cmd = [ "${pkgs.writeShellScript "app" "echo ${word} > /written/word"}" ];
           };
-          # A reference, as without the module, and an image that is streamed.
-          containers.reference.image = "docker.io/library/alpine:3";
-          containers.streamed = {
-            image = "streamed:v1";
-          }
-          // fixture.lib.optionalAttrs hasStream {
-            imageStream = (strata.buildImage { name = "streamed"; tag = "v1"; }).stream;
-          };
+          log-driver = "none";
+          volumes = [ "${directory}:/written" ];
+          extraOptions = [
+            "--network=none"
+          ]
+          ++ fixture.lib.optionals (backend == "podman") [
+            "--ulimit=nofile=1024:1024"
+            "--ulimit=nproc=1024:1024"
+          ];
         };
-      }
-    ];
+        # A reference, as without the module, and an image that is streamed.
+        containers.reference.image = "docker.io/library/alpine:3";
+        containers.streamed = {
+          image = "streamed:v1";
+        }
+        // fixture.lib.optionalAttrs hasStream {
+          imageStream = (strata.buildImage { name = "streamed"; tag = "v1"; }).stream;
+        };
+      };
+    }
+  ];
+  # The machine of the template.
+  flake = (import (root + "/flake.nix")).outputs {
+    self = flake;
+    nixpkgs.legacyPackages.x86_64-linux = pkgs;
+  };
+  template = (import (root + "/templates/nixos/flake.nix")).outputs {
+    strata = flake;
+    nixpkgs.lib.nixosSystem = arguments: evalConfig arguments.modules;
   };
   services = evaluated.config.systemd.services;
   names = [
@@ -139,6 +150,7 @@ in
       ) evaluated.options.assertions.definitionsWithLocations
     )
   );
+  template = template.nixosConfigurations.machine.config.systemd.units."podman-app.service".text;
   # The unit that systemd reads.
   unit = pkgs.writeText "unit" evaluated.config.systemd.units."${backend}-app.service".text;
 }
