@@ -65,6 +65,7 @@ let
       program = call ./parts/program.nix;
       sbom = call ./parts/sbom.nix;
       scriptText = import ./parts/script-text.nix;
+      scriptsLayer = call ./parts/scripts-layer.nix;
       searchPaths = import ./parts/search-paths.nix;
       stack = call ./parts/stack.nix;
       undetachable = import ./parts/undetachable.nix;

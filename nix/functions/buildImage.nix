@@ -14,6 +14,10 @@
 
   - `isolatedDeps` (list of layers; Layers): an older name of `layers`.
   - `contents` (package, list of packages or null): an older name of `copyToRoot`.
+  - `extraCommands` (string): a script that runs in an empty directory as an ordinary user. Its files are a layer of their own, above
+    `layers` and below `copyToRoot`, with the store paths that they mention.
+  - `fakeRootCommands` (string): a script that runs after it with fakeroot, to set owners.
+  - `enableFakechroot` (boolean): whether `fakeRootCommands` sees that directory as `/`, in a user namespace.
   - `compressor` (string or null; Layers): another name of `compressed`.
 
   # Result
@@ -46,6 +50,7 @@
   names,
   program,
   sbom,
+  scriptsLayer,
   toolchain,
 }:
 {
@@ -72,6 +77,9 @@
   keepBaseDirlinks ? true,
   allowOtherBasePlatform ? false,
   includeStorePaths ? true,
+  extraCommands ? "",
+  fakeRootCommands ? "",
+  enableFakechroot ? false,
   initializeNixDatabase ? false,
   nixUid ? 0,
   nixGid ? 0,
@@ -93,12 +101,24 @@ let
   file = configFile storeName (check.config "buildImage" "config" config);
   ownRoots = names.renamed "buildImage" copyToRoot contents;
   ownLayers =
-    if isolatedDeps == [ ] then
-      layers
-    else if layers == [ ] then
-      isolatedDeps
-    else
-      throw "strata: buildImage has both layers and isolatedDeps, its old name; put everything in layers";
+    scriptsLayer "buildImage"
+      {
+        name = storeName;
+        inherit
+          extraCommands
+          fakeRootCommands
+          enableFakechroot
+          baseImage
+          ;
+      }
+      (
+        if isolatedDeps == [ ] then
+          layers
+        else if layers == [ ] then
+          isolatedDeps
+        else
+          throw "strata: buildImage has both layers and isolatedDeps, its old name; put everything in layers"
+      );
   group = grouping "buildImage" {
     layers = ownLayers;
     inherit

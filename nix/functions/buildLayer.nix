@@ -21,6 +21,10 @@
     those of the archive, with its owners and modes. `perms` apply to `PATH/FILE`. The layer's tar is kept in the store.
   - `ensureDirs` (list of attribute sets): `{ path; dir; uid; gid; mode; }` creates the directory `dir` below a store path if it does not
     exist, such as `"nix/store"` in a package that is copied to the root. The layer's tar is kept in the store.
+  - `extraCommands` (string): a script that runs in an empty directory as an ordinary user. Its files are a layer of their own, below this
+    one, with the store paths that they mention.
+  - `fakeRootCommands` (string): a script that runs after it with fakeroot, to set owners.
+  - `enableFakechroot` (boolean): whether `fakeRootCommands` sees that directory as `/`, in a user namespace.
   - `compressor` (string or null; Layers): another name of `compressed`.
   - `metadata` (attribute set; Configuration): the history of each layer: `created`, `created_by`, `author`, `comment`.
 */
@@ -32,6 +36,7 @@
   defaults,
   grouping,
   names,
+  scriptsLayer,
 }:
 {
   deps ? [ ],
@@ -47,6 +52,9 @@
   layersFile ? null,
   fromTar ? [ ],
   ensureDirs ? [ ],
+  extraCommands ? "",
+  fakeRootCommands ? "",
+  enableFakechroot ? false,
   compressed ? null,
   # Its name in nix2container.
   compressor ? null,
@@ -59,9 +67,12 @@ assert checked arguments;
 let
   group = grouping "buildLayer" {
     copyToRoot = names.renamed "buildLayer" copyToRoot contents;
+    layers = scriptsLayer "buildLayer" {
+      name = "layer";
+      inherit extraCommands fakeRootCommands enableFakechroot;
+    } layers;
     inherit
       deps
-      layers
       maxLayers
       perms
       metadata

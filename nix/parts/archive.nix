@@ -173,7 +173,12 @@ let
           inherit weights previous debug;
         };
         guards = guards function { inherit maxSize maxLayerSize forbiddenPaths; };
-        maxLayers = check.atLeast (if single then 1 else 2) function "maxLayers" maxLayers;
+        # A layeringPipeline decides alone. (nixpkgs: pkgs/build-support/docker/default.nix, streamLayeredImage)
+        maxLayers =
+          if layeringPipeline != null then
+            null
+          else
+            check.atLeast (if single then 1 else 2) function "maxLayers" maxLayers;
         config = file;
         inherit arch;
         name = imageName;

@@ -51,8 +51,9 @@ struct Request {
     /// Whether files and closure are one layer.
     #[serde(default)]
     single: bool,
-    /// At most this many layers, those of the base and the customisation layer among them.
-    max_layers: usize,
+    /// At most this many layers, those of the base and the customisation layer among them; a layeringPipeline decides alone.
+    #[serde(default)]
+    max_layers: Option<usize>,
     #[serde(default)]
     base: Base,
     /// Whether store paths are in the image.
@@ -118,13 +119,14 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let base = request.base.open()?;
     let created = request.created.time()?;
     let below = base.as_ref().map_or(0, |base| base.layers.len());
-    ensure!(
-        request.single || request.max_layers >= below + 2,
-        "argument maxLayers is {}; at least {} are needed: {below} of the base image, one for store paths and one for the \
-         links at the root",
-        request.max_layers,
-        below + 2
-    );
+    if let Some(max_layers) = request.max_layers.filter(|_| !request.single) {
+        ensure!(
+            max_layers >= below + 2,
+            "argument maxLayers is {max_layers}; at least {} are needed: {below} of the base image, one for store paths and one for \
+             the links at the root",
+            below + 2
+        );
+    }
     let whole = attributes.closure()?;
     // What is copied to the root is in the store too only where something needs it there.
     let roots = whole.roots();
@@ -198,7 +200,8 @@ impl Request {
     fn store_layers(&self, graph: &Graph, below: &[RecipeLayer], created: Timestamp) -> Result<Vec<RecipeLayer>> {
         let held = grouping::held(below);
         let left_out = |path: &StorePath| held.contains(path.as_path());
-        let plan = self.layering.plan(graph, self.max_layers - below.len() - 1, left_out)?;
+        let plan =
+            self.layering.plan(graph, self.max_layers.map_or(usize::MAX, |all| all - below.len() - 1), left_out)?;
         let paths = |group: &Vec<&Node>| group.iter().map(|node| self.layer_path(&node.path)).collect();
         let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
         let groups = plan.groups.iter().map(paths).collect();

@@ -43,13 +43,13 @@ struct Request {
     /// Whether Nix in the container knows the closure.
     include_nix_database: bool,
     /// The result of kind `config`, which is in the closure, but not in the image.
-    config: StorePath,
+    config: Option<StorePath>,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
     let Request { placed, scripts, base, include_nix_database, config } = attributes.request()?;
     let closure = include_nix_database.then(|| attributes.closure()).transpose()?;
-    let closure = closure.map(|closure| closure.without_roots(|path| *path == config));
+    let closure = closure.map(|closure| closure.without_roots(|path| Some(path) == config.as_ref()));
     let root = Root::make(
         &super::work_directory()?,
         &placed,

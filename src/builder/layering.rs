@@ -51,10 +51,11 @@ impl Layering {
             }
         };
         if self.debug {
+            let count = plan.groups.len();
             for (at, group) in plan.groups.iter().enumerate() {
                 let size: u64 = group.iter().map(|node| node.nar_size).sum();
                 let paths = log::list(group.iter().map(|node| node.path.as_path()));
-                note!("layer {} of {max_layers}: {} store paths ({size} bytes): {paths}", at + 1, group.len());
+                note!("layer {} of {count}: {} store paths ({size} bytes): {paths}", at + 1, group.len());
             }
         }
         Ok(plan)

@@ -1,6 +1,7 @@
-//! `fromTar` and `ensureDirs` of buildLayer: what stands for the files of a store path.
+//! `fromTar`, `ensureDirs` and the scripts of buildLayer: what stands for the files of a store path.
 //!
 //! ```text
+//! scripts      the files and owners of a result of kind `customisation`
 //! fromTar      the files of an archive, with its owners, modes, devices and extended attributes
 //! ensureDirs   directories that the path lacks (`/nix/store` of one that is copied to the root), with an owner and a mode
 //! ```
@@ -20,7 +21,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{copies, walk::walk};
+use super::{copies, customisation, root::Root, walk::walk};
 use crate::{
     closure::{Graph, StorePath},
     layer::{Owner, Owners, open_packed, rooted::Rooted, unpack, untar::TarReader, whiteout::Marker},
@@ -32,6 +33,9 @@ use crate::{
 pub struct Request {
     from_tar: Vec<FromTar>,
     ensure_dirs: Vec<EnsureDir>,
+    /// Results of kind `customisation`.
+    #[serde(default)]
+    made: Vec<StorePath>,
 }
 
 /// An archive, compressed or not, that stands for what a store path holds.
@@ -81,6 +85,10 @@ impl Request {
             ensure!(!all.contains_key(path), "argument fromTar: {path} has two archives");
             let unpacked = from_tar(tar).with_context(|| format!("argument fromTar: {}", tar.display()))?;
             all.insert(path.clone(), unpacked);
+        }
+        for made in &self.made {
+            let Root { path, owners } = customisation::open(made.as_path())?;
+            all.insert(made.clone(), (path, owners));
         }
         for entry in &self.ensure_dirs {
             let context = || format!("argument ensureDirs: {} of {}", entry.dir.display(), entry.path);
