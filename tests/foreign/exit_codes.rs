@@ -91,6 +91,7 @@ fn other_commands_exit_with_0_or_2() {
         &["sbom", "oci:missing"],
         &["serve", "oci:missing"],
         &["run", "oci:missing"],
+        &["check", "oci:missing", "tests.yaml"],
         &["pull", registry, "directory", "--retry-times", "0"],
         &["manifest", registry, "--retry-times", "0"],
         &["list-tags", registry, "--retry-times", "0"],

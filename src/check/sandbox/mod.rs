@@ -48,8 +48,8 @@ pub fn run(plan: &Plan) -> Result<Answer> {
         bail!(
             "the containers could not be started, for the reason above. They need user namespaces: set \
              kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu, kernel.unprivileged_userns_clone = 1 and \
-             user.max_user_namespaces above 0 (sysctl), or allow the build them where its container forbids them; \
-             docs/user-namespaces.md says more"
+             user.max_user_namespaces above 0 (sysctl), or allow them in the container of the build; \
+             see docs/user-namespaces.md"
         );
     }
     let answer = answer(&plan.work);

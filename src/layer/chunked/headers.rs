@@ -97,7 +97,9 @@ impl Headers {
             // Global headers, sparse files, and types of which nobody knows whether data follows.
             b'S' => Err(Unfit::new("a sparse file")),
             b'g' => Err(Unfit::new("a global extended header")),
-            b'x' | b'L' | b'K' => Err(Unfit::new("two extended headers of one entry, or one of more than 1 MiB")),
+            b'x' | b'L' | b'K' => {
+                Err(Unfit::new("two extended headers of one entry, or one of more than 1,048,576 bytes"))
+            }
             kind => Err(Unfit::new(format!("an entry of the type {:?}", char::from(kind)))),
         }
     }
