@@ -145,7 +145,7 @@ pub enum Command {
     /// Run a container of an image, with its store paths mounted instead of loaded.
     #[command(
         disable_help_flag = true,
-        after_help = "Options after IMAGE are passed to `docker run` or `podman run`.\n\nExamples:\n  strata run result\n  strata run result -it -p 8080:80 -- sh\n  strata run --engine podman result"
+        after_help = "Options after IMAGE are passed to `docker run` or `podman run`.\n\nExamples:\n  strata run result\n  strata run result -it -p 8080:80 -- sh\n  strata run --engine podman result\n  strata run .#image --watch -p 8080:80"
     )]
     Run(RunArguments),
     /// Load the small image that `run` starts, and print a compose file that mounts its store paths.

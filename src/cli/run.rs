@@ -1,6 +1,6 @@
 //! `strata run IMAGE [ENGINE OPTIONS] [-- COMMAND ARGUMENTS]`, and `strata compose-mounts IMAGE`
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, sync::Arc};
 
 use anyhow::{Context, Error, Result};
 use clap::Args;
@@ -12,7 +12,18 @@ use super::{
 };
 use crate::{
     image::Opened,
-    run::{Engine, EngineName, Split, client::Container, shared::SharedImage, shell::Shell, signals::Forwarding},
+    run::{
+        Engine, EngineName, Split,
+        client::Container,
+        options,
+        ready::Readiness,
+        relay::Relay,
+        shared::SharedImage,
+        shell::Shell,
+        signals::Forwarding,
+        sources::Sources,
+        watch::{Built, Settings, Watch},
+    },
     terminal::{self, note},
     transport::{Location, installable},
 };
@@ -23,6 +34,9 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     installable::add_arguments(&options.nix_arguments);
     installable::check_arguments().map_err(Error::msg)?;
     let location = &arguments.image;
+    if options.watch {
+        return watch(location, options, &forwarding);
+    }
     let opened = location.open(&Access::default().source(&[location])?)?;
     let engine = Engine::choose(options.engine)?;
     let mut split = split(location, options.load, &opened, &engine)?;
@@ -38,8 +52,32 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
         image: &image,
         options: &options.engine_options,
         command: &options.command,
+        has_input: true,
     };
-    container.run(&forwarding).map(ExitCode::from)
+    container.start(&forwarding)?.wait().map(ExitCode::from)
+}
+
+/// Runs a container after each change of the sources.
+fn watch(location: &Location, options: RunOptions, forwarding: &Forwarding) -> Result<ExitCode> {
+    let sources = Sources::open(installable::local_sources(&location.to_string())?)?;
+    let engine = Arc::new(Engine::choose(options.engine)?);
+    let (engine_options, published) = options::take_published(&options.engine_options)?;
+    let relays = published.iter().map(Relay::start).collect::<Result<Vec<_>>>()?;
+    let readiness = match options.ready_port {
+        Some(port) => Readiness::Ports(vec![port]),
+        None if options::has(&engine_options, "health-cmd") => Readiness::Health,
+        None if !published.is_empty() => Readiness::Ports(published.iter().map(|port| port.container).collect()),
+        None => Readiness::Running,
+    };
+    let (own_engine, location, load) = (Arc::clone(&engine), location.clone(), options.load);
+    let build = move || {
+        let opened = location.open(&Access::default().source(&[&location])?)?;
+        let split = split(&location, load, &opened, &own_engine)?;
+        let image = SharedImage::prepare(&own_engine, &split.image, split.image.reference.as_deref())?;
+        Ok(Built { mounts: split.mounts, digest: split.image.digest(), image })
+    };
+    let settings = Settings { engine, options: engine_options, command: options.command, readiness, relays };
+    Watch::new(settings, Arc::new(build), forwarding).run(sources).map(ExitCode::from)
 }
 
 /// What is mounted of the image, and what is loaded.

@@ -24,6 +24,12 @@ pub struct RunArguments {
     /// Start a shell in the image's root and environment: the image's bash, or PROGRAM, a bash in the store.
     #[arg(long, value_name = "PROGRAM")]
     shell: Option<String>,
+    /// Start a new container after each change of the flake's files, and stop the old one when the new one is up.
+    #[arg(long)]
+    watch: bool,
+    /// With --watch: the new container is up when it listens on this port [default: a health check, or published ports].
+    #[arg(long, value_name = "PORT", requires = "watch")]
+    ready_port: Option<u16>,
     /// Print help.
     #[arg(long, action = clap::ArgAction::Help)]
     help: (),
@@ -57,6 +63,8 @@ pub struct RunOptions {
     pub engine: Option<EngineName>,
     pub load: bool,
     pub shell: Option<String>,
+    pub watch: bool,
+    pub ready_port: Option<u16>,
     pub nix_arguments: Vec<String>,
     /// Options of the engine.
     pub engine_options: Vec<OsString>,
@@ -76,6 +84,8 @@ impl RunOptions {
             engine: arguments.engine.map(EngineName::from),
             load: arguments.load,
             shell: arguments.shell.clone(),
+            watch: arguments.watch,
+            ready_port: arguments.ready_port,
             nix_arguments: Vec::new(),
             engine_options: Vec::new(),
             command,
@@ -89,7 +99,25 @@ impl RunOptions {
             own.shell.is_none() || !options::has(&own.engine_options, "entrypoint"),
             "--entrypoint: --shell replaces the entrypoint; omit one of them"
         );
+        own.check_watch()?;
         Ok(own)
+    }
+
+    fn check_watch(&self) -> Result<()> {
+        if !self.watch {
+            ensure!(self.ready_port.is_none(), "--ready-port: it is an option of --watch; omit it");
+            return Ok(());
+        }
+        ensure!(self.shell.is_none(), "--shell: --watch passes no input on; omit one of them");
+        ensure!(
+            self.ready_port.is_none() || !options::has(&self.engine_options, "health-cmd"),
+            "--ready-port: --health-cmd decides when the container is up; omit one of them"
+        );
+        ensure!(
+            self.ready_port.is_none() || !options::is_in_host_network(&self.engine_options),
+            "--ready-port: in the host's network, the old container has the port; use --health-cmd"
+        );
+        options::check_watch(&self.engine_options)
     }
 
     fn add(&mut self, word: OsString, rest: &mut impl Iterator<Item = OsString>) -> Result<()> {
@@ -103,6 +131,12 @@ impl RunOptions {
         };
         match name {
             "--load" => self.load = true,
+            "--watch" => self.watch = true,
+            "--ready-port" => {
+                let port = value("a port of the container")?;
+                let fail = || format!("--ready-port {port}: not a port; write a number from 1 to 65535");
+                self.ready_port = Some(port.parse().with_context(fail)?);
+            }
             "--engine" => self.engine = Some(parse_engine(&value("docker or podman")?)?.into()),
             "--shell" => self.shell = Some(value("the path of a bash in the store")?),
             "--nix-arg" => self.nix_arguments.push(value("an argument of nix build")?),
@@ -183,6 +217,12 @@ mod tests {
             ("image --shell", "--shell: the value is missing"),
             ("image --nix-arg", "--nix-arg: the value is missing"),
             ("image --shell /b --entrypoint x", "--entrypoint: --shell replaces the entrypoint; omit one of them"),
+            ("image --ready-port 80", "--ready-port: it is an option of --watch; omit it"),
+            ("image --watch --ready-port x", "--ready-port x: not a port"),
+            ("image --watch --ready-port 1 --health-cmd x", "--ready-port: --health-cmd decides"),
+            ("image --watch --ready-port 1 --network host", "--ready-port: in the host's network"),
+            ("image --watch --shell /b", "--shell: --watch passes no input on; omit one of them"),
+            ("image --watch -it", "-i: --watch runs an old and a new container"),
             ("image sh", "sh: not an option of the engine"),
         ] {
             let error = parsed(line).unwrap_err().to_string();

@@ -5,7 +5,7 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal},
     os::unix::process::ExitStatusExt,
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -27,15 +27,17 @@ pub struct Container<'a> {
     pub options: &'a [OsString],
     /// The command and its arguments, instead of the image's own.
     pub command: &'a [OsString],
+    /// Whether the client reads the standard input.
+    pub has_input: bool,
 }
 
 impl Container<'_> {
-    /// Runs the container until the client ends; the client's exit status.
+    /// Starts the container.
     ///
     /// # Errors
     ///
     /// If a store path is missing, or a process cannot be started.
-    pub fn run(&self, forwarding: &Forwarding) -> Result<u8> {
+    pub fn start(&self, forwarding: &Forwarding) -> Result<Running> {
         let mut keeper = Keeper::start(self.engine, self.mounts)?;
         // From here on none can be collected.
         for path in self.mounts {
@@ -46,14 +48,13 @@ impl Container<'_> {
             );
         }
         let name = self.engine.program();
-        let mut client = self.command_line(&keeper).spawn().with_context(|| format!("starting {name}"))?;
+        let client = self.command_line(&keeper).spawn().with_context(|| format!("starting {name}"))?;
         let id = pid(&client)?;
-        forwarding.set_client(Some(id));
+        forwarding.add_client(id);
         let sent = keeper.set_client(client.id());
-        let status = wait(&mut client, id, forwarding).with_context(|| format!("waiting for {name}"));
         // Detach keys are read from a terminal only.
-        keeper.release(options::detaches(self.options) || io::stdin().is_terminal());
-        sent.and(Ok(exit_code(status?)))
+        let may_go_on = options::detaches(self.options) || (self.has_input && io::stdin().is_terminal());
+        Ok(Running { keeper, sent, client, id, name, may_go_on, forwarding: forwarding.clone() })
     }
 
     fn command_line(&self, keeper: &Keeper) -> Command {
@@ -67,7 +68,42 @@ impl Container<'_> {
             command.args(["--mount", &format!("type=bind,source={path},target={path},readonly")]);
         }
         command.args(self.options).arg(self.image.name()).args(self.command);
+        if !self.has_input {
+            command.stdin(Stdio::null());
+        }
         command
+    }
+}
+
+/// A container whose client runs.
+#[derive(Debug)]
+pub struct Running {
+    keeper: Keeper,
+    /// Whether the keeper has the client.
+    sent: Result<()>,
+    client: Child,
+    id: Pid,
+    name: &'static str,
+    may_go_on: bool,
+    forwarding: Forwarding,
+}
+
+impl Running {
+    /// The label by which the engine finds the container.
+    pub fn label(&self) -> String {
+        self.keeper.label()
+    }
+
+    /// Waits until the client ends; its exit status.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses.
+    pub fn wait(mut self) -> Result<u8> {
+        let status = wait(&mut self.client, self.id, &self.forwarding);
+        self.keeper.release(self.may_go_on);
+        let status = status.with_context(|| format!("waiting for {}", self.name))?;
+        self.sent.map(|()| exit_code(status))
     }
 }
 
@@ -79,7 +115,7 @@ fn pid(client: &Child) -> Result<Pid> {
 fn wait(client: &mut Child, id: Pid, forwarding: &Forwarding) -> std::io::Result<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(id), options), Err(rustix::io::Errno::INTR)) {}
-    forwarding.set_client(None);
+    forwarding.remove_client(id);
     client.wait()
 }
 

@@ -1,6 +1,10 @@
 //! The engine that runs the container: docker's daemon or podman, with the client of each on this machine.
 
-use std::{env, fs, process::Command};
+use std::{
+    env, fs,
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
@@ -160,6 +164,24 @@ fn kernel(name: &str) -> Option<String> {
 
 fn is_installed(program: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|directory| directory.join(program).is_file()))
+}
+
+/// What a command of the engine's client prints; `None` if it fails.
+pub fn answer(name: EngineName, arguments: &[&str]) -> Option<String> {
+    let output = client(name).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The ID of the container with this label, once there is one.
+pub fn container(name: EngineName, label: &str) -> Option<String> {
+    let answer = answer(name, &["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label={label}")])?;
+    answer.lines().next().map(str::to_owned)
+}
+
+/// The address of this machine at which a TCP port of the container with this label is published.
+pub fn published(name: EngineName, label: &str, port: u16) -> Option<SocketAddr> {
+    let id = container(name, label)?;
+    answer(name, &["port", &id, &format!("{port}/tcp")])?.lines().find_map(|line| line.parse().ok())
 }
 
 /// A command of the engine's client.

@@ -16,10 +16,14 @@ pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod keeper;
 pub(crate) mod options;
+pub(crate) mod ready;
+pub(crate) mod relay;
 pub(crate) mod shared;
 pub(crate) mod shell;
 pub(crate) mod signals;
+pub(crate) mod sources;
 pub(crate) mod split;
+pub(crate) mod watch;
 
 pub(crate) use engine::{Engine, EngineName};
 pub(crate) use split::Split;

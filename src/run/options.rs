@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 
 use anyhow::{Result, bail};
 
+use super::relay::Published;
+
 /// Long options that take no value (docker/cli, cli/command/container/run.go and opts.go; podman, cmd/podman/common/create.go
 /// and cmd/podman/containers/run.go). Every other takes one, after a `=` or as the next word.
 const WITHOUT_VALUE: [&str; 24] = [
@@ -95,6 +97,91 @@ pub fn detaches(options: &[OsString]) -> bool {
     })
 }
 
+/// Long options that two containers at a time cannot share, or that need an end of their own.
+const REFUSED_WITH_WATCH: [&str; 13] = [
+    "attach",
+    "cidfile",
+    "detach",
+    "interactive",
+    "ip",
+    "ip6",
+    "mac-address",
+    "name",
+    "pod",
+    "replace",
+    "restart",
+    "rm",
+    "tty",
+];
+
+/// Checks that `options` work for an old and a new container at the same time.
+///
+/// # Errors
+///
+/// If one of them does not.
+pub fn check_watch(options: &[OsString]) -> Result<()> {
+    let letters = options.iter().filter_map(|option| option.to_str()?.strip_prefix('-').map(str::to_owned));
+    let short = letters.filter(|letters| !letters.starts_with('-')).find_map(|letters| {
+        letters.chars().take_while(|letter| SHORT_WITHOUT_VALUE.contains(*letter)).find(|l| "dit".contains(*l))
+    });
+    let long = REFUSED_WITH_WATCH.into_iter().find(|name| has(options, name)).map(|name| format!("--{name}"));
+    match long.or_else(|| short.map(|letter| format!("-{letter}"))) {
+        Some(option) => bail!("{option}: --watch runs an old and a new container at the same time; omit it"),
+        None => Ok(()),
+    }
+}
+
+/// The options without the ports of this machine that they publish, and these ports.
+///
+/// # Errors
+///
+/// If one of them is not a single TCP port.
+pub fn take_published(options: &[OsString]) -> Result<(Vec<OsString>, Vec<Published>)> {
+    let (mut rest, mut ports) = (Vec::new(), Vec::new());
+    let mut words = options.iter();
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        let Some((before, value)) = publish_value(&text) else {
+            rest.push(word.clone());
+            if text.starts_with('-') && expects_value(&text) {
+                rest.extend(words.next().cloned());
+            }
+            continue;
+        };
+        let value = match value {
+            Some(value) => value,
+            None => words.next().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default(),
+        };
+        rest.extend((!before.is_empty()).then(|| OsString::from(format!("-{before}"))));
+        let published = Published::parse(&value)?;
+        rest.push("--publish".into());
+        rest.push(published.as_ref().map_or(value, Published::behind).into());
+        ports.extend(published);
+    }
+    Ok((rest, ports))
+}
+
+/// For an option that is `--publish`, or `-p` among other letters: the letters before it, and the value if it is in this word.
+fn publish_value(option: &str) -> Option<(&str, Option<String>)> {
+    if let Some(long) = option.strip_prefix("--") {
+        let value = long.strip_prefix("publish")?;
+        return (value.is_empty() || value.starts_with('=')).then(|| ("", value.strip_prefix('=').map(str::to_owned)));
+    }
+    let letters = option.strip_prefix('-')?;
+    let at = letters.find(|letter| !SHORT_WITHOUT_VALUE.contains(letter))?;
+    let value = letters[at..].strip_prefix('p')?;
+    let value = value.strip_prefix('=').unwrap_or(value);
+    Some((&letters[..at], (!value.is_empty()).then(|| value.to_owned())))
+}
+
+/// Whether the container is in this machine's network.
+pub fn is_in_host_network(options: &[OsString]) -> bool {
+    let is_network = |option: &OsString| matches!(option.to_str(), Some("--network" | "--net"));
+    let is_host = |word: &OsString| matches!(word.to_str(), Some("host"));
+    options.iter().any(|option| matches!(option.to_str(), Some("--network=host" | "--net=host")))
+        || options.windows(2).any(|pair| is_network(&pair[0]) && is_host(&pair[1]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,6 +208,44 @@ mod tests {
             let error = checked(line).unwrap_err().to_string();
             assert!(error.contains("write -- before the command"), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn options_that_two_containers_cannot_share_are_refused() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (line, named) in [
+            ("-it", "-i"),
+            ("-e d -d", "-d"),
+            ("-Pt", "-t"),
+            ("--name x", "--name"),
+            ("--rm=false", "--rm"),
+            ("--restart always", "--restart"),
+        ] {
+            let error = check_watch(&words(line)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{named}: --watch runs an old and a new container")), "{line}: {error}");
+        }
+        check_watch(&words("-p 80:80 -edit=1 --network none -P")).unwrap();
+    }
+
+    #[test]
+    fn published_ports_are_taken() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (line, rest, hosts) in [
+            ("-e A=b", "-e A=b", &[][..]),
+            ("-p 80", "--publish 80", &[]),
+            ("-p 8080:80 -q", "--publish 127.0.0.1::80 -q", &[8080]),
+            ("-p8080:80", "--publish 127.0.0.1::80", &[8080]),
+            ("-qp=8080:80", "-q --publish 127.0.0.1::80", &[8080]),
+            ("--publish=1:2 --publish 3:4", "--publish 127.0.0.1::2 --publish 127.0.0.1::4", &[1, 3]),
+            ("-e -p --publish-all", "-e -p --publish-all", &[]),
+        ] {
+            let (found, ports) = take_published(&words(line)).unwrap();
+            assert_eq!(found, words(rest), "{line}");
+            assert_eq!(ports.iter().map(|port| port.host).collect::<Vec<_>>(), hosts, "{line}");
+        }
+        assert!(take_published(&words("-p 1:2/udp")).is_err());
+        assert!(is_in_host_network(&words("--net host")) && is_in_host_network(&words("--network=host")));
+        assert!(!is_in_host_network(&words("--network none -h host")));
     }
 
     #[test]

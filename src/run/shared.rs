@@ -30,8 +30,9 @@ const ATTEMPTS: usize = 5;
 #[derive(Debug)]
 pub struct SharedImage {
     name: TaggedName,
+    repository: String,
     /// While it is held, no other run removes the image.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl SharedImage {
@@ -54,7 +55,7 @@ impl SharedImage {
                     engine.remove_others(&repository, &name);
                 }
             }
-            let Some(lock) = &lock else { return Ok(Self { name, _lock: None }) };
+            let Some(lock) = &lock else { return Ok(Self { name, repository, lock: None }) };
             // Between the two locks another run may have removed it.
             flock(lock, FlockOperation::LockShared).with_context(|| format!("locking the image {name}"))?;
             if engine.has(&name)? {
@@ -64,7 +65,17 @@ impl SharedImage {
         if !engine.has(&name)? {
             bail!("{name}: other processes remove it as soon as it is loaded");
         }
-        Ok(Self { name, _lock: lock })
+        Ok(Self { name, repository, lock })
+    }
+
+    /// Removes older versions, unless another run holds one of them.
+    pub fn remove_older(&self, engine: &Engine) {
+        let Some(lock) = &self.lock else { return };
+        if flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            engine.remove_others(&self.repository, &self.name);
+        }
+        // An engine does not remove the image of a container, so that nothing is lost without the lock.
+        let _ = flock(lock, FlockOperation::LockShared);
     }
 
     /// Its name in the engine.

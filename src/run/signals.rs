@@ -1,12 +1,13 @@
-//! Signals of a process that waits for the client of an engine.
+//! Signals of a process that waits for clients of an engine.
 //!
 //! ```text
-//! from the terminal (ctrl-C)   the client has it too: nothing to do
-//! from a process (kill)        passed on to the client, which passes it on to the container
-//! before the client starts     the default: strata ends
+//! from the terminal (ctrl-C)   the clients have it too: nothing to do
+//! from a process (kill)        passed on to the clients, which pass it on to their containers
+//! without a client             the default: strata ends; `--watch` ends in its own way
 //! ```
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -25,11 +26,25 @@ use signal_hook::{
 use crate::files;
 
 const ALL: [i32; 9] = [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH];
+/// Those that end a process.
+const ENDS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
 /// Where signals go.
 #[derive(Clone, Debug, Default)]
 pub struct Forwarding {
-    client: Arc<Mutex<Option<Pid>>>,
+    targets: Arc<Mutex<Targets>>,
+}
+
+#[derive(Default)]
+struct Targets {
+    clients: Vec<Pid>,
+    end: Option<Box<dyn Fn(i32) + Send>>,
+}
+
+impl fmt::Debug for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Targets").field("clients", &self.clients).finish_non_exhaustive()
+    }
 }
 
 impl Forwarding {
@@ -50,31 +65,43 @@ impl Forwarding {
         Ok(forwarding)
     }
 
-    /// Passes signals on to this process; `None` before it starts and after it has ended.
-    pub fn set_client(&self, client: Option<Pid>) {
-        *self.client() = client;
+    /// Passes signals on to this process too.
+    pub fn add_client(&self, client: Pid) {
+        self.targets().clients.push(client);
     }
 
-    fn client(&self) -> MutexGuard<'_, Option<Pid>> {
-        self.client.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Passes no more signals on to this process, which has ended.
+    pub fn remove_client(&self, client: Pid) {
+        self.targets().clients.retain(|other| *other != client);
+    }
+
+    /// Calls `end` for signals that end a process, instead of the default.
+    pub fn set_end(&self, end: impl Fn(i32) + Send + 'static) {
+        self.targets().end = Some(Box::new(end));
+    }
+
+    fn targets(&self) -> MutexGuard<'_, Targets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle(&self, origin: &Origin) {
-        match *self.client() {
-            Some(client) if matches!(origin.cause, Cause::Sent(_)) => {
-                if let Some(signal) = Signal::from_named_raw(origin.signal) {
-                    // It may have ended just now.
-                    let _ = kill_process(client, signal);
-                }
+        let targets = self.targets();
+        if matches!(origin.cause, Cause::Sent(_))
+            && let Some(signal) = Signal::from_named_raw(origin.signal)
+        {
+            for client in &targets.clients {
+                // It may have ended just now.
+                let _ = kill_process(*client, signal);
             }
-            Some(_) => {}
-            None => {
-                if origin.signal != SIGWINCH {
-                    files::remove_unfinished();
-                    // Where this cannot end the process, the next signal may.
-                    let _ = emulate_default_handler(origin.signal);
-                }
+        }
+        match &targets.end {
+            Some(end) if ENDS.contains(&origin.signal) => end(origin.signal),
+            None if targets.clients.is_empty() && origin.signal != SIGWINCH => {
+                files::remove_unfinished();
+                // Where this cannot end the process, the next signal may.
+                let _ = emulate_default_handler(origin.signal);
             }
+            _ => {}
         }
     }
 }

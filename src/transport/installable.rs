@@ -17,6 +17,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{ReadOptions, ReadTransport, git::restrict_git, path};
 use crate::{
@@ -58,6 +59,12 @@ pub(crate) enum InstallableError {
     Start(String, #[source] io::Error),
     #[error("building {0}: nix build failed; its messages are above")]
     Failed(String),
+    #[error("watching {0}: not a flake reference; write one, such as .#image")]
+    NotAFlake(String),
+    #[error("watching {0}: nix flake metadata failed; its messages are above")]
+    Metadata(String),
+    #[error("watching {0}: the flake has no directory on this machine; give the reference of one")]
+    Remote(String),
     #[error("building {reference}: nix built {count} derivations; give the reference of one image")]
     Count { reference: String, count: usize },
     #[error("building {0}: reading what nix build printed")]
@@ -144,6 +151,50 @@ impl Installable {
         }
         parse_built(&self.0, &output.stdout)
     }
+}
+
+/// The directories of this machine that the flake of `reference` is built from: its own, and inputs with a path.
+///
+/// # Errors
+///
+/// If `reference` is no flake reference, Nix does not find the flake, or no directory is on this machine.
+pub(crate) fn local_sources(reference: &str) -> Result<Vec<PathBuf>, InstallableError> {
+    let owned = || reference.to_owned();
+    if !find_reference(reference).is_some_and(|found| found.is_ok()) {
+        return Err(InstallableError::NotAFlake(owned()));
+    }
+    let flake = reference.split('#').next().unwrap_or_default();
+    let flake = if flake.is_empty() { "." } else { flake };
+    let mut command = Command::new("nix");
+    command.args(["--extra-experimental-features", "nix-command flakes", "flake", "metadata", "--json"]);
+    command.args(ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).iter()).arg(flake);
+    restrict_git(&mut command);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.map_err(|source| InstallableError::Start(owned(), source))?;
+    if !output.status.success() {
+        return Err(InstallableError::Metadata(owned()));
+    }
+    let metadata = serde_json::from_slice(&output.stdout);
+    let found = parse_sources(&metadata.map_err(|source| InstallableError::Parse(owned(), source))?);
+    if found.is_empty() { Err(InstallableError::Remote(owned())) } else { Ok(found) }
+}
+
+/// The directories in the answer of `nix flake metadata --json`: `resolved`, and `locks.nodes.NAME.locked`.
+fn parse_sources(metadata: &Value) -> Vec<PathBuf> {
+    let inputs = metadata["locks"]["nodes"].as_object().into_iter().flat_map(|nodes| nodes.values());
+    let references = std::iter::once(&metadata["resolved"]).chain(inputs.map(|node| &node["locked"]));
+    let path = |reference: &Value| match reference["type"].as_str()? {
+        "path" => reference["path"].as_str().map(PathBuf::from),
+        "git" => reference["url"].as_str()?.strip_prefix("file://").map(PathBuf::from),
+        _ => None,
+    };
+    let mut found: Vec<PathBuf> = Vec::new();
+    for path in references.filter_map(path).filter(|path| path.is_absolute() && !path.starts_with("/nix/store")) {
+        if !found.contains(&path) {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// The path in the answer of `nix build --json`.

@@ -1,0 +1,326 @@
+//! `strata run --watch`: another container after each change of a flake's sources.
+//!
+//! ```text
+//! sources change ──▶ nix build ──▶ small image ──▶ new container ──▶ up? ──▶ the old one is stopped
+//!                        │                              └── it ended, or its health check failed: the old one goes on
+//!                        └── failed: the old one goes on
+//! ```
+//!
+//! One thread handles events in their order; others wait for the sources, a build, each client and each new container.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use super::{
+    Engine,
+    client::Container,
+    engine,
+    ready::{self, Readiness},
+    relay::Relay,
+    shared::SharedImage,
+    signals::Forwarding,
+    sources::Sources,
+};
+use crate::{closure::StorePath, oci::Digest, terminal::note};
+
+/// How long containers may take to end after a signal, as `docker stop` has it.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// An image that is ready to be run.
+pub struct Built {
+    /// What is mounted.
+    pub mounts: Vec<StorePath>,
+    /// The digest of the image that is loaded.
+    pub digest: Digest,
+    /// The image that is loaded.
+    pub image: SharedImage,
+}
+
+/// Builds the newest image.
+pub type Build = dyn Fn() -> Result<Built> + Send + Sync;
+
+/// How each container is run.
+pub struct Settings {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// Options of the engine.
+    pub options: Vec<OsString>,
+    /// The command and its arguments, instead of the image's own.
+    pub command: Vec<OsString>,
+    /// When it replaces the old one.
+    pub readiness: Readiness,
+    /// Ports that change from one container to the next.
+    pub relays: Vec<Relay>,
+}
+
+enum Event {
+    Changed(Result<()>),
+    Built(Result<Built>),
+    Up(u64, Result<String, String>),
+    Ended(u64, Result<u8>),
+    Signal(i32),
+}
+
+/// A container that runs, or is being stopped.
+struct Generation {
+    label: String,
+    image: SharedImage,
+    is_over: Arc<AtomicBool>,
+}
+
+/// The containers of one command.
+pub struct Watch {
+    settings: Settings,
+    build: Arc<Build>,
+    forwarding: Forwarding,
+    sender: Sender<Event>,
+    events: Receiver<Event>,
+    generations: BTreeMap<u64, Generation>,
+    /// The container that is up.
+    current: Option<u64>,
+    /// The container that will replace it.
+    next: Option<u64>,
+    count: u64,
+    newest: Option<(Digest, Vec<StorePath>)>,
+    is_building: bool,
+    has_changed: bool,
+    /// The signal that ends the command, and when containers are killed for it.
+    end: Option<(i32, Instant)>,
+    status: Option<u8>,
+}
+
+impl Watch {
+    /// Prepares the first container.
+    pub fn new(settings: Settings, build: Arc<Build>, forwarding: &Forwarding) -> Self {
+        let (sender, events) = mpsc::channel();
+        Self {
+            settings,
+            build,
+            forwarding: forwarding.clone(),
+            sender,
+            events,
+            generations: BTreeMap::new(),
+            current: None,
+            next: None,
+            count: 0,
+            newest: None,
+            is_building: false,
+            has_changed: false,
+            end: None,
+            status: None,
+        }
+    }
+
+    /// Runs containers until a signal; the exit status of the last.
+    ///
+    /// # Errors
+    ///
+    /// If the first build fails, or the sources cannot be watched.
+    pub fn run(mut self, mut sources: Sources) -> Result<u8> {
+        let sender = self.sender.clone();
+        self.forwarding.set_end(move |signal| drop(sender.send(Event::Signal(signal))));
+        self.spawn(move |sender| {
+            loop {
+                let changed = sources.wait();
+                let has_failed = changed.is_err();
+                if sender.send(Event::Changed(changed)).is_err() || has_failed {
+                    return;
+                }
+            }
+        })?;
+        self.start_build()?;
+        loop {
+            if let Some((signal, _)) = self.end
+                && self.generations.is_empty()
+            {
+                let by_signal = u8::try_from(128 + signal).unwrap_or(u8::MAX);
+                return Ok(self.status.unwrap_or(by_signal));
+            }
+            match self.next_event()? {
+                Some(event) => self.handle(event)?,
+                None => self.generations.values().for_each(|generation| self.engine("kill", &generation.label)),
+            }
+        }
+    }
+
+    /// The next event; `None` if containers are to be killed.
+    fn next_event(&mut self) -> Result<Option<Event>> {
+        let Some((signal, deadline)) = self.end else { return self.events.recv().map(Some).context("watching") };
+        match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(event) => Ok(Some(event)),
+            Err(RecvTimeoutError::Timeout) => {
+                self.end = Some((signal, Instant::now() + GRACE));
+                Ok(None)
+            }
+            Err(error) => Err(error).context("watching"),
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Changed(changed) => {
+                changed?;
+                match self.is_building {
+                    true => self.has_changed = true,
+                    false => self.start_build()?,
+                }
+            }
+            Event::Built(built) => self.handle_built(built)?,
+            Event::Up(number, Ok(_)) if self.next == Some(number) => self.replace(number),
+            Event::Up(number, Err(why)) if self.next == Some(number) => {
+                note!("strata: the new container is not up: {why}; {}", self.remainder());
+                self.discard_next();
+            }
+            Event::Up(..) => {}
+            Event::Ended(number, status) => self.handle_ended(number, status?),
+            Event::Signal(signal) => self.handle_signal(signal),
+        }
+        Ok(())
+    }
+
+    fn start_build(&mut self) -> Result<()> {
+        if self.end.is_some() {
+            return Ok(());
+        }
+        (self.is_building, self.has_changed) = (true, false);
+        let build = Arc::clone(&self.build);
+        self.spawn(move |sender| drop(sender.send(Event::Built(build()))))
+    }
+
+    fn handle_built(&mut self, built: Result<Built>) -> Result<()> {
+        self.is_building = false;
+        if self.end.is_some() {
+            return Ok(());
+        }
+        let is_first = self.count == 0;
+        let started = built.and_then(|built| self.start(built));
+        match started {
+            Err(error) if is_first => return Err(error),
+            Err(error) => note!("strata: {error:#}; {}", self.remainder()),
+            Ok(()) => {}
+        }
+        if self.has_changed { self.start_build() } else { Ok(()) }
+    }
+
+    /// Starts a container, unless one of this image runs.
+    fn start(&mut self, built: Built) -> Result<()> {
+        let newest = Some((built.digest, built.mounts));
+        if newest == self.newest && (self.next.is_some() || self.current.is_some()) {
+            return Ok(());
+        }
+        self.discard_next();
+        self.newest = newest;
+        let container = Container {
+            engine: self.settings.engine.name(),
+            mounts: self.newest.as_ref().map_or(&[], |(_, mounts)| mounts),
+            image: &built.image,
+            options: &self.settings.options,
+            command: &self.settings.command,
+            has_input: false,
+        };
+        let running = container.start(&self.forwarding)?;
+        self.count += 1;
+        let (number, label) = (self.count, running.label());
+        let is_over = Arc::new(AtomicBool::new(false));
+        self.spawn(move |sender| drop(sender.send(Event::Ended(number, running.wait()))))?;
+        let (own_label, own_is_over) = (label.clone(), Arc::clone(&is_over));
+        let (name, readiness) = (self.settings.engine.name(), self.settings.readiness.clone());
+        self.spawn(move |sender| {
+            let up = ready::wait(name, &own_label, &readiness, &own_is_over);
+            drop(sender.send(Event::Up(number, up)));
+        })?;
+        self.generations.insert(number, Generation { label, image: built.image, is_over });
+        self.next = Some(number);
+        Ok(())
+    }
+
+    /// The new container is up.
+    fn replace(&mut self, number: u64) {
+        let Some(generation) = self.generations.get(&number) else { return };
+        let name = self.settings.engine.name();
+        for relay in &self.settings.relays {
+            match engine::published(name, &generation.label, relay.container) {
+                Some(target) => relay.set_target(target),
+                None => note!("strata: the engine does not publish port {} of the new container", relay.container),
+            }
+        }
+        self.next = None;
+        match self.current.replace(number) {
+            Some(old) => {
+                note!("strata: the new container is up; the old one is stopped");
+                self.stop(old);
+            }
+            None => note!("strata: the container is up"),
+        }
+    }
+
+    fn handle_ended(&mut self, number: u64, status: u8) {
+        if let Some(generation) = self.generations.remove(&number) {
+            generation.is_over.store(true, Ordering::Relaxed);
+        }
+        if self.next == Some(number) {
+            self.next = None;
+            note!("strata: the new container ended with status {status} before it was up; {}", self.remainder());
+        } else if self.current == Some(number) {
+            self.current = None;
+            self.status = Some(status);
+            if self.end.is_none() {
+                note!("strata: the container ended with status {status}; {}", self.remainder());
+            }
+        }
+        // The image of the container that has ended is no longer locked.
+        if let Some(generation) = self.generations.values().last() {
+            generation.image.remove_older(&self.settings.engine);
+        }
+    }
+
+    /// The clients have the signal already; a second one kills.
+    fn handle_signal(&mut self, signal: i32) {
+        let deadline = if self.end.is_some() { Instant::now() } else { Instant::now() + GRACE };
+        self.end = Some((signal, deadline));
+    }
+
+    /// What goes on without the new container.
+    fn remainder(&self) -> &'static str {
+        if self.current.is_some() { "the old one goes on" } else { "waiting for changes" }
+    }
+
+    fn discard_next(&mut self) {
+        if let Some(number) = self.next.take() {
+            self.stop(number);
+        }
+    }
+
+    fn stop(&self, number: u64) {
+        let Some(generation) = self.generations.get(&number) else { return };
+        generation.is_over.store(true, Ordering::Relaxed);
+        self.engine("stop", &generation.label);
+    }
+
+    /// Runs a command of the engine for the container with this label, without waiting for it.
+    fn engine(&self, command: &'static str, label: &str) {
+        let (name, label) = (self.settings.engine.name(), label.to_owned());
+        // What it does shows when the client ends.
+        thread::spawn(move || {
+            if let Some(id) = engine::container(name, &label) {
+                engine::answer(name, &[command, &id]);
+            }
+        });
+    }
+
+    fn spawn(&self, work: impl FnOnce(&Sender<Event>) + Send + 'static) -> Result<()> {
+        let sender = self.sender.clone();
+        thread::Builder::new().spawn(move || work(&sender)).map(drop).context("starting a thread")
+    }
+}
