@@ -22,7 +22,11 @@ use super::{
 };
 use crate::{
     closure::StorePath,
-    run::{EngineName, engine, keeper::Keeper, shared::SharedImage},
+    run::{
+        EngineName, engine,
+        keeper::{Keeper, Release},
+        shared::SharedImage,
+    },
     terminal::note,
 };
 
@@ -77,7 +81,7 @@ impl EngineRunner<'_> {
             Ok(evaluate(test, output))
         };
         let results = structure.command_tests.iter().map(run).collect();
-        keeper.release(false);
+        keeper.release(Release::End);
         results
     }
 

@@ -1,6 +1,10 @@
 //! `strata run IMAGE [ENGINE OPTIONS] [-- COMMAND ARGUMENTS]`, and `strata compose-mounts IMAGE`
 
-use std::{io::Write, process::ExitCode, sync::Arc};
+use std::{
+    io::Write,
+    process::ExitCode,
+    sync::{Arc, Once},
+};
 
 use anyhow::{Context, Error, Result};
 use clap::Args;
@@ -15,7 +19,8 @@ use crate::{
     run::{
         Engine, EngineName, Split,
         client::Container,
-        options,
+        engine::Mounts,
+        options, owners,
         ready::Readiness,
         relay::Relay,
         shared::SharedImage,
@@ -45,7 +50,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
         options.engine_options.extend(shell.engine_options());
         options.command = shell.command(&options.command);
     }
-    let image = SharedImage::prepare(&engine, &split.image, split.image.reference.as_deref())?;
+    let image = share(&engine, &split, &opened)?;
     let container = Container {
         engine: engine.name(),
         mounts: &split.mounts,
@@ -73,7 +78,7 @@ fn watch(location: &Location, options: RunOptions, forwarding: &Forwarding) -> R
     let build = move || {
         let opened = location.open(&Access::default().source(&[&location])?)?;
         let split = split(&location, load, &opened, &own_engine)?;
-        let image = SharedImage::prepare(&own_engine, &split.image, split.image.reference.as_deref())?;
+        let image = share(&own_engine, &split, &opened)?;
         Ok(Built { mounts: split.mounts, digest: split.image.digest(), image })
     };
     let settings = Settings { engine, options: engine_options, command: options.command, readiness, relays };
@@ -83,9 +88,15 @@ fn watch(location: &Location, options: RunOptions, forwarding: &Forwarding) -> R
 /// What is mounted of the image, and what is loaded.
 pub fn split(location: &Location, load: bool, opened: &Opened, engine: &Engine) -> Result<Split> {
     let split = match opened {
-        Opened::Recipe(recipe) if !load => match engine.cannot_mount()? {
-            None => Split::from_recipe(recipe),
-            Some(why) => {
+        Opened::Recipe(recipe) if !load => match engine.mounts()? {
+            Mounts::Possible { remaps_users } => Split::from_recipe(recipe).inspect(|split| {
+                if let Some(difference) = owners::difference(&split.mounts, remaps_users) {
+                    // With --watch, once for all containers.
+                    static NOTE: Once = Once::new();
+                    NOTE.call_once(|| note!("{location}: {difference}"));
+                }
+            }),
+            Mounts::Impossible(why) => {
                 note!("{location}: loading the whole image: {why}");
                 Ok(Split::whole(opened.image(None)?))
             }
@@ -93,6 +104,23 @@ pub fn split(location: &Location, load: bool, opened: &Opened, engine: &Engine) 
         _ => Ok(Split::whole(opened.image(None)?)),
     };
     split.with_context(|| format!("reading {location}"))
+}
+
+/// The image that is loaded. A store path that is gone is named, because engines report only the layer.
+fn share(engine: &Engine, split: &Split, opened: &Opened) -> Result<SharedImage> {
+    SharedImage::prepare(engine, &split.image, split.image.reference.as_deref()).map_err(|error| {
+        let Opened::Recipe(recipe) = opened else { return error };
+        let mut paths = recipe.layers.iter().flat_map(|layer| &layer.paths).map(|path| &path.path);
+        match paths.find(|path| path.symlink_metadata().is_err()) {
+            Some(gone) => {
+                let gone = gone.display();
+                error.context(format!(
+                    "{gone} is not in the store any more; `nix-store --repair-path {gone}` restores it"
+                ))
+            }
+            None => error,
+        }
+    })
 }
 
 /// `strata compose-mounts`
@@ -113,7 +141,7 @@ pub fn compose(arguments: &ComposeArguments) -> Result<ExitCode> {
     let opened = location.open(&Access::default().source(&[location])?)?;
     let engine = Engine::choose(arguments.engine.map(EngineName::from))?;
     let split = split(location, false, &opened, &engine)?;
-    let image = SharedImage::prepare(&engine, &split.image, split.image.reference.as_deref())?;
+    let image = share(&engine, &split, &opened)?;
     let mount = |path| json!({ "type": "bind", "source": path, "target": path, "read_only": true });
     let volumes: Vec<_> = split.mounts.iter().map(|path| mount(path.as_str())).collect();
     let service = json!({ "image": image.name(), "pull_policy": "never", "volumes": volumes });

@@ -11,8 +11,17 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::{EngineName, engine, keeper::Keeper, options, shared::SharedImage, signals::Forwarding};
-use crate::closure::StorePath;
+use super::{
+    EngineName, engine,
+    keeper::{Keeper, Release},
+    options,
+    shared::SharedImage,
+    signals::Forwarding,
+};
+use crate::{closure::StorePath, terminal::note};
+
+/// The exit status of docker and podman if the engine itself fails, and not the container.
+const ENGINE_FAILED: i32 = 125;
 
 /// What is run.
 #[derive(Debug)]
@@ -41,11 +50,7 @@ impl Container<'_> {
         let mut keeper = Keeper::start(self.engine, self.mounts)?;
         // From here on none can be collected.
         for path in self.mounts {
-            let exists = path.as_path().symlink_metadata().is_ok();
-            ensure!(
-                exists,
-                "mounting {path}: it is not in the store any more; `nix-store --realise {path}` restores it"
-            );
+            ensure!(is_in_store(path), "mounting {path}: it is not in the store any more; {}", restores(path));
         }
         let name = self.engine.program();
         let client = self.command_line(&keeper).spawn().with_context(|| format!("starting {name}"))?;
@@ -54,7 +59,8 @@ impl Container<'_> {
         let sent = keeper.set_client(client.id());
         // Detach keys are read from a terminal only.
         let may_go_on = options::detaches(self.options) || (self.has_input && io::stdin().is_terminal());
-        Ok(Running { keeper, sent, client, id, name, may_go_on, forwarding: forwarding.clone() })
+        let mounts = self.mounts.to_vec();
+        Ok(Running { keeper, mounts, sent, client, id, name, may_go_on, forwarding: forwarding.clone() })
     }
 
     fn command_line(&self, keeper: &Keeper) -> Command {
@@ -79,6 +85,7 @@ impl Container<'_> {
 #[derive(Debug)]
 pub struct Running {
     keeper: Keeper,
+    mounts: Vec<StorePath>,
     /// Whether the keeper has the client.
     sent: Result<()>,
     client: Child,
@@ -101,10 +108,26 @@ impl Running {
     /// If the system refuses.
     pub fn wait(mut self) -> Result<u8> {
         let status = wait(&mut self.client, self.id, &self.forwarding);
-        self.keeper.release(self.may_go_on);
+        let release = match &status {
+            Ok(status) if status.signal().is_some() || status.code() == Some(ENGINE_FAILED) => Release::Check,
+            _ if self.may_go_on => Release::Wait,
+            _ => Release::End,
+        };
+        self.keeper.release(release);
+        if let Some(path) = self.mounts.iter().find(|path| !is_in_store(path)) {
+            note!("strata: {path} was removed from the store while the container ran; {}", restores(path));
+        }
         let status = status.with_context(|| format!("waiting for {}", self.name))?;
         self.sent.map(|()| exit_code(status))
     }
+}
+
+fn is_in_store(path: &StorePath) -> bool {
+    path.as_path().symlink_metadata().is_ok()
+}
+
+fn restores(path: &StorePath) -> String {
+    format!("`nix-store --repair-path {path}` restores it")
 }
 
 fn pid(client: &Child) -> Result<Pid> {

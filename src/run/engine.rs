@@ -38,6 +38,18 @@ impl EngineName {
     }
 }
 
+/// How an engine mounts store paths of this machine.
+#[derive(Debug)]
+pub enum Mounts {
+    /// Not at all, and why.
+    Impossible(String),
+    /// As they are.
+    Possible {
+        /// Whether users of containers are other users of this machine.
+        remaps_users: bool,
+    },
+}
+
 /// An engine, as the user's environment chooses it.
 #[derive(Debug)]
 pub enum Engine {
@@ -74,19 +86,22 @@ impl Engine {
         }
     }
 
-    /// Why it cannot mount store paths of this machine; `None` if it can.
+    /// How it mounts store paths of this machine.
     ///
     /// # Errors
     ///
     /// If it does not answer.
-    pub fn cannot_mount(&self) -> Result<Option<String>> {
+    pub fn mounts(&self) -> Result<Mounts> {
         match self {
             Self::Docker(daemon) => {
                 let info = daemon.info()?;
                 let is_here = kernel("hostname").is_some_and(|name| name == info.name)
                     && kernel("osrelease").is_some_and(|release| release == info.kernel_version);
                 let elsewhere = || format!("the docker daemon at {} is on another machine", daemon.endpoint());
-                Ok((!is_here).then(elsewhere))
+                // Of docker's own modes: moby, daemon/info.go, fillSecurityOptions.
+                let is_remapped = |option: &String| ["name=rootless", "name=userns"].contains(&option.as_str());
+                let remaps_users = info.security_options.iter().flatten().any(is_remapped);
+                Ok(if is_here { Mounts::Possible { remaps_users } } else { Mounts::Impossible(elsewhere()) })
             }
             Self::Podman(podman) => {
                 // Only a client that talks to a service has a server (podman, cmd/podman/system/version.go).
@@ -97,7 +112,10 @@ impl Engine {
                 }
                 let version = podman.run(&["version", "--format", "json"])?;
                 let version: Version = serde_json::from_str(&version).context("reading the version of podman")?;
-                Ok(version.server.is_some().then(|| "podman's service may be on another machine".to_owned()))
+                Ok(match version.server {
+                    Some(_) => Mounts::Impossible("podman's service may be on another machine".to_owned()),
+                    None => Mounts::Possible { remaps_users: !rustix::process::geteuid().is_root() },
+                })
             }
         }
     }

@@ -4,6 +4,7 @@
 //! strata ──── pipe ────▶ keeper     PID of the client, then a word when the client has ended
 //!   "wait"               the container may go on (--detach, detach keys): waits until it has ended
 //!   "end"                it has ended: nothing is left to do
+//!   "check"              the client failed or was killed: removes the container if there is one, once the engine answers
 //!   end of file alone    strata was killed: removes the container
 //! ```
 //!
@@ -36,6 +37,10 @@ const PATHS_PER_VARIABLE: usize = 400;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How often it is asked once the client has ended, for a container that is being removed.
 const ATTEMPTS: usize = 100;
+
+/// How often an engine that does not answer is asked again: for a quarter of an hour.
+const CHECKS: usize = 1800;
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A keeper that runs.
 #[derive(Debug)]
@@ -80,10 +85,10 @@ impl Keeper {
         writeln!(self.pipe, "{client}").context("writing to the keeper of the container")
     }
 
-    /// Tells the keeper that the client has ended. If the container `may_go_on`, its store paths are kept until it ends.
-    pub fn release(mut self, may_go_on: bool) {
+    /// Tells the keeper that the client has ended.
+    pub fn release(mut self, release: Release) {
         // A keeper that was killed needs no news.
-        let _ = self.pipe.write_all(if may_go_on { b"wait\n" } else { b"end\n" });
+        let _ = writeln!(self.pipe, "{}", release.word());
         drop(self.pipe);
         // It is waited for only if it has ended already; what is left of it is the system's.
         let _ = self.process.try_wait();
@@ -112,15 +117,33 @@ pub fn keep(name: EngineName, token: &str) -> Result<ExitCode> {
             let _ = silence();
             containers.wait();
         }
+        (_, Some(Release::Check)) => containers.check(),
         (client, None) => containers.remove(client),
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What the keeper does after the client has ended.
-enum Release {
+#[derive(Clone, Copy, Debug)]
+pub enum Release {
+    /// Nothing: the container has ended.
     End,
+    /// Keeps the store paths until the container has ended.
     Wait,
+    /// Removes the container: the client failed, and may have left one.
+    Check,
+}
+
+impl Release {
+    const ALL: [Self; 3] = [Self::End, Self::Wait, Self::Check];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Wait => "wait",
+            Self::Check => "check",
+        }
+    }
 }
 
 /// The client, and how strata released the keeper; `None` if strata was killed.
@@ -130,9 +153,10 @@ fn read_pipe() -> Result<(Option<Pid>, Option<Release>)> {
     // The client is opened while it runs, so byte by byte.
     while io::stdin().read(&mut byte).context("reading from strata")? == 1 {
         match byte[0] {
-            b'\n' if text == "end" => return Ok((client, Some(Release::End))),
-            b'\n' if text == "wait" => return Ok((client, Some(Release::Wait))),
-            b'\n' => client = std::mem::take(&mut text).parse().ok().and_then(Pid::from_raw),
+            b'\n' => match Release::ALL.into_iter().find(|release| release.word() == text) {
+                Some(release) => return Ok((client, Some(release))),
+                None => client = std::mem::take(&mut text).parse().ok().and_then(Pid::from_raw),
+            },
             other => text.push(char::from(other)),
         }
     }
@@ -159,6 +183,27 @@ impl Containers {
             if self.engine(&["wait"], &running).is_none() {
                 std::thread::sleep(INTERVAL);
             }
+        }
+    }
+
+    /// Removes them once the engine answers.
+    fn check(&mut self) {
+        let name = self.name.program();
+        for attempt in 0..CHECKS {
+            match self.list(&["--all"]) {
+                Some(found) if found.is_empty() => return,
+                Some(found) if self.engine(&["rm", "--force", "--volumes"], &found).is_some() => {
+                    note!("strata: the client of {name} ended before its container, which was removed");
+                    return;
+                }
+                Some(_) => {}
+                None if attempt == 0 => {
+                    note!("strata: {name} does not answer; its container is removed as soon as it does");
+                    let _ = silence();
+                }
+                None => {}
+            }
+            std::thread::sleep(CHECK_INTERVAL);
         }
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod client;
 pub(crate) mod engine;
 pub(crate) mod keeper;
 pub(crate) mod options;
+pub(crate) mod owners;
 pub(crate) mod ready;
 pub(crate) mod relay;
 pub(crate) mod shared;

@@ -17,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Engine, Split};
+use super::{Engine, Split, engine::Mounts};
 use crate::{closure::StorePath, image::Opened, terminal::note};
 
 /// `$0` is the shell that runs this.
@@ -38,7 +38,7 @@ impl Shell {
     ///
     /// If it is not a program in the store, or Nix does not know its closure.
     pub fn find(program: &str, engine: &Engine, split: &mut Split, opened: &Opened) -> Result<Self> {
-        if let Some(why) = engine.cannot_mount()? {
+        if let Mounts::Impossible(why) = engine.mounts()? {
             note!("--shell: starting the sh of the image: {why}");
             return Ok(Self { program: "sh".to_owned(), is_mounted: false });
         }

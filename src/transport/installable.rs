@@ -160,7 +160,7 @@ impl Installable {
 /// If `reference` is no flake reference, Nix does not find the flake, or no directory is on this machine.
 pub(crate) fn local_sources(reference: &str) -> Result<Vec<PathBuf>, InstallableError> {
     let owned = || reference.to_owned();
-    if !find_reference(reference).is_some_and(|found| found.is_ok()) {
+    if find_reference(reference).is_none_or(|found| found.is_err()) {
         return Err(InstallableError::NotAFlake(owned()));
     }
     let flake = reference.split('#').next().unwrap_or_default();

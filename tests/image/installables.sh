@@ -55,6 +55,7 @@ git -C "$work/cloned" status >/dev/null
 [[ -e $work/ran ]] || fail "git runs no program of this configuration: the test proves nothing"
 # Every command of the help either takes the reference and the option, or no image at all: a new one must be added here.
 printf '{ "version": 1 }' >"$work/budget"
+printf 'schemaVersion: 2.0.0\nmetadataTest: { labels: [ { key: word, value: one } ] }\n' >"$work/structure.yaml"
 accepts() {
   local arguments=("$@")
   rm -rf "$work/copied"
@@ -70,6 +71,7 @@ while read -r command; do
     copy) accepts copy .#image "oci:$work/copied:t" ;;
     diff) accepts diff .#image .#image ;;
     budget) accepts budget .#image "$work/budget" --update ;;
+    check) accepts check .#image "$work/structure.yaml" ;;
     plan) accepts plan .#image --history .#image ;;
     sbom)
       accepts sbom .#image

@@ -99,6 +99,9 @@ pub struct Info {
     /// The release of its machine's kernel.
     #[serde(default)]
     pub kernel_version: String,
+    /// Its modes, such as `name=rootless` and `name=userns`.
+    #[serde(default)]
+    pub security_options: Option<Vec<String>>,
     /// Properties of its storage driver.
     #[serde(default)]
     pub driver_status: Option<Vec<(String, String)>>,

@@ -1,0 +1,101 @@
+# strata run ends as its container does, on a terminal and after ctrl-C; and nothing of it remains when the client, the engine or
+# a store path goes away.
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+need_command jq
+export XDG_CACHE_HOME=$work/cache
+image=$(greeter ends:t one)
+bash=$(build pkgs.bash)/bin/bash
+sleep=$(build pkgs.coreutils)/bin/sleep
+waits='echo ready; while :; do '$sleep' 0.05; done'
+
+containers() { "$engine" ps --all --quiet --filter label=strata.run; }
+is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -qF -- "$1"; }
+nothing_left() { [[ ! $(containers) ]] && ! is_root "${bash%/bin/bash}"; }
+has_noted() { grep -qF -- "$1" "$work/log"; }
+# started IMAGE COMMAND…: in the background; pid is its process.
+started() {
+  local image=$1
+  shift
+  "$strata" run --engine "$engine" "$image" --network none -- "$@" >"$work/out" 2>"$work/log" &
+  pid=$!
+  wait_for "$pid" grep -q ready "$work/out" || { cat "$work/log"; fail "the container does not start"; }
+}
+# ends_with STATUS: the process of started.
+ends_with() {
+  local status=0
+  wait "$pid" || status=$?
+  same "$status" "$1"
+}
+# types TEXT KEYS STATUS COMMAND…: strata run on a terminal; the output is in $work/out.
+types() {
+  local text=$1 keys=$2 status=0 expected=$3
+  shift 3
+  python3 "$root/tests/image/terminal.py" "$text" "$keys" "$strata" run --engine "$engine" "$image" --network none "$@" >"$work/out" || status=$?
+  [[ $status == "$expected" ]] || { cat "$work/out"; fail "status $status instead of $expected: $*"; }
+}
+
+check_engine() {
+  # Input and output of a terminal; ctrl-C goes to the program, with a terminal in the container and without.
+  types 'ready' 'typed\r' 5 -it -- "$bash" -c 'test -t 0 && test -t 1 && echo ready && read -r line && echo "got $line" && exit 5'
+  grep -q 'got typed' "$work/out" || { cat "$work/out"; fail "the input does not arrive"; }
+  for terminal in -it -i ''; do
+    types 'ready' '\x03' 9 $terminal -- "$bash" -c "trap 'echo interrupted; exit 9' INT; $waits"
+    grep -q interrupted "$work/out" || { cat "$work/out"; fail "ctrl-C does not arrive with '$terminal'"; }
+    wait_for $$ nothing_left
+  done
+
+  # A client that is killed leaves its container to the engine.
+  started "$image" "$bash" -c "$waits"
+  kill -KILL "$(pgrep -x -P "$pid" "$engine")"
+  ends_with 137
+  wait_for $$ nothing_left
+  wait_for $$ has_noted "strata: the client of $engine ended before its container, which was removed"
+
+  # A store path that is deleted by force, before and while it is mounted.
+  odd=$(build 'buildImage { name = "odd"; tag = "t"; config.Cmd = [ "${pkgs.writeText "deleted" "'"$engine"'"}" "${pkgs.bash}" "${pkgs.coreutils}" ]; }')
+  path=$(jq -r '.layers[].paths[]?.path | select(endswith("-deleted"))' "$odd")
+  # A test that failed may have left the store without it.
+  [[ -e $path ]] || nix-store --repair-path "$path" 2>"$work/log"
+  started "$odd" "$bash" -c "trap 'exit 6' TERM; $waits"
+  rm -f "$path"
+  kill -TERM "$pid"
+  ends_with 6
+  has_noted "strata: $path was removed from the store while the container ran; \`nix-store --repair-path $path\` restores it" ||
+    { cat "$work/log"; fail "the deleted path is not named"; }
+  "$strata" run --engine "$engine" "$odd" --network none 2>"$work/log" && fail "an image without one of its store paths runs"
+  has_noted "$path" || { cat "$work/log"; fail "the deleted path is not named"; }
+  nix-store --repair-path "$path" 2>"$work/log" || { cat "$work/log"; fail "the path is not restored"; }
+  started "$odd" "$bash" -c "trap 'exit 6' TERM; $waits"
+  kill -TERM "$pid"
+  ends_with 6
+  wait_for $$ nothing_left
+  "$engine" images --quiet | sort -u | xargs --no-run-if-empty "$engine" rmi --force >/dev/null
+}
+
+if command -v podman >/dev/null; then
+  printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run" >"$work/storage.conf"
+  printf '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
+  export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
+  engine=podman
+  check_engine
+fi
+if [[ ${docker-} ]]; then
+  engine=docker
+  check_engine
+  # A daemon that is killed: the container is removed when it is there again.
+  start_docker "$work/docker"
+  started "$image" "$bash" -c "$waits"
+  kill -KILL "$(<"$work/docker/pid")"
+  wait "$docker_pid" 2>/dev/null || true
+  ends_with 125
+  wait_for $$ has_noted 'strata: docker does not answer; its container is removed as soon as it does'
+  is_root "${bash%/bin/bash}" || fail "the store paths of a container that may still run could be collected"
+  rm -f "$work/docker/pid"
+  start_docker "$work/docker"
+  wait_for "$docker_pid" nothing_left
+  docker images --quiet | sort -u | xargs --no-run-if-empty docker rmi --force >/dev/null
+  stop_docker
+  # Mounts of the daemon that was killed.
+  awk -v at="$work/docker" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | xargs --no-run-if-empty umount --lazy
+fi
