@@ -1,5 +1,6 @@
 # checkImage and strata check: container-structure-test's files, and services, without an engine, in Nix's sandbox and outside.
 . "$root/tests/lib.sh"
+. "$root/tests/services.sh"
 need_command jq
 need_command python3
 
@@ -197,5 +198,71 @@ echo 'schemaVersion: 3' >"$work/bad.yaml"
 "$strata" check "$image" "$work/bad.yaml" 2>"$work/log" || status=$?
 same "$status" 2
 says "schemaVersion is 3; only 2.0.0 is supported"
-# Nothing remains of it: no process, and no directory.
-[[ ! $(find "${TMPDIR:-/tmp}" -maxdepth 1 -name '.strata-*.tmp' -newer "$work/tests.yaml" -user "$EUID" 2>/dev/null) ]] || fail "temporary directories remain"
+# Whatever runs in a container, the store stays as it is; the user is root there.
+attack=$(build 'let victim = pkgs.writeTextDir "file" "text"; in buildImage {
+  name = "attack"; copyToRoot = [ (pkgs.writeTextDir "victim" "${victim}") pkgs.busybox ]; config.Env = [ "PATH=/bin" ];
+}')
+cat >"$work/attack.yaml" <<'YAML'
+schemaVersion: 2.0.0
+commandTests:
+  - name: attack
+    command: sh
+    args:
+      - -c
+      - |
+        victim=$$(cat /victim); test -f "$$victim/file" || echo no victim
+        mount -o remount,bind,rw "$$victim" 2>/dev/null; umount "$$victim" 2>/dev/null
+        chmod 777 "$$victim" "$$victim/file" 2>/dev/null && echo mode changed
+        rm "$$victim/file" 2>/dev/null && echo removed
+        touch "$$victim/new" 2>/dev/null && echo created
+        id -u
+    expectedOutput: ["^0\n$"]
+YAML
+sed -i 's/\$\$/$/g' "$work/attack.yaml"
+"$strata" check "$attack" "$work/attack.yaml" >"$work/out" || { cat "$work/out"; fail "a container changes the store"; }
+
+# If strata is killed, the container ends.
+token=$((100000 + RANDOM))
+printf '%s\n' 'schemaVersion: 2.0.0' 'commandTests:' "- {name: sleeps, command: sleep, args: [$token]}" >"$work/sleep.yaml"
+for signal in KILL INT; do
+  "$strata" check "$attack" "$work/sleep.yaml" >/dev/null 2>&1 &
+  pid=$!
+  sleeps() { pgrep -f "^sleep $token\$" >/dev/null; }
+  wait_for "$pid" sleeps
+  # In the background, SIGINT of a shell's job is ignored.
+  if [[ $signal == INT ]]; then kill -TERM "$pid"; else kill -KILL "$pid"; fi
+  wait "$pid" || true
+  ended() { ! sleeps; }
+  wait_for $$ ended
+done
+"$strata" check "$image" "$work/tests.yaml" >/dev/null || true
+left=$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name '.strata-*.tmp' -newer "$work/attack.yaml" -user "$EUID")
+[[ ! $left ]] || fail "temporary directories remain: $left"
+
+# Through an engine: the same results.
+cat >"$work/engine.yaml" <<'YAML'
+schemaVersion: 2.0.0
+containerRunOptions: {user: root}
+commandTests:
+  - {name: user, command: id, args: [-u], envVars: [{key: A, value: b}], expectedOutput: ["^0\n$"]}
+  - {name: setup, setup: [[touch, /tmp/made]], command: ls, args: [/tmp/made], expectedOutput: [made]}
+  - {name: missing, command: nothing, exitCode: 127}
+YAML
+check_engine() {
+  status=0
+  "$strata" check "$image" "$work/engine.yaml" --engine "$engine" --json >"$work/json" 2>"$work/log" || status=$?
+  same "$status $(jq -c '[.Results[].Pass]' "$work/json")" '1 [true,true,false]'
+  [[ ! $("$engine" ps --all --quiet) ]] || fail "a container remains"
+  [[ ! $("$engine" images --quiet --filter dangling=true) ]] || fail "an image of a setup command remains"
+}
+if [[ ${docker-} ]]; then
+  engine=docker
+  check_engine
+fi
+if command -v podman >/dev/null; then
+  printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run" >"$work/storage.conf"
+  printf '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
+  export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
+  engine=podman
+  check_engine
+fi

@@ -4,9 +4,12 @@ use std::{
     convert::Infallible,
     fs::{self, File, Permissions},
     io::{self, Write as _},
-    os::unix::{
-        fs::{PermissionsExt, symlink},
-        process::CommandExt,
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{PermissionsExt, symlink},
+            process::CommandExt,
+        },
     },
     path::{Path, PathBuf},
     process::{Command, ExitCode},
@@ -14,7 +17,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use rustix::{
-    process::{Pid, PidfdFlags, pidfd_open},
+    process::{Pid, PidfdFlags, pidfd_open, setsid},
     system::sethostname,
     thread::{ThreadNameSpaceType, UnshareFlags, move_into_thread_name_spaces},
 };
@@ -34,6 +37,8 @@ pub const FAILURE: &str = "failure";
 /// If the kernel refuses.
 pub fn outer(file: &Path) -> Result<ExitCode> {
     hold::end_with_parent()?;
+    // Without the terminal of this process, whose input a program could otherwise write.
+    setsid().context("leaving the terminal")?;
     let container: Container = super::read(file)?;
     let new = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     namespaces::enter_user_namespace(new, 0, 0)?;
@@ -152,6 +157,7 @@ fn write_names(container: &Container, etc: &Path) {
 /// If the container has ended.
 pub fn exec(container: &Container, process: i32) -> Result<ExitCode> {
     hold::end_with_parent()?;
+    setsid().context("leaving the terminal")?;
     let process = Pid::from_raw(process).context("enter-check exec: no process")?;
     let handle = pidfd_open(process, PidfdFlags::empty()).context("opening the process of the container")?;
     let kinds = ThreadNameSpaceType::USER
@@ -159,7 +165,6 @@ pub fn exec(container: &Container, process: i32) -> Result<ExitCode> {
         | ThreadNameSpaceType::PROCESS_ID
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
-    use std::os::fd::AsFd;
     move_into_thread_name_spaces(handle.as_fd(), kinds).context("entering the container")?;
     let (program, arguments) = container.command.split_first().context("no program")?;
     let mut command = Command::new(program);
