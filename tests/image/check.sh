@@ -131,6 +131,8 @@ database='let
   postgres = buildImage {
     name = "postgres";
     copyToRoot = [
+      # initdb starts programs with it.
+      dockerTools.binSh
       (pkgs.runCommand "data" { } "mkdir -p $out/tmp $out/var/lib/postgresql")
       (dockerTools.fakeNss.override { extraPasswdLines = [ "postgres:x:70:70::/var/lib/postgresql:/bin/sh" ]; })
     ];

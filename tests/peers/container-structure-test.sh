@@ -70,7 +70,7 @@ commandTests:
   - {name: fail excluded output, command: echo, args: [Welcome], excludedOutput: ['(?i)WELCOME']}
   - {name: fail excluded error, command: sh, args: [-c, 'echo warning >&2'], excludedError: [warn]}
   - {name: fail expected error, command: "true", expectedError: [.]}
-  - {name: pass braces, command: echo, args: ['{"a": [1]}'], expectedOutput: ['{"a": [1]}']}
+  - {name: pass braces, command: echo, args: ['{"a": 1}'], expectedOutput: ['{"a": [1]}']}
   - {name: fail braces, command: echo, args: ['{"a": 1}'], expectedOutput: ['{"a": [2]}']}
   - {name: pass quotation, command: echo, args: ['1.0+2'], expectedOutput: ['\Q1.0+2\E', '[[:digit:]]\.\d\+2']}
   - name: pass setup
