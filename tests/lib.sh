@@ -71,7 +71,20 @@ build_fails() {
   done
 }
 # same ACTUAL EXPECTED
-same() { [[ $1 == "$2" ]] || fail "expected: $2"$'\n'"   found: $1"; }
+# A command that fails inside of an argument leaves an empty text, so two empty texts are a failure too: see `silent`.
+same() { [[ $1 && $1 == "$2" ]] || fail "expected: $2"$'\n'"   found: $1"; }
+# lacks [OPTIONS] PATTERN FILE…: grep finds nothing in the files. A file that is missing is a failure too.
+lacks() {
+  local status=0
+  grep "$@" || status=$?
+  ((status == 1)) || fail "grep $* ends with $status, not 1"
+}
+# silent COMMAND…: it succeeds and prints nothing.
+silent() {
+  local out
+  out=$("$@") || fail "$* ends with $?"
+  [[ ! $out ]] || fail "$* prints: $out"
+}
 
 # greeter NAME:TAG WORD [ATTRIBUTE]: an image that prints WORD; nothing else of it depends on that. Or a program of it.
 greeter() {

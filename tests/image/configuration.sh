@@ -42,12 +42,12 @@ warns 'warning: argument copyToRoot: config refers to /nix/store/[^ ]*-tool,'
 for image in "buildImage { name = \"quiet\"; copyToRoot = pkgs.buildEnv { name = \"root\"; paths = [ $tool $user ]; }; }" \
   "buildImage { name = \"quiet-2\"; copyToRoot = $tool; layers = [ (buildLayer { deps = [ $tool $user ]; }) ]; }"; do
   build "$image" >/dev/null
-  if grep warning "$work/log"; then fail "warned of $image"; fi
+  lacks warning "$work/log"
 done
 
 # The same package twice is no noise; errors name the argument that the user wrote.
 build "dockerTools.buildLayeredImage { name = \"twice\"; contents = [ $tool $tool (pkgs.symlinkJoin { name = \"joined\"; paths = [ $tool ]; }) ]; }" >/dev/null
-if grep Keeping "$work/log"; then fail "the same package is no conflict"; fi
+lacks Keeping "$work/log"
 file='(pkgs.writeText "text" "x")'
 build_fails "dockerTools.buildLayeredImage { name = \"x\"; contents = [ $file ]; }" "argument contents: /nix/store/" "is a file"
 build_fails "makeContainerImage { layers = [ $file ]; }" "argument layers: /nix/store/"

@@ -187,7 +187,7 @@ exported=$(build "dockerTools.exportImage { fromImage = $everything; }")
 tar -tvPf "$exported" >"$work/listing"
 same "$(head -n 1 "$work/listing" | sed 's/.* //')" ./
 grep -qE '^brw.* 7,8 .* \./device$' "$work/listing" || { cat "$work/listing"; fail "the device is not exported"; }
-if grep -qE '/(gone|removed|\.wh)' "$work/listing"; then fail "what was removed is exported"; fi
+lacks -qE '/(gone|removed|\.wh)' "$work/listing"
 container 'dockerTools.buildLayeredImage { name = "nss"; tag = "t"; contents = with dockerTools; [ fakeNss binSh usrBinEnv caCertificates pkgs.coreutils ];
   config = { Env = [ "PATH=/bin" ]; User = "nobody"; Cmd = [ "/usr/bin/env" "sh" "-c" "id -un; test -s /etc/ssl/certs/ca-bundle.crt && echo certificates" ]; }; }' \
   $'nobody\ncertificates'

@@ -28,7 +28,9 @@ changed() {
 }
 # Nothing stays of the name that images come under.
 no_leftovers() {
-  if "$@" | grep -E 'strata-incoming|<none>'; then fail "left behind"; fi
+  local names
+  names=$("$@")
+  [[ $names != *strata-incoming* && $names != *'<none>'* ]] || fail "left behind: $names"
 }
 
 for engine in docker20 docker29; do

@@ -73,7 +73,7 @@ again=$(rebuild 2)
 differ "$rebuilt" "$again" >"$work/table"
 grep -qE '^~ app-1 rebuilt, [0-9a-z]{8} -> [0-9a-z]{8}$' "$work/table" || { cat "$work/table"; fail "a rebuild does not show what differs"; }
 (set +o pipefail; "$strata" diff "$one" "$library" 2>"$work/log" | head -1 >/dev/null)
-same "$(<"$work/log")" ""
+silent cat "$work/log"
 # A pipe that nobody reads from the start: quiet too, and still a difference.
 python3 - "$strata" "$one" "$library" <<'PYTHON'
 import os, subprocess, sys
@@ -119,7 +119,7 @@ grep -q 'did you mean libbottom-1?' "$work/log" || { cat "$work/log"; fail "noth
 "$strata" explain "$one" --html "$work/page.html"
 grep -q 'libbottom-1' "$work/page.html" || fail "the page has no paths"
 "$strata" explain "$one" --html - | cmp - "$work/page.html"
-if grep -nE '(src|href)="?https?:|@import|fetch\(' "$work/page.html"; then fail "the page is not self-contained"; fi
+lacks -nE '(src|href)="?https?:|@import|fetch\(' "$work/page.html"
 # What is not known is said to be unknown.
 "$strata" explain "$work/layout" >"$work/table"
 grep -q '^what an update sends is unknown' "$work/table" || { cat "$work/table"; fail "an unknown cost is not said to be"; }
@@ -133,7 +133,7 @@ for where in "$archive" "oci:$work/history" "docker://$registry/history:t"; do
   same "$("$strata" explain "$where" --json | jq -r '.layers[].paths[].path' | sort)" "$closure"
   "$strata" explain "$where" >"$work/table"
   grep -q "glibc" "$work/table" || fail "no names of $where"
-  if grep -q "store paths: \[" "$work/table"; then cat "$work/table"; fail "raw history"; fi
+  lacks -q "store paths: \[" "$work/table"
 done
 # Every command reads what copy reads.
 for command in inspect explain verify; do "$strata" "$command" "docker://$registry/history:t" >/dev/null; done

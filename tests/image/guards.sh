@@ -70,5 +70,5 @@ done
 # A clash says what the function that was called offers.
 two='one = pkgs.writeTextDir "etc/x" "1"; two = pkgs.writeTextDir "etc/x" "2";'
 build_fails "let $two in ociLayerTar { files = map (source: { inherit source; destination = \"/\"; }) [ one two ]; }" "two sources want /etc/x" "give one of them another \`destination\`"
-if grep -q 'copyToRoot' "$work/log"; then fail "ociLayerTar has no copyToRoot"; fi
+lacks -q 'copyToRoot' "$work/log"
 build_fails "let $two in buildImage { name = \"x\"; copyToRoot = [ one two ]; }" "two sources want /etc/x" "use \`deps\` instead of \`copyToRoot\`"

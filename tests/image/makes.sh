@@ -18,7 +18,7 @@ m_says() {
   local status=0 out
   out=$("$m" "${@:3}" 2>"$work/log") || status=$?
   [[ $status == "$1" ]] || { cat "$work/log" >&2; fail "m ${*:3} ended with $status, not $1"; }
-  same "$out" "$2"
+  [[ $out == "$2" ]] || fail "m ${*:3} prints: $out"$'\n'"it should print: $2"
 }
 # m_tells TEXT: on stderr, the last time.
 m_tells() { grep -qF -- "$1" "$work/log" || { cat "$work/log" >&2; fail "stderr lacks: $1"; }; }
@@ -103,7 +103,7 @@ touch "$HOME/file" "$STATE/file"
 [[ $(command -v jq) == /nix/store/*-jq-*/bin/jq ]]
 [[ $(twice) == last ]]
 [[ "__argNumber__ __argYes__ __argNo__ __argList__" == "1 1  /nix/store/"*"-entrypoint.sh two" ]]
-! command -v git
+[[ ! $(command -v git) ]]
 [[ $MORE == /nix/store/*-hello-*/bin && $LD_LIBRARY_PATH == /nix/store/*-hello-*/lib64:/nix/store/*-hello-*/lib ]]
 SH
 git add --intent-to-add makes

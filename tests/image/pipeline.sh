@@ -35,8 +35,8 @@ same "$(layers "$(image "$file" '')")" "$(echo "$hello"; grep -vxF -- "$hello" <
 # What is removed is not in the image, nor in its database.
 removed=$(image '[ [ "remove_paths" [ pkgs.hello ] ] [ "popularity_contest" ] ]' 'includeNixDB = true;')
 same "$(layers "$removed" | wc -l)" $((count - 1))
-! layers "$removed" | grep -qxF -- "$hello" || fail "hello is still there"
-! jq -r '.closure[].path' "$removed/image.json" | grep -qF -- "-$hello" || fail "the closure still lists hello"
+left=$(layers "$removed"; jq -r '.closure[].path' "$removed/image.json")
+[[ $left == *-glibc-* && $left != *"$hello"* ]] || fail "hello is still there: $left"
 mkdir "$work/root"
 tar -xf "$removed/customisation.tar" -C "$work/root"
 strings=$(tr -c '[:print:]' '\n' <"$work/root/nix/var/nix/db/db.sqlite")

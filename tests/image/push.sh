@@ -35,8 +35,8 @@ script --quiet --return --command "stty columns 120; TERM=xterm NO_COLOR=1 '$str
 grep -qE 'layer 1 coreutils-' "$work/terminal" || { cat "$work/terminal"; fail "the bar is not named"; }
 grep -qE '[0-2]/2 layers, ' "$work/terminal" || { cat "$work/terminal"; fail "there is no bar for the whole"; }
 same "$(grep -c 'pushed 2 of 2 layers, ' "$work/terminal")" 1
-if grep -q 'sent, ' "$work/terminal"; then cat "$work/terminal"; fail "a layer leaves a line"; fi
-if grep -qP '\x1b\[[0-9;]*m' "$work/terminal"; then cat "$work/terminal"; fail "there are colours"; fi
+lacks -q 'sent, ' "$work/terminal"
+lacks -qP '\x1b\[[0-9;]*m' "$work/terminal"
 for compression in zstd none; do
   push "$second" "docker://$registry/$compression:two" --compression "$compression" >/dev/null
 done
@@ -118,6 +118,6 @@ push "$first" "docker://$registry/x" --authfile "$work/auth.json" >/dev/null
 same "$(sent)" 0
 REGISTRY_AUTH_FILE=$work/auth.json push "$first" "docker://$registry/x" >/dev/null
 same "$(sent)" 0
-if grep -rqF 'U*U' "$work/log" "$work/private/log"; then fail "the password is in a log"; fi
+lacks -rqF 'U*U' "$work/log" "$work/private/log"
 stop_registry
 fails "Connection refused" copy "$first" docker://127.0.0.1:1/x

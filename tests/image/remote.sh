@@ -32,7 +32,8 @@ for word in one two; do
   skopeo copy --quiet --src-tls-verify=false "docker://$registry/remote-$word:t" "oci:$work/pulled:$word"
 done
 "$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what was pushed"
-for path in $(cut -d ' ' -f 1 "$work/fleet" | xargs jq -r '.closure[].path' | grep -- -only-there); do
+paths=$(cut -d ' ' -f 1 "$work/fleet" | xargs jq -r '.closure[].path' | grep -- -only-there)
+for path in $paths; do
   [[ ! -e $path ]] || fail "$path is here"
   [[ -e $work/there$path ]] || fail "$path is not there"
 done

@@ -129,11 +129,12 @@ same "$(jq -cS .buildLayeredImage "$work/dockertools")" "$(jq -c 'del(.runAsRoot
 same "$(jq -cS .streamLayeredImage "$work/dockertools")" "$(jq -c 'del(.runAsRoot, .compressor)' <<<"$images")"
 same "$(jq -cS '.buildLayeredImage + .buildImage + { layered: true, layers: true, name: true }' "$work/dockertools")" "$(jq -cS .makeContainerImage "$work/takes")"
 # A required argument that is missing is named.
-while read -r function argument; do throws "$function" "called without required argument '$argument'"; done < <(
+required=$(
   jq -r --slurpfile dockertools "$work/dockertools" '. + ($dockertools[0] | with_entries(.key |= "dockerTools." + .)) | to_entries[]
     | .key as $function | [.value | to_entries[] | select(.value | not).key] as $needed | $needed[]
     | "\($function){\($needed - [.] | map(. + "=null;") | add // "")} \(.)"' "$work/takes"
 )
+while read -r function argument; do throws "$function" "called without required argument '$argument'"; done <<<"$required"
 
 for ((at = 0; at < ${#mistakes[@]}; at += 2)); do
   if nix-instantiate --eval --expr "$(expression "(${mistakes[at]}).drvPath")" >"$work/out" 2>"$work/log"; then fail "this should throw: ${mistakes[at]}"; fi

@@ -106,7 +106,7 @@ with_tokens() {
   copy --all "docker://$host/app:v1" oci:anonymous:v1 --cert-dir certs --no-creds --quiet >out
   fails "log in" --all "docker://$host/other/app:v2" oci:nothing:v1 --cert-dir certs --no-creds
 }
-no_secrets() { if grep -rqE 'U\*U|secret|bWU6c2VjcmV0' "$@" log out tokens; then fail "a password is in a log"; fi; }
+no_secrets() { lacks -rqE 'U\*U|secret|bWU6c2VjcmV0' "$@" log out tokens; }
 
 for program in "${programs[@]}"; do
   registry_of "$program" "$program-basic" "auth: { htpasswd: { realm: test, path: $work/users } }" "$tls"

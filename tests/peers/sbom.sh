@@ -160,4 +160,4 @@ status=0
 same $status 1
 grep -qx -- '- hello 2.10' "$work/difference" && grep -q -- '^+ bash ' "$work/difference" && ! grep -q coreutils "$work/difference" ||
   fail "sbom diff: $(<"$work/difference")"
-same "$("$strata" sbom diff "$path" "$path")" ""
+silent "$strata" sbom diff "$path" "$path"

@@ -139,7 +139,7 @@ fn nothing_goes_from_https_to_http() {
     world.run(&["manifest", "registry.example.com/app:1"]).bad("without TLS");
     world.host(HOST, |_| Answer::new(302).with("location", "http://registry.example.com/other"));
     world.run(&["manifest", "registry.example.com/app:1"]).bad("without TLS");
-    assert!(world.seen().iter().all(|request| request.host == HOST));
+    world.asked_only(HOST);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn loopback_does_without_tls_and_without_a_proxy() {
     assert!(world.seen().is_empty());
     // A name that only begins like it is somebody else's.
     world.run(&["manifest", "127.evil.invalid/app:1"]).bad("");
-    assert!(world.seen().iter().all(|request| request.host == "127.evil.invalid"));
+    world.asked_only("127.evil.invalid");
 }
 
 /// The watch of all these tests: a password at a host that it does not belong to is seen.

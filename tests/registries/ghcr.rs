@@ -44,7 +44,7 @@ fn the_upload_of_a_refused_mount_is_used() {
     let opened: Vec<_> = opened.map(|request| request.target.clone()).collect();
     // The layer's and the config's, each opened by its mount.
     assert!(opened.iter().all(|target| target.contains("mount=")), "{opened:?}");
-    assert_eq!(image(&layer).1.len(), 2);
+    assert_eq!(opened.len(), image(&layer).1.len());
 }
 
 #[test]
@@ -55,7 +55,8 @@ fn a_copy_between_repositories_sends_the_manifest_and_no_blob() {
     assert!(store.has_tag("me/app", "1"));
     let asked = world.seen();
     let sent: Vec<_> = asked.iter().filter(|request| matches!(request.method.as_str(), "PATCH" | "PUT")).collect();
-    assert!(sent.iter().all(|request| request.path() == "/v2/me/app/manifests/1"), "{sent:?}");
+    let paths: Vec<&str> = sent.iter().map(|request| request.path()).collect();
+    assert_eq!(paths, ["/v2/me/app/manifests/1"]);
     // The layer and the config.
     let mounted = asked.iter().filter(|request| request.query("from") == ["me/base"]);
     let mounted = mounted.filter(|request| request.header("authorization").is_some());

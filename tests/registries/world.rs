@@ -289,6 +289,13 @@ impl World {
         said
     }
 
+    /// That this host alone was asked since the last look, at least once.
+    #[track_caller]
+    pub fn asked_only(&self, host: &str) {
+        let seen = self.seen();
+        assert!(!seen.is_empty() && seen.iter().all(|request| request.host == host), "{seen:?}");
+    }
+
     /// Looks for secrets in what somebody reads, or a log keeps.
     fn read(&self, said: &Said) {
         for (secret, _) in lock(&self.inner.secrets).iter() {
