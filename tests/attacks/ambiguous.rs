@@ -1,14 +1,14 @@
 //! Documents that are a manifest and an index at once (CVE-2021-41190): whoever serves them chooses the image.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
 use strata::internals::oci::{Digest, descriptor::media_type};
 
 use crate::{
-    images::{Image, descriptor, tar},
+    images::{Image, descriptor, tar, write_layout},
     registry::Registry,
-    run::{strata, text},
+    run::{limited_strata, strata, text},
 };
 
 const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
@@ -117,6 +117,73 @@ fn layouts_and_directories_hold_one_kind_of_document() {
         fs::write(home.path().join("index.json"), index.to_string()).unwrap();
         refused(&format!("oci:{}", home.path().display()), AMBIGUOUS);
     }
+}
+
+/// Writes a tar of the files in `directory`.
+fn archive(directory: &Path, to: &Path) {
+    let mut tar = tar::Builder::new(fs::File::create(to).unwrap());
+    tar.append_dir_all("", directory).unwrap();
+    tar.finish().unwrap();
+}
+
+#[test]
+fn archives_hold_one_kind_of_document() {
+    let (one, other) = both(|_| {});
+    for kind in [media_type::MANIFEST, media_type::INDEX] {
+        let home = tempfile::tempdir().unwrap();
+        let (layout, tar) = (home.path().join("layout"), home.path().join("image.tar"));
+        write_layout(&layout, &other);
+        write_layout(&layout, &one);
+        let index = json!({ "schemaVersion": 2, "manifests": [descriptor(kind, &one.manifest)] });
+        fs::write(layout.join("index.json"), index.to_string()).unwrap();
+        archive(&layout, &tar);
+        let tar = tar.display().to_string();
+        refused(&format!("oci-archive:{tar}"), AMBIGUOUS);
+        refused(&tar, AMBIGUOUS);
+        refused(&format!("docker-archive:{tar}"), AMBIGUOUS);
+        // The index.json itself.
+        let mut index: Value = index;
+        index["layers"] = json!([]);
+        index["manifests"] = json!([descriptor(media_type::MANIFEST, &other.manifest)]);
+        fs::write(layout.join("index.json"), index.to_string()).unwrap();
+        archive(&layout, Path::new(&tar));
+        refused(&format!("oci-archive:{tar}"), AMBIGUOUS);
+        refused(&tar, AMBIGUOUS);
+    }
+}
+
+#[test]
+fn ambiguous_documents_are_not_served() {
+    let (one, other) = both(|_| {});
+    let home = tempfile::tempdir().unwrap();
+    let (layout, tar) = (home.path().join("layout"), home.path().join("image.tar"));
+    write_layout(&layout, &other);
+    write_layout(&layout, &one);
+    archive(&layout, &tar);
+    for image in [format!("oci:{}", layout.display()), format!("oci-archive:{}", tar.display())] {
+        let serve = ["serve", "--listen", "127.0.0.1:0", &image];
+        let output = limited_strata(home.path(), 1000, 100).args(serve).output().unwrap();
+        let said = text(&output);
+        assert!(output.status.code() == Some(2) && said.contains(AMBIGUOUS), "{image}: {:?}: {said}", output.status);
+    }
+}
+
+#[test]
+fn ambiguous_referrers_are_not_copied() {
+    let (one, _) = both(|document| document["artifactType"] = "application/vnd.example".into());
+    let image = Image::new(&[tar(&[("file", b"1")])]);
+    let registry = Registry::start();
+    registry.put_image("v1", &image);
+    registry.put_image("one", &one);
+    let mut entry = descriptor(media_type::MANIFEST, &one.manifest);
+    entry["artifactType"] = "application/vnd.example".into();
+    registry.list(&image.digest(), entry);
+    let home = tempfile::tempdir().unwrap();
+    let to = format!("oci:{}", home.path().join("out").display());
+    let output = strata(home.path()).args(["copy", "--referrers", &registry.reference("v1"), &to]).output().unwrap();
+    let said = text(&output);
+    assert!(said.contains(AMBIGUOUS), "{said}");
+    assert!(!home.path().join("out/blobs/sha256").join(one.digest().hex()).exists(), "{said}");
 }
 
 #[test]

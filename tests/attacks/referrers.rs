@@ -30,7 +30,7 @@ fn registry(is_signed: bool) -> (Signed, Digest) {
 type Attack = fn(&Signed, &Digest);
 
 /// What can be attached to an image without its key.
-const ATTACKS: [(&str, Attack); 13] = [
+const ATTACKS: [(&str, Attack); 14] = [
     ("a bundle of the key for another image", |signed, digest| {
         let other = Statement::signature(&Digest::of(b"other"));
         signed.registry.attach(digest, BUNDLE, &Bundle::sign(&other, &signed.key).unwrap().to_vec());
@@ -74,6 +74,19 @@ const ATTACKS: [(&str, Attack); 13] = [
         for entry in [json!(null), json!([]), json!("x"), json!({}), json!(1)] {
             signed.registry.list(digest, entry);
         }
+    }),
+    ("a signature in a manifest that is an index too", |signed, digest| {
+        let bundle = Bundle::sign(&Statement::signature(digest), &signed.key).unwrap().to_vec();
+        signed.registry.put_blob(&bundle);
+        signed.registry.put_blob(b"{}");
+        let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "artifactType": BUNDLE,
+            "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"), "layers": [descriptor(BUNDLE, &bundle)],
+            "manifests": [], "subject": descriptor(media_type::MANIFEST, b"x") });
+        let manifest = manifest.to_string().into_bytes();
+        signed.registry.put_blob(&manifest);
+        let mut entry = descriptor(media_type::MANIFEST, &manifest);
+        entry["artifactType"] = BUNDLE.into();
+        signed.registry.list(digest, entry);
     }),
     ("a signature tag that is not a manifest", |signed, digest| {
         signed.registry.put_tag(&simple::tag(digest), b"[1, 2");
