@@ -147,7 +147,7 @@ pub fn sign_documents(signer: Arc<Signer>) -> Arc<SignDocument> {
 fn attest(client: &Client, signer: &Signer, subject: &Descriptor, statement: &Statement) -> Result<()> {
     let signature = signer.sign(&Envelope::to_sign(statement))?;
     let bundle = Bundle::of(Envelope::of(&statement.to_vec(), &signature), signer.hint()?);
-    // cosign finds bundles by these annotations (pkg/oci/remote/write.go, WriteAttestationNewBundleFormat).
+    // cosign finds bundles by these annotations (sigstore/cosign, pkg/oci/remote/write.go, `WriteAttestationNewBundleFormat`).
     let annotations = BTreeMap::from([
         ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),
         ("dev.sigstore.bundle.predicateType".to_owned(), statement.predicate_type.clone()),

@@ -239,7 +239,7 @@ impl<R: Read> NarReader<R> {
         Ok(text)
     }
 
-    /// Nix refuses other padding than zeros too (`readPadding` of libutil/serialise.cc): one tree has one NAR.
+    /// Nix refuses other padding than zeros too (NixOS/nix, src/libutil/serialise.cc, `readPadding`): one tree has one NAR.
     fn padding(&mut self, count: u64) -> io::Result<()> {
         let mut zeros = [0; 8];
         let zeros = &mut zeros[..count as usize];

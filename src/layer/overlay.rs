@@ -245,7 +245,7 @@ fn below(directory: &[u8]) -> impl RangeBounds<Vec<u8>> + Clone {
     (Bound::Included(first), Bound::Excluded(end))
 }
 
-/// The path of an entry relative to the root, without `.`, `..` and empty parts, as Go's `filepath.Clean` gives it to the
+/// The path of an entry relative to the root, without `.`, `..` and empty parts, as Go's `Clean` (path/filepath/path.go) gives it to the
 /// engines; empty for the root itself.
 ///
 /// # Errors

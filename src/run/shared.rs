@@ -1,12 +1,13 @@
 //! The image that all runs of one image share in an engine.
 //!
 //! ```text
-//! strata-run/app:4f53cda18c2baa0c    repository: the image's, without its registry; tag: the start of its digest
+//! strata-run/app:4f53cda18c2baa0c…   repository: the image's, without its registry; tag: its digest
 //! CACHE/strata/run/HASH.lock         shared by runs of this repository, exclusive while old versions are removed
 //! ```
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::PathBuf,
 };
 
@@ -43,7 +44,8 @@ impl SharedImage {
     /// Those of the engine.
     pub fn prepare(engine: &Engine, image: &Image, reference: Option<&str>) -> Result<Self> {
         let repository = repository(reference);
-        let tagged = format!("{repository}:{}", &image.digest().hex()[..16]);
+        // All of it: two images with the same start are found in hours.
+        let tagged = format!("{repository}:{}", image.digest().hex());
         let name: TaggedName = tagged.parse().with_context(|| format!("naming the image {tagged}"))?;
         let lock = lock_file(&repository);
         for _ in 0..ATTEMPTS {
@@ -94,15 +96,31 @@ fn repository(reference: Option<&str>) -> String {
 
 /// The file that runs of images of `repository` lock; none for a user without a cache.
 fn lock_file(repository: &str) -> Option<File> {
-    let directory: PathBuf = files::cache_folder()?.join("run");
+    lock_file_in(files::cache_folder()?.join("run"), repository)
+}
+
+fn lock_file_in(directory: PathBuf, repository: &str) -> Option<File> {
     fs::create_dir_all(&directory).ok()?;
+    fs::set_permissions(&directory, Permissions::from_mode(0o700)).ok()?;
     let path = directory.join(format!("{}.lock", &Digest::of(repository.as_bytes()).hex()[..32]));
-    OpenOptions::new().create(true).truncate(false).write(true).open(path).ok()
+    // Users who can open a file can lock it.
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lock_files_are_their_users_own() {
+        let top = tempfile::tempdir().unwrap();
+        drop(lock_file_in(top.path().join("run"), "strata-run/app").unwrap());
+        let directory = fs::metadata(top.path().join("run")).unwrap();
+        assert_eq!(directory.permissions().mode() & 0o777, 0o700);
+        for entry in fs::read_dir(top.path().join("run")).unwrap() {
+            assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
 
     #[test]
     fn repositories_have_no_registry_and_no_tag() {

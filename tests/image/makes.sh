@@ -149,7 +149,7 @@ built /ignores >/dev/null
 job ignores '{ makeContainerImage, ... }: makeContainerImage { runAsRoot = null; extraCommands = ""; }'
 built /ignores >/dev/null
 job fails '{ makeDerivation, ... }: makeDerivation { name = "fails"; builder = "echo said; false; mkdir $out"; }'
-m_says 1 "" . /fails
+m_says 2 "" . /fails
 m_tells "said"
 m_tells "building job /fails failed; see the log above"
 
@@ -181,16 +181,16 @@ m_says 2 "" . /zzz
 m_tells "m . lists them all"
 m_says 2 "" . /example more
 m_tells "job /example is not a program and takes no arguments: m . /example"
-m_says 1 "" ./nosuch /example
+m_says 2 "" ./nosuch /example
 m_tells "./nosuch is neither a directory nor a reference like github:OWNER/REPO"
 m_says 2 ""
 m_tells "Usage: m SOURCE [/JOB"
 job asks '{ makePythonEnvironment, ... }: makePythonEnvironment { }'
-m_says 1 "" . /asks
+m_says 2 "" . /asks
 m_tells "/asks/main.nix uses makePythonEnvironment; the names are __nixpkgs__, buildImage,"
 refused() {
   job refused "$1"
-  m_says 1 "" . /refused
+  m_says 2 "" . /refused
   m_tells "$2"
 }
 refused '{ makeDerivation, ... }: makeDerivation { name = "x"; builder = ""; env.PATH = "/"; }' "argument env of makeDerivation: names start with env, and PATH does not"
@@ -233,7 +233,7 @@ sources=$("$m" "$secret" /a 2>"$work/log") || { cat "$work/log" >&2; fail "a pat
 same "$(cd "$sources" && find . -mindepth 1 | LC_ALL=C sort | tr '\n' ' ')" "./.gitignore ./makes ./makes/a ./makes/a/main.nix ./makes/b ./makes/b/c ./makes/b/c/main.nix "
 same "$(ls "$("$m" "$secret" /b/c 2>/dev/null)")" $'a\nb'
 as_root chown -R 12345 "$secret"
-m_says 1 "" "$secret" /a
+m_says 2 "" "$secret" /a
 m_tells "git cannot list the files it tracks in $secret: fatal: detected dubious ownership"
 m_tells "git config --global --add safe.directory"
 as_root chown -R "$EUID" "$secret"
@@ -260,7 +260,7 @@ cp -r more sub/makes
 sed -i 's/inputs.answer/"sub"/' sub/makes/c/main.nix
 git add sub
 same "$(cat "$("$m" "git+file://$project?dir=sub" /c 2>"$work/log" || cat "$work/log" >&2)")" sub
-m_says 1 "" "git+file://$work/nosuch" /c
+m_says 2 "" "git+file://$work/nosuch" /c
 m_tells "git+file://$work/nosuch cannot be fetched"
 same "$(cat "$("$m" "path:$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
 

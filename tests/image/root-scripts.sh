@@ -56,7 +56,7 @@ same "$(cat "$work/top/name")" named
 if ((EUID)); then
   skip_part "builds without a sandbox are attacked as root only"
 else
-  export -f build run_attack unpack expression same fail
+  export -f build run_attack unpack expression same silent fail
   export attack work
   unsandboxed() {
     set -euo pipefail

@@ -126,8 +126,11 @@ impl FlakeReference {
             }
             Place::Remote { url, query } => {
                 let query = if query.is_empty() { String::new() } else { format!("&{query}") };
-                let found = remote_refs(url, &[&format!("refs/heads/{tag}"), &format!("refs/tags/{tag}")])?;
-                let named = found.first().map(|name| format!("git+{url}?ref={name}{query}"));
+                let wanted = [format!("refs/heads/{tag}"), format!("refs/tags/{tag}")];
+                let found = remote_refs(url, &[&wanted[0], &wanted[1]])?;
+                // git takes a pattern for the end of a name: `refs/heads/x/refs/heads/main` is another branch.
+                let named = wanted.iter().find(|wanted| found.contains(wanted));
+                let named = named.map(|name| format!("git+{url}?ref={name}{query}"));
                 let is_commit = tag.len() == 40 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
                 Ok(named.or_else(|| is_commit.then(|| format!("git+{url}?rev={tag}&allRefs=1{query}"))))
             }
@@ -177,6 +180,12 @@ impl fmt::Display for FlakeReference {
 fn commit(top: &Path, tag: &str) -> Result<Option<String>> {
     for name in [format!("refs/heads/{tag}"), format!("refs/tags/{tag}"), tag.to_owned()] {
         if name == tag && !(tag.len() >= 7 && tag.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            continue;
+        }
+        // rev-parse would also find `refs/tags/refs/heads/v1` for the branch v1, before the tag v1.
+        let mut git = local_git(top);
+        git.args(["show-ref", "--verify", "--quiet", &name]).stdin(Stdio::null()).stderr(Stdio::null());
+        if name != tag && !output(&mut git)?.status.success() {
             continue;
         }
         let mut git = local_git(top);
@@ -284,6 +293,35 @@ mod tests {
         // A commit that nothing leads to.
         git(top, &["branch", "--quiet", "-D", "gone"]);
         assert_eq!(reference.with_tag(&rev).unwrap(), None);
+    }
+
+    /// Contributors may push branches and tags, but not the protected ones.
+    #[test]
+    fn names_of_other_branches_and_tags_do_not_shadow_a_tag() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        git(top, &["init", "--quiet"]);
+        git(top, &["commit", "--quiet", "--allow-empty", "-m", "one"]);
+        git(top, &["tag", "v1"]);
+        let main = commit(top, "main").unwrap().unwrap();
+        git(top, &["checkout", "--quiet", "-b", "a/refs/heads/main"]);
+        git(top, &["commit", "--quiet", "--allow-empty", "-m", "two"]);
+        git(top, &["branch", "a&dir=b/refs/heads/main"]);
+        git(top, &["branch", "refs/heads/v1"]);
+        git(top, &["tag", "refs/heads/v1"]);
+        git(top, &["tag", "a/refs/tags/v1"]);
+        let local = FlakeReference::parse(top.to_str().unwrap()).unwrap();
+        let url = format!("file://{}", top.display());
+        let remote = FlakeReference {
+            text: format!("git+{url}"),
+            place: Place::Remote { url: url.clone(), query: String::new() },
+        };
+        for (tag, name) in [("main", "refs/heads/main"), ("v1", "refs/tags/v1")] {
+            let found = local.with_tag(tag).unwrap().unwrap();
+            assert!(found.contains(&format!("?rev={main}&")), "{tag}: {found}");
+            assert_eq!(remote.with_tag(tag).unwrap(), Some(format!("git+{url}?ref={name}")));
+        }
+        assert_eq!(remote.with_tag("refs").unwrap(), None);
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl Compressed {
     }
 }
 
-/// A path as Go's `filepath.Clean` has it, but always relative: two names of one file are the same.
+/// A path as Go's `Clean` (path/filepath/path.go) has it below a root, without the root: two names of one file are the same.
 fn clean(name: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('/') {
