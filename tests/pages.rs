@@ -21,6 +21,39 @@ fn the_manual_has_every_command() {
     }
 }
 
+/// The rows of the table in SECURITY.md that says what holds for each command, and by which tests.
+fn threats() -> Vec<Vec<String>> {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/SECURITY.md")).unwrap();
+    let rows = page.split("| command | untrusted input |").nth(1).unwrap().lines().skip(2);
+    let cells = |row: &str| row.trim_matches('|').split(" | ").map(str::to_owned).collect();
+    rows.take_while(|row| row.starts_with('|')).map(cells).collect()
+}
+
+#[test]
+fn the_threat_model_has_every_command_and_names_tests_that_exist() {
+    let (rows, root) = (threats(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    assert!(rows.len() > 15 && rows.iter().all(|row| row.len() == 4), "{rows:#?}");
+    for command in commands() {
+        let starts = [format!("`{command}`"), format!("`{command} ")];
+        let has_row = rows.iter().any(|row| starts.iter().any(|start| row[0].contains(start)));
+        assert!(has_row, "SECURITY.md has no row for {command}");
+    }
+    let named: Vec<&str> = rows.iter().flat_map(|row| row[3].split('`').skip(1).step_by(2)).collect();
+    for test in &named {
+        assert!(root.join(test).exists(), "SECURITY.md names {test}, which does not exist");
+    }
+    for row in &rows {
+        assert!(row[3].contains('`'), "no test holds: {row:?}");
+    }
+    // Modules with tests are named; the others help them.
+    for entry in fs::read_dir(root.join("tests/attacks")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("tests/attacks/{}", path.file_name().unwrap().to_str().unwrap());
+        let has_tests = fs::read_to_string(&path).unwrap().contains("#[test]");
+        assert!(!has_tests || named.contains(&name.as_str()), "SECURITY.md does not name {name}");
+    }
+}
+
 /// The README's table, made from the table of transports.
 fn table() -> String {
     let mut table = "| kind | source | destination |\n|---|---|---|\n| image.json: a recipe | `FILE` | |\n".to_owned();
