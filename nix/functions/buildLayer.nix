@@ -19,6 +19,8 @@
     closure.
   - `fromTar` (list of attribute sets): `{ path; tar; }` replaces the files of the store path `path`, one of `deps` or `copyToRoot`, with
     those of the archive, with its owners and modes. `perms` apply to `PATH/FILE`. The layer's tar is kept in the store.
+  - `excludes` (list of attribute sets): `{ path; excludes; }` leaves out files and directories of a store path, such as
+    `[ "share/doc" ]`. The layer's tar is kept in the store.
   - `ensureDirs` (list of attribute sets): `{ path; dir; uid; gid; mode; }` creates the directory `dir` below a store path if it does not
     exist, such as `"nix/store"` in a package that is copied to the root. The layer's tar is kept in the store.
   - `extraCommands` (string): a script that runs in an empty directory as an ordinary user. Its files are a layer of their own, below this
@@ -51,6 +53,7 @@
   previous ? null,
   layersFile ? null,
   fromTar ? [ ],
+  excludes ? [ ],
   ensureDirs ? [ ],
   extraCommands ? "",
   fakeRootCommands ? "",
@@ -81,6 +84,7 @@ let
       previous
       layersFile
       fromTar
+      excludes
       ensureDirs
       ;
     ignore = if ignore == null then [ ] else check.stored "buildLayer" "ignore" ignore;

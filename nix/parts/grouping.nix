@@ -21,6 +21,7 @@ function:
   previous,
   layersFile ? null,
   fromTar ? [ ],
+  excludes ? [ ],
   ensureDirs ? [ ],
   includeStorePaths ? true,
 }:
@@ -66,6 +67,18 @@ in
           check.entry [ "path" "tar" ] [ ] function "fromTar" entry
         )
       ) (check.list function "fromTar" fromTar);
+      excludes = map (
+        entry:
+        let
+          given = check.entry [ "path" "excludes" ] [ ] function "excludes" entry;
+        in
+        {
+          path = "${check.file function "excludes: path" given.path}";
+          excludes = map (check.string function "excludes: excludes") (
+            check.list function "excludes: excludes" given.excludes
+          );
+        }
+      ) (check.list function "excludes" excludes);
       ensureDirs = map (
         entry:
         check.owned function "ensureDirs" (

@@ -1,13 +1,14 @@
-//! `fromTar`, `ensureDirs` and the scripts of buildLayer: what stands for the files of a store path.
+//! `fromTar`, `excludes`, `ensureDirs` and the scripts of buildLayer: what stands for the files of a store path.
 //!
 //! ```text
 //! scripts      the files and owners of a result of kind `customisation`
 //! fromTar      the files of an archive, with its owners, modes, devices and extended attributes
+//! excludes     the files of a store path, without some of its files and directories
 //! ensureDirs   directories that the path lacks (`/nix/store` of one that is copied to the root), with an owner and a mode
 //! ```
 //!
 //! Both are unpacked below the directory in which Nix builds; the layer's bytes are kept, as nothing else has them.
-//! (nix2container: pull requests 231 and 232. Times of the archive are not kept, as none of strata's layers keeps any.)
+//! (nix2container: pull requests 227, 231 and 232. Times of the archive are not kept, as none of strata's layers keeps any.)
 
 use std::{
     collections::HashMap,
@@ -32,6 +33,8 @@ use crate::{
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Request {
     from_tar: Vec<FromTar>,
+    #[serde(default)]
+    excludes: Vec<Exclude>,
     ensure_dirs: Vec<EnsureDir>,
     /// Results of kind `customisation`.
     #[serde(default)]
@@ -44,6 +47,15 @@ pub struct Request {
 struct FromTar {
     path: StorePath,
     tar: PathBuf,
+}
+
+/// Files and directories of a store path that are left out.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exclude {
+    path: StorePath,
+    /// Below the store path.
+    excludes: Vec<PathBuf>,
 }
 
 /// A directory below a store path, made where there is none.
@@ -74,6 +86,7 @@ impl Request {
     /// Unpacks what the arguments name; all of it must be in the closure.
     pub fn unpack(&self, graph: &Graph) -> Result<HashMap<StorePath, Unpacked>> {
         let named = self.from_tar.iter().map(|entry| ("fromTar", &entry.path));
+        let named = named.chain(self.excludes.iter().map(|entry| ("excludes", &entry.path)));
         for (argument, path) in named.chain(self.ensure_dirs.iter().map(|entry| ("ensureDirs", &entry.path))) {
             ensure!(
                 graph.get(path).is_some(),
@@ -89,6 +102,15 @@ impl Request {
         for made in &self.made {
             let Root { path, owners } = customisation::open(made.as_path())?;
             all.insert(made.clone(), (path, owners));
+        }
+        for Exclude { path, excludes } in &self.excludes {
+            let context = || format!("argument excludes: {path}");
+            if !all.contains_key(path) {
+                all.insert(path.clone(), copy(path.as_path()).with_context(context)?);
+            }
+            if let Some((files, owners)) = all.get_mut(path) {
+                excludes.iter().try_for_each(|below| exclude(files, owners, below)).with_context(context)?;
+            }
         }
         for entry in &self.ensure_dirs {
             let context = || format!("argument ensureDirs: {} of {}", entry.dir.display(), entry.path);
@@ -156,6 +178,26 @@ fn copy(path: &Path) -> Result<(PathBuf, Owners)> {
     ensure!(fs::symlink_metadata(path)?.is_dir(), "it is not a directory");
     copies::tree(path, &to).with_context(|| format!("copying {}", path.display()))?;
     Ok((to, owners))
+}
+
+/// Removes what is at `below` in `files`.
+fn exclude(files: &Path, owners: &mut Owners, below: &Path) -> Result<()> {
+    let is_normal = |part: Component| matches!(part, Component::Normal(_));
+    ensure!(
+        below.components().next().is_some() && below.components().all(is_normal),
+        "{} is not a path below the store path; write it like share/doc",
+        below.display()
+    );
+    let place = files.join(below);
+    // A link on the way leads to files of another place.
+    let above = place.ancestors().skip(1).take_while(|above| *above != files);
+    let is_directory = |above: &Path| fs::symlink_metadata(above).is_ok_and(|above| above.is_dir());
+    ensure!(
+        above.into_iter().all(is_directory) && fs::symlink_metadata(&place).is_ok(),
+        "it has no {}; remove it from excludes",
+        below.display()
+    );
+    unpack::remove(&place, owners).with_context(|| format!("removing {}", below.display()))
 }
 
 impl EnsureDir {

@@ -105,6 +105,15 @@ image=$(build "buildImage { name = \"from-tar\"; tag = \"t\"; layers = [ ($made)
 "$strata" verify "$work/from-tar" | grep -q ' 0 problems$' || fail "verify finds problems in a layer from a tar"
 build_fails "buildLayer { fromTar = [ { path = pkgs.hello; tar = $work/split.json; } ]; }" "argument fromTar: " "is not among the store paths of these layers; put it in deps or copyToRoot"
 build_fails "buildLayer { deps = [ pkgs.hello ]; fromTar = [ { path = pkgs.hello; tar = $work/split.json; } ]; }" "argument fromTar: "
+# excludes: the layer of a copy without these files. (nix2container, pull request 227)
+tree='(pkgs.runCommand "tree" { } "mkdir -p $out/bin $out/share/doc $out/share/docs; for at in bin/f bin/g share/doc/a share/docs/b; do echo x >$out/$at; done; ln -s share $out/link")'
+pruned=$(build "buildLayer { deps = [ $tree ]; excludes = [ { path = $tree; excludes = [ \"share/doc\" \"bin/f\" ]; } ]; }")
+same "$(listed "$pruned" | grep -oE '[^/]*-tree.*' | sed 's/^[^-]*-//' | sort | tr '\n' ' ')" "tree tree/bin tree/bin/g tree/link -> share tree/share tree/share/docs tree/share/docs/b "
+for exclude in share/other link/doc; do
+  build_fails "buildLayer { deps = [ $tree ]; excludes = [ { path = $tree; excludes = [ \"$exclude\" ]; } ]; }" "argument excludes: /nix/store/" "it has no $exclude"
+done
+build_fails "buildLayer { deps = [ $tree ]; excludes = [ { path = $tree; excludes = [ \"../x\" ]; } ]; }" "write it like share/doc"
+build_fails "buildLayer { excludes = [ { path = $tree; excludes = [ ]; } ]; }" "is not among the store paths of these layers"
 build_fails "buildLayer { deps = [ pkgs.hello ]; ensureDirs = [ { path = pkgs.hello; dir = \"../x\"; } ]; }" 'a directory is named without `..`'
 
 # Files at one place are compared where they are in different layers too.
