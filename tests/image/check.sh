@@ -142,7 +142,7 @@ database='let
       Cmd = [ "${pkgs.writeShellScript "start" "
         set -eu
         initdb --pgdata data/db --auth trust --no-locale --encoding UTF8 --no-sync >/dev/null
-        exec postgres -D data/db -k /tmp -c fsync=off -c jit=off
+        exec postgres -D data/db -c unix_socket_directories= -c fsync=off -c jit=off
       "}" ];
     };
   };
@@ -173,7 +173,7 @@ check_database first
 
 # The same on a newer Nix.
 newer=$work/nix
-if "$root/dev/other-nix" trixie "$newer" >"$work/log" 2>&1; then
+if online "$root/dev/other-nix" trixie "$newer" >"$work/log" 2>&1; then
   PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_web newer
   PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_pair newer
   PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_database newer
@@ -201,26 +201,21 @@ echo 'schemaVersion: 3' >"$work/bad.yaml"
 same "$status" 2
 says "schemaVersion is 3; only 2.0.0 is supported"
 # Whatever runs in a container, the store stays as it is; the user is root there.
-attack=$(build 'let victim = pkgs.writeTextDir "file" "text"; in buildImage {
-  name = "attack"; copyToRoot = [ (pkgs.writeTextDir "victim" "${victim}") pkgs.busybox ]; config.Env = [ "PATH=/bin" ];
-}')
-cat >"$work/attack.yaml" <<'YAML'
-schemaVersion: 2.0.0
-commandTests:
-  - name: attack
-    command: sh
-    args:
-      - -c
-      - |
-        victim=$$(cat /victim); test -f "$$victim/file" || echo no victim
-        mount -o remount,bind,rw "$$victim" 2>/dev/null; umount "$$victim" 2>/dev/null
-        chmod 777 "$$victim" "$$victim/file" 2>/dev/null && echo mode changed
-        rm "$$victim/file" 2>/dev/null && echo removed
-        touch "$$victim/new" 2>/dev/null && echo created
-        id -u
-    expectedOutput: ["^0\n$"]
-YAML
-sed -i 's/\$\$/$/g' "$work/attack.yaml"
+attack=$(build 'let
+  victim = pkgs.writeTextDir "file" "text";
+  script = pkgs.writeTextDir "attack.sh" "
+    test -f ${victim}/file || echo no victim
+    mount -o remount,bind,rw ${victim} 2>/dev/null && echo remounted
+    umount ${victim} 2>/dev/null && echo unmounted
+    chmod 777 ${victim} ${victim}/file 2>/dev/null && echo mode changed
+    rm ${victim}/file 2>/dev/null && echo removed
+    touch ${victim}/new 2>/dev/null && echo created
+    (: >/dev/tty) 2>/dev/null && echo terminal
+    id -u
+  ";
+in buildImage { name = "attack"; copyToRoot = [ script pkgs.busybox ]; config.Env = [ "PATH=/bin" ]; config.Labels.victim = "${victim}"; }')
+printf '%s\n' 'schemaVersion: 2.0.0' 'commandTests:' \
+  '- {name: attack, command: sh, args: [/attack.sh], expectedOutput: ["^0\n$"]}' >"$work/attack.yaml"
 "$strata" check "$attack" "$work/attack.yaml" >"$work/out" || { cat "$work/out"; fail "a container changes the store"; }
 
 # If strata is killed, the container ends.

@@ -52,8 +52,8 @@ globalEnvVars:
   - {key: PATH, value: "/etc/conf:$PATH"}
 commandTests:
   - {name: pass user, command: id, args: [-u], expectedOutput: ["^33\n$"]}
-  - {name: pass group, command: id, args: [-g], expectedOutput: ['^34$']}
-  - {name: fail group, command: id, args: [-g], expectedOutput: ["^34$\n^"]}
+  - {name: pass group, command: id, args: [-g], expectedOutput: ['^34\n$']}
+  - {name: fail end of text, command: id, args: [-g], expectedOutput: ['^34$']}
   - {name: pass directory, command: pwd, expectedOutput: [^/home/web]}
   - {name: pass global variables, command: sh, args: [-c, env], expectedOutput: ['(?m)^GLOBAL=b-g$', '(?m)^PATH=/etc/conf:/bin$']}
   - {name: pass substituted arguments, command: echo, args: ['$A ${A} $GLOBAL $MISSING.'], expectedOutput: ['^b b b-g \.']}
