@@ -1,8 +1,14 @@
-//! Recognises the content of a path: a recipe, an OCI layout, skopeo's `dir:`, an archive, or a stream of strata.
+//! Opens a path: its content is recognised once, and decides which transport reads it.
+//!
+//! ```text
+//! directory with oci-layout ──▶ layout     file or stream of a tar, or compressed ──▶ archive
+//!           with manifest.json ▶ dir                      of {                    ──▶ recipe
+//!           with image.json ──▶ recipe                    of #!, strata's stream  ──▶ its recipe
+//! ```
 
 use std::{
-    fs::{self, File},
-    io::{self, IsTerminal, Read},
+    fs::File,
+    io::{self, IsTerminal, Read, Seek},
     path::Path,
 };
 
@@ -13,31 +19,10 @@ use crate::{
     layer::DetectedCompression,
 };
 
+/// Bytes of the beginning of a file that tell what it is.
+const START: u64 = 512;
 /// Bytes of a program's beginning that may say which image it streams.
 const SCRIPT: u64 = 8 * 1024;
-
-/// The kind of a file, by its first bytes.
-enum Kind {
-    Recipe,
-    Archive,
-    Program,
-    Unknown,
-}
-
-impl Kind {
-    fn from_start(start: &[u8]) -> Self {
-        let is_tar = start.get(257..262) == Some(b"ustar");
-        if start.trim_ascii_start().starts_with(b"{") {
-            Self::Recipe
-        } else if is_tar || DetectedCompression::of(start) != DetectedCompression::Plain {
-            Self::Archive
-        } else if start.starts_with(b"#!") {
-            Self::Program
-        } else {
-            Self::Unknown
-        }
-    }
-}
 
 /// Opens an image of any kind.
 ///
@@ -47,19 +32,12 @@ impl Kind {
 ///
 /// [`OpenError`], which names the file, and the part of it.
 pub fn open(path: &Path) -> Result<Opened, OpenError> {
-    let (mut start, mut file) = match begin(path)? {
-        Begun::Whole(opened) => return Ok(opened),
-        Begun::File(start, file) => (start, file),
-    };
-    if !matches!(Kind::from_start(&start), Kind::Program) {
-        return open_file(path, start, file);
-    }
-    let fail = |source| OpenError::Io { act: "reading".to_owned(), path: path.to_owned(), source };
-    (&mut file).take(SCRIPT).read_to_end(&mut start).map_err(fail)?;
-    let image = scripts::image_of(path, &String::from_utf8_lossy(&start))?;
-    match begin(&image)? {
-        Begun::Whole(opened) => Ok(opened),
-        Begun::File(start, file) => open_file(&image, start, file),
+    match Content::recognise(path)? {
+        Content::Program(file) => {
+            let image = scripts::image_of(path, &read_script(file).map_err(io_error("reading", path))?)?;
+            Content::recognise(&image)?.open(&image)
+        }
+        content => content.open(path),
     }
 }
 
@@ -70,71 +48,130 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
 /// As [`open`], and when the standard input is a terminal.
 pub(crate) fn open_stdin() -> Result<Opened, OpenError> {
     let name = Path::new("the standard input");
-    let fail = |source| OpenError::Io { act: "reading".to_owned(), path: name.to_owned(), source };
     let stdin = io::stdin().lock();
     if stdin.is_terminal() {
-        return Err(fail(io::Error::other("it is a terminal; pipe an archive or an image.json into it")));
+        let terminal = io::Error::other("it is a terminal; pipe an archive or an image.json into it");
+        return Err(io_error("reading", name)(terminal));
     }
-    let mut stdin = stdin;
+    Content::recognise_stream(stdin).map_err(io_error("reading", name))?.open(name)
+}
+
+/// What a path is.
+enum Content<'a> {
+    Layout,
+    Dir,
+    Recipe(File),
+    RecipeDirectory,
+    Archive(File),
+    /// A pipe or a device is read once.
+    RecipeStream(Box<dyn Read + 'a>),
+    ArchiveStream(Box<dyn Read + 'a>),
+    Program(File),
+    OtherDirectory,
+    Unknown,
+}
+
+/// What the first bytes of a file say that it is.
+enum Start {
+    Recipe,
+    Archive,
+    Program,
+    Unknown,
+}
+
+impl Start {
+    fn of(bytes: &[u8]) -> Self {
+        let is_tar = bytes.get(257..262) == Some(b"ustar");
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            Self::Recipe
+        } else if is_tar || DetectedCompression::of(bytes) != DetectedCompression::Plain {
+            Self::Archive
+        } else if bytes.starts_with(b"#!") {
+            Self::Program
+        } else {
+            Self::Unknown
+        }
+    }
+}
+
+impl<'a> Content<'a> {
+    fn recognise(path: &Path) -> Result<Self, OpenError> {
+        let file = File::open(path).map_err(io_error("opening", path))?;
+        let kind = file.metadata().map_err(io_error("opening", path))?.file_type();
+        if kind.is_dir() {
+            return Ok(Self::recognise_directory(path));
+        }
+        let recognised = if kind.is_file() { Self::recognise_file(file) } else { Self::recognise_stream(file) };
+        recognised.map_err(io_error("opening", path))
+    }
+
+    fn recognise_directory(path: &Path) -> Self {
+        let has = |name| path.join(name).exists();
+        if has("oci-layout") {
+            Self::Layout
+        } else if has("manifest.json") {
+            Self::Dir
+        } else if has("image.json") {
+            Self::RecipeDirectory
+        } else {
+            Self::OtherDirectory
+        }
+    }
+
+    fn recognise_file(mut file: File) -> io::Result<Self> {
+        let start = read_start(&mut file)?;
+        file.rewind()?;
+        Ok(match Start::of(&start) {
+            Start::Recipe => Self::Recipe(file),
+            Start::Archive => Self::Archive(file),
+            Start::Program => Self::Program(file),
+            Start::Unknown => Self::Unknown,
+        })
+    }
+
+    fn recognise_stream(mut stream: impl Read + 'a) -> io::Result<Self> {
+        let start = read_start(&mut stream)?;
+        let kind = Start::of(&start);
+        let stream = Box::new(io::Cursor::new(start).chain(stream));
+        Ok(match kind {
+            Start::Recipe => Self::RecipeStream(stream),
+            Start::Archive => Self::ArchiveStream(stream),
+            Start::Program | Start::Unknown => Self::Unknown,
+        })
+    }
+
+    fn open(self, path: &Path) -> Result<Opened, OpenError> {
+        match self {
+            Self::Layout => layout::read::open(path).map(Opened::Found),
+            Self::Dir => dir::read::open(path).map(Opened::Found),
+            Self::Archive(file) => archive::read::open(file, path).map(Opened::Found),
+            Self::ArchiveStream(stream) => archive::read::open_stream(stream, path).map(Opened::Found),
+            Self::Recipe(file) => Ok(RecipeFile::open(file, path)?.into()),
+            Self::RecipeDirectory => {
+                let recipe = path.join("image.json");
+                // A pipe in its place must not wait for its other end.
+                let file = files::open_plain(&recipe).map_err(io_error("opening", path))?;
+                Ok(RecipeFile::open(file, &recipe)?.into())
+            }
+            Self::RecipeStream(stream) => Ok(RecipeFile::read(stream, path)?.into()),
+            Self::OtherDirectory => Err(scripts::directory(path)),
+            Self::Program(_) | Self::Unknown => Err(OpenError::Unknown(path.to_owned())),
+        }
+    }
+}
+
+fn read_start(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
-    (&mut stdin).take(512).read_to_end(&mut start).map_err(fail)?;
-    open_stream(name, start, stdin)
+    reader.take(START).read_to_end(&mut start)?;
+    Ok(start)
 }
 
-enum Begun {
-    Whole(Opened),
-    /// A file, and its first bytes.
-    File(Vec<u8>, File),
-}
-
-fn begin(path: &Path) -> Result<Begun, OpenError> {
-    let fail = |source| OpenError::Io { act: "opening".to_owned(), path: path.to_owned(), source };
-    if fs::metadata(path).map_err(fail)?.is_dir() {
-        return open_directory(path).map(Begun::Whole);
-    }
-    let mut file = File::open(path).map_err(fail)?;
+fn read_script(file: File) -> io::Result<String> {
     let mut start = Vec::new();
-    (&mut file).take(512).read_to_end(&mut start).map_err(fail)?;
-    Ok(Begun::File(start, file))
+    file.take(SCRIPT).read_to_end(&mut start)?;
+    Ok(String::from_utf8_lossy(&start).into_owned())
 }
 
-fn open_directory(path: &Path) -> Result<Opened, OpenError> {
-    if path.join("oci-layout").exists() {
-        layout::read::open(path).map(Opened::Found)
-    } else if path.join("manifest.json").exists() {
-        dir::read::open(path).map(Opened::Found)
-    } else if path.join("image.json").exists() {
-        let recipe = path.join("image.json");
-        // A pipe in its place must not wait for its other end.
-        files::open_plain(&recipe).map_err(|source| OpenError::Io {
-            act: "opening".to_owned(),
-            path: path.to_owned(),
-            source,
-        })?;
-        Ok(RecipeFile::open(&recipe)?.into())
-    } else {
-        Err(scripts::directory(path))
-    }
-}
-
-fn open_file(path: &Path, start: Vec<u8>, file: File) -> Result<Opened, OpenError> {
-    // A pipe is read once.
-    if files::is_stream(path) {
-        return open_stream(path, start, file);
-    }
-    match Kind::from_start(&start) {
-        Kind::Recipe => Ok(RecipeFile::open(path)?.into()),
-        Kind::Archive => archive::read::open(path).map(Opened::Found),
-        Kind::Program | Kind::Unknown => Err(OpenError::Unknown(path.to_owned())),
-    }
-}
-
-fn open_stream(path: &Path, start: Vec<u8>, rest: impl Read) -> Result<Opened, OpenError> {
-    let kind = Kind::from_start(&start);
-    let all = io::Cursor::new(start).chain(rest);
-    match kind {
-        Kind::Recipe => Ok(RecipeFile::read(all, path)?.into()),
-        Kind::Archive => archive::read::open_stream(all, path).map(Opened::Found),
-        Kind::Program | Kind::Unknown => Err(OpenError::Unknown(path.to_owned())),
-    }
+fn io_error(act: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { act: act.to_owned(), path: path.to_owned(), source }
 }

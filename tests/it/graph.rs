@@ -376,3 +376,21 @@ fn errors_of_single_image_destinations_name_index_destinations() {
         assert!(error.contains("copy to") && error.contains("oci:DIR"), "{error}");
     }
 }
+
+/// The file that was recognised is the one whose blobs are read, whatever the path means by then.
+#[test]
+fn an_archive_that_is_replaced_after_it_was_opened_is_read_as_it_was() {
+    let top = tempfile::tempdir().unwrap();
+    let (_layout, content) = image(top.path(), b"some layer");
+    let path = top.path().join("image.tar");
+    copy(&content, &format!("oci-archive:{}", path.display())).unwrap();
+    let plain = fs::read(&path).unwrap();
+    for archive in [zstd::encode_all(plain.as_slice(), 1).unwrap(), plain] {
+        fs::write(&path, archive).unwrap();
+        let opened = open(path.to_str().unwrap());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "something else").unwrap();
+        let target = format!("oci:{}", top.path().join("target").display());
+        assert_eq!(copy(&opened.content().unwrap(), &target).unwrap(), content.digest());
+    }
+}

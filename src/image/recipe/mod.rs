@@ -330,13 +330,12 @@ pub enum RecipeFile {
 }
 
 impl RecipeFile {
-    /// Reads a recipe or an index of recipes.
+    /// Reads a recipe or an index of recipes from the file at `path`.
     ///
     /// # Errors
     ///
     /// As [`Recipe::open`].
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(io_error("reading", path))?;
+    pub fn open(file: File, path: &Path) -> Result<Self> {
         Self::parse_text(&read_document(file, path)?, path, Some(files::directory(path)))
     }
 

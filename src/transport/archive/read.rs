@@ -12,71 +12,54 @@ use tar::EntryType;
 use super::{
     contents::{Blob, Contents},
     docker,
-    tar_file::Archive,
+    tar_file::{self, Archive},
 };
 use crate::{
     image::{Found, OpenError, found::Top},
-    layer::{DetectedCompression, explain_full, open_packed, untar::TarReader},
+    layer::{DetectedCompression, explain_full, untar::TarReader},
     oci::{Descriptor, ImageConfig, Index, Manifest, media_type},
 };
 
-/// Reads the archive at `path` once, from front to back.
-pub fn open(path: &Path) -> Result<Found, OpenError> {
-    let opening = |source| OpenError::Io { act: "opening".to_owned(), path: path.to_owned(), source };
-    let (file, packing) = open_packed(path).map_err(opening)?;
-    found(scan_packed(file, packing, path, None)?)
-}
-
-/// The same for one that comes through a pipe: it is kept in a nameless file.
-pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<Found, OpenError> {
-    let fail = |source| OpenError::Io { act: "keeping".to_owned(), path: path.to_owned(), source };
-    let mut kept = || -> io::Result<File> {
-        let mut file = tempfile::tempfile()?;
-        let size = io::copy(&mut stream, &mut file).map_err(explain_full)?;
-        file.rewind()?;
-        let mut start = Vec::new();
-        (&mut file).take(8).read_to_end(&mut start)?;
-        file.rewind()?;
-        let packing = DetectedCompression::of(&start);
-        if packing == DetectedCompression::Plain {
-            return Ok(file);
-        }
-        let mut plain = tempfile::tempfile()?;
-        io::copy(&mut packing.reader(file, size)?, &mut plain).map_err(explain_full)?;
-        plain.rewind()?;
-        Ok(plain)
-    };
-    let file = kept().map_err(fail)?;
-    let plain = Arc::new(file.try_clone().map_err(fail)?);
-    found(scan_packed(file, DetectedCompression::Plain, path, Some(plain))?)
-}
-
-/// The same for a plain archive that has no path; `name` is for messages.
-#[cfg(feature = "net")]
-pub fn open_file(file: File, name: &str) -> Result<Found, OpenError> {
-    let fail = |source| OpenError::Io { act: "keeping the archive of".to_owned(), path: name.into(), source };
-    let kept = Arc::new(file.try_clone().map_err(fail)?);
-    found(scan_packed(file, DetectedCompression::Plain, Path::new(name), Some(kept))?)
-}
-
-fn scan_packed(
-    file: File,
-    packing: DetectedCompression,
-    path: &Path,
-    plain: Option<Arc<File>>,
-) -> Result<Contents, OpenError> {
+/// Reads the archive `file` once, from front to back. `path` is for messages.
+pub fn open(mut file: File, path: &Path) -> Result<Found, OpenError> {
+    let opening = io_error("opening", path);
     let fail = |act: String, source| OpenError::Io { act, path: path.to_owned(), source };
-    let opening = |error| fail("opening".to_owned(), error);
-    let size = file.metadata().map_err(opening)?.len();
-    let mut contents = Contents::new(Archive::new(path.to_owned(), plain));
+    let packing = read_packing(&mut file).map_err(&opening)?;
+    let mut contents = Contents::new(Archive::new(file.try_clone().map_err(&opening)?, packing));
     if packing == DetectedCompression::Plain {
         scan_entries(TarReader::seeking(file), &mut contents, &fail)?;
     } else {
-        scan_entries(TarReader::new(packing.reader(file, size).map_err(opening)?), &mut contents, &fail)?;
+        let size = file.metadata().map_err(&opening)?.len();
+        scan_entries(TarReader::new(packing.reader(file, size).map_err(&opening)?), &mut contents, &fail)?;
     }
-    Ok(contents)
+    found(contents)
 }
 
+/// As [`open`], for an archive that comes through a pipe: it is kept in a nameless file.
+pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<Found, OpenError> {
+    let mut kept = || -> io::Result<File> {
+        let mut file = tempfile::tempfile()?;
+        io::copy(&mut stream, &mut file).map_err(explain_full)?;
+        file.rewind()?;
+        match read_packing(&mut file)? {
+            DetectedCompression::Plain => Ok(file),
+            packing => tar_file::unpack(&file, packing),
+        }
+    };
+    open(kept().map_err(io_error("keeping", path))?, path)
+}
+
+/// How the file is compressed; it is at its beginning again.
+fn read_packing(file: &mut File) -> io::Result<DetectedCompression> {
+    let mut start = Vec::new();
+    file.take(8).read_to_end(&mut start)?;
+    file.rewind()?;
+    Ok(DetectedCompression::of(&start))
+}
+
+fn io_error(act: &str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+    move |source| OpenError::Io { act: act.to_owned(), path: path.to_owned(), source }
+}
 fn scan_entries<R: Read>(
     mut archive: TarReader<R>,
     contents: &mut Contents,

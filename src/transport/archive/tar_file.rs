@@ -2,52 +2,58 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek},
     os::unix::fs::FileExt,
-    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
 use crate::{
-    layer::{DetectedCompression, explain_full, open_packed},
+    layer::{DetectedCompression, explain_full},
     threads::lock,
 };
 
 /// A tar whose entries are read by their place in it.
 #[derive(Debug)]
-pub struct Archive {
-    path: PathBuf,
-    /// The plain tar; one that is compressed is unpacked to a nameless file when its first blob is read.
-    plain: Mutex<Option<Arc<File>>>,
+pub struct Archive(Mutex<Content>);
+
+#[derive(Debug)]
+enum Content {
+    Plain(Arc<File>),
+    /// It is unpacked to a nameless file when its first blob is read.
+    Compressed(File, DetectedCompression),
 }
 
 impl Archive {
-    /// The archive at `path`, whose plain tar is this file where one is given.
-    pub(crate) fn new(path: PathBuf, plain: Option<Arc<File>>) -> Self {
-        Self { path, plain: Mutex::new(plain) }
+    pub(crate) fn new(file: File, packing: DetectedCompression) -> Self {
+        Self(Mutex::new(match packing {
+            DetectedCompression::Plain => Content::Plain(Arc::new(file)),
+            _ => Content::Compressed(file, packing),
+        }))
     }
 
     /// `size` bytes from `offset` on.
     pub(crate) fn read(&self, offset: u64, size: u64) -> io::Result<Section> {
-        // Whoever comes second waits, and unpacks nothing.
-        let mut plain = lock(&self.plain);
-        let file = match &*plain {
-            Some(file) => Arc::clone(file),
-            None => Arc::clone(plain.insert(Arc::new(self.unpack()?))),
+        // A second reader waits here, and unpacks nothing.
+        let mut content = lock(&self.0);
+        let file = match &mut *content {
+            Content::Plain(file) => Arc::clone(file),
+            Content::Compressed(file, packing) => {
+                file.rewind()?;
+                Arc::new(unpack(file, *packing)?)
+            }
         };
+        *content = Content::Plain(Arc::clone(&file));
         Ok(Section { file, at: offset, end: offset.saturating_add(size) })
     }
+}
 
-    fn unpack(&self) -> io::Result<File> {
-        let (file, packing) = open_packed(&self.path)?;
-        if packing == DetectedCompression::Plain {
-            return Ok(file);
-        }
-        let size = file.metadata()?.len();
-        let mut plain = tempfile::tempfile()?;
-        io::copy(&mut packing.reader(file, size)?, &mut plain).map_err(explain_full)?;
-        Ok(plain)
-    }
+/// The plain tar of a compressed one, in a nameless file.
+pub(super) fn unpack(file: &File, packing: DetectedCompression) -> io::Result<File> {
+    let size = file.metadata()?.len();
+    let mut plain = tempfile::tempfile()?;
+    io::copy(&mut packing.reader(file, size)?, &mut plain).map_err(explain_full)?;
+    plain.rewind()?;
+    Ok(plain)
 }
 
 /// A part of a file that others read too.

@@ -1,6 +1,6 @@
 //! `containerd:`: containerd writes an archive of an image, which is read as any other archive.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     image::{OpenError, Opened},
@@ -32,6 +32,6 @@ impl ReadTransport for ContainerdSource {
         // containerd does not know that no tag means the latest.
         let name = name::full_name(&name::with_tag(&self.0));
         let archive = ctr.spool(&["images", "export", "-", &name]).map_err(OpenError::transport)?;
-        archive::read::open_file(archive, &self.0).map(Opened::Found)
+        archive::read::open(archive, Path::new(&self.0)).map(Opened::Found)
     }
 }

@@ -1,6 +1,6 @@
 //! `docker-daemon:`: the daemon writes an archive of an image, which is read as any other archive.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use super::Daemon;
 use crate::{
@@ -20,6 +20,6 @@ impl ReadTransport for DaemonSource {
     fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
         let daemon = Daemon::of_user(&access.engine).map_err(OpenError::transport)?;
         let archive = daemon.save(&self.0).map_err(OpenError::transport)?;
-        archive::read::open_file(archive, &self.0).map(Opened::Found)
+        archive::read::open(archive, Path::new(&self.0)).map(Opened::Found)
     }
 }

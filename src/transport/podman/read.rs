@@ -1,6 +1,6 @@
 //! `containers-storage:`: podman writes an archive of an image, which is read as any other archive.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use crate::{
     image::{OpenError, Opened},
@@ -20,6 +20,6 @@ impl ReadTransport for PodmanSource {
         let podman = Tool::new("podman", access.engine.via.as_deref());
         let save = ["save", "--quiet", "--format", "oci-archive", &self.0];
         let archive = podman.spool(&save).map_err(OpenError::transport)?;
-        archive::read::open_file(archive, &self.0).map(Opened::Found)
+        archive::read::open(archive, Path::new(&self.0)).map(Opened::Found)
     }
 }
