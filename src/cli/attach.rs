@@ -48,10 +48,12 @@ const PROVENANCE_TYPE: &str = "application/vnd.in-toto.provenance+json";
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Attachments")]
 pub struct Attachments {
-    /// Attach an SBOM: cyclonedx, spdx, or an existing FILE; may be repeated.
+    /// Attach an SBOM: cyclonedx, spdx or an existing FILE.
+    ///
+    /// May be repeated.
     #[arg(long, value_name = "FORMAT|FILE")]
     sbom: Vec<String>,
-    /// Attach SLSA provenance: the sources and the builder of the image.
+    /// Attach SLSA provenance: sources and builder of the image.
     #[arg(long)]
     provenance: bool,
     #[command(flatten)]
@@ -64,33 +66,35 @@ pub struct Attachments {
 #[derive(Clone, Debug, Default, Args)]
 struct BuildArguments {
     /// The builder's identity in the provenance.
-    #[arg(long, value_name = "URI", requires = "provenance")]
+    #[arg(hide_short_help = true, long, value_name = "URI", requires = "provenance")]
     builder_id: Option<String>,
     /// The flake reference in the provenance.
-    #[arg(long, value_name = "FLAKE", requires = "provenance")]
+    #[arg(hide_short_help = true, long, value_name = "FLAKE", requires = "provenance")]
     flake: Option<String>,
     /// The commit in the provenance.
-    #[arg(long, value_name = "COMMIT", requires = "provenance")]
+    #[arg(hide_short_help = true, long, value_name = "COMMIT", requires = "provenance")]
     revision: Option<String>,
     /// The image's derivation in the provenance; copy programs set it.
-    #[arg(long, value_name = "PATH", requires = "provenance")]
+    #[arg(hide_short_help = true, long, value_name = "PATH", requires = "provenance")]
     derivation: Option<String>,
     /// The version of Nix in the provenance; copy programs set it.
-    #[arg(long, value_name = "VERSION", requires = "provenance")]
+    #[arg(hide_short_help = true, long, value_name = "VERSION", requires = "provenance")]
     nix_version: Option<String>,
 }
 
 /// The key or program that signs.
 #[derive(Clone, Debug, Default, Args)]
 struct SigningArguments {
-    /// Sign with this key, as `cosign sign --key FILE` does; COSIGN_PASSWORD decrypts it.
+    /// Sign with this key; COSIGN_PASSWORD decrypts it.
+    ///
+    /// Signatures are made as by `cosign sign --key FILE`.
     #[arg(long, value_name = "FILE", conflicts_with = "sign_with")]
     sign_key: Option<PathBuf>,
     /// Sign with a shell command, which reads the payload from stdin and writes the signature to stdout.
-    #[arg(long, value_name = "COMMAND")]
+    #[arg(hide_short_help = true, long, value_name = "COMMAND")]
     sign_with: Option<String>,
     /// Also store the signature under a tag, for podman's policy.json and cosign before version 3.
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     sign_tag: bool,
 }
 

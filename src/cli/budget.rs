@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::access::Access;
+use super::source::ImageArguments;
 use crate::terminal;
 use crate::{
     files,
@@ -27,12 +27,12 @@ pub struct BudgetArguments {
     #[arg(long)]
     update: bool,
     #[command(flatten)]
-    access: Access,
+    source: ImageArguments,
 }
 
 pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
     let path = &arguments.budgets;
-    let image = arguments.image.open(&arguments.access.source(&[&arguments.image])?)?.image(None)?;
+    let image = arguments.source.image(&arguments.image)?;
     let (name, sizes) = (budget::name(&image), Budget::of(&image));
     // Others may update it just now.
     let lock = || files::lock_directory(files::directory(path)).with_context(|| format!("locking {}", path.display()));

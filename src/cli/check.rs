@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-use super::{access::Access, run, run_options::EngineArgument};
+use super::{run, run_options::EngineArgument, source::SourceArguments};
 use crate::{
     check::{
         self, Structure,
@@ -41,7 +41,7 @@ pub struct CheckArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    access: Access,
+    source: SourceArguments,
 }
 
 /// Exits with 1 if a test failed.
@@ -65,15 +65,15 @@ fn results(arguments: &CheckArguments) -> Result<Vec<TestResult>> {
     let read = |path: &PathBuf| Structure::read(path).map_err(|error| anyhow!("{}: {error}", path.display()));
     let all = arguments.tests.iter().map(read).collect::<Result<Vec<_>>>()?;
     let location = &arguments.image;
-    let opened = location.open(&arguments.access.source(&[location])?)?;
+    let opened = &arguments.source.open(&[location])?[0];
     let scratch = Scratch::create().context("creating a temporary directory")?;
     if let Some(name) = arguments.engine {
-        return through_engine(location, &opened, name, &all, scratch.path());
+        return through_engine(location, opened, name, &all, scratch.path());
     }
     let mut results = Vec::new();
     for (at, structure) in all.iter().enumerate() {
         structure.container_run_options.check_namespaces(true)?;
-        let prepared = Prepared::new(&opened, &scratch.path().join(format!("image-{at}")))
+        let prepared = Prepared::new(opened, &scratch.path().join(format!("image-{at}")))
             .with_context(|| format!("reading {location}"))?;
         let answered = suite::answered(structure, &prepared);
         let commands = suite::jobs(structure, &prepared)?;
@@ -97,7 +97,7 @@ fn through_engine(
     scratch: &Path,
 ) -> Result<Vec<TestResult>> {
     let engine = Engine::choose(Some(name.into()))?;
-    let split = run::split(location, false, opened, &engine).with_context(|| format!("reading {location}"))?;
+    let split = run::split(location, None, false, opened, &engine).with_context(|| format!("reading {location}"))?;
     let prepared =
         Prepared::from_split(&split, &scratch.join("image")).with_context(|| format!("reading {location}"))?;
     let image = SharedImage::prepare(&engine, &split.image, split.image.reference.as_deref())?;

@@ -16,19 +16,17 @@ use super::{
     lock::LockArguments,
     login::{LoginArguments, LogoutArguments},
     makes::MakesArguments,
-    parse::{parse_platform, parse_reference},
+    parse::parse_reference,
     plan::PlanArguments,
+    pull::{ManifestArguments, PullArguments},
     run::ComposeArguments,
     run_options::{EngineArgument, RunArguments},
     sbom::SbomArguments,
     serve::ServeArguments,
+    source::ImageArguments,
     verify::VerifyArguments,
 };
-use crate::{
-    builder::creation_time::CreationTime,
-    oci::{Platform, Reference},
-    transport::Location,
-};
+use crate::{builder::creation_time::CreationTime, oci::Reference, transport::Location};
 
 /// OCI container images from Nix closures.
 #[derive(Debug, Parser)]
@@ -37,7 +35,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// An argument of `nix build` for flake references, such as --nix-arg=--impure; may be repeated.
-    #[arg(long, global = true, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    #[arg(hide_short_help = true, long, global = true, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub nix_arg: Vec<String>,
 }
 
@@ -82,39 +80,12 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  strata pull docker.io/library/alpine:3.20 alpine\n  strata pull quay.io/org/app@sha256:… app --platform linux/arm64"
     )]
-    Pull {
-        /// [docker://]HOST/NAME[:TAG|@DIGEST]
-        #[arg(value_name = "REF", value_parser = parse_reference)]
-        reference: Reference,
-        /// The directory; created if it does not exist.
-        #[arg(value_name = "DIR")]
-        directory: PathBuf,
-        /// The platform to choose from a multi-platform image.
-        #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
-        platform: Option<Platform>,
-        #[command(flatten)]
-        access: Access,
-    },
+    Pull(Box<PullArguments>),
     /// Print an image's raw manifest, as a registry has it.
     #[command(
         after_help = "Examples:\n  strata manifest alpine:3.20 > manifest.json\n  strata manifest alpine:3.20 --index"
     )]
-    Manifest {
-        /// [docker://]HOST/NAME[:TAG|@DIGEST]
-        #[arg(value_name = "REF", value_parser = parse_reference)]
-        reference: Reference,
-        /// Print the index of a multi-platform image instead of one platform's manifest.
-        #[arg(long, conflicts_with = "platform")]
-        index: bool,
-        /// The platform to choose from a multi-platform image.
-        #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
-        platform: Option<Platform>,
-        /// Print the referrers of the image (signatures, SBOMs, …), as an index.
-        #[arg(long, conflicts_with = "index")]
-        referrers: bool,
-        #[command(flatten)]
-        access: Access,
-    },
+    Manifest(Box<ManifestArguments>),
     /// List the tags of a repository, as JSON; skopeo's command of the same name.
     #[command(after_help = "Examples:\n  strata list-tags docker://registry.example.com/app")]
     ListTags {
@@ -147,12 +118,12 @@ pub enum Command {
         disable_help_flag = true,
         after_help = "Options after IMAGE are passed to `docker run` or `podman run`.\n\nExamples:\n  strata run result\n  strata run result -it -p 8080:80 -- sh\n  strata run --engine podman result\n  strata run .#image --watch -p 8080:80"
     )]
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Load the small image that `run` starts, and print a compose file that mounts its store paths.
     #[command(
         after_help = "Examples:\n  strata compose-mounts result --service web > strata.json\n  docker compose -f compose.yaml -f strata.json up"
     )]
-    ComposeMounts(ComposeArguments),
+    ComposeMounts(Box<ComposeArguments>),
     /// Write an image to stdout as an archive, for `| docker load`.
     #[command(
         after_help = "Examples:\n  strata stream result | docker load\n  strata stream result --repo-tag app:v2 | podman load"
@@ -166,6 +137,8 @@ pub enum Command {
         /// The image's creation time: RFC 3339, or "now".
         #[arg(long, value_name = "TIME", overrides_with = "created")]
         created: Option<CreationTime>,
+        #[command(flatten)]
+        source: Box<ImageArguments>,
     },
     /// Show the store paths of each layer, the references that lead to them, and what an update sends.
     #[command(
@@ -177,7 +150,7 @@ pub enum Command {
         #[command(flatten)]
         wanted: Wanted,
         #[command(flatten)]
-        access: Access,
+        source: Box<ImageArguments>,
     },
     /// Attach a document to an image in a registry, where scanners and admission policies look for it; print its digest.
     #[command(
@@ -211,7 +184,7 @@ pub enum Command {
     Makes(MakesArguments),
     /// Compare ways to group a closure into layers by what updates would send.
     #[command(after_help = "Examples:\n  strata plan result --max-layers 40")]
-    Plan(PlanArguments),
+    Plan(Box<PlanArguments>),
     /// Show an image's config and layers.
     #[command(after_help = "Examples:\n  strata inspect result\n  strata inspect archive.tar --raw")]
     Inspect {
@@ -231,13 +204,13 @@ pub enum Command {
         #[arg(short, long, value_name = "TEMPLATE", conflicts_with_all = ["json", "manifest"])]
         format: Option<String>,
         #[command(flatten)]
-        access: Access,
+        source: Box<ImageArguments>,
     },
     /// Hash an image again, or check its signature; exit with 1 and report what is wrong.
     #[command(
         after_help = "Examples:\n  strata verify result\n  strata verify layout/\n  strata verify docker://registry.example.com/app:v1 --key cosign.pub"
     )]
-    Verify(VerifyArguments),
+    Verify(Box<VerifyArguments>),
     /// Print a completion script for a shell.
     #[command(
         after_help = "Examples:\n  strata completions bash > ~/.local/share/bash-completion/completions/strata\n  strata completions zsh > ~/.zfunc/_strata\n  strata completions fish > ~/.config/fish/completions/strata.fish"

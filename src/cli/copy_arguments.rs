@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     access::CopyAccess, attach::Attachments, compression::CompressionArgument, fleet_arguments::FleetArguments,
-    parse::parse_platform, substituters::SubstituterArguments, trust::SignedAs,
+    parse::parse_platform, substituters::SubstituterArguments, trust::SignatureArguments,
 };
 use crate::{
     oci::Platform,
@@ -15,61 +15,68 @@ use clap::Args;
 /// `strata copy`
 #[derive(Debug, Args)]
 pub struct CopyArguments {
-    #[arg(help = format!("The source: {}", table::read_syntaxes()))]
+    #[arg(help = "The source; --help lists the forms", long_help = format!("The source: {}", table::read_syntaxes()))]
     #[arg(required_unless_present = "fleet")]
     pub image: Option<Location>,
-    #[arg(help = format!("The destination: {}", table::write_syntaxes()))]
+    #[arg(help = "The destination; --help lists the forms")]
+    #[arg(long_help = format!("The destination: {}", table::write_syntaxes()))]
     #[arg(required_unless_present = "fleet")]
     pub destination: Option<Destination>,
     /// Push under this tag too; may be repeated.
     #[arg(long, value_name = "TAG")]
     pub additional_tag: Vec<String>,
-    /// Copy every platform of a multi-platform image, with its index.
+    /// Copy every platform of a multi-platform image.
     #[arg(long, conflicts_with = "platform")]
     pub all: bool,
     /// The platform to choose from a multi-platform image.
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    ///
+    /// OS/ARCH[/VARIANT], such as linux/arm64 or linux/arm/v7.
+    #[arg(long, value_name = "OS/ARCH", value_parser = parse_platform)]
     pub platform: Option<Platform>,
-    /// Compression of uncompressed layers in a push [default: gzip].
-    #[arg(long, visible_alias = "dest-compress-format", value_enum)]
+    /// How a push compresses layers: none, gzip, zstd, zstd:chunked.
+    ///
+    /// Only uncompressed layers are compressed; the default is gzip.
+    #[arg(
+        long,
+        visible_alias = "dest-compress-format",
+        value_name = "FORMAT",
+        value_enum,
+        hide_possible_values = true
+    )]
     pub compression: Option<CompressionArgument>,
-    /// Push uncompressed layers as they are, which keeps every digest.
+    /// Push layers uncompressed, which keeps every digest.
     #[arg(long, conflicts_with_all = ["compression", "compression_level"])]
     pub preserve_digests: bool,
     /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
-    #[arg(long, visible_alias = "dest-compress-level", value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
+    #[arg(hide_short_help = true, long, visible_alias = "dest-compress-level", value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
     pub compression_level: Option<i32>,
     /// Mount blobs from this repository of the same registry; may be repeated.
-    #[arg(long, value_name = "REPOSITORY")]
+    #[arg(hide_short_help = true, long, value_name = "REPOSITORY")]
     pub mount_from: Vec<String>,
     /// A tag of this repository, or REPOSITORY:TAG of this registry, that may have the same layers; unsigned ones are
     /// verified. May be repeated.
-    #[arg(long, value_name = "[REPOSITORY:]TAG")]
+    #[arg(hide_short_help = true, long, value_name = "[REPOSITORY:]TAG")]
     pub cache_from: Vec<String>,
     /// Record what layers compressed to under this tag, for later pushes with --cache-from; created if missing.
-    #[arg(long, value_name = "[REPOSITORY:]TAG")]
+    #[arg(hide_short_help = true, long, value_name = "[REPOSITORY:]TAG")]
     pub cache_to: Option<String>,
     /// Trust the layers that images signed with this public key list, without verification; may be repeated [default: the
     /// public half of --sign-key].
-    #[arg(long, value_name = "FILE")]
+    #[arg(hide_short_help = true, long, value_name = "FILE")]
     pub cache_key: Vec<PathBuf>,
     /// Trust the layers that the destination's tag and --cache-from list, signed or not. Only safe if every account that
     /// can push to the registry is trusted.
-    #[arg(long, conflicts_with_all = ["sign_key", "sign_with", "sign_tag", "provenance"])]
+    #[arg(hide_short_help = true, long, conflicts_with_all = ["sign_key", "sign_with", "sign_tag", "provenance"])]
     pub trust_tags: bool,
-    /// Refuse to copy an image that is not signed with this public key, as `cosign verify --key FILE` does.
-    #[arg(long, value_name = "FILE")]
-    pub verify_key: Option<PathBuf>,
-    /// Accept signatures under tags that name this repository instead of the source's, as a mirror needs; any accepts all.
-    #[arg(long, value_name = "HOST/NAME|any", requires = "verify_key")]
-    pub signed_as: Option<SignedAs>,
+    #[command(flatten)]
+    pub signature: SignatureArguments,
     /// Print no progress.
     #[arg(short, long)]
     pub quiet: bool,
     /// Report progress as JSON, one object per line.
     #[arg(long)]
     pub json: bool,
-    /// Also copy the referrers of the image: signatures, SBOMs, attestations.
+    /// Copy its signatures, SBOMs and attestations too.
     #[arg(long)]
     pub referrers: bool,
     // Each of these has a heading in help, so they come last.
@@ -90,24 +97,24 @@ pub struct CopyArguments {
 #[command(next_help_heading = "For scripts written for skopeo")]
 pub struct SkopeoArguments {
     /// Write the digest to this file as well.
-    #[arg(long, value_name = "FILE", conflicts_with = "fleet")]
+    #[arg(hide_short_help = true, long, value_name = "FILE", conflicts_with = "fleet")]
     pub digestfile: Option<PathBuf>,
     /// The manifest's format; images built by strata are always oci, others keep theirs.
-    #[arg(short, long, value_name = "FORMAT", value_parser = ["oci", "v2s2", "v2s1"])]
+    #[arg(hide_short_help = true, short, long, value_name = "FORMAT", value_parser = ["oci", "v2s2", "v2s1"])]
     pub format: Option<String>,
     /// The architecture to choose from a multi-platform image.
-    #[arg(long, value_name = "ARCH", conflicts_with_all = ["platform", "all"])]
+    #[arg(hide_short_help = true, long, value_name = "ARCH", conflicts_with_all = ["platform", "all"])]
     pub override_arch: Option<String>,
     /// The operating system to choose from a multi-platform image.
-    #[arg(long, value_name = "OS", conflicts_with_all = ["platform", "all"])]
+    #[arg(hide_short_help = true, long, value_name = "OS", conflicts_with_all = ["platform", "all"])]
     pub override_os: Option<String>,
     /// The architecture variant to choose from a multi-platform image.
-    #[arg(long, value_name = "VARIANT", conflicts_with_all = ["platform", "all"])]
+    #[arg(hide_short_help = true, long, value_name = "VARIANT", conflicts_with_all = ["platform", "all"])]
     pub override_variant: Option<String>,
     /// Ignored, for skopeo's sake: strata has no signature policy.
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub insecure_policy: bool,
     /// Ignored, for skopeo's sake.
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub debug: bool,
 }

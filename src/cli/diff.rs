@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{access::Access, compression::CompressionArgument};
+use super::{compression::CompressionArgument, source::ImageArguments};
 use crate::terminal;
 use crate::{
     closure::StorePath,
@@ -42,7 +42,7 @@ pub struct DiffArguments {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
-    pub access: Access,
+    pub source: ImageArguments,
 }
 
 /// Prints the differences. The exit code is that of diff(1), also if the reader has closed stdout, as in `strata diff … | head -1`.
@@ -56,14 +56,12 @@ pub fn run(arguments: &DiffArguments) -> Result<ExitCode> {
 }
 
 fn compare(arguments: &DiffArguments) -> Result<Diff> {
-    let access = arguments.access.source(&[&arguments.old, &arguments.new])?;
-    let (old, new) = (arguments.old.open(&access)?, arguments.new.open(&access)?);
+    let [(opened, old), (_, new)] = arguments.source.images(&arguments.old, &arguments.new)?;
     let options = PushEstimateOptions {
         compression: arguments.compression.into(),
         level: arguments.compression_level,
-        host: old.registry().map(str::to_owned),
+        host: opened.registry().map(str::to_owned),
     };
-    let (old, new) = (old.image(None)?, new.image(None)?);
     let mut diff = Diff::of(&old, &new, &options, &|image, lowest| {
         crate::transport::archive::size(image, image.reference.as_deref(), &image.lowest(lowest))
     })?;

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::access::Access;
+use super::source::ImageArguments;
 use crate::terminal::{self, line, note};
 use crate::{
     closure::{StorePath, Weights},
@@ -49,8 +49,8 @@ pub struct Wanted {
     html: Option<std::path::PathBuf>,
 }
 
-pub fn run(location: &Location, wanted: &Wanted, access: &Access) -> Result<ExitCode> {
-    let image = location.open(&access.source(&[location])?)?.image(None)?;
+pub fn run(location: &Location, wanted: &Wanted, source: &ImageArguments) -> Result<ExitCode> {
+    let image = source.image(location)?;
     if let Some(what) = &wanted.why {
         return why(&image, what);
     }

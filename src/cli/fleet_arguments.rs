@@ -13,19 +13,19 @@ const SHARD_WAIT: u64 = 20;
 #[command(next_help_heading = "Many images")]
 pub struct FleetArguments {
     /// Copy the images listed in FILE, one per line: JSON from nix-eval-jobs, or IMAGE DESTINATION; - reads stdin.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "destination"])]
+    #[arg(hide_short_help = true, long, value_name = "FILE", conflicts_with_all = ["image", "destination"])]
     pub fleet: Option<PathBuf>,
     /// Destination of each image, such as docker://HOST/{name}:{tag}; {attr} is nix-eval-jobs' name for it.
-    #[arg(long, value_name = "TEMPLATE", requires = "fleet")]
+    #[arg(hide_short_help = true, long, value_name = "TEMPLATE", requires = "fleet")]
     pub to: Option<String>,
     /// Copy one part of the fleet, such as 1/2 or 2/2; images are assigned to parts by digest.
-    #[arg(long, value_name = "PART/PARTS", requires = "fleet")]
+    #[arg(hide_short_help = true, long, value_name = "PART/PARTS", requires = "fleet")]
     pub shard: Option<Shard>,
     /// Wait this long for layers that other parts upload, counted from the last one that appeared [default: 20].
-    #[arg(long, value_name = "SECONDS", requires = "shard")]
+    #[arg(hide_short_help = true, long, value_name = "SECONDS", requires = "shard")]
     shard_wait: Option<u64>,
     /// Append a JSON object to this file for each image.
-    #[arg(long, value_name = "FILE", requires = "fleet")]
+    #[arg(hide_short_help = true, long, value_name = "FILE", requires = "fleet")]
     pub journal: Option<PathBuf>,
 }
 

@@ -5,7 +5,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{access::Access, inspect_format};
+use super::{access::Access, inspect_format, source::ImageArguments};
 use crate::terminal::{self, line};
 use crate::{
     image::{Image, LayerBlob, Opened},
@@ -84,9 +84,14 @@ pub enum Form {
     Manifest,
 }
 
-pub fn run(location: &Location, form: &Form, access: &Access) -> Result<ExitCode> {
+pub fn run(location: &Location, form: &Form, source: &ImageArguments) -> Result<ExitCode> {
     let (mut images, mut incomplete) = (Vec::new(), None);
-    for image in location.open(&access.source(&[location])?)?.each_image() {
+    let opened = &source.source.open(&[location])?[0];
+    let found = match &source.platform {
+        Some(platform) => vec![opened.image(Some(platform))],
+        None => opened.each_image(),
+    };
+    for image in found {
         match image {
             Ok(image) => images.push(inspect(&image)?),
             // The others are shown first.
@@ -111,10 +116,11 @@ pub fn run(location: &Location, form: &Form, access: &Access) -> Result<ExitCode
 }
 
 /// Prints a template, filled with what skopeo's `inspect` has, or with the config.
-pub fn format(location: &Location, template: &str, of_config: bool, access: &Access) -> Result<ExitCode> {
-    let read = access.source(&[location])?;
+pub fn format(location: &Location, template: &str, of_config: bool, source: &ImageArguments) -> Result<ExitCode> {
+    let read = source.source.options(&[location])?;
     let opened = location.open(&read)?;
-    let image = opened.image(None)?;
+    source.source.check_opened(&[location], std::slice::from_ref(&opened))?;
+    let image = opened.image(source.platform.as_ref())?;
     let value = match of_config {
         true => serde_json::from_slice(&image.config).context("parsing the config")?,
         false => {

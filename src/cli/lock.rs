@@ -32,7 +32,7 @@ pub struct LockArguments {
     #[arg(long, value_name = "FILE")]
     update: Option<PathBuf>,
     /// Lock this platform; may be repeated [default: every platform].
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]", value_parser = parse_platform)]
+    #[arg(long, value_name = "OS/ARCH", value_parser = parse_platform)]
     platform: Vec<Platform>,
     #[command(flatten)]
     access: Access,

@@ -3,8 +3,8 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use super::{
-    access::read_password,
     prompt::{ask, ask_hidden},
+    side::read_password,
 };
 use crate::terminal;
 use crate::{

@@ -15,6 +15,7 @@ mod copy_arguments;
 mod copy_flags;
 pub(crate) mod diff;
 pub(crate) mod explain;
+mod flag_rules;
 mod flake;
 mod fleet;
 mod fleet_arguments;
@@ -37,7 +38,9 @@ mod run_options;
 pub(crate) mod sbom;
 pub(crate) mod serve;
 pub(crate) mod shell;
+mod side;
 pub(crate) mod skopeo;
+mod source;
 pub(crate) mod stream;
 mod substituters;
 mod template;
@@ -123,14 +126,9 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Logout(arguments) => login::logout(&arguments),
         Command::Copy(arguments) => copy::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
-        Command::Pull { reference, directory, platform, access } => {
-            pull::pull(&reference, &directory, platform.as_ref(), &access)
-        }
-        Command::Manifest { reference, index, platform, referrers, access } => match referrers {
-            true => pull::referrers(&reference, platform.as_ref(), &access),
-            false => pull::manifest(&reference, index, platform.as_ref(), &access),
-        },
-        Command::Stream { image, repo_tag, created } => stream::run(&image, repo_tag, created),
+        Command::Pull(arguments) => pull::pull(&arguments),
+        Command::Manifest(arguments) => pull::manifest(&arguments),
+        Command::Stream { image, repo_tag, created, source } => stream::run(&image, &source, repo_tag, created),
         Command::Budget(arguments) => budget::run(&arguments),
         Command::Check(arguments) => check::check(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
@@ -141,20 +139,20 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(arguments) => self::run::run(&arguments),
         Command::ComposeMounts(arguments) => self::run::compose(&arguments),
         Command::RunKeeper { engine, token } => keeper::keep(engine.into(), &token),
-        Command::Explain { image, wanted, access } => explain::run(&image, &wanted, &access),
+        Command::Explain { image, wanted, source } => explain::run(&image, &wanted, &source),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::ListTags { reference, access } => inspect::list_tags(&reference, &access),
-        Command::Inspect { image, format: Some(template), raw, access, .. } => {
-            inspect::format(&image, &template, raw, &access)
+        Command::Inspect { image, format: Some(template), raw, source, .. } => {
+            inspect::format(&image, &template, raw, &source)
         }
-        Command::Inspect { image, json, raw, manifest, access, format: None } => {
+        Command::Inspect { image, json, raw, manifest, source, format: None } => {
             let form = match (json, raw, manifest) {
                 (true, ..) => inspect::Form::Json,
                 (_, true, _) => inspect::Form::Config,
                 (.., true) => inspect::Form::Manifest,
                 _ => inspect::Form::Table,
             };
-            inspect::run(&image, &form, &access)
+            inspect::run(&image, &form, &source)
         }
         Command::Verify(arguments) => verify::run(&arguments),
     }

@@ -2,25 +2,25 @@
 
 use std::{
     fs,
-    io::{self, Write},
-    path::PathBuf,
+    io::{self, BufReader, Read, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use super::source::ImageArguments;
 use crate::terminal;
 use crate::{
     builder::strategy,
     closure::{Graph, RawNode, StoreDir, Strategy, Weights},
-    image::Recipe,
+    files,
     report::{
         bytes,
         forecast::{Paths, PlanForecast},
         plan,
     },
-    transport::installable::BuiltPath,
+    transport::{Location, installable::BuiltPath},
 };
-use anyhow::{Context, Result};
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use anyhow::{Context, Error, Result};
 use serde_json::Value;
 
 /// The names of all strategies.
@@ -28,9 +28,10 @@ const ALL: [&str; 3] = ["popularity", "auto", "transfer"];
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArguments {
-    /// An image.json, or a closure from exportReferencesGraph or `nix path-info --json --recursive`; a path or a flake reference.
-    #[arg(value_parser = built_path())]
-    graph: BuiltPath,
+    /// Any source of `copy` that records its closure, as an image.json does, or a closure from exportReferencesGraph or
+    /// `nix path-info --json --recursive`.
+    #[arg(value_name = "IMAGE|CLOSURE")]
+    graph: Location,
     /// Maximum number of layers.
     #[arg(long, value_name = "N", default_value_t = 65)]
     max_layers: usize,
@@ -41,8 +42,8 @@ pub struct PlanArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "history")]
     weights: Option<PathBuf>,
     /// Older image or closure, to learn how often paths change; may be repeated, oldest first.
-    #[arg(long, value_name = "OLD", value_parser = built_path())]
-    history: Vec<BuiltPath>,
+    #[arg(long, value_name = "OLD")]
+    history: Vec<Location>,
     /// Print the learned weights, for `weights` of the Nix functions, instead of a plan.
     #[arg(long, requires = "history")]
     print_weights: bool,
@@ -56,14 +57,12 @@ pub struct PlanArguments {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-}
-
-fn built_path() -> impl TypedValueParser<Value = BuiltPath> {
-    OsStringValueParser::new().try_map(BuiltPath::parse)
+    #[command(flatten)]
+    source: ImageArguments,
 }
 
 pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
-    let graph = open(&arguments.graph)?;
+    let graph = open(arguments, &arguments.graph)?;
     let weights = weights(arguments, &graph)?;
     let mut out = terminal::stdout();
     if arguments.print_weights {
@@ -138,31 +137,49 @@ fn weights(arguments: &PlanArguments, graph: &Graph) -> Result<Weights> {
     if arguments.history.is_empty() {
         return Ok(Weights::default());
     }
-    let mut history = arguments.history.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let mut history = arguments.history.iter().map(|location| open(arguments, location)).collect::<Result<Vec<_>>>()?;
     history.push(graph.clone());
     Ok(plan::learn(&history))
 }
 
-/// A closure, from an image.json or as Nix gives it.
-fn open(path: &BuiltPath) -> Result<Graph> {
-    let path = &path.get()?;
-    let reading = || format!("reading {}", path.display());
-    let text = fs::read(path).with_context(reading)?;
-    let value: Value = serde_json::from_slice(&text).with_context(reading)?;
-    let list = match value {
-        Value::Object(object) if object.contains_key("layers") => {
-            let closure = Recipe::open(path)?.closure;
-            let closure =
-                closure.with_context(|| format!("{} does not say what its store paths reference", path.display()))?;
-            return Ok(Graph::clone(&closure));
+/// The closure of an image, or one as Nix prints it.
+fn open(arguments: &PlanArguments, location: &Location) -> Result<Graph> {
+    let mut image = location.clone();
+    if location.transport().is_none() {
+        // What Nix builds of a flake reference is a path.
+        let path = BuiltPath::parse(location.to_string().into()).map_err(Error::msg)?.get()?;
+        if let Some(list) = read_path_info(&path)? {
+            return graph(list).with_context(|| format!("reading {location}"));
         }
-        other => {
-            path_info(other).with_context(|| format!("{} is neither an image.json nor a closure", path.display()))?
-        }
-    };
-    let nodes: Vec<RawNode> = serde_json::from_value(list).with_context(reading)?;
+        image = path.to_string_lossy().parse().map_err(Error::msg)?;
+    }
+    let closure = arguments.source.image(&image)?.closure;
+    let closure = closure.with_context(|| format!("{location} does not record what its store paths reference"))?;
+    Ok(Graph::clone(&closure))
+}
+
+fn graph(list: Value) -> Result<Graph> {
+    let nodes: Vec<RawNode> = serde_json::from_value(list)?;
     let store = nodes.first().and_then(RawNode::store).map(StoreDir::new).unwrap_or_default();
     Ok(Graph::new(&store, nodes)?)
+}
+
+/// The entries of the closure that a file holds; `None` if it is something else, such as an image.
+fn read_path_info(path: &Path) -> Result<Option<Value>> {
+    let Ok(mut file) = files::open_plain(path) else { return Ok(None) };
+    let reading = || format!("reading {}", path.display());
+    let mut start = Vec::new();
+    (&mut file).take(1).read_to_end(&mut start).with_context(reading)?;
+    if !matches!(start.as_slice(), b"[" | b"{" | b" " | b"\n") {
+        return Ok(None);
+    }
+    let value: Value =
+        serde_json::from_reader(io::Cursor::new(start).chain(BufReader::new(file))).with_context(reading)?;
+    let is_recipe = value.get("version").is_some() && (value.get("layers").is_some() || value.get("images").is_some());
+    if is_recipe {
+        return Ok(None);
+    }
+    path_info(value).map(Some).with_context(|| format!("{} is neither an image nor a closure", path.display()))
 }
 
 /// The entries of `nix path-info --json`, as `exportReferencesGraph` has them:

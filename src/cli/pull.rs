@@ -1,22 +1,82 @@
 //! `strata pull REF DIR` and `strata manifest REF`: what pullImage's derivations and lock files need.
 
-use std::{io::Write, path::Path, process::ExitCode};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use super::access::Access;
+use super::{
+    access::Access,
+    parse::{parse_platform, parse_reference},
+    trust::{self, SignatureArguments},
+};
 use crate::terminal::{self, note};
 use crate::{
-    image::{Found, Wanted},
+    image::{Found, Opened, Wanted},
     oci::{Digest, Index, Platform, Reference, json},
     transport::{
-        dir,
-        registry::{self, Client, Options, Purpose},
+        ReadOptions, dir,
+        registry::{Client, Purpose},
     },
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use clap::Args;
 
-fn open(reference: &Reference, options: &Options) -> Result<Found> {
-    let client = Client::new(reference, options).with_context(|| format!("connecting to {}", reference.host))?;
-    Ok(registry::read::open(client, reference)?)
+/// An image in a registry, and how it is read.
+#[derive(Debug, Args)]
+struct RegistryImage {
+    /// [docker://]HOST/NAME[:TAG|@DIGEST]
+    #[arg(value_name = "REF", value_parser = parse_reference)]
+    reference: Reference,
+    #[command(flatten)]
+    signature: SignatureArguments,
+    #[command(flatten)]
+    access: Access,
+}
+
+impl RegistryImage {
+    fn options(&self) -> Result<ReadOptions> {
+        Ok(ReadOptions { registry: self.access.options(&[&self.reference.host])?, ..ReadOptions::default() })
+    }
+
+    /// Opens the image, after its signature was verified.
+    fn open(&self, options: &ReadOptions) -> Result<Found> {
+        let location = trust::location(&self.reference)?;
+        match self.signature.pin(&location, &options.registry)?.open(options)? {
+            Opened::Found(found) => Ok(found),
+            Opened::Recipe(_) | Opened::Index(_) => bail!("{location}: a registry has no recipes"),
+        }
+    }
+}
+
+/// `strata pull`
+#[derive(Debug, Args)]
+pub struct PullArguments {
+    /// The directory; created if it does not exist.
+    #[arg(value_name = "DIR", index = 2)]
+    directory: PathBuf,
+    /// The platform to choose from a multi-platform image.
+    ///
+    /// OS/ARCH[/VARIANT], such as linux/arm64 or linux/arm/v7.
+    #[arg(long, value_name = "OS/ARCH", value_parser = parse_platform)]
+    platform: Option<Platform>,
+    #[command(flatten)]
+    image: RegistryImage,
+}
+
+/// `strata manifest`
+#[derive(Debug, Args)]
+pub struct ManifestArguments {
+    /// Print the index of a multi-platform image instead of one platform's manifest.
+    #[arg(long, conflicts_with = "platform")]
+    index: bool,
+    /// The platform to choose from a multi-platform image.
+    ///
+    /// OS/ARCH[/VARIANT], such as linux/arm64 or linux/arm/v7.
+    #[arg(long, value_name = "OS/ARCH", value_parser = parse_platform)]
+    platform: Option<Platform>,
+    /// Print the referrers of the image (signatures, SBOMs, …), as an index.
+    #[arg(long, conflicts_with = "index")]
+    referrers: bool,
+    #[command(flatten)]
+    image: RegistryImage,
 }
 
 fn wanted(platform: Option<&Platform>) -> Wanted {
@@ -24,38 +84,31 @@ fn wanted(platform: Option<&Platform>) -> Wanted {
 }
 
 /// Pulls into a directory, as `skopeo copy docker://REF dir:DIR` would.
-pub fn pull(reference: &Reference, directory: &Path, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
-    let pulling = || format!("pulling {reference}");
-    let options = access.options(&[&reference.host])?;
-    let image = open(reference, &options)?.image(&wanted(platform)).with_context(pulling)?;
-    let digest = dir::write(&image, directory).with_context(pulling)?;
+pub fn pull(PullArguments { image, directory, platform }: &PullArguments) -> Result<ExitCode> {
+    let pulling = || format!("pulling {}", image.reference);
+    let found = image.open(&image.options()?).with_context(pulling)?;
+    let pulled = found.image(&wanted(platform.as_ref())).with_context(pulling)?;
+    let digest = dir::write(&pulled, directory).with_context(pulling)?;
     writeln!(terminal::stdout(), "{digest}")?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the raw manifest, or the index.
-pub fn manifest(reference: &Reference, index: bool, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
-    let found = open(reference, &access.options(&[&reference.host])?)?;
-    let bytes = if index { found.root()?.document()? } else { found.choose(&wanted(platform))?.0.document()? };
+/// Prints the raw manifest, the index, or the referrers as an index.
+pub fn manifest(arguments: &ManifestArguments) -> Result<ExitCode> {
+    let ManifestArguments { image, index, platform, referrers, .. } = arguments;
+    let options = image.options()?;
+    let found = image.open(&options)?;
+    let is_root = *index || *referrers && platform.is_none();
+    let node = if is_root { found.root()? } else { found.choose(&wanted(platform.as_ref()))?.0 };
+    let mut bytes = node.document()?;
+    if *referrers {
+        let client = Client::for_purpose(Purpose::ReadOriginal, &image.reference, &options.registry)?;
+        let listed = client.list_referrers(&Digest::of(&bytes))?;
+        listed.malformed.iter().for_each(|why| note!("{}: {why}", image.reference));
+        bytes = json::to_vec(&Index::new(listed.descriptors));
+    }
     let mut out = terminal::stdout();
     out.exact().write_all(&bytes)?;
-    out.flush()?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Prints the referrers of an image, as an index.
-pub fn referrers(reference: &Reference, platform: Option<&Platform>, access: &Access) -> Result<ExitCode> {
-    let options = access.options(&[&reference.host])?;
-    let found = open(reference, &options)?;
-    let bytes = match platform {
-        Some(_) => found.choose(&wanted(platform))?.0.document()?,
-        None => found.root()?.document()?,
-    };
-    let client = Client::for_purpose(Purpose::ReadOriginal, reference, &options)?;
-    let listed = client.list_referrers(&Digest::of(&bytes))?;
-    listed.malformed.iter().for_each(|why| note!("{reference}: {why}"));
-    let mut out = terminal::stdout();
-    out.exact().write_all(&json::to_vec(&Index::new(listed.descriptors)))?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

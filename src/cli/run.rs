@@ -11,11 +11,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    access::Access,
     run_options::{EngineArgument, RunArguments, RunOptions},
+    source::ImageArguments,
 };
 use crate::{
     image::Opened,
+    oci::Platform,
     run::{
         Engine, EngineName, Split,
         client::Container,
@@ -40,17 +41,17 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     installable::check_arguments().map_err(Error::msg)?;
     let location = &arguments.image;
     if options.watch {
-        return watch(location, options, &forwarding);
+        return watch(location, arguments.source.clone(), options, &forwarding);
     }
-    let opened = location.open(&Access::default().source(&[location])?)?;
+    let opened = &arguments.source.source.open(&[location])?[0];
     let engine = Engine::choose(options.engine)?;
-    let mut split = split(location, options.load, &opened, &engine)?;
+    let mut split = split(location, arguments.source.platform.as_ref(), options.load, opened, &engine)?;
     if let Some(program) = &options.shell {
-        let shell = Shell::find(program, &engine, &mut split, &opened)?;
+        let shell = Shell::find(program, &engine, &mut split, opened)?;
         options.engine_options.extend(shell.engine_options());
         options.command = shell.command(&options.command);
     }
-    let image = share(&engine, &split, &opened)?;
+    let image = share(&engine, &split, opened)?;
     let container = Container {
         engine: engine.name(),
         mounts: &split.mounts,
@@ -63,7 +64,12 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
 }
 
 /// Runs a container after each change of the sources.
-fn watch(location: &Location, options: RunOptions, forwarding: &Forwarding) -> Result<ExitCode> {
+fn watch(
+    location: &Location,
+    source: ImageArguments,
+    options: RunOptions,
+    forwarding: &Forwarding,
+) -> Result<ExitCode> {
     let sources = Sources::open(installable::local_sources(&location.to_string())?)?;
     let engine = Arc::new(Engine::choose(options.engine)?);
     let (engine_options, published) = options::take_published(&options.engine_options)?;
@@ -76,9 +82,9 @@ fn watch(location: &Location, options: RunOptions, forwarding: &Forwarding) -> R
     };
     let (own_engine, location, load) = (Arc::clone(&engine), location.clone(), options.load);
     let build = move || {
-        let opened = location.open(&Access::default().source(&[&location])?)?;
-        let split = split(&location, load, &opened, &own_engine)?;
-        let image = share(&own_engine, &split, &opened)?;
+        let opened = &source.source.open(&[&location])?[0];
+        let split = split(&location, source.platform.as_ref(), load, opened, &own_engine)?;
+        let image = share(&own_engine, &split, opened)?;
         Ok(Built { mounts: split.mounts, digest: split.image.digest(), image })
     };
     let settings = Settings { engine, options: engine_options, command: options.command, readiness, relays };
@@ -86,7 +92,13 @@ fn watch(location: &Location, options: RunOptions, forwarding: &Forwarding) -> R
 }
 
 /// What is mounted of the image, and what is loaded.
-pub fn split(location: &Location, load: bool, opened: &Opened, engine: &Engine) -> Result<Split> {
+pub fn split(
+    location: &Location,
+    platform: Option<&Platform>,
+    load: bool,
+    opened: &Opened,
+    engine: &Engine,
+) -> Result<Split> {
     let split = match opened {
         Opened::Recipe(recipe) if !load => match engine.mounts()? {
             Mounts::Possible { remaps_users } => Split::from_recipe(recipe).inspect(|split| {
@@ -98,10 +110,10 @@ pub fn split(location: &Location, load: bool, opened: &Opened, engine: &Engine) 
             }),
             Mounts::Impossible(why) => {
                 note!("{location}: loading the whole image: {why}");
-                Ok(Split::whole(opened.image(None)?))
+                Ok(Split::whole(opened.image(platform)?))
             }
         },
-        _ => Ok(Split::whole(opened.image(None)?)),
+        _ => Ok(Split::whole(opened.image(platform)?)),
     };
     split.with_context(|| format!("reading {location}"))
 }
@@ -134,14 +146,16 @@ pub struct ComposeArguments {
     /// The engine [default: docker, or podman if docker is not installed].
     #[arg(long, value_enum)]
     engine: Option<EngineArgument>,
+    #[command(flatten)]
+    source: ImageArguments,
 }
 
 pub fn compose(arguments: &ComposeArguments) -> Result<ExitCode> {
     let location = &arguments.image;
-    let opened = location.open(&Access::default().source(&[location])?)?;
+    let opened = &arguments.source.source.open(&[location])?[0];
     let engine = Engine::choose(arguments.engine.map(EngineName::from))?;
-    let split = split(location, false, &opened, &engine)?;
-    let image = share(&engine, &split, &opened)?;
+    let split = split(location, arguments.source.platform.as_ref(), false, opened, &engine)?;
+    let image = share(&engine, &split, opened)?;
     let mount = |path| json!({ "type": "bind", "source": path, "target": path, "read_only": true });
     let volumes: Vec<_> = split.mounts.iter().map(|path| mount(path.as_str())).collect();
     let service = json!({ "image": image.name(), "pull_policy": "never", "volumes": volumes });

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 
+use super::source::ImageArguments;
 use crate::{
     run::{EngineName, options},
     transport::Location,
@@ -33,6 +34,8 @@ pub struct RunArguments {
     /// Print help.
     #[arg(long, action = clap::ArgAction::Help)]
     help: (),
+    #[command(flatten)]
+    pub source: ImageArguments,
     /// Options of the engine's `run`.
     #[arg(value_name = "ENGINE OPTIONS", allow_hyphen_values = true, num_args = 0..)]
     options: Vec<OsString>,

@@ -6,14 +6,15 @@ use std::{
     process::ExitCode,
 };
 
-use super::access::Access;
+use super::source::ImageArguments;
 use crate::terminal::{self, line};
 use crate::{
     attest::sbom::{
         Bom, Format,
         compare::{Differences, Entry},
     },
-    transport::{self, Location},
+    image::Image,
+    transport::Location,
 };
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
@@ -28,7 +29,7 @@ pub struct SbomArguments {
     #[arg(long, value_enum, default_value_t = FormatArgument::Cyclonedx)]
     format: FormatArgument,
     #[command(flatten)]
-    access: Access,
+    source: ImageArguments,
     #[command(subcommand)]
     command: Option<SbomCommand>,
 }
@@ -45,7 +46,7 @@ enum SbomCommand {
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        access: Access,
+        source: Box<ImageArguments>,
     },
 }
 
@@ -56,9 +57,9 @@ enum FormatArgument {
 }
 
 pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
-    if let Some(SbomCommand::Diff { old, new, json, access }) = &arguments.command {
-        let access = access.source(&[old, new])?;
-        return compare(&bom(old, &access)?, &bom(new, &access)?, *json);
+    if let Some(SbomCommand::Diff { old, new, json, source }) = &arguments.command {
+        let [(_, old_image), (_, new_image)] = source.images(old, new)?;
+        return compare(&bom(old, &old_image)?, &bom(new, &new_image)?, *json);
     }
     let image = arguments.image.as_ref().context("no image is given")?;
     let format = match arguments.format {
@@ -66,14 +67,13 @@ pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
         FormatArgument::Spdx => Format::Spdx,
     };
     let mut out = terminal::stdout();
-    out.exact().write_all(&bom(image, &arguments.access.source(&[image])?)?.write(format))?;
+    out.exact().write_all(&bom(image, &arguments.source.image(image)?)?.write(format))?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn bom(location: &Location, access: &transport::ReadOptions) -> Result<Bom> {
-    let image = location.open(access)?.image(None)?;
-    Bom::of(&image, &BTreeMap::new()).with_context(|| format!("generating the SBOM of {location}"))
+fn bom(location: &Location, image: &Image) -> Result<Bom> {
+    Bom::of(image, &BTreeMap::new()).with_context(|| format!("generating the SBOM of {location}"))
 }
 
 fn compare(old: &Bom, new: &Bom, as_json: bool) -> Result<ExitCode> {

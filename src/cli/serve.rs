@@ -2,13 +2,13 @@
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr};
 
-use super::{flake::FlakeArguments, substituters::SubstituterArguments};
+use super::{flake::FlakeArguments, source::SourceArguments};
 use crate::terminal::{self, note};
 use crate::{
     image::FoundReferrers,
     oci::Reference,
     serve::{self, AccessLog, Catalogue, Demand, Identity, Server, Settings, Users},
-    transport::{Location, registry::Options},
+    transport::Location,
 };
 use anyhow::{Context, Result};
 use clap::Args;
@@ -66,7 +66,7 @@ pub struct ServeArguments {
     #[command(flatten)]
     flake: FlakeArguments,
     #[command(flatten)]
-    substituters: SubstituterArguments,
+    source: SourceArguments,
 }
 
 impl ServeArguments {
@@ -90,8 +90,8 @@ impl ServeArguments {
 
 pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     let settings = arguments.settings()?;
-    let access = arguments.substituters.access(Options::default())?;
     if let Some(reference) = &arguments.flake.flake {
+        let access = arguments.source.options(&[])?;
         let images = arguments.flake.images(reference, access)?;
         let demand = Demand::new(Box::new(images), arguments.flake.keep());
         let server = Server::bind(arguments.listen, demand, settings)?;
@@ -102,8 +102,9 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut catalogue = Catalogue::default();
-    for Named { name, image } in &arguments.images {
-        let opened = image.open(&access)?;
+    let locations: Vec<&Location> = arguments.images.iter().map(|named| &named.image).collect();
+    let all = arguments.source.open(&locations)?;
+    for (Named { name, image }, opened) in arguments.images.iter().zip(&all) {
         let found = opened.content()?;
         let FoundReferrers { graphs: referrers, skipped } = opened.referrers(&found)?;
         skipped.iter().for_each(|why| note!("a referrer of {image} is not served: {why}"));

@@ -1,27 +1,34 @@
-//! `strata stream IMAGE`
+//! `strata stream IMAGE`: a copy to `docker-archive:-`.
 
-use std::{collections::HashSet, process::ExitCode};
+use std::process::ExitCode;
 
-use super::substituters::SubstituterArguments;
+use super::source::ImageArguments;
 use crate::{
     builder::creation_time::CreationTime,
-    oci::name::TaggedName,
-    transport::{Location, archive, registry::Options},
+    image::ManifestGraph,
+    transport::{Destination, Location, WriteOptions, archive},
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, ensure};
 
-pub fn run(image: &Location, repo_tag: Option<String>, created: Option<CreationTime>) -> Result<ExitCode> {
-    let mut image = image.open(&SubstituterArguments::default().access(Options::default())?)?.image(None)?;
+pub fn run(
+    location: &Location,
+    source: &ImageArguments,
+    repo_tag: Option<String>,
+    created: Option<CreationTime>,
+) -> Result<ExitCode> {
+    let mut image = source.image(location)?;
     if let Some(created) = created {
         ensure!(!image.as_is, "--created works only with an image.json");
         image = image.with_created(created.time()?)?;
     }
+    let name = repo_tag.as_deref().map_or_else(String::new, |tag| format!(":{tag}"));
     if let Some(tag) = &repo_tag {
         let named = tag.rsplit_once(':').is_some_and(|(name, tag)| !name.is_empty() && !tag.contains('/'));
         ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");
-        tag.parse::<TaggedName>().with_context(|| format!("--repo-tag {tag}"))?;
     }
-    let reference = repo_tag.as_deref().or(image.reference.as_deref());
-    archive::write(&*archive::for_docker(&image, &HashSet::new())?, reference, archive::stdout()?).map(drop)?;
+    let destination = format!("{}:-{name}", archive::DOCKER.name).parse::<Destination>();
+    let destination =
+        destination.map_err(Error::msg).with_context(|| format!("--repo-tag{}", name.replacen(':', " ", 1)))?;
+    destination.write(&ManifestGraph::from(image), &WriteOptions::default()).map_err(Error::from_boxed)?;
     Ok(ExitCode::SUCCESS)
 }

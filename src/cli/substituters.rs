@@ -2,6 +2,8 @@
 
 use std::{fs, sync::Arc};
 
+use super::flag_rules::{self, Rule};
+use crate::image::Opened;
 use crate::terminal::note;
 use crate::transport::{
     ReadOptions,
@@ -17,18 +19,30 @@ use clap::Args;
 pub struct SubstituterArguments {
     /// Binary cache for store paths that this machine lacks: https://HOST, http://HOST, file:///DIR or s3://BUCKET; may be
     /// repeated [default: the caches of Nix's configuration]. Passwords come from $NETRC, ~/.netrc or /etc/nix/netrc.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", hide_short_help = true)]
     // Not parsed by clap, whose errors repeat the value: it may contain a password.
     substituter: Vec<String>,
     /// HTTP header for these caches, or @FILE with one per line. Other users can see arguments; put secrets into a file.
-    #[arg(long, value_name = "NAME: VALUE|@FILE", requires = "substituter")]
+    #[arg(long, value_name = "NAME: VALUE|@FILE", hide_short_help = true, requires = "substituter")]
     header: Vec<String>,
 }
 
 impl SubstituterArguments {
-    /// Whether a cache or a header was given.
-    pub fn is_given(&self) -> bool {
-        !self.substituter.is_empty() || !self.header.is_empty()
+    /// The flags, and whether each was given.
+    fn flags(&self) -> [(&'static str, bool); 2] {
+        [("--substituter", !self.substituter.is_empty()), ("--header", !self.header.is_empty())]
+    }
+
+    /// The rules for these flags, if layers of an image may be made here.
+    pub fn rules(&self, may_be_recipe: bool) -> [Rule; 2] {
+        let purpose = "recipes (image.json)";
+        self.flags().map(|(flag, is_given)| Rule::new(flag, is_given, may_be_recipe, purpose))
+    }
+
+    /// Refuses these flags if no layer of the images is made here.
+    pub fn check_opened(&self, what: &str, opened: &[Opened]) -> Result<()> {
+        let is_recipe = |opened: &Opened| !matches!(opened, Opened::Found(_));
+        flag_rules::check(what, self.rules(opened.iter().any(is_recipe)))
     }
 
     /// How sources are reached: registries with these options, missing store paths through the caches.

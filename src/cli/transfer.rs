@@ -14,7 +14,7 @@ use super::{
     copy_arguments::{CopyArguments, SkopeoArguments},
     copy_flags,
     progress::Display,
-    trust::{self, Trust},
+    trust::Trust,
 };
 use crate::terminal::note;
 use crate::{
@@ -22,10 +22,7 @@ use crate::{
     image::{FoundReferrers, ManifestGraph, Opened},
     layer::{DetectedCompression, compress::Compression},
     oci::{Digest, Platform, descriptor::media_type},
-    transport::{
-        self, Destination, Location, Outcome, Referrers, WriteOptions,
-        registry::{Client, Purpose},
-    },
+    transport::{self, Destination, Location, Outcome, Referrers, WriteOptions},
 };
 use anyhow::{Context, Result, bail, ensure};
 
@@ -59,8 +56,7 @@ impl<'a> Transfer<'a> {
         let CopyRegistries { source, destination, origins } = registries(arguments)?;
         let from = arguments.substituters.access_with_origins(source, origins)?;
         let signer = arguments.attachments.signer()?.map(Arc::new);
-        let trust = arguments.verify_key.as_deref();
-        let trust = trust.map(|key| Trust::open(key, None, arguments.signed_as.clone())).transpose()?;
+        let trust = arguments.signature.trust()?;
         let options = WriteOptions {
             additional_tags: arguments.additional_tag.clone(),
             compression: match arguments.compression {
@@ -133,24 +129,13 @@ impl<'a> Transfer<'a> {
 
     /// The image by its digest, if the key signed it; the image itself if no key is given.
     fn verify(&self, image: &Location) -> Result<Location> {
-        let Some(trust) = &self.trust else { return Ok(image.clone()) };
-        let reference = trust::reference(image)?;
-        let client = Client::for_purpose(Purpose::ReadOriginal, &reference, &self.from.registry)?;
-        let checked = trust.check(&reference, &client)?;
-        let hint = match checked.skipped.len() {
-            0 => String::new(),
-            count => format!("; {count} invalid attachments were skipped, strata verify --verbose lists them"),
-        };
-        ensure!(checked.problems.is_empty(), "{image} is not copied: {}{hint}", checked.problems.join("; "));
-        trust::pinned(&reference, checked.digest)
+        self.trust.as_ref().map_or_else(|| Ok(image.clone()), |trust| trust.pin(image, &self.from.registry))
     }
 
     /// Opens the image, or with `--all` the index with all its images.
     fn open(&self, image: &Location) -> Result<Source> {
         let opened = image.open(&self.from)?;
-        if self.arguments.substituters.is_given() && matches!(opened, Opened::Found(_)) {
-            bail!("{image}: --substituter and --header are for recipes (image.json) only; omit them");
-        }
+        self.arguments.substituters.check_opened(&image.to_string(), std::slice::from_ref(&opened))?;
         let content = match self.arguments.all {
             true => opened.content(),
             false => opened.image(self.platform.as_ref()).map(ManifestGraph::from),

@@ -6,7 +6,12 @@
 //!         index: the signature covers its images by digest; the policy is applied to each of them
 //! ```
 
-use std::{collections::HashSet, fs, path::Path, str::FromStr};
+use std::{
+    collections::HashSet,
+    fs,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use crate::{
     attest::{Policy, VerifyingKey},
@@ -15,12 +20,13 @@ use crate::{
     transport::{
         Location,
         registry::{
-            Client,
+            self, Client, Purpose,
             signatures::{Signatures, Skipped, has_signature},
         },
     },
 };
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use serde_json::Value;
 
 /// The media type of BuildKit's attestations, which an index lists next to the images.
@@ -78,8 +84,38 @@ pub fn reference(location: &Location) -> Result<Reference> {
 
 /// The same image by its digest.
 pub fn pinned(reference: &Reference, digest: Digest) -> Result<Location> {
-    let reference = Reference { tag: None, digest: Some(digest), ..reference.clone() };
-    format!("docker://{reference}").parse().map_err(anyhow::Error::msg)
+    location(&Reference { tag: None, digest: Some(digest), ..reference.clone() })
+}
+
+/// An image in a registry as a source.
+pub fn location(reference: &Reference) -> Result<Location> {
+    format!("{}://{reference}", registry::TRANSPORT.name).parse().map_err(anyhow::Error::msg)
+}
+
+/// Flags that require a signature.
+#[derive(Clone, Debug, Default, Args)]
+pub struct SignatureArguments {
+    /// Refuse an image not signed with this public key.
+    ///
+    /// Signatures are verified as by `cosign verify --key FILE`.
+    #[arg(long, value_name = "FILE")]
+    verify_key: Option<PathBuf>,
+    /// Accept signatures under tags that name this repository instead of the source's, as a mirror needs; any accepts all.
+    #[arg(long, value_name = "HOST/NAME|any", requires = "verify_key", hide_short_help = true)]
+    signed_as: Option<SignedAs>,
+}
+
+impl SignatureArguments {
+    /// The key and what it is required for, if one is given.
+    pub fn trust(&self) -> Result<Option<Trust>> {
+        let open = |key: &PathBuf| Trust::open(key, None, self.signed_as.clone());
+        self.verify_key.as_ref().map(open).transpose()
+    }
+
+    /// The image by its digest, if the key signed it; the image itself if no key is given.
+    pub fn pin(&self, image: &Location, options: &registry::Options) -> Result<Location> {
+        self.trust()?.map_or_else(|| Ok(image.clone()), |trust| trust.pin(image, options))
+    }
 }
 
 impl Trust {
@@ -91,6 +127,19 @@ impl Trust {
             Policy::parse(&text).with_context(|| format!("{} is not a policy", path.display()))
         };
         Ok(Self { key, policy: policy.map(read).transpose()?.unwrap_or_default(), signed_as })
+    }
+
+    /// The image by its digest, if the key signed it.
+    pub fn pin(&self, image: &Location, options: &registry::Options) -> Result<Location> {
+        let reference = reference(image)?;
+        let client = Client::for_purpose(Purpose::ReadOriginal, &reference, options)?;
+        let checked = self.check(&reference, &client)?;
+        let hint = match checked.skipped.len() {
+            0 => String::new(),
+            count => format!("; {count} invalid attachments were skipped, strata verify --verbose lists them"),
+        };
+        ensure!(checked.problems.is_empty(), "{image} is not copied: {}{hint}", checked.problems.join("; "));
+        pinned(&reference, checked.digest)
     }
 
     /// Checks the signature of an image, and its attestations against the policy.

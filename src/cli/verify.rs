@@ -3,7 +3,7 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use super::{
-    access::Access,
+    source::SourceArguments,
     trust::{self, SignedAs, Trust},
 };
 use crate::terminal::{self, note};
@@ -35,12 +35,12 @@ pub struct VerifyArguments {
     #[arg(long)]
     verbose: bool,
     #[command(flatten)]
-    access: Access,
+    source: SourceArguments,
 }
 
 pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
-    let VerifyArguments { image, key, policy, signed_as, verbose, access } = arguments;
-    let access = access.source(&[image])?;
+    let VerifyArguments { image, key, policy, signed_as, verbose, source } = arguments;
+    let access = source.options(&[image])?;
     let mut problems = Vec::new();
     let mut meant = image.clone();
     if let Some(key) = key {
@@ -53,6 +53,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
         meant = trust::pinned(&reference, checked.digest)?;
     }
     let opened = meant.open(&access)?;
+    source.check_opened(&[image], std::slice::from_ref(&opened))?;
     let mut report = rehash::rehash(&opened).with_context(|| format!("verifying {image}"))?;
     // The count is that of the lines, those about signatures among them.
     problems.append(&mut report.problems);

@@ -3,11 +3,11 @@
 mod ambiguous;
 mod answers;
 mod caches;
-mod copy_flags;
 mod credentials;
 mod daemons;
 mod deadlines;
 mod engine_names;
+mod flags;
 mod images;
 mod login;
 mod memory;

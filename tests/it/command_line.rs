@@ -13,11 +13,21 @@ fn every_command_has_an_example_in_its_help() {
     assert!(strata(&["m", "--help"]).contains("Examples:\n  m . /"));
 }
 
+/// Whether a line of help begins the entry of a flag; texts are indented further.
+fn is_flag(line: &str) -> bool {
+    let text = line.trim_start();
+    text.starts_with('-') && line.len() - text.len() < 10
+}
+
 #[test]
 fn every_flag_has_help() {
     for command in commands() {
-        for line in strata(&[&command, "--help"]).lines() {
-            assert!(!line.ends_with(' '), "{command}: no help for{line}");
+        let help = strata(&[&command, "--help"]);
+        let lines: Vec<&str> = help.lines().collect();
+        for (at, line) in lines.iter().enumerate().filter(|(_, line)| is_flag(line)) {
+            // The text is behind two blanks, or in the next line.
+            let is_followed = lines.get(at + 1).is_some_and(|next| next.starts_with("          "));
+            assert!(is_followed || line.trim_start().contains("  "), "{command}: no help for{line}");
         }
     }
 }
@@ -53,4 +63,26 @@ fn every_command_has_a_man_page() {
         let page = fs::read_to_string(directory.path().join(format!("strata-{command}.1"))).unwrap();
         assert!(page.starts_with(".ie") && page.contains(".SH SYNOPSIS"), "{command}: {page}");
     }
+}
+
+/// `-h` of the command with the most flags fits a screen; the rest is in `--help`.
+#[test]
+fn the_short_help_of_copy_fits_one_screen() {
+    let run =
+        |argument| Command::new(env!("CARGO_BIN_EXE_strata")).args(["copy", argument]).env("COLUMNS", "80").output();
+    let text = |argument| String::from_utf8(run(argument).unwrap().stdout).unwrap();
+    let (short, long) = (text("-h"), text("--help"));
+    assert!(short.lines().count() <= 40, "{} lines:\n{short}", short.lines().count());
+    assert!(short.lines().all(|line| line.chars().count() <= 80), "{short}");
+    let flags = |help: &str| -> Vec<String> {
+        let lines = help.lines().filter(|line| is_flag(line)).map(str::trim_start);
+        let words = lines.filter_map(|line| line.split(' ').find(|word| word.starts_with("--")));
+        words.map(|word| word.split(['[', '=']).next().unwrap().to_owned()).collect()
+    };
+    let (short, long) = (flags(&short), flags(&long));
+    for flag in &short {
+        assert!(long.contains(flag), "{flag} is not in --help");
+        assert!(!flag.starts_with("--src-") && !flag.starts_with("--dest-"), "{flag} is for one side");
+    }
+    assert!(long.len() > 2 * short.len() && long.iter().any(|flag| flag == "--src-creds"), "{long:?}");
 }

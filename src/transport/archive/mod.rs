@@ -10,7 +10,7 @@ pub(crate) mod write;
 use super::kind::{Capacity, Medium, ParseSource, ReadSide, Transport, WriteSide};
 use crate::image::DOCKER_LAYERS_LIMIT;
 pub use docker_layers::for_docker;
-pub use write::{size, stdout, write, write_all, write_without};
+pub use write::{size, write, write_all, write_without};
 
 /// `oci-archive:FILE[:NAME:TAG]`
 pub(crate) const OCI: Transport = Transport {

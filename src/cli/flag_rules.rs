@@ -1,0 +1,64 @@
+//! Which flags have an effect. A flag that would have none is refused.
+
+use anyhow::{Result, bail};
+
+use crate::transport::{
+    Location,
+    kind::{Engine, Transport},
+    table,
+};
+
+/// What flags for registries are for.
+pub const REGISTRIES: &str = "images in registries (docker://)";
+
+/// A flag, whether it was given, and whether it has an effect.
+pub struct Rule {
+    flag: String,
+    is_given: bool,
+    has_effect: bool,
+    /// What the flag is for, as the message names it.
+    purpose: String,
+}
+
+impl Rule {
+    pub fn new(flag: &str, is_given: bool, has_effect: bool, purpose: &str) -> Self {
+        Self { flag: flag.to_owned(), is_given, has_effect, purpose: purpose.to_owned() }
+    }
+}
+
+/// Refuses the first flag that was given and has no effect; `what` is the command's object, for the message.
+pub fn check(what: &str, rules: impl IntoIterator<Item = Rule>) -> Result<()> {
+    match rules.into_iter().find(|rule| rule.is_given && !rule.has_effect) {
+        Some(Rule { flag, purpose, .. }) if what.is_empty() => bail!("{flag} is for {purpose}; omit it"),
+        Some(Rule { flag, purpose, .. }) => bail!("{what}: {flag} is for {purpose}; omit it"),
+        None => Ok(()),
+    }
+}
+
+/// A flag for engines, whether it was given, and the engines that it is for.
+pub type EngineFlag = (&'static str, bool, fn(&Engine) -> bool);
+
+/// The rules for flags for engines, where these engines are read or written.
+pub fn engine_rules(flags: &[EngineFlag], engines: &[&Engine]) -> Vec<Rule> {
+    let rule = |(flag, is_given, is_for): &EngineFlag| {
+        let has_effect = engines.iter().any(|engine| is_for(engine));
+        let purpose = table::names(|transport| transport.engine().is_some_and(is_for));
+        Rule::new(flag, *is_given, has_effect, &purpose)
+    };
+    flags.iter().map(rule).collect()
+}
+
+/// The engine of a source.
+pub fn engine_of(location: &Location) -> Option<&'static Engine> {
+    location.transport().and_then(Transport::engine)
+}
+
+/// Whether the source may be an image.json. Engines and registries have none.
+pub fn may_be_recipe(location: &Location) -> bool {
+    location.registry_host().is_none() && engine_of(location).is_none()
+}
+
+/// Whether layers may come from a registry. A path is a recipe or not by its content, and a recipe's layers may be in one.
+pub fn may_ask_registry(location: &Location) -> bool {
+    location.registry_host().is_some() || location.transport().is_none()
+}
