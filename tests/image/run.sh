@@ -2,6 +2,7 @@
 # a run remains, however it ends.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
+. "$root/tests/same-files.sh"
 need_command jq
 export XDG_CACHE_HOME=$work/cache
 first=$(greeter runs:t one)
@@ -22,25 +23,6 @@ containers() { "$engine" ps --all --quiet --filter label=strata.run; }
 # is_root PATH: whether the garbage collector keeps it. It looks into the environment of processes.
 is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -qF -- "$1"; }
 nothing_left() { [[ ! $(containers) ]] && ! is_root "$hello"; }
-
-# What a container lists: type, mode, owner, target and content of every file; not those of the engine.
-lists=(--user 0 --network none --volume "$busybox:/busybox:ro" --entrypoint /busybox/bin/busybox)
-list='bb=/busybox/bin/busybox
-for top in /*; do
-  case $top in /proc | /sys | /dev | /busybox) continue ;; esac
-  $bb find "$top" ! -path /etc/hosts ! -path /etc/hostname ! -path /etc/resolv.conf ! -path /etc/mtab -exec $bb stat -c "%A %u:%g %N" {} +
-  $bb find "$top" -type f ! -path /etc/hosts ! -path /etc/hostname ! -path /etc/resolv.conf -exec $bb sha256sum {} +
-done'
-# same_files IMAGE: the container of a run has the files of the loaded image.
-same_files() {
-  local name
-  name=$("$strata" copy "$1" "$transport:compared:t" --quiet)
-  "$engine" run --rm "${lists[@]}" "$name" sh -c "$list" | LC_ALL=C sort >"$work/loaded"
-  "$strata" run --engine "$engine" "$1" "${lists[@]}" -- sh -c "$list" | LC_ALL=C sort >"$work/mounted"
-  (($(wc -l <"$work/loaded") > 3)) || fail "the listing is empty"
-  diff "$work/loaded" "$work/mounted" >"$work/diff" || { head -n 20 "$work/diff"; fail "the files of $1 differ"; }
-  "$engine" rmi "$name" >/dev/null
-}
 
 odd='let
   tree = pkgs.runCommand "tree" { } "mkdir -p $out/bin $out/empty; echo x >$out/file; ln -s file $out/link; ln -s $out/bin $out/own; echo x >$out/bin/tool; chmod +x $out/bin/tool";

@@ -1,0 +1,43 @@
+# The container of strata run has the files of the loaded image, for the odd images of the other scripts: random bases, contents
+# and scripts (random.sh), and names of every kind on a base with removed files, owners and setuid programs (collection.sh).
+. "$root/tests/lib.sh"
+. "$root/tests/services.sh"
+. "$root/tests/same-files.sh"
+need_command python3
+need_command jq
+[[ ${docker-} ]] || skip "no docker daemon"
+export XDG_CACHE_HOME=$work/cache
+busybox=$(build pkgs.busybox)
+engine=docker transport=docker-daemon
+
+cases=${STRATA_CASES:-20} seed=${STRATA_SEED:-run}
+mkdir "$work/cases"
+python3 "$root/tests/image/random_images.py" make "$work/cases" "$cases" "$seed"
+build "builtins.genList (at: (import ($work/cases + \"/\${toString at}.nix\") { inherit pkgs strata; }).recipe) $cases" >"$work/recipes"
+same "$(wc -l <"$work/recipes")" "$cases"
+mounted=0
+while read -r recipe; do
+  same_files "$recipe"
+  if jq -e 'any(.layers[]; has("paths"))' "$recipe" >/dev/null; then mounted=$((mounted + 1)); fi
+done <"$work/recipes"
+
+cat >"$work/names.sh" <<'SH'
+mkdir -p "$out/names"
+cd "$out/names"
+for name in $'new\nline' $'tab\t' $'\xff\xfe' $'\xc3\xa4' 'two words' -n '"' "'" '\' '\n' '$HOME' '*' '%s' '.hidden' '~nix~' \
+  "$(printf 'x%.0s' {1..255})" "$(printf 'ä%.0s' {1..127})"; do
+  printf %s "$name" >"./$name"
+  ln -s -- "./$name" "link to ${name:0:100}"
+done
+chmod 555 ./-n
+truncate -s 20M holes
+SH
+names="pkgs.runCommand \"names\" { } (builtins.readFile $work/names.sh)"
+base='makeContainerImage { name = "base"; compressor = "none"; layers = [ pkgs.hello ]; fakeRootCommands = "mkdir -p data own gone; echo x >own/tool; chown 12:34 own/tool; chmod 6755 own/tool; mkdir -m 1777 shared; mkfifo own/fifo"; }'
+for image in \
+  "buildImage { name = \"names\"; maxLayers = 4; layers = [ (buildLayer { deps = [ names pkgs.hello ]; }) ]; copyToRoot = [ names ]; fromImage = $base; }" \
+  "(makeContainerImage { name = \"scripted\"; layers = [ names pkgs.hello ]; maxLayers = 9; fromImage = $base; extraCommands = \"mkdir later\"; }).recipe"; do
+  same_files "$(build "let names = $names; in $image")"
+  mounted=$((mounted + 1))
+done
+echo "$mounted images have store paths"
