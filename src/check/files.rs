@@ -170,7 +170,7 @@ impl ImageFiles {
                 file.mode = if is_link { 0o120777 } else { owner.mode };
             }
             // Directories that no entry describes.
-            None if !in_store => file.mode = own & 0o170000 | 0o755,
+            None if !in_store && metadata.is_dir() => file.mode = 0o040755,
             None => {}
         }
         Ok(file)
