@@ -144,7 +144,8 @@ fn every_flag_of_a_source_has_an_effect_or_is_refused() {
             scope.spawn(|| {
                 let mut bench = Bench::new();
                 fs::write(bench.world.path("budget"), r#"{"images":{}}"#).unwrap();
-                fs::write(bench.world.path("tests.yaml"), "schemaVersion: 2.0.0\n").unwrap();
+                let tests = "schemaVersion: 2.0.0\nfileExistenceTests: [{ name: x, path: /file, shouldExist: true }]\n";
+                fs::write(bench.world.path("tests.yaml"), tests).unwrap();
                 while let Some(command) = { commands.lock().unwrap().pop() } {
                     let found = bench.check_command(&command);
                     problems.lock().unwrap().extend(found);
