@@ -49,7 +49,7 @@ expr='let
     date -d @0 >/made/date; stat -c %a / >/made/mode-of-root
   '"''"';
   plain = "mkdir -m 750 own; echo x > own/file; chmod 755 own/file; chmod 1777 own; mkdir shared; echo y > shared/file; date -d @0 > date";
-  fake = "chown -R 12:34 own; mknod null c 1 3; chmod 6711 own/file; echo z > new; chmod 400 new";
+  fake = "chown -R 12:34 own; touch able; setcap cap_net_raw=ep able; setfattr -n user.a -v b own; mknod null c 1 3; chmod 6711 own/file; echo z > new; chmod 400 new";
 in [
   (dockerTools.buildImage { name = "root"; tag = "t"; compressor = "none"; fromImage = '"$work"'/base.tar; copyToRoot = [ files ]; runAsRoot = "true"; })
   (dockerTools.buildImage { name = "changed"; tag = "t"; compressor = "none"; fromImage = '"$work"'/base.tar; copyToRoot = [ files ]; runAsRoot = root; extraCommands = plain; })
