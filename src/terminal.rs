@@ -27,6 +27,11 @@ pub fn stderr() -> Text<StderrLock<'static>> {
     Text(io::stderr().lock())
 }
 
+/// Whether the standard output is a terminal.
+pub fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
 /// Whether the standard error is a terminal.
 pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()

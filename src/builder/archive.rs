@@ -20,7 +20,7 @@ use serde::Deserialize;
 
 use super::{
     attributes::Attributes,
-    base::Base,
+    base::{self, Base},
     creation_time::CreationTime,
     customisation, database, grouping,
     guards::Guards,
@@ -146,7 +146,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     }
     if !(request.single && request.include_store_paths) {
         // A layeringPipeline may have removed some, and without store paths there are those of the base alone.
-        let held = grouping::held(&layers);
+        let held = base::held_store_paths(&layers);
         graph = graph.without(|at| !held.contains(graph.nodes()[at].path.as_path()));
     }
     let customisation = request.customisation_layer(&graph, base.as_ref(), &layers, created)?;
@@ -198,7 +198,7 @@ impl Request {
     }
 
     fn store_layers(&self, graph: &Graph, below: &[RecipeLayer], created: Timestamp) -> Result<Vec<RecipeLayer>> {
-        let held = grouping::held(below);
+        let held = base::held_store_paths(below);
         let left_out = |path: &StorePath| held.contains(path.as_path());
         let plan =
             self.layering.plan(graph, self.max_layers.map_or(usize::MAX, |all| all - below.len() - 1), left_out)?;
@@ -254,7 +254,7 @@ impl Request {
         };
         let mut paths = vec![LayerPath { path: root.path, options: Some(options) }];
         if self.single && self.include_store_paths {
-            let held = grouping::held(below);
+            let held = base::held_store_paths(below);
             let own = graph.nodes().iter().map(|node| &node.path).filter(|path| !held.contains(path.as_path()));
             paths.extend(own.map(|path| self.layer_path(path)));
         }

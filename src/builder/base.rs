@@ -8,6 +8,7 @@
 
 use std::{
     collections::BTreeMap,
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -17,12 +18,18 @@ use serde::Deserialize;
 
 use super::{attributes::Attributes, base_tree::BaseTree};
 use crate::{
-    image::{Choice, Lock, OpenError, Recipe},
+    image::{Choice, Lock, OpenError, Recipe, recipe::RecipeLayer},
     oci::{Config, Digest, Platform, name},
 };
 
 /// The file for [`BaseTree`].
 const BELOW: &str = "below";
+
+/// The store paths that these layers hold at their own places.
+pub fn held_store_paths(layers: &[RecipeLayer]) -> HashSet<&Path> {
+    let paths = layers.iter().flat_map(|layer| &layer.paths);
+    paths.filter(|path| path.is_in_place()).map(|path| path.path.as_path()).collect()
+}
 
 /// `fromImage`, as users give it.
 #[derive(Debug, Deserialize)]

@@ -24,7 +24,10 @@ use rusqlite::{Connection, params};
 use serde::Deserialize;
 use tar::EntryType;
 
-use super::{attributes::Attributes, base::Base, grouping};
+use super::{
+    attributes::Attributes,
+    base::{self, Base},
+};
 use crate::{
     budget::{self, Budget, NAME_OVERHEAD},
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
@@ -171,7 +174,7 @@ fn database(graph: &Graph, path: &Path) -> Result<()> {
 /// The store paths that Nix in a container of `base` knows: as its recipe says, else as the database in its layers does.
 fn of_base(base: &Recipe) -> Result<Option<Graph>> {
     if let Some(closure) = &base.closure {
-        let held = grouping::held(&base.layers);
+        let held = base::held_store_paths(&base.layers);
         return Ok(Some(closure.without(|at| !held.contains(closure.nodes()[at].path.as_path()))));
     }
     let scratch = tempfile::tempdir().context("making a directory for the base image's Nix database")?;

@@ -1,7 +1,7 @@
 //! From a closure to hashed layers: what every kind that groups store paths shares.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
@@ -214,12 +214,6 @@ fn check_roots(groups: &[Vec<LayerPath>]) -> Result<()> {
 
 fn clash_of_roots(error: LayerError) -> anyhow::Error {
     clash(error, "use `deps` instead of `copyToRoot` for one of them")
-}
-
-/// The store paths that these layers hold at their own places.
-pub fn held(layers: &[RecipeLayer]) -> HashSet<&Path> {
-    let paths = layers.iter().flat_map(|layer| &layer.paths);
-    paths.filter(|path| path.is_in_place()).map(|path| path.path.as_path()).collect()
 }
 
 /// `error`, and if two sources clash what else the function that was called offers.

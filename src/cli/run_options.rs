@@ -187,7 +187,7 @@ mod tests {
     }
 
     fn parsed(line: &str) -> Result<RunOptions> {
-        RunOptions::parse(&Line::parse_from(["strata"].into_iter().chain(line.split(' '))).run)
+        RunOptions::parse(&Line::try_parse_from(["strata"].into_iter().chain(line.split(' ')))?.run)
     }
 
     #[test]
@@ -215,13 +215,13 @@ mod tests {
     #[test]
     fn options_without_values_and_contradictions_are_refused() {
         for (line, message) in [
-            ("image --engine", "--engine: the value is missing; write docker or podman"),
-            ("image --engine x", "--engine x: not an engine; write docker or podman"),
-            ("image --shell", "--shell: the value is missing"),
-            ("image --nix-arg", "--nix-arg: the value is missing"),
+            ("image -i --engine", "--engine: the value is missing; write docker or podman"),
+            ("image -i --engine x", "--engine x: not an engine; write docker or podman"),
+            ("image -i --shell", "--shell: the value is missing"),
+            ("image -i --nix-arg", "--nix-arg: the value is missing"),
             ("image --shell /b --entrypoint x", "--entrypoint: --shell replaces the entrypoint; omit one of them"),
-            ("image --ready-port 80", "--ready-port: it is an option of --watch; omit it"),
-            ("image --watch --ready-port x", "--ready-port x: not a port"),
+            ("image -i --ready-port 80", "--ready-port: it is an option of --watch; omit it"),
+            ("image --watch --rm --ready-port x", "--ready-port x: not a port"),
             ("image --watch --ready-port 1 --health-cmd x", "--ready-port: --health-cmd decides"),
             ("image --watch --ready-port 1 --network host", "--ready-port: in the host's network"),
             ("image --watch --shell /b", "--shell: --watch passes no input on; omit one of them"),

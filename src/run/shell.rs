@@ -12,13 +12,18 @@ use std::{
     ffi::OsString,
     io::{self, IsTerminal},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 
 use super::{Engine, Split, engine::Mounts};
-use crate::{closure::StorePath, image::Opened, terminal::note};
+use crate::{
+    budget,
+    closure::StorePath,
+    image::Opened,
+    terminal::{self, note},
+};
 
 /// `$0` is the shell that runs this.
 const SCRIPT: &str = r#"exec "$(type -P bash || echo "$0")" "$@""#;
@@ -62,7 +67,7 @@ impl Shell {
     /// Options of the engine.
     pub fn engine_options(&self) -> Vec<OsString> {
         let mut options = vec!["--interactive", "--entrypoint", &self.program];
-        if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        if io::stdin().is_terminal() && terminal::stdout_is_terminal() {
             options.insert(0, "--tty");
         }
         options.into_iter().map(OsString::from).collect()
@@ -82,7 +87,9 @@ impl Shell {
 /// The store paths that `path` needs, with itself.
 fn closure(path: &Path) -> Result<Vec<StorePath>> {
     let fail = || format!("reading the closure of {}", path.display());
-    let output = Command::new("nix-store").args(["--query", "--requisites"]).arg(path).output();
+    let mut command = Command::new("nix-store");
+    command.args(["--query", "--requisites"]).arg(path);
+    let output = budget::output(command.stderr(Stdio::piped()), &budget::NIX_OUTPUT);
     let output = output.context("starting nix-store; --shell needs Nix").with_context(fail)?;
     ensure!(output.status.success(), "{}: {}", fail(), String::from_utf8_lossy(&output.stderr).trim());
     let text = String::from_utf8(output.stdout).with_context(fail)?;

@@ -169,7 +169,7 @@ pub(crate) fn local_sources(reference: &str) -> Result<Vec<PathBuf>, Installable
     command.args(["--extra-experimental-features", "nix-command flakes", "flake", "metadata", "--json"]);
     command.args(ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).iter()).arg(flake);
     restrict_git(&mut command);
-    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = budget::output(command.stdin(Stdio::null()).stderr(Stdio::inherit()), &budget::NIX_OUTPUT);
     let output = output.map_err(|source| InstallableError::Start(owned(), source))?;
     if !output.status.success() {
         return Err(InstallableError::Metadata(owned()));

@@ -124,7 +124,8 @@ check_pair() {
   }" >/dev/null
   says "db | listening" "script | answer: rows" "ok   Service: db" "ok   Service: app" "ok   Script: app"
 }
-check_pair first
+# A program in the background has SIGINT ignored; the programs of the containers have not.
+(trap "" INT; check_pair first)
 
 # nginx, postgres and a small program that asks it.
 database='let

@@ -47,7 +47,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "transport",
         ],
     ),
-    ("run", &["closure", "files", "image", "layer", "oci", "terminal", "transport"]),
+    ("run", &["budget", "closure", "files", "image", "layer", "oci", "terminal", "transport"]),
     ("check", &["budget", "closure", "files", "image", "layer", "mounts", "oci", "run", "terminal", "transport"]),
     (
         "cli",

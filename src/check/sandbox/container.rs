@@ -97,6 +97,7 @@ fn become_program(container: &Container) -> Result<Infallible> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(container.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(&container.directory);
+    hold::restore_signals()?;
     Err(command.exec()).with_context(|| format!("starting {program}"))
 }
 
@@ -170,6 +171,7 @@ pub fn exec(container: &Container, process: i32) -> Result<ExitCode> {
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(container.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(&container.directory);
+    hold::restore_signals()?;
     let status = command.status().with_context(|| format!("starting {program}"))?;
     Ok(ExitCode::from(u8::try_from(hold::exit_status(status)).unwrap_or(1)))
 }
