@@ -90,4 +90,4 @@ copies --substituter "file://$work/binary?compresion=zstd&priority=1"
 grep -qF "compresion" "$work/log" || { cat "$work/log"; fail "no warning about a setting that Nix does not have"; }
 same "$(wc -l <"$work/log")" 1
 copies --substituter "file://$work/binary?compression=zstd&priority=1&trusted=true"
-same "$(cat "$work/log")" ""
+silent cat "$work/log"

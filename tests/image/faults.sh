@@ -85,7 +85,7 @@ same "$(sort -u "$work/requests.elsewhere")" none
 # What cannot end well says so, and leaves no tag.
 start_proxy digest
 push "$host/digest:t" && fail "another digest was taken"
-grep -q 'the registry took sha256:0000' "$work/log" || { cat "$work/log"; fail "the digest is not named"; }
+grep -q 'the registry stored sha256:0000' "$work/log" || { cat "$work/log"; fail "the digest is not named"; }
 whole digest:t && fail "a tag was left"
 start_proxy long
 "$strata" copy "docker://$host/plain:t" "oci:$work/long" >/dev/null 2>"$work/log" && fail "a document that ends early was taken"

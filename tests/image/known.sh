@@ -19,19 +19,19 @@ one=$(greeter app:one one) two=$(greeter app:two two)
 layers=$(jq '.layers | length' "$one")
 
 push "$one" app:one --cache-to notes/app:layers
-same "$(said .noted)" "$layers"
+same "$(said .recorded)" "$layers"
 "$strata" manifest "$registry/notes/app:layers" >"$work/document"
 same "$(jq -r .artifactType "$work/document")" application/vnd.strata.layers.v1
 same "$(jq -c '[.layers[].digest] | sort' "$work/document")" "$("$strata" manifest "$registry/app:one" | jq -c '[.layers[].digest] | sort')"
 
 # Another repository takes over what is noted, and notes the one layer that is new: newest first.
 push "$two" other:two --cache-from notes/app:layers --cache-to notes/app:layers
-same "$(said '[.blobs, .noted, .verified, .made]' | tr -d ' \n')" "[2,1,$((layers - 1)),1]"
+same "$(said '[.blobs, .recorded, .verified, .made]' | tr -d ' \n')" "[2,1,$((layers - 1)),1]"
 "$strata" manifest "$registry/notes/app:layers" >"$work/longer"
 same "$(jq -c '.layers[1:]' "$work/longer")" "$(jq -c .layers "$work/document")"
 # What is noted already is not written again, and a document that does not exist says nothing.
 push "$two" third:two --cache-from notes/app:layers --cache-from notes/missing:x --cache-to notes/app:layers
-same "$(said '[.blobs, .noted]' | tr -d ' \n')" "[1,0]"
+same "$(said '[.blobs, .recorded]' | tr -d ' \n')" "[1,0]"
 "$strata" manifest "$registry/notes/app:layers" | cmp - "$work/longer"
 # The same repository, by its tag alone.
 push "$one" third:one --cache-from notes/app:layers --cache-to known

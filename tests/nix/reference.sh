@@ -3,12 +3,12 @@
 "$root/dev/reference" >"$work/reference"
 diff "$root/docs/reference.md" "$work/reference" || fail "docs/reference.md is old: dev/reference > docs/reference.md"
 # makeContainerImage has dockerTools' defaults, except those that Makes sets.
-same "$(awk '
+silent awk '
   /^## / { section = $2 }
   /^### / { part = $0 }
   /^\| `/ && section == "makeContainerImage" { own[$0] = 1 }
   /^\| `/ && section == "dockerTools" && part == "### Arguments of the functions that make images" && !/`(name|tag|maxLayers|contents)`/ { theirs[$0] = 1 }
-  END { for (row in theirs) if (!(row in own)) print row }' "$root/docs/reference.md")" ""
+  END { for (row in theirs) if (!(row in own)) print row }' "$root/docs/reference.md"
 public=$(nix-instantiate --eval --strict --json --expr "$(expression 'builtins.attrNames strata')" | jq -r '.[]' | grep -vxE 'm|overrideScope|platform')
 for name in $public; do
   sed -n "/^## $name\$/,/^## /p" "$root/docs/reference.md" | grep -q '^### Example' || fail "docs/reference.md has no example of $name"
