@@ -1,4 +1,4 @@
-//! Destinations as users write them: a transport of the [table](super::table) and the rest.
+//! Destinations as users write them: a transport of the [table] and the rest.
 
 use std::{fmt, str::FromStr, sync::Arc};
 

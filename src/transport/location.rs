@@ -1,4 +1,4 @@
-//! Sources as users write them: a transport of the [table](super::table), a flake reference, or a path, whose content
+//! Sources as users write them: a transport of the [table], a flake reference, or a path, whose content
 //! decides.
 
 use std::{fmt, str::FromStr, sync::Arc};
