@@ -13,7 +13,8 @@ servers=()
 trap 'stop_registry; for server in "${servers[@]}"; do kill "$server" 2>/dev/null || continue; done' EXIT
 
 # bare COMMAND…: on a machine with an empty store.
-bare() { "${apart[@]}" bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/empty" "$@"; }
+enter='mount --bind "$0" /nix/store; exec "$@"'
+bare() { "${apart[@]}" bash -c "$enter" "$work/empty" "$@"; }
 # start_cache FAULT: a cache over HTTP; sets cache_url and cache_log.
 start_cache() {
   local at
@@ -94,7 +95,9 @@ same "$(<"$work/digest")" "$(<"$work/expected.digest")"
 
 # Served without the closure.
 port=$(free_port)
-bare "$strata" serve "served:t=$work/one.json" --listen "127.0.0.1:$port" --substituter "$cache_url" >"$work/served" &
+# Without a function in between, so that the process that is ended is the server.
+"${apart[@]}" bash -c "$enter" "$work/empty" "$strata" serve "served:t=$work/one.json" --listen "127.0.0.1:$port" \
+  --substituter "$cache_url" >"$work/served" &
 servers+=($!)
 wait_for $! grep -q served "$work/served"
 skopeo copy --quiet --src-tls-verify=false "docker://$(<"$work/served")" "oci:$work/by-serve:t"
