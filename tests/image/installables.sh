@@ -54,7 +54,7 @@ same "$("$strata" inspect "$work/cloned#image" --json "${arguments[@]}" | word)"
 git -C "$work/cloned" status >/dev/null
 [[ -e $work/ran ]] || fail "git runs no program of this configuration: the test proves nothing"
 # Every command of the help either takes the reference and the option, or no image at all: a new one must be added here.
-printf '{ "version": 1 }' >"$work/budget"
+printf '{ "images": {} }' >"$work/budget"
 printf 'schemaVersion: 2.0.0\nmetadataTest: { labels: [ { key: word, value: one } ] }\n' >"$work/structure.yaml"
 accepts() {
   local arguments=("$@")
