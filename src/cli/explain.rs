@@ -55,8 +55,8 @@ pub fn run(location: &Location, wanted: &Wanted, source: &ImageArguments) -> Res
         return why(&image, what);
     }
     let contents = image.layer_contents();
-    for (number, lost) in contents.iter().filter_map(|(number, layer)| Some((number, layer.lost.as_ref()?))) {
-        note!("strata: warning: layer {number}: {}", line(lost));
+    for (number, problem) in contents.iter().filter_map(|(number, layer)| Some((number, layer.problem.as_ref()?))) {
+        note!("strata: warning: layer {number}: {}", line(problem));
     }
     let sizes = contents.iter().flat_map(|(_, layer)| &layer.sizes);
     let mut explanation = explain::explain(&image, &Weights::default());

@@ -5,7 +5,7 @@ use std::{collections::HashSet, fmt, sync::Arc};
 use super::{Image, ManifestGraph, Node, OpenError, node::new_budget, store::Store};
 use crate::{
     budget,
-    oci::{Descriptor, Digest, Index, Platform},
+    oci::{Descriptor, Digest, Index, Platform, descriptor::media_type},
 };
 
 /// Which of several images to use.
@@ -240,6 +240,16 @@ impl Found {
             self.of_top(top, content)
         });
         let contents = contents.collect::<Result<Vec<_>, _>>()?;
+        // An index with two images of one platform hides one of them from every pull.
+        let mut platforms = HashSet::new();
+        for content in &contents {
+            if let ManifestGraph::Image(image) = content
+                && media_type::is_config(&image.config_media_type)
+                && !platforms.insert(image.platform.to_string())
+            {
+                return Err(several(&names.concat()));
+            }
+        }
         let reference = tops.first().and_then(|top| top.reference());
         Ok(ManifestGraph::of(contents, tops.iter().map(|top| top.descriptor()).collect()).with_reference(reference))
     }

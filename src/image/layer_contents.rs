@@ -19,9 +19,9 @@ use crate::{
 /// What the tar of a layer holds.
 #[derive(Debug, Default)]
 pub struct LayerContents {
-    /// A file that engines lose: its name begins with `.wh.`, and it is something else than an empty file, so it was not meant
-    /// as a whiteout.
-    pub lost: Option<String>,
+    /// Why engines refuse the layer or lose a file of it, if they do: it is no tar, it has a whiteout of no file, or a file
+    /// whose name begins with `.wh.` is not empty, so that it was not meant as a whiteout.
+    pub problem: Option<String>,
     /// Bytes of the files of each store path.
     pub sizes: BTreeMap<PathBuf, u64>,
 }
@@ -31,17 +31,33 @@ impl LayerContents {
     ///
     /// # Errors
     ///
-    /// Those of `tar`. What is wrong with its entries ends the reading of them.
+    /// Those of reading `tar`. A malformed entry is the problem of the layer, and ends the reading of entries.
     pub fn read(tar: &mut dyn Read) -> io::Result<Self> {
         let mut entries = TarReader::new(tar);
         let mut contents = Self::default();
-        while let Ok(Some(entry)) = entries.next_entry() {
+        loop {
+            let entry = match entries.next_entry() {
+                Ok(Some(entry)) => entry,
+                Ok(None) => break,
+                Err(error) => {
+                    contents.problem.get_or_insert_with(|| format!("it is not a well-formed tar: {error}"));
+                    break;
+                }
+            };
             let name = entry.name.rsplit(|byte| *byte == b'/').find(|name| !name.is_empty()).unwrap_or_default();
             let is_empty_file = entry.size == 0 && !matches!(entry.kind, EntryType::Directory | EntryType::Symlink);
             // Of aufs itself, which engines pass over.
             let is_aufs = name.starts_with(b".wh..wh.");
-            if Marker::parse(name).is_some() && !is_empty_file && !is_aufs {
-                contents.lost.get_or_insert_with(|| {
+            let marker = Marker::parse(name);
+            if marker.is_some_and(Marker::is_of_no_file) {
+                contents.problem.get_or_insert_with(|| {
+                    format!(
+                        "{} is a whiteout of no file: engines refuse it or delete its directory",
+                        entry.name.escape_ascii()
+                    )
+                });
+            } else if marker.is_some() && !is_empty_file && !is_aufs {
+                contents.problem.get_or_insert_with(|| {
                     format!(
                         "{} is not an empty file: engines take a name that begins with .wh. for a whiteout, and delete a \
                          file instead",

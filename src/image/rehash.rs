@@ -91,7 +91,7 @@ fn claims(image: &Image) -> impl Iterator<Item = Claim<'_>> {
 fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<'_>) -> String + Sync)) {
     let checked = |claim: &Claim<'_>| {
         let result = match claim.is_tar {
-            true => claim.layer.plain(check_whiteouts),
+            true => claim.layer.plain(check_entries),
             false => claim.layer.write(&mut io::sink()),
         };
         result
@@ -105,9 +105,9 @@ fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<
     report.problems.extend(problems.into_iter().flatten());
 }
 
-/// Reads a layer to its end, and fails where engines lose a file of it.
-fn check_whiteouts(tar: &mut dyn Read) -> io::Result<()> {
-    LayerContents::read(tar)?.lost.map_or(Ok(()), |lost| Err(io::Error::other(lost)))
+/// Reads a layer to its end, and fails where engines refuse it or lose a file of it.
+fn check_entries(tar: &mut dyn Read) -> io::Result<()> {
+    LayerContents::read(tar)?.problem.map_or(Ok(()), |problem| Err(io::Error::other(problem)))
 }
 
 fn graph(found: &Found, report: &mut RehashReport) -> Result<(), OpenError> {

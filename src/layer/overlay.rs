@@ -93,7 +93,7 @@ impl LayerLinks {
         let path = join(&directory, file_name);
         Ok(Some(match Marker::parse(file_name) {
             Some(Marker::Opaque) => Place::Opaque(directory),
-            Some(Marker::Whiteout(b"" | b"." | b"..")) => return Err(invalid("a whiteout of nothing")),
+            Some(marker) if marker.is_of_no_file() => return Err(invalid("a whiteout of no file")),
             Some(Marker::Whiteout(gone)) => Place::Whiteout(join(&directory, gone)),
             None => {
                 self.replace(&path, entry)?;

@@ -75,8 +75,8 @@ fn links_of_the_same_layer_are_followed() {
     for (entries, why) in [
         (&["a -> b", "b -> a", "a/x"] as &[&str], "too many levels of symlinks"),
         (&["../x"], "points outside the image"),
-        (&["a/.wh."], "a whiteout of nothing"),
-        (&["a/.wh..."], "a whiteout of nothing"),
+        (&["a/.wh."], "a whiteout of no file"),
+        (&["a/.wh..."], "a whiteout of no file"),
     ] {
         let error = last_place(entries).unwrap_err().to_string();
         assert!(error.contains(why), "{entries:?}: {error}");

@@ -29,4 +29,9 @@ impl<'a> Marker<'a> {
         }
         file_name.strip_prefix(PREFIX).map(Self::Whiteout)
     }
+
+    /// Whether it is a whiteout of the directory itself or of the one above, which no layer may have.
+    pub fn is_of_no_file(self) -> bool {
+        matches!(self, Self::Whiteout(b"" | b"." | b".."))
+    }
 }

@@ -198,3 +198,47 @@ fn images_of_dockers_first_schema_are_named() {
         refused(&registry.reference("v1"), "skopeo copy --format v2s2");
     }
 }
+
+/// An archive that is an OCI layout of `listed` and docker's archive of `saved`, under the name app:v1.
+fn twofold_archive(path: &Path, listed: &Image, saved: &Image, is_other_listed: bool) {
+    let blob = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::of(bytes).hex());
+    let named = |image: &Image, name: &str| {
+        let mut own = descriptor(media_type::MANIFEST, &image.manifest);
+        own["annotations"] = json!({ "io.containerd.image.name": name });
+        own
+    };
+    let mut manifests = vec![named(listed, "docker.io/library/app:v1")];
+    if is_other_listed {
+        manifests.push(named(saved, "docker.io/library/other:v1"));
+    }
+    let index = json!({ "schemaVersion": 2, "manifests": manifests }).to_string().into_bytes();
+    let manifest =
+        json!([{ "Config": blob(&saved.blobs[1]), "RepoTags": ["app:v1"], "Layers": [blob(&saved.blobs[0])] }]);
+    let mut files = vec![
+        ("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec()),
+        ("index.json".to_owned(), index),
+        ("manifest.json".to_owned(), manifest.to_string().into_bytes()),
+    ];
+    for bytes in [listed, saved].iter().flat_map(|image| image.blobs.iter().chain([&image.manifest])) {
+        files.push((blob(bytes), bytes.clone()));
+    }
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    fs::write(path, tar(&files)).unwrap();
+}
+
+#[test]
+fn archives_hold_the_same_images_for_docker_and_for_oci() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("image.tar");
+    let (one, other) = (Image::new(&[tar(&[("one", b"1")])]), Image::new(&[tar(&[("other", b"2")])]));
+    for is_other_listed in [false, true] {
+        twofold_archive(&path, &one, &other, is_other_listed);
+        for source in [path.display().to_string(), format!("docker-archive:{}:app:v1", path.display())] {
+            refused(&source, "but index.json lists another image");
+        }
+    }
+    twofold_archive(&path, &one, &one, false);
+    let out = format!("oci:{}", home.path().join("out").display());
+    let output = strata(home.path()).args(["copy", "-q", path.to_str().unwrap(), &out]).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+}

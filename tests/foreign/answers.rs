@@ -214,3 +214,20 @@ fn explain_of_an_archive_names_the_command_for_its_recipe() {
                        as their attribute recipe: strata explain .#NAME.recipe";
     assert!(said.contains(where_it_is), "{said}");
 }
+
+#[test]
+fn verify_reports_layers_that_engines_refuse() {
+    let home = tempfile::tempdir().unwrap();
+    let whole = tar(&[("file", b"content")]);
+    for (layer, problem) in [
+        (b"no tar\n".repeat(100), "it is not a well-formed tar"),
+        (whole[..516].to_vec(), "it is not a well-formed tar"),
+        (tar(&[("usr/.wh.", b"")]), "usr/.wh. is a whiteout of no file"),
+        (tar(&[("etc/.wh...", b"")]), "etc/.wh... is a whiteout of no file"),
+    ] {
+        let layout = home.path().join("layout");
+        let _ = std::fs::remove_dir_all(&layout);
+        write_layout(&layout, &Image::new(&[layer]));
+        fails(home.path(), &["verify", &format!("oci:{}", layout.display())], &[problem]);
+    }
+}

@@ -82,3 +82,13 @@ fn more_layers_than_docker_loads_are_a_warning_before_the_load() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("126 layers") && said.contains("at most 125"), "{said}");
 }
+
+#[test]
+fn images_of_one_platform_are_not_joined_into_an_index() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("saved.tar");
+    let (one, two) = (Image::new(&[tar(&[("one", b"1")])]), Image::new(&[tar(&[("two", b"2")])]));
+    docker_archive(&path, &[("app:a", &one), ("app:a", &two)]);
+    let out = format!("oci:{}", home.path().join("out").display());
+    fails(home.path(), &["copy", "--all", path.to_str().unwrap(), &out], &["choose one by its tag"]);
+}

@@ -324,7 +324,7 @@ fn whiteouts_remove_what_lower_layers_have() {
         assert!(
             unpacked(&[file(name)].map(|(_, kind, content)| (name, kind, content)))
                 .unwrap_err()
-                .contains("a whiteout of nothing")
+                .contains("a whiteout of no file")
         );
     }
 }

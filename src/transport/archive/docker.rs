@@ -61,6 +61,13 @@ pub(crate) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, OpenError> 
     Ok(manifests.into_iter().map(saved).collect())
 }
 
+impl Saved {
+    /// The digest of its config.
+    pub(crate) fn config_digest(&self) -> Result<Digest, OpenError> {
+        self.contents.text(&self.manifest.config).map(|text| Digest::of(&text))
+    }
+}
+
 impl UnlistedImage for Saved {
     fn names(&self) -> &[String] {
         &self.names

@@ -15,9 +15,13 @@ use super::{
     tar_file::{self, Archive},
 };
 use crate::{
-    image::{Found, OpenError, found::Top},
+    image::{
+        Found, Node, OpenError, Store,
+        found::{Top, UnlistedImage},
+        node::new_budget,
+    },
     layer::{DetectedCompression, explain_full, untar::TarReader},
-    oci::{Descriptor, ImageConfig, Index, Manifest, media_type},
+    oci::{Descriptor, Digest, ImageConfig, Index, Manifest, media_type},
 };
 
 /// Reads the archive `file` once, from front to back. `path` is for messages.
@@ -102,7 +106,11 @@ fn found(contents: Contents) -> Result<Found, OpenError> {
     let exists = |name| contents.raw(name).is_some() || contents.blob(name).is_some();
     if exists("index.json") {
         let index: Index = contents.document("index.json")?;
-        if !exists("manifest.json") || is_complete(&index, &contents) {
+        if !exists("manifest.json") {
+            return Ok(Found::of_index(index, contents));
+        }
+        if is_complete(&index, &contents) {
+            check_same_images(&index, &contents)?;
             return Ok(Found::of_index(index, contents));
         }
     }
@@ -123,6 +131,43 @@ fn is_complete(index: &Index, contents: &Contents) -> bool {
         })
     };
     !index.manifests.is_empty() && !index.manifests.iter().any(lacks_layers)
+}
+
+/// Refuses an archive whose manifest.json lists another image than its index.json: docker before 25 and podman load what
+/// manifest.json lists, so that one file would be two images.
+///
+/// Documents that cannot be read are reported when their image is chosen.
+fn check_same_images(index: &Index, contents: &Arc<Contents>) -> Result<(), OpenError> {
+    let mut budget = new_budget();
+    let mut listed: Vec<(Vec<String>, Digest)> = Vec::new();
+    for descriptor in &index.manifests {
+        let node = Node { descriptor: descriptor.clone(), store: Arc::clone(contents) as Arc<dyn Store> };
+        for node in node.manifests(&mut budget).unwrap_or_default() {
+            if let Ok(manifest) = contents.document::<Manifest>(&node.descriptor.digest.blob_name()) {
+                listed.push((node.names(), manifest.config.digest));
+            }
+        }
+    }
+    for saved in docker::images(contents)? {
+        let Ok(config) = saved.config_digest() else { continue };
+        let fail = |what: &str| OpenError::Document {
+            document: "manifest.json".to_owned(),
+            why: format!("{what} with the config {config}, but index.json lists another image; save the archive again"),
+        };
+        let is_listed = |name: Option<&String>, config: Option<&Digest>| {
+            listed.iter().any(|(names, own)| {
+                name.is_none_or(|name| names.contains(name)) && config.is_none_or(|config| config == own)
+            })
+        };
+        if !is_listed(None, Some(&config)) {
+            return Err(fail("it lists an image"));
+        }
+        let moved = |name: &&String| is_listed(Some(name), None) && !is_listed(Some(name), Some(&config));
+        if let Some(name) = saved.names().iter().find(moved) {
+            return Err(fail(name));
+        }
+    }
+    Ok(())
 }
 
 /// The name that a link `target` leads to, from the entry `name`; nothing outside of the archive has one.
