@@ -220,7 +220,10 @@ fn twofold_archive(path: &Path, listed: &Image, saved: &Image, is_other_listed: 
         ("manifest.json".to_owned(), manifest.to_string().into_bytes()),
     ];
     for bytes in [listed, saved].iter().flat_map(|image| image.blobs.iter().chain([&image.manifest])) {
-        files.push((blob(bytes), bytes.clone()));
+        let file = (blob(bytes), bytes.clone());
+        if !files.contains(&file) {
+            files.push(file);
+        }
     }
     let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
     fs::write(path, tar(&files)).unwrap();
