@@ -97,7 +97,9 @@ fn prose(page: &str) -> String {
         text.push_str(if at % 2 == 0 { part } else { "code" });
     }
     // Addresses of links name other projects' pages.
-    text.split("](").map(|part| part.split_once(')').map_or(part, |(_, rest)| rest)).collect::<Vec<_>>().join(" ")
+    let mut parts = text.split("](");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |all, part| all + " " + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
 #[test]
