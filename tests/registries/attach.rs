@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    store::{Store, image, layout},
+    store::{Store, image, layer_of, layout},
     world::{Answer, Request, Said, World},
 };
 use rcgen::KeyPair;
@@ -32,7 +32,7 @@ pub fn with_keys() -> World {
 }
 
 fn push_signed(world: &World) -> Said {
-    let image = layout(world, "image", b"layer");
+    let image = layout(world, "image", &layer_of(b"layer"));
     world.run(&["copy", &image, TARGET, "--provenance", "--sign-key", "key.pem"])
 }
 

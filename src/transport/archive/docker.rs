@@ -2,6 +2,7 @@
 //! by files, and there are no OCI manifests, so they are made here.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::{self, Read},
     sync::Arc,
@@ -62,9 +63,9 @@ pub(crate) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, OpenError> 
 }
 
 impl Saved {
-    /// The digest of its config.
-    pub(crate) fn config_digest(&self) -> Result<Digest, OpenError> {
-        self.contents.text(&self.manifest.config).map(|text| Digest::of(&text))
+    /// The bytes of its config.
+    pub(crate) fn config(&self) -> Result<Cow<'_, [u8]>, OpenError> {
+        self.contents.text(&self.manifest.config)
     }
 }
 

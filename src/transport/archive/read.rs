@@ -149,14 +149,17 @@ fn check_same_images(index: &Index, contents: &Arc<Contents>) -> Result<(), Open
         }
     }
     for saved in docker::images(contents)? {
-        let Ok(config) = saved.config_digest() else { continue };
+        let Ok(config) = saved.config() else { continue };
         let fail = |what: &str| OpenError::Document {
             document: "manifest.json".to_owned(),
-            why: format!("{what} with the config {config}, but index.json lists another image; save the archive again"),
+            why: format!(
+                "{what} with the config {}, but index.json lists another image; save the archive again",
+                Digest::of(&config)
+            ),
         };
-        let is_listed = |name: Option<&String>, config: Option<&Digest>| {
-            listed.iter().any(|(names, own)| {
-                name.is_none_or(|name| names.contains(name)) && config.is_none_or(|config| config == own)
+        let is_listed = |name: Option<&String>, config: Option<&[u8]>| {
+            listed.iter().any(|(names, digest)| {
+                name.is_none_or(|name| names.contains(name)) && config.is_none_or(|config| digest.is_of(config))
             })
         };
         if !is_listed(None, Some(&config)) {
