@@ -21,33 +21,44 @@ use crate::layer::untar::Xattrs;
 
 /// The attribute that holds a program's capabilities.
 pub const CAPABILITY: &[u8] = b"security.capability";
-/// Bytes of a value that fakeroot surely takes; it refuses longer ones than about this.
-const VALUE_LIMIT: usize = 1000;
+/// Bytes of a message between fakeroot and its daemon: a name, the null byte that ends it, and a value. fakeroot refuses
+/// larger attributes with `ERANGE`. (fakeroot: message.h, `MAX_IPC_BUFFER_SIZE`; communicate.c, `send_get_xattr`)
+const MESSAGE_SIZE: usize = 1024;
 const FILE: &[u8] = b"# file: ";
 
-/// Capabilities of Linux 2.6.24, as a base image has them, in the form of Linux 4.14, for the root of every user namespace.
-/// They mean the same, and differ from what `setcap` writes: what a script sets again after it wrote to a program is told from
-/// what is left of the base. (linux: include/uapi/linux/capability.h, `VFS_CAP_REVISION_2` and `_3`)
+/// Bytes of a capability of revision 2, and of revision 3, which ends with the user id of a namespace's root.
+/// (linux: include/uapi/linux/capability.h, `XATTR_CAPS_SZ_2` and `XATTR_CAPS_SZ_3`)
+const CAPABILITY_SIZES: (usize, usize) = (20, 24);
+
+/// Whether fakeroot can keep the attribute.
+fn fits(name: &[u8], value: &[u8]) -> bool {
+    name.len() + 1 + value.len() <= MESSAGE_SIZE
+}
+
+/// Returns a capability of revision 2, as base images have them, in revision 3, for the root of the first user namespace. The
+/// meaning is the same, but `setcap` writes revision 2. A capability that a script sets again after it wrote to a program
+/// therefore differs from one that the base image left. (linux: `VFS_CAP_REVISION_2`, since 2.6.25, and `_3`, since 4.14)
 fn loaded_capability(value: &[u8]) -> Vec<u8> {
     let mut loaded = value.to_vec();
-    if let ([_, _, _, revision @ 2, ..], 20) = (&mut loaded[..], value.len()) {
-        *revision = 3;
-        loaded.extend([0; 4]);
+    if value.len() == CAPABILITY_SIZES.0 && value[3] == 2 {
+        loaded[3] = 3;
+        loaded.resize(CAPABILITY_SIZES.1, 0);
     }
     loaded
 }
 
 fn original_capability(mut value: Vec<u8>) -> Vec<u8> {
-    if let ([_, _, _, revision @ 3, .., 0, 0, 0, 0], 24) = (&mut value[..], 24) {
-        *revision = 2;
-        value.truncate(20);
+    let (original, loaded) = CAPABILITY_SIZES;
+    if value.len() == loaded && value[3] == 3 && value[original..] == [0; 4] {
+        value[3] = 2;
+        value.truncate(original);
     }
     value
 }
 
 /// What a script finds of the `xattrs` of a base image's file.
 pub fn loaded(xattrs: &Xattrs) -> Xattrs {
-    let fitting = xattrs.iter().filter(|(_, value)| value.len() <= VALUE_LIMIT);
+    let fitting = xattrs.iter().filter(|(name, value)| fits(name, value));
     fitting.map(|(name, value)| (name.clone(), loaded_value(name, value))).collect()
 }
 
@@ -71,7 +82,7 @@ pub fn left(
     }
     for (name, value) in base {
         let is_unchanged = left.get(name).is_some_and(|found| *found == loaded_value(name, value));
-        if is_unchanged || value.len() > VALUE_LIMIT {
+        if is_unchanged || !fits(name, value) {
             left.insert(name.clone(), value.clone());
         }
     }
@@ -218,6 +229,39 @@ mod tests {
         let base = Xattrs::from([(b"user.long".to_vec(), vec![1; 4000]), (b"user.short".to_vec(), b"x".to_vec())]);
         assert_eq!(loaded(&base).keys().collect::<Vec<_>>(), [b"user.short"]);
         assert_eq!(left(Some(&loaded(&base)), &base, || Ok(true)).unwrap(), base);
+    }
+
+    /// `user.a`, the byte after it, and 1,017 bytes are fakeroot's 1,024.
+    #[test]
+    fn the_name_counts_in_what_fakeroot_holds() {
+        for (name, length, is_loaded) in
+            [("user.a", 1017, true), ("user.a", 1018, false), ("user.ab", 1016, true), ("user.ab", 1017, false)]
+        {
+            let base = Xattrs::from([(name.into(), vec![1; length])]);
+            assert_eq!(!loaded(&base).is_empty(), is_loaded, "{name} {length}");
+            assert_eq!(left(Some(&loaded(&base)), &base, || Ok(true)).unwrap(), base);
+        }
+    }
+
+    #[test]
+    fn capabilities_of_other_sizes_stay_as_they_are() {
+        let (second, third) = (|length| revision(2, length), |length| revision(3, length));
+        for value in [second(8), second(24), third(8), third(20), third(28), Vec::new(), vec![3], vec![0, 0, 0, 3]] {
+            let base = capabilities(&value);
+            assert_eq!(loaded(&base), base);
+            assert_eq!(left(Some(&base), &Xattrs::new(), || Ok(true)).unwrap(), base);
+        }
+        // Of a namespace's root.
+        let mut other_root = third(24);
+        other_root[20] = 1;
+        assert_eq!(original_capability(other_root.clone()), other_root);
+        assert_eq!(original_capability(third(24)), second(20));
+    }
+
+    fn revision(number: u8, length: usize) -> Vec<u8> {
+        let mut value = vec![0; length];
+        value[3] = number;
+        value
     }
 
     #[test]
