@@ -52,11 +52,13 @@ let
       configFile = call ./parts/config.nix;
       compressions = import ./parts/compressions.nix;
       copyPrograms = call ./parts/copy-programs.nix;
+      customisation = call ./parts/customisation.nix;
       defaults = (import ./parts/defaults.nix).strata;
       detach = call ./parts/detach.nix;
       digests = call ./parts/digests.nix;
       grouping = call ./parts/grouping.nix;
       guards = call ./parts/guards.nix;
+      layer = call ./parts/layer.nix;
       layerings = call ./parts/layerings.nix;
       makeResult = call ./parts/result.nix;
       modes = call ./parts/modes.nix;
@@ -67,6 +69,7 @@ let
       scriptText = import ./parts/script-text.nix;
       scriptsLayer = call ./parts/scripts-layer.nix;
       searchPaths = import ./parts/search-paths.nix;
+      strategies = import ./parts/strategies.nix;
       stack = call ./parts/stack.nix;
       undetachable = import ./parts/undetachable.nix;
       variable = import ./parts/variable.nix;

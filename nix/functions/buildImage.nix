@@ -14,8 +14,9 @@
 
   - `isolatedDeps` (list of layers; Layers): an older name of `layers`.
   - `contents` (package, list of packages or null): an older name of `copyToRoot`.
-  - `extraCommands` (string): a script that runs in an empty directory as an ordinary user. Its files are a layer of their own, above
-    `layers` and below `copyToRoot`, with the store paths that they mention.
+  - `extraCommands` (string): a script that runs in an empty directory as an ordinary user. Its files and the store paths
+    that they mention are layers of their own, above `layers` and below `copyToRoot`, for which `maxLayers`, `layering`, `weights`,
+    `previous`, `compressed` and `includeStorePaths` hold too.
   - `fakeRootCommands` (string): a script that runs after it with fakeroot, to set owners.
   - `enableFakechroot` (boolean): whether `fakeRootCommands` sees that directory as `/`, in a user namespace.
   - `compressor` (string or null; Layers): another name of `compressed`.
@@ -109,7 +110,13 @@ let
           fakeRootCommands
           enableFakechroot
           baseImage
+          maxLayers
+          layering
+          weights
+          previous
+          includeStorePaths
           ;
+        compressed = compression;
       }
       (
         if isolatedDeps == [ ] then
@@ -119,6 +126,7 @@ let
         else
           throw "strata: buildImage has both layers and isolatedDeps, its old name; put everything in layers"
       );
+  compression = compressions "buildImage" { inherit compressed compressor; };
   group = grouping "buildImage" {
     layers = ownLayers;
     inherit
@@ -244,7 +252,7 @@ derive {
     base = baseImage;
     guards = guards "buildImage" { inherit maxSize maxLayerSize forbiddenPaths; };
     config = file;
-    compressed = compressions "buildImage" { inherit compressed compressor; };
+    compressed = compression;
     name = imageName;
     labels = check.strings "buildImage" "labels" labels;
     annotations = check.strings "buildImage" "annotations" annotations;

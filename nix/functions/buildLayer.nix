@@ -23,8 +23,9 @@
     `[ "share/doc" ]`. The layer's tar is kept in the store.
   - `ensureDirs` (list of attribute sets): `{ path; dir; uid; gid; mode; }` creates the directory `dir` below a store path if it does not
     exist, such as `"nix/store"` in a package that is copied to the root. The layer's tar is kept in the store.
-  - `extraCommands` (string): a script that runs in an empty directory as an ordinary user. Its files are a layer of their own, below this
-    one, with the store paths that they mention.
+  - `extraCommands` (string): a script that runs in an empty directory as an ordinary user. Its files and the store paths
+    that they mention are layers of their own, below these, for which `maxLayers`, `layering`, `weights`, `previous`, `ignore`,
+    `reproducible`, `compressed` and `metadata` hold too.
   - `fakeRootCommands` (string): a script that runs after it with fakeroot, to set owners.
   - `enableFakechroot` (boolean): whether `fakeRootCommands` sees that directory as `/`, in a user namespace.
   - `compressor` (string or null; Layers): another name of `compressed`.
@@ -33,10 +34,10 @@
 {
   checked,
   check,
-  derive,
   compressions,
   defaults,
   grouping,
+  layer,
   names,
   scriptsLayer,
 }:
@@ -72,7 +73,20 @@ let
     copyToRoot = names.renamed "buildLayer" copyToRoot contents;
     layers = scriptsLayer "buildLayer" {
       name = "layer";
-      inherit extraCommands fakeRootCommands enableFakechroot;
+      # Not the default, which describes the layers of packages.
+      metadata = arguments.metadata or { };
+      compressed = compression;
+      ignore = ignored;
+      inherit
+        extraCommands
+        fakeRootCommands
+        enableFakechroot
+        maxLayers
+        layering
+        weights
+        previous
+        reproducible
+        ;
     } layers;
     inherit
       deps
@@ -87,28 +101,12 @@ let
       excludes
       ensureDirs
       ;
-    ignore = if ignore == null then [ ] else check.stored "buildLayer" "ignore" ignore;
+    ignore = ignored;
   };
+  ignored = if ignore == null then [ ] else check.stored "buildLayer" "ignore" ignore;
+  compression = compressions "buildLayer" { inherit compressed compressor; };
 in
-derive {
-  inherit arguments;
-  name = "layers.json";
-  kind = "layers";
-  inherit (group) closure;
-  request = {
-    grouping = group.request;
-    inherit reproducible;
-    compressed = compressions "buildLayer" { inherit compressed compressor; };
-  };
-  passthru =
-    layer:
-    let
-      own = {
-        # This layer and all layers below it, lowest first.
-        stack = group.below ++ [ (layer // own) ];
-        # For the Nix database of an image: the closure, and its paths that are copied to the root.
-        inherit (group) closure roots;
-      };
-    in
-    own;
+layer {
+  inherit group arguments reproducible;
+  compressed = compression;
 }

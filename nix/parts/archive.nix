@@ -6,6 +6,7 @@
   check,
   configFile,
   copyPrograms,
+  customisation,
   detach,
   digests,
   guards,
@@ -14,7 +15,7 @@
   names,
   program,
   sbom,
-  scriptText,
+  strategies,
   toolchain,
 }:
 # The name of the function that the user called, and the arguments as they were written.
@@ -91,25 +92,30 @@ let
       )
     else
       content;
-  # What the result of scripts mentions is in the image: a store path of its own, in which Nix finds it.
-  customisation = derive {
-    name = "${storeName}-customisation";
-    kind = "customisation";
+  # The image has the store paths that these files mention.
+  files = customisation {
+    name = storeName;
+    base = baseImage;
     closure = map names.storePath contents ++ [ file ];
-    request = {
-      inherit placed;
-      base = baseImage;
-      includeNixDatabase = includeNixDB;
-      config = file;
-      scripts = {
-        extraCommands = scriptText extraCommands;
-        fakeRootCommands = scriptText fakeRootCommands;
-        inherit enableFakechroot;
-        runAsRoot = if runAsRoot == null || runAsRoot == "" then null else scriptText runAsRoot;
-        tools = toolchain.scripts;
-      };
-    };
+    includeNixDatabase = includeNixDB;
+    config = file;
+    inherit
+      placed
+      extraCommands
+      fakeRootCommands
+      enableFakechroot
+      runAsRoot
+      ;
   };
+  ownLayering =
+    if layering != null && layeringPipeline != null then
+      throw "strata: ${function} has both layering and layeringPipeline; give one"
+    else if layeringPipeline != null then
+      layeringPipeline
+    else if layering != null then
+      layering
+    else
+      "transfer";
   baseImage = base {
     inherit
       fromImage
@@ -133,9 +139,9 @@ let
           storeName
           + (suffixes.${output} or (throw "strata: argument compressor of ${function} must be none, gz or zstd, not ${output}"));
       kind = "archive";
-      closure = (if hasScript then [ customisation ] else map names.storePath contents) ++ [ file ];
+      closure = (if hasScript then [ files ] else map names.storePath contents) ++ [ file ];
       request = {
-        customisation = if hasScript then customisation else null;
+        customisation = if hasScript then files else null;
         inherit
           placed
           single
@@ -161,21 +167,13 @@ let
             };
         base = baseImage;
         layering = layerings function {
-          layering =
-            if layering != null && layeringPipeline != null then
-              throw "strata: ${function} has both layering and layeringPipeline; give one"
-            else if layeringPipeline != null then
-              layeringPipeline
-            else if layering != null then
-              layering
-            else
-              "transfer";
+          layering = ownLayering;
           inherit weights previous debug;
         };
         guards = guards function { inherit maxSize maxLayerSize forbiddenPaths; };
-        # A layeringPipeline decides alone. (nixpkgs: pkgs/build-support/docker/default.nix, streamLayeredImage)
+        # A pipeline alone decides. (nixpkgs: pkgs/build-support/docker/default.nix, streamLayeredImage)
         maxLayers =
-          if layeringPipeline != null then
+          if layeringPipeline != null || !builtins.elem ownLayering strategies then
             null
           else
             check.atLeast (if single then 1 else 2) function "maxLayers" maxLayers;

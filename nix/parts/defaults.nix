@@ -2,7 +2,7 @@
 {
   strata = {
     layering = "transfer";
-    # Engines allow 127 layers; this leaves room for a base image's, and for those that are built on top.
+    # Docker loads 125 layers; this leaves room for a base image's, and for those that are built on top.
     maxLayers = 64;
     metadata.created_by = "strata";
   };

@@ -23,6 +23,8 @@ function:
   fromTar ? [ ],
   excludes ? [ ],
   ensureDirs ? [ ],
+  # Results of nix/parts/customisation.nix.
+  scripts ? [ ],
   includeStorePaths ? true,
 }:
 let
@@ -61,6 +63,7 @@ in
     perms = check.perms function "perms" perms;
     layers = below;
     unpacked = {
+      scripts = map (files: "${files}") scripts;
       fromTar = map (
         entry:
         builtins.mapAttrs (argument: value: "${check.file function "fromTar: ${argument}" value}") (

@@ -1,7 +1,7 @@
 # Which store paths lie together: `layering`, `weights` and `previous` of every function that groups a closure. The
 # fields of src/builder/layering.rs. `layering` may be what dockerTools calls layeringPipeline: a list of steps, or a JSON
 # file of them.
-{ check }:
+{ check, strategies }:
 function:
 {
   layering,
@@ -12,22 +12,17 @@ function:
   debug ? false,
 }:
 let
-  known = [
-    "auto"
-    "popularity"
-    "transfer"
-  ];
   isPath = builtins.isPath layering || layering ? outPath;
   isPathText = builtins.isString layering && builtins.substring 0 1 layering == "/";
 in
 {
   strategy =
-    if builtins.isList layering || builtins.elem layering known then
+    if builtins.isList layering || builtins.elem layering strategies then
       layering
     else if isPath || isPathText then
       "${layering}"
     else
-      throw "strata: argument layering of ${function} must be ${builtins.concatStringsSep ", " known} or a layeringPipeline, not ${
+      throw "strata: argument layering of ${function} must be ${builtins.concatStringsSep ", " strategies} or a layeringPipeline, not ${
         if builtins.isString layering then layering else "a ${builtins.typeOf layering}"
       }";
   weights = check.attrs function "weights" weights;

@@ -1,11 +1,10 @@
-# The layer that scripts of buildImage and buildLayer make: what `extraCommands` and `fakeRootCommands` leave in an empty root.
-# From a list of layers to the same with that layer at its end, where there is a script.
+# The layers of `extraCommands` and `fakeRootCommands` of buildImage and buildLayer: the files that the scripts leave in an empty
+# root, and the store paths that these mention. Appends them to a list of layers, whose store paths they leave out.
 {
   base,
-  check,
-  derive,
+  customisation,
   grouping,
-  scriptText,
+  layer,
   toolchain,
 }:
 function:
@@ -20,64 +19,48 @@ function:
     inheritConfig = false;
     keepBaseDirlinks = false;
   },
+  # As nix/parts/grouping.nix and nix/parts/layer.nix take them.
+  maxLayers,
+  layering,
+  weights,
+  previous,
+  compressed,
+  metadata ? { },
+  ignore ? [ ],
+  includeStorePaths ? true,
+  reproducible ? true,
 }:
+layers:
 let
-  script = argument: value: check.string function argument (scriptText value);
-  # A derivation of its own, in which Nix finds the store paths that the files mention.
-  made = derive {
-    name = "${name}-customisation";
-    kind = "customisation";
-    closure = [ ];
-    request = {
-      placed = {
-        contents = [ ];
-        argument = "extraCommands";
-        placing = "link";
-      };
-      base = baseImage;
-      includeNixDatabase = false;
-      config = null;
-      scripts = {
-        extraCommands = script "extraCommands" extraCommands;
-        fakeRootCommands = script "fakeRootCommands" fakeRootCommands;
-        inherit enableFakechroot;
-        runAsRoot = null;
-        tools = toolchain.scripts;
-      };
-    };
+  files = customisation {
+    base = baseImage;
+    inherit
+      name
+      extraCommands
+      fakeRootCommands
+      enableFakechroot
+      ;
   };
   group = grouping function {
-    copyToRoot = made;
-    layers = [ ];
-    maxLayers = 64;
+    copyToRoot = files;
+    scripts = [ files ];
     perms = [ ];
-    layering = "transfer";
-    weights = { };
-    previous = null;
-    metadata.created_by = "extraCommands and fakeRootCommands";
-  };
-  layer = derive {
-    name = "layers.json";
-    kind = "layers";
-    inherit (group) closure;
-    request = {
-      grouping = group.request // {
-        unpacked = group.request.unpacked // {
-          made = [ "${made}" ];
-        };
-      };
-      reproducible = true;
-      compressed = null;
-    };
-    passthru =
-      layer:
-      let
-        own = {
-          stack = [ (layer // own) ];
-          inherit (group) closure roots;
-        };
-      in
-      own;
+    metadata = {
+      created_by = "extraCommands and fakeRootCommands";
+    }
+    // metadata;
+    inherit
+      layers
+      maxLayers
+      layering
+      weights
+      previous
+      ignore
+      includeStorePaths
+      ;
   };
 in
-layers: if extraCommands == "" && fakeRootCommands == "" then layers else layers ++ [ layer ]
+if extraCommands == "" && fakeRootCommands == "" then
+  layers
+else
+  layers ++ [ (layer { inherit group reproducible compressed; }) ]

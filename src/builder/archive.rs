@@ -25,7 +25,7 @@ use super::{
     customisation, database, grouping,
     guards::Guards,
     layering::Layering,
-    log,
+    log::{self, OwnLayers},
     root::{Placed, Root, Scripts},
 };
 use crate::terminal::note;
@@ -51,7 +51,7 @@ struct Request {
     /// Whether files and closure are one layer.
     #[serde(default)]
     single: bool,
-    /// At most this many layers, those of the base and the customisation layer among them; a layeringPipeline decides alone.
+    /// At most this many layers, those of the base and the customisation layer among them. A layeringPipeline has no limit.
     #[serde(default)]
     max_layers: Option<usize>,
     #[serde(default)]
@@ -151,7 +151,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     }
     let customisation = request.customisation_layer(&graph, base.as_ref(), &layers, created)?;
     layers.push(customisation);
-    log::warn_of_layers(layers.len(), below);
+    log::warn_of_layers(layers.len(), below, request.own_layers());
     request.guards.check(&layers, &graph)?;
 
     note!("Adding manifests...");
@@ -195,6 +195,14 @@ impl Request {
 
     fn mtime(&self) -> Result<Option<u64>> {
         self.mtime.map(|moment| Ok(moment.time()?.unix().max(0) as u64)).transpose()
+    }
+
+    fn own_layers(&self) -> OwnLayers {
+        match self.max_layers {
+            _ if self.single => OwnLayers::Single,
+            Some(_) => OwnLayers::MaxLayers,
+            None => OwnLayers::Pipeline,
+        }
     }
 
     fn store_layers(&self, graph: &Graph, below: &[RecipeLayer], created: Timestamp) -> Result<Vec<RecipeLayer>> {

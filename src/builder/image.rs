@@ -6,7 +6,13 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 
 use super::{
-    attributes::Attributes, base::Base, base_tree::BaseTree, compressed, grouping::Grouping, guards::Guards, log,
+    attributes::Attributes,
+    base::Base,
+    base_tree::BaseTree,
+    compressed,
+    grouping::Grouping,
+    guards::Guards,
+    log::{self, OwnLayers},
 };
 use crate::{
     closure::{Graph, StorePath},
@@ -44,7 +50,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let own = request.grouping.layers(&graph, &layers)?;
     layers.extend(own);
     keep_links(request.base.below()?.as_ref(), &layers[base.as_ref().map_or(0, |base| base.layers.len())..])?;
-    log::warn_of_layers(layers.len(), base.as_ref().map_or(0, |base| base.layers.len()));
+    let of_base = base.as_ref().map_or(0, |base| base.layers.len());
+    log::warn_of_layers(layers.len(), of_base, OwnLayers::MaxLayers);
     compressed::note(&mut layers, request.compressed)?;
     let own = request.grouping.closure(&graph)?;
     let below = base.as_ref().and_then(|base| base.closure.as_deref());

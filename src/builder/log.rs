@@ -11,21 +11,41 @@ pub fn layer<'a>(number: usize, paths: impl ExactSizeIterator<Item = &'a Path>) 
     note!("Creating layer {number} from paths: {}", short(paths));
 }
 
+/// What decides how many layers an image has on top of its base.
+#[derive(Clone, Copy, Debug)]
+pub enum OwnLayers {
+    /// The argument `maxLayers`.
+    MaxLayers,
+    /// The last step of a layeringPipeline. It limits the layers of store paths, on which there is one more.
+    Pipeline,
+    /// There is only one.
+    Single,
+}
+
 /// Warns of an image that docker does not load.
-pub fn warn_of_layers(all: usize, of_base: usize) {
-    if let Some(text) = too_many_layers(all, of_base) {
+pub fn warn_of_layers(all: usize, of_base: usize, own: OwnLayers) {
+    if let Some(text) = too_many_layers(all, of_base, own) {
         note!("{text}");
     }
 }
 
-fn too_many_layers(all: usize, of_base: usize) -> Option<String> {
+fn too_many_layers(all: usize, of_base: usize, own: OwnLayers) -> Option<String> {
+    if all <= DOCKER_LAYERS_LIMIT {
+        return None;
+    }
     let base = if of_base == 0 { String::new() } else { format!(", {of_base} of them the base image's") };
-    (all > DOCKER_LAYERS_LIMIT).then(|| {
-        format!(
-            "warning: the image has {all} layers{base}, and docker loads at most {DOCKER_LAYERS_LIMIT}; lower maxLayers, or \
-             join layers of the base image"
-        )
-    })
+    let room = DOCKER_LAYERS_LIMIT.saturating_sub(of_base + 1);
+    let own_remedy = match own {
+        OwnLayers::MaxLayers if room > 0 => Some("lower maxLayers".to_owned()),
+        OwnLayers::Pipeline if room > 0 => Some(format!("end the layeringPipeline with [ \"limit_layers\" {room} ]")),
+        _ => None,
+    };
+    let base_remedy = (of_base > 0).then(|| "join layers of the base image".to_owned());
+    let remedies: Vec<String> = own_remedy.into_iter().chain(base_remedy).collect();
+    Some(format!(
+        "warning: the image has {all} layers{base}, and docker loads at most {DOCKER_LAYERS_LIMIT}; {}",
+        remedies.join(", or ")
+    ))
 }
 
 /// The list, or its beginning.
@@ -47,13 +67,29 @@ mod tests {
 
     #[test]
     fn more_layers_than_docker_loads_are_a_warning() {
-        assert_eq!(too_many_layers(125, 100), None);
-        let warning = too_many_layers(126, 100).unwrap();
-        assert!(
-            warning.contains("126 layers, 100 of them the base image's, and docker loads at most 125"),
-            "{warning}"
-        );
-        assert!(!too_many_layers(126, 0).unwrap().contains("base image's"));
+        assert_eq!(too_many_layers(125, 100, OwnLayers::MaxLayers), None);
+        let has = "warning: the image has 126 layers";
+        let end = "and docker loads at most 125";
+        let (pipeline, base) = ("end the layeringPipeline with [ \"limit_layers\"", "join layers of the base image");
+        for (of_base, own, expected) in [
+            (0, OwnLayers::MaxLayers, format!("{has}, {end}; lower maxLayers")),
+            (
+                100,
+                OwnLayers::MaxLayers,
+                format!("{has}, 100 of them the base image's, {end}; lower maxLayers, or {base}"),
+            ),
+            (0, OwnLayers::Pipeline, format!("{has}, {end}; {pipeline} 124 ]")),
+            (
+                100,
+                OwnLayers::Pipeline,
+                format!("{has}, 100 of them the base image's, {end}; {pipeline} 24 ], or {base}"),
+            ),
+            // One layer more is one too many.
+            (125, OwnLayers::MaxLayers, format!("{has}, 125 of them the base image's, {end}; {base}")),
+            (125, OwnLayers::Single, format!("{has}, 125 of them the base image's, {end}; {base}")),
+        ] {
+            assert_eq!(too_many_layers(126, of_base, own).as_ref(), Some(&expected));
+        }
     }
 
     #[test]

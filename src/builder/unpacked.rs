@@ -7,11 +7,12 @@
 //! ensureDirs   directories that the path lacks (`/nix/store` of one that is copied to the root), with an owner and a mode
 //! ```
 //!
-//! Both are unpacked below the directory in which Nix builds; the layer's bytes are kept, as nothing else has them.
+//! They are unpacked below the directory in which Nix builds. The layer's bytes are kept, as nothing else has them. Scripts stand
+//! alone; for one store path, archives come first, then `excludes`, then `ensureDirs`.
 //! (nix2container: pull requests 227, 231 and 232. Times of the archive are not kept, as none of strata's layers keeps any.)
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     ffi::OsStr,
     fs,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
@@ -28,7 +29,7 @@ use crate::{
     layer::{Owner, Owners, open_packed, rooted::Rooted, unpack, untar::TarReader, whiteout::Marker},
 };
 
-/// The two arguments.
+/// The arguments.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Request {
@@ -38,7 +39,7 @@ pub struct Request {
     ensure_dirs: Vec<EnsureDir>,
     /// Results of kind `customisation`.
     #[serde(default)]
-    made: Vec<StorePath>,
+    scripts: Vec<StorePath>,
 }
 
 /// An archive, compressed or not, that stands for what a store path holds.
@@ -99,27 +100,21 @@ impl Request {
             let unpacked = from_tar(tar).with_context(|| format!("argument fromTar: {}", tar.display()))?;
             all.insert(path.clone(), unpacked);
         }
-        for made in &self.made {
-            let Root { path, owners } = customisation::open(made.as_path())?;
-            all.insert(made.clone(), (path, owners));
+        for scripts in &self.scripts {
+            let Root { path, owners } = customisation::open(scripts.as_path())?;
+            all.insert(scripts.clone(), (path, owners));
         }
         for Exclude { path, excludes } in &self.excludes {
-            let context = || format!("argument excludes: {path}");
-            if !all.contains_key(path) {
-                all.insert(path.clone(), copy(path.as_path()).with_context(context)?);
-            }
-            if let Some((files, owners)) = all.get_mut(path) {
-                excludes.iter().try_for_each(|below| exclude(files, owners, below)).with_context(context)?;
-            }
+            let exclude_all = |(files, owners): &mut (PathBuf, Owners)| {
+                excludes.iter().try_for_each(|below| exclude(files, owners, below))
+            };
+            let excluded = unpacked_or_copied(&mut all, path).and_then(exclude_all);
+            excluded.with_context(|| format!("argument excludes: {path}"))?;
         }
         for entry in &self.ensure_dirs {
-            let context = || format!("argument ensureDirs: {} of {}", entry.dir.display(), entry.path);
-            if !all.contains_key(&entry.path) {
-                all.insert(entry.path.clone(), copy(entry.path.as_path()).with_context(context)?);
-            }
-            if let Some((files, owners)) = all.get_mut(&entry.path) {
-                entry.ensure(files, owners).with_context(context)?;
-            }
+            let ensured =
+                unpacked_or_copied(&mut all, &entry.path).and_then(|(files, owners)| entry.ensure(files, owners));
+            ensured.with_context(|| format!("argument ensureDirs: {} of {}", entry.dir.display(), entry.path))?;
         }
         Ok(all
             .into_iter()
@@ -135,6 +130,17 @@ impl Request {
             })
             .collect())
     }
+}
+
+/// The files and owners that stand for `path`: those of `all`, or a copy of its own, which is added.
+fn unpacked_or_copied<'a>(
+    all: &'a mut HashMap<StorePath, (PathBuf, Owners)>,
+    path: &StorePath,
+) -> Result<&'a mut (PathBuf, Owners)> {
+    Ok(match all.entry(path.clone()) {
+        Entry::Occupied(unpacked) => unpacked.into_mut(),
+        Entry::Vacant(absent) => absent.insert(copy(path.as_path())?),
+    })
 }
 
 /// `above` itself where there is nothing to join: no slash at its end.

@@ -18,6 +18,8 @@ same "$(layers "$(image '[ [ "popularity_contest" ] [ "reverse" ] ]' '')")" "$(t
 same "$(layers "$(image '[ [ "popularity_contest" ] [ "limit_layers" 2 ] ]' '')" | wc -l)" 2
 # It decides alone: maxLayers is of no account, and may be 1. (nixpkgs: pkgs/build-support/docker/default.nix)
 for max in 1 4; do same "$(layers "$(image '[ [ "popularity_contest" ] ]' "maxLayers = $max;")")" "$popular"; done
+# A list of steps, or a file of them, means the same as `layering`.
+same "$(layers "$(build '(dockerTools.buildLayeredImage { name = "piped"; tag = "t"; contents = [ pkgs.python3 pkgs.hello ]; maxLayers = 4; layering = [ [ "popularity_contest" ] ]; }).recipe')")" "$popular"
 # As a strategy of strata's own functions, it makes no more than maxLayers allows: the last has the rest.
 same "$(jq '.layers | length' "$(build 'buildImage { name = "x"; maxLayers = 3; layering = [ [ "popularity_contest" ] ]; config.entrypoint = [ "${pkgs.python3}/bin/python3" ]; }')")" 3
 

@@ -41,3 +41,28 @@ on_base=$(build "buildImage { name = \"x\"; fromImage = $base; extraCommands = \
 grep -q ' /usr/bin/tool$' <<<"$(listing "$on_base" -1)" || { listing "$on_base" -1; fail "bin/tool is not where /bin leads"; }
 build_fails 'buildImage { name = "x"; extraCommands = "false"; }' "line 1 of extraCommands failed"
 build_fails 'buildImage { name = "x"; extraCommands = 1; }' "argument extraCommands"
+
+# The options of the function hold for the layers of its scripts.
+greets='extraCommands = "ln -s ${pkgs.hello}/bin/hello greet";'
+# names_of IMAGE: the names of the store paths of each layer.
+names_of() { jq -c '.layers | map([.paths[].path | .[44:]])' "$1"; }
+same "$(names_of "$(build "buildImage { name = \"x\"; includeStorePaths = false; $greets }")")" '[["x-customisation"]]'
+same "$(names_of "$(build "buildImage { name = \"x\"; maxLayers = 1; $greets }")" | jq length)" 1
+many=$(names_of "$(build "buildImage { name = \"x\"; layering = \"transfer\"; $greets }")")
+(($(jq length <<<"$many") > 1)) || fail "layering = transfer makes one layer: $many"
+# Store paths of `layers` are in no second layer.
+held=$(names_of "$(build "buildImage { name = \"x\"; layers = [ (buildLayer { deps = [ pkgs.hello ]; }) ]; $greets }")")
+same "$(jq -c 'add | group_by(.) | map(select(length > 1))' <<<"$held")" '[]'
+same "$(jq -c '.[-1]' <<<"$held")" '["x-customisation"]'
+# `previous` keeps the layers of an older image.
+older=$(build "buildImage { name = \"x\"; maxLayers = 3; $greets }")
+same "$(names_of "$(build "buildImage { name = \"x\"; maxLayers = 64; previous = $older; $greets }")")" "$(names_of "$older")"
+same "$(jq -c '[.layers[] | .compressed | keys[]] | unique' "$(build "buildImage { name = \"x\"; compressed = \"zstd\"; $greets }")")" '["zstd"]'
+
+# layer_of ARGUMENTS: the layers of buildLayer with the script.
+layer_of() { build "buildImage { name = \"x\"; layers = [ (buildLayer { $greets $1 }) ]; }"; }
+same "$(jq '[.layers[] | select(has("layer-path") | not)] | length' "$(layer_of 'reproducible = false;')")" 0
+same "$(jq -c '[.layers[] | .compressed | keys[]] | unique' "$(layer_of 'compressed = "gzip";')")" '["gzip"]'
+same "$(names_of "$(layer_of 'ignore = pkgs.hello;')" | jq -c 'add | map(select(startswith("hello")))')" '[]'
+same "$(jq -r '[.layers[].History.created_by] | unique[]' "$(layer_of 'metadata.created_by = "own words";')")" 'own words'
+same "$(jq -r '[.layers[].History.created_by] | unique[]' "$(layer_of '')")" 'extraCommands and fakeRootCommands'
