@@ -11,5 +11,5 @@ silent awk '
   END { for (row in theirs) if (!(row in own)) print row }' "$root/docs/reference.md"
 public=$(nix-instantiate --eval --strict --json --expr "$(expression 'builtins.attrNames strata')" | jq -r '.[]' | grep -vxE 'm|overrideScope|platform')
 for name in $public; do
-  sed -n "/^## $name\$/,/^## /p" "$root/docs/reference.md" | grep -q '^### Example' || fail "docs/reference.md has no example of $name"
+  grep -q '^### Example' <<<"$(sed -n "/^## $name\$/,/^## /p" "$root/docs/reference.md")" || fail "docs/reference.md has no example of $name"
 done
