@@ -1,8 +1,8 @@
 //! `strata plan GRAPH`: compares strategies on a closure, without building anything.
 
 use std::{
-    fs,
-    io::{self, BufReader, Read, Write},
+    fs::{self, File},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -10,9 +10,11 @@ use std::{
 use super::source::ImageArguments;
 use crate::terminal;
 use crate::{
+    budget::{self, Budget},
     builder::strategy,
     closure::{Graph, RawNode, StoreDir, Strategy, Weights},
     files,
+    image::{Image, Opened, recipe::RecipeFile},
     report::{
         bytes,
         forecast::{Paths, PlanForecast},
@@ -20,11 +22,13 @@ use crate::{
     },
     transport::{Location, installable::BuiltPath},
 };
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, ensure};
 use serde_json::Value;
 
 /// The names of all strategies.
 const ALL: [&str; 3] = ["popularity", "auto", "transfer"];
+/// Bytes of a file's beginning in which JSON has its first bracket.
+const START: u64 = 512;
 
 #[derive(Debug, clap::Args)]
 pub struct PlanArguments {
@@ -148,14 +152,30 @@ fn open(arguments: &PlanArguments, location: &Location) -> Result<Graph> {
     if location.transport().is_none() {
         // What Nix builds of a flake reference is a path.
         let path = BuiltPath::parse(location.to_string().into()).map_err(Error::msg)?.get()?;
-        if let Some(list) = read_path_info(&path)? {
+        let is_stream = path.as_os_str() == "-" || files::is_stream(&path);
+        let text = read_json(&path, is_stream).with_context(|| format!("reading {}", path.display()))?;
+        if let Some(list) = text.as_deref().map(|text| read_path_info(&path, text)).transpose()?.flatten() {
             return graph(list).with_context(|| format!("reading {location}"));
+        }
+        if is_stream {
+            return read_stream(arguments, location, &text.unwrap_or_default());
         }
         image = path.to_string_lossy().parse().map_err(Error::msg)?;
     }
-    let closure = arguments.source.image(&image)?.closure;
-    let closure = closure.with_context(|| format!("{location} does not record what its store paths reference"))?;
-    Ok(Graph::clone(&closure))
+    closure(location, &arguments.source.image(&image)?)
+}
+
+/// The closure of a recipe that was read from a pipe or a device, which cannot be read again.
+fn read_stream(arguments: &PlanArguments, location: &Location, text: &[u8]) -> Result<Graph> {
+    ensure!(!text.is_empty(), "{location} is neither a recipe (image.json) nor a closure");
+    arguments.source.source.options(&[location])?;
+    let opened = Opened::from(RecipeFile::read(text, Path::new(&location.to_string()))?);
+    closure(location, &opened.image(arguments.source.platform.as_ref())?)
+}
+
+fn closure(location: &Location, image: &Image) -> Result<Graph> {
+    let closure = image.closure.as_deref();
+    closure.cloned().with_context(|| format!("{location} does not record what its store paths reference"))
 }
 
 fn graph(list: Value) -> Result<Graph> {
@@ -164,17 +184,27 @@ fn graph(list: Value) -> Result<Graph> {
     Ok(Graph::new(&store, nodes)?)
 }
 
-/// The entries of the closure that a file holds; `None` if it is something else, such as an image.
-fn read_path_info(path: &Path) -> Result<Option<Value>> {
-    let Ok(mut file) = files::open_plain(path) else { return Ok(None) };
-    let reading = || format!("reading {}", path.display());
+/// The text of a file or a stream if it begins as JSON does. Images in archives and directories do not.
+fn read_json(path: &Path, is_stream: bool) -> io::Result<Option<Vec<u8>>> {
+    let mut file: Box<dyn Read> = match is_stream {
+        true if path.as_os_str() == "-" => Box::new(io::stdin().lock()),
+        true => Box::new(File::open(path)?),
+        false => match files::open_plain(path) {
+            Ok(file) => Box::new(file),
+            Err(_) => return Ok(None),
+        },
+    };
     let mut start = Vec::new();
-    (&mut file).take(1).read_to_end(&mut start).with_context(reading)?;
-    if !matches!(start.as_slice(), b"[" | b"{" | b" " | b"\n") {
-        return Ok(None);
+    (&mut file).take(START).read_to_end(&mut start)?;
+    match start.trim_ascii_start().first() {
+        Some(b'[' | b'{') => Budget::new(&budget::RECIPE).read(io::Cursor::new(start).chain(file)).map(Some),
+        _ => Ok(None),
     }
-    let value: Value =
-        serde_json::from_reader(io::Cursor::new(start).chain(BufReader::new(file))).with_context(reading)?;
+}
+
+/// The entries of the closure that this text is; `None` if it is a recipe.
+fn read_path_info(path: &Path, text: &[u8]) -> Result<Option<Value>> {
+    let value: Value = serde_json::from_slice(text).with_context(|| format!("reading {}", path.display()))?;
     let is_recipe = value.get("version").is_some() && (value.get("layers").is_some() || value.get("images").is_some());
     if is_recipe {
         return Ok(None);

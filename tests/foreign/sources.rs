@@ -169,3 +169,44 @@ fn names_in_archives_are_those_that_engines_accept() {
         fs::remove_file(&path).unwrap();
     }
 }
+
+/// `strata plan <(nix path-info --json --recursive …)`
+#[test]
+fn plan_reads_closures_and_recipes_from_pipes() {
+    let home = tempfile::tempdir().unwrap();
+    let closure = include_str!("../golden/path-info/2.26.json");
+    let mut nodes: serde_json::Value = serde_json::from_str(include_str!("../golden/path-info/2.8.json")).unwrap();
+    for node in nodes.as_array_mut().unwrap() {
+        // In a recipe, references are places in the list.
+        node["references"] = serde_json::json!([]);
+    }
+    let recipe =
+        serde_json::json!({ "version": 2, "image-config": {}, "arch": "amd64", "layers": [], "closure": nodes });
+    let pipe = home.path().join("pipe");
+    let pipe_text = pipe.to_str().unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let input = home.path().join("input");
+    let plan = |content: &str, source: &str| {
+        fs::write(&input, content).unwrap();
+        let mut child = strata(home.path());
+        child.args(["plan", source]).stdin(File::open(&input).unwrap());
+        let child = child.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        if source == pipe_text {
+            // Opening waits for the program to open it. The program may end without reading all.
+            let _ = fs::write(&pipe, content);
+        }
+        child.wait_with_output().unwrap()
+    };
+    for content in [closure.to_owned(), format!("\n\t {closure}"), recipe.to_string()] {
+        for source in [pipe_text, "-", input.to_str().unwrap()] {
+            let output = plan(&content, source);
+            let shown = text(&output);
+            assert!(output.status.success(), "{source}: {shown}");
+            assert!(shown.starts_with("3 store paths"), "{source}: {shown}");
+        }
+    }
+    for source in [pipe_text, "-"] {
+        let message = text(&plan("x", source));
+        assert!(message.contains(&format!("{source} is neither a recipe (image.json) nor a closure")), "{message}");
+    }
+}
