@@ -113,7 +113,7 @@ impl Checking {
             let context = || format!("argument image: {}", image.display());
             let opened: Opened = transport::open(image).with_context(context)?;
             let top = self.work.join(format!("image-{}", self.images.len()));
-            self.images.insert(image.to_owned(), Prepared::new(&opened, &top).with_context(context)?);
+            self.images.insert(image.to_owned(), Prepared::new(&opened, None, &top).with_context(context)?);
         }
         Ok(image.to_owned())
     }

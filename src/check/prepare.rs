@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::{commands::DEFAULT_PATH, files::ImageFiles, job::Container, metadata::environment, user::User};
 use crate::{
     image::{Image, Opened},
-    oci::Config,
+    oci::{Config, Platform},
     run::Split,
 };
 
@@ -44,15 +44,17 @@ impl Hosts {
 }
 
 impl Prepared {
-    /// Unpacks what is not in the store to `top`, a directory that is created.
+    /// Unpacks what is not in the store to `top`, a directory that is created. The image is the one for `platform`, if
+    /// that is given.
     ///
     /// # Errors
     ///
-    /// If a layer cannot be read, or the configuration is malformed.
-    pub fn new(opened: &Opened, top: &Path) -> Result<Self> {
+    /// If no image matches `platform`, a layer cannot be read, or the configuration is malformed.
+    pub fn new(opened: &Opened, platform: Option<&Platform>, top: &Path) -> Result<Self> {
+        let image = opened.image(platform)?;
         let split = match opened {
             Opened::Recipe(recipe) => Split::from_recipe(recipe)?,
-            _ => Split::whole(opened.image(None)?),
+            _ => Split::whole(image),
         };
         Self::from_split(&split, top)
     }

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
 
-use super::{run, run_options::EngineArgument, source::SourceArguments};
+use super::{run, run_options::EngineArgument, source::ImageArguments};
 use crate::{
     check::{
         self, Structure,
@@ -21,6 +21,7 @@ use crate::{
     },
     files::Scratch,
     image::Opened,
+    oci::Platform,
     run::{Engine, shared::SharedImage},
     terminal,
     transport::Location,
@@ -41,7 +42,7 @@ pub struct CheckArguments {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    source: SourceArguments,
+    source: ImageArguments,
 }
 
 /// Exits with 1 if a test failed.
@@ -65,15 +66,16 @@ fn results(arguments: &CheckArguments) -> Result<Vec<TestResult>> {
     let read = |path: &PathBuf| Structure::read(path).map_err(|error| anyhow!("{}: {error}", path.display()));
     let all = arguments.tests.iter().map(read).collect::<Result<Vec<_>>>()?;
     let location = &arguments.image;
-    let opened = &arguments.source.open(&[location])?[0];
+    let opened = &arguments.source.source.open(&[location])?[0];
+    let platform = arguments.source.platform.as_ref();
     let scratch = Scratch::create().context("creating a temporary directory")?;
     if let Some(name) = arguments.engine {
-        return through_engine(location, opened, name, &all, scratch.path());
+        return through_engine(location, platform, opened, name, &all, scratch.path());
     }
     let mut results = Vec::new();
     for (at, structure) in all.iter().enumerate() {
         structure.container_run_options.check_namespaces(true)?;
-        let prepared = Prepared::new(opened, &scratch.path().join(format!("image-{at}")))
+        let prepared = Prepared::new(opened, platform, &scratch.path().join(format!("image-{at}")))
             .with_context(|| format!("reading {location}"))?;
         let answered = suite::answered(structure, &prepared);
         let commands = suite::jobs(structure, &prepared)?;
@@ -91,13 +93,14 @@ fn results(arguments: &CheckArguments) -> Result<Vec<TestResult>> {
 /// Runs commands through an engine.
 fn through_engine(
     location: &Location,
+    platform: Option<&Platform>,
     opened: &Opened,
     name: EngineArgument,
     all: &[Structure],
     scratch: &Path,
 ) -> Result<Vec<TestResult>> {
     let engine = Engine::choose(Some(name.into()))?;
-    let split = run::split(location, None, false, opened, &engine).with_context(|| format!("reading {location}"))?;
+    let split = run::split(location, platform, false, opened, &engine)?;
     let prepared =
         Prepared::from_split(&split, &scratch.join("image")).with_context(|| format!("reading {location}"))?;
     let image = SharedImage::prepare(&engine, &split.image, split.image.reference.as_deref())?;

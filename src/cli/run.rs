@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     run_options::{EngineArgument, RunArguments, RunOptions},
-    source::ImageArguments,
+    source::{ImageArguments, SourceArguments},
 };
 use crate::{
     image::Opened,
@@ -41,11 +41,11 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     installable::check_arguments().map_err(Error::msg)?;
     let location = &arguments.image;
     if options.watch {
-        return watch(location, arguments.source.clone(), options, &forwarding);
+        return watch(location, arguments.source.source.clone(), options, &forwarding);
     }
     let opened = &arguments.source.source.open(&[location])?[0];
     let engine = Engine::choose(options.engine)?;
-    let mut split = split(location, arguments.source.platform.as_ref(), options.load, opened, &engine)?;
+    let mut split = split(location, options.platform.as_ref(), options.load, opened, &engine)?;
     if let Some(program) = &options.shell {
         let shell = Shell::find(program, &engine, &mut split, opened)?;
         options.engine_options.extend(shell.engine_options());
@@ -66,7 +66,7 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
 /// Runs a container after each change of the sources.
 fn watch(
     location: &Location,
-    source: ImageArguments,
+    source: SourceArguments,
     options: RunOptions,
     forwarding: &Forwarding,
 ) -> Result<ExitCode> {
@@ -81,9 +81,10 @@ fn watch(
         None => Readiness::Running,
     };
     let (own_engine, location, load) = (Arc::clone(&engine), location.clone(), options.load);
+    let platform = options.platform;
     let build = move || {
-        let opened = &source.source.open(&[&location])?[0];
-        let split = split(&location, source.platform.as_ref(), load, opened, &own_engine)?;
+        let opened = &source.open(&[&location])?[0];
+        let split = split(&location, platform.as_ref(), load, opened, &own_engine)?;
         let image = share(&own_engine, &split, opened)?;
         Ok(Built { mounts: split.mounts, digest: split.image.digest(), image })
     };
@@ -99,6 +100,9 @@ pub fn split(
     opened: &Opened,
     engine: &Engine,
 ) -> Result<Split> {
+    let reading = || format!("reading {location}");
+    // Errors if the image is for another platform, also for a recipe, which is not read through it.
+    let image = opened.image(platform).with_context(reading)?;
     let split = match opened {
         Opened::Recipe(recipe) if !load => match engine.mounts()? {
             Mounts::Possible { remaps_users } => Split::from_recipe(recipe).inspect(|split| {
@@ -110,12 +114,12 @@ pub fn split(
             }),
             Mounts::Impossible(why) => {
                 note!("{location}: loading the whole image: {why}");
-                Ok(Split::whole(opened.image(platform)?))
+                Ok(Split::whole(image))
             }
         },
-        _ => Ok(Split::whole(opened.image(platform)?)),
+        _ => Ok(Split::whole(image)),
     };
-    split.with_context(|| format!("reading {location}"))
+    split.with_context(reading)
 }
 
 /// The image that is loaded. A store path that is gone is named, because engines report only the layer.

@@ -2,11 +2,15 @@
 
 use std::ffi::OsString;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::{Args, ValueEnum};
 
-use super::source::ImageArguments;
+use super::{
+    parse::parse_platform,
+    source::{ImageArguments, SourceArguments},
+};
 use crate::{
+    oci::Platform,
     run::{EngineName, options},
     transport::Location,
 };
@@ -68,6 +72,8 @@ pub struct RunOptions {
     pub shell: Option<String>,
     pub watch: bool,
     pub ready_port: Option<u16>,
+    /// The platform to choose from a multi-platform image.
+    pub platform: Option<Platform>,
     pub nix_arguments: Vec<String>,
     /// Options of the engine.
     pub engine_options: Vec<OsString>,
@@ -89,6 +95,7 @@ impl RunOptions {
             shell: arguments.shell.clone(),
             watch: arguments.watch,
             ready_port: arguments.ready_port,
+            platform: arguments.source.platform.clone(),
             nix_arguments: Vec::new(),
             engine_options: Vec::new(),
             command,
@@ -142,11 +149,25 @@ impl RunOptions {
             }
             "--engine" => self.engine = Some(parse_engine(&value("docker or podman")?)?.into()),
             "--shell" => self.shell = Some(value("the path of a bash in the store")?),
+            // The engine runs the image that is loaded: it has no other to choose.
+            "--platform" => {
+                let text = value("a platform such as linux/arm64")?;
+                self.platform = Some(parse_platform(&text).map_err(|error| anyhow!("--platform {text}: {error}"))?);
+            }
             "--nix-arg" => self.nix_arguments.push(value("an argument of nix build")?),
+            // The engine pulls nothing, and would ignore them.
+            _ if is_source_flag(name) => bail!("{name}: write it before the image"),
             _ => self.engine_options.push(word),
         }
         Ok(())
     }
+}
+
+/// Whether strata has this flag for reading the image.
+fn is_source_flag(name: &str) -> bool {
+    let command = SourceArguments::augment_args(clap::Command::new("source"));
+    let is_flag = |long: &str| command.get_arguments().any(|argument| argument.get_long() == Some(long));
+    name.strip_prefix("--").is_some_and(is_flag)
 }
 
 /// The name of a long option, and its value after `=`.
@@ -213,6 +234,17 @@ mod tests {
     }
 
     #[test]
+    fn the_platform_is_chosen_before_and_after_the_image() {
+        for line in
+            ["--platform linux/arm64 image -i", "image --platform linux/arm64", "image -i --platform=linux/arm64"]
+        {
+            let own = parsed(line).unwrap();
+            assert_eq!(own.platform.unwrap().to_string(), "linux/arm64", "{line}");
+            assert!(own.engine_options.iter().all(|option| option == "-i"), "{line}");
+        }
+    }
+
+    #[test]
     fn options_without_values_and_contradictions_are_refused() {
         for (line, message) in [
             ("image -i --engine", "--engine: the value is missing; write docker or podman"),
@@ -226,6 +258,13 @@ mod tests {
             ("image --watch --ready-port 1 --network host", "--ready-port: in the host's network"),
             ("image --watch --shell /b", "--shell: --watch passes no input on; omit one of them"),
             ("image --watch -it", "-i: --watch runs an old and a new container"),
+            ("image -i --platform", "--platform: the value is missing; write a platform such as linux/arm64"),
+            ("image -i --platform arm64", "--platform arm64: write it like linux/arm64"),
+            ("image -i --creds u:p", "--creds: write it before the image"),
+            ("image -i --tls-verify=false", "--tls-verify: write it before the image"),
+            ("image -i --via x", "--via: write it before the image"),
+            ("image -i --daemon-host=x", "--daemon-host: write it before the image"),
+            ("image -i --substituter x", "--substituter: write it before the image"),
             ("image sh", "sh: not an option of the engine"),
         ] {
             let error = parsed(line).unwrap_err().to_string();

@@ -4,6 +4,7 @@ mod answers;
 mod choices;
 mod docker_archives;
 mod exit_codes;
+mod platforms;
 mod skopeo_commands;
 mod sources;
 

@@ -36,7 +36,7 @@ fn commands() -> Vec<Command> {
         Command { has_platform: false, makes_layers: true, ..command(&["verify"]) },
         Command { has_platform: false, ..command(&["serve", "--listen", "127.0.0.1:0"]) },
         command(&["run", "--engine", "podman"]),
-        Command { after: &["tests.yaml"], has_platform: false, ..command(&["check"]) },
+        Command { after: &["tests.yaml"], ..command(&["check"]) },
         command(&["compose-mounts", "--service", "x", "--engine", "podman"]),
     ]
 }
