@@ -45,6 +45,40 @@ rec {
     in
     extended // second final (previous // extended);
 
+  # `result`: the list, sorted so that no element precedes one that is `before` it. If there is no such order, `cycle`: elements
+  # each of which is before the next, and the last before the first, one of `loops`.
+  toposort =
+    before: list:
+    let
+      precede = left: element: builtins.filter (other: before other element) left;
+      findCycle =
+        left: path:
+        let
+          previous = builtins.head (precede left (builtins.head path));
+        in
+        if builtins.elem previous path then
+          {
+            cycle = builtins.foldl' (
+              kept: element: if builtins.elem previous kept then kept else kept ++ [ element ]
+            ) [ ] path;
+            loops = [ (builtins.head path) ];
+          }
+        else
+          findCycle left ([ previous ] ++ path);
+      sort =
+        done: left:
+        let
+          parts = builtins.partition (element: precede left element == [ ]) left;
+        in
+        if left == [ ] then
+          { result = done; }
+        else if parts.right == [ ] then
+          findCycle left [ (builtins.head left) ]
+        else
+          sort (done ++ parts.right) parts.wrong;
+    in
+    sort [ ] list;
+
   toLower =
     let
       letters = text: builtins.genList (at: builtins.substring at 1 text) 26;

@@ -53,7 +53,6 @@ let
     else
       throw "strata: argument images of ${function} has no image for ${system}; write ${system} = buildImage { … }"
   ) (check.attrs function "images" images);
-  recipeOf = image: if image ? recipe then "${image.recipe}/image.json" else "${image}";
   all = builtins.attrValues own;
   first = builtins.head all;
   same = attribute: builtins.all (image: image.${attribute} == first.${attribute}) all;
@@ -97,7 +96,7 @@ in
 if all == [ ] then
   throw "strata: argument images of ${function} is empty; give an image for each platform"
 else
-  index "" (builtins.mapAttrs (_: recipeOf) own) (
+  index "" (builtins.mapAttrs (_: names.source) own) (
     drv:
     attributes drv
     // digests {

@@ -46,6 +46,7 @@
   checked,
   derive,
   lib,
+  names,
   scriptText,
   toolchain,
 }:
@@ -60,10 +61,8 @@
 assert checked arguments;
 let
   function = "checkImage";
-  # The recipe where there is one: its store paths are mounted, and not unpacked.
   readable =
-    argument: image:
-    if image ? recipe then "${image.recipe}/image.json" else "${check.file function argument image}";
+    argument: image: names.source (if image ? recipe then image else check.file function argument image);
 
   isText = builtins.isAttrs structure && !(structure ? outPath);
 
@@ -114,31 +113,21 @@ let
       };
   completed = builtins.mapAttrs complete all;
 
-  # Each after those that it names.
+  # Each service is after those that it names.
   ordered =
     let
-      names = builtins.attrNames completed;
-      step =
-        done:
-        let
-          left = builtins.filter (name: !builtins.elem name done) names;
-          unknown = builtins.filter (name: !(completed ? ${name})) (
-            builtins.concatMap (name: completed.${name}.after) left
-          );
-          free = builtins.filter (
-            name: builtins.all (other: builtins.elem other done) completed.${name}.after
-          ) left;
-        in
-        if left == [ ] then
-          done
-        else if unknown != [ ] then
-          throw "strata: argument services of checkImage: after names ${check.near (builtins.head unknown) names}"
-        else if free == [ ] then
-          throw "strata: argument services of checkImage: ${builtins.concatStringsSep ", " left} wait for each other"
-        else
-          step (done ++ free);
+      known = builtins.attrNames completed;
+      unknown = builtins.filter (name: !(completed ? ${name})) (
+        builtins.concatMap (name: completed.${name}.after) known
+      );
+      sorted = lib.toposort (one: other: builtins.elem one completed.${other}.after) known;
     in
-    map (name: completed.${name}) (step [ ]);
+    if unknown != [ ] then
+      throw "strata: argument services of checkImage: after names ${check.near (builtins.head unknown) known}"
+    else if sorted ? cycle then
+      throw "strata: argument services of checkImage: after is circular, in ${builtins.concatStringsSep " and " sorted.cycle}; remove one of them"
+    else
+      map (name: completed.${name}) sorted.result;
 in
 derive {
   inherit name arguments;

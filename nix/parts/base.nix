@@ -1,5 +1,5 @@
 # The image that is built on, of whatever kind. The fields of src/builder/base.rs.
-{ derive }:
+{ derive, names }:
 {
   fromImage,
   fromImageName ? null,
@@ -30,8 +30,7 @@
         name = "base-image";
         kind = "base";
         request = {
-          # Of an image of ours the recipe: it says which store paths there are, and nothing is unpacked.
-          image = if fromImage ? recipe then "${fromImage.recipe}/image.json" else "${fromImage}";
+          image = names.source fromImage;
           name = fromImageName;
           tag = fromImageTag;
           inherit arch variant;

@@ -27,6 +27,9 @@
     else
       throw "strata: ${function} has both copyToRoot and contents, its old name; put everything in copyToRoot";
 
+  # The file from which an image is read: the recipe if it has one, whose store paths need no unpacking.
+  source = image: if image ? recipe then "${image.recipe}/image.json" else "${image}";
+
   # The store path that a file is in, as exportReferencesGraph takes it; packages and paths as they are.
   storePath =
     value:

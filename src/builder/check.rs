@@ -1,7 +1,7 @@
 //! Kind `check`: tests of an image, in containers of the build's own; its output is an empty file.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs::File,
     path::{Path, PathBuf},
 };
@@ -59,8 +59,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let mut checking = Checking { images: BTreeMap::new(), work: work.clone() };
     let structure = request.structure()?;
     let tested = checking.prepare(&request.image)?;
-    let answered = structure.as_ref().map(|structure| suite::answered(structure, &checking.images[&tested]));
-    let commands = structure.as_ref().map(|structure| suite::jobs(structure, &checking.images[&tested])).transpose()?;
+    let answered = structure.as_ref().map(|structure| suite::answered(structure, tested));
+    let commands = structure.as_ref().map(|structure| suite::jobs(structure, tested)).transpose()?;
     let hosts = Hosts { names: request.services.iter().map(|service| service.name.clone()).collect() };
     let services = request.services.iter().map(|service| checking.service(service, &hosts)).collect::<Result<_>>()?;
     for image in checking.images.values() {
@@ -108,20 +108,21 @@ struct Checking {
 }
 
 impl Checking {
-    fn prepare(&mut self, image: &Path) -> Result<PathBuf> {
-        if !self.images.contains_key(image) {
-            let context = || format!("argument image: {}", image.display());
-            let opened: Opened = transport::open(image).with_context(context)?;
-            let top = self.work.join(format!("image-{}", self.images.len()));
-            self.images.insert(image.to_owned(), Prepared::new(&opened, None, &top).with_context(context)?);
-        }
-        Ok(image.to_owned())
+    fn prepare(&mut self, image: &Path) -> Result<&Prepared> {
+        let top = self.work.join(format!("image-{}", self.images.len()));
+        Ok(match self.images.entry(image.to_owned()) {
+            Entry::Occupied(prepared) => prepared.into_mut(),
+            Entry::Vacant(absent) => {
+                let context = || format!("argument image: {}", image.display());
+                let opened: Opened = transport::open(image).with_context(context)?;
+                absent.insert(Prepared::new(&opened, None, &top).with_context(context)?)
+            }
+        })
     }
 
     fn service(&mut self, request: &ServiceRequest, hosts: &Hosts) -> Result<Service> {
         let context = || format!("service {}", request.name);
-        let image = self.prepare(&request.image)?;
-        let prepared = &self.images[&image];
+        let prepared = self.prepare(&request.image).with_context(context)?;
         let user = prepared.user("").with_context(context)?;
         let mut env = prepared.env.clone();
         env.extend(request.env.clone());
@@ -133,18 +134,20 @@ impl Checking {
         Ok(Service {
             name: request.name.clone(),
             container: prepared.container(&writable, &user, &request.name, hosts, &env, command),
-            ready: self.ready(request).with_context(context)?,
+            ready: request.ready(prepared).with_context(context)?,
             timeout: request.timeout,
             stop_signal: signal::parse(&prepared.config.stop_signal).with_context(context)?,
             stop_timeout: request.stop_timeout.or(prepared.config.stop_timeout).unwrap_or(10),
         })
     }
+}
 
+impl ServiceRequest {
     /// The conditions of a service; an HTTP path without a port is one of the only port that the image exposes.
-    fn ready(&self, request: &ServiceRequest) -> Result<Ready> {
-        let mut ready = request.ready.clone();
+    fn ready(&self, image: &Prepared) -> Result<Ready> {
+        let mut ready = self.ready.clone();
         if ready.http.is_some() && ready.port.is_none() {
-            let exposed = &self.images[&request.image].config.exposed_ports;
+            let exposed = &image.config.exposed_ports;
             let mut ports = exposed.keys().filter_map(|port| port.split('/').next()?.parse().ok());
             ready.port = match (ports.next(), ports.next()) {
                 (Some(port), None) => Some(port),

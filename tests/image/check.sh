@@ -86,6 +86,10 @@ failing "$web checkImage { inherit image; structure = { schemaVersion = \"2.0.0\
 failing "$web checkImage { inherit image; structure = { schemaVersion = \"2.0.0\"; licenseTests = [ { debian = true; } ]; }; }" "licenseTests are not supported"
 failing "$web checkImage { inherit image; service = { }; }" "needs ready.port, ready.http, ready.log or ready.exec"
 failing "$web checkImage { inherit image; services.a = { ready.port = 1; after = [ \"b\" ]; }; }" "after names b"
+failing "$web checkImage { inherit image; services = builtins.mapAttrs (_: after: { ready.port = 1; inherit after; }) { a = [ \"b\" ]; b = [ \"c\" ]; c = [ \"b\" ]; }; }" \
+  "argument services of checkImage: after is circular, in c and b; remove one"
+failing "$web checkImage { inherit image; services.a = { ready.port = 1; after = [ \"a\" ]; }; }" "argument services of checkImage: after is circular, in a; remove one"
+failing "$web checkImage { inherit image; services.a = { image = pkgs.hello; ready.port = 1; }; }" "service a: argument image: /nix/store/"
 failing "$web checkImage { inherit image; service = { ready.prot = 1; }; }" "has no attribute prot; it has exec, http, log, port"
 failing "$web checkImage { inherit image; }" "there is nothing to check"
 

@@ -199,6 +199,8 @@ in
           (map (limit: lib.strings.levenshteinAtMost limit "maxlayer" "maxLayers") [ 0 1 2 ])
           (lib.strings.levenshteinAtMost 2 "abc" "xbcy")
           (lib.escape [ "\"" "$" ] "a\"$b")
+          (map (lib.toposort (a: b: a + 1 == b)) [ [ ] [ 3 2 1 ] [ 5 ] ])
+          (builtins.sort builtins.lessThan (lib.toposort (a: b: a == (if b == 3 then 1 else b + 1)) [ 1 2 3 ]).cycle)
           (lib.flatten [ 1 [ 2 [ [ ] 3 ] ] ])
           (lib.genAttrs [ "a" "b" ] (name: name + name))
           (lib.filterAttrs (name: value: name == "a" || value) { a = false; b = true; c = false; })
