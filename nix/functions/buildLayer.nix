@@ -18,7 +18,7 @@
   - `layersFile` (path or null; Layers): a JSON file with the layers: a list of lists of store paths, one list per layer, which together are the
     closure.
   - `fromTar` (list of attribute sets): `{ path; tar; }` replaces the files of the store path `path`, one of `deps` or `copyToRoot`, with
-    those of the archive, with its owners and modes. `perms` apply to `PATH/FILE`. The layer's tar is kept in the store.
+    those of the archive, with its owners and modes; `nix2container.buildLayer` also keeps its modification times. `perms` apply to `PATH/FILE`. The layer's tar is kept in the store.
   - `excludes` (list of attribute sets): `{ path; excludes; }` leaves out files and directories of a store path, such as
     `[ "share/doc" ]`. The layer's tar is kept in the store.
   - `ensureDirs` (list of attribute sets): `{ path; dir; uid; gid; mode; }` creates the directory `dir` below a store path if it does not
@@ -101,6 +101,7 @@ let
       excludes
       ensureDirs
       ;
+    inherit (defaults) keepsArchiveTimes;
     ignore = ignored;
   };
   ignored = if ignore == null then [ ] else check.stored "buildLayer" "ignore" ignore;

@@ -5,11 +5,15 @@
     # Docker loads 125 layers; this leaves room for a base image's, and for those that are built on top.
     maxLayers = 64;
     metadata.created_by = "strata";
+    # One time for all files, so that layers with equal files are equal.
+    keepsArchiveTimes = false;
   };
   # (nix2container: default.nix, buildLayer and buildImage)
   nix2container = {
     layering = "popularity";
     maxLayers = 1;
     metadata.created_by = "nix2container";
+    # (nix2container: pull request 231)
+    keepsArchiveTimes = true;
   };
 }

@@ -23,6 +23,8 @@ function:
   fromTar ? [ ],
   excludes ? [ ],
   ensureDirs ? [ ],
+  # Whether files of `fromTar` keep their modification times.
+  keepsArchiveTimes ? false,
   # Results of nix/parts/customisation.nix.
   scripts ? [ ],
   includeStorePaths ? true,
@@ -63,6 +65,7 @@ in
     perms = check.perms function "perms" perms;
     layers = below;
     unpacked = {
+      inherit keepsArchiveTimes;
       scripts = map (files: "${files}") scripts;
       fromTar = map (
         entry:

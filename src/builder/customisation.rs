@@ -65,7 +65,7 @@ fn save(root: &Root, out: &Path) -> Result<()> {
     fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
     let mut records = Vec::new();
     walk(&root.path, &mut |path, file| {
-        let Owner { mode, uid, gid, device: (major, minor), xattrs } = root.owner(path, file);
+        let Owner { mode, uid, gid, device: (major, minor), xattrs, .. } = root.owner(path, file);
         records.extend_from_slice(format!("{mode:o} {uid} {gid} {major} {minor} {} ", written(&xattrs)).as_bytes());
         let below = path.strip_prefix(&root.path).unwrap_or(path);
         records.extend_from_slice(below.as_os_str().as_bytes());
@@ -129,5 +129,5 @@ fn parse(record: &[u8]) -> Option<(PathBuf, Owner)> {
     let device = (number(10)?, number(10)?);
     let xattrs = read_xattrs(fields.next()?)?;
     let path = PathBuf::from(std::ffi::OsString::from_vec(fields.next()?.to_vec()));
-    Some((path, Owner { mode, uid, gid, device, xattrs }))
+    Some((path, Owner { mode, uid, gid, device, xattrs, mtime: None }))
 }

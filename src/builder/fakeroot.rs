@@ -21,7 +21,7 @@ use rustix::{
 
 use super::{
     walk::walk,
-    xattrs::{self, CAPABILITY},
+    xattrs::{self, CAPABILITY, RealXattrs},
 };
 use crate::{
     layer::{Owner, Owners, untar::Xattrs},
@@ -92,7 +92,7 @@ impl Known {
     /// Extended attributes of what is now at `path`, of which getfattr found `dumped`.
     fn xattrs_now(&self, owner: &Owner, path: &Path, dumped: Option<&Xattrs>) -> io::Result<Xattrs> {
         let is_given_away = (owner.uid, owner.gid) != (self.owner.uid, self.owner.gid);
-        xattrs::left(dumped, &self.owner.xattrs, || {
+        xattrs::merge_dumped(dumped, &self.owner.xattrs, || {
             let is_written = |before: &Digest| Ok::<_, io::Error>(digest(path)? != *before);
             Ok(!is_given_away && !self.contents.as_ref().map_or(Ok(false), is_written)?)
         })
@@ -155,8 +155,8 @@ fn mentions(script: &str, number: u64) -> bool {
     script.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.parse() == Ok(number))
 }
 
-/// What a script left: fakeroot's state, and what getfattr found.
-pub struct Left<'a> {
+/// The result of a script: fakeroot's state, and what getfattr found.
+pub struct ScriptResult<'a> {
     pub root: &'a Path,
     /// The file that faked saved.
     pub state: &'a Path,
@@ -164,12 +164,13 @@ pub struct Left<'a> {
     pub builder: Builder<'a>,
 }
 
-impl Left<'_> {
-    /// Owners by path. `before` is what faked loaded.
+impl ScriptResult<'_> {
+    /// Owners by path. `before` is what faked loaded. Errors if a file has attributes that fakeroot does not know.
     pub fn owners(&self, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
         let by_inode = read_state(self.state)?;
-        let mut owners = Owners::new();
+        let (mut owners, mut real_xattrs) = (Owners::new(), RealXattrs::new(self.root));
         walk(self.root, &mut |path, file| {
+            real_xattrs.refuse(path)?;
             let inode = (file.dev(), file.ino());
             let Some(recorded) = by_inode.get(&inode) else { return Ok(()) };
             let (mut owner, dumped) = (recorded.clone(), self.xattrs.get(path));
@@ -179,7 +180,7 @@ impl Left<'_> {
                     owner.xattrs = xattrs.with_context(|| format!("reading {}", path.display()))?;
                 }
                 None => {
-                    owner.xattrs = xattrs::left(dumped, &Xattrs::new(), || Ok(true))?;
+                    owner.xattrs = xattrs::merge_dumped(dumped, &Xattrs::new(), || Ok(true))?;
                     self.builder.correct(&mut owner, path.strip_prefix(self.root).unwrap_or(path))?;
                 }
             }
@@ -202,7 +203,8 @@ fn read_state(state: &Path) -> Result<HashMap<Inode, Owner>> {
             let rdev = number("rdev", 10).unwrap_or(0);
             let device = ((rdev >> 8 & 0xfff) | (rdev >> 32 & !0xfff), (rdev & 0xff) | (rdev >> 12 & !0xff));
             let mode = number("mode", 8)? as u32;
-            let owner = Owner { mode, uid: number("uid", 10)?, gid: number("gid", 10)?, device, xattrs: Xattrs::new() };
+            let (uid, gid) = (number("uid", 10)?, number("gid", 10)?);
+            let owner = Owner { mode, uid, gid, device, ..Owner::default() };
             Some(((number("dev", 16)?, number("ino", 10)?), owner))
         };
         let (inode, owner) = parsed().with_context(|| format!("fakeroot's state has the unknown line {line:?}"))?;
@@ -253,8 +255,8 @@ mod tests {
         fs::write(&written, "PROGRAM").unwrap();
         File::options().write(true).open(&written).unwrap().set_modified(modified).unwrap();
         let all = [&kept, &written].map(|path| (path.clone(), xattrs::loaded(&recorded.xattrs)));
-        let left = Left { root: &root, state: &state, xattrs: all.into(), builder: Builder::Reserved };
-        let owners = left.owners(&before).unwrap();
+        let result = ScriptResult { root: &root, state: &state, xattrs: all.into(), builder: Builder::Reserved };
+        let owners = result.owners(&before).unwrap();
         drop(held);
         assert_eq!(owners.keys().collect::<Vec<_>>(), [&kept, &written]);
         assert_eq!(owners[&kept], recorded);
@@ -270,8 +272,9 @@ mod tests {
         let (before, _held) = known(&Owners::from([(path, owner)])).unwrap();
         let state = top.path().join("state");
         fs::write(&state, saved(&before).replace("mode=104755", "mode=40755")).unwrap();
-        let left = Left { root: top.path(), state: &state, xattrs: BTreeMap::new(), builder: Builder::Reserved };
-        assert!(left.owners(&BTreeMap::new()).unwrap().is_empty());
+        let result =
+            ScriptResult { root: top.path(), state: &state, xattrs: BTreeMap::new(), builder: Builder::Reserved };
+        assert!(result.owners(&BTreeMap::new()).unwrap().is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Users' scripts: the only place where a shell is started.
 //!
 //! ```text
-//! extraCommands      bash, in the directory that becomes the layer, as whoever builds
+//! extraCommands      bash, in the directory that becomes the layer, as the user that builds
 //! fakeRootCommands   the same under fakeroot: owners, setuid bits and devices are noted
 //! … in a chroot      the same at /, in namespaces of its own: see isolation.rs
 //! ```
@@ -21,9 +21,9 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::{
-    fakeroot::{self, Builder, Inode, Known, Left, RESERVED_ID},
+    fakeroot::{self, Builder, Inode, Known, RESERVED_ID, ScriptResult},
     isolation::Isolation,
-    xattrs,
+    xattrs::{self, RealXattrs},
 };
 use crate::layer::{Owners, rooted::Rooted};
 
@@ -48,7 +48,7 @@ pub struct Tools {
 /// How a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As whoever builds.
+    /// As the user that builds.
     Plain,
     /// Under fakeroot.
     FakeRoot,
@@ -69,8 +69,8 @@ trap 'status=$?; echo "line $LINENO of $STRATA_ARGUMENT failed with status $stat
 source "$STRATA_SCRIPT"
 "#;
 
-/// Starts `faked`, runs the command with it, and waits until it has saved what it knows. It stays our child: nobody
-/// else in a sandbox would wait for it.
+/// Starts `faked`, runs the command with it, and waits until it has saved what it knows. It stays a child process:
+/// no other process of a sandbox would wait for it.
 const FAKED: &str = r#"
 set -e
 load=()
@@ -121,14 +121,15 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     let status = command.status().with_context(|| format!("starting {}", tools.bash.display()))?;
     mounts.remove()?;
     running.check(status, mode)?;
-    xattrs::refuse_real(argument, root)?;
-    if mode != Mode::Plain {
+    if mode == Mode::Plain {
+        RealXattrs::new(root).refuse_all().with_context(|| format!("argument {argument}"))?;
+    } else {
         let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
         let builder = match mode == Mode::FakeRoot && !has_namespace && !uid.is_root() {
             true => Builder::Real { uid: uid.as_raw().into(), gid: gid.as_raw().into(), script },
             false => Builder::Reserved,
         };
-        *owners = running.left(builder)?.owners(&before).with_context(|| format!("argument {argument}"))?;
+        *owners = running.result(builder)?.owners(&before).with_context(|| format!("argument {argument}"))?;
     }
     drop(held);
     Ok(())
@@ -168,11 +169,10 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// What the script left of notes.
-    fn left<'b>(&'b self, builder: Builder<'b>) -> Result<Left<'b>> {
+    fn result<'b>(&'b self, builder: Builder<'b>) -> Result<ScriptResult<'b>> {
         let dump = self.state.with_extension("xattrs");
         let xattrs = xattrs::parse(&fs::read(&dump).context("reading extended attributes")?)?;
-        Ok(Left { root: self.root, state: &self.state, xattrs, builder })
+        Ok(ScriptResult { root: self.root, state: &self.state, xattrs, builder })
     }
 
     fn bash(&self) -> Command {

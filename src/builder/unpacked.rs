@@ -9,7 +9,7 @@
 //!
 //! They are unpacked below the directory in which Nix builds. The layer's bytes are kept, as nothing else has them. Scripts stand
 //! alone; for one store path, archives come first, then `excludes`, then `ensureDirs`.
-//! (nix2container: pull requests 227, 231 and 232. Times of the archive are not kept, as none of strata's layers keeps any.)
+//! (nix2container: pull requests 227, 231 and 232)
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -37,6 +37,10 @@ pub struct Request {
     #[serde(default)]
     excludes: Vec<Exclude>,
     ensure_dirs: Vec<EnsureDir>,
+    /// Whether files of archives keep their modification times, as in nix2container's pull request 231. Other layers have one
+    /// time for all files.
+    #[serde(default)]
+    keeps_archive_times: bool,
     /// Results of kind `customisation`.
     #[serde(default)]
     scripts: Vec<StorePath>,
@@ -97,7 +101,8 @@ impl Request {
         let mut all: HashMap<StorePath, (PathBuf, Owners)> = HashMap::new();
         for FromTar { path, tar } in &self.from_tar {
             ensure!(!all.contains_key(path), "argument fromTar: {path} has two archives");
-            let unpacked = from_tar(tar).with_context(|| format!("argument fromTar: {}", tar.display()))?;
+            let unpacked = from_tar(tar, self.keeps_archive_times)
+                .with_context(|| format!("argument fromTar: {}", tar.display()))?;
             all.insert(path.clone(), unpacked);
         }
         for scripts in &self.scripts {
@@ -153,7 +158,7 @@ fn new_directory() -> Result<PathBuf> {
     Ok(directory.keep())
 }
 
-fn from_tar(tar: &Path) -> Result<(PathBuf, Owners)> {
+fn from_tar(tar: &Path, keeps_times: bool) -> Result<(PathBuf, Owners)> {
     let read = || {
         let (file, packing) = open_packed(tar)?;
         let size = file.metadata()?.len();
@@ -166,7 +171,8 @@ fn from_tar(tar: &Path) -> Result<(PathBuf, Owners)> {
         ensure!(!is_whiteout, "{} deletes a file of another layer; use the archive as a base image", name.display());
     }
     let (directory, mut owners) = (new_directory()?, Owners::new());
-    unpack::unpack(read()?, &directory, &mut owners)?;
+    let unpack = if keeps_times { unpack::unpack_with_times } else { unpack::unpack };
+    unpack(read()?, &directory, &mut owners)?;
     // What an archive says of its own root holds nowhere.
     owners.insert(directory.clone(), Owner { mode: 0o040755, ..Owner::default() });
     Ok((directory, owners))

@@ -66,31 +66,32 @@ fn loaded_value(name: &[u8], value: &[u8]) -> Vec<u8> {
     if name == CAPABILITY { loaded_capability(value) } else { value.to_vec() }
 }
 
-/// What a script left of a file that had the `base` attributes before, if `dumped` was found. Linux removes the capabilities of a
+/// The attributes that a file has after a script: those that getfattr `dumped`, in the form of the `base` attributes that the
+/// file had before. Linux removes the capabilities of a
 /// program that is written to or gets another owner, unless they are set again: `keeps_capability` says whether they stay.
-pub fn left(
+pub fn merge_dumped(
     dumped: Option<&Xattrs>,
     base: &Xattrs,
     keeps_capability: impl FnOnce() -> std::io::Result<bool>,
 ) -> std::io::Result<Xattrs> {
-    let mut left = dumped.cloned().unwrap_or_default();
-    if let Some(value) = left.get(CAPABILITY)
+    let mut merged = dumped.cloned().unwrap_or_default();
+    if let Some(value) = merged.get(CAPABILITY)
         && base.get(CAPABILITY).is_some_and(|before| loaded_capability(before) == *value)
         && !keeps_capability()?
     {
-        left.remove(CAPABILITY);
+        merged.remove(CAPABILITY);
     }
     for (name, value) in base {
-        let is_unchanged = left.get(name).is_some_and(|found| *found == loaded_value(name, value));
+        let is_unchanged = merged.get(name).is_some_and(|found| *found == loaded_value(name, value));
         if is_unchanged || !fits(name, value) {
-            left.insert(name.clone(), value.clone());
+            merged.insert(name.clone(), value.clone());
         }
     }
-    if let Some(value) = left.remove(CAPABILITY) {
+    if let Some(value) = merged.remove(CAPABILITY) {
         let value = if base.get(CAPABILITY) == Some(&value) { value } else { original_capability(value) };
-        left.insert(CAPABILITY.to_vec(), value);
+        merged.insert(CAPABILITY.to_vec(), value);
     }
-    Ok(left)
+    Ok(merged)
 }
 
 /// As `setfattr --restore` reads it.
@@ -157,21 +158,36 @@ pub fn parse(text: &[u8]) -> Result<BTreeMap<PathBuf, Xattrs>> {
     Ok(all)
 }
 
-/// Refuses attributes that the file system of the build itself has: a layer has only those that fakeroot recorded.
-pub fn refuse_real(argument: &str, root: &Path) -> Result<()> {
-    let mut names = vec![0; 1 << 16];
-    walk(root, &mut |path, _| {
+/// Refuses attributes in the file system of the build, which the layer would be without: it has only those that fakeroot
+/// recorded.
+pub struct RealXattrs<'a> {
+    root: &'a Path,
+    names: Vec<u8>,
+}
+
+impl<'a> RealXattrs<'a> {
+    pub fn new(root: &'a Path) -> Self {
+        Self { root, names: vec![0; 1 << 16] }
+    }
+
+    /// Errors if the file at `path`, below the root, has such an attribute.
+    pub fn refuse(&mut self, path: &Path) -> Result<()> {
         // Not every file system has attributes; symbolic links have no user's.
-        let Ok(length) = rustix::fs::llistxattr(path, names.as_mut_slice()) else { return Ok(()) };
-        let mut names = names[..length].split(|&byte| byte == 0);
+        let Ok(length) = rustix::fs::llistxattr(path, self.names.as_mut_slice()) else { return Ok(()) };
+        let mut names = self.names[..length].split(|&byte| byte == 0);
         let Some(name) = names.find(|name| name.starts_with(b"user.") || *name == CAPABILITY) else { return Ok(()) };
         bail!(
-            "argument {argument}: /{} has the extended attribute {}, which fakeroot has not recorded, and the image would be \
-             without it; set it in fakeRootCommands or runAsRoot, with a program that is linked dynamically",
-            path.strip_prefix(root).unwrap_or(path).display(),
+            "/{} has the extended attribute {}, which fakeroot has not recorded, and the image would be without it; set it in \
+             fakeRootCommands or runAsRoot, with a program that is linked dynamically",
+            path.strip_prefix(self.root).unwrap_or(path).display(),
             OsStr::from_bytes(name).display()
         )
-    })
+    }
+
+    /// The same for all files below the root.
+    pub fn refuse_all(&mut self) -> Result<()> {
+        walk(self.root, &mut |path, _| self.refuse(path))
+    }
 }
 
 #[cfg(test)]
@@ -208,27 +224,27 @@ mod tests {
         let base = capabilities(CAPABILITIES);
         let found = loaded(&base);
         assert_ne!(found, base);
-        assert_eq!(left(Some(&found), &base, || Ok(true)).unwrap(), base);
-        assert_eq!(left(Some(&found), &base, || Ok(false)).unwrap(), Xattrs::new());
-        assert_eq!(left(Some(&base), &base, || Ok(false)).unwrap(), base);
+        assert_eq!(merge_dumped(Some(&found), &base, || Ok(true)).unwrap(), base);
+        assert_eq!(merge_dumped(Some(&found), &base, || Ok(false)).unwrap(), Xattrs::new());
+        assert_eq!(merge_dumped(Some(&base), &base, || Ok(false)).unwrap(), base);
         // A copy by `cp -a`, and a removed attribute.
-        assert_eq!(left(Some(&found), &Xattrs::new(), || Ok(false)).unwrap(), base);
-        assert_eq!(left(None, &base, || Ok(true)).unwrap(), Xattrs::new());
+        assert_eq!(merge_dumped(Some(&found), &Xattrs::new(), || Ok(false)).unwrap(), base);
+        assert_eq!(merge_dumped(None, &base, || Ok(true)).unwrap(), Xattrs::new());
         // The base's own form stays, whichever it is.
         let mut newer = CAPABILITIES.to_vec();
         newer[3] = 3;
         newer.extend([0; 4]);
         let base = capabilities(&newer);
         assert_eq!(loaded(&base), base);
-        assert_eq!(left(Some(&base), &base, || Ok(true)).unwrap(), base);
-        assert_eq!(left(Some(&base), &base, || Ok(false)).unwrap(), Xattrs::new());
+        assert_eq!(merge_dumped(Some(&base), &base, || Ok(true)).unwrap(), base);
+        assert_eq!(merge_dumped(Some(&base), &base, || Ok(false)).unwrap(), Xattrs::new());
     }
 
     #[test]
     fn values_that_fakeroot_cannot_hold_stay_as_they_are() {
         let base = Xattrs::from([(b"user.long".to_vec(), vec![1; 4000]), (b"user.short".to_vec(), b"x".to_vec())]);
         assert_eq!(loaded(&base).keys().collect::<Vec<_>>(), [b"user.short"]);
-        assert_eq!(left(Some(&loaded(&base)), &base, || Ok(true)).unwrap(), base);
+        assert_eq!(merge_dumped(Some(&loaded(&base)), &base, || Ok(true)).unwrap(), base);
     }
 
     /// `user.a`, the byte after it, and 1,017 bytes are fakeroot's 1,024.
@@ -239,7 +255,7 @@ mod tests {
         {
             let base = Xattrs::from([(name.into(), vec![1; length])]);
             assert_eq!(!loaded(&base).is_empty(), is_loaded, "{name} {length}");
-            assert_eq!(left(Some(&loaded(&base)), &base, || Ok(true)).unwrap(), base);
+            assert_eq!(merge_dumped(Some(&loaded(&base)), &base, || Ok(true)).unwrap(), base);
         }
     }
 
@@ -249,7 +265,7 @@ mod tests {
         for value in [second(8), second(24), third(8), third(20), third(28), Vec::new(), vec![3], vec![0, 0, 0, 3]] {
             let base = capabilities(&value);
             assert_eq!(loaded(&base), base);
-            assert_eq!(left(Some(&base), &Xattrs::new(), || Ok(true)).unwrap(), base);
+            assert_eq!(merge_dumped(Some(&base), &Xattrs::new(), || Ok(true)).unwrap(), base);
         }
         // Of a namespace's root.
         let mut other_root = third(24);
@@ -269,11 +285,11 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let file = top.path().join("bin");
         std::fs::write(&file, "").unwrap();
-        refuse_real("extraCommands", top.path()).unwrap();
+        RealXattrs::new(top.path()).refuse_all().unwrap();
         // tmpfs of older kernels has none.
         if rustix::fs::setxattr(&file, "user.a", b"b", rustix::fs::XattrFlags::empty()).is_ok() {
-            let error = refuse_real("extraCommands", top.path()).unwrap_err().to_string();
-            assert!(error.starts_with("argument extraCommands: /bin has the extended attribute user.a,"), "{error}");
+            let error = RealXattrs::new(top.path()).refuse_all().unwrap_err().to_string();
+            assert!(error.starts_with("/bin has the extended attribute user.a,"), "{error}");
         }
     }
 }

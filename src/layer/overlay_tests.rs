@@ -17,6 +17,7 @@ fn entry(text: &str) -> TarEntry {
         size: 0,
         link: link.into(),
         device: (0, 0),
+        mtime: None,
         xattrs: Default::default(),
         position: 0,
         holes: None,

@@ -58,6 +58,8 @@ pub struct Owner {
     pub device: (u64, u64),
     /// Extended attributes, file capabilities among them: of base images, for no sandbox can set them.
     pub xattrs: Xattrs,
+    /// Modification time in seconds since the epoch, if it is another than that of the layer.
+    pub mtime: Option<u64>,
 }
 
 impl Owner {

@@ -206,7 +206,8 @@ impl Tree {
             return Err(LayerError::Kind(path.clone()));
         };
         let attributes = options.attributes(path.as_os_str().as_bytes(), mode);
-        visit(Entry { name, source: path, attributes, mtime: self.mtime, content })
+        let mtime = owner.and_then(|owner| owner.mtime).unwrap_or(self.mtime);
+        visit(Entry { name, source: path, attributes, mtime, content })
     }
 
     /// Lists `origin` and puts each of its files where its options put the path

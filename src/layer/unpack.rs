@@ -34,6 +34,19 @@ const DEPTH_LIMIT: usize = 512;
 ///
 /// When the tar is malformed, a name leads outside, or the file system refuses.
 pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
+    unpack_entries(layer, root, owners, false)
+}
+
+/// As [`unpack`]; `owners` has modification times too.
+///
+/// # Errors
+///
+/// Those of [`unpack`], and times before 1970.
+pub fn unpack_with_times(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
+    unpack_entries(layer, root, owners, true)
+}
+
+fn unpack_entries(layer: impl Read, root: &Path, owners: &mut Owners, keeps_times: bool) -> io::Result<()> {
     let mut layer = TarReader::new(layer);
     // Beside the root: laying it over the root moves files.
     let beside = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -43,6 +56,7 @@ pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<
         links: LayerLinks::default(),
         owners: Owners::new(),
         hidden: Vec::new(),
+        keeps_times,
         bounds: Bounds::default(),
     };
     while let Some(entry) = layer.next_entry()? {
@@ -101,6 +115,7 @@ struct Unpacking {
     owners: Owners,
     /// What is hidden of lower layers.
     hidden: Vec<Place>,
+    keeps_times: bool,
     bounds: Bounds,
 }
 
@@ -141,7 +156,7 @@ impl Unpacking {
         name: &OsStr,
         data: &mut impl Read,
     ) -> io::Result<Option<Owner>> {
-        // Whoever unpacks must be able to go on; what the layer says is kept beside.
+        // The builder must be able to read and write; the layer's own modes are kept in `owners`.
         let usable = |bits| entry.mode & 0o777 | bits;
         let type_bits = match entry.kind {
             EntryType::Directory => {
@@ -171,8 +186,10 @@ impl Unpacking {
             }
             _ => return Ok(None),
         };
-        let (uid, gid, device) = (entry.uid, entry.gid, entry.device);
-        Ok(Some(Owner { mode: type_bits | entry.mode, uid, gid, device, xattrs: entry.xattrs.clone() }))
+        let time = || entry.mtime.ok_or_else(|| invalid("its modification time is no time since 1970"));
+        let mtime = self.keeps_times.then(time).transpose()?;
+        let (uid, gid, device, xattrs) = (entry.uid, entry.gid, entry.device, entry.xattrs.clone());
+        Ok(Some(Owner { mode: type_bits | entry.mode, uid, gid, device, xattrs, mtime }))
     }
 
     fn hard_link(&self, entry: &TarEntry, directory: &Directory, name: &OsStr) -> io::Result<Option<Owner>> {

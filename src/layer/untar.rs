@@ -49,6 +49,8 @@ pub struct TarEntry {
     pub device: (u64, u64),
     /// Extended attributes.
     pub xattrs: Xattrs,
+    /// Modification time in seconds since the epoch, rounded as Go's `archive/tar` rounds it; none before 1970.
+    pub mtime: Option<u64>,
     /// The first data byte's place in the tar.
     pub position: u64,
     /// Of a file with holes.
@@ -88,6 +90,8 @@ struct Extended {
     uid: Option<u64>,
     gid: Option<u64>,
     xattrs: Xattrs,
+    /// As text.
+    mtime: Option<Vec<u8>>,
 }
 
 impl<R: Read> TarReader<R> {
@@ -182,6 +186,10 @@ impl<R: Read> TarReader<R> {
             link,
             device,
             xattrs: extended.xattrs,
+            mtime: match extended.mtime {
+                Some(text) => parse_seconds(&text),
+                None => number(&header.as_old().mtime).ok().filter(|time| time >> 62 == 0),
+            },
             position: self.position,
             holes,
         })
@@ -240,11 +248,11 @@ impl<R: Read> TarReader<R> {
 
     /// All data of an entry that says something of the next one.
     fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
-        let mut budget = Budget::new(&budget::EXTENSION);
-        // A reader takes the size only as it is read.
-        budget.clone().take_bytes(size)?;
+        Budget::new(&budget::EXTENSION).take_bytes(size)?;
         self.begin(size)?;
-        budget.read(self.take(size))
+        let mut data = Vec::new();
+        self.take(size).read_to_end(&mut data)?;
+        Ok(data)
     }
 
     /// Which parts of a file with holes are there; `size` bytes together.
@@ -322,6 +330,7 @@ impl Extended {
             b"size" => self.size = number()?,
             b"uid" => self.uid = number()?,
             b"gid" => self.gid = number()?,
+            b"mtime" => self.mtime = text(),
             key if key.starts_with(b"GNU.sparse.") => {
                 return Err(invalid("a file with holes in PAX records; write the layer without them"));
             }
@@ -363,6 +372,14 @@ fn number(field: &[u8]) -> io::Result<u64> {
         _ => None,
     };
     digits.bytes().try_fold(0, digit).ok_or_else(bad)
+}
+
+/// Seconds with a fraction, `1350244992.023`, to the nearest second.
+fn parse_seconds(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_upper_half = fraction.as_bytes().first().is_some_and(|digit| (b'5'..=b'9').contains(digit));
+    seconds.parse::<u64>().ok()?.checked_add(is_upper_half.into())
 }
 
 /// Up to the first NUL.

@@ -91,6 +91,17 @@ drwxr-xr-x 999/0 /nix/store
 drwxr-xr-x 7/8 /var
 drwxr-xr-x 0/0 /var/empty
 drwx------ 65534/65534 /var/empty/x'
+# nix2container's buildLayer keeps the archive's times, to the nearest second; what the archive lacks has strata's. (pull request 231)
+times() { TZ=UTC tar --full-time -tvPf "$(jq -r '.[0]."layer-path"' "$1/layers.json")" | awk '{ print $4, $5, $6 }'; }
+timed='(pkgs.runCommand "timed" { nativeBuildInputs = [ pkgs.gnutar pkgs.coreutils ]; } "mkdir -p $out root/etc; echo x >root/etc/a; ln -s a root/etc/b
+  touch -h -d @1000000000.6 root/etc/a root/etc/b; touch -d 2300-01-01T00:00:00Z root/etc; tar --format=pax --sort=name -C root -cf $out/layer.tar etc")'
+timed_layer() { build "let timed = $timed; in $1 { copyToRoot = timed; fromTar = [ { path = timed; tar = \"\${timed}/layer.tar\"; } ]; ensureDirs = [ { path = timed; dir = \"new\"; } ]; }"; }
+same "$(times "$(timed_layer nix2container.buildLayer)")" '1970-01-01 00:00:01 /
+2300-01-01 00:00:00 /etc
+2001-09-09 01:46:41 /etc/a
+2001-09-09 01:46:41 /etc/b
+1970-01-01 00:00:01 /new'
+same "$(times "$(timed_layer strata.buildLayer)" | awk '{ print $1, $2 }' | sort -u)" '1970-01-01 00:00:01'
 # A store path at its own place, and one that is no archive; a push without the closure has the kept tar.
 same "$(listed "$(build "let packed = pkgs.writeTextDir \"bin/x\" \"1\"; in buildLayer { deps = [ packed ]; ensureDirs = [ { path = packed; dir = \"run\"; mode = \"1777\"; } ]; }")" | sed 's,/nix/store/[^/]*,STORE,')" \
   'drwxr-xr-x 0/0 /
