@@ -86,6 +86,9 @@ pub const NAR: Limits = Limits { input: "the NAR", bytes: u64::MAX, parts: 10_00
 pub const NARINFO: Limits = Limits { input: "the narinfo", bytes: 4 * MIB, parts: 1, part: "documents" };
 /// The decompressed table of contents of a zstd:chunked layer. An entry takes ten times its text in memory, at least.
 pub const TOC: Limits = Limits { input: "it", bytes: 144 * MIB, parts: 1_000_000, part: "entries" };
+/// `/etc/passwd` or `/etc/group` of a layer; longer ones are not read.
+#[cfg(feature = "program")]
+pub const ACCOUNTS: Limits = Limits { input: "the account file", bytes: MIB, parts: 1, part: "files" };
 /// An os-release file; real ones have some hundred bytes.
 pub const OS_RELEASE: Limits = Limits { input: "os-release", bytes: 64 * 1024, parts: 1, part: "files" };
 /// What is behind the last chunk of a zstd:chunked layer and is kept: the table of contents and the data of tar-split, for each

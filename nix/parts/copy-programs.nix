@@ -1,5 +1,5 @@
-# The programs of an image that copy it somewhere, the first four as nix2container names them; each passes its arguments
-# on, so that `copyToKind --via kind:other` is for another cluster. Only registries take `attachments`, flags of `strata copy`.
+# The copy programs of an image; the first four have nix2container's names. Each passes its arguments on, so that
+# `copyToKind --via kind:other` copies to another cluster. Only registries take `attachments`, flags of `strata copy`.
 {
   lib,
   program,

@@ -1,4 +1,4 @@
-# `detached` of what cannot be: it throws when somebody asks.
+# `detached` of an image that has none: its evaluation throws.
 function: {
   detached = throw (
     "strata: a result of ${function} holds the bytes of its layers, and cannot be detached; "

@@ -14,7 +14,7 @@ use crate::oci::{ParseTimestampError, Timestamp};
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub enum CreationTime {
-    /// The time at which somebody asks.
+    /// The current time, whenever [`CreationTime::time`] is called.
     Now,
     /// Always this one.
     At(Timestamp),

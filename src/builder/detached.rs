@@ -13,7 +13,7 @@ use crate::image::Recipe;
 struct Request {
     /// The image.json.
     recipe: PathBuf,
-    /// What has it in the store, to name in messages: whoever copies that copies all that the image needs.
+    /// The store path with the recipe, for messages: a copy of its closure has all that the image needs.
     output: PathBuf,
     /// The image's, where the recipe is not what is named after its hash.
     tag: String,

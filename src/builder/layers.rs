@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! layers.json        the layers
-//! closure.json       their store paths and references, for whoever explains an image
+//! closure.json       their store paths and references, for `strata explain`
 //! <digest>.tar       each layer's bytes, where its paths may change between builds, or an archive stands for one
 //! ```
 

@@ -11,11 +11,11 @@
 //!                                  customisation  what scripts make of an image's own files
 //!                                  archive   makeContainerImage, dockerTools: a loadable .tar.gz
 //!                                  merge, …  dockerTools' other functions
-//!                                  base, …   other people's images, to build on
+//!                                  base, …   images to build on
 //!                                  nix-…     the database of Nix in the container
 //!                                  oci-…     the ociImage* functions
 //!                                  check     tests of an image, with an empty file as output
-//!                                  sbom      an image's bill of materials
+//!                                  sbom      an image's SBOM
 //!                                  program   bin/NAME, a script that copies an image somewhere
 //! ```
 //!
@@ -87,7 +87,7 @@ pub fn run() -> Result<()> {
     let out = attributes.out();
     ensure!(out.symlink_metadata().is_err(), "{} exists already", out.display());
     dispatch(&attributes).inspect_err(|_| {
-        // What is left of a failed build is of no use to anybody; the error says what failed.
+        // The output of a failed build is of no use; the error says what failed.
         let _ = if out.is_dir() { fs::remove_dir_all(out) } else { fs::remove_file(out) };
     })
 }

@@ -84,7 +84,7 @@ pub trait Chunks {
     /// The first chunk.
     fn first(&mut self) -> Chunk;
 
-    /// How many of the next `most` bytes nobody wants: they are not passed. All before them were.
+    /// How many of the next `most` bytes are not wanted: they are not passed. All before them were.
     fn skip(&mut self, most: u64) -> u64 {
         let _ = most;
         0

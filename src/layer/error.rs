@@ -122,7 +122,7 @@ impl LayerError {
 }
 
 /// Files that packages carry for Nix or for one package manager, and that
-/// nobody wants at `/`.
+/// have no use at `/`.
 const UNWANTED: [&str; 4] = ["/nix-support", "/share/info/dir", "/share/mime/mime.cache", "/lib/perllocal.pod"];
 
 fn remedy(place: &Path) -> String {

@@ -1,4 +1,4 @@
-//! Parts of a layer's tar: what somebody wants of it is read, and files of which nobody wants anything are passed over.
+//! Parts of a layer's tar: wanted parts are read, and files without a wanted part are skipped.
 //!
 //! ```text
 //! wanted             [----]        [--------]

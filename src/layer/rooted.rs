@@ -1,4 +1,4 @@
-//! A directory of somebody else's as the root of all that is below it.
+//! An untrusted directory as the root of all that is below it.
 //!
 //! ```text
 //! nix -> /elsewhere        in the root, as bases have it

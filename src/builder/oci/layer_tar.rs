@@ -25,6 +25,7 @@ use super::{
     blobs::OutputBlobs,
 };
 use crate::{
+    budget::ACCOUNTS,
     closure::{Graph, Node},
     image::recipe::{LayerPath, RecipeLayer},
     layer::{self, PathOptions, Perm, Source, Tree, chunked::Finished, compress::Compression},
@@ -34,8 +35,6 @@ use crate::{
 
 /// Of everything in these layers, as the functions' documentation has it.
 const MTIME: u64 = 0;
-/// The limit for an account file, in bytes.
-const ACCOUNTS_LIMIT: u64 = 1024 * 1024;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -170,7 +169,7 @@ fn accounts(files: &[(usize, &Placed)], place: &str) -> Result<String> {
         let Ok(below) = Path::new(place).strip_prefix(&placed.destination) else { continue };
         let path = if below.as_os_str().is_empty() { placed.source.clone() } else { placed.source.join(below) };
         let Ok(metadata) = fs::metadata(&path) else { continue };
-        if metadata.is_file() && metadata.len() <= ACCOUNTS_LIMIT {
+        if metadata.is_file() && metadata.len() <= ACCOUNTS.bytes {
             let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
             return Ok(String::from_utf8_lossy(&text).into_owned());
         }

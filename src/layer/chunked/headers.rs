@@ -11,11 +11,10 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::toc::{Entry, Kind};
+use crate::budget::EXTENSION;
 
 /// Bytes of a block.
 pub const BLOCK: usize = 512;
-/// Most bytes of a PAX header or a long name; Go's reader takes as many (`maxSpecialFileSize`).
-const EXTENSION: u64 = 1024 * 1024;
 
 /// Why a tar has no table of contents: it has something that readers would refuse or misread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -91,10 +90,10 @@ impl Headers {
         self.kind = block[156];
         let size = header.entry_size().map_err(|_| malformed())?;
         match self.kind {
-            b'x' if !self.has_pax && size <= EXTENSION => Ok(Found::Extension(size)),
-            b'L' | b'K' if size <= EXTENSION => Ok(Found::Extension(size)),
+            b'x' if !self.has_pax && size <= EXTENSION.bytes => Ok(Found::Extension(size)),
+            b'L' | b'K' if size <= EXTENSION.bytes => Ok(Found::Extension(size)),
             b'0' | b'1'..=b'6' => self.entry(header, size),
-            // Global headers, sparse files, and types of which nobody knows whether data follows.
+            // Global headers, sparse files, and types for which it is unknown whether data follows.
             b'S' => Err(Unfit::new("a sparse file")),
             b'g' => Err(Unfit::new("a global extended header")),
             b'x' | b'L' | b'K' => {

@@ -1,6 +1,6 @@
-//! A table of contents, read, and believed in nothing that was not checked.
+//! Reads a table of contents and checks it.
 //!
-//! Registries and archives hand over whatever somebody put there. Everything that a table says is held against what can
+//! Registries and archives are not trusted. Everything that a table says is compared with what can
 //! be known without the blob: its own digest and length, the order of its entries, and that the chunks of a file follow
 //! each other, add up to it, and lie before the table, where no other file's are.
 
@@ -8,7 +8,6 @@ use std::{collections::HashSet, io::Read};
 
 use super::{
     Annotations, annotation,
-    index::MOST,
     toc::{Entry, Kind, Toc},
 };
 use crate::{
@@ -118,7 +117,7 @@ fn parse_position(text: &str, size: u64) -> Result<(Position, Option<u64>)> {
     if position.offset == 0 || position.offset.checked_add(position.length).is_none_or(|end| end > size) {
         return wrong(format!("{text:?} is outside of the layer's {size} bytes"));
     }
-    if position.length.max(position.plain) > 3 * MOST as u64 {
+    if position.length.max(position.plain) > budget::TOC.bytes {
         return wrong(format!("{text:?} exceeds the limit"));
     }
     Ok((position, kind))
@@ -146,7 +145,7 @@ pub struct ChunkAt {
     pub size: u64,
     /// Of its bytes before compression; the only chunk of a file has the file's.
     pub digest: Digest,
-    /// Whether it is zeros, which nobody fetches.
+    /// Whether it is zeros, which are not fetched.
     pub is_zeros: bool,
 }
 

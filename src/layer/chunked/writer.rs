@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{layer::compress::Pool, oci::Sha256Writer};
 
-/// Bytes that are no entry's, or nobody knows whose, are passed on this many at once. Moves digests.
+/// Bytes that belong to no known entry are passed on this many at once. Moves digests.
 const PIECE: usize = 1024 * 1024;
 
 /// Compresses what is written, on all cores.
