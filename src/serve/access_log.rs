@@ -29,13 +29,16 @@ use hyper::{
     body::{Body as HttpBody, Bytes, Frame, SizeHint},
     header::{REFERER, USER_AGENT},
 };
-use time::OffsetDateTime;
+use jiff::Timestamp;
 
 use super::body::Body;
 use crate::threads::lock;
 
 /// Upper bounds of the histogram's buckets in seconds: Prometheus' own, and two for layers.
 const BUCKETS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
+
+/// `21/Nov/2026:15:20:01 +0000`
+const APACHE_TIME: &str = "%d/%b/%Y:%H:%M:%S +0000";
 
 /// The status when the client closed the connection, as nginx writes it.
 const GONE: u16 = 499;
@@ -204,7 +207,7 @@ impl Drop for Entry {
             "{} - {} [{}] \"{}\" {} {} \"{}\" \"{}\"\n",
             self.from,
             escaped(self.user.as_deref().unwrap_or("-").as_bytes()),
-            moment(OffsetDateTime::now_utc()),
+            Timestamp::now().strftime(APACHE_TIME),
             escaped(self.line.as_bytes()),
             self.status,
             self.bytes,
@@ -213,13 +216,6 @@ impl Drop for Entry {
         );
         log.write(&line);
     }
-}
-
-/// `21/Nov/2026:15:20:01 +0000`
-fn moment(now: OffsetDateTime) -> String {
-    let month = now.month().to_string();
-    let (hour, minute, second) = now.to_hms();
-    format!("{:02}/{:.3}/{}:{hour:02}:{minute:02}:{second:02} +0000", now.day(), month, now.year())
 }
 
 /// As nginx writes what clients say: `"`, `\` and everything that is no printable ASCII as `\xHH`.
@@ -272,7 +268,7 @@ mod tests {
 
     #[test]
     fn times_are_apaches() {
-        let at = |second| moment(OffsetDateTime::from_unix_timestamp(second).unwrap());
+        let at = |second| Timestamp::from_second(second).unwrap().strftime(APACHE_TIME).to_string();
         assert_eq!(at(971_186_136), "10/Oct/2000:13:55:36 +0000");
         assert_eq!(at(1_709_251_200), "01/Mar/2024:00:00:00 +0000");
     }

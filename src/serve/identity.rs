@@ -6,13 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        self, ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
+use tokio_rustls::TlsAcceptor;
 
 /// A certificate and its key, checked to belong together.
 #[derive(Clone)]

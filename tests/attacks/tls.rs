@@ -1,13 +1,16 @@
 //! Server certificates that must be trusted or not: the verdicts of Go's crypto/x509 on the same files, which
 //! tests/peers/certificates.sh compares.
 
-use std::{env, fs, path::PathBuf};
+use std::{
+    env, fs,
+    path::PathBuf,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, GeneralSubtree,
     IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
 };
-use time::{Duration, OffsetDateTime};
 
 use crate::world::{Answer, World};
 
@@ -37,8 +40,12 @@ fn names(params: &mut CertificateParams) {
 }
 
 fn dates(params: &mut CertificateParams, from: i64, to: i64) {
-    let now = OffsetDateTime::now_utc();
-    (params.not_before, params.not_after) = (now + Duration::days(from), now + Duration::days(to));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let day = |days: i64| {
+        let since_epoch = now.as_secs().checked_add_signed(days * 24 * 60 * 60).unwrap();
+        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(since_epoch)
+    };
+    (params.not_before, params.not_after) = (day(from), day(to));
 }
 
 fn own(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Signed {

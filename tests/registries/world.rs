@@ -22,8 +22,8 @@ use std::{
 
 use data_encoding::BASE64;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use tokio_rustls::rustls::{
-    self, ServerConfig, ServerConnection, StreamOwned,
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::WebPkiClientVerifier,
     sign::{CertifiedKey, SingleCertAndKey},

@@ -9,17 +9,19 @@
 
 use std::{fs::File, path::Path};
 
+use pkcs8::{
+    AlgorithmIdentifierRef, ObjectIdentifier, PrivateKeyInfoRef,
+    der::{
+        Decode, Encode,
+        asn1::{Any, AnyRef, BitString, Null, OctetStringRef},
+    },
+    spki::{self, AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned},
+};
 use ring::{
     rand::SystemRandom,
     signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm},
 };
-use spki::{
-    AlgorithmIdentifierOwned, ObjectIdentifier, SubjectPublicKeyInfoOwned,
-    der::{
-        Decode, Encode,
-        asn1::{Any, BitString, Null},
-    },
-};
+use sec1::EcPrivateKey;
 
 use super::{Result, SigningError, encrypted};
 use crate::budget::{self, Budget};
@@ -83,7 +85,9 @@ impl SigningKey {
                 encrypted::decrypt(&bytes, password.as_bytes()).map_err(|why| fail(why.to_owned()))?
             }
             "PRIVATE KEY" => bytes,
-            "EC PRIVATE KEY" => wrap_sec1(&bytes).ok_or_else(|| fail("it is not a P-256 or P-384 key".to_owned()))?,
+            "EC PRIVATE KEY" => {
+                pkcs8_from_sec1(&bytes).ok_or_else(|| fail("it is not a P-256 or P-384 key".to_owned()))?
+            }
             "ENCRYPTED PRIVATE KEY" => {
                 return Err(fail(
                     "keys that openssl encrypted are not read; `cosign import-key-pair` takes them".to_owned(),
@@ -211,24 +215,76 @@ fn pem(path: &Path) -> Result<(String, Vec<u8>)> {
     }
 }
 
-/// SEC 1's key as PKCS #8: with the algorithm that its own parameters name.
-fn wrap_sec1(sec1: &[u8]) -> Option<Vec<u8>> {
-    let curve = [P256, P384].into_iter().find(|curve| {
-        let named = curve.to_der().unwrap_or_default();
-        sec1.windows(named.len()).any(|window| window == named)
-    })?;
-    let algorithm = AlgorithmIdentifierOwned { oid: EC, parameters: Some(Any::from(&curve)) };
-    let body = [vec![2, 1, 0], algorithm.to_der().ok()?, element(0x04, sec1)?].concat();
-    element(0x30, &body)
+/// A key of SEC 1 as PKCS #8, whose algorithm is the curve that the key names.
+fn pkcs8_from_sec1(bytes: &[u8]) -> Option<Vec<u8>> {
+    let curve = EcPrivateKey::from_der(bytes).ok()?.parameters?.named_curve()?;
+    let algorithm = AlgorithmIdentifierRef { oid: EC, parameters: Some(AnyRef::from(&curve)) };
+    let key = PrivateKeyInfoRef::new(algorithm, OctetStringRef::new(bytes).ok()?);
+    [P256, P384].contains(&curve).then(|| key.to_der().ok())?
 }
 
-/// A DER element of less than 64 KiB.
-fn element(tag: u8, body: &[u8]) -> Option<Vec<u8>> {
-    let length = u16::try_from(body.len()).ok()?.to_be_bytes();
-    let header = match length {
-        [0, short @ ..0x80] => vec![tag, short],
-        [0, middle] => vec![tag, 0x81, middle],
-        [high, low] => vec![tag, 0x82, high, low],
-    };
-    Some([&header, body].concat())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `openssl ecparam -name prime256v1 -genkey`, secp384r1 and secp256k1.
+    const P256_KEY: &str = "\
+-----BEGIN EC PARAMETERS-----
+BggqhkjOPQMBBw==
+-----END EC PARAMETERS-----
+-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIFhH6u75KAeRe7pkrxZOZgCQUi+5zESPIg2aN1m/SeFzoAoGCCqGSM49
+AwEHoUQDQgAEVfnaHWe2PiInZFOGLh3dMpObHYLlAYbJC1L3M+L7sb7WzsT8Yn2X
+52z/lO7dMglxdbouW+BmqMX+VmOTNbddQg==
+-----END EC PRIVATE KEY-----
+";
+    const P384_KEY: &str = "\
+-----BEGIN EC PARAMETERS-----
+BgUrgQQAIg==
+-----END EC PARAMETERS-----
+-----BEGIN EC PRIVATE KEY-----
+MIGkAgEBBDBEDc5sMPjzTwFAJLaI5iqvmxbVBTyKel4FkNiTN0lcXDIHCwG1+90Q
+R0u7Jh/X94WgBwYFK4EEACKhZANiAAQ+Umz3LllXIxFTj8GcW9AifQGcM/7L9LnP
+WBC7XxPldJRUsZVUzRmCyrYxQ1nvGablC3MkRPx39aCuIXhAkY6zH/yePEaZhXt3
+nqs4xN1SwUUyYxOZP1Z2GTMT79RyX90=
+-----END EC PRIVATE KEY-----
+";
+    const SECP256K1_KEY: &str = "\
+-----BEGIN EC PARAMETERS-----
+BgUrgQQACg==
+-----END EC PARAMETERS-----
+-----BEGIN EC PRIVATE KEY-----
+MHQCAQEEIPw8gnBJyzGz8tWXBqU/ho6pio65oUwbylDFc6qHrbNkoAcGBSuBBAAK
+oUQDQgAE6iR2yyIBZ4ieqAG/Te4lJzEYjUBE0kVh1YlZnHGA1mm/DbYw7vijU/Xe
+qoe8dNmY9bBfyDM96tHqMpjyMPITIA==
+-----END EC PRIVATE KEY-----
+";
+
+    fn open(pem: &str) -> Result<SigningKey> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), pem).unwrap();
+        SigningKey::open(file.path(), || None)
+    }
+
+    #[test]
+    fn keys_of_openssl_ecparam_sign() {
+        // The first two bytes of `openssl ec -pubout`'s point.
+        for (pem, algorithm, point) in [(P256_KEY, P256, [0x55, 0xf9]), (P384_KEY, P384, [0x3e, 0x52])] {
+            let key = open(pem).unwrap();
+            let public = key.verifying_key().unwrap();
+            assert!(public.verifies(b"message", &key.sign(b"message").unwrap()));
+            assert_eq!(public.point[1..3], point);
+            assert!(public.der.windows(algorithm.as_bytes().len()).any(|window| window == algorithm.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn keys_of_other_curves_and_damaged_keys_are_refused() {
+        // The inner sequence ends before the key does.
+        let damaged = P256_KEY.replace("MHcCAQEEIFhH", "MHYCAQEEIFhH");
+        for pem in [SECP256K1_KEY, &damaged] {
+            let error = open(pem).unwrap_err().to_string();
+            assert!(error.contains("it is not a P-256 or P-384 key"), "{error}");
+        }
+    }
 }

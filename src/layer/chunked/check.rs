@@ -2,14 +2,15 @@
 
 use std::io::{self, Read};
 
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-
 use super::{
     index::{FOOTER_MAGIC, TABLE_TYPE},
     read::{ChunkAt, Located, TocError, files},
     toc::{Entry, Kind, Toc},
 };
-use crate::budget::{self, Budget};
+use crate::{
+    budget::{self, Budget},
+    oci::Timestamp,
+};
 
 /// Reads all of a blob.
 ///
@@ -92,7 +93,7 @@ fn agree(one: &Entry, other: &Entry) -> bool {
     let name = |entry: &Entry| entry.name.trim_end_matches('/').to_owned();
     let digest = |entry: &Entry| entry.digest.filter(|_| entry.size > 0);
     let numbers = |entry: &Entry| [entry.mode, entry.size, entry.uid, entry.gid, entry.dev_major, entry.dev_minor];
-    let time = |entry: &Entry| entry.modified.as_deref().map(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    let time = |entry: &Entry| entry.modified.as_deref().map(|text| text.parse::<Timestamp>().ok());
     one.kind == other.kind
         && name(one) == name(other)
         && one.link_name == other.link_name

@@ -8,10 +8,9 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::toc::{Entry, Kind};
-use crate::budget::EXTENSION;
+use crate::{budget::EXTENSION, oci::Timestamp};
 
 /// Bytes of a block.
 pub const BLOCK: usize = 512;
@@ -245,7 +244,6 @@ fn parse_time(text: &[u8]) -> Result<String, Unfit> {
 }
 
 fn show_time(seconds: u64, nanoseconds: u32) -> Result<String, Unfit> {
-    let time = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
-    let time = time.and_then(|time| time.replace_nanosecond(nanoseconds).ok());
-    time.and_then(|time| time.format(&Rfc3339).ok()).ok_or_else(|| Unfit::new("a time after the year 9999"))
+    let time = Timestamp::from_unix_nanoseconds(seconds, nanoseconds);
+    time.map(|time| time.to_string()).ok_or_else(|| Unfit::new("a time after the year 9999"))
 }

@@ -71,7 +71,7 @@ pub enum HttpError {
 impl HttpError {
     /// The error for a request that got no answer.
     pub(super) fn unsent(act: &'static str, url: String, source: ureq::Error) -> Self {
-        use tokio_rustls::rustls::{CertificateError, Error};
+        use rustls::{CertificateError, Error};
         let tls = match &source {
             ureq::Error::Io(error) => error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()),
             _ => None,
@@ -126,7 +126,7 @@ fn may_pass(error: &ureq::Error) -> bool {
             let inner = error.get_ref();
             let is_ours = inner.is_some_and(|inner| inner.is::<OwnBody>());
             // An untrusted certificate will not be trusted a second later either.
-            let is_tls = inner.is_some_and(|inner| inner.is::<tokio_rustls::rustls::Error>());
+            let is_tls = inner.is_some_and(|inner| inner.is::<rustls::Error>());
             !is_ours && !is_tls && ExceededError::cause(error).is_none()
         }
         Error::Timeout(_) | Error::ConnectionFailed | Error::HostNotFound | Error::Protocol(_) => true,

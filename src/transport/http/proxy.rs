@@ -9,6 +9,10 @@
 //!            *               everything
 //! ```
 //!
+//! hyper-util's `proxy::matcher` (0.1.21) is not used: it has no ports (`four.example:5000` never matches), no `*.name`, no
+//! blanks between names, takes `.two.example` for `two.example` itself, and its proxies are not those of ureq, which makes
+//! the requests. The tests below have these cases.
+//!
 //! This machine is never reached through a proxy. How a request goes through one is in [`route`](super::route).
 //! (Go: golang.org/x/net, http/httpproxy/proxy.go)
 

@@ -7,7 +7,9 @@
 
 use std::{fmt, net::IpAddr};
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
+use url::Url;
 
 /// Scheme, host and port, as [RFC 6454](https://www.rfc-editor.org/rfc/rfc6454#section-4) compares them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,32 +84,11 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The URL that `location` means in an answer of `base`
-/// ([RFC 3986, 5.2](https://www.rfc-editor.org/rfc/rfc3986#section-5.2), without `..`). `None` where it is none that
-/// can be asked.
+/// The URL that `location` means in an answer of `base`; `None` for URLs that cannot be requested.
 pub fn join(base: &str, location: &str) -> Option<String> {
-    let location = location.trim().split('#').next().unwrap_or_default();
-    let (scheme, rest) = base.split_once("://")?;
-    let path_at = rest.find(['/', '?']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(path_at);
-    let path = path.split('?').next().unwrap_or_default();
-    let is_absolute = location.split_once(':').is_some_and(|(scheme, _)| {
-        scheme.starts_with(|first: char| first.is_ascii_alphabetic())
-            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-    });
-    let joined = if is_absolute {
-        location.to_owned()
-    } else if location.starts_with("//") {
-        format!("{scheme}:{location}")
-    } else if location.starts_with('/') {
-        format!("{scheme}://{authority}{location}")
-    } else if location.starts_with('?') {
-        format!("{scheme}://{authority}{path}{location}")
-    } else {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{folder}/{location}")
-    };
-    Origin::of(&joined).map(|_| joined)
+    let mut joined = Url::parse(base).ok()?.join(location).ok()?;
+    joined.set_fragment(None);
+    Some(String::from(joined)).filter(|joined| Origin::of(joined).is_some())
 }
 
 /// A URL as messages show it: queries may hold signatures and tokens.
@@ -115,18 +96,11 @@ pub fn without_query(url: &str) -> String {
     url.split('?').next().unwrap_or_default().to_owned()
 }
 
-/// `text` as a part of a query.
+/// `text` as a part of a query: what a query may contain, except `&`, `=`, `+` and the like, which servers interpret.
 pub fn encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'/' | b',' => {
-                encoded.push(char::from(byte));
-            }
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
+    const ENCODED: AsciiSet =
+        NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/').remove(b',');
+    utf8_percent_encode(text, &ENCODED).to_string()
 }
 
 #[cfg(test)]
@@ -166,6 +140,12 @@ mod tests {
             ("id?_state=https://x", Some("https://host:5000/v2/a/blobs/uploads/id?_state=https://x")),
             ("?digest=1", Some("https://host:5000/v2/a/blobs/uploads/?digest=1")),
             ("/x#fragment", Some("https://host:5000/x")),
+            (" /x ", Some("https://host:5000/x")),
+            ("../../x", Some("https://host:5000/v2/a/x")),
+            ("../../../../../x", Some("https://host:5000/x")),
+            ("/x?_state=a%2Fb%7e{}|^&c=d+e==", Some("https://host:5000/x?_state=a%2Fb%7e{}|^&c=d+e==")),
+            ("https:\\\\other\\x", Some("https://other/x")),
+            ("https://b\u{fc}cher.example/x", None),
             ("file:///etc/passwd", None),
             ("https://user:secret@host/x", None),
         ] {

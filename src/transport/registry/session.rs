@@ -231,7 +231,7 @@ fn is_covered(scope: &str, ours: &[String]) -> bool {
 
 /// Whether there is TLS, where there need not be: a certificate that nobody trusts is some, a closed port is none.
 fn speaks_tls(http: &Http, base: &str) -> bool {
-    use tokio_rustls::rustls::Error;
+    use rustls::Error;
     let Err(error) = http.reaches("asking for TLS", &format!("{base}/v2/")) else { return true };
     match error {
         HttpError::Send { source, .. } => match *source {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio_rustls::rustls::{
+use rustls::{
     client::ResolvesClientCert,
     crypto::CryptoProvider,
     pki_types::{PrivateKeyDer, pem::PemObject},

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned, pki_types::ServerName};
 use ureq::{
     Error,
     unversioned::transport::{

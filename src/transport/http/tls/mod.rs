@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
-use tokio_rustls::rustls::{
+use rustls::{
     ALL_VERSIONS, ClientConfig, crypto,
     pki_types::{CertificateDer, pem::PemObject},
 };

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use tokio_rustls::rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{Error, VerifiedPath, anchor_from_trusted_cert};
 use x509_cert::{
     Certificate, TbsCertificate, Version,
