@@ -200,19 +200,19 @@ fn pem(path: &Path) -> Result<(String, Vec<u8>)> {
     // It may be a pipe: `--key <(…)`.
     let text = File::open(path).and_then(|file| Budget::new(&budget::KEY).read(file));
     let text = text.map_err(|source| SigningError::Io { path: path.to_owned(), source })?;
-    let mut rest = text.as_slice();
-    loop {
-        let (label, bytes) = pem_rfc7468::decode_vec(rest).map_err(|_| {
-            fail("it is not a PEM file; write keys with `cosign generate-key-pair` or openssl".to_owned())
-        })?;
-        if label != "EC PARAMETERS" {
-            return Ok((label.to_owned(), bytes));
-        }
-        // `openssl ecparam -genkey` writes the curve before the key.
-        let end = b"-----END EC PARAMETERS-----";
-        let at = rest.windows(end.len()).position(|window| window == end);
-        rest = at.map_or(&[][..], |at| rest[at + end.len()..].trim_ascii_start());
-    }
+    let (label, bytes) = pem_rfc7468::decode_vec(skip_parameters(&text))
+        .map_err(|_| fail("it is not a PEM file; write keys with `cosign generate-key-pair` or openssl".to_owned()))?;
+    Ok((label.to_owned(), bytes))
+}
+
+/// The text after the block of the curve, which `openssl ecparam -genkey` writes before the key.
+fn skip_parameters(text: &[u8]) -> &[u8] {
+    let (begin, end) = (b"-----BEGIN EC PARAMETERS-----", b"-----END EC PARAMETERS-----");
+    let after = text.strip_prefix(begin).and_then(|rest| {
+        let at = rest.windows(end.len()).position(|window| window == end)?;
+        Some(rest[at + end.len()..].trim_ascii_start())
+    });
+    after.unwrap_or(text)
 }
 
 /// A key of SEC 1 as PKCS #8, whose algorithm is the curve that the key names.
