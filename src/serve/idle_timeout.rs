@@ -17,23 +17,23 @@ use tokio::{
 /// A stream that fails if its reader is idle or almost idle.
 pub struct IdleTimeout<S> {
     inner: S,
-    patience: Duration,
+    idle_timeout: Duration,
     /// Since when something waits to go out.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> IdleTimeout<S> {
-    /// Waits at most `patience` until the other side has received the bytes that were written before a flush.
-    pub fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, patience, waiting: None }
+    /// Waits at most `idle_timeout` until the other side has received the bytes that were written before a flush.
+    pub fn new(inner: S, idle_timeout: Duration) -> Self {
+        Self { inner, idle_timeout, waiting: None }
     }
 
     fn judge<T>(&mut self, polled: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             return polled;
         }
-        let patience = self.patience;
-        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let idle_timeout = self.idle_timeout;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(idle_timeout)));
         match waiting.as_mut().poll(context) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

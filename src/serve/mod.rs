@@ -81,9 +81,9 @@ pub struct Settings {
     /// Connections at once; more wait.
     pub connections: usize,
     /// How long a reader may take nothing.
-    pub patience: Duration,
+    pub idle_timeout: Duration,
     /// How long answers have once the server is asked to end.
-    pub farewell: Duration,
+    pub shutdown_timeout: Duration,
     /// Certificate and key; without them, there is no TLS.
     pub identity: Option<Identity>,
     /// The users that may pull; `None` allows every client.
@@ -98,8 +98,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             connections: CONNECTIONS,
-            patience: IDLE_TIMEOUT,
-            farewell: SHUTDOWN_TIMEOUT,
+            idle_timeout: IDLE_TIMEOUT,
+            shutdown_timeout: SHUTDOWN_TIMEOUT,
             identity: None,
             users: None,
             access_log: None,
@@ -171,7 +171,8 @@ impl Server {
 
     async fn serve(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let Settings { connections, patience, farewell, identity, users, access_log, metrics } = self.settings;
+        let Settings { connections, idle_timeout, shutdown_timeout, identity, users, access_log, metrics } =
+            self.settings;
         let clients = PeerLimits::new(connections);
         let connections = Arc::new(Semaphore::new(connections));
         let service = Arc::new(Service::new(self.contents, users, access_log, metrics));
@@ -198,21 +199,25 @@ impl Server {
             tokio::spawn(async move {
                 let counted = service.record.connection();
                 // What goes wrong with a connection is the other side's to notice.
-                let _ = meet(IdleTimeout::new(stream, patience), identity, &client, &service, watcher).await;
+                let _ = serve_connection(IdleTimeout::new(stream, idle_timeout), identity, &client, &service, watcher)
+                    .await;
                 drop((permit, client, counted));
             });
         }
         drop(listener);
         // Builds would outlive this process.
-        service.stop().await;
+        let end = async {
+            service.stop().await;
+            graceful.shutdown().await;
+        };
         // Shutdown does not wait longer than that.
-        let _ = timeout(farewell, graceful.shutdown()).await;
+        let _ = timeout(shutdown_timeout, end).await;
         Ok(())
     }
 }
 
 /// Answers the requests of one connection.
-async fn meet(
+async fn serve_connection(
     stream: IdleTimeout<TcpStream>,
     identity: Option<Identity>,
     client: &Connection,
@@ -347,7 +352,7 @@ mod tests {
     #[test]
     fn idle_readers_do_not_delay_shutdown() {
         let (catalogue, digest) = catalogue();
-        let settings = Settings { farewell: Duration::from_millis(100), ..Settings::default() };
+        let settings = Settings { shutdown_timeout: Duration::from_millis(100), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
         let address = server.address;
         let running = Running::start(server);
@@ -361,7 +366,7 @@ mod tests {
 
     #[test]
     fn idle_connections_do_not_delay_shutdown() {
-        let settings = Settings { connections: 8, farewell: Duration::from_millis(100), ..Settings::default() };
+        let settings = Settings { connections: 8, shutdown_timeout: Duration::from_millis(100), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue().0, settings).unwrap();
         let address = server.address;
         let running = Running::start(server);
@@ -379,7 +384,7 @@ mod tests {
     #[test]
     fn idle_readers_are_disconnected_and_free_their_slot() {
         let (catalogue, digest) = catalogue();
-        let settings = Settings { patience: Duration::from_millis(200), ..Settings::default() };
+        let settings = Settings { idle_timeout: Duration::from_millis(200), ..Settings::default() };
         let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
         let address = server.address;
         let _running = Running::start(server);

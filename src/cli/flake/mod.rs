@@ -33,7 +33,7 @@ use crate::{
     threads::lock,
     transport::{Location, ReadOptions},
 };
-use nix::{Limits, Nix};
+use nix::{Nix, Processes};
 use reference::FlakeReference;
 use roots::Roots;
 
@@ -88,7 +88,7 @@ pub struct FlakeImages {
     attributes: Vec<String>,
     shell: bool,
     systems: Vec<String>,
-    limits: Limits,
+    processes: Processes,
     access: ReadOptions,
     roots: Roots,
     turns: Turns,
@@ -113,9 +113,9 @@ impl FlakeArguments {
             "--flake {reference}: evaluating a flake of others runs their expressions on this machine; add --allow-remote-flake"
         );
         let timeout = Duration::from_secs(self.build_timeout);
-        let limits = Limits::new(timeout, self.eval_memory);
+        let processes = Processes::new(timeout, self.eval_memory);
         let systems = match self.system.is_empty() {
-            true => vec![Nix::new(&limits).system()?],
+            true => vec![Nix::new(&processes).system()?],
             false => self.system.clone(),
         };
         Ok(FlakeImages {
@@ -123,7 +123,7 @@ impl FlakeArguments {
             attributes: self.attribute.clone(),
             shell: self.shell,
             systems,
-            limits,
+            processes,
             access,
             roots: Roots::create()?,
             turns: Turns::new(self.max_builds),
@@ -145,7 +145,7 @@ impl FlakeImages {
     }
 
     fn nix(&self) -> Nix<'_> {
-        Nix::new(&self.limits)
+        Nix::new(&self.processes)
     }
 
     /// The package `name` for each system that has it.
@@ -220,7 +220,7 @@ impl Supply for FlakeImages {
         if !name.starts_with("shell/") && !self.names()?.iter().any(|known| known == name) {
             return Err(SupplyError::UnknownName(format!("the flake has no image {name}")));
         }
-        self.reference.tags().map_err(|error| self.failed("listing tags", &error))
+        self.reference.tags(&self.processes).map_err(|error| self.failed("listing tags", &error))
     }
 
     fn resolve(&self, name: &str, tag: &str) -> Result<Version, SupplyError> {
@@ -229,7 +229,10 @@ impl Supply for FlakeImages {
         }
         self.may_serve(name)?;
         let unknown = || SupplyError::UnknownManifest(format!("the flake has no branch, tag or commit {tag}"));
-        let found = self.reference.with_tag(tag).map_err(|error| self.failed(&format!("finding {tag}"), &error))?;
+        let found = self
+            .reference
+            .with_tag(tag, &self.processes)
+            .map_err(|error| self.failed(&format!("finding {tag}"), &error))?;
         let reference = found.ok_or_else(unknown)?;
         let _turn = self.turns.take();
         let fail = |error: anyhow::Error| self.failed(&format!("reading {reference}"), &error);
@@ -260,7 +263,7 @@ impl Supply for FlakeImages {
     }
 
     fn stop(&self) {
-        self.limits.stop();
+        self.processes.stop();
     }
 }
 

@@ -3,9 +3,9 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -17,7 +17,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Package, reference};
 use crate::{
-    budget::{Budget, NIX_OUTPUT},
+    budget::{self, Budget, NIX_OUTPUT},
     closure::StorePath,
     terminal,
     transport::git::restrict_git,
@@ -37,15 +37,15 @@ const EVALUATION: Duration = Duration::from_secs(600);
 /// Tells images of strata from other packages; the same attributes as in nix/modules/nixos.nix.
 const IS_IMAGE: &str = "package: package ? imageName && package ? imageTag && package ? detached";
 
-/// Limits of Nix's processes.
+/// The processes of Nix and git, with their limits.
 #[derive(Debug)]
-pub struct Limits {
+pub struct Processes {
     timeout: Duration,
     memory: u64,
     stopped: AtomicBool,
 }
 
-impl Limits {
+impl Processes {
     /// The time for a build, and the address space of an evaluation in MB.
     pub fn new(timeout: Duration, memory: u64) -> Self {
         Self { timeout, memory, stopped: AtomicBool::new(false) }
@@ -61,7 +61,7 @@ impl Limits {
     }
 
     /// The status of a process; `None` where it was ended, after `timeout` or by `stop`.
-    fn wait(&self, child: &mut Child, timeout: Duration) -> Result<Option<std::process::ExitStatus>> {
+    fn wait(&self, child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + timeout;
         while Instant::now() < deadline && !self.is_stopped() {
             if let Some(status) = child.try_wait()? {
@@ -83,10 +83,47 @@ impl Limits {
     }
 }
 
+/// What a process wrote, and what was made of its standard error. No status: it was ended.
+pub struct Ended<T> {
+    pub status: Option<ExitStatus>,
+    pub stdout: io::Result<Vec<u8>>,
+    pub log: T,
+}
+
+impl Processes {
+    /// Runs a command to its end, for at most `timeout`. Its standard output is limited, and `read_log` reads its standard
+    /// error.
+    pub fn run<T: Default + Send>(
+        &self,
+        command: &mut Command,
+        timeout: Duration,
+        limits: &'static budget::Limits,
+        read_log: impl FnOnce(ChildStderr) -> T + Send,
+    ) -> Result<Ended<T>> {
+        anyhow::ensure!(!self.is_stopped(), "strata is stopping");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut child = command.spawn().with_context(|| format!("starting {name}; install it, or add it to PATH"))?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdout, log, status) = thread::scope(|scope| {
+            let stdout = scope.spawn(|| {
+                // Beyond the limit, the pipe is closed, and the process ends.
+                stdout.map_or_else(|| Ok(Vec::new()), |stdout| Budget::new(limits).read(stdout))
+            });
+            let log = scope.spawn(|| stderr.map(read_log).unwrap_or_default());
+            let status = self.wait(&mut child, timeout);
+            (stdout.join(), log.join(), status)
+        });
+        anyhow::ensure!(!self.is_stopped(), "strata is stopping");
+        let stdout = stdout.unwrap_or_else(|_| Ok(Vec::new()));
+        Ok(Ended { status: status?, stdout, log: log.unwrap_or_default() })
+    }
+}
+
 /// Nix's commands.
 #[derive(Clone, Copy, Debug)]
 pub struct Nix<'a> {
-    limits: &'a Limits,
+    processes: &'a Processes,
 }
 
 #[derive(Debug, Deserialize)]
@@ -108,9 +145,9 @@ struct Locked {
 }
 
 impl<'a> Nix<'a> {
-    /// Nix with these limits.
-    pub fn new(limits: &'a Limits) -> Self {
-        Self { limits }
+    /// Nix with these processes.
+    pub fn new(processes: &'a Processes) -> Self {
+        Self { processes }
     }
 
     /// The system of this machine.
@@ -203,7 +240,7 @@ impl<'a> Nix<'a> {
         let drv_path = StorePath::parse(drv_path).with_context(|| format!("{drv_path:?} is not a derivation"))?;
         let mut command = store();
         command.args(["--realise", drv_path.as_str(), "--indirect", "--add-root"]).arg(link);
-        self.run(command, self.limits.timeout)?;
+        self.run(command, self.processes.timeout)?;
         fs::canonicalize(link).with_context(|| format!("reading {}", link.display()))
     }
 
@@ -226,31 +263,17 @@ impl<'a> Nix<'a> {
         let mut limited = Command::new("/bin/sh");
         limited
             .args(["-c", "ulimit -v \"$0\" && exec \"$@\""])
-            .arg(self.limits.memory.saturating_mul(1_000_000).div_ceil(1024).to_string());
+            .arg(self.processes.memory.saturating_mul(1_000_000).div_ceil(1024).to_string());
         limited.arg(command.get_program()).args(command.get_args());
         limited
     }
 
     /// Runs a command, and returns its output. The error has the last lines of the log.
     fn run(self, mut command: Command, timeout: Duration) -> Result<Output> {
-        anyhow::ensure!(!self.limits.is_stopped(), "strata is stopping");
         restrict_git(&mut command);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("starting Nix; install it, or add it to PATH")?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (written, log, status) = thread::scope(|scope| {
-            let written = scope.spawn(|| {
-                // Beyond the limit, the pipe is closed, and Nix ends.
-                stdout.map_or_else(|| Ok(Vec::new()), |stdout| Budget::new(&NIX_OUTPUT).read(stdout))
-            });
-            let log = scope.spawn(|| stderr.map(last_lines).unwrap_or_default());
-            let status = self.limits.wait(&mut child, timeout);
-            (written.join(), log.join(), status)
-        });
-        let log = log.unwrap_or_default();
-        anyhow::ensure!(!self.limits.is_stopped(), "strata is stopping");
-        let Some(status) = status? else { bail!("it takes longer than {} s{}", timeout.as_secs(), joined(&log)) };
-        let stdout = written.unwrap_or_else(|_| Ok(Vec::new())).context("reading the output of Nix")?;
+        let Ended { status, stdout, log } = self.processes.run(&mut command, timeout, &NIX_OUTPUT, last_lines)?;
+        let Some(status) = status else { bail!("it takes longer than {} s{}", timeout.as_secs(), joined(&log)) };
+        let stdout = stdout.context("reading the output of Nix")?;
         if !status.success() {
             bail!("Nix ended with {status}{}", joined(&log));
         }
@@ -327,10 +350,10 @@ mod tests {
 
     #[test]
     fn a_process_over_its_time_is_ended() {
-        let limits = Limits::new(Duration::from_millis(50), 1);
+        let processes = Processes::new(Duration::from_millis(50), 1);
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo begun >&2; exec sleep 600"]);
-        let error = Nix::new(&limits).run(command, limits.timeout).unwrap_err();
+        let error = Nix::new(&processes).run(command, processes.timeout).unwrap_err();
         assert!(error.to_string().contains("takes longer than 0 s"), "{error}");
     }
 }

@@ -11,12 +11,14 @@ use std::{
     fmt, fs,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
+use super::nix::{Ended, Processes};
 use crate::{
-    budget,
+    budget::{self, Budget},
     transport::git::{local_git, restrict_git},
 };
 
@@ -24,6 +26,9 @@ use crate::{
 const LATEST: &str = "latest";
 /// Tags that are listed at most.
 const TAGS: usize = 10_000;
+
+/// Time for a remote repository to list its branches and tags.
+const REMOTE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A reference to a flake.
 #[derive(Debug)]
@@ -112,7 +117,7 @@ impl FlakeReference {
     /// # Errors
     ///
     /// When git fails.
-    pub fn with_tag(&self, tag: &str) -> Result<Option<String>> {
+    pub fn with_tag(&self, tag: &str, processes: &Processes) -> Result<Option<String>> {
         if tag == LATEST {
             return Ok(Some(self.latest()));
         }
@@ -127,7 +132,7 @@ impl FlakeReference {
             Place::Remote { url, query } => {
                 let query = if query.is_empty() { String::new() } else { format!("&{query}") };
                 let wanted = [format!("refs/heads/{tag}"), format!("refs/tags/{tag}")];
-                let found = remote_refs(url, &[&wanted[0], &wanted[1]])?;
+                let found = remote_refs(url, &[&wanted[0], &wanted[1]], processes)?;
                 // git takes a pattern for the end of a name: `refs/heads/x/refs/heads/main` is another branch.
                 let named = wanted.iter().find(|wanted| found.contains(wanted));
                 let named = named.map(|name| format!("git+{url}?ref={name}{query}"));
@@ -147,14 +152,14 @@ impl FlakeReference {
     /// # Errors
     ///
     /// When git fails.
-    pub fn tags(&self) -> Result<Vec<String>> {
+    pub fn tags(&self, processes: &Processes) -> Result<Vec<String>> {
         let names = match &self.place {
             Place::Checkout { top, .. } => {
                 let mut git = local_git(top);
                 git.args(["for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags"]);
                 lines(git)?
             }
-            Place::Remote { url, .. } => remote_refs(url, &["refs/heads/*", "refs/tags/*"])?,
+            Place::Remote { url, .. } => remote_refs(url, &["refs/heads/*", "refs/tags/*"], processes)?,
             Place::Forge { .. } | Place::Other { .. } => Vec::new(),
         };
         let short = |name: &String| {
@@ -202,12 +207,23 @@ fn commit(top: &Path, tag: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// The names of a remote repository's references that match one of the patterns.
-fn remote_refs(url: &str, patterns: &[&str]) -> Result<Vec<String>> {
+/// The names of a remote repository's references that match one of the patterns. The repository may never answer.
+fn remote_refs(url: &str, patterns: &[&str], processes: &Processes) -> Result<Vec<String>> {
     let mut git = Command::new("git");
     restrict_git(&mut git);
     git.env("GIT_TERMINAL_PROMPT", "0").args(["ls-remote", "--quiet", "--refs", "--", url]).args(patterns);
-    Ok(lines(git)?.iter().filter_map(|line| Some(line.split_once('\t')?.1.to_owned())).collect())
+    let read_log = |stderr| {
+        let mut message = Vec::new();
+        // A message that cannot be read is left out.
+        drop(Budget::new(&budget::MESSAGE).read_start(stderr, &mut message));
+        message
+    };
+    let Ended { status, stdout, log } = processes.run(&mut git, REMOTE_TIMEOUT, &budget::GIT_OUTPUT, read_log)?;
+    let Some(status) = status else { bail!("{url}: git takes longer than {} s", REMOTE_TIMEOUT.as_secs()) };
+    ensure!(status.success(), "git ended with {status}: {}", String::from_utf8_lossy(&log).trim());
+    let stdout = stdout.context("reading the output of git")?;
+    let stdout = String::from_utf8_lossy(&stdout);
+    Ok(stdout.lines().filter_map(|line| Some(line.split_once('\t')?.1.to_owned())).collect())
 }
 
 /// Runs git to its end.
@@ -265,6 +281,10 @@ mod tests {
         assert!(git.args(identity).args(arguments).stdout(Stdio::null()).status().unwrap().success(), "{arguments:?}");
     }
 
+    fn processes() -> Processes {
+        Processes::new(Duration::from_secs(60), 1000)
+    }
+
     #[test]
     fn tags_are_branches_tags_and_commits_of_a_checkout() {
         let directory = tempfile::tempdir().unwrap();
@@ -279,20 +299,23 @@ mod tests {
         git(top, &["checkout", "--quiet", "main"]);
         let reference = FlakeReference::parse(top.to_str().unwrap()).unwrap();
         assert!(reference.is_local());
-        assert_eq!(reference.tags().unwrap(), ["gone", "latest", "main", "v1"]);
-        assert_eq!(reference.with_tag("latest").unwrap().unwrap(), fs::canonicalize(top).unwrap().to_str().unwrap());
+        assert_eq!(reference.tags(&processes()).unwrap(), ["gone", "latest", "main", "v1"]);
+        assert_eq!(
+            reference.with_tag("latest", &processes()).unwrap().unwrap(),
+            fs::canonicalize(top).unwrap().to_str().unwrap()
+        );
         let main = commit(top, "main").unwrap().unwrap();
         let expected = format!("git+file://{}?rev={main}&allRefs=1", fs::canonicalize(top).unwrap().display());
         for tag in ["v1", "main", &main, &main[..10]] {
-            assert_eq!(reference.with_tag(tag).unwrap().as_deref(), Some(&*expected), "{tag}");
+            assert_eq!(reference.with_tag(tag, &processes()).unwrap().as_deref(), Some(&*expected), "{tag}");
         }
         for tag in ["none", "HEAD", "0123456", "--help", "v1^{tree}", "main:flake.nix"] {
-            assert_eq!(reference.with_tag(tag).unwrap(), None, "{tag}");
+            assert_eq!(reference.with_tag(tag, &processes()).unwrap(), None, "{tag}");
         }
-        assert!(reference.with_tag(&rev).unwrap().is_some());
+        assert!(reference.with_tag(&rev, &processes()).unwrap().is_some());
         // A commit that nothing leads to.
         git(top, &["branch", "--quiet", "-D", "gone"]);
-        assert_eq!(reference.with_tag(&rev).unwrap(), None);
+        assert_eq!(reference.with_tag(&rev, &processes()).unwrap(), None);
     }
 
     /// Contributors may push branches and tags, but not the protected ones.
@@ -317,11 +340,11 @@ mod tests {
             place: Place::Remote { url: url.clone(), query: String::new() },
         };
         for (tag, name) in [("main", "refs/heads/main"), ("v1", "refs/tags/v1")] {
-            let found = local.with_tag(tag).unwrap().unwrap();
+            let found = local.with_tag(tag, &processes()).unwrap().unwrap();
             assert!(found.contains(&format!("?rev={main}&")), "{tag}: {found}");
-            assert_eq!(remote.with_tag(tag).unwrap(), Some(format!("git+{url}?ref={name}")));
+            assert_eq!(remote.with_tag(tag, &processes()).unwrap(), Some(format!("git+{url}?ref={name}")));
         }
-        assert_eq!(remote.with_tag("refs").unwrap(), None);
+        assert_eq!(remote.with_tag("refs", &processes()).unwrap(), None);
     }
 
     #[test]
@@ -332,7 +355,7 @@ mod tests {
             assert!(!FlakeReference::parse(text).unwrap().is_local(), "{text}");
         }
         let forge = FlakeReference::parse("github:a/b/main?dir=c").unwrap();
-        assert_eq!(forge.with_tag("v1").unwrap().unwrap(), "github:a/b/v1?dir=c");
+        assert_eq!(forge.with_tag("v1", &processes()).unwrap().unwrap(), "github:a/b/v1?dir=c");
         for wrong in [".#x", "", "--option", "/does/not/exist"] {
             assert!(FlakeReference::parse(wrong).is_err(), "{wrong}");
         }
@@ -346,5 +369,19 @@ mod tests {
         for wrong in ["", "App", "a//b", "/a", "a/", "-a", "a..b", "a\"b", "a${b}", "a b"] {
             assert!(!is_repository(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_server_that_ends_does_not_wait_for_a_remote_repository() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("git://{}/r", listener.local_addr().unwrap());
+        let processes = processes();
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| remote_refs(&url, &["refs/heads/*"], &processes));
+            // git has connected, and gets no answer.
+            let _connection = listener.accept().unwrap();
+            processes.stop();
+            assert_eq!(asked.join().unwrap().unwrap_err().to_string(), "strata is stopping");
+        });
     }
 }
