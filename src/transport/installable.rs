@@ -8,14 +8,16 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     io,
+    os::unix::ffi::OsStringExt,
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -55,7 +57,7 @@ pub(crate) fn check_arguments() -> Result<(), &'static str> {
 /// Why a flake reference gave no image.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallableError {
-    #[error("building {0}: starting nix; flake references need Nix: https://nixos.org/download")]
+    #[error("{0}: starting nix; flake references need Nix: https://nixos.org/download")]
     Start(String, #[source] io::Error),
     #[error("building {0}: nix build failed; its messages are above")]
     Failed(String),
@@ -67,9 +69,9 @@ pub(crate) enum InstallableError {
     Remote(String),
     #[error("building {reference}: nix built {count} derivations; give the reference of one image")]
     Count { reference: String, count: usize },
-    #[error("building {0}: reading what nix build printed")]
+    #[error("{0}: reading what nix printed")]
     Output(String, #[source] io::Error),
-    #[error("building {0}: reading what nix build printed")]
+    #[error("{0}: parsing what nix printed")]
     Parse(String, #[source] serde_json::Error),
 }
 
@@ -135,22 +137,26 @@ fn find_reference(text: &str) -> Option<Result<Installable, String>> {
 
 impl Installable {
     fn build(&self) -> Result<PathBuf, InstallableError> {
-        let reference = || self.0.clone();
-        let mut command = Command::new("nix");
-        command.args(["--extra-experimental-features", "nix-command flakes", "build", "--no-link", "--json"]);
-        command.args(ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).iter()).arg(&self.0);
-        restrict_git(&mut command);
-        // The standard output is for results, and git asks for passwords on the terminal itself.
-        let output = budget::output(command.stdin(Stdio::null()).stderr(Stdio::inherit()), &budget::NIX_OUTPUT);
-        let output = output.map_err(|source| match source.kind() {
-            io::ErrorKind::FileTooLarge => InstallableError::Output(reference(), source),
-            _ => InstallableError::Start(reference(), source),
-        })?;
+        let output = run_nix(&["build", "--no-link", "--json"], &self.0, &self.0)?;
         if !output.status.success() {
-            return Err(InstallableError::Failed(reference()));
+            return Err(InstallableError::Failed(self.0.clone()));
         }
         parse_built(&self.0, &output.stdout)
     }
+}
+
+/// Runs a command of Nix on `argument`, for the reference that the user wrote.
+fn run_nix(subcommand: &[&str], argument: &str, reference: &str) -> Result<Output, InstallableError> {
+    let mut nix = Command::new("nix");
+    nix.args(["--extra-experimental-features", "nix-command flakes"]).args(subcommand);
+    nix.args(ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).iter()).arg(argument);
+    restrict_git(&mut nix);
+    // The standard output is for results, and git asks for passwords on the terminal itself.
+    let output = budget::output(nix.stdin(Stdio::null()).stderr(Stdio::inherit()), &budget::NIX_OUTPUT);
+    output.map_err(|source| match source.kind() {
+        io::ErrorKind::FileTooLarge => InstallableError::Output(reference.to_owned(), source),
+        _ => InstallableError::Start(reference.to_owned(), source),
+    })
 }
 
 /// The directories of this machine that the flake of `reference` is built from: its own, and inputs with a path.
@@ -165,12 +171,7 @@ pub(crate) fn local_sources(reference: &str) -> Result<Vec<PathBuf>, Installable
     }
     let flake = reference.split('#').next().unwrap_or_default();
     let flake = if flake.is_empty() { "." } else { flake };
-    let mut command = Command::new("nix");
-    command.args(["--extra-experimental-features", "nix-command flakes", "flake", "metadata", "--json"]);
-    command.args(ARGUMENTS.lock().unwrap_or_else(PoisonError::into_inner).iter()).arg(flake);
-    restrict_git(&mut command);
-    let output = budget::output(command.stdin(Stdio::null()).stderr(Stdio::inherit()), &budget::NIX_OUTPUT);
-    let output = output.map_err(|source| InstallableError::Start(owned(), source))?;
+    let output = run_nix(&["flake", "metadata", "--json"], flake, reference)?;
     if !output.status.success() {
         return Err(InstallableError::Metadata(owned()));
     }
@@ -185,7 +186,7 @@ fn parse_sources(metadata: &Value) -> Vec<PathBuf> {
     let references = std::iter::once(&metadata["resolved"]).chain(inputs.map(|node| &node["locked"]));
     let path = |reference: &Value| match reference["type"].as_str()? {
         "path" => reference["path"].as_str().map(PathBuf::from),
-        "git" => reference["url"].as_str()?.strip_prefix("file://").map(PathBuf::from),
+        "git" => reference["url"].as_str()?.strip_prefix("file://").map(decode),
         _ => None,
     };
     let mut found: Vec<PathBuf> = Vec::new();
@@ -195,6 +196,19 @@ fn parse_sources(metadata: &Value) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// The path of a `file://` URL. Newer versions of Nix encode it (libutil/url.cc, `encodeUrlPath`), older ones print it as it is.
+fn decode(path: &str) -> PathBuf {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).filter(|_| *first == b'%').and_then(|hex| HEXLOWER_PERMISSIVE.decode(hex).ok());
+        bytes.push(hex.as_ref().map_or(*first, |byte| byte[0]));
+        rest = if hex.is_some() { &after[2..] } else { after };
+    }
+    let (plain, decoded) = (PathBuf::from(path), PathBuf::from(OsString::from_vec(bytes)));
+    if plain.exists() { plain } else { decoded }
 }
 
 /// The path in the answer of `nix build --json`.
@@ -240,6 +254,20 @@ mod tests {
     }
 
     #[test]
+    fn sources_of_a_flake_are_directories_of_this_machine() {
+        let metadata = |url: &str| serde_json::json!({ "resolved": { "type": "git", "url": url } });
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| format!("{}/{name}", top.path().display());
+        // Nix before and after it encoded paths; a name with a percent sign of its own.
+        std::fs::create_dir(path("100%25")).unwrap();
+        for (printed, found) in [("a b", "a b"), ("a%20b", "a b"), ("100%25", "100%25"), ("50%", "50%")] {
+            let url = format!("file://{}", path(printed));
+            assert_eq!(parse_sources(&metadata(&url)), [PathBuf::from(path(found))], "{printed}");
+        }
+        assert!(parse_sources(&metadata("https://example.org/r")).is_empty());
+    }
+
+    #[test]
     fn nix_build_output_must_be_one_path() {
         let parsed = |answer: &str| parse_built(".#x", answer.as_bytes()).map_err(|error| error.to_string());
         assert_eq!(
@@ -251,6 +279,6 @@ mod tests {
         assert!(
             parsed(r#"[{"outputs":{"out":"/a"}},{"outputs":{"out":"/b"}}]"#).unwrap_err().contains("2 derivations")
         );
-        assert!(parsed("x").unwrap_err().contains("reading what nix build printed"));
+        assert!(parsed("x").unwrap_err().contains("parsing what nix printed"));
     }
 }
