@@ -2,7 +2,11 @@
 
 use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
-use crate::{image::ManifestGraph, oci::Reference, transport::registry::shared::Shared};
+use crate::{
+    image::ManifestGraph,
+    oci::Reference,
+    transport::{kind::Medium, registry::shared::Shared, table},
+};
 use clap::Args;
 
 /// The default of `--shard-wait`, in seconds.
@@ -44,15 +48,17 @@ impl FleetArguments {
     /// The registry host that `--to` names before its first placeholder: the one host that credentials given by hand are
     /// for. Destinations of the file may be in other registries, for which credentials are stored.
     pub fn registry_host(&self) -> Option<String> {
-        let fixed = self.to.as_deref()?.strip_prefix("docker://")?.split('{').next()?;
+        let (transport, rest) = table::split(self.to.as_deref()?)?;
+        let is_registry = matches!(transport.medium, Medium::Registry);
+        let fixed = rest.strip_prefix("//").filter(|_| is_registry)?.split('{').next()?;
         let (path, _) = fixed.rsplit_once('/')?;
         Some(format!("{path}/x").parse::<Reference>().ok()?.host)
     }
 
     /// What the pushes of a fleet share.
     pub fn shared(&self) -> Option<Arc<Shared>> {
-        let patience = Duration::from_secs(self.shard.map_or(0, |_| self.shard_wait.unwrap_or(SHARD_WAIT)));
-        self.fleet.as_ref().map(|_| Arc::new(Shared::new(patience)))
+        let shard_wait = Duration::from_secs(self.shard.map_or(0, |_| self.shard_wait.unwrap_or(SHARD_WAIT)));
+        self.fleet.as_ref().map(|_| Arc::new(Shared::new(shard_wait)))
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
     process::ExitCode,
 };
 
-use super::{access::Access, parse::parse_platform};
+use super::{
+    access::Access,
+    parse::{parse_platform, parse_reference},
+};
 use crate::terminal;
 use crate::{
     files,
@@ -23,8 +26,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub struct LockArguments {
     /// The image, as docker://HOST/NAME:TAG.
-    #[arg(required_unless_present = "update", conflicts_with = "update")]
-    reference: Option<String>,
+    #[arg(required_unless_present = "update", conflicts_with = "update", value_parser = parse_reference)]
+    reference: Option<Reference>,
     /// Write the lock file here [default: stdout].
     #[arg(short, long, value_name = "FILE", conflicts_with = "update")]
     output: Option<PathBuf>,
@@ -32,6 +35,8 @@ pub struct LockArguments {
     #[arg(long, value_name = "FILE")]
     update: Option<PathBuf>,
     /// Lock this platform; may be repeated [default: every platform].
+    ///
+    /// OS/ARCH[/VARIANT], such as linux/arm64 or linux/arm/v7.
     #[arg(long, value_name = "OS/ARCH", value_parser = parse_platform)]
     platform: Vec<Platform>,
     #[command(flatten)]
@@ -42,8 +47,7 @@ pub fn run(arguments: &LockArguments) -> Result<ExitCode> {
     if let Some(path) = &arguments.update {
         return update(path, arguments);
     }
-    let reference = arguments.reference.as_deref().unwrap_or_default();
-    let Some(reference) = reference.strip_prefix("docker://") else { bail!("write docker://HOST/NAME:TAG") };
+    let reference = arguments.reference.as_ref().context("an image is required without --update")?;
     let lock = locked(reference, &arguments.platform, arguments)?;
     match &arguments.output {
         Some(path) => save(&lock, path)?,
@@ -59,12 +63,11 @@ fn save(lock: &Lock, path: &Path) -> Result<()> {
     files::save(path, &json::to_vec(lock)).with_context(|| format!("writing {}", path.display()))
 }
 
-fn locked(reference: &str, platforms: &[Platform], arguments: &LockArguments) -> Result<Lock> {
-    let parsed: Reference = reference.parse().with_context(|| format!("parsing {reference}"))?;
+fn locked(parsed: &Reference, platforms: &[Platform], arguments: &LockArguments) -> Result<Lock> {
     let locking = || format!("locking {parsed}");
     let options = arguments.access.options(&[&parsed.host])?;
-    let client = Client::new(&parsed, &options).with_context(locking)?;
-    let found = registry::read::open(client, &parsed).with_context(locking)?;
+    let client = Client::new(parsed, &options).with_context(locking)?;
+    let found = registry::read::open(client, parsed).with_context(locking)?;
     let digest = Digest::of(&found.root().with_context(locking)?.document().with_context(locking)?);
     let mut images = found.images().with_context(locking)?;
     // Attestations are in the index too, for no machine.
@@ -85,7 +88,8 @@ fn update(path: &Path, arguments: &LockArguments) -> Result<ExitCode> {
     let reading = || format!("reading {}", path.display());
     let old = Lock::parse(&fs::read(path).with_context(reading)?).with_context(reading)?;
     let platforms = if arguments.platform.is_empty() { old.platforms() } else { arguments.platform.clone() };
-    let new = locked(&old.reference, &platforms, arguments)?;
+    let reference: Reference = old.reference.parse().with_context(reading)?;
+    let new = locked(&reference, &platforms, arguments)?;
     let mut out = terminal::stdout();
     if new == old {
         writeln!(out, "{}: unchanged, {}", old.reference, old.digest)?;
