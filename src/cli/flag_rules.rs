@@ -58,7 +58,8 @@ pub fn may_be_recipe(location: &Location) -> bool {
     location.registry_host().is_none() && engine_of(location).is_none()
 }
 
-/// Whether layers may come from a registry. A path is a recipe or not by its content, and a recipe's layers may be in one.
+/// Whether layers may come from a registry. A path is a recipe or not by its content, also behind `oci:` and `dir:`, and a
+/// recipe's layers may be in a registry.
 pub fn may_ask_registry(location: &Location) -> bool {
-    location.registry_host().is_some() || location.transport().is_none()
+    location.registry_host().is_some() || may_be_recipe(location)
 }

@@ -118,8 +118,7 @@ pub fn run(location: &Location, form: &Form, source: &ImageArguments) -> Result<
 /// Prints a template, filled with what skopeo's `inspect` has, or with the config.
 pub fn format(location: &Location, template: &str, of_config: bool, source: &ImageArguments) -> Result<ExitCode> {
     let read = source.source.options(&[location])?;
-    let opened = location.open(&read)?;
-    source.source.check_opened(&[location], std::slice::from_ref(&opened))?;
+    let opened = source.source.open_with(location, location, &read)?;
     let image = opened.image(source.platform.as_ref())?;
     let value = match of_config {
         true => serde_json::from_slice(&image.config).context("parsing the config")?,

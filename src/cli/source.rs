@@ -74,6 +74,13 @@ impl SourceArguments {
         Ok(opened)
     }
 
+    /// Opens the image at `location` with the options for `named`, the location that the user wrote.
+    pub fn open_with(&self, location: &Location, named: &Location, options: &ReadOptions) -> Result<Opened> {
+        let opened = location.open(options)?;
+        self.check_opened(&[named], std::slice::from_ref(&opened))?;
+        Ok(opened)
+    }
+
     /// Refuses flags for binary caches if no layer of these images is made here.
     pub fn check_opened(&self, locations: &[&Location], opened: &[Opened]) -> Result<()> {
         self.substituters.check_opened(&names(locations), opened)
@@ -90,13 +97,13 @@ impl SourceArguments {
             &engines,
         );
         let has_host = locations.iter().any(|location| location.registry_host().is_some());
-        let may_ask = locations.iter().any(|location| flag_rules::may_ask_registry(location));
+        // The images of a flake are recipes.
+        let may_ask = locations.is_empty() || locations.iter().any(|location| flag_rules::may_ask_registry(location));
         rules.extend(self.access.given_flags().into_iter().map(|SideFlag { flag, is_for_host, .. }| {
             let has_effect = if is_for_host { has_host } else { may_ask };
             Rule::new(&flag, true, has_effect, flag_rules::REGISTRIES)
         }));
         let may_be_recipe = locations.iter().any(|location| flag_rules::may_be_recipe(location));
-        // The images of a flake are recipes.
         rules.extend(self.substituters.rules(locations.is_empty() || may_be_recipe));
         rules
     }

@@ -52,8 +52,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
         // Hash the image that was checked, even if the tag has moved since.
         meant = trust::pinned(&reference, checked.digest)?;
     }
-    let opened = meant.open(&access)?;
-    source.check_opened(&[image], std::slice::from_ref(&opened))?;
+    let opened = source.open_with(&meant, image, &access)?;
     let mut report = rehash::rehash(&opened).with_context(|| format!("verifying {image}"))?;
     // The count is that of the lines, those about signatures among them.
     problems.append(&mut report.problems);
