@@ -56,6 +56,9 @@ pub const TAGS: Limits = Limits { input: "the list of tags", bytes: 64 * MIB, pa
 pub const NIX_OUTPUT: Limits = Limits { input: "the output of Nix", bytes: 64 * MIB, parts: 1, part: "outputs" };
 /// A key in a file.
 pub const KEY: Limits = Limits { input: "the key", bytes: 64 * 1024, parts: 1, part: "files" };
+/// A signature that a program prints; post-quantum ones have 50 kB.
+#[cfg(feature = "program")]
+pub const SIGNATURE: Limits = Limits { input: "the signature", bytes: 256 * 1024, parts: 1, part: "signatures" };
 /// A recipe (image.json): 5,000 store paths make 1 MiB.
 pub const RECIPE: Limits = Limits { input: "the recipe", bytes: 256 * MIB, parts: 1, part: "documents" };
 /// The documents of an archive that are kept; others are read again.

@@ -160,9 +160,9 @@ fn new_directory() -> Result<PathBuf> {
 
 fn from_tar(tar: &Path, keeps_times: bool) -> Result<(PathBuf, Owners)> {
     let read = || {
-        let (file, packing) = open_packed(tar)?;
+        let (file, compression) = open_packed(tar)?;
         let size = file.metadata()?.len();
-        packing.reader(file, size)
+        compression.reader(file, size)
     };
     let mut entries = TarReader::new(read()?);
     while let Some(entry) = entries.next_entry()? {

@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io::Write,
-    process::{Command, Stdio},
+    io::{Seek, Write},
+    process::Command,
     sync::Arc,
 };
 
@@ -12,6 +12,7 @@ use crate::{
         BUNDLE, Bundle, Envelope, SigningKey, Statement, VerifyingKey,
         simple::{self, Signatures},
     },
+    budget,
     oci::{Descriptor, Digest, Reference, descriptor::media_type},
     transport::{
         registry::{Artifact, Client, Tagged},
@@ -104,17 +105,12 @@ impl Signer {
             Self::Key(key) => Ok(key.sign(message)?),
             Self::Command(command) => {
                 let running = || format!("--sign-with {command:?}");
-                let mut child = Command::new("sh")
-                    .args(["-c", command])
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .spawn()
-                    .with_context(running)?;
-                // Dropped at the end of the statement: the command sees the end of its input.
-                let written = child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(message));
-                let output = child.wait_with_output().with_context(running)?;
+                let mut input = tempfile::tempfile().with_context(running)?;
+                input.write_all(message).and_then(|()| input.rewind()).with_context(running)?;
+                let mut shell = Command::new("sh");
+                let output = budget::output(shell.args(["-c", command]).stdin(input), &budget::SIGNATURE);
+                let output = output.with_context(running)?;
                 ensure!(output.status.success(), "{}: {}", running(), output.status);
-                written.with_context(running)?;
                 ensure!(!output.stdout.is_empty(), "{} wrote no signature", running());
                 Ok(output.stdout)
             }

@@ -70,7 +70,7 @@ impl Report<'_> {
             Details::Loaded(nodes) => {
                 let event = |node: &Loaded| {
                     json!({ "event": "loaded", "reference": node.reference, "id": node.id, "bytes": node.bytes,
-                        "layers": node.layers, "layersPresent": node.there, "repaired": node.repaired })
+                        "layers": node.layers, "layersPresent": node.present, "repaired": node.repaired })
                 };
                 nodes.iter().map(event).collect()
             }
@@ -110,8 +110,8 @@ impl Report<'_> {
 }
 
 fn load_lines(node: &Loaded) -> Vec<String> {
-    let Loaded { reference, layers, there, bytes, repaired, .. } = node;
-    let why = repaired.as_ref().map(|why| format!("sending layers that seemed to be there: {why}"));
-    let count = format!("{reference}: {there} of {layers} layers were already present, {bytes} bytes sent");
+    let Loaded { reference, layers, present, bytes, repaired, .. } = node;
+    let why = repaired.as_ref().map(|why| format!("sending layers that seemed to be present: {why}"));
+    let count = format!("{reference}: {present} of {layers} layers were already present, {bytes} bytes sent");
     why.into_iter().chain([count]).collect()
 }

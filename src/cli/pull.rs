@@ -10,7 +10,7 @@ use super::{
 use crate::terminal::{self, note};
 use crate::{
     image::{Found, Opened, Wanted},
-    oci::{Digest, Index, Platform, Reference, json},
+    oci::{Index, Platform, Reference, json},
     transport::{
         ReadOptions, dir,
         registry::{Client, Purpose},
@@ -103,7 +103,7 @@ pub fn manifest(arguments: &ManifestArguments) -> Result<ExitCode> {
     let mut bytes = node.document()?;
     if *referrers {
         let client = Client::for_purpose(Purpose::ReadOriginal, &image.reference, &options.registry)?;
-        let listed = client.list_referrers(&Digest::of(&bytes))?;
+        let listed = client.list_referrers(&node.descriptor.digest)?;
         listed.malformed.iter().for_each(|why| note!("{}: {why}", image.reference));
         bytes = json::to_vec(&Index::new(listed.descriptors));
     }

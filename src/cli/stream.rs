@@ -21,14 +21,13 @@ pub fn run(
         ensure!(!image.as_is, "--created works only with an image.json");
         image = image.with_created(created.time()?)?;
     }
-    let name = repo_tag.as_deref().map_or_else(String::new, |tag| format!(":{tag}"));
     if let Some(tag) = &repo_tag {
         let named = tag.rsplit_once(':').is_some_and(|(name, tag)| !name.is_empty() && !tag.contains('/'));
         ensure!(named, "--repo-tag {tag:?} has no tag; write it like name:latest");
     }
-    let destination = format!("{}:-{name}", archive::DOCKER.name).parse::<Destination>();
-    let destination =
-        destination.map_err(Error::msg).with_context(|| format!("--repo-tag{}", name.replacen(':', " ", 1)))?;
+    let tag = repo_tag.unwrap_or_default();
+    let destination = format!("{}:-:{tag}", archive::DOCKER.name).parse::<Destination>();
+    let destination = destination.map_err(Error::msg).with_context(|| format!("--repo-tag {tag}"))?;
     destination.write(&ManifestGraph::from(image), &WriteOptions::default()).map_err(Error::from_boxed)?;
     Ok(ExitCode::SUCCESS)
 }

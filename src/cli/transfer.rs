@@ -14,7 +14,7 @@ use super::{
     copy_arguments::{CopyArguments, SkopeoArguments},
     copy_flags,
     progress::Display,
-    trust::Trust,
+    trust::{self, Trust},
 };
 use crate::terminal::note;
 use crate::{
@@ -129,7 +129,7 @@ impl<'a> Transfer<'a> {
 
     /// The image by its digest, if the key signed it; the image itself if no key is given.
     fn verify(&self, image: &Location) -> Result<Location> {
-        self.trust.as_ref().map_or_else(|| Ok(image.clone()), |trust| trust.pin(image, &self.from.registry))
+        trust::pin(self.trust.as_ref(), image, &self.from.registry)
     }
 
     /// Opens the image, or with `--all` the index with all its images.
@@ -204,9 +204,9 @@ fn add_referrers(
 /// The platform that is asked for, in strata's or in skopeo's flags.
 fn platform(arguments: &CopyArguments) -> Option<Platform> {
     let SkopeoArguments { override_arch, override_os, override_variant, .. } = &arguments.skopeo;
-    let said = override_arch.is_some() || override_os.is_some() || override_variant.is_some();
+    let is_overridden = override_arch.is_some() || override_os.is_some() || override_variant.is_some();
     let here = Platform::here();
-    let overridden = said.then(|| Platform {
+    let overridden = is_overridden.then(|| Platform {
         architecture: override_arch.clone().unwrap_or(here.architecture),
         os: override_os.clone().unwrap_or(here.os),
         variant: override_variant.clone(),

@@ -114,8 +114,13 @@ impl SignatureArguments {
 
     /// The image by its digest, if the key signed it; the image itself if no key is given.
     pub fn pin(&self, image: &Location, options: &registry::Options) -> Result<Location> {
-        self.trust()?.map_or_else(|| Ok(image.clone()), |trust| trust.pin(image, options))
+        pin(self.trust()?.as_ref(), image, options)
     }
+}
+
+/// The image by its digest, if it is trusted; the image itself if nothing is required.
+pub fn pin(trust: Option<&Trust>, image: &Location, options: &registry::Options) -> Result<Location> {
+    trust.map_or_else(|| Ok(image.clone()), |trust| trust.pin(image, options))
 }
 
 impl Trust {
@@ -138,7 +143,7 @@ impl Trust {
             0 => String::new(),
             count => format!("; {count} invalid attachments were skipped, strata verify --verbose lists them"),
         };
-        ensure!(checked.problems.is_empty(), "{image} is not copied: {}{hint}", checked.problems.join("; "));
+        ensure!(checked.problems.is_empty(), "{image} is refused: {}{hint}", checked.problems.join("; "));
         pinned(&reference, checked.digest)
     }
 

@@ -237,13 +237,13 @@ impl LayerBlob {
             let mut blob = self.read_unchecked();
             let mut start = Vec::with_capacity(DetectedCompression::START);
             (&mut blob).take(DetectedCompression::START as u64).read_to_end(&mut start)?;
-            let packing = DetectedCompression::of(&start);
-            if packing == DetectedCompression::Xz {
+            let compression = DetectedCompression::of(&start);
+            if compression == DetectedCompression::Xz {
                 return Err(invalid("OCI does not allow layers compressed with xz".to_owned()));
             }
             let (value, found) = {
                 let whole = io::Cursor::new(start).chain(&mut blob);
-                let mut plain = Hashing { inner: packing.reader(whole, size)?, hasher: self.diff_id.hasher() };
+                let mut plain = Hashing { inner: compression.reader(whole, size)?, hasher: self.diff_id.hasher() };
                 let value = consume(&mut plain)?;
                 io::copy(&mut plain, &mut io::sink())?;
                 (value, plain.hasher.finish())

@@ -1,6 +1,10 @@
 //! Why an image could not be read.
 
-use std::{error::Error, io, path::PathBuf};
+use std::{
+    error::Error,
+    io,
+    path::{Path, PathBuf},
+};
 
 use crate::{budget::ExceededError, image::ImageError, oci::Platform};
 
@@ -108,6 +112,12 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// The error of an act on a path, such as "reading".
+    pub(crate) fn io(act: &str, path: &Path) -> impl Fn(io::Error) -> Self {
+        let (act, path) = (act.to_owned(), path.to_owned());
+        move |source| Self::Io { act: act.clone(), path: path.clone(), source }
+    }
+
     /// Whether a document is missing or malformed, so that reading it again gives the same.
     pub(crate) fn is_malformed(&self) -> bool {
         matches!(self, Self::Document { .. })

@@ -84,7 +84,7 @@ pub struct Loaded {
     /// Layers of the image.
     pub layers: usize,
     /// Layers that were already present.
-    pub there: usize,
+    pub present: usize,
     /// Bytes sent.
     pub bytes: u64,
     /// Why layers that seemed to be there were sent after all.

@@ -34,7 +34,7 @@ const SCRIPT: u64 = 8 * 1024;
 pub fn open(path: &Path) -> Result<Opened, OpenError> {
     match Content::recognise(path)? {
         Content::Program(file) => {
-            let image = scripts::image_of(path, &read_script(file).map_err(io_error("reading", path))?)?;
+            let image = scripts::image_of(path, &read_script(file).map_err(OpenError::io("reading", path))?)?;
             Content::recognise(&image)?.open(&image)
         }
         content => content.open(path),
@@ -51,9 +51,9 @@ pub(crate) fn open_stdin() -> Result<Opened, OpenError> {
     let stdin = io::stdin().lock();
     if stdin.is_terminal() {
         let terminal = io::Error::other("it is a terminal; pipe an archive or an image.json into it");
-        return Err(io_error("reading", name)(terminal));
+        return Err(OpenError::io("reading", name)(terminal));
     }
-    Content::recognise_stream(stdin).map_err(io_error("reading", name))?.open(name)
+    Content::recognise_stream(stdin).map_err(OpenError::io("reading", name))?.open(name)
 }
 
 /// What a path is.
@@ -96,13 +96,13 @@ impl Start {
 
 impl<'a> Content<'a> {
     fn recognise(path: &Path) -> Result<Self, OpenError> {
-        let file = File::open(path).map_err(io_error("opening", path))?;
-        let kind = file.metadata().map_err(io_error("opening", path))?.file_type();
+        let file = File::open(path).map_err(OpenError::io("opening", path))?;
+        let kind = file.metadata().map_err(OpenError::io("opening", path))?.file_type();
         if kind.is_dir() {
             return Ok(Self::recognise_directory(path));
         }
         let recognised = if kind.is_file() { Self::recognise_file(file) } else { Self::recognise_stream(file) };
-        recognised.map_err(io_error("opening", path))
+        recognised.map_err(OpenError::io("reading", path))
     }
 
     fn recognise_directory(path: &Path) -> Self {
@@ -150,7 +150,7 @@ impl<'a> Content<'a> {
             Self::RecipeDirectory => {
                 let recipe = path.join("image.json");
                 // A pipe in its place must not wait for its other end.
-                let file = files::open_plain(&recipe).map_err(io_error("opening", path))?;
+                let file = files::open_plain(&recipe).map_err(OpenError::io("opening", &recipe))?;
                 Ok(RecipeFile::open(file, &recipe)?.into())
             }
             Self::RecipeStream(stream) => Ok(RecipeFile::read(stream, path)?.into()),
@@ -170,8 +170,4 @@ fn read_script(file: File) -> io::Result<String> {
     let mut start = Vec::new();
     file.take(SCRIPT).read_to_end(&mut start)?;
     Ok(String::from_utf8_lossy(&start).into_owned())
-}
-
-fn io_error(act: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
-    move |source| OpenError::Io { act: act.to_owned(), path: path.to_owned(), source }
 }

@@ -26,15 +26,15 @@ use crate::{
 
 /// Reads the archive `file` once, from front to back. `path` is for messages.
 pub fn open(mut file: File, path: &Path) -> Result<Found, OpenError> {
-    let opening = io_error("opening", path);
+    let opening = OpenError::io("opening", path);
     let fail = |act: String, source| OpenError::Io { act, path: path.to_owned(), source };
-    let packing = read_packing(&mut file).map_err(&opening)?;
-    let mut contents = Contents::new(Archive::new(file.try_clone().map_err(&opening)?, packing));
-    if packing == DetectedCompression::Plain {
+    let compression = read_compression(&mut file).map_err(&opening)?;
+    let mut contents = Contents::new(Archive::new(file.try_clone().map_err(&opening)?, compression));
+    if compression == DetectedCompression::Plain {
         scan_entries(TarReader::seeking(file), &mut contents, &fail)?;
     } else {
         let size = file.metadata().map_err(&opening)?.len();
-        scan_entries(TarReader::new(packing.reader(file, size).map_err(&opening)?), &mut contents, &fail)?;
+        scan_entries(TarReader::new(compression.reader(file, size).map_err(&opening)?), &mut contents, &fail)?;
     }
     found(contents)
 }
@@ -45,25 +45,22 @@ pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<Found, OpenErro
         let mut file = tempfile::tempfile()?;
         io::copy(&mut stream, &mut file).map_err(explain_full)?;
         file.rewind()?;
-        match read_packing(&mut file)? {
+        match read_compression(&mut file)? {
             DetectedCompression::Plain => Ok(file),
-            packing => tar_file::unpack(&file, packing),
+            compression => tar_file::unpack(&file, compression),
         }
     };
-    open(kept().map_err(io_error("keeping", path))?, path)
+    open(kept().map_err(OpenError::io("keeping", path))?, path)
 }
 
 /// How the file is compressed; it is at its beginning again.
-fn read_packing(file: &mut File) -> io::Result<DetectedCompression> {
+fn read_compression(file: &mut File) -> io::Result<DetectedCompression> {
     let mut start = Vec::new();
     file.take(8).read_to_end(&mut start)?;
     file.rewind()?;
     Ok(DetectedCompression::of(&start))
 }
 
-fn io_error(act: &str, path: &Path) -> impl Fn(io::Error) -> OpenError {
-    move |source| OpenError::Io { act: act.to_owned(), path: path.to_owned(), source }
-}
 fn scan_entries<R: Read>(
     mut archive: TarReader<R>,
     contents: &mut Contents,

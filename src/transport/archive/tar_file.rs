@@ -24,10 +24,10 @@ enum Content {
 }
 
 impl Archive {
-    pub(crate) fn new(file: File, packing: DetectedCompression) -> Self {
-        Self(Mutex::new(match packing {
+    pub(crate) fn new(file: File, compression: DetectedCompression) -> Self {
+        Self(Mutex::new(match compression {
             DetectedCompression::Plain => Content::Plain(Arc::new(file)),
-            _ => Content::Compressed(file, packing),
+            _ => Content::Compressed(file, compression),
         }))
     }
 
@@ -37,21 +37,22 @@ impl Archive {
         let mut content = lock(&self.0);
         let file = match &mut *content {
             Content::Plain(file) => Arc::clone(file),
-            Content::Compressed(file, packing) => {
+            Content::Compressed(file, compression) => {
                 file.rewind()?;
-                Arc::new(unpack(file, *packing)?)
+                let unpacked = Arc::new(unpack(file, *compression)?);
+                *content = Content::Plain(Arc::clone(&unpacked));
+                unpacked
             }
         };
-        *content = Content::Plain(Arc::clone(&file));
         Ok(Section { file, at: offset, end: offset.saturating_add(size) })
     }
 }
 
 /// The plain tar of a compressed one, in a nameless file.
-pub(super) fn unpack(file: &File, packing: DetectedCompression) -> io::Result<File> {
+pub(super) fn unpack(file: &File, compression: DetectedCompression) -> io::Result<File> {
     let size = file.metadata()?.len();
     let mut plain = tempfile::tempfile()?;
-    io::copy(&mut packing.reader(file, size)?, &mut plain).map_err(explain_full)?;
+    io::copy(&mut compression.reader(file, size)?, &mut plain).map_err(explain_full)?;
     plain.rewind()?;
     Ok(plain)
 }

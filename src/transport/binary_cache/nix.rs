@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::Cache;
-use crate::transport::http::Netrc;
+use crate::{budget, transport::http::Netrc};
 
 /// Where Nix looks for passwords by default.
 const NETRC: &str = "/etc/nix/netrc";
@@ -46,12 +46,9 @@ impl Configuration {
 }
 
 fn ask(arguments: &[&str]) -> Option<Value> {
-    let output = Command::new("nix")
-        .args(["--extra-experimental-features", "nix-command"])
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let mut nix = Command::new("nix");
+    nix.args(["--extra-experimental-features", "nix-command"]).args(arguments);
+    let output = budget::output(nix.stdin(Stdio::null()).stderr(Stdio::piped()), &budget::NIX_OUTPUT).ok()?;
     output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
 }
 

@@ -93,8 +93,3 @@ pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
     names.sort_unstable();
     Ok(names)
 }
-
-pub(crate) fn io_error(act: &str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
-    let (act, path) = (act.to_owned(), path.to_owned());
-    move |source| OpenError::Io { act, path, source }
-}

@@ -77,12 +77,12 @@ pub enum ContainerdError {
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// It took the image, and has not all of it.
-    #[error("{reference} is not complete in containerd after sending all of it; `ctr images check` prints: {said}")]
+    #[error("{reference} is not complete in containerd after sending all of it; `ctr images check` prints: {message}")]
     Incomplete {
         /// The image.
         reference: String,
         /// The output of the command.
-        said: String,
+        message: String,
     },
 }
 
@@ -99,7 +99,7 @@ pub fn load(image: &Image, name: &TaggedName, ctr: &Tool) -> Result<Loaded, Cont
     let incoming = loaded::incoming(&image.digest());
     let incoming_name = full_name(&incoming);
     let clean_up = || ctr.run(&["images", "rm", &incoming_name]);
-    let mut said = String::new();
+    let mut message = String::new();
     for _ in 0..ATTEMPTS {
         let imported = loaded.feed(image, &incoming, &there, ctr, IMPORT);
         // One that lacks blobs may fail to be unpacked, and one that could not be read at all is not there.
@@ -114,15 +114,15 @@ pub fn load(image: &Image, name: &TaggedName, ctr: &Tool) -> Result<Loaded, Cont
                 match named {
                     Ok(State::Complete) => return Ok(loaded),
                     // Another load of the same image may have dropped the name it came under.
-                    Ok(State::Incomplete(line)) => said = line,
-                    Ok(State::Absent) => said = "no such image".to_owned(),
-                    Err(error) => said = error.to_string(),
+                    Ok(State::Incomplete(line)) => message = line,
+                    Ok(State::Absent) => message = "no such image".to_owned(),
+                    Err(error) => message = error.to_string(),
                 }
                 there.clear();
             }
             (imported, state) if !there.is_empty() => {
                 let why = match (imported, state) {
-                    (_, State::Incomplete(said)) => said,
+                    (_, State::Incomplete(message)) => message,
                     (Err(error), _) => error.to_string(),
                     (Ok(_), _) => "it has not all of their blobs".to_owned(),
                 };
@@ -133,12 +133,12 @@ pub fn load(image: &Image, name: &TaggedName, ctr: &Tool) -> Result<Loaded, Cont
                 let _ = clean_up();
                 return Err(error.into());
             }
-            (Ok(_), State::Incomplete(line)) => said = line,
-            (Ok(_), _) => said = "no such image".to_owned(),
+            (Ok(_), State::Incomplete(line)) => message = line,
+            (Ok(_), _) => message = "no such image".to_owned(),
         }
     }
     let _ = clean_up();
-    Err(ContainerdError::Incomplete { reference, said })
+    Err(ContainerdError::Incomplete { reference, message })
 }
 
 /// Gives the image, whose blobs are there, its name.
@@ -158,8 +158,8 @@ enum State {
 /// `ctr images check`: a line for each image, "REF TYPE DIGEST STATUS SIZE UNPACKED", where the status is
 /// "complete (66/66)" or "incomplete (1/66)".
 fn check(name: &str, ctr: &Tool) -> Result<State, EngineError> {
-    let said = ctr.run(&["images", "check", &format!("name=={name}")])?;
-    let Some(line) = said.lines().find(|line| line.starts_with(name)) else { return Ok(State::Absent) };
+    let message = ctr.run(&["images", "check", &format!("name=={name}")])?;
+    let Some(line) = message.lines().find(|line| line.starts_with(name)) else { return Ok(State::Absent) };
     let complete = line.split_whitespace().nth(3) == Some("complete") && line.trim_end().ends_with("true");
     Ok(if complete { State::Complete } else { State::Incomplete(line.trim().to_owned()) })
 }

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     image::{BlobFile, Found, Node, OpenError, Store, found::Top, store::read_document},
     oci::{Descriptor, Digest, Index, Manifest, descriptor::media_type, document},
-    transport::blob_files::read::{Folder, io_error, names, parse},
+    transport::blob_files::read::{Folder, names, parse},
 };
 
 /// The blobs of a `dir:`.
@@ -63,9 +63,9 @@ impl Store for Dir {
 
 /// Reads what skopeo wrote to `dir:path`.
 pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
-    let folder = Folder::open(path).map_err(io_error("opening", path))?;
+    let folder = Folder::open(path).map_err(OpenError::io("opening", path))?;
     let name = path.join("manifest.json");
-    let bytes = folder.read("manifest.json").map_err(io_error("reading", &name))?;
+    let bytes = folder.read("manifest.json").map_err(OpenError::io("reading", &name))?;
     let store: Arc<dyn Store> = Arc::new(Dir(folder));
     if document::is_schema_1(&bytes) {
         let document = name.display().to_string();

@@ -14,12 +14,12 @@ use crate::{
 
 impl Loaded {
     pub(crate) fn new(id: Digest, reference: String) -> Self {
-        Self { id, reference, layers: 0, there: 0, bytes: 0, repaired: None }
+        Self { id, reference, layers: 0, present: 0, bytes: 0, repaired: None }
     }
 
     /// Notes which layers are not sent.
     pub(crate) fn leave_out(&mut self, image: &Image, there: &HashSet<Digest>) {
-        self.there = image.layers.iter().filter(|layer| there.contains(&layer.descriptor.digest)).count();
+        self.present = image.layers.iter().filter(|layer| there.contains(&layer.descriptor.digest)).count();
     }
 
     /// Feeds an engine's command with the archive of `image` as `reference`, without the layers `there`.
@@ -41,7 +41,7 @@ impl Loaded {
     /// The result of a load into one engine.
     pub(crate) fn into_outcome(self, image: &Image) -> Outcome {
         let sent = Sent { blobs: 0, bytes: self.bytes };
-        let (digest, reference, skipped) = (self.id, Some(self.reference.clone()), self.there);
+        let (digest, reference, skipped) = (self.id, Some(self.reference.clone()), self.present);
         let loaded = Self { layers: image.layers.len(), ..self };
         Outcome { reference, sent, skipped, details: Details::Loaded(vec![loaded]), ..Outcome::new(digest) }
     }

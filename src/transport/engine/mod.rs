@@ -55,14 +55,14 @@ pub enum EngineError {
         source: io::Error,
     },
     /// It failed.
-    #[error("{command}: {status}: {said}")]
+    #[error("{command}: {status}: {message}")]
     Failed {
         /// The command line.
         command: String,
         /// How it ended.
         status: ExitStatus,
         /// Its own words.
-        said: String,
+        message: String,
     },
     /// An argument might be another one, or a command, for a shell at the other end.
     #[error(
@@ -192,12 +192,12 @@ impl Tool {
     fn start(&self, arguments: &[&str], input: Stdio) -> Result<Running, EngineError> {
         let line = self.line(arguments);
         let spool = || tempfile::tempfile().map_err(|source| self.talking(arguments, source));
-        let (out, said) = (spool()?, spool()?);
+        let (out, message) = (spool()?, spool()?);
         let both = |file: &File| file.try_clone().map(Stdio::from).map_err(|source| self.talking(arguments, source));
         let mut command = self.command(arguments)?;
-        let child = command.stdin(input).stdout(both(&out)?).stderr(both(&said)?).spawn();
+        let child = command.stdin(input).stdout(both(&out)?).stderr(both(&message)?).spawn();
         let child = child.map_err(|source| EngineError::Start { command: line.clone(), source })?;
-        Ok(Running { child, line, out, said })
+        Ok(Running { child, line, out, message })
     }
 
     fn talking(&self, arguments: &[&str], source: io::Error) -> EngineError {
@@ -237,7 +237,7 @@ struct Running {
     child: Child,
     line: String,
     out: File,
-    said: File,
+    message: File,
 }
 
 impl Running {
@@ -250,14 +250,14 @@ impl Running {
             self.out.rewind().map_err(talking)?;
             return Ok(self.out);
         }
-        let mut said = Vec::new();
-        let read = |()| Budget::new(&budget::MESSAGE).read_start(&self.said, &mut said);
-        (&self.said).rewind().and_then(read).map_err(talking)?;
-        let said = String::from_utf8_lossy(&said).trim().to_owned();
+        let mut message = Vec::new();
+        let read = |()| Budget::new(&budget::MESSAGE).read_start(&self.message, &mut message);
+        (&self.message).rewind().and_then(read).map_err(talking)?;
+        let message = String::from_utf8_lossy(&message).trim().to_owned();
         if status.code() == Some(127) {
-            return Err(EngineError::Start { command: self.line, source: io::Error::other(said) });
+            return Err(EngineError::Start { command: self.line, source: io::Error::other(message) });
         }
-        Err(EngineError::Failed { command: self.line, status, said })
+        Err(EngineError::Failed { command: self.line, status, message })
     }
 }
 

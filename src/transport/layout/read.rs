@@ -10,7 +10,7 @@ use std::{
 use crate::{
     image::{BlobFile, Found, OpenError, Store},
     oci::{Descriptor, Digest, Index},
-    transport::blob_files::read::{Folder, io_error, names, parse},
+    transport::blob_files::read::{Folder, names, parse},
 };
 
 /// The blobs of an OCI layout.
@@ -42,9 +42,9 @@ impl Store for Layout {
 
 /// Reads the layout in the directory `path`.
 pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
-    let folder = Folder::open(path).map_err(io_error("opening", path))?;
+    let folder = Folder::open(path).map_err(OpenError::io("opening", path))?;
     let name = path.join("index.json");
-    let bytes = folder.read("index.json").map_err(io_error("reading", &name))?;
+    let bytes = folder.read("index.json").map_err(OpenError::io("reading", &name))?;
     let store: Arc<dyn Store> = Arc::new(Layout(folder));
     let index: Index = parse(&name, &bytes)?;
     Ok(Found::of_index(index, store))

@@ -59,8 +59,8 @@ pub fn load(image: &Image, name: &TaggedName, podman: &Tool) -> Result<Loaded, E
         Ok(_) => Ok(loaded),
         // An image may have gone since it was asked for, or the storage does not know that a compressed blob is a
         // layer of its.
-        Err(EngineError::Failed { said, .. }) if !there.is_empty() => {
-            loaded.repaired = Some(said);
+        Err(EngineError::Failed { message, .. }) if !there.is_empty() => {
+            loaded.repaired = Some(message);
             loaded.feed(image, &reference, &HashSet::new(), podman, LOAD).map(|_| loaded)
         }
         Err(error) => Err(error),

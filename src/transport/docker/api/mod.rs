@@ -46,7 +46,7 @@ pub enum DaemonError {
         source: Box<ureq::Error>,
     },
     /// Its answer exceeds the limits.
-    #[error("{act}: {source}")]
+    #[error("{act}")]
     Exceeded {
         /// What was tried.
         act: &'static str,
@@ -54,20 +54,20 @@ pub enum DaemonError {
         source: ExceededError,
     },
     /// The server answered with an error.
-    #[error("{act}: the daemon answered: {said}")]
+    #[error("{act}: the daemon answered: {message}")]
     Refused {
         /// What was tried.
         act: &'static str,
         /// Its own words.
-        said: String,
+        message: String,
     },
     /// It has no such image.
-    #[error("{act}: {said}")]
+    #[error("{act}: {message}")]
     Missing {
         /// What was tried.
         act: &'static str,
         /// Its own words.
-        said: String,
+        message: String,
     },
     /// We do not know where it is.
     #[error("{0}")]
@@ -301,12 +301,12 @@ impl Daemon {
         let mut response = response.map_err(|source| self.unreachable(act, source))?;
         if response.status() != StatusCode::OK {
             return Err(match self.text(act, Ok(response), &mut Budget::new(&budget::DAEMON)) {
-                Err(DaemonError::Missing { said, .. }) => DaemonError::Missing {
+                Err(DaemonError::Missing { message, .. }) => DaemonError::Missing {
                     act,
-                    said: format!("it has no image {name} ({said}); `docker images` lists what it has"),
+                    message: format!("it has no image {name} ({message}); `docker images` lists what it has"),
                 },
                 Err(other) => other,
-                Ok(said) => DaemonError::Refused { act, said },
+                Ok(message) => DaemonError::Refused { act, message },
             });
         }
         spool(&mut response.body_mut().as_reader()).map_err(|source| self.unreachable(act, ureq::Error::Io(source)))
@@ -328,21 +328,21 @@ impl Daemon {
         let request = request.header("content-type", "application/x-tar");
         let response = request.send(SendBody::from_reader(archive));
         let text = self.text(act, response, &mut Budget::new(&budget::DAEMON))?;
-        let mut said = Vec::new();
+        let mut message = Vec::new();
         for line in text.lines() {
             let Ok(line) = serde_json::from_str::<Line>(line) else { continue };
             if let Some(error) = line.error {
-                return Err(DaemonError::Refused { act, said: error });
+                return Err(DaemonError::Refused { act, message: error });
             }
-            said.extend(line.stream.map(|line| line.trim().to_owned()));
+            message.extend(line.stream.map(|line| line.trim().to_owned()));
         }
-        Ok(said)
+        Ok(message)
     }
 
     fn get<T: serde::de::DeserializeOwned>(&self, act: &'static str, path: &str, budget: &mut Budget) -> Result<T> {
         let response = self.agent.get(format!("{}{path}", self.base)).call();
         let text = self.text(act, response, budget)?;
-        serde_json::from_str(&text).map_err(|error| DaemonError::Refused { act, said: error.to_string() })
+        serde_json::from_str(&text).map_err(|error| DaemonError::Refused { act, message: error.to_string() })
     }
 
     fn unreachable(&self, act: &'static str, source: ureq::Error) -> DaemonError {
@@ -373,9 +373,9 @@ impl Daemon {
         })?;
         let text = String::from_utf8_lossy(&text);
         match response.status() {
-            StatusCode::NOT_FOUND => Err(DaemonError::Missing { act, said: said(&text) }),
+            StatusCode::NOT_FOUND => Err(DaemonError::Missing { act, message: message(&text) }),
             status if status.is_success() => Ok(text.into_owned()),
-            status => Err(DaemonError::Refused { act, said: format!("{status}: {}", said(&text)) }),
+            status => Err(DaemonError::Refused { act, message: format!("{status}: {}", message(&text)) }),
         }
     }
 }
@@ -389,7 +389,7 @@ fn spool(from: &mut dyn Read) -> io::Result<File> {
 }
 
 /// The daemon's own words, out of their JSON.
-fn said(text: &str) -> String {
+fn message(text: &str) -> String {
     #[derive(Deserialize)]
     struct Message {
         message: String,

@@ -34,7 +34,7 @@ pub(super) fn load(image: &Image, reference: Option<&str>, daemon: &Daemon) -> R
     let incoming = reference.map(|_| crate::transport::engine::loaded::incoming(&manifest));
     let known = daemon.image(&manifest.to_string())?;
     if known.is_some_and(|known| known.is_available(&manifest) == Some(true) && known.is_unpacked(&manifest)) {
-        loaded.there = image.layers.len();
+        loaded.present = image.layers.len();
         match reference {
             Some(reference) if !daemon.tag(&manifest, reference)? => {}
             _ => {
@@ -49,16 +49,16 @@ pub(super) fn load(image: &Image, reference: Option<&str>, daemon: &Daemon) -> R
     let mut there: HashSet<Digest> = seem.map(|layer| layer.descriptor.digest).collect();
     let mut why = None;
     for _ in 0..ATTEMPTS {
-        let said = stream(image, incoming.as_deref(), &there, daemon, &mut loaded);
-        let complete = said.and_then(|said| Ok((check(&manifest, there.is_empty(), daemon)?, said)));
-        let (found, said) = match complete {
+        let message = stream(image, incoming.as_deref(), &there, daemon, &mut loaded);
+        let complete = message.and_then(|message| Ok((check(&manifest, there.is_empty(), daemon)?, message)));
+        let (found, message) = match complete {
             Ok(complete) => complete,
             Err(error) => {
                 clean_up(incoming.as_deref(), daemon);
                 return Err(error);
             }
         };
-        let unpacking = said.into_iter().find(|line| line.starts_with("Error unpacking"));
+        let unpacking = message.into_iter().find(|line| line.starts_with("Error unpacking"));
         match (found, unpacking) {
             (Some(true), None) => {
                 let named = reference.map_or(Ok(true), |reference| daemon.tag(&manifest, reference));
@@ -82,8 +82,8 @@ pub(super) fn load(image: &Image, reference: Option<&str>, daemon: &Daemon) -> R
         }
     }
     clean_up(incoming.as_deref(), daemon);
-    let said = why.unwrap_or_else(|| "the image is not complete after all of it was sent".to_owned());
-    Err(DaemonError::Refused { act: "loading into the docker daemon", said })
+    let message = why.unwrap_or_else(|| "the image is not complete after all of it was sent".to_owned());
+    Err(DaemonError::Refused { act: "loading into the docker daemon", message })
 }
 
 /// Whether the daemon has every blob of the manifest; nothing where it has not even the manifest.

@@ -68,8 +68,8 @@ pub fn load(image: &Image, name: Option<&TaggedName>, daemon: &Daemon) -> Result
     match send(&there, &mut loaded) {
         Ok(_) => Ok(loaded),
         // An image may have gone since its layers were asked for.
-        Err(DaemonError::Refused { said, .. }) if !there.is_empty() => {
-            loaded.repaired = Some(said);
+        Err(DaemonError::Refused { message, .. }) if !there.is_empty() => {
+            loaded.repaired = Some(message);
             send(&HashSet::new(), &mut loaded).map(|_| loaded)
         }
         Err(error) => Err(error),
@@ -98,9 +98,9 @@ fn stream(
     let archive = ChunkReader::new(move |out| {
         archive::write_without(&image, reference.as_deref(), &without, out).map(drop).map_err(io::Error::other)
     });
-    let said = daemon.load(&mut Counted { inner: archive, bytes: Arc::clone(&bytes) });
+    let message = daemon.load(&mut Counted { inner: archive, bytes: Arc::clone(&bytes) });
     loaded.bytes += bytes.load(Ordering::Relaxed);
-    said
+    message
 }
 
 struct Counted<R> {
