@@ -3,10 +3,13 @@
 use super::{
     compression::CompressionArgument,
     copy_arguments::CopyArguments,
-    flag_rules::{self, REGISTRIES, Rule, engine_of, engine_rules, may_ask_registry, may_be_recipe},
+    flag_rules::{self, REGISTRIES, Rule, engine_of, engine_rules, is_recipe, may_ask_registry, may_be_recipe},
     side::SideFlag,
 };
-use crate::transport::{Destination, Location};
+use crate::{
+    image::Opened,
+    transport::{Destination, Location},
+};
 use anyhow::{Result, bail};
 
 const PUSHES: &str = "destinations that are registries (docker://)";
@@ -18,7 +21,7 @@ pub fn check(arguments: &CopyArguments, image: &Location, destination: &Destinat
     }
     let mut rules = pushes(arguments, destination);
     rules.extend(engines(arguments, image, destination));
-    rules.extend(registries(arguments, image, destination));
+    rules.extend(registries(arguments, image, destination, may_ask_registry(image)));
     rules.extend(arguments.substituters.rules(may_be_recipe(image)));
     flag_rules::check(&format!("{image} to {destination}"), rules)
 }
@@ -68,10 +71,22 @@ fn engines(arguments: &CopyArguments, image: &Location, destination: &Destinatio
     rules
 }
 
+/// Refuses flags for registries if the image that was opened has no layers in one, as only a recipe may have without being in
+/// one itself.
+pub fn check_opened(
+    arguments: &CopyArguments,
+    image: &Location,
+    destination: &Destination,
+    opened: &Opened,
+) -> Result<()> {
+    let may_ask = image.registry_host().is_some() || is_recipe(opened);
+    flag_rules::check(&format!("{image} to {destination}"), registries(arguments, image, destination, may_ask))
+}
+
 /// Flags for registries, apart from credentials, which [`super::access`] checks.
-fn registries(arguments: &CopyArguments, image: &Location, destination: &Destination) -> Vec<Rule> {
+fn registries(arguments: &CopyArguments, image: &Location, destination: &Destination, may_ask: bool) -> Vec<Rule> {
     let rule = |SideFlag { flag, side, is_for_host }: SideFlag| {
-        let source = if is_for_host { image.registry_host().is_some() } else { may_ask_registry(image) };
+        let source = if is_for_host { image.registry_host().is_some() } else { may_ask };
         let has_effect = match side {
             "src-" => source,
             "dest-" => destination.is_registry(),

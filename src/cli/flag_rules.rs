@@ -2,10 +2,13 @@
 
 use anyhow::{Result, bail};
 
-use crate::transport::{
-    Location,
-    kind::{Engine, Transport},
-    table,
+use crate::{
+    image::Opened,
+    transport::{
+        Location,
+        kind::{Engine, Transport},
+        table,
+    },
 };
 
 /// What flags for registries are for.
@@ -56,6 +59,11 @@ pub fn engine_of(location: &Location) -> Option<&'static Engine> {
 /// Whether the source may be an image.json. Engines and registries have none.
 pub fn may_be_recipe(location: &Location) -> bool {
     location.registry_host().is_none() && engine_of(location).is_none()
+}
+
+/// Whether layers of an image that was opened may be made here, or come from a registry that its recipe names.
+pub fn is_recipe(opened: &Opened) -> bool {
+    !matches!(opened, Opened::Found(_))
 }
 
 /// Whether layers may come from a registry. A path is a recipe or not by its content, also behind `oci:` and `dir:`, and a

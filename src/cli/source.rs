@@ -81,9 +81,13 @@ impl SourceArguments {
         Ok(opened)
     }
 
-    /// Refuses flags for binary caches if no layer of these images is made here.
+    /// Refuses flags for binary caches if no layer of these images is made here, and flags for registries if none is in one.
     pub fn check_opened(&self, locations: &[&Location], opened: &[Opened]) -> Result<()> {
-        self.substituters.check_opened(&names(locations), opened)
+        self.substituters.check_opened(&names(locations), opened)?;
+        let has_effect = locations.iter().any(|location| location.registry_host().is_some())
+            || opened.iter().any(flag_rules::is_recipe);
+        let rule = |flag: SideFlag| Rule::new(&flag.flag, true, has_effect, flag_rules::REGISTRIES);
+        flag_rules::check(&names(locations), self.access.given_flags().into_iter().map(rule))
     }
 
     fn rules(&self, locations: &[&Location]) -> Vec<Rule> {

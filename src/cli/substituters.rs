@@ -41,8 +41,7 @@ impl SubstituterArguments {
 
     /// Refuses these flags if no layer of the images is made here.
     pub fn check_opened(&self, what: &str, opened: &[Opened]) -> Result<()> {
-        let is_recipe = |opened: &Opened| !matches!(opened, Opened::Found(_));
-        flag_rules::check(what, self.rules(opened.iter().any(is_recipe)))
+        flag_rules::check(what, self.rules(opened.iter().any(flag_rules::is_recipe)))
     }
 
     /// How sources are reached: registries with these options, missing store paths through the caches.

@@ -101,6 +101,7 @@ impl<'a> Transfer<'a> {
         copy_flags::check(self.arguments, image, destination)?;
         let attachments = self.arguments.attachments.prepare(destination, self.signer.clone())?;
         let source = self.open(&self.verify(image)?)?;
+        copy_flags::check_opened(self.arguments, image, destination, &source.opened)?;
         if self.arguments.preserve_digests {
             check_keeps_digest(&source.content, destination)?;
         }

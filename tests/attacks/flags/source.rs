@@ -106,13 +106,13 @@ impl Bench {
                 let arguments: Vec<&str> = flag.base.iter().chain(&flag.arguments).copied().collect();
                 let outcome = self.run_command(command, source, flag.host, &arguments);
                 // An image of one platform is for this machine or no machine; a path may have layers in a registry.
-                let may_ask =
-                    source == "image.json" && ["--no-creds", "--authfile", "--retry-times"].contains(&flag.name);
+                let is_for_layers = ["--no-creds", "--authfile", "--retry-times"].contains(&flag.name);
+                let may_ask = source == "image.json" && is_for_layers;
                 let is_unused = is_cache && source == "image.json" && !command.makes_layers;
                 // Both fail before the image is chosen.
                 let fails_before = !baseline.succeeded && baseline.effects == outcome.effects;
                 // The second image might be a recipe, but is not opened.
-                let is_unknown = is_cache && !command.after.is_empty() && fails_before;
+                let is_unknown = (is_cache || is_for_layers) && !command.after.is_empty() && fails_before;
                 let is_vacuous = may_ask || is_unused || is_unknown || is_platform && (fails_before || source != MULTI);
                 problems.extend(flag.judge(&what, is_vacuous, &baseline, &outcome));
             }
