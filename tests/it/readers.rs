@@ -14,7 +14,6 @@ const UNBOUNDED: [(&str, &str); 15] = [
     ("run/ready.rs", "tables of the kernel"),
     ("serve/identity.rs", "the user's certificate and key"),
     ("serve/users.rs", "the user's file of passwords"),
-    ("transport/binary_cache/nix.rs", "the settings of Nix"),
     ("transport/compression_cache.rs", "the user's cache"),
     ("transport/docker/api/endpoint.rs", "docker's own configuration"),
     ("transport/http/netrc.rs", "the user's passwords"),

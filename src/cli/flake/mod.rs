@@ -9,6 +9,7 @@
 //! layers are generated from the cache's NARs while they are pulled.
 
 mod nix;
+mod processes;
 mod reference;
 mod roots;
 
@@ -33,7 +34,8 @@ use crate::{
     threads::lock,
     transport::{Location, ReadOptions},
 };
-use nix::{Nix, Processes};
+use nix::Nix;
+use processes::Processes;
 use reference::FlakeReference;
 use roots::Roots;
 

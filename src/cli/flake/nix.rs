@@ -3,122 +3,31 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fs,
-    io::{self, BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::{Duration, Instant},
+    process::{Command, Output},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Package, reference};
-use crate::{
-    budget::{self, Budget, NIX_OUTPUT},
-    closure::StorePath,
-    terminal,
-    transport::git::restrict_git,
+use super::{
+    Package,
+    processes::{Ended, Processes},
+    reference,
 };
+use crate::{budget::NIX_OUTPUT, closure::StorePath, terminal, transport::git::restrict_git};
 
 /// Lines of Nix's log in an error.
 const LOG_LINES: usize = 15;
 /// What one line of it may have, in bytes.
 const LINE_LIMIT: usize = 500;
-/// Time between looks at a process that runs.
-const POLL: Duration = Duration::from_millis(20);
-/// Time for Nix to end its builders after SIGTERM.
-const GRACE: Duration = Duration::from_secs(5);
 /// Time for an evaluation.
 const EVALUATION: Duration = Duration::from_secs(600);
 
 /// Tells images of strata from other packages; the same attributes as in nix/modules/nixos.nix.
 const IS_IMAGE: &str = "package: package ? imageName && package ? imageTag && package ? detached";
-
-/// The processes of Nix and git, with their limits.
-#[derive(Debug)]
-pub struct Processes {
-    timeout: Duration,
-    memory: u64,
-    stopped: AtomicBool,
-}
-
-impl Processes {
-    /// The time for a build, and the address space of an evaluation in MB.
-    pub fn new(timeout: Duration, memory: u64) -> Self {
-        Self { timeout, memory, stopped: AtomicBool::new(false) }
-    }
-
-    /// Ends the processes, and starts no more.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
-    }
-
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
-    }
-
-    /// The status of a process; `None` where it was ended, after `timeout` or by `stop`.
-    fn wait(&self, child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
-        let deadline = Instant::now() + timeout;
-        while Instant::now() < deadline && !self.is_stopped() {
-            if let Some(status) = child.try_wait()? {
-                return Ok(Some(status));
-            }
-            thread::sleep(POLL);
-        }
-        // Nix ends its builders, which a killed one would leave.
-        if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let killed = Instant::now() + GRACE;
-        while Instant::now() < killed && child.try_wait()?.is_none() {
-            thread::sleep(POLL);
-        }
-        let _ = child.kill();
-        child.wait()?;
-        Ok(None)
-    }
-}
-
-/// What a process wrote, and what was made of its standard error. No status: it was ended.
-pub struct Ended<T> {
-    pub status: Option<ExitStatus>,
-    pub stdout: io::Result<Vec<u8>>,
-    pub log: T,
-}
-
-impl Processes {
-    /// Runs a command to its end, for at most `timeout`. Its standard output is limited, and `read_log` reads its standard
-    /// error.
-    pub fn run<T: Default + Send>(
-        &self,
-        command: &mut Command,
-        timeout: Duration,
-        limits: &'static budget::Limits,
-        read_log: impl FnOnce(ChildStderr) -> T + Send,
-    ) -> Result<Ended<T>> {
-        anyhow::ensure!(!self.is_stopped(), "strata is stopping");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let name = command.get_program().to_string_lossy().into_owned();
-        let mut child = command.spawn().with_context(|| format!("starting {name}; install it, or add it to PATH"))?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (stdout, log, status) = thread::scope(|scope| {
-            let stdout = scope.spawn(|| {
-                // Beyond the limit, the pipe is closed, and the process ends.
-                stdout.map_or_else(|| Ok(Vec::new()), |stdout| Budget::new(limits).read(stdout))
-            });
-            let log = scope.spawn(|| stderr.map(read_log).unwrap_or_default());
-            let status = self.wait(&mut child, timeout);
-            (stdout.join(), log.join(), status)
-        });
-        anyhow::ensure!(!self.is_stopped(), "strata is stopping");
-        let stdout = stdout.unwrap_or_else(|_| Ok(Vec::new()));
-        Ok(Ended { status: status?, stdout, log: log.unwrap_or_default() })
-    }
-}
 
 /// Nix's commands.
 #[derive(Clone, Copy, Debug)]
@@ -240,7 +149,7 @@ impl<'a> Nix<'a> {
         let drv_path = StorePath::parse(drv_path).with_context(|| format!("{drv_path:?} is not a derivation"))?;
         let mut command = store();
         command.args(["--realise", drv_path.as_str(), "--indirect", "--add-root"]).arg(link);
-        self.run(command, self.processes.timeout)?;
+        self.run(command, self.processes.timeout())?;
         fs::canonicalize(link).with_context(|| format!("reading {}", link.display()))
     }
 
@@ -263,7 +172,7 @@ impl<'a> Nix<'a> {
         let mut limited = Command::new("/bin/sh");
         limited
             .args(["-c", "ulimit -v \"$0\" && exec \"$@\""])
-            .arg(self.processes.memory.saturating_mul(1_000_000).div_ceil(1024).to_string());
+            .arg(self.processes.memory().saturating_mul(1_000_000).div_ceil(1024).to_string());
         limited.arg(command.get_program()).args(command.get_args());
         limited
     }
@@ -353,7 +262,7 @@ mod tests {
         let processes = Processes::new(Duration::from_millis(50), 1);
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo begun >&2; exec sleep 600"]);
-        let error = Nix::new(&processes).run(command, processes.timeout).unwrap_err();
+        let error = Nix::new(&processes).run(command, processes.timeout()).unwrap_err();
         assert!(error.to_string().contains("takes longer than 0 s"), "{error}");
     }
 }

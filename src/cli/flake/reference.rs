@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::nix::{Ended, Processes};
+use super::processes::{Ended, Processes};
 use crate::{
     budget::{self, Budget},
     transport::git::{local_git, restrict_git},
