@@ -44,9 +44,10 @@ in
       ;
   };
   # Translates skopeo's command line: src/cli/skopeo.rs.
-  skopeo-nix2container = program.package "skopeo" [ "skopeo" ];
+  skopeo-nix2container = program.package "skopeo" "strata with the command line of skopeo" [ "skopeo" ];
   nix2container-bin = program.script {
     name = "nix2container";
+    description = "strata under the name of nix2container";
     text = ''
       #!${bash}/bin/bash
       exec ${strata}/bin/strata "$@"

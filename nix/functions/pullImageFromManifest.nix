@@ -92,7 +92,7 @@ derive {
   };
   passthru = image: {
     inherit imageName imageTag;
-    getManifest = program.package "get-manifest" [
+    getManifest = program.package "get-manifest" "Prints the manifest of ${reference}:${imageTag}" [
       "manifest"
       "${reference}:${imageTag}"
       "--platform"

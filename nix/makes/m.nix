@@ -1,6 +1,6 @@
 # `m`, the runner of Makes projects: strata with this library, and the packages that it is over.
 { program, toolchain }:
-program.package "m" [
+program.package "m" "Runner of the jobs of Makes projects" [
   "m"
   "--library"
   "${./..}"

@@ -107,6 +107,10 @@ let
       runAsRoot
       ;
   };
+  described = {
+    description = "Container image ${imageName}";
+  }
+  // meta;
   ownLayering =
     if layering != null && layeringPipeline != null then
       throw "strata: ${function} has both layering and layeringPipeline; give one"
@@ -230,7 +234,8 @@ let
         ]
       )
       {
-        inherit arguments meta;
+        inherit arguments;
+        meta = described;
         passthru =
           _:
           attributes recipe
@@ -241,7 +246,8 @@ let
           };
       };
   archive = made compressor {
-    inherit arguments meta;
+    inherit arguments;
+    meta = described;
     passthru =
       drv:
       attributes drv

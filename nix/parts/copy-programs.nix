@@ -14,8 +14,8 @@
 }:
 let
   copy =
-    name: destination:
-    program.package name (
+    name: to: destination:
+    program.package name "Copies the image ${reference} to ${to}" (
       [
         "copy"
         "${image}"
@@ -25,30 +25,30 @@ let
 in
 {
   # Not a copy: a container with the store paths of this machine.
-  run = program.package "run" [
+  run = program.package "run" "Starts a container of the image ${reference}" [
     "run"
     "${image}"
   ];
   # A bash in the image's root: the image's own, or that of the package set.
-  shell = program.package "shell" [
+  shell = program.package "shell" "Starts a shell in the image ${reference}" [
     "run"
     "${image}"
     "--shell"
     "${toolchain.shell}/bin/bash"
   ];
-  copyTo = copy "copy-to" [ ];
-  copyToRegistry = copy "copy-to-registry" (
+  copyTo = copy "copy-to" "any destination" [ ];
+  copyToRegistry = copy "copy-to-registry" "its registry" (
     [ "docker://${reference}" ] ++ lib.optional isIndex "--all" ++ attachments
   );
-  copyToDockerDaemon = copy "copy-to-docker-daemon" [ "docker-daemon:${reference}" ];
-  copyToPodman = copy "copy-to-podman" [ "containers-storage:${reference}" ];
-  copyToContainerd = copy "copy-to-containerd" [ "containerd:${reference}" ];
-  copyToKind = copy "copy-to-kind" [
+  copyToDockerDaemon = copy "copy-to-docker-daemon" "docker" [ "docker-daemon:${reference}" ];
+  copyToPodman = copy "copy-to-podman" "podman" [ "containers-storage:${reference}" ];
+  copyToContainerd = copy "copy-to-containerd" "containerd" [ "containerd:${reference}" ];
+  copyToKind = copy "copy-to-kind" "a kind cluster" [
     "containerd:${reference}"
     "--via"
     "kind"
   ];
-  copyToK3s = copy "copy-to-k3s" [
+  copyToK3s = copy "copy-to-k3s" "k3s" [
     "containerd:${reference}"
     "--via"
     "k3s"

@@ -1,6 +1,10 @@
 # Programs that are scripts. A program that runs strata runs the one of this library, so that its bytes are the same. strata is
 # also the interpreter, so that a machine with an empty store downloads no shell.
-{ derive, toolchain }:
+{
+  derive,
+  lib,
+  toolchain,
+}:
 let
   program =
     storeName: request: more:
@@ -25,18 +29,22 @@ rec {
   script =
     {
       name,
+      description ? null,
       text,
       aliases ? [ ],
       arguments ? { },
     }:
     program name { inherit name text aliases; } {
       inherit arguments;
-      meta.mainProgram = name;
+      meta = {
+        mainProgram = name;
+      }
+      // lib.optionalAttrs (description != null) { inherit description; };
     };
   package =
-    name: arguments:
+    name: description: arguments:
     script {
-      inherit name;
+      inherit name description;
       text = strata arguments;
     };
   # The program itself, a file. `more` has further arguments of derive.

@@ -50,6 +50,14 @@ evaluates 'let image = flake.packages.aarch64-darwin.nix2container.buildImage { 
 evaluates 'let image = flake.lib.mkLib { pkgs = on "aarch64-linux"; hostPkgs = on "aarch64-darwin"; }; in (image.buildImage { name = "x"; }).copyTo.system' '"aarch64-darwin"'
 evaluates 'map (system: flake.legacyPackages.${system}.platform.architecture) '"$systems" '["amd64","arm64","riscv64","arm64"]'
 
+# `nix flake show` prints these descriptions.
+evaluates '
+  let
+    described = builtins.filter (name: name != "default" && name != "strata" && name != "nix2container") (builtins.attrNames flake.packages.x86_64-linux);
+    inherit (flake.packages.x86_64-linux) image;
+  in map (name: flake.packages.x86_64-linux.${name}.meta.description) described ++ [ image.copyToRegistry.meta.description image.stream.meta.description ]' \
+  '["Container image hello","Runner of the jobs of Makes projects","strata under the name of nix2container","strata with the command line of skopeo","Copies the image hello:latest to its registry","Container image hello"]'
+
 # Without flakes, and under nix2container's names.
 evaluates '
   let
