@@ -84,6 +84,7 @@
   initializeNixDatabase ? false,
   nixUid ? 0,
   nixGid ? 0,
+  keepStorePaths ? false,
   labels ? { },
   annotations ? { },
   maxSize ? null,
@@ -135,9 +136,10 @@ let
       weights
       previous
       includeStorePaths
+      keepStorePaths
       ;
-    copyToRoot =
-      if initializeNixDatabase then plain.roots ++ [ "${database}" ] else ownRoots;
+    copyToRoot = ownRoots;
+    moved = lib.optional initializeNixDatabase "${database}";
     perms = check.perms "buildImage" "perms" perms ++ (if initializeNixDatabase then databasePerms else [ ]);
     deps = [ file ];
     ignore = [ file ];
@@ -152,6 +154,7 @@ let
       layering
       weights
       previous
+      keepStorePaths
       ;
     copyToRoot = ownRoots;
     metadata = { };
@@ -162,7 +165,7 @@ let
     kind = "nix-database";
     closure = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.closure) below;
     request = {
-      elsewhere = [ file ] ++ plain.roots ++ builtins.concatMap (layer: layer.roots) below;
+      elsewhere = [ file ] ++ plain.elsewhere ++ builtins.concatMap (layer: layer.elsewhere) below;
       base = baseImage;
     };
   };
@@ -217,7 +220,12 @@ let
       name = storeName;
     }
     // {
-      inherit fromImage imageName imageTag;
+      inherit
+        annotations
+        fromImage
+        imageName
+        imageTag
+        ;
       # nix2container's names. The reference has no registry and no context.
       imageRefUnsafe = builtins.unsafeDiscardStringContext reference;
       pushToDockerDeamon = programs.copyToDockerDaemon;
@@ -243,7 +251,11 @@ let
     };
 in
 derive {
-  inherit arguments meta passthru;
+  inherit arguments passthru;
+  meta = {
+    description = "Container image ${imageName}";
+  }
+  // meta;
   name = "image-${storeName}.json";
   kind = "image";
   inherit (group) closure;

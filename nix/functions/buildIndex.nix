@@ -14,7 +14,8 @@
   - `name` (string or null): the name of the index; null is that of the images, if all have the same.
   - `tag` (string or null): the tag of the index; null is that of the images, if all have the same, or the hash in the store path of the
     result.
-  - `annotations` (attribute set of strings): annotations of the index.
+  - `annotations` (attribute set of strings): annotations of the index, besides the `annotations` without store paths that all images
+    have.
 
   # Result
 
@@ -65,17 +66,25 @@ let
       throw "strata: the images of ${function} have different names; give the argument name";
   givenTag = if check.tag function "tag" tag != null then tag else if same "imageTag" then first.imageTag else null;
   storeName = names.base imageName;
+  shared = lib.filterAttrs (
+    key: value:
+    !builtins.hasContext value && builtins.all (image: (image.annotations or { }).${key} or null == value) all
+  ) (first.annotations or { });
   index =
     suffix: images: passthru:
     derive {
-      inherit arguments meta passthru;
+      inherit arguments passthru;
+      meta = {
+        description = "Container image ${imageName} for several platforms";
+      }
+      // meta;
       name = "index-${storeName}${suffix}.json";
       kind = "image-index";
       request = {
         inherit images;
         name = imageName;
         tag = givenTag;
-        annotations = check.strings function "annotations" annotations;
+        annotations = shared // check.strings function "annotations" annotations;
       };
     };
   attributes =

@@ -25,9 +25,10 @@
     exist, such as `"nix/store"` in a package that is copied to the root. The layer's tar is kept in the store.
   - `extraCommands` (string): a script that runs in an empty directory as an ordinary user. Its files and the store paths
     that they mention are layers of their own, below these, for which `maxLayers`, `layering`, `weights`, `previous`, `ignore`,
-    `reproducible`, `compressed` and `metadata` hold too.
+    `reproducible`, `compressed`, `metadata` and `annotations` hold too.
   - `fakeRootCommands` (string): a script that runs after it with fakeroot, to set owners.
   - `enableFakechroot` (boolean): whether `fakeRootCommands` sees that directory as `/`, in a user namespace.
+  - `annotations` (attribute set of strings): annotations of the layers' descriptors in the manifest.
   - `compressor` (string or null; Layers): another name of `compressed`.
   - `metadata` (attribute set; Configuration): the history of each layer: `created`, `created_by`, `author`, `comment`.
 */
@@ -65,6 +66,8 @@
   # An older name of copyToRoot.
   contents ? null,
   metadata ? defaults.metadata,
+  annotations ? { },
+  keepStorePaths ? false,
   ...
 }@arguments:
 assert checked arguments;
@@ -86,6 +89,7 @@ let
         weights
         previous
         reproducible
+        annotations
         ;
     } layers;
     inherit
@@ -93,6 +97,8 @@ let
       maxLayers
       perms
       metadata
+      annotations
+      keepStorePaths
       layering
       weights
       previous

@@ -11,11 +11,17 @@ function:
 {
   deps ? [ ],
   copyToRoot,
+  # Whether the packages of copyToRoot are in the layers at their store paths, too.
+  keepStorePaths ? false,
+  # Store paths that are moved to `/` in any case.
+  moved ? [ ],
   ignore ? [ ],
   layers,
   maxLayers,
   perms,
   metadata,
+  # Of the descriptor of each layer.
+  annotations ? { },
   layering,
   weights,
   previous,
@@ -45,7 +51,9 @@ let
 in
 {
   inherit below roots;
-  closure = map names.storePath (check.storedList function "deps" deps) ++ roots;
+  # Store paths of the closure that are not in the layers at their own place.
+  elsewhere = lib.optionals (!keepStorePaths) roots;
+  closure = map names.storePath (check.storedList function "deps" deps) ++ roots ++ moved;
   request = {
     maxLayers = check.atLeast 1 function "maxLayers" maxLayers;
     layering = layerings function {
@@ -61,7 +69,14 @@ in
       # Names may have what means something in a regular expression.
       regex = "^${lib.escape [ "+" "?" ] "${path}"}";
       repl = "";
-    }) roots;
+    }) (roots ++ moved);
+    kept = lib.optionals keepStorePaths (
+      if includeStorePaths then
+        roots
+      else
+        throw "strata: ${function} has keepStorePaths and includeStorePaths = false; give one"
+    );
+    annotations = check.strings function "annotations" annotations;
     perms = check.perms function "perms" perms;
     layers = below;
     unpacked = {

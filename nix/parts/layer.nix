@@ -23,8 +23,8 @@ derive {
       own = {
         # This layer and all layers below it, lowest first.
         stack = group.below ++ [ (layer // own) ];
-        # For the Nix database of an image: the closure, and its paths that are copied to the root.
-        inherit (group) closure roots;
+        # For the Nix database of an image.
+        inherit (group) closure elsewhere;
       };
     in
     own;

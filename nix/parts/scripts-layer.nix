@@ -26,6 +26,7 @@ function:
   previous,
   compressed,
   metadata ? { },
+  annotations ? { },
   ignore ? [ ],
   includeStorePaths ? true,
   reproducible ? true,
@@ -50,6 +51,7 @@ let
     }
     // metadata;
     inherit
+      annotations
       layers
       maxLayers
       layering

@@ -1,13 +1,13 @@
 //! From a closure to hashed layers: what every kind that groups store paths shares.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use super::{
@@ -20,7 +20,7 @@ use crate::terminal::note;
 use crate::{
     closure::{Graph, StorePath},
     image::recipe::{self, LayerPath, RecipeLayer},
-    layer::{self, LayerError, PathOptions, Perm, Rewrite, Tree},
+    layer::{self, LayerError, PathOptions, Perm, Rewrite, Tree, chunked},
     oci::History,
 };
 
@@ -36,6 +36,12 @@ pub struct Grouping {
     /// Store paths that go elsewhere in the image.
     #[serde(default)]
     rewrites: Vec<PathRewrite>,
+    /// Those of them that stay at their own place, too.
+    #[serde(default)]
+    kept: Vec<StorePath>,
+    /// Annotations of each layer's descriptor.
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
     /// Owners and modes.
     #[serde(default)]
     perms: Vec<PathPerm>,
@@ -106,24 +112,31 @@ impl Grouping {
         let left_out = |path: &StorePath| {
             self.ignore.contains(path)
                 || (self.without_store_paths && !self.rewrites.iter().any(|rewrite| rewrite.path == *path))
-                || held.get(path.as_path()) == Some(&&self.options(path))
+                || (held.get(path.as_path()) == Some(&&self.options(path)) && !self.kept.contains(path))
         };
+        if let Some(key) = self.annotations.keys().find(|key| chunked::annotation::is_ours(key)) {
+            bail!("argument annotations: {key} describes a layer's table of contents, which strata writes; remove it");
+        }
         let unpacked = self.unpacked.unpack(graph)?;
         self.check_perms(graph, &unpacked)?;
         let is_in_place = |path: &StorePath| {
             lower.iter().flat_map(|layer| &layer.paths).any(|held| held.path == path.as_path() && held.is_in_place())
         };
-        let moved = |path: &StorePath| self.rewrites.iter().any(|rewrite| rewrite.path == *path) && !is_in_place(path);
+        let moved = |path: &StorePath| {
+            self.rewrites.iter().any(|rewrite| rewrite.path == *path) && !self.kept.contains(path) && !is_in_place(path)
+        };
         moved::warn(graph, moved, &self.ignore);
         let plan = self.layering.plan(graph, self.max_layers, left_out)?;
         let groups: Vec<Vec<LayerPath>> = plan
             .groups
             .iter()
-            .map(|group| group.iter().map(|node| self.layer_path(&node.path, &unpacked)).collect())
+            .map(|group| group.iter().flat_map(|node| self.layer_paths(&node.path, &unpacked)).collect())
             .collect();
         check_roots(&groups)?;
         let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
-        hash(groups, sizes.collect(), lower.len(), |_| self.metadata.clone())
+        let mut layers = hash(groups, sizes.collect(), lower.len(), |_| self.metadata.clone())?;
+        layers.iter_mut().for_each(|layer| layer.annotations.clone_from(&self.annotations));
+        Ok(layers)
     }
 
     /// Warns of permissions that change nothing. They are no error: a list of them may be shared between images, and divnix/std's
@@ -155,6 +168,14 @@ impl Grouping {
             }
         }
         Ok(())
+    }
+
+    /// The path at its place in the image, and at its own place if it is kept there.
+    fn layer_paths(&self, path: &StorePath, unpacked: &HashMap<StorePath, Unpacked>) -> Vec<LayerPath> {
+        let kept = LayerPath { path: path.as_path().to_owned(), options: None };
+        let mut paths = vec![self.layer_path(path, unpacked)];
+        paths.extend(self.kept.contains(path).then_some(kept));
+        paths
     }
 
     fn layer_path(&self, path: &StorePath, unpacked: &HashMap<StorePath, Unpacked>) -> LayerPath {
@@ -255,7 +276,10 @@ fn without_repeats(layers: Vec<RecipeLayer>) -> Result<Vec<RecipeLayer>> {
             0 => {}
             _ => {
                 let history = layer.history.clone();
-                kept.extend(hash(vec![layer.paths], vec![0], kept.len(), |_| history.clone())?);
+                let hashed = hash(vec![layer.paths], vec![0], kept.len(), |_| history.clone())?;
+                kept.extend(
+                    hashed.into_iter().map(|hashed| RecipeLayer { annotations: layer.annotations.clone(), ..hashed }),
+                );
             }
         }
     }

@@ -20,8 +20,8 @@ pub fn warn(graph: &Graph, is_moved: impl Fn(&StorePath) -> bool, config: &[Stor
     for (from, to) in references.iter().take(LIMIT) {
         note!(
             "warning: argument copyToRoot: {from} refers to {to}, which is not there in the image: copyToRoot moves its files to \
-             /. Name the files there (/bin/NAME), or give copyToRoot a package of links: pkgs.buildEnv {{ name = \"root\"; \
-             paths = [ … ]; }}"
+             /. Name the files there (/bin/NAME), give copyToRoot a package of links: pkgs.buildEnv {{ name = \"root\"; paths = \
+             [ … ]; }}, or set keepStorePaths"
         );
     }
     if let Some(more @ 1..) = references.len().checked_sub(LIMIT) {

@@ -26,14 +26,26 @@ build_fails "$image.digest.override { compression = \"gz\"; }" "argument compres
 # A tool that deploys by reference.
 same "$("$strata" manifest "$(<"$(build "$image.reference")")" | sha256sum | cut -d ' ' -f 1)" "$(cut -d : -f 2 "$(build "$image.digest")")"
 
+# Annotations of a layer, also where another layer leaves it fewer store paths, and with each compression.
+annotated='(buildImage { name = "'"$registry"'/annotated"; tag = "v1"; compressed = "zstd";
+  layers = [ (buildLayer { deps = [ pkgs.bash ]; maxLayers = 1; }) (buildLayer { deps = [ pkgs.hello ]; maxLayers = 1; annotations."org.example.layer" = "two"; }) ]; })'
+path=$(build "$annotated")
+for compression in gzip zstd zstd:chunked; do
+  digest=$("$strata" copy "$path" "docker://$registry/annotated:v1" --compression "$compression" --quiet)
+  same "$("$strata" manifest "$registry/annotated:v1" | jq -c '[.layers[].annotations."org.example.layer"]')" '[null,"two"]'
+  same "$(<"$(build "$annotated.digest.override { compression = \"$compression\"; }")")" "$digest"
+done
+build_fails 'buildLayer { annotations."io.github.containers.zstd-chunked.manifest-position" = "1:2:3:1"; }' "strata writes; remove it"
+build_fails 'buildLayer { annotations.a = 1; }' "argument annotations: a of buildLayer"
+
 # One index of images by system.
 machines='arm = pkgs // { stdenv.hostPlatform = { system = "aarch64-linux"; go.GOARCH = "arm64"; }; };
-  of = pkgs: word: (import '"$root"'/nix { inherit pkgs; hostPkgs = pkgs.buildPackages; }).buildImage { name = "'"$registry"'/Multi"; tag = "v1"; config.Cmd = [ "${pkgs.hello}/bin/hello" word ]; };'
+  of = pkgs: word: (import '"$root"'/nix { inherit pkgs; hostPkgs = pkgs.buildPackages; }).buildImage { name = "'"$registry"'/Multi"; tag = "v1"; annotations = { "org.example.all" = "x"; "org.example.one" = word; "org.example.path" = "${pkgs.hello}"; }; config.Cmd = [ "${pkgs.hello}/bin/hello" word ]; };'
 index="(let $machines in buildIndex { images = { x86_64-linux = of pkgs \"--greeting=amd64\"; aarch64-linux.image = of arm \"--greeting=arm64\"; }; annotations.\"org.example.a\" = \"b\"; })"
 path=$(build "$index")
 program=$(build "$index.copyToRegistry")
 same "$("$program/bin/copy-to-registry" --quiet)" "$(<"$(build "$index.digest")")"
-same "$("$strata" manifest --index "$registry/multi:v1" | jq -c '[.annotations, [.manifests[].platform.architecture]]')" '[{"org.example.a":"b"},["arm64","amd64"]]'
+same "$("$strata" manifest --index "$registry/multi:v1" | jq -c '[.annotations, [.manifests[].platform.architecture]]')" '[{"org.example.a":"b","org.example.all":"x"},["arm64","amd64"]]'
 same "$(<"$(build "$index.reference")")" "$registry/multi:v1@$(<"$(build "$index.digest")")"
 for architecture in amd64 arm64; do
   same "$(skopeo inspect --config --tls-verify=false --override-arch "$architecture" "docker://$registry/multi:v1" | jq -r '.config.Cmd[1]')" "--greeting=$architecture"

@@ -83,6 +83,16 @@ run "$name" >"$work/said"
 grep -vE '^(/nix/store/|reading the Nix store|checking )' "$work/said" && fail "the database is not what is there"
 same "$(grep '^/nix/store/' "$work/said" | sort)" "$(nix-store -qR "$(build pkgs.hello)" | sort)"
 docker rmi "$name" >/dev/null
+# keepStorePaths: packages at the root are in the database and in the store, too. (nix2container issue 192, pull request 199)
+load_image "buildImage { name = \"nix-kept\"; tag = \"t\"; initializeNixDatabase = true; keepStorePaths = true; copyToRoot = [ pkgs.hello pkgs.bash pkgs.nix ];
+  config.Env = [ \"NIX_CONFIG=build-users-group =\" \"USER=nobody\" \"HOME=/home/user\" \"PATH=/bin\" ];
+  config.Cmd = [ \"/bin/bash\" \"-c\" \"nix-store --verify --check-contents 2>&1; nix-store -qR \${pkgs.hello}; /bin/hello; \${pkgs.hello}/bin/hello\" ]; }"
+lacks warning "$work/log"
+run "$name" >"$work/said"
+same "$(grep -vE '^(/nix/store/|reading the Nix store|checking )' "$work/said")" $'Hello, world!\nHello, world!'
+same "$(grep '^/nix/store/' "$work/said" | sort)" "$(nix-store -qR "$(build pkgs.hello)" | sort)"
+docker rmi "$name" >/dev/null
+build_fails 'buildImage { name = "x"; includeStorePaths = false; keepStorePaths = true; }' "buildImage has keepStorePaths and includeStorePaths = false; give one"
 example "buildImage { name = \"nix-user\"; initializeNixDatabase = true; nixUid = 1000; nixGid = 1000; $nix config.User = \"1000:1000\";
   config.Cmd = [ \"/bin/bash\" \"-c\" \"nix-store --add /etc/passwd | cut -d - -f 2\" ]; }" passwd
 
