@@ -68,6 +68,11 @@ for page in strata strata-copy strata-serve; do [[ -s $installed/share/man/man1/
 same "$(ls "$installed/share/completions" | tr '\n' ' ')" "strata.bash strata.fish strata.zsh "
 same "$(bash -c '. "$0" && complete -p strata' "$installed/share/completions/strata.bash" | grep -c strata)" 1
 
+# No file has an absolute store path. (A compiler's or nixpkgs' own, such as that of the C library, are added by its stdenv.)
+lacks -rlaE '/nix/store/[0-9a-df-np-sv-z]{32}-' "$installed"
+lacks -nF /nix/store "$root"/nix/package/*.nix
+silent nix-store --query --references "$installed"
+
 # Everything that nixpkgs requires or recommends.
 evaluated() { nix-instantiate --eval --strict --json --expr "let package = import $work/package.nix { root = $root; }; in $1" 2>"$work/log" || cat "$work/log" >&2; }
 same "$(evaluated '{ inherit (package.meta) mainProgram platforms maintainers; inherit (package.attributes) strictDeps pname; version = package.version == (builtins.fromTOML (builtins.readFile '"$root"'/Cargo.toml)).package.version; }' | jq -cS)" \
