@@ -127,6 +127,12 @@ pub const REFERENCES: Limits = Limits { input: "the database", bytes: 512 * MIB,
 /// A file of an image whose contents are tested.
 #[cfg(feature = "program")]
 pub const TESTED_FILE: Limits = Limits { input: "the file", bytes: 256 * MIB, parts: 1, part: "files" };
+/// Each stream of a command in a container; the start is kept.
+#[cfg(feature = "program")]
+pub const CONTAINER_OUTPUT: Limits = Limits { input: "the output", bytes: 64 * MIB, parts: 1, part: "streams" };
+/// A line of a service's output; a longer one becomes several.
+#[cfg(feature = "program")]
+pub const OUTPUT_LINE: Limits = Limits { input: "the line", bytes: 64 * 1024, parts: 1, part: "lines" };
 /// A file of tests of images, with all that its aliases stand for.
 #[cfg(feature = "program")]
 pub const STRUCTURE_TEST: Limits = Limits { input: "the file", bytes: 4 * MIB, parts: 100_000, part: "values" };

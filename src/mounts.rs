@@ -26,14 +26,14 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
-/// Mount flags that a mount keeps when it becomes read-only: in a user namespace, none of them can be taken away.
-const KEPT: [(&str, MountFlags); 6] = [
-    ("nosuid", MountFlags::NOSUID),
-    ("nodev", MountFlags::NODEV),
-    ("noexec", MountFlags::NOEXEC),
-    ("noatime", MountFlags::NOATIME),
-    ("nodiratime", MountFlags::NODIRATIME),
-    ("relatime", MountFlags::RELATIME),
+/// Flags that a mount keeps when it becomes read-only: in a user namespace, none of them can be taken away.
+const KEPT: [(StatVfsMountFlags, MountFlags); 6] = [
+    (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
+    (StatVfsMountFlags::NODEV, MountFlags::NODEV),
+    (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
+    (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
+    (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
+    (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
 ];
 
 /// The path without links.
@@ -70,18 +70,15 @@ pub fn bind(from: &Path, to: &Path) -> Result<()> {
 /// If the kernel refuses.
 pub fn bind_read_only(from: &Path, to: &Path) -> Result<()> {
     bind(from, to)?;
-    let own = statvfs(to).with_context(|| format!("reading the mount at {}", to.display()))?.f_flag;
-    let kept = [
-        (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
-        (StatVfsMountFlags::NODEV, MountFlags::NODEV),
-        (StatVfsMountFlags::NOEXEC, MountFlags::NOEXEC),
-        (StatVfsMountFlags::NOATIME, MountFlags::NOATIME),
-        (StatVfsMountFlags::NODIRATIME, MountFlags::NODIRATIME),
-        (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
-    ];
-    let kept = kept.iter().filter(|(flag, _)| own.contains(*flag));
+    remount_read_only(to)
+}
+
+/// Makes the mount at `point` read-only.
+fn remount_read_only(point: &Path) -> Result<()> {
+    let own = statvfs(point).with_context(|| format!("reading the mount at {}", point.display()))?.f_flag;
+    let kept = KEPT.iter().filter(|(flag, _)| own.contains(*flag));
     let flags = kept.fold(MountFlags::BIND | MountFlags::RDONLY, |flags, (_, flag)| flags | *flag);
-    mount_remount(to, flags, c"").with_context(|| format!("making the mount at {} read-only", to.display()))
+    mount_remount(point, flags, c"").with_context(|| format!("making the mount at {} read-only", point.display()))
 }
 
 /// Lays what is written to `top`/upper over `lower`, at `top`/root; both of `top` and an empty `top`/work exist.
@@ -115,10 +112,7 @@ pub fn make_read_only(place: &Path) -> Result<()> {
         if !point.starts_with(&place) || options.split(',').any(|option| option == "ro") {
             continue;
         }
-        let kept = KEPT.iter().filter(|(name, _)| options.split(',').any(|option| option == *name));
-        let flags = kept.fold(MountFlags::BIND | MountFlags::RDONLY, |flags, (_, flag)| flags | *flag);
-        mount_remount(&point, flags, c"")
-            .with_context(|| format!("making the mount at {} read-only", point.display()))?;
+        remount_read_only(&point)?;
     }
     Ok(())
 }

@@ -60,7 +60,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let structure = request.structure()?;
     let tested = checking.prepare(&request.image)?;
     let answered = structure.as_ref().map(|structure| suite::answered(structure, tested));
-    let commands = structure.as_ref().map(|structure| suite::jobs(structure, tested)).transpose()?;
+    let commands = structure.as_ref().map(|structure| suite::jobs(structure, tested, "tests")).transpose()?;
     let hosts = Hosts { names: request.services.iter().map(|service| service.name.clone()).collect() };
     let services = request.services.iter().map(|service| checking.service(service, &hosts)).collect::<Result<_>>()?;
     for image in checking.images.values() {

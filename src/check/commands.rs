@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use super::{
     expand::expand,
     file_tests::shown,
-    job::{CommandJob, Container, Output},
+    job::{CommandJob, Output},
     pattern::Pattern,
     results::TestResult,
     structure::{CommandTest, Variable},
@@ -55,11 +55,7 @@ impl Commands {
     }
 
     /// The same as a job; `container` makes the container of a command with its variables.
-    pub fn job(
-        self,
-        name: &str,
-        container: impl Fn(&BTreeMap<String, String>, Vec<String>) -> Container,
-    ) -> CommandJob {
+    pub fn job<C>(self, name: &str, container: impl Fn(&BTreeMap<String, String>, Vec<String>) -> C) -> CommandJob<C> {
         let all = |commands: Vec<Vec<String>>| {
             commands.into_iter().map(|command| container(&self.setup_env, command)).collect::<Vec<_>>()
         };

@@ -2,32 +2,37 @@
 //!
 //! ```text
 //! create, start, inspect      the command, as container-structure-test runs it
-//! commit                      after a command of setup, so that the next container has its files
+//! commit                      after each command that another follows, so that the next container has its files
 //! ```
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
     process::{Command, Output as ProcessOutput, Stdio},
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{
     Structure,
     commands::{Commands, evaluate, with_variables},
-    job::Output,
+    job::{HasCommand, Output},
     results::TestResult,
-    structure::RunOptions,
+    streams,
+    structure::{CommandTest, ContainerRunOptions},
 };
 use crate::{
+    budget,
     closure::StorePath,
+    files,
     run::{
-        EngineName, engine,
+        EngineName,
+        client::check_mounts,
+        engine,
         keeper::{Keeper, Release},
         shared::SharedImage,
     },
-    terminal::note,
 };
 
 /// An engine that has the image.
@@ -41,7 +46,7 @@ pub struct EngineRunner<'a> {
     pub mounts: &'a [StorePath],
 }
 
-/// Images of setup commands, which are removed afterwards.
+/// Images of commands that others followed, which are removed afterwards.
 struct Committed {
     engine: EngineName,
     images: Vec<String>,
@@ -56,6 +61,59 @@ impl Drop for Committed {
     }
 }
 
+/// Options of all containers of a file of tests.
+struct Options<'a> {
+    structure: &'a ContainerRunOptions,
+    label: String,
+    /// Names of variables of the machine that are passed on.
+    passed: BTreeSet<String>,
+    /// Names of variables in the file.
+    in_file: BTreeSet<String>,
+}
+
+impl<'a> Options<'a> {
+    fn read(structure: &'a ContainerRunOptions, label: String) -> Result<Self> {
+        let in_file = match structure.env_file.as_str() {
+            "" => BTreeSet::new(),
+            file => {
+                let bytes = files::read_bounded(Path::new(file), &budget::STRUCTURE_TEST)
+                    .with_context(|| format!("containerRunOptions.envFile: reading {file}"))?;
+                names_in(&text(&bytes))
+            }
+        };
+        let passed = structure.variables().into_keys().collect();
+        Ok(Self { structure, label, passed, in_file })
+    }
+}
+
+/// The names of the variables in a file of `--env-file`, which has NAME=VALUE or NAME on each line.
+fn names_in(text: &str) -> BTreeSet<String> {
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.filter_map(|line| line.split('=').next()).map(|name| name.trim().to_owned()).collect()
+}
+
+/// A command of a test, with the variables of the image and of the test.
+struct EngineCommand {
+    env: BTreeMap<String, String>,
+    words: Vec<String>,
+    when: When,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum When {
+    Setup,
+    /// It alone has the variables of `containerRunOptions`, which override all others (container-structure-test,
+    /// pkg/drivers/docker_driver.go, `exec`).
+    Command,
+    Teardown,
+}
+
+impl HasCommand for EngineCommand {
+    fn command(&self) -> &[String] {
+        &self.words
+    }
+}
+
 impl EngineRunner<'_> {
     /// Runs the command tests; `env` has the variables of the image.
     ///
@@ -64,72 +122,47 @@ impl EngineRunner<'_> {
     /// If the engine does not answer, or a store path is missing.
     pub fn run(&self, structure: &Structure, env: &BTreeMap<String, String>) -> Result<Vec<TestResult>> {
         let mut keeper = Keeper::start(self.engine, self.mounts)?;
-        for path in self.mounts {
-            let exists = path.as_path().symlink_metadata().is_ok();
-            ensure!(
-                exists,
-                "mounting {path}: it is not in the store any more; `nix-store --realise {path}` restores it"
-            );
-        }
+        check_mounts(self.mounts)?;
         // If this process is killed, the keeper removes its containers.
         keeper.set_client(std::process::id())?;
-        let label = keeper.label();
+        let options = Options::read(&structure.container_run_options, keeper.label())?;
         let env = with_variables(env, &structure.global_env_vars);
-        let run = |test| {
-            let commands = Commands::new(test, &env);
-            let output = self.run_test(&test.name, commands, &structure.container_run_options, &label)?;
-            Ok(evaluate(test, output))
-        };
-        let results = structure.command_tests.iter().map(run).collect();
-        keeper.release(Release::End);
+        let run = |test| Ok(evaluate(test, self.run_test(test, &env, &options)?));
+        let results: Result<_> = structure.command_tests.iter().map(run).collect();
+        // After an error, a container may be left.
+        keeper.release(if results.is_ok() { Release::End } else { Release::Check });
         results
     }
 
-    fn run_test(&self, name: &str, commands: Commands, options: &RunOptions, label: &str) -> Result<Output> {
+    fn run_test(&self, test: &CommandTest, env: &BTreeMap<String, String>, options: &Options<'_>) -> Result<Output> {
+        let step = |env: &BTreeMap<_, _>, words| EngineCommand { env: env.clone(), words, when: When::Setup };
+        let mut job = Commands::new(test, env).job(&test.name, step);
+        job.command.when = When::Command;
+        job.teardown.iter_mut().for_each(|step| step.when = When::Teardown);
         let mut committed = Committed { engine: self.engine, images: Vec::new() };
-        let image = |committed: &Committed| committed.images.last().cloned().unwrap_or(self.image.name().to_owned());
-        for setup in &commands.setup {
-            let create = self.create(&image(&committed), options, label, &commands.setup_env);
-            let (container, output) = self.run_container(create, setup)?;
-            if let Some(error) = output.error {
-                self.remove(&container)?;
-                return Ok(Output { error: Some(format!("setup: {error}")), ..output });
+        job.run(|step, is_followed| {
+            let image = committed.images.last().map_or(self.image.name(), String::as_str);
+            let (container, output) = self.run_container(self.create(image, options, step), &step.words)?;
+            if is_followed && output.error.is_none() {
+                let commit = client(self.engine, &["commit", &container])?;
+                committed.images.push(text(&commit.stdout).trim().to_owned());
             }
-            let commit = client(self.engine, &["commit", &container])?;
-            committed.images.push(text(&commit.stdout).trim().to_owned());
             self.remove(&container)?;
-        }
-        let create = self.create(&image(&committed), options, label, &commands.env);
-        let (container, output) = self.run_container(create, &commands.command)?;
-        self.remove(&container)?;
-        for teardown in &commands.teardown {
-            let create = self.create(&image(&committed), options, label, &commands.setup_env);
-            let (container, after) = self.run_container(create, teardown)?;
-            self.remove(&container)?;
-            if after.status != 0 {
-                note!("{name}: teardown: {} ended with status {}", teardown.join(" "), after.status);
-            }
-        }
-        Ok(output)
+            Ok(output)
+        })
     }
 
     /// A client that creates a container, without its command.
-    fn create(&self, image: &str, options: &RunOptions, label: &str, env: &BTreeMap<String, String>) -> Command {
+    fn create(&self, image: &str, options: &Options<'_>, step: &EngineCommand) -> Command {
         let mut command = engine::client(self.engine);
-        command.args(["create", "--label", label, "--pull", "never", "--entrypoint", ""]);
+        command.args(["create", "--label", &options.label, "--pull", "never", "--entrypoint", ""]);
         for path in self.mounts {
             command.args(["--mount", &format!("type=bind,source={path},target={path},readonly")]);
         }
-        let passed = options.variables();
-        let passed = passed.iter().filter(|variable| !env.contains_key(&variable.key));
-        let env = env.iter().chain(passed.map(|variable| (&variable.key, &variable.value)));
-        for (name, value) in env {
-            command.args(["--env", &format!("{name}={value}")]);
-        }
-        for (flag, value) in [("--user", &options.user), ("--env-file", &options.env_file)] {
-            if !value.is_empty() {
-                command.args([flag, value]);
-            }
+        self.add_variables(&mut command, options, step);
+        let options = options.structure;
+        if !options.user.is_empty() {
+            command.args(["--user", &options.user]);
         }
         for (flag, is_set) in [("--privileged", options.privileged), ("--tty", options.allocate_tty)] {
             if is_set {
@@ -145,14 +178,53 @@ impl EngineRunner<'_> {
         command
     }
 
+    /// Sets the variables of a container. Those of the machine are named alone: other users can read arguments.
+    fn add_variables(&self, command: &mut Command, options: &Options<'_>, step: &EngineCommand) {
+        let is_command = step.when == When::Command;
+        let own = || options.passed.union(&options.in_file);
+        for (name, value) in &step.env {
+            if !(is_command && own().any(|own| own == name)) {
+                command.args(["--env", &format!("{name}={value}")]);
+            }
+        }
+        match step.when {
+            When::Setup => {}
+            When::Command => {
+                if !options.structure.env_file.is_empty() {
+                    command.args(["--env-file", &options.structure.env_file]);
+                }
+                for name in &options.passed {
+                    command.args(["--env", name]);
+                }
+            }
+            // The image that was committed after the command has them.
+            When::Teardown => {
+                for name in own().filter(|name| !step.env.contains_key(*name)) {
+                    let flag = match self.engine {
+                        // A variable that the client does not have is unset.
+                        EngineName::Docker => "--env",
+                        EngineName::Podman => "--unsetenv",
+                    };
+                    command.args([flag, name]).env_remove(name);
+                }
+            }
+        }
+    }
+
     /// Runs a created container; its ID, and what its command did.
     fn run_container(&self, mut create: Command, command: &[String]) -> Result<(String, Output)> {
         let created = finish(create.args(command))?;
         let container = text(&created.stdout).trim().to_owned();
         let start = Instant::now();
         let mut started = engine::client(self.engine);
-        let ran = started.args(["start", "--attach", &container]).stdin(Stdio::null()).output();
-        let ran = ran.with_context(|| format!("starting {}", self.engine.program()))?;
+        started.args(["start", "--attach", &container]).stdin(Stdio::null());
+        let mut started = started
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", self.engine.program()))?;
+        let (stdout, stderr) = streams::capture(&mut started);
+        started.wait().with_context(|| format!("waiting for {}", self.engine.program()))?;
         let duration = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let format = "{{.State.ExitCode}} {{.State.Error}}";
         let state = client(self.engine, &["inspect", "--format", format, &container])?;
@@ -160,8 +232,7 @@ impl EngineRunner<'_> {
         let (status, error) = state.trim().split_once(' ').unwrap_or((state.trim(), ""));
         let status = status.parse().with_context(|| format!("reading the state of a container: {state}"))?;
         let error = Some(error.trim()).filter(|error| !error.is_empty()).map(str::to_owned);
-        let output = Output { status, stdout: text(&ran.stdout), stderr: text(&ran.stderr), error, duration };
-        Ok((container, output))
+        Ok((container, Output { status, stdout, stderr, error, duration }))
     }
 
     fn remove(&self, container: &str) -> Result<()> {
@@ -180,10 +251,21 @@ fn client(name: EngineName, arguments: &[&str]) -> Result<ProcessOutput> {
 /// What a client printed; an error if it failed.
 fn finish(command: &mut Command) -> Result<ProcessOutput> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting {program}"))?;
-    if !output.status.success() {
-        let action = command.get_args().next().unwrap_or_default().to_string_lossy().into_owned();
-        bail!("{program} {action}: {}", text(&output.stderr).trim());
-    }
+    let action = command.get_args().next().unwrap_or_default().to_string_lossy().into_owned();
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    let output =
+        budget::output(command, &budget::ENGINE_OUTPUT).with_context(|| format!("running {program} {action}"))?;
+    ensure!(output.status.success(), "{program} {action}: {}", text(&output.stderr).trim());
     Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_variables_in_a_file_are_found() {
+        let names = names_in("# A comment\nA=1\n\n  B=x=y\nC\n");
+        assert_eq!(names.into_iter().collect::<Vec<_>>(), ["A", "B", "C"]);
+    }
 }

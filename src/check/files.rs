@@ -20,12 +20,9 @@ use anyhow::{Context, Result};
 
 use crate::{
     budget, files,
-    layer::{Owners, unpack},
+    layer::{Owners, rooted::LINKS, unpack},
     run::Split,
 };
-
-/// Links followed on the way to one file; Linux stops at 40 too.
-const LINKS: usize = 40;
 
 /// The files of an image.
 #[derive(Debug)]

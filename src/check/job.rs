@@ -3,7 +3,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
+
+use crate::terminal::note;
 
 /// A container, and the program that runs in it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,17 +50,63 @@ pub struct Plan {
     pub work: PathBuf,
 }
 
-/// The commands of one test.
+/// The commands of one test, each with its container `C`.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct CommandJob {
+pub struct CommandJob<C = Container> {
     /// The name of the test.
     pub name: String,
     /// Run before.
-    pub setup: Vec<Container>,
+    pub setup: Vec<C>,
     /// The command itself.
-    pub command: Container,
+    pub command: C,
     /// Run after.
-    pub teardown: Vec<Container>,
+    pub teardown: Vec<C>,
+}
+
+/// A program and its arguments.
+pub trait HasCommand {
+    /// The program first.
+    fn command(&self) -> &[String];
+}
+
+impl HasCommand for Container {
+    fn command(&self) -> &[String] {
+        &self.command
+    }
+}
+
+impl<C: HasCommand> CommandJob<C> {
+    /// Runs all commands, each with what the ones before it wrote; what the test's own command did. `run` runs one of
+    /// them, and has whether another follows.
+    ///
+    /// # Errors
+    ///
+    /// Those of `run`.
+    pub fn run(&self, mut run: impl FnMut(&C, bool) -> Result<Output>) -> Result<Output> {
+        for setup in &self.setup {
+            let output = run(setup, true)?;
+            if let Some(error) = output.error {
+                return Ok(Output { error: Some(format!("setup: {error}")), ..output });
+            }
+            self.note_failure("setup", setup, &output);
+        }
+        let output = run(&self.command, !self.teardown.is_empty())?;
+        for (at, teardown) in self.teardown.iter().enumerate() {
+            let after = run(teardown, at + 1 < self.teardown.len())?;
+            self.note_failure("teardown", teardown, &after);
+        }
+        Ok(output)
+    }
+
+    /// Only a setup that does not start fails the test, as in container-structure-test.
+    fn note_failure(&self, step: &str, command: &C, output: &Output) {
+        let (name, words) = (&self.name, command.command().join(" "));
+        match &output.error {
+            Some(error) => note!("{name}: {step}: {words}: {error}"),
+            None if output.status != 0 => note!("{name}: {step}: {words} ended with status {}", output.status),
+            None => {}
+        }
+    }
 }
 
 /// A container that runs until it is stopped.
@@ -139,4 +188,49 @@ pub struct Finding {
     pub last_lines: Vec<String>,
     /// Nanoseconds.
     pub duration: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl HasCommand for Vec<String> {
+        fn command(&self) -> &[String] {
+            self
+        }
+    }
+
+    fn job() -> CommandJob<Vec<String>> {
+        let words = |text: &str| vec![text.to_owned()];
+        CommandJob {
+            name: "test".to_owned(),
+            setup: vec![words("setup")],
+            command: words("command"),
+            teardown: vec![words("first"), words("second")],
+        }
+    }
+
+    #[test]
+    fn teardown_follows_the_command_and_its_result_does_not_matter() {
+        let mut ran = Vec::new();
+        let run = |command: &Vec<String>, is_followed: bool| {
+            ran.push(format!("{} {is_followed}", command[0]));
+            let error = (command[0] == "first").then(|| "not found".to_owned());
+            Ok(Output { stdout: command[0].clone(), status: 1, error, ..Output::default() })
+        };
+        let output = job().run(run).unwrap();
+        assert_eq!((output.stdout.as_str(), output.error), ("command", None));
+        assert_eq!(ran, ["setup true", "command true", "first true", "second false"]);
+    }
+
+    #[test]
+    fn setup_that_does_not_start_fails_the_test() {
+        let mut count = 0;
+        let run = |_: &Vec<String>, _| {
+            count += 1;
+            Ok(Output { error: Some("not found".to_owned()), ..Output::default() })
+        };
+        assert_eq!(job().run(run).unwrap().error.as_deref(), Some("setup: not found"));
+        assert_eq!(count, 1);
+    }
 }

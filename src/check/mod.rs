@@ -22,6 +22,7 @@ pub mod results;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 pub mod signal;
+mod streams;
 pub mod structure;
 pub mod suite;
 mod user;

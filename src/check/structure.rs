@@ -33,7 +33,7 @@ pub struct Structure {
     pub metadata_test: MetadataTest,
     license_tests: Option<IgnoredAny>,
     /// Options of the containers.
-    pub container_run_options: RunOptions,
+    pub container_run_options: ContainerRunOptions,
 }
 
 /// A variable, or a label.
@@ -155,7 +155,7 @@ pub struct MetadataTest {
 /// Options of the containers of commands.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct RunOptions {
+pub struct ContainerRunOptions {
     /// The user, instead of the image's own.
     pub user: String,
     /// Whether the container has all privileges.

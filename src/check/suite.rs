@@ -1,6 +1,6 @@
 //! All tests of a file, on a prepared image, without an engine.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Result, bail, ensure};
 
@@ -12,13 +12,13 @@ use super::{
     metadata,
     prepare::{Hosts, Prepared},
     results::TestResult,
-    structure::{RunOptions, Variable},
+    structure::ContainerRunOptions,
 };
 
 /// Why an option of a container cannot be had in namespaces.
 const ENGINE: &str = "it needs an engine: strata check --engine docker";
 
-impl RunOptions {
+impl ContainerRunOptions {
     /// Refuses what namespaces of an ordinary user do not have. `passes_on` says whether variables of the machine are known.
     ///
     /// # Errors
@@ -40,22 +40,19 @@ impl RunOptions {
         Ok(())
     }
 
-    /// The variables of the machine that are passed on.
-    pub fn variables(&self) -> Vec<Variable> {
-        let value = |key: &String| {
-            let value = std::env::var(key).ok().filter(|value| !value.is_empty())?;
-            Some(Variable { key: key.clone(), value, is_regex: false })
-        };
-        self.env_vars.iter().filter_map(value).collect()
+    /// The variables of the machine that are passed on; empty ones are not, as in container-structure-test.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let value = |name: &String| std::env::var(name).ok().filter(|value| !value.is_empty());
+        self.env_vars.iter().filter_map(|name| Some((name.clone(), value(name)?))).collect()
     }
 }
 
-/// The containers of the command tests.
+/// The containers of the command tests, which write to directories whose names begin with `prefix`.
 ///
 /// # Errors
 ///
 /// If the image lacks the user, or a directory cannot be created.
-pub fn jobs(structure: &Structure, prepared: &Prepared) -> Result<Vec<CommandJob>> {
+pub fn jobs(structure: &Structure, prepared: &Prepared, prefix: &str) -> Result<Vec<CommandJob>> {
     if structure.command_tests.is_empty() {
         return Ok(Vec::new());
     }
@@ -64,11 +61,10 @@ pub fn jobs(structure: &Structure, prepared: &Prepared) -> Result<Vec<CommandJob
     let hosts = Hosts::default();
     let job = |(at, test)| {
         let test: &super::structure::CommandTest = test;
-        let writable = prepared.writable(&format!("command-{at}"))?;
+        let writable = prepared.writable(&format!("{prefix}-command-{at}"))?;
         let mut commands = Commands::new(test, &env);
-        for variable in structure.container_run_options.variables() {
-            commands.env.entry(variable.key).or_insert(variable.value);
-        }
+        // As in container-structure-test, they override those of the image, for the test's own command alone.
+        commands.env.extend(structure.container_run_options.variables());
         let container =
             |env: &_, command| prepared.container(Path::new(&writable), &user, "container", &hosts, env, command);
         Ok(commands.job(&test.name, container))

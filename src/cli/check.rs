@@ -21,8 +21,7 @@ use crate::{
     },
     files::Scratch,
     image::Opened,
-    oci::Platform,
-    run::{Engine, shared::SharedImage},
+    run::{Engine, Split},
     terminal,
     transport::Location,
 };
@@ -69,46 +68,60 @@ fn results(arguments: &CheckArguments) -> Result<Vec<TestResult>> {
     let opened = &arguments.source.source.open(&[location])?[0];
     let platform = arguments.source.platform.as_ref();
     let scratch = Scratch::create().context("creating a temporary directory")?;
+    let top = scratch.path().join("image");
+    let reading = || format!("reading {location}");
     if let Some(name) = arguments.engine {
-        return through_engine(location, platform, opened, name, &all, scratch.path());
+        let engine = Engine::choose(Some(name.into()))?;
+        let split = run::split(location, platform, opened, || engine.mounts().map(Some))?;
+        let prepared = Prepared::from_split(&split, &top).with_context(reading)?;
+        return through_engine(&engine, &split, opened, &all, &prepared);
+    }
+    for structure in &all {
+        structure.container_run_options.check_namespaces(true)?;
+    }
+    let prepared = Prepared::new(opened, platform, &top).with_context(reading)?;
+    in_namespaces(&all, &prepared)
+}
+
+/// Runs the commands of all files in namespaces.
+fn in_namespaces(all: &[Structure], prepared: &Prepared) -> Result<Vec<TestResult>> {
+    // Before files have the permissions of the image, with which this user may be unable to read them.
+    let mut answered: Vec<_> = all.iter().map(|structure| suite::answered(structure, prepared)).collect();
+    let jobs = all.iter().enumerate().map(|(at, structure)| suite::jobs(structure, prepared, &format!("file-{at}")));
+    let commands = jobs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect::<Vec<_>>();
+    let mut outputs = Vec::new().into_iter();
+    if !commands.is_empty() {
+        prepared.files.set_permissions()?;
+        let work = prepared.writable("work")?;
+        outputs = check::run(&Plan { commands, work, ..Plan::default() })?.commands.into_iter();
     }
     let mut results = Vec::new();
-    for (at, structure) in all.iter().enumerate() {
-        structure.container_run_options.check_namespaces(true)?;
-        let prepared = Prepared::new(opened, platform, &scratch.path().join(format!("image-{at}")))
-            .with_context(|| format!("reading {location}"))?;
-        let answered = suite::answered(structure, &prepared);
-        let commands = suite::jobs(structure, &prepared)?;
-        if !commands.is_empty() {
-            prepared.files.set_permissions()?;
-            let work = prepared.writable("work")?;
-            let answer = check::run(&Plan { commands, work, ..Plan::default() })?;
-            results.extend(suite::evaluated(structure, answer.commands));
-        }
-        results.extend(answered);
+    for (structure, answered) in all.iter().zip(&mut answered) {
+        let own = outputs.by_ref().take(structure.command_tests.len()).collect();
+        results.extend(suite::evaluated(structure, own));
+        results.append(answered);
     }
     Ok(results)
 }
 
-/// Runs commands through an engine.
+/// Runs the commands of all files in containers of an engine.
 fn through_engine(
-    location: &Location,
-    platform: Option<&Platform>,
+    engine: &Engine,
+    split: &Split,
     opened: &Opened,
-    name: EngineArgument,
     all: &[Structure],
-    scratch: &Path,
+    prepared: &Prepared,
 ) -> Result<Vec<TestResult>> {
-    let engine = Engine::choose(Some(name.into()))?;
-    let split = run::split(location, platform, false, opened, &engine)?;
-    let prepared =
-        Prepared::from_split(&split, &scratch.join("image")).with_context(|| format!("reading {location}"))?;
-    let image = SharedImage::prepare(&engine, &split.image, split.image.reference.as_deref())?;
-    let runner = EngineRunner { engine: engine.name(), image: &image, mounts: &split.mounts };
+    // Without commands, nothing is loaded.
+    let has_commands = all.iter().any(|structure| !structure.command_tests.is_empty());
+    let image = has_commands.then(|| run::share(engine, split, opened)).transpose()?;
+    let runner = image.as_ref().map(|image| EngineRunner { engine: engine.name(), image, mounts: &split.mounts });
     let mut results = Vec::new();
     for structure in all {
-        results.extend(runner.run(structure, &prepared.env)?);
-        results.extend(suite::answered(structure, &prepared));
+        if let Some(runner) = &runner {
+            results.extend(runner.run(structure, &prepared.env)?);
+        }
+        results.extend(suite::answered(structure, prepared));
     }
     Ok(results)
 }

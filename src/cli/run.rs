@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Once},
 };
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, bail};
 use clap::Args;
 use serde_json::json;
 
@@ -19,11 +19,11 @@ use crate::{
     oci::Platform,
     run::{
         Engine, EngineName, Split,
-        client::Container,
+        client::{self, Container},
         engine::Mounts,
         options, owners,
         ready::Readiness,
-        relay::Relay,
+        relay::{Published, Relay},
         shared::SharedImage,
         shell::Shell,
         signals::Forwarding,
@@ -45,7 +45,8 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     }
     let opened = &arguments.source.source.open(&[location])?[0];
     let engine = Engine::choose(options.engine)?;
-    let mut split = split(location, options.platform.as_ref(), options.load, opened, &engine)?;
+    let mounts = || (!options.load).then(|| engine.mounts()).transpose();
+    let mut split = split(location, options.platform.as_ref(), opened, mounts)?;
     if let Some(program) = &options.shell {
         let shell = Shell::find(program, &engine, &mut split, opened)?;
         options.engine_options.extend(shell.engine_options());
@@ -73,6 +74,12 @@ fn watch(
     let sources = Sources::open(installable::local_sources(&location.to_string())?)?;
     let engine = Arc::new(Engine::choose(options.engine)?);
     let (engine_options, published) = options::take_published(&options.engine_options)?;
+    // Once for all builds.
+    let mounts = engine.mounts()?;
+    if let Mounts::Impossible(why) = &mounts {
+        check_ports(&published, options.ready_port, why)?;
+    }
+    let mounts = Some(mounts).filter(|_| !options.load);
     let relays = published.iter().map(Relay::start).collect::<Result<Vec<_>>>()?;
     let readiness = match options.ready_port {
         Some(port) => Readiness::Ports(vec![port]),
@@ -80,11 +87,11 @@ fn watch(
         None if !published.is_empty() => Readiness::Ports(published.iter().map(|port| port.container).collect()),
         None => Readiness::Running,
     };
-    let (own_engine, location, load) = (Arc::clone(&engine), location.clone(), options.load);
     let platform = options.platform;
+    let (own_engine, location) = (Arc::clone(&engine), location.clone());
     let build = move || {
         let opened = &source.open(&[&location])?[0];
-        let split = split(&location, platform.as_ref(), load, opened, &own_engine)?;
+        let split = split(&location, platform.as_ref(), opened, || Ok(mounts.clone()))?;
         let image = share(&own_engine, &split, opened)?;
         Ok(Built { mounts: split.mounts, digest: split.image.digest(), image })
     };
@@ -92,47 +99,55 @@ fn watch(
     Watch::new(settings, Arc::new(build), forwarding).run(sources).map(ExitCode::from)
 }
 
-/// What is mounted of the image, and what is loaded.
+/// Refuses options that need the network of a container to be one of this machine's.
+fn check_ports(published: &[Published], ready_port: Option<u16>, why: &str) -> Result<()> {
+    let option = match (published.first(), ready_port) {
+        (Some(port), _) => format!("--publish {}:{}", port.host, port.container),
+        (None, Some(port)) => format!("--ready-port {port}"),
+        (None, None) => return Ok(()),
+    };
+    bail!(
+        "{option}: --watch needs an engine on this machine: {why}; use --health-cmd, or let the engine choose the port"
+    )
+}
+
+/// What is mounted of the image, and what is loaded: all of it without `mounts`.
 pub fn split(
     location: &Location,
     platform: Option<&Platform>,
-    load: bool,
     opened: &Opened,
-    engine: &Engine,
+    mounts: impl FnOnce() -> Result<Option<Mounts>>,
 ) -> Result<Split> {
     let reading = || format!("reading {location}");
     // Errors if the image is for another platform, also for a recipe, which is not read through it.
     let image = opened.image(platform).with_context(reading)?;
-    let split = match opened {
-        Opened::Recipe(recipe) if !load => match engine.mounts()? {
-            Mounts::Possible { remaps_users } => Split::from_recipe(recipe).inspect(|split| {
-                if let Some(difference) = owners::difference(&split.mounts, remaps_users) {
-                    // With --watch, once for all containers.
-                    static NOTE: Once = Once::new();
-                    NOTE.call_once(|| note!("{location}: {difference}"));
-                }
-            }),
-            Mounts::Impossible(why) => {
-                note!("{location}: loading the whole image: {why}");
-                Ok(Split::whole(image))
-            }
-        },
-        _ => Ok(Split::whole(image)),
+    let Opened::Recipe(recipe) = opened else { return Ok(Split::whole(image)) };
+    let users = match mounts()? {
+        None => return Ok(Split::whole(image)),
+        Some(Mounts::Impossible(why)) => {
+            note!("{location}: loading the whole image: {why}");
+            return Ok(Split::whole(image));
+        }
+        Some(Mounts::Possible { users }) => users,
     };
-    split.with_context(reading)
+    let split = Split::from_recipe(recipe).with_context(reading)?;
+    if let Some(difference) = owners::difference(&split.mounts, users) {
+        // With --watch, once for all containers.
+        static NOTE: Once = Once::new();
+        NOTE.call_once(|| note!("{location}: {difference}"));
+    }
+    Ok(split)
 }
 
 /// The image that is loaded. A store path that is gone is named, because engines report only the layer.
-fn share(engine: &Engine, split: &Split, opened: &Opened) -> Result<SharedImage> {
+pub fn share(engine: &Engine, split: &Split, opened: &Opened) -> Result<SharedImage> {
     SharedImage::prepare(engine, &split.image, split.image.reference.as_deref()).map_err(|error| {
         let Opened::Recipe(recipe) = opened else { return error };
         let mut paths = recipe.layers.iter().flat_map(|layer| &layer.paths).map(|path| &path.path);
         match paths.find(|path| path.symlink_metadata().is_err()) {
             Some(gone) => {
                 let gone = gone.display();
-                error.context(format!(
-                    "{gone} is not in the store any more; `nix-store --repair-path {gone}` restores it"
-                ))
+                error.context(format!("{gone} is not in the store any more; {}", client::remedy(&gone)))
             }
             None => error,
         }
@@ -158,7 +173,7 @@ pub fn compose(arguments: &ComposeArguments) -> Result<ExitCode> {
     let location = &arguments.image;
     let opened = &arguments.source.source.open(&[location])?[0];
     let engine = Engine::choose(arguments.engine.map(EngineName::from))?;
-    let split = split(location, arguments.source.platform.as_ref(), false, opened, &engine)?;
+    let split = split(location, arguments.source.platform.as_ref(), opened, || engine.mounts().map(Some))?;
     let image = share(&engine, &split, opened)?;
     let mount = |path| json!({ "type": "bind", "source": path, "target": path, "read_only": true });
     let volumes: Vec<_> = split.mounts.iter().map(|path| mount(path.as_str())).collect();

@@ -127,6 +127,10 @@ impl RunOptions {
             self.ready_port.is_none() || !options::is_in_host_network(&self.engine_options),
             "--ready-port: in the host's network, the old container has the port; use --health-cmd"
         );
+        ensure!(
+            !options::is_in_host_network(&self.engine_options) || !options::publishes(&self.engine_options),
+            "--publish: a container in the host's network publishes no ports; omit one of them"
+        );
         options::check_watch(&self.engine_options)
     }
 
@@ -256,6 +260,11 @@ mod tests {
             ("image --watch --rm --ready-port x", "--ready-port x: not a port"),
             ("image --watch --ready-port 1 --health-cmd x", "--ready-port: --health-cmd decides"),
             ("image --watch --ready-port 1 --network host", "--ready-port: in the host's network"),
+            (
+                "image --watch -p 8080:80 --network host",
+                "--publish: a container in the host's network publishes no ports",
+            ),
+            ("image --watch --net=host -p 80", "--publish: a container in the host's network publishes no ports"),
             ("image --watch --shell /b", "--shell: --watch passes no input on; omit one of them"),
             ("image --watch -it", "-i: --watch runs an old and a new container"),
             ("image -i --platform", "--platform: the value is missing; write a platform such as linux/arm64"),

@@ -26,7 +26,7 @@ use rustix::{
 };
 
 /// Links followed on the way to one name; Linux stops at 40 too.
-const LINKS: usize = 40;
+pub const LINKS: usize = 40;
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The root.

@@ -3,6 +3,7 @@
 
 use std::{
     ffi::OsString,
+    fmt::Display,
     io::{self, IsTerminal},
     os::unix::process::ExitStatusExt,
     process::{Child, Command, ExitStatus, Stdio},
@@ -49,9 +50,7 @@ impl Container<'_> {
     pub fn start(&self, forwarding: &Forwarding) -> Result<Running> {
         let mut keeper = Keeper::start(self.engine, self.mounts)?;
         // From here on none can be collected.
-        for path in self.mounts {
-            ensure!(is_in_store(path), "mounting {path}: it is not in the store any more; {}", restores(path));
-        }
+        check_mounts(self.mounts)?;
         let name = self.engine.program();
         let client = self.command_line(&keeper).spawn().with_context(|| format!("starting {name}"))?;
         let id = pid(&client)?;
@@ -115,19 +114,36 @@ impl Running {
         };
         self.keeper.release(release);
         if let Some(path) = self.mounts.iter().find(|path| !is_in_store(path)) {
-            note!("strata: {path} was removed from the store while the container ran; {}", restores(path));
+            note!("strata: {path} was removed from the store while the container ran; {}", remedy(path));
         }
         let status = status.with_context(|| format!("waiting for {}", self.name))?;
         self.sent.map(|()| exit_code(status))
     }
 }
 
+/// Checks that the store has all of these.
+///
+/// # Errors
+///
+/// If a path is missing; the message names it.
+pub fn check_mounts(mounts: &[StorePath]) -> Result<()> {
+    for path in mounts {
+        ensure!(is_in_store(path), "mounting {path}: it is not in the store any more; {}", remedy(path));
+    }
+    Ok(())
+}
+
 fn is_in_store(path: &StorePath) -> bool {
     path.as_path().symlink_metadata().is_ok()
 }
 
-fn restores(path: &StorePath) -> String {
-    format!("`nix-store --repair-path {path}` restores it")
+/// How a store path is restored. A path whose files alone are gone is valid for Nix, which realises nothing then; a daemon
+/// repairs no path.
+pub fn remedy(path: impl Display) -> String {
+    format!(
+        "`nix-store --realise {path}` restores it; if its files were deleted by hand, run `nix-store --repair-path \
+         {path}` as root"
+    )
 }
 
 fn pid(client: &Child) -> Result<Pid> {
@@ -142,8 +158,8 @@ fn wait(client: &mut Child, id: Pid, forwarding: &Forwarding) -> std::io::Result
     client.wait()
 }
 
-/// As shells report it.
-fn exit_code(status: ExitStatus) -> u8 {
+/// An exit status as shells and engines report it: that of a signal is 128 and its number.
+pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use crate::{
+    budget,
     image::Image,
     oci::name::TaggedName,
     transport::{
@@ -39,15 +40,26 @@ impl EngineName {
 }
 
 /// How an engine mounts store paths of this machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Mounts {
     /// Not at all, and why.
     Impossible(String),
     /// As they are.
     Possible {
-        /// Whether users of containers are other users of this machine.
-        remaps_users: bool,
+        /// Which users of this machine those of containers are.
+        users: Users,
     },
+}
+
+/// Which users of this machine the users of containers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// The same.
+    Same,
+    /// Root is the user of a rootless engine, the others are subordinate ones.
+    Rootless,
+    /// All are subordinate ones (dockerd's `--userns-remap`).
+    Subordinate,
 }
 
 /// An engine, as the user's environment chooses it.
@@ -99,9 +111,13 @@ impl Engine {
                     && kernel("osrelease").is_some_and(|release| release == info.kernel_version);
                 let elsewhere = || format!("the docker daemon at {} is on another machine", daemon.endpoint());
                 // Of docker's own modes: moby, daemon/info.go, fillSecurityOptions.
-                let is_remapped = |option: &String| ["name=rootless", "name=userns"].contains(&option.as_str());
-                let remaps_users = info.security_options.iter().flatten().any(is_remapped);
-                Ok(if is_here { Mounts::Possible { remaps_users } } else { Mounts::Impossible(elsewhere()) })
+                let has = |name: &str| info.security_options.iter().flatten().any(|option| option == name);
+                let users = match (has("name=rootless"), has("name=userns")) {
+                    (true, _) => Users::Rootless,
+                    (false, true) => Users::Subordinate,
+                    (false, false) => Users::Same,
+                };
+                Ok(if is_here { Mounts::Possible { users } } else { Mounts::Impossible(elsewhere()) })
             }
             Self::Podman(podman) => {
                 // Only a client that talks to a service has a server (podman, cmd/podman/system/version.go).
@@ -114,7 +130,8 @@ impl Engine {
                 let version: Version = serde_json::from_str(&version).context("reading the version of podman")?;
                 Ok(match version.server {
                     Some(_) => Mounts::Impossible("podman's service may be on another machine".to_owned()),
-                    None => Mounts::Possible { remaps_users: !rustix::process::geteuid().is_root() },
+                    None if rustix::process::geteuid().is_root() => Mounts::Possible { users: Users::Same },
+                    None => Mounts::Possible { users: Users::Rootless },
                 })
             }
         }
@@ -186,7 +203,9 @@ fn is_installed(program: &str) -> bool {
 
 /// What a command of the engine's client prints; `None` if it fails.
 pub fn answer(name: EngineName, arguments: &[&str]) -> Option<String> {
-    let output = client(name).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let mut command = client(name);
+    command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
+    let output = budget::output(&mut command, &budget::ENGINE_OUTPUT).ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
@@ -196,10 +215,9 @@ pub fn container(name: EngineName, label: &str) -> Option<String> {
     answer.lines().next().map(str::to_owned)
 }
 
-/// The address of this machine at which a TCP port of the container with this label is published.
-pub fn published(name: EngineName, label: &str, port: u16) -> Option<SocketAddr> {
-    let id = container(name, label)?;
-    answer(name, &["port", &id, &format!("{port}/tcp")])?.lines().find_map(|line| line.parse().ok())
+/// The address of this machine at which a TCP port of the container with this ID is published.
+pub fn published(name: EngineName, id: &str, port: u16) -> Option<SocketAddr> {
+    answer(name, &["port", id, &format!("{port}/tcp")])?.lines().find_map(|line| line.parse().ok())
 }
 
 /// A command of the engine's client.

@@ -174,6 +174,11 @@ fn publish_value(option: &str) -> Option<(&str, Option<String>)> {
     Some((&letters[..at], (!value.is_empty()).then(|| value.to_owned())))
 }
 
+/// Whether ports are published.
+pub fn publishes(options: &[OsString]) -> bool {
+    take_published(options).map_or(true, |(rest, _)| rest.iter().any(|option| option == "--publish"))
+}
+
 /// Whether the container is in this machine's network.
 pub fn is_in_host_network(options: &[OsString]) -> bool {
     let is_network = |option: &OsString| matches!(option.to_str(), Some("--network" | "--net"));

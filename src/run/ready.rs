@@ -37,11 +37,13 @@ pub enum Readiness {
 ///
 /// Why it never will be.
 pub fn wait(name: EngineName, label: &str, readiness: &Readiness, is_over: &AtomicBool) -> Result<String, String> {
+    let mut found = None;
     while !is_over.load(Ordering::Relaxed) {
-        if let Some(id) = engine::container(name, label)
-            && is_ready(name, &id, readiness)?
+        found = found.or_else(|| engine::container(name, label));
+        if let Some(id) = &found
+            && is_ready(name, id, readiness)?
         {
-            return Ok(id);
+            return Ok(id.clone());
         }
         thread::sleep(INTERVAL);
     }

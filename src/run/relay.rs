@@ -12,9 +12,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, PoisonError},
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+
+/// The time after a connection that could not be accepted.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
 /// One published port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,10 +93,16 @@ impl Relay {
         let target = Arc::new(Mutex::new(None));
         let own = Arc::clone(&target);
         let accept = move || {
-            for client in listener.incoming().filter_map(Result::ok) {
+            for client in listener.incoming() {
+                let Ok(client) = client else {
+                    // Without a free file descriptor, each attempt fails at once.
+                    thread::sleep(RETRY_INTERVAL);
+                    continue;
+                };
                 let target = *own.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(target) = target else { continue };
-                thread::spawn(move || pass_on(client, target));
+                // Without a thread, the connection is closed.
+                let _ = thread::Builder::new().spawn(move || pass_on(client, target));
             }
         };
         thread::Builder::new().name("relay".to_owned()).spawn(accept).context("starting a thread that listens")?;
@@ -116,8 +126,10 @@ fn pass_on(client: TcpStream, target: SocketAddr) {
         let _ = to.shutdown(Shutdown::Write);
     };
     thread::scope(|scope| {
-        scope.spawn(|| copy(&client, &server));
-        copy(&server, &client);
+        let sends = thread::Builder::new().spawn_scoped(scope, || copy(&client, &server));
+        if sends.is_ok() {
+            copy(&server, &client);
+        }
     });
 }
 

@@ -32,7 +32,7 @@ use super::{
     signals::Forwarding,
     sources::Sources,
 };
-use crate::{closure::StorePath, oci::Digest, terminal::note};
+use crate::{closure::StorePath, files, oci::Digest, terminal::note};
 
 /// How long containers may take to end after a signal, as `docker stop` has it.
 const GRACE: Duration = Duration::from_secs(10);
@@ -144,6 +144,7 @@ impl Watch {
             if let Some((signal, _)) = self.end
                 && self.generations.is_empty()
             {
+                files::remove_unfinished();
                 let by_signal = u8::try_from(128 + signal).unwrap_or(u8::MAX);
                 return Ok(self.status.unwrap_or(by_signal));
             }
@@ -177,7 +178,7 @@ impl Watch {
                 }
             }
             Event::Built(built) => self.handle_built(built)?,
-            Event::Up(number, Ok(_)) if self.next == Some(number) => self.replace(number),
+            Event::Up(number, Ok(id)) if self.next == Some(number) => self.replace(number, &id),
             Event::Up(number, Err(why)) if self.next == Some(number) => {
                 note!("strata: the new container is not up: {why}; {}", self.remainder());
                 self.discard_next();
@@ -215,21 +216,23 @@ impl Watch {
 
     /// Starts a container, unless one of this image runs.
     fn start(&mut self, built: Built) -> Result<()> {
-        let newest = Some((built.digest, built.mounts));
-        if newest == self.newest && (self.next.is_some() || self.current.is_some()) {
+        let newest = (built.digest, built.mounts);
+        if self.newest.as_ref() == Some(&newest) && (self.next.is_some() || self.current.is_some()) {
             return Ok(());
         }
         self.discard_next();
-        self.newest = newest;
         let container = Container {
             engine: self.settings.engine.name(),
-            mounts: self.newest.as_ref().map_or(&[], |(_, mounts)| mounts),
+            mounts: &newest.1,
             image: &built.image,
             options: &self.settings.options,
             command: &self.settings.command,
             has_input: false,
         };
+        // An image whose container did not start is not skipped when it is built again.
+        self.newest = None;
         let running = container.start(&self.forwarding)?;
+        self.newest = Some(newest);
         self.count += 1;
         let (number, label) = (self.count, running.label());
         let is_over = Arc::new(AtomicBool::new(false));
@@ -246,11 +249,10 @@ impl Watch {
     }
 
     /// The new container is up.
-    fn replace(&mut self, number: u64) {
-        let Some(generation) = self.generations.get(&number) else { return };
+    fn replace(&mut self, number: u64, id: &str) {
         let name = self.settings.engine.name();
         for relay in &self.settings.relays {
-            match engine::published(name, &generation.label, relay.container) {
+            match engine::published(name, id, relay.container) {
                 Some(target) => relay.set_target(target),
                 None => note!("strata: the engine does not publish port {} of the new container", relay.container),
             }
@@ -312,7 +314,7 @@ impl Watch {
     fn engine(&self, command: &'static str, label: &str) {
         let (name, label) = (self.settings.engine.name(), label.to_owned());
         // What it does shows when the client ends.
-        thread::spawn(move || {
+        let _ = thread::Builder::new().spawn(move || {
             if let Some(id) = engine::container(name, &label) {
                 engine::answer(name, &[command, &id]);
             }

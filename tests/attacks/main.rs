@@ -7,6 +7,7 @@ mod credentials;
 mod daemons;
 mod deadlines;
 mod engine_names;
+mod engine_tests;
 mod flags;
 mod images;
 mod login;

@@ -15,7 +15,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::{
     process::{Pid, PidfdFlags, pidfd_open, setsid},
     system::sethostname,
@@ -23,7 +23,7 @@ use rustix::{
 };
 
 use super::{hold, namespaces, stage};
-use crate::{check::job::Container, layer::rooted::Rooted, mounts};
+use crate::{check::job::Container, layer::rooted::Rooted, mounts, run::client::exit_code};
 
 /// A file with the process ID of the program, as the process that started it sees it.
 pub const PROCESS: &str = "process";
@@ -50,7 +50,7 @@ pub fn outer(file: &Path) -> Result<ExitCode> {
         .and_then(|()| fs::rename(&new, &place))
         .with_context(|| format!("writing {}", place.display()))?;
     let status = child.wait().context("waiting for the container")?;
-    Ok(ExitCode::from(u8::try_from(hold::exit_status(status)).unwrap_or(1)))
+    Ok(ExitCode::from(exit_code(status)))
 }
 
 /// Becomes the program of a container.
@@ -80,7 +80,11 @@ fn enter(container: &Container) -> Result<Infallible> {
     for path in &container.mounts {
         let above =
             rooted.find(path.parent().unwrap_or(path)).with_context(|| format!("mounting {}", path.display()))?;
-        mounts::bind_read_only(path, &above.path().join(path.file_name().unwrap_or_default()))?;
+        let place = above.path().join(path.file_name().unwrap_or_default());
+        // A mount follows a link, which may lead out of the root.
+        let is_link = place.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        ensure!(!is_link, "mounting {}: the image has a symbolic link in its place", path.display());
+        mounts::bind_read_only(path, &place)?;
     }
     mounts::mount_proc(&make(Path::new("/proc"))?)?;
     mounts::mount_dev(&make(Path::new("/dev"))?)?;
@@ -173,5 +177,5 @@ pub fn exec(container: &Container, process: i32) -> Result<ExitCode> {
     command.current_dir(&container.directory);
     hold::restore_signals()?;
     let status = command.status().with_context(|| format!("starting {program}"))?;
-    Ok(ExitCode::from(u8::try_from(hold::exit_status(status)).unwrap_or(1)))
+    Ok(ExitCode::from(exit_code(status)))
 }

@@ -1,8 +1,7 @@
 //! Processes that wait for another, and end with the one that started them.
 
 use std::{
-    os::unix::process::ExitStatusExt,
-    process::{Command, ExitCode, ExitStatus},
+    process::{Command, ExitCode},
     sync::Arc,
 };
 
@@ -12,6 +11,8 @@ use signal_hook::{
     consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2},
     flag,
 };
+
+use crate::run::client::exit_code;
 
 /// Lets the kernel kill this process when the one that started it ends.
 ///
@@ -29,12 +30,7 @@ pub fn end_with_parent() -> Result<()> {
 /// If it cannot be started.
 pub fn wait(mut command: Command) -> Result<ExitCode> {
     let status = command.status().context("starting strata in a namespace")?;
-    Ok(ExitCode::from(u8::try_from(exit_status(status)).unwrap_or(1)))
-}
-
-/// An exit status as shells and engines report it: that of a signal is 128 and its number.
-pub fn exit_status(status: ExitStatus) -> i64 {
-    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1).into()
+    Ok(ExitCode::from(exit_code(status)))
 }
 
 /// Gives programs that this process executes the default action of each signal, as engines do.

@@ -1,8 +1,8 @@
-//! The output of programs: captured for tests, or passed on line by line.
+//! The output of services and scripts, passed on line by line.
 
 use std::{
     collections::VecDeque,
-    io::{self, BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -11,26 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{check::pattern::Pattern, terminal::note};
+use crate::{budget, check::pattern::Pattern, terminal::note};
 
-/// Bytes of one stream that are kept for a test.
-const CAPTURE_LIMIT: u64 = 64 << 20;
-/// Bytes of a line; a longer one becomes several.
-const LINE_LIMIT: u64 = 64 << 10;
 /// Lines that an error shows.
 const LAST_LINES: usize = 20;
 
 /// How long the streams of a program that has ended are waited for.
 const END_LIMIT: Duration = Duration::from_secs(5);
-
-/// Everything that a stream has, or its first 64 MiB.
-pub fn capture(mut stream: impl Read) -> String {
-    let mut bytes = Vec::new();
-    // A stream of a program that was killed is complete as it is.
-    let _ = (&mut stream).take(CAPTURE_LIMIT).read_to_end(&mut bytes);
-    let _ = io::copy(&mut stream, &mut io::sink());
-    String::from_utf8_lossy(&bytes).into_owned()
-}
 
 /// The lines of a program's output, which are passed on to the log.
 #[derive(Debug)]
@@ -85,7 +72,7 @@ fn each_line(stream: impl Read, mut each: impl FnMut(String)) {
     let mut reader = BufReader::new(stream);
     loop {
         let mut line = Vec::new();
-        match reader.by_ref().take(LINE_LIMIT).read_until(b'\n', &mut line) {
+        match reader.by_ref().take(budget::OUTPUT_LINE.bytes).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
@@ -97,6 +84,8 @@ fn each_line(stream: impl Read, mut each: impl FnMut(String)) {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -4,20 +4,31 @@ use std::{
     io::{Read, Write},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
     path::Path,
-    process::Stdio,
-    time::Duration,
+    process::{Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
+
+use anyhow::Result;
 
 use super::stage;
 use crate::check::job::Ready;
 
 /// How long a connection or an answer may take: both ends are on this machine.
-const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a command that runs is looked at.
+const INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of an answer that are read: its status is at the start.
 const ANSWER: u64 = 4096;
 
-/// The first condition that does not hold, in words; `None` if the service is ready.
-pub fn missing(ready: &Ready, is_matched: bool, container: &Path, process: i32) -> Option<String> {
+/// The first condition that does not hold, in words; `None` if the service is ready. A command is killed at the deadline.
+pub fn missing(
+    ready: &Ready,
+    is_matched: bool,
+    container: &Path,
+    process: i32,
+    deadline: Option<Instant>,
+) -> Option<String> {
     if let Some(pattern) = ready.log.as_ref().filter(|_| !is_matched) {
         return Some(format!("no line of its output matches {pattern:?}"));
     }
@@ -35,11 +46,12 @@ pub fn missing(ready: &Ready, is_matched: bool, container: &Path, process: i32) 
     if let Some(command) = &ready.exec {
         let run = stage("exec", container).and_then(|mut exec| {
             let exec = exec.arg(process.to_string()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-            Ok(exec.status()?)
+            status_within(exec, deadline)
         });
         match run {
-            Ok(status) if status.success() => {}
-            Ok(status) => return Some(format!("{} ends with {status}", command.join(" "))),
+            Ok(Some(status)) if status.success() => {}
+            Ok(None) => return Some(format!("{} does not end", command.join(" "))),
+            Ok(Some(status)) => return Some(format!("{} ends with {status}", command.join(" "))),
             Err(error) => return Some(format!("{}: {error:#}", command.join(" "))),
         }
     }
@@ -48,18 +60,35 @@ pub fn missing(ready: &Ready, is_matched: bool, container: &Path, process: i32) 
 
 fn connect(port: u16) -> Option<TcpStream> {
     let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), SocketAddr::from((Ipv6Addr::LOCALHOST, port))];
-    addresses.iter().find_map(|address| TcpStream::connect_timeout(address, PATIENCE).ok())
+    addresses.iter().find_map(|address| TcpStream::connect_timeout(address, ANSWER_TIMEOUT).ok())
 }
 
 /// The status of the answer to a request for `path`.
 fn status(mut stream: TcpStream, port: u16, path: &str) -> Option<u16> {
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
+    stream.set_write_timeout(Some(ANSWER_TIMEOUT)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
     // Servers may close a connection without reading everything.
     let _ = stream.take(ANSWER).read_to_end(&mut answer);
     parse_status(&answer)
+}
+
+/// How a command ended; `None` if it was killed at the deadline.
+fn status_within(command: &mut Command, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
+    let mut child = command.spawn()?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            // What it started in the container ends with the container.
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(INTERVAL);
+    }
 }
 
 /// The status of the first line: `HTTP/1.1 200 OK`.
@@ -73,6 +102,14 @@ fn parse_status(answer: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_are_killed_at_the_deadline() {
+        let mut hanging = Command::new("sleep");
+        assert!(status_within(hanging.arg("1000"), Some(Instant::now())).unwrap().is_none());
+        let distant = Some(Instant::now() + Duration::from_secs(1000));
+        assert!(status_within(&mut Command::new("true"), distant).unwrap().unwrap().success());
+    }
 
     #[test]
     fn the_status_of_an_answer_is_read() {

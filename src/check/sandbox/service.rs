@@ -15,16 +15,16 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::{
     container::{FAILURE, PROCESS},
-    hold::exit_status,
-    output::{Lines, capture},
+    output::Lines,
     ready, stage, write,
 };
 use crate::{
     check::{
-        job::{Answer, CommandJob, Container, Finding, Output, Plan, Script, Service},
+        job::{Answer, Container, Finding, Output, Plan, Script, Service},
         pattern::Pattern,
-        signal,
+        signal, streams,
     },
+    run::client::exit_code,
     terminal::note,
 };
 
@@ -37,7 +37,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 ///
 /// If strata cannot be started or a file cannot be written. What is wrong with a program is in the answer.
 pub fn run_plan(plan: &Plan) -> Result<Answer> {
-    let commands = plan.commands.iter().map(run_job).collect::<Result<_>>()?;
+    let commands = plan.commands.iter().map(|job| job.run(|step, _| run_container(step))).collect::<Result<_>>()?;
     let mut running = Vec::new();
     let mut findings = Vec::new();
     let mut is_ready = true;
@@ -61,27 +61,6 @@ pub fn run_plan(plan: &Plan) -> Result<Answer> {
     Ok(Answer { commands, services: findings })
 }
 
-fn run_job(job: &CommandJob) -> Result<Output> {
-    for setup in &job.setup {
-        let output = run_container(setup)?;
-        if let Some(error) = output.error {
-            return Ok(Output { error: Some(format!("setup: {error}")), ..output });
-        }
-        if output.status != 0 {
-            note!("{}: setup: {} ended with status {}", job.name, setup.command.join(" "), output.status);
-        }
-    }
-    let output = run_container(&job.command)?;
-    for teardown in &job.teardown {
-        let after = run_container(teardown)?;
-        let ending = after.error.unwrap_or_else(|| format!("it ended with status {}", after.status));
-        if after.status != 0 {
-            note!("{}: teardown: {}: {ending}", job.name, teardown.command.join(" "));
-        }
-    }
-    Ok(output)
-}
-
 /// Starts the process that enters a container.
 fn spawn(container: &Container) -> Result<Child> {
     let file = container.writable.join("container.json");
@@ -103,11 +82,8 @@ fn failure(container: &Container) -> Option<String> {
 fn run_container(container: &Container) -> Result<Output> {
     let start = Instant::now();
     let mut child = spawn(container)?;
-    let error_stream = child.stderr.take();
-    let stderr = thread::spawn(move || error_stream.map(capture).unwrap_or_default());
-    let stdout = child.stdout.take().map(capture).unwrap_or_default();
-    let stderr = stderr.join().unwrap_or_default();
-    let status = exit_status(child.wait().context("waiting for a container")?);
+    let (stdout, stderr) = streams::capture(&mut child);
+    let status = exit_code(child.wait().context("waiting for a container")?).into();
     let duration = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let error = failure(container);
     let stderr = if error.is_some() { String::new() } else { stderr };
@@ -152,16 +128,18 @@ impl<'a> Running<'a> {
     /// Why it does not become ready; `None` if it has.
     fn wait_ready(&mut self) -> Result<Option<String>> {
         let Service { ready, timeout, .. } = self.service;
+        // `None` is a time that no clock has.
+        let deadline = self.start.checked_add(Duration::from_secs(*timeout));
         loop {
             if let Some(why) = self.ended("before it was ready")? {
                 return Ok(Some(why));
             }
             let missing = match self.process() {
-                Some(process) => ready::missing(ready, self.lines.is_matched(), &self.file, process),
+                Some(process) => ready::missing(ready, self.lines.is_matched(), &self.file, process, deadline),
                 None => Some("it has not started".to_owned()),
             };
             let Some(missing) = missing else { return Ok(None) };
-            if self.start.elapsed() > Duration::from_secs(*timeout) {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(Some(format!("it is not ready after {timeout} s: {missing}")));
             }
             thread::sleep(INTERVAL);
@@ -173,7 +151,7 @@ impl<'a> Running<'a> {
         let status = self.child.try_wait().context("waiting for a container")?;
         Ok(status.map(|status| match failure(&self.service.container) {
             Some(error) => error,
-            None => format!("the program ended with status {} {when}", exit_status(status)),
+            None => format!("the program ended with status {} {when}", exit_code(status)),
         }))
     }
 
@@ -260,7 +238,7 @@ fn run_script(script: &Script, work: &Path, running: &mut [Running<'_>]) -> Resu
         thread::sleep(INTERVAL);
     };
     if !status.success() {
-        errors.push(format!("it ended with status {}", exit_status(status)));
+        errors.push(format!("it ended with status {}", exit_code(status)));
     }
     let duration = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     // What the script has left behind; everything may have ended already.
