@@ -78,6 +78,7 @@ while read -r command; do
       accepts sbom diff .#image .#image
       ;;
     serve)
+      rm -f "$work/out" "$work/log"
       "$strata" serve --listen 127.0.0.1:0 name:t=.#image --nix-arg=--impure >"$work/out" 2>"$work/log" &
       server=$!
       wait_for "$server" test -s "$work/out" || { cat "$work/log"; fail "strata serve fails"; }

@@ -17,6 +17,7 @@ has_noted() { grep -qF -- "$1" "$work/log"; }
 started() {
   local image=$1
   shift
+  rm -f "$work/out" "$work/log"
   "$strata" run --engine "$engine" "$image" --network none -- "$@" >"$work/out" 2>"$work/log" &
   pid=$!
   wait_for "$pid" grep -q ready "$work/out" || { cat "$work/log"; fail "the container does not start"; }
@@ -61,7 +62,7 @@ check_engine() {
   rm -f "$path"
   kill -TERM "$pid"
   ends_with 6
-  has_noted "strata: $path was removed from the store while the container ran; \`nix-store --repair-path $path\` restores it" ||
+  has_noted "strata: $path was removed from the store while the container ran; \`nix-store --realise $path\` restores it" ||
     { cat "$work/log"; fail "the deleted path is not named"; }
   "$strata" run --engine "$engine" "$odd" --network none 2>"$work/log" && fail "an image without one of its store paths runs"
   has_noted "$path" || { cat "$work/log"; fail "the deleted path is not named"; }

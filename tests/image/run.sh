@@ -11,6 +11,7 @@ busybox=$(build pkgs.busybox)
 
 # started COMMAND…: starts strata run in the background; pid is its process.
 started() {
+  rm -f "$work/out" "$work/log"
   "$strata" run "$@" >"$work/out" 2>"$work/log" &
   pid=$!
   wait_for "$pid" grep -q ready "$work/out" || { cat "$work/log"; fail "the container does not start"; }

