@@ -15,6 +15,7 @@ pub mod expand;
 mod file_tests;
 mod files;
 pub mod job;
+pub mod junit;
 mod metadata;
 pub mod pattern;
 pub mod prepare;

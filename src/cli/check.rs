@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{run, run_options::EngineArgument, source::ImageArguments};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         self, Structure,
         engine::EngineRunner,
         job::Plan,
+        junit,
         prepare::Prepared,
         results::{Report, TestResult},
         suite,
@@ -38,16 +39,32 @@ pub struct CheckArguments {
     #[arg(long, value_enum)]
     engine: Option<EngineArgument>,
     /// Print JSON, with the fields of container-structure-test.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "output")]
     json: bool,
+    /// Print the results in this format.
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t)]
+    output: OutputFormat,
     #[command(flatten)]
     source: ImageArguments,
+}
+
+/// Formats of container-structure-test's `--output`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// A line for each test, with errors and output of those that failed.
+    #[default]
+    Text,
+    /// The same as --json.
+    Json,
+    /// JUnit XML, for CI systems.
+    Junit,
 }
 
 /// Exits with 1 if a test failed.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
     let report = Report::new(results(arguments)?);
-    match print(&report, arguments.json) {
+    let format = if arguments.json { OutputFormat::Json } else { arguments.output };
+    match print(&report, format, &arguments.image) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(ExitCode::from(u8::from(report.fail > 0))),
     }
@@ -126,11 +143,14 @@ fn through_engine(
     Ok(results)
 }
 
-fn print(report: &Report, json: bool) -> io::Result<()> {
+fn print(report: &Report, format: OutputFormat, image: &Location) -> io::Result<()> {
     let mut out = terminal::stdout();
-    if json {
-        serde_json::to_writer_pretty(out.exact(), report)?;
-        return writeln!(out);
+    match format {
+        OutputFormat::Text => out.write_all(report.to_string().as_bytes()),
+        OutputFormat::Json => {
+            serde_json::to_writer_pretty(out.exact(), report)?;
+            writeln!(out)
+        }
+        OutputFormat::Junit => junit::write(&mut out.exact(), report, &image.to_string()),
     }
-    out.write_all(report.to_string().as_bytes())
 }

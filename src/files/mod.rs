@@ -216,7 +216,7 @@ impl Scratch {
         sweep(&place);
         let (temporary, handle) = Temporary::make(&place, &|path| {
             fs::DirBuilder::new().mode(0o700).create(path)?;
-            File::open(path)
+            temporary::open_created(path)
         })?;
         Ok(Self { temporary, _handle: handle })
     }

@@ -68,6 +68,15 @@ impl Drop for Temporary {
     }
 }
 
+/// Opens a directory that was just created. If another process has removed it as unlocked already, its name is taken, and the
+/// next one is tried.
+pub(super) fn open_created(path: &Path) -> io::Result<File> {
+    File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::ErrorKind::AlreadyExists.into(),
+        _ => error,
+    })
+}
+
 /// Removes what killed writers left in `directory`, and nothing of those that still write.
 pub fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
@@ -118,5 +127,27 @@ fn remove(path: &Path) {
         Ok(there) if there.is_dir() => drop(fs::remove_dir_all(path)),
         Ok(_) => drop(fs::remove_file(path)),
         Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_is_swept_before_it_is_open_gets_another_name() {
+        let top = tempfile::tempdir().unwrap();
+        let count = std::cell::Cell::new(0);
+        let made = Temporary::make(top.path(), &|path| {
+            fs::create_dir(path)?;
+            count.set(count.get() + 1);
+            if count.get() == 1 {
+                sweep(top.path());
+            }
+            open_created(path)
+        });
+        let (temporary, _handle) = made.unwrap();
+        assert!(temporary.path.is_dir());
+        assert_eq!(count.get(), 2);
     }
 }

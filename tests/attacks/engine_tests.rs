@@ -115,6 +115,23 @@ fn containers_are_removed_after_an_error() {
 }
 
 #[test]
+fn results_are_printed_as_junit() {
+    let bench = Bench::new("true", "0 ");
+    bench
+        .world
+        .file("tests.yaml", "schemaVersion: 2.0.0\nfileContentTests: [{name: a<b, path: /x, expectedContents: [z]}]\n");
+    let mut arguments = vec!["check", &bench.image, "tests.yaml", "--output", "junit"];
+    let said = bench.world.run(&arguments);
+    assert!(!said.ok, "{}", said.err);
+    for part in ["<testsuites failures=\"1\" tests=\"1\"", "<testcase name=\"File Content Test: a&lt;b\"", "<failure>"]
+    {
+        assert!(said.out.contains(part), "{part}: {} {}", said.out, said.err);
+    }
+    arguments.push("--json");
+    bench.world.run(&arguments).bad("cannot be used with");
+}
+
+#[test]
 fn tests_without_commands_load_nothing() {
     let bench = Bench::new("true", "0 ");
     bench.check("fileContentTests: [{name: t, path: /x, expectedContents: [layer]}]\n").good();

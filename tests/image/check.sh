@@ -64,6 +64,15 @@ for image in \
   'let archive = makeContainerImage { name = "f"; layers = [ pkgs.hello ]; }; in "${archive}"'; do
   build "let $small in checkImage { image = $image; structure = commandTest; }" >/dev/null
 done
+# What runAsRoot has written.
+build 'checkImage {
+  image = dockerTools.buildImage { name = "root"; copyToRoot = [ pkgs.busybox ]; runAsRoot = "mkdir -p /data; echo made >/data/file; chmod 640 /data/file; ln -s /data/file /link"; };
+  structure = {
+    schemaVersion = "2.0.0";
+    commandTests = [ { name = "reads"; command = "/bin/cat"; args = [ "/link" ]; expectedOutput = [ "^made\n$" ]; } ];
+    fileExistenceTests = [ { name = "mode"; path = "/data/file"; permissions = "-rw-r-----"; uid = 0; gid = 0; } ];
+  };
+}' >/dev/null
 
 # What fails, and what the message has.
 failing() { build_fails "$@"; }
