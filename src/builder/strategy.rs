@@ -32,7 +32,7 @@ pub fn parse_strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<
 pub fn parse_pipeline(steps: &serde_json::Value, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
     uniform(weights, "a layeringPipeline")?;
     let pipeline = Pipeline::parse(steps)?;
-    Ok(Box::new(if debug { pipeline.logged(|line| note!("{line}")) } else { pipeline }))
+    Ok(Box::new(if debug { pipeline.with_log(|line| note!("{line}")) } else { pipeline }))
 }
 
 fn uniform(weights: &Weights, strategy: &str) -> Result<()> {

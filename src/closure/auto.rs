@@ -1,6 +1,6 @@
-//! dockerTools' default: what the same big packages need lies together.
+//! The default strategy of dockerTools: paths that the same big packages need share a layer.
 //!
-//! The biggest paths are taken as primaries, one after the other. Every path
+//! The biggest paths become primaries, one after the other. Every path
 //! has a set of primaries that need it, and each set that occurs is a layer:
 //!
 //! ```text
@@ -10,7 +10,7 @@
 //!                     needed by neither    the rest   layer 4
 //! ```
 //!
-//! There are as many primaries as the number of layers allows.
+//! Primaries are added until the next one would make more layers than allowed.
 
 use std::collections::BTreeMap;
 
@@ -38,41 +38,41 @@ impl Strategy for Auto {
     }
 }
 
-/// Classes of nodes that the same primaries need.
+/// A partition of the nodes: the nodes of a class are needed by the same primaries.
 struct Classes {
     /// The class of every node.
-    of: Vec<usize>,
+    class_of_node: Vec<usize>,
     /// The primaries of every class, by their numbers.
     primaries: Vec<Vec<usize>>,
 }
 
 impl Classes {
     fn new(nodes: usize) -> Self {
-        Self { of: vec![0; nodes], primaries: vec![Vec::new()] }
+        Self { class_of_node: vec![0; nodes], primaries: vec![Vec::new()] }
     }
 
-    /// Adds a primary: what it needs moves to classes with one primary more.
+    /// Adds a primary. The nodes that it needs move to classes with one more primary.
     fn add(&mut self, graph: &Graph, number: usize, primary: usize) {
         let mut moved: BTreeMap<usize, usize> = BTreeMap::new();
-        let mut is_needed = vec![false; self.of.len()];
+        let mut is_needed = vec![false; self.class_of_node.len()];
         let mut queue = vec![primary];
         while let Some(at) = queue.pop() {
             if !std::mem::replace(&mut is_needed[at], true) {
                 queue.extend(&graph.nodes()[at].references);
-                let before = self.of[at];
-                self.of[at] = *moved.entry(before).or_insert_with(|| {
-                    self.primaries.push([&self.primaries[before][..], &[number]].concat());
+                let old = self.class_of_node[at];
+                self.class_of_node[at] = *moved.entry(old).or_insert_with(|| {
+                    self.primaries.push([&self.primaries[old][..], &[number]].concat());
                     self.primaries.len() - 1
                 });
             }
         }
     }
 
-    /// The nodes by the primaries that need them; what many need lies low.
+    /// Returns the nodes of each class. Classes with many primaries are first, in the lowest layers.
     fn group(&self, nodes: &[usize]) -> Vec<Vec<usize>> {
         let mut groups: BTreeMap<(std::cmp::Reverse<usize>, &[usize]), Vec<usize>> = BTreeMap::new();
         let mut members: Vec<Vec<usize>> = vec![Vec::new(); self.primaries.len()];
-        nodes.iter().for_each(|&at| members[self.of[at]].push(at));
+        nodes.iter().for_each(|&at| members[self.class_of_node[at]].push(at));
         for (primaries, members) in self.primaries.iter().zip(members).filter(|(_, members)| !members.is_empty()) {
             groups.insert((std::cmp::Reverse(primaries.len()), primaries), members);
         }
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn paths_needed_by_the_same_primaries_share_a_layer() {
-        // All are of one size, so a and b are the first primaries.
+        // All paths have the same size, so a and b are the first primaries.
         let text = "a: c d, b: c, c:, d:, f:";
         assert_eq!(names(text, &Auto, 1), "abcdf");
         assert_eq!(names(text, &Auto, 2), "acd bf");

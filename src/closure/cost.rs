@@ -1,27 +1,27 @@
-//! What an update costs: the bytes that are sent again, on average.
+//! The cost of an update: the bytes that have to be sent again, on average.
 //!
-//! When a path changes, everything that depends on it changes too, and each
-//! layer with a changed path is sent again whole. With weights w for "this path
-//! is the one updated":
+//! When a path changes, all paths that depend on it change too, and every layer
+//! with a changed path is sent again as a whole. With w, the weight of the event
+//! that a path is updated:
 //!
 //! ```text
 //! expected = Σ over layers   size × Σ w over the union of the closures of its paths
 //! chained  = Σ over layers   size × Σ w over the union of the closures of its paths and all paths below
 //! ```
 //!
-//! both divided by the sum of all weights. Registries keep layers one by one,
-//! so they pay the first; docker and containerd keep chains, and pay the second.
-//! The floor is the first when every path is a layer of its own: no partition
-//! costs less.
+//! Both are divided by the sum of all weights. Registries keep layers one by one,
+//! so the first formula applies to them; docker and containerd keep chains of
+//! layers, so the second does. The floor is the first cost if every path is a
+//! layer of its own: no partition costs less.
 
 use super::{Graph, reach::reached_weights};
 
-/// What an update of a closure costs, in bytes.
+/// The cost of an update of a closure, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cost {
-    /// Where layers are kept one by one.
+    /// The cost for registries, which keep layers one by one.
     pub expected: f64,
-    /// Where layers are kept as chains.
+    /// The cost for engines, which keep chains of layers.
     pub chained: f64,
 }
 
@@ -35,7 +35,7 @@ pub struct Costs<'a> {
     total: f64,
 }
 
-/// The union of closures that grows by one node's closure after the other.
+/// A union of closures, to which the closures of further nodes can be added.
 struct Union<'a> {
     costs: &'a Costs<'a>,
     is_member: Vec<bool>,
@@ -55,7 +55,7 @@ impl Union<'_> {
 }
 
 impl<'a> Costs<'a> {
-    /// Of `graph`, whose nodes change as often as `weights` (one each) say.
+    /// Prepares the costs of `graph`. `weights` has one entry per node: how often that node is the one updated.
     pub fn new(graph: &'a Graph, weights: Vec<u64>) -> Self {
         let total = weights.iter().sum::<u64>().max(1) as f64;
         let closures = reached_weights(graph, &weights);
@@ -70,8 +70,8 @@ impl<'a> Costs<'a> {
         group.iter().map(|&at| self.graph.nodes()[at].nar_size).sum()
     }
 
-    /// The cost of layers that hold these nodes, lowest first.
-    pub fn of(&self, groups: &[Vec<usize>]) -> Cost {
+    /// Returns the cost of a partition into layers, lowest layer first.
+    pub fn partition(&self, groups: &[Vec<usize>]) -> Cost {
         let mut below = self.union();
         let (mut expected, mut chained) = (0.0, 0.0);
         for group in groups {
@@ -86,7 +86,7 @@ impl<'a> Costs<'a> {
     /// The weight of the union of the closures of `group`.
     fn weight(&self, group: &[usize]) -> u64 {
         match group {
-            [alone] => self.closures[*alone],
+            [node] => self.closures[*node],
             _ => {
                 let mut union = self.union();
                 union.add(group);
@@ -95,23 +95,24 @@ impl<'a> Costs<'a> {
         }
     }
 
-    /// How likely an update changes this layer.
+    /// Returns the probability that an update changes the layer with these nodes.
     pub fn chance(&self, group: &[usize]) -> f64 {
         self.weight(group) as f64 / self.total
     }
 
-    /// The least that any partition of `nodes` can cost.
+    /// Returns a lower bound of the cost of any partition of `nodes`.
     pub fn floor(&self, nodes: &[usize]) -> f64 {
         let cost = |&at: &usize| self.graph.nodes()[at].nar_size as f64 * self.closures[at] as f64;
         nodes.iter().map(cost).sum::<f64>() / self.total
     }
 
-    /// What is sent when each of `nodes` is the one that changes: one by one, and as a chain.
-    pub fn of_updates(&self, nodes: &[usize], groups: &[Vec<usize>]) -> Vec<(u64, u64)> {
+    /// For each of `nodes`, returns the bytes that an update of this node sends again: to a registry, and to an engine that
+    /// keeps chains.
+    pub fn updates(&self, nodes: &[usize], groups: &[Vec<usize>]) -> Vec<(u64, u64)> {
         let sizes: Vec<u64> = groups.iter().map(|group| self.size(group)).collect();
         let mut order = self.graph.topological_order();
         order.reverse();
-        // A bit for each of 64 updates at once: whether the update changes this node.
+        // 64 updates are computed at once. Bit n of a node says whether update n changes the node.
         let mut changed = vec![0u64; self.weights.len()];
         let mut costs = Vec::with_capacity(nodes.len());
         for updates in nodes.chunks(64) {
@@ -124,14 +125,14 @@ impl<'a> Costs<'a> {
             let changed_groups: Vec<u64> =
                 groups.iter().map(|group| group.iter().fold(0, |bits, &at| bits | changed[at])).collect();
             costs.extend((0..updates.len()).map(|number| {
-                let (mut alone, mut chain, mut broken) = (0, 0, false);
+                let (mut single, mut chained, mut is_broken) = (0, 0, false);
                 for (bits, size) in changed_groups.iter().zip(&sizes) {
                     let is_changed = bits >> number & 1 == 1;
-                    broken |= is_changed;
-                    alone += if is_changed { size } else { &0 };
-                    chain += if broken { size } else { &0 };
+                    is_broken |= is_changed;
+                    single += if is_changed { size } else { &0 };
+                    chained += if is_broken { size } else { &0 };
                 }
-                (alone, chain)
+                (single, chained)
             }));
         }
         costs

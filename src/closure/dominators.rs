@@ -1,32 +1,33 @@
-//! Single references that bring much in: without one of them, everything that is only there because of it is gone.
+//! Single references that bring many paths into a closure: if such a reference is removed, these paths are no longer needed.
 //!
 //! ```text
-//! app ──▶ library ──▶ libc      gcc is there because of one reference, libmpfr because of gcc:
-//!  └────▶ gcc ──────▶ libc      without app ──▶ gcc both are gone, and libc stays
+//! app ──▶ library ──▶ libc      one reference needs gcc, and only gcc needs libmpfr:
+//!  └────▶ gcc ──────▶ libc      without app ──▶ gcc neither is in the closure, and libc still is
 //!          └────────▶ libmpfr
 //! ```
 //!
-//! A node *dominates* another where every chain of references to that one goes through it. References lead in no
-//! circles, so the nearest dominator of a node is where the chains to all of its referrers meet, found in topological
-//! order (as in Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm", of which this is the case without
-//! loops). A node with one referrer that was not requested goes away with that reference, and so does all it dominates.
+//! A node *dominates* another node if every chain of references to the other node goes through it. References have no
+//! cycles, so the nearest dominator of a node is the nearest common dominator of its referrers, found in topological
+//! order (Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"; this is the case without loops). If a node
+//! has one referrer and was not requested itself, removing that reference removes the node and all nodes it dominates.
 
 use super::Graph;
 
-/// A reference, and what goes with it.
+/// A reference, and the nodes that are only needed because of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dominator {
-    /// The node that references.
+    /// The referencing node.
     pub from: usize,
-    /// The node that it references.
+    /// The referenced node.
     pub to: usize,
-    /// What goes, `to` among it; in order of the paths.
+    /// The nodes that removing the reference removes, including `to`, sorted by path.
     pub nodes: Vec<usize>,
-    /// Bytes of it.
+    /// The size of `nodes` in bytes.
     pub saves: u64,
 }
 
-/// Every reference without which something is gone, those that save most first. `size` is a node's size in bytes.
+/// Returns every reference whose removal removes nodes, those that save most bytes first. `size` returns the size of a node
+/// in bytes.
 pub fn dominators(graph: &Graph, size: impl Fn(usize) -> u64) -> Vec<Dominator> {
     let nodes = graph.nodes();
     let referrers = graph.referrers();
@@ -34,39 +35,39 @@ pub fn dominators(graph: &Graph, size: impl Fn(usize) -> u64) -> Vec<Dominator> 
     graph.entries().into_iter().for_each(|at| is_entry[at] = true);
 
     let order = graph.topological_order();
-    // The nearest dominator; entries have none.
+    // The nearest dominator of each node; entries have none.
     let mut dominator: Vec<Option<usize>> = vec![None; nodes.len()];
     let mut depth = vec![0usize; nodes.len()];
     for &at in order.iter().filter(|&&at| !is_entry[at]) {
-        let meet = |one: Option<usize>, two: Option<usize>| {
+        let common_dominator = |one: Option<usize>, two: Option<usize>| {
             let (mut one, mut two) = (one?, two?);
             while one != two {
                 if depth[one] >= depth[two] { one = dominator[one]? } else { two = dominator[two]? }
             }
             Some(one)
         };
-        let found = referrers[at].iter().map(|&from| Some(from)).reduce(meet).flatten();
+        let found = referrers[at].iter().map(|&from| Some(from)).reduce(common_dominator).flatten();
         dominator[at] = found;
         depth[at] = found.map_or(0, |found| depth[found] + 1);
     }
 
-    let mut below: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
-    (0..nodes.len()).filter_map(|at| Some((dominator[at]?, at))).for_each(|(above, at)| below[above].push(at));
-    let cut = |(to, referrers): (usize, &Vec<usize>)| {
+    let mut dominated: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    (0..nodes.len()).filter_map(|at| Some((dominator[at]?, at))).for_each(|(above, at)| dominated[above].push(at));
+    let removal = |(to, referrers): (usize, &Vec<usize>)| {
         let [from] = referrers.as_slice() else { return None };
-        let mut gone = vec![to];
+        let mut removed = vec![to];
         let mut next = 0;
-        while let Some(&at) = gone.get(next) {
-            gone.extend(&below[at]);
+        while let Some(&at) = removed.get(next) {
+            removed.extend(&dominated[at]);
             next += 1;
         }
-        gone.sort_unstable();
-        let saves = gone.iter().map(|&at| size(at)).sum();
-        (!is_entry[to]).then_some(Dominator { from: *from, to, nodes: gone, saves })
+        removed.sort_unstable();
+        let saves = removed.iter().map(|&at| size(at)).sum();
+        (!is_entry[to]).then_some(Dominator { from: *from, to, nodes: removed, saves })
     };
-    let mut cuts: Vec<Dominator> = referrers.iter().enumerate().filter_map(cut).collect();
-    cuts.sort_by_key(|cut| (std::cmp::Reverse(cut.saves), cut.to));
-    cuts
+    let mut found: Vec<Dominator> = referrers.iter().enumerate().filter_map(removal).collect();
+    found.sort_by_key(|removal| (std::cmp::Reverse(removal.saves), removal.to));
+    found
 }
 
 #[cfg(test)]
@@ -76,7 +77,7 @@ mod tests {
     use super::{super::graph::tests::graph, *};
     use crate::closure::{RawNode, StoreDir};
 
-    /// The paths that entries lead to without one reference.
+    /// The nodes that can be reached from the entries without one reference.
     fn reached(graph: &Graph, without: (usize, usize)) -> BTreeSet<usize> {
         let mut reached: BTreeSet<usize> = graph.entries().into_iter().collect();
         let mut queue: Vec<usize> = reached.iter().copied().collect();
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_module() {
+    fn the_example_of_the_module_doc_is_computed() {
         // a app, b library, c libc, g gcc, m libmpfr
         let graph = graph("a: b g, b: c, c:, g: c m, m:").unwrap();
         let found: Vec<_> = dominators(&graph, |_| 1).into_iter().map(|cut| (cut.from, cut.to, cut.nodes)).collect();
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn requested_paths_are_not_cut() {
+    fn requested_paths_are_not_removed() {
         let (image, layer) = (graph("a: b, b: c, c:").unwrap(), graph("c:").unwrap());
         let both = Graph::union([&image, &layer]);
         let found: Vec<_> = dominators(&both, |_| 1).into_iter().map(|cut| (cut.from, cut.to, cut.saves)).collect();
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn cuts_of_random_closures_save_the_predicted_bytes() {
+    fn dominators_of_random_closures_equal_those_found_by_removing_each_reference() {
         let mut state = 7u64;
         let mut random = |below: usize| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -123,14 +124,14 @@ mod tests {
             let raw = (0..count).map(|at| node(at, &mut random)).collect();
             let graph = Graph::new(&StoreDir::default(), raw).unwrap();
             let size = |at: usize| graph.nodes()[at].nar_size;
-            let cuts = dominators(&graph, size);
+            let dominators = dominators(&graph, size);
             for (from, node) in graph.nodes().iter().enumerate() {
                 for &to in &node.references {
-                    let left = reached(&graph, (from, to));
-                    let gone: Vec<usize> = (0..count).filter(|at| !left.contains(at)).collect();
-                    let said = cuts.iter().find(|cut| (cut.from, cut.to) == (from, to));
-                    assert_eq!(said.map_or(&[][..], |cut| &cut.nodes), gone);
-                    assert_eq!(said.map_or(0, |cut| cut.saves), gone.iter().map(|&at| size(at)).sum::<u64>());
+                    let reached = reached(&graph, (from, to));
+                    let removed: Vec<usize> = (0..count).filter(|at| !reached.contains(at)).collect();
+                    let found = dominators.iter().find(|found| (found.from, found.to) == (from, to));
+                    assert_eq!(found.map_or(&[][..], |found| &found.nodes), removed);
+                    assert_eq!(found.map_or(0, |found| found.saves), removed.iter().map(|&at| size(at)).sum::<u64>());
                 }
             }
         }

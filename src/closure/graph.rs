@@ -5,8 +5,8 @@
 //!     "narSize": 226560, "narHash": "sha256:…", "closureSize": 46113096 } ]
 //! ```
 //!
-//! References may contain the path itself. Newer Nix adds keys (`valid`, `ca`);
-//! ones not named here are accepted.
+//! References may contain the path itself. Newer releases of Nix add keys (`valid`, `ca`),
+//! so unknown keys are accepted.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
@@ -14,9 +14,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ParseStorePathError, StoreDir, StorePath};
 
-/// A validated closure: every reference leads to a node, every path is there once.
+/// A validated closure: every reference leads to a node, and no path occurs twice.
 ///
-/// In image.json it is a list of [`Node`]s, whose references are indices of that list.
+/// It is serialized as a list of [`Node`]s, whose references are indices of that list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Graph {
     nodes: Vec<Node>,
@@ -27,24 +27,25 @@ pub struct Graph {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Node {
-    /// The path.
+    /// The store path.
     pub path: StorePath,
-    /// Its size as a NAR, in bytes.
+    /// The size of the path as a NAR, in bytes.
     pub nar_size: u64,
-    /// What Nix recorded as its content, `sha256:` and Nix base32.
+    /// The NAR hash that Nix recorded, `sha256:` and Nix base32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nar_hash: Option<String>,
-    /// Other nodes it references, as indices in order of their paths; never itself.
+    /// The indices of the other nodes that this node references, sorted. They never include the node itself.
     pub references: Vec<usize>,
-    /// Whether it references itself too.
+    /// Whether the path references itself.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub self_reference: bool,
-    /// Whether somebody asked for it by name though other nodes reference it: a path in `config` or in `layers`.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub asked: bool,
+    /// Whether the path was requested, by `config` or `layers`, although other nodes reference it. Roots are not marked,
+    /// because they are always requested.
+    #[serde(rename = "asked", default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_requested: bool,
 }
 
-/// Why a closure was refused.
+/// The reason that a closure is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum GraphError {
     /// An entry is not a store path of this store.
@@ -56,17 +57,17 @@ pub enum GraphError {
     /// A path references one that has no entry.
     #[error("closure: {from} references {to}, which is not in the closure")]
     Outside {
-        /// The path that references.
+        /// The referencing path.
         from: StorePath,
-        /// The path referenced.
+        /// The referenced path.
         to: StorePath,
     },
-    /// Paths reference each other in a circle, which no store allows.
+    /// Paths reference each other in a cycle, which no store allows.
     #[error("closure: {0} references itself through other paths")]
     Cycle(StorePath),
 }
 
-/// One entry as Nix writes it.
+/// An entry of the JSON that Nix writes.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RawNode {
@@ -79,19 +80,19 @@ pub struct RawNode {
 }
 
 impl RawNode {
-    /// An entry for `path`, of `nar_size` bytes.
+    /// Creates an entry for `path`, whose NAR has `nar_size` bytes.
     pub fn new(path: String, references: Vec<String>, nar_size: u64, nar_hash: Option<String>) -> Self {
         Self { path, references, nar_size, nar_hash }
     }
 
-    /// The directory of its path.
+    /// Returns the store directory of the path, if the path has a directory.
     pub fn store(&self) -> Option<&str> {
         self.path.rsplit_once('/').map(|(store, _)| store)
     }
 }
 
 impl Graph {
-    /// Validates what `exportReferencesGraph` gave.
+    /// Validates the entries that `exportReferencesGraph` wrote.
     ///
     /// # Errors
     ///
@@ -112,7 +113,7 @@ impl Graph {
                 nar_hash: entry.nar_hash.clone(),
                 references: Vec::new(),
                 self_reference: entry.references.contains(&entry.path),
-                asked: false,
+                is_requested: false,
             });
         }
         for (at, entry) in raw.iter().enumerate() {
@@ -136,19 +137,16 @@ impl Graph {
         match graph.topological_order() {
             order if order.len() == graph.nodes.len() => Ok(graph),
             order => {
-                let sorted: std::collections::HashSet<_> = order.into_iter().collect();
-                let stuck = (0..graph.nodes.len()).find(|at| !sorted.contains(at));
-                let at = stuck.expect("fewer nodes were ordered than there are");
+                let ordered: HashSet<_> = order.into_iter().collect();
+                let on_cycle = (0..graph.nodes.len()).find(|at| !ordered.contains(at));
+                let at = on_cycle.expect("the order lacks a node");
                 Err(GraphError::Cycle(graph.nodes[at].path.clone()))
             }
         }
     }
 
-    /// The union of closures; what one of them has for itself is asked for, also where another references it.
-    ///
-    /// # Panics
-    ///
-    /// Never: every one of them is whole.
+    /// Returns the union of closures. The entries of each closure are requested in the union, even if another closure
+    /// references them.
     pub fn union<'a>(graphs: impl IntoIterator<Item = &'a Self>) -> Self {
         let mut all: BTreeMap<&StorePath, (&Self, &Node)> = BTreeMap::new();
         let mut entries: HashSet<&StorePath> = HashSet::new();
@@ -160,62 +158,61 @@ impl Graph {
         let node = |(graph, node): &(&Self, &Node)| {
             let mut references: Vec<usize> = node.references.iter().map(|&to| index[&graph.nodes[to].path]).collect();
             references.sort_unstable();
-            Node { references, asked: entries.contains(&node.path), ..(*node).clone() }
+            Node { references, is_requested: entries.contains(&node.path), ..(*node).clone() }
         };
-        Self { nodes: all.values().map(node).collect(), index }.with_asked_where_referenced()
+        Self { nodes: all.values().map(node).collect(), index }.with_unmarked_roots()
     }
 
-    /// Roots need no note that they are asked for.
-    fn with_asked_where_referenced(mut self) -> Self {
-        self.roots().into_iter().for_each(|at| self.nodes[at].asked = false);
+    /// Removes the mark `is_requested` from roots, as [`Node::is_requested`] demands.
+    fn with_unmarked_roots(mut self) -> Self {
+        self.roots().into_iter().for_each(|at| self.nodes[at].is_requested = false);
         self
     }
 
-    /// The closure without paths that nothing references, where `left_out` answers for them; what those referenced is
-    /// asked for.
-    pub fn without_roots(&self, left_out: impl Fn(&StorePath) -> bool) -> Self {
-        let gone: HashSet<usize> = self.roots().into_iter().filter(|&at| left_out(&self.nodes[at].path)).collect();
-        let mut rest = self.clone();
-        for &to in gone.iter().flat_map(|&at| &self.nodes[at].references) {
-            rest.nodes[to].asked = true;
+    /// Returns the closure without the roots that `is_removed` selects. The nodes that these referenced are requested.
+    pub fn without_roots(&self, is_removed: impl Fn(&StorePath) -> bool) -> Self {
+        let removed: HashSet<usize> = self.roots().into_iter().filter(|&at| is_removed(&self.nodes[at].path)).collect();
+        let mut marked = self.clone();
+        for &to in removed.iter().flat_map(|&at| &self.nodes[at].references) {
+            marked.nodes[to].is_requested = true;
         }
-        rest.without(|at| gone.contains(&at)).with_asked_where_referenced()
+        marked.without(|at| removed.contains(&at)).with_unmarked_roots()
     }
 
-    /// The closure without some paths (by index), and without references to them.
-    pub fn without(&self, left_out: impl Fn(usize) -> bool) -> Self {
-        let kept: Vec<usize> = (0..self.nodes.len()).filter(|&at| !left_out(at)).collect();
-        let mut place = vec![None; self.nodes.len()];
-        kept.iter().enumerate().for_each(|(new, &old)| place[old] = Some(new));
+    /// Returns the closure without the nodes whose index `is_removed` selects, and without references to them.
+    pub fn without(&self, is_removed: impl Fn(usize) -> bool) -> Self {
+        let kept: Vec<usize> = (0..self.nodes.len()).filter(|&at| !is_removed(at)).collect();
+        let mut new_index = vec![None; self.nodes.len()];
+        kept.iter().enumerate().for_each(|(new, &old)| new_index[old] = Some(new));
         let node = |&at: &usize| {
-            let references = self.nodes[at].references.iter().filter_map(|&to| place[to]).collect();
+            let references = self.nodes[at].references.iter().filter_map(|&to| new_index[to]).collect();
             Node { references, ..self.nodes[at].clone() }
         };
-        Self::of(kept.iter().map(node).collect())
+        Self::from_nodes(kept.iter().map(node).collect())
     }
 
-    fn of(nodes: Vec<Node>) -> Self {
+    fn from_nodes(nodes: Vec<Node>) -> Self {
         let index = nodes.iter().enumerate().map(|(at, node)| (node.path.clone(), at)).collect();
         Self { nodes, index }
     }
 
-    /// Nodes that nothing else references.
+    /// Returns the nodes that no other node references.
     pub fn roots(&self) -> Vec<usize> {
         let mut referenced = vec![false; self.nodes.len()];
         self.nodes.iter().flat_map(|node| &node.references).for_each(|&to| referenced[to] = true);
         (0..self.nodes.len()).filter(|&at| !referenced[at]).collect()
     }
 
-    /// Nodes that the image is for: the roots, and those asked for by name that others reference too.
+    /// Returns the requested nodes: the roots, and the nodes marked as requested.
     pub fn entries(&self) -> Vec<usize> {
         let mut entries = self.roots();
-        entries.extend((0..self.nodes.len()).filter(|&at| self.nodes[at].asked));
+        entries.extend((0..self.nodes.len()).filter(|&at| self.nodes[at].is_requested));
         entries.sort_unstable();
         entries.dedup();
         entries
     }
 
-    /// For each node, those that reference it.
+    /// Returns the referrers of each node.
     pub fn referrers(&self) -> Vec<Vec<usize>> {
         let mut referrers = vec![Vec::new(); self.nodes.len()];
         for (at, node) in self.nodes.iter().enumerate() {
@@ -224,27 +221,27 @@ impl Graph {
         referrers
     }
 
-    /// The shortest chain of references to `node` from one that the image is for, both included.
+    /// Returns the shortest chain of references from an entry to `node`, including both.
     pub fn chain_to(&self, node: usize) -> Vec<usize> {
-        let mut came_from: Vec<Option<usize>> = vec![None; self.nodes.len()];
+        let mut predecessor: Vec<Option<usize>> = vec![None; self.nodes.len()];
         let mut queue: VecDeque<usize> = self.entries().into();
         let mut seen = vec![false; self.nodes.len()];
         queue.iter().for_each(|&at| seen[at] = true);
         while let Some(at) = queue.pop_front().filter(|&at| at != node) {
             for &to in self.nodes[at].references.iter().filter(|&&to| !std::mem::replace(&mut seen[to], true)) {
-                came_from[to] = Some(at);
+                predecessor[to] = Some(at);
                 queue.push_back(to);
             }
         }
         let mut chain = vec![node];
-        while let Some(before) = came_from[chain[chain.len() - 1]] {
-            chain.push(before);
+        while let Some(referrer) = predecessor[chain[chain.len() - 1]] {
+            chain.push(referrer);
         }
         chain.reverse();
         chain
     }
 
-    /// The index of a path of the closure.
+    /// Returns the index of a path, if the closure has it.
     pub fn position(&self, path: &StorePath) -> Option<usize> {
         self.index.get(path).copied()
     }
@@ -254,13 +251,13 @@ impl Graph {
         &self.nodes
     }
 
-    /// The node of a path of the closure.
+    /// Returns the node of a path, if the closure has it.
     pub fn get(&self, path: &StorePath) -> Option<&Node> {
         self.index.get(path).map(|&at| &self.nodes[at])
     }
 
-    /// Node indices, each before everything it references; nodes on a cycle,
-    /// and what only they lead to, are left out.
+    /// Returns the node indices in topological order: each node is before the nodes it references. Nodes on a cycle,
+    /// and nodes that are only reachable from a cycle, are missing.
     pub fn topological_order(&self) -> Vec<usize> {
         let mut referrers = vec![0usize; self.nodes.len()];
         for &to in self.nodes.iter().flat_map(|node| &node.references) {
@@ -290,10 +287,10 @@ impl Serialize for Graph {
 impl<'de> Deserialize<'de> for Graph {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
-        let graph = Self::of(Vec::deserialize(deserializer)?);
+        let graph = Self::from_nodes(Vec::deserialize(deserializer)?);
         let references = || graph.nodes.iter().flat_map(|node| &node.references);
         if graph.index.len() < graph.nodes.len() {
-            return Err(D::Error::custom("a path of the closure is listed twice"));
+            return Err(D::Error::custom("a path from_nodes the closure is listed twice"));
         }
         if references().any(|&to| to >= graph.nodes.len()) || graph.topological_order().len() < graph.nodes.len() {
             return Err(D::Error::custom("the closure's references are circular or point outside it"));
@@ -306,7 +303,7 @@ impl<'de> Deserialize<'de> for Graph {
 pub(super) mod tests {
     use super::*;
 
-    /// A graph of paths with one-letter names: `a: b c, b: c, c:`.
+    /// Builds a graph of paths with one-letter names from text such as `a: b c, b: c, c:`.
     pub fn graph(text: &str) -> Result<Graph, GraphError> {
         let path = |name: &str| format!("/nix/store/{}-{name}", name.repeat(32));
         let raw = text
@@ -334,7 +331,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn broken_closures_are_refused() {
+    fn invalid_closures_are_refused() {
         assert!(matches!(graph("a: b"), Err(GraphError::Outside { .. })));
         assert!(matches!(graph("a:, a:"), Err(GraphError::Duplicate(_))));
         assert!(matches!(graph("a: b, b: a, c:"), Err(GraphError::Cycle(_))));
@@ -351,7 +348,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn closures_are_united_and_written() {
+    fn unions_have_all_nodes_and_survive_serialization() {
         let (one, two) = (graph("a: c, c:").unwrap(), graph("b: c, c:").unwrap());
         let both = Graph::union([&one, &two]);
         assert_eq!(both, graph("a: c, b: c, c:").unwrap());
@@ -376,7 +373,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn referrers_come_before_what_they_reference() {
+    fn topological_order_puts_referrers_before_references() {
         let graph = graph("a: c, b: a c, c:").unwrap();
         assert_eq!(graph.topological_order(), [1, 0, 2]);
     }

@@ -1,14 +1,14 @@
-//! Which store paths an image needs, and which layer each goes into.
+//! The store paths that an image needs, and their distribution over layers.
 //!
 //! ```text
-//! exportReferencesGraph ──▶ Graph ──▶ Strategy, one file each ──▶ Plan: groups, one a layer
+//! exportReferencesGraph ──▶ Graph ──▶ Strategy (one per file) ──▶ Plan: one group of paths per layer
 //!                                     popularity, auto, transfer, pipeline
 //!                                         ▲
-//!                           Weights ──▶ cost: what an update sends
-//!                           Graph ────▶ cut: what single references bring in
+//!                           Weights ──▶ cost: the bytes that an update sends
+//!                           Graph ────▶ dominators: the paths that a single reference brings in
 //! ```
 //!
-//! Pure: no I/O, no clock, no threads.
+//! This module does no I/O, reads no clock and starts no threads.
 
 mod auto;
 pub(crate) mod cost;

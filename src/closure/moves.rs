@@ -1,22 +1,23 @@
-//! Moves of single paths between layers, while that lowers the cost.
+//! Moves single paths between layers while that lowers the cost.
 //!
-//! The cost of a layer without one of its paths has to be known for every path. So each layer counts, for every event, the
-//! paths that it changes: an event that changes one path only goes with that path.
+//! For each path, this needs the cost of its layer without the path. An event is an update of one store path, which changes
+//! all paths that depend on it. Each layer counts, for every event, how many paths of the layer the event changes. If the
+//! count is 1, moving that path away also removes the event from the layer.
 
 use super::set::{Bits, Scale, Set};
 
-/// Rounds of moving paths; each costs as much as the first, and saves less.
+/// The maximum number of rounds over all paths. Every round takes as long as the first one and saves less.
 const ROUNDS: usize = 8;
 
-/// A layer whose paths may leave.
+/// A layer, with the counts that price a move.
 struct Layer {
     nodes: Vec<usize>,
     size: u64,
-    /// The weight of the events.
+    /// The sum of the weights of `events`.
     weight: u64,
-    /// The events that change any of its paths.
+    /// The events that change any path of the layer.
     events: Bits,
-    /// For every event, how many of its paths it changes.
+    /// For every event, the number of paths of the layer that it changes.
     counts: Vec<u32>,
 }
 
@@ -29,7 +30,7 @@ impl Layer {
 /// Layers between which paths move.
 pub(super) struct Moves<'a> {
     scale: &'a Scale,
-    /// The events of every node that may be placed.
+    /// The events that change each node.
     events: &'a [Set],
     sizes: &'a dyn Fn(usize) -> u64,
     layers: Vec<Layer>,
@@ -78,46 +79,47 @@ impl<'a> Moves<'a> {
         }
     }
 
-    /// Moves paths until no move lowers the cost, and gives the layers' nodes.
+    /// Moves paths until no move lowers the cost or [`ROUNDS`] are over, and returns the nodes of each layer.
     pub fn run(mut self) -> Vec<Vec<usize>> {
         for _ in 0..ROUNDS {
-            let mut moved = false;
+            let mut has_moved = false;
             for from in 0..self.layers.len() {
                 for node in self.layers[from].nodes.clone() {
                     if let Some(to) = self.better_layer(node, from) {
                         self.remove(node, from);
                         self.insert(node, to);
-                        moved = true;
+                        has_moved = true;
                     }
                 }
             }
-            if !moved {
+            if !has_moved {
                 break;
             }
         }
         self.layers.into_iter().map(|layer| layer.nodes).collect()
     }
 
-    /// The layer in which a node of layer `from` costs less.
+    /// Returns the layer to which a move of the node saves most, if any move saves something.
     fn better_layer(&self, node: usize, from: usize) -> Option<usize> {
-        let (here, events, size) = (&self.layers[from], &self.events[node], (self.sizes)(node));
-        if here.nodes.len() == 1 {
+        let (current, events, size) = (&self.layers[from], &self.events[node], (self.sizes)(node));
+        if current.nodes.len() == 1 {
             return None;
         }
-        let alone = |event: &usize| here.counts[*event] == 1;
-        let lost: u64 = events.iter().filter(alone).map(|event| self.scale.weight(event)).sum();
-        let saved = here.cost() - u128::from(here.size - size) * u128::from(here.weight - lost);
+        let changes_only_node = |event: &usize| current.counts[*event] == 1;
+        let removed: u64 = events.iter().filter(changes_only_node).map(|event| self.scale.weight(event)).sum();
+        let saved = current.cost() - u128::from(current.size - size) * u128::from(current.weight - removed);
         let mut best = (saved, None);
         for (to, layer) in self.layers.iter().enumerate().filter(|&(to, _)| to != from) {
-            // What the node costs there, and what the events new to that layer make the others cost: with n as the weight
-            // of these events, size·(weight + n) + layer.size·n. From some n on this is not less than the best.
-            let known = u128::from(size) * u128::from(layer.weight);
-            let each = u128::from(size) + u128::from(layer.size);
-            let Some(room) = best.0.checked_sub(known + 1) else { continue };
-            let limit = room.checked_div(each).and_then(|limit| u64::try_from(limit).ok()).unwrap_or(u64::MAX);
+            // With n, the weight of the events that are new to the layer, the move adds size·(weight + n) + layer.size·n:
+            // the cost of the node, and the additional cost of the other paths. Above `limit`, n makes the move no better
+            // than the best one so far, so the exact value is not needed.
+            let fixed = u128::from(size) * u128::from(layer.weight);
+            let factor = u128::from(size) + u128::from(layer.size);
+            let Some(budget) = best.0.checked_sub(fixed + 1) else { continue };
+            let limit = budget.checked_div(factor).and_then(|limit| u64::try_from(limit).ok()).unwrap_or(u64::MAX);
             let new = self.scale.weigh_new(events, &layer.events, limit);
             if new <= limit {
-                best = (known + each * u128::from(new), Some(to));
+                best = (fixed + factor * u128::from(new), Some(to));
             }
         }
         best.1

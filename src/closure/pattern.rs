@@ -1,4 +1,4 @@
-//! Patterns of `forbiddenPaths`, in builds and in policies: they select store paths of an image.
+//! The patterns of `forbiddenPaths`, in builds and in policies, which select store paths of an image.
 //!
 //! ```text
 //! gcc                              every version and output of the package
@@ -7,7 +7,7 @@
 //! /nix/store/<hash>-gcc-13.2.0     one store path; also <hash>-gcc-13.2.0, and with `*`
 //! ```
 //!
-//! A pattern that cannot match a store path is an error: a check with it would always pass.
+//! A pattern that cannot match a store path is an error, because a check with it would always pass.
 
 use super::{StoreDir, StorePath, matches};
 
@@ -42,7 +42,7 @@ pub struct ParsePatternError {
 }
 
 impl PackagePattern {
-    /// Parses a pattern; one with a directory must name a path in `store`.
+    /// Parses a pattern. If the pattern has a directory, this must be `store`.
     ///
     /// # Errors
     ///
@@ -52,16 +52,16 @@ impl PackagePattern {
         Ok(Self { text: text.to_owned(), kind })
     }
 
-    /// The pattern as it was written.
+    /// Returns the text of the pattern.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether it selects this store path.
+    /// Returns whether the pattern selects this store path.
     pub fn is_match(&self, path: &StorePath) -> bool {
         let base = || format!("{}-{}", path.hash_part(), path.name());
         match &self.kind {
-            Kind::Path(own) => *own == base(),
+            Kind::Path(selected) => *selected == base(),
             Kind::Package(name) => path.name() == name || path.package() == name,
             Kind::Glob(glob) => matches(glob, path.name()) || matches(glob, &base()),
         }
@@ -108,7 +108,7 @@ fn check_characters(base: &str) -> Result<(), &'static str> {
             _ => "no store path has such a name",
         });
     }
-    // A question mark is valid in names, but is written for "any character", which it does not stand for.
+    // A question mark is valid in names, but most patterns with one are written as a glob for "any character".
     if base.contains('?') {
         return Err(
             "? stands for itself, not for any character; use *, or the whole store path of a name that has one",
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn packages_store_paths_names_and_globs_match() {
+    fn packages_names_globs_and_store_paths_match() {
         for pattern in [
             PATH,
             &PATH["/nix/store/".len()..],

@@ -1,8 +1,8 @@
-//! Popularity: what most of the closure stands on gets a layer of its own.
+//! Popularity: the paths that most of the closure depends on get layers of their own.
 //!
-//! Every path starts with the score 1. In topological order each path adds its
-//! score to those it references, so a score counts the ways that lead to a path
-//! from anywhere in the closure:
+//! Every path starts with the score 1. In topological order, each path adds its
+//! score to the scores of its references, so the score of a path counts the chains
+//! of references that lead to it from any path of the closure:
 //!
 //! ```text
 //!   hello ──▶ glibc ──▶ libidn        hello 1, bash 1,
@@ -10,9 +10,10 @@
 //!                                     order: libidn, glibc, then hello and bash
 //! ```
 //!
-//! Ties go to the path that nix2container would number last: numbers are given
-//! on first sight while reading the closure sorted by path, entry by entry, the
-//! path itself and then its references. Changing anything here moves digests.
+//! If scores are equal, the path that nix2container numbers last is first.
+//! nix2container numbers paths as they first occur in the closure sorted by path:
+//! for each entry, the path itself and then its references. Any change here
+//! changes the digests of layers.
 
 use super::{Graph, Strategy};
 
@@ -21,11 +22,11 @@ use super::{Graph, Strategy};
 pub struct Popularity;
 
 impl Strategy for Popularity {
-    /// The first `max_layers` - 1 paths get a layer each, the others share the last.
+    /// The first `max_layers` - 1 paths get a layer each, and all others share the last layer.
     fn groups(&self, graph: &Graph, nodes: &[usize], max_layers: usize) -> Vec<Vec<usize>> {
-        let mut wanted = vec![false; graph.nodes().len()];
-        nodes.iter().for_each(|&at| wanted[at] = true);
-        let mut order = Self::order(graph).into_iter().filter(|&at| wanted[at]);
+        let mut is_placed = vec![false; graph.nodes().len()];
+        nodes.iter().for_each(|&at| is_placed[at] = true);
+        let mut order = Self::order(graph).into_iter().filter(|&at| is_placed[at]);
         let mut groups: Vec<Vec<usize>> = order.by_ref().take(max_layers - 1).map(|at| vec![at]).collect();
         let rest: Vec<usize> = order.collect();
         if !rest.is_empty() {
@@ -36,36 +37,36 @@ impl Strategy for Popularity {
 }
 
 impl Popularity {
-    /// All nodes, the most popular first.
+    /// Returns all nodes, the most popular first.
     pub fn order(graph: &Graph) -> Vec<usize> {
         let nodes = graph.nodes();
-        // Ways multiply along chains of diamonds; nix2container's int64 wraps, so ours does.
+        // Scores grow exponentially along chains of diamonds. The int64 of nix2container wraps around, so this one must.
         let mut scores = vec![1i64; nodes.len()];
         for at in graph.topological_order() {
             for &to in &nodes[at].references {
                 scores[to] = scores[to].wrapping_add(scores[at]);
             }
         }
-        let numbers = first_sight_numbers(graph);
+        let numbers = first_occurrences(graph);
         let mut order: Vec<usize> = (0..nodes.len()).collect();
         order.sort_by(|&a, &b| scores[b].cmp(&scores[a]).then(numbers[b].cmp(&numbers[a])));
         order
     }
 }
 
-fn first_sight_numbers(graph: &Graph) -> Vec<usize> {
+fn first_occurrences(graph: &Graph) -> Vec<usize> {
     let nodes = graph.nodes();
     let mut numbers = vec![usize::MAX; nodes.len()];
     let mut next = 0;
-    let mut see = |at: usize| {
+    let mut visit = |at: usize| {
         if numbers[at] == usize::MAX {
             numbers[at] = next;
             next += 1;
         }
     };
     for (at, node) in nodes.iter().enumerate() {
-        see(at);
-        node.references.iter().copied().for_each(&mut see);
+        visit(at);
+        node.references.iter().copied().for_each(&mut visit);
     }
     numbers
 }
@@ -82,16 +83,16 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_the_module() {
+    fn the_example_of_the_module_doc_is_computed() {
         // a bash, b hello, g glibc, i libidn
         assert_eq!(names("a: g, b: g, g: i, i:"), "igba");
     }
 
     #[test]
-    fn ties_go_to_the_number_given_last() {
-        // Read in order: a 0, d 1 (seen as a's reference), b 2, c 3.
+    fn equal_scores_are_ordered_by_descending_first_occurrence() {
+        // The numbers are a 0, d 1 (a reference of a), b 2, c 3.
         assert_eq!(names("a: d, b:, c:, d:"), "dcba");
-        // Four equal scores, but d was seen before b and c.
+        // All four scores are equal.
         assert_eq!(names("a:, b:, c:, d:"), "dcba");
         assert_eq!(names("a: d c, b:, c:, d:"), "dcba");
         assert_eq!(names("a: d, b: c, c:, d:"), "cdba");
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn scores_wrap_as_int64() {
-        // 70 diamonds in a row: 2^70 ways.
+        // A row of 70 diamonds has 2^70 chains from its top to its bottom.
         let letters: Vec<char> = "0123456789abcdfghijklmnpqrsvwxyz".chars().collect();
         let name = |at: usize| format!("{}{}", letters[at / 32], letters[at % 32]);
         let path = |at: usize| format!("/nix/store/{}-x", name(at).repeat(16));

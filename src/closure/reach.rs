@@ -1,7 +1,7 @@
-//! What every node reaches: itself, and everything it references, directly or not.
+//! The nodes that each node reaches: itself, its references, their references, and so on.
 //!
-//! A bit for each pair of nodes would grow with the square of a closure. So the columns are computed in blocks, each for
-//! all nodes, and a block is used before the next one takes its place:
+//! A matrix with a bit for each pair of nodes would grow with the square of the closure. Instead, the columns are computed
+//! in blocks for all nodes, and each block is processed before the next one overwrites it:
 //!
 //! ```text
 //!          columns 0…511   512…1023   …          row of a node = its own bit ∪ the rows of its references
@@ -9,7 +9,7 @@
 //! node 1        ▓              ░
 //! ```
 //!
-//! So memory is 64 bytes a node, and what the callers keep.
+//! This takes 64 bytes of memory per node, in addition to the results.
 
 use std::rc::Rc;
 
@@ -18,13 +18,13 @@ use super::{
     set::{Bits, Scale, Set, members},
 };
 
-/// Words of a block: the rows of tens of thousands of nodes stay in a core's cache.
+/// The number of words in a row of a block. It is small enough that the rows of tens of thousands of nodes fit a CPU cache.
 const WORDS: usize = 8;
 
-/// The bits of one node in a block.
+/// The row of one node in a block.
 type Row = [u64; WORDS];
 
-/// Gives `visit` every block: the number of its first word, and the rows of all nodes.
+/// Calls `visit` with every block: the index of its first word, and the rows of all nodes.
 fn for_each_block(graph: &Graph, mut visit: impl FnMut(usize, &[Row])) {
     let nodes = graph.nodes();
     let mut order = graph.topological_order();
@@ -45,7 +45,7 @@ fn for_each_block(graph: &Graph, mut visit: impl FnMut(usize, &[Row])) {
     }
 }
 
-/// For every node, what it reaches.
+/// Returns, for every node, the set of nodes that it reaches.
 pub(super) fn reached(graph: &Graph) -> Vec<Set> {
     let bound = graph.nodes().len();
     let mut counts = vec![0; bound];
@@ -54,7 +54,7 @@ pub(super) fn reached(graph: &Graph) -> Vec<Set> {
             *count += row.iter().map(|word| word.count_ones() as usize).sum::<usize>();
         }
     });
-    /// A set that is not complete.
+    /// A set that blocks are still added to.
     enum Partial {
         List(Vec<u32>),
         Bits(Bits),
@@ -82,7 +82,7 @@ pub(super) fn reached(graph: &Graph) -> Vec<Set> {
     reached.into_iter().map(complete).collect()
 }
 
-/// For every node, the weight of everything it reaches.
+/// Returns, for every node, the sum of the weights of the nodes that it reaches.
 pub(super) fn reached_weights(graph: &Graph, weights: &[u64]) -> Vec<u64> {
     let scale = Scale::new(weights.to_vec());
     let mut sums = vec![0; weights.len()];

@@ -1,11 +1,12 @@
 //! Sets of node indices, and the weights of their members.
 //!
-//! A set of few members is a list, one of many has a bit for every index: each is kept in the form that takes less memory.
+//! A set with few members is a list, and a set with many members has a bit for every index. Each set uses the form that takes
+//! less memory.
 
 use std::{cmp::Ordering, rc::Rc};
 
-/// A list takes 32 bits a member, bits take one for every index.
-const LIST: usize = 32;
+/// The bits that a member of a list takes. The other form takes one bit for every index.
+const BITS_PER_MEMBER: usize = 32;
 
 /// A set of indices below a fixed bound.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,12 +38,12 @@ impl Bits {
         self.0[at / 64] &= !(1 << (at % 64));
     }
 
-    /// Sets the words from number `first` on. Words past the bound are ignored.
+    /// Replaces the words from index `first` on. Words past the bound are ignored.
     pub fn set_words(&mut self, first: usize, words: &[u64]) {
         self.0[first..].iter_mut().zip(words).for_each(|(word, new)| *word = *new);
     }
 
-    /// Adds everything in `set`.
+    /// Adds all members of `set`.
     pub fn unite(&mut self, set: &Set) {
         match set {
             Set::List(list) => list.iter().for_each(|&at| self.insert(at as usize)),
@@ -55,7 +56,7 @@ impl Bits {
     }
 }
 
-/// The members of word number `at`.
+/// Returns the members of the word with index `at`.
 pub(super) fn members(at: usize, mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
@@ -65,12 +66,12 @@ pub(super) fn members(at: usize, mut word: u64) -> impl Iterator<Item = usize> {
 }
 
 impl Set {
-    /// Whether `count` of the indices below `bound` are a list.
+    /// Returns whether a set of `count` indices below `bound` is kept as a list.
     pub fn is_list(count: usize, bound: usize) -> bool {
-        count.saturating_mul(LIST) <= bound
+        count.saturating_mul(BITS_PER_MEMBER) <= bound
     }
 
-    /// The members in order.
+    /// Returns the members in order.
     pub fn iter(&self) -> Box<dyn Iterator<Item = usize> + '_> {
         match self {
             Self::List(list) => Box::new(list.iter().map(|&at| at as usize)),
@@ -82,19 +83,19 @@ impl Set {
         Self::List(Rc::default())
     }
 
-    /// Everything in any of `sets`; indices are below `bound`.
-    pub fn union_of<'a>(sets: impl Iterator<Item = &'a Self>, bound: usize) -> Self {
+    /// Returns the union of `sets`, whose indices are below `bound`.
+    pub fn union_all<'a>(sets: impl Iterator<Item = &'a Self>, bound: usize) -> Self {
         let mut bits = Bits::new(bound);
         sets.for_each(|set| bits.unite(set));
         let members: Vec<u32> = bits.members().map(|at| at as u32).collect();
         if Self::is_list(members.len(), bound) { Self::List(members.into()) } else { Self::Bits(Rc::new(bits)) }
     }
 
-    /// Everything in both; indices are below `bound`.
+    /// Returns the union of two sets, whose indices are below `bound`.
     pub fn union(&self, other: &Self, bound: usize) -> Self {
         match (self, other) {
             (Self::List(one), Self::List(two)) => {
-                let list = merged(one, two);
+                let list = merge_sorted(one, two);
                 if Self::is_list(list.len(), bound) {
                     return Self::List(list.into());
                 }
@@ -110,7 +111,7 @@ impl Set {
         }
     }
 
-    /// The order of the lists of members.
+    /// Compares the sorted members of two sets as lists.
     pub fn cmp_members(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::List(one), Self::List(two)) => one.cmp(two),
@@ -119,8 +120,8 @@ impl Set {
     }
 }
 
-/// Two sorted lists as one, without duplicates.
-fn merged(mut one: &[u32], mut two: &[u32]) -> Vec<u32> {
+/// Merges two sorted lists, without duplicates.
+fn merge_sorted(mut one: &[u32], mut two: &[u32]) -> Vec<u32> {
     let mut list = Vec::with_capacity(one.len() + two.len());
     while let (Some(first), Some(second)) = (one.first(), two.first()) {
         list.push(*first.min(second));
@@ -133,35 +134,35 @@ fn merged(mut one: &[u32], mut two: &[u32]) -> Vec<u32> {
     list
 }
 
-/// What each index weighs. Words of 64 indices that weigh the same are counted at once.
+/// The weights of the indices. If all indices of a word have the same weight, the bits of the word are counted instead of
+/// adding up weights.
 #[derive(Debug)]
 pub(super) struct Scale {
     weights: Vec<u64>,
-    /// What every index of a word weighs, if they weigh the same.
-    words: Vec<Option<u64>>,
-    /// What every index weighs, if they weigh the same.
-    all: Option<u64>,
+    /// For each word, the weight of its indices if they all have the same one.
+    word_weights: Vec<Option<u64>>,
+    /// The weight of the indices if they all have the same one.
+    uniform_weight: Option<u64>,
 }
 
 impl Scale {
     pub fn new(weights: Vec<u64>) -> Self {
         let uniform = |weights: &[u64]| weights.iter().all(|weight| *weight == weights[0]).then(|| weights[0]);
-        let words = weights.chunks(64).map(uniform).collect();
-        let all = if weights.is_empty() { Some(0) } else { uniform(&weights) };
-        Self { weights, words, all }
+        let word_weights = weights.chunks(64).map(uniform).collect();
+        let uniform_weight = if weights.is_empty() { Some(0) } else { uniform(&weights) };
+        Self { weights, word_weights, uniform_weight }
     }
 
-    /// The bound of the indices.
+    /// Returns the bound of the indices.
     pub fn bound(&self) -> usize {
         self.weights.len()
     }
 
-    /// The weight of one index.
     pub fn weight(&self, at: usize) -> u64 {
         self.weights[at]
     }
 
-    /// The sum of the weights of a set's members.
+    /// Returns the sum of the weights of the members of a set.
     pub fn weigh(&self, set: &Set) -> u64 {
         match set {
             Set::List(list) => self.weigh_list(list.iter().copied()),
@@ -169,27 +170,28 @@ impl Scale {
         }
     }
 
-    /// The sum over the members of `words`, of which the first is word number `first`. Words past the bound are ignored.
+    /// Returns the sum of the weights of the members of `words`, which start at word index `first`. Words past the bound are
+    /// ignored.
     pub fn weigh_words(&self, first: usize, words: impl Iterator<Item = u64>) -> u64 {
-        let word = |(at, word): (usize, u64)| match self.words.get(at) {
+        let word = |(at, word): (usize, u64)| match self.word_weights.get(at) {
             None => 0,
             Some(Some(weight)) => weight * u64::from(word.count_ones()),
             Some(None) => members(at, word).map(|member| self.weights[member]).sum(),
         };
-        match self.all {
+        match self.uniform_weight {
             Some(weight) => weight * words.map(|word| u64::from(word.count_ones())).sum::<u64>(),
             None => (first..).zip(words).map(word).sum(),
         }
     }
 
     fn weigh_list(&self, list: impl Iterator<Item = u32>) -> u64 {
-        match self.all {
+        match self.uniform_weight {
             Some(weight) => weight * list.count() as u64,
             None => list.map(|at| self.weights[at as usize]).sum(),
         }
     }
 
-    /// The sum over what two sets share.
+    /// Returns the sum of the weights of the common members of two sets.
     pub fn weigh_common(&self, one: &Set, two: &Set) -> u64 {
         match (one, two) {
             (Set::List(one), Set::List(two)) => self.weigh_list(common(one, two)),
@@ -202,7 +204,8 @@ impl Scale {
         }
     }
 
-    /// The sum over what `set` has and `bits` lacks, or any number above `limit` if it is above.
+    /// Returns the sum of the weights of the members of `set` that `bits` lacks. If the sum is above `limit`, the result is
+    /// any number above `limit`, because summing up may stop early.
     pub fn weigh_new(&self, set: &Set, bits: &Bits, limit: u64) -> u64 {
         match set {
             Set::List(list) => {
@@ -220,7 +223,7 @@ impl Scale {
     }
 }
 
-/// What two sorted lists share.
+/// Returns the common members of two sorted lists.
 fn common<'a>(mut one: &'a [u32], mut two: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
     std::iter::from_fn(move || {
         while let (Some(&first), Some(&second)) = (one.first(), two.first()) {
@@ -240,7 +243,7 @@ mod tests {
 
     const BOUND: usize = 200;
 
-    /// The set in both forms.
+    /// Returns the set in both forms.
     fn forms(members: &[u32]) -> [Set; 2] {
         let mut bits = Bits::new(BOUND);
         members.iter().for_each(|&at| bits.insert(at as usize));
@@ -251,7 +254,7 @@ mod tests {
         [&[], &[0], &[0, 1], &[0, 1, 199], &[0, 70], &[0, 199], &[1], &[63, 64], &[64], &[5, 6, 7, 70, 100, 130, 199]];
 
     #[test]
-    fn both_forms_of_a_set_are_ordered_as_the_lists_of_their_members() {
+    fn sets_of_both_forms_compare_as_lists_of_their_members() {
         for (one, two) in LISTS.iter().flat_map(|one| LISTS.iter().map(move |two| (*one, *two))) {
             for (first, second) in forms(one).iter().flat_map(|first| forms(two).map(|second| (first.clone(), second)))
             {
@@ -262,8 +265,8 @@ mod tests {
 
     #[test]
     fn weights_and_unions_are_the_same_for_both_forms() {
-        let each: Vec<u64> = (0..BOUND as u64).map(|at| if at < 64 { 3 } else { at }).collect();
-        for weights in [each, vec![7; BOUND]] {
+        let mixed: Vec<u64> = (0..BOUND as u64).map(|at| if at < 64 { 3 } else { at }).collect();
+        for weights in [mixed, vec![7; BOUND]] {
             let scale = Scale::new(weights.clone());
             let sum = |members: &[u32]| members.iter().map(|&at| weights[at as usize]).sum::<u64>();
             for (one, two) in LISTS.iter().flat_map(|one| LISTS.iter().map(move |two| (*one, *two))) {
@@ -289,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_of_many_members_has_bits() {
+    fn sets_with_many_members_use_bits() {
         let [few, _] = forms(&[1, 2, 3]);
         let [more, _] = forms(&[3, 4, 5, 6]);
         assert!(matches!(few.union(&few, BOUND), Set::List(_)));

@@ -10,25 +10,29 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The characters of Nix base32: digits and letters without e, o, t, u.
 const BASE32: &[u8] = b"0123456789abcdfghijklmnpqrsvwxyz";
 const HASH_LENGTH: usize = 32;
-/// Nix's own limit; longer names would not fit a file name with its `.drv` and `.lock`.
+/// The limit of Nix. With `.drv` and `.lock` appended, longer names would not fit a file name.
 const NAME_LIMIT: usize = 211;
 
-/// The directory that store paths lie in, `/nix/store` nearly everywhere.
+/// The directory of store paths, `/nix/store` by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreDir(PathBuf);
 
 impl StoreDir {
-    /// A store directory at an absolute path.
+    /// Creates a store directory from an absolute path.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// The store directory as a path.
+    /// Returns the store directory as a path.
     pub fn as_path(&self) -> &Path {
         &self.0
     }
 
     /// Parses `text` as a path directly in this store.
+    ///
+    /// # Errors
+    ///
+    /// If `text` is not a store path, or one of another store.
     pub fn parse(&self, text: &str) -> Result<StorePath, ParseStorePathError> {
         let path = StorePath::parse(text)?;
         if path.as_path().parent() == Some(&self.0) {
@@ -45,7 +49,7 @@ impl Default for StoreDir {
     }
 }
 
-/// A store path, never anything below one. Ordered as text.
+/// A store path itself, not a file below one. Store paths are ordered as text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StorePath(String);
 
@@ -59,6 +63,10 @@ pub struct ParseStorePathError {
 
 impl StorePath {
     /// Parses an absolute store path, in any store directory.
+    ///
+    /// # Errors
+    ///
+    /// If `text` is not a store path.
     pub fn parse(text: &str) -> Result<Self, ParseStorePathError> {
         let fail = |why| Err(ParseStorePathError { text: text.to_owned(), why });
         let Some((directory, base)) = text.rsplit_once('/') else {
@@ -83,12 +91,12 @@ impl StorePath {
         Ok(Self(text.to_owned()))
     }
 
-    /// The whole path.
+    /// Returns the whole path as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The whole path.
+    /// Returns the whole path.
     pub fn as_path(&self) -> &Path {
         Path::new(&self.0)
     }
@@ -97,19 +105,19 @@ impl StorePath {
         self.0.rsplit_once('/').map_or("", |(_, base)| base)
     }
 
-    /// The 32 characters that make the path unique.
+    /// Returns the hash part, the 32 characters after the store directory.
     pub fn hash_part(&self) -> &str {
         &self.base()[..HASH_LENGTH]
     }
 
-    /// What follows the hash part and its dash, `hello-2.12` for example.
+    /// Returns the name after the hash part and its dash, for example `hello-2.12`.
     pub fn name(&self) -> &str {
         &self.base()[HASH_LENGTH + 1..]
     }
 }
 
 impl StorePath {
-    /// The name without its version, which Nix splits at the first dash that is not followed by a letter.
+    /// Returns the name without its version. Like Nix, this splits at the first dash that is not followed by a letter.
     pub fn package(&self) -> &str {
         let name = self.name();
         let dash = name
@@ -151,13 +159,13 @@ mod tests {
     const HASH: &str = "0c6a1cv41yy9yz8svln6w09ks4wdjk4n";
 
     #[test]
-    fn parts_of_a_store_path() {
+    fn hash_part_and_name_are_split() {
         let path = StorePath::parse(&format!("/nix/store/{HASH}-hello-2.12")).unwrap();
         assert_eq!((path.hash_part(), path.name()), (HASH, "hello-2.12"));
     }
 
     #[test]
-    fn packages_and_versions() {
+    fn package_returns_the_name_without_the_version() {
         for (name, package) in
             [("hello-2.12", "hello"), ("gcc-wrapper-13.2.0-lib", "gcc-wrapper"), ("a-b", "a-b"), ("x", "x")]
         {
@@ -166,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn malformed_store_paths_are_refused() {
         for text in [
             String::new(),
             "hello".into(),
@@ -188,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_takes_only_its_own_paths() {
+    fn paths_of_other_stores_are_refused() {
         let store = StoreDir::default();
         assert!(store.parse(&format!("/nix/store/{HASH}-x")).is_ok());
         let error = store.parse(&format!("/gnu/store/{HASH}-x")).unwrap_err();

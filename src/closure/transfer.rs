@@ -1,16 +1,18 @@
-//! Layers chosen by what an update will cost (see [`cost`](super::cost)).
+//! Layers that minimise the cost of an update (see [`cost`](super::cost)).
 //!
-//! 1. Every path is a layer. The two whose merging costs least are merged, until
-//!    there are few enough; merging A and B costs
-//!    `(|A|+|B|)·W(A∪B) − |A|·W(A) − |B|·W(B)`, never less than nothing.
-//! 2. Paths move to other layers while that saves anything.
-//! 3. Layers smaller than [`SMALL`] are merged with others where that is nearly
-//!    free: a layer costs requests and a place in the manifest.
-//! 4. From the bottom, the layer comes next that adds the fewest new events of
-//!    change per byte, because a chain breaks at its first change.
+//! 1. Every path is a layer. The two layers whose merging costs least are merged,
+//!    until the number of layers is within the limit. Merging A and B costs
+//!    `(|A|+|B|)·W(A∪B) − |A|·W(A) − |B|·W(B)`, which is never negative.
+//! 2. Single paths move to other layers while that lowers the cost.
+//! 3. Layers smaller than [`SMALL`] are merged with others if that is nearly
+//!    free, because every layer costs requests and an entry in the manifest.
+//! 4. Layers are stacked from the bottom. The next one is always the layer that
+//!    adds the least weight of new events per byte, because all layers above a
+//!    changed one are sent again to engines that keep chains.
 //!
-//! Everything is in whole numbers, and ties go to the lower index, so plans
-//! depend on the closure alone.
+//! An event is an update of one store path; it changes the path and all paths
+//! that depend on it. All numbers are integers, and the lower index wins if costs
+//! are equal, so the plan depends on the closure alone.
 
 use super::{
     Graph, Strategy, Weights,
@@ -19,19 +21,19 @@ use super::{
     set::{Bits, Scale, Set},
 };
 
-/// A layer of fewer bytes is merged where that is nearly free.
+/// A layer of fewer bytes is merged if that is nearly free.
 const SMALL: u64 = 1 << 20;
-/// Nearly free: this fraction of the whole plan's cost.
+/// All merges of small layers together may add this fraction (one 2000th) of the cost of the plan.
 const NEARLY_FREE: u128 = 2000;
-/// With up to this many layers, every pair is tried; with more, only neighbours.
+/// Up to this number of layers, every pair is a candidate for merging. Above it, only neighbours are.
 const ALL_PAIRS: usize = 500;
 /// The number of neighbours in an order that are candidates for merging.
 const NEIGHBOURS: usize = 8;
 
-/// The strategy that plans for updates.
+/// The strategy that minimises the cost of updates.
 #[derive(Clone, Debug, Default)]
 pub struct Transfer {
-    /// How often each path is the one that changes.
+    /// How often each path is updated.
     pub weights: Weights,
 }
 
@@ -41,7 +43,7 @@ impl Strategy for Transfer {
         let mut plan = Partition {
             sizes: graph.nodes().iter().map(|node| node.nar_size).collect(),
             events: &events,
-            scale: Scale::new(self.weights.of(graph)),
+            scale: Scale::new(self.weights.node_weights(graph)),
             groups: Vec::new(),
         };
         plan.groups = nodes.iter().map(|&at| plan.group(vec![at])).collect();
@@ -49,18 +51,18 @@ impl Strategy for Transfer {
         plan.merge_cheapest(max_layers.max(1));
         plan.move_paths();
         plan.merge_small();
-        plan.in_order()
+        plan.stacked()
     }
 }
 
-/// A layer on its way.
+/// A layer that is not final yet.
 #[derive(Clone, Debug)]
 struct Group {
     nodes: Vec<usize>,
     size: u64,
-    /// Whose change changes it.
+    /// The events that change the layer.
     events: Set,
-    /// The sum of the events' weights.
+    /// The sum of the weights of `events`.
     weight: u64,
 }
 
@@ -71,9 +73,9 @@ impl Group {
 }
 
 struct Partition<'a> {
-    /// Bytes of every node.
+    /// The size of every node in bytes.
     sizes: Vec<u64>,
-    /// Whose change changes each node.
+    /// The events that change each node.
     events: &'a [Set],
     scale: Scale,
     groups: Vec<Group>,
@@ -82,22 +84,23 @@ struct Partition<'a> {
 impl Partition<'_> {
     fn group(&self, nodes: Vec<usize>) -> Group {
         let events = match nodes.as_slice() {
-            [alone] => self.events[*alone].clone(),
-            _ => Set::union_of(nodes.iter().map(|&at| &self.events[at]), self.scale.bound()),
+            [node] => self.events[*node].clone(),
+            _ => Set::union_all(nodes.iter().map(|&at| &self.events[at]), self.scale.bound()),
         };
         let weight = self.scale.weigh(&events);
         let size = nodes.iter().map(|&at| self.sizes[at]).sum();
         Group { nodes, size, events, weight }
     }
 
-    /// What merging two groups adds to the cost.
+    /// Returns the cost that merging two groups adds.
     fn price(&self, one: &Group, two: &Group) -> u128 {
         let common = self.scale.weigh_common(&one.events, &two.events);
         let (new_to_one, new_to_two) = (two.weight - common, one.weight - common);
         u128::from(one.size) * u128::from(new_to_one) + u128::from(two.size) * u128::from(new_to_two)
     }
 
-    /// The least that merging two groups can add: what the lighter one lacks at least.
+    /// Returns a lower bound of [`price`](Self::price) that needs no sets: the lighter group lacks at least the difference
+    /// of the weights.
     fn least_price(one: &Group, two: &Group) -> u128 {
         let new = |group: &Group, other: &Group| {
             u128::from(group.size) * u128::from(other.weight.saturating_sub(group.weight))
@@ -105,7 +108,7 @@ impl Partition<'_> {
         new(one, two) + new(two, one)
     }
 
-    /// The one of `others` whose merging with group `at` costs least, the first one of several.
+    /// Returns the first of `others` with the lowest price of merging with group `at`, and that price.
     fn cheapest(&self, at: usize, others: impl Iterator<Item = usize>) -> Option<(u128, usize)> {
         let one = &self.groups[at];
         let mut best: Option<(u128, usize)> = None;
@@ -123,8 +126,8 @@ impl Partition<'_> {
 
     /// Merges group `from` into group `to`.
     fn merge(&mut self, to: usize, from: usize) {
-        let nothing = Group { nodes: Vec::new(), size: 0, events: Set::empty(), weight: 0 };
-        let from = std::mem::replace(&mut self.groups[from], nothing);
+        let empty = Group { nodes: Vec::new(), size: 0, events: Set::empty(), weight: 0 };
+        let from = std::mem::replace(&mut self.groups[from], empty);
         let to = &mut self.groups[to];
         to.weight += from.weight - self.scale.weigh_common(&from.events, &to.events);
         to.nodes.extend(from.nodes);
@@ -136,11 +139,11 @@ impl Partition<'_> {
         self.groups.retain(|group| !group.nodes.is_empty());
     }
 
-    /// Merges groups that are neighbours in an order of their events, down to `count`: big closures are mostly small
-    /// paths with nearly the same closures.
+    /// Merges groups that are neighbours in an order of their events, until `count` are left. Big closures consist mostly of
+    /// small paths with nearly the same closures, so a good partner is usually near.
     fn merge_neighbours(&mut self, count: usize) {
         while self.groups.len() > count {
-            // Similar sets of events are next to each other: by weight, then by what is in them.
+            // Sorting by weight and then by members puts similar sets of events next to each other.
             self.groups.sort_by(|one, two| {
                 let by_weight = one.weight.cmp(&two.weight);
                 by_weight.then_with(|| one.events.cmp_members(&two.events)).then(one.nodes[0].cmp(&two.nodes[0]))
@@ -151,32 +154,32 @@ impl Partition<'_> {
                 prices.extend(self.cheapest(one, one + 1..until).map(|(price, two)| (price, one, two)));
             }
             prices.sort_unstable();
-            // At most half of what is too much at once, then the neighbours are looked at anew.
-            let mut left = (self.groups.len() - count).div_ceil(2);
+            // Each round makes at most half of the necessary merges, because merges change the order of the groups.
+            let mut merges = (self.groups.len() - count).div_ceil(2);
             for (_, one, two) in prices {
-                if left == 0 {
+                if merges == 0 {
                     break;
                 }
                 if !self.groups[one].nodes.is_empty() && !self.groups[two].nodes.is_empty() {
                     self.merge(one, two);
-                    left -= 1;
+                    merges -= 1;
                 }
             }
             self.drop_empty();
         }
     }
 
-    /// Merges the cheapest pair until there are `count` groups.
+    /// Merges the cheapest pair until `count` groups are left.
     fn merge_cheapest(&mut self, count: usize) {
         let total = self.groups.len();
-        // The cheapest partner of each group among those after it.
+        // The cheapest partner of each group among the groups after it.
         let mut best: Vec<Option<(u128, usize)>> = (0..total).map(|at| self.cheapest_after(at)).collect();
-        let mut left = total;
-        while left > count {
+        let mut remaining = total;
+        while remaining > count {
             let cheapest = best.iter().enumerate().filter_map(|(one, best)| best.map(|(price, two)| (price, one, two)));
             let Some((_, one, two)) = cheapest.min() else { break };
             self.merge(one, two);
-            left -= 1;
+            remaining -= 1;
             best[two] = None;
             best[one] = self.cheapest_after(one);
             for (at, best) in best.iter_mut().enumerate() {
@@ -185,12 +188,12 @@ impl Partition<'_> {
                 }
                 match *best {
                     Some((_, partner)) if partner == one || partner == two => *best = self.cheapest_after(at),
-                    known if at < one => {
+                    current if at < one => {
                         let groups = (&self.groups[at], &self.groups[one]);
-                        let is_less = |price| known.is_none_or(|known| (price, one) < known);
+                        let is_less = |price| current.is_none_or(|current| (price, one) < current);
                         if is_less(Self::least_price(groups.0, groups.1)) {
                             let price = self.price(groups.0, groups.1);
-                            *best = if is_less(price) { Some((price, one)) } else { known };
+                            *best = if is_less(price) { Some((price, one)) } else { current };
                         }
                     }
                     _ => {}
@@ -212,7 +215,7 @@ impl Partition<'_> {
         self.groups = groups.into_iter().map(|nodes| self.group(nodes)).collect();
     }
 
-    /// Merges small groups where that is nearly free.
+    /// Merges small groups with others if that is nearly free.
     fn merge_small(&mut self) {
         let allowed = self.groups.iter().map(Group::cost).sum::<u128>() / NEARLY_FREE;
         let mut spent = 0;
@@ -233,23 +236,24 @@ impl Partition<'_> {
         }
     }
 
-    /// The groups, from the bottom: always the one that adds the least weight of new events per byte.
-    fn in_order(mut self) -> Vec<Vec<usize>> {
+    /// Returns the groups from the bottom. The next one is always the group that adds the least weight of new events per byte.
+    fn stacked(mut self) -> Vec<Vec<usize>> {
         let mut below = Bits::new(self.scale.bound());
         let mut ordered = Vec::with_capacity(self.groups.len());
         while !self.groups.is_empty() {
             let key = |group: &Group| (self.scale.weigh_new(&group.events, &below, u64::MAX), group.size.max(1));
             let keys: Vec<(u64, u64)> = self.groups.iter().map(key).collect();
-            // Fractions are compared crosswise.
-            let worse = |one: &(u64, u64), two: &(u64, u64)| {
+            // Fractions are compared by cross-multiplication, which keeps them exact.
+            let compare = |one: &(u64, u64), two: &(u64, u64)| {
                 (u128::from(one.0) * u128::from(two.1)).cmp(&(u128::from(two.0) * u128::from(one.1)))
             };
             let first = |group: &Group| group.nodes.iter().copied().min();
             let next = (0..keys.len())
                 .min_by(|&one, &two| {
-                    worse(&keys[one], &keys[two]).then_with(|| first(&self.groups[one]).cmp(&first(&self.groups[two])))
+                    compare(&keys[one], &keys[two])
+                        .then_with(|| first(&self.groups[one]).cmp(&first(&self.groups[two])))
                 })
-                .expect("a group is left");
+                .expect("the groups are not empty");
             let mut group = self.groups.swap_remove(next);
             below.unite(&group.events);
             group.nodes.sort_unstable();

@@ -123,7 +123,7 @@ fn biggest(layers: &[LayerExplanation]) -> Vec<PathSize> {
 /// Explains an image; `weights` say how often paths change.
 pub fn explain(image: &Image, weights: &Weights) -> Explanation {
     let graph = image.closure.as_deref();
-    let costs = graph.map(|graph| Costs::new(graph, weights.of(graph)));
+    let costs = graph.map(|graph| Costs::new(graph, weights.node_weights(graph)));
     let size_of = |path: &PathBuf| {
         let path = StorePath::parse(path.to_str()?).ok()?;
         Some(graph?.get(&path)?.nar_size)
@@ -158,7 +158,7 @@ pub fn explain(image: &Image, weights: &Weights) -> Explanation {
         cuts: None,
         chunked: None,
         cost: costs.filter(|_| groups.iter().any(|nodes| !nodes.is_empty())).map(|costs| {
-            let cost = costs.of(&groups);
+            let cost = costs.partition(&groups);
             let without_layers = groups.iter().filter(|nodes| nodes.is_empty()).count();
             let placed: Vec<usize> = groups.concat();
             ImageCost { expected: cost.expected, chained: cost.chained, floor: costs.floor(&placed), without_layers }

@@ -164,7 +164,7 @@ struct Updates {
 
 impl Updates {
     fn new(graph: &Graph, weights: &Weights) -> Self {
-        Self { referrers: graph.referrers(), weights: weights.of(graph) }
+        Self { referrers: graph.referrers(), weights: weights.node_weights(graph) }
     }
 
     fn all(&self) -> Vec<bool> {

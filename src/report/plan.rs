@@ -35,12 +35,12 @@ pub fn compare(
     updates: usize,
     paths: Option<&Paths>,
 ) -> Vec<Planned> {
-    let weight = weights.of(graph);
+    let weight = weights.node_weights(graph);
     let costs = Costs::new(graph, weight.clone());
     let planned = strategies.iter().map(|(name, strategy)| {
         let plan = Plan::new(graph, strategy.as_ref(), max_layers, |_| false);
         let groups = indices(graph, &plan);
-        let cost = costs.of(&groups);
+        let cost = costs.partition(&groups);
         Planned {
             strategy: name.clone(),
             layers: groups.len(),
@@ -55,7 +55,7 @@ pub fn compare(
 
 /// The least that any plan can cost.
 pub fn floor(graph: &Graph, weights: &Weights) -> f64 {
-    Costs::new(graph, weights.of(graph)).floor(&(0..graph.nodes().len()).collect::<Vec<_>>())
+    Costs::new(graph, weights.node_weights(graph)).floor(&(0..graph.nodes().len()).collect::<Vec<_>>())
 }
 
 /// A plan's layers as indices.
@@ -82,7 +82,7 @@ fn simulate(costs: &Costs<'_>, weights: &[u64], groups: &[Vec<usize>], updates: 
     };
     let updated: Vec<usize> = (0..updates).map(|_| draw()).collect();
     let (mut alone, mut chain) = (0.0, 0.0);
-    for (one, all) in costs.of_updates(&updated, groups) {
+    for (one, all) in costs.updates(&updated, groups) {
         alone += one as f64;
         chain += all as f64;
     }

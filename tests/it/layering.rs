@@ -97,7 +97,7 @@ proptest! {
     #[test]
     fn costs_equal_their_definition((graph, _) in graphs(12), max_layers in 1usize..6) {
         let groups = indices(&graph, &plan(&graph, &Transfer::default(), max_layers));
-        let cost = Costs::new(&graph, Weights::default().of(&graph)).of(&groups);
+        let cost = Costs::new(&graph, Weights::default().node_weights(&graph)).partition(&groups);
         let expected = cost_by_definition(&graph, &groups);
         prop_assert!((cost.expected - expected).abs() <= expected * 1e-9, "{} {expected}", cost.expected);
         prop_assert!(cost.chained >= cost.expected * (1.0 - 1e-9));
@@ -154,8 +154,9 @@ fn small_graphs_are_planned_nearly_as_well_as_can_be() {
             (0..paths).map(|_| (0..random(4)).map(|_| random(paths as u64) as usize).collect()).collect();
         let graph = graph(&sizes, &edges, &(0..paths).collect::<Vec<_>>());
         let costs = Costs::new(&graph, vec![1; paths]);
-        let best = partitions(paths).iter().map(|groups| costs.of(groups).expected).fold(f64::INFINITY, f64::min);
-        let found = costs.of(&indices(&graph, &plan(&graph, &Transfer::default(), 3))).expected;
+        let best =
+            partitions(paths).iter().map(|groups| costs.partition(groups).expected).fold(f64::INFINITY, f64::min);
+        let found = costs.partition(&indices(&graph, &plan(&graph, &Transfer::default(), 3))).expected;
         assert!(found >= best * (1.0 - 1e-9));
         ratios += found / best;
         count += 1;
@@ -176,7 +177,7 @@ fn transfer_costs_less_than_the_others() {
         let edges: Vec<Vec<usize>> = (0..150).map(|_| (0..random(7)).map(|_| random(150) as usize).collect()).collect();
         let graph = graph(&sizes, &edges, &(0..150).collect::<Vec<_>>());
         let costs = Costs::new(&graph, vec![1; 150]);
-        let cost = |strategy: &dyn Layering, layers| costs.of(&indices(&graph, &plan(&graph, strategy, layers)));
+        let cost = |strategy: &dyn Layering, layers| costs.partition(&indices(&graph, &plan(&graph, strategy, layers)));
         for layers in [10, 20, 40, 65] {
             let ours = cost(&Transfer::default(), layers);
             for other in [cost(&Popularity, layers), cost(&Auto, layers)] {

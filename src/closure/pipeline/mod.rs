@@ -1,4 +1,4 @@
-//! `layeringPipeline` of dockerTools: the layers as the user's own operations make them.
+//! `layeringPipeline` of dockerTools: a list of operations, written by the user, that makes the layers.
 //!
 //! ```text
 //! value   ::= graph | list of values, all of one kind | parts: values by name
@@ -6,28 +6,29 @@
 //!
 //! popularity_contest        graph → list of graphs, one store path each, the most popular first
 //! split_every n             graph → list of graphs of n store paths
-//! remove_paths paths        graph → graph; what is removed is not in the image
-//! split_paths paths         graph → { main, common, rest }: what only `paths` need, what the rest needs too, the rest
-//! subcomponent_out paths    graph → { main, rest }: `paths` and what they need
-//! subcomponent_in paths     graph → { main, rest }: `paths` and what needs them
-//! limit_layers n            list → list of at most n graphs; the last has all that is left
+//! remove_paths paths        graph → graph; the removed paths are not in the image
+//! split_paths paths         graph → { main, common, rest }: main is needed by `paths` only, common by both, rest by others
+//! subcomponent_out paths    graph → { main, rest }: main has `paths` and all paths that they need
+//! subcomponent_in paths     graph → { main, rest }: main has `paths` and all paths that need them
+//! limit_layers n            list → list of at most n graphs; the last one has all further paths
 //! reverse                   list → list
 //! flatten                   anything → list of graphs
 //! map step                  list → list
-//! over name step            parts → parts: the step on one of them
-//! pipe [ step… ]            one after the other
+//! over name step            parts → parts: applies the step to one part
+//! pipe [ step… ]            applies the steps one after the other
 //! ```
 //!
-//! For example, Python and what it alone needs in one layer, and every other path in its own as long as there is room:
+//! For example, one layer has Python and the paths that only Python needs, one has the paths that Python shares with the
+//! rest, and all other paths get a layer of their own up to the limit:
 //!
 //! ```text
 //! [ [ "split_paths" [ "/nix/store/…-python3-3.13.1" ] ]  [ "over" "rest" [ "popularity_contest" ] ]  [ "flatten" ]
 //!   [ "limit_layers" 20 ] ]
 //! ```
 //!
-//! `paths` are store paths, or `{ regex = "…"; }`, which has to match from the path's first character on. The store
-//! paths of a graph are in order of their size, the smallest first. A pipeline is checked as a whole before it runs:
-//! each step says what it takes and what it gives.
+//! `paths` are store paths, or `{ regex = "…"; }`, which must match at the first character of the path. The store
+//! paths of a graph are sorted by size, the smallest first. A pipeline is checked as a whole before it runs: the
+//! result of each step must be of the kind that the next step takes.
 
 mod parse;
 
@@ -35,16 +36,16 @@ use regex::Regex;
 
 use super::{Graph, Popularity, Strategy};
 
-/// Takes a line.
+/// A function that prints one line.
 type Log = dyn Fn(&str);
 
-/// The steps, checked.
+/// A checked list of steps.
 pub struct Pipeline {
     steps: Vec<Step>,
     log: Option<Box<Log>>,
 }
 
-/// What is between two steps. Graphs are indices of the closure's nodes.
+/// The input or the result of a step. Graphs are indices of the closure's nodes.
 #[derive(Clone, Debug)]
 enum Value {
     Graph(Vec<usize>),
@@ -52,9 +53,9 @@ enum Value {
     Parts(Vec<(String, Value)>),
 }
 
-/// A step, and where it stands.
 #[derive(Debug)]
 struct Step {
+    /// The position of the step in the pipeline, for messages: `[0].map`.
     at: String,
     name: String,
     operation: Operation,
@@ -66,7 +67,7 @@ enum Operation {
     SplitEvery(usize),
     RemovePaths(Vec<PathSpec>),
     SplitPaths(Vec<PathSpec>),
-    Subcomponent(Way, Vec<PathSpec>),
+    Subcomponent(Direction, Vec<PathSpec>),
     LimitLayers(usize),
     Reverse,
     Flatten,
@@ -75,15 +76,15 @@ enum Operation {
     Pipe(Vec<Step>),
 }
 
+/// The direction in which references are followed.
 #[derive(Clone, Copy, Debug)]
-enum Way {
-    /// To what is needed.
+enum Direction {
+    /// From referrers to references.
     Out,
-    /// To what needs it.
+    /// From references to referrers.
     In,
 }
 
-/// Which store paths.
 #[derive(Debug)]
 enum PathSpec {
     Path(String),
@@ -91,25 +92,25 @@ enum PathSpec {
 }
 
 impl Pipeline {
-    /// Tells `log` what each step made of what it was given.
-    pub fn logged(self, log: impl Fn(&str) + 'static) -> Self {
+    /// Calls `log` with a line for each step that runs: the sizes of its input and its result.
+    pub fn with_log(self, log: impl Fn(&str) + 'static) -> Self {
         Self { log: Some(Box::new(log)), ..self }
     }
 }
 
 impl Strategy for Pipeline {
-    /// What the steps make, without empty groups. Those past `max_layers` are one with the last.
+    /// Runs the steps and drops empty groups. Groups past `max_layers` are merged into the last one.
     fn groups(&self, graph: &Graph, nodes: &[usize], max_layers: usize) -> Vec<Vec<usize>> {
         let mut nodes = nodes.to_vec();
         nodes.sort_by_key(|&at| (graph.nodes()[at].nar_size, at));
         let run = Run { graph, log: self.log.as_deref() };
         let groups = flatten(run.steps(&self.steps, Value::Graph(nodes)));
-        let made = groups.len();
+        let count = groups.len();
         let groups = limit(groups, max_layers);
         if let Some(log) = &self.log
-            && groups.len() < made
+            && groups.len() < count
         {
-            log(&format!("maxLayers: {made} graphs → {}", groups.len()));
+            log(&format!("maxLayers: {count} graphs → {}", groups.len()));
         }
         groups
     }
@@ -118,13 +119,13 @@ impl Strategy for Pipeline {
 impl PathSpec {
     fn matches(&self, path: &str) -> bool {
         match self {
-            Self::Path(wanted) => wanted == path,
+            Self::Path(selected) => selected == path,
             Self::Regex(regex) => regex.find(path).is_some_and(|found| found.start() == 0),
         }
     }
 }
 
-/// Steps at work on a closure.
+/// A run of steps on a closure.
 struct Run<'a> {
     graph: &'a Graph,
     log: Option<&'a Log>,
@@ -157,10 +158,10 @@ impl Run<'_> {
                 Value::Graph(nodes)
             }
             (Operation::SplitPaths(specs), Value::Graph(nodes)) => self.split(specs, nodes),
-            (Operation::Subcomponent(way, specs), Value::Graph(nodes)) => {
+            (Operation::Subcomponent(direction, specs), Value::Graph(nodes)) => {
                 let inside = self.members(&nodes);
                 let from = nodes.iter().copied().filter(|&at| self.is_one_of(specs, at)).collect();
-                let main = self.reach(from, *way, |at| inside[at]);
+                let main = self.reach(from, *direction, |at| inside[at]);
                 let (main, rest) = nodes.into_iter().partition(|&at| main[at]);
                 parts([("main", main), ("rest", rest)])
             }
@@ -181,39 +182,39 @@ impl Run<'_> {
                 Value::Parts(parts.into_iter().map(over).collect())
             }
             (Operation::Pipe(steps), value) => self.steps(steps, value),
-            // Steps are checked against what they are given when they are read.
+            // `parse` checked that each step takes the result of the step before it.
             (operation, value) => unreachable!("{operation:?} of {value:?}"),
         }
     }
 
-    /// What only these paths need, what is also needed otherwise, and everything else.
+    /// Splits into the nodes that only the selected paths need, the nodes that other paths need too, and all other nodes.
     fn split(&self, specs: &[PathSpec], nodes: Vec<usize>) -> Value {
         let inside = self.members(&nodes);
         let split: Vec<usize> = nodes.iter().copied().filter(|&at| self.is_one_of(specs, at)).collect();
         let is_split = self.members(&split);
-        let below = self.reach(split, Way::Out, |at| inside[at]);
+        let below = self.reach(split, Direction::Out, |at| inside[at]);
         let others = nodes.iter().copied().filter(|&at| !below[at]).collect();
-        let needed_otherwise = self.reach(others, Way::Out, |at| inside[at] && !is_split[at]);
+        let needed_otherwise = self.reach(others, Direction::Out, |at| inside[at] && !is_split[at]);
         let (below, rest): (Vec<usize>, Vec<usize>) = nodes.into_iter().partition(|&at| below[at]);
         let (common, main) = below.into_iter().partition(|&at| needed_otherwise[at]);
         parts([("main", main), ("common", common), ("rest", rest)])
     }
 
-    /// Everything that can be reached from `from` through nodes that `inside` answers for.
-    fn reach(&self, from: Vec<usize>, way: Way, inside: impl Fn(usize) -> bool) -> Vec<bool> {
+    /// Returns the nodes that are reachable from `from` through nodes for which `is_inside` is true.
+    fn reach(&self, from: Vec<usize>, direction: Direction, is_inside: impl Fn(usize) -> bool) -> Vec<bool> {
         let mut reached = self.members(&from);
         let mut queue = from;
-        let referrers = match way {
-            Way::In => self.graph.referrers(),
-            Way::Out => Vec::new(),
+        let referrers = match direction {
+            Direction::In => self.graph.referrers(),
+            Direction::Out => Vec::new(),
         };
         while let Some(at) = queue.pop() {
-            let next = match way {
-                Way::In => &referrers[at],
-                Way::Out => &self.graph.nodes()[at].references,
+            let next = match direction {
+                Direction::In => &referrers[at],
+                Direction::Out => &self.graph.nodes()[at].references,
             };
             for &to in next {
-                if inside(to) && !std::mem::replace(&mut reached[to], true) {
+                if is_inside(to) && !std::mem::replace(&mut reached[to], true) {
                     queue.push(to);
                 }
             }
@@ -221,7 +222,7 @@ impl Run<'_> {
         reached
     }
 
-    /// The nodes by how many of them need each.
+    /// Returns the nodes by popularity, computed in the closure of these nodes only.
     fn popularity(&self, nodes: &[usize]) -> Vec<usize> {
         let inside = self.members(nodes);
         let kept: Vec<usize> = (0..inside.len()).filter(|&at| inside[at]).collect();
@@ -261,7 +262,7 @@ fn parts<const COUNT: usize>(parts: [(&str, Vec<usize>); COUNT]) -> Value {
     Value::Parts(parts.into_iter().map(|(name, nodes)| (name.to_owned(), Value::Graph(nodes))).collect())
 }
 
-/// Every graph in it that is not empty, in order.
+/// Returns every nonempty graph of a value, in order.
 fn flatten(value: Value) -> Vec<Vec<usize>> {
     match value {
         Value::Graph(nodes) if nodes.is_empty() => Vec::new(),
@@ -271,7 +272,7 @@ fn flatten(value: Value) -> Vec<Vec<usize>> {
     }
 }
 
-/// The first `count` groups, the last of which has all that are left.
+/// Returns at most `count` groups. The last one has the nodes of all further groups.
 fn limit(mut groups: Vec<Vec<usize>>, count: usize) -> Vec<Vec<usize>> {
     if groups.len() > count {
         let rest = groups.split_off(count - 1).concat();
@@ -287,7 +288,7 @@ mod tests {
     use super::*;
     use crate::closure::strategy::tests::names;
 
-    /// a and b are roots; p is what is split off, with q of its own; c is common to p and b.
+    /// a and b are roots. The tests split off p; only p needs q, and both p and b need c.
     const TEXT: &str = "a: p d, b: c, c: f, d:, f:, p: q c, q:";
 
     fn layers(steps: Json) -> String {
@@ -301,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn every_step() {
+    fn every_step_makes_its_layers() {
         assert_eq!(layers(json!([])), "abcdfpq");
         assert_eq!(layers(json!([["popularity_contest"]])), "f c q p d b a");
         assert_eq!(layers(json!([["popularity_contest"], ["limit_layers", 3]])), "f c qpdba");
@@ -323,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_are_not_there_change_nothing() {
+    fn steps_without_matching_paths_change_nothing() {
         assert_eq!(layers(json!([["remove_paths", ["x"]]])), "abcdfpq");
         assert_eq!(layers(json!([["split_paths", []]])), "abcdfpq");
         assert_eq!(layers(json!([["remove_paths", { "regex": "x" }]])), "abcdfpq");
@@ -331,20 +332,20 @@ mod tests {
     }
 
     #[test]
-    fn too_many_layers_share_the_last() {
+    fn groups_past_the_limit_share_the_last_layer() {
         let pipeline = Pipeline::parse(&json!([["popularity_contest"]])).unwrap();
         assert_eq!(names(TEXT, &pipeline, 3), "f c qpdba");
     }
 
     #[test]
     fn each_step_logs_its_result() {
-        let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
-        let log = std::rc::Rc::clone(&told);
+        let lines = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let log = std::rc::Rc::clone(&lines);
         let steps = json!([["split_every", 4], ["map", ["popularity_contest"]]]);
-        let pipeline = Pipeline::parse(&steps).unwrap().logged(move |line| log.borrow_mut().push(line.to_owned()));
+        let pipeline = Pipeline::parse(&steps).unwrap().with_log(move |line| log.borrow_mut().push(line.to_owned()));
         names(TEXT, &pipeline, 3);
         assert_eq!(
-            told.borrow().as_slice(),
+            lines.borrow().as_slice(),
             [
                 "layeringPipeline[0] split_every: 7 store paths (7 bytes) → list of 2 with 7 store paths",
                 "layeringPipeline[1].map popularity_contest: 4 store paths (4 bytes) → list of 4 with 4 store paths",

@@ -1,13 +1,13 @@
-//! Pipelines read and checked: each step against what the one before it gives.
+//! Parses pipelines, and checks that each step takes the result of the step before it.
 
 use std::fmt;
 
 use regex::Regex;
 use serde_json::Value as Json;
 
-use super::{Operation, PathSpec, Pipeline, Step, Way};
+use super::{Direction, Operation, PathSpec, Pipeline, Step};
 
-/// Every step as it is written.
+/// The steps, each with its syntax for error messages.
 const STEPS: [(&str, &str); 12] = [
     ("flatten", "[ \"flatten\" ], without arguments"),
     ("limit_layers", "[ \"limit_layers\" n ], n being 1 or more"),
@@ -23,7 +23,7 @@ const STEPS: [(&str, &str); 12] = [
     ("subcomponent_out", "[ \"subcomponent_out\" paths ], store paths or { regex = \"…\"; }"),
 ];
 
-/// Why a pipeline was refused: which of its steps, and what is wrong with it.
+/// The reason that a pipeline is refused: the position of a step, and its problem.
 #[derive(Debug, thiserror::Error)]
 #[error("layeringPipeline{at}: {problem}")]
 pub struct PipelineError {
@@ -31,52 +31,52 @@ pub struct PipelineError {
     problem: Problem,
 }
 
-/// What is wrong with a step.
+/// The problem of a step.
 #[derive(Debug, thiserror::Error)]
 pub enum Problem {
-    /// Something that is no step where one must be.
+    /// The value is not a step.
     #[error("a step is a list, [ \"name\" arguments… ], not {0}")]
     NoStep(Json),
-    /// A list of something else where steps must be.
+    /// The argument of `pipe` is not a list of steps.
     #[error("pipe takes a list of steps, not {0}")]
     NoSteps(Json),
-    /// A name that no step has.
+    /// No step has this name.
     #[error("unknown step {0:?}; the steps are {names}", names = STEPS.map(|(name, _)| name).join(", "))]
     Unknown(String),
-    /// Arguments that the step does not take.
+    /// The step does not take these arguments.
     #[error("write it as {0}")]
     Arguments(&'static str),
-    /// A malformed regular expression.
+    /// A regular expression is malformed.
     #[error("{0}")]
     Regex(#[from] regex::Error),
-    /// A step after one that gives something else.
-    #[error("{step} takes {takes}, not {given}")]
+    /// The step before has a result of another kind.
+    #[error("{step} takes {takes}, not {input}")]
     Takes {
-        /// The step's name.
+        /// The name of the step.
         step: String,
-        /// What it works on.
+        /// The kind that the step takes.
         takes: &'static str,
-        /// What comes in.
-        given: Kind,
+        /// The kind of its input.
+        input: Kind,
     },
-    /// A part that the steps before did not make.
+    /// The input has no part of this name.
     #[error("unknown part {name:?}; the parts are {}", names.join(", "))]
     NoPart {
-        /// What was asked for.
+        /// The unknown name.
         name: String,
-        /// What there is.
+        /// The parts of the input.
         names: Vec<String>,
     },
 }
 
-/// What a step takes or gives.
+/// The kind of the input or the result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Store paths and their references.
     Graph,
-    /// Any number of one kind.
+    /// A list of values of one kind.
     List(Box<Kind>),
-    /// Values by name.
+    /// Named values.
     Parts(Vec<(String, Kind)>),
 }
 
@@ -94,131 +94,131 @@ impl fmt::Display for Kind {
 }
 
 impl Pipeline {
-    /// Reads a list of steps.
+    /// Parses a list of steps.
     ///
     /// # Errors
     ///
-    /// [`PipelineError`] when a step is malformed, or cannot take the result of the step before it.
+    /// If a step is malformed, or cannot take the result of the step before it.
     pub fn parse(steps: &Json) -> Result<Self, PipelineError> {
         let (steps, _) = parse_steps(steps, Kind::Graph, "")?;
         Ok(Self { steps, log: None })
     }
 }
 
-/// Steps that stand at `at`, the first of which works on `kind`, and what the last one gives.
+/// Parses the list of steps at position `at`, whose input is of kind `kind`. Returns the steps and the kind of their result.
 fn parse_steps(steps: &Json, kind: Kind, at: &str) -> Result<(Vec<Step>, Kind), PipelineError> {
-    let wrong = || PipelineError { at: at.to_owned(), problem: Problem::NoSteps(steps.clone()) };
+    let not_a_list = || PipelineError { at: at.to_owned(), problem: Problem::NoSteps(steps.clone()) };
     let mut kind = kind;
     let mut parsed = Vec::new();
-    for (number, step) in steps.as_array().ok_or_else(wrong)?.iter().enumerate() {
-        let (step, gives) = parse_step(step, kind, &format!("{at}[{number}]"))?;
+    for (number, step) in steps.as_array().ok_or_else(not_a_list)?.iter().enumerate() {
+        let (step, result) = parse_step(step, kind, &format!("{at}[{number}]"))?;
         parsed.push(step);
-        kind = gives;
+        kind = result;
     }
     Ok((parsed, kind))
 }
 
 fn parse_step(step: &Json, kind: Kind, at: &str) -> Result<(Step, Kind), PipelineError> {
-    let (written, arguments) = Written::read(step, kind, at)?;
-    let inner = format!("{at}.{}", written.name);
-    let (operation, gives) = match (written.name, arguments) {
-        ("popularity_contest", []) => (Operation::PopularityContest, written.of_graph(graphs())?),
-        ("split_every", [count]) => (Operation::SplitEvery(written.count(count)?), written.of_graph(graphs())?),
-        ("remove_paths", [paths]) => (Operation::RemovePaths(written.paths(paths)?), written.of_graph(Kind::Graph)?),
+    let (syntax, arguments) = StepSyntax::parse(step, kind, at)?;
+    let inner = format!("{at}.{}", syntax.name);
+    let (operation, result) = match (syntax.name, arguments) {
+        ("popularity_contest", []) => (Operation::PopularityContest, syntax.graph_step(graphs())?),
+        ("split_every", [count]) => (Operation::SplitEvery(syntax.count(count)?), syntax.graph_step(graphs())?),
+        ("remove_paths", [paths]) => (Operation::RemovePaths(syntax.paths(paths)?), syntax.graph_step(Kind::Graph)?),
         ("split_paths", [paths]) => {
-            (Operation::SplitPaths(written.paths(paths)?), written.of_graph(parts(&["main", "common", "rest"]))?)
+            (Operation::SplitPaths(syntax.paths(paths)?), syntax.graph_step(parts(&["main", "common", "rest"]))?)
         }
         ("subcomponent_in" | "subcomponent_out", [paths]) => {
-            let way = if written.name == "subcomponent_in" { Way::In } else { Way::Out };
-            (Operation::Subcomponent(way, written.paths(paths)?), written.of_graph(parts(&["main", "rest"]))?)
+            let direction = if syntax.name == "subcomponent_in" { Direction::In } else { Direction::Out };
+            (Operation::Subcomponent(direction, syntax.paths(paths)?), syntax.graph_step(parts(&["main", "rest"]))?)
         }
-        ("limit_layers", [count]) => (Operation::LimitLayers(written.count(count)?), written.of_list(graphs())?),
-        ("reverse", []) => (Operation::Reverse, written.of_list(written.kind.clone())?),
+        ("limit_layers", [count]) => (Operation::LimitLayers(syntax.count(count)?), syntax.list_step(graphs())?),
+        ("reverse", []) => (Operation::Reverse, syntax.list_step(syntax.kind.clone())?),
         ("flatten", []) => (Operation::Flatten, graphs()),
         ("map", [step]) => {
-            let (step, gives) = parse_step(step, written.each()?, &inner)?;
-            (Operation::Map(Box::new(step)), Kind::List(Box::new(gives)))
+            let (step, result) = parse_step(step, syntax.list_item()?, &inner)?;
+            (Operation::Map(Box::new(step)), Kind::List(Box::new(result)))
         }
         ("over", [Json::String(part), step]) => {
-            let (mut parts, place) = written.part(part)?;
-            let (step, gives) = parse_step(step, parts[place].1.clone(), &inner)?;
-            parts[place].1 = gives;
+            let (mut parts, index) = syntax.part(part)?;
+            let (step, result) = parse_step(step, parts[index].1.clone(), &inner)?;
+            parts[index].1 = result;
             (Operation::Over(part.clone(), Box::new(step)), Kind::Parts(parts))
         }
         ("pipe", [steps]) => {
-            let (steps, gives) = parse_steps(steps, written.kind.clone(), &inner)?;
-            (Operation::Pipe(steps), gives)
+            let (steps, result) = parse_steps(steps, syntax.kind.clone(), &inner)?;
+            (Operation::Pipe(steps), result)
         }
-        _ => return Err(written.misused()),
+        _ => return Err(syntax.wrong_arguments()),
     };
-    Ok((Step { at: at.to_owned(), name: written.name.to_owned(), operation }, gives))
+    Ok((Step { at: at.to_owned(), name: syntax.name.to_owned(), operation }, result))
 }
 
-/// A step as it is written, and what it is given.
-struct Written<'a> {
+/// The name of a step, its position, and the kind of its input.
+struct StepSyntax<'a> {
     name: &'a str,
     usage: &'static str,
     at: &'a str,
     kind: Kind,
 }
 
-impl<'a> Written<'a> {
-    /// The step, and its arguments.
-    fn read(step: &'a Json, kind: Kind, at: &'a str) -> Result<(Self, &'a [Json]), PipelineError> {
-        let wrong = |problem: Problem| PipelineError { at: at.to_owned(), problem };
+impl<'a> StepSyntax<'a> {
+    /// Splits the JSON of a step into its name and its arguments.
+    fn parse(step: &'a Json, kind: Kind, at: &'a str) -> Result<(Self, &'a [Json]), PipelineError> {
+        let error = |problem: Problem| PipelineError { at: at.to_owned(), problem };
         let Some([Json::String(name), arguments @ ..]) = step.as_array().map(Vec::as_slice) else {
-            return Err(wrong(Problem::NoStep(step.clone())));
+            return Err(error(Problem::NoStep(step.clone())));
         };
-        let known = STEPS.iter().find(|(known, _)| known == name);
-        let (_, usage) = *known.ok_or_else(|| wrong(Problem::Unknown(name.clone())))?;
+        let step = STEPS.iter().find(|(step, _)| step == name);
+        let (_, usage) = *step.ok_or_else(|| error(Problem::Unknown(name.clone())))?;
         Ok((Self { name, usage, at, kind }, arguments))
     }
 
-    fn wrong(&self, problem: Problem) -> PipelineError {
+    fn error(&self, problem: Problem) -> PipelineError {
         PipelineError { at: self.at.to_owned(), problem }
     }
 
-    fn misused(&self) -> PipelineError {
-        self.wrong(Problem::Arguments(self.usage))
+    fn wrong_arguments(&self) -> PipelineError {
+        self.error(Problem::Arguments(self.usage))
     }
 
-    fn takes(&self, takes: &'static str) -> PipelineError {
-        self.wrong(Problem::Takes { step: self.name.to_owned(), takes, given: self.kind.clone() })
+    fn wrong_kind(&self, takes: &'static str) -> PipelineError {
+        self.error(Problem::Takes { step: self.name.to_owned(), takes, input: self.kind.clone() })
     }
 
     fn count(&self, value: &Json) -> Result<usize, PipelineError> {
-        number(value).ok_or_else(|| self.misused())
+        number(value).ok_or_else(|| self.wrong_arguments())
     }
 
     fn paths(&self, value: &Json) -> Result<Vec<PathSpec>, PipelineError> {
-        path_specs(value, self.usage).map_err(|problem| self.wrong(problem))
+        path_specs(value, self.usage).map_err(|problem| self.error(problem))
     }
 
-    /// What a step on a graph gives.
-    fn of_graph(&self, gives: Kind) -> Result<Kind, PipelineError> {
-        if self.kind == Kind::Graph { Ok(gives) } else { Err(self.takes("a graph")) }
+    /// Returns `result` if the input is a graph.
+    fn graph_step(&self, result: Kind) -> Result<Kind, PipelineError> {
+        if self.kind == Kind::Graph { Ok(result) } else { Err(self.wrong_kind("a graph")) }
     }
 
-    /// What a step on a list gives.
-    fn of_list(&self, gives: Kind) -> Result<Kind, PipelineError> {
-        self.each().map(|_| gives)
+    /// Returns `result` if the input is a list.
+    fn list_step(&self, result: Kind) -> Result<Kind, PipelineError> {
+        self.list_item().map(|_| result)
     }
 
-    /// What the list that is given has.
-    fn each(&self) -> Result<Kind, PipelineError> {
+    /// Returns the kind of the items of the input, which must be a list.
+    fn list_item(&self) -> Result<Kind, PipelineError> {
         match &self.kind {
-            Kind::List(each) => Ok(Kind::clone(each)),
-            _ => Err(self.takes("a list")),
+            Kind::List(item) => Ok(Kind::clone(item)),
+            _ => Err(self.wrong_kind("a list")),
         }
     }
 
-    /// The parts that are given, and the place of this one.
+    /// Returns the parts of the input, and the index of the part `name`.
     fn part(&self, name: &str) -> Result<(Vec<(String, Kind)>, usize), PipelineError> {
-        let Kind::Parts(parts) = &self.kind else { return Err(self.takes("parts")) };
+        let Kind::Parts(parts) = &self.kind else { return Err(self.wrong_kind("parts")) };
         let names = || parts.iter().map(|(name, _)| name.clone()).collect();
-        let place = parts.iter().position(|(part, _)| part == name);
-        let place = place.ok_or_else(|| self.wrong(Problem::NoPart { name: name.to_owned(), names: names() }))?;
-        Ok((parts.clone(), place))
+        let index = parts.iter().position(|(part, _)| part == name);
+        let index = index.ok_or_else(|| self.error(Problem::NoPart { name: name.to_owned(), names: names() }))?;
+        Ok((parts.clone(), index))
     }
 }
 
@@ -234,7 +234,7 @@ fn number(value: &Json) -> Option<usize> {
     value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0)
 }
 
-/// One path or a list of them.
+/// Parses one path specification or a list of them.
 fn path_specs(value: &Json, usage: &'static str) -> Result<Vec<PathSpec>, Problem> {
     let one = |value: &Json| match value {
         Json::String(path) => Ok(PathSpec::Path(path.clone())),
