@@ -1,4 +1,5 @@
-//! [Descriptors](https://github.com/opencontainers/image-spec/blob/main/descriptor.md): a blob's type, digest and size.
+//! [Descriptors](https://github.com/opencontainers/image-spec/blob/main/descriptor.md): the media type, digest and size of a
+//! blob.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,29 +15,29 @@ pub mod media_type {
     pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
     /// An image configuration.
     pub const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
-    /// A layer as a plain tar.
+    /// A layer as an uncompressed tar.
     pub const LAYER_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
     /// A layer as a gzip-compressed tar.
     pub const LAYER_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
     /// A layer as a zstd-compressed tar.
     pub const LAYER_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
-    /// docker's image index.
+    /// The image index of docker.
     pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-    /// docker's image manifest.
+    /// The image manifest of docker.
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-    /// docker's image configuration.
+    /// The image configuration of docker.
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
-    /// docker's gzip-compressed layer.
+    /// The gzip-compressed layer of docker.
     pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
     const DOCKER_LAYER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
-    /// Whether it is an image configuration.
+    /// Returns whether the media type is that of an image configuration.
     pub fn is_config(media_type: &str) -> bool {
         as_oci(media_type) == CONFIG
     }
 
-    /// OCI's name for a media type of docker's; others stay.
+    /// Returns the OCI media type that corresponds to one of docker, and any other media type unchanged.
     pub fn as_oci(media_type: &str) -> &str {
         match media_type {
             DOCKER_INDEX => INDEX,
@@ -50,48 +51,48 @@ pub mod media_type {
     }
 }
 
-/// Annotations that name an image of an index.
+/// Annotations with the name of an image in an index.
 pub mod annotation {
-    /// Its tag; [the specification's](https://github.com/opencontainers/image-spec/blob/main/annotations.md).
+    /// The tag ([image specification](https://github.com/opencontainers/image-spec/blob/main/annotations.md)).
     pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-    /// Its whole name, for containerd and podman.
+    /// The full name, for containerd and podman.
     pub const IMAGE_NAME: &str = "io.containerd.image.name";
 }
 
-/// What a document says of a blob it refers to.
+/// A reference to a blob, as manifests and indexes contain it.
 ///
 /// [Example](crate#layer).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
-    /// The blob's media type.
+    /// The media type of the blob.
     pub media_type: String,
-    /// The blob's digest.
+    /// The digest of the blob.
     pub digest: Digest,
-    /// The blob's size in bytes.
+    /// The size of the blob in bytes.
     pub size: u64,
-    /// Other places to have the blob from; what has some may be in no registry.
+    /// URLs from which the blob can be downloaded. A blob with URLs may be missing in the registry.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Annotations of the reference, not of the blob.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The platform an image of an index is for.
+    /// The platform of an image in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
-    /// What the blob is, where it is a manifest of no image.
+    /// The type of the artifact, if the blob is a manifest of something other than an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
-    /// The blob itself in base64, where it is small.
+    /// The content of the blob in base64, if the blob is embedded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
-    /// What strata does not know; it stays.
+    /// Fields that strata does not know. They are kept.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Descriptor {
-    /// Of a blob, without annotations and platform.
+    /// Creates the descriptor of a blob, without annotations and platform.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
         Self {
             media_type: media_type.to_owned(),
@@ -107,7 +108,7 @@ impl Descriptor {
     }
 }
 
-/// The machine an image runs on, in Go's terms (`GOARCH`, `GOOS`).
+/// The platform of an image, in the terms of Go (`GOARCH`, `GOOS`).
 ///
 /// [Example](crate#image).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,13 +122,13 @@ pub struct Platform {
     /// `v8`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// `os.version`, `os.features` and the like; they stay.
+    /// Other fields, such as `os.version` and `os.features`. They are kept.
     #[serde(flatten)]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Platform {
-    /// A platform of Linux.
+    /// Creates a platform with the operating system Linux. An empty variant counts as none.
     pub fn linux(architecture: &str, variant: Option<&str>) -> Self {
         Self {
             architecture: architecture.to_owned(),
@@ -137,7 +138,7 @@ impl Platform {
         }
     }
 
-    /// This machine, which is the default where there are several platforms.
+    /// Returns the platform of this machine, the default if an image has several platforms.
     pub fn here() -> Self {
         let architecture = if cfg!(target_arch = "x86_64") {
             "amd64"
@@ -155,7 +156,7 @@ impl Platform {
         Self::linux(architecture, None)
     }
 
-    /// Whether an image for `other` is what is wanted here; a variant that is not given is any.
+    /// Returns whether an image for `other` satisfies this requested platform. Without a variant, any variant does.
     pub fn is_met_by(&self, other: &Self) -> bool {
         self.architecture == other.architecture
             && self.os == other.os

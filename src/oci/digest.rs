@@ -1,7 +1,7 @@
 //! Content digests: `sha256:` and 64, or `sha512:` and 128, lower-case hexadecimal digits.
 //!
 //! [Image specification, Descriptor, Digests](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests).
-//! What strata makes has sha256, which every registry must accept; sha512 is read, checked and kept.
+//! strata creates digests with sha256, which every registry must accept. Existing sha512 digests are read, checked and kept.
 
 use std::{fmt, io, str::FromStr};
 
@@ -21,20 +21,20 @@ enum Bytes {
     Sha512([u8; 64]),
 }
 
-/// How a digest is made.
+/// A digest algorithm.
 ///
 /// [Example](crate#layer).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Algorithm {
-    /// What strata makes.
+    /// SHA-256, the algorithm of all digests that strata creates.
     #[default]
     Sha256,
-    /// What others may make.
+    /// SHA-512, which other tools may use.
     Sha512,
 }
 
 impl Algorithm {
-    /// `sha256` or `sha512`.
+    /// Returns `sha256` or `sha512`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
@@ -42,7 +42,7 @@ impl Algorithm {
         }
     }
 
-    /// Hashes by it.
+    /// Returns a hasher for this algorithm.
     pub fn hasher(self) -> Hasher {
         match self {
             Self::Sha256 => Hasher::Sha256(Sha256::new()),
@@ -50,7 +50,7 @@ impl Algorithm {
         }
     }
 
-    /// The digest of `bytes`.
+    /// Returns the digest of `bytes`.
     pub fn of(self, bytes: &[u8]) -> Digest {
         let mut hasher = self.hasher();
         hasher.update(bytes);
@@ -66,17 +66,17 @@ impl Algorithm {
 pub struct ParseDigestError(String);
 
 impl Digest {
-    /// The sha256 digest of `bytes`.
+    /// Returns the sha256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self::from_bytes(Sha256::digest(bytes).into())
     }
 
-    /// The sha256 digest with these bytes.
+    /// Creates a sha256 digest from the 32 bytes of the hash.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(Bytes::Sha256(bytes))
     }
 
-    /// How it was made.
+    /// Returns the algorithm of the digest.
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
             Bytes::Sha256(_) => Algorithm::Sha256,
@@ -84,7 +84,7 @@ impl Digest {
         }
     }
 
-    /// The digest itself.
+    /// Returns the bytes of the hash.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             Bytes::Sha256(bytes) => bytes,
@@ -92,22 +92,22 @@ impl Digest {
         }
     }
 
-    /// The hexadecimal digits, without the algorithm.
+    /// Returns the hexadecimal digits, without the algorithm.
     pub fn hex(&self) -> String {
         HEXLOWER.encode(self.as_bytes())
     }
 
-    /// Where an OCI layout and an archive keep the blob: `blobs/sha256/<hex>`.
+    /// Returns the path of the blob in OCI layouts and archives: `blobs/sha256/<hex>`.
     pub fn blob_name(&self) -> String {
         format!("blobs/{}/{}", self.algorithm().name(), self.hex())
     }
 
-    /// Hashes with the algorithm of this digest.
+    /// Returns a hasher for the algorithm of this digest.
     pub fn hasher(&self) -> Hasher {
         self.algorithm().hasher()
     }
 
-    /// Whether it is that of `bytes`.
+    /// Returns whether this is the digest of `bytes`.
     pub fn is_of(&self, bytes: &[u8]) -> bool {
         self.algorithm().of(bytes) == *self
     }
@@ -155,16 +155,16 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Hashes with the algorithm of some digest, to be compared with it.
+/// A hasher for one of the digest algorithms.
 pub enum Hasher {
-    /// sha256.
+    /// SHA-256.
     Sha256(Sha256),
-    /// sha512.
+    /// SHA-512.
     Sha512(Box<Sha512>),
 }
 
 impl Hasher {
-    /// Takes these bytes in.
+    /// Adds bytes to the hash.
     pub fn update(&mut self, bytes: &[u8]) {
         match self {
             Self::Sha256(hasher) => hasher.update(bytes),
@@ -172,7 +172,7 @@ impl Hasher {
         }
     }
 
-    /// The digest of all that was taken in.
+    /// Returns the digest of all bytes that were added.
     pub fn finish(self) -> Digest {
         Digest(match self {
             Self::Sha256(hasher) => Bytes::Sha256(hasher.finalize().into()),
@@ -181,8 +181,8 @@ impl Hasher {
     }
 }
 
-/// Passes bytes on and hashes them; [`finish`](Self::finish) consumes it, so
-/// there is no digest to read too early.
+/// A writer that hashes bytes and passes them on. [`finish`](Self::finish) consumes the
+/// writer, so the digest cannot be read too early.
 pub struct Sha256Writer<W> {
     inner: W,
     hasher: Sha256,
@@ -190,12 +190,12 @@ pub struct Sha256Writer<W> {
 }
 
 impl<W: io::Write> Sha256Writer<W> {
-    /// Hashes everything written to `inner` from here on.
+    /// Creates a writer that passes bytes on to `inner`.
     pub fn new(inner: W) -> Self {
         Self { inner, hasher: Sha256::new(), size: 0 }
     }
 
-    /// The writer underneath, the digest of what it was given, and its size in bytes.
+    /// Returns the inner writer, the digest of the bytes written, and their number.
     pub fn finish(self) -> (W, Digest, u64) {
         (self.inner, Digest::from_bytes(self.hasher.finalize().into()), self.size)
     }
@@ -219,7 +219,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_print_as_they_parse() {
+    fn parsed_digests_print_unchanged() {
         let digest = Digest::of(b"");
         let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(digest.to_string(), text);
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn other_algorithms_cases_and_lengths_are_refused() {
+    fn digests_of_other_algorithms_cases_and_lengths_are_refused() {
         let hex = Digest::of(b"").hex();
         for text in [
             hex.clone(),

@@ -1,16 +1,16 @@
-//! What a document is: a manifest or an index, and never both.
+//! Checks that a JSON document is a manifest or an index, and never both.
 //!
-//! A document with `layers` and `manifests` is two images under one digest: a registry, or a reader, chooses with a media
-//! type (CVE-2021-41190). distribution (`manifest/ocischema/manifest.go`, `validateManifest`) and containerd
-//! (`ValidateMediaType`) refuse it by the fields. Go's decoder ignores the case of names, so that `Layers` counts as
-//! `layers` there; a second spelling of a field is refused too.
+//! A document with `layers` and `manifests` would stand for two images with one digest, and the media type that a registry
+//! or a reader uses would choose between them (CVE-2021-41190). distribution (`manifest/ocischema/manifest.go`,
+//! `validateManifest`) and containerd (`ValidateMediaType`) refuse such a document because of its fields. Go's decoder
+//! ignores the case of names and reads `Layers` as `layers`, so a second spelling of a field is refused too.
 
 use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::{Map, Value};
 
 use super::descriptor::media_type;
 
-/// Names that have a meaning in a manifest, an index, or docker's first schema.
+/// The names of the fields of manifests, indexes, and docker's first schema.
 const FIELDS: [&str; 10] = [
     "schemaVersion",
     "mediaType",
@@ -24,64 +24,67 @@ const FIELDS: [&str; 10] = [
     "signatures",
 ];
 
-/// Fields that a manifest or an index keeps though strata does not know them; none of them has a meaning in another kind of
-/// document.
-pub(super) fn other<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
-    let other = Map::deserialize(deserializer)?;
+/// Deserializes the fields of a manifest or an index that strata does not know, which are kept.
+///
+/// # Errors
+///
+/// If one of them has a meaning in another kind of document.
+pub(super) fn unknown_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    let fields = Map::deserialize(deserializer)?;
     let has_meaning = |(name, value): &(&String, &Value)| {
-        !value.is_null() && FIELDS.iter().any(|field| folded(field) == folded(name))
+        !value.is_null() && FIELDS.iter().any(|field| fold_case(field) == fold_case(name))
     };
-    match other.iter().find(has_meaning) {
+    match fields.iter().find(has_meaning) {
         Some((name, _)) => Err(D::Error::custom(format!(
             "it has {name:?}, which is not a field of this kind of document: one digest would stand for two images"
         ))),
-        None => Ok(other),
+        None => Ok(fields),
     }
 }
 
-/// A name as Go's decoder compares it.
-fn folded(name: &str) -> String {
+/// Folds the case of a name as Go's decoder does to compare names.
+fn fold_case(name: &str) -> String {
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-/// The media type of a manifest.
+/// Deserializes the media type of a manifest.
 pub(super) fn manifest_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    media_type_of(deserializer, media_type::INDEX, "a manifest")
+    check_media_type(deserializer, media_type::INDEX, "a manifest")
 }
 
-/// The media type of an index.
+/// Deserializes the media type of an index.
 pub(super) fn index_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    media_type_of(deserializer, media_type::MANIFEST, "an index")
+    check_media_type(deserializer, media_type::MANIFEST, "an index")
 }
 
-fn media_type_of<'de, D: Deserializer<'de>>(
+fn check_media_type<'de, D: Deserializer<'de>>(
     deserializer: D,
     wrong: &str,
-    what: &str,
+    kind: &str,
 ) -> Result<Option<String>, D::Error> {
-    let own: Option<String> = Option::deserialize(deserializer)?;
-    match own.as_deref() {
-        Some(own) if media_type::as_oci(own) == wrong => {
-            Err(D::Error::custom(format!("its mediaType is {own}, but it is used as {what}")))
+    let found: Option<String> = Option::deserialize(deserializer)?;
+    match found.as_deref() {
+        Some(found) if media_type::as_oci(found) == wrong => {
+            Err(D::Error::custom(format!("its mediaType is {found}, but it is used as {kind}")))
         }
-        _ => Ok(own),
+        _ => Ok(found),
     }
 }
 
-/// Whether a document is of docker's first schema.
+/// Returns whether a document is a manifest of docker's first schema.
 pub(crate) fn is_schema_1(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Versioned {
+    struct Fields {
         schema_version: Option<u64>,
         fs_layers: Option<serde::de::IgnoredAny>,
     }
-    serde_json::from_slice::<Versioned>(bytes)
-        .is_ok_and(|document| document.schema_version == Some(1) && document.fs_layers.is_some())
+    serde_json::from_slice::<Fields>(bytes)
+        .is_ok_and(|fields| fields.schema_version == Some(1) && fields.fs_layers.is_some())
 }
 
-/// What to do about a document of docker's first schema. Docker does not pull it by default since moby#47459, and containerd
-/// since version 2.0; containerd 2.1 has no code for it (containerd#6884).
+/// The message for manifests of docker's first schema. Docker does not pull them by default since moby#47459, and containerd
+/// since version 2.0; containerd 2.1 has no code for them (containerd#6884).
 pub(crate) const SCHEMA_1: &str = "it is an image of Docker's schema 1, which has no config and which docker and containerd \
     no longer pull; convert it with `skopeo copy --format v2s2 docker://SOURCE docker://DESTINATION`";
 
@@ -90,7 +93,7 @@ mod tests {
     use crate::oci::{Index, Manifest};
 
     #[test]
-    fn a_document_is_a_manifest_or_an_index() {
+    fn documents_that_are_manifest_and_index_are_refused() {
         let descriptor = format!(r#"{{"mediaType":"x","digest":"sha256:{}","size":1}}"#, "0".repeat(64));
         let manifest = format!(r#""schemaVersion":2,"config":{descriptor},"layers":[]"#);
         let index = r#""schemaVersion":2,"manifests":[]"#;

@@ -1,7 +1,7 @@
-//! The one serializer of every document that is hashed.
+//! The JSON serializer for all documents that are hashed.
 //!
-//! Bytes equal those of Go's `encoding/json`, which registries and
-//! nix2container use: compact, and `<`, `>`, `&`, U+2028 and U+2029 escaped
+//! It writes the same bytes as Go's `encoding/json`, which registries and
+//! nix2container use: compact JSON, with `<`, `>`, `&`, U+2028 and U+2029 escaped
 //! inside strings.
 //!
 //! ```text
@@ -29,12 +29,11 @@ impl Formatter for GoFormatter {
     }
 }
 
-/// The document's canonical bytes.
+/// Returns the canonical bytes of a document.
 ///
 /// # Panics
 ///
-/// When `document` has a map whose keys are no strings, which no type of this
-/// crate has.
+/// If `document` has a map with keys that are not strings. No type of this crate has one.
 pub fn to_vec<T: Serialize>(document: &T) -> Vec<u8> {
     let mut bytes = Vec::new();
     document

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Descriptor, config::null_as_default, descriptor::media_type, document};
 
-/// One image of one platform: its config and its layers, base first.
+/// The manifest of an image for one platform: its config and its layers, base first.
 ///
 /// [Example](crate#image).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Manifest {
     /// Always [`media_type::MANIFEST`] when written.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "document::manifest_type")]
     pub media_type: Option<String>,
-    /// What the manifest is, where it is not an image.
+    /// The type of the artifact, if the manifest is not one of an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The image configuration.
@@ -32,13 +32,13 @@ pub struct Manifest {
     /// Annotations of the image.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// What strata does not know; it stays.
-    #[serde(flatten, deserialize_with = "document::other")]
+    /// Fields that strata does not know. They are kept.
+    #[serde(flatten, deserialize_with = "document::unknown_fields")]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Manifest {
-    /// The manifest of an image with this config and these layers.
+    /// Creates the manifest of an image from its config and its layers.
     pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
         Self {
             schema_version: 2,
@@ -64,7 +64,7 @@ pub struct Index {
     /// Always [`media_type::INDEX`] when written.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "document::index_type")]
     pub media_type: Option<String>,
-    /// What the index is, where it is not a list of one image's platforms.
+    /// The type of the artifact, if the index is not a list of the platforms of an image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
     /// The manifests, or further indexes.
@@ -76,13 +76,13 @@ pub struct Index {
     /// Annotations of the index.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// What strata does not know; it stays.
-    #[serde(flatten, deserialize_with = "document::other")]
+    /// Fields that strata does not know. They are kept.
+    #[serde(flatten, deserialize_with = "document::unknown_fields")]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Index {
-    /// An index of these manifests.
+    /// Creates an index of manifests.
     pub fn new(manifests: Vec<Descriptor>) -> Self {
         Self {
             schema_version: 2,
@@ -96,14 +96,14 @@ impl Index {
     }
 }
 
-/// An image of docker's manifest.json, in `docker save`'s archives.
+/// An image in the manifest.json of an archive of `docker save`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct DockerManifest {
-    /// The config's file.
+    /// The file name of the config.
     pub config: String,
-    /// `name:tag`, as many as it has.
+    /// The names of the image, each `name:tag`.
     pub repo_tags: Option<Vec<String>>,
-    /// The layers' files, base first.
+    /// The file names of the layers, base first.
     pub layers: Vec<String>,
 }

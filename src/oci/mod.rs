@@ -1,8 +1,8 @@
-//! The OCI image specification's documents, and nothing that does I/O.
+//! The documents of the OCI image specification. This module does no I/O.
 //!
-//! Field order is part of the bytes, and so of every digest: types are written
-//! in the order of the specification's Go structs and serialized by
-//! [`json::to_vec`] alone.
+//! The order of fields changes the bytes of a document, and with them its digest. All
+//! types declare their fields in the order of the specification's Go structs, and
+//! only [`json::to_vec`] serializes them.
 
 mod config;
 pub(crate) mod descriptor;

@@ -1,4 +1,4 @@
-//! Names of images, in full and as people write them: docker's rules (distribution/reference, normalize.go).
+//! Full and familiar names of images, by docker's rules (distribution/reference, normalize.go).
 //!
 //! ```text
 //! hello:1                docker.io/library/hello:1
@@ -11,20 +11,20 @@ use std::{fmt, str::FromStr};
 
 use super::{ParseReferenceError, Reference};
 
-/// Docker's own registry, which names without a host mean.
+/// The registry of names without a host.
 const DEFAULT_HOST: &str = "docker.io";
-/// What it was called once.
+/// The former name of the default registry.
 const LEGACY_HOST: &str = "index.docker.io";
-/// Where its official images are.
+/// The namespace of official images in the default registry.
 const OFFICIAL: &str = "library";
 
-/// The registry that a name begins with, and the rest.
+/// Splits a name into its registry and the rest. Returns `None` if the name does not begin with a registry.
 pub fn split_host(name: &str) -> Option<(&str, &str)> {
     let is_host = |part: &str| part.contains(['.', ':']) || part == "localhost" || part.to_lowercase() != part;
     name.split_once('/').filter(|(host, _)| is_host(host))
 }
 
-/// The registry and the repository, with what may follow it: a tag, a digest.
+/// Returns the registry, and the repository with the tag and the digest that may follow it.
 pub fn host_and_path(name: &str) -> (&str, String) {
     let (host, path) = match split_host(name) {
         Some((LEGACY_HOST, path)) => (DEFAULT_HOST, path),
@@ -35,21 +35,21 @@ pub fn host_and_path(name: &str) -> (&str, String) {
     (host, if is_official { format!("{OFFICIAL}/{path}") } else { path.to_owned() })
 }
 
-/// A name with its registry.
+/// Returns the full name, which begins with the registry.
 pub fn full_name(name: &str) -> String {
     let (host, path) = host_and_path(name);
     format!("{host}/{path}")
 }
 
-/// As people write a name that is given in full.
+/// Returns the shortest form of a full name, as docker shows it.
 pub fn familiar(name: &str) -> &str {
     let Some((DEFAULT_HOST, path)) = name.split_once('/') else { return name };
     let official = path.split_once('/').filter(|(first, _)| *first == OFFICIAL).map(|(_, rest)| rest);
-    // Shorter, some would mean another image.
+    // A shortened name may stand for another image, for example if it begins with a word that looks like a host.
     official.into_iter().chain([path]).find(|short| full_name(short) == name).unwrap_or(name)
 }
 
-/// A name with a version: `latest` where it has neither tag nor digest.
+/// Adds the tag `latest` to a name that has neither tag nor digest.
 pub fn with_tag(name: &str) -> String {
     let has_tag = name.rsplit_once(':').is_some_and(|(_, tag)| !tag.contains('/'));
     if has_tag || name.contains('@') { name.to_owned() } else { format!("{name}:latest") }
@@ -57,31 +57,31 @@ pub fn with_tag(name: &str) -> String {
 
 /// The name with a tag under which an engine stores an image: `hello:1`, `quay.io/some/hello:1`.
 ///
-/// It is a [`Reference`] without a digest, so an engine's API and any shell read it as one word that is no option.
+/// It is a [`Reference`] without a digest, so APIs of engines and shells read it as one word, and never as an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaggedName(String);
 
 /// Text that cannot name an image of an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseNameError {
-    /// It is no reference.
+    /// The text is not a reference.
     #[error(transparent)]
     Reference(#[from] ParseReferenceError),
-    /// It has a digest.
+    /// The reference has a digest.
     #[error("{0:?} has a digest, which an engine computes itself; write NAME:TAG")]
     Digest(String),
-    /// Engines read it as a digest or an ID (moby, daemon/images and reference/store.go, `addReference`).
+    /// Engines would read the name as a digest or an ID (moby, daemon/images and reference/store.go, `addReference`).
     #[error("{0:?} is read as a digest by engines; choose another name")]
     Ambiguous(String),
 }
 
 impl TaggedName {
-    /// The name as it was written, with its tag.
+    /// Returns the name as the user wrote it, with a tag.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The name with its registry.
+    /// Returns the name with its registry.
     pub fn full(&self) -> String {
         full_name(&self.0)
     }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn engines_get_names_with_tags_and_without_digests() {
+    fn tagged_names_have_a_tag_and_no_digest() {
         for (text, name) in [("a", "a:latest"), ("h:5/a", "h:5/a:latest"), ("a:b", "a:b"), ("Host/a", "Host/a:latest")]
         {
             assert_eq!(text.parse::<TaggedName>().unwrap().as_str(), name);
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_docker_s() {
+    fn full_and_familiar_names_follow_docker() {
         for (short, full) in [
             ("hello:1", "docker.io/library/hello:1"),
             ("some/hello", "docker.io/some/hello"),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn names_without_a_version_are_latest() {
+    fn names_without_tag_and_digest_get_the_tag_latest() {
         for (name, tagged) in
             [("a", "a:latest"), ("h:5/a", "h:5/a:latest"), ("a:b", "a:b"), ("a@sha256:0", "a@sha256:0")]
         {

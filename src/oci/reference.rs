@@ -17,22 +17,22 @@ const MAX_REPOSITORY: usize = 255;
 /// The longest tag, in bytes.
 const MAX_TAG: usize = 128;
 
-/// Where an image is in which registry.
+/// The registry, the repository, and the tag or digest of an image.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// `host[:port]`.
     pub host: String,
-    /// The repository's path.
+    /// The path of the repository.
     pub repository: String,
-    /// The tag; `latest` where neither tag nor digest is given.
+    /// The tag. If tag and digest are missing, the tag is `latest`.
     pub tag: Option<String>,
     /// The digest.
     pub digest: Option<Digest>,
 }
 
-/// Text that is no reference.
+/// Text that is not a reference.
 ///
 /// [Example](crate#transport).
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +43,7 @@ pub struct ParseReferenceError {
 }
 
 impl Reference {
-    /// What a manifest is asked for by: the digest, or else the tag.
+    /// Returns the digest, or else the tag, by which a registry is asked for the manifest.
     pub fn version(&self) -> String {
         match (&self.digest, &self.tag) {
             (Some(digest), _) => digest.to_string(),
@@ -98,7 +98,8 @@ fn is_lower_hex(byte: u8) -> bool {
 fn is_component(part: &str) -> bool {
     let is_alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let separators: Vec<&str> = part.split(|letter: char| is_alphanumeric(u8::try_from(letter).unwrap_or(0))).collect();
-    // Nothing stands before the first letter or digit and after the last; between two neighbours there is no separator.
+    // Splitting at each letter and digit leaves the separators. The first and the last one must be empty, and an empty one in
+    // between stands for two neighbours without a separator.
     let (Some((first, inner)), true) = (separators.split_first(), separators.len() > 1) else { return false };
     let (last, inner) = inner.split_last().unwrap_or((&"", &[]));
     let is_separator = |text: &str| matches!(text, "" | "." | "_" | "__") || text.bytes().all(|byte| byte == b'-');
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn references_are_read_as_docker_reads_them() {
+    fn references_are_parsed_by_the_rules_of_docker() {
         for (text, expected) in [
             ("hello", "docker.io/library/hello:latest"),
             ("some/hello:1", "docker.io/some/hello:1"),
@@ -169,8 +170,8 @@ mod tests {
         assert_eq!(text.parse::<Reference>().unwrap().to_string(), format!("quay.io/x@{digest}"));
     }
 
-    /// Names that the grammar of distribution/reference refuses (reference_test.go, regexp_test.go there), and ports that no
-    /// host has.
+    /// Names that the grammar of distribution/reference refuses (see its reference_test.go and regexp_test.go), and ports out
+    /// of range.
     const INVALID: [&str; 59] = [
         "",
         "Hello",
@@ -234,7 +235,7 @@ mod tests {
     ];
 
     #[test]
-    fn everything_else_is_refused() {
+    fn malformed_references_are_refused() {
         let long = format!("{}/x", "a".repeat(254));
         let hex = "0123456789abcdef".repeat(4);
         let tag = format!("x:{}", "t".repeat(129));

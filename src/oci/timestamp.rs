@@ -1,11 +1,12 @@
-//! Times, read in the forms of ISO 8601 and those that `date` prints, written as Go writes them: RFC 3339.
+//! Times. They are read in the forms of ISO 8601 and in the forms that `date` prints, and written as Go does: RFC 3339.
 //!
 //! ```text
 //! 2024-01-01T10:11:12Z   20240101T101112Z   2024-01-01 10:11:12 +02:00   2024-01-01   2024-W01-1   2024-001
 //! 20240101101112         Mon, 01 Jan 2024 10:11:12 +0200   Mon Jan  1 10:11:12 AM UTC 2024   @1700000000
 //! ```
 //!
-//! A time without an offset is UTC; a day is its first second. The third line begins with a flake's `lastModifiedDate`.
+//! A time without an offset is UTC, and a day stands for its first second. 20240101101112 is the form of the
+//! `lastModifiedDate` of flakes.
 
 use std::{fmt, str::FromStr, sync::LazyLock};
 
@@ -17,18 +18,19 @@ use jiff::{
 use regex::{Captures, Regex};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A point in time with its UTC offset; fractions keep no trailing zeros and
-/// UTC prints as `Z`.
+/// A point in time with its UTC offset. Fractions are printed without trailing zeros, and
+/// UTC is printed as `Z`.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Copy, Debug)]
 pub struct Timestamp {
-    /// `jiff::Timestamp` and `jiff::ZonedDateTime` end a day before the year 9999 does, which is in use for "never".
+    /// The local time. `jiff::Timestamp` and `jiff::Zoned` end a day before the year 9999 does, and the last second of that
+    /// year is in use for "never".
     local: DateTime,
     offset: Offset,
 }
 
-/// Text that is no time.
+/// Text that is not a time.
 ///
 /// [Example](crate#recipe).
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +45,7 @@ impl Timestamp {
         Self { local, offset: Offset::UTC }
     }
 
-    /// RFC 3339 has the years from 0 to 9999, here and in UTC.
+    /// Returns the timestamp if its year is from 0 to 9999 in its own offset and in UTC. RFC 3339 has no other years.
     fn in_range(self) -> Option<Self> {
         let utc = self.local.checked_sub(self.offset.since(Offset::UTC)).ok()?;
         [self.local, utc].iter().all(|time| (0..=9999).contains(&time.year())).then_some(self)
@@ -53,12 +55,12 @@ impl Timestamp {
         Self::from_utc(Self::EPOCH.local.checked_add(since_epoch).ok()?).in_range()
     }
 
-    /// So many seconds after the epoch, UTC.
+    /// Creates a UTC timestamp from seconds after the epoch. Returns `None` after the year 9999.
     pub fn from_unix(seconds: u64) -> Option<Self> {
         Self::from_unix_nanoseconds(seconds, 0)
     }
 
-    /// So many seconds and nanoseconds after the epoch, UTC.
+    /// Creates a UTC timestamp from seconds and nanoseconds after the epoch.
     pub(crate) fn from_unix_nanoseconds(seconds: u64, nanoseconds: u32) -> Option<Self> {
         let nanoseconds = i32::try_from(nanoseconds).ok().filter(|nanoseconds| *nanoseconds < 1_000_000_000)?;
         Self::from_duration(SignedDuration::new(i64::try_from(seconds).ok()?, nanoseconds))
@@ -68,20 +70,20 @@ impl Timestamp {
         self.local.saturating_sub(self.offset.since(Offset::UTC))
     }
 
-    /// The same time in UTC, without fractions of seconds.
+    /// Returns the same time in UTC, without fractions of seconds.
     pub fn to_whole_utc(self) -> Self {
         let utc = self.utc();
         Self::from_utc(utc.with().subsec_nanosecond(0).build().unwrap_or(utc))
     }
 
-    /// Whole seconds after the epoch.
+    /// Returns the whole seconds after the epoch.
     pub fn unix(self) -> i64 {
         self.to_whole_utc().local.duration_since(Self::EPOCH.local).as_secs()
     }
 }
 
 impl PartialEq for Timestamp {
-    /// The same moment, whatever the offsets.
+    /// Returns whether both are the same moment. Offsets may differ.
     fn eq(&self, other: &Self) -> bool {
         self.utc() == other.utc()
     }
@@ -94,34 +96,35 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, ParseTimestampError> {
         let parsed = match text.strip_prefix('@') {
-            Some(seconds) => since_epoch(seconds),
-            None => numbers(text).or_else(|| words(text)),
+            Some(seconds) => parse_unix(seconds),
+            None => parse_iso8601(text).or_else(|| parse_words(text)),
         };
         parsed.and_then(Self::in_range).ok_or_else(|| ParseTimestampError(text.to_owned()))
     }
 }
 
-/// Seconds since the epoch, with a fraction or without.
-fn since_epoch(text: &str) -> Option<Timestamp> {
+/// Parses seconds since the epoch, with or without a fraction.
+fn parse_unix(text: &str) -> Option<Timestamp> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = fraction.len() <= 9 && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    let nanoseconds: i32 = format!("{fraction:0<9}").parse().ok().filter(|_| digits)?;
+    let is_fraction = fraction.len() <= 9 && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    let nanoseconds: i32 = format!("{fraction:0<9}").parse().ok().filter(|_| is_fraction)?;
     let nanoseconds = if text.starts_with('-') { -nanoseconds } else { nanoseconds };
     Timestamp::from_duration(SignedDuration::new(whole.parse().ok()?, nanoseconds))
 }
 
-/// What follows a day: a time, `AM` or `PM`, and an offset.
+/// The time of day, with or without `AM` or `PM`.
 const TIME: &str = r"(?<hour>[0-9][0-9]):?(?<minute>[0-9][0-9])(?::?(?<second>[0-9][0-9])(?:[.,](?<fraction>[0-9]+))?)?(?:\x20(?<half>[AP])M)?";
+/// The UTC offset after the time of day.
 const OFFSET: &str = r"\x20?(?:[Zz]|UTC|GMT|(?<offset>[+-][0-9][0-9])(?::?(?<offset_minute>[0-9][0-9]))?)";
 
-/// RFC 3339 and the other forms of ISO 8601.
-fn numbers(text: &str) -> Option<Timestamp> {
+/// Parses RFC 3339 and the other forms of ISO 8601.
+fn parse_iso8601(text: &str) -> Option<Timestamp> {
     static FORM: LazyLock<Regex> = LazyLock::new(|| {
         let month = "(?<month>[0-9][0-9])-?(?<day>[0-9][0-9])";
         let day = format!(
             "(?<year>[0-9]{{4}})(?:-?W(?<week>[0-9][0-9])-?(?<weekday>[1-7])|-?{month}|-(?<of_year>[0-9]{{3}}))"
         );
-        pattern(&format!("^{day}(?:[Tt\\x20]?{TIME})?(?:{OFFSET})?$"))
+        compile(&format!("^{day}(?:[Tt\\x20]?{TIME})?(?:{OFFSET})?$"))
     });
     let parts = FORM.captures(text)?;
     let year: i16 = number(&parts, "year")?;
@@ -136,8 +139,8 @@ fn numbers(text: &str) -> Option<Timestamp> {
     timestamp(&parts, date)
 }
 
-/// What `date` and `date -R` print, and shorter forms of it.
-fn words(text: &str) -> Option<Timestamp> {
+/// Parses the output of `date` and `date -R`, and shorter forms of it.
+fn parse_words(text: &str) -> Option<Timestamp> {
     static FORMS: LazyLock<[Regex; 3]> = LazyLock::new(|| {
         let weekday = r"^(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,?\x20)?";
         let (month, day, year) = ("(?<month>[A-Z][a-z]{2})[a-z]*", "(?<day>[0-9]{1,2})", "(?<year>[0-9]{4})");
@@ -146,17 +149,17 @@ fn words(text: &str) -> Option<Timestamp> {
             format!(r"{weekday}{month}\x20{day},?\x20{year}(?:\x20{TIME})?(?:{OFFSET})?$"),
             format!(r"{weekday}{month}\x20{day}\x20{TIME}(?:{OFFSET})?\x20{year}$"),
         ]
-        .map(|form| pattern(&form))
+        .map(|form| compile(&form))
     });
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    // `date` fills days up with blanks.
+    // `date` pads days with blanks.
     let text = text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     let parts = FORMS.iter().find_map(|form| form.captures(&text))?;
     let month = MONTHS.iter().position(|month| *month == &parts["month"])? + 1;
     timestamp(&parts, Date::new(number(&parts, "year")?, i8::try_from(month).ok()?, number(&parts, "day")?).ok()?)
 }
 
-fn pattern(text: &str) -> Regex {
+fn compile(text: &str) -> Regex {
     Regex::new(text).expect("the pattern is a constant")
 }
 
@@ -164,7 +167,7 @@ fn number<T: FromStr>(parts: &Captures<'_>, name: &str) -> Option<T> {
     parts.name(name)?.as_str().parse().ok()
 }
 
-/// A day, with the time and the offset of what was matched.
+/// Combines a day with the time and the offset that were matched.
 fn timestamp(parts: &Captures<'_>, date: Date) -> Option<Timestamp> {
     let mut hour: i8 = number(parts, "hour").unwrap_or(0);
     if let Some(half) = parts.name("half") {
@@ -217,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_normalized_as_go_does() {
+    fn rfc_3339_times_are_printed_as_go_does() {
         for (text, expected) in [
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z"),
             ("1970-01-01T00:00:01+00:00", "1970-01-01T00:00:01Z"),
@@ -232,9 +235,9 @@ mod tests {
         }
     }
 
-    /// As `date -u -Iseconds -d` reads them.
+    /// The expected values are those of `date -u -Iseconds -d`.
     #[test]
-    fn other_forms_are_read() {
+    fn other_forms_are_parsed_as_date_does() {
         for (text, expected) in [
             ("2024-01-01", "2024-01-01T00:00:00Z"),
             ("20240101", "2024-01-01T00:00:00Z"),
@@ -249,12 +252,12 @@ mod tests {
             ("@1700000000.5", "2023-11-14T22:13:20.5Z"),
             ("@-1.5", "1969-12-31T23:59:58.5Z"),
             ("20240101101112", "2024-01-01T10:11:12Z"),
-            // A week's and a year's days, as ISO 8601 has them.
+            // Week dates and ordinal dates of ISO 8601.
             ("2024-W01-1", "2024-01-01T00:00:00Z"),
             ("2020-W53-7", "2021-01-03T00:00:00Z"),
             ("2024W071T10:11Z", "2024-02-12T10:11:00Z"),
             ("2024-060", "2024-02-29T00:00:00Z"),
-            // What `date`, `date -R` and `date` in English print.
+            // The output of `date`, of `date -R`, and of `date` in English locales.
             ("Mon Jan  1 10:11:12 UTC 2024", "2024-01-01T10:11:12Z"),
             ("Mon, 01 Jan 2024 10:11:12 +0200", "2024-01-01T10:11:12+02:00"),
             ("Mon 01 Jan 2024 12:11:12 AM UTC", "2024-01-01T00:11:12Z"),
@@ -279,14 +282,14 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_with_an_example() {
+    fn malformed_times_are_refused_with_an_example() {
         for text in
             ["", "now", "yesterday", "2026-13-01T00:00:00Z", "2026-01", "@x", "@", "@1.x", "2026-W54-1", "2026-366"]
                 .into_iter()
                 .chain(["1 Foo 2024", "Jan 32 2024", "Jan 1 2024 13:00 PM", "2024-W01-1 10:11 CET"])
                 // Go refuses leap seconds and such offsets, too (time.Parse).
                 .chain(["2016-12-31T23:59:60Z", "2024-01-01T24:00:00Z", "2024-01-01T00:00:00+24:00"])
-                // What no text has a year for: fuzzing found the first.
+                // Times out of the range of RFC 3339. Fuzzing found the first one.
                 .chain(["@-200000000000", "9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00+01:00"])
         {
             let error = text.parse::<Timestamp>().unwrap_err().to_string();

@@ -1,12 +1,12 @@
-//! Type errors in the words of the file that the user wrote.
+//! Rewrites type errors of deserializers in the terms of Nix and JSON, which users know.
 //!
 //! ```text
 //! invalid type: map, expected a sequence        must be a list, not an attribute set
 //! invalid type: string "1", expected u64        must be a number, not "1"
 //! ```
 
-/// The message of a deserializer about a value of the wrong type, for the name of the value in front of it. Other messages
-/// stay as they are, behind a colon.
+/// Rewrites the message of a deserializer about a value of the wrong type, so that it can follow the name of the value. Other
+/// messages are kept after "is wrong:".
 #[must_use]
 pub fn type_error(message: &str) -> String {
     let found = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn types_are_named_as_users_know_them() {
+    fn types_are_named_in_the_terms_of_nix_and_json() {
         for (message, expected) in [
             ("invalid type: map, expected a sequence", "must be a list, not an attribute set"),
             ("invalid type: string \"1\", expected u64", "must be a number, not \"1\""),

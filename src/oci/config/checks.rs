@@ -1,10 +1,10 @@
-//! What engines make of a configuration that a user wrote: values that no container starts with, and keys that they ignore.
+//! Checks of a configuration that a user wrote: values with which no container starts, and keys that engines ignore.
 
 use serde_json::{Map, Value};
 
 use super::Config;
 
-/// Keys of Dockerfiles, compose files and Kubernetes, in lower case, and what they are in an image's configuration.
+/// Keys of Dockerfiles, compose files and Kubernetes, in lower case, with the corresponding key of image configurations.
 const FOREIGN_KEYS: [(&str, &str); 15] = [
     ("workdir", "WorkingDir"),
     ("workingdirectory", "WorkingDir"),
@@ -22,27 +22,27 @@ const FOREIGN_KEYS: [(&str, &str); 15] = [
     ("run", "extraCommands, which is not part of config"),
     ("copy", "copyToRoot, which is not part of config"),
 ];
-/// The shortest time that docker accepts in a health check, in nanoseconds (moby, `MinimumDuration` in
+/// The shortest duration that docker accepts in a health check, in nanoseconds (moby, `MinimumDuration` in
 /// api/types/container/config.go).
-const SHORTEST: u64 = 1_000_000;
+const MIN_DURATION: u64 = 1_000_000;
 
-/// Keys that engines ignore, one warning each.
+/// Returns a warning for each key that engines ignore.
 #[must_use]
 pub fn ignored_keys(config: &Map<String, Value>) -> Vec<String> {
     let foreign = |key: &str| FOREIGN_KEYS.iter().find(|(foreign, _)| key.eq_ignore_ascii_case(foreign));
     let warning = |key: &String| {
-        let (_, meant) = foreign(key)?;
-        Some(format!("config.{key} is not a key of image configurations, and engines ignore it; use {meant}"))
+        let (_, replacement) = foreign(key)?;
+        Some(format!("config.{key} is not a key of image configurations, and engines ignore it; use {replacement}"))
     };
     config.keys().filter_map(warning).collect()
 }
 
 impl Config {
-    /// What is wrong with the values, if anything.
+    /// Checks the values.
     ///
     /// # Errors
     ///
-    /// The message names the key and what it may be.
+    /// If no container can start with a value. The message names the key and the allowed values.
     pub fn check(&self) -> Result<(), String> {
         if !self.working_dir.is_empty() && !self.working_dir.starts_with('/') {
             return Err(format!("config.WorkingDir is {:?}; it must begin with /", self.working_dir));
@@ -60,14 +60,14 @@ impl Config {
     }
 }
 
-/// `port[/protocol]` (image-spec: config.md).
+/// Returns whether the text is `port[/protocol]` (image-spec: config.md).
 fn is_port(text: &str) -> bool {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
     is_number && number.parse::<u16>().is_ok() && ["tcp", "udp", "sctp"].contains(&protocol)
 }
 
-/// Docker's HealthcheckConfig. (moby: api/types/container, and daemon/container.go for the shortest times)
+/// Checks docker's HealthcheckConfig (moby: api/types/container, and daemon/container.go for the shortest durations).
 fn check_health(health: &Value) -> Result<(), String> {
     let name = |key: &str| format!("config.Healthcheck.{key}");
     let fields = health.as_object().ok_or("config.Healthcheck must be an attribute set, with Test and Interval")?;
@@ -77,7 +77,7 @@ fn check_health(health: &Value) -> Result<(), String> {
             _ if value.is_null() => {}
             "test" => check_test(&name(key), value)?,
             "interval" | "timeout" | "startperiod" | "startinterval" => match value.as_u64() {
-                Some(time) if time == 0 || time >= SHORTEST => {}
+                Some(duration) if duration == 0 || duration >= MIN_DURATION => {}
                 _ => {
                     return Err(format!(
                         "{} is {value}; it must be a number of nanoseconds, 1000000 (a millisecond) or more: 30 s are \
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn values_that_no_container_starts_with_are_refused() {
+    fn values_that_prevent_containers_from_starting_are_refused() {
         for (text, needle) in [
             (r#"{"WorkingDir":"srv"}"#, "config.WorkingDir is \"srv\"; it must begin with /"),
             (r#"{"Env":["A=1",""]}"#, "a variable without a name"),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_dockerfiles_are_warned_of() {
+    fn keys_of_dockerfiles_cause_warnings() {
         let config = serde_json::from_str(r#"{"Workdir":"/x","COMMAND":["x"],"Cmd":[],"Tty":true}"#).unwrap();
         let warnings = ignored_keys(&config);
         assert_eq!(warnings.len(), 2);

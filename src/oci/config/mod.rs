@@ -1,8 +1,8 @@
-//! [Image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md):
-//! what runs, and which layers it runs on.
+//! The [image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md):
+//! the program to run, its environment, and the layers of its file system.
 //!
-//! Types are our own, not oci-spec's: that crate keeps labels in hash maps,
-//! whose order (and so the image's digest) differs from run to run.
+//! The types of the crate oci-spec are not used, because it keeps labels in hash maps,
+//! whose order (and with it the digest of the image) differs from run to run.
 
 mod checks;
 mod inherit;
@@ -24,10 +24,10 @@ pub use checks::ignored_keys;
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageConfig {
-    /// When the image was made.
-    #[serde(default, deserialize_with = "no_time", skip_serializing_if = "Option::is_none")]
+    /// The creation time of the image.
+    #[serde(default, deserialize_with = "optional_time", skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// Who made it.
+    /// The author of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub author: Option<String>,
     /// `GOARCH` of the programs inside.
@@ -36,24 +36,24 @@ pub struct ImageConfig {
     /// `GOOS` of the programs inside.
     #[serde(default)]
     pub os: String,
-    /// The architecture's variant.
+    /// The variant of the architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// Execution parameters.
-    #[serde(default, deserialize_with = "Config::of_others")]
+    #[serde(default, deserialize_with = "Config::deserialize_lenient")]
     pub config: Config,
-    /// The layers' content.
+    /// The digests of the uncompressed layers.
     pub rootfs: RootFs,
-    /// How each layer came to be.
+    /// The history of each layer.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
-    /// What strata does not know; it stays.
+    /// Fields that strata does not know. They are kept.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl ImageConfig {
-    /// The machine the image is for.
+    /// Returns the platform of the image.
     pub fn platform(&self) -> Platform {
         Platform { os: self.os.clone(), ..Platform::linux(&self.architecture, self.variant.as_deref()) }
     }
@@ -67,34 +67,34 @@ pub struct RootFs {
     /// Always `layers`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Digest of each layer's uncompressed tar; `null` stands for an empty list.
+    /// The digest of the uncompressed tar of each layer. `null` is read as an empty list.
     #[serde(deserialize_with = "null_as_default")]
     pub diff_ids: Vec<Digest>,
 }
 
-/// What made a layer.
+/// A build step, most of which made a layer.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
-    /// When.
-    #[serde(default, deserialize_with = "no_time", skip_serializing_if = "Option::is_none")]
+    /// The time of the step.
+    #[serde(default, deserialize_with = "optional_time", skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// By which command.
+    /// The command of the step.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub created_by: String,
-    /// By whom.
+    /// The author of the step.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub author: String,
-    /// Anything else.
+    /// A comment.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "String::is_empty")]
     pub comment: String,
-    /// Whether this step made no layer.
+    /// Whether the step made no layer.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
 }
 
-/// `{}`, the value of every member of the specification's sets. Null is one too, as for Go.
+/// `{}`, the value of every key in the specification's sets. As in Go, `null` is read as `{}` too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct EmptyObject {}
 
@@ -104,8 +104,8 @@ impl<'de> Deserialize<'de> for EmptyObject {
     }
 }
 
-/// Execution parameters: the specification's properties, then the four that
-/// docker adds and every runtime ignores or understands.
+/// Execution parameters: the properties of the specification, then the four that
+/// docker adds and other runtimes ignore or understand.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -120,40 +120,40 @@ pub struct Config {
     /// `NAME=value`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// The program and its first arguments.
+    /// The program, and arguments that come before `cmd`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entrypoint: Vec<String>,
-    /// Default arguments, or the program where there is no entrypoint.
+    /// Default arguments, or the program and its arguments if `entrypoint` is empty.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cmd: Vec<String>,
-    /// Directories that hold data of the container's own.
+    /// Directories for data of a container, which engines keep in volumes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, EmptyObject>,
-    /// The directory the program starts in.
+    /// The directory in which the program starts.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// The signal that asks the program to stop, `SIGTERM` by default.
+    /// The signal that stops the program, `SIGTERM` by default.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stop_signal: String,
-    /// Deprecated; kept from base images.
+    /// A deprecated field, which is kept from base images.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub args_escaped: bool,
-    /// docker: how to ask whether the program is well.
+    /// docker: the health check of the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Value>,
-    /// docker: commands for images built on this one.
+    /// docker: commands that run in builds of images based on this one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
-    /// docker: the shell of the shell form of commands.
+    /// docker: the shell for the shell form of commands.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shell: Vec<String>,
     /// docker: seconds between the stop signal and the kill.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<u64>,
-    /// What else there is: docker's `Hostname`, `Memory`, `Tty` and the like.
+    /// All other keys, for example docker's `Hostname`, `Memory` and `Tty`.
     #[serde(flatten)]
     pub other: BTreeMap<String, Value>,
 }
@@ -177,8 +177,8 @@ const KEYS: [&str; 14] = [
 ];
 
 impl<'de> Deserialize<'de> for Config {
-    /// Keys are matched without regard to case, as Go's JSON does; null is unset. Others are kept as they are, but not
-    /// those that look like a misspelt one.
+    /// Deserializes a configuration that a user wrote. As in Go, the case of keys does not matter, and null is the same as
+    /// no value. Unknown keys are kept, except those that look like a misspelt known key, which are errors.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
         Self::from_map(map.unwrap_or_default(), |key| match find_misspelt(key, &KEYS) {
@@ -191,13 +191,13 @@ impl<'de> Deserialize<'de> for Config {
 }
 
 impl Config {
-    /// As in images from other tools: unknown keys are ignored.
-    fn of_others<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    /// Deserializes a configuration of an existing image. Unknown keys are dropped.
+    fn deserialize_lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
         Self::from_map(map.unwrap_or_default(), |_| Ok(false))
     }
 
-    /// `keeps` says whether an unknown key is kept.
+    /// Reads the keys of a configuration. `keeps` returns whether an unknown key is kept.
     fn from_map<E: Error>(map: Map<String, Value>, keeps: impl Fn(&str) -> Result<bool, E>) -> Result<Self, E> {
         fn field<T: serde::de::DeserializeOwned, E: Error>(key: &str, value: Value) -> Result<T, E> {
             serde_path_to_error::deserialize(value.into_deserializer()).map_err(|error| {
@@ -242,27 +242,27 @@ impl Config {
     }
 }
 
-/// A word of its own is a list of one, as in docker's `strslice`.
+/// Turns a single string into a list of one string, as docker's `strslice` does.
 fn one_or_many(value: Value) -> Value {
     if value.is_string() { Value::Array(vec![value]) } else { value }
 }
 
-/// The known key that an unknown one was probably meant to be.
+/// Returns the known key of which `key` is probably a misspelling.
 pub fn find_misspelt(key: &str, known: &[&'static str]) -> Option<&'static str> {
     let lower = key.to_ascii_lowercase();
     let near = |known: &&&str| strsim::osa_distance(&lower, &known.to_ascii_lowercase()) <= (known.len() / 4).max(1);
     known.iter().find(near).copied()
 }
 
-/// Reads null as nothing, as Go's JSON does.
+/// Deserializes null as the default value, as Go's JSON does.
 pub(super) fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// Reads null and `""` as no time.
-fn no_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+/// Deserializes a time; null and `""` are no time.
+fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
         Some(text) if !text.is_empty() => text.parse().map(Some).map_err(D::Error::custom),
         _ => Ok(None),
@@ -278,21 +278,21 @@ mod tests {
     }
 
     #[test]
-    fn keys_match_without_regard_to_case() {
+    fn case_of_keys_does_not_matter() {
         let config = parse(r#"{"entrypoint":["/a"],"ENV":["A=1"],"exposedPorts":{"80/tcp":{}}}"#).unwrap();
         let json = String::from_utf8(crate::oci::json::to_vec(&config)).unwrap();
         assert_eq!(json, r#"{"ExposedPorts":{"80/tcp":{}},"Env":["A=1"],"Entrypoint":["/a"]}"#);
     }
 
     #[test]
-    fn a_word_is_a_list_of_one_and_unknown_keys_stay() {
+    fn strings_become_lists_and_unknown_keys_are_kept() {
         let config = parse(r#"{"Tty":true,"Cmd":"/bin/sh","Memory":1073741824,"Image":null}"#).unwrap();
         let json = String::from_utf8(crate::oci::json::to_vec(&config)).unwrap();
         assert_eq!(json, r#"{"Cmd":["/bin/sh"],"Memory":1073741824,"Tty":true}"#);
     }
 
     #[test]
-    fn null_is_read_as_nothing() {
+    fn null_is_read_as_the_default_value() {
         let text = r#"{"created":"","architecture":"amd64","os":"linux","author":null,"history":null,
             "config":{"ExposedPorts":{"80/tcp":null},"Volumes":{"/d":null}},"rootfs":{"type":"layers","diff_ids":null}}"#;
         let config: ImageConfig = serde_json::from_str(text).unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_name_the_key() {
+    fn errors_name_the_key() {
         for (text, needle) in [
             (r#"{"Entrypiont":["/a"]}"#, "config.Entrypiont is unknown; did you mean entrypoint?"),
             (r#"{"Env":{"A":"1"}}"#, "config.Env must be a list, not an attribute set"),
