@@ -28,7 +28,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         .with_context(|| format!("argument image: {}", request.image.display()))?;
     let text = fs::read(&request.budget).context("reading the argument budget")?;
     let budgets: Budgets = serde_json::from_slice(&text).context("argument budget contains no budgets")?;
-    let (name, sizes) = (budget::name(&image), Budget::of(&image));
+    let (name, sizes) = (budget::name(&image), Budget::measure(&image));
     let Some(allowed) = budgets.images.get(name) else {
         bail!("argument budget has no entry for {name}; `strata budget IMAGE FILE --update` adds it")
     };

@@ -33,7 +33,7 @@ pub struct BudgetArguments {
 pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
     let path = &arguments.budgets;
     let image = arguments.source.image(&arguments.image)?;
-    let (name, sizes) = (budget::name(&image), Budget::of(&image));
+    let (name, sizes) = (budget::name(&image), Budget::measure(&image));
     // Others may update it just now.
     let lock = || files::lock_directory(files::directory(path)).with_context(|| format!("locking {}", path.display()));
     let _lock = arguments.update.then(lock).transpose()?;

@@ -62,11 +62,11 @@ fn compare(arguments: &DiffArguments) -> Result<Diff> {
         level: arguments.compression_level,
         host: opened.registry().map(str::to_owned),
     };
-    let mut diff = Diff::of(&old, &new, &options, &|image, lowest| {
+    let mut diff = Diff::compare(&old, &new, &options, &|image, lowest| {
         crate::transport::archive::size(image, image.reference.as_deref(), &image.lowest(lowest))
     })?;
     if arguments.chunked {
-        diff.chunked = Some(PartialPull::of(&old.layers, &new.layers, arguments.compression_level)?);
+        diff.chunked = Some(PartialPull::new(&old.layers, &new.layers, arguments.compression_level)?);
     }
     Ok(diff)
 }

@@ -70,7 +70,7 @@ pub fn run(location: &Location, wanted: &Wanted, source: &ImageArguments) -> Res
     }
     if wanted.chunked {
         let graph = image.closure.as_deref().context(UNKNOWN_REFERENCES)?;
-        explanation.chunked = Some(Forecast::of(&image.layers, graph, &Weights::default())?);
+        explanation.chunked = Some(Forecast::new(&image.layers, graph, &Weights::default())?);
     }
     if let Some(path) = &wanted.html {
         return write_page(path, &page::page(&image, &explanation));
@@ -95,7 +95,7 @@ fn why(image: &Image, what: &str) -> Result<ExitCode> {
     let graph = image.closure.as_deref().context(UNKNOWN_REFERENCES)?;
     let found = why::find(graph, what);
     if found.is_empty() {
-        match why::near(graph, what).as_slice() {
+        match why::similar_names(graph, what).as_slice() {
             [] => bail!("the image has no store path {what}"),
             near => bail!("the image has no store path {what}; did you mean {}?", near.join(", ")),
         }

@@ -75,7 +75,7 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let strategies = strategies(arguments, &weights)?;
-    let paths = arguments.chunked.then(|| Paths::of(&graph, &weights)).transpose()?;
+    let paths = arguments.chunked.then(|| Paths::new(&graph, &weights)).transpose()?;
     let max_layers = arguments.max_layers.max(1);
     let planned = plan::compare(&graph, &strategies, max_layers, &weights, arguments.simulate, paths.as_ref());
     let floor = plan::floor(&graph, &weights);

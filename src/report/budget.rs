@@ -1,11 +1,12 @@
-//! Budgets: how big an image and its packages may be, kept beside the code.
+//! Budgets: the maximum sizes of images and their packages, in a file that is kept with the code.
 //!
 //! ```json
 //! { "images": { "hello": { "size": 33000000, "packages": { "glibc": 31000000, "hello": 230000 } } } }
 //! ```
 //!
-//! Images go by their names without tags; packages are store paths without hashes and versions, their sizes those of
-//! their NARs, all in bytes. An image of which the sizes of store paths are unknown has a size alone.
+//! The keys of `images` are names without tags. The keys of `packages` are the names of store paths without hashes and
+//! versions, and their values are the sizes of NARs. All sizes are in bytes. If the sizes of the store paths of an image are
+//! unknown, its budget has no packages.
 
 use std::collections::BTreeMap;
 
@@ -13,29 +14,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::{closure::StorePath, image::Image};
 
-/// What images without a name go by.
+/// The key of images without a name.
 const NAMELESS: &str = "image";
 
-/// All budgets of a file.
+/// The budgets of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budgets {
-    /// By the images' names.
+    /// The budgets by the names of the images.
     pub images: BTreeMap<String, Budget>,
 }
 
-/// One image's sizes.
+/// The sizes of an image and its packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// Bytes of all layers.
+    /// The size of all layers in bytes.
     pub size: u64,
-    /// Bytes of each package.
+    /// The size of each package in bytes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub packages: BTreeMap<String, u64>,
 }
 
-/// What an image's budget goes by: its name without a tag.
+/// Returns the key of the budget of an image: its name without a tag.
 pub fn name(image: &Image) -> &str {
     let reference = image.reference.as_deref().unwrap_or(NAMELESS);
     match reference.rsplit_once(':') {
@@ -45,8 +46,8 @@ pub fn name(image: &Image) -> &str {
 }
 
 impl Budget {
-    /// The sizes that an image has.
-    pub fn of(image: &Image) -> Self {
+    /// Measures the sizes of an image.
+    pub fn measure(image: &Image) -> Self {
         let mut packages = BTreeMap::new();
         if let Some(graph) = image.closure.as_deref() {
             let mut paths: Vec<StorePath> = image.store_paths().into_iter().flatten().filter_map(parse).collect();
@@ -61,21 +62,21 @@ impl Budget {
         Self { size: image.layers.iter().map(|layer| layer.descriptor.size).sum(), packages }
     }
 
-    /// What is more than `allowed`, a line each; none where everything is within.
+    /// Returns a line for each size that exceeds `allowed`.
     pub fn excess(&self, allowed: &Self) -> Vec<String> {
         let mut lines = Vec::new();
-        let mut more = |what: &str, size: u64, allowed: u64| {
+        let mut compare = |name: &str, size: u64, allowed: u64| {
             if size > allowed {
-                lines.push(format!("{what} has {size} bytes, {} more than {allowed}", size - allowed));
+                lines.push(format!("{name} has {size} bytes, {} more than {allowed}", size - allowed));
             }
         };
-        more("the image", self.size, allowed.size);
+        compare("the image", self.size, allowed.size);
         for (package, &size) in &self.packages {
             if let Some(&allowed) = allowed.packages.get(package) {
-                more(package, size, allowed);
+                compare(package, size, allowed);
             }
         }
-        // A budget of the whole alone does not care what of.
+        // A budget without packages limits only the size of the image.
         if !allowed.packages.is_empty() {
             let new = self.packages.iter().filter(|(package, _)| !allowed.packages.contains_key(*package));
             lines.extend(new.map(|(package, &size)| format!("{package} is new, {size} bytes")));

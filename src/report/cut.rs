@@ -1,7 +1,7 @@
-//! What to cut: references that bring much in, and the bytes that hold them.
+//! References whose removal would shrink an image, and the places in files that contain them.
 //!
-//! Nix takes the 32 characters of a store path's hash, wherever they stand in a file, a link's target or a name, for a
-//! reference to it. So these are searched for in the store path that references, as long as it is on this machine.
+//! Nix detects a reference to a store path by the 32 characters of its hash, anywhere in a file, a link target or a file
+//! name. If the referencing store path is on this machine, its files are searched for the hash.
 
 use std::{
     fs::{self, File},
@@ -17,61 +17,61 @@ use crate::{
     image::Image,
 };
 
-/// How many cuts are told; what saves less than the tenth is rarely worth it.
-const SHOWN: usize = 10;
-/// How many places of one reference are told.
-const PLACES: usize = 5;
-/// How much of a file is looked at at once, in bytes.
+/// The number of references in the result. Further ones rarely save enough to be worth the work.
+const MAX_CANDIDATES: usize = 10;
+/// The number of places listed per reference.
+const MAX_PLACES: usize = 5;
+/// The number of bytes of a file that are read at once.
 const CHUNK: usize = 1 << 20;
 
-/// A reference, and what the image would be without it.
+/// A reference, and the effect of removing it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CutCandidate {
-    /// The store path that references.
+    /// The referencing store path.
     pub from: StorePath,
-    /// The store path that it references.
+    /// The referenced store path.
     pub to: StorePath,
-    /// Bytes of the store paths (as NARs) that nothing else brings in.
+    /// The NAR size of `paths` in bytes.
     pub saves: u64,
-    /// These paths, `to` among them.
+    /// The store paths that are only in the image because of the reference, including `to`.
     pub paths: Vec<StorePath>,
-    /// Where `from` holds the reference; `None` where `from` is not on this machine.
+    /// The places in `from` that contain the reference, or `None` if `from` is not on this machine.
     pub places: Option<Vec<Place>>,
-    /// Whether there are more places.
+    /// Whether `from` has more places than `places` lists.
     pub more_places: bool,
-    /// How `from` came in: the shortest chain of references to it.
+    /// The shortest chain of references that leads to `from`.
     pub chain: Vec<StorePath>,
 }
 
-/// Where a reference stands.
+/// A place that contains a reference.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
-    /// The file, or link.
+    /// The file or link.
     pub file: PathBuf,
-    /// Where in the file the hash starts, in bytes; `None` where the link's target or the name has it.
+    /// The offset of the hash in the file in bytes, or `None` if the link target or the file name contains it.
     pub offset: Option<u64>,
 }
 
-/// The cuts that save most.
+/// Returns the references whose removal saves most.
 ///
 /// # Errors
 ///
-/// When a store path that is there cannot be read.
+/// If an existing store path cannot be read.
 pub fn cuts(image: &Image, graph: &Graph) -> io::Result<Vec<CutCandidate>> {
-    let held = image.store_paths();
-    let mut is_held = vec![false; graph.nodes().len()];
-    let paths = held.iter().flatten().filter_map(|path| StorePath::parse(path.to_str()?).ok());
-    paths.filter_map(|path| graph.position(&path)).for_each(|at| is_held[at] = true);
-    // What is not in a layer (a mounted store has it) saves nothing.
-    let size = |at: usize| if is_held[at] { graph.nodes()[at].nar_size } else { 0 };
+    let layers = image.store_paths();
+    let mut is_in_image = vec![false; graph.nodes().len()];
+    let paths = layers.iter().flatten().filter_map(|path| StorePath::parse(path.to_str()?).ok());
+    paths.filter_map(|path| graph.position(&path)).for_each(|at| is_in_image[at] = true);
+    // A store path that is in no layer (because the store is mounted) saves nothing.
+    let size = |at: usize| if is_in_image[at] { graph.nodes()[at].nar_size } else { 0 };
     let path = |at: usize| graph.nodes()[at].path.clone();
-    let told = |cut: dominators::Dominator| {
+    let candidate = |cut: dominators::Dominator| {
         let (from, to) = (path(cut.from), path(cut.to));
-        let mut places = find(from.as_path(), to.hash_part())?;
-        let more_places = places.as_ref().is_some_and(|places| places.len() > PLACES);
-        places.iter_mut().for_each(|places| places.truncate(PLACES));
+        let mut places = find_places(from.as_path(), to.hash_part())?;
+        let more_places = places.as_ref().is_some_and(|places| places.len() > MAX_PLACES);
+        places.iter_mut().for_each(|places| places.truncate(MAX_PLACES));
         Ok(CutCandidate {
             saves: cut.saves,
             paths: cut.nodes.into_iter().map(path).collect(),
@@ -82,11 +82,17 @@ pub fn cuts(image: &Image, graph: &Graph) -> io::Result<Vec<CutCandidate>> {
             to,
         })
     };
-    dominators::dominators(graph, size).into_iter().filter(|cut| cut.saves > 0).take(SHOWN).map(told).collect()
+    dominators::dominators(graph, size)
+        .into_iter()
+        .filter(|cut| cut.saves > 0)
+        .take(MAX_CANDIDATES)
+        .map(candidate)
+        .collect()
 }
 
-/// The first places below `path` that hold `hash`, one more than are told; `None` where there is no such path.
-fn find(path: &Path, hash: &str) -> io::Result<Option<Vec<Place>>> {
+/// Returns the first places below `path` that contain `hash`, at most one more than [`MAX_PLACES`]. Returns `None` if `path`
+/// does not exist.
+fn find_places(path: &Path, hash: &str) -> io::Result<Option<Vec<Place>>> {
     let mut places = Vec::new();
     match walk(path, &Finder::new(hash), &mut places) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -95,22 +101,22 @@ fn find(path: &Path, hash: &str) -> io::Result<Option<Vec<Place>>> {
 }
 
 fn walk(path: &Path, hash: &Finder<'_>, places: &mut Vec<Place>) -> io::Result<()> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("reading {}: {error}", path.display()));
-    let kind = fs::symlink_metadata(path).map_err(named)?.file_type();
-    let whole = |bytes: &[u8]| hash.find(bytes).map(|_| Place { file: path.to_owned(), offset: None });
+    let fail = |error: io::Error| io::Error::new(error.kind(), format!("reading {}: {error}", path.display()));
+    let kind = fs::symlink_metadata(path).map_err(fail)?.file_type();
+    let place_in = |bytes: &[u8]| hash.find(bytes).map(|_| Place { file: path.to_owned(), offset: None });
     if kind.is_symlink() {
-        let target = fs::read_link(path).map_err(named)?;
-        places.extend(whole(target.as_os_str().as_encoded_bytes()));
+        let target = fs::read_link(path).map_err(fail)?;
+        places.extend(place_in(target.as_os_str().as_encoded_bytes()));
     } else if kind.is_file() {
-        let left = (PLACES + 1).saturating_sub(places.len());
-        let offsets = offsets(File::open(path).map_err(named)?, hash, left).map_err(named)?;
+        let limit = (MAX_PLACES + 1).saturating_sub(places.len());
+        let offsets = offsets(File::open(path).map_err(fail)?, hash, limit).map_err(fail)?;
         places.extend(offsets.into_iter().map(|offset| Place { file: path.to_owned(), offset: Some(offset) }));
     } else if kind.is_dir() {
-        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(named)?;
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(fail)?;
         let mut names: Vec<_> = entries.iter().map(fs::DirEntry::file_name).collect();
         names.sort_unstable();
         for name in names {
-            if places.len() > PLACES {
+            if places.len() > MAX_PLACES {
                 break;
             }
             let entry = path.join(&name);
@@ -123,7 +129,7 @@ fn walk(path: &Path, hash: &Finder<'_>, places: &mut Vec<Place>) -> io::Result<(
     Ok(())
 }
 
-/// Where the needle starts in what is read, at most `limit` times.
+/// Returns the first `limit` offsets of the needle.
 fn offsets(mut reader: impl Read, needle: &Finder<'_>, limit: usize) -> io::Result<Vec<u64>> {
     let overlap = needle.needle().len() - 1;
     let mut offsets = Vec::new();
@@ -140,10 +146,10 @@ fn offsets(mut reader: impl Read, needle: &Finder<'_>, limit: usize) -> io::Resu
         if read < CHUNK {
             return Ok(offsets);
         }
-        // What may be the start of a hash is looked at again, with what follows it.
-        let done = buffer.len() - overlap;
-        start += done as u64;
-        buffer.drain(..done);
+        // The end of the buffer may contain the start of a hash, so it is searched again together with the next chunk.
+        let searched = buffer.len() - overlap;
+        start += searched as u64;
+        buffer.drain(..searched);
     }
 }
 
@@ -154,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_is_found_across_every_boundary() {
+    fn hashes_across_chunk_boundaries_are_found() {
         let needle = Finder::new("0123456789abcdfghijklmnpqrsvwxyz");
         for at in (CHUNK - 40..CHUNK + 40).chain([0, 2 * CHUNK - 16]) {
             let mut bytes = vec![b'.'; at];
@@ -168,16 +174,16 @@ mod tests {
     }
 
     #[test]
-    fn files_links_and_names_hold_references() {
-        let folder = tempfile::tempdir().unwrap();
-        let (top, hash) = (folder.path(), "a".repeat(32));
+    fn hashes_in_files_link_targets_and_names_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let (top, hash) = (directory.path(), "a".repeat(32));
         fs::create_dir(top.join("lib")).unwrap();
         fs::write(top.join("lib/data"), format!("..{hash}..")).unwrap();
         symlink(format!("/nix/store/{hash}-gcc/bin/gcc"), top.join("link")).unwrap();
         fs::write(top.join(&hash), "").unwrap();
         let place = |name: &str, offset| Place { file: top.join(name), offset };
         let expected = [place(&hash, None), place("lib/data", Some(2)), place("link", None)];
-        assert_eq!(find(top, &hash).unwrap().unwrap(), expected);
-        assert_eq!(find(&top.join("nothing"), &hash).unwrap(), None);
+        assert_eq!(find_places(top, &hash).unwrap().unwrap(), expected);
+        assert_eq!(find_places(&top.join("missing"), &hash).unwrap(), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Two images: what changed, and what sending the second over the first would cost.
+//! Compares two images: the changes, and the bytes to send for the second one if the first one exists at the destination.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
@@ -18,113 +18,114 @@ use crate::{
     oci::Digest,
 };
 
-/// What differs.
+/// The differences between two images.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Diff {
-    /// Store paths, where both images say which they hold.
+    /// The differences in store paths, if the store paths of both images are known.
     pub paths: Option<PathDiff>,
-    /// Layers.
+    /// The differences in layers.
     pub layers: LayerDiff,
     /// Keys of the configuration that differ.
     pub config: Vec<ConfigChange>,
-    /// What a push sends where the first image is.
+    /// The blobs that a push sends to a registry that has the first image.
     pub push: PushEstimate,
-    /// What a pull in parts fetches where the first image is, if that was asked for.
+    /// The bytes that a partial pull fetches if the first image exists locally. `None` if this was not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunked: Option<PartialPull>,
-    /// What a load sends to a docker daemon that has the first image.
+    /// The bytes that a load sends to a docker daemon that has the first image.
     pub load: Load,
 }
 
-/// Store paths.
+/// The differences in store paths.
 #[derive(Debug, Default, Serialize)]
 pub struct PathDiff {
-    /// Only in the second.
+    /// The store paths that only the second image has.
     pub added: Vec<StorePath>,
-    /// Only in the first.
+    /// The store paths that only the first image has.
     pub removed: Vec<StorePath>,
-    /// In both under one package name, with another version or hash.
+    /// The packages that have another version or hash in the second image.
     pub changed: Vec<Changed>,
-    /// In both.
+    /// The number of store paths that both images have.
     pub kept: usize,
 }
 
-/// A package in both images.
+/// A package with different store paths in the two images.
 #[derive(Debug, Serialize)]
 pub struct Changed {
-    /// Its name, without version.
+    /// The name of the package, without version.
     pub package: String,
-    /// In the first image.
+    /// The store path in the first image.
     pub old: StorePath,
-    /// In the second.
+    /// The store path in the second image.
     pub new: StorePath,
 }
 
-/// Layers, by content.
+/// The differences in layers, which are compared by diff_id.
 #[derive(Debug, Serialize)]
 pub struct LayerDiff {
-    /// In both.
+    /// The number of layers of the second image that the first one has too.
     pub kept: usize,
-    /// Only in the second.
+    /// The layers that only the second image has.
     pub new: Vec<NewLayer>,
-    /// Only in the first.
+    /// The number of layers that only the first image has.
     pub gone: usize,
 }
 
-/// A layer that the first image has not.
+/// A layer that only the second image has.
 #[derive(Debug, Serialize)]
 pub struct NewLayer {
-    /// Counted from 1, the base.
+    /// The number of the layer, counted from 1, the base.
     pub number: usize,
-    /// Of its blob.
+    /// The digest of the blob.
     pub digest: Digest,
-    /// Bytes of its blob.
+    /// The size of the blob in bytes.
     pub size: u64,
-    /// Its store paths that the first image has nowhere.
+    /// The store paths of the layer that are in no layer of the first image.
     pub paths: Vec<PathBuf>,
 }
 
-/// A key of the configuration.
+/// A changed key of the configuration.
 #[derive(Debug, Serialize)]
 pub struct ConfigChange {
-    /// `config.Env` for example.
+    /// The key, for example `config.Env`.
     pub key: String,
-    /// In the first image; null where it is not set.
+    /// The value in the first image, or null if it has none.
     pub old: Value,
-    /// In the second.
+    /// The value in the second image, or null if it has none.
     pub new: Value,
 }
 
-/// A load.
+/// The cost of loading an image into a docker daemon.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Load {
-    /// Layers that are there, from the base.
+    /// The number of layers from the base that the daemon already has.
     pub layers_present: usize,
-    /// Bytes to stream.
+    /// The number of bytes to stream.
     pub bytes: u64,
 }
 
 impl Diff {
-    /// Compares. Layers that a push would compress are compressed here, to know their blobs; `load_size` says how many
-    /// bytes a load streams of an image without that many of its lowest layers.
+    /// Compares two images. Layers that a push would compress are compressed here, because only that shows the digest of the
+    /// blob. `load_size` returns the number of bytes that a load of an image streams without the given number of lowest
+    /// layers.
     ///
     /// # Errors
     ///
-    /// When a layer's bytes are not what the image says of them.
-    pub fn of(
+    /// If the bytes of a layer do not match its descriptor.
+    pub fn compare(
         old: &Image,
         new: &Image,
         options: &PushEstimateOptions,
         load_size: &dyn Fn(&Image, usize) -> u64,
     ) -> Result<Self, ImageError> {
-        let before: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
-        let after: HashSet<Digest> = new.layers.iter().map(|layer| layer.diff_id).collect();
+        let old_diff_ids: HashSet<Digest> = old.layers.iter().map(|layer| layer.diff_id).collect();
+        let new_diff_ids: HashSet<Digest> = new.layers.iter().map(|layer| layer.diff_id).collect();
         let old_paths: BTreeSet<PathBuf> = old.store_paths().into_iter().flatten().collect();
         let mut added = Vec::new();
         for ((at, layer), paths) in new.layers.iter().enumerate().zip(new.store_paths()) {
-            if !before.contains(&layer.diff_id) {
+            if !old_diff_ids.contains(&layer.diff_id) {
                 let paths = paths.into_iter().filter(|path| !old_paths.contains(path)).collect();
                 let (digest, size) = (layer.descriptor.digest, layer.descriptor.size);
                 added.push(NewLayer { number: at + 1, digest, size, paths });
@@ -132,47 +133,47 @@ impl Diff {
         }
         let common = old.layers.iter().zip(&new.layers).take_while(|(old, new)| old.diff_id == new.diff_id).count();
         Ok(Self {
-            paths: paths(old, new),
+            paths: diff_paths(old, new),
             layers: LayerDiff {
                 kept: new.layers.len() - added.len(),
                 new: added,
-                gone: old.layers.iter().filter(|layer| !after.contains(&layer.diff_id)).count(),
+                gone: old.layers.iter().filter(|layer| !new_diff_ids.contains(&layer.diff_id)).count(),
             },
             config: config_changes(old, new),
-            push: PushEstimate::of(old, new, options)?,
+            push: PushEstimate::new(old, new, options)?,
             chunked: None,
             load: Load { layers_present: common, bytes: load_size(new, common) },
         })
     }
 
-    /// Whether the images are the same to whoever runs them.
+    /// Returns whether containers of both images are the same.
     pub fn is_empty(&self) -> bool {
         self.layers.new.is_empty() && self.layers.gone == 0 && self.config.is_empty()
     }
 }
 
-/// The store paths that an image says it holds.
-fn held(image: &Image) -> BTreeSet<StorePath> {
+/// Returns the store paths in the layers of an image.
+fn store_paths(image: &Image) -> BTreeSet<StorePath> {
     let paths = image.store_paths().into_iter().flatten();
     paths.filter_map(|path| StorePath::parse(path.to_str()?).ok()).collect()
 }
 
-fn paths(old: &Image, new: &Image) -> Option<PathDiff> {
-    let (before, after) = (held(old), held(new));
-    if before.is_empty() || after.is_empty() {
+fn diff_paths(old: &Image, new: &Image) -> Option<PathDiff> {
+    let (old, new) = (store_paths(old), store_paths(new));
+    if old.is_empty() || new.is_empty() {
         return None;
     }
-    let mut diff = PathDiff { kept: before.intersection(&after).count(), ..PathDiff::default() };
-    // The first of a package's old paths goes with the first of its new ones, in order of their names.
-    let mut gone: BTreeMap<&str, Vec<&StorePath>> = BTreeMap::new();
-    for path in before.difference(&after) {
-        gone.entry(path.package()).or_default().push(path);
+    let mut diff = PathDiff { kept: old.intersection(&new).count(), ..PathDiff::default() };
+    // A package may have several store paths. The old and the new ones are paired in the order of their names.
+    let mut removed: BTreeMap<&str, Vec<&StorePath>> = BTreeMap::new();
+    for path in old.difference(&new) {
+        removed.entry(path.package()).or_default().push(path);
     }
-    gone.values_mut().for_each(|paths| paths.sort_by_key(|path| path.name()));
-    let mut came: Vec<&StorePath> = after.difference(&before).collect();
-    came.sort_by_key(|path| path.name());
-    for new in came {
-        match gone.get_mut(new.package()).filter(|paths| !paths.is_empty()) {
+    removed.values_mut().for_each(|paths| paths.sort_by_key(|path| path.name()));
+    let mut added: Vec<&StorePath> = new.difference(&old).collect();
+    added.sort_by_key(|path| path.name());
+    for new in added {
+        match removed.get_mut(new.package()).filter(|paths| !paths.is_empty()) {
             Some(paths) => {
                 let old = paths.remove(0).clone();
                 diff.changed.push(Changed { package: new.package().to_owned(), old, new: new.clone() });
@@ -180,12 +181,12 @@ fn paths(old: &Image, new: &Image) -> Option<PathDiff> {
             None => diff.added.push(new.clone()),
         }
     }
-    diff.removed = gone.into_values().flatten().cloned().collect();
+    diff.removed = removed.into_values().flatten().cloned().collect();
     Some(diff)
 }
 
 fn config_changes(old: &Image, new: &Image) -> Vec<ConfigChange> {
-    let (old, new) = (flat(old), flat(new));
+    let (old, new) = (flat_config(old), flat_config(new));
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let value = |map: &BTreeMap<String, Value>, key: &String| map.get(key).cloned().unwrap_or(Value::Null);
     keys.into_iter()
@@ -194,8 +195,9 @@ fn config_changes(old: &Image, new: &Image) -> Vec<ConfigChange> {
         .collect()
 }
 
-/// The configuration's keys, those of `config` with it in front; layers and their history are told elsewhere.
-fn flat(image: &Image) -> BTreeMap<String, Value> {
+/// Returns the keys of the config, those of its `config` with the prefix `config.`. `rootfs` and `history` are omitted,
+/// because [`LayerDiff`] describes the layers.
+fn flat_config(image: &Image) -> BTreeMap<String, Value> {
     let mut flat = BTreeMap::new();
     let Ok(Value::Object(all)) = serde_json::from_slice(&image.config) else { return flat };
     for (key, value) in all {

@@ -1,4 +1,5 @@
-//! One image, layer by layer: what is in it, why it lies together, how likely and how dear it is to be sent again.
+//! Explains an image layer by layer: its store paths, the probability that an update changes the layer, and the bytes that
+//! the update then sends.
 
 use std::{
     collections::HashMap,
@@ -14,94 +15,94 @@ use crate::{
     oci::{Digest, History},
 };
 
-/// How many of the biggest paths are named.
+/// The number of biggest paths to list.
 const BIGGEST: usize = 10;
 
-/// Everything there is to say of an image.
+/// The explanation of an image.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// `name:tag`, where it has a name.
+    /// The name of the image, `name:tag`.
     pub reference: Option<String>,
-    /// Of its manifest.
+    /// The digest of the manifest.
     pub digest: Digest,
-    /// Bytes of all layers.
+    /// The size of all layers in bytes.
     pub size: u64,
-    /// Base first.
+    /// The layers, base first.
     pub layers: Vec<LayerExplanation>,
     /// Store paths in more than one layer.
     pub duplicates: Vec<Duplicate>,
     /// The biggest store paths.
     pub biggest: Vec<PathSize>,
-    /// The references whose removal saves most, where that was asked for and references are known.
+    /// The references whose removal saves most. `None` if they were not requested or references are unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cuts: Option<Vec<CutCandidate>>,
-    /// What pulls in parts fetch, where that was asked for and references are known.
+    /// The bytes that partial pulls fetch. `None` if they were not requested or references are unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunked: Option<Forecast>,
-    /// What an update sends; `None` where the image does not say what its store paths reference.
+    /// The cost of an update. `None` if the references of the store paths are unknown.
     pub cost: Option<ImageCost>,
 }
 
-/// One layer.
+/// The explanation of a layer.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerExplanation {
-    /// Counted from 1, the base.
+    /// The number of the layer, counted from 1, the base.
     pub number: usize,
-    /// Of its blob.
+    /// The digest of the blob.
     pub digest: Digest,
-    /// Bytes of its blob.
+    /// The size of the blob in bytes.
     pub size: u64,
-    /// Its blob's media type.
+    /// The media type of the blob.
     pub media_type: String,
-    /// How it came to be, as the history has it.
+    /// The command or comment in the history of the image.
     pub history: String,
-    /// Its store paths.
+    /// The store paths of the layer.
     pub paths: Vec<PathSize>,
-    /// How likely an update changes it, from 0 to 1.
+    /// The probability that an update changes the layer, from 0 to 1.
     pub chance: Option<f64>,
-    /// Bytes of it that an update sends on average.
+    /// The bytes of the layer that an update sends on average.
     pub expected_cost: Option<f64>,
-    /// Of the bytes that are sent when it changes, how many really changed, from 0 to 1: near 1, its paths belong
-    /// together.
+    /// The part of the bytes sent because of a change that really changed, from 0 to 1. A value near 1 means that the paths
+    /// of the layer usually change together.
     pub cohesion: Option<f64>,
 }
 
 /// A store path and its size.
 #[derive(Clone, Debug, Serialize)]
 pub struct PathSize {
-    /// The path.
+    /// The store path.
     pub path: PathBuf,
-    /// Bytes, where they are known.
+    /// The size in bytes, if it is known.
     pub size: Option<u64>,
 }
 
 /// A store path in more than one layer.
 #[derive(Debug, Serialize)]
 pub struct Duplicate {
-    /// The path.
+    /// The store path.
     pub path: PathBuf,
-    /// The layers' numbers.
+    /// The numbers of the layers.
     pub layers: Vec<usize>,
 }
 
-/// What an update of the image sends on average, in bytes.
+/// The bytes that an update of the image sends on average.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageCost {
-    /// To a registry, which keeps layers one by one.
+    /// The bytes sent to a registry, which keeps layers one by one.
     pub expected: f64,
-    /// To docker, which keeps them as chains.
+    /// The bytes sent to docker, which keeps chains of layers.
     pub chained: f64,
-    /// The least that any grouping sends.
+    /// A lower bound of `expected` for any distribution of the paths over layers.
     pub floor: f64,
-    /// Layers that these numbers leave out, because nothing is known of their store paths: those of a base image, say.
+    /// The number of layers that are not included because their store paths are unknown, such as those of a base image.
     pub without_layers: usize,
 }
 
 impl Explanation {
-    /// Adds the sizes of store paths that no closure says, as the layers hold them.
+    /// Adds the sizes of store paths that are missing in the closure, as measured in the layers.
     pub fn add_sizes(&mut self, sizes: &HashMap<&Path, u64>) {
         for path in self.layers.iter_mut().flat_map(|layer| &mut layer.paths) {
             path.size = path.size.or_else(|| sizes.get(path.path.as_path()).copied());
@@ -110,7 +111,7 @@ impl Explanation {
     }
 }
 
-/// The biggest store paths of all layers.
+/// Returns the biggest store paths of all layers.
 fn biggest(layers: &[LayerExplanation]) -> Vec<PathSize> {
     let mut biggest: Vec<PathSize> =
         layers.iter().flat_map(|layer| &layer.paths).filter(|path| path.size.is_some()).cloned().collect();
@@ -120,7 +121,7 @@ fn biggest(layers: &[LayerExplanation]) -> Vec<PathSize> {
     biggest
 }
 
-/// Explains an image; `weights` say how often paths change.
+/// Explains an image. `weights` are the relative frequencies of updates.
 pub fn explain(image: &Image, weights: &Weights) -> Explanation {
     let graph = image.closure.as_deref();
     let costs = graph.map(|graph| Costs::new(graph, weights.node_weights(graph)));
@@ -167,7 +168,8 @@ pub fn explain(image: &Image, weights: &Weights) -> Explanation {
     }
 }
 
-/// What the history says of a layer; its list of store paths is told elsewhere.
+/// Returns the command or comment of a build step. A comment with a list of store paths is omitted, because
+/// [`LayerExplanation::paths`] has them.
 fn step(step: &History) -> String {
     match (&step.created_by, &step.comment) {
         (command, _) if !command.is_empty() => command.clone(),
@@ -176,7 +178,7 @@ fn step(step: &History) -> String {
     }
 }
 
-/// The nodes of a layer's paths.
+/// Returns the nodes of the store paths of a layer.
 fn nodes(graph: &Graph, paths: &[PathBuf]) -> Vec<usize> {
     paths.iter().filter_map(|path| graph.position(&StorePath::parse(path.to_str()?).ok()?)).collect()
 }

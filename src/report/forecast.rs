@@ -1,21 +1,21 @@
-//! What pulls in parts fetch of zstd:chunked layers after updates.
+//! Forecasts the bytes that partial pulls of zstd:chunked layers fetch after updates.
 //!
 //! ```text
-//! an update of a path    its files; the hashes of all that change with it: its own, and those of what references it;
-//!                        the table of every layer that has one of them
-//! a mass rebuild         every hash, and every table
+//! an update of a path    the files of the path; the chunks with its hash or the hash of a path that depends on it;
+//!                        the table of contents of every layer with such a chunk
+//! a mass rebuild         the chunks with any hash, and every table of contents
 //! ```
 //!
-//! An update counts as often as the path's weight says, as in [`Costs`](crate::closure::Costs); of the path itself
-//! everything is new, and of what references it nothing but hashes. Whoever pulls has the image before. Requests,
-//! headers, manifest and config come on top.
+//! Updates are weighted by the weight of the path, as in [`Costs`](crate::closure::Costs). All files of the updated path
+//! are assumed to be new; in the paths that depend on it, only hashes change. The older image is assumed to exist at the
+//! destination. Requests, headers, manifest and config are not included.
 
 use std::thread;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::dissect::{Dissected, Hashes};
+use super::dissect::{DissectedLayer, Hashes};
 use crate::{
     closure::{Graph, Weights},
     image::{ImageError, LayerBlob},
@@ -23,58 +23,58 @@ use crate::{
     oci::Digest,
 };
 
-/// What is fetched of an image, in bytes.
+/// The bytes that pulls of an image fetch.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Forecast {
-    /// Of all layers, by who has none of them.
+    /// The size of all layers, which a first pull fetches.
     pub size: u64,
-    /// How many of them are tables and tar-split's data.
+    /// The size of the tables of contents and the tar-split data, which `size` includes.
     pub tables: u64,
-    /// After an update, on average.
+    /// The bytes fetched after an update, on average.
     pub expected: f64,
-    /// After an update that gives every store path another hash.
+    /// The bytes fetched after an update that gives every store path another hash.
     pub rebuild: u64,
-    /// The same of each layer, base first.
+    /// The forecast of each layer, base first.
     pub layers: Vec<LayerForecast>,
 }
 
-/// What is fetched of a layer, in bytes.
+/// The bytes that pulls of a layer fetch.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LayerForecast {
-    /// By who has nothing of it.
+    /// The size of the layer, which a first pull fetches.
     pub size: u64,
-    /// How many of them are its table and tar-split's data.
+    /// The size of the table of contents and the tar-split data, which `size` includes.
     pub tables: u64,
-    /// After an update, on average.
+    /// The bytes fetched after an update, on average.
     pub expected: f64,
-    /// After an update that gives every store path another hash.
+    /// The bytes fetched after an update that gives every store path another hash.
     pub rebuild: u64,
 }
 
-/// What is fetched of a plan's layers, in bytes.
+/// The bytes that pulls of the layers of a plan fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PlanForecast {
-    /// After an update, on average.
+    /// The bytes fetched after an update, on average.
     pub expected: f64,
-    /// After an update that gives every store path another hash.
+    /// The bytes fetched after an update that gives every store path another hash.
     pub rebuild: u64,
 }
 
 impl Forecast {
-    /// Of an image with these layers, whose closure is `graph`.
+    /// Forecasts pulls of an image with these layers, whose closure is `graph`.
     ///
     /// # Errors
     ///
-    /// When a layer's bytes are not on this machine, or not what the image says of them.
-    pub fn of(layers: &[LayerBlob], graph: &Graph, weights: &Weights) -> Result<Self, ImageError> {
-        let hashes = Hashes::of(graph);
+    /// If the bytes of a layer are not on this machine, or do not match its descriptor.
+    pub fn new(layers: &[LayerBlob], graph: &Graph, weights: &Weights) -> Result<Self, ImageError> {
+        let hashes = Hashes::new(graph);
         let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let layers: Vec<Dissected> = layers
+        let layers: Vec<DissectedLayer> = layers
             .iter()
             .filter(|layer| !layer.elsewhere)
-            .map(|layer| Dissected::of_layer(layer, &hashes, threads))
+            .map(|layer| DissectedLayer::from_layer(layer, &hashes, threads))
             .collect::<Result<_, _>>()?;
         let updates = Updates::new(graph, weights);
         let layers: Vec<LayerForecast> = layers
@@ -92,7 +92,7 @@ impl Forecast {
                 }
             })
             .collect();
-        let sum = |of: fn(&LayerForecast) -> u64| layers.iter().map(of).sum();
+        let sum = |bytes: fn(&LayerForecast) -> u64| layers.iter().map(bytes).sum();
         Ok(Self {
             size: sum(|layer| layer.size),
             tables: sum(|layer| layer.tables),
@@ -103,43 +103,46 @@ impl Forecast {
     }
 }
 
-/// The store paths of a closure, each as a layer of its own: what any grouping of them costs.
+/// The store paths of a closure, each dissected as a layer of its own. They suffice to forecast any plan.
 #[derive(Debug)]
 pub struct Paths {
-    /// One for each node.
-    layers: Vec<Dissected>,
-    /// What the table of every layer has besides its store paths.
-    fixed: u64,
+    /// A layer for each node.
+    layers: Vec<DissectedLayer>,
+    /// The size of the table of contents and the tar-split data of a layer without store paths.
+    empty_tables: u64,
     updates: Updates,
 }
 
 impl Paths {
-    /// Those of `graph`, which have to be on this machine.
+    /// Dissects the store paths of `graph`, which must be on this machine.
     ///
     /// # Errors
     ///
-    /// When one cannot be read.
-    pub fn of(graph: &Graph, weights: &Weights) -> Result<Self, ImageError> {
-        let hashes = Hashes::of(graph);
+    /// If a store path cannot be read.
+    pub fn new(graph: &Graph, weights: &Weights) -> Result<Self, ImageError> {
+        let hashes = Hashes::new(graph);
         let dissect = |index: usize, sources: &[Source]| {
             let fail = |source| ImageError::Layer { index, source };
             let tree = Tree::new(sources).map_err(fail)?;
             let write = |out: &mut dyn std::io::Write| layer::write(&tree, out).map(drop).map_err(fail);
-            Dissected::of_tar(Digest::of(b""), &hashes, 1, write)
+            DissectedLayer::from_tar(Digest::of(b""), &hashes, 1, write)
         };
-        let one = |(at, node): (usize, &crate::closure::Node)| {
+        let layer = |(at, node): (usize, &crate::closure::Node)| {
             let path = node.path.as_path().to_owned();
             dissect(at + 1, &[Source { path, files: Files::InPlace, options: PathOptions::default(), follow: false }])
         };
-        let layers = graph.nodes().par_iter().enumerate().map(one).collect::<Result<_, _>>()?;
-        Ok(Self { layers, fixed: dissect(0, &[])?.tables, updates: Updates::new(graph, weights) })
+        let layers = graph.nodes().par_iter().enumerate().map(layer).collect::<Result<_, _>>()?;
+        Ok(Self { layers, empty_tables: dissect(0, &[])?.tables, updates: Updates::new(graph, weights) })
     }
 
-    /// What is fetched where these are the layers.
+    /// Forecasts pulls of a plan.
     pub fn forecast(&self, groups: &[Vec<usize>]) -> PlanForecast {
         let tables: Vec<u64> = groups
             .iter()
-            .map(|group| self.fixed + group.iter().map(|&at| self.layers[at].tables - self.fixed).sum::<u64>())
+            .map(|group| {
+                let tables = |&at: &usize| self.layers[at].tables - self.empty_tables;
+                self.empty_tables + group.iter().map(tables).sum::<u64>()
+            })
             .collect();
         let fetched = |changed: &[bool], new: Option<usize>| {
             let chunks =
@@ -155,7 +158,7 @@ impl Paths {
     }
 }
 
-/// What changes together, and how often.
+/// The referrers of each node, which change together with it, and the weights of updates.
 #[derive(Debug)]
 struct Updates {
     referrers: Vec<Vec<usize>>,
@@ -171,16 +174,17 @@ impl Updates {
         vec![true; self.weights.len()]
     }
 
-    /// What an update of each node makes of `fetched`, by weight.
+    /// Returns the weighted average of `fetched` over updates of each node. `fetched` gets the nodes whose hash changes, and
+    /// the updated node.
     fn average(&self, fetched: impl Fn(&[bool], usize) -> u64) -> f64 {
         let total = self.weights.iter().sum::<u64>().max(1) as f64;
         let mut sum = 0.0;
         for (node, &weight) in self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0) {
             let mut changed = vec![false; self.weights.len()];
-            let mut left = vec![node];
-            while let Some(at) = left.pop() {
+            let mut queue = vec![node];
+            while let Some(at) = queue.pop() {
                 if !std::mem::replace(&mut changed[at], true) {
-                    left.extend(&self.referrers[at]);
+                    queue.extend(&self.referrers[at]);
                 }
             }
             sum += weight as f64 * fetched(&changed, node) as f64;
@@ -201,7 +205,8 @@ mod tests {
         report::partial::PartialPull,
     };
 
-    /// A library, a program that references it, data that nobody references; each with a version and a digit of its hash.
+    /// A library, a program that references it, and data without referrers. Each has a version, and a digit that its hash
+    /// consists of.
     #[derive(Clone, Copy)]
     struct Closure([(u64, u8); 3]);
 
@@ -220,16 +225,16 @@ mod tests {
             Graph::new(&StoreDir::new("/nix/store"), (0..3).map(node).collect()).unwrap()
         }
 
-        /// Library and program in one layer, data in another.
+        /// Returns a layer with the library and the program, and a layer with the data.
         fn layers(&self) -> Vec<LayerBlob> {
-            [&[0, 1][..], &[2]].into_iter().map(|held| self.layer(held)).collect()
+            [&[0, 1][..], &[2]].into_iter().map(|paths| self.layer(paths)).collect()
         }
 
-        fn layer(&self, held: &[usize]) -> LayerBlob {
-            let mut held = held.to_vec();
-            held.sort_by_key(|&at| self.path(at));
+        fn layer(&self, paths: &[usize]) -> LayerBlob {
+            let mut paths = paths.to_vec();
+            paths.sort_by_key(|&at| self.path(at));
             let mut tar = TarWriter::new(Vec::new());
-            for at in held {
+            for at in paths {
                 for file in 0..30_u64 {
                     let mut content = noise(file * 4_000, self.0[at].0 * 100 + file);
                     if file % 3 == 0 && content.len() > 100 {
@@ -258,30 +263,30 @@ mod tests {
         std::iter::repeat_with(&mut next).take(length as usize).collect()
     }
 
-    fn close(one: f64, other: f64) -> bool {
+    fn is_close(one: f64, other: f64) -> bool {
         (one - other).abs() < 0.02 * other
     }
 
     #[test]
     fn forecasts_equal_measured_pulls() {
         let old = Closure([(1, b'1'), (2, b'2'), (3, b'3')]);
-        // Of the library and all above, of the program, of the data: other contents of one, other hashes of all.
+        // Updates of the library (which changes the hash of the program too), of the program, and of the data.
         let updates = [
             Closure([(4, b'a'), (2, b'b'), (3, b'3')]),
             Closure([(1, b'1'), (4, b'b'), (3, b'3')]),
             Closure([(1, b'1'), (2, b'2'), (4, b'c')]),
         ];
-        let fetched = |new: &Closure| PartialPull::of(&old.layers(), &new.layers(), None).unwrap().bytes as f64;
-        let each: Vec<f64> = updates.iter().map(fetched).collect();
-        for (weights, expected) in [([1, 1, 1], each.iter().sum::<f64>() / 3.0), ([0, 5, 0], each[1])] {
+        let fetched = |new: &Closure| PartialPull::new(&old.layers(), &new.layers(), None).unwrap().bytes as f64;
+        let pulls: Vec<f64> = updates.iter().map(fetched).collect();
+        for (weights, expected) in [([1, 1, 1], pulls.iter().sum::<f64>() / 3.0), ([0, 5, 0], pulls[1])] {
             let names = NAMES.iter().zip(weights).map(|(name, weight)| ((*name).to_owned(), weight));
             let weights = Weights { roots: None, names: names.collect::<BTreeMap<_, _>>() };
-            let forecast = Forecast::of(&old.layers(), &old.graph(), &weights).unwrap();
-            assert!(close(forecast.expected, expected), "{forecast:?}, but pulls fetch {each:?}");
+            let forecast = Forecast::new(&old.layers(), &old.graph(), &weights).unwrap();
+            assert!(is_close(forecast.expected, expected), "{forecast:?}, but pulls fetch {pulls:?}");
         }
         let rebuilt = fetched(&Closure([(1, b'a'), (2, b'b'), (3, b'c')]));
-        let forecast = Forecast::of(&old.layers(), &old.graph(), &Weights::default()).unwrap();
-        assert!(close(forecast.rebuild as f64, rebuilt), "{forecast:?}, but a pull fetches {rebuilt}");
+        let forecast = Forecast::new(&old.layers(), &old.graph(), &Weights::default()).unwrap();
+        assert!(is_close(forecast.rebuild as f64, rebuilt), "{forecast:?}, but a pull fetches {rebuilt}");
         assert!(forecast.rebuild * 20 < forecast.size);
     }
 }

@@ -1,12 +1,15 @@
-//! Images that explain themselves: what is in them, why, and what an update costs.
+//! Reports about images: their contents, the references that cause them, and the cost of updates.
 //!
 //! ```text
-//! ImageBlobs ──▶ explain: layers, paths, chances, costs ──▶ table, JSON, page (HTML)
-//!            ──▶ why: the references that bring a store path in; cut: those that bring much in, and where they stand
-//!            ──▶ budget: sizes, and what is more than allowed
-//! two of them ──▶ diff: paths, layers, configuration; push: the blobs a push would send
-//! both        ──▶ partial, forecast: what a pull of zstd:chunked layers fetches in parts
-//! a closure   ──▶ plan: what each strategy would cost
+//! image      ──▶ explain: layers, paths, probabilities, costs ──▶ text, JSON, page (HTML)
+//!            ──▶ why: the references that bring a store path in
+//!            ──▶ cut: the references whose removal saves most, and the places that contain them
+//!            ──▶ budget: sizes, and excesses over the allowed sizes
+//!            ──▶ forecast: the bytes that partial pulls fetch after updates
+//! two images ──▶ diff: paths, layers, configuration
+//!            ──▶ push: the blobs that a push sends
+//!            ──▶ partial: the bytes that a partial pull of zstd:chunked layers fetches
+//! closure    ──▶ plan: the cost of each layering strategy
 //! ```
 
 pub(crate) mod budget;
@@ -21,7 +24,7 @@ pub(crate) mod plan;
 pub(crate) mod push;
 pub(crate) mod why;
 
-/// A number of bytes, as people read it: three digits and a unit of a thousand.
+/// Formats a number of bytes for people, with a decimal unit: `1.2 MB`.
 pub fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     for unit in ["B", "kB", "MB", "GB"] {
@@ -40,7 +43,7 @@ pub fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn bytes_are_short() {
+    fn bytes_are_formatted_with_decimal_units() {
         for (bytes, expected) in [
             (0, "0 B"),
             (999, "999 B"),

@@ -1,20 +1,20 @@
-//! An explanation as one self-contained page: a treemap of layers and paths, search, and references.
+//! Writes an explanation as a self-contained HTML page with a treemap of layers and paths, search, and references.
 
 use serde_json::{Value, json};
 
 use super::explain::Explanation;
 use crate::{closure::Graph, image::Image};
 
-/// The page, with a place for the data.
-const PAGE: &str = include_str!("page.html");
-const PLACE: &str = "\"DATA\"";
+/// The page with a placeholder for the data.
+const TEMPLATE: &str = include_str!("page.html");
+const PLACEHOLDER: &str = "\"DATA\"";
 
-/// The page for an image.
+/// Returns the page for an image.
 pub fn page(image: &Image, explanation: &Explanation) -> String {
     let graph = image.closure.as_deref().map(references);
     let data = json!({ "explanation": explanation, "graph": graph }).to_string();
-    // Inside a script element nothing may look like its end.
-    PAGE.replacen(PLACE, &data.replace('<', "\\u003c"), 1)
+    // Without escaping, a `</script>` in the data would end the script element.
+    TEMPLATE.replacen(PLACEHOLDER, &data.replace('<', "\\u003c"), 1)
 }
 
 fn references(graph: &Graph) -> Value {

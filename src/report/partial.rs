@@ -1,19 +1,20 @@
-//! What podman, buildah and CRI-O fetch of zstd:chunked layers of one image where another is.
+//! Computes the bytes that podman, buildah and CRI-O fetch in a partial pull of zstd:chunked layers, if another image exists
+//! at the destination.
 //!
 //! ```text
-//! a layer that is there                        nothing
-//! another                                      its table, tar-split's data, and the chunks that no layer there has
-//! chunks less than 1 KiB apart                 one range, with what is between them
+//! an existing layer                    nothing
+//! a missing layer                      its table of contents, the tar-split data, and the chunks of no existing layer
+//! chunks at most 1 KiB apart           one range, including the bytes between the chunks
 //! ```
 //!
-//! Layers that are zstd:chunked already have a table; plain ones get the one that a push would give them. Requests,
-//! headers, manifest and config come on top.
+//! zstd:chunked layers have a table of contents. For uncompressed layers, the table that a push would write is computed.
+//! Requests, headers, manifest and config are not included.
 
 use std::{collections::HashSet, io};
 
 use serde::Serialize;
 
-use super::dissect::merged;
+use super::dissect::merge_ranges;
 use crate::{
     image::{Chunked, ImageError, LayerBlob},
     layer::chunked::{
@@ -23,64 +24,65 @@ use crate::{
     oci::{Digest, descriptor::media_type},
 };
 
-/// A pull in parts.
+/// The cost of a partial pull.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct PartialPull {
-    /// Bytes to fetch: tables, chunks, and whole layers that have no table.
+    /// The bytes to fetch: tables of contents, chunks, and whole layers that have no table of contents.
     pub bytes: u64,
-    /// How many of them are tables and tar-split's data.
+    /// The size of the tables of contents and the tar-split data, which `bytes` includes.
     pub tables: u64,
-    /// Ranges of chunks to ask for.
+    /// The number of ranges to request.
     pub ranges: usize,
-    /// Layers to fetch parts of.
+    /// The number of layers that are fetched partially.
     pub layers: usize,
-    /// Layers without a table, to fetch whole.
+    /// The number of layers without a table of contents, which are fetched as a whole.
     pub whole: usize,
 }
 
-/// A layer's table, or that it has none.
-struct Described {
+/// The size of a layer and its table of contents, if it has one.
+struct LayerToc {
     size: u64,
-    table: Option<(Located, Toc)>,
+    toc: Option<(Located, Toc)>,
 }
 
 impl PartialPull {
-    /// What pulling the layers `new` fetches where `old` are, all of them zstd:chunked layers, compressed as hard as `level` says.
+    /// Computes a pull of the layers `new` if the layers `old` exist. Uncompressed layers count as zstd:chunked layers of the
+    /// compression level `level`.
     ///
     /// # Errors
     ///
-    /// When a layer's bytes are not on this machine, or not what the image says of them.
-    pub fn of(old: &[LayerBlob], new: &[LayerBlob], level: Option<i32>) -> Result<Self, ImageError> {
-        let there: HashSet<Digest> = old.iter().map(|layer| layer.diff_id).collect();
-        let mut known = HashSet::new();
+    /// If the bytes of a layer are not on this machine, or do not match its descriptor.
+    pub fn new(old: &[LayerBlob], new: &[LayerBlob], level: Option<i32>) -> Result<Self, ImageError> {
+        let existing: HashSet<Digest> = old.iter().map(|layer| layer.diff_id).collect();
+        let mut existing_chunks = HashSet::new();
         let mut pull = Self::default();
-        let missing: Vec<&LayerBlob> = new.iter().filter(|layer| !there.contains(&layer.diff_id)).collect();
+        let missing: Vec<&LayerBlob> = new.iter().filter(|layer| !existing.contains(&layer.diff_id)).collect();
         if missing.is_empty() {
             return Ok(pull);
         }
         for layer in old {
-            let described = describe(layer, level)?;
-            for file in described.files(layer)? {
-                known.insert(file.0);
-                known.extend(file.1.iter().map(|chunk| chunk.digest));
+            for (digest, chunks) in read_toc(layer, level)?.files(layer)? {
+                existing_chunks.insert(digest);
+                existing_chunks.extend(chunks.iter().map(|chunk| chunk.digest));
             }
         }
         for layer in missing {
-            let described = describe(layer, level)?;
-            let Some((located, _)) = &described.table else {
+            let toc = read_toc(layer, level)?;
+            let Some((located, _)) = &toc.toc else {
                 pull.whole += 1;
-                pull.bytes += described.size;
+                pull.bytes += toc.size;
                 continue;
             };
             pull.layers += 1;
             pull.tables += located.overhead();
             pull.bytes += located.overhead();
-            let files = described.files(layer)?;
-            let chunks = files.iter().filter(|file| !known.contains(&file.0)).flat_map(|file| &file.1);
+            let files = toc.files(layer)?;
+            let missing = files.iter().filter(|(digest, _)| !existing_chunks.contains(digest));
+            let chunks = missing.flat_map(|(_, chunks)| chunks);
             let mut chunks: Vec<&ChunkAt> =
-                chunks.filter(|chunk| !chunk.is_zeros && !known.contains(&chunk.digest)).collect();
+                chunks.filter(|chunk| !chunk.is_zeros && !existing_chunks.contains(&chunk.digest)).collect();
             chunks.sort_unstable_by_key(|chunk| chunk.offset);
-            let (ranges, bytes) = merged(chunks.iter().map(|chunk| chunk.offset..chunk.end));
+            let (ranges, bytes) = merge_ranges(chunks.iter().map(|chunk| chunk.offset..chunk.end));
             pull.ranges += ranges;
             pull.bytes += bytes;
         }
@@ -88,11 +90,11 @@ impl PartialPull {
     }
 }
 
-impl Described {
-    /// The digests of its files, and their chunks.
+impl LayerToc {
+    /// Returns the digests of the files of the layer, and their chunks.
     fn files(&self, layer: &LayerBlob) -> Result<Vec<(Digest, Vec<ChunkAt>)>, ImageError> {
-        let Some((located, table)) = &self.table else { return Ok(Vec::new()) };
-        let files = files(table, located.table.offset).map_err(|error| fail(layer)(io::Error::other(error)))?;
+        let Some((located, toc)) = &self.toc else { return Ok(Vec::new()) };
+        let files = files(toc, located.table.offset).map_err(|error| fail(layer)(io::Error::other(error)))?;
         Ok(files.into_iter().map(|file| (file.digest, file.chunks)).collect())
     }
 }
@@ -102,12 +104,12 @@ fn fail(layer: &LayerBlob) -> impl Fn(io::Error) -> ImageError {
     move |source| ImageError::Blob { digest, source }
 }
 
-fn describe(layer: &LayerBlob, level: Option<i32>) -> Result<Described, ImageError> {
-    let own = &layer.descriptor;
-    if media_type::as_oci(&own.media_type) != media_type::LAYER_TAR {
-        return Ok(Described { size: own.size, table: Chunked::table_of(layer)? });
+fn read_toc(layer: &LayerBlob, level: Option<i32>) -> Result<LayerToc, ImageError> {
+    let descriptor = &layer.descriptor;
+    if media_type::as_oci(&descriptor.media_type) != media_type::LAYER_TAR {
+        return Ok(LayerToc { size: descriptor.size, toc: Chunked::table_of(layer)? });
     }
     let chunked = Chunked::of(layer, level)?;
-    let table = chunked.table().map_err(io::Error::other).map_err(fail(layer))?;
-    Ok(Described { size: chunked.descriptor.size, table })
+    let toc = chunked.table().map_err(io::Error::other).map_err(fail(layer))?;
+    Ok(LayerToc { size: chunked.descriptor.size, toc })
 }

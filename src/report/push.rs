@@ -1,17 +1,18 @@
-//! What a push of one image sends to where another one is.
+//! Estimates the blobs that a push of an image sends to a registry that has another image.
 //!
-//! A registry knows blobs, not contents: one that has a layer as zstd has nothing of the same layer as gzip. So the
-//! blobs that a push would send are compared with those of the first image, and made where that is the only way to
-//! know them:
+//! A registry compares blobs, not their uncompressed content. A registry that has a layer as zstd cannot use it for the
+//! same layer as gzip. So the blobs that the push would send are compared with the blobs of the first image. If the digest
+//! of a blob is unknown, the layer is compressed here:
 //!
 //! ```text
-//! a layer of the second image                     the blob that a push sends
-//! compressed, or of an image that stays as it is  itself
-//! plain, and the first image has it compressed    that of the first image, which a push finds under its tag
-//! plain                                           compressed here
+//! layer of the second image                         blob that the push sends
+//! compressed, or the image is pushed unchanged      the blob of the layer
+//! uncompressed, and the first image has it          the blob of the first image, which the push finds by its tag
+//!   compressed
+//! uncompressed                                      the blob compressed here
 //! ```
 //!
-//! A first image that is not in a registry counts as pushed with the same options.
+//! A first image that is not in a registry is treated as if pushed with the same options.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,48 +28,48 @@ use crate::{
     oci::{Digest, Sha256Writer, descriptor::media_type},
 };
 
-/// How layers are sent, and where to.
+/// The options of a push that affect its blobs.
 #[derive(Clone, Debug)]
 pub struct PushEstimateOptions {
-    /// How plain layers are compressed.
+    /// The compression of uncompressed layers.
     pub compression: Compression,
-    /// How hard; `None` is the format's own.
+    /// The compression level; `None` is the default of the format.
     pub level: Option<i32>,
-    /// The registry that has the first image, where it is known: it mounts layers that it has in other repositories.
+    /// The registry that has the first image, if it is known. It mounts layers that exist in its other repositories.
     pub host: Option<String>,
 }
 
-/// A push.
+/// The estimated cost of a push.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct PushEstimate {
-    /// Blobs to send, the config among them.
+    /// The number of blobs to send, including the config.
     pub blobs: usize,
-    /// Their bytes.
+    /// The size of these blobs in bytes.
     pub bytes: u64,
-    /// How many of them are layers that the first image has too, in other blobs: plain, or compressed otherwise.
+    /// The number of layers among them that the first image has as another blob: uncompressed, or compressed differently.
     pub repacked: usize,
-    /// Numbers of layers, counted from 1, whose bytes are not on this machine: their blobs count with their plain
-    /// size, so that `bytes` is an estimate, never less than what is sent.
+    /// The numbers of layers, counted from 1, whose bytes are not on this machine. They count with their uncompressed size,
+    /// so `bytes` may be more than the push sends, and is never less.
     pub estimated: Vec<usize>,
 }
 
 impl PushEstimate {
-    /// What pushing `new` sends where `old` is.
+    /// Estimates a push of `new` to a registry that has `old`.
     ///
     /// # Errors
     ///
-    /// When a layer's bytes are not what the image says of them.
-    pub fn of(old: &Image, new: &Image, options: &PushEstimateOptions) -> Result<Self, ImageError> {
-        let mut there = Registry::with(old, options);
+    /// If the bytes of a layer do not match its descriptor.
+    pub fn new(old: &Image, new: &Image, options: &PushEstimateOptions) -> Result<Self, ImageError> {
+        let mut registry = Registry::with_image(old, options);
         let mut push = Self { blobs: 0, bytes: 0, repacked: 0, estimated: Vec::new() };
         for (at, layer) in new.layers.iter().enumerate() {
             let blob = if options.is_compressed(new, layer) {
-                there.compressed(layer, options)?
+                registry.push_compressed(layer, options)?
             } else {
-                there.as_it_is(layer, options)?
+                registry.push_unchanged(layer, options)?
             };
             let bytes = match blob {
-                Blob::There => continue,
+                Blob::Existing => continue,
                 Blob::Missing(bytes) => bytes,
                 Blob::Unknown => {
                     push.estimated.push(at + 1);
@@ -79,7 +80,7 @@ impl PushEstimate {
             push.bytes += bytes;
             push.repacked += usize::from(old.layers.iter().any(|old| old.diff_id == layer.diff_id));
         }
-        if there.blobs.insert(Digest::of(&new.config)) {
+        if registry.blobs.insert(Digest::of(&new.config)) {
             push.blobs += 1;
             push.bytes += new.config.len() as u64;
         }
@@ -88,18 +89,18 @@ impl PushEstimate {
 }
 
 impl PushEstimateOptions {
-    /// Whether a push compresses a layer of `image`.
+    /// Returns whether a push compresses a layer of `image`.
     fn is_compressed(&self, image: &Image, layer: &LayerBlob) -> bool {
         media_type::is_config(&image.config_media_type)
             && self.compression != Compression::None
             && layer.descriptor.media_type == media_type::LAYER_TAR
     }
 
-    /// Digest and size of a layer's compressed blob; `None` where its bytes are not on this machine.
+    /// Returns the digest and the size of the compressed blob of a layer, or `None` if its bytes are not on this machine.
     fn compress(&self, layer: &LayerBlob) -> Result<Option<(Digest, u64)>, ImageError> {
-        // A recipe may say what its layers compress to.
-        if let Some(noted) = layer.compressed.get(self.compression.name()).filter(|_| self.level.is_none()) {
-            return Ok(Some((noted.digest, noted.size)));
+        // A recipe may record the compressed blobs of its layers.
+        if let Some(recorded) = layer.compressed.get(self.compression.name()).filter(|_| self.level.is_none()) {
+            return Ok(Some((recorded.digest, recorded.size)));
         }
         let digest = layer.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
@@ -117,80 +118,81 @@ impl PushEstimateOptions {
     }
 }
 
-/// What becomes of a layer.
+/// Whether the registry has the blob of a layer.
 enum Blob {
-    There,
+    Existing,
+    /// The size of the missing blob in bytes.
     Missing(u64),
-    /// Its bytes would have to be on this machine to know.
+    /// The bytes of the layer are not on this machine, so its digest cannot be computed.
     Unknown,
 }
 
-/// What a registry has that has the first image.
+/// A registry that has the first image.
 struct Registry<'a> {
     blobs: HashSet<Digest>,
-    /// Layers whose blobs would have to be made to know their digests.
-    unmade: HashMap<Digest, &'a LayerBlob>,
-    /// Layers whose own blobs a push finds under the tag, by diff_id.
-    found: HashMap<Digest, &'a LayerBlob>,
-    /// Contents sent on the way, by diff_id.
+    /// Layers whose compressed blobs are in the registry, with unknown digests, by diff_id.
+    compressed: HashMap<Digest, &'a LayerBlob>,
+    /// Layers whose blobs are in the registry unchanged, by diff_id.
+    unchanged: HashMap<Digest, &'a LayerBlob>,
+    /// The diff_ids of layers that this push already sent.
     sent: HashSet<Digest>,
 }
 
 impl<'a> Registry<'a> {
-    fn with(old: &'a Image, options: &PushEstimateOptions) -> Self {
+    fn with_image(old: &'a Image, options: &PushEstimateOptions) -> Self {
         let mut registry = Self {
             blobs: HashSet::from([Digest::of(&old.config)]),
-            unmade: HashMap::new(),
-            found: HashMap::new(),
+            compressed: HashMap::new(),
+            unchanged: HashMap::new(),
             sent: HashSet::new(),
         };
         for layer in &old.layers {
             if options.is_compressed(old, layer) {
-                registry.unmade.insert(layer.diff_id, layer);
+                registry.compressed.insert(layer.diff_id, layer);
             } else {
                 registry.blobs.insert(layer.descriptor.digest);
-                registry.found.insert(layer.diff_id, layer);
+                registry.unchanged.insert(layer.diff_id, layer);
             }
         }
         registry
     }
 
-    fn as_it_is(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<Blob, ImageError> {
-        let own = &layer.descriptor;
+    fn push_unchanged(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<Blob, ImageError> {
+        let descriptor = &layer.descriptor;
         let origin = layer.origin.as_ref().map(|(host, _)| host);
-        if self.blobs.contains(&own.digest) || (origin.is_some() && origin == options.host.as_ref()) {
-            return Ok(Blob::There);
+        if self.blobs.contains(&descriptor.digest) || (origin.is_some() && origin == options.host.as_ref()) {
+            return Ok(Blob::Existing);
         }
-        // The same bytes, compressed by the push of the first image, may have become the same blob.
-        if own.media_type != media_type::LAYER_TAR
-            && let Some(old) = self.unmade.remove(&layer.diff_id)
+        // The push of the first image may have compressed the same content to the same blob.
+        if descriptor.media_type != media_type::LAYER_TAR
+            && let Some(old) = self.compressed.remove(&layer.diff_id)
         {
             match options.compress(old)? {
                 Some((digest, _)) => drop(self.blobs.insert(digest)),
                 None => return Ok(Blob::Unknown),
             }
         }
-        Ok(if self.blobs.insert(own.digest) { Blob::Missing(own.size) } else { Blob::There })
+        Ok(if self.blobs.insert(descriptor.digest) { Blob::Missing(descriptor.size) } else { Blob::Existing })
     }
 
-    fn compressed(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<Blob, ImageError> {
-        // An image compressed at another level does not do where a level was asked for.
-        let found = self.found.get(&layer.diff_id).filter(|_| options.level.is_none());
-        if found.is_some_and(|found| options.compression.fits(&found.descriptor))
-            || self.unmade.contains_key(&layer.diff_id)
+    fn push_compressed(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<Blob, ImageError> {
+        // If a level is set, an existing blob is not used, because its level is unknown.
+        let existing = self.unchanged.get(&layer.diff_id).filter(|_| options.level.is_none());
+        if existing.is_some_and(|existing| options.compression.fits(&existing.descriptor))
+            || self.compressed.contains_key(&layer.diff_id)
             || !self.sent.insert(layer.diff_id)
         {
-            return Ok(Blob::There);
+            return Ok(Blob::Existing);
         }
         Ok(match options.compress(layer)? {
             None => Blob::Unknown,
             Some((digest, size)) if self.blobs.insert(digest) => Blob::Missing(size),
-            Some(_) => Blob::There,
+            Some(_) => Blob::Existing,
         })
     }
 }
 
-/// Whether a file that a layer is made from is not there: a recipe's store paths need not be on every machine.
+/// Returns whether the cause of an error is a missing file. The store paths of a recipe need not be on this machine.
 fn is_not_found(error: &ImageError) -> bool {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {
