@@ -1,8 +1,8 @@
-//! A file that holds a blob: no byte of it is read by others before its size and digest are right.
+//! A file that contains a blob. No byte of it is sent before its size and digest were checked.
 //!
-//! A recipe or a layout names files, and may name one that is no blob at all, such as a key of the user. The digest at
-//! the end of a transfer comes too late for that: the bytes have left by then. So the file is hashed first, and what is
-//! sent comes from the same open file, which nothing can replace any more.
+//! Recipes and layouts name files, and a malicious one may name a file that is not a blob, such as a private key of the
+//! user. Checking the digest at the end of a transfer is too late, because the bytes are already sent. So the file is hashed
+//! first. The bytes are then read from the same open file, which cannot be replaced in between.
 
 use std::{
     fmt,
@@ -21,11 +21,11 @@ pub struct BlobFile {
     digest: Digest,
     size: u64,
     open: Box<dyn Fn() -> io::Result<File> + Send + Sync>,
-    /// The file whose digest was right.
+    /// The identity of the file when its digest was checked successfully.
     checked: Mutex<Option<Identity>>,
 }
 
-/// A file in one state: writing to it, or replacing it, changes this.
+/// The identity of a file and its content. It changes if the file is replaced or written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     device: u64,
@@ -41,7 +41,7 @@ impl fmt::Debug for BlobFile {
 }
 
 impl BlobFile {
-    /// The file that `open` opens, which should hold `size` bytes with this digest; `path` is where it is.
+    /// Creates a blob from the file that `open` opens, which must have this size and digest. `path` is used in messages.
     pub fn new(
         path: PathBuf,
         (digest, size): (Digest, u64),
@@ -50,29 +50,29 @@ impl BlobFile {
         Self { path, digest, size, open: Box::new(open), checked: Mutex::default() }
     }
 
-    /// Where it is.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file as it is, for readers that keep nothing of it unless its digest is right.
+    /// Opens the file without a check, for readers that check the digest themselves before they use the content.
     ///
     /// # Errors
     ///
-    /// When it cannot be opened.
+    /// If the file cannot be opened.
     pub fn open_unchecked(&self) -> io::Result<File> {
         (self.open)()
     }
 
-    /// The file, after its size and digest were compared.
+    /// Opens the file and checks its size and digest. An unchanged file is hashed only once.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or is not the blob.
+    /// If the file cannot be read, or has another size or digest.
     pub fn open(&self) -> io::Result<File> {
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         let file = self.open_unchecked()?;
-        if checked.is_some_and(|checked| identity(&file).is_ok_and(|own| own == checked)) {
+        if checked.is_some_and(|checked| identity(&file).is_ok_and(|current| current == checked)) {
             return Ok(file);
         }
         let (file, found) = self.hash(file)?;
@@ -83,11 +83,11 @@ impl BlobFile {
         Ok(file)
     }
 
-    /// The file and its digest, which may be another than the blob's.
+    /// Opens the file and returns its actual digest, which may differ from the digest of the blob.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or has another size.
+    /// If the file cannot be read, or has another size.
     pub(super) fn open_hashed(&self) -> io::Result<(File, Digest)> {
         self.hash(self.open_unchecked()?)
     }
@@ -99,14 +99,14 @@ impl BlobFile {
         }
         let mut hasher = self.digest.hasher();
         let mut buffer = vec![0; 128 * 1024];
-        let mut left = size;
-        while left > 0 {
+        let mut remaining = size;
+        while remaining > 0 {
             let read = file.read(&mut buffer)?;
-            if read == 0 || read as u64 > left {
+            if read == 0 || read as u64 > remaining {
                 return Err(invalid(format!("{} changed while it was read", self.path.display())));
             }
             hasher.update(&buffer[..read]);
-            left -= read as u64;
+            remaining -= read as u64;
         }
         file.rewind()?;
         Ok((file, hasher.finish()))
@@ -114,13 +114,13 @@ impl BlobFile {
 }
 
 fn identity(file: &File) -> io::Result<Identity> {
-    let own = file.metadata()?;
-    let changed = (own.ctime(), own.ctime_nsec());
-    Ok(Identity { device: own.dev(), inode: own.ino(), size: own.len(), changed })
+    let metadata = file.metadata()?;
+    let changed = (metadata.ctime(), metadata.ctime_nsec());
+    Ok(Identity { device: metadata.dev(), inode: metadata.ino(), size: metadata.len(), changed })
 }
 
-fn invalid(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 #[cfg(test)]
@@ -131,12 +131,12 @@ mod tests {
     use crate::files;
 
     fn blob(path: &Path, bytes: &[u8]) -> BlobFile {
-        let own = path.to_owned();
-        BlobFile::new(path.to_owned(), (Digest::of(bytes), bytes.len() as u64), move || files::open_plain(&own))
+        let file = path.to_owned();
+        BlobFile::new(path.to_owned(), (Digest::of(bytes), bytes.len() as u64), move || files::open_plain(&file))
     }
 
     #[test]
-    fn a_file_with_other_contents_is_never_opened() {
+    fn open_refuses_files_with_another_size_or_digest() {
         let top = tempfile::tempdir().unwrap();
         let path = top.path().join("blob");
         for (contents, why) in [("secret", "not sha256:"), ("secrets", "7 bytes, not 6"), ("", "0 bytes, not 6")] {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_replaces_a_checked_one_is_checked_again() {
+    fn open_checks_replaced_files_again() {
         let top = tempfile::tempdir().unwrap();
         let (path, secret) = (top.path().join("blob"), top.path().join("secret"));
         fs::write(&path, "public").unwrap();
@@ -160,7 +160,7 @@ mod tests {
         };
         let opened = blob.open().unwrap();
         fs::remove_file(&path).unwrap();
-        // What was opened stays what it was.
+        // The file that is already open keeps its content.
         fs::hard_link(&secret, &path).unwrap();
         assert_eq!(text(opened).unwrap(), "public");
         assert!(blob.open().is_err());

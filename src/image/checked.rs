@@ -1,7 +1,7 @@
-//! The one way to read a blob: size and digest are right, or its end is an error.
+//! Reads blobs and checks their size and digest. A wrong blob ends with an error.
 //!
-//! The last bytes of a blob are only given after they were checked, so that a reader who knows the size and stops there
-//! (an HTTP client that sends a `Content-Length`) cannot miss the error.
+//! The last bytes of a blob are returned only after the check, so that a reader that stops after the expected size
+//! (such as an HTTP client with a `Content-Length`) cannot miss the error.
 
 use std::io::{self, Read};
 
@@ -14,20 +14,20 @@ pub struct BlobReader {
     inner: Box<dyn Read + Send>,
     expected: Digest,
     size: u64,
-    /// Bytes given so far.
+    /// The number of bytes read so far.
     read: u64,
-    /// None where the blob checks its digest itself while it is made, and once it was checked.
+    /// `None` if `inner` checks the digest itself, and after the check.
     hasher: Option<Hasher>,
     done: bool,
 }
 
 impl BlobReader {
-    /// The bytes of `inner` must have the size and digest of `descriptor`.
+    /// Creates a reader of `inner`, whose bytes must have the size and digest of `descriptor`.
     pub fn new(inner: Box<dyn Read + Send>, descriptor: &Descriptor) -> Self {
         Self { hasher: Some(descriptor.digest.hasher()), ..Self::self_checked(inner, descriptor) }
     }
 
-    /// As [`new`](Self::new), of a blob that ends with an error where its digest is another.
+    /// Creates a reader like [`new`](Self::new), but does not hash: `inner` fails at its end if the digest is wrong.
     pub(super) fn self_checked(inner: Box<dyn Read + Send>, descriptor: &Descriptor) -> Self {
         let Descriptor { digest: expected, size, .. } = *descriptor;
         Self { inner, expected, size, read: 0, hasher: None, done: false }
@@ -62,7 +62,7 @@ impl Read for BlobReader {
             return Err(invalid(format!("it has more than the {} bytes it should have", self.size)));
         }
         if read == 0 || self.read == self.size {
-            // The end is the maker's last word; one byte more is too much.
+            // A self-checked blob reports a wrong digest at its end, so the end has to be read.
             if read > 0 && self.inner.read(&mut [0])? > 0 {
                 self.done = true;
                 return Err(invalid(format!("it has more than the {} bytes it should have", self.size)));
@@ -73,7 +73,7 @@ impl Read for BlobReader {
     }
 }
 
-/// Hashes what is read through it.
+/// A reader that hashes the bytes of its inner reader.
 pub(super) struct Hashing<R> {
     pub inner: R,
     pub hasher: Hasher,
@@ -87,8 +87,8 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
-pub(super) fn invalid(what: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+pub(super) fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }
 
 #[cfg(test)]
@@ -96,25 +96,26 @@ mod tests {
     use super::*;
     use crate::oci::descriptor::media_type;
 
-    fn reader(bytes: &'static [u8], of: &[u8]) -> BlobReader {
-        BlobReader::new(Box::new(bytes), &Descriptor::new(media_type::LAYER_TAR, Digest::of(of), of.len() as u64))
+    fn reader(bytes: &'static [u8], expected: &[u8]) -> BlobReader {
+        let descriptor = Descriptor::new(media_type::LAYER_TAR, Digest::of(expected), expected.len() as u64);
+        BlobReader::new(Box::new(bytes), &descriptor)
     }
 
     #[test]
-    fn the_last_byte_is_given_only_if_all_are_right() {
+    fn wrong_blobs_fail_before_their_last_byte() {
         let mut read = Vec::new();
         reader(b"bytes", b"bytes").read_to_end(&mut read).unwrap();
         assert_eq!(read, b"bytes");
         assert_eq!(reader(b"", b"").read(&mut [0; 4]).unwrap(), 0);
-        for (bytes, of, why) in [
+        for (bytes, expected, why) in [
             (&b"bytez"[..], &b"bytes"[..], "it is sha256:"),
             (b"byte", b"bytes", "it ends after 4 of 5 bytes"),
             (b"bytes!", b"bytes", "more than the 5 bytes"),
         ] {
-            let error = reader(bytes, of).read_to_end(&mut Vec::new()).unwrap_err();
+            let error = reader(bytes, expected).read_to_end(&mut Vec::new()).unwrap_err();
             assert!(error.to_string().contains(why), "{error}");
             // This also holds for a reader that stops after `size` bytes.
-            let exact = reader(bytes, of).read_exact(&mut [0; 5]);
+            let exact = reader(bytes, expected).read_exact(&mut [0; 5]);
             assert!(exact.is_err());
         }
     }

@@ -1,8 +1,8 @@
-//! Plain layers as zstd:chunked ones, whose blobs can be begun anywhere.
+//! Compresses uncompressed layers as zstd:chunked, of which any range can be made without the rest of the blob.
 //!
 //! ```text
-//! plain layer ──▶ Chunked: descriptor, map of its frames (kept by who wants to) ──┐
-//!            └────────────────────────────────────────────────────────────────────┴──▶ blob, made whole or in parts
+//! uncompressed layer ──▶ Chunked: descriptor, map of the frames (may be cached) ──┐
+//!                   └─────────────────────────────────────────────────────────────┴──▶ blob, or ranges of it
 //! ```
 
 use std::{
@@ -26,23 +26,23 @@ use crate::{
     oci::{Descriptor, Sha256Writer, descriptor::media_type},
 };
 
-/// What a plain layer is as zstd:chunked.
+/// The zstd:chunked form of an uncompressed layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chunked {
-    /// Its descriptor in a manifest.
+    /// The descriptor of the compressed blob.
     pub descriptor: Descriptor,
-    /// Where everything is in it.
+    /// The positions of all frames in the blob.
     pub map: Map,
-    /// How hard it is compressed; `None` is the format's own.
+    /// The compression level; `None` is the default of the format.
     pub level: Option<i32>,
 }
 
 impl Chunked {
-    /// What becomes of `layer`, which is made for it.
+    /// Compresses `layer` and returns its descriptor and its map. The compressed bytes are not kept.
     ///
     /// # Errors
     ///
-    /// When the layer's bytes are not on this machine, or not what the image says of them.
+    /// If the bytes of the layer are not on this machine, or do not match its descriptor.
     pub fn of(layer: &LayerBlob, level: Option<i32>) -> Result<Self, ImageError> {
         let (out, annotations, map) = write(layer, level, Sha256Writer::new(io::sink()))?;
         let (_, digest, size) = out.finish();
@@ -53,7 +53,7 @@ impl Chunked {
         Ok(Self { descriptor, map, level })
     }
 
-    /// The table, and where it is; `None` for a layer that cannot have one.
+    /// Returns the table of contents and its location, or `None` for a layer that cannot have one.
     ///
     /// # Errors
     ///
@@ -62,25 +62,26 @@ impl Chunked {
         self.map.table(&self.descriptor.annotations)
     }
 
-    /// The table that a layer's blob has, and where it is; `None` where the descriptor names none. It is checked against its
-    /// own digest, and the rest of the blob is not looked at.
+    /// Reads the table of contents of a zstd:chunked layer. Returns `None` if the descriptor has no location of one. The table
+    /// is checked against its digest in the descriptor. The rest of the blob is not read.
     ///
     /// # Errors
     ///
-    /// When it is not what the descriptor says, or the blob is not on this machine.
+    /// If the table does not match the descriptor, or the blob is not on this machine.
     pub fn table_of(layer: &LayerBlob) -> Result<Option<(Located, Toc)>, ImageError> {
-        let own = &layer.descriptor;
-        let told = |error: TocError| ImageError::Blob { digest: own.digest, source: io::Error::other(error) };
-        let Some(located) = Located::of(&own.annotations, own.size).map_err(told)? else { return Ok(None) };
+        let descriptor = &layer.descriptor;
+        let fail = |error: TocError| ImageError::Blob { digest: descriptor.digest, source: io::Error::other(error) };
+        let located = Located::of(&descriptor.annotations, descriptor.size).map_err(fail)?;
+        let Some(located) = located else { return Ok(None) };
         let at = located.table.offset;
         let mut bytes = Vec::new();
         layer.write_ranges(std::slice::from_ref(&(at..at + located.table.length)), &mut bytes)?;
-        let table = located.read(&bytes).map_err(told)?;
-        Ok(Some((located, table)))
+        let toc = located.read(&bytes).map_err(fail)?;
+        Ok(Some((located, toc)))
     }
 
-    /// Holds the blob of a layer that says it is zstd:chunked against its table, and the table against the layer's tar.
-    /// Nothing is checked of others.
+    /// Compares the blob of a zstd:chunked layer with its table of contents, and the table with the tar of the layer. Other
+    /// layers are not checked.
     ///
     /// # Errors
     ///
@@ -88,37 +89,37 @@ impl Chunked {
     pub fn check(layer: &LayerBlob) -> Result<(), ImageError> {
         let digest = layer.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
-        let told = |error: TocError| fail(io::Error::other(error));
-        let Some((located, table)) = Self::table_of(layer)? else { return Ok(()) };
-        check_blob(&located, &table, &mut layer.read()).map_err(fail)?;
-        // No byte of this is kept, so the lowest level will do.
+        let fail_toc = |error: TocError| fail(io::Error::other(error));
+        let Some((located, toc)) = Self::table_of(layer)? else { return Ok(()) };
+        check_blob(&located, &toc, &mut layer.read()).map_err(fail)?;
+        // The compressed bytes are discarded, so the fastest level is used.
         let mut writer = ChunkedWriter::with_threads(io::sink(), 1, Some(1)).map_err(fail)?;
         layer.plain(|tar| io::copy(tar, &mut writer))?;
         let (_, annotations, map) = writer.finish_with_map().map_err(fail)?;
-        match map.table(&annotations).map_err(told)? {
-            Some((_, of_tar)) => check_entries(&table, &of_tar).map_err(told),
-            // Of tars that strata's writer leaves unchunked, no TOC can be compared.
+        match map.table(&annotations).map_err(fail_toc)? {
+            Some((_, expected)) => check_entries(&toc, &expected).map_err(fail_toc),
+            // The writer of strata does not chunk every tar, and then has no table to compare with.
             None => Ok(()),
         }
     }
 
-    /// The blob, made from the plain layer.
+    /// Returns the compressed blob, which is made from the uncompressed layer on demand.
     pub fn blob(self: Arc<Self>, plain: LayerBlob) -> LayerBlob {
         let digest = self.descriptor.digest;
         let fail = move |source| ImageError::Blob { digest, source };
         let (diff_id, paths, moved) = (plain.diff_id, plain.paths.clone(), plain.moved.clone());
-        let (whole, own) = (Arc::new(plain), Arc::clone(&self));
-        let in_parts = Arc::clone(&whole);
+        let (layer, level) = (Arc::new(plain), self.level);
+        let layer_of_ranges = Arc::clone(&layer);
         let descriptor = self.descriptor.clone();
         let blob = LayerBlob::made(descriptor, diff_id, move |out| {
-            let (out, ..) = write(&whole, own.level, Sha256Writer::new(out))?;
+            let (out, ..) = write(&layer, level, Sha256Writer::new(out))?;
             let (_, found, _) = out.finish();
             if found == digest { Ok(()) } else { Err(fail(invalid(format!("it is {found}, not {digest}")))) }
         });
         let mut blob = blob.with_parts(move |ranges, out| {
             let (plain, mut parts) = self.map.parts(ranges, self.level, out).map_err(fail)?;
             if !plain.is_empty() {
-                in_parts.write_ranges(&plain, &mut parts)?;
+                layer_of_ranges.write_ranges(&plain, &mut parts)?;
             }
             parts.finish().map_err(fail)?;
             Ok(true)

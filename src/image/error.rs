@@ -1,4 +1,4 @@
-//! Why an image could not be read, or a blob not be made.
+//! Errors of reading recipes and of making blobs.
 
 use std::{
     io::{self, Read, Write},
@@ -7,27 +7,27 @@ use std::{
 
 use crate::{layer::LayerError, oci::Digest};
 
-/// Why an image could not be read or a blob not be made.
+/// The reason that a recipe cannot be read or a blob cannot be made.
 ///
 /// [Example](crate#recipe).
 #[derive(Debug, thiserror::Error)]
 pub enum ImageError {
-    /// The file system refused.
+    /// The operating system reports an error for a file.
     #[error("{act} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, such as `reading`.
         act: &'static str,
-        /// On which path.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file is no recipe.
+    /// The file is not a recipe.
     #[error("{} is not an image.json", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the parser.
         source: serde_json::Error,
     },
     /// The recipe names a file that it must not read.
@@ -35,76 +35,76 @@ pub enum ImageError {
     Outside {
         /// The recipe.
         file: PathBuf,
-        /// The part of it.
+        /// The part of the recipe that names the file.
         what: String,
-        /// The file it names.
+        /// The named file.
         path: PathBuf,
-        /// Why it is refused.
+        /// The reason that the file is refused.
         why: String,
     },
-    /// The file is an index of recipes, where one recipe is needed.
+    /// The file is an index of recipes instead of a recipe.
     #[error("{} is an index of several images; give one of the images that it lists", .0.display())]
     List(PathBuf),
-    /// The recipe is of another time.
+    /// The version of the recipe is not supported.
     #[error("{} has version {version}, but this strata reads versions 1 and 2; build it again with this strata", path.display())]
     Version {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The version of the recipe.
         version: u32,
     },
     /// No layer, config or manifest has this digest.
     #[error("the image has no blob {0}")]
     NoBlob(Digest),
-    /// The image has fewer layers.
+    /// The image has no layer with this index.
     #[error("the image has no layer {0} (counted from 0)")]
     NoLayer(usize),
-    /// A layer's files are not what they were when the image was made.
+    /// The files of a layer changed after the image was built.
     #[error("layer {index} now has the digest {found}, but the image expects {expected}; {why}:{paths}")]
     Mismatch {
-        /// Its place, counted from 1.
+        /// The number of the layer, counted from 1.
         index: usize,
         /// The digest in the image.
         expected: Box<Digest>,
-        /// What it is.
+        /// The digest of the current files.
         found: Box<Digest>,
-        /// What is known of its store paths.
+        /// Whether the changed store paths are known.
         why: &'static str,
-        /// Those that changed, or where that is not known all of them; a line each.
+        /// The changed store paths, or all store paths of the layer if the changed ones are unknown, one per line.
         paths: String,
     },
-    /// A ready blob could not be read, or is not what it should be.
+    /// A blob cannot be read, or does not match its descriptor.
     #[error("reading the blob {digest}")]
     Blob {
-        /// The blob.
+        /// The digest of the blob.
         digest: Digest,
-        /// What is wrong.
+        /// The cause.
         source: io::Error,
     },
-    /// What a blob is written to took no more: a full disk.
+    /// The destination of a blob reports an error, such as a full disk.
     #[error("writing the blob {digest}")]
     Write {
-        /// The blob.
+        /// The digest of the blob.
         digest: Digest,
-        /// What the system answered.
+        /// The error of the destination.
         source: io::Error,
     },
-    /// The manifest, which was read before, cannot be written with other layers.
+    /// The manifest of the image cannot be rewritten with other layers.
     #[error("writing the manifest of the image")]
     Manifest(#[source] serde_json::Error),
-    /// A layer's bytes could not be made.
+    /// The bytes of a layer cannot be made.
     #[error("layer {index}")]
     Layer {
-        /// Its place, counted from 1.
+        /// The number of the layer, counted from 1.
         index: usize,
-        /// Why.
+        /// The cause.
         source: LayerError,
     },
 }
 
 pub type Result<T> = std::result::Result<T, ImageError>;
 
-/// As a closure for `map_err`.
+/// Returns a closure for `map_err` that adds the operation and the path.
 pub(crate) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ImageError {
     let path = path.to_owned();
     move |source| ImageError::Io { act, path, source }
@@ -112,20 +112,20 @@ pub(crate) fn io_error(act: &'static str, path: &Path) -> impl FnOnce(io::Error)
 
 /// Copies a blob. The error names the side that failed.
 pub(crate) fn copy_blob(digest: Digest, reader: &mut dyn Read, out: &mut dyn Write) -> Result<u64> {
-    let mut out = Told { out, failed: false };
+    let mut out = FailureWriter { out, failed: false };
     io::copy(reader, &mut out).map_err(|source| match out.failed {
         true => ImageError::Write { digest, source },
         false => ImageError::Blob { digest, source },
     })
 }
 
-/// Keeps in mind that writing failed.
-struct Told<'a> {
+/// A writer that records whether writing failed.
+struct FailureWriter<'a> {
     out: &'a mut dyn Write,
     failed: bool,
 }
 
-impl Write for Told<'_> {
+impl Write for FailureWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes);
         self.failed |= written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);

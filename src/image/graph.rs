@@ -1,42 +1,42 @@
-//! What is copied: an image, or an index with everything it lists.
+//! The unit of a copy: an image, or an index with its images.
 //!
 //! ```text
 //! index ──▶ index ──▶ image: manifest, config, layers
 //!       └─▶ image
 //! ```
 //!
-//! Documents are bytes, so that what is only moved keeps its digest, that of the index included.
+//! Manifests, configs and indexes are kept as bytes, so that a copy does not change their digests.
 
 use std::collections::HashMap;
 
 use super::Image;
 use crate::oci::{Algorithm, Descriptor, Digest, Index, descriptor::media_type, json};
 
-/// What a reference leads to, as it travels from a source to a sink.
+/// An image, or an index with its images, as copied from a source to a destination.
 ///
 /// [Example](crate#image).
 #[derive(Clone, Debug)]
 pub enum ManifestGraph {
-    /// One image, or an artifact.
+    /// An image or an artifact.
     Image(Box<Image>),
-    /// Several.
+    /// An index.
     Index(Box<ImageIndex>),
 }
 
-/// An index and what it lists.
+/// An index and its children.
 ///
 /// [Example](crate#image).
 #[derive(Clone, Debug)]
 pub struct ImageIndex {
-    /// `name:tag`, where it has a name.
+    /// The name of the index, `name:tag`.
     pub reference: Option<String>,
-    /// The index's media type.
+    /// The media type of the index.
     pub media_type: String,
-    /// The index.
+    /// The bytes of the index.
     pub bytes: Vec<u8>,
     /// The hash algorithm with which referrers of the index name it.
     pub algorithm: Algorithm,
-    /// What it lists, in its order.
+    /// The images and indexes that the index lists, in its order.
     pub children: Vec<ManifestGraph>,
 }
 
@@ -47,10 +47,11 @@ impl From<Image> for ManifestGraph {
 }
 
 impl ManifestGraph {
-    /// Contents that no index lists yet, behind one, as these descriptors where some are given.
+    /// Creates an index of `children`. A child without an entry in `descriptors` gets a descriptor without a name.
     pub fn of(children: Vec<Self>, descriptors: Vec<Option<Descriptor>>) -> Self {
-        let given = descriptors.into_iter().chain(std::iter::repeat(None));
-        let manifests = children.iter().zip(given).map(|(child, given)| given.unwrap_or_else(|| child.descriptor()));
+        let descriptors = descriptors.into_iter().chain(std::iter::repeat(None));
+        let pairs = children.iter().zip(descriptors);
+        let manifests = pairs.map(|(child, descriptor)| descriptor.unwrap_or_else(|| child.descriptor()));
         let bytes = json::to_vec(&Index::new(manifests.collect()));
         Self::Index(Box::new(ImageIndex {
             reference: None,
@@ -61,17 +62,17 @@ impl ManifestGraph {
         }))
     }
 
-    /// The same, called so, where it is called something.
+    /// Replaces the name. `None` keeps the old one.
     pub fn with_reference(mut self, reference: Option<String>) -> Self {
-        let own = match &mut self {
+        let old = match &mut self {
             Self::Image(image) => &mut image.reference,
             Self::Index(index) => &mut index.reference,
         };
-        *own = reference.or(own.take());
+        *old = reference.or(old.take());
         self
     }
 
-    /// `name:tag`, where it has a name.
+    /// Returns the name, `name:tag`.
     pub fn reference(&self) -> Option<&str> {
         match self {
             Self::Image(image) => image.reference.as_deref(),
@@ -79,7 +80,7 @@ impl ManifestGraph {
         }
     }
 
-    /// Its descriptor in an index, without a name.
+    /// Returns the descriptor of the manifest or index, without annotations that name it.
     pub fn descriptor(&self) -> Descriptor {
         match self {
             Self::Image(image) => image.descriptor(),
@@ -90,12 +91,12 @@ impl ManifestGraph {
         }
     }
 
-    /// The digest of its manifest or index.
+    /// Returns the digest of the manifest or index.
     pub fn digest(&self) -> Digest {
         self.descriptor().digest
     }
 
-    /// The digests of its manifests and indexes.
+    /// Returns the digests of all manifests and indexes.
     pub fn digests(&self) -> Vec<Digest> {
         let below = match self {
             Self::Image(_) => Vec::new(),
@@ -104,7 +105,7 @@ impl ManifestGraph {
         [vec![self.digest()], below].concat()
     }
 
-    /// Every image in it, in order.
+    /// Returns all images, in order.
     pub fn images(&self) -> Vec<&Image> {
         match self {
             Self::Image(image) => vec![image],
@@ -113,8 +114,8 @@ impl ManifestGraph {
     }
 }
 
-/// An index whose manifests have changed to these digests and sizes. Attestations of those that changed are left out: they
-/// are about the old ones.
+/// Replaces the digests and sizes of changed manifests in an index. Attestations of changed manifests are removed, because
+/// they describe the old manifests.
 pub fn rewritten(mut index: Index, changed: &HashMap<Digest, (Digest, u64)>) -> Vec<u8> {
     index.manifests.retain(|descriptor| subject(descriptor).is_none_or(|subject| !changed.contains_key(&subject)));
     for descriptor in &mut index.manifests {
@@ -125,7 +126,7 @@ pub fn rewritten(mut index: Index, changed: &HashMap<Digest, (Digest, u64)>) -> 
     json::to_vec(&index)
 }
 
-/// The image that an attestation of buildx's, as an index lists it, is about.
+/// Returns the digest of the image that an attestation of buildx describes, given the descriptor of the attestation.
 pub fn subject(descriptor: &Descriptor) -> Option<Digest> {
     descriptor.annotations.get("vnd.docker.reference.digest")?.parse().ok()
 }
