@@ -1,4 +1,4 @@
-//! Bodies of answers: bytes that are known, and blobs made while they are sent.
+//! Bodies of responses: bytes in memory, and blobs that are made while they are sent.
 
 use std::{
     collections::VecDeque,
@@ -14,10 +14,10 @@ use tokio::{runtime::Handle, sync::Semaphore};
 
 use crate::{causes, image::LayerBlob, terminal::note};
 
-/// Bytes handed to a connection at once.
+/// The size of the chunks that a connection gets, in bytes.
 const CHUNK: usize = 128 * 1024;
-/// Chunks of one blob that wait for a slow reader.
-const WAITING: usize = 2;
+/// The number of chunks of one blob that are queued for a slow reader.
+const QUEUE: usize = 2;
 
 pub type Body = BoxBody<Bytes, io::Error>;
 
@@ -29,29 +29,30 @@ pub fn bytes(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed()
 }
 
-/// A part of a blob, after some bytes of its own: what separates the parts of a multipart answer.
+/// A range of a blob, and bytes to send before it: the separator of a multipart response.
 pub struct Piece {
-    /// What is sent before it.
+    /// The bytes to send before the range.
     pub before: Vec<u8>,
-    /// Which bytes of the blob.
+    /// The range of the blob.
     pub range: Range<u64>,
 }
 
-/// How many layers may be made at once.
+/// The limits of layers that are made at the same time.
 pub struct Streams {
-    /// For the client.
-    pub own: Arc<Semaphore>,
-    /// For everybody.
+    /// The limit for the client.
+    pub client: Arc<Semaphore>,
+    /// The limit for all clients.
     pub all: Arc<Semaphore>,
 }
 
-/// These parts of a blob, in its order and apart from each other, made while they are sent; `after` ends them. A whole
-/// blob that turns out not to be what it should breaks the connection before its last byte.
+/// Returns a body with these pieces of a blob, which are made while they are sent, and `after` at its end. The ranges are
+/// sorted and do not overlap. If a whole blob does not match its digest, the connection is closed before its last byte.
 pub async fn layer(layer: LayerBlob, pieces: Vec<Piece>, after: Vec<u8>, streams: &Streams) -> Body {
-    let (mut sender, body) = Channel::<Bytes, io::Error>::new(WAITING);
-    // Semaphores are never closed. Who waits for its own share takes nothing of all.
-    let own = Arc::clone(&streams.own).acquire_owned().await.ok();
-    let permit = (own, Arc::clone(&streams.all).acquire_owned().await.ok());
+    let (mut sender, body) = Channel::<Bytes, io::Error>::new(QUEUE);
+    // Semaphores are never closed. The permit of the client is first, so that a client that waits for it holds none of the
+    // permits of all clients.
+    let client = Arc::clone(&streams.client).acquire_owned().await.ok();
+    let permits = (client, Arc::clone(&streams.all).acquire_owned().await.ok());
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let ranges: Vec<Range<u64>> = pieces.iter().map(|piece| piece.range.clone()).collect();
@@ -64,20 +65,20 @@ pub async fn layer(layer: LayerBlob, pieces: Vec<Piece>, after: Vec<u8>, streams
                 sent.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
             },
         };
-        let made = layer.write_ranges(&ranges, &mut out).map_err(io::Error::other).and_then(|()| out.finish());
-        // One whose reader has all it wanted ends early, and all is well.
-        if let Err(error) = made {
+        let result = layer.write_ranges(&ranges, &mut out).map_err(io::Error::other).and_then(|()| out.finish());
+        // A client may close the connection once it has all it needs, which is not reported.
+        if let Err(error) = result {
             if !ended_early(&error) {
                 note!("strata: serving {}: {}", layer.descriptor.digest, causes::joined(&error));
             }
             sender.abort(error);
         }
-        drop(permit);
+        drop(permits);
     });
     body.boxed()
 }
 
-/// The error and its causes.
+/// Returns the error and its causes.
 fn causes(error: &io::Error) -> Vec<&(dyn Error + 'static)> {
     let mut causes: Vec<&(dyn Error + 'static)> = vec![error];
     while let Some(cause) = causes[causes.len() - 1].source() {
@@ -86,14 +87,14 @@ fn causes(error: &io::Error) -> Vec<&(dyn Error + 'static)> {
     causes
 }
 
-/// Whether the reader left, which an error of what is made lies around.
+/// Returns whether the client closed the connection. The error of that may be a cause of other errors.
 fn ended_early(error: &io::Error) -> bool {
     let is_closed = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     causes(error).into_iter().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_closed))
 }
 
-/// Gathers what is written into chunks, with the bytes that come before each part; the last chunk is passed on only when
-/// all is written.
+/// A writer that gathers the bytes of the blob into chunks and inserts the bytes before each piece. The last chunk is sent
+/// only after everything was written.
 struct Parts<F> {
     pieces: VecDeque<Piece>,
     after: Vec<u8>,
@@ -104,18 +105,18 @@ struct Parts<F> {
 impl<F: FnMut(Bytes) -> io::Result<()>> Parts<F> {
     fn finish(mut self) -> io::Result<()> {
         let after = std::mem::take(&mut self.after);
-        self.pass(&after)?;
+        self.append(&after)?;
         if self.buffer.is_empty() { Ok(()) } else { (self.send)(self.buffer.into()) }
     }
 
-    fn pass(&mut self, mut wanted: &[u8]) -> io::Result<()> {
-        while !wanted.is_empty() {
+    fn append(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
             if self.buffer.len() == CHUNK {
                 (self.send)(std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK)).into())?;
             }
-            let taken = wanted.len().min(CHUNK - self.buffer.len());
-            self.buffer.extend_from_slice(&wanted[..taken]);
-            wanted = &wanted[taken..];
+            let taken = bytes.len().min(CHUNK - self.buffer.len());
+            self.buffer.extend_from_slice(&bytes[..taken]);
+            bytes = &bytes[taken..];
         }
         Ok(())
     }
@@ -126,15 +127,15 @@ impl<F: FnMut(Bytes) -> io::Result<()>> Write for Parts<F> {
         let written = bytes.len();
         while let Some(piece) = self.pieces.front_mut().filter(|_| !bytes.is_empty()) {
             let before = std::mem::take(&mut piece.before);
-            let taken =
-                usize::try_from(piece.range.end - piece.range.start).map_or(bytes.len(), |left| left.min(bytes.len()));
+            let length = usize::try_from(piece.range.end - piece.range.start);
+            let taken = length.map_or(bytes.len(), |length| length.min(bytes.len()));
             piece.range.start += taken as u64;
             if piece.range.is_empty() {
                 self.pieces.pop_front();
             }
-            let (now, rest) = bytes.split_at(taken);
-            self.pass(&before)?;
-            self.pass(now)?;
+            let (content, rest) = bytes.split_at(taken);
+            self.append(&before)?;
+            self.append(content)?;
             bytes = rest;
         }
         Ok(written)
@@ -150,26 +151,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_parts_have_something_between_them() {
+    fn separators_are_sent_between_pieces() {
         let bytes: Vec<u8> = (0..1000).map(|at| (at % 251) as u8).collect();
         for step in [1, 7, 100, 1000] {
-            let mut got = Vec::new();
+            let mut sent = Vec::new();
             let piece = |name: &str, range| Piece { before: name.as_bytes().to_vec(), range };
             let mut parts = Parts {
                 pieces: [piece("<a>", 0..3), piece("<b>", 5..6), piece("<c>", 6..500), piece("<d>", 999..1000)].into(),
                 after: b"<end>".to_vec(),
                 buffer: Vec::new(),
                 send: |chunk: Bytes| {
-                    got.extend_from_slice(&chunk);
+                    sent.extend_from_slice(&chunk);
                     Ok(())
                 },
             };
-            let wanted = [&bytes[0..3], &bytes[5..6], &bytes[6..500], &bytes[999..]].concat();
-            wanted.chunks(step).for_each(|piece| parts.write_all(piece).unwrap());
+            let ranges = [&bytes[0..3], &bytes[5..6], &bytes[6..500], &bytes[999..]].concat();
+            ranges.chunks(step).for_each(|piece| parts.write_all(piece).unwrap());
             parts.finish().unwrap();
             let expected =
                 [b"<a>", &bytes[0..3], b"<b>", &bytes[5..6], b"<c>", &bytes[6..500], b"<d>", &bytes[999..], b"<end>"];
-            assert_eq!(got, expected.concat(), "{step}");
+            assert_eq!(sent, expected.concat(), "{step}");
         }
     }
 }

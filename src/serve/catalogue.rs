@@ -1,4 +1,4 @@
-//! What is served: repositories with their tags, manifests and blobs.
+//! The repositories of the registry, with their tags, manifests and blobs.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,24 +14,24 @@ use crate::{
     oci::{Descriptor, Digest},
 };
 
-/// Why images cannot be served.
+/// The reason that images cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address cannot be had.
+    /// The server cannot listen on the address.
     #[error("listening on {address}; choose another address with --listen; port 0 picks a free port")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The machine has no threads or signals for us.
+    /// The operating system has no threads or signal handlers for the server.
     #[error("starting to serve")]
     Start(#[source] io::Error),
     /// Two images have the same name.
     #[error("two images are named {0}; rename one with NAME:TAG=IMAGE")]
     Twice(String),
-    /// A layer cannot be made.
+    /// The bytes of a layer cannot be made.
     #[error(transparent)]
     Image(#[from] ImageError),
     /// A manifest or an index is malformed.
@@ -45,13 +45,13 @@ impl From<io::Error> for ServeError {
     }
 }
 
-/// Everything that is served.
+/// The repositories by name.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     repositories: BTreeMap<String, Repository>,
 }
 
-/// What one name stands for.
+/// A repository.
 #[derive(Debug, Default)]
 pub struct Repository {
     /// The digest of each tag, if its image is known.
@@ -75,7 +75,7 @@ pub enum Blob {
 }
 
 impl Blob {
-    /// Its size in bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -85,11 +85,11 @@ impl Blob {
 }
 
 impl Catalogue {
-    /// Serves `content` as `name:tag`.
+    /// Adds `content` as `name:tag`.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Twice`] when there is something of this name.
+    /// [`ServeError::Twice`] if the tag exists.
     pub fn add(&mut self, name: &str, tag: &str, content: ManifestGraph) -> Result<(), ServeError> {
         let repository = self.repositories.entry(name.to_owned()).or_default();
         if repository.tags.contains_key(tag) {
@@ -100,23 +100,23 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Serves `content` by its digest alone, as referrers are served.
+    /// Adds `content` without a tag, such as a referrer.
     pub fn add_untagged(&mut self, name: &str, content: ManifestGraph) {
         self.repositories.entry(name.to_owned()).or_default().add(content);
     }
 
-    /// Repositories whose tags are not known.
-    pub(super) fn of_names(names: Vec<String>) -> Self {
+    /// Creates repositories whose tags are not known.
+    pub(super) fn from_names(names: Vec<String>) -> Self {
         Self { repositories: names.into_iter().map(|name| (name, Repository::default())).collect() }
     }
 
-    /// A repository whose tags have no images yet.
-    pub(super) fn of_tags(name: &str, tags: Vec<String>) -> Self {
+    /// Creates a repository with tags whose images are not known.
+    pub(super) fn from_tags(name: &str, tags: Vec<String>) -> Self {
         let tags = tags.into_iter().map(|tag| (tag, None)).collect();
         Self { repositories: BTreeMap::from([(name.to_owned(), Repository { tags, ..Repository::default() })]) }
     }
 
-    /// Serves `content` under several tags of `name`.
+    /// Adds `content` with several tags of the repository `name`.
     pub(super) fn add_tagged(
         &mut self,
         name: &str,
@@ -128,7 +128,7 @@ impl Catalogue {
         repository.add(content.clone());
     }
 
-    /// Every `name:tag`.
+    /// Returns all references, each `name:tag`.
     pub fn references(&self) -> impl Iterator<Item = String> {
         let tags = |(name, repository): (&String, &Repository)| {
             repository.tags.keys().map(|tag| format!("{name}:{tag}")).collect::<Vec<_>>()
@@ -136,12 +136,12 @@ impl Catalogue {
         self.repositories.iter().flat_map(tags)
     }
 
-    /// The repositories' names, in order.
+    /// Returns the names of the repositories, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.repositories.keys().map(String::as_str)
     }
 
-    /// The repository of this name.
+    /// Returns the repository of this name.
     pub fn repository(&self, name: &str) -> Option<&Repository> {
         self.repositories.get(name)
     }
@@ -167,7 +167,7 @@ impl Repository {
         }
     }
 
-    /// The manifest of a tag or a digest, and its digest.
+    /// Returns the manifest of a tag or a digest, and its digest.
     pub fn find(&self, version: &str) -> Option<(Digest, &Document)> {
         let digest = match version.parse() {
             Ok(digest) => digest,
@@ -176,7 +176,7 @@ impl Repository {
         Some((digest, self.documents.get(&digest)?))
     }
 
-    /// What refers to `subject`, of one kind where that is asked for, as the manifests here say themselves.
+    /// Returns the referrers of `subject`, optionally of one artifact type, as found in the manifests of the repository.
     pub fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Vec<Descriptor> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -189,23 +189,23 @@ impl Repository {
         }
         let refers = |(digest, manifest): (&Digest, &Document)| {
             let referrer: Referrer = serde_json::from_slice(&manifest.bytes).ok()?;
-            referrer.subject.filter(|own| own.digest == *subject)?;
-            let kind = referrer.artifact_type.or(referrer.config.map(|config| config.media_type));
-            let own = Descriptor::new(&manifest.media_type, *digest, manifest.bytes.len() as u64);
-            Some(Descriptor { artifact_type: kind, annotations: referrer.annotations, ..own })
+            referrer.subject.filter(|found| found.digest == *subject)?;
+            let artifact_type = referrer.artifact_type.or(referrer.config.map(|config| config.media_type));
+            let descriptor = Descriptor::new(&manifest.media_type, *digest, manifest.bytes.len() as u64);
+            Some(Descriptor { artifact_type, annotations: referrer.annotations, ..descriptor })
         };
-        let mut all: Vec<Descriptor> = self.documents.iter().filter_map(refers).collect();
-        all.retain(|own| artifact_type.is_none() || own.artifact_type.as_deref() == artifact_type);
-        all.sort_unstable_by_key(|own| own.digest.to_string());
-        all
+        let mut found: Vec<Descriptor> = self.documents.iter().filter_map(refers).collect();
+        found.retain(|found| artifact_type.is_none() || found.artifact_type.as_deref() == artifact_type);
+        found.sort_unstable_by_key(|found| found.digest.to_string());
+        found
     }
 
-    /// The blob of a digest.
+    /// Returns the blob of a digest.
     pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
         self.blobs.get(digest)
     }
 
-    /// The tags, in order.
+    /// Returns the tags, in order.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         self.tags.keys().map(String::as_str)
     }

@@ -1,4 +1,4 @@
-//! Images whose plain layers are served as zstd:chunked.
+//! Serves the uncompressed layers of images as zstd:chunked.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,33 +13,33 @@ use crate::{
     transport::compression_cache::CompressionCache,
 };
 
-/// The same content with plain layers as zstd:chunked ones. Where everything is in them comes from the user's cache;
-/// what is not there is made, and kept.
+/// Replaces uncompressed layers by zstd:chunked ones. Their maps come from the cache of the user. A missing map is computed by
+/// compressing the layer, and cached.
 ///
 /// # Errors
 ///
-/// When a layer cannot be made, or a document is malformed.
+/// If the bytes of a layer cannot be made, or a document is malformed.
 pub fn chunked(content: ManifestGraph) -> Result<ManifestGraph, ServeError> {
-    of_content(content, &CompressionCache::of_user())
+    convert_content(content, &CompressionCache::of_user())
 }
 
-fn of_content(content: ManifestGraph, cache: &CompressionCache) -> Result<ManifestGraph, ServeError> {
+fn convert_content(content: ManifestGraph, cache: &CompressionCache) -> Result<ManifestGraph, ServeError> {
     match content {
-        ManifestGraph::Image(image) => Ok(of_image(*image, cache)?.into()),
-        ManifestGraph::Index(index) => Ok(ManifestGraph::Index(Box::new(of_index(*index, cache)?))),
+        ManifestGraph::Image(image) => Ok(convert_image(*image, cache)?.into()),
+        ManifestGraph::Index(index) => Ok(ManifestGraph::Index(Box::new(convert_index(*index, cache)?))),
     }
 }
 
-fn of_image(image: Image, cache: &CompressionCache) -> Result<Image, ServeError> {
-    let is_plain = |kind: &str| media_type::as_oci(kind) == media_type::LAYER_TAR;
+fn convert_image(image: Image, cache: &CompressionCache) -> Result<Image, ServeError> {
+    let is_uncompressed = |kind: &str| media_type::as_oci(kind) == media_type::LAYER_TAR;
     if !media_type::is_config(&image.config_media_type)
-        || !image.layers.iter().any(|layer| is_plain(&layer.descriptor.media_type))
+        || !image.layers.iter().any(|layer| is_uncompressed(&layer.descriptor.media_type))
     {
         return Ok(image);
     }
     let mut layers = Vec::with_capacity(image.layers.len());
     for (number, layer) in (1..).zip(&image.layers) {
-        layers.push(if is_plain(&layer.descriptor.media_type) && !layer.elsewhere {
+        layers.push(if is_uncompressed(&layer.descriptor.media_type) && !layer.elsewhere {
             let chunked = cache.chunked(layer)?;
             if let Some(unfit) = &chunked.map.unfit {
                 note!("strata: warning: {}", unfit.warning(number));
@@ -53,26 +53,27 @@ fn of_image(image: Image, cache: &CompressionCache) -> Result<Image, ServeError>
     Ok(Image { manifest, layers, ..image })
 }
 
-/// Attestations of images that have other digests now are left out.
-fn of_index(index: ImageIndex, cache: &CompressionCache) -> Result<ImageIndex, ServeError> {
+/// Converts the images of an index. Attestations of images with a new digest are removed, because they describe the old image.
+fn convert_index(index: ImageIndex, cache: &CompressionCache) -> Result<ImageIndex, ServeError> {
     let listed: Index = serde_json::from_slice(&index.bytes)?;
     let mut children = Vec::with_capacity(index.children.len());
     let mut changed: HashMap<Digest, (Digest, u64)> = HashMap::new();
     for child in index.children {
-        let before = child.digest();
-        let child = of_content(child, cache)?;
-        let now = child.descriptor();
-        if now.digest != before {
-            changed.insert(before, (now.digest, now.size));
+        let old = child.digest();
+        let child = convert_content(child, cache)?;
+        let new = child.descriptor();
+        if new.digest != old {
+            changed.insert(old, (new.digest, new.size));
         }
         children.push(child);
     }
     if changed.is_empty() {
         return Ok(ImageIndex { children, ..index });
     }
-    let is_left = |descriptor: &Descriptor| subject(descriptor).is_some_and(|subject| changed.contains_key(&subject));
-    let left: Vec<bool> = listed.manifests.iter().map(is_left).collect();
-    let children = children.into_iter().enumerate().filter(|(at, _)| left.get(*at) != Some(&true));
+    let is_outdated =
+        |descriptor: &Descriptor| subject(descriptor).is_some_and(|subject| changed.contains_key(&subject));
+    let outdated: Vec<bool> = listed.manifests.iter().map(is_outdated).collect();
+    let children = children.into_iter().enumerate().filter(|(at, _)| outdated.get(*at) != Some(&true));
     let children = children.map(|(_, child)| child).collect();
     Ok(ImageIndex { bytes: rewritten(listed, &changed), children, ..index })
 }

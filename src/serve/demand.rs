@@ -1,13 +1,13 @@
-//! Images that are made when a client asks for them.
+//! Images that are built when a client requests them.
 //!
 //! ```text
-//! manifests/TAG ──▶ resolve: which version ──▶ known ─────────────────────▶ Catalogue ──▶ answer
-//!                                          └─▶ make, once for all clients ──▶ known
-//! manifests/DIGEST, blobs/DIGEST ──▶ known
+//! manifests/TAG ──▶ resolve the version ──▶ cached image ─────────────────▶ Catalogue ──▶ response
+//!                                       └─▶ make, once for all clients ──▶ cached image
+//! manifests/DIGEST, blobs/DIGEST ──▶ cached image
 //! ```
 //!
-//! docker 20.10, podman 4.3 and containerd 2.2 wait for the answer to a manifest request, for 1,500 s at least, and fail on
-//! one of 503 with Retry-After. A client that disconnects stops no build: the next request finds the image.
+//! docker 20.10, podman 4.3 and containerd 2.2 wait at least 1,500 s for the response to a manifest request, and fail on
+//! status 503 with Retry-After. If a client disconnects, the build continues, and the next request finds the image.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,12 +22,12 @@ use tokio::sync::watch;
 use super::catalogue::Catalogue;
 use crate::{image::ManifestGraph, oci::Digest, threads::lock};
 
-/// Different questions that are being answered; more are refused.
-const QUESTIONS: usize = 64;
-/// Time between looks at questions that are ending.
+/// The maximum number of different queries that run at the same time; further ones are refused.
+const MAX_QUERIES: usize = 64;
+/// The interval at which [`Demand::stop`] checks whether queries are still running.
 const POLL: Duration = Duration::from_millis(20);
 
-/// What makes images. Its functions may take long; each is called on a thread of its own.
+/// A source of images. Its functions may take long, and each call has its own thread.
 pub trait Supply: Send + Sync + fmt::Debug {
     /// Returns the names of all images.
     ///
@@ -43,90 +43,90 @@ pub trait Supply: Send + Sync + fmt::Debug {
     /// [`SupplyError`].
     fn tags(&self, name: &str) -> Result<Vec<String>, SupplyError>;
 
-    /// Finds what a tag stands for now.
+    /// Finds the current version of a tag.
     ///
     /// # Errors
     ///
     /// [`SupplyError`].
     fn resolve(&self, name: &str, tag: &str) -> Result<Version, SupplyError>;
 
-    /// Makes the image of a version.
+    /// Builds the image of a version.
     ///
     /// # Errors
     ///
     /// [`SupplyError`].
     fn make(&self, name: &str, version: &Version) -> Result<Supplied, SupplyError>;
 
-    /// Ends what is being made: the calls above that are running, and later ones, fail soon.
+    /// Cancels running builds. Running and later calls of the functions above fail soon.
     fn stop(&self);
 }
 
-/// What a tag stands for.
+/// The version of an image that a tag stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version {
-    /// The same key stands for the same image.
+    /// Equal keys stand for the same image.
     pub key: String,
-    /// Where the supply finds it.
+    /// The location from which the supply builds the image.
     pub source: String,
 }
 
-/// An image that was made, and what keeps its files. Dropping the latter releases them.
+/// A built image. Its files exist until it is dropped.
 #[derive(Debug)]
 pub struct Supplied {
     /// The image.
     pub content: ManifestGraph,
-    /// What keeps its files.
+    /// Keeps the files of the image until it is dropped.
     _keep: Box<dyn fmt::Debug + Send + Sync>,
 }
 
 impl Supplied {
-    /// An image whose files exist until `keep` is dropped.
+    /// Creates an image whose files exist until `keep` is dropped.
     pub fn new(content: ManifestGraph, keep: impl fmt::Debug + Send + Sync + 'static) -> Self {
         Self { content, _keep: Box::new(keep) }
     }
 }
 
-/// Why there is no image.
+/// The reason that an image is not available.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SupplyError {
-    /// There is nothing of this name.
+    /// No image has this name.
     UnknownName(String),
-    /// The name has no such tag, or its image cannot be made.
+    /// The image has no such tag, or cannot be built.
     UnknownManifest(String),
-    /// The name may not be served.
+    /// The name is not allowed.
     Denied(String),
-    /// Too much is being made.
+    /// Too many builds are running.
     Busy,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Question {
+enum Query {
     Names,
     Tags(String),
     Image(String, String),
 }
 
-type Asked = Result<Arc<Catalogue>, SupplyError>;
+type QueryResult = Result<Arc<Catalogue>, SupplyError>;
 
-/// Everything that was made lately, and what is being made.
+/// The cache of built images, and the running queries.
 #[derive(Debug)]
 pub struct Demand {
     supply: Box<dyn Supply>,
-    /// Images that are kept.
+    /// The maximum number of cached images.
     limit: usize,
-    made: Mutex<Made>,
-    running: Mutex<HashMap<Question, watch::Receiver<Option<Asked>>>>,
+    cache: Mutex<Cache>,
+    running: Mutex<HashMap<Query, watch::Receiver<Option<QueryResult>>>>,
 }
 
 #[derive(Debug, Default)]
-struct Made {
-    /// The one that was asked for last is at the end.
-    images: VecDeque<Kept>,
+struct Cache {
+    /// The images in the order of their last request, the oldest first.
+    images: VecDeque<CachedImage>,
     catalogue: Arc<Catalogue>,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct CachedImage {
     name: String,
     key: String,
     digest: Digest,
@@ -135,36 +135,36 @@ struct Kept {
 }
 
 impl Demand {
-    /// Keeps `limit` images, and releases the one that was not asked for longest when one more is made.
+    /// Caches `limit` images. A further one replaces the image whose last request is the oldest.
     pub fn new(supply: Box<dyn Supply>, limit: usize) -> Self {
-        Self { supply, limit: limit.max(1), made: Mutex::default(), running: Mutex::default() }
+        Self { supply, limit: limit.max(1), cache: Mutex::default(), running: Mutex::default() }
     }
 
-    /// What a request for this path is answered from.
-    pub async fn catalogue(self: &Arc<Self>, path: &str) -> Asked {
-        let known = || Ok(Arc::clone(&lock(&self.made).catalogue));
-        let Some(rest) = path.strip_prefix("/v2/") else { return known() };
+    /// Returns the catalogue with the response to a request for this path.
+    pub async fn catalogue(self: &Arc<Self>, path: &str) -> QueryResult {
+        let cached = || Ok(Arc::clone(&lock(&self.cache).catalogue));
+        let Some(rest) = path.strip_prefix("/v2/") else { return cached() };
         if rest == "_catalog" {
-            return self.ask(Question::Names).await;
+            return self.ask(Query::Names).await;
         }
         if let Some(name) = rest.strip_suffix("/tags/list") {
-            return self.ask(Question::Tags(name.to_owned())).await;
+            return self.ask(Query::Tags(name.to_owned())).await;
         }
         match rest.rsplit_once("/manifests/") {
             Some((name, tag)) if tag.parse::<Digest>().is_err() => {
-                self.ask(Question::Image(name.to_owned(), tag.to_owned())).await
+                self.ask(Query::Image(name.to_owned(), tag.to_owned())).await
             }
-            _ => known(),
+            _ => cached(),
         }
     }
 
-    /// The answer to a question, which concurrent requests share.
-    async fn ask(self: &Arc<Self>, question: Question) -> Asked {
-        let mut answer = self.begin(question)?;
+    /// Returns the result of a query. Concurrent requests share one query.
+    async fn ask(self: &Arc<Self>, query: Query) -> QueryResult {
+        let mut answer = self.begin(query)?;
         loop {
-            let answered = answer.borrow_and_update().clone();
-            if let Some(answered) = answered {
-                return answered;
+            let result = answer.borrow_and_update().clone();
+            if let Some(result) = result {
+                return result;
             }
             if answer.changed().await.is_err() {
                 return Err(SupplyError::UnknownManifest("making the image ended without a result".to_owned()));
@@ -172,7 +172,7 @@ impl Demand {
         }
     }
 
-    /// Ends what is being made, and waits until it has ended.
+    /// Cancels running builds, and waits until they have ended.
     pub async fn stop(&self) {
         self.supply.stop();
         while !lock(&self.running).is_empty() {
@@ -180,64 +180,64 @@ impl Demand {
         }
     }
 
-    fn begin(self: &Arc<Self>, question: Question) -> Result<watch::Receiver<Option<Asked>>, SupplyError> {
+    fn begin(self: &Arc<Self>, query: Query) -> Result<watch::Receiver<Option<QueryResult>>, SupplyError> {
         let mut running = lock(&self.running);
-        if let Some(answer) = running.get(&question) {
+        if let Some(answer) = running.get(&query) {
             return Ok(answer.clone());
         }
-        if running.len() >= QUESTIONS {
+        if running.len() >= MAX_QUERIES {
             return Err(SupplyError::Busy);
         }
         let (sender, answer) = watch::channel(None);
-        let (this, asked) = (Arc::clone(self), question.clone());
+        let (demand, key) = (Arc::clone(self), query.clone());
         let started = thread::Builder::new().spawn(move || {
-            let running = Running { demand: &this, question: &asked };
-            let answer = this.answer(&asked);
-            // First, so that a request that follows this answer begins anew.
+            let running = Running { demand: &demand, query: &key };
+            let answer = demand.answer(&key);
+            // The entry is removed before the result is sent, so that a request after the result starts a new query.
             drop(running);
             let _ = sender.send(Some(answer));
         });
         started.map_err(|_: io::Error| SupplyError::Busy)?;
-        running.insert(question, answer.clone());
+        running.insert(query, answer.clone());
         Ok(answer)
     }
 
-    fn answer(&self, question: &Question) -> Asked {
-        match question {
-            Question::Names => Ok(Arc::new(Catalogue::of_names(self.supply.names()?))),
-            Question::Tags(name) => Ok(Arc::new(Catalogue::of_tags(name, self.supply.tags(name)?))),
-            Question::Image(name, tag) => self.image(name, tag),
+    fn answer(&self, query: &Query) -> QueryResult {
+        match query {
+            Query::Names => Ok(Arc::new(Catalogue::from_names(self.supply.names()?))),
+            Query::Tags(name) => Ok(Arc::new(Catalogue::from_tags(name, self.supply.tags(name)?))),
+            Query::Image(name, tag) => self.image(name, tag),
         }
     }
 
-    fn image(&self, name: &str, tag: &str) -> Asked {
+    fn image(&self, name: &str, tag: &str) -> QueryResult {
         let version = self.supply.resolve(name, tag)?;
-        if let Some(catalogue) = lock(&self.made).find(name, tag, &version.key) {
+        if let Some(catalogue) = lock(&self.cache).find(name, tag, &version.key) {
             return Ok(catalogue);
         }
         let supplied = self.supply.make(name, &version)?;
         let digest = supplied.content.digest();
-        let kept = Kept { name: name.to_owned(), key: version.key, digest, supplied, tags: vec![tag.to_owned()] };
-        Ok(lock(&self.made).add(kept, self.limit))
+        let image = CachedImage { name: name.to_owned(), key: version.key, digest, supplied, tags: vec![tag.to_owned()] };
+        Ok(lock(&self.cache).add(image, self.limit))
     }
 }
 
-impl Made {
-    /// The catalogue with `tag` of an image that is known.
+impl Cache {
+    /// Tags a cached image and returns the catalogue, or `None` if the image is not cached.
     fn find(&mut self, name: &str, tag: &str, key: &str) -> Option<Arc<Catalogue>> {
-        let at = self.images.iter().position(|kept| kept.name == name && kept.key == key)?;
-        let kept = self.images.remove(at)?;
-        let is_tagged = kept.tags.iter().any(|own| own == tag);
-        self.images.push_back(kept);
+        let at = self.images.iter().position(|image| image.name == name && image.key == key)?;
+        let image = self.images.remove(at)?;
+        let is_tagged = image.tags.iter().any(|other| other == tag);
+        self.images.push_back(image);
         if !is_tagged {
             self.tag_last(tag);
         }
         Some(Arc::clone(&self.catalogue))
     }
 
-    fn add(&mut self, kept: Kept, limit: usize) -> Arc<Catalogue> {
-        let tag = kept.tags[0].clone();
-        self.images.push_back(kept);
+    fn add(&mut self, image: CachedImage, limit: usize) -> Arc<Catalogue> {
+        let tag = image.tags[0].clone();
+        self.images.push_back(image);
         while self.images.len() > limit {
             self.images.pop_front();
         }
@@ -245,35 +245,35 @@ impl Made {
         Arc::clone(&self.catalogue)
     }
 
-    /// Gives the last image a tag, which another image of the name may have had.
+    /// Adds a tag to the last image, and removes the tag from other images of the same name.
     fn tag_last(&mut self, tag: &str) {
         let Some(last) = self.images.back() else { return };
         let name = last.name.clone();
-        for kept in self.images.iter_mut().filter(|kept| kept.name == name) {
-            kept.tags.retain(|own| own != tag);
+        for image in self.images.iter_mut().filter(|image| image.name == name) {
+            image.tags.retain(|other| other != tag);
         }
         self.images.back_mut().expect("there is a last image").tags.push(tag.to_owned());
         let mut catalogue = Catalogue::default();
-        for kept in &self.images {
+        for image in &self.images {
             catalogue.add_tagged(
-                &kept.name,
-                kept.tags.iter().map(|tag| (tag.clone(), kept.digest)),
-                &kept.supplied.content,
+                &image.name,
+                image.tags.iter().map(|tag| (tag.clone(), image.digest)),
+                &image.supplied.content,
             );
         }
         self.catalogue = Arc::new(catalogue);
     }
 }
 
-/// A question that is being answered; its end makes room, a panic too.
+/// A running query. Dropping it removes its entry, also after a panic.
 struct Running<'a> {
     demand: &'a Demand,
-    question: &'a Question,
+    query: &'a Query,
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        lock(&self.demand.running).remove(self.question);
+        lock(&self.demand.running).remove(self.query);
     }
 }
 

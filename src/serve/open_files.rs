@@ -1,16 +1,16 @@
-//! The limit of open files, which bounds connections: a server that has reached it accepts nobody.
+//! The limit of open files, which bounds connections: a server that reached it cannot accept further ones.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that are not connections: those of the layers being made, and the program's own.
-const OTHERS: u64 = 256;
+/// The number of files that are reserved for layers being made and for the program itself.
+const RESERVED: u64 = 256;
 
-/// Raises the process's limit as far as it may, and returns how many connections it leaves room for.
+/// Raises the limit of the process to the maximum, and returns the number of connections that it allows.
 pub fn available() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    // `None` is no limit.
+    // `None` means unlimited.
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     let limit = if raised.is_ok() { maximum } else { current };
-    let left = limit.map_or(u64::MAX, |limit| limit.saturating_sub(OTHERS).max(limit / 2));
-    usize::try_from(left).unwrap_or(usize::MAX).max(1)
+    let connections = limit.map_or(u64::MAX, |limit| limit.saturating_sub(RESERVED).max(limit / 2));
+    usize::try_from(connections).unwrap_or(usize::MAX).max(1)
 }

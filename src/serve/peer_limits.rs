@@ -1,7 +1,7 @@
-//! Limits for each client: of connections, of layers made at once, and of passwords checked at once. Three clients at
-//! their limits leave room for a fourth.
+//! Limits for each client: connections, layers made at the same time, and passwords checked at the same time. Three clients
+//! at their limits still leave capacity for a fourth.
 //!
-//! A client is an IPv4 address or an IPv6 network of 64 bits, which one machine can have to itself
+//! A client is an IPv4 address or an IPv6 network of 64 bits, because one machine may use a whole such network
 //! ([RFC 6177](https://www.rfc-editor.org/rfc/rfc6177)).
 
 use std::{
@@ -15,15 +15,15 @@ use tokio::sync::Semaphore;
 use super::STREAMS as ALL_STREAMS;
 use crate::threads::lock;
 
-/// The part of everything that one client can take.
+/// One client may use one fourth of each global limit.
 const SHARE: usize = 4;
-/// Layers made at once for one client; docker and containerd ask for three, podman for six.
+/// The number of layers made at the same time for one client. docker and containerd request three, podman six.
 pub const STREAMS: usize = ALL_STREAMS / SHARE;
 
 /// The clients that are connected.
 #[derive(Clone)]
 pub struct PeerLimits {
-    /// Connections of one client; more are closed. A machine that pulls has some dozens.
+    /// The maximum number of connections of one client; further ones are closed. A pull uses some dozens.
     limit: usize,
     connected: Arc<Mutex<HashMap<IpAddr, Client>>>,
 }
@@ -37,21 +37,21 @@ struct Client {
 /// A connection of a client, counted until it is dropped.
 pub struct Connection {
     clients: PeerLimits,
-    /// The client's own address.
+    /// The address of the client.
     pub address: IpAddr,
-    /// The layers that are made for the client at once.
+    /// The limit of layers that are made at the same time for the client.
     pub streams: Arc<Semaphore>,
-    /// The one password that is checked for the client at a time.
+    /// Held while a password of the client is checked, so that only one is checked at a time.
     pub password_check: Arc<Semaphore>,
 }
 
 impl PeerLimits {
-    /// Clients that have this many connections together.
+    /// Creates limits for a server with this number of connections for all clients together.
     pub fn new(connections: usize) -> Self {
         Self { limit: (connections / SHARE).max(1), connected: Arc::default() }
     }
 
-    /// Counts a connection; `None` if the client has as many as it may have.
+    /// Counts a connection. Returns `None` if the client has reached its limit.
     pub fn connect(&self, address: IpAddr) -> Option<Connection> {
         let mut connected = lock(&self.connected);
         let client = connected.entry(network(address)).or_insert_with(|| Client {
@@ -81,7 +81,7 @@ impl Drop for Connection {
     }
 }
 
-/// What addresses of one client have in common.
+/// Returns the address that stands for all addresses of a client.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
@@ -96,7 +96,7 @@ mod tests {
     const CONNECTIONS: usize = 40;
 
     #[test]
-    fn three_clients_leave_room_for_a_fourth() {
+    fn three_clients_at_their_limits_do_not_block_a_fourth() {
         let clients = PeerLimits::new(CONNECTIONS);
         let mut connections: Vec<Connection> = Vec::new();
         for client in 1..=3 {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_network_are_one_client() {
+    fn addresses_of_one_network_count_as_one_client() {
         let address = |text: &str| text.parse::<IpAddr>().unwrap();
         let clients = PeerLimits::new(CONNECTIONS);
         let connect = |host: usize| clients.connect(address(&format!("2001:db8:0:1:{host:x}::{host:x}")));

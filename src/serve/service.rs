@@ -1,4 +1,4 @@
-//! One request: authentication, response, and access log.
+//! Handles a request: authentication, response, and access log.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use super::{
     peer_limits::Connection,
 };
 
-/// What is served.
+/// The images of a server.
 #[derive(Debug)]
 pub enum Contents {
-    /// These images.
+    /// A fixed set of images.
     Fixed(Arc<Catalogue>),
-    /// Images that are made when they are asked for.
+    /// Images that are built when they are requested.
     OnDemand(Arc<Demand>),
 }
 
@@ -34,7 +34,7 @@ impl From<Demand> for Contents {
     }
 }
 
-/// What all connections share.
+/// The state that all connections share.
 pub struct Service {
     contents: Contents,
     streams: Arc<Semaphore>,
@@ -44,20 +44,20 @@ pub struct Service {
 }
 
 impl Service {
-    /// Answers from `contents`.
+    /// Creates the service for `contents`.
     pub fn new(contents: Contents, users: Option<Users>, log: Option<AccessLog>, metrics: bool) -> Self {
         let record = Arc::new(Record::new(log));
         Self { contents, streams: Arc::new(Semaphore::new(STREAMS)), users, metrics, record }
     }
 
-    /// Ends what is being made for requests.
+    /// Cancels the builds that are running for requests.
     pub async fn stop(&self) {
         if let Contents::OnDemand(demand) = &self.contents {
             demand.stop().await;
         }
     }
 
-    /// Answers a request of a client.
+    /// Returns the response to a request.
     pub async fn respond<B>(&self, request: &Request<B>, client: &Connection) -> Response<Recorded> {
         let mut entry = self.record.begin(request, client.address);
         let response = match &self.users {
@@ -65,7 +65,7 @@ impl Service {
             Some(users) => {
                 let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
                 let user = match header {
-                    Some(header) => users.who(header, &client.password_check).await,
+                    Some(header) => users.authenticate(header, &client.password_check).await,
                     None => None,
                 };
                 match user {
@@ -84,11 +84,11 @@ impl Service {
         if self.metrics && request.uri().path() == "/metrics" && request.method() == Method::GET {
             return document("text/plain; version=0.0.4; charset=utf-8", self.record.metrics().into_bytes());
         }
-        let streams = Streams { own: Arc::clone(&client.streams), all: Arc::clone(&self.streams) };
+        let streams = Streams { client: Arc::clone(&client.streams), all: Arc::clone(&self.streams) };
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match &self.contents {
             Contents::Fixed(catalogue) => answer::answer(catalogue, &streams, request).await,
-            // Another method is refused without making an image.
+            // Methods that are refused must not start a build.
             Contents::OnDemand(_) if !is_read => answer::answer(&Catalogue::default(), &streams, request).await,
             Contents::OnDemand(demand) => match demand.catalogue(request.uri().path()).await {
                 Ok(catalogue) => answer::answer(&catalogue, &streams, request).await,

@@ -1,10 +1,10 @@
-//! Who may pull: the names and passwords of a file as `htpasswd -B` writes it, a line each:
+//! The users that may pull: a file of names and hashed passwords, one per line, as `htpasswd -B` writes it:
 //!
 //! ```text
 //! alice:$2y$10$abcdefghijklmnopqrstuv…
 //! ```
 //!
-//! Only bcrypt, as docker's registry has it (distribution, registry/auth/htpasswd/htpasswd.go).
+//! Only bcrypt is supported, as in docker's registry (distribution, registry/auth/htpasswd/htpasswd.go).
 
 use std::{
     collections::HashMap,
@@ -21,30 +21,30 @@ use tokio::sync::Semaphore;
 
 use crate::threads::lock;
 
-/// Passwords that are checked at once: each costs tens of milliseconds of a core, on purpose.
+/// The number of passwords that are checked at the same time. bcrypt takes tens of milliseconds of a core by design.
 pub const CHECKS: usize = 2;
-/// Headers that are known to be right; a client sends its own with each request.
-const REMEMBERED: usize = 1024;
+/// The number of valid headers that are cached. A client sends the same header with each request.
+const CACHED: usize = 1024;
 
-/// A file of users that cannot be used.
+/// The reason that a file of users cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("reading {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// A line is no user.
+    /// A line is malformed.
     #[error("{}, line {line}: {why}; htpasswd -B writes such files", path.display())]
     Line {
         /// The file.
         path: PathBuf,
-        /// Which line; the first is 1.
+        /// The number of the line, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// The problem.
         why: &'static str,
     },
 }
@@ -55,12 +55,12 @@ pub struct Users {
     hashes: Arc<HashMap<String, Hash>>,
     /// The highest cost of a hash.
     cost: u32,
-    /// Of headers that were checked and right, and whose they are.
-    known: Arc<Mutex<HashMap<[u8; 32], String>>>,
+    /// The users of valid headers, by the SHA-256 of the header.
+    cache: Arc<Mutex<HashMap<[u8; 32], String>>>,
     checks: Arc<Semaphore>,
 }
 
-/// A user's hash, as `htpasswd` wrote it.
+/// The hash of a password, as `htpasswd` wrote it.
 #[derive(Clone)]
 struct Hash {
     text: String,
@@ -78,7 +78,7 @@ impl Users {
     ///
     /// # Errors
     ///
-    /// [`UsersError`]; it never quotes the line.
+    /// [`UsersError`]. It never quotes the line, which may contain a password.
     pub fn read(path: &Path) -> Result<Self, UsersError> {
         let text = fs::read_to_string(path).map_err(|source| UsersError::Read { path: path.to_owned(), source })?;
         let mut hashes = HashMap::new();
@@ -86,50 +86,50 @@ impl Users {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let wrong = |why| UsersError::Line { path: path.to_owned(), line: at + 1, why };
-            let (name, hash) = line.split_once(':').ok_or_else(|| wrong("there is no colon"))?;
+            let malformed = |why| UsersError::Line { path: path.to_owned(), line: at + 1, why };
+            let (name, hash) = line.split_once(':').ok_or_else(|| malformed("there is no colon"))?;
             let parts = hash.parse::<HashParts>();
-            let cost = parts.map_err(|_| wrong("the password is not hashed with bcrypt"))?.get_cost();
+            let cost = parts.map_err(|_| malformed("the password is not hashed with bcrypt"))?.get_cost();
             if hashes.insert(name.to_owned(), Hash { text: hash.to_owned(), cost }).is_some() {
-                return Err(wrong("the user has an earlier line"));
+                return Err(malformed("the user has an earlier line"));
             }
         }
         let Some(cost) = hashes.values().map(|hash: &Hash| hash.cost).max() else {
             return Err(UsersError::Line { path: path.to_owned(), line: 1, why: "there is no user" });
         };
-        let (known, checks) = (Arc::default(), Arc::new(Semaphore::new(CHECKS)));
-        Ok(Self { hashes: Arc::new(hashes), cost, known, checks })
+        let (cache, checks) = (Arc::default(), Arc::new(Semaphore::new(CHECKS)));
+        Ok(Self { hashes: Arc::new(hashes), cost, cache, checks })
     }
 
-    /// Whose `Authorization` header this is; `None` if it belongs to no user. A client's passwords are checked one after
-    /// the other (`of_client`), so that others need not wait for many of them.
-    pub async fn who(&self, header: &str, of_client: &Semaphore) -> Option<String> {
+    /// Returns the user of an `Authorization` header, or `None` if it is not valid. `client` is the limit of the client:
+    /// one client cannot delay others by sending many passwords.
+    pub async fn authenticate(&self, header: &str, client: &Semaphore) -> Option<String> {
         let key: [u8; 32] = Sha256::digest(header.as_bytes()).into();
-        if let Some(name) = lock(&self.known).get(&key) {
+        if let Some(name) = lock(&self.cache).get(&key) {
             return Some(name.clone());
         }
         let (scheme, encoded) = header.split_once(' ')?;
-        let plain = scheme.eq_ignore_ascii_case("basic").then(|| BASE64.decode(encoded.trim().as_bytes()).ok())??;
-        let (name, password) = std::str::from_utf8(&plain).ok()?.split_once(':')?;
+        let decoded = scheme.eq_ignore_ascii_case("basic").then(|| BASE64.decode(encoded.trim().as_bytes()).ok())??;
+        let (name, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
         // The semaphores are never closed.
-        let _own = of_client.acquire().await.ok()?;
-        let _one = self.checks.acquire().await.ok()?;
+        let _client_permit = client.acquire().await.ok()?;
+        let _global_permit = self.checks.acquire().await.ok()?;
         let (hash, cost, password) = (self.hashes.get(name).cloned(), self.cost, password.to_owned());
         let is_right = tokio::task::spawn_blocking(move || is_right(&password, hash.as_ref(), cost)).await.ok()?;
         if !is_right {
             return None;
         }
-        let mut known = lock(&self.known);
-        if known.len() >= REMEMBERED {
-            known.clear();
+        let mut cache = lock(&self.cache);
+        if cache.len() >= CACHED {
+            cache.clear();
         }
-        known.insert(key, name.to_owned());
+        cache.insert(key, name.to_owned());
         Some(name.to_owned())
     }
 }
 
-/// Whether the password is that of the hash; without a hash it is not. In either case this takes as long as checking a
-/// hash of the highest cost in the file, so that the time reveals neither names nor costs.
+/// Returns whether the password matches the hash. It never matches if `hash` is `None`. In each case, the check takes as long
+/// as one of the highest cost in the file, so that the time reveals neither names nor costs.
 fn is_right(password: &str, hash: Option<&Hash>, highest_cost: u32) -> bool {
     let is_right = hash.is_some_and(|hash| bcrypt::verify(password, &hash.text).unwrap_or(false));
     for cost in padding(hash.map(|hash| hash.cost), highest_cost) {
@@ -138,8 +138,8 @@ fn is_right(password: &str, hash: Option<&Hash>, highest_cost: u32) -> bool {
     is_right
 }
 
-/// The costs of hashes that make a check of one of `cost` as long as one of the highest: each cost takes twice as long as
-/// the one before, so 2^c + (2^c + 2^(c+1) + … + 2^(n-1)) are 2^n.
+/// Returns the costs of additional hashes after which a check of `cost` took as long as one of the highest cost. Each cost
+/// takes twice as long as the previous one, so 2^c + (2^c + 2^(c+1) + … + 2^(n-1)) = 2^n.
 fn padding(cost: Option<u32>, highest: u32) -> Range<u32> {
     cost.map_or(highest..highest + 1, |cost| cost..highest)
 }
@@ -158,19 +158,19 @@ mod tests {
     }
 
     #[test]
-    fn the_right_password_is_known_the_second_time() {
+    fn valid_passwords_are_accepted_again_from_the_cache() {
         let users = users(&format!("# people\n\nme:{HASH}\n")).unwrap();
         let header = |plain: &str| format!("Basic {}", BASE64.encode(plain.as_bytes()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let own = Semaphore::new(1);
+        let client = Semaphore::new(1);
         runtime.block_on(async {
             for _ in 0..2 {
-                assert_eq!(users.who(&header("me:U*U"), &own).await.as_deref(), Some("me"));
+                assert_eq!(users.authenticate(&header("me:U*U"), &client).await.as_deref(), Some("me"));
                 for wrong in ["me:U*V", "me:", "you:U*U", "me"] {
-                    assert_eq!(users.who(&header(wrong), &own).await, None, "{wrong}");
+                    assert_eq!(users.authenticate(&header(wrong), &client).await, None, "{wrong}");
                 }
-                assert_eq!(users.who("Bearer me", &own).await, None);
-                assert_eq!(users.who("Basic ***", &own).await, None);
+                assert_eq!(users.authenticate("Bearer me", &client).await, None);
+                assert_eq!(users.authenticate("Basic ***", &client).await, None);
             }
         });
         assert!(!format!("{users:?}").contains("me"));

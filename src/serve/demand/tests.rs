@@ -1,4 +1,4 @@
-//! Tests with a supply that counts what it makes.
+//! Tests with a supply that counts its builds.
 
 use std::sync::{
     Barrier,
@@ -11,7 +11,7 @@ use crate::{
     oci::{Algorithm, Platform, descriptor::media_type},
 };
 
-/// Makes an image whose config is its key. `made` counts, `gate` holds `make` until the test has asked.
+/// Builds an image whose config is its key. `made` counts the builds. `gate` blocks `make` until the test has sent its requests.
 #[derive(Debug)]
 struct Counting {
     made: Arc<AtomicUsize>,
@@ -38,7 +38,7 @@ impl Supply for Counting {
     }
 
     fn resolve(&self, _: &str, tag: &str) -> Result<Version, SupplyError> {
-        // Two tags of one version.
+        // `v1` and `v1-again` are two tags of one version.
         let key = tag.trim_end_matches("-again").to_owned();
         Ok(Version { source: key.clone(), key })
     }
@@ -82,30 +82,30 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn concurrent_requests_make_an_image_once() {
+fn concurrent_requests_build_an_image_once() {
     let (demand, made, _, gate) = demand(8, 2);
     let runtime = runtime();
-    let asked: Vec<_> = (0..200)
+    let requests: Vec<_> = (0..200)
         .map(|_| {
             let demand = Arc::clone(&demand);
             runtime.spawn(async move { demand.catalogue("/v2/app/manifests/v1").await })
         })
         .collect();
-    // The image is not made before this thread is here.
+    // The build cannot finish before this thread waits at the gate.
     gate.wait();
-    for one in asked {
-        let catalogue = runtime.block_on(one).unwrap().unwrap();
+    for request in requests {
+        let catalogue = runtime.block_on(request).unwrap().unwrap();
         assert!(catalogue.repository("app").unwrap().find("v1").is_some());
     }
     assert_eq!(made.load(Ordering::SeqCst), 1);
-    // A second tag of the same version makes nothing.
+    // A second tag of the same version builds nothing.
     let again = runtime.block_on(demand.catalogue("/v2/app/manifests/v1-again")).unwrap();
     assert!(again.repository("app").unwrap().find("v1-again").is_some());
     assert_eq!(made.load(Ordering::SeqCst), 1);
 }
 
 #[test]
-fn failures_are_not_kept() {
+fn failures_are_not_cached() {
     let (demand, made, ..) = demand(8, 1);
     let runtime = runtime();
     for count in 1..=2 {
@@ -117,28 +117,28 @@ fn failures_are_not_kept() {
 }
 
 #[test]
-fn the_oldest_image_is_released() {
+fn the_image_with_the_oldest_request_is_released() {
     let (demand, _, released, _) = demand(2, 1);
     let runtime = runtime();
     let ask = |tag: &str| runtime.block_on(demand.catalogue(&format!("/v2/app/manifests/{tag}"))).unwrap();
     ask("one");
     ask("two");
-    // `one` was asked for later than `two`.
+    // The last request for `one` is later than that for `two`.
     ask("one");
     let catalogue = ask("three");
     assert_eq!(released.load(Ordering::SeqCst), 1);
     let repository = catalogue.repository("app").unwrap();
     assert_eq!(repository.tags().collect::<Vec<_>>(), ["one", "three"]);
-    let known = runtime.block_on(demand.catalogue("/v2/app/blobs/sha256:0")).unwrap();
-    assert!(known.repository("app").unwrap().blob(&Digest::of(b"one")).is_some());
-    assert!(known.repository("app").unwrap().blob(&Digest::of(b"two")).is_none());
+    let cached = runtime.block_on(demand.catalogue("/v2/app/blobs/sha256:0")).unwrap();
+    assert!(cached.repository("app").unwrap().blob(&Digest::of(b"one")).is_some());
+    assert!(cached.repository("app").unwrap().blob(&Digest::of(b"two")).is_none());
 }
 
 #[test]
-fn stopping_waits_for_what_is_being_made() {
+fn stop_waits_for_running_builds() {
     let (demand, made, _, _) = demand(8, 2);
     let runtime = runtime();
-    let asked = {
+    let request = {
         let demand = Arc::clone(&demand);
         runtime.spawn(async move { demand.catalogue("/v2/app/manifests/broken").await })
     };
@@ -149,5 +149,5 @@ fn stopping_waits_for_what_is_being_made() {
     runtime.block_on(demand.stop());
     assert_eq!(made.load(Ordering::SeqCst), 1);
     assert!(lock(&demand.running).is_empty());
-    runtime.block_on(asked).unwrap().unwrap_err();
+    runtime.block_on(request).unwrap().unwrap_err();
 }
