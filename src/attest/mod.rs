@@ -1,4 +1,4 @@
-//! What is attached to images: SBOMs, and (feature `net`) signatures, provenance and the policies that demand them.
+//! Attachments of images: SBOMs, and (feature `net`) signatures, provenance and the policies that require them.
 
 pub(crate) mod sbom;
 #[cfg(feature = "net")]

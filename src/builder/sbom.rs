@@ -40,6 +40,6 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         }
     }
     let image = transport::open(&request.image)?.image(None)?;
-    let bom = Bom::of(&image, &about).with_context(|| format!("the image {}", request.image.display()))?;
+    let bom = Bom::new(&image, &about).with_context(|| format!("the image {}", request.image.display()))?;
     Ok(write_whole(&bom.write(request.format), attributes.out())?)
 }

@@ -256,7 +256,7 @@ impl Attachments {
         for text in &self.sbom {
             all.push(match format_of(text) {
                 Some(format) => {
-                    let bom = Bom::of(image, &BTreeMap::new()).context("generating the SBOM")?;
+                    let bom = Bom::new(image, &BTreeMap::new()).context("generating the SBOM")?;
                     Attachment::of_kind(text, bom.write(format))?
                 }
                 None => Attachment::of_file(Path::new(text))?,

@@ -80,7 +80,7 @@ impl Registry<'_> {
         self.client.upload_bytes(&layer.digest, &payload, None)?;
         let tagged = Tagged { tag: &tag, media_type: media_type::MANIFEST, act: "adding a signature" };
         let add = |before: Option<&[u8]>| {
-            let signed = simple::with(before, &layer).map_err(|error| tagged.refused(&error))?;
+            let signed = simple::with_layer(before, &layer).map_err(|error| tagged.refused(&error))?;
             let Some(Signatures { manifest, config }) = signed else { return Ok(None) };
             self.client.upload_bytes(&Digest::of(&config), &config, None)?;
             Ok(Some(manifest))
@@ -142,7 +142,7 @@ pub fn sign_documents(signer: Arc<Signer>) -> Arc<SignDocument> {
 /// Attaches a signed statement about `subject`.
 fn attest(client: &Client, signer: &Signer, subject: &Descriptor, statement: &Statement) -> Result<()> {
     let signature = signer.sign(&Envelope::to_sign(statement))?;
-    let bundle = Bundle::of(Envelope::of(&statement.to_vec(), &signature), signer.hint()?);
+    let bundle = Bundle::new(Envelope::from_signature(&statement.to_vec(), &signature), signer.hint()?);
     // cosign finds bundles by these annotations (sigstore/cosign, pkg/oci/remote/write.go, `WriteAttestationNewBundleFormat`).
     let annotations = BTreeMap::from([
         ("dev.sigstore.bundle.content".to_owned(), "dsse-envelope".to_owned()),

@@ -73,7 +73,7 @@ pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
 }
 
 fn bom(location: &Location, image: &Image) -> Result<Bom> {
-    Bom::of(image, &BTreeMap::new()).with_context(|| format!("generating the SBOM of {location}"))
+    Bom::new(image, &BTreeMap::new()).with_context(|| format!("generating the SBOM of {location}"))
 }
 
 fn compare(old: &Bom, new: &Bom, as_json: bool) -> Result<ExitCode> {

@@ -217,7 +217,8 @@ impl Demand {
         }
         let supplied = self.supply.make(name, &version)?;
         let digest = supplied.content.digest();
-        let image = CachedImage { name: name.to_owned(), key: version.key, digest, supplied, tags: vec![tag.to_owned()] };
+        let image =
+            CachedImage { name: name.to_owned(), key: version.key, digest, supplied, tags: vec![tag.to_owned()] };
         Ok(lock(&self.cache).add(image, self.limit))
     }
 }

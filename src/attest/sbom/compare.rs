@@ -6,43 +6,43 @@ use serde::Serialize;
 
 use super::{Bom, Kind};
 
-/// What differs between two images.
+/// The differences between the packages of two images.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Differences {
-    /// Only in the second.
+    /// The packages that only the second image has.
     pub added: Vec<Entry>,
-    /// Only in the first.
+    /// The packages that only the first image has.
     pub removed: Vec<Entry>,
-    /// In both, in other versions.
+    /// The packages with different versions.
     pub changed: Vec<Change>,
-    /// In both in the same versions, but built anew: packages whose store paths differ.
+    /// The packages with the same versions and different store paths.
     pub rebuilt: Vec<Entry>,
 }
 
-/// A package in one of its versions.
+/// A version of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Entry {
-    /// Its name, with its output where that is not the main one.
+    /// The name of the package, followed by the output unless it is the main one.
     pub name: String,
-    /// Its version, where it has one.
+    /// The version, if it is known.
     pub version: Option<String>,
 }
 
-/// A package in both.
+/// A package with different versions in the two images.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// Its name.
+    /// The name of the package.
     pub name: String,
-    /// Its versions in the first.
+    /// The versions in the first image.
     pub before: Vec<String>,
-    /// Its versions in the second.
+    /// The versions in the second image.
     pub after: Vec<String>,
 }
 
-/// By name: the versions, and the components that have them.
+/// The versions and the component references of each package name.
 type Versions = BTreeMap<String, (BTreeSet<Option<String>>, BTreeSet<String>)>;
 
-/// Compares what two images are made of.
+/// Compares the packages of two images.
 pub fn compare(old: &Bom, new: &Bom) -> Differences {
     let (old, new) = (versions(old), versions(new));
     let mut differences = Differences::default();
@@ -53,10 +53,10 @@ pub fn compare(old: &Bom, new: &Bom) -> Differences {
         match new.get(name) {
             None => differences.removed.extend(entries(name, before)),
             Some((after, _)) if before != after => {
-                let shown = |versions: &BTreeSet<Option<String>>| -> Vec<String> {
+                let texts = |versions: &BTreeSet<Option<String>>| -> Vec<String> {
                     versions.iter().map(|version| version.clone().unwrap_or_default()).collect()
                 };
-                differences.changed.push(Change { name: name.clone(), before: shown(before), after: shown(after) });
+                differences.changed.push(Change { name: name.clone(), before: texts(before), after: texts(after) });
             }
             Some((_, others)) if references != others => differences.rebuilt.extend(entries(name, before)),
             Some(_) => {}

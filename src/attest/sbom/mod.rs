@@ -1,14 +1,14 @@
 //! SBOMs: the components of an image, in the formats that scanners read.
 //!
 //! ```text
-//! ImageBlobs ──▶ closure: a component a store path, with its references ──┐
-//!            ──▶ foreign: packages of other people's layers ──────────────┼──▶ Bom ──▶ cyclonedx (1.6, JSON)
-//! Nix `meta` ──▶ About: licences, homepages, CPEs ────────────────────────┘       └──▶ spdx (2.3, JSON)
+//! Image      ──▶ closure: one component per store path, with its references ──┐
+//!            ──▶ scan: packages in layers without known store paths ──────────┼──▶ Bom ──▶ cyclonedx (1.6, JSON)
+//! Nix `meta` ──▶ About: licences, homepages, CPEs ────────────────────────────┘       └──▶ spdx (2.3, JSON)
 //! ```
 //!
-//! An SBOM depends on the image and the metadata of its packages, never on
-//! a clock: the same image gives the same bytes. What is unknown is marked as
-//! unknown (`NOASSERTION`, `"aggregate": "unknown"`), never guessed.
+//! An SBOM depends on the image and the metadata of its packages, and not on
+//! a clock: the same image gives the same bytes. Unknown facts are marked as
+//! unknown (`NOASSERTION`, `"aggregate": "unknown"`) and never guessed.
 
 pub(crate) mod compare;
 mod cyclonedx;
@@ -31,10 +31,10 @@ use crate::{
 pub use identity::Identity;
 pub use scan::ForeignError;
 
-/// The list's identifier for unknown licences.
+/// The identifier of SPDX for unknown licences.
 const UNKNOWN: &str = "NOASSERTION";
 
-/// How a bill is written.
+/// The format of an SBOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -45,7 +45,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The media type of documents of this format, as registries and scanners name it.
+    /// Returns the media type that registries and scanners use for this format.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::CycloneDx => "application/vnd.cyclonedx+json",
@@ -54,32 +54,33 @@ impl Format {
     }
 }
 
-/// What an image is made of.
+/// An SBOM, independent of the format.
 #[derive(Clone, Debug)]
 pub struct Bom {
-    /// The image's name without its tag.
+    /// The name of the image without its tag.
     name: String,
-    /// Its tag, or where it has none its id.
+    /// The tag of the image, or its ID if it has no tag.
     version: String,
-    /// The digest of its config: the image's id, which does not depend on compression.
+    /// The digest of the config, which is the ID of the image. Unlike the digest of the manifest, it does not depend on the
+    /// compression.
     id: Digest,
     created: Timestamp,
-    /// Sorted by reference.
+    /// The components, sorted by reference.
     components: Vec<Component>,
 }
 
-/// A part of an image.
+/// A component of an image.
 #[derive(Clone, Debug)]
 struct Component {
-    /// Unique in the bill; the same for the same thing in every bill.
+    /// An identifier that is unique in the SBOM. Equal components have equal identifiers in all SBOMs.
     reference: String,
     kind: Kind,
     identity: Identity,
     purl: Option<String>,
     about: About,
-    /// The layer that holds it.
+    /// The layer that contains the component.
     layer: Option<Position>,
-    /// The components it needs, as indices; `None` if unknown.
+    /// The indices of the components that this one depends on; `None` if unknown.
     dependencies: Option<Vec<usize>>,
 }
 
@@ -88,47 +89,47 @@ enum Kind {
     StorePath {
         path: StorePath,
         nar_hash: Option<[u8; 32]>,
-        /// Whether its contents are at the image's root, and not at its own place.
+        /// Whether the contents are at the root of the image instead of the store path.
         at_root: bool,
     },
-    /// A package of another system's, dpkg's for example.
+    /// A package of another package manager, for example dpkg.
     Package,
     /// A layer with unknown contents.
     Unknown,
 }
 
-/// A layer's place; neither depends on compression.
+/// A layer, identified independently of its compression.
 #[derive(Clone, Copy, Debug)]
 struct Position {
-    /// Counted from 1, the base.
+    /// The number of the layer, counted from 1, the base.
     number: usize,
     diff_id: Digest,
 }
 
-/// The metadata of the package: nixpkgs' `meta`.
+/// The metadata of a package, `meta` in nixpkgs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct About {
-    /// Its name and version, where they are known better than from a store path's name.
+    /// The name. It takes precedence over the name in the store path.
     pub pname: Option<String>,
-    /// The version.
+    /// The version. It takes precedence over the version in the store path.
     pub version: Option<String>,
-    /// What it is, in one line.
+    /// A description in one line.
     pub description: Option<String>,
-    /// Where to read more.
+    /// The URL of the homepage.
     pub homepage: Option<String>,
     /// [CPE 2.3](https://nvlpubs.nist.gov/nistpubs/Legacy/IR/nistir7695.pdf) name.
     pub cpe: Option<String>,
     /// [Package URL](https://github.com/package-url/purl-spec).
     pub purl: Option<String>,
-    /// All of them hold.
+    /// The licences, all of which apply.
     pub licenses: Vec<License>,
     /// The maintainers of the package.
     pub maintainers: Vec<Person>,
 }
 
 impl About {
-    /// The same without addresses and identifiers that are not valid.
+    /// Removes URLs and identifiers that are not valid.
     fn validated(self) -> Self {
         let homepage = self.homepage.as_deref().and_then(urls::page);
         let purl = self.purl.filter(|purl| urls::is_purl(purl));
@@ -141,14 +142,14 @@ impl About {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct License {
-    /// Its identifier in SPDX's list, where it has one; who packages it may be wrong about that.
+    /// The SPDX identifier. It comes from the package definition and may be invalid.
     pub spdx_id: Option<String>,
-    /// Its name.
+    /// The name of the licence.
     pub name: String,
 }
 
 impl License {
-    /// Its identifier, where SPDX's list has it: the formats take no other.
+    /// Returns the identifier if the SPDX list has it, because the formats allow no other identifiers.
     fn listed(&self) -> Option<&str> {
         let id = self.spdx_id.as_deref()?;
         let found = LICENSES.binary_search_by(|known| known.name.cmp(id)).is_ok();
@@ -166,33 +167,32 @@ pub struct Person {
     pub email: Option<String>,
 }
 
-/// Why there is no bill.
+/// The reason that an SBOM cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum BomError {
-    /// It is no image.
+    /// The manifest is an artifact and not an image.
     #[error("it is an artifact of the type {0}, not an image: no packages are known of it")]
     Artifact(String),
-    /// Its config is malformed.
+    /// The config of the image is malformed.
     #[error("reading the image's config")]
     Config(#[from] serde_json::Error),
-    /// A layer could not be read.
+    /// A layer cannot be read.
     #[error(transparent)]
     Foreign(#[from] ForeignError),
-    /// A blob could not be made.
+    /// A blob cannot be made.
     #[error(transparent)]
     Image(#[from] ImageError),
 }
 
 impl Bom {
-    /// The bill of an image. `about` has what is known of packages, by store path.
+    /// Makes the SBOM of an image. `about` has the metadata of packages by store path.
     ///
-    /// Layers that are not made from known store paths are read: store paths and the packages of dpkg, apk and rpm are
-    /// found in them.
+    /// Layers without known store paths are scanned for store paths and for packages of dpkg, apk and rpm.
     ///
     /// # Errors
     ///
-    /// When the image's config is malformed, or a layer that must be read cannot be.
-    pub fn of(image: &Image, about: &BTreeMap<StorePath, About>) -> Result<Self, BomError> {
+    /// If the config of the image is malformed, or a layer to scan cannot be read.
+    pub fn new(image: &Image, about: &BTreeMap<StorePath, About>) -> Result<Self, BomError> {
         if !media_type::is_config(&image.config_media_type) {
             return Err(BomError::Artifact(image.config_media_type.clone()));
         }
@@ -211,7 +211,7 @@ impl Bom {
         Ok(Self { name, version, id, created, components })
     }
 
-    /// The document, and a line end.
+    /// Returns the document with a final newline.
     pub fn write(&self, format: Format) -> Vec<u8> {
         let document = match format {
             Format::CycloneDx => serde_json::to_vec_pretty(&cyclonedx::document(self)),
@@ -222,7 +222,7 @@ impl Bom {
         bytes
     }
 
-    /// The components that no other component needs, and those with unknown referrers.
+    /// Returns the components without dependents, and those whose dependents are unknown.
     fn roots(&self) -> Vec<usize> {
         let mut needed = vec![false; self.components.len()];
         self.components
@@ -242,7 +242,7 @@ impl Component {
     fn store_path(path: StorePath, nar_hash: Option<[u8; 32]>, about: Option<&About>) -> Self {
         let about = about.cloned().unwrap_or_default().validated();
         let mut identity = Identity::of_name(path.name());
-        // The name of a store path may be anything; who packaged it knows what it is.
+        // `pname` and `version` are more reliable than the name of a store path, which is free text.
         if let (Some(pname), Some(version)) = (&about.pname, &about.version)
             && path.name().starts_with(&format!("{pname}-{version}"))
         {
@@ -264,7 +264,7 @@ impl Component {
     }
 }
 
-/// A component for each store path that the image's recipe knows, in its layer.
+/// Returns a component for each known store path of the layers.
 fn store_paths(image: &Image, about: &BTreeMap<StorePath, About>) -> Vec<Component> {
     let mut components: BTreeMap<StorePath, Component> = BTreeMap::new();
     for node in image.closure.iter().flat_map(|closure| closure.nodes()) {
@@ -287,7 +287,7 @@ fn store_paths(image: &Image, about: &BTreeMap<StorePath, About>) -> Vec<Compone
     components.into_values().collect()
 }
 
-/// Gives the components the references that the closure has.
+/// Sets the dependencies of components to the references in the closure.
 fn link(image: &Image, components: &mut [Component]) {
     let Some(closure) = &image.closure else { return };
     let at: HashMap<StorePath, usize> =

@@ -1,14 +1,14 @@
-//! [Sigstore's bundle](https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto), version 0.3: an
-//! envelope and what is needed to check it; with keys of one's own, that is a hint which one.
+//! The [Sigstore bundle](https://github.com/sigstore/protobuf-specs/blob/main/protos/sigstore_bundle.proto), version 0.3: an
+//! envelope and the data to verify it. For a signature with a user's key, this is a hint that identifies the key.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Envelope, Result, SigningError, SigningKey, Statement, VerifyingKey};
 
-/// Its media type, and the `artifactType` of referrers that hold one.
+/// The media type of bundles, and the `artifactType` of referrers that contain one.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// An envelope with a hint which key it was signed with.
+/// An envelope with a hint that identifies the key of its signature.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Bundle {
@@ -36,13 +36,13 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// Those of [`SigningKey::sign`].
+    /// If [`SigningKey::sign`] fails.
     pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Self> {
-        Ok(Self::of(Envelope::sign(statement, key)?, Some(key.verifying_key()?.hint())))
+        Ok(Self::new(Envelope::sign(statement, key)?, Some(key.verifying_key()?.hint())))
     }
 
-    /// A bundle of a signed envelope; `hint` tells which key signed it.
-    pub fn of(envelope: Envelope, hint: Option<String>) -> Self {
+    /// Creates a bundle from a signed envelope. `hint` identifies the key of the signature.
+    pub fn new(envelope: Envelope, hint: Option<String>) -> Self {
         let public_key = Some(PublicKey { hint: hint.unwrap_or_default() });
         Self {
             media_type: MEDIA_TYPE.to_owned(),
@@ -51,7 +51,7 @@ impl Bundle {
         }
     }
 
-    /// Reads a bundle.
+    /// Parses a bundle.
     ///
     /// # Errors
     ///
@@ -61,16 +61,16 @@ impl Bundle {
             .map_err(|error| SigningError::Malformed { what: "the bundle", why: error.to_string() })
     }
 
-    /// Its bytes.
+    /// Serializes the bundle as JSON.
     pub fn to_vec(&self) -> Vec<u8> {
         crate::oci::json::to_vec(self)
     }
 
-    /// The statement, if the key signed it.
+    /// Returns the statement, if the key signed it.
     ///
     /// # Errors
     ///
-    /// Those of [`Envelope::verify`].
+    /// If [`Envelope::verify`] fails.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Statement> {
         self.dsse_envelope.verify(key)
     }

@@ -1,4 +1,4 @@
-//! Private keys that cosign encrypted: JSON, as go-securesystemslib's `encrypted/encrypted.go` writes it.
+//! Decrypts private keys of cosign: JSON in the format of go-securesystemslib, `encrypted/encrypted.go`.
 //!
 //! ```json
 //! { "kdf": { "name": "scrypt", "params": { "N": 65536, "r": 8, "p": 1 }, "salt": "…" },
@@ -8,7 +8,8 @@
 use crypto_secretbox::{KeyInit, XSalsa20Poly1305, aead::Aead};
 use serde::Deserialize;
 
-/// The strengths that cosign knows, as log2 of scrypt's N; others would let a file take as long as it likes.
+/// The values of scrypt's N that cosign uses, with their log2. Other values are refused, because a malicious file could
+/// otherwise take any amount of time and memory.
 const STRENGTHS: [(u64, u8); 3] = [(1 << 15, 15), (1 << 16, 16), (1 << 17, 17)];
 
 #[derive(Deserialize)]
@@ -44,7 +45,7 @@ pub fn decrypt(text: &[u8], password: &[u8]) -> Result<Vec<u8>, &'static str> {
     let sealed: Sealed = serde_json::from_slice(text).map_err(|_| malformed)?;
     let bytes = |text: &str| data_encoding::BASE64.decode(text.as_bytes()).map_err(|_| malformed);
     let Params { n, r, p } = sealed.kdf.params;
-    let strength = STRENGTHS.iter().find(|(known, _)| *known == n).map(|(_, log_n)| *log_n);
+    let strength = STRENGTHS.iter().find(|(allowed, _)| *allowed == n).map(|(_, log_n)| *log_n);
     let (Some(log_n), 8, 1, "scrypt", "nacl/secretbox") = (strength, r, p, &*sealed.kdf.name, &*sealed.cipher.name)
     else {
         return Err("it is encrypted in a way that cosign does not use");

@@ -27,15 +27,15 @@ impl Envelope {
     ///
     /// # Errors
     ///
-    /// Those of [`SigningKey::sign`].
+    /// If [`SigningKey::sign`] fails.
     pub fn sign(statement: &Statement, key: &SigningKey) -> Result<Self> {
         let payload = statement.to_vec();
-        let signature = key.sign(&preauthenticated(IN_TOTO, &payload))?;
-        Ok(Self::of(&payload, &signature))
+        let signature = key.sign(&pre_authentication_encoding(IN_TOTO, &payload))?;
+        Ok(Self::from_signature(&payload, &signature))
     }
 
-    /// An envelope of a statement's bytes that somebody else signed, as [`to_sign`](Self::to_sign) gives them.
-    pub fn of(payload: &[u8], signature: &[u8]) -> Self {
+    /// Creates an envelope from the bytes of a statement and an external signature of [`to_sign`](Self::to_sign).
+    pub fn from_signature(payload: &[u8], signature: &[u8]) -> Self {
         Self {
             payload: BASE64.encode(payload),
             payload_type: IN_TOTO.to_owned(),
@@ -43,24 +43,24 @@ impl Envelope {
         }
     }
 
-    /// The bytes of which a signature of the statement is made.
+    /// Returns the bytes to sign for a statement.
     pub fn to_sign(statement: &Statement) -> Vec<u8> {
-        preauthenticated(IN_TOTO, &statement.to_vec())
+        pre_authentication_encoding(IN_TOTO, &statement.to_vec())
     }
 
-    /// The statement, if the key signed it.
+    /// Returns the statement, if the key signed it.
     ///
     /// # Errors
     ///
-    /// [`SigningError::NoMatch`], and [`SigningError::Malformed`] where a signed payload is no statement.
+    /// [`SigningError::NoMatch`] if the key did not, and [`SigningError::Malformed`] if the payload is not a statement.
     pub fn verify(&self, key: &VerifyingKey) -> Result<Statement> {
         let malformed = |why: String| SigningError::Malformed { what: "the envelope", why };
         let payload = BASE64.decode(self.payload.as_bytes()).map_err(|error| malformed(error.to_string()))?;
-        let message = preauthenticated(&self.payload_type, &payload);
-        let is_ours = |signature: &Signature| {
+        let message = pre_authentication_encoding(&self.payload_type, &payload);
+        let is_valid = |signature: &Signature| {
             BASE64.decode(signature.sig.as_bytes()).is_ok_and(|signature| key.verifies(&message, &signature))
         };
-        if !self.signatures.iter().any(is_ours) {
+        if !self.signatures.iter().any(is_valid) {
             return Err(SigningError::NoMatch);
         }
         if self.payload_type != IN_TOTO {
@@ -70,8 +70,8 @@ impl Envelope {
     }
 }
 
-/// Type and payload with their lengths, so that neither can pass for a part of the other.
-fn preauthenticated(kind: &str, payload: &[u8]) -> Vec<u8> {
+/// Encodes the type and the payload with their lengths, so that the boundary between them is unambiguous (PAE of DSSE).
+fn pre_authentication_encoding(kind: &str, payload: &[u8]) -> Vec<u8> {
     let header = format!("DSSEv1 {} {kind} {} ", kind.len(), payload.len());
     [header.as_bytes(), payload].concat()
 }
@@ -81,8 +81,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encoded_as_the_specification_has_it() {
-        let encoded = preauthenticated("http://example.com/HelloWorld", b"hello world");
+    fn pre_authentication_encoding_equals_the_example_of_the_specification() {
+        let encoded = pre_authentication_encoding("http://example.com/HelloWorld", b"hello world");
         assert_eq!(encoded, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
     }
 }

@@ -1,15 +1,14 @@
-//! Signatures of images, as [cosign](https://docs.sigstore.dev/cosign/signing/overview/) makes and checks them, with keys of
-//! one's own.
+//! Signatures of images with keys of the user, compatible with
+//! [cosign](https://docs.sigstore.dev/cosign/signing/overview/).
 //!
 //! ```text
-//! Statement (in-toto: what it is about, by digest; what it says)
-//!    └─▶ Envelope (DSSE: the statement, signed)
-//!           └─▶ Bundle (Sigstore 0.3: the envelope, and which key) ──▶ a referrer of the image
+//! Statement (in-toto: the digests of the subject, and a predicate)
+//!    └─▶ Envelope (DSSE: the statement and its signature)
+//!           └─▶ Bundle (Sigstore 0.3: the envelope and a hint for the key) ──▶ a referrer of the image
 //! ```
 //!
-//! A signature of an image is a statement that says nothing but which image it is about. Attestations (a bill of materials,
-//! a provenance) are statements of their own kinds. The log of public signatures (Rekor) and certificates (Fulcio) are
-//! not used.
+//! The signature of an image is a statement with an empty predicate. Attestations (SBOM, provenance) are statements with
+//! predicates of other types. The transparency log (Rekor) and certificates (Fulcio) are not used.
 
 mod bundle;
 mod encrypted;
@@ -30,18 +29,18 @@ pub use policy::Policy;
 pub use provenance::Build;
 pub use statement::Statement;
 
-/// Why a signature could not be made, or does not count.
+/// The reason that a signature cannot be made, or is not valid.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
-    /// The file could not be read.
+    /// A file cannot be read.
     #[error("reading {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// The file holds no key that can be used.
+    /// A file has no usable key.
     #[error("{}: {why}", path.display())]
     Key {
         /// The file.
@@ -49,15 +48,15 @@ pub enum SigningError {
         /// What is wrong with it.
         why: String,
     },
-    /// A document is not what it should be.
+    /// A document is malformed.
     #[error("{what} is malformed: {why}")]
     Malformed {
-        /// Which document.
+        /// The document.
         what: &'static str,
         /// What is wrong with it.
         why: String,
     },
-    /// No signature of it is the key's.
+    /// The key made none of the signatures.
     #[error("it is not signed with this key")]
     NoMatch,
 }

@@ -6,7 +6,7 @@
 //!   "forbiddenPaths": ["gcc", "*-dev"] }
 //! ```
 //!
-//! Only statements that the key signed count.
+//! Statements that the key did not sign are ignored.
 
 use std::collections::BTreeSet;
 
@@ -27,16 +27,16 @@ pub struct Policy {
 /// A policy that cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
-    /// It is not JSON, or has other fields.
+    /// The policy is not JSON, or has unknown fields.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// An array or a scalar has the place of a map.
+    /// A value is an array or a scalar instead of a map.
     #[error("{0} is not a map; write it as {1}")]
     NotMap(&'static str, &'static str),
-    /// No builder could satisfy it.
+    /// No builder can satisfy the policy.
     #[error("provenance.builders is empty; name at least one builder, or omit provenance")]
     NoBuilders,
-    /// A pattern cannot match.
+    /// A pattern cannot match any store path.
     #[error("forbiddenPaths")]
     Pattern(#[from] ParsePatternError),
 }
@@ -60,9 +60,9 @@ impl Policy {
     ///
     /// # Errors
     ///
-    /// If it is not a map of known fields, or has a requirement that would never or always be met.
+    /// If the policy is not a map of known fields, or has a requirement that can never or always be met.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {
-        // Serde reads structures from arrays too; with defaults, [] would be a policy without requirements.
+        // Serde deserializes structures from arrays too, and fills in defaults: [] would be a policy without requirements.
         let value: Value = serde_json::from_slice(bytes)?;
         let Value::Object(fields) = &value else {
             return Err(PolicyError::NotMap("the policy", r#"{ "sbom": true }"#));
@@ -70,7 +70,7 @@ impl Policy {
         if fields.get("provenance").is_some_and(|value| !value.is_object() && !value.is_null()) {
             return Err(PolicyError::NotMap("provenance", r#"{ "builders": [URI] }"#));
         }
-        // From the text, because the value above has lost repeated fields.
+        // The policy is parsed from the text again, because `Value` silently drops repeated fields.
         let Document { sbom, provenance, forbidden_paths } = serde_json::from_slice(bytes)?;
         let builders = provenance.map(|provenance| provenance.builders);
         if builders.as_ref().is_some_and(Vec::is_empty) {
@@ -81,7 +81,7 @@ impl Policy {
         Ok(Self { sbom, builders, forbidden_paths })
     }
 
-    /// What the signed statements about one image lack or violate, a line each.
+    /// Returns a line for each requirement that the signed statements about an image do not meet.
     pub fn violations(&self, statements: &[Statement]) -> Vec<String> {
         let sboms: Vec<&Value> = statements.iter().filter_map(sbom).collect();
         let mut violations = Vec::new();
@@ -132,7 +132,7 @@ fn builder(statement: &Statement) -> Option<&str> {
     statement.predicate.pointer("/runDetails/builder/id")?.as_str()
 }
 
-/// The SBOM of a statement, if it is one: an empty predicate of the right type does not count.
+/// Returns the SBOM of a statement, if it has one. An empty predicate is not an SBOM.
 fn sbom(statement: &Statement) -> Option<&Value> {
     let document = &statement.predicate;
     let is_sbom = match statement.predicate_type.as_str() {
@@ -146,8 +146,8 @@ fn sbom(statement: &Statement) -> Option<&Value> {
     is_sbom.then_some(document)
 }
 
-/// The store paths in every string of an SBOM. Formats and tools differ in where they list paths (nested components,
-/// properties, file names, evidence), and a path that is not found is a path that is not checked.
+/// Collects the store paths in all strings of an SBOM. Formats and tools list paths in different places (nested components,
+/// properties, file names, evidence), and a path that is missed would not be checked.
 fn find_store_paths(document: &Value, found: &mut BTreeSet<StorePath>) {
     match document {
         Value::String(text) => found.extend(store_paths(text)),
@@ -157,7 +157,7 @@ fn find_store_paths(document: &Value, found: &mut BTreeSet<StorePath>) {
     }
 }
 
-/// The store paths in a text, such as the one of `/nix/store/<hash>-hello-2.12/bin/hello`.
+/// Returns the store paths in a text, such as that of `/nix/store/<hash>-hello-2.12/bin/hello`.
 fn store_paths(text: &str) -> impl Iterator<Item = StorePath> {
     let is_name = |letter: char| letter.is_ascii_alphanumeric() || "+-._?=".contains(letter);
     text.split('/').skip(1).filter_map(move |part| {

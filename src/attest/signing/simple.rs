@@ -1,9 +1,9 @@
-//! Signatures under tags: what cosign wrote before bundles, and what podman's
-//! [policy.json](https://github.com/containers/image/blob/main/docs/containers-policy.json.5.md) (`sigstoreSigned`) reads.
+//! Signatures under tags. cosign wrote them before bundles, and `sigstoreSigned` in podman's
+//! [policy.json](https://github.com/containers/image/blob/main/docs/containers-policy.json.5.md) requires them.
 //!
 //! ```text
-//! sha256-<hex>.sig ──▶ manifest, a layer a signature: the payload; its signature is the annotation
-//!                      dev.cosignproject.cosign/signature
+//! sha256-<hex>.sig ──▶ manifest with one layer per signature: the layer is the payload, and its annotation
+//!                      dev.cosignproject.cosign/signature is the signature
 //! ```
 
 use data_encoding::BASE64;
@@ -15,7 +15,7 @@ use crate::oci::{Descriptor, Digest, Manifest, descriptor::media_type, json};
 
 /// The media type of payloads.
 pub const MEDIA_TYPE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
-/// Where a layer's descriptor has the signature.
+/// The annotation of a layer that contains the signature.
 pub const ANNOTATION: &str = "dev.cosignproject.cosign/signature";
 const TYPE: &str = "cosign container image signature";
 
@@ -44,12 +44,12 @@ struct Image {
     docker_manifest_digest: Digest,
 }
 
-/// The tag that holds the signatures of what has this digest.
+/// Returns the tag of the signatures of the manifest or index with this digest.
 pub fn tag(digest: &Digest) -> String {
     format!("{}.sig", digest.to_string().replace(':', "-"))
 }
 
-/// What is signed: the image, and the repository it is in.
+/// Returns the payload to sign: the digest of the image, and its repository.
 pub fn payload(repository: &str, digest: &Digest) -> Vec<u8> {
     json::to_vec(&json!({
         "critical": {
@@ -61,21 +61,21 @@ pub fn payload(repository: &str, digest: &Digest) -> Vec<u8> {
     }))
 }
 
-/// The descriptor of a signed payload.
+/// Returns the descriptor of a signed payload.
 pub fn layer(payload: &[u8], signature: &[u8]) -> Descriptor {
     let mut layer = Descriptor::new(MEDIA_TYPE, Digest::of(payload), payload.len() as u64);
     layer.annotations.insert(ANNOTATION.to_owned(), BASE64.encode(signature));
     layer
 }
 
-/// The manifest with this layer besides those that it has, and its config; `None` where it has the layer.
+/// Adds a layer to the manifest under the tag, if it exists. Returns `None` if the manifest already has the layer.
 ///
 /// # Errors
 ///
-/// When what is there is no manifest.
-pub fn with(before: Option<&[u8]>, layer: &Descriptor) -> serde_json::Result<Option<Signatures>> {
-    let before = before.map(serde_json::from_slice::<Manifest>).transpose()?;
-    let mut layers = before.map_or_else(Vec::new, |manifest| manifest.layers);
+/// If the existing document is not a manifest.
+pub fn with_layer(existing: Option<&[u8]>, layer: &Descriptor) -> serde_json::Result<Option<Signatures>> {
+    let existing = existing.map(serde_json::from_slice::<Manifest>).transpose()?;
+    let mut layers = existing.map_or_else(Vec::new, |manifest| manifest.layers);
     if layers.contains(layer) {
         return Ok(None);
     }
@@ -87,16 +87,16 @@ pub fn with(before: Option<&[u8]>, layer: &Descriptor) -> serde_json::Result<Opt
     Ok(Some(Signatures { manifest: json::to_vec(&Manifest::new(descriptor, layers)), config }))
 }
 
-/// What the tag holds.
+/// The manifest and the config under the tag.
 #[derive(Debug)]
 pub struct Signatures {
-    /// A layer a signature.
+    /// The manifest, with one layer per signature.
     pub manifest: Vec<u8>,
-    /// What it has as an image has one.
+    /// The config, which has no settings and exists because every image has one.
     pub config: Vec<u8>,
 }
 
-/// The repository that a signed payload names.
+/// Verifies a signature, and returns the repository that the payload names.
 ///
 /// # Errors
 ///

@@ -10,7 +10,7 @@ use crate::oci::{Digest, json};
 
 const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v1", "https://in-toto.io/Statement/v0.1"];
 
-/// What statements are about: the kinds that strata knows.
+/// The predicate types that strata supports.
 pub mod predicate {
     /// A signature of an image, as cosign makes it (`pkg/types/predicate.go`).
     pub const SIGNATURE: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -28,7 +28,7 @@ pub mod predicate {
 pub struct Statement {
     #[serde(rename = "_type")]
     kind: String,
-    /// What it is about.
+    /// The artifacts that the statement is about.
     pub subject: Vec<Subject>,
     /// The type of the predicate.
     pub predicate_type: String,
@@ -37,18 +37,18 @@ pub struct Statement {
     pub predicate: Value,
 }
 
-/// Something, by its digests.
+/// An artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subject {
-    /// A name, for people.
+    /// The name of the artifact, which is not verified.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub name: String,
-    /// By algorithm, in hexadecimal.
+    /// The digests in hexadecimal, by algorithm.
     pub digest: BTreeMap<String, String>,
 }
 
 impl Statement {
-    /// A statement about the manifest or index with this digest.
+    /// Creates a statement about the manifest or index with this digest.
     pub fn new(name: &str, digest: &Digest, predicate_type: &str, predicate: Value) -> Self {
         let text = digest.to_string();
         let (algorithm, hex) = text.split_once(':').unwrap_or(("sha256", &text));
@@ -63,12 +63,12 @@ impl Statement {
         }
     }
 
-    /// That an image is signed.
+    /// Creates the statement of a signature, which has an empty predicate.
     pub fn signature(digest: &Digest) -> Self {
         Self::new("", digest, predicate::SIGNATURE, Value::Object(serde_json::Map::new()))
     }
 
-    /// Reads a statement.
+    /// Parses a statement.
     ///
     /// # Errors
     ///
@@ -82,14 +82,14 @@ impl Statement {
         Ok(statement)
     }
 
-    /// Whether it is about what has this digest.
+    /// Returns whether the statement is about the artifact with this digest.
     pub fn is_about(&self, digest: &Digest) -> bool {
         let text = digest.to_string();
         let (algorithm, hex) = text.split_once(':').unwrap_or(("", &text));
         self.subject.iter().any(|subject| subject.digest.get(algorithm).is_some_and(|found| found == hex))
     }
 
-    /// Its bytes; those that are signed.
+    /// Serializes the statement as the JSON that is signed.
     pub fn to_vec(&self) -> Vec<u8> {
         json::to_vec(self)
     }
