@@ -1,12 +1,12 @@
-//! Lock files: a base image by reference, pinned by its digests, small enough for a repository.
+//! Lock files, which pin a base image in a registry by its digests. They are small enough to be committed.
 //!
 //! ```json
 //! { "version": 1, "reference": "docker.io/library/alpine:3.20", "digest": "sha256:…",
 //!   "images": [ { "manifest": "{\"schemaVersion\":2,…}", "config": "{…}" } ] }
 //! ```
 //!
-//! Manifests and configs are text, byte for byte, so that their digests can be checked without a network. `digest` is that
-//! of what the reference named, an index where there are several platforms.
+//! Manifests and configs are stored unchanged as strings, so that their digests can be checked without a network. `digest` is
+//! the digest of the manifest that the reference named, or of the index if the image has several platforms.
 
 use serde::{Deserialize, Serialize};
 
@@ -22,15 +22,15 @@ const VERSION: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     version: u32,
-    /// `host/repository:tag`, what was locked.
+    /// The locked reference, `host/repository:tag`.
     pub reference: String,
-    /// What that named.
+    /// The digest of the manifest or index that the reference named.
     pub digest: Digest,
-    /// Its images, one a platform.
+    /// The images, one for each platform.
     pub images: Vec<LockedImage>,
 }
 
-/// One image of a lock file.
+/// An image in a lock file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockedImage {
     manifest: String,
@@ -38,11 +38,11 @@ pub struct LockedImage {
 }
 
 impl Lock {
-    /// Locks these images, whose reference names `digest`.
+    /// Locks the images of `reference`, which names `digest`.
     ///
     /// # Errors
     ///
-    /// When one of them is no image that can be built on.
+    /// If one of them cannot be a base image.
     pub fn new<'a>(
         reference: String,
         digest: Digest,
@@ -58,11 +58,11 @@ impl Lock {
         Ok(Self { version: VERSION, reference, digest, images })
     }
 
-    /// Reads the text of a lock file.
+    /// Parses a lock file.
     ///
     /// # Errors
     ///
-    /// When it is malformed, or of another version.
+    /// If it is malformed, or has an unsupported version.
     pub fn parse(text: &[u8]) -> Result<Self, OpenError> {
         let lock: Self = serde_json::from_slice(text).map_err(|error| document("the lock file", error.to_string()))?;
         if lock.version != VERSION {
@@ -72,16 +72,16 @@ impl Lock {
         Ok(lock)
     }
 
-    /// The platforms there are.
+    /// Returns the platforms of the images.
     pub fn platforms(&self) -> Vec<Platform> {
         self.images.iter().filter_map(|image| Some(image.parse(&self.reference).ok()?.1.platform())).collect()
     }
 
-    /// The recipe of the image for `platform`: its layers are in the registry, and nowhere else.
+    /// Returns the recipe of the image for `platform`, whose layers are only in the registry.
     ///
     /// # Errors
     ///
-    /// When no image matches, or the lock file is inconsistent.
+    /// If no image matches, or the lock file is inconsistent.
     pub fn image(&self, platform: &Platform) -> Result<Recipe, OpenError> {
         for image in &self.images {
             let (manifest, config) = image.parse(&self.reference)?;
@@ -117,12 +117,12 @@ impl LockedImage {
     }
 }
 
-/// The reference without its tag or digest.
+/// Returns the reference without its tag and digest.
 fn repository(reference: &str) -> &str {
-    let plain = reference.split('@').next().unwrap_or_default();
-    match plain.rsplit_once(':') {
+    let without_digest = reference.split('@').next().unwrap_or_default();
+    match without_digest.rsplit_once(':') {
         Some((repository, tag)) if !tag.contains('/') => repository,
-        _ => plain,
+        _ => without_digest,
     }
 }
 

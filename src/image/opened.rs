@@ -1,4 +1,4 @@
-//! An image of any kind, opened: a recipe, or what a medium holds.
+//! An opened image of any kind: a recipe, or the images of another medium.
 
 use super::{
     Image, ManifestGraph, OpenError,
@@ -9,7 +9,7 @@ use crate::{
     oci::Platform,
 };
 
-/// An image of any kind, opened.
+/// An opened image of any kind.
 ///
 /// [Example](crate#image).
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub enum Opened {
     Recipe(Box<Recipe>),
     /// An index of recipes.
     Index(RecipeIndex),
-    /// What an archive, a directory or a registry holds under the name that was given.
+    /// The images of an archive, a directory or a registry.
     Found(Found),
 }
 
@@ -32,7 +32,7 @@ impl From<RecipeFile> for Opened {
 }
 
 impl Opened {
-    /// The registry (host and port) that it is in, where it is in one.
+    /// Returns the host and port of the registry, if the image is in a registry.
     pub fn registry(&self) -> Option<&str> {
         match self {
             Self::Recipe(_) | Self::Index(_) => None,
@@ -40,11 +40,11 @@ impl Opened {
         }
     }
 
-    /// The one image that matches `platform`; without it, the image for this machine if there are several.
+    /// Returns the image that matches `platform`. Without a platform, returns the only image, or the image for this machine.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Choice`], and those of reading its documents.
+    /// [`OpenError::Choice`] if no image or several images match. Also if a document of the image is missing or malformed.
     pub fn image(&self, platform: Option<&Platform>) -> Result<Image, OpenError> {
         let wanted = match platform {
             Some(platform) => Wanted::Only(platform.clone()),
@@ -70,11 +70,11 @@ impl Opened {
         }
     }
 
-    /// Everything of the name that was given: an image, or the index with all it lists.
+    /// Returns the image, or the index with its images.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Choice`] when no name was given and there are several, and those of reading the documents.
+    /// [`OpenError::Choice`] if there are images with several names. Also if a document is missing or malformed.
     pub fn content(&self) -> Result<ManifestGraph, OpenError> {
         match self {
             Self::Recipe(image) => Ok(Image::of(image).into()),
@@ -83,11 +83,11 @@ impl Opened {
         }
     }
 
-    /// What refers to something in `content`, which was read from here: signatures, bills of materials, attestations.
+    /// Returns the referrers of all manifests in `content`, which comes from this medium: signatures, SBOMs, attestations.
     ///
     /// # Errors
     ///
-    /// Those of reading the documents.
+    /// If the medium cannot be read.
     pub fn referrers(&self, content: &ManifestGraph) -> Result<FoundReferrers, OpenError> {
         match self {
             Self::Recipe(_) | Self::Index(_) => Ok(FoundReferrers::default()),
@@ -95,7 +95,7 @@ impl Opened {
         }
     }
 
-    /// Every image there, or why it cannot be read.
+    /// Returns all images, with an error for each one that cannot be read.
     pub fn each_image(&self) -> Vec<Result<Image, OpenError>> {
         match self {
             Self::Recipe(image) => vec![Ok(Image::of(image))],
@@ -104,11 +104,11 @@ impl Opened {
         }
     }
 
-    /// Every image there.
+    /// Returns all images.
     ///
     /// # Errors
     ///
-    /// Those of reading its documents.
+    /// If a document of an image is missing or malformed.
     pub fn images(&self) -> Result<Vec<Image>, OpenError> {
         match self {
             Self::Recipe(image) => Ok(vec![Image::of(image)]),

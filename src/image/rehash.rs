@@ -1,8 +1,8 @@
-//! Every blob hashed again, and everything an image says of its blobs compared with what they are.
+//! Hashes all blobs of an image again, and compares them with the digests and sizes in its documents.
 //!
-//! Recipes: each layer made again from its paths, or its ready blob read. Everything else: each document against the
-//! descriptor that refers to it, each blob's digest and size, each layer's decompressed bytes against the config's
-//! `diff_ids`, tables of zstd:chunked layers against both; and each blob that nothing refers to against its name.
+//! Layers of recipes are made again from their store paths, or their blob file is read. For other images, each document and
+//! each blob is compared with its descriptor, the decompressed bytes of each layer with the `diff_ids` of the config, and the
+//! table of contents of each zstd:chunked layer with both. Blobs without a descriptor are compared with their names.
 
 use std::{
     collections::HashSet,
@@ -18,16 +18,16 @@ use crate::{
 };
 use rayon::prelude::*;
 
-/// What was checked, and what is wrong.
+/// The number of checked blobs, and the problems that were found.
 ///
 /// [Example](crate#image).
 #[derive(Debug, Default)]
 pub struct RehashReport {
-    /// Blobs hashed.
+    /// The number of blobs that were hashed.
     pub blobs: usize,
-    /// Their bytes.
+    /// The size of these blobs in bytes.
     pub bytes: u64,
-    /// One line each; none when all is well.
+    /// A message for each problem.
     pub problems: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ impl fmt::Display for RehashReport {
 ///
 /// # Errors
 ///
-/// When it cannot be read; what it says that is not true is in the report.
+/// If the image cannot be read. Blobs that do not match are problems of the report and not errors.
 pub fn rehash(opened: &Opened) -> Result<RehashReport, OpenError> {
     let mut report = RehashReport::default();
     match opened {
@@ -70,18 +70,18 @@ fn recipe(image: &Recipe, report: &mut RehashReport) {
     check(&layers, report, &|claim| format!("layer {}: ", claim.number));
 }
 
-/// A layer's blob, and what the documents claim about it.
+/// A layer and the digests to check.
 struct Claim<'a> {
     number: usize,
     layer: &'a LayerBlob,
-    /// Whether it has a diff_id.
+    /// Whether the diff_id is checked, by decompressing the layer.
     is_tar: bool,
 }
 
-/// Layers that are made from paths say their digest alone: the tar is the blob.
+/// Returns the layers to check. For a layer made from store paths, the uncompressed tar is the blob, so one digest suffices.
 fn claims(image: &Image) -> impl Iterator<Item = Claim<'_>> {
     let is_image = media_type::is_config(&image.config_media_type);
-    // What is encrypted, or compressed as strata does not know, has a digest alone.
+    // The diff_id of a layer that is encrypted, or compressed with an unsupported algorithm, cannot be checked.
     let is_known = |kind: &str| kind.contains("tar") && ["tar", "gzip", "zstd"].iter().any(|end| kind.ends_with(end));
     let is_tar = move |layer: &LayerBlob| is_image && layer.paths.is_empty() && is_known(&layer.descriptor.media_type);
     let layers = image.layers.iter().enumerate().filter(|(_, layer)| !layer.elsewhere);
@@ -105,7 +105,11 @@ fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<
     report.problems.extend(problems.into_iter().flatten());
 }
 
-/// Reads a layer to its end, and fails where engines refuse it or lose a file of it.
+/// Reads a layer to its end.
+///
+/// # Errors
+///
+/// If engines refuse an entry of the layer, or lose a file because of it.
 fn check_entries(tar: &mut dyn Read) -> io::Result<()> {
     LayerContents::read(tar)?.problem.map_or(Ok(()), |problem| Err(io::Error::other(problem)))
 }
@@ -121,7 +125,7 @@ fn graph(found: &Found, report: &mut RehashReport) -> Result<(), OpenError> {
     unlisted(found, &mut seen, report)
 }
 
-/// The documents were checked when they were read; their layers are here.
+/// Checks the layers of a document. The document itself was checked when it was read.
 fn documents(content: &ManifestGraph, seen: &mut HashSet<Digest>, report: &mut RehashReport) {
     if !seen.insert(content.digest()) {
         return;
@@ -135,7 +139,7 @@ fn documents(content: &ManifestGraph, seen: &mut HashSet<Digest>, report: &mut R
                 report.blobs += 1;
                 report.bytes += image.config.len() as u64;
             }
-            // A blob that two images share may have two diff_ids: it is read again for each image.
+            // Two images may give different diff_ids for a common blob, so it is read again for each image.
             let layers: Vec<Claim> = claims(image).collect();
             seen.extend(layers.iter().map(|claim| claim.layer.descriptor.digest));
             check(&layers, report, &|claim| {
@@ -145,7 +149,7 @@ fn documents(content: &ManifestGraph, seen: &mut HashSet<Digest>, report: &mut R
     }
 }
 
-/// Blobs that no document mentions.
+/// Checks the blobs to which no document refers.
 fn unlisted(found: &Found, seen: &mut HashSet<Digest>, report: &mut RehashReport) -> Result<(), OpenError> {
     let store = found.store();
     let listing = |source| OpenError::Blob { name: "the list of blobs".to_owned(), source };

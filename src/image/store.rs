@@ -1,4 +1,4 @@
-//! A medium as a [`Store`]: blobs by digest, and the documents among them bounded.
+//! The trait [`Store`] for media that contain blobs, and the limit for the size of documents.
 
 use std::{
     fmt,
@@ -14,75 +14,75 @@ use crate::{
 /// The list of the referrers of a digest.
 #[derive(Clone, Debug, Default)]
 pub struct ListedReferrers {
-    /// Those with a valid descriptor.
+    /// The valid descriptors.
     pub descriptors: Vec<Descriptor>,
-    /// One line for each entry that is not a descriptor, for example with an unsupported digest algorithm.
+    /// A message for each entry that is not a valid descriptor, for example because of an unsupported digest algorithm.
     pub malformed: Vec<String>,
 }
 
-/// Blobs by digest. What it gives is not trusted: whoever asks checks.
+/// A medium that contains blobs by digest. It is not trusted: the caller checks the digest of each blob.
 pub trait Store: fmt::Debug + Send + Sync {
-    /// Opens a blob, or says that it is not there.
+    /// Opens a blob. Returns `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// The medium's own.
+    /// If the medium cannot be read.
     fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>>;
 
-    /// A manifest or an index; registries keep them elsewhere than blobs.
+    /// Reads a manifest or an index, which registries keep separately from blobs. Returns `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// The medium's own.
+    /// If the medium cannot be read.
     fn manifest(&self, descriptor: &Descriptor) -> io::Result<Option<Vec<u8>>> {
         let Some(reader) = self.open(&descriptor.digest)? else { return Ok(None) };
         read_document(reader, descriptor.size).map(Some)
     }
 
-    /// Whether a blob is there.
+    /// Returns whether a blob exists.
     ///
     /// # Errors
     ///
-    /// The medium's own.
+    /// If the medium cannot be read.
     fn has(&self, digest: &Digest) -> io::Result<bool> {
         self.open(digest).map(|blob| blob.is_some())
     }
 
-    /// The file that should hold the blob, where blobs are files.
+    /// Returns the file with the blob, if the medium keeps blobs as files.
     fn file(&self, _descriptor: &Descriptor) -> Option<BlobFile> {
         None
     }
 
-    /// Host and repository, where it is one of a registry.
+    /// Returns the host and the repository, if the medium is a registry.
     fn origin(&self) -> Option<(&str, &str)> {
         None
     }
 
-    /// The referrers of `digest`, where the medium lists them.
+    /// Returns the referrers of `digest` that the medium lists.
     ///
     /// # Errors
     ///
-    /// The medium's own.
+    /// If the medium cannot be read.
     fn referrers(&self, _digest: &Digest) -> io::Result<ListedReferrers> {
         Ok(ListedReferrers::default())
     }
 
-    /// What people call the blob.
+    /// Returns the name of the blob for messages.
     fn name(&self, digest: &Digest) -> String {
         digest.blob_name()
     }
 
-    /// Every blob there, where they can be listed.
+    /// Returns the digests of all blobs, or an empty list if the medium cannot list them.
     ///
     /// # Errors
     ///
-    /// The medium's own.
+    /// If the medium cannot be read.
     fn list(&self) -> io::Result<Vec<Digest>> {
         Ok(Vec::new())
     }
 }
 
-/// Reads a document that should have `size` bytes, and one byte more where there is one.
+/// Reads a document of `size` bytes. If it is longer, one further byte is read, so that the caller detects the wrong size.
 pub(crate) fn read_document(reader: impl Read, size: u64) -> io::Result<Vec<u8>> {
     Budget::new(&budget::DOCUMENT).take_bytes(size)?;
     Budget::new(&budget::DOCUMENT).read(reader.take(size + 1))

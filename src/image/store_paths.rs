@@ -1,27 +1,27 @@
-//! Which store paths each layer of an image holds, as far as the image says.
+//! The store paths in each layer of an image, as far as its recipe or its history lists them.
 
 use std::path::PathBuf;
 
 use super::{Image, LayerBlob};
 use crate::{closure::StorePath, oci::History};
 
-/// How a step of a history starts that lists a layer's store paths, in dockerTools' images and makeContainerImage's.
+/// The prefix of history comments that list the store paths of a layer. dockerTools and makeContainerImage write them.
 pub const HISTORY_PREFIX: &str = "store paths: ";
 
 impl Image {
-    /// The store paths of each layer, base first: those that it is made from, or those that its history lists, as
-    /// dockerTools and makeContainerImage write it; none where neither is known.
+    /// Returns the store paths of each layer, base first. They come from the recipe, or else from the history, in the format of
+    /// dockerTools and makeContainerImage. The list is empty if they are unknown.
     pub fn store_paths(&self) -> Vec<Vec<PathBuf>> {
         let history = self.layer_history();
-        let listed = |at: usize| history.get(at).map(|step| listed(&step.comment)).unwrap_or_default();
+        let from_history = |at: usize| history.get(at).map(|step| parse_comment(&step.comment)).unwrap_or_default();
         let paths = |(at, layer): (usize, &LayerBlob)| match layer.paths.as_slice() {
-            [] => listed(at),
+            [] => from_history(at),
             paths => paths.to_vec(),
         };
         self.layers.iter().enumerate().map(paths).collect()
     }
 
-    /// The history of each layer, base first; empty where the config has none, or one of other layers.
+    /// Returns the history of each layer, base first, or an empty list if the history does not match the layers.
     pub fn layer_history(&self) -> Vec<History> {
         let Ok(config) = self.parse_config() else { return Vec::new() };
         let steps: Vec<History> = config.history.into_iter().filter(|step| !step.empty_layer).collect();
@@ -29,8 +29,8 @@ impl Image {
     }
 }
 
-/// The paths of `store paths: ['/nix/store/…', '/nix/store/…']`, a list as Python prints it.
-fn listed(comment: &str) -> Vec<PathBuf> {
+/// Parses `store paths: ['/nix/store/…', '/nix/store/…']`, a list as Python prints it.
+fn parse_comment(comment: &str) -> Vec<PathBuf> {
     let Some(list) = comment.strip_prefix(HISTORY_PREFIX) else { return Vec::new() };
     let parts = list.split(['\'', '"']).filter(|part| StorePath::parse(part).is_ok());
     parts.map(PathBuf::from).collect()
@@ -41,11 +41,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_history_lists_store_paths_as_python_prints_them() {
+    fn store_paths_are_parsed_from_comments_of_the_history() {
         let (one, two) = (format!("/nix/store/{}-a", "a".repeat(32)), format!("/nix/store/{}-b", "b".repeat(32)));
         let paths = [PathBuf::from(&one), PathBuf::from(&two)];
-        assert_eq!(listed(&format!("store paths: ['{one}', '{two}']")), paths);
-        assert!(listed(&format!("RUN cp '{one}' /")).is_empty());
-        assert!(listed("store paths: ['/etc', 'x']").is_empty());
+        assert_eq!(parse_comment(&format!("store paths: ['{one}', '{two}']")), paths);
+        assert!(parse_comment(&format!("RUN cp '{one}' /")).is_empty());
+        assert!(parse_comment("store paths: ['/etc', 'x']").is_empty());
     }
 }

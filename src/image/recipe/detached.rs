@@ -1,23 +1,23 @@
-//! JSON in which Nix finds no store path.
+//! Writes JSON in which Nix detects no references to store paths.
 //!
-//! Nix's scan ([`RefScanSink`](https://github.com/NixOS/nix/blob/master/src/libstore/path-references.cc))
-//! looks for 32 characters of its base 32 in a row. A shorter run is not a reference,
-//! so each sixteenth character of a longer one is written as an escape:
+//! The scanner of Nix ([`RefScanSink`](https://github.com/NixOS/nix/blob/master/src/libstore/path-references.cc))
+//! searches for 32 consecutive characters of Nix base 32. A shorter run is not a reference,
+//! so after every 16 characters of a long run, one character is written as an escape:
 //!
 //! ```text
 //! /nix/store/0c6a1cv41yy9yz8svln6w09ks4wdjk4n-hello
 //! /nix/store/0c6a1cv41yy9yz8s\u0076ln6w09ks4wdjk4n-hello
 //! ```
 //!
-//! Runs of JSON that long are inside of strings, where the escape means the
-//! character; numbers have at most 20 digits.
+//! Such long runs occur only inside of strings, where JSON allows the escape, because
+//! numbers have at most 20 digits.
 
-/// Characters of a run before one is escaped. With the escape's own four digits, 20 of the 32 stand in a row.
+/// The number of characters before an escape. With the four digits of the escape, a run has at most 20 characters.
 const STRIDE: usize = 16;
-/// What a store path's hash has.
+/// The number of characters of the hash of a store path.
 const HASH_LENGTH: usize = 32;
 
-/// The same document, without runs of `HASH_LENGTH` characters of Nix base 32.
+/// Returns an equivalent document without runs of `HASH_LENGTH` characters of Nix base 32.
 pub fn without_hashes(json: &[u8]) -> Vec<u8> {
     let is_base32 = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'z') && !b"eotu".contains(&byte);
     let mut hidden = Vec::with_capacity(json.len() + json.len() / 8);
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
     use crate::{closure::StorePath, oci::json};
 
-    /// Whether Nix would find the hash part of any store path.
+    /// Returns whether Nix would detect a reference to any store path.
     fn has_hash(text: &[u8]) -> bool {
         text.windows(HASH_LENGTH).any(|window| {
             let text = format!("/nix/store/{}-x", String::from_utf8_lossy(window));
@@ -59,7 +59,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_json_stays_what_it_is_and_names_no_store_path(
+        fn without_hashes_keeps_the_document_and_hides_all_hashes(
             parts in prop::collection::vec("[0-9a-z]{20,80}|[\"\\\\\n\t<é-]|/nix/store/[0-9a-df-np-sv-z]{32}-x", 0..12),
             number in any::<u64>(),
         ) {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_hidden_and_little_else() {
+    fn only_runs_as_long_as_a_hash_are_escaped() {
         let hidden = without_hashes(br#"{"path":"/nix/store/0c6a1cv41yy9yz8svln6w09ks4wdjk4n-hello"}"#);
         let expected = br#"{"path":"/nix/store/0c6a1cv41yy9yz8s\u0076ln6w09ks4wdjk4n-hello"}"#;
         assert_eq!(String::from_utf8_lossy(&hidden), String::from_utf8_lossy(expected));

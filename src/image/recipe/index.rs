@@ -1,4 +1,4 @@
-//! An index of recipes: one image for several platforms, whose layers are made on demand.
+//! An index of recipes, for an image with several platforms.
 //!
 //! ```json
 //! { "version": 1,
@@ -7,7 +7,7 @@
 //!   "annotations": { "org.opencontainers.image.title": "hello" } }
 //! ```
 //!
-//! The images are recipes, in a Nix store. `annotations` are those of the OCI index.
+//! `images` are recipes in a Nix store. `annotations` are the annotations of the OCI index.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
@@ -19,16 +19,16 @@ use crate::{
     oci::{Algorithm, Index, Platform, descriptor::media_type, json},
 };
 
-/// The file.
+/// The JSON document of an index of recipes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecipeList {
     version: u32,
-    /// The recipes.
+    /// The paths of the recipes.
     pub images: Vec<PathBuf>,
-    /// The name to load it under, without a tag.
+    /// The name of the image, without a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The tag to load it under.
+    /// The tag of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     /// Annotations of the index.
@@ -37,13 +37,13 @@ pub struct RecipeList {
 }
 
 impl RecipeList {
-    /// An index of these recipes.
+    /// Creates an index of recipes.
     pub fn new(images: Vec<PathBuf>, name: String, tag: String, annotations: BTreeMap<String, String>) -> Self {
         Self { version: VERSION, images, name: Some(name), tag: Some(tag), annotations }
     }
 }
 
-/// The recipes of an index, read.
+/// An index with its parsed recipes.
 #[derive(Clone, Debug)]
 pub struct RecipeIndex {
     /// The recipes, in the order of the index.
@@ -59,12 +59,12 @@ impl RecipeIndex {
         Self { images, reference, annotations: list.annotations }
     }
 
-    /// Sets where store paths come from that the machine lacks.
+    /// Sets the provider of store paths that are not on this machine.
     pub fn set_provider(&mut self, provider: Option<&Arc<dyn Provider>>) {
         self.images.iter_mut().for_each(|image| image.provider = provider.cloned());
     }
 
-    /// The OCI index with its images.
+    /// Returns the OCI index with its images.
     pub fn content(&self) -> ManifestGraph {
         let children: Vec<ManifestGraph> = self.images.iter().map(|image| Image::of(image).into()).collect();
         let manifests = children.iter().map(ManifestGraph::descriptor).collect();
@@ -78,21 +78,21 @@ impl RecipeIndex {
         }))
     }
 
-    /// The recipe for a platform.
+    /// Returns the recipe for a platform.
     pub fn for_platform(&self, platform: &Platform) -> Option<&Recipe> {
         let mut fitting = self.images.iter().filter(|image| platform.is_met_by(&image.platform()));
         let first = fitting.next()?;
-        // Of several variants, that without one comes first, as in other indexes.
+        // If several variants match, a recipe without a variant takes precedence, as in other indexes.
         Some(fitting.find(|image| image.variant.is_none() && first.variant.is_some()).unwrap_or(first))
     }
 
-    /// The image of a recipe of this index, under the index's name.
+    /// Returns the image of a recipe of this index, with the name of the index.
     pub fn image(&self, recipe: &Recipe) -> Image {
         let image = Image::of(recipe);
         Image { reference: self.reference.clone().or(image.reference), ..image }
     }
 
-    /// The platforms, for messages.
+    /// Returns the list of platforms for messages.
     pub fn platforms(&self) -> String {
         let platforms: Vec<String> = self.images.iter().map(|image| image.platform().to_string()).collect();
         platforms.join(", ")

@@ -1,8 +1,8 @@
-//! Which files a recipe may name.
+//! Restricts the files that a recipe may name.
 //!
-//! A recipe comes from others, and what it names is sent to registries and clients. Everything in a Nix store is
-//! readable by every user, so it may name store paths and files in them. A file of its own lies in the recipe's
-//! directory. Nothing else is ever read.
+//! A recipe may come from an untrusted source, and the files that it names are sent to registries and clients. A recipe may
+//! name store paths and files in them, because every user can read the Nix store, and files in its own directory. Any other
+//! file is refused.
 
 use std::{
     fs::{self, File},
@@ -19,49 +19,52 @@ use crate::{
     },
 };
 
-/// Links from store path to store path, at most; a layout links to a blob of another derivation, which may be a link.
-const LINKS: usize = 8;
+/// The maximum number of links from store path to store path. An OCI layout may link to a blob of another derivation, which may
+/// be a link again.
+const MAX_LINKS: usize = 8;
 
-/// Checks every path of a recipe that was read from `file`, and makes those beside it absolute. Without a `directory`,
-/// as of a recipe that came through a pipe, only store paths are allowed.
+/// Checks all paths of a recipe that was read from `file`, and makes relative paths absolute. Without a `directory`, for
+/// example because the recipe comes from a pipe, only store paths are allowed.
 pub(super) fn check(recipe: &mut Recipe, file: &Path, directory: Option<&Path>) -> Result<()> {
     let real = match directory {
         Some(directory) => Some(fs::canonicalize(directory).map_err(io_error("reading", directory))?),
         None => None,
     };
-    let beside = Beside { file, directory: directory.zip(real.as_deref()) };
+    let allowed = AllowedPaths { file, directory: directory.zip(real.as_deref()) };
     for (at, layer) in recipe.layers.iter_mut().enumerate() {
         let what = format!("layer {}", at + 1);
         for path in &mut layer.paths {
-            beside.resolve(&mut path.path, &what)?;
+            allowed.resolve(&mut path.path, &what)?;
         }
         if let Some(blob) = &mut layer.blob {
-            beside.resolve(blob, &what)?;
-            beside.check_no_link(blob, &what)?;
+            allowed.resolve(blob, &what)?;
+            allowed.check_no_link(blob, &what)?;
         }
     }
-    // Nothing says which digest these have, so a file beside the recipe could be any file of the user.
+    // Recipes have no digests of attachments. A file in the directory of the recipe could therefore be any file of the user.
     match recipe.attachments.iter().find(|attachment| in_store(&attachment.path).is_none()) {
-        Some(attachment) => Err(beside.outside("an attachment", &attachment.path, "it is not a store path")),
+        Some(attachment) => Err(allowed.outside("an attachment", &attachment.path, "it is not a store path")),
         None => Ok(()),
     }
 }
 
-/// A recipe that an index lists, which must be a store path.
+/// Checks that a recipe in an index is a store path.
 pub(super) fn recipe_in_store<'a>(recipe: &'a Path, index: &Path) -> Result<&'a Path> {
     match in_store(recipe) {
         Some(_) => Ok(recipe),
-        None => Err(Beside { file: index, directory: None }.outside("an image", recipe, "it is not a store path")),
+        None => {
+            Err(AllowedPaths { file: index, directory: None }.outside("an image", recipe, "it is not a store path"))
+        }
     }
 }
 
-struct Beside<'a> {
+struct AllowedPaths<'a> {
     file: &'a Path,
-    /// The recipe's directory, as it was given and without links.
+    /// The directory of the recipe, as given and without links.
     directory: Option<(&'a Path, &'a Path)>,
 }
 
-impl Beside<'_> {
+impl AllowedPaths<'_> {
     fn resolve(&self, path: &mut PathBuf, what: &str) -> Result<()> {
         if in_store(path).is_some() {
             return Ok(());
@@ -80,7 +83,7 @@ impl Beside<'_> {
         Ok(())
     }
 
-    /// A link beside the recipe may lead anywhere.
+    /// Refuses links in the directory of the recipe, because they may lead to any file.
     fn check_no_link(&self, path: &Path, what: &str) -> Result<()> {
         let Some((_, real)) = self.directory else { return Ok(()) };
         let Ok(below) = path.strip_prefix(real) else { return Ok(()) };
@@ -92,7 +95,7 @@ impl Beside<'_> {
             Ok(Entry::Link(target)) => {
                 Err(self.outside(what, path, &format!("a link on the way to it leads to {}", target.display())))
             }
-            // A missing file may be in a registry.
+            // If the file is missing, the blob may be in a registry.
             Ok(Entry::File(_)) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(ImageError::Io { act: "opening", path: path.to_owned(), source }),
@@ -109,48 +112,47 @@ impl Beside<'_> {
     }
 }
 
-/// Opens a file that a recipe or a layout names. In a store, links are followed as long as they lead into a store;
-/// elsewhere the path itself was checked when the recipe was read.
+/// Opens a file that a recipe or a layout names. In a store, links are followed if they lead into a store. Other paths were
+/// checked when the recipe was read.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     if in_store(path).is_some() { open_in_store(path) } else { files::open_plain(path) }
 }
 
-/// Opens a file in a store, through links that lead from store path to store path and no others. Nix's store is readable
-/// by every user, so that no link in it discloses anything.
+/// Opens a file in a store. Links are followed if they lead into a store, which every user can read.
 ///
 /// # Errors
 ///
-/// When it is missing, no regular file, or a link leads out of the store.
+/// If the file is missing or not a regular file, or a link leads out of the store.
 pub(crate) fn open_in_store(path: &Path) -> io::Result<File> {
     let mut path = path.to_owned();
-    for _ in 0..LINKS {
+    for _ in 0..MAX_LINKS {
         let Some((whole, inside)) = in_store(&path) else {
             let what = format!("a link leads to {}, which is not in a Nix store", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         };
         let store = files::directory(whole.as_path());
         let name = Path::new(whole.as_path().file_name().unwrap_or_default()).join(inside);
-        // A trailing slash would make a directory of it.
+        // Rebuilding the path from its components removes a trailing slash, which only directories may have.
         let name: PathBuf = name.components().collect();
         match Beneath::open(store)?.entry(&name)? {
             Entry::File(file) => return Ok(file),
-            Entry::Link(target) => path = plain(&store.join(target)),
+            Entry::Link(target) => path = normalize(&store.join(target)),
         }
     }
-    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("more than {LINKS} links lead to it")))
+    Err(io::Error::new(io::ErrorKind::InvalidInput, format!("more than {MAX_LINKS} links lead to it")))
 }
 
-/// The path without `.` and `..`: what comes before them are directories, as [`Beneath`] has seen.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
+/// Removes `.` and `..` from a path. This is correct because [`Beneath`] follows no links to directories.
+fn normalize(path: &Path) -> PathBuf {
+    let mut normalized = PathBuf::new();
     for part in path.components() {
         match part {
-            Component::ParentDir => drop(plain.pop()),
+            Component::ParentDir => drop(normalized.pop()),
             Component::CurDir => {}
-            part => plain.push(part),
+            part => normalized.push(part),
         }
     }
-    plain
+    normalized
 }
 
 #[cfg(test)]
@@ -160,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_in_a_store_are_followed_within_it() {
+    fn only_links_within_a_store_are_followed() {
         let top = tempfile::tempdir().unwrap();
         let path = |digit: &str| top.path().join(format!("{}-x", digit.repeat(32)));
         let (blobs, layout, other) = (path("0"), path("1"), path("2"));

@@ -1,4 +1,4 @@
-//! What layers are made of besides what the machine has: store paths from elsewhere, and blobs that a registry has.
+//! The sources of layers that are not on this machine: store paths in caches, and blobs in registries.
 
 use std::{
     fmt, io,
@@ -12,55 +12,55 @@ use crate::{
     oci::Digest,
 };
 
-/// Gives what a recipe names and the machine lacks.
+/// Provides the store paths and blobs of a recipe that are not on this machine.
 pub trait Provider: fmt::Debug + Send + Sync {
-    /// The NAR of a store path. It ends without an error only where it is what was recorded.
+    /// Opens the NAR of a store path. If it does not match `recorded`, reading it fails at the end.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when it is nowhere to be found.
+    /// [`NotFound`](io::ErrorKind::NotFound) if no cache has the store path.
     fn nar(&self, path: &StorePath, recorded: Option<Recorded>) -> io::Result<Box<dyn Read + Send>>;
 
-    /// A blob of a registry, whose `origin` is `host/repository`. Nothing is checked here.
+    /// Opens a blob of a registry, whose `origin` is `host/repository`. The caller checks the digest.
     ///
     /// # Errors
     ///
-    /// When the registry does not give it.
+    /// If the registry does not return the blob.
     fn blob(&self, origin: &str, digest: &Digest) -> io::Result<Box<dyn Read + Send>>;
 
-    /// The first place to look for a missing store path, as `nix copy --to` takes it.
+    /// Returns the first cache that is searched for store paths, in the form of `nix copy --to`.
     fn cache(&self) -> Option<String>;
 }
 
-/// What Nix recorded of a store path's NAR.
+/// The digest and the size that Nix recorded for the NAR of a store path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its digest.
+    /// The digest of the NAR.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// The size of the NAR in bytes.
     pub size: u64,
 }
 
-/// What a layer may need besides its own description.
+/// The parts of a recipe that are needed to make its layers.
 #[derive(Clone, Debug, Default)]
 pub struct Materials {
-    /// What Nix recorded of the store paths.
+    /// The closure with the recorded NAR hashes.
     pub closure: Option<Arc<Graph>>,
-    /// Where what the machine lacks comes from.
+    /// The provider of store paths and blobs that are not on this machine.
     pub provider: Option<Arc<dyn Provider>>,
-    /// The recipe that brings everything along, for messages.
+    /// The recipe whose closure has all store paths, for messages.
     pub recipe: Option<PathBuf>,
 }
 
 impl Materials {
-    /// What Nix recorded of `path`.
+    /// Returns the digest and the size that Nix recorded for `path`.
     pub(super) fn recorded(&self, path: &StorePath) -> Option<Recorded> {
         let node = self.closure.as_ref()?.get(path)?;
         let digest = Digest::from_bytes(parse_nar_hash(node.nar_hash.as_deref()?)?);
         Some(Recorded { digest, size: node.nar_size })
     }
 
-    /// The NAR of a store path that the machine lacks.
+    /// Opens the NAR of a store path that is not on this machine.
     pub(super) fn nar(&self, path: &StorePath) -> io::Result<Box<dyn Read + Send>> {
         let found = match &self.provider {
             Some(provider) => provider.nar(path, self.recorded(path)),
@@ -72,7 +72,7 @@ impl Materials {
         })
     }
 
-    /// What brings a path to where it is looked for.
+    /// Returns the part of an error message that says how to make a store path available.
     fn remedy(&self, path: &StorePath) -> String {
         let what = self.recipe.as_deref().unwrap_or(path.as_path());
         match self.provider.as_ref().and_then(|provider| provider.cache()) {
@@ -85,7 +85,8 @@ impl Materials {
     }
 }
 
-/// The store path that `file` is in, and where in it; none for a path that `..` leads out of it.
+/// Splits a path into its store path and the rest. Returns `None` if the path is not in a store, or has `..` after the store
+/// path.
 pub(super) fn in_store(file: &Path) -> Option<(StorePath, &Path)> {
     let whole = file.ancestors().find_map(|path| StorePath::parse(path.to_str()?).ok())?;
     let inside = file.strip_prefix(whole.as_path()).ok()?;

@@ -1,4 +1,4 @@
-//! The recipe, image.json: a whole image described, and its blobs made on demand.
+//! The recipe, image.json, which describes an image. Its blobs are made on demand.
 //!
 //! ```json
 //! { "version": 1,
@@ -11,39 +11,39 @@
 //!   "name": "hello", "tag": "latest" }
 //! ```
 //!
-//! This is nix2container's version 1 with keys added. Its library reads what is
-//! written here, for it ignores what it does not know, and strata reads what it
-//! writes. The keys that strata adds may all be missing:
+//! This is version 1 of nix2container with additional keys. Its library reads these
+//! recipes because it ignores unknown keys, and strata reads the recipes of
+//! nix2container. All keys that strata adds are optional:
 //!
 //! | of the image  | |
 //! |---|---|
-//! | `name`, `tag` | what it is called where it is loaded or pushed |
-//! | `variant`     | of the architecture |
-//! | `annotations` | of the manifest |
-//! | `history`     | all of it, steps without a layer too; without, that of the layers |
-//! | `closure`     | a list of `{ path, narSize, narHash, references, selfReference, asked }`: every store path of its layers; references are places in this list; `asked` is true of paths that the image is for though others reference them |
-//! | `recipe`      | of a detached recipe: the store path of the one it was made from |
-//! | `attachments` | a list of `{ artifactType, mediaType, path, annotations }`: files that go with it as referrers |
+//! | `name`, `tag` | the name of the image when it is loaded or pushed |
+//! | `variant`     | the variant of the architecture |
+//! | `annotations` | annotations of the manifest |
+//! | `history`     | the whole history, including steps without a layer; by default, the history of the layers |
+//! | `closure`     | a list of `{ path, narSize, narHash, references, selfReference, asked }`: every store path of its layers; references are indices in this list; `asked` is true for requested paths that other paths reference |
+//! | `recipe`      | the store path of the original recipe, if this one is detached |
+//! | `attachments` | a list of `{ artifactType, mediaType, path, annotations }`: files that are attached as referrers |
 //!
 //! | of a layer    | |
 //! |---|---|
-//! | `mtime`       | of everything in it, in seconds since the epoch |
-//! | `compressed`  | what its plain tar compresses to, where that was computed: `{ "gzip": { digest, size, annotations } }`; keys are the names of `--compression`, and the annotations (of a chunk table, say) belong to its descriptor |
+//! | `mtime`       | the modification time of all files, in seconds since the epoch |
+//! | `compressed`  | the compressed blobs, if they were computed: `{ "gzip": { digest, size, annotations } }`; keys are the names of `--compression`, and the annotations (for example of a table of contents) belong to the descriptor |
 //! | `origin`      | `host/repository` of a registry that has the blob |
 //!
-//! # Where a layer's bytes come from
+//! # Sources of the bytes of a layer
 //!
-//! From its `paths`, else from the ready blob at `layer-path`, else, where there
-//! is neither, from its `origin`. An image with a layer of that last kind says
-//! `"version": 2`: who does not know `origin` would take the layer for an empty
-//! one. Everything else is version 1.
+//! A layer is made from its `paths`, or else read from the blob file at `layer-path`,
+//! or else downloaded from its `origin`. An image with a layer of the last kind has
+//! `"version": 2`, because programs without support for `origin` would treat the
+//! layer as empty. All other images have version 1.
 //!
 //! # Detached recipes
 //!
-//! Nix finds a reference where the 32 characters of a store path's hash stand in
-//! a file. A *detached* recipe has none: of every long run of such characters,
-//! each sixteenth is written as JSON escapes it, so that every reader of JSON puts
-//! them together again and Nix sees none of them ([`Recipe::save_detached`]).
+//! Nix detects a reference if a file contains the 32 characters of the hash of a
+//! store path. A *detached* recipe has no references: in every long run of such
+//! characters, some are written as JSON escapes. Every JSON parser restores them,
+//! and Nix does not detect the hash ([`Recipe::save_detached`]).
 
 mod detached;
 mod index;
@@ -81,12 +81,12 @@ pub use layer::{Compressed, LayerPath, RecipeLayer, open_layers};
 pub(crate) use locations::open_in_store;
 pub use materials::{Materials, Provider, Recorded};
 
-/// nix2container's version, which its library reads.
+/// The version of nix2container, which its library reads.
 const VERSION: u32 = 1;
-/// That of images with layers that only a registry has.
+/// The version of images with layers that only a registry has.
 const VERSION_BY_REFERENCE: u32 = 2;
 
-/// An image: what image.json holds.
+/// The content of an image.json.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -100,34 +100,34 @@ pub struct Recipe {
     pub layers: Vec<RecipeLayer>,
     /// `GOARCH` of the programs inside.
     pub arch: String,
-    /// When the image was made.
+    /// The creation time of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<Timestamp>,
-    /// The architecture's variant.
+    /// The variant of the architecture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
-    /// The whole history, steps without a layer included; empty stands for that of the layers.
+    /// The whole history, including steps without a layer. If it is empty, the history of the layers is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
     /// Annotations of the manifest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// The store paths of its layers and their references, where it is made from store paths.
+    /// The store paths of the layers and their references, if the image is made from store paths.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closure: Option<Arc<Graph>>,
-    /// The name to load it under, without a tag.
+    /// The name of the image, without a tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The tag to load it under.
+    /// The tag of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
-    /// The recipe that this one was detached from.
+    /// The original recipe, if this one is detached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recipe: Option<PathBuf>,
-    /// Files that go with the image.
+    /// Files that are attached to the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
-    /// Where store paths and blobs come from that the machine lacks.
+    /// The provider of store paths and blobs that are not on this machine.
     #[serde(skip)]
     pub provider: Option<Arc<dyn Provider>>,
 }
@@ -138,25 +138,25 @@ impl PartialEq for Recipe {
     }
 }
 
-/// A file that goes with an image, as a referrer in a registry.
+/// A file that is attached to an image, as a referrer in a registry.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attachment {
-    /// What it is, `application/vnd.cyclonedx+json` for example.
+    /// The artifact type, for example `application/vnd.cyclonedx+json`.
     pub artifact_type: String,
-    /// The file's media type.
+    /// The media type of the file.
     pub media_type: String,
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Annotations of its manifest.
+    /// Annotations of the manifest of the attachment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Recipe {
-    /// An image of these layers, base first.
+    /// Creates the recipe of an image with these layers, base first.
     pub fn new(config: Config, arch: String, created: Option<Timestamp>, layers: Vec<RecipeLayer>) -> Self {
         Self {
             version: VERSION,
@@ -176,7 +176,7 @@ impl Recipe {
         }
     }
 
-    /// A recipe with this config and these layers.
+    /// Creates a recipe from the config of an image and its layers.
     pub fn from_config(config: ImageConfig, layers: Vec<RecipeLayer>) -> Self {
         let ImageConfig { created, architecture, variant, config, history, .. } = config;
         let mut image = Self::new(config, architecture, created, layers);
@@ -188,8 +188,8 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// [`ImageError::Io`], [`ImageError::Parse`], [`ImageError::Version`], and [`ImageError::Outside`] where it names a
-    /// file that is neither in a Nix store nor in the recipe's directory.
+    /// [`ImageError::Io`], [`ImageError::Parse`], [`ImageError::Version`], and [`ImageError::Outside`] if the recipe names a
+    /// file that is neither in a Nix store nor in the directory of the recipe.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = File::open(path).map_err(io_error("reading", path))?;
@@ -198,7 +198,7 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// As [`open`](Self::open), from a reader; `path` is for messages, and only store paths are allowed.
+    /// Reads a recipe from a reader. `path` is used in messages, and the recipe may only name store paths.
     ///
     /// # Errors
     ///
@@ -216,13 +216,13 @@ impl Recipe {
         serde_json::from_slice(text).map_err(parse_error(path))
     }
 
-    /// Writes image.json at `path`, whole or not at all.
+    /// Writes the recipe to `path` atomically.
     pub fn save(&self, path: &Path) -> Result<()> {
         save_json(&self.versioned(), path)
     }
 
-    /// Writes a recipe without references: the same image as the one at `recipe`, where nothing that Nix would find
-    /// names a store path.
+    /// Writes a detached recipe, in which Nix detects no references, to `path` atomically. `recipe` is the store path of the
+    /// original recipe.
     ///
     /// # Errors
     ///
@@ -232,19 +232,19 @@ impl Recipe {
         write_whole(&detached::without_hashes(&json::to_vec(&image)), path)
     }
 
-    /// The same image, with the version that readers of it must know.
+    /// Returns the recipe with the version that its layers require.
     fn versioned(&self) -> Self {
         let by_reference = self.layers.iter().any(RecipeLayer::is_by_reference);
         Self { version: if by_reference { VERSION_BY_REFERENCE } else { VERSION }, ..self.clone() }
     }
 
-    /// `name:tag`, where the image has a name.
+    /// Returns the name, `name:tag`.
     pub fn reference(&self) -> Option<String> {
         let name = self.name.as_ref()?;
         Some(format!("{name}:{}", self.tag.as_deref().unwrap_or("latest")))
     }
 
-    /// The config blob, [Image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md).
+    /// Returns the config blob, [Image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md).
     pub fn config_blob(&self) -> Vec<u8> {
         json::to_vec(&ImageConfig {
             created: self.created,
@@ -265,17 +265,17 @@ impl Recipe {
         })
     }
 
-    /// Digest of the config blob: the image's id to docker.
+    /// Returns the digest of the config blob, which is the ID of the image in docker.
     pub fn config_digest(&self) -> Digest {
         Digest::of(&self.config_blob())
     }
 
-    /// The machine the image is for.
+    /// Returns the platform of the image.
     pub fn platform(&self) -> Platform {
         Platform::linux(&self.arch, self.variant.as_deref())
     }
 
-    /// The manifest, [Image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md).
+    /// Returns the manifest, [Image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md).
     pub fn manifest(&self) -> Manifest {
         let blob = self.config_blob();
         let config = Descriptor::new(media_type::CONFIG, Digest::of(&blob), blob.len() as u64);
@@ -283,15 +283,15 @@ impl Recipe {
         Manifest { annotations: self.annotations.clone(), ..Manifest::new(config, layers.collect()) }
     }
 
-    /// The bytes of the blob with this digest: a layer, the config or the manifest.
+    /// Opens the blob with this digest: a layer, the config or the manifest.
     ///
-    /// A layer is made while it is read, and its digest checked: a store path
-    /// that is not what it was is an error at the end, which carries
-    /// [`ImageError::Mismatch`].
+    /// A layer is made while it is read. If a store path changed, the digest of the
+    /// layer is wrong, and reading fails at the end with an error that has
+    /// [`ImageError::Mismatch`] as its cause.
     ///
     /// # Errors
     ///
-    /// [`ImageError::NoBlob`].
+    /// [`ImageError::NoBlob`] if the image has no such blob.
     pub fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>> {
         for blob in [self.config_blob(), json::to_vec(&self.manifest())] {
             if Digest::of(&blob) == *digest {
@@ -304,16 +304,16 @@ impl Recipe {
         Ok(Box::new(ChunkReader::new(move |out| layer.write(at + 1, &materials, out).map_err(io::Error::other))))
     }
 
-    /// What its layers are made of besides what the machine has.
+    /// Returns the parts of the recipe that are needed to make its layers.
     pub fn materials(&self) -> Materials {
         Materials { closure: self.closure.clone(), provider: self.provider.clone(), recipe: self.recipe.clone() }
     }
 
-    /// The bytes of a layer's blob, by its place, counted from the base and from 0.
+    /// Opens the blob of a layer by its index, counted from 0, the base.
     ///
     /// # Errors
     ///
-    /// [`ImageError::NoLayer`]; the stream's own errors are those of [`blob`](Self::blob).
+    /// [`ImageError::NoLayer`] if there is no such layer. Reading fails as for [`blob`](Self::blob).
     pub fn layer_blob(&self, place: usize) -> Result<Box<dyn Read + Send>> {
         let layer = self.layers.get(place).ok_or(ImageError::NoLayer(place))?;
         self.blob(&layer.digest)
@@ -325,7 +325,7 @@ impl Recipe {
 pub enum RecipeFile {
     /// An image.json.
     Recipe(Box<Recipe>),
-    /// What `buildIndex` makes.
+    /// The result of `buildIndex`.
     Index(RecipeIndex),
 }
 
@@ -339,7 +339,7 @@ impl RecipeFile {
         Self::parse_text(&read_document(file, path)?, path, Some(files::directory(path)))
     }
 
-    /// As [`open`](Self::open), from a reader; `path` is for messages, and only store paths are allowed.
+    /// Reads a recipe or an index of recipes from a reader. `path` is used in messages, and only store paths may be named.
     ///
     /// # Errors
     ///
@@ -369,7 +369,7 @@ fn parse_error(path: &Path) -> impl Fn(serde_json::Error) -> ImageError {
     |source| ImageError::Parse { path: path.to_owned(), source }
 }
 
-/// Whether the document is an index of recipes. Its version is checked.
+/// Returns whether the document is an index of recipes, and checks its version.
 fn is_list(text: &[u8], path: &Path) -> Result<bool> {
     #[derive(Deserialize)]
     struct Versioned {
@@ -383,12 +383,12 @@ fn is_list(text: &[u8], path: &Path) -> Result<bool> {
     Ok(images.is_some())
 }
 
-/// Writes a document at `path`, whole or not at all.
+/// Writes a document to `path` atomically.
 pub fn save_json<T: Serialize>(document: &T, path: &Path) -> Result<()> {
     write_whole(&json::to_vec(document), path)
 }
 
-/// Writes a file at `path`, whole or not at all.
+/// Writes a file atomically.
 pub fn write_whole(bytes: &[u8], path: &Path) -> Result<()> {
     files::write(path, bytes).map_err(io_error("writing", path))
 }
