@@ -72,7 +72,7 @@ pub mod oci {
 }
 #[cfg(feature = "net")]
 pub mod serve {
-    pub use crate::serve::answer::{Asked, parse_ranges};
+    pub use crate::serve::answer::{RequestedRange, parse_ranges};
 }
 pub mod transport {
     pub use crate::transport::{Destination, Location, ReadOptions, WriteOptions, open};

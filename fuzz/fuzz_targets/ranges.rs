@@ -2,11 +2,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use strata::internals::serve::{Asked, parse_ranges};
+use strata::internals::serve::{RequestedRange, parse_ranges};
 
 fuzz_target!(|header: (&str, u64)| {
     let (text, size) = header;
-    if let Asked::Parts(ranges) = parse_ranges(text, size) {
+    if let RequestedRange::Parts(ranges) = parse_ranges(text, size) {
         assert!(!ranges.is_empty());
         assert!(ranges.iter().all(|range| range.start < range.end && range.end <= size), "{ranges:?} of {size}");
         assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start), "{ranges:?}");

@@ -1,12 +1,12 @@
 //! The access log, a line for each response:
 //!
 //! ```text
-//! access log   a line for each answer once it ended, in Apache's "combined" form
+//! access log   a line for each finished response, in the "combined" format of Apache
 //!              127.0.0.1 - alice [21/Nov/2026:15:20:01 +0000] "GET /v2/app/manifests/v1 HTTP/1.1" 200 1034 "-" "skopeo/1.9.3"
-//! metrics      counters since the start, in Prometheus' text form, at /metrics
+//! metrics      counters since the start, in the text format of Prometheus, at /metrics
 //! ```
 //!
-//! What clients say is escaped as nginx does it, so that they cannot forge lines. `Authorization` is in neither.
+//! Text from clients is escaped as in nginx, so that clients cannot forge lines. Neither contains `Authorization`.
 
 use std::{
     collections::BTreeMap,
@@ -34,30 +34,30 @@ use jiff::Timestamp;
 use super::body::Body;
 use crate::threads::lock;
 
-/// Upper bounds of the histogram's buckets in seconds: Prometheus' own, and two for layers.
+/// The upper bounds of the buckets of the histogram in seconds: the defaults of Prometheus, and two for layers.
 const BUCKETS: [f64; 13] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
 
-/// `21/Nov/2026:15:20:01 +0000`
+/// The time format of Apache: `21/Nov/2026:15:20:01 +0000`.
 const APACHE_TIME: &str = "%d/%b/%Y:%H:%M:%S +0000";
 
-/// The status when the client closed the connection, as nginx writes it.
+/// The status of nginx for responses whose connection the client closed.
 const GONE: u16 = 499;
 
-/// Where the lines of the access log go.
+/// The destination of the access log.
 #[derive(Debug)]
 pub enum AccessLog {
-    /// A file, at its end.
+    /// A file, to which lines are appended.
     File(Mutex<File>),
     /// The standard error.
     Stderr,
 }
 
 impl AccessLog {
-    /// Adds to the file at `path`, which need not be there; `-` is the standard error.
+    /// Appends to the file at `path`, which is created if it is missing. `-` is the standard error.
     ///
     /// # Errors
     ///
-    /// When the file cannot be opened.
+    /// If the file cannot be opened.
     pub fn open(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::Stderr);
@@ -66,7 +66,7 @@ impl AccessLog {
     }
 
     fn write(&self, line: &str) {
-        // Requests are answered even if the disk is full.
+        // A full disk must not prevent responses.
         let _ = match self {
             Self::File(file) => lock(file).write_all(line.as_bytes()),
             Self::Stderr => io::stderr().write_all(line.as_bytes()),
@@ -74,14 +74,14 @@ impl AccessLog {
     }
 }
 
-/// What a server counts and writes down.
+/// The counters and the access log of a server.
 #[derive(Debug, Default)]
 pub struct Record {
     log: Option<AccessLog>,
-    /// By method and status.
+    /// The number of responses by method and status.
     requests: Mutex<BTreeMap<(String, u16), u64>>,
     bytes: AtomicU64,
-    /// One more than there are bounds: those that took longer.
+    /// The number of responses per bucket. The last bucket has the responses above all bounds.
     buckets: [AtomicU64; BUCKETS.len() + 1],
     microseconds: AtomicU64,
     connections: AtomicU64,
@@ -89,19 +89,19 @@ pub struct Record {
 }
 
 impl Record {
-    /// Nothing counted yet.
+    /// Creates counters of zero.
     pub fn new(log: Option<AccessLog>) -> Self {
         Self { log, ..Self::default() }
     }
 
-    /// One more connection; it ends with what this gives.
+    /// Counts a connection until the returned guard is dropped.
     pub fn connection(self: &Arc<Self>) -> impl Send + use<> {
         let record = Arc::clone(self);
         record.connections.fetch_add(1, Ordering::Relaxed);
         Connection(record)
     }
 
-    /// A request before its response.
+    /// Begins the entry of a request.
     pub fn begin<B>(self: &Arc<Self>, request: &Request<B>, from: IpAddr) -> Entry {
         self.answering.fetch_add(1, Ordering::Relaxed);
         let header = |name| request.headers().get(name).map_or(b"-".as_slice(), |value| value.as_bytes()).to_vec();
@@ -120,7 +120,7 @@ impl Record {
         }
     }
 
-    /// The text of `/metrics`
+    /// Returns the text of `/metrics`
     /// ([format](https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format)).
     pub fn metrics(&self) -> String {
         let mut text = String::new();
@@ -162,7 +162,7 @@ impl Drop for Connection {
     }
 }
 
-/// One request; written down when its answer ended, in whichever way.
+/// The entry of a request. It is written when its response is dropped, finished or not.
 pub struct Entry {
     record: Arc<Record>,
     begun: Instant,
@@ -177,12 +177,12 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The client.
+    /// Sets the name of the user.
     pub fn user(&mut self, name: String) {
         self.user = Some(name);
     }
 
-    /// What is answered.
+    /// Records the response, and returns it with a body that counts its bytes.
     pub fn answer(mut self, response: Response<Body>) -> Response<Recorded> {
         self.status = response.status().as_u16();
         response.map(|body| Recorded { body, entry: self })
@@ -198,7 +198,7 @@ impl Drop for Entry {
         let bucket = BUCKETS.partition_point(|bound| *bound < taken.as_secs_f64());
         record.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         record.microseconds.fetch_add(u64::try_from(taken.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        // Methods of their own are no reason to count without end.
+        // Unknown methods share a counter, so that clients cannot create any number of counters.
         let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"].contains(&self.method.as_str());
         let method = if known { self.method.clone() } else { "other".to_owned() };
         *lock(&record.requests).entry((method, self.status)).or_insert(0) += 1;
@@ -218,7 +218,7 @@ impl Drop for Entry {
     }
 }
 
-/// As nginx writes what clients say: `"`, `\` and everything that is no printable ASCII as `\xHH`.
+/// Escapes text from clients as nginx does: `"`, `\` and all bytes that are not printable ASCII become `\xHH`.
 fn escaped(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text {
@@ -232,7 +232,7 @@ fn escaped(text: &[u8]) -> String {
     out
 }
 
-/// A body whose bytes are counted.
+/// A body that counts its bytes.
 pub struct Recorded {
     body: Body,
     entry: Entry,
@@ -267,14 +267,14 @@ mod tests {
     use crate::serve::body;
 
     #[test]
-    fn times_are_apaches() {
+    fn times_have_the_format_of_apache() {
         let at = |second| Timestamp::from_second(second).unwrap().strftime(APACHE_TIME).to_string();
         assert_eq!(at(971_186_136), "10/Oct/2000:13:55:36 +0000");
         assert_eq!(at(1_709_251_200), "01/Mar/2024:00:00:00 +0000");
     }
 
     #[test]
-    fn an_answer_is_a_line_and_some_counts() {
+    fn responses_are_logged_and_counted() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let record = Arc::new(Record::new(Some(AccessLog::open(file.path()).unwrap())));
         let request = Request::get("/v2/x?n=1").header("user-agent", "evil\"agent\u{e9}\\").body(()).unwrap();

@@ -1,5 +1,5 @@
-//! One request, answered as the
-//! [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints) says.
+//! Responses to requests, by the
+//! [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints).
 
 use std::ops::Range;
 
@@ -21,15 +21,15 @@ use crate::oci::{Digest, Index, descriptor::media_type, json::to_vec};
 
 const DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 const API_VERSION: HeaderName = HeaderName::from_static("docker-distribution-api-version");
-/// Names in one answer of a list, unless fewer are asked for.
+/// The maximum number of names in a page of a list.
 const PAGE: usize = 1000;
-/// Ranges of one request; podman asks for some dozens at most.
-const RANGES: usize = 1024;
+/// The maximum number of ranges in a request. podman requests some dozens at most.
+const MAX_RANGES: usize = 1024;
 const OCTETS: &str = "application/octet-stream";
-/// What separates the parts of an answer: nothing that a layer holds by chance.
+/// The boundary of multipart responses, which must not occur in a layer.
 const BOUNDARY: &str = "strata-7c3e0d6a4f5b49d2-range";
 
-/// Answers `request`; what is wrong with it is an answer too.
+/// Returns the response to `request`, which may be an error.
 pub async fn answer<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>) -> Response<Body> {
     let is_head = request.method() == Method::HEAD;
     let mut response = if is_head || request.method() == Method::GET {
@@ -47,7 +47,7 @@ pub async fn answer<B>(catalogue: &Catalogue, streams: &Streams, request: &Reque
     response
 }
 
-/// The answer to a client that has to log in first.
+/// Returns the response to a client without valid credentials.
 pub fn unauthorized() -> Response<Body> {
     let refusal = Refusal::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", "a name and a password are wanted");
     let mut response = refusal.response();
@@ -56,8 +56,8 @@ pub fn unauthorized() -> Response<Body> {
     response
 }
 
-/// The answer where an image cannot be made. Only a 404 with this code makes docker, podman and skopeo print the message; they
-/// drop the body of a 5xx, and podman repeats a request that was answered with another 4xx.
+/// Returns the response if an image cannot be built. Only status 404 with this code makes docker, podman and skopeo print the
+/// message: they drop the body of a 5xx, and podman repeats requests after other 4xx.
 pub fn not_supplied<B>(error: SupplyError, request: &Request<B>) -> Response<Body> {
     let mut response = match error {
         SupplyError::UnknownName(message) => Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", message),
@@ -87,7 +87,7 @@ struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: String,
-    /// Of the blob, where a range lies outside of it.
+    /// The range is outside of the blob, whose size this is.
     size: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>
         let (tags, link) = page(repository(name)?.tags(), query, path);
         return Ok(list(&json!({ "name": name, "tags": tags }), link));
     }
-    // Names have slashes, so the last of these counts.
+    // Names may contain slashes, so the last separator is the relevant one.
     let cut = |kind: &str| rest.rsplit_once(kind);
     if let Some((name, version)) = cut("/manifests/") {
         return manifest(repository(name)?, version, request);
@@ -176,9 +176,9 @@ async fn blob<B>(
     let size = blob.size();
     let asked = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
     let ranges = match asked.map(|asked| parse_ranges(asked, size)) {
-        None | Some(Asked::Whole) => None,
-        Some(Asked::Parts(ranges)) => Some(ranges),
-        Some(Asked::Nothing) => {
+        None | Some(RequestedRange::Whole) => None,
+        Some(RequestedRange::Parts(ranges)) => Some(ranges),
+        Some(RequestedRange::Nothing) => {
             let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "SIZE_INVALID", "the blob ends before");
             return Err(Refusal { size: Some(size), ..refusal });
         }
@@ -218,8 +218,8 @@ async fn blob<B>(
     Ok(response)
 }
 
-/// Returns the parts of an answer's body with what precedes each, and what follows the last: several ranges are
-/// `multipart/byteranges` ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-14.6)).
+/// Returns the pieces of the body, and the bytes after the last one. Several ranges become `multipart/byteranges`
+/// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-14.6)).
 fn pieces(ranges: Option<&[Range<u64>]>, size: u64) -> (Vec<Piece>, Vec<u8>) {
     let several = ranges.is_some_and(|ranges| ranges.len() > 1);
     let before = |range: &Range<u64>| match several {
@@ -244,37 +244,38 @@ fn parse_digest(text: &str) -> Result<Digest, Refusal> {
     })
 }
 
-/// What a `Range` header asks for.
+/// The requested part of a blob, from a `Range` header.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// Everything: the header is of a kind that may be ignored.
+pub enum RequestedRange {
+    /// The whole blob, because the header may be ignored.
     Whole,
-    /// These, in the blob's order and apart from each other.
+    /// Ranges that are sorted and do not overlap.
     Parts(Vec<Range<u64>>),
-    /// Nothing inside of the blob.
+    /// All ranges are outside of the blob.
     Nothing,
 }
 
-/// [RFC 9110, 14.1.2](https://www.rfc-editor.org/rfc/rfc9110#name-byte-ranges): `bytes=2-4`, `bytes=2-`, `bytes=-3`, or
-/// several with commas between. Those that touch become one, and they come in the blob's order: it is made once.
-pub fn parse_ranges(text: &str, size: u64) -> Asked {
-    let Some(list) = text.strip_prefix("bytes=") else { return Asked::Whole };
+/// Parses ranges ([RFC 9110, 14.1.2](https://www.rfc-editor.org/rfc/rfc9110#name-byte-ranges)): `bytes=2-4`, `bytes=2-`,
+/// `bytes=-3`, or several with commas in between. They are sorted and adjacent ones are merged, because the blob is made once,
+/// from its start to its end.
+pub fn parse_ranges(text: &str, size: u64) -> RequestedRange {
+    let Some(list) = text.strip_prefix("bytes=") else { return RequestedRange::Whole };
     let mut ranges: Vec<Range<u64>> = Vec::new();
     for one in list.split(',').map(str::trim).filter(|one| !one.is_empty()) {
-        let Some((first, last)) = one.split_once('-') else { return Asked::Whole };
+        let Some((first, last)) = one.split_once('-') else { return RequestedRange::Whole };
         let range = match (first.parse::<u64>(), last.parse::<u64>()) {
             (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
             (Ok(first), Err(_)) if last.is_empty() => first..size,
             (Err(_), Ok(suffix)) if first.is_empty() => size.saturating_sub(suffix)..size,
-            // Nonsense: the whole blob is an answer.
-            _ => return Asked::Whole,
+            // The specification allows ignoring a malformed header.
+            _ => return RequestedRange::Whole,
         };
         if range.start < range.end {
             ranges.push(range);
         }
-        // More than anybody asks for who means well.
-        if ranges.len() > RANGES {
-            return Asked::Whole;
+        // No known client requests so many ranges, and the specification allows ignoring them.
+        if ranges.len() > MAX_RANGES {
+            return RequestedRange::Whole;
         }
     }
     ranges.sort_unstable_by_key(|range| range.start);
@@ -285,10 +286,10 @@ pub fn parse_ranges(text: &str, size: u64) -> Asked {
             _ => apart.push(range),
         }
     }
-    if apart.is_empty() { Asked::Nothing } else { Asked::Parts(apart) }
+    if apart.is_empty() { RequestedRange::Nothing } else { RequestedRange::Parts(apart) }
 }
 
-/// The names after `last=`, at most `n=` of them, and where the next are.
+/// Returns a page of names: those after `last=`, at most `n=` of them, with a link to the next page.
 fn page<'a>(names: impl Iterator<Item = &'a str>, query: &str, path: &str) -> (Vec<&'a str>, Option<String>) {
     let parameter = |name: &str| {
         let found = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
@@ -311,7 +312,7 @@ fn list(document_of: &Value, link: Option<String>) -> Response<Body> {
     response
 }
 
-/// Whether the other side has it, as its `If-None-Match` says.
+/// Returns whether the client has the content, by its `If-None-Match` header.
 fn is_known<B>(request: &Request<B>, digest: &Digest) -> bool {
     let header = request.headers().get(IF_NONE_MATCH).and_then(|known| known.to_str().ok());
     let tag = format!("\"{digest}\"");
@@ -340,7 +341,7 @@ pub fn document(media_type: &str, bytes: Vec<u8>) -> Response<Body> {
 }
 
 fn insert(response: &mut Response<Body>, name: HeaderName, value: &str) {
-    // Everything that is put into headers here is printable; what is not (a name from a URL) is left out.
+    // All values of this module are printable, except for names from URLs, whose header is then omitted.
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
@@ -352,29 +353,29 @@ mod tests {
 
     #[test]
     fn ranges_are_parsed() {
-        let part = |range: Range<u64>| Asked::Parts([range].into());
+        let part = |range: Range<u64>| RequestedRange::Parts([range].into());
         for (text, expected) in [
             ("bytes=2-4", part(2..5)),
             ("bytes=2-", part(2..10)),
             ("bytes=-3", part(7..10)),
             ("bytes=-30", part(0..10)),
             ("bytes=5-99", part(5..10)),
-            ("bytes=10-", Asked::Nothing),
-            ("bytes=-0", Asked::Nothing),
-            ("bytes=4-2", Asked::Whole),
-            ("bytes=1-2,4-5", Asked::Parts(vec![1..3, 4..6])),
-            ("bytes=8-, 1-2, 20-30", Asked::Parts(vec![1..3, 8..10])),
+            ("bytes=10-", RequestedRange::Nothing),
+            ("bytes=-0", RequestedRange::Nothing),
+            ("bytes=4-2", RequestedRange::Whole),
+            ("bytes=1-2,4-5", RequestedRange::Parts(vec![1..3, 4..6])),
+            ("bytes=8-, 1-2, 20-30", RequestedRange::Parts(vec![1..3, 8..10])),
             ("bytes=1-2,3-5,4-8", part(1..9)),
-            ("bytes=20-30,40-", Asked::Nothing),
-            ("bytes=1-2,x", Asked::Whole),
-            ("lines=1-2", Asked::Whole),
+            ("bytes=20-30,40-", RequestedRange::Nothing),
+            ("bytes=1-2,x", RequestedRange::Whole),
+            ("lines=1-2", RequestedRange::Whole),
         ] {
             assert_eq!(parse_ranges(text, 10), expected, "{text}");
         }
     }
 
     #[test]
-    fn lists_come_in_pages() {
+    fn lists_are_split_into_pages() {
         let names = || ["a", "b", "c"].into_iter();
         assert_eq!(page(names(), "", "/p"), (vec!["a", "b", "c"], None));
         assert_eq!(page(names(), "n=2", "/p"), (vec!["a", "b"], Some("</p?n=2&last=b>; rel=\"next\"".to_owned())));

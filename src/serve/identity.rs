@@ -1,4 +1,4 @@
-//! The certificate that a server shows, and its key.
+//! The TLS certificate of a server and its key.
 
 use std::{
     fmt, fs, io,
@@ -12,7 +12,7 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// A certificate and its key, checked to belong together.
+/// A certificate and its matching key.
 #[derive(Clone)]
 pub struct Identity(TlsAcceptor);
 
@@ -22,44 +22,44 @@ impl fmt::Debug for Identity {
     }
 }
 
-/// Why a certificate cannot be used.
+/// The reason that a certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// A file cannot be read.
     #[error("reading {}", path.display())]
     Read {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A file has no certificate or no key.
     #[error("{} has no {what} in PEM form", path.display())]
     Lacks {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// What it lacks.
+        /// The missing part.
         what: &'static str,
     },
-    /// They do not go together.
+    /// The certificate and the key do not match.
     #[error("the certificate of {} and the key of {} cannot be used", certificate.display(), key.display())]
     Pair {
-        /// The certificate's file.
+        /// The file of the certificate.
         certificate: PathBuf,
-        /// The key's file.
+        /// The file of the key.
         key: PathBuf,
-        /// Why.
+        /// The cause.
         source: rustls::Error,
     },
 }
 
 impl Identity {
-    /// Reads the chain of certificates in `certificate`, the server's own first, and the key in `key`. Both may be one
-    /// file.
+    /// Reads the certificate chain from `certificate`, the certificate of the server first, and the key from `key`. Both may
+    /// be the same file.
     ///
     /// # Errors
     ///
-    /// When a file cannot be read or lacks its part, and when the key is not the certificate's.
+    /// If a file cannot be read or lacks its part, or the key does not match the certificate.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
         let read = |path: &Path| fs::read(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source });
         let lacks = |path: &Path, what| IdentityError::Lacks { path: path.to_owned(), what };
@@ -82,7 +82,7 @@ impl Identity {
         Ok(Self(TlsAcceptor::from(Arc::new(config))))
     }
 
-    /// The server side of TLS.
+    /// Returns the acceptor of TLS connections.
     pub fn acceptor(&self) -> &TlsAcceptor {
         &self.0
     }

@@ -1,6 +1,6 @@
-//! A connection whose other side has to read on: one that does not take what was written within some time is closed,
-//! and what was made for it ends. hyper flushes after each piece of a body, so this is a least speed too: whoever takes
-//! a byte now and then does not hold a layer for ever.
+//! Closes connections of idle readers. If the client does not receive the written bytes within the timeout, the connection is
+//! closed and the layer that is made for it is cancelled. hyper flushes after each piece of a body, so this is also a minimum
+//! speed: a client that reads one byte at a time cannot occupy a stream for long.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use tokio::{
 pub struct IdleTimeout<S> {
     inner: S,
     idle_timeout: Duration,
-    /// Since when something waits to go out.
+    /// The running timeout, while written bytes are not received yet.
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
@@ -90,13 +90,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_that_stalls_is_given_up() {
+    fn stalled_readers_are_disconnected() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             let (ours, mut theirs) = duplex(16);
             let mut ours = IdleTimeout::new(ours, Duration::from_millis(50));
             ours.write_all(&[0; 16]).await.unwrap();
-            // One that reads is waited for.
+            // A client that reads is not disconnected.
             let mut read = [0; 16];
             theirs.read_exact(&mut read).await.unwrap();
             ours.write_all(&[0; 16]).await.unwrap();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_takes_a_byte_now_and_then_is_given_up() {
+    fn very_slow_readers_are_disconnected() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (ours, mut theirs) = duplex(16);

@@ -1,11 +1,11 @@
 //! A read-only registry: the pull side of the
-//! [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull),
-//! straight from store paths.
+//! [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pull).
+//! Layers are made from store paths while they are sent.
 //!
 //! ```text
-//! images, or Demand: made when they are asked for ──▶ Catalogue: repositories, tags, manifests, blobs
+//! images, or Demand: built when they are requested ──▶ Catalogue: repositories, tags, manifests, blobs
 //!                            │
-//! connection ──▶ Identity: TLS, where there is a certificate
+//! connection ──▶ Identity: TLS, if there is a certificate
 //!    request ──▶ Service: Users ──▶ answer ──▶ body: bytes, or a blob made while it is sent
 //!                                                │
 //!                                             Record: access log, metrics
@@ -60,37 +60,37 @@ use peer_limits::{Connection, PeerLimits};
 pub use service::Contents;
 use service::Service;
 
-/// Connections at once, if the machine allows so many open files. One takes little more than its 64 KiB of buffers.
+/// The maximum number of connections, if the limit of open files allows it. One takes little more than 64 KiB of buffers.
 const CONNECTIONS: usize = 2048;
-/// Bytes of requests that wait to be read on one connection.
+/// The size of the read buffer of a connection in bytes.
 const BUFFER: usize = 64 * 1024;
-/// A reader that takes less than what is buffered for it in this time is gone.
+/// If a client does not receive the buffered bytes within this time, it is disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// When asked to end, answers on their way have this long.
+/// The time that running responses have after the server is told to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
-/// Time from a connection to the end of its first request's head, with the TLS handshake. Clients connect to ask.
+/// The maximum time from the connection to the end of the first request's head. Clients send a request immediately.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time to the end of each later request's head; clients keep connections for some time between requests.
+/// The maximum time to the end of the head of each later request. It is longer because clients keep connections open.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Blobs made at once; more wait. What a blob needs in memory is less than 2 MiB.
+/// The maximum number of blobs that are made at the same time; further ones wait. Each needs less than 2 MiB of memory.
 const STREAMS: usize = 48;
 
-/// How to serve.
+/// The options of a server.
 #[derive(Debug)]
 pub struct Settings {
-    /// Connections at once; more wait.
+    /// The maximum number of connections; further ones wait.
     pub connections: usize,
-    /// How long a reader may take nothing.
+    /// The time after which idle readers are disconnected.
     pub idle_timeout: Duration,
-    /// How long answers have once the server is asked to end.
+    /// The time that running responses have after the server is told to stop.
     pub shutdown_timeout: Duration,
-    /// Certificate and key; without them, there is no TLS.
+    /// The certificate and its key; `None` disables TLS.
     pub identity: Option<Identity>,
     /// The users that may pull; `None` allows every client.
     pub users: Option<Users>,
-    /// Where answers are written down.
+    /// The access log.
     pub access_log: Option<AccessLog>,
-    /// Whether `/metrics` is answered.
+    /// Whether `/metrics` is served.
     pub metrics: bool,
 }
 
@@ -108,7 +108,7 @@ impl Default for Settings {
     }
 }
 
-/// A registry that is not serving yet.
+/// A registry that listens, but does not serve yet.
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
@@ -118,11 +118,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens at `address`; port 0 is any free one. Raises the process's limit of open files, which bounds connections.
+    /// Listens at `address`; port 0 chooses a free port. Raises the limit of open files, which bounds connections.
     ///
     /// # Errors
     ///
-    /// When the address cannot be had.
+    /// If the server cannot listen at the address.
     pub fn bind(
         address: SocketAddr,
         contents: impl Into<Contents>,
@@ -136,22 +136,22 @@ impl Server {
         Ok(Self { listener, address, contents: contents.into(), settings })
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Every `host/name:tag` there is; none of images that are made when they are asked for.
+    /// Returns all references, each `host/name:tag`. Images that are built on request are not included.
     pub fn references(&self) -> Vec<String> {
         let Contents::Fixed(catalogue) = &self.contents else { return Vec::new() };
         catalogue.references().map(|reference| format!("{}/{reference}", self.address)).collect()
     }
 
-    /// Serves until the process is asked to end (SIGTERM, SIGINT), then ends the answers that are on their way.
+    /// Serves until the process gets SIGTERM or SIGINT. Running responses may then finish within the shutdown timeout.
     ///
     /// # Errors
     ///
-    /// When the machine has no threads or signals for us.
+    /// If the operating system has no threads or signal handlers for the server.
     pub fn run(self) -> Result<(), ServeError> {
         let runtime = runtime()?;
         let served = runtime.block_on(async {
@@ -164,7 +164,7 @@ impl Server {
             };
             self.serve(stop).await
         });
-        // Whoever still reads is left alone; what was made for them ends with their connections.
+        // Responses that are still running are aborted, which also cancels the layers that are made for them.
         runtime.shutdown_timeout(Duration::from_secs(1));
         Ok(served?)
     }
@@ -186,7 +186,7 @@ impl Server {
             let (stream, address) = tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, address)) => (stream, address.ip()),
-                    // A connection that broke before it was accepted, or too many open files: the next may go.
+                    // The client closed the connection too early, or too many files are open. Later connections may succeed.
                     Err(_) => {
                         tokio::time::sleep(Duration::from_millis(10)).await;
                         continue;
@@ -198,25 +198,25 @@ impl Server {
             let (service, identity, watcher) = (Arc::clone(&service), identity.clone(), graceful.watcher());
             tokio::spawn(async move {
                 let counted = service.record.connection();
-                // What goes wrong with a connection is the other side's to notice.
+                // Errors of a single connection are not reported, because clients cause and see them.
                 let _ = serve_connection(IdleTimeout::new(stream, idle_timeout), identity, &client, &service, watcher)
                     .await;
                 drop((permit, client, counted));
             });
         }
         drop(listener);
-        // Builds would outlive this process.
+        // Builds are separate processes, which would otherwise continue.
         let end = async {
             service.stop().await;
             graceful.shutdown().await;
         };
-        // Shutdown does not wait longer than that.
+        // Responses that are still running after the timeout are aborted.
         let _ = timeout(shutdown_timeout, end).await;
         Ok(())
     }
 }
 
-/// Answers the requests of one connection.
+/// Serves the requests of a connection.
 async fn serve_connection(
     stream: IdleTimeout<TcpStream>,
     identity: Option<Identity>,
@@ -285,7 +285,7 @@ mod tests {
         oci::{Algorithm, Descriptor, Digest, Platform, descriptor::media_type},
     };
 
-    /// Bytes of a layer: more than the kernel buffers for an idle reader.
+    /// The size of a layer in bytes, which is more than the kernel buffers for an idle reader.
     const SIZE: u64 = 64 << 20;
 
     fn catalogue() -> (Catalogue, Digest) {
@@ -311,7 +311,7 @@ mod tests {
         (catalogue, digest)
     }
 
-    /// A registry that serves on a thread of its own until this is dropped.
+    /// A registry that serves on a separate thread until this is dropped.
     struct Running {
         stop: Option<oneshot::Sender<()>>,
         thread: Option<JoinHandle<()>>,
@@ -341,7 +341,7 @@ mod tests {
         }
     }
 
-    /// Asks for the layer, reads the beginning of the answer, and nothing more.
+    /// Requests the layer, reads the beginning of the response, and then stops reading.
     fn stalled(address: SocketAddr, digest: &Digest) -> TcpStream {
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
@@ -359,7 +359,7 @@ mod tests {
         let _silent: Vec<TcpStream> = (0..4).map(|_| stalled(address, &digest)).collect();
         let begun = Instant::now();
         drop(running);
-        // Shutdown does not wait for the idle timeout of half a minute.
+        // The shutdown must be faster than the idle timeout of half a minute.
         assert!(begun.elapsed() < IDLE_TIMEOUT, "{:?}", begun.elapsed());
         assert!(TcpStream::connect(address).is_err());
     }
@@ -371,7 +371,7 @@ mod tests {
         let address = server.address;
         let running = Running::start(server);
         let mut idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
-        // Both were accepted: this client may have no third.
+        // Both connections were accepted, and the client is at its limit.
         for stream in &mut idle {
             stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
             stream.read_exact(&mut [0; 12]).unwrap();
@@ -389,10 +389,10 @@ mod tests {
         let address = server.address;
         let _running = Running::start(server);
         let mut silent: Vec<TcpStream> = (0..peer_limits::STREAMS).map(|_| stalled(address, &digest)).collect();
-        // All that this client may have is taken; so this waits until one is given up.
+        // The client is at its limit, so this request waits until an idle reader is disconnected.
         drop(stalled(address, &digest));
         let mut first = Vec::new();
-        // Its connection broke before all of the layer.
+        // The idle connection was closed before the whole layer was sent.
         let _ = silent.remove(0).read_to_end(&mut first);
         assert!((first.len() as u64) < SIZE);
     }
