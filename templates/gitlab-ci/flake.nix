@@ -30,9 +30,25 @@
         };
       };
 
-      # The layers are what the recipe says.
-      checks.${system}.image = pkgs.runCommand "image-verified" { } ''
-        ${strata.packages.${system}.strata}/bin/strata verify ${self.packages.${system}.image} > $out
-      '';
+      checks.${system} = {
+        # The layers are what the recipe says.
+        image = pkgs.runCommand "image-verified" { } ''
+          ${strata.packages.${system}.strata}/bin/strata verify ${self.packages.${system}.image} > $out
+        '';
+        # The program runs in the image; files, metadata and services can be tested too.
+        tested = images.checkImage {
+          image = self.packages.${system}.image;
+          structure = {
+            schemaVersion = "2.0.0";
+            commandTests = [
+              {
+                name = "greets";
+                command = "${pkgs.hello}/bin/hello";
+                expectedOutput = [ "Hello, world!" ];
+              }
+            ];
+          };
+        };
+      };
     };
 }

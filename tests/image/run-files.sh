@@ -5,19 +5,18 @@
 . "$root/tests/same-files.sh"
 need_command python3
 need_command jq
-[[ ${docker-} ]] || skip "no docker daemon"
+[[ ${docker-} ]] || command -v podman >/dev/null || skip "there is neither a docker daemon nor podman"
 export XDG_CACHE_HOME=$work/cache
 busybox=$(build pkgs.busybox)
-engine=docker transport=docker-daemon
 
 cases=${STRATA_CASES:-20} seed=${STRATA_SEED:-run}
 mkdir "$work/cases"
 python3 "$root/tests/image/random_images.py" make "$work/cases" "$cases" "$seed"
 build "builtins.genList (at: (import ($work/cases + \"/\${toString at}.nix\") { inherit pkgs strata; }).recipe) $cases" >"$work/recipes"
 same "$(wc -l <"$work/recipes")" "$cases"
-mounted=0
+mounted=0 images=()
 while read -r recipe; do
-  same_files "$recipe"
+  images+=("$recipe")
   if jq -e 'any(.layers[]; has("paths"))' "$recipe" >/dev/null; then mounted=$((mounted + 1)); fi
 done <"$work/recipes"
 
@@ -37,7 +36,18 @@ base='makeContainerImage { name = "base"; compressor = "none"; layers = [ pkgs.h
 for image in \
   "buildImage { name = \"names\"; maxLayers = 4; layers = [ (buildLayer { deps = [ names pkgs.hello ]; }) ]; copyToRoot = [ names ]; fromImage = $base; }" \
   "(makeContainerImage { name = \"scripted\"; layers = [ names pkgs.hello ]; maxLayers = 9; fromImage = $base; extraCommands = \"mkdir later\"; }).recipe"; do
-  same_files "$(build "let names = $names; in $image")"
+  images+=("$(build "let names = $names; in $image")")
   mounted=$((mounted + 1))
 done
+if [[ ${docker-} ]]; then
+  engine=docker transport=docker-daemon
+  for image in "${images[@]}"; do same_files "$image"; done
+fi
+if command -v podman >/dev/null; then
+  printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run" >"$work/storage.conf"
+  printf '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
+  export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
+  engine=podman transport=containers-storage
+  for image in "${images[@]}"; do same_files "$image"; done
+fi
 echo "$mounted images have store paths"

@@ -165,7 +165,7 @@ pgrep -f "sleep 600" >/dev/null || fail "the builder does not run"
 stop
 wait "$client" || fail "the client gets no answer"
 grep -qF "strata is stopping" "$work/body" || { cat "$work/body"; fail "the answer has no reason"; }
-if pgrep -f "sleep 600" >"$work/log" || pgrep --session 0 -x "nix|nix-store|nix-build" >"$work/log"; then
+if pgrep -f "sleep 600" >"$work/log" || pgrep --session 0 -x "nix.*" >"$work/log"; then
   xargs ps -f -p <"$work/log"
   fail "processes are left"
 fi

@@ -34,6 +34,10 @@ instantiate default
 nix_in_template build .#image
 nix_in_template build .#checks.x86_64-linux.image --out-link check
 grep -q ' 0 problems' check || fail "the check"
+nix_in_template build .#checks.x86_64-linux.tested
+# The log is kept with a result of an earlier run.
+nix_in_template log .#checks.x86_64-linux.tested >"$work/tested"
+grep -q 'ok   Command Test: greets' "$work/tested" || { cat "$work/tested"; fail "the test of the image"; }
 nix_in_template build .#image.copyToDockerDaemon --out-link copy
 copy/bin/copy-to-docker-daemon --quiet >/dev/null
 same "$(run app:latest)" "Hello, world!"
