@@ -290,7 +290,7 @@ impl<'de> Deserialize<'de> for Graph {
         let graph = Self::from_nodes(Vec::deserialize(deserializer)?);
         let references = || graph.nodes.iter().flat_map(|node| &node.references);
         if graph.index.len() < graph.nodes.len() {
-            return Err(D::Error::custom("a path from_nodes the closure is listed twice"));
+            return Err(D::Error::custom("a path of the closure is listed twice"));
         }
         if references().any(|&to| to >= graph.nodes.len()) || graph.topological_order().len() < graph.nodes.len() {
             return Err(D::Error::custom("the closure's references are circular or point outside it"));
