@@ -181,6 +181,13 @@ docker pull --quiet "$host/shell/hello/jq:latest" >/dev/null
 same "$(run "$host/shell/hello/jq:latest" hello)" "Hello, world!"
 docker rmi "$host/shell/hello/jq:latest" >/dev/null
 refused 404 shell/nonesuch/manifests/latest "nixpkgs has no package nonesuch"
+# A branch is evaluated without access to the files of the machine.
+git -C "$work/flake" checkout --quiet -b reads
+sed -i 's|^    packages.x86_64-linux = {|    lib.mkLib = _: throw (builtins.readFile "/etc/passwd");\n&|' "$work/flake/flake.nix"
+git -C "$work/flake" commit --quiet -a -m reads
+git -C "$work/flake" checkout --quiet main
+refused 404 shell/hello/manifests/reads "access to "
+if grep -qF "root:" "$work/body"; then fail "the flake of a branch reads /etc/passwd"; fi
 stop
 
 # An empty store and a cache that has the detached recipes: the closures do not come, and 1 GB passes through.

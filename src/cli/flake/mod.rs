@@ -154,8 +154,9 @@ impl FlakeImages {
     fn packages(&self, name: &str, version: &Version) -> Result<Vec<(String, Package)>, SupplyError> {
         let fail = |error: anyhow::Error| self.failed(&format!("evaluating {name}"), &error);
         if let Some(packages) = name.strip_prefix("shell/") {
+            let is_checkout = self.reference.is_local() && version.source == self.reference.latest();
             let shell = |system: &String| {
-                let drv_path = self.nix().eval_shell(&version.source, system, packages)?;
+                let drv_path = self.nix().eval_shell(&version.source, is_checkout, system, packages)?;
                 Ok((system.clone(), Package { is_image: true, drv_path: Some(drv_path) }))
             };
             return self.systems.iter().map(shell).collect::<Result<_>>().map_err(fail);

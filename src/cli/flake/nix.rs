@@ -121,8 +121,9 @@ impl<'a> Nix<'a> {
         json(&self.eval(source, &apply)?)
     }
 
-    /// The derivation of an image of `packages`, names with slashes between.
-    pub fn eval_shell(self, source: &str, system: &str, packages: &str) -> Result<String> {
+    /// The derivation of an image of `packages`, names with slashes between. An evaluation that is not pure can read the
+    /// files of the machine: only the checkout as it is needs it, as its changes have no revision.
+    pub fn eval_shell(self, source: &str, is_checkout: bool, system: &str, packages: &str) -> Result<String> {
         let names: Vec<String> = packages.split('/').map(str::to_owned).collect();
         let expression = format!(
             "({}) {{ flake = builtins.getFlake {}; system = {}; packages = {}; }}",
@@ -132,8 +133,7 @@ impl<'a> Nix<'a> {
             list(&names)
         );
         let mut command = self.nix("eval");
-        // A checkout with changes has no revision that a pure evaluation accepts.
-        command.args(["--raw", "--impure", "--expr", &expression]);
+        command.args(["--raw", "--expr", &expression]).args(is_checkout.then_some("--impure"));
         Ok(String::from_utf8(self.run(self.limited(command), EVALUATION)?.stdout)?)
     }
 

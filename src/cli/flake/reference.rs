@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! .  /DIR  path:DIR  git+file:///DIR      a checkout: its branches and tags, commits that these lead to
-//! git+https://…  git+ssh://…              branches and tags of the remote repository
-//! github:OWNER/REPO  gitlab:…             branches, tags and commits, as the forge finds them
+//! git+https://…  git+ssh://…              branches and tags of the remote repository, commits that these are at
+//! github:OWNER/REPO  gitlab:…             branches and tags, as the forge finds them
 //! everything else                         latest
 //! ```
 
@@ -26,6 +26,10 @@ use crate::{
 const LATEST: &str = "latest";
 /// Tags that are listed at most.
 const TAGS: usize = 10_000;
+/// References of a remote repository that are served.
+const SERVED: [&str; 2] = ["refs/heads/*", "refs/tags/*"];
+/// The least digits of a commit's hash that git accepts (MINIMUM_ABBREV, environment.c).
+const SHORT_COMMIT: usize = 4;
 
 /// Time for a remote repository to list its branches and tags.
 const REMOTE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -133,12 +137,17 @@ impl FlakeReference {
                 let query = if query.is_empty() { String::new() } else { format!("&{query}") };
                 let wanted = [format!("refs/heads/{tag}"), format!("refs/tags/{tag}")];
                 let found = remote_refs(url, &[&wanted[0], &wanted[1]], processes)?;
-                // git takes a pattern for the end of a name: `refs/heads/x/refs/heads/main` is another branch.
-                let named = wanted.iter().find(|wanted| found.contains(wanted));
-                let named = named.map(|name| format!("git+{url}?ref={name}{query}"));
-                let is_commit = tag.len() == 40 && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
-                Ok(named.or_else(|| is_commit.then(|| format!("git+{url}?rev={tag}&allRefs=1{query}"))))
+                let named = wanted.iter().find(|wanted| found.iter().any(|(_, name)| name == *wanted));
+                if let Some(name) = named {
+                    return Ok(Some(format!("git+{url}?ref={name}{query}")));
+                }
+                // A remote repository may have references for the changes that others propose (`refs/pull/1/head`).
+                let is_listed =
+                    is_commit(tag, 40) && remote_refs(url, &SERVED, processes)?.iter().any(|(commit, _)| commit == tag);
+                Ok(is_listed.then(|| format!("git+{url}?rev={tag}&allRefs=1{query}")))
             }
+            // Forges find commits of forks in the repository that was forked, and shortened hashes too.
+            Place::Forge { .. } if is_commit(tag, SHORT_COMMIT) => Ok(None),
             Place::Forge { repository, query } => {
                 let query = if query.is_empty() { String::new() } else { format!("?{query}") };
                 Ok(Some(format!("{repository}/{tag}{query}")))
@@ -159,7 +168,9 @@ impl FlakeReference {
                 git.args(["for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags"]);
                 lines(git)?
             }
-            Place::Remote { url, .. } => remote_refs(url, &["refs/heads/*", "refs/tags/*"], processes)?,
+            Place::Remote { url, .. } => {
+                remote_refs(url, &SERVED, processes)?.into_iter().map(|(_, name)| name).collect()
+            }
             Place::Forge { .. } | Place::Other { .. } => Vec::new(),
         };
         let short = |name: &String| {
@@ -207,11 +218,12 @@ fn commit(top: &Path, tag: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// The names of a remote repository's references that match one of the patterns. The repository may never answer.
-fn remote_refs(url: &str, patterns: &[&str], processes: &Processes) -> Result<Vec<String>> {
+/// A remote repository's references that match one of the patterns, with their commits. The repository may never answer. An
+/// annotated tag is listed twice, with the tag's own hash and, as `NAME^{}`, with its commit.
+fn remote_refs(url: &str, patterns: &[&str], processes: &Processes) -> Result<Vec<(String, String)>> {
     let mut git = Command::new("git");
     restrict_git(&mut git);
-    git.env("GIT_TERMINAL_PROMPT", "0").args(["ls-remote", "--quiet", "--refs", "--", url]).args(patterns);
+    git.env("GIT_TERMINAL_PROMPT", "0").args(["ls-remote", "--quiet", "--", url]).args(patterns);
     let read_log = |stderr| {
         let mut message = Vec::new();
         // A message that cannot be read is left out.
@@ -223,7 +235,18 @@ fn remote_refs(url: &str, patterns: &[&str], processes: &Processes) -> Result<Ve
     ensure!(status.success(), "git ended with {status}: {}", String::from_utf8_lossy(&log).trim());
     let stdout = stdout.context("reading the output of git")?;
     let stdout = String::from_utf8_lossy(&stdout);
-    Ok(stdout.lines().filter_map(|line| Some(line.split_once('\t')?.1.to_owned())).collect())
+    let pair = |line: &str| {
+        let (commit, name) = line.split_once('\t')?;
+        // git takes a pattern for the end of a name: `refs/heads/x/refs/heads/main` is another branch.
+        let is_served = ["refs/heads/", "refs/tags/"].iter().any(|start| name.starts_with(start));
+        is_served.then(|| (commit.to_owned(), name.to_owned()))
+    };
+    Ok(stdout.lines().filter_map(pair).collect())
+}
+
+/// Whether `text` can be the hash of a commit, shortened to `least` digits or more.
+fn is_commit(text: &str, least: usize) -> bool {
+    (least..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Runs git to its end.
@@ -283,6 +306,11 @@ mod tests {
 
     fn processes() -> Processes {
         Processes::new(Duration::from_secs(60), 1000)
+    }
+
+    fn commit_of(top: &Path, name: &str) -> String {
+        let output = local_git(top).args(["rev-parse", name]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
     #[test]
@@ -345,6 +373,41 @@ mod tests {
             assert_eq!(remote.with_tag(tag, &processes()).unwrap(), Some(format!("git+{url}?ref={name}")));
         }
         assert_eq!(remote.with_tag("refs", &processes()).unwrap(), None);
+    }
+
+    /// Forges keep proposed changes in the same repository: everyone can make such a commit, and `serve` would build it.
+    #[test]
+    fn commits_that_others_propose_are_not_served() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path();
+        git(top, &["init", "--quiet"]);
+        git(top, &["commit", "--quiet", "--allow-empty", "-m", "one"]);
+        git(top, &["tag", "--annotate", "-m", "one", "v1"]);
+        let main = commit(top, "main").unwrap().unwrap();
+        git(top, &["checkout", "--quiet", "--detach"]);
+        git(top, &["commit", "--quiet", "--allow-empty", "-m", "proposed"]);
+        git(top, &["update-ref", "refs/pull/1/head", "HEAD"]);
+        let proposed = commit_of(top, "HEAD");
+        git(top, &["checkout", "--quiet", "main"]);
+        git(top, &["commit", "--quiet", "--allow-empty", "-m", "two"]);
+        let url = format!("file://{}", top.display());
+        let remote = FlakeReference {
+            text: format!("git+{url}"),
+            place: Place::Remote { url: url.clone(), query: String::new() },
+        };
+        let local = FlakeReference::parse(top.to_str().unwrap()).unwrap();
+        assert_eq!(remote.with_tag(&main, &processes()).unwrap(), Some(format!("git+{url}?rev={main}&allRefs=1")));
+        assert!(local.with_tag(&main, &processes()).unwrap().is_some());
+        for tag in [proposed.as_str(), &proposed[..8]] {
+            assert_eq!(
+                (remote.with_tag(tag, &processes()).unwrap(), local.with_tag(tag, &processes()).unwrap()),
+                (None, None),
+                "{tag}"
+            );
+            let forge = FlakeReference::parse("github:a/b").unwrap();
+            assert_eq!(forge.with_tag(tag, &processes()).unwrap(), None, "{tag}");
+        }
+        assert_eq!(remote.tags(&processes()).unwrap(), ["latest", "main", "v1"]);
     }
 
     #[test]
