@@ -97,6 +97,10 @@ pub const OS_RELEASE: Limits = Limits { input: "os-release", bytes: 64 * 1024, p
 /// What is behind the last chunk of a zstd:chunked layer and is kept: the table of contents and the data of tar-split, for each
 /// of which readers have a limit of 144 MiB.
 pub const CHUNKED_END: Limits = Limits { input: "the end of the layer", bytes: 288 * MIB, parts: 1, part: "ends" };
+/// An archive that is kept in a temporary file: from a pipe, a docker daemon or the client of an engine.
+pub const SPOOLED: Limits = Limits { input: "the archive", bytes: 256 * 1024 * MIB, parts: 1, part: "archives" };
+/// What temporary files leave free of their file system, in bytes; of a small one, a twentieth.
+pub const FREE_SPACE: u64 = 256 * MIB;
 /// Memory for decompressing xz, in KiB: xz -9 needs 64 MiB.
 pub const XZ_MEMORY: u32 = 128 * 1024;
 /// SQLite's memory in this process, in bytes.
@@ -242,6 +246,15 @@ impl Budget {
     }
 }
 
+/// Reads a process's standard error to its end. The start is kept.
+pub fn read_message(mut stderr: impl Read) -> Vec<u8> {
+    let mut message = Vec::new();
+    drop(Budget::new(&MESSAGE).read_start(&mut stderr, &mut message));
+    // A process whose pipe is closed would fail for that reason.
+    drop(io::copy(&mut stderr, &mut io::sink()));
+    message
+}
+
 /// Runs a command to its end, as [`Command::output`] does, with a standard output within `limits`. Of a standard error that is
 /// piped, the start is kept.
 ///
@@ -251,15 +264,7 @@ impl Budget {
 pub fn output(command: &mut Command, limits: &'static Limits) -> io::Result<Output> {
     let mut child = command.stdout(Stdio::piped()).spawn()?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let message = thread::spawn(move || {
-        let mut message = Vec::new();
-        if let Some(mut stderr) = stderr {
-            drop(Budget::new(&MESSAGE).read_start(&mut stderr, &mut message));
-            // A process whose pipe is closed would fail for that reason.
-            drop(io::copy(&mut stderr, &mut io::sink()));
-        }
-        message
-    });
+    let message = thread::spawn(move || stderr.map(read_message).unwrap_or_default());
     let stdout = stdout.map_or_else(|| Ok(Vec::new()), |stdout| Budget::new(limits).read(stdout));
     if stdout.is_err() {
         child.kill()?;

@@ -42,7 +42,7 @@ pub use header::Header;
 pub use node::Files;
 pub use path_options::{Owner, Owners, PathOptions, Perm, Rewrite};
 pub use ranges::{Cutout, write_ranges};
-pub use scratch::explain_full;
+pub use scratch::{explain_full, spool};
 pub use tar::TarWriter;
 pub use tree::{Source, Tree};
 

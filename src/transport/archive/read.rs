@@ -20,7 +20,7 @@ use crate::{
         found::{Top, UnlistedImage},
         node::new_budget,
     },
-    layer::{DetectedCompression, explain_full, untar::TarReader},
+    layer::{self, DetectedCompression, untar::TarReader},
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, media_type},
 };
 
@@ -42,9 +42,7 @@ pub fn open(mut file: File, path: &Path) -> Result<Found, OpenError> {
 /// As [`open`], for an archive that comes through a pipe: it is kept in a nameless file.
 pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<Found, OpenError> {
     let mut kept = || -> io::Result<File> {
-        let mut file = tempfile::tempfile()?;
-        io::copy(&mut stream, &mut file).map_err(explain_full)?;
-        file.rewind()?;
+        let mut file = layer::spool(&mut stream)?;
         match read_compression(&mut file)? {
             DetectedCompression::Plain => Ok(file),
             compression => tar_file::unpack(&file, compression),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    layer::{DetectedCompression, explain_full},
+    layer::{self, DetectedCompression},
     threads::lock,
 };
 
@@ -51,10 +51,7 @@ impl Archive {
 /// The plain tar of a compressed one, in a nameless file.
 pub(super) fn unpack(file: &File, compression: DetectedCompression) -> io::Result<File> {
     let size = file.metadata()?.len();
-    let mut plain = tempfile::tempfile()?;
-    io::copy(&mut compression.reader(file, size)?, &mut plain).map_err(explain_full)?;
-    plain.rewind()?;
-    Ok(plain)
+    layer::spool(compression.reader(file, size)?)
 }
 
 /// A part of a file that others read too.

@@ -21,13 +21,15 @@ pub(crate) mod loaded;
 
 use std::{
     fs::File,
-    io::{self, Seek, Write},
-    process::{Child, Command, ExitStatus, Stdio},
+    io::{self, Write},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
 };
 
 use crate::{
     budget::{self, Budget},
     files::Scratch,
+    layer,
 };
 
 /// How an engine is reached.
@@ -147,7 +149,7 @@ impl Tool {
     ///
     /// [`EngineError`].
     pub fn run(&self, arguments: &[&str]) -> Result<String, EngineError> {
-        self.text(arguments, self.start(arguments, Stdio::null())?)
+        self.start(arguments, Stdio::null(), read_text)?.finish()
     }
 
     /// Runs it and feeds it; what it writes.
@@ -160,7 +162,7 @@ impl Tool {
         arguments: &[&str],
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<String, EngineError> {
-        let mut running = self.start(arguments, Stdio::piped())?;
+        let mut running = self.start(arguments, Stdio::piped(), read_text)?;
         let mut input = running.child.stdin.take().expect("it is piped");
         if let Err(error) = write(&mut input)
             && !is_broken_pipe(&error)
@@ -171,7 +173,7 @@ impl Tool {
             return Err(self.talking(arguments, error));
         }
         drop(input);
-        self.text(arguments, running)
+        running.finish()
     }
 
     /// Runs it; the nameless file that it wrote.
@@ -180,23 +182,23 @@ impl Tool {
     ///
     /// [`EngineError`].
     pub fn spool(&self, arguments: &[&str]) -> Result<File, EngineError> {
-        self.start(arguments, Stdio::null())?.finish()
+        self.start(arguments, Stdio::null(), |output| layer::spool(output))?.finish()
     }
 
-    fn text(&self, arguments: &[&str], running: Running) -> Result<String, EngineError> {
-        let text = Budget::new(&budget::ENGINE_OUTPUT).read(running.finish()?);
-        let text = text.map_err(|source| self.talking(arguments, source))?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
-    }
-
-    fn start(&self, arguments: &[&str], input: Stdio) -> Result<Running, EngineError> {
+    /// Starts it, and threads that read its output and its messages while it runs.
+    fn start<T: Send + 'static>(
+        &self,
+        arguments: &[&str],
+        input: Stdio,
+        read: fn(ChildStdout) -> io::Result<T>,
+    ) -> Result<Running<T>, EngineError> {
         let line = self.line(arguments);
-        let spool = || tempfile::tempfile().map_err(|source| self.talking(arguments, source));
-        let (out, message) = (spool()?, spool()?);
-        let both = |file: &File| file.try_clone().map(Stdio::from).map_err(|source| self.talking(arguments, source));
         let mut command = self.command(arguments)?;
-        let child = command.stdin(input).stdout(both(&out)?).stderr(both(&message)?).spawn();
-        let child = child.map_err(|source| EngineError::Start { command: line.clone(), source })?;
+        let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = child.map_err(|source| EngineError::Start { command: line.clone(), source })?;
+        let (stdout, stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
+        let out = thread::spawn(move || read(stdout));
+        let message = thread::spawn(move || budget::read_message(stderr));
         Ok(Running { child, line, out, message })
     }
 
@@ -233,27 +235,35 @@ fn is_broken_pipe(error: &io::Error) -> bool {
     false
 }
 
-struct Running {
-    child: Child,
-    line: String,
-    out: File,
-    message: File,
+/// The output as text.
+fn read_text(output: ChildStdout) -> io::Result<String> {
+    let text = Budget::new(&budget::ENGINE_OUTPUT).read(output)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-impl Running {
-    /// Waits for its end; what it wrote, from the start on.
-    fn finish(mut self) -> Result<File, EngineError> {
+struct Running<T> {
+    child: Child,
+    line: String,
+    out: JoinHandle<io::Result<T>>,
+    message: JoinHandle<Vec<u8>>,
+}
+
+impl<T> Running<T> {
+    /// Waits for its end; what its output was read as.
+    fn finish(mut self) -> Result<T, EngineError> {
         let line = self.line.clone();
         let talking = |source| EngineError::Io { command: line.clone(), source };
-        let status = self.child.wait().map_err(talking)?;
-        if status.success() {
-            self.out.rewind().map_err(talking)?;
-            return Ok(self.out);
+        let out = self.out.join().unwrap_or_else(|_| Err(io::Error::other("the thread that reads it ended")));
+        if out.is_err() {
+            // It may go on writing, and processes that it has started may keep its streams open.
+            self.child.kill().map_err(talking)?;
         }
-        let mut message = Vec::new();
-        let read = |()| Budget::new(&budget::MESSAGE).read_start(&self.message, &mut message);
-        (&self.message).rewind().and_then(read).map_err(talking)?;
-        let message = String::from_utf8_lossy(&message).trim().to_owned();
+        let status = self.child.wait().map_err(talking)?;
+        let out = out.map_err(talking)?;
+        if status.success() {
+            return Ok(out);
+        }
+        let message = String::from_utf8_lossy(&self.message.join().unwrap_or_default()).trim().to_owned();
         if status.code() == Some(127) {
             return Err(EngineError::Start { command: self.line, source: io::Error::other(message) });
         }

@@ -13,7 +13,7 @@ mod unix;
 
 use std::{
     fs::File,
-    io::{self, Read, Seek},
+    io::{self, Read},
 };
 
 use serde::Deserialize;
@@ -26,6 +26,7 @@ pub use endpoint::Endpoint;
 
 use crate::{
     budget::{self, Budget, ExceededError},
+    layer,
     oci::Digest,
     transport::{engine, http::encode},
 };
@@ -309,7 +310,7 @@ impl Daemon {
                 Ok(message) => DaemonError::Refused { act, message },
             });
         }
-        spool(&mut response.body_mut().as_reader()).map_err(|source| self.unreachable(act, ureq::Error::Io(source)))
+        layer::spool(response.body_mut().as_reader()).map_err(|source| self.unreachable(act, ureq::Error::Io(source)))
     }
 
     /// Loads an archive. Returns the lines that the daemon prints.
@@ -378,14 +379,6 @@ impl Daemon {
             status => Err(DaemonError::Refused { act, message: format!("{status}: {}", message(&text)) }),
         }
     }
-}
-
-/// What there is to read, in a nameless file.
-fn spool(from: &mut dyn Read) -> io::Result<File> {
-    let mut file = tempfile::tempfile()?;
-    io::copy(from, &mut file)?;
-    file.rewind()?;
-    Ok(file)
 }
 
 /// The daemon's own words, out of their JSON.
