@@ -22,6 +22,9 @@ use crate::{
 use serde_json::json;
 use strata::internals::oci::{Digest, descriptor::media_type};
 
+/// The name of each run.
+const RUN: &str = "the-run";
+
 /// A machine, its registries and engines.
 pub struct Bench {
     pub world: World,
@@ -30,8 +33,9 @@ pub struct Bench {
     /// Requests to the docker daemon.
     daemon: Arc<Mutex<Vec<String>>>,
     pub loopback: String,
-    count: usize,
-    pub baselines: BTreeMap<String, Outcome>,
+    /// What is pushed.
+    output: Arc<Store>,
+    baselines: BTreeMap<String, Outcome>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +83,7 @@ impl Bench {
         }
         world.host("cache.example.com", |_| Answer::new(404));
         let loopback = {
+            let output = Arc::clone(&output);
             output.keep("app", "1", &layer);
             on_loopback(move |request| output.answer(request))
         };
@@ -111,12 +116,12 @@ impl Bench {
             "diff_ids": digest, "mediatype": media_type::LAYER_TAR, "History": {},
             "paths": [{ "path": "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-missing" }] }] });
         world.file("image.json", recipe.to_string());
-        Self { world, failed, daemon, loopback, count: 0, baselines: BTreeMap::new() }
+        Self { world, failed, daemon, loopback, output, baselines: BTreeMap::new() }
     }
 
     /// Runs a copy to a destination of this kind that no other run has.
     pub fn run(&mut self, kind: &str, source: &str, host: Host, flags: &[&str]) -> Outcome {
-        let id = self.next_id();
+        let id = self.begin();
         let registry = match host {
             Host::Open => "out.example.com",
             Host::Locked => "locked.example.com",
@@ -126,9 +131,9 @@ impl Bench {
         };
         let source = source.replace("LOOPBACK", &self.loopback);
         let registry = format!("docker://{registry}/{id}/app:1");
-        let directory = self.world.path(&id);
+        let directory = self.world.path(id);
         let file = |scheme: &str| format!("{scheme}:{}/out", directory.display());
-        let flags: Vec<String> = flags.iter().map(|flag| flag.replace("ID", &id)).collect();
+        let flags: Vec<String> = flags.iter().map(|flag| flag.replace("ID", id)).collect();
         let fleet = |line: String| {
             self.world.file("fleet", format!("{source} {line}\n"));
             ["--fleet".to_owned(), "fleet".to_owned()].to_vec()
@@ -143,15 +148,36 @@ impl Bench {
         };
         let arguments: Vec<&str> =
             ["copy"].into_iter().chain(places.iter().chain(&flags).map(String::as_str)).collect();
-        self.run_arguments(&id, host, &arguments)
+        self.run_arguments(id, host, &arguments)
     }
 
-    /// A name that no other run has; its directory exists.
-    pub fn next_id(&mut self) -> String {
-        self.count += 1;
-        let id = format!("run{}x", self.count);
-        fs::create_dir(self.world.path(&id)).unwrap();
-        id
+    /// The outcome of a run without the flag under test, which must be the same each time: every flag would seem to have an
+    /// effect on a run that differs from itself.
+    pub fn baseline(&mut self, key: String, run: impl Fn(&mut Self) -> Outcome) -> Outcome {
+        if let Some(baseline) = self.baselines.get(&key) {
+            return baseline.clone();
+        }
+        let (one, other) = (run(self), run(self));
+        assert_eq!(one, other, "two equal runs differ: {key}");
+        self.baselines.insert(key, one.clone());
+        one
+    }
+
+    /// The name of a run, which its files, its cache and its repositories have; those of the run before are removed. All runs have
+    /// the same name: provenance has the names of destinations, and its digest would differ.
+    pub fn begin(&self) -> &'static str {
+        for entry in fs::read_dir(self.world.path("")).unwrap() {
+            let path = entry.unwrap().path();
+            match path.file_name().unwrap().to_str().is_some_and(|name| name.starts_with(RUN)) {
+                true if path.is_dir() => fs::remove_dir_all(path).unwrap(),
+                true => fs::remove_file(path).unwrap(),
+                false => {}
+            }
+        }
+        self.output.blobs.lock().unwrap().retain(|(name, _), _| !name.starts_with(RUN));
+        self.output.manifests.lock().unwrap().retain(|(name, _), _| !name.starts_with(RUN));
+        fs::create_dir(self.world.path(RUN)).unwrap();
+        RUN
     }
 
     /// Runs the program; a server is ended when it has printed its first reference.
@@ -207,7 +233,7 @@ fn describe_files(path: &Path, into: &mut Vec<String>) {
     }
 }
 
-/// Without durations, the numbers of uploads and the ports of servers.
+/// Without durations, the numbers of uploads, the ports of servers and the labels of containers.
 fn normalise(text: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
@@ -215,7 +241,11 @@ fn normalise(text: &str) -> String {
         for (at, word) in words.iter().enumerate() {
             let is_duration =
                 word.parse::<f64>().is_ok() && words.get(at + 1).is_some_and(|unit| unit.starts_with('s'));
-            let word = if is_duration { "DURATION" } else { word };
+            let word = match word {
+                _ if is_duration => "DURATION",
+                word if word.starts_with("[strata.run=") => "[strata.run=RUN]",
+                word => word,
+            };
             let (before, number) = word.split_once("/upload-").unwrap_or((word, ""));
             let before = match before.strip_prefix("127.0.0.1:").and_then(|rest| rest.split_once('/')) {
                 Some((port, rest)) if port.parse::<u16>().is_ok() => format!("127.0.0.1:PORT/{rest}"),
