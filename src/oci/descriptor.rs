@@ -3,9 +3,13 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{Digest, config::null_as_default};
+use super::{Digest, config::null_as_default, document};
+
+/// Bytes of a blob, at most: 4 TiB. One command reads 256 MiB of documents, in which the shortest descriptor has 100 bytes, so that
+/// a sum of sizes is a number of 64 bits.
+const LARGEST_BLOB: u64 = 4 << 40;
 
 /// Media types that strata writes or reads.
 pub mod media_type {
@@ -70,6 +74,7 @@ pub struct Descriptor {
     /// The digest of the blob.
     pub digest: Digest,
     /// The size of the blob in bytes.
+    #[serde(deserialize_with = "blob_size")]
     pub size: u64,
     /// URLs from which the blob can be downloaded. A blob with URLs may be missing in the registry.
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
@@ -87,8 +92,18 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// Fields that strata does not know. They are kept.
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "document::unknown_descriptor_fields")]
     pub other: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Deserializes the size of a blob, which is claimed before its bytes are seen.
+pub(crate) fn blob_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        size if size > LARGEST_BLOB => {
+            Err(D::Error::custom(format!("a size of {size} bytes exceeds the limit of {LARGEST_BLOB}")))
+        }
+        size => Ok(size),
+    }
 }
 
 impl Descriptor {
@@ -168,5 +183,29 @@ impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.os, self.architecture)?;
         self.variant.iter().try_for_each(|variant| write!(f, "/{variant}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claimed_sizes_are_limited_and_fields_have_one_spelling() {
+        let parse = |size: &str, extra: &str| {
+            let text = format!(r#"{{"mediaType":"x","digest":"sha256:{}","size":{size}{extra}}}"#, "0".repeat(64));
+            serde_json::from_str::<Descriptor>(&text).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse("4398046511104", "").unwrap().size, LARGEST_BLOB);
+        for size in
+            ["4398046511105", "9223372036854775807", "18446744073709551615", "18446744073709551616", "-1", "1e3"]
+        {
+            assert!(parse(size, "").is_err(), "{size}");
+        }
+        assert!(parse("1", r#","x":1,"Urls":null"#).is_ok());
+        for extra in [r#","Digest":"sha256:1""#, r#","SIZE":2"#, r#","mediatype":"y""#, r#","size":1"#, r#","Data":"""#]
+        {
+            assert!(parse("1", extra).is_err(), "{extra}");
+        }
     }
 }

@@ -24,19 +24,37 @@ const FIELDS: [&str; 10] = [
     "signatures",
 ];
 
+/// Fields of a descriptor, by which Go's decoder would find another blob.
+const DESCRIPTOR_FIELDS: [&str; 8] =
+    ["mediaType", "digest", "size", "urls", "annotations", "platform", "artifactType", "data"];
+
 /// Deserializes the fields of a manifest or an index that strata does not know, which are kept.
 ///
 /// # Errors
 ///
 /// If one of them has a meaning in another kind of document.
 pub(super) fn unknown_fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
-    let fields = Map::deserialize(deserializer)?;
+    check_unknown(Map::deserialize(deserializer)?, &FIELDS, "this kind of document")
+}
+
+/// Deserializes the fields of a descriptor that strata does not know, which are kept.
+///
+/// # Errors
+///
+/// If one of them is another spelling of a known field.
+pub(super) fn unknown_descriptor_fields<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Map<String, Value>, D::Error> {
+    check_unknown(Map::deserialize(deserializer)?, &DESCRIPTOR_FIELDS, "a descriptor")
+}
+
+fn check_unknown<E: Error>(fields: Map<String, Value>, known: &[&str], what: &str) -> Result<Map<String, Value>, E> {
     let has_meaning = |(name, value): &(&String, &Value)| {
-        !value.is_null() && FIELDS.iter().any(|field| fold_case(field) == fold_case(name))
+        !value.is_null() && known.iter().any(|field| fold_case(field) == fold_case(name))
     };
     match fields.iter().find(has_meaning) {
-        Some((name, _)) => Err(D::Error::custom(format!(
-            "it has {name:?}, which is not a field of this kind of document: one digest would stand for two images"
+        Some((name, _)) => Err(E::custom(format!(
+            "it has {name:?}, which is not a field of {what}: one digest would stand for two images"
         ))),
         None => Ok(fields),
     }

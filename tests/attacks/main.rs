@@ -13,6 +13,7 @@ mod images;
 mod login;
 mod memory;
 mod nix_database;
+mod numbers;
 mod outside_files;
 mod policies;
 mod project_configuration;

@@ -27,7 +27,10 @@ use crate::{
         self, Files, LayerError, PathOptions, Rewrite, Source, Tree, chunked,
         nar::{NarReader, Node},
     },
-    oci::{Descriptor, Digest, History, Sha256Writer, descriptor::media_type},
+    oci::{
+        Descriptor, Digest, History, Sha256Writer,
+        descriptor::{blob_size, media_type},
+    },
 };
 
 /// One layer and where its bytes come from.
@@ -38,6 +41,7 @@ pub struct RecipeLayer {
     /// Digest of the blob.
     pub digest: Digest,
     /// Size of the blob in bytes.
+    #[serde(deserialize_with = "blob_size")]
     pub size: u64,
     /// Digest of the uncompressed tar (one, despite the name).
     #[serde(rename = "diff_ids")]
@@ -76,6 +80,7 @@ pub struct Compressed {
     /// Digest of the compressed blob.
     pub digest: Digest,
     /// Its size in bytes.
+    #[serde(deserialize_with = "blob_size")]
     pub size: u64,
     /// Annotations of its descriptor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
