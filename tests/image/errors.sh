@@ -60,7 +60,7 @@ if mkdir "$work/small" && as_root mount -t tmpfs -o size=1m,mode=777 strata-test
   "$strata" copy "$archive" "dir:$work/copied" >/dev/null 2>&1
   # An archive without end leaves space to other programs.
   as_root mount -o remount,size=100m "$work/small"
-  yes | TMPDIR=$work/small "$strata" copy /dev/stdin "dir:$work/endless" 2>"$work/message" || status=$?
+  gzip -1 </dev/urandom | TMPDIR=$work/small "$strata" copy /dev/stdin "dir:$work/endless" 2>"$work/message" || status=$?
   says "of the file system are free: temporary files are in $work/small"
 else
   skip_part "no tmpfs can be mounted: the full disk is not tried"
