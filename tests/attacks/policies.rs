@@ -103,8 +103,9 @@ fn patterns_and_policies_that_always_pass_are_refused() {
     signed.attest_sbom(&image.digest(), sbom(&[component(GCC)]));
     let patterns = ["gcc-[0-9]*", ".*-gcc-[0-9].*", "gcc-.*", "(gcc|clang)", "/usr/bin/gcc", "gcc-1?.2.0", ""];
     let policies = patterns.map(|pattern| json!({ "forbiddenPaths": [pattern] }).to_string());
-    for policy in policies.iter().map(String::as_str).chain(["[]", "null", "[false, null, []]", r#"{ "sboms": true }"#])
-    {
+    let empty = ["{}", r#"{ "sbom": false }"#, r#"{ "forbiddenPaths": [] }"#, r#"{ "sbom": true, "sbom": false }"#];
+    let others = ["[]", "null", "[false, null, []]", r#"{ "sboms": true }"#];
+    for policy in policies.iter().map(String::as_str).chain(empty).chain(others) {
         let (succeeded, output) = signed.verify_policy("v1", policy);
         assert!(!succeeded && output.contains("is not a policy"), "{policy}: {output}");
     }

@@ -36,6 +36,9 @@ pub enum PolicyError {
     /// No builder can satisfy the policy.
     #[error("provenance.builders is empty; name at least one builder, or omit provenance")]
     NoBuilders,
+    /// Every image would meet the policy.
+    #[error("it has no requirement; set sbom, provenance or forbiddenPaths")]
+    NoRequirement,
     /// A pattern cannot match any store path.
     #[error("forbiddenPaths")]
     Pattern(#[from] ParsePatternError),
@@ -77,7 +80,10 @@ impl Policy {
             return Err(PolicyError::NoBuilders);
         }
         let parse = |pattern: &String| PackagePattern::parse(pattern, &StoreDir::default());
-        let forbidden_paths = forbidden_paths.iter().map(parse).collect::<Result<_, _>>()?;
+        let forbidden_paths: Vec<PackagePattern> = forbidden_paths.iter().map(parse).collect::<Result<_, _>>()?;
+        if !sbom && builders.is_none() && forbidden_paths.is_empty() {
+            return Err(PolicyError::NoRequirement);
+        }
         Ok(Self { sbom, builders, forbidden_paths })
     }
 

@@ -134,6 +134,10 @@ impl Tool {
     ///
     /// [`EngineError::Argument`].
     pub fn command(&self, arguments: &[&str]) -> Result<Command, EngineError> {
+        if self.command.is_empty() {
+            // The first argument would be the command: `images`, `load`.
+            return Err(EngineError::Via { via: String::new(), why: "it is empty; omit it, or give a command" });
+        }
         let all = || self.first.iter().map(String::as_str).chain(arguments.iter().copied());
         if let Some(argument) = all().find(|argument| self.may_reach_shell && !is_shell_word(argument)) {
             return Err(EngineError::Argument { command: self.command.clone(), argument: argument.to_owned() });
@@ -352,6 +356,14 @@ mod tests {
             assert!(Tool::new("ctr", Some("env")).with(&[word]).command(&[]).is_err(), "{word:?}");
             // Without --via no other shell reads them.
             assert!(Tool::new("ctr", None).command(&[word]).is_ok(), "{word:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_via_is_not_the_first_argument() {
+        for via in ["", " "] {
+            let error = Tool::new("podman", Some(via)).command(&["images"]).unwrap_err();
+            assert_eq!(error.to_string(), "--via : it is empty; omit it, or give a command");
         }
     }
 
