@@ -186,7 +186,7 @@ impl Tool {
     ///
     /// [`EngineError`].
     pub fn spool(&self, arguments: &[&str]) -> Result<File, EngineError> {
-        self.start(arguments, Stdio::null(), |output| layer::spool(output))?.finish()
+        self.start(arguments, Stdio::null(), layer::spool)?.finish()
     }
 
     /// Starts it, and threads that read its output and its messages while it runs.
