@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{Digest, config::null_as_default, document};
+use super::{Digest, config::null_as_default, fields};
 
 /// Bytes of a blob, at most: 4 TiB. One command reads 256 MiB of documents, in which the shortest descriptor has 100 bytes, so that
 /// a sum of sizes is a number of 64 bits.
@@ -92,7 +92,7 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
     /// Fields that strata does not know. They are kept.
-    #[serde(flatten, deserialize_with = "document::unknown_descriptor_fields")]
+    #[serde(flatten, deserialize_with = "fields::unknown_descriptor_fields")]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Descriptor, config::null_as_default, descriptor::media_type, document};
+use super::{Descriptor, config::null_as_default, descriptor::media_type, document, fields};
 
 /// The manifest of an image for one platform: its config and its layers, base first.
 ///
@@ -33,7 +33,7 @@ pub struct Manifest {
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Fields that strata does not know. They are kept.
-    #[serde(flatten, deserialize_with = "document::unknown_fields")]
+    #[serde(flatten, deserialize_with = "fields::unknown_fields")]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -77,7 +77,7 @@ pub struct Index {
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Fields that strata does not know. They are kept.
-    #[serde(flatten, deserialize_with = "document::unknown_fields")]
+    #[serde(flatten, deserialize_with = "fields::unknown_fields")]
     pub other: serde_json::Map<String, serde_json::Value>,
 }
 

@@ -8,6 +8,7 @@ mod config;
 pub(crate) mod descriptor;
 pub(crate) mod digest;
 pub(crate) mod document;
+mod fields;
 pub(crate) mod json;
 mod manifest;
 pub(crate) mod name;
