@@ -83,6 +83,14 @@ impl Access {
         Ok(hosts.fold(side.options(self.tries()), Options::with_host))
     }
 
+    /// Omits flags for one registry, or those for all.
+    pub fn omit(&mut self, for_host: bool, for_all: bool) {
+        self.side.omit(for_host, for_all);
+        if for_all {
+            self.retry_times = None;
+        }
+    }
+
     /// The flags that were given.
     pub fn given_flags(&self) -> Vec<SideFlag> {
         let mut flags = self.side.side().given_flags();
@@ -107,6 +115,13 @@ pub struct EngineFlags {
 }
 
 impl CopyAccess {
+    /// Omits flags without effect; of the source, whether it is in a registry and whether one may be asked for its layers.
+    pub fn omit_flags_without_effect(&mut self, (source, may_ask): (bool, bool), destination: bool) {
+        self.source.omit(!source, !may_ask);
+        self.destination.omit(!destination, !destination);
+        self.both.omit(!source && !destination, !may_ask && !destination);
+    }
+
     /// The flags for registries that were given.
     pub fn given_flags(&self) -> Vec<SideFlag> {
         let sides = [self.source.side(), self.destination.side()];

@@ -186,23 +186,27 @@ pub enum Command {
     #[command(after_help = "Examples:\n  strata plan result --max-layers 40")]
     Plan(Box<PlanArguments>),
     /// Show an image's config and layers.
-    #[command(after_help = "Examples:\n  strata inspect result\n  strata inspect archive.tar --raw")]
+    #[command(after_help = "Examples:\n  strata inspect result\n  strata inspect archive.tar --config")]
     Inspect {
         /// Any source of `copy`.
         image: Location,
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Print the manifest byte for byte.
+        #[arg(long, visible_alias = "manifest", conflicts_with = "json")]
+        raw: bool,
         /// Print the config blob byte for byte.
         #[arg(long, conflicts_with = "json")]
-        raw: bool,
-        /// Print the manifest byte for byte.
-        #[arg(long, conflicts_with_all = ["json", "raw"])]
-        manifest: bool,
-        /// Fill a template with the fields of `skopeo inspect`, such as {{.Digest}} and {{json .Labels}}; with --raw, with
-        /// those of the config.
-        #[arg(short, long, value_name = "TEMPLATE", conflicts_with_all = ["json", "manifest"])]
+        config: bool,
+        /// Fill a template with the fields of `skopeo inspect`, such as {{.Digest}} and {{json .Labels}}; json prints them all.
+        ///
+        /// With --config, the fields are those of the config.
+        #[arg(short, long, value_name = "TEMPLATE", conflicts_with_all = ["json", "raw"])]
         format: Option<String>,
+        /// Do not list the tags of the repository for --format json.
+        #[arg(long, requires = "format", hide_short_help = true)]
+        no_tags: bool,
         #[command(flatten)]
         source: Box<ImageArguments>,
     },

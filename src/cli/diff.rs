@@ -105,10 +105,11 @@ fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
     }
     push(out, &diff.push)?;
     if let Some(pull) = &diff.chunked {
-        let PartialPull { bytes, tables, ranges, layers, whole } = pull;
+        let PartialPull { ranges, layers, whole, .. } = pull;
+        let (fetched, tables) = (bytes(pull.bytes), bytes(pull.tables));
         writeln!(
             out,
-            "a partial pull fetches {bytes} bytes: {tables} of tables of contents, and {ranges} ranges of {layers} layers"
+            "a partial pull fetches {fetched}: {tables} of tables of contents, and {ranges} ranges of {layers} layers"
         )?;
         if *whole > 0 {
             writeln!(out, "  and {whole} layers whole, which have no table of contents")?;
@@ -116,8 +117,9 @@ fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
     }
     writeln!(
         out,
-        "a load into docker streams {} bytes; {} layers are already present",
-        diff.load.bytes, diff.load.layers_present
+        "a load into docker streams {}; {} layers are already present",
+        bytes(diff.load.bytes),
+        diff.load.layers_present
     )?;
     let listed = diff.paths.iter().flat_map(|paths| [paths.changed.len(), paths.added.len(), paths.removed.len()]);
     if listed.sum::<usize>() > 0 {
@@ -139,9 +141,10 @@ fn change(old: &StorePath, new: &StorePath) -> String {
 }
 
 fn push(out: &mut impl Write, push: &PushEstimate) -> io::Result<()> {
-    let PushEstimate { blobs, bytes, repacked, estimated } = push;
+    let PushEstimate { blobs, repacked, estimated, .. } = push;
+    let sent = bytes(push.bytes);
     if estimated.is_empty() {
-        writeln!(out, "a push sends {blobs} blobs, {bytes} bytes")?;
+        writeln!(out, "a push sends {blobs} blobs, {sent}")?;
     } else {
         let layers: Vec<String> = estimated.iter().map(usize::to_string).collect();
         let which = match layers.as_slice() {
@@ -150,7 +153,7 @@ fn push(out: &mut impl Write, push: &PushEstimate) -> io::Result<()> {
         };
         writeln!(
             out,
-            "a push sends {blobs} blobs, at most {bytes} bytes: an estimate, because what {which} made from is not on this machine"
+            "a push sends {blobs} blobs, at most {sent}: an estimate, because what {which} made from is not on this machine"
         )?;
     }
     if *repacked > 0 {

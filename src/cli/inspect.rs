@@ -1,19 +1,23 @@
 //! `strata inspect IMAGE`
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     process::ExitCode,
 };
 
 use super::{access::Access, inspect_format, source::ImageArguments};
-use crate::terminal::{self, line};
+use crate::terminal::{self, line, note};
 use crate::{
     image::{Image, LayerBlob, Opened},
-    oci::{Digest, ImageConfig, Manifest, Reference, descriptor::media_type},
+    oci::{Config, Descriptor, Digest, ImageConfig, Manifest, Reference, descriptor::media_type},
     report::bytes,
-    transport::{Location, registry::Client},
+    transport::{
+        Location,
+        registry::{Client, RegistryError},
+    },
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -98,6 +102,9 @@ pub fn run(location: &Location, form: &Form, source: &ImageArguments) -> Result<
             Err(error) => incomplete = incomplete.or(Some(error)),
         }
     }
+    if images.is_empty() && incomplete.is_none() {
+        bail!("{location}: there is no image in it");
+    }
     let mut out = terminal::stdout();
     if matches!(form, Form::Json) {
         serde_json::to_writer_pretty(out.exact(), &images).map_err(io::Error::from)?;
@@ -115,54 +122,135 @@ pub fn run(location: &Location, form: &Form, source: &ImageArguments) -> Result<
     incomplete.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
+/// What `--format` prints.
+pub struct Template<'a> {
+    pub text: &'a str,
+    /// Whether the fields are those of the config.
+    pub of_config: bool,
+    /// Whether the tags of the repository are left out.
+    pub no_tags: bool,
+}
+
 /// Prints a template, filled with what skopeo's `inspect` has, or with the config.
-pub fn format(location: &Location, template: &str, of_config: bool, source: &ImageArguments) -> Result<ExitCode> {
+pub fn format(location: &Location, template: &Template, source: &ImageArguments) -> Result<ExitCode> {
     let read = source.source.options(&[location])?;
     let opened = source.source.open_with(location, location, &read)?;
     let image = opened.image(source.platform.as_ref())?;
-    let value = match of_config {
+    let is_json = inspect_format::is_json(template.text);
+    if template.of_config && is_json {
+        return print_json(&oci_config(&image)?);
+    }
+    let value = match template.of_config {
         true => serde_json::from_slice(&image.config).context("parsing the config")?,
         false => {
             let reference = location.registry_reference();
-            let tags = match reference {
-                Some(reference) if template.contains(".RepoTags") => Client::new(reference, &read.registry)?.tags()?,
-                _ => None,
+            let lists_tags = !template.no_tags && (is_json || template.text.contains(".RepoTags"));
+            let tags = match reference.filter(|_| lists_tags) {
+                Some(reference) => list_tags_if_allowed(&Client::new(reference, &read.registry)?)?,
+                None => Vec::new(),
             };
             // Of a multi-platform image, the digest that its tag leads to.
             let digest = match &opened {
                 Opened::Found(found) if reference.is_some() => found.root()?.descriptor.digest,
                 _ => image.digest(),
             };
-            fields(&image, reference, digest, tags.unwrap_or_default())?
+            let fields = SkopeoFields::new(&image, reference, digest, tags)?;
+            if is_json {
+                return print_json(&fields);
+            }
+            // In a template, what JSON leaves out is empty.
+            let mut value = json!({ "Name": "", "Tag": "" });
+            if let (Value::Object(all), Value::Object(own)) = (&mut value, serde_json::to_value(fields)?) {
+                all.extend(own);
+            }
+            value
         }
     };
     let mut out = terminal::stdout();
-    writeln!(out, "{}", inspect_format::render(template, &value)?)?;
+    writeln!(out, "{}", inspect_format::render(template.text, &value)?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The fields of skopeo's `inspect`.
-fn fields(image: &Image, reference: Option<&Reference>, digest: Digest, tags: Vec<String>) -> Result<Value> {
-    let config = image.parse_config().context("parsing the config")?;
-    let layer = |layer: &LayerBlob| {
-        json!({ "MIMEType": layer.descriptor.media_type, "Digest": layer.descriptor.digest, "Size": layer.descriptor.size,
-            "Annotations": layer.descriptor.annotations })
+/// Prints JSON as skopeo does, with four spaces (cmd/skopeo/inspect.go, `writeOutput`).
+fn print_json(value: &impl Serialize) -> Result<ExitCode> {
+    let mut out = terminal::stdout();
+    let mut serializer =
+        serde_json::Serializer::with_formatter(out.exact(), serde_json::ser::PrettyFormatter::with_indent(b"    "));
+    value.serialize(&mut serializer).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The config without what the specification does not have, as `skopeo inspect --config` prints it.
+fn oci_config(image: &Image) -> Result<ImageConfig> {
+    let mut config = image.parse_config().context("parsing the config")?;
+    config.other.clear();
+    config.config = Config {
+        healthcheck: None,
+        on_build: Vec::new(),
+        shell: Vec::new(),
+        stop_timeout: None,
+        other: BTreeMap::new(),
+        ..config.config
     };
-    Ok(json!({
-        "Name": reference.map(|reference| format!("{}/{}", reference.host, reference.repository)).unwrap_or_default(),
-        "Tag": reference.and_then(|reference| reference.tag.clone()).unwrap_or_default(),
-        "Digest": digest,
-        "RepoTags": tags,
-        "Created": config.created.map(|created| created.to_string()),
-        "DockerVersion": "",
-        "Labels": config.config.labels,
-        "Architecture": config.architecture,
-        "Variant": image.platform.variant.clone().unwrap_or_default(),
-        "Os": config.os,
-        "Layers": image.layers.iter().map(|layer| layer.descriptor.digest).collect::<Vec<_>>(),
-        "LayersData": image.layers.iter().map(layer).collect::<Vec<_>>(),
-        "Env": config.config.env,
-    }))
+    Ok(config)
+}
+
+/// The tags of the repository. Registries may deny the list, or not have it, which is no error for skopeo either.
+fn list_tags_if_allowed(client: &Client) -> Result<Vec<String>> {
+    match client.tags() {
+        Ok(tags) => Ok(tags.unwrap_or_default()),
+        Err(RegistryError::Login(_)) => {
+            note!("strata: the registry does not allow listing tags; --no-tags omits the list");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The fields of skopeo's `inspect`, in its order (cmd/skopeo/inspect/output.go).
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct SkopeoFields {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    tag: String,
+    digest: Digest,
+    repo_tags: Vec<String>,
+    created: Option<String>,
+    docker_version: String,
+    labels: Option<BTreeMap<String, String>>,
+    architecture: String,
+    os: String,
+    layers: Vec<Digest>,
+    layers_data: Vec<Value>,
+    env: Option<Vec<String>>,
+}
+
+impl SkopeoFields {
+    fn new(image: &Image, reference: Option<&Reference>, digest: Digest, tags: Vec<String>) -> Result<Self> {
+        let config = image.parse_config().context("parsing the config")?;
+        let layer = |layer: &LayerBlob| {
+            let Descriptor { media_type, digest, size, annotations, .. } = &layer.descriptor;
+            let annotations = Some(annotations).filter(|annotations| !annotations.is_empty());
+            json!({ "MIMEType": media_type, "Digest": digest, "Size": size, "Annotations": annotations })
+        };
+        Ok(Self {
+            name: reference.map(|reference| format!("{}/{}", reference.host, reference.repository)).unwrap_or_default(),
+            tag: reference.and_then(|reference| reference.tag.clone()).unwrap_or_default(),
+            digest,
+            repo_tags: tags,
+            created: config.created.map(|created| created.to_string()),
+            docker_version: String::new(),
+            labels: Some(config.config.labels).filter(|labels| !labels.is_empty()),
+            architecture: config.architecture,
+            os: config.os,
+            layers: image.layers.iter().map(|layer| layer.descriptor.digest).collect(),
+            layers_data: image.layers.iter().map(layer).collect(),
+            env: Some(config.config.env).filter(|env| !env.is_empty()),
+        })
+    }
 }
 
 /// Prints the tags of a repository, as skopeo's `list-tags` does.

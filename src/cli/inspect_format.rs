@@ -6,11 +6,17 @@
 //! {{index .Labels "key"}}         a value of a map
 //! ```
 //!
-//! The fields are those of `skopeo inspect` (skopeo, cmd/skopeo/inspect/output.go); with `--raw`, those of the config. Lists
+//! The fields are those of `skopeo inspect` (skopeo, cmd/skopeo/inspect/output.go); with `--config`, those of the config. Lists
 //! and maps are printed as Go prints them: `[a b]`, `map[key:value]`.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
+
+/// Whether a template is everything as JSON (containers/common, pkg/report, `IsJSON`).
+pub fn is_json(template: &str) -> bool {
+    let words: String = template.split_whitespace().collect();
+    ["json", "{{json.}}", "{{json}}"].contains(&words.as_str())
+}
 
 /// Fills a template.
 pub fn render(template: &str, value: &Value) -> Result<String> {

@@ -61,6 +61,7 @@ use clap::{CommandFactory, Parser};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::builder;
+use crate::image::OpenError;
 use crate::run::keeper;
 use crate::terminal;
 use crate::transport::installable;
@@ -68,7 +69,7 @@ use commands::{Cli, Command};
 
 /// The exit code of an error; 1 is for a difference that was found or a check that failed. clap ends with 2 for wrong usage.
 const ERROR: u8 = 2;
-/// The exit code of an error of skopeo: `logrus.Fatal` in its cmd/skopeo/main.go.
+/// The exit code of an error of skopeo: `logrus.Fatal` in its cmd/skopeo/main.go, which exits with 2 if there is no such image.
 const SKOPEO_ERROR: u8 = 1;
 
 /// Runs the program: parses the arguments, runs one command, prints one chain of errors.
@@ -81,7 +82,23 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) && has_no_reader(&io::stdout()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::failed(&error);
-            ExitCode::from(code_of_errors)
+            let is_absent =
+                error.chain().any(|cause| cause.downcast_ref::<OpenError>().is_some_and(OpenError::is_absent));
+            ExitCode::from(if is_absent { ERROR } else { code_of_errors })
+        }
+    }
+}
+
+/// Runs a command line of skopeo. Wrong usage is an error as any other (cobra's `Execute` in its cmd/skopeo/main.go).
+fn run_skopeo(arguments: Vec<OsString>) -> Result<ExitCode> {
+    match Cli::try_parse_from(skopeo::command_line(arguments)?) {
+        Ok(mut cli) => {
+            skopeo::omit_flags_without_effect(&mut cli.command);
+            run(cli)
+        }
+        Err(error) => {
+            error.print()?;
+            Ok(if error.use_stderr() { ExitCode::from(SKOPEO_ERROR) } else { ExitCode::SUCCESS })
         }
     }
 }
@@ -120,7 +137,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::EnterRoot { isolation } => match builder::enter_root(&isolation)? {},
         Command::EnterCheck { stage, file, process } => check::enter(&stage, &file, process),
         Command::Program { script, arguments } => run_program(&script, arguments),
-        Command::Skopeo { arguments } => run(Cli::parse_from(skopeo::command_line(arguments)?)),
+        Command::Skopeo { arguments } => run_skopeo(arguments),
         Command::Index(arguments) => index::run(&arguments),
         Command::Login(arguments) => login::login(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),
@@ -142,12 +159,13 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Explain { image, wanted, source } => explain::run(&image, &wanted, &source),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::ListTags { reference, access } => inspect::list_tags(&reference, &access),
-        Command::Inspect { image, format: Some(template), raw, source, .. } => {
-            inspect::format(&image, &template, raw, &source)
+        Command::Inspect { image, format: Some(template), config, no_tags, source, .. } => {
+            inspect::format(&image, &inspect::Template { text: &template, of_config: config, no_tags }, &source)
         }
-        Command::Inspect { image, json, raw, manifest, source, format: None } => {
-            let form = match (json, raw, manifest) {
+        Command::Inspect { image, json, raw, config, source, format: None, .. } => {
+            let form = match (json, config, raw) {
                 (true, ..) => inspect::Form::Json,
+                // As skopeo, with --raw too.
                 (_, true, _) => inspect::Form::Config,
                 (.., true) => inspect::Form::Manifest,
                 _ => inspect::Form::Table,

@@ -110,8 +110,11 @@ impl Report<'_> {
 }
 
 fn load_lines(node: &Loaded) -> Vec<String> {
-    let Loaded { reference, layers, present, bytes, repaired, .. } = node;
+    let Loaded { reference, layers, present, repaired, .. } = node;
     let why = repaired.as_ref().map(|why| format!("sending layers that seemed to be present: {why}"));
-    let count = format!("{reference}: {present} of {layers} layers were already present, {bytes} bytes sent");
+    let count = format!(
+        "{reference}: {present} of {layers} layers were already present, {} sent",
+        crate::report::bytes(node.bytes)
+    );
     why.into_iter().chain([count]).collect()
 }

@@ -53,6 +53,17 @@ macro_rules! side {
         }
 
         impl $name {
+            /// Omits flags for one registry, or those for all.
+            pub fn omit(&mut self, for_host: bool, for_all: bool) {
+                let given = std::mem::take(self);
+                *self = match (for_host, for_all) {
+                    (false, false) => given,
+                    (true, false) => Self { no_creds: given.no_creds, authfile: given.authfile, ..Self::default() },
+                    (false, true) => Self { no_creds: false, authfile: None, ..given },
+                    (true, true) => Self::default(),
+                };
+            }
+
             pub fn side(&self) -> Side {
                 let Self { creds, username, password, password_stdin, registry_token, no_creds, authfile, cert_dir, tls_verify } =
                     self.clone();

@@ -12,6 +12,9 @@ use std::{collections::VecDeque, ffi::OsString};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::{commands::Command, copy_arguments::CopyArguments};
+use crate::transport::Location;
+
 /// The option's treatment.
 enum Treatment {
     /// Removed, with its value if it takes one: it changes nothing here.
@@ -114,6 +117,30 @@ pub fn command_line(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     Ok(line.into_iter().map(OsString::from).collect())
 }
 
+/// Omits flags for registries and daemons that have no effect on these images, as skopeo ignores them. strata's own commands
+/// refuse them.
+pub fn omit_flags_without_effect(command: &mut Command) {
+    match command {
+        Command::Copy(arguments) => {
+            let CopyArguments { image: Some(image), destination: Some(destination), access, .. } = &mut **arguments
+            else {
+                return;
+            };
+            let source = (image.registry_host().is_some(), may_ask_registry(image));
+            access.omit_flags_without_effect(source, destination.is_registry());
+        }
+        Command::Inspect { image, source, .. } => {
+            source.source.omit_flags_without_effect(image.registry_host().is_some(), may_ask_registry(image));
+        }
+        _ => {}
+    }
+}
+
+/// Whether layers may come from a registry. What skopeo's own transports read is no recipe.
+fn may_ask_registry(image: &Location) -> bool {
+    image.registry_host().is_some() || image.transport().is_none()
+}
+
 /// Applies the treatment of an option; false if it is not known. The value of `--name=value` or the next argument belongs
 /// to an option that takes one.
 fn apply(
@@ -156,15 +183,19 @@ fn copy(mut rest: VecDeque<String>, line: &mut Vec<String>) -> Result<()> {
 
 fn inspect(rest: VecDeque<String>, line: &mut Vec<String>) -> Result<()> {
     line.push("inspect".to_owned());
-    let config = rest.iter().any(|argument| argument == "--config");
+    let is_given = |names: &[&str]| rest.iter().any(|argument| names.iter().any(|name| argument == name));
+    let is_raw = is_given(&["--raw"]);
+    let has_template = is_given(&["-f", "--format"]) || rest.iter().any(|argument| argument.starts_with("--format="));
+    ensure!(!(is_raw && has_template), "raw output does not support format option");
+    // JSON is the default, of the image or with --config of its config.
+    if !is_raw && !has_template {
+        line.extend(["--format".to_owned(), "json".to_owned()]);
+    }
     let mut rest = rest;
     while let Some(argument) = rest.pop_front() {
         match argument.as_str() {
-            "--config" => line.push("--raw".to_owned()),
-            // With --config, the config blob as it is.
-            "--raw" if config => {}
-            "--raw" => line.push("--manifest".to_owned()),
-            "--no-tags" | "-n" => {}
+            "--no-tags" | "-n" if is_raw => {}
+            "-n" => line.push("--no-tags".to_owned()),
             "-f" | "--format" => {
                 let template = rest.pop_front().with_context(|| format!("{argument} has no value"))?;
                 line.extend(["--format".to_owned(), template]);
@@ -206,11 +237,12 @@ mod tests {
                 "strata copy /i dir:x",
             ),
             ("copy --dest-creds u:p nix:/i docker://h/n", "strata copy --dest-creds u:p /i docker://h/n"),
-            ("inspect --raw nix:/i", "strata inspect --manifest /i"),
-            ("inspect --config nix:/i", "strata inspect --raw /i"),
-            ("inspect --config --raw /i", "strata inspect --raw /i"),
+            ("inspect nix:/i", "strata inspect --format json /i"),
+            ("inspect --raw -n nix:/i", "strata inspect --raw /i"),
+            ("inspect --config -n nix:/i", "strata inspect --format json --config --no-tags /i"),
+            ("inspect --config --raw /i", "strata inspect --config --raw /i"),
             ("inspect -f {{.Digest}} nix:/i", "strata inspect --format {{.Digest}} /i"),
-            ("inspect --config --format={{.Os}} /i", "strata inspect --raw --format={{.Os}} /i"),
+            ("inspect --config --format={{.Os}} /i", "strata inspect --config --format={{.Os}} /i"),
             ("list-tags docker://h/n", "strata list-tags docker://h/n"),
             ("--debug login --username me h", "strata login --username me h"),
             ("", "strata --help"),

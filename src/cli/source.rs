@@ -74,6 +74,11 @@ impl SourceArguments {
         Ok(opened)
     }
 
+    /// Omits flags for one registry if no image is in one, and all others for registries and daemons if none is asked.
+    pub fn omit_flags_without_effect(&mut self, has_host: bool, may_ask: bool) {
+        self.access.omit(!has_host, !may_ask);
+    }
+
     /// Opens the image at `location` with the options for `named`, the location that the user wrote.
     pub fn open_with(&self, location: &Location, named: &Location, options: &ReadOptions) -> Result<Opened> {
         let opened = location.open(options)?;

@@ -99,6 +99,7 @@ impl<'a> Transfer<'a> {
     /// Copies one image.
     pub fn copy(&self, image: &Location, destination: &Destination) -> Result<Copied> {
         copy_flags::check(self.arguments, image, destination)?;
+        ensure!(!destination.replaces(image), "{destination}: it is the file that {image} reads; write another file");
         let attachments = self.arguments.attachments.prepare(destination, self.signer.clone())?;
         let source = self.open(&self.verify(image)?)?;
         copy_flags::check_opened(self.arguments, image, destination, &source.opened)?;

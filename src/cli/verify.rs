@@ -10,6 +10,7 @@ use crate::terminal::{self, note};
 use crate::{
     image::rehash,
     oci::Reference,
+    report::bytes,
     transport::{
         Location,
         registry::{Client, Purpose},
@@ -61,7 +62,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
         note!("strata: {}", terminal::line(problem));
     }
     let signed = if key.is_some() && problems.is_empty() { ", signed" } else { "" };
-    writeln!(terminal::stdout(), "{image}: {report}{signed}")?;
+    let (count, plural) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
+    let (blobs, size) = (report.blobs, bytes(report.bytes));
+    writeln!(terminal::stdout(), "{image}: {blobs} blobs, {size}, {count} problem{plural}{signed}")?;
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -120,9 +120,47 @@ impl Found {
         self.tops.retain(|top| top.is(name, tag));
         if self.tops.is_empty() {
             let wanted: Vec<&str> = name.into_iter().chain(tag).collect();
-            return Err(OpenError::Choice { why: format!("no image is named {}", wanted.join(":")), all: list(&all) });
+            return Err(OpenError::NoSuchName { name: wanted.join(":"), all: list(&all) });
         }
         Ok(self)
+    }
+
+    /// Only the image with this number, in the order of the index; the first is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Choice`] when there are fewer.
+    pub fn numbered(mut self, number: usize) -> Result<Self, OpenError> {
+        if number >= self.tops.len() {
+            let all = self.labels(&self.tops.iter().collect::<Vec<_>>());
+            return Err(OpenError::Choice { why: format!("there is no image @{number}"), all: list(&all) });
+        }
+        self.tops = vec![self.tops.swap_remove(number)];
+        Ok(self)
+    }
+
+    /// The names of all images, `name:tag` each.
+    pub fn names(&self) -> Vec<String> {
+        self.tops.iter().flat_map(Top::names).collect()
+    }
+
+    /// The names of these images, or their numbers if they have none.
+    fn labels(&self, tops: &[&Top]) -> Vec<String> {
+        let label = |top: &&Top| match (top.names(), self.tops.iter().position(|own| std::ptr::eq(own, *top))) {
+            (names, Some(at)) if names.is_empty() => vec![format!("@{at}")],
+            (names, _) => names,
+        };
+        tops.iter().flat_map(label).collect()
+    }
+
+    /// There are several images, and no name says which is meant.
+    fn several(&self, tops: &[&Top]) -> OpenError {
+        let how = match tops.iter().any(|top| top.names().is_empty()) {
+            true => "by its tag, or by its number, such as docker-archive:FILE:@1",
+            false => "by its tag",
+        };
+        let all = list(&self.labels(tops));
+        OpenError::Choice { why: format!("there are several images; choose one {how}"), all }
     }
 
     /// The one image that is wanted.
@@ -186,8 +224,7 @@ impl Found {
                 && (top.names() != other_top.names() || platforms[*at] == platforms[fitting[0].0])
         };
         if fitting.iter().any(|(at, _)| is_another(at)) {
-            let names = self.distinct().into_iter().map(Top::names).collect::<Vec<_>>();
-            return Err(several(&names.concat()));
+            return Err(self.several(&self.distinct()));
         }
         Ok((node.clone(), top.reference()))
     }
@@ -206,7 +243,7 @@ impl Found {
         match fitting.len() {
             0 => Ok(tops),
             1 => Ok(fitting),
-            _ => Err(several(&fitting.into_iter().flat_map(Top::names).collect::<Vec<_>>())),
+            _ => Err(self.several(&fitting)),
         }
     }
 
@@ -232,7 +269,7 @@ impl Found {
         }
         let names: Vec<Vec<String>> = tops.iter().map(|top| top.names()).collect();
         if names.iter().any(|name| *name != names[0]) {
-            return Err(several(&names.concat()));
+            return Err(self.several(&tops));
         }
         let mut budget = new_budget();
         let contents = tops.iter().map(|top| {
@@ -247,7 +284,7 @@ impl Found {
                 && media_type::is_config(&image.config_media_type)
                 && !platforms.insert(image.platform.to_string())
             {
-                return Err(several(&names.concat()));
+                return Err(self.several(&tops));
             }
         }
         let reference = tops.first().and_then(|top| top.reference());
@@ -332,8 +369,8 @@ impl Found {
         result.map_err(|error| match others().next() {
             None => error,
             Some(_) => OpenError::Incomplete {
-                name: top.names().into_iter().next().unwrap_or_else(|| "without a name".to_owned()),
-                others: list(&others().flat_map(Top::names).collect::<Vec<_>>()),
+                name: self.labels(&[top]).into_iter().next().unwrap_or_default(),
+                others: list(&self.labels(&others().collect::<Vec<_>>())),
                 source: Box::new(error),
             },
         })
@@ -404,10 +441,6 @@ pub enum Wanted {
     Prefer(Platform),
     /// This machine's and no other.
     Only(Platform),
-}
-
-fn several(names: &[String]) -> OpenError {
-    OpenError::Choice { why: "there are several images; choose one by its tag".to_owned(), all: list(names) }
 }
 
 fn nothing() -> OpenError {

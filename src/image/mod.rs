@@ -157,7 +157,7 @@ impl Image {
     ///
     /// When it is malformed.
     pub fn parse_config(&self) -> serde_json::Result<ImageConfig> {
-        serde_json::from_slice(&self.config)
+        json::from_slice(&self.config)
     }
 
     /// The same image, made at another time, and so with another digest.

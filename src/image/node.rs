@@ -24,7 +24,7 @@ use crate::{
     oci::{
         Descriptor, Digest, ImageConfig, Index, Manifest, Platform,
         descriptor::{annotation, media_type},
-        document, name,
+        document, json, name,
     },
 };
 
@@ -94,7 +94,7 @@ impl Node {
     }
 
     fn parse<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, OpenError> {
-        serde_json::from_slice(bytes).map_err(|error| self.fail(error.to_string()))
+        json::from_slice(bytes).map_err(|error| self.fail(error.to_string()))
     }
 
     fn read(&self) -> Result<Document, OpenError> {
@@ -103,7 +103,7 @@ impl Node {
             media_type::INDEX => true,
             media_type::MANIFEST => false,
             // Without a media type: an index has manifests.
-            _ => serde_json::from_slice::<Index>(&bytes).is_ok(),
+            _ => document::is_index(&bytes),
         };
         if document::is_schema_1(&bytes) {
             return Err(self.fail(document::SCHEMA_1.to_owned()));

@@ -95,6 +95,30 @@ pub enum OpenError {
         /// Why it is no path.
         source: Box<OpenError>,
     },
+    /// It is no path here, but something that is written in another way.
+    #[error("{hint}")]
+    Hint {
+        /// What to write.
+        hint: String,
+        /// Why it is no path.
+        source: Box<OpenError>,
+    },
+    /// No image has this name.
+    #[error("no image is named {name}; found {all}")]
+    NoSuchName {
+        /// The name that was asked for.
+        name: String,
+        /// Every image's name.
+        all: String,
+    },
+    /// The registry has no such image.
+    #[error("{reference}: the registry has no {version}; check the name, and that you are logged in")]
+    NoSuchVersion {
+        /// The image.
+        reference: String,
+        /// Its tag or digest.
+        version: String,
+    },
     /// The path ends at its first colon.
     #[error("after a transport, a path ends at its first colon; write the path alone: {path}")]
     Colon {
@@ -121,6 +145,11 @@ impl OpenError {
     /// Whether a document is missing or malformed, so that reading it again gives the same.
     pub(crate) fn is_malformed(&self) -> bool {
         matches!(self, Self::Document { .. })
+    }
+
+    /// Whether there is no such image.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::NoSuchName { .. } | Self::NoSuchVersion { .. })
     }
 
     /// The error of a registry or an engine.

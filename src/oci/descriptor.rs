@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::{Digest, config::null_as_default, fields};
+use super::{
+    Digest,
+    config::{null_as_default, null_values},
+    fields,
+};
 
 /// Bytes of a blob, at most: 4 TiB. One command reads 256 MiB of documents, in which the shortest descriptor has 100 bytes, so that
 /// a sum of sizes is a number of 64 bits.
@@ -80,7 +84,7 @@ pub struct Descriptor {
     #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Annotations of the reference, not of the blob.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_values", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The platform of an image in an index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -129,10 +133,10 @@ impl Descriptor {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// `amd64`, `arm64`, …
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub architecture: String,
     /// `linux`, …
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub os: String,
     /// `v8`, …
     #[serde(default, skip_serializing_if = "Option::is_none")]

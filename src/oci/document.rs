@@ -33,6 +33,22 @@ fn check_media_type<'de, D: Deserializer<'de>>(
     }
 }
 
+/// Returns whether a document without a media type is an index: it has manifests, or none of what a manifest has.
+pub(crate) fn is_index(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Fields {
+        config: Option<serde::de::IgnoredAny>,
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    serde_json::from_slice::<Fields>(bytes)
+        .is_ok_and(|fields| fields.manifests.is_some() || fields.config.is_none() && is_empty_index(bytes))
+}
+
+/// Returns whether it is an index whose list is null.
+fn is_empty_index(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<super::Index>(bytes).is_ok()
+}
+
 /// Returns whether a document is a manifest of docker's first schema.
 pub(crate) fn is_schema_1(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]

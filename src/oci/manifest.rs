@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Descriptor, config::null_as_default, descriptor::media_type, document, fields};
+use super::{
+    Descriptor,
+    config::{null_as_default, null_elements, null_values},
+    descriptor::media_type,
+    document, fields,
+};
 
 /// The manifest of an image for one platform: its config and its layers, base first.
 ///
@@ -30,7 +35,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations of the image.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_values", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Fields that strata does not know. They are kept.
     #[serde(flatten, deserialize_with = "fields::unknown_fields")]
@@ -74,7 +79,7 @@ pub struct Index {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Annotations of the index.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "null_values", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Fields that strata does not know. They are kept.
     #[serde(flatten, deserialize_with = "fields::unknown_fields")]
@@ -101,9 +106,12 @@ impl Index {
 #[serde(rename_all = "PascalCase")]
 pub struct DockerManifest {
     /// The file name of the config.
+    #[serde(default, deserialize_with = "null_as_default")]
     pub config: String,
     /// The names of the image, each `name:tag`.
+    #[serde(default)]
     pub repo_tags: Option<Vec<String>>,
     /// The file names of the layers, base first.
+    #[serde(default, deserialize_with = "null_elements")]
     pub layers: Vec<String>,
 }

@@ -1,9 +1,16 @@
 //! Destinations as users write them: a transport of the [table] and the rest.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt,
+    path::Path,
+    str::FromStr,
+    sync::Arc,
+};
 
 use super::{
-    Referrers, WriteError, WriteOptions, WriteTransport,
+    Location, Referrers, WriteError, WriteOptions, WriteTransport,
     kind::Transport,
     outcome::Outcome,
     suggest::suggest,
@@ -72,6 +79,14 @@ impl Destination {
     /// The reference that is pushed to, if it is in a registry.
     pub(crate) fn registry_reference(&self) -> Option<&Reference> {
         self.sink.registry_reference()
+    }
+
+    /// Whether writing replaces the file that `source` reads.
+    pub(crate) fn replaces(&self, source: &Location) -> bool {
+        let identity =
+            |path: &Path| fs::metadata(path).ok().filter(Metadata::is_file).map(|file| (file.dev(), file.ino()));
+        let (read, written) = (source.file().and_then(identity), self.sink.file().and_then(identity));
+        read.is_some() && read == written
     }
 
     /// Whether the content is written to the standard output.

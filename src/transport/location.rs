@@ -1,7 +1,7 @@
 //! Sources as users write them: a transport of the [table], a flake reference, or a path, whose content
 //! decides.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, path::Path, str::FromStr, sync::Arc};
 
 use super::{
     ReadOptions, ReadTransport, installable,
@@ -43,6 +43,11 @@ impl Location {
         self.registry_reference().map(|reference| reference.host.as_str())
     }
 
+    /// The file or directory that is read.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.source.file()
+    }
+
     /// The line of the table of transports; `None` for a path whose content decides.
     pub(crate) fn transport(&self) -> Option<&'static Transport> {
         self.transport
@@ -58,6 +63,9 @@ impl FromStr for Location {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err(format!("the source is empty; write {}", table::read_syntaxes()));
+        }
         let (source, transport) = match table::split(text) {
             Some((transport, rest)) => {
                 let source = match transport.read.parse {

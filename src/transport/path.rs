@@ -1,9 +1,12 @@
 //! Images in files and directories: `oci:`, `oci-archive:`, `docker-archive:`, `dir:` and plain paths, all told apart
 //! by content. The path `-` is the standard input.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use super::{ReadOptions, ReadTransport, recognise, write::some_path};
+use super::{ReadOptions, ReadTransport, recognise, suggest, write::some_path};
 use crate::image::{Choice, OpenError, Opened};
 
 /// A path, and which image of several there.
@@ -11,6 +14,8 @@ use crate::image::{Choice, OpenError, Opened};
 struct Place {
     path: PathBuf,
     choice: Choice,
+    /// The number of the image, which has perhaps no name.
+    number: Option<usize>,
 }
 
 impl Place {
@@ -25,26 +30,34 @@ impl Place {
 
 /// The path itself.
 pub(crate) fn plain(path: &str) -> Arc<dyn ReadTransport> {
-    Arc::new(Place { path: path.into(), choice: Choice::default() })
+    Arc::new(Place { path: path.into(), choice: Choice::default(), number: None })
 }
 
-/// `PATH[:[NAME:]TAG]`
+/// `PATH[:[NAME:]TAG]`, or `PATH:@NUMBER`, which counts from 0 (containers/image, docker/archive/transport.go and oci/internal).
 pub(super) fn parse_named(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
     let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
     let name = Some(name).filter(|name| !name.is_empty());
+    if let Some(number) = name.and_then(|name| name.strip_prefix('@')) {
+        let number = number.parse().map_err(|_| format!("@{number}: not the number of an image; the first is @0"))?;
+        return Ok(Arc::new(Place { path: some_path(path)?, choice: Choice::default(), number: Some(number) }));
+    }
     let (name, tag) = match name.and_then(|name| name.rsplit_once(':')) {
         Some((name, tag)) => (Some(name.to_owned()), Some(tag.to_owned())),
         None => (None, name.map(str::to_owned)),
     };
-    Ok(Arc::new(Place { path: some_path(path)?, choice: Choice { name, tag, ..Choice::default() } }))
+    Ok(Arc::new(Place { path: some_path(path)?, choice: Choice { name, tag, ..Choice::default() }, number: None }))
 }
 
 /// A path that may contain colons.
 pub(super) fn parse_plain(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
-    Ok(Arc::new(Place { path: some_path(rest)?, choice: Choice::default() }))
+    Ok(Arc::new(Place { path: some_path(rest)?, choice: Choice::default(), number: None }))
 }
 
 impl ReadTransport for Place {
+    fn file(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+
     fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
         let text = self.path.to_string_lossy();
         // The commonest mistake: a reference without its transport.
@@ -56,11 +69,18 @@ impl ReadTransport for Place {
                 let path = self.whole().unwrap_or_default();
                 Err(OpenError::Colon { path, source: Box::new(error) })
             }
+            Err(error) if !self.path.exists() && suggest::source(&text).is_some() => {
+                let hint = suggest::source(&text).unwrap_or_default();
+                Err(OpenError::Hint { hint, source: Box::new(error) })
+            }
             Err(error) if is_reference => {
                 Err(OpenError::NoTransport { text: text.into_owned(), source: Box::new(error) })
             }
             Ok(Opened::Found(found)) => {
                 let Choice { name, tag, .. } = &self.choice;
+                if let Some(number) = self.number {
+                    return found.numbered(number).map(Opened::Found);
+                }
                 found.named(name.as_deref(), tag.as_deref()).map(Opened::Found)
             }
             Ok(Opened::Recipe(mut image)) => {

@@ -1,6 +1,6 @@
 //! The read side of a transport.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use crate::image::{OpenError, Opened, recipe::Provider};
 use crate::oci::Reference;
@@ -16,6 +16,11 @@ pub trait ReadTransport: fmt::Debug + Send + Sync {
 
     /// The reference of the image, if it is in a registry.
     fn registry_reference(&self) -> Option<&Reference> {
+        None
+    }
+
+    /// The file or directory that is read.
+    fn file(&self) -> Option<&Path> {
         None
     }
 }

@@ -1,23 +1,46 @@
 //! What a destination without a known transport may mean, for error messages.
 
+use std::path::Path;
+
 use super::{
     kind::{Medium, Transport},
     table::TRANSPORTS,
 };
 use crate::oci::name::{self, TaggedName};
 
+/// How to write the source that `text` may mean, of which there is no file.
+pub(super) fn source(text: &str) -> Option<String> {
+    if let Some(path) = without_scheme(text, FILE_SCHEMES) {
+        return Some(format!("for a file or a directory, write its path: {path}"));
+    }
+    if let Some(reference) = without_scheme(text, WEB_SCHEMES) {
+        return Some(format!("for an image of a registry, write docker://{reference}"));
+    }
+    if let Some(hint) = alias(text) {
+        return Some(hint);
+    }
+    let (path, name) = text.split_once(':')?;
+    let is_kind: fn(&Transport) -> bool = match Path::new(path) {
+        path if name.is_empty() || !path.exists() => return None,
+        path if path.is_dir() => |transport| is_directory(transport) && transport.write.holds.index,
+        _ => is_file,
+    };
+    Some(format!("for one image in {path}, write {}", forms(text, is_kind)))
+}
+
 /// How to write the destination that `text` may mean.
 pub(super) fn suggest(text: &str) -> Option<String> {
-    if let Some((name, rest)) = text.split_once(':') {
-        for transport in TRANSPORTS {
-            if let Some((_, flags)) = transport.aliases.iter().find(|(alias, _)| *alias == name) {
-                return Some(format!("for {name}, write {}:{rest}{flags}", transport.name));
-            }
-        }
+    if let Some(path) = without_scheme(text, FILE_SCHEMES) {
+        return suggest_path(path);
     }
-    if text.starts_with(['/', '.', '~']) || text.ends_with(".tar") || text.contains(".tar.") {
-        let (files, directories) = (forms(text, is_file), forms(text, is_directory));
-        return Some(format!("for a file, write {files}, for a directory {directories}"));
+    if let Some(reference) = without_scheme(text, WEB_SCHEMES) {
+        return Some(format!("for a registry, write docker://{reference}"));
+    }
+    if let Some(hint) = alias(text) {
+        return Some(hint);
+    }
+    if text.starts_with(['/', '.', '~']) || text.ends_with(".tar") || text.contains(".tar.") || text.contains(".tar:") {
+        return suggest_path(text);
     }
     let name: TaggedName = text.parse().ok()?;
     let registry = TRANSPORTS.iter().find(|transport| matches!(transport.medium, Medium::Registry))?;
@@ -28,6 +51,26 @@ pub(super) fn suggest(text: &str) -> Option<String> {
     let engines: Vec<String> =
         engines.map(|(engine, transport)| format!("for {engine}, write {transport}:{text}")).collect();
     Some(format!("{}, for a registry {}://HOST/{text}", engines.join(", "), registry.name))
+}
+
+const FILE_SCHEMES: &[&str] = &["file://", "file:"];
+const WEB_SCHEMES: &[&str] = &["https://", "http://"];
+
+fn without_scheme<'a>(text: &'a str, schemes: &[&str]) -> Option<&'a str> {
+    schemes.iter().find_map(|scheme| text.strip_prefix(scheme)).filter(|rest| !rest.is_empty())
+}
+
+/// The transport for a name that other tools have for it.
+fn alias(text: &str) -> Option<String> {
+    let (name, rest) = text.split_once(':')?;
+    let flags = |transport: &Transport| Some(transport.aliases.iter().find(|(alias, _)| *alias == name)?.1);
+    let (transport, flags) = TRANSPORTS.iter().find_map(|transport| Some((transport, flags(transport)?)))?;
+    Some(format!("for {name}, write {}:{rest}{flags}", transport.name))
+}
+
+fn suggest_path(text: &str) -> Option<String> {
+    let (files, directories) = (forms(text, is_file), forms(text, is_directory));
+    Some(format!("for a file, write {files}, for a directory {directories}"))
 }
 
 fn is_file(transport: &Transport) -> bool {

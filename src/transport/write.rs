@@ -1,6 +1,11 @@
 //! The write side of a transport.
 
-use std::{error::Error, fmt, path::PathBuf, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     outcome::Outcome,
@@ -32,6 +37,11 @@ pub trait WriteTransport: fmt::Debug + Send + Sync {
     /// Whether the content is written to the standard output.
     fn is_stdout(&self) -> bool {
         false
+    }
+
+    /// The file that is replaced.
+    fn file(&self) -> Option<&Path> {
+        None
     }
 
     /// Where the referrers of an image are written; `None` if the medium cannot hold them.
@@ -126,6 +136,11 @@ impl Default for WriteOptions {
 /// `PATH[:NAME]` as a path and a name, which as in skopeo may be empty for none.
 pub(crate) fn path_and_name(rest: &str) -> Result<(PathBuf, Option<String>), String> {
     let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
+    // `oci:/a:b/layout` would write to /a, although the directory /a:b is there.
+    if let Some(directory) = Path::new(rest).parent().filter(|parent| name.contains('/') && parent.is_dir()) {
+        let directory = directory.display();
+        return Err(format!("a path ends at its first colon, and the directory {directory} has one; write to another"));
+    }
     Ok((some_path(path)?, (!name.is_empty()).then(|| name.to_owned())))
 }
 

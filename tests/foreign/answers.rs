@@ -39,6 +39,10 @@ fn errors_of_destinations_without_a_transport_suggest_one() {
         ("podman:app:v1", "for podman, write containers-storage:app:v1"),
         ("kind:app:v1", "for kind, write containerd:app:v1 --via kind"),
         ("docker:app:v1", "write docker://HOST/NAME:TAG"),
+        ("file:out.tar", "for a file, write oci-archive:out.tar or docker-archive:out.tar"),
+        ("ok.tar:app:v1", "for a file, write oci-archive:ok.tar:app:v1 or docker-archive:ok.tar:app:v1"),
+        ("https://registry.example.com/a:v1", "for a registry, write docker://registry.example.com/a:v1"),
+        ("oci:layout:bad tag", "\"bad tag\" is not a name of an image"),
         ("out.tar", "for a file, write oci-archive:out.tar or docker-archive:out.tar"),
         ("./out", "for a directory oci:./out or dir:./out"),
         ("docker://localhost:5000", "names a registry without a repository; write docker://localhost:5000/NAME:TAG"),
@@ -46,6 +50,96 @@ fn errors_of_destinations_without_a_transport_suggest_one() {
     ] {
         fails(home.path(), &["copy", &image, destination], &[meant]);
     }
+}
+
+#[test]
+fn errors_of_sources_suggest_how_to_write_them() {
+    let home = tempfile::tempdir().unwrap();
+    let image = Image::new(&[tar(&[("one", b"1")])]);
+    let path = home.path().join("ok.tar").display().to_string();
+    crate::choices::docker_archive(std::path::Path::new(&path), &[("app:v1", &image)]);
+    let layout = home.path().join("layout").display().to_string();
+    write_layout(std::path::Path::new(&layout), &image);
+    for (source, meant) in [
+        (String::new(), "the source is empty; write an image.json".to_owned()),
+        ("file:x.tar".to_owned(), "for a file or a directory, write its path: x.tar".to_owned()),
+        ("file:///x.tar".to_owned(), "write its path: /x.tar".to_owned()),
+        ("podman:app:v1".to_owned(), "for podman, write containers-storage:app:v1".to_owned()),
+        (
+            "https://registry.example.com/a:v1".to_owned(),
+            "for an image of a registry, write docker://registry.example.com/a:v1".to_owned(),
+        ),
+        (format!("{path}:app:v1"), format!("write oci-archive:{path}:app:v1 or docker-archive:{path}:app:v1")),
+        (format!("{layout}:t"), format!("for one image in {layout}, write oci:{layout}:t")),
+    ] {
+        fails(home.path(), &["copy", &source, "oci:out"], &[&meant]);
+    }
+}
+
+#[test]
+fn destinations_replace_no_other_file() {
+    let home = tempfile::tempdir().unwrap();
+    let image = Image::new(&[tar(&[("one", b"1")])]);
+    let path = home.path().join("saved.tar").display().to_string();
+    crate::choices::docker_archive(std::path::Path::new(&path), &[("app:v1", &image), ("app:v2", &image)]);
+    let before = fs::read(&path).unwrap();
+    let [one, all] = [format!("docker-archive:{path}:app:v1"), format!("docker-archive:{path}")];
+    fails(home.path(), &["copy", &one, &all], &["it is the file that", "reads; write another file"]);
+    assert_eq!(fs::read(&path).unwrap(), before);
+    // The path before the colon is another file.
+    let directory = home.path().join("a:b");
+    fs::create_dir(&directory).unwrap();
+    let destination = format!("docker-archive:{}/x.tar", directory.display());
+    fails(home.path(), &["copy", &one, &destination], &["a path ends at its first colon, and the directory"]);
+    assert!(!home.path().join("a").exists());
+}
+
+#[test]
+fn wrong_types_in_documents_name_the_field() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("saved.tar");
+    for (manifest, reason) in [
+        (r#"[{"Config":"c","Layers":{}}]"#, "manifest.json: [0].Layers must be a list, not an object"),
+        (r#"[{"Config":["c"]}]"#, "manifest.json: [0].Config must be a string, not a list"),
+        (r#"{}"#, "manifest.json: it must be a list, not an object"),
+        ("[", "manifest.json: it is not JSON: "),
+    ] {
+        fs::write(&path, tar(&[("manifest.json", manifest.as_bytes())])).unwrap();
+        fails(home.path(), &["inspect", path.to_str().unwrap()], &[reason]);
+    }
+    let layout = home.path().join("layout");
+    let mut image = Image::new(&[tar(&[("one", b"1")])]);
+    let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["layers"][0]["size"] = "1".into();
+    image.manifest = manifest.to_string().into_bytes();
+    write_layout(&layout, &image);
+    fails(home.path(), &["inspect", layout.to_str().unwrap()], &["layers[0].size must be a number, not \"1\""]);
+    fs::write(layout.join("index.json"), r#"{"schemaVersion":2,"manifests":1}"#).unwrap();
+    fails(home.path(), &["inspect", layout.to_str().unwrap()], &["index.json: manifests must be a list, not 1"]);
+}
+
+/// Go reads null as an empty value, and so do docker and skopeo.
+#[test]
+fn null_is_an_empty_value() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = home.path().join("layout");
+    let mut image = Image::new(&[tar(&[("one", b"1")])]);
+    let mut config: serde_json::Value = serde_json::from_slice(&image.blobs[1]).unwrap();
+    config["history"] = json!([null]);
+    config["created"] = "".into();
+    config["config"] = json!({ "Env": [null], "Labels": { "a": null } });
+    image.blobs[1] = config.to_string().into_bytes();
+    let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["config"]["digest"] = Digest::of(&image.blobs[1]).to_string().into();
+    manifest["config"]["size"] = image.blobs[1].len().into();
+    manifest["annotations"] = json!(null);
+    manifest["layers"][0]["annotations"] = json!({ "x": null });
+    image.manifest = manifest.to_string().into_bytes();
+    write_layout(&layout, &image);
+    let source = format!("oci:{}", layout.display());
+    succeeds(home.path(), &["inspect", &source]);
+    succeeds(home.path(), &["verify", &source]);
+    succeeds(home.path(), &["copy", "-q", &source, &format!("oci:{}", home.path().join("out").display())]);
 }
 
 #[test]
@@ -163,7 +257,9 @@ fn the_number_of_problems_is_that_of_the_lines() {
     fs::write(layout.join("blobs/sha256").join(Digest::of(&image.blobs[0]).hex()), tar(&[("one", b"2")])).unwrap();
     let output = strata(home.path()).args(["verify", layout.to_str().unwrap()]).output().unwrap();
     assert!(!output.status.success());
-    assert!(String::from_utf8_lossy(&output.stdout).trim_end().ends_with(", 1 problem"), "{}", text(&output));
+    let printed = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
+    // Sizes have the units of every other table.
+    assert!(printed.ends_with(" kB, 1 problem") || printed.ends_with(" B, 1 problem"), "{printed}");
 }
 
 /// A recipe of a store path that is on no machine, whose layer is a file.

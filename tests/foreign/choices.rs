@@ -46,6 +46,40 @@ fn an_archive_of_several_images_is_asked_for_one() {
     succeeds(home.path(), &["copy", "-q", path.to_str().unwrap(), &out]);
 }
 
+/// `docker-archive:FILE:@1` is skopeo's way to choose (containers/image, docker/archive/transport.go).
+#[test]
+fn images_without_names_have_numbers() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("saved.tar");
+    let (one, two) = (Image::new(&[tar(&[("one", b"1")])]), Image::new(&[tar(&[("two", b"2")])]));
+    docker_archive(&path, &[("one:a", &one), ("two:b", &two)]);
+    let mut saved = crate::docker_archives::files(&fs::read(&path).unwrap());
+    let manifest = saved.iter_mut().find(|(name, _)| name == "manifest.json").unwrap();
+    let mut images: Value = serde_json::from_slice(&manifest.1).unwrap();
+    images[1]["RepoTags"] = Value::Null;
+    manifest.1 = images.to_string().into_bytes();
+    let saved: Vec<(&str, &[u8])> = saved.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    fs::write(&path, tar(&saved)).unwrap();
+    let source = format!("docker-archive:{}", path.display());
+    let out = format!("oci:{}", home.path().join("out").display());
+    let several = ["choose one by its tag, or by its number, such as docker-archive:FILE:@1; found one:a, @1"];
+    fails(home.path(), &["copy", &source, &out], &several);
+    succeeds(home.path(), &["copy", "-q", &format!("{source}:@1"), &out]);
+    assert!(home.path().join("out/blobs/sha256").join(Digest::of(&two.blobs[1]).hex()).exists());
+    fails(home.path(), &["copy", &format!("{source}:@2"), &out], &["there is no image @2; found one:a, @1"]);
+    fails(home.path(), &["copy", &format!("{source}:@x"), &out], &["@x: not the number of an image; the first is @0"]);
+}
+
+#[test]
+fn an_archive_without_images_is_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("saved.tar");
+    docker_archive(&path, &[]);
+    for form in [&[][..], &["--json"], &["--raw"]] {
+        fails(home.path(), &[&["inspect", path.to_str().unwrap()], form].concat(), &["there is no image in it"]);
+    }
+}
+
 /// The last one replaced the first without a word.
 #[test]
 fn an_index_has_one_image_for_each_platform() {

@@ -33,7 +33,7 @@ fn inspect_fills_templates_with_skopeo_s_fields() {
             &["--format", "{{.Created}} {{.Os}}/{{.Architecture}}"],
             "2021-02-03 04:05:06 +0000 UTC linux/amd64\n".to_owned(),
         ),
-        (&["--raw", "--format", "{{json .config.Labels}}"], "{\"a\":\"1\"}\n".to_owned()),
+        (&["--config", "--format", "{{json .config.Labels}}"], "{\"a\":\"1\"}\n".to_owned()),
     ] {
         let output = succeeds(home.path(), &[&["inspect", path], arguments].concat());
         assert_eq!(String::from_utf8(output.stdout).unwrap(), printed, "{arguments:?}");
@@ -43,6 +43,86 @@ fn inspect_fills_templates_with_skopeo_s_fields() {
     let line = ["skopeo", "inspect", "--format", "{{.Digest}}", &format!("oci:{path}")];
     let output = strata(home.path()).args(line).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{digest}\n"));
+    // Byte for byte, as skopeo's options of these names.
+    let source = format!("oci:{path}");
+    for (arguments, printed) in [
+        (&["inspect", &source, "--raw"][..], &image.manifest),
+        (&["inspect", &source, "--config"], &image.blobs[1]),
+        (&["skopeo", "inspect", "--raw", &source], &image.manifest),
+        (&["skopeo", "inspect", "--raw", "--config", &source], &image.blobs[1]),
+    ] {
+        assert_eq!(&succeeds(home.path(), arguments).stdout, printed, "{arguments:?}");
+    }
+}
+
+/// skopeo's cmd/skopeo/inspect/output.go, printed with four spaces.
+#[test]
+fn skopeo_inspect_prints_json() {
+    let home = tempfile::tempdir().unwrap();
+    let layout = home.path().join("layout");
+    let image = Image::new(&[tar(&[("one", b"1")])]);
+    write_layout(&layout, &image);
+    let source = format!("oci:{}", layout.display());
+    let printed = String::from_utf8(succeeds(home.path(), &["skopeo", "inspect", &source]).stdout).unwrap();
+    assert!(
+        printed.starts_with(&format!("{{\n    \"Digest\": \"{}\",\n    \"RepoTags\": [],\n", image.digest())),
+        "{printed}"
+    );
+    let fields: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    let size = image.blobs[0].len();
+    let layer = Digest::of(&image.blobs[0]);
+    assert_eq!(fields["Layers"], json!([layer]));
+    let data = json!([{ "MIMEType": "application/vnd.oci.image.layer.v1.tar", "Digest": layer, "Size": size, "Annotations": null }]);
+    assert_eq!(fields["LayersData"], data);
+    assert_eq!(
+        (&fields["Architecture"], &fields["Os"], &fields["Env"]),
+        (&json!("amd64"), &json!("linux"), &json!(null))
+    );
+    let printed = String::from_utf8(succeeds(home.path(), &["skopeo", "inspect", "--config", &source]).stdout).unwrap();
+    assert!(printed.starts_with("{\n    \"architecture\": \"amd64\",\n    \"os\": \"linux\",\n"), "{printed}");
+}
+
+#[test]
+fn skopeo_accepts_flags_without_effect() {
+    let home = tempfile::tempdir().unwrap();
+    write_layout(&home.path().join("layout"), &Image::new(&[tar(&[("one", b"1")])]));
+    let [source, out] = ["layout", "out"].map(|name| format!("oci:{}", home.path().join(name).display()));
+    let flags = ["--src-tls-verify=false", "--dest-creds", "u:p", "--src-authfile", "none.json", "--retry-times", "3"];
+    succeeds(home.path(), &[&["skopeo", "copy", "-q"][..], &flags, &[&source, &out]].concat());
+    succeeds(
+        home.path(),
+        &["skopeo", "inspect", "--tls-verify=false", "--authfile", "none.json", "--no-tags", &source],
+    );
+    fails(
+        home.path(),
+        &["copy", "-q", "--src-tls-verify=false", &source, &out],
+        &["--src-tls-verify is for images in registries"],
+    );
+    fails(home.path(), &["inspect", "--authfile", "none.json", &source], &["--authfile is for images in registries"]);
+}
+
+/// cmd/skopeo/main.go: 2 if there is no such image, and 1 for every other error, that of usage too.
+#[test]
+fn skopeo_s_exit_codes() {
+    let home = tempfile::tempdir().unwrap();
+    write_layout(&home.path().join("layout"), &Image::new(&[tar(&[("one", b"1")])]));
+    let layout = format!("oci:{}", home.path().join("layout").display());
+    let host = on_loopback(|request: &Request| match request.path() {
+        "/v2/" => Answer::new(200),
+        _ => Answer::error(404, "MANIFEST_UNKNOWN", "no such manifest"),
+    });
+    for (arguments, code) in [
+        (&["inspect", &layout][..], 0),
+        (&["inspect", &format!("{layout}:other")], 2),
+        (&["inspect", &format!("docker://{host}/app:v1")], 2),
+        (&["inspect", "oci:missing"], 1),
+        (&["inspect", "--no-such-flag", &layout], 1),
+        (&["copy", &layout], 1),
+        (&["--no-such-flag"], 1),
+    ] {
+        let status = strata(home.path()).arg("skopeo").args(arguments).output().unwrap().status;
+        assert_eq!(status.code(), Some(code), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -58,6 +138,17 @@ fn list_tags_reads_every_page() {
     let output = succeeds(home.path(), &["skopeo", "list-tags", &format!("docker://{host}/app")]);
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(printed, json!({ "Repository": format!("{host}/app"), "Tags": ["a", "b", "c"] }));
+    // Nothing of this is an image of Docker Hub.
+    std::fs::write(home.path().join("saved.tar"), "").unwrap();
+    let file = home.path().join("saved.tar").display().to_string();
+    for (source, reason) in [
+        ("docker-archive:saved.tar", "docker-archive: is not a registry; write docker://"),
+        ("oci:layout", "oci: is not a registry"),
+        ("docker://quay.io", "names a registry without a repository"),
+        (&file, "it is a file, not an image of a registry"),
+    ] {
+        fails(home.path(), &["list-tags", source], &[reason]);
+    }
     fails(home.path(), &["list-tags", &format!("{host}/other")], &[&format!("there is no repository {host}/other")]);
     fails(home.path(), &["skopeo", "delete", &format!("docker://{host}/app:a")], &["deletes nothing from registries"]);
 }

@@ -203,6 +203,11 @@ fn plan_reads_closures_and_recipes_from_pipes() {
             let shown = text(&output);
             assert!(output.status.success(), "{source}: {shown}");
             assert!(shown.starts_with("3 store paths"), "{source}: {shown}");
+            // What to write for the cheapest strategy ends the output.
+            let best = shown.trim_end().rsplit_once("makeContainerImage:\n\n").map(|(_, lines)| lines).unwrap();
+            let lines: Vec<&str> = best.lines().collect();
+            assert!(lines.len() == 2 && lines[0].starts_with("  layering = \""), "{shown}");
+            assert!(lines[1].starts_with("  maxLayers = ") && lines[1].ends_with(';'), "{shown}");
         }
     }
     for source in [pipe_text, "-"] {

@@ -7,7 +7,7 @@ below='(dockerTools.buildImage { name = "below"; tag = "t"; copyToRoot = [ pkgs.
   Env = [ "PATH=/bin" "KEPT=1" "CHANGED=1" ]; Entrypoint = [ "/bin/sh" "-c" ]; Cmd = [ "cat /etc/below" ]; User = "7"; WorkingDir = "/etc";
   Labels.below = "yes"; ExposedPorts."80/tcp" = { }; Volumes."/data" = { }; StopSignal = "SIGINT"; }; })'
 # config FUNCTION ARGUMENTS: the configuration of an image on it.
-config() { "$strata" inspect --raw "$(build "$1 { name = \"x\"; tag = \"t\"; fromImage = $below; $2 }")" | jq --sort-keys -c .config; }
+config() { "$strata" inspect --config "$(build "$1 { name = \"x\"; tag = \"t\"; fromImage = $below; $2 }")" | jq --sort-keys -c .config; }
 all='{"Cmd":["cat /etc/below"],"Entrypoint":["/bin/sh","-c"],"Env":["PATH=/bin","KEPT=1","CHANGED=1"],"ExposedPorts":{"80/tcp":{}},"Labels":{"below":"yes"},"StopSignal":"SIGINT","User":"7","Volumes":{"/data":{}},"WorkingDir":"/etc"}'
 for function in dockerTools.buildImage dockerTools.buildLayeredImage makeContainerImage; do
   # nixpkgs: pkgs/build-support/docker/stream_layered_image.py, overlay_base_config; default.nix, baseEnvs.
@@ -30,9 +30,9 @@ same "$(build "buildImage { name = \"x\"; fromImage = $below; }" | xargs jq -c '
 same "$(config dockerTools.buildImage 'inheritConfig = true; config.env = null;')" "$(jq -c 'del(.Env)' <<<"$all")"
 # All steps of its history come before ours.
 path=$(build "makeContainerImage { fromImage = $below; layers = [ pkgs.hello ]; }")
-count=$("$strata" inspect --raw "$path" | jq '.history | length')
-same "$count" "$("$strata" inspect --raw "$path" | jq '.rootfs.diff_ids | length')"
-same "$("$strata" inspect --raw "$path" | jq -r '.history[0].comment')" customisation
+count=$("$strata" inspect --config "$path" | jq '.history | length')
+same "$count" "$("$strata" inspect --config "$path" | jq '.rootfs.diff_ids | length')"
+same "$("$strata" inspect --config "$path" | jq -r '.history[0].comment')" customisation
 
 # Each kind of image, told apart by content, gives the same base.
 archive=$(build "dockerTools.buildImage { name = \"below\"; tag = \"t\"; compressor = \"none\"; copyToRoot = [ pkgs.busybox ]; config.Env = [ \"PATH=/bin\" ]; }")
@@ -56,7 +56,7 @@ done
 # One of several, by name, by tag, by platform.
 several=$(build 'dockerTools.mergeImages (map (tag: dockerTools.buildImage { inherit tag; name = "several"; config.Env = [ "TAG=${tag}" ]; }) [ "one" "two" ]
   ++ [ (dockerTools.buildImage { name = "other"; tag = "one"; config.Env = [ "TAG=other" ]; }) ])')
-chosen() { "$strata" inspect --raw "$(build "dockerTools.buildImage { name = \"x\"; tag = \"t\"; fromImage = $several; $1 }")" | jq -r '.config.Env[0]'; }
+chosen() { "$strata" inspect --config "$(build "dockerTools.buildImage { name = \"x\"; tag = \"t\"; fromImage = $several; $1 }")" | jq -r '.config.Env[0]'; }
 same "$(chosen 'fromImageName = "several"; fromImageTag = "two";')" TAG=two
 same "$(chosen 'fromImageName = "other";')" TAG=other
 same "$(chosen 'fromImageTag = "two";')" TAG=two
@@ -67,7 +67,7 @@ platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { 
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
   in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
 path=$(build "dockerTools.buildLayeredImage { name = \"x\"; tag = \"t\"; fromImage = $platforms; architecture = \"arm64\"; }")
-same "$("$strata" inspect --raw "$path" | jq -r '.architecture + " " + .config.Env[0]')" "arm64 FOR=arm64"
+same "$("$strata" inspect --config "$path" | jq -r '.architecture + " " + .config.Env[0]')" "arm64 FOR=arm64"
 
 # Links to directories are directories, unless they are to stay.
 linked='(pkgs.runCommand "linked" { } "mkdir -p $out/real; echo x > $out/real/file; ln -s real $out/link")'

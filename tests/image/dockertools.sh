@@ -25,9 +25,9 @@ container "makeContainerImage { layered = false; fromImage = \"\${$base}\"; laye
   ''; config.Cmd = [ \"cat\" \"/data/file\" ]; }" text
 build_fails 'makeContainerImage { runAsRoot = "true"; }' "argument runAsRoot of makeContainerImage is for layered = false"
 build_fails "makeContainerImage { fromImage = $base; maxLayers = 3; }" "argument maxLayers is 3; at least"
-same "$("$strata" inspect --raw "$(build "makeContainerImage { fromImage = $base; inheritConfig = true; config = { Cmd = null; }; }")" | jq -c '.config | [.Cmd, .Env, .Labels]')" \
+same "$("$strata" inspect --config "$(build "makeContainerImage { fromImage = $base; inheritConfig = true; config = { Cmd = null; }; }")" | jq -c '.config | [.Cmd, .Env, .Labels]')" \
   '[null,["PATH=/bin","BASE=1"],{"a":"b"}]'
-same "$("$strata" inspect --raw "$(build "makeContainerImage { fromImage = $base; inheritConfig = false; }")" | jq -c .config)" '{}'
+same "$("$strata" inspect --config "$(build "makeContainerImage { fromImage = $base; inheritConfig = false; }")" | jq -c .config)" '{}'
 
 # fakeroot: owners, modes and devices arrive.
 listing='bash -c "stat -c \"%u %g %a %F %n\" /data /data/owned /data/suid /data/null"'
@@ -119,15 +119,15 @@ tar -xf "$path" -C "$work/owned"
 layer=$(jq -r '.[0].Layers[0]' "$work/owned/manifest.json")
 tar -tvPf "$work/owned/$layer" >"$work/listing"
 grep -qE ' me/us .* 2026-01-02 03:04 /nix/store/[^/]*$' "$work/listing" || { cat "$work/listing"; fail "owner and time"; }
-now=$("$strata" inspect --raw "$(build 'dockerTools.buildLayeredImage { name = "now"; created = "now"; }')" | jq -r .created)
+now=$("$strata" inspect --config "$(build 'dockerTools.buildLayeredImage { name = "now"; created = "now"; }')" | jq -r .created)
 [[ $now == 20[2-9]* ]] || fail "now is $now"
 # A stream is made when it is run, whenever it was built.
 stream=$(build 'dockerTools.streamLayeredImage { name = "now"; tag = "t"; created = "now"; contents = [ pkgs.hello ]; }')
 before=$(date +%s)
 "$stream" >"$work/streamed"
-(($(date +%s --date "$("$strata" inspect --raw "$work/streamed" | jq -r .created)") >= before)) || fail "the stream is older than its run"
+(($(date +%s --date "$("$strata" inspect --config "$work/streamed" | jq -r .created)") >= before)) || fail "the stream is older than its run"
 "$stream" --created 2031-02-03T04:05:06Z >"$work/streamed"
-same "$("$strata" inspect --raw "$work/streamed" | jq -r '.created, .history[-1].created' | sort -u)" 2031-02-03T04:05:06Z
+same "$("$strata" inspect --config "$work/streamed" | jq -r '.created, .history[-1].created' | sort -u)" 2031-02-03T04:05:06Z
 "$strata" verify "$work/streamed" | grep -q ' 0 problems$' || fail "verify finds problems in a stream"
 same "$(build '(dockerTools.buildLayeredImage { name = "Some/Name"; tag = "t"; meta.description = "d"; passthru.a = pkgs.hello; }).a')" "$(build pkgs.hello)"
 same "$(nix-instantiate --eval --expr "$(expression 'let i = dockerTools.streamLayeredImage { name = "Some/Name"; tag = "t"; }; in "${i.imageName}:${i.imageTag} ${toString i.isExe}"')" 2>/dev/null)" '"some/name:t 1"'

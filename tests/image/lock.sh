@@ -26,9 +26,9 @@ same "$(jq .version "$path")" 2
 detached=$(build "(lockedImage $work/base.json).detached")
 same "$(nix-store -qR "$detached")" "$detached"
 same "$(jq -r '.layers[0].origin' "$path")" "$first/base"
-same "$("$strata" inspect --raw "$path" | jq -c .config.Env)" '["FOR=amd64"]'
+same "$("$strata" inspect --config "$path" | jq -c .config.Env)" '["FOR=amd64"]'
 path_arm=$(build "buildImage { name = \"x\"; tag = \"t\"; arch = \"arm64\"; inheritConfig = true; fromImage = lockedImage { file = $work/base.json; arch = \"arm64\"; }; }")
-same "$("$strata" inspect --raw "$path_arm" | jq -c .config.Env)" '["FOR=arm64"]'
+same "$("$strata" inspect --config "$path_arm" | jq -c .config.Env)" '["FOR=arm64"]'
 
 # To the same registry: mounted. To another: copied from the first. To an archive and an engine: fetched.
 size=$(jq '.layers[0].size' "$path")

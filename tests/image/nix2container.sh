@@ -57,7 +57,7 @@ example "$permissions"' buildImage { name = "openbar"; copyToRoot = [ tree pkgs.
   config.Cmd = [ "/bin/stat" "-c" "%a" "/home/user/file" ]; }' 777
 path=$(build 'buildImage { name = "metadata"; created = "2026-01-02T03:04:05Z"; labels.a = "b"; annotations."org.example.x" = "y"; config.Labels.c = "d";
   layers = [ (buildLayer { deps = [ pkgs.hello ]; metadata = { created_by = "me"; author = "you"; comment = "why"; created = "2020-01-01T00:00:00Z"; }; }) ]; }')
-"$strata" inspect "$path" --raw >"$work/config"
+"$strata" inspect "$path" --config >"$work/config"
 same "$(jq -c '[.created, .history[0].created_by, .history[0].author, .history[0].comment, .config.Labels.a, .config.Labels.c]' "$work/config")" \
   '["2026-01-02T03:04:05Z","me","you","why","b","d"]'
 "$strata" copy "$path" "oci:$work/annotated" >/dev/null

@@ -40,6 +40,6 @@ same "$(jq -c '[.manifests[].platform | [.architecture, .variant]]' "$platforms/
 for platform in linux/amd64 linux/arm64 linux/arm/v7; do
   architecture=$(cut -d / -f 2 <<<"$platform")
   "$strata" pull "$registry/platforms:all" "$work/pulled-$architecture" --platform "$platform" >/dev/null
-  same "$("$strata" inspect "$work/pulled-$architecture" --raw | jq -r '.config.Cmd[0]')" "$architecture"
+  same "$("$strata" inspect "$work/pulled-$architecture" --config | jq -r '.config.Cmd[0]')" "$architecture"
 done
 same "$(skopeo inspect --config --tls-verify=false --override-arch arm64 "docker://$registry/platforms:all" | jq -r '.config.Cmd[0]')" arm64

@@ -90,4 +90,4 @@ jq 'del(.layers[].compressed)' "$two" | sed 's|-app-2"|-gone-2"|' >"$work/elsewh
 status=0
 "$strata" diff "$one" "$work/elsewhere.json" >"$work/out" || status=$?
 same "$status" 1
-grep -q '^a push sends .* at most .* bytes: an estimate, because what layer' "$work/out" || { cat "$work/out"; fail "no estimate"; }
+grep -q '^a push sends .* at most .*B: an estimate, because what layer' "$work/out" || { cat "$work/out"; fail "no estimate"; }

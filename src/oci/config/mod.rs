@@ -45,7 +45,7 @@ pub struct ImageConfig {
     /// The digests of the uncompressed layers.
     pub rootfs: RootFs,
     /// The history of each layer.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "null_elements", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
     /// Fields that strata does not know. They are kept.
     #[serde(flatten)]
@@ -191,10 +191,21 @@ impl<'de> Deserialize<'de> for Config {
 }
 
 impl Config {
-    /// Deserializes a configuration of an existing image. Unknown keys are dropped.
+    /// As in images from other tools: unknown keys are ignored, and null in a list or a map is an empty string, as for Go.
     fn deserialize_lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let map = Option::<Map<String, Value>>::deserialize(deserializer)?;
-        Self::from_map(map.unwrap_or_default(), |_| Ok(false))
+        let mut map = Option::<Map<String, Value>>::deserialize(deserializer)?.unwrap_or_default();
+        for (key, value) in &mut map {
+            match (key.to_ascii_lowercase().as_str(), value) {
+                ("env" | "entrypoint" | "cmd" | "onbuild" | "shell", Value::Array(words)) => {
+                    words.iter_mut().filter(|word| word.is_null()).for_each(|word| *word = "".into());
+                }
+                ("labels", Value::Object(labels)) => {
+                    labels.values_mut().filter(|label| label.is_null()).for_each(|label| *label = "".into());
+                }
+                _ => {}
+            }
+        }
+        Self::from_map(map, |_| Ok(false))
     }
 
     /// Reads the keys of a configuration. `keeps` returns whether an unknown key is kept.
@@ -261,6 +272,20 @@ pub(super) fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserializ
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// Reads null as an empty list, and null in a list as an empty value, as Go's JSON does.
+pub(super) fn null_elements<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let list = Option::<Vec<Option<T>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(list.into_iter().map(Option::unwrap_or_default).collect())
+}
+
+/// Reads null as an empty map, and null in a map as an empty string, as Go's JSON does.
+pub(super) fn null_values<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let map = Option::<BTreeMap<String, Option<String>>>::deserialize(deserializer)?.unwrap_or_default();
+    Ok(map.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
+}
+
 /// Deserializes a time; null and `""` are no time.
 fn optional_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
     match Option::<String>::deserialize(deserializer)? {
@@ -300,6 +325,17 @@ mod tests {
         assert!(config.config.exposed_ports.contains_key("80/tcp") && config.config.volumes.contains_key("/d"));
         let step = r#"{"created":null,"created_by":null,"author":null,"comment":null,"empty_layer":null}"#;
         assert_eq!(serde_json::from_str::<History>(step).unwrap(), History::default());
+        let text = r#"{"history":[null],"rootfs":{"type":"layers","diff_ids":null},
+            "config":{"Env":[null,"A=1"],"Cmd":[null],"Labels":{"a":null},"Shell":null}}"#;
+        let config: ImageConfig = serde_json::from_str(text).unwrap();
+        assert_eq!(config.history, [History::default()]);
+        assert_eq!(
+            (config.config.env, config.config.cmd),
+            (vec![String::new(), "A=1".to_owned()], vec![String::new()])
+        );
+        assert_eq!(config.config.labels["a"], "");
+        // In a configuration that a user wrote, it is a mistake.
+        assert!(parse(r#"{"Env":[null]}"#).unwrap_err().contains("config.Env[0] must be a string, not null"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     budget::{self, Budget, NAME_OVERHEAD},
     image::{OpenError, Store, store::read_document},
     layer::DetectedCompression,
-    oci::{Descriptor, Digest, Sha256Writer},
+    oci::{Descriptor, Digest, Sha256Writer, json},
 };
 
 /// Everything in an archive, by name: `index.json`, `blobs/sha256/…`.
@@ -110,7 +110,7 @@ impl Contents {
 
     pub(crate) fn document<T: DeserializeOwned>(&self, name: &str) -> Result<T, OpenError> {
         let fail = |error: serde_json::Error| OpenError::Document { document: name.to_owned(), why: error.to_string() };
-        serde_json::from_slice(&self.text(name)?).map_err(fail)
+        json::from_slice(&self.text(name)?).map_err(fail)
     }
 }
 

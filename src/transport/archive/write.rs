@@ -105,6 +105,10 @@ impl WriteTransport for ArchiveFile {
         Ok(Outcome { on_stdout, ..Outcome::new(content.digest()) })
     }
 
+    fn file(&self) -> Option<&Path> {
+        Some(&self.file)
+    }
+
     fn is_stdout(&self) -> bool {
         // The file may have these names too; nothing but the archive is written there.
         ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| self.file == Path::new(name))

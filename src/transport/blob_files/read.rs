@@ -13,13 +13,13 @@ use std::{
 use crate::{
     files::{Beneath, Entry},
     image::{BlobFile, OpenError, recipe::open_in_store, store::read_document},
-    oci::Descriptor,
+    oci::{Descriptor, json},
 };
 
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, OpenError> {
     let fail =
         |error: serde_json::Error| OpenError::Document { document: path.display().to_string(), why: error.to_string() };
-    serde_json::from_slice(bytes).map_err(fail)
+    json::from_slice(bytes).map_err(fail)
 }
 
 /// A directory with an image.

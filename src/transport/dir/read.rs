@@ -71,7 +71,7 @@ pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
         let document = name.display().to_string();
         return Err(OpenError::Document { document, why: document::SCHEMA_1.to_owned() });
     }
-    let kind = if serde_json::from_slice::<Index>(&bytes).is_ok() {
+    let kind = if document::is_index(&bytes) {
         parse::<Index>(&name, &bytes)?.media_type.unwrap_or_else(|| media_type::INDEX.to_owned())
     } else {
         parse::<Manifest>(&name, &bytes)?.media_type.unwrap_or_else(|| media_type::MANIFEST.to_owned())

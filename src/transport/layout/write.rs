@@ -29,7 +29,24 @@ use crate::{
 
 pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
     let (directory, tag) = path_and_name(rest)?;
+    if let Some(tag) = tag.as_deref().filter(|tag| !is_ref_name(tag)) {
+        return Err(format!("{tag:?} is not a name of an image: letters and digits, with -._:@+/ between"));
+    }
     Ok(Arc::new(Layout { directory, tag }))
+}
+
+/// Whether an index may have this `org.opencontainers.image.ref.name` (image-spec, annotations.md; containers/image,
+/// oci/internal/oci_util.go).
+fn is_ref_name(text: &str) -> bool {
+    text.split('/').all(|component| {
+        let mut words = component.split(|letter: char| !letter.is_ascii_alphanumeric());
+        let separators = component.split(|letter: char| letter.is_ascii_alphanumeric()).filter(|text| !text.is_empty());
+        let mut separators = separators.collect::<Vec<_>>().into_iter();
+        let ends = [component.chars().next(), component.chars().last()];
+        ends.iter().all(|end| end.is_some_and(|letter| letter.is_ascii_alphanumeric()))
+            && words.any(|word| !word.is_empty())
+            && separators.all(|text| ["-", ".", "_", ":", "@", "+", "--"].contains(&text))
+    })
 }
 
 /// A layout, and what the content is called in it.
@@ -105,7 +122,7 @@ fn are_platforms_of_one(one: &Descriptor, other: &Descriptor) -> bool {
 fn open_index(directory: &Path) -> Result<Index, LayoutError> {
     let path = directory.join("index.json");
     match files::read_bounded(&path, &budget::DOCUMENT) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|source| LayoutError::Index { path, source }),
+        Ok(text) => json::from_slice(&text).map_err(|source| LayoutError::Index { path, source }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Index::new(Vec::new())),
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge) => {
             Err(LayoutError::Index { path, source: serde_json::Error::custom(error) })

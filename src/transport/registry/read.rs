@@ -54,10 +54,10 @@ impl ReadTransport for Repository {
 /// When the registry cannot be asked, has none, or it is malformed.
 pub fn open(client: Client, reference: &Reference) -> Result<Found, OpenError> {
     let version = reference.version();
-    let root = client.manifest(&version).map_err(registry_error)?.ok_or_else(|| OpenError::Document {
-        document: reference.to_string(),
-        why: format!("the registry has no {version}; check the name, and that you are logged in"),
-    })?;
+    let root = client
+        .manifest(&version)
+        .map_err(registry_error)?
+        .ok_or_else(|| OpenError::NoSuchVersion { reference: reference.to_string(), version: version.clone() })?;
     let digest = reference.digest.unwrap_or_else(|| Digest::of(&root.bytes));
     let mut descriptor = Descriptor::new(&media_type(&root), digest, root.bytes.len() as u64);
     if let Some(name) = name(reference) {
