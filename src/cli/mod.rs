@@ -98,7 +98,7 @@ fn run_skopeo(arguments: Vec<OsString>) -> Result<ExitCode> {
         }
         Err(error) => {
             error.print()?;
-            Ok(if error.use_stderr() { ExitCode::from(SKOPEO_ERROR) } else { ExitCode::SUCCESS })
+            Ok(if error.exit_code() == 0 { ExitCode::SUCCESS } else { ExitCode::from(SKOPEO_ERROR) })
         }
     }
 }
