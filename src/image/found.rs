@@ -1,8 +1,8 @@
 //! What a path or a reference leads to, and which of its images to use.
 
-use std::{collections::HashSet, fmt, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
-use super::{Image, ManifestGraph, Node, OpenError, node::new_budget, store::Store};
+use super::{Image, ManifestGraph, Node, OpenError, node::new_budget, store::Store, top::Top};
 use crate::{
     budget,
     oci::{Descriptor, Digest, Index, Platform, descriptor::media_type},
@@ -32,28 +32,6 @@ pub struct Found {
     store: Arc<dyn Store>,
 }
 
-/// An entry of index.json, or of docker's manifest.json.
-#[derive(Clone, Debug)]
-pub(crate) enum Top {
-    Node(Box<Node>),
-    Unlisted(Arc<dyn UnlistedImage>),
-}
-
-/// An image that no OCI index lists, as in archives of `docker save`: its manifest is made when it is asked for.
-pub(crate) trait UnlistedImage: fmt::Debug + Send + Sync {
-    /// Returns its names, `name:tag` each.
-    fn names(&self) -> &[String];
-
-    /// Returns its platform.
-    fn platform(&self) -> Result<Platform, OpenError>;
-
-    /// The names of its config and its layers: two images with the same are one.
-    fn files(&self) -> Vec<&str>;
-
-    /// Makes its manifest.
-    fn node(&self) -> Result<Node, OpenError>;
-}
-
 /// The referrers of an image.
 #[derive(Clone, Debug, Default)]
 pub struct FoundReferrers {
@@ -61,33 +39,6 @@ pub struct FoundReferrers {
     pub graphs: Vec<ManifestGraph>,
     /// Malformed ones, a line each.
     pub skipped: Vec<String>,
-}
-
-impl Top {
-    fn names(&self) -> Vec<String> {
-        match self {
-            Self::Node(node) => node.names(),
-            Self::Unlisted(image) => image.names().to_vec(),
-        }
-    }
-
-    fn node(&self) -> Result<Node, OpenError> {
-        match self {
-            Self::Node(node) => Ok(Node::clone(node)),
-            Self::Unlisted(image) => image.node(),
-        }
-    }
-
-    fn reference(&self) -> Option<String> {
-        self.names().into_iter().find(|name| name.contains(':'))
-    }
-
-    fn is(&self, name: Option<&str>, tag: Option<&str>) -> bool {
-        self.names().iter().any(|full| {
-            let (own, own_tag) = full.rsplit_once(':').unwrap_or((full, full));
-            name.is_none_or(|name| own == name) && tag.is_none_or(|tag| own_tag == tag)
-        })
-    }
 }
 
 impl Found {
@@ -405,32 +356,6 @@ impl Found {
             }
         }
         distinct
-    }
-}
-
-impl Top {
-    /// Whether it has no name, and is about something else.
-    fn is_referrer(&self) -> Result<bool, OpenError> {
-        match self {
-            Self::Node(node) if self.names().is_empty() => Ok(node.subject()?.is_some()),
-            _ => Ok(false),
-        }
-    }
-
-    /// Its descriptor in an index, without its names.
-    fn descriptor(&self) -> Option<Descriptor> {
-        match self {
-            Self::Unlisted(_) => None,
-            Self::Node(node) => {
-                let mut descriptor = node.descriptor.clone();
-                for key in
-                    [crate::oci::descriptor::annotation::IMAGE_NAME, crate::oci::descriptor::annotation::REF_NAME]
-                {
-                    descriptor.annotations.remove(key);
-                }
-                Some(descriptor)
-            }
-        }
     }
 }
 

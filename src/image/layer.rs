@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     image::{BlobFile, ImageError},
-    layer::{ChunkReader, Cutout, DetectedCompression},
+    layer::{ChunkReader, Counted, Cutout, DetectedCompression},
     oci::{Descriptor, Digest, media_type},
 };
 
@@ -162,12 +162,12 @@ impl LayerBlob {
                 copy_blob(digest, &mut reader, out).map(drop)
             }
             Bytes::Make(make) => {
-                let mut counted = Counted { out, size: 0 };
+                let mut counted = Counted::new(out);
                 make(&mut counted)?;
-                if counted.size == size {
+                if counted.bytes == size {
                     return Ok(());
                 }
-                Err(fail(invalid(format!("it has {} bytes, not {size}", counted.size))))
+                Err(fail(invalid(format!("it has {} bytes, not {size}", counted.bytes))))
             }
         }
     }
@@ -269,23 +269,6 @@ fn copy_ranges(mut file: File, path: &Path, ranges: &[Range<u64>], out: &mut dyn
         }
     }
     Ok(())
-}
-
-struct Counted<'a> {
-    out: &'a mut dyn Write,
-    size: u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }
 
 /// A blob that could not be opened.

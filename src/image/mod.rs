@@ -7,7 +7,7 @@ mod blob_file;
 mod checked;
 mod chunked;
 mod error;
-pub(crate) mod found;
+mod found;
 pub(crate) mod graph;
 mod layer;
 mod layer_contents;
@@ -19,6 +19,7 @@ pub(crate) mod recipe;
 pub(crate) mod rehash;
 pub(crate) mod store;
 mod store_paths;
+pub(crate) mod top;
 
 pub use blob_file::BlobFile;
 pub use error::ImageError;

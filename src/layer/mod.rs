@@ -13,6 +13,7 @@
 pub(crate) mod chunked;
 mod chunks;
 pub(crate) mod compress;
+mod counted;
 mod dirlinks;
 mod error;
 mod hash;
@@ -35,6 +36,7 @@ use crate::oci::Sha256Writer;
 use chunks::Both;
 pub use chunks::{ChunkReader, Chunks, Direct, Overlapped};
 pub use compress::{DetectedCompression, detect::open as open_packed};
+pub use counted::Counted;
 pub use dirlinks::Dirlinks;
 pub use error::{LayerError, Result};
 pub use hash::{Hashed, hash_all};

@@ -9,6 +9,11 @@
 //! Every request is looked at, and everything that strata says: a secret that reaches a host it does not belong to, or
 //! whoever reads the output, fails the test, whatever the test is about.
 
+#[path = "messages.rs"]
+mod messages;
+#[path = "proxy.rs"]
+mod proxy;
+
 use std::{
     collections::HashMap,
     fs,
@@ -29,105 +34,8 @@ use rustls::{
     sign::{CertifiedKey, SingleCertAndKey},
 };
 
-/// What a server is asked.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// `ghcr.io`, or `ghcr.io:5000` where the port is not the usual one.
-    pub host: String,
-    pub method: String,
-    /// Path and query.
-    pub target: String,
-    headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-}
-
-impl Request {
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
-    }
-
-    pub fn path(&self) -> &str {
-        self.target.split('?').next().unwrap_or_default()
-    }
-
-    /// The values of a parameter of the query, decoded.
-    pub fn query(&self, name: &str) -> Vec<String> {
-        let query = self.target.split_once('?').map_or("", |(_, query)| query);
-        parameters(query).into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
-    }
-
-    /// The values of a parameter of a form.
-    pub fn form(&self, name: &str) -> Vec<String> {
-        let form = String::from_utf8_lossy(&self.body).into_owned();
-        parameters(&form).into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
-    }
-
-    /// Who asks, where it says so with Basic.
-    pub fn basic(&self) -> Option<String> {
-        let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
-        String::from_utf8(BASE64.decode(encoded.as_bytes()).ok()?).ok()
-    }
-
-    pub fn bearer(&self) -> Option<&str> {
-        self.header("authorization")?.strip_prefix("Bearer ")
-    }
-}
-
-fn parameters(text: &str) -> Vec<(String, String)> {
-    let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(key, value)| (decode(key), decode(value))).collect()
-}
-
-fn decode(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => {
-                let hex: String = rest.by_ref().take(2).map(char::from).collect();
-                bytes.push(u8::from_str_radix(&hex, 16).expect("a query of strata's"));
-            }
-            byte => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).unwrap()
-}
-
-/// What a server answers.
-#[derive(Clone, Debug, Default)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
-    /// The connection is cut after so many bytes of the body.
-    pub cut: Option<usize>,
-    /// Nothing follows so many bytes of the body, but the connection stays.
-    pub stall: Option<usize>,
-}
-
-impl Answer {
-    pub fn new(status: u16) -> Self {
-        Self { status, ..Self::default() }
-    }
-
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.body = body.into();
-        self
-    }
-
-    pub fn json(status: u16, value: serde_json::Value) -> Self {
-        Self::new(status).with("content-type", "application/json").body(value.to_string())
-    }
-
-    pub fn error(status: u16, code: &str, message: &str) -> Self {
-        Self::json(status, serde_json::json!({ "errors": [{ "code": code, "message": message, "detail": null }] }))
-    }
-}
+pub use messages::{Answer, Request};
+use messages::{body, head};
 
 type Play = dyn Fn(&Request) -> Answer + Send + Sync;
 
@@ -331,70 +239,6 @@ impl Drop for World {
 }
 
 impl Inner {
-    fn proxy(&self, mut stream: TcpStream) -> io::Result<()> {
-        let mut first = [0; 8];
-        match stream.peek(&mut first)? {
-            0 => return Ok(()),
-            _ if first[0] == 5 => return self.socks(stream),
-            // Without TLS, a request in absolute form (RFC 9112, 3.2.2).
-            8 if first != *b"CONNECT " => return self.serve("no host in the request line", stream),
-            _ => {}
-        }
-        let mut plain = BufReader::new(stream.try_clone()?);
-        let Some(head) = head(&mut plain)? else { return Ok(()) };
-        let mut words = head[0].split(' ');
-        assert_eq!(words.next(), Some("CONNECT"), "{head:?}");
-        let (host, port) = words.next().and_then(|target| target.rsplit_once(':')).unwrap();
-        if let Some(line) = head.iter().find(|line| line.to_ascii_lowercase().starts_with("proxy-authorization:")) {
-            lock(&self.proxied).push(line.clone());
-        }
-        if port == "80" {
-            // As squid by default (squid.conf: http_access deny CONNECT !SSL_ports).
-            return stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n");
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
-        match port {
-            "443" => self.serve_tls(host, host, stream),
-            port => self.serve_tls(host, &format!("{host}:{port}"), stream),
-        }
-    }
-
-    /// SOCKS5 with a password (RFC 1928, RFC 1929).
-    fn socks(&self, mut stream: TcpStream) -> io::Result<()> {
-        fn take(stream: &mut TcpStream, length: usize) -> io::Result<Vec<u8>> {
-            let mut bytes = vec![0; length];
-            stream.read_exact(&mut bytes)?;
-            Ok(bytes)
-        }
-        let sized = |stream: &mut TcpStream| -> io::Result<String> {
-            let length = take(stream, 1)?[0];
-            Ok(String::from_utf8_lossy(&take(stream, length.into())?).into_owned())
-        };
-        let methods = take(&mut stream, 2)?[1];
-        let methods = take(&mut stream, methods.into())?;
-        if methods.contains(&2) {
-            stream.write_all(&[5, 2])?;
-            take(&mut stream, 1)?;
-            let (user, password) = (sized(&mut stream)?, sized(&mut stream)?);
-            lock(&self.proxied).push(format!("{user}:{password}"));
-            stream.write_all(&[1, 0])?;
-        } else {
-            stream.write_all(&[5, 0])?;
-        }
-        let kind = take(&mut stream, 4)?[3];
-        // Only a name shows that the proxy resolves it.
-        assert_eq!(kind, 3, "the address is not a host name");
-        let host = sized(&mut stream)?;
-        let port = u16::from_be_bytes(take(&mut stream, 2)?.try_into().unwrap());
-        lock(&self.proxied).push(format!("socks {host}:{port}"));
-        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
-        match port {
-            80 => self.serve(&host, stream),
-            443 => self.serve_tls(&host, &host, stream),
-            port => self.serve_tls(&host, &format!("{host}:{port}"), stream),
-        }
-    }
-
     fn serve_tls(&self, host: &str, name: &str, mut stream: TcpStream) -> io::Result<()> {
         let mut connection = ServerConnection::new(self.config(host)).map_err(io::Error::other)?;
         while connection.is_handshaking() {
@@ -485,41 +329,6 @@ impl Inner {
             }
         }
     }
-}
-
-/// The lines of a head; `None` at the end.
-fn head(stream: &mut impl BufRead) -> io::Result<Option<Vec<String>>> {
-    let mut lines = Vec::new();
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line)? == 0 {
-            return Ok(None);
-        }
-        match line.trim_end() {
-            "" if lines.is_empty() => {}
-            "" => return Ok(Some(lines)),
-            line => lines.push(line.to_owned()),
-        }
-    }
-}
-
-fn body(request: &Request, stream: &mut impl BufRead) -> io::Result<Vec<u8>> {
-    let mut body = Vec::new();
-    if request.header("transfer-encoding").is_some() {
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line)?;
-            let length = u64::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
-            stream.take(length).read_to_end(&mut body)?;
-            stream.read_line(&mut String::new())?;
-            if length == 0 {
-                return Ok(body);
-            }
-        }
-    }
-    let length = request.header("content-length").map_or(0, |length| length.parse().unwrap());
-    stream.take(length).read_to_end(&mut body)?;
-    Ok(body)
 }
 
 /// What a run of strata said.

@@ -17,7 +17,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Condvar, Mutex,
+        Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -31,7 +31,7 @@ use crate::{
     image::{ManifestGraph, Opened},
     serve::{Supplied, Supply, SupplyError, Version},
     terminal::note,
-    threads::lock,
+    threads::{Turns, lock},
     transport::{Location, ReadOptions},
 };
 use nix::Nix;
@@ -290,36 +290,5 @@ impl Drop for Root {
         let _ = fs::remove_file(&self.0);
         // The recipes of an index are numbered from 0.
         (0..).take_while(|at| fs::remove_file(self.beside(*at)).is_ok()).for_each(drop);
-    }
-}
-
-/// A number of turns, for which threads wait.
-#[derive(Debug)]
-struct Turns {
-    free: Mutex<u32>,
-    returned: Condvar,
-}
-
-impl Turns {
-    fn new(count: u32) -> Self {
-        Self { free: Mutex::new(count), returned: Condvar::new() }
-    }
-
-    fn take(&self) -> Turn<'_> {
-        let mut free = lock(&self.free);
-        while *free == 0 {
-            free = self.returned.wait(free).unwrap_or_else(std::sync::PoisonError::into_inner);
-        }
-        *free -= 1;
-        Turn(self)
-    }
-}
-
-struct Turn<'a>(&'a Turns);
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.returned.notify_one();
     }
 }

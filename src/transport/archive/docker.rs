@@ -11,7 +11,7 @@ use std::{
 use super::contents::{Contents, digests};
 use crate::{
     budget,
-    image::{Node, OpenError, Store, found::UnlistedImage},
+    image::{Node, OpenError, Store, top::UnlistedImage},
     layer::DetectedCompression,
     oci::{Descriptor, Digest, DockerManifest, ImageConfig, Manifest, Platform, descriptor::media_type, json, name},
 };

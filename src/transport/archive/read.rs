@@ -17,8 +17,8 @@ use super::{
 use crate::{
     image::{
         Found, Node, OpenError, Store,
-        found::{Top, UnlistedImage},
         node::new_budget,
+        top::{Top, UnlistedImage},
     },
     layer::{self, DetectedCompression, untar::TarReader},
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, media_type},

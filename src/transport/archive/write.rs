@@ -24,7 +24,7 @@ use super::{
 use crate::{
     files::{self, NewFile},
     image::{Image, ImageError, ImageIndex, ManifestGraph},
-    layer::{Direct, Header, LayerError, TarWriter},
+    layer::{Counted, Direct, Header, LayerError, TarWriter},
     oci::{
         Descriptor, Digest, DockerManifest, Index,
         descriptor::annotation,
@@ -241,24 +241,11 @@ fn docker_manifest(image: &Image, reference: Option<&str>) -> DockerManifest {
 /// How many bytes [`write_without`] writes, without writing them.
 pub fn size(image: &Image, reference: Option<&str>, there: &HashSet<Digest>) -> u64 {
     let mut seen: HashSet<Digest> = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
-    let documents = write_without(image, reference, &seen, Counter(0)).map_or(0, |counter| counter.0);
+    let documents = write_without(image, reference, &seen, Counted::new(io::sink())).map_or(0, |counted| counted.bytes);
     seen.clone_from(there);
     let sent = image.layers.iter().filter(|layer| seen.insert(layer.descriptor.digest));
     // A header of a block, and the blob filled up to whole blocks.
     documents + sent.map(|layer| 512 + layer.descriptor.size.next_multiple_of(512)).sum::<u64>()
-}
-
-struct Counter(u64);
-
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// What an index says of an image, now named `reference`.

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    image::{BlobFile, Found, Node, OpenError, Store, found::Top, store::read_document},
+    image::{BlobFile, Found, Node, OpenError, Store, store::read_document, top::Top},
     oci::{Descriptor, Digest, Index, Manifest, descriptor::media_type, document},
     transport::blob_files::read::{Folder, names, parse},
 };

@@ -1,13 +1,11 @@
 //! What a load into an engine did.
 
-use std::{
-    collections::HashSet,
-    io::{self, Write},
-};
+use std::{collections::HashSet, io};
 
 use super::{EngineError, Tool};
 use crate::{
     image::Image,
+    layer::Counted,
     oci::Digest,
     transport::{Details, Loaded, Outcome, Sent, archive},
 };
@@ -33,8 +31,10 @@ impl Loaded {
     ) -> Result<String, EngineError> {
         self.leave_out(image, there);
         tool.feed(arguments, |out| {
-            let mut out = Counted { out, bytes: &mut self.bytes };
-            archive::write_without(image, Some(reference), there, &mut out).map(drop).map_err(io::Error::other)
+            let mut out = Counted::new(out);
+            let written = archive::write_without(image, Some(reference), there, &mut out);
+            self.bytes += out.bytes;
+            written.map(drop).map_err(io::Error::other)
         })
     }
 
@@ -51,21 +51,4 @@ impl Loaded {
 /// for the same image, so that a second try cleans up after a first that was killed.
 pub(crate) fn incoming(manifest: &Digest) -> String {
     format!("strata-incoming:{}", &manifest.hex()[..32])
-}
-
-struct Counted<'a> {
-    out: &'a mut dyn Write,
-    bytes: &'a mut u64,
-}
-
-impl Write for Counted<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.out.write(bytes)?;
-        *self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Client, Document};
 use crate::{
-    image::{Found, Node, OpenError, Opened, Store, found::Top, store::ListedReferrers},
+    image::{Found, Node, OpenError, Opened, Store, store::ListedReferrers, top::Top},
     oci::{
         Descriptor, Digest, Index, ParseReferenceError, Reference,
         descriptor::{annotation, media_type},

@@ -9,19 +9,12 @@
 
 mod containerd_store;
 
-use std::{
-    collections::HashSet,
-    io::{self, Read},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::HashSet, io, sync::Arc};
 
 use super::{Daemon, DaemonError, TRANSPORT};
 use crate::{
     image::{Image, ManifestGraph},
-    layer::ChunkReader,
+    layer::{ChunkReader, Counted},
     oci::{Digest, name::TaggedName},
     transport::{
         Loaded, Outcome, WriteError, WriteOptions, WriteTransport, archive,
@@ -94,24 +87,11 @@ fn stream(
 ) -> Result<Vec<String>, DaemonError> {
     let (image, reference, without) = (image.clone(), reference.map(str::to_owned), there.clone());
     loaded.leave_out(&image, there);
-    let bytes = Arc::new(AtomicU64::new(0));
     let archive = ChunkReader::new(move |out| {
         archive::write_without(&image, reference.as_deref(), &without, out).map(drop).map_err(io::Error::other)
     });
-    let message = daemon.load(&mut Counted { inner: archive, bytes: Arc::clone(&bytes) });
-    loaded.bytes += bytes.load(Ordering::Relaxed);
+    let mut archive = Counted::new(archive);
+    let message = daemon.load(&mut archive);
+    loaded.bytes += archive.bytes;
     message
-}
-
-struct Counted<R> {
-    inner: R,
-    bytes: Arc<AtomicU64>,
-}
-
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
-        Ok(read)
-    }
 }

@@ -36,39 +36,29 @@ use crate::{
 const VERIFICATIONS: usize = 2;
 
 impl Push<'_> {
-    /// One layer, unless it was sent already; a second image that needs it waits for the first.
+    /// One layer, unless it was sent already.
     pub(super) fn layer(&self, layer: &LayerBlob, compression: Compression, watch: &Watch) -> Result<PushedLayer> {
         let own = &layer.descriptor;
         let (key, is_compressed) = shared::key(layer, compression);
         let shared = self.options.shared.as_deref();
         let home = shared.and_then(|shared| shared.homes.of(self.client, key, is_compressed));
-        let make = || match is_compressed {
-            false => {
-                Ok(PushedLayer { blob: own.clone(), fate: self.as_is(layer, home.as_deref(), watch)?, evidence: None })
-            }
-            true => self.compressed(layer, compression, home.as_deref(), watch),
-        };
-        let place = shared.map(|shared| shared.place(self.client.host(), key, is_compressed));
-        let mut place = place.as_ref().map(|place| lock(place));
-        let slot = Arc::clone(lock(&self.slots).entry((key, is_compressed)).or_default());
-        let mut slot = lock(&slot);
-        let elsewhere = place.as_deref().and_then(Option::as_ref);
-        let found = match (&*slot, elsewhere) {
-            (Some((blob, evidence)), _) => PushedLayer { blob: blob.clone(), fate: Fate::There, evidence: *evidence },
-            (None, Some(sent)) => match self.there(&sent.blob.digest, Some(&sent.repository))? {
-                There::Yes(fate, _) => PushedLayer { blob: sent.blob.clone(), fate, evidence: sent.evidence },
-                There::No(session) => {
-                    session.iter().for_each(|session| self.client.cancel(session));
-                    make()?
+        let found = self.get_or_send(key, is_compressed, |elsewhere| {
+            if let Some(sent) = elsewhere {
+                match self.there(&sent.blob.digest, Some(&sent.repository))? {
+                    There::Yes(fate, _) => {
+                        return Ok(PushedLayer { blob: sent.blob.clone(), fate, evidence: sent.evidence });
+                    }
+                    There::No(session) => session.iter().for_each(|session| self.client.cancel(session)),
                 }
-            },
-            (None, None) => make()?,
-        };
-        *slot = Some((found.blob.clone(), found.evidence));
-        if let Some(place) = &mut place {
-            let repository = self.client.repository().to_owned();
-            **place = Some(shared::Sent { blob: found.blob.clone(), repository, evidence: found.evidence });
-        }
+            }
+            match is_compressed {
+                false => {
+                    let fate = self.as_is(layer, home.as_deref(), watch)?;
+                    Ok(PushedLayer { blob: own.clone(), fate, evidence: None })
+                }
+                true => self.compressed(layer, compression, home.as_deref(), watch),
+            }
+        })?;
         if is_compressed && found.evidence != Some(Evidence::Made) && !compression.fits(&found.blob) {
             self.warn(Unfit::unknown().warning(watch.layer));
         }
@@ -265,30 +255,20 @@ impl Push<'_> {
     }
 
     pub(super) fn config(&self, image: &Image) -> Result<Fate> {
-        let digest = image.config_descriptor().digest;
-        let place = self.options.shared.as_deref().map(|shared| shared.place(self.client.host(), digest, false));
-        let mut place = place.as_ref().map(|place| lock(place));
-        let slot = Arc::clone(lock(&self.slots).entry((digest, false)).or_default());
-        let mut slot = lock(&slot);
-        if slot.is_some() {
-            return Ok(Fate::There);
-        }
-        let sent_to = place.as_deref().and_then(Option::as_ref).map(|sent| sent.repository.as_str());
-        let origin = image.config_origin.as_ref().filter(|(host, _)| host == self.client.host());
-        let origin = sent_to.or(origin.map(|(_, repository)| repository.as_str()));
-        let fate = match self.there(&digest, origin)? {
-            There::Yes(fate, _) => fate,
-            There::No(session) => {
-                self.client.upload_bytes(&digest, &image.config, session)?;
-                Fate::Sent(image.config.len() as u64)
-            }
-        };
-        *slot = Some((image.config_descriptor(), None));
-        if let Some(place) = &mut place {
-            let (blob, repository) = (image.config_descriptor(), self.client.repository().to_owned());
-            **place = Some(shared::Sent { blob, repository, evidence: None });
-        }
-        Ok(fate)
+        let blob = image.config_descriptor();
+        let found = self.get_or_send(blob.digest, false, |elsewhere| {
+            let origin = image.config_origin.as_ref().filter(|(host, _)| host == self.client.host());
+            let origin = elsewhere.map(|sent| &sent.repository).or(origin.map(|(_, repository)| repository));
+            let fate = match self.there(&blob.digest, origin.map(String::as_str))? {
+                There::Yes(fate, _) => fate,
+                There::No(session) => {
+                    self.client.upload_bytes(&blob.digest, &image.config, session)?;
+                    Fate::Sent(image.config.len() as u64)
+                }
+            };
+            Ok(PushedLayer { blob: blob.clone(), fate, evidence: None })
+        })?;
+        Ok(found.fate)
     }
 
     /// Whether the blob is there, or can be taken over from `from` or the repositories that the user names.

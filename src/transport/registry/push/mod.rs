@@ -22,6 +22,7 @@ mod blob;
 mod known;
 mod mapping;
 mod noted;
+mod single_flight;
 mod steps;
 mod verification;
 mod watch;

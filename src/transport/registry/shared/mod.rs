@@ -6,7 +6,7 @@ mod homes;
 use std::{
     collections::HashMap,
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -16,14 +16,14 @@ use crate::{
     image::ManifestGraph,
     layer::compress::Compression,
     oci::{Descriptor, Digest, Reference},
-    threads::lock,
+    threads::{Turns, lock},
     transport::progress::Evidence,
 };
 pub(super) use homes::{Home, key};
 use homes::{Homes, Key};
 
 /// Layers that are made at once, however many images are on their way: each may compress on all cores, in some 30 MiB.
-const MAKING: usize = 4;
+const MAKING: u32 = 4;
 
 /// The blobs of registries that this process sent or found, and the repository that has each.
 #[derive(Debug)]
@@ -52,12 +52,11 @@ impl Shared {
     /// Nothing yet. `patience` is how long a blob of another part of a fleet is waited for when nothing of that part
     /// appears.
     pub fn new(patience: Duration) -> Self {
-        let making = Turns { free: Mutex::new(MAKING), freed: Condvar::new() };
         Self {
             places: Mutex::default(),
             homes: Homes::new(patience),
             notes: Mutex::new(()),
-            making,
+            making: Turns::new(MAKING),
             only_own: AtomicBool::new(false),
         }
     }
@@ -86,30 +85,5 @@ impl Shared {
     /// The place of a blob of the registry at `host`, by digest and whether it is compressed on the way.
     pub(crate) fn place(&self, host: &str, digest: Digest, compressed: bool) -> Place {
         Arc::clone(lock(&self.places).entry((host.to_owned(), digest, compressed)).or_default())
-    }
-}
-
-/// A number of turns; who finds none waits.
-#[derive(Debug)]
-pub(crate) struct Turns {
-    free: Mutex<usize>,
-    freed: Condvar,
-}
-
-/// One of them, given back when it is dropped.
-pub(crate) struct Turn<'a>(&'a Turns);
-
-impl Turns {
-    pub fn take(&self) -> Turn<'_> {
-        let free = self.freed.wait_while(lock(&self.free), |free| *free == 0);
-        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
-        Turn(self)
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.freed.notify_one();
     }
 }

@@ -11,12 +11,16 @@
 //! The `tar` crate reads the fields of a header. Its own reader splits PAX records at line ends, which file capabilities
 //! may contain, so that a layer could be one thing here and another at runtime; and it keeps records of any size.
 
+mod extended;
+
 use std::{
     collections::BTreeMap,
     io::{self, Read, Seek, SeekFrom},
 };
 
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+
+use extended::Extended;
 
 use crate::budget::{self, Budget, NAME_OVERHEAD};
 
@@ -78,20 +82,6 @@ pub struct TarReader<R> {
     padding: u64,
     /// What all extended attributes may still take.
     xattrs: Budget,
-}
-
-/// What an entry's own header cannot say.
-#[derive(Default)]
-struct Extended {
-    /// GNU's, which wins, and PAX's.
-    name: [Option<Vec<u8>>; 2],
-    link: [Option<Vec<u8>>; 2],
-    size: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    xattrs: Xattrs,
-    /// As text.
-    mtime: Option<Vec<u8>>,
 }
 
 impl<R: Read> TarReader<R> {
@@ -301,60 +291,6 @@ impl<R: Read> Read for TarReader<R> {
         self.position += read as u64;
         Ok(read)
     }
-}
-
-impl Extended {
-    /// Takes PAX records, `LEN key=value\n`, in the place of any that came before.
-    fn records(&mut self, mut left: &[u8]) -> io::Result<()> {
-        let ([name, _], [link, _]) = (std::mem::take(&mut self.name), std::mem::take(&mut self.link));
-        *self = Self { name: [name, None], link: [link, None], ..Self::default() };
-        while !left.is_empty() {
-            let (key, value, rest) = record(left).ok_or_else(|| invalid("a malformed PAX record"))?;
-            self.record(key, value)?;
-            left = rest;
-        }
-        Ok(())
-    }
-
-    /// An empty value takes back what was said.
-    fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        let text = || Some(value.to_vec()).filter(|value| !value.is_empty());
-        let number = || {
-            let digits = std::str::from_utf8(value).ok().filter(|digits| !digits.is_empty());
-            let number = digits.map(str::parse).transpose();
-            number.map_err(|_| invalid(&format!("the PAX record {} is not a number", key.escape_ascii())))
-        };
-        match key {
-            b"path" => self.name[1] = text(),
-            b"linkpath" => self.link[1] = text(),
-            b"size" => self.size = number()?,
-            b"uid" => self.uid = number()?,
-            b"gid" => self.gid = number()?,
-            b"mtime" => self.mtime = text(),
-            key if key.starts_with(b"GNU.sparse.") => {
-                return Err(invalid("a file with holes in PAX records; write the layer without them"));
-            }
-            key => {
-                if let Some(name) = key.strip_prefix(XATTR) {
-                    self.xattrs.insert(name.to_vec(), value.to_vec());
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Key and value of the first record, and what follows it. Neither has NUL where Go allows none.
-fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let space = records.iter().take(20).position(|byte| *byte == b' ')?;
-    let length: usize = std::str::from_utf8(&records[..space]).ok()?.parse().ok()?;
-    let (record, rest) = records.split_at_checked(length)?;
-    let record = record.get(space + 1..)?.strip_suffix(b"\n")?;
-    let equals = record.iter().position(|byte| *byte == b'=')?;
-    let (key, value) = (&record[..equals], &record[equals + 1..]);
-    let is_text = matches!(key, b"path" | b"linkpath" | b"uname" | b"gname");
-    let is_allowed = !key.is_empty() && !key.contains(&0) && (!is_text || !value.contains(&0));
-    is_allowed.then_some((key, value, rest))
 }
 
 /// A header's number: octal, or GNU's base 256. An empty field is 0, as for Go.
