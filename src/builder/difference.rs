@@ -11,7 +11,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -22,7 +21,7 @@ use rayon::prelude::*;
 
 use super::walk::{plain_owner, walk};
 use crate::{
-    layer::{Owner, Owners},
+    layer::{Owner, Owners, whiteout},
     oci::{Digest, Sha256Writer},
 };
 
@@ -135,9 +134,7 @@ impl<'a> Difference<'a> {
 
     fn mark_gone(&self, layer: &Path) -> Result<()> {
         for path in &self.gone {
-            let mut name = OsString::from(".wh.");
-            name.push(path.file_name().unwrap_or_default());
-            let mark = layer.join(path).with_file_name(name);
+            let mark = layer.join(path).with_file_name(whiteout::name_of(path.file_name().unwrap_or_default()));
             fs::write(&mark, b"").with_context(|| format!("writing {}", mark.display()))?;
         }
         Ok(())

@@ -20,7 +20,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     budget, files,
-    layer::{Owners, rooted::LINKS, unpack},
+    layer::{Owners, links, unpack},
     run::Split,
 };
 
@@ -121,7 +121,7 @@ impl ImageFiles {
 
     fn walk(&self, path: &Path, follows: bool) -> io::Result<ImageFile> {
         let parts = |path: &Path| path.components().rev().map(owned).collect::<Vec<_>>();
-        let (mut left, mut links) = (parts(path), LINKS);
+        let (mut left, mut remaining) = (parts(path), links::LIMIT);
         let mut file = self.file(Path::new("/"))?;
         while let Some(part) = left.pop() {
             match part {
@@ -137,7 +137,7 @@ impl ImageFiles {
                     }
                     let next = self.file(&file.path.join(name))?;
                     if next.mode & 0o170000 == 0o120000 && (follows || !left.is_empty()) {
-                        links = links.checked_sub(1).ok_or_else(|| io::Error::other("too many levels of symlinks"))?;
+                        remaining = remaining.checked_sub(1).ok_or_else(links::too_many)?;
                         left.extend(parts(&fs::read_link(&next.here)?));
                     } else {
                         file = next;

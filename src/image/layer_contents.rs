@@ -46,8 +46,6 @@ impl LayerContents {
             };
             let name = entry.name.rsplit(|byte| *byte == b'/').find(|name| !name.is_empty()).unwrap_or_default();
             let is_empty_file = entry.size == 0 && !matches!(entry.kind, EntryType::Directory | EntryType::Symlink);
-            // Of aufs itself, which engines pass over.
-            let is_aufs = name.starts_with(b".wh..wh.");
             let marker = Marker::parse(name);
             if marker.is_some_and(Marker::is_of_no_file) {
                 contents.problem.get_or_insert_with(|| {
@@ -56,7 +54,7 @@ impl LayerContents {
                         entry.name.escape_ascii()
                     )
                 });
-            } else if marker.is_some() && !is_empty_file && !is_aufs {
+            } else if marker.is_some() && !is_empty_file && !Marker::is_of_aufs(name) {
                 contents.problem.get_or_insert_with(|| {
                     format!(
                         "{} is not an empty file: engines take a name that begins with .wh. for a whiteout, and delete a \

@@ -18,6 +18,7 @@ mod dirlinks;
 mod error;
 mod hash;
 mod header;
+pub(crate) mod links;
 mod merge;
 pub(crate) mod nar;
 mod node;

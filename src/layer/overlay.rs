@@ -30,18 +30,19 @@
 //!   containerd; docker and podman set 0755 or 0777.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
+    ffi::OsStr,
     io,
     ops::{Bound, RangeBounds},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::Path,
 };
 
 use tar::EntryType;
 
-use super::{untar::TarEntry, whiteout::Marker};
+use super::{links, untar::TarEntry, whiteout::Marker};
 use crate::budget::{self, Budget};
-
-/// Links followed on the way to one name; Linux stops at 40 too.
-const LINKS: usize = 40;
 
 /// What an entry of a layer is for the tree: paths are relative to the root and have no links of the layer in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,29 +132,12 @@ impl LayerLinks {
         if self.targets.is_empty() {
             return Ok(directory.to_owned());
         }
-        let (mut here, mut links) = (Vec::new(), 0);
-        let mut left: Vec<&[u8]> = components(directory).rev().collect();
-        while let Some(part) = left.pop() {
-            match part {
-                b"." => {}
-                b".." => here.truncate(split(&here).0.len()),
-                part => {
-                    let above = here.len();
-                    if above > 0 {
-                        here.push(b'/');
-                    }
-                    here.extend_from_slice(part);
-                    let Some(target) = self.targets.get(&here) else { continue };
-                    links += 1;
-                    if links > LINKS {
-                        return Err(invalid("too many levels of symlinks"));
-                    }
-                    here.truncate(if target.starts_with(b"/") { 0 } else { above });
-                    left.extend(components(target).rev());
-                }
-            }
-        }
-        Ok(here)
+        let target = |here: &Path| {
+            let target = self.targets.get(here.as_os_str().as_bytes())?;
+            Some(Cow::Borrowed(Path::new(OsStr::from_bytes(target))))
+        };
+        let directory = links::follow(Path::new(OsStr::from_bytes(directory)), target)?;
+        Ok(directory.into_os_string().into_vec())
     }
 }
 

@@ -10,6 +10,7 @@
 //! (Linux before 5.6, an old container's filter, other systems), links are followed here, one by one.
 
 use std::{
+    borrow::Cow,
     ffi::OsStr,
     fs::{self, File},
     io,
@@ -25,8 +26,8 @@ use rustix::{
     io::Errno,
 };
 
-/// Links followed on the way to one name; Linux stops at 40 too.
-pub const LINKS: usize = 40;
+use super::links;
+
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// The root.
@@ -87,7 +88,7 @@ impl Rooted {
     ///
     /// As [`make`](Self::make).
     pub fn make_noting(&self, below: &Path, made: &mut Vec<PathBuf>) -> io::Result<Directory> {
-        self.make_within(below, &mut LINKS.clone(), made)
+        self.make_within(below, &mut links::LIMIT.clone(), made)
     }
 
     fn make_within(&self, below: &Path, links: &mut usize, made: &mut Vec<PathBuf>) -> io::Result<Directory> {
@@ -102,7 +103,7 @@ impl Rooted {
         let Component::Normal(name) = last else { return self.find(&above.below.join(last)) };
         match rustix::fs::readlinkat(&above.handle, name, Vec::new()) {
             Ok(target) => {
-                *links = links.checked_sub(1).ok_or_else(too_many_links)?;
+                *links = links.checked_sub(1).ok_or_else(links::too_many)?;
                 self.make_within(&above.below.join(OsStr::from_bytes(target.to_bytes())), links, made)
             }
             Err(Errno::NOENT) => {
@@ -128,7 +129,7 @@ impl Rooted {
             match openat2(&self.handle, below, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
                 // Something was renamed meanwhile.
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                Err(Errno::LOOP) => return Err(too_many_links()),
+                Err(Errno::LOOP) => return Err(links::too_many()),
                 opened => break opened?,
             }
         };
@@ -139,23 +140,7 @@ impl Rooted {
 
     /// Where `below` leads, link by link.
     fn follow(&self, below: &Path) -> io::Result<PathBuf> {
-        let parts = |path: &Path| path.components().rev().map(|part| part.as_os_str().to_owned()).collect::<Vec<_>>();
-        let (mut here, mut left, mut links) = (PathBuf::new(), parts(below), LINKS);
-        while let Some(part) = left.pop() {
-            match Path::new(&part).components().next() {
-                Some(Component::Normal(name)) => match fs::read_link(self.path.join(&here).join(name)) {
-                    Ok(target) => {
-                        links = links.checked_sub(1).ok_or_else(too_many_links)?;
-                        left.extend(parts(&target));
-                    }
-                    Err(_) => here.push(name),
-                },
-                Some(Component::RootDir) => here.clear(),
-                Some(Component::ParentDir) => drop(here.pop()),
-                _ => {}
-            }
-        }
-        Ok(here)
+        links::follow(below, |here| fs::read_link(self.path.join(here)).ok().map(Cow::Owned))
     }
 }
 
@@ -249,10 +234,6 @@ fn plain(name: &OsStr) -> io::Result<&OsStr> {
 fn real_path(handle: &OwnedFd) -> io::Result<PathBuf> {
     use std::os::fd::AsRawFd;
     fs::read_link(format!("/proc/self/fd/{}", handle.as_raw_fd()))
-}
-
-fn too_many_links() -> io::Error {
-    invalid("too many levels of symlinks")
 }
 
 fn invalid(what: &str) -> io::Error {

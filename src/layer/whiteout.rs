@@ -9,6 +9,11 @@
 //!
 //! Nothing hides what its own layer has, in any order of the entries.
 
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+};
+
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
@@ -30,8 +35,20 @@ impl<'a> Marker<'a> {
         file_name.strip_prefix(PREFIX).map(Self::Whiteout)
     }
 
+    /// Whether a name is one of aufs itself, which engines pass over.
+    pub fn is_of_aufs(file_name: &[u8]) -> bool {
+        file_name.starts_with(b".wh..wh.")
+    }
+
     /// Whether it is a whiteout of the directory itself or of the one above, which no layer may have.
     pub fn is_of_no_file(self) -> bool {
         matches!(self, Self::Whiteout(b"" | b"." | b".."))
     }
+}
+
+/// The name of the whiteout that hides `file_name`.
+pub fn name_of(file_name: &OsStr) -> OsString {
+    let mut name = OsStr::from_bytes(PREFIX).to_owned();
+    name.push(file_name);
+    name
 }

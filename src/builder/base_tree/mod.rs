@@ -13,12 +13,13 @@
 mod follow;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     ffi::{OsStr, OsString},
     fs,
     io::{self, Read},
     os::unix::ffi::{OsStrExt, OsStringExt},
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result};
@@ -31,14 +32,12 @@ use crate::{
         recipe::{LayerPath, RecipeLayer},
     },
     layer::{
+        links,
         overlay::{self, LayerLinks, Place},
         unpack::Bounds,
         untar::{TarEntry, TarReader},
     },
 };
-
-/// Links followed on the way to one directory; Linux stops at 40 too.
-const LINKS: usize = 40;
 
 /// What stands in a base image, by path below its root.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -176,28 +175,12 @@ impl BaseTree {
     }
 
     /// Where `path` leads in the running image: links cannot lead out of it. None where there are too many.
-    fn resolve(&self, path: &Path) -> Option<PathBuf> {
-        let mut here = PathBuf::new();
-        let mut left: Vec<OsString> = path.components().rev().map(|part| part.as_os_str().to_owned()).collect();
-        let mut links = 0;
-        while let Some(part) = left.pop() {
-            match Path::new(&part).components().next() {
-                Some(Component::Normal(name)) => {
-                    here.push(name);
-                    let Some(Standing::Link(target)) = self.0.get(&here) else { continue };
-                    links += 1;
-                    if links > LINKS {
-                        return None;
-                    }
-                    here.pop();
-                    left.extend(target.components().rev().map(|part| part.as_os_str().to_owned()));
-                }
-                Some(Component::RootDir) => here.clear(),
-                Some(Component::ParentDir) => drop(here.pop()),
-                _ => {}
-            }
-        }
-        Some(here)
+    fn resolve<'a>(&'a self, path: &'a Path) -> Option<PathBuf> {
+        let target = |here: &Path| match self.0.get(here) {
+            Some(Standing::Link(target)) => Some(Cow::Borrowed(target.as_path())),
+            _ => None,
+        };
+        links::follow(path, target).ok()
     }
 
     /// Whether a directory stands at `path`.
