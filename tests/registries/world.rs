@@ -17,7 +17,7 @@ mod proxy;
 use std::{
     collections::HashMap,
     fs,
-    io::{self, BufRead, BufReader, Read, Write},
+    io::{self, BufReader, Read, Write},
     net::{Shutdown, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, Output},

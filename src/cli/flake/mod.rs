@@ -16,10 +16,7 @@ mod roots;
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -31,7 +28,7 @@ use crate::{
     image::{ManifestGraph, Opened},
     serve::{Supplied, Supply, SupplyError, Version},
     terminal::note,
-    threads::{Turns, lock},
+    threads::Turns,
     transport::{Location, ReadOptions},
 };
 use nix::Nix;

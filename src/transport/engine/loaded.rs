@@ -32,9 +32,9 @@ impl Loaded {
         self.leave_out(image, there);
         tool.feed(arguments, |out| {
             let mut out = Counted::new(out);
-            let written = archive::write_without(image, Some(reference), there, &mut out);
+            let written = archive::write_without(image, Some(reference), there, &mut out).map(drop);
             self.bytes += out.bytes;
-            written.map(drop).map_err(io::Error::other)
+            written.map_err(io::Error::other)
         })
     }
 

@@ -1,0 +1,91 @@
+//! Following links as if a directory were the root of all that is below it.
+//!
+//! ```text
+//! bin -> usr/bin, usr/bin -> /opt/bin      bin/sh is opt/bin/sh, below the directory
+//! up -> ../../..                           up/etc is etc: nothing is above the root
+//! ```
+
+use std::{
+    borrow::Cow,
+    ffi::OsStr,
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+/// Links followed on the way to one name; Linux stops at 40, too.
+pub const LIMIT: usize = 40;
+
+/// Returns where `path` leads, relative to the root. `target` returns the target of the link at a path.
+///
+/// # Errors
+///
+/// When more than [`LIMIT`] links are on the way.
+pub fn follow<'a>(path: &'a Path, mut target: impl FnMut(&Path) -> Option<Cow<'a, Path>>) -> io::Result<PathBuf> {
+    let (mut here, mut left, mut links) = (PathBuf::new(), parts(Cow::Borrowed(path)), 0);
+    while let Some(part) = left.pop() {
+        match Path::new(&*part).components().next() {
+            Some(Component::Normal(name)) => {
+                here.push(name);
+                let Some(target) = target(&here) else { continue };
+                links += 1;
+                if links > LIMIT {
+                    return Err(too_many());
+                }
+                here.pop();
+                left.extend(parts(target));
+            }
+            Some(Component::RootDir) => here.clear(),
+            Some(Component::ParentDir) => drop(here.pop()),
+            _ => {}
+        }
+    }
+    Ok(here)
+}
+
+pub fn too_many() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "too many levels of symlinks")
+}
+
+/// The components, the last one first.
+fn parts(path: Cow<'_, Path>) -> Vec<Cow<'_, OsStr>> {
+    match path {
+        Cow::Borrowed(path) => path.components().rev().map(|part| Cow::Borrowed(part.as_os_str())).collect(),
+        Cow::Owned(path) => path.components().rev().map(|part| Cow::Owned(part.as_os_str().to_owned())).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_followed_below_the_root() {
+        let links = [
+            ("bin", "usr/bin"),
+            ("usr/bin", "/opt/bin"),
+            ("opt/here", "."),
+            ("opt/empty", ""),
+            ("a/up", "../../.."),
+            ("loop", "loop"),
+        ];
+        let found = |path: &'static str| {
+            let target = |here: &Path| {
+                let link = links.iter().find(|(link, _)| Path::new(link) == here);
+                link.map(|(_, target)| Cow::Borrowed(Path::new(*target)))
+            };
+            follow(Path::new(path), target).map_err(|error| error.to_string())
+        };
+        for (path, expected) in [
+            ("bin/sh", "opt/bin/sh"),
+            ("/usr/./bin//x", "opt/bin/x"),
+            ("opt/here/x", "opt/x"),
+            ("opt/empty/x", "opt/x"),
+            ("a/up/etc", "etc"),
+            ("../x", "x"),
+            ("", ""),
+        ] {
+            assert_eq!(found(path), Ok(PathBuf::from(expected)), "{path}");
+        }
+        assert_eq!(found("loop/x").unwrap_err(), "too many levels of symlinks");
+    }
+}
