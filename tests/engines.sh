@@ -57,7 +57,7 @@ start_dockerd() {
 }
 # dev/engines' runc has no seccomp.
 start_docker29() { PATH=$engines:$PATH start_dockerd "$1" --seccomp-profile unconfined; }
-start_docker20() { PATH=${PATH//"$engines:"/} start_dockerd "$1"; }
+start_docker20() { PATH=${PATH//"${engines:-/none}:"/} start_dockerd "$1"; }
 
 start_containerd() {
   local at=$1
