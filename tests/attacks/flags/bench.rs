@@ -204,6 +204,8 @@ impl Bench {
         let mut effects: Vec<String> = self.world.seen().iter().map(describe_request).collect();
         effects.append(&mut self.daemon.lock().unwrap());
         effects.extend(fs::read_to_string(self.world.path("engines")));
+        // Numbers of uploads differ between runs, and with them the order.
+        effects = effects.iter().map(|effect| normalise(effect)).collect();
         effects.sort();
         for name in [format!("{id}/out"), format!("{id}.journal"), format!("{id}.digest")] {
             describe_files(&self.world.path(&name), &mut effects);
