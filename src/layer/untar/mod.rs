@@ -187,10 +187,18 @@ impl<R: Read> TarReader<R> {
 
     /// The next header that is none of zeros.
     fn header(&mut self) -> io::Result<Option<Header>> {
-        let left = std::mem::take(&mut self.data) + std::mem::take(&mut self.padding);
-        if left > 0 {
-            (self.skip)(&mut self.inner, left)?;
-            self.position += left;
+        let data = std::mem::take(&mut self.data);
+        if data > 0 {
+            (self.skip)(&mut self.inner, data)?;
+            self.position += data;
+        }
+        // A tar may end in the padding of its last entry: `umoci insert` does not close its writer, and Go's reader takes such an
+        // end for the end of the tar (archive/tar/reader.go, `next`: tryReadFull of the padding).
+        let padding = std::mem::take(&mut self.padding);
+        let skipped = io::copy(&mut self.inner.by_ref().take(padding), &mut io::sink())?;
+        self.position += skipped;
+        if skipped < padding {
+            return Ok(None);
         }
         let mut header = Header::new_old();
         if !self.block(header.as_mut_bytes())? {
@@ -353,5 +361,24 @@ mod tests {
             read += 1;
         };
         assert!(read > 60 && error.to_string().contains("extended attributes has more than"), "{read}: {error}");
+    }
+    #[test]
+    fn a_tar_may_end_in_the_padding_of_its_last_entry() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = Header::new_gnu();
+        header.set_size(5);
+        tar.append_data(&mut header, "file", &b"hello"[..]).unwrap();
+        let bytes = tar.into_inner().unwrap();
+        let read = |length: usize| {
+            let mut stream = TarReader::new(&bytes[..length]);
+            let mut file = TarReader::seeking(io::Cursor::new(&bytes[..length]));
+            [stream.next_entry().and_then(|_| stream.next_entry()), file.next_entry().and_then(|_| file.next_entry())]
+        };
+        for length in [517, 700, 1023, 1024, 1536, 2048] {
+            assert!(read(length).iter().all(|next| matches!(next, Ok(None))), "{length}");
+        }
+        for length in [100, 513, 516, 1300] {
+            assert!(read(length).iter().all(Result::is_err), "{length}");
+        }
     }
 }
