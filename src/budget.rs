@@ -99,7 +99,7 @@ pub const OS_RELEASE: Limits = Limits { input: "os-release", bytes: 64 * 1024, p
 pub const CHUNKED_END: Limits = Limits { input: "the end of the layer", bytes: 288 * MIB, parts: 1, part: "ends" };
 /// An archive that is kept in a temporary file: from a pipe, a docker daemon or the client of an engine.
 pub const SPOOLED: Limits = Limits { input: "the archive", bytes: 256 * 1024 * MIB, parts: 1, part: "archives" };
-/// What temporary files leave free of their file system, in bytes; of a small one, a twentieth.
+/// The free space that temporary files leave on their file system, in bytes; on a small one, a twentieth of its size.
 pub const FREE_SPACE: u64 = 256 * MIB;
 /// Memory for decompressing xz, in KiB: xz -9 needs 64 MiB.
 pub const XZ_MEMORY: u32 = 128 * 1024;

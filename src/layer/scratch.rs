@@ -1,4 +1,4 @@
-//! Files that are needed for a while, and what to do where there is no room for them.
+//! Temporary files of archives, and the error if their file system is full.
 
 use std::{
     env,
@@ -10,27 +10,27 @@ use std::{
 
 use crate::budget::{self, Budget};
 
-/// Bytes between two looks at the free space. Smaller archives are kept in any case.
+/// The bytes between two checks of the free space. Smaller archives are always kept.
 const INTERVAL: u64 = 16 << 20;
 
-/// The contents of `reader` in a nameless file, from the start on.
+/// Copies `reader` to a nameless file, and returns it at its start.
 ///
 /// # Errors
 ///
-/// If `reader` exceeds [`budget::SPOOLED`], or the file system of temporary files would have less than
-/// [`budget::FREE_SPACE`] left, which other programs need.
+/// If `reader` exceeds [`budget::SPOOLED`], or the file system of temporary files would have less free space than
+/// [`budget::FREE_SPACE`], which other programs need.
 pub fn spool(reader: impl Read) -> io::Result<File> {
     spool_leaving(reader, budget::FREE_SPACE, 20).map_err(explain_full)
 }
 
-/// As [`spool`]; `free` bytes are left, or this part of a small file system.
-fn spool_leaving(reader: impl Read, free: u64, part: u64) -> io::Result<File> {
+/// As [`spool`]. The free space is at least `free` bytes, or the size of the file system divided by `divisor` if that is less.
+fn spool_leaving(reader: impl Read, free: u64, divisor: u64) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     let mut budget = Budget::new(&budget::SPOOLED);
     let mut reader = budget.reader(reader);
     while io::copy(&mut (&mut reader).take(INTERVAL), &mut file)? == INTERVAL {
         let space = rustix::fs::fstatvfs(&file)?;
-        let least = free.min(space.f_blocks.saturating_mul(space.f_frsize) / part);
+        let least = free.min(space.f_blocks.saturating_mul(space.f_frsize) / divisor);
         if space.f_bavail.saturating_mul(space.f_frsize) < least {
             let why = format!("less than {least} bytes of the file system are free");
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
@@ -40,23 +40,23 @@ fn spool_leaving(reader: impl Read, free: u64, part: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// A full disk's error, with the file system that temporary files are on and the variable that moves them; any other
-/// error as it is.
+/// Adds the file system of temporary files, and the variable that moves them, to the error of a full disk. Other errors are
+/// returned unchanged.
 pub fn explain_full(error: io::Error) -> io::Error {
     if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         return error;
     }
-    let folder = env::temp_dir();
-    let place = file_system(&folder).unwrap_or_else(|_| folder.clone());
+    let directory = env::temp_dir();
+    let mount_point = file_system(&directory).unwrap_or_else(|_| directory.clone());
     let what = format!(
         "{error}: temporary files are in {}, on the file system {}; set TMPDIR to a directory with more room",
-        folder.display(),
-        place.display()
+        directory.display(),
+        mount_point.display()
     );
     io::Error::new(error.kind(), what)
 }
 
-/// Where the file system that holds `path` is mounted.
+/// Returns the mount point of the file system that contains `path`.
 fn file_system(path: &Path) -> io::Result<PathBuf> {
     let path = fs::canonicalize(path)?;
     let device = fs::metadata(&path)?.dev();

@@ -135,7 +135,7 @@ struct CachedImage {
 }
 
 impl Demand {
-    /// Caches `limit` images. A further one replaces the image whose last request is the oldest.
+    /// Caches `limit` images, one at least. A further one replaces the image whose last request is the oldest.
     pub fn new(supply: Box<dyn Supply>, limit: usize) -> Self {
         Self { supply, limit: limit.max(1), cache: Mutex::default(), running: Mutex::default() }
     }

@@ -66,7 +66,7 @@ const CONNECTIONS: usize = 2048;
 const BUFFER: usize = 64 * 1024;
 /// If a client does not receive the buffered bytes within this time, it is disconnected.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// The time that running responses have after the server is told to stop.
+/// The time that running responses have when the server stops.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 /// The maximum time from the connection to the end of the first request's head. Clients send a request immediately.
 const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,7 +82,7 @@ pub struct Settings {
     pub connections: usize,
     /// The time after which idle readers are disconnected.
     pub idle_timeout: Duration,
-    /// The time that running responses have after the server is told to stop.
+    /// The time that running responses have when the server stops.
     pub shutdown_timeout: Duration,
     /// The certificate and its key; `None` disables TLS.
     pub identity: Option<Identity>,

@@ -7,6 +7,7 @@ use std::{
     thread,
 };
 
+use super::hostile::tar;
 use proptest::prelude::*;
 use strata::internals::{
     image::{self, ManifestGraph, rehash},
@@ -29,7 +30,7 @@ enum Node {
 
 fn node() -> impl Strategy<Value = Node> {
     let bytes = || prop::collection::vec(any::<u8>(), 0..40);
-    let layer = bytes().prop_map(|bytes| layer_of(&bytes));
+    let layer = bytes().prop_map(|bytes| tar(&[("file", &bytes)]));
     let image = (0..4_u8, prop::collection::vec(layer, 0..3)).prop_map(|(arch, layers)| Node::Image(arch, layers));
     let artifact =
         (bytes(), prop::collection::vec(bytes(), 0..3)).prop_map(|(config, blobs)| Node::Artifact(config, blobs));
@@ -165,16 +166,6 @@ proptest! {
             }
         }
     }
-}
-
-/// A layer: a tar of one file with these bytes.
-pub fn layer_of(bytes: &[u8]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_ustar();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(0o644);
-    tar.append_data(&mut header, "file", bytes).unwrap();
-    tar.into_inner().unwrap()
 }
 
 /// An image of one layer, in a layout.

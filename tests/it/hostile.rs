@@ -21,13 +21,18 @@ use tar::EntryType;
 
 const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[DIFF_IDS]}}"#;
 
-/// An archive with these files.
-fn archive(path: &Path, files: &[(&str, &[u8])]) {
-    let mut tar = tar::Builder::new(File::create(path).unwrap());
+/// A tar with these files.
+pub fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in files {
         append(&mut tar, name, bytes);
     }
-    tar.finish().unwrap();
+    tar.into_inner().unwrap()
+}
+
+/// An archive with these files.
+fn archive(path: &Path, files: &[(&str, &[u8])]) {
+    fs::write(path, tar(files)).unwrap();
 }
 
 fn append<W: Write>(tar: &mut tar::Builder<W>, name: &str, bytes: &[u8]) {

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use super::graph::layer_of;
+use super::hostile::tar;
 use rustix::process::{Pid, Signal, kill_process};
 use strata::internals::{
     image::{ManifestGraph, rehash},
@@ -43,7 +43,7 @@ fn layout(path: &Path, tag: &str, random: &mut Random) -> Digest {
     };
     let mut layer = || {
         let bytes: Vec<u8> = (0..LAYER).map(|_| random.below(256) as u8).collect();
-        put(media_type::LAYER_TAR, &layer_of(&bytes))
+        put(media_type::LAYER_TAR, &tar(&[("file", &bytes)]))
     };
     let layers: Vec<Descriptor> = (0..LAYERS).map(|_| layer()).collect();
     let diff_ids: Vec<Digest> = layers.iter().map(|layer| layer.digest).collect();

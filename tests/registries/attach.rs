@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    store::{Store, image, layer_of, layout},
+    mappings::layer,
+    store::{Store, image, layout},
     world::{Answer, Request, Said, World},
 };
 use rcgen::KeyPair;
@@ -32,7 +33,7 @@ pub fn with_keys() -> World {
 }
 
 fn push_signed(world: &World) -> Said {
-    let image = layout(world, "image", &layer_of(b"layer"));
+    let image = layout(world, "image", &layer(1));
     world.run(&["copy", &image, TARGET, "--provenance", "--sign-key", "key.pem"])
 }
 

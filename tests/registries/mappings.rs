@@ -23,7 +23,7 @@ const TARGET: &str = "docker://registry.example.com/app:prod";
 const COMPRESSIONS: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
 
 /// A tar of a file that compresses badly.
-fn layer(seed: u8) -> Vec<u8> {
+pub fn layer(seed: u8) -> Vec<u8> {
     layer_of(seed, 150_000)
 }
 

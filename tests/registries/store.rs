@@ -196,16 +196,6 @@ pub fn layout(world: &World, name: &str, layer: &[u8]) -> String {
     format!("oci:{name}:t")
 }
 
-/// A layer: a tar of one file with these bytes.
-pub fn layer_of(bytes: &[u8]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_ustar();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(0o644);
-    tar.append_data(&mut header, "file", bytes).unwrap();
-    tar.into_inner().unwrap()
-}
-
 /// A layer that is too big to be sent whole at once.
 pub fn big() -> Vec<u8> {
     let mut bytes = vec![0; 6 << 20];

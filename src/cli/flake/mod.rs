@@ -62,14 +62,14 @@ pub struct FlakeArguments {
     #[arg(long, value_name = "N", default_value_t = 2, requires = "flake", value_parser = clap::value_parser!(u32).range(1..))]
     max_builds: u32,
     /// Time for building an image, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "flake")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "flake", value_parser = clap::value_parser!(u64).range(1..))]
     build_timeout: u64,
     /// Address space of an evaluation, in MB.
-    #[arg(long, value_name = "MB", default_value_t = 8000, requires = "flake")]
+    #[arg(long, value_name = "MB", default_value_t = 8000, requires = "flake", value_parser = clap::value_parser!(u64).range(1..))]
     eval_memory: u64,
     /// Images that are kept in the store, those that were pulled last.
-    #[arg(long, value_name = "N", default_value_t = 32, requires = "flake")]
-    keep: usize,
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "flake", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: u32,
 }
 
 /// The output of `nix eval` for a package.
@@ -97,7 +97,7 @@ pub struct FlakeImages {
 impl FlakeArguments {
     /// How many images are kept.
     pub fn keep(&self) -> usize {
-        self.keep
+        self.keep.try_into().unwrap_or(usize::MAX)
     }
 
     /// The images of the flake at `reference`.

@@ -1,4 +1,4 @@
-//! What of a URL decides who is talked to: its origin. Where a `Location` leads, as seen from the URL that answered.
+//! Origins of URLs, to which credentials are bound, and `Location` headers joined with the URL of their response.
 //!
 //! ```text
 //! https://host:443/v2/  and  https://HOST/v2/   one origin: (https, host, 443)
@@ -77,26 +77,26 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Whether a host (without a port) is this machine: `localhost`, an address of `127.0.0.0/8`, or `::1`. A name that
-/// only begins so is somebody else's.
+/// Whether a host (without a port) is this machine: `localhost`, an address of `127.0.0.0/8`, or `::1`. A name
+/// that only begins with these is another host.
 pub fn is_loopback(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// The URL that `location` means in an answer of `base`; `None` for URLs that cannot be requested.
+/// Joins the `Location` of a response with its URL, `base`. `None` if the result cannot be requested.
 pub fn join(base: &str, location: &str) -> Option<String> {
     let mut joined = Url::parse(base).ok()?.join(location).ok()?;
     joined.set_fragment(None);
     Some(String::from(joined)).filter(|joined| Origin::of(joined).is_some())
 }
 
-/// A URL as messages show it: queries may hold signatures and tokens.
+/// Removes the query of a URL for messages, because queries may contain signatures and tokens.
 pub fn without_query(url: &str) -> String {
     url.split('?').next().unwrap_or_default().to_owned()
 }
 
-/// `text` as a part of a query: what a query may contain, except `&`, `=`, `+` and the like, which servers interpret.
+/// Encodes `text` for a query. `&`, `=` and `+` are encoded too, because servers interpret them.
 pub fn encode(text: &str) -> String {
     const ENCODED: AsciiSet =
         NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/').remove(b',');
