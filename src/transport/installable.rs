@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use data_encoding::HEXLOWER_PERMISSIVE;
+use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -200,14 +200,8 @@ fn parse_sources(metadata: &Value) -> Vec<PathBuf> {
 
 /// The path of a `file://` URL. Newer versions of Nix encode it (libutil/url.cc, `encodeUrlPath`), older ones print it as it is.
 fn decode(path: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after.get(..2).filter(|_| *first == b'%').and_then(|hex| HEXLOWER_PERMISSIVE.decode(hex).ok());
-        bytes.push(hex.as_ref().map_or(*first, |byte| byte[0]));
-        rest = if hex.is_some() { &after[2..] } else { after };
-    }
-    let (plain, decoded) = (PathBuf::from(path), PathBuf::from(OsString::from_vec(bytes)));
+    let decoded = OsString::from_vec(percent_decode_str(path).collect());
+    let (plain, decoded) = (PathBuf::from(path), PathBuf::from(decoded));
     if plain.exists() { plain } else { decoded }
 }
 

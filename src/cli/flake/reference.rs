@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::processes::{Ended, Processes};
 use crate::{
-    budget::{self, Budget},
+    budget,
     transport::git::{local_git, restrict_git},
 };
 
@@ -224,13 +224,8 @@ fn remote_refs(url: &str, patterns: &[&str], processes: &Processes) -> Result<Ve
     let mut git = Command::new("git");
     restrict_git(&mut git);
     git.env("GIT_TERMINAL_PROMPT", "0").args(["ls-remote", "--quiet", "--", url]).args(patterns);
-    let read_log = |stderr| {
-        let mut message = Vec::new();
-        // A message that cannot be read is left out.
-        drop(Budget::new(&budget::MESSAGE).read_start(stderr, &mut message));
-        message
-    };
-    let Ended { status, stdout, log } = processes.run(&mut git, REMOTE_TIMEOUT, &budget::GIT_OUTPUT, read_log)?;
+    let Ended { status, stdout, log } =
+        processes.run(&mut git, REMOTE_TIMEOUT, &budget::GIT_OUTPUT, budget::read_message)?;
     let Some(status) = status else { bail!("{url}: git takes longer than {} s", REMOTE_TIMEOUT.as_secs()) };
     ensure!(status.success(), "git ended with {status}: {}", String::from_utf8_lossy(&log).trim());
     let stdout = stdout.context("reading the output of git")?;
