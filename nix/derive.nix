@@ -11,6 +11,8 @@
   request,
   # Derivations, paths or strings with context. The builder receives their closure.
   closure ? [ ],
+  # The outputs that the kind has.
+  outputs ? [ "out" ],
   # { hash; mode = "flat" or "recursive"; } of a fixed output, which may use the network and the credentials of this machine.
   fixed ? null,
   # Whether the output is a program for the user's machine. It is built there and never substituted.
@@ -40,6 +42,8 @@ makeResult {
     preferLocalBuild = onHost || fixed != null;
     allowSubstitutes = !onHost;
   }
+  # Without a default, which is not in the derivation.
+  // (if outputs == [ "out" ] then { } else { inherit outputs; })
   // (
     if fixed == null then
       { }

@@ -1,4 +1,4 @@
-# The one file that reads package sets, and makes of them the few tools that the library needs:
+# The few tools that the library needs, from package sets:
 #
 #   pkgs                 what goes into images
 #   pkgs.buildPackages   what runs derivations
@@ -77,6 +77,8 @@ in
       path
     else
       builtins.appendContext path { ${builtins.head inStore}.path = true; };
+  # The directory of the package set, with which positions of its packages begin; empty if it is unknown.
+  packageSet = toString (pkgs.path or "");
   # The images' architecture, as OCI names it: as Go does.
   arch =
     let

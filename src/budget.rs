@@ -1,8 +1,8 @@
-//! Limits on what reading untrusted input may take: registries, images, layers, databases and caches choose how much they
-//! send, and what it becomes after decompressing and parsing.
+//! Limits on untrusted input: registries, images, layers, databases and caches determine how much they send, and how
+//! much memory it takes after decompressing and parsing.
 //!
-//! Each reader of such input takes what it reads or keeps from a [`Budget`]. All limits are in this file, so that their sum
-//! can be judged. What is only streamed takes no bytes, but its parts are counted.
+//! Each reader of such input takes the bytes that it reads or keeps from a [`Budget`]. All limits are in this file, so
+//! that their sum is visible. Input that is only streamed takes no bytes, but its parts are counted.
 
 use std::{
     io::{self, Read},
@@ -13,13 +13,13 @@ use std::{
 /// The limits of one kind of input.
 #[derive(Debug)]
 pub struct Limits {
-    /// The input, as the subject of an error.
+    /// The name of the input, which is the subject of an error.
     pub input: &'static str,
-    /// Bytes that are read or kept.
+    /// The maximum number of bytes that are read or kept.
     pub bytes: u64,
-    /// Parts: each takes memory besides its bytes.
+    /// The maximum number of parts. Each part takes memory in addition to its bytes.
     pub parts: u64,
-    /// The parts, as errors call them.
+    /// The name of the parts in errors.
     pub part: &'static str,
 }
 
@@ -29,122 +29,132 @@ const MIB: u64 = 1 << 20;
 pub const DOCUMENT: Limits = Limits { input: "the document", bytes: 4 * MIB, parts: 1, part: "documents" };
 /// The file `version` of a `dir:` directory.
 pub const VERSION: Limits = Limits { input: "the file", bytes: 1024, parts: 1, part: "documents" };
-/// What an error of another program or server has to say; more is left out.
+/// The error message of another program or server. A longer message is truncated.
 pub const MESSAGE: Limits = Limits { input: "the message", bytes: 16 * 1024, parts: 1, part: "messages" };
-/// What the client of an engine prints: names of images, and their layers.
+/// The output of an engine's client: names of images, and their layers.
 pub const ENGINE_OUTPUT: Limits = Limits { input: "its output", bytes: 64 * MIB, parts: 1, part: "outputs" };
-/// Answers of a docker daemon to one question: the list of images, and then each image. Parts are images.
+/// The responses of a docker daemon to one request: the list of images, and then each image. Parts are images.
 #[cfg(feature = "net")]
 pub const DAEMON: Limits =
     Limits { input: "the answer of the daemon", bytes: 64 * MIB, parts: 100_000, part: "images" };
-/// The answer of a credential helper; tokens have some kilobytes.
+/// The output of a credential helper. Tokens have a few kilobytes.
 #[cfg(feature = "net")]
 pub const CREDENTIALS: Limits = Limits { input: "the answer", bytes: MIB, parts: 1, part: "answers" };
-/// What git prints: names of branches and tags, or of the files of a project.
-#[cfg(feature = "program")]
+/// The output of git: names of branches and tags, or of the files of a project.
 pub const GIT_OUTPUT: Limits = Limits { input: "the output of git", bytes: 256 * MIB, parts: 1, part: "outputs" };
 /// All manifests, indexes and configs that one command keeps; parts are those of one reference.
 pub const GRAPH: Limits = Limits { input: "the image", bytes: 256 * MIB, parts: 1000, part: "manifests and indexes" };
-/// The list of an image's referrers, on all pages. Images have tens.
+/// The list of an image's referrers on all pages. Images usually have tens.
 #[cfg(feature = "net")]
 pub const REFERRERS: Limits =
     Limits { input: "the list of referrers", bytes: 64 * MIB, parts: 10_000, part: "entries" };
-/// The tags of a repository, on all pages. Repositories of continuous integration have some ten thousands.
+/// The tags of a repository on all pages. Repositories of continuous integration have tens of thousands.
 #[cfg(feature = "net")]
 pub const TAGS: Limits = Limits { input: "the list of tags", bytes: 64 * MIB, parts: 1_000_000, part: "tags" };
-/// What a command of Nix prints: names of packages, and a derivation of each system.
+/// The output of a command of Nix: names of packages, and a derivation for each system.
 pub const NIX_OUTPUT: Limits = Limits { input: "the output of Nix", bytes: 64 * MIB, parts: 1, part: "outputs" };
 /// A key in a file.
 pub const KEY: Limits = Limits { input: "the key", bytes: 64 * 1024, parts: 1, part: "files" };
-/// A signature that a program prints; post-quantum ones have 50 kB.
+/// The output of a signing program. Post-quantum signatures have 50 kB.
 #[cfg(feature = "program")]
 pub const SIGNATURE: Limits = Limits { input: "the signature", bytes: 256 * 1024, parts: 1, part: "signatures" };
 /// A recipe (image.json): 5,000 store paths make 1 MiB.
 pub const RECIPE: Limits = Limits { input: "the recipe", bytes: 256 * MIB, parts: 1, part: "documents" };
-/// The documents of an archive that are kept; others are read again.
+/// The compiled regular expressions of a recipe: 8,000 small ones, or 500 of 256 KiB.
+pub const PATTERNS: Limits =
+    Limits { input: "the set of regular expressions", bytes: 128 * MIB, parts: 20_000, part: "expressions" };
+/// The documents of an archive that are kept in memory. Others are read again.
 pub const ARCHIVE_DOCUMENTS: Limits =
     Limits { input: "the archive", bytes: 32 * MIB, parts: 100_000, part: "documents" };
 /// The names of an archive's entries and links.
 pub const ARCHIVE_NAMES: Limits = Limits { input: "the archive", bytes: 64 * MIB, parts: 100_000, part: "entries" };
-/// Names that are kept of one layer: a million files have a tenth of it, with [`NAME_OVERHEAD`] for each.
+/// The names of one layer that are kept. A million files take a tenth of it, with [`NAME_OVERHEAD`] for each.
 pub const LAYER: Limits = Limits { input: "the layer", bytes: 1024 * MIB, parts: 4_000_000, part: "entries" };
-/// Names and targets of one layer's links, which later names may lead through.
+/// The names and targets of one layer's links, which names of later entries may contain.
 pub const LINKS: Limits = Limits { input: "the set of links", bytes: 256 * MIB, parts: 4_000_000, part: "links" };
-/// Directories and links of a base image, all its layers together.
+/// The directories and links of a base image in all its layers.
 #[cfg(feature = "program")]
 pub const BASE_TREE: Limits =
     Limits { input: "the base image", bytes: 1024 * MIB, parts: 4_000_000, part: "directories and links" };
-/// PAX records of one entry of a tar, or its long name; Go's limit (archive/tar, maxSpecialFileSize).
+/// The files of an image that hardening checks keep: links, accounts, and those with findings.
+#[cfg(feature = "program")]
+pub const HARDENING: Limits = Limits { input: "the image", bytes: 512 * MIB, parts: 4_000_000, part: "files to check" };
+/// The PAX records of one entry of a tar, or its long name. This is Go's limit (archive/tar, maxSpecialFileSize).
 pub const EXTENSION: Limits = Limits { input: "the extended header", bytes: MIB, parts: 1, part: "headers" };
-/// A file with holes, as it is unpacked; parts are those without holes.
+/// A file with holes after unpacking. Parts are those with data.
 pub const SPARSE_FILE: Limits =
     Limits { input: "the sparse file", bytes: 1024 * MIB, parts: 100_000, part: "parts without holes" };
-/// Extended attributes of one tar. They compress well; real layers have a capability or a label of 50 bytes for some files.
+/// The extended attributes of one tar. They compress well. Real layers have a capability or a label of 50 bytes for a
+/// few files.
 pub const XATTRS: Limits =
     Limits { input: "the set of extended attributes", bytes: 64 * MIB, parts: 4_000_000, part: "entries" };
 /// A NAR, which is only streamed.
 pub const NAR: Limits = Limits { input: "the NAR", bytes: u64::MAX, parts: 10_000_000, part: "files" };
-/// A narinfo; one with 5,000 references has 300 KiB.
+/// A narinfo. One with 5,000 references has 300 KiB.
 #[cfg(feature = "net")]
 pub const NARINFO: Limits = Limits { input: "the narinfo", bytes: 4 * MIB, parts: 1, part: "documents" };
-/// The decompressed table of contents of a zstd:chunked layer. An entry takes ten times its text in memory, at least.
+/// The decompressed table of contents of a zstd:chunked layer. An entry takes at least ten times its text in memory.
 pub const TOC: Limits = Limits { input: "it", bytes: 144 * MIB, parts: 1_000_000, part: "entries" };
-/// `/etc/passwd` or `/etc/group` of a layer; longer ones are not read.
+/// `/etc/passwd` or `/etc/group` of a layer. Longer ones are not read.
 #[cfg(feature = "program")]
 pub const ACCOUNTS: Limits = Limits { input: "the account file", bytes: MIB, parts: 1, part: "files" };
-/// An os-release file; real ones have some hundred bytes.
+/// An os-release file. Real ones have a few hundred bytes.
 pub const OS_RELEASE: Limits = Limits { input: "os-release", bytes: 64 * 1024, parts: 1, part: "files" };
-/// What is behind the last chunk of a zstd:chunked layer and is kept: the table of contents and the data of tar-split, for each
-/// of which readers have a limit of 144 MiB.
+/// The part of a zstd:chunked layer after the last chunk: the table of contents and the data of tar-split, for each of
+/// which readers have a limit of 144 MiB.
 pub const CHUNKED_END: Limits = Limits { input: "the end of the layer", bytes: 288 * MIB, parts: 1, part: "ends" };
-/// An archive that is kept in a temporary file: from a pipe, a docker daemon or the client of an engine.
+/// An archive in a temporary file: from a pipe, a docker daemon or the client of an engine.
 pub const SPOOLED: Limits = Limits { input: "the archive", bytes: 256 * 1024 * MIB, parts: 1, part: "archives" };
-/// The free space that temporary files leave on their file system, in bytes; on a small one, a twentieth of its size.
+/// The unpacked files of all layers of an image.
+pub const UNPACKED: Limits =
+    Limits { input: "the unpacked image", bytes: 256 * 1024 * MIB, parts: 16_000_000, part: "files" };
+/// The free space that temporary files leave on their file system, in bytes. On a small file system it is a twentieth
+/// of its size.
 pub const FREE_SPACE: u64 = 256 * MIB;
 /// Memory for decompressing xz, in KiB: xz -9 needs 64 MiB.
 pub const XZ_MEMORY: u32 = 128 * 1024;
 /// SQLite's memory in this process, in bytes.
 pub const SQLITE_HEAP: i64 = 256 * 1024 * 1024;
-/// The longest value that SQLite reads, in bytes; rpm's largest package headers have a few megabytes.
+/// The maximum length of a value in SQLite, in bytes. The largest package headers of rpm have a few megabytes.
 pub const SQLITE_VALUE: i32 = 32 * 1024 * 1024;
-/// One package or Nix database in a layer; rpm's largest have 200 MB.
+/// A package or Nix database in a layer. The largest ones of rpm have 200 MB.
 pub const DATABASE: Limits =
     Limits { input: "the database", bytes: 256 * MIB, parts: 100_000, part: "packages and store paths" };
-/// All package databases of one image; each layer that installs a package has one.
+/// All package databases of one image. Each layer that installs a package has one.
 pub const DATABASES: Limits = Limits {
     input: "the set of package databases",
     bytes: 2048 * MIB,
     parts: 100_000,
     part: "packages and store paths",
 };
-/// Packages that all databases of one image list, the same ones again in each.
+/// The packages in all databases of one image. Each database lists those of the layers below again.
 pub const LISTED: Limits = Limits {
     input: "the set of package databases",
     bytes: 64 * MIB,
     parts: 10_000_000,
     part: "packages, counted in each of them",
 };
-/// Paths and references that are kept of a Nix database, with [`NAME_OVERHEAD`] for each.
+/// The paths and references of a Nix database that are kept, with [`NAME_OVERHEAD`] for each.
 #[cfg(feature = "program")]
 pub const REFERENCES: Limits = Limits { input: "the database", bytes: 512 * MIB, parts: 2_000_000, part: "references" };
 
 /// A file of an image whose contents are tested.
 #[cfg(feature = "program")]
 pub const TESTED_FILE: Limits = Limits { input: "the file", bytes: 256 * MIB, parts: 1, part: "files" };
-/// Each stream of a command in a container; the start is kept.
+/// Each stream of a command in a container. The start is kept.
 #[cfg(feature = "program")]
 pub const CONTAINER_OUTPUT: Limits = Limits { input: "the output", bytes: 64 * MIB, parts: 1, part: "streams" };
-/// A line of a service's output; a longer one becomes several.
+/// A line of a service's output. A longer line is split.
 #[cfg(feature = "program")]
 pub const OUTPUT_LINE: Limits = Limits { input: "the line", bytes: 64 * 1024, parts: 1, part: "lines" };
-/// A file of tests of images, with all that its aliases stand for.
+/// A test file, with the values that its aliases stand for.
 #[cfg(feature = "program")]
 pub const STRUCTURE_TEST: Limits = Limits { input: "the file", bytes: 4 * MIB, parts: 100_000, part: "values" };
 
 /// Bytes that a kept name takes besides its own: the string and the nodes of maps that hold it.
 pub const NAME_OVERHEAD: usize = 64;
 
-/// What reading one input may still take.
+/// The remaining budget for reading one input.
 #[derive(Clone, Debug)]
 pub struct Budget {
     limits: &'static Limits,

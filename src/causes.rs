@@ -27,7 +27,7 @@ mod tests {
     struct Reading(#[source] io::Error);
 
     #[test]
-    fn causes_follow_once() {
+    fn each_cause_of_an_error_is_printed_once() {
         let error = io::Error::other(Reading(io::Error::other("it is gone")));
         assert_eq!(joined(&error), "reading: it is gone");
         assert_eq!(joined(&io::Error::other("alone")), "alone");

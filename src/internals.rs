@@ -1,4 +1,5 @@
-//! What tests, fuzz targets and benchmarks of this repository reach. No part of the public API: it changes at any time.
+//! Internals for the tests, fuzz targets and benchmarks of this repository. They are not part of the public API, and
+//! change at any time.
 
 #![allow(missing_docs)]
 
@@ -47,8 +48,11 @@ pub mod layer {
     pub mod compress {
         pub use crate::layer::compress::{Compression, GzipWriter};
     }
+    pub mod erofs {
+        pub use crate::layer::erofs::write_tree;
+    }
     pub mod nar {
-        pub use crate::layer::nar::{NarReader, Node, unpack};
+        pub use crate::layer::nar::{NarNode, NarReader, unpack};
     }
     pub mod unpack {
         pub use crate::layer::unpack::{Bounds, unpack};

@@ -66,7 +66,7 @@
 //! use strata::{Compression, Descriptor, Digest, LayerBlob};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let digest = Digest::of(b"bytes of a tar");
+//! let digest = Digest::sha256(b"bytes of a tar");
 //! let descriptor = Descriptor::new(Compression::None.media_type(), digest, 14);
 //! let layer = LayerBlob::new(descriptor, digest, || Ok(Box::new(&b"bytes of a tar"[..])));
 //! let mut bytes = Vec::new();
@@ -93,7 +93,7 @@
 //! let directory = tempfile::tempdir()?;
 //! let layout = format!("oci:{}:v1", directory.path().join("layout").display());
 //! // Registries are written docker://HOST/NAME:TAG.
-//! let outcome = layout.parse::<Destination>()?.write(&Image::of(&recipe).into(), &WriteOptions::default())?;
+//! let outcome = layout.parse::<Destination>()?.write(&Image::from_recipe(&recipe).into(), &WriteOptions::default())?;
 //!
 //! let opened = layout.parse::<Location>()?.open(&ReadOptions::default())?;
 //! assert_eq!(opened.content()?.digest(), outcome.digest);

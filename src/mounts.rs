@@ -1,4 +1,4 @@
-//! Mounts of a process in namespaces of its own, which becomes a script or the program of a container.
+//! Mounts in the namespaces of a process that becomes a script or the program of a container.
 
 use std::{
     fs::{self, File},
@@ -18,7 +18,7 @@ use rustix::{
 };
 
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
-/// As every system has them.
+/// Links in `/dev` that every system has.
 const DEVICE_LINKS: [(&str, &str); 5] = [
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -26,7 +26,7 @@ const DEVICE_LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
     ("ptmx", "pts/ptmx"),
 ];
-/// Flags that a mount keeps when it becomes read-only: in a user namespace, none of them can be taken away.
+/// Flags that a mount keeps when it becomes read-only: in a user namespace, none of them can be removed.
 const KEPT: [(StatVfsMountFlags, MountFlags); 6] = [
     (StatVfsMountFlags::NOSUID, MountFlags::NOSUID),
     (StatVfsMountFlags::NODEV, MountFlags::NODEV),
@@ -36,38 +36,38 @@ const KEPT: [(StatVfsMountFlags, MountFlags); 6] = [
     (StatVfsMountFlags::RELATIME, MountFlags::RELATIME),
 ];
 
-/// The path without links.
+/// Returns the path without links.
 ///
 /// # Errors
 ///
-/// If there is nothing.
+/// If it does not exist.
 pub fn canonical(path: &Path) -> Result<PathBuf> {
     fs::canonicalize(path).with_context(|| format!("reading {}", path.display()))
 }
 
-/// Keeps the mounts that this process makes from every other.
+/// Hides the mounts of this process from all other processes.
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn make_private() -> Result<()> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).context("making the mounts private")
 }
 
-/// Mounts `from` at `to`, with everything that is mounted below.
+/// Mounts `from` at `to`, including the mounts below it.
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn bind(from: &Path, to: &Path) -> Result<()> {
     mount_bind_recursive(from, to).with_context(|| format!("mounting {} at {}", from.display(), to.display()))
 }
 
-/// Mounts `from` read-only at `to`, a directory or a file as `from` is.
+/// Mounts `from` read-only at `to`. Both are directories, or both are files.
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn bind_read_only(from: &Path, to: &Path) -> Result<()> {
     bind(from, to)?;
     remount_read_only(to)
@@ -75,22 +75,23 @@ pub fn bind_read_only(from: &Path, to: &Path) -> Result<()> {
 
 /// Makes the mount at `point` read-only.
 fn remount_read_only(point: &Path) -> Result<()> {
-    let own = statvfs(point).with_context(|| format!("reading the mount at {}", point.display()))?.f_flag;
-    let kept = KEPT.iter().filter(|(flag, _)| own.contains(*flag));
+    let current_flags = statvfs(point).with_context(|| format!("reading the mount at {}", point.display()))?.f_flag;
+    let kept = KEPT.iter().filter(|(flag, _)| current_flags.contains(*flag));
     let flags = kept.fold(MountFlags::BIND | MountFlags::RDONLY, |flags, (_, flag)| flags | *flag);
     mount_remount(point, flags, c"").with_context(|| format!("making the mount at {} read-only", point.display()))
 }
 
-/// Lays what is written to `top`/upper over `lower`, at `top`/root; both of `top` and an empty `top`/work exist.
+/// Mounts an overlay with the lower directory `lower` and the upper directory `top`/upper at `top`/root. Both of these
+/// directories and an empty `top`/work must exist.
 ///
 /// # Errors
 ///
-/// If the kernel or the file system cannot do it.
+/// If the kernel or the file system does not support it.
 pub fn overlay(lower: &Path, top: &Path) -> Result<()> {
-    // Directories that take the place of others need an attribute, which some file systems lack.
+    // A directory that replaces another needs an attribute, which some file systems do not support.
     rustix::fs::setxattr(top.join("upper"), c"user.overlay.probe", b"y", XattrFlags::empty())
         .context("setting an extended attribute")?;
-    // Relative names have no character that ends an option.
+    // Relative names contain no character that ends an option.
     std::env::set_current_dir(top).with_context(|| format!("entering {}", top.display()))?;
     let link = top.join("lower");
     if link.symlink_metadata().is_err() {
@@ -104,7 +105,7 @@ pub fn overlay(lower: &Path, top: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn make_read_only(place: &Path) -> Result<()> {
     let place = canonical(place)?;
     let mounts = fs::read("/proc/self/mountinfo").context("reading the mounts")?;
@@ -117,14 +118,14 @@ pub fn make_read_only(place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Path and options of a mount: the fifth and sixth fields of a line (proc_pid_mountinfo(5)).
+/// Returns path and options of a mount: the fifth and sixth fields of a line (proc_pid_mountinfo(5)).
 fn mount_point(line: &[u8]) -> Option<(PathBuf, String)> {
     let mut fields = line.split(|byte| *byte == b' ').skip(4);
     let (point, options) = (fields.next()?, fields.next()?);
     Some((unescape(point), String::from_utf8_lossy(options).into_owned()))
 }
 
-/// Blanks and backslashes in paths are octal there: `\040`.
+/// Decodes blanks and backslashes in paths, which are octal numbers: `\040`.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut path = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -144,23 +145,44 @@ fn unescape(field: &[u8]) -> PathBuf {
     std::ffi::OsString::from_vec(path).into()
 }
 
-/// Mounts `/proc` at `place`: with the processes of this namespace alone, if the kernel allows a new one, or with those of
-/// the machine. What does not belong to one of them is read-only: sys, sysrq-trigger, …
+/// Mounts `/proc` at `place`: a new one with only the processes of this namespace if the kernel allows it, or that of
+/// the machine. Files outside of the directories of processes are read-only: sys, sysrq-trigger, …
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn mount_proc(place: &Path) -> Result<()> {
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    if mount("proc", place, "proc", flags, None).is_err() {
+    if mount_new_proc(place).is_err() {
         bind(Path::new("/proc"), place)?;
     }
+    protect_proc(place)
+}
+
+/// The same as [`mount_proc`], for programs that must not see the command lines and environments of other processes of the
+/// machine.
+///
+/// # Errors
+///
+/// If the kernel refuses a new `/proc`, as in a container whose own `/proc` has masked parts (fs/namespace.c,
+/// `mount_too_revealing`).
+pub fn mount_own_proc(place: &Path) -> Result<()> {
+    mount_new_proc(place)
+        .context("mounting a /proc of its own: the kernel refuses it, as in containers that mask parts of /proc")?;
+    protect_proc(place)
+}
+
+fn mount_new_proc(place: &Path) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    Ok(mount("proc", place, "proc", flags, None)?)
+}
+
+fn protect_proc(place: &Path) -> Result<()> {
     let reading = || format!("listing {}", place.display());
     for entry in fs::read_dir(place).with_context(reading)? {
         let entry = entry.with_context(reading)?;
         let (path, name) = (entry.path(), entry.file_name());
         let is_process = name.to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
-        // Entries of the kernel can go away at any time.
+        // Entries may disappear at any time.
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
         if !is_process && !metadata.is_symlink() {
             bind(&path, &path)?;
@@ -175,7 +197,7 @@ pub fn mount_proc(place: &Path) -> Result<()> {
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn mount_dev(place: &Path) -> Result<()> {
     let mounting = || format!("mounting {}", place.display());
     let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
@@ -185,7 +207,7 @@ pub fn mount_dev(place: &Path) -> Result<()> {
         if device.exists() {
             File::create(&node).with_context(|| format!("creating {}", node.display()))?;
             mount_bind(&device, &node).with_context(|| format!("mounting {}", node.display()))?;
-            // A device can be written to on a read-only mount; its mode cannot be changed.
+            // A device on a read-only mount can be written to, but its mode cannot be changed.
             make_read_only(&node)?;
         }
     }
@@ -194,7 +216,7 @@ pub fn mount_dev(place: &Path) -> Result<()> {
         fs::create_dir(directory).with_context(|| format!("creating {}", directory.display()))?;
     }
     mount("tmpfs", &shm, "tmpfs", flags | MountFlags::NODEV, c"mode=1777").with_context(mounting)?;
-    // Kernels may have none; few scripts open a terminal.
+    // The kernel may not support it; few scripts open a terminal.
     let _ = mount("devpts", &pts, "devpts", flags, c"newinstance,mode=0620,ptmxmode=0666");
     for (name, target) in DEVICE_LINKS {
         symlink(target, place.join(name)).with_context(|| format!("linking {name} in {}", place.display()))?;
@@ -202,14 +224,14 @@ pub fn mount_dev(place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes `root`, a mount, the root, and detaches what was the root before.
+/// Makes the mount `root` the root directory, and detaches the previous root.
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn change_root(root: &Path) -> io::Result<()> {
     std::env::set_current_dir(root)?;
-    // Below one that is no mount itself (in a chroot), there is nothing to detach.
+    // If the previous root is not a mount (in a chroot), it cannot be detached.
     match pivot_root(".", ".") {
         Ok(()) => unmount(".", UnmountFlags::DETACH)?,
         Err(_) => chroot(".")?,

@@ -1,8 +1,8 @@
-//! SQLite databases from images, which are hostile input: opened so that reading a table runs nothing that the file
-//! defines, and ends ([SQLite, Defense Against The Dark Arts](https://sqlite.org/security.html)).
+//! Opens SQLite databases of images, which are hostile input: reading a table runs no code that the file defines, and
+//! always ends ([SQLite, Defense Against The Dark Arts](https://sqlite.org/security.html)).
 //!
-//! Views, triggers, virtual tables and generated columns are refused. Time is limited by a number of instructions, memory
-//! by the length of values and by the heap.
+//! Views, triggers, virtual tables and generated columns are refused. The number of instructions, the length of values
+//! and the heap are limited.
 
 use std::path::Path;
 
@@ -10,20 +10,20 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
 
 use crate::budget::{SQLITE_HEAP, SQLITE_VALUE};
 
-/// The deepest expression in the file's schema.
+/// The maximum depth of an expression in the schema of a file.
 const EXPRESSION_LIMIT: i32 = 100;
-/// Instructions between two looks at the limit, and how often it is looked at: a few seconds of work. 100,000 store
-/// paths with their references take a twentieth.
+/// The number of instructions between two checks of the limit, and the number of checks: a few seconds of work. 100,000
+/// store paths with their references take a twentieth.
 const STEP: i32 = 10_000;
 const STEPS: u32 = 20_000;
 
-/// A database that is not read.
+/// The error of a database that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
     /// SQLite refuses the file.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    /// Reading it would compute something.
+    /// A table that computes values.
     #[error("{0} is not an ordinary table")]
     NotTable(String),
 }
@@ -84,7 +84,7 @@ fn check_table(connection: &Connection, table: &str) -> Result<(), DatabaseError
 mod tests {
     use super::*;
 
-    /// Opens a database that this SQL makes.
+    /// Opens a database that the SQL creates.
     fn open_made(sql: &str) -> Result<i64, DatabaseError> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("db");

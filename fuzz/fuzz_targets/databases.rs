@@ -4,12 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use strata::internals::attest::count_packages;
 
-const DATABASES: [&str; 4] = [
-    "var/lib/dpkg/status",
-    "var/lib/dpkg/status.d/base",
-    "lib/apk/db/installed",
-    "var/lib/rpm/rpmdb.sqlite",
-];
+const DATABASES: [&str; 4] =
+    ["var/lib/dpkg/status", "var/lib/dpkg/status.d/base", "lib/apk/db/installed", "var/lib/rpm/rpmdb.sqlite"];
 
 fuzz_target!(|bytes: &[u8]| {
     for path in DATABASES {

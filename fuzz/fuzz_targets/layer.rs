@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::symlink, path::Path};
 
 use libfuzzer_sys::fuzz_target;
-use strata::internals::layer::{unpack, Owners};
+use strata::internals::layer::{Owners, unpack};
 
 fuzz_target!(|layers: (&[u8], &[u8])| {
     let top = tempfile::tempdir_in("/dev/shm").unwrap();

@@ -4,12 +4,12 @@
 use std::{fs, io::Read};
 
 use libfuzzer_sys::fuzz_target;
-use strata::internals::layer::nar::{self, NarReader, Node};
+use strata::internals::layer::nar::{self, NarNode, NarReader};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut reader = NarReader::new(bytes);
     while let Ok(Some(node)) = reader.next_node() {
-        if let Node::File { size, .. } = node {
+        if let NarNode::File { size, .. } = node {
             let mut content = Vec::new();
             match reader.read_to_end(&mut content) {
                 Ok(read) => assert_eq!(read as u64, size),

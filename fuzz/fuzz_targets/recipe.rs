@@ -4,13 +4,19 @@
 use std::io::Write;
 
 use libfuzzer_sys::fuzz_target;
-use strata::{Recipe, Image, internals::{closure::{Graph, Plan, Popularity, RawNode, Transfer}, image::Lock}};
+use strata::{
+    Image, Recipe,
+    internals::{
+        closure::{Graph, Plan, Popularity, RawNode, Transfer},
+        image::Lock,
+    },
+};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(bytes).unwrap();
     if let Ok(image) = Recipe::open(file.path()) {
-        let blobs = Image::of(&image);
+        let blobs = Image::from_recipe(&image);
         assert_eq!(blobs.layers.len(), image.layers.len());
         let _ = blobs.parse_config();
         // What is written is read again, as the same.

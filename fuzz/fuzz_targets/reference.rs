@@ -4,7 +4,11 @@
 use std::{fmt::Display, str::FromStr};
 
 use libfuzzer_sys::fuzz_target;
-use strata::internals::{closure::StorePath, oci::{Digest, Timestamp, Reference}, transport::{Destination, Location}};
+use strata::internals::{
+    closure::StorePath,
+    oci::{Digest, Reference, Timestamp},
+    transport::{Destination, Location},
+};
 
 fn round<T: FromStr + Display>(text: &str) {
     if let Ok(value) = text.parse::<T>() {

@@ -20,6 +20,9 @@
   - `fakeRootCommands` (string): a script that runs after it with fakeroot, to set owners.
   - `enableFakechroot` (boolean): whether `fakeRootCommands` sees that directory as `/`, in a user namespace.
   - `compressor` (string or null; Layers): another name of `compressed`.
+  - `nixNode` (boolean): whether the image can be pushed for nodes with a Nix store, which mount its store paths
+    (`strata copy --nix-node`). `copyToRegistry` then uses `--nix-node`. `nixClosure` is the store path that must be in the binary cache of
+    the nodes.
 
   # Result
 
@@ -94,10 +97,33 @@
   arch ? toolchain.arch,
   variant ? toolchain.variant,
   attach ? [ ],
+  nixNode ? false,
   meta ? { },
   ...
 }@arguments:
 assert checked arguments;
+assert check.needed "buildImage" (
+  let
+    base = {
+      needs = "fromImage";
+      holds = fromImage != null && fromImage != "";
+    };
+    database = {
+      needs = "initializeNixDatabase = true";
+      holds = initializeNixDatabase || !defaults.ownersNeedDatabase;
+    };
+  in
+  {
+    enableFakechroot = {
+      needs = "fakeRootCommands";
+      holds = !builtins.elem fakeRootCommands [ null "" ];
+    };
+    fromImageName = base;
+    fromImageTag = base;
+    nixGid = database;
+    nixUid = database;
+  }
+) arguments;
 let
   storeName = names.base (check.name "buildImage" "name" name);
   file = configFile storeName (check.config "buildImage" "config" config);
@@ -186,8 +212,8 @@ let
       owned = regex: mode: {
         path = "${database}";
         inherit regex mode;
-        uid = check.id "buildImage" "nixUid" nixUid;
-        gid = check.id "buildImage" "nixGid" nixGid;
+        uid = nixUid;
+        gid = nixGid;
       };
     in
     [
@@ -195,6 +221,7 @@ let
       (owned "/nix/var/nix/db/[^/]*$" "0644")
     ];
   imageName = lib.toLower name;
+  ownAnnotations = check.strings "buildImage" "annotations" annotations;
   attached = attachments "buildImage" attach;
   # The attributes of the result, for its derivation.
   passthru =
@@ -208,7 +235,7 @@ let
         packages = group.closure ++ builtins.concatMap (layer: layer.closure or [ ]) group.below;
       };
       programs = copyPrograms {
-        inherit image reference;
+        inherit image reference nixNode;
         attachments = attached {
           inherit image boms;
         };
@@ -216,16 +243,16 @@ let
     in
     programs
     // digests {
-      inherit image reference;
+      inherit image reference nixNode;
       name = storeName;
     }
     // {
       inherit
-        annotations
         fromImage
         imageName
         imageTag
         ;
+      annotations = ownAnnotations;
       # nix2container's names. The reference has no registry and no context.
       imageRefUnsafe = builtins.unsafeDiscardStringContext reference;
       pushToDockerDeamon = programs.copyToDockerDaemon;
@@ -234,17 +261,19 @@ let
         "stream"
         "${image}"
       ] { };
-      sbom = boms;
+      sbom = { inherit (boms) cyclonedx spdx; };
+      vex = boms.openvex;
       detached = detach {
         name = "image-${storeName}-detached.json";
         output = image;
-        inherit imageName imageTag;
+        inherit imageName imageTag nixNode;
         # The store's SBOMs mention every store path; these are made from the recipe.
         attachments = attached {
           inherit image;
           boms = {
             cyclonedx = "cyclonedx";
             spdx = "spdx";
+            openvex = "openvex";
           };
         };
       };
@@ -255,9 +284,10 @@ derive {
   meta = {
     description = "Container image ${imageName}";
   }
-  // meta;
+  // check.attrs "buildImage" "meta" meta;
   name = "image-${storeName}.json";
   kind = "image";
+  outputs = [ "out" ] ++ lib.optional nixNode "nixClosure";
   inherit (group) closure;
   request = {
     grouping = group.request;
@@ -267,7 +297,7 @@ derive {
     compressed = compression;
     name = imageName;
     labels = check.strings "buildImage" "labels" labels;
-    annotations = check.strings "buildImage" "annotations" annotations;
+    annotations = ownAnnotations;
     arch = check.arch "buildImage" "arch" arch;
     inherit variant;
     created = check.time "buildImage" "created" created;

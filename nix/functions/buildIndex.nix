@@ -77,7 +77,7 @@ let
       meta = {
         description = "Container image ${imageName} for several platforms";
       }
-      // meta;
+      // check.attrs function "meta" meta;
       name = "index-${storeName}${suffix}.json";
       kind = "image-index";
       request = {

@@ -71,6 +71,12 @@
   ...
 }@arguments:
 assert checked arguments;
+assert check.needed "buildLayer" {
+  enableFakechroot = {
+    needs = "fakeRootCommands";
+    holds = !builtins.elem fakeRootCommands [ null "" ];
+  };
+} arguments;
 let
   group = grouping "buildLayer" {
     copyToRoot = names.renamed "buildLayer" copyToRoot contents;

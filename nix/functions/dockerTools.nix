@@ -145,7 +145,7 @@ rec {
     (modes.single name (
       arguments
       // {
-        passthru = arguments.passthru or { } // {
+        passthru = check.attrs name "passthru" (arguments.passthru or { }) // {
           buildArgs = arguments;
         };
       }

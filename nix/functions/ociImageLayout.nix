@@ -33,7 +33,7 @@
 assert checked arguments;
 derive {
   inherit arguments;
-  passthru = _: undetachable "ociImageLayout" // passthru;
+  passthru = _: undetachable "ociImageLayout" // check.attrs "ociImageLayout" "passthru" passthru;
   name = "image-layout";
   kind = "oci-layout";
   request = {

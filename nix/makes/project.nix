@@ -15,22 +15,7 @@
 }:
 let
   lib = import ../lib.nix;
-  top =
-    if tracked == null then
-      root + below
-    else
-      builtins.path {
-        name = "source";
-        path = /. + root;
-        filter = path: _: names ? ${builtins.substring (builtins.stringLength root + 1) (-1) path};
-      }
-      + below;
-  names = builtins.listToAttrs (
-    map (name: {
-      inherit name;
-      value = null;
-    }) (builtins.fromJSON (builtins.readFile tracked))
-  );
+  top = (if tracked == null then root else import ./source.nix { inherit root tracked; }) + below;
   nixpkgs = import packages { };
   tools.strata = {
     outPath = builtins.storePath strata;

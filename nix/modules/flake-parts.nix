@@ -46,7 +46,7 @@ in
       options.strata = {
         pkgs = mkOption {
           type = types.raw;
-          default = if pkgs.stdenv.hostPlatform.isLinux then pkgs else pkgs.pkgsLinux;
+          default = import ../linux.nix pkgs;
           defaultText = "pkgs, or pkgs.pkgsLinux on darwin";
           description = "The packages of the images.";
         };

@@ -71,6 +71,12 @@ let
         (lib.getExe container.strataImage.${programs.${cfg.backend}})
       ];
     };
+
+  ownImages = lib.filterAttrs (_: container: container.strataImage != null) cfg.containers;
+  # The containers by the name of their image.
+  byReference = builtins.groupBy (name: cfg.containers.${name}.image) (builtins.attrNames ownImages);
+  isOneImage =
+    names: builtins.length (lib.unique (map (name: "${ownImages.${name}.strataImage}") names)) == 1;
 in
 {
   disabledModules = [ "virtualisation/oci-containers.nix" ];
@@ -85,9 +91,12 @@ in
   config = lib.mkMerge [
     original.config
     {
-      systemd.services = lib.mapAttrs' load (
-        lib.filterAttrs (_: container: container.strataImage != null) cfg.containers
-      );
+      # An engine has one image of a name: the container that starts last would replace that of the others.
+      assertions = lib.mapAttrsToList (name: containers: {
+        assertion = isOneImage containers;
+        message = "virtualisation.oci-containers: the containers ${lib.concatStringsSep ", " containers} have different images with the name ${name}; give them different names or tags";
+      }) byReference;
+      systemd.services = lib.mapAttrs' load ownImages;
     }
   ];
 }

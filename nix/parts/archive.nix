@@ -110,7 +110,7 @@ let
   described = {
     description = "Container image ${imageName}";
   }
-  // meta;
+  // check.attrs function "meta" meta;
   ownLayering =
     if layering != null && layeringPipeline != null then
       throw "strata: ${function} has both layering and layeringPipeline; give one"
@@ -193,6 +193,11 @@ let
     drv:
     let
       imageTag = if tag == null then names.hash drv else tag;
+      boms = sbom {
+        name = storeName;
+        image = "${recipe}/image.json";
+        packages = contents;
+      };
     in
     copyPrograms {
       image = "${recipe}/image.json";
@@ -203,15 +208,12 @@ let
       reference = "${imageName}:${imageTag}";
       name = storeName;
     }
-    // passthru
+    // check.attrs function "passthru" passthru
     // {
       inherit imageName imageTag;
       conf = file;
-      sbom = sbom {
-        name = storeName;
-        image = "${recipe}/image.json";
-        packages = contents;
-      };
+      sbom = { inherit (boms) cyclonedx spdx; };
+      vex = boms.openvex;
       detached = detach {
         name = "${storeName}-detached.json";
         output = recipe;

@@ -5,7 +5,7 @@
 #
 # Functions are lambdas with their arguments written out: builtins.functionArgs shows them. `...` lets the others in, for a
 # better message than Nix has. `known` is what builtins.functionArgs says of the function.
-{ check }:
+{ check, types }:
 name: known: arguments:
 let
   unknown = builtins.filter (argument: !(known ? ${argument})) (builtins.attrNames arguments);
@@ -19,6 +19,12 @@ let
       ]
     )
   );
+  isTyped =
+    argument:
+    let
+      type = types."${name}.${argument}" or types.${argument} or null;
+    in
+    type == null || builtins.seq (type name argument arguments.${argument}) true;
 in
 if !builtins.isAttrs arguments || arguments ? outPath then
   throw "strata: ${name} takes an attribute set, not a ${
@@ -29,4 +35,4 @@ else if unknown != [ ] then
 else if functions != [ ] then
   throw "strata: argument ${builtins.head functions} of ${name} is a function; call it, in parentheses where it stands in a list"
 else
-  true
+  builtins.all isTyped (builtins.attrNames arguments)

@@ -5,6 +5,7 @@ let
   kinds = [
     "cyclonedx"
     "spdx"
+    "openvex"
     "provenance"
   ];
   known =
@@ -16,7 +17,7 @@ let
   wanted = map known (check.list function "attach" attach);
 in
 {
-  # The image itself, and its SBOM in each format: a file, or the name of a format that is made from the image.
+  # The image itself, and its SBOM in each format, and VEX document: a file, or the name of a format that is made from the image.
   image,
   boms,
 }:
@@ -29,6 +30,11 @@ builtins.concatMap (
       (builtins.unsafeDiscardStringContext image.drvPath)
       "--nix-version"
       builtins.nixVersion
+    ]
+  else if kind == "openvex" then
+    [
+      "--vex"
+      "${boms.openvex}"
     ]
   else
     [

@@ -30,18 +30,26 @@ let
   # A package, a path, or a string that begins with a store path.
   isStored =
     value: value ? outPath || builtins.isPath value || (builtins.isString value && inStore value);
-  # Whether a package has programs for darwin. Cross-compiled packages have the system of their builder; their name has that of
-  # the programs. What a fixed-output derivation downloads is the same on every system.
-  isForDarwin =
+  # The system of a package's programs. A package of stdenv has it; others have the system of their builder, and a
+  # cross-compiled one also has the platform in its name. (nixpkgs: pkgs/stdenv/generic/make-derivation.nix, `hostSuffix`)
+  systemOf =
     value:
     let
-      system = builtins.match ".*-darwin" (value.system or "");
-      isLinux = value.stdenv.hostPlatform.isLinux or (builtins.match ".*-linux(-.*)?" (value.name or "") != null);
+      platform = value.stdenv.hostPlatform or { };
+      isLinuxName = builtins.match ".*-[a-z0-9_]+-unknown-linux-[a-z0-9]+(-.*)?" (value.name or "") != null;
     in
-    builtins.isAttrs value && value ? drvPath && system != null && !(value ? outputHash) && !isLinux;
+    platform.system or (if platform.isLinux or isLinuxName then "linux" else value.system or "");
+  # What a fixed-output derivation downloads is the same on every system. The system of a package in a string is not known:
+  # src/builder/programs.rs checks its programs.
+  isForDarwin =
+    value:
+    builtins.isAttrs value
+    && value ? drvPath
+    && !(value ? outputHash)
+    && builtins.match ".*-darwin" (systemOf value) != null;
   forDarwin =
     value:
-    "is ${value.name or "a package"} for ${value.system}, which no Linux container can run; take it from a Linux package set, such as pkgs.pkgsLinux";
+    "is ${value.name or "a package"} for ${systemOf value}, which no Linux container can run; take it from a Linux package set, such as pkgs.pkgsLinux";
   # Why a value that belongs into the store does not.
   notStored =
     value:
@@ -92,6 +100,33 @@ rec {
   string =
     function: argument: value:
     if builtins.isString value then value else must function argument "a string" value;
+
+  bool =
+    function: argument: value:
+    if builtins.isBool value then value else must function argument "true or false" value;
+
+  nullOr =
+    check: function: argument: value:
+    if value == null then null else check function argument value;
+
+  # A script, as nix/parts/script-text.nix reads it.
+  text =
+    function: argument: value:
+    if builtins.isString value || builtins.isPath value || value ? outPath then
+      value
+    else
+      must function argument "a script: text, a path or a package" value;
+
+  # The same, in which null is no script, as in dockerTools.
+  script = nullOr text;
+
+  # A file of the project or of the store, which evaluation reads or copies.
+  path =
+    function: argument: value:
+    if isStored value || (builtins.isString value && builtins.substring 0 1 value == "/") then
+      value
+    else
+      fail function argument (notStored value);
 
   # An attribute set of strings.
   strings =
@@ -158,6 +193,27 @@ rec {
     else
       text;
 
+  # Arguments that mean nothing without another one. `conditions` has, for each, what else must be given and whether it is. The
+  # defaults of all of them are false, null or 0.
+  needed =
+    function: conditions: arguments:
+    let
+      hasNoEffect =
+        argument:
+        !conditions.${argument}.holds
+        && !builtins.elem arguments.${argument} [
+          false
+          null
+          0
+        ];
+      idle = builtins.filter hasNoEffect (builtins.attrNames (builtins.intersectAttrs arguments conditions));
+      first = builtins.head idle;
+    in
+    if idle == [ ] then
+      true
+    else
+      fail function first "has no effect without ${conditions.${first}.needs}; give both or none";
+
   # Owner and mode of an element, where it has them.
   owned =
     function: argument: value:
@@ -175,11 +231,14 @@ rec {
     function: argument: value:
     let
       text = string function argument value;
+      # (distribution/reference: regexp.go, of the name in lower case)
+      component = "[A-Za-z0-9]+((\\.|_|__|-+)[A-Za-z0-9]+)*";
+      host = "[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]+)?";
     in
     if text == "" then
       fail function argument "is empty; an image needs a name"
-    else if builtins.match "([A-Za-z0-9.-]+(:[0-9]+)?/)?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*" text == null then
-      fail function argument "is \"${text}\", which is not an image name; use letters, digits, . _ - and /, and put the tag in `tag`"
+    else if builtins.match "(${host}/)?${component}(/${component})*" text == null || builtins.stringLength text > 255 then
+      fail function argument "is \"${text}\", which is not an image name; use letters and digits, between them . _ __ or -, and /, and put the tag in `tag`"
     else
       text;
 

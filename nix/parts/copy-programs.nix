@@ -11,6 +11,8 @@
   attachments ? [ ],
   # Whether it is for several platforms, which only registries take.
   isIndex ? false,
+  # Whether registries get it for nodes with a Nix store.
+  nixNode ? false,
 }:
 let
   copy =
@@ -38,7 +40,10 @@ in
   ];
   copyTo = copy "copy-to" "any destination" [ ];
   copyToRegistry = copy "copy-to-registry" "its registry" (
-    [ "docker://${reference}" ] ++ lib.optional isIndex "--all" ++ attachments
+    [ "docker://${reference}" ]
+    ++ lib.optional isIndex "--all"
+    ++ lib.optional nixNode "--nix-node"
+    ++ attachments
   );
   copyToDockerDaemon = copy "copy-to-docker-daemon" "docker" [ "docker-daemon:${reference}" ];
   copyToPodman = copy "copy-to-podman" "podman" [ "containers-storage:${reference}" ];

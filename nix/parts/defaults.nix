@@ -1,4 +1,4 @@
-# What buildImage and buildLayer do where nothing else is said: this library's functions, and those under `nix2container`.
+# What buildImage and buildLayer do by default: those of this library, and those under `nix2container`.
 {
   strata = {
     layering = "transfer";
@@ -7,6 +7,8 @@
     metadata.created_by = "strata";
     # One time for all files, so that layers with equal files are equal.
     keepsArchiveTimes = false;
+    # Whether nixUid and nixGid without initializeNixDatabase are refused.
+    ownersNeedDatabase = true;
   };
   # (nix2container: default.nix, buildLayer and buildImage)
   nix2container = {
@@ -15,5 +17,7 @@
     metadata.created_by = "nix2container";
     # (nix2container: pull request 231)
     keepsArchiveTimes = true;
+    # nix2container ignores them.
+    ownersNeedDatabase = false;
   };
 }

@@ -11,6 +11,7 @@
   imageName,
   imageTag,
   attachments ? [ ],
+  nixNode ? false,
 }:
 let
   detached = derive {
@@ -27,7 +28,7 @@ detached
 // copyPrograms {
   image = detached;
   reference = "${imageName}:${imageTag}";
-  inherit attachments;
+  inherit attachments nixNode;
 }
 // {
   inherit imageName imageTag;

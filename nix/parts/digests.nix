@@ -8,6 +8,8 @@
   # NAME:TAG.
   reference,
   name,
+  # Whether copyToRegistry pushes it for nodes with a Nix store.
+  nixNode ? false,
 }:
 let
   compressions = [
@@ -26,7 +28,7 @@ let
         name = "${name}-${attribute}";
         kind = "digest";
         request = {
-          inherit image;
+          inherit image nixNode;
           reference = text;
           compression =
             if builtins.elem compression compressions then

@@ -1,12 +1,12 @@
-# The SBOMs of an image: `sbom.cyclonedx` and `sbom.spdx` of every image that has a recipe. The fields of
-# src/builder/sbom.rs.
-{ derive }:
+# The SBOMs of an image, `sbom.cyclonedx` and `sbom.spdx`, and `vex`, of every image that has a recipe. The fields of
+# src/builder/sbom.rs and src/builder/vex.rs.
+{ derive, toolchain }:
 {
   # The store path's name, without its suffix.
   name,
   # The recipe.
   image,
-  # What the expression named: packages among it say what they are. Nothing of them is built for this.
+  # The values in the expression. Packages among them have metadata. An SBOM builds none of them.
   packages,
 }:
 let
@@ -23,6 +23,16 @@ let
     spdxId = text (value.spdxId or null);
     name = value.fullName or value.shortName or value.spdxId or (text value);
   };
+  # Metadata of packages has the file that defines it.
+  isOfPackageSet =
+    meta:
+    let
+      prefix = "${toolchain.packageSet}/";
+      position = text (meta.position or null);
+    in
+    toolchain.packageSet != ""
+    && position != null
+    && builtins.substring 0 (builtins.stringLength prefix) position == prefix;
   person = value: {
     name = value.name or value.github or (if builtins.isString value then value else "unknown");
     email = text (value.email or null);
@@ -42,16 +52,31 @@ let
       purl = text (meta.identifiers.purl or null);
       licenses = builtins.filter (found: found.name != null) (map license (list (meta.license or [ ])));
       maintainers = map person (meta.maintainers or [ ]);
+      mainProgram = text (meta.mainProgram or null);
+      supplier =
+        if isOfPackageSet meta then
+          {
+            name = "Nixpkgs";
+            url = "https://github.com/NixOS/nixpkgs";
+          }
+        else
+          null;
+      knownVulnerabilities = builtins.filter builtins.isString (list (meta.knownVulnerabilities or [ ]));
     };
+  # Files, derivations or strings; the name of a file has no hash.
+  patches =
+    package:
+    map (patch: "${patch}") (builtins.filter (patch: patch != null) (list (package.patches or [ ])));
   outputs =
     package:
     map (output: builtins.unsafeDiscardStringContext (package.${output} or package).outPath) (
       package.outputs or [ "out" ]
     );
+  listed = builtins.filter isPackage packages;
   known = map (package: {
     paths = outputs package;
     about = about package;
-  }) (builtins.filter isPackage packages);
+  }) listed;
   written =
     format: suffix:
     derive {
@@ -66,4 +91,19 @@ in
 {
   cyclonedx = written "cyclonedx" "cdx.json";
   spdx = written "spdx" "spdx.json";
+  # Reads the headers of patches, which are built for this.
+  openvex = derive {
+    name = "${name}.openvex.json";
+    kind = "vex";
+    request = {
+      inherit image;
+      packages = map (package: {
+        package = {
+          paths = outputs package;
+          about = about package;
+        };
+        patches = patches package;
+      }) listed;
+    };
+  };
 }

@@ -5,6 +5,7 @@
   customisation,
   grouping,
   layer,
+  scriptText,
   toolchain,
 }:
 function:
@@ -62,7 +63,7 @@ let
       ;
   };
 in
-if extraCommands == "" && fakeRootCommands == "" then
+if scriptText extraCommands == "" && scriptText fakeRootCommands == "" then
   layers
 else
   layers ++ [ (layer { inherit group reproducible compressed; }) ]

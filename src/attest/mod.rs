@@ -3,8 +3,13 @@
 pub(crate) mod sbom;
 #[cfg(feature = "net")]
 mod signing;
+#[cfg(feature = "program")]
+pub(crate) mod vex;
 
 #[cfg(feature = "net")]
-pub use signing::{BUNDLE, Build, Bundle, Envelope, Policy, SigningError, SigningKey, Statement, VerifyingKey};
+pub use signing::{
+    BUNDLE, BuildClaim, BuildFacts, Bundle, Envelope, Policy, ReproducedBy, SigningError, SigningKey, Statement,
+    VerifiedLayers, VerifyingKey,
+};
 #[cfg(feature = "net")]
-pub(crate) use signing::{simple, statement};
+pub(crate) use signing::{rebuild, simple, statement};

@@ -1,5 +1,5 @@
-//! Kind `archive`: an image whole, for makeContainerImage and dockerTools: an archive that `docker load` takes, or a
-//! recipe to stream it from.
+//! Kind `archive`: a complete image for makeContainerImage and dockerTools. The output is an archive that `docker load`
+//! takes, or a recipe from which the archive is streamed.
 //!
 //! ```text
 //! layered                                  single
@@ -26,7 +26,8 @@ use super::{
     guards::Guards,
     layering::Layering,
     log::{self, OwnLayers},
-    root::{Placed, Root, Scripts},
+    programs,
+    root::{PlacedContents, RootDirectory, Scripts},
 };
 use crate::terminal::note;
 use crate::{
@@ -37,21 +38,23 @@ use crate::{
     },
     layer::{Hashed, PathOptions, Perm, Tree, compress::Compression, hash_all},
     oci::{History, Timestamp},
+    threads,
     transport::archive,
 };
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
-    /// Put at the root of the image, where no script changes it.
-    placed: Placed,
-    /// The result of kind `customisation`, where scripts do.
+    /// Files at the root of the image that no script changes.
+    placed: PlacedContents,
+    /// The result of kind `customisation`: files at the root of the image that scripts change.
     #[serde(default)]
     customisation: Option<StorePath>,
-    /// Whether files and closure are one layer.
+    /// Whether the files and the closure share one layer.
     #[serde(default)]
     single: bool,
-    /// At most this many layers, those of the base and the customisation layer among them. A layeringPipeline has no limit.
+    /// The maximum number of layers, including those of the base image and the customisation layer. A layeringPipeline
+    /// has no limit.
     #[serde(default)]
     max_layers: Option<usize>,
     #[serde(default)]
@@ -59,11 +62,11 @@ struct Request {
     /// Whether store paths are in the image.
     #[serde(default = "yes")]
     include_store_paths: bool,
-    /// Whether Nix in the container knows them.
+    /// Whether the image has a Nix database that lists its store paths.
     #[serde(default)]
     include_nix_database: bool,
     #[serde(default)]
-    owner: Owner,
+    owner: StoreOwner,
     /// The result of kind `config`.
     config: StorePath,
     arch: String,
@@ -72,23 +75,23 @@ struct Request {
     created: CreationTime,
     #[serde(default)]
     mtime: Option<CreationTime>,
-    /// Which paths lie together.
+    /// Which paths share a layer.
     #[serde(default)]
     layering: Layering,
     #[serde(default)]
     guards: Guards,
     name: String,
-    /// `None` stands for the hash part of the output path.
+    /// The hash part of the output path if it is `None`.
     tag: Option<String>,
     #[serde(default = "gzip_archive")]
-    output: Output,
+    output: ArchiveFormat,
 }
 
-/// What comes out.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-enum Output {
-    /// An archive, compressed so.
+enum ArchiveFormat {
+    /// An uncompressed archive. The other archives are named after their compression.
     None,
     Gz,
     Zstd,
@@ -99,7 +102,7 @@ enum Output {
 /// The owner of store paths in the image.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Owner {
+struct StoreOwner {
     uid: u64,
     gid: u64,
     uname: String,
@@ -110,8 +113,8 @@ fn yes() -> bool {
     true
 }
 
-fn gzip_archive() -> Output {
-    Output::Gz
+fn gzip_archive() -> ArchiveFormat {
+    ArchiveFormat::Gz
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
@@ -128,7 +131,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         );
     }
     let whole = attributes.closure()?;
-    // What is copied to the root is in the store too only where something needs it there.
+    programs::check_packages(&attributes.packages()?)?;
+    // A path that is copied to the root stays in the store only if another path of the image refers to it.
     let roots = whole.roots();
     let is_copied = |at: usize| {
         let node = &whole.nodes()[at];
@@ -141,11 +145,12 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let config = request.base.config(base.as_ref(), request.config.as_path())?;
     let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
     if !request.single && request.include_store_paths {
-        let own = request.store_layers(&graph, &layers, created)?;
-        layers.extend(own);
+        let built = request.store_layers(&graph, &layers, created)?;
+        layers.extend(built);
     }
     if !(request.single && request.include_store_paths) {
-        // A layeringPipeline may have removed some, and without store paths there are those of the base alone.
+        // A layeringPipeline may have removed paths from the closure. Without store paths, the image has only those of
+        // the base.
         let held = base::held_store_paths(&layers);
         graph = graph.without(|at| !held.contains(graph.nodes()[at].path.as_path()));
     }
@@ -173,7 +178,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
 impl Request {
     /// Options of every store path.
     fn options(&self) -> Option<PathOptions> {
-        let Owner { uid, gid, uname, gname } = &self.owner;
+        let StoreOwner { uid, gid, uname, gname } = &self.owner;
         let roots = |name: &str| name.is_empty() || name == "root";
         let is_root = *uid == 0 && *gid == 0 && roots(uname) && roots(gname);
         (!is_root).then(|| {
@@ -221,10 +226,10 @@ impl Request {
     }
 
     /// The image's own files.
-    fn root(&self, graph: &Graph, base: Option<&Recipe>) -> Result<Root> {
+    fn root(&self, graph: &Graph, base: Option<&Recipe>) -> Result<RootDirectory> {
         let closure = self.include_nix_database.then_some(graph);
         let Some(made) = &self.customisation else {
-            return Root::make(
+            return RootDirectory::make(
                 &super::work_directory()?,
                 &self.placed,
                 &Scripts::default(),
@@ -235,7 +240,7 @@ impl Request {
         };
         let made = customisation::open(made.as_path())?;
         match closure {
-            // Scripts saw a database without what only their results mention.
+            // When the scripts ran, the database lacked the paths that only their results refer to.
             Some(closure) => {
                 let root = made.to_writable(&super::work_directory()?)?;
                 database::write(closure, base, &root.path)?;
@@ -263,8 +268,8 @@ impl Request {
         let mut paths = vec![LayerPath { path: root.path, options: Some(options) }];
         if self.single && self.include_store_paths {
             let held = base::held_store_paths(below);
-            let own = graph.nodes().iter().map(|node| &node.path).filter(|path| !held.contains(path.as_path()));
-            paths.extend(own.map(|path| self.layer_path(path)));
+            let new_paths = graph.nodes().iter().map(|node| &node.path).filter(|path| !held.contains(path.as_path()));
+            paths.extend(new_paths.map(|path| self.layer_path(path)));
         }
         let sources: Vec<_> = paths.iter().map(LayerPath::source).collect();
         let mtime = self.mtime()?;
@@ -275,17 +280,17 @@ impl Request {
     }
 }
 
-fn write(image: &mut Recipe, output: Output, out: &Path) -> Result<()> {
+fn write(image: &mut Recipe, output: ArchiveFormat, out: &Path) -> Result<()> {
     let writing = || format!("writing {}", out.display());
     let compression = match output {
-        Output::None => Compression::None,
-        Output::Gz => Compression::Gzip,
-        Output::Zstd => Compression::Zstd,
-        Output::Recipe => {
+        ArchiveFormat::None => Compression::None,
+        ArchiveFormat::Gz => Compression::Gzip,
+        ArchiveFormat::Zstd => Compression::Zstd,
+        ArchiveFormat::Recipe => {
             fs::create_dir(out).with_context(writing)?;
             let at = image.layers.len();
-            // Made by scripts, in a directory that is gone after the build: the one layer whose bytes are kept. Which store
-            // paths are in it is for images on this one.
+            // Scripts made this layer in a directory that is removed after the build. It is the only layer whose bytes
+            // are stored. Images that are built on this one need to know which store paths the layer contains.
             if let Some(layer) = image.layers.last_mut() {
                 let path = out.join("customisation.tar");
                 layer.write(at, &Default::default(), &mut File::create_new(&path).with_context(writing)?)?;
@@ -296,8 +301,8 @@ fn write(image: &mut Recipe, output: Output, out: &Path) -> Result<()> {
         }
     };
     let file = File::create_new(out).with_context(writing)?;
-    let compressor = compression.writer(file, rayon::current_num_threads(), None).with_context(writing)?;
-    let whole = Image::of(image);
+    let compressor = compression.writer(file, threads::jobs(), None).with_context(writing)?;
+    let whole = Image::from_recipe(image);
     let whole = archive::for_docker(&whole, &HashSet::new())?;
     let compressor = archive::write(&whole, image.reference().as_deref(), compressor)?;
     compressor.finish().with_context(writing).map(drop)

@@ -6,12 +6,12 @@
 //! ```json
 //! { "strata":  { "version": 1, "kind": "image", "request": { … } },
 //!   "closure": [ { "path": "/nix/store/…", "references": [ … ], … } ],
+//!   "exportReferencesGraph": { "closure": [ "/nix/store/…" ] },
 //!   "outputs": { "out": "/nix/store/…" } }
 //! ```
 //!
-//! `closure` is what `exportReferencesGraph.closure` becomes. A request's fields
-//! are those of the kind's struct, in camel case; a field that is unknown,
-//! missing or of the wrong type is an error that names it.
+//! `closure` is the result of `exportReferencesGraph.closure`. The fields of a request are the fields of the struct of
+//! its kind, in camel case. A field that is unknown, missing or of the wrong type is an error that names the field.
 
 use std::{
     env, fs,
@@ -23,30 +23,34 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    closure::{Graph, RawNode, StoreDir},
+    closure::{Graph, RawNode, StoreDir, StorePath},
     oci::wording,
 };
 
-/// Raised when a request's meaning changes; `nix/derive.nix` holds the same number.
+/// Raised when the meaning of a request changes. `nix/derive.nix` has the same number.
 const VERSION: u32 = 1;
 
-/// A derivation's attributes, read.
+/// The attributes of a derivation.
 #[derive(Debug)]
 pub struct Attributes {
     outputs: Outputs,
-    strata: Envelope,
+    strata: StrataAttributes,
     closure: Value,
+    /// The store paths whose closure it is.
+    packages: Value,
     certificate_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Outputs {
     out: PathBuf,
+    nix_closure: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Envelope {
+struct StrataAttributes {
     version: u32,
     kind: String,
     request: Value,
@@ -57,7 +61,7 @@ impl Attributes {
     ///
     /// # Errors
     ///
-    /// When they are missing, or do not follow this contract.
+    /// If the attributes are missing or do not follow this contract.
     pub fn read() -> Result<Self> {
         let path = file()?;
         let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -67,7 +71,7 @@ impl Attributes {
     fn parse(text: &[u8]) -> Result<Self> {
         let mut all: serde_json::Map<String, Value> = serde_json::from_slice(text)?;
         let mut take = |name: &str| all.remove(name).unwrap_or(Value::Null);
-        let strata: Envelope = typed("strata", take("strata"))?;
+        let strata: StrataAttributes = typed("strata", take("strata"))?;
         if strata.version != VERSION {
             bail!(
                 "attribute strata.version is {}, this strata speaks {VERSION}; use the strata of the same revision \
@@ -76,38 +80,56 @@ impl Attributes {
             );
         }
         let certificate_file = typed("certificateFile", take("certificateFile"))?;
-        Ok(Self { outputs: typed("outputs", take("outputs"))?, strata, closure: take("closure"), certificate_file })
+        let packages = take("exportReferencesGraph").get_mut("closure").map(Value::take).unwrap_or_default();
+        Ok(Self {
+            outputs: typed("outputs", take("outputs"))?,
+            strata,
+            closure: take("closure"),
+            packages,
+            certificate_file,
+        })
     }
 
-    /// The CAs of a derivation that uses the network.
+    /// The CA certificates of a derivation that uses the network.
     pub fn certificate_file(&self) -> Option<&Path> {
         self.certificate_file.as_deref()
     }
 
-    /// Which kind of output to make.
     pub fn kind(&self) -> &str {
         &self.strata.kind
     }
 
-    /// Where to make it.
     pub fn out(&self) -> &Path {
         &self.outputs.out
     }
 
-    /// The kind's request.
+    /// The output that lists the store paths of an image for nodes with a Nix store, if the derivation has it.
+    pub fn nix_closure(&self) -> Option<&Path> {
+        self.outputs.nix_closure.as_deref()
+    }
+
     pub fn request<T: DeserializeOwned>(&self) -> Result<T> {
         typed("strata.request", self.strata.request.clone())
     }
 
-    /// The closure; one that was left out is empty (Nix leaves out empty ones).
+    /// The store paths whose closure is [`Self::closure`].
+    pub fn packages(&self) -> Result<Vec<StorePath>> {
+        let raw: Option<Vec<String>> = typed("exportReferencesGraph.closure", self.packages.clone())?;
+        Ok(raw.iter().flatten().map(|path| store().parse(path)).collect::<Result<_, _>>()?)
+    }
+
+    /// The closure. Nix leaves out an empty closure.
     pub fn closure(&self) -> Result<Graph> {
         let raw: Option<Vec<RawNode>> = typed("closure", self.closure.clone())?;
-        let store = env::var_os("NIX_STORE").map(StoreDir::new).unwrap_or_default();
-        Ok(Graph::new(&store, raw.unwrap_or_default())?)
+        Ok(Graph::new(&store(), raw.unwrap_or_default())?)
     }
 }
 
-/// Deserializes an attribute; errors say where in it.
+fn store() -> StoreDir {
+    env::var_os("NIX_STORE").map(StoreDir::new).unwrap_or_default()
+}
+
+/// Deserializes an attribute. Errors contain the path of the field.
 fn typed<T: DeserializeOwned>(name: &str, value: Value) -> Result<T> {
     serde_path_to_error::deserialize(value).map_err(|error| {
         let path = error.path().to_string();
@@ -119,8 +141,8 @@ fn typed<T: DeserializeOwned>(name: &str, value: Value) -> Result<T> {
     })
 }
 
-/// A place in a request as the user wrote it: `grouping.perms[0].uid` is the `uid` of the first element of the argument
-/// `perms`. Requests keep some arguments in groups, which users do not see.
+/// Returns a path in a request in the terms of the user: `grouping.perms[0].uid` is the `uid` of the first element of
+/// the argument `perms`. Requests keep some arguments in groups, which are not part of the interface.
 fn argument(name: &str, path: &str) -> Option<String> {
     const GROUPS: [&str; 9] =
         ["base", "grouping", "guards", "layering", "owner", "owners", "placed", "scripts", "unpacked"];
@@ -135,8 +157,8 @@ fn argument(name: &str, path: &str) -> Option<String> {
     Some(format!("argument {}", parts.map(part).collect::<Vec<_>>().join(", ")))
 }
 
-/// Nix names the file in `NIX_ATTRS_JSON_FILE`; in a sandbox of Nix 2.8 that is
-/// a path outside of it, and the file is in the build directory.
+/// Returns the file that `NIX_ATTRS_JSON_FILE` names. In a sandbox of Nix 2.8 that path is outside of the sandbox, and
+/// the file is in the build directory.
 fn file() -> Result<PathBuf> {
     let named = env::var_os("NIX_ATTRS_JSON_FILE").map(PathBuf::from);
     let top = env::var_os("NIX_BUILD_TOP").map(|top| Path::new(&top).join(".attrs.json"));

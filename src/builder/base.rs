@@ -25,30 +25,30 @@ use crate::{
 /// The file for [`BaseTree`].
 const BELOW: &str = "below";
 
-/// The store paths that these layers hold at their own places.
+/// Returns the store paths that these layers contain at their original location.
 pub fn held_store_paths(layers: &[RecipeLayer]) -> HashSet<&Path> {
     let paths = layers.iter().flat_map(|layer| &layer.paths);
     paths.filter(|path| path.is_in_place()).map(|path| path.path.as_path()).collect()
 }
 
-/// `fromImage`, as users give it.
+/// The argument `fromImage`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FromImage {
     /// An archive, a layout, a `dir:` or an image.json.
     image: PathBuf,
-    /// Which image of several.
+    /// The name of an image in an archive or layout of several images.
     name: Option<String>,
     tag: Option<String>,
     arch: String,
     variant: Option<String>,
-    /// Whether it may be for another platform.
+    /// Whether an image of another platform is accepted.
     #[serde(default, rename = "anyPlatform")]
     any_platform: bool,
 }
 
 impl FromImage {
-    /// Opens it; what has to be unpacked for that goes into a directory.
+    /// Opens the image. Layers of archives are unpacked into `directory`.
     pub fn open(self, directory: &Path) -> Result<Recipe> {
         let Self { image, name, tag, arch, variant, any_platform } = self;
         let choice = Choice { name, tag, platform: Some(Platform::linux(&arch, variant.as_deref())), any_platform };
@@ -67,7 +67,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let out = attributes.out();
     fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
     let image = attributes.request::<FromImage>()?.open(out)?;
-    BaseTree::of(&image)?.save(&out.join(BELOW))?;
+    BaseTree::from_image(&image)?.save(&out.join(BELOW))?;
     Ok(image.save(&out.join("image.json"))?)
 }
 
@@ -100,7 +100,7 @@ pub fn from_lock(attributes: &Attributes) -> Result<()> {
     Ok(lock.image(&Platform::linux(&arch, variant.as_deref()))?.save(attributes.out())?)
 }
 
-/// Kind `image-from-dir`: image.json for what was pulled into a directory.
+/// Kind `image-from-dir`: image.json for a pulled image in a directory.
 pub fn from_dir(attributes: &Attributes) -> Result<()> {
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -112,69 +112,69 @@ pub fn from_dir(attributes: &Attributes) -> Result<()> {
     save(Recipe::from_dir(&request.directory)?, &request.origin, attributes)
 }
 
-/// Notes where the layers came from: a push to the same registry takes them over from there.
+/// Records the repository of the layers, so that a push to the same registry mounts them from that repository.
 fn save(mut image: Recipe, origin: &str, attributes: &Attributes) -> Result<()> {
     let full = name::full_name(origin);
     image.layers.iter_mut().for_each(|layer| layer.origin = Some(full.clone()));
     Ok(image.save(attributes.out())?)
 }
 
-/// The image that is built on, the result of kind `base`.
+/// A base image, the result of kind `base`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Base {
     from_image: Option<PathBuf>,
-    /// The part of its config that is inherited by default.
+    /// The part of the base image's config that is inherited.
     inherit_config: Inherited,
-    /// Whether its links to directories stay, no matter which layers are on top.
+    /// Whether links to directories stay links, no matter which layers are above.
     keep_dirlinks: bool,
 }
 
-/// What of a base image's configuration holds.
+/// Which part of a base image's configuration is inherited.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum Inherited {
     #[default]
     Nothing,
-    /// `Env`, as dockerTools has it.
+    /// `Env`, as in dockerTools.
     Env,
     All,
 }
 
 impl Base {
-    /// Opens it, where there is one.
+    /// Opens the base image, if there is one.
     pub fn open(&self) -> Result<Option<Recipe>> {
         let open = |path: &PathBuf| Recipe::open(path.join("image.json"));
         Ok(self.from_image.as_ref().map(open).transpose()?)
     }
 
-    /// What a layer on it must not hide.
+    /// Returns the directories and links that a layer on the base must not hide.
     pub fn below(&self) -> Result<Option<BaseTree>> {
         let from_image = self.from_image.as_ref().filter(|_| self.keep_dirlinks);
         from_image.map(|path| BaseTree::open(&path.join(BELOW))).transpose()
     }
 
-    /// What the image's config is, when `own` is what the user gave.
-    pub fn config(&self, base: Option<&Recipe>, own: &Path) -> Result<Config> {
-        let text = fs::read(own).with_context(|| format!("reading {}", own.display()))?;
-        let own: serde_json::Map<String, serde_json::Value> =
+    /// Returns the config of an image whose own config is in the file `own`.
+    pub fn config(&self, base: Option<&Recipe>, config_file: &Path) -> Result<Config> {
+        let text = fs::read(config_file).with_context(|| format!("reading {}", config_file.display()))?;
+        let changes: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&text).context("argument config")?;
         let base = match (base, self.inherit_config) {
             (Some(base), Inherited::All) => base.config.clone(),
             (Some(base), Inherited::Env) => Config { env: base.config.env.clone(), ..Config::default() },
             _ => Config::default(),
         };
-        Config::over(&base, own).context("argument config")
+        Config::over(&base, changes).context("argument config")
     }
 
-    /// The whole history, where the base's has steps without a layer.
+    /// Returns the complete history if the base image has steps without a layer.
     pub fn history(&self, base: Option<&Recipe>, image: &Recipe) -> Vec<crate::oci::History> {
         let Some(base) = base.filter(|_| self.inherit_config != Inherited::Nothing) else { return Vec::new() };
         let below = match base.history.as_slice() {
             [] => base.layers.iter().map(|layer| layer.history.clone()).collect(),
             history => history.to_vec(),
         };
-        let own = image.layers[base.layers.len()..].iter().map(|layer| layer.history.clone());
-        below.into_iter().chain(own).collect()
+        let history = image.layers[base.layers.len()..].iter().map(|layer| layer.history.clone());
+        below.into_iter().chain(history).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Kind `budget`: a check that an image is within its budget; its output is an empty file.
+//! Kind `budget`: a check that an image is within its budget. The output is an empty file.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::attributes::Attributes;
 use crate::{
-    report::budget::{self, Budget, Budgets},
+    report::budget::{self, Budgets, SizeReport},
     transport,
 };
 
@@ -28,7 +28,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         .with_context(|| format!("argument image: {}", request.image.display()))?;
     let text = fs::read(&request.budget).context("reading the argument budget")?;
     let budgets: Budgets = serde_json::from_slice(&text).context("argument budget contains no budgets")?;
-    let (name, sizes) = (budget::name(&image), Budget::measure(&image));
+    let (name, sizes) = (budget::name(&image), SizeReport::measure(&image));
     let Some(allowed) = budgets.images.get(name) else {
         bail!("argument budget has no entry for {name}; `strata budget IMAGE FILE --update` adds it")
     };

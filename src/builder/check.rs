@@ -1,4 +1,4 @@
-//! Kind `check`: tests of an image, in containers of the build's own; its output is an empty file.
+//! Kind `check`: tests of an image, in containers that the build starts. The output is an empty file.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -13,9 +13,9 @@ use super::{attributes::Attributes, work_directory};
 use crate::{
     check::{
         self, Structure,
-        job::{Plan, Ready, Script, Service},
-        prepare::{Hosts, Prepared},
-        results::{Report, TestResult},
+        job::{Ready, Script, TestPlan, TestService},
+        prepare::{Hosts, PreparedTests},
+        results::{TestReport, TestResult},
         signal, suite,
     },
     image::Opened,
@@ -28,27 +28,27 @@ use crate::{
 struct Request {
     image: PathBuf,
     structure: Option<PathBuf>,
-    /// The same as text.
+    /// Another container-structure-test file, as text.
     #[serde(rename = "structureText")]
     structure_text: Option<String>,
-    /// In the order in which they start.
+    /// Services in the order in which they start.
     services: Vec<ServiceRequest>,
     scripts: Vec<Script>,
 }
 
-/// A service, as users give it.
+/// An element of the argument `services`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct ServiceRequest {
     name: String,
     image: PathBuf,
     ready: Ready,
-    /// Seconds.
+    /// In seconds.
     timeout: u64,
-    /// Seconds; by default those of the image's configuration, or 10.
+    /// In seconds. The default is the value of the image's configuration, or 10.
     stop_timeout: Option<u64>,
     env: BTreeMap<String, String>,
-    /// Instead of the image's own.
+    /// Replaces the command of the image.
     command: Option<Vec<String>>,
 }
 
@@ -67,9 +67,9 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         image.files.set_permissions()?;
     }
     let commands = commands.unwrap_or_default();
-    let plan = Plan { commands, services, scripts: request.scripts, hosts: hosts.text(), work };
+    let plan = TestPlan { commands, services, scripts: request.scripts, hosts: hosts.text(), work };
     let is_empty = plan.commands.is_empty() && plan.services.is_empty();
-    let answer = if is_empty { check::job::Answer::default() } else { check::run(&plan)? };
+    let answer = if is_empty { check::job::PlanResults::default() } else { check::run(&plan)? };
     let mut results = structure.map(|structure| suite::evaluated(&structure, answer.commands)).unwrap_or_default();
     results.extend(answered.unwrap_or_default());
     results.extend(answer.services.into_iter().map(TestResult::from));
@@ -93,7 +93,7 @@ impl Request {
 
 fn report(results: Vec<TestResult>) -> Result<()> {
     ensure!(!results.is_empty(), "there is nothing to check; give the argument structure, service or services");
-    let report = Report::new(results);
+    let report = TestReport::new(results);
     report.to_string().lines().for_each(|line| note!("{line}"));
     if report.fail > 0 {
         bail!("{} of {} tests failed; their errors are above", report.fail, report.total);
@@ -103,24 +103,24 @@ fn report(results: Vec<TestResult>) -> Result<()> {
 
 /// The images of a check, each of which is prepared once.
 struct Checking {
-    images: BTreeMap<PathBuf, Prepared>,
+    images: BTreeMap<PathBuf, PreparedTests>,
     work: PathBuf,
 }
 
 impl Checking {
-    fn prepare(&mut self, image: &Path) -> Result<&Prepared> {
+    fn prepare(&mut self, image: &Path) -> Result<&PreparedTests> {
         let top = self.work.join(format!("image-{}", self.images.len()));
         Ok(match self.images.entry(image.to_owned()) {
             Entry::Occupied(prepared) => prepared.into_mut(),
             Entry::Vacant(absent) => {
                 let context = || format!("argument image: {}", image.display());
                 let opened: Opened = transport::open(image).with_context(context)?;
-                absent.insert(Prepared::new(&opened, None, &top).with_context(context)?)
+                absent.insert(PreparedTests::new(&opened, None, &top).with_context(context)?)
             }
         })
     }
 
-    fn service(&mut self, request: &ServiceRequest, hosts: &Hosts) -> Result<Service> {
+    fn service(&mut self, request: &ServiceRequest, hosts: &Hosts) -> Result<TestService> {
         let context = || format!("service {}", request.name);
         let prepared = self.prepare(&request.image).with_context(context)?;
         let user = prepared.user("").with_context(context)?;
@@ -131,7 +131,7 @@ impl Checking {
             None => prepared.entrypoint().with_context(context)?,
         };
         let writable = prepared.writable(&format!("service-{}", request.name))?;
-        Ok(Service {
+        Ok(TestService {
             name: request.name.clone(),
             container: prepared.container(&writable, &user, &request.name, hosts, &env, command),
             ready: request.ready(prepared).with_context(context)?,
@@ -143,8 +143,8 @@ impl Checking {
 }
 
 impl ServiceRequest {
-    /// The conditions of a service; an HTTP path without a port is one of the only port that the image exposes.
-    fn ready(&self, image: &Prepared) -> Result<Ready> {
+    /// Returns the conditions of a service. An HTTP path without a port refers to the only port that the image exposes.
+    fn ready(&self, image: &PreparedTests) -> Result<Ready> {
         let mut ready = self.ready.clone();
         if ready.http.is_some() && ready.port.is_none() {
             let exposed = &image.config.exposed_ports;

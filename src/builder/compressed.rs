@@ -1,4 +1,5 @@
-//! `compressed`: what plain layers compress to, so that a push finds them in a registry without making them.
+//! `compressed`: the compressed digests of uncompressed layers, so that a push finds the layers in a registry without
+//! making their bytes.
 
 use std::io;
 
@@ -8,11 +9,12 @@ use crate::{
     image::recipe::{Compressed, RecipeLayer},
     layer::{chunked::Finished, compress::Compression},
     oci::{Sha256Writer, descriptor::media_type},
-    terminal,
+    terminal, threads,
 };
 
-/// Notes it in every plain layer that does not say it yet. A layer is compressed once: what buildLayer noted stays.
-pub fn note(layers: &mut [RecipeLayer], compression: Option<Compression>) -> Result<()> {
+/// Adds the digest of the compressed layer to every uncompressed layer that has none yet. A layer is compressed only
+/// once: the digest that buildLayer recorded stays.
+pub fn record(layers: &mut [RecipeLayer], compression: Option<Compression>) -> Result<()> {
     let Some(compression) = compression.filter(|compression| *compression != Compression::None) else { return Ok(()) };
     for (at, layer) in layers.iter_mut().enumerate() {
         let is_plain = layer.media_type == media_type::LAYER_TAR && !layer.is_by_reference();
@@ -21,7 +23,7 @@ pub fn note(layers: &mut [RecipeLayer], compression: Option<Compression>) -> Res
         }
         let compressing = || format!("compressing layer {}", at + 1);
         let out = Sha256Writer::new(io::sink());
-        let mut compressor = compression.writer(out, rayon::current_num_threads(), None).with_context(compressing)?;
+        let mut compressor = compression.writer(out, threads::jobs(), None).with_context(compressing)?;
         layer.write(at + 1, &Default::default(), &mut compressor)?;
         let (out, Finished { annotations, unfit }) = compressor.finish().with_context(compressing)?;
         if let Some(unfit) = unfit {

@@ -1,4 +1,4 @@
-//! `copyToRoot`, copied into a root file system: what rsync's `--copy-dirlinks` and `--keep-dirlinks` make of it.
+//! `copyToRoot`, copied into a root file system with the semantics of rsync's `--copy-dirlinks` and `--keep-dirlinks`.
 //!
 //! ```text
 //! in a package          in the root                becomes
@@ -8,8 +8,7 @@
 //! etc/x                 anything                   the file, root's
 //! ```
 //!
-//! Whatever is replaced takes the notes of its owner and mode along, so that none
-//! is left for what stands there then.
+//! The recorded owner and mode of a replaced file are removed too, so that they do not apply to the new file.
 
 use std::{
     ffi::OsString,
@@ -23,19 +22,19 @@ use anyhow::{Context, Result, bail};
 use super::reserved;
 use crate::layer::{Dirlinks, Owners, rooted::Rooted, unpack};
 
-/// Copies into `root`, of whose files `owners` has notes.
+/// Copies packages into `root`, whose recorded owners are `owners`.
 pub struct Copies<'a> {
     pub root: &'a Path,
     pub owners: &'a mut Owners,
-    /// Whether links that lead to directories stay links.
+    /// Whether links to directories stay links.
     pub keep_dirlinks: bool,
-    /// The argument that the user wrote.
+    /// The argument whose value is copied, for messages.
     pub argument: &'a str,
 }
 
 impl Copies<'_> {
-    /// Copies what is in each of `contents`, over what is there.
-    pub fn of(&mut self, contents: &[PathBuf]) -> Result<()> {
+    /// Copies the files of each of `contents`, over existing files.
+    pub fn copy(&mut self, contents: &[PathBuf]) -> Result<()> {
         let root = self.root;
         fs::create_dir_all(root).with_context(|| format!("creating {}", root.display()))?;
         for from in contents {
@@ -48,7 +47,7 @@ impl Copies<'_> {
                 );
             }
             reserved::check_package(from).with_context(|| format!("argument {}", self.argument))?;
-            let dirlinks = if self.keep_dirlinks { None } else { Some(Dirlinks::of(from)?) };
+            let dirlinks = if self.keep_dirlinks { None } else { Some(Dirlinks::new(from)?) };
             self.directory(from, root, dirlinks.as_ref())?;
         }
         Ok(())
@@ -65,12 +64,12 @@ impl Copies<'_> {
     fn entry(&mut self, source: &Path, target: &Path, dirlinks: Option<&Dirlinks>) -> Result<()> {
         reserved::check_name(source)?;
         let kind = fs::symlink_metadata(source)?;
-        if kind.is_dir() || (kind.is_symlink() && dirlinks.is_some_and(|all| all.behind(source).is_some())) {
-            if let Some(behind) = self.behind(target)? {
-                return self.directory(source, &behind, dirlinks);
+        if kind.is_dir() || (kind.is_symlink() && dirlinks.is_some_and(|all| all.directory_of(source).is_some())) {
+            if let Some(link_target) = self.link_target(target)? {
+                return self.directory(source, &link_target, dirlinks);
             }
             if fs::symlink_metadata(target).is_ok_and(|there| there.is_dir()) {
-                // What it holds stays, and its own notes go.
+                // The contents of the directory stay, but its recorded owner is removed.
                 self.owners.remove(target);
             } else {
                 unpack::remove(target, self.owners)?;
@@ -88,21 +87,21 @@ impl Copies<'_> {
         Ok(())
     }
 
-    /// The directory in the root that the link at `target` leads to. Directories of the store are whole: nothing is
-    /// added to them.
-    fn behind(&self, target: &Path) -> Result<Option<PathBuf>> {
+    /// Returns the directory in the root that is the target of the link at `target`. Directories of the store are
+    /// excluded: no file is added to them.
+    fn link_target(&self, target: &Path) -> Result<Option<PathBuf>> {
         if !target.is_symlink() {
             return Ok(None);
         }
         let below = target.strip_prefix(self.root)?;
-        let Ok(behind) = Rooted::open(self.root)?.find(below) else { return Ok(None) };
+        let Ok(link_target) = Rooted::open(self.root)?.find(below) else { return Ok(None) };
         let store = std::env::var_os("NIX_STORE").unwrap_or_else(|| "/nix/store".into());
         let store = self.root.join(Path::new(&store).strip_prefix("/")?);
-        Ok(Some(behind.path().to_owned()).filter(|behind| !behind.starts_with(store)))
+        Ok(Some(link_target.path().to_owned()).filter(|link_target| !link_target.starts_with(store)))
     }
 }
 
-/// Copies a tree to another file system, with the permission bits; owners are recorded elsewhere.
+/// Copies a tree to another file system, with its permission bits. Owners are recorded elsewhere.
 pub fn tree(from: &Path, to: &Path) -> std::io::Result<()> {
     let kind = fs::symlink_metadata(from)?;
     if kind.is_symlink() {
@@ -133,7 +132,7 @@ mod tests {
     use super::*;
     use crate::layer::Owner;
 
-    fn note(mode: u32, uid: u64) -> Owner {
+    fn owner_record(mode: u32, uid: u64) -> Owner {
         Owner { mode, uid, gid: uid, ..Owner::default() }
     }
 
@@ -147,24 +146,24 @@ mod tests {
         let mut owners = Owners::new();
         for (name, mode) in [("x", 0o104777), ("z", 0o100600), ("d/file", 0o100666), ("kept", 0o104711)] {
             fs::write(root.join("etc").join(name), "base").unwrap();
-            owners.insert(root.join("etc").join(name), note(mode, 33));
+            owners.insert(root.join("etc").join(name), owner_record(mode, 33));
         }
-        owners.insert(root.join("etc"), note(0o041777, 33));
+        owners.insert(root.join("etc"), owner_record(0o041777, 33));
         symlink("kept", root.join("etc/y")).unwrap();
-        owners.insert(root.join("etc/y"), note(0o120777, 0));
+        owners.insert(root.join("etc/y"), owner_record(0o120777, 0));
         symlink("usr/bin", root.join("bin")).unwrap();
-        owners.insert(root.join("bin"), note(0o120777, 0));
+        owners.insert(root.join("bin"), owner_record(0o120777, 0));
         for name in ["x", "y", "z", "d"] {
             fs::write(package.join("etc").join(name), "package").unwrap();
         }
         fs::write(package.join("bin/tool"), "package").unwrap();
 
         Copies { root: &root, owners: &mut owners, keep_dirlinks: false, argument: "copyToRoot" }
-            .of(&[package])
+            .copy(&[package])
             .unwrap();
-        let mut left: Vec<_> = owners.keys().map(|path| path.strip_prefix(&root).unwrap()).collect();
-        left.sort_unstable();
-        assert_eq!(left, [Path::new("bin"), Path::new("etc/kept")]);
+        let mut remaining: Vec<_> = owners.keys().map(|path| path.strip_prefix(&root).unwrap()).collect();
+        remaining.sort_unstable();
+        assert_eq!(remaining, [Path::new("bin"), Path::new("etc/kept")]);
         assert_eq!(fs::read_link(root.join("bin")).unwrap(), Path::new("usr/bin"));
         assert!(root.join("usr/bin/tool").is_file());
         assert_eq!(fs::metadata(root.join("etc")).unwrap().mode() & 0o7777, 0o755);
@@ -183,7 +182,7 @@ mod tests {
         fs::write(package.join("data/file"), "x").unwrap();
         fs::write(package.join("up/file"), "x").unwrap();
         Copies { root: &root, owners: &mut Owners::new(), keep_dirlinks: true, argument: "copyToRoot" }
-            .of(&[package])
+            .copy(&[package])
             .unwrap();
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
         assert!(root.join("data/file").is_file() && root.join("up/file").is_file());

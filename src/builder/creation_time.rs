@@ -1,4 +1,4 @@
-//! Times as users give them: fixed, or the current time.
+//! Creation times of images: a fixed time, or the current time.
 
 use std::{
     str::FromStr,
@@ -10,13 +10,12 @@ use serde::Deserialize;
 
 use crate::oci::{ParseTimestampError, Timestamp};
 
-/// `now`, or a time as in RFC 3339.
+/// `now`, or a time as defined by RFC 3339.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub enum CreationTime {
-    /// The current time, whenever [`CreationTime::time`] is called.
+    /// The time at which [`CreationTime::time`] is called.
     Now,
-    /// Always this one.
     At(Timestamp),
 }
 
@@ -37,11 +36,11 @@ impl TryFrom<String> for CreationTime {
 }
 
 impl CreationTime {
-    /// The time.
+    /// Returns the time.
     ///
     /// # Errors
     ///
-    /// When the clock is before 1970.
+    /// If the clock is before 1970.
     pub fn time(self) -> Result<Timestamp> {
         match self {
             Self::At(time) => Ok(time),

@@ -1,13 +1,12 @@
-//! Kind `customisation`: what scripts make of an image's own files, as a store path.
+//! Kind `customisation`: the result of the scripts of an image, as a store path.
 //!
 //! ```text
-//! root/      the files; of what scripts deleted from a base image, whiteouts
+//! root/      the files, and whiteouts for the files that scripts deleted from a base image
 //! owners     owner, mode, device and extended attributes of each, which the store does not keep
 //! ```
 //!
-//! It is a derivation of its own so that Nix finds what the files mention: those
-//! store paths are in the image too, with their closure. And scripts run once,
-//! however the image is written then.
+//! It is a separate derivation, so that Nix finds the store paths that the files mention. These store paths and their
+//! closure are in the image too. Scripts run only once, even if the image is written in several forms.
 
 use std::{
     fs::{self, Metadata, Permissions},
@@ -25,8 +24,8 @@ use serde::Deserialize;
 use super::{
     attributes::Attributes,
     base::Base,
-    copies,
-    root::{Placed, Root, Scripts},
+    copies, programs,
+    root::{PlacedContents, RootDirectory, Scripts},
     walk::walk,
 };
 use crate::{
@@ -37,10 +36,10 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
-    placed: Placed,
+    placed: PlacedContents,
     scripts: Scripts,
     base: Base,
-    /// Whether Nix in the container knows the closure.
+    /// Whether the image has a Nix database of the closure.
     include_nix_database: bool,
     /// The result of kind `config`, which is in the closure, but not in the image.
     config: Option<StorePath>,
@@ -50,7 +49,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let Request { placed, scripts, base, include_nix_database, config } = attributes.request()?;
     let closure = include_nix_database.then(|| attributes.closure()).transpose()?;
     let closure = closure.map(|closure| closure.without_roots(|path| Some(path) == config.as_ref()));
-    let root = Root::make(
+    let root = RootDirectory::make(
         &super::work_directory()?,
         &placed,
         &scripts,
@@ -58,10 +57,11 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         base.below()?.as_ref(),
         closure.as_ref(),
     )?;
+    programs::check_root(&root.path)?;
     save(&root, attributes.out())
 }
 
-fn save(root: &Root, out: &Path) -> Result<()> {
+fn save(root: &RootDirectory, out: &Path) -> Result<()> {
     fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
     let mut records = Vec::new();
     walk(&root.path, &mut |path, file| {
@@ -73,15 +73,15 @@ fn save(root: &Root, out: &Path) -> Result<()> {
         storable(path, file, mode).with_context(|| format!("recording {}", path.display()))
     })?;
     let to = out.join("root");
-    // A sandbox has the two on different mounts.
+    // In a sandbox, source and target are on different mounts.
     fs::rename(&root.path, &to)
         .or_else(|_| copies::tree(&root.path, &to))
         .with_context(|| format!("moving to {}", to.display()))?;
     fs::write(out.join("owners"), records).context("writing owners")
 }
 
-/// Makes of a file what the store can hold: a plain file stands for a pipe, and modes are those of `owner` as Nix keeps them
-/// (read and execute), whichever the file system, a sandbox or fakeroot left.
+/// Makes a file storable: a regular file replaces a pipe, and the mode is `owner_mode` reduced to the bits that Nix
+/// keeps (read and execute). The mode therefore does not depend on the file system, the sandbox or fakeroot.
 fn storable(path: &Path, file: &Metadata, owner_mode: u32) -> std::io::Result<()> {
     if file.is_symlink() {
         return Ok(());
@@ -95,8 +95,8 @@ fn storable(path: &Path, file: &Metadata, owner_mode: u32) -> std::io::Result<()
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-/// What [`build`] made.
-pub fn open(made: &Path) -> Result<Root> {
+/// Opens the result of [`build`].
+pub fn open(made: &Path) -> Result<RootDirectory> {
     let path = made.join("root");
     let text = fs::read(made.join("owners")).with_context(|| format!("reading {}", made.display()))?;
     let mut owners = Owners::new();
@@ -104,10 +104,10 @@ pub fn open(made: &Path) -> Result<Root> {
         let (below, owner) = parse(record).with_context(|| format!("{}: malformed owners", made.display()))?;
         owners.insert(if below.as_os_str().is_empty() { path.clone() } else { path.join(below) }, owner);
     }
-    Ok(Root { path, owners })
+    Ok(RootDirectory { path, owners })
 }
 
-/// `NAME=VALUE,…` in hexadecimal; empty where there are none.
+/// Returns `NAME=VALUE,…` in hexadecimal, or an empty string if there are no attributes.
 fn written(xattrs: &Xattrs) -> String {
     let one = |(name, value): (&Vec<u8>, &Vec<u8>)| format!("{}={}", HEXLOWER.encode(name), HEXLOWER.encode(value));
     xattrs.iter().map(one).collect::<Vec<_>>().join(",")

@@ -1,14 +1,14 @@
-//! Kind `nix-database`: what Nix in a container needs to know of the store paths there.
+//! Kind `nix-database`: the database of Nix in a container, which lists the container's store paths.
 //!
 //! ```text
-//! nix/store/.links                 empty, for its owner; Nix would make it, and so touch the store
+//! nix/store/.links                 empty, for its owner; otherwise Nix makes it and changes the store
 //! nix/var/nix/db/{db.sqlite,schema}
-//! nix/var/nix/gcroots/docker/…     links to the roots, so that nothing is collected
+//! nix/var/nix/gcroots/docker/…     links to the roots, so that no path is collected
 //! nix/var/nix/{profiles,temproots,userpool,daemon-socket}
 //! ```
 //!
-//! The schema is Nix's version 10, which all since 2.0 read. Registration times
-//! are zero, and rows are written in order, so the bytes depend on the closure alone.
+//! The schema is version 10, which all versions of Nix since 2.0 read. Registration times are zero and rows are written
+//! in order, so that the bytes depend on the closure alone.
 
 use std::{
     collections::BTreeMap,
@@ -33,16 +33,17 @@ use crate::{
     closure::{Graph, RawNode, StoreDir, StorePath, parse_nar_hash},
     image::{Image, Recipe},
     layer::{
-        overlay::{LayerLinks, Overlay, Place},
+        overlay::{LayerEffect, LayerLinks, Overlay},
         rooted::Rooted,
         untar::TarReader,
     },
     sqlite,
 };
 
-/// The database's path in an image.
+/// The path of the database in an image.
 const DATABASE: &[u8] = b"nix/var/nix/db/db.sqlite";
-/// The most bytes of a path or hash there; the path of the store and Nix's longest name.
+/// The maximum length of a path or hash in a database, in bytes: the path of a store plus the longest name that Nix
+/// allows.
 const TEXT_LIMIT: usize = 1024;
 
 const SCHEMA: &str = "
@@ -83,26 +84,25 @@ create index if not exists IndexDerivationOutputs on DerivationOutputs(path);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
-    /// Store paths of the closure that are not in the image at their own place.
+    /// Store paths of the closure that are not at their original location in the image.
     elsewhere: Vec<StorePath>,
-    /// The image below.
     base: Base,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
     let graph = attributes.closure()?;
-    let own = graph.without(|at| request.elsewhere.contains(&graph.nodes()[at].path));
+    let in_image = graph.without(|at| request.elsewhere.contains(&graph.nodes()[at].path));
     let out = attributes.out();
     fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
-    write(&own, request.base.open()?.as_ref(), out).map(drop)
+    write(&in_image, request.base.open()?.as_ref(), out).map(drop)
 }
 
-/// Writes the tree below `root`, for the paths of `own` and those that `base` has, and gives the files that it wrote.
-/// Links of `root` are followed as if it were the root: none leads outside.
-pub fn write(own: &Graph, base: Option<&Recipe>, root: &Path) -> Result<Vec<PathBuf>> {
-    let below = base.map(of_base).transpose()?.flatten();
-    let graph = &Graph::union(below.iter().chain([own]));
+/// Writes the tree below `root` for the paths of `in_image` and those of `base`. Returns the written files. Links of `root`
+/// are followed as if `root` were `/`, so that none leads outside.
+pub fn write(in_image: &Graph, base: Option<&Recipe>, root: &Path) -> Result<Vec<PathBuf>> {
+    let below = base.map(base_closure).transpose()?.flatten();
+    let graph = &Graph::union(below.iter().chain([in_image]));
     let rooted = Rooted::open(root).with_context(|| format!("opening {}", root.display()))?;
     let make =
         |below: &str| rooted.make(Path::new(below)).with_context(|| format!("creating {below} for the Nix database"));
@@ -122,7 +122,7 @@ pub fn write(own: &Graph, base: Option<&Recipe>, root: &Path) -> Result<Vec<Path
         link().with_context(|| format!("linking {path}"))?;
         written.push(roots.path().join(name));
     }
-    // SQLite wants a path of its own; what it made is copied to where no path is followed.
+    // SQLite opens files by path and follows links, so the database is made in a directory of its own and then copied.
     let scratch = tempfile::tempdir().context("making a directory for the Nix database")?;
     let made = scratch.path().join("db.sqlite");
     database(graph, &made).context("writing the Nix database")?;
@@ -158,9 +158,9 @@ fn database(graph: &Graph, path: &Path) -> Result<()> {
         }
         let mut refer = transaction.prepare("insert into Refs (referrer, reference) values (?1, ?2)")?;
         for (at, node) in graph.nodes().iter().enumerate() {
-            // Identities are given in order, from 1.
-            let own = node.self_reference.then_some(&at);
-            for &to in node.references.iter().chain(own) {
+            // Ids are assigned in order, from 1.
+            let self_reference = node.self_reference.then_some(&at);
+            for &to in node.references.iter().chain(self_reference) {
                 refer.execute(params![at as i64 + 1, to as i64 + 1])?;
             }
         }
@@ -171,15 +171,16 @@ fn database(graph: &Graph, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The store paths that Nix in a container of `base` knows: as its recipe says, else as the database in its layers does.
-fn of_base(base: &Recipe) -> Result<Option<Graph>> {
+/// Returns the store paths that are valid for Nix in a container of `base`: those of its recipe, otherwise those of the
+/// database in its layers.
+fn base_closure(base: &Recipe) -> Result<Option<Graph>> {
     if let Some(closure) = &base.closure {
         let held = base::held_store_paths(&base.layers);
         return Ok(Some(closure.without(|at| !held.contains(closure.nodes()[at].path.as_path()))));
     }
     let scratch = tempfile::tempdir().context("making a directory for the base image's Nix database")?;
     let file = scratch.path().join("db.sqlite");
-    for (at, layer) in Image::of(base).layers.iter().enumerate().rev() {
+    for (at, layer) in Image::from_recipe(base).layers.iter().enumerate().rev() {
         let reading = || format!("argument fromImage: looking for a Nix database in layer {}", at + 1);
         match layer.plain(|tar| find(tar, &file)).with_context(reading)? {
             Some(true) => return read(&file).context("argument fromImage: reading its Nix database").map(Some),
@@ -190,7 +191,8 @@ fn of_base(base: &Recipe) -> Result<Option<Graph>> {
     Ok(None)
 }
 
-/// Copies the database of a layer to `to`; whether there is one, or the layer hides the one of a lower layer.
+/// Copies the database of a layer to `to`. Returns whether the layer has a database, or `None` if it neither has nor
+/// hides one.
 fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
     let mut archive = TarReader::new(layer);
     let (mut lower, mut links) = (Overlay::default(), LayerLinks::default());
@@ -199,7 +201,7 @@ fn find(layer: impl Read, to: &Path) -> io::Result<Option<bool>> {
     let mut found = None;
     while let Some(entry) = archive.next_entry()? {
         let Some(place) = links.place(&entry)? else { continue };
-        if matches!(&place, Place::At(path) if path == DATABASE) {
+        if matches!(&place, LayerEffect::At(path) if path == DATABASE) {
             io::copy(&mut Budget::new(&budget::DATABASE).reader(&mut archive), &mut File::create(to)?)?;
             found = Some(true);
         } else {

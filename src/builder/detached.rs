@@ -1,4 +1,4 @@
-//! Kind `detached`: a recipe that Nix finds no reference in.
+//! Kind `detached`: a recipe in which Nix finds no references.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,10 @@ use crate::image::Recipe;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    /// The image.json.
     recipe: PathBuf,
-    /// The store path with the recipe, for messages: a copy of its closure has all that the image needs.
+    /// The store path with the recipe, for messages. A copy of its closure has everything that the image needs.
     output: PathBuf,
-    /// The image's, where the recipe is not what is named after its hash.
+    /// The tag of the image, which is not derived from the hash of this output.
     tag: String,
 }
 

@@ -1,13 +1,12 @@
-//! What a script changed in a root file system, as a layer of its own.
+//! The changes that a script made to a root file system, as a separate layer.
 //!
 //! ```text
-//! new or changed        itself, moved here, below its parents
-//! gone                  .wh.NAME
+//! new or changed        the file, moved to the layer below its parent directories
+//! removed               .wh.NAME
 //! ```
-//!
-//! Names, attributes and contents alone decide. Inode numbers and time stamps depend on the file system of the build
-//! directory: one with a resolution of a second cannot tell a file from its next version, and numbers are reused.
-//! A directory that is removed and made again is therefore the same directory, without the names that it lacks now.
+//! Only names, attributes and contents are compared. Inode numbers and time stamps depend on the file system of the
+//! build directory: with a resolution of a second, a time stamp does not change with every write, and inode numbers are
+//! reused. A directory that is removed and made again is therefore the same directory, without the names that it lost.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,25 +24,25 @@ use crate::{
     oci::{Digest, Sha256Writer},
 };
 
-/// A root file system at one moment.
-pub struct Snapshot(BTreeMap<PathBuf, Seen>);
+/// The state of a root file system at one moment.
+pub struct Snapshot(BTreeMap<PathBuf, FileState>);
 
 #[derive(PartialEq, Eq)]
-struct Seen {
-    content: Content,
+struct FileState {
+    content: FileContent,
     owner: Owner,
 }
 
 #[derive(PartialEq, Eq)]
-enum Content {
+enum FileContent {
     Directory,
     File(Digest),
     Symlink(PathBuf),
 }
 
 impl Snapshot {
-    /// Takes it of `root`, in which fakeroot recorded `owners`.
-    pub fn take(root: &Path, owners: &Owners) -> Result<Self> {
+    /// Reads the state of `root`, in which fakeroot recorded `owners`.
+    pub fn read(root: &Path, owners: &Owners) -> Result<Self> {
         let mut files = Vec::new();
         walk(root, &mut |path, file| {
             let owner = owners.get(path).cloned().unwrap_or_else(|| plain_owner(file));
@@ -51,21 +50,21 @@ impl Snapshot {
             Ok(())
         })?;
         let seen = files.into_par_iter().map(|(path, kind, owner)| {
-            let content = Content::read(&path, kind).with_context(|| format!("reading {}", path.display()))?;
-            Ok((path.strip_prefix(root).unwrap_or(&path).to_owned(), Seen { content, owner }))
+            let content = FileContent::read(&path, kind).with_context(|| format!("reading {}", path.display()))?;
+            Ok((path.strip_prefix(root).unwrap_or(&path).to_owned(), FileState { content, owner }))
         });
         Ok(Self(seen.collect::<Result<_>>()?))
     }
 }
 
-impl Content {
+impl FileContent {
     fn read(path: &Path, kind: fs::FileType) -> io::Result<Self> {
         if kind.is_dir() {
             Ok(Self::Directory)
         } else if kind.is_symlink() {
             fs::read_link(path).map(Self::Symlink)
         } else {
-            // Pipes and sockets have no content; opening a pipe would wait for its other end.
+            // Pipes and sockets have no contents, and opening a pipe waits for its other end.
             let mut hash = Sha256Writer::new(io::sink());
             if kind.is_file() {
                 io::copy(&mut File::open(path)?, &mut hash)?;
@@ -75,42 +74,44 @@ impl Content {
     }
 }
 
-impl Seen {
+impl FileState {
     fn is_directory(&self) -> bool {
-        self.content == Content::Directory
+        self.content == FileContent::Directory
     }
 }
 
-/// Moves what is new since `before` from `root` to `layer`, a directory that is made here; who owns what there.
+/// Moves the files that are new or changed since `before` from `root` to `layer`, a directory that this function makes.
+/// Returns the owners of the files in the layer.
 pub fn extract(before: &Snapshot, root: &Path, owners: &Owners, layer: &Path) -> Result<Owners> {
-    let after = Snapshot::take(root, owners)?;
-    let difference = Difference::between(before, &after);
+    let after = Snapshot::read(root, owners)?;
+    let difference = TreeDifference::between(before, &after);
     fs::create_dir(layer).with_context(|| format!("creating {}", layer.display()))?;
     let owners = difference.move_new(root, layer)?;
     difference.mark_gone(layer)?;
     Ok(owners)
 }
 
-/// What is different, as paths below the root.
-struct Difference<'a> {
+/// The differences, as paths below the root.
+struct TreeDifference<'a> {
     after: &'a Snapshot,
-    /// What is new or changed.
+    /// New and changed paths.
     new: BTreeSet<&'a Path>,
     gone: Vec<&'a Path>,
 }
 
-impl<'a> Difference<'a> {
+impl<'a> TreeDifference<'a> {
     fn between(before: &'a Snapshot, after: &'a Snapshot) -> Self {
-        let is_new = |(path, seen): &(&'a PathBuf, &Seen)| before.0.get(*path) != Some(*seen);
+        let is_new = |(path, seen): &(&'a PathBuf, &FileState)| before.0.get(*path) != Some(*seen);
         let new = after.0.iter().filter(is_new).map(|(path, _)| path.as_path()).collect();
-        // What lies in something that is gone, or is no directory now, goes with it.
-        let goes_alone = |path: &&Path| path.parent().is_some_and(|up| after.0.get(up).is_some_and(Seen::is_directory));
+        // A removed path needs no whiteout if its parent directory is removed too, or is no directory any more.
+        let goes_alone =
+            |path: &&Path| path.parent().is_some_and(|up| after.0.get(up).is_some_and(FileState::is_directory));
         let gone = before.0.keys().filter(|path| !after.0.contains_key(*path)).map(PathBuf::as_path);
         let gone = gone.filter(goes_alone).collect();
         Self { after, new, gone }
     }
 
-    /// What is new and the directories that lead to it, or to what is gone, parents first.
+    /// Returns the new paths, and the directories above new and removed paths, parents first.
     fn paths(&self) -> BTreeSet<&'a Path> {
         let parents = self.new.iter().chain(&self.gone).flat_map(|path| path.ancestors().skip(1));
         parents.chain(self.new.iter().copied()).collect()
@@ -147,7 +148,8 @@ mod tests {
 
     use super::*;
 
-    /// What the layer has after `change`, which may do anything to a root with `etc/{a,b}`, `etc/d/x` and `etc/link`.
+    /// Returns the contents of the layer after `change`, which changes a root with `etc/{a,b}`, `etc/d/x` and
+    /// `etc/link`.
     fn layer_after(change: impl FnOnce(&Path)) -> Vec<String> {
         let top = tempfile::tempdir().unwrap();
         let (root, layer) = (top.path().join("root"), top.path().join("layer"));
@@ -156,7 +158,7 @@ mod tests {
             fs::write(root.join("etc").join(name), name).unwrap();
         }
         symlink("a", root.join("etc/link")).unwrap();
-        let before = Snapshot::take(&root, &Owners::new()).unwrap();
+        let before = Snapshot::read(&root, &Owners::new()).unwrap();
         change(&root.join("etc"));
         extract(&before, &root, &Owners::new(), &layer).unwrap();
         let mut names = Vec::new();
@@ -174,10 +176,10 @@ mod tests {
         let rewritten = layer_after(|etc| {
             let file = File::options().write(true).open(etc.join("a")).unwrap();
             let modified = file.metadata().unwrap().modified().unwrap();
-            // As many bytes, and the same time.
+            // The new contents have the same length and time.
             fs::write(etc.join("a"), "A").unwrap();
             file.set_modified(modified).unwrap();
-            // The same bytes, in another file, at another time.
+            // The new file has the same bytes, but another inode and time.
             fs::remove_file(etc.join("b")).unwrap();
             fs::write(etc.join("b"), "b").unwrap();
             File::options().write(true).open(etc.join("b")).unwrap().set_modified(stamp).unwrap();

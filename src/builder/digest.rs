@@ -1,4 +1,5 @@
-//! Kind `digest`: the digest of the manifest that a push to an empty registry writes, for tools that pin images by digest.
+//! Kind `digest`: the digest of the manifest that a push to an empty registry writes, for tools that pin images by
+//! digest.
 
 use std::{collections::HashMap, io, path::PathBuf};
 
@@ -10,22 +11,25 @@ use crate::{
     image::{Image, ImageIndex, LayerBlob, ManifestGraph, graph::rewritten, recipe::write_whole},
     layer::{chunked::Finished, compress::Compression},
     oci::{Descriptor, Digest, Index, Sha256Writer, descriptor::media_type},
-    transport,
+    threads, transport,
 };
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
     /// The recipe, or an index of recipes.
     image: PathBuf,
     compression: Compression,
     /// `name:tag`, which precedes the digest if it is given.
     reference: Option<String>,
+    /// Whether the image is pushed for nodes with a Nix store.
+    nix_node: bool,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {
     let request: Request = attributes.request()?;
-    let content = transport::open(&request.image)?.content()?;
+    let opened = transport::open(&request.image)?;
+    let content = if request.nix_node { opened.for_nix_node(None, true)? } else { opened.content()? };
     let (digest, _) = pushed(&content, request.compression)?;
     let text = match request.reference {
         Some(reference) => format!("{reference}@{digest}"),
@@ -34,7 +38,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     Ok(write_whole(text.as_bytes(), attributes.out())?)
 }
 
-/// Digest and size of what a push makes of `content`.
+/// Returns the digest and size of the manifest after a push of `content`.
 fn pushed(content: &ManifestGraph, compression: Compression) -> Result<(Digest, u64)> {
     match content {
         ManifestGraph::Image(image) => pushed_image(image, compression),
@@ -49,33 +53,33 @@ fn pushed_index(index: &ImageIndex, compression: Compression) -> Result<(Digest,
         changed.insert(child.digest(), pushed(child, compression)?);
     }
     let bytes = rewritten(listed, &changed);
-    Ok((index.algorithm.of(&bytes), bytes.len() as u64))
+    Ok((index.algorithm.digest(&bytes), bytes.len() as u64))
 }
 
 fn pushed_image(image: &Image, compression: Compression) -> Result<(Digest, u64)> {
     let layer = |(at, layer)| compressed(layer, compression).with_context(|| format!("compressing layer {}", at + 1));
     let layers = image.layers.iter().enumerate().map(layer).collect::<Result<Vec<_>>>()?;
     let manifest = image.manifest_with(layers).context("parsing the manifest")?;
-    Ok((image.manifest_algorithm.of(&manifest), manifest.len() as u64))
+    Ok((image.manifest_algorithm.digest(&manifest), manifest.len() as u64))
 }
 
-/// The descriptor of the blob that a push makes of a layer: only uncompressed layers are compressed.
+/// Returns the descriptor that a layer has after a push. Only uncompressed layers are compressed.
 fn compressed(layer: &LayerBlob, compression: Compression) -> Result<Descriptor> {
-    let own = layer.descriptor.clone();
-    if compression == Compression::None || own.media_type != media_type::LAYER_TAR {
-        return Ok(own);
+    let descriptor = layer.descriptor.clone();
+    if compression == Compression::None || descriptor.media_type != media_type::LAYER_TAR {
+        return Ok(descriptor);
     }
     let blob = match layer.compressed.get(compression.name()) {
         Some(recorded) => recorded.descriptor(compression.media_type()),
         None => {
             let out = Sha256Writer::new(io::sink());
-            let mut compressor = compression.writer(out, rayon::current_num_threads(), None)?;
+            let mut compressor = compression.writer(out, threads::jobs(), None)?;
             layer.write(&mut compressor)?;
             let (out, Finished { annotations, .. }) = compressor.finish()?;
             let (_, digest, size) = out.finish();
             Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }
         }
     };
-    let annotations = own.annotations.clone().into_iter().chain(blob.annotations).collect();
-    Ok(Descriptor { media_type: blob.media_type, digest: blob.digest, size: blob.size, annotations, ..own })
+    let annotations = descriptor.annotations.clone().into_iter().chain(blob.annotations).collect();
+    Ok(Descriptor { media_type: blob.media_type, digest: blob.digest, size: blob.size, annotations, ..descriptor })
 }

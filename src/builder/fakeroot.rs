@@ -1,4 +1,4 @@
-//! What fakeroot notes of files, as `faked` saves and loads it: text, by device and inode.
+//! The owners that fakeroot records, in the format that `faked` saves and loads: text, by device and inode.
 //!
 //! ```text
 //! dev=fe00,ino=1234,mode=104755,uid=33,gid=34,nlink=1,rdev=0
@@ -28,39 +28,39 @@ use crate::{
     oci::{Digest, Sha256Writer},
 };
 
-/// What a script finds recorded of a file.
-pub struct Known {
+/// The record of a file that a script starts with.
+pub struct FileRecord {
     owner: Owner,
-    /// Of a program with capabilities, which Linux removes when it is written to.
+    /// The digest of a program with capabilities. Linux removes the capabilities when the program is written to.
     contents: Option<Digest>,
 }
 
-pub type Inode = (u64, u64);
+pub type InodeNumber = (u64, u64);
 
-/// Files that are open while a script runs, so that no other file gets the inode number of one that it removes.
-pub struct Held {
+/// Files that stay open while a script runs, so that the inode number of a removed file is not reused.
+pub struct OpenFiles {
     _files: Vec<OwnedFd>,
 }
 
-/// `owners` by inode. What is recorded of an inode is about the same file as long as the second value lives.
-pub fn known(owners: &Owners) -> Result<(BTreeMap<Inode, Known>, Held)> {
+/// Returns `owners` by inode. A record of an inode applies to the same file as long as the second value lives.
+pub fn known(owners: &Owners) -> Result<(BTreeMap<InodeNumber, FileRecord>, OpenFiles)> {
     let mut known = BTreeMap::new();
     for (path, owner) in owners {
         let reading = || format!("reading {}", path.display());
         let file = fs::symlink_metadata(path).with_context(reading)?;
         let has_capability = owner.xattrs.contains_key(CAPABILITY);
         let contents = has_capability.then(|| digest(path)).transpose().with_context(reading)?;
-        known.insert((file.dev(), file.ino()), Known { owner: owner.clone(), contents });
+        known.insert((file.dev(), file.ino()), FileRecord { owner: owner.clone(), contents });
     }
     Ok((known, hold(owners)?))
 }
 
-/// Opens every file, beyond the limit that programs usually have. Scripts keep that one: some programs try to close each
-/// possible file.
-fn hold(owners: &Owners) -> Result<Held> {
+/// Opens every file, beyond the usual limit of open files. Scripts keep the usual limit, since some programs close
+/// every possible file descriptor at their start.
+fn hold(owners: &Owners) -> Result<OpenFiles> {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    // Neither needs permissions nor waits for the other end of a pipe.
+    // These flags need no permissions and do not wait for the other end of a pipe.
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut files = Vec::new();
     for path in owners.keys() {
@@ -79,7 +79,7 @@ fn hold(owners: &Owners) -> Result<Held> {
         }
     }
     setrlimit(Resource::Nofile, limit).context("setting the limit of open files")?;
-    Ok(Held { _files: files })
+    Ok(OpenFiles { _files: files })
 }
 
 fn digest(path: &Path) -> io::Result<Digest> {
@@ -88,8 +88,8 @@ fn digest(path: &Path) -> io::Result<Digest> {
     Ok(hash.finish().1)
 }
 
-impl Known {
-    /// Extended attributes of what is now at `path`, of which getfattr found `dumped`.
+impl FileRecord {
+    /// Returns the extended attributes of the file that is now at `path`, for which getfattr found `dumped`.
     fn xattrs_now(&self, owner: &Owner, path: &Path, dumped: Option<&Xattrs>) -> io::Result<Xattrs> {
         let is_given_away = (owner.uid, owner.gid) != (self.owner.uid, self.owner.gid);
         xattrs::merge_dumped(dumped, &self.owner.xattrs, || {
@@ -99,14 +99,14 @@ impl Known {
     }
 }
 
-/// What setfattr gives to a script's fakeroot: the extended attributes of `owners`.
+/// Returns the input of setfattr, which gives the extended attributes of `owners` to the fakeroot of a script.
 pub fn saved_xattrs(owners: &Owners) -> Vec<u8> {
     xattrs::written(owners.iter().map(|(path, owner)| (path.as_path(), xattrs::loaded(&owner.xattrs))))
 }
 
-/// As faked loads it.
-pub fn saved(known: &BTreeMap<Inode, Known>) -> String {
-    let line = |((device, inode), Known { owner, .. }): (&Inode, &Known)| {
+/// Returns the records in the format that faked loads.
+pub fn saved(known: &BTreeMap<InodeNumber, FileRecord>) -> String {
+    let line = |((device, inode), FileRecord { owner, .. }): (&InodeNumber, &FileRecord)| {
         let (major, minor) = owner.device;
         let rdev = (minor & 0xff) | ((major & 0xfff) << 8) | ((minor & !0xff) << 12) | ((major & !0xfff) << 32);
         let Owner { mode, uid, gid, .. } = owner;
@@ -115,20 +115,21 @@ pub fn saved(known: &BTreeMap<Inode, Known>) -> String {
     known.iter().map(line).collect()
 }
 
-/// User and group of a script's processes in a user namespace, which no script gives files to. They are recorded of files whose
-/// extended attributes a script set, and that it did not give away: those are root's, as all others.
+/// User and group of the processes of a script in a user namespace. Scripts do not use this id for files. fakeroot
+/// records it for files whose extended attributes a script set and whose owner the script did not change. Those files
+/// belong to root, as all others.
 pub const RESERVED_ID: u64 = 0xffff_0000;
 
-/// What those files are recorded with.
-pub enum Builder<'a> {
+/// The ids that fakeroot records for those files.
+pub enum RecordedIds<'a> {
     /// [`RESERVED_ID`], or root.
     Reserved,
-    /// The user that builds, where there are no user namespaces.
+    /// The user that runs the build, on machines without user namespaces.
     Real { uid: u64, gid: u64, script: &'a str },
 }
 
-impl Builder<'_> {
-    /// Sets the owner right of the file `name`, which has extended attributes unless they were removed again.
+impl RecordedIds<'_> {
+    /// Corrects the owner of the file `name`, which has extended attributes unless a script removed them.
     fn correct(&self, owner: &mut Owner, name: &Path) -> Result<()> {
         let (uid, gid, script) = match self {
             Self::Reserved => (RESERVED_ID, RESERVED_ID, ""),
@@ -150,23 +151,24 @@ impl Builder<'_> {
     }
 }
 
-/// Whether a script has the number.
+/// Whether the text of a script contains the number.
 fn mentions(script: &str, number: u64) -> bool {
     script.split(|letter: char| !letter.is_ascii_digit()).any(|digits| digits.parse() == Ok(number))
 }
 
-/// The result of a script: fakeroot's state, and what getfattr found.
+/// The result of a script: the state of fakeroot, and the output of getfattr.
 pub struct ScriptResult<'a> {
     pub root: &'a Path,
-    /// The file that faked saved.
+    /// The file that faked wrote.
     pub state: &'a Path,
     pub xattrs: BTreeMap<PathBuf, Xattrs>,
-    pub builder: Builder<'a>,
+    pub builder: RecordedIds<'a>,
 }
 
 impl ScriptResult<'_> {
-    /// Owners by path. `before` is what faked loaded. Errors if a file has attributes that fakeroot does not know.
-    pub fn owners(&self, before: &BTreeMap<Inode, Known>) -> Result<Owners> {
+    /// Returns the owners by path. `before` is the state that faked loaded. Errors if a file has attributes that
+    /// fakeroot did not record.
+    pub fn owners(&self, before: &BTreeMap<InodeNumber, FileRecord>) -> Result<Owners> {
         let by_inode = read_state(self.state)?;
         let (mut owners, mut real_xattrs) = (Owners::new(), RealXattrs::new(self.root));
         walk(self.root, &mut |path, file| {
@@ -193,7 +195,7 @@ impl ScriptResult<'_> {
     }
 }
 
-fn read_state(state: &Path) -> Result<HashMap<Inode, Owner>> {
+fn read_state(state: &Path) -> Result<HashMap<InodeNumber, Owner>> {
     let text = fs::read_to_string(state).context("reading fakeroot's state")?;
     let mut by_inode = HashMap::new();
     for line in text.lines() {
@@ -213,7 +215,7 @@ fn read_state(state: &Path) -> Result<HashMap<Inode, Owner>> {
     Ok(by_inode)
 }
 
-/// Whether a note with this `mode` can be of `file`: plain files stand for devices and pipes.
+/// Whether a record with this `mode` can belong to `file`. Regular files stand for devices and pipes.
 fn is_of_type(mode: u32, file: &fs::Metadata) -> bool {
     match mode & 0o170000 {
         0o040000 => file.is_dir(),
@@ -226,7 +228,8 @@ fn is_of_type(mode: u32, file: &fs::Metadata) -> bool {
 mod tests {
     use super::*;
 
-    /// A program that fakeroot does not see into (a static one) removes a file, and the next one gets its inode.
+    /// A program that fakeroot cannot intercept (a static program) removes a file, and the next file gets its inode
+    /// number.
     #[test]
     fn a_file_that_replaces_another_has_nothing_of_its_owner() {
         let top = tempfile::tempdir().unwrap();
@@ -250,12 +253,12 @@ mod tests {
         }
         fs::remove_dir(root.join("directory")).unwrap();
         fs::create_dir(root.join("directory")).unwrap();
-        // As many bytes, and the same time.
+        // The new contents have the same length and time.
         let modified = fs::metadata(&written).unwrap().modified().unwrap();
         fs::write(&written, "PROGRAM").unwrap();
         File::options().write(true).open(&written).unwrap().set_modified(modified).unwrap();
         let all = [&kept, &written].map(|path| (path.clone(), xattrs::loaded(&recorded.xattrs)));
-        let result = ScriptResult { root: &root, state: &state, xattrs: all.into(), builder: Builder::Reserved };
+        let result = ScriptResult { root: &root, state: &state, xattrs: all.into(), builder: RecordedIds::Reserved };
         let owners = result.owners(&before).unwrap();
         drop(held);
         assert_eq!(owners.keys().collect::<Vec<_>>(), [&kept, &written]);
@@ -273,7 +276,7 @@ mod tests {
         let state = top.path().join("state");
         fs::write(&state, saved(&before).replace("mode=104755", "mode=40755")).unwrap();
         let result =
-            ScriptResult { root: top.path(), state: &state, xattrs: BTreeMap::new(), builder: Builder::Reserved };
+            ScriptResult { root: top.path(), state: &state, xattrs: BTreeMap::new(), builder: RecordedIds::Reserved };
         assert!(result.owners(&BTreeMap::new()).unwrap().is_empty());
     }
 
@@ -281,13 +284,13 @@ mod tests {
     fn a_file_whose_attributes_are_set_is_not_the_builders() {
         let xattrs = Xattrs::from([(b"user.a".to_vec(), b"b".to_vec())]);
         let recorded = |uid, gid, xattrs: &Xattrs| Owner { uid, gid, xattrs: xattrs.clone(), ..Owner::default() };
-        let corrected = |builder: &Builder, mut owner: Owner| {
+        let corrected = |builder: &RecordedIds, mut owner: Owner| {
             builder.correct(&mut owner, Path::new("bin")).map(|()| (owner.uid, owner.gid))
         };
-        let reserved = Builder::Reserved;
+        let reserved = RecordedIds::Reserved;
         assert_eq!(corrected(&reserved, recorded(RESERVED_ID, RESERVED_ID, &Xattrs::new())).unwrap(), (0, 0));
         assert_eq!(corrected(&reserved, recorded(1000, RESERVED_ID, &xattrs)).unwrap(), (1000, 0));
-        let real = |script| Builder::Real { uid: 1000, gid: 100, script };
+        let real = |script| RecordedIds::Real { uid: 1000, gid: 100, script };
         let script = "chown 10007:5 x; setcap cap_net_raw=ep bin";
         assert_eq!(corrected(&real(script), recorded(1000, 100, &xattrs)).unwrap(), (0, 0));
         assert_eq!(corrected(&real(script), recorded(1000, 100, &Xattrs::new())).unwrap(), (1000, 100));

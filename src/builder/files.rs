@@ -10,13 +10,12 @@ use super::attributes::Attributes;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    /// Where each link leads, by its relative path.
+    /// The target of each link, by its relative path.
     #[serde(default)]
     links: BTreeMap<String, String>,
-    /// Each file's text, by its relative path.
+    /// The text of each file, by its relative path.
     #[serde(default)]
     texts: BTreeMap<String, String>,
-    /// Empty directories.
     #[serde(default)]
     directories: Vec<String>,
 }

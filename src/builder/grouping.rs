@@ -1,4 +1,4 @@
-//! From a closure to hashed layers: what every kind that groups store paths shares.
+//! From a closure to hashed layers. All kinds that group store paths use this.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     layering::Layering,
-    log, moved,
+    log, moved, programs,
     unpacked::{self, Unpacked},
     walk::walk,
 };
@@ -28,36 +28,34 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Grouping {
-    /// At most this many layers are made.
+    /// The maximum number of layers.
     max_layers: usize,
-    /// Which paths lie together.
+    /// Which paths share a layer.
     #[serde(default)]
     layering: Layering,
-    /// Store paths that go elsewhere in the image.
+    /// Store paths that have another location in the image.
     #[serde(default)]
     rewrites: Vec<PathRewrite>,
-    /// Those of them that stay at their own place, too.
+    /// Moved store paths that are at their original location, too.
     #[serde(default)]
     kept: Vec<StorePath>,
-    /// Annotations of each layer's descriptor.
+    /// Annotations of the descriptor of each layer.
     #[serde(default)]
     annotations: BTreeMap<String, String>,
-    /// Owners and modes.
     #[serde(default)]
     perms: Vec<PathPerm>,
-    /// Archives that stand for store paths, and directories that these lack.
+    /// Archives that replace store paths, and directories that are added to store paths.
     #[serde(default)]
     unpacked: unpacked::Request,
-    /// Store paths (of the closure) that are left out.
+    /// Store paths of the closure that are left out.
     #[serde(default)]
     ignore: Vec<StorePath>,
-    /// Whether only what goes elsewhere is in the layers: a mounted store has the rest.
+    /// Whether the layers contain only moved store paths. The other paths are in a mounted store.
     #[serde(default)]
     without_store_paths: bool,
-    /// buildLayer results that lie below, lowest first.
+    /// Results of buildLayer below these layers, lowest first.
     #[serde(default)]
     layers: Vec<PathBuf>,
-    /// History of each layer.
     #[serde(default)]
     metadata: History,
 }
@@ -70,7 +68,7 @@ struct PathRewrite {
     repl: String,
 }
 
-/// An element of `perms`. As in nix2container's program, null is the same as no value, and no regex matches every path.
+/// An element of `perms`. As in nix2container, null is the same as no value, and a missing regex matches every path.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PathPerm {
@@ -84,17 +82,18 @@ struct PathPerm {
 }
 
 impl Grouping {
-    /// The layers that lie below, lowest first. Of layers that hold the same store path the lowest keeps it.
+    /// Returns the layers below, lowest first. If several of them contain the same store path, only the lowest keeps
+    /// it.
     pub fn lower_layers(&self) -> Result<Vec<RecipeLayer>> {
         without_repeats(open_layers(&self.layers)?)
     }
 
-    /// The closure of this derivation and those of the layers below, without paths that are left out everywhere.
-    pub fn closure(&self, own: &Graph) -> Result<Graph> {
-        let mut all = vec![own.without_roots(|path| self.ignore.contains(path))];
+    /// Returns the closure of this derivation and of the layers below, without paths that are left out everywhere.
+    pub fn closure(&self, derivation_closure: &Graph) -> Result<Graph> {
+        let mut all = vec![derivation_closure.without_roots(|path| self.ignore.contains(path))];
         for directory in &self.layers {
             let path = directory.join("closure.json");
-            // Those of nix2container have none.
+            // Layers of nix2container have no closure.json.
             if path.exists() {
                 let text = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
                 all.push(serde_json::from_slice(&text).with_context(|| format!("parsing {}", path.display()))?);
@@ -103,8 +102,8 @@ impl Grouping {
         Ok(Graph::union(&all))
     }
 
-    /// Groups the closure's paths, without those that `lower` holds with the
-    /// same options, and hashes each group.
+    /// Groups the closure's paths and hashes each group. Paths that `lower` contains with the same options are left
+    /// out.
     pub fn layers(&self, graph: &Graph, lower: &[RecipeLayer]) -> Result<Vec<RecipeLayer>> {
         ensure!(self.max_layers > 0, "argument maxLayers is 0, but store paths need at least one layer");
         let held: HashMap<_, _> =
@@ -118,6 +117,7 @@ impl Grouping {
             bail!("argument annotations: {key} describes a layer's table of contents, which strata writes; remove it");
         }
         let unpacked = self.unpacked.unpack(graph)?;
+        unpacked.values().try_for_each(|unpacked| programs::check_root(&unpacked.files))?;
         self.check_perms(graph, &unpacked)?;
         let is_in_place = |path: &StorePath| {
             lower.iter().flat_map(|layer| &layer.paths).any(|held| held.path == path.as_path() && held.is_in_place())
@@ -139,8 +139,8 @@ impl Grouping {
         Ok(layers)
     }
 
-    /// Warns of permissions that change nothing. They are no error: a list of them may be shared between images, and divnix/std's
-    /// mkUser has some for a directory that buildEnv replaces with a link.
+    /// Warns of permissions that have no effect. They are not an error: images may share a list of permissions, and
+    /// mkUser of divnix/std sets some for a directory that buildEnv replaces with a link.
     fn check_perms(&self, graph: &Graph, unpacked: &HashMap<StorePath, Unpacked>) -> Result<()> {
         for (at, perm) in self.perms.iter().enumerate() {
             if !graph.nodes().iter().any(|node| node.path == perm.path) {
@@ -170,7 +170,7 @@ impl Grouping {
         Ok(())
     }
 
-    /// The path at its place in the image, and at its own place if it is kept there.
+    /// Returns the path at its location in the image, and at its original location if it is kept there.
     fn layer_paths(&self, path: &StorePath, unpacked: &HashMap<StorePath, Unpacked>) -> Vec<LayerPath> {
         let kept = LayerPath { path: path.as_path().to_owned(), options: None };
         let mut paths = vec![self.layer_path(path, unpacked)];
@@ -214,9 +214,9 @@ impl PathPerm {
     }
 }
 
-/// Errors if two store paths that go elsewhere want different files at one place. Within a layer [`hash`] finds them; in
-/// different layers the upper file would silently replace the lower. Owners and modes are not compared: those of a
-/// directory may differ between layers.
+/// Errors if two moved store paths contain different files for one location. Within a layer, [`hash`] reports this. In
+/// different layers, the upper file would silently replace the lower. Owners and modes are not compared, since those of
+/// a directory may differ between layers.
 fn check_roots(groups: &[Vec<LayerPath>]) -> Result<()> {
     let in_layers = groups.iter().filter(|group| group.iter().any(|path| !path.is_in_place())).count();
     if in_layers < 2 {
@@ -237,7 +237,7 @@ fn clash_of_roots(error: LayerError) -> anyhow::Error {
     clash(error, "use `deps` instead of `copyToRoot` for one of them")
 }
 
-/// `error`, and if two sources clash what else the function that was called offers.
+/// Returns `error`, with a remedy of the called function if two sources clash.
 pub fn clash(error: LayerError, remedy: &str) -> anyhow::Error {
     match error {
         LayerError::Clash { .. } => anyhow!("{error}, or {remedy}"),
@@ -245,7 +245,7 @@ pub fn clash(error: LayerError, remedy: &str) -> anyhow::Error {
     }
 }
 
-/// The layers of every directory with a layers.json, in order.
+/// Returns the layers of every directory with a layers.json, in order.
 pub fn open_layers(directories: &[PathBuf]) -> Result<Vec<RecipeLayer>> {
     let mut layers = Vec::new();
     for directory in directories {
@@ -254,8 +254,8 @@ pub fn open_layers(directories: &[PathBuf]) -> Result<Vec<RecipeLayer>> {
     Ok(layers)
 }
 
-/// Leaves every store path in the lowest of the layers that hold it with the same options; layers that lose some are
-/// hashed again, and those that lose all are gone.
+/// Keeps each store path only in the lowest layer that contains it with the same options. Layers that lose some paths
+/// are hashed again, and layers that lose all paths are removed.
 fn without_repeats(layers: Vec<RecipeLayer>) -> Result<Vec<RecipeLayer>> {
     let mut holder: HashMap<(PathBuf, Option<String>), usize> = HashMap::new();
     let mut kept = Vec::with_capacity(layers.len());
@@ -264,7 +264,7 @@ fn without_repeats(layers: Vec<RecipeLayer>) -> Result<Vec<RecipeLayer>> {
         layer.paths.retain(|path| {
             let key = (path.path.clone(), path.options.as_ref().map(|options| format!("{options:?}")));
             let first = *holder.entry(key).or_insert(at);
-            // A ready blob cannot lose anything.
+            // Paths cannot be removed from an existing blob.
             let stays = first == at || layer.blob.is_some();
             if !stays {
                 note!("Leaving {} to layer {}, which holds it already", path.path.display(), first + 1);
@@ -286,8 +286,7 @@ fn without_repeats(layers: Vec<RecipeLayer>) -> Result<Vec<RecipeLayer>> {
     Ok(kept)
 }
 
-/// Hashes groups of paths, whose sizes (in bytes) are estimates, all at once.
-/// The log counts layers from `below` + 1.
+/// Hashes all groups of paths, whose sizes (in bytes) are estimates. The log counts layers from `below` + 1.
 pub fn hash(
     groups: Vec<Vec<LayerPath>>,
     sizes: Vec<u64>,
@@ -297,7 +296,7 @@ pub fn hash(
     hash_at(groups, sizes, below, None, history)
 }
 
-/// As [`hash`], with another modification time for everything, in seconds since the epoch.
+/// The same as [`hash`], with another modification time for all files, in seconds since the epoch.
 pub fn hash_at(
     groups: Vec<Vec<LayerPath>>,
     sizes: Vec<u64>,

@@ -1,4 +1,5 @@
-//! `maxSize`, `maxLayerSize` and `forbiddenPaths`: limits of an image, and the references that led to an offending path.
+//! `maxSize`, `maxLayerSize` and `forbiddenPaths`: limits of an image. Errors show the references that led to an
+//! offending path.
 
 use std::{collections::BTreeSet, env};
 
@@ -8,22 +9,23 @@ use serde::Deserialize;
 use crate::{
     closure::{Graph, PackagePattern, StoreDir, StorePath},
     image::recipe::RecipeLayer,
+    report::bytes,
 };
 
-/// What an image promises.
+/// The limits of an image.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Guards {
-    /// Bytes of all layers, uncompressed.
+    /// Maximum size of all layers together, in uncompressed bytes.
     max_size: Option<u64>,
-    /// Bytes of each layer, uncompressed.
+    /// Maximum size of each layer, in uncompressed bytes.
     max_layer_size: Option<u64>,
     /// Patterns of store paths that must not be in the image ([`PackagePattern`]).
     forbidden_paths: Vec<String>,
 }
 
 impl Guards {
-    /// Refuses an image that breaks them, with the chain of references that brought the offender in.
+    /// Errors if the image exceeds a limit. The error shows the chain of references to the offending path.
     pub fn check(&self, layers: &[RecipeLayer], graph: &Graph) -> Result<()> {
         let held = |layer: &RecipeLayer| -> BTreeSet<StorePath> {
             layer.paths.iter().filter_map(|held| StorePath::parse(&held.path.to_string_lossy()).ok()).collect()
@@ -43,18 +45,21 @@ impl Guards {
         let total: u64 = layers.iter().map(|layer| layer.size).sum();
         if let Some(limit) = self.max_size.filter(|&limit| total > limit) {
             bail!(
-                "argument maxSize: the image has {total} bytes, {} more than {limit}; the biggest store paths are{}",
-                total - limit,
+                "argument maxSize: the image has {}, {} more than {}; the biggest store paths are{}",
+                bytes(total),
+                bytes(total - limit),
+                bytes(limit),
                 biggest(graph, &all)
             );
         }
         for (at, layer) in layers.iter().enumerate() {
             if let Some(limit) = self.max_layer_size.filter(|&limit| layer.size > limit) {
                 bail!(
-                    "argument maxLayerSize: layer {} has {} bytes, {} more than {limit}; its biggest store paths are{}",
+                    "argument maxLayerSize: layer {} has {}, {} more than {}; its biggest store paths are{}",
                     at + 1,
-                    layer.size,
-                    layer.size - limit,
+                    bytes(layer.size),
+                    bytes(layer.size - limit),
+                    bytes(limit),
                     biggest(graph, &held(layer))
                 );
             }
@@ -63,18 +68,18 @@ impl Guards {
     }
 }
 
-/// A chain of references, a line each, from a root of the closure to `path`.
+/// Returns the chain of references from a root of the closure to `path`, one per line.
 fn chain(graph: &Graph, path: &StorePath) -> String {
     let node = graph.nodes().iter().position(|node| node.path == *path);
-    // Layers from other tools list their paths, but not the references between them.
+    // Layers of other tools list their paths, but not the references between them.
     let Some(node) = node else { return format!("\n  └ {path}") };
     let line = |(depth, &at): (usize, &usize)| format!("\n{:depth$}  └ {}", "", graph.nodes()[at].path);
     graph.chain_to(node).iter().enumerate().map(line).collect()
 }
 
-/// The three biggest of `paths`, and how each came in.
+/// Returns the three biggest of `paths`, each with its chain of references.
 fn biggest(graph: &Graph, paths: &BTreeSet<StorePath>) -> String {
     let mut nodes: Vec<_> = graph.nodes().iter().filter(|node| paths.contains(&node.path)).collect();
     nodes.sort_by_key(|node| std::cmp::Reverse(node.nar_size));
-    nodes.iter().take(3).map(|node| format!("\n{} bytes:{}", node.nar_size, chain(graph, &node.path))).collect()
+    nodes.iter().take(3).map(|node| format!("\n{}:{}", bytes(node.nar_size), chain(graph, &node.path))).collect()
 }

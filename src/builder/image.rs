@@ -1,8 +1,14 @@
-//! Kind `image`: buildImage's result, image.json.
+//! Kind `image`: buildImage's result, image.json. With the output `nixClosure`, that is a directory with the file `store-paths`,
+//! which lists the store paths that nodes with a Nix store mount.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
 use super::{
@@ -13,10 +19,12 @@ use super::{
     grouping::Grouping,
     guards::Guards,
     log::{self, OwnLayers},
+    programs,
 };
 use crate::{
+    check,
     closure::{Graph, StorePath},
-    image::{Recipe, recipe::RecipeLayer},
+    image::{NixNode, Recipe, recipe::RecipeLayer},
     layer::compress::Compression,
     oci::Timestamp,
 };
@@ -31,13 +39,13 @@ struct Request {
     config: PathBuf,
     labels: BTreeMap<String, String>,
     annotations: BTreeMap<String, String>,
-    /// What plain layers are compressed to, for their digests.
+    /// The compression for which uncompressed layers record their compressed digests.
     compressed: Option<Compression>,
     arch: String,
     variant: Option<String>,
     created: Timestamp,
     name: String,
-    /// `None` stands for the hash part of the output path.
+    /// The hash part of the output path if it is `None`.
     tag: Option<String>,
 }
 
@@ -47,15 +55,16 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
     layers.extend(request.grouping.lower_layers()?);
     let graph = attributes.closure()?;
-    let own = request.grouping.layers(&graph, &layers)?;
-    layers.extend(own);
+    programs::check_packages(&attributes.packages()?)?;
+    let built = request.grouping.layers(&graph, &layers)?;
+    layers.extend(built);
     keep_links(request.base.below()?.as_ref(), &layers[base.as_ref().map_or(0, |base| base.layers.len())..])?;
-    let of_base = base.as_ref().map_or(0, |base| base.layers.len());
-    log::warn_of_layers(layers.len(), of_base, OwnLayers::MaxLayers);
-    compressed::note(&mut layers, request.compressed)?;
-    let own = request.grouping.closure(&graph)?;
+    let base_layers = base.as_ref().map_or(0, |base| base.layers.len());
+    log::warn_of_layers(layers.len(), base_layers, OwnLayers::MaxLayers);
+    compressed::record(&mut layers, request.compressed)?;
+    let image_closure = request.grouping.closure(&graph)?;
     let below = base.as_ref().and_then(|base| base.closure.as_deref());
-    let closure = Graph::union(below.into_iter().chain([&own]));
+    let closure = Graph::union(below.into_iter().chain([&image_closure]));
     request.guards.check(&layers, &closure)?;
 
     let mut config = request.base.config(base.as_ref(), &request.config)?;
@@ -70,11 +79,28 @@ pub fn build(attributes: &Attributes) -> Result<()> {
         Some(tag) => tag,
         None => StorePath::parse(&attributes.out().to_string_lossy())?.hash_part().to_owned(),
     });
+    image.nix_node = attributes.nix_closure().map(|closure| write_closure(&image, closure)).transpose()?;
     Ok(image.save(attributes.out())?)
 }
 
-/// Refuses a package copied to the root whose directory would replace a link of the base image. Nothing is moved behind the
-/// link, as the other functions do: nix2container's recipes have no way to say it.
+/// Writes the list of the store paths that nodes mount. Nix finds the references to them.
+fn write_closure(image: &Recipe, closure: &Path) -> Result<NixNode> {
+    let Some(mut node) = NixNode::find(image, closure.to_owned())? else {
+        bail!(
+            "argument nixNode: no store path of the image is an unmodified directory, so nodes can mount none; omit it"
+        );
+    };
+    if !image.config.user.is_empty() {
+        node.user = Some(check::numeric_user(image).context("argument config")?);
+    }
+    let list = closure.join("store-paths");
+    fs::create_dir(closure).with_context(|| format!("creating {}", closure.display()))?;
+    fs::write(&list, node.list()).with_context(|| format!("writing {}", list.display()))?;
+    Ok(node)
+}
+
+/// Errors if a package that is copied to the root has a directory at the path of a link of the base image. Other
+/// functions move the files to the target of the link, but recipes of nix2container cannot express that.
 fn keep_links(below: Option<&BaseTree>, layers: &[RecipeLayer]) -> Result<()> {
     let Some(below) = below else { return Ok(()) };
     for path in layers.iter().flat_map(|layer| &layer.paths).filter(|path| !path.is_in_place()) {

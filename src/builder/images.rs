@@ -1,4 +1,4 @@
-//! Kinds `merge` and `export`: what dockerTools makes of images that are there.
+//! Kinds `merge` and `export`: the dockerTools functions that convert existing images.
 
 use std::{collections::HashSet, fs::File, path::PathBuf, sync::Arc};
 
@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{attributes::Attributes, base::FromImage, root};
 use crate::{
     layer::{self, PathOptions, Source, Tree, compress::Compression},
+    threads,
     transport::{self, archive},
 };
 
@@ -28,7 +29,7 @@ pub fn merge(attributes: &Attributes) -> Result<()> {
     }
     let writing = || format!("writing {}", attributes.out().display());
     let file = File::create_new(attributes.out()).with_context(writing)?;
-    let compressor = Compression::Gzip.writer(file, rayon::current_num_threads(), None).with_context(writing)?;
+    let compressor = Compression::Gzip.writer(file, threads::jobs(), None).with_context(writing)?;
     let named: Vec<_> = images.iter().map(|image| (image, image.reference.as_deref())).collect();
     let compressor = archive::write_all(&named, compressor)?;
     compressor.finish().with_context(writing).map(drop)
@@ -44,7 +45,7 @@ pub fn export(attributes: &Attributes) -> Result<()> {
     let options = PathOptions { moved, owners: Some(Arc::new(owners)), ..PathOptions::default() };
     let tree = Tree::new(&[Source { path: root, files: Default::default(), options, follow: false }])?;
     let writing = || format!("writing {}", attributes.out().display());
-    // As users of it unpack them.
+    // Users unpack this tar, so names are relative.
     layer::write_relative(&tree, File::create_new(attributes.out()).with_context(writing)?)?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Kind `image-index`: buildIndex's result, an index of recipes.
+//! Kind `image-index`: the result of buildIndex, an index of recipes.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -20,7 +20,7 @@ struct Request {
     /// The recipes by system.
     images: BTreeMap<String, PathBuf>,
     name: String,
-    /// `None` stands for the hash part of the output path.
+    /// The hash part of the output path if it is `None`.
     tag: Option<String>,
     annotations: BTreeMap<String, String>,
 }
@@ -47,7 +47,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     Ok(save_json(&list, attributes.out())?)
 }
 
-/// OCI's name of the architecture of a Nix system; `None` of systems that are not in this list.
+/// Returns OCI's name of the architecture of a Nix system, or `None` for systems that are not in this list.
 fn architecture(system: &str) -> Option<&'static str> {
     Some(match system.split_once('-')?.0 {
         "x86_64" => "amd64",

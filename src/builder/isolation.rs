@@ -1,4 +1,5 @@
-//! The world that a root script runs in: the image's root file system, and of the machine only what a build may use.
+//! The environment of a script that runs as root: the image's root file system, and only those parts of the machine
+//! that a build may use.
 //!
 //! ```text
 //! /                  the image's root; the machine's is detached
@@ -8,12 +9,12 @@
 //! /.strata-scripts   the script
 //! ```
 //!
-//! Nothing of it can be undone from within: the script runs in a second user namespace, in which mounts of the first cannot
-//! be removed or made writable.
+//! The script cannot undo this: it runs in a second user namespace, in which mounts of the first cannot be removed or
+//! made writable.
 //!
-//! A build as root without build users is the machine's root in its user namespace too, and file permissions alone stop
-//! nothing: this holds with and without Nix's sandbox. The devices and directories are those of Nix's sandbox. (nix:
-//! src/libstore/unix/build/local-derivation-goal.cc)
+//! A build as root without build users is root of the machine in its user namespace too, where file permissions alone
+//! protect nothing. These mounts therefore hold with and without Nix's sandbox. The devices and directories are those
+//! of Nix's sandbox. (nix: src/libstore/unix/build/local-derivation-goal.cc)
 
 #[cfg(target_os = "linux")]
 use std::convert::Infallible;
@@ -23,29 +24,28 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-/// What is mounted where, and what runs then.
+/// The mounts of a script, and its command.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Isolation {
-    /// The image's root file system.
+pub struct ScriptIsolation {
     pub root: PathBuf,
-    /// The machine's store, and the directory of the root for it.
+    /// The machine's store, and its mount point below the root.
     pub store: (PathBuf, PathBuf),
-    /// The directory of the scripts, and the directory of the root for it.
+    /// The directory of the scripts, and its mount point below the root.
     pub scripts: (PathBuf, PathBuf),
-    /// The directory of the root for `/proc`.
+    /// The mount point of `/proc` below the root.
     pub proc: PathBuf,
-    /// The directory of the root for `/dev`.
+    /// The mount point of `/dev` below the root.
     pub dev: PathBuf,
-    /// Created when everything is mounted.
+    /// A file that is created after all mounts.
     pub started: PathBuf,
     /// The program and its arguments.
     pub command: Vec<String>,
 }
 
 #[cfg(target_os = "linux")]
-impl Isolation {
-    /// Mounts everything, in namespaces that belong to this process alone, and becomes the program.
+impl ScriptIsolation {
+    /// Mounts everything in new namespaces, and becomes the command.
     pub fn enter(&self) -> Result<Infallible> {
         use std::{fs::File, os::unix::process::CommandExt, process::Command};
 

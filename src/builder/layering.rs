@@ -1,4 +1,4 @@
-//! Which strategy groups a closure, as `layering`, `weights` and `previous` say.
+//! The arguments `layering`, `weights` and `previous`: the choice of the layering strategy.
 
 use std::{
     collections::HashMap,
@@ -14,27 +14,28 @@ use crate::terminal::note;
 use crate::{
     closure::{Graph, Node, Plan, Stable, StorePath, Strategy, Weights},
     image::Recipe,
+    report::bytes,
 };
 
-/// How a closure becomes groups.
+/// How a closure is grouped.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub struct Layering {
-    /// `popularity` (the default), `auto`, `transfer`, or dockerTools' layeringPipeline: the steps, or
-    /// a JSON file of them.
+    /// `popularity` (the default), `auto`, `transfer`, or dockerTools' layeringPipeline as a list of steps or a JSON
+    /// file.
     strategy: serde_json::Value,
-    /// How often paths change; for `transfer`.
+    /// How often paths change, for `transfer`.
     weights: Weights,
-    /// An older image.json, whose layers are kept where they can be.
+    /// An older image.json, whose layers are kept as far as possible.
     previous: Option<PathBuf>,
-    /// A JSON file of lists of store paths, one list a layer, that says it all.
+    /// A JSON file with a list of store paths for each layer. It replaces the strategy.
     layers_file: Option<PathBuf>,
-    /// Whether to say what each step did.
+    /// Whether the log describes each step.
     debug: bool,
 }
 
 impl Layering {
-    /// Groups `graph` into at most `max_layers` layers, without what `left_out` answers for.
+    /// Groups `graph` into at most `max_layers` layers, without the paths for which `left_out` is true.
     pub fn plan<'a>(
         &self,
         graph: &'a Graph,
@@ -53,9 +54,9 @@ impl Layering {
         if self.debug {
             let count = plan.groups.len();
             for (at, group) in plan.groups.iter().enumerate() {
-                let size: u64 = group.iter().map(|node| node.nar_size).sum();
+                let size = bytes(group.iter().map(|node| node.nar_size).sum());
                 let paths = log::list(group.iter().map(|node| node.path.as_path()));
-                note!("layer {} of {count}: {} store paths ({size} bytes): {paths}", at + 1, group.len());
+                note!("layer {} of {count}: {} store paths ({size}): {paths}", at + 1, group.len());
             }
         }
         Ok(plan)
@@ -70,8 +71,8 @@ impl Layering {
     }
 }
 
-/// The layers that the lists of a file say. Each path of the closure is in one of them, and nothing else is; what is left
-/// out here may be missing. (nix2container, pull request 220)
+/// Returns the layers that a file lists. Each path of the closure must be in exactly one of them, and no other path may
+/// be listed. Paths that are left out here may be missing. (nix2container, pull request 220)
 fn listed<'a>(file: &Path, graph: &'a Graph, left_out: impl Fn(&StorePath) -> bool) -> Result<Plan<'a>> {
     let text = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
     let lists: Vec<Vec<StorePath>> = serde_json::from_slice(&text)
@@ -102,9 +103,9 @@ fn listed<'a>(file: &Path, graph: &'a Graph, left_out: impl Fn(&StorePath) -> bo
     Ok(Plan { groups })
 }
 
-/// The layers of an older image that are made from store paths.
+/// Returns the store paths of each layer of an older image.
 fn previous(path: &Path) -> Result<Vec<Vec<StorePath>>> {
-    // A recipe may be a directory.
+    // The recipe may be in a directory.
     let image = if path.is_dir() { Recipe::open(path.join("image.json"))? } else { Recipe::open(path)? };
     let paths = |layer: &crate::image::recipe::RecipeLayer| -> Vec<StorePath> {
         layer.paths.iter().filter_map(|path| StorePath::parse(&path.path.to_string_lossy()).ok()).collect()

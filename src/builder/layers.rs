@@ -1,4 +1,4 @@
-//! Kind `layers`: buildLayer's result.
+//! Kind `layers`: the result of buildLayer.
 //!
 //! ```text
 //! layers.json        the layers
@@ -11,7 +11,7 @@ use std::fs::File;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
-use super::{attributes::Attributes, compressed, grouping::Grouping};
+use super::{attributes::Attributes, compressed, grouping::Grouping, programs};
 use crate::{
     image::recipe::{self, LayerPath},
     layer::compress::Compression,
@@ -21,10 +21,10 @@ use crate::{
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
     grouping: Grouping,
-    /// Whether the layers can be made again from their store paths at any time.
+    /// Whether the layers can be made from their store paths again at any time.
     #[serde(default = "yes")]
     reproducible: bool,
-    /// What the layers are compressed to, for their digests.
+    /// The compression for which layers record their compressed digests.
     compressed: Option<Compression>,
 }
 
@@ -36,8 +36,9 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let Request { grouping, reproducible, compressed } = attributes.request()?;
     let lower = grouping.lower_layers()?;
     let graph = attributes.closure()?;
+    programs::check_packages(&attributes.packages()?)?;
     let mut layers = grouping.layers(&graph, &lower)?;
-    compressed::note(&mut layers, compressed)?;
+    compressed::record(&mut layers, compressed)?;
     let out = attributes.out();
     std::fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;
     for (at, layer) in layers.iter_mut().enumerate() {

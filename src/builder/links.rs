@@ -1,4 +1,4 @@
-//! The customisation layer's files: `contents` linked at the root of the image.
+//! The files of the customisation layer: `contents` linked at the root of the image.
 //!
 //! ```text
 //! …-coreutils/bin/ls     ──▶  /bin            a directory
@@ -7,9 +7,8 @@
 //!                             /etc/app.conf ─▶ …
 //! ```
 //!
-//! Directories are directories (mode 0755), everything else is a link to its
-//! store path, as symlinkJoin makes it. Where two packages have the same file,
-//! the first one wins, and the log says so.
+//! Directories stay directories (mode 0755), and every other file is a link to its store path, as in symlinkJoin. If
+//! two packages have the same file, the first one is linked, and the log reports it.
 
 use std::{
     fs,
@@ -22,9 +21,9 @@ use anyhow::{Context, Result, ensure};
 use super::{base_tree::BaseTree, reserved};
 use crate::terminal::note;
 
-/// Links each of `contents`, the value of `argument`, below `root`, a directory that is made here.
+/// Links each of `contents`, the value of `argument`, below `root`, a directory that this function makes.
 ///
-/// A directory of the base image (`below`) stays one.
+/// A directory of the base image (`below`) stays a directory.
 pub fn join(argument: &str, contents: &[PathBuf], root: &Path, below: Option<&BaseTree>) -> Result<()> {
     make_directory(root)?;
     let is_below =
@@ -63,7 +62,7 @@ fn link(source: &Path, target: &Path, is_below: &dyn Fn(&Path) -> bool) -> Resul
             }
             None => symlink(&source, &target).with_context(|| format!("linking {}", target.display()))?,
             Some(existing) if existing.is_dir() && source.is_dir() => link(&source, &target, is_below)?,
-            // A link to a directory that another package fills too becomes a directory.
+            // A link to a directory becomes a directory if another package adds files to it.
             Some(existing) if existing.is_symlink() && target.is_dir() && source.is_dir() => {
                 let first = fs::read_link(&target).with_context(reading)?;
                 fs::remove_file(&target).with_context(|| format!("replacing {}", target.display()))?;
@@ -82,7 +81,8 @@ fn link(source: &Path, target: &Path, is_below: &dyn Fn(&Path) -> bool) -> Resul
     Ok(())
 }
 
-/// Whether both lead to one file: a package and one of links to it (buildEnv, symlinkJoin) have the same files.
+/// Whether both paths lead to one file. A package and a package of links to it (buildEnv, symlinkJoin) have the same
+/// files.
 fn is_same_file(one: &Path, two: &Path) -> bool {
     fs::canonicalize(one).ok().zip(fs::canonicalize(two).ok()).is_some_and(|(one, two)| one == two)
 }

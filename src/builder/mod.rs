@@ -4,11 +4,11 @@
 //! .attrs.json ──▶ attributes ──▶ one kind of output, one file each:
 //!                                  config    the configuration, for Nix to scan for references
 //!                                  layers    buildLayer: layers.json
-//!                                  image     buildImage: image.json
-//!                                  detached  the same without references, for machines that have no store path of it
+//!                                  image     buildImage: image.json, and a list of store paths for nodes with a Nix store
+//! detached  the same without references, for machines that have none of its store paths
 //!                                  digest    the digest of its manifest in a registry
 //!                                  image-index  buildIndex: recipes for several platforms
-//!                                  customisation  what scripts make of an image's own files
+//! customisation  the result of the scripts of an image
 //!                                  archive   makeContainerImage, dockerTools: a loadable .tar.gz
 //!                                  merge, …  dockerTools' other functions
 //!                                  base, …   images to build on
@@ -16,11 +16,11 @@
 //!                                  oci-…     the ociImage* functions
 //!                                  check     tests of an image, with an empty file as output
 //!                                  sbom      an image's SBOM
+//!                                  vex       what patches of an image's packages fix
 //!                                  program   bin/NAME, a script that copies an image somewhere
 //! ```
 //!
-//! The contract with `nix/` is in [`attributes`]; each kind's request is the
-//! struct at the top of its file.
+//! [`attributes`] is the contract with `nix/`. The request of each kind is the struct at the top of its file.
 
 mod archive;
 mod attributes;
@@ -52,6 +52,7 @@ mod log;
 mod moved;
 mod oci;
 mod program;
+mod programs;
 mod pull;
 mod reserved;
 mod root;
@@ -59,6 +60,7 @@ mod sbom;
 mod script;
 pub(crate) mod strategy;
 mod unpacked;
+mod vex;
 mod walk;
 mod xattrs;
 
@@ -67,37 +69,43 @@ use std::{
     env,
     fs::{self, Permissions},
     io,
+    num::NonZeroUsize,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    thread,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::threads;
 use attributes::Attributes;
 
-/// Does what the derivation's attributes ask for.
+/// Builds the output that the attributes of the derivation describe, with `jobs` jobs, by default as many as Nix grants cores.
 ///
 /// # Errors
 ///
-/// The message names the attribute, path or layer at fault. Nothing is left at
-/// the output path then.
-pub fn run() -> Result<()> {
+/// The message names the attribute, path or layer at fault. The output path is removed.
+pub fn run(jobs: Option<NonZeroUsize>) -> Result<()> {
     let attributes = Attributes::read()?;
-    set_cores()?;
-    let out = attributes.out();
-    ensure!(out.symlink_metadata().is_err(), "{} exists already", out.display());
+    threads::set_jobs(jobs.unwrap_or_else(cores)).context("starting threads")?;
+    let outputs: Vec<&Path> = [attributes.out()].into_iter().chain(attributes.nix_closure()).collect();
+    for out in &outputs {
+        ensure!(out.symlink_metadata().is_err(), "{} exists already", out.display());
+    }
     dispatch(&attributes).inspect_err(|_| {
-        // The output of a failed build is of no use; the error says what failed.
-        let _ = if out.is_dir() { fs::remove_dir_all(out) } else { fs::remove_file(out) };
+        for out in outputs {
+            // The output of a failed build is useless, and the first error is the relevant one.
+            let _ = if out.is_dir() { fs::remove_dir_all(out) } else { fs::remove_file(out) };
+        }
     })
 }
 
-/// Enters the root of a script's image and becomes the script: what [`script`] starts in new namespaces.
+/// Enters the root of a script's image and becomes the script. [`script`] starts this in new namespaces.
 pub fn enter_root(isolation: &str) -> Result<Infallible> {
     #[cfg(not(target_os = "linux"))]
     bail!("only Linux has the namespaces that this needs");
     #[cfg(target_os = "linux")]
-    serde_json::from_str::<isolation::Isolation>(isolation).context("argument of enter-root")?.enter()
+    serde_json::from_str::<isolation::ScriptIsolation>(isolation).context("argument of enter-root")?.enter()
 }
 
 fn dispatch(attributes: &Attributes) -> Result<()> {
@@ -125,6 +133,7 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
         "image-from-dir" => base::from_dir(attributes),
         "image-from-manifest" => base::from_manifest(attributes),
         "sbom" => sbom::build(attributes),
+        "vex" => vex::build(attributes),
         "nix-database" => database::build(attributes),
         "pull" => pull::pull(attributes),
         "pull-blob" => pull::pull_blob(attributes),
@@ -132,10 +141,10 @@ fn dispatch(attributes: &Attributes) -> Result<()> {
     }
 }
 
-/// A directory for everything that is written before the result, below the one in which Nix builds.
+/// Returns a directory for temporary files below the build directory of Nix.
 ///
-/// That one may have a set-group-ID bit or a default ACL, from a `TMPDIR` without a sandbox: files below would have other
-/// modes and owners than elsewhere. This one has neither.
+/// Without a sandbox, the build directory may have a set-group-ID bit or a default ACL of `TMPDIR`, which would change
+/// the modes and owners of files. This directory has neither.
 fn work_directory() -> Result<PathBuf> {
     let path = match env::var_os("NIX_BUILD_TOP") {
         Some(top) => Path::new(&top).join("strata"),
@@ -149,15 +158,15 @@ fn work_directory() -> Result<PathBuf> {
     }
     #[cfg(target_os = "linux")]
     for name in [c"system.posix_acl_default", c"system.posix_acl_access"] {
-        // Most directories have no such attribute, and some file systems none at all.
+        // Most directories lack this attribute, and some file systems support none.
         let _ = rustix::fs::removexattr(&path, name);
     }
     fs::set_permissions(&path, Permissions::from_mode(0o700)).with_context(creating)?;
     Ok(path)
 }
 
-/// Uses as many cores as Nix grants; 0 stands for all there are.
-fn set_cores() -> Result<()> {
+/// Returns the number of cores that Nix grants. 0 stands for all cores.
+fn cores() -> NonZeroUsize {
     let cores = env::var("NIX_BUILD_CORES").ok().and_then(|cores| cores.parse().ok());
-    rayon::ThreadPoolBuilder::new().num_threads(cores.unwrap_or(0)).build_global().context("starting threads")
+    cores.or_else(|| thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN)
 }

@@ -1,20 +1,20 @@
-//! Warnings about packages that `copyToRoot` moves away from the store paths and settings that name them.
+//! Warnings about packages that `copyToRoot` moves away from the store paths that settings and other packages refer to.
 //!
 //! ```text
 //! copyToRoot = [ app ]    /nix/store/…-app/bin/app becomes /bin/app, and /nix/store/…-app is not in the image
 //! Cmd = [ "${app}/bin/app" ], or a script in another package that names it: does not start
 //! ```
 //!
-//! nix2container's buildImage moves packages too. A package of links (buildEnv) can be moved: its links lead to packages that
-//! stay.
+//! nix2container's buildImage moves packages too. A package of links (buildEnv) can be moved, since the targets of its
+//! links stay.
 
 use crate::closure::{Graph, StorePath};
 use crate::terminal::note;
 
-/// Warnings of one image.
+/// The maximum number of warnings for one image.
 const LIMIT: usize = 8;
 
-/// Warns of each path of the closure that refers to one that is moved. `config` are the results of kind `config`.
+/// Warns of each path of the closure that refers to a moved path. `config` are the results of kind `config`.
 pub fn warn(graph: &Graph, is_moved: impl Fn(&StorePath) -> bool, config: &[StorePath]) {
     let references = find(graph, is_moved, config);
     for (from, to) in references.iter().take(LIMIT) {
@@ -29,7 +29,7 @@ pub fn warn(graph: &Graph, is_moved: impl Fn(&StorePath) -> bool, config: &[Stor
     }
 }
 
-/// A store path or setting that names a moved package, and that package.
+/// Returns pairs of a store path or setting that refers to a moved package, and that package.
 fn find(graph: &Graph, is_moved: impl Fn(&StorePath) -> bool, config: &[StorePath]) -> Vec<(String, String)> {
     let nodes = graph.nodes();
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Kind `program`: a package with one script, `bin/NAME`, or that script alone.
+//! Kind `program`: a package with one script, `bin/NAME`, or the script alone.
 
 use std::{
     fs,
@@ -14,12 +14,12 @@ use super::attributes::Attributes;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    /// None makes the result itself the script.
+    /// `None` makes the output itself the script.
     name: Option<String>,
-    /// Other names of it in the package.
+    /// Other names of the script in the package.
     #[serde(default)]
     aliases: Vec<String>,
-    /// The whole script, `#!` line included.
+    /// The whole script, with its `#!` line.
     text: String,
 }
 

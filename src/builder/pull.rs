@@ -1,7 +1,7 @@
-//! Kinds `pull` and `pull-blob`: images of registries, as derivations whose result's hash is known before.
+//! Kinds `pull` and `pull-blob`: images of registries, as fixed-output derivations.
 //!
-//! Only with the feature `net`. Nix gives such derivations the machine's network,
-//! and the environment variables that they name: proxies, `REGISTRY_AUTH_FILE`.
+//! They need the feature `net`. Nix gives such derivations the machine's network and the environment variables that
+//! they name: proxies, `REGISTRY_AUTH_FILE`.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use super::attributes::Attributes;
 use crate::{
-    image::Wanted,
+    image::PlatformChoice,
     oci::{Digest, Platform, Reference, Sha256Writer},
     transport::{
         dir, http,
@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// Where nix2container's users bind their credentials into the sandbox.
+/// The path at which users of nix2container bind their credentials into the sandbox.
 const BOUND: &str = "/etc/skopeo/auth.json";
 
 #[derive(Debug, Deserialize)]
@@ -35,7 +35,7 @@ struct Pull {
     tls_verify: bool,
 }
 
-/// `skopeo copy docker://REF dir:OUT`, byte for byte.
+/// Writes the result of `skopeo copy docker://REF dir:OUT`, byte for byte.
 pub fn pull(attributes: &Attributes) -> Result<()> {
     let request: Pull = attributes.request()?;
     use_certificates_of(attributes);
@@ -43,7 +43,7 @@ pub fn pull(attributes: &Attributes) -> Result<()> {
     let pulling = || format!("pulling {reference}");
     let found = registry::read::open(client(&reference, request.tls_verify).with_context(pulling)?, &reference)?;
     let platform = Platform { os: request.os, ..Platform::linux(&request.arch, request.variant.as_deref()) };
-    let image = found.image(&Wanted::Prefer(platform)).with_context(pulling)?;
+    let image = found.image(&PlatformChoice::Prefer(platform)).with_context(pulling)?;
     dir::write_into(&image, attributes.out()).with_context(pulling).map(drop)
 }
 
@@ -55,7 +55,7 @@ struct PullBlob {
     tls_verify: bool,
 }
 
-/// One blob as a file.
+/// Writes one blob as a file.
 pub fn pull_blob(attributes: &Attributes) -> Result<()> {
     let request: PullBlob = attributes.request()?;
     use_certificates_of(attributes);
@@ -71,7 +71,7 @@ pub fn pull_blob(attributes: &Attributes) -> Result<()> {
     Ok(())
 }
 
-/// Nix passes the machine's `NIX_SSL_CERT_FILE` on, whose file the sandbox may lack.
+/// Nix passes the machine's `NIX_SSL_CERT_FILE` on, although the sandbox may lack that file.
 fn use_certificates_of(attributes: &Attributes) {
     if let Some(path) = attributes.certificate_file() {
         http::set_sandbox_certificates(path);

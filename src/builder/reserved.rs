@@ -1,8 +1,8 @@
-//! Names that an image's own files must not have.
+//! Names that the files of an image must not have.
 //!
 //! ```text
-//! .wh.NAME          in a layer, it deletes NAME of the layers below, and never arrives itself
-//! /nix, /nix/store  a link in their place hides the store paths of the layers below
+//! .wh.NAME          in a layer, it deletes NAME of the layers below, and is never unpacked itself
+//! /nix, /nix/store  a link at this path hides the store paths of the layers below
 //! ```
 //!
 //! (image-spec: layer.md, Whiteouts; podman issue 3582)
@@ -22,7 +22,7 @@ use crate::layer::whiteout::Marker;
 const REMEDY: &str =
     "begins with .wh., and container engines delete the file of that name from the layers below instead";
 
-/// Whether the file at `source`, a file of a package, may be in an image.
+/// Errors if the file at `source`, a file of a package, must not be in an image.
 pub fn check_name(source: &Path) -> Result<()> {
     let name = source.file_name().unwrap_or_default();
     ensure!(
@@ -33,7 +33,7 @@ pub fn check_name(source: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The names that the script of `argument` left at and below `root`; `whiteouts` are meant to be there.
+/// Checks the names that the script of `argument` left at and below `root`, except for the expected `whiteouts`.
 pub fn check_names(argument: &str, root: &Path, whiteouts: &BTreeSet<PathBuf>) -> Result<()> {
     walk(root, &mut |path, _| {
         let is_reserved = path != root && Marker::parse(path.file_name().unwrap_or_default().as_bytes()).is_some();
@@ -47,7 +47,7 @@ pub fn check_names(argument: &str, root: &Path, whiteouts: &BTreeSet<PathBuf>) -
     })
 }
 
-/// The whiteouts at and below `root`.
+/// Returns the whiteouts at and below `root`.
 pub fn whiteouts(root: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     walk(root, &mut |path, _| {
@@ -59,7 +59,7 @@ pub fn whiteouts(root: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// That the package does not replace `/nix` or the store, if its files go to the root of an image.
+/// Errors if the package replaces `/nix` or the store when its files are copied to the root of an image.
 pub fn check_package(package: &Path) -> Result<()> {
     match in_place_of_store(package) {
         None => Ok(()),
@@ -69,7 +69,7 @@ pub fn check_package(package: &Path) -> Result<()> {
     }
 }
 
-/// The same of the files that the script of `argument` made.
+/// Errors if a file that the script of `argument` made replaces `/nix` or the store.
 pub fn check_store(argument: &str, root: &Path) -> Result<()> {
     match in_place_of_store(root) {
         None => Ok(()),
@@ -87,7 +87,7 @@ fn hides_store(place: &Path, kind: &str) -> String {
     )
 }
 
-/// What is at or above the store in `root`, by path below it, and is no directory.
+/// Returns a path at or above the store in `root` that is not a directory, relative to `root`, and its type.
 fn in_place_of_store(root: &Path) -> Option<(PathBuf, &'static str)> {
     let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
     let mut place = PathBuf::new();

@@ -1,4 +1,4 @@
-//! The layer of an image's own files: contents linked or copied, then changed by scripts.
+//! The layer of an image's own files: contents are linked or copied, then changed by scripts.
 
 use std::{
     collections::BTreeSet,
@@ -21,10 +21,13 @@ use super::{
 use crate::{
     closure::Graph,
     image::{Image, Recipe},
-    layer::{Owner, Owners, rooted::Rooted, unpack},
+    layer::{
+        Owner, Owners,
+        rooted::Rooted,
+        unpack::{self, Disk},
+    },
 };
 
-/// Scripts of the user's.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Scripts {
@@ -32,25 +35,24 @@ pub struct Scripts {
     fake_root_commands: String,
     enable_fakechroot: bool,
     run_as_root: Option<String>,
-    /// Given where there is a script.
+    /// Set if there is a script.
     tools: Option<Tools>,
 }
 
-/// What is put into a root before any script runs.
+/// The files that are in a root before scripts run.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Placed {
+pub struct PlacedContents {
     pub contents: Vec<PathBuf>,
-    /// The argument that they come from, as the user wrote it.
+    /// The argument whose value the files are, for messages.
     #[serde(default = "contents")]
     pub argument: String,
     pub placing: Placing,
-    /// The owner.
     #[serde(default)]
     pub uid: u64,
     #[serde(default)]
     pub gid: u64,
-    /// The owner of the store and of the state of Nix.
+    /// The owner of the store and of Nix's state.
     #[serde(default)]
     pub store_uid: u64,
     #[serde(default)]
@@ -69,21 +71,21 @@ pub enum Placing {
     Link,
     /// Copies; links to directories become directories.
     Copy,
-    /// Copies, links as they are.
+    /// Copies; links stay links.
     CopyDirlinks,
 }
 
 /// A directory that becomes a layer, and the owners of its files.
-pub struct Root {
+pub struct RootDirectory {
     pub path: PathBuf,
     pub owners: Owners,
 }
 
-impl Root {
-    /// Makes it in `top`: places what is to be there, adds a Nix database of `closure`, runs the scripts.
+impl RootDirectory {
+    /// Makes the files in `top`: places the contents, adds a Nix database of `closure`, runs the scripts.
     pub fn make(
         top: &Path,
-        placed: &Placed,
+        placed: &PlacedContents,
         scripts: &Scripts,
         base: Option<&Recipe>,
         below: Option<&BaseTree>,
@@ -96,7 +98,7 @@ impl Root {
                 Placing::Link => links::join(&placed.argument, &placed.contents, &root.path, below)?,
                 Placing::Copy | Placing::CopyDirlinks => {
                     let (owners, argument) = (&mut root.owners, placed.argument.as_str());
-                    Copies { root: &root.path, owners, keep_dirlinks, argument }.of(&placed.contents)?;
+                    Copies { root: &root.path, owners, keep_dirlinks, argument }.copy(&placed.contents)?;
                 }
             }
             if let Some(closure) = closure {
@@ -104,7 +106,7 @@ impl Root {
                 root.owners.retain(|path, _| !written.contains(path));
                 if (placed.store_uid, placed.store_gid) != (0, 0) {
                     let nix = Rooted::open(&root.path)?.find(Path::new("nix"))?;
-                    root.give(nix.path(), placed.store_uid, placed.store_gid)?;
+                    root.set_owner(nix.path(), placed.store_uid, placed.store_gid)?;
                 }
             }
             Ok(())
@@ -112,7 +114,7 @@ impl Root {
         if let Some(text) = &scripts.run_as_root {
             let path = top.join("root");
             let mut whole = Self { owners: unpack_base(base, &path)?, path };
-            let before = Snapshot::take(&whole.path, &whole.owners)?;
+            let before = Snapshot::read(&whole.path, &whole.owners)?;
             place(&mut whole)?;
             script::run(scripts.tools()?, Mode::Chroot, "runAsRoot", text, &whole.path, &mut whole.owners)?;
             reserved::check_names("runAsRoot", &whole.path, &BTreeSet::new())?;
@@ -125,13 +127,13 @@ impl Root {
         root.script(scripts, "extraCommands", &scripts.extra_commands, Mode::Plain)?;
         let mode = if scripts.enable_fakechroot { Mode::Chroot } else { Mode::FakeRoot };
         root.script(scripts, "fakeRootCommands", &scripts.fake_root_commands, mode)?;
-        // With runAsRoot the base itself was written to.
+        // With runAsRoot, the script changed the base image's file system itself.
         if let (Some(below), None) = (below, &scripts.run_as_root) {
             below.follow(&root.path, &mut root.owners)?;
         }
-        // As upstream, which sets no owner for its root layer.
+        // As in nixpkgs, whose runAsRoot sets no owner.
         if (placed.uid, placed.gid) != (0, 0) && scripts.run_as_root.is_none() {
-            root.give(&root.path.clone(), placed.uid, placed.gid)?;
+            root.set_owner(&root.path.clone(), placed.uid, placed.gid)?;
         }
         Ok(root)
     }
@@ -146,8 +148,8 @@ impl Root {
         reserved::check_store(argument, &self.path)
     }
 
-    /// Gives everything at and below `top` that has no owner yet to `uid` and `gid`.
-    fn give(&mut self, top: &Path, uid: u64, gid: u64) -> Result<()> {
+    /// Sets the owner of all files at and below `top` that have no recorded owner.
+    fn set_owner(&mut self, top: &Path, uid: u64, gid: u64) -> Result<()> {
         let owners = &mut self.owners;
         walk(top, &mut |path, file| {
             owners.entry(path.to_owned()).or_insert_with(|| Owner { uid, gid, ..plain_owner(file) });
@@ -155,12 +157,12 @@ impl Root {
         })
     }
 
-    /// The owner and the kind of the file at `path`.
+    /// Returns the owner and the type of the file at `path`.
     pub fn owner(&self, path: &Path, file: &fs::Metadata) -> Owner {
         self.owners.get(path).cloned().unwrap_or_else(|| plain_owner(file))
     }
 
-    /// The same in `top`, where it can be written to.
+    /// Copies the root to `top`, where it is writable.
     pub fn to_writable(&self, top: &Path) -> Result<Self> {
         let path = top.join("customisation");
         copies::tree(&self.path, &path).with_context(|| format!("copying {}", self.path.display()))?;
@@ -178,14 +180,14 @@ impl Scripts {
     }
 }
 
-/// The base image's root file system, in a directory that is made here.
+/// Unpacks the base image's root file system into `root`, a directory that this function makes. Returns the owners.
 pub fn unpack_base(base: Option<&Recipe>, root: &Path) -> Result<Owners> {
     fs::create_dir(root).with_context(|| format!("creating {}", root.display()))?;
-    let mut owners = Owners::new();
+    let (mut owners, mut disk) = (Owners::new(), Disk::default());
     let Some(base) = base else { return Ok(owners) };
-    for (at, layer) in Image::of(base).layers.iter().enumerate() {
+    for (at, layer) in Image::from_recipe(base).layers.iter().enumerate() {
         let unpacking = || format!("argument fromImage: unpacking layer {}", at + 1);
-        layer.plain(|tar| unpack::unpack(tar, root, &mut owners)).with_context(unpacking)?;
+        layer.plain(|tar| unpack::unpack_within(tar, root, &mut owners, &mut disk)).with_context(unpacking)?;
     }
     Ok(owners)
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::attributes::Attributes;
 use crate::{
-    attest::sbom::{About, Bom, Format},
+    attest::sbom::{About, Bom, SbomFormat},
     closure::StorePath,
     image::recipe::write_whole,
     transport,
@@ -16,19 +16,20 @@ use crate::{
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
-    /// An image of any kind; of ours the recipe.
+    /// An image of any kind. Images that strata built are given as recipes.
     image: PathBuf,
-    format: Format,
-    /// What evaluation knows of the packages that the expression named.
-    packages: Vec<Package>,
+    format: SbomFormat,
+    /// The attributes of the packages that the expression refers to, as far as evaluation knows them.
+    packages: Vec<StorePackage>,
 }
 
+/// A package, and its metadata.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Package {
-    /// Every output.
-    paths: Vec<String>,
-    about: About,
+pub struct StorePackage {
+    /// The store paths of all outputs.
+    pub paths: Vec<String>,
+    pub about: About,
 }
 
 pub fn build(attributes: &Attributes) -> Result<()> {

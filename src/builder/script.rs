@@ -2,12 +2,11 @@
 //!
 //! ```text
 //! extraCommands      bash, in the directory that becomes the layer, as the user that builds
-//! fakeRootCommands   the same under fakeroot: owners, setuid bits and devices are noted
+//! fakeRootCommands   the same under fakeroot, which records owners, setuid bits and devices
 //! … in a chroot      the same at /, in namespaces of its own: see isolation.rs
 //! ```
 //!
-//! Nothing here needs to be root. What fakeroot noted is read from what `faked`
-//! saves: files by device and inode.
+//! No script needs root. The records of fakeroot are read from the file that `faked` saves: files by device and inode.
 
 use std::{
     collections::BTreeMap,
@@ -21,8 +20,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::{
-    fakeroot::{self, Builder, Inode, Known, RESERVED_ID, ScriptResult},
-    isolation::Isolation,
+    fakeroot::{self, FileRecord, InodeNumber, RESERVED_ID, RecordedIds, ScriptResult},
+    isolation::ScriptIsolation,
     xattrs::{self, RealXattrs},
 };
 use crate::layer::{Owners, rooted::Rooted};
@@ -31,11 +30,10 @@ use crate::layer::{Owners, rooted::Rooted};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Tools {
-    /// bash itself.
     bash: PathBuf,
     /// The `PATH` of scripts.
     path: String,
-    /// nix/parts/script-functions.sh: what scripts can call beside programs.
+    /// nix/parts/script-functions.sh: functions that scripts can call.
     functions: PathBuf,
     /// The package fakeroot.
     fakeroot: PathBuf,
@@ -45,10 +43,10 @@ pub struct Tools {
     attr: PathBuf,
 }
 
-/// How a script runs.
+/// The way in which a script runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// As the user that builds.
+    /// The script runs as the user of the build.
     Plain,
     /// Under fakeroot.
     FakeRoot,
@@ -56,8 +54,8 @@ pub enum Mode {
     Chroot,
 }
 
-/// Runs the script with the options of stdenv's setup, or those of dockerTools' `shellScript` where that runs it; says
-/// where it failed. (nixpkgs: pkgs/stdenv/generic/setup.sh, pkgs/build-support/docker/default.nix)
+/// Runs the script with the options of stdenv's setup, or those of dockerTools' `shellScript` where nixpkgs uses that,
+/// and prints the location of a failure. (nixpkgs: pkgs/stdenv/generic/setup.sh, pkgs/build-support/docker/default.nix)
 const WRAPPER: &str = r#"
 set -eE
 if [[ $STRATA_ARGUMENT != runAsRoot ]]; then
@@ -69,7 +67,7 @@ trap 'status=$?; echo "line $LINENO of $STRATA_ARGUMENT failed with status $stat
 source "$STRATA_SCRIPT"
 "#;
 
-/// Starts `faked`, runs the command with it, and waits until it has saved what it knows. It stays a child process:
+/// Starts `faked`, runs the command with it, and waits until it has saved its records. It stays a child process, since
 /// no other process of a sandbox would wait for it.
 const FAKED: &str = r#"
 set -e
@@ -89,25 +87,25 @@ fake "$STRATA_ATTR/getfattr" --recursive --physical --no-dereference --dump --ma
   "$STRATA_ROOT" > "$STRATA_STATE.xattrs" || { echo "fakeroot cannot keep the extended attributes of the file above" >&2; exit 1; }
 "#;
 
-/// Turns the environment of `FAKED` into fakeroot's, and becomes the command.
+/// Converts the environment of `FAKED` to that of fakeroot, and becomes the command.
 const FAKEROOT: &str =
     r#"export FAKEROOTKEY=$STRATA_FAKEROOTKEY LD_PRELOAD=$STRATA_LIBRARY FAKEROOTDONTTRYCHOWN=1; exec "$@""#;
 
-/// Where the scripts are in a chroot, while one runs.
+/// The path of the scripts in a chroot while a script runs.
 const INSIDE: &str = "/.strata-scripts";
-/// Beside a script without fakeroot, the directory that its `PATH` begins with.
+/// The directory next to a script without fakeroot with which its `PATH` begins.
 const PROGRAMS: &str = "programs";
 
-/// Runs `script`, the value of `argument`, in `root`. `owners` is what fakeroot noted of it before, and takes what it
-/// notes now.
+/// Runs `script`, the value of `argument`, in `root`. `owners` are the records of fakeroot, which this function
+/// updates.
 pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path, owners: &mut Owners) -> Result<()> {
     let scratch = tempfile::tempdir_in(root.parent().unwrap_or(root)).context("making a directory for scripts")?;
-    let running = Running { tools, argument, root, scratch: scratch.path(), state: scratch.path().join("state") };
+    let running = RunningScript { tools, argument, root, scratch: scratch.path(), state: scratch.path().join("state") };
     running.write_script(script)?;
     if mode == Mode::Plain {
         running.refuse_attributes(script)?;
     }
-    let mut mounts = Mounts::default();
+    let mut mounts = ScriptMounts::default();
     let (before, held) = match mode {
         Mode::Plain => (BTreeMap::new(), None),
         Mode::FakeRoot | Mode::Chroot => fakeroot::known(owners).map(|(before, held)| (before, Some(held)))?,
@@ -126,8 +124,8 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     } else {
         let (uid, gid) = (rustix::process::getuid(), rustix::process::getgid());
         let builder = match mode == Mode::FakeRoot && !has_namespace && !uid.is_root() {
-            true => Builder::Real { uid: uid.as_raw().into(), gid: gid.as_raw().into(), script },
-            false => Builder::Reserved,
+            true => RecordedIds::Real { uid: uid.as_raw().into(), gid: gid.as_raw().into(), script },
+            false => RecordedIds::Reserved,
         };
         *owners = running.result(builder)?.owners(&before).with_context(|| format!("argument {argument}"))?;
     }
@@ -135,23 +133,24 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
     Ok(())
 }
 
-/// A script, and what it needs to run.
-struct Running<'a> {
+/// A script, and its environment.
+struct RunningScript<'a> {
     tools: &'a Tools,
     argument: &'a str,
     root: &'a Path,
-    /// Holds the script, and what fakeroot loads and saves.
+    /// A directory with the script, and the files that fakeroot loads and saves.
     scratch: &'a Path,
     state: PathBuf,
 }
 
-impl Running<'_> {
+impl RunningScript<'_> {
     fn write_script(&self, script: &str) -> Result<()> {
         let file = self.scratch.join(self.argument);
         fs::write(&file, script).with_context(|| format!("writing {}", file.display()))
     }
 
-    /// Without fakeroot, a sandbox refuses extended attributes, and nothing keeps them.
+    /// Errors if the script sets extended attributes. Without fakeroot, a sandbox refuses them and nothing would record
+    /// them.
     fn refuse_attributes(&self, script: &str) -> Result<()> {
         let (programs, bash, argument) = (self.scratch.join(PROGRAMS), self.tools.bash.display(), self.argument);
         fs::create_dir(&programs).with_context(|| format!("creating {}", programs.display()))?;
@@ -169,7 +168,7 @@ impl Running<'_> {
         Ok(())
     }
 
-    fn result<'b>(&'b self, builder: Builder<'b>) -> Result<ScriptResult<'b>> {
+    fn result<'b>(&'b self, builder: RecordedIds<'b>) -> Result<ScriptResult<'b>> {
         let dump = self.state.with_extension("xattrs");
         let xattrs = xattrs::parse(&fs::read(&dump).context("reading extended attributes")?)?;
         Ok(ScriptResult { root: self.root, state: &self.state, xattrs, builder })
@@ -183,7 +182,7 @@ impl Running<'_> {
             .env("STRATA_ARGUMENT", self.argument)
             .env("STRATA_SCRIPT", self.scratch.join(self.argument))
             .env("STRATA_FUNCTIONS", &self.tools.functions)
-            // As stdenv has them: what scripts make is of no time zone, and of no time that it could be packed with.
+            // As in stdenv: files that scripts make should depend neither on a time zone nor on the current time.
             .env("TZ", "UTC")
             .env("SOURCE_DATE_EPOCH", "315532800")
             .env("STRATA_WRAPPER", WRAPPER);
@@ -198,8 +197,8 @@ impl Running<'_> {
         command
     }
 
-    /// bash with a `faked` that has loaded `before`; what it is to run is missing.
-    fn faked(&self, before: &BTreeMap<Inode, Known>, owners: &Owners) -> Result<Command> {
+    /// Returns a bash command with a `faked` that has loaded `before`. The caller appends the command to run.
+    fn faked(&self, before: &BTreeMap<InodeNumber, FileRecord>, owners: &Owners) -> Result<Command> {
         let Tools { fakeroot, attr, .. } = self.tools;
         let load = self.scratch.join("load");
         fs::write(&load, fakeroot::saved(before))
@@ -218,7 +217,12 @@ impl Running<'_> {
         Ok(command)
     }
 
-    fn fake_root(&self, before: &BTreeMap<Inode, Known>, owners: &Owners, has_namespace: bool) -> Result<Command> {
+    fn fake_root(
+        &self,
+        before: &BTreeMap<InodeNumber, FileRecord>,
+        owners: &Owners,
+        has_namespace: bool,
+    ) -> Result<Command> {
         let (mut command, bash) = (self.faked(before, owners)?, &self.tools.bash);
         if has_namespace {
             command.arg(self.unshare()).args(reserved_ids());
@@ -231,20 +235,26 @@ impl Running<'_> {
         self.tools.util_linux.join("bin/unshare")
     }
 
-    /// Whether processes can have ids that no script gives files to. Root has none of its own: it would lose its rights.
+    /// Whether processes can have ids that no script uses for files. As root this is not needed, and root would lose
+    /// its rights.
     fn has_user_namespaces(&self) -> bool {
         let mut probe = Command::new(self.unshare());
         probe.args(reserved_ids()).arg(&self.tools.bash).args(["-c", ":"]).stderr(Stdio::null());
         !rustix::process::getuid().is_root() && probe.status().is_ok_and(|status| status.success())
     }
 
-    fn chroot(&self, before: &BTreeMap<Inode, Known>, owners: &Owners, mounts: &mut Mounts) -> Result<Command> {
+    fn chroot(
+        &self,
+        before: &BTreeMap<InodeNumber, FileRecord>,
+        owners: &Owners,
+        mounts: &mut ScriptMounts,
+    ) -> Result<Command> {
         let Tools { bash, util_linux, path, .. } = self.tools;
         let mut command = self.faked(before, owners)?;
         let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
         let program = |path: &Path| path.display().to_string();
         let [bash, unshare] = [program(bash), program(&self.unshare())];
-        // In a second user namespace, where the mounts of the first are fixed.
+        // The command runs in a second user namespace, where the mounts of the first cannot be changed.
         let script = [
             &unshare,
             "--user",
@@ -259,7 +269,7 @@ impl Running<'_> {
             "-c",
             WRAPPER,
         ];
-        let isolation = Isolation {
+        let isolation = ScriptIsolation {
             root: self.root.to_owned(),
             store: (store.clone().into(), mounts.make(self.root, &store)?),
             scripts: (self.scratch.to_owned(), mounts.make(self.root, INSIDE)?),
@@ -271,7 +281,7 @@ impl Running<'_> {
         let strata = std::env::current_exe().context("finding strata's own program")?;
         command
             .env("STRATA_SCRIPT", Path::new(INSIDE).join(self.argument))
-            // The image's own programs come last. (nixpkgs: build-support/docker/default.nix, shellScript)
+            // The programs of the image come last. (nixpkgs: build-support/docker/default.nix, shellScript)
             .env("PATH", format!("{}:{path}:/bin", util_linux.join("bin").display()))
             .arg(unshare)
             .args(["--user", "--map-root-user", "--mount", "--pid", "--fork"])
@@ -281,7 +291,7 @@ impl Running<'_> {
         Ok(command)
     }
 
-    /// Exists when a script in a chroot has started.
+    /// Returns a file that exists after a script in a chroot has started.
     fn started(&self) -> PathBuf {
         self.state.with_extension("started")
     }
@@ -305,7 +315,7 @@ fn reserved_ids() -> [String; 3] {
     ["--user".to_owned(), format!("--map-user={RESERVED_ID}"), format!("--map-group={RESERVED_ID}")]
 }
 
-/// A file of one of these names, in order of preference, anywhere below `directory`.
+/// Returns a file of one of these names, in order of preference, anywhere below `directory`.
 fn find(directory: &Path, names: &[&str]) -> Result<PathBuf> {
     fn search(directory: &Path, name: &str) -> Option<PathBuf> {
         let mut entries: Vec<PathBuf> =
@@ -322,22 +332,22 @@ fn find(directory: &Path, names: &[&str]) -> Result<PathBuf> {
     }
 }
 
-/// Directories that things are mounted on while a script runs.
+/// Mount points of a running script.
 #[derive(Default)]
-struct Mounts {
+struct ScriptMounts {
     made: Vec<PathBuf>,
 }
 
-impl Mounts {
-    /// The directory that `place` is when `root` is the root, made where there is none. Links of a base image lead
-    /// nowhere else.
+impl ScriptMounts {
+    /// Returns the directory `place` below `root`, which is made if it is missing. Links of a base image cannot lead
+    /// out of `root`.
     fn make(&mut self, root: &Path, place: &str) -> Result<PathBuf> {
         let rooted = Rooted::open(root).with_context(|| format!("opening {}", root.display()))?;
         let directory = rooted.make_noting(Path::new(place), &mut self.made);
         Ok(directory.with_context(|| format!("making {place} in the image"))?.path().to_owned())
     }
 
-    /// Removes what was made, the innermost first, unless the script put something there.
+    /// Removes the directories that `make` made, the innermost first, unless the script put files into them.
     fn remove(&self) -> Result<()> {
         for directory in self.made.iter().rev() {
             match fs::remove_dir(directory) {
@@ -364,7 +374,7 @@ mod tests {
         link(&top.path().join("elsewhere"), "nix");
         link(Path::new("../../outside"), "dev");
         link(Path::new("var/proc"), "proc");
-        let mut mounts = Mounts::default();
+        let mut mounts = ScriptMounts::default();
         let outside = root.join(top.path().strip_prefix("/").unwrap());
         for (place, expected) in [
             ("/nix/store", outside.join("elsewhere/store")),

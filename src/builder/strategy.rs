@@ -1,4 +1,4 @@
-//! The strategy that `layering` of the Nix functions and `plan --strategy` name.
+//! The strategies that `layering` of the Nix functions and `plan --strategy` select.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use crate::closure::{Auto, Pipeline, Popularity, Strategy, Transfer, Weights};
 use crate::terminal::note;
 use anyhow::{Context, Result, bail, ensure};
 
-/// The strategy of this name, or the layeringPipeline in a file; with `debug`, the pipeline logs each step.
+/// Returns the strategy of this name, or the layeringPipeline in a file. With `debug`, the pipeline logs each step.
 pub fn parse_strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
     if name != "transfer" {
         uniform(weights, name)?;
@@ -28,7 +28,7 @@ pub fn parse_strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<
     })
 }
 
-/// The steps of a layeringPipeline.
+/// Returns the steps of a layeringPipeline.
 pub fn parse_pipeline(steps: &serde_json::Value, weights: &Weights, debug: bool) -> Result<Box<dyn Strategy>> {
     uniform(weights, "a layeringPipeline")?;
     let pipeline = Pipeline::parse(steps)?;

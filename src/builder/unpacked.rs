@@ -1,4 +1,4 @@
-//! `fromTar`, `excludes`, `ensureDirs` and the scripts of buildLayer: what stands for the files of a store path.
+//! `fromTar`, `excludes`, `ensureDirs` and the scripts of buildLayer: files that replace those of a store path.
 //!
 //! ```text
 //! scripts      the files and owners of a result of kind `customisation`
@@ -7,9 +7,9 @@
 //! ensureDirs   directories that the path lacks (`/nix/store` of one that is copied to the root), with an owner and a mode
 //! ```
 //!
-//! They are unpacked below the directory in which Nix builds. The layer's bytes are kept, as nothing else has them. Scripts stand
-//! alone; for one store path, archives come first, then `excludes`, then `ensureDirs`.
-//! (nix2container: pull requests 227, 231 and 232)
+//! The files are unpacked below Nix's build directory. The bytes of the layer are stored, since they cannot be made
+//! again from store paths. Scripts cannot be combined with the other arguments. For one store path, archives come
+//! first, then `excludes`, then `ensureDirs`. (nix2container: pull requests 227, 231 and 232)
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -23,13 +23,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::{copies, customisation, root::Root, walk::walk};
+use super::{copies, customisation, root::RootDirectory, walk::walk};
 use crate::{
     closure::{Graph, StorePath},
     layer::{Owner, Owners, open_packed, rooted::Rooted, unpack, untar::TarReader, whiteout::Marker},
 };
 
-/// The arguments.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Request {
@@ -46,7 +45,7 @@ pub struct Request {
     scripts: Vec<StorePath>,
 }
 
-/// An archive, compressed or not, that stands for what a store path holds.
+/// An archive, compressed or not, that replaces the files of a store path.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FromTar {
@@ -59,11 +58,11 @@ struct FromTar {
 #[serde(deny_unknown_fields)]
 struct Exclude {
     path: StorePath,
-    /// Below the store path.
+    /// Paths relative to the store path.
     excludes: Vec<PathBuf>,
 }
 
-/// A directory below a store path, made where there is none.
+/// A directory below a store path, which is made if it is missing.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EnsureDir {
@@ -78,17 +77,17 @@ struct EnsureDir {
     mode: Option<String>,
 }
 
-/// Files that stand for those of a store path.
+/// Files that replace those of a store path.
 #[derive(Debug)]
 pub struct Unpacked {
-    /// Where they are.
+    /// The directory of the files.
     pub files: PathBuf,
-    /// What each of them is in the image, by its place in the store path.
+    /// The owner, mode and type of each file in the image, by its path below the store path.
     pub owners: Arc<Owners>,
 }
 
 impl Request {
-    /// Unpacks what the arguments name; all of it must be in the closure.
+    /// Unpacks the archives and store paths of the arguments, all of which must be in the closure.
     pub fn unpack(&self, graph: &Graph) -> Result<HashMap<StorePath, Unpacked>> {
         let named = self.from_tar.iter().map(|entry| ("fromTar", &entry.path));
         let named = named.chain(self.excludes.iter().map(|entry| ("excludes", &entry.path)));
@@ -106,7 +105,7 @@ impl Request {
             all.insert(path.clone(), unpacked);
         }
         for scripts in &self.scripts {
-            let Root { path, owners } = customisation::open(scripts.as_path())?;
+            let RootDirectory { path, owners } = customisation::open(scripts.as_path())?;
             all.insert(scripts.clone(), (path, owners));
         }
         for Exclude { path, excludes } in &self.excludes {
@@ -137,7 +136,7 @@ impl Request {
     }
 }
 
-/// The files and owners that stand for `path`: those of `all`, or a copy of its own, which is added.
+/// Returns the files and owners for `path`: those of `all`, or a copy of the store path, which is added to `all`.
 fn unpacked_or_copied<'a>(
     all: &'a mut HashMap<StorePath, (PathBuf, Owners)>,
     path: &StorePath,
@@ -148,7 +147,7 @@ fn unpacked_or_copied<'a>(
     })
 }
 
-/// `above` itself where there is nothing to join: no slash at its end.
+/// Returns `above` without a slash at its end if `below` is empty.
 fn join(above: &Path, below: &Path) -> PathBuf {
     if below.as_os_str().is_empty() { above.to_owned() } else { above.join(below) }
 }
@@ -173,12 +172,12 @@ fn from_tar(tar: &Path, keeps_times: bool) -> Result<(PathBuf, Owners)> {
     let (directory, mut owners) = (new_directory()?, Owners::new());
     let unpack = if keeps_times { unpack::unpack_with_times } else { unpack::unpack };
     unpack(read()?, &directory, &mut owners)?;
-    // What an archive says of its own root holds nowhere.
+    // The root directory of an archive has no meaning for the store path.
     owners.insert(directory.clone(), Owner { mode: 0o040755, ..Owner::default() });
     Ok((directory, owners))
 }
 
-/// A copy of a store path, to which something can be added.
+/// Copies a store path, so that files can be added.
 fn copy(path: &Path) -> Result<(PathBuf, Owners)> {
     let to = new_directory()?.join("copy");
     let mut owners = Owners::new();
@@ -192,7 +191,7 @@ fn copy(path: &Path) -> Result<(PathBuf, Owners)> {
     Ok((to, owners))
 }
 
-/// Removes what is at `below` in `files`.
+/// Removes the file or directory at `below` in `files`.
 fn exclude(files: &Path, owners: &mut Owners, below: &Path) -> Result<()> {
     let is_normal = |part: Component| matches!(part, Component::Normal(_));
     ensure!(
@@ -201,7 +200,7 @@ fn exclude(files: &Path, owners: &mut Owners, below: &Path) -> Result<()> {
         below.display()
     );
     let place = files.join(below);
-    // A link on the way leads to files of another place.
+    // A link among the parent directories leads to files of another location.
     let above = place.ancestors().skip(1).take_while(|above| *above != files);
     let is_directory = |above: &Path| fs::symlink_metadata(above).is_ok_and(|above| above.is_dir());
     ensure!(

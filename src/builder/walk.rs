@@ -1,4 +1,4 @@
-//! A tree's files, one after the other.
+//! Visits all files of a tree.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use crate::layer::Owner;
 
-/// Visits `root` and everything below, parents first, in order of names.
+/// Visits `root` and everything below it, parents first, in order of names.
 pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<()>) -> Result<()> {
     let reading = || format!("reading {}", root.display());
     let metadata = fs::symlink_metadata(root).with_context(reading)?;
@@ -21,7 +21,7 @@ pub fn walk(root: &Path, visit: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<(
     Ok(())
 }
 
-/// The owner of a file of which nothing is recorded: root, with the file's own mode.
+/// Returns the owner of a file without a record: root, with the mode of the file.
 pub fn plain_owner(file: &fs::Metadata) -> Owner {
     Owner { mode: file.mode(), ..Owner::default() }
 }

@@ -1,5 +1,5 @@
-//! Extended attributes that scripts set: fakeroot keeps them in memory alone, so `getfattr` asks for them after a script, and
-//! `setfattr --restore` gives a script those of a base image. Both speak one format:
+//! Extended attributes that scripts set. fakeroot keeps them in memory only, so `getfattr` reads them after a script,
+//! and `setfattr --restore` sets those of a base image before a script. Both use one format:
 //!
 //! ```text
 //! # file: /build/customisation/bin/ping        \ooo for \, line ends, and = of names
@@ -21,12 +21,13 @@ use crate::layer::untar::Xattrs;
 
 /// The attribute that holds a program's capabilities.
 pub const CAPABILITY: &[u8] = b"security.capability";
-/// Bytes of a message between fakeroot and its daemon: a name, the null byte that ends it, and a value. fakeroot refuses
-/// larger attributes with `ERANGE`. (fakeroot: message.h, `MAX_IPC_BUFFER_SIZE`; communicate.c, `send_get_xattr`)
+/// Maximum size in bytes of a message between fakeroot and its daemon: a name, the null byte that ends it, and a value.
+/// fakeroot refuses larger attributes with `ERANGE`. (fakeroot: message.h, `MAX_IPC_BUFFER_SIZE`; communicate.c,
+/// `send_get_xattr`)
 const MESSAGE_SIZE: usize = 1024;
 const FILE: &[u8] = b"# file: ";
 
-/// Bytes of a capability of revision 2, and of revision 3, which ends with the user id of a namespace's root.
+/// Sizes in bytes of a capability of revision 2, and of revision 3, which ends with the user id of a namespace's root.
 /// (linux: include/uapi/linux/capability.h, `XATTR_CAPS_SZ_2` and `XATTR_CAPS_SZ_3`)
 const CAPABILITY_SIZES: (usize, usize) = (20, 24);
 
@@ -56,7 +57,7 @@ fn original_capability(mut value: Vec<u8>) -> Vec<u8> {
     value
 }
 
-/// What a script finds of the `xattrs` of a base image's file.
+/// Returns the attributes that a script reads for a file of a base image with `xattrs`.
 pub fn loaded(xattrs: &Xattrs) -> Xattrs {
     let fitting = xattrs.iter().filter(|(name, value)| fits(name, value));
     fitting.map(|(name, value)| (name.clone(), loaded_value(name, value))).collect()
@@ -66,9 +67,9 @@ fn loaded_value(name: &[u8], value: &[u8]) -> Vec<u8> {
     if name == CAPABILITY { loaded_capability(value) } else { value.to_vec() }
 }
 
-/// The attributes that a file has after a script: those that getfattr `dumped`, in the form of the `base` attributes that the
-/// file had before. Linux removes the capabilities of a
-/// program that is written to or gets another owner, unless they are set again: `keeps_capability` says whether they stay.
+/// Returns the attributes of a file after a script: those that getfattr `dumped`, in the form of the `base` attributes
+/// that the file had before. Linux removes the capabilities of a program that is written to or gets another owner,
+/// unless they are set again: `keeps_capability` returns whether they stay.
 pub fn merge_dumped(
     dumped: Option<&Xattrs>,
     base: &Xattrs,
@@ -94,7 +95,7 @@ pub fn merge_dumped(
     Ok(merged)
 }
 
-/// As `setfattr --restore` reads it.
+/// Returns the input of `setfattr --restore`.
 pub fn written<'a>(files: impl Iterator<Item = (&'a Path, Xattrs)>) -> Vec<u8> {
     let mut text = Vec::new();
     for (path, xattrs) in files.filter(|(_, xattrs)| !xattrs.is_empty()) {
@@ -120,13 +121,13 @@ fn quote(name: &[u8], text: &mut Vec<u8>) {
 }
 
 fn unquote(text: &[u8]) -> Option<Vec<u8>> {
-    let (mut name, mut left) = (Vec::new(), text);
-    while let Some((&byte, after)) = left.split_first() {
-        left = after;
+    let (mut name, mut rest) = (Vec::new(), text);
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
         if byte == b'\\' {
-            let digits = std::str::from_utf8(left.get(..3)?).ok()?;
+            let digits = std::str::from_utf8(rest.get(..3)?).ok()?;
             name.push(u8::from_str_radix(digits, 8).ok()?);
-            left = &left[3..];
+            rest = &rest[3..];
         } else {
             name.push(byte);
         }
@@ -134,7 +135,7 @@ fn unquote(text: &[u8]) -> Option<Vec<u8>> {
     Some(name)
 }
 
-/// What `getfattr` wrote, by path. Labels of the machine are left out.
+/// Parses the output of `getfattr`. Returns the attributes by path, without labels of the machine.
 pub fn parse(text: &[u8]) -> Result<BTreeMap<PathBuf, Xattrs>> {
     let mut all = BTreeMap::new();
     let mut current: Option<&mut Xattrs> = None;
@@ -158,8 +159,8 @@ pub fn parse(text: &[u8]) -> Result<BTreeMap<PathBuf, Xattrs>> {
     Ok(all)
 }
 
-/// Refuses attributes in the file system of the build, which the layer would be without: it has only those that fakeroot
-/// recorded.
+/// Refuses attributes in the file system of the build. They would be missing in the layer, which has only those that
+/// fakeroot recorded.
 pub struct RealXattrs<'a> {
     root: &'a Path,
     names: Vec<u8>,
@@ -172,7 +173,7 @@ impl<'a> RealXattrs<'a> {
 
     /// Errors if the file at `path`, below the root, has such an attribute.
     pub fn refuse(&mut self, path: &Path) -> Result<()> {
-        // Not every file system has attributes; symbolic links have no user's.
+        // Some file systems have no attributes, and symbolic links have no user attributes.
         let Ok(length) = rustix::fs::llistxattr(path, self.names.as_mut_slice()) else { return Ok(()) };
         let mut names = self.names[..length].split(|&byte| byte == 0);
         let Some(name) = names.find(|name| name.starts_with(b"user.") || *name == CAPABILITY) else { return Ok(()) };
@@ -184,7 +185,7 @@ impl<'a> RealXattrs<'a> {
         )
     }
 
-    /// The same for all files below the root.
+    /// Errors if any file below the root has such an attribute.
     pub fn refuse_all(&mut self) -> Result<()> {
         walk(self.root, &mut |path, _| self.refuse(path))
     }
@@ -208,7 +209,7 @@ mod tests {
         let files = [(PathBuf::from("/a b\n# file: \\c"), xattrs), (PathBuf::from("/d"), empty)];
         let text = written(files.iter().map(|(path, xattrs)| (path.as_path(), xattrs.clone())));
         assert_eq!(parse(&text).unwrap(), BTreeMap::from(files));
-        // As getfattr 2.5 writes it.
+        // The output of getfattr 2.5.
         let text = b"# file: /we ird\\012n\\134ame\nuser.x=0x610A3d62\nsecurity.selinux=0x00\n\n";
         let expected = Xattrs::from([(b"user.x".to_vec(), b"a\n=b".to_vec())]);
         assert_eq!(parse(text).unwrap(), BTreeMap::from([(PathBuf::from("/we ird\nn\\ame"), expected)]));
@@ -227,10 +228,10 @@ mod tests {
         assert_eq!(merge_dumped(Some(&found), &base, || Ok(true)).unwrap(), base);
         assert_eq!(merge_dumped(Some(&found), &base, || Ok(false)).unwrap(), Xattrs::new());
         assert_eq!(merge_dumped(Some(&base), &base, || Ok(false)).unwrap(), base);
-        // A copy by `cp -a`, and a removed attribute.
+        // A copy made by `cp -a`, and a removed attribute.
         assert_eq!(merge_dumped(Some(&found), &Xattrs::new(), || Ok(false)).unwrap(), base);
         assert_eq!(merge_dumped(None, &base, || Ok(true)).unwrap(), Xattrs::new());
-        // The base's own form stays, whichever it is.
+        // The form of the base image stays, in either revision.
         let mut newer = CAPABILITIES.to_vec();
         newer[3] = 3;
         newer.extend([0; 4]);
@@ -247,7 +248,7 @@ mod tests {
         assert_eq!(merge_dumped(Some(&loaded(&base)), &base, || Ok(true)).unwrap(), base);
     }
 
-    /// `user.a`, the byte after it, and 1,017 bytes are fakeroot's 1,024.
+    /// The name `user.a`, its terminator and 1,017 bytes fill the 1,024 bytes of fakeroot.
     #[test]
     fn the_name_counts_in_what_fakeroot_holds() {
         for (name, length, is_loaded) in
@@ -267,7 +268,7 @@ mod tests {
             assert_eq!(loaded(&base), base);
             assert_eq!(merge_dumped(Some(&base), &Xattrs::new(), || Ok(true)).unwrap(), base);
         }
-        // Of a namespace's root.
+        // A capability of the root of a user namespace.
         let mut other_root = third(24);
         other_root[20] = 1;
         assert_eq!(original_capability(other_root.clone()), other_root);
@@ -286,7 +287,7 @@ mod tests {
         let file = top.path().join("bin");
         std::fs::write(&file, "").unwrap();
         RealXattrs::new(top.path()).refuse_all().unwrap();
-        // tmpfs of older kernels has none.
+        // tmpfs of older kernels supports no attributes.
         if rustix::fs::setxattr(&file, "user.a", b"b", rustix::fs::XattrFlags::empty()).is_ok() {
             let error = RealXattrs::new(top.path()).refuse_all().unwrap_err().to_string();
             assert!(error.starts_with("/bin has the extended attribute user.a,"), "{error}");

@@ -1,10 +1,10 @@
-//! Command tests: the containers that they need, and what their output must be (container-structure-test,
+//! Command tests: the containers that they need, and checks of their output (container-structure-test,
 //! pkg/types/v2/command.go and pkg/drivers/docker_driver.go).
 //!
 //! ```text
-//! globalEnvVars     set in the image: $NAME in them is a variable of the image, and they hold for $NAME in commands
-//! envVars           set for setup, command and teardown; $NAME in them is replaced for setup alone, as there
-//! setup, teardown   run in containers of their own, whose files the next one has
+//! globalEnvVars     set in the image: $NAME in them is a variable of the image, and they replace $NAME in commands
+//! envVars           set for setup, command and teardown; $NAME in them is replaced only in setup, as in its source
+//! setup, teardown   run in their own containers; the next container has the files of the previous one
 //! ```
 
 use std::collections::BTreeMap;
@@ -12,49 +12,49 @@ use std::collections::BTreeMap;
 use super::{
     expand::expand,
     file_tests::shown,
-    job::{CommandJob, Output},
+    job::{CommandJob, CommandOutput},
     pattern::Pattern,
     results::TestResult,
     structure::{CommandTest, Variable},
 };
 
-/// The programs of a container whose image has no `PATH` (moby, oci/defaults.go; containers/common, pkg/config).
+/// The default `PATH` of a container whose image has none (moby, oci/defaults.go; containers/common, pkg/config).
 pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The variables of an image with `variables` set in it.
+/// Returns the variables of an image after setting `variables`.
 pub fn with_variables(env: &BTreeMap<String, String>, variables: &[Variable]) -> BTreeMap<String, String> {
     let mut all = env.clone();
     all.extend(variables.iter().map(|variable| (variable.key.clone(), expand(&variable.value, env))));
     all
 }
 
-/// The commands of a test, and the variables of each.
+/// The commands of a test, with their variables.
 #[derive(Debug)]
 pub struct Commands {
-    /// Run before.
+    /// Commands that run before the test.
     pub setup: Vec<Vec<String>>,
-    /// The variables of those.
+    /// The variables of `setup`.
     pub setup_env: BTreeMap<String, String>,
-    /// The command itself.
+    /// The command of the test.
     pub command: Vec<String>,
-    /// Its variables.
+    /// The variables of `command` and `teardown`.
     pub env: BTreeMap<String, String>,
-    /// Run after.
+    /// Commands that run after the test.
     pub teardown: Vec<Vec<String>>,
 }
 
 impl Commands {
-    /// Those of a test; `env` has the variables of the image and of all tests.
+    /// Returns the commands of a test. `env` has the variables of the image and of all tests.
     pub fn new(test: &CommandTest, env: &BTreeMap<String, String>) -> Self {
         let setup_env = with_variables(env, &test.env_vars);
         // Containers of setup are committed with their variables.
-        let mut own = if test.setup.is_empty() { env.clone() } else { setup_env.clone() };
-        let command = [&test.command].into_iter().chain(&test.args).map(|word| expand(word, &own)).collect();
-        own.extend(test.env_vars.iter().map(|variable| (variable.key.clone(), variable.value.clone())));
-        Self { setup: test.setup.clone(), setup_env, command, env: own, teardown: test.teardown.clone() }
+        let mut command_env = if test.setup.is_empty() { env.clone() } else { setup_env.clone() };
+        let command = [&test.command].into_iter().chain(&test.args).map(|word| expand(word, &command_env)).collect();
+        command_env.extend(test.env_vars.iter().map(|variable| (variable.key.clone(), variable.value.clone())));
+        Self { setup: test.setup.clone(), setup_env, command, env: command_env, teardown: test.teardown.clone() }
     }
 
-    /// The same as a job; `container` makes the container of a command with its variables.
+    /// Returns the commands as a job. `container` makes the container of a command with its variables.
     pub fn job<C>(self, name: &str, container: impl Fn(&BTreeMap<String, String>, Vec<String>) -> C) -> CommandJob<C> {
         let all = |commands: Vec<Vec<String>>| {
             commands.into_iter().map(|command| container(&self.setup_env, command)).collect::<Vec<_>>()
@@ -68,8 +68,8 @@ impl Commands {
     }
 }
 
-/// What is right and wrong with the output of a test's command.
-pub fn evaluate(test: &CommandTest, output: Output) -> TestResult {
+/// Compares the output of a test's command with the expected output.
+pub fn evaluate(test: &CommandTest, output: CommandOutput) -> TestResult {
     let mut errors = Vec::new();
     match &output.error {
         Some(error) => errors.push(error.clone()),
@@ -128,7 +128,12 @@ mod tests {
             excluded_error: vec![Pattern::new("warn").unwrap()],
             ..CommandTest::default()
         };
-        let output = Output { status: 3, stdout: "b".to_owned(), stderr: "warning".to_owned(), ..Output::default() };
+        let output = CommandOutput {
+            status: 3,
+            stdout: "b".to_owned(),
+            stderr: "warning".to_owned(),
+            ..CommandOutput::default()
+        };
         let result = evaluate(&test, output);
         assert_eq!(
             result.errors,

@@ -1,4 +1,4 @@
-//! Command tests in containers of docker or podman, whose store paths are mounted as `strata run` mounts them.
+//! Command tests in containers of docker or podman, with mounted store paths as in `strata run`.
 //!
 //! ```text
 //! create, start, inspect      the command, as container-structure-test runs it
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, ensure};
 use super::{
     Structure,
     commands::{Commands, evaluate, with_variables},
-    job::{HasCommand, Output},
+    job::{CommandOutput, HasCommand},
     results::TestResult,
     streams,
     structure::{CommandTest, ContainerRunOptions},
@@ -35,18 +35,17 @@ use crate::{
     },
 };
 
-/// An engine that has the image.
 #[derive(Debug)]
 pub struct EngineRunner<'a> {
-    /// The engine's client.
+    /// The client of the engine.
     pub engine: EngineName,
-    /// The image that is loaded.
+    /// The loaded image.
     pub image: &'a SharedImage,
-    /// What is mounted.
+    /// The mounted store paths.
     pub mounts: &'a [StorePath],
 }
 
-/// Images of commands that others followed, which are removed afterwards.
+/// Images that were committed between the commands of a test, and are removed afterwards.
 struct Committed {
     engine: EngineName,
     images: Vec<String>,
@@ -55,14 +54,14 @@ struct Committed {
 impl Drop for Committed {
     fn drop(&mut self) {
         for image in self.images.iter().rev() {
-            // What remains has no name, and `image prune` removes it.
+            // If this fails, the image has no name, and `image prune` removes it.
             let _ = client(self.engine, &["rmi", "--force", image]);
         }
     }
 }
 
-/// Options of all containers of a file of tests.
-struct Options<'a> {
+/// Options of all containers of a test file.
+struct ContainerOptions<'a> {
     structure: &'a ContainerRunOptions,
     label: String,
     /// Names of variables of the machine that are passed on.
@@ -71,7 +70,7 @@ struct Options<'a> {
     in_file: BTreeSet<String>,
 }
 
-impl<'a> Options<'a> {
+impl<'a> ContainerOptions<'a> {
     fn read(structure: &'a ContainerRunOptions, label: String) -> Result<Self> {
         let in_file = match structure.env_file.as_str() {
             "" => BTreeSet::new(),
@@ -86,7 +85,7 @@ impl<'a> Options<'a> {
     }
 }
 
-/// The names of the variables in a file of `--env-file`, which has NAME=VALUE or NAME on each line.
+/// Returns the names of the variables in a file of `--env-file`, which has NAME=VALUE or NAME on each line.
 fn names_in(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.filter_map(|line| line.split('=').next()).map(|name| name.trim().to_owned()).collect()
@@ -102,8 +101,8 @@ struct EngineCommand {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
     Setup,
-    /// It alone has the variables of `containerRunOptions`, which override all others (container-structure-test,
-    /// pkg/drivers/docker_driver.go, `exec`).
+    /// Only this command has the variables of `containerRunOptions`, which override all others
+    /// (container-structure-test, pkg/drivers/docker_driver.go, `exec`).
     Command,
     Teardown,
 }
@@ -115,7 +114,7 @@ impl HasCommand for EngineCommand {
 }
 
 impl EngineRunner<'_> {
-    /// Runs the command tests; `env` has the variables of the image.
+    /// Runs the command tests. `env` has the variables of the image.
     ///
     /// # Errors
     ///
@@ -125,16 +124,21 @@ impl EngineRunner<'_> {
         check_mounts(self.mounts)?;
         // If this process is killed, the keeper removes its containers.
         keeper.set_client(std::process::id())?;
-        let options = Options::read(&structure.container_run_options, keeper.label())?;
+        let options = ContainerOptions::read(&structure.container_run_options, keeper.label())?;
         let env = with_variables(env, &structure.global_env_vars);
         let run = |test| Ok(evaluate(test, self.run_test(test, &env, &options)?));
         let results: Result<_> = structure.command_tests.iter().map(run).collect();
-        // After an error, a container may be left.
+        // After an error, a container may remain.
         keeper.release(if results.is_ok() { Release::End } else { Release::Check });
         results
     }
 
-    fn run_test(&self, test: &CommandTest, env: &BTreeMap<String, String>, options: &Options<'_>) -> Result<Output> {
+    fn run_test(
+        &self,
+        test: &CommandTest,
+        env: &BTreeMap<String, String>,
+        options: &ContainerOptions<'_>,
+    ) -> Result<CommandOutput> {
         let step = |env: &BTreeMap<_, _>, words| EngineCommand { env: env.clone(), words, when: When::Setup };
         let mut job = Commands::new(test, env).job(&test.name, step);
         job.command.when = When::Command;
@@ -152,8 +156,8 @@ impl EngineRunner<'_> {
         })
     }
 
-    /// A client that creates a container, without its command.
-    fn create(&self, image: &str, options: &Options<'_>, step: &EngineCommand) -> Command {
+    /// Returns a client command that creates a container. The command of the container is not appended yet.
+    fn create(&self, image: &str, options: &ContainerOptions<'_>, step: &EngineCommand) -> Command {
         let mut command = engine::client(self.engine);
         command.args(["create", "--label", &options.label, "--pull", "never", "--entrypoint", ""]);
         for path in self.mounts {
@@ -178,12 +182,13 @@ impl EngineRunner<'_> {
         command
     }
 
-    /// Sets the variables of a container. Those of the machine are named alone: other users can read arguments.
-    fn add_variables(&self, command: &mut Command, options: &Options<'_>, step: &EngineCommand) {
+    /// Sets the variables of a container. Values of the machine's variables are not in the arguments, which other users
+    /// can read.
+    fn add_variables(&self, command: &mut Command, options: &ContainerOptions<'_>, step: &EngineCommand) {
         let is_command = step.when == When::Command;
-        let own = || options.passed.union(&options.in_file);
+        let replaceable = || options.passed.union(&options.in_file);
         for (name, value) in &step.env {
-            if !(is_command && own().any(|own| own == name)) {
+            if !(is_command && replaceable().any(|replaceable| replaceable == name)) {
                 command.args(["--env", &format!("{name}={value}")]);
             }
         }
@@ -197,9 +202,9 @@ impl EngineRunner<'_> {
                     command.args(["--env", name]);
                 }
             }
-            // The image that was committed after the command has them.
+            // The committed image has these variables.
             When::Teardown => {
-                for name in own().filter(|name| !step.env.contains_key(*name)) {
+                for name in replaceable().filter(|name| !step.env.contains_key(*name)) {
                     let flag = match self.engine {
                         // A variable that the client does not have is unset.
                         EngineName::Docker => "--env",
@@ -211,8 +216,8 @@ impl EngineRunner<'_> {
         }
     }
 
-    /// Runs a created container; its ID, and what its command did.
-    fn run_container(&self, mut create: Command, command: &[String]) -> Result<(String, Output)> {
+    /// Runs a created container. Returns its ID, and the result of its command.
+    fn run_container(&self, mut create: Command, command: &[String]) -> Result<(String, CommandOutput)> {
         let created = finish(create.args(command))?;
         let container = text(&created.stdout).trim().to_owned();
         let start = Instant::now();
@@ -232,7 +237,7 @@ impl EngineRunner<'_> {
         let (status, error) = state.trim().split_once(' ').unwrap_or((state.trim(), ""));
         let status = status.parse().with_context(|| format!("reading the state of a container: {state}"))?;
         let error = Some(error.trim()).filter(|error| !error.is_empty()).map(str::to_owned);
-        Ok((container, Output { status, stdout, stderr, error, duration }))
+        Ok((container, CommandOutput { status, stdout, stderr, error, duration }))
     }
 
     fn remove(&self, container: &str) -> Result<()> {
@@ -248,7 +253,7 @@ fn client(name: EngineName, arguments: &[&str]) -> Result<ProcessOutput> {
     finish(engine::client(name).args(arguments))
 }
 
-/// What a client printed; an error if it failed.
+/// Returns the output of a client, or an error if it failed.
 fn finish(command: &mut Command) -> Result<ProcessOutput> {
     let program = command.get_program().to_string_lossy().into_owned();
     let action = command.get_args().next().unwrap_or_default().to_string_lossy().into_owned();

@@ -1,8 +1,8 @@
-//! Variables in arguments and paths of tests, as Go's `os.Expand` replaces them: `$NAME` and `${NAME}`.
+//! Replaces variables in arguments and paths of tests, as Go's `os.Expand`: `$NAME` and `${NAME}`.
 
 use std::collections::BTreeMap;
 
-/// Replaces the variables of `text` by their values in `env`; those it lacks are empty.
+/// Replaces the variables of `text` by their values in `env`, or by an empty string.
 ///
 /// (Go, src/os/env.go, `Expand` and `getShellName`: `$` followed by one of `*#$@!?-0…9` names a variable of that one
 /// character, `${` without `}` disappears, and a `$` before anything else stays.)
@@ -24,7 +24,7 @@ pub fn expand(text: &str, env: &BTreeMap<String, String>) -> String {
     expanded
 }
 
-/// The name of the variable at the start of `text`, and the bytes that it takes there.
+/// Returns the name of the variable at the start of `text`, and the number of bytes that it takes there.
 fn name(text: &str) -> (Option<&str>, usize) {
     let is_special = |byte: u8| b"*#$@!?-0123456789".contains(&byte);
     let bytes = text.as_bytes();

@@ -1,5 +1,5 @@
-//! File existence and content tests, answered from the layers (container-structure-test, pkg/types/v2/file_existence.go and
-//! file_content.go).
+//! File existence and content tests, which read the layers (container-structure-test, pkg/types/v2/file_existence.go
+//! and file_content.go).
 
 use std::{collections::BTreeMap, io, path::Path};
 
@@ -10,7 +10,7 @@ use super::{
     structure::{FileContentTest, FileExistenceTest},
 };
 
-/// Bytes of a file that an error shows.
+/// The maximum number of bytes of a file in an error.
 const SHOWN: usize = 2000;
 
 /// Runs a file existence test; `env` has the variables of the image.
@@ -71,7 +71,7 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// The beginning of a text, in quotes.
+/// Returns the beginning of a text, in quotes.
 pub fn shown(text: &str) -> String {
     match text.char_indices().nth(SHOWN) {
         None => format!("{text:?}"),

@@ -1,11 +1,11 @@
-//! The files of an image: those that are unpacked here, and store paths in their own places.
+//! The files of an image: unpacked files, and store paths at their original location.
 //!
 //! ```text
 //! ROOT/etc/passwd             unpacked; owner, group and mode are those of the layer
-//! /nix/store/…-hello/bin      the store's own; owner and group are root, as in every layer that strata makes
+//! /nix/store/…-hello/bin      in the store; owner and group are root, as in every layer that strata makes
 //! ```
 //!
-//! Links are followed as if the image's root were the root, whatever lies at their targets on this machine.
+//! Links are followed as if the image's root were the root directory, independent of the files of this machine.
 
 use std::{
     collections::BTreeSet,
@@ -20,11 +20,13 @@ use anyhow::{Context, Result};
 
 use crate::{
     budget, files,
-    layer::{Owners, links, unpack},
+    layer::{
+        Owners, links,
+        unpack::{self, Disk},
+    },
     run::Split,
 };
 
-/// The files of an image.
 #[derive(Debug)]
 pub struct ImageFiles {
     root: PathBuf,
@@ -32,56 +34,53 @@ pub struct ImageFiles {
     mounts: BTreeSet<PathBuf>,
 }
 
-/// A file of an image.
 #[derive(Clone, Debug)]
 pub struct ImageFile {
-    /// Type and permission bits, with those that the file system here does not keep.
+    /// Type and permission bits, including those that the file system here does not store.
     pub mode: u32,
-    /// The owner.
     pub uid: u64,
-    /// The group.
     pub gid: u64,
-    /// Its place in the image, without links above it.
+    /// The path in the image, without links in its parent directories.
     path: PathBuf,
-    /// Its place on this machine.
+    /// The path on this machine.
     here: PathBuf,
 }
 
 impl ImageFiles {
-    /// Unpacks everything of an image but its mounted store paths to `root`, which is created.
+    /// Unpacks an image without its mounted store paths to `root`, which is created.
     ///
     /// # Errors
     ///
     /// If a layer cannot be read or written.
     pub fn unpack(split: &Split, root: &Path) -> Result<Self> {
         fs::create_dir(root).with_context(|| format!("creating {}", root.display()))?;
-        let mut owners = Owners::new();
+        let (mut owners, mut disk) = (Owners::new(), Disk::default());
         for (at, layer) in split.image.layers.iter().enumerate() {
             layer
-                .plain(|tar| unpack::unpack(tar, root, &mut owners))
+                .plain(|tar| unpack::unpack_within(tar, root, &mut owners, &mut disk))
                 .with_context(|| format!("unpacking layer {}", at + 1))?;
         }
         let mounts = split.mounts.iter().map(|path| path.as_path().to_owned()).collect();
         Ok(Self { root: root.to_owned(), owners, mounts })
     }
 
-    /// The directory of the unpacked files.
+    /// Returns the directory of the unpacked files.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The store paths that are not unpacked.
+    /// Returns the store paths that are not unpacked.
     pub fn mounts(&self) -> impl Iterator<Item = &Path> {
         self.mounts.iter().map(PathBuf::as_path)
     }
 
-    /// Gives the unpacked files the permissions of their layers, but for bits that a sandbox refuses.
+    /// Sets the permissions of the unpacked files to those of their layers, except for bits that a sandbox refuses.
     ///
     /// # Errors
     ///
-    /// If the file system refuses.
+    /// If the file system reports an error.
     pub fn set_permissions(&self) -> Result<()> {
-        // The innermost first: a directory may refuse its own files.
+        // Innermost first, since a directory may forbid access to its own files.
         for (path, owner) in self.owners.iter().rev() {
             if owner.mode & 0o170000 != 0o120000 && path.symlink_metadata().is_ok() {
                 fs::set_permissions(path, Permissions::from_mode(owner.mode & 0o1777))
@@ -91,20 +90,20 @@ impl ImageFiles {
         Ok(())
     }
 
-    /// The file at `path`; the last part of it is not followed if it is a link.
+    /// Returns the file at `path`. If it is a link, the link itself is returned.
     ///
     /// # Errors
     ///
-    /// If there is none, or it cannot be read.
+    /// If it does not exist or cannot be read.
     pub fn find(&self, path: &Path) -> io::Result<ImageFile> {
         self.walk(path, false)
     }
 
-    /// The contents of the file that `path` leads to.
+    /// Returns the contents of the file that `path` leads to.
     ///
     /// # Errors
     ///
-    /// If it is not a file, is larger than 256 MiB, or cannot be read.
+    /// If it is not a regular file, is larger than 256 MiB, or cannot be read.
     pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         let file = self.walk(path, true)?;
         match file.mode & 0o170000 {
@@ -114,7 +113,7 @@ impl ImageFiles {
         }
     }
 
-    /// The text of the file that `path` leads to, if there is one.
+    /// Returns the text of the file that `path` leads to, if it exists.
     pub fn text(&self, path: &str) -> Option<String> {
         self.read(Path::new(path)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -125,10 +124,10 @@ impl ImageFiles {
         let mut file = self.file(Path::new("/"))?;
         while let Some(part) = left.pop() {
             match part {
-                Part::Root => file = self.file(Path::new("/"))?,
-                Part::Here => {}
-                Part::Above => file = self.file(file.path.parent().unwrap_or(Path::new("/")))?,
-                Part::Name(name) => {
+                PathPart::Root => file = self.file(Path::new("/"))?,
+                PathPart::Here => {}
+                PathPart::Above => file = self.file(file.path.parent().unwrap_or(Path::new("/")))?,
+                PathPart::Name(name) => {
                     if file.mode & 0o170000 != 0o040000 {
                         return Err(io::Error::new(
                             io::ErrorKind::NotADirectory,
@@ -148,7 +147,7 @@ impl ImageFiles {
         Ok(file)
     }
 
-    /// The file at a path without links.
+    /// Returns the file at a path without links.
     fn file(&self, path: &Path) -> io::Result<ImageFile> {
         let in_store = path.ancestors().any(|above| self.mounts.contains(above));
         let here = match path.strip_prefix("/") {
@@ -158,15 +157,15 @@ impl ImageFiles {
         };
         let metadata = fs::symlink_metadata(&here)?;
         // Links have no mode of their own on Linux.
-        let own = if metadata.is_symlink() { 0o120777 } else { metadata.mode() };
-        let mut file = ImageFile { mode: own, uid: 0, gid: 0, path: path.to_owned(), here };
+        let file_mode = if metadata.is_symlink() { 0o120777 } else { metadata.mode() };
+        let mut file = ImageFile { mode: file_mode, uid: 0, gid: 0, path: path.to_owned(), here };
         match self.owners.get(&file.here).filter(|_| !in_store) {
             Some(owner) => {
                 let is_link = owner.mode & 0o170000 == 0o120000;
                 (file.uid, file.gid) = (owner.uid, owner.gid);
                 file.mode = if is_link { 0o120777 } else { owner.mode };
             }
-            // Directories that no entry describes.
+            // Directories without an entry in a layer.
             None if !in_store && metadata.is_dir() => file.mode = 0o040755,
             None => {}
         }
@@ -174,23 +173,24 @@ impl ImageFiles {
     }
 }
 
-enum Part {
+enum PathPart {
     Root,
     Above,
     Here,
     Name(OsString),
 }
 
-fn owned(component: Component<'_>) -> Part {
+fn owned(component: Component<'_>) -> PathPart {
     match component {
-        Component::RootDir | Component::Prefix(_) => Part::Root,
-        Component::ParentDir => Part::Above,
-        Component::CurDir => Part::Here,
-        Component::Normal(name) => Part::Name(name.to_owned()),
+        Component::RootDir | Component::Prefix(_) => PathPart::Root,
+        Component::ParentDir => PathPart::Above,
+        Component::CurDir => PathPart::Here,
+        Component::Normal(name) => PathPart::Name(name.to_owned()),
     }
 }
 
-/// Type and permissions as Go prints them: `-rw-r--r--`, `Lrwxrwxrwx`, `dtrwxrwxrwx` (Go, src/io/fs/fs.go, `FileMode.String`).
+/// Returns type and permissions in the format of Go: `-rw-r--r--`, `Lrwxrwxrwx`, `dtrwxrwxrwx` (Go, src/io/fs/fs.go,
+/// `FileMode.String`).
 pub fn mode_text(mode: u32) -> String {
     let kind = mode & 0o170000;
     let types = [
@@ -251,7 +251,7 @@ mod tests {
         symlink("../../../etc/passwd", root.join("usr/passwd")).unwrap();
         symlink("loop", root.join("loop")).unwrap();
         let owners = Owners::from([(root.join("usr/bin/own"), Owner { mode: 0o104755, uid: 7, ..Owner::default() })]);
-        // The mount point is a directory of the root, as Split makes them.
+        // Like Split, this makes the mount point as a directory below the root.
         let below = root.join(store.strip_prefix("/").unwrap());
         fs::create_dir_all(below).unwrap();
         let files = ImageFiles { root, owners, mounts: BTreeSet::from([store.clone()]) };

@@ -1,5 +1,5 @@
-//! What runs in namespaces: containers, commands in them, and services. It is written to a file for the process that
-//! enters the namespaces, which writes its answer to another.
+//! The plan for a process in namespaces: containers, commands in them, and services. The plan is written to a file for
+//! the process that enters the namespaces, which writes its answer to another file.
 
 use std::path::PathBuf;
 
@@ -8,85 +8,80 @@ use serde::{Deserialize, Serialize};
 
 use crate::terminal::note;
 
-/// A container, and the program that runs in it.
+/// A container and its command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Container {
-    /// The unpacked files of the image, which stay as they are.
+pub struct TestContainer {
+    /// The unpacked files of the image, which are not changed.
     pub files: PathBuf,
-    /// A directory for what the container writes, shared by the containers of one test.
+    /// A directory for files that the container writes. The containers of one test share it.
     pub writable: PathBuf,
-    /// Store paths, each in its own place.
+    /// Store paths, which are mounted at their original location.
     pub mounts: Vec<PathBuf>,
     /// Directories that exist in every container: volumes.
     pub directories: Vec<PathBuf>,
-    /// The name of the host.
     pub hostname: String,
-    /// The text of `/etc/hosts`.
+    /// The contents of `/etc/hosts`.
     pub hosts: String,
-    /// The user.
     pub uid: u32,
-    /// The group.
     pub gid: u32,
-    /// All variables.
     pub env: Vec<(String, String)>,
-    /// The directory of the program, created if it does not exist.
+    /// The working directory, which is created if it does not exist.
     pub directory: PathBuf,
-    /// The program and its arguments.
     pub command: Vec<String>,
 }
 
-/// Everything that runs.
+/// All commands, services and scripts.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Plan {
-    /// Commands of tests, one after the other.
+pub struct TestPlan {
+    /// Commands of tests, in order.
     pub commands: Vec<CommandJob>,
     /// Services, in the order in which they start.
-    pub services: Vec<Service>,
-    /// Scripts that run beside the services.
+    pub services: Vec<TestService>,
+    /// Scripts that run at the same time as the services.
     pub scripts: Vec<Script>,
-    /// The text of `/etc/hosts` for the scripts.
+    /// The contents of `/etc/hosts` for the scripts.
     pub hosts: String,
     /// A directory for files of the processes.
     pub work: PathBuf,
 }
 
-/// The commands of one test, each with its container `C`.
+/// The commands of one test. `C` is the type of their containers.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct CommandJob<C = Container> {
+pub struct CommandJob<C = TestContainer> {
     /// The name of the test.
     pub name: String,
-    /// Run before.
+    /// Commands that run before the test.
     pub setup: Vec<C>,
-    /// The command itself.
+    /// The command of the test.
     pub command: C,
-    /// Run after.
+    /// Commands that run after the test.
     pub teardown: Vec<C>,
 }
 
 /// A program and its arguments.
 pub trait HasCommand {
-    /// The program first.
+    /// Returns the program and its arguments.
     fn command(&self) -> &[String];
 }
 
-impl HasCommand for Container {
+impl HasCommand for TestContainer {
     fn command(&self) -> &[String] {
         &self.command
     }
 }
 
 impl<C: HasCommand> CommandJob<C> {
-    /// Runs all commands, each with what the ones before it wrote; what the test's own command did. `run` runs one of
-    /// them, and has whether another follows.
+    /// Runs all commands, each with the files of the previous ones. Returns the result of the test's command. `run`
+    /// runs one of them, and its second argument is whether another follows.
     ///
     /// # Errors
     ///
     /// Those of `run`.
-    pub fn run(&self, mut run: impl FnMut(&C, bool) -> Result<Output>) -> Result<Output> {
+    pub fn run(&self, mut run: impl FnMut(&C, bool) -> Result<CommandOutput>) -> Result<CommandOutput> {
         for setup in &self.setup {
             let output = run(setup, true)?;
             if let Some(error) = output.error {
-                return Ok(Output { error: Some(format!("setup: {error}")), ..output });
+                return Ok(CommandOutput { error: Some(format!("setup: {error}")), ..output });
             }
             self.note_failure("setup", setup, &output);
         }
@@ -98,8 +93,8 @@ impl<C: HasCommand> CommandJob<C> {
         Ok(output)
     }
 
-    /// Only a setup that does not start fails the test, as in container-structure-test.
-    fn note_failure(&self, step: &str, command: &C, output: &Output) {
+    /// Records a failure. Only a setup that does not start fails the test, as in container-structure-test.
+    fn note_failure(&self, step: &str, command: &C, output: &CommandOutput) {
         let (name, words) = (&self.name, command.command().join(" "));
         match &output.error {
             Some(error) => note!("{name}: {step}: {words}: {error}"),
@@ -109,84 +104,76 @@ impl<C: HasCommand> CommandJob<C> {
     }
 }
 
-/// A container that runs until it is stopped.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Service {
-    /// Its name, which is that of its host.
+pub struct TestService {
+    /// The name of the service, which is also its host name.
     pub name: String,
-    /// The container.
-    pub container: Container,
-    /// When it is ready.
+    pub container: TestContainer,
     pub ready: Ready,
-    /// Seconds until it must be ready.
+    /// The time in seconds in which the service must become ready.
     pub timeout: u64,
-    /// The signal that stops it, by its number.
+    /// The number of the signal that stops the service.
     pub stop_signal: i32,
-    /// Seconds until it must have ended.
+    /// The time in seconds in which the service must end after the signal.
     pub stop_timeout: u64,
 }
 
-/// When a service is ready: when all conditions hold.
+/// The conditions for a service to be ready. All of them must be true.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ready {
     /// A TCP port accepts connections.
     pub port: Option<u16>,
-    /// A path on the port is answered with a status below 400.
+    /// The response for a path on the port has a status below 400.
     pub http: Option<String>,
     /// A line of the output matches a regular expression.
     pub log: Option<String>,
-    /// A command in the container ends with 0.
+    /// A command in the container exits with status 0.
     pub exec: Option<Vec<String>>,
 }
 
-/// A script outside of the containers, on their network.
+/// A script that runs outside of the containers, in their network.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Script {
-    /// The service it belongs to, or `script`.
+    /// The service to which it belongs, or `script`.
     pub name: String,
-    /// bash.
+    /// The path of bash.
     pub shell: PathBuf,
-    /// The `PATH` of the script.
     pub path: String,
-    /// The text.
     pub text: String,
 }
 
-/// What came of a plan.
+/// The results of a plan.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Answer {
-    /// Those of the commands, in their order.
-    pub commands: Vec<Output>,
-    /// Those of the services and scripts: each has a name, and what is wrong with it.
-    pub services: Vec<Finding>,
+pub struct PlanResults {
+    /// The results of the commands, in order.
+    pub commands: Vec<CommandOutput>,
+    /// The results of the services and scripts.
+    pub services: Vec<ServiceResult>,
 }
 
-/// What a command did.
+/// The result of a command.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Output {
-    /// Its exit status; that of a signal is 128 and its number.
+pub struct CommandOutput {
+    /// The exit status. For a signal, it is 128 plus its number.
     pub status: i64,
-    /// Its output.
     pub stdout: String,
-    /// Its standard error.
     pub stderr: String,
-    /// Why it did not start.
+    /// The reason why the command did not start.
     pub error: Option<String>,
-    /// Nanoseconds.
+    /// In nanoseconds.
     pub duration: u64,
 }
 
 /// The result of a service or a script.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Finding {
-    /// What it is about.
+pub struct ServiceResult {
+    /// The name of the service or script.
     pub name: String,
-    /// What is wrong, if anything.
     pub errors: Vec<String>,
-    /// The last lines of its output.
+    /// The last lines of the output.
     pub last_lines: Vec<String>,
-    /// Nanoseconds.
+    /// In nanoseconds.
     pub duration: u64,
 }
 
@@ -216,7 +203,7 @@ mod tests {
         let run = |command: &Vec<String>, is_followed: bool| {
             ran.push(format!("{} {is_followed}", command[0]));
             let error = (command[0] == "first").then(|| "not found".to_owned());
-            Ok(Output { stdout: command[0].clone(), status: 1, error, ..Output::default() })
+            Ok(CommandOutput { stdout: command[0].clone(), status: 1, error, ..CommandOutput::default() })
         };
         let output = job().run(run).unwrap();
         assert_eq!((output.stdout.as_str(), output.error), ("command", None));
@@ -228,7 +215,7 @@ mod tests {
         let mut count = 0;
         let run = |_: &Vec<String>, _| {
             count += 1;
-            Ok(Output { error: Some("not found".to_owned()), ..Output::default() })
+            Ok(CommandOutput { error: Some("not found".to_owned()), ..CommandOutput::default() })
         };
         assert_eq!(job().run(run).unwrap().error.as_deref(), Some("setup: not found"));
         assert_eq!(count, 1);

@@ -1,5 +1,5 @@
-//! Results as JUnit XML, with the elements of container-structure-test (pkg/output/output.go, `FinalResults`), which GitLab,
-//! Jenkins and GitHub actions read.
+//! Results as JUnit XML, with the elements of container-structure-test (pkg/output/output.go, `FinalResults`), which
+//! GitLab, Jenkins and GitHub Actions read.
 //!
 //! ```text
 //! <testsuites failures="1" tests="2" time="0.5">
@@ -9,18 +9,18 @@
 
 use std::io::{self, Write};
 
-use super::results::{Report, TestResult};
+use super::results::{TestReport, TestResult};
 
 /// Writes the report of tests of `image`.
 ///
 /// # Errors
 ///
 /// Those of `out`.
-pub fn write(out: &mut impl Write, report: &Report, image: &str) -> io::Result<()> {
+pub fn write(out: &mut impl Write, report: &TestReport, image: &str) -> io::Result<()> {
     writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
     let (failures, tests, time) = (report.fail, report.total, seconds(report.duration));
     writeln!(out, r#"<testsuites failures="{failures}" tests="{tests}" time="{time}">"#)?;
-    // Parsers of JUnit expect the counts at the suite, where container-structure-test has none.
+    // Parsers of JUnit expect the counts in the suite, where container-structure-test has none.
     let image = escape(image);
     writeln!(out, r#"<testsuite name="{image}" failures="{failures}" tests="{tests}" time="{time}">"#)?;
     report.results.iter().try_for_each(|result| write_case(out, result))?;
@@ -38,13 +38,13 @@ fn write_case(out: &mut impl Write, result: &TestResult) -> io::Result<()> {
     writeln!(out, "</testcase>")
 }
 
-/// Nanoseconds as a decimal number of seconds.
+/// Returns nanoseconds as a decimal number of seconds.
 fn seconds(nanoseconds: u64) -> String {
     format!("{}.{:09}", nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000)
 }
 
-/// Text of an element or attribute. Characters that no document may have (XML 1.0, section 2.2) become U+FFFD, as in Go's
-/// encoding/xml.
+/// Escapes the text of an element or attribute. Characters that XML does not allow (XML 1.0, section 2.2) become
+/// U+FFFD, as in Go's encoding/xml.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -53,7 +53,7 @@ fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&#34;"),
-            // In attributes, a parser would make blanks of them; in text, a line end of `\r`.
+            // Parsers replace these characters by spaces in attributes, and `\r` by a line feed in text.
             '\n' => escaped.push_str("&#xA;"),
             '\r' => escaped.push_str("&#xD;"),
             '\t' => escaped.push_str("&#x9;"),
@@ -77,7 +77,7 @@ mod tests {
         };
         let passed = TestResult::new("Metadata Test".to_owned(), Vec::new());
         let mut out = Vec::new();
-        write(&mut out, &Report::new(vec![failed, passed]), ".#image").unwrap();
+        write(&mut out, &TestReport::new(vec![failed, passed]), ".#image").unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             concat!(

@@ -1,4 +1,4 @@
-//! Metadata tests, answered from the image's configuration (container-structure-test, pkg/types/v2/metadata.go).
+//! Metadata tests, which read the image's configuration (container-structure-test, pkg/types/v2/metadata.go).
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ pub fn run(test: &MetadataTest, config: &Config) -> TestResult {
     TestResult::new("Metadata Test".to_owned(), errors)
 }
 
-/// The variables of a configuration.
+/// Returns the variables of a configuration.
 pub fn environment(config: &Config) -> BTreeMap<String, String> {
     let pair = |text: &String| match text.split_once('=') {
         Some((name, value)) => (name.to_owned(), value.to_owned()),

@@ -1,35 +1,35 @@
 //! Regular expressions of tests, in the syntax of Go's `regexp` (RE2).
 //!
-//! The crate `regex` has the same syntax but for what is translated here ([`translate`]):
+//! The crate `regex` has the same syntax, except for these constructs, which are translated ([`translate`]):
 //!
 //! ```text
-//! \d \w \s \b       of ASCII alone                      [0-9], …, (?-u:\b)
-//! {"a": 1}          braces that repeat nothing          \{"a": 1\}
+//! \d \w \s \b       for ASCII only                      [0-9], …, (?-u:\b)
+//! {"a": 1}          braces without a repetition         \{"a": 1\}
 //! [[a]              a bracket in a class                [\[a]
 //! [a&&b] [a--b]     no operators in classes             [a\&\&b]
 //! \Qa.b\E           a quotation                         a\.b
 //! \101 \_ \<        octal numbers, escaped punctuation  \x{41} \x{5f} \x{3c}
 //! ```
 //!
-//! Text that is not UTF-8 is searched as Go does it, with U+FFFD for bytes that are malformed. (Go, src/regexp/syntax/parse.go.)
+//! Text that is not UTF-8 is searched as in Go, with U+FFFD for malformed bytes. (Go, src/regexp/syntax/parse.go.)
 
 use std::{fmt, iter::Peekable, str::Chars};
 
 use regex::bytes::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, de::Error};
 
-/// Bytes of a compiled expression. Go has no such limit, but refuses more than 1,000 repetitions.
+/// The maximum size of a compiled expression in bytes. Go has no such limit, but refuses more than 1,000 repetitions.
 const SIZE_LIMIT: usize = 64 << 20;
 const REPETITIONS_LIMIT: u32 = 1000;
 
-/// A regular expression.
+/// A compiled regular expression of a test.
 #[derive(Clone)]
 pub struct Pattern {
     text: String,
     regex: Regex,
 }
 
-/// An expression that Go refuses.
+/// The error of an expression that Go refuses.
 #[derive(Debug, thiserror::Error)]
 #[error("regular expression {text:?}: {why}")]
 pub struct PatternError {
@@ -48,19 +48,19 @@ impl Pattern {
         let translated = translate(text).map_err(|why| fail(why.to_owned()))?;
         let built = RegexBuilder::new(&translated).size_limit(SIZE_LIMIT).build();
         let regex = built.map_err(|error| {
-            // The crate draws a picture of the expression; its last line is the cause.
+            // The crate prints the expression with a marker; the last line is the cause.
             let text = error.to_string();
             fail(text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
         })?;
         Ok(Self { text: text.to_owned(), regex })
     }
 
-    /// Whether it matches somewhere in `text`.
+    /// Whether the expression matches a part of `text`.
     pub fn is_match(&self, text: &str) -> bool {
         self.regex.is_match(text.as_bytes())
     }
 
-    /// The expression as it was written.
+    /// Returns the expression in the syntax of Go.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -78,7 +78,7 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// The same expression for the crate `regex`.
+/// Translates an expression for the crate `regex`.
 fn translate(text: &str) -> Result<String, &'static str> {
     let mut translation = Translation { rest: text.chars().peekable(), out: String::with_capacity(text.len()) };
     while let Some(next) = translation.rest.next() {
@@ -103,7 +103,7 @@ impl Translation<'_> {
         self.out.push_str(&format!("\\x{{{:x}}}", u32::from(character)));
     }
 
-    /// What follows a backslash; whether it is one character, and not a class.
+    /// Translates the text after a backslash. Returns whether it stands for one character, and not for a class.
     fn escape(&mut self, in_class: bool) -> Result<bool, &'static str> {
         let next = self.rest.next().ok_or("trailing backslash at end of expression")?;
         let class = match next {
@@ -132,7 +132,7 @@ impl Translation<'_> {
         Ok(class.is_none() && !matches!(next, 'p' | 'P'))
     }
 
-    /// `\x41`, `\x{41}`, `\pL` or `\p{L}`, whose letter was read.
+    /// Translates the rest of `\x41`, `\x{41}`, `\pL` or `\p{L}` after its letter.
     fn argument(&mut self, letter: char) -> Result<(), &'static str> {
         self.out.extend(['\\', letter]);
         let is_braced = self.rest.peek() == Some(&'{');
@@ -147,7 +147,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// A number after a backslash: up to three octal digits, two at least unless it begins with 0.
+    /// Translates a number after a backslash: up to three octal digits, and at least two unless it begins with 0.
     fn octal(&mut self, first: char) -> Result<(), &'static str> {
         let is_octal = |next: &char| ('0'..='7').contains(next);
         if first != '0' && !self.rest.peek().is_some_and(is_octal) {
@@ -162,7 +162,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// Everything up to `\E` stands for itself.
+    /// Escapes all characters up to `\E`.
     fn quotation(&mut self) {
         while let Some(next) = self.rest.next() {
             if next == '\\' && self.rest.next_if_eq(&'E').is_some() {
@@ -172,7 +172,7 @@ impl Translation<'_> {
         }
     }
 
-    /// What follows the bracket of a class.
+    /// Translates a class after its opening bracket.
     fn class(&mut self) -> Result<(), &'static str> {
         self.out.push('[');
         if self.rest.next_if_eq(&'^').is_some() {
@@ -203,13 +203,13 @@ impl Translation<'_> {
         Err("missing closing ]")
     }
 
-    /// A character of a class, or the range that begins with it.
+    /// Translates a member of a class, which may begin a range.
     fn member(&mut self, first: char) -> Result<(), &'static str> {
         self.literal(first);
         self.range()
     }
 
-    /// The rest of a range whose first character was read, if there is one.
+    /// Translates the rest of a range after its first character, if there is one.
     fn range(&mut self) -> Result<(), &'static str> {
         let mut ahead = self.rest.clone();
         if ahead.next() != Some('-') || matches!(ahead.next(), None | Some(']')) {
@@ -224,7 +224,7 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// `[:alpha:]`, whose first bracket was read.
+    /// Reads the rest of `[:alpha:]` after its first bracket.
     fn posix_class(&mut self) -> Option<String> {
         let rest: String = self.rest.clone().take_while(|next| *next != ']').collect();
         let name = rest.strip_prefix(':')?.strip_suffix(':')?;
@@ -237,7 +237,7 @@ impl Translation<'_> {
         Some(class)
     }
 
-    /// What follows a parenthesis: the crate has more flags than Go.
+    /// Translates the text after a parenthesis: the crate has more flags than Go.
     fn group(&mut self) -> Result<(), &'static str> {
         self.out.push('(');
         if self.rest.next_if_eq(&'?').is_none() {
@@ -257,7 +257,8 @@ impl Translation<'_> {
         Ok(())
     }
 
-    /// What follows a brace: `{2}`, `{2,}` and `{2,3}` repeat, every other brace stands for itself.
+    /// Translates the text after a brace: `{2}`, `{2,}` and `{2,3}` are repetitions, and every other brace is an
+    /// ordinary character.
     fn repetition(&mut self) -> Result<(), &'static str> {
         let inner: String = self.rest.clone().take_while(|next| *next != '}').collect();
         let is_closed = self.rest.clone().any(|next| next == '}');

@@ -1,4 +1,4 @@
-//! An image, prepared for tests: its configuration, its files, and the containers that run of it.
+//! Prepares an image for tests: its configuration, its files, and its containers.
 
 use std::{
     collections::BTreeMap,
@@ -9,43 +9,40 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{commands::DEFAULT_PATH, files::ImageFiles, job::Container, metadata::environment, user::User};
+use super::{commands::DEFAULT_PATH, files::ImageFiles, job::TestContainer, metadata::environment, user::User};
 use crate::{
     image::{Image, Opened},
     oci::{Config, Platform},
     run::Split,
 };
 
-/// A prepared image.
 #[derive(Debug)]
-pub struct Prepared {
-    /// Its configuration.
+pub struct PreparedTests {
     pub config: Config,
-    /// Its files.
     pub files: ImageFiles,
-    /// The variables of its configuration.
+    /// The variables of the configuration.
     pub env: BTreeMap<String, String>,
     top: PathBuf,
 }
 
-/// The hosts that containers of one network know.
+/// The hosts in the network of the containers.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts {
-    /// Names of containers.
+    /// The names of containers.
     pub names: Vec<String>,
 }
 
 impl Hosts {
-    /// The text of `/etc/hosts`.
+    /// Returns the contents of `/etc/hosts`.
     pub fn text(&self) -> String {
         let names: String = self.names.iter().map(|name| format!(" {name}")).collect();
         format!("127.0.0.1 localhost{names}\n::1 localhost ip6-localhost ip6-loopback\n")
     }
 }
 
-impl Prepared {
-    /// Unpacks what is not in the store to `top`, a directory that is created. The image is the one for `platform`, if
-    /// that is given.
+impl PreparedTests {
+    /// Unpacks the files outside of the store to `top`, a directory that is created. If `platform` is given, the image
+    /// for that platform is selected.
     ///
     /// # Errors
     ///
@@ -59,11 +56,11 @@ impl Prepared {
         Self::from_split(&split, top)
     }
 
-    /// The same for an image in two parts.
+    /// Prepares a split image.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// Those of [`new`](Self::new).
     pub fn from_split(split: &Split, top: &Path) -> Result<Self> {
         fs::create_dir(top).with_context(|| format!("creating {}", top.display()))?;
         let config = config(&split.image)?;
@@ -71,7 +68,7 @@ impl Prepared {
         Ok(Self { env: environment(&config), config, files, top: top.to_owned() })
     }
 
-    /// A directory of its own for a container, or for all of one test.
+    /// Creates a directory for the files that a container, or all containers of one test, write.
     ///
     /// # Errors
     ///
@@ -82,7 +79,7 @@ impl Prepared {
         Ok(path)
     }
 
-    /// The user that runs, by the configuration or by `user` instead.
+    /// Returns the user `user`, or that of the configuration if it is empty.
     ///
     /// # Errors
     ///
@@ -91,7 +88,7 @@ impl Prepared {
         User::find(if user.is_empty() { &self.config.user } else { user }, &self.files)
     }
 
-    /// A container as engines make it.
+    /// Returns a container with the settings that engines use.
     pub fn container(
         &self,
         writable: &Path,
@@ -100,7 +97,7 @@ impl Prepared {
         hosts: &Hosts,
         env: &BTreeMap<String, String>,
         command: Vec<String>,
-    ) -> Container {
+    ) -> TestContainer {
         let mut all = BTreeMap::from([
             ("PATH".to_owned(), DEFAULT_PATH.to_owned()),
             ("HOSTNAME".to_owned(), hostname.to_owned()),
@@ -108,7 +105,7 @@ impl Prepared {
         ]);
         all.extend(env.clone());
         let directory = self.config.working_dir.as_str();
-        Container {
+        TestContainer {
             files: self.files.root().to_owned(),
             writable: writable.to_owned(),
             mounts: self.files.mounts().map(Path::to_owned).collect(),
@@ -123,11 +120,11 @@ impl Prepared {
         }
     }
 
-    /// Entrypoint and arguments of the configuration.
+    /// Returns entrypoint and arguments of the configuration.
     ///
     /// # Errors
     ///
-    /// If there is no program.
+    /// If the configuration has no program.
     pub fn entrypoint(&self) -> Result<Vec<String>> {
         let command: Vec<String> = self.config.entrypoint.iter().chain(&self.config.cmd).cloned().collect();
         if command.is_empty() {
@@ -137,15 +134,15 @@ impl Prepared {
     }
 }
 
-impl Drop for Prepared {
-    /// Lets this user remove everything: layers, containers and overlays have directories without permissions.
+impl Drop for PreparedTests {
+    /// Makes all files removable: layers, containers and overlays have directories without permissions.
     fn drop(&mut self) {
         release(&self.top);
     }
 }
 
 fn release(directory: &Path) {
-    // What remains is among the machine's temporary files.
+    // If this fails, the files remain in the machine's directory of temporary files.
     let _ = fs::set_permissions(directory, Permissions::from_mode(0o700));
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {

@@ -4,57 +4,54 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::job::Finding;
+use super::job::ServiceResult;
 
-/// Lines of a failed command's output that are shown.
+/// The maximum number of lines of a failed command's output that are printed.
 const SHOWN_LINES: usize = 20;
 
-/// The result of one test.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct TestResult {
     /// The kind and the name of the test.
     pub name: String,
-    /// Whether it passed.
     pub pass: bool,
     /// The output of the command.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stdout: String,
-    /// Its standard error.
+    /// The error output of the command.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr: String,
-    /// What is wrong, with expected and actual values.
+    /// The differences, with expected and actual values.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<String>,
-    /// Nanoseconds.
+    /// In nanoseconds.
     pub duration: u64,
 }
 
 /// The results of all tests of an image.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct Report {
-    /// How many passed.
+pub struct TestReport {
+    /// The number of tests that passed.
     pub pass: usize,
-    /// How many failed.
+    /// The number of tests that failed.
     pub fail: usize,
-    /// How many there are.
+    /// The number of tests.
     pub total: usize,
-    /// Nanoseconds.
+    /// In nanoseconds.
     pub duration: u64,
-    /// Each of them.
     pub results: Vec<TestResult>,
 }
 
 impl TestResult {
-    /// A result with these errors; without any the test has passed.
+    /// Returns a result with these errors. Without errors, the test passed.
     pub fn new(name: String, errors: Vec<String>) -> Self {
         Self { name, pass: errors.is_empty(), errors, ..Self::default() }
     }
 }
 
-impl Report {
-    /// Counts results.
+impl TestReport {
+    /// Counts the results.
     pub fn new(results: Vec<TestResult>) -> Self {
         let pass = results.iter().filter(|result| result.pass).count();
         let duration = results.iter().map(|result| result.duration).sum();
@@ -62,16 +59,16 @@ impl Report {
     }
 }
 
-impl From<Finding> for TestResult {
-    fn from(finding: Finding) -> Self {
-        let Finding { name, errors, last_lines, duration } = finding;
+impl From<ServiceResult> for TestResult {
+    fn from(finding: ServiceResult) -> Self {
+        let ServiceResult { name, errors, last_lines, duration } = finding;
         let stdout = if errors.is_empty() { String::new() } else { last_lines.join("\n") };
         Self { stdout, duration, ..Self::new(name, errors) }
     }
 }
 
-impl fmt::Display for Report {
-    /// A line for each test; below a failed one its errors, and the last lines of its output.
+impl fmt::Display for TestReport {
+    /// Prints a line for each test. Failed tests are followed by their errors and the last lines of their output.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for result in &self.results {
             writeln!(f, "{} {}", if result.pass { "ok  " } else { "FAIL" }, result.name)?;

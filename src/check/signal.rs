@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-/// Names and numbers that Linux has on every processor that strata is built for.
+/// Names and numbers that are the same on every processor that strata supports.
 const SIGNALS: [(&str, i32); 15] = [
     ("ABRT", 6),
     ("ALRM", 14),
@@ -21,11 +21,11 @@ const SIGNALS: [(&str, i32); 15] = [
     ("XCPU", 24),
 ];
 
-/// The number of a signal; that of SIGTERM if `text` is empty.
+/// Returns the number of a signal. An empty text stands for SIGTERM.
 ///
 /// # Errors
 ///
-/// If it is not one of those that stop programs.
+/// If it is not a signal that stops programs.
 pub fn parse(text: &str) -> Result<i32> {
     if text.is_empty() {
         return Ok(15);
@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Result<i32> {
     }
 }
 
-/// The name of a signal.
+/// Returns the name of a signal.
 pub fn name(number: i32) -> String {
     let known = SIGNALS.iter().find(|(_, value)| *value == number);
     known.map_or_else(|| number.to_string(), |(name, _)| format!("SIG{name}"))

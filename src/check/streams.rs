@@ -1,4 +1,4 @@
-//! The streams of a command in a container, of which a test keeps the start.
+//! Reads the streams of a command in a container. A test keeps only their start.
 
 use std::{
     io::{self, Read},
@@ -8,7 +8,7 @@ use std::{
 
 use crate::budget::{Budget, CONTAINER_OUTPUT, Limits};
 
-/// Standard output and standard error of `child`, both piped, until both have ended.
+/// Reads standard output and standard error of `child`, both piped, until both have ended.
 pub fn capture(child: &mut Child) -> (String, String) {
     let error_stream = child.stderr.take();
     thread::scope(|scope| {
@@ -22,10 +22,10 @@ fn start(stream: impl Read) -> String {
     start_within(stream, &CONTAINER_OUTPUT)
 }
 
-/// The start of a stream, which is read to its end: a program whose pipe is closed would fail for that reason.
+/// Returns the start of a stream. The stream is read to its end, since a program fails if its pipe is closed.
 fn start_within(mut stream: impl Read, limits: &'static Limits) -> String {
     let mut bytes = Vec::new();
-    // A stream of a program that was killed is complete as it is.
+    // The output of a program that was killed may end at any point.
     let _ = Budget::new(limits).read_start(&mut stream, &mut bytes);
     let _ = io::copy(&mut stream, &mut io::sink());
     String::from_utf8_lossy(&bytes).into_owned()

@@ -1,7 +1,7 @@
 //! The schema 2.0.0 of container-structure-test.
 //!
 //! Names and meanings are those of its source (GoogleContainerTools/container-structure-test, pkg/types/v2 and
-//! pkg/types/unversioned). Unknown fields are errors, as there. Licence tests and version 1.0.0 are refused.
+//! pkg/types/unversioned). Unknown fields are errors, as in its source. Licence tests and version 1.0.0 are refused.
 
 use std::path::Path;
 
@@ -13,84 +13,78 @@ use super::{
 };
 use crate::{budget, files, oci::wording};
 
-/// The schema that is read.
+/// The supported version of the schema.
 const VERSION: &str = "2.0.0";
 
-/// A file of tests.
+/// A test file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Structure {
     schema_version: String,
-    /// Variables of every command, besides those of the image.
+    /// Variables of every command, in addition to those of the image.
     pub global_env_vars: Vec<Variable>,
     /// Commands that run in a container.
     pub command_tests: Vec<CommandTest>,
-    /// Files that exist or not.
+    /// Files that must exist or must not exist.
     pub file_existence_tests: Vec<FileExistenceTest>,
-    /// Files with certain contents.
+    /// Files with expected contents.
     pub file_content_tests: Vec<FileContentTest>,
-    /// The image's configuration.
+    /// The expected configuration of the image.
     pub metadata_test: MetadataTest,
     license_tests: Option<IgnoredAny>,
-    /// Options of the containers.
+    /// Options of the containers for command tests.
     pub container_run_options: ContainerRunOptions,
 }
 
-/// A variable, or a label.
+/// A variable or a label.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct Variable {
-    /// Its name.
     pub key: String,
-    /// Its value, or a regular expression.
+    /// The value, or a regular expression.
     pub value: String,
     /// Whether the value is a regular expression.
     pub is_regex: bool,
 }
 
-/// A command, and what it must do.
+/// A command and its expected result.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct CommandTest {
-    /// The name of the test.
     pub name: String,
-    /// Commands that run before, each with its arguments; what they write stays.
+    /// Commands that run before, each with its arguments. Their changes to files stay.
     pub setup: Vec<Vec<String>>,
-    /// Commands that run after.
+    /// Commands that run after the test.
     pub teardown: Vec<Vec<String>>,
-    /// Further variables.
+    /// Additional variables.
     pub env_vars: Vec<Variable>,
-    /// The exit status that the command must have.
+    /// The expected exit status.
     pub exit_code: i64,
-    /// The program.
     pub command: String,
-    /// Its arguments.
     pub args: Vec<String>,
-    /// What its output must match.
+    /// Patterns that must match the output.
     pub expected_output: Vec<Pattern>,
-    /// What its output must not match.
+    /// Patterns that must not match the output.
     pub excluded_output: Vec<Pattern>,
-    /// What its standard error must match.
+    /// Patterns that must match the error output.
     pub expected_error: Vec<Pattern>,
-    /// What its standard error must not match.
+    /// Patterns that must not match the error output.
     pub excluded_error: Vec<Pattern>,
 }
 
-/// A file that exists, with owner and mode, or does not.
+/// A file that must exist with an owner and a mode, or must not exist.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct FileExistenceTest {
-    /// The name of the test.
     pub name: String,
-    /// The file, with variables of the image.
+    /// The path, which may contain variables of the image.
     pub path: String,
-    /// Whether it exists.
     pub should_exist: bool,
-    /// Type and permissions as Go prints them, such as `drwxr-xr-x`.
+    /// Type and permissions in the format of Go, such as `drwxr-xr-x`.
     pub permissions: String,
-    /// The owner; -1 for any.
+    /// The owner, or -1 for any.
     pub uid: i64,
-    /// The group; -1 for any.
+    /// The group, or -1 for any.
     pub gid: i64,
     /// `owner`, `group`, `other` or `any`.
     pub is_executable_by: String,
@@ -110,45 +104,39 @@ impl Default for FileExistenceTest {
     }
 }
 
-/// A file with certain contents.
+/// A file with expected contents.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct FileContentTest {
-    /// The name of the test.
     pub name: String,
-    /// The file.
     pub path: String,
-    /// What it must match.
+    /// Patterns that must match the contents.
     pub expected_contents: Vec<Pattern>,
-    /// What it must not match.
+    /// Patterns that must not match the contents.
     pub excluded_contents: Vec<Pattern>,
 }
 
-/// The configuration that the image must have.
+/// The expected configuration of the image.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct MetadataTest {
     /// Variables with their values.
     pub env_vars: Vec<Variable>,
-    /// Variables that are not set.
+    /// Variables that must not be set.
     pub unbound_env_vars: Vec<Variable>,
-    /// Ports, without a protocol.
+    /// Ports without a protocol.
     pub exposed_ports: Vec<String>,
-    /// Ports that are not exposed.
+    /// Ports that must not be exposed.
     pub unexposed_ports: Vec<String>,
-    /// The entrypoint.
     pub entrypoint: Option<Vec<String>>,
-    /// The arguments, or the command without an entrypoint.
+    /// The arguments, or the command if there is no entrypoint.
     pub cmd: Option<Vec<String>>,
-    /// The working directory.
     pub workdir: String,
-    /// Volumes.
     pub volumes: Vec<String>,
-    /// Directories that are not volumes.
+    /// Directories that must not be volumes.
     pub unmounted_volumes: Vec<String>,
     /// Labels with their values.
     pub labels: Vec<Variable>,
-    /// The user.
     pub user: String,
 }
 
@@ -156,11 +144,11 @@ pub struct MetadataTest {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub struct ContainerRunOptions {
-    /// The user, instead of the image's own.
+    /// Replaces the user of the image.
     pub user: String,
     /// Whether the container has all privileges.
     pub privileged: bool,
-    /// Whether it has a terminal.
+    /// Whether the container has a terminal.
     pub allocate_tty: bool,
     /// Variables of the machine that are passed on.
     pub env_vars: Vec<String>,
@@ -172,16 +160,13 @@ pub struct ContainerRunOptions {
     pub bind_mounts: Vec<String>,
 }
 
-/// A file that is not a valid set of tests.
+/// The error of an invalid test file.
 #[derive(Debug, thiserror::Error)]
 pub enum StructureError {
-    /// The file cannot be read.
     #[error("{0}")]
     Read(#[from] std::io::Error),
-    /// The text is not UTF-8.
     #[error("it is not UTF-8")]
     Encoding(#[from] std::str::Utf8Error),
-    /// The text is not YAML.
     #[error(transparent)]
     Yaml(#[from] YamlError),
     /// A field is unknown, or has a wrong value.
@@ -223,7 +208,7 @@ impl Structure {
         Ok(parsed)
     }
 
-    /// Checks what the types cannot, as container-structure-test does it when it runs a test.
+    /// Checks values that the types do not restrict. container-structure-test checks these when it runs a test.
     ///
     /// # Errors
     ///
@@ -291,7 +276,7 @@ impl CommandTest {
 }
 
 impl MetadataTest {
-    /// Whether it tests nothing.
+    /// Whether the file contains no tests.
     pub fn is_empty(&self) -> bool {
         let lists = [&self.env_vars, &self.unbound_env_vars, &self.labels];
         let names = [&self.exposed_ports, &self.unexposed_ports, &self.volumes, &self.unmounted_volumes];
@@ -319,7 +304,7 @@ impl MetadataTest {
 }
 
 impl Variable {
-    /// The value as a regular expression.
+    /// Returns the value as a regular expression.
     ///
     /// # Errors
     ///

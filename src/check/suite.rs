@@ -1,4 +1,4 @@
-//! All tests of a file, on a prepared image, without an engine.
+//! Runs all tests of a file on a prepared image, without an engine.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,18 +8,19 @@ use super::{
     Structure,
     commands::{Commands, evaluate, with_variables},
     file_tests,
-    job::{CommandJob, Output},
+    job::{CommandJob, CommandOutput},
     metadata,
-    prepare::{Hosts, Prepared},
+    prepare::{Hosts, PreparedTests},
     results::TestResult,
     structure::ContainerRunOptions,
 };
 
-/// Why an option of a container cannot be had in namespaces.
+/// The remedy for options that namespaces do not support.
 const ENGINE: &str = "it needs an engine: strata check --engine docker";
 
 impl ContainerRunOptions {
-    /// Refuses what namespaces of an ordinary user do not have. `passes_on` says whether variables of the machine are known.
+    /// Refuses options that namespaces of an ordinary user do not support. `passes_on` is whether variables of the
+    /// machine are available.
     ///
     /// # Errors
     ///
@@ -40,19 +41,20 @@ impl ContainerRunOptions {
         Ok(())
     }
 
-    /// The variables of the machine that are passed on; empty ones are not, as in container-structure-test.
+    /// Returns the variables of the machine that are passed on. Empty variables are not, as in
+    /// container-structure-test.
     pub fn variables(&self) -> BTreeMap<String, String> {
         let value = |name: &String| std::env::var(name).ok().filter(|value| !value.is_empty());
         self.env_vars.iter().filter_map(|name| Some((name.clone(), value(name)?))).collect()
     }
 }
 
-/// The containers of the command tests, which write to directories whose names begin with `prefix`.
+/// Returns the containers of the command tests, which write to directories whose names begin with `prefix`.
 ///
 /// # Errors
 ///
 /// If the image lacks the user, or a directory cannot be created.
-pub fn jobs(structure: &Structure, prepared: &Prepared, prefix: &str) -> Result<Vec<CommandJob>> {
+pub fn jobs(structure: &Structure, prepared: &PreparedTests, prefix: &str) -> Result<Vec<CommandJob>> {
     if structure.command_tests.is_empty() {
         return Ok(Vec::new());
     }
@@ -63,7 +65,7 @@ pub fn jobs(structure: &Structure, prepared: &Prepared, prefix: &str) -> Result<
         let test: &super::structure::CommandTest = test;
         let writable = prepared.writable(&format!("{prefix}-command-{at}"))?;
         let mut commands = Commands::new(test, &env);
-        // As in container-structure-test, they override those of the image, for the test's own command alone.
+        // As in container-structure-test, these override the variables of the image only for the test's own command.
         commands.env.extend(structure.container_run_options.variables());
         let container =
             |env: &_, command| prepared.container(Path::new(&writable), &user, "container", &hosts, env, command);
@@ -72,8 +74,8 @@ pub fn jobs(structure: &Structure, prepared: &Prepared, prefix: &str) -> Result<
     structure.command_tests.iter().enumerate().map(job).collect()
 }
 
-/// The results of the file and metadata tests, for which nothing runs.
-pub fn answered(structure: &Structure, prepared: &Prepared) -> Vec<TestResult> {
+/// Returns the results of the file and metadata tests, which run no program.
+pub fn answered(structure: &Structure, prepared: &PreparedTests) -> Vec<TestResult> {
     let env = with_variables(&prepared.env, &structure.global_env_vars);
     let contents = structure.file_content_tests.iter().map(|test| file_tests::content(test, &prepared.files));
     let files = structure.file_existence_tests.iter().map(|test| file_tests::existence(test, &prepared.files, &env));
@@ -81,7 +83,7 @@ pub fn answered(structure: &Structure, prepared: &Prepared) -> Vec<TestResult> {
     contents.chain(files).chain(metadata.map(|test| metadata::run(test, &prepared.config))).collect()
 }
 
-/// The results of the command tests.
-pub fn evaluated(structure: &Structure, outputs: Vec<Output>) -> Vec<TestResult> {
+/// Returns the results of the command tests.
+pub fn evaluated(structure: &Structure, outputs: Vec<CommandOutput>) -> Vec<TestResult> {
     structure.command_tests.iter().zip(outputs).map(|(test, output)| evaluate(test, output)).collect()
 }

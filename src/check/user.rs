@@ -1,29 +1,26 @@
-//! The user of a container: `user[:group]`, by name or number, from the image's own files.
+//! The user of a container: `user[:group]`, by name or number, according to the files of the image.
 //!
-//! As runc and moby resolve it (opencontainers/runc, libcontainer/user/user.go, `GetExecUser`): a name is looked up in
-//! `/etc/passwd` and `/etc/group`, a number needs no entry, and a group that is not given is that of the user's entry.
+//! The rules are those of runc and moby (opencontainers/runc, libcontainer/user/user.go, `GetExecUser`): a name is
+//! looked up in `/etc/passwd` and `/etc/group`, a number needs no entry, and a missing group is that of the user's
+//! entry.
 
 use anyhow::{Context, Result, bail};
 
 use super::files::ImageFiles;
 
-/// A user of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// The numeric user.
     pub uid: u32,
-    /// The numeric group.
     pub gid: u32,
-    /// The home directory.
     pub home: String,
 }
 
 impl User {
-    /// Finds the user that a configuration names; root if `text` is empty.
+    /// Finds the user of a configuration. An empty text stands for root.
     ///
     /// # Errors
     ///
-    /// If the image has no user or group of a name.
+    /// If the image does not have the user or group.
     pub fn find(text: &str, files: &ImageFiles) -> Result<Self> {
         let (passwd, groups) = (files.text("/etc/passwd"), files.text("/etc/group"));
         Self::parse(text, passwd.as_deref().unwrap_or_default(), groups.as_deref().unwrap_or_default())
@@ -57,7 +54,7 @@ impl User {
     }
 }
 
-/// The fields of each line.
+/// Returns the fields of each line.
 fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.trim().split(':').collect())
 }

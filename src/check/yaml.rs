@@ -1,14 +1,14 @@
-//! YAML as container-structure-test reads it: one document, whose scalars are read as the type of their field.
+//! YAML with the rules of container-structure-test: one document, whose scalars have the type of their field.
 //!
 //! ```text
 //! exposedPorts: [8080]     "8080": a plain scalar is a string where a string is expected
 //! shouldExist: yes         true: the booleans of YAML 1.1
 //! exitCode: 0x10           16
-//! <<: *defaults            the keys of another map that this one lacks
+//! <<: *defaults            the keys of another map that are missing in this one
 //! ```
 //!
-//! (gopkg.in/yaml.v2, resolve.go and decode.go.) JSON is YAML too. The size of the file, its depth and the number of its
-//! values are limited, aliases counted with all that they stand for.
+//! (gopkg.in/yaml.v2, resolve.go and decode.go.) JSON is YAML too. The size of the file, its depth and the number of
+//! its values are limited. Aliases count with all values that they stand for.
 
 mod deserialize;
 
@@ -18,33 +18,30 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
 use crate::budget::{Budget, ExceededError, STRUCTURE_TEST};
 
-/// Lists and maps in each other. Files have six.
+/// The maximum depth of lists and maps. Test files have a depth of six.
 const DEPTH_LIMIT: usize = 64;
 
 /// A value of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
-    /// Nothing, `~` or `null`.
+pub enum YamlNode {
+    /// An empty value, `~` or `null`.
     Null,
-    /// A scalar without quotes, whose field decides what it is.
+    /// A scalar without quotes, whose type depends on its field.
     Plain(String),
     /// A string.
     Text(String),
-    /// A sequence.
-    List(Vec<Node>),
+    List(Vec<YamlNode>),
     /// A mapping, in the order of the file.
-    Map(Vec<(String, Node)>),
+    Map(Vec<(String, YamlNode)>),
 }
 
-/// Text that is not the YAML of a test file.
+/// The error of a malformed test file.
 #[derive(Debug, thiserror::Error)]
 pub enum YamlError {
-    /// The text is malformed.
     #[error("line {line}: {what}")]
     Syntax {
-        /// The line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong.
         what: String,
     },
     /// The text has too many values.
@@ -57,11 +54,11 @@ pub enum YamlError {
 /// # Errors
 ///
 /// If it is malformed, exceeds the limits, or has several documents.
-pub fn parse(text: &str) -> Result<Node, YamlError> {
+pub fn parse(text: &str) -> Result<YamlNode, YamlError> {
     let mut budget = Budget::new(&STRUCTURE_TEST);
     budget.take_bytes(text.len() as u64)?;
     let mut reader = Reader { events: Parser::new_from_str(text), anchors: HashMap::new(), budget };
-    let mut document = Node::Null;
+    let mut document = YamlNode::Null;
     let mut documents = 0;
     loop {
         let (event, span) = reader.next()?;
@@ -87,7 +84,7 @@ fn syntax(span: &Span, what: impl Into<String>) -> YamlError {
 
 struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<usize, YamlNode>,
     budget: Budget,
 }
 
@@ -100,8 +97,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The value that begins with `event`.
-    fn node(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<Node, YamlError> {
+    /// Parses the value that begins with `event`.
+    fn node(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Result<YamlNode, YamlError> {
         self.budget.take_parts(1)?;
         if depth > DEPTH_LIMIT {
             return Err(syntax(span, format!("more than {DEPTH_LIMIT} lists and maps in each other")));
@@ -130,19 +127,19 @@ impl<'a> Reader<'a> {
         Ok(node)
     }
 
-    fn list(&mut self, depth: usize) -> Result<Node, YamlError> {
+    fn list(&mut self, depth: usize) -> Result<YamlNode, YamlError> {
         let mut list = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
-                return Ok(Node::List(list));
+                return Ok(YamlNode::List(list));
             }
             list.push(self.node(event, &span, depth + 1)?);
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Node, YamlError> {
-        let mut map: Vec<(String, Node)> = Vec::new();
+    fn map(&mut self, depth: usize) -> Result<YamlNode, YamlError> {
+        let mut map: Vec<(String, YamlNode)> = Vec::new();
         let mut merged = Vec::new();
         loop {
             let (event, span) = self.next()?;
@@ -153,14 +150,16 @@ impl<'a> Reader<'a> {
             let (event, value_span) = self.next()?;
             let value = self.node(event, &value_span, depth + 1)?;
             match key {
-                Node::Plain(key) if key == "<<" => merged.extend(merge_sources(value, &span)?),
-                Node::Plain(key) | Node::Text(key) => {
+                YamlNode::Plain(key) if key == "<<" => merged.extend(merge_sources(value, &span)?),
+                YamlNode::Plain(key) | YamlNode::Text(key) => {
                     if map.iter().any(|(other, _)| *other == key) {
                         return Err(syntax(&span, format!("{key} is given twice")));
                     }
                     map.push((key, value));
                 }
-                Node::Null | Node::List(_) | Node::Map(_) => return Err(syntax(&span, "a key that is not a string")),
+                YamlNode::Null | YamlNode::List(_) | YamlNode::Map(_) => {
+                    return Err(syntax(&span, "a key that is not a string"));
+                }
             }
         }
         for (key, value) in merged {
@@ -168,38 +167,38 @@ impl<'a> Reader<'a> {
                 map.push((key, value));
             }
         }
-        Ok(Node::Map(map))
+        Ok(YamlNode::Map(map))
     }
 }
 
-/// The entries that `<<` adds to a map.
-fn merge_sources(value: Node, span: &Span) -> Result<Vec<(String, Node)>, YamlError> {
+/// Returns the entries that `<<` adds to a map.
+fn merge_sources(value: YamlNode, span: &Span) -> Result<Vec<(String, YamlNode)>, YamlError> {
     let all = match value {
-        Node::List(list) => list,
+        YamlNode::List(list) => list,
         other => vec![other],
     };
     let mut entries = Vec::new();
     for source in all {
         match source {
-            Node::Map(map) => entries.extend(map),
+            YamlNode::Map(map) => entries.extend(map),
             _ => return Err(syntax(span, "<< takes a map, or a list of maps")),
         }
     }
     Ok(entries)
 }
 
-fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<Node, YamlError> {
+fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>, span: &Span) -> Result<YamlNode, YamlError> {
     let text = text.to_owned();
     match tag {
         None if style == ScalarStyle::Plain && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL") => {
-            Ok(Node::Null)
+            Ok(YamlNode::Null)
         }
-        None if style == ScalarStyle::Plain => Ok(Node::Plain(text)),
-        None => Ok(Node::Text(text)),
+        None if style == ScalarStyle::Plain => Ok(YamlNode::Plain(text)),
+        None => Ok(YamlNode::Text(text)),
         Some(tag) if tag.is_yaml_core_schema() => match tag.suffix.as_str() {
-            "str" => Ok(Node::Text(text)),
-            "int" | "bool" => Ok(Node::Plain(text)),
-            "null" => Ok(Node::Null),
+            "str" => Ok(YamlNode::Text(text)),
+            "int" | "bool" => Ok(YamlNode::Plain(text)),
+            "null" => Ok(YamlNode::Null),
             suffix => Err(syntax(span, format!("the tag !!{suffix} has no meaning here"))),
         },
         Some(tag) => Err(syntax(span, format!("the tag {tag} has no meaning here"))),
@@ -215,8 +214,8 @@ fn check_tag(tag: Option<&Tag>, expected: &str, span: &Span) -> Result<(), YamlE
     }
 }
 
-impl Node {
-    /// The number of values in it, with itself.
+impl YamlNode {
+    /// Returns the number of values in the node, including itself.
     fn count(&self) -> u64 {
         match self {
             Self::Null | Self::Plain(_) | Self::Text(_) => 1,
@@ -230,35 +229,35 @@ impl Node {
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Node {
-        Node::Text(text.to_owned())
+    fn text(text: &str) -> YamlNode {
+        YamlNode::Text(text.to_owned())
     }
 
-    fn plain(text: &str) -> Node {
-        Node::Plain(text.to_owned())
+    fn plain(text: &str) -> YamlNode {
+        YamlNode::Plain(text.to_owned())
     }
 
     #[test]
-    fn documents_become_values() {
+    fn yaml_documents_are_parsed_to_values() {
         let parsed =
             parse("a: &x [1, '2', ~, !!str 3]\nb: *x\n\"c\": |\n  line\n  line\n---\n".trim_end_matches("---\n"));
-        let list = Node::List(vec![plain("1"), text("2"), Node::Null, text("3")]);
+        let list = YamlNode::List(vec![plain("1"), text("2"), YamlNode::Null, text("3")]);
         let expected = [("a", list.clone()), ("b", list), ("c", text("line\nline\n"))];
         let expected = expected.map(|(key, value)| (key.to_owned(), value));
-        assert_eq!(parsed.unwrap(), Node::Map(expected.to_vec()));
-        assert_eq!(parse("").unwrap(), Node::Null);
+        assert_eq!(parsed.unwrap(), YamlNode::Map(expected.to_vec()));
+        assert_eq!(parse("").unwrap(), YamlNode::Null);
         assert_eq!(
             parse("{\"a\": [true]}").unwrap(),
-            Node::Map(vec![("a".to_owned(), Node::List(vec![plain("true")]))])
+            YamlNode::Map(vec![("a".to_owned(), YamlNode::List(vec![plain("true")]))])
         );
     }
 
     #[test]
     fn merge_keys_add_what_a_map_lacks() {
         let parsed = parse("base: &base {a: 1, b: 2}\nown:\n  <<: *base\n  b: 3\n").unwrap();
-        let Node::Map(map) = parsed else { panic!("{parsed:?}") };
+        let YamlNode::Map(map) = parsed else { panic!("{parsed:?}") };
         let expected = [("b", plain("3")), ("a", plain("1"))].map(|(key, value)| (key.to_owned(), value));
-        assert_eq!(map[1].1, Node::Map(expected.to_vec()));
+        assert_eq!(map[1].1, YamlNode::Map(expected.to_vec()));
     }
 
     #[test]

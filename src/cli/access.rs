@@ -7,7 +7,7 @@ use super::{
 };
 use crate::transport::{
     engine,
-    kind::Engine,
+    kind::EngineTransport,
     registry::{HostOptions, Options},
 };
 use anyhow::{Result, bail};
@@ -16,7 +16,7 @@ use clap::Args;
 /// The default of `--retry-times`.
 const RETRY_TIMES: u32 = 4;
 
-/// Of a command that reads from one registry.
+/// Flags of a command that reads from one registry.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Registries")]
 pub struct Access {
@@ -27,7 +27,7 @@ pub struct Access {
     retry_times: Option<u32>,
 }
 
-/// Of a copy: for the registry it reads from, the one it writes to, or both.
+/// Flags of a copy, for the registry that it reads from, the one that it writes to, or both.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Engines")]
 pub struct CopyAccess {
@@ -66,7 +66,8 @@ pub struct CopyAccess {
 }
 
 impl Access {
-    /// The options for the registries with these hosts. Credentials are for one host: several hosts are an error.
+    /// Returns the options for registries with these hosts. Credentials apply to one host, so several hosts are an
+    /// error.
     pub fn options(&self, hosts: &[&str]) -> Result<Options> {
         let side = self.side.side();
         if let Some(flag) = side.credentials_flag() {
@@ -91,7 +92,7 @@ impl Access {
         }
     }
 
-    /// The flags that were given.
+    /// Returns the given flags.
     pub fn given_flags(&self) -> Vec<SideFlag> {
         let mut flags = self.side.side().given_flags();
         if self.retry_times.is_some() {
@@ -100,7 +101,7 @@ impl Access {
         flags
     }
 
-    /// How often a request is tried.
+    /// Returns the maximum number of attempts.
     fn tries(&self) -> u32 {
         self.retry_times.unwrap_or(RETRY_TIMES).saturating_add(1)
     }
@@ -108,32 +109,34 @@ impl Access {
 
 /// The flags for engines of a copy.
 pub struct EngineFlags {
-    /// For source and destination.
+    /// The flags for source and destination.
     pub both: [EngineFlag; 2],
     pub source: [EngineFlag; 3],
     pub destination: [EngineFlag; 3],
 }
 
 impl CopyAccess {
-    /// Omits flags without effect; of the source, whether it is in a registry and whether one may be asked for its layers.
+    /// Omits flags without an effect. The first argument has whether the source is in a registry, and whether a
+    /// registry may be asked for its layers.
     pub fn omit_flags_without_effect(&mut self, (source, may_ask): (bool, bool), destination: bool) {
         self.source.omit(!source, !may_ask);
         self.destination.omit(!destination, !destination);
         self.both.omit(!source && !destination, !may_ask && !destination);
     }
 
-    /// The flags for registries that were given.
+    /// Returns the given flags for registries.
     pub fn given_flags(&self) -> Vec<SideFlag> {
         let sides = [self.source.side(), self.destination.side()];
         self.both.given_flags().into_iter().chain(sides.iter().flat_map(Side::given_flags)).collect()
     }
 
-    /// The flags for engines, and whether each was given.
+    /// Returns the flags for engines, and whether each was given.
     pub fn engine_flags(&self) -> EngineFlags {
-        fn any(_: &Engine) -> bool {
+        fn any(_: &EngineTransport) -> bool {
             true
         }
-        let (namespaces, address) = (|engine: &Engine| engine.has_namespaces, |engine: &Engine| engine.has_address);
+        let (namespaces, address) =
+            (|engine: &EngineTransport| engine.has_namespaces, |engine: &EngineTransport| engine.has_address);
         EngineFlags {
             both: [("--via", self.via.is_some(), any), ("--namespace", self.namespace.is_some(), namespaces)],
             source: [
@@ -149,12 +152,12 @@ impl CopyAccess {
         }
     }
 
-    /// For the engine that is read from.
+    /// Returns the options for the source engine.
     pub fn source_engine(&self) -> engine::EngineOptions {
         self.engine(&self.src_via, &self.src_namespace, &self.src_daemon_host)
     }
 
-    /// For the engine that is written to.
+    /// Returns the options for the destination engine.
     pub fn destination_engine(&self) -> engine::EngineOptions {
         self.engine(&self.dest_via, &self.dest_namespace, &self.dest_daemon_host)
     }
@@ -167,7 +170,7 @@ impl CopyAccess {
         }
     }
 
-    /// The options for the registries that are read from and written to, where these are registries.
+    /// Returns the options for the registries of source and destination.
     pub fn registries(&self, source: Option<&str>, destination: Option<&str>) -> Result<CopyRegistries> {
         let (both, source_side, destination_side) =
             (self.both.side.side(), self.source.side(), self.destination.side());
@@ -196,22 +199,22 @@ impl CopyAccess {
         };
         let destination_options = resolve(destination_side, destination)?;
         let source_options = resolve(source_side, source)?;
-        // An origin in the source's or the destination's registry is reached as that registry is.
+        // An origin in the registry of the source or the destination has the options of that registry.
         let origins = destination.map(|host| destination_options.for_host(host));
         let origins = origins.into_iter().fold(source_options.clone(), Options::with_host);
         Ok(CopyRegistries { source: source_options, destination: destination_options, origins })
     }
 }
 
-/// How a copy reaches registries.
+/// The options for the registries of a copy.
 pub struct CopyRegistries {
     pub source: Options,
     pub destination: Options,
-    /// For layers that a recipe has in a registry.
+    /// For layers of a recipe that are in a registry.
     pub origins: Options,
 }
 
-/// The hosts without repetitions.
+/// Returns the hosts without duplicates.
 fn distinct<'a>(hosts: &[&'a str]) -> Vec<&'a str> {
     let mut distinct: Vec<&str> = Vec::new();
     for host in hosts {

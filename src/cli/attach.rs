@@ -1,8 +1,8 @@
-//! Attachments of an image in a registry: SBOMs, provenance, signatures. `strata attach REF FILE`, and the flags of `copy` that
-//! attach documents after a push.
+//! Attachments of an image in a registry: SBOMs, VEX documents, provenance, signatures. `strata attach REF FILE`, and the
+//! flags of `copy` that attach documents after a push.
 //!
 //! ```text
-//! pushed digest ──▶ SBOM, provenance: an artifact each, with a key also a signed attestation each
+//! pushed digest ──▶ SBOM, VEX, provenance: an artifact each, with a key also a signed attestation each
 //!               └─▶ signature
 //! ```
 //!
@@ -19,19 +19,21 @@ use std::{
 
 use super::{
     access::Access,
-    attached::{Attachment, Registry, Signer},
+    attached::{AttachedDocument, AttachmentTarget, Signer},
+    vex,
 };
 use crate::terminal;
 use crate::{
     attest::{
-        Build, SigningKey,
-        sbom::{Bom, Format},
+        BuildFacts, SigningKey,
+        sbom::{Bom, SbomFormat},
         statement::predicate,
+        vex::{AUTHOR, Document, MEDIA_TYPE},
     },
     image::{Image, Opened},
     oci::{Descriptor, Digest, Index, Platform, Reference, descriptor::media_type},
     transport::{
-        Destination,
+        Destination, Outcome,
         registry::{self, Client, Purpose},
     },
 };
@@ -39,8 +41,10 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::Value;
 
-/// The variable that cosign reads too.
+/// The environment variable of the password, which cosign reads too.
 const PASSWORD: &str = "COSIGN_PASSWORD";
+/// The value of `--vex` that adds no statements of a team.
+const OPENVEX: &str = "openvex";
 /// The artifact type of provenance: the predicate of an in-toto statement.
 const PROVENANCE_TYPE: &str = "application/vnd.in-toto.provenance+json";
 
@@ -53,6 +57,12 @@ pub struct Attachments {
     /// May be repeated.
     #[arg(long, value_name = "FORMAT|FILE")]
     sbom: Vec<String>,
+    /// Attach an OpenVEX document: openvex, or a FILE with further statements.
+    ///
+    /// The document states which vulnerabilities the patches of packages fix. May be repeated; the image gets one document.
+    /// FILE is an OpenVEX document too.
+    #[arg(long, value_name = "openvex|FILE")]
+    vex: Vec<String>,
     /// Attach SLSA provenance: sources and builder of the image.
     #[arg(long)]
     provenance: bool,
@@ -105,7 +115,7 @@ pub struct AttachArguments {
     reference: Reference,
     /// The document; - reads stdin.
     file: PathBuf,
-    /// The document's type: cyclonedx, spdx, provenance, or a media type.
+    /// The document's type: cyclonedx, spdx, openvex, provenance, or a media type.
     #[arg(long = "type", value_name = "TYPE")]
     kind: String,
     #[command(flatten)]
@@ -125,11 +135,11 @@ pub fn run(arguments: &AttachArguments) -> Result<ExitCode> {
     } else {
         fs::read(file).with_context(|| format!("reading {}", file.display()))?
     };
-    let attachment = Attachment::of_kind(kind, bytes)?;
+    let attachment = AttachedDocument::from_kind(kind, bytes)?;
     let client = Client::for_purpose(Purpose::Write, reference, &access.options(&[&reference.host])?)?;
     let version = reference.version();
     let subject = client.descriptor(&version)?.with_context(|| format!("the registry has no {reference}"))?;
-    let registry = Registry { client: &client, reference, signer: signer.as_ref() };
+    let registry = AttachmentTarget { client: &client, reference, signer: signer.as_ref() };
     let digest = registry.attach(&subject, &attachment)?;
     if reference.digest.is_none() {
         registry.check_tag(&version, &subject.digest)?;
@@ -142,14 +152,15 @@ impl Attachments {
     /// Whether there is anything to attach.
     fn is_empty(&self) -> bool {
         let SigningArguments { sign_key, sign_with, .. } = &self.signing;
-        self.sbom.is_empty() && !self.provenance && sign_key.is_none() && sign_with.is_none()
+        self.sbom.is_empty() && self.vex.is_empty() && !self.provenance && sign_key.is_none() && sign_with.is_none()
     }
 
-    /// Each flag, and whether it was given; the flags of the provenance need `--provenance`.
-    pub fn flags(&self) -> [(&'static str, bool); 5] {
+    /// Returns each flag, and whether it was given. The flags of the provenance require `--provenance`.
+    pub fn flags(&self) -> [(&'static str, bool); 6] {
         let SigningArguments { sign_key, sign_with, sign_tag } = &self.signing;
         [
             ("--sbom", !self.sbom.is_empty()),
+            ("--vex", !self.vex.is_empty()),
             ("--provenance", self.provenance),
             ("--sign-key", sign_key.is_some()),
             ("--sign-with", sign_with.is_some()),
@@ -157,60 +168,77 @@ impl Attachments {
         ]
     }
 
-    /// The key or command that signs, if there is one.
+    /// Returns the key or command that signs, if there is one.
     pub fn signer(&self) -> Result<Option<Signer>> {
         self.signing.signer()
     }
 
     /// Checks the flags before anything is copied. Returns `None` if there is nothing to attach.
-    pub fn prepare(&self, destination: &Destination, signer: Option<Arc<Signer>>) -> Result<Option<Prepared<'_>>> {
+    pub fn prepare(
+        &self,
+        destination: &Destination,
+        signer: Option<Arc<Signer>>,
+    ) -> Result<Option<PreparedAttachments<'_>>> {
         if self.is_empty() {
             ensure!(!self.signing.sign_tag, "--sign-tag signs with --sign-key or --sign-with; give one");
             return Ok(None);
         }
         let Some(reference) = destination.registry_reference() else {
             bail!(
-                "{destination} is not a registry; only images in registries (docker://…) have SBOMs, provenance and signatures"
+                "{destination} is not a registry; only images in registries (docker://…) have SBOMs, VEX documents, provenance and signatures"
             );
         };
         for format in self.sbom.iter().filter(|text| format_of(text).is_none()) {
             ensure!(Path::new(format).is_file(), "--sbom {format}: it is neither cyclonedx, spdx nor a file");
         }
-        Ok(Some(Prepared { reference: reference.clone(), attachments: self, signer }))
+        let files: Vec<&String> = self.vex.iter().filter(|text| *text != OPENVEX).collect();
+        for file in &files {
+            ensure!(Path::new(file).is_file(), "--vex {file}: it is neither openvex nor a file");
+        }
+        let statements = vex::read_documents(&files).context("--vex")?;
+        Ok(Some(PreparedAttachments { reference: reference.clone(), attachments: self, statements, signer }))
     }
 }
 
 impl SigningArguments {
     fn signer(&self) -> Result<Option<Signer>> {
-        Ok(match (&self.sign_key, &self.sign_with) {
-            (Some(path), _) => {
-                let key = SigningKey::open(path, || env::var(PASSWORD).ok())?;
-                Some(Signer::Key(Box::new(key)))
-            }
-            (None, Some(command)) => Some(Signer::Command(command.clone())),
-            (None, None) => None,
-        })
+        open_signer(self.sign_key.as_deref(), self.sign_with.as_deref())
     }
 }
 
+/// Returns the key or command that signs, if one is given.
+pub fn open_signer(key: Option<&Path>, command: Option<&str>) -> Result<Option<Signer>> {
+    Ok(match (key, command) {
+        (Some(path), _) => {
+            let key = SigningKey::open(path, || env::var(PASSWORD).ok())?;
+            Some(Signer::Key(Box::new(key)))
+        }
+        (None, Some(command)) => Some(Signer::Command(command.to_owned())),
+        (None, None) => None,
+    })
+}
+
 /// The checked flags, for the image that is pushed to `reference`.
-pub struct Prepared<'a> {
+pub struct PreparedAttachments<'a> {
     reference: Reference,
     attachments: &'a Attachments,
+    /// The documents of `--vex`.
+    statements: Vec<Document>,
     signer: Option<Arc<Signer>>,
 }
 
-impl Prepared<'_> {
+impl PreparedAttachments<'_> {
     /// Attaches the documents to the pushed image, or to the index and each of its images. Returns a line for each attachment.
     pub fn attach(
         &self,
-        pushed: Digest,
+        pushed: &Outcome,
         opened: &Opened,
         platform: Option<&Platform>,
         options: &registry::Options,
     ) -> Result<Vec<String>> {
         let client = Client::for_purpose(Purpose::Write, &self.reference, options)?;
-        let registry = Registry { client: &client, reference: &self.reference, signer: self.signer.as_deref() };
+        let registry = AttachmentTarget { client: &client, reference: &self.reference, signer: self.signer.as_deref() };
+        let (pushed, verified) = (pushed.digest, pushed.verified_layers());
         let version = pushed.to_string();
         let document = client.manifest(&version)?.with_context(|| format!("{pushed} is no longer in the registry"))?;
         let subject = Descriptor::new(&document.media_type, pushed, document.bytes.len() as u64);
@@ -230,7 +258,15 @@ impl Prepared<'_> {
             vec![(subject.clone(), opened.image(platform)?)]
         };
         for (descriptor, image) in &images {
-            for attachment in self.attachments.documents(image)? {
+            let mut documents = self.attachments.documents(image)?;
+            match self.vex_document(image, &descriptor.digest)? {
+                Some(document) => documents.push(document),
+                None if self.attachments.vex.is_empty() => {}
+                None => {
+                    lines.push(format!("{}: no VEX document attached: no patch has a CVE number", descriptor.digest))
+                }
+            }
+            for attachment in documents {
                 registry.attach(descriptor, &attachment)?;
                 lines.push(format!("{}: {} attached", descriptor.digest, attachment.artifact_type));
             }
@@ -240,61 +276,75 @@ impl Prepared<'_> {
             signed
                 .extend(images.iter().map(|(descriptor, _)| descriptor).filter(|image| image.digest != subject.digest));
             for descriptor in signed {
-                registry.sign(descriptor, self.attachments.signing.sign_tag)?;
+                registry.sign(descriptor, &verified, self.attachments.signing.sign_tag)?;
                 lines.push(format!("{}: signed", descriptor.digest));
             }
         }
         registry.check_tag(&self.reference.version(), &pushed)?;
         Ok(lines)
     }
+
+    /// Returns the VEX document of an image. Returns `None` without `--vex`, and without statements: OpenVEX has no documents
+    /// without statements.
+    fn vex_document(&self, image: &Image, digest: &Digest) -> Result<Option<AttachedDocument>> {
+        if self.attachments.vex.is_empty() {
+            return Ok(None);
+        }
+        let document = vex::document(image, digest, Some(&self.reference), AUTHOR, &self.statements)?;
+        if document.is_empty() {
+            return Ok(None);
+        }
+        AttachedDocument::from_kind(OPENVEX, serde_json::to_vec(&document.openvex())?).map(Some)
+    }
 }
 
 impl Attachments {
-    /// The documents of one image.
-    fn documents(&self, image: &Image) -> Result<Vec<Attachment>> {
+    /// Returns the documents for one image.
+    fn documents(&self, image: &Image) -> Result<Vec<AttachedDocument>> {
         let mut all = Vec::new();
         for text in &self.sbom {
             all.push(match format_of(text) {
                 Some(format) => {
                     let bom = Bom::new(image, &BTreeMap::new()).context("generating the SBOM")?;
-                    Attachment::of_kind(text, bom.write(format))?
+                    AttachedDocument::from_kind(text, bom.write(format))?
                 }
-                None => Attachment::of_file(Path::new(text))?,
+                None => AttachedDocument::from_file(Path::new(text))?,
             });
         }
         if self.provenance {
             let BuildArguments { builder_id, flake, revision, derivation, nix_version } = self.build.clone();
-            let build = Build { builder: builder_id, flake, revision, derivation, nix_version };
-            all.push(Attachment::of_kind("provenance", serde_json::to_vec(&build.predicate(image))?)?);
+            let build = BuildFacts { builder: builder_id, flake, revision, derivation, nix_version };
+            all.push(AttachedDocument::from_kind("provenance", serde_json::to_vec(&build.predicate(image))?)?);
         }
         Ok(all)
     }
 }
 
-fn format_of(text: &str) -> Option<Format> {
+fn format_of(text: &str) -> Option<SbomFormat> {
     match text {
-        "cyclonedx" => Some(Format::CycloneDx),
-        "spdx" => Some(Format::Spdx),
+        "cyclonedx" => Some(SbomFormat::CycloneDx),
+        "spdx" => Some(SbomFormat::Spdx),
         _ => None,
     }
 }
 
-impl Attachment {
-    fn of_kind(kind: &str, bytes: Vec<u8>) -> Result<Self> {
+impl AttachedDocument {
+    fn from_kind(kind: &str, bytes: Vec<u8>) -> Result<Self> {
         let (artifact_type, predicate_type) = match kind {
-            "cyclonedx" => (Format::CycloneDx.media_type(), Some(predicate::CYCLONEDX)),
-            "spdx" => (Format::Spdx.media_type(), Some(predicate::SPDX)),
+            "cyclonedx" => (SbomFormat::CycloneDx.media_type(), Some(predicate::CYCLONEDX)),
+            "spdx" => (SbomFormat::Spdx.media_type(), Some(predicate::SPDX)),
+            OPENVEX => (MEDIA_TYPE, Some(predicate::OPENVEX)),
             "provenance" => (PROVENANCE_TYPE, Some(predicate::PROVENANCE)),
             other if other.contains('/') => (other, None),
             other => bail!(
-                "--type {other} is not cyclonedx, spdx, provenance or a media type such as application/vnd.example+json"
+                "--type {other} is not cyclonedx, spdx, openvex, provenance or a media type such as application/vnd.example+json"
             ),
         };
         Ok(Self { artifact_type: artifact_type.to_owned(), predicate_type, bytes })
     }
 
-    /// An SBOM in a file, CycloneDX or SPDX by its fields.
-    fn of_file(path: &Path) -> Result<Self> {
+    /// Reads an SBOM, whose fields show whether it is CycloneDX or SPDX.
+    fn from_file(path: &Path) -> Result<Self> {
         let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
         let document: Value =
             serde_json::from_slice(&bytes).with_context(|| format!("{} is not JSON", path.display()))?;
@@ -305,6 +355,6 @@ impl Attachment {
         } else {
             bail!("{} is neither a CycloneDX nor an SPDX document", path.display());
         };
-        Self::of_kind(kind, bytes)
+        Self::from_kind(kind, bytes)
     }
 }

@@ -1,4 +1,5 @@
-//! What is put beside an image in its registry: documents as they are, and where somebody signs, attestations and signatures.
+//! Writes attachments of an image in its registry: documents as they are, and with a signer, attestations and
+//! signatures.
 
 use std::{
     collections::BTreeMap,
@@ -9,8 +10,8 @@ use std::{
 
 use crate::{
     attest::{
-        BUNDLE, Bundle, Envelope, SigningKey, Statement, VerifyingKey,
-        simple::{self, Signatures},
+        BUNDLE, Bundle, Envelope, SigningKey, Statement, VerifiedLayers, VerifyingKey,
+        simple::{self, SignatureImage},
     },
     budget,
     oci::{Descriptor, Digest, Reference, descriptor::media_type},
@@ -21,10 +22,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 
-/// A document that is attached: what registries and signed statements call its kind.
-pub struct Attachment {
+/// A document to attach, and the names of its kind in registries and in signed statements.
+pub struct AttachedDocument {
     pub artifact_type: String,
-    /// Where statements have a name for it.
+    /// Set if statements have a name for the kind.
     pub predicate_type: Option<&'static str>,
     pub bytes: Vec<u8>,
 }
@@ -35,21 +36,21 @@ pub enum Signer {
     Command(String),
 }
 
-/// A repository, and who signs what is put there.
-pub struct Registry<'a> {
+/// A repository, and the signer for its attachments.
+pub struct AttachmentTarget<'a> {
     pub client: &'a Client,
     pub reference: &'a Reference,
     pub signer: Option<&'a Signer>,
 }
 
-impl Registry<'_> {
+impl AttachmentTarget<'_> {
     fn name(&self) -> String {
         format!("{}/{}", self.reference.host, self.reference.repository)
     }
 
-    /// Attaches a document as it is; with a signer, as an attestation too.
-    pub fn attach(&self, subject: &Descriptor, attachment: &Attachment) -> Result<Digest> {
-        let Attachment { artifact_type, predicate_type, bytes } = attachment;
+    /// Attaches a document as it is. With a signer, it is also attached as an attestation.
+    pub fn attach(&self, subject: &Descriptor, attachment: &AttachedDocument) -> Result<Digest> {
+        let AttachedDocument { artifact_type, predicate_type, bytes } = attachment;
         let artifact = Artifact { artifact_type, media_type: artifact_type, annotations: &BTreeMap::new(), bytes };
         let digest =
             self.client.attach(subject, &artifact).with_context(|| format!("attaching to {}", subject.digest))?;
@@ -61,17 +62,18 @@ impl Registry<'_> {
         Ok(digest)
     }
 
-    /// Signs an image, and with `tag` in the older way too.
-    pub fn sign(&self, subject: &Descriptor, tag: bool) -> Result<()> {
-        self.attest(subject, &Statement::signature(&subject.digest))?;
+    /// Signs an image of which `layers` were verified, and with `tag` also in the older format.
+    pub fn sign(&self, subject: &Descriptor, layers: &VerifiedLayers, tag: bool) -> Result<()> {
+        self.attest(subject, &Statement::signature(&subject.digest).with_verified_layers(layers))?;
         if tag { self.sign_tag(&subject.digest) } else { Ok(()) }
     }
 
-    fn attest(&self, subject: &Descriptor, statement: &Statement) -> Result<()> {
+    /// Attaches a signed statement, if there is a signer.
+    pub fn attest(&self, subject: &Descriptor, statement: &Statement) -> Result<()> {
         self.signer.map_or(Ok(()), |signer| attest(self.client, signer, subject, statement))
     }
 
-    /// Adds a signature to those under the image's tag for them.
+    /// Adds a signature to those under the image's signature tag.
     fn sign_tag(&self, digest: &Digest) -> Result<()> {
         let Some(signer) = self.signer else { return Ok(()) };
         let tag = simple::tag(digest);
@@ -81,8 +83,8 @@ impl Registry<'_> {
         let tagged = Tagged { tag: &tag, media_type: media_type::MANIFEST, act: "adding a signature" };
         let add = |before: Option<&[u8]>| {
             let signed = simple::with_layer(before, &layer).map_err(|error| tagged.refused(&error))?;
-            let Some(Signatures { manifest, config }) = signed else { return Ok(None) };
-            self.client.upload_bytes(&Digest::of(&config), &config, None)?;
+            let Some(SignatureImage { manifest, config }) = signed else { return Ok(None) };
+            self.client.upload_bytes(&Digest::sha256(&config), &config, None)?;
             Ok(Some(manifest))
         };
         self.client.add_to_tagged(&tagged, &add).with_context(|| format!("writing the tag {tag}"))
@@ -117,7 +119,7 @@ impl Signer {
         }
     }
 
-    /// The public key; `None` for a command.
+    /// Returns the public key, or `None` for a command.
     pub fn verifying_key(&self) -> Result<Option<VerifyingKey>> {
         match self {
             Self::Key(key) => Ok(Some(key.verifying_key()?)),
@@ -125,16 +127,16 @@ impl Signer {
         }
     }
 
-    /// The hint that identifies the public key in a bundle.
+    /// Returns the hint that identifies the public key in a bundle.
     fn hint(&self) -> Result<Option<String>> {
         Ok(self.verifying_key()?.map(|key| key.hint()))
     }
 }
 
-/// Signs documents that a push writes, as [`Registry::sign`] signs an image.
+/// Returns a function that signs documents of known layers, which list verified ones only, as [`AttachmentTarget::sign`] signs an image.
 pub fn sign_documents(signer: Arc<Signer>) -> Arc<SignDocument> {
     Arc::new(move |client, subject| {
-        let statement = Statement::signature(&subject.digest);
+        let statement = Statement::signature(&subject.digest).with_verified_layers(&VerifiedLayers::ALL);
         attest(client, &signer, subject, &statement).map_err(Into::into)
     })
 }

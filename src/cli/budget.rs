@@ -11,7 +11,10 @@ use super::source::ImageArguments;
 use crate::terminal;
 use crate::{
     files,
-    report::budget::{self, Budget, Budgets},
+    report::{
+        budget::{self, Budgets, SizeReport},
+        bytes,
+    },
     transport::Location,
 };
 use anyhow::{Context, Result, bail};
@@ -33,8 +36,8 @@ pub struct BudgetArguments {
 pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
     let path = &arguments.budgets;
     let image = arguments.source.image(&arguments.image)?;
-    let (name, sizes) = (budget::name(&image), Budget::measure(&image));
-    // Others may update it just now.
+    let (name, sizes) = (budget::name(&image), SizeReport::measure(&image));
+    // Another process may update the file at the same time.
     let lock = || files::lock_directory(files::directory(path)).with_context(|| format!("locking {}", path.display()));
     let _lock = arguments.update.then(lock).transpose()?;
     let mut budgets = match fs::read(path) {
@@ -59,7 +62,7 @@ pub fn run(arguments: &BudgetArguments) -> Result<ExitCode> {
     let excess = sizes.excess(allowed);
     let mut out = terminal::stdout();
     if excess.is_empty() {
-        writeln!(out, "{name}: {} bytes, within its budget of {}", sizes.size, allowed.size)?;
+        writeln!(out, "{name}: {}, within its budget of {}", bytes(sizes.size), bytes(allowed.size))?;
         return Ok(ExitCode::SUCCESS);
     }
     for line in excess {

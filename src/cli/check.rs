@@ -14,10 +14,11 @@ use crate::{
     check::{
         self, Structure,
         engine::EngineRunner,
-        job::Plan,
+        harden::{Exception, Hardening},
+        job::TestPlan,
         junit,
-        prepare::Prepared,
-        results::{Report, TestResult},
+        prepare::PreparedTests,
+        results::{TestReport, TestResult},
         suite,
     },
     files::Scratch,
@@ -33,10 +34,18 @@ pub struct CheckArguments {
     /// Any source of `copy`.
     image: Location,
     /// Files of tests, in container-structure-test's schema 2.0.0.
-    #[arg(value_name = "TESTS", required = true)]
+    #[arg(value_name = "TESTS", required_unless_present = "harden")]
     tests: Vec<PathBuf>,
+    /// Also run the checks of `explain --harden`: each is a test, which fails if it has a finding.
+    #[arg(long)]
+    harden: bool,
+    /// Allow the findings of a check, or only those at places that match a pattern, in which * stands for any characters.
+    ///
+    /// May be repeated.
+    #[arg(long, value_name = "CHECK[:PATTERN]", requires = "harden")]
+    harden_allow: Vec<Exception>,
     /// Run commands in containers of this engine [default: in namespaces, without an engine].
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, requires = "tests")]
     engine: Option<EngineArgument>,
     /// Print JSON, with the fields of container-structure-test.
     #[arg(long, conflicts_with = "output")]
@@ -62,7 +71,7 @@ enum OutputFormat {
 
 /// Exits with 1 if a test failed.
 pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
-    let report = Report::new(results(arguments)?);
+    let report = TestReport::new(results(arguments)?);
     let format = if arguments.json { OutputFormat::Json } else { arguments.output };
     match print(&report, format, &arguments.image) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
@@ -70,7 +79,7 @@ pub fn check(arguments: &CheckArguments) -> Result<ExitCode> {
     }
 }
 
-/// Runs a stage on the way into a container.
+/// Runs a stage of entering a container.
 pub fn enter(stage: &str, file: &Path, process: Option<i32>) -> Result<ExitCode> {
     #[cfg(not(target_os = "linux"))]
     anyhow::bail!("only Linux has the namespaces that this needs");
@@ -83,26 +92,40 @@ fn results(arguments: &CheckArguments) -> Result<Vec<TestResult>> {
     let all = arguments.tests.iter().map(read).collect::<Result<Vec<_>>>()?;
     let location = &arguments.image;
     let opened = &arguments.source.source.open(&[location])?[0];
-    let platform = arguments.source.platform.as_ref();
+    let mut results = structure_results(arguments, opened, &all)?;
+    if arguments.harden {
+        let image = opened.image(arguments.source.platform.as_ref())?;
+        let hardening = Hardening::new(&image).with_context(|| format!("checking {location}"))?;
+        results.extend(hardening.results(&arguments.harden_allow));
+    }
+    Ok(results)
+}
+
+/// The results of the files of tests.
+fn structure_results(arguments: &CheckArguments, opened: &Opened, all: &[Structure]) -> Result<Vec<TestResult>> {
+    if all.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (location, platform) = (&arguments.image, arguments.source.platform.as_ref());
     let scratch = Scratch::create().context("creating a temporary directory")?;
     let top = scratch.path().join("image");
     let reading = || format!("reading {location}");
     if let Some(name) = arguments.engine {
         let engine = Engine::choose(Some(name.into()))?;
         let split = run::split(location, platform, opened, || engine.mounts().map(Some))?;
-        let prepared = Prepared::from_split(&split, &top).with_context(reading)?;
-        return through_engine(&engine, &split, opened, &all, &prepared);
+        let prepared = PreparedTests::from_split(&split, &top).with_context(reading)?;
+        return through_engine(&engine, &split, opened, all, &prepared);
     }
-    for structure in &all {
+    for structure in all {
         structure.container_run_options.check_namespaces(true)?;
     }
-    let prepared = Prepared::new(opened, platform, &top).with_context(reading)?;
-    in_namespaces(&all, &prepared)
+    let prepared = PreparedTests::new(opened, platform, &top).with_context(reading)?;
+    in_namespaces(all, &prepared)
 }
 
 /// Runs the commands of all files in namespaces.
-fn in_namespaces(all: &[Structure], prepared: &Prepared) -> Result<Vec<TestResult>> {
-    // Before files have the permissions of the image, with which this user may be unable to read them.
+fn in_namespaces(all: &[Structure], prepared: &PreparedTests) -> Result<Vec<TestResult>> {
+    // The tests of files run before the files have the permissions of the image, which may forbid reading them.
     let mut answered: Vec<_> = all.iter().map(|structure| suite::answered(structure, prepared)).collect();
     let jobs = all.iter().enumerate().map(|(at, structure)| suite::jobs(structure, prepared, &format!("file-{at}")));
     let commands = jobs.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect::<Vec<_>>();
@@ -110,12 +133,12 @@ fn in_namespaces(all: &[Structure], prepared: &Prepared) -> Result<Vec<TestResul
     if !commands.is_empty() {
         prepared.files.set_permissions()?;
         let work = prepared.writable("work")?;
-        outputs = check::run(&Plan { commands, work, ..Plan::default() })?.commands.into_iter();
+        outputs = check::run(&TestPlan { commands, work, ..TestPlan::default() })?.commands.into_iter();
     }
     let mut results = Vec::new();
     for (structure, answered) in all.iter().zip(&mut answered) {
-        let own = outputs.by_ref().take(structure.command_tests.len()).collect();
-        results.extend(suite::evaluated(structure, own));
+        let file_outputs = outputs.by_ref().take(structure.command_tests.len()).collect();
+        results.extend(suite::evaluated(structure, file_outputs));
         results.append(answered);
     }
     Ok(results)
@@ -127,7 +150,7 @@ fn through_engine(
     split: &Split,
     opened: &Opened,
     all: &[Structure],
-    prepared: &Prepared,
+    prepared: &PreparedTests,
 ) -> Result<Vec<TestResult>> {
     // Without commands, nothing is loaded.
     let has_commands = all.iter().any(|structure| !structure.command_tests.is_empty());
@@ -143,7 +166,7 @@ fn through_engine(
     Ok(results)
 }
 
-fn print(report: &Report, format: OutputFormat, image: &Location) -> io::Result<()> {
+fn print(report: &TestReport, format: OutputFormat, image: &Location) -> io::Result<()> {
     let mut out = terminal::stdout();
     match format {
         OutputFormat::Text => out.write_all(report.to_string().as_bytes()),

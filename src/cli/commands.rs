@@ -1,6 +1,6 @@
-//! The command line: every command, and its help. The arguments of each, and what it does, are in `command/`.
+//! The command line: every command, and its help. The arguments and the implementation of each are in its own file.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf};
 
 use clap::{Parser, Subcommand};
 
@@ -11,20 +11,22 @@ use super::{
     check::CheckArguments,
     copy_arguments::CopyArguments,
     diff::DiffArguments,
-    explain::Wanted,
+    explain::ExplainSections,
     index::IndexArguments,
     lock::LockArguments,
     login::{LoginArguments, LogoutArguments},
     makes::MakesArguments,
-    parse::parse_reference,
+    parse::{parse_jobs, parse_reference},
     plan::PlanArguments,
     pull::{ManifestArguments, PullArguments},
+    rebuild::RebuildArguments,
     run::ComposeArguments,
     run_options::{EngineArgument, RunArguments},
     sbom::SbomArguments,
     serve::ServeArguments,
     source::ImageArguments,
     verify::VerifyArguments,
+    vex::VexArguments,
 };
 use crate::{builder::creation_time::CreationTime, oci::Reference, transport::Location};
 
@@ -37,6 +39,10 @@ pub struct Cli {
     /// An argument of `nix build` for flake references, such as --nix-arg=--impure; may be repeated.
     #[arg(hide_short_help = true, long, global = true, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub nix_arg: Vec<String>,
+    /// The number of threads that hash, and of threads that compress [default: STRATA_JOBS, or the processors that this
+    /// process may use].
+    #[arg(hide_short_help = true, long, global = true, value_name = "N", value_parser = parse_jobs)]
+    pub jobs: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -142,13 +148,13 @@ pub enum Command {
     },
     /// Show the store paths of each layer, the references that lead to them, and what an update sends.
     #[command(
-        after_help = "Examples:\n  strata explain result\n  strata explain result --why openssl\n  strata explain result --html page.html"
+        after_help = "Examples:\n  strata explain result\n  strata explain result --why openssl\n  strata explain result --html page.html\n  strata explain result --harden"
     )]
     Explain {
         /// Any source of `copy`.
         image: Location,
         #[command(flatten)]
-        wanted: Wanted,
+        wanted: ExplainSections,
         #[command(flatten)]
         source: Box<ImageArguments>,
     },
@@ -165,9 +171,9 @@ pub enum Command {
         after_help = "Examples:\n  strata budget result budget.json\n  strata budget result budget.json --update"
     )]
     Budget(Box<BudgetArguments>),
-    /// Test an image with files of container-structure-test; exit with 1 if a test fails.
+    /// Test an image with files of container-structure-test, or check its hardening; exit with 1 if a test fails.
     #[command(
-        after_help = "Examples:\n  strata check result structure-test.yaml\n  strata check docker://alpine:3.20 structure-test.yaml --json\n  strata check result structure-test.yaml --engine podman"
+        after_help = "Examples:\n  strata check result structure-test.yaml\n  strata check docker://alpine:3.20 structure-test.yaml --json\n  strata check result structure-test.yaml --engine podman\n  strata check result --harden --harden-allow shell"
     )]
     Check(Box<CheckArguments>),
     /// Compare two images, and show what pushing the second over the first sends; exit with 1 if they differ.
@@ -215,6 +221,16 @@ pub enum Command {
         after_help = "Examples:\n  strata verify result\n  strata verify layout/\n  strata verify docker://registry.example.com/app:v1 --key cosign.pub"
     )]
     Verify(Box<VerifyArguments>),
+    /// Print which vulnerabilities patches of an image's packages fix (VEX), for scanners.
+    #[command(
+        after_help = "Examples:\n  strata vex result > app.openvex.json\n  strata vex result --vex team.openvex.json --format cyclonedx"
+    )]
+    Vex(Box<VexArguments>),
+    /// Build an image again from its flake, and compare the result; exit with 1 and list the differences if it is another one.
+    #[command(
+        after_help = "Examples:\n  strata rebuild docker://registry.example.com/app@sha256:… --key cosign.pub --flake github:org/app\n  strata rebuild result --flake .#image --revision \"$(git rev-parse HEAD)\"\n  strata rebuild --compare docker://registry.example.com/app@sha256:… result"
+    )]
+    Rebuild(Box<RebuildArguments>),
     /// Print a completion script for a shell.
     #[command(
         after_help = "Examples:\n  strata completions bash > ~/.local/share/bash-completion/completions/strata\n  strata completions zsh > ~/.zfunc/_strata\n  strata completions fish > ~/.config/fish/completions/strata.fish"

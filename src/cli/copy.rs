@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use super::{
     copy_arguments::CopyArguments,
     fleet,
-    outcome::{Output, Report, outcome_act},
+    outcome::{CopyReport, OutputMode, outcome_act},
     progress::Display,
-    transfer::{Copied, Transfer},
+    transfer::{Copied, CopySession},
 };
 use crate::files;
 use anyhow::{Context, Result};
@@ -15,9 +15,9 @@ use anyhow::{Context, Result};
 pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
     let is_fleet = arguments.fleet.fleet.is_some();
     let display = Display::choose(arguments.quiet || is_fleet, arguments.json);
-    let transfer = Transfer::new(arguments, &display)?;
+    let transfer = CopySession::new(arguments, &display)?;
     let (Some(image), Some(destination)) = (&arguments.image, &arguments.destination) else {
-        return fleet::run(&arguments.fleet, &transfer, Output { quiet: arguments.quiet, json: arguments.json });
+        return fleet::run(&arguments.fleet, &transfer, OutputMode { quiet: arguments.quiet, json: arguments.json });
     };
     let copied = transfer.copy(image, destination);
     if copied.is_err() {
@@ -29,7 +29,7 @@ pub fn run(arguments: &CopyArguments) -> Result<ExitCode> {
         files::save(path, outcome.digest.to_string().as_bytes())
             .with_context(|| format!("writing {}", path.display()))?;
     }
-    let report = Report { outcome: &outcome, destination, cache_to: arguments.cache_to.as_deref(), notes: &notes };
-    report.print(summary.as_deref(), Output { quiet: arguments.quiet, json: arguments.json })?;
+    let report = CopyReport { outcome: &outcome, destination, cache_to: arguments.cache_to.as_deref(), notes: &notes };
+    report.print(summary.as_deref(), OutputMode { quiet: arguments.quiet, json: arguments.json })?;
     Ok(ExitCode::SUCCESS)
 }

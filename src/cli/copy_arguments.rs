@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     access::CopyAccess, attach::Attachments, compression::CompressionArgument, fleet_arguments::FleetArguments,
-    parse::parse_platform, substituters::SubstituterArguments, trust::SignatureArguments,
+    nix_node::NixNodeArguments, parse::parse_platform, substituters::SubstituterArguments, trust::SignatureArguments,
 };
 use crate::{
     oci::Platform,
@@ -76,6 +76,12 @@ pub struct CopyArguments {
     /// Report progress as JSON, one object per line.
     #[arg(long)]
     pub json: bool,
+    /// Remove the layers from the cache that neither this image nor one of --keep has.
+    #[arg(hide_short_help = true, long, conflicts_with = "fleet")]
+    pub prune: bool,
+    /// With --prune, keep the layers of this image too; may be repeated.
+    #[arg(hide_short_help = true, long, value_name = "IMAGE", requires = "prune")]
+    pub keep: Vec<Location>,
     /// Copy its signatures, SBOMs and attestations too.
     #[arg(long)]
     pub referrers: bool,
@@ -86,6 +92,8 @@ pub struct CopyArguments {
     pub attachments: Attachments,
     #[command(flatten)]
     pub access: CopyAccess,
+    #[command(flatten)]
+    pub nix_node: NixNodeArguments,
     #[command(flatten)]
     pub substituters: SubstituterArguments,
     #[command(flatten)]

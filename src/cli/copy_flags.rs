@@ -1,4 +1,4 @@
-//! Which flags of `strata copy` are for which source and destination. A flag that would have no effect is refused.
+//! Checks which flags of `strata copy` apply to which source and destination. A flag without an effect is refused.
 
 use super::{
     compression::CompressionArgument,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     image::Opened,
-    transport::{Destination, Location},
+    transport::{Destination, Location, kind::Medium},
 };
 use anyhow::{Result, bail};
 
@@ -20,13 +20,18 @@ pub fn check(arguments: &CopyArguments, image: &Location, destination: &Destinat
         destination.check_holds_index()?;
     }
     let mut rules = pushes(arguments, destination);
+    let is_cache = matches!(destination.transport().medium, Medium::Cache);
+    rules.push(Rule::new("--prune", arguments.prune, is_cache, "caches of layers (erofs-cache:)"));
     rules.extend(engines(arguments, image, destination));
     rules.extend(registries(arguments, image, destination, may_ask_registry(image)));
+    rules.extend(arguments.nix_node.rules(destination));
     rules.extend(arguments.substituters.rules(may_be_recipe(image)));
+    rules.extend(arguments.nix_node.source_rules(may_be_recipe(image)));
     flag_rules::check(&format!("{image} to {destination}"), rules)
 }
 
-/// Refuses flags of fleets without a fleet, and flags for one registry where a fleet has several or its template names none.
+/// Refuses flags of fleets without a fleet, and flags for one registry if a fleet has several or its template has no
+/// host.
 pub fn check_fleet(arguments: &CopyArguments, host: Option<&str>) -> Result<()> {
     if arguments.fleet.fleet.is_none() {
         let given = arguments.fleet.dependent_flags().into_iter().find(|(_, is_given)| *is_given);
@@ -43,7 +48,7 @@ pub fn check_fleet(arguments: &CopyArguments, host: Option<&str>) -> Result<()> 
     Ok(())
 }
 
-/// Flags for pushes.
+/// Returns the rules of flags for pushes.
 fn pushes(arguments: &CopyArguments, destination: &Destination) -> Vec<Rule> {
     let compresses = arguments.compression.is_some_and(|format| !matches!(format, CompressionArgument::None));
     let flags = [
@@ -60,7 +65,7 @@ fn pushes(arguments: &CopyArguments, destination: &Destination) -> Vec<Rule> {
     flags.map(|(flag, is_given)| Rule::new(flag, is_given, destination.is_registry(), PUSHES)).collect()
 }
 
-/// Flags for engines.
+/// Returns the rules of flags for engines.
 fn engines(arguments: &CopyArguments, image: &Location, destination: &Destination) -> Vec<Rule> {
     let given = arguments.access.engine_flags();
     let (source, target): (Vec<_>, Vec<_>) =
@@ -71,8 +76,8 @@ fn engines(arguments: &CopyArguments, image: &Location, destination: &Destinatio
     rules
 }
 
-/// Refuses flags for registries if the image that was opened has no layers in one, as only a recipe may have without being in
-/// one itself.
+/// Refuses flags for registries if no layer of the opened image is in a registry. Only a recipe may have such layers
+/// without being in a registry itself.
 pub fn check_opened(
     arguments: &CopyArguments,
     image: &Location,
@@ -83,7 +88,7 @@ pub fn check_opened(
     flag_rules::check(&format!("{image} to {destination}"), registries(arguments, image, destination, may_ask))
 }
 
-/// Flags for registries, apart from credentials, which [`super::access`] checks.
+/// Returns the rules of flags for registries, apart from credentials, which [`super::access`] checks.
 fn registries(arguments: &CopyArguments, image: &Location, destination: &Destination, may_ask: bool) -> Vec<Rule> {
     let rule = |SideFlag { flag, side, is_for_host }: SideFlag| {
         let source = if is_for_host { image.registry_host().is_some() } else { may_ask };
@@ -94,7 +99,7 @@ fn registries(arguments: &CopyArguments, image: &Location, destination: &Destina
         };
         Rule::new(&flag, true, has_effect, REGISTRIES)
     };
-    // check_fleet() decides on those of a fleet that are for one host.
+    // check_fleet() checks the flags of a fleet for one host.
     let is_fleet = arguments.fleet.fleet.is_some();
     arguments.access.given_flags().into_iter().filter(|flag| !(is_fleet && flag.is_for_host)).map(rule).collect()
 }

@@ -131,7 +131,7 @@ fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
     Ok(())
 }
 
-/// `hello-1 -> hello-2`; where the names are the same, with the start of the hashes that tell them apart.
+/// Returns `hello-1 -> hello-2`. If both names are the same, the start of the hashes is appended.
 fn change(old: &StorePath, new: &StorePath) -> String {
     if old.name() != new.name() {
         return format!("{} -> {}", old.name(), new.name());

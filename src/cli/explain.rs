@@ -6,14 +6,15 @@ use std::{
     process::ExitCode,
 };
 
-use super::source::ImageArguments;
+use super::{harden, source::ImageArguments};
 use crate::terminal::{self, line, note};
 use crate::{
+    check::harden::Hardening,
     closure::{StorePath, Weights},
     image::Image,
     report::{
         bytes,
-        cut::{self, CutCandidate, Place},
+        cut::{self, CutCandidate, ReferencePlace},
         explain::{self, Explanation, PathSize},
         forecast::Forecast,
         page, why,
@@ -22,14 +23,14 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 
-/// The error when an image without references is asked for them.
+/// The error for an image without references.
 const UNKNOWN_REFERENCES: &str = "this image does not say what its store paths reference; explain the image.json it \
                                   was made from, built by this version of strata: the attribute recipe of \
                                   makeContainerImage's and dockerTools' archives, as in nix build .#NAME.recipe";
 
-/// What to show.
+/// The parts to print.
 #[derive(Debug, clap::Args)]
-pub struct Wanted {
+pub struct ExplainSections {
     /// Show why a store path is in the image: the shortest chain of references to it. PATH is a store path or a file in
     /// one, a name with or without its version, or a hash.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["json", "html"])]
@@ -41,6 +42,9 @@ pub struct Wanted {
     /// everything. All layers are compressed for it.
     #[arg(long, conflicts_with_all = ["why", "cut", "html"])]
     chunked: bool,
+    /// Show what makes a container of the image easier to attack, each finding with the argument that fixes it. All layers are read.
+    #[arg(long, conflicts_with_all = ["why", "cut", "chunked", "html"])]
+    harden: bool,
     /// Print JSON.
     #[arg(long, conflicts_with = "html")]
     json: bool,
@@ -49,10 +53,14 @@ pub struct Wanted {
     html: Option<std::path::PathBuf>,
 }
 
-pub fn run(location: &Location, wanted: &Wanted, source: &ImageArguments) -> Result<ExitCode> {
+pub fn run(location: &Location, wanted: &ExplainSections, source: &ImageArguments) -> Result<ExitCode> {
     let image = source.image(location)?;
     if let Some(what) = &wanted.why {
         return why(&image, what);
+    }
+    if wanted.harden {
+        let hardening = Hardening::new(&image).with_context(|| format!("checking {location}"))?;
+        return harden::print(&hardening, wanted.json);
     }
     let contents = image.layer_contents();
     for (number, problem) in contents.iter().filter_map(|(number, layer)| Some((number, layer.problem.as_ref()?))) {
@@ -217,12 +225,12 @@ fn cut_table(out: &mut impl Write, cuts: &[CutCandidate]) -> io::Result<()> {
             0 => String::new(),
             others => format!(" and {others} more store paths"),
         };
-        writeln!(out, "{} ({} bytes): {}{others}", bytes(cut.saves), cut.saves, cut.to)?;
+        writeln!(out, "{}: {}{others}", bytes(cut.saves), cut.to)?;
         writeln!(out, "  referenced only by {}", cut.from)?;
         match &cut.places {
             None => writeln!(out, "    which is not on this machine")?,
             Some(places) => {
-                for Place { file, offset } in places {
+                for ReferencePlace { file, offset } in places {
                     match offset {
                         Some(offset) => writeln!(out, "    in {} at byte {offset}", line(&file.to_string_lossy()))?,
                         None => writeln!(out, "    in the name or target of {}", line(&file.to_string_lossy()))?,
@@ -244,7 +252,7 @@ fn cut_table(out: &mut impl Write, cuts: &[CutCandidate]) -> io::Result<()> {
     Ok(())
 }
 
-/// The first names, and how many more there are.
+/// Returns the first names, and the number of the others.
 fn content(paths: &[PathSize], history: &str) -> String {
     const SHOWN: usize = 4;
     if paths.is_empty() {

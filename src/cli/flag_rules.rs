@@ -1,4 +1,4 @@
-//! Which flags have an effect. A flag that would have none is refused.
+//! Checks whether flags have an effect. A flag without an effect is refused.
 
 use anyhow::{Result, bail};
 
@@ -6,12 +6,12 @@ use crate::{
     image::Opened,
     transport::{
         Location,
-        kind::{Engine, Transport},
+        kind::{EngineTransport, Transport},
         table,
     },
 };
 
-/// What flags for registries are for.
+/// The purpose of flags for registries.
 pub const REGISTRIES: &str = "images in registries (docker://)";
 
 /// A flag, whether it was given, and whether it has an effect.
@@ -19,7 +19,7 @@ pub struct Rule {
     flag: String,
     is_given: bool,
     has_effect: bool,
-    /// What the flag is for, as the message names it.
+    /// The purpose of the flag, for the message.
     purpose: String,
 }
 
@@ -29,7 +29,7 @@ impl Rule {
     }
 }
 
-/// Refuses the first flag that was given and has no effect; `what` is the command's object, for the message.
+/// Refuses the first given flag without an effect. `what` is the object of the command, for the message.
 pub fn check(what: &str, rules: impl IntoIterator<Item = Rule>) -> Result<()> {
     match rules.into_iter().find(|rule| rule.is_given && !rule.has_effect) {
         Some(Rule { flag, purpose, .. }) if what.is_empty() => bail!("{flag} is for {purpose}; omit it"),
@@ -38,11 +38,11 @@ pub fn check(what: &str, rules: impl IntoIterator<Item = Rule>) -> Result<()> {
     }
 }
 
-/// A flag for engines, whether it was given, and the engines that it is for.
-pub type EngineFlag = (&'static str, bool, fn(&Engine) -> bool);
+/// A flag for engines, whether it was given, and whether it applies to an engine.
+pub type EngineFlag = (&'static str, bool, fn(&EngineTransport) -> bool);
 
-/// The rules for flags for engines, where these engines are read or written.
-pub fn engine_rules(flags: &[EngineFlag], engines: &[&Engine]) -> Vec<Rule> {
+/// Returns the rules of flags for engines, when these engines are read or written.
+pub fn engine_rules(flags: &[EngineFlag], engines: &[&EngineTransport]) -> Vec<Rule> {
     let rule = |(flag, is_given, is_for): &EngineFlag| {
         let has_effect = engines.iter().any(|engine| is_for(engine));
         let purpose = table::names(|transport| transport.engine().is_some_and(is_for));
@@ -51,23 +51,23 @@ pub fn engine_rules(flags: &[EngineFlag], engines: &[&Engine]) -> Vec<Rule> {
     flags.iter().map(rule).collect()
 }
 
-/// The engine of a source.
-pub fn engine_of(location: &Location) -> Option<&'static Engine> {
+/// Returns the engine of a source.
+pub fn engine_of(location: &Location) -> Option<&'static EngineTransport> {
     location.transport().and_then(Transport::engine)
 }
 
-/// Whether the source may be an image.json. Engines and registries have none.
+/// Whether the source may be an image.json. Engines and registries contain none.
 pub fn may_be_recipe(location: &Location) -> bool {
     location.registry_host().is_none() && engine_of(location).is_none()
 }
 
-/// Whether layers of an image that was opened may be made here, or come from a registry that its recipe names.
+/// Whether layers of an opened image may be made here, or come from a registry of its recipe.
 pub fn is_recipe(opened: &Opened) -> bool {
     !matches!(opened, Opened::Found(_))
 }
 
-/// Whether layers may come from a registry. A path is a recipe or not by its content, also behind `oci:` and `dir:`, and a
-/// recipe's layers may be in a registry.
+/// Whether layers may come from a registry. The contents of a path show whether it is a recipe, also after `oci:` and
+/// `dir:`, and the layers of a recipe may be in a registry.
 pub fn may_ask_registry(location: &Location) -> bool {
     location.registry_host().is_some() || may_be_recipe(location)
 }

@@ -1,14 +1,14 @@
-//! `strata copy --fleet FILE`: many images, every distinct blob made and sent once.
+//! `strata copy --fleet FILE`: copies many images, and makes and sends every distinct blob once.
 //!
-//! A line of FILE is one image:
+//! Each line of FILE stands for an image:
 //!
 //! ```text
 //! {"attr":"web","outputs":{"out":"/nix/store/…-image-web-detached.json"}}     as nix-eval-jobs writes it
 //! /nix/store/…-image-web-detached.json docker://registry.example.com/web:v1   or a table; - is a template's destination
 //! ```
 //!
-//! The registry is the only state: a run that was killed is started again, and sends what is missing. All images are looked
-//! at before the first is copied, so that every part of a fleet knows where a blob of several images belongs.
+//! The registry is the only state: after a run that was killed, the next run sends what is missing. All images are
+//! opened before the first is copied, so that every part of a fleet knows the home repository of each blob.
 
 use std::{
     collections::HashMap,
@@ -22,12 +22,13 @@ use std::{
 
 use super::{
     fleet_arguments::FleetArguments,
-    outcome::{Output, Report},
+    outcome::{CopyReport, OutputMode},
     progress, template,
-    transfer::{Copied, Transfer},
+    transfer::{Copied, CopySession},
 };
 use crate::{
     image::ManifestGraph,
+    report,
     terminal::{self, line, note},
     threads::{self, lock},
     transport::{Destination, Location, Sent, installable, progress::EvidenceCounts},
@@ -36,21 +37,24 @@ use anyhow::{Context, Error, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// Images on their way at once; each has four layers on its way.
+/// The number of images that are copied at once. Each copies four layers at once.
 const IMAGES: usize = 4;
+
+/// The exit code if some images were not copied. An error of the whole command has another one.
+const NOT_ALL: u8 = 1;
 
 /// One image of the fleet.
 #[derive(Debug, PartialEq, Eq)]
-struct Entry {
+struct FleetEntry {
     attr: String,
     image: Result<String, String>,
     destination: Option<String>,
 }
 
-impl Entry {
+impl FleetEntry {
     fn parse(line: &str) -> Result<Self> {
         #[derive(Deserialize)]
-        struct Job {
+        struct EvaluatedJob {
             attr: Option<String>,
             outputs: Option<HashMap<String, Option<String>>>,
             error: Option<String>,
@@ -65,7 +69,7 @@ impl Entry {
             let destination = destination.filter(|destination| *destination != "-").map(str::to_owned);
             return Ok(Self { attr: image.to_owned(), image: Ok(image.to_owned()), destination });
         }
-        let job: Job = serde_json::from_str(line).with_context(|| format!("parsing {line:?}"))?;
+        let job: EvaluatedJob = serde_json::from_str(line).with_context(|| format!("parsing {line:?}"))?;
         let out = job.outputs.and_then(|mut outputs| outputs.remove("out").flatten());
         let image = match (job.error, job.image.or(out)) {
             (Some(error), _) => Err(error),
@@ -91,10 +95,10 @@ impl Entry {
     }
 }
 
-/// Copies all, and goes on where one fails.
-pub fn run(arguments: &FleetArguments, transfer: &Transfer<'_>, output: Output) -> Result<ExitCode> {
+/// Copies all images. After the error of one, the others continue.
+pub fn run(arguments: &FleetArguments, transfer: &CopySession<'_>, output: OutputMode) -> Result<ExitCode> {
     let entries = read(arguments.fleet.as_deref().unwrap_or(Path::new("-")))?;
-    // Only parsed: an image that cannot be read fails alone, later.
+    // The location is only parsed here: the error of opening an image belongs to that image.
     entries.iter().for_each(|entry| drop(entry.location()));
     installable::check_arguments().map_err(Error::msg)?;
     let mut jobs = plan(&entries, arguments, transfer);
@@ -104,13 +108,13 @@ pub fn run(arguments: &FleetArguments, transfer: &Transfer<'_>, output: Output) 
         send_own(&mut jobs, transfer);
         shared.send_only_own(false);
     }
-    let done = Done::new(arguments.journal.as_deref(), output, transfer.options().cache_to.clone())?;
-    let left = Mutex::new(jobs.into_iter());
+    let done = FleetResults::new(arguments.journal.as_deref(), output, transfer.options().cache_to.clone())?;
+    let remaining = Mutex::new(jobs.into_iter());
     threads::run_in_parallel(IMAGES, &|| {
-        while let Some(job) = take(&left) {
-            let began = Instant::now();
+        while let Some(job) = next_of(&remaining) {
+            let start = Instant::now();
             match job {
-                Ok(job) => done.add(&job, transfer.copy(&job.image, &job.destination), began),
+                Ok(job) => done.add(&job, transfer.copy(&job.image, &job.destination), start),
                 Err((entry, error)) => done.add_failure(entry, &error),
             }
         }
@@ -118,8 +122,8 @@ pub fn run(arguments: &FleetArguments, transfer: &Transfer<'_>, output: Output) 
     done.finish()
 }
 
-/// The images that a file lists.
-fn read(path: &Path) -> Result<Vec<Entry>> {
+/// Returns the images in a file.
+fn read(path: &Path) -> Result<Vec<FleetEntry>> {
     let mut text = String::new();
     let reading = || format!("reading the fleet in {}", path.display());
     match path.as_os_str() == "-" {
@@ -127,33 +131,33 @@ fn read(path: &Path) -> Result<Vec<Entry>> {
         false => text = fs::read_to_string(path).with_context(reading)?,
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    lines.map(Entry::parse).collect::<Result<_>>().with_context(reading)
+    lines.map(FleetEntry::parse).collect::<Result<_>>().with_context(reading)
 }
 
-/// The next one, of what several threads do.
-fn take<T>(left: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
-    lock(left).next()
+/// Returns the next element of an iterator that several threads share.
+fn next_of<T>(remaining: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
+    lock(remaining).next()
 }
 
 /// The results of a fleet.
-struct Done {
+struct FleetResults {
     started: Instant,
-    output: Output,
+    output: OutputMode,
     cache_to: Option<String>,
     journal: Mutex<Option<File>>,
-    counts: Mutex<Counts>,
+    counts: Mutex<FleetCounts>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct FleetCounts {
     copied: usize,
     bytes: u64,
     evidence: EvidenceCounts,
     failed: Vec<String>,
 }
 
-impl Done {
-    fn new(journal: Option<&Path>, output: Output, cache_to: Option<String>) -> Result<Self> {
+impl FleetResults {
+    fn new(journal: Option<&Path>, output: OutputMode, cache_to: Option<String>) -> Result<Self> {
         let open = |path: &Path| {
             let opened = OpenOptions::new().append(true).create(true).open(path);
             opened.with_context(|| format!("opening the journal {}", path.display()))
@@ -163,7 +167,7 @@ impl Done {
     }
 
     /// Prints and records the result of one image.
-    fn add(&self, job: &Job<'_>, result: Result<Copied>, began: Instant) {
+    fn add(&self, job: &CopyJob<'_>, result: Result<Copied>, start: Instant) {
         let Copied { outcome, notes } = match result {
             Ok(copied) => copied,
             Err(error) => return self.add_failure(job.entry, &error),
@@ -176,7 +180,7 @@ impl Done {
         counts.evidence = counts.evidence.plus(evidence);
         let EvidenceCounts { trusted, verified, made } = evidence;
         let destination = &job.destination;
-        let report = Report { outcome: &outcome, destination, cache_to: self.cache_to.as_deref(), notes: &notes };
+        let report = CopyReport { outcome: &outcome, destination, cache_to: self.cache_to.as_deref(), notes: &notes };
         let attr = &job.entry.attr;
         if self.output.json {
             for mut event in report.events() {
@@ -189,10 +193,10 @@ impl Done {
         drop(counts);
         self.record(&json!({ "attr": attr, "destination": destination.to_string(), "digest": outcome.digest,
             "blobs": sent.blobs, "bytes": sent.bytes, "trusted": trusted, "verified": verified, "made": made,
-            "seconds": began.elapsed().as_secs_f64() }));
+            "seconds": start.elapsed().as_secs_f64() }));
     }
 
-    fn add_failure(&self, entry: &Entry, error: &anyhow::Error) {
+    fn add_failure(&self, entry: &FleetEntry, error: &anyhow::Error) {
         let mut counts = lock(&self.counts);
         let (attr, error) = (&entry.attr, format!("{error:#}"));
         if self.output.json {
@@ -215,7 +219,7 @@ impl Done {
     }
 
     fn finish(self) -> Result<ExitCode> {
-        let Counts { copied, bytes, evidence, failed } =
+        let FleetCounts { copied, bytes, evidence, failed } =
             self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let seconds = self.started.elapsed().as_secs_f64();
         if self.output.json {
@@ -229,31 +233,35 @@ impl Done {
             );
         } else {
             let evidence = progress::describe(evidence);
-            note!("{copied} images, {bytes} bytes sent, {seconds:.1} s, {} failed{evidence}", failed.len());
+            let sent = report::bytes(bytes);
+            note!("{copied} images, {sent} sent, {seconds:.1} s, {} failed{evidence}", failed.len());
         }
-        ensure!(failed.is_empty(), "these images were not copied: {}", failed.join(", "));
-        Ok(ExitCode::SUCCESS)
+        if failed.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        terminal::failed(&format_args!("these images were not copied: {}", line(&failed.join(", "))));
+        Ok(ExitCode::from(NOT_ALL))
     }
 }
 
 /// An image of this part of the fleet, and its destination.
-struct Job<'a> {
-    entry: &'a Entry,
+struct CopyJob<'a> {
+    entry: &'a FleetEntry,
     image: Location,
     destination: Destination,
     /// The number of its blobs that another part sends.
     foreign: usize,
-    /// What was sent of it before its turn.
+    /// The blobs that were sent before the turn of the image.
     sent: Sent,
 }
 
-/// Sends what no other part does, of the images that have to wait for some: no two parts wait for each other then. An
-/// image that fails here fails again in its turn, and is reported there.
-fn send_own(jobs: &mut [Result<Job<'_>, (&Entry, anyhow::Error)>], transfer: &Transfer<'_>) {
-    let waiting: Vec<&mut Job<'_>> = jobs.iter_mut().flatten().filter(|job| job.foreign > 0).collect();
+/// Sends the blobs that no other part sends, for images that must wait for other parts, so that no two parts wait for
+/// each other. The error of an image is reported later, in its turn.
+fn send_own(jobs: &mut [Result<CopyJob<'_>, (&FleetEntry, anyhow::Error)>], transfer: &CopySession<'_>) {
+    let waiting: Vec<&mut CopyJob<'_>> = jobs.iter_mut().flatten().filter(|job| job.foreign > 0).collect();
     let waiting = Mutex::new(waiting.into_iter());
     threads::run_in_parallel(IMAGES, &|| {
-        while let Some(job) = take(&waiting) {
+        while let Some(job) = next_of(&waiting) {
             if let Ok(outcome) = transfer.write_blobs(&job.image, &job.destination) {
                 job.sent = job.sent + outcome.sent;
             }
@@ -261,15 +269,15 @@ fn send_own(jobs: &mut [Result<Job<'_>, (&Entry, anyhow::Error)>], transfer: &Tr
     });
 }
 
-/// Opens all images, in their order. Returns those of this part, and the errors.
+/// Opens all images in order. Returns the images of this part, and the errors.
 fn plan<'a>(
-    entries: &'a [Entry],
+    entries: &'a [FleetEntry],
     arguments: &FleetArguments,
-    transfer: &Transfer<'_>,
-) -> Vec<Result<Job<'a>, (&'a Entry, anyhow::Error)>> {
+    transfer: &CopySession<'_>,
+) -> Vec<Result<CopyJob<'a>, (&'a FleetEntry, anyhow::Error)>> {
     let template = arguments.to.as_deref();
     let options = transfer.options();
-    let job = |entry: &'a Entry| {
+    let job = |entry: &'a FleetEntry| {
         let image = entry.location()?;
         let content = transfer.content(&image)?;
         let is_ours = arguments.shard.is_none_or(|shard| shard.has(&content));
@@ -279,7 +287,7 @@ fn plan<'a>(
             (Some(shared), Some(reference)) => shared.expect(&content, reference, options.compression, !is_ours),
             _ => 0,
         };
-        Ok(is_ours.then_some(Job { entry, image, destination, foreign, sent: Sent::default() }))
+        Ok(is_ours.then_some(CopyJob { entry, image, destination, foreign, sent: Sent::default() }))
     };
     let jobs = entries.iter().map(|entry| job(entry).map_err(|error| (entry, error)));
     jobs.filter_map(Result::transpose).collect()
@@ -291,14 +299,14 @@ mod tests {
 
     #[test]
     fn lines_are_json_or_a_table() {
-        let job = Entry::parse(r#"{"attr":"web","drvPath":"x","outputs":{"out":"/nix/store/web.json"}}"#).unwrap();
+        let job = FleetEntry::parse(r#"{"attr":"web","drvPath":"x","outputs":{"out":"/nix/store/web.json"}}"#).unwrap();
         assert_eq!((job.attr.as_str(), job.image.as_deref()), ("web", Ok("/nix/store/web.json")));
-        let row = Entry::parse("/a.json docker://host/a:b").unwrap();
+        let row = FleetEntry::parse("/a.json docker://host/a:b").unwrap();
         assert_eq!(row.destination.as_deref(), Some("docker://host/a:b"));
-        assert_eq!(Entry::parse("/a.json -").unwrap().destination, None);
-        assert_eq!(Entry::parse(r#"{"attr":"x","error":"why"}"#).unwrap().image, Err("why".to_owned()));
+        assert_eq!(FleetEntry::parse("/a.json -").unwrap().destination, None);
+        assert_eq!(FleetEntry::parse(r#"{"attr":"x","error":"why"}"#).unwrap().image, Err("why".to_owned()));
         for wrong in ["a b c", "{}", "{"] {
-            assert!(Entry::parse(wrong).is_err(), "{wrong}");
+            assert!(FleetEntry::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -5,14 +5,14 @@ use std::{path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 use crate::{
     image::ManifestGraph,
     oci::Reference,
-    transport::{kind::Medium, registry::shared::Shared, table},
+    transport::{kind::Medium, registry::shared::SharedBlobs, table},
 };
 use clap::Args;
 
 /// The default of `--shard-wait`, in seconds.
 const SHARD_WAIT: u64 = 20;
 
-/// Flags of a copy of many images.
+/// The flags of a copy of many images.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Many images")]
 pub struct FleetArguments {
@@ -34,7 +34,8 @@ pub struct FleetArguments {
 }
 
 impl FleetArguments {
-    /// The flags that need `--fleet`, and whether each was given. clap does not check this when an image is given.
+    /// Returns the flags that require `--fleet`, and whether each was given. clap does not check this if an image is
+    /// given.
     pub fn dependent_flags(&self) -> [(&'static str, bool); 4] {
         let Self { fleet: _, to, shard, shard_wait, journal } = self;
         [
@@ -45,8 +46,8 @@ impl FleetArguments {
         ]
     }
 
-    /// The registry host that `--to` names before its first placeholder: the one host that credentials given by hand are
-    /// for. Destinations of the file may be in other registries, for which credentials are stored.
+    /// Returns the registry host before the first placeholder of `--to`. Given credentials apply only to this host.
+    /// Destinations in the file may be in other registries, for which stored credentials are used.
     pub fn registry_host(&self) -> Option<String> {
         let (transport, rest) = table::split(self.to.as_deref()?)?;
         let is_registry = matches!(transport.medium, Medium::Registry);
@@ -55,10 +56,10 @@ impl FleetArguments {
         Some(format!("{path}/x").parse::<Reference>().ok()?.host)
     }
 
-    /// What the pushes of a fleet share.
-    pub fn shared(&self) -> Option<Arc<Shared>> {
+    /// Returns the state that the pushes of a fleet share.
+    pub fn shared(&self) -> Option<Arc<SharedBlobs>> {
         let shard_wait = Duration::from_secs(self.shard.map_or(0, |_| self.shard_wait.unwrap_or(SHARD_WAIT)));
-        self.fleet.as_ref().map(|_| Arc::new(Shared::new(shard_wait)))
+        self.fleet.as_ref().map(|_| Arc::new(SharedBlobs::new(shard_wait)))
     }
 }
 
@@ -94,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_are_parts() {
+    fn shards_are_numbers_between_one_and_their_count() {
         assert_eq!("2/2".parse(), Ok(Shard { part: 2, parts: 2 }));
         for wrong in ["0/2", "3/2", "1", "1/0", "a/b"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");

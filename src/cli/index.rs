@@ -1,4 +1,4 @@
-//! `strata index docker://REF REF…`: single-platform images joined into one index.
+//! `strata index docker://REF REF…`: joins single-platform images into one index.
 
 use std::{
     io::{self, Write},
@@ -9,7 +9,7 @@ use super::access::Access;
 use crate::terminal;
 use crate::{
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Reference, descriptor::media_type, json},
-    transport::registry::{Client, Document, Mount, Purpose, Upload},
+    transport::registry::{Client, Mount, Purpose, RegistryDocument, Upload},
 };
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -47,7 +47,8 @@ pub fn run(arguments: &IndexArguments) -> Result<ExitCode> {
                 continue;
             }
             check_platform(&listed, reference, &descriptor)?;
-            bring(&source, &target, &descriptor).with_context(|| format!("copying {reference} to {destination}"))?;
+            copy_image(&source, &target, &descriptor)
+                .with_context(|| format!("copying {reference} to {destination}"))?;
             listed.push((reference, descriptor));
         }
     }
@@ -55,13 +56,13 @@ pub fn run(arguments: &IndexArguments) -> Result<ExitCode> {
     target
         .put_manifest(&destination.version(), media_type::INDEX, &index)
         .with_context(|| format!("writing {destination}"))?;
-    writeln!(terminal::stdout(), "{}", Digest::of(&index))?;
+    writeln!(terminal::stdout(), "{}", Digest::sha256(&index))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Refuses a second image of one platform: a pull would choose one of them, and never the other.
+/// Refuses a second image of one platform, since a pull would never choose one of them.
 fn check_platform(listed: &[(&Reference, Descriptor)], reference: &Reference, descriptor: &Descriptor) -> Result<()> {
-    // Attestations of BuildKit are for the platform unknown/unknown, one for each image.
+    // BuildKit's attestations have the platform unknown/unknown, one for each image.
     let Some(platform) = descriptor.platform.as_ref().filter(|platform| platform.os != "unknown") else {
         return Ok(());
     };
@@ -72,20 +73,21 @@ fn check_platform(listed: &[(&Reference, Descriptor)], reference: &Reference, de
     }
 }
 
-/// The descriptors of an existing index, or that of a single image with its platform.
-fn descriptors(source: &Client, document: &Document) -> Result<Vec<Descriptor>> {
+/// Returns the descriptors in an existing index, or that of a single image with its platform.
+fn descriptors(source: &Client, document: &RegistryDocument) -> Result<Vec<Descriptor>> {
     if let Ok(index) = serde_json::from_slice::<Index>(&document.bytes) {
         return Ok(index.manifests);
     }
     let manifest: Manifest = serde_json::from_slice(&document.bytes).context("it is neither an image nor an index")?;
     let config = source.small_blob(&manifest.config.digest)?.context("its config is not there")?;
     let config: ImageConfig = serde_json::from_slice(&config).context("its config is not an image's")?;
-    let own = Descriptor::new(&document.media_type, Digest::of(&document.bytes), document.bytes.len() as u64);
-    Ok(vec![Descriptor { platform: Some(config.platform()), ..own }])
+    let descriptor =
+        Descriptor::new(&document.media_type, Digest::sha256(&document.bytes), document.bytes.len() as u64);
+    Ok(vec![Descriptor { platform: Some(config.platform()), ..descriptor }])
 }
 
-/// An image of another repository is taken over, with its blobs.
-fn bring(source: &std::sync::Arc<Client>, target: &Client, descriptor: &Descriptor) -> Result<()> {
+/// Copies an image of another repository with its blobs.
+fn copy_image(source: &std::sync::Arc<Client>, target: &Client, descriptor: &Descriptor) -> Result<()> {
     if (source.host(), source.repository()) == (target.host(), target.repository()) {
         return Ok(());
     }

@@ -21,13 +21,13 @@ use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// One image from any source.
+/// An image from any source.
 #[derive(Serialize)]
-struct Inspected {
+struct InspectedImage {
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<String>,
     digest: Digest,
-    /// Of an artifact there is none.
+    /// `None` for an artifact.
     config: Option<ImageConfig>,
     #[serde(skip_serializing_if = "Option::is_none")]
     artifact_type: Option<String>,
@@ -35,23 +35,23 @@ struct Inspected {
     config_blob: Vec<u8>,
     #[serde(skip)]
     manifest: Vec<u8>,
-    /// What a push makes of the digest.
+    /// The digest after a push.
     #[serde(skip)]
-    pushed: Pushed,
+    pushed: PushedDigest,
     layers: Vec<InspectedLayer>,
 }
 
-/// The digest that a push without options has.
-enum Pushed {
-    /// No layer is uncompressed.
+/// The digest after a push without options.
+enum PushedDigest {
+    /// The same digest, since no layer is uncompressed.
     Same,
-    /// The recipe records what its layers compress to.
+    /// The recipe records the compressed layers.
     Known(Digest),
-    /// Layers are compressed on the way.
+    /// The push compresses layers.
     Unknown,
 }
 
-impl Pushed {
+impl PushedDigest {
     fn from_image(image: &Image) -> Result<Self> {
         let is_plain = |layer: &LayerBlob| layer.descriptor.media_type == media_type::LAYER_TAR;
         if !image.layers.iter().any(is_plain) {
@@ -62,7 +62,7 @@ impl Pushed {
             false => Some(layer.descriptor.clone()),
         };
         Ok(match image.layers.iter().map(pushed).collect::<Option<Vec<_>>>() {
-            Some(layers) => Self::Known(Digest::of(&image.manifest_with(layers)?)),
+            Some(layers) => Self::Known(Digest::sha256(&image.manifest_with(layers)?)),
             None => Self::Unknown,
         })
     }
@@ -78,7 +78,7 @@ struct InspectedLayer {
     paths: Vec<String>,
 }
 
-/// What is printed of each image.
+/// The part of each image that is printed.
 pub enum Form {
     Table,
     Json,
@@ -98,7 +98,7 @@ pub fn run(location: &Location, form: &Form, source: &ImageArguments) -> Result<
     for image in found {
         match image {
             Ok(image) => images.push(inspect(&image)?),
-            // The others are shown first.
+            // The complete images are printed first.
             Err(error) => incomplete = incomplete.or(Some(error)),
         }
     }
@@ -122,7 +122,7 @@ pub fn run(location: &Location, form: &Form, source: &ImageArguments) -> Result<
     incomplete.map_or(Ok(ExitCode::SUCCESS), |error| Err(error.into()))
 }
 
-/// What `--format` prints.
+/// The arguments of `--format`.
 pub struct Template<'a> {
     pub text: &'a str,
     /// Whether the fields are those of the config.
@@ -131,7 +131,7 @@ pub struct Template<'a> {
     pub no_tags: bool,
 }
 
-/// Prints a template, filled with what skopeo's `inspect` has, or with the config.
+/// Prints a template, filled with the fields of skopeo's `inspect`, or of the config.
 pub fn format(location: &Location, template: &Template, source: &ImageArguments) -> Result<ExitCode> {
     let read = source.source.options(&[location])?;
     let opened = source.source.open_with(location, location, &read)?;
@@ -149,7 +149,7 @@ pub fn format(location: &Location, template: &Template, source: &ImageArguments)
                 Some(reference) => list_tags_if_allowed(&Client::new(reference, &read.registry)?)?,
                 None => Vec::new(),
             };
-            // Of a multi-platform image, the digest that its tag leads to.
+            // For a multi-platform image, this is the digest of the tag.
             let digest = match &opened {
                 Opened::Found(found) if reference.is_some() => found.root()?.descriptor.digest,
                 _ => image.digest(),
@@ -158,10 +158,10 @@ pub fn format(location: &Location, template: &Template, source: &ImageArguments)
             if is_json {
                 return print_json(&fields);
             }
-            // In a template, what JSON leaves out is empty.
+            // Fields that JSON omits are empty in a template.
             let mut value = json!({ "Name": "", "Tag": "" });
-            if let (Value::Object(all), Value::Object(own)) = (&mut value, serde_json::to_value(fields)?) {
-                all.extend(own);
+            if let (Value::Object(all), Value::Object(image_fields)) = (&mut value, serde_json::to_value(fields)?) {
+                all.extend(image_fields);
             }
             value
         }
@@ -171,7 +171,7 @@ pub fn format(location: &Location, template: &Template, source: &ImageArguments)
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints JSON as skopeo does, with four spaces (cmd/skopeo/inspect.go, `writeOutput`).
+/// Prints JSON in the format of skopeo, with four spaces (cmd/skopeo/inspect.go, `writeOutput`).
 fn print_json(value: &impl Serialize) -> Result<ExitCode> {
     let mut out = terminal::stdout();
     let mut serializer =
@@ -181,7 +181,7 @@ fn print_json(value: &impl Serialize) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The config without what the specification does not have, as `skopeo inspect --config` prints it.
+/// Returns the config without fields outside of the specification, as in `skopeo inspect --config`.
 fn oci_config(image: &Image) -> Result<ImageConfig> {
     let mut config = image.parse_config().context("parsing the config")?;
     config.other.clear();
@@ -196,7 +196,7 @@ fn oci_config(image: &Image) -> Result<ImageConfig> {
     Ok(config)
 }
 
-/// The tags of the repository. Registries may deny the list, or not have it, which is no error for skopeo either.
+/// Returns the tags of the repository. A registry that refuses the list, or lacks it, is no error, as in skopeo.
 fn list_tags_if_allowed(client: &Client) -> Result<Vec<String>> {
     match client.tags() {
         Ok(tags) => Ok(tags.unwrap_or_default()),
@@ -253,7 +253,7 @@ impl SkopeoFields {
     }
 }
 
-/// Prints the tags of a repository, as skopeo's `list-tags` does.
+/// Prints the tags of a repository in the format of skopeo's `list-tags`.
 pub fn list_tags(reference: &Reference, access: &Access) -> Result<ExitCode> {
     let client = Client::new(reference, &access.options(&[&reference.host])?)?;
     let tags = client
@@ -266,7 +266,7 @@ pub fn list_tags(reference: &Reference, access: &Access) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn inspect(image: &Image) -> Result<Inspected> {
+fn inspect(image: &Image) -> Result<InspectedImage> {
     let layer = |layer: &LayerBlob| InspectedLayer {
         digest: layer.descriptor.digest,
         diff_id: layer.diff_id,
@@ -277,19 +277,19 @@ fn inspect(image: &Image) -> Result<Inspected> {
     let is_image = media_type::is_config(&image.config_media_type);
     let config = is_image.then(|| image.parse_config()).transpose();
     let manifest: Manifest = serde_json::from_slice(&image.manifest).context("parsing the manifest")?;
-    Ok(Inspected {
+    Ok(InspectedImage {
         reference: image.reference.clone(),
         digest: image.digest(),
         config_blob: image.config.clone(),
         manifest: image.manifest.clone(),
-        pushed: Pushed::from_image(image)?,
+        pushed: PushedDigest::from_image(image)?,
         config: config.with_context(|| format!("parsing the config of {}", image.digest()))?,
         artifact_type: manifest.artifact_type.or((!is_image).then_some(manifest.config.media_type)),
         layers: image.layers.iter().map(layer).collect(),
     })
 }
 
-fn table(out: &mut impl Write, image: &Inspected) -> io::Result<()> {
+fn table(out: &mut impl Write, image: &InspectedImage) -> io::Result<()> {
     writeln!(out, "{}", line(image.reference.as_deref().unwrap_or("(no name)")))?;
     match (&image.config, &image.artifact_type) {
         (Some(config), _) => writeln!(out, "  platform    {}", line(&config.platform().to_string()))?,
@@ -297,12 +297,12 @@ fn table(out: &mut impl Write, image: &Inspected) -> io::Result<()> {
         (None, None) => {}
     }
     match image.pushed {
-        Pushed::Same => writeln!(out, "  digest      {} (a push keeps it)", image.digest)?,
-        Pushed::Known(pushed) => {
+        PushedDigest::Same => writeln!(out, "  digest      {} (a push keeps it)", image.digest)?,
+        PushedDigest::Known(pushed) => {
             writeln!(out, "  digest      {} (with uncompressed layers)", image.digest)?;
             writeln!(out, "  pushed as   {pushed} (gzip)")?;
         }
-        Pushed::Unknown => writeln!(
+        PushedDigest::Unknown => writeln!(
             out,
             "  digest      {} (with uncompressed layers; a push compresses them, and prints its digest)",
             image.digest

@@ -1,18 +1,18 @@
-//! `strata inspect --format TEMPLATE`: the part of Go's templates that people give to `skopeo inspect`.
+//! `strata inspect --format TEMPLATE`: the subset of Go's templates that users of `skopeo inspect` need.
 //!
 //! ```text
-//! {{.Digest}}                     a field; names match in any case, and without underscores
+//! {{.Digest}}                     a field; names are compared without case and underscores
 //! {{json .Labels}}  {{json .}}    as JSON
 //! {{index .Labels "key"}}         a value of a map
 //! ```
 //!
-//! The fields are those of `skopeo inspect` (skopeo, cmd/skopeo/inspect/output.go); with `--config`, those of the config. Lists
-//! and maps are printed as Go prints them: `[a b]`, `map[key:value]`.
+//! The fields are those of `skopeo inspect` (skopeo, cmd/skopeo/inspect/output.go), or with `--config` those of the
+//! config. Lists and maps are printed in the format of Go: `[a b]`, `map[key:value]`.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// Whether a template is everything as JSON (containers/common, pkg/report, `IsJSON`).
+/// Whether a template stands for all fields as JSON (containers/common, pkg/report, `IsJSON`).
 pub fn is_json(template: &str) -> bool {
     let words: String = template.split_whitespace().collect();
     ["json", "{{json.}}", "{{json}}"].contains(&words.as_str())
@@ -41,20 +41,20 @@ fn act(action: &str, value: &Value) -> Result<String> {
         ["json", path] | [path, "|", "json"] if path.starts_with('.') => Ok(find(path, value)?.to_string()),
         ["index", path, key] if path.starts_with('.') => {
             let key: String = serde_json::from_str(key).context("the key is a string in quotes")?;
-            // As in Go, a key that is not there is an empty string.
+            // As in Go, a missing key is an empty string.
             Ok(find(path, value)?.get(&key).map(|found| text(path, found)).unwrap_or_default())
         }
         _ => bail!("strata knows fields, json and index alone; use `inspect --json` and jq"),
     }
 }
 
-/// The value that a path such as `.Config.Labels` leads to.
+/// Returns the value at a path such as `.Config.Labels`.
 fn find<'a>(path: &str, value: &'a Value) -> Result<&'a Value> {
     let folded = |name: &str| name.replace('_', "").to_lowercase();
-    path.split('.').filter(|name| !name.is_empty()).try_fold(value, |here, name| {
-        let fields = here.as_object().with_context(|| format!("there is no field {name} in it"))?;
+    path.split('.').filter(|name| !name.is_empty()).try_fold(value, |object, name| {
+        let fields = object.as_object().with_context(|| format!("there is no field {name} in it"))?;
         let found = fields.get(name).or_else(|| {
-            let mut others = fields.iter().filter(|(own, _)| folded(own) == folded(name));
+            let mut others = fields.iter().filter(|(field_name, _)| folded(field_name) == folded(name));
             others.next().map(|(_, value)| value)
         });
         found.with_context(|| {
@@ -64,7 +64,7 @@ fn find<'a>(path: &str, value: &'a Value) -> Result<&'a Value> {
     })
 }
 
-/// A value as Go prints it.
+/// Returns a value in the format of Go.
 fn text(path: &str, value: &Value) -> String {
     match value {
         Value::Null => "<no value>".to_owned(),

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM: what is unfinished is removed, and the program ends as it would without us.
+//! Handles SIGINT and SIGTERM: removes unfinished files, and ends with the default action.
 
 use std::thread;
 
@@ -10,7 +10,7 @@ use signal_hook::{
     low_level::emulate_default_handler,
 };
 
-/// From here on, unfinished files do not outlive a signal.
+/// From this call on, unfinished files are removed after a signal.
 pub fn remove_unfinished() -> Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM]).context("waiting for signals")?;
     thread::Builder::new()
@@ -18,7 +18,7 @@ pub fn remove_unfinished() -> Result<()> {
         .spawn(move || {
             for signal in &mut signals {
                 files::remove_unfinished();
-                // It ends us; where it cannot, the next signal may.
+                // If this does not end the process, the next signal may.
                 let _ = emulate_default_handler(signal);
             }
         })

@@ -22,7 +22,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-/// What to lock, and where.
+/// Flags of lock.
 #[derive(Debug, Args)]
 pub struct LockArguments {
     /// The image, as docker://HOST/NAME:TAG.
@@ -68,9 +68,9 @@ fn locked(parsed: &Reference, platforms: &[Platform], arguments: &LockArguments)
     let options = arguments.access.options(&[&parsed.host])?;
     let client = Client::new(parsed, &options).with_context(locking)?;
     let found = registry::read::open(client, parsed).with_context(locking)?;
-    let digest = Digest::of(&found.root().with_context(locking)?.document().with_context(locking)?);
+    let digest = Digest::sha256(&found.root().with_context(locking)?.document().with_context(locking)?);
     let mut images = found.images().with_context(locking)?;
-    // Attestations are in the index too, for no machine.
+    // The index may also contain attestations, which have no platform.
     images.retain(|image| image.platform.os != "unknown");
     if !platforms.is_empty() {
         for platform in platforms {
@@ -83,7 +83,7 @@ fn locked(parsed: &Reference, platforms: &[Platform], arguments: &LockArguments)
     Ok(Lock::new(parsed.to_string(), digest, &images)?)
 }
 
-/// Locks again, for the platforms that were locked.
+/// Updates a lock file for its platforms.
 fn update(path: &Path, arguments: &LockArguments) -> Result<ExitCode> {
     let reading = || format!("reading {}", path.display());
     let old = Lock::parse(&fs::read(path).with_context(reading)?).with_context(reading)?;

@@ -63,7 +63,7 @@ pub fn login(arguments: &LoginArguments) -> Result<ExitCode> {
         None if arguments.password_stdin => read_password(true)?,
         None => ask_hidden(&format!("Password of {username}"), "pipe the password into --password-stdin")?,
     };
-    // The repository does not matter; the ping checks the user.
+    // The repository does not matter, since the ping checks only the user.
     let reference: Reference = format!("{host}/login/check").parse().with_context(|| format!("the registry {host}"))?;
     let credentials = Credentials::with_password(&username, &password).map_err(anyhow::Error::msg)?;
     let given = HostOptions::new(host);
@@ -85,7 +85,7 @@ pub fn logout(arguments: &LogoutArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A host, also where people write a URL.
+/// Returns the host, even if the user wrote a URL.
 fn host(text: &str) -> &str {
     let bare = text.trim_start_matches("https://").trim_start_matches("http://");
     match bare.split('/').next().unwrap_or_default() {

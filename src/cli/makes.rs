@@ -16,6 +16,7 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
+use super::restricted::restrict;
 use crate::terminal::{self, line, note};
 use crate::transport::git::{local_git, restrict_git};
 use crate::{budget, files, oci::Digest};
@@ -33,31 +34,31 @@ pub struct MakesArguments {
     /// The job, starting with a slash, and the arguments of its program.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "/JOB")]
     job: Vec<String>,
-    /// The Nix library; this and the following are what packages.m says.
+    /// The Nix library; this and the following fields are the settings of packages.m.
     #[arg(long, hide = true)]
     library: PathBuf,
-    /// The package set it is over.
+    /// The package set of the library.
     #[arg(long, hide = true)]
     packages: PathBuf,
     #[arg(long, hide = true)]
     strata: PathBuf,
 }
 
-/// What nix/makes/project.nix gives.
+/// The output of nix/makes/project.nix.
 #[derive(Debug, Deserialize)]
 struct Project {
-    /// By name; with what each builds, where no job was asked for.
+    /// The jobs by name. Their derivations are included if a job is requested.
     jobs: BTreeMap<String, Option<String>>,
-    job: Option<Job>,
+    job: Option<MakesJob>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Job {
+struct MakesJob {
     drv_path: String,
     output: String,
     path: PathBuf,
-    /// Where in the result the program is, if it is one.
+    /// The path of the program in the result, if it is one.
     program: Option<String>,
 }
 
@@ -80,7 +81,7 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     build(&job, name, &place)?;
-    // What makeDerivation's `action` is.
+    // The argument `action` of makeDerivation.
     let action = job.path.join("makes-action.sh");
     if action.exists() {
         let error = Command::new(&action).arg(&job.path).args(rest).exec();
@@ -97,49 +98,83 @@ pub fn run(arguments: &MakesArguments) -> Result<ExitCode> {
         writeln!(terminal::stdout(), "{}", path.display())?;
         return Ok(ExitCode::SUCCESS);
     }
-    // Comes back only where it did not work.
+    // This returns only after an error.
     let error = Command::new(&path).args(rest).exec();
     Err(error).with_context(|| format!("running {}", path.display()))
 }
 
-/// Where the project is, for nix/makes/project.nix.
-struct Place {
-    /// The directory that is read: the top of the git work tree, where there is one.
+/// The location of the project, for nix/makes/project.nix.
+struct ProjectLocation {
+    /// The directory that is read: the top of the git work tree, if there is one.
     root: String,
-    /// The project's directory below it: empty, or with a slash in front.
+    /// The project's directory below `root`: empty, or with a slash at its start.
     below: String,
-    /// What git tracks below `root`, with all directories, as a JSON list; nothing else is seen then.
+    /// A JSON list of the files that git tracks below `root`, with all directories. Other files are hidden.
     tracked: Option<NamedTempFile>,
 }
 
-impl Place {
-    /// What people forget in git work trees.
+impl ProjectLocation {
+    /// Returns a hint about mistakes in git work trees.
     fn hint(&self) -> &'static str {
         if self.tracked.is_some() { ". Files that git does not track are not seen: git add them" } else { "" }
     }
 }
 
-fn evaluate(arguments: &MakesArguments, place: &Place) -> Result<Project> {
-    let mut command = nix("nix-instantiate");
-    command
-        .args(["--eval", "--strict", "--json", "--read-write-mode"])
-        .arg(arguments.library.join("makes/project.nix"));
-    command.args(["--argstr", "root", &place.root]);
-    command.args(["--argstr", "below", &place.below]);
-    if let Some(tracked) = &place.tracked {
-        command.args(["--argstr", "tracked"]).arg(tracked.path());
+fn evaluate(arguments: &MakesArguments, place: &ProjectLocation) -> Result<Project> {
+    let evaluation = || {
+        let mut command = nix("nix-instantiate");
+        command.args(["--eval", "--strict", "--json", "--read-write-mode"]);
+        command
+    };
+    let mut command = evaluation();
+    match (&place.tracked, arguments.job.first()) {
+        (Some(tracked), None) => {
+            // The restricted evaluation reads the tracked files alone, not ignored secrets in the same directory.
+            let mut copy = evaluation();
+            copy.arg(arguments.library.join("makes/source.nix"));
+            copy.args(["--argstr", "root", &place.root, "--argstr", "tracked"]).arg(tracked.path());
+            let root: String = json(copy).with_context(|| format!("copying {}", arguments.source))?;
+            restrict_listing(&mut command, arguments, &root);
+            command.args(["--argstr", "root", &root]);
+        }
+        (None, None) => {
+            restrict_listing(&mut command, arguments, &place.root);
+            command.args(["--argstr", "root", &place.root]);
+        }
+        (tracked, Some(job)) => {
+            command.args(["--argstr", "job", job, "--argstr", "root", &place.root]);
+            if let Some(tracked) = tracked {
+                command.args(["--argstr", "tracked"]).arg(tracked.path());
+            }
+        }
     }
+    command.arg(arguments.library.join("makes/project.nix")).args(["--argstr", "below", &place.below]);
     for (name, path) in [("packages", &arguments.packages), ("strata", &arguments.strata)] {
         command.args(["--argstr", name]).arg(path);
     }
-    if let Some(job) = arguments.job.first() {
-        command.args(["--argstr", "job", job]);
-    }
-    json(command).with_context(|| format!("{} does not evaluate", arguments.source))
+    json(command).with_context(|| format!("{} does not evaluate{}", arguments.source, listing_hint(arguments)))
 }
 
-/// Makes a directory of what the user named.
-fn place(source: &str) -> Result<Place> {
+/// Restricts the evaluation that lists the jobs: the user has not chosen a job yet, and may not trust the project. Its
+/// expressions read the files of the project in `root` and of the library, download from https: URLs, and build nothing.
+fn restrict_listing(command: &mut Command, arguments: &MakesArguments, root: &str) {
+    let MakesArguments { library, packages, strata, .. } = arguments;
+    restrict(command, &[Path::new(root), library, packages, strata], &["https://"]);
+    command.args(["--option", "allow-import-from-derivation", "false"]);
+}
+
+fn listing_hint(arguments: &MakesArguments) -> &'static str {
+    match arguments.job.is_empty() {
+        true => {
+            ", or needs more than a list of jobs may use, which is the files of the project and URLs; m DIR /JOB evaluates a job \
+             without these restrictions"
+        }
+        false => "",
+    }
+}
+
+/// Parses the source that the user wrote.
+fn place(source: &str) -> Result<ProjectLocation> {
     let path = Path::new(source);
     if !path.exists() {
         let is_reference = source.split_once(':').is_some_and(|(scheme, _)| {
@@ -152,15 +187,15 @@ fn place(source: &str) -> Result<Place> {
     let root = fs::canonicalize(path).with_context(|| format!("reading {source}"))?;
     let root = root.to_str().with_context(|| format!("{source} is not UTF-8"))?;
     let Some(top) = Path::new(root).ancestors().find(|directory| directory.join(".git").exists()) else {
-        return Ok(Place { root: root.to_owned(), below: String::new(), tracked: None });
+        return Ok(ProjectLocation { root: root.to_owned(), below: String::new(), tracked: None });
     };
     let below = root.strip_prefix(top.to_str().unwrap_or_default()).unwrap_or_default();
     let below = if below.is_empty() || below.starts_with('/') { below.to_owned() } else { format!("/{below}") };
-    Ok(Place { tracked: Some(tracked(top)?), below, root: top.display().to_string() })
+    Ok(ProjectLocation { tracked: Some(tracked(top)?), below, root: top.display().to_string() })
 }
 
-/// What git tracks in a work tree. Where git does not say, nothing is read: a folder whole, `.git` and ignored secrets with
-/// it, would come into the store, which everybody can read.
+/// Lists the files that git tracks in a work tree. If git fails, this is an error: the whole directory, with `.git` and
+/// ignored secrets, would be copied to the store, which every user can read.
 fn tracked(top: &Path) -> Result<NamedTempFile> {
     let shown = top.display();
     let mut git = local_git(top);
@@ -186,13 +221,13 @@ fn tracked(top: &Path) -> Result<NamedTempFile> {
 }
 
 /// Fetches a reference into the store with Nix.
-fn fetch(reference: &str) -> Result<Place> {
+fn fetch(reference: &str) -> Result<ProjectLocation> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Fetched {
         store_path: String,
     }
-    // Makes writes the revision of these so.
+    // Makes separates the revision with an `@`.
     let reference = match reference.split_once('@') {
         Some((repository, revision)) if reference.starts_with("github:") || reference.starts_with("gitlab:") => {
             format!("{repository}/{revision}")
@@ -201,7 +236,7 @@ fn fetch(reference: &str) -> Result<Place> {
     };
     let mut command = nix("nix");
     command.args(["--extra-experimental-features", "nix-command flakes", "flake", "prefetch", "--json", &reference]);
-    // Older versions of Nix ask the registry on the network even where the reference says all.
+    // Older versions of Nix ask the registry on the network even for a complete reference.
     let mut registry = NamedTempFile::new().context("making a temporary file")?;
     if !reference.starts_with("flake:") {
         registry.write_all(br#"{"flakes":[],"version":2}"#).context("writing a temporary file")?;
@@ -211,10 +246,10 @@ fn fetch(reference: &str) -> Result<Place> {
     let query = reference.split_once('?').map_or("", |(_, query)| query);
     let directory = query.split('&').find_map(|pair| pair.strip_prefix("dir="));
     let root = directory.map_or(store_path.clone(), |directory| format!("{store_path}/{directory}"));
-    Ok(Place { root, below: String::new(), tracked: None })
+    Ok(ProjectLocation { root, below: String::new(), tracked: None })
 }
 
-fn build(job: &Job, name: &str, place: &Place) -> Result<()> {
+fn build(job: &MakesJob, name: &str, place: &ProjectLocation) -> Result<()> {
     let mut command = nix("nix-store");
     command.arg("--realise").arg(format!("{}!{}", job.drv_path, job.output));
     if let Some(link) = garbage_collector_root(name, place) {
@@ -225,13 +260,13 @@ fn build(job: &Job, name: &str, place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Where a link keeps the last result of a job from being collected: in the user's cache, if there is one. Each job of each
-/// project has its own.
-fn garbage_collector_root(name: &str, place: &Place) -> Option<PathBuf> {
+/// Returns the link that keeps the last result of a job from being collected, in the user's cache, if there is one.
+/// Each job of each project has its own link.
+fn garbage_collector_root(name: &str, place: &ProjectLocation) -> Option<PathBuf> {
     let project = format!("{}{}", place.root, place.below);
-    let directory = files::cache_folder()?.join("m").join(Digest::of(project.as_bytes()).hex());
+    let directory = files::cache_folder()?.join("m").join(Digest::sha256(project.as_bytes()).hex());
     fs::create_dir_all(&directory).ok()?;
-    // The file `project` names the project whose results the directory keeps.
+    // The file `project` contains the project that the directory belongs to.
     files::write(&directory.join("project"), project.as_bytes()).ok()?;
     Some(directory.join(name.replace('%', "%25").replace('/', "%2F")))
 }
@@ -243,7 +278,7 @@ fn nix(program: &str) -> Command {
     command
 }
 
-/// What a command writes to stdout.
+/// Parses the output of a command.
 fn json<T: DeserializeOwned>(mut command: Command) -> Result<T> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = match budget::output(&mut command, &budget::NIX_OUTPUT) {
@@ -254,11 +289,11 @@ fn json<T: DeserializeOwned>(mut command: Command) -> Result<T> {
         Err(error) => return Err(error).with_context(|| format!("running {name}")),
     };
     ensure!(output.status.success(), "{name} failed; see its messages above");
-    serde_json::from_slice(&output.stdout).with_context(|| format!("reading what {name} wrote"))
+    serde_json::from_slice(&output.stdout).with_context(|| format!("parsing the output of {name}"))
 }
 
-/// That there is no such job, and what there is.
-fn unknown(name: &str, jobs: &BTreeMap<String, Option<String>>, source: &str, place: &Place) -> String {
+/// Returns the error for an unknown job, with a list of the jobs.
+fn unknown(name: &str, jobs: &BTreeMap<String, Option<String>>, source: &str, place: &ProjectLocation) -> String {
     let mut near: Vec<(f64, &String)> =
         jobs.keys().map(|job| (strsim::jaro_winkler(name, job), job)).filter(|(likeness, _)| *likeness > 0.8).collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -19,6 +19,7 @@ mod flag_rules;
 mod flake;
 mod fleet;
 mod fleet_arguments;
+mod harden;
 pub(crate) mod index;
 pub(crate) mod inspect;
 mod inspect_format;
@@ -26,6 +27,8 @@ pub(crate) mod interrupt;
 pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod makes;
+mod nix_node;
+mod nix_store;
 mod outcome;
 mod parse;
 pub(crate) mod plan;
@@ -33,6 +36,9 @@ pub(crate) mod program;
 mod progress;
 mod prompt;
 pub(crate) mod pull;
+pub(crate) mod rebuild;
+mod reproduced;
+mod restricted;
 pub(crate) mod run;
 mod run_options;
 pub(crate) mod sbom;
@@ -47,16 +53,18 @@ mod template;
 mod transfer;
 mod trust;
 pub(crate) mod verify;
+mod vex;
 
 use std::{
     ffi::OsString,
     io::{self, Write},
+    num::NonZeroUsize,
     os::fd::AsFd,
     path::Path,
     process::ExitCode,
 };
 
-use anyhow::{Error, Result};
+use anyhow::{Context, Error, Result};
 use clap::{CommandFactory, Parser};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -64,21 +72,22 @@ use crate::builder;
 use crate::image::OpenError;
 use crate::run::keeper;
 use crate::terminal;
+use crate::threads;
 use crate::transport::installable;
 use commands::{Cli, Command};
 
-/// The exit code of an error; 1 is for a difference that was found or a check that failed. clap ends with 2 for wrong usage.
+/// The exit code of an error. 1 means that a difference was found or a check failed. clap exits with 2 for wrong usage.
 const ERROR: u8 = 2;
 /// The exit code of an error of skopeo: `logrus.Fatal` in its cmd/skopeo/main.go, which exits with 2 if there is no such image.
 const SKOPEO_ERROR: u8 = 1;
 
-/// Runs the program: parses the arguments, runs one command, prints one chain of errors.
+/// Runs the program: parses the arguments, runs one command, and prints a chain of errors.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let code_of_errors = if matches!(cli.command, Command::Skopeo { .. }) { SKOPEO_ERROR } else { ERROR };
     match run(cli) {
         Ok(code) => code,
-        // If the reader of stdout has closed it, as `head` does, that is success. A broken pipe elsewhere is an error.
+        // A closed stdout, as with `head`, is success. A broken pipe elsewhere is an error.
         Err(error) if is_broken_pipe(&error) && has_no_reader(&io::stdout()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::failed(&error);
@@ -90,10 +99,11 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs a command line of skopeo. Wrong usage is an error as any other (cobra's `Execute` in its cmd/skopeo/main.go).
-fn run_skopeo(arguments: Vec<OsString>) -> Result<ExitCode> {
+fn run_skopeo(arguments: Vec<OsString>, jobs: Option<NonZeroUsize>) -> Result<ExitCode> {
     match Cli::try_parse_from(skopeo::command_line(arguments)?) {
         Ok(mut cli) => {
             skopeo::omit_flags_without_effect(&mut cli.command);
+            cli.jobs = cli.jobs.or(jobs);
             run(cli)
         }
         Err(error) => {
@@ -105,13 +115,19 @@ fn run_skopeo(arguments: Vec<OsString>) -> Result<ExitCode> {
 
 /// Runs one command.
 fn run(cli: Cli) -> Result<ExitCode> {
-    let Cli { command, nix_arg } = cli;
+    let Cli { command, nix_arg, jobs } = cli;
+    // These run another command, which may have the option, too; derivations have the cores that Nix grants.
+    if !matches!(command, Command::Program { .. } | Command::Skopeo { .. } | Command::Build)
+        && let Some(jobs) = jobs.map_or_else(parse::jobs_of_environment, |jobs| Ok(Some(jobs)))?
+    {
+        threads::set_jobs(jobs).context("starting threads")?;
+    }
     installable::add_arguments(&nix_arg);
     // The references of a fleet are in its file.
     if !matches!(&command, Command::Copy(arguments) if arguments.fleet.fleet.is_some()) {
         installable::check_arguments().map_err(Error::msg)?;
     }
-    // A server ends in its own way, and derivations with all they wrote.
+    // A server handles signals itself, and the output of a failed derivation is removed by Nix.
     if !matches!(
         command,
         Command::Serve(_)
@@ -126,18 +142,18 @@ fn run(cli: Cli) -> Result<ExitCode> {
     ) {
         interrupt::remove_unfinished()?;
     }
-    dispatch(command)
+    dispatch(command, jobs)
 }
 
-fn dispatch(command: Command) -> Result<ExitCode> {
+fn dispatch(command: Command, jobs: Option<NonZeroUsize>) -> Result<ExitCode> {
     match command {
         Command::Completions { shell } => shell::completions(shell, Cli::command()),
         Command::Man { directory } => shell::man(&directory, Cli::command()),
-        Command::Build => builder::run().map(|()| ExitCode::SUCCESS),
+        Command::Build => builder::run(jobs).map(|()| ExitCode::SUCCESS),
         Command::EnterRoot { isolation } => match builder::enter_root(&isolation)? {},
         Command::EnterCheck { stage, file, process } => check::enter(&stage, &file, process),
-        Command::Program { script, arguments } => run_program(&script, arguments),
-        Command::Skopeo { arguments } => run_skopeo(arguments),
+        Command::Program { script, arguments } => run_program(&script, arguments, jobs),
+        Command::Skopeo { arguments } => run_skopeo(arguments, jobs),
         Command::Index(arguments) => index::run(&arguments),
         Command::Login(arguments) => login::login(&arguments),
         Command::Logout(arguments) => login::logout(&arguments),
@@ -165,26 +181,30 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Inspect { image, json, raw, config, source, format: None, .. } => {
             let form = match (json, config, raw) {
                 (true, ..) => inspect::Form::Json,
-                // As skopeo, with --raw too.
+                // As in skopeo, also together with --raw.
                 (_, true, _) => inspect::Form::Config,
                 (.., true) => inspect::Form::Manifest,
                 _ => inspect::Form::Table,
             };
             inspect::run(&image, &form, &source)
         }
+        Command::Rebuild(arguments) => rebuild::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Vex(arguments) => vex::run(&arguments),
     }
 }
 
 /// Runs the command of a script of arguments, or prints its help.
-fn run_program(script: &Path, arguments: Vec<OsString>) -> Result<ExitCode> {
+fn run_program(script: &Path, arguments: Vec<OsString>, jobs: Option<NonZeroUsize>) -> Result<ExitCode> {
     let asks_for_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
     let line = program::command_line(script, arguments)?;
     if asks_for_help && let Some(help) = program::help(script, &line, Cli::command()) {
         write!(terminal::stdout(), "{help}")?;
         return Ok(ExitCode::SUCCESS);
     }
-    run(Cli::parse_from(line))
+    let mut cli = Cli::parse_from(line);
+    cli.jobs = cli.jobs.or(jobs);
+    run(cli)
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -1,4 +1,4 @@
-//! What a copy prints: the digest or name on stdout; notes, or with `--json` an event, on stderr.
+//! The output of a copy: the digest or name on stdout, and notes, or with `--json` an event, on stderr.
 
 use std::io::Write;
 
@@ -11,32 +11,32 @@ use serde_json::{Value, json};
 
 /// The form of the output.
 #[derive(Clone, Copy, Debug)]
-pub struct Output {
+pub struct OutputMode {
     pub quiet: bool,
     pub json: bool,
 }
 
 /// One finished copy.
-pub struct Report<'a> {
+pub struct CopyReport<'a> {
     pub outcome: &'a Outcome,
     pub destination: &'a Destination,
     /// The tag of `--cache-to`.
     pub cache_to: Option<&'a str>,
-    /// What was attached.
+    /// The attachments, one per line.
     pub notes: &'a [String],
 }
 
-/// What was done with the layers, in a word.
+/// Returns a word for the way in which the layers were transferred.
 pub fn outcome_act(outcome: &Outcome) -> &'static str {
     match outcome.details {
         Details::Pushed(_) => "pushed",
-        Details::Written | Details::Loaded(_) => "copied",
+        Details::Written | Details::Cached { .. } | Details::Loaded(_) => "copied",
     }
 }
 
-impl Report<'_> {
-    /// Prints it; `summary` is the last line of the progress display.
-    pub fn print(&self, summary: Option<&str>, output: Output) -> Result<()> {
+impl CopyReport<'_> {
+    /// Prints the report. `summary` is the last line of the progress display.
+    pub fn print(&self, summary: Option<&str>, output: OutputMode) -> Result<()> {
         if output.json {
             self.events().iter().try_for_each(|event| writeln!(terminal::stderr().exact(), "{event}"))?;
         } else if !output.quiet {
@@ -53,12 +53,16 @@ impl Report<'_> {
         Ok(())
     }
 
-    /// For programs: one object, or one for each node of a cluster.
+    /// Returns the events for programs: one object, or one for each node of a cluster.
     pub fn events(&self) -> Vec<Value> {
         let Outcome { digest, sent, details, .. } = self.outcome;
         match details {
             Details::Written => {
                 vec![json!({ "event": "copied", "destination": self.destination.to_string(), "digest": digest })]
+            }
+            Details::Cached { present, removed } => {
+                vec![json!({ "event": "copied", "destination": self.destination.to_string(), "digest": digest,
+                    "layers": sent.blobs, "bytes": sent.bytes, "layersPresent": present, "layersRemoved": removed })]
             }
             Details::Pushed(push) => {
                 let EvidenceCounts { trusted, verified, made } = push.evidence;
@@ -77,10 +81,11 @@ impl Report<'_> {
         }
     }
 
-    /// For a terminal or a log.
+    /// Returns the lines for a terminal or a log.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = match &self.outcome.details {
             Details::Written => Vec::new(),
+            Details::Cached { present, removed } => vec![cache_line(self.outcome, *present, *removed)],
             Details::Pushed(push) => self.push_lines(push),
             Details::Loaded(nodes) => nodes.iter().flat_map(load_lines).collect(),
         };
@@ -99,14 +104,29 @@ impl Report<'_> {
             ));
         }
         if let Some(before) = push.digest_before {
-            let left = match push.attestations_left {
+            let skipped_note = match push.attestations_left {
                 0 => String::new(),
-                left => format!(" and {left} attestations for the uncompressed images were not copied"),
+                skipped_note => format!(" and {skipped_note} attestations for the uncompressed images were not copied"),
             };
-            lines.push(format!("layers were compressed: the digest was {before}{left}; --preserve-digests keeps it"));
+            lines.push(format!(
+                "layers were compressed: the digest was {before}{skipped_note}; --preserve-digests keeps it"
+            ));
         }
         lines
     }
+}
+
+fn cache_line(outcome: &Outcome, present: usize, removed: usize) -> String {
+    let Outcome { sent, .. } = outcome;
+    let removed = match removed {
+        0 => String::new(),
+        removed => format!(", {removed} of other images removed"),
+    };
+    format!(
+        "{present} layers were already present, {} written ({}){removed}",
+        sent.blobs,
+        crate::report::bytes(sent.bytes)
+    )
 }
 
 fn load_lines(node: &Loaded) -> Vec<String> {

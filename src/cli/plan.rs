@@ -27,7 +27,7 @@ use serde_json::Value;
 
 /// The names of all strategies.
 const ALL: [&str; 3] = ["popularity", "auto", "transfer"];
-/// Bytes of a file's beginning in which JSON has its first bracket.
+/// The number of bytes at the start of a file in which JSON has its first bracket.
 const START: u64 = 512;
 
 #[derive(Debug, clap::Args)]
@@ -109,7 +109,7 @@ pub fn run(arguments: &PlanArguments) -> Result<ExitCode> {
         out,
         "\nexpected: what an update sends on average to a registry; chained: to docker; floor: the least possible"
     )?;
-    // Others are lists of steps, which the user wrote.
+    // Other strategies are lists of steps that the user wrote.
     let best = planned.iter().filter(|plan| ALL.contains(&plan.strategy.as_str()));
     if let Some(best) = best.min_by(|one, two| one.expected.total_cmp(&two.expected)) {
         writeln!(out, "\nthe cheapest, for buildImage and makeContainerImage:\n")?;
@@ -126,9 +126,9 @@ fn strategies(arguments: &PlanArguments, weights: &Weights) -> Result<Vec<(Strin
         names.extend(ALL);
     }
     let strategies = names.into_iter().map(|name| {
-        // Only one of them looks at weights; what they cost is compared with all.
-        let own = if name == "transfer" { weights.clone() } else { Weights::default() };
-        Ok((name.to_owned(), strategy::parse_strategy(name, &own, false)?))
+        // Only `transfer` uses weights, but the results of all strategies are compared with them.
+        let strategy_weights = if name == "transfer" { weights.clone() } else { Weights::default() };
+        Ok((name.to_owned(), strategy::parse_strategy(name, &strategy_weights, false)?))
     });
     strategies.collect()
 }
@@ -146,11 +146,11 @@ fn weights(arguments: &PlanArguments, graph: &Graph) -> Result<Weights> {
     Ok(plan::learn(&history))
 }
 
-/// The closure of an image, or one as Nix prints it.
+/// Returns the closure of an image, or a closure that Nix printed.
 fn open(arguments: &PlanArguments, location: &Location) -> Result<Graph> {
     let mut image = location.clone();
     if location.transport().is_none() {
-        // What Nix builds of a flake reference is a path.
+        // The result of building a flake reference is a path.
         let path = BuiltPath::parse(location.to_string().into()).map_err(Error::msg)?.get()?;
         let is_stream = path.as_os_str() == "-" || files::is_stream(&path);
         let text = read_json(&path, is_stream).with_context(|| format!("reading {}", path.display()))?;
@@ -165,7 +165,7 @@ fn open(arguments: &PlanArguments, location: &Location) -> Result<Graph> {
     closure(location, &arguments.source.image(&image)?)
 }
 
-/// The closure of a recipe that was read from a pipe or a device, which cannot be read again.
+/// Returns the closure of a recipe from a pipe or a device, which cannot be read again.
 fn read_stream(arguments: &PlanArguments, location: &Location, text: &[u8]) -> Result<Graph> {
     ensure!(!text.is_empty(), "{location} is neither a recipe (image.json) nor a closure");
     arguments.source.source.options(&[location])?;
@@ -184,7 +184,7 @@ fn graph(list: Value) -> Result<Graph> {
     Ok(Graph::new(&store, nodes)?)
 }
 
-/// The text of a file or a stream if it begins as JSON does. Images in archives and directories do not.
+/// Returns the text of a file or a stream if it begins like JSON, unlike images in archives and directories.
 fn read_json(path: &Path, is_stream: bool) -> io::Result<Option<Vec<u8>>> {
     let mut file: Box<dyn Read> = match is_stream {
         true if path.as_os_str() == "-" => Box::new(io::stdin().lock()),
@@ -202,7 +202,7 @@ fn read_json(path: &Path, is_stream: bool) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// The entries of the closure that this text is; `None` if it is a recipe.
+/// Returns the entries of the closure in a text, or `None` if it is a recipe.
 fn read_path_info(path: &Path, text: &[u8]) -> Result<Option<Value>> {
     let value: Value = serde_json::from_slice(text).with_context(|| format!("reading {}", path.display()))?;
     let is_recipe = value.get("version").is_some() && (value.get("layers").is_some() || value.get("images").is_some());
@@ -212,7 +212,7 @@ fn read_path_info(path: &Path, text: &[u8]) -> Result<Option<Value>> {
     path_info(value).map(Some).with_context(|| format!("{} is neither an image nor a closure", path.display()))
 }
 
-/// The entries of `nix path-info --json`, as `exportReferencesGraph` has them:
+/// Converts the entries of `nix path-info --json` to those of `exportReferencesGraph`:
 ///
 /// ```text
 /// Nix 2.8     [ { "path": "/nix/store/…-x", "references": [ "/nix/store/…-y" ], … } ]
@@ -220,7 +220,8 @@ fn read_path_info(path: &Path, text: &[u8]) -> Result<Option<Value>> {
 /// Nix 2.33    { "version": 2 or 3, "storeDir": "/nix/store", "info": { "…-x": { "references": [ "…-y" ], … } } }
 /// ```
 ///
-/// The last is that of `--json-format 2` and `3`, which differ in their signatures; hashes there are SRI strings or objects.
+/// The last one is that of `--json-format 2` and `3`, which differ in their signatures. Hashes are SRI strings or
+/// objects there.
 fn path_info(value: Value) -> Option<Value> {
     let mut object = match value {
         Value::Object(object) => object,
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn recorded_outputs_of_nix_are_one_closure() {
-        // `nix path-info --recursive --json [--json-format N]` of these releases, for one store path.
+        // The output of `nix path-info --recursive --json [--json-format N]` of these releases, for one store path.
         let outputs = [
             include_str!("../../tests/golden/path-info/2.8.json"),
             include_str!("../../tests/golden/path-info/2.26.json"),

@@ -7,15 +7,15 @@
 //! docker://registry.example.com/hello:v1
 //! ```
 //!
-//! A line is an argument, and those that the script is run with follow. The copy programs of images are such scripts: they
-//! need no shell.
+//! Each line is an argument, and the arguments of the script follow. The copy programs of images are such scripts, so
+//! they need no shell.
 
 use std::{ffi::OsString, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
-/// The command line that the script stands for. A destination among the arguments, of the transport of the script's own,
-/// replaces it: `copyToRegistry -- docker://HOST/NAME:TAG`.
+/// Returns the command line of a script. A destination among the arguments that has the transport of the script's
+/// destination replaces it: `copyToRegistry -- docker://HOST/NAME:TAG`.
 pub fn command_line(script: &Path, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let text = fs::read_to_string(script).with_context(|| format!("reading {}", script.display()))?;
     let mut lines: Vec<OsString> = text.lines().skip(1).map(OsString::from).collect();
@@ -28,14 +28,14 @@ pub fn command_line(script: &Path, arguments: Vec<OsString>) -> Result<Vec<OsStr
     Ok(line)
 }
 
-/// The help of the script itself: its own usage, and the options of the command that it runs. `None` if there is no such
+/// Returns the help of the script: its own usage, and the options of its command. Returns `None` if there is no such
 /// command.
 pub fn help(script: &Path, line: &[OsString], program: clap::Command) -> Option<String> {
     let name = script.file_name()?.to_string_lossy().into_owned();
     let [_, command, fixed @ ..] = line else { return None };
     let command = command.to_str()?;
     let fixed: Vec<_> = fixed.iter().map(|argument| argument.to_string_lossy()).collect();
-    let own = program.find_subcommand(command)?.clone();
+    let subcommand = program.find_subcommand(command)?.clone();
     let (about, usage) = match (command, fixed.as_slice()) {
         ("copy", [image, destination, ..]) if destination.contains(':') => {
             let transport = destination.split(':').next().unwrap_or_default();
@@ -50,21 +50,23 @@ pub fn help(script: &Path, line: &[OsString], program: clap::Command) -> Option<
         }
         _ => return None,
     };
-    // What the script gives is no argument of its user's.
-    let given: Vec<String> = own.get_positionals().map(|argument| argument.get_id().to_string()).collect();
-    let own = given.iter().fold(own, |own, id| own.mut_arg(id, |argument| argument.hide(true)));
-    let mut own = own.about(about.clone()).long_about(about).after_help("").override_usage(format!("{name} {usage}"));
-    Some(own.render_long_help().to_string())
+    // Arguments in the script are not arguments of its user.
+    let given: Vec<String> = subcommand.get_positionals().map(|argument| argument.get_id().to_string()).collect();
+    let subcommand =
+        given.iter().fold(subcommand, |subcommand, id| subcommand.mut_arg(id, |argument| argument.hide(true)));
+    let mut subcommand =
+        subcommand.about(about.clone()).long_about(about).after_help("").override_usage(format!("{name} {usage}"));
+    Some(subcommand.render_long_help().to_string())
 }
 
-/// Moves the first argument with the transport of the third line, the destination, to its place.
+/// Moves the first argument with the transport of the destination, the third line, to its place.
 fn replace_destination(lines: &mut [OsString], arguments: &mut Vec<OsString>) {
-    let Some(own) = lines.get_mut(2) else { return };
-    let Some((transport, _)) = own.to_str().and_then(|own| own.split_once(':')) else { return };
+    let Some(destination) = lines.get_mut(2) else { return };
+    let Some((transport, _)) = destination.to_str().and_then(|destination| destination.split_once(':')) else { return };
     let transport = format!("{transport}:");
     let given = arguments.iter().position(|argument| argument.to_string_lossy().starts_with(&transport));
     if let Some(given) = given {
-        *own = arguments.remove(given);
+        *destination = arguments.remove(given);
     }
 }
 

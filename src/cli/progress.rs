@@ -1,5 +1,5 @@
-//! What people see of a copy: bars on a terminal, lines elsewhere, JSON for programs. All of it on stderr, without
-//! colours.
+//! The progress of a copy: bars on a terminal, lines elsewhere, JSON for programs. All of it is printed on stderr,
+//! without colours.
 //!
 //! ```text
 //! [=======>             ] 24/66 layers, 310 MB of 995 MB, 4s             on a terminal, while it runs
@@ -28,7 +28,7 @@ use crate::{
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 
-/// What is shown.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Nothing,
@@ -42,31 +42,31 @@ pub struct Display {
     way: Way,
     begun: Instant,
     bars: MultiProgress,
-    state: Mutex<State>,
+    state: Mutex<CopyState>,
 }
 
-/// What is known so far.
+/// The state of the copy.
 #[derive(Default)]
-struct State {
-    /// Of the image that is on its way: what each layer is called, and how big it is.
+struct CopyState {
+    /// The names and sizes of the layers of the current image.
     layers: Vec<(String, u64)>,
     whole: Option<ProgressBar>,
-    running: HashMap<usize, Running>,
-    /// Of the layers on their way.
+    running: HashMap<usize, RunningLayer>,
+    /// The evidence for the current layers.
     evidence: HashMap<usize, Evidence>,
-    /// Of all images.
+    /// The count for all images.
     done_layers: usize,
-    counts: Counts,
+    counts: ProgressCounts,
 }
 
-struct Running {
+struct RunningLayer {
     bar: ProgressBar,
     advanced: u64,
 }
 
-/// Of all images.
+/// The counts for all images.
 #[derive(Default)]
-struct Counts {
+struct ProgressCounts {
     layers: usize,
     bytes: u64,
     sent_layers: usize,
@@ -75,7 +75,7 @@ struct Counts {
 }
 
 impl Display {
-    /// The way to show progress here.
+    /// Chooses the form for this terminal and these flags.
     pub fn choose(quiet: bool, as_json: bool) -> Arc<Self> {
         let way = match (quiet, as_json) {
             (true, _) => Way::Nothing,
@@ -86,12 +86,12 @@ impl Display {
         Arc::new(Self { way, begun: Instant::now(), bars: MultiProgress::new(), state: Mutex::default() })
     }
 
-    /// Clears the bars. Returns the last line of the command, which begins with `done`, such as `pushed`; `None` for
-    /// copies to a log that sent and verified nothing.
+    /// Removes the bars. Returns the last line of the command, which begins with `done`, such as `pushed`, or `None`
+    /// for copies to a log that sent and verified nothing.
     pub fn finish(&self, done: &str) -> Option<String> {
         let state = self.state();
         self.clear(&state);
-        let Counts { layers, bytes, sent_layers, sent_bytes, evidence } = state.counts;
+        let ProgressCounts { layers, bytes, sent_layers, sent_bytes, evidence } = state.counts;
         let is_news = sent_bytes > 0 || evidence.verified > 0;
         let is_shown = self.way == Way::Bars || self.way == Way::Lines && is_news;
         (layers > 0 && is_shown).then(|| {
@@ -102,17 +102,17 @@ impl Display {
         })
     }
 
-    /// Leaves nothing of the bars, for an error.
+    /// Removes the bars before an error is printed.
     pub fn abandon(&self) {
         self.clear(&self.state());
     }
 
-    fn clear(&self, state: &State) {
+    fn clear(&self, state: &CopyState) {
         state.running.values().for_each(|running| running.bar.finish_and_clear());
         state.whole.iter().for_each(ProgressBar::finish_and_clear);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CopyState> {
         lock(&self.state)
     }
 
@@ -125,12 +125,12 @@ impl Display {
                 let name = if act == "sending" { name } else { format!("{name} ({act})") };
                 let bar = ProgressBar::new(size).with_style(style("[{bar:30}] {prefix} {bytes} of {total_bytes}"));
                 let bar = self.bars.add(bar.with_prefix(line(&name)));
-                // However little there is to send, its name is seen.
+                // Shows the name even of a layer that is sent at once.
                 bar.tick();
                 let before = state.running.remove(&layer);
                 let advanced = before.as_ref().map_or(0, |running| running.advanced);
                 before.iter().for_each(|running| running.bar.finish_and_clear());
-                state.running.insert(layer, Running { bar, advanced });
+                state.running.insert(layer, RunningLayer { bar, advanced });
             }
             Way::Events => {
                 let _ =
@@ -141,7 +141,7 @@ impl Display {
     }
 }
 
-/// How the blobs of compressed layers were determined; empty if there are none.
+/// Describes how the blobs of compressed layers were determined. The text is empty if there are none.
 pub fn describe(evidence: EvidenceCounts) -> String {
     let EvidenceCounts { trusted, verified, made } = evidence;
     if evidence == EvidenceCounts::default() {
@@ -204,12 +204,12 @@ impl Progress for Display {
         let mut state = self.state();
         let (name, size) = state.layers.get(layer - 1).cloned().unwrap_or_default();
         let evidence = state.evidence.remove(&layer).map(|evidence| match evidence {
-            Evidence::Trusted => "trusted",
+            Evidence::Claimed | Evidence::Trusted => "trusted",
             Evidence::Verified => "verified",
             Evidence::Made => "made",
         });
         let (word, sent) = match fate {
-            Fate::There => ("there", 0),
+            Fate::Present => ("there", 0),
             Fate::Mounted => ("mounted", 0),
             Fate::Sent(bytes) => ("sent", bytes),
         };

@@ -19,7 +19,7 @@ fn terminal(hint: &str) -> Result<File> {
     opened.with_context(|| format!("there is no terminal to ask on; {hint}"))
 }
 
-/// Asks for a line, which the terminal shows.
+/// Asks for a line, which the terminal echoes.
 pub fn ask(question: &str, hint: &str) -> Result<String> {
     let mut terminal = terminal(hint)?;
     write!(terminal, "{question}: ")?;
@@ -28,9 +28,9 @@ pub fn ask(question: &str, hint: &str) -> Result<String> {
     Ok(line.trim().to_owned())
 }
 
-/// Asks for a line, which the terminal does not show.
+/// Asks for a line, which the terminal does not echo.
 ///
-/// Control characters are read as such: a signal while the echo is off would leave the terminal without it.
+/// Control characters are read as bytes, since a signal while the echo is off would leave it off.
 pub fn ask_hidden(question: &str, hint: &str) -> Result<String> {
     let mut terminal = terminal(hint)?;
     let hidden = Hidden::new(&terminal)?;
@@ -62,7 +62,7 @@ impl Hidden {
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        // Nothing can be done about a terminal that is gone.
+        // If the terminal is gone, there is no remedy.
         let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }
@@ -79,7 +79,7 @@ fn read_hidden(terminal: &mut File) -> Result<String> {
             CTRL_C => bail!("interrupted"),
             CTRL_U => line.clear(),
             BACKSPACE | DELETE => {
-                // A character, which may have several bytes.
+                // A character may have several bytes.
                 while line.pop().is_some_and(|byte: u8| byte & 0xc0 == 0x80) {}
             }
             byte => line.push(byte),

@@ -1,4 +1,4 @@
-//! `strata pull REF DIR` and `strata manifest REF`: what pullImage's derivations and lock files need.
+//! `strata pull REF DIR` and `strata manifest REF`, for the derivations and lock files of pullImage.
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::terminal::{self, note};
 use crate::{
-    image::{Found, Opened, Wanted},
+    image::{FoundImages, Opened, PlatformChoice},
     oci::{Index, Platform, Reference, json},
     transport::{
         ReadOptions, dir,
@@ -36,8 +36,8 @@ impl RegistryImage {
         Ok(ReadOptions { registry: self.access.options(&[&self.reference.host])?, ..ReadOptions::default() })
     }
 
-    /// Opens the image, after its signature was verified.
-    fn open(&self, options: &ReadOptions) -> Result<Found> {
+    /// Opens the image after verifying its signature.
+    fn open(&self, options: &ReadOptions) -> Result<FoundImages> {
         let location = trust::location(&self.reference)?;
         match self.signature.pin(&location, &options.registry)?.open(options)? {
             Opened::Found(found) => Ok(found),
@@ -79,11 +79,11 @@ pub struct ManifestArguments {
     image: RegistryImage,
 }
 
-fn wanted(platform: Option<&Platform>) -> Wanted {
-    platform.map_or_else(|| Wanted::Prefer(Platform::here()), |platform| Wanted::Only(platform.clone()))
+fn wanted(platform: Option<&Platform>) -> PlatformChoice {
+    platform.map_or_else(|| PlatformChoice::Prefer(Platform::here()), |platform| PlatformChoice::Only(platform.clone()))
 }
 
-/// Pulls into a directory, as `skopeo copy docker://REF dir:DIR` would.
+/// Pulls into a directory, in the format of `skopeo copy docker://REF dir:DIR`.
 pub fn pull(PullArguments { image, directory, platform }: &PullArguments) -> Result<ExitCode> {
     let pulling = || format!("pulling {}", image.reference);
     let found = image.open(&image.options()?).with_context(pulling)?;

@@ -20,7 +20,7 @@ use crate::{
     run::{
         Engine, EngineName, Split,
         client::{self, Container},
-        engine::Mounts,
+        engine::StoreMounts,
         options, owners,
         ready::Readiness,
         relay::{Published, Relay},
@@ -28,7 +28,7 @@ use crate::{
         shell::Shell,
         signals::Forwarding,
         sources::Sources,
-        watch::{Built, Settings, Watch},
+        watch::{BuiltImage, WatchSettings, WatchedContainers},
     },
     terminal::{self, note},
     transport::{Location, installable},
@@ -74,16 +74,16 @@ fn watch(
     let sources = Sources::open(installable::local_sources(&location.to_string())?)?;
     let engine = Arc::new(Engine::choose(options.engine)?);
     let (engine_options, published) = options::take_published(&options.engine_options)?;
-    // Once for all builds.
+    // The result is the same for all builds.
     let mounts = engine.mounts()?;
-    if let Mounts::Impossible(why) = &mounts {
+    if let StoreMounts::Impossible(why) = &mounts {
         check_ports(&published, options.ready_port, why)?;
     }
     let mounts = Some(mounts).filter(|_| !options.load);
     let relays = published.iter().map(Relay::start).collect::<Result<Vec<_>>>()?;
     let readiness = match options.ready_port {
         Some(port) => Readiness::Ports(vec![port]),
-        None if options::has(&engine_options, "health-cmd") => Readiness::Health,
+        None if options::has_option(&engine_options, "health-cmd") => Readiness::Health,
         None if !published.is_empty() => Readiness::Ports(published.iter().map(|port| port.container).collect()),
         None => Readiness::Running,
     };
@@ -93,13 +93,13 @@ fn watch(
         let opened = &source.open(&[&location])?[0];
         let split = split(&location, platform.as_ref(), opened, || Ok(mounts.clone()))?;
         let image = share(&own_engine, &split, opened)?;
-        Ok(Built { mounts: split.mounts, digest: split.image.digest(), image })
+        Ok(BuiltImage { mounts: split.mounts, digest: split.image.digest(), image })
     };
-    let settings = Settings { engine, options: engine_options, command: options.command, readiness, relays };
-    Watch::new(settings, Arc::new(build), forwarding).run(sources).map(ExitCode::from)
+    let settings = WatchSettings { engine, options: engine_options, command: options.command, readiness, relays };
+    WatchedContainers::new(settings, Arc::new(build), forwarding).run(sources).map(ExitCode::from)
 }
 
-/// Refuses options that need the network of a container to be one of this machine's.
+/// Refuses options that require the network of the container to be on this machine.
 fn check_ports(published: &[Published], ready_port: Option<u16>, why: &str) -> Result<()> {
     let option = match (published.first(), ready_port) {
         (Some(port), _) => format!("--publish {}:{}", port.host, port.container),
@@ -111,35 +111,35 @@ fn check_ports(published: &[Published], ready_port: Option<u16>, why: &str) -> R
     )
 }
 
-/// What is mounted of the image, and what is loaded: all of it without `mounts`.
+/// Splits the image into mounted and loaded parts. Without `mounts`, everything is loaded.
 pub fn split(
     location: &Location,
     platform: Option<&Platform>,
     opened: &Opened,
-    mounts: impl FnOnce() -> Result<Option<Mounts>>,
+    mounts: impl FnOnce() -> Result<Option<StoreMounts>>,
 ) -> Result<Split> {
     let reading = || format!("reading {location}");
-    // Errors if the image is for another platform, also for a recipe, which is not read through it.
+    // This reports an image of another platform, also for a recipe, which is opened separately.
     let image = opened.image(platform).with_context(reading)?;
     let Opened::Recipe(recipe) = opened else { return Ok(Split::whole(image)) };
     let users = match mounts()? {
         None => return Ok(Split::whole(image)),
-        Some(Mounts::Impossible(why)) => {
+        Some(StoreMounts::Impossible(why)) => {
             note!("{location}: loading the whole image: {why}");
             return Ok(Split::whole(image));
         }
-        Some(Mounts::Possible { users }) => users,
+        Some(StoreMounts::Possible { users }) => users,
     };
     let split = Split::from_recipe(recipe).with_context(reading)?;
     if let Some(difference) = owners::difference(&split.mounts, users) {
-        // With --watch, once for all containers.
+        // With --watch, the note is printed only once.
         static NOTE: Once = Once::new();
         NOTE.call_once(|| note!("{location}: {difference}"));
     }
     Ok(split)
 }
 
-/// The image that is loaded. A store path that is gone is named, because engines report only the layer.
+/// Loads the image. A missing store path is named in the error, since engines report only the layer.
 pub fn share(engine: &Engine, split: &Split, opened: &Opened) -> Result<SharedImage> {
     SharedImage::prepare(engine, &split.image, split.image.reference.as_deref()).map_err(|error| {
         let Opened::Recipe(recipe) = opened else { return error };

@@ -1,4 +1,4 @@
-//! The arguments of `strata run`: its own options, before and after the image, and those of the engine.
+//! The arguments of `strata run`: options of strata before and after the image, and options of the engine.
 
 use std::ffi::OsString;
 
@@ -64,7 +64,7 @@ impl From<EngineArgument> for EngineName {
     }
 }
 
-/// What a command line asks for.
+/// The parsed command line.
 #[derive(Debug)]
 pub struct RunOptions {
     pub engine: Option<EngineName>,
@@ -82,14 +82,14 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// Tells the options of strata from those of the engine, and both from the command.
+    /// Separates the options of strata from those of the engine, and both from the command.
     ///
     /// # Errors
     ///
-    /// If an option lacks its value, contradicts another, or a word is no option.
+    /// If an option lacks its value or contradicts another, or a word is not an option.
     pub fn parse(arguments: &RunArguments) -> Result<Self> {
         let (words, command) = arguments.split();
-        let mut own = Self {
+        let mut parsed_options = Self {
             engine: arguments.engine.map(EngineName::from),
             load: arguments.load,
             shell: arguments.shell.clone(),
@@ -102,15 +102,15 @@ impl RunOptions {
         };
         let mut rest = words.into_iter();
         while let Some(word) = rest.next() {
-            own.add(word, &mut rest)?;
+            parsed_options.add(word, &mut rest)?;
         }
-        options::check(&own.engine_options)?;
+        options::check(&parsed_options.engine_options)?;
         ensure!(
-            own.shell.is_none() || !options::has(&own.engine_options, "entrypoint"),
+            parsed_options.shell.is_none() || !options::has_option(&parsed_options.engine_options, "entrypoint"),
             "--entrypoint: --shell replaces the entrypoint; omit one of them"
         );
-        own.check_watch()?;
-        Ok(own)
+        parsed_options.check_watch()?;
+        Ok(parsed_options)
     }
 
     fn check_watch(&self) -> Result<()> {
@@ -120,7 +120,7 @@ impl RunOptions {
         }
         ensure!(self.shell.is_none(), "--shell: --watch passes no input on; omit one of them");
         ensure!(
-            self.ready_port.is_none() || !options::has(&self.engine_options, "health-cmd"),
+            self.ready_port.is_none() || !options::has_option(&self.engine_options, "health-cmd"),
             "--ready-port: --health-cmd decides when the container is up; omit one of them"
         );
         ensure!(
@@ -153,28 +153,28 @@ impl RunOptions {
             }
             "--engine" => self.engine = Some(parse_engine(&value("docker or podman")?)?.into()),
             "--shell" => self.shell = Some(value("the path of a bash in the store")?),
-            // The engine runs the image that is loaded: it has no other to choose.
+            // The engine runs the loaded image, so it has no other to choose.
             "--platform" => {
                 let text = value("a platform such as linux/arm64")?;
                 self.platform = Some(parse_platform(&text).map_err(|error| anyhow!("--platform {text}: {error}"))?);
             }
             "--nix-arg" => self.nix_arguments.push(value("an argument of nix build")?),
-            // The engine pulls nothing, and would ignore them.
-            _ if is_source_flag(name) => bail!("{name}: write it before the image"),
+            // The engine pulls nothing, and would ignore these flags.
+            _ if is_source_flag(name) || name == "--jobs" => bail!("{name}: write it before the image"),
             _ => self.engine_options.push(word),
         }
         Ok(())
     }
 }
 
-/// Whether strata has this flag for reading the image.
+/// Whether strata has this flag for opening the image.
 fn is_source_flag(name: &str) -> bool {
     let command = SourceArguments::augment_args(clap::Command::new("source"));
     let is_flag = |long: &str| command.get_arguments().any(|argument| argument.get_long() == Some(long));
     name.strip_prefix("--").is_some_and(is_flag)
 }
 
-/// The name of a long option, and its value after `=`.
+/// Splits a long option into its name and its value after `=`.
 fn split_value(word: &str) -> (&str, Option<String>) {
     match word.split_once('=') {
         Some((name, value)) if word.starts_with("--") => (name, Some(value.to_owned())),
@@ -187,7 +187,7 @@ fn parse_engine(name: &str) -> Result<EngineArgument> {
 }
 
 impl RunArguments {
-    /// The options, and the command after `--`, which is among the options if one precedes it.
+    /// Returns the options, and the command after `--`, which is among the options if one precedes it.
     fn split(&self) -> (Vec<OsString>, Vec<OsString>) {
         let mut options = self.options.clone();
         let mut command = self.command.clone();
@@ -228,12 +228,16 @@ mod tests {
             ("image --shell /b -e A=--load", "-e A=--load", ""),
             ("image --shell=/b --name=x -- -c y", "--name=x", "-c y"),
         ] {
-            let own = parsed(line).unwrap();
-            assert_eq!((text(&own.engine_options).as_str(), text(&own.command).as_str()), (options, command), "{line}");
+            let parsed_options = parsed(line).unwrap();
+            assert_eq!(
+                (text(&parsed_options.engine_options).as_str(), text(&parsed_options.command).as_str()),
+                (options, command),
+                "{line}"
+            );
             let before = line.split(" -- ").next().unwrap();
-            assert_eq!(own.load, before.contains(" --load") || before.starts_with("--load"), "{line}");
-            assert_eq!(own.engine.is_some(), line.contains("podman"), "{line}");
-            assert_eq!(own.shell.as_deref(), line.contains("--shell").then_some("/b"), "{line}");
+            assert_eq!(parsed_options.load, before.contains(" --load") || before.starts_with("--load"), "{line}");
+            assert_eq!(parsed_options.engine.is_some(), line.contains("podman"), "{line}");
+            assert_eq!(parsed_options.shell.as_deref(), line.contains("--shell").then_some("/b"), "{line}");
         }
     }
 
@@ -242,9 +246,9 @@ mod tests {
         for line in
             ["--platform linux/arm64 image -i", "image --platform linux/arm64", "image -i --platform=linux/arm64"]
         {
-            let own = parsed(line).unwrap();
-            assert_eq!(own.platform.unwrap().to_string(), "linux/arm64", "{line}");
-            assert!(own.engine_options.iter().all(|option| option == "-i"), "{line}");
+            let parsed_options = parsed(line).unwrap();
+            assert_eq!(parsed_options.platform.unwrap().to_string(), "linux/arm64", "{line}");
+            assert!(parsed_options.engine_options.iter().all(|option| option == "-i"), "{line}");
         }
     }
 
@@ -271,6 +275,7 @@ mod tests {
             ("image -i --platform arm64", "--platform arm64: write it like linux/arm64"),
             ("image -i --creds u:p", "--creds: write it before the image"),
             ("image -i --tls-verify=false", "--tls-verify: write it before the image"),
+            ("image -i --jobs 2", "--jobs: write it before the image"),
             ("image -i --via x", "--via: write it before the image"),
             ("image -i --daemon-host=x", "--daemon-host: write it before the image"),
             ("image -i --substituter x", "--substituter: write it before the image"),

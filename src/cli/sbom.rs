@@ -1,4 +1,4 @@
-//! `strata sbom IMAGE` and `strata sbom diff OLD NEW`: what an image is made of.
+//! `strata sbom IMAGE` and `strata sbom diff OLD NEW`: the packages of an image.
 
 use std::{
     collections::BTreeMap,
@@ -10,8 +10,8 @@ use super::source::ImageArguments;
 use crate::terminal::{self, line};
 use crate::{
     attest::sbom::{
-        Bom, Format,
-        compare::{Differences, Entry},
+        Bom, SbomFormat,
+        compare::{Differences, PackageVersion},
     },
     image::Image,
     transport::Location,
@@ -63,8 +63,8 @@ pub fn run(arguments: &SbomArguments) -> Result<ExitCode> {
     }
     let image = arguments.image.as_ref().context("no image is given")?;
     let format = match arguments.format {
-        FormatArgument::Cyclonedx => Format::CycloneDx,
-        FormatArgument::Spdx => Format::Spdx,
+        FormatArgument::Cyclonedx => SbomFormat::CycloneDx,
+        FormatArgument::Spdx => SbomFormat::Spdx,
     };
     let mut out = terminal::stdout();
     out.exact().write_all(&bom(image, &arguments.source.image(image)?)?.write(format))?;
@@ -90,7 +90,7 @@ fn compare(old: &Bom, new: &Bom, as_json: bool) -> Result<ExitCode> {
 }
 
 fn table(out: &mut dyn Write, differences: &Differences) -> io::Result<()> {
-    let entry = |Entry { name, version }: &Entry| match version {
+    let entry = |PackageVersion { name, version }: &PackageVersion| match version {
         Some(version) => format!("{name} {version}"),
         None => name.clone(),
     };

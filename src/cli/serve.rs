@@ -7,25 +7,25 @@ use crate::terminal::{self, note};
 use crate::{
     image::FoundReferrers,
     oci::Reference,
-    serve::{self, AccessLog, Catalogue, Demand, Identity, Server, Settings, Users},
+    serve::{self, AccessLog, AllowedUsers, Catalogue, Demand, Server, ServerIdentity, ServerSettings},
     transport::Location,
 };
 use anyhow::{Context, Result};
 use clap::Args;
 
-/// An image, and what to call it.
+/// An image, and its name in the registry.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub struct NamedImage {
     name: Option<String>,
     image: Location,
 }
 
-impl FromStr for Named {
+impl FromStr for NamedImage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, image) = match text.split_once('=') {
-            // A store path may have = in its name, and a flake reference in its query.
+            // The name of a store path and the query of a flake reference may contain an equals sign.
             Some((name, image)) if !name.starts_with('/') && !name.contains(['?', '#']) => {
                 (Some(name.to_owned()), image)
             }
@@ -40,7 +40,7 @@ impl FromStr for Named {
 pub struct ServeArguments {
     /// Any source of `copy`; NAME:TAG= overrides the image's own name.
     #[arg(required_unless_present = "flake", value_name = "[NAME:TAG=]IMAGE")]
-    images: Vec<Named>,
+    images: Vec<NamedImage>,
     /// The address to listen on; port 0 picks a free one. Loopback addresses are reachable from this machine only.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5000")]
     listen: SocketAddr,
@@ -70,20 +70,20 @@ pub struct ServeArguments {
 }
 
 impl ServeArguments {
-    fn settings(&self) -> Result<Settings> {
+    fn settings(&self) -> Result<ServerSettings> {
         let key = self.tls_key.as_ref().or(self.tls_cert.as_ref());
-        let identity = self.tls_cert.as_ref().zip(key).map(|(certificate, key)| Identity::read(certificate, key));
+        let identity = self.tls_cert.as_ref().zip(key).map(|(certificate, key)| ServerIdentity::read(certificate, key));
         let log = |path: &PathBuf| AccessLog::open(path).with_context(|| format!("opening {}", path.display()));
-        let users = self.basic_auth_file.as_deref().map(Users::read).transpose()?;
+        let users = self.basic_auth_file.as_deref().map(AllowedUsers::read).transpose()?;
         if users.is_some() && identity.is_none() && !self.listen.ip().is_loopback() {
             note!("warning: passwords are readable on the way to {}; --tls-cert encrypts them", self.listen);
         }
-        Ok(Settings {
+        Ok(ServerSettings {
             identity: identity.transpose()?,
             users,
             access_log: self.access_log.as_ref().map(log).transpose()?,
             metrics: self.metrics,
-            ..Settings::default()
+            ..ServerSettings::default()
         })
     }
 }
@@ -93,7 +93,7 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     if let Some(reference) = &arguments.flake.flake {
         let access = arguments.source.options(&[])?;
         let images = arguments.flake.images(reference, access)?;
-        let demand = Demand::new(Box::new(images), arguments.flake.keep());
+        let demand = Demand::new(Box::new(images), arguments.flake.keep(), arguments.flake.max_builds);
         let server = Server::bind(arguments.listen, demand, settings)?;
         let mut out = terminal::stdout();
         writeln!(out, "{}", server.address())?;
@@ -104,7 +104,7 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     let mut catalogue = Catalogue::default();
     let locations: Vec<&Location> = arguments.images.iter().map(|named| &named.image).collect();
     let all = arguments.source.open(&locations)?;
-    for (Named { name, image }, opened) in arguments.images.iter().zip(&all) {
+    for (NamedImage { name, image }, opened) in arguments.images.iter().zip(&all) {
         let found = opened.content()?;
         let FoundReferrers { graphs: referrers, skipped } = opened.referrers(&found)?;
         skipped.iter().for_each(|why| note!("a referrer of {image} is not served: {why}"));
@@ -114,10 +114,11 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
         } else {
             found
         };
-        let own = content.reference().or_else(|| content.images().first()?.reference.as_deref()).map(str::to_owned);
-        let reference = name.clone().or(own).unwrap_or_else(|| "image:latest".to_owned());
+        let image_reference =
+            content.reference().or_else(|| content.images().first()?.reference.as_deref()).map(str::to_owned);
+        let reference = name.clone().or(image_reference).unwrap_or_else(|| "image:latest".to_owned());
         let reference: Reference = reference.parse().with_context(|| format!("the name of {image}"))?;
-        // Here every name is a name of this registry's.
+        // Here, every name belongs to this registry.
         let repository = reference.repository.strip_prefix("library/").unwrap_or(&reference.repository);
         if content.digest() == digest {
             referrers.into_iter().for_each(|referrer| catalogue.add_untagged(repository, referrer));

@@ -1,4 +1,4 @@
-//! `strata completions SHELL` and `strata man DIR`: what packages install beside the program, made from its arguments.
+//! `strata completions SHELL` and `strata man DIR`: completions and man pages for packages, made from the arguments.
 
 use std::{fs, io::Write, path::Path, process::ExitCode};
 
@@ -9,7 +9,7 @@ use clap_complete::Shell;
 
 /// Prints the completions for a shell.
 pub fn completions(shell: Shell, mut program: Command) -> Result<ExitCode> {
-    // The generator panics where a pipe is closed: write what it made in one piece.
+    // The generator panics after an error of its output, so the script is written in one piece.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut program, "strata", &mut script);
     terminal::stdout().exact().write_all(&script)?;

@@ -9,10 +9,10 @@ use crate::transport::registry::{Credentials, HostOptions, Options};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-/// The flags for one side, with the prefix of their names, what help calls the side, and whether `-h` lists any of them.
+/// The flags for one side: the prefix of their names, the name of the side in help, and whether `-h` lists any of them.
 macro_rules! side {
     ($name:ident, $prefix:literal, $about:literal, $heading:literal, $is_short:literal) => {
-        /// Credentials and trust for one side.
+        /// Credentials and TLS settings for one side.
         #[derive(Clone, Debug, Default, Args)]
         #[command(next_help_heading = $heading)]
         pub struct $name {
@@ -92,18 +92,18 @@ pub struct Side {
     tls_verify: Option<bool>,
 }
 
-/// A flag for registries that was given.
+/// A given flag for registries.
 pub struct SideFlag {
-    /// As the user wrote it.
+    /// The flag as the user wrote it.
     pub flag: String,
     /// The prefix of its side: `src-`, `dest-`, or empty for both.
     pub side: &'static str,
-    /// Whether it is for one registry, as credentials and certificates are; else it is for all requests.
+    /// Whether it applies to one registry, like credentials and certificates. Otherwise it applies to all requests.
     pub is_for_host: bool,
 }
 
 impl Side {
-    /// The flag that gives credentials, as the user wrote it.
+    /// Returns the given flag with credentials.
     pub fn credentials_flag(&self) -> Option<String> {
         let given = [
             ("creds", self.creds.is_some()),
@@ -114,7 +114,7 @@ impl Side {
     }
 
     pub fn given_flags(&self) -> Vec<SideFlag> {
-        // Without `..`, so that the compiler asks for a rule for each new flag.
+        // The pattern has no `..`, so that the compiler reports a new flag without a rule.
         let Self {
             prefix,
             creds,
@@ -157,7 +157,7 @@ impl Side {
         }
     }
 
-    /// These flags; `other`'s for those that were not given. Credentials are not taken over.
+    /// Returns these flags, with those of `other` for flags that were not given. Credentials are not taken over.
     pub fn or(self, other: &Self) -> Self {
         Self {
             no_creds: self.no_creds || other.no_creds && !self.gives_credentials(),
@@ -183,7 +183,7 @@ impl Side {
         })
     }
 
-    /// What is for no host in particular.
+    /// Returns the options that are independent of a host.
     pub fn options(&self, tries: u32) -> Options {
         Options { anonymous: self.no_creds, auth_file: self.authfile.clone(), tries: Some(tries), ..Options::default() }
     }
@@ -193,7 +193,7 @@ impl Side {
     }
 }
 
-/// The first line of stdin, which must not be a terminal: a password typed there would be visible.
+/// Reads the first line of stdin, which must not be a terminal: a password typed there would be visible.
 pub fn read_password(asked_for: bool) -> Result<String> {
     if !asked_for {
         bail!("no password is given; pipe it into --password-stdin");

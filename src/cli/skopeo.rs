@@ -5,7 +5,7 @@
 //! strata copy --all /nix/store/…-image.json docker://HOST/NAME:TAG
 //! ```
 //!
-//! Options that have no meaning here are dropped if this is harmless, and refused with the reason otherwise. (skopeo:
+//! Options without a meaning here are dropped if that is harmless, and refused with the reason otherwise. (skopeo:
 //! docs/skopeo.1.md, docs/skopeo-copy.1.md, docs/skopeo-inspect.1.md)
 
 use std::{collections::VecDeque, ffi::OsString};
@@ -15,22 +15,22 @@ use anyhow::{Context, Result, bail, ensure};
 use super::{commands::Command, copy_arguments::CopyArguments};
 use crate::transport::Location;
 
-/// The option's treatment.
+/// The treatment of an option.
 enum Treatment {
-    /// Removed, with its value if it takes one: it changes nothing here.
+    /// Removed, with its value if it takes one: it has no effect here.
     Drop { takes_value: bool },
-    /// Moved behind the command, with its value.
+    /// Moved after the command, with its value.
     Move,
     /// An error with this reason.
     Refuse(&'static str),
-    /// Left as it is.
+    /// Kept unchanged.
     Keep,
 }
 
 fn global(name: &str) -> Treatment {
     match name {
         "--debug" | "--insecure-policy" => Treatment::Drop { takes_value: false },
-        // strata keeps temporary files beside what it writes, and its requests have timeouts of their own.
+        // strata keeps temporary files next to its output, and its requests have their own timeouts.
         "--command-timeout" | "--tmpdir" | "--user-agent-prefix" => Treatment::Drop { takes_value: true },
         "--override-arch" | "--override-os" | "--override-variant" => Treatment::Move,
         "--policy" => Treatment::Refuse("strata reads no policy files; use --verify-key FILE to require a signature"),
@@ -39,11 +39,11 @@ fn global(name: &str) -> Treatment {
     }
 }
 
-fn of_copy(name: &str) -> Treatment {
+fn copy_treatment(name: &str) -> Treatment {
     match name {
-        // strata copies no signatures unless --referrers is given, and checks for existing layers before each upload.
+        // strata copies signatures only with --referrers, and checks for existing layers before each upload.
         "--remove-signatures" | "--dest-precompute-digests" => Treatment::Drop { takes_value: false },
-        // Only a limit, and the default compression of layers in directories.
+        // Options for a limit, and for the default compression of layers in directories.
         "--image-parallel-copies" => Treatment::Drop { takes_value: true },
         "--dest-compress" | "--dest-oci-accept-uncompressed-layers" => Treatment::Drop { takes_value: false },
         "--dest-decompress" => {
@@ -57,7 +57,7 @@ fn of_copy(name: &str) -> Treatment {
     }
 }
 
-/// The arguments of strata for those of skopeo.
+/// Converts the arguments of skopeo to those of strata.
 pub fn command_line(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     let mut rest: VecDeque<String> = arguments
         .into_iter()
@@ -82,7 +82,7 @@ pub fn command_line(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
             let overrides = line.len()..line.len() + moved.len();
             line.extend(moved);
             copy(rest, &mut line)?;
-            // With --all they choose nothing: every image of an index is copied (docs/skopeo-copy.1.md).
+            // With --all these have no effect, since every image of an index is copied (docs/skopeo-copy.1.md).
             if line.iter().any(|argument| argument == "--all") {
                 line.drain(overrides);
             }
@@ -117,8 +117,8 @@ pub fn command_line(arguments: Vec<OsString>) -> Result<Vec<OsString>> {
     Ok(line.into_iter().map(OsString::from).collect())
 }
 
-/// Omits flags for registries and daemons that have no effect on these images, as skopeo ignores them. strata's own commands
-/// refuse them.
+/// Omits flags for registries and daemons without an effect on these images, as skopeo ignores them. strata's own
+/// commands refuse them.
 pub fn omit_flags_without_effect(command: &mut Command) {
     match command {
         Command::Copy(arguments) => {
@@ -136,13 +136,13 @@ pub fn omit_flags_without_effect(command: &mut Command) {
     }
 }
 
-/// Whether layers may come from a registry. What skopeo's own transports read is no recipe.
+/// Whether layers may come from a registry. The transports of skopeo itself read no recipes.
 fn may_ask_registry(image: &Location) -> bool {
     image.registry_host().is_some() || image.transport().is_none()
 }
 
-/// Applies the treatment of an option; false if it is not known. The value of `--name=value` or the next argument belongs
-/// to an option that takes one.
+/// Applies the treatment of an option. Returns false for an unknown option. The value of `--name=value` or the next
+/// argument belongs to an option that takes one.
 fn apply(
     argument: &str,
     treatment: impl Fn(&str) -> Treatment,
@@ -174,7 +174,7 @@ fn copy(mut rest: VecDeque<String>, line: &mut Vec<String>) -> Result<()> {
                 Some("index-only") => bail!("--multi-arch index-only: strata copies an index with its images; use all"),
                 _ => bail!("--multi-arch is system or all"),
             }
-        } else if !apply(&argument, of_copy, &mut rest, line)? {
+        } else if !apply(&argument, copy_treatment, &mut rest, line)? {
             line.push(without_nix(argument));
         }
     }
@@ -206,7 +206,7 @@ fn inspect(rest: VecDeque<String>, line: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// nix2container's transport for image.json, which strata recognises by content.
+/// Removes nix2container's transport for image.json, which strata recognises by its contents.
 fn without_nix(argument: String) -> String {
     argument.strip_prefix("nix:").map_or(argument.clone(), str::to_owned)
 }

@@ -43,7 +43,7 @@ pub struct SourceArguments {
     substituters: SubstituterArguments,
 }
 
-/// The flags of a source of which one image is used.
+/// The flags of a source from which one image is used.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ImageArguments {
     /// The platform to choose from a multi-platform image.
@@ -56,7 +56,7 @@ pub struct ImageArguments {
 }
 
 impl SourceArguments {
-    /// The options for opening these images. Flags that have no effect on any of them are refused.
+    /// Returns the options for opening these images. Flags without an effect on any of them are refused.
     pub fn options(&self, locations: &[&Location]) -> Result<ReadOptions> {
         let hosts: Vec<&str> = locations.iter().filter_map(|location| location.registry_host()).collect();
         flag_rules::check(&names(locations), self.rules(locations))?;
@@ -74,7 +74,8 @@ impl SourceArguments {
         Ok(opened)
     }
 
-    /// Omits flags for one registry if no image is in one, and all others for registries and daemons if none is asked.
+    /// Omits flags for one registry if no image is in one, and all other flags for registries and daemons if none is
+    /// asked.
     pub fn omit_flags_without_effect(&mut self, has_host: bool, may_ask: bool) {
         self.access.omit(!has_host, !may_ask);
     }
@@ -86,7 +87,8 @@ impl SourceArguments {
         Ok(opened)
     }
 
-    /// Refuses flags for binary caches if no layer of these images is made here, and flags for registries if none is in one.
+    /// Refuses flags for binary caches if no layer of these images is made here, and flags for registries if no layer
+    /// is in one.
     pub fn check_opened(&self, locations: &[&Location], opened: &[Opened]) -> Result<()> {
         self.substituters.check_opened(&names(locations), opened)?;
         let has_effect = locations.iter().any(|location| location.registry_host().is_some())
@@ -125,7 +127,7 @@ impl ImageArguments {
         Ok(opened[0].image(self.platform.as_ref())?)
     }
 
-    /// Opens two images, which may be in different places.
+    /// Opens two images, which may have different sources.
     pub fn images(&self, old: &Location, new: &Location) -> Result<[(Opened, Image); 2]> {
         let open = |opened: Opened| {
             let image = opened.image(self.platform.as_ref())?;

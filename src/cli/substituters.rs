@@ -13,7 +13,7 @@ use crate::transport::{
 use anyhow::{Context, Result};
 use clap::Args;
 
-/// Of a command that makes layers.
+/// Flags of a command that makes layers.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Binary caches")]
 pub struct SubstituterArguments {
@@ -28,12 +28,17 @@ pub struct SubstituterArguments {
 }
 
 impl SubstituterArguments {
-    /// The flags, and whether each was given.
-    fn flags(&self) -> [(&'static str, bool); 2] {
-        [("--substituter", !self.substituter.is_empty()), ("--header", !self.header.is_empty())]
+    /// Whether caches are given.
+    pub fn is_given(&self) -> bool {
+        !self.substituter.is_empty()
     }
 
-    /// The rules for these flags, if layers of an image may be made here.
+    /// Returns the flags, and whether each was given.
+    fn flags(&self) -> [(&'static str, bool); 2] {
+        [("--substituter", self.is_given()), ("--header", !self.header.is_empty())]
+    }
+
+    /// Returns the rules for these flags, if layers of an image may be made here.
     pub fn rules(&self, may_be_recipe: bool) -> [Rule; 2] {
         let purpose = "recipes (image.json)";
         self.flags().map(|(flag, is_given)| Rule::new(flag, is_given, may_be_recipe, purpose))
@@ -44,13 +49,19 @@ impl SubstituterArguments {
         flag_rules::check(what, self.rules(opened.iter().any(flag_rules::is_recipe)))
     }
 
-    /// How sources are reached: registries with these options, missing store paths through the caches.
+    /// Returns options for sources: registries with these options, and caches for missing store paths.
     pub fn access(&self, registry: registry::Options) -> Result<ReadOptions> {
         self.access_with_origins(registry.clone(), registry)
     }
 
-    /// As [`access`](Self::access), with other options for layers that a recipe has in a registry.
+    /// The same as [`access`](Self::access), with other options for layers of a recipe that are in a registry.
     pub fn access_with_origins(&self, registry: registry::Options, origins: registry::Options) -> Result<ReadOptions> {
+        let substituters = self.substituters(None, origins)?;
+        Ok(ReadOptions { registry, provider: Some(Arc::new(substituters)), ..ReadOptions::default() })
+    }
+
+    /// Returns the caches: the given ones, else `default`, else those of Nix's configuration.
+    pub fn substituters(&self, default: Option<Cache>, origins: registry::Options) -> Result<Substituters> {
         let caches = self.substituter.iter().map(|url| url.parse());
         let caches: Vec<Cache> = caches.collect::<std::result::Result<_, _>>().context("parsing --substituter")?;
         for cache in &caches {
@@ -70,7 +81,7 @@ impl SubstituterArguments {
                 headers.push((name.trim().to_owned(), value.trim().to_owned()));
             }
         }
-        let substituters = Substituters::new(caches, headers, origins);
-        Ok(ReadOptions { registry, provider: Some(Arc::new(substituters)), ..ReadOptions::default() })
+        let caches = if caches.is_empty() { default.into_iter().collect() } else { caches };
+        Ok(Substituters::new(caches, headers, origins))
     }
 }

@@ -5,8 +5,8 @@
 //! docker://HOST/{name}:{tag}   image hello:1   docker://HOST/hello:1
 //! ```
 //!
-//! The values come from images and evaluations, which are not trusted: none leaves the directory or the repository of the
-//! template, begins another part of the destination, or is a placeholder itself.
+//! The values come from images and evaluations, which are not trusted. A value can therefore neither leave the
+//! directory or the repository of the template, nor begin another part of the destination, nor contain a placeholder.
 
 use anyhow::{Result, bail, ensure};
 
@@ -38,7 +38,7 @@ pub fn fill(template: &str, attr: &str, reference: Option<&str>) -> Result<Strin
     Ok(filled)
 }
 
-/// Errors if a value is anything but a relative path of plain components.
+/// Errors if a value is not a relative path of plain components.
 fn check(placeholder: &str, value: &str) -> Result<()> {
     let is_plain = value.split('/').all(|part| !matches!(part, "" | "." | ".."));
     ensure!(

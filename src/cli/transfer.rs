@@ -1,4 +1,4 @@
-//! The one path of a copy, of a single image and of each line of a fleet:
+//! The steps of a copy, for a single image and for each line of a fleet:
 //!
 //! ```text
 //! check the flags ──▶ verify the signature ──▶ open ──▶ write ──▶ attach
@@ -12,7 +12,7 @@ use super::{
     access::CopyRegistries,
     attached::{self, Signer},
     copy_arguments::{CopyArguments, SkopeoArguments},
-    copy_flags,
+    copy_flags, flag_rules,
     progress::Display,
     trust::{self, Trust},
 };
@@ -26,8 +26,8 @@ use crate::{
 };
 use anyhow::{Context, Result, bail, ensure};
 
-/// Everything that the copies of one command share.
-pub struct Transfer<'a> {
+/// The state that the copies of one command share.
+pub struct CopySession<'a> {
     arguments: &'a CopyArguments,
     from: transport::ReadOptions,
     options: WriteOptions,
@@ -39,17 +39,17 @@ pub struct Transfer<'a> {
 /// A finished copy.
 pub struct Copied {
     pub outcome: Outcome,
-    /// What was attached, a line each.
+    /// The attachments, one per line.
     pub notes: Vec<String>,
 }
 
-/// An image that was opened, with what is copied of it.
-struct Source {
+/// An opened image, and the part of it that is copied.
+struct OpenedSource {
     opened: Opened,
     content: ManifestGraph,
 }
 
-impl<'a> Transfer<'a> {
+impl<'a> CopySession<'a> {
     /// Reads keys and credentials.
     pub fn new(arguments: &'a CopyArguments, display: &Arc<Display>) -> Result<Self> {
         let access = &arguments.access;
@@ -70,6 +70,7 @@ impl<'a> Transfer<'a> {
             cache_to: arguments.cache_to.clone(),
             trusted_keys: trusted_keys(arguments, signer.as_deref())?,
             trust_tags: arguments.trust_tags,
+            prune: None,
             sign: signer.clone().map(attached::sign_documents),
             registry: destination,
             engine: access.destination_engine(),
@@ -86,12 +87,12 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    /// What pushes of a fleet share, and how they compress.
+    /// Returns the state that pushes of a fleet share, and their compression.
     pub fn options(&self) -> &WriteOptions {
         &self.options
     }
 
-    /// What a copy of `image` transfers, after its signature was verified.
+    /// Returns the content that a copy of `image` transfers, after verifying its signature.
     pub fn content(&self, image: &Location) -> Result<ManifestGraph> {
         Ok(self.open(&self.verify(image)?)?.content)
     }
@@ -107,8 +108,10 @@ impl<'a> Transfer<'a> {
             check_keeps_digest(&source.content, destination)?;
         }
         warn_of_layers(&source.content, destination);
+        self.provide_closure(&source.opened)?;
         let referrers = self.referrers(&source, destination)?;
-        let outcome = destination.write(&source.content, &self.options).map_err(anyhow::Error::from_boxed);
+        let options = self.options_with_kept()?;
+        let outcome = destination.write(&source.content, &options).map_err(anyhow::Error::from_boxed);
         let outcome = outcome.with_context(|| format!("copying {image} to {destination}"))?;
         let mut notes = Vec::new();
         if let Some((place, referrers)) = referrers {
@@ -116,41 +119,70 @@ impl<'a> Transfer<'a> {
         }
         if let Some(attachments) = attachments {
             let platform = self.platform.as_ref();
-            let lines = attachments.attach(outcome.digest, &source.opened, platform, &self.options.registry);
+            let lines = attachments.attach(&outcome, &source.opened, platform, &self.options.registry);
             notes.extend(lines.with_context(|| format!("{destination} was pushed, but attaching documents failed"))?);
         }
         Ok(Copied { outcome, notes })
     }
 
-    /// Writes what [`Shared`](strata::sink::Shared) allows now, and attaches nothing.
+    /// The options of the copy, with the layers that `--prune` keeps.
+    fn options_with_kept(&self) -> Result<WriteOptions> {
+        let mut options = self.options.clone();
+        if self.arguments.prune {
+            let mut kept = Vec::new();
+            for image in &self.arguments.keep {
+                // Every platform: a cache may be filled for several.
+                let content = image.open(&self.from)?.content().with_context(|| format!("reading {image}"))?;
+                kept.extend(content.images().iter().flat_map(|image| &image.layers).map(|layer| layer.diff_id));
+            }
+            options.prune = Some(kept);
+        }
+        Ok(options)
+    }
+
+    /// Writes the blobs that [`SharedBlobs`](crate::transport::registry::shared::SharedBlobs) allows now, and attaches nothing.
     pub fn write_blobs(&self, image: &Location, destination: &Destination) -> Result<Outcome> {
         copy_flags::check(self.arguments, image, destination)?;
         let source = self.open(&self.verify(image)?)?;
         destination.write(&source.content, &self.options).map_err(anyhow::Error::from_boxed)
     }
 
-    /// The image by its digest, if the key signed it; the image itself if no key is given.
+    /// Returns the image by its digest if the key signed it, or the image itself if no key is given.
     fn verify(&self, image: &Location) -> Result<Location> {
         trust::pin(self.trust.as_ref(), image, &self.from.registry)
     }
 
     /// Opens the image, or with `--all` the index with all its images.
-    fn open(&self, image: &Location) -> Result<Source> {
+    fn open(&self, image: &Location) -> Result<OpenedSource> {
         let opened = image.open(&self.from)?;
         self.arguments.substituters.check_opened(&image.to_string(), std::slice::from_ref(&opened))?;
+        flag_rules::check(&image.to_string(), self.arguments.nix_node.source_rules(flag_rules::is_recipe(&opened)))?;
         let content = match self.arguments.all {
+            all if self.arguments.nix_node.is_given() => opened.for_nix_node(self.platform.as_ref(), all),
             true => opened.content(),
             false => opened.image(self.platform.as_ref()).map(ManifestGraph::from),
         };
         let content = content.with_context(|| format!("reading {image}"))?;
         check_format(&content, self.arguments)?;
-        Ok(Source { opened, content })
+        Ok(OpenedSource { opened, content })
     }
 
-    /// With `--referrers`, the referrers of the image and where they are written.
+    /// With `--nix-node`, makes sure that a binary cache has the store paths that nodes need, before the tag moves.
+    fn provide_closure(&self, opened: &Opened) -> Result<()> {
+        let arguments = self.arguments;
+        if !arguments.nix_node.is_given() {
+            return Ok(());
+        }
+        let recipes = opened.recipes(self.platform.as_ref(), arguments.all);
+        // Events on the standard error are not mixed with the log of Nix.
+        let quiet = arguments.quiet || arguments.json;
+        arguments.nix_node.provide(&recipes, &arguments.substituters, quiet)
+    }
+
+    /// With `--referrers`, returns the referrers of the image and the side that writes them.
     fn referrers<'d>(
         &self,
-        source: &Source,
+        source: &OpenedSource,
         destination: &'d Destination,
     ) -> Result<Option<(&'d dyn Referrers, FoundReferrers)>> {
         let read = || anyhow::Ok((destination.referrers()?, source.opened.referrers(&source.content)?));
@@ -158,7 +190,7 @@ impl<'a> Transfer<'a> {
     }
 }
 
-/// How the registries of source and destination are reached.
+/// Returns the options for the registries of source and destination.
 fn registries(arguments: &CopyArguments) -> Result<CopyRegistries> {
     let source = arguments.image.as_ref().and_then(Location::registry_host);
     let fleet = arguments.fleet.registry_host();
@@ -167,7 +199,7 @@ fn registries(arguments: &CopyArguments) -> Result<CopyRegistries> {
     arguments.access.registries(source, destination)
 }
 
-/// The keys whose signatures make listed layers trusted.
+/// Returns the keys whose signatures make listed layers trusted.
 fn trusted_keys(arguments: &CopyArguments, signer: Option<&Signer>) -> Result<Vec<VerifyingKey>> {
     if arguments.cache_key.is_empty() {
         return Ok(signer.map(Signer::verifying_key).transpose()?.flatten().into_iter().collect());
@@ -203,7 +235,7 @@ fn add_referrers(
     Ok(notes)
 }
 
-/// The platform that is asked for, in strata's or in skopeo's flags.
+/// Returns the requested platform, from the flags of strata or of skopeo.
 fn platform(arguments: &CopyArguments) -> Option<Platform> {
     let SkopeoArguments { override_arch, override_os, override_variant, .. } = &arguments.skopeo;
     let is_overridden = override_arch.is_some() || override_os.is_some() || override_variant.is_some();
@@ -228,9 +260,9 @@ fn warn_of_layers(content: &ManifestGraph, destination: &Destination) {
     }
 }
 
-/// Whether the image arrives with its digest: an archive for docker has its zstd layers uncompressed.
+/// Errors if the digest changes: an archive for docker has its zstd layers uncompressed.
 fn check_keeps_digest(content: &ManifestGraph, destination: &Destination) -> Result<()> {
-    let is_zstd = |kind: &str| DetectedCompression::of_media_type(kind) == DetectedCompression::Zstd;
+    let is_zstd = |kind: &str| DetectedCompression::from_media_type(kind) == DetectedCompression::Zstd;
     let layers = content.images();
     let mut layers = layers.iter().flat_map(|image| &image.layers);
     if !destination.transport().write.holds.zstd && layers.any(|layer| is_zstd(&layer.descriptor.media_type)) {
@@ -242,13 +274,13 @@ fn check_keeps_digest(content: &ManifestGraph, destination: &Destination) -> Res
     Ok(())
 }
 
-/// Whether the manifests are of the kind that is asked for; strata makes no other of them.
+/// Errors if the manifests have another format than the requested one. strata converts no formats.
 fn check_format(content: &ManifestGraph, arguments: &CopyArguments) -> Result<()> {
     let Some(format) = arguments.skopeo.format.as_deref() else { return Ok(()) };
     for image in content.images() {
-        let own = if image.media_type == media_type::MANIFEST { "oci" } else { "v2s2" };
-        if own != format {
-            bail!("the image's manifest is {own} and is copied as it is; omit --format {format}");
+        let image_format = if image.media_type == media_type::MANIFEST { "oci" } else { "v2s2" };
+        if image_format != format {
+            bail!("the image's manifest is {image_format} and is copied as it is; omit --format {format}");
         }
     }
     Ok(())

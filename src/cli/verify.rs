@@ -26,7 +26,7 @@ pub struct VerifyArguments {
     /// Check that the image, in a registry, is signed with this public key, as `cosign verify --key FILE` does.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Check the image against a policy: JSON, { "sbom": true, "provenance": { "builders": [URI] }, "forbiddenPaths": [NAME] }.
+    /// Check the image against a policy: JSON, { "sbom": true, "provenance": { "builders": [URI] }, "forbiddenPaths": [NAME], "reproducedBy": { "count": N, "keys": [FILE] } }.
     #[arg(long, value_name = "FILE", requires = "key")]
     policy: Option<PathBuf>,
     /// Accept signatures under tags that name this repository instead of the image's own, as a mirror needs; any accepts all.
@@ -43,19 +43,19 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     let VerifyArguments { image, key, policy, signed_as, verbose, source } = arguments;
     let access = source.options(&[image])?;
     let mut problems = Vec::new();
-    let mut meant = image.clone();
+    let mut checked_image = image.clone();
     if let Some(key) = key {
         let reference: Reference = trust::reference(image)?;
         let client = Client::for_purpose(Purpose::ReadOriginal, &reference, &access.registry)?;
         let checked = Trust::open(key, policy.as_deref(), signed_as.clone())?.check(&reference, &client)?;
         report_skipped(&checked.skipped, *verbose);
         problems.extend(checked.problems);
-        // Hash the image that was checked, even if the tag has moved since.
-        meant = trust::pinned(&reference, checked.digest)?;
+        // The checked image is hashed, even if the tag has moved since.
+        checked_image = trust::pinned(&reference, checked.digest)?;
     }
-    let opened = source.open_with(&meant, image, &access)?;
+    let opened = source.open_with(&checked_image, image, &access)?;
     let mut report = rehash::rehash(&opened).with_context(|| format!("verifying {image}"))?;
-    // The count is that of the lines, those about signatures among them.
+    // The count is that of the lines, including those about signatures.
     problems.append(&mut report.problems);
     report.problems.clone_from(&problems);
     for problem in &problems {
@@ -68,7 +68,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<ExitCode> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The number of attachments that were skipped; with `--verbose`, each of them.
+/// Prints the number of skipped attachments, or with `--verbose` each of them.
 fn report_skipped(skipped: &[String], verbose: bool) {
     if verbose {
         skipped.iter().for_each(|line| note!("strata: skipped {}", terminal::line(line)));

@@ -26,9 +26,9 @@ pub struct Dominator {
     pub saves: u64,
 }
 
-/// Returns every reference whose removal removes nodes, those that save most bytes first. `size` returns the size of a node
-/// in bytes.
-pub fn dominators(graph: &Graph, size: impl Fn(usize) -> u64) -> Vec<Dominator> {
+/// Returns the `count` references whose removal saves most bytes, the first of them first. `size` returns the size of a node
+/// in bytes. In a chain of references each node dominates all nodes after it, so that nodes are listed for the results only.
+pub fn dominators(graph: &Graph, count: usize, size: impl Fn(usize) -> u64) -> Vec<Dominator> {
     let nodes = graph.nodes();
     let referrers = graph.referrers();
     let mut is_entry = vec![false; nodes.len()];
@@ -51,10 +51,24 @@ pub fn dominators(graph: &Graph, size: impl Fn(usize) -> u64) -> Vec<Dominator> 
         depth[at] = found.map_or(0, |found| depth[found] + 1);
     }
 
+    // References follow their referrers in the order, so that the sizes below a node are complete before its own is added.
+    let mut saves: Vec<u64> = (0..nodes.len()).map(size).collect();
+    for &at in order.iter().rev() {
+        if let Some(above) = dominator[at] {
+            saves[above] += saves[at];
+        }
+    }
+    let removal = |(to, referrers): (usize, &Vec<usize>)| match referrers.as_slice() {
+        &[from] if !is_entry[to] && saves[to] > 0 => Some((from, to)),
+        _ => None,
+    };
+    let mut found: Vec<(usize, usize)> = referrers.iter().enumerate().filter_map(removal).collect();
+    found.sort_by_key(|&(_, to)| (std::cmp::Reverse(saves[to]), to));
+    found.truncate(count);
+
     let mut dominated: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     (0..nodes.len()).filter_map(|at| Some((dominator[at]?, at))).for_each(|(above, at)| dominated[above].push(at));
-    let removal = |(to, referrers): (usize, &Vec<usize>)| {
-        let [from] = referrers.as_slice() else { return None };
+    let with_nodes = |(from, to): (usize, usize)| {
         let mut removed = vec![to];
         let mut next = 0;
         while let Some(&at) = removed.get(next) {
@@ -62,12 +76,9 @@ pub fn dominators(graph: &Graph, size: impl Fn(usize) -> u64) -> Vec<Dominator> 
             next += 1;
         }
         removed.sort_unstable();
-        let saves = removed.iter().map(|&at| size(at)).sum();
-        (!is_entry[to]).then_some(Dominator { from: *from, to, nodes: removed, saves })
+        Dominator { from, to, nodes: removed, saves: saves[to] }
     };
-    let mut found: Vec<Dominator> = referrers.iter().enumerate().filter_map(removal).collect();
-    found.sort_by_key(|removal| (std::cmp::Reverse(removal.saves), removal.to));
-    found
+    found.into_iter().map(with_nodes).collect()
 }
 
 #[cfg(test)]
@@ -95,7 +106,7 @@ mod tests {
     fn the_example_of_the_module_doc_is_computed() {
         // a app, b library, c libc, g gcc, m libmpfr
         let graph = graph("a: b g, b: c, c:, g: c m, m:").unwrap();
-        let found: Vec<_> = dominators(&graph, |_| 1).into_iter().map(|cut| (cut.from, cut.to, cut.nodes)).collect();
+        let found: Vec<_> = dominators(&graph, 9, |_| 1).into_iter().map(|cut| (cut.from, cut.to, cut.nodes)).collect();
         assert_eq!(found, [(0, 3, vec![3, 4]), (0, 1, vec![1]), (3, 4, vec![4])]);
     }
 
@@ -103,7 +114,7 @@ mod tests {
     fn requested_paths_are_not_removed() {
         let (image, layer) = (graph("a: b, b: c, c:").unwrap(), graph("c:").unwrap());
         let both = Graph::union([&image, &layer]);
-        let found: Vec<_> = dominators(&both, |_| 1).into_iter().map(|cut| (cut.from, cut.to, cut.saves)).collect();
+        let found: Vec<_> = dominators(&both, 9, |_| 1).into_iter().map(|cut| (cut.from, cut.to, cut.saves)).collect();
         assert_eq!(found, [(0, 1, 1)]);
     }
 
@@ -124,7 +135,7 @@ mod tests {
             let raw = (0..count).map(|at| node(at, &mut random)).collect();
             let graph = Graph::new(&StoreDir::default(), raw).unwrap();
             let size = |at: usize| graph.nodes()[at].nar_size;
-            let dominators = dominators(&graph, size);
+            let dominators = dominators(&graph, count, size);
             for (from, node) in graph.nodes().iter().enumerate() {
                 for &to in &node.references {
                     let reached = reached(&graph, (from, to));

@@ -12,6 +12,7 @@
 
 mod auto;
 pub(crate) mod cost;
+mod derivation;
 pub(crate) mod dominators;
 mod graph;
 mod moves;
@@ -28,6 +29,7 @@ mod weights;
 
 pub use auto::Auto;
 pub use cost::Costs;
+pub use derivation::Derivation;
 pub use graph::{Graph, Node, RawNode};
 pub use nar_hash::parse_nar_hash;
 pub use pattern::{PackagePattern, ParsePatternError};

@@ -10,7 +10,7 @@ use super::set::{Bits, Scale, Set};
 const ROUNDS: usize = 8;
 
 /// A layer, with the counts that price a move.
-struct Layer {
+struct PricedLayer {
     nodes: Vec<usize>,
     size: u64,
     /// The sum of the weights of `events`.
@@ -21,7 +21,7 @@ struct Layer {
     counts: Vec<u32>,
 }
 
-impl Layer {
+impl PricedLayer {
     fn cost(&self) -> u128 {
         u128::from(self.size) * u128::from(self.weight)
     }
@@ -33,7 +33,7 @@ pub(super) struct Moves<'a> {
     /// The events that change each node.
     events: &'a [Set],
     sizes: &'a dyn Fn(usize) -> u64,
-    layers: Vec<Layer>,
+    layers: Vec<PricedLayer>,
 }
 
 impl<'a> Moves<'a> {
@@ -47,7 +47,7 @@ impl<'a> Moves<'a> {
         for nodes in groups {
             let bound = scale.bound();
             let events = Bits::new(bound);
-            moves.layers.push(Layer { nodes: Vec::new(), size: 0, weight: 0, events, counts: vec![0; bound] });
+            moves.layers.push(PricedLayer { nodes: Vec::new(), size: 0, weight: 0, events, counts: vec![0; bound] });
             nodes.into_iter().for_each(|node| moves.insert(node, moves.layers.len() - 1));
         }
         moves

@@ -20,11 +20,11 @@ const HASH_LENGTH: usize = 33;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackagePattern {
     text: String,
-    kind: Kind,
+    kind: PatternKind,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Kind {
+enum PatternKind {
     /// The store path with this base name.
     Path(String),
     /// Every version of a package, or one name.
@@ -48,7 +48,8 @@ impl PackagePattern {
     ///
     /// If the pattern cannot match a store path, such as a regular expression or the path of a file.
     pub fn parse(text: &str, store: &StoreDir) -> Result<Self, ParsePatternError> {
-        let kind = Kind::parse(text, store).map_err(|why| ParsePatternError { pattern: text.to_owned(), why })?;
+        let kind =
+            PatternKind::parse(text, store).map_err(|why| ParsePatternError { pattern: text.to_owned(), why })?;
         Ok(Self { text: text.to_owned(), kind })
     }
 
@@ -61,14 +62,14 @@ impl PackagePattern {
     pub fn is_match(&self, path: &StorePath) -> bool {
         let base = || format!("{}-{}", path.hash_part(), path.name());
         match &self.kind {
-            Kind::Path(selected) => *selected == base(),
-            Kind::Package(name) => path.name() == name || path.package() == name,
-            Kind::Glob(glob) => matches(glob, path.name()) || matches(glob, &base()),
+            PatternKind::Path(selected) => *selected == base(),
+            PatternKind::Package(name) => path.name() == name || path.package() == name,
+            PatternKind::Glob(glob) => matches(glob, path.name()) || matches(glob, &base()),
         }
     }
 }
 
-impl Kind {
+impl PatternKind {
     fn parse(text: &str, store: &StoreDir) -> Result<Self, &'static str> {
         let base = match text.rsplit_once('/') {
             None => text,

@@ -91,6 +91,13 @@ impl StorePath {
         Ok(Self(text.to_owned()))
     }
 
+    /// Returns the store path that contains a file of a layer, from the name of its entry: `nix/store/BASE` or
+    /// `nix/store/BASE/FILE`.
+    pub fn from_entry_name(name: &[u8]) -> Option<Self> {
+        let base = name.strip_prefix(b"nix/store/")?.split(|&byte| byte == b'/').next()?;
+        Self::parse(&format!("/nix/store/{}", std::str::from_utf8(base).ok()?)).ok()
+    }
+
     /// Returns the whole path as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,4 +1,4 @@
-//! Files below a directory that others made, opened without a way out of it.
+//! Opens files below a directory that other programs wrote, without leaving the directory.
 //!
 //! ```text
 //! blobs/sha256/HEX        a file               Entry::File
@@ -34,52 +34,52 @@ pub struct Beneath {
     root: OwnedFd,
 }
 
-/// What a name below the directory stands for.
+/// The object that a name below the directory stands for.
 #[derive(Debug)]
-pub enum Entry {
+pub enum DirectoryEntry {
     /// A regular file.
     File(File),
-    /// A link is in its place, or on the way to it: the path that the link leads to, relative to the directory if the
-    /// link is.
+    /// The name, or a directory on the way to it, is a link. The path is the target of the link, relative to the directory if
+    /// the link is relative.
     Link(PathBuf),
 }
 
 impl Beneath {
-    /// The directory `root`. The path is the user's own, so links on the way to it are followed.
+    /// Opens the directory `root`. Links on the way to it are followed, because the user gave the path.
     ///
     /// # Errors
     ///
-    /// When it is not a directory.
+    /// If the path is not a directory.
     pub fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self { root: openat(CWD, root, flags, Mode::empty())? })
     }
 
-    /// The file `name` below the directory.
+    /// Opens the file `name` below the directory.
     ///
     /// # Errors
     ///
-    /// When there is none, it is no regular file, or `name` is not a relative path without . and ...
-    pub fn entry(&self, name: &Path) -> io::Result<Entry> {
+    /// If the file does not exist, it is not a regular file, or `name` is not a relative path without . and ...
+    pub fn entry(&self, name: &Path) -> io::Result<DirectoryEntry> {
         if name.components().any(|part| !matches!(part, Component::Normal(_))) {
             return Err(invalid(format!("{} is not a path below its directory", name.display())));
         }
         match self.resolve(name, FILE) {
-            Ok(handle) => check_is_file(File::from(handle)).map(Entry::File),
-            Err(error) => self.link(name)?.map(Entry::Link).ok_or(error),
+            Ok(handle) => check_is_file(File::from(handle)).map(DirectoryEntry::File),
+            Err(error) => self.link(name)?.map(DirectoryEntry::Link).ok_or(error),
         }
     }
 
-    /// Opens `name`; fails where a link is on the way.
+    /// Opens `name`. Errors if a link is on the way.
     #[cfg(target_os = "linux")]
     fn resolve(&self, name: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         use rustix::fs::{ResolveFlags, openat2};
         let within = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         loop {
             return match openat2(&self.root, name, flags, Mode::empty(), within) {
-                // A directory on the way was renamed meanwhile.
+                // A directory on the way was renamed at the same time.
                 Err(Errno::AGAIN | Errno::INTR) => continue,
-                // The kernel has no such call, or a container's filter does not let it through.
+                // The kernel lacks the call, or the seccomp filter of a container refuses it.
                 Err(Errno::NOSYS | Errno::PERM) => self.resolve_by_steps(name, flags),
                 opened => Ok(opened?),
             };
@@ -100,7 +100,7 @@ impl Beneath {
         Ok(openat(&directory, last, flags | OFlags::NOFOLLOW, Mode::empty())?)
     }
 
-    /// Where the first link on the way to `name` leads; none where there is no link.
+    /// Returns the target of the first link on the way to `name`.
     fn link(&self, name: &Path) -> io::Result<Option<PathBuf>> {
         let mut directory = self.root.try_clone()?;
         let mut here = PathBuf::new();
@@ -128,7 +128,7 @@ fn join(path: PathBuf, rest: &Path) -> PathBuf {
     if rest.as_os_str().is_empty() { path } else { path.join(rest) }
 }
 
-/// The directory part and the last name of a relative path.
+/// Splits a relative path into its directory and its last name.
 fn split(name: &Path) -> io::Result<(&Path, &OsStr)> {
     let last = name.file_name().ok_or_else(|| invalid("the path is empty".to_owned()))?;
     Ok((name.parent().unwrap_or(Path::new("")), last))
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// What both ways of opening, by the kernel and by steps, make of a name.
+    /// Returns the results of both ways to open a name: by the kernel and by steps.
     fn both(beneath: &Beneath, name: &str) -> [Option<String>; 2] {
         let text = |file: io::Result<OwnedFd>| {
             let mut text = String::new();
@@ -182,7 +182,7 @@ mod tests {
         ] {
             assert_eq!(both(&beneath, name), [None, None], "{name}");
             match beneath.entry(Path::new(name)) {
-                Ok(Entry::Link(found)) => assert_eq!(found, target),
+                Ok(DirectoryEntry::Link(found)) => assert_eq!(found, target),
                 other => panic!("{name}: {other:?}"),
             }
         }

@@ -1,16 +1,17 @@
 //! Locks of directories that several processes write to.
 //!
 //! ```text
-//! .strata.lock   "1234 strata copy …": the process that holds the lock; only its user can open the file
+//! .strata.lock   "process 1234 (strata copy)": the process that holds the lock; only its user can open the file
 //! ```
 //!
 //! Every process that can open a file or a directory can lock it (flock(2)). If the directory itself were the lock, every
-//! user with read access could keep writers waiting. The holder removes the file before it releases the lock, and a process that gets the
-//! lock of a removed file begins again.
+//! user with read access could keep writers waiting. The holder removes the file before it releases the lock. A process that
+//! gets the lock of a removed file tries again.
 
 use std::{
     env,
-    fs::{self, File, OpenOptions},
+    ffi::OsString,
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -27,17 +28,17 @@ const NAME: &str = ".strata.lock";
 /// Holders write one small file.
 const LIMIT: Duration = Duration::from_secs(60);
 const INTERVAL: Duration = Duration::from_millis(20);
-/// Bytes of a command that are written and shown.
-const COMMAND_LIMIT: usize = 200;
+/// The number of bytes of the file that messages show.
+const HOLDER_LIMIT: u64 = 200;
 
 /// A lock that is held until it is dropped.
 #[derive(Debug)]
-pub struct Lock {
+pub struct FileLock {
     path: PathBuf,
     _file: File,
 }
 
-impl Drop for Lock {
+impl Drop for FileLock {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.path));
     }
@@ -47,12 +48,12 @@ impl Drop for Lock {
 ///
 /// # Errors
 ///
-/// If no file can be made in the directory, or another process holds the lock for longer; the error names it.
-pub fn lock_directory(directory: &Path) -> io::Result<Lock> {
+/// If the lock file cannot be made in the directory, or another process holds the lock for longer. The error names it.
+pub fn lock_directory(directory: &Path) -> io::Result<FileLock> {
     lock_within(directory, LIMIT)
 }
 
-fn lock_within(directory: &Path, limit: Duration) -> io::Result<Lock> {
+fn lock_within(directory: &Path, limit: Duration) -> io::Result<FileLock> {
     let (path, began) = (directory.join(NAME), Instant::now());
     loop {
         let holder = match try_lock(&path)? {
@@ -72,8 +73,8 @@ fn lock_within(directory: &Path, limit: Duration) -> io::Result<Lock> {
     }
 }
 
-/// The lock, or the process that holds it.
-fn try_lock(path: &Path) -> io::Result<Result<Lock, String>> {
+/// Returns the lock, or the process that holds it.
+fn try_lock(path: &Path) -> io::Result<Result<FileLock, String>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let opened = OpenOptions::new().read(true).write(true).create(true).mode(0o600).custom_flags(flags).open(path);
     let mut file = match opened {
@@ -86,30 +87,52 @@ fn try_lock(path: &Path) -> io::Result<Result<Lock, String>> {
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK | Errno::INTR) => return Ok(Err(holder(&mut file))),
-        // Some file systems lock nothing: processes that write at once are not kept apart there.
+        // Some file systems have no locks. Concurrent writers are not separated there.
         Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => {}
         Err(error) => return Err(error.into()),
     }
-    let is_current = fs::symlink_metadata(path)
-        .is_ok_and(|there| file.metadata().is_ok_and(|own| (own.dev(), own.ino()) == (there.dev(), there.ino())));
+    let is_current = fs::symlink_metadata(path).is_ok_and(|current_file| {
+        file.metadata()
+            .is_ok_and(|held_file| (held_file.dev(), held_file.ino()) == (current_file.dev(), current_file.ino()))
+    });
     if !is_current {
         return Ok(Err("a process that has just ended".to_owned()));
     }
+    // If the file had another name, its contents would be lost.
+    if !is_lock_file(&file.metadata()?) {
+        let what = format!(
+            "{} is not a lock file: it has a second name (hard link) or is not a regular file; remove it",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
     file.set_len(0)?;
-    file.write_all(description().as_bytes())?;
-    Ok(Ok(Lock { path: path.to_owned(), _file: file }))
+    file.write_all(description(env::args_os()).as_bytes())?;
+    Ok(Ok(FileLock { path: path.to_owned(), _file: file }))
 }
 
-/// The number and the command of this process.
-fn description() -> String {
-    let command: Vec<String> = env::args_os().take(3).map(|part| part.to_string_lossy().into_owned()).collect();
-    let command: String = command.join(" ").chars().take(COMMAND_LIMIT).collect();
-    format!("process {} ({command})", std::process::id())
+fn is_lock_file(metadata: &Metadata) -> bool {
+    metadata.is_file() && metadata.nlink() == 1
+}
+
+/// Returns the number and the subcommand of this process. Other arguments may contain passwords, and the file may remain in
+/// a directory that is published.
+fn description(arguments: impl IntoIterator<Item = OsString>) -> String {
+    let mut arguments = arguments.into_iter().map(|argument| argument.to_string_lossy().into_owned());
+    let program = arguments.next().unwrap_or_default();
+    let program = program.rsplit('/').next().unwrap_or_default();
+    let is_word = |text: &String| text.starts_with(|c: char| c.is_ascii_lowercase()) && is_plain(text);
+    let subcommand = arguments.next().filter(is_word).map(|word| format!(" {word}")).unwrap_or_default();
+    format!("process {} ({program}{subcommand})", std::process::id())
+}
+
+fn is_plain(text: &str) -> bool {
+    text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
 fn holder(file: &mut File) -> String {
     let mut text = Vec::new();
-    drop(file.take(4 * COMMAND_LIMIT as u64).read_to_end(&mut text));
+    drop(file.take(HOLDER_LIMIT).read_to_end(&mut text));
     match String::from_utf8_lossy(&text).trim() {
         "" => "another process".to_owned(),
         text => text.to_owned(),
@@ -156,7 +179,31 @@ mod tests {
     }
 
     #[test]
-    fn locks_keep_writers_apart() {
+    fn a_hard_link_in_place_of_the_lock_file_keeps_its_contents() {
+        let directory = tempfile::tempdir().unwrap();
+        let other = directory.path().join("other");
+        fs::write(&other, "content").unwrap();
+        fs::hard_link(&other, directory.path().join(NAME)).unwrap();
+        let error = lock_within(directory.path(), Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("is not a lock file"), "{error}");
+        assert_eq!(fs::read(&other).unwrap(), b"content");
+    }
+
+    #[test]
+    fn lock_files_contain_only_the_subcommand() {
+        let describe = |arguments: &[&str]| description(arguments.iter().map(OsString::from));
+        let process = format!("process {}", std::process::id());
+        for arguments in [&["copy", "--src-creds=alice:hunter2"][..], &["copy", "alice:hunter2"], &["copy"]] {
+            let found = describe(&[&["/bin/strata"], arguments].concat());
+            assert_eq!(found, format!("{process} (strata copy)"));
+        }
+        for argument in ["--password=hunter2", "-phunter2", "hunter2", "Hunter", "http://alice:hunter@host", "", "."] {
+            assert_eq!(describe(&["strata", argument]), format!("{process} (strata)"), "{argument}");
+        }
+    }
+
+    #[test]
+    fn a_second_writer_waits_for_the_lock() {
         let directory = tempfile::tempdir().unwrap();
         let count = directory.path().join("count");
         fs::write(&count, "0").unwrap();

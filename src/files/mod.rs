@@ -1,40 +1,41 @@
-//! The one way to write a file: under a temporary name, to the disk, then renamed.
+//! The only implementation of writing files: under a temporary name, synced to the disk, and renamed.
 //!
 //! ```text
-//! .strata-<pid>-<n>.tmp   written and locked by whoever writes it
+//! .strata-<pid>-<n>.tmp   written and locked by one process
 //!        │ fsync, rename, fsync of the directory
 //!        ▼
-//! the file                the old or the new, never between
+//! the file                the old or the new, never a part
 //! ```
 //!
-//! A writer holds a lock on its temporary file for as long as it lives: [`sweep`] removes those without a lock, which
-//! a killed writer left, and no others. Whoever writes where the user said sweeps there first. [`remove_unfinished`] is
-//! for signal handlers.
+//! A writer holds the lock of its temporary file until it ends. [`sweep`] removes files without a lock, which killed writers
+//! left. Each writer first sweeps the directory that it writes to. [`remove_unfinished`] is for signal handlers.
 
 mod beneath;
 mod lock;
+mod new_directory;
 mod temporary;
 
 use std::{
     env,
     fs::{self, File, FileType, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt},
-    path::{Path, PathBuf},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    path::{Component, Path, PathBuf},
 };
 
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::budget::{Budget, Limits};
-pub use beneath::{Beneath, Entry};
-pub use lock::{Lock, lock_directory};
+pub use beneath::{Beneath, DirectoryEntry};
+pub use lock::{FileLock, lock_directory};
+pub use new_directory::{NewDirectory, Scratch};
 use temporary::Temporary;
 pub use temporary::{remove_unfinished, sweep};
 
-/// Links to links, no more than Linux follows.
+/// The maximum number of links that are followed, which is that of Linux.
 const LINKS: usize = 40;
 
-/// A file that is not there before [`finish`](Self::finish).
+/// A file that does not exist before [`finish`](Self::finish).
 #[derive(Debug)]
 pub struct NewFile {
     temporary: Temporary,
@@ -43,35 +44,35 @@ pub struct NewFile {
 }
 
 impl NewFile {
-    /// Begins a file that will be `target`, which it replaces.
+    /// Starts a file that replaces `target`.
     ///
     /// # Errors
     ///
-    /// When nothing can be written beside it.
+    /// If no file can be made in the same directory.
     pub fn create(target: &Path) -> io::Result<Self> {
         Self::with_mode(target, 0o666)
     }
 
-    /// As [`create`](Self::create), of a file that the user named: a link stays, and leads to the new file.
+    /// The same as [`create`](Self::create), for a path from the user: a link is kept, and its target is replaced.
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create).
+    /// Those of [`create`](Self::create).
     pub fn named(target: &Path) -> io::Result<Self> {
-        Self::of_user(target, 0o666)
+        Self::with_target(target, 0o666)
     }
 
-    /// As [`named`](Self::named), for the user alone.
+    /// The same as [`named`](Self::named), with a file that only the user can read.
     ///
     /// # Errors
     ///
-    /// As [`create`](Self::create).
+    /// Those of [`create`](Self::create).
     pub fn private(target: &Path) -> io::Result<Self> {
-        Self::of_user(target, 0o600)
+        Self::with_target(target, 0o600)
     }
 
-    /// What cannot be replaced is said before anything is written.
-    fn of_user(target: &Path, mode: u32) -> io::Result<Self> {
+    /// Errors before anything is written if the target cannot be replaced.
+    fn with_target(target: &Path, mode: u32) -> io::Result<Self> {
         let target = swept(target);
         match target.is_dir() {
             true => Err(io::ErrorKind::IsADirectory.into()),
@@ -85,16 +86,16 @@ impl NewFile {
         Ok(Self { temporary, file, target: target.to_owned() })
     }
 
-    /// The file, to be written.
+    /// Returns the file for writing.
     pub fn file(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Brings it to the disk and under its name.
+    /// Syncs the file to the disk, and renames it.
     ///
     /// # Errors
     ///
-    /// When the file system refuses; the target is what it was, then.
+    /// If the file system refuses. The target is unchanged then.
     pub fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
         let target = self.target.clone();
@@ -102,11 +103,11 @@ impl NewFile {
         sync_directory(&target)
     }
 
-    /// Brings it under its name alone, for a directory that is of no use until all of it is there.
+    /// Renames the file without a sync, for a directory that is useless before all files are written.
     ///
     /// # Errors
     ///
-    /// As [`finish`](Self::finish).
+    /// Those of [`finish`](Self::finish).
     pub fn finish_unsynced(self) -> io::Result<()> {
         fs::rename(&self.temporary.path, &self.target)?;
         self.temporary.keep();
@@ -124,11 +125,11 @@ impl Write for NewFile {
     }
 }
 
-/// Writes these bytes as `target`, whole or not at all.
+/// Writes these bytes as `target`, completely or not at all.
 ///
 /// # Errors
 ///
-/// When the file system refuses; the target is what it was, then.
+/// If the file system refuses. The target is unchanged then.
 pub fn write(target: &Path, bytes: &[u8]) -> io::Result<()> {
     write_to(NewFile::create(target)?, bytes)
 }
@@ -138,100 +139,20 @@ fn write_to(mut file: NewFile, bytes: &[u8]) -> io::Result<()> {
     file.finish()
 }
 
-/// As [`write()`], to a file that the user named; a pipe or a device takes the bytes as they come.
+/// The same as [`write()`], for a path from the user. A pipe or a device receives the bytes directly.
 ///
 /// # Errors
 ///
-/// As [`write()`].
+/// Those of [`write()`].
 pub fn save(named: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_stream(named) { fs::write(named, bytes) } else { write_to(NewFile::named(named)?, bytes) }
 }
 
-/// A directory that is not there before [`finish`](Self::finish).
-#[derive(Debug)]
-pub struct NewDirectory {
-    temporary: Temporary,
-    /// Held locked.
-    _handle: File,
-    target: PathBuf,
-}
-
-impl NewDirectory {
-    /// Begins a directory that will be `target`, which it replaces; a link stays, and leads to the new directory.
-    ///
-    /// # Errors
-    ///
-    /// When nothing can be written beside it.
-    pub fn create(target: &Path) -> io::Result<Self> {
-        let target = swept(target);
-        let (temporary, handle) = Temporary::make(directory(&target), &make_directory)?;
-        Ok(Self { temporary, _handle: handle, target })
-    }
-
-    /// Where to write until then.
-    pub fn path(&self) -> &Path {
-        &self.temporary.path
-    }
-
-    /// Brings it under its name: what had it is exchanged in one step, and removed.
-    ///
-    /// # Errors
-    ///
-    /// When the file system refuses; the target is what it was, then.
-    pub fn finish(self) -> io::Result<()> {
-        sync_directory(&self.temporary.path.join("-"))?;
-        if fs::symlink_metadata(&self.target).is_ok() {
-            renameat_with(CWD, &self.temporary.path, CWD, &self.target, RenameFlags::EXCHANGE)?;
-            // What was there before is temporary now, and goes.
-            drop(self.temporary);
-        } else {
-            fs::rename(&self.temporary.path, &self.target)?;
-            self.temporary.keep();
-        }
-        sync_directory(&self.target)
-    }
-}
-
-fn make_directory(path: &Path) -> io::Result<File> {
-    fs::create_dir(path)?;
-    File::open(path)
-}
-
-/// A directory for what nobody needs afterwards, among the machine's temporary files.
-#[derive(Debug)]
-pub struct Scratch {
-    temporary: Temporary,
-    /// Held locked.
-    _handle: File,
-}
-
-impl Scratch {
-    /// Makes it.
-    ///
-    /// # Errors
-    ///
-    /// When nothing can be written there.
-    pub fn create() -> io::Result<Self> {
-        let place = env::temp_dir();
-        sweep(&place);
-        let (temporary, handle) = Temporary::make(&place, &|path| {
-            fs::DirBuilder::new().mode(0o700).create(path)?;
-            temporary::open_created(path)
-        })?;
-        Ok(Self { temporary, _handle: handle })
-    }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.temporary.path
-    }
-}
-
-/// Opens a file that others wrote to be read: a pipe or a device in its place holds nobody up.
+/// Opens a file of another program for reading. A pipe or a device in its place does not block.
 ///
 /// # Errors
 ///
-/// When there is none, or it is something else.
+/// If the file does not exist, or is not a regular file.
 pub fn open_plain(path: &Path) -> io::Result<File> {
     check_is_file(File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?))
 }
@@ -244,16 +165,42 @@ fn check_is_file(file: File) -> io::Result<File> {
     }
 }
 
-/// Reads a file that others wrote, within `limits`.
+/// Creates the directories of `below`, a relative path, in `root`. The user chose `root`. A link below it would lead to files
+/// that the user did not choose.
 ///
 /// # Errors
 ///
-/// As [`open_plain`], and when it is bigger.
+/// The directory and its error, if it cannot be created, or is a link or a file.
+pub fn make_directories(root: &Path, below: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let mut path = root.to_owned();
+    for part in below.components().filter(|part| matches!(part, Component::Normal(_))) {
+        path.push(part);
+        let created = match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => fs::symlink_metadata(&path),
+        };
+        match created {
+            Ok(metadata) if metadata.is_dir() => {}
+            Ok(_) => {
+                let what = "it is a link or a file, not a directory; remove it, or choose another directory";
+                return Err((path, io::Error::new(io::ErrorKind::NotADirectory, what)));
+            }
+            Err(error) => return Err((path, error)),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file of another program within `limits`.
+///
+/// # Errors
+///
+/// Those of [`open_plain`], and an error if the file is larger than the limit.
 pub fn read_bounded(path: &Path, limits: &'static Limits) -> io::Result<Vec<u8>> {
     Budget::new(limits).read(open_plain(path)?)
 }
 
-/// What people call it.
+/// Returns the name of a type of file for messages.
 fn called(kind: FileType) -> &'static str {
     if kind.is_dir() {
         "a directory"
@@ -266,19 +213,19 @@ fn called(kind: FileType) -> &'static str {
     }
 }
 
-/// Whether it is a pipe or a device, which is written to and not replaced.
+/// Whether the path is a pipe or a device, which is written to instead of replaced.
 pub fn is_stream(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|there| !there.is_file() && !there.is_dir())
 }
 
-/// What a link leads to, or else itself, where nothing is left of killed writers.
+/// Returns the target of a link, or the path itself. Removes the files of killed writers from its directory.
 fn swept(path: &Path) -> PathBuf {
     let target = fs::canonicalize(path).unwrap_or_else(|_| followed(path));
     sweep(directory(&target));
     target
 }
 
-/// What a link leads to, though nothing is there yet.
+/// Returns the target of a link, which need not exist.
 fn followed(path: &Path) -> PathBuf {
     let mut target = path.to_owned();
     for _ in 0..LINKS {
@@ -295,7 +242,7 @@ pub fn cache_folder() -> Option<PathBuf> {
     Some(base.join("strata"))
 }
 
-/// The directory that holds `path`.
+/// Returns the directory of `path`.
 pub fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -304,7 +251,7 @@ pub fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Brings the names of the directory that holds `path` to the disk; not every file system can.
+/// Syncs the directory of `path` to the disk, if the file system supports it.
 fn sync_directory(path: &Path) -> io::Result<()> {
     match File::open(directory(path))?.sync_all() {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -351,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_user_writes_nothing_is_left() {
+    fn temporary_files_of_killed_writers_are_removed_from_the_target_directory() {
         let top = tempfile::tempdir().unwrap();
         fs::write(top.path().join(".strata-1-1.tmp"), "left").unwrap();
         save(&top.path().join("file"), b"new").unwrap();
@@ -359,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn links_and_devices_stay() {
+    fn links_and_devices_are_kept_and_written_through() {
         let top = tempfile::tempdir().unwrap();
         let (elsewhere, link) = (top.path().join("elsewhere"), top.path().join("link"));
         fs::create_dir(&elsewhere).unwrap();

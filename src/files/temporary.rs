@@ -1,6 +1,6 @@
-//! What is unfinished: files and directories under temporary names, known to this process, and locked against others.
+//! Unfinished files and directories: they have temporary names, are recorded in this process, and are locked against others.
 //!
-//! They are made and entered under one lock, which [`remove_unfinished`] never gives back: after it nothing new is made.
+//! They are made and recorded under one lock, which [`remove_unfinished`] never releases. No file is made after it.
 
 use std::{
     fs::{self, File},
@@ -20,11 +20,11 @@ use rustix::{
 const PREFIX: &str = ".strata-";
 const SUFFIX: &str = ".tmp";
 
-/// What this process writes just now.
+/// The unfinished files and directories of this process.
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-/// A temporary file or directory, removed unless it is kept.
+/// A temporary file or directory, which is removed unless it is kept.
 #[derive(Debug)]
 pub(super) struct Temporary {
     pub path: PathBuf,
@@ -32,7 +32,7 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// Makes one in `directory`, and locks it.
+    /// Makes a file or directory in `directory`, and locks it.
     pub fn make(directory: &Path, make: &dyn Fn(&Path) -> io::Result<File>) -> io::Result<(Self, File)> {
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -40,14 +40,14 @@ impl Temporary {
             let mut all = unfinished();
             let file = match make(&path) {
                 Ok(file) => file,
-                // Another container's process may have our number.
+                // A process of another container may have the same process ID.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 Err(error) => return Err(error),
             };
             all.push(path.clone());
             drop(all);
             let temporary = Self { path, kept: false };
-            // Another process may sweep it before it is locked, or hold its lock: this one takes another name.
+            // Another process may remove it before it is locked, or hold its lock. Then the next name is tried.
             if lock(&file)? && temporary.path.exists() {
                 return Ok((temporary, file));
             }
@@ -68,8 +68,7 @@ impl Drop for Temporary {
     }
 }
 
-/// Opens a directory that was just created. If another process has removed it as unlocked already, its name is taken, and the
-/// next one is tried.
+/// Opens a directory that was just created. If another process has removed it before it was locked, the next name is tried.
 pub(super) fn open_created(path: &Path) -> io::Result<File> {
     File::open(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => io::ErrorKind::AlreadyExists.into(),
@@ -77,7 +76,7 @@ pub(super) fn open_created(path: &Path) -> io::Result<File> {
     })
 }
 
-/// Removes what killed writers left in `directory`, and nothing of those that still write.
+/// Removes the files of killed writers from `directory`. Files of running writers are kept.
 pub fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
@@ -85,7 +84,7 @@ pub fn sweep(directory: &Path) {
         if !name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX)) {
             continue;
         }
-        // Neither a link nor a pipe of this name holds anybody up.
+        // A link or a pipe of this name does not block.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         if let Ok(file) = open(entry.path(), flags, Mode::empty())
             && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
@@ -95,22 +94,22 @@ pub fn sweep(directory: &Path) {
     }
 }
 
-/// Removes what this process writes just now, and lets it begin nothing more; for when it is told to end.
+/// Removes the unfinished files of this process, and prevents new ones. Signal handlers call it before the process ends.
 pub fn remove_unfinished() {
     let mut all = unfinished();
-    // What is in a directory goes before it.
+    // The files of a directory are removed before the directory.
     all.drain(..).rev().for_each(|path| remove(&path));
     mem::forget(all);
 }
 
-/// Takes the exclusive lock of a file or a directory, which ends with the handle; whether it was free.
+/// Takes the exclusive lock of a file or a directory, which ends with the handle. Returns whether the lock was free.
 fn lock(file: &File) -> io::Result<bool> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(true),
             Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) => return Ok(false),
-            // NFS locks no directory, and some file systems lock nothing: writers are not kept apart there.
+            // NFS has no locks of directories, and some file systems have no locks. Concurrent writers are not separated there.
             Err(Errno::BADF | Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
@@ -121,7 +120,7 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What cannot be removed is for the next sweep.
+/// Errors are ignored, since the next sweep removes the rest.
 fn remove(path: &Path) {
     match fs::symlink_metadata(path) {
         Ok(there) if there.is_dir() => drop(fs::remove_dir_all(path)),

@@ -22,12 +22,12 @@ pub struct BlobFile {
     size: u64,
     open: Box<dyn Fn() -> io::Result<File> + Send + Sync>,
     /// The identity of the file when its digest was checked successfully.
-    checked: Mutex<Option<Identity>>,
+    checked: Mutex<Option<FileIdentity>>,
 }
 
 /// The identity of a file and its content. It changes if the file is replaced or written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
+struct FileIdentity {
     device: u64,
     inode: u64,
     size: u64,
@@ -113,10 +113,10 @@ impl BlobFile {
     }
 }
 
-fn identity(file: &File) -> io::Result<Identity> {
+fn identity(file: &File) -> io::Result<FileIdentity> {
     let metadata = file.metadata()?;
     let changed = (metadata.ctime(), metadata.ctime_nsec());
-    Ok(Identity { device: metadata.dev(), inode: metadata.ino(), size: metadata.len(), changed })
+    Ok(FileIdentity { device: metadata.dev(), inode: metadata.ino(), size: metadata.len(), changed })
 }
 
 fn invalid(message: String) -> io::Error {
@@ -132,7 +132,7 @@ mod tests {
 
     fn blob(path: &Path, bytes: &[u8]) -> BlobFile {
         let file = path.to_owned();
-        BlobFile::new(path.to_owned(), (Digest::of(bytes), bytes.len() as u64), move || files::open_plain(&file))
+        BlobFile::new(path.to_owned(), (Digest::sha256(bytes), bytes.len() as u64), move || files::open_plain(&file))
     }
 
     #[test]

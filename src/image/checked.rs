@@ -74,12 +74,12 @@ impl Read for BlobReader {
 }
 
 /// A reader that hashes the bytes of its inner reader.
-pub(super) struct Hashing<R> {
+pub(super) struct HashingReader<R> {
     pub inner: R,
     pub hasher: Hasher,
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for HashingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..read]);
@@ -97,7 +97,7 @@ mod tests {
     use crate::oci::descriptor::media_type;
 
     fn reader(bytes: &'static [u8], expected: &[u8]) -> BlobReader {
-        let descriptor = Descriptor::new(media_type::LAYER_TAR, Digest::of(expected), expected.len() as u64);
+        let descriptor = Descriptor::new(media_type::LAYER_TAR, Digest::sha256(expected), expected.len() as u64);
         BlobReader::new(Box::new(bytes), &descriptor)
     }
 

@@ -8,7 +8,6 @@
 use std::{
     io::{self, Write},
     sync::Arc,
-    thread,
 };
 
 use serde::{Deserialize, Serialize};
@@ -19,11 +18,12 @@ use crate::{
     layer::chunked::{
         Annotations, ChunkedWriter,
         check::{check_blob, check_entries},
-        map::Map,
+        map::FrameMap,
         read::{Located, TocError},
         toc::Toc,
     },
     oci::{Descriptor, Sha256Writer, descriptor::media_type},
+    threads,
 };
 
 /// The zstd:chunked form of an uncompressed layer.
@@ -32,7 +32,7 @@ pub struct Chunked {
     /// The descriptor of the compressed blob.
     pub descriptor: Descriptor,
     /// The positions of all frames in the blob.
-    pub map: Map,
+    pub map: FrameMap,
     /// The compression level; `None` is the default of the format.
     pub level: Option<i32>,
 }
@@ -43,7 +43,7 @@ impl Chunked {
     /// # Errors
     ///
     /// If the bytes of the layer are not on this machine, or do not match its descriptor.
-    pub fn of(layer: &LayerBlob, level: Option<i32>) -> Result<Self, ImageError> {
+    pub fn compress(layer: &LayerBlob, level: Option<i32>) -> Result<Self, ImageError> {
         let (out, annotations, map) = write(layer, level, Sha256Writer::new(io::sink()))?;
         let (_, digest, size) = out.finish();
         let plain = &layer.descriptor;
@@ -71,7 +71,7 @@ impl Chunked {
     pub fn table_of(layer: &LayerBlob) -> Result<Option<(Located, Toc)>, ImageError> {
         let descriptor = &layer.descriptor;
         let fail = |error: TocError| ImageError::Blob { digest: descriptor.digest, source: io::Error::other(error) };
-        let located = Located::of(&descriptor.annotations, descriptor.size).map_err(fail)?;
+        let located = Located::from_annotations(&descriptor.annotations, descriptor.size).map_err(fail)?;
         let Some(located) = located else { return Ok(None) };
         let at = located.table.offset;
         let mut bytes = Vec::new();
@@ -130,10 +130,10 @@ impl Chunked {
 }
 
 /// Compresses a layer.
-fn write<W: Write>(layer: &LayerBlob, level: Option<i32>, out: W) -> Result<(W, Annotations, Map), ImageError> {
+fn write<W: Write>(layer: &LayerBlob, level: Option<i32>, out: W) -> Result<(W, Annotations, FrameMap), ImageError> {
     let digest = layer.descriptor.digest;
     let fail = |source| ImageError::Blob { digest, source };
-    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = threads::jobs();
     let mut writer = ChunkedWriter::with_threads(out, threads, level).map_err(fail)?;
     layer.write(&mut writer)?;
     writer.finish_with_map().map_err(fail)

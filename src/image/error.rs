@@ -45,6 +45,15 @@ pub enum ImageError {
     /// The file is an index of recipes instead of a recipe.
     #[error("{} is an index of several images; give one of the images that it lists", .0.display())]
     List(PathBuf),
+    /// The recipe does not list the store paths that nodes mount.
+    #[error("the image is not made for nodes with a Nix store; build it with the argument nixNode = true")]
+    NoNixNode,
+    /// The recipe lists a store path that nodes cannot mount.
+    #[error("the image does not have {} unmodified, so nodes cannot mount it; build the image again", .0.display())]
+    NotMountable(PathBuf),
+    /// The mount points of store paths cannot be made.
+    #[error("making mount points in a temporary directory")]
+    MountPoints(#[source] io::Error),
     /// The version of the recipe is not supported.
     #[error("{} has version {version}, but this strata reads versions 1 and 2; build it again with this strata", path.display())]
     Version {

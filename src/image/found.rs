@@ -1,33 +1,33 @@
-//! What a path or a reference leads to, and which of its images to use.
+//! The images of a source, and the choice of one of them.
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{Image, ManifestGraph, Node, OpenError, node::new_budget, store::Store, top::Top};
+use super::{Image, ManifestGraph, ManifestNode, OpenError, node::new_budget, store::Store, top::Top};
 use crate::{
     budget,
     oci::{Descriptor, Digest, Index, Platform, descriptor::media_type},
 };
 
-/// Which of several images to use.
+/// The choice of one of several images.
 ///
 /// [Example](crate#image).
 #[derive(Clone, Debug, Default)]
 pub struct Choice {
-    /// Of this name, without a tag.
+    /// The name without a tag.
     pub name: Option<String>,
-    /// Of this tag.
+    /// The tag.
     pub tag: Option<String>,
-    /// For this machine, where there are several machines to choose from.
+    /// The platform, which matters only if there are several.
     pub platform: Option<Platform>,
-    /// Whether the only image there may be for another platform.
+    /// Whether a single image of another platform is accepted.
     pub any_platform: bool,
 }
 
-/// Images, by what names them at the top.
+/// The images of a source, by their entries at the top.
 #[derive(Debug)]
-pub struct Found {
+pub struct FoundImages {
     tops: Vec<Top>,
-    /// Everything that is listed, under any name.
+    /// All entries, independent of their names.
     listed: Vec<Descriptor>,
     store: Arc<dyn Store>,
 }
@@ -35,34 +35,34 @@ pub struct Found {
 /// The referrers of an image.
 #[derive(Clone, Debug, Default)]
 pub struct FoundReferrers {
-    /// Those that were read.
+    /// The referrers that were read.
     pub graphs: Vec<ManifestGraph>,
-    /// Malformed ones, a line each.
+    /// The malformed referrers, one per line.
     pub skipped: Vec<String>,
 }
 
-impl Found {
+impl FoundImages {
     pub(crate) fn new(tops: Vec<Top>, store: Arc<dyn Store>) -> Self {
         Self { tops, listed: Vec::new(), store }
     }
 
-    /// What an index.json lists.
-    pub(crate) fn of_index(index: Index, store: Arc<dyn Store>) -> Self {
-        let top = |descriptor| Top::Node(Box::new(Node { descriptor, store: Arc::clone(&store) }));
+    /// Returns the images of an index.json.
+    pub(crate) fn from_index(index: Index, store: Arc<dyn Store>) -> Self {
+        let top = |descriptor| Top::Node(Box::new(ManifestNode { descriptor, store: Arc::clone(&store) }));
         let listed = index.manifests.clone();
         Self { tops: index.manifests.into_iter().map(top).collect(), listed, store }
     }
 
-    /// Where the blobs are.
+    /// Returns the store of the blobs.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
-    /// Only what has this name and tag.
+    /// Keeps only the entries with this name and tag.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Choice`] when nothing has.
+    /// [`OpenError::Choice`] if there is none.
     pub fn named(mut self, name: Option<&str>, tag: Option<&str>) -> Result<Self, OpenError> {
         if name.is_none() && tag.is_none() {
             return Ok(self);
@@ -76,11 +76,11 @@ impl Found {
         Ok(self)
     }
 
-    /// Only the image with this number, in the order of the index; the first is 0.
+    /// Keeps only the entry with this index, which counts from 0.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Choice`] when there are fewer.
+    /// [`OpenError::Choice`] if there are fewer entries.
     pub fn numbered(mut self, number: usize) -> Result<Self, OpenError> {
         if number >= self.tops.len() {
             let all = self.labels(&self.tops.iter().collect::<Vec<_>>());
@@ -90,21 +90,24 @@ impl Found {
         Ok(self)
     }
 
-    /// The names of all images, `name:tag` each.
+    /// Returns the names of all images in the form `name:tag`.
     pub fn names(&self) -> Vec<String> {
         self.tops.iter().flat_map(Top::names).collect()
     }
 
-    /// The names of these images, or their numbers if they have none.
+    /// Returns the names of these images, or their indices if they have no names.
     fn labels(&self, tops: &[&Top]) -> Vec<String> {
-        let label = |top: &&Top| match (top.names(), self.tops.iter().position(|own| std::ptr::eq(own, *top))) {
+        let label = |top: &&Top| match (
+            top.names(),
+            self.tops.iter().position(|top_of_index| std::ptr::eq(top_of_index, *top)),
+        ) {
             (names, Some(at)) if names.is_empty() => vec![format!("@{at}")],
             (names, _) => names,
         };
         tops.iter().flat_map(label).collect()
     }
 
-    /// There are several images, and no name says which is meant.
+    /// Returns the error for several images that match.
     fn several(&self, tops: &[&Top]) -> OpenError {
         let how = match tops.iter().any(|top| top.names().is_empty()) {
             true => "by its tag, or by its number, such as docker-archive:FILE:@1",
@@ -114,60 +117,60 @@ impl Found {
         OpenError::Choice { why: format!("there are several images; choose one {how}"), all }
     }
 
-    /// The one image that is wanted.
+    /// Returns the selected image.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Choice`] when no image or several images match, and those of reading its documents.
-    pub fn image(&self, wanted: &Wanted) -> Result<Image, OpenError> {
+    /// [`OpenError::Choice`] if no image or several images match, and those of reading its documents.
+    pub fn image(&self, wanted: &PlatformChoice) -> Result<Image, OpenError> {
         let (node, name) = self.choose(wanted)?;
         node.blobs().map(|image| Image { reference: name.or(image.reference), ..image })
     }
 
-    /// The manifest of the one image that is wanted, and the image's name.
+    /// Returns the manifest of the selected image, and the image's name.
     ///
     /// # Errors
     ///
-    /// As [`image`](Self::image).
-    pub fn choose(&self, wanted: &Wanted) -> Result<(Node, Option<String>), OpenError> {
-        let mut images: Vec<(Node, &Top)> = Vec::new();
+    /// Those of [`image`](Self::image).
+    pub fn choose(&self, wanted: &PlatformChoice) -> Result<(ManifestNode, Option<String>), OpenError> {
+        let mut images: Vec<(ManifestNode, &Top)> = Vec::new();
         let mut budget = new_budget();
         for top in self.candidates(wanted)? {
             let manifests = top.node().and_then(|node| node.manifests(&mut budget));
-            images.extend(self.of_top(top, manifests)?.into_iter().map(|node| (node, top)));
+            images.extend(self.name_top(top, manifests)?.into_iter().map(|node| (node, top)));
         }
-        if let (1, Wanted::Prefer(_)) = (images.len(), wanted) {
+        if let (1, PlatformChoice::Prefer(_)) = (images.len(), wanted) {
             let (node, top) = images.remove(0);
             return Ok((node, top.reference()));
         }
         if images.is_empty() {
             return Err(nothing());
         }
-        let platforms = images.iter().map(|(node, top)| self.of_top(top, node.platform()));
+        let platforms = images.iter().map(|(node, top)| self.name_top(top, node.platform()));
         let platforms = platforms.collect::<Result<Vec<_>, _>>()?;
-        let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
+        let (PlatformChoice::Prefer(platform) | PlatformChoice::Only(platform)) = wanted;
         let name = |platform: &Platform| match platform.os.is_empty() && platform.architecture.is_empty() {
             true => "an image that names no platform".to_owned(),
             false => platform.to_string(),
         };
         let all: Vec<String> = platforms.iter().flatten().map(name).collect();
-        let mut fitting: Vec<(usize, &Platform)> = platforms
-            .iter()
-            .enumerate()
-            .filter_map(|(at, own)| own.as_ref().filter(|own| platform.is_met_by(own)).map(|own| (at, own)))
-            .collect();
-        if fitting.is_empty() && matches!(wanted, Wanted::Prefer(_)) && all.len() == 1 {
-            fitting = platforms.iter().enumerate().filter_map(|(at, own)| Some((at, own.as_ref()?))).collect();
+        let known = || platforms.iter().enumerate().filter_map(|(at, candidate)| Some((at, candidate.as_ref()?)));
+        let mut fitting: Vec<(usize, &Platform)> =
+            known().filter(|(_, candidate)| platform.is_met_by(candidate)).collect();
+        if fitting.is_empty() && matches!(wanted, PlatformChoice::Prefer(_)) && all.len() == 1 {
+            fitting = known().collect();
         }
-        // Of several variants, the one without is what everybody runs; else the first, as containerd sorts them.
-        if let Some(plain) = fitting.iter().position(|(_, own)| own.variant.is_none()) {
+        // Of several variants, the image without a variant runs everywhere. Otherwise the first one is used, in the
+        // order of containerd.
+        if let Some(plain) = fitting.iter().position(|(_, candidate)| candidate.variant.is_none()) {
             fitting.swap(0, plain);
         }
         let Some((at, _)) = fitting.first() else {
             return Err(OpenError::Choice { why: format!("no image matches {platform}"), all: list(&all) });
         };
         let (node, top) = &images[*at];
-        // Several names mean several things, unless all are the same image; so do two of one machine that no index lists.
+        // Different names mean different images, unless all have the same manifest. The same applies to two images of
+        // one platform without an index.
         let is_another = |at: &usize| {
             let (other, other_top) = &images[*at];
             other.descriptor.digest != node.descriptor.digest
@@ -180,14 +183,15 @@ impl Found {
         Ok((node.clone(), top.reference()))
     }
 
-    /// What may be meant. Of the images of docker's archives, those that fit the platform: only their manifests are made.
-    fn candidates(&self, wanted: &Wanted) -> Result<Vec<&Top>, OpenError> {
+    /// Returns the entries that may be selected. Of the images of docker's archives, only those that fit the platform
+    /// are included, so that only their manifests are made.
+    fn candidates(&self, wanted: &PlatformChoice) -> Result<Vec<&Top>, OpenError> {
         let tops = self.distinct();
-        let (Wanted::Prefer(platform) | Wanted::Only(platform)) = wanted;
+        let (PlatformChoice::Prefer(platform) | PlatformChoice::Only(platform)) = wanted;
         let mut fitting = Vec::new();
         for top in &tops {
             let Top::Unlisted(image) = top else { return Ok(tops) };
-            if tops.len() == 1 || platform.is_met_by(&self.of_top(top, image.platform())?) {
+            if tops.len() == 1 || platform.is_met_by(&self.name_top(top, image.platform())?) {
                 fitting.push(*top);
             }
         }
@@ -198,15 +202,16 @@ impl Found {
         }
     }
 
-    /// What is named: an image, or the index with all it lists. Images of one name that no index lists get one.
+    /// Returns the selected image, or the index with all its images. Several images of one name without an index get a
+    /// new index.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Choice`] when several things are, and those of reading the documents.
+    /// [`OpenError::Choice`] if several entries match, and those of reading the documents.
     pub fn content(&self) -> Result<ManifestGraph, OpenError> {
         let mut tops = self.distinct();
         if tops.len() > 1 {
-            // What only refers to something else is no other image.
+            // A referrer is not another image.
             let refers = tops.iter().map(|top| top.is_referrer()).collect::<Result<Vec<_>, _>>()?;
             let mut refers = refers.into_iter();
             tops.retain(|_| !refers.next().unwrap_or(false));
@@ -225,10 +230,10 @@ impl Found {
         let mut budget = new_budget();
         let contents = tops.iter().map(|top| {
             let content = top.node().and_then(|node| node.content_of(&mut budget));
-            self.of_top(top, content)
+            self.name_top(top, content)
         });
         let contents = contents.collect::<Result<Vec<_>, _>>()?;
-        // An index with two images of one platform hides one of them from every pull.
+        // An index with two images of one platform would hide one of them from every pull.
         let mut platforms = HashSet::new();
         for content in &contents {
             if let ManifestGraph::Image(image) = content
@@ -239,33 +244,35 @@ impl Found {
             }
         }
         let reference = tops.first().and_then(|top| top.reference());
-        Ok(ManifestGraph::of(contents, tops.iter().map(|top| top.descriptor()).collect()).with_reference(reference))
+        Ok(ManifestGraph::from_children(contents, tops.iter().map(|top| top.descriptor()).collect())
+            .with_reference(reference))
     }
 
-    /// The referrers of something in `content`, and their referrers: signatures, SBOMs, attestations.
-    /// Everyone who may push to a repository can attach documents, so malformed ones are skipped.
+    /// Returns the referrers of all manifests in `content`, and their referrers: signatures, SBOMs, attestations. Any
+    /// account with write access to a repository can attach documents, so malformed ones are skipped.
     ///
     /// # Errors
     ///
     /// If the medium cannot be read, or has more referrers than one image may have.
     pub fn referrers(&self, content: &ManifestGraph) -> Result<FoundReferrers, OpenError> {
-        let node = |descriptor: &Descriptor| Node { descriptor: descriptor.clone(), store: Arc::clone(&self.store) };
-        let mut listed: Vec<(Digest, Node)> = Vec::new();
+        let node =
+            |descriptor: &Descriptor| ManifestNode { descriptor: descriptor.clone(), store: Arc::clone(&self.store) };
+        let mut listed: Vec<(Digest, ManifestNode)> = Vec::new();
         for descriptor in &self.listed {
             let node = node(descriptor);
             listed.extend(node.subject()?.map(|subject| (subject, node)));
         }
-        let mut left = content.digests();
-        let mut seen: HashSet<Digest> = left.iter().copied().collect();
+        let mut remaining = content.digests();
+        let mut seen: HashSet<Digest> = remaining.iter().copied().collect();
         let mut found = FoundReferrers::default();
         let mut budget = new_budget();
-        while let Some(subject) = left.pop() {
-            let asked = self.store.referrers(&subject);
-            let asked =
-                asked.map_err(|source| OpenError::Blob { name: format!("the referrers of {subject}"), source })?;
-            found.skipped.extend(asked.malformed);
-            let here = listed.iter().filter(|(own, _)| *own == subject).map(|(_, node)| node.clone());
-            for node in here.chain(asked.descriptors.iter().map(node)) {
+        while let Some(subject) = remaining.pop() {
+            let response = self.store.referrers(&subject);
+            let response =
+                response.map_err(|source| OpenError::Blob { name: format!("the referrers of {subject}"), source })?;
+            found.skipped.extend(response.malformed);
+            let listed_nodes = listed.iter().filter(|(digest, _)| *digest == subject).map(|(_, node)| node.clone());
+            for node in listed_nodes.chain(response.descriptors.iter().map(node)) {
                 if !seen.insert(node.descriptor.digest) {
                     continue;
                 }
@@ -280,15 +287,15 @@ impl Found {
                     }
                     read => read?,
                 };
-                left.extend(referrer.digests().into_iter().filter(|digest| seen.insert(*digest)));
-                left.push(node.descriptor.digest);
+                remaining.extend(referrer.digests().into_iter().filter(|digest| seen.insert(*digest)));
+                remaining.push(node.descriptor.digest);
                 found.graphs.push(referrer);
             }
         }
         Ok(found)
     }
 
-    /// Every image, of every name.
+    /// Returns all images.
     ///
     /// # Errors
     ///
@@ -297,16 +304,16 @@ impl Found {
         self.each_image().into_iter().collect()
     }
 
-    /// Every image, of every name, or why it cannot be read: one that is incomplete leaves the others as they are.
+    /// Returns all images, or the errors of reading them. An incomplete image does not affect the others.
     pub fn each_image(&self) -> Vec<Result<Image, OpenError>> {
         let mut images = Vec::new();
         let mut budget = new_budget();
         for top in &self.tops {
             let manifests = top.node().and_then(|node| node.manifests(&mut budget));
-            match self.of_top(top, manifests) {
+            match self.name_top(top, manifests) {
                 Err(error) => images.push(Err(error)),
                 Ok(nodes) => images.extend(nodes.into_iter().map(|node| {
-                    let image = self.of_top(top, node.blobs_of(&mut budget))?;
+                    let image = self.name_top(top, node.blobs_of(&mut budget))?;
                     Ok(Image { reference: top.reference().or(image.reference), ..image })
                 })),
             }
@@ -314,8 +321,8 @@ impl Found {
         images
     }
 
-    /// The result of reading what is at the top: where there are several, the error names it.
-    fn of_top<T>(&self, top: &Top, result: Result<T, OpenError>) -> Result<T, OpenError> {
+    /// Adds the name of the entry to an error if there are several entries.
+    fn name_top<T>(&self, top: &Top, result: Result<T, OpenError>) -> Result<T, OpenError> {
         let others = || self.tops.iter().filter(|other| !std::ptr::eq(*other, top));
         result.map_err(|error| match others().next() {
             None => error,
@@ -327,21 +334,21 @@ impl Found {
         })
     }
 
-    /// What the name leads to: a manifest or an index.
+    /// Returns the selected manifest or index.
     ///
     /// # Errors
     ///
-    /// [`OpenError::Choice`] when there is nothing.
-    pub fn root(&self) -> Result<Node, OpenError> {
+    /// [`OpenError::Choice`] if there is none.
+    pub fn root(&self) -> Result<ManifestNode, OpenError> {
         self.tops.first().ok_or_else(nothing)?.node()
     }
 
-    /// Everything at the top, each with all that it lists, or why it cannot be read.
+    /// Returns all entries at the top, each with all its manifests, or the errors of reading them.
     pub fn contents(&self) -> impl Iterator<Item = Result<ManifestGraph, OpenError>> {
-        self.tops.iter().map(|top| self.of_top(top, top.node().and_then(|node| node.content())))
+        self.tops.iter().map(|top| self.name_top(top, top.node().and_then(|node| node.content())))
     }
 
-    /// The same image under several names is one.
+    /// Returns the entries, but an image with several names only once.
     fn distinct(&self) -> Vec<&Top> {
         let mut seen: HashSet<Digest> = HashSet::new();
         let mut unlisted: HashSet<Vec<&str>> = HashSet::new();
@@ -359,12 +366,12 @@ impl Found {
     }
 }
 
-/// Which machine's image.
+/// The platform of the image.
 #[derive(Clone, Debug)]
-pub enum Wanted {
-    /// This machine's, where there are several to choose from.
+pub enum PlatformChoice {
+    /// This platform, if there are several to choose from.
     Prefer(Platform),
-    /// This machine's and no other.
+    /// Only this platform.
     Only(Platform),
 }
 

@@ -48,7 +48,7 @@ impl From<Image> for ManifestGraph {
 
 impl ManifestGraph {
     /// Creates an index of `children`. A child without an entry in `descriptors` gets a descriptor without a name.
-    pub fn of(children: Vec<Self>, descriptors: Vec<Option<Descriptor>>) -> Self {
+    pub fn from_children(children: Vec<Self>, descriptors: Vec<Option<Descriptor>>) -> Self {
         let descriptors = descriptors.into_iter().chain(std::iter::repeat(None));
         let pairs = children.iter().zip(descriptors);
         let manifests = pairs.map(|(child, descriptor)| descriptor.unwrap_or_else(|| child.descriptor()));
@@ -85,7 +85,7 @@ impl ManifestGraph {
         match self {
             Self::Image(image) => image.descriptor(),
             Self::Index(index) => {
-                let digest = index.algorithm.of(&index.bytes);
+                let digest = index.algorithm.digest(&index.bytes);
                 Descriptor::new(&index.media_type, digest, index.bytes.len() as u64)
             }
         }

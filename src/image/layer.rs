@@ -1,4 +1,4 @@
-//! One layer's blob, or an artifact's: made or opened on demand, and always checked.
+//! The blob of a layer or an artifact, which is made or opened on demand, and always checked.
 
 use std::{
     collections::BTreeMap,
@@ -11,55 +11,59 @@ use std::{
 };
 
 use super::{
-    checked::{BlobReader, Hashing, invalid},
+    checked::{BlobReader, HashingReader, invalid},
     error::copy_blob,
     recipe::Compressed,
 };
 use crate::{
     image::{BlobFile, ImageError},
-    layer::{ChunkReader, Counted, Cutout, DetectedCompression},
+    layer::{ChunkReader, Counted, Cutout, DetectedCompression, erofs},
     oci::{Descriptor, Digest, media_type},
 };
 
-/// One layer's blob.
+/// The blob of a layer.
 ///
 /// [Example](crate#layer).
 #[derive(Clone)]
 pub struct LayerBlob {
-    /// Its descriptor in the manifest.
+    /// The descriptor in the manifest.
     pub descriptor: Descriptor,
     /// Digest of the uncompressed tar.
     pub diff_id: Digest,
-    /// What it compresses to, by the names of compressions, where its recipe says.
+    /// The compressed blobs that the recipe records, by the names of compressions.
     pub compressed: BTreeMap<String, Compressed>,
-    /// The store paths it is made from, where it is known.
+    /// The store paths in the layer, if they are known.
     pub paths: Vec<PathBuf>,
-    /// Those of `paths` whose contents are elsewhere in the image, at its root mostly.
+    /// The store paths among `paths` whose contents have another location in the image, usually its root.
     pub moved: Vec<PathBuf>,
-    /// The file that is the blob, where there is one.
+    /// The file that contains the blob, if there is one.
     pub file: Option<Arc<BlobFile>>,
-    /// The registry (host and repository) that has the blob, where it comes from one.
+    /// The registry (host and repository) that has the blob, if it comes from one.
     pub origin: Option<(String, String)>,
-    /// Whether it is only at the URLs of its descriptor: it is listed, and not copied.
+    /// Whether the blob is only available at the URLs of its descriptor. It is then listed but not copied.
     pub elsewhere: bool,
-    bytes: Bytes,
-    /// Makes parts without the whole.
+    bytes: ByteSource,
+    /// Makes ranges without the whole blob.
     parts: Option<Arc<MakeParts>>,
+    /// Makes an EROFS image without the tar.
+    erofs: Option<Arc<MakeErofs>>,
 }
 
-/// Where the bytes come from.
+/// The source of the bytes.
 #[derive(Clone)]
-enum Bytes {
+enum ByteSource {
     Open(Arc<OpenBlob>),
-    /// Checks the digest itself.
+    /// The function checks the digest itself.
     Make(Arc<MakeBlob>),
 }
 
 type OpenBlob = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync;
-/// Errors are the blob's own, or those of what it is written to.
+/// The errors are those of the blob or of its output.
 type MakeBlob = dyn Fn(&mut dyn Write) -> Result<(), ImageError> + Send + Sync;
-/// Whether it could: where not, nothing was written.
+/// Returns whether the ranges could be made. If not, no byte was written.
 type MakeParts = dyn Fn(&[Range<u64>], &mut dyn Write) -> Result<bool, ImageError> + Send + Sync;
+/// Writes the layer as an EROFS image to an empty file; whether it could, as for [`MakeParts`].
+type MakeErofs = dyn Fn(&mut File) -> Result<bool, ImageError> + Send + Sync;
 
 impl fmt::Debug for LayerBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -68,25 +72,25 @@ impl fmt::Debug for LayerBlob {
 }
 
 impl LayerBlob {
-    /// A blob that `open` opens; it is checked against the descriptor while it is read.
+    /// Returns a blob that `open` opens. It is checked against the descriptor while it is read.
     pub fn new(
         descriptor: Descriptor,
         diff_id: Digest,
         open: impl Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync + 'static,
     ) -> Self {
-        Self::of(descriptor, diff_id, Bytes::Open(Arc::new(open)))
+        Self::new_checked(descriptor, diff_id, ByteSource::Open(Arc::new(open)))
     }
 
-    /// A blob that `make` writes; its error says when what it wrote has another digest.
+    /// Returns a blob that `make` writes. `make` reports an error if the bytes have another digest.
     pub(super) fn made(
         descriptor: Descriptor,
         diff_id: Digest,
         make: impl Fn(&mut dyn Write) -> Result<(), ImageError> + Send + Sync + 'static,
     ) -> Self {
-        Self::of(descriptor, diff_id, Bytes::Make(Arc::new(make)))
+        Self::new_checked(descriptor, diff_id, ByteSource::Make(Arc::new(make)))
     }
 
-    fn of(descriptor: Descriptor, diff_id: Digest, bytes: Bytes) -> Self {
+    fn new_checked(descriptor: Descriptor, diff_id: Digest, bytes: ByteSource) -> Self {
         Self {
             descriptor,
             diff_id,
@@ -98,10 +102,11 @@ impl LayerBlob {
             elsewhere: false,
             bytes,
             parts: None,
+            erofs: None,
         }
     }
 
-    /// The same blob, of which `make` writes parts without making the whole, or says that it cannot.
+    /// Adds a function that makes ranges of the blob without the whole blob, or returns that it cannot.
     pub(super) fn with_parts(
         self,
         make: impl Fn(&[Range<u64>], &mut dyn Write) -> Result<bool, ImageError> + Send + Sync + 'static,
@@ -109,26 +114,50 @@ impl LayerBlob {
         Self { parts: Some(Arc::new(make)), ..self }
     }
 
-    /// The same blob, which is this file.
+    /// Returns the same blob, of which `make` writes an EROFS image without its tar, or errors.
+    pub(super) fn with_erofs(
+        self,
+        make: impl Fn(&mut File) -> Result<bool, ImageError> + Send + Sync + 'static,
+    ) -> Self {
+        Self { erofs: Some(Arc::new(make)), ..self }
+    }
+
+    /// Writes the layer as an EROFS image to the empty file `out`. The image may be read only if this succeeds: what the layer
+    /// holds is checked at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`plain`](Self::plain), and if an EROFS image cannot hold the layer.
+    pub(crate) fn write_erofs(&self, out: &mut File) -> Result<(), ImageError> {
+        if let Some(make) = &self.erofs
+            && make(out)?
+        {
+            return Ok(());
+        }
+        self.plain(|tar| erofs::write_tar(tar, &self.diff_id, out))
+    }
+
+    /// Sets the file that contains the blob.
     pub fn with_file(self, file: BlobFile) -> Self {
         Self { file: Some(Arc::new(file)), ..self }
     }
 
-    /// The same blob, which this repository of a registry has.
+    /// Sets the repository of a registry that has the blob.
     pub fn with_origin(self, host: &str, repository: &str) -> Self {
         Self { origin: Some((host.to_owned(), repository.to_owned())), ..self }
     }
 
-    /// The same blob, which is only where its URLs say.
+    /// Marks the blob as available only at its URLs.
     pub fn only_elsewhere(self) -> Self {
         Self { elsewhere: true, ..self }
     }
 
-    /// The same layer as its uncompressed tar. The blob is decompressed here for its size, and again when it is written.
+    /// Returns the layer as its uncompressed tar. The blob is decompressed here to compute its size, and again when it
+    /// is written.
     ///
     /// # Errors
     ///
-    /// As [`plain`](Self::plain).
+    /// Those of [`plain`](Self::plain).
     pub(crate) fn uncompressed(&self) -> Result<Self, ImageError> {
         let size = self.plain(|tar| io::copy(tar, &mut io::sink()))?;
         let (packed, digest) = (self.clone(), self.descriptor.digest);
@@ -139,7 +168,7 @@ impl LayerBlob {
         Ok(Self { paths: self.paths.clone(), moved: self.moved.clone(), ..made })
     }
 
-    /// Opens the blob for readers who pass its bytes on at once: a file is checked first.
+    /// Opens the blob for readers that pass its bytes on at once, so a file is checked first.
     fn open(&self, open: &OpenBlob) -> io::Result<Box<dyn Read + Send>> {
         match &self.file {
             Some(file) => Ok(Box::new(file.open()?)),
@@ -151,17 +180,17 @@ impl LayerBlob {
     ///
     /// # Errors
     ///
-    /// When it is not what the descriptor says: before anything was written if it is a file, else after everything was;
-    /// when it cannot be read or `out` fails.
+    /// If the blob differs from the descriptor: for a file before anything is written, else after everything was
+    /// written. Also if it cannot be read or `out` fails.
     pub fn write(&self, out: &mut dyn Write) -> Result<(), ImageError> {
         let (digest, size) = (self.descriptor.digest, self.descriptor.size);
         let fail = |source| ImageError::Blob { digest, source };
         match &self.bytes {
-            Bytes::Open(open) => {
+            ByteSource::Open(open) => {
                 let mut reader = BlobReader::new(self.open(open.as_ref()).map_err(fail)?, &self.descriptor);
                 copy_blob(digest, &mut reader, out).map(drop)
             }
-            Bytes::Make(make) => {
+            ByteSource::Make(make) => {
                 let mut counted = Counted::new(out);
                 make(&mut counted)?;
                 if counted.bytes == size {
@@ -172,18 +201,18 @@ impl LayerBlob {
         }
     }
 
-    /// Writes these ranges of the blob, which are in order and apart, one after the other. The digest of a file is checked
-    /// before. Where ranges can be made without the rest of the blob, it is not checked; where not, it is, after
-    /// everything was written.
+    /// Writes these ranges of the blob one after the other. They must be ordered and disjoint. The digest of a file is
+    /// checked before. Ranges that can be made without the rest of the blob are not checked. Otherwise the blob is
+    /// checked after everything was written.
     ///
     /// # Errors
     ///
-    /// As [`write`](Self::write).
+    /// Those of [`write`](Self::write).
     pub fn write_ranges(&self, ranges: &[Range<u64>], out: &mut dyn Write) -> Result<(), ImageError> {
         let digest = self.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
         let wanted: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        // Most of it is made on all cores, and checked.
+        // Most of the blob is needed, so all of it is made on all cores, and checked.
         if wanted <= self.descriptor.size / 2 {
             if let Some(file) = &self.file {
                 return file.open().and_then(|opened| copy_ranges(opened, file.path(), ranges, out)).map_err(fail);
@@ -196,14 +225,14 @@ impl LayerBlob {
         }
         let mut cutout = Cutout::new(ranges, out);
         self.write(&mut cutout)?;
-        if cutout.left() == 0 { Ok(()) } else { Err(fail(invalid("it is shorter than it should be".to_owned()))) }
+        if cutout.unfinished() == 0 { Ok(()) } else { Err(fail(invalid("it is shorter than it should be".to_owned()))) }
     }
 
-    /// The blob as a stream: its end comes only after size and digest were right.
+    /// Returns the blob as a stream, which ends only after size and digest were checked.
     pub fn read(&self) -> BlobReader {
         match &self.bytes {
-            Bytes::Open(open) => self.reader(self.open(open.as_ref())),
-            Bytes::Make(make) => {
+            ByteSource::Open(open) => self.reader(self.open(open.as_ref())),
+            ByteSource::Make(make) => {
                 let make = Arc::clone(make);
                 let made = ChunkReader::new(move |out| make(out).map_err(io::Error::other));
                 BlobReader::self_checked(Box::new(made), &self.descriptor)
@@ -215,35 +244,36 @@ impl LayerBlob {
         BlobReader::new(opened.unwrap_or_else(|error| Box::new(Failed(Some(error)))), &self.descriptor)
     }
 
-    /// As [`read`](Self::read), for a reader that keeps nothing unless all of it was right.
+    /// Returns the blob as a stream for a reader that discards its results after an error.
     fn read_unchecked(&self) -> BlobReader {
         match &self.bytes {
-            Bytes::Open(open) => self.reader(open()),
-            Bytes::Make(_) => self.read(),
+            ByteSource::Open(open) => self.reader(open()),
+            ByteSource::Make(_) => self.read(),
         }
     }
 
-    /// Gives `consume` the plain tar, and what it made of it only if the whole blob, also what it did not read, is what
-    /// descriptor and `diff_id` say. The first bytes of the blob say how it is compressed, as for the engines (containerd,
-    /// `pkg/archive/compression`; containers/image, `pkg/compression`): `podman save --format docker-dir` writes
-    /// uncompressed layers under the media type of gzip.
+    /// Passes the uncompressed tar to `consume`. Returns its result only if the whole blob, including the part that was
+    /// not read, matches the descriptor and `diff_id`. The first bytes of the blob determine its compression, as in the
+    /// engines (containerd, `pkg/archive/compression`; containers/image, `pkg/compression`): `podman save --format
+    /// docker-dir` writes uncompressed layers under the media type of gzip.
     ///
     /// # Errors
     ///
-    /// When it is not, and those of `consume`.
+    /// If the blob differs, and those of `consume`.
     pub fn plain<T>(&self, consume: impl FnOnce(&mut dyn Read) -> io::Result<T>) -> Result<T, ImageError> {
         let (digest, size) = (self.descriptor.digest, self.descriptor.size);
         let checked = || {
             let mut blob = self.read_unchecked();
             let mut start = Vec::with_capacity(DetectedCompression::START);
             (&mut blob).take(DetectedCompression::START as u64).read_to_end(&mut start)?;
-            let compression = DetectedCompression::of(&start);
+            let compression = DetectedCompression::detect(&start);
             if compression == DetectedCompression::Xz {
                 return Err(invalid("OCI does not allow layers compressed with xz".to_owned()));
             }
             let (value, found) = {
                 let whole = io::Cursor::new(start).chain(&mut blob);
-                let mut plain = Hashing { inner: compression.reader(whole, size)?, hasher: self.diff_id.hasher() };
+                let mut plain =
+                    HashingReader { inner: compression.reader(whole, size)?, hasher: self.diff_id.hasher() };
                 let value = consume(&mut plain)?;
                 io::copy(&mut plain, &mut io::sink())?;
                 (value, plain.hasher.finish())
@@ -259,7 +289,7 @@ impl LayerBlob {
     }
 }
 
-/// Ranges of a file.
+/// Copies ranges of a file.
 fn copy_ranges(mut file: File, path: &Path, ranges: &[Range<u64>], out: &mut dyn Write) -> io::Result<()> {
     for range in ranges {
         file.seek(SeekFrom::Start(range.start))?;

@@ -1,4 +1,4 @@
-//! What the tar of a layer holds, as far as reports say it.
+//! The contents of a layer's tar that reports need.
 
 use std::{
     collections::BTreeMap,
@@ -16,13 +16,13 @@ use crate::{
     oci::descriptor::media_type,
 };
 
-/// What the tar of a layer holds.
+/// The contents of a layer's tar.
 #[derive(Debug, Default)]
 pub struct LayerContents {
-    /// Why engines refuse the layer or lose a file of it, if they do: it is no tar, it has a whiteout of no file, or a file
-    /// whose name begins with `.wh.` is not empty, so that it was not meant as a whiteout.
+    /// The reason why engines refuse the layer or lose a file of it: it is not a tar, it has a whiteout of no file, or
+    /// a file whose name begins with `.wh.` is not empty, so that it was not meant as a whiteout.
     pub problem: Option<String>,
-    /// Bytes of the files of each store path.
+    /// The number of bytes in the files of each store path.
     pub sizes: BTreeMap<PathBuf, u64>,
 }
 
@@ -72,17 +72,16 @@ impl LayerContents {
     }
 }
 
-/// The store path that an entry is in.
+/// Returns the store path that contains an entry.
 fn store_path(name: &[u8]) -> Option<PathBuf> {
     let name = overlay::clean(name).ok()?;
-    let base = name.strip_prefix(b"nix/store/")?.split(|&byte| byte == b'/').next()?;
-    let path = format!("/nix/store/{}", std::str::from_utf8(base).ok()?);
-    StorePath::parse(&path).ok().map(|_| path.into())
+    StorePath::from_entry_name(&name).map(|path| path.as_path().to_owned())
 }
 
 impl Image {
-    /// What layers hold that are not made from known store paths, with their numbers. Those in registries are not downloaded
-    /// for it, and those that cannot be read are left out: `verify` says why.
+    /// Returns the contents of layers that are not made from known store paths, with their numbers. Layers in
+    /// registries are not downloaded for this. Layers that cannot be read are left out, and `verify` reports the
+    /// reason.
     pub fn layer_contents(&self) -> Vec<(usize, LayerContents)> {
         let is_image = media_type::is_config(&self.config_media_type);
         let is_read = |layer: &super::LayerBlob| {

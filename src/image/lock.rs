@@ -105,7 +105,7 @@ impl LockedImage {
     fn parse(&self, reference: &str) -> Result<(Manifest, ImageConfig), OpenError> {
         let manifest: Manifest =
             serde_json::from_str(&self.manifest).map_err(|error| document(reference, error.to_string()))?;
-        if !manifest.config.digest.is_of(self.config.as_bytes()) {
+        if !manifest.config.digest.matches(self.config.as_bytes()) {
             return Err(document(reference, format!("its config is not {}", manifest.config.digest)));
         }
         let config: ImageConfig =

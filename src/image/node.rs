@@ -1,11 +1,11 @@
-//! Content as a graph of descriptors, walked by digest:
+//! The graph of manifests and indexes, walked by digest:
 //!
 //! ```text
 //! index ──▶ nested index ──▶ manifest ──▶ config, layers
 //! ```
 //!
-//! A [`Store`] opens the blob with a digest on any medium; everything else here is the same for all of them.
-//! Documents are checked against their descriptors before anybody parses them, and stay the bytes that they are.
+//! A [`Store`] opens the blob with a digest on any medium. Everything else here is the same for all media. Documents
+//! are checked against their descriptors before they are parsed, and their bytes are kept.
 
 use std::{
     io::{self, Read},
@@ -28,55 +28,56 @@ use crate::{
     },
 };
 
-/// Indexes in indexes; what others write has two.
+/// The maximum depth of nested indexes. Other tools write at most two levels.
 const DEPTH_LIMIT: usize = 16;
-/// An image with more layers than this is refused; docker and podman run no more than 127.
+/// The maximum number of layers. docker and podman run images with up to 127.
 const LAYERS_LIMIT: usize = 1000;
 
-/// A manifest or an index, not read yet.
+/// A manifest or an index that was not read yet.
 #[derive(Clone, Debug)]
-pub struct Node {
-    /// The descriptor that refers to it.
+pub struct ManifestNode {
+    /// The descriptor of the manifest or index.
     pub descriptor: Descriptor,
     pub(crate) store: Arc<dyn Store>,
 }
 
 /// A parsed manifest or index, and its bytes.
-enum Document {
+enum GraphDocument {
     Index(Box<Index>, Vec<u8>),
     Manifest(Box<Manifest>, Vec<u8>),
 }
 
-/// What the documents of one command may take: a small one that is listed many times is many documents in memory.
+/// Returns the budget for the documents of one command. A small document that is listed many times becomes many
+/// documents in memory.
 pub(crate) fn new_budget() -> Budget {
     Budget::new(&budget::GRAPH)
 }
 
-impl Node {
-    /// The raw manifest or index: of the size and digest that the descriptor says.
+impl ManifestNode {
+    /// Returns the bytes of the manifest or index, after checking its size and digest.
     ///
     /// # Errors
     ///
-    /// When it is missing, too big, or something else.
+    /// If it is missing, too large, or does not match its descriptor.
     pub fn document(&self) -> Result<Vec<u8>, OpenError> {
         self.checked(&self.descriptor, &|| self.store.manifest(&self.descriptor))
     }
 
-    /// The bytes of a document, checked: those that the descriptor carries, else those that `read` gives.
+    /// Returns the checked bytes of a document: those that the descriptor contains, else those that `read` returns.
     fn checked(
         &self,
         descriptor: &Descriptor,
         read: &dyn Fn() -> io::Result<Option<Vec<u8>>>,
     ) -> Result<Vec<u8>, OpenError> {
         let fail = |why: String| OpenError::Document { document: self.store.name(&descriptor.digest), why };
-        let bytes = match embedded(descriptor).filter(|bytes| descriptor.digest.is_of(bytes)) {
+        let bytes = match embedded(descriptor).filter(|bytes| descriptor.digest.matches(bytes)) {
             Some(bytes) => bytes,
             None => read()
                 .map_err(|source| OpenError::Blob { name: self.store.name(&descriptor.digest), source })?
                 .ok_or_else(|| fail("it is missing".to_owned()))?,
         };
-        if !descriptor.digest.is_of(&bytes) {
-            let found = descriptor.digest.algorithm().of(&bytes);
+        if !descriptor.digest.matches(&bytes) {
+            let found = descriptor.digest.algorithm().digest(&bytes);
             return Err(fail(format!("its digest is {found}, which differs from its name")));
         }
         if bytes.len() as u64 != descriptor.size {
@@ -97,20 +98,20 @@ impl Node {
         json::from_slice(bytes).map_err(|error| self.fail(error.to_string()))
     }
 
-    fn read(&self) -> Result<Document, OpenError> {
+    fn read(&self) -> Result<GraphDocument, OpenError> {
         let bytes = self.document()?;
         let is_index = match media_type::as_oci(&self.descriptor.media_type) {
             media_type::INDEX => true,
             media_type::MANIFEST => false,
-            // Without a media type: an index has manifests.
+            // Without a media type, an index is recognised by its list of manifests.
             _ => document::is_index(&bytes),
         };
         if document::is_schema_1(&bytes) {
             return Err(self.fail(document::SCHEMA_1.to_owned()));
         }
         Ok(match is_index {
-            true => Document::Index(Box::new(self.parse(&bytes)?), bytes),
-            false => Document::Manifest(Box::new(self.parse(&bytes)?), bytes),
+            true => GraphDocument::Index(Box::new(self.parse(&bytes)?), bytes),
+            false => GraphDocument::Manifest(Box::new(self.parse(&bytes)?), bytes),
         })
     }
 
@@ -118,16 +119,16 @@ impl Node {
         Self { descriptor, store: Arc::clone(&self.store) }
     }
 
-    /// The image, or the index with everything it lists.
+    /// Returns the image, or the index with all its images.
     ///
     /// # Errors
     ///
-    /// When a document is missing or malformed.
+    /// If a document is missing or malformed.
     pub fn content(&self) -> Result<ManifestGraph, OpenError> {
         self.content_of(&mut new_budget())
     }
 
-    /// As [`content`](Self::content), of what others share the memory with.
+    /// The same as [`content`](Self::content) with a shared budget.
     pub(crate) fn content_of(&self, budget: &mut Budget) -> Result<ManifestGraph, OpenError> {
         self.content_within(budget.renew_parts(), 0)
     }
@@ -138,13 +139,13 @@ impl Node {
         let document = self.read()?;
         budget.take_bytes(self.descriptor.size).map_err(|error| self.exceeded(error))?;
         match document {
-            Document::Manifest(manifest, bytes) => {
+            GraphDocument::Manifest(manifest, bytes) => {
                 let config = manifest.config.size;
                 let image = self.image(*manifest, bytes)?;
                 budget.take_bytes(config).map_err(|error| self.exceeded(error))?;
                 Ok(image.into())
             }
-            Document::Index(index, bytes) => {
+            GraphDocument::Index(index, bytes) => {
                 let children = index.manifests.into_iter();
                 Ok(ManifestGraph::Index(Box::new(ImageIndex {
                     reference: self.reference(),
@@ -159,11 +160,11 @@ impl Node {
         }
     }
 
-    /// What it refers to (`subject`), where it refers to something.
+    /// Returns the digest of the `subject`, if there is one.
     ///
     /// # Errors
     ///
-    /// When it is missing, too big, or something else.
+    /// If the document is missing, too large, or does not match its descriptor.
     pub fn subject(&self) -> Result<Option<Digest>, OpenError> {
         #[derive(Deserialize)]
         struct Referrer {
@@ -180,11 +181,11 @@ impl Node {
         Err(self.fail(format!("more than {DEPTH_LIMIT} indexes are nested, which is the limit")))
     }
 
-    /// Every manifest, in order: this one, or those below this index.
+    /// Returns every manifest in order: this one, or those below this index.
     ///
     /// # Errors
     ///
-    /// When an index is missing or malformed.
+    /// If an index is missing or malformed.
     pub(crate) fn manifests(&self, budget: &mut Budget) -> Result<Vec<Self>, OpenError> {
         let mut found = Vec::new();
         self.manifests_within(&mut found, budget.renew_parts(), 0)?;
@@ -201,10 +202,10 @@ impl Node {
         let document = self.read()?;
         budget.take_bytes(self.descriptor.size).map_err(|error| self.exceeded(error))?;
         match document {
-            Document::Manifest(..) => found.push(self.clone()),
-            Document::Index(index, _) => {
+            GraphDocument::Manifest(..) => found.push(self.clone()),
+            GraphDocument::Index(index, _) => {
                 for descriptor in index.manifests {
-                    // Whoever names an index names what it lists.
+                    // The name of an index applies to its images.
                     let mut child = self.child(descriptor);
                     for key in [annotation::IMAGE_NAME, annotation::REF_NAME] {
                         if let Some(name) = self.descriptor.annotations.get(key) {
@@ -218,34 +219,34 @@ impl Node {
         Ok(())
     }
 
-    /// The one image that this manifest describes.
+    /// Returns the image that this manifest describes.
     ///
     /// # Errors
     ///
-    /// When it describes none, or a document is missing or malformed.
+    /// If it describes none, or a document is missing or malformed.
     pub fn blobs(&self) -> Result<Image, OpenError> {
         self.blobs_of(&mut new_budget())
     }
 
-    /// As [`blobs`](Self::blobs), of what others share the memory with.
+    /// The same as [`blobs`](Self::blobs) with a shared budget.
     pub(crate) fn blobs_of(&self, budget: &mut Budget) -> Result<Image, OpenError> {
         let document = self.read()?;
         budget.take_bytes(self.descriptor.size).map_err(|error| self.exceeded(error))?;
         match document {
-            Document::Manifest(manifest, bytes) => {
+            GraphDocument::Manifest(manifest, bytes) => {
                 let config = manifest.config.size;
                 let image = self.image(*manifest, bytes)?;
                 budget.take_bytes(config).map_err(|error| self.exceeded(error)).map(|()| image)
             }
-            Document::Index(..) => Err(self.fail("it is an index, not the manifest of an image".to_owned())),
+            GraphDocument::Index(..) => Err(self.fail("it is an index, not the manifest of an image".to_owned())),
         }
     }
 
-    /// The machine that the image is for: as the index says, else its config; none for what is no image.
+    /// Returns the platform of the image in the index, else in its config, or `None` if it is not an image.
     ///
     /// # Errors
     ///
-    /// When a document is missing or malformed.
+    /// If a document is missing or malformed.
     pub fn platform(&self) -> Result<Option<Platform>, OpenError> {
         if let Some(platform) = &self.descriptor.platform {
             return Ok(Some(platform.clone()).filter(|platform| platform.os != "unknown"));
@@ -254,28 +255,32 @@ impl Node {
         Ok(media_type::is_config(&image.config_media_type).then_some(image.platform))
     }
 
-    /// `name:tag`, where the descriptor has it.
+    /// Returns `name:tag`, if the descriptor has it.
     pub fn reference(&self) -> Option<String> {
         self.names().into_iter().find(|name| name.contains(':'))
     }
 
-    /// What the descriptor is called: `name:tag`, or a tag alone.
+    /// Returns the names in the descriptor: `name:tag`, or only a tag.
     pub fn names(&self) -> Vec<String> {
         let annotated = |key| self.descriptor.annotations.get(key);
         let name = annotated(annotation::IMAGE_NAME).map(|name| name::familiar(name).to_owned());
         let tag = annotated(annotation::REF_NAME);
-        // Tools that know tags alone (umoci) leave the whole name of another tag beside a new one.
+        // Tools that only set tags (umoci) keep the full name of the previous tag next to a new one.
         let is_of_another = |name: &String| {
-            let is_tag =
-                |tag: &&String| !tag.contains(':') && name.rsplit_once(':').is_some_and(|(_, own)| own != *tag);
+            let is_tag = |tag: &&String| {
+                !tag.contains(':') && name.rsplit_once(':').is_some_and(|(_, named_tag)| named_tag != *tag)
+            };
             tag.filter(is_tag).is_some()
         };
         name.filter(|name| !is_of_another(name)).or(tag.cloned()).into_iter().collect()
     }
 
-    fn media_type(&self, own: Option<&str>, usual: &str) -> String {
-        let said = &self.descriptor.media_type;
-        own.or(Some(said).filter(|said| !said.is_empty()).map(String::as_str)).unwrap_or(usual).to_owned()
+    fn media_type(&self, document_type: Option<&str>, usual: &str) -> String {
+        let descriptor_type = &self.descriptor.media_type;
+        document_type
+            .or(Some(descriptor_type).filter(|descriptor_type| !descriptor_type.is_empty()).map(String::as_str))
+            .unwrap_or(usual)
+            .to_owned()
     }
 
     fn image(&self, manifest: Manifest, bytes: Vec<u8>) -> Result<Image, OpenError> {
@@ -289,7 +294,7 @@ impl Node {
             reader.map(|reader| read_document(reader, manifest.config.size)).transpose()
         };
         let config = self.checked(&manifest.config, &read)?;
-        // An artifact's config may be anything.
+        // The config of an artifact may have any content.
         let is_image = media_type::is_config(&manifest.config.media_type);
         let parsed: ImageConfig = if is_image { config_node.parse(&config)? } else { ImageConfig::default() };
         let diff_ids = &parsed.rootfs.diff_ids;
@@ -319,7 +324,7 @@ impl Node {
     fn layer(&self, descriptor: &Descriptor, diff_id: Option<&Digest>) -> Result<LayerBlob, OpenError> {
         let (store, digest, data) = (Arc::clone(&self.store), descriptor.digest, embedded(descriptor));
         let name = store.name(&digest);
-        // Registries are asked when the blob is read, unless it may be elsewhere.
+        // A blob in a registry is requested when it is read, unless it may only be at its URLs.
         let ask = store.origin().is_none() || !descriptor.urls.is_empty();
         let missing = ask
             && data.is_none()
@@ -344,13 +349,13 @@ impl Node {
     }
 }
 
-/// Whether it is a layer of a file system, and no artifact's blob.
+/// Whether it is a layer of a file system, and not the blob of an artifact.
 fn is_tar(descriptor: &Descriptor) -> bool {
     let kind = media_type::as_oci(&descriptor.media_type);
     kind.starts_with(media_type::LAYER_TAR) || kind.contains("layer.nondistributable.v1.tar")
 }
 
-/// The blob that a descriptor carries itself.
+/// Returns the blob that a descriptor contains.
 fn embedded(descriptor: &Descriptor) -> Option<Vec<u8>> {
     BASE64.decode(descriptor.data.as_deref()?.as_bytes()).ok()
 }

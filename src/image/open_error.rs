@@ -1,4 +1,4 @@
-//! Why an image could not be read.
+//! Errors of opening images.
 
 use std::{
     error::Error,
@@ -8,151 +8,151 @@ use std::{
 
 use crate::{budget::ExceededError, image::ImageError, oci::Platform};
 
-/// Why an image could not be read.
+/// The error of opening an image.
 ///
 /// [Example](crate#image).
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The file system refused.
+    /// An input or output error.
     #[error("{act} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation, for example `reading`.
         act: String,
-        /// On which path.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It is not of a kind that strata reads.
+    /// The file has an unknown format.
     #[error(
         "{} is neither an image.json, an OCI layout, an OCI archive, a docker archive nor a dir: of skopeo's",
         .0.display()
     )]
     Unknown(PathBuf),
-    /// It is something else than an image.
+    /// The file or directory is not an image.
     #[error("{}: {why}", path.display())]
     NotImage {
-        /// The file or directory.
+        /// The kind of the file, and a remedy.
         path: PathBuf,
-        /// What it is, and what to do instead.
+        /// The kind of the file, and a remedy.
         why: String,
     },
-    /// A document of it is missing or malformed.
+    /// A document of the image is missing or malformed.
     #[error("{document}: {why}")]
     Document {
-        /// Its name inside the image.
+        /// The name of the document in the image.
         document: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
-    /// With a document of it, the image exceeds a limit.
+    /// A document of the image exceeds a limit.
     #[error("{document}: {exceeded}")]
     Limit {
-        /// The document's name inside the image.
+        /// The name of the document in the image.
         document: String,
-        /// The limit.
+        /// The exceeded limit.
         exceeded: ExceededError,
     },
-    /// A blob or document of it could not be read.
+    /// A blob or document of the image could not be read.
     #[error("reading {name}")]
     Blob {
-        /// Its name.
+        /// The name of the document, blob or file.
         name: String,
-        /// What the medium answered.
+        /// The error of the system.
         source: io::Error,
     },
-    /// Not exactly one image matches.
+    /// No image or several images match.
     #[error("{why}; found {all}")]
     Choice {
-        /// What is wrong.
+        /// The problem of the choice.
         why: String,
-        /// Every image's name and platform.
+        /// The names and platforms of all images.
         all: String,
     },
-    /// One image of several cannot be read.
+    /// One of several images cannot be read.
     #[error("the image {name}, one of several there, cannot be read; name another by its tag ({others})")]
     Incomplete {
-        /// Its name, or its digest.
+        /// The name or digest of the image.
         name: String,
-        /// The names of the others.
+        /// The names of the other images.
         others: String,
-        /// What is wrong with it.
+        /// The error of the system.
         source: Box<OpenError>,
     },
-    /// It is for another platform than what is built on it.
+    /// The image is for another platform than the image that is built on it.
     #[error("it is for {found}, but the image that is built on it is for {wanted}")]
     Platform {
-        /// The platform of its config.
+        /// The platform in the config of the image.
         found: Box<Platform>,
-        /// The platform of the image on it.
+        /// The platform of the image that is built on it.
         wanted: Box<Platform>,
     },
-    /// It is no path here, but looks like a registry's reference.
+    /// The path does not exist, but resembles a reference of a registry.
     #[error("for an image of a registry, write docker://{text}")]
     NoTransport {
-        /// What was given.
+        /// The text that the user gave.
         text: String,
-        /// Why it is no path.
+        /// The error of opening the path.
         source: Box<OpenError>,
     },
-    /// It is no path here, but something that is written in another way.
+    /// The path does not exist, but resembles another source.
     #[error("{hint}")]
     Hint {
-        /// What to write.
+        /// The suggested source.
         hint: String,
-        /// Why it is no path.
+        /// The error of opening the path.
         source: Box<OpenError>,
     },
     /// No image has this name.
     #[error("no image is named {name}; found {all}")]
     NoSuchName {
-        /// The name that was asked for.
+        /// The name of the document, blob or file.
         name: String,
-        /// Every image's name.
+        /// The names of all images.
         all: String,
     },
     /// The registry has no such image.
     #[error("{reference}: the registry has no {version}; check the name, and that you are logged in")]
     NoSuchVersion {
-        /// The image.
+        /// The reference of the image.
         reference: String,
-        /// Its tag or digest.
+        /// The tag or digest.
         version: String,
     },
-    /// The path ends at its first colon.
+    /// The text was split at its first colon.
     #[error("after a transport, a path ends at its first colon; write the path alone: {path}")]
     Colon {
-        /// The path.
+        /// The path that contains the colon.
         path: String,
-        /// Why the part before the colon is no image.
+        /// The error of opening the part before the colon.
         source: Box<OpenError>,
     },
-    /// The registry or the engine failed.
+    /// The registry or the engine reported an error.
     #[error(transparent)]
     Transport(Box<dyn Error + Send + Sync>),
-    /// It is an image.json that cannot be used.
+    /// An image.json that cannot be used.
     #[error(transparent)]
     Recipe(#[from] ImageError),
 }
 
 impl OpenError {
-    /// The error of an act on a path, such as "reading".
+    /// Returns a function that adds an operation such as "reading", and the path.
     pub(crate) fn io(act: &str, path: &Path) -> impl Fn(io::Error) -> Self {
         let (act, path) = (act.to_owned(), path.to_owned());
         move |source| Self::Io { act: act.clone(), path: path.clone(), source }
     }
 
-    /// Whether a document is missing or malformed, so that reading it again gives the same.
+    /// Whether a document is missing or malformed, so that reading it again has the same result.
     pub(crate) fn is_malformed(&self) -> bool {
         matches!(self, Self::Document { .. })
     }
 
-    /// Whether there is no such image.
+    /// Whether the image does not exist.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::NoSuchName { .. } | Self::NoSuchVersion { .. })
     }
 
-    /// The error of a registry or an engine.
+    /// Wraps the error of a registry or an engine.
     #[cfg(feature = "net")]
     pub(crate) fn transport(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Transport(error.into())

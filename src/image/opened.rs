@@ -1,8 +1,8 @@
 //! An opened image of any kind: a recipe, or the images of another medium.
 
 use super::{
-    Image, ManifestGraph, OpenError,
-    found::{Found, FoundReferrers, Wanted},
+    Image, ImageError, ManifestGraph, OpenError,
+    found::{FoundImages, FoundReferrers, PlatformChoice},
 };
 use crate::{
     image::{Recipe, RecipeIndex, recipe::RecipeFile},
@@ -19,7 +19,7 @@ pub enum Opened {
     /// An index of recipes.
     Index(RecipeIndex),
     /// The images of an archive, a directory or a registry.
-    Found(Found),
+    Found(FoundImages),
 }
 
 impl From<RecipeFile> for Opened {
@@ -32,6 +32,17 @@ impl From<RecipeFile> for Opened {
 }
 
 impl Opened {
+    /// Returns the recipe that matches `platform`, or that of this machine; the recipes of all platforms with `all`. There are
+    /// none if the image is not a recipe.
+    pub(crate) fn recipes(&self, platform: Option<&Platform>, all: bool) -> Vec<&Recipe> {
+        match self {
+            Self::Recipe(recipe) => vec![recipe],
+            Self::Index(index) if all => index.images.iter().collect(),
+            Self::Index(index) => index.for_platform(platform.unwrap_or(&Platform::here())).into_iter().collect(),
+            Self::Found(_) => Vec::new(),
+        }
+    }
+
     /// Returns the host and port of the registry, if the image is in a registry.
     pub fn registry(&self) -> Option<&str> {
         match self {
@@ -47,19 +58,19 @@ impl Opened {
     /// [`OpenError::Choice`] if no image or several images match. Also if a document of the image is missing or malformed.
     pub fn image(&self, platform: Option<&Platform>) -> Result<Image, OpenError> {
         let wanted = match platform {
-            Some(platform) => Wanted::Only(platform.clone()),
-            None => Wanted::Prefer(Platform::here()),
+            Some(platform) => PlatformChoice::Only(platform.clone()),
+            None => PlatformChoice::Prefer(Platform::here()),
         };
         match self {
             Self::Recipe(image) => match platform.filter(|platform| !platform.is_met_by(&image.platform())) {
-                None => Ok(Image::of(image)),
+                None => Ok(Image::from_recipe(image)),
                 Some(platform) => Err(OpenError::Choice {
                     why: format!("no image matches {platform}"),
                     all: image.platform().to_string(),
                 }),
             },
             Self::Index(index) => {
-                let (Wanted::Prefer(wanted) | Wanted::Only(wanted)) = &wanted;
+                let (PlatformChoice::Prefer(wanted) | PlatformChoice::Only(wanted)) = &wanted;
                 let recipe = index.for_platform(wanted).ok_or_else(|| OpenError::Choice {
                     why: format!("no image matches {wanted}"),
                     all: index.platforms(),
@@ -70,6 +81,24 @@ impl Opened {
         }
     }
 
+    /// Returns the images for nodes with a Nix store: the one that [`image`](Self::image) returns, or with `all` those of
+    /// [`content`](Self::content).
+    ///
+    /// # Errors
+    ///
+    /// As [`image`](Self::image), and [`ImageError::NoNixNode`].
+    pub(crate) fn for_nix_node(&self, platform: Option<&Platform>, all: bool) -> Result<ManifestGraph, OpenError> {
+        match self {
+            Self::Index(index) if all => Ok(index.content_with(Image::for_nix_node)?),
+            _ => {
+                // Without a recipe, this is the error of the choice.
+                let reference = self.image(platform)?.reference;
+                let recipe = self.recipes(platform, false).into_iter().next().ok_or(ImageError::NoNixNode)?;
+                Ok(Image { reference, ..Image::for_nix_node(recipe)? }.into())
+            }
+        }
+    }
+
     /// Returns the image, or the index with its images.
     ///
     /// # Errors
@@ -77,7 +106,7 @@ impl Opened {
     /// [`OpenError::Choice`] if there are images with several names. Also if a document is missing or malformed.
     pub fn content(&self) -> Result<ManifestGraph, OpenError> {
         match self {
-            Self::Recipe(image) => Ok(Image::of(image).into()),
+            Self::Recipe(image) => Ok(Image::from_recipe(image).into()),
             Self::Index(index) => Ok(index.content()),
             Self::Found(found) => found.content(),
         }
@@ -98,7 +127,7 @@ impl Opened {
     /// Returns all images, with an error for each one that cannot be read.
     pub fn each_image(&self) -> Vec<Result<Image, OpenError>> {
         match self {
-            Self::Recipe(image) => vec![Ok(Image::of(image))],
+            Self::Recipe(image) => vec![Ok(Image::from_recipe(image))],
             Self::Index(index) => index.images.iter().map(|recipe| Ok(index.image(recipe))).collect(),
             Self::Found(found) => found.each_image(),
         }
@@ -111,7 +140,7 @@ impl Opened {
     /// If a document of an image is missing or malformed.
     pub fn images(&self) -> Result<Vec<Image>, OpenError> {
         match self {
-            Self::Recipe(image) => Ok(vec![Image::of(image)]),
+            Self::Recipe(image) => Ok(vec![Image::from_recipe(image)]),
             Self::Index(index) => Ok(index.images.iter().map(|recipe| index.image(recipe)).collect()),
             Self::Found(found) => found.images(),
         }

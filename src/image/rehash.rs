@@ -10,7 +10,7 @@ use std::{
     io::{self, Read},
 };
 
-use super::{Chunked, Found, Image, LayerBlob, LayerContents, ManifestGraph, OpenError, Opened};
+use super::{Chunked, FoundImages, Image, LayerBlob, LayerContents, ManifestGraph, OpenError, Opened};
 use crate::{
     causes,
     image::Recipe,
@@ -56,7 +56,7 @@ pub fn rehash(opened: &Opened) -> Result<RehashReport, OpenError> {
 }
 
 fn recipe(image: &Recipe, report: &mut RehashReport) {
-    let blobs = Image::of(image);
+    let blobs = Image::from_recipe(image);
     for (at, layer) in image.layers.iter().enumerate() {
         let is_plain = layer.media_type == media_type::LAYER_TAR;
         if is_plain && layer.diff_id != layer.digest {
@@ -66,12 +66,12 @@ fn recipe(image: &Recipe, report: &mut RehashReport) {
             ));
         }
     }
-    let layers: Vec<Claim> = claims(&blobs).collect();
+    let layers: Vec<LayerClaim> = claims(&blobs).collect();
     check(&layers, report, &|claim| format!("layer {}: ", claim.number));
 }
 
 /// A layer and the digests to check.
-struct Claim<'a> {
+struct LayerClaim<'a> {
     number: usize,
     layer: &'a LayerBlob,
     /// Whether the diff_id is checked, by decompressing the layer.
@@ -79,17 +79,17 @@ struct Claim<'a> {
 }
 
 /// Returns the layers to check. For a layer made from store paths, the uncompressed tar is the blob, so one digest suffices.
-fn claims(image: &Image) -> impl Iterator<Item = Claim<'_>> {
+fn claims(image: &Image) -> impl Iterator<Item = LayerClaim<'_>> {
     let is_image = media_type::is_config(&image.config_media_type);
     // The diff_id of a layer that is encrypted, or compressed with an unsupported algorithm, cannot be checked.
     let is_known = |kind: &str| kind.contains("tar") && ["tar", "gzip", "zstd"].iter().any(|end| kind.ends_with(end));
     let is_tar = move |layer: &LayerBlob| is_image && layer.paths.is_empty() && is_known(&layer.descriptor.media_type);
     let layers = image.layers.iter().enumerate().filter(|(_, layer)| !layer.elsewhere);
-    layers.map(move |(at, layer)| Claim { number: at + 1, layer, is_tar: is_tar(layer) })
+    layers.map(move |(at, layer)| LayerClaim { number: at + 1, layer, is_tar: is_tar(layer) })
 }
 
-fn check(claims: &[Claim<'_>], report: &mut RehashReport, name: &(dyn Fn(&Claim<'_>) -> String + Sync)) {
-    let checked = |claim: &Claim<'_>| {
+fn check(claims: &[LayerClaim<'_>], report: &mut RehashReport, name: &(dyn Fn(&LayerClaim<'_>) -> String + Sync)) {
+    let checked = |claim: &LayerClaim<'_>| {
         let result = match claim.is_tar {
             true => claim.layer.plain(check_entries),
             false => claim.layer.write(&mut io::sink()),
@@ -114,7 +114,7 @@ fn check_entries(tar: &mut dyn Read) -> io::Result<()> {
     LayerContents::read(tar)?.problem.map_or(Ok(()), |problem| Err(io::Error::other(problem)))
 }
 
-fn graph(found: &Found, report: &mut RehashReport) -> Result<(), OpenError> {
+fn graph(found: &FoundImages, report: &mut RehashReport) -> Result<(), OpenError> {
     let mut seen = HashSet::new();
     for content in found.contents() {
         match content {
@@ -140,7 +140,7 @@ fn documents(content: &ManifestGraph, seen: &mut HashSet<Digest>, report: &mut R
                 report.bytes += image.config.len() as u64;
             }
             // Two images may give different diff_ids for a common blob, so it is read again for each image.
-            let layers: Vec<Claim> = claims(image).collect();
+            let layers: Vec<LayerClaim> = claims(image).collect();
             seen.extend(layers.iter().map(|claim| claim.layer.descriptor.digest));
             check(&layers, report, &|claim| {
                 format!("{} (layer {}): ", claim.layer.descriptor.digest.blob_name(), claim.number)
@@ -150,7 +150,7 @@ fn documents(content: &ManifestGraph, seen: &mut HashSet<Digest>, report: &mut R
 }
 
 /// Checks the blobs to which no document refers.
-fn unlisted(found: &Found, seen: &mut HashSet<Digest>, report: &mut RehashReport) -> Result<(), OpenError> {
+fn unlisted(found: &FoundImages, seen: &mut HashSet<Digest>, report: &mut RehashReport) -> Result<(), OpenError> {
     let store = found.store();
     let listing = |source| OpenError::Blob { name: "the list of blobs".to_owned(), source };
     for digest in store.list().map_err(listing)?.into_iter().filter(|digest| seen.insert(*digest)) {

@@ -1,6 +1,6 @@
 //! The store paths in each layer of an image, as far as its recipe or its history lists them.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{Image, LayerBlob};
 use crate::{closure::StorePath, oci::History};
@@ -19,6 +19,17 @@ impl Image {
             paths => paths.to_vec(),
         };
         self.layers.iter().enumerate().map(paths).collect()
+    }
+
+    /// Returns the store paths of the closure, or of the layers if the closure is unknown.
+    pub(crate) fn known_store_paths(&self) -> BTreeSet<StorePath> {
+        match &self.closure {
+            Some(closure) => closure.nodes().iter().map(|node| node.path.clone()).collect(),
+            None => {
+                let listed = self.store_paths().into_iter().flatten();
+                listed.filter_map(|path| StorePath::parse(path.to_str()?).ok()).collect()
+            }
+        }
     }
 
     /// Returns the history of each layer, base first, or an empty list if the history does not match the layers.

@@ -2,17 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{Node, OpenError};
+use super::{ManifestNode, OpenError};
 use crate::oci::{Descriptor, Platform, descriptor::annotation};
 
 /// An entry of index.json, or of docker's manifest.json.
 #[derive(Clone, Debug)]
 pub(crate) enum Top {
-    Node(Box<Node>),
+    Node(Box<ManifestNode>),
     Unlisted(Arc<dyn UnlistedImage>),
 }
 
-/// An image that no OCI index lists, as in archives of `docker save`: its manifest is made when it is asked for.
+/// An image that no OCI index lists, as in archives of `docker save`. Its manifest is made when it is needed.
 pub(crate) trait UnlistedImage: fmt::Debug + Send + Sync {
     /// Returns its names, `name:tag` each.
     fn names(&self) -> &[String];
@@ -20,11 +20,11 @@ pub(crate) trait UnlistedImage: fmt::Debug + Send + Sync {
     /// Returns its platform.
     fn platform(&self) -> Result<Platform, OpenError>;
 
-    /// The names of its config and its layers: two images with the same are one.
+    /// Returns the names of its config and its layers, which identify the image.
     fn files(&self) -> Vec<&str>;
 
-    /// Makes its manifest.
-    fn node(&self) -> Result<Node, OpenError>;
+    /// Makes the manifest.
+    fn node(&self) -> Result<ManifestNode, OpenError>;
 }
 
 impl Top {
@@ -35,9 +35,9 @@ impl Top {
         }
     }
 
-    pub(super) fn node(&self) -> Result<Node, OpenError> {
+    pub(super) fn node(&self) -> Result<ManifestNode, OpenError> {
         match self {
-            Self::Node(node) => Ok(Node::clone(node)),
+            Self::Node(node) => Ok(ManifestNode::clone(node)),
             Self::Unlisted(image) => image.node(),
         }
     }
@@ -48,12 +48,12 @@ impl Top {
 
     pub(super) fn is(&self, name: Option<&str>, tag: Option<&str>) -> bool {
         self.names().iter().any(|full| {
-            let (own, own_tag) = full.rsplit_once(':').unwrap_or((full, full));
-            name.is_none_or(|name| own == name) && tag.is_none_or(|tag| own_tag == tag)
+            let (image_name, image_tag) = full.rsplit_once(':').unwrap_or((full, full));
+            name.is_none_or(|name| image_name == name) && tag.is_none_or(|tag| image_tag == tag)
         })
     }
 
-    /// Whether it has no name, and is about something else.
+    /// Whether the entry has no name and is a referrer of another manifest.
     pub(super) fn is_referrer(&self) -> Result<bool, OpenError> {
         match self {
             Self::Node(node) if self.names().is_empty() => Ok(node.subject()?.is_some()),
@@ -61,7 +61,7 @@ impl Top {
         }
     }
 
-    /// Its descriptor in an index, without its names.
+    /// Returns the descriptor in an index, without the annotations of its names.
     pub(super) fn descriptor(&self) -> Option<Descriptor> {
         match self {
             Self::Unlisted(_) => None,

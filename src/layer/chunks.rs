@@ -1,17 +1,16 @@
-//! Bytes handed on in chunks, to the same thread or to another.
+//! Passes bytes on in chunks, to the same thread or to another.
 //!
-//! [`Chunks`] is where the tar writer's buffers go when they are full. To go on
-//! it needs an empty one, and gets it back:
+//! [`Chunks`] receives the full buffers of the tar writer, and returns an empty buffer for each:
 //!
 //! ```text
-//! Direct      write the chunk, give the same one back
-//! Overlapped  send it to a thread that writes it, give one back that is written already
-//! Both        write it here, and then as Overlapped does
-//! ChunkReader the other way round: a producer's chunks, read as a stream
+//! Direct      writes the chunk and returns the same one
+//! Overlapped  sends it to a thread that writes it, and returns one that is written already
+//! Both        writes it on this thread, and then continues as Overlapped
+//! ChunkReader the other direction: the chunks of a producer, read as a stream
 //! ```
 //!
-//! So reading a file and hashing it overlap, and no byte is copied for it.
-//! Memory is [`CHUNK`] × [`DEPTH`], whatever flows.
+//! Reading a file and hashing it therefore overlap without copying bytes. Memory use is [`CHUNK`] × [`DEPTH`] for any
+//! amount of data.
 
 use std::{
     fs::File,
@@ -20,18 +19,17 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-/// Bytes handed to another thread at once. All chunks together fit into a
-/// core's cache; bigger ones hash slower, measured. Does not move a digest.
+/// Bytes passed to another thread at once. All chunks together fit into the cache of a core; measurements showed that
+/// larger ones hash slower. The value does not change digests.
 const CHUNK: usize = 64 * 1024;
-/// Bytes handed on at once on the same thread. Does not move a digest.
+/// Bytes passed on at once on the same thread. The value does not change digests.
 const DIRECT: usize = 128 * 1024;
-/// Chunks there are for one stream.
+/// The number of chunks of one stream.
 const DEPTH: usize = 8;
-/// Written chunks are given back this many at a time: waking a thread costs
-/// more than filling a chunk.
+/// Written chunks are returned in batches of this size, since waking a thread costs more than filling a chunk.
 const BATCH: usize = 4;
 
-/// A buffer, filled from its start on.
+/// A buffer that is filled from its start.
 #[derive(Default)]
 pub struct Chunk {
     bytes: Vec<u8>,
@@ -43,23 +41,23 @@ impl Chunk {
         Self { bytes: vec![0; size], filled: 0 }
     }
 
-    /// What it holds.
+    /// Returns the filled part.
     pub fn filled(&self) -> &[u8] {
         &self.bytes[..self.filled]
     }
 
-    /// Where more goes.
+    /// Returns the free part.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[self.filled..]
     }
 
-    /// Counts `more` bytes, written to [`room`](Self::room), as filled.
+    /// Marks `more` bytes, which were written to [`room`](Self::room), as filled.
     pub fn grow(&mut self, more: usize) {
         self.filled += more;
     }
 
-    /// Takes as many bytes as fit, and says how many.
-    pub fn take(&mut self, bytes: &[u8]) -> usize {
+    /// Copies as many bytes as fit, and returns their number.
+    pub fn fill(&mut self, bytes: &[u8]) -> usize {
         let room = self.room();
         let taken = bytes.len().min(room.len());
         room[..taken].copy_from_slice(&bytes[..taken]);
@@ -73,27 +71,27 @@ impl Chunk {
     }
 }
 
-/// Where full chunks go.
+/// The receiver of full chunks.
 pub trait Chunks {
-    /// Whether some bytes may be passed over: see [`skip`](Self::skip).
+    /// Whether some bytes may be skipped: see [`skip`](Self::skip).
     const SELECTIVE: bool = false;
 
-    /// Takes what `full` holds, and gives an empty chunk back.
+    /// Takes the contents of `full`, and returns an empty chunk.
     fn pass(&mut self, full: Chunk) -> io::Result<Chunk>;
 
-    /// The first chunk.
+    /// Returns the first chunk.
     fn first(&mut self) -> Chunk;
 
-    /// How many of the next `most` bytes are not wanted: they are not passed. All before them were.
+    /// Returns how many of the next `most` bytes are not needed and are not passed. All bytes before them were passed.
     fn skip(&mut self, most: u64) -> u64 {
         let _ = most;
         0
     }
 }
 
-/// Data of which some need not be read.
+/// Data that can be skipped without reading.
 pub(super) trait Passable: Read {
-    /// Goes on behind the next `bytes`.
+    /// Skips the next `bytes`.
     fn pass_over(&mut self, bytes: u64) -> io::Result<()>;
 }
 
@@ -123,14 +121,14 @@ impl<W: Write> Chunks for Direct<W> {
     }
 }
 
-/// The end of a channel that full chunks go into.
+/// The sending end of a channel of full chunks.
 pub struct ChunkSender {
     full: SyncSender<Chunk>,
     written: Receiver<Vec<Chunk>>,
     spare: Vec<Chunk>,
 }
 
-/// The end of a channel that full chunks come out of.
+/// The receiving end of a channel of full chunks.
 struct ChunkReceiver {
     full: Receiver<Chunk>,
     written: SyncSender<Vec<Chunk>>,
@@ -169,21 +167,21 @@ impl ChunkReceiver {
     fn give_back(&mut self, chunk: Chunk) {
         self.batch.push(chunk);
         if self.batch.len() == BATCH {
-            // A sender that has ended needs no more chunks.
+            // A receiver that has ended needs no more chunks.
             let _ = self.written.send(std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH)));
         }
     }
 }
 
-/// Writes chunks on a thread of its own.
+/// Writes chunks on a separate thread.
 pub struct Overlapped<W> {
     chunks: ChunkSender,
-    /// Or why there is none.
+    /// The thread, or the error of starting it.
     worker: io::Result<JoinHandle<io::Result<W>>>,
 }
 
 impl<W: Write + Send + 'static> Overlapped<W> {
-    /// Moves `inner` to a thread of its own.
+    /// Moves `inner` to a new thread.
     pub fn new(mut inner: W) -> Self {
         let (chunks, mut receiver) = channel();
         let worker = thread::Builder::new().spawn(move || {
@@ -196,7 +194,7 @@ impl<W: Write + Send + 'static> Overlapped<W> {
         Self { chunks, worker }
     }
 
-    /// Waits until everything is written and gives `inner` back.
+    /// Waits until everything is written, and returns `inner`.
     ///
     /// # Errors
     ///
@@ -217,49 +215,48 @@ impl<W> Chunks for Overlapped<W> {
     }
 }
 
-/// Writes chunks on the thread that made them, and on a thread of its own too.
+/// Writes chunks to two writers: on the thread that made them, and on a separate thread.
 pub struct Both<A, B> {
-    here: A,
-    there: Overlapped<B>,
+    first: A,
+    second: Overlapped<B>,
 }
 
 impl<A: Write, B: Write + Send + 'static> Both<A, B> {
-    /// Moves `there` to a thread of its own.
-    pub fn new(here: A, there: B) -> Self {
-        Self { here, there: Overlapped::new(there) }
+    /// Moves `there` to a new thread.
+    pub fn new(first: A, second: B) -> Self {
+        Self { first, second: Overlapped::new(second) }
     }
 
-    /// As [`Overlapped::finish`]; gives both back.
+    /// Waits for both writers as [`Overlapped::finish`], and returns them.
     pub fn finish(self) -> io::Result<(A, B)> {
-        Ok((self.here, self.there.finish()?))
+        Ok((self.first, self.second.finish()?))
     }
 }
 
 impl<A: Write, B> Chunks for Both<A, B> {
     fn pass(&mut self, full: Chunk) -> io::Result<Chunk> {
-        self.here.write_all(full.filled())?;
-        self.there.pass(full)
+        self.first.write_all(full.filled())?;
+        self.second.pass(full)
     }
 
     fn first(&mut self) -> Chunk {
-        self.there.first()
+        self.second.first()
     }
 }
 
-/// A `Read` of what a producer, on a thread of its own, passes on.
+/// A `Read` of the chunks of a producer that runs on a separate thread.
 ///
 /// Dropping it early ends the producer at its next chunk.
 pub struct ChunkReader {
     receiver: ChunkReceiver,
     chunk: Chunk,
     at: usize,
-    /// Or why there is none.
+    /// The thread, or the error of starting it.
     producer: Option<io::Result<JoinHandle<io::Result<()>>>>,
 }
 
 impl ChunkReader {
-    /// Starts `produce`, which writes to what it is given; its error is the
-    /// reader's last answer.
+    /// Starts `produce`, which writes to its argument. Its error is the last result of the reader.
     pub fn new(produce: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) -> Self {
         let (mut sender, receiver) = channel();
         let producer = thread::Builder::new().spawn(move || {
@@ -292,7 +289,7 @@ impl Read for ChunkReader {
     }
 }
 
-/// Gathers what a producer writes.
+/// Collects the bytes of a producer in chunks.
 struct ChunkWriter {
     sender: ChunkSender,
     chunk: Chunk,
@@ -300,7 +297,7 @@ struct ChunkWriter {
 
 impl Write for ChunkWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let taken = self.chunk.take(bytes);
+        let taken = self.chunk.fill(bytes);
         if self.chunk.room().is_empty() {
             self.flush()?;
         }
@@ -323,11 +320,11 @@ fn join<T>(worker: JoinHandle<io::Result<T>>) -> io::Result<T> {
 mod tests {
     use super::*;
 
-    /// Passes `bytes` on in chunks, the last one less than full.
+    /// Passes `bytes` on in chunks. The last chunk may be partly filled.
     fn pass_all(chunks: &mut impl Chunks, bytes: &[u8]) -> io::Result<()> {
         let mut buffer = chunks.first();
         for part in bytes.chunks(CHUNK) {
-            assert_eq!(buffer.take(part), part.len());
+            assert_eq!(buffer.fill(part), part.len());
             buffer = chunks.pass(buffer)?;
         }
         Ok(())

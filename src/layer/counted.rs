@@ -3,7 +3,7 @@ use std::io::{self, Read, Write};
 /// Counts the bytes that are read or written through it.
 pub struct Counted<T> {
     pub inner: T,
-    /// The bytes so far.
+    /// The number of bytes so far.
     pub bytes: u64,
 }
 

@@ -1,17 +1,16 @@
-//! Links that lead to directories, and which of them become those directories.
+//! Links to directories, and the choice of links that become directories.
 //!
 //! ```text
 //! bin -> /nix/store/…-x/bin     a directory with the files of the other one
-//! usr -> .                      stays: it would hold itself
-//! a/to-b -> ../b                stay both: each would hold the other, as the packages of
+//! usr -> .                      stays a link: it would contain itself
+//! a/to-b -> ../b                both stay links: each would contain the other, as in the packages of
 //! b/to-a -> ../a                a pnpm workspace do
 //! ```
 //!
-//! A link stays where the directory that it leads to comes back, over directories
-//! and links, to the one with the link. Directories are the nodes of a graph,
-//! what they hold and where their links lead its edges; those links are the ones
-//! inside of a strongly connected component (Tarjan's algorithm finds them). What
-//! is left has no circle, but may still be big: it is bounded.
+//! A link stays a link if there is a path over directories and links from its target back to the directory of the link.
+//! Directories are the nodes of a graph, and their subdirectories and the targets of their links are its edges. The
+//! links that stay are those inside of a strongly connected component (found with Tarjan's algorithm). The rest has no
+//! cycles, but may still become large, so its size is limited.
 
 use std::{
     collections::HashMap,
@@ -19,35 +18,35 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A tree that becomes more directories than this is refused: links of links double it at each step.
+/// The maximum number of directories in a tree. Chains of links can double the number at each step.
 const LIMIT: u64 = 1_000_000;
 
-/// The directories below one, and those that links there lead to.
+/// The directories below a directory, and those that links there lead to.
 #[derive(Debug)]
 pub struct Dirlinks {
-    /// Number of the component of each, by canonical path.
+    /// The number of the component of each directory, by canonical path.
     component: HashMap<PathBuf, usize>,
 }
 
-struct Directory {
+struct LinkedDirectory {
     path: PathBuf,
-    /// Where it leads, and whether by a link.
+    /// The target directory, and whether a link leads there.
     edges: Vec<(usize, bool)>,
-    /// Tarjan's numbers; `None` before it is visited.
+    /// The index of Tarjan's algorithm, or `None` before the visit.
     index: Option<usize>,
     low: usize,
     component: Option<usize>,
-    /// How many directories it becomes.
+    /// The number of directories that this directory becomes.
     weight: u64,
 }
 
 impl Dirlinks {
-    /// Those of `top`; none where it is not a directory.
+    /// Returns the links below `top`, or none if `top` is not a directory.
     ///
     /// # Errors
     ///
-    /// When a directory cannot be read, or when links make more of it than an image could hold.
-    pub fn of(top: &Path) -> io::Result<Self> {
+    /// If a directory cannot be read, or if links make the tree larger than the limit.
+    pub fn new(top: &Path) -> io::Result<Self> {
         let mut found = Search::default();
         if !fs::metadata(top)?.is_dir() {
             return Ok(Self { component: HashMap::new() });
@@ -58,24 +57,24 @@ impl Dirlinks {
             let message = format!("following links to directories gives more than {LIMIT} directories");
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        let component = |one: Directory| one.component.map(|component| (one.path, component));
+        let component = |one: LinkedDirectory| one.component.map(|component| (one.path, component));
         Ok(Self { component: found.all.into_iter().filter_map(component).collect() })
     }
 
-    /// The directory that the link at `link` becomes.
-    pub fn behind(&self, link: &Path) -> Option<PathBuf> {
+    /// Returns the directory that the link at `link` becomes.
+    pub fn directory_of(&self, link: &Path) -> Option<PathBuf> {
         let target = fs::canonicalize(link).ok()?;
-        let own = fs::canonicalize(link.parent()?).ok()?;
-        let (to, from) = (self.component.get(&target)?, self.component.get(&own)?);
+        let link_directory = fs::canonicalize(link.parent()?).ok()?;
+        let (to, from) = (self.component.get(&target)?, self.component.get(&link_directory)?);
         (to != from).then_some(target)
     }
 }
 
 #[derive(Default)]
 struct Search {
-    all: Vec<Directory>,
+    all: Vec<LinkedDirectory>,
     numbers: HashMap<PathBuf, usize>,
-    /// Visited, and in no component yet.
+    /// Directories that were visited and are in no component yet.
     open: Vec<usize>,
     visited: usize,
     components: usize,
@@ -85,12 +84,12 @@ impl Search {
     fn number(&mut self, path: PathBuf) -> usize {
         *self.numbers.entry(path).or_insert_with_key(|path| {
             let (path, edges) = (path.clone(), Vec::new());
-            self.all.push(Directory { path, edges, index: None, low: 0, component: None, weight: 1 });
+            self.all.push(LinkedDirectory { path, edges, index: None, low: 0, component: None, weight: 1 });
             self.all.len() - 1
         })
     }
 
-    /// Tarjan's depth-first search, with a stack of its own: trees may be deep.
+    /// Tarjan's depth-first search with an explicit stack, since trees may be deep.
     fn visit(&mut self, start: usize) -> io::Result<()> {
         self.enter(start)?;
         let mut stack = vec![(start, 0)];
@@ -131,7 +130,7 @@ impl Search {
             let edge = if kind.is_dir() {
                 Some((entry.path(), false))
             } else if kind.is_symlink() {
-                // One that leads nowhere leads to no directory.
+                // A dangling link leads to no directory.
                 fs::canonicalize(entry.path()).ok().filter(|target| target.is_dir()).map(|target| (target, true))
             } else {
                 None
@@ -144,7 +143,7 @@ impl Search {
         Ok(())
     }
 
-    /// Ends the component whose first directory is `first`; what its links lead to has ended before.
+    /// Ends the component whose first directory is `first`. The components that its links lead to have ended before.
     fn close(&mut self, first: usize) {
         let start = self.open.iter().rposition(|&one| one == first).unwrap_or(0);
         let mut members = self.open.split_off(start);
@@ -152,7 +151,7 @@ impl Search {
             self.all[member].component = Some(self.components);
         }
         self.components += 1;
-        // Inside of a component only directories hold directories, and what is held has the longer path.
+        // Inside of a component, only directories contain directories, and the path of a contained directory is longer.
         members.sort_by_key(|&member| std::cmp::Reverse(self.all[member].path.as_os_str().len()));
         for &member in &members {
             let is_followed =
@@ -182,28 +181,28 @@ mod tests {
 
     fn followed(directories: &[&str], links: &[(&str, &str)]) -> Vec<String> {
         let top = tree(directories, links);
-        let dirlinks = Dirlinks::of(top.path()).unwrap();
-        let follows = |link: &str| dirlinks.behind(&top.path().join(link)).is_some();
+        let dirlinks = Dirlinks::new(top.path()).unwrap();
+        let follows = |link: &str| dirlinks.directory_of(&top.path().join(link)).is_some();
         links.iter().filter(|(link, _)| follows(link)).map(|(link, _)| (*link).to_owned()).collect()
     }
 
     #[test]
     fn links_stay_where_following_them_has_no_end() {
         let none: [String; 0] = [];
-        // Plain ones are followed, also over others, in whatever order.
+        // Ordinary links are followed, also over other links, in any order.
         assert_eq!(followed(&["lib"], &[("lib64", "lib")]), ["lib64"]);
         assert_eq!(followed(&["a", "b", "c"], &[("a/b", "../b"), ("b/c", "../c")]), ["a/b", "b/c"]);
-        // To itself, to what holds it, nearer and farther, to each other, around three.
+        // Links to themselves, to a near or distant parent, to each other, and in a cycle of three.
         assert_eq!(followed(&["bin"], &[("usr", ".")]), none);
         assert_eq!(followed(&["a/b/c"], &[("a/b/c/up", "../..")]), none);
         assert_eq!(followed(&["a/b/c"], &[("a/b/c/top", "../../..")]), none);
         assert_eq!(followed(&["a", "b"], &[("a/b", "../b"), ("b/a", "../a")]), none);
         assert_eq!(followed(&["a", "b", "c"], &[("a/b", "../b"), ("b/c", "../c"), ("c/a", "../a")]), none);
-        // Below what the other holds.
+        // Links into subdirectories of each other.
         assert_eq!(followed(&["a/x", "b/y"], &[("a/x/b", "../../b"), ("b/y/a", "../../a")]), none);
-        // A link into a circle is none of it.
+        // A link into a cycle is not part of the cycle.
         assert_eq!(followed(&["a", "b", "c"], &[("a/b", "../b"), ("b/a", "../a"), ("c/a", "../a")]), ["c/a"]);
-        // Nowhere, to a file, around without a directory.
+        // Links to nothing, to a file, and in a cycle without a directory.
         assert_eq!(followed(&["a"], &[("gone", "nothing"), ("one", "two"), ("two", "one")]), none);
     }
 
@@ -218,6 +217,6 @@ mod tests {
         }
         let links: Vec<(&str, &str)> = links.iter().map(|(link, target)| (link.as_str(), target.as_str())).collect();
         let top = tree(&names.iter().map(String::as_str).collect::<Vec<_>>(), &links);
-        assert!(Dirlinks::of(top.path()).unwrap_err().to_string().contains("links to directories"));
+        assert!(Dirlinks::new(top.path()).unwrap_err().to_string().contains("links to directories"));
     }
 }

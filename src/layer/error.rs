@@ -1,26 +1,26 @@
-//! What can go wrong between a store path and its bytes.
+//! Errors of making the bytes of store paths.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-/// Why a layer could not be made.
+/// The error of making a layer.
 ///
 /// [Example](crate#layer).
 #[derive(Debug, thiserror::Error)]
 pub enum LayerError {
-    /// The file system refused.
+    /// An input or output error.
     #[error("{act} {}", path.display())]
     Io {
-        /// What was tried, `reading` for example.
+        /// The operation, for example `reading`.
         act: &'static str,
-        /// On which path.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system answered.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The layer's bytes could not be written on.
+    /// The output could not be written.
     #[error("writing the layer")]
     Write(#[source] io::Error),
     /// A file's size changed while it was read.
@@ -30,28 +30,28 @@ pub enum LayerError {
         path.display()
     )]
     Changed {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its size when it was opened, in bytes.
+        /// The size in bytes when the file was opened.
         expected: u64,
-        /// How much of it there was, in bytes.
+        /// The number of bytes that could be read.
         read: u64,
     },
-    /// No tar can hold this.
+    /// A file of a type that tars do not support.
     #[error("{} is neither a file, a directory nor a symlink; a layer cannot hold it", .0.display())]
     Kind(PathBuf),
-    /// A NAR could not be had, or is none.
+    /// A NAR that could not be opened or is malformed.
     #[error("reading the NAR of {}", path.display())]
     Nar {
-        /// The store path.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error of the system.
         source: io::Error,
     },
-    /// A NAR is read once, in order: its files cannot be mixed with others.
+    /// A moved path whose files are in a NAR. A NAR is read once, in order, and cannot be merged with other files.
     #[error("{} is read from a NAR, so its files cannot be moved in the image", .0.display())]
     PackedAndMoved(PathBuf),
-    /// Two sources want the same place in the image.
+    /// Two sources with different files for one path in the image.
     #[error(
         "two sources want {place} in the image and differ ({why}):\n  {first}\n  {second}\n{remedy}",
         place = place.display(), first = first.display(), second = second.display(), remedy = remedy(place)
@@ -59,70 +59,71 @@ pub enum LayerError {
     Clash {
         /// The path in the image.
         place: PathBuf,
-        /// How they differ.
+        /// The difference.
         why: &'static str,
-        /// The source that came first.
+        /// The path of the first source.
         first: PathBuf,
-        /// The source that came second.
+        /// The path of the second source.
         second: PathBuf,
     },
-    /// A rewrite gives a path that is not absolute or not plain.
+    /// A rewrite whose result is not absolute or not normalized.
     #[error(
         "{} would be put at {destination:?}; a destination is absolute, without `.` and `..` \
          (write /{destination} or leave it empty for /)",
         path.display()
     )]
     Destination {
-        /// The source.
+        /// The path of the file.
         path: PathBuf,
-        /// Where the rewrite puts it.
+        /// The result of the rewrite.
         destination: String,
     },
-    /// Engines would delete a file of a lower layer.
+    /// A name that engines take for a whiteout.
     #[error(
         "{} would be {name} in the image: a name that begins with .wh. deletes the file of that name from lower layers \
          instead of arriving; leave the file out, or rename it",
         path.display()
     )]
     Whiteout {
-        /// The source.
+        /// The path of the file.
         path: PathBuf,
-        /// Its path in the image.
+        /// The name of the document, blob or file.
         name: String,
     },
-    /// A file would become the root directory.
+    /// A file that would become the root directory.
     #[error(
         "{} is not a directory, so its contents cannot be put at the root of the image; \
          put it in a directory first, with symlinkJoin or writeTextDir for example",
         .0.display()
     )]
     RootFile(PathBuf),
-    /// An option's regular expression does not parse.
+    /// An invalid regular expression of an option.
     #[error("regular expression {pattern:?}")]
     Regex {
         /// The expression.
         pattern: String,
-        /// What is wrong with it.
+        /// The error of the system.
         source: Box<regex::Error>,
     },
-    /// An option's mode is not an octal number.
+    /// The regular expressions of a recipe exceed the limits of strata.
+    #[error("compiling the regular expressions of the recipe")]
+    Patterns(#[source] io::Error),
+    /// A mode of an option that is not an octal number.
     #[error("mode {0:?} in perms is not octal; write it like 0755")]
     Mode(String),
 }
 
-/// A result with a [`LayerError`].
 pub type Result<T> = std::result::Result<T, LayerError>;
 
 impl LayerError {
-    /// For `map_err`: names the act and the path.
+    /// Returns a function for `map_err` that adds the operation and the path.
     pub(super) fn io(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { act, path, source }
     }
 }
 
-/// Files that packages carry for Nix or for one package manager, and that
-/// have no use at `/`.
+/// Files of packages that only Nix or a package manager needs, and that are useless at `/`.
 const UNWANTED: [&str; 4] = ["/nix-support", "/share/info/dir", "/share/mime/mime.cache", "/lib/perllocal.pod"];
 
 fn remedy(place: &Path) -> String {

@@ -1,27 +1,24 @@
-//! Digests of many layers at once, as fast as the machine hashes.
+//! Hashes many layers at once.
 //!
-//! Layers are hashed in parallel, the biggest first, so that the last to end is
-//! a small one. A layer so big that it alone would keep one core busy longer
-//! than its share (its size times the cores exceeds the whole) is read on one
-//! thread and hashed on another; the others do both on one, which costs less.
+//! Layers are hashed in parallel, the largest first, so that a small one ends last. A layer that alone would keep one
+//! core busy for longer than its share (its size times the number of cores exceeds the sum) is read on one thread and
+//! hashed on another. The others are read and hashed on one thread, which costs less.
 
 use std::io;
 
 use super::{Result, Tree, write, write_overlapped};
 use crate::oci::{Digest, Sha256Writer};
 
-/// What hashing a layer gives.
+/// The digest and size of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hashed {
-    /// Digest of the layer's tar.
     pub digest: Digest,
-    /// Size of the layer's tar in bytes.
     pub size: u64,
 }
 
-/// Hashes every tree; `trees` gives each with an estimate of its size in bytes.
+/// Hashes every tree. Each element of `trees` has an estimate of its size in bytes.
 ///
-/// Results are in the order of `trees`, whichever thread was first.
+/// The results are in the order of `trees`.
 ///
 /// # Errors
 ///

@@ -13,53 +13,53 @@ use std::collections::BTreeMap;
 
 use super::{
     MTIME,
-    path_options::Attributes,
+    path_options::EntryAttributes,
     untar::{XATTR, Xattrs},
 };
 
-/// What a tar is made of, in bytes.
+/// The size of a block of a tar, in bytes.
 pub(super) const BLOCK: usize = 512;
 const NAME: usize = 100;
 const PREFIX: usize = 155;
 
-/// One entry's header.
+/// The header of an entry.
 #[derive(Clone, Debug)]
 pub struct Header<'a> {
-    /// The entry's path, any bytes but NUL.
+    /// The path of the entry. It may contain all bytes but NUL.
     pub name: &'a [u8],
-    /// What it is.
+    /// The type of the entry.
     pub kind: tar::EntryType,
-    /// Permission bits, with setuid, setgid and sticky.
+    /// Permission bits, including setuid, setgid and sticky.
     pub mode: u32,
-    /// Numeric owner.
+    /// The user ID of the owner.
     pub uid: u64,
-    /// Numeric group.
+    /// The group ID of the owner.
     pub gid: u64,
-    /// Owner's name.
+    /// The name of the owner.
     pub uname: &'a str,
-    /// Group's name.
+    /// The name of the group.
     pub gname: &'a str,
-    /// Bytes of data that follow.
+    /// The number of bytes of data after the header.
     pub size: u64,
-    /// Where a link leads, empty for everything else.
+    /// The target of a link, empty for other types.
     pub link: &'a [u8],
-    /// Modification time, seconds since the epoch.
+    /// Modification time in seconds since the epoch.
     pub mtime: u64,
     /// Major and minor number of a device.
     pub device: (u64, u64),
-    /// Extended attributes, where there are any.
+    /// Extended attributes, if there are any.
     pub xattrs: Option<&'a Xattrs>,
 }
 
 impl<'a> Header<'a> {
-    /// A file of root's, with mode 0644.
+    /// A file that belongs to root, with mode 0644.
     pub fn file(name: &'a [u8], size: u64) -> Self {
-        Self::new(name, tar::EntryType::Regular, size, &[], Attributes::root(0o644))
+        Self::new(name, tar::EntryType::Regular, size, &[], EntryAttributes::root(0o644))
     }
 
-    /// A directory of root's, with mode 0755.
+    /// A directory that belongs to root, with mode 0755.
     pub fn directory(name: &'a [u8]) -> Self {
-        Self::new(name, tar::EntryType::Directory, 0, &[], Attributes::root(0o755))
+        Self::new(name, tar::EntryType::Directory, 0, &[], EntryAttributes::root(0o755))
     }
 
     pub(super) fn new(
@@ -67,13 +67,13 @@ impl<'a> Header<'a> {
         kind: tar::EntryType,
         size: u64,
         link: &'a [u8],
-        attributes: Attributes<'a>,
+        attributes: EntryAttributes<'a>,
     ) -> Self {
-        let Attributes { mode, uid, gid, uname, gname, xattrs } = attributes;
+        let EntryAttributes { mode, uid, gid, uname, gname, xattrs } = attributes;
         Self { name, kind, mode, uid, gid, uname, gname, size, link, mtime: MTIME, device: (0, 0), xattrs }
     }
 
-    /// PAX records for what USTAR cannot hold, in order of their keys.
+    /// Returns PAX records for the fields that do not fit into USTAR, in order of their keys.
     pub(super) fn pax_records(&self) -> Vec<u8> {
         let mut records = Vec::new();
         for (name, value) in self.xattrs.into_iter().flatten() {
@@ -92,7 +92,7 @@ impl<'a> Header<'a> {
         if !fits_octal(12, self.mtime) {
             record("mtime", self.mtime.to_string().as_bytes());
         }
-        // Once another record is needed, Go also repeats a path that USTAR would have split.
+        // If another record is needed, Go also repeats a path that fits into USTAR only after splitting.
         if !fits_text(NAME, self.name) {
             record("path", self.name);
         }
@@ -139,7 +139,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The header before PAX records: Go leaves everything unset but these.
+/// Returns the header before PAX records. Go sets only these fields.
 pub(super) fn pax_block(name: &[u8], size: u64) -> tar::Header {
     let (directory, base) = match name.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => name.split_at(slash + 1),
@@ -159,8 +159,7 @@ pub(super) fn pax_block(name: &[u8], size: u64) -> tar::Header {
     finish_block(block, tar::EntryType::XHeader)
 }
 
-/// Sets type and checksum. The checksum ends in NUL and space; the crate's own
-/// `set_cksum` writes it otherwise.
+/// Sets type and checksum. The checksum ends with NUL and space, unlike that of the `tar` crate's `set_cksum`.
 fn finish_block(mut block: tar::Header, kind: tar::EntryType) -> tar::Header {
     block.set_entry_type(kind);
     let old = block.as_old_mut();
@@ -187,7 +186,7 @@ fn fits_octal(field: u32, number: u64) -> bool {
     number < 1 << ((field - 1) * 3)
 }
 
-/// What does not fit is cut; a PAX record then says it whole.
+/// Writes a text, cut to the length of the field. A PAX record then contains the whole text.
 fn put_text(field: &mut [u8], text: &[u8]) {
     let text = ascii(text);
     let taken = text.len().min(field.len());
@@ -199,7 +198,7 @@ fn put_text(field: &mut [u8], text: &[u8]) {
     }
 }
 
-/// Zero-padded, NUL-terminated; what does not fit is 0, and a PAX record says it.
+/// Writes a number, padded with zeros and ended by NUL. A number that does not fit is 0, and a PAX record contains it.
 fn put_octal(field: &mut [u8], number: u64) {
     let digits = field.len() - 1;
     let number = if fits_octal(field.len() as u32, number) { number } else { 0 };
@@ -207,7 +206,7 @@ fn put_octal(field: &mut [u8], number: u64) {
     field.copy_from_slice(text.as_bytes());
 }
 
-/// `LEN key=value\n`, where LEN counts itself.
+/// Appends `LEN key=value\n`, where LEN counts the whole record.
 fn append_pax_record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     let rest = key.len() + value.len() + " =\n".len();
     let mut length = rest + rest.to_string().len();
@@ -221,7 +220,7 @@ fn append_pax_record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     records.push(b'\n');
 }
 
-/// Splits a name longer than its field at the last slash that lets both halves fit.
+/// Splits a name longer than its field at the last slash for which both parts fit.
 pub(super) fn split_name(name: &[u8]) -> Option<(&[u8], &[u8])> {
     if name.len() <= NAME || !is_ascii(name) {
         return None;

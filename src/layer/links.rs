@@ -1,4 +1,4 @@
-//! Following links as if a directory were the root of all that is below it.
+//! Follows links as if a directory were the root directory.
 //!
 //! ```text
 //! bin -> usr/bin, usr/bin -> /opt/bin      bin/sh is opt/bin/sh, below the directory
@@ -12,14 +12,14 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-/// Links followed on the way to one name; Linux stops at 40, too.
+/// The maximum number of links in one path. It is the limit of Linux, too.
 pub const LIMIT: usize = 40;
 
-/// Returns where `path` leads, relative to the root. `target` returns the target of the link at a path.
+/// Returns the path that `path` leads to, relative to the root. `target` returns the target of the link at a path.
 ///
 /// # Errors
 ///
-/// When more than [`LIMIT`] links are on the way.
+/// If there are more than [`LIMIT`] links.
 pub fn follow<'a>(path: &'a Path, mut target: impl FnMut(&Path) -> Option<Cow<'a, Path>>) -> io::Result<PathBuf> {
     let (mut here, mut left, mut links) = (PathBuf::new(), parts(Cow::Borrowed(path)), 0);
     while let Some(part) = left.pop() {
@@ -46,7 +46,7 @@ pub fn too_many() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "too many levels of symlinks")
 }
 
-/// The components, the last one first.
+/// Returns the components, the last one first.
 fn parts(path: Cow<'_, Path>) -> Vec<Cow<'_, OsStr>> {
     match path {
         Cow::Borrowed(path) => path.components().rev().map(|part| Cow::Borrowed(part.as_os_str())).collect(),

@@ -1,4 +1,4 @@
-//! Two nodes at one place: equal ones merge silently, others are a clash.
+//! Merges two nodes of one path: equal nodes merge silently, others are a clash.
 
 use std::{
     collections::btree_map::Entry,
@@ -10,21 +10,21 @@ use std::{
 
 use super::{
     LayerError, Result,
-    node::{Node, Origin, list_whole, stat},
-    path_options::{Attributes, Compiled},
+    node::{EntryOrigin, TreeNode, list_whole, stat},
+    path_options::{Compiled, EntryAttributes},
 };
 
 /// Merges `second` into `first`, both at `place`.
-pub(super) fn merge(first: &mut Node, second: Node, options: &[Compiled], place: &Path) -> Result<()> {
-    if let Node::Whole(origin) = first {
+pub(super) fn merge(first: &mut TreeNode, second: TreeNode, options: &[Compiled], place: &Path) -> Result<()> {
+    if let TreeNode::Whole(origin) = first {
         *first = list_whole(origin)?;
     }
     let second = match second {
-        Node::Whole(origin) => list_whole(&origin)?,
+        TreeNode::Whole(origin) => list_whole(&origin)?,
         listed => listed,
     };
     match (first, second) {
-        (Node::Directory(first), Node::Directory(second)) => {
+        (TreeNode::Directory(first), TreeNode::Directory(second)) => {
             if let Some(origin) = second.origin {
                 merge_origin(&mut first.origin, origin, options, place)?;
             }
@@ -41,7 +41,7 @@ pub(super) fn merge(first: &mut Node, second: Node, options: &[Compiled], place:
             }
             Ok(())
         }
-        (Node::Leaf(first), Node::Leaf(second)) => same_leaf(first, &second, options, place),
+        (TreeNode::Leaf(first), TreeNode::Leaf(second)) => same_leaf(first, &second, options, place),
         (first, second) => Err(LayerError::Clash {
             place: place.to_owned(),
             why: "one is a directory",
@@ -52,8 +52,8 @@ pub(super) fn merge(first: &mut Node, second: Node, options: &[Compiled], place:
 }
 
 pub(super) fn merge_origin(
-    first: &mut Option<Origin>,
-    second: Origin,
+    first: &mut Option<EntryOrigin>,
+    second: EntryOrigin,
     options: &[Compiled],
     place: &Path,
 ) -> Result<()> {
@@ -65,15 +65,15 @@ pub(super) fn merge_origin(
 }
 
 fn same_attributes(
-    first: &Origin,
-    second: &Origin,
+    first: &EntryOrigin,
+    second: &EntryOrigin,
     options: &[Compiled],
     place: &Path,
 ) -> Result<(Metadata, Metadata)> {
-    let attributes = |origin: &Origin, metadata: &Metadata| {
+    let attributes = |origin: &EntryOrigin, metadata: &Metadata| {
         let mode = if metadata.is_symlink() { 0o777 } else { origin.mode(metadata) };
         let path = origin.path.as_os_str().as_bytes();
-        let Attributes { mode, uid, gid, uname, gname, .. } = options[origin.options].attributes(path, mode);
+        let EntryAttributes { mode, uid, gid, uname, gname, .. } = options[origin.options].attributes(path, mode);
         (mode, uid, gid, uname.to_owned(), gname.to_owned())
     };
     let (one, two) = (stat(first.file())?, stat(second.file())?);
@@ -84,11 +84,12 @@ fn same_attributes(
     }
 }
 
-fn same_leaf(first: &Origin, second: &Origin, options: &[Compiled], place: &Path) -> Result<()> {
+fn same_leaf(first: &EntryOrigin, second: &EntryOrigin, options: &[Compiled], place: &Path) -> Result<()> {
     let (one, two) = same_attributes(first, second, options, place)?;
     let same = if one.is_symlink() && two.is_symlink() {
-        let link =
-            |origin: &Origin| fs::read_link(origin.file()).map_err(LayerError::io("reading the link", origin.file()));
+        let link = |origin: &EntryOrigin| {
+            fs::read_link(origin.file()).map_err(LayerError::io("reading the link", origin.file()))
+        };
         link(first)? == link(second)?
     } else if one.is_file() && two.is_file() {
         one.len() == two.len() && same_bytes(first.file(), second.file())?
@@ -98,7 +99,7 @@ fn same_leaf(first: &Origin, second: &Origin, options: &[Compiled], place: &Path
     if same { Ok(()) } else { Err(clash(place, "their contents differ", first, second)) }
 }
 
-fn clash(place: &Path, why: &'static str, first: &Origin, second: &Origin) -> LayerError {
+fn clash(place: &Path, why: &'static str, first: &EntryOrigin, second: &EntryOrigin) -> LayerError {
     LayerError::Clash { place: place.to_owned(), why, first: first.path.clone(), second: second.path.clone() }
 }
 

@@ -1,4 +1,4 @@
-//! What a tree is made of: nodes with where they come from, and the entries that they become.
+//! The nodes of a tree with the files that they are made from, and the entries that they become.
 
 use std::{
     collections::BTreeMap,
@@ -10,24 +10,23 @@ use std::{
     sync::Arc,
 };
 
-use super::{LayerError, Result, path_options::Attributes};
+use super::{LayerError, Result, path_options::EntryAttributes};
 
-/// Where the files of a source are.
+/// The location of the files of a source.
 #[derive(Clone, Default)]
-pub enum Files {
-    /// At its path.
+pub enum SourceFiles {
+    /// The path of the source.
     #[default]
     InPlace,
-    /// Here, unpacked: they stand for those of a store path.
+    /// An unpacked directory that replaces a store path.
     At(PathBuf),
-    /// In a NAR, which is opened when its turn comes. Only a source that keeps its path can be one.
+    /// A NAR, which is opened when it is needed. The location of such a source in the image is its path.
     Nar(Arc<OpenNar>),
 }
 
-/// Opens a NAR.
 pub type OpenNar = dyn Fn() -> std::io::Result<Box<dyn Read + Send>> + Send + Sync;
 
-impl std::fmt::Debug for Files {
+impl std::fmt::Debug for SourceFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::InPlace => f.write_str("InPlace"),
@@ -37,40 +36,40 @@ impl std::fmt::Debug for Files {
     }
 }
 
-/// One entry, as it goes into a tar.
-pub(super) struct Entry<'a> {
-    /// The path in the layer, absolute.
+/// An entry of a tar.
+pub(super) struct TreeEntry<'a> {
+    /// The absolute path in the layer.
     pub name: &'a [u8],
-    /// The path it is read from.
+    /// The path of the file.
     pub source: &'a Path,
-    pub attributes: Attributes<'a>,
-    /// Seconds since the epoch.
+    pub attributes: EntryAttributes<'a>,
+    /// In seconds since the epoch.
     pub mtime: u64,
-    pub content: Content<'a>,
+    pub content: NodeContent<'a>,
 }
 
-pub(super) enum Content<'a> {
+pub(super) enum NodeContent<'a> {
     Directory,
     /// An open file and its size in bytes.
     File(File, u64),
     /// A file that is read from elsewhere, and its size in bytes.
     Data(&'a mut dyn Read, u64),
-    /// Where it leads.
+    /// The target of a link.
     Symlink(Vec<u8>),
     /// A device or a pipe, with its major and minor number.
     Special(tar::EntryType, (u64, u64)),
 }
 
-/// The file an entry is made from, and the options (by index) that apply.
+/// The file that an entry is made from, and the index of its options.
 #[derive(Clone, Debug)]
-pub(super) struct Origin {
+pub(super) struct EntryOrigin {
     pub path: PathBuf,
     pub options: usize,
-    pub files: Files,
+    pub files: SourceFiles,
 }
 
-impl Origin {
-    /// What `name` is made from, which is directly below.
+impl EntryOrigin {
+    /// Returns the origin of `name`, an entry of this directory.
     pub fn child(&self, name: &OsStr) -> Self {
         let mut child = self.clone();
         child.push(name);
@@ -79,56 +78,56 @@ impl Origin {
 
     pub fn push(&mut self, name: &OsStr) {
         self.path.push(name);
-        if let Files::At(path) = &mut self.files {
+        if let SourceFiles::At(path) = &mut self.files {
             path.push(name);
         }
     }
 
     pub fn pop(&mut self) {
         self.path.pop();
-        if let Files::At(path) = &mut self.files {
+        if let SourceFiles::At(path) = &mut self.files {
             path.pop();
         }
     }
 
-    /// Permission bits; of what stands for a store path, those that Nix gives.
+    /// Returns the permission bits. Files that replace a store path have the bits that Nix sets.
     pub fn mode(&self, metadata: &Metadata) -> u32 {
         match self.files {
-            Files::At(_) if metadata.is_file() && metadata.mode() & 0o100 == 0 => 0o444,
-            Files::At(_) => 0o555,
-            Files::InPlace | Files::Nar(_) => metadata.mode() & 0o7777,
+            SourceFiles::At(_) if metadata.is_file() && metadata.mode() & 0o100 == 0 => 0o444,
+            SourceFiles::At(_) => 0o555,
+            SourceFiles::InPlace | SourceFiles::Nar(_) => metadata.mode() & 0o7777,
         }
     }
 
-    /// The file itself.
+    /// Returns the path of the file.
     pub fn file(&self) -> &Path {
         match &self.files {
-            Files::At(path) => path,
-            Files::InPlace | Files::Nar(_) => &self.path,
+            SourceFiles::At(path) => path,
+            SourceFiles::InPlace | SourceFiles::Nar(_) => &self.path,
         }
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Directory {
-    /// `None` where only the paths below imply it.
-    pub origin: Option<Origin>,
-    /// Where one of those has options (by index) that hold above it.
+pub(super) struct TreeDirectory {
+    /// `None` if the directory exists only because of the paths below it.
+    pub origin: Option<EntryOrigin>,
+    /// The index of the options of a path below that apply to the directories above it.
     pub above: Option<usize>,
-    pub children: BTreeMap<OsString, Node>,
+    pub children: BTreeMap<OsString, TreeNode>,
 }
 
 #[derive(Debug)]
-pub(super) enum Node {
-    Directory(Directory),
+pub(super) enum TreeNode {
+    Directory(TreeDirectory),
     /// A file or a symlink.
-    Leaf(Origin),
-    /// A whole file tree at its own place, not listed yet.
-    Whole(Origin),
+    Leaf(EntryOrigin),
+    /// A complete file tree at its original location, which is not listed yet.
+    Whole(EntryOrigin),
 }
 
-impl Node {
-    pub fn origin(&self) -> Option<&Origin> {
+impl TreeNode {
+    pub fn origin(&self) -> Option<&EntryOrigin> {
         match self {
             Self::Directory(directory) => directory.origin.as_ref(),
             Self::Leaf(origin) | Self::Whole(origin) => Some(origin),
@@ -136,10 +135,10 @@ impl Node {
     }
 }
 
-pub(super) fn list_whole(origin: &Origin) -> Result<Node> {
-    fn node(origin: Origin, kind: FileType) -> Result<Node> {
+pub(super) fn list_whole(origin: &EntryOrigin) -> Result<TreeNode> {
+    fn node(origin: EntryOrigin, kind: FileType) -> Result<TreeNode> {
         if !kind.is_dir() {
-            return Ok(Node::Leaf(origin));
+            return Ok(TreeNode::Leaf(origin));
         }
         let mut children = BTreeMap::new();
         for (name, kind) in list(origin.file())? {
@@ -147,9 +146,9 @@ pub(super) fn list_whole(origin: &Origin) -> Result<Node> {
             children.insert(name, child);
         }
         let origin = Some(origin);
-        Ok(Node::Directory(Directory { origin, children, above: None }))
+        Ok(TreeNode::Directory(TreeDirectory { origin, children, above: None }))
     }
-    if matches!(origin.files, Files::Nar(_)) {
+    if matches!(origin.files, SourceFiles::Nar(_)) {
         return Err(LayerError::PackedAndMoved(origin.path.clone()));
     }
     node(origin.clone(), stat(origin.file())?.file_type())
@@ -159,7 +158,7 @@ pub(super) fn stat(path: &Path) -> Result<Metadata> {
     fs::symlink_metadata(path).map_err(LayerError::io("reading", path))
 }
 
-/// A directory's names in bytewise order, whatever order the file system has.
+/// Lists the names of a directory in bytewise order, which does not depend on the file system.
 pub(super) fn list(path: &Path) -> Result<Vec<(OsString, FileType)>> {
     let fail = || LayerError::io("listing", path);
     let mut names = fs::read_dir(path)

@@ -1,7 +1,7 @@
-//! A stack of layers as one tree, as engines apply it.
+//! Merges a stack of layers into one tree, with the semantics of engines.
 //!
-//! Each layer is a tree of its own first, and lies over the tree of the layers below it then
-//! ([image-spec, layer.md](https://github.com/opencontainers/image-spec/blob/main/layer.md)):
+//! Each layer is first a separate tree, and then covers the tree of the layers below it ([image-spec,
+//! layer.md](https://github.com/opencontainers/image-spec/blob/main/layer.md)):
 //!
 //! ```text
 //! layers below       the layer           together
@@ -14,13 +14,13 @@
 //! a/b                a/.wh..wh..opq      a: an empty directory
 //! ```
 //!
-//! A link of the layer itself is followed, one of a lower layer is replaced by the directory that the entry's name needs:
-//! moby (`pkg/archive/archive.go`, in the root of the layer's own directory), containers/storage (the same) and containerd
-//! (`pkg/archive/tar.go`, `fs.RootPath` of the layer's own directory). rules_oci#857, stereoscope#694 and umoci#546 are
-//! reports of tools that follow links of lower layers, or fail. Nothing hides what its own layer has, in any order of the
-//! entries.
+//! A link of the layer itself is followed. A link of a lower layer is replaced by the directory that the entry's name
+//! needs: moby (`pkg/archive/archive.go`, in the root of the layer's own directory), containers/storage (the same) and
+//! containerd (`pkg/archive/tar.go`, `fs.RootPath` of the layer's own directory). rules_oci#857, stereoscope#694 and
+//! umoci#546 are reports of tools that follow links of lower layers, or fail. Whiteouts do not hide files of their own
+//! layer, in any order of the entries.
 //!
-//! Where engines differ, this follows the specification, or the engine that loses nothing:
+//! Where engines differ, this follows the specification, or the engine that keeps most files:
 //!
 //! - `.wh.a` and `a/` in one layer: the files of lower layers below `a` are gone. With overlay file systems (docker 20.10 and
 //!   29, podman 4.3, containerd 2.2) they come back, as the directory takes the place of the whiteout.
@@ -44,19 +44,19 @@ use tar::EntryType;
 use super::{links, untar::TarEntry, whiteout::Marker};
 use crate::budget::{self, Budget};
 
-/// What an entry of a layer is for the tree: paths are relative to the root and have no links of the layer in them.
+/// The effect of an entry of a layer on the tree. Paths are relative to the root and contain no links of the layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// It is at this path, and every path above it is a directory.
+pub enum LayerEffect {
+    /// The entry is at this path, and all parents of this path are directories.
     At(Vec<u8>),
-    /// It hides what lower layers have at this path and below.
+    /// The entry hides this path of lower layers, and everything below it.
     Whiteout(Vec<u8>),
-    /// It hides what lower layers have below this directory.
+    /// The entry hides everything below this directory in lower layers.
     Opaque(Vec<u8>),
 }
 
-impl Place {
-    /// The directory that the entry's name is in; empty for the root.
+impl LayerEffect {
+    /// Returns the directory that contains the entry, which is empty for the root.
     pub fn directory(&self) -> &[u8] {
         match self {
             Self::At(path) | Self::Whiteout(path) => split(path).0,
@@ -65,7 +65,7 @@ impl Place {
     }
 }
 
-/// The links of one layer, which its later names may lead through.
+/// The links of one layer that names of later entries may contain.
 #[derive(Debug)]
 pub struct LayerLinks {
     targets: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -79,12 +79,12 @@ impl Default for LayerLinks {
 }
 
 impl LayerLinks {
-    /// The place of the next entry; `None` for the root itself.
+    /// Returns the place of the next entry, or `None` for the root itself.
     ///
     /// # Errors
     ///
-    /// When its name leads out of the root, through too many links, or marks nothing: engines refuse such layers.
-    pub fn place(&mut self, entry: &TarEntry) -> io::Result<Option<Place>> {
+    /// If its name leads out of the root, through too many links, or marks no file. Engines refuse such layers.
+    pub fn place(&mut self, entry: &TarEntry) -> io::Result<Option<LayerEffect>> {
         let name = clean(&entry.name)?;
         if name.is_empty() {
             return Ok(None);
@@ -93,28 +93,28 @@ impl LayerLinks {
         let directory = self.resolve(directory)?;
         let path = join(&directory, file_name);
         Ok(Some(match Marker::parse(file_name) {
-            Some(Marker::Opaque) => Place::Opaque(directory),
+            Some(Marker::Opaque) => LayerEffect::Opaque(directory),
             Some(marker) if marker.is_of_no_file() => return Err(invalid("a whiteout of no file")),
-            Some(Marker::Whiteout(gone)) => Place::Whiteout(join(&directory, gone)),
+            Some(Marker::Whiteout(gone)) => LayerEffect::Whiteout(join(&directory, gone)),
             None => {
                 self.replace(&path, entry)?;
-                Place::At(path)
+                LayerEffect::At(path)
             }
         }))
     }
 
-    /// The path of the file that a hard link is another name of.
+    /// Returns the path of the target of a hard link.
     ///
     /// # Errors
     ///
-    /// When the name leads out of the root, or through too many links.
+    /// If the name leads out of the root, or through too many links.
     pub fn hard_link_target(&self, entry: &TarEntry) -> io::Result<Vec<u8>> {
         let target = clean(&entry.link)?;
         let (directory, file_name) = split(&target);
         Ok(join(&self.resolve(directory)?, file_name))
     }
 
-    /// Takes note of what is at `path` now.
+    /// Records the entry that is now at `path`.
     fn replace(&mut self, path: &[u8], entry: &TarEntry) -> io::Result<()> {
         self.targets.remove(path);
         if entry.kind != EntryType::Directory {
@@ -127,7 +127,7 @@ impl LayerLinks {
         Ok(())
     }
 
-    /// Where a directory's path leads, if the layer's links are followed as if its root were the root.
+    /// Returns the path of a directory after following the layer's links below its root.
     fn resolve(&self, directory: &[u8]) -> io::Result<Vec<u8>> {
         if self.targets.is_empty() {
             return Ok(directory.to_owned());
@@ -141,67 +141,67 @@ impl LayerLinks {
     }
 }
 
-/// Some files of a stack of layers, by path: those that the caller puts in and no later layer hides. A path that ends in a
-/// slash stands for a directory with everything below it.
+/// A map of files in a stack of layers, by path. It contains the inserted files that no later layer hides. A path that
+/// ends in a slash stands for a directory with everything below it.
 #[derive(Clone, Debug)]
 pub struct Overlay<T> {
     lower: BTreeMap<Vec<u8>, T>,
-    own: BTreeMap<Vec<u8>, T>,
+    current: BTreeMap<Vec<u8>, T>,
 }
 
 impl<T> Default for Overlay<T> {
     fn default() -> Self {
-        Self { lower: BTreeMap::new(), own: BTreeMap::new() }
+        Self { lower: BTreeMap::new(), current: BTreeMap::new() }
     }
 }
 
 impl<T> Overlay<T> {
-    /// Applies an entry of the current layer to the others.
-    pub fn apply(&mut self, place: &Place, is_directory: bool) {
-        // A name needs directories above it, which replace files of lower layers.
+    /// Applies an entry of the current layer to the layers below.
+    pub fn apply(&mut self, place: &LayerEffect, is_directory: bool) {
+        // The parents of a name are directories, which replace files of lower layers.
         for above in above(place) {
             self.lower.remove(above);
         }
         match place {
-            Place::Opaque(directory) => remove_below(&mut self.lower, directory),
-            Place::Whiteout(path) => {
+            LayerEffect::Opaque(directory) => remove_below(&mut self.lower, directory),
+            LayerEffect::Whiteout(path) => {
                 self.lower.remove(path);
                 remove_below(&mut self.lower, path);
             }
-            Place::At(path) => {
+            LayerEffect::At(path) => {
                 self.lower.remove(path);
-                self.own.remove(path);
+                self.current.remove(path);
                 if !is_directory {
                     remove_below(&mut self.lower, path);
-                    remove_below(&mut self.own, path);
+                    remove_below(&mut self.current, path);
                 }
             }
         }
     }
 
-    /// Puts a file of the current layer in.
+    /// Inserts a file of the current layer.
     pub fn insert(&mut self, path: Vec<u8>, value: T) {
-        self.own.insert(path, value);
+        self.current.insert(path, value);
     }
 
-    /// The file at this path, unless it is hidden.
+    /// Returns the file at this path, unless it is hidden.
     pub fn get(&self, path: &[u8]) -> Option<&T> {
-        self.own.get(path).or_else(|| self.lower.get(path))
+        self.current.get(path).or_else(|| self.lower.get(path))
     }
 
-    /// Ends the current layer: later entries can hide its files.
+    /// Ends the current layer, so that later entries can hide its files.
     pub fn end_layer(&mut self) {
-        self.lower.append(&mut self.own);
+        self.lower.append(&mut self.current);
     }
 
-    /// The files of all layers that ended, by path.
+    /// Returns the files of all ended layers, by path.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &T)> {
         self.lower.iter().map(|(path, value)| (path.as_slice(), value))
     }
 }
 
-/// The directories that the entry's place is in, without the root.
-pub fn above(place: &Place) -> impl Iterator<Item = &[u8]> {
+/// Returns the parent directories of the entry's place, without the root.
+pub fn above(place: &LayerEffect) -> impl Iterator<Item = &[u8]> {
     let mut next = Some(place.directory());
     std::iter::from_fn(move || {
         let directory = next.take().filter(|directory| !directory.is_empty())?;
@@ -223,18 +223,18 @@ fn remove_below<T>(map: &mut BTreeMap<Vec<u8>, T>, directory: &[u8]) {
     }
 }
 
-/// The paths below a directory, as bytes are ordered: the byte after a slash is 0.
+/// Returns the range of paths below a directory in the order of bytes. The byte after a slash is 0.
 fn below(directory: &[u8]) -> impl RangeBounds<Vec<u8>> + Clone {
     let [first, end] = [b'/', b'0'].map(|last| [directory, &[last]].concat());
     (Bound::Included(first), Bound::Excluded(end))
 }
 
-/// The path of an entry relative to the root, without `.`, `..` and empty parts, as Go's `Clean` (path/filepath/path.go) gives it to the
-/// engines; empty for the root itself.
+/// Returns the path of an entry relative to the root, without `.`, `..` and empty components, as returned by Go's
+/// `Clean` (path/filepath/path.go) in engines. The path of the root is empty.
 ///
 /// # Errors
 ///
-/// When it leads out of the root: docker and podman refuse the layer.
+/// If the path leads out of the root: docker and podman refuse the layer.
 pub fn clean(name: &[u8]) -> io::Result<Vec<u8>> {
     let mut cleaned: Vec<&[u8]> = Vec::new();
     for part in components(name) {
@@ -256,7 +256,7 @@ fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     [directory, separator, name].concat()
 }
 
-/// The directory of a path, empty for the root, and its last part.
+/// Splits a path into its directory (empty for the root) and its last component.
 fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|&byte| byte == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),

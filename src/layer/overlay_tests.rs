@@ -1,6 +1,6 @@
 use super::*;
 
-/// An entry: `name/` is a directory, `name -> target` a link, all others are files.
+/// Returns an entry: `name/` is a directory, `name -> target` a link, all others are files.
 fn entry(text: &str) -> TarEntry {
     let (name, link) = text.split_once(" -> ").unwrap_or((text, ""));
     let kind = match (link.is_empty(), name.ends_with('/')) {
@@ -44,8 +44,8 @@ fn names_are_cleaned_as_docker_cleans_them() {
     }
 }
 
-/// Where the last of these entries of one layer is.
-fn last_place(entries: &[&str]) -> io::Result<Option<Place>> {
+/// Returns the place of the last of these entries of one layer.
+fn last_place(entries: &[&str]) -> io::Result<Option<LayerEffect>> {
     let mut links = LayerLinks::default();
     let (last, first) = entries.split_last().unwrap();
     for text in first {
@@ -68,10 +68,13 @@ fn links_of_the_same_layer_are_followed() {
         (&["bin/tool", "bin -> usr/bin", "bin"], "bin"),
         (&["top -> .", "top/top/x"], "x"),
     ] {
-        assert_eq!(last_place(entries).unwrap(), Some(Place::At(path.into())), "{entries:?}");
+        assert_eq!(last_place(entries).unwrap(), Some(LayerEffect::At(path.into())), "{entries:?}");
     }
-    assert_eq!(last_place(&["bin -> usr/bin", "bin/.wh.sh"]).unwrap(), Some(Place::Whiteout(b"usr/bin/sh".into())));
-    assert_eq!(last_place(&["bin -> usr", "bin/.wh..wh..opq"]).unwrap(), Some(Place::Opaque(b"usr".into())));
+    assert_eq!(
+        last_place(&["bin -> usr/bin", "bin/.wh.sh"]).unwrap(),
+        Some(LayerEffect::Whiteout(b"usr/bin/sh".into()))
+    );
+    assert_eq!(last_place(&["bin -> usr", "bin/.wh..wh..opq"]).unwrap(), Some(LayerEffect::Opaque(b"usr".into())));
     assert_eq!(last_place(&["./"]).unwrap(), None);
     for (entries, why) in [
         (&["a -> b", "b -> a", "a/x"] as &[&str], "too many levels of symlinks"),
@@ -84,7 +87,7 @@ fn links_of_the_same_layer_are_followed() {
     }
 }
 
-/// The visible files of layers of entries.
+/// Returns the visible files of layers of entries.
 fn visible(layers: &[&[&str]]) -> Vec<String> {
     let mut overlay = Overlay::default();
     for layer in layers {
@@ -94,7 +97,7 @@ fn visible(layers: &[&[&str]]) -> Vec<String> {
             let Some(place) = links.place(&entry).unwrap() else { continue };
             let is_directory = entry.kind == EntryType::Directory;
             overlay.apply(&place, is_directory);
-            if let (Place::At(path), false) = (place, is_directory) {
+            if let (LayerEffect::At(path), false) = (place, is_directory) {
                 overlay.insert(path, ());
             }
         }
@@ -120,7 +123,7 @@ fn whiteouts_hide_files_of_lower_layers_only() {
         (&["a/.wh..wh..opq", "a/b"], &["a/b", "f"]),
         (&["a/b", "a/.wh.b"], &["a/b", "a/b.c", "a/bc", "a/d/e", "f"]),
         (&["a/b", ".wh.a"], &["a/b", "f"]),
-        // umoci#546: a directory in place of a file.
+        // umoci#546: a directory replaces a file.
         (&["f/x"], &["a/b", "a/b.c", "a/bc", "a/d/e", "f/x"]),
         (&["f/"], &["a/b", "a/b.c", "a/bc", "a/d/e"]),
         (&["f/.wh.x"], &["a/b", "a/b.c", "a/bc", "a/d/e"]),

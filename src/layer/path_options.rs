@@ -1,4 +1,4 @@
-//! What may differ between a store path and its entries in a layer.
+//! Options for the entries of a store path in a layer.
 
 use std::{
     collections::BTreeMap,
@@ -8,65 +8,71 @@ use std::{
     sync::Arc,
 };
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::{LayerError, Result, untar::Xattrs, whiteout::Marker};
+use super::{
+    LayerError, Result,
+    patterns::{Patterns, compile},
+    untar::Xattrs,
+    whiteout::Marker,
+};
 
-/// Options of one store path, as image.json keeps them (nix2container's version 1).
+/// Options of one store path, as in image.json (nix2container's version 1).
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathOptions {
-    /// Where its files go.
+    /// The location of its files in the image.
     #[serde(default)]
     pub rewrite: Rewrite,
-    /// Who owns them and what may be done with them; the last match wins.
+    /// The owners and permissions of its files. The last match applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub perms: Vec<Perm>,
-    /// Whether `perms` hold for the directories above too (but `/`), which no store path has: `/nix` and `/nix/store`.
+    /// Whether `perms` apply to the directories above the store path, `/nix` and `/nix/store`, too. They never apply to
+    /// `/`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub parents: bool,
-    /// Where its files go with all that is below: this prefix of their paths becomes that. Never in a recipe.
+    /// Moves files from the first directory to the second, with everything below. It is never part of a recipe.
     #[serde(skip)]
     pub moved: Option<(PathBuf, PathBuf)>,
-    /// Who owns single files, and what they really are, as scripts under fakeroot or an archive left them; never in a
-    /// recipe.
+    /// Owners and types of single files, as recorded by fakeroot or an archive. They are never part of a recipe.
     #[serde(skip)]
     pub owners: Option<Arc<Owners>>,
-    /// Where files are that stand for those of the path. Never in a recipe.
+    /// A directory with files that replace those of the path. It is never part of a recipe.
     #[serde(skip)]
     pub unpacked: Option<PathBuf>,
-    /// Whether names that begin with `.wh.` are whiteouts; elsewhere they are refused. Never in a recipe.
+    /// Whether names that begin with `.wh.` are whiteouts. Otherwise they are refused. It is never part of a recipe.
     #[serde(skip)]
     pub whiteouts: bool,
+    /// The compiled regular expressions, which all paths of a recipe share.
+    #[serde(skip)]
+    pub patterns: Patterns,
 }
 
-/// What fakeroot says of files, by their paths.
+/// Records of fakeroot, by path.
 pub type Owners = BTreeMap<PathBuf, Owner>;
 
-/// What fakeroot says of a file.
+/// The record of fakeroot for a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Owner {
     /// Type and permission bits.
     pub mode: u32,
-    /// Numeric owner.
     pub uid: u64,
-    /// Numeric group.
     pub gid: u64,
     /// Major and minor number of a device.
     pub device: (u64, u64),
-    /// Extended attributes, file capabilities among them: of base images, for no sandbox can set them.
+    /// Extended attributes, including file capabilities. They come from base images, since a sandbox cannot set them.
     pub xattrs: Xattrs,
-    /// Modification time in seconds since the epoch, if it is another than that of the layer.
+    /// Modification time in seconds since the epoch, if it differs from that of the layer.
     pub mtime: Option<u64>,
 }
 
 impl Owner {
-    /// Of a file whose own mode is `mode`, which is that of a link.
-    fn attributes(&self, mode: u32) -> Attributes<'_> {
+    /// Returns the attributes of a file whose own mode is `mode`, which applies to links.
+    fn attributes(&self, mode: u32) -> EntryAttributes<'_> {
         let name = |id| if id == 0 { "root" } else { "" };
-        Attributes {
+        EntryAttributes {
             mode: if self.mode & 0o170000 == 0o120000 { mode } else { self.mode & 0o7777 },
             uid: self.uid,
             gid: self.gid,
@@ -77,16 +83,16 @@ impl Owner {
     }
 }
 
-/// Replaces every match of `regex` in a file's path by `repl`; an empty `regex` replaces nothing.
+/// Replaces every match of `regex` in the path of a file by `repl`. An empty `regex` replaces nothing.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rewrite {
-    /// In RE2 syntax.
+    /// RE2 syntax.
     #[serde(default)]
     pub regex: String,
-    /// May refer to groups, `$1` or `${name}`.
+    /// The replacement, which may refer to groups: `$1` or `${name}`.
     #[serde(default)]
     pub repl: String,
 }
@@ -97,27 +103,27 @@ pub struct Rewrite {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Perm {
-    /// In RE2 syntax; matches anywhere in the source path.
+    /// RE2 syntax. It may match anywhere in the source path.
     pub regex: String,
-    /// Octal; empty keeps the file's own.
+    /// An octal mode. If it is empty, the mode of the file stays.
     #[serde(default)]
     pub mode: String,
-    /// Numeric owner, 0 by default.
+    /// 0 by default.
     #[serde(default)]
     pub uid: u64,
-    /// Numeric group, 0 by default.
+    /// 0 by default.
     #[serde(default)]
     pub gid: u64,
-    /// Owner's name; empty means root.
+    /// An empty name means root.
     #[serde(default)]
     pub uname: String,
-    /// Group's name; empty means root.
+    /// An empty name means root.
     #[serde(default)]
     pub gname: String,
 }
 
 impl Perm {
-    /// The regular expression, ready for source paths.
+    /// Compiles the regular expression for source paths.
     ///
     /// # Errors
     ///
@@ -129,7 +135,7 @@ impl Perm {
 
 /// Owner and mode of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Attributes<'a> {
+pub(super) struct EntryAttributes<'a> {
     pub mode: u32,
     pub uid: u64,
     pub gid: u64,
@@ -138,19 +144,19 @@ pub(super) struct Attributes<'a> {
     pub xattrs: Option<&'a Xattrs>,
 }
 
-impl Attributes<'_> {
-    /// root's, with this mode.
+impl EntryAttributes<'_> {
+    /// Returns the attributes of a file that belongs to root.
     pub const fn root(mode: u32) -> Self {
         Self { mode, uid: 0, gid: 0, uname: "root", gname: "root", xattrs: None }
     }
 }
 
-/// Options, ready to be applied to many files.
+/// Options that are compiled for many files.
 #[derive(Debug, Default)]
 pub(super) struct Compiled {
-    rewrite: Option<(Regex, Vec<u8>)>,
+    rewrite: Option<(Arc<Regex>, Vec<u8>)>,
     moved: Option<(PathBuf, PathBuf)>,
-    perms: Vec<(Regex, Option<u32>, Perm)>,
+    perms: Vec<(Arc<Regex>, Option<u32>, Perm)>,
     parents: bool,
     owners: Option<Arc<Owners>>,
     whiteouts: bool,
@@ -160,15 +166,15 @@ impl Compiled {
     pub fn new(options: &PathOptions) -> Result<Self> {
         let rewrite = match &options.rewrite {
             Rewrite { regex, .. } if regex.is_empty() => None,
-            Rewrite { regex, repl } => Some((compile(regex)?, repl.clone().into_bytes())),
+            Rewrite { regex, repl } => Some((options.patterns.compile(regex)?, repl.clone().into_bytes())),
         };
-        let perm = |perm: &Perm| Ok((compile(&perm.regex)?, parse_mode(&perm.mode)?, perm.clone()));
+        let perm = |perm: &Perm| Ok((options.patterns.compile(&perm.regex)?, parse_mode(&perm.mode)?, perm.clone()));
         let perms = options.perms.iter().map(perm).collect::<Result<_>>()?;
         let PathOptions { parents, moved, owners, whiteouts, .. } = options.clone();
         Ok(Self { rewrite, moved, perms, parents, owners, whiteouts })
     }
 
-    /// Refuses a name of the image that engines would take for a whiteout.
+    /// Refuses a name in the image that engines would take for a whiteout.
     pub fn check_name(&self, name: &[u8], source: &Path) -> Result<()> {
         let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
         if !self.whiteouts && Marker::parse(last).is_some() {
@@ -180,22 +186,22 @@ impl Compiled {
         Ok(())
     }
 
-    /// What fakeroot says of the file at `path`.
+    /// Returns the record of fakeroot for the file at `path`.
     pub fn owner(&self, path: &Path) -> Option<&Owner> {
         self.owners.as_ref()?.get(path)
     }
 
-    /// Whether permissions hold for the directories above too.
+    /// Whether permissions apply to the directories above, too.
     pub fn holds_above(&self) -> bool {
         self.parents
     }
 
-    /// Whether files stay at their own paths.
+    /// Whether files keep their paths.
     pub fn stays(&self) -> bool {
         self.rewrite.is_none() && self.moved.is_none()
     }
 
-    /// Where the file at `path` goes.
+    /// Returns the path in the image of the file at `path`.
     pub fn destination(&self, path: &[u8]) -> Vec<u8> {
         if let Some((from, to)) = &self.moved
             && let Ok(below) = Path::new(OsStr::from_bytes(path)).strip_prefix(from)
@@ -208,10 +214,11 @@ impl Compiled {
         }
     }
 
-    /// Owner and mode of the file at `path`, whose own mode is `mode`: what is noted of it, and over that what options say.
-    pub fn attributes(&self, path: &[u8], mode: u32) -> Attributes<'_> {
-        let noted = self.owner(Path::new(OsStr::from_bytes(path)));
-        let mut attributes = noted.map_or(Attributes::root(mode), |owner| owner.attributes(mode));
+    /// Returns owner and mode of the file at `path`, whose own mode is `mode`: recorded values replace those of the
+    /// file, and options replace both.
+    pub fn attributes(&self, path: &[u8], mode: u32) -> EntryAttributes<'_> {
+        let record = self.owner(Path::new(OsStr::from_bytes(path)));
+        let mut attributes = record.map_or(EntryAttributes::root(mode), |owner| owner.attributes(mode));
         for (_, mode, perm) in self.perms.iter().filter(|(regex, ..)| regex.is_match(path)) {
             attributes.mode = mode.unwrap_or(attributes.mode);
             attributes.uid = perm.uid;
@@ -225,14 +232,6 @@ impl Compiled {
         }
         attributes
     }
-}
-
-/// `\d`, `\w` and `\s` are ASCII's, as in Go; paths need not be UTF-8.
-fn compile(pattern: &str) -> Result<Regex> {
-    RegexBuilder::new(pattern)
-        .unicode(false)
-        .build()
-        .map_err(|source| LayerError::Regex { pattern: pattern.to_owned(), source: Box::new(source) })
 }
 
 fn parse_mode(text: &str) -> Result<Option<u32>> {
@@ -262,7 +261,7 @@ mod tests {
         let compiled = Compiled::new(&options).unwrap();
         let both = compiled.attributes(b"/s/bin/x", 0o555);
         assert_eq!((both.mode, both.uid, both.uname), (0o4755, 2, "one"));
-        assert_eq!(compiled.attributes(b"/s/lib", 0o555), Attributes::root(0o555));
+        assert_eq!(compiled.attributes(b"/s/lib", 0o555), EntryAttributes::root(0o555));
     }
 
     #[test]
@@ -275,8 +274,8 @@ mod tests {
             ..PathOptions::default()
         };
         let compiled = Compiled::new(&options).unwrap();
-        let [noted, both] = ["/s/a", "/s/bin/x"].map(|path| compiled.attributes(path.as_bytes(), 0o444));
-        assert_eq!((noted.mode, noted.uid, noted.gid, noted.uname), (0o4711, 7, 8, ""));
+        let [attributes, both] = ["/s/a", "/s/bin/x"].map(|path| compiled.attributes(path.as_bytes(), 0o444));
+        assert_eq!((attributes.mode, attributes.uid, attributes.gid, attributes.uname), (0o4711, 7, 8, ""));
         assert_eq!((both.mode, both.uid, both.gid, both.uname), (0o4711, 1, 0, "one"));
     }
 

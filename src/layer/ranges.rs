@@ -1,4 +1,4 @@
-//! Parts of a layer's tar: wanted parts are read, and files without a wanted part are skipped.
+//! Writes ranges of a layer's tar. Files outside of the ranges are not read.
 //!
 //! ```text
 //! wanted             [----]        [--------]
@@ -6,7 +6,7 @@
 //! read     headers, from file 1 that much,    file 3 from its start on; then nothing more
 //! ```
 //!
-//! Headers say how long everything is, so all of them are made up to the last wanted byte.
+//! The sizes of all entries are in the headers, so all headers are made up to the last byte of the ranges.
 
 use std::{
     collections::VecDeque,
@@ -20,35 +20,35 @@ use super::{
     tar::TarWriter,
 };
 
-/// Writes these ranges of the tar of `tree`, which are in order and apart, one after the other. Digests are of whole
-/// tars, so none is checked here.
+/// Writes these ranges of the tar of `tree` one after the other. The ranges must be ordered and disjoint. Digests are
+/// those of whole tars, so they are not checked here.
 ///
 /// # Errors
 ///
-/// As [`write`](fn@super::write), and when the tar is shorter than it should be.
+/// Those of [`write`](fn@super::write), and an error if the tar is shorter than expected.
 pub fn write_ranges(tree: &Tree, ranges: &[Range<u64>], out: &mut dyn Write) -> Result<()> {
     let mut tar = TarWriter::with_chunks(Selected { inner: Direct(Cutout::new(ranges, out)) });
-    let mut left = 0;
+    let mut unfinished = 0;
     let ended = match tree.walk(&mut |entry| tar.append(entry)) {
         Ok(()) => tar.end_with(|selected| {
-            left = selected.inner.0.left();
+            unfinished = selected.inner.0.unfinished();
             Ok(())
         }),
         Err(error) => {
-            left = tar.abandon().inner.0.left();
+            unfinished = tar.abandon().inner.0.unfinished();
             Err(error)
         }
     };
-    // Where nothing more is wanted, an error ends it.
-    if left == 0 {
+    // An error ends the walk when nothing more is needed.
+    if unfinished == 0 {
         return Ok(());
     }
     ended?;
-    let what = format!("it ends before {left} of the ranges that are wanted");
+    let what = format!("it ends before {unfinished} of the ranges that are wanted");
     Err(LayerError::Write(io::Error::new(io::ErrorKind::InvalidData, what)))
 }
 
-/// Passes on only some ranges of what is written.
+/// Passes on only some ranges of the written bytes.
 pub struct Cutout<'a> {
     at: u64,
     ranges: VecDeque<Range<u64>>,
@@ -56,23 +56,23 @@ pub struct Cutout<'a> {
 }
 
 impl<'a> Cutout<'a> {
-    /// Of these ranges, which are in order and apart.
+    /// The ranges must be ordered and disjoint.
     pub fn new(ranges: &[Range<u64>], out: &'a mut dyn Write) -> Self {
         let ranges = ranges.iter().filter(|range| !range.is_empty()).cloned().collect();
         Self { at: 0, ranges, out }
     }
 
-    /// How many ranges are not written wholly.
-    pub fn left(&self) -> usize {
+    /// Returns how many ranges are not complete.
+    pub fn unfinished(&self) -> usize {
         self.ranges.len()
     }
 
-    /// The next bytes are from there on.
+    /// Sets the position of the next bytes.
     pub fn seek(&mut self, at: u64) {
         self.at = at;
     }
 
-    /// How many of the next `most` bytes are not wanted.
+    /// Returns how many of the next `most` bytes are outside of the ranges.
     fn unwanted(&self, most: u64) -> u64 {
         self.ranges.front().map_or(most, |range| range.start.saturating_sub(self.at).min(most))
     }
@@ -98,7 +98,7 @@ impl Write for Cutout<'_> {
     }
 }
 
-/// Chunks of which only some ranges are wanted.
+/// Passes on only some ranges of the chunks.
 struct Selected<'a> {
     inner: Direct<Cutout<'a>>,
 }
@@ -107,7 +107,7 @@ impl Chunks for Selected<'_> {
     const SELECTIVE: bool = true;
 
     fn pass(&mut self, full: Chunk) -> io::Result<Chunk> {
-        if self.inner.0.left() == 0 {
+        if self.inner.0.unfinished() == 0 {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, "nothing more is wanted"));
         }
         self.inner.pass(full)
@@ -130,7 +130,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::layer::{Files, PathOptions, Source, write};
+    use crate::layer::{PathOptions, Source, SourceFiles, write};
 
     #[test]
     fn every_part_of_a_tar_is_that_of_the_whole() {
@@ -142,7 +142,7 @@ mod tests {
             fs::write(at.join(name), bytes).unwrap();
         }
         std::os::unix::fs::symlink("b", at.join("link")).unwrap();
-        let source = Source { path: at, files: Files::InPlace, options: PathOptions::default(), follow: false };
+        let source = Source { path: at, files: SourceFiles::InPlace, options: PathOptions::default(), follow: false };
         let tree = Tree::new(&[source]).unwrap();
         let whole = write(&tree, Vec::new()).unwrap();
         let end = whole.len() as u64;
@@ -158,11 +158,11 @@ mod tests {
             step,
         ];
         for ranges in sets {
-            let mut got = Vec::new();
-            write_ranges(&tree, &ranges, &mut got).unwrap();
+            let mut received = Vec::new();
+            write_ranges(&tree, &ranges, &mut received).unwrap();
             let expected: Vec<u8> =
                 ranges.iter().flat_map(|range| &whole[range.start as usize..range.end as usize]).copied().collect();
-            assert!(got == expected, "{ranges:?}");
+            assert!(received == expected, "{ranges:?}");
         }
         let error = write_ranges(&tree, &[0..1, end..end + 1], &mut Vec::new()).unwrap_err();
         assert!(matches!(error, LayerError::Write(_)), "{error:?}");

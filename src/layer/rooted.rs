@@ -1,13 +1,13 @@
-//! An untrusted directory as the root of all that is below it.
+//! Opens files below an untrusted directory as if it were the root directory.
 //!
 //! ```text
-//! nix -> /elsewhere        in the root, as bases have it
-//! find("nix/store")        ROOT/elsewhere/store, whatever lies at /elsewhere
+//! nix -> /elsewhere        a link in the root, as in some base images
+//! find("nix/store")        ROOT/elsewhere/store, whatever /elsewhere is on the machine
 //! ```
 //!
-//! Links are followed by the kernel (`openat2` with `RESOLVE_IN_ROOT`), so that neither `..` nor an absolute link leads
-//! out. What is opened is a handle; files are made through it, by one plain name. Where the kernel has no `openat2`
-//! (Linux before 5.6, an old container's filter, other systems), links are followed here, one by one.
+//! The kernel follows links (`openat2` with `RESOLVE_IN_ROOT`), so that neither `..` nor an absolute link leads out.
+//! The result is a handle, and files are made through it by a name without slashes. Where the kernel has no `openat2`
+//! (Linux before 5.6, an old container's filter, other systems), this module follows the links one by one.
 
 use std::{
     borrow::Cow,
@@ -30,14 +30,14 @@ use super::links;
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The root.
+/// The root directory.
 #[derive(Debug)]
 pub struct Rooted {
     path: PathBuf,
     handle: OwnedFd,
 }
 
-/// A directory in a root.
+/// A directory below a root.
 #[derive(Debug)]
 pub struct Directory {
     handle: OwnedFd,
@@ -46,25 +46,25 @@ pub struct Directory {
 }
 
 impl Rooted {
-    /// The directory `path` as a root.
+    /// Opens the directory `path` as a root.
     ///
     /// # Errors
     ///
-    /// When it is not a directory.
+    /// If it is not a directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         let handle = rustix::fs::openat(CWD, path, DIRECTORY, Mode::empty())?;
         Ok(Self { path: path.to_owned(), handle })
     }
 
-    /// The directory that `below` leads to.
+    /// Returns the directory that `below` leads to.
     ///
     /// # Errors
     ///
-    /// When there is none.
+    /// If there is none.
     pub fn find(&self, below: &Path) -> io::Result<Directory> {
         #[cfg(target_os = "linux")]
         match self.resolve(below) {
-            // No such system call, or a filter that knows none.
+            // The system call is missing, or a filter refuses it.
             Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::NOSYS | Errno::PERM)) => {}
             found => return found,
         }
@@ -73,20 +73,21 @@ impl Rooted {
         Ok(self.directory(handle, below))
     }
 
-    /// The directory that `below` leads to, with all that is missing on the way, also where links lead nowhere yet.
+    /// Returns the directory that `below` leads to, and makes all missing directories, including missing targets of
+    /// links.
     ///
     /// # Errors
     ///
-    /// When something else is in the way.
+    /// If a parent is not a directory.
     pub fn make(&self, below: &Path) -> io::Result<Directory> {
         self.make_noting(below, &mut Vec::new())
     }
 
-    /// As [`make`](Self::make); `made` takes the directories that were missing.
+    /// As [`make`](Self::make). The directories that were missing are added to `made`.
     ///
     /// # Errors
     ///
-    /// As [`make`](Self::make).
+    /// Those of [`make`](Self::make).
     pub fn make_noting(&self, below: &Path, made: &mut Vec<PathBuf>) -> io::Result<Directory> {
         self.make_within(below, &mut links::LIMIT.clone(), made)
     }
@@ -127,92 +128,92 @@ impl Rooted {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = loop {
             match openat2(&self.handle, below, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
-                // Something was renamed meanwhile.
+                // A directory was renamed in the meantime.
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(Errno::LOOP) => return Err(links::too_many()),
                 opened => break opened?,
             }
         };
-        let (own, found) = (real_path(&self.handle)?, real_path(&handle)?);
-        let below = found.strip_prefix(&own).map_err(|_| invalid("it was moved out of the image"))?.to_owned();
+        let (root_path, found) = (real_path(&self.handle)?, real_path(&handle)?);
+        let below = found.strip_prefix(&root_path).map_err(|_| invalid("it was moved out of the image"))?.to_owned();
         Ok(self.directory(handle, below))
     }
 
-    /// Where `below` leads, link by link.
+    /// Follows `below` link by link.
     fn follow(&self, below: &Path) -> io::Result<PathBuf> {
         links::follow(below, |here| fs::read_link(self.path.join(here)).ok().map(Cow::Owned))
     }
 }
 
 impl Directory {
-    /// Where it is, without links below the root.
+    /// Returns the path of the directory, without links below the root.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes a directory in it.
+    /// Makes a directory in this directory.
     ///
     /// # Errors
     ///
-    /// When something has this name.
+    /// If the name exists.
     pub fn create_directory(&self, name: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::mkdirat(&self.handle, plain(name)?, Mode::from_raw_mode(0o755))?)
     }
 
-    /// Makes a file in it.
+    /// Makes a file in this directory.
     ///
     /// # Errors
     ///
-    /// When something has this name.
+    /// If the name exists.
     pub fn create_file(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(&self.handle, plain(name)?, flags, Mode::from_raw_mode(0o666))?.into())
     }
 
-    /// Makes a link in it that leads to `target`.
+    /// Makes a link to `target` in this directory.
     ///
     /// # Errors
     ///
-    /// When something has this name.
+    /// If the name exists.
     pub fn symlink(&self, target: &Path, name: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target, &self.handle, plain(name)?)?)
     }
 
-    /// Where a link in it leads.
+    /// Returns the target of a link in this directory.
     ///
     /// # Errors
     ///
-    /// When it is no link.
+    /// If it is not a link.
     pub fn read_link(&self, name: &OsStr) -> io::Result<PathBuf> {
         let target = rustix::fs::readlinkat(&self.handle, plain(name)?, Vec::new())?;
         Ok(OsStr::from_bytes(target.to_bytes()).into())
     }
 
-    /// Gives the file `from` of `directory` a second name, here.
+    /// Gives the file `from` of `directory` a second name in this directory.
     ///
     /// # Errors
     ///
-    /// When there is no such file, or something has this name.
+    /// If the file is missing, or the name exists.
     pub fn hard_link(&self, directory: &Self, from: &OsStr, name: &OsStr) -> io::Result<()> {
         let (from, name) = (plain(from)?, plain(name)?);
         Ok(rustix::fs::linkat(&directory.handle, from, &self.handle, name, AtFlags::empty())?)
     }
 
-    /// Sets the permission bits of a directory in it.
+    /// Sets the permission bits of a directory in this directory.
     ///
     /// # Errors
     ///
-    /// When it is a link.
+    /// If it is a link.
     pub fn set_mode(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         let handle = rustix::fs::openat(self.handle.as_fd(), plain(name)?, DIRECTORY, Mode::empty())?;
         Ok(rustix::fs::fchmod(handle, Mode::from_raw_mode(mode))?)
     }
 
-    /// Removes a file or link, if there is one.
+    /// Removes a file or link, if it exists.
     ///
     /// # Errors
     ///
-    /// When it is a directory.
+    /// If it is a directory.
     pub fn remove_file(&self, name: &OsStr) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.handle, plain(name)?, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -221,7 +222,7 @@ impl Directory {
     }
 }
 
-/// A name, and no path.
+/// Returns the name if it has no slashes.
 fn plain(name: &OsStr) -> io::Result<&OsStr> {
     let mut components = Path::new(name).components();
     match (components.next(), components.next()) {
@@ -247,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_leads_out_of_the_root() {
+    fn links_and_dots_do_not_leave_the_root() {
         let top = tempfile::tempdir().unwrap();
         let (root, outside) = (top.path().join("root"), top.path().join("outside"));
         fs::create_dir_all(root.join("usr/bin")).unwrap();
@@ -263,7 +264,7 @@ mod tests {
         }
         let rooted = Rooted::open(&root).unwrap();
         let below = |directory: io::Result<Directory>| directory.map(|found| found.below).ok();
-        // The kernel and we agree.
+        // The kernel and this module return the same paths.
         for path in ["bin", "/bin", "usr/../bin", "../../bin", "absolute", "relative", "missing", "loop", "", "/"] {
             let path = Path::new(path);
             let followed = rooted.follow(path).ok().filter(|below| root.join(below).is_dir());

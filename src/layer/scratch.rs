@@ -11,7 +11,57 @@ use std::{
 use crate::budget::{self, Budget};
 
 /// The bytes between two checks of the free space. Smaller archives are always kept.
-const INTERVAL: u64 = 16 << 20;
+pub(super) const INTERVAL: u64 = 16 << 20;
+/// The bytes that the budget counts for a file besides its contents.
+const FILE: u64 = 4096;
+
+/// Checks, after each [`INTERVAL`] of bytes, that the file system of written files has free space for other programs.
+#[derive(Debug)]
+pub(super) struct FreeSpace {
+    least: u64,
+    /// On a small file system, the least space is its size divided by this number.
+    divisor: u64,
+    unchecked: u64,
+}
+
+impl Default for FreeSpace {
+    fn default() -> Self {
+        Self::new(budget::FREE_SPACE, 20)
+    }
+}
+
+impl FreeSpace {
+    pub fn new(least: u64, divisor: u64) -> Self {
+        Self { least, divisor, unchecked: 0 }
+    }
+
+    /// Counts a new file.
+    pub fn add_file(&mut self, file: &File) -> io::Result<()> {
+        self.add(file, FILE)
+    }
+
+    /// Counts bytes that were written to `file`.
+    pub fn add(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+        self.unchecked += bytes;
+        if self.unchecked < INTERVAL {
+            return Ok(());
+        }
+        self.unchecked = 0;
+        let space = rustix::fs::fstatvfs(file)?;
+        let least = self.least.min(space.f_blocks.saturating_mul(space.f_frsize) / self.divisor);
+        if space.f_bavail.saturating_mul(space.f_frsize) < least {
+            let why = format!("less than {least} bytes of the file system are free");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
+        // Some file systems have no fixed number of files.
+        let files = (self.least / FILE).min(space.f_files / self.divisor);
+        if space.f_favail < files {
+            let why = format!("less than {files} files can be created in the file system");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
+        Ok(())
+    }
+}
 
 /// Copies `reader` to a nameless file, and returns it at its start.
 ///
@@ -20,21 +70,15 @@ const INTERVAL: u64 = 16 << 20;
 /// If `reader` exceeds [`budget::SPOOLED`], or the file system of temporary files would have less free space than
 /// [`budget::FREE_SPACE`], which other programs need.
 pub fn spool(reader: impl Read) -> io::Result<File> {
-    spool_leaving(reader, budget::FREE_SPACE, 20).map_err(explain_full)
+    spool_leaving(reader, FreeSpace::default()).map_err(explain_full)
 }
 
-/// As [`spool`]. The free space is at least `free` bytes, or the size of the file system divided by `divisor` if that is less.
-fn spool_leaving(reader: impl Read, free: u64, divisor: u64) -> io::Result<File> {
+fn spool_leaving(reader: impl Read, mut space: FreeSpace) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     let mut budget = Budget::new(&budget::SPOOLED);
     let mut reader = budget.reader(reader);
     while io::copy(&mut (&mut reader).take(INTERVAL), &mut file)? == INTERVAL {
-        let space = rustix::fs::fstatvfs(&file)?;
-        let least = free.min(space.f_blocks.saturating_mul(space.f_frsize) / divisor);
-        if space.f_bavail.saturating_mul(space.f_frsize) < least {
-            let why = format!("less than {least} bytes of the file system are free");
-            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
-        }
+        space.add(&file, INTERVAL)?;
     }
     file.rewind()?;
     Ok(file)
@@ -81,7 +125,7 @@ mod tests {
         spool(bytes.as_slice()).unwrap().read_to_end(&mut read).unwrap();
         assert_eq!(read, bytes);
         // No file system has all of its blocks free.
-        let error = spool_leaving(io::repeat(0), u64::MAX, 1).unwrap_err();
+        let error = spool_leaving(io::repeat(0), FreeSpace::new(u64::MAX, 1)).unwrap_err();
         assert!(error.to_string().contains("of the file system are free"), "{error}");
     }
 

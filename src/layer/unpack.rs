@@ -1,12 +1,12 @@
-//! Layers unpacked below a directory, as an engine would: the other way round from [`Tree`](super::Tree).
+//! Unpacks layers below a directory with the semantics of engines: the reverse of [`Tree`](super::Tree).
 //!
-//! A layer is unpacked to a directory of its own, which is laid over the root then: see [`overlay`](super::overlay).
-//! Layers are other people's, so nothing they say leads outside: names have no `..`, links are followed as if the directory
-//! were the root, files are made through handles ([`Rooted`]), and what they weigh is bounded.
+//! A layer is first unpacked to a separate directory, which then covers the root: see [`overlay`](super::overlay).
+//! Layers are untrusted, so no entry leads outside: names have no `..`, links are followed as if the directory were the
+//! root, files are made through handles ([`Rooted`]), and their sizes are limited.
 
 use std::{
     ffi::OsStr,
-    fs::{self, Permissions},
+    fs::{self, File, Permissions},
     io::{self, Read, Seek, SeekFrom},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
@@ -16,39 +16,98 @@ use tar::EntryType;
 
 use super::{
     Owner, Owners,
-    overlay::{LayerLinks, Place},
+    overlay::{LayerEffect, LayerLinks},
     rooted::{Directory, Rooted},
+    scratch::{FreeSpace, INTERVAL},
     untar::{TarEntry, TarReader},
 };
-use crate::budget::{self, Budget, NAME_OVERHEAD};
+use crate::budget::{self, Budget, Limits, NAME_OVERHEAD};
 
-/// Bytes of a name; Linux takes no longer path.
+/// The maximum length of a path in Linux, in bytes.
 const NAME_LIMIT: usize = 4096;
-/// Directories in each other.
+/// The maximum depth of directories.
 const DEPTH_LIMIT: usize = 512;
 
-/// Unpacks one layer (its plain tar) below `root`, over what is there. `owners` takes what the file system here cannot:
-/// owners, setuid bits, devices and extended attributes, by path.
+/// The limits for the unpacked files of all layers of an image.
+#[derive(Debug)]
+pub struct Disk {
+    budget: Budget,
+    space: FreeSpace,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self::new(&budget::UNPACKED)
+    }
+}
+
+impl Disk {
+    /// Creates the limits of an image.
+    pub(super) fn new(limits: &'static Limits) -> Self {
+        Self { budget: Budget::new(limits), space: FreeSpace::default() }
+    }
+
+    /// Counts a new file.
+    fn add_file(&mut self, file: &File) -> io::Result<()> {
+        self.budget.take_parts(1)?;
+        self.space.add_file(file)
+    }
+
+    /// Counts bytes that were written to a file.
+    pub(super) fn add(&mut self, file: &File, bytes: u64) -> io::Result<()> {
+        self.budget.take_bytes(bytes)?;
+        self.space.add(file, bytes)
+    }
+
+    /// Copies `data` to a file.
+    fn copy(&mut self, mut data: impl Read, file: &mut File) -> io::Result<()> {
+        loop {
+            let copied = io::copy(&mut data.by_ref().take(INTERVAL), file)?;
+            self.add(file, copied)?;
+            if copied < INTERVAL {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Unpacks one layer (its uncompressed tar) below `root`, over existing files. `owners` receives the properties that
+/// the file system cannot store, by path: owners, setuid bits, devices and extended attributes.
 ///
 /// # Errors
 ///
-/// When the tar is malformed, a name leads outside, or the file system refuses.
+/// If the tar is malformed, a name leads outside, or the file system reports an error.
 pub fn unpack(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
-    unpack_entries(layer, root, owners, false)
+    unpack_within(layer, root, owners, &mut Disk::default())
 }
 
-/// As [`unpack`]; `owners` has modification times too.
+/// The same as [`unpack`], with limits for all layers of an image together.
 ///
 /// # Errors
 ///
-/// Those of [`unpack`], and times before 1970.
-pub fn unpack_with_times(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
-    unpack_entries(layer, root, owners, true)
+/// Those of [`unpack`], and if the image exceeds the limits of `disk`.
+pub fn unpack_within(layer: impl Read, root: &Path, owners: &mut Owners, disk: &mut Disk) -> io::Result<()> {
+    unpack_entries(layer, root, owners, disk, false)
 }
 
-fn unpack_entries(layer: impl Read, root: &Path, owners: &mut Owners, keeps_times: bool) -> io::Result<()> {
+/// The same as [`unpack`]. `owners` receives modification times, too.
+///
+/// # Errors
+///
+/// Those of [`unpack`], and an error for times before 1970.
+pub fn unpack_with_times(layer: impl Read, root: &Path, owners: &mut Owners) -> io::Result<()> {
+    unpack_entries(layer, root, owners, &mut Disk::default(), true)
+}
+
+fn unpack_entries(
+    layer: impl Read,
+    root: &Path,
+    owners: &mut Owners,
+    disk: &mut Disk,
+    keeps_times: bool,
+) -> io::Result<()> {
     let mut layer = TarReader::new(layer);
-    // Beside the root: laying it over the root moves files.
+    // A directory next to the root is on the same file system, so that files can be moved.
     let beside = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let scratch = tempfile::Builder::new().prefix(".layer-").tempdir_in(beside)?;
     let mut unpacking = Unpacking {
@@ -56,6 +115,7 @@ fn unpack_entries(layer: impl Read, root: &Path, owners: &mut Owners, keeps_time
         links: LayerLinks::default(),
         owners: Owners::new(),
         hidden: Vec::new(),
+        disk,
         keeps_times,
         bounds: Bounds::default(),
     };
@@ -66,15 +126,15 @@ fn unpack_entries(layer: impl Read, root: &Path, owners: &mut Owners, keeps_time
             .and_then(|()| unpacking.entry(&entry, &mut layer))
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", name.display())))?;
     }
-    let Unpacking { owners: own, hidden, .. } = unpacking;
-    lay_over(scratch.path(), &own, &hidden, root, owners)
+    let Unpacking { owners: layer_owners, hidden, .. } = unpacking;
+    lay_over(scratch.path(), &layer_owners, &hidden, root, owners)
 }
 
 fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// What a layer may have of entries and names. Images have no more; a layer that has means harm.
+/// Limits of the entries and names of a layer. They are beyond those of all ordinary images.
 #[derive(Debug)]
 pub struct Bounds(Budget);
 
@@ -85,11 +145,11 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// One more entry.
+    /// Counts an entry.
     ///
     /// # Errors
     ///
-    /// When there are too many, or its name is too long or too deep.
+    /// If there are too many, or the name is too long or too deep.
     pub fn entry(&mut self, name: &Path) -> io::Result<()> {
         self.0.take_parts(1)?;
         if name.as_os_str().len() > NAME_LIMIT || name.components().count() > DEPTH_LIMIT {
@@ -98,32 +158,33 @@ impl Bounds {
         Ok(())
     }
 
-    /// One more name in memory: a deep entry has as many as it has directories.
+    /// Counts a name that is kept in memory. A deep entry has a name for each of its directories.
     ///
     /// # Errors
     ///
-    /// When all of them take too much.
+    /// If all names together exceed the limit.
     pub fn keep(&mut self, name: &Path) -> io::Result<()> {
         Ok(self.0.take_bytes((name.as_os_str().len() + NAME_OVERHEAD) as u64)?)
     }
 }
 
-/// A layer on its way into a directory of its own.
-struct Unpacking {
+/// A layer that is being unpacked to its own directory.
+struct Unpacking<'a> {
     root: Rooted,
     links: LayerLinks,
     owners: Owners,
-    /// What is hidden of lower layers.
-    hidden: Vec<Place>,
+    /// Places that this layer hides in lower layers.
+    hidden: Vec<LayerEffect>,
+    disk: &'a mut Disk,
     keeps_times: bool,
     bounds: Bounds,
 }
 
-impl Unpacking {
+impl Unpacking<'_> {
     fn entry(&mut self, entry: &TarEntry, data: &mut impl Read) -> io::Result<()> {
         let Some(place) = self.links.place(entry)? else { return Ok(()) };
         let directory = self.root.make(Path::new(OsStr::from_bytes(place.directory())))?;
-        let Place::At(path) = &place else {
+        let LayerEffect::At(path) = &place else {
             self.bounds.keep(directory.path())?;
             self.hidden.push(place);
             return Ok(());
@@ -139,7 +200,7 @@ impl Unpacking {
         Ok(())
     }
 
-    /// Makes room for an entry: only a directory stays, for a directory.
+    /// Removes the file at the place of an entry, unless both are directories.
     fn clear(&mut self, entry: &TarEntry, place: &Path) -> io::Result<()> {
         match fs::symlink_metadata(place) {
             Ok(there) if there.is_dir() && entry.kind == EntryType::Directory => Ok(()),
@@ -148,7 +209,7 @@ impl Unpacking {
         }
     }
 
-    /// Makes what the entry is; what is to be noted of it.
+    /// Makes the file of an entry. Returns its record.
     fn write(
         &mut self,
         entry: &TarEntry,
@@ -156,7 +217,7 @@ impl Unpacking {
         name: &OsStr,
         data: &mut impl Read,
     ) -> io::Result<Option<Owner>> {
-        // The builder must be able to read and write; the layer's own modes are kept in `owners`.
+        // The builder must be able to read and write the file. `owners` has the mode of the layer.
         let usable = |bits| entry.mode & 0o777 | bits;
         let type_bits = match entry.kind {
             EntryType::Directory => {
@@ -167,7 +228,7 @@ impl Unpacking {
                 0o040000
             }
             EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                write_file(entry, directory, name, data, usable(0o600))?;
+                write_file(entry, directory.create_file(name)?, data, usable(0o600), self.disk)?;
                 0o100000
             }
             EntryType::Symlink => {
@@ -176,8 +237,10 @@ impl Unpacking {
             }
             EntryType::Link => return self.hard_link(entry, directory, name),
             EntryType::Char | EntryType::Block | EntryType::Fifo => {
-                // A plain file stands for it, as under fakeroot.
-                directory.create_file(name)?.set_permissions(Permissions::from_mode(usable(0o600)))?;
+                // A regular file stands for it, as with fakeroot.
+                let file = directory.create_file(name)?;
+                self.disk.add_file(&file)?;
+                file.set_permissions(Permissions::from_mode(usable(0o600)))?;
                 match entry.kind {
                     EntryType::Char => 0o020000,
                     EntryType::Block => 0o060000,
@@ -209,30 +272,36 @@ impl Unpacking {
     }
 }
 
-/// Lays the layer in the directory `layer` over the tree at `root`. `own` is what is noted of the layer's files, and
-/// `hidden` what it hides.
-fn lay_over(layer: &Path, own: &Owners, hidden: &[Place], root: &Path, owners: &mut Owners) -> io::Result<()> {
+/// Covers the tree at `root` with the layer in the directory `layer`. `layer_owners` are the records of the layer's files, and
+/// `hidden` the places that it hides.
+fn lay_over(
+    layer: &Path,
+    layer_owners: &Owners,
+    hidden: &[LayerEffect],
+    root: &Path,
+    owners: &mut Owners,
+) -> io::Result<()> {
     for place in hidden {
-        let (Place::At(path) | Place::Whiteout(path) | Place::Opaque(path)) = place;
+        let (LayerEffect::At(path) | LayerEffect::Whiteout(path) | LayerEffect::Opaque(path)) = place;
         let path = Path::new(OsStr::from_bytes(path));
-        // Behind a link of lower layers nothing is hidden: the link is replaced.
+        // Files behind a link of lower layers are not hidden, since the link itself is replaced.
         let is_directory =
             |directory: &Path| fs::symlink_metadata(root.join(directory)).is_ok_and(|file| file.is_dir());
         if !path.ancestors().skip(1).all(is_directory) {
             continue;
         }
         match place {
-            Place::Opaque(_) if is_directory(path) => {
+            LayerEffect::Opaque(_) if is_directory(path) => {
                 for child in fs::read_dir(root.join(path))? {
                     remove(&child?.path(), owners)?;
                 }
             }
-            Place::Whiteout(_) => remove(&root.join(path), owners)?,
-            Place::Opaque(_) | Place::At(_) => {}
+            LayerEffect::Whiteout(_) => remove(&root.join(path), owners)?,
+            LayerEffect::Opaque(_) | LayerEffect::At(_) => {}
         }
     }
-    merge(layer, own, root, owners)?;
-    let moved = own.iter().filter_map(|(path, owner)| {
+    merge(layer, layer_owners, root, owners)?;
+    let moved = layer_owners.iter().filter_map(|(path, owner)| {
         let below = path.strip_prefix(layer).ok().filter(|below| !below.as_os_str().is_empty())?;
         Some((root.join(below), owner.clone()))
     });
@@ -240,8 +309,8 @@ fn lay_over(layer: &Path, own: &Owners, hidden: &[Place], root: &Path, owners: &
     Ok(())
 }
 
-/// Moves what is in the directory `layer` to the directory `root`; directories at one place are merged.
-fn merge(layer: &Path, own: &Owners, root: &Path, owners: &mut Owners) -> io::Result<()> {
+/// Moves the contents of the directory `layer` to the directory `root`. Directories with the same path are merged.
+fn merge(layer: &Path, layer_owners: &Owners, root: &Path, owners: &mut Owners) -> io::Result<()> {
     for entry in fs::read_dir(layer)? {
         let entry = entry?;
         let (from, to) = (entry.path(), root.join(entry.file_name()));
@@ -251,53 +320,50 @@ fn merge(layer: &Path, own: &Owners, root: &Path, owners: &mut Owners) -> io::Re
             fs::rename(&from, &to)?;
             continue;
         }
-        // A directory that no entry describes keeps what lower layers say of it.
-        if own.contains_key(&from) {
+        // A directory without an entry keeps the record of lower layers.
+        if layer_owners.contains_key(&from) {
             fs::set_permissions(&to, entry.metadata()?.permissions())?;
         }
-        merge(&from, own, &to, owners)?;
+        merge(&from, layer_owners, &to, owners)?;
     }
     Ok(())
 }
 
-/// Removes what is at `place`, if anything, with all that is noted of it.
+/// Removes the file or directory at `place`, if it exists, with all of its records.
 ///
 /// # Errors
 ///
-/// When the file system refuses.
+/// If the file system reports an error.
 pub fn remove(place: &Path, owners: &mut Owners) -> io::Result<()> {
-    let noted = owners.range(place.to_owned()..).take_while(|(path, _)| path.starts_with(place));
-    for path in noted.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
+    let records = owners.range(place.to_owned()..).take_while(|(path, _)| path.starts_with(place));
+    for path in records.map(|(path, _)| path.clone()).collect::<Vec<_>>() {
         owners.remove(&path);
     }
     match fs::symlink_metadata(place) {
         Ok(there) if there.is_dir() => fs::remove_dir_all(place),
         Ok(_) => fs::remove_file(place),
-        // A whiteout of what is not there is nothing.
+        // A whiteout of a missing file has no effect.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
     }
 }
 
-fn write_file(
-    entry: &TarEntry,
-    directory: &Directory,
-    name: &OsStr,
-    data: &mut impl Read,
-    mode: u32,
-) -> io::Result<()> {
-    let mut file = directory.create_file(name)?;
+fn write_file(entry: &TarEntry, mut file: File, data: &mut impl Read, mode: u32, disk: &mut Disk) -> io::Result<()> {
+    disk.add_file(&file)?;
     match &entry.holes {
-        None => drop(io::copy(data, &mut file)?),
+        None => disk.copy(data, &mut file)?,
         Some(sparse) => {
-            // Holes weigh nothing in the layer.
+            // Holes take no space in the layer.
             Budget::new(&budget::SPARSE_FILE).take_bytes(sparse.size)?;
             for (offset, length) in &sparse.parts {
                 file.seek(SeekFrom::Start(*offset))?;
-                io::copy(&mut data.by_ref().take(*length), &mut file)?;
+                disk.copy(data.by_ref().take(*length), &mut file)?;
             }
             file.set_len(sparse.size)?;
         }
     }
     file.set_permissions(Permissions::from_mode(mode))
 }
+
+#[cfg(test)]
+mod tests;

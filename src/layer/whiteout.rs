@@ -7,7 +7,7 @@
 //! a                 unless it is a directory, hides a and everything below it
 //! ```
 //!
-//! Nothing hides what its own layer has, in any order of the entries.
+//! Whiteouts do not hide files of their own layer, in any order of the entries.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,17 +17,17 @@ use std::{
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// What the last part of an entry's name marks; an ordinary name marks nothing.
+/// The meaning of the last component of an entry's name. Ordinary names have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marker<'a> {
-    /// The file of this name in the same directory is hidden.
+    /// Hides the file of this name in the same directory.
     Whiteout(&'a [u8]),
-    /// Everything in the same directory is hidden.
+    /// Hides everything in the same directory.
     Opaque,
 }
 
 impl<'a> Marker<'a> {
-    /// Parses the last part of a name.
+    /// Parses the last component of a name.
     pub fn parse(file_name: &'a [u8]) -> Option<Self> {
         if file_name == OPAQUE {
             return Some(Self::Opaque);
@@ -35,18 +35,18 @@ impl<'a> Marker<'a> {
         file_name.strip_prefix(PREFIX).map(Self::Whiteout)
     }
 
-    /// Whether a name is one of aufs itself, which engines pass over.
+    /// Whether the name is used by aufs itself. Engines skip such names.
     pub fn is_of_aufs(file_name: &[u8]) -> bool {
         file_name.starts_with(b".wh..wh.")
     }
 
-    /// Whether it is a whiteout of the directory itself or of the one above, which no layer may have.
+    /// Whether it is a whiteout of the directory itself or of its parent, which is not allowed.
     pub fn is_of_no_file(self) -> bool {
         matches!(self, Self::Whiteout(b"" | b"." | b".."))
     }
 }
 
-/// The name of the whiteout that hides `file_name`.
+/// Returns the name of the whiteout that hides `file_name`.
 pub fn name_of(file_name: &OsStr) -> OsString {
     let mut name = OsStr::from_bytes(PREFIX).to_owned();
     name.push(file_name);

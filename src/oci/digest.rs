@@ -13,10 +13,10 @@ use sha2::{Digest as _, Sha256, Sha512};
 ///
 /// [Example](crate#layer).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest(Bytes);
+pub struct Digest(HashBytes);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Bytes {
+enum HashBytes {
     Sha256([u8; 32]),
     Sha512([u8; 64]),
 }
@@ -51,7 +51,7 @@ impl Algorithm {
     }
 
     /// Returns the digest of `bytes`.
-    pub fn of(self, bytes: &[u8]) -> Digest {
+    pub fn digest(self, bytes: &[u8]) -> Digest {
         let mut hasher = self.hasher();
         hasher.update(bytes);
         hasher.finish()
@@ -67,28 +67,28 @@ pub struct ParseDigestError(String);
 
 impl Digest {
     /// Returns the sha256 digest of `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn sha256(bytes: &[u8]) -> Self {
         Self::from_bytes(Sha256::digest(bytes).into())
     }
 
     /// Creates a sha256 digest from the 32 bytes of the hash.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Bytes::Sha256(bytes))
+        Self(HashBytes::Sha256(bytes))
     }
 
     /// Returns the algorithm of the digest.
     pub fn algorithm(&self) -> Algorithm {
         match self.0 {
-            Bytes::Sha256(_) => Algorithm::Sha256,
-            Bytes::Sha512(_) => Algorithm::Sha512,
+            HashBytes::Sha256(_) => Algorithm::Sha256,
+            HashBytes::Sha512(_) => Algorithm::Sha512,
         }
     }
 
     /// Returns the bytes of the hash.
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
-            Bytes::Sha256(bytes) => bytes,
-            Bytes::Sha512(bytes) => bytes,
+            HashBytes::Sha256(bytes) => bytes,
+            HashBytes::Sha512(bytes) => bytes,
         }
     }
 
@@ -108,8 +108,8 @@ impl Digest {
     }
 
     /// Returns whether this is the digest of `bytes`.
-    pub fn is_of(&self, bytes: &[u8]) -> bool {
-        self.algorithm().of(bytes) == *self
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        self.algorithm().digest(bytes) == *self
     }
 }
 
@@ -121,8 +121,8 @@ impl FromStr for Digest {
             let (algorithm, hex) = text.split_once(':')?;
             let bytes = HEXLOWER.decode(hex.as_bytes()).ok()?;
             match algorithm {
-                "sha256" => Some(Bytes::Sha256(bytes.try_into().ok()?)),
-                "sha512" => Some(Bytes::Sha512(bytes.try_into().ok()?)),
+                "sha256" => Some(HashBytes::Sha256(bytes.try_into().ok()?)),
+                "sha512" => Some(HashBytes::Sha512(bytes.try_into().ok()?)),
                 _ => None,
             }
         };
@@ -175,8 +175,8 @@ impl Hasher {
     /// Returns the digest of all bytes that were added.
     pub fn finish(self) -> Digest {
         Digest(match self {
-            Self::Sha256(hasher) => Bytes::Sha256(hasher.finalize().into()),
-            Self::Sha512(hasher) => Bytes::Sha512(hasher.finalize().into()),
+            Self::Sha256(hasher) => HashBytes::Sha256(hasher.finalize().into()),
+            Self::Sha512(hasher) => HashBytes::Sha512(hasher.finalize().into()),
         })
     }
 }
@@ -220,7 +220,7 @@ mod tests {
 
     #[test]
     fn parsed_digests_print_unchanged() {
-        let digest = Digest::of(b"");
+        let digest = Digest::sha256(b"");
         let text = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(digest.to_string(), text);
         assert_eq!(text.parse::<Digest>().unwrap(), digest);
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn digests_of_other_algorithms_cases_and_lengths_are_refused() {
-        let hex = Digest::of(b"").hex();
+        let hex = Digest::sha256(b"").hex();
         for text in [
             hex.clone(),
             format!("sha512:{hex}"),

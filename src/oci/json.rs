@@ -64,7 +64,7 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     Ok(parsed)
 }
 
-/// What is wrong with the value at `path`.
+/// The problem of the value at `path`.
 fn message(path: &str, text: &str) -> String {
     let text = text.rsplit_once(" at line ").map_or(text, |(text, _)| text);
     let place = if path == "." { "it" } else { path };

@@ -118,7 +118,7 @@ mod tests {
         {
             assert_eq!(text.parse::<TaggedName>().unwrap().as_str(), name);
         }
-        let digest = super::super::Digest::of(b"");
+        let digest = super::super::Digest::sha256(b"");
         for text in [
             "Upper:1",
             "x:",

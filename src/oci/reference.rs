@@ -165,7 +165,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), expected);
         }
-        let digest = Digest::of(b"");
+        let digest = Digest::sha256(b"");
         let text = format!("quay.io/x:tag@{digest}");
         assert_eq!(text.parse::<Reference>().unwrap().to_string(), format!("quay.io/x@{digest}"));
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bytes;
 use crate::{closure::StorePath, image::Image};
 
 /// The key of images without a name.
@@ -22,13 +23,13 @@ const NAMELESS: &str = "image";
 #[serde(deny_unknown_fields)]
 pub struct Budgets {
     /// The budgets by the names of the images.
-    pub images: BTreeMap<String, Budget>,
+    pub images: BTreeMap<String, SizeReport>,
 }
 
 /// The sizes of an image and its packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Budget {
+pub struct SizeReport {
     /// The size of all layers in bytes.
     pub size: u64,
     /// The size of each package in bytes.
@@ -45,7 +46,7 @@ pub fn name(image: &Image) -> &str {
     }
 }
 
-impl Budget {
+impl SizeReport {
     /// Measures the sizes of an image.
     pub fn measure(image: &Image) -> Self {
         let mut packages = BTreeMap::new();
@@ -67,7 +68,8 @@ impl Budget {
         let mut lines = Vec::new();
         let mut compare = |name: &str, size: u64, allowed: u64| {
             if size > allowed {
-                lines.push(format!("{name} has {size} bytes, {} more than {allowed}", size - allowed));
+                let excess = bytes(size - allowed);
+                lines.push(format!("{name} has {}, {excess} more than {}", bytes(size), bytes(allowed)));
             }
         };
         compare("the image", self.size, allowed.size);
@@ -79,7 +81,7 @@ impl Budget {
         // A budget without packages limits only the size of the image.
         if !allowed.packages.is_empty() {
             let new = self.packages.iter().filter(|(package, _)| !allowed.packages.contains_key(*package));
-            lines.extend(new.map(|(package, &size)| format!("{package} is new, {size} bytes")));
+            lines.extend(new.map(|(package, &size)| format!("{package} is new, {}", bytes(size))));
         }
         lines
     }
@@ -93,8 +95,8 @@ fn parse(path: std::path::PathBuf) -> Option<StorePath> {
 mod tests {
     use super::*;
 
-    fn budget(size: u64, packages: &[(&str, u64)]) -> Budget {
-        Budget { size, packages: packages.iter().map(|&(name, size)| (name.to_owned(), size)).collect() }
+    fn budget(size: u64, packages: &[(&str, u64)]) -> SizeReport {
+        SizeReport { size, packages: packages.iter().map(|&(name, size)| (name.to_owned(), size)).collect() }
     }
 
     #[test]
@@ -104,7 +106,7 @@ mod tests {
         assert!(budget(90, &[("glibc", 50)]).excess(&allowed).is_empty());
         assert_eq!(
             budget(120, &[("gcc", 10), ("glibc", 61)]).excess(&allowed),
-            ["the image has 120 bytes, 20 more than 100", "glibc has 61 bytes, 1 more than 60", "gcc is new, 10 bytes"]
+            ["the image has 120 B, 20 B more than 100 B", "glibc has 61 B, 1 B more than 60 B", "gcc is new, 10 B"]
         );
         assert!(budget(100, &[("gcc", 10)]).excess(&budget(100, &[])).is_empty());
     }

@@ -37,7 +37,7 @@ pub struct CutCandidate {
     /// The store paths that are only in the image because of the reference, including `to`.
     pub paths: Vec<StorePath>,
     /// The places in `from` that contain the reference, or `None` if `from` is not on this machine.
-    pub places: Option<Vec<Place>>,
+    pub places: Option<Vec<ReferencePlace>>,
     /// Whether `from` has more places than `places` lists.
     pub more_places: bool,
     /// The shortest chain of references that leads to `from`.
@@ -47,7 +47,7 @@ pub struct CutCandidate {
 /// A place that contains a reference.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Place {
+pub struct ReferencePlace {
     /// The file or link.
     pub file: PathBuf,
     /// The offset of the hash in the file in bytes, or `None` if the link target or the file name contains it.
@@ -82,17 +82,12 @@ pub fn cuts(image: &Image, graph: &Graph) -> io::Result<Vec<CutCandidate>> {
             to,
         })
     };
-    dominators::dominators(graph, size)
-        .into_iter()
-        .filter(|cut| cut.saves > 0)
-        .take(MAX_CANDIDATES)
-        .map(candidate)
-        .collect()
+    dominators::dominators(graph, MAX_CANDIDATES, size).into_iter().map(candidate).collect()
 }
 
 /// Returns the first places below `path` that contain `hash`, at most one more than [`MAX_PLACES`]. Returns `None` if `path`
 /// does not exist.
-fn find_places(path: &Path, hash: &str) -> io::Result<Option<Vec<Place>>> {
+fn find_places(path: &Path, hash: &str) -> io::Result<Option<Vec<ReferencePlace>>> {
     let mut places = Vec::new();
     match walk(path, &Finder::new(hash), &mut places) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -100,17 +95,17 @@ fn find_places(path: &Path, hash: &str) -> io::Result<Option<Vec<Place>>> {
     }
 }
 
-fn walk(path: &Path, hash: &Finder<'_>, places: &mut Vec<Place>) -> io::Result<()> {
+fn walk(path: &Path, hash: &Finder<'_>, places: &mut Vec<ReferencePlace>) -> io::Result<()> {
     let fail = |error: io::Error| io::Error::new(error.kind(), format!("reading {}: {error}", path.display()));
     let kind = fs::symlink_metadata(path).map_err(fail)?.file_type();
-    let place_in = |bytes: &[u8]| hash.find(bytes).map(|_| Place { file: path.to_owned(), offset: None });
+    let place_in = |bytes: &[u8]| hash.find(bytes).map(|_| ReferencePlace { file: path.to_owned(), offset: None });
     if kind.is_symlink() {
         let target = fs::read_link(path).map_err(fail)?;
         places.extend(place_in(target.as_os_str().as_encoded_bytes()));
     } else if kind.is_file() {
         let limit = (MAX_PLACES + 1).saturating_sub(places.len());
         let offsets = offsets(File::open(path).map_err(fail)?, hash, limit).map_err(fail)?;
-        places.extend(offsets.into_iter().map(|offset| Place { file: path.to_owned(), offset: Some(offset) }));
+        places.extend(offsets.into_iter().map(|offset| ReferencePlace { file: path.to_owned(), offset: Some(offset) }));
     } else if kind.is_dir() {
         let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(fail)?;
         let mut names: Vec<_> = entries.iter().map(fs::DirEntry::file_name).collect();
@@ -121,7 +116,7 @@ fn walk(path: &Path, hash: &Finder<'_>, places: &mut Vec<Place>) -> io::Result<(
             }
             let entry = path.join(&name);
             if hash.find(name.as_encoded_bytes()).is_some() {
-                places.push(Place { file: entry.clone(), offset: None });
+                places.push(ReferencePlace { file: entry.clone(), offset: None });
             }
             walk(&entry, hash, places)?;
         }
@@ -181,7 +176,7 @@ mod tests {
         fs::write(top.join("lib/data"), format!("..{hash}..")).unwrap();
         symlink(format!("/nix/store/{hash}-gcc/bin/gcc"), top.join("link")).unwrap();
         fs::write(top.join(&hash), "").unwrap();
-        let place = |name: &str, offset| Place { file: top.join(name), offset };
+        let place = |name: &str, offset| ReferencePlace { file: top.join(name), offset };
         let expected = [place(&hash, None), place("lib/data", Some(2)), place("link", None)];
         assert_eq!(find_places(top, &hash).unwrap().unwrap(), expected);
         assert_eq!(find_places(&top.join("missing"), &hash).unwrap(), None);

@@ -34,7 +34,7 @@ pub struct Diff {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunked: Option<PartialPull>,
     /// The bytes that a load sends to a docker daemon that has the first image.
-    pub load: Load,
+    pub load: LoadCost,
 }
 
 /// The differences in store paths.
@@ -99,7 +99,7 @@ pub struct ConfigChange {
 /// The cost of loading an image into a docker daemon.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Load {
+pub struct LoadCost {
     /// The number of layers from the base that the daemon already has.
     pub layers_present: usize,
     /// The number of bytes to stream.
@@ -142,7 +142,7 @@ impl Diff {
             config: config_changes(old, new),
             push: PushEstimate::new(old, new, options)?,
             chunked: None,
-            load: Load { layers_present: common, bytes: load_size(new, common) },
+            load: LoadCost { layers_present: common, bytes: load_size(new, common) },
         })
     }
 
@@ -158,19 +158,25 @@ fn store_paths(image: &Image) -> BTreeSet<StorePath> {
     paths.filter_map(|path| StorePath::parse(path.to_str()?).ok()).collect()
 }
 
-fn diff_paths(old: &Image, new: &Image) -> Option<PathDiff> {
+/// Compares the store paths in the layers. Returns `None` if those of an image are unknown.
+pub fn diff_paths(old: &Image, new: &Image) -> Option<PathDiff> {
     let (old, new) = (store_paths(old), store_paths(new));
     if old.is_empty() || new.is_empty() {
         return None;
     }
-    let mut diff = PathDiff { kept: old.intersection(&new).count(), ..PathDiff::default() };
+    Some(pair_paths(&old, &new))
+}
+
+/// Compares two sets of store paths.
+pub fn pair_paths(old: &BTreeSet<StorePath>, new: &BTreeSet<StorePath>) -> PathDiff {
+    let mut diff = PathDiff { kept: old.intersection(new).count(), ..PathDiff::default() };
     // A package may have several store paths. The old and the new ones are paired in the order of their names.
     let mut removed: BTreeMap<&str, Vec<&StorePath>> = BTreeMap::new();
-    for path in old.difference(&new) {
+    for path in old.difference(new) {
         removed.entry(path.package()).or_default().push(path);
     }
     removed.values_mut().for_each(|paths| paths.sort_by_key(|path| path.name()));
-    let mut added: Vec<&StorePath> = new.difference(&old).collect();
+    let mut added: Vec<&StorePath> = new.difference(old).collect();
     added.sort_by_key(|path| path.name());
     for new in added {
         match removed.get_mut(new.package()).filter(|paths| !paths.is_empty()) {
@@ -182,10 +188,11 @@ fn diff_paths(old: &Image, new: &Image) -> Option<PathDiff> {
         }
     }
     diff.removed = removed.into_values().flatten().cloned().collect();
-    Some(diff)
+    diff
 }
 
-fn config_changes(old: &Image, new: &Image) -> Vec<ConfigChange> {
+/// Returns the keys of the configuration that differ.
+pub fn config_changes(old: &Image, new: &Image) -> Vec<ConfigChange> {
     let (old, new) = (flat_config(old), flat_config(new));
     let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     let value = |map: &BTreeMap<String, Value>, key: &String| map.get(key).cloned().unwrap_or(Value::Null);

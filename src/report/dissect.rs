@@ -5,7 +5,7 @@
 //!   └───▶ ChunkedWriter: chunks, and their offsets ──────────────┴──▶ pieces, each with its hashes
 //! ```
 //!
-//! As in Nix, a hash may occur anywhere, not only after `/nix/store/`.
+//! Like in Nix, a hash may occur anywhere, not only after `/nix/store/`.
 
 use std::{
     collections::HashMap,
@@ -59,12 +59,12 @@ pub struct DissectedLayer {
     /// The nodes whose hashes occur anywhere in the layer, including file names.
     nodes: Vec<usize>,
     /// The pieces in the order of the blob.
-    pieces: Vec<Piece>,
+    pieces: Vec<BlobPiece>,
 }
 
 /// A part of a blob that a pull fetches as a whole or not at all.
 #[derive(Clone, Debug)]
-struct Piece {
+struct BlobPiece {
     range: Range<u64>,
     /// The node whose files the piece contains.
     owner: Option<usize>,
@@ -81,7 +81,9 @@ impl DissectedLayer {
     pub fn from_layer(layer: &LayerBlob, hashes: &Hashes, threads: usize) -> Result<Self, ImageError> {
         let descriptor = &layer.descriptor;
         let is_uncompressed = media_type::as_oci(&descriptor.media_type) == media_type::LAYER_TAR;
-        let has_toc = || Located::of(&descriptor.annotations, descriptor.size).is_ok_and(|located| located.is_some());
+        let has_toc = || {
+            Located::from_annotations(&descriptor.annotations, descriptor.size).is_ok_and(|located| located.is_some())
+        };
         if is_uncompressed || has_toc() {
             let write = |out: &mut dyn Write| layer.plain(|tar| io::copy(tar, out)).map(drop);
             return Self::from_tar(descriptor.digest, hashes, threads, write);
@@ -131,14 +133,14 @@ impl DissectedLayer {
                 remaining.iter().take_while(|(at, _)| *at < tar.end).map(|(_, node)| *node).collect();
             hashes.sort_unstable();
             hashes.dedup();
-            pieces.push(Piece { range: frame.in_blob(), owner, hashes });
+            pieces.push(BlobPiece { range: frame.in_blob(), owner, hashes });
         }
         Ok(Self { size, tables: located.overhead(), nodes, pieces })
     }
 
     /// A layer that is pulled as a whole.
     fn single_piece(size: u64, nodes: Vec<usize>) -> Self {
-        let piece = Piece { range: 0..size, owner: None, hashes: nodes.clone() };
+        let piece = BlobPiece { range: 0..size, owner: None, hashes: nodes.clone() };
         Self { size, tables: 0, nodes, pieces: vec![piece] }
     }
 
@@ -150,8 +152,9 @@ impl DissectedLayer {
     /// Returns the bytes of chunks that a pull fetches after an update in which the `changed` nodes get other hashes, and the
     /// node `new` also other files.
     pub fn chunks(&self, changed: &[bool], new: Option<usize>) -> u64 {
-        let is_fetched =
-            |piece: &&Piece| piece.hashes.iter().any(|&node| changed[node]) || (new.is_some() && piece.owner == new);
+        let is_fetched = |piece: &&BlobPiece| {
+            piece.hashes.iter().any(|&node| changed[node]) || (new.is_some() && piece.owner == new)
+        };
         merge_ranges(self.pieces.iter().filter(is_fetched).map(|piece| piece.range.clone())).1
     }
 }

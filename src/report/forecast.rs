@@ -10,8 +10,6 @@
 //! are assumed to be new; in the paths that depend on it, only hashes change. The older image is assumed to exist at the
 //! destination. Requests, headers, manifest and config are not included.
 
-use std::thread;
-
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -19,8 +17,9 @@ use super::dissect::{DissectedLayer, Hashes};
 use crate::{
     closure::{Graph, Weights},
     image::{ImageError, LayerBlob},
-    layer::{self, Files, PathOptions, Source, Tree},
+    layer::{self, PathOptions, Source, SourceFiles, Tree},
     oci::Digest,
+    threads,
 };
 
 /// The bytes that pulls of an image fetch.
@@ -70,7 +69,7 @@ impl Forecast {
     /// If the bytes of a layer are not on this machine, or do not match its descriptor.
     pub fn new(layers: &[LayerBlob], graph: &Graph, weights: &Weights) -> Result<Self, ImageError> {
         let hashes = Hashes::new(graph);
-        let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = threads::jobs();
         let layers: Vec<DissectedLayer> = layers
             .iter()
             .filter(|layer| !layer.elsewhere)
@@ -125,11 +124,14 @@ impl Paths {
             let fail = |source| ImageError::Layer { index, source };
             let tree = Tree::new(sources).map_err(fail)?;
             let write = |out: &mut dyn std::io::Write| layer::write(&tree, out).map(drop).map_err(fail);
-            DissectedLayer::from_tar(Digest::of(b""), &hashes, 1, write)
+            DissectedLayer::from_tar(Digest::sha256(b""), &hashes, 1, write)
         };
         let layer = |(at, node): (usize, &crate::closure::Node)| {
             let path = node.path.as_path().to_owned();
-            dissect(at + 1, &[Source { path, files: Files::InPlace, options: PathOptions::default(), follow: false }])
+            dissect(
+                at + 1,
+                &[Source { path, files: SourceFiles::InPlace, options: PathOptions::default(), follow: false }],
+            )
         };
         let layers = graph.nodes().par_iter().enumerate().map(layer).collect::<Result<_, _>>()?;
         Ok(Self { layers, empty_tables: dissect(0, &[])?.tables, updates: Updates::new(graph, weights) })
@@ -248,7 +250,7 @@ mod tests {
                 }
             }
             let tar: Arc<[u8]> = tar.finish().unwrap().into();
-            let digest = Digest::of(&tar);
+            let digest = Digest::sha256(&tar);
             let descriptor = Descriptor::new(media_type::LAYER_TAR, digest, tar.len() as u64);
             LayerBlob::new(descriptor, digest, move || Ok(Box::new(io::Cursor::new(Arc::clone(&tar)))))
         }

@@ -9,10 +9,13 @@
 //! two images ──▶ diff: paths, layers, configuration
 //!            ──▶ push: the blobs that a push sends
 //!            ──▶ partial: the bytes that a partial pull of zstd:chunked layers fetches
+//!            ──▶ contents: the files that differ, their offsets, and the probable causes
 //! closure    ──▶ plan: the cost of each layering strategy
 //! ```
 
 pub(crate) mod budget;
+pub(crate) mod cause;
+pub(crate) mod contents;
 pub(crate) mod cut;
 pub(crate) mod diff;
 mod dissect;

@@ -18,13 +18,14 @@ pub fn page(image: &Image, explanation: &Explanation) -> String {
 }
 
 fn references(graph: &Graph) -> Value {
-    let entries = graph.entries();
+    let mut is_root = vec![false; graph.nodes().len()];
+    graph.entries().into_iter().for_each(|at| is_root[at] = true);
     let nodes: Vec<Value> = graph
         .nodes()
         .iter()
         .enumerate()
         .map(|(at, node)| {
-            json!({ "path": node.path, "size": node.nar_size, "references": node.references, "root": entries.contains(&at) })
+            json!({ "path": node.path, "size": node.nar_size, "references": node.references, "root": is_root[at] })
         })
         .collect();
     nodes.into()

@@ -109,7 +109,7 @@ fn read_toc(layer: &LayerBlob, level: Option<i32>) -> Result<LayerToc, ImageErro
     if media_type::as_oci(&descriptor.media_type) != media_type::LAYER_TAR {
         return Ok(LayerToc { size: descriptor.size, toc: Chunked::table_of(layer)? });
     }
-    let chunked = Chunked::of(layer, level)?;
+    let chunked = Chunked::compress(layer, level)?;
     let toc = chunked.table().map_err(io::Error::other).map_err(fail(layer))?;
     Ok(LayerToc { size: chunked.descriptor.size, toc })
 }

@@ -17,7 +17,7 @@
 use std::{
     collections::{HashMap, HashSet},
     error::Error,
-    io, thread,
+    io,
 };
 
 use serde::Serialize;
@@ -26,6 +26,7 @@ use crate::{
     image::{Image, ImageError, LayerBlob},
     layer::compress::Compression,
     oci::{Digest, Sha256Writer, descriptor::media_type},
+    threads,
 };
 
 /// The options of a push that affect its blobs.
@@ -60,7 +61,7 @@ impl PushEstimate {
     ///
     /// If the bytes of a layer do not match its descriptor.
     pub fn new(old: &Image, new: &Image, options: &PushEstimateOptions) -> Result<Self, ImageError> {
-        let mut registry = Registry::with_image(old, options);
+        let mut registry = KnownRegistry::with_image(old, options);
         let mut push = Self { blobs: 0, bytes: 0, repacked: 0, estimated: Vec::new() };
         for (at, layer) in new.layers.iter().enumerate() {
             let blob = if options.is_compressed(new, layer) {
@@ -69,9 +70,9 @@ impl PushEstimate {
                 registry.push_unchanged(layer, options)?
             };
             let bytes = match blob {
-                Blob::Existing => continue,
-                Blob::Missing(bytes) => bytes,
-                Blob::Unknown => {
+                BlobPresence::Existing => continue,
+                BlobPresence::Missing(bytes) => bytes,
+                BlobPresence::Unknown => {
                     push.estimated.push(at + 1);
                     layer.descriptor.size
                 }
@@ -80,7 +81,7 @@ impl PushEstimate {
             push.bytes += bytes;
             push.repacked += usize::from(old.layers.iter().any(|old| old.diff_id == layer.diff_id));
         }
-        if registry.blobs.insert(Digest::of(&new.config)) {
+        if registry.blobs.insert(Digest::sha256(&new.config)) {
             push.blobs += 1;
             push.bytes += new.config.len() as u64;
         }
@@ -104,7 +105,7 @@ impl PushEstimateOptions {
         }
         let digest = layer.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
-        let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = threads::jobs();
         let out = Sha256Writer::new(io::sink());
         let mut compressor = self.compression.writer(out, threads, self.level).map_err(fail)?;
         match layer.write(&mut compressor) {
@@ -119,7 +120,7 @@ impl PushEstimateOptions {
 }
 
 /// Whether the registry has the blob of a layer.
-enum Blob {
+enum BlobPresence {
     Existing,
     /// The size of the missing blob in bytes.
     Missing(u64),
@@ -128,7 +129,7 @@ enum Blob {
 }
 
 /// A registry that has the first image.
-struct Registry<'a> {
+struct KnownRegistry<'a> {
     blobs: HashSet<Digest>,
     /// Layers whose compressed blobs are in the registry, with unknown digests, by diff_id.
     compressed: HashMap<Digest, &'a LayerBlob>,
@@ -138,10 +139,10 @@ struct Registry<'a> {
     sent: HashSet<Digest>,
 }
 
-impl<'a> Registry<'a> {
+impl<'a> KnownRegistry<'a> {
     fn with_image(old: &'a Image, options: &PushEstimateOptions) -> Self {
         let mut registry = Self {
-            blobs: HashSet::from([Digest::of(&old.config)]),
+            blobs: HashSet::from([Digest::sha256(&old.config)]),
             compressed: HashMap::new(),
             unchanged: HashMap::new(),
             sent: HashSet::new(),
@@ -157,11 +158,11 @@ impl<'a> Registry<'a> {
         registry
     }
 
-    fn push_unchanged(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<Blob, ImageError> {
+    fn push_unchanged(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<BlobPresence, ImageError> {
         let descriptor = &layer.descriptor;
         let origin = layer.origin.as_ref().map(|(host, _)| host);
         if self.blobs.contains(&descriptor.digest) || (origin.is_some() && origin == options.host.as_ref()) {
-            return Ok(Blob::Existing);
+            return Ok(BlobPresence::Existing);
         }
         // The push of the first image may have compressed the same content to the same blob.
         if descriptor.media_type != media_type::LAYER_TAR
@@ -169,25 +170,33 @@ impl<'a> Registry<'a> {
         {
             match options.compress(old)? {
                 Some((digest, _)) => drop(self.blobs.insert(digest)),
-                None => return Ok(Blob::Unknown),
+                None => return Ok(BlobPresence::Unknown),
             }
         }
-        Ok(if self.blobs.insert(descriptor.digest) { Blob::Missing(descriptor.size) } else { Blob::Existing })
+        Ok(if self.blobs.insert(descriptor.digest) {
+            BlobPresence::Missing(descriptor.size)
+        } else {
+            BlobPresence::Existing
+        })
     }
 
-    fn push_compressed(&mut self, layer: &LayerBlob, options: &PushEstimateOptions) -> Result<Blob, ImageError> {
+    fn push_compressed(
+        &mut self,
+        layer: &LayerBlob,
+        options: &PushEstimateOptions,
+    ) -> Result<BlobPresence, ImageError> {
         // If a level is set, an existing blob is not used, because its level is unknown.
         let existing = self.unchanged.get(&layer.diff_id).filter(|_| options.level.is_none());
         if existing.is_some_and(|existing| options.compression.fits(&existing.descriptor))
             || self.compressed.contains_key(&layer.diff_id)
             || !self.sent.insert(layer.diff_id)
         {
-            return Ok(Blob::Existing);
+            return Ok(BlobPresence::Existing);
         }
         Ok(match options.compress(layer)? {
-            None => Blob::Unknown,
-            Some((digest, size)) if self.blobs.insert(digest) => Blob::Missing(size),
-            Some(_) => Blob::Existing,
+            None => BlobPresence::Unknown,
+            Some((digest, size)) if self.blobs.insert(digest) => BlobPresence::Missing(size),
+            Some(_) => BlobPresence::Existing,
         })
     }
 }

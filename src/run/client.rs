@@ -1,5 +1,5 @@
-//! The client of an engine, which runs the container in the foreground: its terminal, input and exit status are the
-//! container's.
+//! The client of an engine, which runs the container in the foreground. Its terminal, input and exit status are those
+//! of the container.
 
 use std::{
     ffi::OsString,
@@ -21,21 +21,21 @@ use super::{
 };
 use crate::{closure::StorePath, terminal::note};
 
-/// The exit status of docker and podman if the engine itself fails, and not the container.
+/// The exit status of docker and podman if the engine itself fails.
 const ENGINE_FAILED: i32 = 125;
 
-/// What is run.
+/// The container to run.
 #[derive(Debug)]
 pub struct Container<'a> {
-    /// The engine's client.
+    /// The client of the engine.
     pub engine: EngineName,
-    /// What is mounted.
+    /// The mounted store paths.
     pub mounts: &'a [StorePath],
-    /// The image that is loaded.
+    /// The loaded image.
     pub image: &'a SharedImage,
     /// Options of the engine.
     pub options: &'a [OsString],
-    /// The command and its arguments, instead of the image's own.
+    /// The command and its arguments, which replace those of the image.
     pub command: &'a [OsString],
     /// Whether the client reads the standard input.
     pub has_input: bool,
@@ -47,26 +47,26 @@ impl Container<'_> {
     /// # Errors
     ///
     /// If a store path is missing, or a process cannot be started.
-    pub fn start(&self, forwarding: &Forwarding) -> Result<Running> {
+    pub fn start(&self, forwarding: &Forwarding) -> Result<RunningContainer> {
         let mut keeper = Keeper::start(self.engine, self.mounts)?;
-        // From here on none can be collected.
+        // From this point on, the garbage collector cannot remove these paths.
         check_mounts(self.mounts)?;
         let name = self.engine.program();
         let client = self.command_line(&keeper).spawn().with_context(|| format!("starting {name}"))?;
         let id = pid(&client)?;
         forwarding.add_client(id);
         let sent = keeper.set_client(client.id());
-        // Detach keys are read from a terminal only.
+        // Detach keys are only read from a terminal.
         let may_go_on = options::detaches(self.options) || (self.has_input && io::stdin().is_terminal());
         let mounts = self.mounts.to_vec();
-        Ok(Running { keeper, mounts, sent, client, id, name, may_go_on, forwarding: forwarding.clone() })
+        Ok(RunningContainer { keeper, mounts, sent, client, id, name, may_go_on, forwarding: forwarding.clone() })
     }
 
     fn command_line(&self, keeper: &Keeper) -> Command {
         let mut command = engine::client(self.engine);
         // Options of the user follow, so that `--rm=false` keeps the container.
         command.args(["run", "--rm", "--label", &keeper.label()]);
-        if !options::has(self.options, "pull") {
+        if !options::has_option(self.options, "pull") {
             command.args(["--pull", "never"]);
         }
         for path in self.mounts {
@@ -80,12 +80,12 @@ impl Container<'_> {
     }
 }
 
-/// A container whose client runs.
+/// A container with a running client.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningContainer {
     keeper: Keeper,
     mounts: Vec<StorePath>,
-    /// Whether the keeper has the client.
+    /// Whether the keeper received the client's process ID.
     sent: Result<()>,
     client: Child,
     id: Pid,
@@ -94,17 +94,17 @@ pub struct Running {
     forwarding: Forwarding,
 }
 
-impl Running {
-    /// The label by which the engine finds the container.
+impl RunningContainer {
+    /// Returns the label by which the engine finds the container.
     pub fn label(&self) -> String {
         self.keeper.label()
     }
 
-    /// Waits until the client ends; its exit status.
+    /// Waits until the client ends, and returns its exit status.
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// If the system reports an error.
     pub fn wait(mut self) -> Result<u8> {
         let status = wait(&mut self.client, self.id, &self.forwarding);
         let release = match &status {
@@ -121,7 +121,7 @@ impl Running {
     }
 }
 
-/// Checks that the store has all of these.
+/// Checks that the store has all paths.
 ///
 /// # Errors
 ///
@@ -137,8 +137,8 @@ fn is_in_store(path: &StorePath) -> bool {
     path.as_path().symlink_metadata().is_ok()
 }
 
-/// How a store path is restored. A path whose files alone are gone is valid for Nix, which realises nothing then; a daemon
-/// repairs no path.
+/// Returns the remedy for a missing store path. If only the files of a path are missing, the path is still valid for
+/// Nix, which then realises nothing, and a daemon repairs no paths.
 pub fn remedy(path: impl Display) -> String {
     format!(
         "`nix-store --realise {path}` restores it; if its files were deleted by hand, run `nix-store --repair-path \
@@ -150,7 +150,7 @@ fn pid(client: &Child) -> Result<Pid> {
     i32::try_from(client.id()).ok().and_then(Pid::from_raw).context("the client has no process ID")
 }
 
-/// Waits for the client, and passes signals on while its process ID is its own.
+/// Waits for the client, and passes signals on as long as the process exists.
 fn wait(client: &mut Child, id: Pid, forwarding: &Forwarding) -> std::io::Result<ExitStatus> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
     while matches!(waitid(WaitId::Pid(id), options), Err(rustix::io::Errno::INTR)) {}
@@ -158,7 +158,7 @@ fn wait(client: &mut Child, id: Pid, forwarding: &Forwarding) -> std::io::Result
     client.wait()
 }
 
-/// An exit status as shells and engines report it: that of a signal is 128 and its number.
+/// Returns an exit status in the form of shells and engines: for a signal it is 128 plus its number.
 pub fn exit_code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)

@@ -1,4 +1,4 @@
-//! The engine that runs the container: docker's daemon or podman, with the client of each on this machine.
+//! The engine that runs the container: docker or podman, through their clients on this machine.
 
 use std::{
     env, fs,
@@ -20,7 +20,6 @@ use crate::{
     },
 };
 
-/// Which client is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EngineName {
     /// `docker`
@@ -30,7 +29,7 @@ pub enum EngineName {
 }
 
 impl EngineName {
-    /// The client's program.
+    /// Returns the name of the client's program.
     pub fn program(self) -> &'static str {
         match self {
             Self::Docker => "docker",
@@ -41,38 +40,37 @@ impl EngineName {
 
 /// How an engine mounts store paths of this machine.
 #[derive(Clone, Debug)]
-pub enum Mounts {
-    /// Not at all, and why.
+pub enum StoreMounts {
+    /// Mounts are not possible, for this reason.
     Impossible(String),
-    /// As they are.
     Possible {
-        /// Which users of this machine those of containers are.
-        users: Users,
+        /// The mapping of users.
+        users: UserMapping,
     },
 }
 
 /// Which users of this machine the users of containers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Users {
-    /// The same.
+pub enum UserMapping {
+    /// The same users.
     Same,
-    /// Root is the user of a rootless engine, the others are subordinate ones.
+    /// Root is the user of a rootless engine, and the others are subordinate users.
     Rootless,
-    /// All are subordinate ones (dockerd's `--userns-remap`).
+    /// All are subordinate users (dockerd's `--userns-remap`).
     Subordinate,
 }
 
-/// An engine, as the user's environment chooses it.
+/// An engine, according to the user's environment.
 #[derive(Debug)]
 pub enum Engine {
-    /// The daemon that docker's own command line talks to.
+    /// The daemon of the docker command.
     Docker(Box<Daemon>),
-    /// podman's storage, which has no daemon.
+    /// podman's storage, which needs no daemon.
     Podman(Tool),
 }
 
 impl Engine {
-    /// The engine of this name; without one, docker if its client is installed, else podman.
+    /// Returns the engine of this name. The default is docker if its client is installed, else podman.
     ///
     /// # Errors
     ///
@@ -85,12 +83,11 @@ impl Engine {
             None => bail!("no engine: neither docker nor podman is in PATH; install one of them"),
         };
         Ok(match name {
-            EngineName::Docker => Self::Docker(Box::new(Daemon::of_user(&EngineOptions::default())?)),
+            EngineName::Docker => Self::Docker(Box::new(Daemon::from_options(&EngineOptions::default())?)),
             EngineName::Podman => Self::Podman(Tool::new("podman", None)),
         })
     }
 
-    /// Its name.
     pub fn name(&self) -> EngineName {
         match self {
             Self::Docker(_) => EngineName::Docker,
@@ -98,29 +95,29 @@ impl Engine {
         }
     }
 
-    /// How it mounts store paths of this machine.
+    /// Returns how the engine mounts store paths of this machine.
     ///
     /// # Errors
     ///
-    /// If it does not answer.
-    pub fn mounts(&self) -> Result<Mounts> {
+    /// If the engine does not answer.
+    pub fn mounts(&self) -> Result<StoreMounts> {
         match self {
             Self::Docker(daemon) => {
                 let info = daemon.info()?;
                 let is_here = kernel("hostname").is_some_and(|name| name == info.name)
                     && kernel("osrelease").is_some_and(|release| release == info.kernel_version);
                 let elsewhere = || format!("the docker daemon at {} is on another machine", daemon.endpoint());
-                // Of docker's own modes: moby, daemon/info.go, fillSecurityOptions.
+                // The names of docker's modes are in moby, daemon/info.go, fillSecurityOptions.
                 let has = |name: &str| info.security_options.iter().flatten().any(|option| option == name);
                 let users = match (has("name=rootless"), has("name=userns")) {
-                    (true, _) => Users::Rootless,
-                    (false, true) => Users::Subordinate,
-                    (false, false) => Users::Same,
+                    (true, _) => UserMapping::Rootless,
+                    (false, true) => UserMapping::Subordinate,
+                    (false, false) => UserMapping::Same,
                 };
-                Ok(if is_here { Mounts::Possible { users } } else { Mounts::Impossible(elsewhere()) })
+                Ok(if is_here { StoreMounts::Possible { users } } else { StoreMounts::Impossible(elsewhere()) })
             }
             Self::Podman(podman) => {
-                // Only a client that talks to a service has a server (podman, cmd/podman/system/version.go).
+                // Only a client that uses a service has a server (podman, cmd/podman/system/version.go).
                 #[derive(Deserialize)]
                 #[serde(rename_all = "PascalCase")]
                 struct Version {
@@ -129,19 +126,19 @@ impl Engine {
                 let version = podman.run(&["version", "--format", "json"])?;
                 let version: Version = serde_json::from_str(&version).context("reading the version of podman")?;
                 Ok(match version.server {
-                    Some(_) => Mounts::Impossible("podman's service may be on another machine".to_owned()),
-                    None if rustix::process::geteuid().is_root() => Mounts::Possible { users: Users::Same },
-                    None => Mounts::Possible { users: Users::Rootless },
+                    Some(_) => StoreMounts::Impossible("podman's service may be on another machine".to_owned()),
+                    None if rustix::process::geteuid().is_root() => StoreMounts::Possible { users: UserMapping::Same },
+                    None => StoreMounts::Possible { users: UserMapping::Rootless },
                 })
             }
         }
     }
 
-    /// Whether it has an image of this name.
+    /// Whether the engine has an image of this name.
     ///
     /// # Errors
     ///
-    /// If it does not answer.
+    /// If the engine does not answer.
     pub fn has(&self, name: &TaggedName) -> Result<bool> {
         match self {
             Self::Docker(daemon) => Ok(daemon.image(name.as_str())?.is_some()),
@@ -166,13 +163,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Removes the images of `repository` but `name`. Images of containers stay.
+    /// Removes the images of `repository` other than `name`. Images that containers use stay.
     pub fn remove_others(&self, repository: &str, name: &TaggedName) {
-        // An engine lists all names of an image, also those that are the user's.
-        let is_other = |other: &str, repository: &str, own: &str| {
-            other != own && other.strip_prefix(repository).is_some_and(|tag| tag.starts_with(':'))
+        // An engine lists all names of an image, including names that the user gave it.
+        let is_other = |other: &str, repository: &str, current_name: &str| {
+            other != current_name && other.strip_prefix(repository).is_some_and(|tag| tag.starts_with(':'))
         };
-        // What remains takes space, and is removed with the next version.
+        // An image that cannot be removed takes space, and is removed with the next version.
         match self {
             Self::Docker(daemon) => {
                 let names = daemon.names(repository).unwrap_or_default();
@@ -180,11 +177,11 @@ impl Engine {
                 others.for_each(|other| drop(daemon.remove(other)));
             }
             Self::Podman(podman) => {
-                let (own, repository) = (podman::write::local_name(name), format!("localhost/{repository}"));
+                let (current_name, repository) = (podman::write::local_name(name), format!("localhost/{repository}"));
                 let filter = format!("reference={repository}");
                 let list = ["images", "--filter", &filter, "--format", "{{.Repository}}:{{.Tag}}"];
                 let names = podman.run(&list).unwrap_or_default();
-                for other in names.lines().filter(|other| is_other(other, &repository, &own)) {
+                for other in names.lines().filter(|other| is_other(other, &repository, &current_name)) {
                     let _ = podman.run(&["rmi", other]);
                 }
             }
@@ -192,7 +189,7 @@ impl Engine {
     }
 }
 
-/// A value of this machine's kernel.
+/// Returns a value of this machine's kernel.
 fn kernel(name: &str) -> Option<String> {
     fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok().map(|text| text.trim().to_owned())
 }
@@ -201,7 +198,7 @@ fn is_installed(program: &str) -> bool {
     env::var_os("PATH").is_some_and(|path| env::split_paths(&path).any(|directory| directory.join(program).is_file()))
 }
 
-/// What a command of the engine's client prints; `None` if it fails.
+/// Returns the output of the engine's client, or `None` if it fails.
 pub fn answer(name: EngineName, arguments: &[&str]) -> Option<String> {
     let mut command = client(name);
     command.args(arguments).stdin(Stdio::null()).stderr(Stdio::null());
@@ -209,18 +206,18 @@ pub fn answer(name: EngineName, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The ID of the container with this label, once there is one.
+/// Returns the ID of the container with this label, if it exists.
 pub fn container(name: EngineName, label: &str) -> Option<String> {
     let answer = answer(name, &["ps", "--all", "--quiet", "--no-trunc", "--filter", &format!("label={label}")])?;
     answer.lines().next().map(str::to_owned)
 }
 
-/// The address of this machine at which a TCP port of the container with this ID is published.
+/// Returns the address on this machine of a published TCP port of the container with this ID.
 pub fn published(name: EngineName, id: &str, port: u16) -> Option<SocketAddr> {
     answer(name, &["port", id, &format!("{port}/tcp")])?.lines().find_map(|line| line.parse().ok())
 }
 
-/// A command of the engine's client.
+/// Returns a command of the engine's client.
 pub fn client(name: EngineName) -> Command {
     Command::new(name.program())
 }

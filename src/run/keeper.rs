@@ -1,16 +1,17 @@
-//! The process beside a container: it keeps the store paths, and removes the container if strata is killed.
+//! The keeper: a process that keeps the store paths of a container from being collected, and removes the container if
+//! strata is killed.
 //!
 //! ```text
-//! strata ──── pipe ────▶ keeper     PID of the client, then a word when the client has ended
-//!   "wait"               the container may go on (--detach, detach keys): waits until it has ended
-//!   "end"                it has ended: nothing is left to do
-//!   "check"              the client failed or was killed: removes the container if there is one, once the engine answers
-//!   end of file alone    strata was killed: removes the container
+//! strata ──── pipe ────▶ keeper     PID of the client, then a word after the client has ended
+//! "wait"               the container may continue (--detach, detach keys): waits until it has ended
+//! "end"                the container has ended: nothing to do
+//! "check"              the client failed or was killed: removes the container if it exists, when the engine answers
+//! end of file alone    strata was killed: removes the container
 //! ```
 //!
-//! The store paths are in the keeper's environment, where Nix's garbage collector looks for roots (nix,
-//! src/libstore/gc.cc, `findRuntimeRoots`: `/proc/PID/environ`). So the root ends with the process, however that ends, and
-//! no link is left. The keeper is in a process group of its own, so that signals of the terminal do not reach it.
+//! The store paths are in the keeper's environment, where Nix's garbage collector searches roots (nix,
+//! src/libstore/gc.cc, `findRuntimeRoots`: `/proc/PID/environ`). The root therefore always ends with the process, and
+//! no link remains. The keeper has its own process group, so that signals of the terminal do not reach it.
 
 use std::{
     env,
@@ -29,20 +30,20 @@ use crate::{closure::StorePath, terminal::note};
 
 /// The label of a container, whose value is the keeper's token.
 pub const LABEL: &str = "strata.run";
-/// Variables of the environment that hold store paths begin with this.
+/// The prefix of environment variables with store paths.
 const VARIABLE: &str = "STRATA_RUN_PATHS_";
-/// Store paths in one variable: Linux takes 128 KiB for one string, and a path has at most 256 bytes.
+/// The number of store paths in one variable: Linux allows 128 KiB for one string, and a path has at most 256 bytes.
 const PATHS_PER_VARIABLE: usize = 400;
-/// How often the engine is asked for containers of a client that still runs.
+/// The interval in which the engine is asked for containers of a running client.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How often it is asked once the client has ended, for a container that is being removed.
+/// The number of requests after the client has ended, for a container that is being removed.
 const ATTEMPTS: usize = 100;
 
-/// How often an engine that does not answer is asked again: for a quarter of an hour.
+/// The number of attempts for an engine that does not answer, which take a quarter of an hour.
 const CHECKS: usize = 1800;
 const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A keeper that runs.
+/// A running keeper.
 #[derive(Debug)]
 pub struct Keeper {
     process: Child,
@@ -51,11 +52,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the keeper of a container. When this returns, the garbage collector keeps `paths`.
+    /// Starts the keeper of a container. After the return, the garbage collector keeps `paths`.
     ///
     /// # Errors
     ///
-    /// If it cannot be started.
+    /// If the process cannot be started.
     pub fn start(name: EngineName, paths: &[StorePath]) -> Result<Self> {
         let token = token();
         let program = env::current_exe().context("finding the program")?;
@@ -71,12 +72,12 @@ impl Keeper {
         Ok(Self { process, pipe, token })
     }
 
-    /// The label by which the keeper finds the container.
+    /// Returns the label by which the keeper finds the container.
     pub fn label(&self) -> String {
         format!("{LABEL}={}", self.token)
     }
 
-    /// Tells the keeper which process runs the container.
+    /// Sends the process ID of the client to the keeper.
     ///
     /// # Errors
     ///
@@ -85,17 +86,17 @@ impl Keeper {
         writeln!(self.pipe, "{client}").context("writing to the keeper of the container")
     }
 
-    /// Tells the keeper that the client has ended.
+    /// Notifies the keeper that the client has ended.
     pub fn release(mut self, release: Release) {
-        // A keeper that was killed needs no news.
+        // A keeper that was killed cannot be notified.
         let _ = writeln!(self.pipe, "{}", release.word());
         drop(self.pipe);
-        // It is waited for only if it has ended already; what is left of it is the system's.
+        // The keeper is reaped only if it has ended already. Otherwise the system does it.
         let _ = self.process.try_wait();
     }
 }
 
-/// A word that no other container has.
+/// Returns a word that no other container has.
 fn token() -> String {
     let nanoseconds =
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_nanos());
@@ -110,10 +111,10 @@ fn token() -> String {
 pub fn keep(name: EngineName, token: &str) -> Result<ExitCode> {
     let mut containers = Containers { name, filter: format!("label={LABEL}={token}") };
     match read_pipe()? {
-        // The engine is not asked: the next run may begin now, and podman 4.3 was seen to wait for itself then.
+        // The engine is not asked, since the next run may begin now: podman 4.3 was seen to wait for itself then.
         (_, Some(Release::End)) => {}
         (_, Some(Release::Wait)) => {
-            // The output of strata must end with strata.
+            // The keeper must not hold the output of strata open.
             let _ = silence();
             containers.wait();
         }
@@ -123,14 +124,14 @@ pub fn keep(name: EngineName, token: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the keeper does after the client has ended.
+/// The task of the keeper after the client has ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Release {
-    /// Nothing: the container has ended.
+    /// No action is needed, since the container has ended.
     End,
     /// Keeps the store paths until the container has ended.
     Wait,
-    /// Removes the container: the client failed, and may have left one.
+    /// Removes the container, which a failed client may have left.
     Check,
 }
 
@@ -146,11 +147,11 @@ impl Release {
     }
 }
 
-/// The client, and how strata released the keeper; `None` if strata was killed.
+/// Returns the process ID of the client, and the word of strata, or `None` if strata was killed.
 fn read_pipe() -> Result<(Option<Pid>, Option<Release>)> {
     let (mut text, mut byte) = (String::new(), [0]);
     let mut client = None;
-    // The client is opened while it runs, so byte by byte.
+    // The process ID is needed while the client runs, so the pipe is read byte by byte.
     while io::stdin().read(&mut byte).context("reading from strata")? == 1 {
         match byte[0] {
             b'\n' => match Release::ALL.into_iter().find(|release| release.word() == text) {
@@ -163,7 +164,7 @@ fn read_pipe() -> Result<(Option<Pid>, Option<Release>)> {
     Ok((client, None))
 }
 
-/// Writes nothing more.
+/// Redirects the output to /dev/null.
 fn silence() -> io::Result<()> {
     let null = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
     rustix::stdio::dup2_stderr(null)?;
@@ -186,7 +187,7 @@ impl Containers {
         }
     }
 
-    /// Removes them once the engine answers.
+    /// Removes them when the engine answers.
     fn check(&mut self) {
         let name = self.name.program();
         for attempt in 0..CHECKS {
@@ -216,7 +217,7 @@ impl Containers {
             match self.list(&["--all"]) {
                 Some(found) if !found.is_empty() => {
                     was_found = true;
-                    // It fails if the engine is removing it already, because of --rm.
+                    // This fails if the engine is removing the container already, because of --rm.
                     let _ = self.engine(&["rm", "--force", "--volumes"], &found);
                 }
                 Some(_) if !runs => {
@@ -247,7 +248,7 @@ impl Containers {
         Some(answer.lines().map(str::to_owned).collect())
     }
 
-    /// Runs the engine's client; what it prints, or nothing if it fails.
+    /// Runs the engine's client. Returns its output, or nothing if it fails.
     fn engine(&self, arguments: &[&str], containers: &[String]) -> Option<String> {
         let mut command = engine::client(self.name);
         command.args(arguments).args(containers).stdin(Stdio::null()).stderr(Stdio::null());

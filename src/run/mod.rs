@@ -1,16 +1,16 @@
-//! `strata run`: a container of an image whose store paths are mounted, not loaded.
+//! `strata run`: a container of an image whose store paths are mounted instead of loaded.
 //!
 //! ```text
 //! recipe ──▶ split ──▶ mounts        store paths as they are on this machine, read-only
 //!                 └──▶ small image   mount points and everything else, loaded once and shared between runs
 //!                                        │
-//!            docker run --mount … ◀──────┘      the client of the engine: terminal, signals and exit status are its own
+//! docker run --mount … ◀──────┘      the client of the engine has the terminal, the signals and the exit status
 //!                 ▲
-//!            keeper   keeps the store paths from the garbage collector, and removes the container if strata is killed
+//! keeper   keeps the store paths from the garbage collector, and removes the container if strata is killed
 //! ```
 //!
-//! The small image is named `strata-run/NAME:DIGEST`: the same image is never loaded twice, and a new version replaces the
-//! old one.
+//! The small image has the name `strata-run/NAME:DIGEST`: the same image is never loaded twice, and a new version
+//! replaces the old one.
 
 pub(crate) mod client;
 pub(crate) mod engine;

@@ -1,7 +1,7 @@
 //! The options of `docker run` and `podman run` that are passed on.
 //!
-//! An engine takes the first word that is no option for the image. A command without `--` before it would therefore run
-//! another image, and is refused.
+//! An engine takes the first word that is not an option for the image. A command without `--` before it would therefore
+//! run another image, and is refused.
 
 use std::ffi::{OsStr, OsString};
 
@@ -9,8 +9,9 @@ use anyhow::{Result, bail};
 
 use super::relay::Published;
 
-/// Long options that take no value (docker/cli, cli/command/container/run.go and opts.go; podman, cmd/podman/common/create.go
-/// and cmd/podman/containers/run.go). Every other takes one, after a `=` or as the next word.
+/// Long options without a value (docker/cli, cli/command/container/run.go and opts.go; podman,
+/// cmd/podman/common/create.go and cmd/podman/containers/run.go). Every other option has a value, after a `=` or as the
+/// next word.
 const WITHOUT_VALUE: [&str; 24] = [
     "detach",
     "disable-content-trust",
@@ -37,14 +38,14 @@ const WITHOUT_VALUE: [&str; 24] = [
     "tty",
     "use-api-socket",
 ];
-/// Short options that take no value.
+/// Short options without a value.
 const SHORT_WITHOUT_VALUE: &str = "ditPq";
 
-/// Checks that `options` are options and their values alone.
+/// Checks that `options` contains only options and their values.
 ///
 /// # Errors
 ///
-/// If one of them is neither.
+/// If another word is among them.
 pub fn check(options: &[OsString]) -> Result<()> {
     let mut takes_value = false;
     for option in options {
@@ -71,8 +72,8 @@ fn expects_value(option: &str) -> bool {
     }
 }
 
-/// Whether one of `options` is `--NAME`, with a value or without.
-pub fn has(options: &[OsString], name: &str) -> bool {
+/// Whether one of `options` is `--NAME`, with or without a value.
+pub fn has_option(options: &[OsString], name: &str) -> bool {
     let is_it = |option: &OsStr| {
         let text = option.to_string_lossy();
         let long = text.strip_prefix("--").unwrap_or_default();
@@ -97,7 +98,7 @@ pub fn detaches(options: &[OsString]) -> bool {
     })
 }
 
-/// Long options that two containers at a time cannot share, or that need an end of their own.
+/// Long options that two concurrent containers cannot share, or that change how a container ends.
 const REFUSED_WITH_WATCH: [&str; 13] = [
     "attach",
     "cidfile",
@@ -114,28 +115,28 @@ const REFUSED_WITH_WATCH: [&str; 13] = [
     "tty",
 ];
 
-/// Checks that `options` work for an old and a new container at the same time.
+/// Checks that `options` can be used for an old and a new container at the same time.
 ///
 /// # Errors
 ///
-/// If one of them does not.
+/// If one of them cannot.
 pub fn check_watch(options: &[OsString]) -> Result<()> {
     let letters = options.iter().filter_map(|option| option.to_str()?.strip_prefix('-').map(str::to_owned));
     let short = letters.filter(|letters| !letters.starts_with('-')).find_map(|letters| {
         letters.chars().take_while(|letter| SHORT_WITHOUT_VALUE.contains(*letter)).find(|l| "dit".contains(*l))
     });
-    let long = REFUSED_WITH_WATCH.into_iter().find(|name| has(options, name)).map(|name| format!("--{name}"));
+    let long = REFUSED_WITH_WATCH.into_iter().find(|name| has_option(options, name)).map(|name| format!("--{name}"));
     match long.or_else(|| short.map(|letter| format!("-{letter}"))) {
         Some(option) => bail!("{option}: --watch runs an old and a new container at the same time; omit it"),
         None => Ok(()),
     }
 }
 
-/// The options without the ports of this machine that they publish, and these ports.
+/// Splits the options into published ports of this machine and all others.
 ///
 /// # Errors
 ///
-/// If one of them is not a single TCP port.
+/// If a published port is not a single TCP port.
 pub fn take_published(options: &[OsString]) -> Result<(Vec<OsString>, Vec<Published>)> {
     let (mut rest, mut ports) = (Vec::new(), Vec::new());
     let mut words = options.iter();
@@ -155,13 +156,13 @@ pub fn take_published(options: &[OsString]) -> Result<(Vec<OsString>, Vec<Publis
         rest.extend((!before.is_empty()).then(|| OsString::from(format!("-{before}"))));
         let published = Published::parse(&value)?;
         rest.push("--publish".into());
-        rest.push(published.as_ref().map_or(value, Published::behind).into());
+        rest.push(published.as_ref().map_or(value, Published::relayed_value).into());
         ports.extend(published);
     }
     Ok((rest, ports))
 }
 
-/// For an option that is `--publish`, or `-p` among other letters: the letters before it, and the value if it is in this word.
+/// For `--publish`, or `-p` among other letters, returns the letters before it, and the value if it is in this word.
 fn publish_value(option: &str) -> Option<(&str, Option<String>)> {
     if let Some(long) = option.strip_prefix("--") {
         let value = long.strip_prefix("publish")?;
@@ -179,7 +180,7 @@ pub fn publishes(options: &[OsString]) -> bool {
     take_published(options).map_or(true, |(rest, _)| rest.iter().any(|option| option == "--publish"))
 }
 
-/// Whether the container is in this machine's network.
+/// Whether the container uses the network of this machine.
 pub fn is_in_host_network(options: &[OsString]) -> bool {
     let is_network = |option: &OsString| matches!(option.to_str(), Some("--network" | "--net"));
     let is_host = |word: &OsString| matches!(word.to_str(), Some("host"));
@@ -273,7 +274,7 @@ mod tests {
     #[test]
     fn options_are_found_with_values_and_without() {
         let options = ["--rm=false", "--network", "none"].map(OsString::from);
-        assert!(has(&options, "rm") && has(&options, "network"));
-        assert!(!has(&options, "none") && !has(&options, "r"));
+        assert!(has_option(&options, "rm") && has_option(&options, "network"));
+        assert!(!has_option(&options, "none") && !has_option(&options, "r"));
     }
 }

@@ -1,9 +1,9 @@
-//! When a new container replaces the old one.
+//! Waits until a new container can replace the old one.
 //!
 //! ```text
 //! a health check    the engine reports it as healthy
-//! ports             its network has a socket that listens on each: /proc/PID/net/tcp, so that no connection is made
-//! neither           it runs
+//! ports             its network has a listening socket on each: /proc/PID/net/tcp, so that no connection is made
+//! neither           it is running
 //! ```
 
 use std::{
@@ -15,27 +15,27 @@ use std::{
 
 use super::{EngineName, engine};
 
-/// How often the engine is asked.
+/// The interval in which the engine is asked.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// State, PID and health of a container; podman without a health check has an empty one.
+/// State, PID and health of a container. In podman, a container without a health check has an empty health.
 const FORMAT: &str = "{{.State.Running}} {{.State.Pid}} {{if .State.Health}}{{.State.Health.Status}}{{end}}";
 
-/// What a container must have.
+/// The condition for a container to be up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Readiness {
     /// The health check of the options.
     Health,
-    /// Sockets that listen on these ports.
+    /// Listening sockets on these ports.
     Ports(Vec<u16>),
     /// The health check of the image, if it has one.
     Running,
 }
 
-/// Waits until the container with this label is up, or until `is_over`; its ID.
+/// Waits until the container with this label is up, or until `is_over`. Returns its ID.
 ///
 /// # Errors
 ///
-/// Why it never will be.
+/// The reason why the container will not be up.
 pub fn wait(name: EngineName, label: &str, readiness: &Readiness, is_over: &AtomicBool) -> Result<String, String> {
     let mut found = None;
     while !is_over.load(Ordering::Relaxed) {
@@ -60,7 +60,7 @@ fn is_ready(name: EngineName, id: &str, readiness: &Readiness) -> Result<bool, S
             ports.iter().try_fold(true, |ready, port| Ok(ready && listens(pid, *port)?))
         }
         (Readiness::Ports(_), None) => Ok(false),
-        // podman leaves it to systemd's timers, which not every machine has.
+        // podman runs health checks with systemd's timers, which not every machine has.
         (Readiness::Health, _) if name == EngineName::Podman => {
             Ok(engine::answer(name, &["healthcheck", "run", id]).is_some())
         }
@@ -77,7 +77,7 @@ fn is_ready(name: EngineName, id: &str, readiness: &Readiness) -> Result<bool, S
 fn listens(pid: &str, port: u16) -> Result<bool, String> {
     let tables = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/{pid}/net/{name}")));
     if tables.iter().all(Result::is_err) {
-        // It may have ended just now; but the processes of an engine in a virtual machine are never seen.
+        // The process may have ended in the meantime. Processes of an engine in a virtual machine are never visible.
         return match fs::exists("/proc/self/net/tcp") {
             Ok(true) => Ok(false),
             _ => Err("its ports are not visible on this machine; use --health-cmd".to_owned()),

@@ -1,11 +1,11 @@
-//! A published port that changes from one container to the next without a pause.
+//! A published port that switches from one container to the next without an interruption.
 //!
 //! ```text
 //! -p 8080:80    strata listens on 8080; each container publishes 80 on a free port of loopback
 //! client ──▶ 8080 ──▶ the newest container that is up
 //! ```
 //!
-//! Connections stay with the container that they began with, until it is stopped.
+//! Existing connections stay with their container until it is stopped.
 
 use std::{
     io,
@@ -17,26 +17,24 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The time after a connection that could not be accepted.
+/// The delay after a connection could not be accepted.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
-/// One published port.
+/// A published port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// All addresses without one.
+    /// `None` stands for all addresses.
     pub address: Option<IpAddr>,
-    /// The port of this machine.
     pub host: u16,
-    /// The port of the container.
     pub container: u16,
 }
 
 impl Published {
-    /// Parses a value of `--publish`; `None` if the engine chooses the port of this machine.
+    /// Parses a value of `--publish`. Returns `None` if the engine chooses the port of this machine.
     ///
     /// # Errors
     ///
-    /// If it is no single TCP port.
+    /// If it is not a single TCP port.
     pub fn parse(value: &str) -> Result<Option<Self>> {
         let (ports, protocol) = value.split_once('/').unwrap_or((value, "tcp"));
         let Some((host, container)) = ports.rsplit_once(':') else { return Ok(None) };
@@ -59,13 +57,13 @@ impl Published {
         }))
     }
 
-    /// The value of `--publish` for a container behind the relay.
-    pub fn behind(&self) -> String {
+    /// Returns the value of `--publish` for a container behind the relay.
+    pub fn relayed_value(&self) -> String {
         format!("127.0.0.1::{}", self.container)
     }
 }
 
-/// A port that is passed on.
+/// A relayed port.
 #[derive(Debug)]
 pub struct Relay {
     /// The port of the container.
@@ -74,16 +72,16 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Listens from here on; connections are closed until there is a target.
+    /// Starts to listen. Connections are closed until there is a target.
     ///
     /// # Errors
     ///
-    /// If the port is taken.
+    /// If the port is in use.
     pub fn start(published: &Published) -> Result<Self> {
         let listen = |address| TcpListener::bind(SocketAddr::new(address, published.host));
         let listener = match published.address {
             Some(address) => listen(address),
-            // That of IPv6 has both; a machine may lack it.
+            // This address accepts IPv4 and IPv6, but a machine may lack IPv6.
             None => listen(IpAddr::V6(Ipv6Addr::UNSPECIFIED)).or_else(|error| match error.kind() {
                 io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied => Err(error),
                 _ => listen(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -91,7 +89,7 @@ impl Relay {
         };
         let listener = listener.with_context(|| format!("listening on port {}", published.host))?;
         let target = Arc::new(Mutex::new(None));
-        let own = Arc::clone(&target);
+        let shared_target = Arc::clone(&target);
         let accept = move || {
             for client in listener.incoming() {
                 let Ok(client) = client else {
@@ -99,9 +97,9 @@ impl Relay {
                     thread::sleep(RETRY_INTERVAL);
                     continue;
                 };
-                let target = *own.lock().unwrap_or_else(PoisonError::into_inner);
+                let target = *shared_target.lock().unwrap_or_else(PoisonError::into_inner);
                 let Some(target) = target else { continue };
-                // Without a thread, the connection is closed.
+                // If no thread can be started, the connection is closed.
                 let _ = thread::Builder::new().spawn(move || pass_on(client, target));
             }
         };
@@ -109,13 +107,14 @@ impl Relay {
         Ok(Self { container: published.container, target })
     }
 
-    /// Passes new connections to this address.
+    /// Sets the address for new connections.
     pub fn set_target(&self, target: SocketAddr) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
     }
 }
 
-/// Copies in both directions until both have ended. What fails closes the connection, which is all that a client sees.
+/// Copies in both directions until both have ended. After an error, the connection is closed, which is all that a
+/// client can see.
 fn pass_on(client: TcpStream, target: SocketAddr) {
     let Ok(server) = TcpStream::connect(target) else { return };
     let copy = |from: &TcpStream, to: &TcpStream| {

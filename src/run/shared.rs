@@ -1,7 +1,7 @@
-//! The image that all runs of one image share in an engine.
+//! The image that all runs of one image in an engine share.
 //!
 //! ```text
-//! strata-run/app:4f53cda18c2baa0c…   repository: the image's, without its registry; tag: its digest
+//! strata-run/app:4f53cda18c2baa0c…   repository: that of the image, without its registry; tag: the digest
 //! CACHE/strata/run/HASH.lock         shared by runs of this repository, exclusive while old versions are removed
 //! ```
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Other processes may remove the image as often as this; more often is no coincidence.
+/// The number of attempts if other processes remove the image in the meantime. More cannot be a coincidence.
 const ATTEMPTS: usize = 5;
 
 /// An image in an engine.
@@ -32,19 +32,19 @@ const ATTEMPTS: usize = 5;
 pub struct SharedImage {
     name: TaggedName,
     repository: String,
-    /// While it is held, no other run removes the image.
+    /// While the lock is held, no other run removes the image.
     lock: Option<File>,
 }
 
 impl SharedImage {
-    /// Loads `image` unless the engine has it, and removes its older versions then.
+    /// Loads `image` unless the engine has it. After loading, older versions are removed.
     ///
     /// # Errors
     ///
     /// Those of the engine.
     pub fn prepare(engine: &Engine, image: &Image, reference: Option<&str>) -> Result<Self> {
         let repository = repository(reference);
-        // All of it: two images with the same start are found in hours.
+        // The tag is the whole digest, since images with the same prefix can be found in hours.
         let tagged = format!("{repository}:{}", image.digest().hex());
         let name: TaggedName = tagged.parse().with_context(|| format!("naming the image {tagged}"))?;
         let lock = lock_file(&repository);
@@ -58,7 +58,7 @@ impl SharedImage {
                 }
             }
             let Some(lock) = &lock else { return Ok(Self { name, repository, lock: None }) };
-            // Between the two locks another run may have removed it.
+            // Another run may have removed the image between the two locks.
             flock(lock, FlockOperation::LockShared).with_context(|| format!("locking the image {name}"))?;
             if engine.has(&name)? {
                 break;
@@ -76,17 +76,17 @@ impl SharedImage {
         if flock(lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             engine.remove_others(&self.repository, &self.name);
         }
-        // An engine does not remove the image of a container, so that nothing is lost without the lock.
+        // An engine keeps the image of a container, so the lock is not needed any more.
         let _ = flock(lock, FlockOperation::LockShared);
     }
 
-    /// Its name in the engine.
+    /// Returns the name in the engine.
     pub fn name(&self) -> &str {
         self.name.as_str()
     }
 }
 
-/// A repository for images named `reference`.
+/// Returns a repository for images named `reference`.
 fn repository(reference: Option<&str>) -> String {
     let named = reference.and_then(|reference| reference.parse::<TaggedName>().ok());
     let full = named.as_ref().map_or("image:latest", TaggedName::as_str);
@@ -94,7 +94,7 @@ fn repository(reference: Option<&str>) -> String {
     format!("strata-run/{}", path.rsplit_once(':').map_or(path, |(path, _)| path))
 }
 
-/// The file that runs of images of `repository` lock; none for a user without a cache.
+/// Returns the file that runs of images of `repository` lock, or `None` for a user without a cache.
 fn lock_file(repository: &str) -> Option<File> {
     lock_file_in(files::cache_folder()?.join("run"), repository)
 }
@@ -102,7 +102,7 @@ fn lock_file(repository: &str) -> Option<File> {
 fn lock_file_in(directory: PathBuf, repository: &str) -> Option<File> {
     fs::create_dir_all(&directory).ok()?;
     fs::set_permissions(&directory, Permissions::from_mode(0o700)).ok()?;
-    let path = directory.join(format!("{}.lock", &Digest::of(repository.as_bytes()).hex()[..32]));
+    let path = directory.join(format!("{}.lock", &Digest::sha256(repository.as_bytes()).hex()[..32]));
     // Users who can open a file can lock it.
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).ok()
 }

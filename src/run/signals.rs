@@ -1,9 +1,9 @@
-//! Signals of a process that waits for clients of an engine.
+//! Handles signals while the process waits for clients of an engine.
 //!
 //! ```text
-//! from the terminal (ctrl-C)   the clients have it too: nothing to do
+//! from the terminal (ctrl-C)   the clients receive it too: nothing to do
 //! from a process (kill)        passed on to the clients, which pass it on to their containers
-//! without a client             the default: strata ends; `--watch` ends in its own way
+//! without a client             the default: strata ends; `--watch` ends the containers first
 //! ```
 
 use std::{
@@ -26,10 +26,10 @@ use signal_hook::{
 use crate::files;
 
 const ALL: [i32; 9] = [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2, SIGWINCH];
-/// Those that end a process.
+/// Signals that end a process.
 const ENDS: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
 
-/// Where signals go.
+/// The receivers of signals.
 #[derive(Clone, Debug, Default)]
 pub struct Forwarding {
     targets: Arc<Mutex<Targets>>,
@@ -48,16 +48,16 @@ impl fmt::Debug for Targets {
 }
 
 impl Forwarding {
-    /// Waits for signals from here on.
+    /// Starts to handle signals.
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// If the system reports an error.
     pub fn start() -> Result<Self> {
         let forwarding = Self::default();
         let mut signals = SignalsInfo::<WithOrigin>::new(ALL).context("waiting for signals")?;
-        let own = forwarding.clone();
-        let wait = move || signals.forever().for_each(|origin| own.handle(&origin));
+        let signal_forwarding = forwarding.clone();
+        let wait = move || signals.forever().for_each(|origin| signal_forwarding.handle(&origin));
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(wait)
@@ -65,17 +65,17 @@ impl Forwarding {
         Ok(forwarding)
     }
 
-    /// Passes signals on to this process too.
+    /// Adds a process that receives signals.
     pub fn add_client(&self, client: Pid) {
         self.targets().clients.push(client);
     }
 
-    /// Passes no more signals on to this process, which has ended.
+    /// Removes a process that has ended.
     pub fn remove_client(&self, client: Pid) {
         self.targets().clients.retain(|other| *other != client);
     }
 
-    /// Calls `end` for signals that end a process, instead of the default.
+    /// Sets a function that is called for signals that end a process, instead of the default.
     pub fn set_end(&self, end: impl Fn(i32) + Send + 'static) {
         self.targets().end = Some(Box::new(end));
     }
@@ -90,7 +90,7 @@ impl Forwarding {
             && let Some(signal) = Signal::from_named_raw(origin.signal)
         {
             for client in &targets.clients {
-                // It may have ended just now.
+                // The client may have ended in the meantime.
                 let _ = kill_process(*client, signal);
             }
         }
@@ -98,7 +98,7 @@ impl Forwarding {
             Some(end) if ENDS.contains(&origin.signal) => end(origin.signal),
             None if targets.clients.is_empty() && origin.signal != SIGWINCH => {
                 files::remove_unfinished();
-                // Where this cannot end the process, the next signal may.
+                // If this does not end the process, the next signal may.
                 let _ = emulate_default_handler(origin.signal);
             }
             _ => {}

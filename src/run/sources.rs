@@ -1,11 +1,11 @@
-//! The files on this machine that a flake is built from, until they change.
+//! Watches the local files that a flake is built from.
 //!
 //! ```text
-//! inotify ──▶ something happened ──▶ quiet for 30 ms ──▶ scan ──▶ another state than before? ──▶ changed
+//! inotify ──▶ an event ──▶ no events for 30 ms ──▶ scan ──▶ another state than before? ──▶ changed
 //! ```
 //!
-//! Events only start a scan: the names, sizes and times that it finds decide. Ignored files (`.gitignore`) and `.git` are
-//! in no scan, and directories that are ignored are not watched; `.git/index` is, because flakes in git have the files
+//! Events only start a scan, which compares names, sizes and times. Ignored files (`.gitignore`) and `.git` are not
+//! scanned, and ignored directories are not watched. `.git/index` is scanned, because flakes in git contain the files
 //! that it lists.
 
 use std::{
@@ -26,10 +26,10 @@ use notify::{
     event::{AccessKind, AccessMode},
 };
 
-/// Editors and git write several files at once.
+/// The delay after the last event, since editors and git write several files at once.
 const QUIET: Duration = Duration::from_millis(30);
 
-/// Directories, and their state when they were last scanned.
+/// Directories, and their state at the last scan.
 pub struct Sources {
     tops: Vec<PathBuf>,
     watcher: RecommendedWatcher,
@@ -40,15 +40,15 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Watches these directories from here on.
+    /// Starts to watch these directories.
     ///
     /// # Errors
     ///
-    /// If the system refuses.
+    /// If the system reports an error.
     pub fn open(tops: Vec<PathBuf>) -> Result<Self> {
         let (sender, events) = mpsc::channel();
         let handler = move |event: notify::Result<Event>| {
-            // The scan itself opens directories, and Nix reads files.
+            // Opening and reading files causes events too, from the scan itself and from Nix.
             if event.is_ok_and(|event| !changes_something(event.kind)) {
                 return;
             }
@@ -77,13 +77,13 @@ impl Sources {
         }
     }
 
-    /// The state of all files; directories that are new are watched first.
+    /// Returns the state of all files. New directories are watched before they are read.
     fn scan(&mut self) -> Result<u64> {
         loop {
             let mut hasher = DefaultHasher::new();
             let mut found = BTreeMap::new();
             for top in &self.tops {
-                // A file may vanish while it is looked at; an event follows.
+                // A file may disappear during the scan. An event follows then.
                 for entry in walk(top).filter_map(Result::ok) {
                     let Ok(metadata) = entry.metadata() else { continue };
                     entry.path().hash(&mut hasher);
@@ -138,12 +138,13 @@ fn is_missing(error: &notify::Error) -> bool {
 
 fn walk(top: &Path) -> impl Iterator<Item = Result<DirEntry, ignore::Error>> {
     let mut builder = WalkBuilder::new(top);
-    // Files of a flake are those that git does not ignore, hidden ones included; `.ignore` is of other programs.
+    // A flake contains the files that git does not ignore, including hidden files. `.ignore` files belong to other
+    // programs.
     builder.hidden(false).ignore(false).require_git(false).follow_links(false);
     builder.filter_entry(|entry| entry.file_name() != ".git").sort_by_file_name(Ord::cmp).build()
 }
 
-/// What differs after a write, a rename or a change of the mode.
+/// Returns the fields that change after a write, a rename or a change of the mode.
 fn stamp(metadata: &Metadata) -> [i64; 7] {
     let unsigned = [metadata.ino(), metadata.size(), metadata.mode().into()].map(u64::cast_signed);
     let [inode, size, mode] = unsigned;
@@ -154,7 +155,7 @@ fn stamp(metadata: &Metadata) -> [i64; 7] {
 mod tests {
     use super::*;
 
-    /// Each change is followed by one of `probe`: a change that is not noticed would make the count differ.
+    /// Each change is followed by a change of `probe`, so that the count differs if a change is not noticed.
     #[test]
     fn changes_of_files_that_are_not_ignored_are_noticed() {
         let top = tempfile::tempdir().unwrap();

@@ -1,12 +1,13 @@
-//! `strata run --watch`: another container after each change of a flake's sources.
+//! `strata run --watch`: starts a new container after each change of a flake's sources.
 //!
 //! ```text
 //! sources change ──▶ nix build ──▶ small image ──▶ new container ──▶ up? ──▶ the old one is stopped
-//!                        │                              └── it ended, or its health check failed: the old one goes on
-//!                        └── failed: the old one goes on
+//! │                              └── it ended, or its health check failed: the old one stays
+//! └── failed: the old one stays
 //! ```
 //!
-//! One thread handles events in their order; others wait for the sources, a build, each client and each new container.
+//! One thread handles the events in order. Other threads wait for the sources, a build, each client and each new
+//! container.
 
 use std::{
     collections::BTreeMap,
@@ -34,45 +35,44 @@ use super::{
 };
 use crate::{closure::StorePath, files, oci::Digest, terminal::note};
 
-/// How long containers may take to end after a signal, as `docker stop` has it.
+/// The time in which containers must end after a signal. It is that of `docker stop`.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// An image that is ready to be run.
-pub struct Built {
-    /// What is mounted.
+/// An image that is ready to run.
+pub struct BuiltImage {
+    /// The mounted store paths.
     pub mounts: Vec<StorePath>,
-    /// The digest of the image that is loaded.
+    /// The digest of the loaded image.
     pub digest: Digest,
-    /// The image that is loaded.
+    /// The loaded image.
     pub image: SharedImage,
 }
 
-/// Builds the newest image.
-pub type Build = dyn Fn() -> Result<Built> + Send + Sync;
+/// Builds the image from the current sources.
+pub type BuildFunction = dyn Fn() -> Result<BuiltImage> + Send + Sync;
 
-/// How each container is run.
-pub struct Settings {
-    /// The engine.
+/// The settings of all containers.
+pub struct WatchSettings {
     pub engine: Arc<Engine>,
     /// Options of the engine.
     pub options: Vec<OsString>,
-    /// The command and its arguments, instead of the image's own.
+    /// The command and its arguments, which replace those of the image.
     pub command: Vec<OsString>,
-    /// When it replaces the old one.
+    /// The condition for replacing the old container.
     pub readiness: Readiness,
-    /// Ports that change from one container to the next.
+    /// Ports that switch from one container to the next.
     pub relays: Vec<Relay>,
 }
 
 enum Event {
     Changed(Result<()>),
-    Built(Result<Built>),
+    Built(Result<BuiltImage>),
     Up(u64, Result<String, String>),
     Ended(u64, Result<u8>),
     Signal(i32),
 }
 
-/// A container that runs, or is being stopped.
+/// A container that runs or is being stopped.
 struct Generation {
     label: String,
     image: SharedImage,
@@ -80,29 +80,29 @@ struct Generation {
 }
 
 /// The containers of one command.
-pub struct Watch {
-    settings: Settings,
-    build: Arc<Build>,
+pub struct WatchedContainers {
+    settings: WatchSettings,
+    build: Arc<BuildFunction>,
     forwarding: Forwarding,
     sender: Sender<Event>,
     events: Receiver<Event>,
     generations: BTreeMap<u64, Generation>,
-    /// The container that is up.
+    /// The number of the container that is up.
     current: Option<u64>,
-    /// The container that will replace it.
+    /// The number of the container that will replace it.
     next: Option<u64>,
     count: u64,
     newest: Option<(Digest, Vec<StorePath>)>,
     is_building: bool,
     has_changed: bool,
-    /// The signal that ends the command, and when containers are killed for it.
+    /// The signal that ends the command, and the time at which containers are killed.
     end: Option<(i32, Instant)>,
     status: Option<u8>,
 }
 
-impl Watch {
+impl WatchedContainers {
     /// Prepares the first container.
-    pub fn new(settings: Settings, build: Arc<Build>, forwarding: &Forwarding) -> Self {
+    pub fn new(settings: WatchSettings, build: Arc<BuildFunction>, forwarding: &Forwarding) -> Self {
         let (sender, events) = mpsc::channel();
         Self {
             settings,
@@ -122,7 +122,7 @@ impl Watch {
         }
     }
 
-    /// Runs containers until a signal; the exit status of the last.
+    /// Runs containers until a signal. Returns the exit status of the last one.
     ///
     /// # Errors
     ///
@@ -155,7 +155,7 @@ impl Watch {
         }
     }
 
-    /// The next event; `None` if containers are to be killed.
+    /// Returns the next event, or `None` if containers must be killed.
     fn next_event(&mut self) -> Result<Option<Event>> {
         let Some((signal, deadline)) = self.end else { return self.events.recv().map(Some).context("watching") };
         match self.events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
@@ -199,7 +199,7 @@ impl Watch {
         self.spawn(move |sender| drop(sender.send(Event::Built(build()))))
     }
 
-    fn handle_built(&mut self, built: Result<Built>) -> Result<()> {
+    fn handle_built(&mut self, built: Result<BuiltImage>) -> Result<()> {
         self.is_building = false;
         if self.end.is_some() {
             return Ok(());
@@ -215,7 +215,7 @@ impl Watch {
     }
 
     /// Starts a container, unless one of this image runs.
-    fn start(&mut self, built: Built) -> Result<()> {
+    fn start(&mut self, built: BuiltImage) -> Result<()> {
         let newest = (built.digest, built.mounts);
         if self.newest.as_ref() == Some(&newest) && (self.next.is_some() || self.current.is_some()) {
             return Ok(());
@@ -229,7 +229,7 @@ impl Watch {
             command: &self.settings.command,
             has_input: false,
         };
-        // An image whose container did not start is not skipped when it is built again.
+        // An image whose container did not start is tried again after the next build.
         self.newest = None;
         let running = container.start(&self.forwarding)?;
         self.newest = Some(newest);
@@ -248,7 +248,7 @@ impl Watch {
         Ok(())
     }
 
-    /// The new container is up.
+    /// Replaces the old container, since the new one is up.
     fn replace(&mut self, number: u64, id: &str) {
         let name = self.settings.engine.name();
         for relay in &self.settings.relays {
@@ -287,13 +287,13 @@ impl Watch {
         }
     }
 
-    /// The clients have the signal already; a second one kills.
+    /// Handles a signal, which the clients have received already. A second signal kills them.
     fn handle_signal(&mut self, signal: i32) {
         let deadline = if self.end.is_some() { Instant::now() } else { Instant::now() + GRACE };
         self.end = Some((signal, deadline));
     }
 
-    /// What goes on without the new container.
+    /// Describes what continues without the new container.
     fn remainder(&self) -> &'static str {
         if self.current.is_some() { "the old one goes on" } else { "waiting for changes" }
     }
@@ -313,7 +313,7 @@ impl Watch {
     /// Runs a command of the engine for the container with this label, without waiting for it.
     fn engine(&self, command: &'static str, label: &str) {
         let (name, label) = (self.settings.engine.name(), label.to_owned());
-        // What it does shows when the client ends.
+        // The effect of the command is visible when the client ends.
         let _ = thread::Builder::new().spawn(move || {
             if let Some(id) = engine::container(name, &label) {
                 engine::answer(name, &[command, &id]);

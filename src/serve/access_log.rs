@@ -98,15 +98,15 @@ impl Record {
     pub fn connection(self: &Arc<Self>) -> impl Send + use<> {
         let record = Arc::clone(self);
         record.connections.fetch_add(1, Ordering::Relaxed);
-        Connection(record)
+        LoggedConnection(record)
     }
 
     /// Begins the entry of a request.
-    pub fn begin<B>(self: &Arc<Self>, request: &Request<B>, from: IpAddr) -> Entry {
+    pub fn begin<B>(self: &Arc<Self>, request: &Request<B>, from: IpAddr) -> LogEntry {
         self.answering.fetch_add(1, Ordering::Relaxed);
         let header = |name| request.headers().get(name).map_or(b"-".as_slice(), |value| value.as_bytes()).to_vec();
         let line = format!("{} {} {:?}", request.method(), request.uri(), request.version());
-        Entry {
+        LogEntry {
             record: Arc::clone(self),
             begun: Instant::now(),
             from,
@@ -154,16 +154,16 @@ impl Record {
     }
 }
 
-struct Connection(Arc<Record>);
+struct LoggedConnection(Arc<Record>);
 
-impl Drop for Connection {
+impl Drop for LoggedConnection {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// The entry of a request. It is written when its response is dropped, finished or not.
-pub struct Entry {
+pub struct LogEntry {
     record: Arc<Record>,
     begun: Instant,
     from: IpAddr,
@@ -176,20 +176,20 @@ pub struct Entry {
     bytes: u64,
 }
 
-impl Entry {
+impl LogEntry {
     /// Sets the name of the user.
     pub fn user(&mut self, name: String) {
         self.user = Some(name);
     }
 
     /// Records the response, and returns it with a body that counts its bytes.
-    pub fn answer(mut self, response: Response<Body>) -> Response<Recorded> {
+    pub fn answer(mut self, response: Response<Body>) -> Response<CountedBody> {
         self.status = response.status().as_u16();
-        response.map(|body| Recorded { body, entry: self })
+        response.map(|body| CountedBody { body, entry: self })
     }
 }
 
-impl Drop for Entry {
+impl Drop for LogEntry {
     fn drop(&mut self) {
         let Self { record, .. } = self;
         let taken = self.begun.elapsed();
@@ -233,12 +233,12 @@ fn escaped(text: &[u8]) -> String {
 }
 
 /// A body that counts its bytes.
-pub struct Recorded {
+pub struct CountedBody {
     body: Body,
-    entry: Entry,
+    entry: LogEntry,
 }
 
-impl HttpBody for Recorded {
+impl HttpBody for CountedBody {
     type Data = Bytes;
     type Error = io::Error;
 
@@ -299,7 +299,7 @@ mod tests {
             "strata_http_request_duration_seconds_count 1",
             "# TYPE strata_http_request_duration_seconds histogram",
         ] {
-            assert!(metrics.lines().any(|own| own == line), "lacks {line}: {metrics}");
+            assert!(metrics.lines().any(|written| written == line), "lacks {line}: {metrics}");
         }
     }
 }

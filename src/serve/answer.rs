@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use hyper::{
     Method, Request, Response, StatusCode,
+    body::Bytes,
     header::{
         ACCEPT_RANGES, ALLOW, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
         IF_NONE_MATCH, LINK, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
@@ -13,8 +14,8 @@ use hyper::{
 use serde_json::{Value, json};
 
 use super::{
-    body::{self, Body, Piece, Streams},
-    catalogue::{Blob, Catalogue, Repository},
+    body::{self, Body, BodyRange, Streams},
+    catalogue::{Catalogue, ServedBlob, ServedRepository},
     demand::SupplyError,
 };
 use crate::oci::{Digest, Index, descriptor::media_type, json::to_vec};
@@ -80,7 +81,7 @@ pub fn not_supplied<B>(error: SupplyError, request: &Request<B>) -> Response<Bod
     response
 }
 
-type Answer = Result<Response<Body>, Refusal>;
+type RouteResult = Result<Response<Body>, Refusal>;
 
 /// An [error of the specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes).
 struct Refusal {
@@ -107,7 +108,7 @@ impl Refusal {
     }
 }
 
-async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>, is_head: bool) -> Answer {
+async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>, is_head: bool) -> RouteResult {
     let path = request.uri().path();
     let query = request.uri().query().unwrap_or_default();
     let not_found = || Refusal::new(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "there is nothing at this path");
@@ -149,24 +150,24 @@ async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>
     Err(not_found())
 }
 
-fn manifest<B>(repository: &Repository, version: &str, request: &Request<B>) -> Answer {
+fn manifest<B>(repository: &ServedRepository, version: &str, request: &Request<B>) -> RouteResult {
     let unknown = || Refusal::new(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", format!("unknown manifest {version}"));
     let (digest, manifest) = repository.find(version).ok_or_else(unknown)?;
     if is_known(request, &digest) {
         return Ok(not_modified(&digest));
     }
-    let mut response = document(&manifest.media_type, manifest.bytes.to_vec());
+    let mut response = document(&manifest.media_type, manifest.bytes.clone());
     identify(&mut response, &digest);
     Ok(response)
 }
 
 async fn blob<B>(
-    repository: &Repository,
+    repository: &ServedRepository,
     digest: &str,
     request: &Request<B>,
     streams: &Streams,
     is_head: bool,
-) -> Answer {
+) -> RouteResult {
     let digest = parse_digest(digest)?;
     let unknown = || Refusal::new(StatusCode::NOT_FOUND, "BLOB_UNKNOWN", format!("unknown blob {digest}"));
     let blob = repository.blob(&digest).ok_or_else(unknown)?;
@@ -174,8 +175,8 @@ async fn blob<B>(
         return Ok(not_modified(&digest));
     }
     let size = blob.size();
-    let asked = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
-    let ranges = match asked.map(|asked| parse_ranges(asked, size)) {
+    let header = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
+    let ranges = match header.map(|header| parse_ranges(header, size)) {
         None | Some(RequestedRange::Whole) => None,
         Some(RequestedRange::Parts(ranges)) => Some(ranges),
         Some(RequestedRange::Nothing) => {
@@ -188,16 +189,8 @@ async fn blob<B>(
     let length = inside + after.len() as u64;
     let body = match blob {
         _ if is_head => body::empty(),
-        Blob::Bytes(bytes) => {
-            let mut sent = Vec::with_capacity(length as usize);
-            for piece in &pieces {
-                sent.extend_from_slice(&piece.before);
-                sent.extend_from_slice(&bytes[piece.range.start as usize..piece.range.end as usize]);
-            }
-            sent.extend_from_slice(&after);
-            body::bytes(sent.into())
-        }
-        Blob::Layer(layer) => body::layer(layer.as_ref().clone(), pieces, after, streams).await,
+        ServedBlob::Bytes(bytes) => ranges_of(bytes, &pieces, &after),
+        ServedBlob::Layer(layer) => body::layer(layer.as_ref().clone(), pieces, after, streams).await,
     };
     let mut response = Response::new(body);
     identify(&mut response, &digest);
@@ -218,9 +211,25 @@ async fn blob<B>(
     Ok(response)
 }
 
+/// Returns the body with these pieces of a blob. A single piece is not copied, so that many slow readers of a large blob share
+/// its memory.
+fn ranges_of(blob: &Bytes, pieces: &[BodyRange], after: &[u8]) -> Body {
+    let part = |piece: &BodyRange| blob.slice(piece.range.start as usize..piece.range.end as usize);
+    if let [piece] = pieces {
+        return body::bytes(part(piece));
+    }
+    let mut sent = Vec::new();
+    for piece in pieces {
+        sent.extend_from_slice(&piece.before);
+        sent.extend_from_slice(&part(piece));
+    }
+    sent.extend_from_slice(after);
+    body::bytes(sent.into())
+}
+
 /// Returns the pieces of the body, and the bytes after the last one. Several ranges become `multipart/byteranges`
 /// ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-14.6)).
-fn pieces(ranges: Option<&[Range<u64>]>, size: u64) -> (Vec<Piece>, Vec<u8>) {
+fn pieces(ranges: Option<&[Range<u64>]>, size: u64) -> (Vec<BodyRange>, Vec<u8>) {
     let several = ranges.is_some_and(|ranges| ranges.len() > 1);
     let before = |range: &Range<u64>| match several {
         true => format!(
@@ -232,8 +241,8 @@ fn pieces(ranges: Option<&[Range<u64>]>, size: u64) -> (Vec<Piece>, Vec<u8>) {
     };
     let whole = 0..size;
     let all = ranges.unwrap_or(std::slice::from_ref(&whole));
-    let pieces: Vec<Piece> =
-        all.iter().map(|range| Piece { before: before(range).into(), range: range.clone() }).collect();
+    let pieces: Vec<BodyRange> =
+        all.iter().map(|range| BodyRange { before: before(range).into(), range: range.clone() }).collect();
     let after = if several { format!("\r\n--{BOUNDARY}--\r\n").into_bytes() } else { Vec::new() };
     (pieces, after)
 }
@@ -332,9 +341,10 @@ fn identify(response: &mut Response<Body>, digest: &Digest) {
     insert(response, ETAG, &format!("\"{digest}\""));
 }
 
-pub fn document(media_type: &str, bytes: Vec<u8>) -> Response<Body> {
+pub fn document(media_type: &str, bytes: impl Into<Bytes>) -> Response<Body> {
+    let bytes = bytes.into();
     let length = bytes.len();
-    let mut response = Response::new(body::bytes(bytes.into()));
+    let mut response = Response::new(body::bytes(bytes));
     insert(&mut response, CONTENT_TYPE, media_type);
     insert(&mut response, CONTENT_LENGTH, &length.to_string());
     response

@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Empty, Full, channel::Channel, combinators::BoxBod
 use hyper::body::{Bytes, Frame};
 use tokio::{runtime::Handle, sync::Semaphore};
 
+use super::peer_limits::Connection;
 use crate::{causes, image::LayerBlob, terminal::note};
 
 /// The size of the chunks that a connection gets, in bytes.
@@ -30,7 +31,7 @@ pub fn bytes(bytes: Bytes) -> Body {
 }
 
 /// A range of a blob, and bytes to send before it: the separator of a multipart response.
-pub struct Piece {
+pub struct BodyRange {
     /// The bytes to send before the range.
     pub before: Vec<u8>,
     /// The range of the blob.
@@ -39,24 +40,24 @@ pub struct Piece {
 
 /// The limits of layers that are made at the same time.
 pub struct Streams {
-    /// The limit for the client.
-    pub client: Arc<Semaphore>,
+    /// The connection of the client, with its limit.
+    pub client: Arc<Connection>,
     /// The limit for all clients.
     pub all: Arc<Semaphore>,
 }
 
 /// Returns a body with these pieces of a blob, which are made while they are sent, and `after` at its end. The ranges are
 /// sorted and do not overlap. If a whole blob does not match its digest, the connection is closed before its last byte.
-pub async fn layer(layer: LayerBlob, pieces: Vec<Piece>, after: Vec<u8>, streams: &Streams) -> Body {
+pub async fn layer(layer: LayerBlob, pieces: Vec<BodyRange>, after: Vec<u8>, streams: &Streams) -> Body {
     let (mut sender, body) = Channel::<Bytes, io::Error>::new(QUEUE);
     // Semaphores are never closed. The permit of the client is first, so that a client that waits for it holds none of the
     // permits of all clients.
-    let client = Arc::clone(&streams.client).acquire_owned().await.ok();
+    let client = streams.client.stream().await;
     let permits = (client, Arc::clone(&streams.all).acquire_owned().await.ok());
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let ranges: Vec<Range<u64>> = pieces.iter().map(|piece| piece.range.clone()).collect();
-        let mut out = Parts {
+        let mut out = BodyRanges {
             pieces: pieces.into(),
             after,
             buffer: Vec::with_capacity(CHUNK),
@@ -95,14 +96,14 @@ fn ended_early(error: &io::Error) -> bool {
 
 /// A writer that gathers the bytes of the blob into chunks and inserts the bytes before each piece. The last chunk is sent
 /// only after everything was written.
-struct Parts<F> {
-    pieces: VecDeque<Piece>,
+struct BodyRanges<F> {
+    pieces: VecDeque<BodyRange>,
     after: Vec<u8>,
     buffer: Vec<u8>,
     send: F,
 }
 
-impl<F: FnMut(Bytes) -> io::Result<()>> Parts<F> {
+impl<F: FnMut(Bytes) -> io::Result<()>> BodyRanges<F> {
     fn finish(mut self) -> io::Result<()> {
         let after = std::mem::take(&mut self.after);
         self.append(&after)?;
@@ -122,7 +123,7 @@ impl<F: FnMut(Bytes) -> io::Result<()>> Parts<F> {
     }
 }
 
-impl<F: FnMut(Bytes) -> io::Result<()>> Write for Parts<F> {
+impl<F: FnMut(Bytes) -> io::Result<()>> Write for BodyRanges<F> {
     fn write(&mut self, mut bytes: &[u8]) -> io::Result<usize> {
         let written = bytes.len();
         while let Some(piece) = self.pieces.front_mut().filter(|_| !bytes.is_empty()) {
@@ -149,14 +150,44 @@ impl<F: FnMut(Bytes) -> io::Result<()>> Write for Parts<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        oci::{Descriptor, Digest, descriptor::media_type},
+        serve::peer_limits::PeerLimits,
+    };
+
+    #[test]
+    fn layers_of_disconnected_clients_count() {
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = std::sync::Mutex::new(Some(released));
+        let digest = Digest::sha256(b"");
+        let descriptor = Descriptor::new(media_type::LAYER_TAR, digest, 1);
+        let layer = LayerBlob::new(descriptor, digest, move || {
+            let _ = released.lock().unwrap().take().map(|released| released.recv());
+            Err(io::ErrorKind::BrokenPipe.into())
+        });
+        let client = Arc::new(PeerLimits::new(1).connect([127, 0, 0, 1].into()).unwrap());
+        let streams = Streams { client, all: Arc::new(Semaphore::new(1)) };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let piece = BodyRange { before: Vec::new(), range: 0..1 };
+            drop(self::layer(layer, vec![piece], Vec::new(), &streams).await);
+            assert_eq!(streams.all.available_permits(), 0);
+            assert_eq!(Arc::strong_count(&streams.client), 2, "the client may make further layers");
+            drop(release);
+            drop(streams.all.acquire().await);
+        });
+        // The runtime waits for its threads.
+        drop(runtime);
+        assert_eq!(Arc::strong_count(&streams.client), 1);
+    }
 
     #[test]
     fn separators_are_sent_between_pieces() {
         let bytes: Vec<u8> = (0..1000).map(|at| (at % 251) as u8).collect();
         for step in [1, 7, 100, 1000] {
             let mut sent = Vec::new();
-            let piece = |name: &str, range| Piece { before: name.as_bytes().to_vec(), range };
-            let mut parts = Parts {
+            let piece = |name: &str, range| BodyRange { before: name.as_bytes().to_vec(), range };
+            let mut parts = BodyRanges {
                 pieces: [piece("<a>", 0..3), piece("<b>", 5..6), piece("<c>", 6..500), piece("<d>", 999..1000)].into(),
                 after: b"<end>".to_vec(),
                 buffer: Vec::new(),

@@ -48,33 +48,33 @@ impl From<io::Error> for ServeError {
 /// The repositories by name.
 #[derive(Debug, Default)]
 pub struct Catalogue {
-    repositories: BTreeMap<String, Repository>,
+    repositories: BTreeMap<String, ServedRepository>,
 }
 
 /// A repository.
 #[derive(Debug, Default)]
-pub struct Repository {
+pub struct ServedRepository {
     /// The digest of each tag, if its image is known.
     tags: BTreeMap<String, Option<Digest>>,
-    documents: HashMap<Digest, Document>,
-    blobs: HashMap<Digest, Blob>,
+    documents: HashMap<Digest, ServedDocument>,
+    blobs: HashMap<Digest, ServedBlob>,
 }
 
 /// A manifest or an index.
 #[derive(Clone, Debug)]
-pub struct Document {
+pub struct ServedDocument {
     pub media_type: String,
     pub bytes: Bytes,
 }
 
 /// A blob that exists, or is generated on request.
 #[derive(Clone, Debug)]
-pub enum Blob {
+pub enum ServedBlob {
     Bytes(Bytes),
     Layer(Box<LayerBlob>),
 }
 
-impl Blob {
+impl ServedBlob {
     /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         match self {
@@ -107,13 +107,15 @@ impl Catalogue {
 
     /// Creates repositories whose tags are not known.
     pub(super) fn from_names(names: Vec<String>) -> Self {
-        Self { repositories: names.into_iter().map(|name| (name, Repository::default())).collect() }
+        Self { repositories: names.into_iter().map(|name| (name, ServedRepository::default())).collect() }
     }
 
     /// Creates a repository with tags whose images are not known.
     pub(super) fn from_tags(name: &str, tags: Vec<String>) -> Self {
         let tags = tags.into_iter().map(|tag| (tag, None)).collect();
-        Self { repositories: BTreeMap::from([(name.to_owned(), Repository { tags, ..Repository::default() })]) }
+        Self {
+            repositories: BTreeMap::from([(name.to_owned(), ServedRepository { tags, ..ServedRepository::default() })]),
+        }
     }
 
     /// Adds `content` with several tags of the repository `name`.
@@ -130,7 +132,7 @@ impl Catalogue {
 
     /// Returns all references, each `name:tag`.
     pub fn references(&self) -> impl Iterator<Item = String> {
-        let tags = |(name, repository): (&String, &Repository)| {
+        let tags = |(name, repository): (&String, &ServedRepository)| {
             repository.tags.keys().map(|tag| format!("{name}:{tag}")).collect::<Vec<_>>()
         };
         self.repositories.iter().flat_map(tags)
@@ -142,33 +144,46 @@ impl Catalogue {
     }
 
     /// Returns the repository of this name.
-    pub fn repository(&self, name: &str) -> Option<&Repository> {
+    pub fn repository(&self, name: &str) -> Option<&ServedRepository> {
         self.repositories.get(name)
     }
 }
 
-impl Repository {
+impl From<ManifestGraph> for ServedRepository {
+    fn from(content: ManifestGraph) -> Self {
+        let mut repository = Self::default();
+        repository.add(content);
+        repository
+    }
+}
+
+impl ServedRepository {
+    /// Returns the digests of the manifests and blobs.
+    pub(super) fn digests(&self) -> impl Iterator<Item = Digest> {
+        self.documents.keys().chain(self.blobs.keys()).copied()
+    }
+
     fn add(&mut self, content: ManifestGraph) {
         let digest = content.digest();
         match content {
             ManifestGraph::Image(image) => {
-                self.blobs.insert(image.config_descriptor().digest, Blob::Bytes(image.config.into()));
+                self.blobs.insert(image.config_descriptor().digest, ServedBlob::Bytes(image.config.into()));
                 let Image { media_type, manifest, layers, .. } = *image;
-                self.documents.insert(digest, Document { media_type, bytes: manifest.into() });
+                self.documents.insert(digest, ServedDocument { media_type, bytes: manifest.into() });
                 for layer in layers {
-                    self.blobs.insert(layer.descriptor.digest, Blob::Layer(Box::new(layer)));
+                    self.blobs.insert(layer.descriptor.digest, ServedBlob::Layer(Box::new(layer)));
                 }
             }
             ManifestGraph::Index(index) => {
                 let ImageIndex { media_type, bytes, children, .. } = *index;
                 children.into_iter().for_each(|child| self.add(child));
-                self.documents.insert(digest, Document { media_type, bytes: bytes.into() });
+                self.documents.insert(digest, ServedDocument { media_type, bytes: bytes.into() });
             }
         }
     }
 
     /// Returns the manifest of a tag or a digest, and its digest.
-    pub fn find(&self, version: &str) -> Option<(Digest, &Document)> {
+    pub fn find(&self, version: &str) -> Option<(Digest, &ServedDocument)> {
         let digest = match version.parse() {
             Ok(digest) => digest,
             Err(_) => (*self.tags.get(version)?)?,
@@ -187,7 +202,7 @@ impl Repository {
             #[serde(default)]
             annotations: BTreeMap<String, String>,
         }
-        let refers = |(digest, manifest): (&Digest, &Document)| {
+        let refers = |(digest, manifest): (&Digest, &ServedDocument)| {
             let referrer: Referrer = serde_json::from_slice(&manifest.bytes).ok()?;
             referrer.subject.filter(|found| found.digest == *subject)?;
             let artifact_type = referrer.artifact_type.or(referrer.config.map(|config| config.media_type));
@@ -201,7 +216,7 @@ impl Repository {
     }
 
     /// Returns the blob of a digest.
-    pub fn blob(&self, digest: &Digest) -> Option<&Blob> {
+    pub fn blob(&self, digest: &Digest) -> Option<&ServedBlob> {
         self.blobs.get(digest)
     }
 

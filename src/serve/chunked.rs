@@ -20,7 +20,7 @@ use crate::{
 ///
 /// If the bytes of a layer cannot be made, or a document is malformed.
 pub fn chunked(content: ManifestGraph) -> Result<ManifestGraph, ServeError> {
-    convert_content(content, &CompressionCache::of_user())
+    convert_content(content, &CompressionCache::open())
 }
 
 fn convert_content(content: ManifestGraph, cache: &CompressionCache) -> Result<ManifestGraph, ServeError> {

@@ -3,15 +3,19 @@
 //! ```text
 //! manifests/TAG ──▶ resolve the version ──▶ cached image ─────────────────▶ Catalogue ──▶ response
 //!                                       └─▶ make, once for all clients ──▶ cached image
-//! manifests/DIGEST, blobs/DIGEST ──▶ cached image
+//! blobs/DIGEST ──▶ cached image
+//! manifests/DIGEST ──▶ cached image ─▶ if none has the digest, as manifests/latest
 //! ```
 //!
 //! docker 20.10, podman 4.3 and containerd 2.2 wait at least 1,500 s for the response to a manifest request, and fail on
 //! status 503 with Retry-After. If a client disconnects, the build continues, and the next request finds the image.
 
+mod turns;
+
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt, io,
+    net::IpAddr,
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -19,11 +23,19 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::catalogue::Catalogue;
+use super::{
+    catalogue::{Catalogue, ServedRepository},
+    peer_limits::SHARE,
+};
 use crate::{image::ManifestGraph, oci::Digest, threads::lock};
+use turns::ClientTurns;
 
-/// The maximum number of different queries that run at the same time; further ones are refused.
+/// The maximum number of different queries that run at the same time, and of those that one client has begun; further ones are
+/// refused.
 const MAX_QUERIES: usize = 64;
+const MAX_CLIENT_QUERIES: usize = MAX_QUERIES / SHARE;
+/// The tag of the current version of an image.
+pub const LATEST: &str = "latest";
 /// The interval at which [`Demand::stop`] checks whether queries are still running.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -48,14 +60,14 @@ pub trait Supply: Send + Sync + fmt::Debug {
     /// # Errors
     ///
     /// [`SupplyError`].
-    fn resolve(&self, name: &str, tag: &str) -> Result<Version, SupplyError>;
+    fn resolve(&self, name: &str, tag: &str) -> Result<ImageVersion, SupplyError>;
 
     /// Builds the image of a version.
     ///
     /// # Errors
     ///
     /// [`SupplyError`].
-    fn make(&self, name: &str, version: &Version) -> Result<Supplied, SupplyError>;
+    fn make(&self, name: &str, version: &ImageVersion) -> Result<Supplied, SupplyError>;
 
     /// Cancels running builds. Running and later calls of the functions above fail soon.
     fn stop(&self);
@@ -63,7 +75,7 @@ pub trait Supply: Send + Sync + fmt::Debug {
 
 /// The version of an image that a tag stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct ImageVersion {
     /// Equal keys stand for the same image.
     pub key: String,
     /// The location from which the supply builds the image.
@@ -108,19 +120,27 @@ enum Query {
 
 type QueryResult = Result<Arc<Catalogue>, SupplyError>;
 
+#[derive(Debug)]
+struct RunningQuery {
+    /// The client that has begun it.
+    client: IpAddr,
+    answer: watch::Receiver<Option<QueryResult>>,
+}
+
 /// The cache of built images, and the running queries.
 #[derive(Debug)]
 pub struct Demand {
     supply: Box<dyn Supply>,
     /// The maximum number of cached images.
     limit: usize,
-    cache: Mutex<Cache>,
-    running: Mutex<HashMap<Query, watch::Receiver<Option<QueryResult>>>>,
+    cache: Mutex<QueryCache>,
+    running: Mutex<HashMap<Query, RunningQuery>>,
+    turns: ClientTurns,
 }
 
 #[derive(Debug, Default)]
-struct Cache {
-    /// The images in the order of their last request, the oldest first.
+struct QueryCache {
+    /// The images in the order of the last request for their tags, manifests or blobs, the oldest first.
     images: VecDeque<CachedImage>,
     catalogue: Arc<Catalogue>,
 }
@@ -130,37 +150,50 @@ struct CachedImage {
     name: String,
     key: String,
     digest: Digest,
+    /// The digests of its manifests and blobs.
+    digests: HashSet<Digest>,
     supplied: Supplied,
     tags: Vec<String>,
 }
 
 impl Demand {
-    /// Caches `limit` images, one at least. A further one replaces the image whose last request is the oldest.
-    pub fn new(supply: Box<dyn Supply>, limit: usize) -> Self {
-        Self { supply, limit: limit.max(1), cache: Mutex::default(), running: Mutex::default() }
+    /// Caches `limit` images, one at least. A further one replaces the image whose last request is the oldest. `turns`
+    /// queries run at the same time, one at least.
+    pub fn new(supply: Box<dyn Supply>, limit: usize, turns: u32) -> Self {
+        Self {
+            supply,
+            limit: limit.max(1),
+            cache: Mutex::default(),
+            running: Mutex::default(),
+            turns: ClientTurns::new(turns),
+        }
     }
 
-    /// Returns the catalogue with the response to a request for this path.
-    pub async fn catalogue(self: &Arc<Self>, path: &str) -> QueryResult {
+    /// Returns the catalogue with the response to a request of `client` for this path.
+    pub async fn catalogue(self: &Arc<Self>, path: &str, client: IpAddr) -> QueryResult {
         let cached = || Ok(Arc::clone(&lock(&self.cache).catalogue));
         let Some(rest) = path.strip_prefix("/v2/") else { return cached() };
         if rest == "_catalog" {
-            return self.ask(Query::Names).await;
+            return self.ask(Query::Names, client).await;
         }
         if let Some(name) = rest.strip_suffix("/tags/list") {
-            return self.ask(Query::Tags(name.to_owned())).await;
+            return self.ask(Query::Tags(name.to_owned()), client).await;
         }
-        match rest.rsplit_once("/manifests/") {
-            Some((name, tag)) if tag.parse::<Digest>().is_err() => {
-                self.ask(Query::Image(name.to_owned(), tag.to_owned())).await
-            }
-            _ => cached(),
-        }
+        let manifest = rest.rsplit_once("/manifests/");
+        let Some((name, version)) = manifest.or_else(|| rest.rsplit_once("/blobs/")) else { return cached() };
+        let tag = match version.parse::<Digest>() {
+            Ok(digest) if lock(&self.cache).use_digest(name, &digest) || manifest.is_none() => return cached(),
+            Err(_) if manifest.is_none() => return cached(),
+            Err(_) => version,
+            // A digest that was pulled before this server started.
+            Ok(_) => LATEST,
+        };
+        self.ask(Query::Image(name.to_owned(), tag.to_owned()), client).await
     }
 
     /// Returns the result of a query. Concurrent requests share one query.
-    async fn ask(self: &Arc<Self>, query: Query) -> QueryResult {
-        let mut answer = self.begin(query)?;
+    async fn ask(self: &Arc<Self>, query: Query, client: IpAddr) -> QueryResult {
+        let mut answer = self.begin(query, client)?;
         loop {
             let result = answer.borrow_and_update().clone();
             if let Some(result) = result {
@@ -180,29 +213,35 @@ impl Demand {
         }
     }
 
-    fn begin(self: &Arc<Self>, query: Query) -> Result<watch::Receiver<Option<QueryResult>>, SupplyError> {
+    fn begin(
+        self: &Arc<Self>,
+        query: Query,
+        client: IpAddr,
+    ) -> Result<watch::Receiver<Option<QueryResult>>, SupplyError> {
         let mut running = lock(&self.running);
-        if let Some(answer) = running.get(&query) {
+        if let Some(RunningQuery { answer, .. }) = running.get(&query) {
             return Ok(answer.clone());
         }
-        if running.len() >= MAX_QUERIES {
+        let of_client = running.values().filter(|query| query.client == client).count();
+        if running.len() >= MAX_QUERIES || of_client >= MAX_CLIENT_QUERIES {
             return Err(SupplyError::Busy);
         }
         let (sender, answer) = watch::channel(None);
         let (demand, key) = (Arc::clone(self), query.clone());
         let started = thread::Builder::new().spawn(move || {
-            let running = Running { demand: &demand, query: &key };
-            let answer = demand.answer(&key);
+            let running = QueryGuard { demand: &demand, query: &key };
+            let answer = demand.answer(&key, client);
             // The entry is removed before the result is sent, so that a request after the result starts a new query.
             drop(running);
             let _ = sender.send(Some(answer));
         });
         started.map_err(|_: io::Error| SupplyError::Busy)?;
-        running.insert(query, answer.clone());
+        running.insert(query, RunningQuery { client, answer: answer.clone() });
         Ok(answer)
     }
 
-    fn answer(&self, query: &Query) -> QueryResult {
+    fn answer(&self, query: &Query, client: IpAddr) -> QueryResult {
+        let _turn = self.turns.take(client);
         match query {
             Query::Names => Ok(Arc::new(Catalogue::from_names(self.supply.names()?))),
             Query::Tags(name) => Ok(Arc::new(Catalogue::from_tags(name, self.supply.tags(name)?))),
@@ -217,13 +256,14 @@ impl Demand {
         }
         let supplied = self.supply.make(name, &version)?;
         let digest = supplied.content.digest();
-        let image =
-            CachedImage { name: name.to_owned(), key: version.key, digest, supplied, tags: vec![tag.to_owned()] };
+        let digests = ServedRepository::from(supplied.content.clone()).digests().collect();
+        let tags = vec![tag.to_owned()];
+        let image = CachedImage { name: name.to_owned(), key: version.key, digest, digests, supplied, tags };
         Ok(lock(&self.cache).add(image, self.limit))
     }
 }
 
-impl Cache {
+impl QueryCache {
     /// Tags a cached image and returns the catalogue, or `None` if the image is not cached.
     fn find(&mut self, name: &str, tag: &str, key: &str) -> Option<Arc<Catalogue>> {
         let at = self.images.iter().position(|image| image.name == name && image.key == key)?;
@@ -234,6 +274,15 @@ impl Cache {
             self.tag_last(tag);
         }
         Some(Arc::clone(&self.catalogue))
+    }
+
+    /// Makes images with this manifest or blob the last ones to be removed. Returns whether there are any.
+    fn use_digest(&mut self, name: &str, digest: &Digest) -> bool {
+        let has_digest = |image: &CachedImage| image.name == name && image.digests.contains(digest);
+        let (used, others): (Vec<_>, Vec<_>) = self.images.drain(..).partition(has_digest);
+        let is_used = !used.is_empty();
+        self.images.extend(others.into_iter().chain(used));
+        is_used
     }
 
     fn add(&mut self, image: CachedImage, limit: usize) -> Arc<Catalogue> {
@@ -267,12 +316,12 @@ impl Cache {
 }
 
 /// A running query. Dropping it removes its entry, also after a panic.
-struct Running<'a> {
+struct QueryGuard<'a> {
     demand: &'a Demand,
     query: &'a Query,
 }
 
-impl Drop for Running<'_> {
+impl Drop for QueryGuard<'_> {
     fn drop(&mut self) {
         lock(&self.demand.running).remove(self.query);
     }

@@ -14,9 +14,9 @@ use tokio_rustls::TlsAcceptor;
 
 /// A certificate and its matching key.
 #[derive(Clone)]
-pub struct Identity(TlsAcceptor);
+pub struct ServerIdentity(TlsAcceptor);
 
-impl fmt::Debug for Identity {
+impl fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Identity")
     }
@@ -53,7 +53,7 @@ pub enum IdentityError {
     },
 }
 
-impl Identity {
+impl ServerIdentity {
     /// Reads the certificate chain from `certificate`, the certificate of the server first, and the key from `key`. Both may
     /// be the same file.
     ///

@@ -93,15 +93,15 @@ mod tests {
     fn stalled_readers_are_disconnected() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let (ours, mut theirs) = duplex(16);
-            let mut ours = IdleTimeout::new(ours, Duration::from_millis(50));
-            ours.write_all(&[0; 16]).await.unwrap();
+            let (server, mut client) = duplex(16);
+            let mut server = IdleTimeout::new(server, Duration::from_millis(50));
+            server.write_all(&[0; 16]).await.unwrap();
             // A client that reads is not disconnected.
             let mut read = [0; 16];
-            theirs.read_exact(&mut read).await.unwrap();
-            ours.write_all(&[0; 16]).await.unwrap();
-            ours.flush().await.unwrap();
-            let error = ours.write_all(&[0; 1]).await.unwrap_err();
+            client.read_exact(&mut read).await.unwrap();
+            server.write_all(&[0; 16]).await.unwrap();
+            server.flush().await.unwrap();
+            let error = server.write_all(&[0; 1]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         });
     }
@@ -110,18 +110,18 @@ mod tests {
     fn very_slow_readers_are_disconnected() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let (ours, mut theirs) = duplex(16);
-            let mut ours = IdleTimeout::new(ours, Duration::from_secs(30));
+            let (server, mut client) = duplex(16);
+            let mut server = IdleTimeout::new(server, Duration::from_secs(30));
             let reads = tokio::spawn(async move {
                 for _ in 0..1000 {
                     sleep(Duration::from_secs(1)).await;
-                    theirs.read_u8().await?;
+                    client.read_u8().await?;
                 }
                 io::Result::Ok(())
             });
-            let error = ours.write_all(&[0; 500]).await.unwrap_err();
+            let error = server.write_all(&[0; 500]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-            drop(ours);
+            drop(server);
             assert!(reads.await.unwrap().is_err());
         });
     }

@@ -51,13 +51,13 @@ use tokio::{
 pub use access_log::AccessLog;
 pub use catalogue::{Catalogue, ServeError};
 pub use chunked::chunked;
-pub use demand::{Demand, Supplied, Supply, SupplyError, Version};
-pub use identity::Identity;
-pub use users::Users;
+pub use demand::{Demand, ImageVersion, LATEST, Supplied, Supply, SupplyError};
+pub use identity::ServerIdentity;
+pub use users::AllowedUsers;
 
 use idle_timeout::IdleTimeout;
 use peer_limits::{Connection, PeerLimits};
-pub use service::Contents;
+pub use service::ServedImages;
 use service::Service;
 
 /// The maximum number of connections, if the limit of open files allows it. One takes little more than 64 KiB of buffers.
@@ -77,7 +77,7 @@ const STREAMS: usize = 48;
 
 /// The options of a server.
 #[derive(Debug)]
-pub struct Settings {
+pub struct ServerSettings {
     /// The maximum number of connections; further ones wait.
     pub connections: usize,
     /// The time after which idle readers are disconnected.
@@ -85,16 +85,16 @@ pub struct Settings {
     /// The time that running responses have when the server stops.
     pub shutdown_timeout: Duration,
     /// The certificate and its key; `None` disables TLS.
-    pub identity: Option<Identity>,
+    pub identity: Option<ServerIdentity>,
     /// The users that may pull; `None` allows every client.
-    pub users: Option<Users>,
+    pub users: Option<AllowedUsers>,
     /// The access log.
     pub access_log: Option<AccessLog>,
     /// Whether `/metrics` is served.
     pub metrics: bool,
 }
 
-impl Default for Settings {
+impl Default for ServerSettings {
     fn default() -> Self {
         Self {
             connections: CONNECTIONS,
@@ -113,8 +113,8 @@ impl Default for Settings {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    contents: Contents,
-    settings: Settings,
+    contents: ServedImages,
+    settings: ServerSettings,
 }
 
 impl Server {
@@ -125,8 +125,8 @@ impl Server {
     /// If the server cannot listen at the address.
     pub fn bind(
         address: SocketAddr,
-        contents: impl Into<Contents>,
-        mut settings: Settings,
+        contents: impl Into<ServedImages>,
+        mut settings: ServerSettings,
     ) -> Result<Self, ServeError> {
         settings.connections = settings.connections.min(open_files::available());
         let fail = |source| ServeError::Listen { address, source };
@@ -143,7 +143,7 @@ impl Server {
 
     /// Returns all references, each `host/name:tag`. Images that are built on request are not included.
     pub fn references(&self) -> Vec<String> {
-        let Contents::Fixed(catalogue) = &self.contents else { return Vec::new() };
+        let ServedImages::Fixed(catalogue) = &self.contents else { return Vec::new() };
         catalogue.references().map(|reference| format!("{}/{reference}", self.address)).collect()
     }
 
@@ -171,7 +171,7 @@ impl Server {
 
     async fn serve(self, stop: impl Future<Output = ()>) -> io::Result<()> {
         let listener = tokio::net::TcpListener::from_std(self.listener)?;
-        let Settings { connections, idle_timeout, shutdown_timeout, identity, users, access_log, metrics } =
+        let ServerSettings { connections, idle_timeout, shutdown_timeout, identity, users, access_log, metrics } =
             self.settings;
         let clients = PeerLimits::new(connections);
         let connections = Arc::new(Semaphore::new(connections));
@@ -194,7 +194,7 @@ impl Server {
                 },
                 () = &mut stop => break,
             };
-            let Some(client) = clients.connect(address) else { continue };
+            let Some(client) = clients.connect(address).map(Arc::new) else { continue };
             let (service, identity, watcher) = (Arc::clone(&service), identity.clone(), graceful.watcher());
             tokio::spawn(async move {
                 let counted = service.record.connection();
@@ -219,8 +219,8 @@ impl Server {
 /// Serves the requests of a connection.
 async fn serve_connection(
     stream: IdleTimeout<TcpStream>,
-    identity: Option<Identity>,
-    client: &Connection,
+    identity: Option<ServerIdentity>,
+    client: &Arc<Connection>,
     service: &Service,
     watcher: Watcher,
 ) -> io::Result<()> {
@@ -237,7 +237,7 @@ async fn serve_connection(
 async fn requests(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     deadline: Instant,
-    client: &Connection,
+    client: &Arc<Connection>,
     service: &Service,
     watcher: Watcher,
 ) -> io::Result<()> {
@@ -270,130 +270,4 @@ fn runtime() -> Result<runtime::Runtime, ServeError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        io::{Read, Write},
-        net::TcpStream,
-        thread::{self, JoinHandle},
-    };
-
-    use tokio::sync::oneshot;
-
-    use super::{peer_limits, *};
-    use crate::{
-        image::{Image, LayerBlob},
-        oci::{Algorithm, Descriptor, Digest, Platform, descriptor::media_type},
-    };
-
-    /// The size of a layer in bytes, which is more than the kernel buffers for an idle reader.
-    const SIZE: u64 = 64 << 20;
-
-    fn catalogue() -> (Catalogue, Digest) {
-        let digest: Digest = format!("sha256:{:064}", 1).parse().unwrap();
-        let descriptor = Descriptor::new(media_type::LAYER_TAR, digest, SIZE);
-        let layer = LayerBlob::new(descriptor, digest, || Ok(Box::new(io::repeat(0).take(SIZE)) as Box<_>));
-        let image = Image {
-            reference: None,
-            platform: Platform::linux("amd64", None),
-            media_type: media_type::MANIFEST.to_owned(),
-            manifest: b"{}".to_vec(),
-            manifest_algorithm: Algorithm::default(),
-            config_media_type: media_type::CONFIG.to_owned(),
-            config: b"{}".to_vec(),
-            config_algorithm: Algorithm::default(),
-            config_origin: None,
-            layers: vec![layer],
-            closure: None,
-            as_is: true,
-        };
-        let mut catalogue = Catalogue::default();
-        catalogue.add("app", "v1", image.into()).unwrap();
-        (catalogue, digest)
-    }
-
-    /// A registry that serves on a separate thread until this is dropped.
-    struct Running {
-        stop: Option<oneshot::Sender<()>>,
-        thread: Option<JoinHandle<()>>,
-    }
-
-    impl Running {
-        fn start(server: Server) -> Self {
-            let (stop, stopped) = oneshot::channel();
-            let runtime = runtime().unwrap();
-            let thread = thread::spawn(move || {
-                let stopped = async move {
-                    let _ = stopped.await;
-                };
-                runtime.block_on(server.serve(stopped)).unwrap();
-                runtime.shutdown_timeout(Duration::from_secs(1));
-            });
-            Self { stop: Some(stop), thread: Some(thread) }
-        }
-    }
-
-    impl Drop for Running {
-        fn drop(&mut self) {
-            drop(self.stop.take());
-            if let Some(thread) = self.thread.take() {
-                let _ = thread.join();
-            }
-        }
-    }
-
-    /// Requests the layer, reads the beginning of the response, and then stops reading.
-    fn stalled(address: SocketAddr, digest: &Digest) -> TcpStream {
-        let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        stream.read_exact(&mut [0; 1024]).unwrap();
-        stream
-    }
-
-    #[test]
-    fn idle_readers_do_not_delay_shutdown() {
-        let (catalogue, digest) = catalogue();
-        let settings = Settings { shutdown_timeout: Duration::from_millis(100), ..Settings::default() };
-        let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
-        let address = server.address;
-        let running = Running::start(server);
-        let _silent: Vec<TcpStream> = (0..4).map(|_| stalled(address, &digest)).collect();
-        let begun = Instant::now();
-        drop(running);
-        // The shutdown must be faster than the idle timeout of half a minute.
-        assert!(begun.elapsed() < IDLE_TIMEOUT, "{:?}", begun.elapsed());
-        assert!(TcpStream::connect(address).is_err());
-    }
-
-    #[test]
-    fn idle_connections_do_not_delay_shutdown() {
-        let settings = Settings { connections: 8, shutdown_timeout: Duration::from_millis(100), ..Settings::default() };
-        let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue().0, settings).unwrap();
-        let address = server.address;
-        let running = Running::start(server);
-        let mut idle: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
-        // Both connections were accepted, and the client is at its limit.
-        for stream in &mut idle {
-            stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-            stream.read_exact(&mut [0; 12]).unwrap();
-        }
-        let begun = Instant::now();
-        drop(running);
-        assert!(begun.elapsed() < HEAD_TIMEOUT, "{:?}", begun.elapsed());
-    }
-
-    #[test]
-    fn idle_readers_are_disconnected_and_free_their_slot() {
-        let (catalogue, digest) = catalogue();
-        let settings = Settings { idle_timeout: Duration::from_millis(200), ..Settings::default() };
-        let server = Server::bind(([127, 0, 0, 1], 0).into(), catalogue, settings).unwrap();
-        let address = server.address;
-        let _running = Running::start(server);
-        let mut silent: Vec<TcpStream> = (0..peer_limits::STREAMS).map(|_| stalled(address, &digest)).collect();
-        // The client is at its limit, so this request waits until an idle reader is disconnected.
-        drop(stalled(address, &digest));
-        let mut first = Vec::new();
-        // The idle connection was closed before the whole layer was sent.
-        let _ = silent.remove(0).read_to_end(&mut first);
-        assert!((first.len() as u64) < SIZE);
-    }
-}
+mod tests;

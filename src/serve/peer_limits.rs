@@ -10,13 +10,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::STREAMS as ALL_STREAMS;
 use crate::threads::lock;
 
 /// One client may use one fourth of each global limit.
-const SHARE: usize = 4;
+pub const SHARE: usize = 4;
 /// The number of layers made at the same time for one client. docker and containerd request three, podman six.
 pub const STREAMS: usize = ALL_STREAMS / SHARE;
 
@@ -25,24 +25,31 @@ pub const STREAMS: usize = ALL_STREAMS / SHARE;
 pub struct PeerLimits {
     /// The maximum number of connections of one client; further ones are closed. A pull uses some dozens.
     limit: usize,
-    connected: Arc<Mutex<HashMap<IpAddr, Client>>>,
+    connected: Arc<Mutex<HashMap<IpAddr, PeerCounts>>>,
 }
 
-struct Client {
+struct PeerCounts {
     connections: usize,
     streams: Arc<Semaphore>,
     password_check: Arc<Semaphore>,
 }
 
-/// A connection of a client, counted until it is dropped.
+/// A connection of a client, counted until it is dropped. Work for a request may end after its connection: a [`Permit`] of it
+/// keeps the connection counted, so that a client cannot exceed its limits by disconnecting.
 pub struct Connection {
     clients: PeerLimits,
     /// The address of the client.
     pub address: IpAddr,
     /// The limit of layers that are made at the same time for the client.
-    pub streams: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     /// Held while a password of the client is checked, so that only one is checked at a time.
-    pub password_check: Arc<Semaphore>,
+    password_check: Arc<Semaphore>,
+}
+
+/// The permission for some work, which ends when this is dropped.
+pub struct Permit {
+    _permit: OwnedSemaphorePermit,
+    _connection: Arc<Connection>,
 }
 
 impl PeerLimits {
@@ -54,7 +61,7 @@ impl PeerLimits {
     /// Counts a connection. Returns `None` if the client has reached its limit.
     pub fn connect(&self, address: IpAddr) -> Option<Connection> {
         let mut connected = lock(&self.connected);
-        let client = connected.entry(network(address)).or_insert_with(|| Client {
+        let client = connected.entry(network(address)).or_insert_with(|| PeerCounts {
             connections: 0,
             streams: Arc::new(Semaphore::new(STREAMS)),
             password_check: Arc::new(Semaphore::new(1)),
@@ -65,6 +72,28 @@ impl PeerLimits {
         client.connections += 1;
         let (streams, password_check) = (Arc::clone(&client.streams), Arc::clone(&client.password_check));
         Some(Connection { clients: self.clone(), address, streams, password_check })
+    }
+}
+
+impl Connection {
+    /// Returns the address that stands for the client.
+    pub fn network(&self) -> IpAddr {
+        network(self.address)
+    }
+
+    /// Waits until a layer may be made for the client. The result is always `Some`, because no semaphore is closed.
+    pub async fn stream(self: &Arc<Self>) -> Option<Permit> {
+        self.permit(&self.streams).await
+    }
+
+    /// Waits until a password of the client may be checked, as [`Self::stream`].
+    pub async fn password_check(self: &Arc<Self>) -> Option<Permit> {
+        self.permit(&self.password_check).await
+    }
+
+    async fn permit(self: &Arc<Self>, limit: &Arc<Semaphore>) -> Option<Permit> {
+        let permit = Arc::clone(limit).acquire_owned().await.ok()?;
+        Some(Permit { _permit: permit, _connection: Arc::clone(self) })
     }
 }
 
@@ -110,6 +139,22 @@ mod tests {
         let _check = connections[0].password_check.try_acquire().unwrap();
         assert!(connections[1].password_check.try_acquire().is_err());
         assert!(fourth.password_check.try_acquire().is_ok());
+    }
+
+    #[test]
+    fn work_that_outlives_its_connection_counts() {
+        let clients = PeerLimits::new(SHARE * (STREAMS + 2));
+        let connect = || Arc::new(clients.connect([10, 0, 0, 1].into()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let work: Vec<Permit> = (0..STREAMS).map(|_| runtime.block_on(connect().stream()).unwrap()).collect();
+        let check = runtime.block_on(connect().password_check()).unwrap();
+        let connection = connect();
+        assert!(connection.streams.try_acquire().is_err(), "a client that disconnects has new streams");
+        assert!(connection.password_check.try_acquire().is_err(), "a client that disconnects has a new check");
+        drop((work, check));
+        assert!(connection.streams.try_acquire().is_ok() && connection.password_check.try_acquire().is_ok());
+        drop(connection);
+        assert!(lock(&clients.connected).is_empty());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use hyper::{Method, Request, Response, header::AUTHORIZATION};
 use tokio::sync::Semaphore;
 
 use super::{
-    AccessLog, Catalogue, Demand, STREAMS, Users,
-    access_log::{Record, Recorded},
+    AccessLog, AllowedUsers, Catalogue, Demand, STREAMS,
+    access_log::{CountedBody, Record},
     answer::{self, document},
     body::{Body, Streams},
     peer_limits::Connection,
@@ -15,20 +15,20 @@ use super::{
 
 /// The images of a server.
 #[derive(Debug)]
-pub enum Contents {
+pub enum ServedImages {
     /// A fixed set of images.
     Fixed(Arc<Catalogue>),
     /// Images that are built when they are requested.
     OnDemand(Arc<Demand>),
 }
 
-impl From<Catalogue> for Contents {
+impl From<Catalogue> for ServedImages {
     fn from(catalogue: Catalogue) -> Self {
         Self::Fixed(Arc::new(catalogue))
     }
 }
 
-impl From<Demand> for Contents {
+impl From<Demand> for ServedImages {
     fn from(demand: Demand) -> Self {
         Self::OnDemand(Arc::new(demand))
     }
@@ -36,36 +36,36 @@ impl From<Demand> for Contents {
 
 /// The state that all connections share.
 pub struct Service {
-    contents: Contents,
+    contents: ServedImages,
     streams: Arc<Semaphore>,
-    users: Option<Users>,
+    users: Option<AllowedUsers>,
     metrics: bool,
     pub record: Arc<Record>,
 }
 
 impl Service {
     /// Creates the service for `contents`.
-    pub fn new(contents: Contents, users: Option<Users>, log: Option<AccessLog>, metrics: bool) -> Self {
+    pub fn new(contents: ServedImages, users: Option<AllowedUsers>, log: Option<AccessLog>, metrics: bool) -> Self {
         let record = Arc::new(Record::new(log));
         Self { contents, streams: Arc::new(Semaphore::new(STREAMS)), users, metrics, record }
     }
 
     /// Cancels the builds that are running for requests.
     pub async fn stop(&self) {
-        if let Contents::OnDemand(demand) = &self.contents {
+        if let ServedImages::OnDemand(demand) = &self.contents {
             demand.stop().await;
         }
     }
 
     /// Returns the response to a request.
-    pub async fn respond<B>(&self, request: &Request<B>, client: &Connection) -> Response<Recorded> {
+    pub async fn respond<B>(&self, request: &Request<B>, client: &Arc<Connection>) -> Response<CountedBody> {
         let mut entry = self.record.begin(request, client.address);
         let response = match &self.users {
             None => self.answer(request, client).await,
             Some(users) => {
                 let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
                 let user = match header {
-                    Some(header) => users.authenticate(header, &client.password_check).await,
+                    Some(header) => users.authenticate(header, client).await,
                     None => None,
                 };
                 match user {
@@ -80,17 +80,17 @@ impl Service {
         entry.answer(response)
     }
 
-    async fn answer<B>(&self, request: &Request<B>, client: &Connection) -> Response<Body> {
+    async fn answer<B>(&self, request: &Request<B>, client: &Arc<Connection>) -> Response<Body> {
         if self.metrics && request.uri().path() == "/metrics" && request.method() == Method::GET {
             return document("text/plain; version=0.0.4; charset=utf-8", self.record.metrics().into_bytes());
         }
-        let streams = Streams { client: Arc::clone(&client.streams), all: Arc::clone(&self.streams) };
+        let streams = Streams { client: Arc::clone(client), all: Arc::clone(&self.streams) };
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match &self.contents {
-            Contents::Fixed(catalogue) => answer::answer(catalogue, &streams, request).await,
+            ServedImages::Fixed(catalogue) => answer::answer(catalogue, &streams, request).await,
             // Methods that are refused must not start a build.
-            Contents::OnDemand(_) if !is_read => answer::answer(&Catalogue::default(), &streams, request).await,
-            Contents::OnDemand(demand) => match demand.catalogue(request.uri().path()).await {
+            ServedImages::OnDemand(_) if !is_read => answer::answer(&Catalogue::default(), &streams, request).await,
+            ServedImages::OnDemand(demand) => match demand.catalogue(request.uri().path(), client.network()).await {
                 Ok(catalogue) => answer::answer(&catalogue, &streams, request).await,
                 Err(error) => answer::not_supplied(error, request),
             },

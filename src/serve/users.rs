@@ -19,6 +19,7 @@ use data_encoding::BASE64;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+use super::peer_limits::Connection;
 use crate::threads::lock;
 
 /// The number of passwords that are checked at the same time. bcrypt takes tens of milliseconds of a core by design.
@@ -51,7 +52,7 @@ pub enum UsersError {
 
 /// The users that may pull.
 #[derive(Clone)]
-pub struct Users {
+pub struct AllowedUsers {
     hashes: Arc<HashMap<String, Hash>>,
     /// The highest cost of a hash.
     cost: u32,
@@ -67,13 +68,13 @@ struct Hash {
     cost: u32,
 }
 
-impl fmt::Debug for Users {
+impl fmt::Debug for AllowedUsers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Users({})", self.hashes.len())
+        write!(f, "AllowedUsers({})", self.hashes.len())
     }
 }
 
-impl Users {
+impl AllowedUsers {
     /// Reads a file of users.
     ///
     /// # Errors
@@ -101,9 +102,9 @@ impl Users {
         Ok(Self { hashes: Arc::new(hashes), cost, cache, checks })
     }
 
-    /// Returns the user of an `Authorization` header, or `None` if it is not valid. `client` is the limit of the client:
-    /// one client cannot delay others by sending many passwords.
-    pub async fn authenticate(&self, header: &str, client: &Semaphore) -> Option<String> {
+    /// Returns the user of an `Authorization` header, or `None` if it is not valid. `client` has the limit of the client:
+    /// one client cannot delay others by sending many passwords, even if it disconnects before they are checked.
+    pub async fn authenticate(&self, header: &str, client: &Arc<Connection>) -> Option<String> {
         let key: [u8; 32] = Sha256::digest(header.as_bytes()).into();
         if let Some(name) = lock(&self.cache).get(&key) {
             return Some(name.clone());
@@ -112,11 +113,16 @@ impl Users {
         let decoded = scheme.eq_ignore_ascii_case("basic").then(|| BASE64.decode(encoded.trim().as_bytes()).ok())??;
         let (name, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
         // The semaphores are never closed.
-        let _client_permit = client.acquire().await.ok()?;
-        let _global_permit = self.checks.acquire().await.ok()?;
+        let permit = client.password_check().await?;
+        let global_permit = Arc::clone(&self.checks).acquire_owned().await.ok()?;
         let (hash, cost, password) = (self.hashes.get(name).cloned(), self.cost, password.to_owned());
-        let is_right = tokio::task::spawn_blocking(move || is_right(&password, hash.as_ref(), cost)).await.ok()?;
-        if !is_right {
+        let check = tokio::task::spawn_blocking(move || {
+            let is_right = is_right(&password, hash.as_ref(), cost);
+            // The check continues if the client disconnects, so it holds the permits, and not the request.
+            drop((permit, global_permit));
+            is_right
+        });
+        if !check.await.ok()? {
             return None;
         }
         let mut cache = lock(&self.cache);
@@ -147,14 +153,15 @@ fn padding(cost: Option<u32>, highest: u32) -> Range<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::peer_limits::PeerLimits;
 
     /// bcrypt's own test vector: the password is `U*U`.
     const HASH: &str = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
 
-    fn users(text: &str) -> Result<Users, UsersError> {
+    fn users(text: &str) -> Result<AllowedUsers, UsersError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), text).unwrap();
-        Users::read(file.path())
+        AllowedUsers::read(file.path())
     }
 
     #[test]
@@ -162,7 +169,7 @@ mod tests {
         let users = users(&format!("# people\n\nme:{HASH}\n")).unwrap();
         let header = |plain: &str| format!("Basic {}", BASE64.encode(plain.as_bytes()));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let client = Semaphore::new(1);
+        let client = Arc::new(PeerLimits::new(1).connect([127, 0, 0, 1].into()).unwrap());
         runtime.block_on(async {
             for _ in 0..2 {
                 assert_eq!(users.authenticate(&header("me:U*U"), &client).await.as_deref(), Some("me"));
@@ -174,6 +181,36 @@ mod tests {
             }
         });
         assert!(!format!("{users:?}").contains("me"));
+    }
+
+    #[test]
+    fn checks_of_disconnected_clients_count() {
+        let users = users(&format!("me:{HASH}")).unwrap();
+        let client = Arc::new(PeerLimits::new(1).connect([127, 0, 0, 1].into()).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            // The only thread is occupied, so that no check begins before the end of this test.
+            let (release, released) = std::sync::mpsc::channel::<()>();
+            let occupied = tokio::task::spawn_blocking(move || released.recv());
+            let header = format!("Basic {}", BASE64.encode(b"me:U*U"));
+            let mut request = Box::pin(users.authenticate(&header, &client));
+            assert!(poll_once(request.as_mut()).is_none());
+            drop(request);
+            let mut next = Box::pin(client.password_check());
+            assert!(poll_once(next.as_mut()).is_none(), "a client that disconnects may send the next password");
+            assert_eq!(users.checks.available_permits(), CHECKS - 1);
+            drop(release);
+            assert!(next.await.is_some() && occupied.await.is_ok());
+        });
+    }
+
+    /// Polls a future once.
+    fn poll_once<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let polled = future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        match polled {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        }
     }
 
     #[test]

@@ -1,9 +1,8 @@
-//! The cache of compressed layers: digests and sizes between pushes.
+//! The cache of compressed layers: digests and sizes that pushes reuse.
 //!
-//! `$XDG_CACHE_HOME/strata/compressed/<compression>[-<level>]/<diff_id>.json` is the
-//! blob's descriptor, and `…/strata/chunked/<parameters>/<diff_id>.json` a [`Chunked`]. Files are
-//! written whole and never changed, so writers do not disturb each other; deleting the folders
-//! costs time, nothing else.
+//! `$XDG_CACHE_HOME/strata/compressed/<compression>[-<level>]/<diff_id>.json` is the blob's descriptor, and
+//! `…/strata/chunked/<parameters>/<diff_id>.json` a [`Chunked`]. Files are written completely and never changed, so
+//! concurrent writers do not conflict. The directories can be deleted at any time; the next push then compresses again.
 
 use std::{
     fs,
@@ -19,7 +18,7 @@ use crate::{
     oci::{Descriptor, Digest},
 };
 
-/// The cache, if the machine has a place for it.
+/// The cache, if the machine has a directory for it.
 #[derive(Clone, Debug, Default)]
 pub struct CompressionCache {
     root: Option<PathBuf>,
@@ -27,37 +26,37 @@ pub struct CompressionCache {
 }
 
 impl CompressionCache {
-    /// The user's cache.
-    pub fn of_user() -> Self {
+    /// Returns the cache of the user.
+    pub fn open() -> Self {
         let folder = files::cache_folder();
         let chunked = |folder: &PathBuf| folder.join("chunked").join(chunked::parameters());
         Self { chunked: folder.as_ref().map(chunked), root: folder.map(|folder| folder.join("compressed")) }
     }
 
-    /// What the layer with this diff_id compressed to, if it ever was.
+    /// Returns the descriptor of the compressed layer with this diff_id, if it is cached.
     pub fn get(&self, diff_id: &Digest, compression: Compression, level: Option<i32>) -> Option<Descriptor> {
         serde_json::from_slice(&fs::read(self.path(diff_id, compression, level)?).ok()?).ok()
     }
 
-    /// Remembers; a cache that cannot be written is not a reason to fail.
+    /// Adds a descriptor. Errors are ignored, since the cache is not needed.
     pub fn put(&self, diff_id: &Digest, compression: Compression, level: Option<i32>, descriptor: &Descriptor) {
         if let Some(path) = self.path(diff_id, compression, level) {
             save(descriptor, &path);
         }
     }
 
-    /// What a plain layer is as zstd:chunked, compressed as always: remembered, or made now.
+    /// Returns an uncompressed layer as zstd:chunked with the default level, from the cache or by compressing it.
     ///
     /// # Errors
     ///
-    /// Those of [`Chunked::of`].
+    /// Those of [`Chunked::compress`].
     pub fn chunked(&self, layer: &LayerBlob) -> Result<Chunked, ImageError> {
         let path = self.chunked.as_ref().map(|folder| folder.join(format!("{}.json", layer.diff_id.hex())));
         let known = || serde_json::from_slice(&fs::read(path.as_ref()?).ok()?).ok();
         if let Some(known) = known() {
             return Ok(known);
         }
-        let chunked = Chunked::of(layer, None)?;
+        let chunked = Chunked::compress(layer, None)?;
         if let Some(path) = &path {
             save(&chunked, path);
         }
@@ -75,7 +74,7 @@ impl CompressionCache {
     }
 }
 
-/// Writes a file; a cache that cannot be written is not a reason to fail.
+/// Writes a file. Errors are ignored, since the cache is not needed.
 fn save<T: Serialize>(document: &T, path: &Path) {
     let directory = files::directory(path);
     if fs::create_dir_all(directory).is_ok() {

@@ -1,4 +1,4 @@
-//! Destinations as users write them: a transport of the [table] and the rest.
+//! Destinations of the command line: a transport of the [table] and the text after its name.
 
 use std::{
     fmt,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{image::ManifestGraph, oci::Reference};
 
-/// Where content goes, as skopeo users write it.
+/// A destination, in the syntax of skopeo.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Debug)]
@@ -28,7 +28,7 @@ pub struct Destination {
     text: String,
 }
 
-/// Several images are to go where one fits.
+/// The error of writing several images to a destination for one image.
 #[derive(Debug, thiserror::Error)]
 #[error("{scheme}: can hold only one image; omit --all, choose one with --platform, or copy to {others}")]
 pub struct HoldsOne {
@@ -36,13 +36,13 @@ pub struct HoldsOne {
     others: String,
 }
 
-/// The destination cannot hold referrers.
+/// The error of writing referrers to a destination that cannot hold them.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}: cannot hold the referrers of an image; omit --referrers, or copy to docker:// or oci:")]
 pub struct NoReferrers(&'static str);
 
 impl Destination {
-    /// Where the referrers of an image are written.
+    /// Returns the side of the destination that writes referrers.
     ///
     /// # Errors
     ///
@@ -51,32 +51,33 @@ impl Destination {
         self.sink.referrers().ok_or(NoReferrers(self.transport.name))
     }
 
-    /// Writes `content` there.
+    /// Writes `content` to the destination.
     ///
     /// # Errors
     ///
-    /// [`HoldsOne`], and the medium's own.
+    /// [`HoldsOne`], and the errors of the medium.
     pub fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         self.check_holds(content)?;
         self.sink.write(content, options)
     }
 
-    /// Whether it is pushed to: what [`WriteOptions`] say of registries means nothing elsewhere.
+    /// Whether the destination is a registry. The registry settings in [`WriteOptions`] have no effect on other
+    /// destinations.
     pub fn is_registry(&self) -> bool {
         self.registry_host().is_some()
     }
 
-    /// The registry host (`HOST[:PORT]`) that is pushed to; `None` for every other medium.
+    /// Returns the registry host (`HOST[:PORT]`), or `None` for other media.
     pub fn registry_host(&self) -> Option<&str> {
         self.registry_reference().map(|reference| reference.host.as_str())
     }
 
-    /// The line of the table of transports.
+    /// Returns the row of the table of transports.
     pub(crate) fn transport(&self) -> &'static Transport {
         self.transport
     }
 
-    /// The reference that is pushed to, if it is in a registry.
+    /// Returns the reference if the destination is in a registry.
     pub(crate) fn registry_reference(&self) -> Option<&Reference> {
         self.sink.registry_reference()
     }
@@ -106,7 +107,7 @@ impl Destination {
         }
     }
 
-    /// Refuses an index where one image fits, before anything is read.
+    /// Refuses an index for a destination that holds one image, before anything is read.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! Other people's images as recipes, to build on: what nix2container's `NewImageFromDir` and
-//! `NewImageFromManifest` give.
+//! Converts existing images to recipes of base images: the counterpart of nix2container's `NewImageFromDir` and
+//! `NewImageFromManifest`.
 
 use std::{
     collections::BTreeMap,
@@ -10,12 +10,13 @@ use std::{
 use super::{dir, recognise};
 use crate::{
     files::NewFile,
-    image::{Choice, Image, OpenError, Opened, Recipe, Wanted, recipe::RecipeLayer},
+    image::{Choice, Image, OpenError, Opened, PlatformChoice, Recipe, recipe::RecipeLayer},
     oci::{Digest, ImageConfig, Manifest, Platform},
 };
 
 impl Recipe {
-    /// A recipe for what skopeo, or `strata pull`, wrote to `dir:directory`: its layers are the files there.
+    /// Returns a recipe for a directory that skopeo or `strata pull` wrote to `dir:directory`. Its layers are the files
+    /// in the directory.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,17 +28,17 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// When there is not exactly one image there, or its documents contradict each other.
+    /// If the directory does not have exactly one image, or its documents contradict each other.
     pub fn from_dir(directory: impl AsRef<Path>) -> Result<Self, OpenError> {
         let found = dir::read::open(directory.as_ref())?;
-        recipe(&found.image(&Wanted::Prefer(Platform::here()))?, &mut |layer| no_file(&layer.descriptor.digest))
+        recipe(&found.image(&PlatformChoice::Prefer(Platform::here()))?, &mut |layer| no_file(&layer.descriptor.digest))
     }
 
-    /// A recipe for the image of a manifest, whose blobs (config and layers) are these files.
+    /// Returns a recipe for the image of a manifest. `blobs` are the files of its config and layers.
     ///
     /// # Errors
     ///
-    /// When the manifest cannot be read, or a blob of it has no file.
+    /// If the manifest cannot be read, or a blob has no file.
     pub fn from_manifest(manifest: impl AsRef<Path>, blobs: &BTreeMap<Digest, PathBuf>) -> Result<Self, OpenError> {
         let path = manifest.as_ref();
         let read = |path: &Path| {
@@ -52,8 +53,8 @@ impl Recipe {
         let config_file = file(&manifest.config.digest)?;
         let text = read(&config_file)?;
         let config: ImageConfig = serde_json::from_slice(&text).map_err(|error| parse_error(&config_file, error))?;
-        if Digest::of(&text) != manifest.config.digest {
-            let why = format!("its digest is {}, not {}", Digest::of(&text), manifest.config.digest);
+        if Digest::sha256(&text) != manifest.config.digest {
+            let why = format!("its digest is {}, not {}", Digest::sha256(&text), manifest.config.digest);
             return Err(OpenError::Document { document: config_file.display().to_string(), why });
         }
         if config.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -71,12 +72,11 @@ impl Recipe {
         Ok(Recipe::from_config(config, layers))
     }
 
-    /// A recipe for an image of any kind. Layers that are no files of their own (those of an archive) are unpacked to
-    /// `directory`, each checked.
+    /// Returns a recipe for an image of any kind. Layers in archives are unpacked to `directory` and checked.
     ///
     /// # Errors
     ///
-    /// Those of [`open`](recognise::open), and when a layer is not what the image says of it.
+    /// Those of [`open`](recognise::open), and an error if a layer differs from its description in the image.
     pub fn from_any(path: &Path, choice: &Choice, directory: &Path) -> Result<Self, OpenError> {
         let Choice { name, tag, platform, any_platform } = choice;
         let check = |found: &Platform| match platform {
@@ -93,7 +93,7 @@ impl Recipe {
             }
             Opened::Found(found) => {
                 let platform = platform.clone().unwrap_or_else(Platform::here);
-                let blobs = found.named(name.as_deref(), tag.as_deref())?.image(&Wanted::Prefer(platform))?;
+                let blobs = found.named(name.as_deref(), tag.as_deref())?.image(&PlatformChoice::Prefer(platform))?;
                 check(&blobs.platform)?;
                 recipe(&blobs, &mut |layer| {
                     let place = directory.join(layer.descriptor.digest.hex());
@@ -110,8 +110,9 @@ impl Recipe {
     }
 }
 
-/// Refuses a base image for another operating system or architecture, as BuildKit warns of one
-/// (<https://docs.docker.com/reference/build-checks/invalid-base-image-platform/>). One that does not say is for any.
+/// Refuses a base image of another operating system or architecture. BuildKit warns of these
+/// (<https://docs.docker.com/reference/build-checks/invalid-base-image-platform/>). An image without a platform is
+/// accepted.
 fn check_platform(found: &Platform, wanted: &Platform) -> Result<(), OpenError> {
     let is_met = |found: &str, wanted: &str| found.is_empty() || found == wanted;
     if is_met(&found.os, &wanted.os) && is_met(&found.architecture, &wanted.architecture) {
@@ -120,7 +121,7 @@ fn check_platform(found: &Platform, wanted: &Platform) -> Result<(), OpenError> 
     Err(OpenError::Platform { found: Box::new(found.clone()), wanted: Box::new(wanted.clone()) })
 }
 
-/// The recipe of an image; `place` says where a layer lies that is not a file yet.
+/// Returns the recipe of an image. `place` returns the path for a layer that is not a file yet.
 fn recipe(
     blobs: &Image,
     place: &mut dyn FnMut(&crate::image::LayerBlob) -> Result<PathBuf, OpenError>,

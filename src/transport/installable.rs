@@ -1,8 +1,8 @@
-//! Flake references as images: `.#image`, `github:OWNER/REPO#image`, `nixpkgs#x`. Nix builds them, and what it built is opened
-//! as any path.
+//! Flake references as images: `.#image`, `github:OWNER/REPO#image`, `nixpkgs#x`. Nix builds them, and the result is
+//! opened like any path.
 //!
-//! `nix build --json` is understood by all versions from 2.4 on; `--print-out-paths` is newer. Nix's messages and its
-//! progress go to the standard error as they are.
+//! All versions of Nix from 2.4 on support `nix build --json`, but only later ones `--print-out-paths`. Messages and
+//! progress of Nix go to the standard error unchanged.
 
 use std::{
     collections::BTreeMap,
@@ -27,7 +27,7 @@ use crate::{
     image::{OpenError, Opened},
 };
 
-/// How flake references without `#` begin (nix, src/libflake/flakeref.cc and the input schemes of libfetchers).
+/// The prefixes of flake references without `#` (nix, src/libflake/flakeref.cc and the input schemes of libfetchers).
 const SCHEMES: [&str; 9] =
     ["flake:", "git+", "github:", "gitlab:", "hg+", "indirect:", "path:", "sourcehut:", "tarball+"];
 
@@ -54,7 +54,7 @@ pub(crate) fn check_arguments() -> Result<(), &'static str> {
     }
 }
 
-/// Why a flake reference gave no image.
+/// The error of building a flake reference.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallableError {
     #[error("{0}: starting nix; flake references need Nix: https://nixos.org/download")]
@@ -69,7 +69,7 @@ pub(crate) enum InstallableError {
     Remote(String),
     #[error("building {reference}: nix built {count} derivations; give the reference of one image")]
     Count { reference: String, count: usize },
-    #[error("{0}: reading what nix printed")]
+    #[error("{0}: parsing the output of nix")]
     Output(String, #[source] io::Error),
     #[error("{0}: parsing what nix printed")]
     Parse(String, #[source] serde_json::Error),
@@ -82,14 +82,12 @@ pub(crate) struct Installable(String);
 /// A path, or a flake reference that Nix builds.
 #[derive(Clone, Debug)]
 pub(crate) enum BuiltPath {
-    /// A path.
     Existing(PathBuf),
-    /// What Nix builds.
     Reference(Installable),
 }
 
 impl BuiltPath {
-    /// The path or the reference that `text` is.
+    /// Parses a path or a flake reference.
     ///
     /// # Errors
     ///
@@ -101,7 +99,7 @@ impl BuiltPath {
         }
     }
 
-    /// The path; Nix builds a reference each time.
+    /// Returns the path. A reference is built each time.
     ///
     /// # Errors
     ///
@@ -114,7 +112,7 @@ impl BuiltPath {
     }
 }
 
-/// The flake reference that `text` is, unless it is a path.
+/// Parses a flake reference. Returns `None` if `text` is a path.
 ///
 /// # Errors
 ///
@@ -159,11 +157,11 @@ fn run_nix(subcommand: &[&str], argument: &str, reference: &str) -> Result<Outpu
     })
 }
 
-/// The directories of this machine that the flake of `reference` is built from: its own, and inputs with a path.
+/// Returns the local directories that the flake of `reference` depends on: its own, and inputs with a path.
 ///
 /// # Errors
 ///
-/// If `reference` is no flake reference, Nix does not find the flake, or no directory is on this machine.
+/// If `reference` is not a flake reference, Nix does not find the flake, or no directory is on this machine.
 pub(crate) fn local_sources(reference: &str) -> Result<Vec<PathBuf>, InstallableError> {
     let owned = || reference.to_owned();
     if find_reference(reference).is_none_or(|found| found.is_err()) {
@@ -180,7 +178,7 @@ pub(crate) fn local_sources(reference: &str) -> Result<Vec<PathBuf>, Installable
     if found.is_empty() { Err(InstallableError::Remote(owned())) } else { Ok(found) }
 }
 
-/// The directories in the answer of `nix flake metadata --json`: `resolved`, and `locks.nodes.NAME.locked`.
+/// Returns the directories in the output of `nix flake metadata --json`: `resolved`, and `locks.nodes.NAME.locked`.
 fn parse_sources(metadata: &Value) -> Vec<PathBuf> {
     let inputs = metadata["locks"]["nodes"].as_object().into_iter().flat_map(|nodes| nodes.values());
     let references = std::iter::once(&metadata["resolved"]).chain(inputs.map(|node| &node["locked"]));
@@ -198,14 +196,15 @@ fn parse_sources(metadata: &Value) -> Vec<PathBuf> {
     found
 }
 
-/// The path of a `file://` URL. Newer versions of Nix encode it (libutil/url.cc, `encodeUrlPath`), older ones print it as it is.
+/// Returns the path of a `file://` URL. Newer versions of Nix encode it (libutil/url.cc, `encodeUrlPath`), older ones
+/// do not.
 fn decode(path: &str) -> PathBuf {
     let decoded = OsString::from_vec(percent_decode_str(path).collect());
     let (plain, decoded) = (PathBuf::from(path), PathBuf::from(decoded));
     if plain.exists() { plain } else { decoded }
 }
 
-/// The path in the answer of `nix build --json`.
+/// Returns the path in the output of `nix build --json`.
 fn parse_built(reference: &str, answer: &[u8]) -> Result<PathBuf, InstallableError> {
     #[derive(Deserialize)]
     struct Built {
@@ -252,7 +251,7 @@ mod tests {
         let metadata = |url: &str| serde_json::json!({ "resolved": { "type": "git", "url": url } });
         let top = tempfile::tempdir().unwrap();
         let path = |name: &str| format!("{}/{name}", top.path().display());
-        // Nix before and after it encoded paths; a name with a percent sign of its own.
+        // URLs of Nix before and after paths were encoded, and a name that contains a percent sign.
         std::fs::create_dir(path("100%25")).unwrap();
         for (printed, found) in [("a b", "a b"), ("a%20b", "a b"), ("100%25", "100%25"), ("50%", "50%")] {
             let url = format!("file://{}", path(printed));

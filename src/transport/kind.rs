@@ -12,9 +12,10 @@ pub struct Transport {
     /// A description of a few words.
     pub about: &'static str,
     pub medium: Medium,
-    pub read: ReadSide,
+    /// `None` if images can only be written.
+    pub read: Option<ReadSide>,
     pub write: WriteSide,
-    /// Names that users of other tools write instead, each with the flags that it implies.
+    /// Names in other tools, each with the flags that it implies.
     pub aliases: &'static [(&'static str, &'static str)],
 }
 
@@ -24,16 +25,18 @@ pub enum Medium {
     /// A repository, reached over the network.
     Registry,
     /// The images of a container engine.
-    Engine(Engine),
+    Engine(EngineTransport),
     /// One file.
     File,
     /// A directory.
     Directory,
+    /// A directory of layers, without manifests.
+    Cache,
 }
 
 /// An engine, and its flags in addition to `--via`.
 #[derive(Clone, Copy, Debug)]
-pub struct Engine {
+pub struct EngineTransport {
     /// Its name in messages.
     pub name: &'static str,
     /// Whether it has namespaces (`--namespace`).
@@ -42,58 +45,54 @@ pub struct Engine {
     pub has_address: bool,
 }
 
-/// The read side.
 #[derive(Debug)]
 pub struct ReadSide {
-    /// The whole source, for help: `oci:DIR[:TAG]`.
+    /// The syntax of a source, for help: `oci:DIR[:TAG]`.
     pub syntax: &'static str,
-    /// How the text after the first colon is read.
     pub parse: ParseSource,
 }
 
-/// How the text after the colon of a source is read.
+/// The way in which the text after the first colon is parsed.
 #[derive(Debug)]
 pub enum ParseSource {
-    /// By the transport.
+    /// The transport has its own parser.
     Own(fn(&str) -> Result<Arc<dyn ReadTransport>, String>),
-    /// As a path, which may contain colons. Its content decides how it is opened.
+    /// As a path, which may contain colons. Its contents determine how it is opened.
     Path,
-    /// As `PATH[:[NAME:]TAG]`. The content of the path decides how it is opened.
+    /// As `PATH[:[NAME:]TAG]`. The contents of the path determine how it is opened.
     NamedPath,
 }
 
-/// The write side.
 #[derive(Debug)]
 pub struct WriteSide {
-    /// The whole destination, for help.
+    /// The syntax of a destination, for help.
     pub syntax: &'static str,
-    /// What one destination holds.
     pub holds: Capacity,
     /// Parses the text after the first colon.
     pub parse: fn(&str) -> Result<Arc<dyn WriteTransport>, String>,
 }
 
-/// What one destination holds.
+/// The images that one destination can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capacity {
-    /// An index with all it lists, or else one image of one platform.
+    /// Whether it can hold an index with all its images. Otherwise it holds one image of one platform.
     pub index: bool,
-    /// The most layers of an image, if that is limited.
+    /// The maximum number of layers of an image, if it is limited.
     pub layers: Option<usize>,
-    /// Layers that are compressed with zstd, as they are. Otherwise they are decompressed.
+    /// Whether it can hold layers that are compressed with zstd. Otherwise these are decompressed.
     pub zstd: bool,
 }
 
 impl Capacity {
     /// One image of any kind.
     pub const IMAGE: Self = Self { index: false, layers: None, zstd: true };
-    /// An index with all it lists.
+    /// An index with all its images.
     pub const INDEX: Self = Self { index: true, ..Self::IMAGE };
 }
 
 impl Transport {
-    /// The engine, if it is one.
-    pub fn engine(&self) -> Option<&Engine> {
+    /// Returns the engine if the medium is one.
+    pub fn engine(&self) -> Option<&EngineTransport> {
         match &self.medium {
             Medium::Engine(engine) => Some(engine),
             _ => None,

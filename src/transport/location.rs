@@ -1,5 +1,5 @@
-//! Sources as users write them: a transport of the [table], a flake reference, or a path, whose content
-//! decides.
+//! Sources of the command line: a transport of the [table] and the text after its name, a flake reference, or a path
+//! whose contents determine the transport.
 
 use std::{fmt, path::Path, str::FromStr, sync::Arc};
 
@@ -13,7 +13,7 @@ use crate::{
     oci::Reference,
 };
 
-/// Where an image comes from, as skopeo users write it: `docker://…`, `oci:DIR[:TAG]`, a plain path, and so on.
+/// A source, in the syntax of skopeo: `docker://…`, `oci:DIR[:TAG]`, a path, and so on.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Location {
 }
 
 impl Location {
-    /// Finds what is there.
+    /// Opens the source.
     ///
     /// # Errors
     ///
@@ -33,27 +33,27 @@ impl Location {
         self.source.open(access)
     }
 
-    /// The name of the medium, such as `docker-daemon`; `None` for a path whose content decides.
+    /// Returns the name of the medium, such as `docker-daemon`, or `None` for a path.
     pub fn medium(&self) -> Option<&'static str> {
         self.transport.map(|transport| transport.name)
     }
 
-    /// The registry host (`HOST[:PORT]`) that the image is in; `None` for every other medium.
+    /// Returns the registry host (`HOST[:PORT]`), or `None` for other media.
     pub fn registry_host(&self) -> Option<&str> {
         self.registry_reference().map(|reference| reference.host.as_str())
     }
 
-    /// The file or directory that is read.
+    /// Returns the file or directory that is read.
     pub(crate) fn file(&self) -> Option<&Path> {
         self.source.file()
     }
 
-    /// The line of the table of transports; `None` for a path whose content decides.
+    /// Returns the row of the table of transports, or `None` for a path.
     pub(crate) fn transport(&self) -> Option<&'static Transport> {
         self.transport
     }
 
-    /// The reference of the image, if it is in a registry.
+    /// Returns the reference if the image is in a registry.
     pub(crate) fn registry_reference(&self) -> Option<&Reference> {
         self.source.registry_reference()
     }
@@ -68,7 +68,10 @@ impl FromStr for Location {
         }
         let (source, transport) = match table::split(text) {
             Some((transport, rest)) => {
-                let source = match transport.read.parse {
+                let read = transport.read.as_ref().ok_or_else(|| {
+                    format!("{}: can only be written; sources are {}", transport.name, table::read_syntaxes())
+                })?;
+                let source = match read.parse {
                     ParseSource::Own(parse) => parse(rest),
                     ParseSource::Path => path::parse_plain(rest),
                     ParseSource::NamedPath => path::parse_named(rest),

@@ -3,6 +3,7 @@
 //! ```text
 //! registry/ docker/ containerd/ podman/    through a network or an engine (feature `net`)
 //! layout/ archive/ dir/                    files
+//! erofs_cache/                             layers that containerd mounts
 //! binary_cache/                            store paths that this machine lacks (feature `net`)
 //! ```
 //!
@@ -24,6 +25,7 @@ pub(crate) mod dir;
 pub(crate) mod docker;
 #[cfg(feature = "net")]
 pub(crate) mod engine;
+pub(crate) mod erofs_cache;
 pub(crate) mod git;
 #[cfg(feature = "net")]
 pub(crate) mod http;

@@ -1,25 +1,27 @@
-//! The results of copies. Sentences and JSON are made of them by the program.
+//! The results of copies. The program prints them as sentences and JSON.
 
 #[cfg(feature = "net")]
 use super::progress::EvidenceCounts;
+#[cfg(feature = "net")]
+use crate::attest::VerifiedLayers;
 use crate::oci::Digest;
 
-/// What a copy did.
+/// The result of a copy.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The digest of the manifest or index; in docker's own store and in podman the image's ID.
+    /// The digest of the manifest or index. In docker's own store and in podman it is the ID of the image.
     pub digest: Digest,
     /// The name under which an engine runs the image.
     pub reference: Option<String>,
-    /// What was transferred.
+    /// The transferred blobs.
     pub sent: Sent,
-    /// Layers that an engine already had.
+    /// The number of layers that the engine already had.
     pub skipped: usize,
-    /// What is particular to the kind of destination.
+    /// The details that depend on the kind of destination.
     pub details: Details,
-    /// Whether the content was written to the standard output, which takes nothing else then.
+    /// Whether the content was written to the standard output, so that nothing else may be printed there.
     pub on_stdout: bool,
 }
 
@@ -28,19 +30,26 @@ pub struct Outcome {
 /// [Example](crate#transport).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
-    /// The number of blobs; engines do not count them.
+    /// The number of blobs, which is 0 for engines.
     pub blobs: u64,
-    /// Bytes.
+    /// The number of bytes.
     pub bytes: u64,
 }
 
-/// What is particular to the kind of destination.
+/// The details that depend on the kind of destination.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Debug)]
 pub enum Details {
     /// A file or a directory.
     Written,
+    /// A cache of layers; [`Outcome::sent`] counts those that were written.
+    Cached {
+        /// Layers that were already present.
+        present: usize,
+        /// Layers of other images that were removed.
+        removed: usize,
+    },
     /// A registry.
     #[cfg(feature = "net")]
     Pushed(PushDetails),
@@ -49,7 +58,7 @@ pub enum Details {
     Loaded(Vec<Loaded>),
 }
 
-/// What a push did, apart from [`Outcome`].
+/// The result of a push, in addition to [`Outcome`].
 ///
 /// [Example](crate#transport).
 #[cfg(feature = "net")]
@@ -59,55 +68,67 @@ pub struct PushDetails {
     pub reference: String,
     /// The digest before uncompressed layers of an existing image were compressed.
     pub digest_before: Option<Digest>,
-    /// Attestations about uncompressed images, which are not copied when those are compressed.
+    /// The number of attestations that were not copied, because their subjects are uncompressed images that the push
+    /// compressed.
     pub attestations_left: usize,
-    /// Layers added to the document of `--cache-to`.
+    /// The number of layers that were added to the document of `--cache-to`.
     pub recorded: usize,
-    /// Layers that could not be added to it.
+    /// The number of layers that could not be added to it.
     pub unrecorded: usize,
     /// How the blobs of compressed layers were determined.
     pub evidence: EvidenceCounts,
-    /// Mappings that were not used, a line each.
+    /// The layers whose blobs this machine or a trusted key has made or verified.
+    pub(crate) verified: VerifiedLayers,
+    /// The mappings that were not used, one per line.
     pub warnings: Vec<String>,
 }
 
-/// What a load into one engine did.
+/// The result of a load into one engine.
 ///
 /// [Example](crate#transport).
 #[cfg(feature = "net")]
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// What the engine knows the image by.
+    /// The ID of the image in the engine.
     pub id: Digest,
-    /// What people know it by there.
+    /// The name of the image in the engine.
     pub reference: String,
-    /// Layers of the image.
+    /// The number of layers of the image.
     pub layers: usize,
-    /// Layers that were already present.
+    /// The number of layers that were already present.
     pub present: usize,
-    /// Bytes sent.
+    /// The number of bytes sent.
     pub bytes: u64,
-    /// Why layers that seemed to be there were sent after all.
+    /// The reason why layers that seemed to be present were sent after all.
     pub repaired: Option<String>,
 }
 
 impl Outcome {
-    /// Of a file or a directory.
+    /// Returns the result of writing a file or a directory.
     pub fn new(digest: Digest) -> Self {
         let (sent, details) = (Sent::default(), Details::Written);
         Self { digest, reference: None, sent, skipped: 0, details, on_stdout: false }
     }
 
-    /// How the blobs of compressed layers were determined; only pushes compress on the way.
+    /// Returns how the blobs of compressed layers were determined. Only pushes compress layers.
     #[cfg(feature = "net")]
     pub fn evidence(&self) -> EvidenceCounts {
         match &self.details {
             Details::Pushed(push) => push.evidence,
-            Details::Written | Details::Loaded(_) => EvidenceCounts::default(),
+            Details::Written | Details::Cached { .. } | Details::Loaded(_) => EvidenceCounts::default(),
         }
     }
 
-    /// With the result of another node.
+    /// Returns the layers whose blobs were made or verified; none for other destinations than registries.
+    #[cfg(feature = "net")]
+    pub(crate) fn verified_layers(&self) -> VerifiedLayers {
+        match &self.details {
+            Details::Pushed(push) => push.verified.clone(),
+            Details::Written | Details::Cached { .. } | Details::Loaded(_) => VerifiedLayers::default(),
+        }
+    }
+
+    /// Adds the result of another node.
     #[cfg(feature = "net")]
     pub(crate) fn with_node(mut self, other: Self) -> Self {
         self.sent = self.sent + other.sent;

@@ -1,55 +1,64 @@
-//! Progress: events for each layer.
+//! Progress of a copy: events for each layer.
 
 use crate::{image::Image, oci::Descriptor};
 
-/// What became of one blob.
+/// The result for one blob.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The other side had it.
-    There,
-    /// It was taken over from another repository.
+    /// It was already present at the destination.
+    Present,
+    /// It was mounted from another repository.
     Mounted,
-    /// It was sent, this many bytes.
+    /// It was sent, with this many bytes.
     Sent(u64),
 }
 
-/// How it is known which compressed blob an uncompressed layer corresponds to.
+/// The evidence that a compressed blob corresponds to an uncompressed layer.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// A trusted mapping says so: the recipe, the local cache, a signed document, or any document with `--trust-tags`.
+    /// The recipe lists the blob, or an unsigned document does and `--trust-tags` is given. This holds for one push: strata
+    /// neither signs such a mapping nor records it.
+    Claimed,
+    /// The local cache or a signed document lists the blob: a machine or key of the user has made or verified it.
     Trusted,
-    /// The registry's blob was decompressed, and has the layer's diff_id.
+    /// The blob of the registry was decompressed, and has the layer's diff_id.
     Verified,
     /// The blob was made from the layer.
     Made,
 }
 
-/// How many layers there were of each [`Evidence`].
+impl Evidence {
+    /// Whether the user's machines or keys have made or verified the blob.
+    pub(crate) fn is_own(self) -> bool {
+        self != Self::Claimed
+    }
+}
+
+/// The number of layers for each kind of [`Evidence`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EvidenceCounts {
-    /// Layers taken over on trust.
+    /// Layers that were mapped without verification.
     pub trusted: usize,
-    /// Layers taken over after verification.
+    /// Layers that were mapped after verification.
     pub verified: usize,
-    /// Layers compressed now.
+    /// Layers that were compressed.
     pub made: usize,
 }
 
 impl EvidenceCounts {
-    /// Counts one layer.
     pub fn add(&mut self, evidence: Evidence) {
         match evidence {
-            Evidence::Trusted => self.trusted += 1,
+            Evidence::Claimed | Evidence::Trusted => self.trusted += 1,
             Evidence::Verified => self.verified += 1,
             Evidence::Made => self.made += 1,
         }
     }
 
-    /// The sum of both.
+    /// Adds the counts of both.
     pub fn plus(self, other: Self) -> Self {
         Self {
             trusted: self.trusted + other.trusted,
@@ -59,33 +68,33 @@ impl EvidenceCounts {
     }
 }
 
-/// Who is told. Layers are counted from 1, and several are on their way at once.
+/// Receives the events of a copy. Layers are counted from 1, and several are in progress at once.
 ///
 /// [Example](crate#transport).
 pub trait Progress: Send + Sync {
-    /// An image follows: the layers of the one before are done.
+    /// A new image begins. The layers of the previous one are done.
     fn image(&self, _image: &Image) {}
 
-    /// A layer is not there and will be sent; it is made from `size` bytes.
+    /// A layer is missing at the destination and is being sent. It is made from `size` bytes.
     fn sending(&self, _layer: usize, _size: u64) {}
 
-    /// So many bytes more of what it is made from are sent.
+    /// This many more bytes of the layer's source were processed.
     fn advance(&self, _layer: usize, _bytes: u64) {}
 
-    /// A blob of `size` bytes, said to be a layer, is downloaded and compared with it.
+    /// A blob of `size` bytes, which a mapping names for the layer, is being downloaded for verification.
     fn verifying(&self, _layer: usize, _size: u64) {}
 
     /// The evidence for the blob of a layer that is compressed on the way.
     fn evidence(&self, _layer: usize, _evidence: Evidence) {}
 
-    /// A layer is on the other side.
+    /// A layer is at the destination.
     fn done(&self, _layer: usize, _descriptor: &Descriptor, _fate: Fate) {}
 
-    /// What else was sent: configs.
+    /// Other blobs, such as configs, were sent.
     fn also_sent(&self, _bytes: u64) {}
 }
 
-/// Reports nothing.
+/// Ignores all events.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::{fmt, path::Path, sync::Arc};
 use crate::image::{OpenError, Opened, recipe::Provider};
 use crate::oci::Reference;
 
-/// A medium that images are read from, and which of its images to take.
+/// A source: a medium, and the choice of an image in it.
 pub trait ReadTransport: fmt::Debug + Send + Sync {
     /// Opens the image or index.
     ///
@@ -19,28 +19,28 @@ pub trait ReadTransport: fmt::Debug + Send + Sync {
         None
     }
 
-    /// The file or directory that is read.
+    /// Returns the file or directory that is read.
     fn file(&self) -> Option<&Path> {
         None
     }
 }
 
-/// How sources are reached.
+/// Options for reaching sources.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
-    /// How registries are.
+    /// Options for registries.
     #[cfg(feature = "net")]
     pub registry: super::registry::Options,
-    /// Where recipes find what the machine lacks.
+    /// The provider of store paths that the machine lacks, for recipes.
     pub provider: Option<Arc<dyn Provider>>,
-    /// How engines are.
+    /// Options for engines.
     #[cfg(feature = "net")]
     pub engine: super::engine::EngineOptions,
 }
 
-/// The name of an image of an engine, which is passed to the engine's command.
+/// Checks the name of an image in an engine, which is an argument of the engine's command.
 #[cfg(feature = "net")]
 pub(crate) fn image_name(text: &str) -> Result<String, String> {
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! Opens a path: its content is recognised once, and decides which transport reads it.
+//! Opens a path. Its contents are recognised once, and determine which transport reads it.
 //!
 //! ```text
 //! directory with oci-layout ──▶ layout     file or stream of a tar, or compressed ──▶ archive
@@ -19,9 +19,9 @@ use crate::{
     layer::DetectedCompression,
 };
 
-/// Bytes of the beginning of a file that tell what it is.
+/// The number of bytes at the start of a file that are used to recognise it.
 const START: u64 = 512;
-/// Bytes of a program's beginning that may say which image it streams.
+/// The number of bytes at the start of a script in which the image of a stream is searched.
 const SCRIPT: u64 = 8 * 1024;
 
 /// Opens an image of any kind.
@@ -30,22 +30,22 @@ const SCRIPT: u64 = 8 * 1024;
 ///
 /// # Errors
 ///
-/// [`OpenError`], which names the file, and the part of it.
+/// [`OpenError`], which names the file, and the part of the file.
 pub fn open(path: &Path) -> Result<Opened, OpenError> {
-    match Content::recognise(path)? {
-        Content::Program(file) => {
+    match PathKind::recognise(path)? {
+        PathKind::Program(file) => {
             let image = scripts::image_of(path, &read_script(file).map_err(OpenError::io("reading", path))?)?;
-            Content::recognise(&image)?.open(&image)
+            PathKind::recognise(&image)?.open(&image)
         }
         content => content.open(path),
     }
 }
 
-/// Opens the archive or recipe that the standard input is.
+/// Opens an archive or recipe from the standard input.
 ///
 /// # Errors
 ///
-/// As [`open`], and when the standard input is a terminal.
+/// Those of [`open`], and an error if the standard input is a terminal.
 pub(crate) fn open_stdin() -> Result<Opened, OpenError> {
     let name = Path::new("the standard input");
     let stdin = io::stdin().lock();
@@ -53,17 +53,17 @@ pub(crate) fn open_stdin() -> Result<Opened, OpenError> {
         let terminal = io::Error::other("it is a terminal; pipe an archive or an image.json into it");
         return Err(OpenError::io("reading", name)(terminal));
     }
-    Content::recognise_stream(stdin).map_err(OpenError::io("reading", name))?.open(name)
+    PathKind::recognise_stream(stdin).map_err(OpenError::io("reading", name))?.open(name)
 }
 
-/// What a path is.
-enum Content<'a> {
+/// The kind of a path.
+enum PathKind<'a> {
     Layout,
     Dir,
     Recipe(File),
     RecipeDirectory,
     Archive(File),
-    /// A pipe or a device is read once.
+    /// A pipe or a device, which is read only once.
     RecipeStream(Box<dyn Read + 'a>),
     ArchiveStream(Box<dyn Read + 'a>),
     Program(File),
@@ -71,7 +71,7 @@ enum Content<'a> {
     Unknown,
 }
 
-/// What the first bytes of a file say that it is.
+/// The kind of a file according to its first bytes.
 enum Start {
     Recipe,
     Archive,
@@ -80,11 +80,11 @@ enum Start {
 }
 
 impl Start {
-    fn of(bytes: &[u8]) -> Self {
+    fn detect(bytes: &[u8]) -> Self {
         let is_tar = bytes.get(257..262) == Some(b"ustar");
         if bytes.trim_ascii_start().starts_with(b"{") {
             Self::Recipe
-        } else if is_tar || DetectedCompression::of(bytes) != DetectedCompression::Plain {
+        } else if is_tar || DetectedCompression::detect(bytes) != DetectedCompression::Plain {
             Self::Archive
         } else if bytes.starts_with(b"#!") {
             Self::Program
@@ -94,7 +94,7 @@ impl Start {
     }
 }
 
-impl<'a> Content<'a> {
+impl<'a> PathKind<'a> {
     fn recognise(path: &Path) -> Result<Self, OpenError> {
         let file = File::open(path).map_err(OpenError::io("opening", path))?;
         let kind = file.metadata().map_err(OpenError::io("opening", path))?.file_type();
@@ -121,7 +121,7 @@ impl<'a> Content<'a> {
     fn recognise_file(mut file: File) -> io::Result<Self> {
         let start = read_start(&mut file)?;
         file.rewind()?;
-        Ok(match Start::of(&start) {
+        Ok(match Start::detect(&start) {
             Start::Recipe => Self::Recipe(file),
             Start::Archive => Self::Archive(file),
             Start::Program => Self::Program(file),
@@ -131,7 +131,7 @@ impl<'a> Content<'a> {
 
     fn recognise_stream(mut stream: impl Read + 'a) -> io::Result<Self> {
         let start = read_start(&mut stream)?;
-        let kind = Start::of(&start);
+        let kind = Start::detect(&start);
         let stream = Box::new(io::Cursor::new(start).chain(stream));
         Ok(match kind {
             Start::Recipe => Self::RecipeStream(stream),
@@ -149,7 +149,7 @@ impl<'a> Content<'a> {
             Self::Recipe(file) => Ok(RecipeFile::open(file, path)?.into()),
             Self::RecipeDirectory => {
                 let recipe = path.join("image.json");
-                // A pipe in its place must not wait for its other end.
+                // Opening a pipe in place of the recipe must not wait for its other end.
                 let file = files::open_plain(&recipe).map_err(OpenError::io("opening", &recipe))?;
                 Ok(RecipeFile::open(file, &recipe)?.into())
             }

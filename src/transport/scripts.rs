@@ -1,20 +1,24 @@
-//! Programs given as images: a stream of strata leads to its image; other programs are errors that name the next step.
+//! Programs that are given as images: a stream program of strata leads to its image. Other programs are errors with a
+//! remedy.
 //!
 //! ```text
 //! #!/nix/store/…-strata/bin/strata program
 //! stream
-//! /nix/store/…-recipe            read as if it were given
+//! /nix/store/…-recipe            read instead of the program
 //! ```
 
 use std::path::{Path, PathBuf};
 
-use crate::{closure::StorePath, image::OpenError};
+use crate::{
+    closure::StorePath,
+    image::{OpenError, local_store},
+};
 
-/// The image that a stream writes, if `text`, the beginning of a program, is one of strata's.
+/// Returns the image of a stream program of strata, if `text` is the beginning of one.
 ///
 /// # Errors
 ///
-/// When it is another program, with what to do instead.
+/// If it is another program. The error has a remedy.
 pub(super) fn image_of(path: &Path, text: &str) -> Result<PathBuf, OpenError> {
     let fail = |why: String| OpenError::NotImage { path: path.to_owned(), why };
     let run = format!("run it instead: {} | strata copy - DEST", path.display());
@@ -23,15 +27,15 @@ pub(super) fn image_of(path: &Path, text: &str) -> Result<PathBuf, OpenError> {
         return Err(fail(format!("it is a program, not an image; if it writes an archive, {run}")));
     }
     match (lines.next(), lines.next(), lines.next()) {
-        // Of a recipe of another's making only the Nix store is read.
-        (Some("stream"), Some(image), None) if StorePath::parse(image).is_ok() => Ok(image.into()),
+        // In a script, only paths in the store of this machine are accepted.
+        (Some("stream"), Some(image), None) if local_store().parse(image).is_ok() => Ok(image.into()),
         (Some("stream"), ..) => Err(fail(format!("its image is made when it runs; {run}"))),
         (Some("copy"), ..) => Err(fail("it is a program that copies an image; run it, or give its image".to_owned())),
         _ => Err(fail("it is a program of strata, not an image".to_owned())),
     }
 }
 
-/// What a directory is that holds no image.
+/// Returns the error for a directory without an image.
 pub(super) fn directory(path: &Path) -> OpenError {
     let programs = std::fs::read_dir(path.join("bin")).map(|programs| {
         let mut names: Vec<String> =

@@ -1,4 +1,4 @@
-//! What a destination without a known transport may mean, for error messages.
+//! Suggestions for sources and destinations with an unknown transport, for error messages.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::oci::name::{self, TaggedName};
 
-/// How to write the source that `text` may mean, of which there is no file.
+/// Returns the suggested source for `text` if there is no such file.
 pub(super) fn source(text: &str) -> Option<String> {
     if let Some(path) = without_scheme(text, FILE_SCHEMES) {
         return Some(format!("for a file or a directory, write its path: {path}"));
@@ -28,7 +28,7 @@ pub(super) fn source(text: &str) -> Option<String> {
     Some(format!("for one image in {path}, write {}", forms(text, is_kind)))
 }
 
-/// How to write the destination that `text` may mean.
+/// Returns the suggested destination for `text`.
 pub(super) fn suggest(text: &str) -> Option<String> {
     if let Some(path) = without_scheme(text, FILE_SCHEMES) {
         return suggest_path(path);
@@ -60,7 +60,7 @@ fn without_scheme<'a>(text: &'a str, schemes: &[&str]) -> Option<&'a str> {
     schemes.iter().find_map(|scheme| text.strip_prefix(scheme)).filter(|rest| !rest.is_empty())
 }
 
-/// The transport for a name that other tools have for it.
+/// Returns the transport for a name that other tools use for it.
 fn alias(text: &str) -> Option<String> {
     let (name, rest) = text.split_once(':')?;
     let flags = |transport: &Transport| Some(transport.aliases.iter().find(|(alias, _)| *alias == name)?.1);

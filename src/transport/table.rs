@@ -1,8 +1,8 @@
-//! The table of transports: a line for each kind of medium.
+//! The table of transports: a row for each kind of medium.
 //!
-//! The line of a transport is a constant in its directory. What depends on the kind of a medium is read from here: how
-//! sources and destinations are parsed, the lists in help texts and error messages, the flags that have an effect, and the
-//! table in the README.
+//! The row of a transport is a constant in its directory. Everything that depends on the kind of a medium is read from
+//! here: the parsers of sources and destinations, the lists in help texts and error messages, the flags that have an
+//! effect, and the table in the README.
 
 use super::kind::Transport;
 
@@ -20,15 +20,17 @@ pub const TRANSPORTS: &[Transport] = &[
     super::archive::OCI,
     super::archive::DOCKER,
     super::dir::TRANSPORT,
+    super::erofs_cache::TRANSPORT,
 ];
 
-/// The transport that `text` begins with, and the text after its colon.
+/// Splits `text` into its transport and the text after the colon.
 pub fn split(text: &str) -> Option<(&'static Transport, &str)> {
     let (name, rest) = text.split_once(':')?;
     Some((TRANSPORTS.iter().find(|transport| transport.name == name)?, rest))
 }
 
-/// The names of all transports that `is_listed` accepts, for messages: `docker-daemon:, containerd: and …`.
+/// Returns the names of all transports for which `is_listed` is true, for messages: `docker-daemon:, containerd: and
+/// …`.
 pub fn names(is_listed: impl Fn(&Transport) -> bool) -> String {
     let names: Vec<String> = TRANSPORTS
         .iter()
@@ -42,13 +44,13 @@ pub fn names(is_listed: impl Fn(&Transport) -> bool) -> String {
     }
 }
 
-/// Every way to write a source, for help.
+/// Returns the syntax of all sources, for help.
 pub fn read_syntaxes() -> String {
-    let all: Vec<&str> = TRANSPORTS.iter().map(|transport| transport.read.syntax).collect();
+    let all: Vec<&str> = TRANSPORTS.iter().filter_map(|transport| Some(transport.read.as_ref()?.syntax)).collect();
     format!("an image.json, an OCI layout, an archive, a flake reference, {}", all.join(", "))
 }
 
-/// Every way to write a destination, for help.
+/// Returns the syntax of all destinations, for help.
 pub fn write_syntaxes() -> String {
     let all: Vec<&str> = TRANSPORTS.iter().map(|transport| transport.write.syntax).collect();
     format!("{}; FILE may be - for stdout", all.join(", "))

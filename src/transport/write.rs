@@ -15,21 +15,22 @@ use crate::{
     image::ManifestGraph,
     layer::compress::Compression,
     oci::{
-        Reference,
+        Digest, Reference,
         name::{ParseNameError, TaggedName},
     },
 };
 
-/// A medium that content is written to.
+/// A destination.
 pub trait WriteTransport: fmt::Debug + Send + Sync {
-    /// Writes `content`, whole or not at all. An index is only given to sinks that hold one.
+    /// Writes `content` completely or not at all. An index is only written to destinations that hold one.
     ///
     /// # Errors
     ///
-    /// The medium's own.
+    /// Those of the medium.
     fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError>;
 
-    /// The reference that is pushed to, if it is in a registry; options for registries have no effect elsewhere.
+    /// Returns the reference if the destination is in a registry. Options for registries have no effect on other
+    /// destinations.
     fn registry_reference(&self) -> Option<&Reference> {
         None
     }
@@ -39,28 +40,28 @@ pub trait WriteTransport: fmt::Debug + Send + Sync {
         false
     }
 
-    /// The file that is replaced.
+    /// Returns the file that is replaced.
     fn file(&self) -> Option<&Path> {
         None
     }
 
-    /// Where the referrers of an image are written; `None` if the medium cannot hold them.
+    /// Returns the side that writes referrers, or `None` if the medium cannot hold them.
     fn referrers(&self) -> Option<&dyn Referrers> {
         None
     }
 }
 
-/// A medium that keeps the referrers of images: signatures, SBOMs, attestations.
+/// A medium that stores the referrers of images: signatures, SBOMs, attestations.
 pub trait Referrers {
-    /// Writes `referrer`, known by its digest alone, byte for byte.
+    /// Writes `referrer` by its digest, byte for byte.
     ///
     /// # Errors
     ///
-    /// The medium's own.
+    /// Those of the medium.
     fn add(&self, referrer: &ManifestGraph, options: &WriteOptions) -> Result<(), WriteError>;
 }
 
-/// Why content could not be written.
+/// The error of writing content.
 ///
 /// [Example](crate#transport).
 pub type WriteError = Box<dyn Error + Send + Sync>;
@@ -70,41 +71,43 @@ pub type WriteError = Box<dyn Error + Send + Sync>;
 pub type SignDocument =
     dyn Fn(&super::registry::Client, &crate::oci::Descriptor) -> Result<(), WriteError> + Send + Sync;
 
-/// How to write.
+/// Options for writing.
 ///
 /// [Example](crate#transport).
 #[derive(Clone)]
 pub struct WriteOptions {
-    /// Further tags.
+    /// Additional tags.
     pub additional_tags: Vec<String>,
-    /// How plain layers are compressed for a registry.
+    /// The compression of uncompressed layers in a registry.
     pub compression: Compression,
-    /// How hard; `None` is the format's own.
+    /// The compression level. `None` is the default of the format.
     pub level: Option<i32>,
-    /// Other repositories of the same registry to take blobs from.
+    /// Other repositories of the same registry from which blobs can be mounted.
     pub mount_from: Vec<String>,
-    /// Other tags of the repository, whose layers may be the same.
+    /// Other tags of the repository, whose images may share layers.
     pub cache_from: Vec<String>,
-    /// Where layers are noted, for pushes that take them over.
+    /// The place of the document of known layers, which later pushes use.
     pub cache_to: Option<String>,
     /// Keys whose signatures make the layers that a registry's images list trusted in a push.
     #[cfg(feature = "net")]
     pub trusted_keys: Vec<crate::attest::VerifyingKey>,
     /// Whether a push trusts unsigned images as well.
     pub trust_tags: bool,
+    /// Layers that stay in a cache besides those of the image, by their diff_ids; `None` if all others stay.
+    pub prune: Option<Vec<Digest>>,
     /// Signs the document of known layers that `cache_to` names.
     #[cfg(feature = "net")]
     pub sign: Option<Arc<SignDocument>>,
-    /// How registries are reached.
+    /// Options for reaching registries.
     #[cfg(feature = "net")]
     pub registry: super::registry::Options,
-    /// How engines are reached.
+    /// Options for reaching engines.
     #[cfg(feature = "net")]
     pub engine: super::engine::EngineOptions,
-    /// What pushes of many images share.
+    /// The state that pushes of several images share.
     #[cfg(feature = "net")]
-    pub shared: Option<Arc<super::registry::shared::Shared>>,
-    /// Who is told of each blob.
+    pub shared: Option<Arc<super::registry::shared::SharedBlobs>>,
+    /// The receiver of progress events.
     pub progress: Arc<dyn Progress>,
 }
 
@@ -120,6 +123,7 @@ impl Default for WriteOptions {
             #[cfg(feature = "net")]
             trusted_keys: Vec::new(),
             trust_tags: false,
+            prune: None,
             #[cfg(feature = "net")]
             sign: None,
             #[cfg(feature = "net")]
@@ -133,10 +137,10 @@ impl Default for WriteOptions {
     }
 }
 
-/// `PATH[:NAME]` as a path and a name, which as in skopeo may be empty for none.
+/// Splits `PATH[:NAME]`. As in skopeo, an empty name is no name.
 pub(crate) fn path_and_name(rest: &str) -> Result<(PathBuf, Option<String>), String> {
     let (path, name) = rest.split_once(':').unwrap_or((rest, ""));
-    // `oci:/a:b/layout` would write to /a, although the directory /a:b is there.
+    // `oci:/a:b/layout` would write to /a, although the directory /a:b exists.
     if let Some(directory) = Path::new(rest).parent().filter(|parent| name.contains('/') && parent.is_dir()) {
         let directory = directory.display();
         return Err(format!("a path ends at its first colon, and the directory {directory} has one; write to another"));
@@ -144,29 +148,29 @@ pub(crate) fn path_and_name(rest: &str) -> Result<(PathBuf, Option<String>), Str
     Ok((some_path(path)?, (!name.is_empty()).then(|| name.to_owned())))
 }
 
-/// The path, which must not be empty.
+/// Returns the path, which must not be empty.
 pub(crate) fn some_path(path: &str) -> Result<PathBuf, String> {
     if path.is_empty() { Err("the path is missing".to_owned()) } else { Ok(path.into()) }
 }
 
-/// `[NAME[:TAG]]`; `None` if it is empty.
+/// Parses `[NAME[:TAG]]`. Returns `None` if it is empty.
 pub(crate) fn parse_name(text: &str) -> Result<Option<TaggedName>, String> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|error: ParseNameError| error.to_string()) }
 }
 
-/// The name that the user gave, or else the image's own, which may come from an untrusted archive.
+/// Returns the name that the user gave, or else that of the image, which may come from an untrusted archive.
 ///
 /// # Errors
 ///
-/// If the image's own name cannot name an image of an engine; `syntax` is how a name is given.
+/// If the image's own name is invalid in an engine. `syntax` describes how to give a name.
 pub(crate) fn name_for(
     given: Option<&TaggedName>,
-    own: Option<&str>,
+    image_name: Option<&str>,
     syntax: &str,
 ) -> Result<Option<TaggedName>, WriteError> {
-    match (given, own) {
+    match (given, image_name) {
         (Some(name), _) => Ok(Some(name.clone())),
-        (None, Some(own)) => match own.parse() {
+        (None, Some(image_name)) => match image_name.parse() {
             Ok(name) => Ok(Some(name)),
             Err(error) => {
                 Err(format!("the name of the image: {error}; to give it another name, write {syntax}").into())
@@ -176,7 +180,7 @@ pub(crate) fn name_for(
     }
 }
 
-/// The one image, for sinks that hold no more.
+/// Returns the only image, for destinations that hold one.
 pub(crate) fn one_image(content: &ManifestGraph) -> Result<&crate::image::Image, WriteError> {
     match content {
         ManifestGraph::Image(image) => Ok(image),

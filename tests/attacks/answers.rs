@@ -62,9 +62,9 @@ fn refused(home: &Path, arguments: &[&str], (name, script): (&str, &str), why: &
     let mut command = limited_strata(home, MEGABYTES, SECONDS);
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let output = command.args(arguments).env("PATH", path).output().unwrap();
-    let said = text(&output);
-    assert!(output.status.code().is_some_and(|code| code == 1 || code == 2), "{:?}: {said}", output.status);
-    assert!(said.contains(why), "{arguments:?}: {said}");
+    let messages = text(&output);
+    assert!(output.status.code().is_some_and(|code| code == 1 || code == 2), "{:?}: {messages}", output.status);
+    assert!(messages.contains(why), "{arguments:?}: {messages}");
 }
 
 #[test]

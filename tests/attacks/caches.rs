@@ -22,7 +22,7 @@ fn world(nar_url: &str) -> World {
     );
     let netrc = world.file("netrc", netrc).display().to_string();
     world.set("NETRC", netrc);
-    let digest = Digest::of(b"a layer");
+    let digest = Digest::sha256(b"a layer");
     let layer = json!({ "digest": digest, "size": 7, "diff_ids": digest, "mediatype": media_type::LAYER_TAR,
         "paths": [{ "path": PATH }], "History": {} });
     let recipe = json!({ "version": 1, "image-config": {}, "arch": "amd64", "layers": [layer] });
@@ -46,15 +46,19 @@ type Credentials = (String, Option<String>, Option<String>);
 
 /// The error of a copy that reads the store path, and the hosts and headers of the requests for the NAR.
 fn copy(world: &World, arguments: &[&str]) -> (String, Vec<Credentials>) {
-    let said = world.run(&[&["copy", "image.json", "oci:copied:t"], arguments].concat());
-    assert!(!said.ok, "{}", said.err);
-    let seen = world.seen();
-    assert!(seen.iter().any(|request| request.path().ends_with(".narinfo")), "the cache was not asked: {}", said.err);
-    let requests = seen.iter().filter(|request| !request.path().ends_with(".narinfo"));
+    let result = world.run(&[&["copy", "image.json", "oci:copied:t"], arguments].concat());
+    assert!(!result.ok, "{}", result.err);
+    let requests = world.seen();
+    assert!(
+        requests.iter().any(|request| request.path().ends_with(".narinfo")),
+        "the cache was not asked: {}",
+        result.err
+    );
+    let requests = requests.iter().filter(|request| !request.path().ends_with(".narinfo"));
     let header = |request: &crate::world::Request, name: &str| request.header(name).map(str::to_owned);
     let requests =
         requests.map(|request| (request.host.clone(), header(request, "authorization"), header(request, "x-token")));
-    (said.err, requests.collect())
+    (result.err, requests.collect())
 }
 
 const HTTPS: [&str; 4] = ["--substituter", "https://cache.example.com", "--header", "X-Token: header-token"];

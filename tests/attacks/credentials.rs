@@ -39,7 +39,7 @@ fn two_registries() -> (World, Arc<Store>, Arc<Store>) {
 fn recipe(world: &World, origin: &str, store: &Store) {
     let layer = tar(&[("x", b"base")]);
     store.keep(origin.split_once('/').unwrap().1, "1", &layer);
-    let digest = Digest::of(&layer);
+    let digest = Digest::sha256(&layer);
     let layer = json!({ "digest": digest, "size": layer.len(), "diff_ids": digest, "mediatype": media_type::LAYER_TAR,
         "origin": origin, "History": {} });
     let recipe = json!({ "version": 2, "image-config": {}, "arch": "amd64", "layers": [layer] });
@@ -67,10 +67,10 @@ fn given_credentials_are_not_sent_to_a_recipe_s_origin() {
     ] {
         let copy = ["copy", "image.json", &target, "--preserve-digests", "--retry-times", "0"];
         world.run(&[&copy, flags].concat()).bad("reading the blob");
-        let seen = world.seen();
-        assert!(seen.iter().any(|request| request.host == OTHER), "{flags:?}: the origin was not asked");
-        assert_eq!(authorizations(&seen, OTHER), Vec::<String>::new(), "{flags:?}");
-        assert!(!authorizations(&seen, MINE).is_empty(), "{flags:?}: the destination got no credentials");
+        let requests = world.seen();
+        assert!(requests.iter().any(|request| request.host == OTHER), "{flags:?}: the origin was not asked");
+        assert_eq!(authorizations(&requests, OTHER), Vec::<String>::new(), "{flags:?}");
+        assert!(!authorizations(&requests, MINE).is_empty(), "{flags:?}: the destination got no credentials");
     }
     // Stored credentials of the origin are its own.
     world.log_in(OTHER, "me:stored-for-other");
@@ -105,8 +105,8 @@ fn credentials_for_two_registries_are_an_error() {
     for flags in
         [&["--creds", LOGIN][..], &["--username", "ci", "--password", PASSWORD], &["--registry-token", PASSWORD]]
     {
-        let said = world.run(&[&["copy", &from, &to], flags].concat()).bad("--src-creds and --dest-creds");
-        assert!(said.err.contains(flags[0]), "{}", said.err);
+        let result = world.run(&[&["copy", &from, &to], flags].concat()).bad("--src-creds and --dest-creds");
+        assert!(result.err.contains(flags[0]), "{}", result.err);
         world.run(&[&["diff", &from, &to], flags].concat()).bad("strata login");
         world.run(&[&["sbom", "diff", &from, &to], flags].concat()).bad("strata login");
         world.run(&[&["index", &to, "other.example.com/app:1"], flags].concat()).bad("strata login");
@@ -164,9 +164,9 @@ fn mirrors_and_locations_of_registries_conf_do_not_see_given_credentials() {
     );
     world.run(&["manifest", "mine.example.com/app:1", "--creds", LOGIN, "--retry-times", "0"]).good();
     world.run(&["manifest", "moved.example.com/app:2", "--creds", LOGIN, "--retry-times", "0"]).bad("401");
-    let seen = world.seen();
-    assert!(seen.iter().filter(|request| request.host == OTHER).count() >= 2);
-    assert_eq!(authorizations(&seen, OTHER), Vec::<String>::new());
+    let requests = world.seen();
+    assert!(requests.iter().filter(|request| request.host == OTHER).count() >= 2);
+    assert_eq!(authorizations(&requests, OTHER), Vec::<String>::new());
 }
 
 /// A world whose certificates are not trusted by default; the CA is in `certs/ca.crt`.
@@ -205,8 +205,8 @@ fn tls_settings_of_a_registry_do_not_apply_to_its_token_realm() {
     world.run(&manifest).bad("certificate");
     world.file("home/.config/containers/certs.d/mine.example.com/ca.crt", text(&world.path("certs/ca.crt")));
     world.run(&manifest).bad("certificate");
-    let seen = world.seen();
-    assert!(!seen.is_empty() && seen.iter().all(|request| request.host == MINE), "the realm was asked");
+    let requests = world.seen();
+    assert!(!requests.is_empty() && requests.iter().all(|request| request.host == MINE), "the realm was asked");
     // The realm's own settings.
     world.file("registries.conf", "[[registry]]\nlocation = \"other.example.com\"\ninsecure = true\n");
     world.run(&manifest).good();
@@ -222,10 +222,10 @@ fn tls_settings_of_a_registry_do_not_apply_to_redirects_mirrors_and_origins() {
     let store = Arc::<Store>::default();
     let image = tar(&[("x", b"layer")]);
     store.keep("app", "1", &image);
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host(MINE, move |request| match request.path().split_once("/blobs/sha256:") {
         Some((_, digest)) => Answer::new(307).with("location", &format!("https://other.example.com/blob/{digest}")),
-        None => kept.answer(request),
+        None => served_store.answer(request),
     });
     world.host(OTHER, |_| Answer::new(200).body("anything"));
     let copy = ["copy", "docker://mine.example.com/app:1", "oci:pulled:t", "--retry-times", "0"];

@@ -6,7 +6,7 @@ use std::{fs, thread, time::Duration};
 use crate::{
     images::tar,
     store::layout,
-    world::{Said, World},
+    world::{ProcessResult, World},
 };
 
 /// A client that logs its arguments. Containers have the ID `c1`; `$1` of `fake_CASE` decides what they do.
@@ -38,7 +38,7 @@ impl Bench {
         Self { world, image }
     }
 
-    fn check(&self, tests: &str) -> Said {
+    fn check(&self, tests: &str) -> ProcessResult {
         self.world.file("tests.yaml", format!("schemaVersion: 2.0.0\n{tests}"));
         self.world.run(&["check", &self.image, "tests.yaml", "--engine", "podman"])
     }
@@ -90,12 +90,12 @@ fn variables_of_the_machine_are_named_alone_and_set_for_the_command() {
 #[test]
 fn each_command_starts_from_the_files_of_the_one_before() {
     let bench = Bench::new("true", "3 ");
-    let said = bench.check(
+    let result = bench.check(
         "commandTests: [{name: t, setup: [[before]], command: x, exitCode: 3, teardown: [[first], [second]]}]\n",
     );
-    let said = said.good();
+    let result = result.good();
     for step in ["setup: before", "teardown: first", "teardown: second"] {
-        assert!(said.err.contains(&format!("t: {step} ended with status 3")), "{}", said.err);
+        assert!(result.err.contains(&format!("t: {step} ended with status 3")), "{}", result.err);
     }
     assert_eq!(bench.log().lines().filter(|line| line.starts_with("commit ")).count(), 3);
     for (at, command) in bench.created().iter().enumerate() {
@@ -121,11 +121,11 @@ fn results_are_printed_as_junit() {
         .world
         .file("tests.yaml", "schemaVersion: 2.0.0\nfileContentTests: [{name: a<b, path: /x, expectedContents: [z]}]\n");
     let mut arguments = vec!["check", &bench.image, "tests.yaml", "--output", "junit"];
-    let said = bench.world.run(&arguments);
-    assert!(!said.ok, "{}", said.err);
+    let result = bench.world.run(&arguments);
+    assert!(!result.ok, "{}", result.err);
     for part in ["<testsuites failures=\"1\" tests=\"1\"", "<testcase name=\"File Content Test: a&lt;b\"", "<failure>"]
     {
-        assert!(said.out.contains(part), "{part}: {} {}", said.out, said.err);
+        assert!(result.out.contains(part), "{part}: {} {}", result.out, result.err);
     }
     arguments.push("--json");
     bench.world.run(&arguments).bad("cannot be used with");

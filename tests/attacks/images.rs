@@ -28,13 +28,13 @@ pub struct Image {
 impl Image {
     /// Layers are uncompressed tars.
     pub fn new(layers: &[Vec<u8>]) -> Self {
-        let ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+        let ids: Vec<Digest> = layers.iter().map(|layer| Digest::sha256(layer)).collect();
         Self::with_ids(&ids, media_type::LAYER_TAR, layers.to_vec())
     }
 
-    /// The same with compressed layers, which are cheaper to check.
+    /// Compressed layers are cheaper to check.
     pub fn with_gzip(layers: &[Vec<u8>]) -> Self {
-        let ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+        let ids: Vec<Digest> = layers.iter().map(|layer| Digest::sha256(layer)).collect();
         let gzip = |layer: &Vec<u8>| {
             let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             writer.write_all(layer).unwrap();
@@ -54,12 +54,12 @@ impl Image {
     }
 
     pub fn digest(&self) -> Digest {
-        Digest::of(&self.manifest)
+        Digest::sha256(&self.manifest)
     }
 }
 
 pub fn descriptor(kind: &str, bytes: &[u8]) -> Value {
-    json!({ "mediaType": kind, "digest": Digest::of(bytes), "size": bytes.len() })
+    json!({ "mediaType": kind, "digest": Digest::sha256(bytes), "size": bytes.len() })
 }
 
 /// Writes an image with these layers as an OCI layout.
@@ -67,7 +67,7 @@ pub fn write_layout(directory: &Path, image: &Image) {
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
     for blob in image.blobs.iter().chain([&image.manifest]) {
-        fs::write(blobs.join(Digest::of(blob).hex()), blob).unwrap();
+        fs::write(blobs.join(Digest::sha256(blob).hex()), blob).unwrap();
     }
     let index = json!({ "schemaVersion": 2, "manifests": [descriptor(media_type::MANIFEST, &image.manifest)] });
     fs::write(directory.join("index.json"), index.to_string()).unwrap();

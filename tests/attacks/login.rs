@@ -24,7 +24,7 @@ fn world() -> World {
     world
 }
 
-/// What the terminal shows if these keys are typed, each after a question; the first is for the first question.
+/// Returns the output on a terminal if these keys are typed, each after its question.
 fn typed(world: &World, command: &str, answers: &[(&str, &[u8])]) -> String {
     let strata = env!("CARGO_BIN_EXE_strata");
     // util-linux's script gives the program a terminal.

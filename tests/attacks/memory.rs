@@ -26,15 +26,15 @@ const HOLE: u64 = 20 << 30;
 /// Runs the program, which must end by itself; whether it succeeded, and its output.
 fn run(home: &Path, arguments: &[&str]) -> (bool, String) {
     let output = limited_strata(home, MEGABYTES, SECONDS).args(arguments).output().unwrap();
-    let said = text(&output);
-    assert!(output.status.code().is_some_and(|code| code <= 2), "{arguments:?}: {:?}: {said}", output.status);
-    (output.status.success(), said)
+    let messages = text(&output);
+    assert!(output.status.code().is_some_and(|code| code <= 2), "{arguments:?}: {:?}: {messages}", output.status);
+    (output.status.success(), messages)
 }
 
 /// Runs the program, which must refuse its input for this reason.
 fn refused(home: &Path, arguments: &[&str], why: &str) {
-    let (succeeded, said) = run(home, arguments);
-    assert!(!succeeded && said.contains(why), "{arguments:?}: {said}");
+    let (succeeded, messages) = run(home, arguments);
+    assert!(!succeeded && messages.contains(why), "{arguments:?}: {messages}");
 }
 
 fn compress(write: impl FnOnce(&mut tar::Builder<zstd::Encoder<'static, Vec<u8>>>)) -> Vec<u8> {
@@ -74,7 +74,7 @@ fn documents_of_a_registry_are_bounded() {
     let large = vec![b' '; 32 << 20];
     let image = Image::new(&[tar(&[("file", b"1")])]);
     registry.put_image("v1", &image);
-    // As the manifest, as the config, and as what a tag of signatures leads to.
+    // The document is the manifest, the config, and the manifest of a tag of signatures.
     registry.put_tag("large", &large);
     let out = format!("oci:{}", home.path().join("out").display());
     refused(home.path(), &["copy", "-q", &registry.reference("large"), &out], "reading the manifest");
@@ -205,14 +205,15 @@ fn references_of_a_nix_database_are_bounded() {
         let file = home.path().join(format!("{kind}.json"));
         fs::write(&file, attributes.to_string()).unwrap();
         let mut command = limited_strata(home.path(), MEGABYTES, SECONDS);
-        let output = command.arg("build").env("NIX_ATTRS_JSON_FILE", &file).output().unwrap();
+        command.arg("build").env("NIX_ATTRS_JSON_FILE", &file).env("NIX_STORE", home.path());
+        let output = command.output().unwrap();
         (output.status.code(), text(&output))
     };
     let base = json!({ "image": directory, "name": null, "tag": null, "arch": "amd64", "variant": null });
     assert_eq!(build("base", base).0, Some(0));
-    let (code, said) =
+    let (code, messages) =
         build("nix-database", json!({ "elsewhere": [], "base": { "fromImage": home.path().join("base") } }));
-    assert!(code == Some(2) && said.contains("references, which is the limit"), "{code:?}: {said}");
+    assert!(code == Some(2) && messages.contains("references, which is the limit"), "{code:?}: {messages}");
 }
 
 /// An image whose layer has a zstd:chunked table of contents with this text.
@@ -223,10 +224,10 @@ fn with_toc(toc: &[u8], length: usize) -> Image {
     let frame = [&0x184d_2a50_u32.to_le_bytes()[..], &u32::try_from(table.len()).unwrap().to_le_bytes()].concat();
     let blob = [layer.as_slice(), &frame, &table].concat();
     let offset = layer.len() + frame.len();
-    let mut image = Image::with_ids(&[Digest::of(&tar(&[("file", b"1")]))], ZSTD, vec![blob]);
+    let mut image = Image::with_ids(&[Digest::sha256(&tar(&[("file", b"1")]))], ZSTD, vec![blob]);
     let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
     manifest["layers"][0]["annotations"] = json!({
-        "io.github.containers.zstd-chunked.manifest-checksum": Digest::of(&table),
+        "io.github.containers.zstd-chunked.manifest-checksum": Digest::sha256(&table),
         "io.github.containers.zstd-chunked.manifest-position": format!("{offset}:{}:{length}:1", table.len()),
     });
     image.manifest = manifest.to_string().into_bytes();
@@ -255,7 +256,7 @@ const PATH: &str = "/nix/store/0c6a1cv41yy9yz8svln6w09ks4wdjk4n-hello";
 fn recipe_of_cache(home: &Path, narinfo: &str) -> String {
     fs::create_dir_all(home.join("cache/nar")).unwrap();
     fs::write(home.join("cache/0c6a1cv41yy9yz8svln6w09ks4wdjk4n.narinfo"), narinfo).unwrap();
-    let digest = Digest::of(b"a layer");
+    let digest = Digest::sha256(b"a layer");
     let layer = json!({ "digest": digest, "size": 7, "diff_ids": digest, "mediatype": media_type::LAYER_TAR,
         "paths": [{ "path": PATH }], "History": {} });
     let recipe = json!({ "version": 1, "image-config": {}, "arch": "amd64", "layers": [layer] });

@@ -1,5 +1,7 @@
 //! Recipes and layouts that name files of the user: `serve` and `copy` must not disclose a byte of them.
 
+mod layouts;
+
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -16,15 +18,15 @@ use serde_json::{Value, json};
 use strata::internals::oci::{Digest, descriptor::media_type};
 
 use crate::{
-    images::{Image, descriptor},
+    images::{Image, descriptor, tar, write_layout},
     run::{strata, text},
 };
 
 const SECRET: &str = "-----BEGIN SECRET KEY-----";
-/// No blob has this digest.
+/// A digest that no blob has.
 const NO_DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-/// A home directory with a secret, and a directory of a stranger's image.
+/// A home directory with a secret, and a directory with a hostile image.
 struct Home {
     top: tempfile::TempDir,
     secret: PathBuf,
@@ -46,11 +48,16 @@ impl Home {
         self.top.path()
     }
 
+    /// The digest of the secret, with which a blob of it passes the check of its digest.
+    fn secret_digest(&self) -> String {
+        Digest::sha256(&fs::read(&self.secret).unwrap()).to_string()
+    }
+
     fn secret_size(&self) -> u64 {
         fs::metadata(&self.secret).unwrap().len()
     }
 
-    /// A recipe with one layer, in the stranger's directory.
+    /// Writes a recipe with one layer to the directory of the hostile image.
     fn recipe(&self, size: u64, layer: Value) -> PathBuf {
         let mut own = json!({ "digest": NO_DIGEST, "size": size, "diff_ids": NO_DIGEST,
             "mediatype": media_type::LAYER_TAR, "History": {} });
@@ -62,23 +69,23 @@ impl Home {
     }
 
     /// An OCI layout or a `dir:` whose only layer `place` makes.
-    fn directory(&self, is_layout: bool, size: u64, place: impl FnOnce(&Path)) -> String {
+    fn directory(&self, is_layout: bool, digest: &str, size: u64, place: impl FnOnce(&Path)) -> String {
         let config = json!({ "architecture": "amd64", "os": "linux",
-            "rootfs": { "type": "layers", "diff_ids": [NO_DIGEST] } });
+            "rootfs": { "type": "layers", "diff_ids": [digest] } });
         let config = config.to_string().into_bytes();
         let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST,
             "config": descriptor(media_type::CONFIG, &config),
-            "layers": [{ "mediaType": media_type::LAYER_TAR, "digest": NO_DIGEST, "size": size }] });
+            "layers": [{ "mediaType": media_type::LAYER_TAR, "digest": digest, "size": size }] });
         let manifest = manifest.to_string().into_bytes();
         let blobs = if is_layout { self.image.join("blobs/sha256") } else { self.image.clone() };
         fs::create_dir_all(&blobs).unwrap();
-        fs::write(blobs.join(Digest::of(&config).hex()), &config).unwrap();
-        place(&blobs.join(&NO_DIGEST[7..]));
+        fs::write(blobs.join(Digest::sha256(&config).hex()), &config).unwrap();
+        place(&blobs.join(&digest[7..]));
         if !is_layout {
             fs::write(self.image.join("manifest.json"), &manifest).unwrap();
             return format!("dir:{}", self.image.display());
         }
-        fs::write(blobs.join(Digest::of(&manifest).hex()), &manifest).unwrap();
+        fs::write(blobs.join(Digest::sha256(&manifest).hex()), &manifest).unwrap();
         fs::write(self.image.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
         let index = json!({ "schemaVersion": 2, "manifests": [descriptor(media_type::MANIFEST, &manifest)] });
         fs::write(self.image.join("index.json"), index.to_string()).unwrap();
@@ -86,21 +93,21 @@ impl Home {
     }
 }
 
-/// What a client of `strata serve` gets, whole and by ranges; empty where the image is refused.
-fn served(home: &Home, image: &str) -> Vec<u8> {
+/// Returns the bytes that `strata serve` sends for whole blobs and ranges. They are empty if the image is refused.
+fn served(home: &Home, image: &str, digest: &str) -> Vec<u8> {
     let mut serve = strata(home.path());
     serve.args(["serve", &format!("app:v1={image}"), "--listen", "127.0.0.1:0"]);
     let mut child = serve.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let mut got = Vec::new();
+    let mut received = Vec::new();
     if let Some(address) = line.split('/').next().filter(|address| address.contains(':')) {
         for range in ["", "Range: bytes=0-327\r\n", "Range: bytes=0-10,12-300\r\n", "Range: bytes=0-3500\r\n"] {
-            got.extend(request(address.trim(), range));
+            received.extend(request(address.trim(), digest, range));
         }
     }
     stop(&mut child);
-    got
+    received
 }
 
 fn stop(child: &mut Child) {
@@ -108,23 +115,23 @@ fn stop(child: &mut Child) {
     child.wait().unwrap();
 }
 
-fn request(address: &str, header: &str) -> Vec<u8> {
+fn request(address: &str, digest: &str, header: &str) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    let text = format!("GET /v2/app/blobs/{NO_DIGEST} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
+    let text = format!("GET /v2/app/blobs/{digest} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}\r\n");
     stream.write_all(text.as_bytes()).unwrap();
-    let mut got = Vec::new();
+    let mut received = Vec::new();
     // A broken connection is an answer too.
-    drop(stream.read_to_end(&mut got));
-    got
+    drop(stream.read_to_end(&mut received));
+    received
 }
 
-/// What a registry gets that records everything and has nothing.
+/// Returns the bytes that an empty registry receives.
 fn uploaded(home: &Home, image: &str, arguments: &[&str]) -> (Vec<u8>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let got = Arc::<Mutex<Vec<u8>>>::default();
-    let recorded = Arc::clone(&got);
+    let received = Arc::<Mutex<Vec<u8>>>::default();
+    let recorded = Arc::clone(&received);
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let recorded = Arc::clone(&recorded);
@@ -135,8 +142,8 @@ fn uploaded(home: &Home, image: &str, arguments: &[&str]) -> (Vec<u8>, String) {
     copy.args(["copy", "-q", image, &format!("docker://127.0.0.1:{port}/x:v1"), "--retry-times", "0"]).args(arguments);
     let output = copy.output().unwrap();
     assert!(!output.status.success(), "{}", text(&output));
-    let got = got.lock().unwrap().clone();
-    (got, text(&output))
+    let received = received.lock().unwrap().clone();
+    (received, text(&output))
 }
 
 fn record(mut stream: TcpStream, recorded: &Mutex<Vec<u8>>) {
@@ -174,15 +181,22 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 /// The decompressed bodies of all uploads.
 fn bodies(recorded: &[u8]) -> Vec<u8> {
     let mut bodies = Vec::new();
-    for at in (0..recorded.len()).filter(|at| recorded[*at..].starts_with(b"PATCH ")) {
+    for at in (0..recorded.len())
+        .filter(|at| [b"PATCH ".as_slice(), b"PUT /"].iter().any(|method| recorded[*at..].starts_with(method)))
+    {
         let head = recorded[at..].windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+        let headers = String::from_utf8_lossy(&recorded[at..at + head]).to_ascii_lowercase();
         let mut rest = &recorded[at + head + 4..];
         let mut body = Vec::new();
-        while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
-            let size = std::str::from_utf8(&rest[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
-            let Some(size) = size.filter(|size| rest.len() >= end + 2 + size) else { break };
-            body.extend_from_slice(&rest[end + 2..end + 2 + size]);
-            rest = rest.get(end + size + 4..).unwrap_or_default();
+        if headers.contains("transfer-encoding: chunked") {
+            while let Some(end) = rest.windows(2).position(|window| window == b"\r\n") {
+                let size = std::str::from_utf8(&rest[..end]).ok().and_then(|size| usize::from_str_radix(size, 16).ok());
+                let Some(size) = size.filter(|size| rest.len() >= end + 2 + size) else { break };
+                body.extend_from_slice(&rest[end + 2..end + 2 + size]);
+                rest = rest.get(end + size + 4..).unwrap_or_default();
+            }
+        } else {
+            body.extend_from_slice(rest);
         }
         match body.starts_with(&[0x1f, 0x8b]) {
             // It breaks off.
@@ -193,13 +207,30 @@ fn bodies(recorded: &[u8]) -> Vec<u8> {
     bodies
 }
 
-/// Neither command discloses the secret: no byte of the layer leaves.
+/// Checks that neither command sends a byte of the layer.
 fn nothing_leaves(home: &Home, image: &str) {
-    let got = served(home, image);
-    assert!(!contains(&got, SECRET), "served: {image}");
+    for digest in [NO_DIGEST, &home.secret_digest()] {
+        let received = served(home, image, digest);
+        assert!(!contains(&received, SECRET), "served: {image}");
+    }
     for arguments in [&[][..], &["--compression", "none"]] {
-        let (got, said) = uploaded(home, image, arguments);
-        assert_eq!(bodies(&got), b"", "uploaded: {image}: {said}");
+        let (received, output) = uploaded(home, image, arguments);
+        assert_eq!(bodies(&received), b"", "uploaded: {image}: {output}");
+    }
+}
+
+/// The functions above see what an image that is allowed gives away; otherwise the tests below could not fail.
+#[test]
+fn layers_of_an_allowed_image_are_seen() {
+    let home = Home::new();
+    let layer = tar(&[("file", SECRET.as_bytes())]);
+    let directory = home.path().join("allowed");
+    write_layout(&directory, &Image::new(std::slice::from_ref(&layer)));
+    let image = format!("oci:{}", directory.display());
+    assert!(contains(&served(&home, &image, &Digest::sha256(&layer).to_string()), SECRET));
+    for arguments in [&[][..], &["--compression", "none"]] {
+        let (received, output) = uploaded(&home, &image, arguments);
+        assert!(contains(&bodies(&received), SECRET), "{arguments:?}: {output}");
     }
 }
 
@@ -224,8 +255,8 @@ fn recipes_name_no_files_of_the_user() {
     ] {
         let path = home.recipe(size, layer.clone());
         nothing_leaves(&home, path.to_str().unwrap());
-        let (_, said) = uploaded(&home, path.to_str().unwrap(), &[]);
-        assert!(said.contains("neither a store path nor a file in the recipe's directory"), "{layer}: {said}");
+        let (_, output) = uploaded(&home, path.to_str().unwrap(), &[]);
+        assert!(output.contains("neither a store path nor a file in the recipe's directory"), "{layer}: {output}");
     }
 }
 
@@ -258,8 +289,12 @@ fn links_next_to_a_recipe_are_not_followed() {
         json!({ "paths": [{ "path": "directory/id_rsa" }] }),
         json!({ "paths": [{ "path": "directory" }] }),
     ] {
-        let path = home.recipe(home.secret_size(), layer);
-        nothing_leaves(&home, path.to_str().unwrap());
+        for digest in [NO_DIGEST, &home.secret_digest()] {
+            let mut layer = layer.clone();
+            (layer["digest"], layer["diff_ids"]) = (digest.into(), digest.into());
+            let path = home.recipe(home.secret_size(), layer);
+            nothing_leaves(&home, path.to_str().unwrap());
+        }
     }
 }
 
@@ -271,94 +306,41 @@ fn attachments_of_a_recipe_are_store_paths() {
     let file = json!({ "artifactType": "text/plain", "mediaType": "text/plain", "path": home.secret });
     recipe["attachments"] = json!([file]);
     fs::write(&path, recipe.to_string()).unwrap();
-    let (got, said) = uploaded(&home, path.to_str().unwrap(), &[]);
-    assert!(!contains(&got, SECRET) && said.contains("an attachment names"), "{said}");
+    let (received, output) = uploaded(&home, path.to_str().unwrap(), &[]);
+    assert!(!contains(&received, SECRET) && output.contains("an attachment names"), "{output}");
 }
 
+/// Private stores, and temporary directories of other users, can have such names.
 #[test]
-fn links_in_a_layout_are_not_followed() {
-    for is_layout in [true, false] {
-        let home = Home::new();
-        let size = home.secret_size();
-        for place in [
-            |home: &Home, blob: &Path| symlink(&home.secret, blob).unwrap(),
-            |home: &Home, blob: &Path| {
-                let up = "../".repeat(blob.components().count());
-                symlink(format!("{up}{}", home.secret.display()), blob).unwrap();
-            },
-            |_: &Home, blob: &Path| symlink("/proc/self/environ", blob).unwrap(),
-            // A hard link cannot be told from a file; its digest can.
-            |home: &Home, blob: &Path| fs::hard_link(&home.secret, blob).unwrap(),
+fn directories_outside_the_store_with_the_name_of_a_store_path_are_refused() {
+    for place in [
+        ".private/0123456789abcdfghijklmnpqrsvwxyz-wallet",
+        ".local/share/nix/root/nix/store/0123456789abcdfghijklmnpqrsvwxyz-wallet",
+        "nix/store/0123456789abcdfghijklmnpqrsvwxyz-a/nix/store/0123456789abcdfghijklmnpqrsvwxyz-wallet",
+    ] {
+        let mut home = Home::new();
+        let private = home.path().join(place);
+        fs::create_dir_all(&private).unwrap();
+        home.secret = private.join("key");
+        fs::write(&home.secret, format!("{SECRET}\n{}\n", "k".repeat(300))).unwrap();
+        for layer in [
+            json!({ "paths": [{ "path": private }] }),
+            json!({ "paths": [{ "path": home.secret }] }),
+            json!({ "paths": [{ "path": format!("/nix/store/..{}", private.display()) }] }),
+            json!({ "layer-path": home.secret }),
         ] {
-            for size in [size, 2000] {
-                let image = home.directory(is_layout, size, |blob| {
-                    drop(fs::remove_file(blob));
-                    place(&home, blob);
-                });
-                nothing_leaves(&home, &image);
-            }
+            let path = home.recipe(9000, layer.clone());
+            nothing_leaves(&home, path.to_str().unwrap());
+            let (_, output) = uploaded(&home, path.to_str().unwrap(), &[]);
+            assert!(output.contains("neither a store path nor a file in the recipe's directory"), "{layer}: {output}");
         }
-        fs::remove_dir_all(&home.image).unwrap();
-        fs::create_dir(&home.image).unwrap();
-        // A directory on the way is a link.
-        if is_layout {
-            let outside = home.path().join("outside");
-            fs::create_dir(&outside).unwrap();
-            let image = home.directory(true, size, |blob| fs::copy(&home.secret, blob).map(drop).unwrap());
-            fs::rename(home.image.join("blobs/sha256"), outside.join("sha256")).unwrap();
-            symlink(outside.join("sha256"), home.image.join("blobs/sha256")).unwrap();
-            let (_, said) = uploaded(&home, &image, &[]);
-            assert!(said.contains("which may be any file"), "{said}");
-            nothing_leaves(&home, &image);
-        }
+        let path = home.recipe(1, json!({ "paths": [] }));
+        let mut recipe: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        let file = json!({ "artifactType": "text/plain", "mediaType": "text/plain", "path": home.secret });
+        recipe["attachments"] = json!([file]);
+        fs::write(&path, recipe.to_string()).unwrap();
+        let (received, output) = uploaded(&home, path.to_str().unwrap(), &[]);
+        assert!(!contains(&received, SECRET) && output.contains("an attachment names"), "{output}");
+        assert!(output.contains("NIX_STORE_DIR sets another one"), "{output}");
     }
-}
-
-#[test]
-fn pipes_and_devices_in_a_layout_do_not_hang_a_copy() {
-    for device in [false, true] {
-        let home = Home::new();
-        let image = home.directory(true, 10, |blob| match device {
-            true => symlink("/dev/zero", blob).unwrap(),
-            false => make_pipe(blob),
-        });
-        let (_, said) = uploaded(&home, &image, &[]);
-        assert!(said.contains("it is a pipe") || said.contains("which may be any file"), "{said}");
-        for document in ["index.json", "oci-layout"] {
-            let path = home.image.join(document);
-            fs::remove_file(&path).unwrap();
-            make_pipe(&path);
-        }
-        let (_, said) = uploaded(&home, &image, &[]);
-        assert!(said.contains("it is a pipe"), "{said}");
-    }
-}
-
-fn make_pipe(path: &Path) {
-    let status = std::process::Command::new("mkfifo").arg(path).status().unwrap();
-    assert!(status.success());
-}
-
-#[test]
-fn links_of_a_layout_into_the_store_are_followed() {
-    let home = Home::new();
-    let layer = b"layer".to_vec();
-    let own = Image::new(std::slice::from_ref(&layer));
-    let blobs = home.image.join("blobs/sha256");
-    fs::create_dir_all(&blobs).unwrap();
-    let store = home.path().join("00000000000000000000000000000000-blobs");
-    fs::create_dir(&store).unwrap();
-    for bytes in own.blobs.iter().chain([&own.manifest]) {
-        let name = Digest::of(bytes).hex();
-        fs::write(store.join(&name), bytes).unwrap();
-        symlink(store.join(&name), blobs.join(&name)).unwrap();
-    }
-    fs::write(home.image.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-    let index = json!({ "schemaVersion": 2, "manifests": [descriptor(media_type::MANIFEST, &own.manifest)] });
-    fs::write(home.image.join("index.json"), index.to_string()).unwrap();
-    let out = home.path().join("out");
-    let image = format!("oci:{}", home.image.display());
-    let output = strata(home.path()).args(["copy", "-q", &image, &format!("oci:{}", out.display())]).output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(fs::read(out.join("blobs/sha256").join(Digest::of(&layer).hex())).unwrap(), layer);
 }

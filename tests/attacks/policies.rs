@@ -116,21 +116,21 @@ fn an_sbom_that_hides_or_omits_store_paths_fails() {
     let nested = json!({ "name": "outer", "components": [ { "name": "inner", "components": [component(GCC)] } ] });
     let evidence = json!({ "name": "x", "evidence": { "occurrences": [ { "location": format!("{GCC}/bin/gcc") } ] } });
     let sboms = [
-        sbom(&[component(HELLO), nested]),
-        sbom(&[component(HELLO), evidence]),
-        sbom(&[json!({ "name": "gcc" })]),
-        sbom(&[]),
-        json!({}),
-        Value::Null,
+        (sbom(&[component(HELLO), nested]), GCC),
+        (sbom(&[component(HELLO), evidence]), GCC),
+        (sbom(&[json!({ "name": "gcc" })]), "its signed SBOM lists no store paths"),
+        (sbom(&[]), "its signed SBOM lists no store paths"),
+        (json!({}), "it has no signed SBOM"),
+        (Value::Null, "it has no signed SBOM"),
     ];
-    for (number, sbom) in sboms.into_iter().enumerate() {
+    for (number, (sbom, why)) in sboms.into_iter().enumerate() {
         let signed = Signed::new();
         let image = image(&[number as u8]);
         signed.registry.put_image("v1", &image);
         signed.sign(&image.digest());
         signed.attest_sbom(&image.digest(), sbom.clone());
         let (succeeded, output) = signed.verify_policy("v1", r#"{ "forbiddenPaths": ["gcc"] }"#);
-        assert!(!succeeded, "{sbom}: {output}");
+        assert!(!succeeded && output.contains(why), "{sbom}: {output}");
     }
 }
 
@@ -145,7 +145,7 @@ fn index(images: &[&Image], registry: &Registry) -> Vec<u8> {
     }
     let layer = b"{}";
     let config = json!({ "architecture": "unknown", "os": "unknown",
-        "rootfs": { "type": "layers", "diff_ids": [Digest::of(layer)] } });
+        "rootfs": { "type": "layers", "diff_ids": [Digest::sha256(layer)] } });
     let config = config.to_string().into_bytes();
     let attestation = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "layers": [descriptor("application/vnd.in-toto+json", layer)],
         "config": descriptor(media_type::CONFIG, &config) });
@@ -155,6 +155,7 @@ fn index(images: &[&Image], registry: &Registry) -> Vec<u8> {
     registry.put_blob(&attestation);
     let mut entry = descriptor(media_type::MANIFEST, &attestation);
     entry["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
+    entry["annotations"] = json!({ "vnd.docker.reference.type": "attestation-manifest" });
     entries.push(entry);
     json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries }).to_string().into_bytes()
 }
@@ -164,11 +165,11 @@ fn each_image_of_an_index_is_judged_by_its_own_attestations() {
     let signed = Signed::new();
     let (one, two) = (image(b"1"), image(b"2"));
     let bytes = index(&[&one, &two], &signed.registry);
-    let root = Digest::of(&bytes);
+    let root = Digest::sha256(&bytes);
     signed.registry.put_tag("v1", &bytes);
     signed.sign(&root);
     let policy = r#"{ "sbom": true, "forbiddenPaths": ["gcc"] }"#;
-    // An SBOM of the index says nothing about its images.
+    // An SBOM of the index does not describe its images.
     signed.attest_sbom(&root, sbom(&[component(HELLO)]));
     signed.attest_sbom(&one.digest(), sbom(&[component(HELLO)]));
     let (succeeded, output) = signed.verify_policy("v1", policy);
@@ -185,10 +186,51 @@ fn an_index_whose_images_all_meet_the_policy_passes() {
     let (one, two) = (image(b"1"), image(b"2"));
     let bytes = index(&[&one, &two], &signed.registry);
     signed.registry.put_tag("v1", &bytes);
-    signed.sign(&Digest::of(&bytes));
+    signed.sign(&Digest::sha256(&bytes));
     for image in [&one, &two] {
         signed.attest_sbom(&image.digest(), sbom(&[component(HELLO)]));
     }
     let (succeeded, output) = signed.verify_policy("v1", r#"{ "sbom": true, "forbiddenPaths": ["gcc"] }"#);
     assert!(succeeded, "{output}");
+}
+
+/// podman unpacks layers of any media type, so every manifest that an engine can choose is checked.
+#[test]
+fn an_image_whose_layers_have_the_media_type_of_statements_is_checked() {
+    let mark = json!({ "vnd.docker.reference.type": "attestation-manifest" });
+    let unknown = json!({ "os": "unknown", "architecture": "unknown" });
+    let arm = json!({ "os": "linux", "architecture": "arm64" });
+    for listed in [
+        vec![(Some(&arm), None)],
+        vec![(Some(&arm), Some(&mark))],
+        vec![(Some(&unknown), None)],
+        vec![(None, Some(&mark))],
+        vec![(Some(&unknown), Some(&mark)), (Some(&arm), None)],
+        vec![(Some(&arm), None), (Some(&unknown), Some(&mark))],
+    ] {
+        let signed = Signed::new();
+        let good = image(b"good");
+        let layer = tar(&[("evil", b"evil")]);
+        let hidden = Image::with_ids(&[Digest::sha256(&layer)], "application/vnd.in-toto+json", vec![layer]);
+        signed.registry.put_image("good", &good);
+        signed.registry.put_image("hidden", &hidden);
+        let mut entries = vec![descriptor(media_type::MANIFEST, &good.manifest)];
+        entries[0]["platform"] = json!({ "os": "linux", "architecture": "amd64" });
+        for (platform, annotations) in &listed {
+            let mut entry = descriptor(media_type::MANIFEST, &hidden.manifest);
+            for (key, value) in [("platform", platform), ("annotations", annotations)] {
+                if let Some(value) = value {
+                    entry[key] = (*value).clone();
+                }
+            }
+            entries.push(entry);
+        }
+        let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries }).to_string();
+        signed.registry.put_tag("v1", index.as_bytes());
+        signed.sign(&Digest::sha256(index.as_bytes()));
+        signed.attest_sbom(&good.digest(), sbom(&[component(HELLO)]));
+        let (succeeded, output) = signed.verify_policy("v1", r#"{ "sbom": true }"#);
+        assert!(!succeeded && output.contains("no signed SBOM"), "{listed:?}: {output}");
+        assert!(output.contains(&hidden.digest().to_string()), "{listed:?}: {output}");
+    }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 const HOST: &str = "registry.example.com";
-/// As a URL has it, and decoded.
+/// The password as it is written in a URL, and decoded.
 const LOGIN: (&str, &str) = ("m%65:p%40ss%2Fw%3Aord@", "me:p@ss/w:ord");
 
 /// A registry with one image, and no variable that names a proxy.
@@ -60,7 +60,7 @@ fn socks5_proxies_without_a_password_are_used() {
 }
 
 #[test]
-fn no_proxy_holds_for_socks() {
+fn no_proxy_applies_to_socks_proxies() {
     let mut world = world();
     let proxy = world.proxy("socks5", "");
     world.set("ALL_PROXY", proxy);
@@ -75,8 +75,8 @@ fn proxies_of_other_kinds_are_refused_without_a_request() {
         let mut world = world();
         let proxy = world.proxy(url.split("://").next().unwrap(), url.split("://").nth(1).unwrap());
         world.set("HTTPS_PROXY", proxy);
-        let said = world.run(&COPY).bad("HTTPS_PROXY");
-        assert!(!said.err.contains("secret"), "{}", said.err);
+        let result = world.run(&COPY).bad("HTTPS_PROXY");
+        assert!(!result.err.contains("secret"), "{}", result.err);
         assert!(world.seen().is_empty() && world.proxied().is_empty(), "{url}");
     }
 }
@@ -84,10 +84,12 @@ fn proxies_of_other_kinds_are_refused_without_a_request() {
 #[test]
 fn a_socks_proxy_that_refuses_is_not_bypassed() {
     let mut world = world();
-    // Nothing listens on this port.
+    // No process listens on this port.
     world.set("ALL_PROXY", "socks5://127.0.0.1:9");
     world.set("SSL_CERT_FILE", world.path("authority.pem").display().to_string());
-    world.run(&COPY).bad("registry.example.com");
+    // The address of the registry, which the machine cannot resolve, would be another error.
+    let result = world.run(&COPY).bad("registry.example.com");
+    assert!(result.err.contains("Connection refused"), "{}", result.err);
     assert!(world.seen().is_empty());
 }
 
@@ -98,21 +100,21 @@ fn http_requests_to_a_proxy_have_the_absolute_form() {
     world.file("registries.conf", "[[registry]]\nlocation = \"registry.example.com:80\"\ninsecure = true\n");
     let store = Arc::<Store>::default();
     store.keep("app", "1", &tar(&[("x", b"layer")]));
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host("registry.example.com", move |request| {
         assert!(request.header("host").is_some_and(|host| host.starts_with("registry.example.com")));
-        kept.answer(request)
+        served_store.answer(request)
     });
     let proxy = world.proxy("http", LOGIN.0);
     world.set("HTTP_PROXY", proxy);
     world.run(&["copy", "docker://registry.example.com:80/app:1", "oci:pulled:t", "--retry-times", "0"]).good();
     world.run(&["copy", "oci:pulled:t", "docker://registry.example.com:80/pushed:1", "--retry-times", "0"]).good();
     assert!(store.has_tag("pushed", "1"));
-    let seen = world.seen();
-    assert!(seen.iter().any(|request: &Request| request.method == "PUT"));
+    let requests = world.seen();
+    assert!(requests.iter().any(|request: &Request| request.method == "PUT"));
     let basic = format!("Basic {}", BASE64.encode(LOGIN.1.as_bytes()));
     let proxied = world.proxied();
-    assert_eq!(proxied.len(), seen.len(), "each request has the proxy's credentials once");
+    assert_eq!(proxied.len(), requests.len(), "each request has the proxy's credentials once");
     assert!(proxied.iter().all(|line| *line == basic), "{proxied:?}");
 }
 
@@ -122,7 +124,7 @@ fn https_goes_through_a_tunnel_that_alone_has_the_proxy_s_password() {
     let proxy = world.proxy("http", LOGIN.0);
     world.set("HTTPS_PROXY", proxy);
     world.run(&COPY).good();
-    let seen = world.seen();
-    assert!(!seen.is_empty() && seen.iter().all(|request| request.header("proxy-authorization").is_none()));
+    let requests = world.seen();
+    assert!(!requests.is_empty() && requests.iter().all(|request| request.header("proxy-authorization").is_none()));
     assert!(!world.proxied().is_empty());
 }

@@ -29,10 +29,10 @@ fn registry(is_signed: bool) -> (Signed, Digest) {
 
 type Attack = fn(&Signed, &Digest);
 
-/// What can be attached to an image without its key.
+/// The referrers that an attacker without the key can attach to an image.
 const ATTACKS: [(&str, Attack); 14] = [
     ("a bundle of the key for another image", |signed, digest| {
-        let other = Statement::signature(&Digest::of(b"other"));
+        let other = Statement::signature(&Digest::sha256(b"other"));
         signed.registry.attach(digest, BUNDLE, &Bundle::sign(&other, &signed.key).unwrap().to_vec());
     }),
     ("a bundle of another key", |signed, digest| {
@@ -116,7 +116,7 @@ fn attached_documents_do_not_replace_a_signature() {
 }
 
 #[test]
-fn all_attacks_together_are_counted() {
+fn referrers_that_are_ignored_are_counted() {
     let (signed, digest) = registry(true);
     ATTACKS[..11].iter().for_each(|(_, attack)| attack(&signed, &digest));
     let (succeeded, output) = signed.verify("v1", &[]);
@@ -126,13 +126,13 @@ fn all_attacks_together_are_counted() {
 #[test]
 fn a_registry_without_the_referrers_api_hides_nothing_either() {
     let (signed, digest) = registry(true);
-    // The same list, under the fallback tag, after a malformed entry.
+    // The list under the fallback tag has a malformed first entry.
     signed.registry.edit(|contents| {
         let mut entries = contents.referrers.remove(&digest.to_string()).unwrap();
         entries.insert(0, json!({ "mediaType": media_type::MANIFEST, "digest": "sha384:0", "size": 5 }));
         let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries });
         let bytes = index.to_string().into_bytes();
-        let name = Digest::of(&bytes).to_string();
+        let name = Digest::sha256(&bytes).to_string();
         contents.tags.insert(digest.to_string().replace(':', "-"), name.clone());
         contents.blobs.insert(name, bytes);
     });
@@ -202,7 +202,7 @@ fn a_signature_under_a_tag_is_for_one_repository() {
 
 /// Lists of referrers without end: the registry and each line of `pages` say how.
 #[test]
-fn lists_of_referrers_end() {
+fn an_endless_list_of_referrers_is_an_error() {
     let (signed, digest) = registry(true);
     let list = format!("/v2/app/referrers/{digest}");
     let (first, second) = (list.clone(), list.clone());
@@ -237,10 +237,10 @@ fn lists_of_referrers_end() {
         let mut command = limited_strata(signed.home.path(), 400, 100);
         command.args(["verify", &signed.registry.reference("v1"), "--key"]).arg(&signed.public);
         let output = command.output().unwrap();
-        let said = text(&output);
+        let messages = text(&output);
         assert!(
-            matches!(output.status.code(), Some(1 | 2)) && said.contains(why),
-            "{what}: {:?} {said}",
+            matches!(output.status.code(), Some(1 | 2)) && messages.contains(why),
+            "{what}: {:?} {messages}",
             output.status
         );
     }

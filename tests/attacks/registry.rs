@@ -61,7 +61,7 @@ impl Registry {
     }
 
     pub fn put_blob(&self, bytes: &[u8]) -> Digest {
-        let digest = Digest::of(bytes);
+        let digest = Digest::sha256(bytes);
         self.edit(|contents| drop(contents.blobs.insert(digest.to_string(), bytes.to_vec())));
         digest
     }

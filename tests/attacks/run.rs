@@ -15,7 +15,7 @@ pub fn strata(home: &Path) -> Command {
     command
 }
 
-/// What a run printed on both streams.
+/// Returns the output of a run on both streams.
 pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
 }

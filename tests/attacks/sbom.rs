@@ -148,7 +148,7 @@ fn databases_that_are_not_understood_make_the_sbom_incomplete() {
 }
 
 #[test]
-fn rpm_databases_run_nothing_and_end() {
+fn views_and_oversized_values_of_rpm_databases_are_bounded() {
     let endless = "with recursive c(x) as (select 1 union all select x + 1 from c)";
     let table = "create table Packages (hnum integer primary key, blob blob);";
     for (what, sql) in [
@@ -194,7 +194,7 @@ fn damaged_rpm_databases_end() {
 }
 
 #[test]
-fn databases_and_lists_without_measure_are_refused() {
+fn oversized_package_databases_and_lists_are_refused() {
     let many = |count: usize, prefix: &str| -> Vec<u8> {
         (0..count).flat_map(|number| package(&format!("{prefix}{number}")).into_bytes()).collect()
     };
@@ -225,7 +225,7 @@ fn databases_and_lists_without_measure_are_refused() {
 }
 
 #[test]
-fn long_lines_take_no_memory() {
+fn long_lines_of_package_databases_are_bounded() {
     let long = ["Package: ", &"x".repeat(50_000_000), "\nStatus: install ok installed\nVersion: 1\n\n"].concat();
     let sbom = sbom(&[tar(&[(STATUS, long.as_bytes())])]).unwrap();
     assert!(!is_complete(&sbom));

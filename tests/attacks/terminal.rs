@@ -14,13 +14,15 @@ use serde_json::json;
 use strata::internals::oci::{Digest, descriptor::media_type};
 
 /// Clears the screen, sets the title, in 7 and 8 bits; reorders text; forges a line.
-const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\r\u{8}b\u{2028}";
+const HOSTILE: &str = "a\u{1b}[2J\u{1b}]0;x\u{7}\u{9b}2J\u{202e}\u{2066}\u{200f}\u{61c}\r\u{8}b\u{2028}\u{2029}";
 
 /// Fails if the output has characters that change a terminal.
 fn check(what: &str, output: &Output) {
     let text = text(output);
     let is_hostile = |letter: char| {
-        letter.is_control() && !matches!(letter, '\n' | '\t') || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2028}')
+        let reorders =
+            matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        letter.is_control() && !matches!(letter, '\n' | '\t') || reorders || matches!(letter, '\u{2028}' | '\u{2029}')
     };
     assert!(!text.contains(is_hostile), "{what}: {text:?}");
     assert!(!text.is_empty(), "{what} prints nothing");
@@ -41,7 +43,7 @@ fn image(version: &str) -> Image {
         "config": { "Env": [format!("A={HOSTILE}{version}")], "Cmd": [HOSTILE], "Entrypoint": [HOSTILE],
             "Labels": { HOSTILE: HOSTILE }, "User": HOSTILE, "WorkingDir": format!("/{HOSTILE}") },
         "history": [ { "created_by": format!("{HOSTILE}{version}"), "comment": HOSTILE } ],
-        "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer)] },
+        "rootfs": { "type": "layers", "diff_ids": [Digest::sha256(&layer)] },
     });
     let config = config.to_string().into_bytes();
     let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST,
@@ -66,17 +68,19 @@ fn texts_of_images_are_escaped() {
     let home = tempfile::tempdir().unwrap();
     let (one, two) = (&layout(home.path(), "1"), &layout(home.path(), "2"));
     let target = format!("oci:{}", home.path().join("target").display());
-    for arguments in [
-        &["inspect", one] as &[&str],
-        &["explain", one],
-        &["diff", one, two],
-        &["sbom", "diff", one, two],
-        &["verify", one],
-        &["copy", one, &target],
-        &["copy", &format!("{one}:missing"), &target],
-        &["copy", one, "docker-daemon:x:1", "--dest-daemon-host", "unix:///nonexistent"],
+    // Differences end with 1, as those of diff do.
+    for (succeeds, arguments) in [
+        (true, &["inspect", one] as &[&str]),
+        (true, &["explain", one]),
+        (false, &["diff", one, two]),
+        (false, &["sbom", "diff", one, two]),
+        (true, &["verify", one]),
+        (true, &["copy", one, &target]),
+        (false, &["copy", &format!("{one}:missing"), &target]),
+        (false, &["copy", one, "docker-daemon:x:1", "--dest-daemon-host", "unix:///nonexistent"]),
     ] {
-        run(home.path(), arguments);
+        let output = run(home.path(), arguments);
+        assert_eq!(output.status.success(), succeeds, "{arguments:?}: {}", text(&output));
     }
     let explained = run(home.path(), &["explain", one]);
     assert!(text(&explained).contains("\\u{1b}[2J"), "{}", text(&explained));
@@ -129,6 +133,24 @@ fn json_stays_exact() {
     let output = strata(home.path()).args(["inspect", "--json", &image]).output().unwrap();
     let inspected: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(inspected[0]["config"]["config"]["Cmd"][0], HOSTILE);
+}
+
+/// `script` of util-linux runs the program with a terminal.
+#[test]
+fn documents_on_a_terminal_are_escaped() {
+    let home = tempfile::tempdir().unwrap();
+    let image = layout(home.path(), "1");
+    for form in ["--json", "--config", "--raw"] {
+        let program = strata(home.path());
+        let line = format!("{} inspect {form} {image}", program.get_program().to_str().unwrap());
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).env("HOME", home.path()).stdin(std::process::Stdio::null());
+        let mut output = command.output().unwrap();
+        // The terminal writes CR LF at line ends.
+        output.stdout = String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n").into_bytes();
+        check(form, &output);
+        assert!(output.status.success() && text(&output).contains("\\u202e"), "{form}: {}", text(&output));
+    }
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

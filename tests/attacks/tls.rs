@@ -48,7 +48,7 @@ fn dates(params: &mut CertificateParams, from: i64, to: i64) {
     (params.not_before, params.not_after) = (day(from), day(to));
 }
 
-fn own(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Signed {
+fn self_signed(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Signed {
     let (params, key) = (params(name, change), KeyPair::generate().unwrap());
     let certificate = params.self_signed(&key).unwrap();
     Signed { params, key, certificate }
@@ -88,7 +88,7 @@ fn case(name: &'static str, is_trusted: bool, trusted: &[&Signed], chain: Vec<Si
 
 /// Leaves of a good root, and other roots.
 fn leaves() -> Vec<Case> {
-    let root = own("root", ca);
+    let root = self_signed("root", ca);
     let leaf = |change: &dyn Fn(&mut CertificateParams)| {
         vec![root.sign("leaf", |params| {
             names(params);
@@ -102,7 +102,7 @@ fn leaves() -> Vec<Case> {
     };
     vec![
         case("leaf", true, &[&root], leaf(&|_| {})),
-        case("another-root", false, &[&own("root", ca)], leaf(&|_| {})),
+        case("another-root", false, &[&self_signed("root", ca)], leaf(&|_| {})),
         case("leaf-expired", false, &[&root], leaf(&|params| dates(params, -9, -1))),
         case("leaf-not-yet-valid", false, &[&root], leaf(&|params| dates(params, 1, 9))),
         case("leaf-other-host", false, &[&root], san("evil.example.com")),
@@ -110,7 +110,7 @@ fn leaves() -> Vec<Case> {
         case("leaf-wildcard-of-parent", false, &[&root], san("*.com")),
         case("leaf-common-name-only", false, &[&root], vec![root.sign(HOST, |_| {})]),
         case("leaf-for-servers", true, &[&root], usage(ExtendedKeyUsagePurpose::ServerAuth)),
-        // Not here: a leaf for any use only, which Go accepts and webpki refuses.
+        // A leaf for any use only is not among them: Go accepts it, and webpki refuses it.
         case("leaf-for-clients", false, &[&root], usage(ExtendedKeyUsagePurpose::ClientAuth)),
         case("leaf-critical-extension", false, &[&root], leaf(&critical)),
     ]
@@ -125,7 +125,7 @@ fn critical(params: &mut CertificateParams) {
 /// Certificates that are trusted themselves.
 fn pinned() -> Vec<Case> {
     let pin = |name, is_trusted, change: &dyn Fn(&mut CertificateParams)| {
-        let pinned = own("pinned", |params| {
+        let pinned = self_signed("pinned", |params| {
             names(params);
             change(params);
         });
@@ -136,14 +136,14 @@ fn pinned() -> Vec<Case> {
         };
         case(name, is_trusted, &[&pinned], vec![copy])
     };
-    let end_entity = own("pinned", names);
+    let end_entity = self_signed("pinned", names);
     let under = end_entity.sign("under", names);
-    let private = own("private", ca);
+    let private = self_signed("private", ca);
     let leaf = private.sign("leaf", names);
     let pem = leaf.certificate.pem();
     let mut by_leaf = case("pinned-leaf-of-an-unknown-ca", true, &[], vec![leaf]);
     by_leaf.trusted.push(pem);
-    let old = own("old", |params| {
+    let old = self_signed("old", |params| {
         ca(params);
         dates(params, -9, -1);
     });
@@ -175,7 +175,7 @@ fn pinned() -> Vec<Case> {
 /// Roots that must not sign servers.
 fn roots() -> Vec<Case> {
     let root = |name, is_trusted, change: &dyn Fn(&mut CertificateParams)| {
-        let root = own("root", |params| {
+        let root = self_signed("root", |params| {
             ca(params);
             change(params);
         });
@@ -188,7 +188,7 @@ fn roots() -> Vec<Case> {
             excluded_subtrees: Vec::new(),
         })
     };
-    let old = own("root", |params| {
+    let old = self_signed("root", |params| {
         ca(params);
         dates(params, -9, -1);
     });
@@ -223,7 +223,7 @@ fn intermediates() -> Vec<Case> {
         |most| move |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(most));
     let path =
         |name, is_trusted, root: &dyn Fn(&mut CertificateParams), between: &[&dyn Fn(&mut CertificateParams)]| {
-            let root = own("root", |params| root(params));
+            let root = self_signed("root", |params| root(params));
             let mut chain: Vec<Signed> = Vec::new();
             for (at, change) in between.iter().enumerate() {
                 let issuer = chain.first().unwrap_or(&root);
@@ -275,8 +275,8 @@ fn intermediates() -> Vec<Case> {
     ]
 }
 
-/// Where the cases are written for Go, if it is to judge them too.
-fn kept() -> Option<PathBuf> {
+/// Returns the directory to which the cases are written for a comparison with Go.
+fn kept_certificates() -> Option<PathBuf> {
     env::var_os("STRATA_KEEP_CERTIFICATES").map(PathBuf::from)
 }
 
@@ -286,7 +286,7 @@ fn check(cases: Vec<Case>) {
     let mut wrong = Vec::new();
     for Case { name, is_trusted, trusted, chain, key } in cases {
         let roots = trusted.concat();
-        if let Some(folder) = kept().map(|folder| folder.join(name)) {
+        if let Some(folder) = kept_certificates().map(|folder| folder.join(name)) {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("roots.pem"), &roots).unwrap();
             fs::write(folder.join("chain.pem"), chain.iter().map(Certificate::pem).collect::<String>()).unwrap();
@@ -294,11 +294,11 @@ fn check(cases: Vec<Case>) {
         }
         world.show(HOST, chain.iter().map(|certificate| certificate.der().clone()).collect(), &key);
         world.file(&format!("{name}/ca.crt"), roots);
-        let said = world.run(&["manifest", "tls.example.com/app:1", "--retry-times", "0", "--cert-dir", name]);
+        let result = world.run(&["manifest", "tls.example.com/app:1", "--retry-times", "0", "--cert-dir", name]);
         // The registry has no such image, which only a client that trusts it learns.
         let was_asked = !world.seen().is_empty();
-        if said.err.contains("the registry has no") != is_trusted || was_asked != is_trusted {
-            wrong.push(format!("{name} (trusted: {is_trusted}): {}", said.err));
+        if result.err.contains("the registry has no") != is_trusted || was_asked != is_trusted {
+            wrong.push(format!("{name} (trusted: {is_trusted}): {}", result.err));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -347,8 +347,8 @@ fn unreadable_files_of_certs_d_are_warnings() {
     world.file(&format!("{folder}/text.crt"), "no certificate");
     world.file(&format!("{folder}/cut.crt"), "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
     std::os::unix::fs::symlink("gone", world.path(folder).join("gone.crt")).unwrap();
-    let said = world.run(&["manifest", "tls.example.com/app:1"]).bad("the registry has no");
+    let result = world.run(&["manifest", "tls.example.com/app:1"]).bad("the registry has no");
     for file in ["text.crt", "cut.crt", "gone.crt"] {
-        assert_eq!(said.err.matches(file).count(), 1, "{}", said.err);
+        assert_eq!(result.err.matches(file).count(), 1, "{}", result.err);
     }
 }

@@ -15,7 +15,7 @@ use crate::{
 fn recipe() -> (tempfile::TempDir, String) {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("image.json");
-    let digest = Digest::of(b"");
+    let digest = Digest::sha256(b"");
     let layer = json!({ "digest": digest, "size": 1024, "diff_ids": digest,
         "paths": [{ "path": "/nix/store/00000000000000000000000000000000-gone" }],
         "mediatype": "application/vnd.oci.image.layer.v1.tar" });
@@ -130,7 +130,7 @@ fn null_is_an_empty_value() {
     config["config"] = json!({ "Env": [null], "Labels": { "a": null } });
     image.blobs[1] = config.to_string().into_bytes();
     let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest).unwrap();
-    manifest["config"]["digest"] = Digest::of(&image.blobs[1]).to_string().into();
+    manifest["config"]["digest"] = Digest::sha256(&image.blobs[1]).to_string().into();
     manifest["config"]["size"] = image.blobs[1].len().into();
     manifest["annotations"] = json!(null);
     manifest["layers"][0]["annotations"] = json!({ "x": null });
@@ -216,7 +216,7 @@ fn archives_without_a_platform_say_so() {
 #[test]
 fn inspect_prints_the_digest_of_a_push() {
     let home = tempfile::tempdir().unwrap();
-    for (image, said) in [
+    for (image, messages) in [
         (
             Image::new(&[tar(&[("one", b"1")])]),
             "(with uncompressed layers; a push compresses them, and prints its digest)",
@@ -226,11 +226,11 @@ fn inspect_prints_the_digest_of_a_push() {
         let layout = home.path().join(image.digest().hex());
         write_layout(&layout, &image);
         let output = succeeds(home.path(), &["inspect", layout.to_str().unwrap()]);
-        assert!(text(&output).contains(&format!("{} {said}", image.digest())), "{}", text(&output));
+        assert!(text(&output).contains(&format!("{} {messages}", image.digest())), "{}", text(&output));
     }
 }
 
-/// Its history lists the store paths, as that of archives of dockerTools does.
+/// An archive whose history lists the store paths, like those of dockerTools.
 #[test]
 fn store_paths_of_an_archive_have_sizes() {
     let home = tempfile::tempdir().unwrap();
@@ -254,7 +254,7 @@ fn the_number_of_problems_is_that_of_the_lines() {
     let layout = home.path().join("layout");
     let image = Image::new(&[tar(&[("one", b"1")])]);
     write_layout(&layout, &image);
-    fs::write(layout.join("blobs/sha256").join(Digest::of(&image.blobs[0]).hex()), tar(&[("one", b"2")])).unwrap();
+    fs::write(layout.join("blobs/sha256").join(Digest::sha256(&image.blobs[0]).hex()), tar(&[("one", b"2")])).unwrap();
     let output = strata(home.path()).args(["verify", layout.to_str().unwrap()]).output().unwrap();
     assert!(!output.status.success());
     let printed = String::from_utf8_lossy(&output.stdout).trim_end().to_owned();
@@ -267,7 +267,7 @@ fn recipe_with_blob(home: &std::path::Path, store_path: &str) -> String {
     let (path, blob) = (home.join(store_path), home.join(format!("{store_path}.tar")));
     let layer = tar(&[(store_path, b"1")]);
     fs::write(&blob, &layer).unwrap();
-    let digest = Digest::of(&layer);
+    let digest = Digest::sha256(&layer);
     let layer = json!({ "digest": digest, "size": layer.len(), "diff_ids": digest, "layer-path": blob,
         "paths": [{ "path": format!("/nix/store/{store_path}") }],
         "mediatype": "application/vnd.oci.image.layer.v1.tar" });
@@ -278,17 +278,17 @@ fn recipe_with_blob(home: &std::path::Path, store_path: &str) -> String {
 }
 
 #[test]
-fn tables_have_legends() {
+fn tables_are_printed_with_legends() {
     let home = tempfile::tempdir().unwrap();
     let old = recipe_with_blob(home.path(), "00000000000000000000000000000000-tool-1");
     let new = recipe_with_blob(home.path(), "00000000000000000000000000000001-tool-2");
     let output = strata(home.path()).args(["diff", &old, &new]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(said.starts_with("~ tool-1 -> tool-2\n"), "{said}");
+    let messages = String::from_utf8(output.stdout).unwrap();
+    assert!(messages.starts_with("~ tool-1 -> tool-2\n"), "{messages}");
     let legend = "\n\n~: a store path that the new image has in another build or version; +: only in the new image; -: only in the old one\n";
-    assert!(said.ends_with(legend), "{said}");
-    // Without a list there is nothing to explain.
+    assert!(messages.ends_with(legend), "{messages}");
+    // An image without a list of store paths cannot be explained.
     let output = succeeds(home.path(), &["diff", &old, &old]);
     assert!(!text(&output).contains("~:"), "{}", text(&output));
     // A table whose numbers are unknown has its columns explained too.
@@ -305,10 +305,10 @@ fn explain_of_an_archive_names_the_command_for_its_recipe() {
     let home = tempfile::tempdir().unwrap();
     let saved = home.path().join("saved.tar");
     crate::choices::docker_archive(&saved, &[("one:a", &Image::new(&[tar(&[("one", b"1")])]))]);
-    let said = text(&succeeds(home.path(), &["explain", saved.to_str().unwrap()]));
+    let messages = text(&succeeds(home.path(), &["explain", saved.to_str().unwrap()]));
     let where_it_is = "only an image.json has the references of store paths; archives of makeContainerImage and dockerTools have it \
                        as their attribute recipe: strata explain .#NAME.recipe";
-    assert!(said.contains(where_it_is), "{said}");
+    assert!(messages.contains(where_it_is), "{messages}");
 }
 
 #[test]

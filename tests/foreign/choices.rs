@@ -1,4 +1,4 @@
-//! Which of several images is meant: archives of several, and indexes of several platforms.
+//! The choice of an image in archives of several images and in indexes of several platforms.
 
 use std::{fs, path::Path};
 
@@ -39,7 +39,7 @@ fn an_archive_of_several_images_is_asked_for_one() {
     }
     let named = format!("docker-archive:{}:two:b", path.display());
     succeeds(home.path(), &["copy", "-q", &named, &out]);
-    let config = Digest::of(&two.blobs[1]);
+    let config = Digest::sha256(&two.blobs[1]);
     assert!(home.path().join("out/blobs/sha256").join(config.hex()).exists());
     // A single one needs no name.
     docker_archive(&path, &[("one:a", &one)]);
@@ -65,7 +65,7 @@ fn images_without_names_have_numbers() {
     let several = ["choose one by its tag, or by its number, such as docker-archive:FILE:@1; found one:a, @1"];
     fails(home.path(), &["copy", &source, &out], &several);
     succeeds(home.path(), &["copy", "-q", &format!("{source}:@1"), &out]);
-    assert!(home.path().join("out/blobs/sha256").join(Digest::of(&two.blobs[1]).hex()).exists());
+    assert!(home.path().join("out/blobs/sha256").join(Digest::sha256(&two.blobs[1]).hex()).exists());
     fails(home.path(), &["copy", &format!("{source}:@2"), &out], &["there is no image @2; found one:a, @1"]);
     fails(home.path(), &["copy", &format!("{source}:@x"), &out], &["@x: not the number of an image; the first is @0"]);
 }
@@ -91,7 +91,7 @@ fn an_index_has_one_image_for_each_platform() {
     let bare = |tag: &str| registry.reference(tag).trim_start_matches("docker://").to_owned();
     let [index, first, second] = [registry.reference("index"), bare("one"), bare("two")];
     fails(home.path(), &["index", &index, &first, &second], &["app:one", "app:two", "both for linux/amd64"]);
-    // The same image twice is one; this registry takes no manifests.
+    // An image that is listed twice is one image. This registry refuses manifests.
     fails(home.path(), &["index", &index, &first, &first], &["putting the manifest"]);
     let entry = |image: &Image| {
         let mut entry = descriptor(media_type::MANIFEST, &image.manifest);
@@ -113,8 +113,8 @@ fn more_layers_than_docker_loads_are_a_warning_before_the_load() {
     let destination = format!("docker-archive:{}:app:v1", home.path().join("out.tar").display());
     let output = strata(home.path()).args(["copy", "-q", &source, &destination]).output().unwrap();
     assert!(output.status.success());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("126 layers") && said.contains("at most 125"), "{said}");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(messages.contains("126 layers") && messages.contains("at most 125"), "{messages}");
 }
 
 #[test]

@@ -20,10 +20,10 @@ pub fn succeeds(home: &Path, arguments: &[&str]) -> Output {
 /// Runs the program; it fails, and these are among the reasons.
 pub fn fails(home: &Path, arguments: &[&str], reasons: &[&str]) {
     let output = strata(home).args(arguments).output().unwrap();
-    let said = text(&output);
-    assert!(!output.status.success(), "{arguments:?}: {said}");
+    let messages = text(&output);
+    assert!(!output.status.success(), "{arguments:?}: {messages}");
     for reason in reasons {
-        assert!(said.contains(reason), "{arguments:?}: {reason}: {said}");
+        assert!(messages.contains(reason), "{arguments:?}: {reason}: {messages}");
     }
 }
 
@@ -40,13 +40,13 @@ pub fn files(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
 }
 
 pub fn file<'a>(files: &'a [(String, Vec<u8>)], name: &str) -> Option<&'a [u8]> {
-    files.iter().find(|(own, _)| own == name).map(|(_, bytes)| bytes.as_slice())
+    files.iter().find(|(file_name, _)| file_name == name).map(|(_, bytes)| bytes.as_slice())
 }
 
 /// An image with two zstd layers between uncompressed ones.
 fn with_zstd() -> Image {
     let layers = [tar(&[("one", &[b'1'; 3000])]), tar(&[("two", b"2")]), tar(&[("three", b"3")])];
-    let ids: Vec<Digest> = layers.iter().map(|layer| Digest::of(layer)).collect();
+    let ids: Vec<Digest> = layers.iter().map(|layer| Digest::sha256(layer)).collect();
     let [first, second, third] = layers;
     let zstd = |layer: &[u8]| zstd::encode_all(layer, 3).unwrap();
     let blobs = [zstd(&first), second, zstd(&third)];
@@ -69,7 +69,7 @@ fn has_uncompressed_layers(archive: &[u8]) {
     assert_eq!(layers.len(), 3);
     for (layer, diff_id) in layers.iter().zip(config["rootfs"]["diff_ids"].as_array().unwrap()) {
         let bytes = file(&files, layer.as_str().unwrap()).unwrap();
-        assert_eq!(Digest::of(bytes).to_string(), diff_id.as_str().unwrap());
+        assert_eq!(Digest::sha256(bytes).to_string(), diff_id.as_str().unwrap());
     }
 }
 
@@ -82,15 +82,15 @@ fn archives_for_docker_hold_no_zstd_layers() {
     let source = format!("oci:{}", home.path().join("layout").display());
     let path = home.path().join("docker.tar");
     let destination = format!("docker-archive:{}:app:v1", path.display());
-    let said = succeeds(home.path(), &["copy", "-q", &source, &destination]);
+    let messages = succeeds(home.path(), &["copy", "-q", &source, &destination]);
     let archive = fs::read(&path).unwrap();
     has_uncompressed_layers(&archive);
     // The digest that is printed is that of the manifest in the archive, whose config is the same.
-    let digest = String::from_utf8(said.stdout).unwrap();
+    let digest = String::from_utf8(messages.stdout).unwrap();
     let written = files(&archive);
     let manifest = file(&written, &format!("blobs/{}", digest.trim().replace(':', "/"))).expect("the manifest");
     let manifest: Value = serde_json::from_slice(manifest).unwrap();
-    assert_eq!(manifest["config"]["digest"], Digest::of(&image.blobs[3]).to_string());
+    assert_eq!(manifest["config"]["digest"], Digest::sha256(&image.blobs[3]).to_string());
     succeeds(home.path(), &["verify", path.to_str().unwrap()]);
 
     has_uncompressed_layers(&succeeds(home.path(), &["stream", &source, "--repo-tag", "app:v1"]).stdout);
@@ -106,8 +106,8 @@ fn oci_archives_keep_zstd_layers() {
     let path = home.path().join("oci.tar");
     let [source, destination] =
         [format!("oci:{}", home.path().join("layout").display()), format!("oci-archive:{}", path.display())];
-    let said = succeeds(home.path(), &["copy", "-q", &source, &destination]);
-    assert_eq!(String::from_utf8(said.stdout).unwrap().trim(), image.digest().to_string());
+    let messages = succeeds(home.path(), &["copy", "-q", &source, &destination]);
+    assert_eq!(String::from_utf8(messages.stdout).unwrap().trim(), image.digest().to_string());
     let written = files(&fs::read(&path).unwrap());
     assert!(file(&written, "index.json").is_some() && file(&written, "manifest.json").is_none());
     succeeds(home.path(), &["verify", path.to_str().unwrap()]);
@@ -124,13 +124,13 @@ fn uncompressed_layers_under_the_media_type_of_gzip_are_verified() {
     let directory = home.path().join("dir");
     fs::create_dir(&directory).unwrap();
     for blob in &image.blobs {
-        fs::write(directory.join(Digest::of(blob).hex()), blob).unwrap();
+        fs::write(directory.join(Digest::sha256(blob).hex()), blob).unwrap();
     }
     fs::write(directory.join("manifest.json"), manifest.to_string()).unwrap();
     fs::write(directory.join("version"), "Directory Transport Version: 1.1\n").unwrap();
     let source = format!("dir:{}", directory.display());
     succeeds(home.path(), &["verify", &source]);
     // A layer whose bytes are others is still found.
-    fs::write(directory.join(Digest::of(&image.blobs[0]).hex()), tar(&[("file", b"2")])).unwrap();
+    fs::write(directory.join(Digest::sha256(&image.blobs[0]).hex()), tar(&[("file", b"2")])).unwrap();
     fails(home.path(), &["verify", &source], &["sha256:"]);
 }

@@ -45,7 +45,8 @@ fn verify_exits_with_0_1_or_2() {
     let home = tempfile::tempdir().unwrap();
     let image = layout(home.path(), "one", "1");
     ends(home.path(), &["verify", "oci:one"], 0);
-    let layer = home.path().join("one/blobs/sha256").join(strata::internals::oci::Digest::of(&image.blobs[0]).hex());
+    let layer =
+        home.path().join("one/blobs/sha256").join(strata::internals::oci::Digest::sha256(&image.blobs[0]).hex());
     fs::write(layer, vec![0; image.blobs[0].len()]).unwrap();
     ends(home.path(), &["verify", "oci:one"], 1);
     ends(home.path(), &["verify", "oci:three"], 2);
@@ -71,6 +72,18 @@ fn budget_exits_with_0_1_or_2() {
 }
 
 #[test]
+fn fleets_exit_with_0_1_or_2() {
+    let home = tempfile::tempdir().unwrap();
+    layout(home.path(), "one", "1");
+    fs::write(home.path().join("good"), "oci:one oci:two\n").unwrap();
+    fs::write(home.path().join("some"), "oci:missing oci:three\noci:one oci:four\n").unwrap();
+    ends(home.path(), &["copy", "--fleet", "good"], 0);
+    ends(home.path(), &["copy", "--fleet", "some"], 1);
+    assert!(home.path().join("four/index.json").is_file());
+    ends(home.path(), &["copy", "--fleet", "missing"], 2);
+}
+
+#[test]
 fn other_commands_exit_with_0_or_2() {
     let home = tempfile::tempdir().unwrap();
     layout(home.path(), "one", "1");
@@ -79,7 +92,7 @@ fn other_commands_exit_with_0_or_2() {
     {
         ends(home.path(), arguments, 0);
     }
-    // Nothing listens on port 1.
+    // No process listens on port 1.
     let registry = "docker://127.0.0.1:1/app:v1";
     for arguments in [
         &["copy", "oci:missing", "oci:three"][..],

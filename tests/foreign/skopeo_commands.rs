@@ -20,7 +20,7 @@ fn inspect_fills_templates_with_skopeo_s_fields() {
     config["created"] = "2021-02-03T04:05:06Z".into();
     image.blobs[1] = config.to_string().into_bytes();
     let mut manifest: serde_json::Value = serde_json::from_slice(&image.manifest).unwrap();
-    manifest["config"]["digest"] = Digest::of(&image.blobs[1]).to_string().into();
+    manifest["config"]["digest"] = Digest::sha256(&image.blobs[1]).to_string().into();
     manifest["config"]["size"] = image.blobs[1].len().into();
     image.manifest = manifest.to_string().into_bytes();
     write_layout(&layout, &image);
@@ -39,7 +39,7 @@ fn inspect_fills_templates_with_skopeo_s_fields() {
         assert_eq!(String::from_utf8(output.stdout).unwrap(), printed, "{arguments:?}");
     }
     fails(home.path(), &["inspect", path, "--format", "{{.Nothing}}"], &["there is no field Nothing"]);
-    // As skopeo-nix2container says it.
+    // These are the messages of skopeo-nix2container.
     let line = ["skopeo", "inspect", "--format", "{{.Digest}}", &format!("oci:{path}")];
     let output = strata(home.path()).args(line).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{digest}\n"));
@@ -70,7 +70,7 @@ fn skopeo_inspect_prints_json() {
     );
     let fields: serde_json::Value = serde_json::from_str(&printed).unwrap();
     let size = image.blobs[0].len();
-    let layer = Digest::of(&image.blobs[0]);
+    let layer = Digest::sha256(&image.blobs[0]);
     assert_eq!(fields["Layers"], json!([layer]));
     let data = json!([{ "MIMEType": "application/vnd.oci.image.layer.v1.tar", "Digest": layer, "Size": size, "Annotations": null }]);
     assert_eq!(fields["LayersData"], data);
@@ -103,7 +103,7 @@ fn skopeo_accepts_flags_without_effect() {
 
 /// cmd/skopeo/main.go: 2 if there is no such image, and 1 for every other error, that of usage too.
 #[test]
-fn skopeo_s_exit_codes() {
+fn commands_of_skopeo_exit_with_its_codes() {
     let home = tempfile::tempdir().unwrap();
     write_layout(&home.path().join("layout"), &Image::new(&[tar(&[("one", b"1")])]));
     let layout = format!("oci:{}", home.path().join("layout").display());
@@ -138,7 +138,7 @@ fn list_tags_reads_every_page() {
     let output = succeeds(home.path(), &["skopeo", "list-tags", &format!("docker://{host}/app")]);
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(printed, json!({ "Repository": format!("{host}/app"), "Tags": ["a", "b", "c"] }));
-    // Nothing of this is an image of Docker Hub.
+    // None of these references is an image of Docker Hub.
     std::fs::write(home.path().join("saved.tar"), "").unwrap();
     let file = home.path().join("saved.tar").display().to_string();
     for (source, reason) in [
@@ -154,7 +154,7 @@ fn list_tags_reads_every_page() {
 }
 
 #[test]
-fn lists_of_tags_end() {
+fn an_endless_list_of_tags_is_an_error() {
     let home = tempfile::tempdir().unwrap();
     // Pages close to the limit of one document, so that the list ends after some.
     let padding = "x".repeat(4_000_000);

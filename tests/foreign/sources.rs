@@ -31,12 +31,12 @@ fn the_standard_input_is_a_source() {
         let out = home.path().join(format!("out{at}"));
         let output = piped(home.path(), &saved, &["copy", "-q", source, &format!("oci:{}", out.display())]);
         assert!(output.status.success(), "{source}: {}", text(&output));
-        assert!(out.join("blobs/sha256").join(Digest::of(&image.blobs[1]).hex()).exists(), "{source}");
+        assert!(out.join("blobs/sha256").join(Digest::sha256(&image.blobs[1]).hex()).exists(), "{source}");
         assert!(piped(home.path(), &saved, &["verify", source]).status.success(), "{source}");
     }
     let output = piped(home.path(), Path::new("/dev/null"), &["inspect", "-"]);
-    let said = text(&output);
-    assert!(!output.status.success() && said.contains("the standard input is neither"), "{said}");
+    let messages = text(&output);
+    assert!(!output.status.success() && messages.contains("the standard input is neither"), "{messages}");
 }
 
 #[test]
@@ -90,14 +90,15 @@ fn an_incomplete_image_leaves_the_others_readable() {
     let broken = Image::new(&[tar(&[("two", b"2")])]);
     let saved = home.path().join("saved.tar");
     docker_archive(&saved, &[("broken:a", &broken), ("whole:b", &whole)]);
-    let kept: Vec<(String, Vec<u8>)> =
+    let kept_files: Vec<(String, Vec<u8>)> =
         files(&fs::read(&saved).unwrap()).into_iter().filter(|(name, _)| name != "0/layer.tar").collect();
-    assert!(file(&kept, "1/layer.tar").is_some());
-    let kept: Vec<(&str, &[u8])> = kept.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
-    fs::write(&saved, tar(&kept)).unwrap();
+    assert!(file(&kept_files, "1/layer.tar").is_some());
+    let kept_files: Vec<(&str, &[u8])> =
+        kept_files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).collect();
+    fs::write(&saved, tar(&kept_files)).unwrap();
     let docker = saved.to_str().unwrap().to_owned();
 
-    // The same as an OCI layout.
+    // The image as an OCI layout.
     let layout = home.path().join("layout");
     write_layout(&layout, &whole);
     let mut index: serde_json::Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
@@ -109,7 +110,7 @@ fn an_incomplete_image_leaves_the_others_readable() {
         entry["annotations"] = serde_json::json!({ "io.containerd.image.name": format!("docker.io/library/{name}") });
     }
     fs::write(layout.join("index.json"), index.to_string()).unwrap();
-    fs::remove_file(layout.join("blobs/sha256").join(Digest::of(&broken.blobs[0]).hex())).unwrap();
+    fs::remove_file(layout.join("blobs/sha256").join(Digest::sha256(&broken.blobs[0]).hex())).unwrap();
 
     for (source, named) in [(docker.clone(), "docker-archive"), (layout.to_str().unwrap().to_owned(), "oci")] {
         let out = format!("oci:{}", home.path().join(named).display());
@@ -203,7 +204,7 @@ fn plan_reads_closures_and_recipes_from_pipes() {
             let shown = text(&output);
             assert!(output.status.success(), "{source}: {shown}");
             assert!(shown.starts_with("3 store paths"), "{source}: {shown}");
-            // What to write for the cheapest strategy ends the output.
+            // The output ends with the argument of the cheapest strategy.
             let best = shown.trim_end().rsplit_once("makeContainerImage:\n\n").map(|(_, lines)| lines).unwrap();
             let lines: Vec<&str> = best.lines().collect();
             assert!(lines.len() == 2 && lines[0].starts_with("  layering = \""), "{shown}");

@@ -17,11 +17,11 @@ let
     path = source + "/tools";
   };
 
-  # What a package needs beyond being unpacked.
+  # Additional steps for packages after unpacking.
   extra = {
     bash = "ln -s bash bin/sh";
     busybox = "for a in $($bb --list); do [ -e bin/$a ] || ln -s busybox bin/$a; done";
-    # The certificates come one by one; whoever installs the package joins them.
+    # The package has single certificates, which its installation joins.
     cacert = "mkdir -p etc/ssl/certs && cat share/ca-certificates/mozilla/*.crt > etc/ssl/certs/ca-bundle.crt";
     gawk = "ln -s gawk bin/awk";
     libcap = "mv sbin bin";
@@ -29,11 +29,11 @@ let
     # Compiled in: /usr/share/nodejs.
     nodejs = "ln -s . usr";
     postgresql = "ln -s lib/postgresql/*/bin bin";
-    # As stdenv does.
+    # stdenv does this too.
     shadow = "mv sbin/* bin && rmdir sbin && ln -s bin sbin";
   };
 
-  # What is removed of a package before its libraries are looked for: this one needs LLVM.
+  # Files that are removed from a package before its libraries are searched. This one needs LLVM.
   removed.postgresql = "lib/postgresql/*/lib/llvmjit* lib/postgresql/*/lib/bitcode";
   script =
     name:
@@ -75,7 +75,7 @@ let
       inherit version;
       meta.mainProgram = name;
     };
-  # What is built outside, as a package.
+  # Programs that are built outside, as packages.
   built =
     name: path:
     derivation {
@@ -87,7 +87,7 @@ let
         "${tools}/bin/busybox cp -r ${builtins.path { inherit name path; }} $out"
       ];
     };
-  # With `passthru` and an overrideAttrs that changes it, as stdenv gives them.
+  # Adds `passthru`, and an overrideAttrs that changes it, as stdenv does.
   withAttributes =
     package: passthru:
     package
@@ -124,13 +124,13 @@ let
           inherit source;
           system = builtins.replaceStrings [ "darwin" ] [ "linux" ] system;
         };
-    # What the flake names and no test uses.
+    # The flake names these packages, and no test uses them.
     mkShell = _: units.bash;
     nixfmt-tree = units.bash;
     bashInteractive = units.bash;
     python3Minimal = units.python3;
     su = units.util-linux;
-    # What `fetch.py --more` added: roots of benchmark closures.
+    # Roots of benchmark closures that `fetch.py --more` added.
     more = map (name: units.${name}) index.more;
     strata = withAttributes (built "strata" (source + "/strata")) { isStrata = true; };
   };

@@ -1,24 +1,24 @@
-# Builds one unit: unpacks $debs into $out and points everything at store paths.
+# Builds one unit: unpacks $debs into $out, and replaces paths by store paths.
 #
 #   usr/X and X    → $out/X
-#   ELF files      → interpreter and RUNPATH of the dependencies; a library that is nowhere fails the build
+#   ELF files      → interpreter and RUNPATH of the dependencies; a missing library fails the build
 #   #!/usr/bin/X   → the dependency that has bin/X
 #   /usr/… links   → the dependency that has the target
 #
-# Runs in the Nix sandbox under busybox: $tools has busybox, patchelf and the libraries patchelf itself needs.
+# Runs in the Nix sandbox with busybox: $tools has busybox, patchelf and the libraries of patchelf.
 set -eu
 bb=$tools/bin/busybox
 PATH=$tools/applets
 export PATH
 patchelf() { "$tools/lib/ld.so" --library-path "$tools/lib" "$tools/lib/patchelf" "$@"; }
-# The first of this unit and its dependencies that has the path $1.
+# Prints $1 in the first unit that has it, among this unit and its dependencies.
 owner() { for owner in $out $dependencies; do [ -e "$owner/$1" ] && echo "$owner" && return; done; return 1; }
 
 mkdir -p "$out" x
 cd x
 for deb in $debs; do
   $bb ar p "$deb" data.tar.xz > ../data.tar.xz
-  # The sandbox cannot set setuid bits and tar says so; nothing else may go wrong.
+  # The sandbox cannot set setuid bits, and tar reports that. All other errors count.
   unxz -c ../data.tar.xz | tar -x -o -f - 2> ../errors || { grep -v "chmod" ../errors && exit 1; }
 done
 chmod -R u+rwX .

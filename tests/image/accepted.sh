@@ -1,4 +1,4 @@
-# What others make of our archive, and what verify makes of one that was damaged.
+# Other tools accept archives of strata, and verify finds damaged ones.
 . "$root/tests/lib.sh"
 need_command jq
 archive=$(build 'makeContainerImage { name = "accepted"; layers = [ pkgs.hello ]; config.Cmd = [ "/bin/hello" ]; }')
@@ -9,7 +9,7 @@ gzip -1 <"$work/plain.tar" >"$work/gzip.tar.gz"
 for file in "$archive" "$work/plain.tar"; do
   "$strata" verify "$file" | grep -q ' 0 problems$' || fail "verify finds problems in $file"
   for transport in docker-archive oci-archive; do
-    # Some releases of skopeo read no compressed docker-archive at all; gzip(1) says whether this one does.
+    # Some releases of skopeo cannot read compressed docker-archives; gzip(1) shows whether this one can.
     if [[ $transport$file == docker-archive*.gz ]] && ! skopeo inspect "docker-archive:$work/gzip.tar.gz" >/dev/null 2>&1; then
       skip_part "this skopeo reads no docker-archive that gzip(1) compressed"
       continue
@@ -33,7 +33,7 @@ umoci unpack --rootless --image "$work/layout:latest" "$work/bundle" >/dev/null
   | grep -qx "Hello, world!"
 chmod -R u+w "$work/bundle"
 
-# One flipped byte in a layer is found, and the layer named.
+# verify finds a flipped byte in a layer, and names the layer.
 layer=$(tar -xOf "$work/plain.tar" manifest.json | jq -r '.[0].Layers[0]')
 offset=$(grep -abo -F 'Hello, world!' "$work/plain.tar" | head -n 1 | cut -d : -f 1)
 printf J | dd of="$work/plain.tar" bs=1 seek="$offset" conv=notrunc status=none
@@ -48,5 +48,5 @@ status=0
 same "$status" 2
 grep -q 'blobs/sha256/' "$work/log" || { cat "$work/log"; fail "verify does not say where the archive is damaged"; }
 
-# A reader that has seen enough ends us quietly.
+# A reader that closes the pipe early ends strata without an error.
 "$strata" stream "$image" | head -c 10000 >/dev/null

@@ -1,8 +1,8 @@
-# Base images that cannot be meant: for another platform, one of several, and with more layers than docker loads.
+# Base images that are refused: for another platform, one of several, and with more layers than docker loads.
 . "$root/tests/lib.sh"
 need_command python3
 plain='buildImage { name = "base"; tag = "t"; arch = "arm64"; copyToRoot = [ pkgs.hello ]; }'
-# archive NAME OS ARCHITECTURE LAYERS: as `docker save` writes it.
+# archive NAME OS ARCHITECTURE LAYERS: an archive in the format of `docker save`.
 archive() {
   python3 - "$work/$1.tar" "$@" <<'PYTHON'
 import hashlib, io, json, sys, tarfile
@@ -25,7 +25,7 @@ with tarfile.open(path, "w") as archive:
 PYTHON
 }
 
-# BuildKit warns of it (InvalidBaseImagePlatform), and the image starts nowhere.
+# BuildKit warns of such a base (InvalidBaseImagePlatform), whose containers start nowhere.
 archive arm linux arm64 1
 archive windows windows amd64 1
 for base in "$work/arm.tar" "($plain)"; do
@@ -36,10 +36,10 @@ build_fails "makeContainerImage { name = \"x\"; architecture = \"amd64\"; fromIm
 build_fails "buildImage { name = \"x\"; arch = \"amd64\"; fromImage = $work/windows.tar; }" "it is for windows/amd64, but the image"
 build "buildImage { name = \"x\"; arch = \"amd64\"; fromImage = $work/arm.tar; allowOtherBasePlatform = true; }" >/dev/null
 build "buildImage { name = \"x\"; arch = \"arm64\"; fromImage = $work/arm.tar; }" >/dev/null
-# Nothing is built on an exported image.
+# exportImage does not build on the image, so its number of layers is not limited.
 build "dockerTools.exportImage { fromImage = $work/arm.tar; }" >/dev/null
 
-# One of several is asked for by the arguments that choose it.
+# Arguments select one of several images.
 archive one linux amd64 1
 archive two linux amd64 2
 merged="dockerTools.mergeImages [ $work/one.tar $work/two.tar ]"

@@ -1,12 +1,12 @@
-# Images on others: which of several, of whatever kind, and what of their configuration holds.
+# Base images: the choice of one of several, of all kinds, and the inherited configuration.
 . "$root/tests/lib.sh"
 need_command jq
 
-# An image that says all it can.
+# A base image with all fields of the configuration.
 below='(dockerTools.buildImage { name = "below"; tag = "t"; copyToRoot = [ pkgs.busybox (pkgs.writeTextDir "etc/below" "below") ]; config = {
   Env = [ "PATH=/bin" "KEPT=1" "CHANGED=1" ]; Entrypoint = [ "/bin/sh" "-c" ]; Cmd = [ "cat /etc/below" ]; User = "7"; WorkingDir = "/etc";
   Labels.below = "yes"; ExposedPorts."80/tcp" = { }; Volumes."/data" = { }; StopSignal = "SIGINT"; }; })'
-# config FUNCTION ARGUMENTS: the configuration of an image on it.
+# config FUNCTION ARGUMENTS: prints the configuration of an image on that base.
 config() { "$strata" inspect --config "$(build "$1 { name = \"x\"; tag = \"t\"; fromImage = $below; $2 }")" | jq --sort-keys -c .config; }
 all='{"Cmd":["cat /etc/below"],"Entrypoint":["/bin/sh","-c"],"Env":["PATH=/bin","KEPT=1","CHANGED=1"],"ExposedPorts":{"80/tcp":{}},"Labels":{"below":"yes"},"StopSignal":"SIGINT","User":"7","Volumes":{"/data":{}},"WorkingDir":"/etc"}'
 for function in dockerTools.buildImage dockerTools.buildLayeredImage makeContainerImage; do
@@ -15,12 +15,12 @@ for function in dockerTools.buildImage dockerTools.buildLayeredImage makeContain
   same "$(config $function 'config = { Env = [ "CHANGED=2" ]; Cmd = [ "env" ]; };')" '{"Cmd":["env"],"Env":["PATH=/bin","KEPT=1","CHANGED=2"]}'
   same "$(config $function 'inheritConfig = false; config.User = "9";')" '{"User":"9"}'
   same "$(config $function 'inheritConfig = true;')" "$all"
-  # The last of a name wins; what is set replaces, null and nothing clear.
+  # The last variable of a name is used. A set value replaces that of the base; null and empty values remove it.
   same "$(config $function 'inheritConfig = true; config = { Env = [ "CHANGED=2" "NEW=1" "NEW=2" ]; Entrypoint = null; Cmd = [ "env" ]; User = ""; WorkingDir = "/";
     Labels.above = "yes"; ExposedPorts = { }; Volumes = null; StopSignal = "SIGTERM"; };')" \
     '{"Cmd":["env"],"Env":["PATH=/bin","KEPT=1","CHANGED=2","NEW=2"],"Labels":{"above":"yes","below":"yes"},"StopSignal":"SIGTERM","WorkingDir":"/"}'
   same "$(config $function 'inheritConfig = true; config = { Env = [ ]; Cmd = [ ]; };')" "$(jq -c 'del(.Cmd)' <<<"$all")"
-  # A base's entrypoint does not run before the child's command.
+  # A base's entrypoint is not combined with the child's command.
   name=$(build "$function { name = \"x\"; tag = \"t\"; fromImage = $below; config.Cmd = [ \"/bin/echo\" \"own\" ]; }" | xargs cat | load)
   same "$(run "$name")" own
   docker rmi "$name" >/dev/null
@@ -28,13 +28,13 @@ done
 # nix2container inherits nothing.
 same "$(build "buildImage { name = \"x\"; fromImage = $below; }" | xargs jq -c '."image-config"')" '{}'
 same "$(config dockerTools.buildImage 'inheritConfig = true; config.env = null;')" "$(jq -c 'del(.Env)' <<<"$all")"
-# All steps of its history come before ours.
+# All steps of the base's history come first.
 path=$(build "makeContainerImage { fromImage = $below; layers = [ pkgs.hello ]; }")
 count=$("$strata" inspect --config "$path" | jq '.history | length')
 same "$count" "$("$strata" inspect --config "$path" | jq '.rootfs.diff_ids | length')"
 same "$("$strata" inspect --config "$path" | jq -r '.history[0].comment')" customisation
 
-# Each kind of image, told apart by content, gives the same base.
+# All kinds of images, recognised by their contents, result in the same base.
 archive=$(build "dockerTools.buildImage { name = \"below\"; tag = \"t\"; compressor = \"none\"; copyToRoot = [ pkgs.busybox ]; config.Env = [ \"PATH=/bin\" ]; }")
 cp "$archive" "$work/base.tar"
 gzip -k "$work/base.tar"
@@ -53,7 +53,7 @@ for kind in base.tar base.tar.gz base.tar.zst base.tar.xz layout oci.tar dir by-
   same "$kind $(digests "$work/$kind")" "$kind $expected"
 done
 
-# One of several, by name, by tag, by platform.
+# One of several images is selected by name, by tag and by platform.
 several=$(build 'dockerTools.mergeImages (map (tag: dockerTools.buildImage { inherit tag; name = "several"; config.Env = [ "TAG=${tag}" ]; }) [ "one" "two" ]
   ++ [ (dockerTools.buildImage { name = "other"; tag = "one"; config.Env = [ "TAG=other" ]; }) ])')
 chosen() { "$strata" inspect --config "$(build "dockerTools.buildImage { name = \"x\"; tag = \"t\"; fromImage = $several; $1 }")" | jq -r '.config.Env[0]'; }
@@ -69,7 +69,7 @@ platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { 
 path=$(build "dockerTools.buildLayeredImage { name = \"x\"; tag = \"t\"; fromImage = $platforms; architecture = \"arm64\"; }")
 same "$("$strata" inspect --config "$path" | jq -r '.architecture + " " + .config.Env[0]')" "arm64 FOR=arm64"
 
-# Links to directories are directories, unless they are to stay.
+# Links to directories become directories, unless keepContentsDirlinks is set.
 linked='(pkgs.runCommand "linked" { } "mkdir -p $out/real; echo x > $out/real/file; ln -s real $out/link")'
 for keep in false true; do
   path=$(build "dockerTools.buildImage { name = \"x\"; compressor = \"none\"; copyToRoot = [ $linked ]; keepContentsDirlinks = $keep; }")
@@ -80,7 +80,8 @@ for keep in false true; do
   esac
 done
 
-# Store paths that the base has are not in the image again, whichever way the base was made; what it has elsewhere is.
+# Store paths in the base are not added again, for every way of making the base. Store paths that the base has at
+# another location are added.
 for base in '(dockerTools.buildImage { name = "b"; copyToRoot = [ pkgs.busybox ]; config.Env = [ "A=${pkgs.hello}" ]; })' \
   '(makeContainerImage { layers = [ pkgs.hello ]; })' '(buildImage { name = "b"; config.Env = [ "A=${pkgs.hello}" ]; copyToRoot = [ pkgs.busybox ]; })'; do
   path=$(build "(dockerTools.buildLayeredImage { name = \"x\"; tag = \"t\"; fromImage = $base; contents = [ pkgs.hello ]; }).recipe")
@@ -91,8 +92,8 @@ load <"$path" >/dev/null
 same "$(run moved:t)" "Hello, world!"
 docker rmi moved:t >/dev/null
 
-# A Nix database of all: what the images below have is known, what is copied to the root is not. Of a recipe it is known;
-# in an archive, the database is found.
+# A Nix database of the image and its base: store paths of the base are included, copied ones are not. For a recipe the
+# paths are recorded; for an archive they are read from its database.
 nix='Env = [ "PATH=/bin" "NIX_CONFIG=build-users-group =" "HOME=/" "USER=root" ]; Entrypoint = [ "sh" "-c" ]'
 lowest="(dockerTools.buildLayeredImageWithNixDb { name = \"lowest\"; tag = \"t\"; contents = [ pkgs.nix pkgs.bash pkgs.coreutils ]; config = { $nix; }; })"
 middle() { echo "(dockerTools.buildLayeredImageWithNixDb { name = \"middle\"; tag = \"t\"; fromImage = $1; inheritConfig = true; contents = [ pkgs.jq ]; })"; }

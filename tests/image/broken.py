@@ -11,7 +11,7 @@ fault, *command = sys.argv[1:]
 kind, _, rest = fault.partition(":")
 once = pathlib.Path(__file__).with_name("once")
 child = subprocess.Popen(command, stdin=subprocess.PIPE)
-# As ssh does, it ends with the command.
+# Like ssh, it ends with the command.
 threading.Thread(target=lambda: os._exit(child.wait()), daemon=True).start()
 is_load = "import" in command or "load" in command
 sent = 0

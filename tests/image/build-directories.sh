@@ -1,5 +1,5 @@
-# The same bytes, wherever and however Nix builds: file systems of the build directory (their inodes, time stamps and
-# permissions), cores, umask, time zone, locale, with and without a sandbox, and another Nix.
+# Builds have the same bytes on every file system of the build directory (with its inodes, time stamps and permissions),
+# with any number of cores, umask, time zone and locale, with and without a sandbox, and with another Nix.
 . "$root/tests/lib.sh"
 need_command jq
 
@@ -35,7 +35,7 @@ python3 "$work/base.py" "$work/base.tar"
 expr='let
   files = pkgs.runCommand "files" { } "mkdir -p $out/bin $out/etc; echo x > $out/bin/tool; chmod 755 $out/bin/tool; echo x > $out/etc/file";
   busybox = "${pkgs.busybox}/bin/busybox";
-  # Files are written in place and replaced within a second; directories and files take over each other'"'"'s inodes.
+  # Files are written in place and replaced within a second, and files and directories reuse each other'"'"'s inodes.
   root = '"''"'
     for at in /etc/1*; do printf b >$at; done
     for at in /etc/2*; do printf a >$at; done
@@ -62,11 +62,11 @@ in [
 build "$expr" >"$work/built"
 same "$(tar -xOf "$(sed -n 2p "$work/built")" "$(tar -xOf "$(sed -n 2p "$work/built")" manifest.json | jq -r '.[0].Layers[-1]')" | tar -xOP /made/mode-of-root)" 755
 
-# Everything that strata makes of them is made again, and compared.
+# All results are built again, and compared.
 mapfile -t derivations < <(nix-instantiate --expr "$(expression "$expr")" 2>/dev/null | sed 's/!.*//' | xargs nix-store -qR |
   grep -E -- '-(customisation|recipe|base-image|layers\.json|[a-z]+\.tar(\.gz)?|image-x\.json|layer-tar)\.drv$')
 ((${#derivations[@]} >= 10)) || fail "too few derivations: ${derivations[*]}"
-# again NAME COMMAND…: builds all of them in the environment that COMMAND makes.
+# again NAME COMMAND…: builds everything in the environment of COMMAND.
 again() {
   "${@:2}" nix-store --realise --check "${derivations[@]}" >/dev/null 2>"$work/log" ||
     { grep -vE '^(building|checking)' "$work/log" | tail -n 20 >&2; fail "other bytes: $1"; }

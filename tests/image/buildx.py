@@ -19,7 +19,7 @@ INDEX, MANIFEST, CONFIG, LAYER = (
 
 def put(kind, data, **more):
     if not isinstance(data, bytes):
-        # Indented, as nobody's serializer here: documents travel byte for byte.
+        # The document is indented, because documents are copied byte for byte.
         data = json.dumps(data, indent=3).encode()
     digest = hashlib.sha256(data).hexdigest()
     with open(f"{top}/blobs/sha256/{digest}", "wb") as file:

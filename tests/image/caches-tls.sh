@@ -1,5 +1,5 @@
-# Binary caches behind TLS that ask for a client certificate (Nix 2.34's tls-certificate and tls-private-key), caches that refuse
-# credentials, and settings of a cache's URL that Nix does not have.
+# Binary caches with TLS that require a client certificate (Nix 2.34's tls-certificate and tls-private-key), caches that
+# refuse credentials, and unknown settings in the URL of a cache.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command openssl
@@ -9,9 +9,9 @@ apart=(unshare --mount --propagation private)
 ((EUID == 0)) || apart+=(--user --map-root-user)
 servers=()
 trap 'for server in "${servers[@]}"; do kill "$server" 2>/dev/null || continue; done' EXIT
-# bare COMMAND…: on a machine with an empty store.
-bare() { "${apart[@]}" bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/empty" "$@"; }
-# start_cache FAULT [CERTIFICATE KEY [CA]]: sets port and cache_log.
+# in_empty_store COMMAND…: runs the command on a machine with an empty store.
+in_empty_store() { "${apart[@]}" bash -c 'mount --bind "$0" /nix/store; exec "$@"' "$work/empty" "$@"; }
+# start_cache FAULT [CERTIFICATE KEY [CA]]: starts a cache, and sets port and cache_log.
 start_cache() {
   local at
   at=$(mktemp -d -p "$work")
@@ -29,13 +29,13 @@ nix copy --no-check-sigs --to "file://$work/binary" "$recipe" 2>"$work/log" || {
 "$strata" copy "$recipe" "oci:$work/expected" --quiet >"$work/expected.digest"
 copies() {
   rm -rf "$work/out"
-  bare "$strata" copy "$work/detached.json" "oci:$work/out" --quiet "$@" >"$work/digest" 2>"$work/log" || { cat "$work/log"; fail "copy $*"; }
+  in_empty_store "$strata" copy "$work/detached.json" "oci:$work/out" --quiet "$@" >"$work/digest" 2>"$work/log" || { cat "$work/log"; fail "copy $*"; }
   same "$(<"$work/digest")" "$(<"$work/expected.digest")"
 }
-# refuses TEXT ARGUMENTS…
+# refuses TEXT ARGUMENTS…: expects that a copy fails with the text.
 refuses() {
   rm -rf "$work/out"
-  if bare "$strata" copy "$work/detached.json" "oci:$work/out" --quiet "${@:2}" >"$work/digest" 2>"$work/log"; then fail "this should fail: ${*:2}"; fi
+  if in_empty_store "$strata" copy "$work/detached.json" "oci:$work/out" --quiet "${@:2}" >"$work/digest" 2>"$work/log"; then fail "this should fail: ${*:2}"; fi
   grep -qiF -- "$1" "$work/log" || { cat "$work/log"; fail "the message of ${*:2} lacks: $1"; }
 }
 
@@ -46,7 +46,7 @@ for name in server client; do
   openssl x509 -req -in "$name.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out "$name.crt" \
     -extfile <(printf 'subjectAltName = IP:127.0.0.1, DNS:localhost\nextendedKeyUsage = serverAuth, clientAuth\n') 2>/dev/null
 done
-# A certificate that the CA has not signed.
+# The CA has not signed this certificate.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=other -keyout other.key -out other.crt 2>/dev/null
 mkdir "with space"
 cp client.crt client.key "with space"
@@ -60,7 +60,7 @@ copies --substituter "$url?tls-certificate=$work/client.crt&tls-private-key=$wor
 (($(wc -l <"$cache_log") > 2)) || fail "the cache was not asked"
 copies --substituter "$url?tls-certificate=$work/with%20space/client.crt&tls-private-key=$work/with%20space/client.key&priority=10"
 copies --substituter "$url?tls-certificate=$work/both.pem"
-# As in Nix's configuration.
+# The same settings in Nix's configuration.
 NIX_CONFIG="substituters = $url?tls-certificate=$work/client.crt&tls-private-key=$work/client.key" copies
 : >"$cache_log"
 refuses "certificate" --substituter "$url"
@@ -70,12 +70,12 @@ refuses "client.key" --substituter "$url?tls-certificate=$work/client.key&tls-pr
 refuses "tls-private-key needs tls-certificate" --substituter "$url?tls-private-key=$work/client.key"
 refuses "have different tls-certificate settings" --substituter "$url?tls-certificate=$work/both.pem" --substituter "$url?tls-certificate=$work/client.crt&tls-private-key=$work/client.key"
 same "$(wc -l <"$cache_log")" 0
-# A server that asks, and is not the cache, gets no certificate: the NARs are at another origin.
+# A server at another origin, which has the NARs, gets no certificate.
 start_cache redirect server.crt server.key optional:ca.crt
 copies --substituter "https://127.0.0.1:$port?tls-certificate=$work/both.pem"
 same "$(sort -u "$cache_log.clients")" "127.0.0.1 client"$'\n'"localhost none"
 
-# Answers that ask for credentials are failures of the cache. The next one has the paths.
+# Responses that ask for credentials are failures of the cache. The next cache has the paths.
 for status in 401 407; do
   start_cache "status:$status"
   refuses "$status" --substituter "http://127.0.0.1:$port"

@@ -1,16 +1,17 @@
-# checkImage and strata check: container-structure-test's files, and services, without an engine, in Nix's sandbox and outside.
+# checkImage and strata check: container-structure-test's files and services, without an engine, in Nix's sandbox and
+# outside of it.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command jq
 need_command python3
 
-# says TEXT…: the log of the last build has each TEXT.
-says() {
+# log_has TEXT…: expects each TEXT in the log of the last build.
+log_has() {
   local text
   for text in "$@"; do grep -qF -- "$text" "$work/log" || { cat "$work/log"; fail "the log lacks: $text"; }; done
 }
 
-# Results that passed are cached, also those of an earlier run of this script.
+# Results of tests that passed are cached by Nix. The salt avoids those of earlier runs of this script.
 nonce=$(date +%s%N)
 
 web='let
@@ -43,10 +44,10 @@ structure='{
 }'
 script='packages = [ pkgs.busybox ]; script = "busybox wget -q -O - http://127.0.0.1/ | grep Welcome";'
 
-# Files, configuration, commands and the running service; a port below 1024 of a user that is not root.
+# Files, configuration, commands, and a running service, which listens on a port below 1024 as a user other than root.
 check_web() {
   build "$web checkImage { name = \"web-$1-$nonce\"; inherit image; structure = $structure; service = { ready.http = \"/\"; $script }; }" >/dev/null
-  says "ok   Command Test: whoami" "ok   File Existence Test: tmp" "ok   File Content Test: users" "ok   Metadata Test" \
+  log_has "ok   Command Test: whoami" "ok   File Existence Test: tmp" "ok   File Content Test: users" "ok   Metadata Test" \
     "script | Welcome" "ok   Service: service" "ok   Script: service" "6 tests: 6 passed, 0 failed"
 }
 check_web first
@@ -64,7 +65,7 @@ for image in \
   'let archive = makeContainerImage { name = "f"; layers = [ pkgs.hello ]; }; in "${archive}"'; do
   build "let $small in checkImage { image = $image; structure = commandTest; }" >/dev/null
 done
-# What runAsRoot has written.
+# Files that runAsRoot wrote.
 build 'checkImage {
   image = dockerTools.buildImage { name = "root"; copyToRoot = [ pkgs.busybox ]; runAsRoot = "mkdir -p /data; echo made >/data/file; chmod 640 /data/file; ln -s /data/file /link"; };
   structure = {
@@ -74,7 +75,7 @@ build 'checkImage {
   };
 }' >/dev/null
 
-# What fails, and what the message has.
+# Failing tests and their messages.
 failing() { build_fails "$@"; }
 failing "$web checkImage { inherit image; structure = { schemaVersion = \"2.0.0\"; fileExistenceTests = [ { name = \"x\"; path = \"/tmp\"; permissions = \"drwxr-xr-x\"; uid = 7; } ]; metadataTest.user = \"root\"; }; }" \
   "FAIL File Existence Test: x" "permissions of /tmp are dtrwxrwxrwx, expected drwxr-xr-x" "owner of /tmp is 0, expected 7" \
@@ -88,7 +89,7 @@ failing "$web checkImage { inherit image; service = { ready.port = 80; command =
   "the program ended with status 4 before it was ready" "last words"
 failing "$web checkImage { inherit image; service = { ready.log = \"^up\"; stopTimeout = 1; command = [ \"\${pkgs.bash}/bin/bash\" \"-c\" \"trap : QUIT; echo up; while :; do sleep 0.1; done\" ]; }; }" \
   "it did not end within 1 s after SIGQUIT"
-# It ends once the script has connected.
+# The service ends after the script has connected.
 failing 'let
   nc = "${pkgs.busybox}/bin/busybox nc";
   image = buildImage { name = "short"; config.Cmd = [ "${pkgs.busybox}/bin/busybox" "sh" "-c" "echo up; ${nc} -l -p 8000; exit 5" ]; };
@@ -106,7 +107,7 @@ failing "$web checkImage { inherit image; services.a = { image = pkgs.hello; rea
 failing "$web checkImage { inherit image; service = { ready.prot = 1; }; }" "has no attribute prot; it has exec, http, log, port"
 failing "$web checkImage { inherit image; }" "there is nothing to check"
 
-# Several services on one network, by their names: a database, and a program that asks it.
+# Several services on one network with their names: a database, and its client.
 pair='let
   python = "${pkgs.python3}/bin/python3";
   db = pkgs.writeText "db.py" "
@@ -139,17 +140,17 @@ check_pair() {
       db = { image = image \"db\" db; ready = { log = \"^listening\"; exec = [ python \"-c\" \"import socket; socket.create_connection(('localhost', 5432))\" ]; }; };
     };
   }" >/dev/null
-  says "db | listening" "script | answer: rows" "ok   Service: db" "ok   Service: app" "ok   Script: app"
+  log_has "db | listening" "script | answer: rows" "ok   Service: db" "ok   Service: app" "ok   Script: app"
 }
-# A program in the background has SIGINT ignored; the programs of the containers have not.
+# A background job of a shell has SIGINT ignored; the programs in the containers have not.
 (trap "" INT; check_pair first)
 
-# nginx, postgres and a small program that asks it.
+# nginx, postgres, and a small client of postgres.
 database='let
   postgres = buildImage {
     name = "postgres";
     copyToRoot = [
-      # initdb starts programs with it.
+      # initdb starts programs with this shell.
       dockerTools.binSh
       (pkgs.runCommand "data" { } "mkdir -p $out/tmp $out/var/lib/postgresql")
       (dockerTools.fakeNss.override { extraPasswdLines = [ "postgres:x:70:70::/var/lib/postgresql:/bin/sh" ]; })
@@ -185,11 +186,11 @@ check_database() {
       web = { ready.http = \"/\"; after = [ \"db\" ]; $script };
     };
   }" >/dev/null
-  says "app | 42" "database system is shut down" "ok   Service: app" "ok   Service: db" "ok   Service: web" "ok   Script: web"
+  log_has "app | 42" "database system is shut down" "ok   Service: app" "ok   Service: db" "ok   Service: web" "ok   Script: web"
 }
 check_database first
 
-# The same on a newer Nix.
+# The same with a newer Nix.
 newer=$work/nix
 if online "$root/dev/other-nix" trixie "$newer" >"$work/log" 2>&1; then
   PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_web newer
@@ -199,7 +200,7 @@ else
   skip_part "Debian's other suites cannot be reached"
 fi
 
-# strata check outside: as root and as another user, an image.json and an archive.
+# strata check outside of Nix: as root and as another user, with an image.json and an archive.
 image=$(build "$web image")
 printf '%s\n' 'schemaVersion: 2.0.0' 'commandTests:' '- {name: id, command: id, args: [-u], expectedOutput: ["^33\n$"]}' \
   '- {name: fails, command: "false"}' 'metadataTest: {user: web}' >"$work/tests.yaml"
@@ -213,12 +214,22 @@ status=0
 same "$status" 1
 same "$(jq -c '[.Pass, .Fail, .Total, .Results[1].Name, .Results[1].Errors]' "$work/json")" \
   '[2,1,3,"Command Test: fails",["exit status is 1, expected 0"]]'
+# If the kernel refuses a new /proc, the /proc of the machine is not mounted instead.
+masked() { mount -t tmpfs none /proc/sys/kernel && exec "$@"; }
+export -f masked
+if [[ $(id -u) = 0 ]]; then
+  status=0
+  unshare --mount --propagation private bash -c 'masked "$@"' bash "$strata" check "$image" "$work/tests.yaml" >"$work/out" 2>&1 ||
+    status=$?
+  [[ $status != 0 ]] && grep -q "strata check --engine ENGINE tests the image in an engine" "$work/out" ||
+    { cat "$work/out"; fail "a container sees the processes of the machine"; }
+fi
 status=0
 echo 'schemaVersion: 3' >"$work/bad.yaml"
 "$strata" check "$image" "$work/bad.yaml" 2>"$work/log" || status=$?
 same "$status" 2
-says "schemaVersion is 3; only 2.0.0 is supported"
-# Whatever runs in a container, the store stays as it is; the user is root there.
+log_has "schemaVersion is 3; only 2.0.0 is supported"
+# Containers cannot change the store, although their user is root.
 attack=$(build 'let
   victim = pkgs.writeTextDir "file" "text";
   script = pkgs.writeTextDir "attack.sh" "
@@ -250,12 +261,12 @@ for signal in KILL TERM; do
   ended() { ! sleeps; }
   wait_for $$ ended
 done
-# The next run removes what the killed one left.
+# The next run removes files of the killed one.
 TMPDIR=$work/tmp "$strata" check "$image" "$work/tests.yaml" >/dev/null || true
 left=$(ls -A "$work/tmp")
 [[ ! $left ]] || fail "temporary directories remain: $left"
 
-# Through an engine: the same results.
+# An engine gives the same results.
 cat >"$work/engine.yaml" <<'YAML'
 schemaVersion: 2.0.0
 containerRunOptions: {user: root}
@@ -268,8 +279,8 @@ check_engine() {
   status=0
   "$strata" check "$image" "$work/engine.yaml" --engine "$engine" --json >"$work/json" 2>"$work/log" || status=$?
   same "$status $(jq -c '[.Results[].Pass]' "$work/json")" '1 [true,true,false]'
-  [[ ! $("$engine" ps --all --quiet) ]] || fail "a container remains"
-  [[ ! $("$engine" images --quiet --filter dangling=true) ]] || fail "an image of a setup command remains"
+  silent "$engine" ps --all --quiet
+  silent "$engine" images --quiet --filter dangling=true
 }
 if [[ ${docker-} ]]; then
   engine=docker

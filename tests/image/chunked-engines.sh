@@ -1,5 +1,5 @@
-# zstd:chunked layers are ordinary zstd for engines that read no tables: Docker 29, containerd 2 and skopeo pull and run
-# them, with the same diff_ids; strata verify holds the tables against them.
+# zstd:chunked layers are ordinary zstd for engines that do not read the table of contents: Docker 29, containerd 2 and
+# skopeo pull and run them with the same diff_ids. strata verify checks the tables of contents.
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
 need_command jq
@@ -12,7 +12,7 @@ diff_ids=$(jq -c '[.layers[].diff_ids]' "$image")
 
 export PATH=$engines:$PATH
 inside() { nsenter --target "$(pgrep -P "$engine_pid")" --net "$@"; }
-# serve_in_engine: the engine has a network of its own, so the registry is in it.
+# serve_in_engine: serves in the engine's network, since the engine has its own.
 serve_in_engine() {
   rm -f "$work/references"
   nsenter --target "$(pgrep -P "$engine_pid")" --net "$strata" serve --chunked --listen 127.0.0.1:5018 "$image" \
@@ -28,7 +28,7 @@ docker pull --quiet 127.0.0.1:5018/chunked:t >/dev/null
 same "$(run 127.0.0.1:5018/chunked:t)" "Hello, world!"
 same "$(docker image inspect 127.0.0.1:5018/chunked:t | jq -c '.[0].RootFS.Layers')" "$diff_ids"
 
-# The same blobs in a layout: their tables are checked, and one that lies is told.
+# The same blobs in a layout: verify checks their tables of contents, and reports a wrong one.
 inside skopeo copy --quiet --src-tls-verify=false \
   docker://127.0.0.1:5018/chunked:t "oci:$work/layout:t"
 "$strata" verify "$work/layout" | grep -q ' 0 problems$' || fail "verify finds problems in chunked layers"
@@ -50,8 +50,8 @@ blob(digest).write_bytes(text)
 index["manifests"][0].update(digest=digest, size=len(text))
 (layout / "index.json").write_text(json.dumps(index))
 PYTHON
-"$strata" verify "$work/layout" >"$work/verified" 2>&1 && fail "verify believes a position that lies"
-grep -q "table of contents: tar-split's data does not have" "$work/verified" || { cat "$work/verified"; fail "verify does not say what is wrong"; }
+"$strata" verify "$work/layout" >"$work/verified" 2>&1 && fail "verify accepts a wrong position"
+grep -q "table of contents: tar-split's data does not have" "$work/verified" || { cat "$work/verified"; fail "verify does not report the wrong table of contents"; }
 stop_engine
 
 start_containerd "$work/containerd" || fail "containerd does not start"

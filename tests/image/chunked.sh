@@ -1,4 +1,4 @@
-# zstd:chunked: podman pulls partially what other tools read as ordinary zstd, and the bytes are counted.
+# zstd:chunked: podman pulls layers partially that other tools read as ordinary zstd. The bytes are counted.
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
 need_command docker-registry
@@ -19,26 +19,27 @@ for which in old new; do
   done
 done
 
-# In the manifest: where each table is, for old readers and new ones.
+# The manifest has the positions of the tables of contents for old and new readers.
 skopeo inspect --raw --tls-verify=false "docker://$registry/zstd-chunked:new" >"$work/manifest"
 same "$(jq -r '[.layers[] | .mediaType] | unique[]' "$work/manifest")" application/vnd.oci.image.layer.v1.tar+zstd
 same "$(jq '[.layers[].annotations | keys[] | sub(".*zstd-chunked."; "")] | group_by(.) | map([.[0], length / 2])' -c "$work/manifest")" \
   "$(jq -c '(.layers | length) as $n | [["manifest-checksum", $n], ["manifest-position", $n], ["tarsplit-position", $n / 2]]' "$work/manifest")"
-# The same layers for everybody else.
+# Other tools read the same layers.
 skopeo copy --quiet --src-tls-verify=false "docker://$registry/zstd-chunked:new" "oci:$work/pulled:t"
-"$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what skopeo pulled"
+"$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in the image that skopeo pulled"
 
 use_podman "$work/podman"
 printf '[storage.options]\npull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos=""}\n' >>"$CONTAINERS_STORAGE_CONF"
-# fetched IMAGE: pulls it, and how many bytes came.
+# fetched IMAGE: pulls the image, and prints the number of received bytes.
 fetched() {
   local before
   before=$(received)
   podman pull --quiet --tls-verify=false "$counted/$1" >/dev/null
   echo $(($(received) - before))
 }
-# What is in an image: files, modes, owners, times, links, contents. podman sets times of files only, whoever made the
-# layers (safeMkdir and safeSymlink in containers/storage v1.43.0, pkg/chunked/storage_linux.go).
+# Lists the contents of an image: files, modes, owners, times, links, contents. podman sets only the times of files,
+# whichever tool made the layers (safeMkdir and safeSymlink in containers/storage v1.43.0,
+# pkg/chunked/storage_linux.go).
 listing() {
   local at
   at=$(podman image mount "$counted/$1")
@@ -53,8 +54,9 @@ whole=$(fetched zstd-chunked:old)
 part=$(fetched zstd-chunked:new)
 echo "podman $(podman --version | cut -d' ' -f3): $whole bytes, and $part after a mass rebuild"
 ((part * 5 < whole)) || fail "podman pulled $part of $whole bytes after a rebuild"
-# The wire shows what is said before: by explain of the old image alone, by plan of its closure, and by diff of both.
-# Besides there are manifest and config, and the headers of answers and of their parts; podman 4.3 reads no tar-split data.
+# The received bytes match the predictions: of explain for the old image, of plan for its closure, and of diff for both.
+# In addition there are manifest, config, and the headers of responses and their parts. podman 4.3 reads no tar-split
+# data.
 "$strata" explain "$image" --chunked --json >"$work/explained"
 "$strata" plan "$image" --chunked --json --max-layers 8 --strategy popularity >"$work/planned"
 status=0
@@ -63,16 +65,16 @@ same "$status" 1
 read -r explained planned predicted ranges < <(jq -rs '[.[0].chunked.rebuild, .[1].strategies[0].chunked.rebuild,
   .[2].chunked.bytes, .[2].chunked.ranges] | join(" ")' "$work/explained" "$work/planned" "$work/diff")
 echo "predicted by explain: $explained bytes, by plan: $planned, by diff: $predicted in $ranges ranges"
-# near ONE OTHER PERCENT
-near() { (($1 * 100 <= $2 * (100 + $3) && $1 * 100 >= $2 * (100 - $3))) || fail "$1 is not within $3 % of $2"; }
-near "$explained" "$predicted" 3
-near "$planned" "$predicted" 10
+# check_near ONE OTHER PERCENT
+check_near() { (($1 * 100 <= $2 * (100 + $3) && $1 * 100 >= $2 * (100 - $3))) || fail "$1 is not within $3 % of $2"; }
+check_near "$explained" "$predicted" 3
+check_near "$planned" "$predicted" 10
 split=0
 if podman --version | grep -q ' 4\.3\.'; then
   split=$(jq '[.layers[].annotations["io.github.containers.zstd-chunked.tarsplit-position"] | split(":")[1] | tonumber] | add' "$work/manifest")
 fi
 ((part >= predicted - split && part < (predicted - split) * 5 / 4 + 300 * ranges)) ||
-  fail "diff says $predicted bytes, $split of which nobody reads, and $part came"
+  fail "diff predicts $predicted bytes, $split of which are not read, and $part were received"
 (($(jq '.chunked.expected * 2 | floor' "$work/explained") < $(jq '.cost.expected | floor' "$work/explained"))) ||
   fail "an update costs as much as a partial pull as in layers"
 "$strata" explain "$image" --chunked | grep -q '^as zstd:chunked, .* after a rebuild of everything$' || fail "explain does not say it"

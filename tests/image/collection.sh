@@ -1,10 +1,10 @@
-# What demanding users have, all in one: names of any bytes, 100,000 files, big files with holes, images on images on
-# images, containers that were committed with files removed, volumes, setuid programs.
+# An image with many unusual features: names with any bytes, 100,000 files, large files with holes, images on images,
+# committed containers with removed files, volumes, setuid programs.
 . "$root/tests/lib.sh"
 need_command jq
 [[ ${docker-} ]] || skip "no docker daemon"
 
-# Names of every kind, the longest that there are, and many.
+# Names of every kind, the longest possible ones, and many.
 cat >"$work/names.sh" <<'SH'
 mkdir -p "$out/names" "$out/many"
 cd "$out/names"
@@ -19,7 +19,7 @@ echo deep >"$deep/file"
 cd "$out/many"
 for ((at = 1; at <= 100000; at++)); do : >"$at"; done
 SH
-# A base that somebody made by hand: a container that removed and replaced files, and was committed.
+# A base made by hand: a committed container that removed and replaced files.
 base=$(build 'dockerTools.buildImage { name = "by-hand"; tag = "t"; copyToRoot = [ pkgs.busybox (pkgs.runCommand "files" { } "mkdir -p $out/etc/kept $out/etc/emptied $out/etc/gone; for at in kept emptied gone; do echo > $out/etc/$at/file; done; echo > $out/etc/replaced") ];
   config.Env = [ "PATH=/bin" ]; }')
 name=$(load <"$base")
@@ -29,7 +29,7 @@ docker rm by-hand >/dev/null
 docker save committed:t -o "$work/committed.tar"
 docker rmi committed:t "$name" >/dev/null
 
-# Twelve images on each other, each with a file of its own, over that; the highest with all the rest.
+# Twelve images on top of each other, each with one file. The highest has everything else.
 expression='let
   level = number: below: dockerTools.buildImage { name = "level"; tag = "t"; compressor = "none"; fromImage = below;
     copyToRoot = [ (pkgs.writeTextDir "levels/${toString number}" "${toString number}") ]; };
@@ -42,20 +42,20 @@ top=$(build "$expression dockerTools.buildImage { name = \"collection\"; tag = \
   config = { Env = [ \"PATH=/bin\" ]; Volumes.\"/data\" = { }; User = \"7:8\"; WorkingDir = \"/shared\"; }; }")
 "$strata" verify "$top" | tail -n 1
 same "$(load <"$top")" collection:t
-sees() { same "$1: $(run collection:t sh -c "$1")" "$1: $2"; }
+check_output() { same "$1: $(run collection:t sh -c "$1")" "$1: $2"; }
 names=$(build "$expression names")
 run collection:t sh -c 'cd /names && find . -print0' | LC_ALL=C sort -z >"$work/there"
 (cd "$names/names" && find . -print0) | LC_ALL=C sort -z | cmp - "$work/there"
 run collection:t sh -c 'cd /names && find . -type f -maxdepth 1 -print0 | sort -z | xargs -0 cat' | sha256sum >"$work/sums"
 (cd "$names/names" && find . -maxdepth 1 -type f -print0 | LC_ALL=C sort -z | xargs -0 cat) | sha256sum | cmp - "$work/sums"
-sees 'ls /many | wc -l' 100000
-sees 'cat $(find /names -name file)' deep
-sees 'cat /levels/* | tr -d "\n"' 110111223456789
-sees 'ls -A /etc | grep -v -e host -e resolv -e mtab | tr "\n" " "; ls -A /etc/emptied /etc/replaced | tr "\n" " "; cat /etc/replaced/file' \
+check_output 'ls /many | wc -l' 100000
+check_output 'cat $(find /names -name file)' deep
+check_output 'cat /levels/* | tr -d "\n"' 110111223456789
+check_output 'ls -A /etc | grep -v -e host -e resolv -e mtab | tr "\n" " "; ls -A /etc/emptied /etc/replaced | tr "\n" " "; cat /etc/replaced/file' \
   $'added emptied replaced /etc/emptied:  /etc/replaced: file new'
-sees 'stat -c "%a %u:%g %n" /own/tool /shared; id -u; pwd; cat /data/file' $'6755 12:34 /own/tool\n1777 0:0 /shared\n7\n/shared\nkept'
+check_output 'stat -c "%a %u:%g %n" /own/tool /shared; id -u; pwd; cat /data/file' $'6755 12:34 /own/tool\n1777 0:0 /shared\n7\n/shared\nkept'
 same "$(docker image inspect collection:t | jq -c '.[0].Config.Volumes')" '{"/data":{}}'
-# On it as it came out of docker again, and as each of the functions makes it.
+# Images on this one after docker has saved it, made by each of the functions.
 docker save collection:t -o "$work/again.tar"
 docker rmi collection:t >/dev/null
 for image in 'makeContainerImage { compressor = "none"; layers' 'dockerTools.buildLayeredImage { name = "x"; compressor = "none"; contents'; do
@@ -65,7 +65,8 @@ for image in 'makeContainerImage { compressor = "none"; layers' 'dockerTools.bui
   docker rmi "$name" >/dev/null
 done
 
-# 3 GB of holes, to the byte, in constant memory: neither an archive nor docker keeps holes, so it goes nowhere.
+# 3 GB of holes are hashed exactly, in constant memory. Neither archives nor docker keep holes, so the image is not
+# written.
 image=$(build "$expression buildImage { name = \"holes\"; copyToRoot = [ holes ]; }")
 (ulimit -v 4000000; "$strata" verify "$image" | tail -n 1)
 layer=$(jq -r '.layers[0].digest | sub("sha256:"; "blobs/sha256/")' "$image")

@@ -1,4 +1,5 @@
-# What a configuration becomes at build: as a Dockerfile's on a base, checked, with warnings for words that engines ignore.
+# The configuration of an image: merged with that of its base as in a Dockerfile, checked, with warnings for keys that
+# engines ignore.
 . "$root/tests/lib.sh"
 need_command jq
 
@@ -6,7 +7,7 @@ config() { jq -c '.["image-config"]' "$(build "$1")"; }
 same "$(config 'buildImage { name = "x"; config = { ExposedPorts."80/tcp" = null; Volumes."/d" = null; Labels = null; }; }')" \
   '{"ExposedPorts":{"80/tcp":{}},"Volumes":{"/d":{}}}'
 
-# On a base. (buildkit: frontend/dockerfile/dockerfile2llb/convert.go)
+# With a base image. (buildkit: frontend/dockerfile/dockerfile2llb/convert.go)
 base='buildImage { name = "base"; config = { Entrypoint = [ "/base" ]; Cmd = [ "serve" ]; OnBuild = [ "RUN make" ];
   Labels = { a = "1"; b = "1"; }; Volumes."/a" = { }; ExposedPorts."80/tcp" = { }; User = "me"; }; }'
 on_base() { config "buildImage { name = \"x\"; fromImage = $base; inheritConfig = true; config = { $1 }; }"; }
@@ -14,7 +15,7 @@ same "$(on_base 'Entrypoint = [ "/own" ]; Labels.b = "2"; Volumes."/b" = { }; Ex
   '{"User":"me","ExposedPorts":{"443/tcp":{},"80/tcp":{}},"Entrypoint":["/own"],"Volumes":{"/a":{},"/b":{}},"Labels":{"a":"1","b":"2"}}'
 same "$(on_base 'Volumes = { }; Labels = null; User = "";')" '{"ExposedPorts":{"80/tcp":{}},"Entrypoint":["/base"],"Cmd":["serve"]}'
 
-# Values that no container starts with.
+# Values with which no container starts.
 for case in 'WorkingDir = "srv";|config.WorkingDir is "srv"; it must begin with /' 'Env = [ "=x" ];|a variable without a name' \
   'ExposedPorts."70000" = { };|config.ExposedPorts has "70000"' 'Healthcheck.Test = "curl";|config.Healthcheck.Test is "curl"' \
   'Healthcheck.Interval = "30s";|a number of nanoseconds' 'Env = { A = "1"; };|config.Env must be a list, not an attribute set' \
@@ -31,7 +32,7 @@ for image in 'buildImage { name = "x"; arch' 'makeContainerImage { architecture'
   build_fails "$image = \"x86_64\"; }" 'is "x86_64"; OCI'"'"'s name of it is "amd64"'
 done
 
-# Packages that are moved away from what refers to them. (nix2container moves them too)
+# Packages that are moved although other packages refer to them. (nix2container moves them too)
 tool='(pkgs.writeTextDir "bin/tool" "echo")'
 user="(pkgs.writeTextDir \"bin/user\" \"\${$tool}/bin/tool\")"
 warns() { grep -qE "$1" "$work/log" || { cat "$work/log" >&2; fail "no warning: $1"; }; }
@@ -45,7 +46,7 @@ for image in "buildImage { name = \"quiet\"; copyToRoot = pkgs.buildEnv { name =
   lacks warning "$work/log"
 done
 
-# The same package twice is no noise; errors name the argument that the user wrote.
+# The same package twice causes no warning, and errors name the argument of the user.
 build "dockerTools.buildLayeredImage { name = \"twice\"; contents = [ $tool $tool (pkgs.symlinkJoin { name = \"joined\"; paths = [ $tool ]; }) ]; }" >/dev/null
 lacks Keeping "$work/log"
 file='(pkgs.writeText "text" "x")'

@@ -1,4 +1,4 @@
-# strata copy into docker and podman: what they have is not sent.
+# strata copy into docker and podman: existing layers are not sent.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command jq
@@ -15,11 +15,11 @@ if [[ ${docker-} ]]; then
   same "$(<"$work/name")" renamed:u
   same "$(run "$(<"$work/name")")" two
   same "$(docker inspect --format '{{.Id}}' renamed:u)" "$(jq -r .id "$work/log")"
-  # Everything but the layer of the script was there: less than 64 KiB are streamed.
+  # Only the layer of the script is missing, so less than 64 KiB are streamed.
   layers=$(jq '.layers | length' "$second")
   same "$(jq .layersPresent "$work/log")" "$((layers - 1))"
   (($(jq .bytes "$work/log") < 65536)) || { cat "$work/log"; fail "too many bytes"; }
-  # A user who may not use the socket is told that, and not asked whether the daemon runs.
+  # A user without access to the socket gets an error about permissions, and not the hint to start the daemon.
   if ((EUID == 0)); then
     mkdir -m 777 "$work/nobody"
     if HOME=$work/nobody XDG_CACHE_HOME=$work/nobody setpriv --reuid 65534 --regid 65534 --clear-groups "$strata" inspect docker-daemon:loaded:t 2>"$work/log"; then
@@ -28,7 +28,7 @@ if [[ ${docker-} ]]; then
     grep -qF "the user may not use this socket: add the user to the group docker, or use sudo" "$work/log" || { cat "$work/log"; fail "no hint"; }
     if grep -qF "is the daemon running" "$work/log"; then fail "two hints"; fi
   fi
-  # The same again is documents alone, and a new name.
+  # Repeating the copy sends only documents, and adds a name.
   "$strata" copy "$second" docker-daemon:again 2>"$work/log" >/dev/null
   grep -q "^again:latest: $layers of $layers layers were already present" "$work/log" || { cat "$work/log"; fail "layers are not there"; }
   same "$(run again:latest)" two
@@ -36,16 +36,16 @@ if [[ ${docker-} ]]; then
     in image.copyToDockerDaemon')
   "$program/bin/copy-to-docker-daemon" --quiet >/dev/null
   same "$(run by-program:t)" "Hello, world!"
-  # An archive and a layout load as well.
+  # Archives and layouts are loaded as well.
   "$strata" copy "$first" "oci-archive:$work/archive.tar:some:name" >/dev/null
   "$strata" copy "$work/archive.tar" docker-daemon: --quiet >/dev/null
   same "$(run some:name)" one
-  # What loads is read again, with the same layers; a name that is not there says so.
+  # Loaded images can be read, with the same layers. A missing name is an error.
   "$strata" copy docker-daemon:some:name "oci:$work/layout:x" >/dev/null || fail "an image of docker is not read"
   same "$("$strata" inspect --json "oci:$work/layout:x" | jq -c '.[0].config.rootfs.diff_ids')" "$(jq -c '[.layers[].diff_ids]' "$first")"
   "$strata" copy docker-daemon:no:such "oci:$work/none" 2>"$work/log" && fail "there is no such image"
   grep -qF 'it has no image no:such (' "$work/log" || { cat "$work/log"; fail "the image is not named"; }
-  # The same daemon behind a command, and behind what stands for ssh: one connection, to the host that the address names.
+  # The same daemon through a command, and through a stand-in for ssh: one connection to the host in the address.
   socket=$DOCKER_HOST
   DOCKER_HOST=unix://$work/nothing "$strata" copy "$first" docker-daemon:via:command --via "env DOCKER_HOST=$socket docker" >/dev/null
   same "$(run via:command)" one
@@ -74,7 +74,7 @@ CONF
   same "$(podman run --rm --network none "$(<"$work/name")")" one
   same "$(<"$work/name")" localhost/loaded:t
   "$strata" copy "$second" containers-storage:other/name --json >/dev/null 2>"$work/log"
-  # Everything but the layer of the script was there.
+  # Only the layer of the script is missing.
   same "$(jq .layersPresent "$work/log")" "$(($(jq '.layers | length' "$second") - 1))"
   (($(jq .bytes "$work/log") < 65536)) || { cat "$work/log"; fail "too many bytes for podman"; }
   same "$(podman run --rm --network none other/name:latest)" two

@@ -12,7 +12,7 @@ image='(buildImage { name = "'"$registry"'/Detached"; maxLayers = 4; compressed 
 path=$(build "$image")
 detached=$(build "$image.detached")
 
-# Nothing comes with it, and nothing of it is another image.
+# The recipe has no closure, and its image is unchanged.
 same "$(nix-store -qR "$detached")" "$detached"
 same "$(nix-store -q --references "$path" | grep -c -- -hello-)" 1
 same "$(jq -S 'del(.recipe)' "$detached")" "$(jq -S . "$path")"
@@ -20,13 +20,13 @@ same "$(jq -r .recipe "$detached")" "$path"
 same "$(nix-instantiate --eval --expr "$(expression "$image.detached.imageName + \":\" + $image.detached.imageTag")")" \
   "\"$(jq -r '.name + ":" + .tag' "$path")\""
 
-# Each layer says what it compresses to; buildLayer's are those of the layer.
+# Each layer records its compressed digest; layers of buildLayer record that of the layer.
 same "$(jq '[.layers[] | select(.compressed.gzip.digest == null)] | length' "$path")" 0
 layer=$(build 'buildLayer { deps = [ pkgs.bash ]; compressed = "gzip"; }')
 same "$(jq -c '.[0].compressed' "$layer/layers.json")" "$(jq -c '.layers[0].compressed' "$path")"
 build_fails 'buildLayer { deps = [ ]; compressed = "xz"; }' "argument compressed of buildLayer must be null, gzip, zstd, zstd:chunked, not xz"
 
-# It goes where the image goes. What is pushed has the digests that it says.
+# All destinations accept it, and a push has the recorded digests.
 program=$(build "$image.detached.copyToRegistry")
 "$program/bin/copy-to-registry" --quiet >"$work/digest"
 manifest=$("$strata" manifest "$(jq -r '.name + ":" + .tag' "$path")")
@@ -35,16 +35,16 @@ same "$(jq -c '[.layers[].digest]' <<<"$manifest")" "$(jq -c '[.layers[].compres
 "$strata" copy "$path" "oci:$work/two" --quiet >"$work/two.digest"
 same "$(<"$work/one.digest")" "$(<"$work/two.digest")"
 
-# A program of it brings nothing along but strata, whoever builds it.
+# Its program refers only to strata, whichever machine builds it.
 same "$(nix-store -q --references "$program" | sort)" "$({ echo "$detached"; nix-store -q --references "$(build "$image.copyTo")" | grep -vxF "$path"; } | sort)"
 same "$(nix-store -q --references "$program" | wc -l)" 2
 
-# A machine that never pushed it, and a tag that says nothing: the recipe knows which blobs are its layers.
+# On a machine that never pushed it, with a tag without the layers, the recipe knows the blobs of its layers.
 name=$(jq -r .name "$path")
 XDG_CACHE_HOME=$work/empty "$strata" copy "$detached" "docker://$name:again" 2>"$work/log" >/dev/null
 [[ ! -s $work/log ]] || { cat "$work/log"; fail "blobs were sent"; }
 
-# Images of other functions, with what scripts made of them; names and tags are those of the image.
+# Images of other functions, with results of scripts. Names and tags are those of the image.
 for expression in 'makeContainerImage { name = "Made"; layers = [ pkgs.hello ]; }' \
   'dockerTools.buildImage { name = "single"; copyToRoot = pkgs.hello; }' \
   'dockerTools.buildLayeredImage { name = "layered"; tag = "t"; contents = [ pkgs.hello ]; extraCommands = "echo 1 >file"; }' \
@@ -54,7 +54,7 @@ for expression in 'makeContainerImage { name = "Made"; layers = [ pkgs.hello ]; 
   same "$(jq '.name + ":" + .tag' "$detached")" \
     "$(nix-instantiate --eval --expr "$(expression "let image = $expression; in image.imageName + \":\" + image.imageTag")")"
   "$strata" copy "$detached" "docker-archive:$work/detached.tar" --quiet >"$work/one.digest"
-  # An archive is the same image, if its tag is not its own hash.
+  # An archive is the same image, unless its tag is its own hash.
   recipe=$(build "(($expression).stream or ($expression)).recipe")
   "$strata" copy "$recipe" "docker-archive:$work/recipe.tar" --quiet >"$work/two.digest"
   same "$(<"$work/one.digest")" "$(<"$work/two.digest")"

@@ -1,19 +1,19 @@
-# makeContainerImage and dockerTools: scripts, base images, owners, databases; what a container sees is what was asked for.
+# makeContainerImage and dockerTools: scripts, base images, owners, databases. Containers have the requested contents.
 . "$root/tests/lib.sh"
 need_command jq
 
-# container EXPR EXPECTED [docker run arguments…]: builds, loads, runs.
+# container EXPR EXPECTED [docker run arguments…]: builds the image, loads it, runs it, and compares the output.
 container() {
   local path name
   path=$(build "$1")
   name=$(load <"$path")
   same "$(run "${@:3}" "$name")" "$2"
   docker rmi "$name" >/dev/null
-  # Twice the same.
+  # A second build has the same bytes.
   nix-build --no-out-link --check --expr "$(expression "$1")" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "not reproducible: $1"; }
 }
 
-# Makes' documented examples: old, several layers, one layer with a script of root's.
+# The examples in Makes' documentation: the old form, several layers, and one layer with a script that runs as root.
 container 'makeContainerImage { layers = [ pkgs.coreutils (pkgs.writeTextDir "working-dir/my-file" "contents") ];
   config = { Env = [ "PATH=/bin" ]; WorkingDir = "/working-dir"; Cmd = [ "cat" "my-file" ]; }; }' contents
 base='(makeContainerImage { name = "base"; layers = [ pkgs.bash pkgs.coreutils ]; config = { Env = [ "PATH=/bin" "BASE=1" ]; Cmd = [ "sh" ]; Labels.a = "b"; }; })'
@@ -29,7 +29,7 @@ same "$("$strata" inspect --config "$(build "makeContainerImage { fromImage = $b
   '[null,["PATH=/bin","BASE=1"],{"a":"b"}]'
 same "$("$strata" inspect --config "$(build "makeContainerImage { fromImage = $base; inheritConfig = false; }")" | jq -c .config)" '{}'
 
-# fakeroot: owners, modes and devices arrive.
+# fakeroot: owners, modes and devices are in the image.
 listing='bash -c "stat -c \"%u %g %a %F %n\" /data /data/owned /data/suid /data/null"'
 container 'dockerTools.buildLayeredImage { name = "faked"; tag = "t"; contents = [ pkgs.bash pkgs.coreutils ];
   extraCommands = "mkdir data; echo x > data/owned; cp data/owned data/suid; chmod 755 data/suid";
@@ -45,14 +45,14 @@ build_fails 'dockerTools.buildLayeredImage { name = "x"; fakeRootCommands = "ech
 build_fails 'dockerTools.buildLayeredImage { name = "x"; enableFakechroot = true; fakeRootCommands = "true\nexit 7"; }' "argument fakeRootCommands: the script failed with exit status: 7"
 build_fails 'dockerTools.buildImage { name = "x"; runAsRoot = "echo said\n(exit 3)\n"; }' said "line 2 of runAsRoot failed with status 3: ( exit 3 )"
 
-# Where user namespaces are forbidden, the message says what allows them.
+# If user namespaces are forbidden, the message has the setting that allows them.
 text=$(expression 'dockerTools.buildImage { name = "x"; runAsRoot = "never"; }')
 unshare --user --map-root-user --mount --pid --fork --mount-proc bash -c \
   'echo 0 >/proc/sys/user/max_user_namespaces; nix-build --option sandbox false --no-out-link --expr "$1"' bash "$text" >"$work/log" 2>&1 &&
   fail "runAsRoot worked without user namespaces"
-grep -qF "the script could not be started, for the reason above. It needs user namespaces: set kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu" "$work/log" || { cat "$work/log"; fail "the message does not say what allows user namespaces"; }
+grep -qF "the script could not be started, for the reason above. It needs user namespaces: set kernel.apparmor_restrict_unprivileged_userns = 0 on Ubuntu" "$work/log" || { cat "$work/log"; fail "the message lacks the setting that allows user namespaces"; }
 
-# A script of root's on a base: a user, owners, deletions, replacements, devices, setuid programs.
+# A script that runs as root on a base: a user, owners, deletions, replacements, devices, setuid programs.
 everything="dockerTools.buildImage { name = \"everything\"; tag = \"t\"; diskSize = 4096; buildVMMemorySize = 9;
   fromImage = dockerTools.buildImage { name = \"below\"; copyToRoot = [ pkgs.busybox (pkgs.runCommand \"tree\" { } ''
     mkdir -p \$out/etc \$out/gone \$out/replaced/sub \$out/again/old; echo root:x:0:0::/:/bin/sh > \$out/etc/passwd
@@ -87,19 +87,24 @@ same "$(stat -c '%u %g' "$rootfs/home/me") $(stat -c '%a' "$rootfs/program") $(s
 for leaked in proc/self dev/null .strata-scripts; do [[ ! -e $rootfs/$leaked ]] || fail "$leaked leaks into the layer"; done
 nix-build --no-out-link --check --expr "$(expression "$everything")" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "not reproducible"; }
 
-# nixpkgs' own example of shadowSetup.
+# The example of shadowSetup in nixpkgs.
 container 'dockerTools.buildImage { name = "shadow-basic"; tag = "t"; copyToRoot = [ pkgs.busybox ];
   runAsRoot = "#!${pkgs.bash}/bin/bash\n${dockerTools.shadowSetup}\ngroupadd -r redis\nuseradd -r -g redis redis\nmkdir /data\nchown redis:redis /data\n";
   config.Cmd = [ "/bin/sh" "-c" "grep -c ^redis: /etc/passwd /etc/group; test $(stat -c %u:%g /data) = $(id -u redis):$(id -g redis) && echo owned" ]; }' \
   $'/etc/passwd:1\n/etc/group:1\nowned'
 
-# Streams: an executable, and nothing of the image in the store.
+# Streams: the result is an executable, and no part of the image is in the store.
 stream=$(build 'dockerTools.streamLayeredImage { name = "streamed"; tag = "t"; contents = [ pkgs.hello ]; extraCommands = "echo x > made"; config.Cmd = [ "/bin/hello" ]; }')
 same "$("$stream" | load)" streamed:t
 same "$(run streamed:t)" "Hello, world!"
 same "$("$stream" --repo_tag other:name | load)" other:name
 docker rmi streamed:t other:name >/dev/null
-# The same layers as the archive's.
+# A stream of strata is a source: it leads to its image, which is read without running the program. The archive that the
+# program writes lists no store paths.
+same "$("$strata" inspect --json "$stream" | jq -c '.[0].layers | map(del(.paths))')" "$("$stream" | "$strata" inspect --json - | jq -c '.[0].layers')"
+"$strata" copy "$stream" "oci:$work/from-stream:t"
+"$strata" verify "oci:$work/from-stream:t" | grep -q ' 0 problems$'
+# The layers are those of the archive.
 same "$("$stream" >"$work/streamed.tar"; "$strata" inspect --json "$work/streamed.tar" | jq -c '[.[0].layers[].digest]')" \
   "$("$strata" inspect --json "$(build 'dockerTools.buildLayeredImage { name = "streamed"; tag = "t"; contents = [ pkgs.hello ]; extraCommands = "echo x > made"; config.Cmd = [ "/bin/hello" ]; }')" | jq -c '[.[0].layers[].digest]')"
 
@@ -121,7 +126,7 @@ tar -tvPf "$work/owned/$layer" >"$work/listing"
 grep -qE ' me/us .* 2026-01-02 03:04 /nix/store/[^/]*$' "$work/listing" || { cat "$work/listing"; fail "owner and time"; }
 now=$("$strata" inspect --config "$(build 'dockerTools.buildLayeredImage { name = "now"; created = "now"; }')" | jq -r .created)
 [[ $now == 20[2-9]* ]] || fail "now is $now"
-# A stream is made when it is run, whenever it was built.
+# `created = "now"` of a stream is the time of its run, not of its build.
 stream=$(build 'dockerTools.streamLayeredImage { name = "now"; tag = "t"; created = "now"; contents = [ pkgs.hello ]; }')
 before=$(date +%s)
 "$stream" >"$work/streamed"
@@ -146,23 +151,23 @@ merged=$(build 'dockerTools.mergeImages [ (dockerTools.buildImage { name = "one"
 docker load --quiet <"$merged" >/dev/null
 same "$(run one:t) $(run two:t)" "Hello, world! two"
 docker rmi one:t two:t >/dev/null
-# Those of files, too. Nothing but the archive goes to the standard output, by all of its names.
+# The merged files, too. Only the archive is written to the standard output, under all of its names.
 "$strata" copy "$(build 'buildImage { name = "a"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')" docker-archive:/dev/stdout:file:t --quiet >"$work/file.tar"
 gzip "$work/file.tar"
 merged=$(build "dockerTools.mergeImages [ $work/file.tar.gz (dockerTools.buildImage { name = \"two\"; tag = \"t\"; copyToRoot = pkgs.hello; }) ]")
 "$strata" copy "docker-archive:$merged:file:t" docker-archive:/dev/stdout:again:t --quiet | docker load --quiet >/dev/null
 same "$(run again:t)" "Hello, world!"
 docker rmi again:t >/dev/null
-# Streams are merged and exported without being run.
+# Streams are merged and exported without running them.
 stream='dockerTools.streamLayeredImage { name = "streamed"; tag = "t"; contents = pkgs.hello; config.Cmd = "/bin/hello"; }'
 docker load --quiet <"$(build "dockerTools.mergeImages [ ($stream) ]")" >/dev/null
 same "$(run streamed:t)" "Hello, world!"
 docker rmi streamed:t >/dev/null
 [[ $(tar -tPf "$(build "dockerTools.exportImage { fromImage = $stream; }")") == *./bin/hello* ]] || fail "the stream is not exported"
-# What nix-shell gives for a derivation, with its variables, as its user, in its directory.
+# The environment of nix-shell for a derivation: its variables, its user and its directory.
 container 'dockerTools.buildNixShellImage { drv = pkgs.runCommand "shell" { word = "seen"; } "true"; name = "nix-shell"; tag = "t";
   run = "touch /nix/store/x here; echo $word $HOME $PWD $UID $name"; }' "seen /build /build 1000 shell"
-# Arguments and attributes of a result can be changed.
+# Arguments and attributes of a result can be overridden.
 container '(dockerTools.buildImage { name = "overridden"; tag = "no"; copyToRoot = pkgs.hello; }).override { tag = "t"; config.Cmd = "/bin/hello"; }' \
   "Hello, world!"
 same "$(nix-instantiate --eval --strict --json --expr "$(expression '
@@ -170,7 +175,7 @@ same "$(nix-instantiate --eval --strict --json --expr "$(expression '
     image = dockerTools.buildLayeredImage { name = "x"; meta.description = "before"; };
     other = image.overrideAttrs (old: { name = "other"; meta = old.meta // { description = "after"; }; passthru.more = 1; });
     single = dockerTools.buildImage { name = "x"; tag = "t"; };
-    # Both last, whichever comes first.
+    # Both overrides apply, in any order.
     both = (other.override { tag = "t"; }).overrideAttrs { more = true; };
   in [ both.name both.drvAttrs.more both.imageTag other.name other.meta.description other.more (other.drvPath == image.drvPath) single.buildArgs (single ? layer) image.stream.isExe (image ? conf)
     single.passthru.imageTag (single.passthru ? buildArgs) (image.passthru ? stream) ]')")" \
@@ -179,7 +184,7 @@ same "$(docker run --rm "$(load <"$(build 'dockerTools.buildLayeredImage { name 
   config = { Cmd = pkgs.writeShellScript "greet" "exec /bin/hello"; Hostname = "kept"; Memory = 67108864; }; }')")")" "Hello, world!"
 same "$(docker image inspect kept:t --format '{{.Config.Hostname}} {{.Created}}')" "kept 2023-11-14T22:13:20Z"
 docker rmi kept:t >/dev/null
-# A part of a package, and a file of the project, at the root.
+# A subdirectory of a package and a file of the project at the root.
 for function in "buildImage { copyToRoot" "buildLayeredImage { contents"; do
   container "dockerTools.$function = [ \"\${pkgs.hello}/bin\" ]; name = \"part\"; tag = \"t\"; config.Cmd = \"/hello\"; }" "Hello, world!"
 done

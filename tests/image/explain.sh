@@ -1,11 +1,11 @@
-# explain, diff, plan, and the guards: what an image says of itself is what happens.
+# explain, diff, plan, and the guards: their statements about an image are correct.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command jq
 need_command docker-registry
 export XDG_CACHE_HOME=$work/cache
 
-# An application over libraries of some size, of which one lies near the bottom.
+# An application with libraries of different sizes, one of which is needed by most.
 image() {
   local lib=$1 app=$2 more=${3-}
   build "let
@@ -17,7 +17,7 @@ image() {
       app = part \"app-$app\" 40000 (middle ++ [ pkgs.hello ]);
     in buildImage { name = \"update\"; tag = \"t\"; maxLayers = 5; config.Cmd = [ \"\${pkgs.hello}/bin/hello\" \"\${app}\" ]; $more }"
 }
-# differ OLD NEW [OPTIONS…]: what diff says of two images that are not the same.
+# differ OLD NEW [OPTIONS…]: prints the output of diff for two different images.
 differ() {
   local status=0
   "$strata" diff "$@" || status=$?
@@ -44,9 +44,9 @@ for layering in popularity auto transfer; do
   differ "$one" "$library" --compression none --json >"$work/diff"
   sent+=("$(jq .push.bytes "$work/diff")")
 done
-# Planning for updates pays.
+# The strategy `transfer` reduces the size of updates.
 ((sent[2] <= sent[0] && sent[2] <= sent[1])) || fail "transfer sends ${sent[2]} bytes, the others ${sent[0]} and ${sent[1]}"
-grep -q '^~ libbottom-1 -> libbottom-2$' "$work/table" || { cat "$work/table"; fail "the change is not told"; }
+grep -q '^~ libbottom-1 -> libbottom-2$' "$work/table" || { cat "$work/table"; fail "the table lacks the change"; }
 grep -q '^paths: 6 changed, 0 added, 0 removed' "$work/table" || { cat "$work/table"; fail "the counts are not right"; }
 if [[ ${docker-} ]]; then
   "$strata" copy "$one" docker-daemon: --quiet >/dev/null
@@ -54,7 +54,7 @@ if [[ ${docker-} ]]; then
   same "$(jq -c 'select(.event == "loaded") | [.layersPresent, .bytes]' "$work/events")" "$("$strata" diff "$one" "$application" --json | jq -c '[.load.layersPresent, .load.bytes]')"
   docker rmi update:t >/dev/null
 fi
-# Any two kinds compare; the same image is the same whatever it lies in.
+# All kinds of images can be compared, and equal images of different kinds are equal.
 "$strata" copy "$one" "oci:$work/layout:t" --quiet >/dev/null
 "$strata" copy "$one" "docker-archive:$work/archive.tar" --quiet >/dev/null
 for other in "$work/layout" "$work/archive.tar" "docker://$registry/transfer-none:one"; do
@@ -66,15 +66,15 @@ labelled=$(image 1 1 'layering = "transfer"; labels.a = "b";')
 differ "$one" "$labelled" --json >"$work/diff"
 same "$(jq -c .config "$work/diff")" '[{"key":"config.Labels","old":null,"new":{"a":"b"}}]'
 
-# Rebuilds show which is which; who reads one line gets one, and hears nothing.
+# Rebuilt paths are distinguished by their hashes. A reader of one line gets one line, without an error.
 rebuild() { build 'buildImage { name = "update"; config.Cmd = [ "${pkgs.runCommand "app-1" { } "echo '"$1"' > $out"}" ]; }'; }
 rebuilt=$(rebuild 1)
 again=$(rebuild 2)
 differ "$rebuilt" "$again" >"$work/table"
-grep -qE '^~ app-1 rebuilt, [0-9a-z]{8} -> [0-9a-z]{8}$' "$work/table" || { cat "$work/table"; fail "a rebuild does not show what differs"; }
+grep -qE '^~ app-1 rebuilt, [0-9a-z]{8} -> [0-9a-z]{8}$' "$work/table" || { cat "$work/table"; fail "a rebuild does not show both hashes"; }
 (set +o pipefail; "$strata" diff "$one" "$library" 2>"$work/log" | head -1 >/dev/null)
 silent cat "$work/log"
-# A pipe that nobody reads from the start: quiet too, and still a difference.
+# A pipe without a reader causes no error either, and the exit code is that of a difference.
 python3 - "$strata" "$one" "$library" <<'PYTHON'
 import os, subprocess, sys
 read, write = os.pipe()
@@ -93,7 +93,7 @@ for command in (["stream", sys.argv[2]], ["copy", sys.argv[2], "docker-archive:-
         pass
 PYTHON
 
-# copy --json says something for every destination.
+# copy --json prints an event for every destination.
 for destination in "oci:$work/said" "dir:$work/said-dir" "docker-archive:$work/said.tar" "docker://$registry/said:t"; do
   "$strata" copy "$one" "$destination" --json 2>"$work/events" >"$work/digest"
   same "$(jq -r 'select(.event == "copied" or .event == "pushed") | .digest' "$work/events")" "$(<"$work/digest")"
@@ -108,7 +108,7 @@ same "$(jq '.cost.floor <= .cost.expected and .cost.expected <= .cost.chained' "
 same "$("$strata" explain "$one" --why libbottom | sed 's/[^ ]*-lib/lib/; s/[^ ]*-app/app/; s/middle[5-8]/middle/' | tr -d ' \n')" "app-1└libmiddle-1└libbottom-1"
 status=0; "$strata" explain "$one" --why nothing 2>"$work/log" || status=$?
 same "$status" 2
-grep -q 'has no store path nothing' "$work/log" || fail "what is missing is not said"
+grep -q 'has no store path nothing' "$work/log" || fail "the error does not name the missing path"
 bottom=$("$strata" explain "$one" --why libbottom | sed -n '$s/.*└ //p')
 for what in libbottom-1 "$bottom" "$bottom/data" "${bottom#/nix/store/}"; do
   same "$("$strata" explain "$one" --why "$what" | tail -n 1)" "$("$strata" explain "$one" --why libbottom | tail -n 1)"
@@ -120,11 +120,11 @@ grep -q 'did you mean libbottom-1?' "$work/log" || { cat "$work/log"; fail "noth
 grep -q 'libbottom-1' "$work/page.html" || fail "the page has no paths"
 "$strata" explain "$one" --html - | cmp - "$work/page.html"
 lacks -nE '(src|href)="?https?:|@import|fetch\(' "$work/page.html"
-# What is not known is said to be unknown.
+# Unknown facts are reported as unknown.
 "$strata" explain "$work/layout" >"$work/table"
 grep -q '^what an update sends is unknown' "$work/table" || { cat "$work/table"; fail "an unknown cost is not said to be"; }
 same "$("$strata" explain "$work/layout" --json | jq -c '[.cost, .layers[0].expectedCost]')" '[null,null]'
-# Archives, layouts and registries list their store paths in their history.
+# Archives, layouts and registries have their store paths in the history.
 archive=$(build 'makeContainerImage { name = "history"; maxLayers = 4; layers = [ pkgs.hello ]; }')
 "$strata" copy "$archive" "oci:$work/history:t" --quiet >/dev/null
 "$strata" copy "$archive" "docker://$registry/history:t" --quiet >/dev/null
@@ -135,33 +135,33 @@ for where in "$archive" "oci:$work/history" "docker://$registry/history:t"; do
   grep -q "glibc" "$work/table" || fail "no names of $where"
   lacks -q "store paths: \[" "$work/table"
 done
-# Every command reads what copy reads.
+# Every command reads the sources of copy.
 for command in inspect explain verify; do "$strata" "$command" "docker://$registry/history:t" >/dev/null; done
 
-# plan: the same numbers without building; weights and history.
+# plan: the same numbers without building, weights, and history.
 "$strata" plan "$one" --max-layers 5 --strategy transfer --json >"$work/plan"
 same "$(jq '.strategies[0].layers' "$work/plan")" 5
 nix path-info --recursive --json "$(build pkgs.jq)" >"$work/closure"
 "$strata" plan "$work/closure" --max-layers 4 --simulate 1000 >"$work/table"
 same "$(grep -cE '^(popularity|auto|transfer) ' "$work/table")" 3
-# It ends with what to write.
+# The output ends with the setting to use.
 same "$(tail -n 1 "$work/table")" "  maxLayers = 4;"
 tail -n 2 "$work/table" | grep -qE '^  layering = "(popularity|auto|transfer)";$' || { cat "$work/table"; fail "no layering to write"; }
 same "$("$strata" plan "$library" --history "$one" --print-weights | jq -c .names)" '{"libbottom*":11}'
 same "$("$strata" plan --history "$one" --history "$library" "$one" --print-weights | jq -c .names)" '{"libbottom*":21}'
-# Nothing changed, though packages have several paths.
+# Nothing changed, although packages have several paths.
 many=$(build 'buildImage { name = "many"; config.Cmd = map (n: "${pkgs.runCommand "part-${n}" { } "echo ${n} > $out"}") [ "1" "2" "3" ]; }')
 same "$("$strata" plan --history "$many" "$many" --print-weights | jq -c .names)" '{}'
 echo '{ "roots": 18446744073709551615, "names": { "*": 18446744073709551615 } }' >"$work/weights"
 same "$("$strata" plan "$one" --weights "$work/weights")" "$("$strata" plan "$one")"
 
-# previous: what did not change stays where it was.
+# previous: unchanged paths stay in their layers.
 before=$(image 1 1 'layering = "transfer";')
 after=$(image 1 2 "layering = \"transfer\"; previous = $before;")
 kept=$(jq -s '[.[0].layers[].digest] - [.[1].layers[].digest] | length' "$before" "$after")
 same "$kept" 1
 
-# Guards name who brought the offender in.
+# Guards show the chain of references to the offending path.
 build_fails 'buildImage { name = "x"; maxLayers = 3; forbiddenPaths = [ "glibc*" ]; config.Cmd = [ "${pkgs.jq}/bin/jq" ]; }' \
   'argument forbiddenPaths: "glibc*" is in the image:' "└ $(build pkgs.jq)" "└ $(build pkgs.glibc)"
 build_fails 'buildImage { name = "x"; maxSize = 1000000; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }' "argument maxSize: the image has" "$(build pkgs.glibc)"

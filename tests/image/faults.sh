@@ -1,19 +1,19 @@
-# strata copy to a registry that has a bad day: a push ends right or fails with a clear error, the tag never breaks, and
-# running again completes it.
+# strata copy to a failing registry: a push succeeds or fails with a clear error, the tag is never incomplete, and
+# repeating the push completes it.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
 need_command jq
 export XDG_CACHE_HOME=$work/cache REGISTRY_AUTH_FILE=$work/none.json
 
-# A layer big enough to be sent in parts, and a small one.
+# A layer that is large enough for an upload in parts, and a small one.
 image=$(build 'buildImage { name = "x"; layers = [ (buildLayer { deps = [ pkgs.python3 ]; maxLayers = 2; }) ]; config.Env = [ "A=1" ]; }')
 
 start_registry "$work/registry"
 proxy=
 stop_proxy() { if [[ $proxy ]]; then kill "$proxy"; wait "$proxy" 2>/dev/null || true; proxy=; fi; }
 trap 'stop_proxy; stop_registry' EXIT
-# start_proxy FAULT: sets $host; its log is $work/requests.
+# start_proxy FAULT: starts a proxy, and sets $host. Its log is $work/requests.
 start_proxy() {
   stop_proxy
   rm -f "$work"/port "$work"/requests*
@@ -23,7 +23,7 @@ start_proxy() {
   host=127.0.0.1:$(<"$work/port")
 }
 push() { rm -rf "$XDG_CACHE_HOME"; "$strata" copy "$image" "docker://$1" "${@:2}" >"$work/digest" 2>"$work/log"; }
-# The tag is not there, or all of it is.
+# The tag is absent or complete.
 whole() {
   if "$strata" copy "docker://$registry/$1" "oci:$work/layout" --quiet >/dev/null 2>"$work/check"; then
     "$strata" verify "$work/layout" | grep -q ' 0 problems$' || fail "$1 is broken"
@@ -40,7 +40,7 @@ whole plain:t || fail "there is no tag"
 expected=$(<"$work/digest")
 requests=$(wc -l <"$work/requests")
 
-# Cut everywhere: while a request is sent, while its body is, and while the answer comes.
+# The connection breaks everywhere: during a request, its body, and the response.
 for kind in cut cut-body cut-answer; do
   for ((at = 1; at <= requests; at++)); do
     start_proxy "$kind:$at"
@@ -51,7 +51,7 @@ done
 for ((at = 1; at <= requests; at += 3)); do
   for kind in cut-body cut-answer; do whole "$kind-$at:t" || fail "$kind:$at left no tag"; done
 done
-# A big layer that broke off is taken up again where the registry kept what arrived.
+# The upload of a large layer continues after a failure, if the registry kept its parts.
 resumed=0
 for at in 4 5 6; do
   start_proxy "resume:$at"
@@ -76,23 +76,24 @@ done
 start_proxy slow
 push "$host/slow:t" || { cat "$work/log"; fail "slow"; }
 
-# Uploads that go on elsewhere take no credentials with them.
+# Uploads that continue at another origin do not send credentials there.
 start_proxy redirect
 push "$host/redirect:t" --dest-creds me:secret || { cat "$work/log"; fail "redirect"; }
 whole redirect:t || fail "redirect left no tag"
 same "$(sort -u "$work/requests.elsewhere")" none
 
-# What cannot end well says so, and leaves no tag.
+# A push that cannot succeed reports an error, and leaves no tag.
 start_proxy digest
 push "$host/digest:t" && fail "another digest was taken"
 grep -q 'the registry stored sha256:0000' "$work/log" || { cat "$work/log"; fail "the digest is not named"; }
 whole digest:t && fail "a tag was left"
 start_proxy long
 "$strata" copy "docker://$host/plain:t" "oci:$work/long" >/dev/null 2>"$work/log" && fail "a document that ends early was taken"
+grep -q 'reading the manifest' "$work/log" || { cat "$work/log"; fail "the document is not named"; }
 [[ ! -e $work/long/index.json ]] || fail "a broken layout was left"
 stop_proxy
 
-# Killed at any moment: the tag is whole or not there, and the next push completes it.
+# A push that is killed at any moment leaves the tag complete or absent, and the next push completes it.
 for ((round = 1; round <= ${STRATA_KILLS:-8}; round++)); do
   rm -rf "$XDG_CACHE_HOME"
   timeout --foreground --signal=KILL "$(printf '0.%03d' $((RANDOM % 500)))" "$strata" copy "$image" "docker://$registry/killed-$round:t" \
@@ -103,7 +104,7 @@ for ((round = 1; round <= ${STRATA_KILLS:-8}; round++)); do
 done
 stop_registry
 
-# A full disk on the other side.
+# The disk of the registry is full.
 mkdir "$work/small"
 if as_root mount -t tmpfs -o size=4m,mode=777 strata-test "$work/small" 2>/dev/null; then
   trap 'stop_registry; as_root umount "$work/small"' EXIT

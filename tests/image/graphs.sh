@@ -1,4 +1,4 @@
-# Indexes as docker buildx writes them keep their digest through others' tools and back.
+# Indexes in the form of docker buildx keep their digest through other tools.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command skopeo
@@ -12,21 +12,21 @@ layout=$work/layout
 index=$(python3 "$root/tests/image/buildx.py" "$layout")
 "$strata" verify "$layout" | grep -q ' 0 problems$' || fail "verify finds problems"
 
-# To a registry, by skopeo to another name, and back: the index's digest stays, and everything it lists is there.
+# To a registry, with skopeo to another name, and back: the digest of the index stays, and all its images are complete.
 same "$("$strata" copy --all "oci:$layout:v1" "docker://$registry/ours:v1" --quiet)" "$index"
 skopeo copy --quiet --all --src-tls-verify=false --dest-tls-verify=false "docker://$registry/ours:v1" "docker://$registry/theirs:v1"
 same "$("$strata" copy --all "docker://$registry/theirs:v1" "oci:$work/back:v1" --quiet)" "$index"
-"$strata" verify "$work/back" | grep -q ' 0 problems$' || fail "verify finds problems in what came back"
+"$strata" verify "$work/back" | grep -q ' 0 problems$' || fail "verify finds problems in the layout that skopeo copied back"
 same "$(jq -r '.manifests[0].digest' "$work/back/index.json")" "$index"
-# skopeo's own copies of layouts and archives, both directions.
+# skopeo copies layouts and archives in both directions.
 skopeo copy --quiet --all "oci:$work/back:v1" "oci:$work/by-skopeo:v1"
 same "$("$strata" copy --all "oci:$work/by-skopeo:v1" "oci-archive:$work/archive.tar:name:v1" --quiet)" "$index"
 skopeo copy --quiet --all "oci-archive:$work/archive.tar:v1" "oci:$work/unpacked:v1"
 same "$(jq -r '.manifests[0].digest' "$work/unpacked/index.json")" "$index"
-# skopeo's dir: of all holds an index too.
+# skopeo's dir: with --all holds an index too.
 skopeo copy --quiet --all "oci:$work/back:v1" "dir:$work/dir"
 same "$("$strata" copy --all "dir:$work/dir" "oci:$work/from-dir:v1" --quiet)" "$index"
-# podman keeps the configuration, by which it knows an image, and every layer, in both forms of archive.
+# podman keeps the config, whose digest is the ID of an image, and every layer, in both archive formats.
 "$strata" copy "oci:$layout:v2" "docker-archive:$work/plain.tar:podman-graph:t" --quiet >/dev/null
 config=$(tar -xOf "$work/plain.tar" manifest.json | jq -r '.[0].Config | ltrimstr("blobs/sha256/")')
 podman() { command podman --root "$work/podman" --runroot "$work/podman-run" --storage-driver vfs "$@"; }
@@ -38,21 +38,21 @@ for format in oci-archive docker-archive; do
   same "$(tar -xOf "$work/from-$format.tar" manifest.json | jq -r '.[0].Config | ltrimstr("blobs/sha256/")')" "$config"
   "$strata" verify "$work/from-$format.tar" | grep -q ' 0 problems$' || fail "podman's $format has problems"
 done
-# Only what the tag names went along.
+# Only the images of the tag were copied.
 same "$(find "$work/back/blobs" -type f | wc -l)" 13
 
-# Others unpack one image of it.
+# Other tools unpack one of its images.
 "$strata" copy --platform linux/arm64 "oci:$layout:v1" "oci:$work/one:v1" --quiet >/dev/null
 umoci unpack --rootless --image "$work/one:v1" "$work/bundle" >/dev/null 2>&1 || fail "umoci unpack"
 same "$(<"$work/bundle/rootfs/for-arm64")" hello
-# umoci gives it a second name, removes the first, and adds a layer.
+# umoci adds a second name, removes the first, and adds a layer.
 one=$("$strata" inspect "oci:$work/one:v1" --json | jq -r '.[0].digest')
 umoci tag --image "$work/one:v1" again
 umoci rm --image "$work/one:v1"
 same "$("$strata" copy "oci:$work/one:again" "oci:$work/by-umoci:v1" --quiet)" "$one"
 echo more >"$work/more"
 umoci insert --rootless --image "$work/by-umoci:v1" "$work/more" /more
-"$strata" verify "$work/by-umoci" | grep -q ' 0 problems$' || fail "verify finds problems in what umoci wrote"
+"$strata" verify "$work/by-umoci" | grep -q ' 0 problems$' || fail "verify finds problems in umoci's layout"
 "$strata" copy "oci:$work/by-umoci:v1" "docker://$registry/ours:umoci" --quiet >/dev/null
 
 refused() {
@@ -68,22 +68,24 @@ for one in docker-daemon:x:y containers-storage:x:y "dir:$work/x" "docker-archiv
   refused "can hold only one image" --all "oci:$layout:v1" "$one"
 done
 
-# Plain layers are compressed on their way to a registry, unless digests are to stay.
+# Uncompressed layers are compressed in pushes, unless --preserve-digests is given.
 plain=$("$strata" inspect "oci:$layout:v2" --json | jq -r '.[0].digest')
 same "$("$strata" copy "oci:$layout:v2" "docker://$registry/plain:kept" --preserve-digests --quiet)" "$plain"
-packed=$("$strata" copy "oci:$layout:v2" "docker://$registry/plain:packed" 2>"$work/said")
+packed=$("$strata" copy "oci:$layout:v2" "docker://$registry/plain:packed" 2>"$work/messages")
 [[ $packed != "$plain" ]] || fail "a plain layer was not compressed"
-grep -qF "the digest was $plain" "$work/said" || { cat "$work/said"; fail "nobody says that the digest changed"; }
+grep -qF "the digest was $plain" "$work/messages" || { cat "$work/messages"; fail "no message that the digest changed"; }
 skopeo inspect --raw --tls-verify=false "docker://$registry/plain:packed" | grep -q 'tar+gzip' || fail "the layer is not gzip"
-# Of an index too: what was said of the old images stays behind.
-"$strata" copy --all "oci:$layout:v3" "docker://$registry/plain:index" >/dev/null 2>"$work/said"
-grep -qF "2 attestations" "$work/said" || { cat "$work/said"; fail "nobody says what was left behind"; }
+# The same for an index: attestations about the old images are not copied.
+"$strata" copy --all "oci:$layout:v3" "docker://$registry/plain:index" >/dev/null 2>"$work/messages"
+grep -qF "2 attestations" "$work/messages" || { cat "$work/messages"; fail "no message about the attestations that were not copied"; }
 same "$(skopeo inspect --raw --tls-verify=false "docker://$registry/plain:index" | jq '.manifests | length')" 2
 skopeo copy --quiet --all --src-tls-verify=false "docker://$registry/plain:index" "dir:$work/packed" || fail "skopeo cannot pull the index"
-"$strata" copy --compression zstd --preserve-digests "oci:$layout:v2" "docker://$registry/x:y" 2>/dev/null && fail "both were taken"
-# Killed at any moment, the destination is the old or the new, and the same command completes it.
+"$strata" copy --compression zstd --preserve-digests "oci:$layout:v2" "docker://$registry/x:y" 2>"$work/message" && fail "both were taken"
+grep -qF "'--compression <FORMAT>' cannot be used with '--preserve-digests'" "$work/message" || { cat "$work/message"; fail "the options are not named"; }
+# A copy that is killed at any moment leaves the old or the new destination, and repeating it completes the copy.
 for milliseconds in 1 3 5 8 12 20 30; do
-  # In the foreground: else timeout is killed with it, and it may live on for a moment, with its locks.
+  # timeout runs in the foreground, since otherwise its process group is killed with it, and strata may live on with its
+  # locks.
   killed() { timeout --foreground --signal=KILL "$(printf '0.%03d' "$milliseconds")" "$strata" copy "$@" >/dev/null 2>&1 || true; }
   killed --all "oci:$layout:v1" "oci:$work/killed:v1"
   killed "oci:$layout:v2" "dir:$work/killed-dir"

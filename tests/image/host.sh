@@ -1,5 +1,5 @@
-# The machine that tests run on stays as it was: its docker0, containers, images, credentials, caches and store.
-# The machine is one of our own here, another room: with a dockerd that has the bridge docker0 and a running container.
+# The machine that runs the tests stays unchanged: its docker0, containers, images, credentials, caches and store. In
+# this test the machine is another room, with a dockerd that has the bridge docker0 and a running container.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 export XDG_CACHE_HOME=$HOME/.cache STRATA_STORE=$work/store
@@ -9,7 +9,7 @@ echo known >"$HOME/.cache/strata/file"
 as_root ip link add docker0 type bridge
 as_root ip address add 172.17.0.1/16 dev docker0
 as_root ip link set docker0 up
-# Its own address of IPv6 is tentative for a moment.
+# The IPv6 address is tentative for a moment.
 until ! ip -oneline address show docker0 | grep -q tentative; do sleep 0.1; done
 image=$(greeter theirs:t hello)
 "$strata" stream "$image" >"$work/image.tar"
@@ -46,3 +46,13 @@ state >"$work/after"
 diff "$work/before" "$work/after" || fail "something else is there now"
 docker rm --force "$container" >/dev/null
 docker rmi theirs:t >/dev/null
+
+# A room that is terminated ends its processes: the pipe ends with its last writer.
+mkfifo "$work/output"
+"$root/dev/room" bash -c 'echo started; sleep infinity & exec sleep infinity' >"$work/output" 2>"$work/log" &
+terminated=$!
+exec {output}<"$work/output"
+read -r word <&"$output" || { cat "$work/log"; fail "the room does not start"; }
+kill "$terminated"
+rest=$(timeout --foreground 60 cat <&"$output") || fail "a terminated room has processes"
+same "$word$rest" started

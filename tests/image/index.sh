@@ -1,4 +1,4 @@
-# buildIndex, and files with digests: what they say is what a push to an empty registry makes.
+# buildIndex, and files with digests, which are those of a push to an empty registry.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
@@ -6,7 +6,7 @@ export XDG_CACHE_HOME=$work/cache
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 
-# image.digest and image.reference, of each compression and kind of image.
+# image.digest and image.reference, for each compression and kind of image.
 image='(buildImage { name = "'"$registry"'/Digest"; tag = "v1"; maxLayers = 3; annotations.a = "b"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; })'
 recorded='(buildImage { name = "'"$registry"'/digest"; tag = "v2"; compressed = "zstd:chunked"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; })'
 archive='(makeContainerImage { name = "'"$registry"'/archive"; layers = [ pkgs.hello ]; })'
@@ -26,7 +26,7 @@ build_fails "$image.digest.override { compression = \"gz\"; }" "argument compres
 # A tool that deploys by reference.
 same "$("$strata" manifest "$(<"$(build "$image.reference")")" | sha256sum | cut -d ' ' -f 1)" "$(cut -d : -f 2 "$(build "$image.digest")")"
 
-# Annotations of a layer, also where another layer leaves it fewer store paths, and with each compression.
+# Annotations of a layer, also if another layer removes some of its store paths, and with each compression.
 annotated='(buildImage { name = "'"$registry"'/annotated"; tag = "v1"; compressed = "zstd";
   layers = [ (buildLayer { deps = [ pkgs.bash ]; maxLayers = 1; }) (buildLayer { deps = [ pkgs.hello ]; maxLayers = 1; annotations."org.example.layer" = "two"; }) ]; })'
 path=$(build "$annotated")
@@ -50,7 +50,7 @@ same "$(<"$(build "$index.reference")")" "$registry/multi:v1@$(<"$(build "$index
 for architecture in amd64 arm64; do
   same "$(skopeo inspect --config --tls-verify=false --override-arch "$architecture" "docker://$registry/multi:v1" | jq -r '.config.Cmd[1]')" "--greeting=$architecture"
 done
-# Every command that reads images reads it, and an engine gets the machine's platform.
+# Every command that reads images accepts it, and an engine gets the image of its platform.
 "$strata" verify "$path" | grep -q ' 0 problems$' || fail "verify finds problems"
 "$strata" inspect "$path" --json >/dev/null
 "$(build "$index.copyToDockerDaemon")/bin/copy-to-docker-daemon" --quiet >/dev/null
@@ -61,7 +61,7 @@ same "$("$strata" copy "$path" "docker://$registry/one:v1" --platform linux/arm6
 if "$strata" copy "$path" "docker://$registry/one:v1" --platform linux/s390x 2>"$work/log"; then fail "a platform that it lacks"; fi
 grep -q 'no image matches linux/s390x; found linux/arm64, linux/amd64' "$work/log" || { cat "$work/log"; fail "no reason"; }
 build "buildImage { name = \"on-top\"; fromImage = $index; }" >/dev/null
-# Detached: it comes without the closure.
+# Detached: it has no closure.
 detached=$(build "$index.detached")
 same "$(nix-store -qR "$detached" | sed 's/^[^-]*-//' | sort | tr '\n' ' ')" "image-Multi-detached.json image-Multi-detached.json index-multi-detached.json "
 same "$("$(build "$index.detached.copyToRegistry")/bin/copy-to-registry" --quiet)" "$(<"$(build "$index.digest")")"
@@ -72,7 +72,7 @@ build_fails "let $machines in buildIndex { images = { x86_64-linux = of pkgs \"x
 build_fails 'buildIndex { images.x86_64-linux = pkgs.hello; }' "argument images of buildIndex has no image for x86_64-linux; write x86_64-linux = buildImage"
 build_fails 'buildIndex { images = { }; }' "argument images of buildIndex is empty"
 build_fails 'buildIndex { images = { a = buildImage { name = "a"; }; b = buildImage { name = "b"; }; }; }' "have different names; give the argument name"
-# A list of others names no files of the user.
+# A list of recipes that another user wrote cannot read files of the user.
 echo '{"version":1,"images":["/etc/passwd"]}' >"$work/list.json"
 if "$strata" inspect "$work/list.json" 2>"$work/log"; then fail "a file of the user"; fi
 grep -q 'an image names /etc/passwd: it is not a store path' "$work/log" || { cat "$work/log"; fail "no reason"; }

@@ -23,23 +23,23 @@ mkdir "$work/one" "$work/two"
 printf one >"$work/one/word"
 printf two >"$work/two/word"
 cd "$work/flake"
-# The flake and the fixture read what no lock file names.
+# The flake and the fixture read files that no lock file lists.
 arguments=(--nix-arg=--impure)
 word() { jq -r '.[0].config.config.Labels.word'; }
 same "$("$strata" inspect .#image --json "${arguments[@]}" 2>"$work/log" | word)" one || cat "$work/log"
 same "$("$strata" inspect "path:$work/flake" --json "${arguments[@]}" | word)" one
-# Arguments of Nix, one for each option; the image has another digest.
+# Several arguments of Nix, one for each option. The digest of the image changes.
 other=("${arguments[@]}" --nix-arg=--override-input --nix-arg=word --nix-arg="path:$work/two")
 same "$("$strata" inspect .#image --json "${other[@]}" | word)" two
 "$strata" copy .#image "oci:$work/layout:t" "${arguments[@]}" --quiet >/dev/null
 "$strata" diff .#image "oci:$work/layout:t" "${arguments[@]}" >/dev/null || fail "the copy differs from the flake's image"
-# Nix's own error is shown, and no other program's options are taken.
+# The error of Nix is printed, and options of other programs are refused.
 "$strata" inspect .#broken "${arguments[@]}" 2>"$work/log" && fail "a broken flake has no image"
 grep -q 'this is broken' "$work/log" || { cat "$work/log"; fail "Nix's message is missing"; }
 grep -q 'building .#broken: nix build failed; its messages are above' "$work/log" || { cat "$work/log"; fail "no summary"; }
 "$strata" inspect "$work/layout" --nix-arg=--impure 2>"$work/log" && fail "an ignored option is accepted"
 grep -q -e '--nix-arg: no flake reference is given; omit it' "$work/log" || { cat "$work/log"; fail "the option is not named"; }
-# A flake of another author, in a git repository: its configuration and hooks run nothing.
+# A flake of another author in a git repository: its configuration and hooks are not run.
 cp -r "$work/flake" "$work/cloned"
 git -C "$work/cloned" init --quiet
 git -C "$work/cloned" add flake.nix
@@ -53,21 +53,27 @@ same "$("$strata" inspect "$work/cloned#image" --json "${arguments[@]}" | word)"
 [[ ! -e $work/ran ]] || fail "a program of the repository's configuration ran"
 git -C "$work/cloned" status >/dev/null
 [[ -e $work/ran ]] || fail "git runs no program of this configuration: the test proves nothing"
-# Every command of the help either takes the reference and the option, or no image at all: a new one must be added here.
+# Every command in the help accepts references and the option, or no image at all. A new command must be added here.
 printf '{ "images": {} }' >"$work/budget"
 printf 'schemaVersion: 2.0.0\nmetadataTest: { labels: [ { key: word, value: one } ] }\n' >"$work/structure.yaml"
 accepts() {
   local arguments=("$@")
   rm -rf "$work/copied"
   "$strata" "${arguments[@]}" --nix-arg=--impure >"$work/out" 2>"$work/log" || { cat "$work/log"; fail "strata $* fails"; }
-  # The error of Nix is the command's.
-  "$strata" "${arguments[@]//.#image/.#broken}" --nix-arg=--impure >/dev/null 2>"$work/log" && fail "strata $* builds what is broken"
+  # The error is that of Nix.
+  "$strata" "${arguments[@]//.#image/.#broken}" --nix-arg=--impure >/dev/null 2>"$work/log" && fail "strata $* builds a broken package"
   grep -q 'this is broken' "$work/log" || { cat "$work/log"; fail "strata $*: Nix's message is missing"; }
   grep -q 'building .#broken: nix build failed; its messages are above' "$work/log" || { cat "$work/log"; fail "strata $*: no summary"; }
 }
+commands=0
 while read -r command; do
+  commands=$((commands + 1))
   case $command in
     pull | manifest | list-tags | index | login | logout | lock | attach | completions | help) continue ;;
+    # The flake to build again is an option: rebuild.sh has it.
+    rebuild) continue ;;
+    # The image has no patches, which only CycloneDX can express.
+    vex) accepts vex .#image --format cyclonedx ;;
     copy) accepts copy .#image "oci:$work/copied:t" ;;
     diff) accepts diff .#image .#image ;;
     budget) accepts budget .#image "$work/budget" --update ;;
@@ -84,7 +90,7 @@ while read -r command; do
       wait_for "$server" test -s "$work/out" || { cat "$work/log"; fail "strata serve fails"; }
       kill "$server"
       wait "$server" || true
-      "$strata" serve --listen 127.0.0.1:0 "git+file:$work/cloned?shallow=1#broken" --nix-arg=--impure >/dev/null 2>"$work/log" && fail "serves what is broken"
+      "$strata" serve --listen 127.0.0.1:0 "git+file:$work/cloned?shallow=1#broken" --nix-arg=--impure >/dev/null 2>"$work/log" && fail "serve accepts a broken package"
       grep -q 'this is broken' "$work/log" || { cat "$work/log"; fail "strata serve: Nix's message is missing"; }
       ;;
     compose-mounts) [[ ! ${docker-} ]] || accepts compose-mounts .#image --service name ;;
@@ -92,7 +98,8 @@ while read -r command; do
     *) accepts "$command" .#image ;;
   esac
 done < <("$strata" --help | sed -nE '/^Commands:/,/^$/ s/^  ([a-z][a-z-]*).*/\1/p')
-# What exists is a path.
+((commands > 20)) || fail "the help lists $commands commands"
+# An existing file is a path and not a reference.
 mkdir "$work/with#mark"
 cp -r "$work/layout/." "$work/with#mark"
 same "$("$strata" inspect "$work/with#mark" --json | word)" one

@@ -1,4 +1,4 @@
-# nix2container's examples basic and "isolate dependencies": a changed script changes the last layer only.
+# nix2container's examples basic and "isolate dependencies": a changed script changes only the last layer.
 . "$root/tests/lib.sh"
 use_nix2container
 need_command jq
@@ -21,7 +21,8 @@ isolated() {
       layers = [ (buildLayer { deps = [ pkgs.bash pkgs.hello ]; }) ];
     }'
 }
-# A chain of 30 layers, each on the one before (nix2container#186, #205): the store path of all of them is in the lowest alone.
+# A chain of 30 layers, each on top of the previous one (nix2container#186, #205): their common store path is only in
+# the lowest.
 chain=$(build '
   let chain = builtins.foldl'"'"' (below: at: buildLayer { deps = [ pkgs.bash (pkgs.writeText "link-${toString at}" "${toString at}") ]; layers = [ below ]; })
     (buildLayer { deps = [ pkgs.bash ]; }) (builtins.genList (at: at) 30);
@@ -45,6 +46,6 @@ if [[ ${docker-} ]]; then
   docker rmi isolated >/dev/null
 fi
 
-# No tar is in the store, and the image keeps alive what it is made from.
+# The store has no tar, and the image keeps its store paths alive.
 same "$(find "$first" -type f -size +64k | wc -l)" 0
-nix-store -q --references "$first" | grep -q -- -hello || fail "the recipe does not reference what it needs"
+nix-store -q --references "$first" | grep -q -- -hello || fail "the recipe does not refer to hello"

@@ -1,4 +1,4 @@
-# copyToRoot, perms, nested layers, maxLayers and names, seen in the bytes.
+# copyToRoot, perms, nested layers, maxLayers and names, checked in the tars.
 . "$root/tests/lib.sh"
 use_nix2container
 need_command jq
@@ -34,24 +34,24 @@ same "$("$strata" inspect --json "$untagged" | jq -r '.[0].reference')" "untagge
 same "$(nix-instantiate --eval --expr "$(expression '(buildImage { name = "untagged"; }).imageTag')")" \
   "\"$(basename "$untagged" | cut -c 1-32)\""
 
-# nix2container's first names: the same image, to the store path.
+# nix2container's old argument names result in the same store path.
 old=$(build 'buildImage { name = "old"; contents = [ pkgs.hello ]; isolatedDeps = [ (buildLayer { deps = [ pkgs.bash ]; }) ]; }')
 same "$old" "$(build 'buildImage { name = "old"; copyToRoot = pkgs.hello; layers = [ (buildLayer { deps = [ pkgs.bash ]; }) ]; }')"
 same "$(build '(buildImage { name = "old"; }).pushToDockerDeamon')" "$(build '(buildImage { name = "old"; }).copyToDockerDaemon')"
 
-# A chain of thirteen layers, each below the next, costs thirteen.
+# A chain of thirteen layers results in thirteen layers.
 chain=$(build '
   let chain = n: if n == 0 then [ ] else let below = chain (n - 1); in below ++ [ (buildLayer {
     deps = [ (pkgs.writeText "link-${toString n}" "${toString n}") ]; layers = below; }) ];
   in buildImage { name = "chain"; layers = chain 13; }')
 same "$("$strata" inspect --json "$chain" | jq '.[0].layers | length')" 13
 
-# layersFile: the layers as its lists have them.
+# layersFile: the layers are those of its lists.
 hello=$(build pkgs.hello)
 nix-store -qR "$hello" | grep -v -- "$hello" | jq -R . | jq -s --arg hello "$hello" '[[$hello], .]' >"$work/split.json"
 made="buildLayer { deps = [ pkgs.hello ]; layersFile = $work/split.json; }"
 same "$(jq -c '[.[].paths | map(.path)] | map(sort)' "$(build "$made")/layers.json")" "$(jq -c 'map(sort)' "$work/split.json")"
-# What a layer below holds is left to it.
+# Store paths of a layer below are not repeated.
 same "$(jq -c '[.[].paths[].path] | contains(["'"$hello"'"])' "$(build "buildLayer { deps = [ pkgs.hello ]; layersFile = $work/split.json; layers = [ (buildLayer { deps = [ pkgs.hello ]; }) ]; }")/layers.json")" false
 split_fails() {
   jq "$1" "$work/split.json" >"$work/wrong.json"
@@ -64,8 +64,8 @@ split_fails "[[\"$(build pkgs.jq)\"]] + ." "which is not in the closure"
 split_fails '.[0]' "is not a list of lists of store paths"
 build_fails 'buildLayer { layersFile = "split.json"; }' "argument layersFile of buildLayer must be a JSON file of lists of store paths, not a string"
 
-# fromTar: the archive's owners and modes, which no store has; perms count more. ensureDirs: what the source lacks.
-# (nix2container: pull requests 231 and 232, TestEnsureDirs)
+# fromTar: the owners and modes of the archive, which no store keeps. perms take precedence. ensureDirs adds missing
+# directories. (nix2container: pull requests 231 and 232, TestEnsureDirs)
 packed=$(
   cat <<'NIX'
 (pkgs.runCommand "packed" { nativeBuildInputs = [ pkgs.gnutar pkgs.coreutils ]; } ''
@@ -91,7 +91,8 @@ drwxr-xr-x 999/0 /nix/store
 drwxr-xr-x 7/8 /var
 drwxr-xr-x 0/0 /var/empty
 drwx------ 65534/65534 /var/empty/x'
-# nix2container's buildLayer keeps the archive's times, to the nearest second; what the archive lacks has strata's. (pull request 231)
+# nix2container's buildLayer keeps the times of the archive, rounded to seconds. Files outside of the archive have
+# strata's time. (pull request 231)
 times() { TZ=UTC tar --full-time -tvPf "$(jq -r '.[0]."layer-path"' "$1/layers.json")" | awk '{ print $4, $5, $6 }'; }
 timed='(pkgs.runCommand "timed" { nativeBuildInputs = [ pkgs.gnutar pkgs.coreutils ]; } "mkdir -p $out root/etc; echo x >root/etc/a; ln -s a root/etc/b
   touch -h -d @1000000000.6 root/etc/a root/etc/b; touch -d 2300-01-01T00:00:00Z root/etc; tar --format=pax --sort=name -C root -cf $out/layer.tar etc")'
@@ -102,7 +103,8 @@ same "$(times "$(timed_layer nix2container.buildLayer)")" '1970-01-01 00:00:01 /
 2001-09-09 01:46:41 /etc/b
 1970-01-01 00:00:01 /new'
 same "$(times "$(timed_layer strata.buildLayer)" | awk '{ print $1, $2 }' | sort -u)" '1970-01-01 00:00:01'
-# A store path at its own place, and one that is no archive; a push without the closure has the kept tar.
+# A store path at its original location, and a path that is not an archive. A push without the closure has the stored
+# tar.
 same "$(listed "$(build "let packed = pkgs.writeTextDir \"bin/x\" \"1\"; in buildLayer { deps = [ packed ]; ensureDirs = [ { path = packed; dir = \"run\"; mode = \"1777\"; } ]; }")" | sed 's,/nix/store/[^/]*,STORE,')" \
   'drwxr-xr-x 0/0 /
 drwxr-xr-x 0/0 /nix
@@ -116,7 +118,7 @@ image=$(build "buildImage { name = \"from-tar\"; tag = \"t\"; layers = [ ($made)
 "$strata" verify "$work/from-tar" | grep -q ' 0 problems$' || fail "verify finds problems in a layer from a tar"
 build_fails "buildLayer { fromTar = [ { path = pkgs.hello; tar = $work/split.json; } ]; }" "argument fromTar: " "is not among the store paths of these layers; put it in deps or copyToRoot"
 build_fails "buildLayer { deps = [ pkgs.hello ]; fromTar = [ { path = pkgs.hello; tar = $work/split.json; } ]; }" "argument fromTar: "
-# excludes: the layer of a copy without these files. (nix2container, pull request 227)
+# excludes: the layer is that of a copy without these files. (nix2container, pull request 227)
 tree='(pkgs.runCommand "tree" { } "mkdir -p $out/bin $out/share/doc $out/share/docs; for at in bin/f bin/g share/doc/a share/docs/b; do echo x >$out/$at; done; ln -s share $out/link")'
 pruned=$(build "buildLayer { deps = [ $tree ]; excludes = [ { path = $tree; excludes = [ \"share/doc\" \"bin/f\" ]; } ]; }")
 same "$(listed "$pruned" | grep -oE '[^/]*-tree.*' | sed 's/^[^-]*-//' | sort | tr '\n' ' ')" "tree tree/bin tree/bin/g tree/link -> share tree/share tree/share/docs tree/share/docs/b "
@@ -127,11 +129,11 @@ build_fails "buildLayer { deps = [ $tree ]; excludes = [ { path = $tree; exclude
 build_fails "buildLayer { excludes = [ { path = $tree; excludes = [ ]; } ]; }" "is not among the store paths of these layers"
 build_fails "buildLayer { deps = [ pkgs.hello ]; ensureDirs = [ { path = pkgs.hello; dir = \"../x\"; } ]; }" 'a directory is named without `..`'
 
-# Files at one place are compared where they are in different layers too.
+# Different files at one path in different layers are an error too.
 for layers in 1 2 64; do
   build_fails 'buildImage { name = "x"; maxLayers = '"$layers"'; layering = "popularity"; copyToRoot = [ (pkgs.writeTextDir "etc/x" "1") (pkgs.writeTextDir "etc/x" "2") ]; }' \
     "two sources want /etc/x in the image"
 done
-# Owners and modes of a directory may differ between them.
+# Owners and modes of a directory may differ between layers.
 build 'let tmp = pkgs.writeTextDir "tmp/x" ""; in buildImage { name = "x"; maxLayers = 9; layering = "popularity"; copyToRoot = [ tmp (pkgs.writeTextDir "tmp/y" "") ];
   perms = [ { path = tmp; regex = ".*"; mode = "0777"; } ]; }' >/dev/null

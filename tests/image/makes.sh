@@ -1,4 +1,4 @@
-# `m`: examples/makes as a newcomer would use it, and what its functions promise.
+# `m`: examples/makes as a new user would use it, and the documented behaviour of its functions.
 . "$root/tests/lib.sh"
 
 m=$(build m)/bin/m
@@ -13,33 +13,33 @@ cd "$project"
 git init --quiet
 git add --intent-to-add .
 
-# m_says STATUS STDOUT ARGUMENTS…: what m prints; what goes to stderr is in $work/log.
-m_says() {
+# m_prints STATUS STDOUT ARGUMENTS…: runs m, and compares its status and output. Standard error is in $work/log.
+m_prints() {
   local status=0 out
   out=$("$m" "${@:3}" 2>"$work/log") || status=$?
   [[ $status == "$1" ]] || { cat "$work/log" >&2; fail "m ${*:3} ended with $status, not $1"; }
   [[ $out == "$2" ]] || fail "m ${*:3} prints: $out"$'\n'"it should print: $2"
 }
-# m_tells TEXT: on stderr, the last time.
-m_tells() { grep -qF -- "$1" "$work/log" || { cat "$work/log" >&2; fail "stderr lacks: $1"; }; }
-# job NAME TEXT: a further main.nix.
+# m_logs TEXT: expects TEXT on standard error of the last run.
+m_logs() { grep -qF -- "$1" "$work/log" || { cat "$work/log" >&2; fail "stderr lacks: $1"; }; }
+# job NAME TEXT: adds a main.nix.
 job() {
   mkdir -p "makes/$1"
   echo "$2" >"makes/$1/main.nix"
   git add --intent-to-add "makes/$1/main.nix"
 }
-# root_of PROJECT JOB: the link that keeps a job's last result.
+# root_of PROJECT JOB: the link that keeps the last result of a job.
 root_of() { echo "$HOME/.cache/strata/m/$(printf %s "$1" | sha256sum | cut -d ' ' -f 1)/%2F$2"; }
-# built JOB: the path that m prints.
+# built JOB: prints the path that m prints.
 built() { "$m" . "$1" 2>"$work/log" || { cat "$work/log" >&2; fail "m . $1"; }; }
 
-m_says 0 "/base          image base:latest
+m_prints 0 "/base          image base:latest
 /example       image container-image:latest
 /greet         program greet
 /multi-layer   image multi-layer:latest
 /single-layer  image single-layer:latest" .
 
-# Makes' documented examples, and what their documentation says that the commands print.
+# The examples in Makes' documentation, with the documented output.
 archive=$(built /example)
 [[ $archive == /nix/store/*-container-image.tar.gz ]] || fail "m . /example prints $archive"
 number=0
@@ -65,27 +65,27 @@ same "$(run multi-layer bash -c 'echo from the base')" "from the base"
 same "$(run single-layer)" "made by root"
 same "$(run single-layer stat -c '%u:%g' my-file)" 1000:1000
 docker rmi container-image multi-layer single-layer >/dev/null
-# Twice the same.
+# A second build has the same result.
 for name in example multi-layer single-layer; do
   nix-build --no-out-link --check "$(nix-store --query --deriver "$(built /$name)")" >/dev/null 2>"$work/log" || { cat "$work/log"; fail "/$name is not reproducible"; }
 done
 
-# Programs get the rest of the arguments, and give their status back.
-m_says 0 "Hello, world!" . /greet
-m_says 0 "Hello, --help me!" . /greet "--help me"
-m_says 0 "Hello, --!" . /greet -- x
+# Programs get the other arguments, and m exits with their status.
+m_prints 0 "Hello, world!" . /greet
+m_prints 0 "Hello, --help me!" . /greet "--help me"
+m_prints 0 "Hello, --!" . /greet -- x
 job status '{ makeScript, ... }: makeScript { name = "status"; entrypoint = "info told; false; echo never"; }'
-m_says 1 "" . /status
-m_tells "[INFO] told"
-# A script without a package around it is a program too.
+m_prints 1 "" . /status
+m_logs "[INFO] told"
+# A script without a package is a program too.
 job bare '{ inputs, ... }: inputs.nixpkgs.writeShellScript "bare" "echo bare $1"'
-m_says 0 "bare x" . /bare x
+m_prints 0 "bare x" . /bare x
 job stream '{ dockerTools, inputs, ... }: dockerTools.streamLayeredImage { name = "streamed"; tag = "t"; config.Cmd = [ "${inputs.nixpkgs.hello}/bin/hello" ]; }'
 same "$("$m" . /stream 2>"$work/log" | docker load --quiet)" "Loaded image: streamed:t"
 same "$(run streamed:t)" "Hello, world!"
 docker rmi streamed:t >/dev/null
 
-# What scripts see: the environment, but search paths and homes of their own.
+# Scripts see the environment, except for search paths and home directories.
 job sees '{ inputs, makeScript, makeSearchPaths, ... }: makeScript {
   name = "sees";
   entrypoint = ./entrypoint.sh;
@@ -108,15 +108,15 @@ touch "$HOME/file" "$STATE/file"
 SH
 git add --intent-to-add makes
 export SECRET=seen PYTHONPATH=/elsewhere
-m_says 0 "it's seen 1 an argument none" . /sees "$HOME"
-m_says 0 "it's seen 1 an argument none" . /sees "$HOME"
+m_prints 0 "it's seen 1 an argument none" . /sees "$HOME"
+m_prints 0 "it's seen 1 an argument none" . /sees "$HOME"
 unset SECRET PYTHONPATH
 job keeps '{ makeScript, ... }: makeScript { name = "keeps"; aliases = [ "kept" ]; persistState = true; entrypoint = "echo >> $STATE/file; wc -l < $STATE/file"; }'
-m_says 0 1 . /keeps
-m_says 0 2 . /keeps
+m_prints 0 1 . /keeps
+m_prints 0 2 . /keeps
 same "$("$(nix-store --query --outputs "$(nix-store --query --deriver "$(root_of "$project" keeps)")")/bin/kept")" 3
 job shares '{ makeScript, ... }: makeScript { name = "shares"; globalState = true; entrypoint = "cat $STATE/keeps/file | wc -l"; }'
-m_says 0 3 . /shares
+m_prints 0 3 . /shares
 
 job made '{ inputs, makeDerivation, outputs, projectPath, ... }: makeDerivation {
   name = "made";
@@ -126,7 +126,7 @@ job made '{ inputs, makeDerivation, outputs, projectPath, ... }: makeDerivation 
 }'
 same "$(cat "$(built /made)"/text{,2})" $'"text"\n"text"'
 cmp "$(built /made)/main.nix" makes/made/main.nix
-# action, help, envFiles, and names that no store path may have.
+# action, help, envFiles, and names that are invalid in the store.
 job acts '{ inputs, makeDerivation, ... }: makeDerivation {
   name = "/acts here";
   envFiles.envLong = "a text\nof lines";
@@ -136,22 +136,22 @@ job acts '{ inputs, makeDerivation, ... }: makeDerivation {
 }'
 echo "# How it acts" >makes/acts/help.md
 git add makes
-m_says 0 "of lines x" . /acts x
-m_says 0 "of lines --help" . /acts -- --help
-m_says 0 "# How it acts" . /acts --help
+m_prints 0 "of lines x" . /acts x
+m_prints 0 "of lines --help" . /acts -- --help
+m_prints 0 "# How it acts" . /acts --help
 job helps '{ makeScript, ... }: makeScript { name = "/helps"; help = ./help.md; entrypoint = "echo $GEM_PATH $1"; searchPaths.rubyGemPath = [ "/gems" ]; }'
 echo "# How it helps" >makes/helps/help.md
 git add makes
-m_says 0 "# How it helps" . /helps --help
-m_says 0 "/gems/ x" . /helps x
+m_prints 0 "# How it helps" . /helps --help
+m_prints 0 "/gems/ x" . /helps x
 job ignores '{ makeContainerImage, ... }: makeContainerImage { layered = false; maxLayers = 3; config = null; }'
 built /ignores >/dev/null
 job ignores '{ makeContainerImage, ... }: makeContainerImage { runAsRoot = null; extraCommands = ""; }'
 built /ignores >/dev/null
 job fails '{ makeDerivation, ... }: makeDerivation { name = "fails"; builder = "echo said; false; mkdir $out"; }'
-m_says 2 "" . /fails
-m_tells "said"
-m_tells "building job /fails failed; see the log above"
+m_prints 2 "" . /fails
+m_logs "said"
+m_logs "building job /fails failed; see the log above"
 
 # makes.nix adds jobs of its own, and inputs.
 cat >makes.nix <<'NIX'
@@ -167,31 +167,56 @@ mkdir -p more/c
 echo '{ inputs, ... }: inputs.nixpkgs.writeText "c" inputs.answer' >more/c/main.nix
 git add --intent-to-add more
 same "$(cat "$(built /a/b)" "$(built /c)")" 4242
-m_tells "makes.nix: formatNix: not known here, and left out"
+m_logs "makes.nix: formatNix: not known here, and left out"
 "$m" . >"$work/list" 2>/dev/null
 grep -qE '^/broken +does not evaluate$' "$work/list" || { cat "$work/list"; fail "a broken job is not listed"; }
 grep -qE '^/c +c$' "$work/list" || { cat "$work/list"; fail "jobs of another directory are not listed"; }
 
-# Mistakes, and what to type next.
-m_says 2 "" . /exampel
-m_tells "strata: . has no job /exampel; similar names: /example. Files that git does not track are not seen: git add them"
-m_says 2 "" . example
-m_tells "similar names: /example"
-m_says 2 "" . /zzz
-m_tells "m . lists them all"
-m_says 2 "" . /example more
-m_tells "job /example is not a program and takes no arguments: m . /example"
-m_says 2 "" ./nosuch /example
-m_tells "./nosuch is neither a directory nor a reference like github:OWNER/REPO"
-m_says 2 ""
-m_tells "Usage: m SOURCE [/JOB"
+# A list of jobs reads the project alone, and builds nothing: the user has not chosen a job yet.
+echo "private-word" >"$work/private"
+echo "private-word" >ignored-secret
+hostile() {
+  job hostile "$1"
+  m_prints 2 "" .
+  m_logs "$2"
+  m_logs "m DIR /JOB evaluates a job without these restrictions"
+  lacks -F private-word "$work/log"
+}
+hostile "_: { name = throw (builtins.readFile $work/private); drvPath = null; }" "access to "
+hostile "_: throw (builtins.readFile $project/ignored-secret)" "access to "
+hostile '_: builtins.fetchurl "http://127.0.0.1:1/x"' "access to "
+hostile "_: builtins.readFile (builtins.fetchGit $project)" "access to "
+hostile "{ inputs, ... }: import (derivation { name = \"x\"; system = \"x86_64-linux\"; builder = \"/bin/sh\"; args = [ \"-c\" \"echo > $work/ran\" ]; })" "import-from-derivation"
+[[ ! -e $work/ran ]] || fail "a list of jobs runs a builder"
+job hostile '_: { imageName = "<${builtins.getEnv "SECRET"}>"; imageTag = "t"; }'
+SECRET=private-word "$m" . >"$work/list" 2>"$work/log" || { cat "$work/log"; fail "a variable"; }
+grep -qE '^/hostile +image <>:t$' "$work/list" || { cat "$work/list"; fail "the variable is visible"; }
+# A job that the user names reads files.
+job hostile "{ inputs, ... }: inputs.nixpkgs.writeText \"x\" (builtins.readFile $work/private)"
+same "$(cat "$(built /hostile)")" private-word
+git rm --quiet --cached makes/hostile/main.nix
+rm -r makes/hostile ignored-secret
+
+# Mistakes, and the suggested commands.
+m_prints 2 "" . /exampel
+m_logs "strata: . has no job /exampel; similar names: /example. Files that git does not track are not seen: git add them"
+m_prints 2 "" . example
+m_logs "similar names: /example"
+m_prints 2 "" . /zzz
+m_logs "m . lists them all"
+m_prints 2 "" . /example more
+m_logs "job /example is not a program and takes no arguments: m . /example"
+m_prints 2 "" ./nosuch /example
+m_logs "./nosuch is neither a directory nor a reference like github:OWNER/REPO"
+m_prints 2 ""
+m_logs "Usage: m SOURCE [/JOB"
 job asks '{ makePythonEnvironment, ... }: makePythonEnvironment { }'
-m_says 2 "" . /asks
-m_tells "/asks/main.nix uses makePythonEnvironment; the names are __nixpkgs__, buildImage,"
+m_prints 2 "" . /asks
+m_logs "/asks/main.nix uses makePythonEnvironment; the names are __nixpkgs__, buildImage,"
 refused() {
   job refused "$1"
-  m_says 2 "" . /refused
-  m_tells "$2"
+  m_prints 2 "" . /refused
+  m_logs "$2"
 }
 refused '{ makeDerivation, ... }: makeDerivation { name = "x"; builder = ""; env.PATH = "/"; }' "argument env of makeDerivation: names start with env, and PATH does not"
 refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; replace.x = "/"; }' "argument replace of makeScript: names are as __argName__, and x is not"
@@ -199,7 +224,7 @@ refused '{ makeScript, ... }: makeScript { name = "x"; entrypoint = ""; searchPa
 refused '{ projectPath, ... }: projectPath "x"' 'projectPath takes a path from the project'"'"'s top on: projectPath "/x"'
 refused '"text"' "job /refused is a string, which cannot be built"
 
-# Projects in other places: committed, below a git work tree, without git, by reference, with nothing.
+# Projects in other places: committed, below a git work tree, without git, by reference, and an empty one.
 git add .
 git commit --quiet --message all
 echo untracked >makes/a-file
@@ -212,15 +237,15 @@ cp -r "$work/outer/makes" "$work/outer/below"
 mkdir -p "$work/outer/sub dir" "$work/outer/sub"
 cp -r "$work/outer/makes" "$work/outer/sub dir/makes"
 mv "$work/outer/below" "$work/outer/sub/makes"
-m_says 0 "" "$work/outer"
-m_tells "has no jobs; add one as makes/NAME/main.nix. Files that git does not track are not seen: git add them"
-m_says 0 "" "$work/outer/sub dir"
-m_tells "has no jobs"
+m_prints 0 "" "$work/outer"
+m_logs "has no jobs; add one as makes/NAME/main.nix. Files that git does not track are not seen: git add them"
+m_prints 0 "" "$work/outer/sub dir"
+m_logs "has no jobs"
 git -C "$work/outer" add .
 same "$(cat "$("$m" "$work/outer/sub dir" /c 2>/dev/null)")" outer
-m_says 0 "/c  c" "$work/outer/sub"
+m_prints 0 "/c  c" "$work/outer/sub"
 
-# Only what git tracks is copied into the store, whatever the project's path is; where git refuses, nothing is.
+# Only files that git tracks are copied into the store, for any path of the project. If git fails, no file is copied.
 secret="$work/a pröject; \$(x)"
 mkdir -p "$secret"/makes/{a,b/c}
 git -C "$secret" init --quiet
@@ -233,19 +258,20 @@ sources=$("$m" "$secret" /a 2>"$work/log") || { cat "$work/log" >&2; fail "a pat
 same "$(cd "$sources" && find . -mindepth 1 | LC_ALL=C sort | tr '\n' ' ')" "./.gitignore ./makes ./makes/a ./makes/a/main.nix ./makes/b ./makes/b/c ./makes/b/c/main.nix "
 same "$(ls "$("$m" "$secret" /b/c 2>/dev/null)")" $'a\nb'
 as_root chown -R 12345 "$secret"
-m_says 2 "" "$secret" /a
-m_tells "git cannot list the files it tracks in $secret: fatal: detected dubious ownership"
-m_tells "git config --global --add safe.directory"
+m_prints 2 "" "$secret" /a
+m_logs "git cannot list the files it tracks in $secret: fatal: detected dubious ownership"
+m_logs "git config --global --add safe.directory"
 as_root chown -R "$EUID" "$secret"
 mkdir "$work/no-git"
 for tool in nix-instantiate nix-store; do ln -s "$(type -p "$tool")" "$work/no-git"; done
 if PATH=$work/no-git "$m" "$secret" /a 2>"$work/log"; then fail "without git"; fi
-m_tells "is a git work tree, but git is not in PATH; install git, or use a copy without .git"
+m_logs "is a git work tree, but git is not in PATH; install git, or use a copy without .git"
 rm -rf "$work/outer/.git"
-m_says 0 "/c  c" "$work/outer/sub"
+m_prints 0 "/c  c" "$work/outer/sub"
 # Without a network: no registry is asked.
 same "$(cat "$("$m" "git+file://$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
-# Nix runs git too, in a changed work tree: without the file system monitor and the hooks that the project configures.
+# Nix runs git in a changed work tree, too, without the file system monitor and the hooks of the project's
+# configuration.
 git config core.fsmonitor "touch $work/ran; false"
 printf '#!/bin/sh\ntouch %q\n' "$work/ran" >.git/hooks/post-index-change
 chmod +x .git/hooks/post-index-change
@@ -260,20 +286,20 @@ cp -r more sub/makes
 sed -i 's/inputs.answer/"sub"/' sub/makes/c/main.nix
 git add sub
 same "$(cat "$("$m" "git+file://$project?dir=sub" /c 2>"$work/log" || cat "$work/log" >&2)")" sub
-m_says 2 "" "git+file://$work/nosuch" /c
-m_tells "git+file://$work/nosuch cannot be fetched"
+m_prints 2 "" "git+file://$work/nosuch" /c
+m_logs "git+file://$work/nosuch cannot be fetched"
 same "$(cat "$("$m" "path:$project" /c 2>"$work/log" || cat "$work/log" >&2)")" 42
 
 # The last results stay until they are built again.
 [[ $(readlink "$(root_of "$project" example)") == "$archive" ]] || fail "the result of /example is not kept"
-# Those of another project or job take no other's place.
+# Results of another project or job do not replace them.
 mkdir -p "$work/twin/makes"/{a/b,a-b}
 for name in a/b a-b; do echo '{ inputs, ... }: inputs.nixpkgs.writeText "x" "'$name'"' >"$work/twin/makes/$name/main.nix"; done
 for name in a/b a-b; do "$m" "$work/twin" "/$name" >/dev/null 2>&1 || fail "the twin's /$name"; done
 same "$(cat "$(root_of "$work/twin" a%2Fb)" "$(root_of "$work/twin" a-b)")" a/ba-b
 same "$(cat "$(root_of "$project" a%2Fb)")" 42
 
-# The flake has it, and the template.
+# The flake has `m` and the template.
 cd "$root"
 HOME=$home XDG_CACHE_HOME=$work/cache
 same "$(dev/nix run .#m -- examples/makes /greet 2>"$work/log" || cat "$work/log" >&2)" "Hello, world!"

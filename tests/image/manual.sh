@@ -1,12 +1,12 @@
-# The manual's console blocks and workflows, run as they stand, page by page: with Nix over the fixture's packages, docker,
-# podman, and a registry at localhost:5000.
+# The console blocks and workflows of the manual, run unchanged, page by page: with Nix over the fixture's packages,
+# docker, podman, and a registry at localhost:5000.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 export XDG_CACHE_HOME=$work/cache CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
 printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run" >"$work/storage.conf"
 printf '[containers]\ndefault_ulimits=["nofile=1024:1024","nproc=1024:1024"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
 
-# The flake that pages name is this checkout, and its nixpkgs the fixture.
+# The flake in the pages is this checkout, and its nixpkgs is the fixture.
 mkdir "$work/bin"
 cat >"$work/bin/nix" <<SH
 #!/bin/sh
@@ -22,14 +22,15 @@ SH
 chmod +x "$work/bin/nix"
 ln -s "$strata" "$work/bin/strata"
 export PATH=$work/bin:$PATH
-# Runners' variables.
+# Variables of CI runners.
 export IMAGE=localhost:5000/app GITHUB_SHA=1234 CI_REGISTRY_IMAGE=localhost:5000/group/app CI_COMMIT_SHA=1234 \
   CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password
 
 registry_port=5000 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 
-# step COMMAND EXPECTED: runs; each line of EXPECTED is in the output, `…` being anything. strata diff may say 1.
+# step COMMAND EXPECTED: runs the command, and expects each line of EXPECTED in the output. `…` stands for any text.
+# strata diff may exit with 1.
 step() {
   local status=0 line
   echo "\$ $1" >>"$work/transcript"
@@ -41,7 +42,7 @@ step() {
       { cat "$work/said"; fail "$page: $1: the output lacks: $line"; }
   done <<<"$2"
 }
-for page in README docs/{getting-started,layers,engines,serve,ci,caches,supply-chain,commands}; do
+for page in README docs/{getting-started,layers,engines,serve,ci,caches,supply-chain,hardening,commands}; do
   mkdir -p "$work/$page"
   cd "$work/$page"
   /usr/bin/python3 "$root/tests/manual.py" nix "$root/$page.md" .

@@ -27,12 +27,12 @@ listed '^-.* /directory-link/sub/file$'
 listed '^l.* /self -> \.$'
 listed '^l.* /dangling -> /nowhere$'
 
-# Modes, owners, and files from the flake's own tree.
+# Modes, owners, and files from the flake's source.
 echo text >"$work/file"
 layer=$(build "ociLayerTar { compression = \"\"; files = [ { source = $work/file; destination = \"/a/b\"; mode = \"4711\"; uid = 7; gid = 8; } ]; }")
 tar -tvPf "$layer/layer.tar" --numeric-owner | grep -qE '^-rws--x--x 7/8 .* /a/b$' || fail "mode and owner"
 
-# Two platforms in one layout; the shared layer is one blob, and evaluation builds nothing.
+# Two platforms in one layout: the shared layer is one blob, and evaluation builds nothing.
 both='let
   layer = ociLayerTar { files = [ { source = pkgs.writeText "shared" "shared"; destination = "/shared"; } ]; };
   image = architecture: variant: ociImageManifest {
@@ -60,7 +60,7 @@ if command -v skopeo >/dev/null; then
   done
 fi
 
-# ociLayerTar's layers in buildImage, and the other way round in the example.
+# Layers of ociLayerTar in buildImage. The example has the reverse.
 image=$(build 'buildImage { name = "mixed"; layers = [ (ociLayerTar { files = [ { source = pkgs.hello; } ]; closure = true; }) ];
   config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
 same "$("$strata" inspect --json "$image" | jq '.[0].layers | length')" 1
@@ -81,7 +81,7 @@ build_fails 'ociImageConfig { extraConfig.config.ExposedPorts = [ "80" ]; }' "co
 build_fails 'ociImageConfig { extraConfig.Config = { }; }' "argument extraConfig: Config is unknown; did you mean config?"
 build_fails 'ociImageConfig { extraConfig.os = 1; }' "argument extraConfig: os must be a string, not 1"
 build_fails 'ociImageManifest { extraManifest.annotation.a = "b"; }' "argument extraManifest: annotation is unknown; did you mean annotations?"
-# Fields that the document has anyway may be repeated, not contradicted.
+# Fields of the document may be repeated, but not changed.
 layer='layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ];'
 plain=$(build "ociImageManifest { $layer }")
 repeated=$(build "ociImageManifest { $layer extraManifest = { schemaVersion = 2; mediaType = \"application/vnd.oci.image.manifest.v1+json\"; }; }")
@@ -98,7 +98,7 @@ build_fails 'ociLayerTar { files = [ { source = pkgs.hello; target = "/"; } ]; }
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "opt"; } ]; }' 'has the relative destination "opt"; write "/opt"'
 build_fails 'ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.writeText "a" "b"; destination = "/bin"; } ]; }' \
   "two sources want /bin"
-# Of two files with the same destination the last counts.
+# Of two files with the same destination, the last one is used.
 two=$(build 'ociLayerTar { compression = "none"; files = map (text: { source = pkgs.writeText "passwd" text; destination = "/etc/passwd"; }) [ "first" "last" ]; }')
 same "$(tar -xOPf "$two/layer.tar" /etc/passwd) $(jq -r .passwd "$two/layers-cache.json")" "last last"
 build_fails 'ociImageConfig { layers = [ pkgs.hello ]; }' "takes results of buildLayer and ociLayerTar"

@@ -1,4 +1,4 @@
-# examples/nginx-layout.nix: what is in it, and what others make of it.
+# examples/nginx-layout.nix: its contents, and other tools that read it.
 . "$root/tests/lib.sh"
 need_command jq
 layout=$(build "import $root/examples/nginx-layout.nix { inherit pkgs strata; }")
@@ -21,16 +21,16 @@ skopeo copy --quiet "oci:$layout:latest" "dir:$work/copied"
 . "$root/tests/services.sh"
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
-# Pushed: one manifest, pulled and run.
+# After a push, one manifest is pulled and run.
 pushed=$("$strata" copy "$layout" "docker://$registry/by-strata:latest" --preserve-digests --quiet)
 same "$pushed" "$(jq -r '.manifests[0].digest' "$layout/index.json")"
-# This docker knows no zstd; podman does.
+# This docker does not support zstd, but podman does.
 "${podman[@]}" pull --quiet --tls-verify=false "docker://$registry/by-strata:latest" >/dev/null
 "${podman[@]}" run --rm --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none "$registry/by-strata:latest" 2>/dev/null |
-  grep -q '^starting with hello$' || fail "what was pushed does not run"
+  grep -q '^starting with hello$' || fail "the pushed image does not run"
 "${podman[@]}" rmi --all --force >/dev/null
 
-# Three platforms from one expression: each is pulled for its own.
+# Three platforms from one expression. Each pull selects its platform.
 platforms=$(build 'ociImageIndex {
   packages = [ pkgs (pkgs // { stdenv.hostPlatform = { system = "aarch64-linux"; go.GOARCH = "arm64"; }; })
     (pkgs // { stdenv.hostPlatform = { system = "armv7l-linux"; go = { GOARCH = "arm"; GOARM = "7"; }; }; }) ];

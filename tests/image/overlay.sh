@@ -1,5 +1,6 @@
-# Stacks of layers become the tree that engines make of them: docker 20.10, podman, containerd, and Docker 29, whose layers
-# containerd unpacks, against exportImage, whose overlay runAsRoot, SBOMs and base images share (src/layer/overlay.rs).
+# Stacks of layers become the same tree as in the engines: docker 20.10, podman, containerd, and Docker 29, whose layers
+# containerd unpacks. They are compared with exportImage, whose overlay runAsRoot, SBOMs and base images share
+# (src/layer/overlay.rs).
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
 need_command python3
@@ -35,7 +36,7 @@ for name, upper in {
     "own-link": layer("s0/bin -> usr/bin", "s0/usr/bin/", "s0/bin/tool", "s0/bin/.wh.sh"),
     "file-over-directory": layer("s0/d"),
     "opaque": layer("s0/d/z", "s0/d/.wh..wh..opq"),
-    # Engines differ: see below.
+    # Engines differ here: see below.
     "whiteout-and-directory": layer("s0/.wh.d", "s0/d/", "s0/d/z"),
     "nested-parents": layer("s0/a/b/c"),
     "dangling": layer("s0/l -> nowhere", "s0/l/x"),
@@ -56,18 +57,19 @@ same "${#exported[@]}" "${#names[@]}"
 for at in "${!names[@]}"; do tree "${names[at]}" strata "${exported[at]}"; done
 same "$(wc -l <"$work/trees/0.strata" | xargs test 20 -lt && echo many)" many
 
-# compare ENGINE NAME: the engine's tree is strata's, except where engines are known to differ.
+# compare ENGINE NAME: expects the tree of strata, except for known differences.
 compare() {
   case $1.$2 in
-    # By the specification, the lower files of a directory that is removed and made again are gone. In the layer's directory
-    # of an overlay file system the directory takes the place of the whiteout, and they are there again.
+    # According to the specification, the lower files of a directory that is removed and made again are gone. In the
+    # layer's directory of an overlay file system, the directory replaces the whiteout, and the files are visible again.
     *.whiteout-and-directory) same "$(grep -c 's0/d/[xyz]' "$work/trees/$2.$1")" 3 ;;
     *) diff -u "$work/trees/$2.strata" "$work/trees/$2.$1" || fail "$1 makes another tree of $2 (seed $seed)" ;;
   esac
 }
 same "$(grep -c 's0/d/[xyz]' "$work/trees/whiteout-and-directory.strata")" 1
-# Docker and podman refuse a name through a link to what the layer lacks; containerd makes it. containerd refuses a name two
-# missing directories below a file of a lower layer (pkg/archive/tar.go, mkparent); docker and podman make them.
+# Docker and podman refuse a name through a link to a directory that the layer lacks; containerd makes the directory.
+# containerd refuses a name two missing directories below a file of a lower layer (pkg/archive/tar.go, mkparent); docker
+# and podman make them.
 refuses() {
   case $1.$2 in
     docker20.dangling | podman.dangling | docker29.nested-parents | containerd.nested-parents) return 0 ;;
@@ -78,7 +80,7 @@ refuses() {
 with_docker() {
   local engine=$1 name container
   for name in "${names[@]}"; do
-    # Docker 29 unpacks it for the first container.
+    # Docker 29 unpacks the image for the first container.
     if ! { docker load --quiet <"$work/images/$name.tar" >/dev/null && container=$(docker create "overlay-$name:t"); } \
       2>"$work/log"; then
       refuses "$engine" "$name" || { cat "$work/log"; fail "$engine refuses $name (seed $seed)"; }
@@ -129,7 +131,7 @@ for name in "${names[@]}"; do
     refuses containerd "$name" || fail "containerd refuses $name (seed $seed)"
     continue
   fi
-  # The overlay of its layers, as containerd mounts it for a container.
+  # The overlay of the layers, mounted as containerd does for a container.
   mounted=$(ctr snapshots --snapshotter overlayfs view --target "$work/mounted" "view-$name" "$(chain_id "$work/images/$name.tar")") ||
     fail "containerd has no snapshot of $name"
   eval "$mounted"

@@ -1,9 +1,9 @@
-# `uid`, `gid` and the image's own tools: as upstream's.
+# `uid`, `gid` and tools in the image, as in nixpkgs.
 . "$root/tests/lib.sh"
 [[ ${docker-} ]] || skip "no docker daemon"
 
-# stat EXPR FILES…: mode, owner and group of each, as the container sees it.
-sees() {
+# stat EXPR FILES…: prints mode, owner and group of each file in a container.
+owners() {
   local name
   name=$(build "$1" | xargs cat | load)
   run --entrypoint "$(build pkgs.busybox)/bin/busybox" "$name" stat -c '%n %a %u:%g' "${@:2}"
@@ -12,24 +12,25 @@ sees() {
 busybox=$(build pkgs.busybox)
 contents='[ (pkgs.writeTextDir "etc/file" "${pkgs.busybox}") ]'
 
-# buildImage: they own what is copied to the root; store paths stay root's. (nixpkgs: pkgs/build-support/docker/default.nix,
-# mkPureLayer's tar and the one that appends the closure; mkRootLayer takes neither.)
+# buildImage: they are the owner of files that are copied to the root. Store paths belong to root. (nixpkgs:
+# pkgs/build-support/docker/default.nix, mkPureLayer's tar and the one that appends the closure; mkRootLayer takes
+# neither.)
 for script in '' 'extraCommands = "echo made > made";'; do
-  same "$(sees "dockerTools.buildImage { name = \"x\"; uid = 7; gid = 8; copyToRoot = $contents; $script }" /etc /etc/file /nix /nix/store "$busybox")" \
+  same "$(owners "dockerTools.buildImage { name = \"x\"; uid = 7; gid = 8; copyToRoot = $contents; $script }" /etc /etc/file /nix /nix/store "$busybox")" \
     "/etc 755 7:8
 /etc/file 444 7:8
 /nix 755 0:0
 /nix/store 755 0:0
 $busybox 555 0:0"
 done
-same "$(sees "dockerTools.buildImage { name = \"x\"; uid = 7; gid = 8; copyToRoot = $contents; runAsRoot = \"true\"; }" /etc /etc/file)" \
+same "$(owners "dockerTools.buildImage { name = \"x\"; uid = 7; gid = 8; copyToRoot = $contents; runAsRoot = \"true\"; }" /etc /etc/file)" \
   $'/etc 755 0:0\n/etc/file 444 0:0'
 
-# Layered: they own the store and its paths, so that an unprivileged Nix can add some; not what scripts made. (nixpkgs:
-# stream_layered_image.py, archive_paths_to; the customisation layer is another tar.)
+# Layered images: they are the owner of the store and its paths, so that an unprivileged Nix can add paths, but not of
+# files that scripts made. (nixpkgs: stream_layered_image.py, archive_paths_to; the customisation layer is another tar.)
 for image in 'dockerTools.buildLayeredImage { contents' 'makeContainerImage { layers'; do
   for script in '' 'extraCommands = "echo made > made";'; do
-    same "$(sees "$image = $contents; name = \"x\"; uid = 7; gid = 8; $script }" / /nix /nix/store "$busybox")" \
+    same "$(owners "$image = $contents; name = \"x\"; uid = 7; gid = 8; $script }" / /nix /nix/store "$busybox")" \
       "/ 755 0:0
 /nix 755 7:8
 /nix/store 755 7:8
@@ -45,7 +46,7 @@ load <"$path" >/dev/null
 same "$(run user:t)" text
 docker rmi user:t >/dev/null
 
-# usrBinEnv is the image's, not the building machine's.
+# usrBinEnv is that of the image's package set, not of the building machine.
 name=$(build '(import '"$root"'/nix { pkgs = pkgs // { coreutils = pkgs.writeShellScriptBin "env" "echo of the image"; }; }).dockerTools.usrBinEnv' |
   { read -r path; build "dockerTools.buildImage { name = \"x\"; copyToRoot = builtins.storePath $path; config.Cmd = [ \"/usr/bin/env\" ]; }"; } | xargs cat | load)
 same "$(run "$name")" "of the image"

@@ -3,7 +3,7 @@
 . "$root/tests/lib.sh"
 need_command jq
 need_command chromium
-# PyPI's playwright brings the Node.js that it runs on; the browser is Debian's.
+# PyPI's playwright contains the Node.js that it runs on. The browser is Debian's.
 version=1.65.2
 playwright=$cache/playwright-$version
 if [[ ! -d $playwright ]]; then
@@ -15,7 +15,7 @@ driver=$playwright/playwright/driver
 
 python3 "$root/tests/image/page.py" 6000 >"$work/image.json"
 "$strata" explain "$work/image.json" --html "$work/many.html"
-# Nothing is known of what these reference.
+# The references of these store paths are unknown.
 jq 'del(.closure) | .layers |= .[:2] | .layers[1].paths |= .[:5]' "$work/image.json" >"$work/unknown.json"
 "$strata" explain "$work/unknown.json" --html "$work/unknown.html"
 mkdir "$work/shots"

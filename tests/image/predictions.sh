@@ -1,4 +1,4 @@
-# diff says what a push sends, to the byte: all pairs of sources, each with every compression, counted at a proxy.
+# diff predicts the bytes of a push exactly: all pairs of sources with every compression, counted at a proxy.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command jq
@@ -7,7 +7,7 @@ need_command skopeo
 need_command python3
 export XDG_CACHE_HOME=$work/cache
 
-# Layers that share some of their contents, over nothing else.
+# Layers that share some of their contents, without other packages.
 expression='let
   part = name: size: needs: pkgs.runCommand name { inherit needs; } "mkdir \$out; head -c ${toString size} ${pkgs.glibc}/lib/x86_64-linux-gnu/libc.so.6 > \$out/data; echo ${name} \$needs >> \$out/data";
   library = part "library-1" 300000 [ ];
@@ -33,7 +33,7 @@ quietly() { "$strata" copy "$@" --quiet >/dev/null; }
 quietly "$one" "docker://$registry/tags:gzip" --compression gzip
 quietly "$one" "docker://$registry/tags:zstd" --compression zstd
 quietly "$two" "docker://$registry/tags:plain" --compression none
-# What other tools make of the same image: docker's archive, or ours as docker 20 lays it out, and skopeo's gzip.
+# The same image from other tools: docker's archive, or strata's in the format of docker 20, and skopeo's gzip.
 if [[ ${docker-} ]]; then
   quietly "$one" docker-daemon:
   docker save pairs:1 -o "$work/saved.tar"
@@ -47,9 +47,9 @@ saved=$(nix-store --add "$work/saved.tar")
 on_it=$(build "$expression image \"2\" { fromImage = $saved; }")
 
 sources=("$one" "$two" "$on_it" "$work/saved.tar" "$work/ours" "$work/skopeo" docker://tags:gzip docker://tags:zstd docker://tags:plain)
-# The first image is read where the push goes, the second from elsewhere: nothing is mounted.
+# The first image is read from the destination of the push, the second from another source: nothing is mounted.
 at() { echo "${2/#docker:\/\//docker:\/\/$1/}"; }
-# sent COMMAND…: blobs and bytes of them that it uploads.
+# sent COMMAND…: prints the number of uploaded blobs and their bytes.
 sent() {
   : >"$work/log-of-requests"
   "$@"
@@ -72,7 +72,7 @@ for compression in none gzip zstd; do
 done
 ((pairs == 243)) || fail "only $pairs pairs"
 
-# What the registry has in another repository is mounted, and not sent.
+# Blobs in another repository of the registry are mounted, and not sent.
 target=docker://$proxy/mounted:t
 quietly "$one" "$target" --compression gzip
 status=0
@@ -80,12 +80,12 @@ status=0
 same "$(sent quietly "docker://$proxy/tags:zstd" "$target")" "$(jq -c '[.push.blobs, .push.bytes]' "$work/diff")"
 same "$(jq -c .push.blobs "$work/diff")" 0
 
-# The same layers in another compression are said to be that.
+# The same layers in another compression are reported as such.
 "$strata" diff "docker://$registry/tags:zstd" "$one" >"$work/out"
 grep -q '^layers: 0 new, 0 gone' "$work/out" || { cat "$work/out"; fail "the same layers are said to differ"; }
 grep -q 'are layers that the first image has in another compression' "$work/out" || { cat "$work/out"; fail "nothing of the compression"; }
 
-# A recipe whose store paths are elsewhere: at most its plain size, and that this is an estimate.
+# For a recipe without its store paths, the prediction is the uncompressed size, and is marked as an estimate.
 jq 'del(.layers[].compressed)' "$two" | sed 's|-app-2"|-gone-2"|' >"$work/elsewhere.json"
 status=0
 "$strata" diff "$one" "$work/elsewhere.json" >"$work/out" || status=$?

@@ -1,4 +1,4 @@
-# strata copy, to a real registry: what is sent, what is not, and who can pull it.
+# strata copy to a real registry: sent blobs, existing blobs, and pulls by other tools.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
@@ -10,7 +10,7 @@ trap 'stop_registry' EXIT
 first=$(greeter pushed:latest one)
 second=$(greeter pushed:latest two)
 push() { "$strata" copy "$@" 2>"$work/log" || { cat "$work/log" >&2; fail "copy $*"; }; }
-# How many layers were sent. A push that sends nothing says nothing.
+# Prints the number of sent layers. A push that sends nothing prints nothing.
 sent() { if [[ -s $work/log ]]; then sed -n 's/^pushed \([0-9]*\) of .*/\1/p' "$work/log"; else echo 0; fi; }
 
 digest=$(push "$first" "docker://$registry/pushed:one" --additional-tag also)
@@ -19,17 +19,17 @@ grep -qE '^layer 1 coreutils-[^ ]*: sent, [0-9.]+ MB$' "$work/log" || { cat "$wo
 grep -qE '^pushed 2 of 2 layers, [0-9.]+ MB of [0-9.]+ MB, in [0-9.]+ s; compressed layers: 0 trusted, 0 verified, 2 made$' "$work/log" || { cat "$work/log"; fail "there is no summary"; }
 push "$first" "docker://$registry/pushed:one" >/dev/null
 same "$(sent)" 0
-# A machine that never pushed before: the blobs that the tag lists are verified, and not made again.
+# On a machine that never pushed, the blobs of the tag are verified, and not made again.
 XDG_CACHE_HOME=$work/empty push "$first" "docker://$registry/pushed:one" >"$work/digest"
 same "$(sent)" 0
 same "$(<"$work/digest")" "$digest"
-# A changed script sends its layer and the config.
+# A changed script causes an upload of its layer and the config.
 XDG_CACHE_HOME=$work/empty push "$second" "docker://$registry/pushed:two" --cache-from one >/dev/null
 same "$(sent)" 1
-# Another repository takes all blobs over.
+# A push to another repository mounts all blobs.
 push "$first" "docker://$registry/other:one" --mount-from pushed >/dev/null
 same "$(sent)" 0
-# On a terminal: bars, named after what is in the layer, and one line is left.
+# On a terminal: bars with the titles of layers. One line remains.
 script --quiet --return --command "stty columns 120; TERM=xterm NO_COLOR=1 '$strata' copy '$first' 'docker://$registry/terminal:t'" /dev/null >"$work/terminal" </dev/null ||
   { cat "$work/terminal"; fail "copy on a terminal"; }
 grep -qE 'layer 1 coreutils-' "$work/terminal" || { cat "$work/terminal"; fail "the bar is not named"; }
@@ -43,7 +43,7 @@ done
 
 if [[ ${docker-} ]]; then
   for name in pushed:one pushed:two pushed:also other:one none:two; do
-    # The private daemon shares the machine's loopback.
+    # The private daemon uses the machine's loopback.
     docker pull --quiet "$registry/$name" >/dev/null
     expected=one
     [[ $name != *:two ]] || expected=two
@@ -55,10 +55,10 @@ if command -v skopeo >/dev/null; then
   for name in pushed:one zstd:two none:two; do
     skopeo copy --quiet --src-tls-verify=false "docker://$registry/$name" "oci:$work/pulled:${name%:*}"
   done
-  "$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what was pulled"
+  "$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in the pulled image"
 fi
 
-# Programs of the image.
+# The programs of the image.
 program=$(build 'let image = buildImage { name = "'"$registry"'/by-program"; tag = "x"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; };
   in image.copyToRegistry')
 "$program/bin/copy-to-registry" --quiet >"$work/digest"
@@ -77,7 +77,7 @@ if [[ ${docker-} ]]; then
   docker rmi daemon:t >/dev/null
 fi
 
-# Two platforms, pushed with the index that lists them: each gets its own.
+# Two platforms, pushed with their index. Each pull selects its platform.
 layout=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; config.Cmd = [ architecture ]; };
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
   in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
@@ -90,7 +90,7 @@ if command -v skopeo >/dev/null; then
   done
 fi
 
-# What goes wrong says so.
+# Errors of pushes.
 fails() {
   local text=$1 status=0
   shift
@@ -103,7 +103,7 @@ fails "destinations are docker://" copy "$first" "registry.example.com/x"
 fails "a destination has a tag, not a digest" copy "$first" "docker://$registry/x@$digest"
 stop_registry
 
-# A registry that wants to know who pushes: the password is bcrypt's own test vector.
+# A registry with a login: the password is the test vector of bcrypt.
 echo 'me:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW' >"$work/htpasswd"
 start_registry "$work/private" "auth: { htpasswd: { realm: test, path: $work/htpasswd } }"
 export HOME=$work/home REGISTRY_AUTH_FILE=$work/none.json

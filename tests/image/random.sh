@@ -1,5 +1,5 @@
-# Modes, owners, links and contents of containers equal a model's, over random bases, contents and scripts. STRATA_SEED
-# and STRATA_CASES make others; a failure prints the case.
+# Modes, owners, links and contents in containers equal those of a model, for random bases, contents and scripts.
+# STRATA_SEED and STRATA_CASES select other cases, and a failure prints the case.
 . "$root/tests/lib.sh"
 need_command python3
 [[ ${docker-} ]] || skip "no docker daemon"

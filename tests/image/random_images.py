@@ -234,7 +234,7 @@ def random_script(r, tree, owners, top):
     return "\n".join(lines)
 
 
-# What the library makes of contents.
+# The links that the library makes for contents.
 
 
 def copied(tree, package, keep_dirlinks):

@@ -65,7 +65,7 @@ class Layer:
         if directory is None or len(directory) < 1 or directory[0] != top:
             return
         path = tuple(directory + [parts[-1]])
-        # Not below what this layer hides: there docker and the specification differ.
+        # Files below a path that this layer hides are left out, since docker and the specification differ.
         if any(path[:length] in self.hidden for length in range(1, len(path) + 1)):
             return
         kind = rng.choice(("file", "file", "directory", "link", "whiteout", "opaque", "hard"))
@@ -94,7 +94,7 @@ class Layer:
                 return
             self.parents(path)
             self.own[path] = "file"
-            # Both names of a file have its attributes, as tar writes them.
+            # Both names of a file have its attributes, as in archives of tar.
             target = rng.choice(files)
             self.attributes[path] = self.attributes[target]
             return self.put("/".join(parts), "hard", "/".join(target), self.attributes[target])

@@ -1,4 +1,4 @@
-# The README's first command, and what it promises.
+# The first command of the README, and its documented effect.
 . "$root/tests/lib.sh"
 cd "$root"
 dev/nix build .#image --out-link "$work/result" 2>"$work/log" || { cat "$work/log" >&2; exit 1; }

@@ -1,5 +1,5 @@
-# The dry run of a release: twice the same bytes, checksums and their signature, an SBOM, and an image of strata that
-# copies images in docker and podman.
+# The dry run of a release: two runs with the same bytes, checksums and their signature, an SBOM, and an image of strata
+# that copies images in docker and podman.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 version=0.0.0-test out=$root/target/release-0.0.0-test

@@ -1,5 +1,5 @@
-# Another machine's store: a fleet is built there, its detached recipes are fetched, and pushed from here, where no closure
-# of it ever is.
+# The store of another machine: a fleet is built there, and its detached recipes are fetched and pushed from this
+# machine, which never has the closure.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
@@ -14,13 +14,13 @@ trap 'stop_registry; kill "$far_pid"' EXIT
 salt=$(cat /proc/sys/kernel/random/uuid)
 fleet='let image = word: buildImage { name = "'"$registry"'/remote-${word}"; tag = "t"; maxLayers = 3; compressed = "gzip";
     config.Cmd = [ "${pkgs.writeShellScript "only-there" "echo ${word} '"$salt"'"}" ]; }; in'
-# remotely EXPR: built there; its path.
-remotely() {
+# build_remotely EXPR: builds on the other machine, and prints the path.
+build_remotely() {
   nix build --eval-store auto --store "$far" --impure --expr "$(expression "$fleet $1")" --no-link 2>"$work/log" || { tail -n 50 "$work/log" "$work/there.ssh/log" >&2; fail "building there"; }
   nix-instantiate --eval --expr "$(expression "$fleet builtins.unsafeDiscardStringContext ($1).outPath")" 2>/dev/null | tr -d '"'
 }
 for word in one two; do
-  recipe=$(remotely "image \"$word\"") detached=$(remotely "(image \"$word\").detached")
+  recipe=$(build_remotely "image \"$word\"") detached=$(build_remotely "(image \"$word\").detached")
   [[ ! -e $recipe && ! -e $detached ]] || fail "it was built here"
   [[ -e $work/there$detached ]] || fail "it was not built there"
   nix copy --no-check-sigs --from "$far" --to "file://$work/binary?compression=zstd" "$recipe"
@@ -31,7 +31,7 @@ done >"$work/fleet"
 for word in one two; do
   skopeo copy --quiet --src-tls-verify=false "docker://$registry/remote-$word:t" "oci:$work/pulled:$word"
 done
-"$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what was pushed"
+"$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in the pushed image"
 paths=$(cut -d ' ' -f 1 "$work/fleet" | xargs jq -r '.closure[].path' | grep -- -only-there)
 for path in $paths; do
   [[ ! -e $path ]] || fail "$path is here"

@@ -1,9 +1,9 @@
-# What replaces a file of the base image gets nothing of it: neither mode nor owner, whoever replaces it.
+# A file that replaces a file of the base image inherits neither its mode nor its owner, whichever way it is replaced.
 . "$root/tests/lib.sh"
 need_command python3
 [[ ${docker-} ]] || skip "no docker daemon"
 
-# A base with programs that are dangerous in other hands, on a merged /usr.
+# A base with setuid programs on a merged /usr.
 cat >"$work/base.py" <<'PYTHON'
 import hashlib, io, json, sys, tarfile
 
@@ -35,7 +35,7 @@ PYTHON
 python3 "$work/base.py" "$work/base.tar"
 files='(pkgs.runCommand "files" { } "mkdir -p $out/etc $out/bin; for at in x y z; do echo new > $out/etc/$at; done; echo > $out/bin/tool")'
 statement='stat -c "%n %a %u %g %F" /etc/x /etc/y /etc/z /bin /usr/bin /usr/bin/own /usr/bin/tool'
-# listing ARGUMENTS: what a container sees.
+# listing ARGUMENTS: lists files in a container.
 listing() {
   local name
   name=$(build "makeContainerImage { name = \"replaced\"; layered = false; fromImage = $work/base.tar; layers = [ $files ]; $1 }" | xargs cat | load)
@@ -50,13 +50,13 @@ expected='/etc/x 444 0 0 regular file
 /usr/bin/own 4755 0 0 regular file
 /usr/bin/tool 444 0 0 regular file'
 same "$(listing 'runAsRoot = "true";')" "$expected"
-# A script's own replacements, by programs that fakeroot sees into and by one that it does not.
+# Files that a script replaces, with programs that fakeroot intercepts and one that it does not.
 same "$(listing 'runAsRoot = "rm /etc/x; echo new > /etc/new; mv /etc/new /etc/x; chmod 444 /etc/x";')" "$expected"
 same "$(listing 'runAsRoot = "${pkgs.busybox}/bin/busybox rm /etc/x /etc/z; for at in x z; do echo new > /etc/$at; ${pkgs.busybox}/bin/busybox chmod 444 /etc/$at; done";')" "$expected"
 
-# Without a script to run on the base, its link stays in every function too, and /bin/own with it.
+# Without a script on the base, its link stays in every function, and so does /bin/own.
 tools='(pkgs.runCommand "tools" { } "mkdir -p $out/bin $out/share; echo > $out/bin/tool; echo > $out/share/file; ln -s share $out/etc")'
-# stands FUNCTION ARGUMENTS: what is at /bin, and what a container finds in it.
+# stands FUNCTION ARGUMENTS: prints /bin, and the program that a container finds in it.
 stands() {
   local name
   name=$(build "$1 { name = \"stands\"; tag = \"t\"; fromImage = $work/base.tar; $2 }" | xargs cat | load)
@@ -72,7 +72,7 @@ for arguments in "makeContainerImage { layers = [ $tools ]; };" "makeContainerIm
   "dockerTools.buildLayeredImage { contents = [ $tools ]; };" "dockerTools.buildImage { copyToRoot = [ $tools ]; };"; do
   function=${arguments%% *} more=${arguments#* { } more=${more% \};}
   same "$(stands "$function" "$more")" "$kept"$'\nown tool '
-  # What a script adds goes the same way.
+  # Files that a script adds are moved in the same way.
   same "$(stands "$function" "$more extraCommands = \"mkdir -p bin; echo > bin/made\";")" "$kept"$'\nmade own tool '
   same "$(stands "$function" "$more keepBaseDirlinks = false;" | grep /bin)" $'/bin 755 directory\n/usr/bin 755 directory'
 done
@@ -82,7 +82,7 @@ build "buildImage { name = \"x\"; fromImage = $work/base.tar; copyToRoot = [ $to
 build_fails "makeContainerImage { fromImage = $work/base.tar; layers = [ $tools ]; extraCommands = \"mkdir -p usr/bin; echo 2 > usr/bin/tool\"; }" \
   "the base image's /bin is a link to /usr/bin, so files of both are at one place" "tool occurs twice"
 
-# A base whose /nix, /proc and /dev are links: what is mounted for a script, and a Nix database, stay in the image.
+# A base whose /nix, /proc and /dev are links: mounts for scripts and the Nix database stay in the image.
 python3 "$work/base.py" "$work/links.tar" nix proc dev
 path=$(build "dockerTools.buildImageWithNixDb { name = \"links\"; compressor = \"none\"; fromImage = $work/links.tar; copyToRoot = [ pkgs.hello ];
   runAsRoot = \"ls /nix/store/*-hello-* >/dev/null; echo made > /made\"; }")

@@ -1,4 +1,4 @@
-# Names that container engines take for something else: whiteouts (podman issue 3582), and links in place of the store.
+# Names with a special meaning for engines: whiteouts (podman issue 3582), and links in place of the store.
 . "$root/tests/lib.sh"
 need_command jq
 
@@ -19,7 +19,7 @@ for script in extraCommands:buildLayeredImage fakeRootCommands:buildLayeredImage
   build_fails "dockerTools.${script#*:} { name = \"x\"; fromImage = $base; ${script%:*} = \"mkdir -p etc; touch etc/.wh.file\"; }" \
     "argument ${script%:*}: the script makes /etc/.wh.file" "begins with .wh." "use rm in runAsRoot"
 done
-# Those of deletions are no file of the user's, with further scripts above them.
+# Whiteouts of deletions are not files of the user, also with further scripts above them.
 path=$(build "dockerTools.buildImage { name = \"x\"; tag = \"t\"; compressor = \"none\"; fromImage = $base; runAsRoot = \"rm /etc/file\"; extraCommands = \"touch made\"; }")
 tar -xOf "$path" "$(tar -xOf "$path" manifest.json | jq -r '.[0].Layers[-1]')" | tar -tP >"$work/listing"
 grep -qxF /etc/.wh.file "$work/listing" || { cat "$work/listing"; fail "the deletion is not in the layer"; }
@@ -47,7 +47,7 @@ PYTHON
 if "$strata" verify "$work/foreign.tar" >"$work/log" 2>&1; then fail "verify took a file named as a whiteout"; fi
 grep -q 'layer 1.*etc/.wh.passwd is not an empty file' "$work/log" || { cat "$work/log"; fail "verify's message"; }
 
-# A link in place of the store: the image could not start.
+# A link in place of the store: containers of the image could not start.
 for target in nix nix/store; do
   linked="(pkgs.runCommand \"linked\" { } \"mkdir -p \$out/\$(dirname $target); ln -s /elsewhere \$out/$target\")"
   script="mkdir -p \$(dirname $target); ln -s /elsewhere $target"

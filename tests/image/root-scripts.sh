@@ -1,9 +1,9 @@
 # Scripts that run as root reach nothing of the machine: its devices, kernel settings and store, with and without Nix's
-# sandbox. Without one, Nix as root without build users gives a script the machine's own root.
+# sandbox. Without a sandbox, Nix as root without build users runs scripts as the machine's root.
 . "$root/tests/lib.sh"
 need_command jq
 
-# Each line of /reached is something that a script could do and must not.
+# Each line of /reached is an attack that succeeded.
 attack='
   victim=$(dirname ${pkgs.hello})/$(basename ${pkgs.hello})
   reach() { local what=$1; shift; if "$@" 2>/dev/null; then echo "$what" >>/reached; fi; }
@@ -25,7 +25,7 @@ attack='
   reach "file system of the machine" ls /proc/1/root/MARK
   ls ${pkgs.hello}/bin/hello >/store'
 
-# unpack EXPR [OPTIONS…]: the files of the image's top layer, in $work/top.
+# unpack EXPR [OPTIONS…]: unpacks the image's top layer to $work/top.
 unpack() {
   local archive
   archive=$(build "$@")
@@ -33,7 +33,7 @@ unpack() {
   mkdir "$work/top"
   tar -xOf "$archive" "$(tar -xOf "$archive" manifest.json | jq -r '.[0].Layers[-1]')" | tar -xC "$work/top" --no-same-owner --no-same-permissions
 }
-# run_attack EXPR [OPTIONS…]: builds an image whose script attacks.
+# run_attack EXPR [OPTIONS…]: builds an image with the attack as its script.
 run_attack() {
   unpack "$1" "${@:2}"
   silent cat "$work/top/reached"
@@ -47,12 +47,12 @@ images=("dockerTools.buildImage { name = \"x\"; tag = \"t\"; compressor = \"none
   "dockerTools.buildLayeredImage { name = \"x\"; tag = \"t\"; compressor = \"none\"; enableFakechroot = true; fakeRootCommands = ''$attack''; }")
 for image in "${images[@]}"; do run_attack "$image"; done
 
-# A script may name the machine that it thinks it runs on.
+# The script may set the host name, which is that of its namespace.
 unpack 'dockerTools.buildImage { name = "x"; tag = "t"; compressor = "none"; runAsRoot = "
   ${pkgs.python3}/bin/python3 -c \"import socket; socket.sethostname(\\\"named\\\"); print(socket.gethostname())\" >/name"; }'
 same "$(cat "$work/top/name")" named
 
-# Without a sandbox: in a mount namespace of its own, whose /dev holds copies.
+# Without a sandbox: in a mount namespace, whose /dev has copies.
 if ((EUID)); then
   skip_part "builds without a sandbox are attacked as root only"
 else

@@ -1,5 +1,5 @@
-# strata run ends as its container does, on a terminal and after ctrl-C; and nothing of it remains when the client, the engine or
-# a store path goes away.
+# strata run ends like its container, on a terminal and after ctrl-C. Nothing remains after the client, the engine or a
+# store path disappears.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command jq
@@ -11,10 +11,13 @@ waits='echo ready; while :; do '$sleep' 0.05; done'
 
 containers() { "$engine" ps --all --quiet --filter label=strata.run; }
 is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -qF -- "$1"; }
-nothing_left() { [[ ! $(containers) ]] && ! is_root "${bash%/bin/bash}"; }
-has_noted() { grep -qF -- "$1" "$work/log"; }
-# started IMAGE COMMAND…: in the background; pid is its process.
-started() {
+nothing_left() {
+  local left
+  left=$(containers) && [[ ! $left ]] && ! is_root "${bash%/bin/bash}"
+}
+has_logged() { grep -qF -- "$1" "$work/log"; }
+# start IMAGE COMMAND…: starts in the background; pid is its process.
+start() {
   local image=$1
   shift
   rm -f "$work/out" "$work/log"
@@ -22,13 +25,13 @@ started() {
   pid=$!
   wait_for "$pid" grep -q ready "$work/out" || { cat "$work/log"; fail "the container does not start"; }
 }
-# ends_with STATUS: the process of started.
+# ends_with STATUS: waits for the process of `start`, and compares its status.
 ends_with() {
   local status=0
   wait "$pid" || status=$?
   same "$status" "$1"
 }
-# types TEXT KEYS STATUS COMMAND…: strata run on a terminal; the output is in $work/out.
+# types TEXT KEYS STATUS COMMAND…: runs strata on a terminal. The output is in $work/out.
 types() {
   local text=$1 keys=$2 status=0 expected=$3
   shift 3
@@ -37,7 +40,7 @@ types() {
 }
 
 check_engine() {
-  # Input and output of a terminal; ctrl-C goes to the program, with a terminal in the container and without.
+  # Input and output of a terminal. ctrl-C reaches the program, with and without a terminal in the container.
   types 'ready' 'typed\r' 5 -it -- "$bash" -c 'test -t 0 && test -t 1 && echo ready && read -r line && echo "got $line" && exit 5'
   grep -q 'got typed' "$work/out" || { cat "$work/out"; fail "the input does not arrive"; }
   for terminal in -it -i ''; do
@@ -46,28 +49,28 @@ check_engine() {
     wait_for $$ nothing_left
   done
 
-  # A client that is killed leaves its container to the engine.
-  started "$image" "$bash" -c "$waits"
+  # The container of a killed client belongs to the engine.
+  start "$image" "$bash" -c "$waits"
   kill -KILL "$(pgrep -x -P "$pid" "$engine")"
   ends_with 137
   wait_for $$ nothing_left
-  wait_for $$ has_noted "strata: the client of $engine ended before its container, which was removed"
+  wait_for $$ has_logged "strata: the client of $engine ended before its container, which was removed"
 
   # A store path that is deleted by force, before and while it is mounted.
   odd=$(build 'buildImage { name = "odd"; tag = "t"; config.Cmd = [ "${pkgs.writeText "deleted" "'"$engine"'"}" "${pkgs.bash}" "${pkgs.coreutils}" ]; }')
   path=$(jq -r '.layers[].paths[]?.path | select(endswith("-deleted"))' "$odd")
-  # A test that failed may have left the store without it.
+  # A failed test may have left the store without the path.
   [[ -e $path ]] || nix-store --repair-path "$path" 2>"$work/log"
-  started "$odd" "$bash" -c "trap 'exit 6' TERM; $waits"
+  start "$odd" "$bash" -c "trap 'exit 6' TERM; $waits"
   rm -f "$path"
   kill -TERM "$pid"
   ends_with 6
-  has_noted "strata: $path was removed from the store while the container ran; \`nix-store --realise $path\` restores it" ||
+  has_logged "strata: $path was removed from the store while the container ran; \`nix-store --realise $path\` restores it" ||
     { cat "$work/log"; fail "the deleted path is not named"; }
   "$strata" run --engine "$engine" "$odd" --network none 2>"$work/log" && fail "an image without one of its store paths runs"
-  has_noted "$path" || { cat "$work/log"; fail "the deleted path is not named"; }
+  has_logged "$path" || { cat "$work/log"; fail "the deleted path is not named"; }
   nix-store --repair-path "$path" 2>"$work/log" || { cat "$work/log"; fail "the path is not restored"; }
-  started "$odd" "$bash" -c "trap 'exit 6' TERM; $waits"
+  start "$odd" "$bash" -c "trap 'exit 6' TERM; $waits"
   kill -TERM "$pid"
   ends_with 6
   wait_for $$ nothing_left
@@ -84,19 +87,19 @@ fi
 if [[ ${docker-} ]]; then
   engine=docker
   check_engine
-  # A daemon that is killed: the container is removed when it is there again.
+  # The daemon is killed: the container is removed after the daemon runs again.
   start_docker "$work/docker"
-  started "$image" "$bash" -c "$waits"
+  start "$image" "$bash" -c "$waits"
   kill -KILL "$(<"$work/docker/pid")"
   wait "$docker_pid" 2>/dev/null || true
   ends_with 125
-  wait_for $$ has_noted 'strata: docker does not answer; its container is removed as soon as it does'
+  wait_for $$ has_logged 'strata: docker does not answer; its container is removed as soon as it does'
   is_root "${bash%/bin/bash}" || fail "the store paths of a container that may still run could be collected"
   rm -f "$work/docker/pid"
   start_docker "$work/docker"
   wait_for "$docker_pid" nothing_left
   docker images --quiet | sort -u | xargs --no-run-if-empty docker rmi --force >/dev/null
   stop_docker
-  # Mounts of the daemon that was killed.
+  # Mounts of the killed daemon.
   awk -v at="$work/docker" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | xargs --no-run-if-empty umount --lazy
 fi

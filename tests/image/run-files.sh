@@ -1,5 +1,6 @@
-# The container of strata run has the files of the loaded image, for the odd images of the other scripts: random bases, contents
-# and scripts (random.sh), and names of every kind on a base with removed files, owners and setuid programs (collection.sh).
+# The container of strata run has the files of the loaded image, for the unusual images of other scripts: random bases,
+# contents and scripts (random.sh), and names of every kind on a base with removed files, owners and setuid programs
+# (collection.sh).
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 . "$root/tests/same-files.sh"

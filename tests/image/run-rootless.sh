@@ -1,5 +1,5 @@
-# strata run with podman of a user that is not root: store paths of root are mounted, and belong to nobody in the container, which
-# strata reports; --load has the owners of the image. Nothing of a run remains.
+# strata run with podman of a user other than root: store paths of root are mounted, and belong to nobody in the
+# container, which strata reports. With --load, the files have the owners of the image. Nothing of a run remains.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command jq
@@ -10,7 +10,7 @@ mkdir -p "$top"/{home,run}
 cp "$strata" "$top/strata"
 printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n[storage.options.vfs]\nignore_chown_errors = "true"\n' \
   "$top/home/containers" "$top/run/containers" >"$top/storage.conf"
-# Without systemd there is no journal and no cgroup manager.
+# Without systemd there is neither a journal nor a cgroup manager.
 cat >"$top/containers.conf" <<'CONF'
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
@@ -22,20 +22,23 @@ CONF
 chmod 755 "$top"
 identity=()
 if ((EUID == 0)); then
-  # A user that no passwd has, without subordinate users.
+  # A user without an entry in passwd and without subordinate users.
   chown -R 2000:2000 "$top/home" "$top/run"
   identity=(setpriv --reuid 2000 --regid 2000 --clear-groups)
 fi
 chmod 700 "$top/run"
-# as_user COMMAND…: in the user's own directory.
+# as_user COMMAND…: runs the command in the user's directory.
 as_user() {
   (cd "$top" && exec "${identity[@]}" env -u DOCKER_HOST HOME="$top/home" XDG_RUNTIME_DIR="$top/run" XDG_CACHE_HOME="$top/home/cache" \
     TMPDIR="$top/home" CONTAINERS_STORAGE_CONF="$top/storage.conf" CONTAINERS_CONF="$top/containers.conf" "$@")
 }
 run() { as_user "$top/strata" run --engine podman "$image" --network none "$@"; }
 containers() { as_user podman ps --all --quiet; }
-nothing_left() { [[ ! $(containers) ]]; }
-has_noted() { grep -qF -- "$1" "$work/log"; }
+nothing_left() {
+  local left
+  left=$(containers) && [[ ! $left ]]
+}
+has_logged() { grep -qF -- "$1" "$work/log"; }
 owned='mounted files belong to nobody in the container; --load has the owners of the image'
 
 image=$(build 'buildImage { name = "rootless"; tag = "t"; config.Cmd = [ "${pkgs.busybox}/bin/busybox" "echo" "one" ]; }')
@@ -51,7 +54,7 @@ fi
 as_user podman rmi tiny:t >/dev/null
 
 same "$(run 2>"$work/log")" one
-has_noted "$owned" || { cat "$work/log"; fail "the owners are not reported"; }
+has_logged "$owned" || { cat "$work/log"; fail "the owners are not reported"; }
 # Only the mount points were loaded.
 name=$(as_user podman images --format '{{.Repository}}:{{.Tag}}')
 [[ $name == localhost/strata-run/rootless:* ]] || fail "images: $name"
@@ -60,9 +63,9 @@ size=$(as_user podman image inspect --format '{{.Size}}' "$name")
 same "$(run -- "$busybox" stat -c '%u %a' "$busybox" 2>/dev/null)" '65534 555'
 run -- "$busybox" rm "$busybox" >/dev/null 2>&1 && fail "a container removes a file of the store"
 same "$(run --load -- "$busybox" stat -c '%u %a' "$busybox" 2>"$work/log")" '0 555'
-! has_noted "$owned" || fail "--load mounts nothing"
+! has_logged "$owned" || fail "--load mounts nothing"
 
-# Its exit status, signals and input; strata that is killed leaves no container.
+# Exit status, signals and input. A killed strata leaves no container.
 status=0
 run -- "$busybox" sh -c 'exit 7' 2>/dev/null || status=$?
 same "$status" 7

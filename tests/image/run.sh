@@ -1,5 +1,5 @@
-# strata run: store paths are mounted, the rest is loaded once; the container looks as the loaded image does, and nothing of
-# a run remains, however it ends.
+# strata run: store paths are mounted, and the rest is loaded once. The container equals that of the loaded image, and
+# nothing of a run remains, however it ends.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 . "$root/tests/same-files.sh"
@@ -21,9 +21,12 @@ coreutils=$(build pkgs.coreutils)
 waits='trap "exit 42" TERM; echo ready; while :; do '$coreutils'/bin/sleep 0.05; done'
 images() { "$engine" images --format '{{.Repository}}:{{.Tag}}' | sed 's,^localhost/,,' | sort | tr '\n' ' '; }
 containers() { "$engine" ps --all --quiet --filter label=strata.run; }
-# is_root PATH: whether the garbage collector keeps it. It looks into the environment of processes.
+# is_root PATH: whether the garbage collector keeps the path. It searches the environment of processes.
 is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -qF -- "$1"; }
-nothing_left() { [[ ! $(containers) ]] && ! is_root "$hello"; }
+nothing_left() {
+  local left
+  left=$(containers) && [[ ! $left ]] && ! is_root "$hello"
+}
 
 odd='let
   tree = pkgs.runCommand "tree" { } "mkdir -p $out/bin $out/empty; echo x >$out/file; ln -s file $out/link; ln -s $out/bin $out/own; echo x >$out/bin/tool; chmod +x $out/bin/tool";
@@ -32,7 +35,7 @@ odd='let
   program = pkgs.writeScript "program" "#!/bin/sh";
 in '
 check_engine() {
-  # A program, its exit status, its input and its environment; the image that is loaded has no program.
+  # A program, its exit status, its input and its environment. The loaded image has no program.
   same "$("$strata" run --engine "$engine" "$first" --network none)" one
   [[ $(images) == strata-run/runs:* ]] || fail "images: $(images)"
   shared=$(images)
@@ -55,27 +58,27 @@ check_engine() {
   wait "$pid" || status=$?
   same "$status" 42
   wait_for $$ nothing_left
-  # Without strata there is no container.
+  # If strata is killed, the container ends.
   started --engine "$engine" "$first" --network none -- "$bash/bin/bash" -c "$waits"
   kill -KILL "$pid"
   wait "$pid" || true
   wait_for $$ nothing_left
   wait_for $$ grep -q 'run was killed; its container was removed' "$work/log"
-  # A detached container goes on, and its store paths are kept as long.
+  # A detached container continues, and its store paths are kept.
   id=$("$strata" run --engine "$engine" "$first" --detach --network none -- "$bash/bin/bash" -c "$waits")
   is_root "$hello" || fail "$hello could be collected while a detached container runs"
   "$engine" stop --time 5 "$id" >/dev/null
   wait_for $$ nothing_left
-  # A container that is to stay stays.
+  # A container without --rm stays.
   "$strata" run --engine "$engine" "$first" --rm=false --name kept --network none >/dev/null
   same "$("$engine" inspect --format '{{.State.Status}}' kept)" exited
   "$engine" rm kept >/dev/null
 
-  # Another version replaces the one before.
+  # A new version replaces the previous one.
   same "$("$strata" run --engine "$engine" "$second" --network none)" two
   [[ $(images) == strata-run/runs:* && $(images) != *' '*' ' && $(images) != "$shared" ]] || fail "images: $(images)"
 
-  # A shell with the image's environment and root: the given one, whose closure is mounted, or the image's own.
+  # A shell with the image's environment and root: the given shell, whose closure is mounted, or that of the image.
   same "$("$strata" run --engine "$engine" "$without_shell" --shell "$bash/bin/bash" --network none -- -c 'echo "$BASH" "$A" /*; hello')" \
     "$bash/bin/bash b /bin /dev /etc /nix /proc /${run_directory}share /sys"$'\n''Hello, world!'
   same "$("$strata" run --engine "$engine" "$with_shell" --shell "$bash/bin/bash" --network none -- -c 'echo "$BASH"')" /bin/bash
@@ -83,11 +86,11 @@ check_engine() {
   "$strata" run --engine "$engine" "$first" --shell /bin/sh 2>"$work/log" && fail "a shell of the machine is mounted"
   grep -q -e '--shell /bin/sh: not a program in the store; write /nix/store/…/bin/bash' "$work/log" || { cat "$work/log"; fail "no remedy"; }
 
-  # What is no option, and a store path that is gone.
+  # Words that are not options, and a missing store path.
   "$strata" run --engine "$engine" "$first" -it sh 2>"$work/log" && fail "a command without -- is an image"
   grep -q 'sh: not an option of the engine; write -- before the command' "$work/log" || { cat "$work/log"; fail "no remedy"; }
 
-  # The files of images of every kind.
+  # The files of all kinds of images.
   for image in \
     'buildImage { name = "odd"; maxLayers = 3; layers = [ (buildLayer { deps = [ tree link file program ]; }) ]; copyToRoot = [ tree ]; }' \
     'buildImage { name = "owners"; layers = [ (buildLayer { deps = [ tree ]; perms = [ { path = tree; regex = ".*"; mode = "0700"; uid = 12; gid = 34; } ]; }) ]; copyToRoot = [ file2 tree ]; }' \
@@ -108,10 +111,10 @@ with_shell=$(build "buildImage { name = \"bash\"; copyToRoot = [ pkgs.bash ]; $e
 if [[ ${docker-} ]]; then
   engine=docker transport=docker-daemon run_directory=
   check_engine
-  # A daemon of another machine, by its name, cannot mount anything.
+  # A daemon of another machine cannot mount store paths.
   unshare --uts bash -euc 'hostname elsewhere; exec "$@"' bash "$strata" run "$first" --network none >"$work/out" 2>"$work/log"
   same "$(<"$work/out")" one
-  grep -q 'loading the whole image: the docker daemon at .* is on another machine' "$work/log" || { cat "$work/log"; fail "nothing says that it is loaded"; }
+  grep -q 'loading the whole image: the docker daemon at .* is on another machine' "$work/log" || { cat "$work/log"; fail "no message that the image is loaded"; }
   # The program of an image.
   program=$(greeter runs:t three run)
   same "$("$program/bin/run" --network none)" three

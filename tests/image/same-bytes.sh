@@ -1,4 +1,5 @@
-# The same inputs give the same bytes, of bills of materials too: built again, with other numbers of cores, and by another Nix.
+# The same inputs result in the same bytes, also of SBOMs: in a second build, with other numbers of cores, and with
+# another Nix.
 . "$root/tests/lib.sh"
 expr='rec {
   archive = makeContainerImage { layers = [ pkgs.jq pkgs.hello ]; };
@@ -12,7 +13,7 @@ for cores in 1 2 7; do
 done
 
 other=$cache/nix-other
-# One that was moved does not run.
+# A moved virtual environment does not run.
 if ! "$other/bin/nix-build" --version >/dev/null 2>&1; then
   online "$root/dev/other-nix" trixie "$other" >"$work/log" 2>&1 || { cat "$work/log"; skip "no other Nix can be had"; }
 fi
@@ -24,7 +25,7 @@ NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
   nix-build --no-out-link --check --expr "$(expression "$expr")" >/dev/null 2>"$work/log" ||
   { cat "$work/log" >&2; fail "the other Nix builds other bytes"; }
 
-# Neither Nix finds a reference in a detached recipe.
+# Both versions of Nix find no reference in a detached recipe.
 name='buildImage { name = "scanned-by-another-nix"; copyToRoot = pkgs.hello; config.Cmd = [ "${pkgs.jq}/bin/jq" ]; }'
 detached=$(NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
   nix-build --no-out-link --expr "$(expression "($name).detached")" 2>"$work/log") || { cat "$work/log" >&2; exit 1; }

@@ -1,18 +1,18 @@
-# extraCommands and fakeRootCommands of buildImage and buildLayer: a layer of their own (nix2container issue 134).
+# extraCommands and fakeRootCommands of buildImage and buildLayer: a separate layer (nix2container issue 134).
 . "$root/tests/lib.sh"
 need_command jq
 [[ ${docker-} ]] || skip "no docker daemon"
 
 scripts='extraCommands = "mkdir -m 1777 tmp; mkdir -p home/app; ln -s ${pkgs.hello}/bin/hello greet";
   fakeRootCommands = "chown 1000:1000 home/app; cp ${pkgs.busybox}/bin/busybox home/app/nc; setcap cap_net_raw=ep home/app/nc";'
-# listing IMAGE NUMBER: mode, owner and name of what a layer has, from the store's own paths on.
+# listing IMAGE NUMBER: lists mode, owner and name of a layer's files.
 listing() {
   rm -rf "$work/layout"
   "$strata" copy "$1" "oci:$work/layout" --quiet >/dev/null
   tar -tvP --numeric-owner -f "$work/layout/blobs/sha256/$(jq -r ".layers[$2].digest | ltrimstr(\"sha256:\")" "$1")" | awk '{ print $1, $2, $6, $7, $8 }' | sed 's/ *$//'
 }
 image=$(build "buildImage { name = \"scripted\"; tag = \"t\"; $scripts copyToRoot = [ pkgs.busybox ]; config.Cmd = [ \"/greet\" ]; }")
-# The files are in a layer, and what they mention is in the image.
+# The files are in a layer, and store paths in them are in the image.
 at=$(jq -r '[.layers[] | has("layer-path")] | index(true)' "$image")
 listing "$image" "$at" >"$work/listing"
 for line in 'drwxrwxrwt 0/0 /tmp' 'drwxr-xr-x 1000/1000 /home/app' '-r-xr-xr-x 0/0 /home/app/nc'; do
@@ -24,7 +24,7 @@ same "$(run "$name")" "Hello, world!"
 same "$(run --entrypoint /bin/stat "$name" -c '%a %u' /tmp /home/app)" $'1777 0\n755 1000'
 docker rmi "$name" >/dev/null
 
-# Another script leaves all other layers as they are.
+# Another script changes no other layer.
 other=$(build "buildImage { name = \"scripted\"; tag = \"t\"; ${scripts/1777 tmp/1777 tmp other} copyToRoot = [ pkgs.busybox ]; config.Cmd = [ \"/greet\" ]; }")
 same "$(jq -c "[.layers[].digest] | del(.[$at])" "$other")" "$(jq -c "[.layers[].digest] | del(.[$at])" "$image")"
 [[ $(jq -r ".layers[$at].digest" "$other") != "$(jq -r ".layers[$at].digest" "$image")" ]] || fail "the script changes nothing"
@@ -42,15 +42,15 @@ grep -q ' /usr/bin/tool$' <<<"$(listing "$on_base" -1)" || { listing "$on_base" 
 build_fails 'buildImage { name = "x"; extraCommands = "false"; }' "line 1 of extraCommands failed"
 build_fails 'buildImage { name = "x"; extraCommands = 1; }' "argument extraCommands"
 
-# The options of the function hold for the layers of its scripts.
+# The options of the function apply to the layers of its scripts.
 greets='extraCommands = "ln -s ${pkgs.hello}/bin/hello greet";'
-# names_of IMAGE: the names of the store paths of each layer.
+# names_of IMAGE: prints the names of the store paths of each layer.
 names_of() { jq -c '.layers | map([.paths[].path | .[44:]])' "$1"; }
 same "$(names_of "$(build "buildImage { name = \"x\"; includeStorePaths = false; $greets }")")" '[["x-customisation"]]'
 same "$(names_of "$(build "buildImage { name = \"x\"; maxLayers = 1; $greets }")" | jq length)" 1
 many=$(names_of "$(build "buildImage { name = \"x\"; layering = \"transfer\"; $greets }")")
 (($(jq length <<<"$many") > 1)) || fail "layering = transfer makes one layer: $many"
-# Store paths of `layers` are in no second layer.
+# Store paths of `layers` are not repeated.
 held=$(names_of "$(build "buildImage { name = \"x\"; layers = [ (buildLayer { deps = [ pkgs.hello ]; }) ]; $greets }")")
 same "$(jq -c 'add | group_by(.) | map(select(length > 1))' <<<"$held")" '[]'
 same "$(jq -c '.[-1]' <<<"$held")" '["x-customisation"]'
@@ -59,7 +59,7 @@ older=$(build "buildImage { name = \"x\"; maxLayers = 3; $greets }")
 same "$(names_of "$(build "buildImage { name = \"x\"; maxLayers = 64; previous = $older; $greets }")")" "$(names_of "$older")"
 same "$(jq -c '[.layers[] | .compressed | keys[]] | unique' "$(build "buildImage { name = \"x\"; compressed = \"zstd\"; $greets }")")" '["zstd"]'
 
-# layer_of ARGUMENTS: the layers of buildLayer with the script.
+# layer_of ARGUMENTS: prints the layers of buildLayer with the script.
 layer_of() { build "buildImage { name = \"x\"; layers = [ (buildLayer { $greets $1 }) ]; }"; }
 same "$(jq '[.layers[] | select(has("layer-path") | not)] | length' "$(layer_of 'reproducible = false;')")" 0
 same "$(jq -c '[.layers[] | .compressed | keys[]] | unique' "$(layer_of 'compressed = "gzip";')")" '["gzip"]'

@@ -1,4 +1,4 @@
-# strata serve --chunked: plain layers as zstd:chunked ones, of which only the parts are made that somebody asks for.
+# strata serve --chunked: uncompressed layers as zstd:chunked. Only the requested parts are made.
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
 need_command jq
@@ -20,7 +20,7 @@ stop() { kill -TERM "$server" 2>/dev/null || return 0; wait "$server"; }
 trap stop EXIT
 serve "ours:store=$image" "ours:layout=oci:$work/plain" "ours:rebuilt=oci:$work/rebuilt"
 
-# It is what a push would send, from the store and from a layout.
+# The blobs are those of a push, from the store and from a layout.
 for tag in store layout; do
   curl --silent --fail "http://$host/v2/ours/manifests/$tag" >"$work/manifest-$tag"
 done
@@ -29,7 +29,7 @@ status=0
 "$strata" diff --json --compression zstd:chunked "docker://$host/ours:store" "$image" --tls-verify=false >"$work/diff" || status=$?
 same "$(jq -c .push.blobs "$work/diff")" 0
 
-# Of each layer: the whole, and parts of all kinds, are the same bytes; of a small part little is read.
+# Whole layers and all kinds of ranges have the same bytes. A small range reads few bytes.
 cat >"$work/parts.py" <<'PYTHON'
 import hashlib, http.client, json, random, re, sys
 
@@ -66,7 +66,7 @@ for digest, layer in layers.items():
         points = sorted(random.sample(range(size), min(2 * count, size // 2 * 2)))
         points = [(first, last) for first, last in zip(points[::2], points[1::2])]
         sets.append([(first, min(last, first + 5000)) for first, last in points])
-    # Those that touch come as one.
+    # Adjacent ranges are sent as one.
     for ranges in sets:
         before = read_by_server()
         got = get(digest, ranges)
@@ -74,7 +74,7 @@ for digest, layer in layers.items():
     before = read_by_server()
     get(digest, [(size // 2, size // 2 + 1)])
     read = read_by_server() - before
-    # A chunk is at most 2 MiB, and is read in pieces of 128 KiB.
+    # A chunk has at most 2 MiB, and is read in pieces of 128 KiB.
     assert read < 3_000_000, f"{read} bytes read for one of {size}"
     before = read_by_server()
     get(digest, [(at, size)])
@@ -84,14 +84,14 @@ print(len(layers), "layers,", max(layer["size"] for layer in layers.values()), "
 PYTHON
 python3 "$work/parts.py" "$host" "$server" "$work/manifest-store" "$work/manifest-layout"
 
-# Where everything is is remembered: nothing is compressed before the second time.
+# The positions of all parts are cached, so the second request compresses nothing.
 count=$(find "$XDG_CACHE_HOME/strata/chunked" -name '*.json' | wc -l)
 ((count >= $(jq '.layers | length' "$work/manifest-store"))) || fail "the cache has $count tables of contents"
 stop
 serve "ours:store=$image"
 read=$(sed -n 's/^rchar: //p' "/proc/$server/io")
 ((read < 10000000)) || fail "serve reads $read bytes of layers that it knows"
-# A store path that is not what it was breaks the answer. (One that nobody may write to stays as it is: the table says else.)
+# A changed store path breaks the response. Read-only paths are taken as unchanged.
 stop
 python3 - "$XDG_CACHE_HOME" <<'PYTHON'
 import base64, json, pathlib, sys
@@ -106,7 +106,7 @@ for path in pathlib.Path(sys.argv[1]).glob("strata/chunked/*/*.json"):
 PYTHON
 serve "ours:store=$image"
 digest=$(jq -r '.layers | max_by(.size).digest' "$work/manifest-store")
-curl --silent "http://$host/v2/ours/blobs/$digest" -H 'Range: bytes=0-9' >"$work/part" && fail "what the map says is believed"
+curl --silent "http://$host/v2/ours/blobs/$digest" -H 'Range: bytes=0-9' >"$work/part" && fail "a wrong map is trusted"
 stop
 rm -r "$XDG_CACHE_HOME/strata/chunked"
 
@@ -127,6 +127,6 @@ part=$(($(received) - whole))
 read=$(($(sed -n 's/^rchar: //p' "/proc/$server/io") - before))
 echo "$(podman --version): $whole bytes, and $part after a mass rebuild, for which serve read $read"
 ((part * 5 < whole)) || fail "podman pulled $part of $whole bytes after a rebuild"
-podman run --rm --network none "$counted/ours:store" >"$work/said"
-same "$(<"$work/said")" 42
+podman run --rm --network none "$counted/ours:store" >"$work/messages"
+same "$(<"$work/messages")" 42
 podman rmi --all --force >/dev/null

@@ -14,7 +14,7 @@ cat >"$work/flake/flake.nix" <<NIX
     pkgs = nixpkgs.legacyPackages.x86_64-linux;
     image = name: (strata.lib.mkLib { inherit pkgs; }).buildImage {
       inherit name;
-      # Built when it is pulled.
+      # This image is built when it is pulled.
       config.Cmd = [ "\${pkgs.hello}/bin/hello" "--greeting=\${pkgs.runCommand name { } "sleep 3; echo $run_id >\$out"}" ];
     };
   in {
@@ -22,7 +22,7 @@ cat >"$work/flake/flake.nix" <<NIX
   };
 }
 NIX
-# serve_inside: in the network of the engine that was started last.
+# serve_inside: serves in the network of the last started engine.
 serve_inside() {
   nsenter --target "$(pgrep -P "$engine_pid")" --net "$strata" serve --listen 127.0.0.1:5000 --flake "$work/flake" >"$work/address" 2>"$work/serve.log" &
   server=$!
@@ -42,7 +42,7 @@ stop_server
 
 start_containerd "$work/containerd" || fail "containerd does not start"
 serve_inside
-# The daemon pulls, as kubelet makes it.
+# The daemon pulls, as with kubelet.
 ctr=("$engines/ctr" --address "$CONTAINERD_ADDRESS")
 "${ctr[@]}" images pull --plain-http 127.0.0.1:5000/second:latest >"$work/log" 2>&1 || { cat "$work/log"; fail "ctr images pull"; }
 "${ctr[@]}" images check | grep -q '127.0.0.1:5000/second:latest .* complete' || fail "containerd lacks blobs of the image"

@@ -1,5 +1,5 @@
-# strata serve with TLS, passwords, an access log and metrics; documents that stay the bytes that they are; a crowd of
-# clients, and some that do not read.
+# strata serve with TLS, passwords, an access log and metrics. Documents are served byte for byte, to many clients at
+# once, some of which do not read.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 for command in jq curl openssl skopeo; do need_command "$command"; done
@@ -7,7 +7,7 @@ cd "$work"
 digests=$(python3 "$root/tests/peers/layout.py" "$work/layout")
 digest() { jq -r ".$1" <<<"$digests"; }
 
-# An authority, and a certificate of it.
+# A CA, and a certificate that it signed.
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority -keyout authority.key \
   -out authority.crt 2>/dev/null
 openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -keyout key.pem -out request 2>/dev/null
@@ -15,7 +15,7 @@ openssl x509 -req -in request -CA authority.crt -CAkey authority.key -CAcreatese
   -extfile <(echo "subjectAltName = IP:127.0.0.1, DNS:localhost") 2>/dev/null
 mkdir certs
 cp authority.crt certs
-# bcrypt's own test vector: the password is U*U.
+# The test vector of bcrypt: the password is U*U.
 echo 'me:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW' >users
 
 serve() {
@@ -33,7 +33,7 @@ same "$(<references)" "$host/team/app:v1"
 get() { curl --silent --show-error --cacert authority.crt "https://$host$1" "${@:2}"; }
 status() { get "$1" --output /dev/null --write-out '%{http_code}' "${@:2}"; }
 
-# Nobody without a password, and nobody learns anything.
+# Without a password, every request is refused, and reveals nothing.
 same "$(status /v2/)" 401
 same "$(status /v2/team/app/manifests/v1)" 401
 same "$(status /metrics)" 401
@@ -56,8 +56,8 @@ same "$(get "/v2/team/app/referrers/$(digest index)" "${user[@]}" | jq -c '[.man
   "[[\"$(digest bill)\",\"application/x-bill\",\"bill\"]]"
 same "$(get "/v2/team/app/referrers/$(digest bill)?artifactType=application/x-other" "${user[@]}" | jq -c .manifests)" "[]"
 
-# Clients of others, and ours.
-# skopeo reads no index in an index.
+# Clients of other projects, and strata.
+# skopeo does not support nested indexes.
 skopeo copy --quiet --src-cert-dir certs --src-creds 'me:U*U' "docker://$host/team/app@$(digest arm64)" oci:by-skopeo:v1
 same "$(jq -r '.manifests[0].digest' by-skopeo/index.json)" "$(digest arm64)"
 export HOME=$work/home XDG_CACHE_HOME=$work/cache
@@ -67,11 +67,11 @@ if "$strata" login "$host" --username me --password-stdin --cert-dir certs <<<'w
 if "$strata" manifest "$host/team/app:v1" --cert-dir certs --no-creds >log 2>&1; then fail "it is given to anybody"; fi
 same "$("$strata" manifest "$host/team/app:v1" --referrers --cert-dir certs --creds 'me:U*U' --platform linux/arm64 | jq '.manifests | length')" 0
 
-# What is written down: a line for each answer, counts, and no password.
+# The log has a line for each response, the metrics have counts, and neither has passwords.
 get "/v2/team/app/blobs/$(digest bill)" "${user[@]}" --user-agent 'odd"agent' >/dev/null
 grep -qE "^127\.0\.0\.1 - me \[[0-9]{2}/[A-Z][a-z]{2}/[0-9]{4}:[0-9:]{8} \+0000\] \"GET /v2/team/app/blobs/[^ ]* HTTP/1\.1\" 404 [0-9]+ \"-\" \"odd\\\\x22agent\"$" access.log ||
   { cat access.log; fail "the answer is not in the log"; }
-grep -qE '^127\.0\.0\.1 - - \[.*\] "GET /v2/ HTTP/1\.1" 401 ' access.log || { cat access.log; fail "who was refused is not in the log"; }
+grep -qE '^127\.0\.0\.1 - - \[.*\] "GET /v2/ HTTP/1\.1" 401 ' access.log || { cat access.log; fail "the refused request is not in the log"; }
 get /metrics "${user[@]}" >metrics
 refused=$(grep -c '" 401 ' access.log)
 same "$(awk '/^strata_http_requests_total\{.*code="401"/ { sum += $2 } END { print sum }' metrics)" "$refused"
@@ -79,7 +79,7 @@ grep -qE '^strata_http_connections [1-9]' metrics || { cat metrics; fail "no con
 lacks -rqE 'U\*U|bWU6VSpV' access.log metrics serve.log log
 stop
 
-# What cannot be used says why.
+# Errors of invalid files.
 fails() {
   if "$strata" serve --listen 127.0.0.1:0 app:v1=oci:layout:v1 "${@:2}" >/dev/null 2>log; then fail "this should fail: ${*:2}"; fi
   grep -qF -- "$1" log || { cat log; fail "the message lacks: $1"; }
@@ -97,7 +97,7 @@ serve --tls-cert both.pem app:v1=oci:layout:v1
 same "$(curl --silent --cacert authority.crt "https://$host/v2/app/tags/list")" '{"name":"app","tags":["v1"]}'
 stop
 
-# 1,000 clients at once beside 20 that do not read.
+# 1,000 clients at once, and 20 that do not read.
 serve app:v1=oci:layout:v1
 layers=$(jq -r '.layers[].digest' "layout/blobs/$(digest arm64 | tr : /)")
 big=${layers%%$'\n'*} small=${layers##*$'\n'}

@@ -1,4 +1,4 @@
-# strata serve: what the distribution specification says, and who pulls from it.
+# strata serve: the requirements of the distribution specification, and clients that pull.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command jq
@@ -21,7 +21,7 @@ serve "$image" "deep/name/platforms:all=$layout"
 trap stop EXIT
 same "$(sort "$work/references" | tr '\n' ' ')" "$host/deep/name/platforms:all $host/served:t "
 
-# get PATH [curl options…]: the body; the status and headers are in $work/headers.
+# get PATH [curl options…]: prints the body. Status and headers are in $work/headers.
 get() { curl --silent --show-error --dump-header "$work/headers" "http://$host/v2/$1" "${@:2}"; }
 status() { sed -n '1s/^HTTP[^ ]* \([0-9]*\).*/\1/p' "$work/headers"; }
 header() { tr -d '\r' <"$work/headers" | sed -n "s/^$1: //Ip"; }
@@ -56,23 +56,23 @@ same "$(status) $(header content-range)" "416 bytes */$size"
 get "served/referrers/$digest" >"$work/body"
 same "$(status) $(jq -c .manifests "$work/body")" "200 []"
 
-# says STATUS CODE PATH [curl options…]
-says() {
+# refuses STATUS CODE PATH [curl options…]
+refuses() {
   get "$3" "${@:4}" >"$work/body"
   same "$(status) $(jq -r '.errors[0].code' "$work/body")" "$1 $2"
 }
-says 404 MANIFEST_UNKNOWN served/manifests/other
-says 404 NAME_UNKNOWN other/manifests/t
-says 404 BLOB_UNKNOWN "served/blobs/sha256:$(printf '%064d' 0)"
-says 400 DIGEST_INVALID served/blobs/sha256:short
-says 404 NAME_UNKNOWN served
-says 405 UNSUPPORTED served/blobs/uploads/ --request POST
-says 404 NAME_UNKNOWN ../../etc/passwd --path-as-is
+refuses 404 MANIFEST_UNKNOWN served/manifests/other
+refuses 404 NAME_UNKNOWN other/manifests/t
+refuses 404 BLOB_UNKNOWN "served/blobs/sha256:$(printf '%064d' 0)"
+refuses 400 DIGEST_INVALID served/blobs/sha256:short
+refuses 404 NAME_UNKNOWN served
+refuses 405 UNSUPPORTED served/blobs/uploads/ --request POST
+refuses 404 NAME_UNKNOWN ../../etc/passwd --path-as-is
 
 if command -v skopeo >/dev/null; then
   same "$(skopeo inspect --tls-verify=false "docker://$host/served:t" | jq -r .Digest)" "$digest"
   skopeo copy --quiet --src-tls-verify=false "docker://$host/served:t" "oci:$work/pulled:t"
-  "$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in what was pulled"
+  "$strata" verify "$work/pulled" | grep -q ' 0 problems$' || fail "verify finds problems in the pulled image"
   for architecture in amd64 arm64; do
     same "$(skopeo inspect --config --tls-verify=false --override-arch "$architecture" "docker://$host/deep/name/platforms:all" |
       jq -r '.config.Cmd[0]')" "$architecture"
@@ -90,7 +90,7 @@ if command -v podman >/dev/null; then
   "${podman[@]}" rmi --all --force >/dev/null
 fi
 
-# 32 pulls of the biggest layer at once: all right, in little memory.
+# 32 concurrent pulls of the largest layer succeed with little memory.
 biggest=$(jq -r '.layers | max_by(.size).digest' "$work/manifest")
 pullers=()
 for number in $(seq 32); do
@@ -102,7 +102,7 @@ same "$(sort -u "$work"/pulled-* | tr -d ' -')" "${biggest#sha256:}"
 peak=$(sed -n 's/^VmHWM:[[:space:]]*\([0-9]*\) kB/\1/p' "/proc/$server/status")
 ((peak < 200000)) || fail "serving takes $peak kB"
 
-# strata pulls from it too: one image, all of them, and registry to registry.
+# strata pulls from it too: one image, all images, and from one registry to another.
 same "$("$strata" pull "$host/served:t" "$work/dir")" "$digest"
 same "$(cat "$work/dir/version")" "Directory Transport Version: 1.1"
 cmp "$work/dir/manifest.json" "$work/manifest"
@@ -113,9 +113,9 @@ same "$("$strata" manifest "$host/deep/name/platforms:all" --index | jq '.manife
 arm=$("$strata" manifest "$host/deep/name/platforms:all" --platform linux/arm64 | sha256sum)
 same "$("$strata" copy "docker://$host/deep/name/platforms:all" "dir:$work/arm" --platform linux/arm64 | cut -d : -f 2)" "${arm%% *}"
 "$strata" manifest "$host/deep/name/platforms:all" --platform linux/s390x 2>"$work/log" && fail "there is no s390x"
-grep -q 'found linux/amd64, linux/arm64' "$work/log" || { cat "$work/log"; fail "what there is is not said"; }
+grep -q 'found linux/amd64, linux/arm64' "$work/log" || { cat "$work/log"; fail "the error does not list the platforms"; }
 
-# A pull that is on its way when the registry is asked to end is finished.
+# A running pull is completed after the registry is terminated.
 curl --silent --limit-rate 8M "http://$host/v2/served/blobs/$(jq -r '.layers | max_by(.size).digest' "$work/manifest")" >"$work/slow" &
 slow=$!
 wait_for "$slow" test -s "$work/slow" || fail "the pull ends before it began"
@@ -124,7 +124,7 @@ wait "$slow" || fail "a pull on its way was cut"
 wait "$server" || fail "serve ends with an error"
 same "sha256:$(sha256sum <"$work/slow" | cut -d ' ' -f 1)" "$(jq -r '.layers | max_by(.size).digest' "$work/manifest")"
 
-# A layer whose store path is gone: the log names the path and the remedy, and the answer is cut, not short.
+# A layer with a missing store path: the log names the path and the remedy, and the response is aborted.
 jq '.name = "gone" | .layers |= map(.paths[0].path |= sub("/[0-9a-z]{32}-"; "/00000000000000000000000000000000-"))' "$image" >"$work/gone.json"
 serve "$work/gone.json"
 layer=$(jq -r '.layers[-1].digest' "$work/gone.json")

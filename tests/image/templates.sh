@@ -1,5 +1,5 @@
-# Every template of the flake but makes, which tests/image/makes.sh has: instantiated, built, checked, copied and run; the
-# commands of the CI templates as the runner would run them.
+# Every template of the flake except makes, which tests/image/makes.sh tests: instantiated, built, checked, copied and
+# run. The commands of the CI templates run as in a runner.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
@@ -7,7 +7,7 @@ export XDG_CACHE_HOME=$work/cache
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 
-# The inputs that templates name are this checkout and the fixture.
+# The inputs of the templates are this checkout and the fixture.
 mkdir "$work/bin"
 cat >"$work/bin/nix" <<SH2
 #!/bin/sh
@@ -19,12 +19,12 @@ SH2
 chmod +x "$work/bin/nix"
 real_nix=$(command -v nix)
 
-# instantiate NAME: in a directory of its own.
+# instantiate NAME: creates the template in a new directory.
 instantiate() {
   mkdir "$work/$1"
   cd "$work/$1"
   "$real_nix" flake init --template "git+file://$root#$1" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "template $1"; }
-  # Flakes in git see tracked files only.
+  # Flakes in git contain only tracked files.
   git init --quiet
   git add .
 }
@@ -43,12 +43,12 @@ copy/bin/copy-to-docker-daemon --quiet >/dev/null
 same "$(run app:latest)" "Hello, world!"
 docker rmi app:latest >/dev/null
 
-# The flakes of the CI templates are that of the default one; `nix flake init` copies no link.
+# The flakes of the CI templates are that of the default template: `nix flake init` does not copy links.
 for template in github-actions gitlab-ci; do
   diff <(grep -v description "$root/templates/default/flake.nix") <(grep -v description "$root/templates/$template/flake.nix") || fail "$template/flake.nix differs"
 done
 
-# workflow FILE: the commands of all jobs, in their order.
+# workflow FILE: prints the commands of all jobs in order.
 workflow() {
   /usr/bin/python3 -c '
 import sys, yaml
@@ -60,7 +60,7 @@ for job in workflow.get("jobs", workflow).values():
             print(command)' "$1"
 }
 if from_go github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 actionlint; then
-  # No program checks the shell commands: the tests run them.
+  # The shell commands are not linted, since the tests run them.
   actionlint -shellcheck= -pyflakes= "$root"/templates/github-actions/.github/workflows/*.yml || fail "actionlint"
 fi
 export IMAGE=$registry/app CI_REGISTRY_IMAGE=$registry/group/app GITHUB_SHA=1234 CI_COMMIT_SHA=1234 CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password
@@ -79,7 +79,7 @@ for repository in app group/app; do
   for tag in 1234 latest; do "$strata" manifest "$registry/$repository:$tag" >/dev/null; done
 done
 
-# The fixture's packages for another system are this one's, under another name.
+# For another system, the fixture returns the packages of this one.
 instantiate multi-platform
 NIX_CONFIG="${NIX_CONFIG-}"$'\nextra-platforms = aarch64-linux' nix_in_template build
 "$strata" copy --all result "docker://$registry/multi:v1" --quiet >/dev/null
@@ -88,7 +88,8 @@ same "$("$strata" manifest --index "$registry/multi:v1" | jq -c '[.manifests[].p
 same "$(run multi:v1)" "Hello, world!"
 docker rmi multi:v1 >/dev/null
 
-# NixOS' own modules are evaluated with this template by tests/peers/callers.sh; here the image of the template's module is loaded and run.
+# tests/peers/callers.sh evaluates this template with the modules of NixOS. Here the image of the template's module is
+# loaded and run.
 instantiate nixos
 mkdir "$work/nixos-nixpkgs"
 echo "{ outputs = _: { lib.nixosSystem = machine: machine; legacyPackages.x86_64-linux = import $cache/hostpkgs/flake { }; }; }" >"$work/nixos-nixpkgs/flake.nix"

@@ -1,5 +1,4 @@
-# Registries behind TLS: authorities of our own, client certificates, certificates that are their own authority, and
-# none at all.
+# Registries with TLS: private CAs, client certificates, self-signed certificates, and registries without TLS.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
@@ -8,7 +7,7 @@ need_command skopeo
 export XDG_CACHE_HOME=$work/cache
 image=$(build 'buildImage { name = "x"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
 
-# An authority, and what it signs for the registry and for us.
+# A CA, a certificate for the registry, and one for the client.
 mkdir "$work/certs"
 cd "$work"
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
@@ -30,7 +29,7 @@ fails() {
 }
 start_registry "$work/one" "" "$(tls "")"
 trap 'stop_registry' EXIT
-# What is loopback may do without TLS, but not with a certificate that nobody trusts.
+# A loopback registry may lack TLS, but an untrusted certificate is refused.
 fails "certificate" "docker://$registry/x:t"
 digest=$("$strata" copy "$image" "docker://$registry/x:t" --dest-cert-dir "$work/certs" --quiet)
 same "$("$strata" copy "$image" "docker://$registry/x:t" --dest-tls-verify=false --quiet)" "$digest"
@@ -45,8 +44,8 @@ mkdir "$work/authority"
 cp "$work/certs/authority.crt" "$work/authority"
 fails "ertificate" "docker://$registry/x:t" --cert-dir "$work/authority"
 "$strata" copy "$image" "docker://$registry/x:t" --cert-dir "$work/certs" --quiet >/dev/null
-# Certificates of X.509 version 1, as `openssl x509 -req` writes them without extensions, and keys of `openssl ecparam`,
-# which begin with the curve's parameters: skopeo and docker send them.
+# Certificates of X.509 version 1, which `openssl x509 -req` writes without extensions, and keys of `openssl ecparam`,
+# which begin with the parameters of the curve. skopeo and docker send both.
 for options in "" -noout; do
   openssl ecparam -name prime256v1 -genkey $options -out certs/client.key
   openssl req -new -key certs/client.key -subj /CN=me -out me.csr
@@ -58,7 +57,8 @@ rm "$work/certs/client.key"
 fails "reading the certificates in $work/certs/client.key" "docker://$registry/x:t" --cert-dir "$work/certs"
 stop_registry
 
-# One certificate that is both, as `openssl req -x509` makes it and people put it into certs.d: Go's clients take it.
+# One certificate that is both CA and server certificate, as `openssl req -x509` makes it. Go's clients accept it in
+# certs.d.
 alone() {
   openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=registry \
     -addext "subjectAltName = $2" -keyout "$1.key" -out "$1.cert" 2>/dev/null

@@ -1,5 +1,5 @@
-# strata run --watch: a change of the flake's files starts a new container, which replaces the old one when it is up; what
-# fails leaves the old one, and nothing remains at the end.
+# strata run --watch: a change of the flake's files starts a new container, which replaces the old one when it is up.
+# After a failure the old one stays, and nothing remains at the end.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command jq
@@ -20,7 +20,7 @@ cat >"$work/flake/flake.nix" <<NIX
   };
 }
 NIX
-# A version prints its word, listens once its gate is open, and prints again when it is stopped.
+# Each version prints its word, listens after its gate is opened, and prints again when it is stopped.
 cat >"$work/program" <<SH
 trap 'echo stopped \$word; exit 0' TERM
 echo started \$word
@@ -29,7 +29,7 @@ while [ ! -e /gates/\$word ]; do $busybox sleep 0.05; done
 $busybox nc -ll -p 8080 -e $busybox true &
 while :; do $busybox sleep 0.05; done
 SH
-# Builds are counted.
+# Counts builds.
 nix=$(command -v nix)
 printf '#!/bin/sh\n[ "$3" != build ] || echo build >>"%s"\nexec %s "$@"\n' "$work/builds" "$nix" >"$work/bin/nix"
 chmod +x "$work/bin/nix"
@@ -37,12 +37,15 @@ has_built() { (($(grep -c build "$work/builds") >= $1)); }
 cd "$work/flake"
 set_word() { echo "$1" >"$work/word.new" && mv "$work/word.new" word; }
 has_printed() { grep -qx "$1" "$work/out"; }
-has_noted() { grep -qF -- "$1" "$work/log"; }
+has_logged() { grep -qF -- "$1" "$work/log"; }
 containers() { "$engine" ps --quiet --filter label=strata.run; }
-has_containers() { (($(containers | grep -c .) == $1)); }
+has_containers() {
+  local found
+  found=$(containers) && (($(wc -w <<<"$found") == $1))
+}
 has_one_image() { (($("$engine" images --format '{{.Repository}}' | grep -c strata-run/watched) == 1)); }
-# until CONDITION…: waits as long as strata runs.
-until_() { wait_for "$pid" "$@" || { cat "$work/out" "$work/log"; fail "strata ended, and never: $*"; }; }
+# until CONDITION…: waits for the condition while strata runs.
+wait_until() { wait_for "$pid" "$@" || { cat "$work/out" "$work/log"; fail "strata ended, and never: $*"; }; }
 watch() {
   rm -f "$work/gates/"* "$work/builds" "$work/out" "$work/log"
   set_word one
@@ -50,29 +53,29 @@ watch() {
   PATH=$work/bin:$PATH "$strata" run .#image --nix-arg=--impure --engine "$engine" --watch --network none \
     -v "$work/gates:/gates:ro" "$@" >"$work/out" 2>"$work/log" &
   pid=$!
-  until_ has_printed 'started one'
+  wait_until has_printed 'started one'
 }
 
 check_engine() {
-  # Without a condition, a container that runs is up.
+  # Without a condition, a running container is up.
   watch
   touch "$work/gates/two"
   set_word two
-  until_ has_printed 'started two'
-  until_ has_printed 'stopped one'
-  until_ has_containers 1
-  until_ has_one_image
+  wait_until has_printed 'started two'
+  wait_until has_printed 'stopped one'
+  wait_until has_containers 1
+  wait_until has_one_image
   same "$(grep -c build "$work/builds")" 2
-  # A change that the image does not have starts no container.
+  # A change that does not affect the image starts no container.
   echo ignored >.gitignore
-  until_ has_built 3
-  # What does not build leaves the container.
+  wait_until has_built 3
+  # After a failed build the container stays.
   cp flake.nix "$work/flake.nix"
   echo broken >flake.nix
-  until_ has_noted 'nix build failed; its messages are above; the old one goes on'
+  wait_until has_logged 'nix build failed; its messages are above; the old one goes on'
   cp "$work/flake.nix" flake.nix
   set_word three
-  until_ has_printed 'stopped two'
+  wait_until has_printed 'stopped two'
   same "$(grep -c started "$work/out")" 3
   kill -TERM "$pid"
   wait "$pid" || fail "the program of the last container ends with 0"
@@ -80,30 +83,30 @@ check_engine() {
   has_containers 0 || fail "a container is left"
   rm .gitignore
 
-  # With a port, the old container goes on until the new one listens.
+  # With a port, the old container continues until the new one listens.
   watch --ready-port 8080
-  until_ has_noted 'strata: the container is up'
+  wait_until has_logged 'strata: the container is up'
   set_word two
-  until_ has_printed 'started two'
+  wait_until has_printed 'started two'
   has_containers 2 || fail "the old container was stopped before the new one was up"
   ! has_printed 'stopped one' || fail "the old container was stopped before the new one was up"
-  # A newer version replaces one that is not up.
+  # A newer version replaces one that is not up yet.
   set_word crashes
-  until_ has_printed 'stopped two'
-  until_ has_noted 'the new container ended with status 3 before it was up; the old one goes on'
+  wait_until has_printed 'stopped two'
+  wait_until has_logged 'the new container ended with status 3 before it was up; the old one goes on'
   ! has_printed 'stopped one' || fail "the old container was stopped for one that crashed"
   touch "$work/gates/three"
   set_word three
-  until_ has_printed 'stopped one'
-  until_ has_containers 1
-  # Without strata there is no container.
+  wait_until has_printed 'stopped one'
+  wait_until has_containers 1
+  # If strata is killed, the container ends.
   kill -KILL "$pid"
   wait "$pid" || true
   wait_for $$ has_containers 0
   "$engine" images --quiet | sort -u | xargs --no-run-if-empty "$engine" rmi --force >/dev/null
 }
 
-# What is no flake on this machine, and what two containers cannot share.
+# A flake of another machine, and options that two containers cannot share.
 refuses() {
   "$strata" run --watch "$@" --nix-arg=--impure 2>"$work/log" && fail "strata run --watch $* is accepted"
   grep -qF -- "$message" "$work/log" || { cat "$work/log"; fail "no message: $message"; }
@@ -116,27 +119,27 @@ message='--publish 1:2/udp: --watch takes single TCP ports' refuses .#image -p 1
 if [[ ${docker-} ]]; then
   engine=docker
   check_engine
-  # The network of a container of another machine is not visible here.
+  # The network of a container on another machine is not visible here.
   elsewhere() { unshare --uts bash -euc 'hostname elsewhere; exec "$@"' bash "$@"; }
   for option in --publish --ready-port; do
     value=8080
     [[ $option == --ready-port ]] || value=8080:80
     elsewhere "$strata" run .#image --nix-arg=--impure --engine docker --watch "$option" "$value" 2>"$work/log" &&
       fail "strata run --watch $option is accepted with an engine of another machine"
-    has_noted "$option $value: --watch needs an engine on this machine: the docker daemon at" || { cat "$work/log"; fail "no message"; }
+    has_logged "$option $value: --watch needs an engine on this machine: the docker daemon at" || { cat "$work/log"; fail "no message"; }
   done
-  # With a health check of the engine's options.
+  # With a health check in the engine's options.
   mkdir "$work/health"
   touch "$work/health/good"
   watch -v "$busybox:/bin/sh:ro" -v "$work/health:/health:ro" --health-cmd 'test -e /health/good' --health-interval 100ms
-  until_ has_noted 'strata: the container is up'
+  wait_until has_logged 'strata: the container is up'
   rm "$work/health/good"
   touch "$work/gates/two"
   set_word two
-  until_ has_printed 'started two'
+  wait_until has_printed 'started two'
   has_containers 2 || fail "the old container was stopped before the new one was healthy"
   touch "$work/health/good"
-  until_ has_printed 'stopped one'
+  wait_until has_printed 'stopped one'
   kill -TERM "$pid"
   wait "$pid"
   has_containers 0 || fail "a container is left"

@@ -1,11 +1,11 @@
-# Extended attributes and capabilities that scripts set are in the image, whichever program sets them, or the build fails and
-# names the file.
+# Extended attributes and capabilities that scripts set are in the image, whichever program sets them. Otherwise the
+# build fails and names the file.
 . "$root/tests/lib.sh"
 need_command python3
 need_command jq
 [[ ${docker-} ]] || skip "no docker daemon"
 
-# A base whose bin/ping has capabilities, and whose owner and mode are its own.
+# A base whose bin/ping has capabilities, an owner and a mode.
 python3 - "$work/base.tar" <<'PYTHON'
 import hashlib, io, json, sys, tarfile
 layer = io.BytesIO()
@@ -28,7 +28,7 @@ with tarfile.open(sys.argv[1], "w") as archive:
         archive.addfile(entry, io.BytesIO(data))
 PYTHON
 
-# listing IMAGE: of its highest layer, each entry with extended attributes: name, owner, and the attributes.
+# listing IMAGE: lists each entry with extended attributes in its highest layer: name, owner, and the attributes.
 listing() {
   rm -rf "$work/layout"
   "$strata" copy "$1" "oci:$work/layout" --quiet >/dev/null
@@ -44,7 +44,7 @@ PYTHON
 }
 raw=00200000 bind=00040000
 
-# Every way to set them, in each kind of script; the owners of the files stay what they are.
+# All ways to set them, in each kind of script. The owners of the files stay.
 ways='
   mkdir -p bin dir; for name in cap fattr python tar given; do echo $name >bin/$name; done
   setcap cap_net_raw=ep bin/cap; ${pkgs.libcap}/bin/setcap cap_net_bind_service=ep bin/given
@@ -69,14 +69,14 @@ for image in "dockerTools.buildLayeredImage { fakeRootCommands = ''$ways''; " "d
   same "$(listing "$(build "$image name = \"x\"; tag = \"t\"; compressor = \"none\"; }")")" "$expected"
 done
 
-# An engine gives them to containers.
+# Containers of an engine have them.
 name=$(build 'dockerTools.buildLayeredImage { name = "x"; contents = [ pkgs.libcap pkgs.busybox ]; fakeRootCommands = "cp ${pkgs.busybox}/bin/busybox nc; setcap cap_net_raw=ep nc"; }' |
   xargs cat | load)
 same "$(run --entrypoint /bin/getcap "$name" /nc)" "/nc cap_net_raw=ep"
 docker rmi "$name" >/dev/null
 
-# A base's: a copy has them, what is moved keeps them, and as on Linux a program that is written to or given away loses them
-# unless they are set again. fakeroot keeps the base's other attributes.
+# Attributes of a base image: copies and moved files keep them. As on Linux, a program that is written to or gets
+# another owner loses its capabilities unless they are set again. fakeroot keeps the other attributes of the base.
 made=$(build "dockerTools.buildImage { name = \"x\"; tag = \"t\"; compressor = \"none\"; fromImage = $work/base.tar; runAsRoot = ''
   cd /bin; cp -a ping copied; cp ping plain; chown 5:6 given; echo >>again; setcap cap_net_raw=ep again; mv moved away; cp -a again fresh; chmod 700 ping''; }")
 same "$(listing "$made")" "bin/again 33:34 security.capability=$raw user.base=x
@@ -86,8 +86,8 @@ bin/fresh 33:34 security.capability=$raw user.base=x
 bin/given 5:6 user.base=x
 bin/ping 33:34 security.capability=$raw user.base=x"
 
-# What fakeroot does not keep fails: values that it refuses, more attributes than it lists, programs that it does not see into
-# (static ones, here one without its library), and scripts without it.
+# Attributes that fakeroot does not keep are errors: values that it refuses, more attributes than it lists, and programs
+# that it does not intercept (static ones, here one without its library). Scripts without fakeroot cannot set any.
 build_fails 'dockerTools.buildLayeredImage { name = "x"; fakeRootCommands = "touch x; setfattr -n user.a -v 0x$(printf %08000d 0) x"; }' \
   "setfattr: x: Numerical result out of range" "line 1 of fakeRootCommands failed"
 build_fails 'dockerTools.buildLayeredImage { name = "x"; fakeRootCommands = "touch many; for i in {1..400}; do setfattr -n user.a-long-name-$i -v 1 many; done"; }' \
@@ -102,7 +102,7 @@ for script in 'touch x; setcap cap_net_raw=ep x' 'touch x; setfattr -n user.a -v
   build_fails "dockerTools.buildLayeredImage { name = \"x\"; extraCommands = \"$script\"; }" \
     "cannot work in extraCommands, which runs without fakeroot" "in fakeRootCommands or runAsRoot"
 done
-# Without a sandbox the file system takes them.
+# Without a sandbox, the file system accepts them.
 if ((EUID == 0)); then
   for image in "buildLayeredImage { fakeRootCommands" "buildLayeredImage { extraCommands"; do
     if nix-build --no-out-link --option sandbox false --expr "$(expression "dockerTools.$image = ''$unseen''; name = \"x\"; }")" >"$work/out" 2>"$work/log"; then

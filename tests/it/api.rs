@@ -108,8 +108,8 @@ fn methods(sources: &[(String, syn::File)], export: &Export) -> Vec<String> {
         .flat_map(|(_, file)| &file.items)
     {
         let Item::Impl(block) = item else { continue };
-        let Type::Path(own) = &*block.self_ty else { continue };
-        if block.trait_.is_some() || !own.path.is_ident(&export.name) {
+        let Type::Path(implementor) = &*block.self_ty else { continue };
+        if block.trait_.is_some() || !implementor.path.is_ident(&export.name) {
             continue;
         }
         found.extend(block.items.iter().filter_map(|item| match item {
@@ -127,8 +127,10 @@ fn api() -> BTreeMap<String, (&'static str, String, Vec<String>)> {
     sources(src(), &mut files);
     let mut api = BTreeMap::new();
     for export in exports() {
-        let own = files.iter().filter(|(module, _)| *module == export.module).flat_map(|(_, file)| &file.items);
-        let mut definitions: Vec<_> = own.filter_map(definition).filter(|(_, name, _)| *name == export.name).collect();
+        let module_items =
+            files.iter().filter(|(module, _)| *module == export.module).flat_map(|(_, file)| &file.items);
+        let mut definitions: Vec<_> =
+            module_items.filter_map(definition).filter(|(_, name, _)| *name == export.name).collect();
         // Functions and types of the same name in other files of the module have other documentation.
         definitions.retain(|(_, _, text)| has_example(text));
         assert_eq!(definitions.len(), 1, "{}::{} has an example in {definitions:?}", export.module, export.name);

@@ -1,4 +1,4 @@
-//! What every command line is expected to have.
+//! Conventions of command lines.
 
 use std::{fs, process::Command};
 

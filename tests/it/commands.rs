@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-/// What the program prints; it has to succeed.
+/// Returns the output of the program, which must succeed.
 pub fn strata(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_strata")).args(arguments).env("NO_COLOR", "1").output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

@@ -13,7 +13,7 @@ use std::{
 
 use strata::internals::{
     layer::{self, PathOptions, Perm, Rewrite, Source, Tree, compress::Compression},
-    oci::Sha256Writer,
+    oci::{Digest, Sha256Writer},
 };
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/layers.txt");
@@ -102,7 +102,7 @@ fn make_cases(top: &Path) {
         }
     }
 
-    // Without the whole case where setuid bits cannot be made: its digest is about them.
+    // The case is skipped if the file system has no setuid bits, since its digest depends on them.
     let modes: &[u32] =
         if setuid_works() { &[0o400, 0o444, 0o555, 0o644, 0o755, 0o4755, 0o2755, 0o6711, 0o1777] } else { &[] };
     for &mode in modes {
@@ -225,6 +225,23 @@ fn layers_have_their_golden_digests() {
     }
     let found: String = digests.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
     assert_golden(GOLDEN, &found);
+}
+
+#[test]
+fn erofs_images_have_their_golden_digests() {
+    let temporary = tempfile::tempdir().unwrap();
+    make_cases(temporary.path());
+    let mut digests = BTreeMap::new();
+    for entry in fs::read_dir(temporary.path()).unwrap().map(Result::unwrap) {
+        let tree = Tree::new(&[at_root(&entry.path(), Vec::new())]).unwrap();
+        let (_, diff_id, _) = layer::write(&tree, Sha256Writer::new(std::io::sink())).unwrap().finish();
+        let mut image = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(layer::erofs::write_tree(&tree, &diff_id, image.as_file_mut()).unwrap(), diff_id);
+        let digest = Digest::sha256(&fs::read(image.path()).unwrap());
+        digests.insert(entry.file_name().into_string().unwrap(), digest);
+    }
+    let found: String = digests.iter().map(|(name, digest)| format!("{name} {digest}\n")).collect();
+    assert_golden(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/erofs.txt"), &found);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Whatever graph of content a source holds, every sink that can hold it has the same afterwards; and files are whole.
+//! Copies of generated graphs of indexes, images and referrers: each destination that can hold the graph has the same graph
+//! after the copy, and files are complete or absent.
 
 use std::{
     collections::BTreeSet,
@@ -54,13 +55,13 @@ impl Layout {
     }
 
     fn put(&self, kind: &str, bytes: &[u8]) -> Descriptor {
-        let digest = self.algorithm.of(bytes);
+        let digest = self.algorithm.digest(bytes);
         fs::write(self.path.join(digest.blob_name()), bytes).unwrap();
         Descriptor::new(kind, digest, bytes.len() as u64)
     }
 
     fn document<T: serde::Serialize>(&self, kind: &str, document: &T) -> Descriptor {
-        // Not as strata writes it: documents travel byte for byte.
+        // The document is not in strata's form, because documents are copied byte for byte.
         self.put(kind, &serde_json::to_vec_pretty(document).unwrap())
     }
 
@@ -158,7 +159,7 @@ proptest! {
                     // A dir: does not say how its manifest was hashed.
                     if scheme == "dir" {
                         found.remove(&back.digest());
-                        prop_assert!(one.is_of(&back.images()[0].manifest));
+                        prop_assert!(one.matches(&back.images()[0].manifest));
                         found.insert(one);
                     }
                     prop_assert_eq!(&found, &whole);
@@ -195,7 +196,7 @@ fn tags_of_indexes_resolve_and_other_tags_stay_where_they_are() {
     assert_eq!(named("v1").image(Some(&Platform::linux("arm64", None))).unwrap().platform.architecture, "arm64");
     let error = named("v1").image(Some(&Platform::linux("s390x", None))).unwrap_err().to_string();
     assert_eq!(error, "no image matches linux/s390x; found linux/amd64, linux/arm64");
-    // Also where there is one image.
+    // The same applies to a layout with one image.
     let error = named("v2").image(Some(&Platform::linux("amd64", None))).unwrap_err().to_string();
     assert_eq!(error, "no image matches linux/amd64; found linux/s390x");
     let error = open(&format!("oci:{}", layout.path.display())).content().unwrap_err().to_string();
@@ -203,7 +204,7 @@ fn tags_of_indexes_resolve_and_other_tags_stay_where_they_are() {
 }
 
 #[test]
-fn of_several_images_none_is_guessed() {
+fn a_choice_between_several_images_is_an_error() {
     let top = tempfile::tempdir().unwrap();
     let layout = Layout::new(top.path().join("a"));
     let (one, two) = (layout.add(&Node::Image(0, vec![])), layout.add(&Node::Image(0, vec![b"layer".to_vec()])));
@@ -222,7 +223,7 @@ fn of_several_images_none_is_guessed() {
     let refused = image(vec![tagged(&one, "v1"), tagged(&two, "v2")]).unwrap_err();
     assert_eq!(refused, "there are several images; choose one by its tag; found v1, v2");
     assert!(image(vec![one.clone(), two.clone()]).unwrap_err().starts_with("there are several images"));
-    // The same image under two names, and images of other machines.
+    // One image has two names, and the others are for other platforms.
     assert_eq!(image(vec![tagged(&one, "v1"), tagged(&one, "v2")]), Ok(one.digest));
     assert_eq!(image(vec![other.clone(), one.clone()]), Ok(one.digest));
     let none = image(vec![]).unwrap_err();
@@ -231,11 +232,11 @@ fn of_several_images_none_is_guessed() {
 }
 
 #[test]
-fn a_tag_that_others_gave_counts_and_not_the_name_that_they_left() {
+fn the_tag_of_an_index_precedes_the_name_in_annotations() {
     let top = tempfile::tempdir().unwrap();
     let layout = Layout::new(top.path().join("a"));
     let image = layout.add(&Node::Image(0, vec![]));
-    // As `umoci tag` leaves what strata called image:v1.
+    // `umoci tag` writes this index for strata's image:v1.
     let annotations = [(annotation::REF_NAME, "again"), (annotation::IMAGE_NAME, "docker.io/library/image:v1")];
     let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let index = Index::new(vec![Descriptor { annotations, ..image.clone() }]);
@@ -246,7 +247,7 @@ fn a_tag_that_others_gave_counts_and_not_the_name_that_they_left() {
 }
 
 #[test]
-fn documents_with_sha512_keep_it() {
+fn sha512_digests_of_documents_are_kept() {
     let top = tempfile::tempdir().unwrap();
     let layout = Layout { algorithm: Algorithm::Sha512, ..Layout::new(top.path().join("a")) };
     let images = vec![Node::Image(0, vec![b"layer".to_vec()]), Node::Image(1, vec![])];
@@ -265,13 +266,13 @@ fn documents_with_sha512_keep_it() {
 }
 
 #[test]
-fn a_blob_that_is_there_is_checked() {
+fn existing_blobs_at_the_destination_are_verified() {
     let top = tempfile::tempdir().unwrap();
     let (_layout, content) = image(top.path(), b"some layer");
     let target = top.path().join("target");
     let destination = format!("oci:{}:v1", target.display());
     copy(&content, &destination).unwrap();
-    let blob = target.join(Digest::of(b"some layer").blob_name());
+    let blob = target.join(Digest::sha256(b"some layer").blob_name());
     fs::write(&blob, b"some").unwrap();
     copy(&content, &destination).unwrap();
     assert_eq!(fs::read(&blob).unwrap(), b"some layer");
@@ -288,17 +289,17 @@ fn a_layout_that_a_copy_failed_into_is_the_old_one_and_the_same_copy_completes_i
     let destination = format!("oci:{}:v1", target.display());
     copy(&old, &destination).unwrap();
     let index = fs::read(target.join("index.json")).unwrap();
-    let broken = layout.path.join(Digest::of(b"second layer").blob_name());
+    let broken = layout.path.join(Digest::sha256(b"second layer").blob_name());
     fs::write(&broken, b"SECOND LAYER").unwrap();
     assert!(copy(&content, &destination).is_err());
     assert_eq!(fs::read(target.join("index.json")).unwrap(), index);
-    // What came before the error is complete: nobody refers to it, and the next copy need not bring it again.
+    // Blobs that were written before the error are complete. The next copy does not write them again.
     for blob in fs::read_dir(target.join("blobs/sha256")).unwrap().map(|entry| entry.unwrap().path()) {
-        let digest = Digest::of(&fs::read(&blob).unwrap());
+        let digest = Digest::sha256(&fs::read(&blob).unwrap());
         assert_eq!(blob.file_name().unwrap().to_str().unwrap(), digest.hex());
     }
-    assert!(target.join(Digest::of(b"first layer").blob_name()).exists());
-    assert!(!target.join(Digest::of(b"second layer").blob_name()).exists());
+    assert!(target.join(Digest::sha256(b"first layer").blob_name()).exists());
+    assert!(!target.join(Digest::sha256(b"second layer").blob_name()).exists());
     fs::write(&broken, b"second layer").unwrap();
     copy(&content, &destination).unwrap();
     assert_eq!(open(&destination).content().unwrap().digest(), content.digest());
@@ -310,7 +311,7 @@ fn copied_blobs_are_not_hard_links_to_writable_files() {
     let (layout, content) = image(top.path(), b"some layer");
     let target = top.path().join("target");
     copy(&content, &format!("oci:{}:v1", target.display())).unwrap();
-    let name = Digest::of(b"some layer").blob_name();
+    let name = Digest::sha256(b"some layer").blob_name();
     fs::File::options().write(true).open(target.join(&name)).unwrap().set_len(0).unwrap();
     assert_eq!(fs::read(layout.path.join(&name)).unwrap(), b"some layer");
 }
@@ -343,18 +344,18 @@ fn archives_and_directories_are_replaced_whole_and_others_stay() {
     }
     // A copy that fails leaves what was there.
     let before = fs::read(&archive).unwrap();
-    let blob = layout.path.join(Digest::of(b"some layer").blob_name());
+    let blob = layout.path.join(Digest::sha256(b"some layer").blob_name());
     fs::write(&blob, b"SOME LAYER").unwrap();
     for destination in [format!("dir:{}", directory.display()), format!("oci-archive:{}", archive.display())] {
         assert!(copy(&content, &destination).is_err());
     }
     assert_eq!(fs::read(&archive).unwrap(), before);
-    assert_eq!(fs::read(directory.join(Digest::of(b"some layer").hex())).unwrap(), b"some layer");
+    assert_eq!(fs::read(directory.join(Digest::sha256(b"some layer").hex())).unwrap(), b"some layer");
     fs::write(&blob, b"some layer").unwrap();
-    // Nothing unfinished is left.
+    // No temporary file is left.
     let names: BTreeSet<_> = fs::read_dir(top.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
-    // Somebody's directory is not ours to replace.
+    // A directory that is no layout is not replaced.
     let home = top.path().join("home");
     fs::create_dir(&home).unwrap();
     fs::write(home.join("letter"), "dear").unwrap();

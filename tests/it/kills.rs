@@ -22,7 +22,7 @@ use strata::internals::{
 const LAYERS: usize = 6;
 const LAYER: usize = 300_000;
 
-/// Numbers that nobody can guess, and that come again with the same seed.
+/// A generator of pseudo-random numbers with a seed.
 struct Random(u64);
 
 impl Random {
@@ -37,7 +37,7 @@ fn layout(path: &Path, tag: &str, random: &mut Random) -> Digest {
     fs::create_dir_all(path.join("blobs/sha256")).unwrap();
     fs::write(path.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
     let put = |kind: &str, bytes: &[u8]| {
-        let digest = Digest::of(bytes);
+        let digest = Digest::sha256(bytes);
         fs::write(path.join(digest.blob_name()), bytes).unwrap();
         Descriptor::new(kind, digest, bytes.len() as u64)
     };
@@ -160,7 +160,7 @@ fn a_killed_copy_leaves_the_old_or_new_image_and_can_be_repeated() {
 }
 
 #[test]
-fn the_next_copy_sweeps_wherever_one_writes() {
+fn the_next_copy_removes_temporary_files_of_killed_ones_at_every_destination() {
     let top = tempfile::tempdir().unwrap();
     let from = top.path().join("from");
     layout(&from, "t", &mut Random(1));
@@ -218,11 +218,11 @@ fn a_closed_stdout_is_success_and_a_broken_pipe_is_an_error() {
         command.args(["copy", "--quiet", &format!("oci:{}", from.display()), to]);
         command
     };
-    // Its standard output: `| head -c 1`.
+    // The standard output is closed early, as by `| head -c 1`.
     let mut child = copy("oci-archive:-").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     std::io::Read::read_exact(&mut child.stdout.take().unwrap(), &mut [0]).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
-    // A pipe that it was told to fill.
+    // The destination is a named pipe.
     let pipe = top.path().join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let child = copy(&format!("oci-archive:{}", pipe.display())).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();

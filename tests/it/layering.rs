@@ -1,4 +1,4 @@
-//! Plans, on graphs that nobody drew: what must hold for every strategy, and how near `transfer` comes to the best.
+//! Layering strategies on generated graphs: invariants of every strategy, and the distance of `transfer` from the optimum.
 
 use proptest::prelude::*;
 use strata::internals::{
@@ -104,7 +104,7 @@ proptest! {
     }
 
     #[test]
-    fn a_plan_stays_when_a_root_changes((graph, _) in graphs(40), max_layers in 2usize..12) {
+    fn a_changed_root_does_not_move_other_paths((graph, _) in graphs(40), max_layers in 2usize..12) {
         let before = plan(&graph, &Transfer::default(), max_layers);
         let previous: Vec<Vec<StorePath>> =
             before.iter().map(|group| group.iter().map(|path| StorePath::parse(path).unwrap()).collect()).collect();
@@ -119,7 +119,7 @@ proptest! {
         let new = Graph::new(&Default::default(), serde_json::from_value(raw.collect()).unwrap()).unwrap();
         let after = plan(&new, &Stable { previous: &previous, inner: &Transfer::default() }, max_layers);
         let lost = before.iter().filter(|group| !after.contains(group)).count();
-        // One layer may have to make room for what changed.
+        // One layer may be merged to make room for the changed paths.
         prop_assert!(lost <= 2, "{lost} of {} layers changed", before.len());
     }
 }
@@ -166,7 +166,7 @@ fn small_graphs_are_planned_nearly_as_well_as_can_be() {
 }
 
 #[test]
-fn transfer_costs_less_than_the_others() {
+fn transfer_has_lower_costs_than_other_strategies() {
     for seed in 0..20u64 {
         let mut state = seed;
         let mut random = move |bound: u64| {
@@ -203,7 +203,7 @@ fn plans_of_large_closures_are_the_recorded_ones() {
     let weights = Weights { roots: Some(9), names: [("p7*".to_owned(), 3)].into() };
     let digest = |strategy: &dyn Layering| {
         let text: Vec<String> = plan(&graph, strategy, 40).iter().map(|group| group.join(" ")).collect();
-        Digest::of(text.join("\n").as_bytes()).to_string()
+        Digest::sha256(text.join("\n").as_bytes()).to_string()
     };
     let digests = [digest(&Transfer::default()), digest(&Transfer { weights }), digest(&Auto)];
     assert_eq!(

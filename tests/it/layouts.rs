@@ -24,7 +24,7 @@ struct Layout {
 }
 
 fn put(path: &Path, kind: &str, bytes: &[u8]) -> Descriptor {
-    let digest = Digest::of(bytes);
+    let digest = Digest::sha256(bytes);
     fs::create_dir_all(path.join("blobs/sha256")).unwrap();
     fs::write(path.join(digest.blob_name()), bytes).unwrap();
     Descriptor::new(kind, digest, bytes.len() as u64)
@@ -40,7 +40,7 @@ fn list(path: &Path, descriptors: &[&Descriptor]) {
     fs::write(path.join("index.json"), index.to_string()).unwrap();
 }
 
-/// With `padding` in the manifest and the config.
+/// Writes a layout with `padding` in the manifest and the config.
 fn layout(path: PathBuf, padding: &str) -> Layout {
     let layer = put(&path, media_type::LAYER_TAR, b"layer");
     let config = json!({ "architecture": "amd64", "os": "linux", "padding": padding,
@@ -58,17 +58,17 @@ fn strata(arguments: &[&str]) -> Output {
     command.args(["300", env!("CARGO_BIN_EXE_strata")]).args(arguments).output().unwrap()
 }
 
-/// What it says when it fails.
+/// Returns the error messages of a command that must fail.
 fn refused(arguments: &[&str]) -> String {
     let output = strata(arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-    said
+    let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {messages}");
+    messages
 }
 
 type Make = fn(&Path);
 
-/// What may be where a file should be, and what is said of it.
+/// Special files in the place of a blob, and the error of each.
 const OTHERS: [(&str, Make); 5] = [
     ("a pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
     ("a directory", |path| fs::create_dir(path).unwrap()),
@@ -79,7 +79,7 @@ const OTHERS: [(&str, Make); 5] = [
 
 #[test]
 fn special_files_are_refused_as_blobs() {
-    for (said, make) in OTHERS {
+    for (reason, make) in OTHERS {
         for which in 0..3 {
             let top = tempfile::tempdir().unwrap();
             let layout = layout(top.path().join("a"), "");
@@ -88,7 +88,7 @@ fn special_files_are_refused_as_blobs() {
             // A socket's path is short.
             let short = top.path().join("s");
             make(&short);
-            if said == "which may be any file" {
+            if reason == "which may be any file" {
                 make(&layout.path.join(&blob))
             } else {
                 fs::rename(&short, layout.path.join(&blob)).unwrap()
@@ -107,8 +107,8 @@ fn special_files_are_refused_as_blobs() {
                 let code = if arguments[0] == "verify" { 1 } else { 2 };
                 assert_eq!(output.status.code(), Some(code), "{arguments:?}: {all}");
                 assert!(
-                    all.contains(said) && all.contains(blob.rsplit("/").next().unwrap()),
-                    "{arguments:?}: {said}: {all}"
+                    all.contains(reason) && all.contains(blob.rsplit("/").next().unwrap()),
+                    "{arguments:?}: {reason}: {all}"
                 );
                 assert!(!to.join("index.json").exists() && !to.is_file() && !to.join("version").exists());
                 // Blobs that were complete stay in a layout.
@@ -154,53 +154,55 @@ fn malformed_indexes_are_not_overwritten() {
         fs::create_dir_all(&target).unwrap();
         let index = target.join("index.json");
         fs::write(&index, text).unwrap();
-        let said = refused(&["copy", &from, &format!("oci:{}", target.display())]);
-        assert!(said.contains(index.to_str().unwrap()) && said.contains("is not an image index"), "{said}");
+        let messages = refused(&["copy", &from, &format!("oci:{}", target.display())]);
+        assert!(messages.contains(index.to_str().unwrap()) && messages.contains("is not an image index"), "{messages}");
         assert_eq!(fs::read_to_string(&index).unwrap(), text);
         assert!(!target.join("blobs").exists());
         // Nor are they read.
         fs::write(target.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-        let said = refused(&["inspect", target.to_str().unwrap()]);
-        assert!(said.contains(index.to_str().unwrap()), "{said}");
+        let messages = refused(&["inspect", target.to_str().unwrap()]);
+        assert!(messages.contains(index.to_str().unwrap()), "{messages}");
         fs::remove_dir_all(&target).unwrap();
     }
-    // Of 20 GiB, all of it a hole; or a pipe.
+    // The file is sparse and has 20 GiB, or it is a pipe.
     let target = top.path().join("b");
     fs::create_dir_all(&target).unwrap();
     let index = target.join("index.json");
     fs::File::create(&index).unwrap().set_len(20 << 30).unwrap();
-    let said = refused(&["copy", &from, &format!("oci:{}", target.display())]);
-    assert!(said.contains(index.to_str().unwrap()) && said.contains("is the limit"), "{said}");
+    let messages = refused(&["copy", &from, &format!("oci:{}", target.display())]);
+    assert!(messages.contains(index.to_str().unwrap()) && messages.contains("is the limit"), "{messages}");
     fs::remove_file(&index).unwrap();
     OTHERS[0].1(&index);
-    let said = refused(&["copy", &from, &format!("oci:{}", target.display())]);
-    assert!(said.contains(index.to_str().unwrap()) && said.contains("a pipe"), "{said}");
+    let messages = refused(&["copy", &from, &format!("oci:{}", target.display())]);
+    assert!(messages.contains(index.to_str().unwrap()) && messages.contains("a pipe"), "{messages}");
 }
 
 #[test]
 fn an_index_that_lists_itself_ends() {
     let top = tempfile::tempdir().unwrap();
     let path = top.path().join("a");
-    // No index has its own digest, so it lies.
+    // An index cannot contain its own digest, so the name of the file is false.
     let digest: Digest = format!("sha256:{:064}", 0).parse().unwrap();
-    let own = Descriptor::new(media_type::INDEX, digest, 1000);
-    let text = json!({ "schemaVersion": 2, "manifests": [own] }).to_string();
+    let itself = Descriptor::new(media_type::INDEX, digest, 1000);
+    let text = json!({ "schemaVersion": 2, "manifests": [itself] }).to_string();
     fs::create_dir_all(path.join("blobs/sha256")).unwrap();
     fs::write(path.join(digest.blob_name()), format!("{text:1000}")).unwrap();
-    list(&path, &[&own]);
-    let said = refused(&["copy", "--all", &format!("oci:{}", path.display()), &format!("oci:{}/b", path.display())]);
-    assert!(said.contains("which differs from its name"), "{said}");
-    // Honest ones may only be deep.
+    list(&path, &[&itself]);
+    let messages =
+        refused(&["copy", "--all", &format!("oci:{}", path.display()), &format!("oci:{}/b", path.display())]);
+    assert!(messages.contains("which differs from its name"), "{messages}");
+    // Nested indexes are accepted up to a depth.
     let mut inner = document(&path, media_type::INDEX, &json!({ "schemaVersion": 2, "manifests": [] }));
     for _ in 0..20 {
         inner = document(&path, media_type::INDEX, &json!({ "schemaVersion": 2, "manifests": [inner] }));
     }
     list(&path, &[&inner]);
-    let said = refused(&["copy", "--all", &format!("oci:{}", path.display()), &format!("oci:{}/b", path.display())]);
-    assert!(said.contains("more than 16 indexes are nested"), "{said}");
+    let messages =
+        refused(&["copy", "--all", &format!("oci:{}", path.display()), &format!("oci:{}/b", path.display())]);
+    assert!(messages.contains("more than 16 indexes are nested"), "{messages}");
 }
 
-/// Documents of 4 MB that an index lists a hundred times are 800 MB, if nobody counts.
+/// Documents of 4 MB that an index lists a hundred times have 800 MB together.
 #[test]
 fn documents_are_bounded_together() {
     let top = tempfile::tempdir().unwrap();
@@ -208,13 +210,13 @@ fn documents_are_bounded_together() {
     let index = json!({ "schemaVersion": 2, "manifests": vec![&layout.manifest; 100] });
     list(&layout.path, &[&document(&layout.path, media_type::INDEX, &index)]);
     let from = format!("oci:{}", layout.path.display());
-    let said = refused(&["copy", "--all", &from, &format!("oci:{}", top.path().join("b").display())]);
-    assert!(said.contains("the image has more than 268435456 bytes"), "{said}");
+    let messages = refused(&["copy", "--all", &from, &format!("oci:{}", top.path().join("b").display())]);
+    assert!(messages.contains("the image has more than 268435456 bytes"), "{messages}");
 }
 
 /// Lists of parts are documents too, and many of them come before the index in an archive.
 #[test]
-fn archives_hold_more_documents_than_are_kept() {
+fn archives_with_more_documents_than_the_limit_are_read() {
     let top = tempfile::tempdir().unwrap();
     let layout = layout(top.path().join("a"), "");
     let empty = document(&layout.path, "application/vnd.oci.empty.v1+json", &json!({}));
@@ -248,7 +250,7 @@ fn pack(layout: &Path, archive: &Path) {
 }
 
 #[test]
-fn archives_come_through_pipes() {
+fn archives_are_read_from_pipes() {
     let top = tempfile::tempdir().unwrap();
     let layout = layout(top.path().join("a"), "");
     let archive = top.path().join("a.tar");
@@ -271,18 +273,18 @@ fn archives_come_through_pipes() {
 }
 
 #[test]
-fn archives_that_were_cut_off_say_so() {
+fn truncated_archives_are_reported() {
     let top = tempfile::tempdir().unwrap();
     let layout = layout(top.path().join("a"), &"x".repeat(10_000));
     let archive = top.path().join("a.tar");
     pack(&layout.path, &archive);
     fs::File::options().write(true).open(&archive).unwrap().set_len(5000).unwrap();
-    let said = refused(&["inspect", archive.to_str().unwrap()]);
-    assert!(said.contains(archive.to_str().unwrap()) && said.contains("unexpected end of file"), "{said}");
+    let messages = refused(&["inspect", archive.to_str().unwrap()]);
+    assert!(messages.contains(archive.to_str().unwrap()) && messages.contains("unexpected end of file"), "{messages}");
 }
 
 #[test]
-fn artifacts_are_inspected_too_and_names_steer_no_terminal() {
+fn artifacts_are_inspected_and_control_characters_in_names_are_escaped() {
     let top = tempfile::tempdir().unwrap();
     let layout = layout(top.path().join("a"), "");
     let config = put(&layout.path, "application/x-config", b"no JSON");
@@ -292,48 +294,54 @@ fn artifacts_are_inspected_too_and_names_steer_no_terminal() {
     artifact.annotations.insert("org.opencontainers.image.ref.name".to_owned(), "\u{1b}[31mred".to_owned());
     list(&layout.path, &[&layout.manifest, &artifact]);
     let output = strata(&["inspect", layout.path.to_str().unwrap()]);
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && said.contains("artifact    application/x-artifact"), "{said}");
-    let said = refused(&["copy", &format!("oci:{}:none", layout.path.display()), "dir:x"]);
-    assert!(said.contains("red") && !said.contains('\u{1b}'), "{said}");
+    let messages = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && messages.contains("artifact    application/x-artifact"), "{messages}");
+    let messages = refused(&["copy", &format!("oci:{}:none", layout.path.display()), "dir:x"]);
+    assert!(messages.contains("red") && !messages.contains('\u{1b}'), "{messages}");
 }
 
 #[test]
-fn destinations_that_cannot_be_are_refused_before_anything_is_written() {
+fn impossible_destinations_are_refused_before_anything_is_written() {
     let top = tempfile::tempdir().unwrap();
     let layout = layout(top.path().join("a"), "");
     let from = format!("oci:{}", layout.path.display());
     for scheme in ["oci", "dir", "oci-archive", "docker-archive"] {
         for arguments in [["copy", &from, &format!("{scheme}:")], ["copy", &format!("{scheme}:"), "dir:x"]] {
             let output = strata(&arguments);
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-            assert!(said.contains("the path is missing"), "{said}");
+            let messages = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {messages}");
+            assert!(messages.contains("the path is missing"), "{messages}");
         }
     }
     let to = format!("oci:{}", top.path().join("b").display());
     for flag in ["--additional-tag=latest", "--compression=zstd", "--compression-level=9", "--cache-to=layers"] {
-        let said = refused(&["copy", &from, &to, flag]);
+        let messages = refused(&["copy", &from, &to, flag]);
         let name = flag.split('=').next().unwrap();
-        assert!(said.contains(&format!("{name} is for destinations that are registries")), "{said}");
+        assert!(messages.contains(&format!("{name} is for destinations that are registries")), "{messages}");
         assert!(!top.path().join("b").exists());
     }
     // A file is not put in place of a directory, and what is wrong with the layer is not looked at before.
     fs::write(layout.path.join(layout.layer.digest.blob_name()), "LAYER").unwrap();
     let directory = top.path().join("directory");
     fs::create_dir(&directory).unwrap();
-    let said = refused(&["copy", &from, &format!("oci-archive:{}", directory.display())]);
-    assert!(said.contains(&format!("writing {}: ", directory.display())) && said.contains("directory"), "{said}");
+    let messages = refused(&["copy", &from, &format!("oci-archive:{}", directory.display())]);
+    assert!(
+        messages.contains(&format!("writing {}: ", directory.display())) && messages.contains("directory"),
+        "{messages}"
+    );
 }
 
 #[test]
-fn a_full_disk_is_not_the_source_s() {
+fn a_full_disk_is_reported_for_the_destination() {
     let top = tempfile::tempdir().unwrap();
     let layout = layout(top.path().join("a"), "");
     let layer = put(&layout.path, "application/x-blob", &vec![7; 1 << 20]);
     let config = put(&layout.path, "application/x-config", b"{}");
     let artifact = json!({ "schemaVersion": 2, "config": config, "layers": [layer] });
     list(&layout.path, &[&document(&layout.path, media_type::MANIFEST, &artifact)]);
-    let said = refused(&["copy", &format!("oci:{}", layout.path.display()), "oci-archive:/dev/full"]);
-    assert!(said.contains("writing") && !said.contains("reading") && said.contains("No space left"), "{said}");
+    let messages = refused(&["copy", &format!("oci:{}", layout.path.display()), "oci-archive:/dev/full"]);
+    assert!(
+        messages.contains("writing") && !messages.contains("reading") && messages.contains("No space left"),
+        "{messages}"
+    );
 }

@@ -60,11 +60,11 @@ fn every_blob_has_the_digest_it_is_asked_for_by() {
     let manifest = image.manifest();
     assert_eq!(manifest.config.digest, image.config_digest());
     for digest in [manifest.config.digest, manifest.layers[0].digest] {
-        assert_eq!(Digest::of(&read(image.blob(&digest).unwrap()).unwrap()), digest);
+        assert_eq!(Digest::sha256(&read(image.blob(&digest).unwrap()).unwrap()), digest);
     }
-    assert_eq!(Digest::of(&read(image.layer_blob(0).unwrap()).unwrap()), image.layers[0].digest);
+    assert_eq!(Digest::sha256(&read(image.layer_blob(0).unwrap()).unwrap()), image.layers[0].digest);
     assert!(matches!(image.layer_blob(1).err(), Some(ImageError::NoLayer(1))));
-    assert!(matches!(image.blob(&Digest::of(b"other")).err(), Some(ImageError::NoBlob(_))));
+    assert!(matches!(image.blob(&Digest::sha256(b"other")).err(), Some(ImageError::NoBlob(_))));
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_mismatch_names_the_store_path_that_changed() {
 fn directories_and_manifests_become_recipes() {
     let top = tempfile::tempdir().unwrap();
     let (_, image) = image(top.path());
-    let blobs = strata::Image::of(&image);
+    let blobs = strata::Image::from_recipe(&image);
     let directory = top.path().join("dir");
     strata::internals::transport::dir::write(&blobs, &directory).unwrap();
     let read_back = Recipe::from_dir(&directory).unwrap();
@@ -102,10 +102,10 @@ fn directories_and_manifests_become_recipes() {
 
 #[test]
 fn images_of_nix2containers_are_read() {
-    // As its version 1 writes them: null for what is empty, History with a capital.
+    // Version 1 of nix2container writes null for empty values, and History with a capital letter.
     let top = tempfile::tempdir().unwrap();
     let path = top.path().join("image.json");
-    let digest = Digest::of(b"x");
+    let digest = Digest::sha256(b"x");
     let text = format!(
         r#"{{"version":1,"image-config":{{"Cmd":["/bin/sh"]}},"layers":[{{"digest":"{digest}","size":1,"diff_ids":"{digest}",
            "paths":[{{"path":"/nix/store/{}-a","options":{{"rewrite":{{"regex":"^x","repl":""}}}}}}],
@@ -119,4 +119,28 @@ fn images_of_nix2containers_are_read() {
     assert_eq!(image.config.cmd, ["/bin/sh"]);
     fs::write(&path, r#"{"version":1,"image-config":{},"layers":null,"arch":"amd64"}"#).unwrap();
     assert!(Recipe::open(&path).unwrap().layers.is_empty());
+}
+
+#[path = "../../examples/inspect.rs"]
+#[allow(dead_code)]
+mod example;
+
+#[test]
+fn the_example_of_the_library_inspects_and_copies_an_image() {
+    let store = tempfile::tempdir().unwrap();
+    let (_, image) = image(store.path());
+    let (recipe, layout) = (store.path().join("image.json"), store.path().join("layout"));
+    image.save(&recipe).unwrap();
+    let destination = format!("oci:{}:v1", layout.display());
+    let mut output = Vec::new();
+    example::run(recipe.to_str().unwrap(), Some(&destination), &mut output).unwrap();
+    let output = String::from_utf8(output).unwrap();
+    assert!(output.contains("1 store paths\n") && output.contains("copied sha256:"), "{output}");
+    output.lines().next().unwrap().strip_suffix(" for linux/amd64").unwrap();
+
+    let mut copied = Vec::new();
+    example::run(&destination, None, &mut copied).unwrap();
+    let digest = |text: &str| text.split(' ').next().unwrap().to_owned();
+    assert_eq!(digest(&String::from_utf8(copied).unwrap()), digest(&output));
+    example::run("oci:missing", None, &mut Vec::new()).unwrap_err();
 }

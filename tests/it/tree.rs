@@ -103,7 +103,7 @@ fn differing_modes_of_a_directory_clash() {
 }
 
 #[test]
-fn rewritten_files_join_trees_that_stay() {
+fn rewritten_files_merge_with_unchanged_trees() {
     let top = tempfile::tempdir().unwrap();
     let one = directory(top.path(), "one", &[("bin/a", "1")]);
     let two = directory(top.path(), "two", &[("b", "1")]);
@@ -127,7 +127,7 @@ fn destinations_are_absolute_and_have_no_dots() {
 }
 
 #[test]
-fn order_of_creation_and_of_sources_changes_nothing() {
+fn trees_do_not_depend_on_the_order_of_creation_and_sources() {
     let top = tempfile::tempdir().unwrap();
     let mut files = [("b", "1"), ("a/x", "2"), ("a.b", "3"), ("c/d/e", "4"), ("A", "5")];
     let one = directory(top.path(), "one", &files);

@@ -1,7 +1,7 @@
 //! Words that help texts, messages, pages and names of tests do not use, since each has a name that the field knows. Used by
 //! `language.rs` and by tests/pages.rs.
 
-/// What is not written, and what is written instead.
+/// Words that are not used, and their replacements.
 const WORDS: [(&str, &str); 34] = [
     ("authorities", "CAs"),
     ("authority", "CA"),

@@ -1,4 +1,4 @@
-# Finished archives come out of a binary cache: a machine whose store lacks the packages substitutes one and builds nothing.
+# A binary cache has finished archives: a machine without the packages substitutes the archive and builds nothing.
 . "$root/tests/lib.sh"
 image='makeContainerImage { name = "cached"; layers = [ pkgs.hello ]; }'
 archive=$(build "$image")

@@ -1,8 +1,8 @@
-# The flake over package sets that no system but this one has: each output of the supported systems evaluates, what goes
-# into images is Linux, and the programs that copy them are the host's.
+# The flake over package sets of systems other than this one: each output of the supported systems evaluates, packages
+# in images are for Linux, and programs that copy them are for the host.
 . "$root/tests/lib.sh"
 
-# evaluates EXPR EXPECTED: over the flake's outputs and a mock of nixpkgs.
+# evaluates EXPR EXPECTED: evaluates with the flake's outputs and a small stand-in for nixpkgs.
 evaluates() {
   same "$(nix-instantiate --eval --strict --json --option allow-import-from-derivation false --expr "
     let
@@ -17,7 +17,7 @@ evaluates() {
       };
       over = nixpkgs: let flake = (import $root/flake.nix).outputs { self = flake; inherit nixpkgs; }; in flake;
       flake = over { inherit legacyPackages; };
-      # Every derivation of a tree of attributes.
+      # Every derivation in nested attribute sets.
       derivations = value:
         if value ? drvPath then [ value.drvPath ]
         else if builtins.isAttrs value then builtins.concatMap derivations (builtins.attrValues value)
@@ -30,15 +30,24 @@ evaluates() {
 systems='[ "x86_64-linux" "aarch64-linux" "riscv64-linux" "aarch64-darwin" ]'
 evaluates "map (of flake) $systems" "[14,14,14,14]"
 evaluates 'builtins.attrNames flake.packages' '["aarch64-darwin","aarch64-linux","riscv64-linux","x86_64-linux"]'
-evaluates "flake.lib.systems == $systems" true
-# Other systems, where nixpkgs has them.
+evaluates "flake.lib.systems == $systems ++ [ \"x86_64-darwin\" ]" true
+# x86_64-darwin is a system if nixpkgs has it, in the releases before 26.11.
 evaluates '
   let
-    nixpkgs.legacyPackages = legacyPackages // { x86_64-darwin = on "x86_64-darwin"; };
-    more = (over nixpkgs).lib.forSystems (flake.lib.systems ++ [ "x86_64-darwin" ]);
-  in [ (of more "x86_64-darwin") more.packages.x86_64-darwin.image.system more.packages.x86_64-darwin.image.stream.system ]' \
-  '[14,"x86_64-linux","x86_64-darwin"]'
-# A system that throws takes no other with it, and the library over a package set needs none.
+    release = version: packages: over { legacyPackages = packages; lib.trivial.release = version; };
+    all = legacyPackages // { x86_64-darwin = on "x86_64-darwin"; };
+    last = release "26.05" all;
+    has = flake: flake.packages ? x86_64-darwin;
+  in [
+    (of last "x86_64-darwin") last.packages.x86_64-darwin.image.system last.packages.x86_64-darwin.image.stream.system
+    (map has [ (release "26.11" all) (release "27.05" all) (release "25.11" { }) (release "25.11" all) ])
+  ]' \
+  '[14,"x86_64-linux","x86_64-darwin",[false,false,false,true]]'
+# Other systems can be added.
+evaluates '
+  let more = (over { legacyPackages = legacyPackages // { i686-linux = on "x86_64-linux"; }; }).lib.forSystems (flake.lib.systems ++ [ "i686-linux" ]);
+  in of more "i686-linux"' 14
+# A system that throws does not affect others, and the library over a package set needs no list of systems.
 evaluates 'of (over { legacyPackages = legacyPackages // { aarch64-darwin = throws; }; }) "x86_64-linux"' 14
 evaluates '((over throws).lib.mkLib { pkgs = on "x86_64-linux"; }).buildImage { name = "x"; } ? drvPath' true
 
@@ -48,6 +57,15 @@ evaluates 'let image = flake.packages.aarch64-darwin.image; in [ image.system im
 evaluates 'let image = flake.packages.aarch64-darwin.nix2container.buildImage { name = "x"; }; in [ image.system image.copyTo.system ]' \
   '["aarch64-linux","aarch64-darwin"]'
 evaluates 'let image = flake.lib.mkLib { pkgs = on "aarch64-linux"; hostPkgs = on "aarch64-darwin"; }; in (image.buildImage { name = "x"; }).copyTo.system' '"aarch64-darwin"'
+# A package set for darwin alone, and the overlay on it: images of its Linux packages, copy programs for darwin.
+evaluates '
+  let
+    pkgs = on "aarch64-darwin";
+    final = pkgs // { buildPackages = final; callPackage = _: _: pkgs.strata; } // flake.overlays.default final pkgs;
+    libraries = [ (flake.lib.mkLib { inherit pkgs; }) (import '"$root"'/nix { inherit pkgs; }) (import '"$root"' { inherit pkgs; }) final.strata ];
+    image = library: library.buildImage { name = "x"; };
+  in map (library: [ (image library).system (image library).copyTo.system library.platform.architecture ]) libraries' \
+  '[["aarch64-linux","aarch64-darwin","arm64"],["aarch64-linux","aarch64-darwin","arm64"],["aarch64-linux","aarch64-darwin","arm64"],["aarch64-linux","aarch64-darwin","arm64"]]'
 evaluates 'map (system: flake.legacyPackages.${system}.platform.architecture) '"$systems" '["amd64","arm64","riscv64","arm64"]'
 
 # `nix flake show` prints these descriptions.
@@ -89,14 +107,14 @@ evaluates '
 
 # The lines for flake-parts, as docs/migrating.md has them.
 lines=$(sed -n '/flake\.parts/,/^```$/p' "$root/docs/migrating.md" | sed '1,/^```nix$/d; /^```$/d')
-[[ $lines == *perSystem* ]] || fail "docs/migrating.md says nothing of flake-parts"
+[[ $lines == *perSystem* ]] || fail "docs/migrating.md does not mention flake-parts"
 evaluates "
   let
     module = { inputs }: { $lines };
     jobs = (module { inputs.strata = flake; }).perSystem { pkgs = null; system = \"aarch64-linux\"; };
   in (jobs._module.args.strata.buildImage { name = \"x\"; }).system" '"aarch64-linux"'
 
-# nix/package: a change of what cargo does not read makes no other package.
+# nix/package: changes of files that cargo does not read do not change the package.
 mkdir "$work/copy"
 git -C "$root" ls-files -z | tar -C "$root" --null -cT - | tar -x -C "$work/copy"
 source_of_package() {

@@ -1,4 +1,4 @@
-# The fixture's programs run, and Nix knows what they reference.
+# The programs of the fixture run, and Nix records their references.
 . "$root/tests/lib.sh"
 program() {
   local package=$1 expected=$2 path
@@ -15,7 +15,7 @@ program nix "$(nix-store --version | sed 's/.* //; s/^/nix (Nix) /')" nix --vers
 program nginx "nginx version: nginx/$(nix-instantiate --eval --expr "$(expression pkgs.nginx.version)" | tr -d '"')" nginx -v
 [[ $(env -i "$(build pkgs.fakeroot)/bin/faked-sysv" --help 2>&1) == *"fakeroot"* ]] || fail "fakeroot"
 nix-store -qR "$(build pkgs.jq)" | grep -q -- -libonig5 || fail "jq does not reference libonig"
-# node wants /usr/share/nodejs, which an image with it at the root has.
+# node reads /usr/share/nodejs, which an image has if node is at its root.
 if [[ ${docker-} ]]; then
   same "$(load <"$(build 'makeContainerImage { name = "node"; layers = [ pkgs.nodejs ]; }')")" node:latest
   same "$(run node /bin/node -e 'console.log(6 * 7)')" 42

@@ -1,4 +1,4 @@
-# README and the manual: links lead somewhere, explained messages exist, and every nix block builds.
+# README and the manual: links have targets, quoted messages exist, and every nix block builds.
 . "$root/tests/lib.sh"
 manual() { /usr/bin/python3 "$root/tests/manual.py" "$@"; }
 manual links "$root" >"$work/log" || { cat "$work/log"; fail "links"; }
@@ -6,10 +6,10 @@ manual messages "$root" >"$work/log" || { cat "$work/log"; fail "messages"; }
 for page in README docs/layers docs/images docs/testing; do
   mkdir -p "$work/$page"
   manual nix "$root/$page.md" "$work/$page"
-  # The test file that a block of the page names.
+  # The test file of a block on the page.
   sed -n '/^```yaml$/,/^```$/{/^```/!p}' "$root/$page.md" >"$work/$page/structure-test.yaml"
   for example in "$work/$page"/*.nix; do
-    # flake.nix is built by tests/image/manual.sh.
+    # tests/image/manual.sh builds flake.nix.
     [[ $example != */flake.nix ]] || continue
     build "
       let

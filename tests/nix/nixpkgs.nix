@@ -1,4 +1,4 @@
-# What tests/nix/nixpkgs.sh asks of a real package set: `fork` is a checkout of ekala-project/corepkgs whose pins.nix names a
+# The expressions that tests/nix/nixpkgs.sh evaluates with a real package set: `fork` is a checkout of ekala-project/corepkgs whose pins.nix names a
 # checkout of ekala-project/nix-lib.
 {
   fork,
@@ -7,7 +7,7 @@
   byName,
 }:
 let
-  # What the fork lacks of nixpkgs, and examples.nix names.
+  # Attributes of nixpkgs that examples.nix reads and the fork lacks.
   overlay = final: prev: {
     path = fork;
     hello = final.gnugrep;
@@ -159,7 +159,7 @@ in
       "etc"
     ]
   );
-  # callPackage, makeOverridable and lib see what our functions take.
+  # callPackage, makeOverridable and lib see the arguments of the functions.
   arguments = pkgs.lib.functionArgs strata.buildImage;
   called =
     let
@@ -212,7 +212,7 @@ in
       ours = import (root + "/nix/lib.nix");
     in
     results (ours // { strings = ours; }) == results pkgs.lib;
-  # What nixpkgs' functions take and ours do not, and which of them are lambdas.
+  # The arguments of nixpkgs' functions that strata's lack, and the functions that are lambdas.
   dockerTools =
     builtins.mapAttrs
       (

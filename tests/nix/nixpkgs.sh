@@ -1,18 +1,18 @@
-# Over real nixpkgs, or a fork of it that Nix 2.26 evaluates: the package, every kind of image, and each of nixpkgs' own
-# examples of dockerTools. Nothing is built: the fork's bootstrap tools are not to be had here.
+# Over real nixpkgs, or a fork that Nix 2.26 evaluates: the package, every kind of image, and the examples of
+# dockerTools in nixpkgs. Nothing is built, since the bootstrap tools of the fork cannot be downloaded.
 #
 #   STRATA_NIXPKGS=CHECKOUT STRATA_NIXPKGS_LIB=CHECKOUT dev/test tests/nix/nixpkgs
 #
-# are checkouts of ekala-project/corepkgs and ekala-project/nix-lib; they stay as they are.
+# are checkouts of ekala-project/corepkgs and ekala-project/nix-lib, which are not changed.
 . "$root/tests/lib.sh"
 [[ ${STRATA_NIXPKGS-} && ${STRATA_NIXPKGS_LIB-} ]] || skip "STRATA_NIXPKGS and STRATA_NIXPKGS_LIB name no checkouts"
 need_new_nix
 cp -r "$STRATA_NIXPKGS" "$work/fork"
 chmod -R u+w "$work/fork"
 echo "{ lib = $STRATA_NIXPKGS_LIB; }" >"$work/fork/pins.nix"
-# Where nixpkgs has it.
+# Packages that nixpkgs has.
 ln -s ../build-support "$work/fork/pkgs/build-support"
-# The package as a pull request to nixpkgs has it: a copy of its directory, with the lines that docs/flake.md replaces.
+# The package as in a pull request to nixpkgs: a copy of its directory, with the changes in docs/flake.md.
 cp -r "$root/nix/package" "$work/by-name"
 sed -n '/^  version = /,/^  cargoHash = /s/^  //p' "$root/docs/flake.md" >"$work/lines"
 same "$(wc -l <"$work/lines")" 8

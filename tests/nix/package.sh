@@ -1,7 +1,7 @@
-# nix/package: what its install phase installs, its meta, and its passthru.tests, which are built.
+# nix/package: the files of its install phase, its meta, and its passthru.tests, which are built.
 . "$root/tests/lib.sh"
-# The install phase runs over the program that dev/nix built; cargo's phases are those of tests/nix/check-phase.sh. nixpkgs'
-# installShellFiles is replaced by the least that it does.
+# The install phase uses the program of dev/nix. tests/nix/check-phase.sh tests the phases of cargo. A minimal stand-in
+# replaces nixpkgs' installShellFiles.
 cat >"$work/package.nix" <<'NIX'
 { root }:
 let
@@ -68,12 +68,12 @@ for page in strata strata-copy strata-serve; do [[ -s $installed/share/man/man1/
 same "$(ls "$installed/share/completions" | tr '\n' ' ')" "strata.bash strata.fish strata.zsh "
 same "$(bash -c '. "$0" && complete -p strata' "$installed/share/completions/strata.bash" | grep -c strata)" 1
 
-# No file has an absolute store path. (A compiler's or nixpkgs' own, such as that of the C library, are added by its stdenv.)
+# No file contains an absolute store path. (stdenv adds those of the compiler and the C library.)
 lacks -rlaE '/nix/store/[0-9a-df-np-sv-z]{32}-' "$installed"
 lacks -nF /nix/store "$root"/nix/package/*.nix
 silent nix-store --query --references "$installed"
 
-# Everything that nixpkgs requires or recommends.
+# Fields that nixpkgs requires or recommends.
 evaluated() { nix-instantiate --eval --strict --json --expr "let package = import $work/package.nix { root = $root; }; in $1" 2>"$work/log" || cat "$work/log" >&2; }
 same "$(evaluated '{ inherit (package.meta) mainProgram platforms maintainers; inherit (package.attributes) strictDeps pname; version = package.version == (builtins.fromTOML (builtins.readFile '"$root"'/Cargo.toml)).package.version; }' | jq -cS)" \
   '{"mainProgram":"strata","maintainers":[],"platforms":["x86_64-linux","aarch64-darwin"],"pname":"strata","strictDeps":true,"version":true}'

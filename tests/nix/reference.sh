@@ -1,8 +1,8 @@
-# docs/reference.md is generated from the doc comments; it describes each function with an example.
+# docs/reference.md is generated from the doc comments, and has an example for each function.
 . "$root/tests/lib.sh"
 "$root/dev/reference" >"$work/reference"
 diff "$root/docs/reference.md" "$work/reference" || fail "docs/reference.md is old: dev/reference > docs/reference.md"
-# makeContainerImage has dockerTools' defaults, except those that Makes sets.
+# makeContainerImage has the defaults of dockerTools, except those that Makes sets.
 silent awk '
   /^## / { section = $2 }
   /^### / { part = $0 }

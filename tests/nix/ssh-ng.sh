@@ -1,4 +1,4 @@
-# A build on another machine, as `nix build --store ssh-ng://…` asks for it: packages and image are built there, and stay there.
+# A build on another machine with `nix build --store ssh-ng://…`: packages and image are built there, and stay there.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command ssh

@@ -41,7 +41,7 @@ fn sizes_have_decimal_units() {
         });
     }
     for directory in ["docs", "nix", "templates", "examples"] {
-        // Its tables compare constants, which are powers of two.
+        // The tables of this page compare constants, which are powers of two.
         let is_table_of_constants = |path: &PathBuf| path.ends_with("docs/measurements.md");
         let pages = files(&root.join(directory)).into_iter().filter(|path| !is_table_of_constants(path));
         pages.for_each(|path| check(&path, &|_| true));

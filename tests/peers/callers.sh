@@ -1,4 +1,4 @@
-# Modules of other projects, unmodified, over this library: evaluated, built, copied and run.
+# Modules of other projects, unmodified, with this library: evaluated, built, copied and run.
 #
 #   STRATA_NIXPKGS_LIB=… STRATA_DEVENV=… STRATA_STD=… STRATA_DMERGE=… STRATA_NIX=… STRATA_MAKES=… STRATA_FLAKE_PARTS=… STRATA_NIXOS=…
 #     dev/test tests/peers/callers
@@ -9,7 +9,7 @@
 [[ ${STRATA_NIXPKGS_LIB-} ]] || skip "STRATA_NIXPKGS_LIB names no checkout"
 export XDG_CACHE_HOME=$work/cache
 
-# caller FILE ARGUMENTS EXPR: the store path of EXPR, an attribute of what a file of tests/peers/callers evaluates to.
+# caller FILE ARGUMENTS EXPR: prints the store path of EXPR, an attribute of the value of a file in tests/peers/callers.
 caller() {
   nix-build --no-out-link --expr "(import $root/tests/peers/callers/$1.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; $2 }).$3" 2>"$work/log" ||
     { cat "$work/log" >&2; fail "$1: $3"; }
@@ -41,7 +41,7 @@ if [[ ${STRATA_NIX-} ]]; then
   archive=$(nix-build --no-out-link --expr "
     let pkgs = import $root/tests/peers/callers/packages.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; };
         strata = import $root/nix { inherit pkgs; };
-        # As NixOS/nix's own flake calls it. (packaging/hydra.nix)
+        # The call is that of NixOS/nix's flake. (packaging/hydra.nix)
         dockerTools = strata.dockerTools.override { inherit (pkgs) nix; };
     in pkgs.callPackage $STRATA_NIX/docker.nix { inherit dockerTools; tag = \"v1\"; bundleNixpkgs = false; }" 2>"$work/log") ||
     { cat "$work/log" >&2; fail "NixOS/nix's docker.nix"; }
@@ -57,7 +57,7 @@ if [[ ${STRATA_MAKES-} ]]; then
   echo "_: import $root/tests/peers/callers/packages.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; }" >"$work/packages/default.nix"
   cp -r "$STRATA_MAKES" "$work/makes"
   chmod -R u+w "$work/makes"
-  # Its runtime is a Python environment made with poetry2nix, which `m` does not have, from PyPI.
+  # Its runtime is a Python environment of poetry2nix, which `m` lacks, from PyPI.
   echo '{ makeSearchPaths, ... }: { jobs."/src/cli/runtime" = makeSearchPaths { }; }' >"$work/makes/src/cli/makes.nix"
   m=$(build "(import $root/nix { pkgs = pkgs // { path = $work/packages; }; }).m")/bin/m
   archive=$("$m" "$work/makes" /container 2>"$work/log") || { cat "$work/log" >&2; fail "m SOURCE /container"; }
@@ -89,7 +89,7 @@ if [[ ${STRATA_NIXOS-} ]]; then
   mkdir "$work/written"
   # nixos BACKEND WORD
   nixos() { echo "import $root/tests/peers/callers/nixos.nix { root = $root; lib = $STRATA_NIXPKGS_LIB; nixpkgs = $STRATA_NIXOS; backend = \"$1\"; word = \"$2\"; directory = \"$work/written\"; }"; }
-  # start_unit FILE: the commands with which systemd starts the service, with the engine of this machine.
+  # start_unit FILE: runs the commands with which systemd starts the service, with the engine of this machine.
   start_unit() {
     local command
     mkdir -p /run/app
@@ -101,11 +101,13 @@ if [[ ${STRATA_NIXOS-} ]]; then
   for backend in docker podman; do
     same "$(nix-instantiate --eval --strict --json --expr "let found = $(nixos $backend ""); in [ found.references found.loads found.mistakes ]")" \
       '[["nixos-app:v1","docker.io/library/alpine:3","streamed:v1"],[2,1,1],[]]'
+    same "$(nix-instantiate --eval --strict --json --expr "($(nixos $backend "")).clashes")" \
+      '[[],["virtualisation.oci-containers: the containers a, b, c have different images with the name same:v1; give them different names or tags"]]'
     if [[ $backend == podman ]]; then . "$root/tests/engines.sh"; use_podman "$work/podman"; fi
     for word in one two; do
       unit=$(nix-build --no-out-link --expr "($(nixos $backend $word)).unit" 2>"$work/log") || { cat "$work/log"; fail "the unit for $backend"; }
       start_unit "$unit" >"$work/log" 2>&1 || { cat "$work/log"; fail "$backend: the service does not start"; }
-      # podman runs it in the background, and removes it at its end.
+      # podman runs the container in the background, and removes it at its end.
       [[ $backend == docker ]] || podman wait app >/dev/null 2>&1 || true
       same "$(<"$work/written/word")" "$word"
     done

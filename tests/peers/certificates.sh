@@ -1,4 +1,4 @@
-# The certificates of tests/attacks/tls.rs, judged by Go's crypto/x509 too: the same verdicts.
+# The certificates of tests/attacks/tls.rs are accepted or refused by Go's crypto/x509 in the same way.
 . "$root/tests/lib.sh"
 need_command go
 STRATA_KEEP_CERTIFICATES=$work/cases cargo test --quiet --manifest-path "$root/Cargo.toml" --test attacks -- tls:: >"$work/log" 2>&1 ||

@@ -1,4 +1,4 @@
-# strata verify holds the tables of zstd:chunked layers of others, skopeo's and podman's, and believes none that lies.
+# strata verify checks the tables of contents in zstd:chunked layers of skopeo and podman, and reports wrong ones.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
@@ -29,22 +29,22 @@ for made_by in ours skopeo podman; do
   "$strata" copy --quiet "docker://$registry/tables:$made_by" "oci:$work/$made_by:t" >/dev/null
   verified "oci:$work/$made_by" || { cat "$work/verified"; fail "verify finds problems in a layout with layers of $made_by"; }
 done
-# Flipped bytes, and tables that lie. podman's layers are the same as its skopeo's.
+# Flipped bytes, and wrong tables. podman's layers are the same as those of its skopeo.
 for made_by in ours skopeo; do
-  for lie in table split chunk offset outside size bomb digest another overlap twice mode owner xattrs name missing more table-bomb; do
-    rm -rf "$work/lies"
-    python3 "$root/tests/peers/lies.py" "$work/$made_by" "$work/lies" "$lie"
-    if verified "oci:$work/lies"; then fail "verify believes a layer of $made_by with a wrong $lie"; fi
-    case $lie in
-      # What is elsewhere cannot be decompressed, and what can makes another tar.
+  for fault in table split chunk offset outside size bomb digest another overlap twice mode owner xattrs name missing more table-bomb; do
+    rm -rf "$work/malformed"
+    python3 "$root/tests/peers/malformed_toc.py" "$work/$made_by" "$work/malformed" "$fault"
+    if verified "oci:$work/malformed"; then fail "verify accepts a layer of $made_by with a wrong $fault"; fi
+    case $fault in
+      # Data at a wrong position cannot be decompressed, or results in another tar.
       chunk | offset) says="table of contents\|checksum\|frame\|its tar is" ;;
       *) says="table of contents" ;;
     esac
     grep -q ' 1 problem$' "$work/verified" && grep -q "(layer [0-9]*): .*\($says\)" "$work/verified" ||
-      { cat "$work/verified"; fail "verify does not say what is wrong with the $lie of $made_by"; }
+      { cat "$work/verified"; fail "verify does not report the $fault of $made_by"; }
   done
 done
-# skopeo 1.9 and podman 4.3 write a tar that ends earlier than it did, so the diff_id is another: verify tells
+# skopeo 1.9 and podman 4.3 write a tar that is shorter than the original, so the diff_id differs, which verify reports
 # (containers/podman#20917).
 if skopeo --version | grep -q ' 1\.9\.'; then
   skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked "oci:$work/plain:t" "docker://$registry/tables:old"

@@ -1,6 +1,6 @@
-# The OCI distribution conformance suite against strata serve, of a layout and of a flake, read-only: ping, tags, manifests, blobs,
-# referrers.
-# STRATA_DISTRIBUTION_SPEC names a checkout of opencontainers/distribution-spec, which the Go module proxy does not have.
+# The OCI distribution conformance suite with strata serve, for a layout and a flake, read-only: ping, tags, manifests,
+# blobs, referrers.
+# STRATA_DISTRIBUTION_SPEC names a checkout of opencontainers/distribution-spec, which is not on the Go module proxy.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 [[ ${STRATA_DISTRIBUTION_SPEC-} ]] || skip "STRATA_DISTRIBUTION_SPEC names no checkout of opencontainers/distribution-spec"
@@ -20,16 +20,16 @@ documents=$(jq -r '[.[]] | join(" ")' <<<"$digests")
 blobs=$(for document in $documents; do
   jq -r 'select(.layers) | .config.digest, .layers[].digest' "$work/layout/blobs/${document/://}"
 done | sort -u | paste --serial --delimiter ' ')
-# Two defects of the suite (967efdc, July 2026): with OCI_API_MANIFESTS_DIGEST_HEADER it misses the header in answers
-# that have it (api.go, ManifestGetExists keeps only the answers whose bytes it knows); they are looked at below. And
-# after its report it breaks off where it writes results.yaml (run.go, ReportResultsYAML), whatever the result. So the
-# report counts, not how it ends.
+# Two defects of the suite (967efdc, July 2026): with OCI_API_MANIFESTS_DIGEST_HEADER it misses the header in responses
+# that have it (api.go, ManifestGetExists keeps only responses with known bytes); those are checked below. After its
+# report it fails while it writes results.yaml (run.go, ReportResultsYAML), whatever the result. Therefore the report is
+# checked, and not the exit code.
 conforms() {
   OCI_REGISTRY=$host OCI_TLS=disabled OCI_REPO1=$1 OCI_API_PUSH=false OCI_API_BLOBS_DELETE=false \
     OCI_API_MANIFESTS_DELETE=false OCI_API_TAGS_DELETE=false OCI_API_BLOBS_DIGEST_HEADER=true OCI_RO_DATA_TAGS=$2 \
     OCI_RO_DATA_MANIFESTS=$documents OCI_RO_DATA_BLOBS=$blobs OCI_RO_DATA_REFERRERS=$3 ./conformance >"$work/log" 2>&1 ||
     grep -q 'ReportResultsYAML' "$work/log" || { cat "$work/log"; fail "conformance"; }
-  # Everything that can be asked of a registry that only serves was asked, and passed. The suite asks for no range here.
+  # All tests of a read-only registry ran and passed. The suite requests no ranges here.
   local lines=("OCI Conformance Result: Pass" "  FAIL\.+: +0" "  Error\.+: +0" "  Tag listing\.+: +Pass" "  Blob get\.+: +Pass"
     "  Blob head\.+: +Pass" "  Manifest get by digest\.+: +Pass" "  Manifest get by tag\.+: +Pass"
     "  Manifest head by digest\.+: +Pass" "  Manifest head by tag\.+: +Pass" "  Ping\.+: +Pass" "  Read Only Inputs\.+: +Pass")
@@ -40,7 +40,7 @@ conforms() {
 }
 conforms served t "$(jq -r '.index + " " + .bill' <<<"$digests")"
 
-# Every answer to GET and HEAD of a manifest or a blob says its digest.
+# Every response to GET and HEAD of a manifest or a blob has its digest.
 for digest in $documents; do echo "manifests/$digest"; done >"$work/paths"
 for digest in $blobs; do echo "blobs/$digest"; done >>"$work/paths"
 while read -r path; do
@@ -50,7 +50,7 @@ while read -r path; do
   done
 done <"$work/paths"
 
-# The images of a flake, which are built when the suite asks for the first.
+# The images of a flake, which are built at the first request of the suite.
 kill "$server"
 wait "$server" || true
 mkdir "$work/flake"

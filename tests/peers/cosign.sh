@@ -1,10 +1,9 @@
-# What strata signs, cosign verifies, and the reverse; what was changed, neither does.
+# cosign verifies signatures of strata, and the reverse. Both refuse changed content.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command go
 need_command openssl
-command -v cosign >/dev/null || online go install github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 2>"$work/log" ||
-  skip "cosign cannot be built: $(tail -n 1 "$work/log" | tr -d '\t')"
+from_go github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 cosign || exit 0
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 cd "$work"
@@ -16,14 +15,16 @@ bill=$(build '(buildImage { name = "app"; tag = "1"; config.Cmd = [ "${pkgs.hell
 # cosign_verify KEY REFERENCE [COMMAND] [OPTIONS…]
 cosign_verifies() { cosign "${3-verify}" --key "$1" --insecure-ignore-tlog=true --allow-http-registry --allow-insecure-registry "${@:4}" "$2" >"$work/out" 2>"$work/log"; }
 
-# An image with everything, signed with cosign's key.
-digest=$("$strata" copy "$image" "docker://$registry/app:1" --quiet --sbom cyclonedx --sbom "$bill" --provenance \
+# An image with all attachments, signed with cosign's key.
+printf '{"@context":"https://openvex.dev/ns/v0.2.0","@id":"https://example.com/1","author":"x","timestamp":"2026-02-01T00:00:00Z","version":1,
+  "statements":[{"vulnerability":{"name":"CVE-2022-1"},"status":"fixed"}]}' >team.json
+digest=$("$strata" copy "$image" "docker://$registry/app:1" --quiet --sbom cyclonedx --sbom "$bill" --vex team.json --provenance \
   --builder-id https://ci.example.com/ --flake .#image --sign-key cosign.key --sign-tag)
 cosign_verifies cosign.pub "$registry/app:1" || fail "cosign verify: $(<"$work/log")"
-for kind in cyclonedx spdxjson slsaprovenance1; do
+for kind in cyclonedx spdxjson openvex slsaprovenance1; do
   cosign_verifies cosign.pub "$registry/app:1" verify-attestation --type "$kind" || fail "cosign verify-attestation $kind: $(<"$work/log")"
 done
-# The older form too.
+# The older format, too.
 cosign_verifies cosign.pub "$registry/app:1" verify --new-bundle-format=false || fail "cosign verify of the tag: $(<"$work/log")"
 same "$("$strata" verify "docker://$registry/app:1" --key cosign.pub | grep -o 'signed$')" signed
 
@@ -40,7 +41,7 @@ refused() {
 refused 'forbiddenPaths: "hello-*" is in it: /nix/store/' verify "docker://$registry/app:1" --key cosign.pub --policy other.json
 refused 'it was built by https://ci.example.com/, not by https://else.example.com/' verify "docker://$registry/app:1" --key cosign.pub --policy other.json
 
-# Another key, an unsigned image, another image under the tag.
+# Another key, an unsigned image, and another image under the tag.
 openssl ecparam -name prime256v1 -genkey -noout -out sec1.pem 2>/dev/null
 openssl pkey -in sec1.pem -pubout -out sec1.pub
 refused 'is not signed with this key' verify "docker://$registry/app:1" --key sec1.pub
@@ -51,24 +52,24 @@ refused 'is not signed with this key' copy "docker://$registry/app:1" "oci:$work
 [[ ! -e $work/layout ]] || fail "an unsigned image was copied"
 "$strata" copy "docker://$registry/app@$digest" "oci:$work/layout:t" --verify-key cosign.pub --quiet >/dev/null
 
-# openssl's keys, of every kind.
+# All kinds of openssl's keys.
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out p384.pem 2>/dev/null
 openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out rsa.pem 2>/dev/null
 openssl genpkey -algorithm ED25519 -out ed25519.pem
 for key in sec1 p384 rsa ed25519; do
   openssl pkey -in "$key.pem" -pubout -out "$key.pub"
   "$strata" copy "$other" "docker://$registry/$key:1" --quiet --sign-key "$key.pem" >/dev/null
-  "$strata" verify "docker://$registry/$key:1" --key "$key.pub" >/dev/null || fail "$key: strata does not verify what it signed"
+  "$strata" verify "docker://$registry/$key:1" --key "$key.pub" >/dev/null || fail "$key: strata does not verify its signature"
 done
 for key in sec1 rsa; do
   cosign_verifies "$key.pub" "$registry/$key:1" || fail "$key: cosign verify: $(<"$work/log")"
 done
-# A program that signs: what KMS and others need.
+# A signing program, as for a KMS.
 "$strata" copy "$other" "docker://$registry/command:1" --quiet --sign-with 'openssl dgst -sha256 -sign sec1.pem' >/dev/null
 cosign_verifies sec1.pub "$registry/command:1" || fail "--sign-with: cosign verify: $(<"$work/log")"
 refused 'wrote no signature' copy "$other" "docker://$registry/command:2" --quiet --sign-with 'cat >/dev/null'
 
-# What cosign signs, in both forms.
+# Signatures of cosign in both formats.
 "$strata" copy "$other" "docker://$registry/theirs:1" --quiet >/dev/null
 "$strata" copy "$image" "docker://$registry/theirs:2" --quiet >/dev/null
 signing=(--key cosign.key --tlog-upload=false --use-signing-config=false --allow-http-registry --allow-insecure-registry --yes)
@@ -79,7 +80,7 @@ for version in 1 2; do
   refused 'is not signed with this key' verify "docker://$registry/theirs:$version" --key sec1.pub
 done
 
-# Keys that are none, and passwords that are others.
+# Invalid keys, and wrong passwords.
 COSIGN_PASSWORD=wrong refused 'the password is wrong' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.key
 (unset COSIGN_PASSWORD; refused 'COSIGN_PASSWORD' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.key)
 refused 'it is a public key' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.pub
@@ -88,9 +89,9 @@ refused 'it is not a PEM file' copy "$image" "docker://$registry/no:1" --quiet -
 refused 'is for destinations that are registries' copy "$image" "oci:$work/no" --quiet --sign-key cosign.key
 "$strata" manifest "$registry/no:1" >/dev/null 2>&1 && fail "something was pushed before the key was looked at"
 
-# A file that is attached, found by others.
+# An attached file, which other tools find.
 echo '{ "any": "thing" }' >thing.json
 attached=$("$strata" attach "$registry/theirs:1" thing.json --type application/vnd.example+json)
 "$strata" manifest "$registry/theirs@$attached" | jq -e '.subject.digest and .artifactType == "application/vnd.example+json"' >/dev/null || fail "attach"
 same "$("$strata" attach "$registry/theirs:1" thing.json --type application/vnd.example+json)" "$attached"
-refused 'is not cyclonedx, spdx, provenance or a media type' attach "$registry/theirs:1" thing.json --type nonsense
+refused 'is not cyclonedx, spdx, openvex, provenance or a media type' attach "$registry/theirs:1" thing.json --type nonsense

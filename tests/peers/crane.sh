@@ -1,17 +1,17 @@
-# go-containerregistry's command line pushes our layouts, pulls from strata serve, and validates both.
+# go-containerregistry's command line pushes layouts of strata, pulls from strata serve, and validates both.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command go
-command -v crane >/dev/null || online go install github.com/google/go-containerregistry/cmd/crane@v0.20.6 2>"$work/log" ||
-  skip "crane cannot be installed: $(tail -n 1 "$work/log" | tr -d '\t')"
+from_go github.com/google/go-containerregistry/cmd/crane@v0.20.6 crane || exit 0
 accepts() { crane "$@" >"$work/log" 2>&1 || { cat "$work/log"; fail "crane $*"; }; }
 
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
-# As the documentation of the ociImage* functions has it: crane pushes the directory.
+# As documented for the ociImage* functions, crane pushes the directory.
 layout=$(build "import $root/examples/nginx-layout.nix { inherit pkgs strata; }")
 accepts push "$layout" "$registry/nginx:latest" --insecure
-# crane takes every layer for gzip when it validates them: the whole of an image of gzip layers, the rest of this one.
+# crane takes every layer for gzip in its validation: an image of gzip layers is validated completely, and this one
+# except for its layers.
 accepts validate --insecure --fast --remote "$registry/nginx:latest"
 "$strata" copy "$layout" "docker://$registry/by-strata:latest" --quiet >/dev/null
 "$strata" diff "docker://$registry/nginx:latest" "docker://$registry/by-strata:latest" >/dev/null || fail "crane and strata push different images"
@@ -19,15 +19,15 @@ gzip=$(build 'ociImageLayout { manifests = [ (ociImageManifest {
   layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } { source = pkgs.jq; } ]; }) ]; }) ]; }')
 accepts push "$gzip" "$registry/gzip:latest" --insecure
 accepts validate --insecure --remote "$registry/gzip:latest"
-# An index as buildx writes it keeps its digest through crane, to another name and into a layout, and back.
+# An index in the form of buildx keeps its digest through crane: to another name, into a layout, and back.
 index=$(python3 "$root/tests/image/buildx.py" "$work/buildx")
 "$strata" copy --all "oci:$work/buildx:v1" "docker://$registry/index:ours" --quiet >/dev/null
 accepts copy --insecure "$registry/index:ours" "$registry/copied:theirs"
 same "$("$strata" copy --all "docker://$registry/copied:theirs" "oci:$work/back:v1" --quiet)" "$index"
 accepts pull --insecure --format oci "$registry/index:ours" "$work/pulled"
 same "$("$strata" copy --all "oci:$work/pulled" "oci:$work/again:v1" --quiet)" "$index"
-"$strata" verify "$work/again" | grep -q ' 0 problems$' || fail "verify finds problems in what crane pulled"
-# zstd:chunked layers are ordinary zstd to crane: what it unpacks is what it unpacks of gzip layers.
+"$strata" verify "$work/again" | grep -q ' 0 problems$' || fail "verify finds problems in the image that crane pulled"
+# zstd:chunked layers are ordinary zstd for crane: the unpacked files are those of gzip layers.
 image=$(build 'buildImage { name = "served"; tag = "t"; maxLayers = 3; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
 for compression in gzip zstd:chunked; do
   "$strata" copy --compression "$compression" "$image" "docker://$registry/packed:${compression#*:}" --quiet >/dev/null

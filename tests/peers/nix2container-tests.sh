@@ -1,8 +1,8 @@
-# nix2container's own examples and tests, unmodified, over our functions; those of them that need no network.
+# nix2container's examples and tests, unmodified, with the functions of strata: those that need no network.
 #
 #   STRATA_NIX2CONTAINER=CHECKOUT dev/test tests/peers/nix2container-tests
 #
-# is a checkout of nlewo/nix2container. Its examples/uwsgi needs a package that the stand-in lacks.
+# is a checkout of nlewo/nix2container. Its examples/uwsgi needs a package that the fixture lacks.
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
 [[ ${STRATA_NIX2CONTAINER-} ]] || skip "STRATA_NIX2CONTAINER names no checkout"
@@ -13,7 +13,7 @@ for name in hello basic openbar bashVersion bashLs layered nonReproducible neste
   script=$(nix-build --no-out-link --expr "
     let
       fixture = import $root/tests/hostpkgs { };
-      # What the stand-in lacks.
+      # Packages that the fixture lacks.
       pkgs = fixture // {
         inherit pkgs;
         callPackage = file: arguments: let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) pkgs // arguments);

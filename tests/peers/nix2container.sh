@@ -1,4 +1,4 @@
-# nix2container's own program on the same closures: digests, sizes, order and media types of every layer are equal.
+# nix2container's program with the same closures: digests, sizes, order and media types of every layer are equal.
 . "$root/tests/lib.sh"
 use_nix2container
 need_command go

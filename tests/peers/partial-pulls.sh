@@ -1,5 +1,5 @@
-# zstd:chunked with this machine's podman and with Debian 13's: pulls in parts, the bytes counted, what `diff --chunked`
-# says of them, skopeo's own layers beside ours. What was pulled in parts has the same files, and is pushed again.
+# zstd:chunked with podman of this machine and of Debian 13: partial pulls, the received bytes, the predictions of `diff
+# --chunked`, and layers of skopeo. The files of a partial pull are correct, and the image is pushed again.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 need_command docker-registry
@@ -7,7 +7,7 @@ need_command skopeo
 need_command podman
 need_command jq
 ((EUID == 0)) || skip "a Debian 13 can be made and entered by root only"
-# here and in13 run a command on this machine and in Debian 13, each with a storage of its own; mounts end with it.
+# here and in13 run a command on this machine and in Debian 13, each with its own storage. Mounts end with the command.
 in_storage() {
   local storage=$1
   shift
@@ -38,7 +38,7 @@ start_registry "$work/registry"
 start_counter "${registry#*:}"
 trap 'kill $counter; stop_registry' EXIT
 
-# dev/bench names an image of its own, and updates to measure besides: names of store paths that change.
+# dev/bench sets another image, and additional updates: names of store paths that change.
 image=${chunked_image:-}
 if [[ ! $image ]]; then
   python3 "$root/tests/peers/attributes.py" "$work/base.tar"
@@ -50,10 +50,10 @@ if [[ ${chunked_updates-} ]]; then
   read -ra updates <<<"$chunked_updates"
   kinds=(gzip zstd ours)
 fi
-# Each podman's skopeo makes layers for it.
+# The skopeo of each podman makes layers.
 for podman in "${podmans[@]}"; do kinds=("theirs-$podman" "${kinds[@]}"); done
 TIMEFORMAT='%R %U %S'
-# send KIND TAG: pushes $work/TAG; how long it took.
+# send KIND TAG: pushes $work/TAG, and prints the elapsed time.
 send() {
   local kind=$1 tag=$2 took
   took=$({
@@ -63,7 +63,7 @@ send() {
           "oci:$work/$tag:t" "docker://$registry/$kind:$tag" >&3
         ;;
       *)
-        # Its cache is the test's own.
+        # The cache belongs to the test.
         XDG_CACHE_HOME=$work/cache "$strata" copy --quiet "oci:$work/$tag" "docker://$registry/$kind:$tag" \
           --compression "${kind/ours/zstd:chunked}" >&3
         ;;
@@ -92,16 +92,16 @@ same "$status" 1
 read -r predicted ranges < <(jq -r '[.chunked.bytes, .chunked.ranges] | join(" ")' "$work/diff")
 echo "predicted: $predicted bytes in $ranges ranges"
 
-# fetched IMAGE: pulls it, and how many bytes came.
+# fetched IMAGE: pulls it, and prints the number of received bytes.
 fetched() {
   local before
   before=$(received)
   "$podman" podman pull --quiet --tls-verify=false "$counted/$1" >/dev/null
   echo $(($(received) - before))
 }
-# What is in an image. Of what it pulls in parts podman sets neither times nor owners of symbolic links, and what it puts
-# into a directory changes the directory's time, whoever made the layers (safeMkdir and safeSymlink in containers/storage
-# v1.43.0, pkg/chunked/storage_linux.go, and in v1.57.2, pkg/chunked/filesystem_linux.go).
+# Lists the contents of an image. In a partial pull, podman sets neither times nor owners of symbolic links, and adding
+# a file to a directory changes the directory's time, whichever tool made the layers (safeMkdir and safeSymlink in
+# containers/storage v1.43.0, pkg/chunked/storage_linux.go, and in v1.57.2, pkg/chunked/filesystem_linux.go).
 listing() {
   # shellcheck disable=SC2016
   "$podman" sh -c 'tar -C "$(podman image mount "$1")" --format=pax --pax-option=delete=atime,delete=ctime --sort=name \
@@ -116,7 +116,7 @@ for podman in "${podmans[@]}"; do
   listing zstd:new >"$work/as-a-whole"
   declare -A parts=()
   for kind in "${kinds[@]}"; do
-    # Made for the other's tables, they are pulled whole.
+    # Layers with the other format of tables are pulled completely.
     [[ $kind != theirs-* || $kind == "theirs-$podman" ]] || continue
     "$podman" podman rmi --all --force >/dev/null
     first=$(fetched "$kind:old")
@@ -130,7 +130,7 @@ for podman in "${podmans[@]}"; do
     [[ $kind == ours ]] || continue
     listing ours:new >"$work/in-parts"
     diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" ||
-      { head "$work/differences"; fail "$version: what was pulled in parts differs"; }
+      { head "$work/differences"; fail "$version: the files of a partial pull differ"; }
     if [[ ! ${chunked_image:-} ]]; then
       python=$(skopeo inspect --config --tls-verify=false "docker://$registry/ours:new" | jq -r '.config.Cmd[0]')
       # shellcheck disable=SC2016
@@ -142,16 +142,17 @@ for podman in "${podmans[@]}"; do
   done
   ((parts[ours] < parts[theirs-$podman] && parts[ours] * 20 < whole)) ||
     fail "our layers are no better: ${parts[ours]}, theirs ${parts[theirs-$podman]}, whole $whole"
-  # Besides there are manifest and config, and the headers of answers and of their parts; podman 4.3 reads no tar-split data.
+  # In addition there are manifest, config, and the headers of responses and their parts. podman 4.3 reads no tar-split
+  # data.
   ((parts[ours] < predicted * 5 / 4 + 300 * ranges)) || fail "diff --chunked says $predicted bytes, and ${parts[ours]} came"
   [[ $version == *" 4.3."* ]] || ((parts[ours] >= predicted)) || fail "diff --chunked says $predicted bytes, and ${parts[ours]} came"
 
-  # podman 5 makes the same layers again of what it pulled in parts, from the tar-split data. podman 4.3 takes the compressed
-  # layer's digest for the diff_id of what it pulled in parts (commitLayer in containers/image v5.23.1,
+  # podman 5 makes the same layers again after a partial pull, from the tar-split data. podman 4.3 takes the compressed
+  # layer's digest for the diff_id after a partial pull (commitLayer in containers/image v5.23.1,
   # storage/storage_dest.go, "FIXME: what to do with the uncompressed digest?") and keeps no tar-split data, so that it
-  # cannot push what it pulled so, whoever made the layers.
+  # cannot push such images, whichever tool made the layers.
   if [[ $version == *" 4.3."* ]]; then
-    if ("$podman" podman push --quiet "$counted/ours:new" "dir:$work/pushed") >"$work/push" 2>&1; then fail "podman 4.3 pushes what it pulled in parts"; fi
+    if ("$podman" podman push --quiet "$counted/ours:new" "dir:$work/pushed") >"$work/push" 2>&1; then fail "podman 4.3 pushes an image of a partial pull"; fi
     grep -q "Digest did not match" "$work/push" || { cat "$work/push"; fail "podman 4.3 does not push for another reason"; }
     continue
   fi
@@ -163,10 +164,11 @@ for podman in "${podmans[@]}"; do
   done
   "$podman" podman push --quiet --tls-verify=false "$counted/ours:new" "$registry/pushed:new" >/dev/null
   same "$(diff_ids pushed:new)" "$expected"
-  "$strata" verify "docker://$registry/pushed:new" | grep -q ' 0 problems$' || fail "verify finds problems in what podman pushed"
+  "$strata" verify "docker://$registry/pushed:new" | grep -q ' 0 problems$' || fail "verify finds problems in podman's push"
 done
 
-# Registries that do not answer several ranges: what podman does is in docs/chunked.md. Whole, the layers can always be had.
+# Registries without support for several ranges: docs/chunked.md describes podman's behaviour. A complete pull always
+# succeeds.
 for answer in 200 400 416 501; do
   python3 "$root/tests/peers/ranges.py" "${registry#*:}" "$work/port-$answer" "$answer" &
   ranges_pid=$!

@@ -1,5 +1,5 @@
-# podman's policy.json takes what `--sign-tag` signed, and refuses everything else. With Debian 13's podman and skopeo: those
-# of Debian 12 were built without sigstore's signatures ("Debian-local change: sigstore disabled").
+# podman's policy.json accepts images that `--sign-tag` signed, and refuses all others. This uses Debian 13's podman and
+# skopeo, since those of Debian 12 were built without sigstore's signatures ("Debian-local change: sigstore disabled").
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 for command in openssl docker-registry; do need_command "$command"; done
@@ -11,7 +11,7 @@ in13() { "$root/dev/debian13" run env HOME="$work/home" CONTAINERS_STORAGE_CONF=
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 
-# As docs/supply-chain.md has it.
+# The policy in docs/supply-chain.md.
 mkdir -p home/.config/containers/registries.d
 cat >home/.config/containers/policy.json <<JSON
 {
@@ -30,23 +30,23 @@ for key in key other; do
 done
 image=$(greeter app:1 signed)
 another=$(greeter app:2 unsigned)
-# Its cache is the test's own.
+# The cache belongs to the test.
 push() { XDG_CACHE_HOME=$work/cache "$strata" copy "$1" "docker://$registry/$2" --quiet "${@:3}"; }
 pull() { in13 podman pull --quiet --tls-verify=false "docker://$registry/$1" >out 2>log; }
 # refused NAME TEXT
 refused() {
   if pull "$1"; then fail "podman takes $1"; fi
-  grep -qF -- "$2" log || { cat log; fail "podman says something else of $1"; }
+  grep -qF -- "$2" log || { cat log; fail "podman has another error for $1"; }
 }
 
 digest=$(push "$image" app:1 --sign-key key.pem --sign-tag)
-pull app:1 || { cat log; fail "podman refuses what is signed"; }
+pull app:1 || { cat log; fail "podman refuses a signed image"; }
 same "$(in13 podman image inspect --format '{{.Digest}}' "$registry/app:1")" "$digest"
 pull "app@$digest" || { cat log; fail "podman refuses it by its digest"; }
 in13 skopeo copy --quiet --src-tls-verify=false "docker://$registry/app:1" "dir:$work/theirs"
-# A key of a program's, and a second signature beside the first.
+# A key in a signing program, and a second signature.
 push "$image" command:1 --sign-with 'openssl dgst -sha256 -sign key.pem' --sign-tag >/dev/null
-pull command:1 || { cat log; fail "podman refuses what a command signed"; }
+pull command:1 || { cat log; fail "podman refuses an image that a command signed"; }
 push "$image" both:1 --sign-key other.pem --sign-tag >/dev/null
 refused both:1 "invalid signature"
 push "$image" both:1 --sign-key key.pem --sign-tag >/dev/null
@@ -56,7 +56,7 @@ pull both:1 || { cat log; fail "podman finds no signature but the first"; }
 push "docker://$registry/joined:1" index:1 --all --sign-key key.pem --sign-tag >/dev/null
 pull index:1 || { cat log; fail "podman refuses a signed index"; }
 
-# Nothing signed, only in the newer form, by somebody else; and another image under the tag.
+# Unsigned, signed only in the newer format, signed by another key, and another image under the tag.
 push "$another" bare:1 >/dev/null
 refused bare:1 "A signature was required, but no signature exists"
 push "$another" bundle:1 --sign-key key.pem >/dev/null
@@ -65,7 +65,7 @@ push "$another" theirs:1 --sign-key other.pem --sign-tag >/dev/null
 refused theirs:1 "invalid signature"
 push "$another" app:1 >/dev/null
 refused app:1 "A signature was required, but no signature exists"
-# The signature of another repository says so.
+# The signature of another repository is reported.
 "$strata" copy "docker://$registry/app@$digest" "docker://$registry/moved:1" --quiet >/dev/null
 signatures=${digest/:/-}.sig
 "$strata" copy "docker://$registry/app:$signatures" "docker://$registry/moved:$signatures" --quiet --preserve-digests >/dev/null

@@ -1,5 +1,5 @@
-# What strata attaches is what regctl finds, and the reverse: in a registry with the referrers API (referrers.go), in one
-# without (docker-registry, where the fallback tag has it), and served by strata from a layout.
+# regctl finds the attachments of strata, and the reverse: in a registry with the referrers API (referrers.go), in one
+# without (docker-registry, with the fallback tag), and in a layout that strata serves.
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 for command in go jq docker-registry; do need_command "$command"; done
@@ -19,17 +19,17 @@ echo theirs >theirs.txt
 
 pids=()
 trap 'kill "${pids[@]}"; stop_registry' EXIT
-# theirs REFERENCE [OPTIONS…]: what regctl lists.
-theirs() { regctl artifact list --format '{{json .}}' "$@" 2>log || { cat log; fail "regctl artifact list $*"; }; }
-# same_lists REFERENCE: regctl and strata list the same descriptors.
+# regctl_list REFERENCE [OPTIONS…]: prints regctl's list.
+regctl_list() { regctl artifact list --format '{{json .}}' "$@" 2>log || { cat log; fail "regctl artifact list $*"; }; }
+# same_lists REFERENCE: expects that regctl and strata list the same descriptors.
 same_lists() {
   local descriptors='[.[] | { digest, size, mediaType, artifactType, annotations: (.annotations // {}) }] | sort_by(.digest)'
-  theirs "$1" | jq -c ".descriptors | $descriptors" >list.regctl
+  regctl_list "$1" | jq -c ".descriptors | $descriptors" >list.regctl
   "$strata" manifest "$1" --referrers 2>log | jq -c ".manifests | $descriptors" >list.strata
   cmp list.regctl list.strata || { cat list.regctl list.strata; fail "the lists of $1 differ"; }
 }
-kinds() { theirs "$1" | jq -r '.descriptors[].artifactType' | sort; }
-of() { regctl artifact get --subject "$1" --filter-artifact-type "$2" 2>log || { cat log; fail "regctl artifact get of $1: $2"; }; }
+kinds() { regctl_list "$1" | jq -r '.descriptors[].artifactType' | sort; }
+attachment() { regctl artifact get --subject "$1" --filter-artifact-type "$2" 2>log || { cat log; fail "regctl artifact get of $1: $2"; }; }
 expected="application/spdx+json
 application/vnd.cyclonedx+json
 application/vnd.dev.sigstore.bundle.v0.3+json
@@ -39,25 +39,25 @@ application/vnd.dev.sigstore.bundle.v0.3+json
 application/vnd.example+json
 application/vnd.in-toto.provenance+json"
 
-# attached HOST COUNT: everything that strata attaches, read by regctl, and one thing that regctl attaches, read by strata.
-# COUNT is how much the fallback tag lists.
+# attached HOST COUNT: regctl reads all attachments of strata, and strata reads an attachment of regctl. COUNT is the
+# number of entries under the fallback tag.
 attached() {
   local app=$1/app:1
   regctl registry set --tls disabled --skip-check "$1" 2>log || { cat log; fail "regctl registry set"; }
   "$strata" copy "$image" "docker://$app" --quiet --sbom cyclonedx --sbom spdx --provenance --sign-key key.pem >digest
   "$strata" attach "$app" thing.json --type application/vnd.example+json >attached
-  # Where there is an API, nobody keeps a list by hand.
+  # With the API, there is no list under the fallback tag.
   tagged=$(regctl manifest get --format body "$1/app:sha256-$(cut -d : -f 2 digest)" 2>/dev/null | jq '.manifests | length') || true
   [[ $tagged == "$2" ]] || fail "the fallback tag lists $tagged, not $2"
   same "$(kinds "$app")" "$expected"
   same_lists "$app"
   "$strata" sbom "$image" >bill.json
-  of "$app" application/vnd.cyclonedx+json | cmp - bill.json
+  attachment "$app" application/vnd.cyclonedx+json | cmp - bill.json
   "$strata" sbom "$image" --format spdx >bill.json
-  of "$app" application/spdx+json | cmp - bill.json
-  of "$app" application/vnd.example+json | cmp - thing.json
-  of "$app" application/vnd.in-toto.provenance+json | jq -e .buildDefinition >/dev/null || fail "the provenance"
-  # The same again is nothing new.
+  attachment "$app" application/spdx+json | cmp - bill.json
+  attachment "$app" application/vnd.example+json | cmp - thing.json
+  attachment "$app" application/vnd.in-toto.provenance+json | jq -e .buildDefinition >/dev/null || fail "the provenance"
+  # Repeating the attachment adds nothing.
   same "$("$strata" attach "$app" thing.json --type application/vnd.example+json)" "$(<attached)"
   same "$(kinds "$app")" "$expected"
   regctl artifact put --subject "$app" --artifact-type application/vnd.theirs --file theirs.txt 2>log || { cat log; fail "regctl artifact put"; }
@@ -74,7 +74,7 @@ wait_for "$!" test -s address || { cat referrers.log; fail "the registry ends"; 
 with_api=$(<address)
 attached "$with_api" ""
 
-# Taken along into a layout, and served from there; and from the one registry to the other.
+# A copy into a layout, which is served, and a copy from one registry to the other.
 "$strata" copy --referrers "docker://$with_api/app:1" oci:layout:1 --quiet >/dev/null
 "$strata" serve --listen 127.0.0.1:0 served:1=oci:layout:1 >references &
 pids+=($!)
@@ -83,7 +83,7 @@ served=$(<references)
 regctl registry set --tls disabled --skip-check "${served%%/*}"
 same "$(kinds "$served")" "$expected"$'\n'application/vnd.theirs
 same_lists "$served"
-of "$served" application/vnd.theirs | cmp - theirs.txt
+attachment "$served" application/vnd.theirs | cmp - theirs.txt
 "$strata" copy --referrers "docker://$with_api/app:1" "docker://$registry/copied:1" --quiet >/dev/null
 same "$(kinds "$registry/copied:1")" "$expected"$'\n'application/vnd.theirs
 same_lists "$registry/copied:1"

@@ -1,5 +1,5 @@
-# The registries that run here, each with TLS and passwords, with tokens, and open: Debian's docker-registry 2.8,
-# distribution 3 and crane's, which has front.py before it for that. (zot's module cannot be had through the Go module proxy.)
+# Real registries, each with TLS and passwords, with tokens, and without a login: Debian's docker-registry 2.8,
+# distribution 3 and crane's registry, for which front.py adds the login. (zot's module is not on the Go module proxy.)
 . "$root/tests/lib.sh"
 . "$root/tests/services.sh"
 for command in go jq openssl docker-registry; do need_command "$command"; done
@@ -16,7 +16,7 @@ openssl x509 -req -in request -CA authority.crt -CAkey authority.key -CAcreatese
   -extfile <(echo "subjectAltName = IP:127.0.0.1, DNS:localhost") 2>/dev/null
 mkdir certs
 cp authority.crt certs
-# bcrypt's own test vector: the password is U*U.
+# The test vector of bcrypt: the password is U*U.
 echo 'me:$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW' >users
 digests=$(python3 "$root/tests/peers/layout.py" "$work/layout")
 digest() { jq -r ".$1" <<<"$digests"; }
@@ -24,7 +24,7 @@ digest() { jq -r ".$1" <<<"$digests"; }
 pids=()
 stop() { for pid in "${pids[@]}"; do kill "$pid"; wait "$pid" || true; done 2>/dev/null; pids=(); }
 trap stop EXIT
-# registry_of PROGRAM NAME CONFIG HTTP: sets $host.
+# registry_of PROGRAM NAME CONFIG HTTP: starts the registry, and sets $host.
 registry_of() {
   local port
   port=$(free_port)
@@ -47,8 +47,8 @@ fails() {
   if "$strata" copy "${@:2}" >/dev/null 2>log; then fail "this should fail: ${*:2}"; fi
   grep -qiF -- "$1" log || { cat log; fail "the message lacks: $1"; }
 }
-# everything HOST FLAGS…: an index pushed, again by a machine that knows nothing, with what refers to it, mounted
-# elsewhere, two pushes of one tag at once, and back.
+# everything HOST FLAGS…: an index is pushed, pushed again by a machine without a cache, with its referrers, mounted in
+# another repository, pushed twice to one tag at once, and copied back.
 everything() {
   local there=$1 of
   shift
@@ -65,13 +65,13 @@ everything() {
   for name in index nested amd64 arm64 bill signature; do
     cmp "layout/blobs/$(digest "$name" | tr : /)" "back-${there#*:}/blobs/$(digest "$name" | tr : /)"
   done
-  # Two at once: the tag is one of them, whole.
+  # Two pushes at once: the tag has one of the images, complete.
   "$strata" copy oci:layout:v1 --platform linux/amd64 "docker://$there/race:t" "${of[@]}" --quiet >one 2>one.log & local first=$!
   "$strata" copy oci:layout:v1 --platform linux/arm64 "docker://$there/race:t" "${of[@]}" --quiet >two 2>two.log & local second=$!
   wait "$first" || { cat one.log; fail "the first of two pushes"; }
   wait "$second" || { cat two.log; fail "the second of two pushes"; }
   won=$(copy "docker://$there/race:t" "oci:race-${there#*:}:t" "${of[@]}" --quiet)
-  [[ $won == "$(<one)" || $won == "$(<two)" ]] || fail "the tag is $won, which nobody pushed"
+  [[ $won == "$(<one)" || $won == "$(<two)" ]] || fail "the tag is $won, which was not pushed"
   "$strata" verify "race-${there#*:}" | grep -q ' 0 problems$' || fail "the tag is broken"
 }
 
@@ -84,7 +84,7 @@ start_tokens() {
   wait_for "$!" test -s port || { cat tokens.log; fail "the token server ends"; }
   realm=https://127.0.0.1:$(<port)/token
 }
-# $host wants me:U*U.
+# $host requires the login me:U*U.
 with_passwords() {
   fails "log in first" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64
   fails "401" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64 --dest-creds me:wrong
@@ -93,16 +93,16 @@ with_passwords() {
   "$strata" logout "$host" 2>out || { cat out; fail "logout"; }
   fails "log in first" --all "docker://$host/app:v1" oci:nothing:v1 --cert-dir certs
 }
-# $host wants tokens of another server.
+# $host requires tokens of another server.
 with_tokens() {
-  # --cert-dir is for the registry; the token server's certificate is trusted by its own certs.d.
+  # --cert-dir applies to the registry. The certificate of the token server is trusted by its certs.d.
   local server=${realm#https://}
   mkdir -p "$HOME/.config/containers/certs.d/${server%%/*}"
   cp certs/*.crt "$HOME/.config/containers/certs.d/${server%%/*}/"
   fails "401" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64 --creds me:wrong
   fails "log in" oci:layout:v1 "docker://$host/app:v1" --cert-dir certs --platform linux/amd64
   everything "$host" --cert-dir certs --creds me:secret
-  # Everybody may pull what is for everybody.
+  # Public images can be pulled without a login.
   copy --all "docker://$host/app:v1" oci:anonymous:v1 --cert-dir certs --no-creds --quiet >out
   fails "log in" --all "docker://$host/other/app:v2" oci:nothing:v1 --cert-dir certs --no-creds
 }
@@ -115,21 +115,21 @@ for program in "${programs[@]}"; do
   registry_of "$program" "$program-token" "auth: { token: { realm: \"$realm\", service: service, issuer: issuer,
     rootcertbundle: $work/authority.crt } }" "$tls"
   with_tokens
-  # A mount wants a token for both repositories. (crane's registry has one folder of blobs for all: nothing is mounted.)
+  # A mount requires a token for both repositories. (crane's registry has one directory of blobs: nothing is mounted.)
   grep -q '^me repository:app:pull repository:other/app:pull,push$' tokens || { cat tokens; fail "no token for both repositories"; }
   no_secrets "$program"-*/log
   stop
 done
 
 [[ $crane ]] || exit 0
-# crane's, open: sets $port.
+# Starts crane's registry without a login, and sets $port.
 start_crane() {
   port=$(free_port)
   crane registry serve --address "127.0.0.1:$port" >crane.log 2>&1 &
   pids+=($!)
   wait_for_port "$!" "$port" || { cat crane.log; fail "crane ends"; }
 }
-# crane's behind front.py: sets $host.
+# Starts crane's registry behind front.py, and sets $host.
 fronted() {
   start_crane
   rm -f front

@@ -10,24 +10,24 @@ use super::{
 };
 
 #[test]
-fn a_blob_goes_in_one_put_where_patch_is_refused() {
+fn blobs_are_sent_in_one_put_if_patch_is_refused() {
     let world = World::new();
     let host = "europe-docker.pkg.dev";
     let store = Arc::new(Store::default());
     let tokens =
         Tokens::new(host, "https://europe-docker.pkg.dev/v2/token", host, Some("_json_key:{\"private_key\":\"pem\"}"));
     with_tokens(&world, host, host, &tokens, &store);
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host(host, move |request| match request.path() {
         "/v2/token" => tokens.give(request),
         _ if request.method == "PATCH" => Answer::error(405, "UNSUPPORTED", "chunked uploads are not supported"),
-        _ => tokens.check(request).unwrap_or_else(|| kept.answer(request)),
+        _ => tokens.check(request).unwrap_or_else(|| served_store.answer(request)),
     });
     world.log_in(host, "_json_key:{\"private_key\":\"pem\"}");
     let image = layout(&world, "image", &big());
     world.run(&["copy", &image, "docker://europe-docker.pkg.dev/project/repo/app:1", "--preserve-digests"]).good();
     assert!(store.has_tag("project/repo/app", "1"));
-    let asked = world.seen();
-    assert_eq!(asked.iter().filter(|request| request.method == "PATCH").count(), 1);
-    assert!(asked.iter().any(|request| request.method == "PUT" && request.body.len() == big().len()));
+    let requests = world.seen();
+    assert_eq!(requests.iter().filter(|request| request.method == "PATCH").count(), 1);
+    assert!(requests.iter().any(|request| request.method == "PUT" && request.body.len() == big().len()));
 }

@@ -15,7 +15,7 @@ fn uploads_follow_artifactorys_locations_with_a_length() {
     let host = "acme.jfrog.io";
     let store = Arc::new(Store::default());
     world.secret("artifactory-key", &[host]);
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host(host, move |request| {
         if request.basic().as_deref() != Some("me:artifactory-key") {
             return Answer::new(401).with("WWW-Authenticate", "Basic realm=Artifactory");
@@ -23,7 +23,7 @@ fn uploads_follow_artifactorys_locations_with_a_length() {
         if request.method == "PATCH" && request.header("content-length").is_none() {
             return Answer::new(411);
         }
-        let mut answer = kept.answer(request);
+        let mut answer = served_store.answer(request);
         for (name, value) in &mut answer.headers {
             if name == "location" {
                 *value = format!("https://{host}:443{value}");

@@ -10,9 +10,9 @@ use std::{
 };
 
 use super::{
-    mappings::layer,
+    mapping_scene::layer,
     store::{Store, image, layout},
-    world::{Answer, Request, Said, World},
+    world::{Answer, ProcessResult, Request, World},
 };
 use rcgen::KeyPair;
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ use strata::internals::oci::{Digest, descriptor::media_type};
 const HOST: &str = "registry.example.com";
 const TARGET: &str = "docker://registry.example.com/app:1";
 
-/// A world with keys `key.pem` and `key.pub`, and others of somebody else.
+/// A world with the keys `key.pem` and `key.pub`, and another pair.
 pub fn with_keys() -> World {
     let world = World::new();
     for name in ["key", "other"] {
@@ -32,7 +32,7 @@ pub fn with_keys() -> World {
     world
 }
 
-fn push_signed(world: &World) -> Said {
+fn push_signed(world: &World) -> ProcessResult {
     let image = layout(world, "image", &layer(1));
     world.run(&["copy", &image, TARGET, "--provenance", "--sign-key", "key.pem"])
 }
@@ -47,8 +47,8 @@ fn attaches(request: &Request) -> bool {
 fn a_registry_without_the_referrers_api_gets_the_fallback_tag() {
     let world = with_keys();
     let store = Arc::new(Store::default());
-    let kept = Arc::clone(&store);
-    world.host(HOST, move |request| kept.answer(request));
+    let served_store = Arc::clone(&store);
+    world.host(HOST, move |request| served_store.answer(request));
     let digest = push_signed(&world).good().out;
     assert!(store.has_tag("app", &digest.trim().replace(':', "-")));
     world.run(&["verify", TARGET, "--key", "key.pub"]).good();
@@ -60,9 +60,9 @@ fn a_registry_without_the_referrers_api_gets_the_fallback_tag() {
 fn two_signers_at_once_keep_both_signatures_under_the_tag() {
     let world = with_keys();
     let store = Arc::new(Store { referrers: true, ..Store::default() });
-    let (kept, reads, both_read) = (Arc::clone(&store), AtomicUsize::new(0), Barrier::new(2));
+    let (served_store, reads, both_read) = (Arc::clone(&store), AtomicUsize::new(0), Barrier::new(2));
     world.host(HOST, move |request| {
-        let answer = kept.answer(request);
+        let answer = served_store.answer(request);
         let is_read = request.method == "GET" && request.path().ends_with(".sig");
         if is_read && reads.fetch_add(1, Ordering::SeqCst) < 2 {
             both_read.wait();
@@ -90,27 +90,27 @@ fn two_signers_at_once_keep_both_signatures_under_the_tag() {
 fn a_signature_tag_with_another_manifest_is_not_overwritten() {
     let world = with_keys();
     let store = Arc::new(Store { referrers: true, ..Store::default() });
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host(HOST, move |request| {
         if request.method == "GET" && request.path().ends_with(".sig") {
             return Answer::new(200).with("content-type", media_type::MANIFEST).body("[]");
         }
-        kept.answer(request)
+        served_store.answer(request)
     });
     let image = layout(&world, "image", b"layer");
-    let said = world.run(&["copy", &image, TARGET, "--sign-key", "key.pem", "--sign-tag"]);
-    said.bad("holds something else");
+    let result = world.run(&["copy", &image, TARGET, "--sign-key", "key.pem", "--sign-tag"]);
+    result.bad("holds something else");
 }
 
 #[test]
 fn attach_fails_if_the_registry_drops_referrers() {
     let world = with_keys();
-    let kept = Arc::new(Store { referrers: true, ..Store::default() });
+    let served_store = Arc::new(Store { referrers: true, ..Store::default() });
     world.host(HOST, move |request| {
         if request.path().contains("/referrers/") {
             return Answer::json(200, json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [] }));
         }
-        kept.answer(request)
+        served_store.answer(request)
     });
     push_signed(&world).bad("does not list it");
     world.run(&["verify", TARGET, "--key", "key.pub"]).bad("is not signed with this key");
@@ -119,14 +119,14 @@ fn attach_fails_if_the_registry_drops_referrers() {
 #[test]
 fn attach_fails_if_the_tag_moves() {
     let world = with_keys();
-    let kept = Arc::new(Store { referrers: true, ..Store::default() });
+    let served_store = Arc::new(Store { referrers: true, ..Store::default() });
     let (other, _) = image(b"another layer");
     world.host(HOST, move |request| {
         if attaches(request) {
             let moved = (media_type::MANIFEST.to_owned(), other.clone());
-            kept.manifests.lock().unwrap().insert(("app".to_owned(), "1".to_owned()), moved);
+            served_store.manifests.lock().unwrap().insert(("app".to_owned(), "1".to_owned()), moved);
         }
-        kept.answer(request)
+        served_store.answer(request)
     });
     push_signed(&world).bad("the documents were attached to sha256:");
 }
@@ -134,26 +134,26 @@ fn attach_fails_if_the_tag_moves() {
 #[test]
 fn signing_fails_if_the_image_was_deleted() {
     let world = with_keys();
-    let kept = Arc::new(Store { referrers: true, ..Store::default() });
-    let digest = Digest::of(&image(b"layer").0).to_string();
+    let served_store = Arc::new(Store { referrers: true, ..Store::default() });
+    let digest = Digest::sha256(&image(b"layer").0).to_string();
     world.host(HOST, move |request| {
         if request.method == "GET" && request.path().ends_with(&digest) {
             return Answer::error(404, "MANIFEST_UNKNOWN", "manifest unknown");
         }
-        kept.answer(request)
+        served_store.answer(request)
     });
     let image = layout(&world, "image", b"layer");
     let copy = ["copy", &image, TARGET, "--preserve-digests", "--sign-key", "key.pem"];
     world.run(&copy).bad("is no longer in the registry");
 }
 
-/// Whoever may write to the registry can put anything there; only what the key signed counts.
+/// An account with write access to the registry can change attestations. Only signed content is accepted.
 #[test]
-fn changed_attestations_count_for_nothing() {
+fn changed_attestations_fail_verification() {
     let world = with_keys();
     let store = Arc::new(Store { referrers: true, ..Store::default() });
-    let kept = Arc::clone(&store);
-    world.host(HOST, move |request| kept.answer(request));
+    let served_store = Arc::clone(&store);
+    world.host(HOST, move |request| served_store.answer(request));
     let digest = push_signed(&world).good().out.trim().to_owned();
     // Every bundle gets another payload, with right digests all the way up.
     let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -172,8 +172,8 @@ fn changed_attestations_count_for_nothing() {
         let statement = String::from_utf8(statement).unwrap().replace("https://", "http://");
         document["dsseEnvelope"]["payload"] = data_encoding::BASE64.encode(statement.as_bytes()).into();
         let blob = document.to_string().into_bytes();
-        manifest["layers"][0] = json!({ "mediaType": bundle, "digest": Digest::of(&blob), "size": blob.len() });
-        blobs.insert(("app".to_owned(), Digest::of(&blob).to_string()), blob);
+        manifest["layers"][0] = json!({ "mediaType": bundle, "digest": Digest::sha256(&blob), "size": blob.len() });
+        blobs.insert(("app".to_owned(), Digest::sha256(&blob).to_string()), blob);
         *bytes = manifest.to_string().into_bytes();
         assert_eq!(kind, media_type::MANIFEST);
         changed += 1;
@@ -181,7 +181,7 @@ fn changed_attestations_count_for_nothing() {
     assert_eq!(changed, 2, "the signature and the provenance");
     let manifests = std::mem::take(&mut *store.manifests.lock().unwrap());
     let renamed = manifests.into_iter().map(|((name, version), (kind, bytes))| {
-        let version = if version.starts_with("sha256:") { Digest::of(&bytes).to_string() } else { version };
+        let version = if version.starts_with("sha256:") { Digest::sha256(&bytes).to_string() } else { version };
         ((name, version), (kind, bytes))
     });
     store.manifests.lock().unwrap().extend(renamed);
@@ -190,14 +190,14 @@ fn changed_attestations_count_for_nothing() {
 }
 
 #[test]
-fn passwords_of_keys_go_nowhere() {
+fn passwords_of_keys_are_not_sent() {
     let mut world = with_keys();
-    let kept = Arc::new(Store { referrers: true, ..Store::default() });
-    world.host(HOST, move |request| kept.answer(request));
+    let served_store = Arc::new(Store { referrers: true, ..Store::default() });
+    world.host(HOST, move |request| served_store.answer(request));
     world.set("COSIGN_PASSWORD", "swordfish-of-the-key");
     world.secret("swordfish-of-the-key", &[]);
-    let said = push_signed(&world).good();
-    assert!(!said.out.contains("swordfish") && !said.err.contains("swordfish"));
+    let result = push_signed(&world).good();
+    assert!(!result.out.contains("swordfish") && !result.err.contains("swordfish"));
     assert_eq!(world.leaks(), Vec::<String>::new());
     let image = layout(&world, "image", b"layer");
     world.run(&["copy", &image, TARGET, "--sign-with", "false"]).bad("--sign-with \"false\"");

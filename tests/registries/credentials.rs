@@ -1,4 +1,4 @@
-//! Where credentials come from, and to whom they go (containers-auth.json(5); docker/cli, cli/config/configfile).
+//! The sources of credentials, and the hosts that receive them (containers-auth.json(5); docker/cli, cli/config/configfile).
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::{
 
 const HOST: &str = "registry.example.com";
 
-/// A registry that wants Basic, for anybody, and says who came.
+/// Adds a registry that requires Basic authentication and accepts all users.
 fn basic(world: &World) {
     world.secret("password", &[HOST]);
     let store = Store::default();
@@ -20,8 +20,8 @@ fn basic(world: &World) {
     });
 }
 
-/// Who logged in to pull.
-fn who(world: &World) -> Option<String> {
+/// Returns the user that a pull authenticates as.
+fn sent_user(world: &World) -> Option<String> {
     world.seen();
     world.run(&["manifest", "registry.example.com/app:1"]);
     world.seen().iter().find_map(super::world::Request::basic).map(|login| login.split(':').next().unwrap().to_owned())
@@ -33,29 +33,29 @@ fn auths(user: &str) -> String {
 }
 
 #[test]
-fn places_are_looked_at_in_containers_order() {
+fn credential_files_are_read_in_the_order_of_containers_auth_json() {
     let mut world = World::new();
     basic(&world);
-    assert_eq!(who(&world), None);
+    assert_eq!(sent_user(&world), None);
     let auth = data_encoding::BASE64.encode(b"dockercfg:password");
     world.file("home/.dockercfg", format!(r#"{{"https://{HOST}/v1/":{{"auth":"{auth}"}}}}"#));
-    assert_eq!(who(&world).as_deref(), Some("dockercfg"));
+    assert_eq!(sent_user(&world).as_deref(), Some("dockercfg"));
     world.file("home/.docker/config.json", auths("docker"));
-    assert_eq!(who(&world).as_deref(), Some("docker"));
+    assert_eq!(sent_user(&world).as_deref(), Some("docker"));
     world.file("home/.config/containers/auth.json", auths("config"));
-    assert_eq!(who(&world).as_deref(), Some("config"));
+    assert_eq!(sent_user(&world).as_deref(), Some("config"));
     world.file("run/containers/auth.json", auths("run"));
-    assert_eq!(who(&world).as_deref(), Some("run"));
-    let named = world.file("named.json", auths("named"));
-    world.set("REGISTRY_AUTH_FILE", named.to_str().unwrap());
-    assert_eq!(who(&world).as_deref(), Some("named"));
+    assert_eq!(sent_user(&world).as_deref(), Some("run"));
+    let named_file = world.file("named.json", auths("named"));
+    world.set("REGISTRY_AUTH_FILE", named_file.to_str().unwrap());
+    assert_eq!(sent_user(&world).as_deref(), Some("named"));
     world.file("empty.json", r#"{"auths":{}}"#);
     world.set("REGISTRY_AUTH_FILE", world.path("empty.json").to_str().unwrap());
-    assert_eq!(who(&world).as_deref(), Some("config"), "a file without the host leads on");
+    assert_eq!(sent_user(&world).as_deref(), Some("config"), "a file without the host leads on");
 }
 
 #[test]
-fn helpers_come_before_what_the_file_keeps() {
+fn credential_helpers_precede_stored_credentials() {
     let world = World::new();
     basic(&world);
     let auth = data_encoding::BASE64.encode(b"file:password");
@@ -64,16 +64,16 @@ fn helpers_come_before_what_the_file_keeps() {
         .file("home/.docker/config.json", config(&format!(r#""credsStore":"store","credHelpers":{{"{HOST}":"own"}}"#)));
     world.program("docker-credential-own", r#"cat >/dev/null; echo '{"Username":"own","Secret":"password"}'"#);
     world.program("docker-credential-store", r#"cat >/dev/null; echo '{"Username":"store","Secret":"password"}'"#);
-    assert_eq!(who(&world).as_deref(), Some("own"));
+    assert_eq!(sent_user(&world).as_deref(), Some("own"));
     world.file("home/.docker/config.json", config(r#""credsStore":"store""#));
-    assert_eq!(who(&world).as_deref(), Some("store"));
-    // Who has nothing is no failure (docker-credential-helpers, credentials/error.go).
+    assert_eq!(sent_user(&world).as_deref(), Some("store"));
+    // A helper without credentials for the host is not a failure (docker-credential-helpers, credentials/error.go).
     world.program("docker-credential-store", "echo 'credentials not found in native keychain'; exit 1");
-    assert_eq!(who(&world).as_deref(), Some("file"));
-    // Who fails is named, and nobody goes on as a guest.
+    assert_eq!(sent_user(&world).as_deref(), Some("file"));
+    // The error names the helper that failed, and no anonymous request is sent.
     world.program("docker-credential-store", "echo 'the keychain is locked' >&2; exit 1");
-    let said = world.run(&["manifest", "registry.example.com/app:1"]).bad("the keychain is locked");
-    assert!(said.err.contains("docker-credential-store") && said.err.contains("config.json"), "{}", said.err);
+    let result = world.run(&["manifest", "registry.example.com/app:1"]).bad("the keychain is locked");
+    assert!(result.err.contains("docker-credential-store") && result.err.contains("config.json"), "{}", result.err);
     world.file("home/.docker/config.json", config(r#""credsStore":"gone""#));
     world.run(&["manifest", "registry.example.com/app:1"]).bad("docker-credential-gone");
 }
@@ -110,10 +110,10 @@ fn refresh_tokens_are_for_the_first_realm() {
     });
     world.run(&["copy", "docker://registry.example.com/app:1", "oci:pulled:t"]).good();
     // A registry that names another realm in the middle of it.
-    let kept = Arc::clone(&tokens);
+    let served_tokens = Arc::clone(&tokens);
     world.host(HOST, move |request| {
         let evil = r#"Bearer realm="https://evil.example/token",service="s""#;
-        match kept.check(request) {
+        match served_tokens.check(request) {
             Some(challenge) => challenge,
             None if request.path().contains("/blobs/") => Answer::new(401).with("www-authenticate", evil),
             None => store.answer(request),
@@ -129,7 +129,7 @@ fn refresh_tokens_are_for_the_first_realm() {
 }
 
 #[test]
-fn nothing_goes_from_https_to_http() {
+fn credentials_are_not_sent_after_a_redirect_to_http() {
     let world = World::new();
     world.secret("password", &[HOST]);
     world.log_in(HOST, "me:password");
@@ -166,7 +166,7 @@ fn redirects_within_a_host_keep_credentials() {
 }
 
 #[test]
-fn tokens_given_by_hand_are_for_the_registry_alone() {
+fn a_registry_token_is_sent_to_the_registry_only() {
     let world = World::new();
     world.secret("bearer-by-hand", &[HOST]);
     let store = Store::default();
@@ -181,7 +181,7 @@ fn tokens_given_by_hand_are_for_the_registry_alone() {
 }
 
 #[test]
-fn login_and_logout_write_what_docker_would() {
+fn login_and_logout_write_the_file_of_docker() {
     let world = World::new();
     basic(&world);
     world.file("home/.docker/config.json", r#"{"currentContext":"default","auths":{"other.io":{"auth":"YTpi"}}}"#);
@@ -194,7 +194,7 @@ fn login_and_logout_write_what_docker_would() {
             .stderr(std::process::Stdio::piped());
         let mut child = command.spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        super::world::Said::of(child.wait_with_output().unwrap())
+        super::world::ProcessResult::from_output(child.wait_with_output().unwrap())
     };
     login(&["login", HOST, "--username", "me", "--password-stdin"], "password\n").good();
     let written: serde_json::Value = serde_json::from_str(&text(&world.path("home/.docker/config.json"))).unwrap();
@@ -206,9 +206,9 @@ fn login_and_logout_write_what_docker_would() {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(world.path("home/.docker/config.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert_eq!(who(&world).as_deref(), Some("me"));
+    assert_eq!(sent_user(&world).as_deref(), Some("me"));
     world.run(&["logout", HOST]).good();
-    assert_eq!(who(&world), None);
+    assert_eq!(sent_user(&world), None);
     world.run(&["logout", HOST]).bad("not logged in");
     // A helper keeps it, where one is named.
     world.file("home/.docker/config.json", r#"{"credsStore":"store"}"#);
@@ -225,21 +225,21 @@ fn login_and_logout_write_what_docker_would() {
 }
 
 #[test]
-fn loopback_does_without_tls_and_without_a_proxy() {
+fn loopback_registries_are_reached_without_tls_and_proxy() {
     let world = World::new();
     let store = Store::default();
     store.keep("app", "1", b"layer");
     let host = on_loopback(move |request| store.answer(request));
     world.run(&["manifest", &format!("{host}/app:1")]).good();
     assert!(world.seen().is_empty());
-    // A name that only begins like it is somebody else's.
+    // A host whose name only begins with the name is another host.
     world.run(&["manifest", "127.evil.invalid/app:1"]).bad("");
     world.asked_only("127.evil.invalid");
 }
 
 /// The watch of all these tests: a password at a host that it does not belong to is seen.
 #[test]
-fn a_leak_would_be_seen() {
+fn leaked_secrets_are_detected() {
     let world = World::new();
     basic(&world);
     world.log_in(HOST, "me:password");

@@ -1,6 +1,6 @@
 //! Docker Hub: `docker.io` is `registry-1.docker.io`; tokens come from `auth.docker.io` and are called `token` and
 //! `access_token` both ([token authentication](https://distribution.github.io/distribution/spec/auth/token/); "the
-//! answer has no token" was ours); blobs come from a CDN (`production.cloudflare.docker.com`) by redirect; docker
+//! answer has no token" was an error of strata); blobs come from a CDN (`production.cloudflare.docker.com`) by redirect; docker
 //! keeps its password under `https://index.docker.io/v1/`; 429 is `toomanyrequests` with a limit
 //! (docs.docker.com/docker-hub/usage).
 
@@ -32,18 +32,18 @@ fn logins_of_docker_push_and_pull() {
     world.run(&["copy", &image, "docker://me/app:1"]).good();
     assert!(store.has_tag("me/app", "1"));
     world.run(&["copy", "docker://docker.io/me/app:1", "oci:pulled:t"]).good();
-    let asked = world.seen();
-    assert!(asked.iter().any(|request| request.query("service") == ["registry.docker.io"]), "{asked:?}");
-    assert!(asked.iter().any(|request| request.query("account") == ["me"]), "{asked:?}");
+    let requests = world.seen();
+    assert!(requests.iter().any(|request| request.query("service") == ["registry.docker.io"]), "{requests:?}");
+    assert!(requests.iter().any(|request| request.query("account") == ["me"]), "{requests:?}");
 }
 
 #[test]
-fn official_images_are_pulled_by_anybody() {
+fn official_images_are_pulled_anonymously() {
     let (world, store, _) = hub(None);
     store.keep("library/hello", "latest", b"layer");
     world.run(&["copy", "docker://hello", "oci:pulled:t"]).good();
-    let asked = world.seen();
-    let token = asked.iter().find(|request| request.host == "auth.docker.io").unwrap();
+    let requests = world.seen();
+    let token = requests.iter().find(|request| request.host == "auth.docker.io").unwrap();
     assert_eq!(token.query("scope"), ["repository:library/hello:pull"]);
     assert_eq!(token.header("authorization"), None);
 }
@@ -53,9 +53,9 @@ fn a_wrong_password_is_reported_after_one_request() {
     let (world, _, _) = hub(Some("me:hunter2"));
     world.log_in("https://index.docker.io/v1/", "me:wrong");
     let image = layout(&world, "image", b"layer");
-    let said = world.run(&["copy", &image, "docker://me/app:1"]).bad("incorrect username or password");
-    assert!(said.err.contains("Log in first"), "{}", said.err);
-    assert!(!said.err.contains("wrong"), "{}", said.err);
+    let result = world.run(&["copy", &image, "docker://me/app:1"]).bad("incorrect username or password");
+    assert!(result.err.contains("Log in first"), "{}", result.err);
+    assert!(!result.err.contains("wrong"), "{}", result.err);
     assert_eq!(world.asked().iter().filter(|line| line.contains("auth.docker.io")).count(), 1);
 }
 
@@ -64,35 +64,35 @@ fn blobs_are_read_from_a_cdn_without_credentials() {
     let (world, store, tokens) = hub(Some("me:hunter2"));
     world.log_in("https://index.docker.io/v1/", "me:hunter2");
     store.keep("me/app", "1", b"layer");
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host("registry-1.docker.io", move |request| match tokens.check(request) {
         Some(challenge) => challenge,
         None if request.path().contains("/blobs/") => {
             let url = format!("https://production.cloudflare.docker.com{}?verify=signature", request.path());
             Answer::new(307).with("location", &url)
         }
-        None => kept.answer(request),
+        None => served_store.answer(request),
     });
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host("production.cloudflare.docker.com", move |request| {
         assert_eq!(request.header("authorization"), None);
-        kept.answer(request)
+        served_store.answer(request)
     });
     world.run(&["copy", "docker://me/app:1", "oci:pulled:t"]).good();
-    // One that asks for credentials is not told them either (containerd, CVE-2020-15157).
+    // A host that asks for credentials after a redirect does not receive them (containerd, CVE-2020-15157).
     for challenge in [r#"Basic realm="cdn""#, r#"Bearer realm="https://evil.example/token",service="x""#] {
         world.seen();
         world.host("production.cloudflare.docker.com", move |_| Answer::new(401).with("www-authenticate", challenge));
         world.run(&["copy", "docker://me/app:1", "oci:again:t"]).bad("401");
-        let asked = world.seen();
-        assert!(asked.iter().all(|request| request.host != "evil.example"), "{asked:?}");
-        let cdn = asked.iter().filter(|request| request.host == "production.cloudflare.docker.com");
+        let requests = world.seen();
+        assert!(requests.iter().all(|request| request.host != "evil.example"), "{requests:?}");
+        let cdn = requests.iter().filter(|request| request.host == "production.cloudflare.docker.com");
         assert!(cdn.clone().count() > 0 && cdn.clone().all(|request| request.header("authorization").is_none()));
     }
 }
 
 #[test]
-fn a_rate_limit_is_waited_for() {
+fn a_rate_limited_request_is_retried_after_the_requested_time() {
     let (world, store, tokens) = hub(None);
     store.keep("library/hello", "latest", b"layer");
     let refused = AtomicUsize::new(0);

@@ -14,25 +14,26 @@ const HOST: &str = "123456789012.dkr.ecr.eu-central-1.amazonaws.com";
 const S3: &str = "prod-eu-central-1-starport-layer-bucket.s3.eu-central-1.amazonaws.com";
 
 #[test]
-fn its_helper_gives_the_password_and_s3_never_sees_it() {
+fn passwords_of_the_credential_helper_are_not_sent_to_s3() {
     let world = World::new();
     let store = Arc::new(Store::default());
     world.secret("ecr-password", &[HOST]);
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host(HOST, move |request| {
         if request.basic().as_deref() != Some("AWS:ecr-password") {
             return Answer::new(401)
                 .with("www-authenticate", &format!(r#"Basic realm="https://{HOST}/",service="ecr.amazonaws.com""#));
         }
-        match kept.answer(request) {
+        match served_store.answer(request) {
             found if found.status == 200 && request.path().contains("/blobs/") => {
                 Answer::new(307).with("location", &format!("https://{S3}{}?X-Amz-Signature=x", request.path()))
             }
             answer => answer,
         }
     });
-    let kept = Arc::clone(&store);
-    world.host(S3, move |request| if request.method == "GET" { kept.answer(request) } else { Answer::new(403) });
+    let served_store = Arc::clone(&store);
+    world
+        .host(S3, move |request| if request.method == "GET" { served_store.answer(request) } else { Answer::new(403) });
     world.file("home/.docker/config.json", format!(r#"{{"credHelpers":{{"{HOST}":"ecr-login"}}}}"#));
     world.program(
         "docker-credential-ecr-login",
@@ -45,8 +46,8 @@ fn its_helper_gives_the_password_and_s3_never_sees_it() {
     world.run(&["copy", &image, &target]).good();
     world.run(&["copy", &target, "oci:pulled:t"]).good();
     world.seen();
-    // All is there: S3's 403 to HEAD says nothing else.
+    // S3 responds 403 to HEAD for a blob that exists.
     world.run(&["copy", &image, &target]).good();
-    let seen = world.seen();
-    assert!(!seen.is_empty() && seen.iter().all(|request| request.method != "POST"), "{seen:?}");
+    let requests = world.seen();
+    assert!(!requests.is_empty() && requests.iter().all(|request| request.method != "POST"), "{requests:?}");
 }

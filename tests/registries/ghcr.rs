@@ -25,12 +25,12 @@ fn a_mount_asks_for_a_token_of_both_repositories() {
     store.keep("me/base", "1", b"layer");
     let image = layout(&world, "image", b"layer");
     world.run(&["copy", &image, "docker://ghcr.io/me/app:1", "--mount-from", "me/base", "--preserve-digests"]).good();
-    let asked = world.seen();
+    let requests = world.seen();
     let scopes: Vec<_> =
-        asked.iter().filter(|request| request.path() == "/token").map(|token| token.query("scope")).collect();
+        requests.iter().filter(|request| request.path() == "/token").map(|token| token.query("scope")).collect();
     let both = ["repository:me/app:pull,push", "repository:me/base:pull"];
     assert!(scopes.iter().any(|scope| *scope == both), "{scopes:?}");
-    assert!(!asked.iter().any(|request| request.method == "PATCH"), "{asked:?}");
+    assert!(!requests.iter().any(|request| request.method == "PATCH"), "{requests:?}");
 }
 
 #[test]
@@ -39,8 +39,9 @@ fn the_upload_of_a_refused_mount_is_used() {
     let layer = big();
     let source = layout(&world, "image", &layer);
     world.run(&["copy", &source, "docker://ghcr.io/me/app:1", "--mount-from", "me/base", "--preserve-digests"]).good();
-    let asked = world.seen();
-    let opened = asked.iter().filter(|request| request.method == "POST" && request.header("authorization").is_some());
+    let requests = world.seen();
+    let opened =
+        requests.iter().filter(|request| request.method == "POST" && request.header("authorization").is_some());
     let opened: Vec<_> = opened.map(|request| request.target.clone()).collect();
     // The layer's and the config's, each opened by its mount.
     assert!(opened.iter().all(|target| target.contains("mount=")), "{opened:?}");
@@ -53,12 +54,12 @@ fn a_copy_between_repositories_sends_the_manifest_and_no_blob() {
     store.keep("me/base", "1", b"layer");
     world.run(&["copy", "docker://ghcr.io/me/base:1", "docker://ghcr.io/me/app:1", "--preserve-digests"]).good();
     assert!(store.has_tag("me/app", "1"));
-    let asked = world.seen();
-    let sent: Vec<_> = asked.iter().filter(|request| matches!(request.method.as_str(), "PATCH" | "PUT")).collect();
+    let requests = world.seen();
+    let sent: Vec<_> = requests.iter().filter(|request| matches!(request.method.as_str(), "PATCH" | "PUT")).collect();
     let paths: Vec<&str> = sent.iter().map(|request| request.path()).collect();
     assert_eq!(paths, ["/v2/me/app/manifests/1"]);
     // The layer and the config.
-    let mounted = asked.iter().filter(|request| request.query("from") == ["me/base"]);
+    let mounted = requests.iter().filter(|request| request.query("from") == ["me/base"]);
     let mounted = mounted.filter(|request| request.header("authorization").is_some());
     assert_eq!(mounted.flat_map(|request| request.query("mount")).collect::<std::collections::HashSet<_>>().len(), 2);
 }
@@ -70,9 +71,9 @@ fn a_config_of_several_images_of_a_fleet_is_sent_once() {
     world.file("fleet", format!("{source} docker://ghcr.io/me/one:1\n{source} docker://ghcr.io/me/two:1\n"));
     world.run(&["copy", "--fleet", "fleet"]).good();
     assert!(store.has_tag("me/one", "1") && store.has_tag("me/two", "1"));
-    let config = Digest::of(&image(b"layer").1[0]).to_string();
-    let asked = world.seen();
+    let config = Digest::sha256(&image(b"layer").1[0]).to_string();
+    let requests = world.seen();
     let about =
         |request: &&super::world::Request| request.method == "PUT" && request.query("digest") == [config.clone()];
-    assert_eq!(asked.iter().filter(about).count(), 1, "{asked:?}");
+    assert_eq!(requests.iter().filter(about).count(), 1, "{requests:?}");
 }

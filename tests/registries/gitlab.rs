@@ -1,5 +1,5 @@
-//! GitLab: the registry and who gives its tokens are two hosts (docs.gitlab.com/administration/packages/
-//! container_registry; `realm="https://gitlab.example.com/jwt/auth"`), and its host is told nothing of our tokens. A
+//! GitLab: the registry and its token server are two hosts (docs.gitlab.com/administration/packages/
+//! container_registry; `realm="https://gitlab.example.com/jwt/auth"`), and the registry's host does not receive the credentials. A
 //! mount from a project without access is refused by the token, and the blob is uploaded.
 
 use std::{collections::HashSet, sync::Arc};
@@ -10,7 +10,7 @@ use super::{
 };
 
 #[test]
-fn a_repository_without_access_costs_an_upload_and_no_more() {
+fn a_refused_mount_is_followed_by_an_upload() {
     let world = World::new();
     let (host, realm) = ("registry.example.com", "gitlab.example.com");
     let store = Arc::new(Store { mounts: true, ..Store::default() });

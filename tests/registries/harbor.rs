@@ -1,6 +1,6 @@
 //! Harbor gives `token` and `access_token` both, at `/service/token` of its own host, for the service
 //! `harbor-registry`; robots are called `robot$project+name` (goharbor.io/docs, "Create Robot Accounts"; goharbor/harbor,
-//! src/core/service/token/creator.go). It may offer Basic beside Bearer.
+//! src/core/service/token/creator.go). It may offer Basic and Bearer.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use super::{
 };
 
 #[test]
-fn robots_push_and_bearer_is_preferred_to_basic() {
+fn robot_accounts_push_with_bearer_tokens_instead_of_basic() {
     let world = World::new();
     let host = "harbor.example.com";
     let store = Arc::new(Store { referrers: true, ..Store::default() });
     let tokens =
         Tokens::new(host, "https://harbor.example.com/service/token", "harbor-registry", Some("robot$p+ci:secret0"));
     with_tokens(&world, host, host, &tokens, &store);
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host(host, move |request| match request.path() {
         "/service/token" => tokens.give(request),
         _ => match tokens.check(request) {
@@ -27,7 +27,7 @@ fn robots_push_and_bearer_is_preferred_to_basic() {
                     .insert(0, ("www-authenticate".to_owned(), r#"Basic realm="harbor, here""#.to_owned()));
                 challenge
             }
-            None => kept.answer(request),
+            None => served_store.answer(request),
         },
     });
     let image = layout(&world, "image", b"layer");

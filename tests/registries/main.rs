@@ -4,12 +4,15 @@
 mod artifact_registry;
 mod artifactory;
 mod attach;
+mod claims;
 mod credentials;
 mod docker_hub;
 mod ecr;
+mod fleets;
 mod ghcr;
 mod gitlab;
 mod harbor;
+mod mapping_scene;
 mod mappings;
 mod mirrors;
 mod quay;

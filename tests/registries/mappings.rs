@@ -1,184 +1,19 @@
 //! Attacks on the mapping from uncompressed layers to compressed blobs: a registry accepts any list of layers in a
 //! manifest, so an account that can push one tag can list a blob of its own for the diff_id of a layer of another image.
 
-use std::{
-    fs,
-    io::Write,
-    sync::{Arc, MutexGuard, PoisonError},
-};
+use std::fs;
 
 use super::{
-    attach::with_keys,
-    store::{Store, layout},
-    world::{Said, World},
+    mapping_scene::{Claim, HOST, Scene, TARGET, compress, counts, event, layer, layer_of, lock},
+    store::layout,
 };
 use serde_json::{Value, json};
 use strata::internals::{
-    layer::{DetectedCompression, chunked::annotation, compress::Compression},
+    layer::{chunked::annotation, compress::Compression},
     oci::{Digest, descriptor::media_type},
 };
 
-const HOST: &str = "registry.example.com";
-const TARGET: &str = "docker://registry.example.com/app:prod";
 const COMPRESSIONS: [Compression; 2] = [Compression::Gzip, Compression::Zstd];
-
-/// A tar of a file that compresses badly.
-pub fn layer(seed: u8) -> Vec<u8> {
-    layer_of(seed, 150_000)
-}
-
-fn layer_of(seed: u8, size: usize) -> Vec<u8> {
-    let mut state = u64::from(seed) + 1;
-    let mut bytes = vec![0; size];
-    for byte in &mut bytes {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        *byte = (state >> 56) as u8;
-    }
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_ustar();
-    header.set_size(bytes.len() as u64);
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(1);
-    header.set_device_major(0).unwrap();
-    header.set_device_minor(0).unwrap();
-    tar.append_data(&mut header, "file", &bytes[..]).unwrap();
-    tar.into_inner().unwrap()
-}
-
-fn compress(bytes: &[u8], compression: Compression) -> Vec<u8> {
-    // Another level than that of a push, so that a blob that is made again is another.
-    let mut writer = compression.writer(Vec::new(), 1, Some(1)).unwrap();
-    writer.write_all(bytes).unwrap();
-    writer.finish().unwrap().0
-}
-
-fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A machine with keys and an empty cache, an image with the layer, and a registry.
-struct Scene {
-    world: World,
-    store: Arc<Store>,
-    good: Vec<u8>,
-    image: String,
-}
-
-/// What a manifest lists for a layer.
-struct Claim {
-    diff_id: Digest,
-    blob: Vec<u8>,
-    size: Option<usize>,
-    media_type: &'static str,
-    annotations: Value,
-}
-
-impl Claim {
-    fn new(layer: &[u8], blob: Vec<u8>, compression: Compression) -> Self {
-        let media_type = compression.media_type();
-        Self { diff_id: Digest::of(layer), blob, size: None, media_type, annotations: json!({}) }
-    }
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self::with_layer(layer(1))
-    }
-
-    fn with_layer(good: Vec<u8>) -> Self {
-        let world = with_keys();
-        let store = Arc::new(Store { referrers: true, mounts: true, ..Store::default() });
-        let kept = Arc::clone(&store);
-        world.host(HOST, move |request| kept.answer(request));
-        let image = layout(&world, "image", &good);
-        Self { world, store, good, image }
-    }
-
-    fn put_blob(&self, repository: &str, blob: &[u8]) -> Digest {
-        let digest = Digest::of(blob);
-        lock(&self.store.blobs).insert((repository.to_owned(), digest.to_string()), blob.to_owned());
-        digest
-    }
-
-    fn put_manifest(&self, repository: &str, version: &str, kind: &str, document: &Value) -> Digest {
-        let bytes = document.to_string().into_bytes();
-        let digest = Digest::of(&bytes);
-        for version in [version.to_owned(), digest.to_string()] {
-            lock(&self.store.manifests).insert((repository.to_owned(), version), (kind.to_owned(), bytes.clone()));
-        }
-        digest
-    }
-
-    /// Pushes an image that makes these claims, as any account that can write to the repository can.
-    fn claim(&self, repository: &str, tag: &str, claims: &[Claim]) -> Digest {
-        let diff_ids: Vec<&Digest> = claims.iter().map(|claim| &claim.diff_id).collect();
-        let config = json!({ "architecture": "amd64", "os": "linux", "config": {},
-            "rootfs": { "type": "layers", "diff_ids": diff_ids } });
-        let config = config.to_string().into_bytes();
-        let config_digest = self.put_blob(repository, &config);
-        let layers: Vec<Value> = claims
-            .iter()
-            .map(|claim| {
-                json!({ "mediaType": claim.media_type, "digest": self.put_blob(repository, &claim.blob),
-                    "size": claim.size.unwrap_or(claim.blob.len()), "annotations": claim.annotations,
-                    "urls": ["https://attacker.example.com/layer"] })
-            })
-            .collect();
-        let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "layers": layers,
-            "config": { "mediaType": media_type::CONFIG, "digest": config_digest, "size": config.len() } });
-        self.put_manifest(repository, tag, media_type::MANIFEST, &manifest)
-    }
-
-    /// Pushes the image from a machine without a cache; the event at the end.
-    #[track_caller]
-    fn push(&self, compression: Compression, more: &[&str]) -> Value {
-        let _ = fs::remove_dir_all(self.world.path("home/.cache"));
-        self.world.seen();
-        let arguments = ["copy", &self.image, TARGET, "--json", "--compression", compression.name()];
-        event(&self.world.run(&[&arguments[..], more].concat()).good())
-    }
-
-    /// The layer's descriptor in the image that was pushed.
-    fn pushed(&self) -> Value {
-        let manifests = lock(&self.store.manifests);
-        let (_, bytes) = &manifests[&("app".to_owned(), "prod".to_owned())];
-        serde_json::from_slice::<Value>(bytes).unwrap()["layers"][0].clone()
-    }
-
-    /// That the image has its own layer, with the right size, and nothing of the claims but a digest.
-    #[track_caller]
-    fn check_layer(&self, what: &str) {
-        let descriptor = self.pushed();
-        let digest = descriptor["digest"].as_str().unwrap().to_owned();
-        let blob = lock(&self.store.blobs)[&("app".to_owned(), digest)].clone();
-        assert_eq!(descriptor["size"], blob.len(), "{what}");
-        let packing = DetectedCompression::of_media_type(descriptor["mediaType"].as_str().unwrap());
-        let mut plain = Vec::new();
-        std::io::copy(&mut packing.reader(&blob[..], blob.len() as u64).unwrap(), &mut plain).unwrap();
-        assert!(plain == self.good, "{what}: the image has another layer");
-        let fields: Vec<&String> = descriptor.as_object().unwrap().keys().collect();
-        assert_eq!(fields, ["digest", "mediaType", "size"], "{what}");
-    }
-
-    /// Whether the blob was downloaded since the last push began.
-    fn downloaded(&self, digest: &Digest) -> bool {
-        self.world.asked().iter().any(|line| line.starts_with("GET ") && line.ends_with(&format!("/blobs/{digest}")))
-    }
-}
-
-#[track_caller]
-fn event(said: &Said) -> Value {
-    let line = said.err.lines().find(|line| line.contains(r#""event":"pushed""#));
-    serde_json::from_str(line.unwrap_or_else(|| panic!("no event: {}", said.err))).unwrap()
-}
-
-/// Trusted, verified, made.
-fn counts(event: &Value) -> [u64; 3] {
-    ["trusted", "verified", "made"].map(|name| event[name].as_u64().unwrap())
-}
 
 #[test]
 fn other_tags_of_the_repository_are_not_read() {
@@ -190,8 +25,11 @@ fn other_tags_of_the_repository_are_not_read() {
         let event = scene.push(compression, &["--sign-key", "key.pem"]);
         scene.check_layer("a tag that is not named");
         assert_eq!(counts(&event), [0, 0, 1]);
-        let asked = scene.world.asked();
-        assert!(!asked.iter().any(|line| line.contains("/tags/") || line.contains("pr-1")), "{asked:#?}");
+        let request_lines = scene.world.asked();
+        assert!(
+            !request_lines.iter().any(|line| line.contains("/tags/") || line.contains("pr-1")),
+            "{request_lines:#?}"
+        );
     }
 }
 
@@ -264,12 +102,12 @@ fn a_tag_cannot_make_a_push_download_many_blobs() {
     let scene = Scene::new();
     let claim = |seed| Claim::new(&scene.good, compress(&layer(seed), Compression::Gzip), Compression::Gzip);
     let claims: Vec<Claim> = (2..12).map(claim).collect();
-    let blobs: Vec<Digest> = claims.iter().map(|claim| Digest::of(&claim.blob)).collect();
+    let blobs: Vec<Digest> = claims.iter().map(|claim| Digest::sha256(&claim.blob)).collect();
     scene.claim("app", "prod", &claims);
     assert_eq!(counts(&scene.push(Compression::Gzip, &[])), [0, 0, 1]);
     scene.check_layer("ten blobs");
-    let asked = scene.world.asked();
-    let get = |digest: &&Digest| asked.contains(&format!("GET {HOST}/v2/app/blobs/{digest}"));
+    let request_lines = scene.world.asked();
+    let get = |digest: &&Digest| request_lines.contains(&format!("GET {HOST}/v2/app/blobs/{digest}"));
     assert_eq!(blobs.iter().filter(get).count(), 2);
 }
 
@@ -286,11 +124,12 @@ fn an_unsigned_blob_that_is_the_layer_is_verified_and_not_sent_again() {
             assert_eq!(counts(&event), [0, 1, 0]);
             assert!(event["bytes"].as_u64().unwrap() < 1000, "no more than the config: {event}");
             scene.check_layer(name);
-            assert_eq!(scene.pushed()["digest"], Digest::of(&blob).to_string());
-            assert!(scene.downloaded(&Digest::of(&blob)));
+            assert_eq!(scene.pushed()["digest"], Digest::sha256(&blob).to_string());
+            assert!(scene.downloaded(&Digest::sha256(&blob)));
             // The next push from this machine knows it.
-            let said = scene.world.run(&["copy", &scene.image, TARGET, "--json", "--compression", compression.name()]);
-            assert_eq!(counts(&self::event(&said.good())), [1, 0, 0]);
+            let result =
+                scene.world.run(&["copy", &scene.image, TARGET, "--json", "--compression", compression.name()]);
+            assert_eq!(counts(&self::event(&result.good())), [1, 0, 0]);
         }
     }
 }
@@ -298,7 +137,7 @@ fn an_unsigned_blob_that_is_the_layer_is_verified_and_not_sent_again() {
 /// Readers of zstd:chunked take files from the table of contents, which no diff_id covers.
 #[test]
 fn the_table_of_contents_of_an_unsigned_image_is_not_used() {
-    // What the layer honestly becomes.
+    // The correct blob of the layer.
     let honest = Scene::new();
     assert_eq!(counts(&honest.push(Compression::ZstdChunked, &[])), [0, 0, 1]);
     let expected = honest.pushed();
@@ -306,7 +145,7 @@ fn the_table_of_contents_of_an_unsigned_image_is_not_used() {
     let blob = lock(&honest.store.blobs)[&("app".to_owned(), digest)].clone();
     let mut annotations = expected["annotations"].clone();
     assert!(annotations[annotation::CHECKSUM].is_string(), "{expected}");
-    annotations[annotation::CHECKSUM] = json!(Digest::of(b"another table"));
+    annotations[annotation::CHECKSUM] = json!(Digest::sha256(b"another table"));
 
     let scene = Scene::new();
     let claim = |blob: &[u8]| Claim {
@@ -359,11 +198,11 @@ fn a_signed_image_is_trusted_and_not_downloaded() {
 
 /// The signature of one image does not make another one trusted.
 #[test]
-fn a_replayed_signature_is_none() {
+fn a_signature_copied_from_another_image_is_not_trusted() {
     let scene = Scene::new();
     scene.push(Compression::Gzip, &["--sign-key", "key.pem", "--sign-tag"]);
     let (_, signed) = lock(&scene.store.manifests)[&("app".to_owned(), "prod".to_owned())].clone();
-    let signed = Digest::of(&signed);
+    let signed = Digest::sha256(&signed);
     let evil = Claim::new(&scene.good, compress(&layer(2), Compression::Gzip), Compression::Gzip);
     let forged = scene.claim("app", "prod", &[evil]);
     // The bundle as a referrer, and the tag of the signatures, both for the other image.
@@ -372,7 +211,7 @@ fn a_replayed_signature_is_none() {
         let replaced = String::from_utf8(bytes).unwrap().replace(&signed.to_string(), &forged.to_string());
         let version = version.replace(&signed.hex(), &forged.hex());
         let version =
-            if version.starts_with("sha256:") { Digest::of(replaced.as_bytes()).to_string() } else { version };
+            if version.starts_with("sha256:") { Digest::sha256(replaced.as_bytes()).to_string() } else { version };
         lock(&scene.store.manifests).entry((repository, version)).or_insert((kind, replaced.into_bytes()));
     }
     let event = scene.push(Compression::Gzip, &["--sign-key", "key.pem"]);
@@ -404,14 +243,14 @@ fn known_layers_of_others_are_not_signed() {
     scene.put_manifest("app", "layers", &kind, &document);
     let lists_evil = || {
         let (_, bytes) = lock(&scene.store.manifests)[&("app".to_owned(), "layers".to_owned())].clone();
-        String::from_utf8(bytes).unwrap().contains(&Digest::of(&evil).hex())
+        String::from_utf8(bytes).unwrap().contains(&Digest::sha256(&evil).hex())
     };
-    // Without a key nothing is vouched for.
+    // Without a key, no mapping is trusted.
     scene.push(Compression::Gzip, &["--cache-to", "layers"]);
     assert!(lists_evil());
     scene.push(Compression::Gzip, &["--cache-to", "layers", "--sign-key", "key.pem"]);
     assert!(!lists_evil());
-    // What a trusted key signed is kept.
+    // Mappings that a trusted key signed are kept.
     let (_, before) = lock(&scene.store.manifests)[&("app".to_owned(), "layers".to_owned())].clone();
     let image = layout(&scene.world, "another", &other);
     let to = format!("docker://{HOST}/app:another");
@@ -422,13 +261,13 @@ fn known_layers_of_others_are_not_signed() {
 }
 
 #[test]
-fn trust_tags_accepts_what_is_unsigned_and_signs_nothing() {
+fn trust_tags_accepts_unsigned_mappings_and_does_not_sign_them() {
     let scene = Scene::new();
     let other = compress(&layer(2), Compression::Gzip);
     scene.claim("app", "old", &[Claim::new(&scene.good, other.clone(), Compression::Gzip)]);
     let trusting = ["--cache-from", "old", "--trust-tags"];
     assert_eq!(counts(&scene.push(Compression::Gzip, &trusting)), [1, 0, 0]);
-    assert_eq!(scene.pushed()["digest"], Digest::of(&other).to_string());
+    assert_eq!(scene.pushed()["digest"], Digest::sha256(&other).to_string());
     // Only digest and size: never a size that the registry contradicts.
     let lying = Claim { size: Some(7), ..Claim::new(&scene.good, other, Compression::Gzip) };
     scene.claim("app", "prod", &[]);
@@ -455,12 +294,12 @@ fn the_last_line_counts_trusted_verified_and_made_layers() {
     let scene = Scene::new();
     let line = |more: &[&str]| {
         let _ = fs::remove_dir_all(scene.world.path("home/.cache"));
-        let said = scene.world.run(&[&["copy", &scene.image, TARGET], more].concat()).good();
-        said.err.lines().last().unwrap_or_default().to_owned()
+        let result = scene.world.run(&[&["copy", &scene.image, TARGET], more].concat()).good();
+        result.err.lines().last().unwrap_or_default().to_owned()
     };
     assert!(line(&[]).ends_with("; compressed layers: 0 trusted, 0 verified, 1 made"));
     assert!(line(&[]).ends_with("; compressed layers: 0 trusted, 1 verified, 0 made"));
     let other = format!("docker://{HOST}/app:other");
-    let said = scene.world.run(&["copy", &scene.image, &other, "--compression", "zstd"]).good();
-    assert!(said.err.trim_end().ends_with("; compressed layers: 0 trusted, 0 verified, 1 made"), "{}", said.err);
+    let result = scene.world.run(&["copy", &scene.image, &other, "--compression", "zstd"]).good();
+    assert!(result.err.trim_end().ends_with("; compressed layers: 0 trusted, 0 verified, 1 made"), "{}", result.err);
 }

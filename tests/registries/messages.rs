@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use data_encoding::BASE64;
 
-/// What a server is asked.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// `ghcr.io`, or `ghcr.io:5000` where the port is not the usual one.
@@ -18,7 +18,7 @@ pub struct Request {
 
 impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
     pub fn path(&self) -> &str {
@@ -37,7 +37,7 @@ impl Request {
         parameters(&form).into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
-    /// Who asks, where it says so with Basic.
+    /// Returns `user:password` of Basic authentication.
     pub fn basic(&self) -> Option<String> {
         let encoded = self.header("authorization")?.strip_prefix("Basic ")?;
         String::from_utf8(BASE64.decode(encoded.as_bytes()).ok()?).ok()
@@ -68,7 +68,7 @@ fn decode(text: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// What a server answers.
+/// A response.
 #[derive(Clone, Debug, Default)]
 pub struct Answer {
     pub status: u16,
@@ -76,7 +76,7 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// The connection is cut after so many bytes of the body.
     pub cut: Option<usize>,
-    /// Nothing follows so many bytes of the body, but the connection stays.
+    /// The connection stalls after so many bytes of the body, and stays open.
     pub stall: Option<usize>,
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 
 #[test]
-fn the_first_mirror_that_has_the_image_gives_it() {
+fn the_first_mirror_with_the_image_is_used() {
     let world = World::new();
     world.file(
         "registries.conf",
@@ -45,7 +45,7 @@ fn the_first_mirror_that_has_the_image_gives_it() {
 }
 
 #[test]
-fn no_proxy_goes_straight() {
+fn hosts_in_no_proxy_are_connected_to_directly() {
     let mut world = World::new();
     world.host("a.example.invalid", |_| Answer::new(404));
     world.set("NO_PROXY", ".example.invalid:443");
@@ -55,6 +55,6 @@ fn no_proxy_goes_straight() {
     world.run(&["manifest", "a.example.invalid/x:1"]).bad("the registry has no");
     assert!(!world.seen().is_empty());
     world.set("HTTPS_PROXY", "ftp://me:secret@proxy");
-    let said = world.run(&["manifest", "a.example.invalid/x:1"]).bad("HTTPS_PROXY");
-    assert!(!said.err.contains("secret"), "{}", said.err);
+    let result = world.run(&["manifest", "a.example.invalid/x:1"]).bad("HTTPS_PROXY");
+    assert!(!result.err.contains("secret"), "{}", result.err);
 }

@@ -13,7 +13,7 @@ impl Inner {
         match stream.peek(&mut first)? {
             0 => return Ok(()),
             _ if first[0] == 5 => return self.socks(stream),
-            // Without TLS, a request in absolute form (RFC 9112, 3.2.2).
+            // A request without TLS has the absolute form (RFC 9112, 3.2.2).
             8 if first != *b"CONNECT " => return self.serve("no host in the request line", stream),
             _ => {}
         }
@@ -26,7 +26,7 @@ impl Inner {
             lock(&self.proxied).push(line.clone());
         }
         if port == "80" {
-            // As squid by default (squid.conf: http_access deny CONNECT !SSL_ports).
+            // squid refuses other ports by default (squid.conf: http_access deny CONNECT !SSL_ports).
             return stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n");
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;

@@ -24,9 +24,9 @@ fn the_longest_path_of_containers_file_logs_in() {
 }
 
 #[test]
-fn text_of_a_registry_is_harmless() {
+fn control_characters_in_messages_of_a_registry_are_escaped() {
     let world = World::new();
     world.host("quay.io", |_| Answer::error(403, "DENIED", "\u{1b}[2J\u{1b}]0;you are root\u{7}no"));
-    let said = world.run(&["copy", "docker://quay.io/team/app:1", "oci:pulled:t"]).bad("DENIED");
-    assert!(!said.err.contains(['\u{1b}', '\u{7}']), "{:?}", said.err);
+    let result = world.run(&["copy", "docker://quay.io/team/app:1", "oci:pulled:t"]).bad("DENIED");
+    assert!(!result.err.contains(['\u{1b}', '\u{7}']), "{:?}", result.err);
 }

@@ -1,4 +1,4 @@
-//! What refers to an image, listed by the registry or under the fallback tag (distribution-spec, spec.md, "Listing
+//! Referrers of an image, listed by the registry or under the fallback tag (distribution-spec, spec.md, "Listing
 //! Referrers" and "Referrers Tag Schema"; sigstore/cosign#4641: artifactType and annotations are missing there).
 
 use std::sync::{
@@ -22,7 +22,7 @@ fn client(host: &str) -> Client {
 
 /// A signature of the image with this digest, whose config and layer are the registry's empty blob.
 fn signature(store: &Store, subject: &Digest, name: &str) -> Vec<u8> {
-    let empty = Digest::of(b"{}");
+    let empty = Digest::sha256(b"{}");
     store.blobs.lock().unwrap().insert(("app".to_owned(), empty.to_string()), b"{}".to_vec());
     let blob = json!({ "mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2 });
     let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "artifactType": "application/x-signature",
@@ -32,13 +32,13 @@ fn signature(store: &Store, subject: &Digest, name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_registry_that_lists_is_not_helped() {
+fn the_fallback_tag_is_not_written_if_the_registry_has_the_referrers_api() {
     let store = Arc::new(Store { referrers: true, ..Store::default() });
-    let kept = Arc::clone(&store);
-    let client = client(&on_loopback(move |request| kept.answer(request)));
-    let subject = Digest::of(b"image");
+    let served_store = Arc::clone(&store);
+    let client = client(&on_loopback(move |request| served_store.answer(request)));
+    let subject = Digest::sha256(b"image");
     let manifest = signature(&store, &subject, "a");
-    client.put_manifest(&Digest::of(&manifest).to_string(), media_type::MANIFEST, &manifest).unwrap();
+    client.put_manifest(&Digest::sha256(&manifest).to_string(), media_type::MANIFEST, &manifest).unwrap();
     assert!(!store.has_tag("app", &subject.to_string().replace(':', "-")));
     let listed = client.list_referrers(&subject).unwrap().descriptors;
     assert_eq!(listed.len(), 1);
@@ -48,9 +48,9 @@ fn a_registry_that_lists_is_not_helped() {
 #[test]
 fn the_fallback_tag_lists_the_referrers() {
     let store = Arc::new(Store::default());
-    let kept = Arc::clone(&store);
-    let client = client(&on_loopback(move |request| kept.answer(request)));
-    let subject = Digest::of(b"image");
+    let served_store = Arc::clone(&store);
+    let client = client(&on_loopback(move |request| served_store.answer(request)));
+    let subject = Digest::sha256(b"image");
     assert!(client.list_referrers(&subject).unwrap().descriptors.is_empty());
     let manifest = signature(&store, &subject, "a");
     client.put_manifest("sig", media_type::MANIFEST, &manifest).unwrap();
@@ -58,7 +58,7 @@ fn the_fallback_tag_lists_the_referrers() {
     client.put_manifest("sig", media_type::MANIFEST, &manifest).unwrap();
     let tag = (String::from("app"), subject.to_string().replace(':', "-"));
     let index: Value = serde_json::from_slice(&store.manifests.lock().unwrap()[&tag].1).unwrap();
-    let expected = json!([{ "mediaType": media_type::MANIFEST, "digest": Digest::of(&manifest), "size": manifest.len(),
+    let expected = json!([{ "mediaType": media_type::MANIFEST, "digest": Digest::sha256(&manifest), "size": manifest.len(),
         "artifactType": "application/x-signature", "annotations": { "signer": "a" } }]);
     assert_eq!(index["manifests"], expected);
     assert_eq!(client.list_referrers(&subject).unwrap().descriptors.len(), 1);
@@ -66,26 +66,26 @@ fn the_fallback_tag_lists_the_referrers() {
 
 /// Two that read the tag before either wrote: the second writes over the first, which sees it and writes again.
 #[test]
-fn two_writers_at_once_lose_nothing() {
+fn concurrent_writers_of_the_fallback_tag_keep_all_referrers() {
     let store = Arc::new(Store::default());
-    let subject = Digest::of(b"image");
+    let subject = Digest::sha256(b"image");
     let tag = subject.to_string().replace(':', "-");
-    let (kept, path, reads) = (Arc::clone(&store), format!("/v2/app/manifests/{tag}"), AtomicUsize::new(0));
+    let (served_store, path, reads) = (Arc::clone(&store), format!("/v2/app/manifests/{tag}"), AtomicUsize::new(0));
     let both_read = std::sync::Barrier::new(2);
     let host = on_loopback(move |request| {
         if request.path() == path && request.method == "GET" && reads.fetch_add(1, Ordering::SeqCst) < 2 {
-            // Neither hears what there is before both asked.
-            let answer = kept.answer(request);
+            // Neither client receives the list before both have requested it.
+            let answer = served_store.answer(request);
             both_read.wait();
             return answer;
         }
-        kept.answer(request)
+        served_store.answer(request)
     });
     let signatures = ["a", "b"].map(|name| signature(&store, &subject, name));
     std::thread::scope(|scope| {
         for manifest in &signatures {
             let client = client(&host);
-            let version = Digest::of(manifest).to_string();
+            let version = Digest::sha256(manifest).to_string();
             scope.spawn(move || client.put_manifest(&version, media_type::MANIFEST, manifest).unwrap());
         }
     });
@@ -95,9 +95,10 @@ fn two_writers_at_once_lose_nothing() {
 
 #[test]
 fn pages_are_read_to_the_end() {
-    let subject = Digest::of(b"image");
+    let subject = Digest::sha256(b"image");
     let page = |name: &str| {
-        let manifest = json!({ "mediaType": media_type::MANIFEST, "digest": Digest::of(name.as_bytes()), "size": 1 });
+        let manifest =
+            json!({ "mediaType": media_type::MANIFEST, "digest": Digest::sha256(name.as_bytes()), "size": 1 });
         json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": [manifest] }).to_string()
     };
     let client = client(&on_loopback(move |request| {

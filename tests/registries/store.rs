@@ -1,5 +1,4 @@
-//! What a registry keeps, and how it answers where nobody asks for a quirk
-//! (distribution-spec, spec.md, "Endpoints"); and who gives out tokens for it.
+//! The content of a registry, its responses (distribution-spec, spec.md, "Endpoints"), and its token server.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -13,7 +12,7 @@ use super::world::{Answer, Request, World};
 use serde_json::{Value, json};
 use strata::internals::oci::{Digest, descriptor::media_type};
 
-/// Its media type and its bytes.
+/// The media type and the bytes of a manifest.
 type Manifest = (String, Vec<u8>);
 
 #[derive(Default)]
@@ -95,7 +94,7 @@ impl Store {
             }
             "PUT" => {
                 upload.extend_from_slice(&request.body);
-                let digest = Digest::of(upload).to_string();
+                let digest = Digest::sha256(upload).to_string();
                 if request.query("digest") != [digest.clone()] {
                     return Answer::error(400, "DIGEST_INVALID", "provided digest did not match uploaded content");
                 }
@@ -108,7 +107,7 @@ impl Store {
     }
 
     fn put(&self, name: &str, version: &str, request: &Request) -> Answer {
-        let digest = Digest::of(&request.body).to_string();
+        let digest = Digest::sha256(&request.body).to_string();
         let kind = request.header("content-type").unwrap().to_owned();
         let document: Value = serde_json::from_slice(&request.body).unwrap();
         let of = |value: &Value| value["digest"].as_str().unwrap_or_default().to_owned();
@@ -160,25 +159,25 @@ impl Store {
     pub fn keep(&self, name: &str, tag: &str, layer: &[u8]) -> String {
         let (documents, blobs) = image(layer);
         for blob in blobs {
-            let digest = Digest::of(&blob).to_string();
+            let digest = Digest::sha256(&blob).to_string();
             lock(&self.blobs).insert((name.to_owned(), digest), blob);
         }
-        for version in [tag.to_owned(), Digest::of(&documents).to_string()] {
+        for version in [tag.to_owned(), Digest::sha256(&documents).to_string()] {
             let kept = (media_type::MANIFEST.to_owned(), documents.clone());
             lock(&self.manifests).insert((name.to_owned(), version), kept);
         }
-        Digest::of(layer).to_string()
+        Digest::sha256(layer).to_string()
     }
 }
 
 /// The manifest of an image, and its blobs.
 pub fn image(layer: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let digest = Digest::of(layer);
+    let digest = Digest::sha256(layer);
     let config = json!({ "architecture": "amd64", "os": "linux", "config": {},
         "rootfs": { "type": "layers", "diff_ids": [digest] } });
     let config = config.to_string().into_bytes();
     let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST,
-        "config": { "mediaType": media_type::CONFIG, "digest": Digest::of(&config), "size": config.len() },
+        "config": { "mediaType": media_type::CONFIG, "digest": Digest::sha256(&config), "size": config.len() },
         "layers": [{ "mediaType": media_type::LAYER_TAR, "digest": digest, "size": layer.len() }] });
     (manifest.to_string().into_bytes(), vec![config, layer.to_vec()])
 }
@@ -186,12 +185,12 @@ pub fn image(layer: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
 /// An OCI layout of one image in the world's folder: `oci:NAME:t`.
 pub fn layout(world: &World, name: &str, layer: &[u8]) -> String {
     let (manifest, blobs) = image(layer);
-    let descriptor = json!({ "mediaType": media_type::MANIFEST, "digest": Digest::of(&manifest), "size": manifest.len(),
+    let descriptor = json!({ "mediaType": media_type::MANIFEST, "digest": Digest::sha256(&manifest), "size": manifest.len(),
         "annotations": { "org.opencontainers.image.ref.name": "t" } });
     world.file(&format!("{name}/oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#);
     world.file(&format!("{name}/index.json"), json!({ "schemaVersion": 2, "manifests": [descriptor] }).to_string());
     for blob in blobs.iter().chain([&manifest]) {
-        world.file(&format!("{name}/blobs/sha256/{}", Digest::of(blob).hex()), blob);
+        world.file(&format!("{name}/blobs/sha256/{}", Digest::sha256(blob).hex()), blob);
     }
     format!("oci:{name}:t")
 }
@@ -203,13 +202,13 @@ pub fn big() -> Vec<u8> {
     bytes
 }
 
-/// Who gives out tokens for a registry, and what they are good for.
+/// The token server of a registry, and the scopes of its tokens.
 pub struct Tokens {
     pub realm: String,
     pub service: String,
-    /// `user:password`, where one has to be somebody.
+    /// `user:password` that is required.
     pub login: Option<String>,
-    /// How its answer calls the token.
+    /// The keys of the token in the response.
     pub names: &'static [&'static str],
     given: Mutex<HashMap<String, HashSet<String>>>,
     registry: String,
@@ -247,6 +246,11 @@ impl Tokens {
         let mut answer: serde_json::Map<String, Value> = named.collect();
         answer.insert("expires_in".to_owned(), 300.into());
         Answer::json(200, Value::Object(answer))
+    }
+
+    /// Makes the token of a request worthless.
+    pub fn expire(&self, request: &Request) {
+        request.bearer().and_then(|token| lock(&self.given).get_mut(token).map(HashSet::clear));
     }
 
     /// A challenge where the request's token is not good for what it asks.

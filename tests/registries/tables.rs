@@ -41,11 +41,14 @@ fn a_push_warns_of_layers_without_a_table_of_contents() {
     let image = layout(&world, "image", &twice("file"));
     let copy = |to: &str, compression: &str| world.run(&["copy", &image, to, "--compression", compression]).good();
     let to = "docker://registry.example.com/app:1";
-    let said = copy(to, "zstd:chunked").err;
-    assert!(said.contains(&format!("{WARNING} the name \"file\" twice; compress with zstd, or change")), "{said}");
+    let messages = copy(to, "zstd:chunked").err;
+    assert!(
+        messages.contains(&format!("{WARNING} the name \"file\" twice; compress with zstd, or change")),
+        "{messages}"
+    );
     // The layer's blob is in the cache then.
-    let said = copy("docker://registry.example.com/app:2", "zstd:chunked").err;
-    assert!(said.contains(&format!("{WARNING} entries that the format cannot describe")), "{said}");
+    let messages = copy("docker://registry.example.com/app:2", "zstd:chunked").err;
+    assert!(messages.contains(&format!("{WARNING} entries that the format cannot describe")), "{messages}");
     assert!(!copy("docker://registry.example.com/app:3", "zstd").err.contains("table of contents"));
     let manifest = world.run(&["manifest", to]).good().out;
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
@@ -63,7 +66,7 @@ fn serve_warns_of_layers_without_a_table_of_contents() {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     server.kill().unwrap();
-    let said = server.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(said.contains(&format!("{WARNING} the name \"file\" twice")), "{line}{said}");
+    let messages = server.wait_with_output().unwrap();
+    let messages = String::from_utf8_lossy(&messages.stderr).into_owned();
+    assert!(messages.contains(&format!("{WARNING} the name \"file\" twice")), "{line}{messages}");
 }

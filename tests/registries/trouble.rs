@@ -1,4 +1,5 @@
-//! Bad days: what stalls, what is cut, what lies, what is too long; and what is not worth a second try.
+//! Faults of networks and registries: connections that stall or are cut, false and too long responses, and errors that are
+//! not retried.
 
 use std::{
     io::Read,
@@ -23,11 +24,11 @@ fn client(host: &str, options: Options) -> Arc<Client> {
 }
 
 #[test]
-fn a_body_that_stalls_or_is_cut_goes_on_where_it_stopped() {
+fn a_stalled_or_cut_download_is_resumed_at_its_offset() {
     let layer: Vec<u8> = (0..3 << 20).map(|at| (at % 251) as u8).collect();
-    let digest = Digest::of(&layer);
+    let digest = Digest::sha256(&layer);
     let tries = Arc::new(AtomicUsize::new(0));
-    let (kept, counted) = (layer.clone(), Arc::clone(&tries));
+    let (served_layer, counted) = (layer.clone(), Arc::clone(&tries));
     let host = on_loopback(move |request| {
         if !request.path().contains("/blobs/") {
             return Answer::new(404);
@@ -37,11 +38,12 @@ fn a_body_that_stalls_or_is_cut_goes_on_where_it_stopped() {
         let (start, answer) = match range {
             Some(start) => (
                 start,
-                Answer::new(206).with("content-range", &format!("bytes {start}-{}/{}", kept.len() - 1, kept.len())),
+                Answer::new(206)
+                    .with("content-range", &format!("bytes {start}-{}/{}", served_layer.len() - 1, served_layer.len())),
             ),
             None => (0, Answer::new(200)),
         };
-        let answer = answer.body(&kept[start..]);
+        let answer = answer.body(&served_layer[start..]);
         match counted.fetch_add(1, Ordering::SeqCst) {
             0 => Answer { stall: Some(1 << 20), ..answer },
             1 => Answer { cut: Some(1 << 19), ..answer },
@@ -62,15 +64,15 @@ fn a_response_with_another_range_is_an_error() {
         Some(_) => Answer::new(206).with("content-range", "bytes 0-9/10").body(b"0123456789"),
     });
     let mut read = Vec::new();
-    let error = client(&host, Options::default()).blob(&Digest::of(b"")).read_to_end(&mut read).unwrap_err();
+    let error = client(&host, Options::default()).blob(&Digest::sha256(b"")).read_to_end(&mut read).unwrap_err();
     assert!(error.to_string().contains("asked for the bytes from 5"), "{error}");
 }
 
 #[test]
 fn permanent_errors_are_tried_once_and_temporary_errors_repeated() {
     for (status, expected) in [(400, 1), (403, 1), (501, 1), (500, 3), (503, 3), (429, 3)] {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&asked);
+        let request_count = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&request_count);
         let host = on_loopback(move |request| {
             if request.path().contains("/manifests/") {
                 counted.fetch_add(1, Ordering::SeqCst);
@@ -79,12 +81,12 @@ fn permanent_errors_are_tried_once_and_temporary_errors_repeated() {
         });
         let options = Options { tries: Some(3), ..Options::default() };
         assert!(client(&host, options).manifest("1").is_err());
-        assert_eq!(asked.load(Ordering::SeqCst), expected, "{status}");
+        assert_eq!(request_count.load(Ordering::SeqCst), expected, "{status}");
     }
 }
 
 #[test]
-fn an_answer_without_end_is_refused() {
+fn an_endless_response_is_refused() {
     let host = on_loopback(|_| Answer::new(200).body(vec![b' '; 5 << 20]));
     let error = client(&host, Options { tries: Some(1), ..Options::default() }).manifest("1").unwrap_err();
     assert!(format!("{error:?}").contains("ExceededError"), "{error:?}");
@@ -94,14 +96,14 @@ fn an_answer_without_end_is_refused() {
 }
 
 #[test]
-fn a_digest_that_was_not_sent_is_not_believed() {
+fn a_wrong_digest_in_a_response_is_an_error() {
     let world = World::new();
     let store = Store::default();
     world.host("registry.example.com", move |request| {
         let mut answer = store.answer(request);
         if request.method == "PUT" {
             answer.headers.retain(|(name, _)| name != "docker-content-digest");
-            answer = answer.with("docker-content-digest", &Digest::of(b"other").to_string());
+            answer = answer.with("docker-content-digest", &Digest::sha256(b"other").to_string());
         }
         answer
     });
@@ -109,7 +111,7 @@ fn a_digest_that_was_not_sent_is_not_believed() {
     world.run(&["copy", &image, "docker://registry.example.com/app:1"]).bad("do not use the stored image");
 }
 
-/// As distribution does: a blob is kept under its sha256, whatever it was sent as.
+/// distribution stores a blob under its sha256 digest, also if the client sent another digest.
 #[test]
 fn push_of_sha512_digests_fails_at_registries_without_sha512() {
     let world = World::new();
@@ -123,7 +125,7 @@ fn push_of_sha512_digests_fails_at_registries_without_sha512() {
         }
     });
     let put = |bytes: &[u8]| {
-        let digest = Algorithm::Sha512.of(bytes);
+        let digest = Algorithm::Sha512.digest(bytes);
         world.file(&format!("image/blobs/sha512/{}", digest.hex()), bytes);
         digest
     };

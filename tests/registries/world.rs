@@ -1,13 +1,12 @@
-//! A network of servers that are played: strata runs as people run it, every request of it goes through a proxy of
-//! ours, and what is behind the proxy answers for `registry-1.docker.io` and all the others, with certificates of an
-//! authority that strata is told to trust.
+//! A network of simulated servers: strata runs as a program, and all requests go through a proxy of the test. The server
+//! behind the proxy responds for `registry-1.docker.io` and all other hosts, with certificates of a CA that strata trusts.
 //!
 //! ```text
 //! strata ── CONNECT ghcr.io:443 ──▶ World ── TLS as ghcr.io ──▶ the function that plays ghcr.io
 //! ```
 //!
-//! Every request is looked at, and everything that strata says: a secret that reaches a host it does not belong to, or
-//! whoever reads the output, fails the test, whatever the test is about.
+//! Every request and all output are searched for secrets. Each test fails if a secret reaches a host that it does not belong
+//! to, or the output.
 
 #[path = "messages.rs"]
 mod messages;
@@ -57,7 +56,7 @@ struct Inner {
     configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
     /// The hosts that a client certificate was presented to.
     presented: Mutex<Vec<String>>,
-    /// What the proxy received for itself: credentials, and the targets of SOCKS.
+    /// The credentials and SOCKS targets that the proxy received.
     proxied: Mutex<Vec<String>>,
     authority: Mutex<Option<Issuer<'static, KeyPair>>>,
     root: Mutex<Option<CertificateDer<'static>>>,
@@ -81,7 +80,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let served = Arc::clone(&inner);
-        // Ends with the process: nobody connects to it once its world is gone.
+        // The thread ends with the process. No client connects after the world is dropped.
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let inner = Arc::clone(&served);
@@ -154,7 +153,7 @@ impl World {
         format!("{scheme}://{login}127.0.0.1:{}", self.port)
     }
 
-    /// What the proxy received for itself so far: credentials, and the targets of SOCKS.
+    /// Returns the credentials and SOCKS targets that the proxy has received.
     pub fn proxied(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.inner.proxied))
     }
@@ -190,42 +189,42 @@ impl World {
         command
     }
 
-    /// What strata says to these arguments; a secret in it is a leak too.
-    pub fn run(&self, arguments: &[&str]) -> Said {
-        let said = Said::of(self.command(arguments).output().unwrap());
-        self.read(&said);
-        said
+    /// Runs strata with these arguments. A secret in the output is a leak.
+    pub fn run(&self, arguments: &[&str]) -> ProcessResult {
+        let result = ProcessResult::from_output(self.command(arguments).output().unwrap());
+        self.check_output(&result);
+        result
     }
 
-    /// That this host alone was asked since the last look, at least once.
+    /// Checks that this host, and no other, has received requests since the last call.
     #[track_caller]
     pub fn asked_only(&self, host: &str) {
         let seen = self.seen();
         assert!(!seen.is_empty() && seen.iter().all(|request| request.host == host), "{seen:?}");
     }
 
-    /// Looks for secrets in what somebody reads, or a log keeps.
-    fn read(&self, said: &Said) {
+    /// Searches the output for secrets.
+    fn check_output(&self, result: &ProcessResult) {
         for (secret, _) in lock(&self.inner.secrets).iter() {
             let encoded = BASE64.encode(secret.as_bytes());
-            if [&said.out, &said.err].iter().any(|text| text.contains(secret.as_str()) || text.contains(&encoded)) {
-                lock(&self.inner.leaks).push(format!("{secret} to whoever reads: {}{}", said.out, said.err));
+            if [&result.out, &result.err].iter().any(|text| text.contains(secret.as_str()) || text.contains(&encoded)) {
+                lock(&self.inner.leaks).push(format!("{secret} to the output: {}{}", result.out, result.err));
             }
         }
     }
 
-    /// What was asked so far, and forgotten hereby.
+    /// Returns the requests since the last call.
     pub fn seen(&self) -> Vec<Request> {
         std::mem::take(&mut lock(&self.inner.seen))
     }
 
-    /// The lines `METHOD host/path` of what was asked so far.
+    /// Returns the requests since the last call as lines `METHOD host/path`.
     pub fn asked(&self) -> Vec<String> {
         let line = |request: Request| format!("{} {}{}", request.method, request.host, request.path());
         self.seen().into_iter().map(line).collect()
     }
 
-    /// Which secrets reached whom they must not, so far; forgotten hereby.
+    /// Returns the leaks of secrets since the last call.
     pub fn leaks(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.inner.leaks))
     }
@@ -331,18 +330,24 @@ impl Inner {
     }
 }
 
-/// What a run of strata said.
+/// The output of a run of strata.
 #[derive(Debug)]
-pub struct Said {
+pub struct ProcessResult {
     pub ok: bool,
+    pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
-impl Said {
-    pub fn of(output: Output) -> Self {
+impl ProcessResult {
+    pub fn from_output(output: Output) -> Self {
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        Self { ok: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+        Self {
+            ok: output.status.success(),
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
     }
 
     #[track_caller]
@@ -351,7 +356,7 @@ impl Said {
         self
     }
 
-    /// That it failed, and said why.
+    /// Checks that the run failed with this reason.
     #[track_caller]
     pub fn bad(self, why: &str) -> Self {
         assert!(!self.ok, "it should have failed with {why}: {}", self.out);

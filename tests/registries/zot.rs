@@ -1,4 +1,4 @@
-//! zot asks for Basic with a plain challenge, has the referrers API and says `OCI-Subject`
+//! zot requires Basic authentication, has the referrers API, and sends `OCI-Subject`
 //! (zotregistry.dev, "User Authentication and Authorization"; project-zot/zot, pkg/api/routes.go).
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ fn zot_with_basic_authentication_accepts_a_push() {
     let host = "zot.example.com:5000";
     let store = Arc::new(Store { referrers: true, ..Store::default() });
     world.secret("zot-secret", &[host]);
-    let kept = Arc::clone(&store);
+    let served_store = Arc::clone(&store);
     world.host(host, move |request| match request.basic().as_deref() {
-        Some("me:zot-secret") => kept.answer(request),
+        Some("me:zot-secret") => served_store.answer(request),
         _ => Answer::error(401, "UNAUTHORIZED", "authentication required")
             .with("www-authenticate", r#"Basic realm="zot""#),
     });

@@ -4,24 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Bom, Kind};
+use super::{Bom, DocumentKind};
 
 /// The differences between the packages of two images.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Differences {
     /// The packages that only the second image has.
-    pub added: Vec<Entry>,
+    pub added: Vec<PackageVersion>,
     /// The packages that only the first image has.
-    pub removed: Vec<Entry>,
+    pub removed: Vec<PackageVersion>,
     /// The packages with different versions.
-    pub changed: Vec<Change>,
+    pub changed: Vec<VersionChange>,
     /// The packages with the same versions and different store paths.
-    pub rebuilt: Vec<Entry>,
+    pub rebuilt: Vec<PackageVersion>,
 }
 
 /// A version of a package.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Entry {
+pub struct PackageVersion {
     /// The name of the package, followed by the output unless it is the main one.
     pub name: String,
     /// The version, if it is known.
@@ -30,7 +30,7 @@ pub struct Entry {
 
 /// A package with different versions in the two images.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
+pub struct VersionChange {
     /// The name of the package.
     pub name: String,
     /// The versions in the first image.
@@ -46,8 +46,8 @@ type Versions = BTreeMap<String, (BTreeSet<Option<String>>, BTreeSet<String>)>;
 pub fn compare(old: &Bom, new: &Bom) -> Differences {
     let (old, new) = (versions(old), versions(new));
     let mut differences = Differences::default();
-    let entries = |name: &String, versions: &BTreeSet<Option<String>>| -> Vec<Entry> {
-        versions.iter().map(|version| Entry { name: name.clone(), version: version.clone() }).collect()
+    let entries = |name: &String, versions: &BTreeSet<Option<String>>| -> Vec<PackageVersion> {
+        versions.iter().map(|version| PackageVersion { name: name.clone(), version: version.clone() }).collect()
     };
     for (name, (before, references)) in &old {
         match new.get(name) {
@@ -56,7 +56,11 @@ pub fn compare(old: &Bom, new: &Bom) -> Differences {
                 let texts = |versions: &BTreeSet<Option<String>>| -> Vec<String> {
                     versions.iter().map(|version| version.clone().unwrap_or_default()).collect()
                 };
-                differences.changed.push(Change { name: name.clone(), before: texts(before), after: texts(after) });
+                differences.changed.push(VersionChange {
+                    name: name.clone(),
+                    before: texts(before),
+                    after: texts(after),
+                });
             }
             Some((_, others)) if references != others => differences.rebuilt.extend(entries(name, before)),
             Some(_) => {}
@@ -69,7 +73,7 @@ pub fn compare(old: &Bom, new: &Bom) -> Differences {
 
 fn versions(bom: &Bom) -> Versions {
     let mut versions = Versions::new();
-    for component in bom.components.iter().filter(|component| !matches!(component.kind, Kind::Unknown)) {
+    for component in bom.components.iter().filter(|component| !matches!(component.kind, DocumentKind::Unknown)) {
         let identity = &component.identity;
         let output = identity.output.as_ref().map_or_else(String::new, |output| format!(" ({output})"));
         let (all, references) = versions.entry(format!("{}{output}", identity.name)).or_default();

@@ -1,17 +1,17 @@
-//! [CycloneDX 1.6](https://cyclonedx.org/docs/1.6/json/): components, who depends on whom, and how complete that is.
+//! [CycloneDX 1.6](https://cyclonedx.org/docs/1.6/json/): components, their dependencies, and the completeness of both.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Bom, Component, Kind};
+use super::{Bom, Component, DocumentKind};
 use crate::oci::Digest;
 
-/// The image's own reference.
+/// The reference of the image.
 const IMAGE: &str = "image";
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Document {
+pub struct CycloneDxDocument {
     bom_format: &'static str,
     spec_version: &'static str,
     serial_number: String,
@@ -22,7 +22,7 @@ pub struct Document {
     compositions: Vec<Value>,
 }
 
-pub fn document(bom: &Bom) -> Document {
+pub fn document(bom: &Bom) -> CycloneDxDocument {
     let reference = |&at: &usize| bom.components[at].reference.as_str();
     let mut dependencies =
         vec![json!({ "ref": IMAGE, "dependsOn": bom.roots().iter().map(reference).collect::<Vec<_>>() })];
@@ -35,7 +35,7 @@ pub fn document(bom: &Bom) -> Document {
     let references = |components: &[&Component]| -> Vec<String> {
         components.iter().map(|component| component.reference.clone()).collect()
     };
-    let opaque = bom.components.iter().any(|component| matches!(component.kind, Kind::Unknown));
+    let opaque = bom.components.iter().any(|component| matches!(component.kind, DocumentKind::Unknown));
     let mut compositions = vec![
         json!({ "aggregate": if opaque { "incomplete" } else { "complete" }, "assemblies": [IMAGE] }),
         json!({ "aggregate": "complete", "dependencies": references(&known) }),
@@ -43,7 +43,7 @@ pub fn document(bom: &Bom) -> Document {
     if !unknown.is_empty() {
         compositions.push(json!({ "aggregate": "unknown", "dependencies": references(&unknown) }));
     }
-    Document {
+    CycloneDxDocument {
         bom_format: "CycloneDX",
         spec_version: "1.6",
         serial_number: format!("urn:uuid:{}", uuid(&bom.id)),
@@ -68,16 +68,20 @@ fn component(component: &Component) -> Value {
     let Component { reference, kind, identity, purl, about, .. } = component;
     let mut value = json!({
         "type": match kind {
-            Kind::StorePath { .. } | Kind::Package if identity.version.is_some() => "library",
-            Kind::StorePath { .. } | Kind::Package => "file",
-            Kind::Unknown => "container",
+            DocumentKind::StorePath { .. } if about.main_program.is_some() => "application",
+            DocumentKind::StorePath { .. } | DocumentKind::Package if identity.version.is_some() => "library",
+            DocumentKind::StorePath { .. } | DocumentKind::Package => "file",
+            DocumentKind::Unknown => "container",
         },
         "bom-ref": reference,
         "name": identity.name,
     });
     let mut set = |key: &str, found: Value| value[key] = found;
-    if let Some(version) = &identity.version {
-        set("version", version.as_str().into());
+    if let Some(version) = component.version() {
+        set("version", version.into());
+    }
+    if let Some(supplier) = &about.supplier {
+        set("supplier", json!({ "name": supplier.name, "url": [supplier.url] }));
     }
     if let Some(description) = &about.description {
         set("description", description.as_str().into());
@@ -89,7 +93,7 @@ fn component(component: &Component) -> Value {
         };
         set("authors", about.maintainers.iter().map(person).collect());
     }
-    if let Kind::StorePath { nar_hash: Some(hash), .. } = kind {
+    if let DocumentKind::StorePath { nar_hash: Some(hash), .. } = kind {
         set("hashes", json!([ { "alg": "SHA-256", "content": Digest::from_bytes(*hash).hex() } ]));
     }
     if !about.licenses.is_empty() {
@@ -117,14 +121,18 @@ fn component(component: &Component) -> Value {
 
 /// Returns what CycloneDX has no fields for.
 fn properties(component: &Component) -> Vec<Value> {
-    let Component { kind, identity, layer, .. } = component;
+    let Component { kind, identity, layer, about, .. } = component;
     let mut properties = Vec::new();
     let mut property = |name: &str, found: &str| properties.push(json!({ "name": name, "value": found }));
-    if let Kind::StorePath { path, nar_hash, at_root } = kind {
+    if let DocumentKind::StorePath { path, nar_hash, at_root } = kind {
         property("nix:store_path", path.as_str());
         if let Some(output) = &identity.output {
             property("nix:output", output);
         }
+        if let Some(version) = identity.version.as_deref().filter(|version| component.version() != Some(version)) {
+            property("nix:version", version);
+        }
+        about.known_vulnerabilities.iter().for_each(|text| property("nix:known_vulnerability", text));
         if nar_hash.is_some() {
             property("nix:hash", "the SHA-256 hash is of the NAR");
         }
@@ -139,8 +147,8 @@ fn properties(component: &Component) -> Vec<Value> {
     properties
 }
 
-/// A UUID made from a digest, so that the same image has the same ([RFC 9562](https://www.rfc-editor.org/rfc/rfc9562#section-5.8),
-/// version 8).
+/// Returns a UUID made from a digest, so that equal images have equal UUIDs ([RFC
+/// 9562](https://www.rfc-editor.org/rfc/rfc9562#section-5.8), version 8).
 fn uuid(digest: &Digest) -> String {
     let hex = digest.hex();
     let variant = ["8", "9", "a", "b"][usize::from_str_radix(&hex[16..17], 16).unwrap_or_default() % 4];

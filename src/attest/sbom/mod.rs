@@ -10,6 +10,7 @@
 //! a clock: the same image gives the same bytes. Unknown facts are marked as
 //! unknown (`NOASSERTION`, `"aggregate": "unknown"`) and never guessed.
 
+mod about;
 pub(crate) mod compare;
 mod cyclonedx;
 mod identity;
@@ -19,7 +20,6 @@ mod urls;
 
 use std::collections::{BTreeMap, HashMap};
 
-use ::spdx::identifiers::LICENSES;
 use serde::Deserialize;
 
 use crate::{
@@ -28,23 +28,22 @@ use crate::{
     oci::{Digest, Timestamp, descriptor::media_type},
 };
 
-pub use identity::Identity;
+pub use about::About;
+use about::{License, Person};
+pub use identity::PackageIdentity;
 pub use scan::ForeignError;
-
-/// The identifier of SPDX for unknown licences.
-const UNKNOWN: &str = "NOASSERTION";
 
 /// The format of an SBOM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum SbomFormat {
     /// [CycloneDX 1.6](https://cyclonedx.org/docs/1.6/json/), JSON.
     CycloneDx,
     /// [SPDX 2.3](https://spdx.github.io/spdx-spec/v2.3/), JSON.
     Spdx,
 }
 
-impl Format {
+impl SbomFormat {
     /// Returns the media type that registries and scanners use for this format.
     pub fn media_type(self) -> &'static str {
         match self {
@@ -74,18 +73,18 @@ pub struct Bom {
 struct Component {
     /// An identifier that is unique in the SBOM. Equal components have equal identifiers in all SBOMs.
     reference: String,
-    kind: Kind,
-    identity: Identity,
+    kind: DocumentKind,
+    identity: PackageIdentity,
     purl: Option<String>,
     about: About,
     /// The layer that contains the component.
-    layer: Option<Position>,
+    layer: Option<LayerPosition>,
     /// The indices of the components that this one depends on; `None` if unknown.
     dependencies: Option<Vec<usize>>,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum DocumentKind {
     StorePath {
         path: StorePath,
         nar_hash: Option<[u8; 32]>,
@@ -100,71 +99,10 @@ enum Kind {
 
 /// A layer, identified independently of its compression.
 #[derive(Clone, Copy, Debug)]
-struct Position {
+struct LayerPosition {
     /// The number of the layer, counted from 1, the base.
     number: usize,
     diff_id: Digest,
-}
-
-/// The metadata of a package, `meta` in nixpkgs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-pub struct About {
-    /// The name. It takes precedence over the name in the store path.
-    pub pname: Option<String>,
-    /// The version. It takes precedence over the version in the store path.
-    pub version: Option<String>,
-    /// A description in one line.
-    pub description: Option<String>,
-    /// The URL of the homepage.
-    pub homepage: Option<String>,
-    /// [CPE 2.3](https://nvlpubs.nist.gov/nistpubs/Legacy/IR/nistir7695.pdf) name.
-    pub cpe: Option<String>,
-    /// [Package URL](https://github.com/package-url/purl-spec).
-    pub purl: Option<String>,
-    /// The licences, all of which apply.
-    pub licenses: Vec<License>,
-    /// The maintainers of the package.
-    pub maintainers: Vec<Person>,
-}
-
-impl About {
-    /// Removes URLs and identifiers that are not valid.
-    fn validated(self) -> Self {
-        let homepage = self.homepage.as_deref().and_then(urls::page);
-        let purl = self.purl.filter(|purl| urls::is_purl(purl));
-        let cpe = self.cpe.filter(|cpe| urls::is_cpe(cpe));
-        Self { homepage, purl, cpe, ..self }
-    }
-}
-
-/// A licence.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct License {
-    /// The SPDX identifier. It comes from the package definition and may be invalid.
-    pub spdx_id: Option<String>,
-    /// The name of the licence.
-    pub name: String,
-}
-
-impl License {
-    /// Returns the identifier if the SPDX list has it, because the formats allow no other identifiers.
-    fn listed(&self) -> Option<&str> {
-        let id = self.spdx_id.as_deref()?;
-        let found = LICENSES.binary_search_by(|known| known.name.cmp(id)).is_ok();
-        (found && id != UNKNOWN).then_some(id)
-    }
-}
-
-/// A person.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Person {
-    /// The name.
-    pub name: String,
-    /// The address.
-    pub email: Option<String>,
 }
 
 /// The reason that an SBOM cannot be made.
@@ -212,10 +150,10 @@ impl Bom {
     }
 
     /// Returns the document with a final newline.
-    pub fn write(&self, format: Format) -> Vec<u8> {
+    pub fn write(&self, format: SbomFormat) -> Vec<u8> {
         let document = match format {
-            Format::CycloneDx => serde_json::to_vec_pretty(&cyclonedx::document(self)),
-            Format::Spdx => serde_json::to_vec_pretty(&spdx::document(self)),
+            SbomFormat::CycloneDx => serde_json::to_vec_pretty(&cyclonedx::document(self)),
+            SbomFormat::Spdx => serde_json::to_vec_pretty(&spdx::document(self)),
         };
         let mut bytes = document.expect("documents have string keys and are written to memory");
         bytes.push(b'\n');
@@ -234,34 +172,62 @@ impl Bom {
 }
 
 impl Component {
-    /// One that is not a store path.
-    fn other(kind: Kind, reference: String, identity: Identity, purl: Option<String>, layer: Position) -> Self {
+    /// Returns a component that is not a store path.
+    fn other(
+        kind: DocumentKind,
+        reference: String,
+        identity: PackageIdentity,
+        purl: Option<String>,
+        layer: LayerPosition,
+    ) -> Self {
         Self { reference, kind, identity, purl, about: About::default(), layer: Some(layer), dependencies: None }
     }
 
     fn store_path(path: StorePath, nar_hash: Option<[u8; 32]>, about: Option<&About>) -> Self {
-        let about = about.cloned().unwrap_or_default().validated();
-        let mut identity = Identity::of_name(path.name());
+        let mut about = about.cloned().unwrap_or_default().validated();
+        let mut identity = PackageIdentity::from_name(path.name());
         // `pname` and `version` are more reliable than the name of a store path, which is free text.
         if let (Some(pname), Some(version)) = (&about.pname, &about.version)
             && path.name().starts_with(&format!("{pname}-{version}"))
         {
             let output = path.name()[pname.len() + 1 + version.len()..].strip_prefix('-');
-            identity =
-                Identity { name: pname.clone(), version: Some(version.clone()), output: output.map(str::to_owned) };
+            identity = PackageIdentity {
+                name: pname.clone(),
+                version: Some(version.clone()),
+                output: output.map(str::to_owned),
+            };
         }
         let purl = about.purl.clone().unwrap_or_else(|| identity.purl(path.hash_part()));
+        if let (Some(cpe), Some(version), Some(upstream)) = (&about.cpe, &identity.version, identity.upstream_version())
+        {
+            about.cpe = Some(urls::replace_version(cpe, version, upstream));
+        }
         let reference = format!("{}-{}", path.hash_part(), path.name());
-        let kind = Kind::StorePath { path, nar_hash, at_root: false };
+        let kind = DocumentKind::StorePath { path, nar_hash, at_root: false };
         Self { reference, kind, identity, purl: Some(purl), about, layer: None, dependencies: None }
+    }
+
+    /// Returns the version of the upstream project, or the store path's version if there is none.
+    fn version(&self) -> Option<&str> {
+        match self.kind {
+            DocumentKind::StorePath { .. } => self.identity.upstream_version(),
+            DocumentKind::Package | DocumentKind::Unknown => self.identity.version.as_deref(),
+        }
     }
 
     fn path(&self) -> Option<&StorePath> {
         match &self.kind {
-            Kind::StorePath { path, .. } => Some(path),
-            Kind::Package | Kind::Unknown => None,
+            DocumentKind::StorePath { path, .. } => Some(path),
+            DocumentKind::Package | DocumentKind::Unknown => None,
         }
     }
+}
+
+/// Returns the package URL and the CPE that the SBOM has for a store path.
+#[cfg(feature = "program")]
+pub fn identifiers(path: &StorePath, about: Option<&About>) -> (String, Option<String>) {
+    let Component { purl, about, .. } = Component::store_path(path.clone(), None, about);
+    (purl.unwrap_or_default(), about.cpe)
 }
 
 /// Returns a component for each known store path of the layers.
@@ -278,8 +244,8 @@ fn store_paths(image: &Image, about: &BTreeMap<StorePath, About>) -> Vec<Compone
             let component = components
                 .entry(path.clone())
                 .or_insert_with(|| Component::store_path(path.clone(), None, about.get(&path)));
-            component.layer.get_or_insert(Position { number: at + 1, diff_id: layer.diff_id });
-            if let Kind::StorePath { at_root, .. } = &mut component.kind {
+            component.layer.get_or_insert(LayerPosition { number: at + 1, diff_id: layer.diff_id });
+            if let DocumentKind::StorePath { at_root, .. } = &mut component.kind {
                 *at_root |= layer.moved.contains(placed);
             }
         }
@@ -295,8 +261,8 @@ fn link(image: &Image, components: &mut [Component]) {
     for node in closure.nodes() {
         let references = node.references.iter().filter_map(|&to| at.get(&closure.nodes()[to].path).copied());
         let references: Vec<usize> = references.collect();
-        if let Some(&own) = at.get(&node.path) {
-            components[own].dependencies = Some(references);
+        if let Some(&component_index) = at.get(&node.path) {
+            components[component_index].dependencies = Some(references);
         }
     }
 }

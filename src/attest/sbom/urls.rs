@@ -1,17 +1,17 @@
-//! Identifiers and addresses of `meta`, which are free text: what is not valid is omitted from an SBOM, because other
-//! programs parse it, and people follow its links.
+//! Identifiers and URLs in `meta`, which is free text. Invalid ones are omitted from an SBOM, because other programs
+//! parse it, and readers follow its links.
 
 use std::fmt::Write;
 
-/// Schemes of pages that people read.
+/// Schemes of web pages.
 const SCHEMES: [&str; 3] = ["https://", "http://", "ftp://"];
 
-/// The URL of a page, in ASCII: `https://example.com/caf%C3%A9`.
+/// Returns the URL of a page in ASCII: `https://example.com/caf%C3%A9`.
 pub fn page(text: &str) -> Option<String> {
     let scheme = SCHEMES.iter().find(|scheme| text.starts_with(**scheme))?;
     let host = text[scheme.len()..].split(['/', '?', '#']).next()?;
     let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-    // Neither a host that looks like another one, nor credentials.
+    // This excludes hosts that resemble other ones, and credentials.
     let is_valid = !host.is_empty() && host.bytes().all(is_host) && text.chars().all(is_allowed) && has_escapes(text);
     is_valid.then(|| to_ascii(text))
 }
@@ -41,6 +41,31 @@ pub fn is_cpe(text: &str) -> bool {
         is_escaped = byte == b'\\' && !is_escaped;
     }
     parts == 11 && length > 0 && !is_escaped
+}
+
+/// Replaces the version of a CPE if it is `from`. In a CPE, backslashes are before punctuation.
+pub fn replace_version(cpe: &str, from: &str, to: &str) -> String {
+    // The version is the sixth part: cpe:2.3:PART:VENDOR:PRODUCT:VERSION.
+    let mut ends = Vec::new();
+    let mut is_escaped = false;
+    for (at, byte) in cpe.bytes().enumerate() {
+        if byte == b':' && !is_escaped {
+            ends.push(at);
+        }
+        is_escaped = byte == b'\\' && !is_escaped;
+    }
+    let (Some(&start), Some(&end)) = (ends.get(4), ends.get(5)) else { return cpe.to_owned() };
+    if cpe[start + 1..end].replace('\\', "") != from {
+        return cpe.to_owned();
+    }
+    let mut escaped = String::with_capacity(to.len());
+    for letter in to.chars() {
+        if !letter.is_ascii_alphanumeric() && !"._-".contains(letter) {
+            escaped.push('\\');
+        }
+        escaped.push(letter);
+    }
+    format!("{}:{escaped}{}", &cpe[..start], &cpe[end..])
 }
 
 /// Characters of URLs ([RFC 3986](https://www.rfc-editor.org/rfc/rfc3986#section-2)), and letters of other scripts.
@@ -117,5 +142,17 @@ mod tests {
         {
             assert!(!is_cpe(text), "{text}");
         }
+    }
+
+    #[test]
+    fn versions_of_cpes_are_replaced() {
+        let cpe = |version: &str| format!(r"cpe:2.3:a:gnu:a\:b:{version}:*:*:*:*:*:*:*");
+        let full = "1.2-unstable-2024-01-02";
+        assert_eq!(replace_version(&cpe(full), full, "1.2"), cpe("1.2"));
+        assert_eq!(replace_version(&cpe(r"1.2\-unstable\-2024\-01\-02"), full, "1.2+a"), cpe(r"1.2\+a"));
+        for other in ["*", "1.2", "1.3-unstable-2024-01-02"] {
+            assert_eq!(replace_version(&cpe(other), full, "1.2"), cpe(other));
+        }
+        assert_eq!(replace_version("cpe:2.3:a", "a", "b"), "cpe:2.3:a");
     }
 }

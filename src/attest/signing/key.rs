@@ -1,4 +1,4 @@
-//! Keys: those of `cosign generate-key-pair`, and those of openssl.
+//! Keys of `cosign generate-key-pair` and of openssl.
 //!
 //! | PEM label | what it is |
 //! |---|---|
@@ -32,7 +32,7 @@ const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// A private key.
+/// A private key for signatures.
 pub struct SigningKey {
     pair: Pair,
     random: SystemRandom,
@@ -45,7 +45,7 @@ enum Pair {
     Ed25519(Ed25519KeyPair),
 }
 
-/// A public key.
+/// A public key that verifies signatures.
 #[derive(Clone)]
 pub struct VerifyingKey {
     algorithm: &'static dyn VerificationAlgorithm,
@@ -66,7 +66,7 @@ impl std::fmt::Debug for VerifyingKey {
 }
 
 impl SigningKey {
-    /// Reads a private key; `password` is asked for where the file is encrypted.
+    /// Reads a private key. `password` is called if the file is encrypted.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl SigningKey {
     ///
     /// # Errors
     ///
-    /// When the machine has no randomness.
+    /// If the machine has no source of randomness.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         let fail = |_| SigningError::Malformed { what: "the key", why: "it does not sign".to_owned() };
         match &self.pair {
@@ -127,7 +127,7 @@ impl SigningKey {
         }
     }
 
-    /// The public key that belongs to it.
+    /// Returns the public key that belongs to the private key.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ impl SigningKey {
             algorithm: AlgorithmIdentifierOwned { oid, parameters },
             subject_public_key: BitString::from_bytes(public).map_err(fail)?,
         };
-        VerifyingKey::of_der(info.to_der().map_err(fail)?)
+        VerifyingKey::from_der(info.to_der().map_err(fail)?)
             .map_err(|why| SigningError::Malformed { what: "the key", why })
     }
 }
@@ -159,7 +159,7 @@ impl VerifyingKey {
         let fail = |why: String| SigningError::Key { path: path.to_owned(), why };
         let (label, bytes) = pem(path)?;
         match label.as_str() {
-            "PUBLIC KEY" => Self::of_der(bytes).map_err(fail),
+            "PUBLIC KEY" => Self::from_der(bytes).map_err(fail),
             other if other.ends_with("PRIVATE KEY") => {
                 Err(fail("it is a private key; signatures are checked with the public key (cosign.pub)".to_owned()))
             }
@@ -167,7 +167,7 @@ impl VerifyingKey {
         }
     }
 
-    fn of_der(der: Vec<u8>) -> std::result::Result<Self, String> {
+    fn from_der(der: Vec<u8>) -> std::result::Result<Self, String> {
         let info =
             SubjectPublicKeyInfoOwned::from_der(&der).map_err(|error| format!("it is not a public key: {error}"))?;
         let curve = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
@@ -183,21 +183,21 @@ impl VerifyingKey {
         Ok(Self { algorithm, point: info.subject_public_key.raw_bytes().to_vec(), der })
     }
 
-    /// Whether the signature of the message is this key's.
+    /// Whether the signature of the message was made with this key.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(self.algorithm, &self.point).verify(message, signature).is_ok()
     }
 
-    /// What bundles call it: base 64 of its SHA-256.
+    /// Returns the hint that identifies the key in bundles: its SHA-256 in base64.
     pub fn hint(&self) -> String {
         data_encoding::BASE64.encode(ring::digest::digest(&ring::digest::SHA256, &self.der).as_ref())
     }
 }
 
-/// The one block of a PEM file: its label and what it holds.
+/// Returns the label and the contents of the only block of a PEM file.
 fn pem(path: &Path) -> Result<(String, Vec<u8>)> {
     let fail = |why: String| SigningError::Key { path: path.to_owned(), why };
-    // It may be a pipe: `--key <(…)`.
+    // The path may be a pipe: `--key <(…)`.
     let text = File::open(path).and_then(|file| Budget::new(&budget::KEY).read(file));
     let text = text.map_err(|source| SigningError::Io { path: path.to_owned(), source })?;
     let (label, bytes) = pem_rfc7468::decode_vec(skip_parameters(&text))
@@ -205,7 +205,7 @@ fn pem(path: &Path) -> Result<(String, Vec<u8>)> {
     Ok((label.to_owned(), bytes))
 }
 
-/// The text after the block of the curve, which `openssl ecparam -genkey` writes before the key.
+/// Skips the block with the curve that `openssl ecparam -genkey` writes before the key.
 fn skip_parameters(text: &[u8]) -> &[u8] {
     let (begin, end) = (b"-----BEGIN EC PARAMETERS-----", b"-----END EC PARAMETERS-----");
     let after = text.strip_prefix(begin).and_then(|rest| {
@@ -215,7 +215,7 @@ fn skip_parameters(text: &[u8]) -> &[u8] {
     after.unwrap_or(text)
 }
 
-/// A key of SEC 1 as PKCS #8, whose algorithm is the curve that the key names.
+/// Converts a SEC 1 key to PKCS #8. The algorithm is the curve in the key.
 fn pkcs8_from_sec1(bytes: &[u8]) -> Option<Vec<u8>> {
     let curve = EcPrivateKey::from_der(bytes).ok()?.parameters?.named_curve()?;
     let algorithm = AlgorithmIdentifierRef { oid: EC, parameters: Some(AnyRef::from(&curve)) };
@@ -227,7 +227,7 @@ fn pkcs8_from_sec1(bytes: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// `openssl ecparam -name prime256v1 -genkey`, secp384r1 and secp256k1.
+    /// The output of `openssl ecparam -name prime256v1 -genkey`, and the same for secp384r1 and secp256k1.
     const P256_KEY: &str = "\
 -----BEGIN EC PARAMETERS-----
 BggqhkjOPQMBBw==
@@ -268,7 +268,7 @@ qoe8dNmY9bBfyDM96tHqMpjyMPITIA==
 
     #[test]
     fn keys_of_openssl_ecparam_sign() {
-        // The first two bytes of `openssl ec -pubout`'s point.
+        // The first two bytes of the point in the output of `openssl ec -pubout`.
         for (pem, algorithm, point) in [(P256_KEY, P256, [0x55, 0xf9]), (P384_KEY, P384, [0x3e, 0x52])] {
             let key = open(pem).unwrap();
             let public = key.verifying_key().unwrap();
@@ -280,7 +280,7 @@ qoe8dNmY9bBfyDM96tHqMpjyMPITIA==
 
     #[test]
     fn keys_of_other_curves_and_damaged_keys_are_refused() {
-        // The inner sequence ends before the key does.
+        // The inner sequence ends before the end of the key.
         let damaged = P256_KEY.replace("MHcCAQEEIFhH", "MHYCAQEEIFhH");
         for pem in [SECP256K1_KEY, &damaged] {
             let error = open(pem).unwrap_err().to_string();

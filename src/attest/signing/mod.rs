@@ -16,6 +16,7 @@ mod envelope;
 mod key;
 mod policy;
 mod provenance;
+pub(crate) mod rebuild;
 pub(crate) mod simple;
 pub(crate) mod statement;
 
@@ -25,9 +26,9 @@ pub use bundle::{Bundle, MEDIA_TYPE as BUNDLE};
 pub use envelope::Envelope;
 pub use key::{SigningKey, VerifyingKey};
 
-pub use policy::Policy;
-pub use provenance::Build;
-pub use statement::Statement;
+pub use policy::{Policy, ReproducedBy};
+pub use provenance::{BuildClaim, BuildFacts};
+pub use statement::{Statement, VerifiedLayers};
 
 /// The reason that a signature cannot be made, or is not valid.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +46,7 @@ pub enum SigningError {
     Key {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem of the document.
         why: String,
     },
     /// A document is malformed.
@@ -53,7 +54,7 @@ pub enum SigningError {
     Malformed {
         /// The document.
         what: &'static str,
-        /// What is wrong with it.
+        /// The problem of the document.
         why: String,
     },
     /// The key made none of the signatures.

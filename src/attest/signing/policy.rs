@@ -3,12 +3,13 @@
 //! ```json
 //! { "sbom": true,
 //!   "provenance": { "builders": ["https://ci.example.com/"] },
-//!   "forbiddenPaths": ["gcc", "*-dev"] }
+//!   "forbiddenPaths": ["gcc", "*-dev"],
+//!   "reproducedBy": { "count": 2, "keys": ["alice.pub", "bob.pub"], "full": true } }
 //! ```
 //!
 //! Statements that the key did not sign are ignored.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,6 +23,21 @@ pub struct Policy {
     sbom: bool,
     builders: Option<Vec<String>>,
     forbidden_paths: Vec<PackagePattern>,
+    /// The builders that must have rebuilt the image.
+    pub reproduced_by: Option<ReproducedBy>,
+}
+
+/// The requirement that several builders have reproduced an image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReproducedBy {
+    /// The number of builders, each with a key of its own.
+    pub count: usize,
+    /// The files of their public keys. Relative paths begin at the directory of the policy.
+    pub keys: Vec<PathBuf>,
+    /// Whether each builder must have rebuilt every store path of the image.
+    #[serde(default)]
+    pub full: bool,
 }
 
 /// A policy that cannot be applied.
@@ -36,8 +52,16 @@ pub enum PolicyError {
     /// No builder can satisfy the policy.
     #[error("provenance.builders is empty; name at least one builder, or omit provenance")]
     NoBuilders,
+    /// Every image, or none, would meet the requirement.
+    #[error("reproducedBy: the count is {count} of {keys} keys; set it to 1 or more, and list at least as many keys")]
+    Count {
+        /// The required number of builders.
+        count: usize,
+        /// The number of keys.
+        keys: usize,
+    },
     /// Every image would meet the policy.
-    #[error("it has no requirement; set sbom, provenance or forbiddenPaths")]
+    #[error("it has no requirement; set sbom, provenance, forbiddenPaths or reproducedBy")]
     NoRequirement,
     /// A pattern cannot match any store path.
     #[error("forbiddenPaths")]
@@ -46,10 +70,11 @@ pub enum PolicyError {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-struct Document {
+struct PolicyDocument {
     sbom: bool,
     provenance: Option<Provenance>,
     forbidden_paths: Vec<String>,
+    reproduced_by: Option<ReproducedBy>,
 }
 
 #[derive(Deserialize)]
@@ -73,18 +98,27 @@ impl Policy {
         if fields.get("provenance").is_some_and(|value| !value.is_object() && !value.is_null()) {
             return Err(PolicyError::NotMap("provenance", r#"{ "builders": [URI] }"#));
         }
+        if fields.get("reproducedBy").is_some_and(|value| !value.is_object() && !value.is_null()) {
+            return Err(PolicyError::NotMap("reproducedBy", r#"{ "count": 2, "keys": [FILE] }"#));
+        }
         // The policy is parsed from the text again, because `Value` silently drops repeated fields.
-        let Document { sbom, provenance, forbidden_paths } = serde_json::from_slice(bytes)?;
+        let PolicyDocument { sbom, provenance, forbidden_paths, reproduced_by } = serde_json::from_slice(bytes)?;
         let builders = provenance.map(|provenance| provenance.builders);
         if builders.as_ref().is_some_and(Vec::is_empty) {
             return Err(PolicyError::NoBuilders);
         }
         let parse = |pattern: &String| PackagePattern::parse(pattern, &StoreDir::default());
         let forbidden_paths: Vec<PackagePattern> = forbidden_paths.iter().map(parse).collect::<Result<_, _>>()?;
-        if !sbom && builders.is_none() && forbidden_paths.is_empty() {
+        if let Some(ReproducedBy { count, keys, .. }) = &reproduced_by {
+            let distinct: BTreeSet<&PathBuf> = keys.iter().collect();
+            if !(1..=distinct.len()).contains(count) {
+                return Err(PolicyError::Count { count: *count, keys: distinct.len() });
+            }
+        }
+        if !sbom && builders.is_none() && forbidden_paths.is_empty() && reproduced_by.is_none() {
             return Err(PolicyError::NoRequirement);
         }
-        Ok(Self { sbom, builders, forbidden_paths })
+        Ok(Self { sbom, builders, forbidden_paths, reproduced_by })
     }
 
     /// Returns a line for each requirement that the signed statements about an image do not meet.
@@ -184,7 +218,7 @@ mod tests {
     }
 
     fn statement(kind: &str, predicate: Value) -> Statement {
-        Statement::new("", &Digest::of(b"image"), kind, predicate)
+        Statement::new("", &Digest::sha256(b"image"), kind, predicate)
     }
 
     fn path(name: &str) -> String {
@@ -265,6 +299,12 @@ mod tests {
             r#"{ "forbiddenPaths": [".*-gcc-[0-9].*"] }"#,
             r#"{ "forbiddenPaths": ["/usr/bin/gcc"] }"#,
             r#"{ "forbiddenPaths": null }"#,
+            r#"{ "reproducedBy": [2, ["a.pub", "b.pub"]] }"#,
+            r#"{ "reproducedBy": { "count": 0, "keys": ["a.pub"] } }"#,
+            r#"{ "reproducedBy": { "count": 2, "keys": ["a.pub"] } }"#,
+            r#"{ "reproducedBy": { "count": 2, "keys": ["a.pub", "a.pub"] } }"#,
+            r#"{ "reproducedBy": { "count": 1, "keys": [] } }"#,
+            r#"{ "reproducedBy": { "count": 1, "keys": ["a.pub"], "ful": true } }"#,
         ] {
             assert!(Policy::parse(text.as_bytes()).is_err(), "{text}");
         }

@@ -26,21 +26,21 @@ struct Payload {
 
 #[derive(Deserialize)]
 struct Critical {
-    identity: Identity,
-    image: Image,
+    identity: SignedIdentity,
+    image: SignedImage,
     #[serde(rename = "type")]
     kind: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Identity {
+struct SignedIdentity {
     docker_reference: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-struct Image {
+struct SignedImage {
     docker_manifest_digest: Digest,
 }
 
@@ -63,7 +63,7 @@ pub fn payload(repository: &str, digest: &Digest) -> Vec<u8> {
 
 /// Returns the descriptor of a signed payload.
 pub fn layer(payload: &[u8], signature: &[u8]) -> Descriptor {
-    let mut layer = Descriptor::new(MEDIA_TYPE, Digest::of(payload), payload.len() as u64);
+    let mut layer = Descriptor::new(MEDIA_TYPE, Digest::sha256(payload), payload.len() as u64);
     layer.annotations.insert(ANNOTATION.to_owned(), BASE64.encode(signature));
     layer
 }
@@ -73,7 +73,7 @@ pub fn layer(payload: &[u8], signature: &[u8]) -> Descriptor {
 /// # Errors
 ///
 /// If the existing document is not a manifest.
-pub fn with_layer(existing: Option<&[u8]>, layer: &Descriptor) -> serde_json::Result<Option<Signatures>> {
+pub fn with_layer(existing: Option<&[u8]>, layer: &Descriptor) -> serde_json::Result<Option<SignatureImage>> {
     let existing = existing.map(serde_json::from_slice::<Manifest>).transpose()?;
     let mut layers = existing.map_or_else(Vec::new, |manifest| manifest.layers);
     if layers.contains(layer) {
@@ -83,13 +83,13 @@ pub fn with_layer(existing: Option<&[u8]>, layer: &Descriptor) -> serde_json::Re
     let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
     let config = json::to_vec(&json!({ "architecture": "", "os": "", "config": {},
         "rootfs": { "type": "layers", "diff_ids": diff_ids } }));
-    let descriptor = Descriptor::new(media_type::CONFIG, Digest::of(&config), config.len() as u64);
-    Ok(Some(Signatures { manifest: json::to_vec(&Manifest::new(descriptor, layers)), config }))
+    let descriptor = Descriptor::new(media_type::CONFIG, Digest::sha256(&config), config.len() as u64);
+    Ok(Some(SignatureImage { manifest: json::to_vec(&Manifest::new(descriptor, layers)), config }))
 }
 
 /// The manifest and the config under the tag.
 #[derive(Debug)]
-pub struct Signatures {
+pub struct SignatureImage {
     /// The manifest, with one layer per signature.
     pub manifest: Vec<u8>,
     /// The config, which has no settings and exists because every image has one.

@@ -1,4 +1,4 @@
-//! Moves what a layer has in place of a base's link to a directory behind that link.
+//! Moves files that a layer has at the path of a base image's link to a directory into the target of that link.
 
 use std::{
     fs, io,
@@ -7,18 +7,18 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{BaseTree, Standing};
+use super::{BaseEntry, BaseTree};
 use crate::layer::{Owner, Owners};
 
 impl BaseTree {
-    /// Moves what the layer at `root` has in place of a link to a directory into that directory.
+    /// Moves the files that the layer at `root` has at the path of a link into the directory that is the link's target.
     pub fn follow(&self, root: &Path, owners: &mut Owners) -> Result<()> {
         let in_layer = |path: &PathBuf| fs::symlink_metadata(root.join(path)).is_ok_and(|there| there.is_dir());
         let links: Vec<(&PathBuf, PathBuf)> =
-            self.0.keys().filter_map(|path| Some((path, self.behind(path)?))).collect();
-        // What is moved may stand in place of another link then.
+            self.0.keys().filter_map(|path| Some((path, self.directory_target(path)?))).collect();
+        // A moved file may be at the path of another link.
         while let Some((from, to)) = links.iter().find(|(path, _)| in_layer(path)) {
-            // Out of the way: what is in it may be called as itself.
+            // The directory moves aside first, since it may contain a file of its own name.
             let aside = tempfile::tempdir_in(root.parent().unwrap_or(root)).context("making a directory")?;
             let files = aside.path().join("files");
             let moved = rename(&root.join(from), &files, owners)
@@ -36,7 +36,7 @@ impl BaseTree {
         Ok(())
     }
 
-    /// Makes the directory `path` in the layer, as the base has it.
+    /// Makes the directory `path` in the layer with the owner and mode of the base image's directory.
     fn make(&self, path: &Path, root: &Path, owners: &mut Owners) -> Result<()> {
         for above in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
             let place = root.join(above);
@@ -48,7 +48,7 @@ impl BaseTree {
                 Err(_) => {}
             }
             fs::create_dir(&place).with_context(|| format!("creating {}", place.display()))?;
-            if let Some(&Standing::Directory { mode, uid, gid }) = self.0.get(above) {
+            if let Some(&BaseEntry::Directory { mode, uid, gid }) = self.0.get(above) {
                 owners.insert(place, Owner { mode: 0o040000 | mode, uid, gid, ..Owner::default() });
             }
         }
@@ -56,7 +56,7 @@ impl BaseTree {
     }
 }
 
-/// Moves what is in the directory `from` into the directory `to`, with the notes of it.
+/// Moves the contents of the directory `from` into the directory `to`, with their recorded owners.
 fn merge(from: &Path, to: &Path, owners: &mut Owners) -> Result<()> {
     let reading = || format!("listing {}", from.display());
     for entry in fs::read_dir(from).with_context(reading)? {
@@ -78,7 +78,7 @@ fn merge(from: &Path, to: &Path, owners: &mut Owners) -> Result<()> {
     fs::remove_dir(from).with_context(|| format!("removing {}", from.display()))
 }
 
-/// Moves a file or a directory, with the notes of it.
+/// Moves a file or a directory, with the recorded owners.
 fn rename(from: &Path, to: &Path, owners: &mut Owners) -> Result<()> {
     fs::rename(from, to).with_context(|| format!("moving {} to {}", from.display(), to.display()))?;
     let moved: Vec<PathBuf> = owners.keys().filter(|path| path.starts_with(from)).cloned().collect();
@@ -90,7 +90,7 @@ fn rename(from: &Path, to: &Path, owners: &mut Owners) -> Result<()> {
     Ok(())
 }
 
-/// Whether two links lead to the same, or two files hold the same.
+/// Whether two links have the same target, or two files the same contents.
 fn is_same(one: &Path, of_one: &fs::Metadata, two: &Path, of_two: &fs::Metadata) -> io::Result<bool> {
     if of_one.is_symlink() && of_two.is_symlink() {
         return Ok(fs::read_link(one)? == fs::read_link(two)?);
@@ -135,7 +135,8 @@ mod tests {
         assert_eq!(owners.get(&root.join("usr/bin/two")), Some(&note(2)));
         assert_eq!(below.replaced_by(root), None);
 
-        // Made by following, a directory is as the base has it; two files at one place are an error.
+        // Directories that are made for a link have the mode of the base image; two different files at one path are an
+        // error.
         fs::remove_dir_all(root.join("usr")).unwrap();
         fs::create_dir_all(root.join("bin")).unwrap();
         fs::write(root.join("bin/one"), "1").unwrap();

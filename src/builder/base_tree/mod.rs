@@ -1,4 +1,4 @@
-//! The directories of a base image, and its links to directories: what a layer on it must not hide.
+//! The directories of a base image, and its links to directories. Layers above the base must not hide them.
 //!
 //! ```text
 //! base                 a layer has       in the image
@@ -7,8 +7,8 @@
 //! run -> nowhere       run/x             run/x: nothing is hidden
 //! ```
 //!
-//! Written once for a base, beside its image.json, as records: `MODE UID GID PATH`, a NUL, where a link leads (nothing of a
-//! directory), a NUL. `/nix` is left out: layers of store paths make a directory of it anyway.
+//! Written once for each base image, next to its image.json, as records: `MODE UID GID PATH`, a NUL, the target of a
+//! link (empty for a directory), a NUL. `/nix` is left out, since layers of store paths make a directory of it anyway.
 
 mod follow;
 
@@ -33,29 +33,29 @@ use crate::{
     },
     layer::{
         links,
-        overlay::{self, LayerLinks, Place},
+        overlay::{self, LayerEffect, LayerLinks},
         unpack::Bounds,
         untar::{TarEntry, TarReader},
     },
 };
 
-/// What stands in a base image, by path below its root.
+/// The directories and links of a base image, by path below its root.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct BaseTree(BTreeMap<PathBuf, Standing>);
+pub struct BaseTree(BTreeMap<PathBuf, BaseEntry>);
 
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum BaseEntry {
     Directory { mode: u32, uid: u64, gid: u64 },
     Link(PathBuf),
 }
 
 impl BaseTree {
-    /// Reads it from the layers of `image` that are on this machine.
-    pub fn of(image: &Recipe) -> Result<Self> {
+    /// Reads the directories and links from the layers of `image` that are on this machine.
+    pub fn from_image(image: &Recipe) -> Result<Self> {
         let mut below = Self::default();
         let mut budget = Budget::new(&budget::BASE_TREE);
-        for (at, (layer, blob)) in image.layers.iter().zip(Image::of(image).layers).enumerate() {
-            // Store paths alone: nothing but /nix.
+        for (at, (layer, blob)) in image.layers.iter().zip(Image::from_recipe(image).layers).enumerate() {
+            // A layer of nothing but store paths has nothing outside of /nix.
             if layer.blob.is_none() && !layer.paths.is_empty() && layer.paths.iter().all(LayerPath::is_in_place) {
                 continue;
             }
@@ -85,13 +85,12 @@ impl BaseTree {
         Ok(below)
     }
 
-    /// Writes it.
     pub fn save(&self, file: &Path) -> Result<()> {
         let mut text = Vec::new();
         for (path, standing) in &self.0 {
             let (mode, uid, gid, target) = match standing {
-                Standing::Directory { mode, uid, gid } => (*mode, *uid, *gid, Path::new("")),
-                Standing::Link(target) => (0o777, 0, 0, target.as_path()),
+                BaseEntry::Directory { mode, uid, gid } => (*mode, *uid, *gid, Path::new("")),
+                BaseEntry::Link(target) => (0o777, 0, 0, target.as_path()),
             };
             text.extend_from_slice(format!("{mode:o} {uid} {gid} ").as_bytes());
             text.extend_from_slice(path.as_os_str().as_bytes());
@@ -102,70 +101,70 @@ impl BaseTree {
         fs::write(file, text).with_context(|| format!("writing {}", file.display()))
     }
 
-    /// Puts a layer on what is there; `budget` is that of all layers.
+    /// Adds a layer above the others. `budget` is shared by all layers.
     fn add(&mut self, layer: &mut dyn Read, budget: &mut Budget) -> io::Result<()> {
         let mut archive = TarReader::new(layer);
         let (mut bounds, mut links) = (Bounds::default(), LayerLinks::default());
-        // What this layer has: opaque marks are not about it.
-        let mut own: HashSet<PathBuf> = HashSet::new();
+        // The paths of this layer: its opaque marks do not apply to them.
+        let mut layer_paths: HashSet<PathBuf> = HashSet::new();
         while let Some(entry) = archive.next_entry()? {
             bounds.entry(Path::new(OsStr::from_bytes(&entry.name)))?;
             let Some(place) = links.place(&entry)? else { continue };
             for above in overlay::above(&place).map(|above| Path::new(OsStr::from_bytes(above))) {
-                // A link of a lower layer is replaced; those of this one were followed.
-                if !matches!(self.0.get(above), Some(Standing::Directory { .. })) {
-                    self.insert(above, Standing::Directory { mode: 0o755, uid: 0, gid: 0 }, budget)?;
+                // A link of a lower layer is replaced. Links of this layer were followed.
+                if !matches!(self.0.get(above), Some(BaseEntry::Directory { .. })) {
+                    self.insert(above, BaseEntry::Directory { mode: 0o755, uid: 0, gid: 0 }, budget)?;
                 }
-                if !own.insert(above.to_owned()) {
+                if !layer_paths.insert(above.to_owned()) {
                     break;
                 }
                 bounds.keep(above)?;
             }
             match place {
-                Place::Opaque(directory) => {
+                LayerEffect::Opaque(directory) => {
                     let directory = PathBuf::from(OsString::from_vec(directory));
-                    self.remove(&directory, |path| *path != directory && !own.contains(path));
+                    self.remove(&directory, |path| *path != directory && !layer_paths.contains(path));
                 }
-                Place::Whiteout(gone) => {
-                    self.remove(&PathBuf::from(OsString::from_vec(gone)), |path| !own.contains(path));
+                LayerEffect::Whiteout(gone) => {
+                    self.remove(&PathBuf::from(OsString::from_vec(gone)), |path| !layer_paths.contains(path));
                 }
-                Place::At(path) => {
+                LayerEffect::At(path) => {
                     let path = PathBuf::from(OsString::from_vec(path));
                     bounds.keep(&path)?;
-                    self.stand(&path, entry, budget)?;
-                    own.insert(path);
+                    self.set(&path, entry, budget)?;
+                    layer_paths.insert(path);
                 }
             }
         }
         Ok(())
     }
 
-    /// Puts what an entry is at `path`, in place of what is there.
-    fn stand(&mut self, path: &Path, entry: TarEntry, budget: &mut Budget) -> io::Result<()> {
+    /// Sets `path` to an entry, in place of an earlier one.
+    fn set(&mut self, path: &Path, entry: TarEntry, budget: &mut Budget) -> io::Result<()> {
         match entry.kind {
             tar::EntryType::Directory => {
-                let standing = Standing::Directory { mode: entry.mode, uid: entry.uid, gid: entry.gid };
+                let standing = BaseEntry::Directory { mode: entry.mode, uid: entry.uid, gid: entry.gid };
                 self.insert(path, standing, budget)?;
             }
             tar::EntryType::Symlink => {
                 self.remove(path, |_| true);
                 let target = PathBuf::from(OsString::from_vec(entry.link));
                 budget.take_bytes(target.as_os_str().len() as u64)?;
-                self.insert(path, Standing::Link(target), budget)?;
+                self.insert(path, BaseEntry::Link(target), budget)?;
             }
             _ => self.remove(path, |_| true),
         }
         Ok(())
     }
 
-    fn insert(&mut self, path: &Path, standing: Standing, budget: &mut Budget) -> io::Result<()> {
+    fn insert(&mut self, path: &Path, standing: BaseEntry, budget: &mut Budget) -> io::Result<()> {
         if self.0.insert(path.to_owned(), standing).is_none() {
             budget.take(path.as_os_str().len() + NAME_OVERHEAD)?;
         }
         Ok(())
     }
 
-    /// Removes what is at and below `top` and `gone`.
+    /// Removes `top` and all paths below it for which `gone` is true.
     fn remove(&mut self, top: &Path, gone: impl Fn(&PathBuf) -> bool) {
         let inside = self.0.range(top.to_owned()..).map(|(path, _)| path).take_while(|path| path.starts_with(top));
         let all: Vec<PathBuf> = inside.filter(|path| gone(path)).cloned().collect();
@@ -174,39 +173,41 @@ impl BaseTree {
         }
     }
 
-    /// Where `path` leads in the running image: links cannot lead out of it. None where there are too many.
+    /// Returns the path that `path` leads to in the running image. Links cannot lead out of the image. Returns `None`
+    /// if there are too many links.
     fn resolve<'a>(&'a self, path: &'a Path) -> Option<PathBuf> {
         let target = |here: &Path| match self.0.get(here) {
-            Some(Standing::Link(target)) => Some(Cow::Borrowed(target.as_path())),
+            Some(BaseEntry::Link(target)) => Some(Cow::Borrowed(target.as_path())),
             _ => None,
         };
         links::follow(path, target).ok()
     }
 
-    /// Whether a directory stands at `path`.
+    /// Whether `path` is a directory.
     pub fn is_directory(&self, path: &Path) -> bool {
-        matches!(self.0.get(path), Some(Standing::Directory { .. }))
+        matches!(self.0.get(path), Some(BaseEntry::Directory { .. }))
     }
 
-    /// The directory that the link at `path` leads to.
-    fn behind(&self, path: &Path) -> Option<PathBuf> {
-        let is_link = matches!(self.0.get(path), Some(Standing::Link(_))) && path != Path::new("nix");
+    /// Returns the directory that is the target of the link at `path`.
+    fn directory_target(&self, path: &Path) -> Option<PathBuf> {
+        let is_link = matches!(self.0.get(path), Some(BaseEntry::Link(_))) && path != Path::new("nix");
         let target = is_link.then(|| self.resolve(path)).flatten()?;
         (target.as_os_str().is_empty() || self.is_directory(&target)).then_some(target)
     }
 
-    /// A link of the base that a directory of `package`, copied to the root, would replace, and where it leads.
+    /// Returns a link of the base that would be replaced by a directory of `package` when the package is copied to the
+    /// root, and the target of the link.
     pub fn replaced_by(&self, package: &Path) -> Option<(PathBuf, PathBuf)> {
         let is_directory = |path: &Path| {
             let there = |path: PathBuf| fs::symlink_metadata(path).is_ok_and(|there| there.is_dir());
             path.ancestors().all(|above| there(package.join(above)))
         };
         let links = self.0.keys().filter(|path| is_directory(path));
-        links.filter_map(|path| Some((path.clone(), self.behind(path)?))).next()
+        links.filter_map(|path| Some((path.clone(), self.directory_target(path)?))).next()
     }
 }
 
-/// Whether the bytes of a layer can be made here.
+/// Whether this machine has the bytes of a layer, or can make them.
 fn is_here(layer: &RecipeLayer) -> bool {
     match &layer.blob {
         Some(blob) => blob.exists(),
@@ -214,14 +215,14 @@ fn is_here(layer: &RecipeLayer) -> bool {
     }
 }
 
-fn parse(record: &[u8], target: &[u8]) -> Option<(PathBuf, Standing)> {
+fn parse(record: &[u8], target: &[u8]) -> Option<(PathBuf, BaseEntry)> {
     let mut fields = record.splitn(4, |&byte| byte == b' ');
     let mut number = |radix| u64::from_str_radix(std::str::from_utf8(fields.next()?).ok()?, radix).ok();
     let (mode, uid, gid) = (u32::try_from(number(8)?).ok()?, number(10)?, number(10)?);
     let path = PathBuf::from(OsString::from_vec(fields.next()?.to_vec()));
     let standing = match target {
-        [] => Standing::Directory { mode, uid, gid },
-        target => Standing::Link(PathBuf::from(OsString::from_vec(target.to_vec()))),
+        [] => BaseEntry::Directory { mode, uid, gid },
+        target => BaseEntry::Link(PathBuf::from(OsString::from_vec(target.to_vec()))),
     };
     Some((path, standing))
 }
@@ -230,7 +231,7 @@ fn parse(record: &[u8], target: &[u8]) -> Option<(PathBuf, Standing)> {
 mod tests {
     use super::*;
 
-    /// A layer of directories (`name/`), links (`name -> target`), and files.
+    /// Returns a tar with directories (`name/`), links (`name -> target`), and files.
     fn layer(entries: &[&str]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for entry in entries {
@@ -255,7 +256,7 @@ mod tests {
         tar.into_inner().unwrap()
     }
 
-    /// What stands in an image of these layers.
+    /// Returns the directories and links of an image of these layers.
     pub fn below(layers: &[&[&str]]) -> BaseTree {
         let mut below = BaseTree::default();
         for entries in layers {
@@ -264,8 +265,8 @@ mod tests {
         below
     }
 
-    fn behind(below: &BaseTree, path: &str) -> Option<String> {
-        below.behind(Path::new(path)).map(|path| path.to_string_lossy().into_owned())
+    fn directory_target(below: &BaseTree, path: &str) -> Option<String> {
+        below.directory_target(Path::new(path)).map(|path| path.to_string_lossy().into_owned())
     }
 
     #[test]
@@ -282,13 +283,13 @@ mod tests {
                 "top -> .",
             ],
         ]);
-        assert_eq!(behind(&below, "bin").as_deref(), Some("usr/bin"));
-        assert_eq!(behind(&below, "sbin").as_deref(), Some("usr/bin"));
-        assert_eq!(behind(&below, "lib").as_deref(), Some("usr/lib"));
-        assert_eq!(behind(&below, "up").as_deref(), Some("usr"));
-        assert_eq!(behind(&below, "top").as_deref(), Some(""));
+        assert_eq!(directory_target(&below, "bin").as_deref(), Some("usr/bin"));
+        assert_eq!(directory_target(&below, "sbin").as_deref(), Some("usr/bin"));
+        assert_eq!(directory_target(&below, "lib").as_deref(), Some("usr/lib"));
+        assert_eq!(directory_target(&below, "up").as_deref(), Some("usr"));
+        assert_eq!(directory_target(&below, "top").as_deref(), Some(""));
         for path in ["round", "gone", "file", "link", "usr", "nix", "other"] {
-            assert_eq!(behind(&below, path), None, "{path}");
+            assert_eq!(directory_target(&below, path), None, "{path}");
         }
     }
 
@@ -320,7 +321,7 @@ mod tests {
         let lower: &[&str] = &["a/b/", "one -> a", "two -> a", "three -> a", "c/d/", "c/link -> ../a"];
         let upper: &[&str] = &["one/", "two", ".wh.three", "a/.wh.b", "c/e/", "c/.wh..wh..opq"];
         let below = below(&[lower, upper]);
-        assert!(["one", "two", "three", "c/link"].iter().all(|path| behind(&below, path).is_none()));
+        assert!(["one", "two", "three", "c/link"].iter().all(|path| directory_target(&below, path).is_none()));
         let directories = ["a", "c", "c/e", "one"];
         assert!(directories.iter().all(|path| below.is_directory(Path::new(path))));
         assert!(!below.is_directory(Path::new("a/b")) && !below.is_directory(Path::new("c/d")));

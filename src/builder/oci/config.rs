@@ -41,14 +41,14 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     blobs.document("media-descriptor.json", &Descriptor::new(media_type::CONFIG, digest, bytes.len() as u64))
 }
 
-/// The keys of a config; others are kept as they are, but not those that look like a misspelt one.
+/// The keys of a config. Other keys are kept, except those that look like a misspelt key.
 const KNOWN: [&str; 8] = ["architecture", "author", "config", "created", "history", "os", "rootfs", "variant"];
 
-/// `{ architecture = "amd64"; os = "linux"; } // extraConfig // { rootfs }`, checked.
+/// Returns `{ architecture = "amd64"; os = "linux"; } // extraConfig // { rootfs }` after checks.
 pub fn config(layers: &[RecipeLayer], extra: Map<String, Value>) -> Result<ImageConfig> {
     refuse_misspelt("extraConfig", &extra, &KNOWN)?;
     if let Some(config) = extra.get("config") {
-        // Stricter than a whole config is read: a misspelt key is a mistake here.
+        // This is stricter than reading an existing config: here an unknown key is a mistake of the user.
         let config = Option::<Map<String, Value>>::deserialize(config).context("argument extraConfig.config")?;
         super::super::config::check(&config.unwrap_or_default()).context("argument extraConfig")?;
     }

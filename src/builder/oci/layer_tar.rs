@@ -1,4 +1,4 @@
-//! Kind `oci-layer-tar`: files as one ready layer.
+//! Kind `oci-layer-tar`: files as a layer with bytes.
 //!
 //! ```text
 //! blobs/sha256/<digest>
@@ -6,11 +6,11 @@
 //! media-descriptor.json    the layer's descriptor
 //! DiffID                   digest of the uncompressed tar
 //! layers-cache.json        diff_id, and the layer's /etc/passwd and /etc/group
-//! layers.json              the layer as buildLayer would describe it
+//! layers.json              the layer in the format of buildLayer
 //! closure.json             its store paths and references
 //! ```
 //!
-//! The tar, its digest, its compression and the blob's digest are one pass.
+//! The tar, its digest, the compression and the digest of the blob are made in one pass.
 
 use std::{
     fs::{self, File},
@@ -21,7 +21,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{attributes::Attributes, grouping::clash},
+    super::{attributes::Attributes, grouping::clash, programs},
     blobs::OutputBlobs,
 };
 use crate::{
@@ -31,24 +31,25 @@ use crate::{
     layer::{self, PathOptions, Perm, Source, Tree, chunked::Finished, compress::Compression},
     oci::{Descriptor, Digest, History, Sha256Writer},
     terminal::note,
+    threads,
 };
 
-/// Of everything in these layers, as the functions' documentation has it.
+/// The modification time of all files in these layers, as documented for these functions.
 const MTIME: u64 = 0;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
-    files: Vec<Placed>,
+    files: Vec<PlacedFile>,
     compression: Compression,
     /// Whether the closure of the sources is in the layer.
     closure: bool,
 }
 
-/// One of `files`.
+/// An element of `files`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Placed {
+struct PlacedFile {
     source: PathBuf,
     destination: PathBuf,
     #[serde(default)]
@@ -94,11 +95,11 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     blobs.document("layers.json", &[layer])
 }
 
-/// The elements that count, with their places in the list: of files with equal destinations the last, as where each is
-/// copied over what is there.
-fn counting(files: &[Placed]) -> Vec<(usize, &Placed)> {
-    let is_file = |placed: &Placed| fs::metadata(&placed.source).is_ok_and(|source| !source.is_dir());
-    let is_replaced = |at: usize, placed: &Placed| {
+/// Returns the elements that are used, with their indices in the list. Of files with equal destinations the last one
+/// replaces the others.
+fn counting(files: &[PlacedFile]) -> Vec<(usize, &PlacedFile)> {
+    let is_file = |placed: &PlacedFile| fs::metadata(&placed.source).is_ok_and(|source| !source.is_dir());
+    let is_replaced = |at: usize, placed: &PlacedFile| {
         let later = files[at + 1..].iter().filter(|later| later.destination == placed.destination);
         is_file(placed) && later.into_iter().any(is_file)
     };
@@ -109,13 +110,12 @@ fn path(node: &Node) -> LayerPath {
     LayerPath { path: node.path.as_path().to_owned(), options: None }
 }
 
-/// Writes the blob; digest of the tar, and the blob's descriptor.
+/// Writes the blob. Returns the digest of the tar, and the blob's descriptor.
 fn write(tree: &Tree, compression: Compression, blobs: &OutputBlobs) -> Result<(Digest, Descriptor)> {
     let unnamed = blobs.path("blobs/sha256/unfinished");
     let writing = || format!("writing {}", unnamed.display());
     let file = File::create_new(&unnamed).with_context(writing)?;
-    let compressor =
-        compression.writer(Sha256Writer::new(file), rayon::current_num_threads(), None).with_context(writing)?;
+    let compressor = compression.writer(Sha256Writer::new(file), threads::jobs(), None).with_context(writing)?;
     let (compressor, diff_id, _) = layer::write(tree, Sha256Writer::new(compressor))?.finish();
     let (out, Finished { annotations, unfit }) = compressor.finish().with_context(writing)?;
     if let Some(unfit) = unfit {
@@ -126,8 +126,9 @@ fn write(tree: &Tree, compression: Compression, blobs: &OutputBlobs) -> Result<(
     Ok((diff_id, Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }))
 }
 
-impl Placed {
+impl PlacedFile {
     fn source(&self) -> Result<Source> {
+        programs::check_placed(&self.source, &self.destination)?;
         let kind = fs::metadata(&self.source).with_context(|| format!("reading {}", self.source.display()))?;
         ensure!(
             self.destination.is_absolute(),
@@ -158,13 +159,13 @@ impl Placed {
     }
 }
 
-/// Only root's name is known; others have their number for a name.
+/// Returns the name of root, or the number of any other user.
 fn name_of(id: u64) -> String {
     if id == 0 { "root".to_owned() } else { id.to_string() }
 }
 
-/// What the layer has at `place`, empty where it has nothing there.
-fn accounts(files: &[(usize, &Placed)], place: &str) -> Result<String> {
+/// Returns the contents of the layer's file at `place`, or an empty string if it has none.
+fn accounts(files: &[(usize, &PlacedFile)], place: &str) -> Result<String> {
     for (_, placed) in files {
         let Ok(below) = Path::new(place).strip_prefix(&placed.destination) else { continue };
         let path = if below.as_os_str().is_empty() { placed.source.clone() } else { placed.source.join(below) };

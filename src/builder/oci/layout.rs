@@ -3,7 +3,7 @@
 //! ```text
 //! oci-layout
 //! index.json        every manifest, with platform and tag
-//! blobs/sha256/…    everything they refer to, each digest once
+//! blobs/sha256/…    all blobs that the manifests refer to, each digest once
 //! ```
 
 use std::{
@@ -26,7 +26,7 @@ use crate::{
 struct Request {
     manifests: Vec<PathBuf>,
     extra_index: Extra,
-    /// Whether blobs are links to the store paths that have them.
+    /// Whether blobs are links to the store paths that contain them.
     link: bool,
 }
 
@@ -56,7 +56,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     blobs.document("oci-layout", &layout)
 }
 
-/// Everything a manifest refers to: what is ready in its blobs, then layers that are still to be made.
+/// Adds all blobs that a manifest refers to: first the existing ones, then the layers that still have to be made.
 fn add_blobs(blobs: &OutputBlobs, manifest: &Path, link: bool) -> Result<()> {
     let directory = manifest.join("blobs/sha256");
     let listing = || format!("listing {}", directory.display());

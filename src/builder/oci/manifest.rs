@@ -1,7 +1,7 @@
-//! Kind `oci-manifest`: one image of one platform.
+//! Kind `oci-manifest`: an image of one platform.
 //!
 //! ```text
-//! blobs/sha256/…           config and manifest; ready layers as links to their store paths
+//! blobs/sha256/…           config and manifest; existing layers as links to their store paths
 //! image-manifest.json      link to the manifest
 //! media-descriptor.json    the manifest's descriptor, with platform and the first tag
 //! descriptors.json         the same, once for each tag

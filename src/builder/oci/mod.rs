@@ -1,11 +1,11 @@
-//! The ociImage* functions: one kind each, every result a directory with `blobs/sha256/`.
+//! The ociImage* functions: one kind for each. Every result is a directory with `blobs/sha256/`.
 //!
 //! ```text
 //! oci-layer-tar ──▶ layers.json ─┬─▶ oci-config
 //! buildLayer    ──▶ layers.json ─┴─▶ oci-manifest ──▶ manifest.json, descriptors ──▶ oci-layout
 //! ```
 //!
-//! Each kind reads what the one before it wrote, so evaluation reads nothing.
+//! Each kind reads the result of the previous one in its build, so evaluation reads no build results.
 
 mod blobs;
 pub(crate) mod config;
@@ -20,27 +20,26 @@ use serde_json::{Map, Value};
 
 use crate::oci::{Descriptor, find_misspelt};
 
-/// What `extraManifest` and `extraIndex` may set.
+/// The keys that `extraManifest` and `extraIndex` may set.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Extra {
     annotations: BTreeMap<String, String>,
     artifact_type: Option<String>,
     subject: Option<Descriptor>,
-    /// Whatever else.
     #[serde(flatten)]
     other: Map<String, Value>,
 }
 
 impl Extra {
-    /// Fields that strata does not set, and that users may. `schemaVersion` and `mediaType` may be repeated with the value that
-    /// the document has.
+    /// Returns the fields that strata does not set, which are the fields that users may set. `schemaVersion` and
+    /// `mediaType` may be repeated with the value of the document.
     fn other(mut self, argument: &str, media_type: &str) -> anyhow::Result<Map<String, Value>> {
-        for (made, own) in [("schemaVersion", Value::from(2)), ("mediaType", media_type.into())] {
+        for (made, expected) in [("schemaVersion", Value::from(2)), ("mediaType", media_type.into())] {
             if let Some(given) = self.other.remove(made) {
                 anyhow::ensure!(
-                    given == own,
-                    "argument {argument}: {made} is {given}, but the document has {own}; omit it"
+                    given == expected,
+                    "argument {argument}: {made} is {given}, but the document has {expected}; omit it"
                 );
             }
         }
@@ -52,11 +51,12 @@ impl Extra {
     }
 }
 
-/// Arguments are free-form, but a key that is nearly a known one is a mistake.
+/// Errors if a key resembles a known key. Arguments may have other keys, but a key that is nearly a known one is a
+/// mistake.
 fn refuse_misspelt(argument: &str, given: &Map<String, Value>, known: &[&'static str]) -> anyhow::Result<()> {
     for key in given.keys().filter(|key| !known.contains(&key.as_str())) {
-        if let Some(meant) = find_misspelt(key, known) {
-            anyhow::bail!("argument {argument}: {key} is unknown; did you mean {meant}?");
+        if let Some(known_key) = find_misspelt(key, known) {
+            anyhow::bail!("argument {argument}: {key} is unknown; did you mean {known_key}?");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The way into a container: its namespaces, its files, and its program.
+//! Enters a container: its namespaces, its files, and its program.
 
 use std::{
     convert::Infallible,
@@ -23,28 +23,28 @@ use rustix::{
 };
 
 use super::{hold, namespaces, stage};
-use crate::{check::job::Container, layer::rooted::Rooted, mounts, run::client::exit_code};
+use crate::{check::job::TestContainer, layer::rooted::Rooted, mounts, run::client::exit_code};
 
-/// A file with the process ID of the program, as the process that started it sees it.
+/// The name of a file with the process ID of the program, in the namespace of the process that started the container.
 pub const PROCESS: &str = "process";
-/// A file with the reason why the program did not start.
+/// The name of a file with the reason why the program did not start.
 pub const FAILURE: &str = "failure";
 
 /// Enters the namespaces of a container, and waits for its program.
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn outer(file: &Path) -> Result<ExitCode> {
     hold::end_with_parent()?;
-    // Without the terminal of this process, whose input a program could otherwise write.
+    // A new session has no terminal. Otherwise a program could write to the input of the terminal.
     setsid().context("leaving the terminal")?;
-    let container: Container = super::read(file)?;
+    let container: TestContainer = super::read(file)?;
     let new = UnshareFlags::NEWNS | UnshareFlags::NEWPID | UnshareFlags::NEWUTS | UnshareFlags::NEWIPC;
     namespaces::enter_user_namespace(new, 0, 0)?;
     let mut child = stage("inner", file)?.spawn().context("starting strata in a container")?;
     let place = container.writable.join(PROCESS);
-    // Renamed, so that its reader finds all of it.
+    // The rename makes sure that readers see the whole file.
     let new = place.with_extension("new");
     fs::write(&new, child.id().to_string())
         .and_then(|()| fs::rename(&new, &place))
@@ -57,8 +57,8 @@ pub fn outer(file: &Path) -> Result<ExitCode> {
 ///
 /// # Errors
 ///
-/// If a mount is refused or the program cannot be started; the reason is in a file then.
-pub fn inner(container: &Container) -> Result<Infallible> {
+/// If a mount is refused or the program cannot be started. The reason is then in a file.
+pub fn inner(container: &TestContainer) -> Result<Infallible> {
     let place = container.writable.join(FAILURE);
     let mut failure = File::create(&place).with_context(|| format!("creating {}", place.display()))?;
     let Err(error) = enter(container);
@@ -66,7 +66,7 @@ pub fn inner(container: &Container) -> Result<Infallible> {
     Err(error)
 }
 
-fn enter(container: &Container) -> Result<Infallible> {
+fn enter(container: &TestContainer) -> Result<Infallible> {
     mounts::make_private()?;
     let root = files(container)?;
     let rooted = Rooted::open(&root).with_context(|| format!("opening {}", root.display()))?;
@@ -81,12 +81,13 @@ fn enter(container: &Container) -> Result<Infallible> {
         let above =
             rooted.find(path.parent().unwrap_or(path)).with_context(|| format!("mounting {}", path.display()))?;
         let place = above.path().join(path.file_name().unwrap_or_default());
-        // A mount follows a link, which may lead out of the root.
+        // A mount follows links, which may lead out of the root.
         let is_link = place.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
         ensure!(!is_link, "mounting {}: the image has a symbolic link in its place", path.display());
         mounts::bind_read_only(path, &place)?;
     }
-    mounts::mount_proc(&make(Path::new("/proc"))?)?;
+    mounts::mount_own_proc(&make(Path::new("/proc"))?)
+        .context("strata check --engine ENGINE tests the image in an engine instead")?;
     mounts::mount_dev(&make(Path::new("/dev"))?)?;
     make(Path::new("/sys"))?;
     write_names(container, &make(Path::new("/etc"))?);
@@ -96,7 +97,7 @@ fn enter(container: &Container) -> Result<Infallible> {
     become_program(container)
 }
 
-fn become_program(container: &Container) -> Result<Infallible> {
+fn become_program(container: &TestContainer) -> Result<Infallible> {
     let (program, arguments) = container.command.split_first().context("no program")?;
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(container.env.iter().map(|(name, value)| (name, value)));
@@ -105,8 +106,8 @@ fn become_program(container: &Container) -> Result<Infallible> {
     Err(command.exec()).with_context(|| format!("starting {program}"))
 }
 
-/// The root of the container: its files, over which it writes.
-fn files(container: &Container) -> Result<PathBuf> {
+/// Mounts the root of the container: its files, below a writable layer.
+fn files(container: &TestContainer) -> Result<PathBuf> {
     let top = &container.writable;
     let root = top.join("root");
     for directory in [&root, &top.join("upper"), &top.join("work")] {
@@ -123,7 +124,7 @@ fn files(container: &Container) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// Copies what is in a directory, with its modes, to another.
+/// Copies the contents of a directory with their modes.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -141,8 +142,8 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes the files of `/etc` that engines mount. In a read-only directory they are the image's own.
-fn write_names(container: &Container, etc: &Path) {
+/// Writes the files of `/etc` that engines mount. In a read-only directory, the files of the image stay.
+fn write_names(container: &TestContainer, etc: &Path) {
     let hostname = format!("{}\n", container.hostname);
     for (name, text) in
         [("hosts", container.hosts.as_str()), ("hostname", &hostname), ("resolv.conf", "# There is no name server.\n")]
@@ -160,7 +161,7 @@ fn write_names(container: &Container, etc: &Path) {
 /// # Errors
 ///
 /// If the container has ended.
-pub fn exec(container: &Container, process: i32) -> Result<ExitCode> {
+pub fn exec(container: &TestContainer, process: i32) -> Result<ExitCode> {
     hold::end_with_parent()?;
     setsid().context("leaving the terminal")?;
     let process = Pid::from_raw(process).context("enter-check exec: no process")?;

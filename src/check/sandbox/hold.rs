@@ -1,4 +1,4 @@
-//! Processes that wait for another, and end with the one that started them.
+//! Processes that wait for a child, and end with their parent.
 
 use std::{
     process::{Command, ExitCode},
@@ -14,16 +14,16 @@ use signal_hook::{
 
 use crate::run::client::exit_code;
 
-/// Lets the kernel kill this process when the one that started it ends.
+/// Makes the kernel kill this process when its parent ends.
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn end_with_parent() -> Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL)).context("binding the process to the one that started it")
 }
 
-/// Runs a command, and has its exit status.
+/// Runs a command and returns its exit status.
 ///
 /// # Errors
 ///
@@ -33,14 +33,14 @@ pub fn wait(mut command: Command) -> Result<ExitCode> {
     Ok(ExitCode::from(exit_code(status)))
 }
 
-/// Gives programs that this process executes the default action of each signal, as engines do.
+/// Resets all signals of programs that this process executes to their default action, as engines do.
 ///
-/// A shell starts jobs in the background with SIGINT ignored, and a program keeps what is ignored: one that is stopped by
+/// A shell starts jobs in the background with SIGINT ignored, and programs inherit that: a program that is stopped by
 /// SIGINT would not end. A signal with a handler has its default action after execve(2).
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn restore_signals() -> Result<()> {
     for signal in [SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, SIGUSR1, SIGUSR2] {
         flag::register(signal, Arc::default()).context("restoring the actions of signals")?;

@@ -1,16 +1,16 @@
-//! Containers without an engine: namespaces of an ordinary user, also in Nix's sandbox.
+//! Containers without an engine, in namespaces of an ordinary user. They work inside of Nix's sandbox, too.
 //!
 //! ```text
 //! strata build, strata check
-//!   enter-check network      a user namespace with a network of its own, loopback alone
-//!     enter-check plan       PID 1 of it: runs commands, services and scripts; everything ends with it
+//! enter-check network      a user namespace with its own network, which has only loopback
+//! enter-check plan       PID 1 of it: runs commands, services and scripts; all of them end with it
 //!       enter-check outer    for each container: user, mount, PID, IPC and host name namespaces
 //!         enter-check inner  PID 1 of them: mounts the files, and becomes the program in another user namespace, in which
 //!                            no mount can be changed and the user of the container is the only one
 //! ```
 //!
-//! Each is a process of its own, because only one with a single thread can enter a user namespace. A process ends if the
-//! one that started it is killed.
+//! Each stage is a separate process, because only a process with a single thread can enter a user namespace. A process
+//! ends if its parent is killed.
 
 mod container;
 mod hold;
@@ -31,7 +31,7 @@ use anyhow::{Context, Result, bail};
 use rustix::thread::UnshareFlags;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::job::{Answer, Container, Plan};
+use super::job::{PlanResults, TestContainer, TestPlan};
 use crate::{mounts, terminal::note};
 
 /// Runs a plan in new namespaces.
@@ -39,7 +39,7 @@ use crate::{mounts, terminal::note};
 /// # Errors
 ///
 /// If the kernel allows no namespaces, or a file cannot be written.
-pub fn run(plan: &Plan) -> Result<Answer> {
+pub fn run(plan: &TestPlan) -> Result<PlanResults> {
     let file = plan.work.join("plan.json");
     write(&file, plan)?;
     let mut command = stage("network", &file)?;
@@ -59,7 +59,7 @@ pub fn run(plan: &Plan) -> Result<Answer> {
     read(&answer)
 }
 
-/// What the hidden command `enter-check` does.
+/// Runs the hidden command `enter-check`.
 ///
 /// # Errors
 ///
@@ -74,7 +74,7 @@ pub fn enter(name: &str, file: &Path, process: Option<i32>) -> Result<ExitCode> 
         }
         "plan" => {
             hold::end_with_parent()?;
-            let plan: Plan = read(file)?;
+            let plan: TestPlan = read(file)?;
             network::start()?;
             if !plan.scripts.is_empty() {
                 name_hosts(&plan);
@@ -85,15 +85,17 @@ pub fn enter(name: &str, file: &Path, process: Option<i32>) -> Result<ExitCode> 
             Ok(ExitCode::SUCCESS)
         }
         "outer" => container::outer(file),
-        // The reason is in a file; the output is that of the program alone.
-        "inner" => Ok(container::inner(&read::<Container>(file)?).map_or(ExitCode::from(127), |never| match never {})),
-        "exec" => container::exec(&read::<Container>(file)?, process.context("enter-check exec: no process")?),
+        // The reason is in a file, since the output belongs to the program.
+        "inner" => {
+            Ok(container::inner(&read::<TestContainer>(file)?).map_or(ExitCode::from(127), |never| match never {}))
+        }
+        "exec" => container::exec(&read::<TestContainer>(file)?, process.context("enter-check exec: no process")?),
         other => bail!("enter-check {other}: not a stage"),
     }
 }
 
-/// Lets scripts resolve the names of services, where this machine has a file for them.
-fn name_hosts(plan: &Plan) {
+/// Makes the names of services resolvable for scripts, if this machine has a file `/etc/hosts`.
+fn name_hosts(plan: &TestPlan) {
     let hosts = plan.work.join("hosts");
     let named = fs::write(&hosts, &plan.hosts).map_err(anyhow::Error::from).and_then(|()| {
         mounts::make_private()?;
@@ -112,7 +114,7 @@ fn answer(work: &Path) -> PathBuf {
     work.join("answer.json")
 }
 
-/// The command of the next stage.
+/// Returns the command of the next stage.
 fn stage(name: &str, file: &Path) -> Result<Command> {
     let mut command = Command::new(env::current_exe().context("finding the program")?);
     command.arg("enter-check").arg(name).arg(file);

@@ -1,4 +1,4 @@
-//! User namespaces in which one user and one group of the machine have other numbers.
+//! User namespaces that map one user and one group of the machine.
 
 use std::{fs, io};
 
@@ -8,11 +8,11 @@ use rustix::{
     thread::UnshareFlags,
 };
 
-/// Enters a new user namespace, and with it the other namespaces `new`: this process is `uid` and `gid` there.
+/// Enters a new user namespace and the other namespaces in `new`. The process has the ids `uid` and `gid` there.
 ///
 /// # Errors
 ///
-/// If the kernel refuses, or this process has several threads.
+/// If the kernel reports an error, or this process has several threads.
 pub fn enter_user_namespace(new: UnshareFlags, uid: u32, gid: u32) -> Result<()> {
     let (own_uid, own_gid) = (geteuid().as_raw(), getegid().as_raw());
     unshare(new | UnshareFlags::NEWUSER).context("entering a user namespace")?;
@@ -27,8 +27,8 @@ pub fn enter_user_namespace(new: UnshareFlags, uid: u32, gid: u32) -> Result<()>
     Ok(())
 }
 
-/// rustix deprecates its safe function because of one flag, which takes file descriptors away from other threads. That flag
-/// is never given here, and the process has a single thread: the kernel refuses a user namespace otherwise.
+/// rustix deprecates its safe function because of one flag, which takes file descriptors away from other threads. That
+/// flag is never used here, and the process has a single thread: otherwise the kernel refuses a user namespace.
 #[expect(deprecated)]
 fn unshare(flags: UnshareFlags) -> io::Result<()> {
     debug_assert!(!flags.contains(UnshareFlags::FILES));

@@ -1,4 +1,4 @@
-//! The network of containers: loopback, with all ports for every user, as engines have it.
+//! The network of containers: loopback, where every user may listen on all ports, as in engines.
 
 use std::{fs, io};
 
@@ -7,7 +7,8 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, 
 
 use crate::terminal::note;
 
-/// moby and podman allow it by default too (moby, daemon/oci_linux.go, `withSysctls`).
+/// The first port that unprivileged users may listen on. moby and podman set it to 0 by default too (moby,
+/// daemon/oci_linux.go, `withSysctls`).
 const PORTS: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 /// The number of the loopback interface in every network namespace (linux, include/net/net_namespace.h).
 const LOOPBACK: i32 = 1;
@@ -16,7 +17,7 @@ const LOOPBACK: i32 = 1;
 ///
 /// # Errors
 ///
-/// If the kernel refuses.
+/// If the kernel reports an error.
 pub fn start() -> Result<()> {
     start_loopback().context("starting the loopback interface")?;
     if let Err(error) = fs::write(PORTS, "0") {
@@ -25,7 +26,7 @@ pub fn start() -> Result<()> {
     Ok(())
 }
 
-/// Asks with a message of rtnetlink(7): RTM_NEWLINK with the flag IFF_UP.
+/// Sends a message of rtnetlink(7): RTM_NEWLINK with the flag IFF_UP.
 fn start_loopback() -> io::Result<()> {
     const RTM_NEWLINK: u16 = 16;
     const NLM_F_REQUEST_ACK: u16 = 0x5;
@@ -35,13 +36,13 @@ fn start_loopback() -> io::Result<()> {
     message.extend(32_u32.to_ne_bytes());
     message.extend(RTM_NEWLINK.to_ne_bytes());
     message.extend(NLM_F_REQUEST_ACK.to_ne_bytes());
-    // Sequence and port numbers, then the family and the type of the interface, which are any.
+    // Sequence and port numbers, then the family and the type of the interface, which may have any value.
     message.extend([0; 12]);
     message.extend(LOOPBACK.to_ne_bytes());
     message.extend(IFF_UP.to_ne_bytes());
     message.extend(IFF_UP.to_ne_bytes());
     send(&socket, &message, SendFlags::empty())?;
-    // The answer is an error message, whose number is 0 if all is well.
+    // The answer is an error message, whose number is 0 after success.
     let mut answer = [0; 256];
     let (length, _) = recv(&socket, &mut answer, RecvFlags::empty())?;
     match answer.get(16..20).filter(|_| length >= 20) {

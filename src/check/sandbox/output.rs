@@ -1,4 +1,4 @@
-//! The output of services and scripts, passed on line by line.
+//! Passes the output of services and scripts on, line by line.
 
 use std::{
     collections::VecDeque,
@@ -13,10 +13,10 @@ use std::{
 
 use crate::{budget, check::pattern::Pattern, terminal::note};
 
-/// Lines that an error shows.
+/// The maximum number of lines in an error.
 const LAST_LINES: usize = 20;
 
-/// How long the streams of a program that has ended are waited for.
+/// The time to wait for the streams of a program after its end.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// The lines of a program's output, which are passed on to the log.
@@ -28,7 +28,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Reads streams, each line of which is printed after `name`; `pattern` is looked for.
+    /// Reads streams. Each line is printed after `name`, and searched for `pattern`.
     pub fn read(name: &str, streams: Vec<Box<dyn Read + Send>>, pattern: Option<Pattern>) -> Self {
         let last = Arc::<Mutex<VecDeque<String>>>::default();
         let is_matched = Arc::<AtomicBool>::default();
@@ -53,12 +53,12 @@ impl Lines {
         Self { last, is_matched, threads }
     }
 
-    /// Whether a line has matched the pattern.
+    /// Whether a line matched the pattern.
     pub fn is_matched(&self) -> bool {
         self.is_matched.load(Ordering::Acquire)
     }
 
-    /// The last lines, when all streams have ended. A process that has left its group may hold one of them open.
+    /// Returns the last lines after the end of all streams. A process that has left its group may hold a stream open.
     pub fn finish(self) -> Vec<String> {
         let start = Instant::now();
         while !self.threads.iter().all(JoinHandle::is_finished) && start.elapsed() < END_LIMIT {

@@ -1,4 +1,4 @@
-//! Whether a service is ready: its port, an HTTP path, a line of its output, a command in its container.
+//! Checks whether a service is ready: its port, an HTTP path, a line of its output, a command in its container.
 
 use std::{
     io::{Read, Write},
@@ -14,14 +14,15 @@ use anyhow::Result;
 use super::stage;
 use crate::check::job::Ready;
 
-/// How long a connection or an answer may take: both ends are on this machine.
+/// The timeout of a connection or a response. Both ends are on this machine.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a command that runs is looked at.
+/// The interval in which a running command is checked.
 const INTERVAL: Duration = Duration::from_millis(20);
-/// Bytes of an answer that are read: its status is at the start.
+/// The number of bytes of a response that are read. They contain its status.
 const ANSWER: u64 = 4096;
 
-/// The first condition that does not hold, in words; `None` if the service is ready. A command is killed at the deadline.
+/// Returns the first condition that is false as a text, or `None` if the service is ready. A command is killed at the
+/// deadline.
 pub fn missing(
     ready: &Ready,
     is_matched: bool,
@@ -63,18 +64,18 @@ fn connect(port: u16) -> Option<TcpStream> {
     addresses.iter().find_map(|address| TcpStream::connect_timeout(address, ANSWER_TIMEOUT).ok())
 }
 
-/// The status of the answer to a request for `path`.
+/// Returns the status of the response to a request for `path`.
 fn status(mut stream: TcpStream, port: u16, path: &str) -> Option<u16> {
     stream.set_read_timeout(Some(ANSWER_TIMEOUT)).ok()?;
     stream.set_write_timeout(Some(ANSWER_TIMEOUT)).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = Vec::new();
-    // Servers may close a connection without reading everything.
+    // Servers may close a connection before they have read everything.
     let _ = stream.take(ANSWER).read_to_end(&mut answer);
     parse_status(&answer)
 }
 
-/// How a command ended; `None` if it was killed at the deadline.
+/// Returns the exit status of a command, or `None` if it was killed at the deadline.
 fn status_within(command: &mut Command, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
     let mut child = command.spawn()?;
     loop {
@@ -82,7 +83,7 @@ fn status_within(command: &mut Command, deadline: Option<Instant>) -> Result<Opt
             return Ok(Some(status));
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            // What it started in the container ends with the container.
+            // Processes that the command started in the container end with the container.
             child.kill()?;
             child.wait()?;
             return Ok(None);
@@ -91,7 +92,7 @@ fn status_within(command: &mut Command, deadline: Option<Instant>) -> Result<Opt
     }
 }
 
-/// The status of the first line: `HTTP/1.1 200 OK`.
+/// Parses the status in the first line: `HTTP/1.1 200 OK`.
 fn parse_status(answer: &[u8]) -> Option<u16> {
     let line = answer.strip_prefix(b"HTTP/1.")?;
     let mut parts = line.split(|byte| matches!(byte, b' ' | b'\r' | b'\n'));

@@ -1,4 +1,4 @@
-//! Commands, services and scripts, run by PID 1 of the namespace that they share.
+//! Runs commands, services and scripts as PID 1 of their common namespace.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     check::{
-        job::{Answer, Container, Finding, Output, Plan, Script, Service},
+        job::{CommandOutput, PlanResults, Script, ServiceResult, TestContainer, TestPlan, TestService},
         pattern::Pattern,
         signal, streams,
     },
@@ -28,21 +28,21 @@ use crate::{
     terminal::note,
 };
 
-/// How often a condition is looked at.
+/// The interval in which a condition is checked.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Runs everything.
+/// Runs all commands, services and scripts.
 ///
 /// # Errors
 ///
-/// If strata cannot be started or a file cannot be written. What is wrong with a program is in the answer.
-pub fn run_plan(plan: &Plan) -> Result<Answer> {
+/// If strata cannot be started or a file cannot be written. Failures of programs are in the answer.
+pub fn run_plan(plan: &TestPlan) -> Result<PlanResults> {
     let commands = plan.commands.iter().map(|job| job.run(|step, _| run_container(step))).collect::<Result<_>>()?;
     let mut running = Vec::new();
     let mut findings = Vec::new();
     let mut is_ready = true;
     for service in &plan.services {
-        match Running::start(service, &plan.work)? {
+        match RunningService::start(service, &plan.work)? {
             Ok(started) => running.push(started),
             Err(finding) => {
                 findings.push(finding);
@@ -54,15 +54,15 @@ pub fn run_plan(plan: &Plan) -> Result<Answer> {
     for script in plan.scripts.iter().filter(|_| is_ready) {
         findings.push(run_script(script, &plan.work, &mut running)?);
     }
-    // The first to start is the last to stop.
+    // Services stop in reverse order.
     for service in running.into_iter().rev() {
         findings.insert(0, service.stop()?);
     }
-    Ok(Answer { commands, services: findings })
+    Ok(PlanResults { commands, services: findings })
 }
 
 /// Starts the process that enters a container.
-fn spawn(container: &Container) -> Result<Child> {
+fn spawn(container: &TestContainer) -> Result<Child> {
     let file = container.writable.join("container.json");
     write(&file, container)?;
     for name in [FAILURE, PROCESS] {
@@ -73,13 +73,13 @@ fn spawn(container: &Container) -> Result<Child> {
     command.spawn().context("starting strata for a container")
 }
 
-/// Why the program of a container did not start, if it did not.
-fn failure(container: &Container) -> Option<String> {
+/// Returns the reason why the program of a container did not start.
+fn failure(container: &TestContainer) -> Option<String> {
     let text = fs::read_to_string(container.writable.join(FAILURE));
     text.map_or_else(|_| Some("the container did not start".to_owned()), Some).filter(|text| !text.is_empty())
 }
 
-fn run_container(container: &Container) -> Result<Output> {
+fn run_container(container: &TestContainer) -> Result<CommandOutput> {
     let start = Instant::now();
     let mut child = spawn(container)?;
     let (stdout, stderr) = streams::capture(&mut child);
@@ -87,12 +87,12 @@ fn run_container(container: &Container) -> Result<Output> {
     let duration = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
     let error = failure(container);
     let stderr = if error.is_some() { String::new() } else { stderr };
-    Ok(Output { status, stdout, stderr, error, duration })
+    Ok(CommandOutput { status, stdout, stderr, error, duration })
 }
 
-/// A service that runs.
-struct Running<'a> {
-    service: &'a Service,
+/// A running service.
+struct RunningService<'a> {
+    service: &'a TestService,
     child: Child,
     file: PathBuf,
     lines: Lines,
@@ -100,17 +100,17 @@ struct Running<'a> {
     errors: Vec<String>,
 }
 
-impl<'a> Running<'a> {
-    /// Starts a service and waits until it is ready; what is wrong with it if it does not become so.
-    fn start(service: &'a Service, work: &Path) -> Result<Result<Self, Finding>> {
+impl<'a> RunningService<'a> {
+    /// Starts a service and waits until it is ready. The inner error describes why it does not become ready.
+    fn start(service: &'a TestService, work: &Path) -> Result<Result<Self, ServiceResult>> {
         let start = Instant::now();
         let mut child = spawn(&service.container)?;
         let pattern = service.ready.log.as_deref().map(Pattern::new).transpose().context("ready.log")?;
         let lines = Lines::read(&service.name, streams(&mut child), pattern);
-        // The command that asks whether it is ready runs in the same container.
+        // The command that checks the readiness runs in the same container.
         let command = service.ready.exec.clone().unwrap_or_default();
         let file = work.join(format!("{}-exec.json", service.name));
-        write(&file, &Container { command, ..service.container.clone() })?;
+        write(&file, &TestContainer { command, ..service.container.clone() })?;
         let mut running = Self { service, child, file, lines, start, errors: Vec::new() };
         match running.wait_ready()? {
             None => {
@@ -125,10 +125,10 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Why it does not become ready; `None` if it has.
+    /// Waits until the service is ready. Returns the reason if it does not become ready.
     fn wait_ready(&mut self) -> Result<Option<String>> {
-        let Service { ready, timeout, .. } = self.service;
-        // `None` is a time that no clock has.
+        let TestService { ready, timeout, .. } = self.service;
+        // `None` stands for a time that the clock cannot represent.
         let deadline = self.start.checked_add(Duration::from_secs(*timeout));
         loop {
             if let Some(why) = self.ended("before it was ready")? {
@@ -146,7 +146,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// How it ended, if it has; `when` says what it should have waited for.
+    /// Returns how the program ended, if it has. `when` describes the moment for the message.
     fn ended(&mut self, when: &str) -> Result<Option<String>> {
         let status = self.child.try_wait().context("waiting for a container")?;
         Ok(status.map(|status| match failure(&self.service.container) {
@@ -155,14 +155,14 @@ impl<'a> Running<'a> {
         }))
     }
 
-    /// The process ID of its program.
+    /// Returns the process ID of the program.
     fn process(&self) -> Option<i32> {
         fs::read_to_string(self.service.container.writable.join(PROCESS)).ok()?.parse().ok()
     }
 
     fn signal(&self, signal: Signal) {
         if let Some(process) = self.process().and_then(Pid::from_raw) {
-            // It may have ended just now.
+            // The process may have ended in the meantime.
             let _ = kill_process(process, signal);
         }
     }
@@ -173,8 +173,8 @@ impl<'a> Running<'a> {
         let _ = self.child.wait();
     }
 
-    /// Stops it as engines do.
-    fn stop(mut self) -> Result<Finding> {
+    /// Stops the service as engines do.
+    fn stop(mut self) -> Result<ServiceResult> {
         if !self.errors.is_empty() {
             return Ok(self.finish());
         }
@@ -182,7 +182,7 @@ impl<'a> Running<'a> {
             self.errors.push(why);
             return Ok(self.finish());
         }
-        let Service { name, stop_signal, stop_timeout, .. } = self.service;
+        let TestService { name, stop_signal, stop_timeout, .. } = self.service;
         let signal = Signal::from_named_raw(*stop_signal).context("an unknown stop signal")?;
         let start = Instant::now();
         self.signal(signal);
@@ -199,10 +199,10 @@ impl<'a> Running<'a> {
         Ok(self.finish())
     }
 
-    fn finish(self) -> Finding {
+    fn finish(self) -> ServiceResult {
         let duration = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let name = format!("Service: {}", self.service.name);
-        Finding { name, errors: self.errors, last_lines: self.lines.finish(), duration }
+        ServiceResult { name, errors: self.errors, last_lines: self.lines.finish(), duration }
     }
 }
 
@@ -212,8 +212,8 @@ fn streams(child: &mut Child) -> Vec<Box<dyn Read + Send>> {
     stdout.into_iter().chain(stderr).collect()
 }
 
-/// Runs a script while the services run; it fails if one of them ends.
-fn run_script(script: &Script, work: &Path, running: &mut [Running<'_>]) -> Result<Finding> {
+/// Runs a script while the services run. The script fails if one of them ends.
+fn run_script(script: &Script, work: &Path, running: &mut [RunningService<'_>]) -> Result<ServiceResult> {
     let start = Instant::now();
     let directory = work.join("script");
     fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
@@ -241,7 +241,7 @@ fn run_script(script: &Script, work: &Path, running: &mut [Running<'_>]) -> Resu
         errors.push(format!("it ended with status {}", exit_code(status)));
     }
     let duration = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    // What the script has left behind; everything may have ended already.
+    // Kills processes that the script left. All of them may have ended already.
     let _ = kill_process_group(group, Signal::KILL);
-    Ok(Finding { name: format!("Script: {}", script.name), errors, last_lines: lines.finish(), duration })
+    Ok(ServiceResult { name: format!("Script: {}", script.name), errors, last_lines: lines.finish(), duration })
 }

@@ -1,4 +1,4 @@
-//! Values of a document as the types of fields.
+//! Deserializes the values of a document.
 
 use serde::{
     Deserializer,
@@ -9,9 +9,9 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::Node;
+use super::YamlNode;
 
-impl<'de> IntoDeserializer<'de, Error> for Node {
+impl<'de> IntoDeserializer<'de, Error> for YamlNode {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
@@ -19,7 +19,7 @@ impl<'de> IntoDeserializer<'de, Error> for Node {
     }
 }
 
-impl Node {
+impl YamlNode {
     fn unexpected(&self) -> Unexpected<'_> {
         match self {
             Self::Null => Unexpected::Unit,
@@ -45,7 +45,7 @@ impl Node {
     }
 }
 
-impl<'de> Deserializer<'de> for Node {
+impl<'de> Deserializer<'de> for YamlNode {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -79,7 +79,7 @@ impl<'de> Deserializer<'de> for Node {
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self {
             Self::Plain(text) | Self::Text(text) => visitor.visit_string(text),
-            // As Go, whose strings are empty then.
+            // As in Go, null is an empty string.
             Self::Null => visitor.visit_str(""),
             Self::List(_) | Self::Map(_) => Err(Error::invalid_type(self.unexpected(), &"a string")),
         }
@@ -131,7 +131,7 @@ impl<'de> Deserializer<'de> for Node {
     }
 }
 
-/// The booleans of YAML 1.1 (gopkg.in/yaml.v2, resolve.go).
+/// Parses a boolean of YAML 1.1 (gopkg.in/yaml.v2, resolve.go).
 fn boolean(text: &str) -> Option<bool> {
     match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Some(true),
@@ -140,7 +140,7 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// An integer, in one of Go's notations: `10`, `1_000`, `0x10`, `0b10`, `0o10`, `010`.
+/// Parses an integer in a notation of Go: `10`, `1_000`, `0x10`, `0b10`, `0o10`, `010`.
 fn integer(text: &str) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => ("-", digits),

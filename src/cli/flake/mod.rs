@@ -5,13 +5,20 @@
 //!              of the tag    key: source and name   drvPath      builds, or substitutes   layers: store, binary caches
 //! ```
 //!
-//! A detached recipe refers to nothing. If a binary cache has it, the closure of the image is not copied to this machine, and
-//! layers are generated from the cache's NARs while they are pulled.
+//! A detached recipe has no references. If a binary cache has it, the closure of the image is not copied to this
+//! machine, and layers are generated from the cache's NARs while they are pulled.
 
+pub mod derivation;
+mod evaluation;
+mod git_refs;
+pub mod isolation;
+mod lock_file;
 mod nix;
 mod processes;
+pub mod redact;
 mod reference;
 mod roots;
+mod versions;
 
 use std::{
     fs,
@@ -26,22 +33,32 @@ use serde::Deserialize;
 use crate::{
     closure::matches,
     image::{ManifestGraph, Opened},
-    serve::{Supplied, Supply, SupplyError, Version},
+    serve::{ImageVersion, Supplied, Supply, SupplyError},
     terminal::note,
-    threads::Turns,
     transport::{Location, ReadOptions},
 };
-use nix::Nix;
+use isolation::Isolation;
+use nix::NixCommands;
 use processes::Processes;
+use redact::redact;
 use reference::FlakeReference;
-use roots::Roots;
+use roots::GcRoots;
+use versions::FlakeSource;
+
+/// The longest time for a build, a year in seconds.
+const MAX_BUILD_TIMEOUT: u64 = 366 * 24 * 3600;
+/// The default of the address space of an evaluation in MB.
+const EVAL_MEMORY: u64 = 8000;
+/// The largest address space, that of a process on x86_64 in MB.
+const MAX_EVAL_MEMORY: u64 = 140_000_000;
 
 /// The flake, and what may be served of it.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Images of a flake")]
 pub struct FlakeArguments {
     /// Serve the images of a flake, ATTRIBUTE:TAG each: evaluated and built, or taken from a binary cache, when they are
-    /// pulled. TAG is latest for the flake as it is, or a branch, tag or commit of its git repository.
+    /// pulled. TAG is latest for the flake as it is, or a branch, tag or commit of its git repository. Capitals in attributes
+    /// are small letters in ATTRIBUTE.
     #[arg(long, value_name = "REF", conflicts_with_all = ["images", "chunked"])]
     pub flake: Option<String>,
     /// Evaluate a flake that is not on this machine, such as github:OWNER/REPO.
@@ -58,14 +75,14 @@ pub struct FlakeArguments {
     /// [default: that of this machine].
     #[arg(long, value_name = "SYSTEM", requires = "flake")]
     system: Vec<String>,
-    /// Images that are evaluated or built at once; more wait.
-    #[arg(long, value_name = "N", default_value_t = 2, requires = "flake", value_parser = clap::value_parser!(u32).range(1..))]
-    max_builds: u32,
+    /// Images that are evaluated or built at once; more wait. A client that has one leaves the last one to others.
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "flake", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_builds: u32,
     /// Time for building an image, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "flake", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "flake", value_parser = clap::value_parser!(u64).range(1..=MAX_BUILD_TIMEOUT))]
     build_timeout: u64,
     /// Address space of an evaluation, in MB.
-    #[arg(long, value_name = "MB", default_value_t = 8000, requires = "flake", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "MB", default_value_t = EVAL_MEMORY, requires = "flake", value_parser = clap::value_parser!(u64).range(1..=MAX_EVAL_MEMORY))]
     eval_memory: u64,
     /// Images that are kept in the store, those that were pulled last.
     #[arg(long, value_name = "N", default_value_t = 32, requires = "flake", value_parser = clap::value_parser!(u32).range(1..))]
@@ -75,9 +92,18 @@ pub struct FlakeArguments {
 /// The output of `nix eval` for a package.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Package {
+struct EvaluatedPackage {
     is_image: bool,
     drv_path: Option<String>,
+}
+
+/// The answer of shell.nix.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ComposedShell {
+    drv_path: Option<String>,
+    /// Why there is no derivation.
+    missing: Option<String>,
 }
 
 /// The images of a flake.
@@ -88,23 +114,23 @@ pub struct FlakeImages {
     shell: bool,
     systems: Vec<String>,
     processes: Processes,
+    isolation: Isolation,
     access: ReadOptions,
-    roots: Roots,
-    turns: Turns,
+    roots: GcRoots,
     next: AtomicU64,
 }
 
 impl FlakeArguments {
-    /// How many images are kept.
+    /// Returns the maximum number of images that are kept.
     pub fn keep(&self) -> usize {
         self.keep.try_into().unwrap_or(usize::MAX)
     }
 
-    /// The images of the flake at `reference`.
+    /// Returns the images of the flake at `reference`.
     ///
     /// # Errors
     ///
-    /// When the reference is refused, or Nix does not run.
+    /// If the reference is refused, or Nix does not run.
     pub fn images(&self, reference: &str, access: ReadOptions) -> Result<FlakeImages> {
         let reference = FlakeReference::parse(reference)?;
         anyhow::ensure!(
@@ -113,8 +139,9 @@ impl FlakeArguments {
         );
         let timeout = Duration::from_secs(self.build_timeout);
         let processes = Processes::new(timeout, self.eval_memory);
+        let isolation = Isolation::create()?;
         let systems = match self.system.is_empty() {
-            true => vec![Nix::new(&processes).system()?],
+            true => vec![NixCommands { processes: &processes, isolation: &isolation }.system()?],
             false => self.system.clone(),
         };
         Ok(FlakeImages {
@@ -123,9 +150,9 @@ impl FlakeArguments {
             shell: self.shell,
             systems,
             processes,
+            isolation,
             access,
-            roots: Roots::create()?,
-            turns: Turns::new(self.max_builds),
+            roots: GcRoots::create()?,
             next: AtomicU64::new(0),
         })
     }
@@ -136,30 +163,43 @@ impl FlakeImages {
         match name.strip_prefix("shell/") {
             Some(_) if self.shell => Ok(()),
             Some(_) => Err(SupplyError::Denied("this registry composes no images; --shell allows it".to_owned())),
-            None if self.attributes.is_empty() || self.attributes.iter().any(|pattern| matches(pattern, name)) => {
+            None if self.attributes.is_empty()
+                || self.attributes.iter().any(|pattern| matches(&pattern.to_ascii_lowercase(), name)) =>
+            {
                 Ok(())
             }
             None => Err(SupplyError::Denied(format!("{name} is not among the attributes that are served"))),
         }
     }
 
-    fn nix(&self) -> Nix<'_> {
-        Nix::new(&self.processes)
+    /// The same for a name in a request, which may be any text.
+    fn is_allowed(&self, name: &str) -> Result<(), SupplyError> {
+        if !reference::is_repository(name) {
+            return Err(SupplyError::UnknownName(format!("{name} is not the name of a repository")));
+        }
+        self.may_serve(name)
     }
 
-    /// The package `name` for each system that has it.
-    fn packages(&self, name: &str, version: &Version) -> Result<Vec<(String, Package)>, SupplyError> {
+    fn nix(&self) -> NixCommands<'_> {
+        NixCommands { processes: &self.processes, isolation: &self.isolation }
+    }
+
+    /// Returns the package `name` for each system that has it.
+    fn packages(&self, name: &str, source: &FlakeSource) -> Result<Vec<(String, EvaluatedPackage)>, SupplyError> {
         let fail = |error: anyhow::Error| self.failed(&format!("evaluating {name}"), &error);
         if let Some(packages) = name.strip_prefix("shell/") {
-            let is_checkout = self.reference.is_local() && version.source == self.reference.latest();
             let shell = |system: &String| {
-                let drv_path = self.nix().eval_shell(&version.source, is_checkout, system, packages)?;
-                Ok((system.clone(), Package { is_image: true, drv_path: Some(drv_path) }))
+                let ComposedShell { drv_path, missing } =
+                    self.nix().eval_shell(source, system, packages).map_err(fail)?;
+                match missing {
+                    Some(missing) => Err(SupplyError::UnknownName(missing)),
+                    None => Ok((system.clone(), EvaluatedPackage { is_image: true, drv_path })),
+                }
             };
-            return self.systems.iter().map(shell).collect::<Result<_>>().map_err(fail);
+            return self.systems.iter().map(shell).collect();
         }
-        let found = self.nix().eval_package(&version.source, &self.systems, name).map_err(fail)?;
-        let found: Vec<(String, Package)> =
+        let found = self.nix().eval_package(source, &self.systems, name).map_err(fail)?;
+        let found: Vec<(String, EvaluatedPackage)> =
             found.into_iter().filter_map(|(system, package)| Some((system, package?))).collect();
         if found.is_empty() {
             let systems = self.systems.join(", ");
@@ -173,39 +213,56 @@ impl FlakeImages {
         Ok(found)
     }
 
-    /// Builds a derivation, and reads the image that it is.
-    fn build(&self, name: &str, drv_path: &str) -> Result<(ManifestGraph, Root)> {
-        let root = Root(self.roots.path(self.next.fetch_add(1, Ordering::Relaxed)));
-        let output = self.nix().realise(drv_path, &root.0)?;
+    /// Builds a derivation, and opens the resulting image.
+    fn build(&self, name: &str, source: &FlakeSource, drv_path: &str) -> Result<(ManifestGraph, GcRoot)> {
+        let root = GcRoot(self.roots.path(self.next.fetch_add(1, Ordering::Relaxed)));
+        let output = self.nix().realise(source, drv_path, &root.0)?;
         let location: Location = format!("{}", output.display()).parse().map_err(anyhow::Error::msg)?;
         let opened = location.open(&self.access).with_context(|| format!("reading {}", output.display()))?;
-        // A recipe that was built here has its closure in the store, and is kept with it.
+        // A recipe that was built here has its closure in the store, and the root keeps it.
         let recipes = match &opened {
             Opened::Recipe(recipe) => vec![recipe.recipe.clone()],
             Opened::Index(index) => index.images.iter().map(|recipe| recipe.recipe.clone()).collect(),
             Opened::Found(_) => Vec::new(),
         };
-        for (at, recipe) in recipes.into_iter().flatten().enumerate().filter(|(_, recipe)| recipe.exists()) {
+        for (at, recipe) in
+            recipes.into_iter().flatten().enumerate().filter(|(_, recipe)| recipe.is_absolute() && recipe.exists())
+        {
             self.nix().keep(&recipe, &root.beside(at))?;
         }
         let content = opened.content().with_context(|| format!("reading the image {name}"))?;
         Ok((content, root))
     }
 
-    /// Prints an error, and makes of it what the client sees.
+    /// Prints an error, and returns the error for the client. The text of an evaluation may have parts of files, paths and
+    /// URLs of the server.
     fn failed(&self, act: &str, error: &anyhow::Error) -> SupplyError {
-        note!("{act} failed: {error:#}");
-        SupplyError::UnknownManifest(format!("{act} failed: {error:#}"))
+        note!("{act} failed: {}", redact(&format!("{error:#}")));
+        SupplyError::UnknownManifest(format!("{act} failed; the log of the server has the reason"))
+    }
+
+    /// The same for a build, of which the client gets the log. Builders have no access to files of the server.
+    fn build_failed(&self, act: &str, error: &anyhow::Error) -> SupplyError {
+        let message = format!("{act} failed: {}", redact(&format!("{error:#}")));
+        note!("{message}");
+        SupplyError::UnknownManifest(message)
+    }
+
+    /// The flake at `reference`. Only the operator's own checkout is evaluated with the rights of this user.
+    fn source(&self, reference: &str) -> Result<FlakeSource> {
+        if self.reference.is_local() && reference == self.reference.latest() {
+            return self.nix().checkout(reference);
+        }
+        self.nix().version(reference, self.reference.own_lock()?.as_ref()).map(FlakeSource::Version)
     }
 }
 
 impl Supply for FlakeImages {
     fn names(&self) -> Result<Vec<String>, SupplyError> {
-        let _turn = self.turns.take();
-        let (_, source) =
-            self.nix().source(&self.reference.latest()).map_err(|error| self.failed("reading the flake", &error))?;
+        let source = self.source(&self.reference.latest()).map_err(|error| self.failed("reading the flake", &error))?;
         let names = self.nix().eval_names(&source, &self.systems);
         let mut names = names.map_err(|error| self.failed("listing the packages", &error))?;
+        names.iter_mut().for_each(|name| name.make_ascii_lowercase());
         names.retain(|name| reference::is_repository(name) && self.may_serve(name).is_ok());
         names.sort_unstable();
         names.dedup();
@@ -216,49 +273,50 @@ impl Supply for FlakeImages {
     }
 
     fn tags(&self, name: &str) -> Result<Vec<String>, SupplyError> {
-        self.may_serve(name)?;
-        if !name.starts_with("shell/") && !self.names()?.iter().any(|known| known == name) {
+        self.is_allowed(name)?;
+        if name.starts_with("shell/") {
+            let fail = |error: anyhow::Error| self.failed("reading the flake", &error);
+            self.packages(name, &self.source(&self.reference.latest()).map_err(fail)?)?;
+        } else if !self.names()?.iter().any(|known| known == name) {
             return Err(SupplyError::UnknownName(format!("the flake has no image {name}")));
         }
         self.reference.tags(&self.processes).map_err(|error| self.failed("listing tags", &error))
     }
 
-    fn resolve(&self, name: &str, tag: &str) -> Result<Version, SupplyError> {
-        if !reference::is_repository(name) {
-            return Err(SupplyError::UnknownName(format!("{name} is not the name of a repository")));
-        }
-        self.may_serve(name)?;
+    fn resolve(&self, name: &str, tag: &str) -> Result<ImageVersion, SupplyError> {
+        self.is_allowed(name)?;
         let unknown = || SupplyError::UnknownManifest(format!("the flake has no branch, tag or commit {tag}"));
         let found = self
             .reference
             .with_tag(tag, &self.processes)
             .map_err(|error| self.failed(&format!("finding {tag}"), &error))?;
         let reference = found.ok_or_else(unknown)?;
-        let _turn = self.turns.take();
-        let fail = |error: anyhow::Error| self.failed(&format!("reading {reference}"), &error);
-        let (key, source) = self.nix().source(&reference).map_err(fail)?;
-        Ok(Version { key, source })
+        let fail = |error: anyhow::Error| self.failed(&format!("reading the flake of {tag}"), &error);
+        let source = self.source(&reference).map_err(fail)?;
+        let text = serde_json::to_string(&source).map_err(|error| fail(error.into()))?;
+        Ok(ImageVersion { key: source.key(), source: text })
     }
 
-    fn make(&self, name: &str, version: &Version) -> Result<Supplied, SupplyError> {
-        let _turn = self.turns.take();
-        let began = Instant::now();
-        note!("building {name} of {}", version.source);
+    fn make(&self, name: &str, version: &ImageVersion) -> Result<Supplied, SupplyError> {
+        let start = Instant::now();
+        let source: FlakeSource = serde_json::from_str(&version.source)
+            .map_err(|error| self.failed(&format!("reading the source of {name}"), &error.into()))?;
+        note!("building {name} of {}", source.shown());
         let mut contents = Vec::new();
         let mut roots = Vec::new();
-        for (system, package) in self.packages(name, version)? {
+        for (system, package) in self.packages(name, &source)? {
             let act = format!("building {name} for {system}");
             let drv_path = package.drv_path.with_context(|| format!("{name} is not a derivation"));
-            let built = drv_path.and_then(|drv_path| self.build(name, &drv_path));
-            let (content, root) = built.map_err(|error| self.failed(&act, &error))?;
+            let built = drv_path.and_then(|drv_path| self.build(name, &source, &drv_path));
+            let (content, root) = built.map_err(|error| self.build_failed(&act, &error))?;
             contents.push(content);
             roots.push(root);
         }
         let content = match contents.len() {
             1 => contents.remove(0),
-            _ => ManifestGraph::of(contents, Vec::new()),
+            _ => ManifestGraph::from_children(contents, Vec::new()),
         };
-        note!("built {name} in {:.1} s: {}", began.elapsed().as_secs_f64(), content.digest());
+        note!("built {name} in {:.1} s: {}", start.elapsed().as_secs_f64(), content.digest());
         Ok(Supplied::new(content, roots))
     }
 
@@ -267,12 +325,12 @@ impl Supply for FlakeImages {
     }
 }
 
-/// A root of the garbage collector. Dropping it lets Nix collect what it kept.
+/// A root of the garbage collector. After it is dropped, Nix can collect the path.
 #[derive(Debug)]
-struct Root(PathBuf);
+struct GcRoot(PathBuf);
 
-impl Root {
-    /// A further root, which is dropped with this one.
+impl GcRoot {
+    /// Returns the path of a further root, which is dropped with this one.
     fn beside(&self, at: usize) -> PathBuf {
         beside(&self.0, at)
     }
@@ -282,7 +340,7 @@ fn beside(root: &Path, at: usize) -> PathBuf {
     root.with_extension(at.to_string())
 }
 
-impl Drop for Root {
+impl Drop for GcRoot {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
         // The recipes of an index are numbered from 0.

@@ -1,4 +1,4 @@
-//! Processes that end when the server ends, after their time, or with their work.
+//! Processes of a server, which end with the server or after a time limit.
 
 use std::{
     io,
@@ -13,9 +13,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::budget::{self, Budget};
 
-/// Time between looks at a process that runs.
+/// The interval in which a running process is checked.
 const POLL: Duration = Duration::from_millis(20);
-/// Time for Nix to end its builders after SIGTERM.
+/// The time for Nix to end its builders after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The processes of Nix and git, with their limits.
@@ -27,22 +27,22 @@ pub struct Processes {
 }
 
 impl Processes {
-    /// The time for a build, and the address space of an evaluation in MB.
+    /// `timeout` is the limit of a build, and `memory` the address space of an evaluation in MB.
     pub fn new(timeout: Duration, memory: u64) -> Self {
         Self { timeout, memory, stopped: AtomicBool::new(false) }
     }
 
-    /// Ends the processes, and starts no more.
+    /// Ends all processes, and refuses new ones.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
     }
 
-    /// The time for a build.
+    /// Returns the time limit of a build.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
 
-    /// The address space of an evaluation, in MB.
+    /// Returns the address space of an evaluation, in MB.
     pub fn memory(&self) -> u64 {
         self.memory
     }
@@ -51,7 +51,7 @@ impl Processes {
         self.stopped.load(Ordering::SeqCst)
     }
 
-    /// The status of a process; `None` where it was ended, after `timeout` or by `stop`.
+    /// Returns the exit status of a process, or `None` if it was ended after `timeout` or by `stop`.
     fn wait(&self, child: &mut Child, timeout: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + timeout;
         while Instant::now() < deadline && !self.is_stopped() {
@@ -60,7 +60,7 @@ impl Processes {
             }
             thread::sleep(POLL);
         }
-        // Nix ends its builders, which a killed one would leave.
+        // Nix ends its builders after SIGTERM, whereas SIGKILL would leave them running.
         if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process(pid, Signal::TERM);
         }
@@ -74,7 +74,7 @@ impl Processes {
     }
 }
 
-/// What a process wrote, and what was made of its standard error. No status: it was ended.
+/// The output of a process, and the result of reading its standard error. Without a status, the process was ended.
 pub struct Ended<T> {
     pub status: Option<ExitStatus>,
     pub stdout: io::Result<Vec<u8>>,
@@ -82,8 +82,7 @@ pub struct Ended<T> {
 }
 
 impl Processes {
-    /// Runs a command to its end, for at most `timeout`. Its standard output is limited, and `read_log` reads its standard
-    /// error.
+    /// Runs a command for at most `timeout`. Its standard output is limited, and `read_log` reads its standard error.
     pub fn run<T: Default + Send>(
         &self,
         command: &mut Command,
@@ -98,7 +97,7 @@ impl Processes {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stdout, log, status) = thread::scope(|scope| {
             let stdout = scope.spawn(|| {
-                // Beyond the limit, the pipe is closed, and the process ends.
+                // At the limit the pipe is closed, which ends the process.
                 stdout.map_or_else(|| Ok(Vec::new()), |stdout| Budget::new(limits).read(stdout))
             });
             let log = scope.spawn(|| stderr.map(read_log).unwrap_or_default());

@@ -1,126 +1,173 @@
-//! References to flakes, and what tags of images mean for each:
+//! References to flakes, and the meaning of image tags for each:
 //!
 //! ```text
-//! .  /DIR  path:DIR  git+file:///DIR      a checkout: its branches and tags, commits that these lead to
-//! git+https://…  git+ssh://…              branches and tags of the remote repository, commits that these are at
-//! github:OWNER/REPO  gitlab:…             branches and tags, as the forge finds them
+//! .  /DIR  path:DIR  git+file:///DIR      a checkout: its branches and tags, and commits that these contain
+//! git+https://…  git+ssh://…              branches and tags of the remote repository, and the commits that they point to
+//! github:OWNER/REPO  gitlab:…             branches and tags, resolved by the forge, and the commits that they point to
 //! everything else                         latest
 //! ```
 
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+use percent_encoding::percent_decode_str;
 
-use super::processes::{Ended, Processes};
+use super::{
+    git_refs::{SERVED, commit, find_commit, is_commit, is_revision, lines, remote_refs},
+    lock_file::LockFile,
+    processes::Processes,
+    redact::redact,
+};
 use crate::{
-    budget,
-    transport::git::{local_git, restrict_git},
+    serve::LATEST,
+    terminal::note,
+    transport::{git::local_git, http::encode},
 };
 
-/// The tag of the flake as it is.
-const LATEST: &str = "latest";
-/// Tags that are listed at most.
+/// The maximum number of listed tags.
 const TAGS: usize = 10_000;
-/// References of a remote repository that are served.
-const SERVED: [&str; 2] = ["refs/heads/*", "refs/tags/*"];
-/// The least digits of a commit's hash that git accepts (MINIMUM_ABBREV, environment.c).
-const SHORT_COMMIT: usize = 4;
-
-/// Time for a remote repository to list its branches and tags.
-const REMOTE_TIMEOUT: Duration = Duration::from_secs(120);
+/// The parameters of a reference that a tag replaces.
+const VERSION_PARAMETERS: [&str; 6] = ["allRefs", "lastModified", "narHash", "ref", "rev", "revCount"];
 
 /// A reference to a flake.
 #[derive(Debug)]
 pub struct FlakeReference {
     text: String,
-    place: Place,
+    place: FlakeLocation,
 }
 
 #[derive(Debug)]
-enum Place {
-    /// The work tree of a git repository, and the flake's directory in it.
-    Checkout { top: PathBuf, below: String },
+enum FlakeLocation {
+    /// The work tree of a git repository, and a query without the version.
+    Checkout { top: PathBuf, query: String },
     /// A repository at a URL of git.
     Remote { url: String, query: String },
-    /// `github:OWNER/REPO` and its like, and a query.
+    /// A repository such as `github:OWNER/REPO`, and a query.
     Forge { repository: String, query: String },
     /// A flake without versions.
     Other { is_local: bool },
 }
 
 impl FlakeReference {
-    /// Reads a reference as Nix does.
+    /// Parses a reference with the rules of Nix.
     ///
     /// # Errors
     ///
-    /// When it names an attribute, or a directory that does not exist.
+    /// If it contains an attribute, or a directory that does not exist.
     pub fn parse(text: &str) -> Result<Self> {
-        ensure!(!text.contains('#'), "--flake {text}: a reference to a flake has no attribute; omit #…");
-        ensure!(!text.starts_with('-') && !text.is_empty(), "--flake {text:?}: it is not a reference to a flake");
-        let (plain, query) = text.split_once('?').unwrap_or((text, ""));
+        // The name of a directory may contain # and ?.
+        let is_path = text.starts_with(['.', '/']);
+        let is_directory = is_path && Path::new(text).is_dir();
+        ensure!(
+            is_directory || !text.contains('#'),
+            "--flake {}: a reference to a flake has no attribute; omit #…",
+            redact(text)
+        );
+        ensure!(
+            !text.starts_with('-') && !text.is_empty(),
+            "--flake {:?}: it is not a reference to a flake",
+            redact(text)
+        );
+        let (plain, query) = text.split_once('?').filter(|_| !is_directory).unwrap_or((text, ""));
         let scheme = plain.split_once(':').map(|(scheme, _)| scheme);
         let directory = match scheme {
-            None if plain.starts_with(['.', '/']) => Some(plain),
-            Some("path") => plain.strip_prefix("path:"),
-            Some("git+file") => plain.strip_prefix("git+file://").or_else(|| plain.strip_prefix("git+file:")),
+            _ if is_path => Some(plain.into()),
+            Some("path") => plain.strip_prefix("path:").map(decode_path),
+            Some("git+file") => {
+                plain.strip_prefix("git+file://").or_else(|| plain.strip_prefix("git+file:")).map(decode_path)
+            }
             _ => None,
         };
         if let Some(directory) = directory {
-            let path = fs::canonicalize(directory).with_context(|| format!("--flake {text}: reading {directory}"))?;
+            let path = fs::canonicalize(&directory).with_context(|| format!("--flake {text}: reading {directory}"))?;
             return Ok(match scheme {
-                Some("path") => Self { text: text.to_owned(), place: Place::Other { is_local: true } },
-                _ => Self::of_directory(&path, query),
+                Some("path") => {
+                    let query = text.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
+                    Self {
+                        text: format!("path:{}{query}", path.display()),
+                        place: FlakeLocation::Other { is_local: true },
+                    }
+                }
+                _ => Self::from_directory(&path, query),
             });
         }
+        let query = &without_version(query);
         let place = match scheme {
             Some("github" | "gitlab" | "sourcehut") => {
                 let mut parts = plain.splitn(3, '/');
                 let repository = parts.by_ref().take(2).collect::<Vec<_>>().join("/");
-                Place::Forge { repository, query: query.to_owned() }
+                FlakeLocation::Forge { repository, query: query.to_owned() }
             }
             Some("git+https" | "git+http" | "git+ssh") => {
-                Place::Remote { url: plain.trim_start_matches("git+").to_owned(), query: query.to_owned() }
+                FlakeLocation::Remote { url: plain.trim_start_matches("git+").to_owned(), query: query.to_owned() }
             }
-            _ => Place::Other { is_local: false },
+            _ => FlakeLocation::Other { is_local: false },
         };
         Ok(Self { text: text.to_owned(), place })
     }
 
-    /// A flake in a directory; that of a git repository is read through git.
-    fn of_directory(path: &Path, query: &str) -> Self {
+    /// Returns the reference of a directory. A directory in a git repository is read with git.
+    fn from_directory(path: &Path, query: &str) -> Self {
         let top = path.ancestors().find(|directory| directory.join(".git").exists());
-        let text = format!("{}{}", path.display(), if query.is_empty() { String::new() } else { format!("?{query}") });
+        let joined = |base: String, query: &str| if query.is_empty() { base } else { format!("{base}?{query}") };
         let place = match top {
             Some(top) => {
-                let given = query.split('&').find_map(|pair| pair.strip_prefix("dir="));
-                let below = path.strip_prefix(top).unwrap_or(Path::new("")).join(given.unwrap_or_default());
-                Place::Checkout { top: top.to_owned(), below: below.display().to_string() }
+                let is_dir = |pair: &&str| pair.starts_with("dir=");
+                let given = query.split('&').find(is_dir).map(|pair| decode(&pair["dir=".len()..]));
+                let below = path.strip_prefix(top).unwrap_or(Path::new(""));
+                let below = given.map_or(below.to_owned(), |given| below.join(given));
+                let dir = Some(encode(&below.display().to_string())).filter(|dir| !dir.is_empty());
+                let dir = dir.map(|dir| format!("dir={dir}"));
+                let others = without_version(query);
+                let others = others.split('&').filter(|pair| !pair.is_empty() && !is_dir(pair)).map(str::to_owned);
+                FlakeLocation::Checkout { top: top.to_owned(), query: others.chain(dir).collect::<Vec<_>>().join("&") }
             }
-            None => Place::Other { is_local: true },
+            None => FlakeLocation::Other { is_local: true },
+        };
+        let plain = path.to_string_lossy();
+        let text = match &place {
+            // Nix 2.8 does not encode a path to a git repository, and fails.
+            FlakeLocation::Checkout { top, query } if encode(&plain) != plain => {
+                joined(format!("git+file://{}", encode(&top.to_string_lossy())), query)
+            }
+            // Nix reads these characters as the end of the path.
+            FlakeLocation::Other { .. } if plain.contains(['#', '?']) => {
+                joined(format!("path:{}", encode(&plain)), query)
+            }
+            _ => joined(plain.into_owned(), query),
         };
         Self { text, place }
     }
 
     /// Whether the flake is on this machine.
     pub fn is_local(&self) -> bool {
-        matches!(self.place, Place::Checkout { .. } | Place::Other { is_local: true })
+        matches!(self.place, FlakeLocation::Checkout { .. } | FlakeLocation::Other { is_local: true })
     }
 
-    /// The flake as it is.
+    /// Returns the reference for the current state of the flake.
     pub fn latest(&self) -> String {
         self.text.clone()
     }
 
-    /// The reference of a tag; `None` if there is no such version.
+    /// Returns the lock file of the checkout. Its inputs are the operator's own.
     ///
     /// # Errors
     ///
-    /// When git fails.
+    /// If it cannot be read.
+    pub fn own_lock(&self) -> Result<Option<LockFile>> {
+        let FlakeLocation::Checkout { top, query } = &self.place else { return Ok(None) };
+        let below = query.split('&').find_map(|pair| pair.strip_prefix("dir=")).map(decode).unwrap_or_default();
+        LockFile::read(top, &below).map(Some)
+    }
+
+    /// Returns the reference of a tag, or `None` if there is no such version.
+    ///
+    /// # Errors
+    ///
+    /// If git fails.
     pub fn with_tag(&self, tag: &str, processes: &Processes) -> Result<Option<String>> {
         if tag == LATEST {
             return Ok(Some(self.latest()));
@@ -129,11 +176,12 @@ impl FlakeReference {
             return Ok(None);
         }
         match &self.place {
-            Place::Checkout { top, below } => {
-                let dir = if below.is_empty() { String::new() } else { format!("&dir={below}") };
-                Ok(commit(top, tag)?.map(|rev| format!("git+file://{}?rev={rev}&allRefs=1{dir}", top.display())))
+            FlakeLocation::Checkout { top, query } => {
+                let query = if query.is_empty() { String::new() } else { format!("&{query}") };
+                let url = encode(&top.to_string_lossy());
+                Ok(commit(top, tag)?.map(|rev| format!("git+file://{url}?rev={rev}&allRefs=1{query}")))
             }
-            Place::Remote { url, query } => {
+            FlakeLocation::Remote { url, query } => {
                 let query = if query.is_empty() { String::new() } else { format!("&{query}") };
                 let wanted = [format!("refs/heads/{tag}"), format!("refs/tags/{tag}")];
                 let found = remote_refs(url, &[&wanted[0], &wanted[1]], processes)?;
@@ -141,37 +189,57 @@ impl FlakeReference {
                 if let Some(name) = named {
                     return Ok(Some(format!("git+{url}?ref={name}{query}")));
                 }
-                // A remote repository may have references for the changes that others propose (`refs/pull/1/head`).
+                // A remote repository may have references for proposed changes (`refs/pull/1/head`).
                 let is_listed =
                     is_commit(tag, 40) && remote_refs(url, &SERVED, processes)?.iter().any(|(commit, _)| commit == tag);
                 Ok(is_listed.then(|| format!("git+{url}?rev={tag}&allRefs=1{query}")))
             }
-            // Forges find commits of forks in the repository that was forked, and shortened hashes too.
-            Place::Forge { .. } if is_commit(tag, SHORT_COMMIT) => Ok(None),
-            Place::Forge { repository, query } => {
+            FlakeLocation::Forge { repository, query } => {
+                let version = match is_revision(tag) {
+                    // Forges resolve commits of forks in the original repository, and short hashes too. The list of git
+                    // contains neither.
+                    true => {
+                        let url = forge_url(repository, query);
+                        find_commit(&url, tag, processes).with_context(|| {
+                            format!(
+                                "listing the branches and tags of {repository}, because {tag} may be a commit; \
+                                 --flake git+ssh://… uses your ssh key"
+                            )
+                        })?
+                    }
+                    false => Some(tag.to_owned()),
+                };
                 let query = if query.is_empty() { String::new() } else { format!("?{query}") };
-                Ok(Some(format!("{repository}/{tag}{query}")))
+                Ok(version.map(|version| format!("{repository}/{version}{query}")))
             }
-            Place::Other { .. } => Ok(None),
+            FlakeLocation::Other { .. } => Ok(None),
         }
     }
 
-    /// The tags that are listed.
+    /// Returns the listed tags.
     ///
     /// # Errors
     ///
-    /// When git fails.
+    /// If git fails.
     pub fn tags(&self, processes: &Processes) -> Result<Vec<String>> {
         let names = match &self.place {
-            Place::Checkout { top, .. } => {
+            FlakeLocation::Checkout { top, .. } => {
                 let mut git = local_git(top);
                 git.args(["for-each-ref", "--format=%(refname)", "refs/heads", "refs/tags"]);
                 lines(git)?
             }
-            Place::Remote { url, .. } => {
+            FlakeLocation::Remote { url, .. } => {
                 remote_refs(url, &SERVED, processes)?.into_iter().map(|(_, name)| name).collect()
             }
-            Place::Forge { .. } | Place::Other { .. } => Vec::new(),
+            // Nix may have a token for a repository that git cannot read.
+            FlakeLocation::Forge { repository, query } => {
+                let refs = remote_refs(&forge_url(repository, query), &SERVED, processes);
+                let refs = refs.inspect_err(|error| {
+                    note!("only the tag {LATEST} of {repository} is listed: {}", redact(&format!("{error:#}")));
+                });
+                refs.unwrap_or_default().into_iter().map(|(_, name)| name).collect()
+            }
+            FlakeLocation::Other { .. } => Vec::new(),
         };
         let short = |name: &String| {
             let short = name.strip_prefix("refs/heads/").or_else(|| name.strip_prefix("refs/tags/"))?;
@@ -187,76 +255,38 @@ impl FlakeReference {
 
 impl fmt::Display for FlakeReference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&redact(&self.text))
     }
 }
 
-/// The commit of a branch, a tag, or (part of) a commit's own hash. Commits that no branch and no tag leads to are not served:
-/// objects of others may be in the repository.
-fn commit(top: &Path, tag: &str) -> Result<Option<String>> {
-    for name in [format!("refs/heads/{tag}"), format!("refs/tags/{tag}"), tag.to_owned()] {
-        if name == tag && !(tag.len() >= 7 && tag.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-            continue;
-        }
-        // rev-parse would also find `refs/tags/refs/heads/v1` for the branch v1, before the tag v1.
-        let mut git = local_git(top);
-        git.args(["show-ref", "--verify", "--quiet", &name]).stdin(Stdio::null()).stderr(Stdio::null());
-        if name != tag && !output(&mut git)?.status.success() {
-            continue;
-        }
-        let mut git = local_git(top);
-        git.args(["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{name}^{{commit}}")]);
-        let output = output(git.stdin(Stdio::null()).stderr(Stdio::null()))?;
-        let rev = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        if !output.status.success() || rev.is_empty() {
-            continue;
-        }
-        let mut git = local_git(top);
-        git.args(["for-each-ref", "--count=1", "--format=%(refname)", "--contains", &rev, "refs/heads", "refs/tags"]);
-        return Ok(Some(rev).filter(|_| name != tag || lines(git).is_ok_and(|refs| !refs.is_empty())));
-    }
-    Ok(None)
+/// Returns the git URL of a forge's repository (nix, src/libfetchers/github.cc).
+fn forge_url(repository: &str, query: &str) -> String {
+    let (forge, path) = repository.split_once(':').unwrap_or_default();
+    let host = query.split('&').find_map(|pair| pair.strip_prefix("host=")).unwrap_or(match forge {
+        "gitlab" => "gitlab.com",
+        "sourcehut" => "git.sr.ht",
+        _ => "github.com",
+    });
+    format!("https://{}/{}", decode(host), decode(path))
 }
 
-/// A remote repository's references that match one of the patterns, with their commits. The repository may never answer. An
-/// annotated tag is listed twice, with the tag's own hash and, as `NAME^{}`, with its commit.
-fn remote_refs(url: &str, patterns: &[&str], processes: &Processes) -> Result<Vec<(String, String)>> {
-    let mut git = Command::new("git");
-    restrict_git(&mut git);
-    git.env("GIT_TERMINAL_PROMPT", "0").args(["ls-remote", "--quiet", "--", url]).args(patterns);
-    let Ended { status, stdout, log } =
-        processes.run(&mut git, REMOTE_TIMEOUT, &budget::GIT_OUTPUT, budget::read_message)?;
-    let Some(status) = status else { bail!("{url}: git takes longer than {} s", REMOTE_TIMEOUT.as_secs()) };
-    ensure!(status.success(), "git ended with {status}: {}", String::from_utf8_lossy(&log).trim());
-    let stdout = stdout.context("reading the output of git")?;
-    let stdout = String::from_utf8_lossy(&stdout);
-    let pair = |line: &str| {
-        let (commit, name) = line.split_once('\t')?;
-        // git takes a pattern for the end of a name: `refs/heads/x/refs/heads/main` is another branch.
-        let is_served = ["refs/heads/", "refs/tags/"].iter().any(|start| name.starts_with(start));
-        is_served.then(|| (commit.to_owned(), name.to_owned()))
-    };
-    Ok(stdout.lines().filter_map(pair).collect())
+/// Removes the parameters that select a version from a query.
+fn without_version(query: &str) -> String {
+    let is_other = |pair: &&str| !VERSION_PARAMETERS.contains(&pair.split('=').next().unwrap_or_default());
+    query.split('&').filter(is_other).collect::<Vec<_>>().join("&")
 }
 
-/// Whether `text` can be the hash of a commit, shortened to `least` digits or more.
-fn is_commit(text: &str, least: usize) -> bool {
-    (least..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Decodes percent-encoding.
+fn decode(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Runs git to its end.
-fn output(git: &mut Command) -> Result<Output> {
-    budget::output(git, &budget::GIT_OUTPUT).context("running git")
+/// Decodes the path of a URL. Nix 2.8 does not decode the path of `path:`.
+fn decode_path(text: &str) -> String {
+    if Path::new(text).exists() { text.to_owned() } else { decode(text) }
 }
 
-fn lines(mut git: Command) -> Result<Vec<String>> {
-    let output = output(git.stdin(Stdio::null()).stderr(Stdio::piped()))?;
-    let message = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "git ended with {}: {}", output.status, message.trim());
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
-}
-
-/// A reference that `builtins.getFlake` takes: that of a directory is absolute already, and needs a scheme.
+/// Returns a reference for `builtins.getFlake`: the path of a directory is absolute already, but needs a scheme.
 pub fn absolute(reference: &str) -> String {
     let directory = Path::new(reference.split('?').next().unwrap_or_default());
     match reference.starts_with('/') {
@@ -268,7 +298,7 @@ pub fn absolute(reference: &str) -> String {
     }
 }
 
-/// Whether a registry can have such a tag
+/// Whether the tag is valid in a registry
 /// ([distribution-spec](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests)).
 fn is_tag(text: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -277,7 +307,7 @@ fn is_tag(text: &str) -> bool {
         && text.bytes().all(|byte| is_word(byte) || byte == b'.' || byte == b'-')
 }
 
-/// Whether a registry can have such a repository.
+/// Whether the name is valid for a repository in a registry.
 pub fn is_repository(text: &str) -> bool {
     let is_part = |part: &str| {
         let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();

@@ -1,4 +1,4 @@
-//! Roots of the garbage collector, which end with the server that made them.
+//! Roots of the garbage collector, which are removed with their server.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -9,27 +9,27 @@ use anyhow::{Context, Result};
 
 use crate::files;
 
-/// A directory of links that Nix takes for roots. It is locked for as long as this lives; those of servers that were killed are
-/// removed by the next one.
+/// A directory of links that Nix takes for roots. It is locked as long as this value lives. The next server removes the
+/// directories of servers that were killed.
 #[derive(Debug)]
-pub struct Roots {
+pub struct GcRoots {
     directory: PathBuf,
     _lock: File,
 }
 
-impl Roots {
+impl GcRoots {
     /// Creates the directory, in the user's cache.
     ///
     /// # Errors
     ///
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn create() -> Result<Self> {
         let base =
             files::cache_folder().context("creating roots: neither XDG_CACHE_HOME nor HOME is set")?.join("served");
         Self::create_in(&base)
     }
 
-    /// Creates the directory in `base`, and removes those of servers that have ended: their locks are free.
+    /// Creates the directory in `base`, and removes the directories without a locked file, whose servers have ended.
     fn create_in(base: &Path) -> Result<Self> {
         let creating = || format!("creating {}", base.display());
         fs::create_dir_all(base).with_context(creating)?;
@@ -46,13 +46,13 @@ impl Roots {
         Ok(Self { directory, _lock: lock })
     }
 
-    /// The path of a new link.
+    /// Returns the path of a new link.
     pub fn path(&self, number: u64) -> PathBuf {
         self.directory.join(format!("{number}"))
     }
 }
 
-impl Drop for Roots {
+impl Drop for GcRoots {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
     }
@@ -68,9 +68,9 @@ mod tests {
         let stale = base.path().join("server-stale");
         fs::create_dir(&stale).unwrap();
         File::create(stale.join("lock")).unwrap();
-        let first = Roots::create_in(base.path()).unwrap();
+        let first = GcRoots::create_in(base.path()).unwrap();
         assert!(!stale.exists());
-        let second = Roots::create_in(base.path()).unwrap();
+        let second = GcRoots::create_in(base.path()).unwrap();
         assert!(first.directory.exists(), "the roots of a server that runs");
         let directory = second.directory.clone();
         drop(second);

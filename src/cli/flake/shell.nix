@@ -27,15 +27,18 @@ let
     let
       others = builtins.filter (other: lower other == name) (builtins.attrNames set);
     in
-    if set ? ${name} then
+    if set == null then
+      null
+    else if set ? ${name} then
       set.${name}
     else if others != [ ] then
       set.${builtins.head others}
     else
-      throw "nixpkgs has no package ${name}";
+      null;
   find = name: builtins.foldl' select pkgs (builtins.filter builtins.isString (builtins.split "\\." name));
   found = map find packages;
   wrong = builtins.filter (name: !(find name ? drvPath)) packages;
+  missing = builtins.head wrong;
   image = (library.mkLib { inherit pkgs hostPkgs; }).buildImage {
     name = builtins.concatStringsSep "/" ([ "shell" ] ++ packages);
     tag = "latest";
@@ -62,4 +65,9 @@ let
     };
   };
 in
-if wrong == [ ] then image.detached.drvPath else throw "${builtins.head wrong} is not a package"
+if wrong == [ ] then
+  { inherit (image.detached) drvPath; }
+else if find missing == null then
+  { missing = "nixpkgs has no package ${missing}"; }
+else
+  { missing = "${missing} is not a package"; }

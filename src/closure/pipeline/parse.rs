@@ -57,7 +57,7 @@ pub enum Problem {
         /// The kind that the step takes.
         takes: &'static str,
         /// The kind of its input.
-        input: Kind,
+        input: ValueKind,
     },
     /// The input has no part of this name.
     #[error("unknown part {name:?}; the parts are {}", names.join(", "))]
@@ -71,16 +71,16 @@ pub enum Problem {
 
 /// The kind of the input or the result of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Store paths and their references.
     Graph,
     /// A list of values of one kind.
-    List(Box<Kind>),
+    List(Box<ValueKind>),
     /// Named values.
-    Parts(Vec<(String, Kind)>),
+    Parts(Vec<(String, ValueKind)>),
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Graph => f.write_str("a graph"),
@@ -100,13 +100,13 @@ impl Pipeline {
     ///
     /// If a step is malformed, or cannot take the result of the step before it.
     pub fn parse(steps: &Json) -> Result<Self, PipelineError> {
-        let (steps, _) = parse_steps(steps, Kind::Graph, "")?;
+        let (steps, _) = parse_steps(steps, ValueKind::Graph, "")?;
         Ok(Self { steps, log: None })
     }
 }
 
 /// Parses the list of steps at position `at`, whose input is of kind `kind`. Returns the steps and the kind of their result.
-fn parse_steps(steps: &Json, kind: Kind, at: &str) -> Result<(Vec<Step>, Kind), PipelineError> {
+fn parse_steps(steps: &Json, kind: ValueKind, at: &str) -> Result<(Vec<Step>, ValueKind), PipelineError> {
     let not_a_list = || PipelineError { at: at.to_owned(), problem: Problem::NoSteps(steps.clone()) };
     let mut kind = kind;
     let mut parsed = Vec::new();
@@ -118,13 +118,15 @@ fn parse_steps(steps: &Json, kind: Kind, at: &str) -> Result<(Vec<Step>, Kind), 
     Ok((parsed, kind))
 }
 
-fn parse_step(step: &Json, kind: Kind, at: &str) -> Result<(Step, Kind), PipelineError> {
+fn parse_step(step: &Json, kind: ValueKind, at: &str) -> Result<(Step, ValueKind), PipelineError> {
     let (syntax, arguments) = StepSyntax::parse(step, kind, at)?;
     let inner = format!("{at}.{}", syntax.name);
     let (operation, result) = match (syntax.name, arguments) {
         ("popularity_contest", []) => (Operation::PopularityContest, syntax.graph_step(graphs())?),
         ("split_every", [count]) => (Operation::SplitEvery(syntax.count(count)?), syntax.graph_step(graphs())?),
-        ("remove_paths", [paths]) => (Operation::RemovePaths(syntax.paths(paths)?), syntax.graph_step(Kind::Graph)?),
+        ("remove_paths", [paths]) => {
+            (Operation::RemovePaths(syntax.paths(paths)?), syntax.graph_step(ValueKind::Graph)?)
+        }
         ("split_paths", [paths]) => {
             (Operation::SplitPaths(syntax.paths(paths)?), syntax.graph_step(parts(&["main", "common", "rest"]))?)
         }
@@ -137,13 +139,13 @@ fn parse_step(step: &Json, kind: Kind, at: &str) -> Result<(Step, Kind), Pipelin
         ("flatten", []) => (Operation::Flatten, graphs()),
         ("map", [step]) => {
             let (step, result) = parse_step(step, syntax.list_item()?, &inner)?;
-            (Operation::Map(Box::new(step)), Kind::List(Box::new(result)))
+            (Operation::Map(Box::new(step)), ValueKind::List(Box::new(result)))
         }
         ("over", [Json::String(part), step]) => {
             let (mut parts, index) = syntax.part(part)?;
             let (step, result) = parse_step(step, parts[index].1.clone(), &inner)?;
             parts[index].1 = result;
-            (Operation::Over(part.clone(), Box::new(step)), Kind::Parts(parts))
+            (Operation::Over(part.clone(), Box::new(step)), ValueKind::Parts(parts))
         }
         ("pipe", [steps]) => {
             let (steps, result) = parse_steps(steps, syntax.kind.clone(), &inner)?;
@@ -159,12 +161,12 @@ struct StepSyntax<'a> {
     name: &'a str,
     usage: &'static str,
     at: &'a str,
-    kind: Kind,
+    kind: ValueKind,
 }
 
 impl<'a> StepSyntax<'a> {
     /// Splits the JSON of a step into its name and its arguments.
-    fn parse(step: &'a Json, kind: Kind, at: &'a str) -> Result<(Self, &'a [Json]), PipelineError> {
+    fn parse(step: &'a Json, kind: ValueKind, at: &'a str) -> Result<(Self, &'a [Json]), PipelineError> {
         let error = |problem: Problem| PipelineError { at: at.to_owned(), problem };
         let Some([Json::String(name), arguments @ ..]) = step.as_array().map(Vec::as_slice) else {
             return Err(error(Problem::NoStep(step.clone())));
@@ -195,26 +197,26 @@ impl<'a> StepSyntax<'a> {
     }
 
     /// Returns `result` if the input is a graph.
-    fn graph_step(&self, result: Kind) -> Result<Kind, PipelineError> {
-        if self.kind == Kind::Graph { Ok(result) } else { Err(self.wrong_kind("a graph")) }
+    fn graph_step(&self, result: ValueKind) -> Result<ValueKind, PipelineError> {
+        if self.kind == ValueKind::Graph { Ok(result) } else { Err(self.wrong_kind("a graph")) }
     }
 
     /// Returns `result` if the input is a list.
-    fn list_step(&self, result: Kind) -> Result<Kind, PipelineError> {
+    fn list_step(&self, result: ValueKind) -> Result<ValueKind, PipelineError> {
         self.list_item().map(|_| result)
     }
 
     /// Returns the kind of the items of the input, which must be a list.
-    fn list_item(&self) -> Result<Kind, PipelineError> {
+    fn list_item(&self) -> Result<ValueKind, PipelineError> {
         match &self.kind {
-            Kind::List(item) => Ok(Kind::clone(item)),
+            ValueKind::List(item) => Ok(ValueKind::clone(item)),
             _ => Err(self.wrong_kind("a list")),
         }
     }
 
     /// Returns the parts of the input, and the index of the part `name`.
-    fn part(&self, name: &str) -> Result<(Vec<(String, Kind)>, usize), PipelineError> {
-        let Kind::Parts(parts) = &self.kind else { return Err(self.wrong_kind("parts")) };
+    fn part(&self, name: &str) -> Result<(Vec<(String, ValueKind)>, usize), PipelineError> {
+        let ValueKind::Parts(parts) = &self.kind else { return Err(self.wrong_kind("parts")) };
         let names = || parts.iter().map(|(name, _)| name.clone()).collect();
         let index = parts.iter().position(|(part, _)| part == name);
         let index = index.ok_or_else(|| self.error(Problem::NoPart { name: name.to_owned(), names: names() }))?;
@@ -222,12 +224,12 @@ impl<'a> StepSyntax<'a> {
     }
 }
 
-fn graphs() -> Kind {
-    Kind::List(Box::new(Kind::Graph))
+fn graphs() -> ValueKind {
+    ValueKind::List(Box::new(ValueKind::Graph))
 }
 
-fn parts(names: &[&str]) -> Kind {
-    Kind::Parts(names.iter().map(|&name| (name.to_owned(), Kind::Graph)).collect())
+fn parts(names: &[&str]) -> ValueKind {
+    ValueKind::Parts(names.iter().map(|&name| (name.to_owned(), ValueKind::Graph)).collect())
 }
 
 fn number(value: &Json) -> Option<usize> {

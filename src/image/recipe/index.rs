@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Provider, Recipe, VERSION};
 use crate::{
-    image::{Image, ImageIndex, ManifestGraph},
+    image::{Image, ImageIndex, ManifestGraph, error::Result},
     oci::{Algorithm, Index, Platform, descriptor::media_type, json},
 };
 
@@ -66,7 +66,21 @@ impl RecipeIndex {
 
     /// Returns the OCI index with its images.
     pub fn content(&self) -> ManifestGraph {
-        let children: Vec<ManifestGraph> = self.images.iter().map(|image| Image::of(image).into()).collect();
+        self.index_of(self.images.iter().map(Image::from_recipe))
+    }
+
+    /// Returns the OCI index with the images that `make` returns.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`.
+    pub fn content_with(&self, make: impl Fn(&Recipe) -> Result<Image>) -> Result<ManifestGraph> {
+        let images = self.images.iter().map(make).collect::<Result<Vec<_>>>()?;
+        Ok(self.index_of(images))
+    }
+
+    fn index_of(&self, images: impl IntoIterator<Item = Image>) -> ManifestGraph {
+        let children: Vec<ManifestGraph> = images.into_iter().map(Into::into).collect();
         let manifests = children.iter().map(ManifestGraph::descriptor).collect();
         let index = Index { annotations: self.annotations.clone(), ..Index::new(manifests) };
         ManifestGraph::Index(Box::new(ImageIndex {
@@ -88,7 +102,7 @@ impl RecipeIndex {
 
     /// Returns the image of a recipe of this index, with the name of the index.
     pub fn image(&self, recipe: &Recipe) -> Image {
-        let image = Image::of(recipe);
+        let image = Image::from_recipe(recipe);
         Image { reference: self.reference.clone().or(image.reference), ..image }
     }
 

@@ -1,8 +1,8 @@
-//! One layer of a recipe: what it is made from, and its blob, checked while it is made.
+//! A layer of a recipe: its sources, and its blob, which is checked while it is made.
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs,
+    fs::{self, File},
     io::{self, Read, Seek, Write},
     ops::Range,
     os::unix::ffi::OsStrExt,
@@ -22,10 +22,11 @@ use crate::{
     image::{
         BlobFile, ImageError,
         error::{Result, copy_blob, io_error},
+        local_store,
     },
     layer::{
-        self, Files, LayerError, PathOptions, Rewrite, Source, Tree, chunked,
-        nar::{NarReader, Node},
+        self, LayerError, PathOptions, Rewrite, Source, SourceFiles, Tree, chunked,
+        nar::{NarNode, NarReader},
     },
     oci::{
         Descriptor, Digest, History, Sha256Writer,
@@ -33,81 +34,81 @@ use crate::{
     },
 };
 
-/// One layer and where its bytes come from.
+/// A layer and the sources of its bytes.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecipeLayer {
-    /// Digest of the blob.
+    /// The digest of the blob.
     pub digest: Digest,
-    /// Size of the blob in bytes.
+    /// The size of the blob in bytes.
     #[serde(deserialize_with = "blob_size")]
     pub size: u64,
-    /// Digest of the uncompressed tar (one, despite the name).
+    /// The digest of the uncompressed tar. It is a single digest, despite the name of the field in JSON.
     #[serde(rename = "diff_ids")]
     pub diff_id: Digest,
-    /// What it is made from.
+    /// The paths that the layer is made from.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<LayerPath>,
-    /// The blob's media type.
+    /// The media type of the blob.
     #[serde(rename = "mediatype")]
     pub media_type: String,
-    /// The ready blob, where there is one.
+    /// The file with the existing blob, if there is one.
     #[serde(default, rename = "layer-path", skip_serializing_if = "Option::is_none")]
     pub blob: Option<PathBuf>,
-    /// Modification time of everything in it, where it is not the usual one; seconds since the epoch.
+    /// The modification time of all files in the layer if it is not the default, in seconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtime: Option<u64>,
-    /// What its plain tar compresses to, by the names of `--compression`, where that was computed.
+    /// The compressed blobs of the layer, by the names of `--compression`, if they were computed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub compressed: BTreeMap<String, Compressed>,
-    /// What its descriptor says of the chunks of the blob, where it is one of zstd:chunked.
+    /// The annotations of the blob's descriptor, if it is compressed with zstd:chunked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// `host/repository` of a registry that has the blob, for layers that were pulled.
+    /// The repository (`host/repository`) of a registry that has the blob, for pulled layers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
-    /// Its line in the image's history.
+    /// The entry in the image's history.
     #[serde(default, rename = "History")]
     pub history: History,
 }
 
-/// What a layer compresses to.
+/// The compressed blob of a layer.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compressed {
-    /// Digest of the compressed blob.
+    /// The digest of the compressed blob.
     pub digest: Digest,
-    /// Its size in bytes.
+    /// The size in bytes.
     #[serde(deserialize_with = "blob_size")]
     pub size: u64,
-    /// Annotations of its descriptor.
+    /// The annotations of the descriptor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
 impl Compressed {
-    /// Its descriptor in a manifest.
+    /// Returns the descriptor in a manifest.
     pub fn descriptor(&self, media_type: &str) -> Descriptor {
         Descriptor { annotations: self.annotations.clone(), ..Descriptor::new(media_type, self.digest, self.size) }
     }
 }
 
-/// A store path of a layer.
+/// A store path in a layer.
 ///
 /// [Example](crate#recipe).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerPath {
-    /// The path.
+    /// The path in the store.
     pub path: PathBuf,
-    /// How its files are placed and owned.
+    /// The locations and owners of its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub options: Option<PathOptions>,
 }
 
 impl RecipeLayer {
-    /// A layer made from `paths`, hashed elsewhere.
+    /// Returns a layer of `paths`, which was hashed before.
     pub fn from_paths(paths: Vec<LayerPath>, hashed: layer::Hashed, history: History) -> Self {
         Self {
             digest: hashed.digest,
@@ -124,7 +125,7 @@ impl RecipeLayer {
         }
     }
 
-    /// A layer that is a blob, in the file `blob` or, without one, wherever its origin says.
+    /// Returns a layer whose blob is in the file `blob`, or without a file at its origin.
     pub fn from_blob(descriptor: &Descriptor, diff_id: Digest, blob: Option<PathBuf>) -> Self {
         let hashed = layer::Hashed { digest: descriptor.digest, size: descriptor.size };
         let annotations = descriptor.annotations.iter().filter(|(key, _)| chunked::annotation::is_ours(key));
@@ -137,7 +138,7 @@ impl RecipeLayer {
         }
     }
 
-    /// Its descriptor in a manifest.
+    /// Returns the descriptor in a manifest.
     pub fn descriptor(&self) -> Descriptor {
         Descriptor {
             annotations: self.annotations.clone(),
@@ -145,19 +146,18 @@ impl RecipeLayer {
         }
     }
 
-    /// Whether nothing but a registry has its bytes.
+    /// Whether only a registry has the blob.
     pub fn is_by_reference(&self) -> bool {
         self.paths.is_empty() && self.blob.is_none() && self.origin.is_some()
     }
 
-    /// Whether it holds nothing but what every user can read: whole store paths.
+    /// Whether the layer contains only store paths, which every user can read.
     fn is_of_store_paths(&self) -> bool {
-        self.paths.iter().all(|path| path.path.to_str().is_some_and(|path| StorePath::parse(path).is_ok()))
+        self.paths.iter().all(|path| path.path.to_str().is_some_and(|path| local_store().parse(path).is_ok()))
     }
 
-    /// Writes the layer's blob to `out` and checks its digest on the way;
-    /// `index` (from 1) is for messages. Nothing is written of a blob with a wrong digest that is made of other things than
-    /// store paths.
+    /// Writes the layer's blob to `out` and checks its digest at the same time. `index` (from 1) is used in messages.
+    /// If the layer is made of other files than store paths, nothing is written of a blob with a wrong digest.
     ///
     /// # Errors
     ///
@@ -170,9 +170,11 @@ impl RecipeLayer {
         } else {
             self.make_before(index, materials, out)?
         };
-        if found == self.digest {
-            return Ok(());
-        }
+        if found == self.digest { Ok(()) } else { Err(self.mismatch(index, materials, self.digest, found)) }
+    }
+
+    /// The error of a layer that is not what its recipe says.
+    pub(crate) fn mismatch(&self, index: usize, materials: &Materials, expected: Digest, found: Digest) -> ImageError {
         let changed = self.changed(materials);
         let (why, paths) = match changed.as_slice() {
             [] => {
@@ -184,15 +186,16 @@ impl RecipeLayer {
             }
         };
         let paths = paths.iter().map(|path| format!("\n  {}", path.display())).collect();
-        Err(ImageError::Mismatch { index, expected: self.digest.into(), found: found.into(), why, paths })
+        ImageError::Mismatch { index, expected: expected.into(), found: found.into(), why, paths }
     }
 
-    /// Writes these ranges of the layer's blob, which are in order and apart, to `out`, without a look at its digest;
-    /// `false`, and nothing written, where the machine lacks something of it, so that all of it has to be made.
+    /// Writes these ranges of the layer's blob to `out` without checking its digest. The ranges must be ordered and
+    /// disjoint. Returns `false` without writing anything if the machine lacks a source, so that the whole layer must
+    /// be made.
     ///
     /// # Errors
     ///
-    /// When something cannot be read, or `out` fails.
+    /// If a source cannot be read, or `out` fails.
     pub fn write_ranges(&self, index: usize, ranges: &[Range<u64>], out: &mut dyn Write) -> Result<bool> {
         if self.blob.is_some()
             || self.is_by_reference()
@@ -206,7 +209,8 @@ impl RecipeLayer {
         Ok(true)
     }
 
-    /// Makes the layer from files that may be secrets of the user: they are written only after the digest was right.
+    /// Makes the layer from files that may be private files of the user. They are written only after the digest was
+    /// checked.
     fn make_before(&self, index: usize, materials: &Materials, out: &mut dyn Write) -> Result<Digest> {
         let fail = |source| ImageError::Blob { digest: self.digest, source };
         let mut file = tempfile::tempfile().map_err(fail)?;
@@ -218,11 +222,37 @@ impl RecipeLayer {
         Ok(found)
     }
 
-    /// Makes the layer from its store paths: those that the machine has as they are, the others from their NARs.
+    /// Makes the layer from its store paths: the files of this machine, or NARs for missing paths.
     fn make(&self, materials: &Materials, out: &mut dyn Write) -> std::result::Result<Digest, LayerError> {
+        self.with_tree(materials, &[], |tree| Ok(layer::write_hashed(&tree, out)?.1.digest))
+    }
+
+    /// Writes the layer as an EROFS image to an empty file; `false`, and nothing written, if the layer is a ready blob. Unlike
+    /// its tar, the image may be read only if this succeeds.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub(crate) fn write_erofs(&self, index: usize, materials: &Materials, out: &mut File) -> Result<bool> {
+        if self.blob.is_some() || self.is_by_reference() {
+            return Ok(false);
+        }
+        let write = |tree: Tree| layer::erofs::write_tree(&tree, &self.diff_id, out);
+        let found = self.with_tree(materials, &[], write).map_err(|source| ImageError::Layer { index, source })?;
+        if found == self.diff_id { Ok(true) } else { Err(self.mismatch(index, materials, self.diff_id, found)) }
+    }
+
+    /// Gives `consume` the tree of the layer and of `more` sources: store paths that the machine has as they are, the others from
+    /// their NARs.
+    pub(crate) fn with_tree<T>(
+        &self,
+        materials: &Materials,
+        more: &[Source],
+        consume: impl FnOnce(Tree) -> std::result::Result<T, LayerError>,
+    ) -> std::result::Result<T, LayerError> {
         let mut sources: Vec<Source> = self.paths.iter().map(LayerPath::source).collect();
         let mut names = HashSet::new();
-        // Otherwise their files are mixed with others, and have to be files.
+        // Otherwise files of several sources are merged, which requires files instead of NARs.
         let in_order = self.paths.iter().all(|path| path.is_in_place() && names.insert(&path.path));
         let mut unpacked = None;
         for (at, source) in sources.iter_mut().enumerate() {
@@ -233,7 +263,7 @@ impl RecipeLayer {
             };
             if in_order {
                 let materials = materials.clone();
-                source.files = Files::Nar(Arc::new(move || materials.nar(&path)));
+                source.files = SourceFiles::Nar(Arc::new(move || materials.nar(&path)));
                 continue;
             }
             let fail = |error| LayerError::Nar { path: path.as_path().to_owned(), source: layer::explain_full(error) };
@@ -243,13 +273,13 @@ impl RecipeLayer {
             };
             let place = folder.path().join(at.to_string());
             layer::nar::unpack(materials.nar(&path).map_err(fail)?, &place).map_err(fail)?;
-            source.files = Files::At(place);
+            source.files = SourceFiles::At(place);
         }
-        let tree = Tree::new(&sources)?.with_mtime(self.mtime.unwrap_or(layer::MTIME));
-        Ok(layer::write_hashed(&tree, out)?.1.digest)
+        sources.extend_from_slice(more);
+        consume(Tree::new(&sources)?.with_mtime(self.mtime.unwrap_or(layer::MTIME)))
     }
 
-    /// Copies the ready blob: the file where there is one, else from the registry that has it, else out of a NAR.
+    /// Copies the existing blob from its file, else from the registry that has it, else from a NAR.
     fn copy_blob(&self, materials: &Materials, out: &mut dyn Write) -> Result<Digest> {
         let fail = |source| ImageError::Blob { digest: self.digest, source };
         let mut out = Sha256Writer::new(out);
@@ -280,32 +310,32 @@ impl RecipeLayer {
                 Err(also) => return Err(fail(io::Error::new(also.kind(), format!("{error}; {also}")))),
             },
         };
-        // One byte more than there should be is enough to know that there is too much.
+        // One additional byte shows that the blob is too large.
         copy_blob(self.digest, &mut (&mut blob).take(self.size.saturating_add(1)), &mut out)?;
         Ok(out.finish().1)
     }
 
-    /// The file with the ready blob, which may be missing.
+    /// Returns the file with the existing blob, which may be missing.
     pub fn blob_file(&self) -> Option<BlobFile> {
         self.blob.as_deref().map(|path| self.file(path))
     }
 
     fn file(&self, path: &Path) -> BlobFile {
-        let own = path.to_owned();
-        BlobFile::new(path.to_owned(), (self.digest, self.size), move || open_file(&own))
+        let blob_path = path.to_owned();
+        BlobFile::new(path.to_owned(), (self.digest, self.size), move || open_file(&blob_path))
     }
 
-    /// The store paths of the layer whose content is not what Nix recorded.
+    /// Returns the store paths of the layer whose contents do not match Nix's record.
     fn changed(&self, materials: &Materials) -> Vec<&Path> {
         let recorded = |path: &Path| materials.recorded(&StorePath::parse(path.to_str()?).ok()?);
-        // What came as a NAR was checked.
+        // NARs were checked when they were read.
         let is_changed = |path: &&Path| {
             path.exists() && recorded(path).is_some_and(|recorded| nar_digest(path).ok() != Some(recorded.digest))
         };
         self.paths.iter().map(|path| path.path.as_path()).filter(is_changed).collect()
     }
 
-    /// What the layer holds, for layers made from paths.
+    /// Returns the contents of a layer that is made from paths.
     pub fn tree(&self) -> std::result::Result<Tree, LayerError> {
         let sources: Vec<Source> = self.paths.iter().map(LayerPath::source).collect();
         Ok(Tree::new(&sources)?.with_mtime(self.mtime.unwrap_or(layer::MTIME)))
@@ -313,25 +343,25 @@ impl RecipeLayer {
 }
 
 impl LayerPath {
-    /// Whether it is a store path at its own place, and not moved elsewhere in the image.
+    /// Whether it is a store path at its original location.
     pub fn is_in_place(&self) -> bool {
         self.options.as_ref().is_none_or(|options| options.rewrite == Rewrite::default() && options.moved.is_none())
     }
 
-    /// The path as a source of a tree.
+    /// Returns the path as a source of a tree.
     pub fn source(&self) -> Source {
         let options = self.options.clone().unwrap_or_default();
-        let files = options.unpacked.clone().map_or_else(Files::default, Files::At);
+        let files = options.unpacked.clone().map_or_else(SourceFiles::default, SourceFiles::At);
         Source { path: self.path.clone(), files, options, follow: false }
     }
 
-    /// Whether what it holds is not what its store path holds.
+    /// Whether other files replace those of the store path.
     pub fn is_unpacked(&self) -> bool {
         self.options.as_ref().is_some_and(|options| options.unpacked.is_some())
     }
 }
 
-/// Reads the layers.json of a buildLayer result.
+/// Reads the layers.json of a result of buildLayer.
 pub fn open_layers(path: &Path) -> Result<Vec<RecipeLayer>> {
     let text = fs::read(path).map_err(io_error("reading", path))?;
     let layers: Option<Vec<RecipeLayer>> =
@@ -339,11 +369,11 @@ pub fn open_layers(path: &Path) -> Result<Vec<RecipeLayer>> {
     Ok(layers.unwrap_or_default())
 }
 
-/// A file at or in a store path that the machine lacks, out of its NAR.
+/// Opens a file in a store path that the machine lacks, from its NAR.
 fn file_of(materials: &Materials, path: &StorePath, inside: &Path) -> io::Result<Box<dyn Read + Send>> {
     let mut nar = NarReader::new(materials.nar(path)?);
     while let Some(node) = nar.next_node()? {
-        if nar.path() == inside.as_os_str().as_bytes() && matches!(node, Node::File { .. }) {
+        if nar.path() == inside.as_os_str().as_bytes() && matches!(node, NarNode::File { .. }) {
             return Ok(Box::new(nar));
         }
     }
@@ -351,7 +381,7 @@ fn file_of(materials: &Materials, path: &StorePath, inside: &Path) -> io::Result
     Err(io::Error::new(io::ErrorKind::InvalidData, why))
 }
 
-/// Digest of a store path as a NAR.
+/// Returns the digest of a store path as a NAR.
 fn nar_digest(path: &Path) -> io::Result<Digest> {
     let mut nar = nix_nar::Encoder::new(path).map_err(io::Error::other)?;
     let mut out = Sha256Writer::new(io::sink());

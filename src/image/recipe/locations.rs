@@ -10,12 +10,17 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Recipe, materials::in_store};
+use super::{
+    Recipe,
+    materials::{in_store, in_store_directory},
+};
 use crate::{
-    files::{self, Beneath, Entry},
+    closure::{StoreDir, StorePath},
+    files::{self, Beneath, DirectoryEntry},
     image::{
-        ImageError,
+        ImageError, NixNode,
         error::{Result, io_error},
+        local_store,
     },
 };
 
@@ -41,6 +46,11 @@ pub(super) fn check(recipe: &mut Recipe, file: &Path, directory: Option<&Path>) 
             allowed.check_no_link(blob, &what)?;
         }
     }
+    let is_in_store = |path: &&Path| path.to_str().is_some_and(|path| local_store().parse(path).is_ok());
+    let mut nix_node = recipe.nix_node.iter().flat_map(NixNode::paths);
+    if let Some(path) = nix_node.find(|path| !is_in_store(path)) {
+        return Err(allowed.outside("nixNode", path, "it is not a store path"));
+    }
     // Recipes have no digests of attachments. A file in the directory of the recipe could therefore be any file of the user.
     match recipe.attachments.iter().find(|attachment| in_store(&attachment.path).is_none()) {
         Some(attachment) => Err(allowed.outside("an attachment", &attachment.path, "it is not a store path")),
@@ -56,6 +66,11 @@ pub(super) fn recipe_in_store<'a>(recipe: &'a Path, index: &Path) -> Result<&'a 
             Err(AllowedPaths { file: index, directory: None }.outside("an image", recipe, "it is not a store path"))
         }
     }
+}
+
+/// Whether the path has the form of a store path, in any directory.
+fn is_store_path(path: &str) -> bool {
+    StorePath::parse(path).is_ok()
 }
 
 struct AllowedPaths<'a> {
@@ -92,51 +107,66 @@ impl AllowedPaths<'_> {
         }
         let beneath = Beneath::open(real).map_err(io_error("opening", real))?;
         match beneath.entry(below) {
-            Ok(Entry::Link(target)) => {
+            Ok(DirectoryEntry::Link(target)) => {
                 Err(self.outside(what, path, &format!("a link on the way to it leads to {}", target.display())))
             }
             // If the file is missing, the blob may be in a registry.
-            Ok(Entry::File(_)) => Ok(()),
+            Ok(DirectoryEntry::File(_)) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(ImageError::Io { act: "opening", path: path.to_owned(), source }),
         }
     }
 
     fn outside(&self, what: &str, path: &Path, why: &str) -> ImageError {
+        let is_of_other_store =
+            in_store(path).is_none() && path.ancestors().any(|path| path.to_str().is_some_and(is_store_path));
+        let hint = match is_of_other_store {
+            true => {
+                format!("; the Nix store is {}, and NIX_STORE_DIR sets another one", local_store().as_path().display())
+            }
+            false => String::new(),
+        };
         ImageError::Outside {
             file: self.file.to_owned(),
             what: what.to_owned(),
             path: path.to_owned(),
-            why: why.to_owned(),
+            why: format!("{why}{hint}"),
         }
     }
 }
 
-/// Opens a file that a recipe or a layout names. In a store, links are followed if they lead into a store. Other paths were
+/// Opens a file that a recipe or a layout names. In the store, links are followed if they lead into it. Other paths were
 /// checked when the recipe was read.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     if in_store(path).is_some() { open_in_store(path) } else { files::open_plain(path) }
 }
 
-/// Opens a file in a store. Links are followed if they lead into a store, which every user can read.
+/// Opens a file in the store of this machine. Links are followed if they lead into it, which every user can read.
 ///
 /// # Errors
 ///
 /// If the file is missing or not a regular file, or a link leads out of the store.
 pub(crate) fn open_in_store(path: &Path) -> io::Result<File> {
+    open_in_store_directory(local_store(), path)
+}
+
+fn open_in_store_directory(store: &StoreDir, path: &Path) -> io::Result<File> {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
-        let Some((whole, inside)) = in_store(&path) else {
-            let what = format!("a link leads to {}, which is not in a Nix store", path.display());
+        let Some((whole, inside)) = in_store_directory(store, &path) else {
+            let what = format!(
+                "a link leads to {}, which is not in the Nix store {}",
+                path.display(),
+                store.as_path().display()
+            );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         };
-        let store = files::directory(whole.as_path());
         let name = Path::new(whole.as_path().file_name().unwrap_or_default()).join(inside);
         // Rebuilding the path from its components removes a trailing slash, which only directories may have.
         let name: PathBuf = name.components().collect();
-        match Beneath::open(store)?.entry(&name)? {
-            Entry::File(file) => return Ok(file),
-            Entry::Link(target) => path = normalize(&store.join(target)),
+        match Beneath::open(store.as_path())?.entry(&name)? {
+            DirectoryEntry::File(file) => return Ok(file),
+            DirectoryEntry::Link(target) => path = normalize(&store.as_path().join(target)),
         }
     }
     Err(io::Error::new(io::ErrorKind::InvalidInput, format!("more than {MAX_LINKS} links lead to it")))
@@ -164,6 +194,8 @@ mod tests {
     #[test]
     fn only_links_within_a_store_are_followed() {
         let top = tempfile::tempdir().unwrap();
+        let store = StoreDir::new(top.path());
+        let open_in_store = |path: &Path| open_in_store_directory(&store, path);
         let path = |digit: &str| top.path().join(format!("{}-x", digit.repeat(32)));
         let (blobs, layout, other) = (path("0"), path("1"), path("2"));
         for directory in [&blobs, &layout, &other] {
@@ -184,7 +216,13 @@ mod tests {
         symlink("../secret", layout.join("up")).unwrap();
         symlink("/proc/self/environ", layout.join("process")).unwrap();
         symlink("loop", layout.join("loop")).unwrap();
-        for name in ["out", "up", "process", "loop", "missing", "../secret", ""] {
+        // The name has the form of a store path, but its directory is not the store.
+        let private = top.path().join(format!("home/{}-wallet", "3".repeat(32)));
+        fs::create_dir_all(&private).unwrap();
+        fs::write(private.join("key"), "secret").unwrap();
+        symlink(private.join("key"), layout.join("wallet")).unwrap();
+        assert!(open_in_store(&private.join("key")).is_err());
+        for name in ["wallet", "out", "up", "process", "loop", "missing", "../secret", ""] {
             assert!(open_in_store(&layout.join(name)).is_err(), "{name}");
         }
     }

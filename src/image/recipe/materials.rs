@@ -8,7 +8,8 @@ use std::{
 };
 
 use crate::{
-    closure::{Graph, StorePath, parse_nar_hash},
+    closure::{Graph, StoreDir, StorePath, parse_nar_hash},
+    image::local_store,
     oci::Digest,
 };
 
@@ -19,7 +20,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// [`NotFound`](io::ErrorKind::NotFound) if no cache has the store path.
-    fn nar(&self, path: &StorePath, recorded: Option<Recorded>) -> io::Result<Box<dyn Read + Send>>;
+    fn nar(&self, path: &StorePath, recorded: Option<RecordedNar>) -> io::Result<Box<dyn Read + Send>>;
 
     /// Opens a blob of a registry, whose `origin` is `host/repository`. The caller checks the digest.
     ///
@@ -34,7 +35,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
 /// The digest and the size that Nix recorded for the NAR of a store path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedNar {
     /// The digest of the NAR.
     pub digest: Digest,
     /// The size of the NAR in bytes.
@@ -54,10 +55,10 @@ pub struct Materials {
 
 impl Materials {
     /// Returns the digest and the size that Nix recorded for `path`.
-    pub(super) fn recorded(&self, path: &StorePath) -> Option<Recorded> {
+    pub(crate) fn recorded(&self, path: &StorePath) -> Option<RecordedNar> {
         let node = self.closure.as_ref()?.get(path)?;
         let digest = Digest::from_bytes(parse_nar_hash(node.nar_hash.as_deref()?)?);
-        Some(Recorded { digest, size: node.nar_size })
+        Some(RecordedNar { digest, size: node.nar_size })
     }
 
     /// Opens the NAR of a store path that is not on this machine.
@@ -72,7 +73,7 @@ impl Materials {
         })
     }
 
-    /// Returns the part of an error message that says how to make a store path available.
+    /// Returns the part of an error message that explains how to make a store path available.
     fn remedy(&self, path: &StorePath) -> String {
         let what = self.recipe.as_deref().unwrap_or(path.as_path());
         match self.provider.as_ref().and_then(|provider| provider.cache()) {
@@ -85,10 +86,15 @@ impl Materials {
     }
 }
 
-/// Splits a path into its store path and the rest. Returns `None` if the path is not in a store, or has `..` after the store
-/// path.
+/// Splits a path into its store path and the rest. Returns `None` if the path is not in the store of this machine, or has
+/// `..` after the store path.
 pub(super) fn in_store(file: &Path) -> Option<(StorePath, &Path)> {
-    let whole = file.ancestors().find_map(|path| StorePath::parse(path.to_str()?).ok())?;
+    in_store_directory(local_store(), file)
+}
+
+/// The same as [`in_store`], for another store directory.
+pub(super) fn in_store_directory<'a>(store: &StoreDir, file: &'a Path) -> Option<(StorePath, &'a Path)> {
+    let whole = file.ancestors().find_map(|path| store.parse(path.to_str()?).ok())?;
     let inside = file.strip_prefix(whole.as_path()).ok()?;
     inside.components().all(|part| matches!(part, Component::Normal(_))).then_some((whole, inside))
 }

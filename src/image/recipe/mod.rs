@@ -23,6 +23,7 @@
 //! | `history`     | the whole history, including steps without a layer; by default, the history of the layers |
 //! | `closure`     | a list of `{ path, narSize, narHash, references, selfReference, asked }`: every store path of its layers; references are indices in this list; `asked` is true for requested paths that other paths reference |
 //! | `recipe`      | the store path of the original recipe, if this one is detached |
+//! | `nixNode`     | `{ closure, directories, files }`, for nodes with a Nix store: the store path whose file `store-paths` lists the store paths that they mount, and those that are directories and files |
 //! | `attachments` | a list of `{ artifactType, mediaType, path, annotations }`: files that are attached as referrers |
 //!
 //! | of a layer    | |
@@ -46,6 +47,7 @@
 //! and Nix does not detect the hash ([`Recipe::save_detached`]).
 
 mod detached;
+mod file;
 mod index;
 mod layer;
 mod locations;
@@ -62,24 +64,25 @@ use std::{
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{
-    ImageError,
+    ImageError, NixNode,
     error::{Result, io_error},
 };
 use crate::{
     budget::{self, Budget},
     closure::Graph,
     files,
-    layer::ChunkReader,
+    layer::{ChunkReader, Patterns},
     oci::{
         Config, Descriptor, Digest, History, ImageConfig, Manifest, Platform, RootFs, Timestamp,
         descriptor::media_type, json,
     },
 };
 
+pub use file::RecipeFile;
 pub use index::{RecipeIndex, RecipeList};
 pub use layer::{Compressed, LayerPath, RecipeLayer, open_layers};
 pub(crate) use locations::open_in_store;
-pub use materials::{Materials, Provider, Recorded};
+pub use materials::{Materials, Provider, RecordedNar};
 
 /// The version of nix2container, which its library reads.
 const VERSION: u32 = 1;
@@ -127,6 +130,9 @@ pub struct Recipe {
     /// Files that are attached to the image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// The store paths that nodes with a Nix store mount.
+    #[serde(default, rename = "nixNode", skip_serializing_if = "Option::is_none")]
+    pub(crate) nix_node: Option<NixNode>,
     /// The provider of store paths and blobs that are not on this machine.
     #[serde(skip)]
     pub provider: Option<Arc<dyn Provider>>,
@@ -172,6 +178,7 @@ impl Recipe {
             tag: None,
             recipe: None,
             attachments: Vec::new(),
+            nix_node: None,
             provider: None,
         }
     }
@@ -202,7 +209,7 @@ impl Recipe {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// Those of [`open`](Self::open).
     pub fn read(reader: impl Read, path: &Path) -> Result<Self> {
         let mut recipe = Self::parse(&read_document(reader, path)?, path)?;
         locations::check(&mut recipe, path, None)?;
@@ -213,7 +220,13 @@ impl Recipe {
         if is_list(text, path)? {
             return Err(ImageError::List(path.to_owned()));
         }
-        serde_json::from_slice(text).map_err(parse_error(path))
+        let mut recipe: Self = serde_json::from_slice(text).map_err(parse_error(path))?;
+        let patterns = Patterns::default();
+        let paths = recipe.layers.iter_mut().flat_map(|layer| &mut layer.paths);
+        for options in paths.filter_map(|path| path.options.as_mut()) {
+            options.patterns = patterns.clone();
+        }
+        Ok(recipe)
     }
 
     /// Writes the recipe to `path` atomically.
@@ -267,7 +280,7 @@ impl Recipe {
 
     /// Returns the digest of the config blob, which is the ID of the image in docker.
     pub fn config_digest(&self) -> Digest {
-        Digest::of(&self.config_blob())
+        Digest::sha256(&self.config_blob())
     }
 
     /// Returns the platform of the image.
@@ -278,7 +291,7 @@ impl Recipe {
     /// Returns the manifest, [Image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md).
     pub fn manifest(&self) -> Manifest {
         let blob = self.config_blob();
-        let config = Descriptor::new(media_type::CONFIG, Digest::of(&blob), blob.len() as u64);
+        let config = Descriptor::new(media_type::CONFIG, Digest::sha256(&blob), blob.len() as u64);
         let layers = self.layers.iter().map(RecipeLayer::descriptor);
         Manifest { annotations: self.annotations.clone(), ..Manifest::new(config, layers.collect()) }
     }
@@ -294,7 +307,7 @@ impl Recipe {
     /// [`ImageError::NoBlob`] if the image has no such blob.
     pub fn blob(&self, digest: &Digest) -> Result<Box<dyn Read + Send>> {
         for blob in [self.config_blob(), json::to_vec(&self.manifest())] {
-            if Digest::of(&blob) == *digest {
+            if Digest::sha256(&blob) == *digest {
                 return Ok(Box::new(io::Cursor::new(blob)));
             }
         }
@@ -317,47 +330,6 @@ impl Recipe {
     pub fn layer_blob(&self, place: usize) -> Result<Box<dyn Read + Send>> {
         let layer = self.layers.get(place).ok_or(ImageError::NoLayer(place))?;
         self.blob(&layer.digest)
-    }
-}
-
-/// A recipe, or an index of recipes.
-#[derive(Debug)]
-pub enum RecipeFile {
-    /// An image.json.
-    Recipe(Box<Recipe>),
-    /// The result of `buildIndex`.
-    Index(RecipeIndex),
-}
-
-impl RecipeFile {
-    /// Reads a recipe or an index of recipes from the file at `path`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Recipe::open`].
-    pub fn open(file: File, path: &Path) -> Result<Self> {
-        Self::parse_text(&read_document(file, path)?, path, Some(files::directory(path)))
-    }
-
-    /// Reads a recipe or an index of recipes from a reader. `path` is used in messages, and only store paths may be named.
-    ///
-    /// # Errors
-    ///
-    /// As [`Recipe::read`].
-    pub fn read(reader: impl Read, path: &Path) -> Result<Self> {
-        Self::parse_text(&read_document(reader, path)?, path, None)
-    }
-
-    fn parse_text(text: &[u8], path: &Path, directory: Option<&Path>) -> Result<Self> {
-        if is_list(text, path)? {
-            let list: RecipeList = serde_json::from_slice(text).map_err(parse_error(path))?;
-            let images = list.images.iter().map(|image| locations::recipe_in_store(image, path).and_then(Recipe::open));
-            let images = images.collect::<Result<Vec<_>>>()?;
-            return Ok(Self::Index(RecipeIndex::new(list, images)));
-        }
-        let mut recipe = Recipe::parse(text, path)?;
-        locations::check(&mut recipe, path, directory)?;
-        Ok(Self::Recipe(Box::new(recipe)))
     }
 }
 

@@ -1,40 +1,40 @@
-//! Where a file is cut into chunks: at the hashes of store paths, and by content where it is long.
+//! Cuts files into chunks: at the hashes of store paths, and long files by their content.
 //!
 //! ```text
 //! …code…|/nix/store/[zx3j…-glibc/lib:/nix/store/0c6a…]-hello/lib|…code…|…code…
 //!   run  ^           volatile: from the first hash to the last    run     run, cut where a rolling hash says so
 //! ```
 //!
-//! When a dependency is bumped, the hashes of store paths change, and little else. So hashes that stand close to each
-//! other make a *volatile* chunk, which is small, and what is between them is the same as before. A run that is long is
-//! cut where a rolling hash of its last 64 bytes has its high bits clear (gear hashing, as in FastCDC), so that bytes
-//! inserted into it move no cut behind them. A reader merges ranges that are less than 1 KiB apart
-//! (`autoMergePartsThreshold` in containers/container-libs, storage/pkg/chunked/storage_linux.go), and a chunk costs a
-//! frame and a line in the table: a run shorter than [`JOIN`] is no chunk of its own.
+//! When a dependency is updated, the hashes of store paths change, and little else. Therefore hashes that are close to each
+//! other are a *volatile* chunk, which is small, and the chunks between them are unchanged. A long run is cut where a
+//! rolling hash of its last 64 bytes has zeros in its high bits (gear hashing, as in FastCDC), so that inserted bytes do
+//! not move later cuts. A reader merges ranges that are less than 1 KiB apart (`autoMergePartsThreshold` in
+//! containers/container-libs, storage/pkg/chunked/storage_linux.go), and each chunk costs a frame and an entry of the
+//! table. Therefore a run shorter than [`JOIN`] is not a separate chunk.
 //!
-//! What other values cost is in docs/measurements.md, *Chunk boundaries*.
+//! The costs of other values are in docs/measurements.md, *Chunk boundaries*.
 //!
-//! Every constant here decides compressed bytes: changing one moves digests.
+//! All constants determine compressed bytes: changing one changes digests.
 
 use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-/// What comes before a hash.
+/// The bytes before a hash.
 const STORE: &[u8] = b"/nix/store/";
-/// Digits of a hash.
+/// The number of digits of a hash.
 const HASH: usize = 32;
-/// A shorter run between hashes, or between one and an end of the file, belongs to the volatile chunk, in bytes.
+/// The size in bytes below which a run between hashes, or between a hash and an end of the file, belongs to the volatile chunk.
 const JOIN: usize = 256;
-/// A volatile chunk ends at the first hash beyond that, in bytes.
+/// The size in bytes after which a volatile chunk ends at the next hash.
 const VOLATILE: usize = 64 * 1024;
-/// Least bytes of a run before it is cut by its content.
+/// The minimum size in bytes of a run that is cut by its content.
 const LEAST: usize = 256 * 1024;
-/// Most bytes of a chunk. Each is one frame, made in one piece: this bounds memory.
+/// The maximum size of a chunk in bytes. Each chunk is one frame, which is made at once, so that this bounds memory.
 pub const MOST: usize = 2 * 1024 * 1024;
-/// High bits of the rolling hash that are clear at a cut: one in 2^20 bytes is one.
+/// The number of high bits of the rolling hash that are zero at a cut, which is one of 2^20 bytes.
 const BITS: u32 = 20;
-/// Bytes beyond a chunk that have to be known to cut it.
+/// The number of bytes after a chunk that are needed to cut it.
 pub const AHEAD: usize = JOIN + STORE.len() + HASH;
 
 /// See [`parameters`](super::parameters).
@@ -44,21 +44,21 @@ static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(STORE));
 
 /// Cuts one file.
 pub struct Cutter {
-    /// Where the next hash is, and how far was looked for it, from the start of the file.
+    /// The next hash, and the end of the searched bytes, from the start of the file.
     hash: Option<u64>,
     looked: u64,
-    /// Where the chunk to be cut begins, from the start of the file.
+    /// The start of the next chunk in the file.
     start: u64,
 }
 
 impl Cutter {
-    /// At the beginning of a file.
+    /// Creates a cutter at the start of a file.
     pub fn new() -> Self {
         Self { hash: None, looked: 0, start: 0 }
     }
 
-    /// Where the chunk that `bytes` begins with ends. They are either all that is left of the file (`is_all`) or at
-    /// least [`MOST`] and [`AHEAD`].
+    /// Returns the end of the first chunk of `bytes`. They are the rest of the file (`is_all`), or at least [`MOST`] and
+    /// [`AHEAD`].
     pub fn cut(&mut self, bytes: &[u8], is_all: bool) -> usize {
         let end = self.find_end(bytes, is_all);
         self.start += end as u64;
@@ -66,7 +66,7 @@ impl Cutter {
     }
 
     fn find_end(&mut self, bytes: &[u8], is_all: bool) -> usize {
-        // Of what comes next nothing else has to be known.
+        // No later bytes are needed.
         let reach = bytes.len().min(MOST);
         let all_fits = is_all && bytes.len() <= MOST;
         match self.next_hash(bytes, 0) {
@@ -80,13 +80,13 @@ impl Cutter {
                 }
                 if all_fits && bytes.len() - end < JOIN { bytes.len() } else { end }
             }
-            // It begins a volatile chunk, or the run before it is too long for one chunk.
+            // The hash begins a volatile chunk, or the run before it is too long for one chunk.
             Some(first) => cut_run(&bytes[..first.min(reach)], first < reach),
             None => cut_run(&bytes[..reach], all_fits),
         }
     }
 
-    /// Where in `bytes` the first hash at or after `from` begins.
+    /// Returns the start of the first hash in `bytes` at or after `from`.
     fn next_hash(&mut self, bytes: &[u8], from: usize) -> Option<usize> {
         let from = self.start + from as u64;
         if self.hash.is_none_or(|hash| hash < from) {
@@ -110,7 +110,7 @@ impl Cutter {
     }
 }
 
-/// Where the first chunk of a run without hashes ends; `is_whole` says that the run ends with `bytes`.
+/// Returns the end of the first chunk of a run without hashes. `is_whole` means that the run ends with `bytes`.
 fn cut_run(bytes: &[u8], is_whole: bool) -> usize {
     if bytes.len() <= LEAST {
         return bytes.len();
@@ -119,7 +119,7 @@ fn cut_run(bytes: &[u8], is_whole: bool) -> usize {
     for (at, &byte) in bytes.iter().enumerate().skip(LEAST - 64) {
         rolling = (rolling << 1).wrapping_add(GEAR[usize::from(byte)]);
         if rolling >> (64 - BITS) == 0 && at >= LEAST {
-            // A rest that is hardly anything stays with it.
+            // A short rest is not a separate chunk.
             let end = at + 1;
             return if is_whole && bytes.len() - end < JOIN { bytes.len() } else { end };
         }
@@ -127,12 +127,12 @@ fn cut_run(bytes: &[u8], is_whole: bool) -> usize {
     bytes.len()
 }
 
-/// Nix's base-32 digits: no e, o, t, u.
+/// Whether the digits are of Nix's base 32, which lacks e, o, t and u.
 fn is_hash(digits: &[u8]) -> bool {
     digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'd' | b'f'..=b'n' | b'p'..=b's' | b'v'..=b'z'))
 }
 
-/// A random number for each byte, from splitmix64.
+/// A random number for each byte, by splitmix64.
 static GEAR: [u64; 256] = {
     let mut table = [0; 256];
     let mut state = 0_u64;
@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    /// The chunks of a file, which arrives as the writer has it: [`MOST`] + [`AHEAD`] bytes at once.
+    /// Returns the chunks of a file, which arrives in parts of [`MOST`] + [`AHEAD`] bytes, as in the writer.
     fn chunks(file: &[u8]) -> Vec<&[u8]> {
         let mut cutter = Cutter::new();
         let mut left = file;
@@ -185,8 +185,8 @@ mod tests {
     }
 
     #[test]
-    fn another_hash_changes_little() {
-        // Also where the hash lies across a buffer's end.
+    fn a_changed_hash_changes_few_chunks() {
+        // A hash can cross the end of a buffer.
         for at in [0, 20, 700, 5_000, 300_000, MOST - 40, MOST - 10, MOST, MOST + AHEAD - 20, 4_999_950] {
             let (old, new) = (with_path(noise(5_000_000, 1), at, 'a'), with_path(noise(5_000_000, 1), at, 'b'));
             let (old, new) = (chunks(&old), chunks(&new));
@@ -216,17 +216,17 @@ mod tests {
         assert_eq!(found.len(), 3);
         assert_eq!(found[0].len(), 10_000 + STORE.len());
         assert!(found[1].ends_with(b"0123456789abcdfghijklmnpqrsvwxyz"));
-        // Small files are one chunk, and so is what has no hash.
+        // Small files and files without hashes are one chunk.
         assert_eq!(chunks(&file[9_900..10_600]).len(), 1);
         assert_eq!(chunks(&noise(LEAST, 5)).len(), 1);
         assert_eq!(chunks(b"/nix/store/0123456789abcdefghijklmnopqrstuv-x").len(), 1);
-        // A volatile chunk is not endless.
+        // A volatile chunk has a maximum size.
         let long = list.repeat(1000);
         assert!(chunks(&long).iter().all(|chunk| chunk.len() < VOLATILE + JOIN));
     }
 
     #[test]
-    fn zeros_and_every_length() {
+    fn chunks_cover_files_of_zeros_and_of_every_length() {
         for length in [1, JOIN, LEAST - 1, LEAST, LEAST + 1, MOST - 1, MOST, MOST + 1, MOST + AHEAD, 2 * MOST + 7] {
             assert_eq!(chunks(&vec![0; length]).concat().len(), length);
             assert_eq!(chunks(&noise(length, 6)).concat().len(), length);

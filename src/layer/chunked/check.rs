@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use super::{
     index::{FOOTER_MAGIC, TABLE_TYPE},
     read::{ChunkAt, Located, TocError, files},
-    toc::{Entry, Kind, Toc},
+    toc::{EntryKind, Toc, TocEntry},
 };
 use crate::{
     budget::{self, Budget},
@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// When something in it is not what the table says, and those of reading.
+/// If the blob differs from the table, or cannot be read.
 pub fn check_blob(located: &Located, table: &Toc, blob: &mut dyn Read) -> io::Result<()> {
     let mut chunks: Vec<(&str, ChunkAt)> = Vec::new();
     for file in files(table, located.table.offset).map_err(io::Error::other)? {
@@ -49,22 +49,33 @@ pub fn check_blob(located: &Located, table: &Toc, blob: &mut dyn Read) -> io::Re
     };
     if let Some(split) = located.tar_split {
         let bytes = part(split.offset, split.length).unwrap_or_default();
-        if table.tar_split_digest.is_some_and(|digest| !digest.is_of(bytes)) {
+        if table.tar_split_digest.is_some_and(|digest| !digest.matches(bytes)) {
             return Err(wrong("the digest of tar-split's data is another".to_owned()));
         }
         let plain = zstd::stream::read::Decoder::new(bytes)?;
         if io::copy(&mut plain.take(split.plain + 1), &mut io::sink())? != split.plain {
             return Err(wrong(format!("tar-split's data does not have {} bytes", split.plain)));
         }
-        let numbers = [located.table.offset, located.table.length, located.table.plain, TABLE_TYPE];
-        let numbers = numbers.into_iter().chain([split.offset, split.length, split.plain]);
-        let footer: Vec<u8> = numbers.flat_map(u64::to_le_bytes).chain(*FOOTER_MAGIC).collect();
-        // Readers go by the annotations; the footer is for who has none.
-        if rest.ends_with(FOOTER_MAGIC) && !rest.ends_with(&footer) {
-            return Err(wrong("the footer and the annotations say different places".to_owned()));
-        }
     }
-    Ok(())
+    check_footer(located, &rest)
+}
+
+/// Compares the footer with the annotations, because some readers use one and some the other. Footers of older writers
+/// (podman 4.3) do not contain the position of the data of tar-split.
+fn check_footer(located: &Located, end: &[u8]) -> io::Result<()> {
+    let Some(before) = end.strip_suffix(FOOTER_MAGIC) else { return Ok(()) };
+    let table = [located.table.offset, located.table.length, located.table.plain, TABLE_TYPE];
+    let is_footer = |split: &[u64]| {
+        before.ends_with(&table.iter().chain(split).copied().flat_map(u64::to_le_bytes).collect::<Vec<_>>())
+    };
+    let is_same = match located.tar_split {
+        Some(split) => is_footer(&[split.offset, split.length, split.plain]),
+        None => is_footer(&[]) || is_footer(&[0; 3]),
+    };
+    match is_same {
+        true => Ok(()),
+        false => Err(wrong("the footer and the annotations contain different positions".to_owned())),
+    }
 }
 
 /// Holds the entries of a table against those that the layer's tar has, as [`ChunkedWriter`](super::ChunkedWriter) finds
@@ -72,16 +83,16 @@ pub fn check_blob(located: &Located, table: &Toc, blob: &mut dyn Read) -> io::Re
 ///
 /// # Errors
 ///
-/// When one is another.
+/// If an entry differs.
 pub fn check_entries(table: &Toc, of_tar: &Toc) -> Result<(), TocError> {
-    let mut told = table.entries.iter().filter(|entry| entry.kind != Kind::Chunk);
-    for real in of_tar.entries.iter().filter(|entry| entry.kind != Kind::Chunk) {
-        let Some(entry) = told.next() else { return Err(TocError(format!("it lacks {:?}", real.name))) };
+    let mut listed = table.entries.iter().filter(|entry| entry.kind != EntryKind::Chunk);
+    for real in of_tar.entries.iter().filter(|entry| entry.kind != EntryKind::Chunk) {
+        let Some(entry) = listed.next() else { return Err(TocError(format!("it lacks {:?}", real.name))) };
         if !agree(entry, real) {
             return Err(TocError(format!("its entry {:?} differs from the layer", real.name)));
         }
     }
-    match told.next() {
+    match listed.next() {
         Some(more) => Err(TocError(format!("it has {:?}, which the layer has not", more.name))),
         None => Ok(()),
     }
@@ -89,11 +100,11 @@ pub fn check_entries(table: &Toc, of_tar: &Toc) -> Result<(), TocError> {
 
 /// Whether two entries say the same of the tar, whatever they say of the blob. Others write times that tars do not have as
 /// those of the year 1, so only the one that is always there counts.
-fn agree(one: &Entry, other: &Entry) -> bool {
-    let name = |entry: &Entry| entry.name.trim_end_matches('/').to_owned();
-    let digest = |entry: &Entry| entry.digest.filter(|_| entry.size > 0);
-    let numbers = |entry: &Entry| [entry.mode, entry.size, entry.uid, entry.gid, entry.dev_major, entry.dev_minor];
-    let time = |entry: &Entry| entry.modified.as_deref().map(|text| text.parse::<Timestamp>().ok());
+fn agree(one: &TocEntry, other: &TocEntry) -> bool {
+    let name = |entry: &TocEntry| entry.name.trim_end_matches('/').to_owned();
+    let digest = |entry: &TocEntry| entry.digest.filter(|_| entry.size > 0);
+    let numbers = |entry: &TocEntry| [entry.mode, entry.size, entry.uid, entry.gid, entry.dev_major, entry.dev_minor];
+    let time = |entry: &TocEntry| entry.modified.as_deref().map(|text| text.parse::<Timestamp>().ok());
     one.kind == other.kind
         && name(one) == name(other)
         && one.link_name == other.link_name

@@ -1,38 +1,38 @@
-//! Headers of a tar, read as Go's `archive/tar` reads them.
+//! Reads the headers of a tar like Go's `archive/tar`.
 //!
-//! Readers of the format compare each entry of the table with what Go's reader finds in the tar's own headers
-//! (`ensureTOCMatchesTarSplit` in containers/container-libs, storage/pkg/chunked/compression_linux.go), so this has to
-//! find the same. What it cannot say of a tar for certain makes the layer an ordinary zstd one: see [`Unfit`].
+//! Readers of the format compare each entry of the table with the result of Go's reader for the tar's headers
+//! (`ensureTOCMatchesTarSplit` in containers/container-libs, storage/pkg/chunked/compression_linux.go). Therefore both must have
+//! the same result. If the result is uncertain, the layer becomes ordinary zstd: see [`Unfit`].
 
 use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use serde::{Deserialize, Serialize};
 
-use super::toc::{Entry, Kind};
+use super::toc::{EntryKind, TocEntry};
 use crate::{budget::EXTENSION, oci::Timestamp};
 
-/// Bytes of a block.
+/// The size of a block in bytes.
 pub const BLOCK: usize = 512;
 
-/// Why a tar has no table of contents: it has something that readers would refuse or misread.
+/// The reason why a tar has no table of contents: an entry that readers would refuse or misread.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("its tar has {0}")]
 #[serde(transparent)]
 pub struct Unfit(String);
 
 impl Unfit {
-    /// With the name of what it has.
+    /// Creates a reason from the name of the unsupported entry.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 
-    /// Of a blob that was made earlier, whose reason is not recorded.
+    /// The reason of a cached blob, which is not recorded.
     pub fn unknown() -> Self {
         Self::new("entries that the format cannot describe")
     }
 
-    /// The warning for the layer of this number, from 1 on.
+    /// Returns the warning for the layer of this number, from 1.
     pub fn warning(&self, layer: usize) -> String {
         format!(
             "layer {layer} has no zstd:chunked table of contents, and is pulled whole: {self}; compress with zstd, or change \
@@ -41,38 +41,38 @@ impl Unfit {
     }
 }
 
-/// A header that cannot be read.
+/// The reason for a malformed header.
 fn malformed() -> Unfit {
     Unfit::new("a malformed header")
 }
 
-/// What a header block asks for.
-pub enum Found {
+/// The result of a header block.
+pub enum HeaderResult {
     /// The end of the archive.
     End,
-    /// This many bytes, and the padding, that belong to the header.
+    /// So many bytes of data, and their padding, belong to the header.
     Extension(u64),
     /// An entry.
-    Entry(Box<Entry>),
+    Entry(Box<TocEntry>),
 }
 
-/// What extensions say of the entry that follows them.
+/// The extensions of the next entry.
 #[derive(Default)]
 pub struct Headers {
     kind: u8,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     pax: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// A PAX header counts alone.
+    /// If there is a PAX header, other extensions are ignored.
     has_pax: bool,
 }
 
 impl Headers {
-    /// Reads a block that is a header.
-    pub fn block(&mut self, block: &[u8; BLOCK]) -> Result<Found, Unfit> {
+    /// Reads a header block.
+    pub fn block(&mut self, block: &[u8; BLOCK]) -> Result<HeaderResult, Unfit> {
         if block.iter().all(|&byte| byte == 0) {
             return if self.name.is_none() && self.link.is_none() && !self.has_pax {
-                Ok(Found::End)
+                Ok(HeaderResult::End)
             } else {
                 Err(Unfit::new("an extended header without an entry"))
             };
@@ -89,10 +89,10 @@ impl Headers {
         self.kind = block[156];
         let size = header.entry_size().map_err(|_| malformed())?;
         match self.kind {
-            b'x' if !self.has_pax && size <= EXTENSION.bytes => Ok(Found::Extension(size)),
-            b'L' | b'K' if size <= EXTENSION.bytes => Ok(Found::Extension(size)),
+            b'x' if !self.has_pax && size <= EXTENSION.bytes => Ok(HeaderResult::Extension(size)),
+            b'L' | b'K' if size <= EXTENSION.bytes => Ok(HeaderResult::Extension(size)),
             b'0' | b'1'..=b'6' => self.entry(header, size),
-            // Global headers, sparse files, and types for which it is unknown whether data follows.
+            // Refuses global headers, sparse files, and types that may have data.
             b'S' => Err(Unfit::new("a sparse file")),
             b'g' => Err(Unfit::new("a global extended header")),
             b'x' | b'L' | b'K' => {
@@ -115,7 +115,7 @@ impl Headers {
         Ok(())
     }
 
-    fn entry(&mut self, header: &tar::Header, size: u64) -> Result<Found, Unfit> {
+    fn entry(&mut self, header: &tar::Header, size: u64) -> Result<HeaderResult, Unfit> {
         let Self { kind, name, link, pax, .. } = std::mem::take(self);
         if let Some(gnu) = header.as_gnu()
             && (gnu.atime[0] != 0 || gnu.ctime[0] != 0)
@@ -135,8 +135,8 @@ impl Headers {
         let time = |key: &str| record(key).map(parse_time).transpose();
         let size = number("size", Ok(size))?;
         let kind = parse_kind(kind);
-        // Go's reader takes no data after any other, whatever its header says.
-        if kind != Kind::Reg && size != 0 {
+        // Go's reader ignores the size of entries of other types.
+        if kind != EntryKind::Reg && size != 0 {
             return Err(Unfit::new("data of an entry that is not a file"));
         }
         let short = || header.path_bytes().into_owned();
@@ -150,7 +150,7 @@ impl Headers {
             Some(time) => time,
             None => show_time(header.mtime().map_err(|_| malformed())?, 0)?,
         };
-        let entry = Entry {
+        let entry = TocEntry {
             kind,
             name,
             link_name,
@@ -164,28 +164,28 @@ impl Headers {
             dev_major: device(header.device_major())?,
             dev_minor: device(header.device_minor())?,
             xattrs: parse_xattrs(&pax)?,
-            ..Entry::default()
+            ..TocEntry::default()
         };
         if entry.name.is_empty() {
             return Err(Unfit::new("an entry without a name"));
         }
-        Ok(Found::Entry(Box::new(entry)))
+        Ok(HeaderResult::Entry(Box::new(entry)))
     }
 }
 
-fn parse_kind(kind: u8) -> Kind {
+fn parse_kind(kind: u8) -> EntryKind {
     match kind {
-        b'0' => Kind::Reg,
-        b'1' => Kind::Hardlink,
-        b'2' => Kind::Symlink,
-        b'3' => Kind::Char,
-        b'4' => Kind::Block,
-        b'5' => Kind::Dir,
-        _ => Kind::Fifo,
+        b'0' => EntryKind::Reg,
+        b'1' => EntryKind::Hardlink,
+        b'2' => EntryKind::Symlink,
+        b'3' => EntryKind::Char,
+        b'4' => EntryKind::Block,
+        b'5' => EntryKind::Dir,
+        _ => EntryKind::Fifo,
     }
 }
 
-/// Returns the text of an extension, or else of the header itself.
+/// Returns the text of an extension, or else that of the header.
 fn text(long: Option<&[u8]>, short: Option<Vec<u8>>) -> Result<String, Unfit> {
     let bytes = long.map(<[u8]>::to_vec).or(short).unwrap_or_default();
     let unfit = |text: &str, why| Unfit::new(format!("the name {text:?}, which {why}"));
@@ -196,7 +196,7 @@ fn text(long: Option<&[u8]>, short: Option<Vec<u8>>) -> Result<String, Unfit> {
     if is_plain { Ok(text) } else { Err(unfit(&text, "has a control character, a quote or a backslash")) }
 }
 
-/// Returns the extended attributes among PAX records; sparse files are not supported.
+/// Returns the extended attributes of PAX records. Sparse files are not supported.
 fn parse_xattrs(pax: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<BTreeMap<String, String>, Unfit> {
     let mut xattrs = BTreeMap::new();
     for (key, value) in pax {
@@ -214,7 +214,7 @@ fn until_nul(data: &[u8]) -> &[u8] {
     data.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// `LEN key=value\n`, one after the other. An empty value would take a field back.
+/// Parses records `LEN key=value\n`. An empty value would remove a field.
 fn parse_pax(mut data: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
     let mut records = BTreeMap::new();
     while !data.is_empty() {
@@ -231,7 +231,7 @@ fn parse_pax(mut data: &[u8]) -> Option<BTreeMap<Vec<u8>, Vec<u8>>> {
     Some(records)
 }
 
-/// Seconds since the epoch, with a fraction perhaps.
+/// Parses seconds since the epoch, which may have a fraction.
 fn parse_time(text: &[u8]) -> Result<String, Unfit> {
     let text = std::str::from_utf8(text).map_err(|_| malformed())?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));

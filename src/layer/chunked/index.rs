@@ -1,9 +1,10 @@
-//! What comes after the frames: the table of contents, tar-split's data, and the footer that says where they are.
+//! The skippable frames at the end of a blob: the table of contents, tar-split's data, and the footer with their positions.
 //!
-//! Both are compressed while they grow, so memory holds the compressed ones, and the names of the layer's entries.
+//! The table and tar-split's data are compressed while they grow, so that memory has only the compressed ones and the names
+//! of the layer's entries.
 //!
-//! tar-split's data is everything of the tar but its files' contents, so that a reader who has those can make the same
-//! tar, and so the diff_id, again (`Entry` in vbatts/tar-split, tar/storage/entry.go):
+//! tar-split's data is the tar without the contents of its files. A reader that has those can make the same tar, and therefore
+//! the diff_id, again (`Entry` in vbatts/tar-split, tar/storage/entry.go):
 //!
 //! ```json
 //! {"type":2,"payload":"<base64: padding of the file before, header>","position":0}
@@ -21,43 +22,43 @@ use zstd::{stream::write::Encoder, zstd_safe::CParameter};
 
 use super::{
     Annotations, annotation,
-    frames::{Done, Part},
+    frames::{CompressedPieces, TarPiece},
     headers::Unfit,
-    toc::{Entry, Kind},
+    toc::{EntryKind, TocEntry},
 };
 use crate::oci::Digest;
 
-/// How hard table and tar-split data are compressed: every pull fetches them whole. Moves digests.
+/// The compression level of the table and of tar-split's data, which every pull fetches. Changing it changes digests.
 const LEVEL: i32 = 9;
-/// What the encoder remembers, as logarithms. Lines resemble the ones just before; the level's own tables are tens of
-/// megabytes, and clearing them takes longer than compressing. Moves digests.
+/// The logarithms of the encoder's tables. Lines resemble the previous lines. The default tables of the level have tens of
+/// megabytes, and clearing them takes longer than compressing. Changing them changes digests.
 const MEMORY: [CParameter; 3] = [CParameter::WindowLog(20), CParameter::HashLog(15), CParameter::ChainLog(15)];
-/// Most bytes of either, before compression. Readers refuse more than 50 MiB (podman 4.3) or 150 MiB (`maxTocSize`).
+/// The maximum size of each before compression. Readers refuse more than 50 MiB (podman 4.3) or 150 MiB (`maxTocSize`).
 pub const MOST: usize = 48 * 1024 * 1024;
-/// Begins a frame that decoders skip: <https://www.rfc-editor.org/rfc/rfc8878#name-skippable-frames>
+/// The magic number of a frame that decoders skip: <https://www.rfc-editor.org/rfc/rfc8878#name-skippable-frames>
 const SKIPPABLE: u32 = 0x184d_2a50;
 /// `ZstdChunkedFrameMagic`
 pub const FOOTER_MAGIC: &[u8; 8] = b"GNUlInUx";
 /// `ManifestTypeCRFS`
 pub const TABLE_TYPE: u64 = 1;
 
-/// How the table begins.
+/// The start of the table.
 const START: &[u8] = b"{\"version\":1,\"entries\":[";
 
-/// What the layer's frames hold, written down as they come.
-pub struct Index {
-    table: Compressed,
-    split: Compressed,
+/// The contents of the layer's frames, recorded in their order.
+pub struct FrameIndex {
+    table: CompressedText,
+    split: CompressedText,
     position: u64,
-    /// Bytes of frames so far.
+    /// The number of bytes of previous frames.
     offset: u64,
-    /// A file whose chunks come.
-    file: Option<(Box<Entry>, Vec<Chunk>)>,
+    /// A file whose chunks follow.
+    file: Option<(Box<TocEntry>, Vec<IndexedChunk>)>,
     names: HashSet<String>,
     entries: usize,
 }
 
-struct Chunk {
+struct IndexedChunk {
     offset: u64,
     end: u64,
     size: u64,
@@ -80,7 +81,7 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A failure, or a tar that has no table.
+/// An error, or the reason why a tar has no table.
 pub enum Trouble {
     Unfit(Unfit),
     Write(io::Error),
@@ -103,16 +104,16 @@ fn incomplete() -> Trouble {
     Unfit::new("an incomplete entry").into()
 }
 
-impl Index {
-    /// Of no frames yet.
+impl FrameIndex {
+    /// Creates an index without frames.
     pub fn new() -> io::Result<Self> {
-        let table = Compressed::new()?;
+        let table = CompressedText::new()?;
         let (position, offset, entries) = (0, 0, 0);
-        Ok(Self { table, split: Compressed::new()?, position, offset, file: None, names: HashSet::new(), entries })
+        Ok(Self { table, split: CompressedText::new()?, position, offset, file: None, names: HashSet::new(), entries })
     }
 
-    /// Notes what the next frames hold.
-    pub fn add(&mut self, done: &Done) -> Result<(), Trouble> {
+    /// Records the contents of the next frames.
+    pub fn add(&mut self, done: &CompressedPieces) -> Result<(), Trouble> {
         let (mut frames, mut hashes) = (done.frames.iter(), done.hashes.iter());
         let mut frame = |offset: &mut u64| {
             let start = *offset;
@@ -123,7 +124,7 @@ impl Index {
         let mut between = false;
         for part in &done.job.parts {
             match part {
-                Part::Between(length, entry) => {
+                TarPiece::Between(length, entry) => {
                     if !between && *length > 0 {
                         frame(&mut self.offset);
                         between = true;
@@ -137,18 +138,18 @@ impl Index {
                         self.begin(entry.clone())?;
                     }
                 }
-                Part::Chunk(length) | Part::Whole(length) => {
+                TarPiece::Chunk(length) | TarPiece::Whole(length) => {
                     between = false;
                     at += length;
                     let (offset, end) = frame(&mut self.offset);
                     let (digest, crc) = *hashes.next().ok_or_else(incomplete)?;
                     let (_, chunks) = self.file.as_mut().ok_or_else(incomplete)?;
-                    chunks.push(Chunk { offset, end, size: *length as u64, digest });
-                    if matches!(part, Part::Whole(_)) {
+                    chunks.push(IndexedChunk { offset, end, size: *length as u64, digest });
+                    if matches!(part, TarPiece::Whole(_)) {
                         self.end(digest, crc)?;
                     }
                 }
-                Part::End(digest, crc) => {
+                TarPiece::End(digest, crc) => {
                     between = false;
                     self.end(*digest, *crc)?;
                 }
@@ -157,8 +158,8 @@ impl Index {
         Ok(())
     }
 
-    fn begin(&mut self, entry: Box<Entry>) -> Result<(), Trouble> {
-        // Readers refuse a tar that has one file twice, and merge nothing.
+    fn begin(&mut self, entry: Box<TocEntry>) -> Result<(), Trouble> {
+        // Readers refuse a tar that has a file twice, and do not merge the entries.
         if !self.names.insert(clean(&entry.name)) {
             return Err(Unfit::new(format!("the name {:?} twice", entry.name)).into());
         }
@@ -180,7 +181,7 @@ impl Index {
         for (at, chunk) in chunks.iter().enumerate() {
             let mut line = match at {
                 0 => (*entry).clone(),
-                _ => Entry { kind: Kind::Chunk, name: name.clone(), chunk_offset: from, ..Entry::default() },
+                _ => TocEntry { kind: EntryKind::Chunk, name: name.clone(), chunk_offset: from, ..TocEntry::default() },
             };
             from += chunk.size;
             line.offset = chunk.offset;
@@ -195,7 +196,7 @@ impl Index {
         Ok(())
     }
 
-    fn entry(&mut self, entry: &Entry) -> Result<(), Trouble> {
+    fn entry(&mut self, entry: &TocEntry) -> Result<(), Trouble> {
         let mut text = if self.entries == 0 { START.to_vec() } else { b",".to_vec() };
         serde_json::to_writer(&mut text, entry).map_err(io::Error::from)?;
         self.entries += 1;
@@ -211,7 +212,7 @@ impl Index {
         self.split.write(&text)
     }
 
-    /// The skippable frames, and the annotations of the layer's descriptor.
+    /// Returns the skippable frames, and the annotations of the layer's descriptor.
     pub fn finish(mut self) -> Result<(Vec<u8>, Annotations), Trouble> {
         if self.file.is_some() {
             return Err(incomplete());
@@ -220,7 +221,7 @@ impl Index {
         if self.entries == 0 {
             return Err(Unfit::new("no entries").into());
         }
-        let end = format!("],\"tarSplitDigest\":\"{}\"}}", Digest::of(&split));
+        let end = format!("],\"tarSplitDigest\":\"{}\"}}", Digest::sha256(&split));
         self.table.write(end.as_bytes())?;
         let (table, table_size) = self.table.finish()?;
         const HEADER: u64 = 8;
@@ -234,7 +235,7 @@ impl Index {
             bytes.extend_from_slice(&(data.len() as u32).to_le_bytes());
             bytes.extend_from_slice(data);
         }
-        let checksum = Digest::of(&table).to_string();
+        let checksum = Digest::sha256(&table).to_string();
         let position = format!("{table_at}:{}:{table_size}:{TABLE_TYPE}", table.len());
         let annotations = [
             (annotation::CHECKSUM, checksum.clone()),
@@ -247,13 +248,13 @@ impl Index {
     }
 }
 
-/// A text that grows, compressed.
-struct Compressed {
+/// A compressed text that grows.
+struct CompressedText {
     encoder: Encoder<'static, Vec<u8>>,
     size: usize,
 }
 
-impl Compressed {
+impl CompressedText {
     fn new() -> io::Result<Self> {
         let mut encoder = Encoder::new(Vec::new(), LEVEL)?;
         for parameter in MEMORY {
@@ -275,7 +276,8 @@ impl Compressed {
     }
 }
 
-/// A path as Go's `Clean` (path/filepath/path.go) has it below a root, without the root: two names of one file are the same.
+/// Cleans a path like Go's `Clean` (path/filepath/path.go) below a root, without the root. All names of a file have the
+/// same result.
 fn clean(name: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('/') {

@@ -1,4 +1,4 @@
-//! Where everything is in a blob: what it takes to make any part of it without what is before.
+//! The positions of all frames in a blob, with which any part of the blob can be made without the previous parts.
 //!
 //! ```text
 //! tar     [headers][file 1         ][headers][file 2][headers]     frames say how long each piece is, here and there
@@ -18,33 +18,33 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
     Annotations,
-    frames::{Frame, Worker, short},
+    frames::{Frame, FrameCompressor, short},
     headers::Unfit,
     read::{Located, TocError},
     toc::Toc,
 };
 use crate::{layer::Cutout, oci::Digest};
 
-/// Bytes of a frame, written down.
+/// The size of a serialized frame in bytes.
 const WIDTH: usize = 16;
 
-/// The frames of a blob, and what follows them.
+/// The frames of a blob, and the bytes after them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Map {
-    /// In order.
+pub struct FrameMap {
+    /// The frames, in order.
     #[serde(serialize_with = "write_frames", deserialize_with = "read_frames")]
     pub(super) frames: Vec<Frame>,
-    /// Table, tar-split's data and footer; empty for a tar that has no table.
+    /// The table, tar-split's data and the footer. Empty for a tar without a table.
     #[serde(serialize_with = "write_bytes", deserialize_with = "read_bytes")]
     pub(super) end: Vec<u8>,
-    /// Why the tar has no table.
+    /// The reason why the tar has no table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfit: Option<Unfit>,
 }
 
-/// A frame and where it is.
+/// A frame and its position.
 #[derive(Clone, Copy, Debug)]
-pub struct Placed {
+pub struct PlacedFrame {
     /// The frame's first byte in the tar.
     pub plain: u64,
     /// The frame's first byte in the blob.
@@ -52,74 +52,75 @@ pub struct Placed {
     frame: Frame,
 }
 
-impl Placed {
-    /// Its bytes of the tar.
+impl PlacedFrame {
+    /// Returns the range of the frame in the tar.
     pub fn in_tar(&self) -> Range<u64> {
         self.plain..self.plain + u64::from(self.frame.plain)
     }
 
-    /// Its bytes of the blob.
+    /// Returns the range of the frame in the blob.
     pub fn in_blob(&self) -> Range<u64> {
         self.packed..self.packed + u64::from(self.frame.packed)
     }
 }
 
-impl Map {
-    /// The frames, in order.
-    pub fn frames(&self) -> impl Iterator<Item = Placed> {
+impl FrameMap {
+    /// Returns the frames, in order.
+    pub fn frames(&self) -> impl Iterator<Item = PlacedFrame> {
         let (mut plain, mut packed) = (0, 0);
         self.frames.iter().map(move |&frame| {
-            let placed = Placed { plain, packed, frame };
+            let placed = PlacedFrame { plain, packed, frame };
             plain += u64::from(frame.plain);
             packed += u64::from(frame.packed);
             placed
         })
     }
 
-    /// Where the frames end in the blob, and the rest begins.
+    /// Returns the end of the frames in the blob.
     pub fn end_of_frames(&self) -> u64 {
         self.frames.iter().map(|frame| u64::from(frame.packed)).sum()
     }
 
-    /// Bytes of the blob.
+    /// Returns the size of the blob in bytes.
     pub fn size(&self) -> u64 {
         self.end_of_frames() + self.end.len() as u64
     }
 
-    /// The table, and where it is, by the annotations of the blob's descriptor; `None` for a tar that has none.
+    /// Returns the table and its position from the annotations of the blob's descriptor. Returns `None` for a tar without a
+    /// table.
     ///
     /// # Errors
     ///
-    /// When the annotations are those of another blob.
+    /// If the annotations are those of another blob.
     pub fn table(&self, annotations: &Annotations) -> Result<Option<(Located, Toc)>, TocError> {
-        let Some(located) = Located::of(annotations, self.size())? else { return Ok(None) };
+        let Some(located) = Located::from_annotations(annotations, self.size())? else { return Ok(None) };
         let at = located.table.offset;
         let table = located.read(self.behind_frames(at..at + located.table.length).unwrap_or_default())?;
         Ok(Some((located, table)))
     }
 
-    /// These bytes of the blob, all of them behind the frames.
+    /// Returns these bytes of the blob if all of them are after the frames.
     fn behind_frames(&self, range: Range<u64>) -> Option<&[u8]> {
         let start = self.end_of_frames();
         let at = |offset: u64| usize::try_from(offset.checked_sub(start)?).ok();
         self.end.get(at(range.start)?..at(range.end)?)
     }
 
-    /// What these ranges of the blob, in order and apart, are made of: ranges of the tar, in order and apart, and what
-    /// takes their bytes and writes the ranges to `out`. `level` is that of the blob.
+    /// Returns the ranges of the tar that these ranges of the blob are made of, and the writer that receives their bytes
+    /// and writes the ranges of the blob to `out`. All ranges are in order and disjoint. `level` is that of the blob.
     pub fn parts<'a>(
         &'a self,
         ranges: &[Range<u64>],
         level: Option<i32>,
         out: &'a mut dyn Write,
-    ) -> io::Result<(Vec<Range<u64>>, Parts<'a>)> {
-        let mut asked = ranges.iter().peekable();
+    ) -> io::Result<(Vec<Range<u64>>, RangeWriter<'a>)> {
+        let mut requested = ranges.iter().peekable();
         let mut wanted = VecDeque::new();
         let mut plain: Vec<Range<u64>> = Vec::new();
         for placed in self.frames() {
-            let own = placed.in_blob();
-            while asked.next_if(|range| range.end <= own.start).is_some() {}
-            if asked.peek().is_none_or(|range| range.start >= own.end) {
+            let position = placed.in_blob();
+            while requested.next_if(|range| range.end <= position.start).is_some() {}
+            if requested.peek().is_none_or(|range| range.start >= position.end) {
                 continue;
             }
             wanted.push_back(placed);
@@ -130,45 +131,45 @@ impl Map {
             }
         }
         plain.retain(|range| !range.is_empty());
-        let worker = Worker::new(level)?;
+        let worker = FrameCompressor::new(level)?;
         let out = Cutout::new(ranges, out);
-        Ok((plain, Parts { map: self, wanted, bytes: Vec::new(), packed: Vec::new(), worker, out }))
+        Ok((plain, RangeWriter { map: self, wanted, bytes: Vec::new(), packed: Vec::new(), worker, out }))
     }
 }
 
 /// Makes parts of a blob from parts of the tar.
-pub struct Parts<'a> {
-    map: &'a Map,
-    wanted: VecDeque<Placed>,
-    /// Of the first of them, what is there.
+pub struct RangeWriter<'a> {
+    map: &'a FrameMap,
+    wanted: VecDeque<PlacedFrame>,
+    /// The received bytes of the first frame.
     bytes: Vec<u8>,
     packed: Vec<u8>,
-    worker: Worker,
+    worker: FrameCompressor,
     out: Cutout<'a>,
 }
 
-impl Parts<'_> {
-    /// Writes what is left.
+impl RangeWriter<'_> {
+    /// Writes the remaining bytes.
     ///
     /// # Errors
     ///
-    /// When bytes of the tar are missing or not those that the blob was made of.
+    /// If bytes of the tar are missing, or differ from those of the blob.
     pub fn finish(mut self) -> io::Result<()> {
         self.make()?;
         if self.wanted.is_empty() {
             self.out.seek(self.map.end_of_frames());
             self.out.write_all(&self.map.end)?;
         }
-        if self.out.left() == 0 { Ok(()) } else { Err(changed()) }
+        if self.out.unfinished() == 0 { Ok(()) } else { Err(changed()) }
     }
 
-    /// Makes the frames whose bytes are there.
+    /// Makes the frames whose bytes are complete.
     fn make(&mut self) -> io::Result<()> {
         while let Some(first) = self.wanted.front().filter(|first| first.frame.plain as usize == self.bytes.len()) {
             self.packed.clear();
             let digest = first.frame.digest;
             let frame = self.worker.compress(&self.bytes, digest, &mut self.packed)?;
-            if frame != first.frame || (digest != 0 && digest != short(&Digest::of(&self.bytes))) {
+            if frame != first.frame || (digest != 0 && digest != short(&Digest::sha256(&self.bytes))) {
                 return Err(changed());
             }
             self.out.seek(first.packed);
@@ -180,7 +181,7 @@ impl Parts<'_> {
     }
 }
 
-impl Write for Parts<'_> {
+impl Write for RangeWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.make()?;
         let Some(first) = self.wanted.front() else { return Err(changed()) };

@@ -1,25 +1,25 @@
 //! Reads a table of contents and checks it.
 //!
-//! Registries and archives are not trusted. Everything that a table says is compared with what can
-//! be known without the blob: its own digest and length, the order of its entries, and that the chunks of a file follow
-//! each other, add up to it, and lie before the table, where no other file's are.
+//! Registries and archives are not trusted. A table is compared with everything that is known without the blob: its digest and
+//! length, and the order of its entries. The chunks of a file must follow each other, add up to the file, and be before the
+//! table and outside of other files.
 
 use std::{collections::HashSet, io::Read};
 
 use super::{
     Annotations, annotation,
-    toc::{Entry, Kind, Toc},
+    toc::{EntryKind, Toc, TocEntry},
 };
 use crate::{
     budget::{self, Budget},
     oci::Digest,
 };
 
-/// Most bytes that a compressed frame of a chunk can stand for in a table that is believed: files of zeros are packed
-/// some thousand times.
+/// The maximum ratio between the content of a chunk and its compressed frame. Files of zeros are compressed to about a
+/// thousandth.
 const RATIO: u64 = 40_000;
 
-/// Why a table is not to be used.
+/// The reason why a table is not used.
 #[derive(Debug, thiserror::Error)]
 #[error("the layer's table of contents: {0}")]
 pub struct TocError(pub(super) String);
@@ -30,35 +30,35 @@ fn wrong<T>(what: impl Into<String>) -> Result<T> {
     Err(TocError(what.into()))
 }
 
-/// Where something is in a blob.
+/// A position in a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Its first byte.
+pub struct BlobPosition {
+    /// The first byte.
     pub offset: u64,
-    /// Its bytes.
+    /// The number of bytes.
     pub length: u64,
-    /// Its bytes before compression.
+    /// The number of bytes before compression.
     pub plain: u64,
 }
 
-/// What a layer's annotations say of its table.
+/// The positions of the table and tar-split's data, from a layer's annotations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// Of the compressed table.
+    /// The digest of the compressed table.
     pub digest: Digest,
-    /// Where the table is.
-    pub table: Position,
-    /// Where tar-split's data is, in layers for newer readers.
-    pub tar_split: Option<Position>,
+    /// The position of the table.
+    pub table: BlobPosition,
+    /// The position of tar-split's data, for newer readers.
+    pub tar_split: Option<BlobPosition>,
 }
 
 impl Located {
-    /// What the annotations of a layer of `size` bytes say; `None` where they say nothing of a table.
+    /// Parses the annotations of a layer of `size` bytes. Returns `None` if they name no table.
     ///
     /// # Errors
     ///
-    /// When they cannot be true.
-    pub fn of(annotations: &Annotations, size: u64) -> Result<Option<Self>> {
+    /// If the annotations are malformed, or a position is outside of the layer.
+    pub fn from_annotations(annotations: &Annotations, size: u64) -> Result<Option<Self>> {
         let get = |new: &str, old: &str| annotations.get(new).or_else(|| annotations.get(old));
         let Some(digest) = get(annotation::CHECKSUM, annotation::OLD_CHECKSUM) else { return Ok(None) };
         let digest = digest.parse().map_err(|error| TocError(format!("{error}")))?;
@@ -73,18 +73,18 @@ impl Located {
         Ok(Some(Self { digest, table, tar_split: tar_split.transpose()?.map(|(position, _)| position) }))
     }
 
-    /// Bytes that every reader fetches before it knows what it needs.
+    /// Returns the number of bytes that every reader fetches before it can select chunks.
     pub fn overhead(&self) -> u64 {
         self.table.length + self.tar_split.map_or(0, |split| split.length)
     }
 
-    /// Reads the table: `bytes` are those at its position.
+    /// Reads the table from `bytes`, which are those at its position.
     ///
     /// # Errors
     ///
-    /// When it is not what the annotations say, or contradicts itself.
+    /// If the bytes differ from the annotations, or the table is inconsistent.
     pub fn read(&self, bytes: &[u8]) -> Result<Toc> {
-        if bytes.len() as u64 != self.table.length || !self.digest.is_of(bytes) {
+        if bytes.len() as u64 != self.table.length || !self.digest.matches(bytes) {
             return wrong(format!("its digest is not {}", self.digest));
         }
         let mut budget = Budget::new(&budget::TOC);
@@ -94,7 +94,7 @@ impl Located {
         if plain.len() as u64 != self.table.plain {
             return wrong(format!("it does not have the {} bytes that it should", self.table.plain));
         }
-        // Before they are parsed: an entry takes ten times its text in memory, at least.
+        // Entries are counted before the table is parsed, because an entry needs at least ten times its text in memory.
         let entries = plain.iter().filter(|&&byte| byte == b'{').count();
         budget.take_parts(entries as u64).map_err(|error| TocError(error.to_string()))?;
         let table: Toc = serde_json::from_slice(&plain).map_err(|error| TocError(format!("parsing it: {error}")))?;
@@ -106,12 +106,12 @@ impl Located {
     }
 }
 
-/// `offset:length:plain length[:type]`, of something in a blob of `size` bytes.
-fn parse_position(text: &str, size: u64) -> Result<(Position, Option<u64>)> {
+/// Parses `offset:length:plain length[:type]` for a blob of `size` bytes.
+fn parse_position(text: &str, size: u64) -> Result<(BlobPosition, Option<u64>)> {
     let numbers: Option<Vec<u64>> = text.split(':').map(|number| number.parse().ok()).collect();
     let (position, kind) = match numbers.as_deref() {
-        Some(&[offset, length, plain]) => (Position { offset, length, plain }, None),
-        Some(&[offset, length, plain, kind]) => (Position { offset, length, plain }, Some(kind)),
+        Some(&[offset, length, plain]) => (BlobPosition { offset, length, plain }, None),
+        Some(&[offset, length, plain, kind]) => (BlobPosition { offset, length, plain }, Some(kind)),
         _ => return wrong(format!("{text:?} is not a position")),
     };
     if position.offset == 0 || position.offset.checked_add(position.length).is_none_or(|end| end > size) {
@@ -127,40 +127,40 @@ fn parse_position(text: &str, size: u64) -> Result<(Position, Option<u64>)> {
 #[derive(Clone, Debug)]
 pub struct FileChunks<'a> {
     /// The file's entry.
-    pub entry: &'a Entry,
-    /// Of its content.
+    pub entry: &'a TocEntry,
+    /// The digest of its content.
     pub digest: Digest,
-    /// In order.
+    /// The chunks, in order.
     pub chunks: Vec<ChunkAt>,
 }
 
-/// Where a chunk is.
+/// The position of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkAt {
-    /// Its first byte in the blob.
+    /// The first byte in the blob.
     pub offset: u64,
-    /// Where it ends in the blob.
+    /// The end in the blob.
     pub end: u64,
-    /// Its bytes before compression.
+    /// The number of bytes before compression.
     pub size: u64,
-    /// Of its bytes before compression; the only chunk of a file has the file's.
+    /// The digest of the bytes before compression. The only chunk of a file has the digest of the file.
     pub digest: Digest,
-    /// Whether it is zeros, which are not fetched.
+    /// Whether the chunk has only zeros, which are not fetched.
     pub is_zeros: bool,
 }
 
-/// The files of a table that are not empty, in order. `table` is where the blob's frames end.
+/// Returns the files of a table that are not empty, in order. `end` is the end of the blob's frames.
 ///
 /// # Errors
 ///
-/// When the table contradicts itself.
+/// If the table is inconsistent.
 pub fn files(table: &Toc, end: u64) -> Result<Vec<FileChunks<'_>>> {
     let mut names = HashSet::new();
     let mut files: Vec<FileChunks<'_>> = Vec::new();
     let mut entries = table.entries.iter().peekable();
     while let Some(entry) = entries.next() {
         let name = &entry.name;
-        if entry.kind == Kind::Chunk {
+        if entry.kind == EntryKind::Chunk {
             return wrong(format!("a chunk of {name:?} follows no file"));
         }
         if !names.insert(name.as_str()) {
@@ -169,12 +169,12 @@ pub fn files(table: &Toc, end: u64) -> Result<Vec<FileChunks<'_>>> {
         if name.is_empty() || name.split('/').any(|part| part == "..") {
             return wrong(format!("{name:?} is not a path in a layer"));
         }
-        if entry.kind != Kind::Reg || entry.size == 0 {
+        if entry.kind != EntryKind::Reg || entry.size == 0 {
             continue;
         }
         let Some(digest) = entry.digest else { return wrong(format!("{name:?} has no digest")) };
         let mut lines = vec![entry];
-        while let Some(line) = entries.next_if(|line| line.kind == Kind::Chunk) {
+        while let Some(line) = entries.next_if(|line| line.kind == EntryKind::Chunk) {
             if line.name != *name {
                 return wrong(format!("a chunk of {:?} follows {name:?}", line.name));
             }
@@ -183,7 +183,7 @@ pub fn files(table: &Toc, end: u64) -> Result<Vec<FileChunks<'_>>> {
         let chunks = chunks_of(&lines, digest)?;
         files.push(FileChunks { entry, digest, chunks });
     }
-    // Tables of others say no end of a file in several chunks: it is where the next one begins, wherever that is.
+    // Tables of other tools have no end of a file with several chunks. It ends where the next file begins in the blob.
     let mut places: Vec<(u64, usize)> =
         files.iter().enumerate().map(|(at, file)| (file.chunks[0].offset, at)).collect();
     places.sort_unstable();
@@ -208,7 +208,7 @@ pub fn files(table: &Toc, end: u64) -> Result<Vec<FileChunks<'_>>> {
     Ok(files)
 }
 
-fn chunks_of(lines: &[&Entry], digest: Digest) -> Result<Vec<ChunkAt>> {
+fn chunks_of(lines: &[&TocEntry], digest: Digest) -> Result<Vec<ChunkAt>> {
     let (name, size) = (&lines[0].name, lines[0].size);
     let mut chunks = Vec::with_capacity(lines.len());
     let mut from = 0_u64;

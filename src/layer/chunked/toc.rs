@@ -1,4 +1,4 @@
-//! The table of contents: what every file of the layer is, and where its chunks are.
+//! The table of contents: the metadata of all files in the layer, and the positions of their chunks.
 //!
 //! ```json
 //! {"version":1,"entries":[
@@ -9,10 +9,10 @@
 //! ],"tarSplitDigest":"sha256:…"}
 //! ```
 //!
-//! Fields are `FileMetadata`'s (containers/container-libs, storage/pkg/chunked/internal/minimal/compression.go). A chunk
-//! ends where the file's next one begins, and the last at `endOffset`. Readers since containers/storage 1.48 take field
-//! names in any case; older ones, podman 4.3's among them, know times and owners only as `ModTime`, `UID` and `GID`
-//! (`unmarshalToc` in pkg/chunked/cache_linux.go of its v1.43.0), so these names are written.
+//! The fields are those of `FileMetadata` (containers/container-libs, storage/pkg/chunked/internal/minimal/compression.go). A
+//! chunk ends where the file's next chunk begins, and the last one at `endOffset`. Readers since containers/storage 1.48 accept
+//! field names in any case. Older readers, such as podman 4.3, accept times and owners only as `ModTime`, `UID` and `GID`
+//! (`unmarshalToc` in pkg/chunked/cache_linux.go of its v1.43.0). Therefore these names are written.
 
 use std::collections::BTreeMap;
 
@@ -20,76 +20,76 @@ use serde::{Deserialize, Serialize};
 
 use crate::oci::Digest;
 
-/// A line of the table.
+/// An entry of the table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Entry {
-    /// What it is.
+pub struct TocEntry {
+    /// The type of the entry.
     #[serde(rename = "type")]
-    pub kind: Kind,
-    /// The path in the layer, as the tar has it.
+    pub kind: EntryKind,
+    /// The path in the layer, as in the tar.
     pub name: String,
-    /// Where a link leads.
+    /// The target of a link.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub link_name: String,
-    /// Permission bits.
+    /// The permission bits.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub mode: u64,
-    /// Bytes of a file.
+    /// The size of a file in bytes.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub size: u64,
-    /// Numeric owner.
+    /// The numeric owner.
     #[serde(default, rename = "UID", alias = "uid", skip_serializing_if = "is_zero")]
     pub uid: u64,
-    /// Numeric group.
+    /// The numeric group.
     #[serde(default, rename = "GID", alias = "gid", skip_serializing_if = "is_zero")]
     pub gid: u64,
-    /// Modification time, as RFC 3339 has it.
+    /// The modification time in the form of RFC 3339.
     #[serde(default, rename = "ModTime", alias = "modtime", skip_serializing_if = "Option::is_none")]
     pub modified: Option<String>,
-    /// Time of the last access.
+    /// The time of the last access.
     #[serde(default, rename = "accesstime", skip_serializing_if = "Option::is_none")]
     pub accessed: Option<String>,
-    /// Time of the last change of the inode.
+    /// The time of the last change of the inode.
     #[serde(default, rename = "changetime", skip_serializing_if = "Option::is_none")]
     pub changed: Option<String>,
-    /// Major number of a device.
+    /// The major number of a device.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dev_major: u64,
-    /// Minor number of a device.
+    /// The minor number of a device.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub dev_minor: u64,
-    /// Extended attributes, in base64.
+    /// The extended attributes, in base64.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub xattrs: BTreeMap<String, String>,
-    /// Of a file's content; empty files have none.
+    /// The digest of a file's content. Empty files have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Where its first chunk, or the chunk, begins in the blob.
+    /// The start of the first chunk of a file, or of the chunk, in the blob.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
-    /// Where the file's last chunk ends in the blob.
+    /// The end of the file's last chunk in the blob.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub end_offset: u64,
-    /// Bytes of the chunk, in a file of several.
+    /// The size of the chunk in bytes, if the file has several.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub chunk_size: u64,
-    /// Where it begins in the file.
+    /// The start of the chunk in the file.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub chunk_offset: u64,
-    /// Of the chunk's content.
+    /// The digest of the chunk's content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chunk_digest: Option<Digest>,
-    /// `zeros` where the chunk is nothing else.
+    /// `zeros` for a chunk of zeros.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub chunk_type: String,
 }
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
-pub enum Kind {
+pub enum EntryKind {
     #[default]
     Reg,
     Hardlink,
@@ -98,7 +98,7 @@ pub enum Kind {
     Dir,
     Fifo,
     Symlink,
-    /// A further chunk of the file before.
+    /// Another chunk of the previous file.
     Chunk,
 }
 
@@ -106,11 +106,11 @@ pub enum Kind {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Toc {
-    /// 1.
+    /// The version, which is 1.
     pub version: u32,
-    /// In the tar's order.
-    pub entries: Vec<Entry>,
-    /// Of the compressed tar-split data.
+    /// The entries, in the order of the tar.
+    pub entries: Vec<TocEntry>,
+    /// The digest of the compressed tar-split data.
     #[serde(default)]
     pub tar_split_digest: Option<Digest>,
 }

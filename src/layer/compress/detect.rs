@@ -1,4 +1,4 @@
-//! Compressed files, told apart by their first bytes, and read as a stream.
+//! Detects the compression of files by their first bytes, and reads them as a stream.
 
 use std::{
     fs::File,
@@ -13,30 +13,30 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 const XZ: [u8; 6] = [0xfd, b'7', b'z', b'X', b'Z', 0];
 
-/// What a decompressed file may hold beyond [`RATIO`] times its own size, in bytes.
+/// The size in bytes that a decompressed file may have beyond [`RATIO`] times its compressed size.
 const ALLOWANCE: u64 = 1 << 30;
-/// A file that grows more than this many times is a bomb, not an image.
+/// A file that grows by more than this factor is a decompression bomb.
 const RATIO: u64 = 200;
 
-/// How a file is compressed.
+/// The compression of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DetectedCompression {
-    /// Not at all.
+    /// No compression.
     Plain,
-    /// gzip, of one member or several.
+    /// gzip with one or several members.
     Gzip,
-    /// zstd.
+    /// zstd, possibly with skippable frames.
     Zstd,
     /// xz.
     Xz,
 }
 
 impl DetectedCompression {
-    /// As many first bytes of a file as decide.
+    /// The number of first bytes that are needed to detect the compression.
     pub const START: usize = 8;
 
-    /// What these first bytes of a file say.
-    pub fn of(start: &[u8]) -> Self {
+    /// Detects the compression by the first bytes of a file.
+    pub fn detect(start: &[u8]) -> Self {
         if start.starts_with(&GZIP) {
             Self::Gzip
         } else if start.starts_with(&ZSTD) || is_skippable(start) {
@@ -48,8 +48,8 @@ impl DetectedCompression {
         }
     }
 
-    /// That of a layer of this media type.
-    pub fn of_media_type(media_type: &str) -> Self {
+    /// Returns the compression of a layer of this media type.
+    pub fn from_media_type(media_type: &str) -> Self {
         match media_type {
             kind if kind.ends_with("gzip") => Self::Gzip,
             kind if kind.ends_with("zstd") => Self::Zstd,
@@ -57,8 +57,8 @@ impl DetectedCompression {
         }
     }
 
-    /// Decompresses `reader`, whose own size is `size` bytes: it ends with an
-    /// error when it gives more than any honest file of that size would.
+    /// Decompresses `reader`, whose compressed size is `size` bytes. Errors if the output exceeds the limit of a file
+    /// of that size.
     pub fn reader<'a>(self, reader: impl Read + 'a, size: u64) -> io::Result<Box<dyn Read + 'a>> {
         let reader = BufReader::with_capacity(128 * 1024, reader);
         let limit = size.saturating_mul(RATIO).saturating_add(ALLOWANCE);
@@ -76,32 +76,32 @@ fn is_skippable(start: &[u8]) -> bool {
     matches!(start, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
 }
 
-/// Opens a file, and says how it is compressed.
+/// Opens a file, and detects its compression.
 pub fn open(path: &Path) -> io::Result<(File, DetectedCompression)> {
     let mut file = File::open(path)?;
     let mut start = Vec::new();
     (&file).take(8).read_to_end(&mut start)?;
     file.rewind()?;
-    Ok((file, DetectedCompression::of(&start)))
+    Ok((file, DetectedCompression::detect(&start)))
 }
 
-/// Fails where [`Read::take`] would end in silence.
+/// Errors at the limit, where [`Read::take`] would report the end of the data.
 struct Bounded<R> {
     inner: R,
     limit: u64,
-    left: u64,
+    remaining: u64,
 }
 
 impl<R> Bounded<R> {
     fn new(inner: R, limit: u64) -> Self {
-        Self { inner, limit, left: limit }
+        Self { inner, limit, remaining: limit }
     }
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
-        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+        self.remaining = self.remaining.checked_sub(read as u64).ok_or_else(|| {
             let limit = self.limit;
             io::Error::new(
                 io::ErrorKind::InvalidData,

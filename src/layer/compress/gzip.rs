@@ -6,9 +6,8 @@
 //! output  [member 0 ][member 1 ][member 2 ]…      in order
 //! ```
 //!
-//! Readers of gzip accept several members (RFC 1952, section 2.2). libdeflate
-//! writes no name and no time into headers. [`BLOCK`] and [`LEVEL`] decide
-//! every compressed byte: changing one moves digests.
+//! Readers of gzip accept several members (RFC 1952, section 2.2). libdeflate writes neither names nor times into
+//! headers. [`BLOCK`] and [`LEVEL`] determine every compressed byte: changing one of them changes digests.
 
 use std::io::{self, Write};
 
@@ -16,11 +15,11 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::pool::Pool;
 
-/// Input bytes a member. Smaller ones compress worse (each starts without
-/// history), bigger ones leave cores idle on small layers.
+/// Input bytes of a member. With smaller blocks the compression is worse, since each starts without history. With
+/// larger ones cores are idle for small layers.
 const BLOCK: usize = 1024 * 1024;
-/// libdeflate's level whose output is at most 2 % bigger than that of `pigz -6`,
-/// at less than a quarter of the time; docs/measurements.md has the figures.
+/// The level of libdeflate whose output is at most 2 % larger than that of `pigz -6`, at less than a quarter of the
+/// time. docs/measurements.md has the numbers.
 const LEVEL: i32 = 3;
 
 /// Compresses what is written, on all cores.
@@ -32,12 +31,12 @@ pub struct GzipWriter<W> {
 }
 
 impl<W: Write> GzipWriter<W> {
-    /// Compresses with `threads` threads (0 is taken as 1); the bytes are the same with any number. `level` is
-    /// libdeflate's, 0 to 12.
+    /// Compresses with `threads` threads (0 is taken as 1). The bytes are the same for any number. `level` is a level
+    /// of libdeflate, 0 to 12.
     ///
     /// # Errors
     ///
-    /// When there is no such level.
+    /// If the level does not exist.
     pub fn with_threads(out: W, threads: usize, level: Option<i32>) -> io::Result<Self> {
         let level = level.unwrap_or(LEVEL);
         let level = CompressionLvl::new(level)
@@ -49,9 +48,9 @@ impl<W: Write> GzipWriter<W> {
         Ok(Self { out, block: Vec::with_capacity(BLOCK), members, empty: true })
     }
 
-    /// Compresses what is left and gives the writer underneath back.
+    /// Compresses the remaining bytes and returns the inner writer.
     pub fn finish(mut self) -> io::Result<W> {
-        // An empty input is one empty member: an empty file is no gzip file.
+        // An empty input becomes one empty member, since an empty file is no gzip file.
         if !self.block.is_empty() || self.empty {
             self.submit()?;
         }

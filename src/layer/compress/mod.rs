@@ -1,7 +1,7 @@
-//! Compressed bytes; one file a format.
+//! Compression of layers, with one file for each format.
 //!
-//! Output depends on the input alone: block sizes and levels are constants, and
-//! which thread compresses a block does not matter.
+//! The output depends only on the input: block sizes and levels are constants, and it does not matter which thread
+//! compresses a block.
 
 pub(crate) mod detect;
 mod gzip;
@@ -21,26 +21,26 @@ pub use zstd::ZstdWriter;
 use super::chunked::{ChunkedWriter, Finished, annotation};
 use crate::oci::{Descriptor, descriptor::media_type};
 
-/// A way to compress a layer, by the names users give.
+/// A compression of layers, with the names that users write.
 ///
 /// [Example](crate#layer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     #[serde(alias = "")]
     None,
-    /// gzip, which everything reads.
+    /// gzip, which every reader supports.
     Gzip,
-    /// zstd, smaller and faster.
+    /// zstd, which is smaller and faster.
     Zstd,
-    /// zstd that can be pulled in parts: see [`chunked`](super::chunked).
+    /// zstd for partial pulls: see [`chunked`](super::chunked).
     #[serde(rename = "zstd:chunked")]
     ZstdChunked,
 }
 
 impl Compression {
-    /// The media type of a layer compressed so.
+    /// Returns the media type of a layer with this compression.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::None => media_type::LAYER_TAR,
@@ -49,7 +49,7 @@ impl Compression {
         }
     }
 
-    /// Its name, as users give it.
+    /// Returns the name that users write.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -59,13 +59,13 @@ impl Compression {
         }
     }
 
-    /// Whether a blob, as an image describes it, is what a layer is compressed to.
+    /// Whether the descriptor of a blob has this compression.
     pub fn fits(self, descriptor: &Descriptor) -> bool {
         let has_table = || descriptor.annotations.contains_key(annotation::CHECKSUM);
         descriptor.media_type == self.media_type() && (self != Self::ZstdChunked || has_table())
     }
 
-    /// What follows `.tar` in the name of a file compressed so.
+    /// Returns the suffix after `.tar` in the name of a compressed file.
     pub fn suffix(self) -> &'static str {
         match self {
             Self::None => "",
@@ -74,8 +74,8 @@ impl Compression {
         }
     }
 
-    /// Compresses what is written to `out`, with this many threads, as hard as
-    /// `level` says; without one, as strata always does.
+    /// Returns a writer that compresses to `out` with this many threads. Without `level`, it uses the default level of
+    /// strata.
     pub fn writer<W: Write>(self, out: W, threads: usize, level: Option<i32>) -> io::Result<Compressor<W>> {
         Ok(match self {
             Self::None => Compressor::None(out),
@@ -86,20 +86,16 @@ impl Compression {
     }
 }
 
-/// Any of the formats, being written.
+/// A writer of any of the formats.
 pub enum Compressor<W: Write> {
-    /// Passes everything on.
     None(W),
-    /// gzip.
     Gzip(GzipWriter<W>),
-    /// zstd.
     Zstd(ZstdWriter<W>),
-    /// zstd:chunked.
     ZstdChunked(Box<ChunkedWriter<W>>),
 }
 
 impl<W: Write> Compressor<W> {
-    /// Compresses what is left, and gives back the writer underneath and what a descriptor of the blob needs.
+    /// Compresses the remaining bytes. Returns the inner writer, and the fields for a descriptor of the blob.
     pub fn finish(self) -> io::Result<(W, Finished)> {
         let out = match self {
             Self::None(out) => out,

@@ -1,6 +1,6 @@
-//! Jobs done on all cores, whose results come back in order.
+//! Runs jobs on all cores, and returns the results in order.
 //!
-//! All pools of the process share the same threads, one for each processor:
+//! All pools of the process share the same threads, [`jobs`] of them:
 //!
 //! ```text
 //! layer 1   [job 2][job 1] ──┐             ┌─▶ thread 1
@@ -8,7 +8,7 @@
 //! layer 3   [job 1][job 0] ──┘             └─▶ …
 //! ```
 //!
-//! So the number of layers under way multiplies neither threads nor the jobs that wait for them.
+//! The number of concurrent layers therefore increases neither the number of threads nor the number of waiting jobs.
 
 use std::{
     collections::VecDeque,
@@ -22,32 +22,28 @@ use std::{
     thread,
 };
 
-use crate::threads::lock;
+use crate::threads::{jobs, lock};
 
 /// One job of a pool.
-type Turn = Box<dyn FnOnce() + Send>;
+type PoolTurn = Box<dyn FnOnce() + Send>;
 
 /// The turns that wait for a thread, or `None` before the threads are started.
-static TURNS: Mutex<Option<Sender<Turn>>> = Mutex::new(None);
+static TURNS: Mutex<Option<Sender<PoolTurn>>> = Mutex::new(None);
 /// The number of pools.
 static POOLS: AtomicUsize = AtomicUsize::new(0);
 
 /// The name of the threads.
 const NAME: &str = "strata-compress";
 
-fn processors() -> usize {
-    thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 /// The sender of turns to the threads, which are started for the first pool.
-fn turns() -> io::Result<Sender<Turn>> {
+fn turns() -> io::Result<Sender<PoolTurn>> {
     let mut turns = lock(&TURNS);
     if let Some(turns) = &*turns {
         return Ok(turns.clone());
     }
-    let (sender, receiver) = channel::<Turn>();
+    let (sender, receiver) = channel::<PoolTurn>();
     let receiver = Arc::new(Mutex::new(receiver));
-    for number in 0..processors() {
+    for number in 0..jobs() {
         let receiver = Arc::clone(&receiver);
         let work = move || {
             loop {
@@ -59,7 +55,7 @@ fn turns() -> io::Result<Sender<Turn>> {
         match thread::Builder::new().name(NAME.to_owned()).spawn(work) {
             Ok(_) => {}
             Err(error) if number == 0 => return Err(error),
-            // Those that were started do the work of the others.
+            // The threads that did start do the work.
             Err(_) => break,
         }
     }
@@ -67,48 +63,53 @@ fn turns() -> io::Result<Sender<Turn>> {
     Ok(sender)
 }
 
-/// Jobs of one kind.
+/// A pool for jobs of one type.
 pub struct Pool<J, R> {
-    shared: Arc<Shared<J, R>>,
-    /// Of jobs being done, in order.
+    shared: Arc<SharedPool<J, R>>,
+    /// Results of running jobs, in order.
     pending: VecDeque<Receiver<R>>,
 }
 
-struct Shared<J, R> {
-    turns: Sender<Turn>,
-    /// How many turns this pool has at once.
+struct SharedPool<J, R> {
+    turns: Sender<PoolTurn>,
+    /// The maximum number of concurrent turns of this pool.
     threads: usize,
-    state: Mutex<State<J, R>>,
-    hire: Box<dyn Fn() -> io::Result<Worker<J, R>> + Send + Sync>,
+    state: Mutex<PoolState<J, R>>,
+    make_worker: Box<dyn Fn() -> io::Result<WorkerFunction<J, R>> + Send + Sync>,
 }
 
-/// What does jobs.
-type Worker<J, R> = Box<dyn FnMut(J) -> R + Send>;
+/// A function that runs jobs.
+type WorkerFunction<J, R> = Box<dyn FnMut(J) -> R + Send>;
 
-struct State<J, R> {
+struct PoolState<J, R> {
     queue: VecDeque<(J, SyncSender<R>)>,
-    /// Turns that wait or run.
+    /// The number of waiting or running turns.
     turns: usize,
-    idle: Vec<Worker<J, R>>,
+    idle: Vec<WorkerFunction<J, R>>,
 }
 
 impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
-    /// With at most `threads` jobs done at once (0 is taken as 1), each by a worker that `hire` makes.
+    /// Runs at most `threads` jobs at once (0 is taken as 1), each on a worker that `make_worker` makes.
     pub fn new<W: FnMut(J) -> R + Send + 'static>(
         threads: usize,
-        hire: impl Fn() -> io::Result<W> + Send + Sync + 'static,
+        make_worker: impl Fn() -> io::Result<W> + Send + Sync + 'static,
     ) -> io::Result<Self> {
-        let hire = move || hire().map(|worker| Box::new(worker) as Worker<J, R>);
-        let state = Mutex::new(State { queue: VecDeque::new(), turns: 0, idle: Vec::new() });
-        let shared = Shared { turns: turns()?, threads: threads.clamp(1, processors()), state, hire: Box::new(hire) };
+        let make_worker = move || make_worker().map(|worker| Box::new(worker) as WorkerFunction<J, R>);
+        let state = Mutex::new(PoolState { queue: VecDeque::new(), turns: 0, idle: Vec::new() });
+        let shared = SharedPool {
+            turns: turns()?,
+            threads: threads.clamp(1, jobs()),
+            state,
+            make_worker: Box::new(make_worker),
+        };
         POOLS.fetch_add(1, Ordering::Relaxed);
         Ok(Self { shared: Arc::new(shared), pending: VecDeque::new() })
     }
 
-    /// Begins a job, and gives the oldest result where enough are under way: two a thread keep every thread busy, and
-    /// pools share the threads.
+    /// Starts a job, and returns the oldest result if enough jobs are running. Two jobs for each thread keep every
+    /// thread busy, although pools share the threads.
     pub fn submit(&mut self, job: J) -> io::Result<Option<R>> {
-        let enough = (2 * self.shared.threads / POOLS.load(Ordering::Relaxed).max(1)).max(2);
+        let enough = 2 * self.shared.share();
         let oldest = if self.pending.len() >= enough { self.next()? } else { None };
         let (answer, result) = sync_channel(1);
         let is_new = {
@@ -119,13 +120,13 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
             is_new
         };
         if is_new {
-            Shared::take_turn(&self.shared);
+            SharedPool::take_turn(&self.shared);
         }
         self.pending.push_back(result);
         Ok(oldest)
     }
 
-    /// The oldest result, once it is there; `None` where no job is left.
+    /// Waits for the oldest result. Returns `None` if there are no more jobs.
     pub fn next(&mut self) -> io::Result<Option<R>> {
         let stopped = |_| io::Error::other("a thread that compresses failed");
         self.pending.pop_front().map(|first| first.recv().map_err(stopped)).transpose()
@@ -135,13 +136,20 @@ impl<J: Send + 'static, R: Send + 'static> Pool<J, R> {
 impl<J, R> Drop for Pool<J, R> {
     fn drop(&mut self) {
         POOLS.fetch_sub(1, Ordering::Relaxed);
-        // Jobs whose results are not read any more are not begun.
+        // Jobs whose results are not needed any more are not started.
         lock(&self.shared.state).queue.clear();
     }
 }
 
-impl<J: Send + 'static, R: Send + 'static> Shared<J, R> {
-    /// Waits for a thread behind the turns of other pools, does one job, and does so again while there are jobs.
+impl<J, R> SharedPool<J, R> {
+    /// Returns how many threads this pool has if all pools are busy.
+    fn share(&self) -> usize {
+        (self.threads / POOLS.load(Ordering::Relaxed).max(1)).max(1)
+    }
+}
+
+impl<J: Send + 'static, R: Send + 'static> SharedPool<J, R> {
+    /// Waits for a thread behind the turns of other pools, runs one job, and repeats this while there are jobs.
     fn take_turn(this: &Arc<Self>) {
         let shared = Arc::clone(this);
         let turn = move || {
@@ -150,12 +158,16 @@ impl<J: Send + 'static, R: Send + 'static> Shared<J, R> {
                 (state.queue.pop_front(), state.idle.pop())
             };
             if let Some((job, answer)) = job {
-                // A job without an answer is an error of its pool; other pools need the thread.
+                // A job without a result is an error of its pool. Other pools still need the thread.
                 let _ = catch_unwind(AssertUnwindSafe(|| {
-                    let Ok(mut worker) = worker.map_or_else(|| (shared.hire)(), Ok) else { return };
+                    let Ok(mut worker) = worker.map_or_else(|| (shared.make_worker)(), Ok) else { return };
                     // The result is not read any more if the writer failed.
                     let _ = answer.send(worker(job));
-                    lock(&shared.state).idle.push(worker);
+                    // Each worker has tables of up to 1.5 MB, so that a pool keeps no more of them than it has threads.
+                    let mut state = lock(&shared.state);
+                    if state.idle.len() < shared.share() {
+                        state.idle.push(worker);
+                    }
                 }));
             }
             let mut state = lock(&shared.state);
@@ -183,19 +195,20 @@ mod tests {
         for job in 0..50 {
             for (pool, results) in pools.iter_mut().zip(&mut results) {
                 results.extend(pool.submit(job).unwrap());
-                assert!(pool.pending.len() <= 2 * processors().max(1));
+                assert!(pool.pending.len() <= 2 * jobs());
             }
         }
         #[cfg(target_os = "linux")]
         {
             let names = std::fs::read_dir("/proc/self/task").unwrap();
             let names = names.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-            assert_eq!(names.filter(|name| name.trim() == NAME).count(), processors());
+            assert_eq!(names.filter(|name| name.trim() == NAME).count(), jobs());
         }
         for (pool, results) in pools.iter_mut().zip(&mut results) {
             while let Some(result) = pool.next().unwrap() {
                 results.push(result);
             }
+            assert!(lock(&pool.shared.state).idle.len() <= jobs());
             assert!(results.iter().copied().eq((0..50).map(|job| job * 2)));
         }
     }
@@ -226,7 +239,7 @@ mod tests {
     fn a_job_that_panics_fails_its_own_pool_only() {
         let mut bad: Pool<(), ()> = Pool::new(1, || Ok(|()| panic!("expected by the test"))).unwrap();
         let mut good = Pool::new(1, || Ok(|job: u8| job)).unwrap();
-        for _ in 0..2 * processors() {
+        for _ in 0..2 * jobs() {
             bad.submit(()).ok();
         }
         assert!(bad.next().is_err());

@@ -9,13 +9,12 @@
 //! str(s)  = length (64 bits, little endian), s, zeros up to a multiple of 8
 //! ```
 //!
-//! See figure 5.2 of [Dolstra's thesis](https://edolstra.github.io/pubs/phd-thesis.pdf). Names are in bytewise
-//! order, a directory before what it holds: a tar of ours has the same order, so
-//! one becomes the other without a file system between.
+//! See figure 5.2 of [Dolstra's thesis](https://edolstra.github.io/pubs/phd-thesis.pdf). Names are in bytewise order,
+//! and a directory comes before its contents. Tars of strata have the same order, so a NAR becomes a tar without a file
+//! system in between.
 //!
-//! Written here because a NAR comes from strangers, and is hashed only when all
-//! of it was read: the `nix-nar` crate sets memory aside for whatever length the
-//! archive claims, and takes no name that is not UTF-8.
+//! Written here because NARs are untrusted and are hashed only at their end: the `nix-nar` crate allocates memory for
+//! any length that an archive claims, and accepts only names that are UTF-8.
 
 #[cfg(test)]
 mod tests;
@@ -28,100 +27,101 @@ pub(super) use unpack::walk;
 
 use crate::budget::{self, Budget};
 
-/// What a file system allows for a name; and room for every keyword.
+/// The maximum length of a name in a file system. All keywords are shorter.
 const NAME_LIMIT: u64 = 255;
-/// What Linux allows for a link's target, and for a path.
+/// The maximum length of the target of a link, and of a path, in Linux.
 const PATH_LIMIT: u64 = 4096;
 /// Bytes read at once.
 const BUFFER: usize = 128 * 1024;
 
 /// A node of a NAR.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
-    /// What it holds comes next.
+pub enum NarNode {
+    /// A directory, followed by its entries.
     Directory,
-    /// Its content is read from the [`NarReader`] before the next node.
+    /// A file. Its content is read from the [`NarReader`] before the next node.
     File {
-        /// Whether it may be run.
+        /// Whether the file is executable.
         executable: bool,
-        /// Bytes of content.
+        /// The size in bytes.
         size: u64,
     },
-    /// Where it leads.
+    /// The target of a symlink.
     Symlink(Vec<u8>),
 }
 
-/// Reads a NAR's nodes one after the other.
+/// Reads the nodes of a NAR in order.
 ///
-/// As a [`Read`] it gives the content of the file that [`Self::next_node`] gave last.
+/// As a [`Read`], it returns the content of the last file of [`Self::next_node`].
 pub struct NarReader<R> {
     inner: BufReader<R>,
-    /// The last node's path in the NAR, without a slash at its start; the root's is empty.
+    /// The path of the last node, without a slash at its start. The path of the root is empty.
     path: Vec<u8>,
-    /// Directories that are open, outermost first.
+    /// Open directories, outermost first.
     open: Vec<Open>,
-    /// What of the last file's content was not read, and the zeros that follow it.
+    /// The unread part of the last file's content, and the length of the padding after it.
     content: Option<(u64, u64)>,
-    state: State,
+    state: NarState,
     budget: Budget,
 }
 
 struct Open {
-    /// Bytes of its path.
+    /// The length of the path in bytes.
     path: usize,
-    /// The name of its last entry.
+    /// The name of the last entry.
     last: Vec<u8>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum NarState {
     Start,
-    /// After a node whose end was read.
+    /// After a complete node.
     Between,
     Ended,
 }
 
 impl<R: Read> NarReader<R> {
-    /// Reads the NAR that `inner` gives.
+    /// Reads the NAR in `inner`.
     pub fn new(inner: R) -> Self {
         let inner = BufReader::with_capacity(BUFFER, inner);
         let budget = Budget::new(&budget::NAR);
-        Self { inner, path: Vec::new(), open: Vec::new(), content: None, state: State::Start, budget }
+        Self { inner, path: Vec::new(), open: Vec::new(), content: None, state: NarState::Start, budget }
     }
 
-    /// The next node; [`path`](Self::path) says which. `None` when the archive is over, and all of `inner` was read.
+    /// Returns the next node, whose path is [`path`](Self::path). Returns `None` at the end of the archive, after all
+    /// of `inner` was read.
     ///
     /// # Errors
     ///
-    /// When it is no NAR, or cannot be read.
-    pub fn next_node(&mut self) -> io::Result<Option<Node>> {
-        if let Some((left, padding)) = self.content.take() {
-            let skipped = io::copy(&mut (&mut self.inner).take(left), &mut io::sink())?;
-            if skipped < left {
+    /// If the NAR is malformed or cannot be read.
+    pub fn next_node(&mut self) -> io::Result<Option<NarNode>> {
+        if let Some((remaining, padding)) = self.content.take() {
+            let skipped = io::copy(&mut (&mut self.inner).take(remaining), &mut io::sink())?;
+            if skipped < remaining {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             self.padding(padding)?;
             self.leaf_ends()?;
         }
         match self.state {
-            State::Start => {
+            NarState::Start => {
                 self.expect("nix-archive-1")?;
                 self.expect("(")?;
-                self.state = State::Between;
+                self.state = NarState::Between;
                 self.node().map(Some)
             }
-            State::Between => self.entry(),
-            State::Ended => Ok(None),
+            NarState::Between => self.entry(),
+            NarState::Ended => Ok(None),
         }
     }
 
-    /// Where the last node is in the NAR, without a slash at its start; empty for the root.
+    /// Returns the path of the last node, without a slash at its start. The path of the root is empty.
     pub fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// The next entry of the innermost directory, or of one around it.
-    fn entry(&mut self) -> io::Result<Option<Node>> {
+    /// Reads the next entry of the innermost directory, or of a directory around it.
+    fn entry(&mut self) -> io::Result<Option<NarNode>> {
         loop {
             let Some(directory) = self.open.last() else { return self.end().map(|()| None) };
             self.path.truncate(directory.path);
@@ -167,21 +167,21 @@ impl<R: Read> NarReader<R> {
         Ok(())
     }
 
-    /// A node, after its opening parenthesis.
-    fn node(&mut self) -> io::Result<Node> {
+    /// Reads a node after its opening parenthesis.
+    fn node(&mut self) -> io::Result<NarNode> {
         self.budget.take_parts(1)?;
         self.expect("type")?;
         let kind = self.text(NAME_LIMIT)?;
         match kind.as_slice() {
             b"directory" => {
                 self.open.push(Open { path: self.path.len(), last: Vec::new() });
-                Ok(Node::Directory)
+                Ok(NarNode::Directory)
             }
             b"symlink" => {
                 self.expect("target")?;
                 let target = self.text(PATH_LIMIT)?;
                 self.leaf_ends()?;
-                Ok(Node::Symlink(target))
+                Ok(NarNode::Symlink(target))
             }
             b"regular" => {
                 let mut word = self.text(NAME_LIMIT)?;
@@ -198,21 +198,21 @@ impl<R: Read> NarReader<R> {
                     return Err(invalid(format!("a file of {size} bytes")));
                 }
                 self.content = Some((size, padding(size)));
-                Ok(Node::File { executable, size })
+                Ok(NarNode::File { executable, size })
             }
             other => Err(unexpected(other, "the type of a node")),
         }
     }
 
-    /// After a file or a symlink.
+    /// Reads the end of a file or a symlink.
     fn leaf_ends(&mut self) -> io::Result<()> {
         self.expect(")")?;
         if self.open.is_empty() { Ok(()) } else { self.expect(")") }
     }
 
-    /// After the root: nothing follows, and what reads `inner` has seen its end.
+    /// Reads the end after the root. All of `inner` is read, so that readers below see their end.
     fn end(&mut self) -> io::Result<()> {
-        self.state = State::Ended;
+        self.state = NarState::Ended;
         match self.inner.read(&mut [0])? {
             0 => Ok(()),
             _ => Err(invalid("data follows its end".to_owned())),
@@ -236,7 +236,8 @@ impl<R: Read> NarReader<R> {
         Ok(text)
     }
 
-    /// Nix refuses other padding than zeros too (NixOS/nix, src/libutil/serialise.cc, `readPadding`): one tree has one NAR.
+    /// Reads padding, which must be zeros. Nix refuses other padding too, so that each tree has only one NAR
+    /// (NixOS/nix, src/libutil/serialise.cc, `readPadding`).
     fn padding(&mut self, count: u64) -> io::Result<()> {
         let mut zeros = [0; 8];
         let zeros = &mut zeros[..count as usize];
@@ -252,8 +253,8 @@ impl<R: Read> NarReader<R> {
 
 impl<R: Read> Read for NarReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some((left, _)) = &mut self.content else { return Ok(0) };
-        let most = usize::try_from(*left).unwrap_or(usize::MAX).min(buffer.len());
+        let Some((remaining, _)) = &mut self.content else { return Ok(0) };
+        let most = usize::try_from(*remaining).unwrap_or(usize::MAX).min(buffer.len());
         if most == 0 {
             return Ok(0);
         }
@@ -261,12 +262,12 @@ impl<R: Read> Read for NarReader<R> {
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        *left -= read as u64;
+        *remaining -= read as u64;
         Ok(read)
     }
 }
 
-/// Zeros that follow `length` bytes.
+/// Returns the length of the padding after `length` bytes.
 fn padding(length: u64) -> u64 {
     length.wrapping_neg() % 8
 }

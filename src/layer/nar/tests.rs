@@ -1,4 +1,4 @@
-//! NARs as tars and files, and what is refused.
+//! NARs as tars and files, and malformed NARs.
 
 use std::{
     fs,
@@ -10,9 +10,9 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
-use crate::layer::{Files, PathOptions, Result, Source, Tree, write};
+use crate::layer::{PathOptions, Result, Source, SourceFiles, Tree, write};
 
-/// A tree with the modes of a store, below a directory of its own, and its NAR.
+/// Returns a tree with the modes of a store, in a new directory, and its NAR.
 fn packed(directory: &Path) -> (PathBuf, Vec<u8>) {
     let root = directory.join("root");
     fs::create_dir_all(root.join("bin/deep/er")).unwrap();
@@ -34,27 +34,27 @@ fn packed(directory: &Path) -> (PathBuf, Vec<u8>) {
     (root, nar)
 }
 
-fn tar(path: &Path, files: Files) -> Result<Vec<u8>> {
+fn tar(path: &Path, files: SourceFiles) -> Result<Vec<u8>> {
     write(
         &Tree::new(&[Source { path: path.to_owned(), files, options: PathOptions::default(), follow: false }])?,
         Vec::new(),
     )
 }
 
-fn in_memory(nar: &[u8]) -> Files {
+fn in_memory(nar: &[u8]) -> SourceFiles {
     let nar = nar.to_owned();
-    Files::Nar(Arc::new(move || Ok(Box::new(io::Cursor::new(nar.clone())))))
+    SourceFiles::Nar(Arc::new(move || Ok(Box::new(io::Cursor::new(nar.clone())))))
 }
 
 #[test]
 fn a_nar_gives_the_tar_of_its_files() {
     let top = tempfile::tempdir().unwrap();
     let (root, nar) = packed(top.path());
-    let expected = tar(&root, Files::InPlace).unwrap();
+    let expected = tar(&root, SourceFiles::InPlace).unwrap();
     assert!(tar(&root, in_memory(&nar)).unwrap() == expected);
     let unpacked = top.path().join("unpacked");
     unpack(nar.as_slice(), &unpacked).unwrap();
-    assert!(tar(&root, Files::At(unpacked)).unwrap() == expected);
+    assert!(tar(&root, SourceFiles::At(unpacked)).unwrap() == expected);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn padding_is_zero() {
     let zeros: Vec<usize> = (0..nar.len()).filter(|at| nar[*at] == 0).collect();
     let mut other = nar.clone();
     for at in zeros {
-        // Lengths, contents and padding: each of them makes another NAR or none.
+        // Changes of lengths, contents and padding make another NAR or an invalid one.
         other[at] = 1;
         let same = tar(&root, in_memory(&other)).is_ok_and(|bytes| bytes == tar(&root, in_memory(&nar)).unwrap());
         assert!(!same, "byte {at}");
@@ -85,7 +85,7 @@ fn files_need_not_be_read() {
 }
 
 #[test]
-fn one_that_is_cut_anywhere_is_an_error() {
+fn a_truncated_nar_is_an_error() {
     let top = tempfile::tempdir().unwrap();
     let (root, nar) = packed(top.path());
     for length in (0..nar.len()).step_by(7).chain([nar.len() - 1]) {
@@ -95,7 +95,7 @@ fn one_that_is_cut_anywhere_is_an_error() {
 }
 
 #[test]
-fn names_lead_nowhere_else() {
+fn names_with_slashes_and_dots_are_refused() {
     let word = |text: &str| {
         let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
         bytes.extend_from_slice(text.as_bytes());
@@ -120,7 +120,7 @@ fn names_lead_nowhere_else() {
 
 proptest! {
     #[test]
-    fn anything_else_is_an_error_and_never_a_panic(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
+    fn mutated_nars_are_errors_and_never_panics(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..6)) {
         let top = tempfile::tempdir().unwrap();
         let (root, mut nar) = packed(top.path());
         for (at, byte) in changes {

@@ -1,4 +1,4 @@
-//! NARs as files, and as entries of a layer.
+//! Converts NARs to files, and to entries of a layer.
 
 use std::{
     ffi::OsStr,
@@ -11,20 +11,20 @@ use std::{
     path::Path,
 };
 
-use super::{NarReader, Node};
+use super::{NarNode, NarReader};
 use crate::layer::{
     LayerError, Result,
-    node::{self, Content, OpenNar},
-    path_options::{Attributes, Compiled},
+    node::{self, NodeContent, OpenNar},
+    path_options::{Compiled, EntryAttributes},
 };
 
-/// Calls `visit` with every entry of the NAR of the store path `path`, which keeps its place.
+/// Calls `visit` with every entry of the NAR of the store path `path`, whose location does not change.
 pub(in crate::layer) fn walk(
     open: &OpenNar,
     path: &Path,
     options: &Compiled,
     mtime: u64,
-    visit: &mut dyn FnMut(node::Entry<'_>) -> Result<()>,
+    visit: &mut dyn FnMut(node::TreeEntry<'_>) -> Result<()>,
 ) -> Result<()> {
     let fail = |source| LayerError::Nar { path: path.to_owned(), source };
     let mut nar = NarReader::new(open().map_err(fail)?);
@@ -33,15 +33,17 @@ pub(in crate::layer) fn walk(
         if !nar.path().is_empty() {
             full.push(OsStr::from_bytes(nar.path()));
         }
-        // The modes that Nix gives everything in a store.
+        // Nix gives all files in a store these modes.
         let (mode, content) = match node {
-            Node::Directory => (0o555, Content::Directory),
-            Node::Symlink(target) => (0o777, Content::Symlink(target)),
-            Node::File { executable, size } => (if executable { 0o555 } else { 0o444 }, Content::Data(&mut nar, size)),
+            NarNode::Directory => (0o555, NodeContent::Directory),
+            NarNode::Symlink(target) => (0o777, NodeContent::Symlink(target)),
+            NarNode::File { executable, size } => {
+                (if executable { 0o555 } else { 0o444 }, NodeContent::Data(&mut nar, size))
+            }
         };
         let name = full.as_os_str().as_bytes();
-        let attributes: Attributes<'_> = options.attributes(name, mode);
-        visit(node::Entry { name, source: &full, attributes, mtime, content })?;
+        let attributes: EntryAttributes<'_> = options.attributes(name, mode);
+        visit(node::TreeEntry { name, source: &full, attributes, mtime, content })?;
     }
     Ok(())
 }
@@ -50,19 +52,19 @@ pub(in crate::layer) fn walk(
 ///
 /// # Errors
 ///
-/// When it is no NAR, or a file cannot be written.
+/// If the NAR is malformed, or a file cannot be written.
 pub fn unpack(nar: impl Read, target: &Path) -> io::Result<()> {
     let mut nar = NarReader::new(nar);
-    // Names are plain, and what lies above one was made here, as a directory: no entry leads elsewhere.
+    // Names have no slashes, and each parent directory was made here, so no entry leads outside.
     while let Some(node) = nar.next_node()? {
         let place = match nar.path() {
             b"" => target.to_owned(),
             path => target.join(OsStr::from_bytes(path)),
         };
         match node {
-            Node::Directory => fs::create_dir(&place)?,
-            Node::Symlink(to) => symlink(OsStr::from_bytes(&to), &place)?,
-            Node::File { executable, .. } => {
+            NarNode::Directory => fs::create_dir(&place)?,
+            NarNode::Symlink(to) => symlink(OsStr::from_bytes(&to), &place)?,
+            NarNode::File { executable, .. } => {
                 let mode = if executable { 0o555 } else { 0o444 };
                 let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&place)?;
                 io::copy(&mut nar, &mut file)?;

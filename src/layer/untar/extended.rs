@@ -1,37 +1,37 @@
-//! Records before an entry: PAX's, and GNU's long names.
+//! Records before an entry: those of PAX, and long names of GNU.
 
 use std::{io, mem};
 
-use super::{XATTR, Xattrs, invalid};
+use super::{XATTR, Xattrs, invalid, parse_seconds};
 
-/// What an entry's own header cannot say.
+/// Fields that do not fit into the header of an entry.
 #[derive(Default)]
 pub(super) struct Extended {
-    /// GNU's, which wins, and PAX's.
+    /// The name of GNU, which takes precedence, and that of PAX.
     pub name: [Option<Vec<u8>>; 2],
     pub link: [Option<Vec<u8>>; 2],
     pub size: Option<u64>,
     pub uid: Option<u64>,
     pub gid: Option<u64>,
     pub xattrs: Xattrs,
-    /// As text.
+    /// The text of the record.
     pub mtime: Option<Vec<u8>>,
 }
 
 impl Extended {
-    /// Takes PAX records, `LEN key=value\n`, in the place of any that came before.
-    pub fn records(&mut self, mut left: &[u8]) -> io::Result<()> {
+    /// Reads PAX records, `LEN key=value\n`, which replace earlier records.
+    pub fn records(&mut self, mut rest: &[u8]) -> io::Result<()> {
         let ([name, _], [link, _]) = (mem::take(&mut self.name), mem::take(&mut self.link));
         *self = Self { name: [name, None], link: [link, None], ..Self::default() };
-        while !left.is_empty() {
-            let (key, value, rest) = record(left).ok_or_else(|| invalid("a malformed PAX record"))?;
+        while !rest.is_empty() {
+            let (key, value, following) = record(rest).ok_or_else(|| invalid("a malformed PAX record"))?;
             self.record(key, value)?;
-            left = rest;
+            rest = following;
         }
         Ok(())
     }
 
-    /// An empty value takes back what was said.
+    /// Sets a field. An empty value removes an earlier record.
     fn record(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let text = || Some(value.to_vec()).filter(|value| !value.is_empty());
         let number = || {
@@ -46,6 +46,7 @@ impl Extended {
             b"uid" => self.uid = number()?,
             b"gid" => self.gid = number()?,
             b"mtime" => self.mtime = text(),
+            b"atime" | b"ctime" => drop(text().map(|text| parse_seconds(&text)).transpose()?),
             key if key.starts_with(b"GNU.sparse.") => {
                 return Err(invalid("a file with holes in PAX records; write the layer without them"));
             }
@@ -59,7 +60,7 @@ impl Extended {
     }
 }
 
-/// Key and value of the first record, and what follows it. Neither has NUL where Go allows none.
+/// Splits off key and value of the first record. Neither may contain NUL where Go refuses it.
 fn record(records: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let space = records.iter().take(20).position(|byte| *byte == b' ')?;
     let length: usize = std::str::from_utf8(&records[..space]).ok()?.parse().ok()?;

@@ -1,91 +1,98 @@
-//! Tars of strangers, read as Go's `archive/tar` reads them, which is what docker and containerd unpack with.
+//! Untrusted tars, read as by Go's `archive/tar`, which docker and containerd use to unpack layers.
 //!
 //! ```text
 //! x "30 mtime=…\n22 SCHILY.xattr.user.a=…\n"   for the next entry: name, link, size, owner, extended attributes
 //! L, K                                          GNU's long name and long link, for the next entry
-//! g                                             for all that follow: ignored, as Go does
+//! g                                             for all entries that follow: see below
 //! header, data, up to 512 bytes
 //! two blocks of zeros, or the end
 //! ```
 //!
-//! The `tar` crate reads the fields of a header. Its own reader splits PAX records at line ends, which file capabilities
-//! may contain, so that a layer could be one thing here and another at runtime; and it keeps records of any size.
+//! The reader of the `tar` crate is not used. It reads names from some headers that Go does not read from them, and it
+//! splits PAX records at line ends, which file capabilities may contain, so that strata and engines would read different
+//! files. It also keeps records of any size.
+//!
+//! Go passes a global header (type `g`) to the engine as an entry. containerd (pkg/archive/tar.go, `applyNaive`) and
+//! docker (moby/go-archive, diff.go, `UnpackLayer`) create the parent directories of its name, remove an existing file
+//! of this name, and treat a name with the prefix `.wh.` as a whiteout. strata accepts only the name that `git archive`
+//! writes. PAX records before a global header apply to no entry.
 
 mod extended;
+mod fields;
 
 use std::{
     collections::BTreeMap,
     io::{self, Read, Seek, SeekFrom},
 };
 
-use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+use tar::EntryType;
 
 use extended::Extended;
+use fields::{Block, Fields, HeaderFormat, natural};
 
 use crate::budget::{self, Budget, NAME_OVERHEAD};
 
 const BLOCK: u64 = 512;
 
-/// What stands before the name of an extended attribute in a PAX record.
+/// The name of a global header, as `git archive` writes it.
+const GLOBAL_HEADER: &[u8] = b"pax_global_header";
+
+/// The prefix of the name of an extended attribute in a PAX record.
 pub(super) const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// Extended attributes by name: `security.capability`, `user.…`.
 pub type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// What a tar says of one of its files.
+/// An entry of a tar.
 #[derive(Clone, Debug)]
 pub struct TarEntry {
-    /// Its path, as it stands there.
+    /// The path, unchanged.
     pub name: Vec<u8>,
-    /// What it is.
     pub kind: EntryType,
-    /// Permission bits, with setuid, setgid and sticky.
+    /// Permission bits, including setuid, setgid and sticky.
     pub mode: u32,
-    /// Numeric owner.
     pub uid: u64,
-    /// Numeric group.
     pub gid: u64,
-    /// Bytes of data that follow in the tar.
+    /// The number of bytes of data after the header.
     pub size: u64,
-    /// Where a link leads.
+    /// The target of a link.
     pub link: Vec<u8>,
     /// Major and minor number of a device.
     pub device: (u64, u64),
-    /// Extended attributes.
     pub xattrs: Xattrs,
-    /// Modification time in seconds since the epoch, rounded as Go's `archive/tar` rounds it; none before 1970.
+    /// Modification time in seconds since the epoch, rounded as by Go's `archive/tar`, or `None` before 1970.
     pub mtime: Option<u64>,
-    /// The first data byte's place in the tar.
+    /// The position of the first data byte in the tar.
     pub position: u64,
-    /// Of a file with holes.
+    /// Set for a file with holes.
     pub holes: Option<Sparse>,
 }
 
 /// A file with holes.
 #[derive(Clone, Debug)]
 pub struct Sparse {
-    /// Bytes of the whole file.
+    /// The size of the file, including holes, in bytes.
     pub size: u64,
-    /// Where the data goes, in order: offset and length in bytes.
+    /// The parts with data, in order: offset and length in bytes.
     pub parts: Vec<(u64, u64)>,
 }
 
-/// Reads a tar's entries one after the other.
+/// Reads the entries of a tar in order.
 ///
-/// As a [`Read`] it gives the data of the entry that [`next_entry`](Self::next_entry) gave last.
+/// As a [`Read`], it returns the data of the last entry of [`next_entry`](Self::next_entry).
 pub struct TarReader<R> {
     inner: R,
     skip: fn(&mut R, u64) -> io::Result<()>,
     position: u64,
-    /// Data and padding that are left of the last entry.
+    /// The remaining data and padding of the last entry.
     data: u64,
     padding: u64,
-    /// What all extended attributes may still take.
+    /// The remaining memory for extended attributes.
     xattrs: Budget,
 }
 
 impl<R: Read> TarReader<R> {
-    /// A reader of a stream.
+    /// Reads a stream.
     pub fn new(inner: R) -> Self {
         let skip = |inner: &mut R, count| match io::copy(&mut inner.take(count), &mut io::sink())? {
             skipped if skipped == count => Ok(()),
@@ -94,7 +101,7 @@ impl<R: Read> TarReader<R> {
         Self { inner, skip, position: 0, data: 0, padding: 0, xattrs: Budget::new(&budget::XATTRS) }
     }
 
-    /// A reader of a file, which skips data without reading it.
+    /// Reads a file, and skips data without reading it.
     pub fn seeking(inner: R) -> Self
     where
         R: Seek,
@@ -104,57 +111,74 @@ impl<R: Read> TarReader<R> {
             if count == 0 {
                 return Ok(());
             }
-            // A seek leads beyond the end of a file that was cut off; its last byte is not there.
+            // A seek beyond the end of a truncated file succeeds, but reading the last byte fails.
             inner.seek(SeekFrom::Current(count - 1))?;
             inner.read_exact(&mut [0]).map_err(|error| error.kind().into())
         };
         Self { skip, ..Self::new(inner) }
     }
 
-    /// The reader of the tar, after what was read of it.
+    /// Returns the inner reader, after the part that was read.
     pub fn inner(&mut self) -> &mut R {
         &mut self.inner
     }
 
-    /// The next entry, if there is one more.
+    /// Returns the next entry.
     ///
     /// # Errors
     ///
-    /// When it is no tar, or something in it is beyond any bound.
+    /// If the tar is malformed, or exceeds a limit.
     pub fn next_entry(&mut self) -> io::Result<Option<TarEntry>> {
         let mut extended = Extended::default();
         loop {
-            let Some(header) = self.header()? else { return Ok(None) };
-            let size = number(&header.as_old().size)?;
-            match header.entry_type() {
-                EntryType::XHeader => extended.records(&self.extension(size)?)?,
-                EntryType::GNULongName => extended.name[0] = Some(text(&self.extension(size)?).to_vec()),
-                EntryType::GNULongLink => extended.link[0] = Some(text(&self.extension(size)?).to_vec()),
-                EntryType::XGlobalHeader => self.begin(size)?,
-                _ => return self.entry(&header, size, extended).map(Some),
+            let Some((block, fields)) = self.header()? else { return Ok(None) };
+            // Go ignores an empty name.
+            let long_name = |data: Vec<u8>| Some(text(&data).to_vec()).filter(|name| !name.is_empty());
+            match fields.kind {
+                EntryType::XHeader => extended.records(&self.extension(fields.size)?)?,
+                EntryType::GNULongName => extended.name[0] = long_name(self.extension(fields.size)?),
+                EntryType::GNULongLink => extended.link[0] = long_name(self.extension(fields.size)?),
+                EntryType::XGlobalHeader => {
+                    self.global_header(&fields)?;
+                    extended = Extended::default();
+                }
+                _ => return self.entry(&block, fields, extended).map(Some),
             }
         }
     }
 
-    fn entry(&mut self, header: &Header, size: u64, extended: Extended) -> io::Result<TarEntry> {
-        let said = |[gnu, pax]: [Option<Vec<u8>>; 2]| gnu.or(pax);
-        let name = said(extended.name).unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = said(extended.link).unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned());
-        let kind = match header.entry_type() {
-            // Tars from before directories had a type.
-            EntryType::Regular if header.as_old().linkflag == [0] && name.ends_with(b"/") => EntryType::Directory,
+    /// Reads the records of a global header, which apply to no entry in Go, and checks its name.
+    fn global_header(&mut self, fields: &Fields) -> io::Result<()> {
+        let mut records = Extended::default();
+        records.records(&self.extension(fields.size)?)?;
+        if fields.name != GLOBAL_HEADER || records.name[1].is_some() {
+            return Err(invalid(
+                "a global header whose name engines take for a file; write the layer without global headers",
+            ));
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, block: &Block, fields: Fields, extended: Extended) -> io::Result<TarEntry> {
+        let first_of = |[gnu, pax]: [Option<Vec<u8>>; 2]| gnu.or(pax);
+        let name = first_of(extended.name).unwrap_or(fields.name);
+        let link = first_of(extended.link).unwrap_or(fields.link);
+        let kind = match fields.kind {
+            // In old tars without a type for directories, a slash at the end of the name marks a directory.
+            EntryType::Regular if fields.is_of_old_type && name.ends_with(b"/") => EntryType::Directory,
             kind => kind,
         };
         let size = match kind {
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => extended.size.unwrap_or(size),
             EntryType::Link | EntryType::Symlink | EntryType::Directory => 0,
             EntryType::Char | EntryType::Block | EntryType::Fifo => 0,
-            _ => extended.size.unwrap_or(size),
+            _ => extended.size.unwrap_or(fields.size),
         };
         let device = match kind {
-            EntryType::Char | EntryType::Block if &header.as_bytes()[257..262] == b"ustar" => {
-                let device = (number(&header.as_bytes()[329..337])?, number(&header.as_bytes()[337..345])?);
-                // Linux has 12 and 20 bits for them (include/linux/kdev_t.h); bigger ones would be written as 0.
+            EntryType::Char | EntryType::Block => {
+                let natural = |number: i64| u64::try_from(number).unwrap_or(u64::MAX);
+                let device = (natural(fields.device.0), natural(fields.device.1));
+                // Linux has 12 and 20 bits for device numbers (include/linux/kdev_t.h). Larger ones would be written as
+                // 0.
                 if device.0 >> 12 != 0 || device.1 >> 20 != 0 {
                     return Err(invalid("a device whose number no kernel has"));
                 }
@@ -162,31 +186,32 @@ impl<R: Read> TarReader<R> {
             }
             _ => (0, 0),
         };
-        let holes = if kind == EntryType::GNUSparse { Some(self.sparse(header, size)?) } else { None };
+        let is_gnu = fields.format == HeaderFormat::Gnu;
+        let holes = if kind == EntryType::GNUSparse { Some(self.sparse(block, is_gnu, size)?) } else { None };
         let bytes = extended.xattrs.iter().map(|(name, value)| name.len() + value.len() + NAME_OVERHEAD).sum::<usize>();
         self.xattrs.take_bytes(bytes as u64)?;
         self.begin(size)?;
         Ok(TarEntry {
             name,
             kind,
-            mode: number(&header.as_old().mode)? as u32 & 0o7777,
-            uid: extended.uid.map_or_else(|| number(&header.as_old().uid), Ok)?,
-            gid: extended.gid.map_or_else(|| number(&header.as_old().gid), Ok)?,
+            mode: fields.mode,
+            uid: extended.uid.unwrap_or(fields.uid),
+            gid: extended.gid.unwrap_or(fields.gid),
             size,
             link,
             device,
             xattrs: extended.xattrs,
             mtime: match extended.mtime {
-                Some(text) => parse_seconds(&text),
-                None => number(&header.as_old().mtime).ok().filter(|time| time >> 62 == 0),
+                Some(text) => parse_seconds(&text)?,
+                None => fields.mtime,
             },
             position: self.position,
             holes,
         })
     }
 
-    /// The next header that is none of zeros.
-    fn header(&mut self) -> io::Result<Option<Header>> {
+    /// Returns the next header that is not all zeros.
+    fn header(&mut self) -> io::Result<Option<(Block, Fields)>> {
         let data = std::mem::take(&mut self.data);
         if data > 0 {
             (self.skip)(&mut self.inner, data)?;
@@ -200,26 +225,20 @@ impl<R: Read> TarReader<R> {
         if skipped < padding {
             return Ok(None);
         }
-        let mut header = Header::new_old();
-        if !self.block(header.as_mut_bytes())? {
+        let mut block = [0; BLOCK as usize];
+        if !self.block(&mut block)? {
             return Ok(None);
         }
-        if header.as_bytes().iter().all(|byte| *byte == 0) {
-            let mut second = [0; BLOCK as usize];
-            return match self.block(&mut second)? && second != [0; BLOCK as usize] {
+        if block == [0; BLOCK as usize] {
+            return match self.block(&mut block)? && block != [0; BLOCK as usize] {
                 true => Err(invalid("a block of zeros between its entries")),
                 false => Ok(None),
             };
         }
-        let bytes = header.as_bytes();
-        let sum = bytes[..148].iter().chain(&bytes[156..]).map(|byte| u32::from(*byte)).sum::<u32>() + 8 * 32;
-        if number(&header.as_old().cksum)? != u64::from(sum) {
-            return Err(invalid("a header whose checksum is wrong"));
-        }
-        Ok(Some(header))
+        Ok(Some((block, Fields::parse(&block)?)))
     }
 
-    /// Reads a block; whether there is one.
+    /// Reads a block. Returns whether there is one.
     fn block(&mut self, block: &mut [u8; BLOCK as usize]) -> io::Result<bool> {
         let mut read = 0;
         while read < block.len() {
@@ -244,7 +263,7 @@ impl<R: Read> TarReader<R> {
         Ok(())
     }
 
-    /// All data of an entry that says something of the next one.
+    /// Reads the data of an entry that describes the next entry.
     fn extension(&mut self, size: u64) -> io::Result<Vec<u8>> {
         Budget::new(&budget::EXTENSION).take_bytes(size)?;
         self.begin(size)?;
@@ -253,14 +272,18 @@ impl<R: Read> TarReader<R> {
         Ok(data)
     }
 
-    /// Which parts of a file with holes are there; `size` bytes together.
-    fn sparse(&mut self, header: &Header, size: u64) -> io::Result<Sparse> {
-        let gnu = header.as_gnu().ok_or_else(|| invalid("a file with holes that is not GNU's"))?;
-        let whole = gnu.real_size()?;
-        let (mut parts, mut budget) = (Vec::new(), Budget::new(&budget::SPARSE_FILE));
-        let mut add = |described: &[GnuSparseHeader]| -> io::Result<()> {
-            for part in described.iter().filter(|part| !part.is_empty()) {
-                let (offset, length) = (part.offset()?, part.length()?);
+    /// Reads which parts of a file with holes have data, as Go's `readOldGNUSparseMap` (reader.go). Together they have
+    /// `size` bytes.
+    fn sparse(&mut self, block: &Block, is_gnu: bool, size: u64) -> io::Result<Sparse> {
+        if !is_gnu {
+            return Err(invalid("a file with holes that is not GNU's"));
+        }
+        let whole = natural(&block[483..495])?;
+        let (mut parts, mut budget) = (Vec::<(u64, u64)>::new(), Budget::new(&budget::SPARSE_FILE));
+        let mut add = |described: &[u8]| -> io::Result<()> {
+            // The list ends at an offset that begins with NUL.
+            for part in described.chunks_exact(24).take_while(|part| part[0] != 0) {
+                let (offset, length) = (natural(&part[..12])?, natural(&part[12..])?);
                 let end = offset.checked_add(length).filter(|end| *end <= whole);
                 let before = parts.last().map_or(0, |(offset, length)| offset + length);
                 if end.is_none() || offset < before {
@@ -271,15 +294,15 @@ impl<R: Read> TarReader<R> {
             }
             Ok(())
         };
-        add(&gnu.sparse)?;
-        let mut more = gnu.is_extended();
+        add(&block[386..482])?;
+        let mut more = block[482] > 0;
         while more {
-            let mut extended = GnuExtSparseHeader::new();
-            if !self.block(extended.as_mut_bytes())? {
+            let mut extended = [0; BLOCK as usize];
+            if !self.block(&mut extended)? {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            add(&extended.sparse)?;
-            more = extended.is_extended();
+            add(&extended[..504])?;
+            more = extended[504] > 0;
         }
         if parts.iter().map(|(_, length)| length).sum::<u64>() != size {
             return Err(invalid("a file with holes whose parts are not its size"));
@@ -301,32 +324,21 @@ impl<R: Read> Read for TarReader<R> {
     }
 }
 
-/// A header's number: octal, or GNU's base 256. An empty field is 0, as for Go.
-fn number(field: &[u8]) -> io::Result<u64> {
-    let bad = || invalid("a header with a number that is none");
-    if let [first @ 0x80..=0xff, rest @ ..] = field {
-        let add = |sum: u64, byte: &u8| sum.checked_mul(256).map(|sum| sum + u64::from(*byte));
-        return rest.iter().try_fold(u64::from(first & 0x7f), add).ok_or_else(bad);
-    }
-    let digits = std::str::from_utf8(field).map_err(|_| bad())?.trim_matches([' ', '\0']);
-    // What stands behind a NUL is left over from something longer.
-    let digits = digits.split('\0').next().unwrap_or_default();
-    let digit = |sum: u64, digit: u8| match digit {
-        b'0'..=b'7' => sum.checked_mul(8).map(|sum| sum + u64::from(digit - b'0')),
-        _ => None,
-    };
-    digits.bytes().try_fold(0, digit).ok_or_else(bad)
-}
-
-/// Seconds with a fraction, `1350244992.023`, to the nearest second.
-fn parse_seconds(text: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(text).ok()?;
+/// Rounds seconds with a fraction, such as `1350244992.023`. Returns `None` for times before 1970.
+fn parse_seconds(text: &[u8]) -> io::Result<Option<u64>> {
+    let malformed = || invalid("a PAX record whose time is not a number");
+    let text = std::str::from_utf8(text).map_err(|_| malformed())?;
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let whole: i64 = seconds.parse().map_err(|_| malformed())?;
+    if !fraction.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(malformed());
+    }
     let is_upper_half = fraction.as_bytes().first().is_some_and(|digit| (b'5'..=b'9').contains(digit));
-    seconds.parse::<u64>().ok()?.checked_add(is_upper_half.into())
+    let positive = u64::try_from(whole).ok().filter(|_| !seconds.starts_with('-'));
+    Ok(positive.and_then(|whole| whole.checked_add(is_upper_half.into())))
 }
 
-/// Up to the first NUL.
+/// Returns the bytes before the first NUL.
 fn text(bytes: &[u8]) -> &[u8] {
     bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
@@ -345,7 +357,7 @@ mod tests {
         let mut tar = tar::Builder::new(Vec::new());
         for at in 0..80 {
             tar.append_pax_extensions([("SCHILY.xattr.user.a", value.as_slice())]).unwrap();
-            let mut header = Header::new_gnu();
+            let mut header = tar::Header::new_gnu();
             header.set_size(0);
             header.set_mode(0o644);
             tar.append_data(&mut header, format!("file-{at}"), io::empty()).unwrap();
@@ -365,7 +377,7 @@ mod tests {
     #[test]
     fn a_tar_may_end_in_the_padding_of_its_last_entry() {
         let mut tar = tar::Builder::new(Vec::new());
-        let mut header = Header::new_gnu();
+        let mut header = tar::Header::new_gnu();
         header.set_size(5);
         tar.append_data(&mut header, "file", &b"hello"[..]).unwrap();
         let bytes = tar.into_inner().unwrap();

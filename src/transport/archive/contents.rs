@@ -1,4 +1,4 @@
-//! What an archive holds: documents, kept, and blobs, found again when they are needed.
+//! The contents of an archive: documents are kept in memory, and blobs are located in the file.
 
 use std::{
     borrow::Cow,
@@ -16,31 +16,29 @@ use crate::{
     oci::{Descriptor, Digest, Sha256Writer, json},
 };
 
-/// Everything in an archive, by name: `index.json`, `blobs/sha256/…`.
+/// All files of an archive, by name: `index.json`, `blobs/sha256/…`.
 #[derive(Debug)]
-pub struct Contents {
+pub struct ArchiveContents {
     archive: Archive,
-    /// JSON files that are small, in order of their names.
+    /// Small JSON files, in order of their names.
     documents: BTreeMap<String, Vec<u8>>,
-    /// For documents that are kept; what does not fit is read again when it is needed.
+    /// The remaining memory for documents. A document that does not fit is read again when it is needed.
     kept: Budget,
     names: Budget,
-    /// Every file.
-    blobs: BTreeMap<String, Blob>,
-    /// Names that stand for others.
+    /// All files.
+    blobs: BTreeMap<String, ArchiveBlob>,
+    /// Names of links, with the names of their targets.
     aliases: BTreeMap<String, String>,
 }
 
-/// A file of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Blob {
-    /// Bytes.
+pub(crate) struct ArchiveBlob {
     pub size: u64,
-    /// The first byte's place in the plain archive.
+    /// The position of the first byte in the uncompressed archive.
     pub offset: u64,
 }
 
-impl Contents {
+impl ArchiveContents {
     pub(crate) fn new(archive: Archive) -> Self {
         Self {
             archive,
@@ -52,8 +50,8 @@ impl Contents {
         }
     }
 
-    /// Takes one file in: keeps it if it is a document.
-    pub(crate) fn add(&mut self, name: String, blob: Blob, reader: &mut dyn Read) -> io::Result<()> {
+    /// Adds a file, and keeps its bytes if it is a document.
+    pub(crate) fn add(&mut self, name: String, blob: ArchiveBlob, reader: &mut dyn Read) -> io::Result<()> {
         if self.blobs.contains_key(&name) || self.aliases.contains_key(&name) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it occurs twice"));
         }
@@ -70,34 +68,32 @@ impl Contents {
         Ok(())
     }
 
-    /// Takes note that `name` stands for `target`.
+    /// Records that `name` is another name of `target`.
     pub(crate) fn alias(&mut self, name: String, target: String) -> io::Result<()> {
         self.names.take(name.len() + target.len() + NAME_OVERHEAD)?;
         self.aliases.entry(name).or_insert(target);
         Ok(())
     }
 
-    /// A document's bytes, where it is one.
+    /// Returns the bytes of a document that is kept in memory.
     pub(crate) fn raw(&self, name: &str) -> Option<&[u8]> {
         self.documents.get(name).or_else(|| self.documents.get(self.aliases.get(name)?)).map(Vec::as_slice)
     }
 
-    /// The blob of this name.
-    pub(crate) fn blob(&self, name: &str) -> Option<Blob> {
+    pub(crate) fn blob(&self, name: &str) -> Option<ArchiveBlob> {
         self.blobs.get(name).or_else(|| self.blobs.get(self.aliases.get(name)?)).copied()
     }
 
-    /// Opens the blob of this name.
     pub(crate) fn open(&self, name: &str) -> io::Result<Box<dyn Read + Send>> {
         if let Some(bytes) = self.raw(name) {
             return Ok(Box::new(io::Cursor::new(bytes.to_vec())));
         }
         let missing = || io::Error::new(io::ErrorKind::NotFound, format!("{name} is missing"));
-        let Blob { size, offset } = self.blob(name).ok_or_else(missing)?;
+        let ArchiveBlob { size, offset } = self.blob(name).ok_or_else(missing)?;
         Ok(Box::new(self.archive.read(offset, size)?))
     }
 
-    /// A document's bytes: kept, or where there was no room for them read again.
+    /// Returns the bytes of a document. A document that is not kept in memory is read again.
     pub(crate) fn text(&self, name: &str) -> Result<Cow<'_, [u8]>, OpenError> {
         let fail = |why: String| OpenError::Document { document: name.to_owned(), why };
         if let Some(kept) = self.raw(name) {
@@ -114,10 +110,10 @@ impl Contents {
     }
 }
 
-impl Store for Contents {
+impl Store for ArchiveContents {
     fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
         let name = digest.blob_name();
-        self.blob(&name).map(|_| Contents::open(self, &name)).transpose()
+        self.blob(&name).map(|_| ArchiveContents::open(self, &name)).transpose()
     }
 
     fn has(&self, digest: &Digest) -> io::Result<bool> {
@@ -129,7 +125,7 @@ impl Store for Contents {
         if self.blob(&name).is_none() {
             return Ok(None);
         }
-        read_document(Contents::open(self, &name)?, descriptor.size).map(Some)
+        read_document(ArchiveContents::open(self, &name)?, descriptor.size).map(Some)
     }
 
     fn list(&self) -> io::Result<Vec<Digest>> {
@@ -138,25 +134,25 @@ impl Store for Contents {
     }
 }
 
-/// The digests of `start` and what follows it, `size` bytes together, as they are and decompressed.
+/// Returns the digests of `start` and the rest of `reader`, together `size` bytes, as they are and decompressed.
 pub(crate) fn digests(start: &[u8], reader: &mut dyn Read, size: u64) -> io::Result<(Digest, Digest)> {
-    let mut raw = Hashed { inner: start.chain(reader), out: Sha256Writer::new(io::sink()) };
+    let mut raw = HashedReader { inner: start.chain(reader), out: Sha256Writer::new(io::sink()) };
     let mut plain = Sha256Writer::new(io::sink());
     {
-        let mut packed = DetectedCompression::of(start).reader(&mut raw, size)?;
+        let mut packed = DetectedCompression::detect(start).reader(&mut raw, size)?;
         io::copy(&mut packed, &mut plain)?;
     }
     io::copy(&mut raw, &mut io::sink())?;
     Ok((raw.out.finish().1, plain.finish().1))
 }
 
-/// Hashes what is read through it.
-struct Hashed<R> {
+/// Hashes the bytes that are read through it.
+struct HashedReader<R> {
     inner: R,
     out: Sha256Writer<io::Sink>,
 }
 
-impl<R: Read> Read for Hashed<R> {
+impl<R: Read> Read for HashedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         io::Write::write_all(&mut self.out, &buffer[..read])?;

@@ -1,5 +1,5 @@
-//! docker's archives, as `docker save` wrote them before it wrote OCI layouts: manifest.json names config and layers
-//! by files, and there are no OCI manifests, so they are made here.
+//! Archives of docker before it wrote OCI layouts: manifest.json has the file names of config and layers. Such archives
+//! have no OCI manifests, so this module makes them.
 
 use std::{
     borrow::Cow,
@@ -8,10 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use super::contents::{Contents, digests};
+use super::contents::{ArchiveContents, digests};
 use crate::{
     budget,
-    image::{Node, OpenError, Store, top::UnlistedImage},
+    image::{ManifestNode, OpenError, Store, top::UnlistedImage},
     layer::DetectedCompression,
     oci::{Descriptor, Digest, DockerManifest, ImageConfig, Manifest, Platform, descriptor::media_type, json, name},
 };
@@ -19,18 +19,18 @@ use crate::{
 /// An image of a manifest.json.
 #[derive(Clone, Debug)]
 pub(crate) struct Saved {
-    /// `name:tag`, as many as it has.
+    /// All names in the form `name:tag`.
     names: Vec<String>,
     manifest: DockerManifest,
-    contents: Arc<Contents>,
+    contents: Arc<ArchiveContents>,
 }
 
-/// The blobs of one image, and the manifest made for it.
+/// The blobs of one image, and its manifest.
 #[derive(Debug)]
 struct SavedBlobs {
-    contents: Arc<Contents>,
+    contents: Arc<ArchiveContents>,
     manifest: (Digest, Vec<u8>),
-    /// The archive's names.
+    /// The file names in the archive.
     files: HashMap<Digest, String>,
 }
 
@@ -47,8 +47,8 @@ impl Store for SavedBlobs {
     }
 }
 
-/// The images of a manifest.json.
-pub(crate) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, OpenError> {
+/// Returns the images of a manifest.json.
+pub(crate) fn images(contents: &Arc<ArchiveContents>) -> Result<Vec<Saved>, OpenError> {
     let manifests: Vec<DockerManifest> = contents.document("manifest.json")?;
     let limit = budget::GRAPH.parts;
     if manifests.len() as u64 > limit {
@@ -63,7 +63,7 @@ pub(crate) fn images(contents: &Arc<Contents>) -> Result<Vec<Saved>, OpenError> 
 }
 
 impl Saved {
-    /// The bytes of its config.
+    /// Returns the bytes of the config.
     pub(crate) fn config(&self) -> Result<Cow<'_, [u8]>, OpenError> {
         self.contents.text(&self.manifest.config)
     }
@@ -83,7 +83,7 @@ impl UnlistedImage for Saved {
         [config].into_iter().chain(layers).map(String::as_str).collect()
     }
 
-    fn node(&self) -> Result<Node, OpenError> {
+    fn node(&self) -> Result<ManifestNode, OpenError> {
         let DockerManifest { config, layers, .. } = &self.manifest;
         let fail = |document: &str, why: String| OpenError::Document { document: document.to_owned(), why };
         let limit = budget::GRAPH.parts;
@@ -104,7 +104,7 @@ impl UnlistedImage for Saved {
             let why = format!("it lists {} diff_ids, but there are {} layers", diff_ids.len(), layers.len());
             return Err(fail(config, why));
         }
-        let config_digest = Digest::of(&text);
+        let config_digest = Digest::sha256(&text);
         let mut files = HashMap::from([(config_digest, config.clone())]);
         let mut descriptors = Vec::with_capacity(layers.len());
         for (name, diff_id) in layers.iter().zip(diff_ids) {
@@ -114,24 +114,24 @@ impl UnlistedImage for Saved {
         }
         let config = Descriptor::new(media_type::CONFIG, config_digest, text.len() as u64);
         let manifest = json::to_vec(&Manifest::new(config, descriptors));
-        let descriptor = Descriptor::new(media_type::MANIFEST, Digest::of(&manifest), manifest.len() as u64);
+        let descriptor = Descriptor::new(media_type::MANIFEST, Digest::sha256(&manifest), manifest.len() as u64);
         let descriptor = Descriptor { platform: Some(parsed.platform()), ..descriptor };
         let manifest = (descriptor.digest, manifest);
         let store = SavedBlobs { contents: Arc::clone(&self.contents), manifest, files };
-        Ok(Node { descriptor, store: Arc::new(store) })
+        Ok(ManifestNode { descriptor, store: Arc::new(store) })
     }
 }
 
-/// The descriptor of a layer. A plain tar is what its diff_id says, or fails when it is read; a compressed one is
-/// hashed here.
-fn describe(contents: &Contents, name: &str, diff_id: &Digest) -> Result<Descriptor, OpenError> {
+/// Returns the descriptor of a layer. The digest of an uncompressed tar is its diff_id, which is checked when the layer
+/// is read. A compressed layer is hashed here.
+fn describe(contents: &ArchiveContents, name: &str, diff_id: &Digest) -> Result<Descriptor, OpenError> {
     let fail = |why: String| OpenError::Document { document: name.to_owned(), why };
     let io_fail = |error: io::Error| fail(error.to_string());
     let size = contents.blob(name).ok_or_else(|| fail("it is missing".to_owned()))?.size;
     let mut reader = contents.open(name).map_err(io_fail)?;
     let mut start = Vec::new();
     (&mut reader).take(8).read_to_end(&mut start).map_err(io_fail)?;
-    let media_type = match DetectedCompression::of(&start) {
+    let media_type = match DetectedCompression::detect(&start) {
         DetectedCompression::Plain => return Ok(Descriptor::new(media_type::LAYER_TAR, *diff_id, size)),
         DetectedCompression::Gzip => media_type::LAYER_GZIP,
         DetectedCompression::Zstd => media_type::LAYER_ZSTD,

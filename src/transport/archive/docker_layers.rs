@@ -1,9 +1,9 @@
-//! Layers as every docker reads them from an archive with a manifest.json: uncompressed, or gzip.
+//! Layers that every version of docker can read from an archive with a manifest.json: uncompressed, or gzip.
 //!
-//! Docker decompresses zstd since version 23 (moby#41759); earlier ones end with "unexpected EOF". An archive says nothing
-//! of the docker that will load it, so zstd layers are decompressed, as `skopeo copy … docker-archive:` does
-//! (containers/image, `docker/internal/tarfile/dest.go` wants uncompressed layers). The config, and with it docker's ID of
-//! the image, stays the same; the manifest becomes another.
+//! Docker decompresses zstd since version 23 (moby#41759), and earlier versions fail with "unexpected EOF". The version
+//! that loads an archive is unknown, so zstd layers are decompressed, as by `skopeo copy … docker-archive:`
+//! (containers/image, `docker/internal/tarfile/dest.go` requires uncompressed layers). The config, which determines
+//! docker's ID of the image, stays the same, but the manifest changes.
 
 use std::{borrow::Cow, collections::HashSet};
 
@@ -15,21 +15,22 @@ use crate::{
     oci::{Descriptor, Digest},
 };
 
-/// Whether the layer's bytes are in an archive, and compressed with zstd there.
+/// Whether the layer's bytes are in the archive and compressed with zstd.
 fn is_zstd(layer: &LayerBlob) -> bool {
-    !layer.elsewhere && DetectedCompression::of_media_type(&layer.descriptor.media_type) == DetectedCompression::Zstd
+    !layer.elsewhere && DetectedCompression::from_media_type(&layer.descriptor.media_type) == DetectedCompression::Zstd
 }
 
-/// Whether a manifest.json can name the layers of `image`.
+/// Whether a manifest.json can list the layers of `image`.
 pub(super) fn fits(image: &Image) -> bool {
     !image.layers.iter().any(is_zstd)
 }
 
-/// `image` with its zstd layers decompressed, except those that are not sent because docker has them already (`there`).
+/// Returns `image` with its zstd layers decompressed, except for the layers `there`, which docker has and which are not
+/// sent.
 ///
 /// # Errors
 ///
-/// When a layer cannot be read, or is not what the image says of it.
+/// If a layer cannot be read, or differs from its description in the image.
 pub fn for_docker<'a>(image: &'a Image, there: &HashSet<Digest>) -> Result<Cow<'a, Image>, ImageError> {
     let is_changed = |layer: &LayerBlob| is_zstd(layer) && !there.contains(&layer.descriptor.digest);
     if !image.layers.iter().any(is_changed) {

@@ -1,4 +1,4 @@
-//! Archives: OCI layouts in a tar, and those of `docker save`.
+//! Archives: OCI layouts in a tar, and archives of `docker save`.
 
 mod contents;
 mod docker;
@@ -17,7 +17,7 @@ pub(crate) const OCI: Transport = Transport {
     name: "oci-archive",
     about: "OCI layout in a tar, uncompressed or compressed (gzip, zstd, xz)",
     medium: Medium::File,
-    read: ReadSide { syntax: "oci-archive:FILE[:TAG]", parse: ParseSource::NamedPath },
+    read: Some(ReadSide { syntax: "oci-archive:FILE[:TAG]", parse: ParseSource::NamedPath }),
     write: WriteSide { syntax: "oci-archive:FILE[:NAME:TAG]", holds: Capacity::INDEX, parse: write::parse_oci },
     aliases: &[],
 };
@@ -27,7 +27,7 @@ pub(crate) const DOCKER: Transport = Transport {
     name: "docker-archive",
     about: "archive of `docker save`, uncompressed or compressed (gzip, zstd, xz)",
     medium: Medium::File,
-    read: ReadSide { syntax: "docker-archive:FILE[:NAME:TAG]", parse: ParseSource::NamedPath },
+    read: Some(ReadSide { syntax: "docker-archive:FILE[:NAME:TAG]", parse: ParseSource::NamedPath }),
     write: WriteSide {
         syntax: "docker-archive:FILE[:NAME:TAG]",
         holds: Capacity { index: false, layers: Some(DOCKER_LAYERS_LIMIT), zstd: false },

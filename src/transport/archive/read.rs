@@ -1,4 +1,4 @@
-//! Archives opened: a docker-archive or an OCI layout in a tar, read once, from front to back.
+//! Reads archives: a docker-archive or an OCI layout in a tar is read once, in order.
 
 use std::{
     fs::File,
@@ -10,13 +10,13 @@ use std::{
 use tar::EntryType;
 
 use super::{
-    contents::{Blob, Contents},
+    contents::{ArchiveBlob, ArchiveContents},
     docker,
     tar_file::{self, Archive},
 };
 use crate::{
     image::{
-        Found, Node, OpenError, Store,
+        FoundImages, ManifestNode, OpenError, Store,
         node::new_budget,
         top::{Top, UnlistedImage},
     },
@@ -24,12 +24,12 @@ use crate::{
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, media_type},
 };
 
-/// Reads the archive `file` once, from front to back. `path` is for messages.
-pub fn open(mut file: File, path: &Path) -> Result<Found, OpenError> {
+/// Reads the archive `file` once, in order. `path` is used in messages.
+pub fn open(mut file: File, path: &Path) -> Result<FoundImages, OpenError> {
     let opening = OpenError::io("opening", path);
     let fail = |act: String, source| OpenError::Io { act, path: path.to_owned(), source };
     let compression = read_compression(&mut file).map_err(&opening)?;
-    let mut contents = Contents::new(Archive::new(file.try_clone().map_err(&opening)?, compression));
+    let mut contents = ArchiveContents::new(Archive::new(file.try_clone().map_err(&opening)?, compression));
     if compression == DetectedCompression::Plain {
         scan_entries(TarReader::seeking(file), &mut contents, &fail)?;
     } else {
@@ -39,8 +39,8 @@ pub fn open(mut file: File, path: &Path) -> Result<Found, OpenError> {
     found(contents)
 }
 
-/// As [`open`], for an archive that comes through a pipe: it is kept in a nameless file.
-pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<Found, OpenError> {
+/// Reads an archive from a pipe, which is copied to a nameless file.
+pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<FoundImages, OpenError> {
     let mut kept = || -> io::Result<File> {
         let mut file = layer::spool(&mut stream)?;
         match read_compression(&mut file)? {
@@ -51,33 +51,33 @@ pub fn open_stream(mut stream: impl Read, path: &Path) -> Result<Found, OpenErro
     open(kept().map_err(OpenError::io("keeping", path))?, path)
 }
 
-/// How the file is compressed; it is at its beginning again.
+/// Detects the compression of a file, and seeks to its start.
 fn read_compression(file: &mut File) -> io::Result<DetectedCompression> {
     let mut start = Vec::new();
     file.take(8).read_to_end(&mut start)?;
     file.rewind()?;
-    Ok(DetectedCompression::of(&start))
+    Ok(DetectedCompression::detect(&start))
 }
 
 fn scan_entries<R: Read>(
     mut archive: TarReader<R>,
-    contents: &mut Contents,
+    contents: &mut ArchiveContents,
     fail: &dyn Fn(String, io::Error) -> OpenError,
 ) -> Result<(), OpenError> {
     let mut last = "the start".to_owned();
     loop {
-        let next = archive.next_entry().map_err(|error| fail(format!("reading what follows {last} in"), error))?;
+        let next = archive.next_entry().map_err(|error| fail(format!("reading the entry after {last} in"), error))?;
         let Some(entry) = next else { break };
         let name = String::from_utf8_lossy(&entry.name).into_owned();
         let name = name.trim_start_matches("./").to_owned();
         match entry.kind {
             EntryType::Regular | EntryType::Continuous => {
-                let blob = Blob { size: entry.size, offset: entry.position };
+                let blob = ArchiveBlob { size: entry.size, offset: entry.position };
                 contents
                     .add(name.clone(), blob, &mut archive)
                     .map_err(|error| fail(format!("reading {name} in"), error))?;
             }
-            // docker writes a layer that two images share once, and links to it.
+            // docker writes a layer that two images share only once, and links to it.
             EntryType::Symlink | EntryType::Link => {
                 let target = String::from_utf8_lossy(&entry.link).into_owned();
                 let target = match entry.kind {
@@ -95,28 +95,28 @@ fn scan_entries<R: Read>(
     Ok(())
 }
 
-/// What an archive is: an OCI layout, or docker's.
-fn found(contents: Contents) -> Result<Found, OpenError> {
+/// Returns the images of an OCI layout or a docker archive.
+fn found(contents: ArchiveContents) -> Result<FoundImages, OpenError> {
     let contents = Arc::new(contents);
     let exists = |name| contents.raw(name).is_some() || contents.blob(name).is_some();
     if exists("index.json") {
         let index: Index = contents.document("index.json")?;
         if !exists("manifest.json") {
-            return Ok(Found::of_index(index, contents));
+            return Ok(FoundImages::from_index(index, contents));
         }
         if is_complete(&index, &contents) {
             check_same_images(&index, &contents)?;
-            return Ok(Found::of_index(index, contents));
+            return Ok(FoundImages::from_index(index, contents));
         }
     }
     let saved = docker::images(&contents)?;
-    Ok(Found::new(saved.into_iter().map(|image| Top::Unlisted(Arc::new(image))).collect(), contents))
+    Ok(FoundImages::new(saved.into_iter().map(|image| Top::Unlisted(Arc::new(image))).collect(), contents))
 }
 
-/// Whether an index.json lists images, each with its layers. docker 25 writes some without, beside a complete
+/// Whether all images of an index.json have layers. docker 25 writes indexes without images next to a complete
 /// manifest.json: `"manifests": null` for `docker save NAME@DIGEST` (moby#47210), and manifests without layers
 /// (moby#47065).
-fn is_complete(index: &Index, contents: &Contents) -> bool {
+fn is_complete(index: &Index, contents: &ArchiveContents) -> bool {
     let lacks_layers = |descriptor: &Descriptor| {
         let manifest = contents.document::<Manifest>(&descriptor.digest.blob_name());
         manifest.is_ok_and(|manifest| {
@@ -128,15 +128,15 @@ fn is_complete(index: &Index, contents: &Contents) -> bool {
     !index.manifests.is_empty() && !index.manifests.iter().any(lacks_layers)
 }
 
-/// Refuses an archive whose manifest.json lists another image than its index.json: docker before 25 and podman load what
-/// manifest.json lists, so that one file would be two images.
+/// Refuses an archive whose manifest.json lists another image than its index.json. docker before 25 and podman load the
+/// image of manifest.json, so the file would be a different image for them.
 ///
-/// Documents that cannot be read are reported when their image is chosen.
-fn check_same_images(index: &Index, contents: &Arc<Contents>) -> Result<(), OpenError> {
+/// A document that cannot be read is reported when its image is selected.
+fn check_same_images(index: &Index, contents: &Arc<ArchiveContents>) -> Result<(), OpenError> {
     let mut budget = new_budget();
     let mut listed: Vec<(Vec<String>, Digest)> = Vec::new();
     for descriptor in &index.manifests {
-        let node = Node { descriptor: descriptor.clone(), store: Arc::clone(contents) as Arc<dyn Store> };
+        let node = ManifestNode { descriptor: descriptor.clone(), store: Arc::clone(contents) as Arc<dyn Store> };
         for node in node.manifests(&mut budget).unwrap_or_default() {
             if let Ok(manifest) = contents.document::<Manifest>(&node.descriptor.digest.blob_name()) {
                 listed.push((node.names(), manifest.config.digest));
@@ -149,12 +149,12 @@ fn check_same_images(index: &Index, contents: &Arc<Contents>) -> Result<(), Open
             document: "manifest.json".to_owned(),
             why: format!(
                 "{what} with the config {}, but index.json lists another image; save the archive again",
-                Digest::of(&config)
+                Digest::sha256(&config)
             ),
         };
         let is_listed = |name: Option<&String>, config: Option<&[u8]>| {
             listed.iter().any(|(names, digest)| {
-                name.is_none_or(|name| names.contains(name)) && config.is_none_or(|config| digest.is_of(config))
+                name.is_none_or(|name| names.contains(name)) && config.is_none_or(|config| digest.matches(config))
             })
         };
         if !is_listed(None, Some(&config)) {
@@ -168,7 +168,8 @@ fn check_same_images(index: &Index, contents: &Arc<Contents>) -> Result<(), Open
     Ok(())
 }
 
-/// The name that a link `target` leads to, from the entry `name`; nothing outside of the archive has one.
+/// Returns the name of the entry that a link `target` of the entry `name` leads to. Targets outside of the archive
+/// match no entry.
 fn beside(name: &str, target: &str) -> String {
     let mut parts: Vec<&str> = name.split('/').collect();
     parts.pop();

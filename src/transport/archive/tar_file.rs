@@ -1,4 +1,4 @@
-//! A tar, plain, gzip, zstd or xz, whose entries are read by their place in it.
+//! A tar (uncompressed, gzip, zstd or xz) whose entries are read by their position.
 
 use std::{
     fs::File,
@@ -12,35 +12,34 @@ use crate::{
     threads::lock,
 };
 
-/// A tar whose entries are read by their place in it.
 #[derive(Debug)]
-pub struct Archive(Mutex<Content>);
+pub struct Archive(Mutex<TarFileContent>);
 
 #[derive(Debug)]
-enum Content {
+enum TarFileContent {
     Plain(Arc<File>),
-    /// It is unpacked to a nameless file when its first blob is read.
+    /// A compressed tar, which is unpacked to a nameless file when its first blob is read.
     Compressed(File, DetectedCompression),
 }
 
 impl Archive {
     pub(crate) fn new(file: File, compression: DetectedCompression) -> Self {
         Self(Mutex::new(match compression {
-            DetectedCompression::Plain => Content::Plain(Arc::new(file)),
-            _ => Content::Compressed(file, compression),
+            DetectedCompression::Plain => TarFileContent::Plain(Arc::new(file)),
+            _ => TarFileContent::Compressed(file, compression),
         }))
     }
 
-    /// `size` bytes from `offset` on.
+    /// Returns `size` bytes from `offset` on.
     pub(crate) fn read(&self, offset: u64, size: u64) -> io::Result<Section> {
-        // A second reader waits here, and unpacks nothing.
+        // A second reader waits here, and finds the unpacked file.
         let mut content = lock(&self.0);
         let file = match &mut *content {
-            Content::Plain(file) => Arc::clone(file),
-            Content::Compressed(file, compression) => {
+            TarFileContent::Plain(file) => Arc::clone(file),
+            TarFileContent::Compressed(file, compression) => {
                 file.rewind()?;
                 let unpacked = Arc::new(unpack(file, *compression)?);
-                *content = Content::Plain(Arc::clone(&unpacked));
+                *content = TarFileContent::Plain(Arc::clone(&unpacked));
                 unpacked
             }
         };
@@ -48,13 +47,13 @@ impl Archive {
     }
 }
 
-/// The plain tar of a compressed one, in a nameless file.
+/// Decompresses a tar to a nameless file.
 pub(super) fn unpack(file: &File, compression: DetectedCompression) -> io::Result<File> {
     let size = file.metadata()?.len();
     layer::spool(compression.reader(file, size)?)
 }
 
-/// A part of a file that others read too.
+/// A part of a file that has other readers, too.
 pub(crate) struct Section {
     file: Arc<File>,
     at: u64,
@@ -63,8 +62,8 @@ pub(crate) struct Section {
 
 impl Read for Section {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.file.read_at(&mut buffer[..left], self.at)?;
+        let remaining = usize::try_from(self.end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..remaining], self.at)?;
         self.at += read as u64;
         Ok(read)
     }

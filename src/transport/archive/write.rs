@@ -6,8 +6,8 @@
 //! blobs/sha256/…              manifest, config, layers; each digest once
 //! ```
 //!
-//! The small documents come first, so that a reader of the stream knows every
-//! layer before its bytes arrive. Layers are made while they are written.
+//! The small documents come first, so that a reader of the stream knows every layer before its bytes arrive. Layers are
+//! made while they are written.
 
 use std::{
     collections::HashSet,
@@ -48,12 +48,12 @@ fn parse(rest: &str, is_for_docker: bool) -> Result<Arc<dyn WriteTransport>, Str
     Ok(Arc::new(ArchiveFile { file, name, is_for_docker }))
 }
 
-/// A name that docker accepts; without a tag, `latest`.
+/// Parses a name that docker accepts. The tag `latest` is added to a name without a tag.
 fn engine_name(name: &str) -> Result<String, String> {
     name.parse::<TaggedName>().map(|name| name.to_string()).map_err(|error| error.to_string())
 }
 
-/// A tag alone, as in skopeo, or a name that engines accept.
+/// Parses a tag, as in skopeo, or a name that engines accept.
 fn layout_name(name: &str) -> Result<String, String> {
     if name.contains([':', '/', '@']) {
         return engine_name(name);
@@ -66,16 +66,16 @@ fn layout_name(name: &str) -> Result<String, String> {
     }
 }
 
-/// Bytes on their way to who reads; the most that Linux grants everybody.
+/// The size of the pipe. It is the maximum that Linux grants to unprivileged users.
 #[cfg(target_os = "linux")]
 const PIPE: usize = 1024 * 1024;
 
-/// A file (`-` is stdout), and what the image is called in it.
+/// A file (`-` is stdout), and the name of the image in it.
 #[derive(Debug)]
 struct ArchiveFile {
     file: PathBuf,
     name: Option<String>,
-    /// Whether docker must be able to load it.
+    /// Whether docker must be able to load the file.
     is_for_docker: bool,
 }
 
@@ -87,15 +87,15 @@ impl WriteTransport for ArchiveFile {
         };
         let for_docker = for_docker.map(ManifestGraph::from);
         let content = for_docker.as_ref().unwrap_or(content);
-        let own = match (&self.name, content.reference()) {
-            // What an archive or a layout says may be no name for docker.
-            (None, Some(own)) if self.is_for_docker => Some(engine_name(own).map_err(|error| {
+        let archive_name = match (&self.name, content.reference()) {
+            // The name in an archive or a layout may be invalid for docker.
+            (None, Some(archive_name)) if self.is_for_docker => Some(engine_name(archive_name).map_err(|error| {
                 format!("the name of the image: {error}; to give it another name, write {}", DOCKER.write.syntax)
             })?),
-            (None, own) => own.map(str::to_owned),
+            (None, archive_name) => archive_name.map(str::to_owned),
             (Some(name), _) => Some(name.clone()),
         };
-        let name = own.as_deref();
+        let name = archive_name.as_deref();
         let on_stdout = self.is_stdout();
         if on_stdout {
             write_content(content, name, stdout()?)?.flush().map_err(LayerError::Write)?;
@@ -110,12 +110,12 @@ impl WriteTransport for ArchiveFile {
     }
 
     fn is_stdout(&self) -> bool {
-        // The file may have these names too; nothing but the archive is written there.
+        // The file may have these names too, but nothing except the archive is written to stdout.
         ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"].iter().any(|name| self.file == Path::new(name))
     }
 }
 
-/// A file appears whole or not at all; into a pipe or a device it is written.
+/// Writes a regular file completely or not at all. Pipes and devices are written directly.
 fn write_file(content: &ManifestGraph, name: Option<&str>, path: &Path) -> Result<(), ArchiveError> {
     let fail = || {
         let path = path.to_owned();
@@ -129,7 +129,7 @@ fn write_file(content: &ManifestGraph, name: Option<&str>, path: &Path) -> Resul
     write_content(content, name, new)?.finish().map_err(fail())
 }
 
-/// The standard output, ready for much: fewer switches between us and who reads.
+/// Returns the standard output with a larger pipe, which reduces context switches.
 ///
 /// # Errors
 ///
@@ -139,50 +139,45 @@ pub fn stdout() -> Result<StdoutLock<'static>, ArchiveError> {
     if out.is_terminal() {
         return Err(ArchiveError::Terminal);
     }
-    // What is no pipe, or may not be bigger, stays as it is.
+    // Other files than pipes, and pipes that must not be larger, stay unchanged.
     #[cfg(target_os = "linux")]
     let _ = rustix::pipe::fcntl_setpipe_size(&out, PIPE);
     Ok(out)
 }
 
-/// Why an archive could not be written.
+/// The error of writing an archive.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// A blob could not be made.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The archive's own bytes could not be written.
+    /// The archive could not be written.
     #[error("writing the archive")]
     Write(#[from] LayerError),
-    /// The standard output is a terminal, which takes no archive.
+    /// The standard output is a terminal.
     #[error(
         "an archive is not written to a terminal; pipe it (`| docker load`) or redirect it to a file (`> image.tar`)"
     )]
     Terminal,
     /// The file could not be created.
     #[error("writing {}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system answered.
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
-/// Writes `image` to `out`, tagged with `reference` (`name:tag`), and gives `out` back.
+/// Writes `image` to `out`, tagged with `reference` (`name:tag`), and returns `out`.
 ///
 /// # Errors
 ///
-/// [`ArchiveError`]; what was written until then is no valid archive.
+/// [`ArchiveError`]. The output is not a valid archive then.
 pub fn write<W: Write>(image: &Image, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
     write_all(&[(image, reference)], out)
 }
 
-/// As [`write()`], without the layers `there`: engines take an archive without the layers that they have.
+/// The same as [`write()`], without the layers `there`: engines accept archives without the layers that they have.
 ///
 /// # Errors
 ///
-/// As [`write()`].
+/// Those of [`write()`].
 pub fn write_without<W: Write>(
     image: &Image,
     reference: Option<&str>,
@@ -192,39 +187,40 @@ pub fn write_without<W: Write>(
     write_some(&[(image, reference)], there, out)
 }
 
-/// Writes several images to one archive; as [`write()`].
+/// Writes several images to one archive.
 ///
 /// # Errors
 ///
-/// As [`write()`].
+/// Those of [`write()`].
 pub fn write_all<W: Write>(images: &[(&Image, Option<&str>)], out: W) -> Result<W, ArchiveError> {
     write_some(images, &HashSet::new(), out)
 }
 
 fn write_some<W: Write>(images: &[(&Image, Option<&str>)], there: &HashSet<Digest>, out: W) -> Result<W, ArchiveError> {
     let index = images.iter().map(|(image, reference)| named(image.descriptor(), *reference)).collect();
-    // Without a manifest.json, a docker that reads no zstd says so, instead of failing at a layer.
+    // Without a manifest.json, a docker that does not support zstd reports that instead of failing at a layer.
     let is_for_docker = images.iter().all(|(image, _)| docker_layers::fits(image));
     let named_images = images.iter().filter(|_| is_for_docker);
     let docker = named_images.map(|(image, reference)| docker_manifest(image, *reference)).collect();
-    let mut archive = Archive::begin(out, index, docker)?;
+    let mut archive = ArchiveWriter::begin(out, index, docker)?;
     for (image, _) in images {
         archive.image(image, there)?;
     }
     Ok(archive.tar.finish()?)
 }
 
-/// Writes an image, as [`write()`], or an index and all it lists, of which docker's manifest.json says nothing.
+/// Writes an image as [`write()`], or an index with all its images. The manifest.json of docker does not contain
+/// indexes.
 ///
 /// # Errors
 ///
-/// As [`write()`].
+/// Those of [`write()`].
 pub fn write_content<W: Write>(content: &ManifestGraph, reference: Option<&str>, out: W) -> Result<W, ArchiveError> {
     let index = match content {
         ManifestGraph::Image(image) => return write(image, reference, out),
         ManifestGraph::Index(index) => index,
     };
-    let mut archive = Archive::begin(out, vec![named(content.descriptor(), reference)], Vec::new())?;
+    let mut archive = ArchiveWriter::begin(out, vec![named(content.descriptor(), reference)], Vec::new())?;
     archive.children(index)?;
     Ok(archive.tar.finish()?)
 }
@@ -232,30 +228,30 @@ pub fn write_content<W: Write>(content: &ManifestGraph, reference: Option<&str>,
 fn docker_manifest(image: &Image, reference: Option<&str>) -> DockerManifest {
     DockerManifest {
         config: image.config_descriptor().digest.blob_name(),
-        // A tag alone names nothing for docker.
+        // A tag alone is not a name for docker.
         repo_tags: reference.filter(|reference| reference.contains(':')).map(|reference| vec![reference.to_owned()]),
         layers: image.layers.iter().map(|layer| layer.descriptor.digest.blob_name()).collect(),
     }
 }
 
-/// How many bytes [`write_without`] writes, without writing them.
+/// Returns the number of bytes that [`write_without`] writes.
 pub fn size(image: &Image, reference: Option<&str>, there: &HashSet<Digest>) -> u64 {
     let mut seen: HashSet<Digest> = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
     let documents = write_without(image, reference, &seen, Counted::new(io::sink())).map_or(0, |counted| counted.bytes);
     seen.clone_from(there);
     let sent = image.layers.iter().filter(|layer| seen.insert(layer.descriptor.digest));
-    // A header of a block, and the blob filled up to whole blocks.
+    // Each blob has a header of one block, and is padded to whole blocks.
     documents + sent.map(|layer| 512 + layer.descriptor.size.next_multiple_of(512)).sum::<u64>()
 }
 
-/// What an index says of an image, now named `reference`.
+/// Returns the descriptor of an image with the annotations of the name `reference`.
 pub(crate) fn named(mut descriptor: Descriptor, reference: Option<&str>) -> Descriptor {
     let Some(reference) = reference else { return descriptor };
     let mut annotate = |key: &str, value: String| descriptor.annotations.insert(key.to_owned(), value);
     match reference.rsplit_once(':') {
         Some((_, tag)) => {
             annotate(annotation::REF_NAME, tag.to_owned());
-            // Without the whole name podman takes the tag for one.
+            // Without the full name, podman takes the tag for the name.
             annotate(annotation::IMAGE_NAME, full_name(reference));
         }
         None => drop(annotate(annotation::REF_NAME, reference.to_owned())),
@@ -263,12 +259,12 @@ pub(crate) fn named(mut descriptor: Descriptor, reference: Option<&str>) -> Desc
     descriptor
 }
 
-struct Archive<W> {
+struct ArchiveWriter<W> {
     tar: TarWriter<Direct<W>>,
     written: HashSet<Digest>,
 }
 
-impl<W: Write> Archive<W> {
+impl<W: Write> ArchiveWriter<W> {
     fn begin(out: W, index: Vec<Descriptor>, docker: Vec<DockerManifest>) -> Result<Self, ArchiveError> {
         let mut archive = Self { tar: TarWriter::new(out), written: HashSet::new() };
         archive.file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -282,7 +278,7 @@ impl<W: Write> Archive<W> {
         Ok(archive)
     }
 
-    /// All of an image but the layers that are there.
+    /// Writes all blobs of an image except for the layers `there`.
     fn image(&mut self, image: &Image, there: &HashSet<Digest>) -> Result<(), ArchiveError> {
         self.bytes(&image.config_descriptor().digest, &image.config)?;
         self.bytes(&image.digest(), &image.manifest)?;
@@ -294,7 +290,7 @@ impl<W: Write> Archive<W> {
         Ok(())
     }
 
-    /// All that an index lists, and the index.
+    /// Writes all manifests of an index, and the index.
     fn children(&mut self, index: &ImageIndex) -> Result<(), ArchiveError> {
         for child in &index.children {
             match child {
@@ -302,7 +298,7 @@ impl<W: Write> Archive<W> {
                 ManifestGraph::Index(index) => self.children(index)?,
             }
         }
-        self.bytes(&index.algorithm.of(&index.bytes), &index.bytes)
+        self.bytes(&index.algorithm.digest(&index.bytes), &index.bytes)
     }
 
     fn bytes(&mut self, digest: &Digest, bytes: &[u8]) -> Result<(), ArchiveError> {

@@ -1,4 +1,4 @@
-//! One binary cache: where its files are, and how they are fetched.
+//! A binary cache: the URLs of its files, and requests for them.
 
 use std::{
     fmt,
@@ -8,31 +8,31 @@ use std::{
     str::FromStr,
 };
 
-use super::{Access, NarInfo};
+use super::{CacheAccess, NarInfo};
 use crate::{
     budget::{self, Budget},
     closure::StorePath,
-    transport::http::{Body, Call, HttpError, Netrc, Origin, Resume, join, without_query},
+    transport::http::{Call, HttpBody, HttpError, Netrc, Origin, Resume, join, without_query},
 };
 
 /// A binary cache, as Nix writes its URL: `https://…`, `http://…`, `file:///…` or `s3://BUCKET`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cache {
-    place: Place,
+    place: CacheLocation,
     url: String,
     client: Option<ClientFiles>,
     unknown: Vec<String>,
 }
 
-/// The files of the certificate that identifies this machine to a cache, `tls-certificate` and `tls-private-key`.
+/// The files of the client certificate for a cache: `tls-certificate` and `tls-private-key`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ClientFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
 }
 
-/// Settings of a cache's URL that Nix has, and that mean nothing to reads of it or are Nix's own affair: those of Nix's store
-/// types `http` and `s3` (src/libstore/include/nix/store: store-api.hh, binary-cache-store.hh, http-binary-cache-store.hh,
+/// Settings in the URL of a cache that Nix supports and that do not affect reads: those of Nix's store types `http` and
+/// `s3` (src/libstore/include/nix/store: store-api.hh, binary-cache-store.hh, http-binary-cache-store.hh,
 /// s3-binary-cache-store.hh).
 const SETTINGS: [&str; 31] = [
     "addressing-style",
@@ -69,13 +69,13 @@ const SETTINGS: [&str; 31] = [
 ];
 
 #[derive(Clone, PartialEq, Eq)]
-enum Place {
+enum CacheLocation {
     /// An HTTP URL without a slash at its end.
     Http(String),
     Folder(PathBuf),
 }
 
-/// Text that is no binary cache.
+/// The error of an invalid URL.
 #[derive(Debug, thiserror::Error)]
 #[error("strata cannot read the binary cache {text}: {why}")]
 pub struct ParseCacheError {
@@ -86,19 +86,19 @@ pub struct ParseCacheError {
 impl FromStr for Cache {
     type Err = ParseCacheError;
 
-    /// Parses a URL. Of the settings behind a question mark, those of S3 and of client certificates count.
+    /// Parses a URL. Of the settings after the question mark, those of S3 and of client certificates are used.
     fn from_str(text: &str) -> Result<Self, ParseCacheError> {
         let fail = |why| Err(ParseCacheError { text: shown(text), why });
         let (plain, query) = text.split_once('?').unwrap_or((text, ""));
         let place = match plain.split_once("://") {
-            Some(("file", path)) if path.starts_with('/') => Place::Folder(path.into()),
+            Some(("file", path)) if path.starts_with('/') => CacheLocation::Folder(path.into()),
             Some(("file", _)) => return fail("write file:///PATH"),
-            Some(("http" | "https", _)) => match Origin::of(plain) {
-                Some(_) => Place::Http(plain.trim_end_matches('/').to_owned()),
+            Some(("http" | "https", _)) => match Origin::from_url(plain) {
+                Some(_) => CacheLocation::Http(plain.trim_end_matches('/').to_owned()),
                 None => return fail("it has no host, or a password in it, which belongs into a netrc file"),
             },
             Some(("s3", bucket)) => match s3(bucket, query) {
-                Some(url) => Place::Http(url),
+                Some(url) => CacheLocation::Http(url),
                 None => return fail("write s3://BUCKET?region=REGION or s3://BUCKET?endpoint=HOST"),
             },
             _ => return fail("write https://HOST, http://HOST, file:///PATH or s3://BUCKET"),
@@ -116,12 +116,12 @@ impl FromStr for Cache {
         let client = match files {
             [None, None] => None,
             [None, Some(_)] => return fail("tls-private-key needs tls-certificate"),
-            // One file may have both.
+            // One file may contain both.
             [Some(certificate), key] => {
                 Some(ClientFiles { key: key.unwrap_or_else(|| certificate.clone()), certificate })
             }
         };
-        let is_https = matches!(&place, Place::Http(url) if url.starts_with("https:"));
+        let is_https = matches!(&place, CacheLocation::Http(url) if url.starts_with("https:"));
         if client.is_some() && !is_https {
             return fail("tls-certificate is for https");
         }
@@ -129,7 +129,7 @@ impl FromStr for Cache {
     }
 }
 
-/// A value of a query, whose escapes (`%20`) are decoded.
+/// Decodes the escapes (`%20`) in a value of a query.
 fn decoded(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
@@ -149,7 +149,7 @@ fn decoded(value: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// A URL for messages, without a query and without a password.
+/// Returns a URL for messages, without its query and password.
 fn shown(url: &str) -> String {
     let url = without_query(url);
     let Some((scheme, rest)) = url.split_once("://") else { return url };
@@ -160,7 +160,7 @@ fn shown(url: &str) -> String {
     }
 }
 
-/// The HTTPS form of a bucket; requests are not signed, so it is a public one, or a proxy signs them.
+/// Returns the HTTPS URL of a bucket. Requests are not signed, so the bucket must be public, or a proxy must sign them.
 fn s3(bucket: &str, query: &str) -> Option<String> {
     let bucket = bucket.trim_end_matches('/');
     let setting =
@@ -172,7 +172,7 @@ fn s3(bucket: &str, query: &str) -> Option<String> {
         Some((_, endpoint)) => format!("{scheme}://{endpoint}/{bucket}"),
         None => format!("{scheme}://{bucket}.s3.{region}.amazonaws.com"),
     };
-    (plain(bucket) && plain(region) && Origin::of(&url).is_some()).then_some(url)
+    (plain(bucket) && plain(region) && Origin::from_url(&url).is_some()).then_some(url)
 }
 
 impl fmt::Display for Cache {
@@ -188,30 +188,30 @@ impl fmt::Debug for Cache {
 }
 
 impl Cache {
-    /// Settings of the URL that Nix does not have: misspelt ones.
+    /// Returns settings of the URL that Nix does not support. They are probably misspelt.
     pub fn unknown_settings(&self) -> &[String] {
         &self.unknown
     }
 
-    /// The origin that gets a client certificate, and its files.
+    /// Returns the origin for which a client certificate is configured, and its files.
     pub(super) fn client(&self) -> Option<(Origin, &ClientFiles)> {
-        let Place::Http(url) = &self.place else { return None };
-        Origin::of(url).zip(self.client.as_ref())
+        let CacheLocation::Http(url) = &self.place else { return None };
+        Origin::from_url(url).zip(self.client.as_ref())
     }
 
-    /// What the cache says of a store path; `None` where it does not have it.
-    pub(super) fn narinfo(&self, access: &Access, path: &StorePath) -> io::Result<Option<NarInfo>> {
+    /// Returns the narinfo of a store path, or `None` if the cache does not have it.
+    pub(super) fn narinfo(&self, access: &CacheAccess, path: &StorePath) -> io::Result<Option<NarInfo>> {
         let name = format!("{}.narinfo", path.hash_part());
         let text = match &self.place {
-            Place::Folder(folder) => match File::open(folder.join(&name)) {
+            CacheLocation::Folder(folder) => match File::open(folder.join(&name)) {
                 Ok(file) => Some(read_small(file)?),
-                // A folder that is not there is a mistake, not a path that is missing.
+                // A missing directory is an error of the user, unlike a missing path.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => None,
                 Err(error) => {
                     return Err(io::Error::new(error.kind(), format!("opening {}: {error}", folder.display())));
                 }
             },
-            Place::Http(base) => {
+            CacheLocation::Http(base) => {
                 let url = format!("{base}/{name}");
                 access.ask("asking for a narinfo", &url, 0).map_or_else(absent, |body| read_small(body).map(Some))?
             }
@@ -220,10 +220,10 @@ impl Cache {
         text.map(parse).transpose()
     }
 
-    /// A file of the cache's, by the URL that a narinfo gives.
-    pub(super) fn open(&self, access: &Access, url: &str) -> io::Result<Box<dyn Read + Send>> {
+    /// Opens a file of the cache by the URL in a narinfo.
+    pub(super) fn open(&self, access: &CacheAccess, url: &str) -> io::Result<Box<dyn Read + Send>> {
         match &self.place {
-            Place::Folder(folder) => {
+            CacheLocation::Folder(folder) => {
                 let path = Path::new(url);
                 if !path.components().all(|part| matches!(part, Component::Normal(_))) {
                     return Err(io::Error::other(format!("the narinfo's URL {url:?} points outside the cache")));
@@ -233,15 +233,15 @@ impl Cache {
                     .map_err(|error| io::Error::new(error.kind(), format!("opening {}: {error}", path.display())))?;
                 Ok(Box::new(opened))
             }
-            Place::Http(base) => {
+            CacheLocation::Http(base) => {
                 let url = join(&format!("{base}/"), url)
                     .ok_or_else(|| io::Error::other(format!("the narinfo's URL {url:?} is not a URL")))?;
-                let (configured, origin) = (Origin::of(base), Origin::of(&url));
+                let (configured, origin) = (Origin::from_url(base), Origin::from_url(&url));
                 let is_https = |origin: &Option<Origin>| origin.as_ref().is_some_and(Origin::is_https);
                 if is_https(&configured) && !is_https(&origin) {
                     return Err(io::Error::other(format!("the narinfo's URL {} is without TLS", shown(&url))));
                 }
-                // The narinfo chooses the host; passwords are for the one that was configured.
+                // The narinfo determines the host, but passwords belong to the configured host.
                 let access = access.with_credentials(configured == origin);
                 let resume = Resume::new(access.http.retry, move |at| access.request("downloading a NAR", &url, at));
                 Ok(Box::new(resume))
@@ -250,8 +250,8 @@ impl Cache {
     }
 }
 
-/// Not found is no failure: caches answer 404 or 410, and object stores that may not be listed 403. Answers that ask for
-/// credentials (401, 407) are failures.
+/// Returns `None` for a missing file: caches answer 404 or 410, and object stores without permission to list answer
+/// 403. Responses that ask for credentials (401, 407) are errors.
 fn absent(error: HttpError) -> io::Result<Option<Vec<u8>>> {
     match error.status() {
         Some(403 | 404 | 410) => Ok(None),
@@ -263,8 +263,8 @@ fn read_small(body: impl Read) -> io::Result<Vec<u8>> {
     Budget::new(&budget::NARINFO).read(body)
 }
 
-impl Access {
-    /// The same with or without headers and passwords.
+impl CacheAccess {
+    /// Keeps or removes headers and passwords.
     fn with_credentials(&self, keep: bool) -> Self {
         match keep {
             true => self.clone(),
@@ -272,7 +272,7 @@ impl Access {
         }
     }
 
-    /// The body of an answer, from byte `at` on; tried again where that helps.
+    /// Returns the body of a response from byte `at` on, with retries.
     fn ask(&self, act: &'static str, url: &str, at: u64) -> Result<Box<dyn Read + Send>, HttpError> {
         self.http.retry.run(|| self.request(act, url, at))
     }
@@ -290,9 +290,9 @@ impl Access {
             headers.push(("range", &range));
         }
         let given = self.headers.iter().find(|(name, _)| is_authorization(name)).map(|(_, value)| value.clone());
-        let authorization = given.or_else(|| self.netrc.authorization(&Origin::of(url)?));
+        let authorization = given.or_else(|| self.netrc.authorization(&Origin::from_url(url)?));
         let call = Call { headers: &headers, authorization: authorization.as_deref(), ..Call::get(act, url) };
-        self.http.send(&call, &mut Body::Empty)?.part(act, at)
+        self.http.send(&call, &mut HttpBody::Empty)?.part(act, at)
     }
 }
 
@@ -302,8 +302,8 @@ mod tests {
 
     fn place(text: &str) -> String {
         match text.parse::<Cache>().map(|cache| cache.place) {
-            Ok(Place::Http(url)) => url,
-            Ok(Place::Folder(path)) => path.display().to_string(),
+            Ok(CacheLocation::Http(url)) => url,
+            Ok(CacheLocation::Folder(path)) => path.display().to_string(),
             Err(error) => error.to_string(),
         }
     }

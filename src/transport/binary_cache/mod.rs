@@ -1,18 +1,18 @@
-//! Store paths that the machine lacks, from binary caches: what a push of a detached recipe is made from.
+//! Reads store paths that the machine lacks from binary caches. A push of a detached recipe makes its layers from them.
 //!
 //! ```text
 //! store path ──▶ narinfo ──▶ NAR (xz, zstd, bzip2, none) ──▶ checked ──▶ layer::nar ──▶ tar
-//!                │ not there, another hash                    │ broken
-//!                └──────────────▶ the next cache ◀────────────┘ from where it broke on
+//! │ missing, another hash                    │ broken
+//! └──────────────▶ the next cache ◀────────────┘ from the same position on
 //! ```
 //!
-//! The recipe's hashes decide, so caches need no signatures: one that lies gives
-//! an error, or is passed over for the next. Nothing is kept: a NAR goes from the
-//! network into a layer.
+//! NARs are checked with the hashes of the recipe, so caches need no signatures: wrong data is an error, or the next
+//! cache is used. NARs are not stored: their bytes go from the network into a layer.
 //!
-//! Only with the feature `net`.
+//! This module requires the feature `net`.
 
 mod cache;
+mod closure;
 mod nar;
 mod narinfo;
 mod nix;
@@ -25,33 +25,34 @@ use std::{
 };
 
 pub use cache::Cache;
-pub use narinfo::{Compression, NarInfo};
+pub use closure::Missing;
+pub use narinfo::{NarCompression, NarInfo};
 
 use cache::ClientFiles;
 
 use super::{
-    http::{Http, HttpError, Netrc, Origin, Retry, Settings, Tls},
+    http::{ClientSettings, Http, HttpError, Netrc, Origin, Retry, Tls},
     registry::{self, Client},
 };
 use crate::{
     closure::StorePath,
-    image::recipe::{Provider, Recorded},
+    image::recipe::{Provider, RecordedNar},
     oci::{Digest, Reference},
     threads::lock,
 };
 
-/// Binary caches, in the order in which they are asked, and registries for blobs.
+/// Binary caches in the order of requests, and access to registries for blobs.
 #[derive(Debug)]
 pub struct Substituters {
     caches: Caches,
-    http: OnceLock<Result<Access, String>>,
+    http: OnceLock<Result<CacheAccess, String>>,
     headers: Vec<(String, String)>,
     registry: registry::Options,
 }
 
 enum Caches {
     Given(Vec<Cache>),
-    /// Those of Nix's configuration, which is read when the first is needed.
+    /// The caches of Nix's configuration, which is read when the first cache is needed.
     OfNix(OnceLock<nix::Configuration>),
 }
 
@@ -64,18 +65,19 @@ impl fmt::Debug for Caches {
     }
 }
 
-/// How caches are reached.
+/// The access to caches.
 #[derive(Clone, Debug)]
-struct Access {
+struct CacheAccess {
     http: Http,
     netrc: Netrc,
     headers: Vec<(String, String)>,
-    /// URLs of caches that failed when they were last asked.
+    /// URLs of caches whose last request failed.
     failing: Arc<Mutex<HashSet<String>>>,
 }
 
-impl Access {
-    /// One that fails is not tried again and again for each of a thousand store paths.
+impl CacheAccess {
+    /// Returns the access without retries if the last request to the cache failed, so that thousands of store paths do
+    /// not wait for it.
     fn patient_with(&self, cache: &Cache) -> Self {
         let mut access = self.clone();
         if self.failing().contains(&cache.to_string()) {
@@ -84,8 +86,8 @@ impl Access {
         access
     }
 
-    /// Whether a cache answered.
-    fn note(&self, cache: &Cache, answered: bool) {
+    /// Records whether a cache answered.
+    fn record_answer(&self, cache: &Cache, answered: bool) {
         match answered {
             true => self.failing().remove(&cache.to_string()),
             false => self.failing().insert(cache.to_string()),
@@ -98,9 +100,9 @@ impl Access {
 }
 
 impl Substituters {
-    /// These caches; without any, those of Nix's configuration. `headers` (names and values) are for caches that are
-    /// given, and for no other; `registry` says how registries are reached that have blobs:
-    /// recipes name them, so credentials that were given by hand are never sent there.
+    /// Uses these caches, or those of Nix's configuration if there are none. `headers` (names and values) are sent only
+    /// to the given caches. `registry` is the access to registries with blobs. Recipes name these registries, so given
+    /// credentials are never sent there.
     pub fn new(caches: Vec<Cache>, headers: Vec<(String, String)>, registry: registry::Options) -> Self {
         let caches = match caches.is_empty() {
             true => Caches::OfNix(OnceLock::new()),
@@ -117,7 +119,7 @@ impl Substituters {
         }
     }
 
-    /// A client that identifies itself to the caches that have `tls-certificate`, and to no other server.
+    /// Returns a client that uses the client certificate of a cache for that cache only.
     fn http(&self) -> Result<Http, HttpError> {
         let mut clients: HashMap<Origin, &ClientFiles> = HashMap::new();
         for (origin, files) in self.caches().iter().filter_map(Cache::client) {
@@ -126,15 +128,15 @@ impl Substituters {
                 return Err(HttpError::Answer { act: "choosing a client certificate", why });
             }
         }
-        let machine = Tls::of_machine()?;
-        let own =
+        let machine = Tls::for_machine()?;
+        let client_settings =
             clients.into_iter().map(|(origin, files)| Ok((origin, Tls::with_client(&files.certificate, &files.key)?)));
-        let own: HashMap<Origin, Tls> = own.collect::<Result<_, HttpError>>()?;
-        let trust = move |origin: &Origin| Ok(own.get(origin).unwrap_or(&machine).clone());
-        Http::new(Settings { trust: Arc::new(trust), retry: Retry::default(), stall: None })
+        let client_settings: HashMap<Origin, Tls> = client_settings.collect::<Result<_, HttpError>>()?;
+        let trust = move |origin: &Origin| Ok(client_settings.get(origin).unwrap_or(&machine).clone());
+        Http::new(ClientSettings { trust: Arc::new(trust), retry: Retry::default(), stall: None })
     }
 
-    fn access(&self) -> io::Result<&Access> {
+    fn access(&self) -> io::Result<&CacheAccess> {
         let access = self.http.get_or_init(|| {
             let http = self.http().map_err(|error| error.to_string())?;
             let configured = match &self.caches {
@@ -146,14 +148,14 @@ impl Substituters {
                 Caches::Given(_) => self.headers.clone(),
                 Caches::OfNix(_) => Vec::new(),
             };
-            Ok(Access { http, netrc, headers, failing: Arc::default() })
+            Ok(CacheAccess { http, netrc, headers, failing: Arc::default() })
         });
         access.as_ref().map_err(|error| io::Error::other(error.clone()))
     }
 }
 
 impl Provider for Substituters {
-    fn nar(&self, path: &StorePath, recorded: Option<Recorded>) -> io::Result<Box<dyn Read + Send>> {
+    fn nar(&self, path: &StorePath, recorded: Option<RecordedNar>) -> io::Result<Box<dyn Read + Send>> {
         let caches = self.caches();
         if caches.is_empty() {
             let why =
@@ -168,7 +170,7 @@ impl Provider for Substituters {
         let reference: Reference = format!("{origin}@{digest}").parse().map_err(io::Error::other)?;
         let client = Client::new(&reference, &self.registry).map_err(io::Error::other)?;
         let mut blob = Arc::new(client).blob(digest);
-        // Whether the registry has it is known with its first bytes: who asks may have another place to look.
+        // The first bytes show whether the registry has the blob, so that the caller can try other sources.
         let mut first = vec![0; 4096];
         let read = blob.read(&mut first)?;
         first.truncate(read);

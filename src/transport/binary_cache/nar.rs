@@ -1,4 +1,4 @@
-//! One NAR, from the first cache that has it, checked; where a cache breaks off, the next goes on.
+//! Reads a NAR from the first cache that has it, and checks it. If a cache fails, the next one continues.
 
 use std::{
     io::{self, BufReader, Read},
@@ -9,8 +9,8 @@ use bzip2::read::MultiBzDecoder;
 use lzma_rust2::XzReader;
 use sha2::{Digest as _, Sha256};
 
-use super::{Access, Cache, Compression, NarInfo};
-use crate::{budget::XZ_MEMORY, causes, closure::StorePath, image::recipe::Recorded, oci::Digest};
+use super::{Cache, CacheAccess, NarCompression, NarInfo};
+use crate::{budget::XZ_MEMORY, causes, closure::StorePath, image::recipe::RecordedNar, oci::Digest};
 
 /// Bytes read from a cache at once.
 const BUFFER: usize = 128 * 1024;
@@ -18,16 +18,17 @@ const BUFFER: usize = 128 * 1024;
 /// A NAR as a stream.
 pub struct Nar {
     caches: Arc<[Cache]>,
-    access: Access,
+    access: CacheAccess,
     path: StorePath,
-    /// The expected hash. Without a record, the cache's own; the blobs made from it are checked then.
-    recorded: Option<Recorded>,
-    /// The cache whose turn it is.
+    /// The expected hash and size. Without a record, those of the cache are used, and the blobs that are made from the
+    /// NAR are checked later.
+    recorded: Option<RecordedNar>,
+    /// The index of the current cache.
     turn: usize,
     body: Option<Box<dyn Read + Send>>,
     hash: Sha256,
     read: u64,
-    /// Why caches before did not do.
+    /// The errors of earlier caches.
     failures: Vec<Failure>,
     ended: bool,
 }
@@ -38,12 +39,18 @@ struct Failure {
 }
 
 impl Nar {
-    /// Finds the first cache that has it.
+    /// Opens the path in the first cache that has it.
     ///
     /// # Errors
     ///
-    /// [`NotFound`](io::ErrorKind::NotFound) when none has it; another when one could not be asked or has another one.
-    pub fn open(caches: Arc<[Cache]>, access: Access, path: StorePath, recorded: Option<Recorded>) -> io::Result<Self> {
+    /// [`NotFound`](io::ErrorKind::NotFound) if no cache has it; another kind if a cache could not be asked or has
+    /// another NAR.
+    pub fn open(
+        caches: Arc<[Cache]>,
+        access: CacheAccess,
+        path: StorePath,
+        recorded: Option<RecordedNar>,
+    ) -> io::Result<Self> {
         let mut nar = Self {
             caches,
             access,
@@ -60,7 +67,7 @@ impl Nar {
         Ok(nar)
     }
 
-    /// Opens it in the next cache that has it, behind what was read already.
+    /// Opens the path in the next cache that has it, and skips the bytes that were read already.
     fn next_cache(&mut self) -> io::Result<()> {
         while let Some(cache) = self.caches.get(self.turn) {
             let access = self.access.patient_with(cache);
@@ -70,16 +77,16 @@ impl Nar {
             });
             match opened {
                 Ok(Some(body)) => {
-                    self.access.note(cache, true);
+                    self.access.record_answer(cache, true);
                     self.body = Some(body);
                     return Ok(());
                 }
                 Ok(None) => {
-                    self.access.note(cache, true);
+                    self.access.record_answer(cache, true);
                     self.failures.push(Failure { is_absence: true, text: format!("{cache} does not have it") });
                 }
                 Err(error) => {
-                    self.access.note(cache, false);
+                    self.access.record_answer(cache, false);
                     self.failures
                         .push(Failure { is_absence: false, text: format!("{cache}: {}", causes::joined(&error)) });
                 }
@@ -102,30 +109,30 @@ impl Nar {
         ))
     }
 
-    fn begin(&self, cache: &Cache, access: &Access, info: &NarInfo) -> io::Result<Box<dyn Read + Send>> {
+    fn begin(&self, cache: &Cache, access: &CacheAccess, info: &NarInfo) -> io::Result<Box<dyn Read + Send>> {
         if let Some(recorded) = self.recorded.filter(|recorded| *recorded != info.nar) {
             return Err(another(recorded, info.nar));
         }
         let file = BufReader::with_capacity(BUFFER, cache.open(access, &info.url)?);
         let mut body: Box<dyn Read + Send> = match info.compression {
-            Compression::None => Box::new(file),
-            Compression::Xz => Box::new(XzReader::new_mem_limit(file, true, XZ_MEMORY)),
-            Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
-            Compression::Bzip2 => Box::new(MultiBzDecoder::new(file)),
+            NarCompression::None => Box::new(file),
+            NarCompression::Xz => Box::new(XzReader::new_mem_limit(file, true, XZ_MEMORY)),
+            NarCompression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
+            NarCompression::Bzip2 => Box::new(MultiBzDecoder::new(file)),
         };
-        // What another cache gave already: all of it together is hashed, so it need not be the same here.
+        // The skipped bytes may differ from those of the other cache: the hash at the end covers the bytes of both.
         let skipped = io::copy(&mut (&mut body).take(self.read), &mut io::sink())?;
         if skipped < self.read {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        // More than there may be is known as soon as there is one byte more.
+        // One more byte shows that the NAR is longer than expected.
         Ok(Box::new(body.take(info.nar.size.saturating_add(1) - self.read)))
     }
 
-    /// At the end: whether it was what it had to be. `false` when it is too short.
+    /// Checks the NAR at its end. Returns `false` if it is too short.
     fn is_whole(&self) -> io::Result<bool> {
         let Some(recorded) = self.recorded else { return Ok(true) };
-        let found = Recorded { digest: Digest::from_bytes(self.hash.clone().finalize().into()), size: self.read };
+        let found = RecordedNar { digest: Digest::from_bytes(self.hash.clone().finalize().into()), size: self.read };
         match found {
             found if found == recorded => Ok(true),
             found if found.size < recorded.size => Ok(false),
@@ -137,7 +144,7 @@ impl Nar {
         self.caches.get(self.turn).map(Cache::to_string).unwrap_or_default()
     }
 
-    /// The cache whose turn it is broke off.
+    /// Records that the current cache failed.
     fn broke(&mut self, why: String) {
         self.failures.push(Failure { is_absence: false, text: format!("{}: {why}", self.cache()) });
         (self.turn, self.body) = (self.turn + 1, None);
@@ -172,8 +179,8 @@ impl Read for Nar {
     }
 }
 
-/// A cache has something else under the same name.
-fn another(recorded: Recorded, found: Recorded) -> io::Error {
+/// Returns the error for a NAR with another hash or size.
+fn another(recorded: RecordedNar, found: RecordedNar) -> io::Error {
     io::Error::other(format!(
         "its NAR is {} of {} bytes, but the recipe was made with {} of {}; the package was probably built twice and is not \
          reproducible: build the image again with this cache, or give the cache that has the first build",

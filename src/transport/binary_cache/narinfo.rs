@@ -6,41 +6,44 @@
 //! Compression: xz
 //! NarHash: sha256:…
 //! NarSize: 226560
+//! References: 0c6a1cv41yy9yz8svln6w09ks4wdjk4n-hello-2.12 …
 //! ```
 //!
-//! Other lines (references, signatures, the file's own hash) are not needed: the recipe knows what the NAR must be.
+//! Other lines (signatures, the hash of the compressed file) are not needed, since the recipe has the hash
+//! of the NAR.
 
 use crate::{
     closure::{StorePath, parse_nar_hash},
-    image::recipe::Recorded,
+    image::recipe::RecordedNar,
     oci::Digest,
 };
 
-/// What strata needs of a narinfo.
+/// The fields of a narinfo that strata needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NarInfo {
-    /// Where the NAR is, seen from the cache.
+    /// The URL of the NAR, relative to the cache.
     pub url: String,
-    /// How it is compressed.
-    pub compression: Compression,
-    /// What it is without compression.
-    pub nar: Recorded,
+    /// The compression of the NAR.
+    pub compression: NarCompression,
+    /// The hash and size of the uncompressed NAR.
+    pub nar: RecordedNar,
+    /// The store paths that it refers to, possibly itself.
+    pub references: Vec<StorePath>,
 }
 
-/// How caches compress NARs.
+/// The compression of NARs in caches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// Not at all.
+pub enum NarCompression {
+    /// No compression.
     None,
-    /// Nix's default.
+    /// The default of Nix.
     Xz,
-    /// zstd.
     Zstd,
-    /// Nix's first, and what a narinfo means that says nothing.
+    /// The first compression of Nix, and the default of a narinfo without the field.
     Bzip2,
 }
 
-/// Text that is no narinfo, or another's.
+/// The error of a malformed narinfo, or of a narinfo of another path.
 #[derive(Debug, thiserror::Error)]
 #[error("its narinfo {0}")]
 pub struct ParseNarInfoError(String);
@@ -50,7 +53,7 @@ impl NarInfo {
     ///
     /// # Errors
     ///
-    /// [`ParseNarInfoError`], also when it is that of another path.
+    /// [`ParseNarInfoError`], also for the narinfo of another path.
     pub fn parse(text: &[u8], path: &StorePath) -> Result<Self, ParseNarInfoError> {
         let fail = |why: String| Err(ParseNarInfoError(why));
         let Ok(text) = std::str::from_utf8(text) else { return fail("is not text".to_owned()) };
@@ -64,10 +67,10 @@ impl NarInfo {
             None => return fail("lacks the store path".to_owned()),
         }
         let compression = match value("Compression") {
-            Some("none" | "") => Compression::None,
-            Some("xz") => Compression::Xz,
-            Some("zstd") => Compression::Zstd,
-            Some("bzip2") | None => Compression::Bzip2,
+            Some("none" | "") => NarCompression::None,
+            Some("xz") => NarCompression::Xz,
+            Some("zstd") => NarCompression::Zstd,
+            Some("bzip2") | None => NarCompression::Bzip2,
             Some(other) => {
                 let other = crate::transport::http::clean(other);
                 return fail(format!("has the compression {other}; strata reads xz, zstd, bzip2 and none"));
@@ -79,7 +82,13 @@ impl NarInfo {
         let (Some(digest), Some(size)) = (digest, size) else {
             return fail("lacks the sha256 or size of its NAR".to_owned());
         };
-        Ok(Self { url: url.to_owned(), compression, nar: Recorded { digest, size } })
+        let store = path.as_str().rsplit_once('/').map_or("", |(store, _)| store);
+        let references = value("References").into_iter().flat_map(str::split_whitespace);
+        let references = references.map(|base| StorePath::parse(&format!("{store}/{base}")));
+        let Ok(references) = references.collect::<Result<Vec<_>, _>>() else {
+            return fail("has a reference that is not a store path".to_owned());
+        };
+        Ok(Self { url: url.to_owned(), compression, nar: RecordedNar { digest, size }, references })
     }
 }
 
@@ -98,9 +107,16 @@ mod tests {
     #[test]
     fn a_narinfo_of_nix() {
         let info = parse(TEXT).unwrap();
-        assert_eq!((info.url.as_str(), info.compression, info.nar.size), ("nar/x.nar.xz", Compression::Xz, 112));
-        assert_eq!(info.nar.digest, Digest::of(b""));
-        assert_eq!(parse(&TEXT.replace("Compression: xz\n", "")).unwrap().compression, Compression::Bzip2);
+        assert_eq!((info.url.as_str(), info.compression, info.nar.size), ("nar/x.nar.xz", NarCompression::Xz, 112));
+        assert_eq!(info.nar.digest, Digest::sha256(b""));
+        assert!(info.references.is_empty());
+        let bases = ["0c6a1cv41yy9yz8svln6w09ks4wdjk4n-hello", "1c6a1cv41yy9yz8svln6w09ks4wdjk4n-glibc"];
+        let references = parse(&format!("{TEXT}References: {}\n", bases.join(" "))).unwrap().references;
+        assert_eq!(
+            references.iter().map(StorePath::as_str).collect::<Vec<_>>(),
+            bases.map(|base| format!("/nix/store/{base}"))
+        );
+        assert_eq!(parse(&TEXT.replace("Compression: xz\n", "")).unwrap().compression, NarCompression::Bzip2);
     }
 
     #[test]
@@ -111,6 +127,7 @@ mod tests {
             ("URL", "Url", "lacks the URL"),
             ("NarHash: sha256", "NarHash: md5", "lacks the sha256"),
             ("112", "-1", "size"),
+            ("Sig: a:b", "References: x", "reference that is not"),
         ] {
             assert!(parse(&TEXT.replace(from, to)).unwrap_err().contains(needle), "{needle}");
         }

@@ -1,4 +1,4 @@
-//! Binary caches in Nix's configuration.
+//! The binary caches of Nix's configuration.
 
 use std::{
     env, io,
@@ -11,22 +11,21 @@ use serde_json::Value;
 use super::Cache;
 use crate::{budget, transport::http::Netrc};
 
-/// Where Nix looks for passwords by default.
+/// The default of `netrc-file`.
 const NETRC: &str = "/etc/nix/netrc";
 
-/// The settings that matter here.
 #[derive(Debug, Default)]
 pub struct Configuration {
-    /// `substituters`, without those that are no binary caches (`ssh://`, `daemon`).
+    /// `substituters`, without stores that are not binary caches (`ssh://`, `daemon`).
     pub caches: Vec<Cache>,
     /// `netrc-file`.
     pub netrc: PathBuf,
 }
 
 impl Configuration {
-    /// Asks Nix; without Nix there are no caches.
+    /// Runs Nix to read its configuration. Without Nix there are no caches.
     pub fn read() -> Self {
-        // The first is what 2.8 knows; new versions have it under the second name.
+        // Nix 2.8 supports only the first command; new versions have the second.
         let settings = [["show-config", "--json"].as_slice(), &["config", "show", "--json"]];
         let Some(settings) = settings.into_iter().find_map(ask) else {
             return Self { caches: Vec::new(), netrc: Self::default_netrc() };
@@ -39,7 +38,7 @@ impl Configuration {
         }
     }
 
-    /// Where Nix looks for passwords by default.
+    /// Returns the default of `netrc-file`.
     pub fn default_netrc() -> PathBuf {
         NETRC.into()
     }
@@ -52,10 +51,10 @@ fn ask(arguments: &[&str]) -> Option<Value> {
     output.status.success().then(|| serde_json::from_slice(&output.stdout).ok()).flatten()
 }
 
-/// The passwords in `NETRC`, in the user's `~/.netrc`, or in Nix's file: the first that exists.
+/// Reads the passwords in `NETRC`, in the user's `~/.netrc`, or in Nix's file: the first file that exists.
 pub fn netrc(configured: &Path) -> io::Result<Netrc> {
     let named = env::var_os("NETRC").map(PathBuf::from);
-    let own = env::var_os("HOME").map(|home| Path::new(&home).join(".netrc"));
-    let found = named.into_iter().chain(own).chain([configured.to_owned()]).find(|path| path.exists());
+    let user_file = env::var_os("HOME").map(|home| Path::new(&home).join(".netrc"));
+    let found = named.into_iter().chain(user_file).chain([configured.to_owned()]).find(|path| path.exists());
     found.map_or_else(|| Ok(Netrc::default()), |path| Netrc::open(&path))
 }

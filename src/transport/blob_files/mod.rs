@@ -1,4 +1,4 @@
-//! Blobs as files, which OCI layouts, skopeo's `dir:` and the outputs of derivations share.
+//! Blobs as files, as in OCI layouts, skopeo's `dir:` and the outputs of derivations.
 
 pub(crate) mod read;
 pub(crate) mod write;

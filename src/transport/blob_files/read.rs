@@ -1,7 +1,7 @@
-//! Directories that hold images: their files are opened without leaving them, only if they are files, and bounded.
+//! Reads directories with images. Only regular files are opened, and only inside of the directory.
 //!
-//! A link in one is followed only into the Nix store, whose files every user can read: the results of `ociImageLayout`
-//! link to blobs of other store paths. Any other link could name a secret of the user, or a device.
+//! Links are followed only into the Nix store, whose files every user can read: results of `ociImageLayout` link to
+//! blobs of other store paths. Any other link could lead to a secret file of the user, or to a device.
 
 use std::{
     fs::{self, File},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    files::{Beneath, Entry},
+    files::{Beneath, DirectoryEntry},
     image::{BlobFile, OpenError, recipe::open_in_store, store::read_document},
     oci::{Descriptor, json},
 };
@@ -34,7 +34,7 @@ impl Folder {
         Ok(Self { path: path.to_owned(), beneath: Arc::new(Beneath::open(path)?) })
     }
 
-    /// The file of this name; none where there is none.
+    /// Returns the file of this name, if it exists.
     pub fn find(&self, name: &str) -> io::Result<Option<File>> {
         match open(&self.beneath, Path::new(name)) {
             Ok(file) => Ok(Some(file)),
@@ -47,14 +47,14 @@ impl Folder {
         Ok(self.find(name)?.map(|file| Box::new(file) as Box<dyn Read + Send>))
     }
 
-    /// A document of this name.
+    /// Reads a document.
     pub fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         let file = open(&self.beneath, Path::new(name))?;
         let size = file.metadata()?.len();
         read_document(file, size)
     }
 
-    /// The file of this name, which should hold the blob of `descriptor`.
+    /// Returns the file of this name as the blob of `descriptor`.
     pub fn blob_file(&self, name: String, descriptor: &Descriptor) -> BlobFile {
         let beneath = Arc::clone(&self.beneath);
         let path = self.path.join(&name);
@@ -64,12 +64,14 @@ impl Folder {
 
 fn open(beneath: &Beneath, name: &Path) -> io::Result<File> {
     match beneath.entry(name)? {
-        Entry::File(file) => Ok(file),
-        Entry::Link(target) if target.is_absolute() => open_in_store(&target).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidInput => refused(name, &target),
-            _ => error,
-        }),
-        Entry::Link(target) => Err(refused(name, &target)),
+        DirectoryEntry::File(file) => Ok(file),
+        DirectoryEntry::Link(target) if target.is_absolute() => {
+            open_in_store(&target).map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidInput => refused(name, &target),
+                _ => error,
+            })
+        }
+        DirectoryEntry::Link(target) => Err(refused(name, &target)),
     }
 }
 
@@ -81,7 +83,7 @@ fn refused(name: &Path, target: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-/// The directory's names, in order; none where there is no directory.
+/// Returns the names in the directory in order, or none if there is no directory.
 pub(crate) fn names(path: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,

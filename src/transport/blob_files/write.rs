@@ -1,4 +1,4 @@
-//! Blobs as files: of layouts, of `dir:`, and of what derivations make.
+//! Writes blobs as files, for layouts, `dir:`, and outputs of derivations.
 
 use std::{
     cell::RefCell,
@@ -9,36 +9,25 @@ use std::{
 };
 
 use crate::{
-    files::{self, NewFile},
+    files::{self, Beneath, DirectoryEntry, NewFile},
     image::{BlobReader, Image, ImageError, ManifestGraph},
     oci::{Descriptor, Digest},
 };
 
-/// Why a layout, or another directory, could not be written.
+/// The error of writing a layout or another directory.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// A blob could not be made, or a document not be written.
+    /// A blob could not be made, or a document could not be written.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// The file system refused.
     #[error("writing {}", path.display())]
-    Io {
-        /// On which path.
-        path: PathBuf,
-        /// What the system answered.
-        source: io::Error,
-    },
-    /// There is something else.
+    Io { path: PathBuf, source: io::Error },
+    /// The directory contains something else.
     #[error("{} is neither empty nor written by `dir:`; remove it, or choose another directory", .0.display())]
     NotOurs(PathBuf),
     /// The index.json is not an image index.
     #[error("{} is not an image index; remove it, or choose another directory", path.display())]
-    Index {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: serde_json::Error,
-    },
+    Index { path: PathBuf, source: serde_json::Error },
 }
 
 /// Blobs below a directory.
@@ -46,24 +35,24 @@ pub enum LayoutError {
 pub struct BlobFiles {
     root: PathBuf,
     name: fn(&Digest) -> String,
-    /// Whether they outlive a crash of the machine.
+    /// Whether files are synced, so that they survive a crash of the machine.
     durable: bool,
-    /// Directories that were made and swept.
+    /// Directories that were made, and cleared of temporary files.
     ready: RefCell<HashSet<PathBuf>>,
 }
 
 impl BlobFiles {
-    /// Below `root`, each called as `name` says.
+    /// Writes blobs below `root`. `name` returns the path of a blob.
     pub fn new(root: &Path, name: fn(&Digest) -> String) -> Self {
         Self { root: root.to_owned(), name, durable: true, ready: RefCell::default() }
     }
 
-    /// As [`new`](Self::new), in the output of a derivation, which Nix takes whole or not at all.
-    pub fn of_output(root: &Path, name: fn(&Digest) -> String) -> Self {
+    /// The same as [`new`](Self::new) for the output of a derivation, which Nix keeps completely or not at all.
+    pub fn for_output(root: &Path, name: fn(&Digest) -> String) -> Self {
         Self { durable: false, ..Self::new(root, name) }
     }
 
-    /// Every blob and document.
+    /// Writes every blob and document of an image or index.
     pub(crate) fn content(&self, content: &ManifestGraph) -> Result<(), LayoutError> {
         match content {
             ManifestGraph::Image(image) => {
@@ -77,7 +66,7 @@ impl BlobFiles {
         }
     }
 
-    /// The layers and the config.
+    /// Writes the layers and the config.
     pub(crate) fn write_all(&self, image: &Image) -> Result<(), LayoutError> {
         for layer in image.layers.iter().filter(|layer| !layer.elsewhere) {
             self.blob(&layer.descriptor, &|new| match &layer.file {
@@ -90,7 +79,7 @@ impl BlobFiles {
         self.bytes(&image.config_descriptor().digest, &image.config)
     }
 
-    /// Writes a blob that is known whole.
+    /// Writes a blob whose bytes are in memory.
     ///
     /// # Errors
     ///
@@ -102,11 +91,11 @@ impl BlobFiles {
         })
     }
 
-    /// Copies a blob from where it is a file.
+    /// Copies a blob from a file.
     ///
     /// # Errors
     ///
-    /// [`LayoutError`], also when it is another blob.
+    /// [`LayoutError`], also if the file contains another blob.
     pub fn copy(&self, digest: &Digest, from: &Path) -> Result<(), LayoutError> {
         let size = fs::metadata(from).map_err(io_error(from))?.len();
         let descriptor = Descriptor::new("", *digest, size);
@@ -120,7 +109,17 @@ impl BlobFiles {
         })
     }
 
-    /// Writes a blob whole or not at all, unless it is there and right.
+    /// Opens the file of an existing blob. In a layout of the user a link is not followed, so that the blob replaces it.
+    /// The links that a derivation makes are followed.
+    fn open(&self, name: &Path) -> Option<File> {
+        match Beneath::open(&self.root).and_then(|root| root.entry(name)).ok()? {
+            DirectoryEntry::File(file) => Some(file),
+            DirectoryEntry::Link(_) if !self.durable => files::open_plain(&self.root.join(name)).ok(),
+            DirectoryEntry::Link(_) => None,
+        }
+    }
+
+    /// Writes a blob completely or not at all, unless a correct file exists.
     ///
     /// # Errors
     ///
@@ -130,14 +129,20 @@ impl BlobFiles {
         descriptor: &Descriptor,
         produce: &dyn Fn(&mut NewFile) -> Result<(), ImageError>,
     ) -> Result<(), LayoutError> {
-        let path = self.root.join((self.name)(&descriptor.digest));
+        let name = (self.name)(&descriptor.digest);
+        let path = self.root.join(&name);
         let fail = || io_error(&path);
         let directory = files::directory(&path);
-        if self.ready.borrow_mut().insert(directory.to_owned()) {
-            fs::create_dir_all(directory).map_err(fail())?;
+        let is_new = self.ready.borrow_mut().insert(directory.to_owned());
+        if is_new {
+            fs::create_dir_all(&self.root).map_err(fail())?;
+        }
+        files::make_directories(&self.root, files::directory(Path::new(&name)))
+            .map_err(|(path, error)| io_error(&path)(error))?;
+        if is_new {
             files::sweep(directory);
         }
-        if files::open_plain(&path).is_ok_and(|there| is_right(there, descriptor)) {
+        if self.open(Path::new(&name)).is_some_and(|there| is_right(there, descriptor)) {
             return Ok(());
         }
         let mut new = NewFile::create(&path).map_err(fail())?;
@@ -146,19 +151,19 @@ impl BlobFiles {
     }
 }
 
-/// Whether a file is the blob that the descriptor says.
+/// Whether a file contains the blob of the descriptor.
 fn is_right(file: File, descriptor: &Descriptor) -> bool {
     let mut reader = BlobReader::new(Box::new(file), descriptor);
     io::copy(&mut reader, &mut io::sink()).is_ok()
 }
 
-/// Other systems share no blocks this way.
+/// Other systems do not support shared blocks in this way.
 #[cfg(not(target_os = "linux"))]
 fn clone_file(_: &File, _: &mut NewFile, _: &Descriptor) -> bool {
     false
 }
 
-/// Has the file system share the blocks of a file, where it can; whether what came of it is the blob.
+/// Shares the blocks of a file if the file system supports it. Returns whether the result is the blob.
 #[cfg(target_os = "linux")]
 fn clone_file(from: &File, to: &mut NewFile, descriptor: &Descriptor) -> bool {
     let mut clone = || -> io::Result<bool> {
@@ -173,7 +178,7 @@ fn clone_file(from: &File, to: &mut NewFile, descriptor: &Descriptor) -> bool {
     clone().unwrap_or(false)
 }
 
-/// On this path.
+/// Returns a function that adds the path.
 pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> LayoutError + use<> {
     let path = path.to_owned();
     move |source| LayoutError::Io { path, source }

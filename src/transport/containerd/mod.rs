@@ -3,14 +3,14 @@
 pub(crate) mod read;
 pub(crate) mod write;
 
-use super::kind::{Capacity, Engine, Medium, ParseSource, ReadSide, Transport, WriteSide};
+use super::kind::{Capacity, EngineTransport, Medium, ParseSource, ReadSide, Transport, WriteSide};
 
 /// `containerd:NAME:TAG`
 pub(crate) const TRANSPORT: Transport = Transport {
     name: "containerd",
     about: "containerd, also on a Kubernetes node",
-    medium: Medium::Engine(Engine { name: "containerd", has_namespaces: true, has_address: false }),
-    read: ReadSide { syntax: "containerd:NAME[:TAG]", parse: ParseSource::Own(read::parse) },
+    medium: Medium::Engine(EngineTransport { name: "containerd", has_namespaces: true, has_address: false }),
+    read: Some(ReadSide { syntax: "containerd:NAME[:TAG]", parse: ParseSource::Own(read::parse) }),
     write: WriteSide { syntax: "containerd:NAME:TAG", holds: Capacity::IMAGE, parse: write::parse },
     aliases: &[
         ("ctr", ""),

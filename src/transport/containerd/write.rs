@@ -1,7 +1,8 @@
-//! An image in containerd, imported by its command `ctr` without the blobs that it has.
+//! Imports an image into containerd with its command `ctr`, without the blobs that containerd has.
 //!
-//! `ctr` is on every machine that runs containerd, and anything that forwards standard input and output reaches it
-//! (`docker exec`, `ssh`, `k3s`, `minikube`); a client of containerd's own would need its socket. Six short commands:
+//! `ctr` is on every machine that runs containerd, and any command that forwards standard input and output reaches it
+//! (`docker exec`, `ssh`, `k3s`, `minikube`). A client of containerd's API would need its socket. The load runs six
+//! short commands:
 //!
 //! ```text
 //! content ls        the blobs of the namespace
@@ -12,11 +13,11 @@
 //! images rm         drop the other name
 //! ```
 //!
-//! The import holds a lease on what it writes, and from then on the first name keeps every blob of the manifest from
-//! being collected. What was collected between the first command and the second is missed by the third. CRI, the
+//! The import holds a lease on what it writes, and from then on the temporary name keeps every blob of the manifest
+//! from being collected. The third command detects blobs that were collected between the first and the second. CRI, the
 //! kubelet's view of containerd, follows the events of the namespace `k8s.io` and labels the image as one of its own.
-//! `images tag --force` would leave the name without an image for a moment: it deletes it and creates it again
-//! (containerd's cmd/ctr/commands/images/tag.go), where an import updates it (core/transfer/image/imagestore.go).
+//! `images tag --force` would leave the name without an image for a moment: it deletes the name and creates it again
+//! (containerd's cmd/ctr/commands/images/tag.go), whereas an import updates it (core/transfer/image/imagestore.go).
 
 use std::{collections::HashSet, io, sync::Arc};
 
@@ -29,7 +30,10 @@ use crate::{
     },
     transport::{
         Loaded, Outcome, WriteError, WriteOptions, WriteTransport, archive,
-        engine::{self, EngineError, Tool, loaded},
+        engine::{
+            self, EngineError, Tool,
+            incoming::{self, Received},
+        },
         write::{name_for, one_image, parse_name},
     },
 };
@@ -39,10 +43,8 @@ pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
 }
 
 const IMPORT: &[&str] = &["images", "import", "-"];
-/// Others may load or remove the same image at the same time; more often than this it is no coincidence.
-const ATTEMPTS: usize = 3;
 
-/// Under which name, if another than the image's own.
+/// The name of the image if it differs from that of the source.
 #[derive(Debug)]
 struct Containerd {
     name: Option<TaggedName>,
@@ -70,78 +72,79 @@ impl WriteTransport for Containerd {
     }
 }
 
-/// Why containerd did not take an image.
+/// The error of a load into containerd.
 #[derive(Debug, thiserror::Error)]
 pub enum ContainerdError {
-    /// Its command failed.
+    /// A command failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// It took the image, and has not all of it.
+    /// containerd accepted the image, but lacks some of its blobs.
     #[error("{reference} is not complete in containerd after sending all of it; `ctr images check` prints: {message}")]
-    Incomplete {
-        /// The image.
-        reference: String,
-        /// The output of the command.
-        message: String,
-    },
+    Incomplete { reference: String, message: String },
 }
 
 /// Loads `image` as `name`.
 ///
 /// # Errors
 ///
-/// [`ContainerdError`]; then the name means what it meant before.
+/// [`ContainerdError`]. The name then stands for the same image as before.
 pub fn load(image: &Image, name: &TaggedName, ctr: &Tool) -> Result<Loaded, ContainerdError> {
     let reference = name.full();
-    let mut loaded = Loaded::new(image.digest(), reference.clone());
+    let loaded = Loaded::new(image.digest(), reference.clone());
     let blobs = ctr.run(&["content", "ls", "-q"])?;
-    let mut there: HashSet<Digest> = blobs.lines().filter_map(|line| line.trim().parse().ok()).collect();
-    let incoming = loaded::incoming(&image.digest());
-    let incoming_name = full_name(&incoming);
-    let clean_up = || ctr.run(&["images", "rm", &incoming_name]);
-    let mut message = String::new();
-    for _ in 0..ATTEMPTS {
-        let imported = loaded.feed(image, &incoming, &there, ctr, IMPORT);
-        // One that lacks blobs may fail to be unpacked, and one that could not be read at all is not there.
-        let state = match check(&incoming_name, ctr) {
+    let existing = blobs.lines().filter_map(|line| line.trim().parse().ok()).collect();
+    let temporary = incoming::temporary_name(&image.digest());
+    incoming::load(&Import { image, reference, temporary, ctr }, existing, loaded)
+}
+
+struct Import<'a> {
+    image: &'a Image,
+    reference: String,
+    temporary: String,
+    ctr: &'a Tool,
+}
+
+impl incoming::Load for Import<'_> {
+    type Error = ContainerdError;
+
+    fn send(&self, existing: &HashSet<Digest>, loaded: &mut Loaded) -> Result<Received, ContainerdError> {
+        let imported = loaded.feed(self.image, &self.temporary, existing, self.ctr, IMPORT);
+        let state = match check(&full_name(&self.temporary), self.ctr) {
             Ok(state) => state,
             Err(error) => return Err(imported.err().unwrap_or(error).into()),
         };
-        match (imported, state) {
-            (Ok(_), State::Complete) => {
-                let named = add_name(image, &reference, ctr).and_then(|_| check(&reference, ctr));
-                let _ = clean_up();
-                match named {
-                    Ok(State::Complete) => return Ok(loaded),
-                    // Another load of the same image may have dropped the name it came under.
-                    Ok(State::Incomplete(line)) => message = line,
-                    Ok(State::Absent) => message = "no such image".to_owned(),
-                    Err(error) => message = error.to_string(),
-                }
-                there.clear();
-            }
-            (imported, state) if !there.is_empty() => {
-                let why = match (imported, state) {
-                    (_, State::Incomplete(message)) => message,
-                    (Err(error), _) => error.to_string(),
-                    (Ok(_), _) => "it has not all of their blobs".to_owned(),
-                };
-                loaded.repaired = Some(why);
-                there.clear();
-            }
-            (Err(error), _) => {
-                let _ = clean_up();
-                return Err(error.into());
-            }
-            (Ok(_), State::Incomplete(line)) => message = line,
-            (Ok(_), _) => message = "no such image".to_owned(),
-        }
+        // Unpacking an image that lacks blobs may fail, and an archive that cannot be read results in no image.
+        Ok(match (imported, state) {
+            (Ok(_), LoadState::Complete) => Received::Complete,
+            (Err(error), _) if existing.is_empty() => return Err(error.into()),
+            (_, LoadState::Incomplete(line)) => Received::Incomplete(line),
+            (Err(error), _) => Received::Incomplete(error.to_string()),
+            (Ok(_), LoadState::Absent) if existing.is_empty() => Received::Incomplete("no such image".to_owned()),
+            (Ok(_), LoadState::Absent) => Received::Incomplete("it has not all of their blobs".to_owned()),
+        })
     }
-    let _ = clean_up();
-    Err(ContainerdError::Incomplete { reference, message })
+
+    fn set_name(&self) -> Result<Result<(), String>, ContainerdError> {
+        let named = add_name(self.image, &self.reference, self.ctr).and_then(|_| check(&self.reference, self.ctr));
+        Ok(match named {
+            Ok(LoadState::Complete) => Ok(()),
+            // Another load of the same image may have removed its temporary name.
+            Ok(LoadState::Incomplete(line)) => Err(line),
+            Ok(LoadState::Absent) => Err("no such image".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+    }
+
+    fn remove_temporary_name(&self) {
+        let _ = self.ctr.run(&["images", "rm", &full_name(&self.temporary)]);
+    }
+
+    fn incomplete(&self, reason: Option<String>) -> ContainerdError {
+        ContainerdError::Incomplete { reference: self.reference.clone(), message: reason.unwrap_or_default() }
+    }
 }
 
-/// Gives the image, whose blobs are there, its name.
+/// Gives the image, whose blobs are present, its name.
 fn add_name(image: &Image, reference: &str, ctr: &Tool) -> Result<String, EngineError> {
     let layers = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
     ctr.feed(IMPORT, |out| {
@@ -149,17 +152,17 @@ fn add_name(image: &Image, reference: &str, ctr: &Tool) -> Result<String, Engine
     })
 }
 
-enum State {
+enum LoadState {
     Absent,
     Incomplete(String),
     Complete,
 }
 
-/// `ctr images check`: a line for each image, "REF TYPE DIGEST STATUS SIZE UNPACKED", where the status is
-/// "complete (66/66)" or "incomplete (1/66)".
-fn check(name: &str, ctr: &Tool) -> Result<State, EngineError> {
+/// Parses `ctr images check`, which prints a line for each image: "REF TYPE DIGEST STATUS SIZE UNPACKED", with the
+/// status "complete (66/66)" or "incomplete (1/66)".
+fn check(name: &str, ctr: &Tool) -> Result<LoadState, EngineError> {
     let message = ctr.run(&["images", "check", &format!("name=={name}")])?;
-    let Some(line) = message.lines().find(|line| line.starts_with(name)) else { return Ok(State::Absent) };
+    let Some(line) = message.lines().find(|line| line.starts_with(name)) else { return Ok(LoadState::Absent) };
     let complete = line.split_whitespace().nth(3) == Some("complete") && line.trim_end().ends_with("true");
-    Ok(if complete { State::Complete } else { State::Incomplete(line.trim().to_owned()) })
+    Ok(if complete { LoadState::Complete } else { LoadState::Incomplete(line.trim().to_owned()) })
 }

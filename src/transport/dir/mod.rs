@@ -11,7 +11,7 @@ pub(crate) const TRANSPORT: Transport = Transport {
     name: "dir",
     about: "skopeo's directory of blobs",
     medium: Medium::Directory,
-    read: ReadSide { syntax: "dir:DIR", parse: ParseSource::Path },
+    read: Some(ReadSide { syntax: "dir:DIR", parse: ParseSource::Path }),
     write: WriteSide { syntax: "dir:DIR", holds: Capacity::IMAGE, parse: write::parse },
     aliases: &[],
 };

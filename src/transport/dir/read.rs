@@ -8,16 +8,15 @@ use std::{
 };
 
 use crate::{
-    image::{BlobFile, Found, Node, OpenError, Store, store::read_document, top::Top},
+    image::{BlobFile, FoundImages, ManifestNode, OpenError, Store, store::read_document, top::Top},
     oci::{Descriptor, Digest, Index, Manifest, descriptor::media_type, document},
     transport::blob_files::read::{Folder, names, parse},
 };
 
-/// The blobs of a `dir:`.
 #[derive(Debug)]
-struct Dir(Folder);
+struct DirReader(Folder);
 
-impl Dir {
+impl DirReader {
     /// The manifests of an index have a suffix.
     fn name(&self, digest: &Digest) -> String {
         let blob = digest.hex();
@@ -27,7 +26,7 @@ impl Dir {
     }
 }
 
-impl Store for Dir {
+impl Store for DirReader {
     fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
         self.0.reader(&self.name(digest))
     }
@@ -41,9 +40,9 @@ impl Store for Dir {
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> io::Result<Option<Vec<u8>>> {
-        // The chosen one has no other name.
+        // The selected manifest has no other name.
         let top = self.0.read("manifest.json")?;
-        if descriptor.digest.is_of(&top) {
+        if descriptor.digest.matches(&top) {
             return Ok(Some(top));
         }
         let Some(reader) = self.open(&descriptor.digest)? else { return Ok(None) };
@@ -61,12 +60,12 @@ impl Store for Dir {
     }
 }
 
-/// Reads what skopeo wrote to `dir:path`.
-pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
+/// Reads a directory that skopeo wrote to `dir:path`.
+pub(crate) fn open(path: &Path) -> Result<FoundImages, OpenError> {
     let folder = Folder::open(path).map_err(OpenError::io("opening", path))?;
     let name = path.join("manifest.json");
     let bytes = folder.read("manifest.json").map_err(OpenError::io("reading", &name))?;
-    let store: Arc<dyn Store> = Arc::new(Dir(folder));
+    let store: Arc<dyn Store> = Arc::new(DirReader(folder));
     if document::is_schema_1(&bytes) {
         let document = name.display().to_string();
         return Err(OpenError::Document { document, why: document::SCHEMA_1.to_owned() });
@@ -76,6 +75,6 @@ pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
     } else {
         parse::<Manifest>(&name, &bytes)?.media_type.unwrap_or_else(|| media_type::MANIFEST.to_owned())
     };
-    let descriptor = Descriptor::new(&kind, Digest::of(&bytes), bytes.len() as u64);
-    Ok(Found::new(vec![Top::Node(Box::new(Node { descriptor, store: Arc::clone(&store) }))], store))
+    let descriptor = Descriptor::new(&kind, Digest::sha256(&bytes), bytes.len() as u64);
+    Ok(FoundImages::new(vec![Top::Node(Box::new(ManifestNode { descriptor, store: Arc::clone(&store) }))], store))
 }

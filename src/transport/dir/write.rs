@@ -19,29 +19,29 @@ use crate::{
 };
 
 pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
-    Ok(Arc::new(Dir { directory: some_path(rest)? }))
+    Ok(Arc::new(DirWriter { directory: some_path(rest)? }))
 }
 
 #[derive(Debug)]
-struct Dir {
+struct DirWriter {
     directory: PathBuf,
 }
 
-impl WriteTransport for Dir {
+impl WriteTransport for DirWriter {
     fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Outcome, WriteError> {
         Ok(Outcome::new(write(one_image(content)?, &self.directory)?))
     }
 }
 
-/// What is in `version`.
+/// The contents of `version`.
 const VERSION: &str = "Directory Transport Version: 1.1\n";
 
-/// Writes `image` as skopeo writes `dir:directory`: `version`, `manifest.json`, and each blob by its bare digest.
-/// What such a directory held before is exchanged for it in one step.
+/// Writes `image` in the format of skopeo's `dir:directory`: `version`, `manifest.json`, and each blob by its bare
+/// digest. The new directory replaces an existing one in one step.
 ///
 /// # Errors
 ///
-/// [`LayoutError`]; the directory is what it was, then.
+/// [`LayoutError`]. An existing directory is unchanged then.
 pub fn write(image: &Image, directory: &Path) -> Result<Digest, LayoutError> {
     let fail = || io_error(directory);
     check_is_ours(directory)?;
@@ -51,7 +51,7 @@ pub fn write(image: &Image, directory: &Path) -> Result<Digest, LayoutError> {
     new.finish().map_err(fail()).map(|()| digest)
 }
 
-/// As [`write()`], directly into a directory that is private: a derivation's output.
+/// Writes directly to a private directory, such as the output of a derivation.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub fn write_into(image: &Image, directory: &Path) -> Result<Digest, LayoutError
     Ok(image.digest())
 }
 
-/// Refuses to replace a directory that holds something else.
+/// Refuses to replace a directory that contains other files.
 fn check_is_ours(directory: &Path) -> Result<(), LayoutError> {
     let mut entries = match fs::read_dir(directory) {
         Ok(entries) => entries,

@@ -1,4 +1,4 @@
-//! The commands of container engines (`docker`, `ctr`, `podman`), run here or wherever another command reaches them.
+//! The commands of container engines (`docker`, `ctr`, `podman`), which run on this machine or through another command.
 //!
 //! ```text
 //! containerd:    ctr …                                           on this machine
@@ -7,17 +7,18 @@
 //!                ssh host sudo ctr …          --via 'ssh host sudo ctr'
 //! ```
 //!
-//! What `--via` says is the beginning of a command line of the shell's, as git's `core.sshCommand` is; the arguments
-//! follow it. Bytes go through its standard input and output, so any command that forwards those works.
+//! The value of `--via` is the beginning of a shell command line, as in git's `core.sshCommand`. The arguments follow
+//! it. Bytes go through standard input and output, so any command that forwards these can be used.
 //!
-//! Some of these commands pass their arguments on as they are: `docker exec`, `kubectl exec`, `k3s`, `sudo`, `nsenter`.
-//! Others join them with blanks for the login shell at the other end: `ssh` (openssh-portable, ssh.c) and `minikube ssh`
-//! (kubernetes/minikube, pkg/minikube/machine/ssh.go, which calls the `Shell` of libmachine's SSH client: native, it joins
-//! them, external, it runs `ssh`). A quoted argument would be wrong for the first, an unquoted one for the second, and the
-//! text of `--via` does not show which of both it is. Therefore arguments consist of characters that no shell interprets,
-//! and read the same either way; [`Tool`] refuses all others.
+//! Some of these commands pass their arguments on unchanged: `docker exec`, `kubectl exec`, `k3s`, `sudo`, `nsenter`.
+//! Others join them with spaces for the login shell on the other side: `ssh` (openssh-portable, ssh.c) and `minikube
+//! ssh` (kubernetes/minikube, pkg/minikube/machine/ssh.go, which calls the `Shell` of libmachine's SSH client: the
+//! native client joins them, the external one runs `ssh`). A quoted argument would be wrong for the first kind, an
+//! unquoted one for the second, and the value of `--via` does not show which kind it is. Arguments therefore consist
+//! only of characters that no shell interprets, which mean the same for both kinds. [`Tool`] refuses all others.
 
-pub(crate) mod loaded;
+pub(crate) mod incoming;
+mod loaded;
 
 use std::{
     fs::File,
@@ -32,83 +33,61 @@ use crate::{
     layer,
 };
 
-/// How an engine is reached.
+/// Options for reaching an engine.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, Debug, Default)]
 pub struct EngineOptions {
-    /// A command instead of the engine's own, or a short form of one.
+    /// A command that replaces the engine's own, or a short form of one.
     pub via: Option<String>,
-    /// Where docker's daemon is, as `DOCKER_HOST` says it, instead of what that says.
+    /// The address of docker's daemon, which overrides `DOCKER_HOST`.
     pub host: Option<String>,
-    /// containerd's namespace; without, that of the command or of `CONTAINERD_NAMESPACE`.
+    /// containerd's namespace. The default is that of the command or of `CONTAINERD_NAMESPACE`.
     pub namespace: Option<String>,
 }
 
-/// Why a command did not do what it was asked.
+/// The error of running a command of an engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// It could not be started.
+    /// The command could not be started.
     #[error("running {command}; is it installed?")]
-    Start {
-        /// The command line.
-        command: String,
-        /// What the system answered.
-        source: io::Error,
-    },
-    /// It failed.
+    Start { command: String, source: io::Error },
+    /// The command failed.
     #[error("{command}: {status}: {message}")]
     Failed {
-        /// The command line.
         command: String,
-        /// How it ended.
         status: ExitStatus,
-        /// Its own words.
+        /// The error output of the command.
         message: String,
     },
-    /// An argument might be another one, or a command, for a shell at the other end.
+    /// A shell on the other side could interpret an argument.
     #[error(
         "running {command}: the argument {argument:?} has characters that a shell at the other end would interpret"
     )]
-    Argument {
-        /// The command line.
-        command: String,
-        /// The argument.
-        argument: String,
-    },
+    Argument { command: String, argument: String },
     /// A short form of `--via` is malformed.
     #[error("--via {via}: {why}")]
-    Via {
-        /// What was given.
-        via: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// What it reads could not be made, or what it writes not be kept.
+    Via { via: String, why: &'static str },
+    /// The input could not be made, or the output could not be stored.
     #[error("talking to {command}")]
-    Io {
-        /// The command line.
-        command: String,
-        /// What went wrong.
-        source: io::Error,
-    },
+    Io { command: String, source: io::Error },
 }
 
-/// An engine's command.
+/// The command of an engine.
 #[derive(Debug)]
 pub struct Tool {
-    /// As the shell reads it.
+    /// The command line in the syntax of the shell.
     command: String,
-    /// What stands before all other arguments.
+    /// Arguments before all others.
     first: Vec<String>,
-    /// Whether a shell at the other end may read the arguments.
+    /// Whether a shell on the other side may interpret the arguments.
     may_reach_shell: bool,
-    /// Where the connection that several runs of ssh share has its socket.
+    /// The directory with the socket of the connection that several runs of ssh share.
     _shared: Option<Scratch>,
 }
 
 impl Tool {
-    /// The command `via`, or the program of that name.
+    /// Returns the command `via`, or the program of that name.
     pub fn new(program: &str, via: Option<&str>) -> Self {
         let command = via.unwrap_or(program).trim();
         let may_reach_shell = via.is_some();
@@ -123,19 +102,19 @@ impl Tool {
         }
     }
 
-    /// The same with `arguments` before all others.
+    /// Adds `arguments` before all others.
     pub fn with(self, arguments: &[&str]) -> Self {
         Self { first: arguments.iter().map(|argument| (*argument).to_owned()).collect(), ..self }
     }
 
-    /// The command line with these arguments, to be started.
+    /// Returns the command with these arguments.
     ///
     /// # Errors
     ///
     /// [`EngineError::Argument`].
     pub fn command(&self, arguments: &[&str]) -> Result<Command, EngineError> {
         if self.command.is_empty() {
-            // The first argument would be the command: `images`, `load`.
+            // The shell would run the first argument as a command: `images`, `load`.
             return Err(EngineError::Via { via: String::new(), why: "it is empty; omit it, or give a command" });
         }
         let all = || self.first.iter().map(String::as_str).chain(arguments.iter().copied());
@@ -147,7 +126,7 @@ impl Tool {
         Ok(command)
     }
 
-    /// Runs it; what it writes.
+    /// Runs the command and returns its output.
     ///
     /// # Errors
     ///
@@ -156,11 +135,11 @@ impl Tool {
         self.start(arguments, Stdio::null(), read_text)?.finish()
     }
 
-    /// Runs it and feeds it; what it writes.
+    /// Runs the command with input, and returns its output.
     ///
     /// # Errors
     ///
-    /// [`EngineError`]; the command's own words, where it ended before it had read everything.
+    /// [`EngineError`]. If the command ended before it had read everything, the error has its messages.
     pub fn feed(
         &self,
         arguments: &[&str],
@@ -171,7 +150,7 @@ impl Tool {
         if let Err(error) = write(&mut input)
             && !is_broken_pipe(&error)
         {
-            // It must not take the half for the whole.
+            // The command must not take a part of the input for all of it.
             let _ = running.child.kill();
             let _ = running.child.wait();
             return Err(self.talking(arguments, error));
@@ -180,7 +159,7 @@ impl Tool {
         running.finish()
     }
 
-    /// Runs it; the nameless file that it wrote.
+    /// Runs the command, and returns its output in a nameless file.
     ///
     /// # Errors
     ///
@@ -189,13 +168,13 @@ impl Tool {
         self.start(arguments, Stdio::null(), layer::spool)?.finish()
     }
 
-    /// Starts it, and threads that read its output and its messages while it runs.
+    /// Starts the command, and threads that read its output and its messages.
     fn start<T: Send + 'static>(
         &self,
         arguments: &[&str],
         input: Stdio,
         read: fn(ChildStdout) -> io::Result<T>,
-    ) -> Result<Running<T>, EngineError> {
+    ) -> Result<RunningCommand<T>, EngineError> {
         let line = self.line(arguments);
         let mut command = self.command(arguments)?;
         let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -203,7 +182,7 @@ impl Tool {
         let (stdout, stderr) = (child.stdout.take().expect("it is piped"), child.stderr.take().expect("it is piped"));
         let out = thread::spawn(move || read(stdout));
         let message = thread::spawn(move || budget::read_message(stderr));
-        Ok(Running { child, line, out, message })
+        Ok(RunningCommand { child, line, out, message })
     }
 
     fn talking(&self, arguments: &[&str], source: io::Error) -> EngineError {
@@ -216,15 +195,15 @@ impl Tool {
     }
 }
 
-/// Whether every shell reads `text` as one word that stands for itself.
+/// Whether every shell reads `text` as one word without special characters.
 pub fn is_shell_word(text: &str) -> bool {
-    // zsh replaces a leading = and the path of the command after it.
+    // zsh replaces a leading = and the command after it by the path of the command.
     !text.is_empty()
         && !text.starts_with('=')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_./:=@,+".contains(&byte))
 }
 
-/// Whether the other side has left; errors of what was written may lie around that.
+/// Whether the reader closed the pipe. The error may be wrapped in others.
 fn is_broken_pipe(error: &io::Error) -> bool {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -239,27 +218,27 @@ fn is_broken_pipe(error: &io::Error) -> bool {
     false
 }
 
-/// The output as text.
+/// Reads the output as text.
 fn read_text(output: ChildStdout) -> io::Result<String> {
     let text = Budget::new(&budget::ENGINE_OUTPUT).read(output)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-struct Running<T> {
+struct RunningCommand<T> {
     child: Child,
     line: String,
     out: JoinHandle<io::Result<T>>,
     message: JoinHandle<Vec<u8>>,
 }
 
-impl<T> Running<T> {
-    /// Waits for its end; what its output was read as.
+impl<T> RunningCommand<T> {
+    /// Waits for the end of the command, and returns its output.
     fn finish(mut self) -> Result<T, EngineError> {
         let line = self.line.clone();
         let talking = |source| EngineError::Io { command: line.clone(), source };
         let out = self.out.join().unwrap_or_else(|_| Err(io::Error::other("the thread that reads it ended")));
         if out.is_err() {
-            // It may go on writing, and processes that it has started may keep its streams open.
+            // The command may go on writing, and processes that it started may keep its streams open.
             self.child.kill().map_err(talking)?;
         }
         let status = self.child.wait().map_err(talking)?;
@@ -275,18 +254,18 @@ impl<T> Running<T> {
     }
 }
 
-/// A directory for the socket of a connection, if its path is short enough.
+/// Returns a directory for the socket of a connection, if its path is short enough.
 fn shared_connection() -> Option<Scratch> {
     let folder = Scratch::create().ok()?;
-    // A socket's path has 108 bytes; ssh puts a hash and a random part behind ours.
+    // The path of a socket has at most 108 bytes; ssh appends a hash and a random part.
     (folder.path().as_os_str().len() <= 40).then_some(folder)
 }
 
-/// The commands that `via` means for containerd; a short form may stand for several nodes.
+/// Returns the commands that `via` stands for with containerd. A short form may stand for several nodes.
 ///
 /// # Errors
 ///
-/// When kind's nodes cannot be listed, or no node is found.
+/// If kind's nodes cannot be listed, or there is no node.
 pub fn containerd_commands(via: Option<&str>) -> Result<Vec<Option<String>>, EngineError> {
     let Some(via) = via else { return Ok(vec![None]) };
     let (form, name) = via.split_once(':').map_or((via, None), |(form, name)| (form, Some(name)));
@@ -310,14 +289,14 @@ pub fn containerd_commands(via: Option<&str>) -> Result<Vec<Option<String>>, Eng
     })
 }
 
-/// Whether `name` can be that of a cluster, a profile or a container: one word for a shell, and no option.
+/// Whether `name` can be the name of a cluster, a profile or a container: a single word for a shell, and not an option.
 fn is_plain_name(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// The nodes of a cluster, found as kind finds them, by the labels of their containers; its load balancer runs no pods
-/// (kind's pkg/cluster/internal/providers/docker/provider.go and pkg/cluster/nodeutils/roles.go).
+/// Lists the nodes of a cluster by the labels of their containers, as kind does. Its load balancer runs no pods (kind's
+/// pkg/cluster/internal/providers/docker/provider.go and pkg/cluster/nodeutils/roles.go).
 fn kind_nodes(cluster: &str) -> Result<Vec<String>, EngineError> {
     let label = format!("label=io.x-k8s.kind.cluster={cluster}");
     let format = "{{.Names}} {{.Label \"io.x-k8s.kind.role\"}}";
@@ -354,7 +333,7 @@ mod tests {
             let error = tool.command(&[word]).unwrap_err();
             assert!(matches!(error, EngineError::Argument { .. }), "{word:?}: {error}");
             assert!(Tool::new("ctr", Some("env")).with(&[word]).command(&[]).is_err(), "{word:?}");
-            // Without --via no other shell reads them.
+            // Without --via, no other shell reads the arguments.
             assert!(Tool::new("ctr", None).command(&[word]).is_ok(), "{word:?}");
         }
     }

@@ -1,20 +1,18 @@
-//! Errors of HTTP requests, and which of them are temporary.
+//! Errors of HTTP requests, and whether they are temporary.
 
 use std::{fmt, io, time::Duration};
 
 use crate::budget::ExceededError;
 
-/// Why a request failed.
+/// The error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The request could not be sent.
     #[error("{act} at {url}")]
     Send {
-        /// What was tried.
         act: &'static str,
-        /// Where, without its query.
+        /// The URL without its query.
         url: String,
-        /// What went wrong.
         source: Box<ureq::Error>,
     },
     /// The certificate of the server has no trusted CA.
@@ -22,19 +20,16 @@ pub enum HttpError {
         "{act} at {url}: its certificate is not trusted; put the certificate of its CA, in PEM format, into a *.crt file of certs.d, or of a directory for --cert-dir"
     )]
     Untrusted {
-        /// What was tried.
         act: &'static str,
-        /// Where, without its query.
+        /// The URL without its query.
         url: String,
     },
     /// The server answered with an error.
     #[error("{act}: the server answered {status} at {url}{detail}")]
     Status {
-        /// What was tried.
         act: &'static str,
-        /// Where, without its query.
+        /// The URL without its query.
         url: String,
-        /// The status.
         status: u16,
         /// The text of the response, and what to do, if known.
         detail: String,
@@ -43,33 +38,23 @@ pub enum HttpError {
     },
     /// The response is malformed, or must not be followed.
     #[error("{act}: {why}")]
-    Answer {
-        /// What was tried.
-        act: &'static str,
-        /// What is wrong with the answer.
-        why: String,
-    },
+    Answer { act: &'static str, why: String },
     /// Certificates could not be read.
     #[error("reading the certificates in {}", path.display())]
-    Certificates {
-        /// The file or directory.
-        path: std::path::PathBuf,
-        /// What the system answered.
-        source: io::Error,
-    },
+    Certificates { path: std::path::PathBuf, source: io::Error },
     /// The address of a proxy is malformed.
     #[error(
         "the proxy in {variable} is not the URL of a supported proxy; write it like http://proxy.example.com:3128, \
          https://… or socks5://USER:PASSWORD@proxy.example.com:1080"
     )]
     Proxy {
-        /// The environment variable; its value may hold a password.
+        /// The environment variable. Its value may contain a password.
         variable: String,
     },
 }
 
 impl HttpError {
-    /// The error for a request that got no answer.
+    /// Returns the error for a request without a response.
     pub(super) fn unsent(act: &'static str, url: String, source: ureq::Error) -> Self {
         use rustls::{CertificateError, Error};
         let tls = match &source {
@@ -82,7 +67,7 @@ impl HttpError {
         }
     }
 
-    /// How long to wait, at least, before the same is worth trying again; `None` if it never is.
+    /// Returns the minimum time before a retry may succeed, or `None` if it never will.
     pub fn passes_after(&self) -> Option<Duration> {
         match self {
             Self::Send { source, .. } => may_pass(source).then_some(Duration::ZERO),
@@ -93,7 +78,7 @@ impl HttpError {
         }
     }
 
-    /// The status, where the server answered with one that was not hoped for.
+    /// Returns the status of an unexpected response.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
@@ -102,17 +87,17 @@ impl HttpError {
     }
 }
 
-/// A request's body that could not be made: the server did nothing wrong, and trying again makes it no better.
+/// The error of making the body of a request. A retry would not help, since the server is not the cause.
 #[derive(Debug)]
-pub struct OwnBody(pub io::Error);
+pub struct RequestBodyError(pub io::Error);
 
-impl fmt::Display for OwnBody {
+impl fmt::Display for RequestBodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "making what is to be sent: {}", self.0)
     }
 }
 
-impl std::error::Error for OwnBody {
+impl std::error::Error for RequestBodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         // The error itself is printed above.
         self.0.get_ref().and_then(std::error::Error::source)
@@ -124,8 +109,8 @@ fn may_pass(error: &ureq::Error) -> bool {
     match error {
         Error::Io(error) => {
             let inner = error.get_ref();
-            let is_ours = inner.is_some_and(|inner| inner.is::<OwnBody>());
-            // An untrusted certificate will not be trusted a second later either.
+            let is_ours = inner.is_some_and(|inner| inner.is::<RequestBodyError>());
+            // An untrusted certificate is permanent.
             let is_tls = inner.is_some_and(|inner| inner.is::<rustls::Error>());
             !is_ours && !is_tls && ExceededError::cause(error).is_none()
         }
@@ -135,11 +120,11 @@ fn may_pass(error: &ureq::Error) -> bool {
     }
 }
 
-/// Text of a server, as a terminal may see it: one line, no control characters, not too long.
+/// Returns text of a server in one line, without control characters, and shortened for a terminal.
 pub fn clean(text: &str) -> String {
     const LONGEST: usize = 1000;
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Also what changes the direction of text, which makes a line look like another.
+    // Characters that change the direction of text are removed too, since they can disguise a line.
     let harmless = |c: char| {
         !c.is_control()
             && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

@@ -1,16 +1,16 @@
-//! HTTP as registries and caches need it: one client, whose credentials stay with the origin they belong to.
+//! The HTTP client for registries and caches. Credentials stay with their origin.
 //!
 //! ```text
-//! Call ──▶ Http: proxy, TLS, redirects, limits of time ──▶ Answer: status, headers, body, and the URL that answered
+//! Call ──▶ Http: proxy, TLS, redirects, time limits ──▶ Answer: status, headers, body, and the URL that answered
 //!           │
-//!           └── Retry: what may pass is tried again; Resume: a download goes on where it broke
+//! └── Retry: retries after temporary errors; Resume: continues a broken download
 //! ```
 //!
-//! A redirect to another origin is followed without `Authorization` and other headers that identify us, and so is
-//! everything after it; from HTTPS it never leads to HTTP. Relative URLs in an answer are resolved against
-//! [`Answer::url`], not against the URL that was asked.
+//! A redirect to another origin is followed without `Authorization` and other identifying headers, and so are all
+//! further redirects. A redirect from HTTPS never leads to HTTP. Relative URLs in a response are resolved against
+//! [`Answer::url`], not against the requested URL.
 //!
-//! Only with the feature `net`.
+//! This module requires the feature `net`.
 
 mod answer;
 mod error;
@@ -39,7 +39,7 @@ use ureq::{
 use crate::threads::lock;
 
 pub use answer::Answer;
-pub use error::{HttpError, OwnBody, clean};
+pub use error::{HttpError, RequestBodyError, clean};
 pub use netrc::Netrc;
 pub use proxy::Proxies;
 pub use resume::Resume;
@@ -48,76 +48,70 @@ pub(crate) use route::agent;
 pub use tls::{Tls, set_sandbox_certificates};
 pub use url::{Origin, encode, join, without_query};
 
-/// Redirects of one request; Go's client follows as many.
+/// The maximum number of redirects. It is that of Go's client.
 const REDIRECTS: usize = 10;
-/// A connection is there after this time, or fails.
+/// The timeout of a connection attempt.
 const CONNECT: Duration = Duration::from_secs(30);
 /// The connection fails if the server sends nothing for this long.
 const STALL: Duration = Duration::from_secs(60);
-/// A whole document is read in this many stalls, two minutes: a server that sends a byte now and then is gone too.
+/// The timeout for a whole document in multiples of the stall timeout (two minutes), for servers that send a byte now
+/// and then.
 const DOCUMENT_STALLS: u32 = 2;
-/// Registries on object stores assemble a big upload before they answer its end.
+/// The timeout for the response after an upload. Registries on object stores assemble a large blob before they respond.
 const UPLOAD_ANSWER: Duration = Duration::from_secs(15 * 60);
 
 type Result<T> = std::result::Result<T, HttpError>;
 
-/// The TLS settings (CAs, client certificate, checks) for an origin. Those of one host never apply to another: redirects
-/// and token realms lead to hosts that a server names.
-pub type Trust = Arc<dyn Fn(&Origin) -> Result<Tls> + Send + Sync>;
+/// Returns the TLS settings (CAs, client certificate, checks) for an origin. Settings of one host never apply to
+/// another, since a server determines the hosts of redirects and token realms.
+pub type TlsTrust = Arc<dyn Fn(&Origin) -> Result<Tls> + Send + Sync>;
 
-/// How a client behaves.
-pub struct Settings {
+/// The settings of a client.
+pub struct ClientSettings {
     /// The TLS settings for each origin.
-    pub trust: Trust,
-    /// How often a request is tried.
+    pub trust: TlsTrust,
     pub retry: Retry,
-    /// How long a server may say nothing in the middle of an answer.
+    /// The time that a server may send nothing in the middle of a response.
     pub stall: Option<Duration>,
 }
 
 /// A client.
 #[derive(Clone)]
 pub struct Http {
-    trust: Trust,
-    /// One for each origin: connections and TLS settings are not shared.
+    trust: TlsTrust,
+    /// An agent for each origin. Origins share neither connections nor TLS settings.
     agents: Arc<Mutex<HashMap<Origin, Agent>>>,
     proxies: Proxies,
     stall: Duration,
-    /// How often a request is tried.
     pub retry: Retry,
 }
 
 /// A request without its body.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
-    /// What it is for, in messages.
+    /// The purpose of the request, for messages.
     pub act: &'static str,
-    /// GET, PUT, …
     pub method: &'a str,
-    /// The whole of it.
     pub url: &'a str,
-    /// Names and values.
     pub headers: &'a [(&'a str, &'a str)],
-    /// The `Authorization` header, for the origin of `url` and no other.
+    /// The `Authorization` header, which is sent only to the origin of `url`.
     pub authorization: Option<&'a str>,
 }
 
 impl<'a> Call<'a> {
-    /// A request for a document.
+    /// Returns a request for a document.
     pub fn get(act: &'static str, url: &'a str) -> Self {
         Self { act, method: "GET", url, headers: &[], authorization: None }
     }
 }
 
-/// A request's body, made anew for each try.
-pub enum Body<'a> {
-    /// None.
+/// The body of a request, which is made again for each attempt.
+pub enum HttpBody<'a> {
     Empty,
-    /// These bytes.
     Bytes(&'a [u8]),
-    /// A form with a secret: no redirect takes it to another origin.
+    /// A form with a secret. Redirects to another origin are refused.
     Secret(&'a [u8]),
-    /// A stream, and its size in bytes where it is known.
+    /// A stream, and its size in bytes if it is known.
     Stream(&'a mut dyn FnMut() -> Box<dyn Read + Send>, Option<u64>),
 }
 
@@ -128,15 +122,15 @@ impl fmt::Debug for Http {
 }
 
 impl Http {
-    /// A client with the proxies of the user.
+    /// Returns a client with the proxies of the user.
     ///
     /// # Errors
     ///
-    /// [`HttpError::Proxy`] when the environment has a malformed proxy.
-    pub fn new(settings: Settings) -> Result<Self> {
+    /// [`HttpError::Proxy`] if a proxy in the environment is malformed.
+    pub fn new(settings: ClientSettings) -> Result<Self> {
         let stall = settings.stall.unwrap_or(STALL);
-        let Settings { trust, retry, .. } = settings;
-        Ok(Self { trust, agents: Arc::default(), proxies: Proxies::of_user()?, stall, retry })
+        let ClientSettings { trust, retry, .. } = settings;
+        Ok(Self { trust, agents: Arc::default(), proxies: Proxies::from_environment()?, stall, retry })
     }
 
     fn agent(&self, origin: &Origin) -> Result<Agent> {
@@ -144,7 +138,7 @@ impl Http {
             return Ok(agent.clone());
         }
         let config = |proxy| config(self.stall, proxy);
-        let agent = route::agent(origin, &(self.trust)(origin)?, self.proxies.to(origin), &config)?;
+        let agent = route::agent(origin, &(self.trust)(origin)?, self.proxies.proxy_for(origin), &config)?;
         Ok(lock(&self.agents).entry(origin.clone()).or_insert(agent).clone())
     }
 
@@ -152,59 +146,59 @@ impl Http {
     ///
     /// # Errors
     ///
-    /// When there is no answer, or a redirect is not allowed. An error status is not an error here.
-    pub fn send(&self, call: &Call<'_>, body: &mut Body<'_>) -> Result<Answer> {
+    /// If there is no response, or a redirect is not allowed. A response with an error status is returned.
+    pub fn send(&self, call: &Call<'_>, body: &mut HttpBody<'_>) -> Result<Answer> {
         let refuse = |why: String| Err(HttpError::Answer { act: call.act, why });
-        let Some(asked) = Origin::of(call.url) else {
+        let Some(origin_of_call) = Origin::from_url(call.url) else {
             return refuse(format!("{} is not an http or https URL", without_query(call.url)));
         };
         let mut url = call.url.to_owned();
-        let mut at = asked.clone();
-        let mut strayed = false;
+        let mut at = origin_of_call.clone();
+        let mut left_origin = false;
         let deadline = self.stall * DOCUMENT_STALLS;
         for _ in 0..=REDIRECTS {
-            let response = self.send_once(call, (&url, &at), strayed, body)?;
+            let response = self.send_once(call, (&url, &at), left_origin, body)?;
             let Some(location) = redirect(&response, call.method) else {
-                return Ok(Answer { response, url, strayed, deadline });
+                return Ok(Answer { response, url, left_origin, deadline });
             };
             let Some(next) = join(&url, location) else {
                 return refuse(format!("{} redirects to an invalid URL", without_query(&url)));
             };
-            let Some(origin) = Origin::of(&next) else { return refuse("a redirect without a host".to_owned()) };
-            if asked.is_https() && !origin.is_https() {
+            let Some(origin) = Origin::from_url(&next) else { return refuse("a redirect without a host".to_owned()) };
+            if origin_of_call.is_https() && !origin.is_https() {
                 return refuse(format!("{} redirects to {origin}, without TLS", without_query(&url)));
             }
-            if origin != asked && matches!(body, Body::Secret(_)) {
+            if origin != origin_of_call && matches!(body, HttpBody::Secret(_)) {
                 return refuse(format!("{} redirects a request with credentials to {origin}", without_query(&url)));
             }
-            strayed |= origin != asked;
+            left_origin |= origin != origin_of_call;
             (url, at) = (next, origin);
         }
         refuse(format!("{} redirects more than {REDIRECTS} times", without_query(call.url)))
     }
 
-    /// The connection to `origin` without a request of ours: whether somebody there speaks its protocol.
+    /// Opens a connection to `url` and checks that the server uses its protocol, without an HTTP request.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// If the connection or its TLS handshake fails.
     pub fn reaches(&self, act: &'static str, url: &str) -> Result<()> {
-        self.send(&Call::get(act, url), &mut Body::Empty).map(drop)
+        self.send(&Call::get(act, url), &mut HttpBody::Empty).map(drop)
     }
 
     fn send_once(
         &self,
         call: &Call<'_>,
         (url, origin): (&str, &Origin),
-        strayed: bool,
-        body: &mut Body<'_>,
+        left_origin: bool,
+        body: &mut HttpBody<'_>,
     ) -> Result<Response<ureq::Body>> {
         let fail = |source| HttpError::unsent(call.act, without_query(url), source);
         let mut request = Request::builder().method(call.method).uri(url);
-        for (name, value) in call.headers.iter().filter(|(name, _)| !strayed || travels(name)) {
+        for (name, value) in call.headers.iter().filter(|(name, _)| !left_origin || travels(name)) {
             request = request.header(*name, *value);
         }
-        if let Some(authorization) = call.authorization.filter(|_| !strayed) {
+        if let Some(authorization) = call.authorization.filter(|_| !left_origin) {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let agent = self.agent(origin)?;
@@ -220,13 +214,13 @@ impl Http {
             }};
         }
         match body {
-            Body::Empty => run!(()),
-            Body::Bytes(bytes) | Body::Secret(bytes) => run!(*bytes),
-            Body::Stream(make, size) => {
+            HttpBody::Empty => run!(()),
+            HttpBody::Bytes(bytes) | HttpBody::Secret(bytes) => run!(*bytes),
+            HttpBody::Stream(make, size) => {
                 if let Some(size) = size {
                     request = request.header(header::CONTENT_LENGTH, *size);
                 }
-                let mut reader = Ours(make());
+                let mut reader = RequestBody(make());
                 run!(SendBody::from_reader(&mut reader))
             }
         }
@@ -242,7 +236,7 @@ fn config(stall: Duration, proxy: Option<Proxy>) -> Config {
         .timeout_per_read(Some(stall))
         .timeout_per_write(Some(stall))
         .user_agent(concat!("strata/", env!("CARGO_PKG_VERSION")))
-        // Blobs are what they are.
+        // Blobs must not be compressed on the way.
         .accept_encoding("identity")
         .input_buffer_size(256 * 1024)
         .output_buffer_size(256 * 1024)
@@ -250,14 +244,14 @@ fn config(stall: Duration, proxy: Option<Proxy>) -> Config {
         .build()
 }
 
-/// Whether a header says what is wanted, and not who wants it: another origin is told no more.
+/// Whether a header may be sent to another origin: it describes the request and does not identify the client.
 fn travels(name: &str) -> bool {
     ["accept", "content-length", "content-range", "content-type", "range"]
         .iter()
         .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-/// Where a redirect leads that is to be followed. Without its body, a request that has one is another.
+/// Returns the target of a redirect that can be followed. Redirects that would drop the body are refused.
 fn redirect<'a>(response: &'a Response<ureq::Body>, method: &str) -> Option<&'a str> {
     let follow = match response.status().as_u16() {
         301..=303 => matches!(method, "GET" | "HEAD"),
@@ -268,10 +262,10 @@ fn redirect<'a>(response: &'a Response<ureq::Body>, method: &str) -> Option<&'a 
 }
 
 /// A body whose errors name the server.
-struct Ours(Box<dyn Read + Send>);
+struct RequestBody(Box<dyn Read + Send>);
 
-impl Read for Ours {
+impl Read for RequestBody {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|error| io::Error::other(OwnBody(error)))
+        self.0.read(buffer).map_err(|error| io::Error::other(RequestBodyError(error)))
     }
 }

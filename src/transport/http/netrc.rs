@@ -1,4 +1,4 @@
-//! `.netrc`, as curl and Nix read it:
+//! `.netrc`, in the format of curl and Nix:
 //!
 //! ```text
 //! machine cache.example.com login me password secret
@@ -12,7 +12,7 @@ use data_encoding::BASE64;
 
 use super::Origin;
 
-/// Passwords of hosts.
+/// The passwords of hosts in a netrc file.
 #[derive(Clone, Default)]
 pub struct Netrc {
     machines: Vec<Machine>,
@@ -20,7 +20,7 @@ pub struct Netrc {
 
 #[derive(Clone, Default)]
 struct Machine {
-    /// None is `default`.
+    /// `None` stands for `default`.
     host: Option<String>,
     login: String,
     password: String,
@@ -33,11 +33,11 @@ impl fmt::Debug for Netrc {
 }
 
 impl Netrc {
-    /// Reads a file; one that does not exist is empty.
+    /// Reads a file. A missing file is empty.
     ///
     /// # Errors
     ///
-    /// When it cannot be read.
+    /// If it cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
         match fs::read_to_string(path) {
             Ok(text) => Ok(Self::parse(&text)),
@@ -46,7 +46,7 @@ impl Netrc {
         }
     }
 
-    /// Reads the text of a file; words that are unknown are skipped.
+    /// Parses the text of a file. Unknown words are skipped.
     pub fn parse(text: &str) -> Self {
         let mut machines: Vec<Machine> = Vec::new();
         let mut in_macro = false;
@@ -80,11 +80,11 @@ impl Netrc {
         Self { machines }
     }
 
-    /// The `Authorization` header for the host of `origin`.
+    /// Returns the `Authorization` header for the host of `origin`.
     pub fn authorization(&self, origin: &Origin) -> Option<String> {
-        let meant =
+        let is_for_host =
             |machine: &&Machine| machine.host.as_ref().is_none_or(|host| host.eq_ignore_ascii_case(origin.host()));
-        let Machine { login, password, .. } = self.machines.iter().find(meant)?;
+        let Machine { login, password, .. } = self.machines.iter().find(is_for_host)?;
         Some(format!("Basic {}", BASE64.encode(format!("{login}:{password}").as_bytes())))
     }
 }
@@ -99,13 +99,13 @@ mod tests {
                     machine b.example login you password two account x\ndefault login any password none";
         let netrc = Netrc::parse(text);
         let basic = |host: &str| {
-            let header = netrc.authorization(&Origin::of(&format!("https://{host}:444/")).unwrap()).unwrap();
+            let header = netrc.authorization(&Origin::from_url(&format!("https://{host}:444/")).unwrap()).unwrap();
             String::from_utf8(BASE64.decode(header.strip_prefix("Basic ").unwrap().as_bytes()).unwrap()).unwrap()
         };
         assert_eq!(basic("a.example"), "me:one");
         assert_eq!(basic("B.example"), "you:two");
         assert_eq!(basic("c.example"), "any:none");
         assert!(!format!("{netrc:?}").contains("one"));
-        assert!(Netrc::parse("machine a").authorization(&Origin::of("https://b/").unwrap()).is_none());
+        assert!(Netrc::parse("machine a").authorization(&Origin::from_url("https://b/").unwrap()).is_none());
     }
 }

@@ -1,20 +1,20 @@
-//! Which proxy a request goes through, as curl and Go read the environment:
+//! Selects the proxy of a request from the environment, with the rules of curl and Go:
 //!
 //! ```text
-//! HTTPS_PROXY, HTTP_PROXY, ALL_PROXY   by the scheme of the URL; small letters count first
+//! HTTPS_PROXY, HTTP_PROXY, ALL_PROXY   by the scheme of the URL; lower case takes precedence
 //! NO_PROXY   name            that host and those below it
 //!            .name, *.name   those below it
 //!            name:port       at that port alone
-//!            10.0.0.0/8      addresses written as such
+//! 10.0.0.0/8      literal addresses of this network
 //!            *               everything
 //! ```
 //!
-//! hyper-util's `proxy::matcher` (0.1.21) is not used: it has no ports (`four.example:5000` never matches), no `*.name`, no
-//! blanks between names, takes `.two.example` for `two.example` itself, and its proxies are not those of ureq, which makes
-//! the requests. The tests below have these cases.
+//! hyper-util's `proxy::matcher` (0.1.21) is not used. It supports neither ports (`four.example:5000` never matches),
+//! nor `*.name`, nor spaces between names. It takes `.two.example` for `two.example` itself, and its proxies are not
+//! those of ureq, which makes the requests. The tests below have these cases.
 //!
-//! This machine is never reached through a proxy. How a request goes through one is in [`route`](super::route).
-//! (Go: golang.org/x/net, http/httpproxy/proxy.go)
+//! Requests to this machine never use a proxy. [`route`](super::route) sends requests through a proxy. (Go:
+//! golang.org/x/net, http/httpproxy/proxy.go)
 
 use std::{env, net::IpAddr};
 
@@ -27,12 +27,12 @@ use super::{HttpError, Origin};
 pub struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    direct: Vec<Direct>,
+    direct: Vec<NoProxyEntry>,
 }
 
 /// An entry of `NO_PROXY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Direct {
+enum NoProxyEntry {
     All,
     Network(IpAddr, u8),
     Address(IpAddr, Option<u16>),
@@ -41,16 +41,16 @@ enum Direct {
 }
 
 impl Proxies {
-    /// Those that the environment names.
+    /// Reads the proxies of the environment.
     ///
     /// # Errors
     ///
-    /// [`HttpError::Proxy`] when one is no URL.
-    pub fn of_user() -> Result<Self, HttpError> {
-        Self::of(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+    /// [`HttpError::Proxy`] if one is not a URL.
+    pub fn from_environment() -> Result<Self, HttpError> {
+        Self::from_variables(|name| env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
-    fn of(variable: impl Fn(&str) -> Option<String>) -> Result<Self, HttpError> {
+    fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Result<Self, HttpError> {
         let first = |names: &[&str]| names.iter().find_map(|name| Some((name.to_string(), variable(name)?)));
         let proxy = |names: &[&str]| match first(names) {
             None => Ok(None),
@@ -64,29 +64,29 @@ impl Proxies {
                 None => proxy(&["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"])?,
             },
             https: proxy(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"])?,
-            direct: direct.split([',', ' ']).filter_map(Direct::parse).collect(),
+            direct: direct.split([',', ' ']).filter_map(NoProxyEntry::parse).collect(),
         })
     }
 
-    /// The proxy on the way to `origin`, if there is one.
-    pub fn to(&self, origin: &Origin) -> Option<&Proxy> {
+    /// Returns the proxy for `origin`, if there is one.
+    pub fn proxy_for(&self, origin: &Origin) -> Option<&Proxy> {
         let proxy = if origin.is_https() { &self.https } else { &self.http };
         let direct = || origin.is_loopback() || self.direct.iter().any(|entry| entry.meets(origin));
         proxy.as_ref().filter(|_| !direct())
     }
 }
 
-/// A proxy from its URL; `None` if it is not one that requests can go through.
+/// Parses the URL of a proxy. Returns `None` if its kind is not supported.
 ///
 /// A SOCKS5 proxy resolves host names, also with `socks5:` (Go, net/http, transport.go: "socks5" is treated the same as
-/// "socks5h"): machines behind one often have no DNS of their own.
+/// "socks5h"), since machines behind a proxy often have no DNS of their own.
 fn parse(text: &str) -> Option<Proxy> {
     let proxy = Proxy::new(text).ok()?;
     let has_login = proxy.username().is_some() || proxy.password().is_some();
     let protocol = match proxy.protocol() {
         ProxyProtocol::Http | ProxyProtocol::Https => return Some(proxy),
         ProxyProtocol::Socks5 | ProxyProtocol::Socks5h => ProxyProtocol::Socks5h,
-        // SOCKS4 has no passwords: one that is given would be ignored.
+        // SOCKS4 has no passwords. Ignoring one would be wrong.
         ProxyProtocol::Socks4 | ProxyProtocol::Socks4A if !has_login => ProxyProtocol::Socks4A,
         _ => return None,
     };
@@ -100,7 +100,7 @@ fn parse(text: &str) -> Option<Proxy> {
     builder.build().ok()
 }
 
-impl Direct {
+impl NoProxyEntry {
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim().to_ascii_lowercase();
         if text.is_empty() {
@@ -141,7 +141,7 @@ impl Direct {
             Self::Network(network, bits) => {
                 address.is_some_and(|address| prefix(address, *bits) == prefix(*network, *bits))
             }
-            Self::Address(own, port) => address.is_some_and(|address| address == *own) && at_port(port),
+            Self::Address(network, port) => address.is_some_and(|address| address == *network) && at_port(port),
             Self::Name(name, itself, port) => {
                 let below = host.strip_suffix(name.as_str()).is_some_and(|rest| rest.ends_with('.'));
                 (below || *itself && host == name) && at_port(port)
@@ -150,7 +150,7 @@ impl Direct {
     }
 }
 
-/// The first `bits` of an address, and whether it is of IPv4.
+/// Returns the first `bits` of an address, and whether it is an IPv4 address.
 fn prefix(address: IpAddr, bits: u8) -> (bool, u128) {
     let (whole, size) = match address {
         IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
@@ -165,12 +165,14 @@ mod tests {
     use super::*;
 
     fn proxies(variables: &[(&str, &str)]) -> Proxies {
-        let find = |name: &str| variables.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).to_owned());
-        Proxies::of(find).unwrap()
+        let find = |name: &str| {
+            variables.iter().find(|(variable_name, _)| *variable_name == name).map(|(_, value)| (*value).to_owned())
+        };
+        Proxies::from_variables(find).unwrap()
     }
 
     fn way(proxies: &Proxies, url: &str) -> Option<String> {
-        proxies.to(&Origin::of(url).unwrap()).map(|proxy| proxy.host().to_owned())
+        proxies.proxy_for(&Origin::from_url(url).unwrap()).map(|proxy| proxy.host().to_owned())
     }
 
     #[test]
@@ -194,7 +196,7 @@ mod tests {
     #[test]
     fn no_proxy_has_names_suffixes_ports_and_networks() {
         let list = "one.example, .two.example,*.three.example,four.example:5000,10.0.0.0/8,192.168.1.7,fd00::/8,,bad/x";
-        let some = proxies(&[("ALL_PROXY", "p:1"), ("NO_PROXY", list)]);
+        let with_exceptions = proxies(&[("ALL_PROXY", "p:1"), ("NO_PROXY", list)]);
         for direct in [
             "https://one.example/",
             "https://a.one.example/",
@@ -207,7 +209,7 @@ mod tests {
             "https://[fd12::1]/",
             "https://ONE.example/",
         ] {
-            assert_eq!(way(&some, direct), None, "{direct}");
+            assert_eq!(way(&with_exceptions, direct), None, "{direct}");
         }
         for proxied in [
             "https://xone.example/",
@@ -218,7 +220,7 @@ mod tests {
             "https://192.168.1.8/",
             "https://[fe00::1]/",
         ] {
-            assert!(way(&some, proxied).is_some(), "{proxied}");
+            assert!(way(&with_exceptions, proxied).is_some(), "{proxied}");
         }
         assert_eq!(way(&proxies(&[("ALL_PROXY", "p:1"), ("no_proxy", "*")]), "https://x.example/"), None);
         assert_eq!(way(&proxies(&[("ALL_PROXY", "p:1"), ("no_proxy", "0.0.0.0/0")]), "https://8.8.8.8/"), None);
@@ -226,7 +228,8 @@ mod tests {
 
     #[test]
     fn the_error_of_a_malformed_proxy_omits_its_value() {
-        let error = Proxies::of(|name| (name == "HTTPS_PROXY").then(|| "ftp://me:secret@x".to_owned())).unwrap_err();
+        let error = Proxies::from_variables(|name| (name == "HTTPS_PROXY").then(|| "ftp://me:secret@x".to_owned()))
+            .unwrap_err();
         let error = error.to_string();
         assert!(error.contains("HTTPS_PROXY") && !error.contains("secret"), "{error}");
     }

@@ -1,13 +1,13 @@
-//! A download that goes on where its connection broke.
+//! A download that continues after its connection broke.
 
 use std::io::{self, Read};
 
 use super::{HttpError, Retry, wait};
 
-/// After this many bytes (1 MiB) without a failure, the ones before are forgotten.
+/// After this many bytes (1 MiB) without a failure, earlier failures do not count.
 const RECOVERED: u64 = 1024 * 1024;
 
-/// Reads what `open` opens at a byte, and opens it again where it breaks.
+/// Reads from the reader that `open` returns for a position, and calls `open` again after an error.
 pub struct Resume<F> {
     open: F,
     retry: Retry,
@@ -23,12 +23,12 @@ where
     E: std::error::Error + Send + Sync + 'static,
     for<'a> &'a E: Into<Option<&'a HttpError>>,
 {
-    /// Nothing is opened before the first byte is read.
+    /// Returns a reader that calls `open` when the first byte is read.
     pub fn new(retry: Retry, open: F) -> Self {
         Self { open, retry, at: 0, failed: 0, failed_at: 0, body: None }
     }
 
-    fn again(&mut self, error: io::Error, least: std::time::Duration) -> io::Result<()> {
+    fn schedule_retry(&mut self, error: io::Error, least: std::time::Duration) -> io::Result<()> {
         if self.at - self.failed_at >= RECOVERED {
             self.failed = 0;
         }
@@ -57,7 +57,7 @@ where
                         let passes = (&error).into().and_then(HttpError::passes_after);
                         let error = io::Error::other(error);
                         match passes {
-                            Some(least) => self.again(error, least)?,
+                            Some(least) => self.schedule_retry(error, least)?,
                             None => return Err(error),
                         }
                         continue;
@@ -69,7 +69,7 @@ where
                     self.at += read as u64;
                     return Ok(read);
                 }
-                Err(error) => self.again(error, std::time::Duration::ZERO)?,
+                Err(error) => self.schedule_retry(error, std::time::Duration::ZERO)?,
             }
         }
     }

@@ -10,13 +10,13 @@ use super::HttpError;
 
 /// The longest delay before a retry, also if the server requests a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// The pause after the first failure is about this long, and doubles with each further one.
+/// The approximate delay after the first failure. It doubles with each further failure.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 
-/// How often something is tried.
+/// The number of attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
-    /// At most this often in all; at least once.
+    /// The maximum number of attempts, at least 1.
     pub tries: u32,
 }
 
@@ -27,11 +27,11 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// Tries until it succeeds, or fails for a reason that does not pass.
+    /// Repeats `attempt` until it succeeds or fails with a permanent error.
     ///
     /// # Errors
     ///
-    /// The last one.
+    /// The error of the last attempt.
     pub fn run<T, E>(self, mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E>
     where
         for<'a> &'a E: Into<Option<&'a HttpError>>,
@@ -49,12 +49,13 @@ impl Retry {
     }
 }
 
-/// Waits after the `failed`th failure in a row: twice as long each time, or as long as the server asks.
+/// Waits after the `failed`th failure in a row: twice as long each time, or as long as the server requests.
 pub fn wait(failed: u32, least: Duration) {
     thread::sleep(pause(failed, least, RandomState::new().hash_one(failed)));
 }
 
-/// Between half of the pause and all of it: many that failed together do not come back together.
+/// Returns a random delay between half of the delay and all of it, so that clients that failed together do not retry
+/// together.
 fn pause(failed: u32, least: Duration, random: u64) -> Duration {
     let whole = FIRST_WAIT * (1 << failed.clamp(1, 9).saturating_sub(1));
     let part = (random % 1024) as u32;
@@ -62,7 +63,8 @@ fn pause(failed: u32, least: Duration, random: u64) -> Duration {
     jittered.max(least).min(LONGEST_WAIT)
 }
 
-/// `Retry-After`: seconds, or a date ([RFC 9110, 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
+/// Parses `Retry-After`: seconds, or a date ([RFC 9110,
+/// 10.2.3](https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3)).
 pub fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     match value.trim().parse() {
         Ok(seconds) => Some(Duration::from_secs(seconds)),
@@ -91,7 +93,7 @@ mod tests {
         let now = httpdate::parse_http_date("Wed, 21 Oct 2015 07:28:00 GMT").unwrap();
         assert_eq!(parse_retry_after("120", now), Some(Duration::from_secs(120)));
         assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:28:30 GMT", now), Some(Duration::from_secs(30)));
-        // The past is now.
+        // A date in the past means no delay.
         assert_eq!(parse_retry_after("Wed, 21 Oct 2015 07:00:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(parse_retry_after("soon", now), None);
     }

@@ -1,4 +1,4 @@
-//! The way of requests to one origin: direct, or through a proxy.
+//! Connects to an origin directly or through a proxy.
 //!
 //! ```text
 //! https://…  HTTP proxy    CONNECT HOST:PORT, then TLS in the tunnel
@@ -31,7 +31,7 @@ use ureq::{
 
 use super::{HttpError, Origin, Tls};
 
-/// An agent for `origin`. `config` makes its configuration for a proxy that ureq handles.
+/// Returns an agent for `origin`. `config` makes its configuration for a proxy that ureq handles.
 pub(crate) fn agent(
     origin: &Origin,
     tls: &Tls,
@@ -43,15 +43,15 @@ pub(crate) fn agent(
             let connector = ().chain(TcpConnector::default()).chain(ForwardConnector::new(origin, proxy));
             Ok(Agent::with_parts(config(None), connector, ProxyResolver::new(proxy.clone())))
         }
-        // The proxy's own TLS has nothing to do with the registry's certificates.
+        // The TLS settings of the registry do not apply to the proxy.
         Some(proxy) if proxy.protocol() == ProxyProtocol::Https => {
-            Ok(tls.agent(config(Some(proxy.clone())), Some(&Tls::of_machine()?)))
+            Ok(tls.agent(config(Some(proxy.clone())), Some(&Tls::for_machine()?)))
         }
         proxy => Ok(tls.agent(config(proxy.cloned()), None)),
     }
 }
 
-/// Finds the proxy instead of the host of the URL.
+/// Resolves the address of the proxy instead of that of the URL's host.
 struct ProxyResolver {
     proxy: Proxy,
     resolver: DefaultResolver,
@@ -110,14 +110,14 @@ impl<In: Transport> Connector<In> for ForwardConnector {
     }
 }
 
-/// What is changed in the head of a request.
+/// The changes to the head of a request.
 struct Head {
     prefix: String,
     authorization: Option<String>,
 }
 
 impl Head {
-    /// The first bytes of a request with the changed request line. `None` if the line is not complete.
+    /// Returns the first bytes of a request with the changed request line, or `None` if the line is incomplete.
     fn rewrite(&self, output: &[u8]) -> Option<Vec<u8>> {
         let end = output.windows(2).position(|pair| pair == b"\r\n")?;
         let line = std::str::from_utf8(&output[..end]).ok()?;
@@ -156,7 +156,7 @@ impl Transport for ForwardTransport {
         if std::mem::replace(&mut self.is_sent, true) {
             return Ok(self.below.write_all(output)?);
         }
-        // ureq writes the request line first, and flushes no part of a line.
+        // ureq writes the request line first, and never flushes a part of a line.
         let head = self.head.rewrite(output).ok_or(Error::ConnectionFailed)?;
         Ok(self.below.write_all(&head)?)
     }
@@ -168,7 +168,7 @@ impl Transport for ForwardTransport {
         Ok(read > 0)
     }
 
-    /// The next request gets a connection of its own: only the first bytes of a connection are known to be a head.
+    /// Each request has its own connection, since only the first bytes of a connection are known to be a head.
     fn is_open(&mut self) -> bool {
         false
     }

@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ureq::http::Uri;
 use url::Url;
 
-/// Scheme, host and port, as [RFC 6454](https://www.rfc-editor.org/rfc/rfc6454#section-4) compares them.
+/// Scheme, host and port, compared as defined by [RFC 6454](https://www.rfc-editor.org/rfc/rfc6454#section-4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Origin {
     https: bool,
@@ -20,8 +20,8 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// The origin of an `http:` or `https:` URL; `None` for anything else, and for URLs with a user in them.
-    pub fn of(url: &str) -> Option<Self> {
+    /// Returns the origin of an `http:` or `https:` URL, or `None` for other URLs and for URLs with a user.
+    pub fn from_url(url: &str) -> Option<Self> {
         let url: Uri = url.parse().ok()?;
         let https = match url.scheme_str()? {
             "https" => true,
@@ -41,17 +41,16 @@ impl Origin {
         Some(Self { https, host: authority.host().to_ascii_lowercase(), port })
     }
 
-    /// Whether requests to it are encrypted.
     pub fn is_https(&self) -> bool {
         self.https
     }
 
-    /// Its host, in lower case; an IPv6 address in brackets.
+    /// Returns the host in lower case. An IPv6 address is in brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// `HOST[:PORT]`, without the default port: the name of its directory in `certs.d`.
+    /// Returns `HOST[:PORT]`, without the default port: the name of the directory in `certs.d`.
     pub fn authority(&self) -> String {
         if self.port == self.default_port() { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
@@ -60,12 +59,11 @@ impl Origin {
         if self.https { 443 } else { 80 }
     }
 
-    /// Its port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Whether it is on this machine.
+    /// Whether the origin is on this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.host)
     }
@@ -77,8 +75,8 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Whether a host (without a port) is this machine: `localhost`, an address of `127.0.0.0/8`, or `::1`. A name
-/// that only begins with these is another host.
+/// Whether a host (without a port) is this machine: `localhost`, an address of `127.0.0.0/8`, or `::1`. Names that only
+/// begin with these are other hosts.
 pub fn is_loopback(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     host.eq_ignore_ascii_case("localhost") || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -88,7 +86,7 @@ pub fn is_loopback(host: &str) -> bool {
 pub fn join(base: &str, location: &str) -> Option<String> {
     let mut joined = Url::parse(base).ok()?.join(location).ok()?;
     joined.set_fragment(None);
-    Some(String::from(joined)).filter(|joined| Origin::of(joined).is_some())
+    Some(String::from(joined)).filter(|joined| Origin::from_url(joined).is_some())
 }
 
 /// Removes the query of a URL for messages, because queries may contain signatures and tokens.
@@ -109,14 +107,14 @@ mod tests {
 
     #[test]
     fn the_usual_port_and_the_case_of_a_host_make_no_other_origin() {
-        let origin = Origin::of("https://Host.Example/v2/").unwrap();
-        assert_eq!(Origin::of("https://host.example:443/other?x"), Some(origin.clone()));
+        let origin = Origin::from_url("https://Host.Example/v2/").unwrap();
+        assert_eq!(Origin::from_url("https://host.example:443/other?x"), Some(origin.clone()));
         for other in ["http://host.example/", "https://host.example:444/", "https://host.example.evil/"] {
-            assert_ne!(Origin::of(other), Some(origin.clone()), "{other}");
+            assert_ne!(Origin::from_url(other), Some(origin.clone()), "{other}");
         }
         assert_eq!(origin.to_string(), "https://host.example");
         for none in ["ftp://host/", "host/", "https://user@host/", "https://host:99999/", "https:///x"] {
-            assert_eq!(Origin::of(none), None, "{none}");
+            assert_eq!(Origin::from_url(none), None, "{none}");
         }
     }
 

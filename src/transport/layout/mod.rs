@@ -11,7 +11,7 @@ pub(crate) const TRANSPORT: Transport = Transport {
     name: "oci",
     about: "OCI layout",
     medium: Medium::Directory,
-    read: ReadSide { syntax: "oci:DIR[:TAG]", parse: ParseSource::NamedPath },
+    read: Some(ReadSide { syntax: "oci:DIR[:TAG]", parse: ParseSource::NamedPath }),
     write: WriteSide { syntax: "oci:DIR[:TAG]", holds: Capacity::INDEX, parse: write::parse },
     aliases: &[],
 };

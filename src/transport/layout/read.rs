@@ -8,16 +8,15 @@ use std::{
 };
 
 use crate::{
-    image::{BlobFile, Found, OpenError, Store},
+    image::{BlobFile, FoundImages, OpenError, Store},
     oci::{Descriptor, Digest, Index},
     transport::blob_files::read::{Folder, names, parse},
 };
 
-/// The blobs of an OCI layout.
 #[derive(Debug)]
-struct Layout(Folder);
+struct LayoutReader(Folder);
 
-impl Store for Layout {
+impl Store for LayoutReader {
     fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
         self.0.reader(&digest.blob_name())
     }
@@ -40,12 +39,11 @@ impl Store for Layout {
     }
 }
 
-/// Reads the layout in the directory `path`.
-pub(crate) fn open(path: &Path) -> Result<Found, OpenError> {
+pub(crate) fn open(path: &Path) -> Result<FoundImages, OpenError> {
     let folder = Folder::open(path).map_err(OpenError::io("opening", path))?;
     let name = path.join("index.json");
     let bytes = folder.read("index.json").map_err(OpenError::io("reading", &name))?;
-    let store: Arc<dyn Store> = Arc::new(Layout(folder));
+    let store: Arc<dyn Store> = Arc::new(LayoutReader(folder));
     let index: Index = parse(&name, &bytes)?;
-    Ok(Found::of_index(index, store))
+    Ok(FoundImages::from_index(index, store))
 }

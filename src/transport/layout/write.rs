@@ -1,8 +1,8 @@
-//! [OCI layouts](https://github.com/opencontainers/image-spec/blob/main/image-layout.md), added to:
-//! what a directory holds stays, and what has the same name is replaced in its index.
+//! Writes to [OCI layouts](https://github.com/opencontainers/image-spec/blob/main/image-layout.md): other images of a
+//! layout stay, and an image of the same name is replaced in the index.
 //!
-//! The index is written last, so a copy that fails or is killed leaves the images that were there. Blobs that it had
-//! completed stay too: nothing refers to them, and the same copy again finds them.
+//! The index is written last, so a copy that fails or is killed leaves the existing images intact. Its complete blobs
+//! stay without references, and the next copy finds them.
 
 use std::{
     collections::BTreeMap,
@@ -32,10 +32,10 @@ pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
     if let Some(tag) = tag.as_deref().filter(|tag| !is_ref_name(tag)) {
         return Err(format!("{tag:?} is not a name of an image: letters and digits, with -._:@+/ between"));
     }
-    Ok(Arc::new(Layout { directory, tag }))
+    Ok(Arc::new(LayoutWriter { directory, tag }))
 }
 
-/// Whether an index may have this `org.opencontainers.image.ref.name` (image-spec, annotations.md; containers/image,
+/// Whether the text is valid as `org.opencontainers.image.ref.name` (image-spec, annotations.md; containers/image,
 /// oci/internal/oci_util.go).
 fn is_ref_name(text: &str) -> bool {
     text.split('/').all(|component| {
@@ -49,17 +49,17 @@ fn is_ref_name(text: &str) -> bool {
     })
 }
 
-/// A layout, and what the content is called in it.
+/// A layout, and the name of the content in it.
 #[derive(Debug)]
-struct Layout {
+struct LayoutWriter {
     directory: PathBuf,
     tag: Option<String>,
 }
 
-impl WriteTransport for Layout {
+impl WriteTransport for LayoutWriter {
     fn write(&self, content: &ManifestGraph, _: &WriteOptions) -> Result<Outcome, WriteError> {
-        let own = content.reference().and_then(|reference| reference.rsplit_once(':'));
-        let tag = self.tag.as_deref().or(own.map(|(_, tag)| tag));
+        let image_reference = content.reference().and_then(|reference| reference.rsplit_once(':'));
+        let tag = self.tag.as_deref().or(image_reference.map(|(_, tag)| tag));
         Ok(Outcome::new(write_content(content, &self.directory, tag)?))
     }
 
@@ -68,22 +68,21 @@ impl WriteTransport for Layout {
     }
 }
 
-impl Referrers for Layout {
+impl Referrers for LayoutWriter {
     fn add(&self, referrer: &ManifestGraph, _: &WriteOptions) -> Result<(), WriteError> {
         write_content(referrer, &self.directory, None)?;
         Ok(())
     }
 }
 
-/// Writes `content` to the layout in `directory`, which is created where there is
-/// none, tagged with `tag`. Blobs that are there and right are not made again; those
-/// that are files elsewhere share their blocks where the file system can.
+/// Writes `content` to the layout in `directory`, tagged with `tag`. A missing directory is created. Correct existing
+/// blobs are not written again, and blobs that are files elsewhere share their blocks if the file system supports it.
 ///
 /// # Errors
 ///
-/// [`LayoutError`]; the index is written last, so what it lists is whole.
+/// [`LayoutError`]. The index is written last, so all images that it lists are complete.
 pub fn write_content(content: &ManifestGraph, directory: &Path, tag: Option<&str>) -> Result<Digest, LayoutError> {
-    // What is no layout is refused before anything is written there.
+    // A directory that is not a layout is refused before anything is written to it.
     open_index(directory)?;
     BlobFiles::new(directory, Digest::blob_name).content(content)?;
     let name = content.reference().and_then(|reference| reference.rsplit_once(':'));
@@ -93,7 +92,7 @@ pub fn write_content(content: &ManifestGraph, directory: &Path, tag: Option<&str
         tag.map(|tag| format!("{name}:{tag}")).as_deref(),
     );
     let digest = named.digest;
-    // Others may add to the same index just now.
+    // Another process may add to the same index at the same time.
     let lock = files::lock_directory(directory).map_err(io_error(directory))?;
     files::sweep(directory);
     let mut index = open_index(directory)?;
@@ -114,7 +113,7 @@ pub fn write_content(content: &ManifestGraph, directory: &Path, tag: Option<&str
     Ok(digest)
 }
 
-/// Images for several platforms may share a tag.
+/// Whether both are images of different platforms, which may share a tag.
 fn are_platforms_of_one(one: &Descriptor, other: &Descriptor) -> bool {
     one.platform.is_some() && other.platform.is_some() && one.platform != other.platform
 }

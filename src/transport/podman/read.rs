@@ -1,4 +1,4 @@
-//! `containers-storage:`: podman writes an archive of an image, which is read as any other archive.
+//! `containers-storage:`: podman exports an image as an archive, which is read as any other archive.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,7 +11,7 @@ pub(super) fn parse(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
     Ok(Arc::new(PodmanSource(image_name(rest)?)))
 }
 
-/// An image of podman, by its name there.
+/// An image of podman, by its name.
 #[derive(Debug)]
 struct PodmanSource(String);
 

@@ -1,8 +1,8 @@
-//! An image in podman's storage, loaded by podman's own command without the layers that it has.
+//! Loads an image into podman's storage with podman's command, without the layers that the storage has.
 //!
-//! podman looks for a layer in its storage before it looks into the archive (containers/image, `TryReusingBlob` of its
-//! storage transport), so an OCI archive may lack what is there. The same command reaches the storage of this machine,
-//! root's or the user's, and with `CONTAINER_HOST`, `podman --remote` or `--via` that of another.
+//! podman looks for a layer in its storage before it reads the archive (containers/image, `TryReusingBlob` of its
+//! storage transport), so an OCI archive may lack existing layers. The same command reaches the storage of root or the
+//! user on this machine, and with `CONTAINER_HOST`, `podman --remote` or `--via` that of another machine.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -28,7 +28,7 @@ pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
 
 const LOAD: &[&str] = &["load", "--quiet"];
 
-/// The user's podman, and under which name, if another than the image's own.
+/// The user's podman, and the name of the image if it differs from that of the source.
 #[derive(Debug)]
 struct Podman {
     name: Option<TaggedName>,
@@ -44,21 +44,20 @@ impl WriteTransport for Podman {
     }
 }
 
-/// Loads `image` as `name`.
 ///
 /// # Errors
 ///
-/// [`EngineError`]; then the name means what it meant before.
+/// [`EngineError`]. The name then stands for the same image as before.
 pub fn load(image: &Image, name: &TaggedName, podman: &Tool) -> Result<Loaded, EngineError> {
     let reference = local_name(name);
-    let mut loaded = Loaded::new(Digest::of(&image.config), reference.clone());
+    let mut loaded = Loaded::new(Digest::sha256(&image.config), reference.clone());
     let diff_ids = diff_ids(podman)?;
     let seem = image.layers.iter().filter(|layer| diff_ids.contains(&layer.diff_id));
     let there: HashSet<Digest> = seem.map(|layer| layer.descriptor.digest).collect();
     match loaded.feed(image, &reference, &there, podman, LOAD) {
         Ok(_) => Ok(loaded),
-        // An image may have gone since it was asked for, or the storage does not know that a compressed blob is a
-        // layer of its.
+        // An image may have been removed since the layers were listed, or the storage does not know that a compressed
+        // blob is one of its layers.
         Err(EngineError::Failed { message, .. }) if !there.is_empty() => {
             loaded.repaired = Some(message);
             loaded.feed(image, &reference, &HashSet::new(), podman, LOAD).map(|_| loaded)
@@ -67,7 +66,7 @@ pub fn load(image: &Image, name: &TaggedName, podman: &Tool) -> Result<Loaded, E
     }
 }
 
-/// As podman names what comes from no registry: `hello:latest` is `localhost/hello:latest`.
+/// Returns podman's name for an image without a registry: `hello:latest` is `localhost/hello:latest`.
 pub(crate) fn local_name(name: &TaggedName) -> String {
     match name::split_host(name.as_str()) {
         Some(_) => name.full(),
@@ -75,22 +74,26 @@ pub(crate) fn local_name(name: &TaggedName) -> String {
     }
 }
 
-/// The diff_ids of the layers of all its images.
+/// Returns the diff_ids of the layers of all images in the storage.
 fn diff_ids(podman: &Tool) -> Result<HashSet<Digest>, EngineError> {
     let ids = match podman.run(&["images", "--all", "--quiet", "--no-trunc"]) {
-        // An image whose load was killed, or still runs, fails the list of all. Without the list every layer is sent.
+        // An incomplete image of a load that was killed or is still running makes the list of all images fail. Without
+        // the list, every layer is sent.
         Err(EngineError::Failed { .. }) => return Ok(HashSet::new()),
         ids => ids?,
     };
-    // A template such as {{json .RootFS.Layers}} would not survive the shell at the other end of ssh.
+    // A template such as {{json .RootFS.Layers}} would be changed by the shell on the other side of ssh.
     let mut arguments = vec!["image", "inspect", "--format", "json"];
-    arguments.extend(ids.lines());
-    // An image that was removed since the list was made fails the command.
-    let inspected = if ids.is_empty() { String::new() } else { podman.run(&arguments).unwrap_or_default() };
+    // podman prints what a remote service (CONTAINER_HOST) sends. Other lines could be options.
+    let options = arguments.len();
+    arguments.extend(ids.lines().filter(|id| id.parse::<Digest>().is_ok()));
+    // An image that was removed after the list was made makes the command fail.
+    let has_images = arguments.len() > options;
+    let inspected = if has_images { podman.run(&arguments).unwrap_or_default() } else { String::new() };
     Ok(parse_diff_ids(&inspected))
 }
 
-/// The diff_ids in the answer of `podman image inspect`.
+/// Returns the diff_ids in the output of `podman image inspect`.
 fn parse_diff_ids(inspected: &str) -> HashSet<Digest> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]

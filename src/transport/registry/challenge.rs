@@ -1,42 +1,42 @@
-//! What a registry asks for with a 401 ([RFC 9110, 11.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1)):
-//! one or more challenges in one or more `WWW-Authenticate` headers.
+//! The challenges of a registry in a 401 response ([RFC 9110,
+//! 11.6.1](https://www.rfc-editor.org/rfc/rfc9110#section-11.6.1)): one or more challenges in one or more
+//! `WWW-Authenticate` headers.
 //!
 //! ```text
 //! WWW-Authenticate: Basic realm="x", Bearer realm="https://auth.example.com/token",service="registry"
 //! ```
 //!
-//! Of several, the first `Bearer` that says where tokens are had counts, else `Basic`.
+//! If there are several, the first `Bearer` challenge with a realm is used, else `Basic`.
 
 use http_auth::{ChallengeRef, parser::ChallengeParser};
 
-/// A challenge that can be met.
+/// A supported challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Challenge {
     /// Basic authentication: credentials are sent with each request.
     Basic,
-    /// Get a token first.
+    /// A token is required.
     Bearer(Bearer),
 }
 
-/// Where a token is had, and for what.
+/// The token server, and the parameters of the request for a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bearer {
-    /// The URL of the token server.
     pub realm: String,
-    /// What the registry is called there.
+    /// The name of the registry for the token server.
     pub service: Option<String>,
-    /// What a token must be good for, as the registry sees it.
+    /// The scopes that the registry requires.
     pub scopes: Vec<String>,
 }
 
 impl Challenge {
-    /// The best of the challenges in these headers.
+    /// Returns the best of the challenges in these headers.
     pub fn best<'a>(headers: impl Iterator<Item = &'a str>) -> Option<Self> {
         let mut basic = None;
         for header in headers {
-            // The rest after a malformed part cannot be parsed.
+            // The text after a malformed part cannot be parsed.
             for challenge in ChallengeParser::new(header).map_while(Result::ok) {
-                match Self::of(&challenge) {
+                match Self::from_parsed(&challenge) {
                     Some(bearer @ Self::Bearer(_)) => return Some(bearer),
                     found => basic = basic.or(found),
                 }
@@ -45,7 +45,7 @@ impl Challenge {
         basic
     }
 
-    fn of(challenge: &ChallengeRef<'_>) -> Option<Self> {
+    fn from_parsed(challenge: &ChallengeRef<'_>) -> Option<Self> {
         if challenge.scheme.eq_ignore_ascii_case("basic") {
             return Some(Self::Basic);
         }
@@ -84,14 +84,14 @@ mod tests {
             ),
             (&[r#"Basic realm="x""#], Some(Challenge::Basic)),
             (&["Basic"], Some(Challenge::Basic)),
-            // Any case, spaces, values without quotes.
+            // Different case, spaces, values without quotes.
             (&[r#"BEARER Realm = "https://a/t" , SERVICE=registry"#], bearer("https://a/t", Some("registry"), &[])),
             // Commas and quotes inside of quotes.
             (
                 &[r#"Bearer realm="https://a/t?x=1,2",service="a \"b\", c""#],
                 bearer("https://a/t?x=1,2", Some("a \"b\", c"), &[]),
             ),
-            // Several in one header, and in several; Bearer before Basic, wherever it stands.
+            // Several challenges in one header and in several headers. Bearer takes precedence over Basic in any order.
             (&[r#"Basic realm="x", Bearer realm="https://a/t",service="s""#], bearer("https://a/t", Some("s"), &[])),
             (&[r#"Negotiate, Basic realm="x""#, r#"Bearer realm="https://a/t""#], bearer("https://a/t", None, &[])),
             (&[r#"Digest realm="x",nonce="y", Basic realm="z""#], Some(Challenge::Basic)),
@@ -99,7 +99,7 @@ mod tests {
                 &[r#"Bearer realm="https://a/t",scope="repository:a:pull repository:b:pull""#],
                 bearer("https://a/t", None, &["repository:a:pull", "repository:b:pull"]),
             ),
-            // Nothing that can be met.
+            // Unsupported challenges.
             (&[r#"Digest realm="x""#], None),
             (&[r#"Bearer realm="open"#], None),
             (&[r#"Bearer service="without realm""#], None),

@@ -1,5 +1,6 @@
-//! One repository of one registry: [OCI distribution](https://github.com/opencontainers/distribution-spec/blob/main/spec.md)
-//! 1.1, over HTTP. Uploads are in `upload`, referrers in `referrers`.
+//! A client for one repository of a registry: [OCI
+//! distribution](https://github.com/opencontainers/distribution-spec/blob/main/spec.md) 1.1, over HTTP. Uploads are in
+//! `upload`, referrers in `referrers`.
 
 use std::{
     fmt,
@@ -16,58 +17,55 @@ use ureq::http::StatusCode;
 use super::{
     Options, RegistryError, Result,
     registries_conf::RegistriesConf,
-    session::{Call, Session},
+    session::{RegistryCall, Session},
 };
 use crate::{
     budget,
     oci::{Algorithm, Digest, Reference, descriptor::media_type},
-    transport::http::{Answer, Body, Resume, clean, without_query},
+    transport::http::{Answer, HttpBody, Resume, clean, without_query},
 };
 
-/// A manifest or an index, as a registry gives it.
+/// A manifest or an index of a registry.
 #[derive(Clone, Debug)]
-pub struct Document {
-    /// Its media type.
+pub struct RegistryDocument {
     pub media_type: String,
-    /// Its bytes.
     pub bytes: Vec<u8>,
 }
 
-/// A blob that a repository has.
+/// A blob in a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExistingBlob {
-    /// Its size in bytes, if the registry's answer has it (`Content-Length`).
+    /// The size in bytes, if the response has it (`Content-Length`).
     pub size: Option<u64>,
 }
 
-/// What became of a mount.
+/// The result of a mount.
 #[derive(Debug)]
 pub enum Mount {
     /// The repository has the blob now.
     Done,
-    /// It has not; this session was opened to upload it.
+    /// The mount was refused. This session was opened for an upload.
     Session(String),
-    /// It has not.
+    /// The mount was refused.
     Refused,
 }
 
-/// What a client is for.
+/// The purpose of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Read from mirrors, then from the registry itself.
+    /// Reading from mirrors, then from the registry itself.
     Read,
-    /// Read from the registry itself: mirrors lack signatures and other referrers.
+    /// Reading from the registry itself: mirrors lack signatures and other referrers.
     ReadOriginal,
-    /// Write to the registry.
     Write,
 }
 
-/// A repository of a registry, and the mirrors that it is read from first.
+/// A repository of a registry, and the mirrors that are read first.
 pub struct Client {
     places: Vec<(Session, String)>,
-    /// Which of them answered last.
+    /// The index of the place that answered last.
     active: AtomicUsize,
-    /// Whether the registry takes no streams.
+    /// Whether the registry does not support uploads as streams.
     pub(super) whole_only: AtomicBool,
     host: String,
     repository: String,
@@ -80,22 +78,23 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Reads from the mirrors of `reference`'s registry and the registry itself, with the scope `pull`.
+    /// Returns a client that reads from the mirrors of `reference`'s registry and the registry itself, with the scope
+    /// `pull`.
     ///
     /// # Errors
     ///
-    /// As [`for_purpose`](Self::for_purpose).
+    /// Those of [`for_purpose`](Self::for_purpose).
     pub fn new(reference: &Reference, options: &Options) -> Result<Self> {
         Self::for_purpose(Purpose::Read, reference, options)
     }
 
-    /// Connects to the registry of `reference`. Tokens have the scopes that `purpose` needs, and no more.
+    /// Connects to the registry of `reference`. Tokens have only the scopes that `purpose` needs.
     ///
     /// # Errors
     ///
-    /// Errors if a file that `options` or the user's configuration name cannot be used, or if the image is blocked.
+    /// If a file of `options` or of the user's configuration cannot be used, or if the image is blocked.
     pub fn for_purpose(purpose: Purpose, reference: &Reference, options: &Options) -> Result<Self> {
-        let config = Arc::new(RegistriesConf::of_user()?);
+        let config = Arc::new(RegistriesConf::from_files()?);
         let places = config.places(reference, purpose == Purpose::Read)?;
         let mut sessions = Vec::with_capacity(places.len());
         for place in places {
@@ -110,12 +109,12 @@ impl Client {
         })
     }
 
-    /// The registry's host, as references name it.
+    /// Returns the registry's host in the form of references.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The repository.
+    /// Returns the name of the repository.
     pub fn repository(&self) -> &str {
         &self.repository
     }
@@ -128,7 +127,8 @@ impl Client {
         url(&self.places[self.active.load(Ordering::Relaxed)], rest)
     }
 
-    /// Asks each place in turn, beginning with the one that answered last; the first that has it answers from now on.
+    /// Asks each place in turn, beginning with the one that answered last. The first one that has the object is asked
+    /// first from now on.
     fn anywhere<T>(&self, ask: impl Fn(&Session, &str) -> Result<Option<T>>, rest: &str) -> Result<Option<T>> {
         let first = self.active.load(Ordering::Relaxed);
         let mut last = Ok(None);
@@ -143,16 +143,16 @@ impl Client {
         last
     }
 
-    /// Whether the registry can be asked, and takes our credentials: what `login` wants to know.
+    /// Checks that the registry answers and accepts the credentials, for `login`.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// If the registry cannot be reached, or refuses the credentials.
     pub fn ping(&self) -> Result<()> {
         let act = "logging in";
         let url = format!("{}/v2/", self.session().base);
         self.session().retried(|| {
-            let answer = self.session().send(&Call::new(act, "GET", &url), &mut Body::Empty)?;
+            let answer = self.session().send(&RegistryCall::new(act, "GET", &url), &mut HttpBody::Empty)?;
             match answer.status() {
                 StatusCode::OK => Ok(()),
                 _ => Err(self.session().refused(act, answer)),
@@ -160,18 +160,18 @@ impl Client {
         })
     }
 
-    /// The manifest or index of `version` (a tag or a digest), or `None` where there is none.
+    /// Returns the manifest or index of `version` (a tag or a digest), or `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked, refuses, or answers a digest with something else.
-    pub fn manifest(&self, version: &str) -> Result<Option<Document>> {
+    /// If the request fails or is refused, or the content does not match a digest.
+    pub fn manifest(&self, version: &str) -> Result<Option<RegistryDocument>> {
         let act = "reading the manifest";
         let accept = [media_type::MANIFEST, media_type::DOCKER_MANIFEST, media_type::INDEX, media_type::DOCKER_INDEX];
         let accept = accept.join(", ");
         let digest = version.parse::<Digest>().ok();
         let ask = |session: &Session, url: &str| match document(session, act, url, &accept)? {
-            Some(document) if digest.is_some_and(|digest| !digest.is_of(&document.bytes)) => {
+            Some(document) if digest.is_some_and(|digest| !digest.matches(&document.bytes)) => {
                 Err(RegistryError::answer(act, format!("the registry sent another manifest for {version}")))
             }
             found => Ok(found),
@@ -179,16 +179,16 @@ impl Client {
         self.anywhere(ask, &format!("manifests/{version}"))
     }
 
-    /// A small blob, or `None` where there is none.
+    /// Returns a small blob, or `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked, refuses, or sends something else.
+    /// If the request fails or is refused, or the registry sends something else.
     pub fn small_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let act = "reading a blob";
         let ask = |session: &Session, url: &str| match document(session, act, url, "*/*")? {
-            Some(blob) if !digest.is_of(&blob.bytes) => {
-                let why = format!("the registry sent {} for {digest}", digest.algorithm().of(&blob.bytes));
+            Some(blob) if !digest.matches(&blob.bytes) => {
+                let why = format!("the registry sent {} for {digest}", digest.algorithm().digest(&blob.bytes));
                 Err(RegistryError::answer(act, why))
             }
             blob => Ok(blob.map(|blob| blob.bytes)),
@@ -196,7 +196,8 @@ impl Client {
         self.anywhere(ask, &format!("blobs/{digest}"))
     }
 
-    /// A blob as a stream. A connection that breaks is taken up again where it broke; nothing is checked here.
+    /// Returns a blob as a stream. If the connection breaks, the download continues with a new one. The digest is not
+    /// checked here.
     pub fn blob(self: &Arc<Self>, digest: &Digest) -> impl Read + Send + 'static {
         let (client, rest) = (Arc::clone(self), format!("blobs/{digest}"));
         Resume::new(self.session().retry(), move |at| {
@@ -204,7 +205,8 @@ impl Client {
             let ask = |session: &Session, url: &str| {
                 let range = format!("bytes={at}-");
                 let headers: &[(&str, &str)] = if at == 0 { &[] } else { &[("range", &range)] };
-                let answer = session.send(&Call { headers, ..Call::new(act, "GET", url) }, &mut Body::Empty)?;
+                let answer = session
+                    .send(&RegistryCall { headers, ..RegistryCall::new(act, "GET", url) }, &mut HttpBody::Empty)?;
                 match answer.status() {
                     StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Some(answer.part(act, at)?)),
                     _ => Err(session.refused(act, answer)),
@@ -215,33 +217,32 @@ impl Client {
         })
     }
 
-    /// Whether the repository has the blob.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked or refuses.
+    /// If the request fails or is refused.
     pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
         Ok(self.find_blob(digest)?.is_some())
     }
 
-    /// The blob, if the repository has it.
+    /// Returns the blob, if the repository has it.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked or refuses.
+    /// If the request fails or is refused.
     pub fn find_blob(&self, digest: &Digest) -> Result<Option<ExistingBlob>> {
         let act = "asking for a blob";
         let url = self.url(&format!("blobs/{digest}"));
         self.session().retried(|| {
-            let answer = self.session().send(&Call::new(act, "HEAD", &url), &mut Body::Empty)?;
+            let answer = self.session().send(&RegistryCall::new(act, "HEAD", &url), &mut HttpBody::Empty)?;
             match answer.status() {
                 StatusCode::OK => {
                     let size = answer.header("content-length").and_then(|length| length.parse().ok());
                     Ok(Some(ExistingBlob { size }))
                 }
                 StatusCode::NOT_FOUND => Ok(None),
-                // A registry redirects to blobs that it has; some object stores sign the URL for GET alone.
-                status if answer.strayed && matches!(status.as_u16(), 400 | 401 | 403 | 405) => {
+                // A registry redirects to blobs that it has, but some object stores sign the URL for GET only.
+                status if answer.left_origin && matches!(status.as_u16(), 400 | 401 | 403 | 405) => {
                     Ok(Some(ExistingBlob { size: None }))
                 }
                 _ => Err(self.session().refused(act, answer)),
@@ -249,17 +250,17 @@ impl Client {
         })
     }
 
-    /// Takes a blob over from another repository of this registry, where that goes.
+    /// Mounts a blob from another repository of this registry, if the registry allows it.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked.
+    /// If the request fails.
     pub fn mount(&self, digest: &Digest, from: &str) -> Result<Mount> {
         let act = "mounting a blob";
         let url = self.url(&format!("blobs/uploads/?mount={digest}&from={from}"));
-        let call = Call { from: Some(from), ..Call::new(act, "POST", &url) };
+        let call = RegistryCall { from: Some(from), ..RegistryCall::new(act, "POST", &url) };
         let mounted = self.session().retried(|| {
-            let answer = self.session().send(&call, &mut Body::Bytes(&[]))?;
+            let answer = self.session().send(&call, &mut HttpBody::Bytes(&[]))?;
             match answer.status() {
                 StatusCode::CREATED => Ok(Mount::Done),
                 StatusCode::ACCEPTED => Ok(answer.location(act).map_or(Mount::Refused, Mount::Session)),
@@ -270,17 +271,18 @@ impl Client {
             }
         });
         match mounted {
-            // No token for the other repository: it is not ours to read, or not there.
+            // Without a token for the other repository, the user may not read it, or it does not exist.
             Err(RegistryError::Login(_)) => Ok(Mount::Refused),
             mounted => mounted,
         }
     }
 
-    /// Puts a manifest or index of this media type under `version`. One that has a subject is listed as its referrer.
+    /// Writes a manifest or index of this media type under `version`. If it has a subject, it is added to the list of
+    /// referrers.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked, refuses, or says that it took something else.
+    /// If the request fails or is refused, or the registry reports another digest.
     pub fn put_manifest(&self, version: &str, media_type: &str, manifest: &[u8]) -> Result<()> {
         let answer = self.put_document(version, media_type, manifest, None)?;
         match answer.header("oci-subject") {
@@ -289,7 +291,8 @@ impl Client {
         }
     }
 
-    /// As [`put_manifest`](Self::put_manifest), without the referrers; only over the document with this entity tag.
+    /// The same as [`put_manifest`](Self::put_manifest), without the list of referrers. With an entity tag, only the
+    /// document with that tag is replaced.
     pub(super) fn put_document(
         &self,
         version: &str,
@@ -302,13 +305,13 @@ impl Client {
         let mut headers = vec![("content-type", media_type)];
         headers.extend(over.map(|tag| ("if-match", tag)));
         self.session().retried(|| {
-            let call = Call { headers: &headers, ..Call::new(act, "PUT", &url) };
-            let answer = self.session().send(&call, &mut Body::Bytes(manifest))?;
-            // 201 by the specification; old Artifactory and some proxies say 200 or 202.
+            let call = RegistryCall { headers: &headers, ..RegistryCall::new(act, "PUT", &url) };
+            let answer = self.session().send(&call, &mut HttpBody::Bytes(manifest))?;
+            // The specification requires 201. Old versions of Artifactory and some proxies answer 200 or 202.
             if !answer.status().is_success() {
                 return Err(self.session().refused(act, answer));
             }
-            check_digest(act, &answer, &Digest::of(manifest))?;
+            check_digest(act, &answer, &Digest::sha256(manifest))?;
             Ok(answer)
         })
     }
@@ -318,10 +321,11 @@ fn url((session, repository): &(Session, String), rest: &str) -> String {
     format!("{}/v2/{repository}/{rest}", session.base)
 }
 
-fn document(session: &Session, act: &'static str, url: &str, accept: &str) -> Result<Option<Document>> {
+fn document(session: &Session, act: &'static str, url: &str, accept: &str) -> Result<Option<RegistryDocument>> {
     session.retried(|| {
         let accept = [("accept", accept)];
-        let answer = session.send(&Call { headers: &accept, ..Call::new(act, "GET", url) }, &mut Body::Empty)?;
+        let answer = session
+            .send(&RegistryCall { headers: &accept, ..RegistryCall::new(act, "GET", url) }, &mut HttpBody::Empty)?;
         match answer.status() {
             StatusCode::OK => read(act, answer).map(Some),
             StatusCode::NOT_FOUND => Ok(None),
@@ -330,31 +334,31 @@ fn document(session: &Session, act: &'static str, url: &str, accept: &str) -> Re
     })
 }
 
-/// The document of an answer, with the media type that its header or it itself says.
-pub(super) fn read(act: &'static str, answer: Answer) -> Result<Document> {
+/// Returns the document of a response, with the media type of its header or of the document itself.
+pub(super) fn read(act: &'static str, answer: Answer) -> Result<RegistryDocument> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Says {
+    struct TypedDocument {
         media_type: String,
     }
     let kind = answer.header("content-type").unwrap_or_default();
     let kind = clean(kind.split(';').next().unwrap_or_default());
     let bytes = answer.bytes(act, &budget::DOCUMENT)?;
-    // File servers and old registries know no better.
+    // File servers and old registries answer with generic types.
     let is_vague = matches!(kind.as_str(), "" | "application/json" | "application/octet-stream" | "text/plain");
-    let own = is_vague.then(|| serde_json::from_slice::<Says>(&bytes).ok()).flatten();
-    Ok(Document { media_type: own.map_or(kind, |says| says.media_type), bytes })
+    let typed_document = is_vague.then(|| serde_json::from_slice::<TypedDocument>(&bytes).ok()).flatten();
+    Ok(RegistryDocument { media_type: typed_document.map_or(kind, |says| says.media_type), bytes })
 }
 
-/// What a registry says it took must be what we sent.
+/// Checks that the digest in a response is that of the document that was sent.
 pub(super) fn check_digest(act: &'static str, answer: &Answer, digest: &Digest) -> Result<()> {
     let is_sha256 = digest.algorithm() == Algorithm::Sha256;
     match answer.header("docker-content-digest") {
-        // Other algorithms cannot be compared.
-        Some(said) if said.starts_with("sha256:") && is_sha256 && said != digest.to_string() => {
-            let (said, url) = (clean(said), without_query(&answer.url));
+        // Digests of other algorithms cannot be compared.
+        Some(reported) if reported.starts_with("sha256:") && is_sha256 && reported != digest.to_string() => {
+            let (reported, url) = (clean(reported), without_query(&answer.url));
             let why =
-                format!("the registry stored {said} at {url}, but {digest} was sent; do not use the stored image");
+                format!("the registry stored {reported} at {url}, but {digest} was sent; do not use the stored image");
             Err(RegistryError::answer(act, why))
         }
         _ => Ok(()),

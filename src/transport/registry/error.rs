@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::transport::http::HttpError;
 
-/// Why a request to a registry failed.
+/// The error of a request to a registry.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The request failed.
@@ -15,22 +15,17 @@ pub enum RegistryError {
     Login(#[source] Box<HttpError>),
     /// A configuration file or a file of credentials is malformed.
     #[error("reading {}: {why}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
+    File { path: PathBuf, why: String },
     /// A credential helper failed.
     #[error("docker-credential-{name}, configured in {} for {server}: {why}", file.display())]
     Helper {
-        /// Its name, without `docker-credential-`.
+        /// The name without `docker-credential-`.
         name: String,
-        /// The file that configures it.
+        /// The file that configures the helper.
         file: PathBuf,
-        /// Which registry it was asked for.
+        /// The registry for which the helper was run.
         server: String,
-        /// Its output.
+        /// The output of the helper.
         why: String,
     },
     /// The configuration forbids this image.
@@ -38,7 +33,7 @@ pub enum RegistryError {
     Blocked {
         /// The name without its tag.
         name: String,
-        /// The file that blocks it.
+        /// The file that blocks the image.
         file: PathBuf,
     },
 }
@@ -47,12 +42,12 @@ const LOGIN: &str =
     "Log in first (strata login, docker login, podman login or skopeo login), or give --creds or --authfile";
 
 impl RegistryError {
-    /// What is wrong with an answer.
+    /// Returns the error for a wrong response.
     pub(super) fn answer(act: &'static str, why: impl Into<String>) -> Self {
         Self::Http(HttpError::Answer { act, why: why.into() })
     }
 
-    /// The status, where the registry answered with one that was not hoped for.
+    /// Returns the status of an unexpected response.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Http(error) => error.status(),

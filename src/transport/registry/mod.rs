@@ -1,4 +1,5 @@
-//! Talking to registries: [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
+//! A client of registries: [distribution
+//! specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
 //!
 //! ```text
 //! Reference ──▶ places: registries.conf's mirrors, then the registry itself
@@ -6,11 +7,11 @@
 //!                 ▼
 //! Client ──▶ Session: one of them ──▶ crate::transport::http
 //! blobs,        │
-//! manifests,    └── 401: challenge ──▶ token for these scopes ◀── Credentials: of flags, files, helpers
+//! manifests,    └── 401: challenge ──▶ token for these scopes ◀── Credentials of flags, files, helpers
 //! uploads, referrers of one repository
 //! ```
 //!
-//! Only with the feature `net`.
+//! This module requires the feature `net`.
 
 mod artifact;
 mod challenge;
@@ -34,7 +35,7 @@ mod upload;
 use super::kind::{Capacity, Medium, ParseSource, ReadSide, Transport, WriteSide};
 pub use artifact::Artifact;
 pub use challenge::Challenge;
-pub use client::{Client, Document, Mount, Purpose};
+pub use client::{Client, Mount, Purpose, RegistryDocument};
 use credentials::canonical_host;
 pub use credentials::{Credentials, Login};
 pub use error::RegistryError;
@@ -42,12 +43,15 @@ pub use options::{HostOptions, Options};
 pub use tagged::Tagged;
 pub use upload::Upload;
 
+/// How an image of a registry is written.
+pub(crate) const READ_SYNTAX: &str = "docker://HOST/NAME[:TAG|@DIGEST]";
+
 /// `docker://HOST/NAME:TAG`
 pub(crate) const TRANSPORT: Transport = Transport {
     name: "docker",
     about: "registry",
     medium: Medium::Registry,
-    read: ReadSide { syntax: "docker://HOST/NAME[:TAG|@DIGEST]", parse: ParseSource::Own(read::parse) },
+    read: Some(ReadSide { syntax: READ_SYNTAX, parse: ParseSource::Own(read::parse) }),
     write: WriteSide { syntax: "docker://HOST/NAME:TAG", holds: Capacity::INDEX, parse: push::parse },
     aliases: &[],
 };

@@ -1,8 +1,8 @@
-//! Lists that a registry gives in pages: the `Link` header of each names the next
+//! Lists that a registry sends in pages. The `Link` header of each page has the URL of the next one
 //! ([specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-tags)).
 //!
-//! The registry chooses how many pages there are and where the next one is. A page that was read before, a page at another
-//! origin, and a list that exceeds its limits are errors.
+//! The registry determines the number of pages and their URLs. It is an error if a page repeats, if a page is at
+//! another origin, or if the list exceeds its limits.
 
 use std::collections::HashSet;
 
@@ -10,37 +10,36 @@ use ureq::http::StatusCode;
 
 use super::{
     Client, RegistryError, Result,
-    client::{Document, read},
-    session::Call,
+    client::{RegistryDocument, read},
+    session::RegistryCall,
 };
 use crate::{
     budget::{Budget, ExceededError, Limits},
-    transport::http::{Body, join, without_query},
+    transport::http::{HttpBody, join, without_query},
 };
 
-/// The least that a page takes from the budget, in bytes: a page without entries is a request too.
+/// The minimum that a page takes from the budget, in bytes, since a page without entries needs a request too.
 const PAGE_COST: u64 = 64 * 1024;
 
-/// A list of a registry.
-pub(super) struct List {
-    /// The act, for errors.
+pub(super) struct PagedList {
+    /// The operation, for errors.
     pub act: &'static str,
-    /// The media type that is asked for.
+    /// The media type of the request.
     pub accept: &'static str,
-    /// Limits of all pages together.
+    /// The limits of all pages together.
     pub limits: &'static Limits,
-    /// Statuses of a registry that has no such list.
+    /// The statuses of a registry that does not have the list.
     pub is_missing: fn(StatusCode) -> bool,
 }
 
 /// A page, and the URL of the next one.
-struct Page {
+struct ListPage {
     bytes: Vec<u8>,
     next: Option<String>,
 }
 
-impl List {
-    /// The error of a list that exceeds its limits.
+impl PagedList {
+    /// Returns the error of a list that exceeds its limits.
     pub fn exceeded(&self, error: ExceededError) -> RegistryError {
         self.error(error.to_string())
     }
@@ -51,15 +50,15 @@ impl List {
 }
 
 impl Client {
-    /// Gives each page of the list at `url` to `add`, with the budget of all pages; `add` returns whether it is a page of
-    /// such a list. Returns whether the registry has the list.
+    /// Passes each page of the list at `url` to `add`, with the budget of all pages. `add` returns whether the page has
+    /// the expected format. Returns whether the registry has the list.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked or refuses, a later page is missing, or the list has no end.
+    /// If the request fails or is refused, a later page is missing, or the list exceeds its limits.
     pub(super) fn read_pages(
         &self,
-        list: &List,
+        list: &PagedList,
         mut url: String,
         mut add: impl FnMut(&[u8], &mut Budget) -> Result<bool>,
     ) -> Result<bool> {
@@ -67,7 +66,7 @@ impl Client {
         loop {
             let page = self.page(list, &url)?;
             let next = match page {
-                Some(Page { bytes, next }) => {
+                Some(ListPage { bytes, next }) => {
                     budget.take_bytes((bytes.len() as u64).max(PAGE_COST)).map_err(|error| list.exceeded(error))?;
                     add(&bytes, &mut budget)?.then_some(next)
                 }
@@ -92,18 +91,18 @@ impl Client {
         }
     }
 
-    fn page(&self, list: &List, url: &str) -> Result<Option<Page>> {
+    fn page(&self, list: &PagedList, url: &str) -> Result<Option<ListPage>> {
         let session = self.session();
         session.retried(|| {
             let accept = [("accept", list.accept)];
-            let call = Call { headers: &accept, ..Call::new(list.act, "GET", url) };
-            let answer = session.send(&call, &mut Body::Empty)?;
+            let call = RegistryCall { headers: &accept, ..RegistryCall::new(list.act, "GET", url) };
+            let answer = session.send(&call, &mut HttpBody::Empty)?;
             match answer.status() {
                 StatusCode::OK => {
                     let link = answer.headers("link").find_map(next_page).map(str::to_owned);
                     let next = link.and_then(|link| join(&answer.url, &link));
-                    let Document { bytes, .. } = read(list.act, answer)?;
-                    Ok(Some(Page { bytes, next }))
+                    let RegistryDocument { bytes, .. } = read(list.act, answer)?;
+                    Ok(Some(ListPage { bytes, next }))
                 }
                 status if (list.is_missing)(status) => Ok(None),
                 _ => Err(session.refused(list.act, answer)),
@@ -112,7 +111,7 @@ impl Client {
     }
 }
 
-/// `</v2/…?last=x>; rel="next"` ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288))
+/// Parses `</v2/…?last=x>; rel="next"` ([RFC 8288](https://www.rfc-editor.org/rfc/rfc8288)).
 fn next_page(link: &str) -> Option<&str> {
     let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
     let is_next = parameters.split(';').any(|parameter| {

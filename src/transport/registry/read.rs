@@ -1,13 +1,13 @@
-//! Images of a registry: manifests and indexes when they are asked for, blobs when they are read.
+//! Reads images of a registry: manifests and indexes when they are needed, and blobs when they are read.
 
 use std::{
     io::{self, Read},
     sync::Arc,
 };
 
-use super::{Client, Document};
+use super::{Client, RegistryDocument};
 use crate::{
-    image::{Found, Node, OpenError, Opened, Store, store::ListedReferrers, top::Top},
+    image::{FoundImages, ManifestNode, OpenError, Opened, Store, store::ListedReferrers, top::Top},
     oci::{
         Descriptor, Digest, Index, ParseReferenceError, Reference,
         descriptor::{annotation, media_type},
@@ -17,10 +17,10 @@ use crate::{
 };
 
 pub(super) fn parse(rest: &str) -> Result<Arc<dyn ReadTransport>, String> {
-    Ok(Arc::new(Repository { reference: parse_reference(rest)? }))
+    Ok(Arc::new(RepositoryVersion { reference: parse_reference(rest)? }))
 }
 
-/// What follows `docker:`. A host alone is no repository of Docker Hub.
+/// Parses the text after `docker:`. A host alone is not a repository of Docker Hub.
 pub(crate) fn parse_reference(rest: &str) -> Result<Reference, String> {
     let text = rest.strip_prefix("//").ok_or("write docker://HOST/NAME:TAG")?;
     let host = text.split([':', '@']).next().unwrap_or_default();
@@ -32,11 +32,11 @@ pub(crate) fn parse_reference(rest: &str) -> Result<Reference, String> {
 
 /// A repository of a registry, and a version of it.
 #[derive(Debug)]
-struct Repository {
+struct RepositoryVersion {
     reference: Reference,
 }
 
-impl ReadTransport for Repository {
+impl ReadTransport for RepositoryVersion {
     fn open(&self, access: &ReadOptions) -> Result<Opened, OpenError> {
         let client = Client::new(&self.reference, &access.registry).map_err(registry_error)?;
         open(client, &self.reference).map(Opened::Found)
@@ -47,52 +47,53 @@ impl ReadTransport for Repository {
     }
 }
 
-/// Reads the manifest or index that `reference` names.
+/// Reads the manifest or index of `reference`.
 ///
 /// # Errors
 ///
-/// When the registry cannot be asked, has none, or it is malformed.
-pub fn open(client: Client, reference: &Reference) -> Result<Found, OpenError> {
+/// If the request fails, or the document does not exist or is malformed.
+pub fn open(client: Client, reference: &Reference) -> Result<FoundImages, OpenError> {
     let version = reference.version();
     let root = client
         .manifest(&version)
         .map_err(registry_error)?
         .ok_or_else(|| OpenError::NoSuchVersion { reference: reference.to_string(), version: version.clone() })?;
-    let digest = reference.digest.unwrap_or_else(|| Digest::of(&root.bytes));
+    let digest = reference.digest.unwrap_or_else(|| Digest::sha256(&root.bytes));
     let mut descriptor = Descriptor::new(&media_type(&root), digest, root.bytes.len() as u64);
     if let Some(name) = name(reference) {
         descriptor.annotations.insert(annotation::IMAGE_NAME.to_owned(), name);
     }
-    let store: Arc<dyn Store> = Arc::new(Registry { client: Arc::new(client), root: (digest, root.bytes) });
-    Ok(Found::new(vec![Top::Node(Box::new(Node { descriptor, store: Arc::clone(&store) }))], store))
+    let store: Arc<dyn Store> = Arc::new(RegistryReader { client: Arc::new(client), root: (digest, root.bytes) });
+    Ok(FoundImages::new(vec![Top::Node(Box::new(ManifestNode { descriptor, store: Arc::clone(&store) }))], store))
 }
 
-/// What the registry says, or where it says nothing that we know, what the document looks like.
-fn media_type(document: &Document) -> String {
-    let said = document.media_type.as_str();
-    let known = matches!(media_type::as_oci(said), media_type::INDEX | media_type::MANIFEST);
+/// Returns the media type that the registry reports, or the type of the document's fields if the reported one is
+/// unknown.
+fn media_type(document: &RegistryDocument) -> String {
+    let reported_type = document.media_type.as_str();
+    let known = matches!(media_type::as_oci(reported_type), media_type::INDEX | media_type::MANIFEST);
     match serde_json::from_slice::<Index>(&document.bytes) {
-        _ if known => said.to_owned(),
+        _ if known => reported_type.to_owned(),
         Ok(index) => index.media_type.unwrap_or_else(|| media_type::INDEX.to_owned()),
         Err(_) => media_type::MANIFEST.to_owned(),
     }
 }
 
-/// `name:tag` as docker writes it, where there is a tag.
+/// Returns `name:tag` in docker's form, if there is a tag.
 fn name(reference: &Reference) -> Option<String> {
     let Reference { host, repository, tag, .. } = reference;
     tag.as_ref().map(|tag| name::familiar(&format!("{host}/{repository}:{tag}")).to_owned())
 }
 
-/// A repository's blobs and manifests.
+/// The blobs and manifests of a repository.
 #[derive(Debug)]
-struct Registry {
+struct RegistryReader {
     client: Arc<Client>,
-    /// What the reference names was read already.
+    /// The document of the reference, which was already read.
     root: (Digest, Vec<u8>),
 }
 
-impl Store for Registry {
+impl Store for RegistryReader {
     fn open(&self, digest: &Digest) -> io::Result<Option<Box<dyn Read + Send>>> {
         Ok(Some(Box::new(self.client.blob(digest))))
     }

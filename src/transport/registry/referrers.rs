@@ -1,15 +1,15 @@
-//! What refers to an image: signatures, lists of its parts, attestations
+//! Referrers of an image: signatures, lists of its parts, attestations
 //! ([specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#listing-referrers)).
 //!
 //! ```text
 //! manifest with "subject": D ── PUT ──▶ answer has OCI-Subject: the registry lists it
-//!                                       else we do: the index under the tag sha256-<hex of D> gets its descriptor
+//! otherwise the client does: it adds the descriptor to the index under the tag sha256-<hex of D>
 //! ```
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Client, RegistryError, Result, pages::List, tagged::Tagged};
+use super::{Client, RegistryError, Result, pages::PagedList, tagged::Tagged};
 use crate::{
     budget::{self, Budget},
     image::store::ListedReferrers,
@@ -18,32 +18,32 @@ use crate::{
 };
 
 const ACT: &str = "reading the referrers";
-const LIST: List = List {
+const LIST: PagedList = PagedList {
     act: ACT,
     accept: media_type::INDEX,
     limits: &budget::REFERRERS,
-    // 404 by the specification; the others say that there is no such address.
+    // The specification requires 404. The other statuses mean that there is no such endpoint.
     is_missing: |status| matches!(status.as_u16(), 400 | 404 | 405 | 406 | 501),
 };
 
-/// What a manifest or an index says of itself.
+/// The fields of a manifest or an index for its descriptor in the list.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Referrer {
+struct ReferrerFields {
     subject: Option<Descriptor>,
     artifact_type: Option<String>,
-    config: Option<Config>,
+    config: Option<ArtifactConfig>,
     #[serde(default)]
     annotations: std::collections::BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Config {
+struct ArtifactConfig {
     media_type: String,
 }
 
-/// An index whose entries are parsed one by one: one malformed entry must not hide the others.
+/// An index whose entries are parsed separately, so that a malformed entry does not hide the others.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawIndex {
@@ -79,16 +79,16 @@ fn add(all: &mut ListedReferrers, entries: Vec<Value>, budget: &mut Budget) -> R
 }
 
 impl Client {
-    /// All referrers of `digest`; malformed entries are reported, and do not hide the others.
+    /// Returns all referrers of `digest`. Malformed entries are reported, and do not hide the others.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked, refuses, or sends a list without end.
+    /// If the request fails or is refused, or the list exceeds its limits.
     pub fn list_referrers(&self, digest: &Digest) -> Result<ListedReferrers> {
         if let Some(listed) = self.listed(digest)? {
             return Ok(listed);
         }
-        // A registry without the referrers API.
+        // The registry lacks the referrers API.
         let tag = fallback_tag(digest);
         let mut referrers = ListedReferrers::default();
         if let Some((bytes, _)) = self.tagged(&listing(&tag, ACT))? {
@@ -97,11 +97,11 @@ impl Client {
         Ok(referrers)
     }
 
-    /// The registry's own list; `None` where it keeps none.
+    /// Returns the list of the referrers API, or `None` if the registry lacks it.
     fn listed(&self, digest: &Digest) -> Result<Option<ListedReferrers>> {
         let mut all = ListedReferrers::default();
         let is_kept = self.read_pages(&LIST, self.url(&format!("referrers/{digest}")), |bytes, budget| {
-            // A page of HTML is that of a front end, which answers every request.
+            // An HTML page is that of a front end that answers every request.
             let Ok(RawIndex { manifests, .. }) = serde_json::from_slice(bytes) else { return Ok(false) };
             add(&mut all, manifests, budget)?;
             Ok(true)
@@ -109,33 +109,33 @@ impl Client {
         Ok(is_kept.then_some(all))
     }
 
-    /// Lists a manifest that was put and has a subject under the fallback tag of its subject.
+    /// Adds a manifest with a subject, which was written before, to the fallback tag of its subject.
     pub(super) fn list_referrer(&self, media_type: &str, manifest: &[u8]) -> Result<()> {
-        let Ok(Referrer { subject: Some(subject), artifact_type, config, annotations }) =
+        let Ok(ReferrerFields { subject: Some(subject), artifact_type, config, annotations }) =
             serde_json::from_slice(manifest)
         else {
             return Ok(());
         };
-        // A registry that lists but does not say so.
+        // Some registries have the list without announcing it.
         let listed = self.listed(&subject.digest)?.unwrap_or_default().descriptors;
-        if listed.iter().any(|other| other.digest == Digest::of(manifest)) {
+        if listed.iter().any(|other| other.digest == Digest::sha256(manifest)) {
             return Ok(());
         }
-        let own = Descriptor {
-            // As the registry would say: the kind of the config where the manifest names none.
+        let descriptor = Descriptor {
+            // As in the referrers API, the type is that of the config if the manifest has none.
             artifact_type: artifact_type.filter(|kind| !kind.is_empty()).or(config.map(|config| config.media_type)),
             annotations,
-            ..Descriptor::new(media_type, Digest::of(manifest), manifest.len() as u64)
+            ..Descriptor::new(media_type, Digest::sha256(manifest), manifest.len() as u64)
         };
         let tag = fallback_tag(&subject.digest);
         self.add_to_tagged(&listing(&tag, "listing a referrer"), &|before| {
             let mut index = before.map_or_else(|| Ok(RawIndex::empty()), |bytes| index(&tag, bytes))?;
             let parsed = |entry: &Value| serde_json::from_value::<Descriptor>(entry.clone()).ok();
-            if index.manifests.iter().any(|entry| parsed(entry).is_some_and(|other| other == own)) {
+            if index.manifests.iter().any(|entry| parsed(entry).is_some_and(|other| other == descriptor)) {
                 return Ok(None);
             }
-            index.manifests.retain(|entry| parsed(entry).is_none_or(|other| other.digest != own.digest));
-            index.manifests.push(json!(own));
+            index.manifests.retain(|entry| parsed(entry).is_none_or(|other| other.digest != descriptor.digest));
+            index.manifests.push(json!(descriptor));
             Ok(Some(json::to_vec(&index)))
         })
     }
@@ -145,14 +145,14 @@ fn listing<'a>(tag: &'a str, act: &'static str) -> Tagged<'a> {
     Tagged { tag, media_type: media_type::INDEX, act }
 }
 
-/// What is under the fallback tag.
+/// Parses the document under the fallback tag.
 fn index(tag: &str, bytes: &[u8]) -> Result<RawIndex> {
     let fail = |error| RegistryError::answer(ACT, format!("the tag {tag} is not an index: {error}"));
     serde_json::from_slice(bytes).map_err(fail)
 }
 
-/// The [tag](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema) under which
-/// clients list the referrers of a digest.
+/// Returns the [tag](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#referrers-tag-schema) under
+/// which clients list the referrers of a digest.
 fn fallback_tag(digest: &Digest) -> String {
     digest.to_string().replacen(':', "-", 1)
 }

@@ -1,17 +1,18 @@
-//! Where images are truly kept: containers' registries.conf, version 2
+//! The location of images according to containers' registries.conf, version 2
 //! ([containers-registries.conf(5)](https://github.com/containers/image/blob/main/docs/containers-registries.conf.5.md)).
 //!
 //! ```toml
 //! [[registry]]
 //! prefix = "example.com/team"
-//! location = "internal.example.net/bar"    # read from here instead; pushes go where they are told
-//! insecure = true                          # HTTP, or certificates that nobody knows
+//! location = "internal.example.net/bar"    # replaces the prefix in reads; pushes go to the given reference
+//! insecure = true                          # HTTP, or certificates without a trusted CA
 //! blocked = true
 //! [[registry.mirror]]                      # asked first, in order
 //! location = "mirror.example.net/team"
 //! ```
 //!
-//! `$CONTAINERS_REGISTRIES_CONF`, else the user's file, else the machine's; then the files of `registries.conf.d`.
+//! The files are `$CONTAINERS_REGISTRIES_CONF`, else the user's file, else that of the machine, and then those of
+//! `registries.conf.d`.
 
 use std::{
     env, fs, io,
@@ -23,16 +24,16 @@ use serde::Deserialize;
 use super::{RegistryError, Result, canonical_host};
 use crate::oci::Reference;
 
-/// Where a repository is reached.
+/// The location of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct RepositoryEndpoint {
     pub host: String,
     pub repository: String,
     pub insecure: bool,
 }
 
-impl Endpoint {
-    /// The host that serves it: docker.io's registry has another name.
+impl RepositoryEndpoint {
+    /// Returns the host that serves the repository. docker.io's registry has another name.
     pub fn server(&self) -> &str {
         if self.host == "docker.io" { "registry-1.docker.io" } else { &self.host }
     }
@@ -41,33 +42,33 @@ impl Endpoint {
 /// The tables of all files, each with its file.
 #[derive(Debug, Default)]
 pub struct RegistriesConf {
-    registries: Vec<(Registry, PathBuf)>,
+    registries: Vec<(RegistryEntry, PathBuf)>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct File {
-    registry: Vec<Registry>,
-    /// Version 1: lists of hosts.
+    registry: Vec<RegistryEntry>,
+    /// Lists of hosts, in files of version 1.
     registries: Old,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Old {
-    insecure: List,
-    block: List,
+    insecure: StringList,
+    block: StringList,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct List {
+struct StringList {
     registries: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
-struct Registry {
+struct RegistryEntry {
     prefix: String,
     location: String,
     insecure: bool,
@@ -86,8 +87,8 @@ struct Mirror {
 }
 
 impl RegistriesConf {
-    /// The configuration of the user.
-    pub fn of_user() -> Result<Self> {
+    /// Reads the configuration of the user.
+    pub fn from_files() -> Result<Self> {
         let home = env::var_os("HOME").map(PathBuf::from);
         let user = home.as_ref().map(|home| home.join(".config/containers"));
         let named = env::var_os("CONTAINERS_REGISTRIES_CONF").filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -112,7 +113,7 @@ impl RegistriesConf {
         }
     }
 
-    /// Adds the tables of one file. `path` is named in errors.
+    /// Adds the tables of one file. `path` is used in errors.
     ///
     /// # Errors
     ///
@@ -121,11 +122,11 @@ impl RegistriesConf {
         let unusable = |why: String| RegistryError::File { path: path.to_owned(), why };
         let File { registry, registries } =
             toml::from_str(text).map_err(|error| unusable(error.message().to_owned()))?;
-        let old = |location: &String, insecure: bool| Registry {
+        let old = |location: &String, insecure: bool| RegistryEntry {
             location: location.clone(),
             insecure,
             blocked: !insecure,
-            ..Registry::default()
+            ..RegistryEntry::default()
         };
         let insecure = registries.insecure.registries.iter().map(|host| old(host, true));
         let blocked = registries.block.registries.iter().map(|host| old(host, false));
@@ -147,16 +148,19 @@ impl RegistriesConf {
     /// Whether a table for the whole host accepts any certificate.
     pub fn is_insecure(&self, host: &str) -> bool {
         let host = canonical_host(host);
-        let tables = self.registries.iter().filter(|(table, _)| rest(&host, &table.prefix) == Some(""));
+        let tables = self.registries.iter().filter(|(table, _)| strip_name_prefix(&host, &table.prefix) == Some(""));
         tables.max_by_key(|(table, _)| table.prefix.len()).is_some_and(|(table, _)| table.insecure)
     }
 
-    /// Where `reference` is read from, in the order to ask, or where it is written to.
-    pub fn places(&self, reference: &Reference, read_only: bool) -> Result<Vec<Endpoint>> {
+    /// Returns the locations for reading `reference` in order, or the location for writing.
+    pub fn places(&self, reference: &Reference, read_only: bool) -> Result<Vec<RepositoryEndpoint>> {
         let name = canonical_name(&format!("{}/{}", reference.host, reference.repository));
-        let place =
-            |insecure| Endpoint { host: reference.host.clone(), repository: reference.repository.clone(), insecure };
-        let fitting = self.registries.iter().filter(|(table, _)| rest(&name, &table.prefix).is_some());
+        let place = |insecure| RepositoryEndpoint {
+            host: reference.host.clone(),
+            repository: reference.repository.clone(),
+            insecure,
+        };
+        let fitting = self.registries.iter().filter(|(table, _)| strip_name_prefix(&name, &table.prefix).is_some());
         let Some((table, file)) = fitting.max_by_key(|(table, _)| table.prefix.len()) else {
             return Ok(vec![place(false)]);
         };
@@ -167,32 +171,34 @@ impl RegistriesConf {
             return Ok(vec![place(table.insecure)]);
         }
         let moved = |location: &str, insecure: bool| {
-            let whole = format!("{location}{}", rest(&name, &table.prefix).unwrap_or_default());
+            let whole = format!("{location}{}", strip_name_prefix(&name, &table.prefix).unwrap_or_default());
             let (host, repository) = whole.split_once('/').filter(|(host, _)| !host.is_empty())?;
-            Some(Endpoint { host: host.to_owned(), repository: repository.to_owned(), insecure })
+            Some(RepositoryEndpoint { host: host.to_owned(), repository: repository.to_owned(), insecure })
         };
         let is_digest = reference.digest.is_some();
-        let meant = |mirror: &&Mirror| match mirror.pull_from_mirror.as_str() {
+        let applies = |mirror: &&Mirror| match mirror.pull_from_mirror.as_str() {
             "digest-only" => is_digest,
             "tag-only" => !is_digest,
             _ => is_digest || !table.mirror_by_digest_only,
         };
-        let mirrors = table.mirror.iter().filter(meant).filter_map(|mirror| moved(&mirror.location, mirror.insecure));
+        let mirrors = table.mirror.iter().filter(applies).filter_map(|mirror| moved(&mirror.location, mirror.insecure));
         let location = if table.location.is_empty() { &table.prefix } else { &table.location };
         let itself = if location.starts_with("*.") { None } else { moved(location, table.insecure) };
         Ok(mirrors.chain([itself.unwrap_or_else(|| place(table.insecure))]).collect())
     }
 }
 
-/// A name or prefix whose host is in one spelling: `registry-1.docker.io/x` is `docker.io/x`, and blocked with it.
+/// Returns a name or prefix with the canonical name of its host: `registry-1.docker.io/x` is `docker.io/x`, and blocked
+/// with it.
 fn canonical_name(name: &str) -> String {
     let (host, path) = name.split_at(name.find('/').unwrap_or(name.len()));
     format!("{}{path}", canonical_host(host))
 }
 
-/// What of `name` follows a prefix: nothing, or what begins with a slash. `*.example.com` is any host below it.
-fn rest<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
-    let rest = match prefix.strip_prefix('*') {
+/// Returns the rest of `name` after a prefix: nothing, or text that begins with a slash. `*.example.com` stands for any
+/// host below it.
+fn strip_name_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
+    let strip_name_prefix = match prefix.strip_prefix('*') {
         Some(suffix) => {
             let host = name.split('/').next()?;
             host.strip_suffix(suffix).filter(|below| !below.is_empty())?;
@@ -200,7 +206,7 @@ fn rest<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
         }
         None => name.strip_prefix(prefix)?,
     };
-    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    (strip_name_prefix.is_empty() || strip_name_prefix.starts_with('/')).then_some(strip_name_prefix)
 }
 
 fn drop_ins(folder: &Path) -> Vec<PathBuf> {
@@ -226,7 +232,7 @@ mod tests {
 
     fn places(config: &RegistriesConf, reference: &str, read_only: bool) -> Vec<String> {
         let places = config.places(&reference.parse().unwrap(), read_only).unwrap();
-        let shown = |place: Endpoint| {
+        let shown = |place: RepositoryEndpoint| {
             format!("{}/{}{}", place.host, place.repository, if place.insecure { " insecure" } else { "" })
         };
         places.into_iter().map(shown).collect()
@@ -285,7 +291,7 @@ mod tests {
         let blocked = config.places(&"secret".parse().unwrap(), true).unwrap_err().to_string();
         assert!(blocked.ends_with("registries.conf blocks docker.io/library/secret"), "{blocked}");
         assert_eq!(places(&config, "reg.local/x:t", true), ["reg.local/x insecure"]);
-        let digest = crate::oci::Digest::of(b"");
+        let digest = crate::oci::Digest::sha256(b"");
         let by_digest = ["cache.local/x", "reg.local/x insecure"];
         assert_eq!(places(&config, &format!("reg.local/x@{digest}"), true), by_digest);
         assert_eq!(places(&config, "a.wild.example/x", true), ["a.wild.example/x insecure"]);

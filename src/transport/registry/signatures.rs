@@ -1,39 +1,37 @@
 //! The signatures of an image in its registry: bundles that are attached to it, and simple signatures under a tag.
 //!
-//! Anyone with write access to the repository can add candidates. Each is judged alone: malformed ones, those of other
-//! keys and those for other images are skipped, and hide no other.
+//! Any account with write access to the repository can add candidates. Each is checked separately: malformed
+//! candidates, those of other keys and those for other images are skipped, and do not hide others.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Client, RegistryError};
 use crate::{
-    attest::{BUNDLE, Bundle, SigningError, Statement, VerifyingKey, simple, statement::predicate},
+    attest::{BUNDLE, Bundle, SigningError, Statement, VerifiedLayers, VerifyingKey, simple, statement::predicate},
     oci::{Descriptor, Digest},
 };
 
-/// Candidates that a push reads to find out whether an image is signed; if a signature is behind them, mappings of the
-/// image are verified.
+/// The maximum number of candidates that a push reads to find out whether an image is signed. If it finds no signature
+/// among them, mappings of the image are verified.
 const PUSH_CANDIDATES: usize = 50;
 
-/// A reader of the signatures of one key.
-pub struct Signatures<'a> {
+/// Reads the signatures of one key.
+pub struct SignatureReader<'a> {
     pub client: &'a Client,
     pub key: &'a VerifyingKey,
-    /// Bundles, and signatures under a tag, that are read.
+    /// The maximum number of bundles, and of signatures under a tag, that are read.
     pub limit: usize,
 }
 
 /// A candidate that is not a valid signature of the image.
 #[derive(Debug)]
 pub struct Skipped {
-    /// The candidate.
     pub what: String,
-    /// The reason.
     pub why: SkipReason,
 }
 
-/// Why a candidate does not count.
+/// The reason why a candidate was skipped.
 #[derive(Debug, thiserror::Error)]
 pub enum SkipReason {
     #[error("{0}")]
@@ -51,17 +49,16 @@ pub enum SkipReason {
 /// Refuses a simple signature for the repository that it names.
 type CheckRepository<'c> = dyn Fn(&str) -> Result<(), String> + 'c;
 
-/// Whether the key signed the manifest or index with this digest, in a bundle or under the tag for signatures.
+/// The layers of the manifest or index with this digest that signatures of the key list as verified. Signatures under the tag
+/// for signatures list none.
 ///
 /// # Errors
 ///
 /// If the registry cannot be asked for the list of candidates.
-pub fn is_signed(client: &Client, digest: &Digest, key: &VerifyingKey) -> Result<bool, RegistryError> {
-    let signatures = Signatures { client, key, limit: PUSH_CANDIDATES };
-    let mut skipped = Vec::new();
-    let statements = signatures.statements(digest, &mut skipped)?;
-    // The digest is what counts here: the same image in another repository has the same layers.
-    Ok(has_signature(&statements) || signatures.is_signed_by_tag(digest, &|_| Ok(()), &mut skipped)?)
+pub fn verified_layers(client: &Client, digest: &Digest, key: &VerifyingKey) -> Result<VerifiedLayers, RegistryError> {
+    let signatures = SignatureReader { client, key, limit: PUSH_CANDIDATES };
+    let statements = signatures.statements(digest, &mut Vec::new())?;
+    Ok(statements.iter().map(Statement::verified_layers).fold(VerifiedLayers::default(), VerifiedLayers::union))
 }
 
 /// Whether one of the statements is a signature of its image.
@@ -69,8 +66,8 @@ pub fn has_signature(statements: &[Statement]) -> bool {
     statements.iter().any(|statement| statement.predicate_type == predicate::SIGNATURE)
 }
 
-impl Signatures<'_> {
-    /// The statements about the image that the key signed, in bundles.
+impl SignatureReader<'_> {
+    /// Returns the statements about the image that the key signed, in bundles.
     ///
     /// # Errors
     ///
@@ -97,7 +94,7 @@ impl Signatures<'_> {
         if statement.is_about(digest) { Ok(statement) } else { Err(SkipReason::AnotherImage) }
     }
 
-    /// Whether a signature under the image's signature tag is the key's, for a repository that `check` accepts.
+    /// Whether the key made a signature under the image's signature tag, for a repository that `check` accepts.
     ///
     /// # Errors
     ///

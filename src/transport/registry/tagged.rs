@@ -1,12 +1,12 @@
-//! Documents under a tag that several writers add to: lists of referrers, and of signatures.
+//! Documents under a tag to which several clients add entries: lists of referrers and of signatures.
 //!
 //! ```text
 //! read ──▶ is it in? ──no──▶ add, write over what was read (If-Match) ──▶ read again
 //!             └────yes────▶ wait, read again: still in? done
 //! ```
 //!
-//! Nobody can lock a tag. So a writer looks again after it wrote, until what it wrote stayed for a while: whoever wrote
-//! over it in between had read the tag before, and writes no more.
+//! A tag cannot be locked. A client therefore reads the document again after it wrote, until its entry has been present
+//! for a while. Another client that overwrote the entry had read the tag before, and will not write again.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -16,43 +16,41 @@ use std::{
 
 use ureq::http::StatusCode;
 
-use super::{Client, RegistryError, Result, client::read, session::Call};
-use crate::transport::http::Body;
+use super::{Client, RegistryError, Result, client::read, session::RegistryCall};
+use crate::transport::http::HttpBody;
 
-/// How often a writer tries.
+/// The maximum number of writes.
 const WRITES: u64 = 20;
-/// How long an addition must stay to stay for good: longer than a writer needs from read to write.
+/// The time after which an entry is taken as permanent. It is longer than a client needs between reading and writing.
 const SETTLED: Duration = Duration::from_millis(700);
 
 /// A document of one media type under a tag.
 #[derive(Clone, Copy, Debug)]
 pub struct Tagged<'a> {
-    /// The tag.
     pub tag: &'a str,
-    /// The document's media type.
     pub media_type: &'a str,
-    /// What is done, for errors.
+    /// The operation, for errors.
     pub act: &'static str,
 }
 
 impl Tagged<'_> {
-    /// What is there is something else.
+    /// Returns the error for other content under the tag.
     pub fn refused(&self, why: &dyn std::fmt::Display) -> RegistryError {
         let tag = self.tag;
         RegistryError::answer(self.act, format!("the tag {tag} holds something else ({why}); delete it first"))
     }
 }
 
-/// The document with the addition, where it lacks it.
+/// Returns the document with the new entry, or `None` if it has the entry.
 type Add<'a> = dyn Fn(Option<&[u8]>) -> Result<Option<Vec<u8>>> + 'a;
 
 impl Client {
-    /// Adds to the document under a tag until the addition stays. `add` is given the document, where there is one, and
-    /// gives it with the addition; `None` where it is in.
+    /// Adds an entry to the document under a tag until the entry is permanent. `add` gets the existing document, and
+    /// returns it with the entry, or `None` if it has the entry.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked or refuses, when others never stop writing, and those of `add`.
+    /// If a request fails or is refused, if other clients never stop writing, and those of `add`.
     pub fn add_to_tagged(&self, tagged: &Tagged<'_>, add: &Add<'_>) -> Result<()> {
         let Tagged { tag, media_type, act } = *tagged;
         let mut settled = false;
@@ -68,12 +66,12 @@ impl Client {
             };
             settled = false;
             if write > 0 {
-                // Two that hinder each other part.
+                // A random delay separates clients that conflict.
                 thread::sleep(Duration::from_millis(RandomState::new().hash_one(write) % (50 * write).max(1)));
             }
             let entity = found.as_ref().and_then(|(_, entity)| entity.as_deref());
             match self.put_document(tag, media_type, &document, entity) {
-                // Another writer was faster.
+                // Another client wrote first.
                 Err(error) if error.status() == Some(412) => {}
                 put => drop(put?),
             }
@@ -81,13 +79,13 @@ impl Client {
         Err(RegistryError::answer(act, format!("others keep writing to the tag {tag}; try again")))
     }
 
-    /// The document under a tag, and its entity tag where there is one.
+    /// Returns the document under a tag, and its entity tag if there is one.
     pub(super) fn tagged(&self, tagged: &Tagged<'_>) -> Result<Option<(Vec<u8>, Option<String>)>> {
         let (session, url) = (self.session(), self.url(&format!("manifests/{}", tagged.tag)));
         session.retried(|| {
             let accept = [("accept", tagged.media_type)];
-            let call = Call { headers: &accept, ..Call::new(tagged.act, "GET", &url) };
-            let answer = session.send(&call, &mut Body::Empty)?;
+            let call = RegistryCall { headers: &accept, ..RegistryCall::new(tagged.act, "GET", &url) };
+            let answer = session.send(&call, &mut HttpBody::Empty)?;
             match answer.status() {
                 StatusCode::OK => {
                     let entity = answer.header("etag").map(str::to_owned);

@@ -4,10 +4,10 @@
 use serde::Deserialize;
 use ureq::http::StatusCode;
 
-use super::{Client, RegistryError, Result, pages::List};
+use super::{Client, RegistryError, Result, pages::PagedList};
 use crate::budget;
 
-const LIST: List = List {
+const LIST: PagedList = PagedList {
     act: "listing the tags",
     accept: "application/json",
     limits: &budget::TAGS,
@@ -15,11 +15,11 @@ const LIST: List = List {
 };
 
 impl Client {
-    /// The tags of the repository, in the registry's order; `None` if the registry has no such repository.
+    /// Returns the tags of the repository in the registry's order, or `None` if the registry has no such repository.
     ///
     /// # Errors
     ///
-    /// When the registry cannot be asked, refuses, or answers with something other than a list that ends.
+    /// If the request fails or is refused, or the response is not a complete list.
     pub fn tags(&self) -> Result<Option<Vec<String>>> {
         #[derive(Deserialize)]
         struct Page {

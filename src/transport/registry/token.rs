@@ -6,8 +6,8 @@
 //! a refresh token            POST realm  grant_type=refresh_token&…
 //! ```
 //!
-//! A token is for the registry and its scopes; passwords and refresh tokens are for the first realm that a registry
-//! names, and no other.
+//! A token is valid for the registry and its scopes. Passwords and refresh tokens are sent only to the first realm of a
+//! registry.
 
 use std::time::{Duration, Instant};
 
@@ -18,46 +18,45 @@ use ureq::http::StatusCode;
 use super::{Credentials, RegistryError, Result, challenge::Bearer, credentials::basic};
 use crate::{
     budget,
-    transport::http::{Answer, Body, Call, Http, Origin, encode, without_query},
+    transport::http::{Answer, Call, Http, HttpBody, Origin, encode, without_query},
 };
 
 const ACT: &str = "asking for a token";
 const CLIENT: &str = "strata";
-/// Tokens of which nothing is said live as long as the protocol says: a minute.
+/// The lifetime in seconds of a token without one. It is that of the protocol.
 const LIFE: f64 = 60.0;
 
 /// The value of `Authorization`, and its expiry.
 #[derive(Clone)]
 pub struct Token {
-    /// The header's value.
     pub header: String,
     until: Instant,
 }
 
 impl Token {
-    /// Whether a request that starts now should still use it.
+    /// Whether a request that starts now should use the token.
     pub fn is_fresh(&self) -> bool {
         Instant::now() < self.until
     }
 }
 
 #[derive(Deserialize)]
-struct Said {
+struct TokenResponse {
     token: Option<String>,
     access_token: Option<String>,
     expires_in: Option<Value>,
 }
 
-/// Asks for a token that is good for `scopes`.
-pub fn ask(
+/// Requests a token with these `scopes`.
+pub fn request(
     http: &Http,
     registry: &Origin,
     bearer: &Bearer,
     credentials: &Credentials,
     scopes: &[String],
 ) -> Result<Token> {
-    let realm = Origin::of(&bearer.realm);
-    let realm = realm.ok_or_else(|| RegistryError::answer(ACT, "the registry names no URL where tokens are had"))?;
+    let realm = Origin::from_url(&bearer.realm);
+    let realm = realm.ok_or_else(|| RegistryError::answer(ACT, "the registry names no URL of a token server"))?;
     if registry.is_https() && !realm.is_https() {
         let why = format!("the registry requests that credentials be sent to {realm} without TLS");
         return Err(RegistryError::answer(ACT, why));
@@ -65,7 +64,8 @@ pub fn ask(
     let answer = http.retry.run(|| {
         let answer = match credentials {
             Credentials::Identity(user, token) => match refresh(http, bearer, token, scopes)? {
-                // Those that know no POST take it for a password (containerd, core/remotes/docker/authorizer.go).
+                // Token servers without support for POST accept the token as a password (containerd,
+                // core/remotes/docker/authorizer.go).
                 refused if matches!(refused.status().as_u16(), 404 | 405) && !user.is_empty() => {
                     fetch(http, bearer, Some((user, token)), scopes)?
                 }
@@ -85,20 +85,21 @@ pub fn ask(
             }
         }
     })?;
-    let asked = Instant::now();
+    let request_time = Instant::now();
     let url = without_query(&answer.url);
     let text = answer.bytes(ACT, &budget::DOCUMENT)?;
     let malformed = |why: &str| RegistryError::answer(ACT, format!("the answer of {url} {why}"));
-    let said: Said = serde_json::from_slice(&text).map_err(|_| malformed("is not JSON with a token"))?;
-    let some = |token: Option<String>| token.filter(|token| !token.is_empty());
-    let token = some(said.token).or(some(said.access_token)).ok_or_else(|| malformed("has no token"))?;
+    let response: TokenResponse = serde_json::from_slice(&text).map_err(|_| malformed("is not JSON with a token"))?;
+    let non_empty = |token: Option<String>| token.filter(|token| !token.is_empty());
+    let token =
+        non_empty(response.token).or(non_empty(response.access_token)).ok_or_else(|| malformed("has no token"))?;
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(malformed("has a malformed token"));
     }
-    let seconds = said.expires_in.and_then(|life| life.as_f64().or(life.as_str()?.parse().ok()));
-    // A little less: the request is on its way for a while. Days are enough for anybody.
+    let seconds = response.expires_in.and_then(|life| life.as_f64().or(life.as_str()?.parse().ok()));
+    // The lifetime is reduced, since the request takes a while. It is limited to a day.
     let life = seconds.filter(|life| *life > 0.0).unwrap_or(LIFE).clamp(10.0, 86400.0) * 0.9;
-    Ok(Token { header: format!("Bearer {token}"), until: asked + Duration::from_secs_f64(life) })
+    Ok(Token { header: format!("Bearer {token}"), until: request_time + Duration::from_secs_f64(life) })
 }
 
 fn fetch(http: &Http, bearer: &Bearer, login: Option<(&String, &String)>, scopes: &[String]) -> Result<Answer> {
@@ -111,7 +112,7 @@ fn fetch(http: &Http, bearer: &Bearer, login: Option<(&String, &String)>, scopes
     let url = format!("{}{separator}{}", bearer.realm, form(&query));
     let authorization = login.map(|(user, password)| basic(user, password));
     let call = Call { authorization: authorization.as_deref(), ..Call::get(ACT, &url) };
-    Ok(http.send(&call, &mut Body::Empty)?)
+    Ok(http.send(&call, &mut HttpBody::Empty)?)
 }
 
 fn refresh(http: &Http, bearer: &Bearer, token: &str, scopes: &[String]) -> Result<Answer> {
@@ -125,7 +126,7 @@ fn refresh(http: &Http, bearer: &Bearer, token: &str, scopes: &[String]) -> Resu
     ]);
     let headers = [("content-type", "application/x-www-form-urlencoded")];
     let call = Call { method: "POST", headers: &headers, ..Call::get(ACT, &bearer.realm) };
-    Ok(http.send(&call, &mut Body::Secret(form.as_bytes()))?)
+    Ok(http.send(&call, &mut HttpBody::Secret(form.as_bytes()))?)
 }
 
 fn form(pairs: &[(&str, &str)]) -> String {

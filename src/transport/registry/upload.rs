@@ -1,14 +1,14 @@
-//! Blobs sent, and sent on after a connection broke.
+//! Uploads blobs, and continues uploads after a connection broke.
 //!
 //! ```text
 //! known and small   POST, PUT with all of it
 //! everything else   POST, PATCH with a stream ── breaks ──▶ GET: how far did it get? ──▶ PATCH with the rest
 //!                                             ── ends ────▶ PUT with the digest
-//! a registry that takes no streams            made once to know size and digest, then POST, PUT with all of it
+//! a registry without support for streams      made once to know size and digest, then POST, PUT with all of it
 //! ```
 //!
-//! Streams are made anew for each try: they are deterministic, so the rest of a
-//! second one continues the first. A mount that was refused has opened an upload already.
+//! Streams are made again for each attempt. They are deterministic, so the rest of a second one continues the first. A
+//! refused mount may have opened an upload session already.
 
 use std::{
     io::{self, Read},
@@ -17,56 +17,56 @@ use std::{
 
 use ureq::http::StatusCode;
 
-use super::{Client, RegistryError, Result, client::check_digest, session::Call};
+use super::{Client, RegistryError, Result, client::check_digest, session::RegistryCall};
 use crate::{
     oci::{Algorithm, Digest},
-    transport::http::{Body, wait},
+    transport::http::{HttpBody, wait},
 };
 
-/// Up to this size (in bytes) a blob that breaks off is sent again whole.
+/// The maximum size in bytes of a blob that is sent again completely after a failure.
 const SMALL: u64 = 4 * 1024 * 1024;
 const OCTETS: (&str, &str) = ("content-type", "application/octet-stream");
 const ACT: &str = "uploading a blob";
 
-/// A blob to be sent.
+/// A blob to upload.
 pub struct Upload<'a> {
-    /// Makes its bytes, the same each time.
+    /// Makes the bytes of the blob, which are the same each time.
     pub make: &'a mut dyn FnMut() -> Box<dyn Read + Send>,
-    /// Its size in bytes, where it is known before all of it is made.
+    /// The size in bytes, if it is known before the blob is made.
     pub size: Option<u64>,
-    /// Its digest, known at the latest when all of it was made.
+    /// Returns the digest, which is known at the latest after all of the blob was made.
     pub digest: &'a dyn Fn() -> Option<Digest>,
-    /// An upload that is open already: what a mount was refused with.
+    /// An open upload session, which a refused mount returned.
     pub session: Option<String>,
 }
 
 impl Client {
-    /// Uploads a blob that is known whole; `session` as in [`Upload`].
+    /// Uploads a blob whose bytes are in memory. `session` is that of [`Upload`].
     ///
     /// # Errors
     ///
-    /// When the registry cannot be reached, refuses, or says that it took something else.
+    /// If the request fails or is refused, or the registry reports another digest.
     pub fn upload_bytes(&self, digest: &Digest, bytes: &[u8], session: Option<String>) -> Result<()> {
-        self.whole(digest, &mut Body::Bytes(bytes), session)
+        self.whole(digest, &mut HttpBody::Bytes(bytes), session)
     }
 
     /// Uploads a blob that is made while it is sent.
     ///
     /// # Errors
     ///
-    /// As [`upload_bytes`](Self::upload_bytes), and when the blob cannot be made.
+    /// Those of [`upload_bytes`](Self::upload_bytes), and an error if the blob cannot be made.
     pub fn upload(&self, mut upload: Upload<'_>) -> Result<()> {
         let known = (upload.digest)().zip(upload.size);
         match known {
             Some((digest, size)) if size <= SMALL || self.whole_only.load(Ordering::Relaxed) => {
-                self.whole(&digest, &mut Body::Stream(upload.make, Some(size)), upload.session)
+                self.whole(&digest, &mut HttpBody::Stream(upload.make, Some(size)), upload.session)
             }
             None if self.whole_only.load(Ordering::Relaxed) => self.made_twice(&mut upload),
             _ => self.streamed(&mut upload),
         }
     }
 
-    fn whole(&self, digest: &Digest, body: &mut Body<'_>, mut session: Option<String>) -> Result<()> {
+    fn whole(&self, digest: &Digest, body: &mut HttpBody<'_>, mut session: Option<String>) -> Result<()> {
         let sent = self.session().retried(|| {
             let location = match session.take() {
                 Some(location) => location,
@@ -75,7 +75,7 @@ impl Client {
             self.put(&location, digest, body)
         });
         match sent {
-            // The answer to an earlier try was lost on the way.
+            // The response to an earlier attempt was lost.
             Err(error) if error.status() == Some(404) && self.has_blob(digest)? => Ok(()),
             sent => sent,
         }
@@ -85,7 +85,7 @@ impl Client {
         let failed = |error: io::Error| RegistryError::answer(ACT, format!("making the blob: {error}"));
         let size = io::copy(&mut (upload.make)(), &mut io::sink()).map_err(failed)?;
         let digest = made(upload)?;
-        self.whole(&digest, &mut Body::Stream(upload.make, Some(size)), None)
+        self.whole(&digest, &mut HttpBody::Stream(upload.make, Some(size)), None)
     }
 
     fn streamed(&self, upload: &mut Upload<'_>) -> Result<()> {
@@ -100,11 +100,11 @@ impl Client {
             match self.send_rest(&session, upload, at) {
                 Ok(location) => {
                     let digest = made(upload)?;
-                    let closed = self.session().retried(|| self.put(&location, &digest, &mut Body::Bytes(&[])));
+                    let closed = self.session().retried(|| self.put(&location, &digest, &mut HttpBody::Bytes(&[])));
                     match closed.as_ref().map_err(RegistryError::status) {
-                        // The answer to a first try was lost on the way, and the session is closed.
+                        // The response to the first attempt was lost, and the session is closed.
                         Err(Some(404)) if self.has_blob(&digest)? => return Ok(()),
-                        // What arrived is not what was sent: some registries forget a part of a broken upload.
+                        // The registry received other bytes than those sent: some lose a part of a broken upload.
                         Err(Some(400..=499)) if broken < retry.tries => {
                             (session, at, broken) = (self.session().retried(|| self.start())?, 0, retry.tries);
                         }
@@ -112,12 +112,12 @@ impl Client {
                     }
                 }
                 Err(error) => {
-                    // One that takes no stream in pieces, or none without its length, says so at once.
+                    // A registry that refuses chunked uploads, or requests without a length, reports it at once.
                     if broken == 0 && matches!(error.status(), Some(400 | 404 | 405 | 411 | 413 | 415 | 416 | 501)) {
                         self.whole_only.store(true, Ordering::Relaxed);
                         return match (upload.digest)().zip(upload.size) {
                             Some((digest, size)) => {
-                                self.whole(&digest, &mut Body::Stream(upload.make, Some(size)), None)
+                                self.whole(&digest, &mut HttpBody::Stream(upload.make, Some(size)), None)
                             }
                             None => self.made_twice(upload),
                         };
@@ -135,39 +135,43 @@ impl Client {
         }
     }
 
-    /// Sends the blob from byte `at` on; where it is to be closed.
+    /// Sends the blob from byte `at` on. Returns the URL at which the upload is completed.
     fn send_rest(&self, session: &str, upload: &mut Upload<'_>, at: u64) -> Result<String> {
         let Upload { make, size, .. } = upload;
-        let left = size.map(|size| size.saturating_sub(at));
-        // The first piece needs no range, and Artifactory and others are not asked more than they must answer.
-        let range = left.filter(|_| at > 0).map(|left| format!("{at}-{}", (at + left).saturating_sub(1)));
+        let remaining = size.map(|size| size.saturating_sub(at));
+        // The first request needs no range, since Artifactory and other registries do not support it.
+        let range =
+            remaining.filter(|_| at > 0).map(|remaining| format!("{at}-{}", (at + remaining).saturating_sub(1)));
         let mut headers = vec![OCTETS];
         if let Some(range) = &range {
             headers.push(("content-range", range));
         }
         let mut rest = || -> Box<dyn Read + Send> { Box::new(Rest { inner: make(), skip: at }) };
-        let mut body = Body::Stream(&mut rest, left);
-        let answer = self.session().send(&Call { headers: &headers, ..Call::new(ACT, "PATCH", session) }, &mut body)?;
-        // 202 by the specification; some say 201 or 204.
+        let mut body = HttpBody::Stream(&mut rest, remaining);
+        let answer = self
+            .session()
+            .send(&RegistryCall { headers: &headers, ..RegistryCall::new(ACT, "PATCH", session) }, &mut body)?;
+        // The specification requires 202. Some registries answer 201 or 204.
         if !answer.status().is_success() {
             return Err(self.session().refused(ACT, answer));
         }
-        // Without a Location the session goes on where it is.
+        // Without a Location, the session continues at its URL.
         match answer.header("location") {
             Some(_) => Ok(answer.location(ACT)?),
             None => Ok(session.to_owned()),
         }
     }
 
-    /// How far a broken upload got, and where it goes on; `None` where it is gone.
+    /// Returns the URL and the position at which a broken upload continues, or `None` if the session does not exist any
+    /// more.
     fn progress(&self, session: &str) -> Option<(String, u64)> {
-        let answer = self.session().send(&Call::new(ACT, "GET", session), &mut Body::Empty).ok()?;
+        let answer = self.session().send(&RegistryCall::new(ACT, "GET", session), &mut HttpBody::Empty).ok()?;
         if answer.status() != StatusCode::NO_CONTENT {
             return None;
         }
         let range = answer.header("range")?;
         let last: u64 = range.trim_start_matches("bytes=").strip_prefix("0-")?.parse().ok()?;
-        // An upload of which nothing arrived says 0-0, as one of a single byte does.
+        // An upload without any bytes has the range 0-0, the same as one with a single byte.
         let at = if last == 0 { 0 } else { last + 1 };
         let location = answer.location(ACT).unwrap_or_else(|_| session.to_owned());
         (at > 0).then_some((location, at))
@@ -175,22 +179,23 @@ impl Client {
 
     fn start(&self) -> Result<String> {
         let url = self.url("blobs/uploads/");
-        let answer = self.session().send(&Call::new(ACT, "POST", &url), &mut Body::Bytes(&[]))?;
+        let answer = self.session().send(&RegistryCall::new(ACT, "POST", &url), &mut HttpBody::Bytes(&[]))?;
         if answer.status() != StatusCode::ACCEPTED {
             return Err(self.session().refused(ACT, answer));
         }
         Ok(answer.location(ACT)?)
     }
 
-    fn put(&self, location: &str, digest: &Digest, body: &mut Body<'_>) -> Result<()> {
+    fn put(&self, location: &str, digest: &Digest, body: &mut HttpBody<'_>) -> Result<()> {
         let separator = if location.contains('?') { '&' } else { '?' };
         let url = format!("{location}{separator}digest={digest}");
-        let answer = self.session().send(&Call { headers: &[OCTETS], ..Call::new(ACT, "PUT", &url) }, body)?;
+        let answer =
+            self.session().send(&RegistryCall { headers: &[OCTETS], ..RegistryCall::new(ACT, "PUT", &url) }, body)?;
         if !answer.status().is_success() {
             return Err(self.session().refused(ACT, answer));
         }
         check_digest(ACT, &answer, digest)?;
-        // Some take blobs of any digest, and keep them under their sha256 alone.
+        // Some registries accept blobs of any digest, and store them only under their sha256.
         if digest.algorithm() == Algorithm::Sha256 || self.has_blob(digest)? {
             return Ok(());
         }
@@ -199,9 +204,10 @@ impl Client {
         Err(RegistryError::answer(ACT, why))
     }
 
-    /// Gives up an upload that a refused mount opened; one that stays is cleaned up by the registry some day.
+    /// Cancels an upload session that a refused mount opened. Registries remove sessions that are not cancelled after
+    /// some time.
     pub fn cancel(&self, session: &str) {
-        let _ = self.session().send(&Call::new(ACT, "DELETE", session), &mut Body::Empty);
+        let _ = self.session().send(&RegistryCall::new(ACT, "DELETE", session), &mut HttpBody::Empty);
     }
 }
 
@@ -209,7 +215,7 @@ fn made(upload: &Upload<'_>) -> Result<Digest> {
     (upload.digest)().ok_or_else(|| RegistryError::answer(ACT, "the blob ended before its digest was known"))
 }
 
-/// What follows the first `skip` bytes.
+/// Returns the bytes after the first `skip`.
 struct Rest {
     inner: Box<dyn Read + Send>,
     skip: u64,

@@ -36,6 +36,8 @@ pub struct Bench {
     /// What is pushed.
     output: Arc<Store>,
     baselines: BTreeMap<String, Outcome>,
+    /// The layer of `oci:kept:t`. Caches of layers have it before each run.
+    kept: Digest,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +60,8 @@ impl Bench {
         put_index(&input);
         put_signed(&input, &layer);
         layout(&world, "layout", &layer);
+        let kept = tar(&[("kept", b"1")]);
+        layout(&world, "kept", &kept);
         let output = Arc::new(Store { referrers: true, ..Store::default() });
         let failed = Arc::<Mutex<HashSet<String>>>::default();
         let locked = Arc::clone(&input);
@@ -107,16 +111,25 @@ impl Bench {
         let pair = rcgen::KeyPair::generate().unwrap();
         world.file("key", pair.serialize_pem());
         world.file("key.pub", pair.public_key_pem());
+        let statement = json!({ "vulnerability": { "name": "CVE-2024-1111" }, "status": "fixed" });
+        let team = json!({ "@context": "https://openvex.dev/ns/v0.2.0", "@id": "urn:x", "author": "x",
+            "timestamp": "2026-01-01T00:00:00Z", "version": 1, "statements": [statement] });
+        world.file("team.json", team.to_string());
         world.file("auth.json", r#"{"auths":{"locked.example.com":{"auth":"dTpw"}}}"#);
         world.file("certificates/ca.crt", fs::read(world.path("authority.pem")).unwrap());
         let other = rcgen::generate_simple_self_signed(vec!["other.example.com".to_owned()]).unwrap();
         world.file("other.pem", other.cert.pem());
-        let digest = Digest::of(&layer);
+        let digest = Digest::sha256(&layer);
         let recipe = json!({ "version": 2, "image-config": {}, "arch": "amd64", "layers": [{ "digest": digest, "size": 1,
             "diff_ids": digest, "mediatype": media_type::LAYER_TAR, "History": {},
             "paths": [{ "path": "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-missing" }] }] });
         world.file("image.json", recipe.to_string());
-        Self { world, failed, daemon, loopback, output, baselines: BTreeMap::new() }
+        let mut thin = recipe;
+        let path = "/nix/store/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-missing";
+        thin["nixNode"] = json!({ "closure": path, "directories": [path], "files": [] });
+        world.file("thin.json", thin.to_string());
+        world.program("nix", "exit 1");
+        Self { world, failed, daemon, loopback, output, baselines: BTreeMap::new(), kept: Digest::sha256(&kept) }
     }
 
     /// Runs a copy to a destination of this kind that no other run has.
@@ -134,6 +147,10 @@ impl Bench {
         let directory = self.world.path(id);
         let file = |scheme: &str| format!("{scheme}:{}/out", directory.display());
         let flags: Vec<String> = flags.iter().map(|flag| flag.replace("ID", id)).collect();
+        if kind == "erofs-cache" {
+            let hex = self.kept.hex();
+            self.world.file(&format!("{id}/out/sha256/{}/{hex}.erofs", &hex[..2]), "");
+        }
         let fleet = |line: String| {
             self.world.file("fleet", format!("{source} {line}\n"));
             ["--fleet".to_owned(), "fleet".to_owned()].to_vec()
@@ -221,7 +238,7 @@ impl Bench {
 fn describe_request(request: &crate::world::Request) -> String {
     let headers: Vec<&str> = ["authorization", "x-a"].iter().filter_map(|name| request.header(name)).collect();
     let body =
-        if request.path().contains("/manifests/") { Digest::of(&request.body).to_string() } else { String::new() };
+        if request.path().contains("/manifests/") { Digest::sha256(&request.body).to_string() } else { String::new() };
     format!("{} {}{} {headers:?} {body}", request.method, request.host, request.target)
 }
 
@@ -231,7 +248,7 @@ fn describe_files(path: &Path, into: &mut Vec<String>) {
         entries.sort();
         entries.iter().for_each(|entry| describe_files(entry, into));
     } else if let Ok(bytes) = fs::read(path) {
-        into.push(format!("{} {}", path.display(), Digest::of(&bytes)));
+        into.push(format!("{} {}", path.display(), Digest::sha256(&bytes)));
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
 };
 
 impl Bench {
-    /// What is wrong with a flag, a line each.
+    /// Returns the problems of a flag, one per line.
     fn check(&mut self, flag: &Flag) -> Vec<String> {
         let mut problems = Vec::new();
         for kind in KINDS {

@@ -3,7 +3,7 @@
 use super::table::{Flag, Host, LAYOUT, MULTI, flag};
 
 /// Destinations; those of a fleet are a line's own, or come from `--to`.
-pub const KINDS: [&str; 11] = [
+pub const KINDS: [&str; 12] = [
     "registry",
     "docker-daemon",
     "containerd",
@@ -12,12 +12,13 @@ pub const KINDS: [&str; 11] = [
     "oci-archive",
     "docker-archive",
     "dir",
+    "erofs-cache",
     "fleet to registry",
     "fleet --to registry",
     "fleet to oci",
 ];
 
-const FILES: &[&str] = &["oci", "oci-archive", "docker-archive", "dir", "fleet to oci"];
+const FILES: &[&str] = &["oci", "oci-archive", "docker-archive", "dir", "erofs-cache", "fleet to oci"];
 const PUSHES: &[&str] = &["registry", "fleet to registry", "fleet --to registry"];
 const NO_PUSHES: &[&str] = &[
     "docker-daemon",
@@ -27,6 +28,7 @@ const NO_PUSHES: &[&str] = &[
     "oci-archive",
     "docker-archive",
     "dir",
+    "erofs-cache",
     "fleet to oci",
 ];
 
@@ -64,6 +66,7 @@ pub fn flags() -> Vec<Flag> {
         ),
         flag("--journal", &["ID.journal"]),
         flag("--sbom", &["cyclonedx"]),
+        flag("--vex", &["team.json"]),
         flag("--provenance", &[]),
         flag("--builder-id", &["urn:x"]).with(&["--provenance"]),
         flag("--flake", &["urn:x"]).with(&["--provenance"]),
@@ -83,7 +86,11 @@ pub fn flags() -> Vec<Flag> {
         flag("--src-daemon-host", &["tcp://127.0.0.1:1"]).from("docker-daemon:app:1"),
         flag("--retry-times", &["0"]).from(LAYOUT).at(Host::Flaky),
         flag("--substituter", &["http://cache.example.com"]).from("image.json"),
-        // Without a flake reference, there is nothing to build.
+        flag("--nix-node", &[]).from("image.json"),
+        flag("--push-closure", &["ssh://cache.example.com"])
+            .with(&["--nix-node", "--substituter", "http://cache.example.com"])
+            .from("thin.json"),
+        // An image that is no flake reference is not built.
         flag("--nix-arg", &["--impure"]),
         flag("--header", &["X-A: b"]).with(&["--substituter", "http://cache.example.com"]).from("image.json"),
         flag("--digestfile", &["ID.digest"]),
@@ -92,7 +99,10 @@ pub fn flags() -> Vec<Flag> {
         flag("--override-os", &["windows"]).from(MULTI),
         flag("--override-variant", &["v9"]).from(MULTI),
         flag("--insecure-policy", &[]).vacuous(&KINDS, "strata has no signature policy"),
+        flag("--jobs", &["1"]).vacuous(&KINDS, "tests/image/jobs.sh counts threads"),
         flag("--debug", &[]).vacuous(&KINDS, "accepted for skopeo's sake"),
+        flag("--prune", &[]),
+        flag("--keep", &["oci:kept:t"]).with(&["--prune"]),
         flag("--help", &[]),
     ];
     let side = |name: &'static str, arguments: &[&'static str], base: &[&'static str], host: Host| {

@@ -86,7 +86,7 @@ impl Bench {
         self.run_arguments(id, host, &arguments)
     }
 
-    /// What is wrong with the flags of a command, a line each.
+    /// Returns the problems of a command's flags, one per line.
     fn check_command(&mut self, command: &Command) -> Vec<String> {
         let mut problems = Vec::new();
         for flag in flags() {
@@ -95,8 +95,8 @@ impl Bench {
                 continue;
             }
             let is_cache = ["--substituter", "--header"].contains(&flag.name);
-            let own = [flag.source].into_iter().filter(|source| !SOURCES.contains(source));
-            for source in SOURCES.into_iter().chain(own) {
+            let flag_source = [flag.source].into_iter().filter(|source| !SOURCES.contains(source));
+            for source in SOURCES.into_iter().chain(flag_source) {
                 let what = format!("{} {source}", command.line.join(" "));
                 let key = format!("{what} {} {:?}", flag.host as u8, flag.base);
                 let run = |bench: &mut Bench| bench.run_command(command, source, flag.host, &flag.base);
@@ -107,7 +107,7 @@ impl Bench {
                 let is_for_layers = ["--no-creds", "--authfile", "--retry-times"].contains(&flag.name);
                 let may_ask = source == "image.json" && is_for_layers;
                 let is_unused = is_cache && source == "image.json" && !command.makes_layers;
-                // Both fail before the image is chosen.
+                // Both commands fail before they choose the image.
                 let fails_before = !baseline.succeeded && baseline.effects == outcome.effects;
                 // The second image might be a recipe, but is not opened.
                 let is_unknown = (is_cache || is_for_layers) && !command.after.is_empty() && fails_before;

@@ -1,4 +1,4 @@
-//! What a table of flags says of each.
+//! The entries of the tables of flags.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::world::World;
 pub const MULTI: &str = "docker://in.example.com/multi:1";
 pub const LAYOUT: &str = "oci:layout:t";
 
-/// Where the registry of the destination is.
+/// The address of the destination's registry.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Host {
     Open,
@@ -19,7 +19,7 @@ pub enum Host {
     Loopback,
     /// It fails the first request of each path.
     Flaky,
-    /// Its CA is in `certificates` only.
+    /// A registry whose CA is in `certificates` only.
     Untrusted,
 }
 
@@ -95,7 +95,7 @@ const ASKED: [&str; 11] = [
 ];
 
 impl Flag {
-    /// What is wrong with the flag in a run `what`, compared with the same run without it.
+    /// Returns the problems of the flag in the run `what`, compared with the same run without the flag.
     pub fn judge(&self, what: &str, is_vacuous: bool, baseline: &Outcome, outcome: &Outcome) -> Option<String> {
         // An error that a flag of the base causes is a refusal of both.
         let is_refused = !baseline.succeeded && self.base.iter().any(|flag| baseline.printed.contains(flag));

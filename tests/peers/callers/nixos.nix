@@ -5,7 +5,7 @@
   lib,
   nixpkgs,
   backend,
-  # What the container writes into a file of this directory.
+  # The text that the container writes to a file of this directory.
   word ? "",
   directory ? "/nonexistent",
 }:
@@ -20,7 +20,7 @@ let
       };
     in
     self;
-  # What NixOS' modules ask of every package set, and the packages of the modules that are on by default.
+  # The attributes of the package set that NixOS' modules read, and the packages of the modules that are on by default.
   pkgs =
     fixture
     // genAttrs [ "docker" "glibcLocales" "kexec-tools" "podman" "systemd" "tzdata" ] standIn
@@ -82,7 +82,7 @@ let
     modules:
     import (nixpkgs + "/nixos/lib/eval-config.nix") {
       system = null;
-      # nix-lib inherits it, and defines it nowhere.
+      # nix-lib inherits this attribute, but does not define it.
       lib = pkgs.lib.extend (_: _: { inherit (builtins) isPath; });
       modules = [ { nixpkgs.pkgs = pkgs; } ] ++ modules;
     };
@@ -129,6 +129,17 @@ let
     strata = flake;
     nixpkgs.lib.nixosSystem = arguments: evalConfig arguments.modules;
   };
+  # The assertions of the module for containers that fail.
+  mistakesOf =
+    machine:
+    map (found: found.message) (
+      builtins.filter (found: !found.assertion) (
+        builtins.concatMap (
+          definition:
+          if fixture.lib.hasSuffix "/nix/modules/nixos.nix" definition.file then definition.value else [ ]
+        ) machine.options.assertions.definitionsWithLocations
+      )
+    );
   services = evaluated.config.systemd.services;
   names = [
     "app"
@@ -141,15 +152,43 @@ in
   loads = map (
     name: builtins.length services."${backend}-${name}".serviceConfig.ExecStartPre
   ) names;
-  # The assertions of the module for containers that fail.
-  mistakes = map (found: found.message) (
-    builtins.filter (found: !found.assertion) (
-      builtins.concatMap (
-        definition:
-        if fixture.lib.hasSuffix "/nix/modules/nixos.nix" definition.file then definition.value else [ ]
-      ) evaluated.options.assertions.definitionsWithLocations
-    )
-  );
+  mistakes = mistakesOf evaluated;
+  # Containers with images of one name: equal images, and others.
+  clashes =
+    let
+      images = builtins.mapAttrs (
+        _: word: {
+          image = strata.buildImage {
+            name = "same";
+            tag = "v1";
+            config.Cmd = [ word ];
+          };
+        }
+      );
+      machine =
+        containers:
+        evalConfig [
+          (root + "/nix/modules/nixos.nix")
+          {
+            system.stateVersion = "25.05";
+            virtualisation.oci-containers = {
+              inherit backend;
+              containers = images containers;
+            };
+          }
+        ];
+    in
+    map (containers: mistakesOf (machine containers)) [
+      {
+        a = "one";
+        b = "one";
+      }
+      {
+        a = "one";
+        b = "two";
+        c = "one";
+      }
+    ];
   template = template.nixosConfigurations.machine.config.systemd.units."podman-app.service".text;
   # The unit that systemd reads.
   unit = pkgs.writeText "unit" evaluated.config.systemd.units."${backend}-app.service".text;

@@ -1,5 +1,5 @@
 # The stand-in for nixpkgs, with nixpkgs' lib of a checkout and stand-ins for the packages that other projects' modules name.
-# What these modules build is an image of the same shape, with smaller programs.
+# These modules build an image of the same structure with smaller programs.
 { root, lib }:
 let
   fixture = import (root + "/tests/hostpkgs") { };
@@ -10,7 +10,7 @@ let
       inherit (fixture) system;
       isLinux = true;
       isDarwin = false;
-      # Of nix-support/dynamic-linker.
+      # The value of nix-support/dynamic-linker.
       cc = fixture.runCommand "cc" { } "mkdir -p $out/nix-support; echo ${fixture.glibc}/lib/ld-linux-x86-64.so.2 > $out/nix-support/dynamic-linker";
     };
     pkgs = packages;

@@ -1,5 +1,5 @@
-//! apk's [installed database](https://wiki.alpinelinux.org/wiki/Apk_spec#Installed_Database_V2): `K:value` lines, an
-//! empty one after each package.
+//! apk's [installed database](https://wiki.alpinelinux.org/wiki/Apk_spec#Installed_Database_V2): lines such as
+//! `K:value`, with an empty line after each package.
 
 use std::io::{self, Read};
 

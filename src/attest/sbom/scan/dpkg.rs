@@ -7,12 +7,12 @@ use super::{
     paragraphs::{self, Field},
 };
 
-/// States of packages that have no files in the file system
+/// States in which a package has no files in the file system
 /// ([dpkg(1)](https://manpages.debian.org/bookworm/dpkg/dpkg.1.en.html#INFORMATION_ABOUT_PACKAGES)).
 const WITHOUT_FILES: [&str; 2] = ["not-installed", "config-files"];
 
-/// The packages of a status file that have files, also those that are not configured yet. Files of `status.d`, of which
-/// distroless images have one for each package, have no status.
+/// Returns the packages with files in a status file, including those that are not configured yet. Files of `status.d`,
+/// of which distroless images have one for each package, have no status.
 pub fn status(reader: &mut dyn Read) -> io::Result<Packages> {
     let mut packages = Packages::default();
     let names = ["Package", "Version", "Architecture", "Status"];

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-/// Bytes of a line that are kept; names and versions are far shorter.
+/// The maximum number of bytes of a line that are kept. Names and versions are much shorter.
 const LINE_LIMIT: usize = 1024;
 
 /// The value of a field.
@@ -10,9 +10,9 @@ const LINE_LIMIT: usize = 1024;
 pub enum Field {
     #[default]
     Missing,
-    /// Without white space at both ends, and not empty.
+    /// A value without white space at both ends, which is not empty.
     Value(String),
-    /// Longer than any that is valid, or not UTF-8.
+    /// A value that is too long to be valid, or not UTF-8.
     Malformed,
 }
 
@@ -25,7 +25,7 @@ impl Field {
     }
 }
 
-/// Calls `each` with the first value of each of `names` for every paragraph; `is_name` compares the names of fields.
+/// Calls `each` for every paragraph with the first value of each of `names`. `is_name` compares the names of fields.
 pub fn read<const N: usize>(
     reader: &mut dyn Read,
     names: [&str; N],
@@ -65,7 +65,8 @@ fn parse(value: &[u8], is_truncated: bool) -> Field {
     }
 }
 
-/// Reads a line without its end, of which at most [`LINE_LIMIT`] bytes are kept; its whole length, 0 at the end.
+/// Reads a line without its end. At most [`LINE_LIMIT`] bytes are kept. Returns the length of the line, or 0 at the
+/// end.
 fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
     line.clear();
     let mut length = 0;
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_paragraphs() {
+    fn fields_are_read_per_paragraph() {
         let value = |text: &str| Field::Value(text.to_owned());
         let text = b"A: 1\n more\nB:2\nA: again\n\n\n\nB:\nA\nC: x\n\nA: last";
         let expected = [[value("1"), value("2")], [Field::Missing, Field::Missing], [value("last"), Field::Missing]];

@@ -1,5 +1,5 @@
-//! rpm's [database in SQLite](https://rpm.org/docs/4.19.x/manual/dbintegrity.html): a blob a package, which is its
-//! [header](https://rpm-software-management.github.io/rpm/manual/format_header.html):
+//! rpm's [database in SQLite](https://rpm.org/docs/4.19.x/manual/dbintegrity.html), which has a blob for each package:
+//! its [header](https://rpm-software-management.github.io/rpm/manual/format_header.html):
 //!
 //! ```text
 //! entries: u32   bytes of data: u32   entries × (tag, type, offset, count: u32 each)   data
@@ -10,7 +10,7 @@ use std::{
     io::{self, Read},
 };
 
-use super::{Package, Packages};
+use super::{DatabasePackage, Packages};
 use crate::{
     files::Scratch,
     sqlite::{self, DatabaseError},
@@ -21,14 +21,14 @@ const VERSION: u32 = 1001;
 const RELEASE: u32 = 1002;
 const EPOCH: u32 = 1003;
 const ARCH: u32 = 1022;
-/// Entries of a header; more than any package has.
+/// The maximum number of entries in a header. No package has as many.
 const ENTRIES_LIMIT: usize = 65_536;
-/// The key that signed a package is kept as a package of this name.
+/// The name of entries that are not packages but keys of signed packages.
 const KEYS: &str = "gpg-pubkey";
 
-/// The packages of a database. What cannot be read makes the list incomplete.
+/// Returns the packages of a database. If a part cannot be read, the list is incomplete.
 pub fn packages(reader: &mut dyn Read) -> io::Result<Packages> {
-    // SQLite needs a file.
+    // SQLite reads only files.
     let scratch = Scratch::create()?;
     let path = scratch.path().join("rpmdb.sqlite");
     let size = io::copy(reader, &mut File::create(&path)?)?;
@@ -47,16 +47,17 @@ pub fn packages(reader: &mut dyn Read) -> io::Result<Packages> {
     Ok(packages)
 }
 
-/// Gives every header of a database to `each`, until that returns false.
+/// Passes every header of a database to `each` until it returns false.
 fn read(path: &std::path::Path, size: u64, each: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), DatabaseError> {
     let database = sqlite::open(path, &["Packages"])?;
     let mut query = database.prepare("select blob from Packages not indexed")?;
     let mut rows = query.query([])?;
-    let mut left = size;
+    let mut remaining = size;
     while let Some(row) = rows.next()? {
         let header = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        // The file holds every blob once, unless rows of a damaged one share pages.
-        left = left.checked_sub(header.len() as u64).ok_or_else(|| DatabaseError::NotTable("Packages".to_owned()))?;
+        // The file contains every blob once, unless rows of a damaged file share pages.
+        remaining =
+            remaining.checked_sub(header.len() as u64).ok_or_else(|| DatabaseError::NotTable("Packages".to_owned()))?;
         if !each(header) {
             break;
         }
@@ -64,7 +65,7 @@ fn read(path: &std::path::Path, size: u64, each: &mut dyn FnMut(&[u8]) -> bool) 
     Ok(())
 }
 
-fn package(header: &[u8]) -> Option<Package> {
+fn package(header: &[u8]) -> Option<DatabasePackage> {
     let number = |at: usize| Some(u32::from_be_bytes(header.get(at..at.checked_add(4)?)?.try_into().ok()?));
     let entries = usize::try_from(number(0)?).ok()?;
     if entries > ENTRIES_LIMIT {
@@ -87,14 +88,14 @@ fn package(header: &[u8]) -> Option<Package> {
         _ => version,
     };
     let architecture = text(ARCH).unwrap_or_else(|| "noarch".to_owned());
-    Package::new("rpm", text(NAME)?, version, &architecture)
+    DatabasePackage::new("rpm", text(NAME)?, version, &architecture)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A header of strings, and of an epoch.
+    /// Returns a header with strings and an epoch.
     fn header(fields: &[(u32, &str)], epoch: Option<u32>) -> Vec<u8> {
         let (mut index, mut data) = (Vec::new(), Vec::new());
         let mut entry = |tag: u32, kind: u32, at: usize| {

@@ -1,3 +1,5 @@
+use std::{process::Stdio, time::Duration};
+
 use super::*;
 
 fn git(top: &Path, arguments: &[&str]) {
@@ -43,12 +45,12 @@ fn tags_are_branches_tags_and_commits_of_a_checkout() {
         assert_eq!(reference.with_tag(tag, &processes()).unwrap(), None, "{tag}");
     }
     assert!(reference.with_tag(&rev, &processes()).unwrap().is_some());
-    // A commit that nothing leads to.
+    // A commit that no branch or tag contains.
     git(top, &["branch", "--quiet", "-D", "gone"]);
     assert_eq!(reference.with_tag(&rev, &processes()).unwrap(), None);
 }
 
-/// Contributors may push branches and tags, but not the protected ones.
+/// Contributors may push any branches and tags except for protected ones.
 #[test]
 fn names_of_other_branches_and_tags_do_not_shadow_a_tag() {
     let directory = tempfile::tempdir().unwrap();
@@ -65,8 +67,10 @@ fn names_of_other_branches_and_tags_do_not_shadow_a_tag() {
     git(top, &["tag", "a/refs/tags/v1"]);
     let local = FlakeReference::parse(top.to_str().unwrap()).unwrap();
     let url = format!("file://{}", top.display());
-    let remote =
-        FlakeReference { text: format!("git+{url}"), place: Place::Remote { url: url.clone(), query: String::new() } };
+    let remote = FlakeReference {
+        text: format!("git+{url}"),
+        place: FlakeLocation::Remote { url: url.clone(), query: String::new() },
+    };
     for (tag, name) in [("main", "refs/heads/main"), ("v1", "refs/tags/v1")] {
         let found = local.with_tag(tag, &processes()).unwrap().unwrap();
         assert!(found.contains(&format!("?rev={main}&")), "{tag}: {found}");
@@ -75,7 +79,7 @@ fn names_of_other_branches_and_tags_do_not_shadow_a_tag() {
     assert_eq!(remote.with_tag("refs", &processes()).unwrap(), None);
 }
 
-/// Forges keep proposed changes in the same repository: everyone can make such a commit, and `serve` would build it.
+/// Forges keep proposed changes in the same repository. Everyone can make such a commit, and `serve` would build it.
 #[test]
 fn commits_that_others_propose_are_not_served() {
     let directory = tempfile::tempdir().unwrap();
@@ -91,8 +95,10 @@ fn commits_that_others_propose_are_not_served() {
     git(top, &["checkout", "--quiet", "main"]);
     git(top, &["commit", "--quiet", "--allow-empty", "-m", "two"]);
     let url = format!("file://{}", top.display());
-    let remote =
-        FlakeReference { text: format!("git+{url}"), place: Place::Remote { url: url.clone(), query: String::new() } };
+    let remote = FlakeReference {
+        text: format!("git+{url}"),
+        place: FlakeLocation::Remote { url: url.clone(), query: String::new() },
+    };
     let local = FlakeReference::parse(top.to_str().unwrap()).unwrap();
     assert_eq!(remote.with_tag(&main, &processes()).unwrap(), Some(format!("git+{url}?rev={main}&allRefs=1")));
     assert!(local.with_tag(&main, &processes()).unwrap().is_some());
@@ -102,8 +108,7 @@ fn commits_that_others_propose_are_not_served() {
             (None, None),
             "{tag}"
         );
-        let forge = FlakeReference::parse("github:a/b").unwrap();
-        assert_eq!(forge.with_tag(tag, &processes()).unwrap(), None, "{tag}");
+        assert_eq!(find_commit(&url, tag, &processes()).unwrap(), None, "{tag}");
     }
     assert_eq!(remote.tags(&processes()).unwrap(), ["latest", "main", "v1"]);
 }
@@ -116,8 +121,80 @@ fn references_of_others_are_remote() {
     }
     let forge = FlakeReference::parse("github:a/b/main?dir=c").unwrap();
     assert_eq!(forge.with_tag("v1", &processes()).unwrap().unwrap(), "github:a/b/v1?dir=c");
+    // Which version it is, the tag decides alone.
+    for (text, expected) in [
+        ("github:a/b?ref=main&dir=c", "github:a/b/v1?dir=c"),
+        ("gitlab:a%2Fb/c?rev=0123&host=example.org", "gitlab:a%2Fb/c/v1?host=example.org"),
+        ("sourcehut:~a/b?narHash=x", "sourcehut:~a/b/v1"),
+    ] {
+        assert_eq!(FlakeReference::parse(text).unwrap().with_tag("v1", &processes()).unwrap().unwrap(), expected);
+    }
     for wrong in [".#x", "", "--option", "/does/not/exist"] {
         assert!(FlakeReference::parse(wrong).is_err(), "{wrong}");
+    }
+}
+
+/// A forge would take these tags for commits.
+#[test]
+fn tags_that_may_be_commits_are_looked_up_with_git() {
+    for (repository, query, url) in [
+        ("github:a/b", "", "https://github.com/a/b"),
+        ("github:a/b", "dir=c&host=github.example.org", "https://github.example.org/a/b"),
+        ("gitlab:a%2Fb/c", "", "https://gitlab.com/a/b/c"),
+        ("sourcehut:~a/b", "", "https://git.sr.ht/~a/b"),
+    ] {
+        assert_eq!(forge_url(repository, query), url);
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let top = directory.path();
+    git(top, &["init", "--quiet"]);
+    git(top, &["commit", "--quiet", "--allow-empty", "-m", "one"]);
+    git(top, &["tag", "--annotate", "-m", "one", "20240101"]);
+    let first = commit_of(top, "HEAD");
+    git(top, &["commit", "--quiet", "--allow-empty", "-m", "two"]);
+    git(top, &["branch", "beef"]);
+    let (second, tag) = (commit_of(top, "HEAD"), commit_of(top, "20240101"));
+    let url = format!("file://{}", top.display());
+    let find = |tag: &str| find_commit(&url, tag, &processes()).unwrap();
+    assert_eq!(find("20240101").as_deref(), Some(&*first));
+    assert_eq!(find("beef").as_deref(), Some(&*second));
+    assert_eq!(find(&second).as_deref(), Some(&*second));
+    assert_eq!((find("2024"), find(&second[..8])), (None, None));
+    // The own hash of an annotated tag is not that of a commit.
+    assert_eq!(find(&tag), None);
+}
+
+#[test]
+fn references_to_directories_are_encoded() {
+    let directory = tempfile::tempdir().unwrap();
+    let base = fs::canonicalize(directory.path()).unwrap();
+    for (name, encoded) in [("a b", "a%20b"), ("a#b", "a%23b"), ("a?b&c=d", "a%3Fb%26c%3Dd"), ("50%", "50%25")] {
+        let top = base.join(name);
+        fs::create_dir_all(top.join("flakes & more")).unwrap();
+        git(&top, &["init", "--quiet"]);
+        git(&top, &["commit", "--quiet", "--allow-empty", "-m", "one"]);
+        let main = commit_of(&top, "main");
+        let url = format!("git+file://{}/{encoded}", base.display());
+        let reference = FlakeReference::parse(top.to_str().unwrap()).unwrap();
+        let tagged = format!("{url}?rev={main}&allRefs=1");
+        assert_eq!(reference.with_tag("main", &processes()).unwrap().unwrap(), tagged);
+        assert_eq!(reference.latest(), url);
+        // The same repository in other ways, with a directory and other parameters.
+        let below = top.join("flakes & more");
+        for text in [below.to_str().unwrap(), &format!("{url}?ref=x&dir=flakes%20%26%20more&submodules=1")] {
+            let tagged = FlakeReference::parse(text).unwrap().with_tag("main", &processes()).unwrap().unwrap();
+            let submodules = if text.contains("submodules") { "&submodules=1" } else { "" };
+            let expected = format!("{url}?rev={main}&allRefs=1{submodules}&dir=flakes%20%26%20more");
+            assert_eq!(tagged, expected, "{text}");
+        }
+    }
+    // Without git.
+    for (name, encoded) in [("plain", None), ("plain b", None), ("plain#?", Some("plain%23%3F"))] {
+        let plain = base.join(name);
+        fs::create_dir(&plain).unwrap();
+        let expected = encoded.map(|encoded| format!("path:{}/{encoded}", base.display()));
+        let latest = FlakeReference::parse(plain.to_str().unwrap()).unwrap().latest();
+        assert_eq!(latest, expected.unwrap_or_else(|| plain.display().to_string()));
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a daemon answers about itself and its images.
+//! Responses of a daemon about itself and its images.
 
 use serde::Deserialize;
 
@@ -8,23 +8,23 @@ use crate::oci::Digest;
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Info {
-    /// The name of its machine.
+    /// The name of the machine.
     #[serde(default)]
     pub name: String,
-    /// The release of its machine's kernel.
+    /// The release of the machine's kernel.
     #[serde(default)]
     pub kernel_version: String,
-    /// Its modes, such as `name=rootless` and `name=userns`.
+    /// Modes such as `name=rootless` and `name=userns`.
     #[serde(default)]
     pub security_options: Option<Vec<String>>,
-    /// Properties of its storage driver.
+    /// Properties of the storage driver.
     #[serde(default)]
     pub driver_status: Option<Vec<(String, String)>>,
 }
 
 impl Info {
-    /// Whether images are in containerd's store, as blobs and snapshots, not in docker's own, as chains of layers.
-    /// Docker's installations keep the store they began with: the version does not say.
+    /// Whether images are in containerd's store, as blobs and snapshots, and not in docker's own store, as chains of
+    /// layers. An installation keeps its first store when docker is updated, so the version does not show it.
     pub fn has_containerd_store(&self) -> bool {
         let mut status = self.driver_status.iter().flatten();
         status.any(|(key, value)| key == "driver-type" && value.starts_with("io.containerd.snapshotter"))
@@ -36,15 +36,15 @@ impl Info {
 #[serde(rename_all = "PascalCase")]
 pub struct DaemonImage {
     #[serde(rename = "RootFS", default)]
-    pub(super) root_fs: RootFs,
-    /// In containerd's store, from API version 1.48 on (Docker 28).
+    pub(super) root_fs: InspectedRootFs,
+    /// The manifests in containerd's store, from API version 1.48 on (Docker 28).
     #[serde(default)]
     manifests: Option<Vec<ManifestSummary>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct RootFs {
+pub(super) struct InspectedRootFs {
     #[serde(default)]
     pub(super) layers: Option<Vec<Digest>>,
 }
@@ -74,13 +74,13 @@ struct UnpackedSize {
 }
 
 impl DaemonImage {
-    /// Whether every blob of the manifest is there; nothing where the daemon is too old to say.
+    /// Whether every blob of the manifest is present, or `None` if the daemon does not report it.
     pub fn is_available(&self, manifest: &Digest) -> Option<bool> {
         let found = self.manifests.as_ref()?.iter().find(|summary| summary.id == *manifest);
         Some(found.is_some_and(|summary| summary.available))
     }
 
-    /// Whether its files are unpacked too.
+    /// Whether the files of the manifest are unpacked.
     pub fn is_unpacked(&self, manifest: &Digest) -> bool {
         let mut summaries = self.manifests.iter().flatten().filter(|summary| summary.id == *manifest);
         summaries.any(|summary| summary.image.as_ref().is_some_and(|image| image.size.unpacked > 0))

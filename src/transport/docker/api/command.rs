@@ -1,4 +1,4 @@
-//! ureq over the standard input and output of a command, as `docker system dial-stdio` forwards them.
+//! Connects ureq to the standard input and output of a command, such as `docker system dial-stdio`.
 
 use std::{
     io::{self, Read, Write},
@@ -14,7 +14,7 @@ use ureq::{
 use super::unix::unless_refused;
 use crate::transport::engine::Tool;
 
-/// Connects through one command, ignoring the URL.
+/// Connects through one command. The URL is ignored.
 #[derive(Debug)]
 pub struct CommandConnector {
     tool: Arc<Tool>,
@@ -32,7 +32,7 @@ impl Connector for CommandConnector {
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<CommandTransport>, Error> {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
-        // What it says on its standard error is for the user: ssh asks for passphrases there.
+        // The standard error is that of the user, since ssh asks for passphrases there.
         let mut command = self.tool.command(&arguments).map_err(|error| Error::Io(io::Error::other(error)))?;
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
@@ -48,7 +48,7 @@ pub struct CommandTransport {
     child: Child,
     input: Option<ChildStdin>,
     output: ChildStdout,
-    /// Whether the daemon closed its side; its response has the reason.
+    /// Whether the daemon closed its side. Its response has the reason.
     refused: bool,
     buffers: LazyBuffers,
 }
@@ -64,14 +64,14 @@ impl Transport for CommandTransport {
         unless_refused(&mut self.refused, || input.write_all(output).and_then(|()| input.flush()))
     }
 
-    // A daemon that loads an image may be silent for as long as it takes: there is no timeout.
+    // There is no timeout: a daemon that loads an image may send nothing for a long time.
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         let read = self.output.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(read);
         Ok(read > 0)
     }
 
-    // All requests share one connection, as long as its command runs.
+    // All requests share one connection while the command runs.
     fn is_open(&mut self) -> bool {
         !self.refused && matches!(self.child.try_wait(), Ok(None))
     }
@@ -79,7 +79,7 @@ impl Transport for CommandTransport {
 
 impl Drop for CommandTransport {
     fn drop(&mut self) {
-        // Its input has an end now; what does not go then is ended.
+        // The input of the command ends here. A command that does not exit then is killed.
         drop(self.input.take());
         let _ = self.child.kill();
         let _ = self.child.wait();

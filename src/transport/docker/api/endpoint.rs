@@ -1,4 +1,4 @@
-//! Where docker's daemon is: `DOCKER_HOST`, else the context in use, else the usual socket.
+//! The address of the docker daemon: `DOCKER_HOST`, else the current context, else the default socket.
 
 use std::{
     env, fmt, fs,
@@ -20,24 +20,24 @@ use crate::{
 
 const USUAL: &str = "unix:///var/run/docker.sock";
 
-/// A daemon's address.
+/// The address of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct DaemonEndpoint {
     host: String,
-    /// A folder with `ca.pem`, `cert.pem` and `key.pem`, where TLS is wanted.
+    /// A directory with `ca.pem`, `cert.pem` and `key.pem`, for connections with TLS.
     certificates: Option<PathBuf>,
     verify: bool,
-    /// A docker command that reaches it instead.
+    /// A docker command that is used instead of the address.
     via: Option<String>,
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for DaemonEndpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.via.as_ref().unwrap_or(&self.host))
     }
 }
 
-/// docker's description of a context.
+/// A context of docker.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Context {
@@ -63,27 +63,28 @@ struct DockerConfig {
     current_context: Option<String>,
 }
 
-impl Endpoint {
-    /// The one that this docker command would use.
+impl DaemonEndpoint {
+    /// Returns the daemon of this docker command.
     pub fn via(command: &str) -> Self {
         Self { host: String::new(), certificates: None, verify: true, via: Some(command.to_owned()) }
     }
 
-    /// The docker command that reaches it.
+    /// Returns the docker command that reaches the daemon.
     pub fn command(&self) -> Option<&str> {
         self.via.as_deref()
     }
 
-    /// The one that docker's own command line would use, with `--host` where that is given.
-    pub fn of_user(host: Option<&str>) -> Result<Self, DaemonError> {
+    /// Returns the daemon that the docker command uses, with `host` as its option `--host`.
+    pub fn from_environment(host: Option<&str>) -> Result<Self, DaemonError> {
         let set = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         let folder =
             set("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(PathBuf::from(set("HOME")?).join(".docker")));
         if let Some(host) = host.map(str::to_owned).or_else(|| set("DOCKER_HOST")) {
-            // docker uses TLS if this is set, to any value.
+            // docker uses TLS if this variable has any value.
             let tls = set("DOCKER_TLS_VERIFY").is_some() || set("DOCKER_TLS").is_some();
             let certificates = set("DOCKER_CERT_PATH").map(PathBuf::from).or(folder).filter(|_| tls);
-            // DOCKER_TLS alone is TLS without verification, as with docker; https:// without either is verified.
+            // As in docker, DOCKER_TLS alone means TLS without verification, and https:// alone means TLS with
+            // verification.
             let verify = set("DOCKER_TLS_VERIFY").is_some() || !tls;
             return Ok(Self { host, certificates, verify, via: None });
         }
@@ -95,12 +96,12 @@ impl Endpoint {
         };
         match set("DOCKER_CONTEXT").or_else(configured).as_deref() {
             None | Some("default") => Ok(usual),
-            Some(name) => Self::of_context(&folder, name),
+            Some(name) => Self::from_context(&folder, name),
         }
     }
 
-    fn of_context(folder: &Path, name: &str) -> Result<Self, DaemonError> {
-        let id = Digest::of(name.as_bytes()).hex();
+    fn from_context(folder: &Path, name: &str) -> Result<Self, DaemonError> {
+        let id = Digest::sha256(name.as_bytes()).hex();
         let path = folder.join("contexts/meta").join(&id).join("meta.json");
         let unusable =
             |why: String| DaemonError::Endpoint(format!("docker's context {name:?}: {}: {why}", path.display()));
@@ -115,35 +116,37 @@ impl Endpoint {
         })
     }
 
-    /// A daemon behind TCP. Proxies are docker's too (docker/go-connections, sockets/sockets.go: ProxyFromEnvironment).
+    /// Returns an agent for a daemon on TCP. Proxies are those of docker (docker/go-connections, sockets/sockets.go:
+    /// ProxyFromEnvironment).
     fn network_agent(&self, is_tls: bool, address: &str) -> Result<(Agent, String), DaemonError> {
         let unusable = |why: &dyn fmt::Display| DaemonError::Endpoint(format!("{}: {why}", self.host));
         let base = format!("{}://{}", if is_tls { "https" } else { "http" }, address.trim_end_matches('/'));
-        let origin = Origin::of(&base).ok_or_else(|| unusable(&"write tcp://HOST:PORT or https://HOST:PORT"))?;
-        let tls = Tls::of_docker(self.certificates.as_deref(), !self.verify).map_err(|error| unusable(&error))?;
-        let proxies = Proxies::of_user().map_err(|error| unusable(&error))?;
-        let agent = http::agent(&origin, &tls, proxies.to(&origin), &config).map_err(|error| unusable(&error))?;
+        let origin = Origin::from_url(&base).ok_or_else(|| unusable(&"write tcp://HOST:PORT or https://HOST:PORT"))?;
+        let tls = Tls::for_docker(self.certificates.as_deref(), !self.verify).map_err(|error| unusable(&error))?;
+        let proxies = Proxies::from_environment().map_err(|error| unusable(&error))?;
+        let agent =
+            http::agent(&origin, &tls, proxies.proxy_for(&origin), &config).map_err(|error| unusable(&error))?;
         Ok((agent, base))
     }
 
-    /// How to talk to it, and what URLs begin with.
+    /// Returns an agent for the daemon, and the prefix of its URLs.
     pub(super) fn agent(&self) -> Result<(Agent, String), DaemonError> {
         let config = config(None);
         let resolver = ureq::unversioned::resolver::DefaultResolver::default();
-        // Sockets and commands have no host; an address avoids looking it up.
-        let nobody = "http://127.0.0.1".to_owned();
+        // Sockets and commands have no host name. An address needs no lookup.
+        let placeholder = "http://127.0.0.1".to_owned();
         if let Some(via) = &self.via {
             let connector = CommandConnector::new(Tool::new("docker", Some(via)), &["system", "dial-stdio"]);
-            return Ok((Agent::with_parts(config, connector, resolver), nobody));
+            return Ok((Agent::with_parts(config, connector, resolver), placeholder));
         }
         match self.host.split_once("://") {
-            Some(("unix", path)) => Ok((Agent::with_parts(config, UnixConnector::new(path), resolver), nobody)),
+            Some(("unix", path)) => Ok((Agent::with_parts(config, UnixConnector::new(path), resolver), placeholder)),
             Some(("ssh", rest)) => {
                 let arguments =
                     ssh_arguments(rest).map_err(|why| DaemonError::Endpoint(format!("{}: {why}", self.host)))?;
                 let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
                 let connector = CommandConnector::new(Tool::new("ssh", None), &arguments);
-                Ok((Agent::with_parts(config, connector, resolver), nobody))
+                Ok((Agent::with_parts(config, connector, resolver), placeholder))
             }
             Some((scheme @ ("tcp" | "http" | "https"), address)) => {
                 self.network_agent(scheme == "https" || self.certificates.is_some(), address)
@@ -156,7 +159,7 @@ impl Endpoint {
     }
 }
 
-/// A daemon does not redirect; `https://` must not lead to `http://`.
+/// Redirects are disabled: a daemon sends none, and `https://` must not lead to `http://`.
 fn config(proxy: Option<Proxy>) -> Config {
     Agent::config_builder()
         .http_status_as_error(false)
@@ -167,7 +170,7 @@ fn config(proxy: Option<Proxy>) -> Config {
         .build()
 }
 
-/// What ssh is given to reach the daemon at `ssh://[USER@]HOST[:PORT][/SOCKET]`, as docker's own command line does it
+/// Returns the arguments of ssh for the daemon at `ssh://[USER@]HOST[:PORT][/SOCKET]`, as in docker's command line
 /// (docker/cli, cli/connhelper/connhelper.go and cli/connhelper/ssh/ssh.go).
 fn ssh_arguments(rest: &str) -> Result<Vec<String>, &'static str> {
     let (place, socket) = rest.split_once('/').map_or((rest, ""), |(place, socket)| (place, socket));
@@ -204,22 +207,22 @@ mod tests {
     #[test]
     fn contexts_are_read_as_docker_writes_them() {
         let folder = tempfile::tempdir().unwrap();
-        let meta = folder.path().join("contexts/meta").join(Digest::of(b"far").hex());
+        let meta = folder.path().join("contexts/meta").join(Digest::sha256(b"far").hex());
         fs::create_dir_all(&meta).unwrap();
         let text = r#"{"Name":"far","Endpoints":{"docker":{"Host":"tcp://far:2376","SkipTLSVerify":false}}}"#;
         fs::write(meta.join("meta.json"), text).unwrap();
-        let endpoint = Endpoint::of_context(folder.path(), "far").unwrap();
+        let endpoint = DaemonEndpoint::from_context(folder.path(), "far").unwrap();
         assert_eq!(
             endpoint,
-            Endpoint { host: "tcp://far:2376".to_owned(), certificates: None, verify: true, via: None }
+            DaemonEndpoint { host: "tcp://far:2376".to_owned(), certificates: None, verify: true, via: None }
         );
-        let error = Endpoint::of_context(folder.path(), "gone").unwrap_err().to_string();
+        let error = DaemonEndpoint::from_context(folder.path(), "gone").unwrap_err().to_string();
         assert!(error.contains("\"gone\""), "{error}");
     }
 
     #[test]
     fn addresses_of_other_kinds_name_the_way_out() {
-        let endpoint = Endpoint { host: "npipe://far".to_owned(), certificates: None, verify: true, via: None };
+        let endpoint = DaemonEndpoint { host: "npipe://far".to_owned(), certificates: None, verify: true, via: None };
         let error = endpoint.agent().unwrap_err().to_string();
         assert!(error.contains("ssh://"), "{error}");
     }

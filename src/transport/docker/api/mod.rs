@@ -1,11 +1,11 @@
-//! Talking to a docker daemon, through [its API](https://docs.docker.com/reference/api/engine/).
+//! A client of a docker daemon, through [its API](https://docs.docker.com/reference/api/engine/).
 //!
 //! ```text
 //! DOCKER_HOST, docker's context, a command ──▶ Endpoint ──▶ Daemon: unix socket, TCP with or without TLS, or
 //!                                                           `docker system dial-stdio` behind ssh and the like
 //! ```
 //!
-//! Only with the feature `net`.
+//! This module requires the feature `net`.
 
 mod answers;
 mod command;
@@ -24,7 +24,7 @@ use ureq::{
 };
 
 pub use answers::{DaemonImage, Info};
-pub use endpoint::Endpoint;
+pub use endpoint::DaemonEndpoint;
 
 use crate::{
     budget::{self, Budget, ExceededError},
@@ -33,49 +33,39 @@ use crate::{
     transport::{engine, http::encode},
 };
 
-/// Why a daemon did not do what it was asked.
+/// The error of a request to a daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// The request could not be sent.
     #[error("{act} at {endpoint}; {hint}")]
     Http {
-        /// What was tried.
         act: &'static str,
-        /// Where.
         endpoint: String,
-        /// What to do.
+        /// The hint for the user.
         hint: String,
-        /// What went wrong.
         source: Box<ureq::Error>,
     },
-    /// Its answer exceeds the limits.
+    /// The response exceeds the limits.
     #[error("{act}")]
-    Exceeded {
-        /// What was tried.
-        act: &'static str,
-        /// The limit.
-        source: ExceededError,
-    },
-    /// The server answered with an error.
+    Exceeded { act: &'static str, source: ExceededError },
+    /// The daemon responded with an error.
     #[error("{act}: the daemon answered: {message}")]
     Refused {
-        /// What was tried.
         act: &'static str,
-        /// Its own words.
+        /// The message of the daemon.
         message: String,
     },
-    /// It has no such image.
+    /// The daemon has no such image.
     #[error("{act}: {message}")]
     Missing {
-        /// What was tried.
         act: &'static str,
-        /// Its own words.
+        /// The message of the daemon.
         message: String,
     },
-    /// We do not know where it is.
+    /// The address of the daemon is unknown or invalid.
     #[error("{0}")]
     Endpoint(String),
-    /// What is to be loaded cannot be read.
+    /// The image cannot be read.
     #[error(transparent)]
     Image(#[from] crate::image::ImageError),
 }
@@ -88,50 +78,50 @@ pub struct Daemon {
     agent: Agent,
     base: String,
     endpoint: String,
-    /// The command that reaches it.
+    /// The command that reaches the daemon.
     via: Option<String>,
 }
 
 impl Daemon {
-    /// The daemon that these options name, else the one that docker's own command line would talk to.
+    /// Returns the daemon of these options, or the one that the docker command uses.
     ///
     /// # Errors
     ///
-    /// When its address makes no sense, or its certificates cannot be read.
-    pub fn of_user(options: &engine::EngineOptions) -> Result<Self> {
-        let of_user = || Endpoint::of_user(options.host.as_deref());
-        Self::at(&options.via.as_deref().map_or_else(of_user, |via| Ok(Endpoint::via(via)))?)
+    /// If the address is invalid, or the certificates cannot be read.
+    pub fn from_options(options: &engine::EngineOptions) -> Result<Self> {
+        let from_environment = || DaemonEndpoint::from_environment(options.host.as_deref());
+        Self::at(&options.via.as_deref().map_or_else(from_environment, |via| Ok(DaemonEndpoint::via(via)))?)
     }
 
-    /// The daemon there.
+    /// Returns the daemon at an address.
     ///
     /// # Errors
     ///
-    /// When its certificates cannot be read.
-    pub fn at(endpoint: &Endpoint) -> Result<Self> {
+    /// If the certificates cannot be read.
+    pub fn at(endpoint: &DaemonEndpoint) -> Result<Self> {
         let (agent, base) = endpoint.agent()?;
         Ok(Self { agent, base, endpoint: endpoint.to_string(), via: endpoint.command().map(str::to_owned) })
     }
 
-    /// Its address, for messages.
+    /// Returns the address for messages.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The daemon's description of itself.
+    /// Returns the daemon's description of itself.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// If the request fails.
     pub fn info(&self) -> Result<Info> {
         self.get("asking the docker daemon", "/info", &mut Budget::new(&budget::DAEMON))
     }
 
-    /// The chains of layers (diff_ids, base first) of all its images.
+    /// Returns the chains of layers (diff_ids, base first) of all images of the daemon.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// If a request fails.
     pub fn chains(&self) -> Result<Vec<Vec<Digest>>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -144,7 +134,7 @@ impl Daemon {
         let mut chains = Vec::with_capacity(images.len());
         for Summary { id } in images {
             budget.take_parts(1).map_err(|source| DaemonError::Exceeded { act, source })?;
-            // An image may be gone since it was listed.
+            // An image may have been removed since it was listed.
             if let Some(image) = self.image_within(&id, &mut budget)? {
                 chains.push(image.root_fs.layers.unwrap_or_default());
             }
@@ -152,11 +142,11 @@ impl Daemon {
         Ok(chains)
     }
 
-    /// The image of this name or id, if there is one.
+    /// Returns the image of this name or id, if it exists.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// If the request fails.
     pub fn image(&self, name: &str) -> Result<Option<DaemonImage>> {
         self.image_within(name, &mut Budget::new(&budget::DAEMON))
     }
@@ -166,11 +156,11 @@ impl Daemon {
         or_none(self.get(act, &format!("/images/{}/json?manifests=1", encode(name)), budget))
     }
 
-    /// The names (`NAME:TAG`) of the images in `repository`.
+    /// Returns the names (`NAME:TAG`) of the images in `repository`.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked.
+    /// If the request fails.
     pub fn names(&self, repository: &str) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
@@ -185,11 +175,11 @@ impl Daemon {
         Ok(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()).collect())
     }
 
-    /// Names the image `id` as `reference` (`name:tag`); false where it is gone.
+    /// Gives the image `id` the name `reference` (`name:tag`). Returns false if the image does not exist any more.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked or refuses.
+    /// If the request fails.
     pub fn tag(&self, id: &Digest, reference: &str) -> Result<bool> {
         let act = "naming the image in the docker daemon";
         let (repository, tag) = reference.rsplit_once(':').unwrap_or((reference, "latest"));
@@ -198,11 +188,11 @@ impl Daemon {
         Ok(or_none(self.text(act, self.agent.post(url).send_empty(), &mut budget))?.is_some())
     }
 
-    /// Removes the name `reference`, and the image with its last one. What is gone already is no error.
+    /// Removes the name `reference`, and the image with its last name. A missing image is not an error.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked or refuses.
+    /// If the request fails.
     pub fn remove(&self, reference: &str) -> Result<()> {
         let url = format!("{}/images/{}", self.base, encode(reference));
         let answer = self.agent.delete(url).call();
@@ -210,11 +200,11 @@ impl Daemon {
             .map(drop)
     }
 
-    /// The archive that `docker save` writes of the image `name`, in a nameless file.
+    /// Returns the archive that `docker save` writes of the image `name`, in a nameless file.
     ///
     /// # Errors
     ///
-    /// When it cannot be asked, or has no such image.
+    /// If the request fails, or there is no such image.
     pub fn save(&self, name: &str) -> Result<File> {
         let act = "reading an image of the docker daemon";
         let response = self.agent.get(format!("{}/images/{}/get", self.base, encode(name))).call();
@@ -223,7 +213,7 @@ impl Daemon {
             return Err(match self.text(act, Ok(response), &mut Budget::new(&budget::DAEMON)) {
                 Err(DaemonError::Missing { message, .. }) => DaemonError::Missing {
                     act,
-                    message: format!("it has no image {name} ({message}); `docker images` lists what it has"),
+                    message: format!("it has no image {name} ({message}); `docker images` lists its images"),
                 },
                 Err(other) => other,
                 Ok(message) => DaemonError::Refused { act, message },
@@ -236,7 +226,7 @@ impl Daemon {
     ///
     /// # Errors
     ///
-    /// When it cannot be reached or refuses; [`DaemonError::Http`] holds the archive's own errors.
+    /// If the request fails. [`DaemonError::Http`] contains the errors of reading `archive`.
     pub fn load(&self, archive: &mut (dyn Read + Send)) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct Line {
@@ -300,7 +290,7 @@ impl Daemon {
     }
 }
 
-/// The daemon's own words, out of their JSON.
+/// Returns the message in a JSON error of the daemon.
 fn message(text: &str) -> String {
     #[derive(Deserialize)]
     struct Message {
@@ -310,7 +300,7 @@ fn message(text: &str) -> String {
     message.unwrap_or_else(|_| text.trim().to_owned())
 }
 
-/// What there is not is no error.
+/// Returns `None` for a missing object.
 fn or_none<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(found) => Ok(Some(found)),

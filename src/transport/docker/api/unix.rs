@@ -1,4 +1,4 @@
-//! ureq over a unix socket, which its own connectors do not know.
+//! Connects ureq to a unix socket, which its own connectors do not support.
 
 use std::{
     io::{self, Read, Write},
@@ -11,7 +11,7 @@ use ureq::{
     unversioned::transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
 };
 
-/// Connects to one socket, ignoring the URL.
+/// Connects to one socket. The URL is ignored.
 #[derive(Debug)]
 pub struct UnixConnector {
     path: PathBuf,
@@ -36,7 +36,7 @@ impl Connector for UnixConnector {
 #[derive(Debug)]
 pub struct UnixTransport {
     stream: UnixStream,
-    /// Whether the daemon closed its side; its response has the reason.
+    /// Whether the daemon closed its side. Its response has the reason.
     refused: bool,
     buffers: LazyBuffers,
 }
@@ -51,20 +51,20 @@ impl Transport for UnixTransport {
         unless_refused(&mut self.refused, || self.stream.write_all(output))
     }
 
-    // A daemon that loads an image may be silent for as long as it takes: there is no timeout.
+    // There is no timeout: a daemon that loads an image may send nothing for a long time.
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         let read = self.stream.read(self.buffers.input_append_buf())?;
         self.buffers.input_appended(read);
         Ok(read > 0)
     }
 
-    // Every request has a connection of its own: nothing is known of one that was idle.
+    // Each request has its own connection, since an idle connection may be broken.
     fn is_open(&mut self) -> bool {
         false
     }
 }
 
-/// Sends more of a request, unless the daemon has closed its side: what it said before is the answer.
+/// Sends more of a request, unless the daemon has closed its side. The response that it sent before is used then.
 pub(super) fn unless_refused(refused: &mut bool, send: impl FnOnce() -> io::Result<()>) -> Result<(), Error> {
     if !*refused {
         match send() {

@@ -1,6 +1,6 @@
-//! An image loaded into a docker daemon, without what it has.
+//! Loads an image into a docker daemon, without the layers that the daemon has.
 //!
-//! What can be left out of the archive depends on where the daemon keeps images:
+//! The layers that can be left out depend on the image store of the daemon:
 //!
 //! - docker's own store keeps chains: a layer counts only with all those below it. The longest beginning that an image
 //!   of the daemon shares is left out ([moby pull request 18727](https://github.com/moby/moby/pull/18727)); an archive
@@ -26,7 +26,7 @@ pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
     Ok(Arc::new(DockerDaemon { name: parse_name(rest)? }))
 }
 
-/// The user's daemon, and under which name, if another than the image's own.
+/// The user's daemon, and the name of the image if it differs from that of the source.
 #[derive(Debug)]
 struct DockerDaemon {
     name: Option<TaggedName>,
@@ -36,23 +36,22 @@ impl WriteTransport for DockerDaemon {
     fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> Result<Outcome, WriteError> {
         let image = one_image(content)?;
         let name = name_for(self.name.as_ref(), image.reference.as_deref(), TRANSPORT.write.syntax)?;
-        let daemon = Daemon::of_user(&options.engine)?;
+        let daemon = Daemon::from_options(&options.engine)?;
         Ok(load(image, name.as_ref(), &daemon)?.into_outcome(image))
     }
 }
 
-/// Loads `image` as `name`.
 ///
 /// # Errors
 ///
-/// [`DaemonError`]; then the name means what it meant before.
+/// [`DaemonError`]. The name then stands for the same image as before.
 pub fn load(image: &Image, name: Option<&TaggedName>, daemon: &Daemon) -> Result<Loaded, DaemonError> {
     let reference = name.map(TaggedName::as_str);
     if daemon.info()?.has_containerd_store() {
         return containerd_store::load(image, reference, daemon);
     }
     let there = image.lowest(longest_common(image, &daemon.chains()?));
-    let id = Digest::of(&image.config);
+    let id = Digest::sha256(&image.config);
     let mut loaded = Loaded::new(id, reference.map_or_else(|| id.to_string(), str::to_owned));
     let send = |there: &HashSet<Digest>, loaded: &mut Loaded| {
         let image = archive::for_docker(image, there)?;
@@ -60,7 +59,7 @@ pub fn load(image: &Image, name: Option<&TaggedName>, daemon: &Daemon) -> Result
     };
     match send(&there, &mut loaded) {
         Ok(_) => Ok(loaded),
-        // An image may have gone since its layers were asked for.
+        // An image may have been removed since its layers were listed.
         Err(DaemonError::Refused { message, .. }) if !there.is_empty() => {
             loaded.repaired = Some(message);
             send(&HashSet::new(), &mut loaded).map(|_| loaded)
@@ -69,7 +68,7 @@ pub fn load(image: &Image, name: Option<&TaggedName>, daemon: &Daemon) -> Result
     }
 }
 
-/// How many layers from the base on are those of an image that is there.
+/// Returns the number of layers, from the base on, that the image shares with an existing image.
 fn longest_common(image: &Image, chains: &[Vec<Digest>]) -> usize {
     let common = |chain: &Vec<Digest>| {
         image.layers.iter().zip(chain).take_while(|(layer, diff_id)| layer.diff_id == **diff_id).count()
@@ -77,7 +76,7 @@ fn longest_common(image: &Image, chains: &[Vec<Digest>]) -> usize {
     chains.iter().map(common).max().unwrap_or(0)
 }
 
-/// Sends the image as `reference` without the layers `there`; what the daemon says.
+/// Sends the image as `reference` without the layers `there`. Returns the messages of the daemon.
 fn stream(
     image: &Image,
     reference: Option<&str>,

@@ -1,4 +1,4 @@
-//! The certificate that identifies this client, and its key.
+//! The client certificate and its key.
 
 use std::{
     io,
@@ -19,7 +19,7 @@ use x509_cert::{
 
 use super::{Certificates, Result, certificate_error, certificates, read};
 
-/// A client certificate with its chain and its key, and the file that the key is in.
+/// A client certificate with its chain and its key, and the path of the key.
 pub struct ClientCertificate {
     chain: Certificates,
     key: PrivateKeyDer<'static>,
@@ -36,10 +36,10 @@ impl ClientCertificate {
         Ok(Self { chain, key: parsed.map_err(|error| invalid(&key, error))?, path: key })
     }
 
-    /// Presents the certificate to servers that ask for one.
+    /// Returns a resolver that presents the certificate to servers that ask for one.
     ///
-    /// rustls refuses certificates of X.509 version 1, which `openssl x509 -req` writes and Go's clients send. The server
-    /// judges a client's certificate, so that its key fits is all that is checked here.
+    /// rustls refuses certificates of X.509 version 1, which `openssl x509 -req` writes and Go's clients send. The
+    /// server checks the certificate of a client, so this function checks only that the key belongs to it.
     pub fn resolver(self, provider: &CryptoProvider) -> Result<Arc<dyn ResolvesClientCert>> {
         let Self { chain, key, path } = self;
         let unsupported =

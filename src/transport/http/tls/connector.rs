@@ -1,4 +1,4 @@
-//! TLS for ureq, whose own connector takes no verifier.
+//! TLS for ureq, whose own connector does not accept a verifier.
 
 use std::{
     fmt,
@@ -15,7 +15,8 @@ use ureq::{
     },
 };
 
-/// A connection through a proxy or without one, and TLS where the URL asks for it; `proxy` is for an HTTPS proxy.
+/// Returns a connector with or without a proxy, and with TLS if the URL requires it. `proxy` is the configuration for
+/// an HTTPS proxy.
 pub fn new(config: Arc<ClientConfig>, proxy: Option<Arc<ClientConfig>>) -> impl Connector {
     ().chain(SocksConnector::default())
         .chain(ConnectProxyConnector::default())
@@ -44,7 +45,7 @@ impl<In: Transport> Connector<In> for TlsConnector {
         }
         let host = details.uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(host.to_owned()).map_err(|_| Error::BadUri(format!("{host} is not a host")))?;
-        // ureq reaches an HTTPS proxy with a configuration that has no proxy.
+        // ureq connects to an HTTPS proxy with a configuration that has no proxy.
         let config = match (&self.proxy, details.config.proxy()) {
             (Some(proxy), None) => proxy,
             _ => &self.config,

@@ -1,13 +1,14 @@
 //! Trusted CAs and client certificates of TLS connections.
 //!
 //! ```text
-//! certificates of the folder, of the machine ──▶ Verifier ──┐
-//! our own certificate and key ──────────────────────────────┴──▶ Tls ──▶ Connector, for ureq
+//! CA certificates of the directory, of the machine ──▶ Verifier ──┐
+//! the client certificate and its key ──────────────────────────────┴──▶ Tls ──▶ Connector, for ureq
 //! ```
 //!
-//! A folder of certificates is containers' and docker's: `*.crt` are authorities, `*.cert` and `*.key` of one name are
-//! our own certificate. Without one named, `certs.d/HOST` of the user's containers, of the machine's containers and of
-//! docker is looked at, in this order (containers/image, docker/docker_client.go, dockerCertDir).
+//! A certificate directory has the layout of containers-certs.d and docker: `*.crt` are CAs, and `*.cert` and `*.key`
+//! of one name are the client certificate. If no directory is given, the first existing `certs.d/HOST` is used: that of
+//! the user's containers, of the machine's containers, or of docker (containers/image, docker/docker_client.go,
+//! dockerCertDir).
 
 mod client;
 mod connector;
@@ -37,7 +38,7 @@ use client::ClientCertificate;
 type Result<T> = std::result::Result<T, HttpError>;
 type Certificates = Vec<CertificateDer<'static>>;
 
-/// How a client speaks TLS.
+/// TLS settings.
 #[derive(Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
@@ -48,8 +49,8 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// For `host`; `directory` is a certificate directory, `insecure` accepts any certificate.
-    pub(crate) fn of_host(host: &str, directory: Option<&Path>, insecure: bool) -> Result<Self> {
+    /// Returns the settings for `host`. `directory` is a certificate directory, and `insecure` accepts any certificate.
+    pub(crate) fn for_host(host: &str, directory: Option<&Path>, insecure: bool) -> Result<Self> {
         let user = std::env::var_os("HOME").map(|home| Path::new(&home).join(".config/containers/certs.d"));
         let machine = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
         let usual = user.into_iter().chain(machine).map(|base| base.join(host));
@@ -58,7 +59,7 @@ impl Tls {
             None => usual.into_iter().find(|directory| directory.is_dir()),
         };
         let mut trusted = machine_certificates()?;
-        let mut own = None;
+        let mut client_certificate = None;
         if let Some(directory) = &directory {
             let mut files = fs::read_dir(directory)
                 .and_then(|entries| {
@@ -68,27 +69,29 @@ impl Tls {
             files.sort_unstable();
             for path in files {
                 match path.extension().and_then(|extension| extension.to_str()) {
-                    Some("crt") => trusted.extend(trusted_of_file(&path)),
-                    Some("cert") => own = Some(ClientCertificate::read(&path, path.with_extension("key"))?),
+                    Some("crt") => trusted.extend(trusted_certificates(&path)),
+                    Some("cert") => {
+                        client_certificate = Some(ClientCertificate::read(&path, path.with_extension("key"))?)
+                    }
                     _ => {}
                 }
             }
         }
-        Self::new(trusted, own, insecure)
+        Self::new(trusted, client_certificate, insecure)
     }
 
-    /// For servers that the machine trusts.
-    pub(crate) fn of_machine() -> Result<Self> {
+    /// Returns the settings with the CAs of the machine.
+    pub(crate) fn for_machine() -> Result<Self> {
         Self::new(machine_certificates()?, None, false)
     }
 
-    /// For a server that the machine trusts, and that asks for the certificate of its client.
+    /// Returns the settings with the CAs of the machine, and a client certificate.
     pub(crate) fn with_client(certificate: &Path, key: &Path) -> Result<Self> {
         Self::new(machine_certificates()?, Some(ClientCertificate::read(certificate, key.to_owned())?), false)
     }
 
-    /// From `ca.pem`, `cert.pem` and `key.pem` in a directory, as docker's command line reads them.
-    pub(crate) fn of_docker(folder: Option<&Path>, insecure: bool) -> Result<Self> {
+    /// Reads `ca.pem`, `cert.pem` and `key.pem` in a directory, as docker's command line does.
+    pub(crate) fn for_docker(folder: Option<&Path>, insecure: bool) -> Result<Self> {
         let Some(folder) = folder else { return Self::new(machine_certificates()?, None, insecure) };
         let authority = folder.join("ca.pem");
         let trusted = match authority.exists() {
@@ -98,17 +101,17 @@ impl Tls {
             false => machine_certificates()?,
         };
         let certificate = folder.join("cert.pem");
-        let own = match certificate.exists() {
+        let client_certificate = match certificate.exists() {
             true => Some(ClientCertificate::read(&certificate, folder.join("key.pem"))?),
             false => None,
         };
-        Self::new(trusted, own, insecure)
+        Self::new(trusted, client_certificate, insecure)
     }
 
-    fn new(trusted: Certificates, own: Option<ClientCertificate>, insecure: bool) -> Result<Self> {
+    fn new(trusted: Certificates, client_certificate: Option<ClientCertificate>, insecure: bool) -> Result<Self> {
         let provider = Arc::new(crypto::ring::default_provider());
-        let verifier = verifier::of(trusted, &provider, insecure);
-        let client = own.map(|own| own.resolver(&provider)).transpose()?;
+        let verifier = verifier::new(trusted, &provider, insecure);
+        let client = client_certificate.map(|client_certificate| client_certificate.resolver(&provider)).transpose()?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(ALL_VERSIONS)
             .expect("ring has ciphers for every version")
@@ -121,7 +124,7 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
-    /// An agent with these settings; `proxy` are those for an HTTPS proxy.
+    /// Returns an agent with these settings. `proxy` are the settings for an HTTPS proxy.
     pub(super) fn agent(&self, config: Config, proxy: Option<&Self>) -> Agent {
         let connector = connector::new(Arc::clone(&self.0), proxy.map(|proxy| Arc::clone(&proxy.0)));
         Agent::with_parts(config, connector, DefaultResolver::default())
@@ -137,14 +140,14 @@ fn certificate_error(path: &Path) -> impl FnOnce(io::Error) -> HttpError {
     move |source| HttpError::Certificates { path, source }
 }
 
-/// The certificates of a PEM file, and whether other parts of it could not be read.
+/// Returns the certificates of a PEM file, and whether other parts of it could not be read.
 fn certificates(pem: &[u8]) -> (Certificates, bool) {
     let mut certificates = Certificates::new();
     let mut is_malformed = false;
     for section in CertificateDer::pem_slice_iter(pem) {
         match section {
             Ok(der) if Certificate::from_der(&der).is_ok() => certificates.push(der),
-            // webpki may read what x509-cert refuses: some old CAs are malformed.
+            // webpki may read certificates that x509-cert refuses: some old CAs are malformed.
             Ok(der) if webpki::anchor_from_trusted_cert(&der).is_ok() => certificates.push(der),
             _ => is_malformed = true,
         }
@@ -152,9 +155,9 @@ fn certificates(pem: &[u8]) -> (Certificates, bool) {
     (certificates, is_malformed)
 }
 
-/// The trusted certificates of a `*.crt` file in a certificate directory. What cannot be read is a warning: other files may
-/// have what the server needs.
-fn trusted_of_file(path: &Path) -> Certificates {
+/// Returns the trusted certificates of a `*.crt` file in a certificate directory. An unreadable file causes a warning,
+/// since other files may have the certificates that are needed.
+fn trusted_certificates(path: &Path) -> Certificates {
     match fs::read(path) {
         Ok(pem) => {
             let (certificates, is_malformed) = certificates(&pem);
@@ -170,7 +173,7 @@ fn trusted_of_file(path: &Path) -> Certificates {
     }
 }
 
-/// Each host is reached by several connections, so its directory is read several times.
+/// Prints a warning only once, since the directory is read for each connection to a host.
 fn warn_once(path: &Path, why: &str) {
     static WARNED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
     if lock(&WARNED).insert(path.to_owned()) {
@@ -178,22 +181,22 @@ fn warn_once(path: &Path, why: &str) {
     }
 }
 
-/// The CAs of a derivation, if it named some.
+/// The CA certificates of a derivation, if its attributes have some.
 static SANDBOX_CERTIFICATES: OnceLock<PathBuf> = OnceLock::new();
 
-/// Names the file of CAs that a derivation uses if its sandbox lacks the machine's. The first call counts.
+/// Sets the CA file that a derivation uses if its sandbox lacks that of the machine. Only the first call has an effect.
 pub fn set_sandbox_certificates(path: &Path) {
     SANDBOX_CERTIFICATES.get_or_init(|| path.to_owned());
 }
 
-/// The machine's CAs: the file that Nix or OpenSSL users name, else the distribution's.
+/// Returns the CAs of the machine: the file in the variables of Nix or OpenSSL, else that of the distribution.
 ///
-/// In a derivation, the variable may name a file that the sandbox lacks; the derivation's own file is used then
+/// In a derivation, the variable may name a file that the sandbox lacks. The file of the derivation is used then
 /// ([`set_sandbox_certificates`]).
 ///
 /// # Errors
 ///
-/// Errors if the file that a variable names cannot be read or has no certificates: the user wants to trust these, not others.
+/// If the file of a variable cannot be read or has no certificates: the user wants to trust only these.
 fn machine_certificates() -> Result<Certificates> {
     let named = ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].into_iter().filter_map(std::env::var_os);
     let named = named.filter(|path| !path.is_empty()).map(PathBuf::from).next();

@@ -1,6 +1,6 @@
-//! Trusted certificates that may sign others, by the rules of Go's clients (go, src/crypto/x509/verify.go, isValid and
-//! checkChainForKeyUsage; x509.go, CheckSignatureFrom). webpki takes every certificate for a root, and looks at neither the
-//! dates nor the path length of one.
+//! Trusted certificates that may sign others, with the rules of Go's clients (go, src/crypto/x509/verify.go, isValid
+//! and checkChainForKeyUsage; x509.go, CheckSignatureFrom). webpki accepts every certificate as a root, and checks
+//! neither its dates nor its path length.
 
 use std::time::Duration;
 
@@ -16,32 +16,32 @@ use super::key_usage::is_for_servers;
 
 /// The roots of a verifier.
 #[derive(Debug, Default)]
-pub struct Roots(Vec<Root>);
+pub struct TrustedRoots(Vec<TrustedRoot>);
 
 #[derive(Debug)]
-struct Root {
+struct TrustedRoot {
     anchor: TrustAnchor<'static>,
-    /// Unlimited for Mozilla's roots, which come without certificates.
-    limits: Option<Limits>,
+    /// `None` for the roots of Mozilla, which come without certificates and are not limited.
+    limits: Option<ChainLimits>,
 }
 
 #[derive(Debug)]
-struct Limits {
+struct ChainLimits {
     not_before: Duration,
     not_after: Duration,
-    /// The number of intermediate certificates.
+    /// The maximum number of intermediate certificates.
     path_length: Option<usize>,
 }
 
-impl Roots {
-    /// Those of the certificates that are valid CAs; the dates count when a server is verified.
-    pub fn of(trusted: &[CertificateDer<'static>]) -> Self {
-        Self(trusted.iter().filter_map(Root::of).collect())
+impl TrustedRoots {
+    /// Returns the roots among the certificates. Their dates are checked when a server is verified.
+    pub fn new(trusted: &[CertificateDer<'static>]) -> Self {
+        Self(trusted.iter().filter_map(TrustedRoot::from_certificate).collect())
     }
 
-    pub fn of_mozilla() -> Self {
+    pub fn mozilla() -> Self {
         let anchors = webpki_roots::TLS_SERVER_ROOTS.iter();
-        Self(anchors.map(|anchor| Root { anchor: anchor.clone(), limits: None }).collect())
+        Self(anchors.map(|anchor| TrustedRoot { anchor: anchor.clone(), limits: None }).collect())
     }
 
     pub fn anchors(&self) -> Vec<TrustAnchor<'static>> {
@@ -50,7 +50,7 @@ impl Roots {
 
     /// Whether the root of a path is valid now and allows as many intermediate certificates.
     pub fn check(&self, path: &VerifiedPath<'_>, now: UnixTime) -> Result<(), Error> {
-        // webpki checks their dates and path lengths, but not what their keys may be used for.
+        // webpki checks the dates and path lengths of intermediate certificates, but not their key usages.
         let may_sign = |der: &CertificateDer<'_>| {
             Certificate::from_der(der).is_ok_and(|parsed| path_length_of_ca(parsed.tbs_certificate()).is_some())
         };
@@ -70,13 +70,13 @@ impl Roots {
     }
 }
 
-impl Root {
-    fn of(der: &CertificateDer<'static>) -> Option<Self> {
+impl TrustedRoot {
+    fn from_certificate(der: &CertificateDer<'static>) -> Option<Self> {
         let certificate = Certificate::from_der(der).ok()?;
         let certificate = certificate.tbs_certificate();
         let path_length = path_length_of_ca(certificate)?;
         let validity = certificate.validity();
-        let limits = Limits {
+        let limits = ChainLimits {
             not_before: validity.not_before.to_unix_duration(),
             not_after: validity.not_after.to_unix_duration(),
             path_length,
@@ -85,7 +85,7 @@ impl Root {
     }
 
     fn check(&self, intermediates: usize, now: UnixTime) -> Result<(), Error> {
-        let Some(Limits { not_before, not_after, path_length }) = &self.limits else { return Ok(()) };
+        let Some(ChainLimits { not_before, not_after, path_length }) = &self.limits else { return Ok(()) };
         let time = Duration::from_secs(now.as_secs());
         if time < *not_before {
             return Err(Error::CertNotValidYet { time: now, not_before: UnixTime::since_unix_epoch(*not_before) });
@@ -100,13 +100,13 @@ impl Root {
     }
 }
 
-/// `None` if a certificate may not sign those of servers; else the path length that it allows, if limited.
+/// Returns `None` if a certificate may not sign those of servers, else the maximum path length, if it is limited.
 #[expect(clippy::option_option, reason = "both are optional in X.509")]
 fn path_length_of_ca(certificate: &TbsCertificate) -> Option<Option<usize>> {
     let constraints = certificate.get_extension::<BasicConstraints>().ok()?.map(|(_, constraints)| constraints);
     let path_length = match constraints {
         Some(constraints) if constraints.ca => constraints.path_len_constraint.map(usize::from),
-        // Before version 3 there are no extensions.
+        // Certificates before version 3 have no extensions.
         None if certificate.version() != Version::V3 => None,
         _ => return None,
     };

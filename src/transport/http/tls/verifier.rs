@@ -1,10 +1,10 @@
-//! Whether a server's certificate is to be trusted.
+//! Verifies the certificates of servers.
 //!
-//! webpki wants an authority and a certificate of it. `openssl req -x509` makes one certificate that is both, and people
-//! put it into their folder of certificates; webpki refuses it (`CaUsedAsEndEntity`), Go's clients take it. A server that
-//! shows exactly a certificate that is trusted is trusted too, as in Go (go, src/crypto/x509/verify.go, Verify), which
-//! looks at its dates, its names and what it may be used for all the same. This exception is for the issuer only: every
-//! other error of webpki stays one. A certificate that it signed is no such one.
+//! webpki requires a CA and a certificate that the CA signed. `openssl req -x509` makes one certificate that is both,
+//! which users add to their certificate directories. webpki refuses it (`CaUsedAsEndEntity`), but Go's clients accept
+//! it. As in Go (go, src/crypto/x509/verify.go, Verify), a server whose certificate is identical to a trusted one is
+//! trusted after checks of its dates, names and usages. This exception applies only to the issuer: every other error of
+//! webpki stays an error. It does not apply to other certificates that such a certificate signed.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -21,10 +21,11 @@ use rustls::{
 };
 use x509_cert::{Certificate, der::Decode};
 
-use super::{key_usage::is_for_servers, roots::Roots};
+use super::{key_usage::is_for_servers, roots::TrustedRoots};
 
-/// A verifier that trusts these certificates; without any, those of Mozilla. One that is `insecure` accepts every server.
-pub fn of(
+/// Returns a verifier that trusts these certificates, or those of Mozilla if there are none. With `insecure`, it
+/// accepts every server.
+pub fn new(
     trusted: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
     insecure: bool,
@@ -33,9 +34,9 @@ pub fn of(
     if insecure {
         return Arc::new(AcceptAnyCertificate(algorithms.supported_schemes()));
     }
-    let roots = if trusted.is_empty() { Roots::of_mozilla() } else { Roots::of(&trusted) };
+    let roots = if trusted.is_empty() { TrustedRoots::mozilla() } else { TrustedRoots::new(&trusted) };
     let store = RootCertStore { roots: roots.anchors() };
-    // Without a root, only exact matches are left.
+    // Without a root, only identical certificates are accepted.
     let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(store), Arc::clone(provider)).build().ok();
     Arc::new(Verifier { webpki, roots, exact: trusted.into_iter().collect(), algorithms })
 }
@@ -43,7 +44,7 @@ pub fn of(
 #[derive(Debug)]
 struct Verifier {
     webpki: Option<Arc<WebPkiServerVerifier>>,
-    roots: Roots,
+    roots: TrustedRoots,
     /// Certificates that are trusted without a CA.
     exact: HashSet<CertificateDer<'static>>,
     algorithms: WebPkiSupportedAlgorithms,
@@ -70,7 +71,7 @@ impl ServerCertVerifier for Verifier {
             Err(error) if is_about_issuer(&error) && self.exact.contains(certificate) => {
                 verify_exact(certificate, name, now)
             }
-            // webpki has no error for people where a CA is the server.
+            // For a CA that is used as a server, webpki has no error that users understand.
             Err(error) if is_about_issuer(&error) => Err(CertificateError::UnknownIssuer.into()),
             verdict => verdict,
         }
@@ -125,7 +126,7 @@ impl Verifier {
     }
 }
 
-/// Whether everything but the issuer may be right: no trusted CA signed it, or it is a CA itself.
+/// Whether only the issuer may be wrong: no trusted CA signed the certificate, or it is a CA itself.
 fn is_about_issuer(error: &Error) -> bool {
     match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
@@ -136,7 +137,7 @@ fn is_about_issuer(error: &Error) -> bool {
     }
 }
 
-/// What is left to ask of a certificate that is trusted itself.
+/// Checks everything but the issuer of a trusted certificate.
 fn verify_exact(
     certificate: &CertificateDer<'_>,
     name: &ServerName<'_>,
@@ -158,7 +159,7 @@ fn verify_exact(
     Ok(ServerCertVerified::assertion())
 }
 
-/// Verifies nothing: what the user asked for.
+/// Accepts every certificate, on request of the user.
 #[derive(Debug)]
 struct AcceptAnyCertificate(Vec<SignatureScheme>);
 
@@ -207,7 +208,7 @@ mod tests {
     /// 2026-11-21
     const NOW: u64 = 1_795_219_200;
 
-    /// What `openssl req -x509` writes for `registry.example`: an authority, signed by itself.
+    /// The parameters of `openssl req -x509` for `registry.example`: a self-signed CA.
     fn params() -> CertificateParams {
         params_with(|_| {})
     }
@@ -228,7 +229,7 @@ mod tests {
         shown: &CertificateDer<'_>,
         host: &str,
     ) -> Result<(), CertificateError> {
-        let verifier = of(vec![trusted.clone()], &Arc::new(ring::default_provider()), false);
+        let verifier = new(vec![trusted.clone()], &Arc::new(ring::default_provider()), false);
         let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW));
         match verifier.verify_server_cert(shown, &[], &host.to_owned().try_into().unwrap(), &[], now) {
             Ok(_) => Ok(()),
@@ -239,11 +240,11 @@ mod tests {
 
     #[test]
     fn a_trusted_self_signed_certificate_is_accepted() {
-        let own = signed(&params());
-        verify(&own, &own, "registry.example").unwrap();
+        let certificate = signed(&params());
+        verify(&certificate, &certificate, "registry.example").unwrap();
         let for_servers = |usages: &[ExtendedKeyUsagePurpose]| {
-            let own = signed(&params_with(|params| params.extended_key_usages = usages.to_vec()));
-            verify(&own, &own, "registry.example")
+            let certificate = signed(&params_with(|params| params.extended_key_usages = usages.to_vec()));
+            verify(&certificate, &certificate, "registry.example")
         };
         for_servers(&[ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth]).unwrap();
         for_servers(&[ExtendedKeyUsagePurpose::Any]).unwrap();
@@ -252,14 +253,14 @@ mod tests {
 
     #[test]
     fn its_name_and_its_dates_count() {
-        let own = signed(&params());
-        let wrong = verify(&own, &own, "evil.example").unwrap_err();
+        let certificate = signed(&params());
+        let wrong = verify(&certificate, &certificate, "evil.example").unwrap_err();
         assert!(matches!(wrong, CertificateError::NotValidForNameContext { .. }), "{wrong:?}");
-        let own = signed(&params_with(|params| params.not_after = date_time_ymd(2026, 11, 20)));
-        let expired = verify(&own, &own, "registry.example").unwrap_err();
+        let certificate = signed(&params_with(|params| params.not_after = date_time_ymd(2026, 11, 20)));
+        let expired = verify(&certificate, &certificate, "registry.example").unwrap_err();
         assert!(matches!(expired, CertificateError::ExpiredContext { .. } | CertificateError::Expired), "{expired:?}");
-        let own = signed(&params_with(|params| params.not_before = date_time_ymd(2026, 11, 23)));
-        let early = verify(&own, &own, "registry.example").unwrap_err();
+        let certificate = signed(&params_with(|params| params.not_before = date_time_ymd(2026, 11, 23)));
+        let early = verify(&certificate, &certificate, "registry.example").unwrap_err();
         assert!(
             matches!(early, CertificateError::NotValidYetContext { .. } | CertificateError::NotValidYet),
             "{early:?}"
@@ -268,26 +269,26 @@ mod tests {
 
     #[test]
     fn another_certificate_of_the_same_name_is_not_trusted() {
-        let (own, other) = (signed(&params()), signed(&params()));
-        assert_eq!(verify(&own, &other, "registry.example"), Err(CertificateError::UnknownIssuer));
-        // Not even one of the same key: it is other bytes.
+        let (certificate, other) = (signed(&params()), signed(&params()));
+        assert_eq!(verify(&certificate, &other, "registry.example"), Err(CertificateError::UnknownIssuer));
+        // Another certificate with the same key is different too.
         let key = KeyPair::generate().unwrap();
-        let own = params().self_signed(&key).unwrap().der().clone();
+        let certificate = params().self_signed(&key).unwrap().der().clone();
         let renewed = params_with(|params| params.not_after = date_time_ymd(2030, 1, 1));
-        verify(&own, renewed.self_signed(&key).unwrap().der(), "registry.example").unwrap_err();
+        verify(&certificate, renewed.self_signed(&key).unwrap().der(), "registry.example").unwrap_err();
     }
 
     #[test]
     fn certificates_of_a_trusted_ca_are_fully_checked() {
         let key = KeyPair::generate().unwrap();
-        let own = params().self_signed(&key).unwrap().der().clone();
+        let certificate = params().self_signed(&key).unwrap().der().clone();
         let issuer = Issuer::new(params(), &key);
         let sign =
             |params: CertificateParams| params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap().der().clone();
         let leaf = sign(CertificateParams::new(["other.example".to_owned()]).unwrap());
-        verify(&own, &leaf, "other.example").unwrap();
-        verify(&own, &leaf, "registry.example").unwrap_err();
-        // A CA below it is not a server certificate.
-        verify(&own, &sign(params()), "registry.example").unwrap_err();
+        verify(&certificate, &leaf, "other.example").unwrap();
+        verify(&certificate, &leaf, "registry.example").unwrap_err();
+        // A certificate below it that is a CA is not a server certificate.
+        verify(&certificate, &sign(params()), "registry.example").unwrap_err();
     }
 }

@@ -1,4 +1,4 @@
-//! A file of credentials. Two programs write them, and read them a little differently:
+//! A file of credentials. containers and docker write such files, and read them in slightly different ways:
 //!
 //! ```json
 //! { "auths": { "quay.io/team": { "auth": "base64 of user:password" },
@@ -7,11 +7,8 @@
 //!   "credsStore": "desktop" }
 //! ```
 //!
-//! - Containers (containers-auth.json(5)): keys of `auths` are hosts or paths in them, the longest wins; `credHelpers`
-//!   come first; there is no `credsStore`.
-//! - docker (docker/cli, cli/config/configfile/file.go): keys are hosts, docker.io is `https://index.docker.io/v1/`;
-//!   `credHelpers` come first, then `credsStore`, then `auths`. Paths are looked at too, as containers do in this file.
-//! - `~/.dockercfg` is the content of `auths` alone.
+//! containers (containers-auth.json(5)): keys of `auths` are hosts or paths on them, and the longest match is used.
+//! `credHelpers` take precedence, and there is no `credsStore`.
 
 use std::{
     collections::BTreeMap,
@@ -25,27 +22,27 @@ use serde::Deserialize;
 use super::{Credentials, helper::Helper};
 use crate::transport::registry::{RegistryError, Result};
 
-/// Which program's file it is.
+/// The program to which the file belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum CredentialsKind {
     Containers,
     Docker,
     Dockercfg,
 }
 
-/// What docker calls its own registry.
+/// docker's name for Docker Hub.
 pub const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
-/// A file that was read.
+/// A parsed file.
 pub struct AuthFile {
     path: PathBuf,
-    kind: Kind,
-    content: Content,
+    kind: CredentialsKind,
+    content: CredentialsContent,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct Content {
+struct CredentialsContent {
     #[serde(deserialize_with = "null_is_empty")]
     auths: BTreeMap<String, Auth>,
     #[serde(deserialize_with = "null_is_empty")]
@@ -70,14 +67,14 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>
 }
 
 impl AuthFile {
-    /// Reads a file; `None` if it does not exist and is optional.
-    pub fn open(path: &Path, kind: Kind, must_exist: bool) -> Result<Option<Self>> {
+    /// Reads a file. Returns `None` if it does not exist and is optional.
+    pub fn open(path: &Path, kind: CredentialsKind, must_exist: bool) -> Result<Option<Self>> {
         let unusable = |why: String| RegistryError::File { path: path.to_owned(), why };
         let text = match fs::read(path) {
             Ok(text) => text,
             Err(error) => {
                 let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-                // Another user's files are not ours to read: `/run/containers/0` as somebody else.
+                // The files of another user cannot be read: `/run/containers/0` as a user other than root.
                 let is_hidden = error.kind() == io::ErrorKind::PermissionDenied && path.starts_with("/run/containers");
                 return if (is_absent || is_hidden) && !must_exist {
                     Ok(None)
@@ -92,25 +89,27 @@ impl AuthFile {
         };
         let content = match kind {
             // skopeo and podman take an empty file for an empty list.
-            _ if text.iter().all(u8::is_ascii_whitespace) => Content::default(),
-            Kind::Dockercfg => {
+            _ if text.iter().all(u8::is_ascii_whitespace) => CredentialsContent::default(),
+            CredentialsKind::Dockercfg => {
                 let auths = serde_json::from_slice(&text).map_err(malformed)?;
-                Content { auths, ..Content::default() }
+                CredentialsContent { auths, ..CredentialsContent::default() }
             }
-            Kind::Containers | Kind::Docker => serde_json::from_slice(&text).map_err(malformed)?,
+            CredentialsKind::Containers | CredentialsKind::Docker => {
+                serde_json::from_slice(&text).map_err(malformed)?
+            }
         };
         Ok(Some(Self { path: path.to_owned(), kind, content }))
     }
 
-    /// What it has for a repository of a host.
+    /// Returns the credentials for a repository of a host.
     pub fn find(&self, host: &str, repository: &str) -> Result<Credentials> {
-        let Content { auths, cred_helpers, creds_store } = &self.content;
+        let CredentialsContent { auths, cred_helpers, creds_store } = &self.content;
         let server = match self.kind {
-            Kind::Containers => host,
-            Kind::Docker | Kind::Dockercfg => server(host),
+            CredentialsKind::Containers => host,
+            CredentialsKind::Docker | CredentialsKind::Dockercfg => server(host),
         };
         let by_host = [host, server].into_iter().find_map(|key| Some((cred_helpers.get(key)?, key)));
-        let store = creds_store.as_ref().filter(|name| self.kind == Kind::Docker && !name.is_empty());
+        let store = creds_store.as_ref().filter(|name| self.kind == CredentialsKind::Docker && !name.is_empty());
         let helper = by_host.filter(|(name, _)| !name.is_empty()).or(store.map(|name| (name, server)));
         if let Some((name, server)) = helper
             && let Some(found) = (Helper { name, file: &self.path, server }).get()?
@@ -123,7 +122,7 @@ impl AuthFile {
                 return self.credentials(&path, auth);
             }
             match path.rsplit_once('/') {
-                Some((shorter, _)) if self.kind != Kind::Dockercfg => path = shorter.to_owned(),
+                Some((shorter, _)) if self.kind != CredentialsKind::Dockercfg => path = shorter.to_owned(),
                 _ => break,
             }
         }
@@ -134,9 +133,9 @@ impl AuthFile {
     }
 
     fn credentials(&self, key: &str, auth: &Auth) -> Result<Credentials> {
-        let some = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let mut pair = some(&auth.username).zip(auth.password.clone());
-        if let Some(encoded) = some(&auth.auth) {
+        let non_empty = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let mut pair = non_empty(&auth.username).zip(auth.password.clone());
+        if let Some(encoded) = non_empty(&auth.auth) {
             let malformed = || RegistryError::File {
                 path: self.path.clone(),
                 why: format!("auths.{key:?}.auth is not the base64 of user:password"),
@@ -146,10 +145,10 @@ impl AuthFile {
             let (user, password) = decoded.split_once(':').ok_or_else(malformed)?;
             pair = Some((user.to_owned(), password.trim_end_matches('\0').to_owned()));
         }
-        if let Some(token) = some(&auth.registrytoken) {
+        if let Some(token) = non_empty(&auth.registrytoken) {
             return Ok(Credentials::Token(token));
         }
-        if let Some(token) = some(&auth.identitytoken) {
+        if let Some(token) = non_empty(&auth.identitytoken) {
             return Ok(Credentials::Identity(pair.map(|(user, _)| user).unwrap_or_default(), token));
         }
         Ok(match pair {
@@ -159,12 +158,12 @@ impl AuthFile {
     }
 }
 
-/// What docker and its helpers call a host.
+/// Returns the name of a host for docker and its helpers.
 pub fn server(host: &str) -> &str {
     if is_docker_hub(host) { DOCKER_HUB } else { host }
 }
 
-/// One spelling of the names of a host: lower case, without the default port, and `docker.io` for Docker Hub.
+/// Returns the canonical name of a host: lower case, without the default port, and `docker.io` for Docker Hub.
 pub fn canonical_host(host: &str) -> String {
     let host = host.to_ascii_lowercase();
     let host = host.strip_suffix(":443").unwrap_or(&host);
@@ -175,14 +174,14 @@ fn is_docker_hub(host: &str) -> bool {
     matches!(host, "docker.io" | "index.docker.io" | "registry-1.docker.io")
 }
 
-/// The host of a key, where docker.io has one name of its several.
+/// Returns the host of a key, with the canonical name of Docker Hub.
 fn normal(key: &str) -> &str {
     let bare = key.strip_prefix("https://").or(key.strip_prefix("http://")).unwrap_or(key);
     let host = bare.split('/').next().unwrap_or_default();
     if is_docker_hub(host) { "docker.io" } else { host }
 }
 
-/// Whether a key means a part of a host: `quay.io/team`, but not `https://quay.io/v1/`.
+/// Whether a key stands for a part of a host: `quay.io/team`, but not `https://quay.io/v1/`.
 fn is_path(key: &str) -> bool {
     !key.contains("://") && key.trim_end_matches('/').contains('/') && !key.ends_with("/v1/") && !key.ends_with("/v2/")
 }
@@ -191,7 +190,7 @@ fn is_path(key: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn file(kind: Kind, text: &str) -> Result<AuthFile> {
+    fn file(kind: CredentialsKind, text: &str) -> Result<AuthFile> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("auth.json");
         fs::write(&path, text).unwrap();
@@ -216,7 +215,7 @@ mod tests {
             auth("url"),
             auth("plain")
         );
-        let file = file(Kind::Containers, &text).unwrap();
+        let file = file(CredentialsKind::Containers, &text).unwrap();
         for (host, repository, expected) in [
             ("quay.io", "team/app", basic("app")),
             ("quay.io", "team/application", basic("team")),
@@ -229,7 +228,7 @@ mod tests {
             assert!(file.find(host, repository).unwrap() == expected, "{host}/{repository}");
         }
         let text = format!(r#"{{"auths":{{"quay.io/team":{}}}}}"#, auth("team"));
-        let only_team = self::file(Kind::Containers, &text).unwrap();
+        let only_team = self::file(CredentialsKind::Containers, &text).unwrap();
         assert!(only_team.find("quay.io", "other/x").unwrap() == Credentials::Anonymous);
     }
 
@@ -242,12 +241,13 @@ mod tests {
             "registry-1.docker.io",
             "index.docker.io/v1/",
         ] {
-            for kind in [Kind::Containers, Kind::Docker] {
+            for kind in [CredentialsKind::Containers, CredentialsKind::Docker] {
                 let file = file(kind, &format!(r#"{{"auths":{{"{key}":{}}}}}"#, auth("hub"))).unwrap();
                 assert!(file.find("docker.io", "library/hello").unwrap() == basic("hub"), "{key}");
             }
         }
-        let old = file(Kind::Dockercfg, &format!(r#"{{"https://index.docker.io/v1/":{}}}"#, auth("old"))).unwrap();
+        let old =
+            file(CredentialsKind::Dockercfg, &format!(r#"{{"https://index.docker.io/v1/":{}}}"#, auth("old"))).unwrap();
         assert!(old.find("docker.io", "library/hello").unwrap() == basic("old"));
     }
 
@@ -255,7 +255,7 @@ mod tests {
     fn tokens_and_empty_entries_are_distinguished() {
         let text = r#"{"auths":{"a.io":{"auth":"bWU6","identitytoken":"refresh"},"b.io":{},"c.io":{"registrytoken":"t"},
             "d.io":{"username":"me","password":"secret"},"e.io":{"auth":"bWU6c2VjcmV0AAA="}},"credHelpers":null}"#;
-        let file = file(Kind::Docker, text).unwrap();
+        let file = file(CredentialsKind::Docker, text).unwrap();
         for (host, expected) in [
             ("a.io", Credentials::Identity("me".to_owned(), "refresh".to_owned())),
             ("b.io", Credentials::Anonymous),
@@ -270,10 +270,10 @@ mod tests {
     #[test]
     fn a_malformed_file_is_an_error_that_names_it_and_keeps_its_secrets() {
         for text in [r#"{"auths":{"a.io":{"auth":"hunter2""#, r#"{"auths":["hunter2"]}"#, r#"["hunter2"]"#] {
-            let error = file(Kind::Containers, text).err().unwrap().to_string();
+            let error = file(CredentialsKind::Containers, text).err().unwrap().to_string();
             assert!(error.contains("auth.json") && !error.contains("hunter2"), "{error}");
         }
-        let bad = file(Kind::Docker, r#"{"auths":{"a.io":{"auth":"hunter2!"}}}"#).unwrap();
+        let bad = file(CredentialsKind::Docker, r#"{"auths":{"a.io":{"auth":"hunter2!"}}}"#).unwrap();
         assert!(bad.find("b.io", "x").unwrap() == Credentials::Anonymous);
         let error = bad.find("a.io", "x").unwrap_err().to_string();
         assert!(error.contains("a.io") && !error.contains("hunter2"), "{error}");

@@ -1,4 +1,4 @@
-//! Programs that keep credentials
+//! Credential helpers: programs that store credentials
 //! ([protocol](https://github.com/docker/docker-credential-helpers/blob/master/README.md#development)):
 //!
 //! ```text
@@ -6,7 +6,8 @@
 //! {"ServerURL":"registry.example.com","Username":"me","Secret":"…"}
 //! ```
 //!
-//! Who has nothing says "credentials not found in native keychain", and fails; that is no failure.
+//! A helper without credentials for the host fails with "credentials not found in native keychain", which is not an
+//! error.
 
 use std::{
     fmt,
@@ -29,27 +30,27 @@ use crate::{
     },
 };
 
-/// A helper may ask the user for a passphrase, which takes a while.
+/// The timeout of a helper, which may ask the user for a passphrase.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// credentials/error.go of docker-credential-helpers.
+/// The message for missing credentials (docker-credential-helpers, credentials/error.go).
 const NOT_FOUND: &str = "credentials not found in native keychain";
 /// The user of an entry whose secret is a refresh token (docker/cli, cli/config/credentials/native_store.go).
 const IDENTITY: &str = "<token>";
 
-/// A helper, as a file names it for a registry.
+/// A helper that a file configures for a registry.
 #[derive(Clone, Copy, Debug)]
 pub struct Helper<'a> {
-    /// Without `docker-credential-`.
+    /// The name without `docker-credential-`.
     pub name: &'a str,
-    /// The file.
+    /// The file that configures the helper.
     pub file: &'a Path,
-    /// The registry, as the helper knows it.
+    /// The name of the registry for the helper.
     pub server: &'a str,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Entry {
+struct HelperEntry {
     #[serde(rename = "ServerURL", default)]
     server_url: String,
     username: String,
@@ -57,11 +58,11 @@ struct Entry {
 }
 
 impl Helper<'_> {
-    /// What it has, if anything.
+    /// Returns the credentials, if the helper has some.
     pub fn get(&self) -> Result<Option<Credentials>> {
         let Some(output) = self.run("get", self.server.as_bytes())? else { return Ok(None) };
         let malformed = |_| self.error("it answered something other than credentials".to_owned());
-        let Entry { username, secret, .. } = serde_json::from_slice(&output.stdout).map_err(malformed)?;
+        let HelperEntry { username, secret, .. } = serde_json::from_slice(&output.stdout).map_err(malformed)?;
         Ok(match username.as_str() {
             "" if secret.is_empty() => None,
             IDENTITY => Some(Credentials::Identity(String::new(), secret)),
@@ -69,22 +70,25 @@ impl Helper<'_> {
         })
     }
 
-    /// Gives it something to keep.
+    /// Stores credentials.
     pub fn store(&self, username: &str, secret: &str) -> Result<()> {
-        let entry =
-            Entry { server_url: self.server.to_owned(), username: username.to_owned(), secret: secret.to_owned() };
+        let entry = HelperEntry {
+            server_url: self.server.to_owned(),
+            username: username.to_owned(),
+            secret: secret.to_owned(),
+        };
         let entry = serde_json::to_vec(&entry).map_err(|error| self.error(error.to_string()))?;
         self.run("store", &entry).map(drop)
     }
 
-    /// Makes it forget; whether there was something.
+    /// Removes the credentials. Returns whether there were some.
     pub fn erase(&self) -> Result<bool> {
         Ok(self.run("erase", self.server.as_bytes())?.is_some())
     }
 
-    /// Its answer; `None` if it has no credentials.
+    /// Runs the helper. Returns `None` if it has no credentials.
     fn run(&self, act: &str, input: &[u8]) -> Result<Option<Output>> {
-        // It is looked for in PATH; a name is no path.
+        // The helper is searched in PATH, so its name must not be a path.
         if self.name.contains('/') {
             return Err(self.error("its name has a slash".to_owned()));
         }
@@ -95,15 +99,15 @@ impl Helper<'_> {
         if output.status.success() {
             return Ok(Some(output));
         }
-        let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        if said.contains(NOT_FOUND) || complained.contains(NOT_FOUND) {
+        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if stdout.contains(NOT_FOUND) || stderr.contains(NOT_FOUND) {
             return Ok(None);
         }
-        // What it says on stdout may be a secret after all, where its last act failed.
-        let why = if act == "get" && complained.trim().is_empty() && said.trim_start().starts_with('{') {
+        // The output of a failed helper may contain a secret.
+        let why = if act == "get" && stderr.trim().is_empty() && stdout.trim_start().starts_with('{') {
             String::new()
         } else {
-            clean(&format!(": {said} {complained}"))
+            clean(&format!(": {stdout} {stderr}"))
         };
         Err(self.error(format!("it ended with {}{why}", output.status)))
     }
@@ -128,21 +132,21 @@ fn run_within(command: &mut Command, input: &[u8], deadline: Duration) -> io::Re
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let input = input.to_vec();
-    // Threads, because a full pipe blocks. A helper that knows its answer does not read its input.
+    // The pipes have their own threads, since a full pipe blocks. A helper may answer without reading its input.
     thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
     let (sender, outputs) = mpsc::channel();
     thread::spawn(move || {
         let errors = thread::spawn(move || {
             let mut message = Vec::new();
-            // The exit status tells whether it is whole.
+            // The exit status shows whether the output is complete.
             let _ = stderr.map(|pipe| Budget::new(&budget::MESSAGE).read_start(pipe, &mut message));
             message
         });
-        // At the limit the pipe is closed, and the helper ends.
+        // The pipe is closed at the limit, which ends the helper.
         let output = stdout.map_or_else(|| Ok(Vec::new()), |pipe| Budget::new(&budget::CREDENTIALS).read(pipe));
         sender.send((output, errors.join().unwrap_or_default()))
     });
-    // A process that it started may keep the pipes open, so they are not waited for longer.
+    // A process that the helper started may keep the pipes open, so there is a limit for waiting.
     let Ok((stdout, stderr)) = outputs.recv_timeout(deadline) else {
         child.kill()?;
         child.wait()?;
@@ -171,12 +175,12 @@ mod tests {
 
     #[test]
     fn a_helper_without_an_answer_is_killed() {
-        let began = Instant::now();
+        let start = Instant::now();
         for script in ["exec sleep 20", "while :; do echo x; sleep 0.05; done", "sleep 20 & wait"] {
             let error = run(script, Duration::from_millis(300)).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{script}");
         }
-        assert!(began.elapsed() < Duration::from_secs(15));
+        assert!(start.elapsed() < Duration::from_secs(15));
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! `login` and `logout`: credentials written where docker would, and as it would
-//! (docker/cli, cli/config/configfile/file.go and cli/config/credentials).
+//! `login` and `logout`: writes credentials to the same place and in the same format as docker (docker/cli,
+//! cli/config/configfile/file.go and cli/config/credentials).
 //!
-//! A helper that the file configures for the host stores them; otherwise they are in `auths` of the file, which only the
-//! user may read. The rest of the file is unchanged.
+//! If the file configures a helper for the host, the helper stores them. Otherwise they are in `auths` of the file,
+//! which only the user may read. The rest of the file is unchanged.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 use super::{docker_folder, file::server, helper::Helper};
 use crate::{
-    files::{self, Lock, NewFile},
+    files::{self, FileLock, NewFile},
     transport::registry::{RegistryError, Result},
 };
 
@@ -27,11 +27,11 @@ pub struct Login {
 }
 
 impl Login {
-    /// `file`, or docker's own.
+    /// Returns the login for `file`, or for docker's own file.
     ///
     /// # Errors
     ///
-    /// When there is no home for docker's.
+    /// If there is no home directory for docker's file.
     pub fn new(file: Option<&Path>) -> Result<Self> {
         let docker = || docker_folder().map(|folder| folder.join("config.json"));
         let path = file.map(Path::to_owned).or_else(docker).ok_or_else(|| RegistryError::File {
@@ -45,7 +45,7 @@ impl Login {
     ///
     /// # Errors
     ///
-    /// When the file or its helper is of no use.
+    /// If the file or its helper cannot be used.
     pub fn store(&self, host: &str, user: &str, password: &str) -> Result<String> {
         let _lock = self.lock()?;
         let mut content = self.read()?;
@@ -54,7 +54,7 @@ impl Login {
             Some(name) => {
                 let helper = Helper { name: &name, file: &self.path, server };
                 helper.store(user, password)?;
-                // docker notes that there is an entry.
+                // docker records that the helper has an entry.
                 (json!({}), helper.to_string())
             }
             None => {
@@ -71,11 +71,11 @@ impl Login {
         Ok(entry.1)
     }
 
-    /// Forgets what is kept for `host`; whether there was something.
+    /// Removes the credentials for `host`. Returns whether there were some.
     ///
     /// # Errors
     ///
-    /// When the file or its helper is of no use.
+    /// If the file or its helper cannot be used.
     pub fn erase(&self, host: &str) -> Result<bool> {
         let _lock = self.path.exists().then(|| self.lock()).transpose()?;
         let mut content = self.read()?;
@@ -100,10 +100,10 @@ impl Login {
         (!name.is_empty()).then(|| name.to_owned())
     }
 
-    /// Others may log in just now.
-    fn lock(&self) -> Result<Lock> {
+    /// Locks the file, since another process may log in at the same time.
+    fn lock(&self) -> Result<FileLock> {
         let directory = files::directory(&self.path);
-        // As docker creates it (docker/cli, cli/config/configfile/file.go, Save).
+        // The mode is that of docker (docker/cli, cli/config/configfile/file.go, Save).
         let created = fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
         let locked = created.and_then(|()| files::lock_directory(directory));
         locked.map_err(|error| RegistryError::File { path: self.path.clone(), why: format!("locking: {error}") })

@@ -1,6 +1,6 @@
-//! Who we are to a registry. Secrets live in [`Credentials`] and in header values, and print nowhere.
+//! Credentials for registries. Secrets are kept only in [`Credentials`] and in header values, and are never printed.
 //!
-//! Looked for in containers' order of places; the first that has some for the host counts
+//! The first of these places with credentials for the host is used, in the order of containers
 //! (containers-auth.json(5); containers/image, pkg/docker/config/config.go, getAuthFilePaths):
 //!
 //! ```text
@@ -23,10 +23,10 @@ use data_encoding::BASE64;
 
 use super::Result;
 pub(super) use file::canonical_host;
-use file::{AuthFile, Kind};
+use file::{AuthFile, CredentialsKind};
 pub use login::Login;
 
-/// A name and its password, or a token that stands for both.
+/// A user and a password, or a token.
 ///
 /// [Example](crate#transport).
 #[derive(Clone, PartialEq, Eq)]
@@ -48,11 +48,11 @@ impl fmt::Debug for Credentials {
 }
 
 impl Credentials {
-    /// What is stored for a repository: in `file` if one is named, else in the places above.
+    /// Returns the stored credentials for a repository: those of `file` if it is given, else of the places above.
     ///
     /// # Errors
     ///
-    /// When a file is malformed, or a helper that it names for the host fails. That there is nothing is no error.
+    /// If a file is malformed, or a helper for the host fails. Missing credentials are not an error.
     pub fn find(host: &str, repository: &str, file: Option<&Path>) -> Result<Self> {
         for (path, kind) in places(file) {
             let must_exist = Some(path.as_path()) == file;
@@ -65,12 +65,12 @@ impl Credentials {
         Ok(Self::Anonymous)
     }
 
-    /// A user and a password.
+    /// Returns credentials with a user and a password.
     ///
     /// # Errors
     ///
-    /// Errors if the user has a colon: a server would read the rest as a part of the password
-    /// ([RFC 7617, 2](https://www.rfc-editor.org/rfc/rfc7617#section-2)).
+    /// If the user contains a colon: a server would read the rest as a part of the password ([RFC 7617,
+    /// 2](https://www.rfc-editor.org/rfc/rfc7617#section-2)).
     pub fn with_password(user: &str, password: &str) -> std::result::Result<Self, &'static str> {
         match user.contains(':') {
             true => Err("a user name cannot contain a colon"),
@@ -78,11 +78,11 @@ impl Credentials {
         }
     }
 
-    /// `USER:PASSWORD`
+    /// Parses `USER:PASSWORD`.
     ///
     /// # Errors
     ///
-    /// What is wrong with the text.
+    /// The description of the mistake.
     pub fn parse(text: &str) -> std::result::Result<Self, &'static str> {
         match text.split_once(':') {
             Some((user, password)) => Ok(Self::Basic(user.to_owned(), password.to_owned())),
@@ -90,7 +90,7 @@ impl Credentials {
         }
     }
 
-    /// The value of a basic `Authorization` header, where there is a password.
+    /// Returns the value of a basic `Authorization` header, if there is a password.
     pub(super) fn basic(&self) -> Option<String> {
         match self {
             Self::Basic(user, password) => Some(basic(user, password)),
@@ -107,12 +107,12 @@ fn variable(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
-/// The directory of docker's configuration, if there is a home directory.
+/// Returns the directory of docker's configuration, if there is a home directory.
 fn docker_folder() -> Option<PathBuf> {
     variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")))
 }
 
-fn places(file: Option<&Path>) -> Vec<(PathBuf, Kind)> {
+fn places(file: Option<&Path>) -> Vec<(PathBuf, CredentialsKind)> {
     let home = variable("HOME");
     let run = || match variable("XDG_RUNTIME_DIR") {
         Some(folder) => folder.join("containers/auth.json"),
@@ -120,9 +120,9 @@ fn places(file: Option<&Path>) -> Vec<(PathBuf, Kind)> {
     };
     let first = file.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")).unwrap_or_else(run);
     let config = variable("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
-    let mut places = vec![(first, Kind::Containers)];
-    places.extend(config.map(|folder| (folder.join("containers/auth.json"), Kind::Containers)));
-    places.extend(docker_folder().map(|folder| (folder.join("config.json"), Kind::Docker)));
-    places.extend(home.map(|folder| (folder.join(".dockercfg"), Kind::Dockercfg)));
+    let mut places = vec![(first, CredentialsKind::Containers)];
+    places.extend(config.map(|folder| (folder.join("containers/auth.json"), CredentialsKind::Containers)));
+    places.extend(docker_folder().map(|folder| (folder.join("config.json"), CredentialsKind::Docker)));
+    places.extend(home.map(|folder| (folder.join(".dockercfg"), CredentialsKind::Dockercfg)));
     places
 }

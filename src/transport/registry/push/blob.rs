@@ -1,18 +1,17 @@
-//! One blob of a push: looked for in every place where it may be, and made and sent where it is in none.
+//! Pushes one blob: searches it in all places where it may exist, and makes and sends it if it is in none.
 
 use std::{
     collections::HashSet,
     io::{self, Read},
     sync::{Arc, Mutex},
-    thread,
 };
 
 use super::{
     Result,
-    mapping::{Mapping, Origin},
+    mapping::{Mapping, MappingOrigin},
     steps::{Push, PushedLayer},
     verification::{self, Verdict},
-    watch::{Watch, Watched},
+    watch::{LayerProgress, Watched},
 };
 use crate::{
     image::{Image, ImageError, LayerBlob},
@@ -22,7 +21,7 @@ use crate::{
         compress::Compression,
     },
     oci::{Descriptor, Digest, Sha256Writer},
-    threads::lock,
+    threads::{self, lock},
     transport::{
         progress::{Evidence, Fate},
         registry::{
@@ -32,29 +31,40 @@ use crate::{
     },
 };
 
-/// Blobs of unsigned mappings that are downloaded for one layer. A hostile tag can name many.
+/// The maximum number of blobs that are downloaded to verify unsigned mappings of one layer. A hostile tag can list
+/// many.
 const VERIFICATIONS: usize = 2;
 
 impl Push<'_> {
-    /// One layer, unless it was sent already.
-    pub(super) fn layer(&self, layer: &LayerBlob, compression: Compression, watch: &Watch) -> Result<PushedLayer> {
-        let own = &layer.descriptor;
+    /// Pushes one layer, unless another image already did.
+    pub(super) fn layer(
+        &self,
+        layer: &LayerBlob,
+        compression: Compression,
+        watch: &LayerProgress,
+    ) -> Result<PushedLayer> {
+        let descriptor = &layer.descriptor;
         let (key, is_compressed) = shared::key(layer, compression);
+        // Mappings are found and recorded by the diff_id, which is a claim of the image. Readers of the blob check only the
+        // digest of its descriptor.
+        if is_compressed && descriptor.digest != layer.diff_id {
+            layer.plain(|_| Ok(()))?;
+        }
         let shared = self.options.shared.as_deref();
-        let home = shared.and_then(|shared| shared.homes.of(self.client, key, is_compressed));
+        let home = shared.and_then(|shared| shared.homes.home_of(self.client, key, is_compressed));
         let found = self.get_or_send(key, is_compressed, |elsewhere| {
             if let Some(sent) = elsewhere {
-                match self.there(&sent.blob.digest, Some(&sent.repository))? {
-                    There::Yes(fate, _) => {
+                match self.find_existing(&sent.blob.digest, Some(&sent.repository))? {
+                    Existing::Yes(fate, _) => {
                         return Ok(PushedLayer { blob: sent.blob.clone(), fate, evidence: sent.evidence });
                     }
-                    There::No(session) => session.iter().for_each(|session| self.client.cancel(session)),
+                    Existing::No(session) => session.iter().for_each(|session| self.client.cancel(session)),
                 }
             }
             match is_compressed {
                 false => {
                     let fate = self.as_is(layer, home.as_deref(), watch)?;
-                    Ok(PushedLayer { blob: own.clone(), fate, evidence: None })
+                    Ok(PushedLayer { blob: descriptor.clone(), fate, evidence: None })
                 }
                 true => self.compressed(layer, compression, home.as_deref(), watch),
             }
@@ -63,36 +73,36 @@ impl Push<'_> {
             self.warn(Unfit::unknown().warning(watch.layer));
         }
         let Descriptor { media_type, digest, size, annotations, .. } = found.blob;
-        let annotations = own.annotations.clone().into_iter().chain(annotations).collect();
-        Ok(PushedLayer { blob: Descriptor { media_type, digest, size, annotations, ..own.clone() }, ..found })
+        let annotations = descriptor.annotations.clone().into_iter().chain(annotations).collect();
+        Ok(PushedLayer { blob: Descriptor { media_type, digest, size, annotations, ..descriptor.clone() }, ..found })
     }
 
-    /// Sends it as it is, unless the registry has it.
-    fn as_is(&self, layer: &LayerBlob, home: Option<&Home>, watch: &Watch) -> Result<Fate> {
-        let own = &layer.descriptor;
+    /// Sends the blob of a layer without compression, unless the registry has it.
+    fn as_is(&self, layer: &LayerBlob, home: Option<&Home>, watch: &LayerProgress) -> Result<Fate> {
+        let descriptor = &layer.descriptor;
         if layer.elsewhere {
-            return Ok(Fate::There);
+            return Ok(Fate::Present);
         }
         let origin = layer.origin.as_ref().filter(|(host, _)| host == self.client.host());
         let origin = origin.map(|(_, repository)| repository.as_str());
-        let session = match self.there_or_home(&own.digest, origin, home)? {
-            There::Yes(fate, _) => return Ok(fate),
-            There::No(session) => session,
+        let session = match self.find_existing_or_home(&descriptor.digest, origin, home)? {
+            Existing::Yes(fate, _) => return Ok(fate),
+            Existing::No(session) => session,
         };
-        watch.progress.sending(watch.layer, own.size);
+        watch.progress.sending(watch.layer, descriptor.size);
         let mut make = || watch.reader(layer.read());
-        let digest = || Some(own.digest);
-        self.send(Upload { make: &mut make, size: Some(own.size), digest: &digest, session }, home)?;
-        Ok(Fate::Sent(own.size))
+        let digest = || Some(descriptor.digest);
+        self.send(Upload { make: &mut make, size: Some(descriptor.size), digest: &digest, session }, home)?;
+        Ok(Fate::Sent(descriptor.size))
     }
 
-    /// The compressed blob of a layer: taken over where a mapping leads to it, else made and sent.
+    /// Returns the compressed blob of a layer: an existing blob of a mapping, or a new one that is made and sent.
     fn compressed(
         &self,
         layer: &LayerBlob,
         compression: Compression,
         home: Option<&Home>,
-        watch: &Watch,
+        watch: &LayerProgress,
     ) -> Result<PushedLayer> {
         let level = self.options.level;
         let mut session = None;
@@ -100,7 +110,7 @@ impl Push<'_> {
         if let Some(found) = self.trusted(&local, home, &mut session)? {
             return Ok(found);
         }
-        // Blobs of other images may be compressed at another level than the one that is asked for.
+        // Blobs of other images may be compressed at another level than the requested one.
         let known = if level.is_none() { self.known.mappings(&layer.diff_id, compression)? } else { Vec::new() };
         let (trusted, unsigned): (Vec<_>, Vec<_>) = known.into_iter().partition(Mapping::is_trusted);
         if let Some(found) = self.trusted(&trusted, None, &mut session)? {
@@ -128,17 +138,18 @@ impl Push<'_> {
         Ok(PushedLayer { blob, fate, evidence: Some(Evidence::Made) })
     }
 
-    /// The mappings of the recipe and of the local cache.
+    /// Returns the mappings of the recipe and of the local cache.
     fn local_mappings(&self, layer: &LayerBlob, compression: Compression) -> Vec<Mapping> {
         let level = self.options.level;
-        // A recipe has blobs of the default level.
+        // The blobs in a recipe have the default level.
         let recipe = layer.compressed.get(compression.name()).filter(|_| level.is_none());
-        let recipe = recipe.map(|blob| Mapping::local(blob.descriptor(compression.media_type()), Origin::Recipe));
+        let recipe =
+            recipe.map(|blob| Mapping::local(blob.descriptor(compression.media_type()), MappingOrigin::Recipe));
         let cached = self.cache.get(&layer.diff_id, compression, level);
-        recipe.into_iter().chain(cached.map(|blob| Mapping::local(blob, Origin::Cache))).collect()
+        recipe.into_iter().chain(cached.map(|blob| Mapping::local(blob, MappingOrigin::Cache))).collect()
     }
 
-    /// The first blob of these trusted mappings that the registry has.
+    /// Returns the first blob of these trusted mappings that the registry has.
     fn trusted(
         &self,
         mappings: &[Mapping],
@@ -151,20 +162,21 @@ impl Push<'_> {
                 continue;
             }
             if let Some(fate) = self.existing(mapping, home, session)? {
-                return Ok(Some(PushedLayer { blob: mapping.blob.clone(), fate, evidence: Some(Evidence::Trusted) }));
+                let evidence = Some(mapping.evidence());
+                return Ok(Some(PushedLayer { blob: mapping.blob.clone(), fate, evidence }));
             }
         }
         Ok(None)
     }
 
-    /// The first blob of these unsigned mappings that the registry has, and that decompresses to the layer. If one could
-    /// not be verified by a download, it is `expected`: the layer, compressed here, may turn out to be this blob.
+    /// Returns the first blob of these unsigned mappings that the registry has, and that decompresses to the layer. A
+    /// blob that could not be verified by a download becomes `expected`: compressing the layer may result in this blob.
     fn unsigned(
         &self,
         mappings: &[Mapping],
         layer: &LayerBlob,
         compression: Compression,
-        watch: &Watch,
+        watch: &LayerProgress,
         session: &mut Option<String>,
         expected: &mut Option<(Digest, Fate)>,
     ) -> Result<Option<PushedLayer>> {
@@ -178,7 +190,7 @@ impl Push<'_> {
                 continue;
             }
             let Some(fate) = self.existing(mapping, None, session)? else { continue };
-            // The annotations of zstd:chunked come with making the blob.
+            // The annotations of zstd:chunked are only known after making the blob.
             if compression == Compression::ZstdChunked {
                 expected.get_or_insert((mapping.blob.digest, fate));
                 continue;
@@ -202,16 +214,16 @@ impl Push<'_> {
         Ok(None)
     }
 
-    /// What becomes of the blob of a mapping, if the registry has it with the size that the mapping says.
+    /// Returns the result for the blob of a mapping, if the registry has it with the size of the mapping.
     fn existing(&self, mapping: &Mapping, home: Option<&Home>, session: &mut Option<String>) -> Result<Option<Fate>> {
         let blob = &mapping.blob;
-        match self.there_or_home(&blob.digest, mapping.repository.as_deref(), home)? {
-            There::Yes(fate, size) if size.is_none_or(|size| size == blob.size) => Ok(Some(fate)),
-            There::Yes(_, size) => {
+        match self.find_existing_or_home(&blob.digest, mapping.repository.as_deref(), home)? {
+            Existing::Yes(fate, size) if size.is_none_or(|size| size == blob.size) => Ok(Some(fate)),
+            Existing::Yes(_, size) => {
                 let size = size.unwrap_or_default();
                 let lists = match mapping.origin {
-                    Origin::Recipe => "the recipe",
-                    Origin::Cache => "the local cache",
+                    MappingOrigin::Recipe => "the recipe",
+                    MappingOrigin::Cache => "the local cache",
                     _ => &*mapping.listed_in,
                 };
                 self.warn(format!(
@@ -220,23 +232,23 @@ impl Push<'_> {
                 ));
                 Ok(None)
             }
-            There::No(opened) => {
+            Existing::No(opened) => {
                 self.keep(session, opened);
                 Ok(None)
             }
         }
     }
 
-    /// Compresses the layer without sending it; the blob, if it is the expected one, which the registry has.
+    /// Compresses the layer without sending it. Returns the blob if it is the expected one, which the registry has.
     fn made_as(
         &self,
         expected: &Digest,
         layer: &LayerBlob,
         compression: Compression,
-        watch: &Watch,
+        watch: &LayerProgress,
     ) -> Result<Option<Descriptor>> {
         let made = Made::default();
-        let _turn = self.options.shared.as_deref().map(|shared| shared.making.take());
+        let _turn = self.options.shared.as_deref().map(|shared| shared.making.wait_for_turn());
         let mut blob = stream(layer, compression, self.options.level, &made, watch);
         let fail = |source| ImageError::Blob { digest: layer.descriptor.digest, source };
         io::copy(&mut blob, &mut io::sink()).map_err(fail)?;
@@ -246,8 +258,8 @@ impl Push<'_> {
         Ok((blob.digest == *expected).then_some(blob))
     }
 
-    /// A blob that was made now. That it has no table of contents is a warning.
-    fn made(&self, made: MadeBlob, watch: &Watch) -> Descriptor {
+    /// Returns the descriptor of a new blob. A missing table of contents causes a warning.
+    fn made(&self, made: MadeBlob, watch: &LayerProgress) -> Descriptor {
         if let Some(unfit) = made.unfit {
             self.warn(unfit.warning(watch.layer));
         }
@@ -259,9 +271,9 @@ impl Push<'_> {
         let found = self.get_or_send(blob.digest, false, |elsewhere| {
             let origin = image.config_origin.as_ref().filter(|(host, _)| host == self.client.host());
             let origin = elsewhere.map(|sent| &sent.repository).or(origin.map(|(_, repository)| repository));
-            let fate = match self.there(&blob.digest, origin.map(String::as_str))? {
-                There::Yes(fate, _) => fate,
-                There::No(session) => {
+            let fate = match self.find_existing(&blob.digest, origin.map(String::as_str))? {
+                Existing::Yes(fate, _) => fate,
+                Existing::No(session) => {
                     self.client.upload_bytes(&blob.digest, &image.config, session)?;
                     Fate::Sent(image.config.len() as u64)
                 }
@@ -271,10 +283,10 @@ impl Push<'_> {
         Ok(found.fate)
     }
 
-    /// Whether the blob is there, or can be taken over from `from` or the repositories that the user names.
-    fn there(&self, digest: &Digest, from: Option<&str>) -> Result<There> {
+    /// Returns whether the blob exists, or can be mounted from `from` or from the repositories of the user.
+    fn find_existing(&self, digest: &Digest, from: Option<&str>) -> Result<Existing> {
         if let Some(existing) = self.client.find_blob(digest)? {
-            return Ok(There::Yes(Fate::There, existing.size));
+            return Ok(Existing::Yes(Fate::Present, existing.size));
         }
         let mut session = None;
         let named = self.options.mount_from.iter().map(String::as_str);
@@ -282,37 +294,37 @@ impl Push<'_> {
             match self.client.mount(digest, repository)? {
                 Mount::Done => {
                     let size = self.client.find_blob(digest)?.and_then(|existing| existing.size);
-                    return Ok(There::Yes(Fate::Mounted, size));
+                    return Ok(Existing::Yes(Fate::Mounted, size));
                 }
                 Mount::Session(opened) => self.keep(&mut session, Some(opened)),
                 Mount::Refused => {}
             }
         }
-        Ok(There::No(session))
+        Ok(Existing::No(session))
     }
 
-    /// The same, where the blob may be in the repository that it belongs to.
-    fn there_or_home(&self, digest: &Digest, from: Option<&str>, home: Option<&Home>) -> Result<There> {
-        let (Some(home), Some(shared)) = (home, &self.options.shared) else { return self.there(digest, from) };
+    /// The same, but the blob may be in its home repository too.
+    fn find_existing_or_home(&self, digest: &Digest, from: Option<&str>, home: Option<&Home>) -> Result<Existing> {
+        let (Some(home), Some(shared)) = (home, &self.options.shared) else { return self.find_existing(digest, from) };
         if let Some(existing) = self.client.find_blob(digest)? {
-            return Ok(There::Yes(Fate::There, existing.size));
+            return Ok(Existing::Yes(Fate::Present, existing.size));
         }
-        match shared.homes.has(home, digest, &self.options.registry)? {
-            true => self.there(digest, Some(home.repository())),
-            false => self.there(digest, from),
+        match shared.homes.has_blob(home, digest, &self.options.registry)? {
+            true => self.find_existing(digest, Some(home.repository())),
+            false => self.find_existing(digest, from),
         }
     }
 
-    /// Sends a blob: to where it belongs, to be mounted from there.
+    /// Sends a blob, to its home repository if it has one, from which it is mounted.
     fn send(&self, upload: Upload<'_>, home: Option<&Home>) -> Result<()> {
         let shared = self.options.shared.as_deref();
-        let _turn = shared.map(|shared| shared.making.take());
+        let _turn = shared.map(|shared| shared.making.wait_for_turn());
         let home = home.filter(|home| home.repository() != self.client.repository());
         let (Some(home), Some(shared)) = (home, shared) else { return Ok(self.client.upload(upload)?) };
         let Upload { make, size, digest, session } = upload;
         match home.client(&self.options.registry)?.upload(Upload { make: &mut *make, size, digest, session: None }) {
             Ok(()) => {}
-            // Who may write here need not be allowed to write there.
+            // A user who may write to this repository may not be allowed to write to the other.
             Err(RegistryError::Login(_)) => return Ok(self.client.upload(Upload { make, size, digest, session })?),
             Err(error) => return Err(error.into()),
         }
@@ -327,7 +339,7 @@ impl Push<'_> {
         Ok(self.client.upload(Upload { make, size, digest, session })?)
     }
 
-    /// Of several uploads that refused mounts opened, one is used.
+    /// Keeps one of several upload sessions that refused mounts opened.
     fn keep(&self, session: &mut Option<String>, opened: Option<String>) {
         match (&session, opened) {
             (None, opened) => *session = opened,
@@ -337,34 +349,34 @@ impl Push<'_> {
     }
 }
 
-/// Whether a blob is there.
-enum There {
-    /// It is, with this size in bytes if the registry's answer has it.
+/// Whether a blob exists.
+enum Existing {
+    /// The blob exists, with this size in bytes if the response has it.
     Yes(Fate, Option<u64>),
-    /// Not, but a refused mount may have opened an upload.
+    /// The blob does not exist. A refused mount may have opened an upload session.
     No(Option<String>),
 }
 
-/// What a blob is, once all of it was made.
+/// The descriptor of a blob after all of it was made.
 type Made = Arc<Mutex<Option<MadeBlob>>>;
 
 struct MadeBlob {
     blob: Descriptor,
-    /// Why it has no table of contents, if it is to have one.
+    /// The reason for a missing table of contents.
     unfit: Option<Unfit>,
 }
 
-/// The layer's compressed blob, made while it is read.
+/// Returns the compressed blob of a layer, which is made while it is read.
 fn stream(
     layer: &LayerBlob,
     compression: Compression,
     level: Option<i32>,
     made: &Made,
-    watch: &Watch,
+    watch: &LayerProgress,
 ) -> Box<dyn Read + Send> {
     let (layer, made, watch) = (layer.clone(), Arc::clone(made), watch.clone());
     Box::new(ChunkReader::new(move |out| {
-        let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = threads::jobs();
         let inner = compression.writer(Sha256Writer::new(out), threads, level)?;
         let mut watched = Watched { inner, watch };
         layer.write(&mut watched).map_err(io::Error::other)?;

@@ -1,13 +1,14 @@
-//! Which blobs of the registry the images and documents of known layers that are named list for uncompressed layers.
+//! Finds blobs in the registry for uncompressed layers, in images and in documents of known layers.
 //!
 //! ```text
-//! the tags that are written, --cache-from TAG, --cache-from REPOSITORY:TAG
+//! the written tags, --cache-from TAG, --cache-from REPOSITORY:TAG
 //!    │
 //!    ├── index ──▶ its indexes and images, for the platforms that are pushed
 //!    └── image ──▶ config: diff_ids, manifest: blobs ──▶ diff_id → blob, and the repository that has it
 //! ```
 //!
-//! No other tag is read. A document is trusted if it, or an index above it, has a valid signature of a trusted key.
+//! No other tag is read. A mapping is trusted if a trusted key signed the document, or an index above it, and the signature
+//! lists the blob among the layers that the signer has verified ([`VerifiedLayers`]).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -16,38 +17,39 @@ use std::{
 
 use super::{
     PushOptions, Result, in_parallel,
-    mapping::{Mapping, Origin},
+    mapping::{Mapping, MappingOrigin},
 };
 use crate::{
+    attest::VerifiedLayers,
     image::ManifestGraph,
     layer::compress::Compression,
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference},
     threads::lock,
-    transport::registry::{Client, Document, signatures},
+    transport::registry::{Client, RegistryDocument, signatures},
 };
 
-/// Images of one reference that are read.
+/// The maximum number of images that are read for one reference.
 const IMAGES: usize = 100;
 
-/// By diff_id, in the order of the references.
-type Map = HashMap<Digest, Vec<Mapping>>;
+/// Mappings by diff_id, in the order of the references.
+type MappingsByDiffId = HashMap<Digest, Vec<Mapping>>;
 
-/// The mappings of the registry; read when the first layer needs them.
-pub(super) struct Known<'a> {
+/// The mappings of the registry, which are read when the first layer needs them.
+pub(super) struct KnownMappings<'a> {
     client: &'a Client,
     options: &'a PushOptions,
     platforms: Vec<Platform>,
-    mappings: Mutex<Option<Arc<Map>>>,
+    mappings: Mutex<Option<Arc<MappingsByDiffId>>>,
 }
 
-impl<'a> Known<'a> {
-    /// Reads nothing yet.
+impl<'a> KnownMappings<'a> {
+    /// Returns an empty map. The mappings are read later.
     pub fn new(client: &'a Client, options: &'a PushOptions, content: &ManifestGraph) -> Self {
         let platforms = content.images().iter().map(|image| image.platform.clone()).collect();
         Self { client, options, platforms, mappings: Mutex::default() }
     }
 
-    /// The mappings of a layer, trusted ones first.
+    /// Returns the mappings of a layer, trusted ones first.
     pub fn mappings(&self, diff_id: &Digest, compression: Compression) -> Result<Vec<Mapping>> {
         let map = {
             let mut read = lock(&self.mappings);
@@ -62,8 +64,8 @@ impl<'a> Known<'a> {
         Ok(fitting)
     }
 
-    fn read(&self) -> Result<Map> {
-        let mut map = Map::new();
+    fn read(&self) -> Result<MappingsByDiffId> {
+        let mut map = MappingsByDiffId::new();
         for tag in &self.options.tags {
             self.images(self.client, tag, None, &mut map)?;
         }
@@ -72,7 +74,7 @@ impl<'a> Known<'a> {
                 None => self.images(self.client, named, None, &mut map)?,
                 Some(reference) => {
                     let client = Client::new(&reference, &self.options.registry)?;
-                    // A tag that cannot be read costs time only.
+                    // A tag that cannot be read is not an error: the layers are compressed then.
                     let repository = Some(reference.repository.as_str());
                     match self.images(&client, &reference.version(), repository, &mut map) {
                         Err(super::PushError::Registry(error)) if matches!(error.status(), Some(401 | 403)) => {}
@@ -84,26 +86,35 @@ impl<'a> Known<'a> {
         Ok(map)
     }
 
-    /// Adds the mappings of the images that `version` names.
-    fn images(&self, client: &Client, version: &str, repository: Option<&str>, map: &mut Map) -> Result<()> {
+    /// Adds the mappings of the images of `version`.
+    fn images(
+        &self,
+        client: &Client,
+        version: &str,
+        repository: Option<&str>,
+        map: &mut MappingsByDiffId,
+    ) -> Result<()> {
         let name = format!("{}/{}:{version}", client.host(), client.repository());
         let mut seen = HashSet::new();
-        let mut left = vec![Listed { version: version.to_owned(), is_signed: false }];
-        while !left.is_empty() && seen.len() < IMAGES {
-            let read = |at: usize| self.document(client, &left[at]);
-            let documents: Vec<(Document, bool)> = in_parallel(left.len(), &read)?.into_iter().flatten().collect();
-            left.clear();
-            for (document, is_signed) in &documents {
+        let mut pending = vec![ListedDocument { version: version.to_owned(), verified: VerifiedLayers::default() }];
+        while !pending.is_empty() && seen.len() < IMAGES {
+            let read = |at: usize| self.document(client, &pending[at]);
+            let documents: Vec<(RegistryDocument, VerifiedLayers)> =
+                in_parallel(pending.len(), &read)?.into_iter().flatten().collect();
+            pending.clear();
+            for (document, verified) in &documents {
                 let Ok(index) = serde_json::from_slice::<Index>(&document.bytes) else { continue };
                 let fitting = index.manifests.iter().filter(|child| self.is_pushed(child.platform.as_ref()));
                 let new = fitting.filter(|child| seen.insert(child.digest));
-                left.extend(new.map(|child| Listed { version: child.digest.to_string(), is_signed: *is_signed }));
+                pending.extend(
+                    new.map(|child| ListedDocument { version: child.digest.to_string(), verified: verified.clone() }),
+                );
             }
-            left.truncate(IMAGES);
+            pending.truncate(IMAGES);
             let layers = in_parallel(documents.len(), &|at| layers(client, &documents[at].0))?;
-            for ((_, is_signed), layers) in documents.iter().zip(layers) {
-                let origin = self.origin(*is_signed);
+            for ((_, verified), layers) in documents.iter().zip(layers) {
                 for (diff_id, blob) in layers {
+                    let origin = self.origin(verified.contains(&blob.digest));
                     let repository = repository.map(str::to_owned);
                     map.entry(diff_id).or_default().push(Mapping { blob, repository, origin, listed_in: name.clone() });
                 }
@@ -112,43 +123,53 @@ impl<'a> Known<'a> {
         Ok(())
     }
 
-    /// A manifest or index, and whether it is signed.
-    fn document(&self, client: &Client, listed: &Listed) -> Result<Option<(Document, bool)>> {
+    /// Returns a manifest or index, and the layers that trusted keys have verified.
+    fn document(&self, client: &Client, listed: &ListedDocument) -> Result<Option<(RegistryDocument, VerifiedLayers)>> {
         let Some(document) = client.manifest(&listed.version)? else { return Ok(None) };
-        let is_signed = listed.is_signed || self.options.is_signed(client, &listed.version, &document);
-        Ok(Some((document, is_signed)))
+        let verified = match &listed.verified {
+            VerifiedLayers::All(_) => VerifiedLayers::ALL,
+            above => above.clone().union(self.options.verified_layers(client, &listed.version, &document)),
+        };
+        Ok(Some((document, verified)))
     }
 
-    fn origin(&self, is_signed: bool) -> Origin {
-        match is_signed {
-            true => Origin::Signed,
-            false if self.options.trust_tags => Origin::Accepted,
-            false => Origin::Unsigned,
+    fn origin(&self, is_verified: bool) -> MappingOrigin {
+        match is_verified {
+            true => MappingOrigin::Signed,
+            false if self.options.trust_tags => MappingOrigin::Accepted,
+            false => MappingOrigin::Unsigned,
         }
     }
 
-    /// Whether an image for this machine may share layers with what is pushed; one that says nothing may.
+    /// Whether an image of this platform may share layers with the pushed images. An image without a platform may.
     fn is_pushed(&self, platform: Option<&Platform>) -> bool {
         platform.is_none_or(|platform| self.platforms.iter().any(|pushed| pushed.is_met_by(platform)))
     }
 }
 
-/// A document to read, and whether an index that lists it is signed.
-struct Listed {
+/// A document to read, and the layers that the signature of an index above it lists.
+struct ListedDocument {
     version: String,
-    is_signed: bool,
+    verified: VerifiedLayers,
 }
 
 impl PushOptions {
-    /// Whether one of the trusted keys signed the document, which `version` names.
-    pub(super) fn is_signed(&self, client: &Client, version: &str, document: &Document) -> bool {
-        let digest = version.parse().unwrap_or_else(|_| Digest::of(&document.bytes));
-        // A signature that cannot be read is none: the mappings are verified.
-        self.trusted_keys.iter().any(|key| signatures::is_signed(client, &digest, key).unwrap_or(false))
+    /// Returns the layers of the document at `version` that signatures of trusted keys list as verified.
+    pub(super) fn verified_layers(
+        &self,
+        client: &Client,
+        version: &str,
+        document: &RegistryDocument,
+    ) -> VerifiedLayers {
+        let digest = version.parse().unwrap_or_else(|_| Digest::sha256(&document.bytes));
+        // If a signature cannot be read, the mappings are verified instead.
+        let layers = |key| signatures::verified_layers(client, &digest, key).unwrap_or_default();
+        self.trusted_keys.iter().map(layers).fold(VerifiedLayers::default(), VerifiedLayers::union)
     }
 }
 
-/// `REPOSITORY[:TAG]`, with or without the registry's host, as a reference of the registry; a tag alone is none.
+/// Parses `REPOSITORY[:TAG]`, with or without the registry's host, as a reference in the registry. A tag alone is not a
+/// reference.
 pub(super) fn reference(client: &Client, named: &str) -> Option<Reference> {
     if !named.contains(['/', ':']) || named.parse::<Digest>().is_ok() {
         return None;
@@ -158,8 +179,8 @@ pub(super) fn reference(client: &Client, named: &str) -> Option<Reference> {
     format!("{host}/{rest}").parse().ok()
 }
 
-/// The layers of an image or of a document of known layers; of something else, none.
-pub(super) fn layers(client: &Client, document: &Document) -> Result<Vec<(Digest, Descriptor)>> {
+/// Returns the layers of an image or of a document of known layers, and an empty list for other documents.
+pub(super) fn layers(client: &Client, document: &RegistryDocument) -> Result<Vec<(Digest, Descriptor)>> {
     let Ok(manifest) = serde_json::from_slice::<Manifest>(&document.bytes) else { return Ok(Vec::new()) };
     let Some(text) = client.small_blob(&manifest.config.digest)? else { return Ok(Vec::new()) };
     let Ok(config) = serde_json::from_slice::<ImageConfig>(&text) else { return Ok(Vec::new()) };

@@ -1,4 +1,4 @@
-//! The mapping from an uncompressed layer (its diff_id) to a compressed blob of a registry, and whether it is trusted.
+//! The mapping from an uncompressed layer (its diff_id) to a compressed blob in a registry, and whether it is trusted.
 //!
 //! ```text
 //! from                                                            trusted
@@ -9,20 +9,21 @@
 //!                                                                 yes with --trust-tags
 //! ```
 //!
-//! A registry accepts any list of layers in a manifest. Without this distinction, write access to one tag of a repository
-//! would be enough to replace the layers of other images.
+//! A registry accepts any list of layers in a manifest. Without this distinction, write access to one tag of a
+//! repository would be enough to replace the layers of other images.
 
 use crate::{
     layer::{chunked::annotation, compress::Compression},
     oci::Descriptor,
+    transport::progress::Evidence,
 };
 
-/// Where a mapping comes from.
+/// The origin of a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// The recipe of the image that is pushed.
+pub(super) enum MappingOrigin {
+    /// The recipe of the pushed image.
     Recipe,
-    /// The user's cache on this machine.
+    /// The cache of the user on this machine.
     Cache,
     /// A document that a trusted key signed.
     Signed,
@@ -32,30 +33,38 @@ pub(super) enum Origin {
     Unsigned,
 }
 
-/// A blob that an uncompressed layer is said to compress to.
+/// A blob that a mapping names for an uncompressed layer.
 #[derive(Clone, Debug)]
 pub(super) struct Mapping {
     /// Media type, digest, size; annotations of trusted mappings only.
     pub blob: Descriptor,
-    /// The repository that has the blob, if it is not the one that is written.
+    /// The repository that has the blob, if it is not the pushed one.
     pub repository: Option<String>,
-    pub origin: Origin,
-    /// The image or document that lists the blob, for messages; empty for recipe and cache.
+    pub origin: MappingOrigin,
+    /// The image or document that lists the blob, for messages. Empty for recipe and cache.
     pub listed_in: String,
 }
 
 impl Mapping {
-    /// A mapping of the recipe or the local cache.
-    pub fn local(blob: Descriptor, origin: Origin) -> Self {
+    /// Returns a mapping of the recipe or the local cache.
+    pub fn local(blob: Descriptor, origin: MappingOrigin) -> Self {
         Self { blob, repository: None, origin, listed_in: String::new() }
     }
 
     pub fn is_trusted(&self) -> bool {
-        self.origin != Origin::Unsigned
+        self.origin != MappingOrigin::Unsigned
     }
 
-    /// The mapping with what may be taken over from `listed`: digest and size, and the annotations of zstd:chunked if
-    /// the mapping is trusted. `None` if the blob is compressed differently.
+    /// Returns the evidence for the blob, if the mapping is trusted.
+    pub fn evidence(&self) -> Evidence {
+        match self.origin {
+            MappingOrigin::Cache | MappingOrigin::Signed => Evidence::Trusted,
+            MappingOrigin::Recipe | MappingOrigin::Accepted | MappingOrigin::Unsigned => Evidence::Claimed,
+        }
+    }
+
+    /// Returns the mapping with those fields of `listed` that may be used: digest and size, and the annotations of
+    /// zstd:chunked if the mapping is trusted. Returns `None` if the blob has another compression.
     pub fn with_compression(&self, compression: Compression) -> Option<Self> {
         if !compression.fits(&self.blob) {
             return None;
@@ -65,8 +74,9 @@ impl Mapping {
         if !self.is_trusted() && has_toc && compression == Compression::Zstd {
             return None;
         }
-        let ours = self.blob.annotations.iter().filter(|(key, _)| self.is_trusted() && annotation::is_ours(key));
-        let annotations = ours.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let chunked_annotations =
+            self.blob.annotations.iter().filter(|(key, _)| self.is_trusted() && annotation::is_ours(key));
+        let annotations = chunked_annotations.map(|(key, value)| (key.clone(), value.clone())).collect();
         let blob =
             Descriptor { annotations, ..Descriptor::new(compression.media_type(), self.blob.digest, self.blob.size) };
         Some(Self { blob, ..self.clone() })
@@ -78,8 +88,8 @@ mod tests {
     use super::*;
     use crate::oci::{Digest, descriptor::media_type};
 
-    fn listed(annotations: &[(&str, &str)], origin: Origin) -> Mapping {
-        let mut blob = Descriptor::new(media_type::LAYER_ZSTD, Digest::of(b"blob"), 4);
+    fn listed(annotations: &[(&str, &str)], origin: MappingOrigin) -> Mapping {
+        let mut blob = Descriptor::new(media_type::LAYER_ZSTD, Digest::sha256(b"blob"), 4);
         blob.urls = vec!["https://elsewhere.example.com/blob".to_owned()];
         blob.data = Some("YmxvYg==".to_owned());
         blob.other.insert("extension".to_owned(), true.into());
@@ -90,26 +100,26 @@ mod tests {
     #[test]
     fn only_digest_and_size_of_an_unsigned_mapping_are_taken_over() {
         let hostile = [("org.example", "x"), (annotation::TAR_SPLIT, "1:2:3")];
-        let taken = listed(&hostile, Origin::Unsigned).with_compression(Compression::Zstd).unwrap().blob;
-        assert_eq!(taken, Descriptor::new(media_type::LAYER_ZSTD, Digest::of(b"blob"), 4));
+        let taken = listed(&hostile, MappingOrigin::Unsigned).with_compression(Compression::Zstd).unwrap().blob;
+        assert_eq!(taken, Descriptor::new(media_type::LAYER_ZSTD, Digest::sha256(b"blob"), 4));
         // The table of contents of zstd:chunked is not covered by the diff_id.
         let chunked = [(annotation::CHECKSUM, "sha256:0"), (annotation::POSITION, "1:2:3:1")];
-        assert!(listed(&chunked, Origin::Unsigned).with_compression(Compression::Zstd).is_none());
-        let taken = listed(&chunked, Origin::Unsigned).with_compression(Compression::ZstdChunked).unwrap().blob;
+        assert!(listed(&chunked, MappingOrigin::Unsigned).with_compression(Compression::Zstd).is_none());
+        let taken = listed(&chunked, MappingOrigin::Unsigned).with_compression(Compression::ZstdChunked).unwrap().blob;
         assert!(taken.annotations.is_empty());
     }
 
     #[test]
     fn annotations_of_a_signed_mapping_are_those_of_zstd_chunked() {
         let all = [("org.example", "x"), (annotation::CHECKSUM, "sha256:0")];
-        let taken = listed(&all, Origin::Signed).with_compression(Compression::ZstdChunked).unwrap().blob;
+        let taken = listed(&all, MappingOrigin::Signed).with_compression(Compression::ZstdChunked).unwrap().blob;
         assert_eq!(taken.annotations.keys().collect::<Vec<_>>(), [annotation::CHECKSUM]);
         assert!(taken.urls.is_empty() && taken.data.is_none() && taken.other.is_empty());
     }
 
     #[test]
     fn blobs_of_another_compression_are_not_used() {
-        assert!(listed(&[], Origin::Signed).with_compression(Compression::Gzip).is_none());
-        assert!(listed(&[], Origin::Signed).with_compression(Compression::ZstdChunked).is_none());
+        assert!(listed(&[], MappingOrigin::Signed).with_compression(Compression::Gzip).is_none());
+        assert!(listed(&[], MappingOrigin::Signed).with_compression(Compression::ZstdChunked).is_none());
     }
 }

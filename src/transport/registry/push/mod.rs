@@ -1,53 +1,56 @@
-//! A push that sends what is missing, and makes nothing else.
+//! Pushes an image. Only missing blobs are made and sent.
 //!
 //! ```text
 //! for each layer, several at once:
 //!   which blob is it?   itself, where it is not to be compressed
-//!                       else what its recipe says that it compresses to
-//!                       else what the local cache says it compressed to
+//!                       else the blob that its recipe lists
+//!                       else the blob that the local cache lists
 //!                       else what the images that the tag and --cache-from name list for its diff_id: see `known`;
 //!                       trusted if signed, else verified: see `mapping` and `verification`
 //!   is the blob there?  HEAD: done
 //!                       another repository of the registry has it: mount it
 //!   else                make it, compress it, send it: one stream
-//! config, then manifest under each tag, then the document of known layers: see `noted`
+//! config, then manifest under each tag, then the document of known layers: see `known_layers`
 //! ```
 //!
-//! What several images of an index share is looked for and sent once.
+//! A blob that several images of an index share is searched and sent once.
 //!
-//! The manifest comes last, so a push that breaks leaves no tag that cannot be
-//! pulled, and the same push again sends the rest.
+//! The manifest is written last. A push that breaks therefore leaves no incomplete tag, and the next push sends the
+//! rest.
 
 mod blob;
 mod known;
+mod known_layers;
 mod mapping;
-mod noted;
 mod single_flight;
 mod steps;
 mod verification;
 mod watch;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use super::{Client, Purpose, RegistryError, shared::Shared};
+use super::{Client, Purpose, RegistryError, shared::SharedBlobs};
 use crate::{
-    attest::VerifyingKey,
+    attest::{VerifiedLayers, VerifyingKey},
     image::{ImageError, ManifestGraph},
     layer::compress::Compression,
     oci::{Digest, Reference},
     threads::{self, lock},
     transport::{
         Details, Outcome, PushDetails, Referrers, Sent, WriteError, WriteOptions, WriteTransport,
-        progress::{EvidenceCounts, Fate, Progress},
+        progress::{Evidence, EvidenceCounts, Fate, Progress},
         registry,
         write::SignDocument,
     },
 };
-use known::Known;
-use noted::Change;
+use known::KnownMappings;
+use known_layers::DocumentChange;
 use steps::{Push, PushedLayer};
 
 pub(super) fn parse(rest: &str) -> std::result::Result<Arc<dyn WriteTransport>, String> {
@@ -55,16 +58,16 @@ pub(super) fn parse(rest: &str) -> std::result::Result<Arc<dyn WriteTransport>, 
     if reference.digest.is_some() {
         return Err(format!("a destination has a tag, not a digest: {reference}"));
     }
-    Ok(Arc::new(Repository { reference }))
+    Ok(Arc::new(PushTarget { reference }))
 }
 
 /// A repository of a registry, and the tag.
 #[derive(Debug)]
-struct Repository {
+struct PushTarget {
     reference: Reference,
 }
 
-impl WriteTransport for Repository {
+impl WriteTransport for PushTarget {
     fn write(&self, content: &ManifestGraph, options: &WriteOptions) -> std::result::Result<Outcome, WriteError> {
         let reference = &self.reference;
         let client = Arc::new(Client::for_purpose(Purpose::Write, reference, &options.registry)?);
@@ -83,16 +86,18 @@ impl WriteTransport for Repository {
             registry: options.registry.clone(),
             shared: options.shared.clone(),
         };
-        let Pushed { digest, blobs, bytes, left, noted, evidence, warnings, .. } =
-            push(content, &client, &push_options, &options.progress)?;
+        let pushed = push(content, &client, &push_options, &options.progress)?;
+        let verified = pushed.verified_layers();
+        let PushResult { digest, blobs, bytes, attestations_left, change, evidence, warnings, .. } = pushed;
         let is_recompressed = digest != content.digest() && content.images().iter().any(|image| image.as_is);
         let details = PushDetails {
             reference: reference.to_string(),
             digest_before: is_recompressed.then(|| content.digest()),
-            attestations_left: left,
-            recorded: noted.added,
-            unrecorded: noted.left,
+            attestations_left,
+            recorded: change.added,
+            unrecorded: change.unmounted,
             evidence,
+            verified,
             warnings,
         };
         let sent = Sent { blobs: blobs as u64, bytes };
@@ -108,7 +113,7 @@ impl WriteTransport for Repository {
     }
 }
 
-impl Referrers for Repository {
+impl Referrers for PushTarget {
     fn add(&self, referrer: &ManifestGraph, options: &WriteOptions) -> std::result::Result<(), WriteError> {
         let client = Arc::new(Client::for_purpose(Purpose::Write, &self.reference, &options.registry)?);
         let as_is = PushOptions {
@@ -129,23 +134,23 @@ impl Referrers for Repository {
     }
 }
 
-/// Layers on their way at once.
+/// The number of layers that are pushed at once.
 const CONNECTIONS: usize = 4;
 
-/// How to push.
+/// The options of a push.
 #[derive(Clone)]
 pub struct PushOptions {
-    /// Under which tags.
+    /// The tags to write.
     pub tags: Vec<String>,
-    /// How layers that are not compressed yet are compressed.
+    /// The compression of layers that are not compressed yet.
     pub compression: Compression,
-    /// How hard; `None` is the format's own.
+    /// The compression level. `None` is the default of the format.
     pub level: Option<i32>,
-    /// Other repositories of the same registry to take blobs from.
+    /// Other repositories of the same registry from which blobs can be mounted.
     pub mount_from: Vec<String>,
-    /// Tags or digests whose layers may be the same: `TAG`, or `REPOSITORY:TAG` of the same registry.
+    /// Tags or digests whose images may share layers: `TAG`, or `REPOSITORY:TAG` of the same registry.
     pub cache_from: Vec<String>,
-    /// Where the layers are noted for others: `TAG`, or `REPOSITORY:TAG` of the same registry.
+    /// The place of the document of known layers: `TAG`, or `REPOSITORY:TAG` of the same registry.
     pub cache_to: Option<String>,
     /// Keys whose signatures make the layers that an image or a document of known layers lists trusted.
     pub trusted_keys: Vec<VerifyingKey>,
@@ -153,37 +158,41 @@ pub struct PushOptions {
     pub trust_tags: bool,
     /// Signs the document of known layers.
     pub sign: Option<Arc<SignDocument>>,
-    /// How the registry is reached.
+    /// Options for reaching registries.
     pub registry: registry::Options,
-    /// What other pushes sent.
-    pub shared: Option<Arc<Shared>>,
+    /// The blobs that other pushes sent.
+    pub shared: Option<Arc<SharedBlobs>>,
 }
 
-/// What a push did.
+/// The result of a push.
 #[derive(Clone, Debug)]
-pub struct Pushed {
-    /// The manifest's digest.
+pub struct PushResult {
+    /// The digest of the manifest.
     pub digest: Digest,
-    /// The manifest's size in bytes.
+    /// The size of the manifest in bytes.
     pub size: u64,
-    /// Blobs sent.
+    /// The number of blobs sent.
     pub blobs: usize,
-    /// Bytes of blobs sent.
+    /// The number of bytes of blobs sent.
     pub bytes: u64,
-    /// Attestations that say something of an image whose digest changed, and so were not sent.
-    pub left: usize,
-    /// What became of the document of known layers.
-    pub noted: Change,
-    /// How the blobs of layers that are compressed on the way were determined.
+    /// The number of attestations that were not sent, because the digest of their subject changed.
+    pub attestations_left: usize,
+    /// The change of the document of known layers.
+    pub change: DocumentChange,
+    /// How the blobs of compressed layers were determined.
     pub evidence: EvidenceCounts,
-    /// Mappings that were refuted, a line each.
+    /// The blobs of layers that this machine or a trusted key has made or verified.
+    pub verified: BTreeSet<Digest>,
+    /// The blobs of layers whose diff_id is only a claim of an image. They can be in `verified` too, with another diff_id.
+    pub unverified: BTreeSet<Digest>,
+    /// The mappings that were refuted, one per line.
     pub warnings: Vec<String>,
 }
 
-/// Why a push failed.
+/// The error of a push.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// The registry did not take it.
+    /// A request failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// A blob could not be made.
@@ -192,57 +201,65 @@ pub enum PushError {
     /// The manifest is malformed.
     #[error("parsing the manifest")]
     Manifest(#[source] serde_json::Error),
-    /// Something else is where layers were to be noted.
+    /// The place of the document of known layers has other content.
     #[error("{0} is not a list of known layers; the image was pushed, but --cache-to needs a tag of its own")]
     NotNoted(String),
     /// The document of known layers could not be signed.
     #[error("signing the known layers in {place}; the image was pushed")]
-    Sign {
-        /// The document.
-        place: String,
-        /// Why not.
-        source: WriteError,
-    },
+    Sign { place: String, source: WriteError },
 }
 
 type Result<T> = std::result::Result<T, PushError>;
 
-/// Pushes an image, or an index and all it lists, under each of the tags; under its digest without tags.
+/// Pushes an image, or an index with all its images, under each of the tags, or without tags under its digest.
 ///
-/// Plain layers of images are compressed, which changes the digests of the manifests and indexes above them. All else
-/// stays as it is.
+/// Uncompressed layers are compressed, which changes the digests of the manifests and indexes above them. Everything
+/// else is unchanged.
 ///
 /// # Errors
 ///
-/// [`PushError`]; no tag was changed then, or all that were hold the whole content.
+/// [`PushError`]. Each tag is then unchanged, or has the whole content.
 pub fn push(
     content: &ManifestGraph,
     client: &Arc<Client>,
     options: &PushOptions,
     progress: &Arc<dyn Progress>,
-) -> Result<Pushed> {
-    let known = Known::new(client, options, content);
+) -> Result<PushResult> {
+    let known = KnownMappings::new(client, options, content);
     let push = Push::new(client, options, known, progress);
     let pushed = push.content(content, &options.tags)?;
-    let pushed = Pushed { warnings: push.warnings(), ..pushed };
+    let pushed = PushResult { warnings: push.warnings(), ..pushed };
     let Some(to) = &options.cache_to else { return Ok(pushed) };
-    // Pushes of one process take turns, and forget nothing of each other.
+    // Pushes of one process update the document in turn, so that no update is lost.
     let _turn = options.shared.as_ref().map(|shared| lock(&shared.notes));
-    let noted = noted::add(client, to, &push.to_note(), options)?;
-    Ok(Pushed { noted, ..pushed })
+    let change = known_layers::add(client, to, &push.layers_to_record(), options)?;
+    Ok(PushResult { change, ..pushed })
 }
 
-impl Pushed {
-    /// This document, and no blob.
+impl PushResult {
+    /// Returns the result for this document without blobs.
     fn nothing(digest: Digest, document: &[u8]) -> Self {
         let size = document.len() as u64;
-        let (noted, evidence) = (Change::default(), EvidenceCounts::default());
-        Self { digest, size, blobs: 0, bytes: 0, left: 0, noted, evidence, warnings: Vec::new() }
+        let (change, evidence) = (DocumentChange::default(), EvidenceCounts::default());
+        let (verified, unverified, warnings) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let attestations_left = 0;
+        Self { digest, size, blobs: 0, bytes: 0, attestations_left, change, evidence, verified, unverified, warnings }
     }
 
     fn count_layer(&mut self, layer: &PushedLayer) {
         self.count(layer.fate);
         layer.evidence.iter().for_each(|evidence| self.evidence.add(*evidence));
+        let is_own = layer.evidence.is_some_and(Evidence::is_own);
+        if is_own { &mut self.verified } else { &mut self.unverified }.insert(layer.blob.digest);
+    }
+
+    /// Returns the layers that a signature lists as verified. The list names only blobs, so a blob with a second diff_id that is
+    /// only a claim, in this or another image of the index, is not listed.
+    fn verified_layers(&self) -> VerifiedLayers {
+        match self.unverified.is_empty() {
+            true => VerifiedLayers::ALL,
+            false => VerifiedLayers::Listed(&self.verified - &self.unverified),
+        }
     }
 
     fn count(&mut self, fate: Fate) {
@@ -253,7 +270,7 @@ impl Pushed {
     }
 }
 
-/// Runs `job` for 0, 1, … `count` - 1, several at once; results are in order. After an error nothing more is begun.
+/// Runs `job` for 0, 1, … `count` - 1, several at once. The results are in order. After an error, no new jobs start.
 fn in_parallel<T: Send>(count: usize, job: &(dyn Fn(usize) -> Result<T> + Sync)) -> Result<Vec<T>> {
     let next = AtomicUsize::new(0);
     let results: Vec<Mutex<Option<Result<T>>>> = (0..count).map(|_| Mutex::new(None)).collect();
@@ -271,4 +288,28 @@ fn in_parallel<T: Send>(count: usize, job: &(dyn Fn(usize) -> Result<T> + Sync))
     let finished =
         results.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(|poison| poison.into_inner()));
     finished.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::{Descriptor, descriptor::media_type};
+
+    #[test]
+    fn a_blob_with_a_second_diff_id_that_is_not_verified_is_not_listed() {
+        let layer = |text: &str, evidence| PushedLayer {
+            blob: Descriptor::new(media_type::LAYER_GZIP, Digest::sha256(text.as_bytes()), 1),
+            fate: Fate::Present,
+            evidence,
+        };
+        for claim in [None, Some(Evidence::Claimed)] {
+            let mut pushed = PushResult::nothing(Digest::sha256(b"image"), b"image");
+            for text in ["one", "two"] {
+                pushed.count_layer(&layer(text, Some(Evidence::Made)));
+            }
+            assert_eq!(pushed.verified_layers(), VerifiedLayers::ALL);
+            pushed.count_layer(&layer("two", claim));
+            assert_eq!(pushed.verified_layers(), VerifiedLayers::Listed(BTreeSet::from([Digest::sha256(b"one")])));
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Each blob is sent once, however many images need it.
+//! Each blob is sent once, even if several images need it.
 //!
 //! ```text
 //! slot     blobs of this push: the second image that needs a blob waits for the first
@@ -18,13 +18,13 @@ use crate::{
 };
 
 impl Push<'_> {
-    /// The blob of `key`, which `send` sends if no image of this push had it yet; `send` is given the blob of another push
-    /// to the same registry. Other threads that need the blob wait.
+    /// Returns the blob of `key`. If no image of this push has sent it, `send` does, with the blob of another push to
+    /// the same registry as its argument. Other threads that need the blob wait.
     pub(super) fn get_or_send(
         &self,
         key: Digest,
         is_compressed: bool,
-        send: impl FnOnce(Option<&shared::Sent>) -> Result<PushedLayer>,
+        send: impl FnOnce(Option<&shared::SentBlob>) -> Result<PushedLayer>,
     ) -> Result<PushedLayer> {
         let shared = self.options.shared.as_deref();
         let place = shared.map(|shared| shared.place(self.client.host(), key, is_compressed));
@@ -32,13 +32,13 @@ impl Push<'_> {
         let slot = Arc::clone(lock(&self.slots).entry((key, is_compressed)).or_default());
         let mut slot = lock(&slot);
         if let Some((blob, evidence)) = &*slot {
-            return Ok(PushedLayer { blob: blob.clone(), fate: Fate::There, evidence: *evidence });
+            return Ok(PushedLayer { blob: blob.clone(), fate: Fate::Present, evidence: *evidence });
         }
         let found = send(place.as_deref().and_then(Option::as_ref))?;
         *slot = Some((found.blob.clone(), found.evidence));
         if let Some(place) = &mut place {
             let repository = self.client.repository().to_owned();
-            **place = Some(shared::Sent { blob: found.blob.clone(), repository, evidence: found.evidence });
+            **place = Some(shared::SentBlob { blob: found.blob.clone(), repository, evidence: found.evidence });
         }
         Ok(found)
     }

@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use super::{PushError, PushOptions, Pushed, Result, in_parallel, known::Known, noted::Noted, watch::Watch};
+use super::{
+    PushError, PushOptions, PushResult, Result, in_parallel, known::KnownMappings, known_layers::KnownLayer,
+    watch::LayerProgress,
+};
 use crate::{
     image::{
         Image, ImageIndex, LayerBlob, ManifestGraph,
@@ -21,18 +24,17 @@ use crate::{
     },
 };
 
-/// A push on its way.
+/// A running push.
 pub(super) struct Push<'a> {
     pub client: &'a Arc<Client>,
     pub options: &'a PushOptions,
-    pub known: Known<'a>,
+    pub known: KnownMappings<'a>,
     pub cache: CompressionCache,
     progress: &'a Arc<dyn Progress>,
-    /// The blobs that are there by now, by digest and whether they are compressed on the way. Whoever holds a slot
-    /// sends.
+    /// The existing blobs, by digest and whether they are compressed by the push. The holder of a slot sends the blob.
     pub slots: Mutex<HashMap<(Digest, bool), Slot>>,
-    /// Plain layers that were compressed, now or once, and are there.
-    compressed: Mutex<Vec<Noted>>,
+    /// Uncompressed layers whose compressed blobs exist in the registry.
+    compressed: Mutex<Vec<KnownLayer>>,
     warnings: Mutex<Vec<String>>,
 }
 
@@ -43,7 +45,7 @@ type Slot = Arc<Mutex<Option<(Descriptor, Option<Evidence>)>>>;
 pub(super) struct PushedLayer {
     pub blob: Descriptor,
     pub fate: Fate,
-    /// For layers that are compressed on the way.
+    /// Set for layers that are compressed by the push.
     pub evidence: Option<Evidence>,
 }
 
@@ -51,14 +53,14 @@ impl<'a> Push<'a> {
     pub fn new(
         client: &'a Arc<Client>,
         options: &'a PushOptions,
-        known: Known<'a>,
+        known: KnownMappings<'a>,
         progress: &'a Arc<dyn Progress>,
     ) -> Self {
         Self {
             client,
             options,
             known,
-            cache: CompressionCache::of_user(),
+            cache: CompressionCache::open(),
             progress,
             slots: Mutex::default(),
             compressed: Mutex::default(),
@@ -71,7 +73,7 @@ impl<'a> Push<'a> {
         lock(&self.warnings).push(message);
     }
 
-    /// The messages, in a stable order: layers are pushed in parallel.
+    /// Returns the messages in a stable order, since layers are pushed in parallel.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = lock(&self.warnings).clone();
         warnings.sort();
@@ -79,34 +81,37 @@ impl<'a> Push<'a> {
         warnings
     }
 
-    /// What is to be noted for others.
-    pub fn to_note(&self) -> MutexGuard<'_, Vec<Noted>> {
+    /// Returns the layers for the document of known layers.
+    pub fn layers_to_record(&self) -> MutexGuard<'_, Vec<KnownLayer>> {
         lock(&self.compressed)
     }
 
-    /// An image or an index, under the tags; under its digest without tags.
-    pub fn content(&self, content: &ManifestGraph, tags: &[String]) -> Result<Pushed> {
+    /// Pushes an image or an index under the tags, or without tags under its digest.
+    pub fn content(&self, content: &ManifestGraph, tags: &[String]) -> Result<PushResult> {
         match content {
             ManifestGraph::Image(image) => self.image(image, tags),
             ManifestGraph::Index(index) => self.index(index, tags),
         }
     }
 
-    /// Each child by its digest, then the index.
-    fn index(&self, index: &ImageIndex, tags: &[String]) -> Result<Pushed> {
+    /// Pushes each child by its digest, then the index.
+    fn index(&self, index: &ImageIndex, tags: &[String]) -> Result<PushResult> {
         let listed: Index = serde_json::from_slice(&index.bytes).map_err(PushError::Manifest)?;
-        let mut all = Pushed::nothing(index.algorithm.of(&index.bytes), &index.bytes);
+        let mut all = PushResult::nothing(index.algorithm.digest(&index.bytes), &index.bytes);
         let mut changed: HashMap<Digest, (Digest, u64)> = HashMap::new();
         for at in images_first(&listed, index.children.len()) {
             let child = &index.children[at];
             let digest = child.digest();
             if listed.manifests.get(at).and_then(subject).is_some_and(|subject| changed.contains_key(&subject)) {
-                all.left += 1;
+                all.attestations_left += 1;
                 continue;
             }
             let one = self.content(child, &[])?;
-            (all.blobs, all.bytes, all.left) = (all.blobs + one.blobs, all.bytes + one.bytes, all.left + one.left);
+            (all.blobs, all.bytes, all.attestations_left) =
+                (all.blobs + one.blobs, all.bytes + one.bytes, all.attestations_left + one.attestations_left);
             all.evidence = all.evidence.plus(one.evidence);
+            all.verified.extend(one.verified);
+            all.unverified.extend(one.unverified);
             if one.digest != digest {
                 changed.insert(digest, (one.digest, one.size));
             }
@@ -116,71 +121,75 @@ impl<'a> Push<'a> {
         }
         let rewritten = (!changed.is_empty()).then(|| rewritten(listed, &changed));
         let bytes = rewritten.as_deref().unwrap_or(&index.bytes);
-        let digest = index.algorithm.of(bytes);
+        let digest = index.algorithm.digest(bytes);
         self.put(&index.media_type, &digest, bytes, tags)?;
-        Ok(Pushed { digest, size: bytes.len() as u64, ..all })
+        Ok(PushResult { digest, size: bytes.len() as u64, ..all })
     }
 
-    /// The layers, the config, then the manifest.
-    fn image(&self, image: &Image, tags: &[String]) -> Result<Pushed> {
+    /// Pushes the layers and the config, then the manifest.
+    fn image(&self, image: &Image, tags: &[String]) -> Result<PushResult> {
         let is_image = media_type::is_config(&image.config_media_type);
         let compression = if is_image { self.options.compression } else { Compression::None };
         self.progress.image(image);
         let layer = |at: usize| self.watched(image, at, compression);
         if self.sends_only_own() {
-            return self.own_layers(image, compression, &layer);
+            return self.unshared_layers(image, compression, &layer);
         }
         let layers = in_parallel(image.layers.len(), &layer)?;
-        self.note(image, &layers);
+        self.record_compressed(image, &layers);
         let config = self.config(image)?;
         if let Fate::Sent(bytes) = config {
             self.progress.also_sent(bytes);
         }
         let manifest = manifest(image, &layers)?;
-        let digest = image.manifest_algorithm.of(&manifest);
+        let digest = image.manifest_algorithm.digest(&manifest);
         self.put(&image.media_type, &digest, &manifest, tags)?;
-        let mut pushed = Pushed::nothing(digest, &manifest);
+        let mut pushed = PushResult::nothing(digest, &manifest);
         layers.iter().for_each(|layer| pushed.count_layer(layer));
         pushed.count(config);
         Ok(pushed)
     }
 
-    /// One layer, with its progress reported.
+    /// Pushes one layer and reports its progress.
     fn watched(&self, image: &Image, at: usize, compression: Compression) -> Result<PushedLayer> {
-        let watch = Watch { layer: at + 1, progress: Arc::clone(self.progress) };
+        let watch = LayerProgress { layer: at + 1, progress: Arc::clone(self.progress) };
         let pushed = self.layer(&image.layers[at], compression, &watch)?;
         pushed.evidence.iter().for_each(|evidence| self.progress.evidence(at + 1, *evidence));
         self.progress.done(at + 1, &pushed.blob, pushed.fate);
         Ok(pushed)
     }
 
-    /// Keeps in mind which blobs plain layers became.
-    fn note(&self, image: &Image, layers: &[PushedLayer]) {
-        let compressed =
-            layers.iter().zip(&image.layers).filter(|(pushed, layer)| pushed.blob.digest != layer.descriptor.digest);
-        self.to_note().extend(compressed.map(|(pushed, layer)| (layer.diff_id, pushed.blob.clone())));
+    /// Records which blobs uncompressed layers became. A document that is signed lists no claims of recipes.
+    fn record_compressed(&self, image: &Image, layers: &[PushedLayer]) {
+        let is_signed = self.options.sign.is_some();
+        let compressed = layers.iter().zip(&image.layers).filter(|(pushed, layer)| {
+            pushed.blob.digest != layer.descriptor.digest
+                && (!is_signed || pushed.evidence.is_some_and(Evidence::is_own))
+        });
+        self.layers_to_record().extend(compressed.map(|(pushed, layer)| (layer.diff_id, pushed.blob.clone())));
     }
 
-    /// Whether layers that another part of a fleet sends are left to it for now.
+    /// Whether layers of other parts of a fleet are not sent for now.
     fn sends_only_own(&self) -> bool {
         self.options.shared.as_ref().is_some_and(|shared| shared.sends_only_own())
     }
 
-    /// The layers that no other part of a fleet sends.
-    fn own_layers(
+    /// Returns the layers that no other part of a fleet sends.
+    fn unshared_layers(
         &self,
         image: &Image,
         compression: Compression,
         job: &(dyn Fn(usize) -> Result<PushedLayer> + Sync),
-    ) -> Result<Pushed> {
+    ) -> Result<PushResult> {
         let is_own = |layer: &LayerBlob| {
             let (key, is_compressed) = shared::key(layer, compression);
-            let home = self.options.shared.as_ref().and_then(|shared| shared.homes.of(self.client, key, is_compressed));
+            let home =
+                self.options.shared.as_ref().and_then(|shared| shared.homes.home_of(self.client, key, is_compressed));
             home.is_none_or(|home| !home.is_foreign())
         };
-        let own: Vec<usize> = (0..image.layers.len()).filter(|at| is_own(&image.layers[*at])).collect();
-        let mut pushed = Pushed::nothing(image.digest(), &image.manifest);
-        in_parallel(own.len(), &|at| job(own[at]))?.iter().for_each(|layer| pushed.count_layer(layer));
+        let unshared: Vec<usize> = (0..image.layers.len()).filter(|at| is_own(&image.layers[*at])).collect();
+        let mut pushed = PushResult::nothing(image.digest(), &image.manifest);
+        in_parallel(unshared.len(), &|at| job(unshared[at]))?.iter().for_each(|layer| pushed.count_layer(layer));
         Ok(pushed)
     }
 
@@ -194,14 +203,14 @@ impl<'a> Push<'a> {
     }
 }
 
-/// Places of an index's children: attestations come after their image, no matter where the index lists them.
+/// Returns the order of an index's children: attestations follow their image, independent of the order in the index.
 fn images_first(listed: &Index, count: usize) -> Vec<usize> {
-    let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|it| subject(it).is_some());
+    let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|descriptor| subject(descriptor).is_some());
     let (attestations, images): (Vec<usize>, Vec<usize>) = (0..count).partition(is_attestation);
     [images, attestations].concat()
 }
 
-/// The manifest of the layers as they are in the registry: the image's own, byte for byte, where none was compressed.
+/// Returns the manifest of the layers in the registry. It is the original, byte for byte, if no layer was compressed.
 fn manifest(image: &Image, layers: &[PushedLayer]) -> Result<Vec<u8>> {
     if layers.iter().zip(&image.layers).all(|(pushed, layer)| pushed.blob == layer.descriptor) {
         return Ok(image.manifest.clone());

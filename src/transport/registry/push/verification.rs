@@ -7,8 +7,8 @@
 //!              be compressed to                layer and one byte
 //! ```
 //!
-//! The three steps are three threads. Memory is constant, and nothing is written. If the connection is so slow that
-//! compressing the layer takes less time, the download is ended.
+//! The three steps run on three threads. Memory use is constant, and nothing is written. If the connection is so slow
+//! that compressing the layer takes less time, the download is cancelled.
 
 use std::{
     io::{self, Read, Write},
@@ -16,54 +16,53 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
-use super::{mapping::Mapping, watch::Watch};
+use super::{mapping::Mapping, watch::LayerProgress};
 use crate::{
     image::{BlobReader, LayerBlob},
     layer::{ChunkReader, Chunks, DetectedCompression, Overlapped, chunked, compress::Compression},
     oci::{Descriptor, Hasher},
-    threads::lock,
+    threads::{self, lock},
     transport::registry::Client,
 };
 
-/// How long a download waits for the registry before its rate is judged.
+/// The waiting time after which the rate of a download is checked.
 const GRACE: Duration = Duration::from_secs(1);
-/// Uncompressed bytes per second that one core compresses (docs/benchmarks.md, *Known layers*).
+/// The number of uncompressed bytes that one core compresses per second (docs/benchmarks.md, *Known layers*).
 const GZIP_RATE: u64 = 120_000_000;
 const ZSTD_RATE: u64 = 170_000_000;
-/// A download is ended if it would take longer than this many times the time that compressing takes: the estimate is
-/// rough, and compressing is in vain if the blob was compressed in another way.
+/// A download is cancelled if it would take more than this multiple of the time for compressing. The estimate is rough,
+/// and compressing is useless if the blob was compressed in another way.
 const PATIENCE: u32 = 2;
 const BUFFER: usize = 64 * 1024;
 
-/// What verification found.
+/// The result of a verification.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// The blob decompresses to the layer.
     Verified,
-    /// It does not, for this reason.
+    /// The blob does not decompress to the layer, for this reason.
     Refuted(String),
     /// The blob could not be read, or reading takes longer than compressing.
     Unavailable,
 }
 
-/// Whether the blob of `mapping`, which `client`'s repository has, decompresses to `layer`.
+/// Verifies whether the blob of `mapping` in `client`'s repository decompresses to `layer`.
 pub(super) fn verify(
     client: &Arc<Client>,
     mapping: &Mapping,
     layer: &LayerBlob,
     compression: Compression,
-    watch: &Watch,
+    watch: &LayerProgress,
 ) -> Verdict {
     let blob = &mapping.blob;
     if blob.size > largest_compressed(layer.descriptor.size) {
         return Verdict::Refuted(format!("it has {} bytes, more than the layer can be compressed to", blob.size));
     }
     let limit = compressing_time(layer.descriptor.size, compression) * PATIENCE;
-    let connection = Connection { inner: client.blob(&blob.digest), pace: Pace::new(blob.size, limit) };
+    let connection = BlobDownload { inner: client.blob(&blob.digest), pace: Pace::new(blob.size, limit) };
     judge(watch.reader(connection), blob, layer, compression)
 }
 
@@ -79,15 +78,15 @@ fn judge(source: Box<dyn Read + Send>, blob: &Descriptor, layer: &LayerBlob, com
         Ok(None) if state.read.load(Ordering::Relaxed) < blob.size => {
             Verdict::Refuted("the layer ends before the blob".to_owned())
         }
-        // Readers that look for a table of contents at the end of a blob take files from it, not from the tar.
-        Ok(None) if chunked::is_footer(&*lock(&state.tail)) => {
+        // Readers that find a table of contents at the end of a blob take files from it, not from the tar.
+        Ok(None) if chunked::has_footer(&lock(&state.tail)) => {
             Verdict::Refuted("it has a table of contents, which is not verified".to_owned())
         }
         Ok(None) => Verdict::Verified,
     }
 }
 
-/// Decompresses a blob of `blob_size` bytes; how the result differs from the layer, if it does.
+/// Decompresses a blob of `blob_size` bytes. Returns the difference to the layer, if there is one.
 fn compare(
     compressed: ChunkReader,
     blob_size: u64,
@@ -95,9 +94,9 @@ fn compare(
     compression: Compression,
 ) -> io::Result<Option<String>> {
     let size = layer.descriptor.size;
-    let packing = DetectedCompression::of_media_type(compression.media_type());
+    let packing = DetectedCompression::from_media_type(compression.media_type());
     let mut uncompressed = packing.reader(compressed, blob_size)?.take(size.saturating_add(1));
-    let mut hashing = Overlapped::new(Hashing { hasher: layer.diff_id.hasher(), size: 0 });
+    let mut hashing = Overlapped::new(HashingWriter { hasher: layer.diff_id.hasher(), size: 0 });
     let mut chunk = hashing.first();
     loop {
         let count = uncompressed.read(chunk.room())?;
@@ -117,13 +116,13 @@ fn compare(
     Ok((found != layer.diff_id).then(|| format!("it decompresses to {found}")))
 }
 
-/// Hashes and counts what is written.
-struct Hashing {
+/// Hashes and counts the written bytes.
+struct HashingWriter {
     hasher: Hasher,
     size: u64,
 }
 
-impl Write for Hashing {
+impl Write for HashingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
@@ -135,7 +134,7 @@ impl Write for Hashing {
     }
 }
 
-/// As [`io::copy`], with a bigger buffer.
+/// The same as [`io::copy`], with a larger buffer.
 fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -147,33 +146,33 @@ fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<()> {
     }
 }
 
-/// No compressor makes more of `size` bytes: stored blocks of deflate and raw blocks of zstd add less than a hundredth, and
-/// headers less than 64 KiB.
+/// Returns the maximum compressed size of `size` bytes for any compressor: stored blocks of deflate and raw blocks of
+/// zstd add less than a hundredth, and headers less than 64 KiB.
 fn largest_compressed(size: u64) -> u64 {
     size.saturating_add(size / 100).saturating_add(64 * 1024)
 }
 
-/// How long this machine takes to compress `size` bytes, if it does nothing else.
+/// Returns the time that this machine takes to compress `size` bytes without other load.
 fn compressing_time(size: u64, compression: Compression) -> Duration {
     let rate = if compression == Compression::Gzip { GZIP_RATE } else { ZSTD_RATE };
-    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    let cores = threads::jobs() as u64;
     Duration::from_millis(size.saturating_mul(1000) / (rate * cores))
 }
 
-/// A blob on its way, checked against its descriptor.
+/// A blob that is being downloaded, and checked against its descriptor.
 struct Download {
     inner: BlobReader,
     state: Arc<DownloadState>,
 }
 
-/// What is known of a download once its reader is gone.
+/// The state of a download, which is still needed after its reader was dropped.
 #[derive(Default)]
 struct DownloadState {
-    /// Whether reading failed, in contrast to decompressing.
+    /// Whether reading failed, as opposed to decompressing.
     has_failed: AtomicBool,
     read: AtomicU64,
     /// The last bytes.
-    tail: Mutex<[u8; 8]>,
+    tail: Mutex<Vec<u8>>,
 }
 
 impl Read for Download {
@@ -181,24 +180,20 @@ impl Read for Download {
         let count = self.inner.read(buffer).inspect_err(|_| self.state.has_failed.store(true, Ordering::Relaxed))?;
         self.state.read.fetch_add(count as u64, Ordering::Relaxed);
         let (new, mut tail) = (&buffer[..count], lock(&self.state.tail));
-        match new.last_chunk() {
-            Some(last) => *tail = *last,
-            None => {
-                tail.rotate_left(count);
-                tail[8 - count..].copy_from_slice(new);
-            }
-        }
+        tail.extend_from_slice(&new[count.saturating_sub(chunked::FOOTER_SIZE)..]);
+        let excess = tail.len().saturating_sub(chunked::FOOTER_SIZE);
+        tail.drain(..excess);
         Ok(count)
     }
 }
 
-/// The connection that a blob comes from; fails if it is too slow.
-struct Connection<R> {
+/// The connection for a blob. It fails if it is too slow.
+struct BlobDownload<R> {
     inner: R,
     pace: Pace,
 }
 
-impl<R: Read> Read for Connection<R> {
+impl<R: Read> Read for BlobDownload<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let begun = Instant::now();
         let count = self.inner.read(buffer)?;
@@ -207,7 +202,7 @@ impl<R: Read> Read for Connection<R> {
     }
 }
 
-/// The rate of a download. Only the time that is spent waiting for the registry counts, not the time for decompressing.
+/// The rate of a download. Only the time of waiting for the registry counts, not the time for decompressing.
 #[derive(Clone, Copy, Debug)]
 struct Pace {
     size: u64,
@@ -217,7 +212,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// Of a blob of `size` bytes, of which the rest must never need more than `limit`.
+    /// Returns the pace of a blob of `size` bytes. The rest must never need more than `limit`.
     fn new(size: u64, limit: Duration) -> Self {
         Self { size, limit, read: 0, waited: Duration::ZERO }
     }
@@ -241,7 +236,7 @@ mod tests {
     const TAR: &[u8] = &[7; 300_000];
 
     fn layer() -> LayerBlob {
-        let digest = Digest::of(TAR);
+        let digest = Digest::sha256(TAR);
         LayerBlob::new(Descriptor::new(media_type::LAYER_TAR, digest, TAR.len() as u64), digest, || Ok(Box::new(TAR)))
     }
 
@@ -252,7 +247,7 @@ mod tests {
     }
 
     fn judged(source: impl Read + Send + 'static, blob: &[u8], compression: Compression) -> Verdict {
-        let descriptor = Descriptor::new(compression.media_type(), Digest::of(blob), blob.len() as u64);
+        let descriptor = Descriptor::new(compression.media_type(), Digest::sha256(blob), blob.len() as u64);
         judge(Box::new(source), &descriptor, &layer(), compression)
     }
 
@@ -264,7 +259,7 @@ mod tests {
     fn a_blob_that_decompresses_to_the_layer_is_verified() {
         for compression in [Compression::Gzip, Compression::Zstd] {
             assert_eq!(verdict(&compress(TAR, compression), compression), Verdict::Verified);
-            // In two members or frames.
+            // The tar in two members or frames.
             let (first, second) = TAR.split_at(1000);
             let blob = [compress(first, compression), compress(second, compression)].concat();
             assert_eq!(verdict(&blob, compression), Verdict::Verified);
@@ -310,9 +305,19 @@ mod tests {
         let skippable = |text: &[u8]| [&0x184d_2a50_u32.to_le_bytes()[..], &8_u32.to_le_bytes(), text].concat();
         let with = |text| [compress(TAR, Compression::Zstd), skippable(text)].concat();
         assert_eq!(verdict(&with(b"whatever"), Compression::Zstd), Verdict::Verified);
-        assert!(
-            matches!(verdict(&with(b"GNUlInUx"), Compression::Zstd), Verdict::Refuted(why) if why.contains("table"))
-        );
+        let refuted = |blob: &[u8], compression| matches!(verdict(blob, compression), Verdict::Refuted(why) if why.contains("table"));
+        for magic in [b"GNUlInUx", b"GnUlInUx"] {
+            assert!(refuted(&with(magic), Compression::Zstd));
+        }
+        // The footer of eStargz: an empty gzip member whose extra field has the offset of the table.
+        let footer = |offset: u64| {
+            let field = format!("{offset:016x}STARGZ");
+            let header =
+                [&[0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 26, 0][..], b"SG", &[22, 0], field.as_bytes()].concat();
+            [&header[..], &[1, 0, 0, 0xff, 0xff], &[0; 8]].concat()
+        };
+        let blob = [compress(TAR, Compression::Gzip), footer(100)].concat();
+        assert!(refuted(&blob, Compression::Gzip));
     }
 
     #[test]
@@ -326,7 +331,7 @@ mod tests {
         let blob = compress(TAR, Compression::Gzip);
         let broken = io::Cursor::new(blob[..100].to_vec()).chain(Broken);
         assert_eq!(judged(broken, &blob, Compression::Gzip), Verdict::Unavailable);
-        // Other bytes than those that the registry was asked for, and fewer.
+        // A blob with other bytes than the requested ones, and a shorter one.
         let other = io::Cursor::new(vec![0; blob.len()]);
         assert_eq!(judged(other, &blob, Compression::Gzip), Verdict::Unavailable);
         let fewer = io::Cursor::new(blob[..100].to_vec());
@@ -336,7 +341,7 @@ mod tests {
     #[test]
     fn a_download_that_takes_longer_than_compressing_is_ended() {
         let slow = |limit| Pace { read: 100, waited: Duration::from_secs(10), ..Pace::new(1000, limit) };
-        // 900 bytes are left at 10 bytes per second.
+        // 900 bytes remain, at a rate of 10 bytes per second.
         assert!(slow(Duration::from_secs(80)).is_too_slow());
         assert!(!slow(Duration::from_secs(100)).is_too_slow());
         assert!(!Pace { waited: GRACE, ..slow(Duration::ZERO) }.is_too_slow());

@@ -1,4 +1,4 @@
-//! Counts the bytes of a layer that are sent, for progress.
+//! Counts the sent bytes of a layer, for progress.
 
 use std::{
     io::{self, Read, Write},
@@ -7,23 +7,23 @@ use std::{
 
 use crate::transport::progress::Progress;
 
-/// Reports how much of one layer was sent.
+/// Reports the progress of one layer.
 #[derive(Clone)]
-pub(super) struct Watch {
+pub(super) struct LayerProgress {
     pub layer: usize,
     pub progress: Arc<dyn Progress>,
 }
 
-impl Watch {
+impl LayerProgress {
     pub fn reader(&self, inner: impl Read + Send + 'static) -> Box<dyn Read + Send> {
         Box::new(Watched { inner, watch: self.clone() })
     }
 }
 
-/// Counts what flows through, in either direction.
+/// Counts the bytes that are read or written.
 pub(super) struct Watched<T> {
     pub inner: T,
-    pub watch: Watch,
+    pub watch: LayerProgress,
 }
 
 impl<R: Read> Read for Watched<R> {

@@ -1,13 +1,13 @@
-//! Where the blobs of a fleet belong, so that several processes send each of them once.
+//! The home repositories of a fleet's blobs, which make sure that several processes send each blob once.
 //!
 //! ```text
-//! images a, b, c in this order; b and c have layer X  ──▶  X belongs to b's repository, its home
-//! b: is X there? send it         c: is X there? at home? mount it, else send it home and mount it
+//! images a, b, c in this order; b and c have layer X  ──▶  b's repository is the home of X
+//! b: does X exist there? else send it      c: does X exist there? at home? mount it, else send it home and mount it
 //! ```
 //!
-//! Every part of a fleet, and every later run, works this out from the same list and looks in one place: the registry is
-//! all that they share. A part sends first what only it sends, and then waits for blobs of the others, as long as those
-//! show signs of life: blobs that appear.
+//! Every part of a fleet, and every later run, computes the homes from the same list. The registry is all that the
+//! parts share. A part first sends the blobs that no other part sends, and then waits for the blobs of the others, as
+//! long as new blobs appear.
 
 use std::{
     collections::HashMap,
@@ -28,29 +28,29 @@ use crate::{
     transport::registry::{self, Client, Purpose, RegistryError},
 };
 
-/// How often a registry is asked for a blob that another part sends.
+/// The interval of requests for a blob that another part sends.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A blob of a registry, by digest and whether it is compressed on the way.
+/// A blob of a registry, by digest and whether it is compressed by the push.
 pub type Key = (String, Digest, bool);
 
 /// The homes of a fleet's blobs.
 #[derive(Debug)]
 pub struct Homes {
     homes: Mutex<HashMap<Key, Arc<Home>>>,
-    /// By host and repository.
+    /// Homes by host and repository.
     repositories: Mutex<HashMap<(String, String), Arc<Home>>>,
-    /// How long another part may show no sign of life.
+    /// The maximum time in which no blob of another part appears.
     patience: Duration,
     sign: Mutex<Instant>,
-    /// Whether the registry took nothing over: then everything is sent where it is needed.
+    /// Whether the registry refuses mounts, so that every blob is sent to each repository.
     refuses: AtomicBool,
 }
 
-/// A repository that blobs of other images belong to.
+/// A repository that is the home of blobs of other images.
 pub struct Home {
     reference: Reference,
-    /// Whether another part sends them.
+    /// Whether another part sends the blobs.
     foreign: bool,
     client: Mutex<Option<Arc<Client>>>,
 }
@@ -62,7 +62,7 @@ impl fmt::Debug for Home {
 }
 
 impl Homes {
-    /// None yet.
+    /// Returns an empty map.
     pub fn new(patience: Duration) -> Self {
         Self {
             homes: Mutex::default(),
@@ -73,8 +73,8 @@ impl Homes {
         }
     }
 
-    /// Gives the blobs of an image that none before it had their home in its repository, and says how many of its blobs
-    /// have one in another part.
+    /// Assigns the blobs of an image that have no home yet to its repository. Returns how many of its blobs have their
+    /// home in another part.
     pub fn add(
         &self,
         content: &ManifestGraph,
@@ -83,7 +83,7 @@ impl Homes {
         foreign: bool,
     ) -> usize {
         let place = (reference.host.clone(), reference.repository.clone());
-        let own = Arc::clone(
+        let repository_home = Arc::clone(
             lock(&self.repositories)
                 .entry(place)
                 .or_insert_with(|| Arc::new(Home { reference: reference.clone(), foreign, client: Mutex::default() })),
@@ -93,11 +93,11 @@ impl Homes {
             let (digest, is_compressed) = key(layer, compression);
             (reference.host.clone(), digest, is_compressed)
         });
-        keys.filter(|key| homes.entry(key.clone()).or_insert_with(|| Arc::clone(&own)).foreign).count()
+        keys.filter(|key| homes.entry(key.clone()).or_insert_with(|| Arc::clone(&repository_home)).foreign).count()
     }
 
-    /// The home of a blob, if it is not in `client`'s repository, or another part sends it.
-    pub fn of(&self, client: &Client, digest: Digest, is_compressed: bool) -> Option<Arc<Home>> {
+    /// Returns the home of a blob, if it is not `client`'s repository, or if another part sends the blob.
+    pub fn home_of(&self, client: &Client, digest: Digest, is_compressed: bool) -> Option<Arc<Home>> {
         if self.refuses.load(Ordering::Relaxed) {
             return None;
         }
@@ -105,8 +105,8 @@ impl Homes {
         home.filter(|home| home.foreign || home.repository() != client.repository())
     }
 
-    /// Whether the blob is at home. Where another part sends it, it gets the time for that.
-    pub fn has(&self, home: &Home, digest: &Digest, options: &registry::Options) -> Result<bool, RegistryError> {
+    /// Whether the blob exists at its home. If another part sends it, this waits for it.
+    pub fn has_blob(&self, home: &Home, digest: &Digest, options: &registry::Options) -> Result<bool, RegistryError> {
         let client = home.client(options)?;
         loop {
             let found = client.has_blob(digest)?;
@@ -124,7 +124,7 @@ impl Homes {
         }
     }
 
-    /// The registry takes nothing over from other repositories.
+    /// Records that the registry refuses mounts.
     pub fn refuse(&self) {
         self.refuses.store(true, Ordering::Relaxed);
     }
@@ -150,8 +150,15 @@ impl Home {
     }
 }
 
-/// How a layer's blob is known before it is made: by its own digest, or where it is compressed on the way by the layer's.
+/// Returns the key of a layer's blob before it is made: its digest, or the digest of the layer if the push compresses it. The
+/// claim of a recipe is part of the key, so that it holds for images with the same claim only.
 pub fn key(layer: &LayerBlob, compression: Compression) -> (Digest, bool) {
     let is_compressed = compression != Compression::None && layer.descriptor.media_type == media_type::LAYER_TAR;
-    (if is_compressed { layer.diff_id } else { layer.descriptor.digest }, is_compressed)
+    let claim = layer.compressed.get(compression.name()).filter(|_| is_compressed);
+    let key = match claim {
+        Some(claim) => Digest::sha256(format!("{} {}", layer.diff_id, claim.digest).as_bytes()),
+        None if is_compressed => layer.diff_id,
+        None => layer.descriptor.digest,
+    };
+    (key, is_compressed)
 }

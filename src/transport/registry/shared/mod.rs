@@ -1,5 +1,5 @@
-//! What pushes of many images share: a blob that one of them sent is mounted by the others, and layers are made within
-//! the means of one push.
+//! The state that pushes of several images share: a blob that one of them sent is mounted by the others, and the number
+//! of layers that are made at once is limited.
 
 mod homes;
 
@@ -22,13 +22,14 @@ use crate::{
 pub(super) use homes::{Home, key};
 use homes::{Homes, Key};
 
-/// Layers that are made at once, however many images are on their way: each may compress on all cores, in some 30 MiB.
+/// The maximum number of layers that are made at once by all pushes. Each may compress on all cores, and needs about 30
+/// MiB.
 const MAKING: u32 = 4;
 
 /// The blobs of registries that this process sent or found, and the repository that has each.
 #[derive(Debug)]
-pub struct Shared {
-    places: Mutex<HashMap<Key, Place>>,
+pub struct SharedBlobs {
+    places: Mutex<HashMap<Key, SentBlobSlot>>,
     pub(crate) homes: Homes,
     /// Held while a document of known layers is read and written.
     pub(crate) notes: Mutex<()>,
@@ -36,21 +37,20 @@ pub struct Shared {
     only_own: AtomicBool,
 }
 
-/// A blob that was sent or found. The thread that holds the lock looks for it, makes it and sends it.
-pub(crate) type Place = Arc<Mutex<Option<Sent>>>;
+/// A blob that was sent or found. The thread that holds the lock searches, makes and sends it.
+pub(crate) type SentBlobSlot = Arc<Mutex<Option<SentBlob>>>;
 
 /// A blob that a registry has.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct SentBlob {
     pub blob: Descriptor,
     pub repository: String,
-    /// For layers that are compressed on the way.
+    /// Set for layers that are compressed by the push.
     pub evidence: Option<Evidence>,
 }
 
-impl Shared {
-    /// Nothing yet. `patience` is how long a blob of another part of a fleet is waited for when nothing of that part
-    /// appears.
+impl SharedBlobs {
+    /// Returns an empty state. `patience` is the maximum time in which no blob of another part of a fleet appears.
     pub fn new(patience: Duration) -> Self {
         Self {
             places: Mutex::default(),
@@ -61,8 +61,8 @@ impl Shared {
         }
     }
 
-    /// Hears of an image before any is pushed, in the order of the fleet, those of other parts (`foreign`) included. Says
-    /// how many of its blobs another part sends.
+    /// Adds an image before any is pushed, in the order of the fleet, including those of other parts (`foreign`).
+    /// Returns how many of its blobs another part sends.
     pub fn expect(
         &self,
         content: &ManifestGraph,
@@ -73,7 +73,7 @@ impl Shared {
         self.homes.add(content, reference, compression, foreign)
     }
 
-    /// Whether pushes from now on send what no other part sends, and nothing else: neither configs nor manifests.
+    /// Sets whether pushes send only the layers that no other part sends, without configs and manifests.
     pub fn send_only_own(&self, only_own: bool) {
         self.only_own.store(only_own, Ordering::Relaxed);
     }
@@ -82,8 +82,8 @@ impl Shared {
         self.only_own.load(Ordering::Relaxed)
     }
 
-    /// The place of a blob of the registry at `host`, by digest and whether it is compressed on the way.
-    pub(crate) fn place(&self, host: &str, digest: Digest, compressed: bool) -> Place {
+    /// Returns the place of a blob of the registry at `host`, by digest and whether it is compressed by the push.
+    pub(crate) fn place(&self, host: &str, digest: Digest, compressed: bool) -> SentBlobSlot {
         Arc::clone(lock(&self.places).entry((host.to_owned(), digest, compressed)).or_default())
     }
 }

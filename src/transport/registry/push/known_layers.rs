@@ -1,17 +1,17 @@
-//! The document of known layers that `--cache-to` keeps in a registry: what layers compressed to, for pushes of other
-//! machines that name it with `--cache-from`.
+//! The document of known layers that `--cache-to` writes to a registry: the compressed blobs of layers, for pushes of
+//! other machines that read it with `--cache-from`.
 //!
 //! ```text
 //! manifest  artifactType application/vnd.strata.layers.v1   layers: blobs, newest first
 //! config    rootfs.diff_ids: the layers that they stand for
 //! ```
 //!
-//! Its form is an image's, so that whoever reads what images say reads it too ([`super::known`]), and the
-//! registry keeps the blobs that it lists, as it keeps those of BuildKit's cache manifests. A tag cannot be locked: of two
-//! that write at once one is forgotten, until it pushes again.
+//! It has the form of an image, so that code for images reads it too ([`super::known`]), and the registry keeps the
+//! blobs that it lists, as for BuildKit's cache manifests. A tag cannot be locked: if two pushes write at the same
+//! time, the entries of one are lost until its next push.
 //!
-//! A push with a key signs the document. It keeps what the document listed before only if a trusted key had signed that,
-//! because its own signature vouches for all of it.
+//! A push with a key signs the document. It keeps what the document listed before only if a trusted key had verified it,
+//! because its own signature says that all layers are verified.
 
 use std::collections::HashSet;
 
@@ -23,26 +23,27 @@ use crate::{
     transport::registry::{Client, Mount, Purpose},
 };
 
-/// What the document says that it is.
+/// The artifact type of the document.
 pub const ARTIFACT_TYPE: &str = "application/vnd.strata.layers.v1";
 const CONFIG_TYPE: &str = "application/vnd.strata.layers.config.v1+json";
-/// Layers of one document. Registries take manifests of 4 MiB, and these make a quarter of one.
+/// The maximum number of layers in a document. Registries accept manifests of 4 MiB, and this number of layers takes a
+/// quarter of that.
 const LAYERS: usize = 4000;
 
-/// A layer and what it compressed to.
-pub type Noted = (Digest, Descriptor);
+/// A layer and its compressed blob.
+pub type KnownLayer = (Digest, Descriptor);
 
-/// What became of a document.
+/// The change of a document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Change {
-    /// Layers that it did not have.
+pub struct DocumentChange {
+    /// The number of new layers.
     pub added: usize,
-    /// Layers that are not in it, because the registry does not mount their blobs there.
-    pub left: usize,
+    /// The number of layers that could not be added, because the registry does not mount their blobs there.
+    pub unmounted: usize,
 }
 
 /// Adds these layers of `client`'s repository to the document at `to`, `[REPOSITORY:]TAG` of the same registry.
-pub(super) fn add(client: &Client, to: &str, layers: &[Noted], options: &PushOptions) -> Result<Change> {
+pub(super) fn add(client: &Client, to: &str, layers: &[KnownLayer], options: &PushOptions) -> Result<DocumentChange> {
     let elsewhere = known::reference(client, to);
     let open = |reference| Client::for_purpose(Purpose::Write, reference, &options.registry);
     let other = elsewhere.as_ref().map(open).transpose()?;
@@ -56,35 +57,39 @@ pub(super) fn add(client: &Client, to: &str, layers: &[Noted], options: &PushOpt
             if manifest.and_then(|manifest| manifest.artifact_type).as_deref() != Some(ARTIFACT_TYPE) {
                 return Err(PushError::NotNoted(format!("{}/{}:{tag}", target.host(), target.repository())));
             }
+            let listed = known::layers(target, &document)?;
             match &options.sign {
-                Some(_) if !options.is_signed(target, &tag, &document) => Vec::new(),
-                _ => known::layers(target, &document)?,
+                Some(_) => {
+                    let verified = options.verified_layers(target, &tag, &document);
+                    listed.into_iter().filter(|(_, blob)| verified.contains(&blob.digest)).collect()
+                }
+                None => listed,
             }
         }
         None => Vec::new(),
     };
     let listed: HashSet<Digest> = before.iter().map(|(_, blob)| blob.digest).collect();
-    let mut change = Change::default();
-    let mut all: Vec<Noted> = Vec::new();
+    let mut change = DocumentChange::default();
+    let mut all: Vec<KnownLayer> = Vec::new();
     let mut seen = HashSet::new();
     for (diff_id, blob) in layers.iter().filter(|(_, blob)| !listed.contains(&blob.digest) && seen.insert(blob.digest))
     {
         if target.repository() == client.repository() || is_there(target, client, &blob.digest)? {
             all.push((*diff_id, plain(blob)));
         } else {
-            change.left += 1;
+            change.unmounted += 1;
         }
     }
     change.added = all.len();
     if all.is_empty() {
         return Ok(change);
     }
-    let own = all.len();
+    let new_count = all.len();
     all.extend(before);
     all.truncate(LAYERS);
     let written = match put(target, &tag, &all) {
-        // A registry may have collected what was listed before.
-        Err(_) if own < all.len() => put(target, &tag, &all[..own])?,
+        // The registry may have collected blobs of existing entries.
+        Err(_) if new_count < all.len() => put(target, &tag, &all[..new_count])?,
         written => written?,
     };
     if let Some(sign) = &options.sign {
@@ -108,16 +113,16 @@ fn is_there(target: &Client, from: &Client, digest: &Digest) -> Result<bool> {
     }
 }
 
-/// A blob as any image may list it.
+/// Returns a descriptor that any image may contain.
 fn plain(blob: &Descriptor) -> Descriptor {
     Descriptor { annotations: blob.annotations.clone(), ..Descriptor::new(&blob.media_type, blob.digest, blob.size) }
 }
 
-fn put(target: &Client, tag: &str, layers: &[Noted]) -> Result<Descriptor> {
+fn put(target: &Client, tag: &str, layers: &[KnownLayer]) -> Result<Descriptor> {
     let diff_ids: Vec<&Digest> = layers.iter().map(|(diff_id, _)| diff_id).collect();
     let config = json::to_vec(&json!({ "architecture": "unknown", "os": "unknown",
         "rootfs": { "type": "layers", "diff_ids": diff_ids } }));
-    let digest = Digest::of(&config);
+    let digest = Digest::sha256(&config);
     if !target.has_blob(&digest)? {
         target.upload_bytes(&digest, &config, None)?;
     }
@@ -126,5 +131,5 @@ fn put(target: &Client, tag: &str, layers: &[Noted]) -> Result<Descriptor> {
     let manifest = Manifest { artifact_type: Some(ARTIFACT_TYPE.to_owned()), ..Manifest::new(config, blobs) };
     let manifest = json::to_vec(&manifest);
     target.put_manifest(tag, media_type::MANIFEST, &manifest)?;
-    Ok(Descriptor::new(media_type::MANIFEST, Digest::of(&manifest), manifest.len() as u64))
+    Ok(Descriptor::new(media_type::MANIFEST, Digest::sha256(&manifest), manifest.len() as u64))
 }

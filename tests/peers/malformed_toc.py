@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""lies.py FROM TO LIE: the OCI layout TO, the image of FROM with something wrong about a zstd:chunked layer; all digests
-but one are right. Flipped bytes: table, split, chunk. Tables that lie: see LIES."""
+"""malformed_toc.py FROM TO FAULT: writes the OCI layout TO, which is FROM with a fault in the table of contents of a
+zstd:chunked layer. All other digests are correct. Faults: flipped bytes (table, split, chunk), and those of FAULTS."""
 import hashlib
 import json
 import pathlib
@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 
-source, target, lie = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
+source, target, fault = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), sys.argv[3]
 KEY = "io.github.containers.zstd-chunked."
 OLD = "io.containers.zstd-chunked."
 SKIPPABLE = b"\x50\x2a\x4d\x18"
@@ -29,7 +29,7 @@ def zstd(data, *arguments):
 
 
 def files(entries):
-    """Files of one chunk, big enough that a changed number is another one."""
+    """Returns the files of one chunk that are large enough for each fault."""
     return [entry for at, entry in enumerate(entries) if entry["type"] == "reg" and entry.get("size", 0) > 2000
             and (at + 1 == len(entries) or entries[at + 1]["type"] != "chunk")]
 
@@ -39,7 +39,7 @@ def overlap(entries):
     other["offset"], other["endOffset"] = one["offset"] + 1, one["endOffset"]
 
 
-LIES = {
+FAULTS = {
     "offset": lambda entries: files(entries)[0].update(offset=files(entries)[0]["offset"] + 1),
     "outside": lambda entries: files(entries)[-1].update(endOffset=1 << 60),
     "size": lambda entries: files(entries)[0].update(size=files(entries)[0]["size"] - 1),
@@ -60,26 +60,26 @@ shutil.copytree(source, target)
 index = json.loads((target / "index.json").read_bytes())
 manifest = json.loads(blob(index["manifests"][0]["digest"]).read_bytes())
 layer = max(manifest["layers"], key=lambda layer: layer["size"])
-told = layer["annotations"]
+annotations = layer["annotations"]
 data = bytearray(blob(layer["digest"]).read_bytes())
-table_at, table_length, table_plain, kind = map(int, told[KEY + "manifest-position"].split(":"))
-split_at, split_length, split_plain = map(int, told[KEY + "tarsplit-position"].split(":"))
+table_at, table_length, table_plain, kind = map(int, annotations[KEY + "manifest-position"].split(":"))
+split_at, split_length, split_plain = map(int, annotations[KEY + "tarsplit-position"].split(":"))
 table = json.loads(zstd(bytes(data[table_at:table_at + table_length]), "-d"))
-if lie == "table":
+if fault == "table":
     data[table_at + table_length // 2] ^= 1
-elif lie == "split":
+elif fault == "split":
     data[split_at + split_length // 2] ^= 1
-elif lie == "chunk":
+elif fault == "chunk":
     file = files(table["entries"])[0]
     data[(file["offset"] + file["endOffset"]) // 2] ^= 1
-elif lie == "table-bomb":
+elif fault == "table-bomb":
     # Zeros without end where the table should be.
     packed = zstd(b" " * (1 << 28), "-19")
     table = None
 else:
-    LIES[lie](table["entries"])
+    FAULTS[fault](table["entries"])
     packed = zstd(json.dumps(table).encode())
-if lie not in ("table", "split", "chunk"):
+if fault not in ("table", "split", "chunk"):
     plain = table_plain if table is None else len(json.dumps(table))
     split = bytes(data[split_at:split_at + split_length])
     place = [table_at, len(packed), plain, kind, table_at + len(packed) + 8, len(split), split_plain]
@@ -87,12 +87,12 @@ if lie not in ("table", "split", "chunk"):
     data = data[:table_at - 8]
     for part in packed, split, footer:
         data += SKIPPABLE + len(part).to_bytes(4, "little") + part
-    told[KEY + "manifest-checksum"] = "sha256:" + hashlib.sha256(packed).hexdigest()
-    told[KEY + "manifest-position"] = ":".join(map(str, place[:4]))
-    told[KEY + "tarsplit-position"] = ":".join(map(str, place[4:]))
+    annotations[KEY + "manifest-checksum"] = "sha256:" + hashlib.sha256(packed).hexdigest()
+    annotations[KEY + "manifest-position"] = ":".join(map(str, place[:4]))
+    annotations[KEY + "tarsplit-position"] = ":".join(map(str, place[4:]))
     for name in "manifest-checksum", "manifest-position":
-        if OLD + name in told:
-            told[OLD + name] = told[KEY + name]
+        if OLD + name in annotations:
+            annotations[OLD + name] = annotations[KEY + name]
 layer.update(put(bytes(data)))
 index["manifests"][0].update(put(json.dumps(manifest).encode()))
 (target / "index.json").write_text(json.dumps(index))

@@ -1,0 +1,78 @@
+//! The VEX document in [CycloneDX 1.6](https://cyclonedx.org/docs/1.6/json/#vulnerabilities).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{
+    Vex,
+    statement::{Justification, Status, VexStatement},
+};
+
+impl Vex {
+    /// Returns the CycloneDX document.
+    pub fn cyclonedx(&self) -> Value {
+        let vulnerability = |statement: &VexStatement| {
+            let state = match statement.status {
+                Status::NotAffected => "not_affected",
+                Status::Affected => "exploitable",
+                Status::Fixed => "resolved",
+                Status::UnderInvestigation => "in_triage",
+            };
+            let mut analysis = json!({ "state": state });
+            if let Some(justification) = statement.justification {
+                analysis["justification"] = justification.cyclonedx().into();
+            }
+            let details = [&statement.status_notes, &statement.impact_statement, &statement.action_statement];
+            let details: Vec<&str> = details.into_iter().flatten().map(String::as_str).collect();
+            if !details.is_empty() {
+                analysis["detail"] = details.join("; ").into();
+            }
+            let affects: Vec<Value> = statement.packages().into_iter().map(|purl| json!({ "ref": purl })).collect();
+            json!({ "id": statement.vulnerability.name, "analysis": analysis, "affects": affects })
+        };
+        let components: BTreeMap<String, Option<String>> =
+            self.statements.iter().flat_map(VexStatement::identifiers).collect();
+        let component = |(purl, cpe): (&String, &Option<String>)| {
+            let mut value = json!({ "type": "library", "bom-ref": purl, "name": name_of(purl), "purl": purl });
+            if let Some(cpe) = cpe {
+                value["cpe"] = cpe.as_str().into();
+            }
+            value
+        };
+        let others = components.iter().filter(|(purl, _)| Some(*purl) != self.product.as_ref());
+        let mut document = json!({
+            "bomFormat": "CycloneDX",
+            "specVersion": "1.6",
+            "version": 1,
+            "metadata": {
+                "timestamp": self.created.to_string(),
+                "authors": [ { "name": self.author } ],
+            },
+            "components": others.map(component).collect::<Vec<_>>(),
+            "vulnerabilities": self.statements.iter().map(vulnerability).collect::<Vec<_>>(),
+        });
+        if let Some(image) = &self.product {
+            document["metadata"]["component"] =
+                json!({ "type": "container", "bom-ref": image, "name": name_of(image), "purl": image });
+        }
+        document
+    }
+}
+
+impl Justification {
+    /// The nearest value of CycloneDX (`impactAnalysisJustification`).
+    fn cyclonedx(self) -> &'static str {
+        match self {
+            Self::ComponentNotPresent | Self::VulnerableCodeNotPresent => "code_not_present",
+            Self::VulnerableCodeNotInExecutePath => "code_not_reachable",
+            Self::VulnerableCodeCannotBeControlledByAdversary => "requires_environment",
+            Self::InlineMitigationsAlreadyExist => "protected_by_mitigating_control",
+        }
+    }
+}
+
+fn name_of(purl: &str) -> &str {
+    let name = purl.split(['@', '?']).next().unwrap_or(purl);
+    name.rsplit('/').next().unwrap_or(name)
+}

@@ -1,0 +1,210 @@
+//! VEX: which vulnerabilities of an image's packages are fixed by patches, so that scanners do not report them.
+//!
+//! ```text
+//! derivation of a store path, or ──▶ patches whose name or header has a CVE number ──▶ fixed ────┐
+//! the expression of the image    ──▶ meta.knownVulnerabilities with a CVE number   ──▶ affected ─┤
+//! documents of a team (OpenVEX)  ──▶ statements, as they are ────────────────────────────────────┼──▶ OpenVEX 0.2
+//!                                                                                                └──▶ CycloneDX VEX 1.6
+//! ```
+//!
+//! Scanners compare versions, but nixpkgs fixes vulnerabilities with patches that do not change the version. Nothing is guessed:
+//! a package without such a patch has no statement, and a scanner reports its vulnerabilities.
+//!
+//! The formats are those of [openvex/spec](https://github.com/openvex/spec) (OPENVEX-SPEC.md and openvex_json_schema.json) and
+//! [CycloneDX 1.6](https://cyclonedx.org/docs/1.6/json/#vulnerabilities).
+
+mod cyclonedx;
+mod package;
+mod patches;
+mod statement;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    image::Image,
+    oci::{Digest, Reference, Timestamp},
+};
+pub use package::Package;
+pub use patches::{list, read};
+use statement::{Product, Status, VexStatement};
+
+/// The value of `@context`.
+const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
+/// The media type of documents in registries.
+pub const MEDIA_TYPE: &str = "application/vnd.openvex+json";
+/// The default author.
+pub const AUTHOR: &str = "strata";
+/// The start of the identifiers of documents.
+const DOCUMENT: &str = "https://github.com/strata-images/strata/blob/main/docs/vex.md#";
+
+/// A VEX document, independent of the format.
+#[derive(Clone, Debug)]
+pub struct Vex {
+    /// The package URL of the image.
+    product: Option<String>,
+    author: String,
+    created: Timestamp,
+    statements: Vec<VexStatement>,
+}
+
+/// An OpenVEX document of a team, or one that a build has made.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Document {
+    #[serde(rename = "@context")]
+    context: String,
+    timestamp: Option<String>,
+    statements: Vec<VexStatement>,
+}
+
+/// The reason that a document of a team is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum VexError {
+    /// It is not JSON, or has unknown fields or values.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    /// It has another format or version.
+    #[error("its @context is {0:?}, not {CONTEXT}")]
+    Context(String),
+    /// The specification requires a reason.
+    #[error("{0}: the status not_affected requires a justification or an impact_statement")]
+    NoJustification(String),
+    /// The specification requires an action.
+    #[error("{0}: the status affected requires an action_statement")]
+    NoAction(String),
+}
+
+impl Document {
+    /// Parses an OpenVEX document.
+    ///
+    /// # Errors
+    ///
+    /// If it is not an OpenVEX document of version 0.2, or a statement lacks what the specification requires.
+    pub fn parse(text: &[u8]) -> Result<Self, VexError> {
+        let document: Self = serde_json::from_slice(text)?;
+        if document.context != CONTEXT {
+            return Err(VexError::Context(document.context));
+        }
+        for statement in &document.statements {
+            let name = statement.vulnerability.name.clone();
+            let has_reason = statement.justification.is_some() || statement.impact_statement.is_some();
+            if statement.status == Status::NotAffected && !has_reason {
+                return Err(VexError::NoJustification(name));
+            }
+            if statement.status == Status::Affected && statement.action_statement.is_none() {
+                return Err(VexError::NoAction(name));
+            }
+        }
+        Ok(document)
+    }
+}
+
+impl Vex {
+    /// Creates a document without statements about an image: `digest` is that of its manifest, and `reference` is its place in a
+    /// registry.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration of the image is malformed.
+    pub fn new(
+        image: &Image,
+        digest: &Digest,
+        reference: Option<&Reference>,
+        author: &str,
+    ) -> serde_json::Result<Self> {
+        Ok(Self { product: Some(product(image, digest, reference)), ..Self::for_packages(image, author)? })
+    }
+
+    /// Creates a document without statements about the packages of an image whose digest is not known before a push.
+    ///
+    /// # Errors
+    ///
+    /// If the configuration of the image is malformed.
+    pub fn for_packages(image: &Image, author: &str) -> serde_json::Result<Self> {
+        let created = image.parse_config()?.created.unwrap_or(Timestamp::EPOCH);
+        Ok(Self { product: None, author: author.to_owned(), created, statements: Vec::new() })
+    }
+
+    /// Adds the statements about a package.
+    pub fn add(&mut self, package: &Package) {
+        let statements = package.statements(self.product.as_deref());
+        statements.into_iter().for_each(|statement| self.push(statement));
+    }
+
+    /// Adds the statements of a document. Statements without products are about the image.
+    pub fn merge(&mut self, document: &Document) {
+        for statement in &document.statements {
+            let mut statement = statement.clone();
+            // A later statement overrides an earlier one.
+            statement.timestamp = statement.timestamp.or_else(|| document.timestamp.clone());
+            if statement.products.is_empty() {
+                statement.products.push(Product { id: self.product.clone(), ..Product::default() });
+            }
+            self.push(statement);
+        }
+    }
+
+    /// Adds a statement, unless there is an equal one about the same packages.
+    fn push(&mut self, statement: VexStatement) {
+        let is_known = |known: &VexStatement| {
+            let VexStatement {
+                vulnerability,
+                status,
+                status_notes,
+                action_statement,
+                justification,
+                impact_statement,
+                ..
+            } = known;
+            *vulnerability == statement.vulnerability
+                && *status == statement.status
+                && *status_notes == statement.status_notes
+                && *action_statement == statement.action_statement
+                && *justification == statement.justification
+                && *impact_statement == statement.impact_statement
+                && known.packages() == statement.packages()
+        };
+        if !self.statements.iter().any(is_known) {
+            self.statements.push(statement);
+        }
+    }
+
+    /// Whether there is no statement. OpenVEX has no documents without statements.
+    pub fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+
+    /// Returns the OpenVEX document. The same statements give the same bytes.
+    pub fn openvex(&self) -> Value {
+        let statements = serde_json::to_value(&self.statements).expect("statements have string keys");
+        let id = Digest::sha256(
+            format!("{}{}{statements}", self.author, self.product.as_deref().unwrap_or_default()).as_bytes(),
+        );
+        json!({
+            "@context": CONTEXT,
+            "@id": format!("{DOCUMENT}{}", id.hex()),
+            "author": self.author,
+            "timestamp": self.created.to_string(),
+            "version": 1,
+            "tooling": format!("strata {}", env!("CARGO_PKG_VERSION")),
+            "statements": statements,
+        })
+    }
+}
+
+/// Returns the package URL of an image ([purl-spec](https://github.com/package-url/purl-spec), type `oci`). Its `repository_url` has
+/// the name of the image too, as scanners write it (grype, grype/vex/openvex/implementation.go).
+fn product(image: &Image, digest: &Digest, reference: Option<&Reference>) -> String {
+    let digest = digest.to_string().replace(':', "%3A");
+    let Some(Reference { host, repository, .. }) = reference else {
+        let name = image.reference.as_deref().and_then(|name| name.rsplit('/').next()).unwrap_or("image");
+        let name = name.split(':').next().unwrap_or(name);
+        return format!("pkg:oci/{name}@{digest}");
+    };
+    let name = repository.rsplit('/').next().unwrap_or(repository);
+    let url = format!("{host}/{repository}").replace('/', "%2F").replace(':', "%3A");
+    format!("pkg:oci/{name}@{digest}?repository_url={url}")
+}
+
+#[cfg(test)]
+mod tests;

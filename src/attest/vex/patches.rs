@@ -1,0 +1,70 @@
+//! The patches of a derivation, and the vulnerabilities whose CVE numbers are in their names and headers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::Read,
+};
+
+use serde_json::Value;
+
+use crate::closure::{Derivation, StorePath};
+
+/// The bytes of a patch that are read for its header.
+const HEADER: u64 = 64 * 1024;
+
+/// The patches of a package: names, and headers of those that could be read.
+pub type Patches = BTreeMap<String, String>;
+
+/// Reads patches. The headers of those that are not on this machine are empty.
+pub fn read<'a>(files: impl IntoIterator<Item = &'a str>) -> Patches {
+    let read = |file: &str| {
+        let mut bytes = Vec::new();
+        let found = File::open(file).and_then(|opened| opened.take(HEADER).read_to_end(&mut bytes));
+        found.map_or_else(|_| String::new(), |_| header(&String::from_utf8_lossy(&bytes)).to_owned())
+    };
+    files.into_iter().map(|file| (patch_name(file), read(file))).collect()
+}
+
+/// Returns the paths of the patches of a derivation.
+pub fn list(derivation: &Derivation) -> Vec<String> {
+    let structured = derivation.environment.get("__json").and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let listed = match structured.as_ref().map(|attributes| &attributes["patches"]) {
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        Some(Value::String(text)) => vec![text.clone()],
+        _ => vec![derivation.environment.get("patches").cloned().unwrap_or_default()],
+    };
+    listed.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
+}
+
+/// Returns the name of a patch without the hash of the store.
+fn patch_name(path: &str) -> String {
+    match StorePath::parse(path) {
+        Ok(path) => path.name().to_owned(),
+        Err(_) => path.rsplit('/').next().unwrap_or(path).to_owned(),
+    }
+}
+
+/// Returns the header of a patch: what is before the first file.
+pub(super) fn header(patch: &str) -> &str {
+    let is_file = |line: &&str| ["diff ", "--- ", "Index: ", "*** "].iter().any(|start| line.starts_with(start));
+    let end = patch.split_inclusive('\n').take_while(|line| !is_file(line)).map(str::len).sum();
+    &patch[..end]
+}
+
+/// Returns the CVE numbers in a text, `CVE-2024-12345`. File names also have small letters and underscores.
+pub(super) fn cves(text: &str) -> BTreeSet<String> {
+    let upper = text.to_ascii_uppercase().replace('_', "-");
+    let number = |(at, _): (usize, &str)| {
+        // Not a part of a longer word.
+        if upper[..at].ends_with(|before: char| before.is_ascii_alphanumeric()) {
+            return None;
+        }
+        let rest = &upper[at + 4..];
+        let year: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let rest = rest[year.len()..].strip_prefix('-')?;
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        (year.len() == 4 && (4..=19).contains(&digits.len())).then(|| format!("CVE-{year}-{digits}"))
+    };
+    upper.match_indices("CVE-").filter_map(number).collect()
+}

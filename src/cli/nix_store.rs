@@ -1,0 +1,311 @@
+//! The commands of Nix for the store, for rebuilds and VEX. Their messages go to the standard error unchanged.
+//!
+//! The commands are those that Nix has had since 2.4: newer options are missing in older versions, and the JSON of
+//! `nix path-info` and `nix derivation show` has changed several times.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    budget,
+    cli::flake::isolation::{Isolation, isolate_builders},
+    closure::{Derivation, StorePath, parse_nar_hash},
+    oci::Digest,
+    transport::git::restrict_git,
+};
+
+/// The store paths in one command.
+const BATCH: usize = 1000;
+/// The bits of the exit status of a build with different results (nix, `buildFailed` in src/nix-store: 0b1100000 and 0b1000).
+const NOT_DETERMINISTIC: i32 = 0b110_1000;
+
+/// Nix, and a directory for its temporary files and roots.
+#[derive(Debug)]
+pub struct Nix {
+    directory: TempDir,
+    /// Whether binary caches are used.
+    substitutes: bool,
+    /// Whether builders run in the sandbox, without the variables of this user.
+    is_isolated: bool,
+}
+
+/// The information that Nix has about a valid store path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PathInfo {
+    /// Whether it was built on this machine.
+    pub is_built_here: bool,
+    /// The names of the keys that signed it.
+    pub keys: Vec<String>,
+}
+
+/// The result of building outputs again that are in the store.
+#[derive(Debug)]
+pub enum Repeated {
+    Same,
+    /// Outputs, and the different results.
+    Different(Vec<(StorePath, PathBuf)>),
+}
+
+impl Nix {
+    /// Whether this machine has Nix.
+    pub fn is_installed() -> bool {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path).any(|directory| directory.join("nix-store").exists())
+    }
+
+    /// Creates the directory.
+    pub fn create(substitutes: bool) -> Result<Self> {
+        let directory = tempfile::tempdir().context("creating a temporary directory")?;
+        Ok(Self { directory, substitutes, is_isolated: false })
+    }
+
+    /// Isolates builders.
+    pub fn isolated(self, is_isolated: bool) -> Self {
+        Self { is_isolated, ..self }
+    }
+
+    /// Returns the version, for example `2.8.0`.
+    pub fn version(&self) -> Result<String> {
+        let mut command = Command::new("nix");
+        command.arg("--version");
+        let text = String::from_utf8(run(command, "finding the version of Nix")?.stdout)?;
+        Ok(text.split_whitespace().last().unwrap_or_default().to_owned())
+    }
+
+    /// Returns the system of this machine, and further systems for which it builds.
+    pub fn systems(&self) -> Result<Vec<String>> {
+        let mut command = self.nix("eval");
+        command.args(["--impure", "--raw", "--expr", "builtins.currentSystem"]);
+        let system = String::from_utf8(run(command, "finding the system of Nix")?.stdout)?;
+        let mut command = self.nix("show-config");
+        command.arg("--json").stderr(Stdio::null());
+        // Newer versions name it `nix config show`, and the old name may disappear.
+        let configuration = command.stdin(Stdio::null()).output().ok();
+        let configuration = configuration.and_then(|output| serde_json::from_slice::<Value>(&output.stdout).ok());
+        let further = configuration.and_then(|value| {
+            let listed = value.pointer("/extra-platforms/value")?.as_array()?.clone();
+            Some(listed.iter().filter_map(|system| Some(system.as_str()?.to_owned())).collect::<Vec<_>>())
+        });
+        Ok([system].into_iter().chain(further.unwrap_or_default()).collect())
+    }
+
+    /// Reads a derivation and all derivations of its inputs.
+    pub fn derivations(&self, top: &StorePath) -> Result<BTreeMap<StorePath, Derivation>> {
+        let mut found = BTreeMap::new();
+        let mut left = vec![top.clone()];
+        while let Some(path) = left.pop() {
+            if found.contains_key(&path) {
+                continue;
+            }
+            let text = fs::read(path.as_path()).with_context(|| format!("reading {path}"))?;
+            let derivation = Derivation::parse(&text).with_context(|| format!("parsing {path}"))?;
+            left.extend(derivation.input_derivations.iter().cloned());
+            found.insert(path, derivation);
+        }
+        Ok(found)
+    }
+
+    /// Returns those of the paths that are not in the store.
+    pub fn missing(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        let mut missing = BTreeSet::new();
+        for batch in paths.chunks(BATCH) {
+            let mut command = store();
+            command.args(["--check-validity", "--print-invalid"]).args(batch.iter().map(StorePath::as_str));
+            let text = String::from_utf8(run(command, "reading the store")?.stdout)?;
+            missing.extend(text.lines().filter_map(|line| StorePath::parse(line).ok()));
+        }
+        Ok(missing)
+    }
+
+    /// Builds a derivation or takes it from a cache, and returns its output. A root keeps it while this value lives.
+    pub fn realise(&self, derivation: &StorePath) -> Result<PathBuf> {
+        let link = self.directory.path().join("image");
+        let mut command = self.build();
+        command.args(["--realise", derivation.as_str(), "--indirect", "--add-root"]).arg(&link);
+        run(command, &format!("building {derivation}"))?;
+        fs::canonicalize(&link).with_context(|| format!("reading {}", link.display()))
+    }
+
+    /// Builds all outputs of derivations, which `repeat` needs.
+    pub fn realise_all(&self, derivations: &[StorePath]) -> Result<()> {
+        for batch in derivations.chunks(BATCH) {
+            let mut command = self.build();
+            command.arg("--realise").args(batch.iter().map(StorePath::as_str));
+            run(command, "building the outputs to compare")?;
+        }
+        Ok(())
+    }
+
+    /// Builds a derivation whose outputs are in the store again, and compares the results (`nix build --rebuild`).
+    pub fn repeat(&self, path: &StorePath, derivation: &Derivation) -> Result<Repeated> {
+        let mut command = self.build();
+        command.args(["--realise", "--check", "--keep-failed", path.as_str()]);
+        let output = start(command, &format!("building {path} again"))?;
+        let outputs = derivation.outputs.values().filter_map(|output| output.path.clone());
+        let different: Vec<_> = outputs
+            .map(|output| (output.clone(), PathBuf::from(format!("{output}.check"))))
+            .filter(|(_, check)| fs::symlink_metadata(check).is_ok())
+            .collect();
+        match output.status.code() {
+            Some(0) => Ok(Repeated::Same),
+            Some(code) if code & NOT_DETERMINISTIC == NOT_DETERMINISTIC && !different.is_empty() => {
+                Ok(Repeated::Different(different))
+            }
+            _ => bail!("building {path} again failed; the messages of Nix are above"),
+        }
+    }
+
+    /// Returns the information that Nix has about valid store paths.
+    pub fn information(&self, paths: &[StorePath]) -> Result<BTreeMap<StorePath, PathInfo>> {
+        let mut all = BTreeMap::new();
+        for batch in paths.chunks(BATCH) {
+            let mut command = self.nix("path-info");
+            command.arg("--json").args(batch.iter().map(StorePath::as_str));
+            all.extend(parse_information(&run(command, "reading the store")?.stdout)?);
+        }
+        Ok(all)
+    }
+
+    /// Returns the derivations of valid store paths, if they are known.
+    pub fn derivers(&self, paths: &[StorePath]) -> Result<BTreeMap<StorePath, StorePath>> {
+        let mut all = BTreeMap::new();
+        for (path, line) in query("--deriver", paths)? {
+            // Without a derivation, Nix prints unknown-deriver.
+            all.extend(StorePath::parse(&line).ok().map(|deriver| (path.clone(), deriver)));
+        }
+        Ok(all)
+    }
+
+    /// Returns the NAR hashes of valid store paths.
+    pub fn nar_hashes(&self, paths: &[StorePath]) -> Result<BTreeMap<StorePath, Digest>> {
+        let mut all = BTreeMap::new();
+        for (path, line) in query("--hash", paths)? {
+            let hash = parse_nar_hash(&line).with_context(|| format!("{line:?} is not the hash of {path}"))?;
+            all.insert(path.clone(), Digest::from_bytes(hash));
+        }
+        Ok(all)
+    }
+
+    fn nix(&self, subcommand: &str) -> Command {
+        let mut nix = Command::new("nix");
+        nix.args(["--extra-experimental-features", "nix-command flakes", "--option", "accept-flake-config", "false"]);
+        nix.arg(subcommand);
+        nix
+    }
+
+    fn build(&self) -> Command {
+        let mut command = store();
+        if self.is_isolated {
+            Isolation::keep_home(&mut command);
+            isolate_builders(&mut command);
+        }
+        // Failed builds keep their directory.
+        command.env("TMPDIR", self.directory.path());
+        command.args((!self.substitutes).then_some(["--option", "substituters", ""]).into_iter().flatten());
+        command
+    }
+}
+
+fn store() -> Command {
+    Command::new("nix-store")
+}
+
+/// Asks the store for a property of valid store paths. Nix prints a line for each.
+fn query<'a>(property: &str, paths: &'a [StorePath]) -> Result<Vec<(&'a StorePath, String)>> {
+    let mut all = Vec::with_capacity(paths.len());
+    for batch in paths.chunks(BATCH) {
+        let mut command = store();
+        command.args(["--query", property]).args(batch.iter().map(StorePath::as_str));
+        let text = String::from_utf8(run(command, "reading the store")?.stdout)?;
+        let lines: Vec<&str> = text.lines().collect();
+        ensure!(
+            lines.len() == batch.len(),
+            "nix-store --query {property} printed {} lines for {} store paths",
+            lines.len(),
+            batch.len()
+        );
+        all.extend(batch.iter().zip(lines.into_iter().map(str::to_owned)));
+    }
+    Ok(all)
+}
+
+fn start(mut command: Command, act: &str) -> Result<Output> {
+    restrict_git(&mut command);
+    // The standard output is for results.
+    let output = budget::output(command.stdin(Stdio::null()).stderr(Stdio::inherit()), &budget::NIX_OUTPUT);
+    output.with_context(|| format!("{act}: starting Nix: https://nixos.org/download"))
+}
+
+fn run(command: Command, act: &str) -> Result<Output> {
+    let output = start(command, act)?;
+    ensure!(output.status.success(), "{act} failed; the messages of Nix are above");
+    Ok(output)
+}
+
+/// Parses the output of `nix path-info --json`: a list until 2.18, then an object by path.
+fn parse_information(text: &[u8]) -> Result<BTreeMap<StorePath, PathInfo>> {
+    #[derive(Deserialize)]
+    struct Known {
+        #[serde(default)]
+        ultimate: bool,
+        #[serde(default)]
+        signatures: Vec<String>,
+    }
+    let value: Value = serde_json::from_slice(text).context("parsing the output of nix path-info")?;
+    let entries: Vec<(String, Value)> = match value {
+        Value::Array(list) => {
+            let path = |entry: &Value| entry.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
+            list.into_iter().map(|entry| (path(&entry), entry)).collect()
+        }
+        Value::Object(map) => map.into_iter().collect(),
+        _ => bail!("nix path-info printed neither a list nor an object"),
+    };
+    let mut all = BTreeMap::new();
+    for (path, entry) in entries {
+        let path = if path.starts_with('/') { path } else { format!("/nix/store/{path}") };
+        let path = StorePath::parse(&path).context("parsing the output of nix path-info")?;
+        let Known { ultimate, signatures } =
+            Known::deserialize(entry).with_context(|| format!("{path} is not in the store"))?;
+        let mut keys: Vec<String> =
+            signatures.iter().filter_map(|signature| Some(signature.split_once(':')?.0.to_owned())).collect();
+        keys.sort();
+        all.insert(path, PathInfo { is_built_here: ultimate, keys });
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_information_of_all_versions_is_parsed() {
+        let path = format!("/nix/store/{}-x", "a".repeat(32));
+        let base = path.strip_prefix("/nix/store/").unwrap();
+        let signed = r#""signatures":["cache.nixos.org-1:AAAA","b-1:BB"]"#;
+        for text in [
+            format!(r#"[{{"path":"{path}","narHash":"sha256:0",{signed}}}]"#),
+            format!(r#"{{"{path}":{{"narHash":"sha256-x","ultimate":false,{signed}}}}}"#),
+            format!(r#"{{"{base}":{{{signed}}}}}"#),
+        ] {
+            let found = parse_information(text.as_bytes()).unwrap();
+            let info = &found[&StorePath::parse(&path).unwrap()];
+            assert_eq!(info.keys, ["b-1", "cache.nixos.org-1"], "{text}");
+            assert!(!info.is_built_here);
+        }
+        let built = parse_information(format!(r#"[{{"path":"{path}","ultimate":true}}]"#).as_bytes()).unwrap();
+        assert!(built.values().all(|info| info.is_built_here && info.keys.is_empty()));
+        for text in [format!(r#"{{"{path}":null}}"#), "3".to_owned(), "[{}]".to_owned()] {
+            assert!(parse_information(text.as_bytes()).is_err(), "{text}");
+        }
+    }
+}
