@@ -13,7 +13,7 @@ def purl(package):
 
 
 def linked(resolve, root):
-    """The ids of the packages that end up in the program: normal dependencies, and theirs."""
+    """The ids of the packages that end up in the program: normal dependencies, and the normal dependencies of these."""
     nodes = {node["id"]: node for node in resolve["nodes"]}
     found, queue = {}, [root]
     while queue:

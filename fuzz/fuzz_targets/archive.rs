@@ -1,4 +1,4 @@
-//! Archives of strangers: scanned, walked, and every blob read to its end.
+//! Untrusted archives: scanned, walked, and every blob read to its end.
 #![no_main]
 
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     for image in opened.images().unwrap_or_default() {
         for layer in &image.layers {
             let mut read = Vec::new();
-            // What is given to its end is what the descriptor says.
+            // A layer that is read to its end has the size and the digest of its descriptor.
             if layer.write(&mut read).is_ok() {
                 assert_eq!(read.len() as u64, layer.descriptor.size);
                 assert!(layer.descriptor.digest.matches(&read));

@@ -1,4 +1,4 @@
-//! Layers of strangers, one over the other, unpacked: nothing may lie outside of the root.
+//! Untrusted layers, unpacked one over the other: no file is written outside of the root.
 #![no_main]
 
 use std::{fs, os::unix::fs::symlink, path::Path};
@@ -11,7 +11,7 @@ fuzz_target!(|layers: (&[u8], &[u8])| {
     let root = top.path().join("root");
     fs::create_dir_all(root.join("etc")).unwrap();
     fs::create_dir(top.path().join("outside")).unwrap();
-    // As bases have them, and as nobody should.
+    // Links out of the root, as base images have them and as an attacker may add them.
     symlink("/etc", root.join("a")).unwrap();
     symlink("../outside", root.join("b")).unwrap();
     symlink(top.path().join("outside"), root.join("c")).unwrap();

@@ -93,11 +93,11 @@ fuzz_target!(|entry: Entry| {
     let data = if kind.is_file() { entry.data.as_slice() } else { &[] };
     let mut writer = TarWriter::new(Vec::new());
     writer.append_with(&header, |out| out.write_all(data).map_err(LayerError::Write)).unwrap();
-    let ours = writer.finish().unwrap();
-    let theirs = by_go(&header, data).unwrap_or_else(|| panic!("Go refuses {header:?}"));
-    assert!(ours == theirs, "{header:?}\n{}\n{}", ours.escape_ascii(), theirs.escape_ascii());
+    let by_strata = writer.finish().unwrap();
+    let by_go_tar = by_go(&header, data).unwrap_or_else(|| panic!("Go refuses {header:?}"));
+    assert!(by_strata == by_go_tar, "{header:?}\n{}\n{}", by_strata.escape_ascii(), by_go_tar.escape_ascii());
 
-    let mut reader = TarReader::new(ours.as_slice());
+    let mut reader = TarReader::new(by_strata.as_slice());
     let read = reader.next_entry().unwrap().unwrap();
     let mut content = Vec::new();
     reader.read_to_end(&mut content).unwrap();

@@ -128,7 +128,7 @@ let
     "writeTextDir"
     "zstd"
   ];
-  # An image as it is read: a stream is a program, and its recipe says the same.
+  # The path that strata reads for an image. A stream is a program, so its recipe is read instead.
   readable = image: if image.isExe or false then "${image.recipe}/image.json" else "${image}";
 in
 rec {
@@ -271,7 +271,7 @@ rec {
     fi
   '';
 
-  # Its hashes are known to those who use it.
+  # The callers have hashes of its results, so its output must be that of nixpkgs.
   inherit (toolchain.dockerTools) pullImage;
 
   # nixpkgs' own, which are no images.

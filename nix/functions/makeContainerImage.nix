@@ -76,7 +76,7 @@
 assert checked arguments;
 let
   function = "makeContainerImage";
-  # Refuses arguments that belong to the other mode, but for those that say nothing in it.
+  # Refuses arguments that belong to the other mode, except values that have no effect in it.
   only =
     mode: others: arguments:
     let

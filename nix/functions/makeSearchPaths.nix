@@ -74,7 +74,7 @@
   pythonPackage315 ? [ ],
   export ? [ ],
   source ? [ ],
-  # Whether `m` shows the script: nothing that the result says here.
+  # Whether `m` prints the script. It has no effect on the result here.
   withAction ? true,
   ...
 }@arguments:

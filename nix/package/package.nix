@@ -1,4 +1,4 @@
-# strata itself. This directory has the form of nixpkgs' pkgs/by-name/st/strata; docs/flake.md says what a copy of it changes.
+# strata itself. This directory has the form of nixpkgs' pkgs/by-name/st/strata; docs/flake.md lists what a copy of it changes.
 {
   lib,
   callPackage,

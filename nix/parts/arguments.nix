@@ -4,12 +4,12 @@
 #   assert checked arguments;
 #
 # Functions are lambdas with their arguments written out: builtins.functionArgs shows them. `...` lets the others in, for a
-# better message than Nix has. `known` is what builtins.functionArgs says of the function.
+# better message than Nix has. `known` is the result of builtins.functionArgs for the function.
 { check, types }:
 name: known: arguments:
 let
   unknown = builtins.filter (argument: !(known ? ${argument})) (builtins.attrNames arguments);
-  # None of ours takes a function, but for `image` of ociImageIndex. What is only passed on is not looked at.
+  # No argument of the library is a function, except `image` of ociImageIndex. Arguments that are only passed on are not checked.
   functions = builtins.filter (argument: check.isFunction arguments.${argument}) (
     builtins.attrNames (
       builtins.removeAttrs arguments [

@@ -29,7 +29,7 @@ in
   previous =
     if previous == null then
       null
-    # An image itself: its recipe says what its layers hold.
+    # An image itself: its recipe lists the paths of its layers.
     else if previous ? recipe then
       "${previous.recipe}"
     else

@@ -133,7 +133,7 @@ else
         extraGroupLines = [ "nixbld:!:${toString gid}:" ];
       })
     ];
-    # The user may add to the store, as one who installed Nix alone.
+    # The user may add to the store, as in a single-user installation of Nix.
     fakeRootCommands = ''
       mkdir -p ./nix/{store,var/nix} ./etc/nix .${build}
       chown -R ${owner} ./nix ./etc/nix .${build}

@@ -1,4 +1,4 @@
-# What users' scripts find beside programs, as stdenv gives it.
+# The shell functions of stdenv that scripts of users call.
 # (nixpkgs: pkgs/stdenv/generic/setup.sh, pkgs/build-support/setup-hooks/patch-shebangs.sh)
 #
 #   substitute IN OUT OPTIONS…           --replace-fail OLD NEW, --replace-warn, --replace-quiet,
@@ -107,7 +107,7 @@ patchShebangs() {
     [[ $new != "$line" ]] || continue
     echo "$file: $line becomes $new"
     # The file stays the same one, with its mode and owner.
-    # In the image's root there may be no folder for it.
+    # The root of an image may have no directory for temporary files.
     patched=$(mktemp 2>/dev/null || mktemp "$file.XXXXXX") mode=$(stat --format=%a "$file")
     { printf '%s\n' "$new"; tail -n +2 "$file"; } >"$patched"
     chmod u+w "$file"

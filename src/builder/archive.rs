@@ -151,8 +151,8 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     if !(request.single && request.include_store_paths) {
         // A layeringPipeline may have removed paths from the closure. Without store paths, the image has only those of
         // the base.
-        let held = base::held_store_paths(&layers);
-        graph = graph.without(|at| !held.contains(graph.nodes()[at].path.as_path()));
+        let existing = base::existing_store_paths(&layers);
+        graph = graph.without(|at| !existing.contains(graph.nodes()[at].path.as_path()));
     }
     let customisation = request.customisation_layer(&graph, base.as_ref(), &layers, created)?;
     layers.push(customisation);
@@ -211,8 +211,8 @@ impl Request {
     }
 
     fn store_layers(&self, graph: &Graph, below: &[RecipeLayer], created: Timestamp) -> Result<Vec<RecipeLayer>> {
-        let held = base::held_store_paths(below);
-        let left_out = |path: &StorePath| held.contains(path.as_path());
+        let existing = base::existing_store_paths(below);
+        let left_out = |path: &StorePath| existing.contains(path.as_path());
         let plan =
             self.layering.plan(graph, self.max_layers.map_or(usize::MAX, |all| all - below.len() - 1), left_out)?;
         let paths = |group: &Vec<&Node>| group.iter().map(|node| self.layer_path(&node.path)).collect();
@@ -267,8 +267,9 @@ impl Request {
         };
         let mut paths = vec![LayerPath { path: root.path, options: Some(options) }];
         if self.single && self.include_store_paths {
-            let held = base::held_store_paths(below);
-            let new_paths = graph.nodes().iter().map(|node| &node.path).filter(|path| !held.contains(path.as_path()));
+            let existing = base::existing_store_paths(below);
+            let new_paths =
+                graph.nodes().iter().map(|node| &node.path).filter(|path| !existing.contains(path.as_path()));
             paths.extend(new_paths.map(|path| self.layer_path(path)));
         }
         let sources: Vec<_> = paths.iter().map(LayerPath::source).collect();

@@ -26,7 +26,7 @@ use crate::{
 const BELOW: &str = "below";
 
 /// Returns the store paths that these layers contain at their original location.
-pub fn held_store_paths(layers: &[RecipeLayer]) -> HashSet<&Path> {
+pub fn existing_store_paths(layers: &[RecipeLayer]) -> HashSet<&Path> {
     let paths = layers.iter().flat_map(|layer| &layer.paths);
     paths.filter(|path| path.is_in_place()).map(|path| path.path.as_path()).collect()
 }

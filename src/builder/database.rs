@@ -175,8 +175,8 @@ fn database(graph: &Graph, path: &Path) -> Result<()> {
 /// database in its layers.
 fn base_closure(base: &Recipe) -> Result<Option<Graph>> {
     if let Some(closure) = &base.closure {
-        let held = base::held_store_paths(&base.layers);
-        return Ok(Some(closure.without(|at| !held.contains(closure.nodes()[at].path.as_path()))));
+        let existing = base::existing_store_paths(&base.layers);
+        return Ok(Some(closure.without(|at| !existing.contains(closure.nodes()[at].path.as_path()))));
     }
     let scratch = tempfile::tempdir().context("making a directory for the base image's Nix database")?;
     let file = scratch.path().join("db.sqlite");

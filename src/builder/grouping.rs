@@ -106,12 +106,15 @@ impl Grouping {
     /// out.
     pub fn layers(&self, graph: &Graph, lower: &[RecipeLayer]) -> Result<Vec<RecipeLayer>> {
         ensure!(self.max_layers > 0, "argument maxLayers is 0, but store paths need at least one layer");
-        let held: HashMap<_, _> =
-            lower.iter().flat_map(|layer| &layer.paths).map(|held| (held.path.as_path(), &held.options)).collect();
+        let existing: HashMap<_, _> = lower
+            .iter()
+            .flat_map(|layer| &layer.paths)
+            .map(|layer_path| (layer_path.path.as_path(), &layer_path.options))
+            .collect();
         let left_out = |path: &StorePath| {
             self.ignore.contains(path)
                 || (self.without_store_paths && !self.rewrites.iter().any(|rewrite| rewrite.path == *path))
-                || (held.get(path.as_path()) == Some(&&self.options(path)) && !self.kept.contains(path))
+                || (existing.get(path.as_path()) == Some(&&self.options(path)) && !self.kept.contains(path))
         };
         if let Some(key) = self.annotations.keys().find(|key| chunked::annotation::is_ours(key)) {
             bail!("argument annotations: {key} describes a layer's table of contents, which strata writes; remove it");
@@ -120,7 +123,10 @@ impl Grouping {
         unpacked.values().try_for_each(|unpacked| programs::check_root(&unpacked.files))?;
         self.check_perms(graph, &unpacked)?;
         let is_in_place = |path: &StorePath| {
-            lower.iter().flat_map(|layer| &layer.paths).any(|held| held.path == path.as_path() && held.is_in_place())
+            lower
+                .iter()
+                .flat_map(|layer| &layer.paths)
+                .any(|layer_path| layer_path.path == path.as_path() && layer_path.is_in_place())
         };
         let moved = |path: &StorePath| {
             self.rewrites.iter().any(|rewrite| rewrite.path == *path) && !self.kept.contains(path) && !is_in_place(path)

@@ -27,10 +27,14 @@ pub struct Guards {
 impl Guards {
     /// Errors if the image exceeds a limit. The error shows the chain of references to the offending path.
     pub fn check(&self, layers: &[RecipeLayer], graph: &Graph) -> Result<()> {
-        let held = |layer: &RecipeLayer| -> BTreeSet<StorePath> {
-            layer.paths.iter().filter_map(|held| StorePath::parse(&held.path.to_string_lossy()).ok()).collect()
+        let store_paths = |layer: &RecipeLayer| -> BTreeSet<StorePath> {
+            layer
+                .paths
+                .iter()
+                .filter_map(|layer_path| StorePath::parse(&layer_path.path.to_string_lossy()).ok())
+                .collect()
         };
-        let all: BTreeSet<StorePath> = layers.iter().flat_map(held).collect();
+        let all: BTreeSet<StorePath> = layers.iter().flat_map(store_paths).collect();
         let store = env::var_os("NIX_STORE").map(StoreDir::new).unwrap_or_default();
         for pattern in &self.forbidden_paths {
             let forbidden = PackagePattern::parse(pattern, &store).context("argument forbiddenPaths")?;
@@ -60,7 +64,7 @@ impl Guards {
                     bytes(layer.size),
                     bytes(layer.size - limit),
                     bytes(limit),
-                    biggest(graph, &held(layer))
+                    biggest(graph, &store_paths(layer))
                 );
             }
         }

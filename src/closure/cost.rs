@@ -112,7 +112,7 @@ impl<'a> Costs<'a> {
         let sizes: Vec<u64> = groups.iter().map(|group| self.size(group)).collect();
         let mut order = self.graph.topological_order();
         order.reverse();
-        // 64 updates are computed at once. Bit n of a node says whether update n changes the node.
+        // 64 updates are computed at once. Bit n of a node is set if update n changes the node.
         let mut changed = vec![0u64; self.weights.len()];
         let mut costs = Vec::with_capacity(nodes.len());
         for updates in nodes.chunks(64) {

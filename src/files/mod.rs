@@ -332,7 +332,7 @@ mod tests {
         fs::write(top.path().join(".strata-1-1.tmp"), "left").unwrap();
         fs::create_dir(top.path().join(".strata-1-2.tmp")).unwrap();
         fs::write(top.path().join(".strata-1-2.tmp/blob"), "left").unwrap();
-        fs::write(top.path().join("other.tmp"), "not ours").unwrap();
+        fs::write(top.path().join("other.tmp"), "another file").unwrap();
         let running = NewFile::create(&top.path().join("file")).unwrap();
         sweep(top.path());
         assert_eq!(names(top.path()).len(), 2);

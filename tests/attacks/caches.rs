@@ -48,7 +48,7 @@ type Credentials = (String, Option<String>, Option<String>);
 fn copy(world: &World, arguments: &[&str]) -> (String, Vec<Credentials>) {
     let result = world.run(&[&["copy", "image.json", "oci:copied:t"], arguments].concat());
     assert!(!result.ok, "{}", result.err);
-    let requests = world.seen();
+    let requests = world.take_requests();
     assert!(
         requests.iter().any(|request| request.path().ends_with(".narinfo")),
         "the cache was not asked: {}",
@@ -99,6 +99,6 @@ fn passwords_in_a_cache_s_url_are_not_printed() {
     let world = World::new();
     world.secret("s3cret", &[]);
     for url in ["https://me:s3cret@cache.example.com/x?y", "ssh://me:s3cret@cache.example.com", "https://s3cret@[::1"] {
-        world.run(&["copy", "image.json", "oci:copied:t", "--substituter", url]).bad("binary cache");
+        world.run(&["copy", "image.json", "oci:copied:t", "--substituter", url]).failure("binary cache");
     }
 }

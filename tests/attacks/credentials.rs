@@ -1,4 +1,4 @@
-//! Credentials, client certificates, CAs and `insecure` that are meant for one host, and hosts that data names: the
+//! Credentials, client certificates, CAs and `insecure` of one host, and hosts that data names: the
 //! `origin` of a recipe's layer, another registry, mirrors, token realms, redirects.
 
 use std::sync::Arc;
@@ -66,8 +66,8 @@ fn given_credentials_are_not_sent_to_a_recipe_s_origin() {
         &["--dest-registry-token", PASSWORD],
     ] {
         let copy = ["copy", "image.json", &target, "--preserve-digests", "--retry-times", "0"];
-        world.run(&[&copy, flags].concat()).bad("reading the blob");
-        let requests = world.seen();
+        world.run(&[&copy, flags].concat()).failure("reading the blob");
+        let requests = world.take_requests();
         assert!(requests.iter().any(|request| request.host == OTHER), "{flags:?}: the origin was not asked");
         assert_eq!(authorizations(&requests, OTHER), Vec::<String>::new(), "{flags:?}");
         assert!(!authorizations(&requests, MINE).is_empty(), "{flags:?}: the destination got no credentials");
@@ -75,7 +75,7 @@ fn given_credentials_are_not_sent_to_a_recipe_s_origin() {
     // Stored credentials of the origin are its own.
     world.log_in(OTHER, "me:stored-for-other");
     world.secret("stored-for-other", &[OTHER]);
-    world.run(&["copy", "image.json", &target, "--preserve-digests", "--creds", LOGIN]).good();
+    world.run(&["copy", "image.json", &target, "--preserve-digests", "--creds", LOGIN]).success();
     assert!(mine.has_tag("app", "v1"));
 }
 
@@ -83,7 +83,7 @@ fn given_credentials_are_not_sent_to_a_recipe_s_origin() {
 fn an_origin_in_the_destination_s_registry_gets_stored_credentials_only() {
     let (world, mine, _) = two_registries();
     recipe(&world, "mine.example.com/library/base", &mine);
-    // The destination has another user, who must not read the base.
+    // The destination has another user, without access to the base.
     let store = Arc::clone(&mine);
     world.host(MINE, move |request| match request.basic().as_deref() {
         Some("stored:reader") if request.path().starts_with("/v2/library/base/") => store.answer(request),
@@ -91,9 +91,9 @@ fn an_origin_in_the_destination_s_registry_gets_stored_credentials_only() {
         _ => Answer::new(401).with("www-authenticate", "Basic"),
     });
     let copy = ["copy", "image.json", "docker://mine.example.com/app:v1", "--preserve-digests", "--dest-creds", LOGIN];
-    world.run(&copy).bad("reading the blob");
+    world.run(&copy).failure("reading the blob");
     world.log_in(MINE, "stored:reader");
-    world.run(&copy).good();
+    world.run(&copy).success();
 }
 
 #[test]
@@ -105,19 +105,19 @@ fn credentials_for_two_registries_are_an_error() {
     for flags in
         [&["--creds", LOGIN][..], &["--username", "ci", "--password", PASSWORD], &["--registry-token", PASSWORD]]
     {
-        let result = world.run(&[&["copy", &from, &to], flags].concat()).bad("--src-creds and --dest-creds");
+        let result = world.run(&[&["copy", &from, &to], flags].concat()).failure("--src-creds and --dest-creds");
         assert!(result.err.contains(flags[0]), "{}", result.err);
-        world.run(&[&["diff", &from, &to], flags].concat()).bad("strata login");
-        world.run(&[&["sbom", "diff", &from, &to], flags].concat()).bad("strata login");
-        world.run(&[&["index", &to, "other.example.com/app:1"], flags].concat()).bad("strata login");
+        world.run(&[&["diff", &from, &to], flags].concat()).failure("strata login");
+        world.run(&[&["sbom", "diff", &from, &to], flags].concat()).failure("strata login");
+        world.run(&[&["index", &to, "other.example.com/app:1"], flags].concat()).failure("strata login");
     }
-    assert!(world.seen().is_empty(), "a request was sent");
+    assert!(world.take_requests().is_empty(), "a request was sent");
     world.secret("for-other", &[OTHER]);
-    world.run(&["copy", &from, &to, "--src-creds", "me:for-other", "--dest-creds", LOGIN]).good();
-    world.run(&["copy", &from, &to, "--src-creds", "me:for-other", "--creds", LOGIN]).good();
+    world.run(&["copy", &from, &to, "--src-creds", "me:for-other", "--dest-creds", LOGIN]).success();
+    world.run(&["copy", &from, &to, "--src-creds", "me:for-other", "--creds", LOGIN]).success();
     // Two repositories of one registry, also if one of them names the default port.
     for to in ["docker://mine.example.com/again:1", "docker://mine.example.com:443/again:2"] {
-        world.run(&["copy", "docker://mine.example.com/app:1", to, "--creds", LOGIN]).good();
+        world.run(&["copy", "docker://mine.example.com/app:1", to, "--creds", LOGIN]).success();
     }
 }
 
@@ -126,17 +126,19 @@ fn credentials_without_a_registry_are_an_error() {
     let world = World::new();
     let image = layout(&world, "layout", &tar(&[("x", b"layer")]));
     for flag in ["--creds", "--src-creds", "--dest-creds"] {
-        world.run(&["copy", &image, "oci:copied:t", flag, LOGIN]).bad(flag);
+        world.run(&["copy", &image, "oci:copied:t", flag, LOGIN]).failure(flag);
         world
             .run(&["copy", &image, "oci:copied:t", &flag.replace("creds", "registry-token"), "x"])
-            .bad("registry-token");
+            .failure("registry-token");
     }
-    world.run(&["inspect", &image, "--creds", LOGIN]).bad("--creds");
-    world.run(&["copy", &image, "docker://mine.example.com/app:1", "--src-creds", LOGIN]).bad("--src-creds");
-    world.run(&["copy", "docker://mine.example.com/app:1", "oci:copied:t", "--dest-creds", LOGIN]).bad("--dest-creds");
+    world.run(&["inspect", &image, "--creds", LOGIN]).failure("--creds");
+    world.run(&["copy", &image, "docker://mine.example.com/app:1", "--src-creds", LOGIN]).failure("--src-creds");
+    world
+        .run(&["copy", "docker://mine.example.com/app:1", "oci:copied:t", "--dest-creds", LOGIN])
+        .failure("--dest-creds");
     world.file("fleet", format!("{image} docker://mine.example.com/app:1\n"));
-    world.run(&["copy", "--fleet", "fleet", "--creds", LOGIN]).bad("--creds");
-    assert!(world.seen().is_empty(), "a request was sent");
+    world.run(&["copy", "--fleet", "fleet", "--creds", LOGIN]).failure("--creds");
+    assert!(world.take_requests().is_empty(), "a request was sent");
 }
 
 #[test]
@@ -145,11 +147,11 @@ fn a_fleet_sends_given_credentials_to_the_template_s_registry_only() {
     let image = layout(&world, "layout", &tar(&[("x", b"layer")]));
     world.file("fleet", format!("{image} docker://{OTHER}/evil:1\n{{\"attr\":\"web\",\"image\":\"{image}\"}}\n"));
     let fleet = ["copy", "--fleet", "fleet", "--to", "docker://mine.example.com/team/{attr}:v1", "--creds", LOGIN];
-    world.run(&[&fleet[..], &["--retry-times", "0"]].concat()).bad("these images were not copied");
+    world.run(&[&fleet[..], &["--retry-times", "0"]].concat()).failure("these images were not copied");
     assert!(mine.has_tag("team/web", "v1"));
-    assert_eq!(authorizations(&world.seen(), OTHER), Vec::<String>::new());
+    assert_eq!(authorizations(&world.take_requests(), OTHER), Vec::<String>::new());
     // A host that the image chooses is not one that credentials can be given for.
-    world.run(&["copy", "--fleet", "fleet", "--to", "docker://{name}:{tag}", "--creds", LOGIN]).bad("--creds");
+    world.run(&["copy", "--fleet", "fleet", "--to", "docker://{name}:{tag}", "--creds", LOGIN]).failure("--creds");
 }
 
 #[test]
@@ -162,9 +164,9 @@ fn mirrors_and_locations_of_registries_conf_do_not_see_given_credentials() {
         "[[registry]]\nlocation = \"mine.example.com\"\n[[registry.mirror]]\nlocation = \"other.example.com\"\n\
          [[registry]]\nprefix = \"moved.example.com\"\nlocation = \"other.example.com\"\n",
     );
-    world.run(&["manifest", "mine.example.com/app:1", "--creds", LOGIN, "--retry-times", "0"]).good();
-    world.run(&["manifest", "moved.example.com/app:2", "--creds", LOGIN, "--retry-times", "0"]).bad("401");
-    let requests = world.seen();
+    world.run(&["manifest", "mine.example.com/app:1", "--creds", LOGIN, "--retry-times", "0"]).success();
+    world.run(&["manifest", "moved.example.com/app:2", "--creds", LOGIN, "--retry-times", "0"]).failure("401");
+    let requests = world.take_requests();
     assert!(requests.iter().filter(|request| request.host == OTHER).count() >= 2);
     assert_eq!(authorizations(&requests, OTHER), Vec::<String>::new());
 }
@@ -199,21 +201,21 @@ fn tls_settings_of_a_registry_do_not_apply_to_its_token_realm() {
     with_realm(&world);
     let manifest = ["manifest", "mine.example.com/app:1", "--creds", LOGIN, "--retry-times", "0"];
     for flags in [&["--tls-verify=false"][..], &["--cert-dir", "certs"]] {
-        world.run(&[&manifest, flags].concat()).bad("certificate");
+        world.run(&[&manifest, flags].concat()).failure("certificate");
     }
     world.file("registries.conf", "[[registry]]\nlocation = \"mine.example.com\"\ninsecure = true\n");
-    world.run(&manifest).bad("certificate");
+    world.run(&manifest).failure("certificate");
     world.file("home/.config/containers/certs.d/mine.example.com/ca.crt", text(&world.path("certs/ca.crt")));
-    world.run(&manifest).bad("certificate");
-    let requests = world.seen();
+    world.run(&manifest).failure("certificate");
+    let requests = world.take_requests();
     assert!(!requests.is_empty() && requests.iter().all(|request| request.host == MINE), "the realm was asked");
     // The realm's own settings.
     world.file("registries.conf", "[[registry]]\nlocation = \"other.example.com\"\ninsecure = true\n");
-    world.run(&manifest).good();
+    world.run(&manifest).success();
     world.file("registries.conf", "");
-    world.run(&manifest).bad("certificate");
+    world.run(&manifest).failure("certificate");
     world.file("home/.config/containers/certs.d/other.example.com/ca.crt", text(&world.path("certs/ca.crt")));
-    world.run(&manifest).good();
+    world.run(&manifest).success();
 }
 
 #[test]
@@ -230,18 +232,18 @@ fn tls_settings_of_a_registry_do_not_apply_to_redirects_mirrors_and_origins() {
     world.host(OTHER, |_| Answer::new(200).body("anything"));
     let copy = ["copy", "docker://mine.example.com/app:1", "oci:pulled:t", "--retry-times", "0"];
     for flags in [&["--src-tls-verify=false"][..], &["--tls-verify=false"], &["--src-cert-dir", "certs"]] {
-        world.run(&[&copy, flags].concat()).bad("certificate");
-        world.run(&[&["manifest", "mine.example.com/app:1"], &["--tls-verify=false"][..]].concat()).good();
+        world.run(&[&copy, flags].concat()).failure("certificate");
+        world.run(&[&["manifest", "mine.example.com/app:1"], &["--tls-verify=false"][..]].concat()).success();
     }
     let mirror =
         "[[registry]]\nlocation = \"mine.example.com\"\n[[registry.mirror]]\nlocation = \"other.example.com\"\n";
     world.file("registries.conf", mirror);
-    world.run(&["manifest", "mine.example.com/app:1", "--tls-verify=false", "--retry-times", "0"]).good();
+    world.run(&["manifest", "mine.example.com/app:1", "--tls-verify=false", "--retry-times", "0"]).success();
     world.file("registries.conf", "");
     recipe(&world, "other.example.com/library/base", &Store::default());
     let push = ["copy", "image.json", "docker://mine.example.com/new:1", "--preserve-digests", "--retry-times", "0"];
-    world.run(&[&push, &["--tls-verify=false"][..]].concat()).bad("certificate");
-    world.asked_only(MINE);
+    world.run(&[&push, &["--tls-verify=false"][..]].concat()).failure("certificate");
+    world.assert_requests_only_to(MINE);
 }
 
 #[test]
@@ -254,8 +256,8 @@ fn client_certificates_are_presented_to_their_own_host_only() {
         world.file(&format!("{directory}/client.key"), &key);
     }
     for flags in [&["--cert-dir", "own"][..], &[]] {
-        world.run(&[&["manifest", "mine.example.com/app:1"], flags].concat()).good();
-        assert!(world.seen().iter().any(|request| request.host == OTHER));
+        world.run(&[&["manifest", "mine.example.com/app:1"], flags].concat()).success();
+        assert!(world.take_requests().iter().any(|request| request.host == OTHER));
         let presented = world.presented();
         assert!(!presented.is_empty() && presented.iter().all(|host| host == MINE), "{presented:?}");
     }
@@ -276,8 +278,8 @@ fn verifying_requests_the_scope_pull_only() {
     let image = "docker://mine.example.com/app:1";
     for command in [&["verify", image, "--key", "key.pub"][..], &["copy", image, "oci:x:t", "--verify-key", "key.pub"]]
     {
-        world.run(command).bad("not signed");
-        let scopes: Vec<String> = world.seen().iter().flat_map(|request| request.query("scope")).collect();
+        world.run(command).failure("not signed");
+        let scopes: Vec<String> = world.take_requests().iter().flat_map(|request| request.query("scope")).collect();
         assert!(!scopes.is_empty() && scopes.iter().all(|scope| scope == "repository:app:pull"), "{scopes:?}");
     }
 }

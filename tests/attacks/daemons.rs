@@ -23,7 +23,7 @@ fn first_byte(world: &World, scheme: &str) -> u8 {
         first[0]
     });
     let image = layout(world, "layout", &tar(&[("x", b"layer")]));
-    world.run(&["copy", &image, "docker-daemon:x:1", "--dest-daemon-host", &host]).bad("daemon");
+    world.run(&["copy", &image, "docker-daemon:x:1", "--dest-daemon-host", &host]).failure("daemon");
     received.join().unwrap()
 }
 
@@ -47,12 +47,12 @@ fn a_daemon_at_https_is_verified_and_does_not_redirect_to_http() {
         Answer::new(307).with("location", "http://docker.example.com/images/x:1/json")
     });
     world.set("DOCKER_HOST", "https://docker.example.com:2376");
-    world.run(&["inspect", "docker-daemon:x:1"]).bad("docker");
-    let seen = world.seen();
+    world.run(&["inspect", "docker-daemon:x:1"]).failure("docker");
+    let seen = world.take_requests();
     assert!(!seen.is_empty() && seen.iter().all(|request| request.host == "docker.example.com:2376"), "{seen:?}");
     world.set("SSL_CERT_FILE", "/dev/null");
-    world.run(&["inspect", "docker-daemon:x:1"]).bad("ertificate");
-    assert!(world.seen().is_empty());
+    world.run(&["inspect", "docker-daemon:x:1"]).failure("ertificate");
+    assert!(world.take_requests().is_empty());
 }
 
 #[test]
@@ -66,13 +66,13 @@ fn only_names_of_images_are_part_of_a_daemon_s_urls() {
         ("in.example.com:5000/x:1", "/images/in.example.com:5000/x:1/get".to_owned()),
         (&id, format!("/images/{id}/get")),
     ] {
-        world.run(&["inspect", &format!("docker-daemon:{name}")]).bad("no such image");
-        let targets: Vec<String> = world.seen().into_iter().map(|request| request.target).collect();
+        world.run(&["inspect", &format!("docker-daemon:{name}")]).failure("no such image");
+        let targets: Vec<String> = world.take_requests().into_iter().map(|request| request.target).collect();
         assert!(!targets.is_empty() && targets.iter().all(|target| *target == path), "{name}: {targets:?}");
     }
     for name in ["x:1?all=1", "x:1&y", "x#y", "x%2e%2e", "a b", "../info", "x:1/../../info", "x\ny"] {
-        world.run(&["inspect", &format!("docker-daemon:{name}")]).bad("is not an image reference");
-        assert!(world.seen().is_empty(), "{name}");
+        world.run(&["inspect", &format!("docker-daemon:{name}")]).failure("is not an image reference");
+        assert!(world.take_requests().is_empty(), "{name}");
     }
 }
 
@@ -89,7 +89,7 @@ fn texts_of_a_daemon_are_escaped() {
         });
         world.set("DOCKER_HOST", "https://docker.example.com:2376");
         let image = layout(&world, "layout", &tar(&[("x", b"layer")]));
-        let result = world.run(&["copy", &image, "docker-daemon:x:1"]).bad("the daemon answered");
+        let result = world.run(&["copy", &image, "docker-daemon:x:1"]).failure("the daemon answered");
         assert!(result.err.contains("a\\u{1b}[2J"), "{hostile_path}: {}", result.err);
         assert!(
             !result.err.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\r', '\u{7}']),
@@ -107,8 +107,8 @@ fn a_redirect_of_a_daemon_is_not_followed_to_another_host() {
     world.host(other, |_| Answer::json(200, json!({})));
     world.set("DOCKER_HOST", "https://docker.example.com:2376");
     let image = layout(&world, "layout", &tar(&[("x", b"layer")]));
-    world.run(&["copy", &image, "docker-daemon:x:1"]).bad("307");
-    world.asked_only("docker.example.com:2376");
+    world.run(&["copy", &image, "docker-daemon:x:1"]).failure("307");
+    world.assert_requests_only_to("docker.example.com:2376");
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn lines_of_podman_s_list_of_images_are_not_options() {
     world.program("podman", &script);
     world.file("home/log", "");
     let image = layout(&world, "layout", &tar(&[("x", b"layer")]));
-    world.run(&["copy", &image, "containers-storage:x:1"]).good();
+    world.run(&["copy", &image, "containers-storage:x:1"]).success();
     let log = text(&world.path("home/log"));
     let inspected: Vec<&str> = log.lines().filter(|line| line.starts_with("image ")).collect();
     assert_eq!(inspected, [format!("image inspect --format json {id}")], "{log}");

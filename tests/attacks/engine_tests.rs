@@ -57,10 +57,10 @@ impl Bench {
 fn output_of_containers_and_clients_is_bounded() {
     let bench = Bench::new("head -c 200000000 /dev/zero; echo kept >&2", "0 ");
     let tests = "commandTests: [{name: loud, command: x, expectedError: [kept]}]\n";
-    bench.check(tests).good();
+    bench.check(tests).success();
     // Answers of the client: an error, not a cut text.
     bench.world.file("home/created", vec![b'x'; 70 << 20]);
-    bench.check(tests).bad("its output has more than 67108864 bytes");
+    bench.check(tests).failure("its output has more than 67108864 bytes");
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn variables_of_the_machine_are_named_alone_and_set_for_the_command() {
              containerRunOptions: {envVars: [TOKEN, UNSET], envFile: env}\ncommandTests:\n- name: t\n  setup: [[before]]\n  \
              command: x\n  teardown: [[after]]\n  envVars: [{key: UNRELATED, value: y}]\n",
         )
-        .good();
+        .success();
     let created = bench.created();
     assert_eq!(created.len(), 3, "{created:?}");
     assert!(!bench.log().contains("very-secret"), "{}", bench.log());
@@ -93,7 +93,7 @@ fn each_command_starts_from_the_files_of_the_one_before() {
     let result = bench.check(
         "commandTests: [{name: t, setup: [[before]], command: x, exitCode: 3, teardown: [[first], [second]]}]\n",
     );
-    let result = result.good();
+    let result = result.success();
     for step in ["setup: before", "teardown: first", "teardown: second"] {
         assert!(result.err.contains(&format!("t: {step} ended with status 3")), "{}", result.err);
     }
@@ -106,7 +106,7 @@ fn each_command_starts_from_the_files_of_the_one_before() {
 #[test]
 fn containers_are_removed_after_an_error() {
     let bench = Bench::new("true", "no status");
-    bench.check("commandTests: [{name: t, command: x}]\n").bad("reading the state of a container");
+    bench.check("commandTests: [{name: t, command: x}]\n").failure("reading the state of a container");
     // The keeper is another process.
     while !bench.world.path("home/removed").exists() {
         thread::sleep(Duration::from_millis(20));
@@ -128,12 +128,12 @@ fn results_are_printed_as_junit() {
         assert!(result.out.contains(part), "{part}: {} {}", result.out, result.err);
     }
     arguments.push("--json");
-    bench.world.run(&arguments).bad("cannot be used with");
+    bench.world.run(&arguments).failure("cannot be used with");
 }
 
 #[test]
 fn tests_without_commands_load_nothing() {
     let bench = Bench::new("true", "0 ");
-    bench.check("fileContentTests: [{name: t, path: /x, expectedContents: [layer]}]\n").good();
+    bench.check("fileContentTests: [{name: t, path: /x, expectedContents: [layer]}]\n").success();
     assert_eq!(bench.log(), "");
 }

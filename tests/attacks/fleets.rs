@@ -15,11 +15,11 @@ fn an_attribute_does_not_leave_the_directory_of_the_template() {
     for attr in ["../escaped", "a/../../escaped", "/escaped", "..", "", "escaped:tag", "escaped\u{1b}[31m"] {
         let line = json!({ "attr": attr, "image": image });
         world.file("fleet", format!("{line}\n"));
-        world.run(&["copy", "--fleet", "fleet", "--to", "oci:out/inner/{attr}"]).bad("{attr} is");
+        world.run(&["copy", "--fleet", "fleet", "--to", "oci:out/inner/{attr}"]).failure("{attr} is");
         assert!(!world.path("out").exists(), "{attr:?} is written");
     }
     world.file("fleet", format!("{}\n", json!({ "attr": "web.x86", "image": image })));
-    world.run(&["copy", "--fleet", "fleet", "--to", "oci:out/inner/{attr}"]).good();
+    world.run(&["copy", "--fleet", "fleet", "--to", "oci:out/inner/{attr}"]).success();
     assert!(world.path("out/inner/web.x86/index.json").exists());
 }
 
@@ -34,8 +34,8 @@ fn a_fleet_sends_nothing_to_a_blocked_registry() {
             world.file("fleet", format!("{line}\n"));
             let to = format!("docker://{host}/{{attr}}:v1");
             let arguments = ["copy", "--fleet", "fleet", "--to", &to, "--retry-times", "0"];
-            world.run(&arguments).bad("blocks");
-            assert!(world.seen().is_empty(), "{host} is asked");
+            world.run(&arguments).failure("blocks");
+            assert!(world.take_requests().is_empty(), "{host} is asked");
         }
     }
 }

@@ -74,18 +74,18 @@ fn an_interrupted_login_stores_nothing() {
     let world = world();
     let shown = typed(&world, "login registry.example.com -u me", &[("Password of me: ", b"typed-pass\x03")]);
     assert!(shown.contains("interrupted") && !shown.contains("typed-pass"), "{shown}");
-    assert!(world.seen().is_empty() && !world.path("home/.docker").exists());
+    assert!(world.take_requests().is_empty() && !world.path("home/.docker").exists());
 }
 
 #[test]
 fn the_directory_of_a_new_configuration_is_private() {
     let world = world();
-    world.run(&["login", HOST, "--username", "me", "--password", "typed-password"]).good();
+    world.run(&["login", HOST, "--username", "me", "--password", "typed-password"]).success();
     let mode = |name: &str| fs::metadata(world.path(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode("home/.docker"), mode("home/.docker/config.json")), (0o700, 0o600));
     // A directory that exists keeps its mode.
     fs::set_permissions(world.path("home/.docker"), fs::Permissions::from_mode(0o755)).unwrap();
-    world.run(&["login", HOST, "--username", "me", "--password", "typed-password"]).good();
+    world.run(&["login", HOST, "--username", "me", "--password", "typed-password"]).success();
     assert_eq!(mode("home/.docker"), 0o755);
 }
 
@@ -97,7 +97,7 @@ fn user_names_with_a_colon_are_refused() {
         &["manifest", "registry.example.com/app:1", "--username", "a:b", "--password", "typed-password"],
         &["copy", "docker://registry.example.com/app:1", "oci:x:t", "--src-username", "a:b", "--src-password", "x"],
     ] {
-        world.run(arguments).bad("colon");
+        world.run(arguments).failure("colon");
     }
-    assert!(world.seen().is_empty(), "a request was sent");
+    assert!(world.take_requests().is_empty(), "a request was sent");
 }

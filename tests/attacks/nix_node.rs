@@ -66,7 +66,7 @@ const COPY: [&str; 6] = [
 #[test]
 fn the_pushed_image_has_mount_points_and_the_annotation() {
     let (world, store) = world(&recipe(), all());
-    world.run(&COPY).good();
+    world.run(&COPY).success();
     let manifests = store.manifests.lock().unwrap();
     let (_, manifest) = &manifests[&("app".to_owned(), "1".to_owned())];
     let manifest: Value = serde_json::from_slice(manifest).unwrap();
@@ -95,9 +95,9 @@ fn the_tag_does_not_move_if_a_cache_lacks_a_store_path() {
         (vec![closure, other, library], format!("{HELLO} (the cache has another build of it); ")),
     ] {
         let (world, store) = world(&recipe(), narinfos);
-        let result = world.run(&COPY).bad(&why);
+        let result = world.run(&COPY).failure(&why);
         assert!(result.err.contains("--push-closure"), "{}", result.err);
-        assert!(world.seen().iter().all(|request| request.host == "cache.example.com"), "{}", result.err);
+        assert!(world.take_requests().iter().all(|request| request.host == "cache.example.com"), "{}", result.err);
         assert!(!store.has_tag("app", "1"));
     }
 }
@@ -106,7 +106,7 @@ fn the_tag_does_not_move_if_a_cache_lacks_a_store_path() {
 fn a_cache_that_cannot_be_asked_is_no_cache_with_the_path() {
     let (world, store) = world(&recipe(), all());
     world.host("cache.example.com", |_| Answer::new(401));
-    world.run(&COPY).bad("searching binary caches for the store paths of the image");
+    world.run(&COPY).failure("searching binary caches for the store paths of the image");
     assert!(!store.has_tag("app", "1"));
 }
 
@@ -130,8 +130,8 @@ fn recipes_list_only_unmodified_store_paths() {
         ),
     ] {
         let (world, store) = world(&recipe, all());
-        world.run(&COPY).bad(&why);
-        assert!(world.seen().is_empty());
+        world.run(&COPY).failure(&why);
+        assert!(world.take_requests().is_empty());
         assert!(!store.has_tag("app", "1"));
     }
 }
@@ -141,7 +141,7 @@ fn the_closure_is_copied_before_the_caches_are_asked() {
     let (world, store) = world(&recipe(), all());
     world.program("nix", "echo \"$@\" >\"${0%/*}/../copied\"");
     let push = ["copy", "image.json", "docker://out.example.com/app:1", "--nix-node", "--push-closure"];
-    world.run(&[&push[..], &["https://cache.example.com"]].concat()).good();
+    world.run(&[&push[..], &["https://cache.example.com"]].concat()).success();
     let copied = std::fs::read_to_string(world.path("copied")).unwrap();
     assert_eq!(
         copied,
@@ -151,8 +151,10 @@ fn the_closure_is_copied_before_the_caches_are_asked() {
     world.program("nix", "echo why >&2; exit 1");
     let result = world
         .run(&[&push[..], &["https://cache.example.com", "--json"]].concat())
-        .bad("nix ended with exit status: 1: why");
+        .failure("nix ended with exit status: 1: why");
     assert!(!result.err.starts_with("why"), "{}", result.err);
-    world.run(&[&push[..], &["https://cache.example.com"]].concat()).bad("nix ended with exit status: 1");
-    world.run(&[&push[..], &["ssh://me:secret@host"]].concat()).bad("--push-closure; or name the cache for the check");
+    world.run(&[&push[..], &["https://cache.example.com"]].concat()).failure("nix ended with exit status: 1");
+    world
+        .run(&[&push[..], &["ssh://me:secret@host"]].concat())
+        .failure("--push-closure; or name the cache for the check");
 }

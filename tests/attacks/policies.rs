@@ -209,12 +209,12 @@ fn an_image_whose_layers_have_the_media_type_of_statements_is_checked() {
         vec![(Some(&arm), None), (Some(&unknown), Some(&mark))],
     ] {
         let signed = Signed::new();
-        let good = image(b"good");
+        let signed_image = image(b"good");
         let layer = tar(&[("evil", b"evil")]);
         let hidden = Image::with_ids(&[Digest::sha256(&layer)], "application/vnd.in-toto+json", vec![layer]);
-        signed.registry.put_image("good", &good);
+        signed.registry.put_image("good", &signed_image);
         signed.registry.put_image("hidden", &hidden);
-        let mut entries = vec![descriptor(media_type::MANIFEST, &good.manifest)];
+        let mut entries = vec![descriptor(media_type::MANIFEST, &signed_image.manifest)];
         entries[0]["platform"] = json!({ "os": "linux", "architecture": "amd64" });
         for (platform, annotations) in &listed {
             let mut entry = descriptor(media_type::MANIFEST, &hidden.manifest);
@@ -228,7 +228,7 @@ fn an_image_whose_layers_have_the_media_type_of_statements_is_checked() {
         let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries }).to_string();
         signed.registry.put_tag("v1", index.as_bytes());
         signed.sign(&Digest::sha256(index.as_bytes()));
-        signed.attest_sbom(&good.digest(), sbom(&[component(HELLO)]));
+        signed.attest_sbom(&signed_image.digest(), sbom(&[component(HELLO)]));
         let (succeeded, output) = signed.verify_policy("v1", r#"{ "sbom": true }"#);
         assert!(!succeeded && output.contains("no signed SBOM"), "{listed:?}: {output}");
         assert!(output.contains(&hidden.digest().to_string()), "{listed:?}: {output}");

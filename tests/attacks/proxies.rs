@@ -40,8 +40,8 @@ fn socks5_proxies_are_used_with_their_password_and_resolve_names() {
             let mut world = world();
             let proxy = world.proxy(scheme, LOGIN.0);
             world.set(variable, proxy);
-            world.run(&COPY).good();
-            world.asked_only(HOST);
+            world.run(&COPY).success();
+            world.assert_requests_only_to(HOST);
             let proxied = world.proxied();
             assert!(proxied.contains(&LOGIN.1.to_owned()), "{variable} {scheme}: {proxied:?}");
             assert!(proxied.contains(&format!("socks {HOST}:443")), "{variable} {scheme}: {proxied:?}");
@@ -54,7 +54,7 @@ fn socks5_proxies_without_a_password_are_used() {
     let mut world = world();
     let proxy = world.proxy("socks5", "");
     world.set("ALL_PROXY", proxy);
-    world.run(&COPY).good();
+    world.run(&COPY).success();
     let proxied = world.proxied();
     assert!(!proxied.is_empty() && proxied.iter().all(|line| *line == format!("socks {HOST}:443")), "{proxied:?}");
 }
@@ -65,7 +65,7 @@ fn no_proxy_applies_to_socks_proxies() {
     let proxy = world.proxy("socks5", "");
     world.set("ALL_PROXY", proxy);
     world.set("NO_PROXY", "registry.example.com");
-    world.run(&COPY).bad("registry.example.com");
+    world.run(&COPY).failure("registry.example.com");
     assert_eq!(world.proxied(), Vec::<String>::new());
 }
 
@@ -75,9 +75,9 @@ fn proxies_of_other_kinds_are_refused_without_a_request() {
         let mut world = world();
         let proxy = world.proxy(url.split("://").next().unwrap(), url.split("://").nth(1).unwrap());
         world.set("HTTPS_PROXY", proxy);
-        let result = world.run(&COPY).bad("HTTPS_PROXY");
+        let result = world.run(&COPY).failure("HTTPS_PROXY");
         assert!(!result.err.contains("secret"), "{}", result.err);
-        assert!(world.seen().is_empty() && world.proxied().is_empty(), "{url}");
+        assert!(world.take_requests().is_empty() && world.proxied().is_empty(), "{url}");
     }
 }
 
@@ -88,9 +88,9 @@ fn a_socks_proxy_that_refuses_is_not_bypassed() {
     world.set("ALL_PROXY", "socks5://127.0.0.1:9");
     world.set("SSL_CERT_FILE", world.path("authority.pem").display().to_string());
     // The address of the registry, which the machine cannot resolve, would be another error.
-    let result = world.run(&COPY).bad("registry.example.com");
+    let result = world.run(&COPY).failure("registry.example.com");
     assert!(result.err.contains("Connection refused"), "{}", result.err);
-    assert!(world.seen().is_empty());
+    assert!(world.take_requests().is_empty());
 }
 
 /// RFC 9112, 3.2.2: a request without TLS has the absolute form; CONNECT is for tunnels.
@@ -107,10 +107,10 @@ fn http_requests_to_a_proxy_have_the_absolute_form() {
     });
     let proxy = world.proxy("http", LOGIN.0);
     world.set("HTTP_PROXY", proxy);
-    world.run(&["copy", "docker://registry.example.com:80/app:1", "oci:pulled:t", "--retry-times", "0"]).good();
-    world.run(&["copy", "oci:pulled:t", "docker://registry.example.com:80/pushed:1", "--retry-times", "0"]).good();
+    world.run(&["copy", "docker://registry.example.com:80/app:1", "oci:pulled:t", "--retry-times", "0"]).success();
+    world.run(&["copy", "oci:pulled:t", "docker://registry.example.com:80/pushed:1", "--retry-times", "0"]).success();
     assert!(store.has_tag("pushed", "1"));
-    let requests = world.seen();
+    let requests = world.take_requests();
     assert!(requests.iter().any(|request: &Request| request.method == "PUT"));
     let basic = format!("Basic {}", BASE64.encode(LOGIN.1.as_bytes()));
     let proxied = world.proxied();
@@ -123,8 +123,8 @@ fn https_goes_through_a_tunnel_that_alone_has_the_proxy_s_password() {
     let mut world = world();
     let proxy = world.proxy("http", LOGIN.0);
     world.set("HTTPS_PROXY", proxy);
-    world.run(&COPY).good();
-    let requests = world.seen();
+    world.run(&COPY).success();
+    let requests = world.take_requests();
     assert!(!requests.is_empty() && requests.iter().all(|request| request.header("proxy-authorization").is_none()));
     assert!(!world.proxied().is_empty());
 }

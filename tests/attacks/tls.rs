@@ -86,7 +86,7 @@ fn case(name: &'static str, is_trusted: bool, trusted: &[&Signed], chain: Vec<Si
     Case { name, is_trusted, trusted, chain: chain.into_iter().map(|signed| signed.certificate).collect(), key }
 }
 
-/// Leaves of a good root, and other roots.
+/// Leaves of an accepted root, and other roots.
 fn leaves() -> Vec<Case> {
     let root = self_signed("root", ca);
     let leaf = |change: &dyn Fn(&mut CertificateParams)| {
@@ -296,7 +296,7 @@ fn check(cases: Vec<Case>) {
         world.file(&format!("{name}/ca.crt"), roots);
         let result = world.run(&["manifest", "tls.example.com/app:1", "--retry-times", "0", "--cert-dir", name]);
         // The registry has no such image, which only a client that trusts it learns.
-        let was_asked = !world.seen().is_empty();
+        let was_asked = !world.take_requests().is_empty();
         if result.err.contains("the registry has no") != is_trusted || was_asked != is_trusted {
             wrong.push(format!("{name} (trusted: {is_trusted}): {}", result.err));
         }
@@ -333,8 +333,8 @@ fn a_named_file_of_cas_that_is_missing_is_an_error() {
             world.file("empty.pem", "");
             let path = world.path(file).display().to_string();
             world.set(variable, path);
-            world.run(&["manifest", "tls.example.com/app:1"]).bad(file);
-            assert!(world.seen().is_empty(), "{variable} {file}");
+            world.run(&["manifest", "tls.example.com/app:1"]).failure(file);
+            assert!(world.take_requests().is_empty(), "{variable} {file}");
         }
     }
 }
@@ -347,7 +347,7 @@ fn unreadable_files_of_certs_d_are_warnings() {
     world.file(&format!("{folder}/text.crt"), "no certificate");
     world.file(&format!("{folder}/cut.crt"), "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n");
     std::os::unix::fs::symlink("gone", world.path(folder).join("gone.crt")).unwrap();
-    let result = world.run(&["manifest", "tls.example.com/app:1"]).bad("the registry has no");
+    let result = world.run(&["manifest", "tls.example.com/app:1"]).failure("the registry has no");
     for file in ["text.crt", "cut.crt", "gone.crt"] {
         assert_eq!(result.err.matches(file).count(), 1, "{}", result.err);
     }

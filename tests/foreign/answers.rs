@@ -28,7 +28,7 @@ fn recipe() -> (tempfile::TempDir, String) {
 #[test]
 fn errors_of_destinations_without_a_transport_suggest_one() {
     let (home, image) = recipe();
-    for (destination, meant) in [
+    for (destination, cause) in [
         ("localhost:5000/a:v1", "for a registry, write docker://localhost:5000/a:v1; destinations are "),
         (
             "app:v2",
@@ -48,7 +48,7 @@ fn errors_of_destinations_without_a_transport_suggest_one() {
         ("docker://localhost:5000", "names a registry without a repository; write docker://localhost:5000/NAME:TAG"),
         ("docker://registry.example.com", "write docker://registry.example.com/NAME:TAG"),
     ] {
-        fails(home.path(), &["copy", &image, destination], &[meant]);
+        fails(home.path(), &["copy", &image, destination], &[cause]);
     }
 }
 
@@ -60,7 +60,7 @@ fn errors_of_sources_suggest_how_to_write_them() {
     crate::choices::docker_archive(std::path::Path::new(&path), &[("app:v1", &image)]);
     let layout = home.path().join("layout").display().to_string();
     write_layout(std::path::Path::new(&layout), &image);
-    for (source, meant) in [
+    for (source, cause) in [
         (String::new(), "the source is empty; write an image.json".to_owned()),
         ("file:x.tar".to_owned(), "for a file or a directory, write its path: x.tar".to_owned()),
         ("file:///x.tar".to_owned(), "write its path: /x.tar".to_owned()),
@@ -72,7 +72,7 @@ fn errors_of_sources_suggest_how_to_write_them() {
         (format!("{path}:app:v1"), format!("write oci-archive:{path}:app:v1 or docker-archive:{path}:app:v1")),
         (format!("{layout}:t"), format!("for one image in {layout}, write oci:{layout}:t")),
     ] {
-        fails(home.path(), &["copy", &source, "oci:out"], &[&meant]);
+        fails(home.path(), &["copy", &source, "oci:out"], &[&cause]);
     }
 }
 

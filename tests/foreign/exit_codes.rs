@@ -75,9 +75,9 @@ fn budget_exits_with_0_1_or_2() {
 fn fleets_exit_with_0_1_or_2() {
     let home = tempfile::tempdir().unwrap();
     layout(home.path(), "one", "1");
-    fs::write(home.path().join("good"), "oci:one oci:two\n").unwrap();
+    fs::write(home.path().join("complete"), "oci:one oci:two\n").unwrap();
     fs::write(home.path().join("some"), "oci:missing oci:three\noci:one oci:four\n").unwrap();
-    ends(home.path(), &["copy", "--fleet", "good"], 0);
+    ends(home.path(), &["copy", "--fleet", "complete"], 0);
     ends(home.path(), &["copy", "--fleet", "some"], 1);
     assert!(home.path().join("four/index.json").is_file());
     ends(home.path(), &["copy", "--fleet", "missing"], 2);

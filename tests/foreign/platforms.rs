@@ -21,8 +21,8 @@ fn a_recipe_for_another_platform_is_refused() {
         [&["run", "--engine", "podman", "image.json", "-i"][..], &other].concat(),
         [&["inspect", "image.json"][..], &other].concat(),
     ] {
-        let message = world.run(&arguments).bad("no image matches").err;
+        let message = world.run(&arguments).failure("no image matches").err;
         assert!(message.contains("no image matches linux/arm64"), "{arguments:?}: {message}");
     }
-    world.run(&["check", "image.json", "tests.yaml", "--platform", "linux/amd64"]).good();
+    world.run(&["check", "image.json", "tests.yaml", "--platform", "linux/amd64"]).success();
 }

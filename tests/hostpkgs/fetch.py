@@ -124,7 +124,7 @@ def main():
     more = [unit_of.get(deb, deb) for deb in arguments.more]
     for unit in more:
         visit(unit, groups.get(unit, [unit]), {unit})
-    # glibc stands under everything, whether or not a package says so.
+    # Everything depends on glibc, also packages that do not declare it.
     for unit, edges in units.items():
         if unit != "glibc" and "glibc" not in edges["dependencies"]:
             edges["dependencies"].append("glibc")

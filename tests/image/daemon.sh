@@ -9,7 +9,7 @@ second=$(greeter loaded:t two)
 if [[ ${docker-} ]]; then
   "$strata" copy "$first" docker-daemon: 2>"$work/log" >/dev/null || { cat "$work/log"; fail "copy to docker"; }
   same "$(run loaded:t)" one
-  grep -q '^loaded:t: 0 of ' "$work/log" || { cat "$work/log"; fail "layers are said to be there"; }
+  grep -q '^loaded:t: 0 of ' "$work/log" || { cat "$work/log"; fail "layers are reported as existing"; }
   grep -qE 'were already present, [0-9.]+ MB sent$' "$work/log" || { cat "$work/log"; fail "not the whole image"; }
   "$strata" copy "$second" docker-daemon:renamed:u --json 2>"$work/log" >"$work/name"
   same "$(<"$work/name")" renamed:u

@@ -43,7 +43,7 @@ same "$("$strata" explain "$asked" --why gcc)" "$gcc"
 "$strata" copy "$fat" "oci:$work/layout:t" --quiet >/dev/null
 status=0; "$strata" explain "$work/layout" --cut 2>"$work/log" || status=$?
 same "$status" 2
-grep -q 'does not say what its store paths reference' "$work/log" || fail "nothing is said of an image without references"
+grep -q 'does not say what its store paths reference' "$work/log" || fail "the message about an image without references is missing"
 # The HTML page shows the same.
 "$strata" explain "$fat" --html - | grep -qF "\"offset\":21" || fail "the page lacks the dependency to cut"
 

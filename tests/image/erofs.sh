@@ -64,7 +64,7 @@ touch "${layer[0]}.dmverity"
 sha256sum --quiet --check "$work/sums" || fail "a layer has changed"
 [[ ! -e ${layer[0]}.dmverity ]] || fail "the hashes of another file are left"
 
-# A layer that is not what its diff_id says does not appear.
+# A layer whose digest is not its diff_id is not written.
 python3 - "$work/wrong.json" "$image" <<'PYTHON'
 import json, sys
 recipe = json.load(open(sys.argv[2]))

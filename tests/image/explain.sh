@@ -58,7 +58,7 @@ fi
 "$strata" copy "$one" "oci:$work/layout:t" --quiet >/dev/null
 "$strata" copy "$one" "docker-archive:$work/archive.tar" --quiet >/dev/null
 for other in "$work/layout" "$work/archive.tar" "docker://$registry/transfer-none:one"; do
-  "$strata" diff "$one" "$other" >"$work/out" || { cat "$work/out"; fail "$other is said to differ"; }
+  "$strata" diff "$one" "$other" >"$work/out" || { cat "$work/out"; fail "diff reports a difference of $other"; }
 done
 status=0; "$strata" diff "$one" "$work/nothing" 2>/dev/null || status=$?
 same "$status" 2
@@ -94,7 +94,7 @@ for command in (["stream", sys.argv[2]], ["copy", sys.argv[2], "docker-archive:-
 PYTHON
 
 # copy --json prints an event for every destination.
-for destination in "oci:$work/said" "dir:$work/said-dir" "docker-archive:$work/said.tar" "docker://$registry/said:t"; do
+for destination in "oci:$work/copied" "dir:$work/copied-dir" "docker-archive:$work/copied.tar" "docker://$registry/copied:t"; do
   "$strata" copy "$one" "$destination" --json 2>"$work/events" >"$work/digest"
   same "$(jq -r 'select(.event == "copied" or .event == "pushed") | .digest' "$work/events")" "$(<"$work/digest")"
 done
@@ -122,7 +122,7 @@ grep -q 'libbottom-1' "$work/page.html" || fail "the page has no paths"
 lacks -nE '(src|href)="?https?:|@import|fetch\(' "$work/page.html"
 # Unknown facts are reported as unknown.
 "$strata" explain "$work/layout" >"$work/table"
-grep -q '^what an update sends is unknown' "$work/table" || { cat "$work/table"; fail "an unknown cost is not said to be"; }
+grep -q '^what an update sends is unknown' "$work/table" || { cat "$work/table"; fail "an unknown cost is not reported"; }
 same "$("$strata" explain "$work/layout" --json | jq -c '[.cost, .layers[0].expectedCost]')" '[null,null]'
 # Archives, layouts and registries have their store paths in the history.
 archive=$(build 'makeContainerImage { name = "history"; maxLayers = 4; layers = [ pkgs.hello ]; }')

@@ -6,7 +6,7 @@ need_command docker-registry
 need_command jq
 export XDG_CACHE_HOME=$work/cache REGISTRY_AUTH_FILE=$work/none.json
 
-# A layer that is large enough for an upload in parts, and a small one.
+# A layer that is large enough for an upload in several requests, and a small one.
 image=$(build 'buildImage { name = "x"; layers = [ (buildLayer { deps = [ pkgs.python3 ]; maxLayers = 2; }) ]; config.Env = [ "A=1" ]; }')
 
 start_registry "$work/registry"
@@ -111,7 +111,7 @@ if as_root mount -t tmpfs -o size=4m,mode=777 strata-test "$work/small" 2>/dev/n
   mkdir "$work/small/registry"
   start_registry "$work/small/registry"
   push "$registry/full:t" && fail "the disk is full"
-  grep -qE 'the server answered 5[0-9][0-9]' "$work/log" || { cat "$work/log"; fail "the registry's answer is not said"; }
+  grep -qE 'the server answered 5[0-9][0-9]' "$work/log" || { cat "$work/log"; fail "the status of the registry is not reported"; }
   whole full:t && fail "a tag was left"
   as_root mount -o remount,size=400m "$work/small"
   push "$registry/full:t" || { cat "$work/log"; fail "after the disk had room"; }

@@ -13,9 +13,9 @@ index=$(python3 "$root/tests/image/buildx.py" "$layout")
 "$strata" verify "$layout" | grep -q ' 0 problems$' || fail "verify finds problems"
 
 # To a registry, with skopeo to another name, and back: the digest of the index stays, and all its images are complete.
-same "$("$strata" copy --all "oci:$layout:v1" "docker://$registry/ours:v1" --quiet)" "$index"
-skopeo copy --quiet --all --src-tls-verify=false --dest-tls-verify=false "docker://$registry/ours:v1" "docker://$registry/theirs:v1"
-same "$("$strata" copy --all "docker://$registry/theirs:v1" "oci:$work/back:v1" --quiet)" "$index"
+same "$("$strata" copy --all "oci:$layout:v1" "docker://$registry/by_strata:v1" --quiet)" "$index"
+skopeo copy --quiet --all --src-tls-verify=false --dest-tls-verify=false "docker://$registry/by_strata:v1" "docker://$registry/by_skopeo:v1"
+same "$("$strata" copy --all "docker://$registry/by_skopeo:v1" "oci:$work/back:v1" --quiet)" "$index"
 "$strata" verify "$work/back" | grep -q ' 0 problems$' || fail "verify finds problems in the layout that skopeo copied back"
 same "$(jq -r '.manifests[0].digest' "$work/back/index.json")" "$index"
 # skopeo copies layouts and archives in both directions.
@@ -53,7 +53,7 @@ same "$("$strata" copy "oci:$work/one:again" "oci:$work/by-umoci:v1" --quiet)" "
 echo more >"$work/more"
 umoci insert --rootless --image "$work/by-umoci:v1" "$work/more" /more
 "$strata" verify "$work/by-umoci" | grep -q ' 0 problems$' || fail "verify finds problems in umoci's layout"
-"$strata" copy "oci:$work/by-umoci:v1" "docker://$registry/ours:umoci" --quiet >/dev/null
+"$strata" copy "oci:$work/by-umoci:v1" "docker://$registry/by_strata:umoci" --quiet >/dev/null
 
 refused() {
   local status=0
@@ -72,7 +72,7 @@ done
 plain=$("$strata" inspect "oci:$layout:v2" --json | jq -r '.[0].digest')
 same "$("$strata" copy "oci:$layout:v2" "docker://$registry/plain:kept" --preserve-digests --quiet)" "$plain"
 packed=$("$strata" copy "oci:$layout:v2" "docker://$registry/plain:packed" 2>"$work/messages")
-[[ $packed != "$plain" ]] || fail "a plain layer was not compressed"
+[[ $packed != "$plain" ]] || fail "an uncompressed layer was not compressed"
 grep -qF "the digest was $plain" "$work/messages" || { cat "$work/messages"; fail "no message that the digest changed"; }
 skopeo inspect --raw --tls-verify=false "docker://$registry/plain:packed" | grep -q 'tar+gzip' || fail "the layer is not gzip"
 # The same for an index: attestations about the old images are not copied.

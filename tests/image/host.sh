@@ -11,10 +11,10 @@ as_root ip address add 172.17.0.1/16 dev docker0
 as_root ip link set docker0 up
 # The IPv6 address is tentative for a moment.
 until ! ip -oneline address show docker0 | grep -q tentative; do sleep 0.1; done
-image=$(greeter theirs:t hello)
+image=$(greeter other:t hello)
 "$strata" stream "$image" >"$work/image.tar"
 docker load --quiet <"$work/image.tar" >/dev/null
-container=$(docker run --detach --network none theirs:t "$(build pkgs.coreutils)/bin/sleep" infinity)
+container=$(docker run --detach --network none other:t "$(build pkgs.coreutils)/bin/sleep" infinity)
 
 state() {
   ip -oneline address
@@ -36,7 +36,7 @@ state >"$work/before"
   start_docker "$work/docker"
   [[ -z $(docker images --quiet) ]]
   docker load --quiet <"$1"
-  [[ $(docker run --rm --network none theirs:t) == hello ]]
+  [[ $(docker run --rm --network none other:t) == hello ]]
   start_registry "$work/registry"
   "$strata" copy "$1" "docker://$registry/pushed:t"
   skopeo copy --quiet --src-tls-verify=false "docker://$registry/pushed:t" "dir:$HOME/pulled"
@@ -45,7 +45,7 @@ state >"$work/before"
 state >"$work/after"
 diff "$work/before" "$work/after" || fail "something else is there now"
 docker rm --force "$container" >/dev/null
-docker rmi theirs:t >/dev/null
+docker rmi other:t >/dev/null
 
 # A room that is terminated ends its processes: the pipe ends with its last writer.
 mkfifo "$work/output"

@@ -34,12 +34,12 @@ trap 'stop_registry' EXIT
 step() {
   local status=0 line
   echo "\$ $1" >>"$work/transcript"
-  bash -euo pipefail -c "$1" >"$work/said" 2>&1 || status=$?
+  bash -euo pipefail -c "$1" >"$work/out" 2>&1 || status=$?
   [[ $1 != "strata diff "* || $status != 1 ]] || status=0
-  ((status == 0)) || { cat "$work/said"; fail "$page: $1: exit status $status"; }
+  ((status == 0)) || { cat "$work/out"; fail "$page: $1: exit status $status"; }
   while IFS= read -r line; do
-    [[ ! $line ]] || grep -qxE -- "$(sed 's/[][\.*^$+?(){}|]/\\&/g; s/…/.*/g' <<<"$line")" "$work/said" ||
-      { cat "$work/said"; fail "$page: $1: the output lacks: $line"; }
+    [[ ! $line ]] || grep -qxE -- "$(sed 's/[][\.*^$+?(){}|]/\\&/g; s/…/.*/g' <<<"$line")" "$work/out" ||
+      { cat "$work/out"; fail "$page: $1: the output lacks: $line"; }
   done <<<"$2"
 }
 for page in README docs/{getting-started,layers,engines,serve,ci,caches,supply-chain,hardening,commands}; do

@@ -11,9 +11,9 @@ same "$(jq -r '.annotations["org.opencontainers.image.title"]' "$manifest")" ngi
 
 podman=(podman --root "$work/containers" --runroot "$work/run" --runtime runc --storage-driver vfs)
 "${podman[@]}" run --rm --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --network none "oci:$layout:latest" \
-  >"$work/said" 2>"$work/log" || { cat "$work/log"; fail "podman run"; }
-same "$(head -n 1 "$work/said")" "starting with hello"
-grep -q 'nginx version' "$work/log" "$work/said" || { cat "$work/log"; fail "nginx does not run"; }
+  >"$work/out" 2>"$work/log" || { cat "$work/log"; fail "podman run"; }
+same "$(head -n 1 "$work/out")" "starting with hello"
+grep -q 'nginx version' "$work/log" "$work/out" || { cat "$work/log"; fail "nginx does not run"; }
 "${podman[@]}" rmi --all --force >/dev/null
 same "$(skopeo inspect --config "oci:$layout:latest" | jq -r '.config.Env[0]')" GREETING=hello
 skopeo copy --quiet "oci:$layout:latest" "dir:$work/copied"

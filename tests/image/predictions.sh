@@ -41,12 +41,12 @@ if [[ ${docker-} ]]; then
 else
   quietly "$one" "docker-archive:$work/saved.tar"
 fi
-quietly "$one" "oci:$work/ours:t"
-skopeo copy --quiet --dest-compress "oci:$work/ours:t" "oci:$work/skopeo:t"
+quietly "$one" "oci:$work/by_strata:t"
+skopeo copy --quiet --dest-compress "oci:$work/by_strata:t" "oci:$work/skopeo:t"
 saved=$(nix-store --add "$work/saved.tar")
 on_it=$(build "$expression image \"2\" { fromImage = $saved; }")
 
-sources=("$one" "$two" "$on_it" "$work/saved.tar" "$work/ours" "$work/skopeo" docker://tags:gzip docker://tags:zstd docker://tags:plain)
+sources=("$one" "$two" "$on_it" "$work/saved.tar" "$work/by_strata" "$work/skopeo" docker://tags:gzip docker://tags:zstd docker://tags:plain)
 # The first image is read from the destination of the push, the second from another source: nothing is mounted.
 at() { echo "${2/#docker:\/\//docker:\/\/$1/}"; }
 # sent COMMAND…: prints the number of uploaded blobs and their bytes.
@@ -82,7 +82,7 @@ same "$(jq -c .push.blobs "$work/diff")" 0
 
 # The same layers in another compression are reported as such.
 "$strata" diff "docker://$registry/tags:zstd" "$one" >"$work/out"
-grep -q '^layers: 0 new, 0 gone' "$work/out" || { cat "$work/out"; fail "the same layers are said to differ"; }
+grep -q '^layers: 0 new, 0 gone' "$work/out" || { cat "$work/out"; fail "equal layers are reported as different"; }
 grep -q 'are layers that the first image has in another compression' "$work/out" || { cat "$work/out"; fail "nothing of the compression"; }
 
 # For a recipe without its store paths, the prediction is the uncompressed size, and is marked as an estimate.

@@ -89,7 +89,7 @@ refused() {
   lacks -E "^(building|evaluating)|warning: Git tree" log
 }
 
-# forget PATH: deletes a store path and what refers to it.
+# forget PATH: deletes a store path and its referrers.
 forget() { nix-store --query --referrers-closure "$1" | xargs nix-store --delete >log 2>&1 || { cat log; fail "nix-store --delete"; }; }
 
 # An image is reproduced: by its digest, with the commit and the attribute of the provenance.

@@ -53,21 +53,21 @@ same "$(tar -xOf "$path" "$(tar -xOf "$path" manifest.json | jq -r '.[0].Layers[
 # (nixpkgs: pkgs/stdenv/generic/common-path.nix and setup.sh; build-support/docker/default.nix, shellScript)
 tools='
   for program in find diff sed grep awk tar gzip bzip2 make bash patch xz file; do type -P $program >/dev/null || { echo "no $program"; exit 1; }; done
-  printf "all:\n\t@echo made by make\n" > Makefile; make > said; rm Makefile
-  echo one | xz | xz -d | awk "{ print \$1, 2 }" >> said
+  printf "all:\n\t@echo made by make\n" > Makefile; make > lines; rm Makefile
+  echo one | xz | xz -d | awk "{ print \$1, 2 }" >> lines
   echo "@who@ says [x] of @word@" > template; export word="a & b"
-  substituteInPlace template --replace-fail "[x]" "\\1" --subst-var-by who nobody --subst-var word; cat template >> said; rm template
-  printf "#!/usr/bin/env bash\necho patched\n" > script; chmod 755 script; patchShebangs script >&2; ./script >> said; rm script
-  for file in no-such-*; do echo "$file" >> said; done
-  list=(one "two three"); appendToVar list four; concatStringsSep , list >> said; stripHash $0 >&2'
+  substituteInPlace template --replace-fail "[x]" "\\1" --subst-var-by who nobody --subst-var word; cat template >> lines; rm template
+  printf "#!/usr/bin/env bash\necho patched\n" > script; chmod 755 script; patchShebangs script >&2; ./script >> lines; rm script
+  for file in no-such-*; do echo "$file" >> lines; done
+  list=(one "two three"); appendToVar list four; concatStringsSep , list >> lines; stripHash $0 >&2'
 for image in "dockerTools.buildLayeredImage { extraCommands = ''$tools'';" "dockerTools.buildImage { extraCommands = ''$tools'';"; do
-  check_output "$image name = \"x\"; config.Cmd = [ \"\${pkgs.coreutils}/bin/cat\" \"/said\" ]; }" $'made by make\none 2\nnobody says \\1 of a & b\npatched\none,two three,four'
+  check_output "$image name = \"x\"; config.Cmd = [ \"\${pkgs.coreutils}/bin/cat\" \"/lines\" ]; }" $'made by make\none 2\nnobody says \\1 of a & b\npatched\none,two three,four'
 done
 build_fails 'dockerTools.buildLayeredImage { name = "x"; extraCommands = "echo x > f\nsubstituteInPlace f --replace-fail y z"; }' \
   "substitute: f does not have y" "line 2 of extraCommands failed"
 build_fails 'dockerTools.buildLayeredImage { name = "x"; fakeRootCommands = "false | true"; }' "line 1 of fakeRootCommands failed"
 check_output 'dockerTools.buildImage { name = "x"; copyToRoot = [ (pkgs.writeShellScriptBin "own" "echo the image says so") pkgs.coreutils ];
-  runAsRoot = "own > /said; type -P cat | sed s,/store/.*,/store, >> /said"; config.Cmd = [ "/bin/cat" "/said" ]; }' $'the image says so\n/nix/store'
+  runAsRoot = "own > /lines; type -P cat | sed s,/store/.*,/store, >> /lines"; config.Cmd = [ "/bin/cat" "/lines" ]; }' $'the image says so\n/nix/store'
 
 # Pipes and unreadable files are in images too.
 check_output 'dockerTools.buildLayeredImage { name = "x"; contents = [ pkgs.busybox ]; extraCommands = "mkfifo -m 600 pipe; echo x > secret; chmod 0 secret";

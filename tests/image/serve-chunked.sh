@@ -18,15 +18,15 @@ serve() {
 }
 stop() { kill -TERM "$server" 2>/dev/null || return 0; wait "$server"; }
 trap stop EXIT
-serve "ours:store=$image" "ours:layout=oci:$work/plain" "ours:rebuilt=oci:$work/rebuilt"
+serve "app:store=$image" "app:layout=oci:$work/plain" "app:rebuilt=oci:$work/rebuilt"
 
 # The blobs are those of a push, from the store and from a layout.
 for tag in store layout; do
-  curl --silent --fail "http://$host/v2/ours/manifests/$tag" >"$work/manifest-$tag"
+  curl --silent --fail "http://$host/v2/app/manifests/$tag" >"$work/manifest-$tag"
 done
 same "$(jq -c .layers "$work/manifest-layout")" "$(jq -c .layers "$work/manifest-store")"
 status=0
-"$strata" diff --json --compression zstd:chunked "docker://$host/ours:store" "$image" --tls-verify=false >"$work/diff" || status=$?
+"$strata" diff --json --compression zstd:chunked "docker://$host/app:store" "$image" --tls-verify=false >"$work/diff" || status=$?
 same "$(jq -c .push.blobs "$work/diff")" 0
 
 # Whole layers and all kinds of ranges have the same bytes. A small range reads few bytes.
@@ -41,7 +41,7 @@ random.seed(18)
 def get(digest, ranges=None):
     connection = http.client.HTTPConnection(host)
     text = {"Range": "bytes=" + ",".join(f"{first}-{last - 1}" for first, last in ranges)} if ranges else {}
-    connection.request("GET", f"/v2/ours/blobs/{digest}", headers=text)
+    connection.request("GET", f"/v2/app/blobs/{digest}", headers=text)
     response = connection.getresponse()
     body = response.read()
     assert response.status == (206 if ranges else 200), response.status
@@ -88,7 +88,7 @@ python3 "$work/parts.py" "$host" "$server" "$work/manifest-store" "$work/manifes
 count=$(find "$XDG_CACHE_HOME/strata/chunked" -name '*.json' | wc -l)
 ((count >= $(jq '.layers | length' "$work/manifest-store"))) || fail "the cache has $count tables of contents"
 stop
-serve "ours:store=$image"
+serve "app:store=$image"
 read=$(sed -n 's/^rchar: //p' "/proc/$server/io")
 ((read < 10000000)) || fail "serve reads $read bytes of layers that it knows"
 # A changed store path breaks the response. Read-only paths are taken as unchanged.
@@ -104,9 +104,9 @@ for path in pathlib.Path(sys.argv[1]).glob("strata/chunked/*/*.json"):
     known["map"]["frames"] = base64.b64encode(frames).decode()
     path.write_text(json.dumps(known))
 PYTHON
-serve "ours:store=$image"
+serve "app:store=$image"
 digest=$(jq -r '.layers | max_by(.size).digest' "$work/manifest-store")
-curl --silent "http://$host/v2/ours/blobs/$digest" -H 'Range: bytes=0-9' >"$work/part" && fail "a wrong map is trusted"
+curl --silent "http://$host/v2/app/blobs/$digest" -H 'Range: bytes=0-9' >"$work/part" && fail "a wrong map is trusted"
 stop
 rm -r "$XDG_CACHE_HOME/strata/chunked"
 
@@ -114,19 +114,19 @@ if ((EUID != 0)); then
   skip_part "podman's partial pulls need root here"
   exit
 fi
-serve "ours:store=$image" "ours:rebuilt=oci:$work/rebuilt" "ours:layout=oci:$work/plain"
+serve "app:store=$image" "app:rebuilt=oci:$work/rebuilt" "app:layout=oci:$work/plain"
 start_counter "${host#*:}"
 trap 'kill $counter; stop' EXIT
 use_podman "$work/podman"
 printf '[storage.options]\npull_options = {enable_partial_images = "true", use_hard_links = "false", ostree_repos=""}\n' >>"$CONTAINERS_STORAGE_CONF"
-podman pull --quiet --tls-verify=false "$counted/ours:rebuilt" >/dev/null
+podman pull --quiet --tls-verify=false "$counted/app:rebuilt" >/dev/null
 whole=$(received)
 before=$(sed -n 's/^rchar: //p' "/proc/$server/io")
-podman pull --quiet --tls-verify=false "$counted/ours:store" >/dev/null
+podman pull --quiet --tls-verify=false "$counted/app:store" >/dev/null
 part=$(($(received) - whole))
 read=$(($(sed -n 's/^rchar: //p' "/proc/$server/io") - before))
 echo "$(podman --version): $whole bytes, and $part after a mass rebuild, for which serve read $read"
 ((part * 5 < whole)) || fail "podman pulled $part of $whole bytes after a rebuild"
-podman run --rm --network none "$counted/ours:store" >"$work/messages"
+podman run --rm --network none "$counted/app:store" >"$work/messages"
 same "$(<"$work/messages")" 42
 podman rmi --all --force >/dev/null

@@ -52,7 +52,7 @@ for name in index nested amd64 arm64 bill signature; do
   same "sha256:$(sha256sum <body | cut -d ' ' -f 1)" "$(digest "$name")"
 done
 get /v2/team/app/manifests/v1 "${user[@]}" | cmp - "layout/blobs/$(digest index | tr : /)"
-same "$(get "/v2/team/app/referrers/$(digest index)" "${user[@]}" | jq -c '[.manifests[] | [.digest, .artifactType, .annotations.said]]')" \
+same "$(get "/v2/team/app/referrers/$(digest index)" "${user[@]}" | jq -c '[.manifests[] | [.digest, .artifactType, .annotations.note]]')" \
   "[[\"$(digest bill)\",\"application/x-bill\",\"bill\"]]"
 same "$(get "/v2/team/app/referrers/$(digest bill)?artifactType=application/x-other" "${user[@]}" | jq -c .manifests)" "[]"
 

@@ -133,4 +133,4 @@ stop || true
 gone=$(jq -r '.layers[-1].paths[0].path' "$work/gone.json")
 grep -F "strata: serving $layer: " "$work/serve.log" | grep -F "$gone" | grep -qF "is not on this machine" || { cat "$work/serve.log"; fail "no reason in the log"; }
 "$strata" serve --listen 127.0.0.1:0 "$image" "$image" 2>"$work/log" && fail "one name for two images"
-grep -qF 'two images are named served:t' "$work/log" || { cat "$work/log"; fail "the name is not said"; }
+grep -qF 'two images are named served:t' "$work/log" || { cat "$work/log"; fail "the message lacks the name"; }

@@ -74,7 +74,7 @@ same "$("$strata" copy "$image" "docker://$registry/x:t" --cert-dir alone --quie
 same "$("$strata" pull "$registry/x:t" "$work/again" --cert-dir alone)" "$digest"
 same "$(env -u NIX_SSL_CERT_FILE SSL_CERT_FILE="$work/alone.cert" "$strata" manifest "$registry/x:t" | sha256sum)" \
   "${digest#sha256:}  -"
-skopeo copy --quiet --src-cert-dir alone "docker://$registry/x:t" "dir:$work/theirs"
+skopeo copy --quiet --src-cert-dir alone "docker://$registry/x:t" "dir:$work/by_skopeo"
 fails "its certificate is not trusted" "docker://$registry/x:t"
 fails "its certificate is not trusted" "docker://$registry/x:t" --cert-dir another
 stop_registry

@@ -43,13 +43,13 @@ for statement in '"status":"not_affected"' '"status":"not_affected","justificati
   grep -q 'team.json is not an OpenVEX document' log || { cat log; fail "$statement"; }
 done
 
-# Without a patch, there is nothing to say.
+# Without a patch, there are no statements.
 none=$(build 'buildImage { name = "none"; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
 status=0; "$strata" vex "$none" >out 2>log || status=$?
 same "$status" 2
 grep -q 'no patch has a CVE number' log || { cat log; fail "an image without patches"; }
 
-# Attached beside the SBOM: one document about the digest in the registry, with the statements of the patches and of the team.
+# Attached next to the SBOM: one document about the digest in the registry, with the statements of the patches and of the team.
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem 2>/dev/null
 openssl pkey -in key.pem -pubout -out key.pub
 write_statement '"status":"not_affected","justification":"vulnerable_code_not_in_execute_path"'

@@ -179,9 +179,9 @@ fn transfer_has_lower_costs_than_other_strategies() {
         let costs = Costs::new(&graph, vec![1; 150]);
         let cost = |strategy: &dyn Layering, layers| costs.partition(&indices(&graph, &plan(&graph, strategy, layers)));
         for layers in [10, 20, 40, 65] {
-            let ours = cost(&Transfer::default(), layers);
+            let transfer = cost(&Transfer::default(), layers);
             for other in [cost(&Popularity, layers), cost(&Auto, layers)] {
-                assert!(ours.expected <= other.expected, "seed {seed}, {layers} layers");
+                assert!(transfer.expected <= other.expected, "seed {seed}, {layers} layers");
             }
         }
     }

@@ -153,11 +153,11 @@ fn paths(module: &str) -> BTreeMap<PathBuf, BTreeSet<Vec<String>>> {
 
 /// Returns the modules of this crate that each file of a module uses.
 fn uses(module: &str) -> Vec<(PathBuf, String)> {
-    let ours = |(file, paths): (PathBuf, BTreeSet<Vec<String>>)| {
+    let of_module = |(file, paths): (PathBuf, BTreeSet<Vec<String>>)| {
         let names = paths.into_iter().filter(|path| path.len() > 1 && path[0] == "crate").map(|path| path[1].clone());
         names.map(move |name| (file.clone(), name)).collect::<Vec<_>>()
     };
-    paths(module).into_iter().flat_map(ours).filter(|(_, name)| name != module).collect()
+    paths(module).into_iter().flat_map(of_module).filter(|(_, name)| name != module).collect()
 }
 
 fn check(edges: &[(&str, &[&str])]) {

@@ -80,12 +80,12 @@ evaluates '
 evaluates '
   let
     here = import '"$root"' { pkgs = on "x86_64-linux"; };
-    theirs = flake.packages.x86_64-linux;
+    upstream = flake.packages.x86_64-linux;
     image = set: (set.buildImage { name = "x"; }).drvPath;
   in [
     (image here != image here.nix2container)
-    (image here.nix2container == image theirs.nix2container && image here.nix2container == image theirs.nix2container.nix2container)
-    (here.skopeo-nix2container.drvPath == theirs.skopeo-nix2container.drvPath)
+    (image here.nix2container == image upstream.nix2container && image here.nix2container == image upstream.nix2container.nix2container)
+    (here.skopeo-nix2container.drvPath == upstream.skopeo-nix2container.drvPath)
     (here.nix2container-bin.meta.mainProgram == "nix2container")
   ]' '[true,true,true,true]'
 

@@ -209,24 +209,24 @@ in
           (lib.fix (lib.extends (builtins.foldl' lib.composeExtensions (_: _: { }) overlays) (_: { a = 1; b = 0; })))
           [ overridable.a (overridable.override { a = 2; }).a (overridable.override (old: { a = old.a + 2; })).a ]
         ];
-      ours = import (root + "/nix/lib.nix");
+      by_strata = import (root + "/nix/lib.nix");
     in
-    results (ours // { strings = ours; }) == results pkgs.lib;
+    results (by_strata // { strings = by_strata; }) == results pkgs.lib;
   # The arguments of nixpkgs' functions that strata's lack, and the functions that are lambdas.
   dockerTools =
     builtins.mapAttrs
       (
-        name: theirs:
+        name: by_peer:
         let
-          ours = strata.dockerTools.${name};
+          by_strata = strata.dockerTools.${name};
         in
         {
           missing = builtins.attrNames (
-            builtins.removeAttrs (pkgs.lib.functionArgs theirs) (builtins.attrNames (pkgs.lib.functionArgs ours))
+            builtins.removeAttrs (pkgs.lib.functionArgs by_peer) (builtins.attrNames (pkgs.lib.functionArgs by_strata))
           );
           lambdas = map builtins.isFunction [
-            theirs
-            ours
+            by_peer
+            by_strata
           ];
         }
       )

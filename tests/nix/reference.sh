@@ -7,8 +7,8 @@ silent awk '
   /^## / { section = $2 }
   /^### / { part = $0 }
   /^\| `/ && section == "makeContainerImage" { own[$0] = 1 }
-  /^\| `/ && section == "dockerTools" && part == "### Arguments of the functions that make images" && !/`(name|tag|maxLayers|contents)`/ { theirs[$0] = 1 }
-  END { for (row in theirs) if (!(row in own)) print row }' "$root/docs/reference.md"
+  /^\| `/ && section == "dockerTools" && part == "### Arguments of the functions that make images" && !/`(name|tag|maxLayers|contents)`/ { upstream[$0] = 1 }
+  END { for (row in upstream) if (!(row in own)) print row }' "$root/docs/reference.md"
 public=$(nix-instantiate --eval --strict --json --expr "$(expression 'builtins.attrNames strata')" | jq -r '.[]' | grep -vxE 'm|overrideScope|platform')
 for name in $public; do
   grep -q '^### Example' <<<"$(sed -n "/^## $name\$/,/^## /p" "$root/docs/reference.md")" || fail "docs/reference.md has no example of $name"

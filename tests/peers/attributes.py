@@ -19,7 +19,7 @@ with tarfile.open(fileobj=layer, mode="w", format=tarfile.PAX_FORMAT) as tar:
     capabilities = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0".decode()
     add("etc", tarfile.DIRTYPE, mode=0o755)
     add("etc/ping", data=b"program" * 1000, mode=0o755, pax_headers={"SCHILY.xattr.security.capability": capabilities})
-    add("etc/noted", data=b"noted\n", mode=0o640, uid=1000, gid=100,
+    add("etc/notes", data=b"notes\n", mode=0o640, uid=1000, gid=100,
         pax_headers={"SCHILY.xattr.user.note": "two\nlines of é", "mtime": "1234567890.123456789"})
     add("etc/another-name", tarfile.LNKTYPE, linkname="etc/ping", mode=0o755,
         pax_headers={"SCHILY.xattr.security.capability": capabilities})

@@ -22,7 +22,7 @@ FAULT is
   status:N       every request is answered with the status N
   password       401 without the user me and the password secret
   header         403 without the header X-Token: secret
-  redirect       NARs are elsewhere (another host name of this server), which notes in LOG.elsewhere what it is told
+  redirect       NARs are elsewhere (another host name of this server), which records its requests in LOG.elsewhere
 
 LOG gets a line for each answer: PATH STATUS BYTES.
 """

@@ -18,19 +18,19 @@ trap stop_registry EXIT
 python3 "$root/tests/peers/attributes.py" "$work/base.tar"
 image=$(build 'buildImage { name = "tables"; tag = "t"; fromImage = '"$work/base.tar"'; maxLayers = 3; config.Cmd = [ "${pkgs.hello}/bin/hello" ]; }')
 "$strata" copy --quiet "$image" "oci:$work/plain:t" >/dev/null
-"$strata" copy --quiet "$image" "docker://$registry/tables:ours" --compression zstd:chunked >/dev/null
+"$strata" copy --quiet "$image" "docker://$registry/tables:by_strata" --compression zstd:chunked >/dev/null
 in13 skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked "oci:$work/plain:t" "docker://$registry/tables:skopeo"
 id=$(in13 podman pull --quiet "oci:$work/plain:t")
 in13 podman push --quiet --tls-verify=false --compression-format zstd:chunked "$id" "docker://$registry/tables:podman"
 
 verified() { "$strata" verify "$1" >"$work/verified" 2>&1 && grep -q ' 0 problems$' "$work/verified"; }
-for made_by in ours skopeo podman; do
+for made_by in by_strata skopeo podman; do
   verified "docker://$registry/tables:$made_by" || { cat "$work/verified"; fail "verify finds problems in layers of $made_by"; }
   "$strata" copy --quiet "docker://$registry/tables:$made_by" "oci:$work/$made_by:t" >/dev/null
   verified "oci:$work/$made_by" || { cat "$work/verified"; fail "verify finds problems in a layout with layers of $made_by"; }
 done
 # Flipped bytes, and wrong tables. podman's layers are the same as those of its skopeo.
-for made_by in ours skopeo; do
+for made_by in by_strata skopeo; do
   for fault in table split chunk offset outside size bomb digest another overlap twice mode owner xattrs name missing more table-bomb; do
     rm -rf "$work/malformed"
     python3 "$root/tests/peers/malformed_toc.py" "$work/$made_by" "$work/malformed" "$fault"

@@ -36,9 +36,9 @@ name=$(load <"$image")
 
 # check FILE: runs both programs, and writes a line NAME<tab>VERDICT for each test of each.
 check() {
-  "$strata" check "$image" "$1" --json >"$work/ours.json" 2>"$work/ours.log" || true
-  "$peer" test --image "$name" --config "$1" --output json >"$work/theirs.json" 2>"$work/theirs.log" || true
-  for side in ours theirs; do
+  "$strata" check "$image" "$1" --json >"$work/by_strata.json" 2>"$work/by_strata.log" || true
+  "$peer" test --image "$name" --config "$1" --output json >"$work/by_peer.json" 2>"$work/by_peer.log" || true
+  for side in by_strata by_peer; do
     # In its output, tests that do not start have names without their kind.
     jq -r '.Results[]? | "\(.Name | sub("^[A-Z][A-Za-z ]* Test: "; ""))\t\(.Pass)"' "$work/$side.json" 2>/dev/null | sort >"$work/$side" || true
   done
@@ -119,21 +119,21 @@ fileContentTests:
   - {name: pass bytes, path: /etc/conf/binary, expectedContents: ['x', '\x{fffd}']}
 YAML
 check "$work/tests.yaml"
-diff "$work/theirs" "$work/ours" || { tail -n 5 "$work/ours.log" "$work/theirs.log"; fail "the verdicts differ (theirs <, ours >)"; }
-count=$(wc -l <"$work/ours")
+diff "$work/by_peer" "$work/by_strata" || { tail -n 5 "$work/by_strata.log" "$work/by_peer.log"; fail "the verdicts differ (by_peer <, by_strata >)"; }
+count=$(wc -l <"$work/by_strata")
 ((count >= 45)) || fail "there are only $count tests"
 while IFS=$'\t' read -r test passed; do
   expected=true
   [[ $test != fail* ]] || expected=false
   same "$test: $passed" "$test: $expected"
-done <"$work/ours"
+done <"$work/by_strata"
 
 # Metadata: one file for each test, since a file has only one. Passing tests come first.
 while read -r verdict metadata; do
   printf 'schemaVersion: 2.0.0\nmetadataTest: %s\n' "$metadata" >"$work/metadata.yaml"
   check "$work/metadata.yaml"
-  same "$metadata: $(cut -f 2 "$work/ours")" "$metadata: $verdict"
-  same "$metadata: $(cut -f 2 "$work/theirs")" "$metadata: $verdict"
+  same "$metadata: $(cut -f 2 "$work/by_strata")" "$metadata: $verdict"
+  same "$metadata: $(cut -f 2 "$work/by_peer")" "$metadata: $verdict"
 done <<'CASES'
 true {envVars: [{key: A, value: b}, {key: EMPTY, value: ""}, {key: NUMBER, value: 8080}]}
 true {envVars: [{key: PATH, value: '^/b', isRegex: true}], unboundEnvVars: [{key: HOME}]}

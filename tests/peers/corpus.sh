@@ -15,7 +15,7 @@ declare -A otherwise=(
 # verdict COMMAND…: prints whether it succeeds.
 verdict() {
   rm -rf "$work/out"
-  if timeout 60 "$@" >"$work/said" 2>&1 </dev/null; then echo copies; else echo refuses; fi
+  if timeout 60 "$@" >"$work/output" 2>&1 </dev/null; then echo copies; else echo refuses; fi
 }
 skopeo_verdict() {
   local source found=refuses
@@ -36,7 +36,7 @@ while IFS= read -r found; do
     other=$(skopeo_verdict "docker-archive:$image" "oci-archive:$image")
   fi
   own=$(verdict "$strata" copy --quiet "$image" "oci:$work/out:x")
-  cp "$work/said" "$work/why"
+  cp "$work/output" "$work/why"
   name=$(basename "$(dirname "$image")")/$(basename "$image")
   count=$((count + 1))
   if [[ $own != "$other" && ${otherwise[$name]-} != "$own: "* ]]; then
@@ -47,13 +47,13 @@ while IFS= read -r found; do
   is_artifact=
   for command in verify inspect sbom; do
     status=0
-    timeout 60 "$strata" "$command" "$image" >"$work/said" 2>&1 </dev/null || status=$?
-    ((status <= 2)) || { cat "$work/said"; fail "$command of $name ends with $status"; }
-    lacks -q panicked "$work/said"
-    if [[ $command == inspect ]] && grep -q '^  artifact ' "$work/said"; then is_artifact=1; fi
+    timeout 60 "$strata" "$command" "$image" >"$work/output" 2>&1 </dev/null || status=$?
+    ((status <= 2)) || { cat "$work/output"; fail "$command of $name ends with $status"; }
+    lacks -q panicked "$work/output"
+    if [[ $command == inspect ]] && grep -q '^  artifact ' "$work/output"; then is_artifact=1; fi
     # An artifact has no packages.
     if [[ $own == copies && $command != verify && $status != 0 && ! ($command == sbom && $is_artifact) ]]; then
-      cat "$work/said"
+      cat "$work/output"
       fail "$command of $name fails"
     fi
   done

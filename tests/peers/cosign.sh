@@ -70,28 +70,28 @@ cosign_verifies sec1.pub "$registry/command:1" || fail "--sign-with: cosign veri
 refused 'wrote no signature' copy "$other" "docker://$registry/command:2" --quiet --sign-with 'cat >/dev/null'
 
 # Signatures of cosign in both formats.
-"$strata" copy "$other" "docker://$registry/theirs:1" --quiet >/dev/null
-"$strata" copy "$image" "docker://$registry/theirs:2" --quiet >/dev/null
+"$strata" copy "$other" "docker://$registry/by_cosign:1" --quiet >/dev/null
+"$strata" copy "$image" "docker://$registry/by_cosign:2" --quiet >/dev/null
 signing=(--key cosign.key --tlog-upload=false --use-signing-config=false --allow-http-registry --allow-insecure-registry --yes)
-cosign sign "${signing[@]}" "$registry/theirs:1" >"$work/log" 2>&1 || fail "cosign sign: $(<"$work/log")"
-cosign sign --new-bundle-format=false "${signing[@]}" "$registry/theirs:2" >"$work/log" 2>&1 || fail "cosign sign, tag: $(<"$work/log")"
+cosign sign "${signing[@]}" "$registry/by_cosign:1" >"$work/log" 2>&1 || fail "cosign sign: $(<"$work/log")"
+cosign sign --new-bundle-format=false "${signing[@]}" "$registry/by_cosign:2" >"$work/log" 2>&1 || fail "cosign sign, tag: $(<"$work/log")"
 for version in 1 2; do
-  "$strata" verify "docker://$registry/theirs:$version" --key cosign.pub >/dev/null || fail "strata does not verify cosign's signature $version"
-  refused 'is not signed with this key' verify "docker://$registry/theirs:$version" --key sec1.pub
+  "$strata" verify "docker://$registry/by_cosign:$version" --key cosign.pub >/dev/null || fail "strata does not verify cosign's signature $version"
+  refused 'is not signed with this key' verify "docker://$registry/by_cosign:$version" --key sec1.pub
 done
 
 # Invalid keys, and wrong passwords.
 COSIGN_PASSWORD=wrong refused 'the password is wrong' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.key
 (unset COSIGN_PASSWORD; refused 'COSIGN_PASSWORD' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.key)
 refused 'it is a public key' copy "$image" "docker://$registry/no:1" --quiet --sign-key cosign.pub
-refused 'it is a private key' verify "docker://$registry/theirs:1" --key sec1.pem
+refused 'it is a private key' verify "docker://$registry/by_cosign:1" --key sec1.pem
 refused 'it is not a PEM file' copy "$image" "docker://$registry/no:1" --quiet --sign-key policy.json
 refused 'is for destinations that are registries' copy "$image" "oci:$work/no" --quiet --sign-key cosign.key
 "$strata" manifest "$registry/no:1" >/dev/null 2>&1 && fail "something was pushed before the key was looked at"
 
 # An attached file, which other tools find.
 echo '{ "any": "thing" }' >thing.json
-attached=$("$strata" attach "$registry/theirs:1" thing.json --type application/vnd.example+json)
-"$strata" manifest "$registry/theirs@$attached" | jq -e '.subject.digest and .artifactType == "application/vnd.example+json"' >/dev/null || fail "attach"
-same "$("$strata" attach "$registry/theirs:1" thing.json --type application/vnd.example+json)" "$attached"
-refused 'is not cyclonedx, spdx, openvex, provenance or a media type' attach "$registry/theirs:1" thing.json --type nonsense
+attached=$("$strata" attach "$registry/by_cosign:1" thing.json --type application/vnd.example+json)
+"$strata" manifest "$registry/by_cosign@$attached" | jq -e '.subject.digest and .artifactType == "application/vnd.example+json"' >/dev/null || fail "attach"
+same "$("$strata" attach "$registry/by_cosign:1" thing.json --type application/vnd.example+json)" "$attached"
+refused 'is not cyclonedx, spdx, openvex, provenance or a media type' attach "$registry/by_cosign:1" thing.json --type nonsense

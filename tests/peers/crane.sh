@@ -21,10 +21,10 @@ accepts push "$gzip" "$registry/gzip:latest" --insecure
 accepts validate --insecure --remote "$registry/gzip:latest"
 # An index in the form of buildx keeps its digest through crane: to another name, into a layout, and back.
 index=$(python3 "$root/tests/image/buildx.py" "$work/buildx")
-"$strata" copy --all "oci:$work/buildx:v1" "docker://$registry/index:ours" --quiet >/dev/null
-accepts copy --insecure "$registry/index:ours" "$registry/copied:theirs"
-same "$("$strata" copy --all "docker://$registry/copied:theirs" "oci:$work/back:v1" --quiet)" "$index"
-accepts pull --insecure --format oci "$registry/index:ours" "$work/pulled"
+"$strata" copy --all "oci:$work/buildx:v1" "docker://$registry/index:by_strata" --quiet >/dev/null
+accepts copy --insecure "$registry/index:by_strata" "$registry/copied:by_crane"
+same "$("$strata" copy --all "docker://$registry/copied:by_crane" "oci:$work/back:v1" --quiet)" "$index"
+accepts pull --insecure --format oci "$registry/index:by_strata" "$work/pulled"
 same "$("$strata" copy --all "oci:$work/pulled" "oci:$work/again:v1" --quiet)" "$index"
 "$strata" verify "$work/again" | grep -q ' 0 problems$' || fail "verify finds problems in the image that crane pulled"
 # zstd:chunked layers are ordinary zstd for crane: the unpacked files are those of gzip layers.

@@ -11,10 +11,10 @@ key, certificate, backend, port_file, kind, *token_server = sys.argv[1:]
 host, port = backend.split(":")
 
 
-def may(target, method, said):
-    """Whether what is said lets one ask that; the scope that is lacking otherwise."""
+def may(target, method, authorization):
+    """Return whether the header allows the request, and otherwise the scope that it lacks."""
     if kind == "basic":
-        return said == "Basic " + base64.b64encode(b"me:U*U").decode(), ""
+        return authorization == "Basic " + base64.b64encode(b"me:U*U").decode(), ""
     url = urllib.parse.urlsplit(target)
     found = re.match(r"/v2/(.+?)/(?:manifests|blobs|tags|referrers)/", url.path)
     wanted = []
@@ -22,9 +22,9 @@ def may(target, method, said):
         wanted.append((found[1], "pull" if method in ("GET", "HEAD") else "push"))
         wanted += [(name, "pull") for name in urllib.parse.parse_qs(url.query).get("from", [])]
     scopes = " ".join(f"repository:{name}:{action}" for name, action in wanted)
-    if not said.startswith("Bearer "):
+    if not authorization.startswith("Bearer "):
         return False, scopes
-    claims = said.split(".")[1]
+    claims = authorization.split(".")[1]
     access = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["access"]
     given = {(one["name"], action) for one in access for action in one["actions"]}
     return set(wanted) <= given, scopes
@@ -55,7 +55,7 @@ async def serve(reader, writer):
         lines = [line for line in lines if line.split(":")[0].lower() not in ("connection", "authorization")]
         answer, behind = await asyncio.open_connection(host, int(port))
         behind.write("\r\n".join([first, *lines, "Connection: close"]).encode() + b"\r\n\r\n")
-        # Whoever waits for the answer does not end its side before.
+        # A client that waits for the answer keeps its side open.
         sending = asyncio.create_task(pump(reader, behind))
         await pump(answer, writer)
         sending.cancel()

@@ -22,7 +22,7 @@ def blob(kind, data, **more):
 
 
 def document(kind, value, **more):
-    # Blanks and an order of its own: whoever writes it anew changes the digest.
+    # With blanks and an unusual order of the keys, so that a program that serializes it again changes the digest.
     return blob(OCI + kind, json.dumps({"schemaVersion": 2, "mediaType": OCI + kind, **value}, indent=3).encode(), **more)
 
 
@@ -47,7 +47,7 @@ def image(architecture):
 def artifact(kind, text, subject):
     subject = {key: subject[key] for key in ("mediaType", "digest", "size")}
     return document("manifest.v1+json", {"artifactType": kind, "config": blob("application/vnd.oci.empty.v1+json", b"{}"),
-                    "layers": [blob("text/plain", text.encode())], "subject": subject, "annotations": {"said": text}})
+                    "layers": [blob("text/plain", text.encode())], "subject": subject, "annotations": {"note": text}})
 
 
 amd64, arm64 = image("amd64"), image("arm64")

@@ -10,12 +10,12 @@ KINDS = {tarfile.REGTYPE: "file", tarfile.LNKTYPE: "hardlink", tarfile.SYMTYPE: 
 
 tar = tarfile.open(fileobj=sys.stdin.buffer, mode="r|", errors="surrogateescape")
 for entry in tar:
-    said = [KINDS[entry.type], ascii(entry.name), f"{entry.mode:o}", f"{entry.uid}:{entry.gid}"]
+    fields = [KINDS[entry.type], ascii(entry.name), f"{entry.mode:o}", f"{entry.uid}:{entry.gid}"]
     if entry.isdev():
-        said.append(f"{entry.devmajor},{entry.devminor}")
+        fields.append(f"{entry.devmajor},{entry.devminor}")
     if entry.linkname:
-        said.append(ascii(entry.linkname))
-    said += sorted(ascii(f"{key}={value}") for key, value in entry.pax_headers.items() if key.startswith("SCHILY.xattr."))
+        fields.append(ascii(entry.linkname))
+    fields += sorted(ascii(f"{key}={value}") for key, value in entry.pax_headers.items() if key.startswith("SCHILY.xattr."))
     if entry.isreg():
-        said += [str(entry.size), hashlib.file_digest(tar.extractfile(entry), "sha256").hexdigest()]
-    print(*said, f"time={entry.pax_headers.get('mtime', entry.mtime)}")
+        fields += [str(entry.size), hashlib.file_digest(tar.extractfile(entry), "sha256").hexdigest()]
+    print(*fields, f"time={entry.pax_headers.get('mtime', entry.mtime)}")

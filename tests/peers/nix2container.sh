@@ -10,10 +10,10 @@ for package in jq python3 nginx; do
   nix-store -qR "$path" | xargs nix path-info --json |
     jq '[(if type == "object" then to_entries | map(.value + { path: .key }) else . end)[] | { path, references }]' >"$work/graph"
   for layers in 1 3 20 100; do
-    "$work/bin/nix2container" layers-from-reproducible-storepaths "$work/theirs" "$work/graph" --max-layers "$layers" >"$work/log" 2>&1 ||
+    "$work/bin/nix2container" layers-from-reproducible-storepaths "$work/by_peer" "$work/graph" --max-layers "$layers" >"$work/log" 2>&1 ||
       { cat "$work/log"; fail "nix2container"; }
-    ours=$(build "buildLayer { deps = [ pkgs.$package ]; maxLayers = $layers; }")
-    same "$(jq -c '[.[] | [.digest, .size, .diff_ids, .mediatype, [.paths[].path]]]' "$ours/layers.json")" \
-      "$(jq -c '[.[] | [.digest, .size, .diff_ids, .mediatype, [.paths[].path]]]' "$work/theirs")"
+    by_strata=$(build "buildLayer { deps = [ pkgs.$package ]; maxLayers = $layers; }")
+    same "$(jq -c '[.[] | [.digest, .size, .diff_ids, .mediatype, [.paths[].path]]]' "$by_strata/layers.json")" \
+      "$(jq -c '[.[] | [.digest, .size, .diff_ids, .mediatype, [.paths[].path]]]' "$work/by_peer")"
   done
 done

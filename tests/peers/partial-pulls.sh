@@ -45,27 +45,27 @@ if [[ ! $image ]]; then
   image=$(build '(buildImage { name = "chunked"; tag = "t"; fromImage = '"$work/base.tar"'; maxLayers = 8;
     config.Cmd = [ "${pkgs.python3}/bin/python3" "-c" "print(6 * 7)" ]; })')
 fi
-updates=() kinds=(ours)
+updates=() kinds=(by_strata)
 if [[ ${chunked_updates-} ]]; then
   read -ra updates <<<"$chunked_updates"
-  kinds=(gzip zstd ours)
+  kinds=(gzip zstd by_strata)
 fi
 # The skopeo of each podman makes layers.
-for podman in "${podmans[@]}"; do kinds=("theirs-$podman" "${kinds[@]}"); done
+for podman in "${podmans[@]}"; do kinds=("by-$podman" "${kinds[@]}"); done
 TIMEFORMAT='%R %U %S'
 # send KIND TAG: pushes $work/TAG, and prints the elapsed time.
 send() {
   local kind=$1 tag=$2 took
   took=$({
     time case $kind in
-      theirs-*)
-        "${kind#theirs-}" skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked --dest-compress-level 3 \
+      by-*)
+        "${kind#by-}" skopeo copy --quiet --dest-tls-verify=false --dest-compress-format zstd:chunked --dest-compress-level 3 \
           "oci:$work/$tag:t" "docker://$registry/$kind:$tag" >&3
         ;;
       *)
         # The cache belongs to the test.
         XDG_CACHE_HOME=$work/cache "$strata" copy --quiet "oci:$work/$tag" "docker://$registry/$kind:$tag" \
-          --compression "${kind/ours/zstd:chunked}" >&3
+          --compression "${kind/by_strata/zstd:chunked}" >&3
         ;;
     esac
   } 3>/dev/null 2>&1)
@@ -117,7 +117,7 @@ for podman in "${podmans[@]}"; do
   declare -A parts=()
   for kind in "${kinds[@]}"; do
     # Layers with the other format of tables are pulled completely.
-    [[ $kind != theirs-* || $kind == "theirs-$podman" ]] || continue
+    [[ $kind != by-* || $kind == "by-$podman" ]] || continue
     "$podman" podman rmi --all --force >/dev/null
     first=$(fetched "$kind:old")
     for update in "${updates[@]}"; do
@@ -127,42 +127,42 @@ for podman in "${podmans[@]}"; do
     part=$(fetched "$kind:new")
     echo "$version, $kind: $first bytes at first, $part after a mass rebuild; $whole as plain zstd"
     parts[$kind]=$part
-    [[ $kind == ours ]] || continue
-    listing ours:new >"$work/in-parts"
+    [[ $kind == by_strata ]] || continue
+    listing by_strata:new >"$work/in-parts"
     diff "$work/in-parts" "$work/as-a-whole" >"$work/differences" ||
       { head "$work/differences"; fail "$version: the files of a partial pull differ"; }
     if [[ ! ${chunked_image:-} ]]; then
-      python=$(skopeo inspect --config --tls-verify=false "docker://$registry/ours:new" | jq -r '.config.Cmd[0]')
+      python=$(skopeo inspect --config --tls-verify=false "docker://$registry/by_strata:new" | jq -r '.config.Cmd[0]')
       # shellcheck disable=SC2016
-      same "$("$podman" sh -c 'chroot "$(podman image mount "$1")" "$2" -c "print(6 * 7)"' sh "$counted/ours:new" "$python")" 42
+      same "$("$podman" sh -c 'chroot "$(podman image mount "$1")" "$2" -c "print(6 * 7)"' sh "$counted/by_strata:new" "$python")" 42
       for line in "file './etc/another-name' 755 0:0 'SCHILY.xattr.security.capability=" "hardlink './etc/ping' " "dir './etc/sticky' 1777 7:0 'SCHILY.xattr.user.of-directory=1'"; do
         grep -qF "$line" "$work/in-parts" || fail "$version: missing: $line"
       done
     fi
   done
-  ((parts[ours] < parts[theirs-$podman] && parts[ours] * 20 < whole)) ||
-    fail "our layers are no better: ${parts[ours]}, theirs ${parts[theirs-$podman]}, whole $whole"
+  ((parts[by_strata] < parts[by-$podman] && parts[by_strata] * 20 < whole)) ||
+    fail "the layers of strata are no better: ${parts[by_strata]}, those of podman ${parts[by-$podman]}, whole $whole"
   # In addition there are manifest, config, and the headers of responses and their parts. podman 4.3 reads no tar-split
   # data.
-  ((parts[ours] < predicted * 5 / 4 + 300 * ranges)) || fail "diff --chunked says $predicted bytes, and ${parts[ours]} came"
-  [[ $version == *" 4.3."* ]] || ((parts[ours] >= predicted)) || fail "diff --chunked says $predicted bytes, and ${parts[ours]} came"
+  ((parts[by_strata] < predicted * 5 / 4 + 300 * ranges)) || fail "diff --chunked predicts $predicted bytes, but ${parts[by_strata]} were pulled"
+  [[ $version == *" 4.3."* ]] || ((parts[by_strata] >= predicted)) || fail "diff --chunked predicts $predicted bytes, but ${parts[by_strata]} were pulled"
 
   # podman 5 makes the same layers again after a partial pull, from the tar-split data. podman 4.3 takes the compressed
   # layer's digest for the diff_id after a partial pull (commitLayer in containers/image v5.23.1,
   # storage/storage_dest.go, "FIXME: what to do with the uncompressed digest?") and keeps no tar-split data, so that it
   # cannot push such images, whichever tool made the layers.
   if [[ $version == *" 4.3."* ]]; then
-    if ("$podman" podman push --quiet "$counted/ours:new" "dir:$work/pushed") >"$work/push" 2>&1; then fail "podman 4.3 pushes an image of a partial pull"; fi
+    if ("$podman" podman push --quiet "$counted/by_strata:new" "dir:$work/pushed") >"$work/push" 2>&1; then fail "podman 4.3 pushes an image of a partial pull"; fi
     grep -q "Digest did not match" "$work/push" || { cat "$work/push"; fail "podman 4.3 does not push for another reason"; }
     continue
   fi
-  expected=$(diff_ids ours:new)
-  "$podman" podman push --quiet "$counted/ours:new" "dir:$work/pushed" >/dev/null
+  expected=$(diff_ids by_strata:new)
+  "$podman" podman push --quiet "$counted/by_strata:new" "dir:$work/pushed" >/dev/null
   same "$(jq -c '[.layers[].digest]' "$work/pushed/manifest.json")" "$expected"
   for blob in $(jq -r '.[] | ltrimstr("sha256:")' <<<"$expected"); do
     same "$(sha256sum <"$work/pushed/$blob" | cut -d ' ' -f 1)" "$blob"
   done
-  "$podman" podman push --quiet --tls-verify=false "$counted/ours:new" "$registry/pushed:new" >/dev/null
+  "$podman" podman push --quiet --tls-verify=false "$counted/by_strata:new" "$registry/pushed:new" >/dev/null
   same "$(diff_ids pushed:new)" "$expected"
   "$strata" verify "docker://$registry/pushed:new" | grep -q ' 0 problems$' || fail "verify finds problems in podman's push"
 done
@@ -179,13 +179,13 @@ for answer in 200 400 416 501; do
     version=$("$podman" podman --version)
     "$podman" podman rmi --all --force >/dev/null
     status=0
-    ("$podman" podman pull --quiet --tls-verify=false "$bad/ours:old") >"$work/said" 2>&1 || status=$?
+    ("$podman" podman pull --quiet --tls-verify=false "$bad/by_strata:old") >"$work/out" 2>&1 || status=$?
     case "$version, $answer" in
-      *" 4.3."*", "* | *", 200" | *", 400") ((status == 0)) || fail "$version does not take $answer: $(<"$work/said")" ;;
-      *) ((status)) && grep -q 'partial pull of blob.*'"$answer" "$work/said" || fail "$version takes $answer: $(<"$work/said")" ;;
+      *" 4.3."*", "* | *", 200" | *", 400") ((status == 0)) || fail "$version does not take $answer: $(<"$work/out")" ;;
+      *) ((status)) && grep -q 'partial pull of blob.*'"$answer" "$work/out" || fail "$version takes $answer: $(<"$work/out")" ;;
     esac
     "$podman" podman rmi --all --force >/dev/null
-    "$podman" env CONTAINERS_STORAGE_CONF="$work/$podman-whole.conf" podman pull --quiet --tls-verify=false "$bad/ours:old" >/dev/null
+    "$podman" env CONTAINERS_STORAGE_CONF="$work/$podman-whole.conf" podman pull --quiet --tls-verify=false "$bad/by_strata:old" >/dev/null
   done
   kill "$ranges_pid"
   trap 'kill $counter; stop_registry' EXIT

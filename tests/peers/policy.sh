@@ -43,7 +43,7 @@ digest=$(push "$image" app:1 --sign-key key.pem --sign-tag)
 pull app:1 || { cat log; fail "podman refuses a signed image"; }
 same "$(in13 podman image inspect --format '{{.Digest}}' "$registry/app:1")" "$digest"
 pull "app@$digest" || { cat log; fail "podman refuses it by its digest"; }
-in13 skopeo copy --quiet --src-tls-verify=false "docker://$registry/app:1" "dir:$work/theirs"
+in13 skopeo copy --quiet --src-tls-verify=false "docker://$registry/app:1" "dir:$work/other"
 # A key in a signing program, and a second signature.
 push "$image" command:1 --sign-with 'openssl dgst -sha256 -sign key.pem' --sign-tag >/dev/null
 pull command:1 || { cat log; fail "podman refuses an image that a command signed"; }
@@ -61,8 +61,8 @@ push "$another" bare:1 >/dev/null
 refused bare:1 "A signature was required, but no signature exists"
 push "$another" bundle:1 --sign-key key.pem >/dev/null
 refused bundle:1 "A signature was required, but no signature exists"
-push "$another" theirs:1 --sign-key other.pem --sign-tag >/dev/null
-refused theirs:1 "invalid signature"
+push "$another" other:1 --sign-key other.pem --sign-tag >/dev/null
+refused other:1 "invalid signature"
 push "$another" app:1 >/dev/null
 refused app:1 "A signature was required, but no signature exists"
 # The signature of another repository is reported.

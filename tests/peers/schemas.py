@@ -12,7 +12,7 @@ schemas, layout = map(pathlib.Path, sys.argv[1:])
 
 
 def load(uri):
-    # Their names for each other do not agree on a folder, but the file's name does.
+    # The schemas reference each other with different directories, but with the same file names.
     return json.loads((schemas / uri.split("#")[0].rsplit("/", 1)[1]).read_text())
 
 

@@ -24,10 +24,10 @@ def signed(claims):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-        said = self.headers.get("Authorization", "")
+        authorization = self.headers.get("Authorization", "")
         user = "-"
-        if said.startswith("Basic "):
-            if base64.b64decode(said[6:]) != b"me:secret":
+        if authorization.startswith("Basic "):
+            if base64.b64decode(authorization[6:]) != b"me:secret":
                 self.answer(401, {"errors": [{"code": "UNAUTHORIZED", "message": "wrong password"}]})
                 return
             user = "me"

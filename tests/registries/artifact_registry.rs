@@ -25,9 +25,9 @@ fn blobs_are_sent_in_one_put_if_patch_is_refused() {
     });
     world.log_in(host, "_json_key:{\"private_key\":\"pem\"}");
     let image = layout(&world, "image", &big());
-    world.run(&["copy", &image, "docker://europe-docker.pkg.dev/project/repo/app:1", "--preserve-digests"]).good();
+    world.run(&["copy", &image, "docker://europe-docker.pkg.dev/project/repo/app:1", "--preserve-digests"]).success();
     assert!(store.has_tag("project/repo/app", "1"));
-    let requests = world.seen();
+    let requests = world.take_requests();
     assert_eq!(requests.iter().filter(|request| request.method == "PATCH").count(), 1);
     assert!(requests.iter().any(|request| request.method == "PUT" && request.body.len() == big().len()));
 }

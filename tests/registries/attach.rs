@@ -49,10 +49,10 @@ fn a_registry_without_the_referrers_api_gets_the_fallback_tag() {
     let store = Arc::new(Store::default());
     let served_store = Arc::clone(&store);
     world.host(HOST, move |request| served_store.answer(request));
-    let digest = push_signed(&world).good().out;
+    let digest = push_signed(&world).success().out;
     assert!(store.has_tag("app", &digest.trim().replace(':', "-")));
-    world.run(&["verify", TARGET, "--key", "key.pub"]).good();
-    world.run(&["verify", TARGET, "--key", "other.pub"]).bad("is not signed with this key");
+    world.run(&["verify", TARGET, "--key", "key.pub"]).success();
+    world.run(&["verify", TARGET, "--key", "other.pub"]).failure("is not signed with this key");
 }
 
 /// Two that read the tag of the signatures before either wrote: the second writes over the first, which sees it.
@@ -73,7 +73,7 @@ fn two_signers_at_once_keep_both_signatures_under_the_tag() {
     thread::scope(|scope| {
         for key in ["key.pem", "other.pem"] {
             let (world, image) = (&world, &image);
-            scope.spawn(move || world.run(&["copy", image, TARGET, "--sign-key", key, "--sign-tag"]).good());
+            scope.spawn(move || world.run(&["copy", image, TARGET, "--sign-key", key, "--sign-tag"]).success());
         }
     });
     let manifests = store.manifests.lock().unwrap();
@@ -99,7 +99,7 @@ fn a_signature_tag_with_another_manifest_is_not_overwritten() {
     });
     let image = layout(&world, "image", b"layer");
     let result = world.run(&["copy", &image, TARGET, "--sign-key", "key.pem", "--sign-tag"]);
-    result.bad("holds something else");
+    result.failure("holds something else");
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn attach_fails_if_the_registry_drops_referrers() {
         }
         served_store.answer(request)
     });
-    push_signed(&world).bad("does not list it");
-    world.run(&["verify", TARGET, "--key", "key.pub"]).bad("is not signed with this key");
+    push_signed(&world).failure("does not list it");
+    world.run(&["verify", TARGET, "--key", "key.pub"]).failure("is not signed with this key");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn attach_fails_if_the_tag_moves() {
         }
         served_store.answer(request)
     });
-    push_signed(&world).bad("the documents were attached to sha256:");
+    push_signed(&world).failure("the documents were attached to sha256:");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn signing_fails_if_the_image_was_deleted() {
     });
     let image = layout(&world, "image", b"layer");
     let copy = ["copy", &image, TARGET, "--preserve-digests", "--sign-key", "key.pem"];
-    world.run(&copy).bad("is no longer in the registry");
+    world.run(&copy).failure("is no longer in the registry");
 }
 
 /// An account with write access to the registry can change attestations. Only signed content is accepted.
@@ -154,7 +154,7 @@ fn changed_attestations_fail_verification() {
     let store = Arc::new(Store { referrers: true, ..Store::default() });
     let served_store = Arc::clone(&store);
     world.host(HOST, move |request| served_store.answer(request));
-    let digest = push_signed(&world).good().out.trim().to_owned();
+    let digest = push_signed(&world).success().out.trim().to_owned();
     // Every bundle gets another payload, with right digests all the way up.
     let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
     let mut changed = 0;
@@ -186,7 +186,7 @@ fn changed_attestations_fail_verification() {
     });
     store.manifests.lock().unwrap().extend(renamed);
     assert!(store.manifests.lock().unwrap().contains_key(&("app".to_owned(), digest)));
-    world.run(&["verify", TARGET, "--key", "key.pub"]).bad("is not signed with this key");
+    world.run(&["verify", TARGET, "--key", "key.pub"]).failure("is not signed with this key");
 }
 
 #[test]
@@ -196,11 +196,11 @@ fn passwords_of_keys_are_not_sent() {
     world.host(HOST, move |request| served_store.answer(request));
     world.set("COSIGN_PASSWORD", "swordfish-of-the-key");
     world.secret("swordfish-of-the-key", &[]);
-    let result = push_signed(&world).good();
+    let result = push_signed(&world).success();
     assert!(!result.out.contains("swordfish") && !result.err.contains("swordfish"));
     assert_eq!(world.leaks(), Vec::<String>::new());
     let image = layout(&world, "image", b"layer");
-    world.run(&["copy", &image, TARGET, "--sign-with", "false"]).bad("--sign-with \"false\"");
-    world.run(&["copy", &image, TARGET, "--sign-with", "cat > /dev/null"]).bad("wrote no signature");
-    world.run(&["copy", &image, TARGET, "--sign-tag"]).bad("--sign-key");
+    world.run(&["copy", &image, TARGET, "--sign-with", "false"]).failure("--sign-with \"false\"");
+    world.run(&["copy", &image, TARGET, "--sign-with", "cat > /dev/null"]).failure("wrote no signature");
+    world.run(&["copy", &image, TARGET, "--sign-tag"]).failure("--sign-key");
 }

@@ -12,10 +12,10 @@ use super::mapping_scene::{HOST, Scene, TARGET, compress, counts, event, layer, 
 
 const ALL: [Compression; 3] = [Compression::Gzip, Compression::Zstd, Compression::ZstdChunked];
 
-/// Writes a layout whose one layer is `blob`, and whose config lists the diff_id of the good layer.
+/// Writes a layout whose one layer is `blob`, and whose config lists the diff_id of the layer of the scene.
 fn false_diff_id(scene: &Scene, name: &str, blob: &[u8], kind: &str) -> String {
     let config = json!({ "architecture": "amd64", "os": "linux", "config": {},
-        "rootfs": { "type": "layers", "diff_ids": [Digest::sha256(&scene.good)] } });
+        "rootfs": { "type": "layers", "diff_ids": [Digest::sha256(&scene.layer)] } });
     let config = config.to_string().into_bytes();
     let manifest = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST,
         "config": { "mediaType": media_type::CONFIG, "digest": Digest::sha256(&config), "size": config.len() },
@@ -32,16 +32,16 @@ fn false_diff_id(scene: &Scene, name: &str, blob: &[u8], kind: &str) -> String {
     format!("oci:{name}:t")
 }
 
-/// Writes a recipe of the good layer, which lists a blob of another layer as its compressed form. The registry has the blob.
+/// Writes a recipe of the layer of the scene, which lists a blob of another layer as its compressed form. The registry has the blob.
 fn false_recipe(scene: &Scene, repositories: &[&str]) -> String {
     let blob = compress(&layer(2), Compression::Gzip);
     for repository in repositories {
         scene.put_blob(repository, &blob);
     }
-    scene.world.file("good.tar", &scene.good);
-    let digest = Digest::sha256(&scene.good);
+    scene.world.file("layer.tar", &scene.layer);
+    let digest = Digest::sha256(&scene.layer);
     let recipe = json!({ "version": 1, "image-config": {}, "arch": "amd64", "layers": [{ "digest": digest,
-        "size": scene.good.len(), "diff_ids": digest, "mediatype": media_type::LAYER_TAR, "layer-path": "good.tar",
+        "size": scene.layer.len(), "diff_ids": digest, "mediatype": media_type::LAYER_TAR, "layer-path": "layer.tar",
         "compressed": { "gzip": { "digest": Digest::sha256(&blob), "size": blob.len() } }, "History": {} }] });
     scene.world.file("recipe.json", recipe.to_string());
     "recipe.json".to_owned()
@@ -54,11 +54,11 @@ fn a_tar_that_is_not_its_diff_id_is_neither_pushed_nor_cached() {
         let image = false_diff_id(&scene, "false", &layer(2), media_type::LAYER_TAR);
         let to = format!("docker://{HOST}/app:other");
         let arguments = ["copy", &image, &to, "--compression", compression.name(), "--json"];
-        scene.world.run(&arguments).bad("but the diff_id in the image's config is");
+        scene.world.run(&arguments).failure("but the diff_id in the image's config is");
         assert!(!lock(&scene.store.manifests).contains_key(&("app".to_owned(), "other".to_owned())));
         // The next push uses the cache of that copy.
         let arguments = ["copy", &scene.image, TARGET, "--compression", compression.name(), "--json"];
-        assert_eq!(counts(&event(&scene.world.run(&arguments).good())), [0, 0, 1], "{compression:?}");
+        assert_eq!(counts(&event(&scene.world.run(&arguments).success())), [0, 0, 1], "{compression:?}");
         if compression != Compression::ZstdChunked {
             scene.check_layer("after a false diff_id");
         }
@@ -80,7 +80,7 @@ fn a_false_diff_id_has_no_effect_on_other_images_of_a_fleet() {
         );
         let _ = std::fs::remove_dir_all(scene.world.path("home/.cache"));
         lock(&scene.store.manifests).clear();
-        scene.world.run(&["copy", "--fleet", "fleet"]).bad("but the diff_id in the image's config is");
+        scene.world.run(&["copy", "--fleet", "fleet"]).failure("but the diff_id in the image's config is");
         scene.check_layer("an image of the fleet");
     }
 }
@@ -94,14 +94,17 @@ fn a_signed_copy_of_an_image_makes_its_layers_not_trusted() {
             let scene = Scene::new();
             let blob = compress(&layer(2), compression);
             let image = false_diff_id(&scene, "false", &blob, kind);
-            scene.world.run(&[&["copy", &image, TARGET], sign].concat()).good();
+            scene.world.run(&[&["copy", &image, TARGET], sign].concat()).success();
             // The tag that is written, then a named one.
             for more in [&[][..], &["--cache-from", "old"]] {
                 let event = scene.push(compression, &[&["--sign-key", "key.pem"], more].concat());
                 assert_eq!(counts(&event), [0, 0, 1], "{event}");
                 assert!(event["warnings"][0].as_str().unwrap().contains("is not used"), "{event}");
                 scene.check_layer("after a signed copy of a false image");
-                scene.world.run(&["copy", &image, &format!("docker://{HOST}/app:old"), "--sign-key", "key.pem"]).good();
+                scene
+                    .world
+                    .run(&["copy", &image, &format!("docker://{HOST}/app:old"), "--sign-key", "key.pem"])
+                    .success();
                 lock(&scene.store.manifests).remove(&("app".to_owned(), "prod".to_owned()));
             }
         }
@@ -114,7 +117,8 @@ fn a_claim_of_a_recipe_is_not_signed() {
     let recipe = false_recipe(&scene, &["app"]);
     let signed = ["--sign-key", "key.pem", "--json"];
     let copied = format!("docker://{HOST}/app:recipe");
-    let result = scene.world.run(&[&["copy", &recipe, &copied, "--cache-to", "layers"], &signed[..]].concat()).good();
+    let result =
+        scene.world.run(&[&["copy", &recipe, &copied, "--cache-to", "layers"], &signed[..]].concat()).success();
     // The image of the recipe has the blob that the recipe lists.
     assert_eq!(counts(&event(&result)), [1, 0, 0]);
     for named in ["layers", "recipe"] {
@@ -124,7 +128,7 @@ fn a_claim_of_a_recipe_is_not_signed() {
         lock(&scene.store.manifests).remove(&("app".to_owned(), "prod".to_owned()));
     }
     // A document without a signature may list the claim, which is verified before use.
-    scene.world.run(&["copy", &recipe, &copied, "--cache-to", "unsigned"]).good();
+    scene.world.run(&["copy", &recipe, &copied, "--cache-to", "unsigned"]).success();
     let event = scene.push(Compression::Gzip, &["--cache-from", "unsigned", "--cache-key", "key.pub"]);
     assert_eq!(counts(&event), [0, 0, 1], "{event}");
     scene.check_layer("after unsigned known layers");

@@ -22,9 +22,13 @@ fn basic(world: &World) {
 
 /// Returns the user that a pull authenticates as.
 fn sent_user(world: &World) -> Option<String> {
-    world.seen();
+    world.take_requests();
     world.run(&["manifest", "registry.example.com/app:1"]);
-    world.seen().iter().find_map(super::world::Request::basic).map(|login| login.split(':').next().unwrap().to_owned())
+    world
+        .take_requests()
+        .iter()
+        .find_map(super::world::Request::basic)
+        .map(|login| login.split(':').next().unwrap().to_owned())
 }
 
 fn auths(user: &str) -> String {
@@ -72,10 +76,10 @@ fn credential_helpers_precede_stored_credentials() {
     assert_eq!(sent_user(&world).as_deref(), Some("file"));
     // The error names the helper that failed, and no anonymous request is sent.
     world.program("docker-credential-store", "echo 'the keychain is locked' >&2; exit 1");
-    let result = world.run(&["manifest", "registry.example.com/app:1"]).bad("the keychain is locked");
+    let result = world.run(&["manifest", "registry.example.com/app:1"]).failure("the keychain is locked");
     assert!(result.err.contains("docker-credential-store") && result.err.contains("config.json"), "{}", result.err);
     world.file("home/.docker/config.json", config(r#""credsStore":"gone""#));
-    world.run(&["manifest", "registry.example.com/app:1"]).bad("docker-credential-gone");
+    world.run(&["manifest", "registry.example.com/app:1"]).failure("docker-credential-gone");
 }
 
 #[test]
@@ -83,9 +87,9 @@ fn a_malformed_credentials_file_is_an_error() {
     let world = World::new();
     basic(&world);
     world.file("run/containers/auth.json", r#"{"auths":{"#);
-    world.seen();
-    world.run(&["manifest", "registry.example.com/app:1"]).bad("run/containers/auth.json");
-    assert!(world.seen().is_empty());
+    world.take_requests();
+    world.run(&["manifest", "registry.example.com/app:1"]).failure("run/containers/auth.json");
+    assert!(world.take_requests().is_empty());
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn refresh_tokens_are_for_the_first_realm() {
         }
         giver.grant(request.form("scope").iter().flat_map(|scope| scope.split(' ').map(str::to_owned)).collect())
     });
-    world.run(&["copy", "docker://registry.example.com/app:1", "oci:pulled:t"]).good();
+    world.run(&["copy", "docker://registry.example.com/app:1", "oci:pulled:t"]).success();
     // A registry that names another realm in the middle of it.
     let served_tokens = Arc::clone(&tokens);
     world.host(HOST, move |request| {
@@ -119,13 +123,13 @@ fn refresh_tokens_are_for_the_first_realm() {
             None => store.answer(request),
         }
     });
-    world.run(&["copy", "docker://registry.example.com/app:1", "oci:again:t"]).bad("https://evil.example");
+    world.run(&["copy", "docker://registry.example.com/app:1", "oci:again:t"]).failure("https://evil.example");
     // Nor does a realm pass it on.
     world.host("auth.example.com", |_| Answer::new(307).with("location", "https://evil.example/token"));
     world.host(HOST, move |request| tokens.check(request).unwrap_or_else(|| Answer::new(500)));
     world
         .run(&["copy", "docker://registry.example.com/app:1", "oci:more:t"])
-        .bad("redirects a request with credentials to https://evil.example");
+        .failure("redirects a request with credentials to https://evil.example");
 }
 
 #[test]
@@ -136,10 +140,10 @@ fn credentials_are_not_sent_after_a_redirect_to_http() {
     world.host(HOST, |_| {
         Answer::new(401).with("www-authenticate", r#"Bearer realm="http://auth.example.com/token",service="s""#)
     });
-    world.run(&["manifest", "registry.example.com/app:1"]).bad("without TLS");
+    world.run(&["manifest", "registry.example.com/app:1"]).failure("without TLS");
     world.host(HOST, |_| Answer::new(302).with("location", "http://registry.example.com/other"));
-    world.run(&["manifest", "registry.example.com/app:1"]).bad("without TLS");
-    world.asked_only(HOST);
+    world.run(&["manifest", "registry.example.com/app:1"]).failure("without TLS");
+    world.assert_requests_only_to(HOST);
 }
 
 #[test]
@@ -162,7 +166,7 @@ fn redirects_within_a_host_keep_credentials() {
         }
         Some(_) => store.answer(request),
     });
-    world.run(&["manifest", "registry.example.com/app:1"]).good();
+    world.run(&["manifest", "registry.example.com/app:1"]).success();
 }
 
 #[test]
@@ -176,8 +180,8 @@ fn a_registry_token_is_sent_to_the_registry_only() {
         _ => Answer::new(401).with("www-authenticate", r#"Bearer realm="https://auth.example.com/t",service="s""#),
     });
     let from = "docker://registry.example.com/app:1";
-    world.run(&["copy", from, "oci:pulled:t", "--src-registry-token", "bearer-by-hand"]).good();
-    world.run(&["copy", from, "oci:again:t", "--src-registry-token", "bad"]).bad("401");
+    world.run(&["copy", from, "oci:pulled:t", "--src-registry-token", "bearer-by-hand"]).success();
+    world.run(&["copy", from, "oci:again:t", "--src-registry-token", "bad"]).failure("401");
 }
 
 #[test]
@@ -196,7 +200,7 @@ fn login_and_logout_write_the_file_of_docker() {
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
         super::world::ProcessResult::from_output(child.wait_with_output().unwrap())
     };
-    login(&["login", HOST, "--username", "me", "--password-stdin"], "password\n").good();
+    login(&["login", HOST, "--username", "me", "--password-stdin"], "password\n").success();
     let written: serde_json::Value = serde_json::from_str(&text(&world.path("home/.docker/config.json"))).unwrap();
     assert_eq!(written["auths"][HOST]["auth"], data_encoding::BASE64.encode(b"me:password"));
     assert_eq!(
@@ -207,9 +211,9 @@ fn login_and_logout_write_the_file_of_docker() {
     let mode = std::fs::metadata(world.path("home/.docker/config.json")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert_eq!(sent_user(&world).as_deref(), Some("me"));
-    world.run(&["logout", HOST]).good();
+    world.run(&["logout", HOST]).success();
     assert_eq!(sent_user(&world), None);
-    world.run(&["logout", HOST]).bad("not logged in");
+    world.run(&["logout", HOST]).failure("not logged in");
     // A helper keeps it, where one is named.
     world.file("home/.docker/config.json", r#"{"credsStore":"store"}"#);
     world.program(
@@ -219,7 +223,7 @@ fn login_and_logout_write_the_file_of_docker() {
             world.folder.path().display()
         ),
     );
-    login(&["login", HOST, "--username", "me", "--password-stdin"], "password").good();
+    login(&["login", HOST, "--username", "me", "--password-stdin"], "password").success();
     assert_eq!(text(&world.path("store")), format!(r#"{{"ServerURL":"{HOST}","Username":"me","Secret":"password"}}"#));
     assert!(!text(&world.path("home/.docker/config.json")).contains("cGFzc3dvcmQ"));
 }
@@ -230,11 +234,11 @@ fn loopback_registries_are_reached_without_tls_and_proxy() {
     let store = Store::default();
     store.keep("app", "1", b"layer");
     let host = on_loopback(move |request| store.answer(request));
-    world.run(&["manifest", &format!("{host}/app:1")]).good();
-    assert!(world.seen().is_empty());
+    world.run(&["manifest", &format!("{host}/app:1")]).success();
+    assert!(world.take_requests().is_empty());
     // A host whose name only begins with the name is another host.
-    world.run(&["manifest", "127.evil.invalid/app:1"]).bad("");
-    world.asked_only("127.evil.invalid");
+    world.run(&["manifest", "127.evil.invalid/app:1"]).failure("");
+    world.assert_requests_only_to("127.evil.invalid");
 }
 
 /// The watch of all these tests: a password at a host that it does not belong to is seen.
@@ -243,9 +247,9 @@ fn leaked_secrets_are_detected() {
     let world = World::new();
     basic(&world);
     world.log_in(HOST, "me:password");
-    world.run(&["manifest", "registry.example.com/app:1"]).good();
+    world.run(&["manifest", "registry.example.com/app:1"]).success();
     assert_eq!(world.leaks(), Vec::<String>::new());
     world.secret("password", &["other.example.com"]);
-    world.run(&["manifest", "registry.example.com/app:1"]).good();
+    world.run(&["manifest", "registry.example.com/app:1"]).success();
     assert!(!world.leaks().is_empty());
 }

@@ -29,10 +29,10 @@ fn logins_of_docker_push_and_pull() {
     let (world, store, _) = hub(Some("me:hunter2"));
     world.log_in("https://index.docker.io/v1/", "me:hunter2");
     let image = layout(&world, "image", b"layer");
-    world.run(&["copy", &image, "docker://me/app:1"]).good();
+    world.run(&["copy", &image, "docker://me/app:1"]).success();
     assert!(store.has_tag("me/app", "1"));
-    world.run(&["copy", "docker://docker.io/me/app:1", "oci:pulled:t"]).good();
-    let requests = world.seen();
+    world.run(&["copy", "docker://docker.io/me/app:1", "oci:pulled:t"]).success();
+    let requests = world.take_requests();
     assert!(requests.iter().any(|request| request.query("service") == ["registry.docker.io"]), "{requests:?}");
     assert!(requests.iter().any(|request| request.query("account") == ["me"]), "{requests:?}");
 }
@@ -41,8 +41,8 @@ fn logins_of_docker_push_and_pull() {
 fn official_images_are_pulled_anonymously() {
     let (world, store, _) = hub(None);
     store.keep("library/hello", "latest", b"layer");
-    world.run(&["copy", "docker://hello", "oci:pulled:t"]).good();
-    let requests = world.seen();
+    world.run(&["copy", "docker://hello", "oci:pulled:t"]).success();
+    let requests = world.take_requests();
     let token = requests.iter().find(|request| request.host == "auth.docker.io").unwrap();
     assert_eq!(token.query("scope"), ["repository:library/hello:pull"]);
     assert_eq!(token.header("authorization"), None);
@@ -53,10 +53,10 @@ fn a_wrong_password_is_reported_after_one_request() {
     let (world, _, _) = hub(Some("me:hunter2"));
     world.log_in("https://index.docker.io/v1/", "me:wrong");
     let image = layout(&world, "image", b"layer");
-    let result = world.run(&["copy", &image, "docker://me/app:1"]).bad("incorrect username or password");
+    let result = world.run(&["copy", &image, "docker://me/app:1"]).failure("incorrect username or password");
     assert!(result.err.contains("Log in first"), "{}", result.err);
     assert!(!result.err.contains("wrong"), "{}", result.err);
-    assert_eq!(world.asked().iter().filter(|line| line.contains("auth.docker.io")).count(), 1);
+    assert_eq!(world.take_request_lines().iter().filter(|line| line.contains("auth.docker.io")).count(), 1);
 }
 
 #[test]
@@ -78,13 +78,13 @@ fn blobs_are_read_from_a_cdn_without_credentials() {
         assert_eq!(request.header("authorization"), None);
         served_store.answer(request)
     });
-    world.run(&["copy", "docker://me/app:1", "oci:pulled:t"]).good();
+    world.run(&["copy", "docker://me/app:1", "oci:pulled:t"]).success();
     // A host that asks for credentials after a redirect does not receive them (containerd, CVE-2020-15157).
     for challenge in [r#"Basic realm="cdn""#, r#"Bearer realm="https://evil.example/token",service="x""#] {
-        world.seen();
+        world.take_requests();
         world.host("production.cloudflare.docker.com", move |_| Answer::new(401).with("www-authenticate", challenge));
-        world.run(&["copy", "docker://me/app:1", "oci:again:t"]).bad("401");
-        let requests = world.seen();
+        world.run(&["copy", "docker://me/app:1", "oci:again:t"]).failure("401");
+        let requests = world.take_requests();
         assert!(requests.iter().all(|request| request.host != "evil.example"), "{requests:?}");
         let cdn = requests.iter().filter(|request| request.host == "production.cloudflare.docker.com");
         assert!(cdn.clone().count() > 0 && cdn.clone().all(|request| request.header("authorization").is_none()));
@@ -105,5 +105,5 @@ fn a_rate_limited_request_is_retried_after_the_requested_time() {
         }
         None => store.answer(request),
     });
-    world.run(&["copy", "docker://hello", "oci:pulled:t"]).good();
+    world.run(&["copy", "docker://hello", "oci:pulled:t"]).success();
 }

@@ -13,14 +13,14 @@ use super::{
     world::{Answer, World},
 };
 
-const GOOD: &str = "good.example.com";
+const HEALTHY: &str = "healthy.example.com";
 const BAD: &str = "bad.example.com";
 
 /// A fleet of `count` images: those with the numbers in `bad` go to the other registry.
 fn fleet(world: &World, count: usize, bad: &[usize]) {
     let line = |number: usize| {
         let image = layout(world, &format!("image-{number}"), format!("layer {number}").as_bytes());
-        let host = if bad.contains(&number) { BAD } else { GOOD };
+        let host = if bad.contains(&number) { BAD } else { HEALTHY };
         format!(
             "{{\"attr\":\"image-{number}\",\"image\":\"{image}\",\"destination\":\"docker://{host}/app-{number}:1\"}}\n"
         )
@@ -33,9 +33,9 @@ const COPY: [&str; 6] = ["copy", "--fleet", "fleet", "--retry-times", "0", "--qu
 #[test]
 fn images_whose_registry_fails_are_named_and_the_others_are_copied() {
     let world = World::new();
-    let good = Arc::new(Store::default());
-    let kept = Arc::clone(&good);
-    world.host(GOOD, move |request| kept.answer(request));
+    let healthy = Arc::new(Store::default());
+    let kept = Arc::clone(&healthy);
+    world.host(HEALTHY, move |request| kept.answer(request));
     world.host(BAD, |_| Answer::new(500));
     fleet(&world, 20, &[7, 12]);
     let result = world.run(&COPY);
@@ -44,17 +44,17 @@ fn images_whose_registry_fails_are_named_and_the_others_are_copied() {
     assert!(named.contains("image-7") && named.contains("image-12"), "{named}");
     assert_eq!(named.matches("image-").count(), 2, "{named}");
     for number in (0..20).filter(|number| ![7, 12].contains(number)) {
-        assert!(good.has_tag(&format!("app-{number}"), "1"), "{number}");
+        assert!(healthy.has_tag(&format!("app-{number}"), "1"), "{number}");
     }
 }
 
 #[test]
 fn a_slow_registry_delays_its_own_images_only() {
     let world = World::new();
-    let (good, slow) = (Arc::new(Store::default()), Arc::new(Store::default()));
+    let (healthy, slow) = (Arc::new(Store::default()), Arc::new(Store::default()));
     let all = Arc::new((Mutex::new(0), Condvar::new()));
-    let (kept, counted) = (Arc::clone(&good), Arc::clone(&all));
-    world.host(GOOD, move |request| {
+    let (kept, counted) = (Arc::clone(&healthy), Arc::clone(&all));
+    world.host(HEALTHY, move |request| {
         let answer = kept.answer(request);
         if request.method == "PUT" && request.path().contains("/manifests/") {
             *counted.0.lock().unwrap() += 1;
@@ -69,7 +69,7 @@ fn a_slow_registry_delays_its_own_images_only() {
         kept.answer(request)
     });
     fleet(&world, 20, &[3]);
-    world.run(&COPY).good();
+    world.run(&COPY).success();
     assert!(slow.has_tag("app-3", "1"));
 }
 
@@ -77,12 +77,12 @@ fn a_slow_registry_delays_its_own_images_only() {
 fn a_token_that_expires_in_the_middle_of_a_fleet_is_replaced() {
     let world = World::new();
     let store = Arc::new(Store::default());
-    let tokens = Tokens::new(GOOD, &format!("https://{GOOD}/token"), GOOD, None);
-    with_tokens(&world, GOOD, GOOD, &tokens, &store);
+    let tokens = Tokens::new(HEALTHY, &format!("https://{HEALTHY}/token"), HEALTHY, None);
+    with_tokens(&world, HEALTHY, HEALTHY, &tokens, &store);
     // The token of every image expires before its manifest is there.
     let expired = Arc::new(Mutex::new(HashSet::new()));
     let (kept, given, seen) = (Arc::clone(&store), Arc::clone(&tokens), Arc::clone(&expired));
-    world.host(GOOD, move |request| {
+    world.host(HEALTHY, move |request| {
         if request.path() == "/token" {
             return given.give(request);
         }
@@ -93,7 +93,7 @@ fn a_token_that_expires_in_the_middle_of_a_fleet_is_replaced() {
         given.check(request).unwrap_or_else(|| kept.answer(request))
     });
     fleet(&world, 20, &[]);
-    world.run(&COPY).good();
+    world.run(&COPY).success();
     assert_eq!(expired.lock().unwrap().len(), 20);
     assert!((0..20).all(|number| store.has_tag(&format!("app-{number}"), "1")));
 }
@@ -119,9 +119,9 @@ fn images_after_revoked_credentials_are_named() {
         }
         answer
     });
-    let good = Arc::new(Store::default());
-    let kept = Arc::clone(&good);
-    world.host(GOOD, move |request| kept.answer(request));
+    let healthy = Arc::new(Store::default());
+    let kept = Arc::clone(&healthy);
+    world.host(HEALTHY, move |request| kept.answer(request));
     let bad: Vec<usize> = (0..20).filter(|number| number % 2 == 1).collect();
     fleet(&world, 20, &bad);
     let result = world.run(&COPY);
@@ -129,7 +129,7 @@ fn images_after_revoked_credentials_are_named() {
     let named = result.err.lines().find(|line| line.contains("these images were not copied: ")).unwrap();
     for number in 0..20 {
         let is_bad = bad.contains(&number);
-        let has_tag = (if is_bad { &store } else { &good }).has_tag(&format!("app-{number}"), "1");
+        let has_tag = (if is_bad { &store } else { &healthy }).has_tag(&format!("app-{number}"), "1");
         let is_named = named.split([' ', ',']).any(|name| name == format!("image-{number}"));
         assert_eq!(has_tag, !is_named, "{number}: {named}");
         assert!(has_tag || is_bad, "{number}");

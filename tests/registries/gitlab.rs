@@ -19,7 +19,7 @@ fn a_refused_mount_is_followed_by_an_upload() {
         Tokens::new(host, "https://gitlab.example.com/jwt/auth", "container_registry", Some("gitlab-ci-token:job"));
     with_tokens(&world, host, realm, &tokens, &store);
     let giver = Arc::clone(&tokens);
-    // A token, but for less than was asked.
+    // A token with fewer actions than the request has.
     world.host(realm, move |request| {
         if request.basic().as_deref() != Some("gitlab-ci-token:job") {
             return Answer::error(401, "UNAUTHORIZED", "HTTP Basic: Access denied");
@@ -31,6 +31,6 @@ fn a_refused_mount_is_followed_by_an_upload() {
     let image = layout(&world, "image", b"layer");
     let target = "docker://registry.example.com/group/app:1";
     let copy = ["copy", &image, target, "--mount-from", "other/secret", "--creds", "gitlab-ci-token:job"];
-    world.run(&copy).good();
+    world.run(&copy).success();
     assert!(store.has_tag("group/app", "1"));
 }

@@ -31,9 +31,9 @@ fn robot_accounts_push_with_bearer_tokens_instead_of_basic() {
         },
     });
     let image = layout(&world, "image", b"layer");
-    world.run(&["copy", &image, "docker://harbor.example.com/p/app:1", "--dest-creds", "robot$p+ci:secret0"]).good();
+    world.run(&["copy", &image, "docker://harbor.example.com/p/app:1", "--dest-creds", "robot$p+ci:secret0"]).success();
     assert!(store.has_tag("p/app", "1"));
-    for request in world.seen() {
+    for request in world.take_requests() {
         assert!(request.path() == "/service/token" || request.basic().is_none(), "{request:?}");
     }
 }

@@ -61,7 +61,7 @@ pub fn lock<T>(mutex: &std::sync::Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Scene {
     pub world: World,
     pub store: Arc<Store>,
-    pub good: Vec<u8>,
+    pub layer: Vec<u8>,
     pub image: String,
 }
 
@@ -86,13 +86,13 @@ impl Scene {
         Self::with_layer(layer(1))
     }
 
-    pub fn with_layer(good: Vec<u8>) -> Self {
+    pub fn with_layer(layer: Vec<u8>) -> Self {
         let world = with_keys();
         let store = Arc::new(Store { referrers: true, mounts: true, ..Store::default() });
         let served_store = Arc::clone(&store);
         world.host(HOST, move |request| served_store.answer(request));
-        let image = layout(&world, "image", &good);
-        Self { world, store, good, image }
+        let image = layout(&world, "image", &layer);
+        Self { world, store, layer, image }
     }
 
     pub fn put_blob(&self, repository: &str, blob: &[u8]) -> Digest {
@@ -134,9 +134,9 @@ impl Scene {
     #[track_caller]
     pub fn push(&self, compression: Compression, more: &[&str]) -> Value {
         let _ = fs::remove_dir_all(self.world.path("home/.cache"));
-        self.world.seen();
+        self.world.take_requests();
         let arguments = ["copy", &self.image, TARGET, "--json", "--compression", compression.name()];
-        event(&self.world.run(&[&arguments[..], more].concat()).good())
+        event(&self.world.run(&[&arguments[..], more].concat()).success())
     }
 
     /// Returns the layer's descriptor in the pushed image.
@@ -156,14 +156,17 @@ impl Scene {
         let packing = DetectedCompression::from_media_type(descriptor["mediaType"].as_str().unwrap());
         let mut plain = Vec::new();
         std::io::copy(&mut packing.reader(&blob[..], blob.len() as u64).unwrap(), &mut plain).unwrap();
-        assert!(plain == self.good, "{what}: the image has another layer");
+        assert!(plain == self.layer, "{what}: the image has another layer");
         let fields: Vec<&String> = descriptor.as_object().unwrap().keys().collect();
         assert_eq!(fields, ["digest", "mediaType", "size"], "{what}");
     }
 
     /// Whether the blob was downloaded since the start of the last push.
     pub fn downloaded(&self, digest: &Digest) -> bool {
-        self.world.asked().iter().any(|line| line.starts_with("GET ") && line.ends_with(&format!("/blobs/{digest}")))
+        self.world
+            .take_request_lines()
+            .iter()
+            .any(|line| line.starts_with("GET ") && line.ends_with(&format!("/blobs/{digest}")))
     }
 }
 

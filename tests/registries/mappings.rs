@@ -21,11 +21,11 @@ fn other_tags_of_the_repository_are_not_read() {
         // Big enough for a search to be worth it.
         let scene = Scene::with_layer(layer_of(1, 1_500_000));
         let evil = compress(&layer(2), compression);
-        scene.claim("app", "pr-1", &[Claim::new(&scene.good, evil, compression)]);
+        scene.claim("app", "pr-1", &[Claim::new(&scene.layer, evil, compression)]);
         let event = scene.push(compression, &["--sign-key", "key.pem"]);
         scene.check_layer("a tag that is not named");
         assert_eq!(counts(&event), [0, 0, 1]);
-        let request_lines = scene.world.asked();
+        let request_lines = scene.world.take_request_lines();
         assert!(
             !request_lines.iter().any(|line| line.contains("/tags/") || line.contains("pr-1")),
             "{request_lines:#?}"
@@ -36,20 +36,20 @@ fn other_tags_of_the_repository_are_not_read() {
 #[test]
 fn a_named_tag_cannot_replace_a_layer() {
     for compression in COMPRESSIONS {
-        let good = layer(1);
-        let honest = compress(&good, compression);
+        let original = layer(1);
+        let honest = compress(&original, compression);
         let endless = compress(&vec![0; 16 << 20], compression);
-        let longer = [&good[..], b"and more"].concat();
+        let longer = [&original[..], b"and more"].concat();
         let claims = [
             ("another layer", compress(&layer(2), compression), None),
             ("an endless layer", endless, None),
             ("a longer layer", compress(&longer, compression), None),
-            ("a shorter layer", compress(&good[..100_000], compression), None),
+            ("a shorter layer", compress(&original[..100_000], compression), None),
             ("the layer twice", [&honest[..], &honest].concat(), None),
             ("garbage after the layer", [&honest[..], b"garbage"].concat(), None),
             ("a truncated blob", honest[..honest.len() - 20].to_vec(), None),
             ("no compressed blob", b"garbage".to_vec(), None),
-            ("an uncompressed blob", good.clone(), None),
+            ("an uncompressed blob", original.clone(), None),
             ("a size that is too small", honest.clone(), Some(honest.len() - 1)),
             ("a size that is too large", honest.clone(), Some(4 << 40)),
             ("no size", honest.clone(), Some(0)),
@@ -70,7 +70,7 @@ fn a_named_tag_cannot_replace_a_layer() {
                 lock(&scene.store.blobs).clear();
                 lock(&scene.store.manifests).clear();
                 let (repository, tag) = place.split_once(' ').unwrap();
-                let claim = Claim { size, ..Claim::new(&good, blob.clone(), compression) };
+                let claim = Claim { size, ..Claim::new(&original, blob.clone(), compression) };
                 let digest = scene.claim(repository, tag, &[claim]);
                 if tag == "index" {
                     let platform = json!({ "architecture": "amd64", "os": "linux" });
@@ -100,13 +100,13 @@ fn a_named_tag_cannot_replace_a_layer() {
 #[test]
 fn a_tag_cannot_make_a_push_download_many_blobs() {
     let scene = Scene::new();
-    let claim = |seed| Claim::new(&scene.good, compress(&layer(seed), Compression::Gzip), Compression::Gzip);
+    let claim = |seed| Claim::new(&scene.layer, compress(&layer(seed), Compression::Gzip), Compression::Gzip);
     let claims: Vec<Claim> = (2..12).map(claim).collect();
     let blobs: Vec<Digest> = claims.iter().map(|claim| Digest::sha256(&claim.blob)).collect();
     scene.claim("app", "prod", &claims);
     assert_eq!(counts(&scene.push(Compression::Gzip, &[])), [0, 0, 1]);
     scene.check_layer("ten blobs");
-    let request_lines = scene.world.asked();
+    let request_lines = scene.world.take_request_lines();
     let get = |digest: &&Digest| request_lines.contains(&format!("GET {HOST}/v2/app/blobs/{digest}"));
     assert_eq!(blobs.iter().filter(get).count(), 2);
 }
@@ -116,9 +116,9 @@ fn an_unsigned_blob_that_is_the_layer_is_verified_and_not_sent_again() {
     for compression in COMPRESSIONS {
         for (repository, name) in [("app", "old"), ("other", "other:old")] {
             let scene = Scene::new();
-            let blob = compress(&scene.good, compression);
+            let blob = compress(&scene.layer, compression);
             let annotations = json!({ "org.opencontainers.image.title": "x", annotation::TAR_SPLIT: "1:2:3" });
-            let claim = Claim { annotations, ..Claim::new(&scene.good, blob.clone(), compression) };
+            let claim = Claim { annotations, ..Claim::new(&scene.layer, blob.clone(), compression) };
             scene.claim(repository, "old", &[claim]);
             let event = scene.push(compression, &["--cache-from", name]);
             assert_eq!(counts(&event), [0, 1, 0]);
@@ -129,7 +129,7 @@ fn an_unsigned_blob_that_is_the_layer_is_verified_and_not_sent_again() {
             // The next push from this machine knows it.
             let result =
                 scene.world.run(&["copy", &scene.image, TARGET, "--json", "--compression", compression.name()]);
-            assert_eq!(counts(&self::event(&result.good())), [1, 0, 0]);
+            assert_eq!(counts(&self::event(&result.success())), [1, 0, 0]);
         }
     }
 }
@@ -150,7 +150,7 @@ fn the_table_of_contents_of_an_unsigned_image_is_not_used() {
     let scene = Scene::new();
     let claim = |blob: &[u8]| Claim {
         annotations: annotations.clone(),
-        ..Claim::new(&scene.good, blob.to_vec(), Compression::ZstdChunked)
+        ..Claim::new(&scene.layer, blob.to_vec(), Compression::ZstdChunked)
     };
     // The right blob, with other annotations: it is made, found equal, and not sent.
     scene.claim("app", "prod", &[claim(&blob)]);
@@ -203,7 +203,7 @@ fn a_signature_copied_from_another_image_is_not_trusted() {
     scene.push(Compression::Gzip, &["--sign-key", "key.pem", "--sign-tag"]);
     let (_, signed) = lock(&scene.store.manifests)[&("app".to_owned(), "prod".to_owned())].clone();
     let signed = Digest::sha256(&signed);
-    let evil = Claim::new(&scene.good, compress(&layer(2), Compression::Gzip), Compression::Gzip);
+    let evil = Claim::new(&scene.layer, compress(&layer(2), Compression::Gzip), Compression::Gzip);
     let forged = scene.claim("app", "prod", &[evil]);
     // The bundle as a referrer, and the tag of the signatures, both for the other image.
     let manifests: Vec<_> = lock(&scene.store.manifests).clone().into_iter().collect();
@@ -254,7 +254,7 @@ fn known_layers_of_others_are_not_signed() {
     let (_, before) = lock(&scene.store.manifests)[&("app".to_owned(), "layers".to_owned())].clone();
     let image = layout(&scene.world, "another", &other);
     let to = format!("docker://{HOST}/app:another");
-    scene.world.run(&["copy", &image, &to, "--cache-to", "layers", "--sign-key", "key.pem"]).good();
+    scene.world.run(&["copy", &image, &to, "--cache-to", "layers", "--sign-key", "key.pem"]).success();
     let (_, after) = lock(&scene.store.manifests)[&("app".to_owned(), "layers".to_owned())].clone();
     let layers = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap()["layers"].as_array().unwrap().len();
     assert_eq!((layers(&before), layers(&after)), (1, 2));
@@ -264,29 +264,29 @@ fn known_layers_of_others_are_not_signed() {
 fn trust_tags_accepts_unsigned_mappings_and_does_not_sign_them() {
     let scene = Scene::new();
     let other = compress(&layer(2), Compression::Gzip);
-    scene.claim("app", "old", &[Claim::new(&scene.good, other.clone(), Compression::Gzip)]);
+    scene.claim("app", "old", &[Claim::new(&scene.layer, other.clone(), Compression::Gzip)]);
     let trusting = ["--cache-from", "old", "--trust-tags"];
     assert_eq!(counts(&scene.push(Compression::Gzip, &trusting)), [1, 0, 0]);
     assert_eq!(scene.pushed()["digest"], Digest::sha256(&other).to_string());
     // Only digest and size: never a size that the registry contradicts.
-    let lying = Claim { size: Some(7), ..Claim::new(&scene.good, other, Compression::Gzip) };
+    let lying = Claim { size: Some(7), ..Claim::new(&scene.layer, other, Compression::Gzip) };
     scene.claim("app", "prod", &[]);
     scene.claim("app", "old", &[lying]);
     assert_eq!(counts(&scene.push(Compression::Gzip, &trusting)), [0, 0, 1]);
     scene.check_layer("a lying size");
     for signing in [&["--sign-key", "key.pem"][..], &["--sign-with", "cat"], &["--sign-tag"], &["--provenance"]] {
         let arguments = [&["copy", &scene.image, TARGET], &trusting[..], signing].concat();
-        scene.world.run(&arguments).bad("cannot be used with");
+        scene.world.run(&arguments).failure("cannot be used with");
     }
     let image = &scene.image;
     scene
         .world
         .run(&["copy", image, "oci:out:t", "--trust-tags"])
-        .bad("--trust-tags is for destinations that are registries");
+        .failure("--trust-tags is for destinations that are registries");
     scene
         .world
         .run(&["copy", image, "oci:out:t", "--cache-key", "key.pub"])
-        .bad("--cache-key is for destinations that are registries");
+        .failure("--cache-key is for destinations that are registries");
 }
 
 #[test]
@@ -294,12 +294,12 @@ fn the_last_line_counts_trusted_verified_and_made_layers() {
     let scene = Scene::new();
     let line = |more: &[&str]| {
         let _ = fs::remove_dir_all(scene.world.path("home/.cache"));
-        let result = scene.world.run(&[&["copy", &scene.image, TARGET], more].concat()).good();
+        let result = scene.world.run(&[&["copy", &scene.image, TARGET], more].concat()).success();
         result.err.lines().last().unwrap_or_default().to_owned()
     };
     assert!(line(&[]).ends_with("; compressed layers: 0 trusted, 0 verified, 1 made"));
     assert!(line(&[]).ends_with("; compressed layers: 0 trusted, 1 verified, 0 made"));
     let other = format!("docker://{HOST}/app:other");
-    let result = scene.world.run(&["copy", &scene.image, &other, "--compression", "zstd"]).good();
+    let result = scene.world.run(&["copy", &scene.image, &other, "--compression", "zstd"]).success();
     assert!(result.err.trim_end().ends_with("; compressed layers: 0 trusted, 0 verified, 1 made"), "{}", result.err);
 }

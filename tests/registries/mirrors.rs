@@ -35,13 +35,13 @@ fn the_first_mirror_with_the_image_is_used() {
         None => Answer::new(401).with("www-authenticate", "Basic"),
     });
     world.host("down.example.com", |_| Answer::new(404));
-    world.run(&["copy", "docker://hello", "oci:pulled:t"]).good();
-    let hosts: HashSet<String> = world.seen().into_iter().map(|request| request.host).collect();
+    world.run(&["copy", "docker://hello", "oci:pulled:t"]).success();
+    let hosts: HashSet<String> = world.take_requests().into_iter().map(|request| request.host).collect();
     assert_eq!(hosts, HashSet::from(["down.example.com", "mirror.example.com"].map(str::to_owned)));
-    world.run(&["copy", "docker://only-there", "oci:other:t"]).good();
-    world.seen();
-    world.run(&["manifest", "blocked.example.com/x:1"]).bad("blocks blocked.example.com/x");
-    assert!(world.seen().is_empty());
+    world.run(&["copy", "docker://only-there", "oci:other:t"]).success();
+    world.take_requests();
+    world.run(&["manifest", "blocked.example.com/x:1"]).failure("blocks blocked.example.com/x");
+    assert!(world.take_requests().is_empty());
 }
 
 #[test]
@@ -49,12 +49,12 @@ fn hosts_in_no_proxy_are_connected_to_directly() {
     let mut world = World::new();
     world.host("a.example.invalid", |_| Answer::new(404));
     world.set("NO_PROXY", ".example.invalid:443");
-    world.run(&["manifest", "a.example.invalid/x:1", "--retry-times", "0"]).bad("");
-    assert!(world.seen().is_empty());
+    world.run(&["manifest", "a.example.invalid/x:1", "--retry-times", "0"]).failure("");
+    assert!(world.take_requests().is_empty());
     world.set("NO_PROXY", "other.invalid,10.0.0.0/8");
-    world.run(&["manifest", "a.example.invalid/x:1"]).bad("the registry has no");
-    assert!(!world.seen().is_empty());
+    world.run(&["manifest", "a.example.invalid/x:1"]).failure("the registry has no");
+    assert!(!world.take_requests().is_empty());
     world.set("HTTPS_PROXY", "ftp://me:secret@proxy");
-    let result = world.run(&["manifest", "a.example.invalid/x:1"]).bad("HTTPS_PROXY");
+    let result = world.run(&["manifest", "a.example.invalid/x:1"]).failure("HTTPS_PROXY");
     assert!(!result.err.contains("secret"), "{}", result.err);
 }

@@ -182,7 +182,7 @@ pub fn image(layer: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
     (manifest.to_string().into_bytes(), vec![config, layer.to_vec()])
 }
 
-/// An OCI layout of one image in the world's folder: `oci:NAME:t`.
+/// An OCI layout of one image in the directory of the world: `oci:NAME:t`.
 pub fn layout(world: &World, name: &str, layer: &[u8]) -> String {
     let (manifest, blobs) = image(layer);
     let descriptor = json!({ "mediaType": media_type::MANIFEST, "digest": Digest::sha256(&manifest), "size": manifest.len(),
@@ -253,7 +253,7 @@ impl Tokens {
         request.bearer().and_then(|token| lock(&self.given).get_mut(token).map(HashSet::clear));
     }
 
-    /// A challenge where the request's token is not good for what it asks.
+    /// A challenge if the token does not allow the request.
     pub fn check(&self, request: &Request) -> Option<Answer> {
         let name = request.path().strip_prefix("/v2/").unwrap_or_default();
         let name =
@@ -261,7 +261,7 @@ impl Tokens {
         let action = if matches!(request.method.as_str(), "GET" | "HEAD") { "pull" } else { "push" };
         let given = lock(&self.given);
         let scopes = request.bearer().and_then(|token| given.get(token));
-        let good = |name: &str, action: &str| {
+        let allowed = |name: &str, action: &str| {
             scopes.is_some_and(|scopes| {
                 scopes.iter().filter_map(|scope| scope.rsplit_once(':')).any(|(what, actions)| {
                     what == format!("repository:{name}") && actions.split(',').any(|own| own == action)
@@ -271,7 +271,7 @@ impl Tokens {
         let from = request.query("from");
         match name {
             None if scopes.is_some() => None,
-            Some(name) if good(name, action) && from.iter().all(|from| good(from, "pull")) => None,
+            Some(name) if allowed(name, action) && from.iter().all(|from| allowed(from, "pull")) => None,
             _ => {
                 let scope = name.map_or_else(String::new, |name| format!(r#",scope="repository:{name}:{action}""#));
                 let challenge = format!(r#"Bearer realm="{}",service="{}"{scope}"#, self.realm, self.service);

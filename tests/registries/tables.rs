@@ -39,7 +39,7 @@ fn a_push_warns_of_layers_without_a_table_of_contents() {
     let shared = Arc::clone(&store);
     world.host("registry.example.com", move |request| shared.answer(request));
     let image = layout(&world, "image", &twice("file"));
-    let copy = |to: &str, compression: &str| world.run(&["copy", &image, to, "--compression", compression]).good();
+    let copy = |to: &str, compression: &str| world.run(&["copy", &image, to, "--compression", compression]).success();
     let to = "docker://registry.example.com/app:1";
     let messages = copy(to, "zstd:chunked").err;
     assert!(
@@ -50,7 +50,7 @@ fn a_push_warns_of_layers_without_a_table_of_contents() {
     let messages = copy("docker://registry.example.com/app:2", "zstd:chunked").err;
     assert!(messages.contains(&format!("{WARNING} entries that the format cannot describe")), "{messages}");
     assert!(!copy("docker://registry.example.com/app:3", "zstd").err.contains("table of contents"));
-    let manifest = world.run(&["manifest", to]).good().out;
+    let manifest = world.run(&["manifest", to]).success().out;
     let manifest: Value = serde_json::from_str(&manifest).unwrap();
     let layer = &manifest["layers"][0];
     assert_eq!(layer["mediaType"], "application/vnd.oci.image.layer.v1.tar+zstd");

@@ -108,7 +108,7 @@ fn a_wrong_digest_in_a_response_is_an_error() {
         answer
     });
     let image = layout(&world, "image", b"layer");
-    world.run(&["copy", &image, "docker://registry.example.com/app:1"]).bad("do not use the stored image");
+    world.run(&["copy", &image, "docker://registry.example.com/app:1"]).failure("do not use the stored image");
 }
 
 /// distribution stores a blob under its sha256 digest, also if the client sent another digest.
@@ -138,5 +138,7 @@ fn push_of_sha512_digests_fails_at_registries_without_sha512() {
         "size": manifest.len() });
     world.file("image/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
     world.file("image/index.json", serde_json::json!({ "schemaVersion": 2, "manifests": [descriptor] }).to_string());
-    world.run(&["copy", "oci:image", "docker://registry.example.com/app:1"]).bad("does not keep it under this digest");
+    world
+        .run(&["copy", "oci:image", "docker://registry.example.com/app:1"])
+        .failure("does not keep it under this digest");
 }

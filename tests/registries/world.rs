@@ -51,7 +51,7 @@ struct Inner {
     hosts: Mutex<HashMap<String, Arc<Play>>>,
     /// Secrets, and the hosts that may see them.
     secrets: Mutex<Vec<(String, Vec<String>)>>,
-    seen: Mutex<Vec<Request>>,
+    requests: Mutex<Vec<Request>>,
     leaks: Mutex<Vec<String>>,
     configs: Mutex<HashMap<String, Arc<ServerConfig>>>,
     /// The hosts that a client certificate was presented to.
@@ -140,7 +140,7 @@ impl World {
         lock(&self.inner.configs).insert(host.to_owned(), Arc::new(config));
     }
 
-    /// A client certificate of the authority and its key, in PEM form.
+    /// A client certificate of the CA and its key, in PEM form.
     pub fn client_certificate(&self) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let parameters = CertificateParams::new(vec!["client".to_owned()]).unwrap();
@@ -198,9 +198,9 @@ impl World {
 
     /// Checks that this host, and no other, has received requests since the last call.
     #[track_caller]
-    pub fn asked_only(&self, host: &str) {
-        let seen = self.seen();
-        assert!(!seen.is_empty() && seen.iter().all(|request| request.host == host), "{seen:?}");
+    pub fn assert_requests_only_to(&self, host: &str) {
+        let requests = self.take_requests();
+        assert!(!requests.is_empty() && requests.iter().all(|request| request.host == host), "{requests:?}");
     }
 
     /// Searches the output for secrets.
@@ -214,14 +214,14 @@ impl World {
     }
 
     /// Returns the requests since the last call.
-    pub fn seen(&self) -> Vec<Request> {
-        std::mem::take(&mut lock(&self.inner.seen))
+    pub fn take_requests(&self) -> Vec<Request> {
+        std::mem::take(&mut lock(&self.inner.requests))
     }
 
     /// Returns the requests since the last call as lines `METHOD host/path`.
-    pub fn asked(&self) -> Vec<String> {
+    pub fn take_request_lines(&self) -> Vec<String> {
         let line = |request: Request| format!("{} {}{}", request.method, request.host, request.path());
-        self.seen().into_iter().map(line).collect()
+        self.take_requests().into_iter().map(line).collect()
     }
 
     /// Returns the leaks of secrets since the last call.
@@ -249,7 +249,7 @@ impl Inner {
         self.serve(name, StreamOwned::new(connection, stream))
     }
 
-    /// A certificate for `host`, signed by our authority.
+    /// A certificate for `host`, signed by the CA of the tests.
     fn config(&self, host: &str) -> Arc<ServerConfig> {
         let mut configs = lock(&self.configs);
         let made = || {
@@ -284,7 +284,7 @@ impl Inner {
             let mut request = Request { host: host.clone(), method, target, headers, body: Vec::new() };
             request.body = body(&request, &mut stream)?;
             self.look(&request);
-            lock(&self.seen).push(request.clone());
+            lock(&self.requests).push(request.clone());
             if let Some(line) = request.header("proxy-authorization") {
                 lock(&self.proxied).push(line.to_owned());
             }
@@ -350,15 +350,16 @@ impl ProcessResult {
         }
     }
 
+    /// Checks that the run succeeded.
     #[track_caller]
-    pub fn good(self) -> Self {
+    pub fn success(self) -> Self {
         assert!(self.ok, "{}{}", self.out, self.err);
         self
     }
 
     /// Checks that the run failed with this reason.
     #[track_caller]
-    pub fn bad(self, why: &str) -> Self {
+    pub fn failure(self, why: &str) -> Self {
         assert!(!self.ok, "it should have failed with {why}: {}", self.out);
         assert!(self.err.contains(why), "lacks {why}: {}", self.err);
         self

@@ -22,6 +22,6 @@ fn zot_with_basic_authentication_accepts_a_push() {
     });
     world.log_in(host, "me:zot-secret");
     let image = layout(&world, "image", b"layer");
-    world.run(&["copy", &image, "docker://zot.example.com:5000/app:1"]).good();
+    world.run(&["copy", &image, "docker://zot.example.com:5000/app:1"]).success();
     assert!(store.has_tag("app", "1"));
 }

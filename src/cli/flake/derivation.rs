@@ -54,7 +54,7 @@ impl Evaluated {
                 .arg(format!("{flake}#{attribute}.drvPath"));
             return json(&nix.run(command, EVALUATION)?);
         }
-        let own = self.reference.own_lock()?;
+        let own = self.reference.checkout_lock_file()?;
         let version = nix.version(flake, own.as_ref()).context("fetching the flake")?;
         json(&nix.eval_version(&version, &expression(attribute))?)
     }

@@ -145,7 +145,7 @@ impl Isolation {
 }
 
 /// Requires the sandbox for builders of a version: without it, they can read the files of the machine. A daemon ignores this
-/// for users whom it does not trust, and its builders have users of their own.
+/// for users that it does not trust, and its builders have users of their own.
 pub fn isolate_builders(command: &mut Command) {
     command.args(["--option", "sandbox", "true", "--option", "sandbox-fallback", "false"]);
 }

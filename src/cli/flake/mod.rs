@@ -253,7 +253,7 @@ impl FlakeImages {
         if self.reference.is_local() && reference == self.reference.latest() {
             return self.nix().checkout(reference);
         }
-        self.nix().version(reference, self.reference.own_lock()?.as_ref()).map(FlakeSource::Version)
+        self.nix().version(reference, self.reference.checkout_lock_file()?.as_ref()).map(FlakeSource::Version)
     }
 }
 

@@ -152,12 +152,12 @@ impl FlakeReference {
         self.text.clone()
     }
 
-    /// Returns the lock file of the checkout. Its inputs are the operator's own.
+    /// Returns the lock file of the checkout. The operator has chosen its inputs.
     ///
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn own_lock(&self) -> Result<Option<LockFile>> {
+    pub fn checkout_lock_file(&self) -> Result<Option<LockFile>> {
         let FlakeLocation::Checkout { top, query } = &self.place else { return Ok(None) };
         let below = query.split('&').find_map(|pair| pair.strip_prefix("dir=")).map(decode).unwrap_or_default();
         LockFile::read(top, &below).map(Some)

@@ -173,7 +173,7 @@ impl RecipeLayer {
         if found == self.digest { Ok(()) } else { Err(self.mismatch(index, materials, self.digest, found)) }
     }
 
-    /// The error of a layer that is not what its recipe says.
+    /// Returns the error for a layer whose digest differs from the one in its recipe.
     pub(crate) fn mismatch(&self, index: usize, materials: &Materials, expected: Digest, found: Digest) -> ImageError {
         let changed = self.changed(materials);
         let (why, paths) = match changed.as_slice() {

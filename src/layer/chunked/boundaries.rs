@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! …code…|/nix/store/[zx3j…-glibc/lib:/nix/store/0c6a…]-hello/lib|…code…|…code…
-//!   run  ^           volatile: from the first hash to the last    run     run, cut where a rolling hash says so
+//!   run  ^           volatile: from the first hash to the last    run     run, cut by a rolling hash
 //! ```
 //!
 //! When a dependency is updated, the hashes of store paths change, and little else. Therefore hashes that are close to each

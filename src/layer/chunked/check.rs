@@ -1,4 +1,4 @@
-//! A blob held against its table: every chunk where it should be, tar-split's data, and the footer.
+//! Checks a blob against its table of contents: the place of every chunk, tar-split's data, and the footer.
 
 use std::io::{self, Read};
 

@@ -156,7 +156,7 @@ fn sizes_around_blocks_are_kept() {
 
 #[test]
 fn directories_of_any_size_are_complete() {
-    // Around what fits beside an inode, and into one and two blocks.
+    // Sizes around the limits of entries that follow an inode, and of one and two blocks.
     for count in (180..230).chain([300, 1000]) {
         let names: Vec<String> = (0..count).map(|at| format!("d/{at:05}")).collect();
         let entries: Vec<_> = names.iter().map(|name| (name.as_str(), Regular, "", &b""[..])).collect();

@@ -202,14 +202,14 @@ impl Http {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let agent = self.agent(origin)?;
-        let patience = if call.method == "GET" || call.method == "HEAD" { self.stall } else { UPLOAD_ANSWER };
+        let timeout = if call.method == "GET" || call.method == "HEAD" { self.stall } else { UPLOAD_ANSWER };
         macro_rules! run {
             ($body:expr) => {{
                 let request = request.body($body).map_err(|error| fail(error.into()))?;
                 let configured = agent
                     .configure_request(request)
-                    .timeout_per_read(Some(patience))
-                    .timeout_recv_response(Some(patience));
+                    .timeout_per_read(Some(timeout))
+                    .timeout_recv_response(Some(timeout));
                 agent.run(configured.build()).map_err(fail)
             }};
         }

@@ -203,7 +203,7 @@ impl Bench {
         let _ = fs::remove_file(self.world.path("engines"));
         self.failed.lock().unwrap().clear();
         self.daemon.lock().unwrap().clear();
-        self.world.seen();
+        self.world.take_requests();
         let mut command = self.world.command(arguments);
         if host == Host::Untrusted {
             command.env("SSL_CERT_FILE", self.world.path("other.pem"));
@@ -218,7 +218,7 @@ impl Bench {
             let _ = child.kill();
         }
         let output = child.wait_with_output().unwrap();
-        let mut effects: Vec<String> = self.world.seen().iter().map(describe_request).collect();
+        let mut effects: Vec<String> = self.world.take_requests().iter().map(describe_request).collect();
         effects.append(&mut self.daemon.lock().unwrap());
         effects.extend(fs::read_to_string(self.world.path("engines")));
         // Numbers of uploads differ between runs, and with them the order.

@@ -62,7 +62,7 @@ impl Flag {
 /// The flags that the help of a command lists, and their aliases.
 pub fn listed(command: &[&str]) -> BTreeSet<String> {
     let world = World::new();
-    let help = world.run(&[command, &["--help"]].concat()).good().out;
+    let help = world.run(&[command, &["--help"]].concat()).success().out;
     let mut found = BTreeSet::new();
     for line in help.lines() {
         let option = line.trim_start();

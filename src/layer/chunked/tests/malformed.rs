@@ -10,8 +10,8 @@ use super::{
 
 /// Checks that a table changed by `change` is refused with a message that contains `why`.
 #[track_caller]
-fn refused(good: &Toc, end: u64, why: &str, change: impl Fn(&mut Toc)) {
-    let mut table = good.clone();
+fn refused(valid: &Toc, end: u64, why: &str, change: impl Fn(&mut Toc)) {
+    let mut table = valid.clone();
     change(&mut table);
     let error = files(&table, end).err().unwrap_or_else(|| panic!("no error: {why}")).to_string();
     assert!(error.contains(why), "{error}, and not {why}");
@@ -26,8 +26,8 @@ fn big(table: &mut Toc) -> &mut [TocEntry] {
 #[test]
 fn a_toc_with_wrong_offsets_is_refused() {
     let (blob, annotations) = chunked(&archive('a'), 2, 65_536);
-    let (located, good) = table(&blob, &annotations);
-    let refused = |why: &str, change: &dyn Fn(&mut Toc)| refused(&good, located.table.offset, why, change);
+    let (located, valid) = table(&blob, &annotations);
+    let refused = |why: &str, change: &dyn Fn(&mut Toc)| refused(&valid, located.table.offset, why, change);
     refused("overlaps", &|table| big(table)[0].offset = 1 << 40);
     refused("overlaps", &|table| big(table)[1].offset = u64::MAX);
     refused("overlaps", &|table| big(table)[1].offset = 1);

@@ -196,7 +196,7 @@ pub fn set_sandbox_certificates(path: &Path) {
 ///
 /// # Errors
 ///
-/// If the file of a variable cannot be read or has no certificates: the user wants to trust only these.
+/// If the file of a variable cannot be read or has no certificates: the user trusts only these.
 fn machine_certificates() -> Result<Certificates> {
     let named = ["NIX_SSL_CERT_FILE", "SSL_CERT_FILE"].into_iter().filter_map(std::env::var_os);
     let named = named.filter(|path| !path.is_empty()).map(PathBuf::from).next();

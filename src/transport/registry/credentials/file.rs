@@ -273,9 +273,9 @@ mod tests {
             let error = file(CredentialsKind::Containers, text).err().unwrap().to_string();
             assert!(error.contains("auth.json") && !error.contains("hunter2"), "{error}");
         }
-        let bad = file(CredentialsKind::Docker, r#"{"auths":{"a.io":{"auth":"hunter2!"}}}"#).unwrap();
-        assert!(bad.find("b.io", "x").unwrap() == Credentials::Anonymous);
-        let error = bad.find("a.io", "x").unwrap_err().to_string();
+        let malformed = file(CredentialsKind::Docker, r#"{"auths":{"a.io":{"auth":"hunter2!"}}}"#).unwrap();
+        assert!(malformed.find("b.io", "x").unwrap() == Credentials::Anonymous);
+        let error = malformed.find("a.io", "x").unwrap_err().to_string();
         assert!(error.contains("a.io") && !error.contains("hunter2"), "{error}");
     }
 }

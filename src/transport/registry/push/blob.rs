@@ -324,7 +324,7 @@ impl Push<'_> {
         let Upload { make, size, digest, session } = upload;
         match home.client(&self.options.registry)?.upload(Upload { make: &mut *make, size, digest, session: None }) {
             Ok(()) => {}
-            // A user who may write to this repository may not be allowed to write to the other.
+            // Credentials that can write to this repository may not be able to read the other one.
             Err(RegistryError::Login(_)) => return Ok(self.client.upload(Upload { make, size, digest, session })?),
             Err(error) => return Err(error.into()),
         }

@@ -11,7 +11,7 @@
 //! time, the entries of one are lost until its next push.
 //!
 //! A push with a key signs the document. It keeps what the document listed before only if a trusted key had verified it,
-//! because its own signature says that all layers are verified.
+//! because its own signature states that all layers are verified.
 
 use std::collections::HashSet;
 

@@ -41,10 +41,11 @@ pub struct Homes {
     /// Homes by host and repository.
     repositories: Mutex<HashMap<(String, String), Arc<Home>>>,
     /// The maximum time in which no blob of another part appears.
-    patience: Duration,
-    sign: Mutex<Instant>,
+    timeout: Duration,
+    /// When the last blob of another part appeared.
+    last_found: Mutex<Instant>,
     /// Whether the registry refuses mounts, so that every blob is sent to each repository.
-    refuses: AtomicBool,
+    refuses_mounts: AtomicBool,
 }
 
 /// A repository that is the home of blobs of other images.
@@ -63,13 +64,13 @@ impl fmt::Debug for Home {
 
 impl Homes {
     /// Returns an empty map.
-    pub fn new(patience: Duration) -> Self {
+    pub fn new(timeout: Duration) -> Self {
         Self {
             homes: Mutex::default(),
             repositories: Mutex::default(),
-            patience,
-            sign: Mutex::new(Instant::now()),
-            refuses: AtomicBool::new(false),
+            timeout,
+            last_found: Mutex::new(Instant::now()),
+            refuses_mounts: AtomicBool::new(false),
         }
     }
 
@@ -98,7 +99,7 @@ impl Homes {
 
     /// Returns the home of a blob, if it is not `client`'s repository, or if another part sends the blob.
     pub fn home_of(&self, client: &Client, digest: Digest, is_compressed: bool) -> Option<Arc<Home>> {
-        if self.refuses.load(Ordering::Relaxed) {
+        if self.refuses_mounts.load(Ordering::Relaxed) {
             return None;
         }
         let home = lock(&self.homes).get(&(client.host().to_owned(), digest, is_compressed)).cloned();
@@ -114,10 +115,10 @@ impl Homes {
                 return Ok(found);
             }
             if found {
-                *lock(&self.sign) = Instant::now();
+                *lock(&self.last_found) = Instant::now();
                 return Ok(true);
             }
-            if lock(&self.sign).elapsed() >= self.patience {
+            if lock(&self.last_found).elapsed() >= self.timeout {
                 return Ok(false);
             }
             thread::sleep(PAUSE);
@@ -126,7 +127,7 @@ impl Homes {
 
     /// Records that the registry refuses mounts.
     pub fn refuse(&self) {
-        self.refuses.store(true, Ordering::Relaxed);
+        self.refuses_mounts.store(true, Ordering::Relaxed);
     }
 }
 

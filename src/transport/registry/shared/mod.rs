@@ -50,11 +50,11 @@ pub(crate) struct SentBlob {
 }
 
 impl SharedBlobs {
-    /// Returns an empty state. `patience` is the maximum time in which no blob of another part of a fleet appears.
-    pub fn new(patience: Duration) -> Self {
+    /// Returns an empty state. `timeout` is the maximum time in which no blob of another part of a fleet appears.
+    pub fn new(timeout: Duration) -> Self {
         Self {
             places: Mutex::default(),
-            homes: Homes::new(patience),
+            homes: Homes::new(timeout),
             notes: Mutex::new(()),
             making: Turns::new(MAKING),
             only_own: AtomicBool::new(false),
