@@ -134,9 +134,11 @@ pub struct Demand {
     /// The maximum number of cached images.
     limit: usize,
     cache: Mutex<QueryCache>,
-    running: Mutex<HashMap<Query, RunningQuery>>,
+    running: Arc<Mutex<RunningQueries>>,
     turns: ClientTurns,
 }
+
+type RunningQueries = HashMap<Query, RunningQuery>;
 
 #[derive(Debug, Default)]
 struct QueryCache {
@@ -164,7 +166,7 @@ impl Demand {
             supply,
             limit: limit.max(1),
             cache: Mutex::default(),
-            running: Mutex::default(),
+            running: Arc::default(),
             turns: ClientTurns::new(turns),
         }
     }
@@ -227,12 +229,16 @@ impl Demand {
             return Err(SupplyError::Busy);
         }
         let (sender, answer) = watch::channel(None);
-        let (demand, key) = (Arc::clone(self), query.clone());
+        let (demand, queries, key) = (Arc::clone(self), Arc::clone(&self.running), query.clone());
         let started = thread::Builder::new().spawn(move || {
-            let running = QueryGuard { demand: &demand, query: &key };
-            let answer = demand.answer(&key, client);
+            let guard = QueryGuard { running: queries, query: key };
+            // Declared after the guard, so that it is dropped before it, also after a panic.
+            let demand = demand;
+            let answer = demand.answer(&guard.query, client);
+            // When no query is running, only the server has the supply, whose files are removed with the server.
+            drop(demand);
             // The entry is removed before the result is sent, so that a request after the result starts a new query.
-            drop(running);
+            drop(guard);
             let _ = sender.send(Some(answer));
         });
         started.map_err(|_: io::Error| SupplyError::Busy)?;
@@ -316,14 +322,14 @@ impl QueryCache {
 }
 
 /// A running query. Dropping it removes its entry, also after a panic.
-struct QueryGuard<'a> {
-    demand: &'a Demand,
-    query: &'a Query,
+struct QueryGuard {
+    running: Arc<Mutex<RunningQueries>>,
+    query: Query,
 }
 
-impl Drop for QueryGuard<'_> {
+impl Drop for QueryGuard {
     fn drop(&mut self) {
-        lock(&self.demand.running).remove(self.query);
+        lock(&self.running).remove(&self.query);
     }
 }
 

@@ -202,6 +202,8 @@ fn stop_waits_for_running_builds() {
         std::thread::yield_now();
     }
     runtime.block_on(demand.stop());
+    // Only this test and its request have the supply, so that its files are removed before the server ends.
+    assert!(Arc::strong_count(&demand) <= 2);
     assert_eq!(made.load(Ordering::SeqCst), 1);
     assert!(lock(&demand.running).is_empty());
     runtime.block_on(request).unwrap().unwrap_err();
