@@ -7,7 +7,8 @@ export XDG_CACHE_HOME=$work/cache
 image=$(greeter ends:t one)
 bash=$(build pkgs.bash)/bin/bash
 sleep=$(build pkgs.coreutils)/bin/sleep
-waits='echo ready; while :; do '$sleep' 0.05; done'
+# A client of podman forwards signals only some time after the container has started, and ends on earlier ones.
+waits='for _ in {1..20}; do '$sleep' 0.05; done; echo ready; while :; do '$sleep' 0.05; done'
 
 containers() { "$engine" ps --all --quiet --filter label=strata.run; }
 is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -qF -- "$1"; }
