@@ -53,6 +53,18 @@ impl Image {
         Self { blobs, manifest: manifest.to_string().into_bytes() }
     }
 
+    /// Sets the user of the config. Layers are uncompressed tars.
+    pub fn with_user(mut self, user: &str) -> Self {
+        let mut config: Value = serde_json::from_slice(&self.blobs.pop().unwrap()).unwrap();
+        config["config"] = json!({ "User": user });
+        let config = config.to_string().into_bytes();
+        let mut manifest: Value = serde_json::from_slice(&self.manifest).unwrap();
+        manifest["config"] = descriptor(media_type::CONFIG, &config);
+        self.blobs.push(config);
+        self.manifest = manifest.to_string().into_bytes();
+        self
+    }
+
     pub fn digest(&self) -> Digest {
         Digest::sha256(&self.manifest)
     }

@@ -12,6 +12,7 @@ mod engine_tests;
 mod flags;
 mod flake_git;
 mod fleets;
+mod hardening;
 mod images;
 mod login;
 mod memory;

@@ -2,6 +2,53 @@
 
 use std::collections::BTreeMap;
 
+/// The texts of `/etc/passwd` and `/etc/group`, read as runc reads them (libcontainer/user/user.go, `GetExecUser`): a field that
+/// is missing or not a number is 0.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    pub passwd: String,
+    pub group: String,
+}
+
+impl Accounts {
+    /// Returns the number of a user, by name or number. Returns `None` for a name that no account has. Without a name it is root.
+    pub fn user_id(&self, user: &str) -> Option<i64> {
+        // Engines know root without an account.
+        id(&self.passwd, user).or_else(|| ["", "root"].contains(&user).then_some(0))
+    }
+
+    /// Returns the groups of a user, `USER[:GROUP]`: the group, or else those of the account. Without an account it is root's.
+    pub fn group_ids(&self, user: &str) -> Vec<i64> {
+        if let Some((_, group)) = user.split_once(':').filter(|(_, group)| !group.is_empty()) {
+            return id(&self.group, group).into_iter().collect();
+        }
+        let user = user.split(':').next().unwrap_or_default();
+        let Some(account) = find(&self.passwd, user) else { return vec![0] };
+        let is_member =
+            |fields: &Vec<&str>| fields.get(3).is_some_and(|list| list.split(',').any(|one| one == account[0]));
+        let more = lines(&self.group).filter(is_member).map(|fields| number(&fields, 2));
+        std::iter::once(number(&account, 3)).chain(more).collect()
+    }
+}
+
+fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
+    text.lines().map(|line| line.trim().split(':').collect())
+}
+
+fn number(fields: &[&str], at: usize) -> i64 {
+    fields.get(at).and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+/// Returns the first line with a name or number.
+fn find<'a>(text: &'a str, name: &str) -> Option<Vec<&'a str>> {
+    let id = name.parse().ok();
+    lines(text).filter(|fields| !fields[0].is_empty()).find(|fields| fields[0] == name || id == Some(number(fields, 2)))
+}
+
+fn id(text: &str, name: &str) -> Option<i64> {
+    find(text, name).map(|fields| number(&fields, 2)).or_else(|| name.parse().ok())
+}
+
 /// The fields of each account; lines that are empty or comments have none.
 fn entries(text: &str) -> impl Iterator<Item = Vec<&str>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -29,6 +76,25 @@ pub fn duplicates(text: &str) -> BTreeMap<String, Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_and_groups_are_those_of_runc() {
+        let accounts = Accounts {
+            passwd: "web:x:33:34::/:\nodd:x:abc:5::/:\nshort\n".to_owned(),
+            group: "www:x:34:\ndata:x:50:other,web\nodd:x:x:web\n".to_owned(),
+        };
+        for (user, id) in [("web", 33), ("33", 33), ("odd", 0), ("short", 0), ("", 0), ("root", 0), ("-0", 0), ("7", 7)]
+        {
+            assert_eq!(accounts.user_id(user), Some(id), "{user}");
+        }
+        assert_eq!(accounts.user_id("nobody"), None);
+        assert_eq!(accounts.group_ids("web"), [34, 50, 0]);
+        assert_eq!(accounts.group_ids("33"), [34, 50, 0]);
+        assert_eq!(accounts.group_ids("web:data"), [50]);
+        assert_eq!(accounts.group_ids("web:7"), [7]);
+        assert_eq!(accounts.group_ids("7"), [0]);
+        assert!(accounts.group_ids("web:none").is_empty());
+    }
 
     #[test]
     fn accounts_without_passwords_and_with_equal_numbers_are_found() {

@@ -45,13 +45,15 @@ pub fn check(image: &Image, config: &Config, files: &ScannedFiles, found: &mut C
 }
 
 fn user(config: &Config, files: &ScannedFiles, found: &mut Collected) {
-    if files.is_root(config) {
-        let what = match config.user.as_str() {
-            "" => "no user is set, so that the program runs as root".to_owned(),
-            user => format!("the user {user} is root"),
-        };
-        let fix = r#"config.User = "1000:1000""#.to_owned();
-        found.push(Check::RootUser, "config.User", None, what, fix);
+    let user = config.user.as_str();
+    let what = match files.accounts().user_id(user.split(':').next().unwrap_or_default()) {
+        Some(0) if user.is_empty() => Some("no user is set, so that the program runs as root".to_owned()),
+        Some(0) => Some(format!("the user {user} is root")),
+        Some(_) => None,
+        None => Some(format!("/etc/passwd has no account for the user {user}, which may be root elsewhere")),
+    };
+    if let Some(what) = what {
+        found.push(Check::RootUser, "config.User", None, what, r#"config.User = "1000:1000""#.to_owned());
     }
     for (place, text) in [("/etc/passwd", files.text("etc/passwd")), ("/etc/group", files.text("etc/group"))] {
         let Some((layer, text)) = text else { continue };

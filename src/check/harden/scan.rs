@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context, Result};
 use tar::EntryType;
 
-use super::{Check, Collected, Finding, capabilities, secrets};
+use super::{Check, Collected, Finding, accounts::Accounts, capabilities, secrets};
 use crate::{
     budget::{self, Budget, NAME_OVERHEAD},
     closure::StorePath,
@@ -95,11 +95,24 @@ impl ScannedFiles {
         layer.plain(|tar| {
             let mut archive = TarReader::new(tar);
             let mut links = LayerLinks::default();
+            let mut whiteouts = BTreeSet::new();
             while let Some(entry) = archive.next_entry()? {
-                if let Some(place) = links.place(&entry)? {
-                    self.entry(&entry, place, &links, &mut archive, number)?;
+                match links.place(&entry)? {
+                    Some(LayerEffect::Whiteout(path)) => {
+                        self.budget.take(path.len() + NAME_OVERHEAD)?;
+                        whiteouts.insert(path);
+                    }
+                    Some(place) => {
+                        // Overlayfs then shows the files of lower layers again, because the directory is not opaque.
+                        if let (LayerEffect::At(path), EntryType::Directory) = (&place, entry.kind) {
+                            whiteouts.remove(path);
+                        }
+                        self.entry(&entry, place, &links, &mut archive, number)?;
+                    }
+                    None => {}
                 }
             }
+            whiteouts.into_iter().for_each(|path| self.facts.apply(&LayerEffect::Whiteout(path), false));
             Ok(())
         })?;
         self.facts.end_layer();
@@ -115,27 +128,17 @@ impl ScannedFiles {
         layer: usize,
     ) -> io::Result<()> {
         let is_directory = entry.kind == EntryType::Directory;
-        // A hard link is another name of a file, with its mode.
+        // A hard link is another name of a file. Docker and podman apply the header of the link to the file, umoci does not.
         let linked = match entry.kind {
             EntryType::Link => self.facts.get(&links.hard_link_target(entry)?).cloned(),
             _ => None,
         };
         self.facts.apply(&place, is_directory);
         let LayerEffect::At(path) = place else { return Ok(()) };
-        let mut fact = linked.unwrap_or_else(|| Fact {
-            layer,
-            mode: entry.mode,
-            is_directory,
-            uid: entry.uid,
-            gid: entry.gid,
-            link: (entry.kind == EntryType::Symlink).then(|| entry.link.clone()),
-            text: None,
-            capabilities: entry
-                .xattrs
-                .get(capabilities::ATTRIBUTE)
-                .map(|value| capabilities::permitted(value))
-                .unwrap_or_default(),
-        });
+        let mut fact = Fact::new(entry, layer);
+        if let Some(linked) = linked {
+            fact.merge(linked);
+        }
         if matches!(entry.kind, EntryType::Regular | EntryType::Continuous) {
             if is_accounts(&path) {
                 let mut text = Vec::new();
@@ -182,25 +185,10 @@ impl ScannedFiles {
         Some((fact.layer, String::from_utf8_lossy(fact.text.as_ref()?).into_owned()))
     }
 
-    /// The number of a user, by number or name; `None` for a name that no account has. Without a name it is root.
-    pub fn user_id(&self, user: &str) -> Option<u64> {
-        self.id("etc/passwd", user)
-    }
-
-    fn id(&self, file: &str, name: &str) -> Option<u64> {
-        if name.is_empty() {
-            return Some(0);
-        }
-        let text = self.text(file).map(|(_, text)| text).unwrap_or_default();
-        let mut entries = text.lines().map(|line| line.trim().split(':').collect::<Vec<_>>());
-        let found = entries.find(|fields| fields[0] == name).and_then(|fields| fields.get(2)?.parse().ok());
-        // Engines know root without an account.
-        found.or_else(|| name.parse().ok()).or_else(|| (name == "root").then_some(0))
-    }
-
-    /// Whether the program runs as root.
-    pub fn is_root(&self, config: &Config) -> bool {
-        self.user_id(config.user.split(':').next().unwrap_or_default()) == Some(0)
+    /// The accounts of the image.
+    pub fn accounts(&self) -> Accounts {
+        let text = |path| self.text(path).map(|(_, text)| text).unwrap_or_default();
+        Accounts { passwd: text("etc/passwd"), group: text("etc/group") }
     }
 
     /// Adds the findings of all checks of files.
@@ -229,18 +217,18 @@ impl ScannedFiles {
 
     /// The paths outside of volumes that the user can write to. With a read-only root, the program cannot.
     fn writable(&self, config: &Config, found: &mut Collected) {
-        if self.is_root(config) {
+        let accounts = self.accounts();
+        let user_id = accounts.user_id(config.user.split(':').next().unwrap_or_default());
+        if user_id == Some(0) {
             let what = "root can write everywhere, so that the need for a writable root is unknown".to_owned();
             found.push(Check::WritableRoot, "config.User", None, what, r#"config.User = "1000:1000""#.to_owned());
             return;
         }
-        let (user, group) = config.user.split_once(':').unwrap_or((&config.user, ""));
-        let uid = self.user_id(user);
-        let gid = if group.is_empty() { Some(self.primary_group(user)) } else { self.id("etc/group", group) };
+        let groups = accounts.group_ids(&config.user);
         let volumes: HashSet<&[u8]> = config.volumes.keys().map(|volume| volume.trim_matches('/').as_bytes()).collect();
         // Directories come before the files in them.
         let mut listed: BTreeSet<&[u8]> = BTreeSet::new();
-        for (path, fact) in self.facts.iter().filter(|(_, fact)| fact.is_writable(uid, gid)) {
+        for (path, fact) in self.facts.iter().filter(|(_, fact)| fact.is_writable(user_id, &groups)) {
             let mut above = ancestors(path);
             if above.any(|path| listed.contains(path) || volumes.contains(path)) {
                 continue;
@@ -253,17 +241,31 @@ impl ScannedFiles {
             found.push(Check::WritableRoot, place, Some(fact.layer), what, fix);
         }
     }
-
-    /// The group of a user's account; without an account it is root's (runc, libcontainer/user/user.go, `GetExecUser`).
-    fn primary_group(&self, user: &str) -> u64 {
-        let text = self.text("etc/passwd").map(|(_, text)| text).unwrap_or_default();
-        let mut entries = text.lines().map(|line| line.trim().split(':').collect::<Vec<_>>());
-        let entry = entries.find(|fields| fields[0] == user || fields.get(2) == Some(&user));
-        entry.and_then(|fields| fields.get(3)?.parse().ok()).unwrap_or(0)
-    }
 }
 
 impl Fact {
+    fn new(entry: &TarEntry, layer: usize) -> Self {
+        let capabilities = entry.xattrs.get(capabilities::ATTRIBUTE).map(|value| capabilities::permitted(value));
+        Self {
+            layer,
+            mode: entry.mode,
+            is_directory: entry.kind == EntryType::Directory,
+            uid: entry.uid,
+            gid: entry.gid,
+            link: (entry.kind == EntryType::Symlink).then(|| entry.link.clone()),
+            text: None,
+            capabilities: capabilities.unwrap_or_default(),
+        }
+    }
+
+    /// Adds the properties of the file that a hard link leads to.
+    fn merge(&mut self, file: Self) {
+        self.mode |= file.mode;
+        let new = file.capabilities.into_iter().filter(|name| !self.capabilities.contains(name)).collect::<Vec<_>>();
+        self.capabilities.extend(new);
+        (self.link, self.text) = (file.link, file.text);
+    }
+
     /// Whether a check is about the file.
     fn is_kept(&self, path: &[u8]) -> bool {
         self.link.is_some()
@@ -286,8 +288,9 @@ impl Fact {
         self.link.is_none() && self.mode & 0o002 != 0 && !(self.is_directory && self.mode & STICKY != 0)
     }
 
-    fn is_writable(&self, uid: Option<u64>, gid: Option<u64>) -> bool {
-        let bits = [(uid == Some(self.uid), 0o200), (gid == Some(self.gid), 0o020), (true, 0o002)];
+    fn is_writable(&self, user: Option<i64>, groups: &[i64]) -> bool {
+        let is_one_of = |id: u64, ids: &[i64]| ids.iter().any(|other| i64::try_from(id) == Ok(*other));
+        let bits = [(is_one_of(self.uid, user.as_slice()), 0o200), (is_one_of(self.gid, groups), 0o020), (true, 0o002)];
         // The first class that the user belongs to decides (path_resolution(7)).
         let bit = bits.iter().find(|(is_member, _)| *is_member).map_or(0, |(_, bit)| *bit);
         self.link.is_none() && self.mode & bit != 0
