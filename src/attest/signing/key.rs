@@ -15,7 +15,7 @@ use pkcs8::{
         Decode, Encode,
         asn1::{Any, AnyRef, BitString, Null, OctetStringRef},
     },
-    spki::{self, AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned},
+    spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned},
 };
 use ring::{
     rand::SystemRandom,
@@ -139,12 +139,8 @@ impl SigningKey {
             Pair::Rsa(pair) => (RSA, Some(Any::from(Null)), pair.public_key().as_ref()),
             Pair::Ed25519(pair) => (ED25519, None, pair.public_key().as_ref()),
         };
-        let fail = |error: spki::der::Error| SigningError::Malformed { what: "the key", why: error.to_string() };
-        let info = SubjectPublicKeyInfoOwned {
-            algorithm: AlgorithmIdentifierOwned { oid, parameters },
-            subject_public_key: BitString::from_bytes(public).map_err(fail)?,
-        };
-        VerifyingKey::from_der(info.to_der().map_err(fail)?)
+        encode(oid, parameters, public)
+            .and_then(|der| VerifyingKey::from_der(&der))
             .map_err(|why| SigningError::Malformed { what: "the key", why })
     }
 }
@@ -159,7 +155,7 @@ impl VerifyingKey {
         let fail = |why: String| SigningError::Key { path: path.to_owned(), why };
         let (label, bytes) = pem(path)?;
         match label.as_str() {
-            "PUBLIC KEY" => Self::from_der(bytes).map_err(fail),
+            "PUBLIC KEY" => Self::from_der(&bytes).map_err(fail),
             other if other.ends_with("PRIVATE KEY") => {
                 Err(fail("it is a private key; signatures are checked with the public key (cosign.pub)".to_owned()))
             }
@@ -167,20 +163,23 @@ impl VerifyingKey {
         }
     }
 
-    fn from_der(der: Vec<u8>) -> std::result::Result<Self, String> {
+    fn from_der(der: &[u8]) -> std::result::Result<Self, String> {
         let info =
-            SubjectPublicKeyInfoOwned::from_der(&der).map_err(|error| format!("it is not a public key: {error}"))?;
+            SubjectPublicKeyInfoOwned::from_der(der).map_err(|error| format!("it is not a public key: {error}"))?;
         let curve = info.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
-        let algorithm: &'static dyn VerificationAlgorithm = match (info.algorithm.oid, curve) {
-            (EC, Some(P256)) => &signature::ECDSA_P256_SHA256_ASN1,
-            (EC, Some(P384)) => &signature::ECDSA_P384_SHA384_ASN1,
-            (RSA, _) => &signature::RSA_PKCS1_2048_8192_SHA256,
-            (ED25519, _) => &signature::ED25519,
+        let oid = info.algorithm.oid;
+        let (algorithm, parameters): (&'static dyn VerificationAlgorithm, _) = match (oid, curve) {
+            (EC, Some(P256)) => (&signature::ECDSA_P256_SHA256_ASN1, Some(Any::from(&P256))),
+            (EC, Some(P384)) => (&signature::ECDSA_P384_SHA384_ASN1, Some(Any::from(&P384))),
+            (RSA, _) => (&signature::RSA_PKCS1_2048_8192_SHA256, Some(Any::from(Null))),
+            (ED25519, _) => (&signature::ED25519, None),
             (other, _) => {
                 return Err(format!("its algorithm {other} is not supported; use P-256, P-384, RSA or Ed25519"));
             }
         };
-        Ok(Self { algorithm, point: info.subject_public_key.raw_bytes().to_vec(), der })
+        let point = info.subject_public_key.raw_bytes().to_vec();
+        // A key may have other parameters that change nothing. It is encoded anew, so that it has one hint.
+        Ok(Self { algorithm, der: encode(oid, parameters, &point)?, point })
     }
 
     /// Whether the signature of the message was made with this key.
@@ -192,6 +191,15 @@ impl VerifyingKey {
     pub fn hint(&self) -> String {
         data_encoding::BASE64.encode(ring::digest::digest(&ring::digest::SHA256, &self.der).as_ref())
     }
+}
+
+/// Encodes a public key.
+fn encode(oid: ObjectIdentifier, parameters: Option<Any>, public: &[u8]) -> std::result::Result<Vec<u8>, String> {
+    let key = BitString::from_bytes(public).map(|subject_public_key| SubjectPublicKeyInfoOwned {
+        algorithm: AlgorithmIdentifierOwned { oid, parameters },
+        subject_public_key,
+    });
+    key.and_then(|key| key.to_der()).map_err(|error| error.to_string())
 }
 
 /// Returns the label and the contents of the only block of a PEM file.
@@ -285,6 +293,18 @@ qoe8dNmY9bBfyDM96tHqMpjyMPITIA==
         for pem in [SECP256K1_KEY, &damaged] {
             let error = open(pem).unwrap_err().to_string();
             assert!(error.contains("it is not a P-256 or P-384 key"), "{error}");
+        }
+    }
+
+    #[test]
+    fn encodings_of_one_key_have_one_hint() {
+        let encode = |oid, parameters| encode(oid, parameters, &[7; 32]).unwrap();
+        for (oid, expected, other) in [(ED25519, None, Some(Any::from(Null))), (RSA, Some(Any::from(Null)), None)] {
+            let [first, second] = [expected, other].map(|parameters| encode(oid, parameters));
+            assert_ne!(first, second);
+            let hints = [&first, &second].map(|der| VerifyingKey::from_der(der).unwrap().hint());
+            assert_eq!(hints[0], hints[1]);
+            assert_eq!(VerifyingKey::from_der(&second).unwrap().der, first);
         }
     }
 }
