@@ -28,6 +28,8 @@ let
   accepted =
     if arguments ? stdenv then
       throw "strata: the library takes an attribute set, not a package set; write { pkgs = …; } or { inherit pkgs; }"
+    else if arguments ? pkgs.legacyPackages && !(arguments ? pkgs.stdenv) then
+      throw "strata: the argument pkgs is a flake, not a package set; write nixpkgs.legacyPackages.\${system}"
     else if unknown != { } then
       throw "strata: the library has no argument ${
         (import ./parts/check.nix { inherit lib; }).near (builtins.head (builtins.attrNames unknown)) [

@@ -35,6 +35,11 @@
   - `digest`: a file with the digest that a push to an empty registry prints; `reference`: a file with `NAME:TAG@DIGEST`.
     `digest.override { compression = "zstd"; }` is the digest of a push with `--compression zstd`. A push uses other compressed layers
     if the registry has them; with `compressed`, it uses those of the recipe.
+  - `stream`: an executable file, which writes the image as a docker-archive to standard output: `nix build .#image.stream`, then
+    `./result | docker load`.
+  - `sbom.cyclonedx`, `sbom.spdx`, `vex`: files with these documents. `imageName` and `imageTag`: strings.
+
+  `overrideAttrs` changes the derivation alone. For other arguments, call buildImage again.
 */
 {
   checked,

@@ -112,12 +112,14 @@ pub enum OpenError {
         all: String,
     },
     /// The registry has no such image.
-    #[error("{reference}: the registry has no {version}; check the name, and that you are logged in")]
+    #[error("{reference}: the registry has no {version}{detail}; check the name, and that you are logged in")]
     NoSuchVersion {
         /// The reference of the image.
         reference: String,
         /// The tag or digest.
         version: String,
+        /// The message of the registry after a colon, or nothing.
+        detail: String,
     },
     /// The text was split at its first colon.
     #[error("after a transport, a path ends at its first colon; write the path alone: {path}")]

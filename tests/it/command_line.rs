@@ -86,3 +86,21 @@ fn the_short_help_of_copy_fits_one_screen() {
     }
     assert!(long.len() > 2 * short.len() && long.iter().any(|flag| flag == "--src-creds"), "{long:?}");
 }
+
+/// Flags of `serve --flake` have no effect on images that are named, so that they are refused.
+#[test]
+fn flags_of_flakes_are_refused_without_a_flake() {
+    let help = strata(&["serve", "--help"]);
+    let (_, group) = help.split_once("\nImages of a flake:\n").unwrap();
+    let lines = group.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
+    let flags: Vec<&str> =
+        lines.filter(|line| is_flag(line)).map(str::trim).filter(|line| !line.starts_with("--flake")).collect();
+    assert!(flags.len() > 7, "{flags:?}");
+    for flag in flags {
+        let (name, has_value) = (flag.split(' ').next().unwrap(), flag.contains('<'));
+        let arguments = if has_value { vec!["serve", name, "3", "oci:none"] } else { vec!["serve", name, "oci:none"] };
+        let output = Command::new(env!("CARGO_BIN_EXE_strata")).args(&arguments).output().unwrap();
+        let messages = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && messages.contains("cannot be used with"), "{name}: {messages}");
+    }
+}

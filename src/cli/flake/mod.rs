@@ -62,30 +62,30 @@ pub struct FlakeArguments {
     #[arg(long, value_name = "REF", conflicts_with_all = ["images", "chunked"])]
     pub flake: Option<String>,
     /// Evaluate a flake that is not on this machine, such as github:OWNER/REPO.
-    #[arg(long, requires = "flake")]
+    #[arg(long, requires = "flake", conflicts_with = "images")]
     allow_remote_flake: bool,
     /// An attribute of the flake's packages that may be served; may be repeated, * stands for any text [default: all that
     /// are images of strata].
-    #[arg(long, value_name = "ATTRIBUTE", requires = "flake")]
+    #[arg(long, value_name = "ATTRIBUTE", requires = "flake", conflicts_with = "images")]
     attribute: Vec<String>,
     /// Also serve shell/PACKAGE/…, an image of these packages of the flake's nixpkgs.
-    #[arg(long, requires = "flake")]
+    #[arg(long, requires = "flake", conflicts_with = "images")]
     shell: bool,
     /// A system whose packages are served; may be repeated, and an image that several have is a multi-platform image
     /// [default: that of this machine].
-    #[arg(long, value_name = "SYSTEM", requires = "flake")]
+    #[arg(long, value_name = "SYSTEM", requires = "flake", conflicts_with = "images")]
     system: Vec<String>,
     /// Images that are evaluated or built at once; more wait. A client that has one leaves the last one to others.
-    #[arg(long, value_name = "N", default_value_t = 3, requires = "flake", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 3, requires = "flake", conflicts_with = "images", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_builds: u32,
     /// Time for building an image, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "flake", value_parser = clap::value_parser!(u64).range(1..=MAX_BUILD_TIMEOUT))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, requires = "flake", conflicts_with = "images", value_parser = clap::value_parser!(u64).range(1..=MAX_BUILD_TIMEOUT))]
     build_timeout: u64,
     /// Address space of an evaluation, in MB.
-    #[arg(long, value_name = "MB", default_value_t = EVAL_MEMORY, requires = "flake", value_parser = clap::value_parser!(u64).range(1..=MAX_EVAL_MEMORY))]
+    #[arg(long, value_name = "MB", default_value_t = EVAL_MEMORY, requires = "flake", conflicts_with = "images", value_parser = clap::value_parser!(u64).range(1..=MAX_EVAL_MEMORY))]
     eval_memory: u64,
     /// Images that are kept in the store, those that were pulled last.
-    #[arg(long, value_name = "N", default_value_t = 32, requires = "flake", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 32, requires = "flake", conflicts_with = "images", value_parser = clap::value_parser!(u32).range(1..))]
     keep: u32,
 }
 

@@ -61,8 +61,18 @@ impl NixCommands<'_> {
     }
 
     /// Runs a command, and returns its output. The error has the last lines of the log.
-    pub(super) fn run(self, mut command: Command, timeout: Duration) -> Result<Output> {
-        let Ended { status, stdout, log } = self.processes.run(&mut command, timeout, &NIX_OUTPUT, last_lines)?;
+    pub(super) fn run(self, command: Command, timeout: Duration) -> Result<Output> {
+        self.run_with(command, timeout, |line| terminal::note!("  {line}"))
+    }
+
+    /// Runs a command as [`Self::run`], without printing its log.
+    pub(super) fn run_silently(self, command: Command, timeout: Duration) -> Result<Output> {
+        self.run_with(command, timeout, |_| {})
+    }
+
+    fn run_with(self, mut command: Command, timeout: Duration, print: impl Fn(&str) + Send) -> Result<Output> {
+        let read_log = |stream| last_lines(stream, print);
+        let Ended { status, stdout, log } = self.processes.run(&mut command, timeout, &NIX_OUTPUT, read_log)?;
         let Some(status) = status else { bail!("it takes longer than {} s{}", timeout.as_secs(), joined(&log)) };
         let stdout = stdout.context("reading the output of Nix")?;
         if !status.success() {
@@ -80,8 +90,8 @@ pub(super) fn json<T: DeserializeOwned>(output: &Output) -> Result<T> {
     serde_json::from_slice(&output.stdout).context("parsing the output of Nix")
 }
 
-/// Returns the last lines of a process's log, which are also printed. A line that exceeds the limit is split.
-fn last_lines(stream: impl Read) -> VecDeque<String> {
+/// Returns the last lines of a process's log, and passes each line to `print`. A line that exceeds the limit is split.
+fn last_lines(stream: impl Read, print: impl Fn(&str)) -> VecDeque<String> {
     let mut lines = VecDeque::new();
     let mut reader = BufReader::new(stream);
     let mut bytes = Vec::new();
@@ -98,7 +108,7 @@ fn last_lines(stream: impl Read) -> VecDeque<String> {
         if shown.is_empty() {
             continue;
         }
-        terminal::note!("  {shown}");
+        print(&shown);
         lines.push_back(shown);
         if lines.len() > LOG_LINES {
             lines.pop_front();
@@ -134,7 +144,7 @@ mod tests {
     fn the_last_lines_of_a_log_are_kept() {
         let long = "x".repeat(2 * LINE_LIMIT);
         let log: String = (0..50).map(|at| format!("line {at}\n\n")).chain([format!("\u{1b}[31m{long}")]).collect();
-        let lines = last_lines(log.as_bytes());
+        let lines = last_lines(log.as_bytes(), |_| {});
         assert_eq!(lines.len(), LOG_LINES);
         // The long line is split into three.
         assert_eq!(lines[0], "line 38");

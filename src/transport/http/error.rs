@@ -78,6 +78,14 @@ impl HttpError {
         }
     }
 
+    /// Returns the text of an unexpected response after a colon, or an empty text.
+    pub fn detail(&self) -> &str {
+        match self {
+            Self::Status { detail, .. } => detail,
+            _ => "",
+        }
+    }
+
     /// Returns the status of an unexpected response.
     pub fn status(&self) -> Option<u16> {
         match self {

@@ -179,6 +179,16 @@ impl Client {
         self.anywhere(ask, &format!("manifests/{version}"))
     }
 
+    /// Returns the message of the registry about a manifest that does not exist, after a colon. It is empty if there is none.
+    pub fn missing_detail(&self, version: &str) -> String {
+        let url = self.url(&format!("manifests/{version}"));
+        let call = RegistryCall::new("reading the manifest", "GET", &url);
+        match self.session().send(&call, &mut HttpBody::Empty) {
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => answer.refused(call.act).detail().to_owned(),
+            _ => String::new(),
+        }
+    }
+
     /// Returns a small blob, or `None` if it does not exist.
     ///
     /// # Errors
