@@ -83,6 +83,8 @@ same "sha256:$(sha256sum <"$work/slow.0" | cut -d ' ' -f 1)" "$(sed -n 's/^built
 same "$(get _catalog | jq -c .repositories)" '["app","archive","big","broken","late","myapp","slow"]'
 same "$(get app/tags/list | jq -c .tags)" '["latest","main","unlocked","v1","v2"]'
 refused 404 hello/tags/list "the flake has no image hello"
+if "$strata" inspect "docker://$host/hello:latest" --tls-verify=false >"$work/out" 2>"$work/log"; then fail "an image that the flake lacks"; fi
+grep -qF "the registry has no latest: " "$work/log" || { cat "$work/log"; fail "the message of the registry is missing"; }
 refused 403 shell/hello/tags/list "--shell allows it"
 # Repositories have no capitals.
 same "$(get myapp/tags/list | jq -c .tags)" '["latest","main","unlocked","v1","v2"]'
@@ -176,6 +178,9 @@ serve --flake "$work/flake" --eval-memory 16
 refused 404 app/manifests/latest "evaluating app failed"
 logged "evaluating app failed: Nix ended with"
 stop
+mkdir "$work/empty"
+if "$strata" serve --flake "$work/empty" 2>"$work/log"; then fail "a directory without a flake"; fi
+grep -qF "$work/empty has no flake.nix; name the directory of a flake" "$work/log" || { cat "$work/log"; fail "the message without flake.nix"; }
 if "$strata" serve --flake github:a/b 2>"$work/log"; then fail "a flake of others"; fi
 grep -qF -- "--allow-remote-flake" "$work/log" || { cat "$work/log"; fail "no way out"; }
 

@@ -76,6 +76,7 @@ build_fails '(overrideScope (_: _: { defaults.maxLayers = 7; })).buildImage { na
 build_fails '(overrideScope (_: prev: { defaults = prev.defaults // { maxLayer = 7; }; })).buildImage { name = "x"; }' \
   "argument defaults of overrideScope has no attribute maxLayer; did you mean maxLayers?"
 # The arguments of the library itself are checked.
+build_fails "import $root/nix { pkgs.legacyPackages = { }; }" "the argument pkgs is a flake, not a package set; write nixpkgs.legacyPackages."
 build_fails "import $root/nix pkgs" "the library takes an attribute set, not a package set; write { pkgs = …; } or { inherit pkgs; }"
 build_fails "import $root/nix { inherit pkgs; hostPkg = pkgs; }" "the library has no argument hostPkg; did you mean hostPkgs?"
 build_fails "(import $root/nix { }).buildImage { name = \"x\"; }" "the library needs the argument pkgs, a package set"
