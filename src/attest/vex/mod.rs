@@ -16,9 +16,12 @@
 mod cyclonedx;
 mod package;
 mod patches;
+mod product;
 mod statement;
 
-use serde::Deserialize;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,6 +30,7 @@ use crate::{
 };
 pub use package::Package;
 pub use patches::{list, read};
+use product::image_purl;
 use statement::{Product, Status, VexStatement};
 
 /// The value of `@context`.
@@ -46,6 +50,8 @@ pub struct Vex {
     author: String,
     created: Timestamp,
     statements: Vec<VexStatement>,
+    /// The content of the last statement about a vulnerability at one time (the first part of the key) and a product.
+    last: HashMap<(Digest, Digest), Digest>,
 }
 
 /// An OpenVEX document of a team, or one that a build has made.
@@ -112,7 +118,7 @@ impl Vex {
         reference: Option<&Reference>,
         author: &str,
     ) -> serde_json::Result<Self> {
-        Ok(Self { product: Some(product(image, digest, reference)), ..Self::for_packages(image, author)? })
+        Ok(Self { product: Some(image_purl(image, digest, reference)), ..Self::for_packages(image, author)? })
     }
 
     /// Creates a document without statements about the packages of an image whose digest is not known before a push.
@@ -122,7 +128,7 @@ impl Vex {
     /// If the configuration of the image is malformed.
     pub fn for_packages(image: &Image, author: &str) -> serde_json::Result<Self> {
         let created = image.parse_config()?.created.unwrap_or(Timestamp::EPOCH);
-        Ok(Self { product: None, author: author.to_owned(), created, statements: Vec::new() })
+        Ok(Self { product: None, author: author.to_owned(), created, statements: Vec::new(), last: HashMap::new() })
     }
 
     /// Adds the statements about a package.
@@ -144,27 +150,17 @@ impl Vex {
         }
     }
 
-    /// Adds a statement, unless there is an equal one about the same packages.
+    /// Adds a statement, unless the last statements about its products with the same timestamp are equal.
     fn push(&mut self, statement: VexStatement) {
-        let is_known = |known: &VexStatement| {
-            let VexStatement {
-                vulnerability,
-                status,
-                status_notes,
-                action_statement,
-                justification,
-                impact_statement,
-                ..
-            } = known;
-            *vulnerability == statement.vulnerability
-                && *status == statement.status
-                && *status_notes == statement.status_notes
-                && *action_statement == statement.action_statement
-                && *justification == statement.justification
-                && *impact_statement == statement.impact_statement
-                && known.packages() == statement.packages()
-        };
-        if !self.statements.iter().any(is_known) {
+        let timestamp = statement.timestamp.clone().unwrap_or_else(|| self.created.to_string());
+        let subject = digest(&(&statement.vulnerability.name, &timestamp));
+        let content =
+            digest(&VexStatement { id: None, products: Vec::new(), timestamp: Some(timestamp), ..statement.clone() });
+        let mut is_new = false;
+        for product in &statement.products {
+            is_new |= self.last.insert((subject, digest(product)), content) != Some(content);
+        }
+        if is_new {
             self.statements.push(statement);
         }
     }
@@ -192,18 +188,9 @@ impl Vex {
     }
 }
 
-/// Returns the package URL of an image ([purl-spec](https://github.com/package-url/purl-spec), type `oci`). Its `repository_url` has
-/// the name of the image too, as scanners write it (grype, grype/vex/openvex/implementation.go).
-fn product(image: &Image, digest: &Digest, reference: Option<&Reference>) -> String {
-    let digest = digest.to_string().replace(':', "%3A");
-    let Some(Reference { host, repository, .. }) = reference else {
-        let name = image.reference.as_deref().and_then(|name| name.rsplit('/').next()).unwrap_or("image");
-        let name = name.split(':').next().unwrap_or(name);
-        return format!("pkg:oci/{name}@{digest}");
-    };
-    let name = repository.rsplit('/').next().unwrap_or(repository);
-    let url = format!("{host}/{repository}").replace('/', "%2F").replace(':', "%3A");
-    format!("pkg:oci/{name}@{digest}?repository_url={url}")
+/// Returns the digest of a value in JSON, which takes less memory in a map than the value.
+fn digest(value: &impl Serialize) -> Digest {
+    Digest::sha256(&serde_json::to_vec(value).expect("statements have string keys"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::product::{is_image, is_same_image};
+
 /// A statement about one vulnerability, in OpenVEX. The fields are in the order of the specification.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,21 +81,27 @@ pub enum Justification {
 }
 
 impl VexStatement {
-    /// Returns the package URLs of the packages, or of the products without packages.
-    pub fn packages(&self) -> Vec<String> {
-        self.identifiers().into_keys().collect()
-    }
-
-    /// Returns the package URLs, each with its CPE.
-    pub fn identifiers(&self) -> BTreeMap<String, Option<String>> {
-        let listed = |product: &Product| match product.subcomponents.as_slice() {
-            [] => vec![product.clone()],
-            packages => packages.to_vec(),
+    /// Returns the package URLs of the packages in the image with the package URL `image`, each with its CPE. They are the
+    /// subcomponents of the image, or the image itself, and the products that are packages alone. Other images are omitted.
+    pub fn packages_in(&self, image: Option<&str>) -> BTreeMap<String, Option<String>> {
+        let is_this =
+            |product: &Product| image.is_some_and(|image| product.purls().any(|purl| is_same_image(purl, image)));
+        let listed = |product: &'_ Product| match product.subcomponents.as_slice() {
+            [] if is_this(product) || !product.purls().any(is_image) => vec![product.clone()],
+            packages if is_this(product) => packages.to_vec(),
+            _ => Vec::new(),
         };
-        let identifiers = |Product { id, identifiers, .. }: Product| {
-            let purl = identifiers.get("purl").cloned().or(id)?;
-            Some((purl, identifiers.get("cpe23").cloned()))
+        let identifiers = |product: Product| {
+            let purl = product.purls().next()?.to_owned();
+            Some((purl, product.identifiers.get("cpe23").cloned()))
         };
         self.products.iter().flat_map(listed).filter_map(identifiers).collect()
+    }
+}
+
+impl Product {
+    /// Returns the identifiers that are package URLs: the explicit one, and the ID, which can be another IRI.
+    fn purls(&self) -> impl Iterator<Item = &str> {
+        self.identifiers.get("purl").into_iter().chain(&self.id).map(String::as_str)
     }
 }

@@ -10,7 +10,25 @@ use crate::{
 const IMAGE: &str = "pkg:oci/app@sha256%3A00";
 
 fn vex() -> Vex {
-    Vex { product: Some(IMAGE.to_owned()), author: "x".to_owned(), created: Timestamp::EPOCH, statements: Vec::new() }
+    Vex {
+        product: Some(IMAGE.to_owned()),
+        author: "x".to_owned(),
+        created: Timestamp::EPOCH,
+        statements: Vec::new(),
+        last: HashMap::new(),
+    }
+}
+
+/// Returns the document of a team with these statements.
+fn parse(statements: &str) -> Result<Document, VexError> {
+    let document =
+        format!(r#"{{"@context":"{CONTEXT}","timestamp":"2026-01-01T00:00:00Z","statements":[{statements}]}}"#);
+    Document::parse(document.as_bytes())
+}
+
+/// Returns a statement with the status `fixed`.
+fn fixed(vulnerability: &str, products: &str) -> String {
+    format!(r#"{{"vulnerability":{{"name":"{vulnerability}"}},"status":"fixed","products":[{products}]}}"#)
 }
 
 #[test]
@@ -90,7 +108,10 @@ fn patches_fix_vulnerabilities() {
         lines,
         ["CVE-2024-1234 patch CVE-2024-1234.patch", "CVE-2024-5678 patch CVE-2024-1234.patch, by its header"]
     );
-    assert_eq!(found[0].packages(), [format!("pkg:nix/openssl@3.0.1?outputhash={}", "a".repeat(32))]);
+    assert_eq!(
+        found[0].packages_in(Some(IMAGE)).into_keys().collect::<Vec<_>>(),
+        [format!("pkg:nix/openssl@3.0.1?outputhash={}", "a".repeat(32))]
+    );
 }
 
 #[test]
@@ -118,4 +139,87 @@ fn known_vulnerabilities_affect_packages() {
     let package = &statements[0]["products"][1];
     assert_eq!(package["identifiers"], json!({ "purl": "pkg:github/x/old@1.0", "cpe23": cpe }));
     assert_eq!(vex.cyclonedx()["components"][0]["cpe"], cpe);
+}
+
+#[test]
+fn statements_about_other_images_are_not_applied_to_the_image() {
+    let product = |image: &str, package: &str| {
+        fixed("CVE-2024-1", &format!(r#"{{"@id":"{image}","subcomponents":[{{"@id":"{package}"}}]}}"#))
+    };
+    let other = "pkg:oci/other@sha256%3A11";
+    let mut vex = vex();
+    let packages = ["pkg:nix/x@1", "pkg:nix/y@1", "pkg:nix/z@1", "pkg:nix/x@1"];
+    let images = [other, IMAGE, "pkg:oci/app?repository_url=example.com%2Fapp", IMAGE];
+    let statements: Vec<String> = images.iter().zip(packages).map(|(image, package)| product(image, package)).collect();
+    vex.merge(&parse(&statements.join(",")).unwrap());
+    vex.merge(&parse(&fixed("CVE-2024-2", &format!(r#"{{"@id":"{other}"}}"#))).unwrap());
+    // OpenVEX documents name the image of each statement.
+    assert_eq!(vex.openvex()["statements"].as_array().unwrap().len(), 5);
+    let document = vex.cyclonedx();
+    let affects: Vec<&Value> =
+        document["vulnerabilities"].as_array().unwrap().iter().map(|one| &one["affects"]).collect();
+    assert_eq!(affects, [&json!([{ "ref": "pkg:nix/y@1" }]), &json!([{ "ref": "pkg:nix/x@1" }])]);
+    assert_eq!(document["components"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn images_are_recognized_by_digest_or_name() {
+    let image = "pkg:oci/app@sha256%3A00?repository_url=example.com%2Fteam%2Fapp";
+    for same in [
+        image,
+        "pkg:oci/app@sha256:00",
+        "pkg:oci/app@sha256%3a00?repository_url=mirror.example.com%2Fapp",
+        "pkg:docker/team/app@sha256:00",
+        "pkg:oci/App",
+        "pkg:oci/app?repository_url=example.com/team/app",
+    ] {
+        assert!(product::is_same_image(same, image), "{same}");
+    }
+    for other in [
+        "pkg:oci/app@sha256%3A01",
+        "pkg:oci/other",
+        "pkg:oci/app?repository_url=example.com/other/app",
+        "pkg:oci/app?tag=1",
+        "pkg:docker/app",
+        "pkg:nix/app",
+        "app",
+        "",
+    ] {
+        assert!(!product::is_same_image(other, image), "{other}");
+    }
+}
+
+#[test]
+fn statements_are_not_duplicates_of_others_about_other_products_or_times() {
+    let effective = |statements: &[(&str, &str)]| {
+        let statement = |(status, time): &(&str, &str)| {
+            format!(
+                r#"{{"vulnerability":{{"name":"CVE-2024-1"}},"status":"{status}","timestamp":"{time}T00:00:00Z",
+                    "action_statement":"update","justification":"component_not_present","products":[{{"@id":"pkg:nix/x@1"}}]}}"#
+            )
+        };
+        let document = parse(&statements.iter().map(statement).collect::<Vec<_>>().join(",")).unwrap();
+        let mut vex = vex();
+        vex.merge(&document);
+        vex.merge(&parse(&statement(statements.last().unwrap())).unwrap());
+        vex.statements.iter().map(|one| one.status).collect::<Vec<_>>()
+    };
+    let expected = [Status::Affected, Status::NotAffected, Status::Affected];
+    let years = [("affected", "2023-01-01"), ("not_affected", "2024-01-01"), ("affected", "2025-01-01")];
+    assert_eq!(effective(&years), expected);
+    // At the same time, the last statement is the effective one.
+    assert_eq!(effective(&years.map(|(status, _)| (status, "2024-01-01"))), expected);
+}
+
+/// Comparing each statement with all others takes minutes.
+#[test]
+fn many_statements_about_one_vulnerability_are_merged() {
+    let count = 8000;
+    let statements: Vec<String> =
+        (0..count).map(|at| fixed("CVE-2024-1", &format!(r#"{{"@id":"pkg:nix/x@{at}"}}"#))).collect();
+    let document = parse(&statements.join(",")).unwrap();
+    let mut vex = vex();
+    vex.merge(&document);
+    vex.merge(&document);
+    assert_eq!(vex.statements.len(), count);
 }
