@@ -97,24 +97,28 @@ fn packages(image: &Image) -> Result<Vec<Package>> {
     let mut found = Vec::new();
     let mut unknown = 0;
     for path in &paths {
-        let text = derivers.get(path).and_then(|deriver| fs::read(deriver.as_path()).ok());
-        let Some(text) = text else {
-            unknown += 1;
-            continue;
-        };
-        let derivation = Derivation::parse(&text).with_context(|| format!("parsing the derivation of {path}"))?;
-        let listed = vex::list(&derivation);
-        if !listed.is_empty() {
-            found.push(Package::new(path, vex::read(listed.iter().map(String::as_str)), None));
+        match patches(path, derivers.get(path))? {
+            None => unknown += 1,
+            Some(listed) if listed.is_empty() => {}
+            Some(listed) => found.push(Package::new(path, vex::read(listed.iter().map(String::as_str)), None)),
         }
     }
     if unknown > 0 {
         note!(
-            "the derivations of {unknown} of {} store paths are not in the store; their patches are not listed",
+            "the derivations of {unknown} of {} store paths are not in the store or have other outputs; their patches are not listed",
             paths.len()
         );
     }
     Ok(found)
+}
+
+/// Returns the patches of a store path. Returns `None` if the store does not have its derivation.
+fn patches(path: &StorePath, deriver: Option<&StorePath>) -> Result<Option<Vec<String>>> {
+    let Some(text) = deriver.and_then(|deriver| fs::read(deriver.as_path()).ok()) else {
+        return Ok(None);
+    };
+    let derivation = Derivation::parse(&text).with_context(|| format!("parsing the derivation of {path}"))?;
+    Ok(vex::list(&derivation, path))
 }
 
 /// Returns the derivations of the paths, as far as the store of this machine knows them.

@@ -26,15 +26,19 @@ pub fn read<'a>(files: impl IntoIterator<Item = &'a str>) -> Patches {
     files.into_iter().map(|file| (patch_name(file), read(file))).collect()
 }
 
-/// Returns the paths of the patches of a derivation.
-pub fn list(derivation: &Derivation) -> Vec<String> {
+/// Returns the paths of the patches of the derivation that has `path` as an output. Returns `None` if it has other outputs: caches
+/// do not sign which derivation a store path has.
+pub fn list(derivation: &Derivation, path: &StorePath) -> Option<Vec<String>> {
+    if !derivation.outputs.values().any(|output| output.path.as_ref() == Some(path)) {
+        return None;
+    }
     let structured = derivation.environment.get("__json").and_then(|text| serde_json::from_str::<Value>(text).ok());
     let listed = match structured.as_ref().map(|attributes| &attributes["patches"]) {
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
         Some(Value::String(text)) => vec![text.clone()],
         _ => vec![derivation.environment.get("patches").cloned().unwrap_or_default()],
     };
-    listed.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
+    Some(listed.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect())
 }
 
 /// Returns the name of a patch without the hash of the store.

@@ -47,17 +47,43 @@ fn numbers_are_found_in_names_and_headers() {
 #[test]
 fn patches_of_derivations_are_listed() {
     let store = format!("/nix/store/{}", "a".repeat(32));
+    let path = StorePath::parse(&format!("{store}-tool-1.0")).unwrap();
     let derivation = |key: &str, value: &str| {
-        let text = format!(r#"Derive([],[],[],"s","b",[],[("{key}","{}")])"#, value.replace('"', "\\\""));
+        let text = format!(
+            r#"Derive([("out","{path}","","")],[],[],"s","b",[],[("{key}","{}")])"#,
+            value.replace('"', "\\\"")
+        );
         Derivation::parse(text.as_bytes()).unwrap()
     };
-    let names =
-        |derivation: &Derivation| read(list(derivation).iter().map(String::as_str)).into_keys().collect::<Vec<_>>();
+    let names = |derivation: &Derivation| {
+        let listed = list(derivation, &path).unwrap();
+        read(listed.iter().map(String::as_str)).into_keys().collect::<Vec<_>>()
+    };
     let plain = derivation("patches", &format!("{store}-CVE-2024-1234.patch {store}-source/b.patch"));
     assert_eq!(names(&plain), ["CVE-2024-1234.patch", "b.patch"]);
     let structured = derivation("__json", &format!(r#"{{"patches":["{store}-a.patch"]}}"#));
     assert_eq!(names(&structured), ["a.patch"]);
     assert!(names(&derivation("name", "x")).is_empty());
+}
+
+#[test]
+fn derivations_with_other_outputs_have_no_patches_of_the_path() {
+    let path = |name: &str| StorePath::parse(&format!("/nix/store/{}-{name}", "a".repeat(32))).unwrap();
+    let derivation = |output: &str| {
+        let text = format!(
+            r#"Derive([("dev","{}","",""),("out","{output}","","")],[],[],"s","b",[],[("patches","{}")])"#,
+            path("tool-1.0-dev"),
+            path("CVE-2024-1234.patch")
+        );
+        Derivation::parse(text.as_bytes()).unwrap()
+    };
+    let tool = path("tool-1.0");
+    assert_eq!(list(&derivation(tool.as_str()), &tool).unwrap().len(), 1);
+    assert_eq!(list(&derivation(tool.as_str()), &path("tool-1.0-dev")).unwrap().len(), 1);
+    // The path of a content-addressed output is not in the derivation.
+    for other in [path("other-1.0").as_str(), ""] {
+        assert_eq!(list(&derivation(other), &tool), None, "{other}");
+    }
 }
 
 #[test]
