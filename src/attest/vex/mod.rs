@@ -118,7 +118,10 @@ impl Vex {
         reference: Option<&Reference>,
         author: &str,
     ) -> serde_json::Result<Self> {
-        Ok(Self { product: Some(image_purl(image, digest, reference)), ..Self::for_packages(image, author)? })
+        Ok(Self {
+            product: Some(image_purl(image.reference.as_deref(), digest, reference)),
+            ..Self::for_packages(image, author)?
+        })
     }
 
     /// Creates a document without statements about the packages of an image whose digest is not known before a push.

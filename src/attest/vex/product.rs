@@ -10,22 +10,30 @@ use std::collections::BTreeMap;
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    image::Image,
+    attest::sbom::encoded,
     oci::{Digest, Reference},
 };
 
-/// Returns the package URL of an image. Its `repository_url` has the name of the image too, as scanners write it (grype,
+/// Returns the package URL of an image. `name` is its name in an archive or a recipe, with or without a tag, and can be any text.
+/// Names are in lower case, as purl-spec requires. `repository_url` has the name of the image too, as scanners write it (grype,
 /// grype/vex/openvex/implementation.go).
-pub fn image_purl(image: &Image, digest: &Digest, reference: Option<&Reference>) -> String {
-    let digest = digest.to_string().replace(':', "%3A");
-    let Some(Reference { host, repository, .. }) = reference else {
-        let name = image.reference.as_deref().and_then(|name| name.rsplit('/').next()).unwrap_or("image");
-        let name = name.split(':').next().unwrap_or(name);
-        return format!("pkg:oci/{name}@{digest}");
+pub fn image_purl(name: Option<&str>, digest: &Digest, reference: Option<&Reference>) -> String {
+    let name = match reference {
+        Some(reference) => last_component(&reference.repository),
+        None => last_component(name.unwrap_or_default()).split(':').next().unwrap_or_default(),
     };
-    let name = repository.rsplit('/').next().unwrap_or(repository);
-    let url = format!("{host}/{repository}").replace('/', "%2F").replace(':', "%3A");
-    format!("pkg:oci/{name}@{digest}?repository_url={url}")
+    let name = if name.is_empty() { "image" } else { name };
+    let purl = format!("pkg:oci/{}@{}", encoded(&name.to_lowercase()), encoded(&digest.to_string()));
+    match reference {
+        Some(Reference { host, repository, .. }) => {
+            format!("{purl}?repository_url={}", encoded(&format!("{host}/{repository}")))
+        }
+        None => purl,
+    }
+}
+
+fn last_component(name: &str) -> &str {
+    name.rsplit('/').next().unwrap_or(name)
 }
 
 /// Whether an identifier is the package URL of an image.

@@ -249,3 +249,23 @@ fn many_statements_about_one_vulnerability_are_merged() {
     vex.merge(&document);
     assert_eq!(vex.statements.len(), count);
 }
+
+#[test]
+fn names_of_images_are_encoded_in_package_urls() {
+    let digest = Digest::sha256(b"");
+    let version = format!("sha256%3A{}", digest.hex());
+    for (name, expected) in [
+        (Some("localhost:5000/Team/App:1"), "app"),
+        (Some("victim@sha256%3Aaaa?x=1:t"), "victim%40sha256%253aaaa%3Fx%3D1"),
+        (Some("a#b&c:t"), "a%23b%26c"),
+        (Some(":t"), "image"),
+        (None, "image"),
+    ] {
+        assert_eq!(product::image_purl(name, &digest, None), format!("pkg:oci/{expected}@{version}"));
+    }
+    let reference: Reference = "example.com:5000/team/app:1".parse().unwrap();
+    assert_eq!(
+        product::image_purl(Some("other:1"), &digest, Some(&reference)),
+        format!("pkg:oci/app@{version}?repository_url=example.com%3A5000%2Fteam%2Fapp")
+    );
+}
