@@ -13,7 +13,8 @@ use super::{
 type Packages = BTreeMap<String, Option<String>>;
 
 impl Vex {
-    /// Returns the CycloneDX document. It has no statements about other images, because scanners apply all statements to the image.
+    /// Returns the CycloneDX document. It has no statements about other images, because scanners apply all statements to the image,
+    /// and none about packages without a package URL, because `affects` would be empty.
     pub fn cyclonedx(&self) -> Value {
         let image = self.product.as_deref();
         let statements = self.statements.iter().map(|statement| (statement, statement.packages_in(image)));
@@ -49,6 +50,9 @@ fn vulnerability(statement: &VexStatement, packages: &Packages) -> Value {
         Status::UnderInvestigation => "in_triage",
     };
     let mut analysis = json!({ "state": state });
+    if let Some(time) = &statement.timestamp {
+        analysis["lastUpdated"] = time.as_str().into();
+    }
     if let Some(justification) = statement.justification {
         analysis["justification"] = justification.cyclonedx().into();
     }

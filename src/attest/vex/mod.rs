@@ -31,7 +31,7 @@ use crate::{
 pub use package::Package;
 pub use patches::{list, read};
 use product::image_purl;
-use statement::{Product, Status, VexStatement};
+use statement::{Product, VexStatement, check_time};
 
 /// The value of `@context`.
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
@@ -72,12 +72,36 @@ pub enum VexError {
     /// It has another format or version.
     #[error("its @context is {0:?}, not {CONTEXT}")]
     Context(String),
+    /// A statement lacks the vulnerability. Statements are counted from 1.
+    #[error("statement {0}: vulnerability.name is empty; write an identifier, for example CVE-2024-12345")]
+    NoVulnerability(usize),
     /// The specification requires a reason.
     #[error("{0}: the status not_affected requires a justification or an impact_statement")]
     NoJustification(String),
     /// The specification requires an action.
     #[error("{0}: the status affected requires an action_statement")]
     NoAction(String),
+    /// A text has only white space.
+    #[error("{vulnerability}: {field} is empty; write a text, or remove the field")]
+    Empty {
+        /// The name of the vulnerability.
+        vulnerability: String,
+        /// The name of the field.
+        field: &'static str,
+    },
+    /// A product cannot be found.
+    #[error(
+        "{0}: a product or subcomponent has no identifier, or an empty one; write its package URL as @id, for example pkg:nix/openssl@3.0.1"
+    )]
+    NoIdentifier(String),
+    /// A time has another format.
+    #[error("{field} is {text:?}, which is not a time of RFC 3339; write it like 2024-01-31T00:00:00Z")]
+    Time {
+        /// The name of the field.
+        field: &'static str,
+        /// Its value.
+        text: String,
+    },
 }
 
 impl Document {
@@ -91,15 +115,9 @@ impl Document {
         if document.context != CONTEXT {
             return Err(VexError::Context(document.context));
         }
-        for statement in &document.statements {
-            let name = statement.vulnerability.name.clone();
-            let has_reason = statement.justification.is_some() || statement.impact_statement.is_some();
-            if statement.status == Status::NotAffected && !has_reason {
-                return Err(VexError::NoJustification(name));
-            }
-            if statement.status == Status::Affected && statement.action_statement.is_none() {
-                return Err(VexError::NoAction(name));
-            }
+        check_time("timestamp", document.timestamp.as_deref())?;
+        for (number, statement) in (1..).zip(&document.statements) {
+            statement.check(number)?;
         }
         Ok(document)
     }

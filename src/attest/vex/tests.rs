@@ -1,5 +1,6 @@
 use super::{
     patches::{Patches, cves, header},
+    statement::Status,
     *,
 };
 use crate::{
@@ -268,4 +269,43 @@ fn names_of_images_are_encoded_in_package_urls() {
         product::image_purl(Some("other:1"), &digest, Some(&reference)),
         format!("pkg:oci/app@{version}?repository_url=example.com%3A5000%2Fteam%2Fapp")
     );
+}
+
+#[test]
+fn documents_with_empty_values_or_invalid_times_are_refused() {
+    let statement = |fields: &str| parse(&format!(r#"{{"vulnerability":{{"name":"CVE-2024-1"}},{fields}}}"#));
+    for (fields, expected) in [
+        (r#""status":"not_affected","impact_statement":"""#, "CVE-2024-1: impact_statement is empty"),
+        (r#""status":"affected","action_statement":" ""#, "CVE-2024-1: action_statement is empty"),
+        (r#""status":"fixed","products":[{}]"#, "a product or subcomponent has no identifier"),
+        (r#""status":"fixed","products":[{"@id":""}]"#, "a product or subcomponent has no identifier"),
+        (r#""status":"fixed","products":[{"@id":"pkg:oci/app","subcomponents":[{}]}]"#, "has no identifier"),
+        (r#""status":"fixed","timestamp":"yesterday""#, r#"timestamp is "yesterday""#),
+        (r#""status":"fixed","timestamp":"2024-01-31""#, "write it like 2024-01-31T00:00:00Z"),
+        (r#""status":"fixed","last_updated":"2024-02-31T00:00:00Z""#, "last_updated is"),
+        (r#""status":"fixed","action_statement_timestamp":"""#, "action_statement_timestamp is"),
+    ] {
+        let error = statement(fields).unwrap_err().to_string();
+        assert!(error.contains(expected), "{fields}: {error}");
+    }
+    let error = parse(r#"{"vulnerability":{"name":""},"status":"fixed"}"#).unwrap_err().to_string();
+    assert!(error.contains("statement 1: vulnerability.name is empty"), "{error}");
+    let document = format!(r#"{{"@context":"{CONTEXT}","timestamp":"now","statements":[]}}"#);
+    assert!(Document::parse(document.as_bytes()).is_err());
+    statement(
+        r#""status":"fixed","timestamp":"2024-01-31T10:00:00.123456+01:00","products":[{"hashes":{"md5":"00"}}]"#,
+    )
+    .unwrap();
+}
+
+#[test]
+fn cyclonedx_omits_packages_without_a_package_url() {
+    let mut vex = vex();
+    vex.merge(&parse(&fixed("CVE-2024-1", r#"{"identifiers":{"cpe23":"cpe:2.3:a:x:x:1:*:*:*:*:*:*:*"}}"#)).unwrap());
+    vex.merge(&parse(&fixed("CVE-2024-2", r#"{"@id":"https://example.com/x"},{"@id":"pkg:nix/x@1"}"#)).unwrap());
+    assert_eq!(vex.openvex()["statements"].as_array().unwrap().len(), 2);
+    let document = vex.cyclonedx();
+    assert_eq!(document["vulnerabilities"].as_array().unwrap().len(), 1);
+    assert_eq!(document["vulnerabilities"][0]["affects"], json!([{ "ref": "pkg:nix/x@1" }]));
+    assert_eq!(document["vulnerabilities"][0]["analysis"]["lastUpdated"], "2026-01-01T00:00:00Z");
 }
