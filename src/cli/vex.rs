@@ -100,7 +100,7 @@ fn packages(image: &Image) -> Result<Vec<Package>> {
         match patches(path, derivers.get(path))? {
             None => unknown += 1,
             Some(listed) if listed.is_empty() => {}
-            Some(listed) => found.push(Package::new(path, vex::read(listed.iter().map(String::as_str)), None)),
+            Some(listed) => found.push(Package::new(path, vex::read(path, listed.iter().map(String::as_str)), None)),
         }
     }
     if unknown > 0 {

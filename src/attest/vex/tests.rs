@@ -1,5 +1,9 @@
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 use super::{
-    patches::{Patches, cves, header},
+    patches::{Patches, cves, header, read_header},
     statement::Status,
     *,
 };
@@ -58,7 +62,7 @@ fn patches_of_derivations_are_listed() {
     };
     let names = |derivation: &Derivation| {
         let listed = list(derivation, &path).unwrap();
-        read(listed.iter().map(String::as_str)).into_keys().collect::<Vec<_>>()
+        read(&path, listed.iter().map(String::as_str)).into_keys().collect::<Vec<_>>()
     };
     let plain = derivation("patches", &format!("{store}-CVE-2024-1234.patch {store}-source/b.patch"));
     assert_eq!(names(&plain), ["CVE-2024-1234.patch", "b.patch"]);
@@ -308,4 +312,52 @@ fn cyclonedx_omits_packages_without_a_package_url() {
     assert_eq!(document["vulnerabilities"].as_array().unwrap().len(), 1);
     assert_eq!(document["vulnerabilities"][0]["affects"], json!([{ "ref": "pkg:nix/x@1" }]));
     assert_eq!(document["vulnerabilities"][0]["analysis"]["lastUpdated"], "2026-01-01T00:00:00Z");
+}
+
+#[test]
+fn patches_are_read_only_from_regular_files_of_the_store() {
+    let top = tempfile::tempdir().unwrap();
+    let store = top.path().join("store");
+    let patch = |name: &str| store.join(format!("{}-{name}", "a".repeat(32)));
+    fs::create_dir_all(patch("source")).unwrap();
+    for file in [patch("plain.patch"), patch("source").join("below.patch"), top.path().join("outside.patch")] {
+        fs::write(file, "Subject: CVE-2024-1111\n--- a/x\n").unwrap();
+    }
+    symlink(patch("plain.patch"), patch("link.patch")).unwrap();
+    symlink(top.path().join("outside.patch"), patch("leaving.patch")).unwrap();
+    symlink("/dev/zero", patch("device.patch")).unwrap();
+    mknodat(CWD, patch("pipe.patch"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    for file in [patch("plain.patch"), patch("link.patch"), patch("source").join("below.patch")] {
+        assert_eq!(read_header(&store, &file).unwrap(), "Subject: CVE-2024-1111\n\n", "{}", file.display());
+    }
+    for file in [
+        top.path().join("outside.patch"),
+        store.join("../outside.patch"),
+        patch("leaving.patch"),
+        patch("device.patch"),
+        patch("pipe.patch"),
+        patch("source"),
+        patch("missing.patch"),
+        "x.patch".into(),
+        "".into(),
+    ] {
+        assert!(read_header(&store, Path::new(&file)).is_err(), "{}", file.display());
+    }
+}
+
+#[test]
+fn patches_with_the_same_name_have_all_headers() {
+    let top = tempfile::tempdir().unwrap();
+    let path = StorePath::parse(&format!("{}/{}-tool-1.0", top.path().display(), "a".repeat(32))).unwrap();
+    let files: Vec<String> = ["1111", "2222"]
+        .iter()
+        .map(|number| {
+            let directory = top.path().join(number);
+            fs::create_dir(&directory).unwrap();
+            fs::write(directory.join("fix.patch"), format!("Subject: CVE-2024-{number}")).unwrap();
+            directory.join("fix.patch").display().to_string()
+        })
+        .collect();
+    let patches = read(&path, files.iter().map(String::as_str));
+    assert_eq!(patches["fix.patch"], "Subject: CVE-2024-1111\nSubject: CVE-2024-2222\n");
 }
