@@ -95,3 +95,9 @@ pub(super) fn cves(text: &str) -> BTreeSet<String> {
     };
     upper.match_indices("CVE-").filter_map(number).collect()
 }
+
+/// Whether a text has the word `revert` or a form of it. Such patches can remove a fix.
+pub(super) fn is_revert(text: &str) -> bool {
+    let mut words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    words.any(|word| ["revert", "reverts", "reverted", "reverting"].iter().any(|form| word.eq_ignore_ascii_case(form)))
+}

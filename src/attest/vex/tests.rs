@@ -361,3 +361,24 @@ fn patches_with_the_same_name_have_all_headers() {
     let patches = read(&path, files.iter().map(String::as_str));
     assert_eq!(patches["fix.patch"], "Subject: CVE-2024-1111\nSubject: CVE-2024-2222\n");
 }
+
+#[test]
+fn patches_that_revert_fixes_fix_nothing() {
+    let path = StorePath::parse(&format!("/nix/store/{}-tool-1.0", "a".repeat(32))).unwrap();
+    let found = |patches: &[(&str, &str)]| {
+        let patches = patches.iter().map(|(name, header)| ((*name).to_owned(), (*header).to_owned())).collect();
+        let statements = Package::new(&path, patches, None).statements(None);
+        statements.into_iter().map(|one| one.vulnerability.name).collect::<Vec<_>>().join(" ")
+    };
+    for patches in [
+        &[("revert-fix-of-CVE-2024-2222.patch", "")][..],
+        &[("Revert_CVE-2024-2222.patch", "Subject: CVE-2024-3333")],
+        &[("a.patch", "Subject: [PATCH] Revert \"fix CVE-2024-2222\"\n\nThis reverts commit 0.\n")],
+        &[("CVE-2024-2222.patch", "Subject: revert CVE-2024-2222")],
+        &[("CVE-2024-2222.patch", ""), ("z-reverts-CVE-2024-2222.patch", "")],
+    ] {
+        assert_eq!(found(patches), "", "{patches:?}");
+    }
+    assert_eq!(found(&[("CVE-2024-2222-irreverted.patch", "")]), "CVE-2024-2222");
+    assert_eq!(found(&[("CVE-2024-2222.patch", "This reverts a commit.\nIt has CVE-2024-3333.")]), "CVE-2024-2222");
+}
