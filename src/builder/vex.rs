@@ -39,12 +39,12 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let mut vex = Vex::for_packages(&image, AUTHOR).with_context(reading)?;
     let included: BTreeSet<StorePath> = image.known_store_paths();
     for Patched { package, patches } in &request.packages {
-        let patches = vex::read(patches.iter().map(String::as_str));
-        for path in &package.paths {
-            let path = StorePath::parse(path)?;
-            if included.contains(&path) {
-                vex.add(&vex::Package::new(&path, patches.clone(), Some(&package.about)));
-            }
+        let paths: Vec<StorePath> =
+            package.paths.iter().map(|path| StorePath::parse(path)).collect::<Result<_, _>>()?;
+        let Some(first) = paths.first() else { continue };
+        let patches = vex::read(first, patches.iter().map(String::as_str));
+        for path in paths.iter().filter(|path| included.contains(path)) {
+            vex.add(&vex::Package::new(path, patches.clone(), Some(&package.about)));
         }
     }
     let mut bytes = serde_json::to_vec_pretty(&vex.openvex())?;

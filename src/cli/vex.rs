@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, File},
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -14,6 +14,7 @@ use clap::{Args, ValueEnum};
 use super::{nix_store::Nix, source::ImageArguments};
 use crate::{
     attest::vex::{self, Document, Package, Vex},
+    budget::{self, Budget},
     closure::{Derivation, StorePath},
     image::Image,
     oci::{Digest, Reference},
@@ -65,11 +66,13 @@ pub fn run(arguments: &VexArguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads OpenVEX documents.
+/// Reads OpenVEX documents, each within the limit of documents.
 pub fn read_documents<P: AsRef<Path>>(files: &[P]) -> Result<Vec<Document>> {
     let read = |file: &P| {
         let file = file.as_ref();
-        let text = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        // The user can name a pipe.
+        let text = File::open(file).and_then(|opened| Budget::new(&budget::DOCUMENT).read(opened));
+        let text = text.with_context(|| format!("reading {}", file.display()))?;
         Document::parse(&text).with_context(|| format!("{} is not an OpenVEX document", file.display()))
     };
     files.iter().map(read).collect()
@@ -97,24 +100,28 @@ fn packages(image: &Image) -> Result<Vec<Package>> {
     let mut found = Vec::new();
     let mut unknown = 0;
     for path in &paths {
-        let text = derivers.get(path).and_then(|deriver| fs::read(deriver.as_path()).ok());
-        let Some(text) = text else {
-            unknown += 1;
-            continue;
-        };
-        let derivation = Derivation::parse(&text).with_context(|| format!("parsing the derivation of {path}"))?;
-        let listed = vex::list(&derivation);
-        if !listed.is_empty() {
-            found.push(Package::new(path, vex::read(listed.iter().map(String::as_str)), None));
+        match patches(path, derivers.get(path))? {
+            None => unknown += 1,
+            Some(listed) if listed.is_empty() => {}
+            Some(listed) => found.push(Package::new(path, vex::read(path, listed.iter().map(String::as_str)), None)),
         }
     }
     if unknown > 0 {
         note!(
-            "the derivations of {unknown} of {} store paths are not in the store; their patches are not listed",
+            "the derivations of {unknown} of {} store paths are not in the store or have other outputs; their patches are not listed",
             paths.len()
         );
     }
     Ok(found)
+}
+
+/// Returns the patches of a store path. Returns `None` if the store does not have its derivation.
+fn patches(path: &StorePath, deriver: Option<&StorePath>) -> Result<Option<Vec<String>>> {
+    let Some(text) = deriver.and_then(|deriver| fs::read(deriver.as_path()).ok()) else {
+        return Ok(None);
+    };
+    let derivation = Derivation::parse(&text).with_context(|| format!("parsing the derivation of {path}"))?;
+    Ok(vex::list(&derivation, path))
 }
 
 /// Returns the derivations of the paths, as far as the store of this machine knows them.
@@ -126,4 +133,22 @@ fn derivers(paths: &[StorePath]) -> Result<BTreeMap<StorePath, StorePath>> {
     let missing = nix.missing(paths)?;
     let present: Vec<StorePath> = paths.iter().filter(|path| !missing.contains(path)).cloned().collect();
     nix.derivers(&present)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_beyond_the_limit_are_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let document = r#"{"@context":"https://openvex.dev/ns/v0.2.0","statements":[]}"#;
+        fs::write(file.path(), document).unwrap();
+        assert_eq!(read_documents(&[file.path()]).unwrap().len(), 1);
+        // The document remains valid with white space at its end.
+        let padding = " ".repeat(usize::try_from(budget::DOCUMENT.bytes).unwrap());
+        fs::write(file.path(), format!("{document}{padding}")).unwrap();
+        let error = format!("{:#}", read_documents(&[file.path()]).unwrap_err());
+        assert!(error.contains("the document has more than 4194304 bytes"), "{error}");
+    }
 }

@@ -75,7 +75,7 @@ fn is_date(text: &str) -> bool {
 }
 
 /// Encodes a component of a package URL.
-pub(super) fn encoded(text: &str) -> String {
+pub(in crate::attest) fn encoded(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' | b'~' => encoded.push(byte.into()),

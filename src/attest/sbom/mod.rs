@@ -31,6 +31,8 @@ use crate::{
 pub use about::About;
 use about::{License, Person};
 pub use identity::PackageIdentity;
+#[cfg(feature = "program")]
+pub(super) use identity::encoded;
 pub use scan::ForeignError;
 
 /// The format of an SBOM.

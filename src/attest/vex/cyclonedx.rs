@@ -9,38 +9,19 @@ use super::{
     statement::{Justification, Status, VexStatement},
 };
 
+/// Package URLs, each with its CPE.
+type Packages = BTreeMap<String, Option<String>>;
+
 impl Vex {
-    /// Returns the CycloneDX document.
+    /// Returns the CycloneDX document. It has no statements about other images, because scanners apply all statements to the image,
+    /// and none about packages without a package URL, because `affects` would be empty.
     pub fn cyclonedx(&self) -> Value {
-        let vulnerability = |statement: &VexStatement| {
-            let state = match statement.status {
-                Status::NotAffected => "not_affected",
-                Status::Affected => "exploitable",
-                Status::Fixed => "resolved",
-                Status::UnderInvestigation => "in_triage",
-            };
-            let mut analysis = json!({ "state": state });
-            if let Some(justification) = statement.justification {
-                analysis["justification"] = justification.cyclonedx().into();
-            }
-            let details = [&statement.status_notes, &statement.impact_statement, &statement.action_statement];
-            let details: Vec<&str> = details.into_iter().flatten().map(String::as_str).collect();
-            if !details.is_empty() {
-                analysis["detail"] = details.join("; ").into();
-            }
-            let affects: Vec<Value> = statement.packages().into_iter().map(|purl| json!({ "ref": purl })).collect();
-            json!({ "id": statement.vulnerability.name, "analysis": analysis, "affects": affects })
-        };
-        let components: BTreeMap<String, Option<String>> =
-            self.statements.iter().flat_map(VexStatement::identifiers).collect();
-        let component = |(purl, cpe): (&String, &Option<String>)| {
-            let mut value = json!({ "type": "library", "bom-ref": purl, "name": name_of(purl), "purl": purl });
-            if let Some(cpe) = cpe {
-                value["cpe"] = cpe.as_str().into();
-            }
-            value
-        };
-        let others = components.iter().filter(|(purl, _)| Some(*purl) != self.product.as_ref());
+        let image = self.product.as_deref();
+        let statements = self.statements.iter().map(|statement| (statement, statement.packages_in(image)));
+        let statements: Vec<(&VexStatement, Packages)> =
+            statements.filter(|(_, packages)| !packages.is_empty()).collect();
+        let components: Packages = statements.iter().flat_map(|(_, packages)| packages.clone()).collect();
+        let others = components.iter().filter(|(purl, _)| Some(purl.as_str()) != image);
         let mut document = json!({
             "bomFormat": "CycloneDX",
             "specVersion": "1.6",
@@ -50,14 +31,46 @@ impl Vex {
                 "authors": [ { "name": self.author } ],
             },
             "components": others.map(component).collect::<Vec<_>>(),
-            "vulnerabilities": self.statements.iter().map(vulnerability).collect::<Vec<_>>(),
+            "vulnerabilities":
+                statements.iter().map(|(statement, packages)| vulnerability(statement, packages)).collect::<Vec<_>>(),
         });
-        if let Some(image) = &self.product {
+        if let Some(image) = image {
             document["metadata"]["component"] =
                 json!({ "type": "container", "bom-ref": image, "name": name_of(image), "purl": image });
         }
         document
     }
+}
+
+fn vulnerability(statement: &VexStatement, packages: &Packages) -> Value {
+    let state = match statement.status {
+        Status::NotAffected => "not_affected",
+        Status::Affected => "exploitable",
+        Status::Fixed => "resolved",
+        Status::UnderInvestigation => "in_triage",
+    };
+    let mut analysis = json!({ "state": state });
+    if let Some(time) = &statement.timestamp {
+        analysis["lastUpdated"] = time.as_str().into();
+    }
+    if let Some(justification) = statement.justification {
+        analysis["justification"] = justification.cyclonedx().into();
+    }
+    let details = [&statement.status_notes, &statement.impact_statement, &statement.action_statement];
+    let details: Vec<&str> = details.into_iter().flatten().map(String::as_str).collect();
+    if !details.is_empty() {
+        analysis["detail"] = details.join("; ").into();
+    }
+    let affects: Vec<Value> = packages.keys().map(|purl| json!({ "ref": purl })).collect();
+    json!({ "id": statement.vulnerability.name, "analysis": analysis, "affects": affects })
+}
+
+fn component((purl, cpe): (&String, &Option<String>)) -> Value {
+    let mut value = json!({ "type": "library", "bom-ref": purl, "name": name_of(purl), "purl": purl });
+    if let Some(cpe) = cpe {
+        value["cpe"] = cpe.as_str().into();
+    }
+    value
 }
 
 impl Justification {

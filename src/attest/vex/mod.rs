@@ -16,9 +16,12 @@
 mod cyclonedx;
 mod package;
 mod patches;
+mod product;
 mod statement;
 
-use serde::Deserialize;
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -27,7 +30,8 @@ use crate::{
 };
 pub use package::Package;
 pub use patches::{list, read};
-use statement::{Product, Status, VexStatement};
+use product::image_purl;
+use statement::{Product, VexStatement, check_time};
 
 /// The value of `@context`.
 const CONTEXT: &str = "https://openvex.dev/ns/v0.2.0";
@@ -46,6 +50,8 @@ pub struct Vex {
     author: String,
     created: Timestamp,
     statements: Vec<VexStatement>,
+    /// The content of the last statement about a vulnerability at one time (the first part of the key) and a product.
+    last: HashMap<(Digest, Digest), Digest>,
 }
 
 /// An OpenVEX document of a team, or one that a build has made.
@@ -66,12 +72,36 @@ pub enum VexError {
     /// It has another format or version.
     #[error("its @context is {0:?}, not {CONTEXT}")]
     Context(String),
+    /// A statement lacks the vulnerability. Statements are counted from 1.
+    #[error("statement {0}: vulnerability.name is empty; write an identifier, for example CVE-2024-12345")]
+    NoVulnerability(usize),
     /// The specification requires a reason.
     #[error("{0}: the status not_affected requires a justification or an impact_statement")]
     NoJustification(String),
     /// The specification requires an action.
     #[error("{0}: the status affected requires an action_statement")]
     NoAction(String),
+    /// A text has only white space.
+    #[error("{vulnerability}: {field} is empty; write a text, or remove the field")]
+    Empty {
+        /// The name of the vulnerability.
+        vulnerability: String,
+        /// The name of the field.
+        field: &'static str,
+    },
+    /// A product cannot be found.
+    #[error(
+        "{0}: a product or subcomponent has no identifier, or an empty one; write its package URL as @id, for example pkg:nix/openssl@3.0.1"
+    )]
+    NoIdentifier(String),
+    /// A time has another format.
+    #[error("{field} is {text:?}, which is not a time of RFC 3339; write it like 2024-01-31T00:00:00Z")]
+    Time {
+        /// The name of the field.
+        field: &'static str,
+        /// Its value.
+        text: String,
+    },
 }
 
 impl Document {
@@ -85,15 +115,9 @@ impl Document {
         if document.context != CONTEXT {
             return Err(VexError::Context(document.context));
         }
-        for statement in &document.statements {
-            let name = statement.vulnerability.name.clone();
-            let has_reason = statement.justification.is_some() || statement.impact_statement.is_some();
-            if statement.status == Status::NotAffected && !has_reason {
-                return Err(VexError::NoJustification(name));
-            }
-            if statement.status == Status::Affected && statement.action_statement.is_none() {
-                return Err(VexError::NoAction(name));
-            }
+        check_time("timestamp", document.timestamp.as_deref())?;
+        for (number, statement) in (1..).zip(&document.statements) {
+            statement.check(number)?;
         }
         Ok(document)
     }
@@ -112,7 +136,10 @@ impl Vex {
         reference: Option<&Reference>,
         author: &str,
     ) -> serde_json::Result<Self> {
-        Ok(Self { product: Some(product(image, digest, reference)), ..Self::for_packages(image, author)? })
+        Ok(Self {
+            product: Some(image_purl(image.reference.as_deref(), digest, reference)),
+            ..Self::for_packages(image, author)?
+        })
     }
 
     /// Creates a document without statements about the packages of an image whose digest is not known before a push.
@@ -122,7 +149,7 @@ impl Vex {
     /// If the configuration of the image is malformed.
     pub fn for_packages(image: &Image, author: &str) -> serde_json::Result<Self> {
         let created = image.parse_config()?.created.unwrap_or(Timestamp::EPOCH);
-        Ok(Self { product: None, author: author.to_owned(), created, statements: Vec::new() })
+        Ok(Self { product: None, author: author.to_owned(), created, statements: Vec::new(), last: HashMap::new() })
     }
 
     /// Adds the statements about a package.
@@ -144,27 +171,17 @@ impl Vex {
         }
     }
 
-    /// Adds a statement, unless there is an equal one about the same packages.
+    /// Adds a statement, unless the last statements about its products with the same timestamp are equal.
     fn push(&mut self, statement: VexStatement) {
-        let is_known = |known: &VexStatement| {
-            let VexStatement {
-                vulnerability,
-                status,
-                status_notes,
-                action_statement,
-                justification,
-                impact_statement,
-                ..
-            } = known;
-            *vulnerability == statement.vulnerability
-                && *status == statement.status
-                && *status_notes == statement.status_notes
-                && *action_statement == statement.action_statement
-                && *justification == statement.justification
-                && *impact_statement == statement.impact_statement
-                && known.packages() == statement.packages()
-        };
-        if !self.statements.iter().any(is_known) {
+        let timestamp = statement.timestamp.clone().unwrap_or_else(|| self.created.to_string());
+        let subject = digest(&(&statement.vulnerability.name, &timestamp));
+        let content =
+            digest(&VexStatement { id: None, products: Vec::new(), timestamp: Some(timestamp), ..statement.clone() });
+        let mut is_new = false;
+        for product in &statement.products {
+            is_new |= self.last.insert((subject, digest(product)), content) != Some(content);
+        }
+        if is_new {
             self.statements.push(statement);
         }
     }
@@ -192,18 +209,9 @@ impl Vex {
     }
 }
 
-/// Returns the package URL of an image ([purl-spec](https://github.com/package-url/purl-spec), type `oci`). Its `repository_url` has
-/// the name of the image too, as scanners write it (grype, grype/vex/openvex/implementation.go).
-fn product(image: &Image, digest: &Digest, reference: Option<&Reference>) -> String {
-    let digest = digest.to_string().replace(':', "%3A");
-    let Some(Reference { host, repository, .. }) = reference else {
-        let name = image.reference.as_deref().and_then(|name| name.rsplit('/').next()).unwrap_or("image");
-        let name = name.split(':').next().unwrap_or(name);
-        return format!("pkg:oci/{name}@{digest}");
-    };
-    let name = repository.rsplit('/').next().unwrap_or(repository);
-    let url = format!("{host}/{repository}").replace('/', "%2F").replace(':', "%3A");
-    format!("pkg:oci/{name}@{digest}?repository_url={url}")
+/// Returns the digest of a value in JSON, which takes less memory in a map than the value.
+fn digest(value: &impl Serialize) -> Digest {
+    Digest::sha256(&serde_json::to_vec(value).expect("statements have string keys"))
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! The statements about a package, from its patches and its metadata.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    iter,
+};
 
 use super::{
-    patches::{Patches, cves},
+    patches::{Patches, cves, is_revert},
     statement::{Product, Status, VexStatement, Vulnerability},
 };
 use crate::{
@@ -90,15 +93,28 @@ impl Package {
 }
 
 /// Returns the vulnerabilities that patches fix, each with the patches that name it.
+///
+/// ```text
+/// revert-fix-of-CVE-2024-1111.patch   fixes nothing, and CVE-2024-1111 is not fixed by other patches either
+/// Subject: Revert "CVE-2024-2222"     the same for the numbers in the header
+/// ```
 fn fixed(patches: &Patches) -> BTreeMap<String, BTreeSet<String>> {
     let mut fixed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut reverted: BTreeSet<String> = BTreeSet::new();
     for (name, header) in patches {
+        let reverting = iter::once(name.as_str()).chain(header.lines()).filter(|line| is_revert(line));
+        reverted.extend(reverting.flat_map(cves));
+        if is_revert(name) {
+            continue;
+        }
         for cve in cves(name) {
             fixed.entry(cve).or_default().insert(format!("patch {name}"));
         }
-        for cve in cves(header).into_iter().filter(|cve| !cves(name).contains(cve)) {
+        let found = if is_revert(header) { BTreeSet::new() } else { cves(header) };
+        for cve in found.into_iter().filter(|cve| !cves(name).contains(cve)) {
             fixed.entry(cve).or_default().insert(format!("patch {name}, by its header"));
         }
     }
+    fixed.retain(|cve, _| !reverted.contains(cve));
     fixed
 }
