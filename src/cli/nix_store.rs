@@ -126,13 +126,28 @@ impl Nix {
         Ok(missing)
     }
 
-    /// Builds a derivation or takes it from a cache, and returns its output. A root keeps it while this value lives.
-    pub fn realise(&self, derivation: &StorePath) -> Result<PathBuf> {
+    /// Builds a derivation or takes it from a cache, and returns its first output. A root keeps it while this value lives.
+    pub fn realise(&self, derivation: &StorePath) -> Result<StorePath> {
         let link = self.directory.path().join("image");
         let mut command = self.build();
         command.args(["--realise", derivation.as_str(), "--indirect", "--add-root"]).arg(&link);
         run(command, &format!("building {derivation}"))?;
-        fs::canonicalize(&link).with_context(|| format!("reading {}", link.display()))
+        // The output may be a link to any file, so only the root's own link is followed.
+        let output = fs::read_link(&link).with_context(|| format!("reading {}", link.display()))?;
+        let output = output.to_str().and_then(|output| StorePath::parse(output).ok());
+        output.with_context(|| format!("building {derivation}: its output is not a store path"))
+    }
+
+    /// Returns the closure of valid store paths.
+    pub fn requisites(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        let mut all = BTreeSet::new();
+        for batch in paths.chunks(BATCH) {
+            let mut command = store();
+            command.args(["--query", "--requisites"]).args(batch.iter().map(StorePath::as_str));
+            let text = String::from_utf8(run(command, "reading the store")?.stdout)?;
+            all.extend(text.lines().filter_map(|line| StorePath::parse(line).ok()));
+        }
+        Ok(all)
     }
 
     /// Builds all outputs of derivations, which `repeat` needs.

@@ -11,6 +11,7 @@
 
 mod differences;
 mod explain;
+mod links;
 mod named;
 mod origins;
 mod print;

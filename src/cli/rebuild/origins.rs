@@ -12,12 +12,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs,
     path::PathBuf,
 };
 
 use anyhow::{Context, Result, bail};
 
-use super::differences::Rebuilt;
+use super::{differences::Rebuilt, links::linked_paths};
 use crate::{
     attest::rebuild::{Origins, PathOrigin},
     cli::nix_store::{Nix, PathInfo, Repeated},
@@ -40,12 +41,15 @@ pub fn build(nix: &Nix, top: &StorePath, is_full: bool) -> Result<(Rebuilt, Orig
     }
     let outputs = outputs(&derivations);
     let before = nix.missing(&outputs.keys().cloned().collect::<Vec<_>>())?;
-    let built = nix.realise(top)?;
+    let output = nix.realise(top)?;
+    let linked = linked_paths(&output, &nix.requisites(std::slice::from_ref(&output))?)?;
+    let built = fs::canonicalize(output.as_path()).with_context(|| format!("reading {output}"))?;
     let location: Location = built.display().to_string().parse().map_err(anyhow::Error::msg)?;
     let opened = location.open(&ReadOptions::default()).with_context(|| format!("reading {}", built.display()))?;
     let image = opened.image(None)?;
 
     let mut paths: Vec<StorePath> = image.known_store_paths().into_iter().collect();
+    paths.extend(linked);
     let made = derivations.iter().filter(|(_, derivation)| derivation.builder == own.builder);
     let made: BTreeSet<StorePath> = made.flat_map(|(_, derivation)| paths_of(derivation)).collect();
     let missing = nix.missing(&made.iter().cloned().collect::<Vec<_>>())?;
