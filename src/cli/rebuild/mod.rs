@@ -37,7 +37,7 @@ use crate::{
     closure::StorePath,
     image::Image,
     oci::{Descriptor, Reference},
-    terminal::note,
+    terminal::{self, note},
     transport::{
         Location, ReadOptions,
         registry::{Client, Purpose, signatures::SignatureReader},
@@ -110,7 +110,7 @@ pub fn run(arguments: &RebuildArguments) -> Result<ExitCode> {
     if let Some(claimed) = claim.as_ref().and_then(|claim| claim.derivation.as_deref())
         && claimed != derivation.as_str()
     {
-        note!("the derivation is {derivation}, not {claimed} as in the provenance");
+        note!("the derivation is {derivation}, not {} as in the provenance", terminal::line(claimed));
     }
     let (rebuilt, origins, system) = origins::build(&nix, &derivation, arguments.full)?;
     let differences = differences::find(&image, claim.as_ref(), &rebuilt)?;
