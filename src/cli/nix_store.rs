@@ -17,7 +17,10 @@ use tempfile::TempDir;
 
 use crate::{
     budget,
-    cli::flake::isolation::{Isolation, isolate_builders},
+    cli::flake::{
+        NO_SUBSTITUTERS,
+        isolation::{Isolation, isolate_builders},
+    },
     closure::{Derivation, StorePath, parse_nar_hash},
     oci::Digest,
     transport::git::restrict_git,
@@ -234,7 +237,7 @@ impl Nix {
         }
         // Failed builds keep their directory.
         command.env("TMPDIR", self.directory.path());
-        command.args((!self.substitutes).then_some(["--option", "substituters", ""]).into_iter().flatten());
+        command.args((!self.substitutes).then_some(NO_SUBSTITUTERS).into_iter().flatten());
         command
     }
 }

@@ -103,7 +103,7 @@ pub fn run(arguments: &RebuildArguments) -> Result<ExitCode> {
     let claim = arguments.key.as_ref().map(|key| read_claim(location, &image, key, &options)).transpose()?;
     let pinned = pinned(arguments, location, claim.as_ref())?;
 
-    let flake = Evaluated::parse(&pinned.flake, pinned.has_commit)?;
+    let flake = Evaluated::parse(&pinned.flake, pinned.has_commit, !arguments.full)?;
     let nix = Nix::create(!arguments.full)?.isolated(!flake.is_own());
     let version = nix.version()?;
     let derivation = evaluate(&flake, &pinned)?;
