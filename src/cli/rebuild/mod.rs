@@ -150,10 +150,16 @@ fn pinned(arguments: &RebuildArguments, location: &Location, claim: Option<&Buil
     if let Some(revision) = &arguments.revision {
         named.revision = Some(named::check_commit("--revision", revision)?);
     }
-    match claimed {
-        Some(claimed) => named.with_claim(&claimed)?.pinned(),
-        None => named.pinned(),
-    }
+    let pinned = match claimed {
+        Some(claimed) => named.with_claim(&claimed)?.pinned()?,
+        None => named.pinned()?,
+    };
+    ensure!(
+        pinned.has_commit || !arguments.attest,
+        "--attest: {} has no commit, so that the statement would name a source that can change; name a repository of git",
+        pinned.flake
+    );
+    Ok(pinned)
 }
 
 /// Returns the derivation of the image.
@@ -216,4 +222,27 @@ fn attest(location: &Location, image: &Image, rebuild: &Rebuild, signer: &Signer
     registry.attest(&subject, &statement).with_context(|| format!("attaching the statement to {}", subject.digest))?;
     note!("{}: statement attached", subject.digest);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_name_a_commit() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let pin = |extra: &[&str]| {
+            let command = RebuildArguments::augment_args(clap::Command::new("rebuild"));
+            let matches = command.try_get_matches_from([&["rebuild", "docker://h/x:1"], extra].concat()).unwrap();
+            let arguments = <RebuildArguments as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+            pinned(&arguments, arguments.image.as_ref().unwrap(), None)
+        };
+        let repository = format!("github:o/r/{commit}#i");
+        for flake in ["path:/x#i", "https://h/x.tar.gz#i", "tarball+file:///x.tar#i"] {
+            assert!(!pin(&["--flake", flake]).unwrap().has_commit);
+            let error = pin(&["--flake", flake, "--attest"]).unwrap_err().to_string();
+            assert!(error.contains("has no commit, so that the statement"), "{error}");
+        }
+        assert!(pin(&["--flake", &repository, "--attest"]).unwrap().has_commit);
+    }
 }
