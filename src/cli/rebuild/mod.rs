@@ -9,6 +9,7 @@
 //!
 //! The exit code is 0 if the image is reproduced, 1 if it differs, and 2 on errors.
 
+mod blobs;
 mod differences;
 mod explain;
 mod links;
