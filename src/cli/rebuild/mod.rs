@@ -108,10 +108,8 @@ pub fn run(arguments: &RebuildArguments) -> Result<ExitCode> {
     let nix = Nix::create(!arguments.full)?.isolated(!flake.is_own());
     let version = nix.version()?;
     let derivation = evaluate(&flake, &pinned)?;
-    if let Some(claimed) = claim.as_ref().and_then(|claim| claim.derivation.as_deref())
-        && claimed != derivation.as_str()
-    {
-        note!("the derivation is {derivation}, not {} as in the provenance", terminal::line(claimed));
+    if let Some(message) = claim.as_ref().and_then(|claim| other_derivation(claim, &derivation)) {
+        note!("{message}");
     }
     let (rebuilt, origins, system) = origins::build(&nix, &derivation, arguments.full)?;
     let differences = differences::find(&image, claim.as_ref(), &rebuilt)?;
@@ -172,6 +170,14 @@ fn evaluate(flake: &Evaluated, pinned: &Pinned) -> Result<StorePath> {
     path.with_context(|| format!("{name} is not a derivation: {text:?}"))
 }
 
+/// Returns a message if the provenance names another derivation.
+fn other_derivation(claim: &BuildClaim, derivation: &StorePath) -> Option<String> {
+    let claimed = claim.derivation.as_deref().filter(|claimed| *claimed != derivation.as_str())?;
+    // The text is not trusted.
+    let claimed = terminal::line(claimed);
+    Some(format!("the derivation is {derivation}, not {claimed} as in the provenance"))
+}
+
 /// Returns the flake of a provenance.
 fn claimed(claim: &BuildClaim) -> Result<NamedFlake> {
     let flake = claim.flake.as_deref().context("the provenance has no flake; omit --key, and name flake and commit")?;
@@ -228,6 +234,15 @@ fn attest(location: &Location, image: &Image, rebuild: &Rebuild, signer: &Signer
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn derivations_of_provenances_are_printed_in_one_line() {
+        let derivation = StorePath::parse(&format!("/nix/store/{}-x.drv", "a".repeat(32))).unwrap();
+        let claim = |text: &str| BuildClaim { derivation: Some(text.to_owned()), ..BuildClaim::default() };
+        assert_eq!(other_derivation(&claim(derivation.as_str()), &derivation), None);
+        let message = other_derivation(&claim("x\nreproduced: y\u{1b}[2J"), &derivation).unwrap();
+        assert!(message.contains("reproduced: y") && !message.chars().any(char::is_control), "{message:?}");
+    }
 
     #[test]
     fn statements_name_a_commit() {
