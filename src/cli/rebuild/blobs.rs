@@ -6,9 +6,7 @@
 
 use std::io;
 
-use super::differences::Difference;
 use crate::{
-    causes,
     image::{Chunked, Image, ImageError, LayerBlob},
     layer::DetectedCompression,
     oci::descriptor::media_type,
@@ -17,26 +15,39 @@ use crate::{
 /// Media types of layers, in the terms of OCI.
 const LAYERS: [&str; 3] = [media_type::LAYER_TAR, media_type::LAYER_GZIP, media_type::LAYER_ZSTD];
 
+/// A problem of a blob.
+#[derive(Debug)]
+pub struct BlobProblem {
+    /// The number of the layer, counted from 1.
+    pub number: usize,
+    pub why: String,
+}
+
 /// Verifies the blobs of an image, which has the same layers as `other`. `side` is the name of the image in messages.
-pub fn verify(image: &Image, other: &Image, side: Option<&str>) -> Vec<Difference> {
+pub fn verify(image: &Image, other: &Image, side: Option<&str>) -> Vec<BlobProblem> {
     let layers = image.layers.iter().enumerate();
     let check = |(at, layer): (usize, &LayerBlob)| {
         let why = problem(layer, other.layers.get(at))?;
         let why = side.map_or_else(|| why.clone(), |side| format!("in {side}: {why}"));
-        Some(Difference::Blob { number: at + 1, why })
+        Some(BlobProblem { number: at + 1, why })
     };
     layers.filter_map(check).collect()
 }
 
 /// Verifies that the layers of an image that was built here have the digests in its recipe. Layers that only a registry has are
 /// not read.
-pub fn verify_built(image: &Image) -> Vec<Difference> {
+pub fn verify_built(image: &Image) -> Vec<BlobProblem> {
     let layers = image.layers.iter().enumerate().filter(|(_, layer)| layer.origin.is_none() && !layer.elsewhere);
     let check = |(at, layer): (usize, &LayerBlob)| {
-        let why = causes::joined(&layer.write(&mut io::sink()).err()?);
-        Some(Difference::Blob { number: at + 1, why: format!("in the rebuild: {why}") })
+        let why = joined(layer.write(&mut io::sink()).err()?);
+        Some(BlobProblem { number: at + 1, why: format!("in the rebuild: {why}") })
     };
     layers.filter_map(check).collect()
+}
+
+/// Returns an error with its causes.
+fn joined(error: ImageError) -> String {
+    format!("{:#}", anyhow::Error::new(error))
 }
 
 /// Returns why engines may read something else than the layer.
@@ -54,7 +65,7 @@ fn problem(layer: &LayerBlob, other: Option<&LayerBlob>) -> Option<String> {
     }
     let (found, is_verified) = match contents(layer) {
         Ok(found) => found,
-        Err(error) => return Some(causes::joined(&error)),
+        Err(error) => return Some(joined(error)),
     };
     if !is_verified {
         return Some("it has a table of contents, which strata cannot compare with the files of this tar".to_owned());
@@ -169,7 +180,7 @@ mod tests {
             (image(media_type::LAYER_TAR, b"another".to_vec(), |_| ()), "but the diff_id in the image's config is"),
         ] {
             let found = verify(&image, &plain, Some("the first"));
-            let [Difference::Blob { number: 1, why }] = found.as_slice() else { panic!("{expected}: {found:?}") };
+            let [BlobProblem { number: 1, why }] = found.as_slice() else { panic!("{expected}: {found:?}") };
             assert!(why.starts_with("in the first: ") && why.contains(expected), "{why}");
         }
         assert!(verify_built(&plain).is_empty());

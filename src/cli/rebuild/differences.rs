@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::blobs;
+use super::blobs::{self, BlobProblem};
 use crate::{
     attest::BuildClaim,
     closure::StorePath,
@@ -73,6 +73,12 @@ pub enum Difference {
     Blob { number: usize, why: String },
 }
 
+impl From<BlobProblem> for Difference {
+    fn from(BlobProblem { number, why }: BlobProblem) -> Self {
+        Self::Blob { number, why }
+    }
+}
+
 /// Compares an image with its rebuild.
 ///
 /// # Errors
@@ -88,8 +94,8 @@ pub fn find(image: &Image, claim: Option<&BuildClaim>, rebuilt: &Rebuilt) -> Res
     }
     found.extend(of_builds(rebuilt)?);
     if found.is_empty() {
-        found.extend(blobs::verify(image, &rebuilt.image, None));
-        found.extend(blobs::verify_built(&rebuilt.image));
+        let problems = blobs::verify(image, &rebuilt.image, None);
+        found.extend(problems.into_iter().chain(blobs::verify_built(&rebuilt.image)).map(Difference::from));
     }
     if found.is_empty() {
         found.extend(manifest(image, &rebuilt.image)?);

@@ -53,8 +53,9 @@ pub fn run(arguments: &RebuildArguments, first: &Location, second: &Location) ->
     let mut differences = differences::compare(&one, &two)?;
     if differences.is_empty() {
         // A config determines its layers, but not that the image has their blobs.
-        differences.extend(blobs::verify(&one, &two, Some("the first")));
-        differences.extend(blobs::verify(&two, &one, Some("the second")));
+        let first = blobs::verify(&one, &two, Some("the first"));
+        let second = blobs::verify(&two, &one, Some("the second"));
+        differences.extend(first.into_iter().chain(second).map(Difference::from));
     }
     reasons.extend(differences.iter().flat_map(of_difference));
     let mut out = terminal::stdout();

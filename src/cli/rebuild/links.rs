@@ -63,8 +63,8 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let store = top.path().canonicalize().unwrap().join("store");
         let path = |letter: &str| StorePath::parse(&format!("{}/{}-x", store.display(), letter.repeat(32))).unwrap();
-        let (output, other, stranger) = (path("a"), path("b"), path("c"));
-        for path in [&output, &other, &stranger] {
+        let (output, other, unrelated) = (path("a"), path("b"), path("c"));
+        for path in [&output, &other, &unrelated] {
             fs::create_dir_all(path.as_path()).unwrap();
             fs::write(path.as_path().join("blob"), "x").unwrap();
         }
@@ -77,7 +77,7 @@ mod tests {
         symlink(other.as_path().join("blob"), output.as_path().join("link")).unwrap();
         symlink(other.as_path(), output.as_path().join("directory")).unwrap();
         assert_eq!(links().unwrap(), BTreeSet::from([other.clone()]));
-        for target in [&outside, &stranger.as_path().join("blob"), Path::new("/proc/self/exe"), &store] {
+        for target in [&outside, &unrelated.as_path().join("blob"), Path::new("/proc/self/exe"), &store] {
             // In the output, and in a directory that the output links to.
             for link in [output.as_path().join("out"), other.as_path().join("out")] {
                 symlink(target, &link).unwrap();

@@ -47,10 +47,7 @@ pub fn build(nix: &Nix, top: &StorePath, is_full: bool) -> Result<(Rebuilt, Orig
     let before = nix.missing(&outputs.keys().cloned().collect::<Vec<_>>())?;
     let output = nix.realise(top)?;
     let linked = linked_paths(&output, &nix.requisites(std::slice::from_ref(&output))?)?;
-    let built = fs::canonicalize(output.as_path()).with_context(|| format!("reading {output}"))?;
-    let location: Location = built.display().to_string().parse().map_err(anyhow::Error::msg)?;
-    let opened = location.open(&ReadOptions::default()).with_context(|| format!("reading {}", built.display()))?;
-    let image = opened.image(None)?;
+    let image = open(&output)?;
 
     let inputs = Inputs { derivations: &derivations, outputs: &outputs, builder: &own.builder };
     let made = inputs.made();
@@ -94,6 +91,14 @@ pub fn build(nix: &Nix, top: &StorePath, is_full: bool) -> Result<(Rebuilt, Orig
         list.push(PathOrigin { path, nar_hash, keys });
     }
     Ok((Rebuilt { image, hashes, different }, origins, own.system.clone()))
+}
+
+/// Opens the image that a derivation built.
+fn open(output: &StorePath) -> Result<Image> {
+    let built = fs::canonicalize(output.as_path()).with_context(|| format!("reading {output}"))?;
+    let location: Location = built.display().to_string().parse().map_err(anyhow::Error::msg)?;
+    let opened = location.open(&ReadOptions::default()).with_context(|| format!("reading {}", built.display()))?;
+    Ok(opened.image(None)?)
 }
 
 /// Returns the store paths that the recipe or the history of an image names.
