@@ -90,22 +90,23 @@ fn contents(layer: &LayerBlob) -> Result<(DetectedCompression, bool), ImageError
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, io::Write};
+    use std::{collections::BTreeMap, io::Write, sync::Arc};
 
     use super::*;
-    use crate::oci::{Algorithm, Descriptor, Digest, Platform};
+    use crate::{
+        layer::{Header, LayerError, TarWriter},
+        oci::{Algorithm, Descriptor, Digest, Platform},
+    };
 
     /// A tar without files, which strata does not chunk.
     const EMPTY: [u8; 1024] = [0; 1024];
     const PREFIX: &str = "io.github.containers.zstd-chunked";
 
     fn tar() -> Vec<u8> {
-        let mut tar = tar::Builder::new(Vec::new());
-        let mut header = tar::Header::new_gnu();
-        header.set_size(1);
-        header.set_mode(0o644);
-        tar.append_data(&mut header, "file", &b"1"[..]).unwrap();
-        tar.into_inner().unwrap()
+        let mut tar = TarWriter::new(Vec::new());
+        tar.append_with(&Header::directory(b"/"), |_| Ok::<_, LayerError>(())).unwrap();
+        tar.append_with(&Header::file(b"/file", 1), |out| out.write_all(b"1").map_err(LayerError::Write)).unwrap();
+        tar.finish().unwrap()
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -170,7 +171,7 @@ mod tests {
         let urls: fn(&mut Descriptor) = |descriptor| descriptor.urls = vec!["https://h/x".to_owned()];
         let data: fn(&mut Descriptor) = |descriptor| descriptor.data = Some("AAAA".to_owned());
         for (image, expected) in [
-            (with_wrong_toc(&tar), "table of contents"),
+            (with_wrong_toc(&tar), "the layer's table of contents: "),
             (with_wrong_toc(&EMPTY), "which strata cannot compare"),
             (image(media_type::LAYER_TAR, tar.clone(), urls), "has URLs"),
             (image(media_type::LAYER_TAR, tar.clone(), data), "embedded data"),
@@ -183,6 +184,11 @@ mod tests {
             let [BlobProblem { number: 1, why }] = found.as_slice() else { panic!("{expected}: {found:?}") };
             assert!(why.starts_with("in the first: ") && why.contains(expected), "{why}");
         }
+        // The TOC of strata matches.
+        let chunked = Arc::new(Chunked::compress(&plain.layers[0], None).unwrap());
+        assert!(!chunked.descriptor.annotations.is_empty());
+        let with_toc = Image { layers: vec![chunked.blob(plain.layers[0].clone())], ..plain.clone() };
+        assert!(verify(&with_toc, &plain, None).is_empty(), "{:?}", verify(&with_toc, &plain, None));
         assert!(verify_built(&plain).is_empty());
         let wrong = image(media_type::LAYER_TAR, tar.clone(), |descriptor| descriptor.digest = Digest::sha256(b"x"));
         assert_eq!(verify_built(&wrong).len(), 1);
