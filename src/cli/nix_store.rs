@@ -17,7 +17,10 @@ use tempfile::TempDir;
 
 use crate::{
     budget,
-    cli::flake::isolation::{Isolation, isolate_builders},
+    cli::flake::{
+        NO_SUBSTITUTERS,
+        isolation::{Isolation, isolate_builders},
+    },
     closure::{Derivation, StorePath, parse_nar_hash},
     oci::Digest,
     transport::git::restrict_git,
@@ -43,8 +46,10 @@ pub struct Nix {
 pub struct PathInfo {
     /// Whether it was built on this machine.
     pub is_built_here: bool,
-    /// The names of the keys that signed it.
+    /// The names of the keys in its signatures, which Nix recorded. They are not verified here.
     pub keys: Vec<String>,
+    /// Whether its name is determined by its contents (`ca`), and not by the derivation that built it.
+    pub is_content_addressed: bool,
 }
 
 /// The result of building outputs again that are in the store.
@@ -126,13 +131,35 @@ impl Nix {
         Ok(missing)
     }
 
-    /// Builds a derivation or takes it from a cache, and returns its output. A root keeps it while this value lives.
-    pub fn realise(&self, derivation: &StorePath) -> Result<PathBuf> {
+    /// Returns those of the paths that are in the store.
+    pub fn valid(&self, paths: impl Iterator<Item = StorePath>) -> Result<Vec<StorePath>> {
+        let all: Vec<StorePath> = paths.collect::<BTreeSet<_>>().into_iter().collect();
+        let missing = self.missing(&all)?;
+        Ok(all.into_iter().filter(|path| !missing.contains(path)).collect())
+    }
+
+    /// Builds a derivation or takes it from a cache, and returns its first output. A root keeps it while this value lives.
+    pub fn realise(&self, derivation: &StorePath) -> Result<StorePath> {
         let link = self.directory.path().join("image");
         let mut command = self.build();
         command.args(["--realise", derivation.as_str(), "--indirect", "--add-root"]).arg(&link);
         run(command, &format!("building {derivation}"))?;
-        fs::canonicalize(&link).with_context(|| format!("reading {}", link.display()))
+        // The output may be a link to any file, so only the root's own link is followed.
+        let output = fs::read_link(&link).with_context(|| format!("reading {}", link.display()))?;
+        let output = output.to_str().and_then(|output| StorePath::parse(output).ok());
+        output.with_context(|| format!("building {derivation}: its output is not a store path"))
+    }
+
+    /// Returns the closure of valid store paths.
+    pub fn requisites(&self, paths: &[StorePath]) -> Result<BTreeSet<StorePath>> {
+        let mut all = BTreeSet::new();
+        for batch in paths.chunks(BATCH) {
+            let mut command = store();
+            command.args(["--query", "--requisites"]).args(batch.iter().map(StorePath::as_str));
+            let text = String::from_utf8(run(command, "reading the store")?.stdout)?;
+            all.extend(text.lines().filter_map(|line| StorePath::parse(line).ok()));
+        }
+        Ok(all)
     }
 
     /// Builds all outputs of derivations, which `repeat` needs.
@@ -210,7 +237,7 @@ impl Nix {
         }
         // Failed builds keep their directory.
         command.env("TMPDIR", self.directory.path());
-        command.args((!self.substitutes).then_some(["--option", "substituters", ""]).into_iter().flatten());
+        command.args((!self.substitutes).then_some(NO_SUBSTITUTERS).into_iter().flatten());
         command
     }
 }
@@ -259,6 +286,9 @@ fn parse_information(text: &[u8]) -> Result<BTreeMap<StorePath, PathInfo>> {
         ultimate: bool,
         #[serde(default)]
         signatures: Vec<String>,
+        /// Absent or null for input-addressed paths; a string or an object for others, depending on the version.
+        #[serde(default)]
+        ca: Value,
     }
     let value: Value = serde_json::from_slice(text).context("parsing the output of nix path-info")?;
     let entries: Vec<(String, Value)> = match value {
@@ -273,12 +303,13 @@ fn parse_information(text: &[u8]) -> Result<BTreeMap<StorePath, PathInfo>> {
     for (path, entry) in entries {
         let path = if path.starts_with('/') { path } else { format!("/nix/store/{path}") };
         let path = StorePath::parse(&path).context("parsing the output of nix path-info")?;
-        let Known { ultimate, signatures } =
+        let Known { ultimate, signatures, ca } =
             Known::deserialize(entry).with_context(|| format!("{path} is not in the store"))?;
         let mut keys: Vec<String> =
             signatures.iter().filter_map(|signature| Some(signature.split_once(':')?.0.to_owned())).collect();
         keys.sort();
-        all.insert(path, PathInfo { is_built_here: ultimate, keys });
+        let is_content_addressed = !matches!(&ca, Value::Null) && ca.as_str() != Some("");
+        all.insert(path, PathInfo { is_built_here: ultimate, keys, is_content_addressed });
     }
     Ok(all)
 }
@@ -300,7 +331,17 @@ mod tests {
             let found = parse_information(text.as_bytes()).unwrap();
             let info = &found[&StorePath::parse(&path).unwrap()];
             assert_eq!(info.keys, ["b-1", "cache.nixos.org-1"], "{text}");
-            assert!(!info.is_built_here);
+            assert!(!info.is_built_here && !info.is_content_addressed);
+        }
+        for (ca, expected) in [
+            ("null", false),
+            (r#""""#, false),
+            (r#""fixed:r:sha256:0""#, true),
+            (r#"{"method":"nar","hash":"sha256-x"}"#, true),
+        ] {
+            let text = format!(r#"[{{"path":"{path}","ca":{ca}}}]"#);
+            let found = parse_information(text.as_bytes()).unwrap();
+            assert!(found.values().all(|info| info.is_content_addressed == expected), "{text}");
         }
         let built = parse_information(format!(r#"[{{"path":"{path}","ultimate":true}}]"#).as_bytes()).unwrap();
         assert!(built.values().all(|info| info.is_built_here && info.keys.is_empty()));

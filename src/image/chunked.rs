@@ -87,19 +87,28 @@ impl Chunked {
     ///
     /// If the blob differs from its TOC, or from the descriptor in the image.
     pub fn check(layer: &LayerBlob) -> Result<(), ImageError> {
+        Self::verify_toc(layer).map(drop)
+    }
+
+    /// As `check`. Returns `false` if the layer has a TOC that cannot be compared with its tar: the writer of strata makes none for
+    /// such a tar.
+    ///
+    /// # Errors
+    ///
+    /// As `check`.
+    pub(crate) fn verify_toc(layer: &LayerBlob) -> Result<bool, ImageError> {
         let digest = layer.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
         let fail_toc = |error: TocError| fail(io::Error::other(error));
-        let Some((located, toc)) = Self::table_of(layer)? else { return Ok(()) };
+        let Some((located, toc)) = Self::table_of(layer)? else { return Ok(true) };
         check_blob(&located, &toc, &mut layer.read()).map_err(fail)?;
         // The compressed bytes are discarded, so the fastest level is used.
         let mut writer = ChunkedWriter::with_threads(io::sink(), 1, Some(1)).map_err(fail)?;
         layer.plain(|tar| io::copy(tar, &mut writer))?;
         let (_, annotations, map) = writer.finish_with_map().map_err(fail)?;
         match map.table(&annotations).map_err(fail_toc)? {
-            Some((_, expected)) => check_entries(&toc, &expected).map_err(fail_toc),
-            // The writer of strata does not chunk every tar, and then has no table to compare with.
-            None => Ok(()),
+            Some((_, expected)) => check_entries(&toc, &expected).map(|()| true).map_err(fail_toc),
+            None => Ok(false),
         }
     }
 

@@ -252,6 +252,18 @@ impl LayerBlob {
         }
     }
 
+    /// Returns the compression of the blob, which its first bytes determine.
+    ///
+    /// # Errors
+    ///
+    /// If the blob cannot be read.
+    pub(crate) fn compression(&self) -> Result<DetectedCompression, ImageError> {
+        let mut start = Vec::with_capacity(DetectedCompression::START);
+        let read = self.read_unchecked().take(DetectedCompression::START as u64).read_to_end(&mut start);
+        read.map_err(|source| ImageError::Blob { digest: self.descriptor.digest, source })?;
+        Ok(DetectedCompression::detect(&start))
+    }
+
     /// Passes the uncompressed tar to `consume`. Returns its result only if the whole blob, including the part that was
     /// not read, matches the descriptor and `diff_id`. The first bytes of the blob determine its compression, as in the
     /// engines (containerd, `pkg/archive/compression`; containers/image, `pkg/compression`): `podman save --format

@@ -30,8 +30,29 @@ cat >flake/flake.nix <<NIX
       name = "app"; tag = "1"; maxLayers = 3;
       config.Env = [ "CONFIG=\${pkgs.writeText "config" "data = \${data}"}" ];
     };
+    # A layout of a derivation without strata, which does not list the store paths whose files it contains.
+    layout = data: pkgs.runCommand "layout" { } ''
+      mkdir -p \$out/blobs/sha256
+      put() {
+        digest=\$(sha256sum \$1 | cut -d " " -f 1)
+        descriptor="{\"mediaType\":\"application/vnd.oci.image.\$2\",\"digest\":\"sha256:\$digest\",\"size\":\$(stat -c %s \$1)}"
+        mv \$1 \$out/blobs/sha256/\$digest
+      }
+      cp \${data}/share/stamp stamp
+      tar --mtime=@1 --owner=0 --group=0 --mode=644 -cf layer stamp
+      put layer layer.v1.tar
+      layer=\$descriptor
+      echo "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:\$digest\"]}}" >config
+      put config config.v1+json
+      echo "{\"schemaVersion\":2,\"config\":\$descriptor,\"layers\":[\$layer]}" >manifest
+      put manifest manifest.v1+json
+      echo "{\"schemaVersion\":2,\"manifests\":[\$descriptor]}" >\$out/index.json
+      echo "{\"imageLayoutVersion\":\"1.0.0\"}" >\$out/oci-layout
+    '';
   in {
     packages.x86_64-linux = {
+      layout = layout (data "echo constant >\$out/share/stamp");
+      link = pkgs.runCommand "link" { } "ln -s $work/outside \$out";
       app = image (data "echo constant >\$out/share/stamp");
       flaky = image (data "(echo -n 'built at '; date +%s%N) >\$out/share/stamp");
       other = image (data "echo another >\$out/share/stamp");
@@ -258,6 +279,17 @@ policy_refuses "alice.pub: 1 store paths came from a cache and 0 were already pr
 # --full builds it again.
 rebuild 0 "$app" --flake "$source#app" --revision "$commit" --full --attest --sign-key alice.pem
 verified || { cat log; fail "a full rebuild"; }
+
+# A layout does not list its store paths, so all inputs of its derivation are listed, and a full rebuild is refused.
+layout=$(nix build --no-link --json "$source?rev=$commit#layout" 2>log | jq -r '.[0].outputs.out') || { cat log; fail "the layout"; }
+rebuild 0 "oci:$layout" --flake "$source#layout" --revision "$commit" --json
+same "$(jq -c '.paths.cached | map([.path, .keys])' out)" "[[\"$data\",[\"cache-1\"]]]"
+rebuild 2 "oci:$layout" --flake "$source#layout" --revision "$commit" --full
+grep -qF "does not list all store paths whose files it contains" log || { cat log; fail "a full rebuild of a layout"; }
+# An output that is a link to a file of this machine is not what the derivation built.
+cp -r "$layout" outside
+rebuild 2 "oci:$work/outside" --flake "$source#link" --revision "$commit"
+grep -qF "is a link to $work/outside, which the derivation did not build" log || { cat log; fail "a link out of the store"; }
 
 # cosign verifies the statements.
 if from_go github.com/sigstore/cosign/v3/cmd/cosign@v3.1.3 cosign; then

@@ -40,17 +40,18 @@ pub struct ImageSource {
     pub derivation: StorePath,
 }
 
-/// The store paths of the image and of its recipe, each in one list.
+/// The store paths of the image and of its recipe, each in one list. For an image that does not list its store paths, also the
+/// inputs of its derivation.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Origins {
     /// Built by this rebuild.
     pub rebuilt: Vec<PathOrigin>,
-    /// Sources, and outputs with a fixed hash: the derivations determine their contents.
+    /// Sources with a content address, and outputs with a fixed hash: the derivations determine their contents.
     pub fixed: Vec<PathOrigin>,
     /// Taken from a binary cache, and not built.
     pub cached: Vec<PathOrigin>,
-    /// In the store before, without the signature of a cache, and not built.
+    /// Present in the store without the signature of a cache, and not built.
     pub existing: Vec<PathOrigin>,
 }
 
@@ -62,7 +63,7 @@ pub struct PathOrigin {
     pub path: StorePath,
     /// The SHA-256 hash of its NAR, in hexadecimal.
     pub nar_hash: String,
-    /// The names of the keys that signed it.
+    /// The names of the keys in the signatures that Nix recorded. They are not verified.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<String>,
 }

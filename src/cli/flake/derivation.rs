@@ -20,18 +20,21 @@ pub struct Evaluated {
     reference: FlakeReference,
     /// Whether it is a checkout of the user, as it is.
     is_own: bool,
+    /// Whether binary caches are used. Evaluations build what they import.
+    substitutes: bool,
 }
 
 impl Evaluated {
-    /// Parses a reference. With `has_commit`, it has a commit of a repository.
+    /// Parses a reference. With `has_commit`, it has a commit of a repository. Without `substitutes`, its evaluation uses no binary
+    /// cache.
     ///
     /// # Errors
     ///
     /// If a directory does not exist.
-    pub fn parse(flake: &str, has_commit: bool) -> Result<Self> {
+    pub fn parse(flake: &str, has_commit: bool, substitutes: bool) -> Result<Self> {
         let reference = FlakeReference::parse(flake)?;
         let is_own = reference.is_local() && !has_commit;
-        Ok(Self { reference, is_own })
+        Ok(Self { reference, is_own, substitutes })
     }
 
     /// Whether the source is the user's own checkout, which is evaluated and built with the rights of the user.
@@ -46,7 +49,7 @@ impl Evaluated {
     /// If the source cannot be fetched, an input is not public, or the evaluation fails.
     pub fn derivation(&self, flake: &str, attribute: &str) -> Result<String> {
         let (processes, isolation) = (Processes::new(EVALUATION, EVAL_MEMORY), Isolation::create()?);
-        let nix = NixCommands { processes: &processes, isolation: &isolation };
+        let nix = NixCommands { processes: &processes, isolation: &isolation, substitutes: self.substitutes };
         if self.is_own {
             let mut command = nix.nix_in(nix.limited("nix"), "eval");
             command

@@ -38,6 +38,7 @@ use crate::{
     transport::{Location, ReadOptions},
 };
 use isolation::Isolation;
+pub use nix::NO_SUBSTITUTERS;
 use nix::NixCommands;
 use processes::Processes;
 use redact::redact;
@@ -141,7 +142,7 @@ impl FlakeArguments {
         let processes = Processes::new(timeout, self.eval_memory);
         let isolation = Isolation::create()?;
         let systems = match self.system.is_empty() {
-            true => vec![NixCommands { processes: &processes, isolation: &isolation }.system()?],
+            true => vec![NixCommands { processes: &processes, isolation: &isolation, substitutes: true }.system()?],
             false => self.system.clone(),
         };
         Ok(FlakeImages {
@@ -181,7 +182,7 @@ impl FlakeImages {
     }
 
     fn nix(&self) -> NixCommands<'_> {
-        NixCommands { processes: &self.processes, isolation: &self.isolation }
+        NixCommands { processes: &self.processes, isolation: &self.isolation, substitutes: true }
     }
 
     /// Returns the package `name` for each system that has it.

@@ -24,11 +24,16 @@ const LINE_LIMIT: usize = 500;
 /// The time limit of an evaluation.
 pub(super) const EVALUATION: Duration = Duration::from_secs(600);
 
+/// Disables binary caches.
+pub const NO_SUBSTITUTERS: [&str; 3] = ["--option", "substituters", ""];
+
 /// Nix's commands.
 #[derive(Clone, Copy, Debug)]
 pub struct NixCommands<'a> {
     pub(super) processes: &'a Processes,
     pub(super) isolation: &'a Isolation,
+    /// Whether binary caches are used, also for builds during an evaluation.
+    pub(super) substitutes: bool,
 }
 
 impl NixCommands<'_> {
@@ -48,6 +53,7 @@ impl NixCommands<'_> {
         nix.current_dir("/");
         restrict_git(&mut nix);
         nix.args(["--extra-experimental-features", "nix-command flakes", "--option", "accept-flake-config", "false"]);
+        nix.args((!self.substitutes).then_some(NO_SUBSTITUTERS).into_iter().flatten());
         nix.arg(command);
         nix
     }
@@ -157,9 +163,22 @@ mod tests {
         let processes = Processes::new(Duration::from_millis(50), 1);
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "echo begun >&2; exec sleep 600"]);
-        let error = NixCommands { processes: &processes, isolation: &Isolation::create().unwrap() }
-            .run(command, processes.timeout())
-            .unwrap_err();
+        let isolation = Isolation::create().unwrap();
+        let nix = NixCommands { processes: &processes, isolation: &isolation, substitutes: true };
+        let error = nix.run(command, processes.timeout()).unwrap_err();
         assert!(error.to_string().contains("takes longer than 0 s"), "{error}");
+    }
+
+    #[test]
+    fn evaluations_without_substitutes_use_no_caches() {
+        let (processes, isolation) = (Processes::new(EVALUATION, 1), Isolation::create().unwrap());
+        for substitutes in [true, false] {
+            let nix = NixCommands { processes: &processes, isolation: &isolation, substitutes };
+            for command in [nix.nix("eval"), nix.nix_in(nix.limited("nix"), "eval")] {
+                let arguments: Vec<_> = command.get_args().collect();
+                let is_disabled = arguments.windows(3).any(|arguments| arguments == NO_SUBSTITUTERS);
+                assert_eq!(is_disabled, !substitutes, "{arguments:?}");
+            }
+        }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::blobs::{self, BlobProblem};
 use crate::{
     attest::BuildClaim,
     closure::StorePath,
@@ -68,8 +69,14 @@ pub enum Difference {
     },
     /// The manifest, although configuration and layers are equal.
     Manifest { first: Digest, second: Digest },
-    /// A blob of the image does not have the contents of its layer.
+    /// A blob does not have the contents of its layer, or its descriptor misleads engines.
     Blob { number: usize, why: String },
+}
+
+impl From<BlobProblem> for Difference {
+    fn from(BlobProblem { number, why }: BlobProblem) -> Self {
+        Self::Blob { number, why }
+    }
 }
 
 /// Compares an image with its rebuild.
@@ -87,7 +94,8 @@ pub fn find(image: &Image, claim: Option<&BuildClaim>, rebuilt: &Rebuilt) -> Res
     }
     found.extend(of_builds(rebuilt)?);
     if found.is_empty() {
-        found.extend(blobs(image));
+        let problems = blobs::verify(image, &rebuilt.image, None);
+        found.extend(problems.into_iter().chain(blobs::verify_built(&rebuilt.image)).map(Difference::from));
     }
     if found.is_empty() {
         found.extend(manifest(image, &rebuilt.image)?);
@@ -194,16 +202,6 @@ fn of_builds(rebuilt: &Rebuilt) -> Result<Vec<Difference>> {
         });
     }
     Ok(found)
-}
-
-/// Verifies that each compressed blob has the contents of its layer.
-fn blobs(image: &Image) -> Vec<Difference> {
-    let compressed = image.layers.iter().enumerate().filter(|(_, layer)| layer.descriptor.digest != layer.diff_id);
-    let check = |(at, layer): (usize, &crate::image::LayerBlob)| {
-        let why = layer.plain(|_| Ok(())).err()?;
-        Some(Difference::Blob { number: at + 1, why: format!("{:#}", anyhow::Error::new(why)) })
-    };
-    compressed.filter_map(check).collect()
 }
 
 /// Compares the manifests, in which only the compression of layers may differ.

@@ -10,7 +10,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::{
-    RebuildArguments,
+    RebuildArguments, blobs,
     differences::{self, Difference},
     print, read_claim,
 };
@@ -50,7 +50,13 @@ pub fn run(arguments: &RebuildArguments, first: &Location, second: &Location) ->
         let claims = [read_claim(first, &one, key, &options)?, read_claim(second, &two, key, &options)?];
         reasons.extend(versions(&claims));
     }
-    let differences = differences::compare(&one, &two)?;
+    let mut differences = differences::compare(&one, &two)?;
+    if differences.is_empty() {
+        // A config determines its layers, but not that the image has their blobs.
+        let first = blobs::verify(&one, &two, Some("the first"));
+        let second = blobs::verify(&two, &one, Some("the second"));
+        differences.extend(first.into_iter().chain(second).map(Difference::from));
+    }
     reasons.extend(differences.iter().flat_map(of_difference));
     let mut out = terminal::stdout();
     if arguments.json {

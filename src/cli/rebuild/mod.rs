@@ -9,8 +9,10 @@
 //!
 //! The exit code is 0 if the image is reproduced, 1 if it differs, and 2 on errors.
 
+mod blobs;
 mod differences;
 mod explain;
+mod links;
 mod named;
 mod origins;
 mod print;
@@ -36,7 +38,7 @@ use crate::{
     closure::StorePath,
     image::Image,
     oci::{Descriptor, Reference},
-    terminal::note,
+    terminal::{self, note},
     transport::{
         Location, ReadOptions,
         registry::{Client, Purpose, signatures::SignatureReader},
@@ -102,14 +104,12 @@ pub fn run(arguments: &RebuildArguments) -> Result<ExitCode> {
     let claim = arguments.key.as_ref().map(|key| read_claim(location, &image, key, &options)).transpose()?;
     let pinned = pinned(arguments, location, claim.as_ref())?;
 
-    let flake = Evaluated::parse(&pinned.flake, pinned.has_commit)?;
+    let flake = Evaluated::parse(&pinned.flake, pinned.has_commit, !arguments.full)?;
     let nix = Nix::create(!arguments.full)?.isolated(!flake.is_own());
     let version = nix.version()?;
     let derivation = evaluate(&flake, &pinned)?;
-    if let Some(claimed) = claim.as_ref().and_then(|claim| claim.derivation.as_deref())
-        && claimed != derivation.as_str()
-    {
-        note!("the derivation is {derivation}, not {claimed} as in the provenance");
+    if let Some(message) = claim.as_ref().and_then(|claim| other_derivation(claim, &derivation)) {
+        note!("{message}");
     }
     let (rebuilt, origins, system) = origins::build(&nix, &derivation, arguments.full)?;
     let differences = differences::find(&image, claim.as_ref(), &rebuilt)?;
@@ -149,10 +149,16 @@ fn pinned(arguments: &RebuildArguments, location: &Location, claim: Option<&Buil
     if let Some(revision) = &arguments.revision {
         named.revision = Some(named::check_commit("--revision", revision)?);
     }
-    match claimed {
-        Some(claimed) => named.with_claim(&claimed)?.pinned(),
-        None => named.pinned(),
-    }
+    let pinned = match claimed {
+        Some(claimed) => named.with_claim(&claimed)?.pinned()?,
+        None => named.pinned()?,
+    };
+    ensure!(
+        pinned.has_commit || !arguments.attest,
+        "--attest: {} has no commit, so that the statement would name a source that can change; name a repository of git",
+        pinned.flake
+    );
+    Ok(pinned)
 }
 
 /// Returns the derivation of the image.
@@ -162,6 +168,14 @@ fn evaluate(flake: &Evaluated, pinned: &Pinned) -> Result<StorePath> {
     let text = text.with_context(|| format!("evaluating {name} failed"))?;
     let path = StorePath::parse(&text).ok().filter(|path| path.name().ends_with(".drv"));
     path.with_context(|| format!("{name} is not a derivation: {text:?}"))
+}
+
+/// Returns a message if the provenance names another derivation.
+fn other_derivation(claim: &BuildClaim, derivation: &StorePath) -> Option<String> {
+    let claimed = claim.derivation.as_deref().filter(|claimed| *claimed != derivation.as_str())?;
+    // The text is not trusted.
+    let claimed = terminal::line(claimed);
+    Some(format!("the derivation is {derivation}, not {claimed} as in the provenance"))
 }
 
 /// Returns the flake of a provenance.
@@ -215,4 +229,36 @@ fn attest(location: &Location, image: &Image, rebuild: &Rebuild, signer: &Signer
     registry.attest(&subject, &statement).with_context(|| format!("attaching the statement to {}", subject.digest))?;
     note!("{}: statement attached", subject.digest);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derivations_of_provenances_are_printed_in_one_line() {
+        let derivation = StorePath::parse(&format!("/nix/store/{}-x.drv", "a".repeat(32))).unwrap();
+        let claim = |text: &str| BuildClaim { derivation: Some(text.to_owned()), ..BuildClaim::default() };
+        assert_eq!(other_derivation(&claim(derivation.as_str()), &derivation), None);
+        let message = other_derivation(&claim("x\nreproduced: y\u{1b}[2J"), &derivation).unwrap();
+        assert!(message.contains("reproduced: y") && !message.chars().any(char::is_control), "{message:?}");
+    }
+
+    #[test]
+    fn statements_name_a_commit() {
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        let pin = |extra: &[&str]| {
+            let command = RebuildArguments::augment_args(clap::Command::new("rebuild"));
+            let matches = command.try_get_matches_from([&["rebuild", "docker://h/x:1"], extra].concat()).unwrap();
+            let arguments = <RebuildArguments as clap::FromArgMatches>::from_arg_matches(&matches).unwrap();
+            pinned(&arguments, arguments.image.as_ref().unwrap(), None)
+        };
+        let repository = format!("github:o/r/{commit}#i");
+        for flake in ["path:/x#i", "https://h/x.tar.gz#i", "tarball+file:///x.tar#i"] {
+            assert!(!pin(&["--flake", flake]).unwrap().has_commit);
+            let error = pin(&["--flake", flake, "--attest"]).unwrap_err().to_string();
+            assert!(error.contains("has no commit, so that the statement"), "{error}");
+        }
+        assert!(pin(&["--flake", &repository, "--attest"]).unwrap().has_commit);
+    }
 }

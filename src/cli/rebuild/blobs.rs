@@ -1,0 +1,196 @@
+//! The blobs of an image, which may differ from those of its rebuild only in the compression.
+//!
+//! Engines do not only decompress a blob: the table of contents (TOC) of a zstd:chunked blob names its files, the media type names
+//! its compression, and a descriptor can name other sources of the blob. A blob with equal uncompressed bytes could therefore be
+//! another layer for some engines.
+
+use std::io;
+
+use crate::{
+    image::{Chunked, Image, ImageError, LayerBlob},
+    layer::DetectedCompression,
+    oci::descriptor::media_type,
+};
+
+/// Media types of layers, in the terms of OCI.
+const LAYERS: [&str; 3] = [media_type::LAYER_TAR, media_type::LAYER_GZIP, media_type::LAYER_ZSTD];
+
+/// A problem of a blob.
+#[derive(Debug)]
+pub struct BlobProblem {
+    /// The number of the layer, counted from 1.
+    pub number: usize,
+    pub why: String,
+}
+
+/// Verifies the blobs of an image, which has the same layers as `other`. `side` is the name of the image in messages.
+pub fn verify(image: &Image, other: &Image, side: Option<&str>) -> Vec<BlobProblem> {
+    let layers = image.layers.iter().enumerate();
+    let check = |(at, layer): (usize, &LayerBlob)| {
+        let why = problem(layer, other.layers.get(at))?;
+        let why = side.map_or_else(|| why.clone(), |side| format!("in {side}: {why}"));
+        Some(BlobProblem { number: at + 1, why })
+    };
+    layers.filter_map(check).collect()
+}
+
+/// Verifies that the layers of an image that was built here have the digests in its recipe. Layers that only a registry has are
+/// not read.
+pub fn verify_built(image: &Image) -> Vec<BlobProblem> {
+    let layers = image.layers.iter().enumerate().filter(|(_, layer)| layer.origin.is_none() && !layer.elsewhere);
+    let check = |(at, layer): (usize, &LayerBlob)| {
+        let why = joined(layer.write(&mut io::sink()).err()?);
+        Some(BlobProblem { number: at + 1, why: format!("in the rebuild: {why}") })
+    };
+    layers.filter_map(check).collect()
+}
+
+/// Returns an error with its causes.
+fn joined(error: ImageError) -> String {
+    format!("{:#}", anyhow::Error::new(error))
+}
+
+/// Returns why engines may read something else than the layer.
+fn problem(layer: &LayerBlob, other: Option<&LayerBlob>) -> Option<String> {
+    let descriptor = &layer.descriptor;
+    let others = other.map(|other| &other.descriptor);
+    if !descriptor.urls.is_empty() && others.is_none_or(|others| others.urls != descriptor.urls) {
+        return Some(format!(
+            "its descriptor has URLs, from which engines may download the blob: {}",
+            descriptor.urls.join(" ")
+        ));
+    }
+    if descriptor.data.is_some() && others.is_none_or(|others| others.data != descriptor.data) {
+        return Some("its descriptor has embedded data, which engines may read instead of the blob".to_owned());
+    }
+    let (found, is_verified) = match contents(layer) {
+        Ok(found) => found,
+        Err(error) => return Some(joined(error)),
+    };
+    if !is_verified {
+        return Some("it has a table of contents, which strata cannot compare with the files of this tar".to_owned());
+    }
+    let kind = media_type::as_oci(&descriptor.media_type);
+    let is_equal = others.is_some_and(|others| media_type::as_oci(&others.media_type) == kind);
+    let is_named = LAYERS.contains(&kind) && DetectedCompression::from_media_type(kind) == found;
+    (!is_named && !is_equal)
+        .then(|| format!("its media type is {}, but the compression of the blob is {found:?}", descriptor.media_type))
+}
+
+/// Verifies the uncompressed bytes and the TOC of a blob. Returns its compression, and whether its TOC could be verified.
+fn contents(layer: &LayerBlob) -> Result<(DetectedCompression, bool), ImageError> {
+    // The digest of an uncompressed blob was compared with that of the rebuild.
+    let is_plain = layer.descriptor.digest == layer.diff_id;
+    if !is_plain {
+        layer.plain(|_| Ok(()))?;
+    }
+    let is_verified = Chunked::verify_toc(layer)?;
+    Ok((if is_plain { DetectedCompression::Plain } else { layer.compression()? }, is_verified))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, io::Write, sync::Arc};
+
+    use super::*;
+    use crate::{
+        layer::{Header, LayerError, TarWriter},
+        oci::{Algorithm, Descriptor, Digest, Platform},
+    };
+
+    /// A tar without files, which strata does not chunk.
+    const EMPTY: [u8; 1024] = [0; 1024];
+    const PREFIX: &str = "io.github.containers.zstd-chunked";
+
+    fn tar() -> Vec<u8> {
+        let mut tar = TarWriter::new(Vec::new());
+        tar.append_with(&Header::directory(b"/"), |_| Ok::<_, LayerError>(())).unwrap();
+        tar.append_with(&Header::file(b"/file", 1), |out| out.write_all(b"1").map_err(LayerError::Write)).unwrap();
+        tar.finish().unwrap()
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        writer.write_all(bytes).unwrap();
+        writer.finish().unwrap()
+    }
+
+    /// Returns an image with one layer, the blob of which should contain `tar`.
+    fn image_of(tar: &[u8], kind: &str, blob: Vec<u8>, change: impl FnOnce(&mut Descriptor)) -> Image {
+        let mut descriptor = Descriptor::new(kind, Digest::sha256(&blob), blob.len() as u64);
+        change(&mut descriptor);
+        let layer =
+            LayerBlob::new(descriptor, Digest::sha256(tar), move || Ok(Box::new(io::Cursor::new(blob.clone()))));
+        Image {
+            reference: None,
+            platform: Platform::here(),
+            media_type: media_type::MANIFEST.to_owned(),
+            manifest: Vec::new(),
+            manifest_algorithm: Algorithm::default(),
+            config_media_type: media_type::CONFIG.to_owned(),
+            config: Vec::new(),
+            config_algorithm: Algorithm::default(),
+            config_origin: None,
+            layers: vec![layer],
+            closure: None,
+            as_is: false,
+        }
+    }
+
+    /// Returns an image with a zstd:chunked layer, whose TOC has a file that the tar does not have.
+    fn with_wrong_toc(tar: &[u8]) -> Image {
+        let layer = zstd::encode_all(tar, 3).unwrap();
+        let toc = br#"{"version":1,"entries":[{"type":"dir","name":"a"}]}"#;
+        let table = zstd::encode_all(toc.as_slice(), 3).unwrap();
+        let frame = [&0x184d_2a50_u32.to_le_bytes()[..], &u32::try_from(table.len()).unwrap().to_le_bytes()].concat();
+        let annotations = BTreeMap::from([
+            (format!("{PREFIX}.manifest-checksum"), Digest::sha256(&table).to_string()),
+            (
+                format!("{PREFIX}.manifest-position"),
+                format!("{}:{}:{}:1", layer.len() + frame.len(), table.len(), toc.len()),
+            ),
+        ]);
+        let blob = [layer.as_slice(), &frame, &table].concat();
+        image_of(tar, media_type::LAYER_ZSTD, blob, |descriptor| descriptor.annotations = annotations)
+    }
+
+    #[test]
+    fn blobs_that_engines_may_read_differently_are_differences() {
+        let tar = tar();
+        let image = |kind: &str, blob: Vec<u8>, change: fn(&mut Descriptor)| image_of(&tar, kind, blob, change);
+        let plain = image(media_type::LAYER_TAR, tar.clone(), |_| ());
+        let zstd = zstd::encode_all(tar.as_slice(), 3).unwrap();
+        for image in [
+            &plain,
+            &image(media_type::LAYER_GZIP, gzip(&tar), |_| ()),
+            &image(media_type::DOCKER_LAYER_GZIP, gzip(&tar), |_| ()),
+            &image(media_type::LAYER_ZSTD, zstd.clone(), |_| ()),
+        ] {
+            assert!(verify(image, &plain, None).is_empty(), "{:?}", verify(image, &plain, None));
+        }
+        let urls: fn(&mut Descriptor) = |descriptor| descriptor.urls = vec!["https://h/x".to_owned()];
+        let data: fn(&mut Descriptor) = |descriptor| descriptor.data = Some("AAAA".to_owned());
+        for (image, expected) in [
+            (with_wrong_toc(&tar), "the layer's table of contents: "),
+            (with_wrong_toc(&EMPTY), "which strata cannot compare"),
+            (image(media_type::LAYER_TAR, tar.clone(), urls), "has URLs"),
+            (image(media_type::LAYER_TAR, tar.clone(), data), "embedded data"),
+            (image(media_type::LAYER_ZSTD, tar.clone(), |_| ()), "the compression of the blob is Plain"),
+            (image(media_type::LAYER_GZIP, zstd, |_| ()), "the compression of the blob is Zstd"),
+            (image("application/x", gzip(&tar), |_| ()), "its media type is application/x"),
+            (image(media_type::LAYER_TAR, b"another".to_vec(), |_| ()), "but the diff_id in the image's config is"),
+        ] {
+            let found = verify(&image, &plain, Some("the first"));
+            let [BlobProblem { number: 1, why }] = found.as_slice() else { panic!("{expected}: {found:?}") };
+            assert!(why.starts_with("in the first: ") && why.contains(expected), "{why}");
+        }
+        // The TOC of strata matches.
+        let chunked = Arc::new(Chunked::compress(&plain.layers[0], None).unwrap());
+        assert!(!chunked.descriptor.annotations.is_empty());
+        let with_toc = Image { layers: vec![chunked.blob(plain.layers[0].clone())], ..plain.clone() };
+        assert!(verify(&with_toc, &plain, None).is_empty(), "{:?}", verify(&with_toc, &plain, None));
+        assert!(verify_built(&plain).is_empty());
+        let wrong = image(media_type::LAYER_TAR, tar.clone(), |descriptor| descriptor.digest = Digest::sha256(b"x"));
+        assert_eq!(verify_built(&wrong).len(), 1);
+    }
+}
