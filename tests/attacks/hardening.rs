@@ -110,7 +110,7 @@ fn directories_of_supplementary_groups_are_writable() {
         ("srv/", EntryType::Directory, 0o775, ""),
     ];
     let image = layer(&entries, None);
-    assert!(has(&findings("web", &[image.clone()]), "writable-root /srv"));
+    assert!(has(&findings("web", std::slice::from_ref(&image)), "writable-root /srv"));
     assert!(!has(&findings("web:34", &[image]), "writable-root /srv"));
 }
 

@@ -83,8 +83,8 @@ same "sha256:$(sha256sum <"$work/slow.0" | cut -d ' ' -f 1)" "$(sed -n 's/^built
 same "$(get _catalog | jq -c .repositories)" '["app","archive","big","broken","late","myapp","slow"]'
 same "$(get app/tags/list | jq -c .tags)" '["latest","main","unlocked","v1","v2"]'
 refused 404 hello/tags/list "the flake has no image hello"
-if "$strata" inspect "docker://$host/hello:latest" --tls-verify=false >"$work/out" 2>"$work/log"; then fail "an image that the flake lacks"; fi
-grep -qF "the registry has no latest: " "$work/log" || { cat "$work/log"; fail "the message of the registry is missing"; }
+if "$strata" inspect "docker://$host/app:nonesuch" --tls-verify=false >"$work/out" 2>"$work/log"; then fail "a version that the flake lacks"; fi
+grep -qF "the registry has no nonesuch: MANIFEST_UNKNOWN: " "$work/log" || { cat "$work/log"; fail "the message of the registry is missing"; }
 refused 403 shell/hello/tags/list "--shell allows it"
 # Repositories have no capitals.
 same "$(get myapp/tags/list | jq -c .tags)" '["latest","main","unlocked","v1","v2"]'
