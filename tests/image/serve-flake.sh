@@ -296,7 +296,9 @@ attack file "access to "
 attack variable "the word is <>"
 attack hashed "access to "
 attack link "access to "
-for tag in flake tree; do attack "$tag" "experimental"; done
+# Without the experimental feature, Nix 2.8 lacks the first function, and refuses the second one.
+attack flake 'builtins.getFlake "git+file'
+attack tree "experimental Nix feature"
 for tag in git git-path url; do attack "$tag" "access to "; done
 attack builder "builder for "
 for tag in locked-path locked-git locked-ssh; do attack "$tag" "the input evil of type "; done
