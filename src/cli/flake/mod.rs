@@ -133,6 +133,15 @@ impl FlakeArguments {
     ///
     /// If the reference is refused, or Nix does not run.
     pub fn images(&self, reference: &str, access: ReadOptions) -> Result<FlakeImages> {
+        let directory = Path::new(reference);
+        if let Ok(path) = directory.canonicalize() {
+            // Nix searches the directories above, too.
+            anyhow::ensure!(
+                path.ancestors().any(|above| above.join("flake.nix").exists()),
+                "--flake {reference}: {} has no flake.nix; name the directory of a flake",
+                path.display()
+            );
+        }
         let reference = FlakeReference::parse(reference)?;
         anyhow::ensure!(
             reference.is_local() || self.allow_remote_flake,

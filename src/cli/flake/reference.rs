@@ -91,15 +91,7 @@ impl FlakeReference {
                         place: FlakeLocation::Other { is_local: true },
                     }
                 }
-                _ => {
-                    // Nix searches the directories above, too.
-                    ensure!(
-                        query.contains("dir=") || path.ancestors().any(|above| above.join("flake.nix").exists()),
-                        "--flake {text}: {} has no flake.nix; name the directory of a flake",
-                        path.display()
-                    );
-                    Self::from_directory(&path, query)
-                }
+                _ => Self::from_directory(&path, query),
             });
         }
         let query = &without_version(query);
