@@ -53,14 +53,19 @@ done < <(jq -r '.layers[].diff_ids' "$image")
 # Existing files are read: a right one stays, damaged ones are written again, with what belongs to the old one gone.
 mapfile -t layer < <(files "$work/cache-1")
 before=$(stat -c %i "${layer[@]}")
-"$strata" copy "$image" "erofs-cache:$work/cache-1" 2>&1 >/dev/null | grep -q "^$layers layers were already present, 0 written" || fail "layers are written twice"
+"$strata" copy "$image" "erofs-cache:$work/cache-1" >/dev/null 2>"$work/log"
+grep -q "^$layers layers were already present, 0 written" "$work/log" || { cat "$work/log"; fail "layers are written twice"; }
 same "$(stat -c %i "${layer[@]}")" "$before"
 sha256sum "${layer[@]}" >"$work/sums"
-printf x | dd of="${layer[0]}" bs=1 seek=9000 conv=notrunc status=none
+# The byte differs from the one before.
+byte=x
+[[ $(dd if="${layer[0]}" bs=1 skip=9000 count=1 status=none | tr -d '\0') != x ]] || byte=y
+printf %s "$byte" | dd of="${layer[0]}" bs=1 seek=9000 conv=notrunc status=none
 truncate -s 4096 "${layer[1]}"
 : >"${layer[2]}"
 touch "${layer[0]}.dmverity"
-"$strata" copy "$image" "erofs-cache:$work/cache-1" 2>&1 >/dev/null | grep -q "^$((layers - 3)) layers were already present, 3 written" || fail "damage is not seen"
+"$strata" copy "$image" "erofs-cache:$work/cache-1" >/dev/null 2>"$work/log"
+grep -q "^$((layers - 3)) layers were already present, 3 written" "$work/log" || { cat "$work/log"; fail "damage is not seen"; }
 sha256sum --quiet --check "$work/sums" || fail "a layer has changed"
 [[ ! -e ${layer[0]}.dmverity ]] || fail "the hashes of another file are left"
 
