@@ -61,7 +61,7 @@ sha256sum "${layer[@]}" >"$work/sums"
 byte=x
 [[ $(dd if="${layer[0]}" bs=1 skip=9000 count=1 status=none | tr -d '\0') != x ]] || byte=y
 printf %s "$byte" | dd of="${layer[0]}" bs=1 seek=9000 conv=notrunc status=none
-truncate -s 4096 "${layer[1]}"
+truncate -s 1000 "${layer[1]}"
 : >"${layer[2]}"
 touch "${layer[0]}.dmverity"
 "$strata" copy "$image" "erofs-cache:$work/cache-1" >/dev/null 2>"$work/log"
