@@ -39,7 +39,7 @@ cat >flake/flake.nix <<NIX
         mv \$1 \$out/blobs/sha256/\$digest
       }
       cp \${data}/share/stamp stamp
-      tar --mtime=@1 --owner=0 --group=0 --mode=644 -cf layer stamp
+      \${pkgs.gnutar}/bin/tar --mtime=@1 --owner=0 --group=0 --mode=644 -cf layer stamp
       put layer layer.v1.tar
       layer=\$descriptor
       echo "{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[\"sha256:\$digest\"]}}" >config
