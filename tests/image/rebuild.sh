@@ -283,6 +283,7 @@ verified || { cat log; fail "a full rebuild"; }
 # A layout does not list its store paths, so all inputs of its derivation are listed, and a full rebuild is refused.
 # After the full rebuild, Nix trusts the path as one that was built here.
 forget "$data"
+nix-store --realise "$data" >log 2>&1 || { cat log; fail "the input of the layout"; }
 layout=$(nix build --no-link --json "$source?rev=$commit#layout" 2>log | jq -r '.[0].outputs.out') || { cat log; fail "the layout"; }
 rebuild 0 "oci:$layout" --flake "$source#layout" --revision "$commit" --json
 same "$(jq -c '.paths.cached | map([.path, .keys])' out)" "[[\"$data\",[\"cache-1\"]]]"
