@@ -60,9 +60,9 @@ attached() {
   # Repeating the attachment adds nothing.
   same "$("$strata" attach "$app" thing.json --type application/vnd.example+json)" "$(<attached)"
   same "$(kinds "$app")" "$expected"
-  regctl artifact put --subject "$app" --artifact-type application/vnd.example --file peer.txt 2>log || { cat log; fail "regctl artifact put"; }
+  regctl artifact put --subject "$app" --artifact-type application/vnd.peer --file peer.txt 2>log || { cat log; fail "regctl artifact put"; }
   same_lists "$app"
-  same "$(kinds "$app")" "$expected"$'\n'application/vnd.example
+  same "$(kinds "$app")" "$expected"$'\n'application/vnd.peer
   "$strata" verify "docker://$app" --key key.pub >/dev/null
 }
 
@@ -81,9 +81,9 @@ pids+=($!)
 wait_for "$!" test -s references || fail "serve ends"
 served=$(<references)
 regctl registry set --tls disabled --skip-check "${served%%/*}"
-same "$(kinds "$served")" "$expected"$'\n'application/vnd.example
+same "$(kinds "$served")" "$expected"$'\n'application/vnd.peer
 same_lists "$served"
-attachment "$served" application/vnd.example | cmp - peer.txt
+attachment "$served" application/vnd.peer | cmp - peer.txt
 "$strata" copy --referrers "docker://$with_api/app:1" "docker://$registry/copied:1" --quiet >/dev/null
-same "$(kinds "$registry/copied:1")" "$expected"$'\n'application/vnd.example
+same "$(kinds "$registry/copied:1")" "$expected"$'\n'application/vnd.peer
 same_lists "$registry/copied:1"
