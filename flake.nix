@@ -47,17 +47,31 @@
         {
           inherit legacyPackages packages;
 
-          # The checks that need no docker; dev/test runs the others.
+          # The checks that need no engine; dev/test runs the others. Cargo's tests run in the build of the package.
           checks = forAll (
-            system: pkgs: {
-              inherit (packages.${system}) strata image m;
-              layout = import ./examples/nginx-layout.nix {
+            system: pkgs:
+            let
+              library = {
                 pkgs = linux pkgs;
                 strata = legacyPackages.${system};
               };
+              wrong = import ./tests/nix/evaluation.nix library;
+            in
+            {
+              inherit (packages.${system}) strata image m;
+              layout = import ./examples/nginx-layout.nix library;
+              # Images whose programs are started and tested.
+              nginx = import ./examples/nginx.nix library;
+              postgres = import ./examples/postgres.nix library;
+              tested = import ./examples/check-image.nix library;
               verified = pkgs.runCommand "verified" { } ''
                 ${packages.${system}.strata}/bin/strata verify ${packages.${system}.image.recipe}/image.json > $out
               '';
+              evaluated =
+                if wrong == [ ] then
+                  pkgs.runCommand "evaluated" { } "touch $out"
+                else
+                  throw "strata: these properties of tests/nix/evaluation.nix do not hold: ${builtins.concatStringsSep "; " wrong}";
             }
           );
 
@@ -80,7 +94,7 @@
           formatter = forAll (_: pkgs: pkgs.nixfmt-tree);
         };
       systems = import ./nix/systems.nix;
-      # Those that the nixpkgs of this flake has. It throws for x86_64-darwin from 26.11 on.
+      # The systems that the nixpkgs of this flake has. nixpkgs throws for x86_64-darwin from 26.11 on.
       supported = builtins.filter (
         system:
         nixpkgs.legacyPackages ? ${system}

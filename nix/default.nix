@@ -60,7 +60,7 @@ let
       ) (./functions + "/${name}.nix");
     in
     function;
-  # Defaults that `overrideScope` has replaced.
+  # Checks the defaults, which `overrideScope` may have replaced.
   complete =
     scope: given:
     let

@@ -42,7 +42,7 @@ makeResult {
     preferLocalBuild = onHost || fixed != null;
     allowSubstitutes = !onHost;
   }
-  # Without a default, which is not in the derivation.
+  # The default is not written, so that it does not change derivations.
   // (if outputs == [ "out" ] then { } else { inherit outputs; })
   // (
     if fixed == null then

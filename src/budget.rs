@@ -79,6 +79,8 @@ pub const BASE_TREE: Limits =
 /// The files of an image that hardening checks keep: links, accounts, and those with findings.
 #[cfg(feature = "program")]
 pub const HARDENING: Limits = Limits { input: "the image", bytes: 512 * MIB, parts: 4_000_000, part: "files to check" };
+/// The files of an image that `explain --start` reads from layers.
+pub const MERGED: Limits = Limits { input: "the image", bytes: 1024 * MIB, parts: 4_000_000, part: "files" };
 /// The PAX records of one entry of a tar, or its long name. This is Go's limit (archive/tar, maxSpecialFileSize).
 pub const EXTENSION: Limits = Limits { input: "the extended header", bytes: MIB, parts: 1, part: "headers" };
 /// A file with holes after unpacking. Parts are those with data.

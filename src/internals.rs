@@ -49,7 +49,7 @@ pub mod layer {
         pub use crate::layer::compress::{Compression, GzipWriter};
     }
     pub mod erofs {
-        pub use crate::layer::erofs::write_tree;
+        pub use crate::layer::erofs::{ErofsFile, write_tree};
     }
     pub mod nar {
         pub use crate::layer::nar::{NarNode, NarReader, unpack};

@@ -57,12 +57,16 @@ sbom_python() {
   echo "$venv/bin/python"
 }
 
-# need_new_nix: adds Debian 13's Nix 2.26 to PATH, for expressions that Debian 12's 2.8 does not evaluate.
-need_new_nix() {
-  "$cache/nix-other/bin/nix" --version >/dev/null 2>&1 || online "$root/dev/other-nix" trixie "$cache/nix-other" >"$work/log" 2>&1 ||
-    { cat "$work/log" >&2; exit 1; }
+# use_new_nix: adds Debian 13's Nix 2.26 to PATH, for expressions that Debian 12's 2.8 does not evaluate; fails if it cannot be
+# downloaded. It is downloaded once, also if scripts need it at the same time. The log is in $work/log.
+use_new_nix() {
+  (
+    flock 9
+    "$cache/nix-other/bin/nix-instantiate" --version >/dev/null 2>&1 || online "$root/dev/other-nix" trixie "$cache/nix-other" >"$work/log" 2>&1
+  ) 9>"$cache/nix-other.lock" || return 1
   export PATH=$cache/nix-other/bin:$PATH NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths ='
 }
+need_new_nix() { use_new_nix || { cat "$work/log" >&2; exit 1; }; }
 
 # expression EXPR: EXPR with the fixture as pkgs and our functions in scope.
 expression() {

@@ -124,7 +124,7 @@ fn pages_have_a_limit_of_lines() {
             "docs/reference.md" => continue,
             "docs/measurements.md" => 320,
             // It has a section for each command.
-            "docs/commands.md" => 330,
+            "docs/commands.md" => 360,
             _ => 220,
         };
         let lines = text.lines().count();
@@ -144,6 +144,7 @@ fn pages_begin_with_a_command() {
         "measurements",
         "reference",
         "releasing",
+        "starts",
         "troubleshooting",
     ];
     for (name, text) in pages() {

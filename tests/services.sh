@@ -3,8 +3,8 @@
 # start_docker DIR    a private dockerd with its socket in DIR; exports DOCKER_HOST; fails if dockerd cannot run
 # start_registry DIR  a registry on loopback; sets registry
 # start_far DIR       another machine: a separate store in DIR behind Debian's sshd; sets far, its URL
-# start_counter PORT  a relay to that port of loopback; sets counted, its host; `received` prints the bytes that came
-# back
+# start_counter PORT  a relay to that port of loopback; sets counter, its process, counted, its host, and counts, its log;
+#                     `received` prints the bytes that came back, and `requests` the requests: GET /v2/…
 
 # Waits until a command succeeds, or its process has ended.
 wait_for() {
@@ -69,17 +69,20 @@ stop_registry() {
 }
 
 start_counter() {
-  python3 "$root/tests/peers/counter.py" "$1" "$work/counter.port" "$work/counted" &
+  counts=$(mktemp "$work/counter.XXXXXX")
+  python3 "$root/tests/peers/counter.py" "$1" "$counts.port" "$counts" &
   counter=$!
-  wait_for "$counter" test -s "$work/counter.port"
-  counted=127.0.0.1:$(<"$work/counter.port")
+  wait_for "$counter" test -s "$counts.port"
+  counted=127.0.0.1:$(<"$counts.port")
 }
 # A connection is counted after its end.
 received() {
-  until awk '$1 == "open" { open++ } $1 != "open" { open--; sum += $2 } END { if (open) exit 1; printf "%.0f\n", sum }' "$work/counted"; do
+  until awk '$1 == "open" { open++ } $1 == "closed" { open--; sum += $3 } END { if (open) exit 1; printf "%.0f\n", sum }' "$counts"; do
     sleep 0.05
   done
 }
+# A registry writes its own log after the answer, which its client may not wait for.
+requests() { sed -n 's/^request //p' "$counts"; }
 
 # `localhost` would bypass sshd. Processes of sshd get this environment. The port is free in dev/room and outside of it.
 start_far() {

@@ -177,7 +177,7 @@ let
         guards = guards function { inherit maxSize maxLayerSize forbiddenPaths; };
         # A pipeline alone decides. (nixpkgs: pkgs/build-support/docker/default.nix, streamLayeredImage)
         maxLayers =
-          if layeringPipeline != null || !builtins.elem ownLayering strategies then
+          if layeringPipeline != null || !builtins.elem (ownLayering.strategy or ownLayering) strategies then
             null
           else
             check.atLeast (if single then 1 else 2) function "maxLayers" maxLayers;

@@ -117,7 +117,7 @@ rec {
     else
       must function argument "a script: text, a path or a package" value;
 
-  # The same, in which null is no script, as in dockerTools.
+  # A script or null, which is no script, as in dockerTools.
   script = nullOr text;
 
   # A file of the project or of the store, which evaluation reads or copies.
@@ -268,7 +268,7 @@ rec {
         fail function argument (have + notStored element)
     ) (lib.flatten value);
 
-  # The same, but a list.
+  # As above, but a list.
   storedList =
     function: argument: value:
     if builtins.isList value then
@@ -322,7 +322,7 @@ rec {
     else
       value;
 
-  # The same, in which some must be there.
+  # As above, with names that are required.
   entry =
     needed: optional: function: argument: value:
     let

@@ -55,12 +55,13 @@ let
       annotations
       layers
       maxLayers
-      layering
       weights
       previous
       ignore
       includeStorePaths
       ;
+    # The start of a container does not need all of these layers. They are separate in any case.
+    layering = layering.strategy or layering;
   };
 in
 if scriptText extraCommands == "" && scriptText fakeRootCommands == "" then

@@ -11,7 +11,7 @@
 use std::{
     collections::HashSet,
     fs::{self, File},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -24,7 +24,7 @@ use super::{
     creation_time::CreationTime,
     customisation, database, grouping,
     guards::Guards,
-    layering::Layering,
+    layering::{Layering, StartFiles},
     log::{self, OwnLayers},
     programs,
     root::{PlacedContents, RootDirectory, Scripts},
@@ -37,7 +37,7 @@ use crate::{
         recipe::{LayerPath, RecipeLayer},
     },
     layer::{Hashed, PathOptions, Perm, Tree, compress::Compression, hash_all},
-    oci::{History, Timestamp},
+    oci::{Config, History, Timestamp},
     threads,
     transport::archive,
 };
@@ -145,7 +145,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let config = request.base.config(base.as_ref(), request.config.as_path())?;
     let mut layers = base.as_ref().map(|base| base.layers.clone()).unwrap_or_default();
     if !request.single && request.include_store_paths {
-        let built = request.store_layers(&graph, &layers, created)?;
+        let built = request.store_layers(&graph, &layers, &config, created)?;
         layers.extend(built);
     }
     if !(request.single && request.include_store_paths) {
@@ -210,11 +210,20 @@ impl Request {
         }
     }
 
-    fn store_layers(&self, graph: &Graph, below: &[RecipeLayer], created: Timestamp) -> Result<Vec<RecipeLayer>> {
+    fn store_layers(
+        &self,
+        graph: &Graph,
+        below: &[RecipeLayer],
+        config: &Config,
+        created: Timestamp,
+    ) -> Result<Vec<RecipeLayer>> {
         let existing = base::existing_store_paths(below);
         let left_out = |path: &StorePath| existing.contains(path.as_path());
-        let plan =
-            self.layering.plan(graph, self.max_layers.map_or(usize::MAX, |all| all - below.len() - 1), left_out)?;
+        let max_layers = self.max_layers.map_or(usize::MAX, |all| all - below.len() - 1);
+        let made = self.customisation.iter().map(|made| customisation::root(made.as_path()));
+        let at_root: Vec<PathBuf> = self.placed.contents.iter().cloned().chain(made).collect();
+        let start = StartFiles { config, lower: below, at_root: &at_root };
+        let plan = self.layering.plan(graph, max_layers, Some(start), left_out)?;
         let paths = |group: &Vec<&Node>| group.iter().map(|node| self.layer_path(&node.path)).collect();
         let sizes = plan.groups.iter().map(|group| group.iter().map(|node| node.nar_size).sum());
         let groups = plan.groups.iter().map(paths).collect();

@@ -33,6 +33,9 @@ use crate::{
     layer::{Owner, Owners, untar::Xattrs},
 };
 
+/// The directory of the files.
+const ROOT: &str = "root";
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Request {
@@ -72,7 +75,7 @@ fn save(root: &RootDirectory, out: &Path) -> Result<()> {
         records.push(0);
         storable(path, file, mode).with_context(|| format!("recording {}", path.display()))
     })?;
-    let to = out.join("root");
+    let to = out.join(ROOT);
     // In a sandbox, source and target are on different mounts.
     fs::rename(&root.path, &to)
         .or_else(|_| copies::tree(&root.path, &to))
@@ -95,9 +98,14 @@ fn storable(path: &Path, file: &Metadata, owner_mode: u32) -> std::io::Result<()
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
+/// Returns the directory of the files in the result of [`build`].
+pub fn root(made: &Path) -> PathBuf {
+    made.join(ROOT)
+}
+
 /// Opens the result of [`build`].
 pub fn open(made: &Path) -> Result<RootDirectory> {
-    let path = made.join("root");
+    let path = root(made);
     let text = fs::read(made.join("owners")).with_context(|| format!("reading {}", made.display()))?;
     let mut owners = Owners::new();
     for record in text.split(|&byte| byte == 0).filter(|record| !record.is_empty()) {

@@ -69,8 +69,8 @@ fn compressed(layer: &LayerBlob, compression: Compression) -> Result<Descriptor>
     if compression == Compression::None || descriptor.media_type != media_type::LAYER_TAR {
         return Ok(descriptor);
     }
-    let blob = match layer.compressed.get(compression.name()) {
-        Some(recorded) => recorded.descriptor(compression.media_type()),
+    let blob = match layer.compressed_as(compression) {
+        Some(recorded) => recorded,
         None => {
             let out = Sha256Writer::new(io::sink());
             let mut compressor = compression.writer(out, threads::jobs(), None)?;
@@ -80,6 +80,7 @@ fn compressed(layer: &LayerBlob, compression: Compression) -> Result<Descriptor>
             Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }
         }
     };
-    let annotations = descriptor.annotations.clone().into_iter().chain(blob.annotations).collect();
+    let annotations = compression.annotations(blob.annotations);
+    let annotations = descriptor.annotations.clone().into_iter().chain(annotations).collect();
     Ok(Descriptor { media_type: blob.media_type, digest: blob.digest, size: blob.size, annotations, ..descriptor })
 }

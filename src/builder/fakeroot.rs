@@ -37,9 +37,25 @@ pub struct FileRecord {
 
 pub type InodeNumber = (u64, u64);
 
-/// Files that stay open while a script runs, so that the inode number of a removed file is not reused.
+/// Files that stay open while a script runs, so that the inode number of a removed file is not reused. Until it is dropped, this
+/// process has a higher limit of open files.
 pub struct OpenFiles {
     _files: Vec<OwnedFd>,
+    limit: Rlimit,
+}
+
+impl OpenFiles {
+    /// Returns the usual limit, which a script has to set, in the form of bash's `ulimit`.
+    pub fn usual_limit(&self) -> String {
+        self.limit.current.map_or("unlimited".to_owned(), |limit| limit.to_string())
+    }
+}
+
+impl Drop for OpenFiles {
+    fn drop(&mut self) {
+        // A lower limit is always accepted.
+        let _ = setrlimit(Resource::Nofile, self.limit);
+    }
 }
 
 /// Returns `owners` by inode. A record of an inode applies to the same file as long as the second value lives.
@@ -78,8 +94,7 @@ fn hold(owners: &Owners) -> Result<OpenFiles> {
             Err(error) => return Err(error).with_context(|| format!("opening {}", path.display())),
         }
     }
-    setrlimit(Resource::Nofile, limit).context("setting the limit of open files")?;
-    Ok(OpenFiles { _files: files })
+    Ok(OpenFiles { _files: files, limit })
 }
 
 fn digest(path: &Path) -> io::Result<Digest> {

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Deserialize;
 
 use super::{
-    layering::Layering,
+    layering::{Layering, StartFiles},
     log, moved, programs,
     unpacked::{self, Unpacked},
     walk::walk,
@@ -21,7 +21,7 @@ use crate::{
     closure::{Graph, StorePath},
     image::recipe::{self, LayerPath, RecipeLayer},
     layer::{self, LayerError, PathOptions, Perm, Rewrite, Tree, chunked},
-    oci::History,
+    oci::{Config, History},
 };
 
 /// How store paths become layers.
@@ -103,8 +103,8 @@ impl Grouping {
     }
 
     /// Groups the closure's paths and hashes each group. Paths that `lower` contains with the same options are left
-    /// out.
-    pub fn layers(&self, graph: &Graph, lower: &[RecipeLayer]) -> Result<Vec<RecipeLayer>> {
+    /// out. `config` is the configuration of the image, if it is known.
+    pub fn layers(&self, graph: &Graph, lower: &[RecipeLayer], config: Option<&Config>) -> Result<Vec<RecipeLayer>> {
         ensure!(self.max_layers > 0, "argument maxLayers is 0, but store paths need at least one layer");
         let existing: HashMap<_, _> = lower
             .iter()
@@ -132,7 +132,9 @@ impl Grouping {
             self.rewrites.iter().any(|rewrite| rewrite.path == *path) && !self.kept.contains(path) && !is_in_place(path)
         };
         moved::warn(graph, moved, &self.ignore);
-        let plan = self.layering.plan(graph, self.max_layers, left_out)?;
+        let at_root: Vec<PathBuf> = self.rewrites.iter().map(|rewrite| rewrite.path.as_path().to_owned()).collect();
+        let start = config.map(|config| StartFiles { config, lower, at_root: &at_root });
+        let plan = self.layering.plan(graph, self.max_layers, start, left_out)?;
         let groups: Vec<Vec<LayerPath>> = plan
             .groups
             .iter()

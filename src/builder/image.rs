@@ -56,7 +56,9 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     layers.extend(request.grouping.lower_layers()?);
     let graph = attributes.closure()?;
     programs::check_packages(&attributes.packages()?)?;
-    let built = request.grouping.layers(&graph, &layers)?;
+    let mut config = request.base.config(base.as_ref(), &request.config)?;
+    config.labels.extend(request.labels);
+    let built = request.grouping.layers(&graph, &layers, Some(&config))?;
     layers.extend(built);
     keep_links(request.base.below()?.as_ref(), &layers[base.as_ref().map_or(0, |base| base.layers.len())..])?;
     let base_layers = base.as_ref().map_or(0, |base| base.layers.len());
@@ -67,8 +69,6 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let closure = Graph::union(below.into_iter().chain([&image_closure]));
     request.guards.check(&layers, &closure)?;
 
-    let mut config = request.base.config(base.as_ref(), &request.config)?;
-    config.labels.extend(request.labels);
     let mut image = Recipe::new(config, request.arch, Some(request.created), layers);
     image.history = request.base.history(base.as_ref(), &image);
     image.variant = request.variant;

@@ -1,7 +1,7 @@
 //! The arguments `layering`, `weights` and `previous`: the choice of the layering strategy.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs,
     path::{Path, PathBuf},
 };
@@ -12,9 +12,10 @@ use serde::Deserialize;
 use super::{log, strategy};
 use crate::terminal::note;
 use crate::{
-    closure::{Graph, Node, Plan, Stable, StorePath, Strategy, Weights},
-    image::Recipe,
-    report::bytes,
+    closure::{Graph, Node, Plan, Stable, StorePath, Strategy, Transfer, Weights},
+    image::{Image, MergedFiles, Recipe, recipe::RecipeLayer},
+    oci::Config,
+    report::{bytes, start::Start},
 };
 
 /// How a closure is grouped.
@@ -24,6 +25,8 @@ pub struct Layering {
     /// `popularity` (the default), `auto`, `transfer`, or dockerTools' layeringPipeline as a list of steps or a JSON
     /// file.
     strategy: serde_json::Value,
+    /// Whether the store paths that the start of a container needs have layers of their own, for `transfer`.
+    separate_start: bool,
     /// How often paths change, for `transfer`.
     weights: Weights,
     /// An older image.json, whose layers are kept as far as possible.
@@ -34,15 +37,47 @@ pub struct Layering {
     debug: bool,
 }
 
+/// The parts of an image that determine what the start of a container needs.
+#[derive(Clone, Copy, Debug)]
+pub struct StartFiles<'a> {
+    pub config: &'a Config,
+    /// The layers below those that are planned.
+    pub lower: &'a [RecipeLayer],
+    /// The packages whose files are at the root of the image.
+    pub at_root: &'a [PathBuf],
+}
+
+impl StartFiles<'_> {
+    /// Returns the store paths that the start needs.
+    fn store_paths(&self, graph: &Graph) -> Result<BTreeSet<StorePath>> {
+        let lower = Recipe::new(self.config.clone(), String::new(), None, self.lower.to_vec());
+        let files = MergedFiles::read(&Image::from_recipe(&lower))?;
+        let paths = graph.nodes().iter().map(|node| node.path.as_path().to_owned());
+        let files = files.with_store_paths(paths, self.at_root.iter().cloned());
+        Ok(Start::new(self.config, &files, Some(graph))?.store_paths().collect())
+    }
+}
+
 impl Layering {
-    /// Groups `graph` into at most `max_layers` layers, without the paths for which `left_out` is true.
+    /// Groups `graph` into at most `max_layers` layers, without the paths for which `left_out` is true. `start` is `None` if the
+    /// configuration is unknown.
     pub fn plan<'a>(
         &self,
         graph: &'a Graph,
         max_layers: usize,
+        start: Option<StartFiles<'_>>,
         left_out: impl Fn(&StorePath) -> bool,
     ) -> Result<Plan<'a>> {
-        let strategy = self.strategy()?;
+        let strategy = match (self.separate_start, start) {
+            (false, _) => self.strategy()?,
+            (true, Some(start)) => {
+                self.separating(start.store_paths(graph).context("argument layering: separateStart")?)?
+            }
+            (true, None) => bail!(
+                "argument layering: separateStart is for functions with a configuration, such as buildImage; remove it from \
+                 buildLayer"
+            ),
+        };
         let plan = match (&self.layers_file, &self.previous) {
             (Some(path), _) => listed(path, graph, left_out).context("argument layersFile")?,
             (None, None) => Plan::new(graph, strategy.as_ref(), max_layers, left_out),
@@ -60,6 +95,18 @@ impl Layering {
             }
         }
         Ok(plan)
+    }
+
+    /// Returns the strategy that gives these store paths layers of their own.
+    fn separating(&self, start: BTreeSet<StorePath>) -> Result<Box<dyn Strategy>> {
+        ensure!(
+            self.strategy.as_str() == Some("transfer"),
+            "argument layering: separateStart is for the strategy transfer; remove it, or choose this strategy"
+        );
+        if self.debug {
+            note!("the start needs {}", log::list(start.iter().map(StorePath::as_path)));
+        }
+        Ok(Box::new(Transfer { weights: self.weights.clone(), start }))
     }
 
     fn strategy(&self) -> Result<Box<dyn Strategy>> {

@@ -37,7 +37,7 @@ pub fn build(attributes: &Attributes) -> Result<()> {
     let lower = grouping.lower_layers()?;
     let graph = attributes.closure()?;
     programs::check_packages(&attributes.packages()?)?;
-    let mut layers = grouping.layers(&graph, &lower)?;
+    let mut layers = grouping.layers(&graph, &lower, None)?;
     compressed::record(&mut layers, compressed)?;
     let out = attributes.out();
     std::fs::create_dir(out).with_context(|| format!("creating {}", out.display()))?;

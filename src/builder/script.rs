@@ -20,7 +20,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::{
-    fakeroot::{self, FileRecord, InodeNumber, RESERVED_ID, RecordedIds, ScriptResult},
+    fakeroot::{self, FileRecord, InodeNumber, OpenFiles, RESERVED_ID, RecordedIds, ScriptResult},
     isolation::ScriptIsolation,
     xattrs::{self, RealXattrs},
 };
@@ -68,9 +68,11 @@ source "$STRATA_SCRIPT"
 "#;
 
 /// Starts `faked`, runs the command with it, and waits until it has saved its records. It stays a child process, since
-/// no other process of a sandbox would wait for it.
+/// no other process of a sandbox would wait for it. The first argument is the limit of open files.
 const FAKED: &str = r#"
 set -e
+ulimit -S -n "$1"
+shift
 load=()
 if [ -s "$STRATA_LOAD" ]; then load=(--load); fi
 "$STRATA_FAKED" --foreground --save-file "$STRATA_STATE" "${load[@]}" < "$STRATA_LOAD" > "$STRATA_STATE.key" &
@@ -110,11 +112,12 @@ pub fn run(tools: &Tools, mode: Mode, argument: &str, script: &str, root: &Path,
         Mode::Plain => (BTreeMap::new(), None),
         Mode::FakeRoot | Mode::Chroot => fakeroot::known(owners).map(|(before, held)| (before, Some(held)))?,
     };
+    let limit = held.as_ref().map(OpenFiles::usual_limit).unwrap_or_default();
     let has_namespace = mode == Mode::FakeRoot && running.has_user_namespaces();
     let mut command = match mode {
         Mode::Plain => running.plain(),
-        Mode::FakeRoot => running.fake_root(&before, owners, has_namespace)?,
-        Mode::Chroot => running.chroot(&before, owners, &mut mounts)?,
+        Mode::FakeRoot => running.fake_root(&before, owners, &limit, has_namespace)?,
+        Mode::Chroot => running.chroot(&before, owners, &limit, &mut mounts)?,
     };
     let status = command.status().with_context(|| format!("starting {}", tools.bash.display()))?;
     mounts.remove()?;
@@ -198,7 +201,7 @@ impl RunningScript<'_> {
     }
 
     /// Returns a bash command with a `faked` that has loaded `before`. The caller appends the command to run.
-    fn faked(&self, before: &BTreeMap<InodeNumber, FileRecord>, owners: &Owners) -> Result<Command> {
+    fn faked(&self, before: &BTreeMap<InodeNumber, FileRecord>, owners: &Owners, limit: &str) -> Result<Command> {
         let Tools { fakeroot, attr, .. } = self.tools;
         let load = self.scratch.join("load");
         fs::write(&load, fakeroot::saved(before))
@@ -213,7 +216,7 @@ impl RunningScript<'_> {
             .env("STRATA_LIBRARY", find(&fakeroot.join("lib"), &library)?)
             .env("STRATA_ATTR", attr.join("bin"))
             .env("STRATA_ROOT", self.root)
-            .args(["-c", FAKED, "faked"]);
+            .args(["-c", FAKED, "faked", limit]);
         Ok(command)
     }
 
@@ -221,9 +224,10 @@ impl RunningScript<'_> {
         &self,
         before: &BTreeMap<InodeNumber, FileRecord>,
         owners: &Owners,
+        limit: &str,
         has_namespace: bool,
     ) -> Result<Command> {
-        let (mut command, bash) = (self.faked(before, owners)?, &self.tools.bash);
+        let (mut command, bash) = (self.faked(before, owners, limit)?, &self.tools.bash);
         if has_namespace {
             command.arg(self.unshare()).args(reserved_ids());
         }
@@ -247,10 +251,11 @@ impl RunningScript<'_> {
         &self,
         before: &BTreeMap<InodeNumber, FileRecord>,
         owners: &Owners,
+        limit: &str,
         mounts: &mut ScriptMounts,
     ) -> Result<Command> {
         let Tools { bash, util_linux, path, .. } = self.tools;
-        let mut command = self.faked(before, owners)?;
+        let mut command = self.faked(before, owners, limit)?;
         let store = std::env::var("NIX_STORE").unwrap_or_else(|_| "/nix/store".to_owned());
         let program = |path: &Path| path.display().to_string();
         let [bash, unshare] = [program(bash), program(&self.unshare())];

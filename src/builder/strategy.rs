@@ -14,7 +14,7 @@ pub fn parse_strategy(name: &str, weights: &Weights, debug: bool) -> Result<Box<
     Ok(match name {
         "popularity" => Box::new(Popularity),
         "auto" => Box::new(Auto),
-        "transfer" => Box::new(Transfer { weights: weights.clone() }),
+        "transfer" => Box::new(Transfer { weights: weights.clone(), ..Transfer::default() }),
         file if Path::new(file).is_file() => {
             let text = fs::read(file).with_context(|| format!("reading {file}"))?;
             let steps =

@@ -18,9 +18,6 @@ use super::{
     structure::{CommandTest, Variable},
 };
 
-/// The default `PATH` of a container whose image has none (moby, oci/defaults.go; containers/common, pkg/config).
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// Returns the variables of an image after setting `variables`.
 pub fn with_variables(env: &BTreeMap<String, String>, variables: &[Variable]) -> BTreeMap<String, String> {
     let mut all = env.clone();

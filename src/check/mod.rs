@@ -10,6 +10,7 @@
 //!
 //! `checkImage` (builder) and `strata check` (cli) use the same code.
 
+mod accounts;
 pub mod commands;
 pub mod engine;
 pub mod expand;

@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use super::{commands::DEFAULT_PATH, files::ImageFiles, job::TestContainer, metadata::environment, user::User};
+use super::{files::ImageFiles, job::TestContainer, metadata::environment, user::User};
 use crate::{
     image::{Image, Opened},
-    oci::{Config, Platform},
+    oci::{Config, DEFAULT_PATH, Platform},
     run::Split,
 };
 

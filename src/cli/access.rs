@@ -51,6 +51,9 @@ pub struct CopyAccess {
     /// --namespace for the destination only.
     #[arg(long, value_name = "NAME", hide_short_help = true)]
     dest_namespace: Option<String>,
+    /// The snapshotter of containerd for which the image is unpacked.
+    #[arg(long, value_name = "NAME", hide_short_help = true)]
+    snapshotter: Option<String>,
     /// The docker daemon to read from, in the form of DOCKER_HOST: unix:///PATH, tcp://HOST:PORT, ssh://HOST.
     #[arg(long, value_name = "HOST", hide_short_help = true, conflicts_with_all = ["via", "src_via"])]
     src_daemon_host: Option<String>,
@@ -112,7 +115,7 @@ pub struct EngineFlags {
     /// The flags for source and destination.
     pub both: [EngineFlag; 2],
     pub source: [EngineFlag; 3],
-    pub destination: [EngineFlag; 3],
+    pub destination: [EngineFlag; 4],
 }
 
 impl CopyAccess {
@@ -135,8 +138,12 @@ impl CopyAccess {
         fn any(_: &EngineTransport) -> bool {
             true
         }
-        let (namespaces, address) =
-            (|engine: &EngineTransport| engine.has_namespaces, |engine: &EngineTransport| engine.has_address);
+        fn namespaces(engine: &EngineTransport) -> bool {
+            engine.has_namespaces
+        }
+        fn address(engine: &EngineTransport) -> bool {
+            engine.has_address
+        }
         EngineFlags {
             both: [("--via", self.via.is_some(), any), ("--namespace", self.namespace.is_some(), namespaces)],
             source: [
@@ -147,6 +154,7 @@ impl CopyAccess {
             destination: [
                 ("--dest-via", self.dest_via.is_some(), any),
                 ("--dest-namespace", self.dest_namespace.is_some(), namespaces),
+                ("--snapshotter", self.snapshotter.is_some(), |engine| engine.has_snapshotters),
                 ("--dest-daemon-host", self.dest_daemon_host.is_some(), address),
             ],
         }
@@ -159,7 +167,8 @@ impl CopyAccess {
 
     /// Returns the options for the destination engine.
     pub fn destination_engine(&self) -> engine::EngineOptions {
-        self.engine(&self.dest_via, &self.dest_namespace, &self.dest_daemon_host)
+        let engine = self.engine(&self.dest_via, &self.dest_namespace, &self.dest_daemon_host);
+        engine::EngineOptions { snapshotter: self.snapshotter.clone(), ..engine }
     }
 
     fn engine(&self, via: &Option<String>, namespace: &Option<String>, host: &Option<String>) -> engine::EngineOptions {
@@ -167,6 +176,7 @@ impl CopyAccess {
             via: via.as_ref().or(self.via.as_ref()).cloned(),
             namespace: namespace.as_ref().or(self.namespace.as_ref()).cloned(),
             host: host.clone(),
+            snapshotter: None,
         }
     }
 

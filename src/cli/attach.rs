@@ -193,7 +193,8 @@ impl Attachments {
         }
         let files: Vec<&String> = self.vex.iter().filter(|text| *text != OPENVEX).collect();
         for file in &files {
-            ensure!(Path::new(file).is_file(), "--vex {file}: it is neither openvex nor a file");
+            // The user can name a pipe.
+            ensure!(Path::new(file).exists(), "--vex {file}: it is neither openvex nor a file");
         }
         let statements = vex::read_documents(&files).context("--vex")?;
         Ok(Some(PreparedAttachments { reference: reference.clone(), attachments: self, statements, signer }))

@@ -148,7 +148,7 @@ pub enum Command {
     },
     /// Show the store paths of each layer, the references that lead to them, and what an update sends.
     #[command(
-        after_help = "Examples:\n  strata explain result\n  strata explain result --why openssl\n  strata explain result --html page.html\n  strata explain result --harden"
+        after_help = "Examples:\n  strata explain result\n  strata explain result --why openssl\n  strata explain result --html page.html\n  strata explain result --harden\n  strata explain result --start"
     )]
     Explain {
         /// Any source of `copy`.

@@ -3,8 +3,15 @@
 use std::path::PathBuf;
 
 use super::{
-    access::CopyAccess, attach::Attachments, compression::CompressionArgument, fleet_arguments::FleetArguments,
-    nix_node::NixNodeArguments, parse::parse_platform, substituters::SubstituterArguments, trust::SignatureArguments,
+    access::CopyAccess,
+    also::{self, Also},
+    attach::Attachments,
+    compression::CompressionArgument,
+    fleet_arguments::FleetArguments,
+    nix_node::NixNodeArguments,
+    parse::parse_platform,
+    substituters::SubstituterArguments,
+    trust::SignatureArguments,
 };
 use crate::{
     oci::Platform,
@@ -44,6 +51,15 @@ pub struct CopyArguments {
         hide_possible_values = true
     )]
     pub compression: Option<CompressionArgument>,
+    /// Push for nodes that run stargz-snapshotter, which start containers before layers are pulled: the layers are zstd:chunked, and
+    /// their annotations are those for lazy pulls. podman and CRI-O do not pull such an image partially.
+    #[arg(long, conflicts_with_all = ["preserve_digests", "nix_node"], hide_short_help = true)]
+    pub lazy: bool,
+    /// Push an index that also has a manifest of zstd:chunked layers, which podman, buildah and CRI-O select; docker and containerd
+    /// select the first one. FORMAT is zstd:chunked.
+    #[arg(long, value_name = "FORMAT", value_parser = also::parse, hide_short_help = true,
+        conflicts_with_all = ["preserve_digests", "nix_node", "compression_level", "referrers"])]
+    pub also: Option<Also>,
     /// Push layers uncompressed, which keeps every digest.
     #[arg(long, conflicts_with_all = ["compression", "compression_level"])]
     pub preserve_digests: bool,
@@ -76,7 +92,7 @@ pub struct CopyArguments {
     /// Report progress as JSON, one object per line.
     #[arg(long)]
     pub json: bool,
-    /// Remove the layers from the cache that neither this image nor one of --keep has.
+    /// Remove the layers from the cache that neither this image nor one of --keep has for any platform.
     #[arg(hide_short_help = true, long, conflicts_with = "fleet")]
     pub prune: bool,
     /// With --prune, keep the layers of this image too; may be repeated.

@@ -7,10 +7,12 @@ use super::{
     side::SideFlag,
 };
 use crate::{
-    image::Opened,
+    image::{ManifestGraph, Opened},
+    layer::compress::Compression,
+    oci::{Descriptor, descriptor::media_type},
     transport::{Destination, Location, kind::Medium},
 };
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 const PUSHES: &str = "destinations that are registries (docker://)";
 
@@ -22,6 +24,8 @@ pub fn check(arguments: &CopyArguments, image: &Location, destination: &Destinat
     let mut rules = pushes(arguments, destination);
     let is_cache = matches!(destination.transport().medium, Medium::Cache);
     rules.push(Rule::new("--prune", arguments.prune, is_cache, "caches of layers (erofs-cache:)"));
+    let keeps = arguments.preserve_digests;
+    rules.push(Rule::new("--preserve-digests", keeps, !is_cache, "destinations that store manifests"));
     rules.extend(engines(arguments, image, destination));
     rules.extend(registries(arguments, image, destination, may_ask_registry(image)));
     rules.extend(arguments.nix_node.rules(destination));
@@ -55,6 +59,8 @@ fn pushes(arguments: &CopyArguments, destination: &Destination) -> Vec<Rule> {
         ("--additional-tag", !arguments.additional_tag.is_empty()),
         ("--compression", compresses),
         ("--compression-level", arguments.compression_level.is_some()),
+        ("--lazy", arguments.lazy),
+        ("--also", arguments.also.is_some()),
         ("--mount-from", !arguments.mount_from.is_empty()),
         ("--cache-from", !arguments.cache_from.is_empty()),
         ("--cache-to", arguments.cache_to.is_some()),
@@ -63,6 +69,39 @@ fn pushes(arguments: &CopyArguments, destination: &Destination) -> Vec<Rule> {
     ];
     let flags = flags.into_iter().chain(arguments.attachments.flags());
     flags.map(|(flag, is_given)| Rule::new(flag, is_given, destination.is_registry(), PUSHES)).collect()
+}
+
+/// Returns the compression of a push.
+///
+/// # Errors
+///
+/// If `--lazy` contradicts `--compression`.
+pub fn compression(arguments: &CopyArguments) -> Result<Compression> {
+    Ok(match arguments.compression {
+        None | Some(CompressionArgument::ZstdChunked) if arguments.lazy => Compression::Lazy,
+        Some(format) if arguments.lazy => {
+            bail!(
+                "--lazy: its layers are zstd:chunked, and not {}; omit --compression",
+                Compression::from(format).name()
+            )
+        }
+        _ if arguments.preserve_digests => Compression::None,
+        Some(compression) => compression.into(),
+        None => Compression::Gzip,
+    })
+}
+
+/// Errors if `--lazy` has no effect on an image.
+pub fn check_lazy(image: &Location, content: &ManifestGraph) -> Result<()> {
+    let images = content.images();
+    let layers: Vec<&Descriptor> =
+        images.iter().flat_map(|image| &image.layers).map(|layer| &layer.descriptor).collect();
+    ensure!(!layers.is_empty(), "{image}: --lazy is for layers, and the image has none; omit it");
+    ensure!(
+        layers.iter().any(|layer| layer.media_type == media_type::LAYER_TAR || Compression::Lazy.fits(layer)),
+        "{image}: --lazy is for uncompressed layers, and every layer is compressed already; push the recipe, or omit it"
+    );
+    Ok(())
 }
 
 /// Returns the rules of flags for engines.

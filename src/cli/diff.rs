@@ -38,6 +38,9 @@ pub struct DiffArguments {
     /// Compression level, 1 to 12 for gzip and 1 to 19 for zstd [default: 3].
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(i32).range(1..20))]
     pub compression_level: Option<i32>,
+    /// Do not compress changed layers to predict a push: count their uncompressed size. For large images.
+    #[arg(long, conflicts_with_all = ["chunked", "compression_level"])]
+    pub estimate: bool,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -48,7 +51,7 @@ pub struct DiffArguments {
 /// Prints the differences. The exit code is that of diff(1), also if the reader has closed stdout, as in `strata diff … | head -1`.
 pub fn run(arguments: &DiffArguments) -> Result<ExitCode> {
     let diff = compare(arguments)?;
-    match print(&diff, arguments.json) {
+    match print(&diff, arguments) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         printed => printed?,
     }
@@ -61,6 +64,7 @@ fn compare(arguments: &DiffArguments) -> Result<Diff> {
         compression: arguments.compression.into(),
         level: arguments.compression_level,
         host: opened.registry().map(str::to_owned),
+        is_rough: arguments.estimate,
     };
     let mut diff = Diff::compare(&old, &new, &options, &|image, lowest| {
         crate::transport::archive::size(image, image.reference.as_deref(), &image.lowest(lowest))
@@ -71,18 +75,18 @@ fn compare(arguments: &DiffArguments) -> Result<Diff> {
     Ok(diff)
 }
 
-fn print(diff: &Diff, json: bool) -> io::Result<()> {
+fn print(diff: &Diff, arguments: &DiffArguments) -> io::Result<()> {
     let mut out = terminal::stdout();
-    if json {
+    if arguments.json {
         serde_json::to_writer_pretty(out.exact(), diff)?;
         writeln!(out)?;
     } else {
-        table(&mut out, diff)?;
+        table(&mut out, diff, arguments.estimate)?;
     }
     out.flush()
 }
 
-fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
+fn table(out: &mut impl Write, diff: &Diff, is_rough: bool) -> io::Result<()> {
     if let Some(paths) = &diff.paths {
         for changed in &paths.changed {
             writeln!(out, "~ {}", change(&changed.old, &changed.new))?;
@@ -103,7 +107,7 @@ fn table(out: &mut impl Write, diff: &Diff) -> io::Result<()> {
     for change in &diff.config {
         writeln!(out, "{}: {} -> {}", change.key, change.old, change.new)?;
     }
-    push(out, &diff.push)?;
+    push(out, &diff.push, is_rough)?;
     if let Some(pull) = &diff.chunked {
         let PartialPull { ranges, layers, whole, .. } = pull;
         let (fetched, tables) = (bytes(pull.bytes), bytes(pull.tables));
@@ -140,21 +144,20 @@ fn change(old: &StorePath, new: &StorePath) -> String {
     format!("{} rebuilt, {} -> {}", old.name(), short(old), short(new))
 }
 
-fn push(out: &mut impl Write, push: &PushEstimate) -> io::Result<()> {
+fn push(out: &mut impl Write, push: &PushEstimate, is_rough: bool) -> io::Result<()> {
     let PushEstimate { blobs, repacked, estimated, .. } = push;
     let sent = bytes(push.bytes);
     if estimated.is_empty() {
         writeln!(out, "a push sends {blobs} blobs, {sent}")?;
     } else {
         let layers: Vec<String> = estimated.iter().map(usize::to_string).collect();
-        let which = match layers.as_slice() {
-            [layer] => format!("layer {layer} is"),
-            layers => format!("layers {} are", layers.join(", ")),
+        let which = match (layers.as_slice(), is_rough) {
+            ([layer], true) => format!("layer {layer} was not compressed"),
+            (layers, true) => format!("layers {} were not compressed", layers.join(", ")),
+            ([layer], false) => format!("what layer {layer} is made from is not on this machine"),
+            (layers, false) => format!("what layers {} are made from is not on this machine", layers.join(", ")),
         };
-        writeln!(
-            out,
-            "a push sends {blobs} blobs, at most {sent}: an estimate, because what {which} made from is not on this machine"
-        )?;
+        writeln!(out, "a push sends {blobs} blobs, at most {sent}: an estimate, because {which}")?;
     }
     if *repacked > 0 {
         writeln!(out, "  {repacked} of them are layers that the first image has in another compression")?;

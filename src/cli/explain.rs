@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use super::{harden, source::ImageArguments};
+use super::{harden, source::ImageArguments, start};
 use crate::terminal::{self, line, note};
 use crate::{
     check::harden::Hardening,
@@ -45,6 +45,10 @@ pub struct ExplainSections {
     /// Show what makes a container of the image easier to attack, each finding with the argument that fixes it. All layers are read.
     #[arg(long, conflicts_with_all = ["why", "cut", "chunked", "html"])]
     harden: bool,
+    /// Show the store paths that the start of a container needs, computed from its program: interpreters, libraries, and what scripts
+    /// and wrappers name. Layers that are not made from store paths of this machine are read.
+    #[arg(long, conflicts_with_all = ["why", "cut", "chunked", "harden", "html"])]
+    start: bool,
     /// Print JSON.
     #[arg(long, conflicts_with = "html")]
     json: bool,
@@ -61,6 +65,9 @@ pub fn run(location: &Location, wanted: &ExplainSections, source: &ImageArgument
     if wanted.harden {
         let hardening = Hardening::new(&image).with_context(|| format!("checking {location}"))?;
         return harden::print(&hardening, wanted.json);
+    }
+    if wanted.start {
+        return start::print(&image, wanted.json).with_context(|| format!("computing the start of {location}"));
     }
     let contents = image.layer_contents();
     for (number, problem) in contents.iter().filter_map(|(number, layer)| Some((number, layer.problem.as_ref()?))) {

@@ -4,6 +4,8 @@
 #![allow(rustdoc::broken_intra_doc_links)]
 
 mod access;
+mod allocator;
+mod also;
 pub(crate) mod attach;
 mod attached;
 pub(crate) mod budget;
@@ -31,6 +33,7 @@ mod nix_node;
 mod nix_store;
 mod outcome;
 mod parse;
+mod path_info;
 pub(crate) mod plan;
 pub(crate) mod program;
 mod progress;
@@ -47,6 +50,7 @@ pub(crate) mod shell;
 mod side;
 pub(crate) mod skopeo;
 mod source;
+mod start;
 pub(crate) mod stream;
 mod substituters;
 mod template;
@@ -116,6 +120,9 @@ fn run_skopeo(arguments: Vec<OsString>, jobs: Option<NonZeroUsize>) -> Result<Ex
 /// Runs one command.
 fn run(cli: Cli) -> Result<ExitCode> {
     let Cli { command, nix_arg, jobs } = cli;
+    if matches!(command, Command::Copy(_) | Command::Serve(_) | Command::Rebuild(_)) {
+        allocator::fix_threshold();
+    }
     // These run another command, which may have the option, too; derivations have the cores that Nix grants.
     if !matches!(command, Command::Program { .. } | Command::Skopeo { .. } | Command::Build)
         && let Some(jobs) = jobs.map_or_else(parse::jobs_of_environment, |jobs| Ok(Some(jobs)))?

@@ -2,13 +2,13 @@
 
 use std::{
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
 };
 
-use super::{flag_rules::Rule, flake::redact::redact, substituters::SubstituterArguments};
+use super::{flag_rules::Rule, flake::last_lines, substituters::SubstituterArguments};
 use crate::{
-    budget,
     image::{ImageError, Recipe},
+    terminal::note,
     transport::{
         Destination,
         binary_cache::{Cache, Missing},
@@ -109,14 +109,20 @@ fn listed(missing: &[Missing]) -> String {
 fn copy_closure(closure: &Path, url: &str, quiet: bool) -> Result<()> {
     let mut nix = Command::new("nix");
     nix.args(["--extra-experimental-features", "nix-command", "copy", "--to", url]).arg(closure);
-    nix.stdin(Stdio::null());
+    // Its output has the URL, which may have a password.
+    nix.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     if quiet {
-        nix.arg("--quiet").stderr(Stdio::piped());
+        nix.arg("--quiet");
     }
-    let starting = "starting nix for --push-closure; install it, or add it to PATH";
-    let Output { status, stderr, .. } = budget::output(&mut nix, &budget::NIX_OUTPUT).context(starting)?;
-    let message = String::from_utf8_lossy(&stderr);
-    let cause = if message.trim().is_empty() { String::new() } else { format!(": {}", redact(message.trim())) };
+    let mut child = nix.spawn().context("starting nix for --push-closure; install it, or add it to PATH")?;
+    let print = |line: &str| {
+        if !quiet {
+            note!("{line}");
+        }
+    };
+    let lines = child.stderr.take().map(|stderr| last_lines(stderr, print)).unwrap_or_default();
+    let status = child.wait().context("waiting for nix copy")?;
+    let cause = if quiet && !lines.is_empty() { format!(": {}", Vec::from(lines).join("\n")) } else { String::new() };
     ensure!(
         status.success(),
         "copying {} with nix copy for --push-closure: nix ended with {status}{cause}",

@@ -17,13 +17,16 @@ use tempfile::TempDir;
 
 use crate::{
     budget,
-    cli::flake::{
-        NO_SUBSTITUTERS,
-        isolation::{Isolation, isolate_builders},
+    cli::{
+        flake::{
+            NO_SUBSTITUTERS,
+            isolation::{Isolation, isolate_builders},
+        },
+        path_info,
     },
     closure::{Derivation, StorePath, parse_nar_hash},
     oci::Digest,
-    transport::git::restrict_git,
+    transport::{binary_cache, git::restrict_git},
 };
 
 /// The store paths in one command.
@@ -91,12 +94,7 @@ impl Nix {
         let mut command = self.nix("eval");
         command.args(["--impure", "--raw", "--expr", "builtins.currentSystem"]);
         let system = String::from_utf8(run(command, "finding the system of Nix")?.stdout)?;
-        let mut command = self.nix("show-config");
-        command.arg("--json").stderr(Stdio::null());
-        // Newer versions name it `nix config show`, and the old name may disappear.
-        let configuration = command.stdin(Stdio::null()).output().ok();
-        let configuration = configuration.and_then(|output| serde_json::from_slice::<Value>(&output.stdout).ok());
-        let further = configuration.and_then(|value| {
+        let further = binary_cache::settings().and_then(|value| {
             let listed = value.pointer("/extra-platforms/value")?.as_array()?.clone();
             Some(listed.iter().filter_map(|system| Some(system.as_str()?.to_owned())).collect::<Vec<_>>())
         });
@@ -197,7 +195,11 @@ impl Nix {
         for batch in paths.chunks(BATCH) {
             let mut command = self.nix("path-info");
             command.arg("--json").args(batch.iter().map(StorePath::as_str));
-            all.extend(parse_information(&run(command, "reading the store")?.stdout)?);
+            let found = parse_information(&run(command, "reading the store")?.stdout)?;
+            if let Some(path) = batch.iter().find(|path| !found.contains_key(path)) {
+                bail!("reading the store: {path} is not in it");
+            }
+            all.extend(found);
         }
         Ok(all)
     }
@@ -278,40 +280,53 @@ fn run(command: Command, act: &str) -> Result<Output> {
     Ok(output)
 }
 
-/// Parses the output of `nix path-info --json`: a list until 2.18, then an object by path.
+/// Parses the output of `nix path-info --json`.
 fn parse_information(text: &[u8]) -> Result<BTreeMap<StorePath, PathInfo>> {
     #[derive(Deserialize)]
     struct Known {
+        path: String,
         #[serde(default)]
         ultimate: bool,
         #[serde(default)]
-        signatures: Vec<String>,
+        signatures: Vec<Signature>,
         /// Absent or null for input-addressed paths; a string or an object for others, depending on the version.
         #[serde(default)]
         ca: Value,
     }
-    let value: Value = serde_json::from_slice(text).context("parsing the output of nix path-info")?;
-    let entries: Vec<(String, Value)> = match value {
-        Value::Array(list) => {
-            let path = |entry: &Value| entry.get("path").and_then(Value::as_str).unwrap_or_default().to_owned();
-            list.into_iter().map(|entry| (path(&entry), entry)).collect()
-        }
-        Value::Object(map) => map.into_iter().collect(),
-        _ => bail!("nix path-info printed neither a list nor an object"),
-    };
+    let entries = path_info::entries(serde_json::from_slice(text).context("parsing the output of nix path-info")?);
+    let entries = entries.context("nix path-info printed neither a list nor an object")?;
+    let entries: Vec<Known> = serde_json::from_value(entries).context("parsing the output of nix path-info")?;
     let mut all = BTreeMap::new();
-    for (path, entry) in entries {
-        let path = if path.starts_with('/') { path } else { format!("/nix/store/{path}") };
+    for Known { path, ultimate, signatures, ca } in entries {
         let path = StorePath::parse(&path).context("parsing the output of nix path-info")?;
-        let Known { ultimate, signatures, ca } =
-            Known::deserialize(entry).with_context(|| format!("{path} is not in the store"))?;
-        let mut keys: Vec<String> =
-            signatures.iter().filter_map(|signature| Some(signature.split_once(':')?.0.to_owned())).collect();
+        let mut keys: Vec<String> = signatures.into_iter().filter_map(Signature::key).collect();
         keys.sort();
         let is_content_addressed = !matches!(&ca, Value::Null) && ca.as_str() != Some("");
         all.insert(path, PathInfo { is_built_here: ultimate, keys, is_content_addressed });
     }
     Ok(all)
+}
+
+/// A signature in the JSON of Nix (nix, doc/manual/source/protocols/json/schema/signature).
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Signature {
+    /// `KEY:SIGNATURE`
+    Text(String),
+    Object {
+        #[serde(rename = "keyName")]
+        key_name: String,
+    },
+}
+
+impl Signature {
+    /// Returns the name of the key.
+    fn key(self) -> Option<String> {
+        match self {
+            Self::Text(text) => text.split_once(':').map(|(key, _)| key.to_owned()),
+            Self::Object { key_name } => Some(key_name),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -327,6 +342,11 @@ mod tests {
             format!(r#"[{{"path":"{path}","narHash":"sha256:0",{signed}}}]"#),
             format!(r#"{{"{path}":{{"narHash":"sha256-x","ultimate":false,{signed}}}}}"#),
             format!(r#"{{"{base}":{{{signed}}}}}"#),
+            format!(r#"{{"version":2,"storeDir":"/nix/store","info":{{"{base}":{{{signed}}}}}}}"#),
+            format!(
+                r#"{{"version":3,"storeDir":"/nix/store","info":{{"{base}":{{"signatures":[{{"keyName":"cache.nixos.org-1",
+                   "sig":"AAAA"}},{{"keyName":"b-1","sig":"BB"}}]}}}}}}"#
+            ),
         ] {
             let found = parse_information(text.as_bytes()).unwrap();
             let info = &found[&StorePath::parse(&path).unwrap()];
@@ -345,7 +365,8 @@ mod tests {
         }
         let built = parse_information(format!(r#"[{{"path":"{path}","ultimate":true}}]"#).as_bytes()).unwrap();
         assert!(built.values().all(|info| info.is_built_here && info.keys.is_empty()));
-        for text in [format!(r#"{{"{path}":null}}"#), "3".to_owned(), "[{}]".to_owned()] {
+        assert!(parse_information(format!(r#"{{"{path}":null}}"#).as_bytes()).unwrap().is_empty());
+        for text in ["3", "[{}]", r#"[{"path":"/x"}]"#] {
             assert!(parse_information(text.as_bytes()).is_err(), "{text}");
         }
     }

@@ -2,12 +2,18 @@
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, str::FromStr};
 
-use super::{flake::FlakeArguments, source::SourceArguments};
+use super::{
+    also::{self, Also},
+    copy_flags,
+    flake::FlakeArguments,
+    source::SourceArguments,
+};
 use crate::terminal::{self, note};
 use crate::{
-    image::FoundReferrers,
-    oci::Reference,
-    serve::{self, AccessLog, AllowedUsers, Catalogue, Demand, Server, ServerIdentity, ServerSettings},
+    image::{FoundReferrers, ManifestGraph, Opened},
+    layer::compress::Compression,
+    oci::{Reference, descriptor::media_type},
+    serve::{self, AccessLog, AllowedUsers, Catalogue, Demand, Pulls, Server, ServerIdentity, ServerSettings},
     transport::Location,
 };
 use anyhow::{Context, Result};
@@ -48,6 +54,14 @@ pub struct ServeArguments {
     /// Each layer is compressed once before serving; its table of contents is cached.
     #[arg(long)]
     chunked: bool,
+    /// The same for nodes that run stargz-snapshotter, which start containers before layers are pulled. podman, buildah and
+    /// CRI-O pull such layers whole.
+    #[arg(long, conflicts_with = "chunked")]
+    lazy: bool,
+    /// Serve an index that also has a manifest of zstd:chunked layers, which podman, buildah and CRI-O select; docker and containerd
+    /// select the first one. FORMAT is zstd:chunked.
+    #[arg(long, value_name = "FORMAT", value_parser = also::parse)]
+    also: Option<Also>,
     /// Serve with TLS: a PEM file with the certificate and its intermediate certificates.
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<PathBuf>,
@@ -70,6 +84,39 @@ pub struct ServeArguments {
 }
 
 impl ServeArguments {
+    /// Returns what uncompressed layers are compressed for.
+    fn pulls(&self) -> Option<Pulls> {
+        match (self.chunked, self.lazy) {
+            (true, _) => Some(Pulls::Partial),
+            (false, true) => Some(Pulls::Lazy),
+            (false, false) => None,
+        }
+    }
+
+    /// Returns the compression of the first manifest of each platform.
+    fn compression(&self) -> Compression {
+        match self.pulls() {
+            Some(Pulls::Partial) => Compression::ZstdChunked,
+            Some(Pulls::Lazy) => Compression::Lazy,
+            None => Compression::None,
+        }
+    }
+
+    /// Returns the manifests that are served for those of an image. Their layers are made when they are pulled.
+    fn served(&self, image: &Location, found: ManifestGraph) -> Result<ManifestGraph> {
+        if self.lazy {
+            copy_flags::check_lazy(image, &found)?;
+            warn_of_compressed_layers(&found);
+        }
+        let content = also::add(self.also, self.compression(), image, found)?;
+        match self.pulls() {
+            Some(pulls) => {
+                serve::chunked(content, pulls).with_context(|| format!("making zstd:chunked layers of {image}"))
+            }
+            None => Ok(content),
+        }
+    }
+
     fn settings(&self) -> Result<ServerSettings> {
         let key = self.tls_key.as_ref().or(self.tls_cert.as_ref());
         let identity = self.tls_cert.as_ref().zip(key).map(|(certificate, key)| ServerIdentity::read(certificate, key));
@@ -88,7 +135,20 @@ impl ServeArguments {
     }
 }
 
+/// Warns of layers that are served as they are with `--lazy`, as a push does.
+fn warn_of_compressed_layers(content: &ManifestGraph) {
+    for image in content.images() {
+        for (number, layer) in (1..).zip(&image.layers) {
+            let is_uncompressed = media_type::as_oci(&layer.descriptor.media_type) == media_type::LAYER_TAR;
+            if !is_uncompressed && !Compression::Lazy.fits(&layer.descriptor) {
+                note!("strata: warning: layer {number} is pulled whole, since it is compressed already");
+            }
+        }
+    }
+}
+
 pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
+    also::check(arguments.also, arguments.compression(), "--chunked")?;
     let settings = arguments.settings()?;
     if let Some(reference) = &arguments.flake.flake {
         let access = arguments.source.options(&[])?;
@@ -104,29 +164,8 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     let mut catalogue = Catalogue::default();
     let locations: Vec<&Location> = arguments.images.iter().map(|named| &named.image).collect();
     let all = arguments.source.open(&locations)?;
-    for (NamedImage { name, image }, opened) in arguments.images.iter().zip(&all) {
-        let found = opened.content()?;
-        let FoundReferrers { graphs: referrers, skipped } = opened.referrers(&found)?;
-        skipped.iter().for_each(|why| note!("a referrer of {image} is not served: {why}"));
-        let digest = found.digest();
-        let content = if arguments.chunked {
-            serve::chunked(found).with_context(|| format!("making zstd:chunked layers of {image}"))?
-        } else {
-            found
-        };
-        let image_reference =
-            content.reference().or_else(|| content.images().first()?.reference.as_deref()).map(str::to_owned);
-        let reference = name.clone().or(image_reference).unwrap_or_else(|| "image:latest".to_owned());
-        let reference: Reference = reference.parse().with_context(|| format!("the name of {image}"))?;
-        // Here, every name belongs to this registry.
-        let repository = reference.repository.strip_prefix("library/").unwrap_or(&reference.repository);
-        if content.digest() == digest {
-            referrers.into_iter().for_each(|referrer| catalogue.add_untagged(repository, referrer));
-        } else if !referrers.is_empty() {
-            let now = content.digest();
-            note!("the referrers of {digest} are not served: with --chunked, its digest is {now}");
-        }
-        catalogue.add(repository, &reference.version(), content)?;
+    for (named, opened) in arguments.images.iter().zip(&all) {
+        add(&mut catalogue, arguments, named, opened)?;
     }
     let server = Server::bind(arguments.listen, catalogue, settings)?;
     let mut out = terminal::stdout();
@@ -136,4 +175,29 @@ pub fn run(arguments: &ServeArguments) -> Result<ExitCode> {
     out.flush()?;
     server.run()?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Adds an image and its referrers.
+fn add(
+    catalogue: &mut Catalogue,
+    arguments: &ServeArguments,
+    NamedImage { name, image }: &NamedImage,
+    opened: &Opened,
+) -> Result<()> {
+    let found = opened.content()?;
+    let FoundReferrers { graphs: referrers, skipped } = opened.referrers(&found)?;
+    skipped.iter().for_each(|why| note!("a referrer of {image} is not served: {why}"));
+    let content = arguments.served(image, found)?;
+    let image_reference =
+        content.reference().or_else(|| content.images().first()?.reference.as_deref()).map(str::to_owned);
+    let reference = name.clone().or(image_reference).unwrap_or_else(|| "image:latest".to_owned());
+    let reference: Reference = reference.parse().with_context(|| format!("the name of {image}"))?;
+    // Here, every name belongs to this registry.
+    let repository = reference.repository.strip_prefix("library/").unwrap_or(&reference.repository);
+    let left_out = catalogue.add_referrers(repository, &content, referrers);
+    if left_out > 0 {
+        note!("{left_out} referrers of {image} are not served, since the manifests to which they refer are not");
+    }
+    catalogue.add(repository, &reference.version(), content)?;
+    Ok(())
 }

@@ -62,7 +62,7 @@ impl SourceArguments {
         flag_rules::check(&names(locations), self.rules(locations))?;
         let options = self.substituters.access(self.access.options(&hosts)?)?;
         let Self { via, namespace, daemon_host, .. } = self.clone();
-        Ok(ReadOptions { engine: EngineOptions { via, namespace, host: daemon_host }, ..options })
+        Ok(ReadOptions { engine: EngineOptions { via, namespace, host: daemon_host, snapshotter: None }, ..options })
     }
 
     /// Opens these images.

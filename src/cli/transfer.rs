@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::{
     access::CopyRegistries,
+    also,
     attached::{self, Signer},
     copy_arguments::{CopyArguments, SkopeoArguments},
     copy_flags, flag_rules,
@@ -20,7 +21,7 @@ use crate::terminal::note;
 use crate::{
     attest::VerifyingKey,
     image::{FoundReferrers, ManifestGraph, Opened},
-    layer::{DetectedCompression, compress::Compression},
+    layer::DetectedCompression,
     oci::{Digest, Platform, descriptor::media_type},
     transport::{self, Destination, Location, Outcome, Referrers, WriteOptions},
 };
@@ -57,13 +58,11 @@ impl<'a> CopySession<'a> {
         let from = arguments.substituters.access_with_origins(source, origins)?;
         let signer = arguments.attachments.signer()?.map(Arc::new);
         let trust = arguments.signature.trust()?;
+        let compression = copy_flags::compression(arguments)?;
+        also::check(arguments.also, compression, "--compression")?;
         let options = WriteOptions {
             additional_tags: arguments.additional_tag.clone(),
-            compression: match arguments.compression {
-                _ if arguments.preserve_digests => Compression::None,
-                Some(compression) => compression.into(),
-                None => Compression::Gzip,
-            },
+            compression,
             level: arguments.compression_level,
             mount_from: arguments.mount_from.clone(),
             cache_from: arguments.cache_from.clone(),
@@ -110,7 +109,7 @@ impl<'a> CopySession<'a> {
         warn_of_layers(&source.content, destination);
         self.provide_closure(&source.opened)?;
         let referrers = self.referrers(&source, destination)?;
-        let options = self.options_with_kept()?;
+        let options = self.options_with_kept(&source.opened, image)?;
         let outcome = destination.write(&source.content, &options).map_err(anyhow::Error::from_boxed);
         let outcome = outcome.with_context(|| format!("copying {image} to {destination}"))?;
         let mut notes = Vec::new();
@@ -126,14 +125,18 @@ impl<'a> CopySession<'a> {
     }
 
     /// The options of the copy, with the layers that `--prune` keeps.
-    fn options_with_kept(&self) -> Result<WriteOptions> {
+    fn options_with_kept(&self, source: &Opened, image: &Location) -> Result<WriteOptions> {
         let mut options = self.options.clone();
         if self.arguments.prune {
-            let mut kept = Vec::new();
+            // The layers of all platforms are kept, because a cache may be filled for several.
+            let layers = |opened: &Opened, image: &Location| {
+                let content = opened.content().with_context(|| format!("reading {image}"))?;
+                let layers = content.images().into_iter().flat_map(|image| &image.layers);
+                anyhow::Ok(layers.map(|layer| layer.diff_id).collect::<Vec<_>>())
+            };
+            let mut kept = layers(source, image)?;
             for image in &self.arguments.keep {
-                // Every platform: a cache may be filled for several.
-                let content = image.open(&self.from)?.content().with_context(|| format!("reading {image}"))?;
-                kept.extend(content.images().iter().flat_map(|image| &image.layers).map(|layer| layer.diff_id));
+                kept.extend(layers(&image.open(&self.from)?, image)?);
             }
             options.prune = Some(kept);
         }
@@ -164,6 +167,10 @@ impl<'a> CopySession<'a> {
         };
         let content = content.with_context(|| format!("reading {image}"))?;
         check_format(&content, self.arguments)?;
+        if self.arguments.lazy {
+            copy_flags::check_lazy(image, &content)?;
+        }
+        let content = also::add(self.arguments.also, self.options.compression, image, content)?;
         Ok(OpenedSource { opened, content })
     }
 

@@ -32,6 +32,8 @@ pub(super) struct Moves<'a> {
     scale: &'a Scale,
     /// The events that change each node.
     events: &'a [Set],
+    /// Whether the start of a container needs each node. Nodes move to layers with the same value.
+    start: &'a [bool],
     sizes: &'a dyn Fn(usize) -> u64,
     layers: Vec<PricedLayer>,
 }
@@ -40,10 +42,11 @@ impl<'a> Moves<'a> {
     pub fn new(
         scale: &'a Scale,
         events: &'a [Set],
+        start: &'a [bool],
         sizes: &'a dyn Fn(usize) -> u64,
         groups: impl Iterator<Item = Vec<usize>>,
     ) -> Self {
-        let mut moves = Self { scale, events, sizes, layers: Vec::new() };
+        let mut moves = Self { scale, events, start, sizes, layers: Vec::new() };
         for nodes in groups {
             let bound = scale.bound();
             let events = Bits::new(bound);
@@ -109,7 +112,10 @@ impl<'a> Moves<'a> {
         let removed: u64 = events.iter().filter(changes_only_node).map(|event| self.scale.weight(event)).sum();
         let saved = current.cost() - u128::from(current.size - size) * u128::from(current.weight - removed);
         let mut best = (saved, None);
-        for (to, layer) in self.layers.iter().enumerate().filter(|&(to, _)| to != from) {
+        let is_allowed =
+            |layer: &PricedLayer| layer.nodes.first().is_some_and(|&at| self.start[at] == self.start[node]);
+        let layers = self.layers.iter().enumerate();
+        for (to, layer) in layers.filter(|&(to, layer)| to != from && is_allowed(layer)) {
             // With n, the weight of the events that are new to the layer, the move adds size·(weight + n) + layer.size·n:
             // the cost of the node, and the additional cost of the other paths. Above `limit`, n makes the move no better
             // than the best one so far, so the exact value is not needed.

@@ -10,12 +10,18 @@
 //!    adds the least weight of new events per byte, because all layers above a
 //!    changed one are sent again to engines that keep chains.
 //!
+//! With a set of store paths that the start of a container needs, these have layers of their own: steps 1 to 3 never put them
+//! together with others, unless there may be one layer only. The order of step 4 stays, because the program of an image is
+//! usually what changes most often.
+//!
 //! An event is an update of one store path; it changes the path and all paths
 //! that depend on it. All numbers are integers, and the lower index wins if costs
 //! are equal, so the plan depends on the closure alone.
 
+use std::collections::BTreeSet;
+
 use super::{
-    Graph, Strategy, Weights,
+    Graph, Node, StorePath, Strategy, Weights,
     moves::Moves,
     reach::reached,
     set::{Bits, Scale, Set},
@@ -35,13 +41,17 @@ const NEIGHBOURS: usize = 8;
 pub struct Transfer {
     /// How often each path is updated.
     pub weights: Weights,
+    /// The store paths that have layers of their own, because the start of a container needs them.
+    pub start: BTreeSet<StorePath>,
 }
 
 impl Strategy for Transfer {
     fn groups(&self, graph: &Graph, nodes: &[usize], max_layers: usize) -> Vec<Vec<usize>> {
         let events = reached(graph);
+        let is_start = |node: &Node| max_layers > 1 && self.start.contains(&node.path);
         let mut plan = Partition {
             sizes: graph.nodes().iter().map(|node| node.nar_size).collect(),
+            start: graph.nodes().iter().map(is_start).collect(),
             events: &events,
             scale: Scale::new(self.weights.node_weights(graph)),
             groups: Vec::new(),
@@ -59,6 +69,8 @@ impl Strategy for Transfer {
 #[derive(Clone, Debug)]
 struct Group {
     nodes: Vec<usize>,
+    /// Whether the start of a container needs its paths. All of them have the same value.
+    is_start: bool,
     size: u64,
     /// The events that change the layer.
     events: Set,
@@ -75,6 +87,8 @@ impl Group {
 struct Partition<'a> {
     /// The size of every node in bytes.
     sizes: Vec<u64>,
+    /// Whether the start of a container needs each node.
+    start: Vec<bool>,
     /// The events that change each node.
     events: &'a [Set],
     scale: Scale,
@@ -89,7 +103,8 @@ impl Partition<'_> {
         };
         let weight = self.scale.weigh(&events);
         let size = nodes.iter().map(|&at| self.sizes[at]).sum();
-        Group { nodes, size, events, weight }
+        let is_start = nodes.first().is_some_and(|&at| self.start[at]);
+        Group { nodes, is_start, size, events, weight }
     }
 
     /// Returns the cost that merging two groups adds.
@@ -108,11 +123,11 @@ impl Partition<'_> {
         new(one, two) + new(two, one)
     }
 
-    /// Returns the first of `others` with the lowest price of merging with group `at`, and that price.
+    /// Returns the first of `others` that may be merged with group `at` at the lowest price, and that price.
     fn cheapest(&self, at: usize, others: impl Iterator<Item = usize>) -> Option<(u128, usize)> {
         let one = &self.groups[at];
         let mut best: Option<(u128, usize)> = None;
-        for other in others {
+        for other in others.filter(|&other| self.groups[other].is_start == one.is_start) {
             let two = &self.groups[other];
             if best.is_none_or(|(price, _)| Self::least_price(one, two) < price) {
                 let price = self.price(one, two);
@@ -126,7 +141,7 @@ impl Partition<'_> {
 
     /// Merges group `from` into group `to`.
     fn merge(&mut self, to: usize, from: usize) {
-        let empty = Group { nodes: Vec::new(), size: 0, events: Set::empty(), weight: 0 };
+        let empty = Group { nodes: Vec::new(), is_start: false, size: 0, events: Set::empty(), weight: 0 };
         let from = std::mem::replace(&mut self.groups[from], empty);
         let to = &mut self.groups[to];
         to.weight += from.weight - self.scale.weigh_common(&from.events, &to.events);
@@ -188,7 +203,7 @@ impl Partition<'_> {
                 }
                 match *best {
                     Some((_, partner)) if partner == one || partner == two => *best = self.cheapest_after(at),
-                    current if at < one => {
+                    current if at < one && self.groups[at].is_start == self.groups[one].is_start => {
                         let groups = (&self.groups[at], &self.groups[one]);
                         let is_less = |price| current.is_none_or(|current| (price, one) < current);
                         if is_less(Self::least_price(groups.0, groups.1)) {
@@ -211,7 +226,7 @@ impl Partition<'_> {
     fn move_paths(&mut self) {
         let groups = std::mem::take(&mut self.groups).into_iter().map(|group| group.nodes);
         let size = |at: usize| self.sizes[at];
-        let groups = Moves::new(&self.scale, self.events, &size, groups).run();
+        let groups = Moves::new(&self.scale, self.events, &self.start, &size, groups).run();
         self.groups = groups.into_iter().map(|nodes| self.group(nodes)).collect();
     }
 

@@ -15,12 +15,15 @@ use serde::{Deserialize, Serialize};
 use super::{LayerBlob, checked::invalid};
 use crate::{
     image::ImageError,
-    layer::chunked::{
-        Annotations, ChunkedWriter,
-        check::{check_blob, check_entries},
-        map::FrameMap,
-        read::{Located, TocError},
-        toc::Toc,
+    layer::{
+        chunked::{
+            Annotations, ChunkedWriter, annotation,
+            check::{check_blob, check_entries},
+            map::FrameMap,
+            read::{Located, TocError},
+            toc::Toc,
+        },
+        compress::Compression,
     },
     oci::{Descriptor, Sha256Writer, descriptor::media_type},
     threads,
@@ -47,10 +50,25 @@ impl Chunked {
         let (out, annotations, map) = write(layer, level, Sha256Writer::new(io::sink()))?;
         let (_, digest, size) = out.finish();
         let plain = &layer.descriptor;
-        let annotations = plain.annotations.clone().into_iter().chain(annotations).collect();
+        let annotations = annotation::of_any_blob(&plain.annotations).into_iter().chain(annotations).collect();
         let media_type = media_type::LAYER_ZSTD.to_owned();
         let descriptor = Descriptor { media_type, digest, size, annotations, data: None, ..plain.clone() };
         Ok(Self { descriptor, map, level })
+    }
+
+    /// Returns the same blob, with the annotations for partial pulls in its descriptor.
+    pub fn for_partial_pulls(self) -> Self {
+        self.with_annotations_of(Compression::ZstdChunked)
+    }
+
+    /// Returns the same blob, with the annotations for lazy pulls in its descriptor.
+    pub fn for_lazy_pulls(self) -> Self {
+        self.with_annotations_of(Compression::Lazy)
+    }
+
+    fn with_annotations_of(mut self, compression: Compression) -> Self {
+        self.descriptor.annotations = compression.annotations(self.descriptor.annotations);
+        self
     }
 
     /// Returns the table of contents and its location, or `None` for a layer that cannot have one.

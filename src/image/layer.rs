@@ -17,7 +17,11 @@ use super::{
 };
 use crate::{
     image::{BlobFile, ImageError},
-    layer::{ChunkReader, Counted, Cutout, DetectedCompression, erofs},
+    layer::{
+        ChunkReader, Counted, Cutout, DetectedCompression,
+        compress::Compression,
+        erofs::{self, ErofsFile},
+    },
     oci::{Descriptor, Digest, media_type},
 };
 
@@ -63,7 +67,7 @@ type MakeBlob = dyn Fn(&mut dyn Write) -> Result<(), ImageError> + Send + Sync;
 /// Returns whether the ranges could be made. If not, no byte was written.
 type MakeParts = dyn Fn(&[Range<u64>], &mut dyn Write) -> Result<bool, ImageError> + Send + Sync;
 /// Writes the layer as an EROFS image to an empty file; whether it could, as for [`MakeParts`].
-type MakeErofs = dyn Fn(&mut File) -> Result<bool, ImageError> + Send + Sync;
+type MakeErofs = dyn Fn(&ErofsFile<'_>) -> Result<bool, ImageError> + Send + Sync;
 
 impl fmt::Debug for LayerBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -106,6 +110,13 @@ impl LayerBlob {
         }
     }
 
+    /// Returns the compressed blob that the recipe records, with all annotations that the compression needs. Recipes of earlier
+    /// versions lack those for lazy pulls.
+    pub(crate) fn compressed_as(&self, compression: Compression) -> Option<Descriptor> {
+        let recorded = self.compressed.get(compression.name())?.descriptor(compression.media_type());
+        (compression != Compression::Lazy || compression.fits(&recorded)).then_some(recorded)
+    }
+
     /// Adds a function that makes ranges of the blob without the whole blob, or returns that it cannot.
     pub(super) fn with_parts(
         self,
@@ -117,7 +128,7 @@ impl LayerBlob {
     /// Returns the same blob, of which `make` writes an EROFS image without its tar, or errors.
     pub(super) fn with_erofs(
         self,
-        make: impl Fn(&mut File) -> Result<bool, ImageError> + Send + Sync + 'static,
+        make: impl Fn(&ErofsFile<'_>) -> Result<bool, ImageError> + Send + Sync + 'static,
     ) -> Self {
         Self { erofs: Some(Arc::new(make)), ..self }
     }
@@ -128,7 +139,7 @@ impl LayerBlob {
     /// # Errors
     ///
     /// As [`plain`](Self::plain), and if an EROFS image cannot hold the layer.
-    pub(crate) fn write_erofs(&self, out: &mut File) -> Result<(), ImageError> {
+    pub(crate) fn write_erofs(&self, out: &ErofsFile<'_>) -> Result<(), ImageError> {
         if let Some(make) = &self.erofs
             && make(out)?
         {

@@ -13,6 +13,7 @@ mod layer;
 mod layer_contents;
 mod local_store;
 mod lock;
+mod merged;
 mod mount_points;
 mod mountable;
 mod nix_node;
@@ -30,6 +31,7 @@ pub use error::ImageError;
 pub use found::{Choice, FoundImages, FoundReferrers, PlatformChoice};
 pub use graph::{ImageIndex, ManifestGraph};
 pub use lock::Lock;
+pub use merged::{FoundFile, MergedFile, MergedFiles};
 pub use mount_points::MountPoints;
 pub use mountable::mountable;
 pub use nix_node::NixNode;
@@ -134,6 +136,12 @@ impl Image {
         let size = |path: &StorePath| self.closure.as_ref()?.get(path).map(|node| node.nar_size);
         // If no size is known, the last path is used.
         Some(paths.max_by_key(size)?.name().to_owned())
+    }
+
+    /// Returns whether it is the image of a container, which has a root file system. Artifacts have another config, and the
+    /// attestations of BuildKit are for an unknown platform (moby/buildkit, docs/attestations/attestation-storage.md).
+    pub(crate) fn is_container_image(&self) -> bool {
+        media_type::is_config(&self.config_media_type) && self.platform.os != "unknown"
     }
 
     /// Returns the digest of the manifest, which identifies the image.

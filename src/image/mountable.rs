@@ -5,13 +5,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use tar::EntryType;
+
 use super::{
     Image, LayerBlob, Recipe,
     error::{ImageError, Result},
     local_store,
     recipe::{LayerPath, RecipeLayer},
 };
-use crate::layer::{PathOptions, Source, Tree, overlay, untar::TarReader, whiteout};
+use crate::layer::{
+    PathOptions, Source, Tree,
+    overlay::{LayerEffect, LayerLinks},
+    untar::TarReader,
+};
 
 /// Returns the store paths that this machine has and that can be mounted: they are unmodified, and no other layer changes a
 /// file in them.
@@ -84,54 +90,70 @@ fn changed_by_paths(at: usize, layer: &RecipeLayer, mounts: &BTreeSet<PathBuf>) 
 
 /// Returns the store paths in `mounts` in which a blob adds or deletes files.
 fn changed_by_blob(blob: &LayerBlob, mounts: &BTreeSet<PathBuf>) -> Result<Vec<PathBuf>> {
-    let names = blob.plain(|tar| {
-        let mut names = BTreeSet::new();
+    let changed = blob.plain(|tar| {
+        let mut changed = BTreeSet::new();
         let mut reader = TarReader::new(tar);
+        let mut links = LayerLinks::default();
         while let Some(entry) = reader.next_entry()? {
-            let name = overlay::clean(&entry.name)?;
-            if name.starts_with(b"nix") {
-                names.insert(name);
+            if let Some(effect) = links.place(&entry)? {
+                let is_directory = entry.kind == EntryType::Directory;
+                changed.extend(mounts.iter().filter(|path| is_changed_by(path, &effect, is_directory)));
             }
         }
-        Ok(names)
+        Ok(changed)
     })?;
-    Ok(mounts.iter().filter(|path| names.iter().any(|name| is_changed_by(path, name))).cloned().collect())
+    Ok(changed.into_iter().cloned().collect())
 }
 
-/// Whether the entry `name` changes something at or below `path`.
-fn is_changed_by(path: &Path, name: &[u8]) -> bool {
+/// Whether an entry changes something at or below `path`.
+fn is_changed_by(path: &Path, effect: &LayerEffect, is_directory: bool) -> bool {
     use std::os::unix::ffi::OsStrExt;
     let path = path.as_os_str().as_bytes().strip_prefix(b"/").unwrap_or_default();
-    let (directory, last) = match name.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => (&name[..slash], &name[slash + 1..]),
-        None => (&name[..0], name),
-    };
     // Everything is below the root, whose path is empty.
     let is_below = |path: &[u8], top: &[u8]| {
         path.strip_prefix(top).is_some_and(|rest| top.is_empty() || rest.is_empty() || rest[0] == b'/')
     };
-    match whiteout::Marker::parse(last) {
-        Some(whiteout::Marker::Opaque) => is_below(path, directory) || is_below(directory, path),
-        Some(whiteout::Marker::Whiteout(gone)) => {
-            let separator: &[u8] = if directory.is_empty() { b"" } else { b"/" };
-            let gone = [directory, separator, gone].concat();
-            is_below(path, &gone) || is_below(directory, path)
-        }
-        // Directories above the path, which other layers have too.
-        None => is_below(name, path),
+    match effect {
+        LayerEffect::Opaque(place) | LayerEffect::Whiteout(place) => is_below(path, place) || is_below(place, path),
+        // Other layers have the directories above the path, too.
+        LayerEffect::At(place) => is_below(place, path) || (!is_directory && is_below(path, place)),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+    use crate::oci::{Descriptor, Digest, descriptor::media_type};
+
+    /// Whether a layer with these entries, in which links have targets, changes the store path.
+    fn is_changed(entries: &[(&str, EntryType, &str)]) -> bool {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, kind, target) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(*kind);
+            header.set_size(0);
+            match target.is_empty() {
+                true => tar.append_data(&mut header, name, io::empty()).unwrap(),
+                false => tar.append_link(&mut header, name, target).unwrap(),
+            }
+        }
+        let tar = tar.into_inner().unwrap();
+        let digest = Digest::sha256(&tar);
+        let descriptor = Descriptor::new(media_type::LAYER_TAR, digest, tar.len() as u64);
+        let blob = LayerBlob::new(descriptor, digest, move || Ok(Box::new(io::Cursor::new(tar.clone()))));
+        let mounts = BTreeSet::from([PathBuf::from("/nix/store/aaa-x")]);
+        !changed_by_blob(&blob, &mounts).unwrap().is_empty()
+    }
 
     #[test]
     fn an_entry_changes_the_store_paths_at_and_below_it() {
-        let path = Path::new("/nix/store/aaa-x");
         for (name, changes) in [
-            ("nix", false),
-            ("nix/store", false),
+            ("nix/", false),
+            ("nix/store/", false),
+            ("nix", true),
+            ("nix/store/aaa-x/", true),
             ("nix/store/aaa-x", true),
             ("nix/store/aaa-x/bin/x", true),
             ("nix/store/aaa-x2", false),
@@ -147,7 +169,11 @@ mod tests {
             (".wh..wh..opq", true),
             ("etc/.wh.x", false),
         ] {
-            assert_eq!(is_changed_by(path, name.as_bytes()), changes, "{name}");
+            let kind = if name.ends_with('/') { EntryType::Directory } else { EntryType::Regular };
+            assert_eq!(is_changed(&[(name, kind, "")]), changes, "{name}");
         }
+        let link = ("link", EntryType::Symlink, "nix/store/aaa-x");
+        assert!(is_changed(&[link, ("link/file", EntryType::Regular, "")]));
+        assert!(!is_changed(&[link, ("other/file", EntryType::Regular, "")]));
     }
 }

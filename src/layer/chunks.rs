@@ -222,7 +222,7 @@ pub struct Both<A, B> {
 }
 
 impl<A: Write, B: Write + Send + 'static> Both<A, B> {
-    /// Moves `there` to a new thread.
+    /// Moves `second` to a new thread.
     pub fn new(first: A, second: B) -> Self {
         Self { first, second: Overlapped::new(second) }
     }

@@ -14,23 +14,31 @@ use std::{
 
 /// The maximum number of links in one path. It is the limit of Linux, too.
 pub const LIMIT: usize = 40;
+/// The length of the longest path in Linux, without the NUL at its end (limits.h, PATH_MAX).
+pub const PATH_LIMIT: usize = 4095;
 
 /// Returns the path that `path` leads to, relative to the root. `target` returns the target of the link at a path.
 ///
 /// # Errors
 ///
-/// If there are more than [`LIMIT`] links.
+/// If there are more than [`LIMIT`] links, or a path or the targets together have more than [`PATH_LIMIT`] bytes. A layer would
+/// otherwise make each of its entries expensive with one long target.
 pub fn follow<'a>(path: &'a Path, mut target: impl FnMut(&Path) -> Option<Cow<'a, Path>>) -> io::Result<PathBuf> {
     let (mut here, mut left, mut links) = (PathBuf::new(), parts(Cow::Borrowed(path)), 0);
+    let mut remaining = PATH_LIMIT;
     while let Some(part) = left.pop() {
         match Path::new(&*part).components().next() {
             Some(Component::Normal(name)) => {
                 here.push(name);
+                if here.as_os_str().len() > PATH_LIMIT {
+                    return Err(too_long());
+                }
                 let Some(target) = target(&here) else { continue };
                 links += 1;
                 if links > LIMIT {
                     return Err(too_many());
                 }
+                remaining = remaining.checked_sub(target.as_os_str().len()).ok_or_else(too_long)?;
                 here.pop();
                 left.extend(parts(target));
             }
@@ -44,6 +52,10 @@ pub fn follow<'a>(path: &'a Path, mut target: impl FnMut(&Path) -> Option<Cow<'a
 
 pub fn too_many() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "too many levels of symlinks")
+}
+
+pub fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a path of more than {PATH_LIMIT} bytes"))
 }
 
 /// Returns the components, the last one first.

@@ -44,9 +44,6 @@ use tar::EntryType;
 use super::{links, untar::TarEntry, whiteout::Marker};
 use crate::budget::{self, Budget};
 
-/// The longest path in Linux (limits.h).
-const PATH_MAX: usize = 4096;
-
 /// The effect of an entry of a layer on the tree. Paths are relative to the root and contain no links of the layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerEffect {
@@ -239,8 +236,8 @@ fn below(directory: &[u8]) -> impl RangeBounds<Vec<u8>> + Clone {
 ///
 /// If the path leads out of the root: docker and podman refuse the layer. If it is longer than a path can be in Linux.
 pub fn clean(name: &[u8]) -> io::Result<Vec<u8>> {
-    if name.len() > PATH_MAX {
-        return Err(invalid(&format!("its name has more than {PATH_MAX} bytes")));
+    if name.len() > links::PATH_LIMIT {
+        return Err(links::too_long());
     }
     let mut cleaned: Vec<&[u8]> = Vec::new();
     for part in components(name) {

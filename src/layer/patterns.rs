@@ -3,13 +3,16 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::{LayerError, Result};
-use crate::budget::{self, Budget};
+use crate::{
+    budget::{self, Budget},
+    threads::lock,
+};
 
 /// Limits for compiled expressions in bytes. The budget counts an expression with the smallest limit that it does not
 /// exceed. A store path fits the first one, and a list of a thousand store paths the last one.
@@ -47,7 +50,7 @@ impl Patterns {
     ///
     /// [`LayerError::Regex`], and [`LayerError::Patterns`] if all patterns together exceed [`budget::PATTERNS`].
     pub(super) fn compile(&self, pattern: &str) -> Result<Arc<Regex>> {
-        let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(&self.0);
         if let Some(regex) = shared.compiled.get(pattern) {
             return Ok(Arc::clone(regex));
         }

@@ -16,6 +16,7 @@ use tar::EntryType;
 
 use super::{
     Owner, Owners,
+    links::PATH_LIMIT,
     overlay::{LayerEffect, LayerLinks},
     rooted::{Directory, Rooted},
     scratch::{FreeSpace, INTERVAL},
@@ -23,8 +24,6 @@ use super::{
 };
 use crate::budget::{self, Budget, Limits, NAME_OVERHEAD};
 
-/// The maximum length of a path in Linux, in bytes.
-const NAME_LIMIT: usize = 4096;
 /// The maximum depth of directories.
 const DEPTH_LIMIT: usize = 512;
 
@@ -152,8 +151,8 @@ impl Bounds {
     /// If there are too many, or the name is too long or too deep.
     pub fn entry(&mut self, name: &Path) -> io::Result<()> {
         self.0.take_parts(1)?;
-        if name.as_os_str().len() > NAME_LIMIT || name.components().count() > DEPTH_LIMIT {
-            return Err(invalid(&format!("a name of more than {NAME_LIMIT} bytes or {DEPTH_LIMIT} directories")));
+        if name.as_os_str().len() > PATH_LIMIT || name.components().count() > DEPTH_LIMIT {
+            return Err(invalid(&format!("a name of more than {PATH_LIMIT} bytes or {DEPTH_LIMIT} directories")));
         }
         Ok(())
     }

@@ -65,6 +65,8 @@ pub mod annotation {
     pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
     /// The full name, for containerd and podman.
     pub const IMAGE_NAME: &str = "io.containerd.image.name";
+    /// In an index, marks a manifest with zstd layers (containers/image, internal/manifest/oci_index.go).
+    pub const ZSTD: &str = "io.github.containers.compression.zstd";
 }
 
 /// A reference to a blob, as manifests and indexes contain it.

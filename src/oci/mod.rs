@@ -18,7 +18,7 @@ pub(crate) mod wording;
 
 pub use reference::{ParseReferenceError, Reference};
 
-pub use config::{Config, History, ImageConfig, RootFs, find_misspelt, ignored_keys};
+pub use config::{Config, DEFAULT_PATH, History, ImageConfig, RootFs, find_misspelt, ignored_keys};
 pub use descriptor::{Descriptor, Platform, media_type};
 pub use digest::{Algorithm, Digest, Hasher, Sha256Writer};
 pub use manifest::{DockerManifest, Index, Manifest};

@@ -194,10 +194,16 @@ impl TreeContents {
     fn below(&self, path: &Path) -> impl Iterator<Item = (&Vec<u8>, &FileEntry)> {
         let bytes = path.as_os_str().as_bytes();
         let prefix = bytes.strip_prefix(b"/").unwrap_or(bytes).to_vec();
+        let below = prefix.clone();
         let is_below = move |name: &[u8]| {
-            prefix.is_empty() || name.strip_prefix(&prefix[..]).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+            below.is_empty() || name.strip_prefix(&below[..]).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         };
-        self.entries.iter().filter(move |(name, _)| is_below(name))
+        // Names with the prefix are neighbours.
+        let (start, beginning) = (prefix.clone(), prefix.clone());
+        self.entries
+            .range(start..)
+            .take_while(move |(name, _)| name.starts_with(&beginning))
+            .filter(move |(name, _)| is_below(name))
     }
 
     /// Compares what both have below `path`: the contents of a store path, without owners, times and permissions that a store

@@ -4,6 +4,7 @@
 //! image      ──▶ explain: layers, paths, probabilities, costs ──▶ text, JSON, page (HTML)
 //!            ──▶ why: the references that bring a store path in
 //!            ──▶ cut: the references whose removal saves most, and the places that contain them
+//!            ──▶ start: the store paths that the start of a container needs
 //!            ──▶ budget: sizes, and excesses over the allowed sizes
 //!            ──▶ forecast: the bytes that partial pulls fetch after updates
 //! two images ──▶ diff: paths, layers, configuration
@@ -25,6 +26,7 @@ pub(crate) mod page;
 pub(crate) mod partial;
 pub(crate) mod plan;
 pub(crate) mod push;
+pub(crate) mod start;
 pub(crate) mod why;
 
 /// Formats a number of bytes for people, with a decimal unit: `1.2 MB`.

@@ -2,7 +2,7 @@
 //!
 //! A registry compares blobs, not their uncompressed content. A registry that has a layer as zstd cannot use it for the
 //! same layer as gzip. So the blobs that the push would send are compared with the blobs of the first image. If the digest
-//! of a blob is unknown, the layer is compressed here:
+//! of a blob is unknown, the layer is compressed here, unless the estimate is rough:
 //!
 //! ```text
 //! layer of the second image                         blob that the push sends
@@ -38,6 +38,8 @@ pub struct PushEstimateOptions {
     pub level: Option<i32>,
     /// The registry that has the first image, if it is known. It mounts layers that exist in its other repositories.
     pub host: Option<String>,
+    /// Whether layers are not compressed here. Those whose compressed blobs are unknown count with their uncompressed size.
+    pub is_rough: bool,
 }
 
 /// The estimated cost of a push.
@@ -49,8 +51,8 @@ pub struct PushEstimate {
     pub bytes: u64,
     /// The number of layers among them that the first image has as another blob: uncompressed, or compressed differently.
     pub repacked: usize,
-    /// The numbers of layers, counted from 1, whose bytes are not on this machine. They count with their uncompressed size,
-    /// so `bytes` may be more than the push sends, and is never less.
+    /// The numbers of layers, counted from 1, that were not compressed here, because their bytes are not on this machine or
+    /// the estimate is rough. They count with their uncompressed size, so `bytes` may be more than the push sends, and is never less.
     pub estimated: Vec<usize>,
 }
 
@@ -97,11 +99,14 @@ impl PushEstimateOptions {
             && layer.descriptor.media_type == media_type::LAYER_TAR
     }
 
-    /// Returns the digest and the size of the compressed blob of a layer, or `None` if its bytes are not on this machine.
+    /// Returns the digest and the size of the compressed blob of a layer, or `None` if it is not compressed here.
     fn compress(&self, layer: &LayerBlob) -> Result<Option<(Digest, u64)>, ImageError> {
         // A recipe may record the compressed blobs of its layers.
-        if let Some(recorded) = layer.compressed.get(self.compression.name()).filter(|_| self.level.is_none()) {
+        if let Some(recorded) = layer.compressed_as(self.compression).filter(|_| self.level.is_none()) {
             return Ok(Some((recorded.digest, recorded.size)));
+        }
+        if self.is_rough {
+            return Ok(None);
         }
         let digest = layer.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
@@ -124,7 +129,7 @@ enum BlobPresence {
     Existing,
     /// The size of the missing blob in bytes.
     Missing(u64),
-    /// The bytes of the layer are not on this machine, so its digest cannot be computed.
+    /// The layer is not compressed here, so the digest of its blob is unknown.
     Unknown,
 }
 

@@ -10,9 +10,9 @@ use std::{
 
 use http_body_util::{BodyExt, Empty, Full, channel::Channel, combinators::BoxBody};
 use hyper::body::{Bytes, Frame};
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::runtime::Handle;
 
-use super::peer_limits::Connection;
+use super::peer_limits::{Connection, StreamLimits};
 use crate::{causes, image::LayerBlob, terminal::note};
 
 /// The size of the chunks that a connection gets, in bytes.
@@ -42,8 +42,8 @@ pub struct BodyRange {
 pub struct Streams {
     /// The connection of the client, with its limit.
     pub client: Arc<Connection>,
-    /// The limit for all clients.
-    pub all: Arc<Semaphore>,
+    /// The limits for all clients.
+    pub all: StreamLimits,
 }
 
 /// Returns a body with these pieces of a blob, which are made while they are sent, and `after` at its end. The ranges are
@@ -52,8 +52,9 @@ pub async fn layer(layer: LayerBlob, pieces: Vec<BodyRange>, after: Vec<u8>, str
     let (mut sender, body) = Channel::<Bytes, io::Error>::new(QUEUE);
     // Semaphores are never closed. The permit of the client is first, so that a client that waits for it holds none of the
     // permits of all clients.
-    let client = streams.client.stream().await;
-    let permits = (client, Arc::clone(&streams.all).acquire_owned().await.ok());
+    let size = pieces.iter().map(|piece| piece.range.end - piece.range.start).sum();
+    let client = streams.client.stream(size).await;
+    let permits = (client, streams.all.limit_for(size).acquire_owned().await.ok());
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let ranges: Vec<Range<u64>> = pieces.iter().map(|piece| piece.range.clone()).collect();
@@ -166,15 +167,17 @@ mod tests {
             Err(io::ErrorKind::BrokenPipe.into())
         });
         let client = Arc::new(PeerLimits::new(1).connect([127, 0, 0, 1].into()).unwrap());
-        let streams = Streams { client, all: Arc::new(Semaphore::new(1)) };
+        let streams = Streams { client, all: StreamLimits::of_all_clients() };
+        let all = streams.all.limit_for(1);
+        let free = all.available_permits();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let piece = BodyRange { before: Vec::new(), range: 0..1 };
             drop(self::layer(layer, vec![piece], Vec::new(), &streams).await);
-            assert_eq!(streams.all.available_permits(), 0);
+            assert_eq!(all.available_permits(), free - 1);
             assert_eq!(Arc::strong_count(&streams.client), 2, "the client may make further layers");
             drop(release);
-            drop(streams.all.acquire().await);
+            drop(all.acquire_many(free as u32).await);
         });
         // The runtime waits for its threads.
         drop(runtime);

@@ -1,7 +1,7 @@
 //! The repositories of the registry, with their tags, manifests and blobs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     io,
     net::SocketAddr,
 };
@@ -100,9 +100,21 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Adds `content` without a tag, such as a referrer.
-    pub fn add_untagged(&mut self, name: &str, content: ManifestGraph) {
-        self.repositories.entry(name.to_owned()).or_default().add(content);
+    /// Adds referrers of the manifests of `content`, without tags. A referrer precedes its own referrers. Returns the number of those
+    /// that are left out, because they refer to manifests that `content` does not have.
+    pub fn add_referrers(&mut self, name: &str, content: &ManifestGraph, referrers: Vec<ManifestGraph>) -> usize {
+        let repository = self.repositories.entry(name.to_owned()).or_default();
+        let mut served: HashSet<Digest> = content.digests().into_iter().collect();
+        let mut left_out = 0;
+        for referrer in referrers {
+            if subject(&referrer).is_some_and(|subject| served.contains(&subject)) {
+                served.extend(referrer.digests());
+                repository.add(referrer);
+            } else {
+                left_out += 1;
+            }
+        }
+        left_out
     }
 
     /// Creates repositories whose tags are not known.
@@ -224,4 +236,17 @@ impl ServedRepository {
     pub fn tags(&self) -> impl Iterator<Item = &str> {
         self.tags.keys().map(String::as_str)
     }
+}
+
+/// Returns the digest of the manifest to which a referrer refers.
+fn subject(referrer: &ManifestGraph) -> Option<Digest> {
+    #[derive(Deserialize)]
+    struct Referrer {
+        subject: Option<Descriptor>,
+    }
+    let bytes = match referrer {
+        ManifestGraph::Image(image) => &image.manifest,
+        ManifestGraph::Index(index) => &index.bytes,
+    };
+    serde_json::from_slice::<Referrer>(bytes).ok()?.subject.map(|subject| subject.digest)
 }

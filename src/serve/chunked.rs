@@ -13,24 +13,37 @@ use crate::{
     transport::compression_cache::CompressionCache,
 };
 
+/// How clients pull layers.
+#[derive(Clone, Copy, Debug)]
+pub enum Pulls {
+    /// The chunks that the machine lacks, before the container starts (podman, buildah, CRI-O).
+    Partial,
+    /// The chunks that the container reads (stargz-snapshotter).
+    Lazy,
+}
+
 /// Replaces uncompressed layers by zstd:chunked ones. Their maps come from the cache of the user. A missing map is computed by
-/// compressing the layer, and cached.
+/// compressing the layer, and cached. `pulls` are those that the annotations are for.
 ///
 /// # Errors
 ///
 /// If the bytes of a layer cannot be made, or a document is malformed.
-pub fn chunked(content: ManifestGraph) -> Result<ManifestGraph, ServeError> {
-    convert_content(content, &CompressionCache::open())
+pub fn chunked(content: ManifestGraph, pulls: Pulls) -> Result<ManifestGraph, ServeError> {
+    convert_content(content, &CompressionCache::open(), pulls)
 }
 
-fn convert_content(content: ManifestGraph, cache: &CompressionCache) -> Result<ManifestGraph, ServeError> {
+fn convert_content(
+    content: ManifestGraph,
+    cache: &CompressionCache,
+    pulls: Pulls,
+) -> Result<ManifestGraph, ServeError> {
     match content {
-        ManifestGraph::Image(image) => Ok(convert_image(*image, cache)?.into()),
-        ManifestGraph::Index(index) => Ok(ManifestGraph::Index(Box::new(convert_index(*index, cache)?))),
+        ManifestGraph::Image(image) => Ok(convert_image(*image, cache, pulls)?.into()),
+        ManifestGraph::Index(index) => Ok(ManifestGraph::Index(Box::new(convert_index(*index, cache, pulls)?))),
     }
 }
 
-fn convert_image(image: Image, cache: &CompressionCache) -> Result<Image, ServeError> {
+fn convert_image(image: Image, cache: &CompressionCache, pulls: Pulls) -> Result<Image, ServeError> {
     let is_uncompressed = |kind: &str| media_type::as_oci(kind) == media_type::LAYER_TAR;
     if !media_type::is_config(&image.config_media_type)
         || !image.layers.iter().any(|layer| is_uncompressed(&layer.descriptor.media_type))
@@ -44,6 +57,10 @@ fn convert_image(image: Image, cache: &CompressionCache) -> Result<Image, ServeE
             if let Some(unfit) = &chunked.map.unfit {
                 note!("strata: warning: {}", unfit.warning(number));
             }
+            let chunked = match pulls {
+                Pulls::Partial => chunked.for_partial_pulls(),
+                Pulls::Lazy => chunked.for_lazy_pulls(),
+            };
             Arc::new(chunked).blob(layer.clone())
         } else {
             layer.clone()
@@ -54,13 +71,13 @@ fn convert_image(image: Image, cache: &CompressionCache) -> Result<Image, ServeE
 }
 
 /// Converts the images of an index. Attestations of images with a new digest are removed, because they describe the old image.
-fn convert_index(index: ImageIndex, cache: &CompressionCache) -> Result<ImageIndex, ServeError> {
+fn convert_index(index: ImageIndex, cache: &CompressionCache, pulls: Pulls) -> Result<ImageIndex, ServeError> {
     let listed: Index = serde_json::from_slice(&index.bytes)?;
     let mut children = Vec::with_capacity(index.children.len());
     let mut changed: HashMap<Digest, (Digest, u64)> = HashMap::new();
     for child in index.children {
         let old = child.digest();
-        let child = convert_content(child, cache)?;
+        let child = convert_content(child, cache, pulls)?;
         let new = child.descriptor();
         if new.digest != old {
             changed.insert(old, (new.digest, new.size));

@@ -232,11 +232,12 @@ impl Demand {
         let (demand, queries, key) = (Arc::clone(self), Arc::clone(&self.running), query.clone());
         let started = thread::Builder::new().spawn(move || {
             let guard = QueryGuard { running: queries, query: key };
-            // Declared after the guard, so that it is dropped before it, also after a panic.
-            let demand = demand;
-            let answer = demand.answer(&guard.query, client);
-            // When no query is running, only the server has the supply, whose files are removed with the server.
-            drop(demand);
+            // The supply is released before the entry is removed, so that only the server has it when no query is running: its
+            // files are removed with the server.
+            let answer = {
+                let demand = demand;
+                demand.answer(&guard.query, client)
+            };
             // The entry is removed before the result is sent, so that a request after the result starts a new query.
             drop(guard);
             let _ = sender.send(Some(answer));

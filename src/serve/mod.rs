@@ -50,7 +50,7 @@ use tokio::{
 
 pub use access_log::AccessLog;
 pub use catalogue::{Catalogue, ServeError};
-pub use chunked::chunked;
+pub use chunked::{Pulls, chunked};
 pub use demand::{Demand, ImageVersion, LATEST, Supplied, Supply, SupplyError};
 pub use identity::ServerIdentity;
 pub use users::AllowedUsers;
@@ -74,6 +74,10 @@ const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The maximum number of blobs that are made at the same time; further ones wait. Each needs less than 2 MiB of memory.
 const STREAMS: usize = 48;
+/// The same for small parts of blobs, which nodes that start lazily request while other nodes pull whole layers.
+const SMALL_STREAMS: usize = 32;
+/// The maximum size of a small part in bytes.
+const SMALL: u64 = 1024 * 1024;
 
 /// The options of a server.
 #[derive(Debug)]
@@ -263,7 +267,7 @@ fn runtime() -> Result<runtime::Runtime, ServeError> {
     let mut builder = runtime::Builder::new_multi_thread();
     builder
         .worker_threads(2)
-        .max_blocking_threads(STREAMS + users::CHECKS)
+        .max_blocking_threads(STREAMS + SMALL_STREAMS + users::CHECKS)
         .enable_all()
         .build()
         .map_err(ServeError::Start)

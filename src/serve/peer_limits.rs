@@ -12,13 +12,39 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::STREAMS as ALL_STREAMS;
+use super::{SMALL, SMALL_STREAMS as ALL_SMALL_STREAMS, STREAMS as ALL_STREAMS};
 use crate::threads::lock;
 
 /// One client may use one fourth of each global limit.
 pub const SHARE: usize = 4;
 /// The number of layers made at the same time for one client. docker and containerd request three, podman six.
 pub const STREAMS: usize = ALL_STREAMS / SHARE;
+/// The same for small parts of layers.
+const SMALL_STREAMS: usize = ALL_SMALL_STREAMS / SHARE;
+
+/// The limits of layers that are made at the same time. Small parts have another limit, so that they do not wait for whole layers.
+#[derive(Clone)]
+pub struct StreamLimits {
+    large: Arc<Semaphore>,
+    small: Arc<Semaphore>,
+}
+
+impl StreamLimits {
+    /// Creates limits for these numbers of large and small parts.
+    fn new(large: usize, small: usize) -> Self {
+        Self { large: Arc::new(Semaphore::new(large)), small: Arc::new(Semaphore::new(small)) }
+    }
+
+    /// Creates the limits for all clients together.
+    pub fn of_all_clients() -> Self {
+        Self::new(ALL_STREAMS, ALL_SMALL_STREAMS)
+    }
+
+    /// Returns the limit for so many bytes of a layer.
+    pub fn limit_for(&self, size: u64) -> Arc<Semaphore> {
+        Arc::clone(if size <= SMALL { &self.small } else { &self.large })
+    }
+}
 
 /// The clients that are connected.
 #[derive(Clone)]
@@ -30,7 +56,7 @@ pub struct PeerLimits {
 
 struct PeerCounts {
     connections: usize,
-    streams: Arc<Semaphore>,
+    streams: StreamLimits,
     password_check: Arc<Semaphore>,
 }
 
@@ -40,8 +66,8 @@ pub struct Connection {
     clients: PeerLimits,
     /// The address of the client.
     pub address: IpAddr,
-    /// The limit of layers that are made at the same time for the client.
-    streams: Arc<Semaphore>,
+    /// The limits of layers that are made at the same time for the client.
+    streams: StreamLimits,
     /// Held while a password of the client is checked, so that only one is checked at a time.
     password_check: Arc<Semaphore>,
 }
@@ -63,14 +89,14 @@ impl PeerLimits {
         let mut connected = lock(&self.connected);
         let client = connected.entry(network(address)).or_insert_with(|| PeerCounts {
             connections: 0,
-            streams: Arc::new(Semaphore::new(STREAMS)),
+            streams: StreamLimits::new(STREAMS, SMALL_STREAMS),
             password_check: Arc::new(Semaphore::new(1)),
         });
         if client.connections >= self.limit {
             return None;
         }
         client.connections += 1;
-        let (streams, password_check) = (Arc::clone(&client.streams), Arc::clone(&client.password_check));
+        let (streams, password_check) = (client.streams.clone(), Arc::clone(&client.password_check));
         Some(Connection { clients: self.clone(), address, streams, password_check })
     }
 }
@@ -81,9 +107,9 @@ impl Connection {
         network(self.address)
     }
 
-    /// Waits until a layer may be made for the client. The result is always `Some`, because no semaphore is closed.
-    pub async fn stream(self: &Arc<Self>) -> Option<Permit> {
-        self.permit(&self.streams).await
+    /// Waits until so many bytes of a layer may be made for the client. The result is always `Some`, because no semaphore is closed.
+    pub async fn stream(self: &Arc<Self>, size: u64) -> Option<Permit> {
+        self.permit(&self.streams.limit_for(size)).await
     }
 
     /// Waits until a password of the client may be checked, as [`Self::stream`].
@@ -133,9 +159,10 @@ mod tests {
         }
         assert_eq!(connections.len(), CONNECTIONS / 4 * 3);
         let fourth = clients.connect([10, 0, 0, 4].into()).unwrap();
-        let _all = Arc::clone(&connections[0].streams).try_acquire_many_owned(STREAMS as u32).unwrap();
-        assert!(connections[1].streams.try_acquire().is_err());
-        assert!(fourth.streams.try_acquire().is_ok());
+        let _all = connections[0].streams.limit_for(u64::MAX).try_acquire_many_owned(STREAMS as u32).unwrap();
+        assert!(connections[1].streams.limit_for(SMALL + 1).try_acquire().is_err());
+        assert!(connections[1].streams.limit_for(SMALL).try_acquire().is_ok(), "a small part waits for whole layers");
+        assert!(fourth.streams.limit_for(u64::MAX).try_acquire().is_ok());
         let _check = connections[0].password_check.try_acquire().unwrap();
         assert!(connections[1].password_check.try_acquire().is_err());
         assert!(fourth.password_check.try_acquire().is_ok());
@@ -146,13 +173,19 @@ mod tests {
         let clients = PeerLimits::new(SHARE * (STREAMS + 2));
         let connect = || Arc::new(clients.connect([10, 0, 0, 1].into()).unwrap());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let work: Vec<Permit> = (0..STREAMS).map(|_| runtime.block_on(connect().stream()).unwrap()).collect();
+        let work: Vec<Permit> = (0..STREAMS).map(|_| runtime.block_on(connect().stream(u64::MAX)).unwrap()).collect();
         let check = runtime.block_on(connect().password_check()).unwrap();
         let connection = connect();
-        assert!(connection.streams.try_acquire().is_err(), "a client that disconnects has new streams");
+        assert!(
+            connection.streams.limit_for(u64::MAX).try_acquire().is_err(),
+            "a client that disconnects has new streams"
+        );
         assert!(connection.password_check.try_acquire().is_err(), "a client that disconnects has a new check");
         drop((work, check));
-        assert!(connection.streams.try_acquire().is_ok() && connection.password_check.try_acquire().is_ok());
+        assert!(
+            connection.streams.limit_for(u64::MAX).try_acquire().is_ok()
+                && connection.password_check.try_acquire().is_ok()
+        );
         drop(connection);
         assert!(lock(&clients.connected).is_empty());
     }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use hyper::{Method, Request, Response, header::AUTHORIZATION};
-use tokio::sync::Semaphore;
 
 use super::{
-    AccessLog, AllowedUsers, Catalogue, Demand, STREAMS,
+    AccessLog, AllowedUsers, Catalogue, Demand,
     access_log::{CountedBody, Record},
     answer::{self, document},
     body::{Body, Streams},
-    peer_limits::Connection,
+    peer_limits::{Connection, StreamLimits},
 };
 
 /// The images of a server.
@@ -37,7 +36,7 @@ impl From<Demand> for ServedImages {
 /// The state that all connections share.
 pub struct Service {
     contents: ServedImages,
-    streams: Arc<Semaphore>,
+    streams: StreamLimits,
     users: Option<AllowedUsers>,
     metrics: bool,
     pub record: Arc<Record>,
@@ -47,7 +46,7 @@ impl Service {
     /// Creates the service for `contents`.
     pub fn new(contents: ServedImages, users: Option<AllowedUsers>, log: Option<AccessLog>, metrics: bool) -> Self {
         let record = Arc::new(Record::new(log));
-        Self { contents, streams: Arc::new(Semaphore::new(STREAMS)), users, metrics, record }
+        Self { contents, streams: StreamLimits::of_all_clients(), users, metrics, record }
     }
 
     /// Cancels the builds that are running for requests.
@@ -84,7 +83,7 @@ impl Service {
         if self.metrics && request.uri().path() == "/metrics" && request.method() == Method::GET {
             return document("text/plain; version=0.0.4; charset=utf-8", self.record.metrics().into_bytes());
         }
-        let streams = Streams { client: Arc::clone(client), all: Arc::clone(&self.streams) };
+        let streams = Streams { client: Arc::clone(client), all: self.streams.clone() };
         let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
         match &self.contents {
             ServedImages::Fixed(catalogue) => answer::answer(catalogue, &streams, request).await,

@@ -66,8 +66,8 @@ impl CompressionCache {
     fn path(&self, diff_id: &Digest, compression: Compression, level: Option<i32>) -> Option<PathBuf> {
         let level = level.map_or_else(String::new, |level| format!("-{level}"));
         let kind = match compression {
-            Compression::ZstdChunked => ".zst-chunked",
-            other => other.suffix(),
+            Compression::ZstdChunked | Compression::Lazy => format!(".zst-chunked-{}", chunked::REVISION),
+            other => other.suffix().to_owned(),
         };
         let name = format!("tar{kind}{level}/{}.json", diff_id.hex());
         Some(self.root.as_ref()?.join(name))

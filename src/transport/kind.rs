@@ -41,6 +41,8 @@ pub struct EngineTransport {
     pub name: &'static str,
     /// Whether it has namespaces (`--namespace`).
     pub has_namespaces: bool,
+    /// Whether an image is unpacked for one of several snapshotters (`--snapshotter`).
+    pub has_snapshotters: bool,
     /// Whether it is a daemon with an address (`--src-daemon-host`).
     pub has_address: bool,
 }

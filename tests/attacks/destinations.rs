@@ -4,9 +4,11 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
 };
 
-use strata::internals::oci::Digest;
+use serde_json::{Value, json};
+use strata::internals::oci::{Digest, descriptor::media_type};
 
 use crate::{
     images::{Image, tar, write_layout},
@@ -119,9 +121,7 @@ fn layers_are_not_written_to_or_pruned_from_linked_directories_of_a_cache() {
         let count = |path: &Path| fs::read_dir(path).unwrap().count();
         let before = (count(&outside), count(&outside.join("00")));
         let (succeeded, output) = cache(home.path(), &directory, &["--prune"]);
-        // A linked directory without a layer of the image is no obstacle.
-        assert_eq!(succeeded, link == "sha256/00", "{link}: {output}");
-        assert!(succeeded || output.contains("it is a link or a file, not a directory"), "{link}: {output}");
+        assert!(!succeeded && output.contains("is a link or a file, not a directory"), "{link}: {output}");
         assert_eq!((count(&outside), count(&outside.join("00"))), before, "{link}");
     }
 }
@@ -139,7 +139,7 @@ fn pruning_a_cache_removes_only_files_of_layers() {
         fs::write(shard.join(name), "content").unwrap();
     }
     fs::create_dir(shard.join(format!("{}1.erofs", &hex[1..]))).unwrap();
-    for name in [format!("{hex}.erofs"), format!("{hex}.erofs.dmverity")] {
+    for name in [format!("{hex}.erofs"), format!("{hex}.erofs.dmverity"), ".strata-1-1.tmp".to_owned()] {
         fs::write(shard.join(name), "content").unwrap();
     }
     let (succeeded, output) = cache(home.path(), &directory, &["--prune"]);
@@ -167,4 +167,130 @@ fn a_link_in_place_of_a_layer_of_a_cache_is_replaced() {
     assert!(succeeded, "{output}");
     assert!(fs::symlink_metadata(&path).unwrap().is_file());
     assert_eq!(fs::read(&path).unwrap(), written);
+}
+
+/// Writes the layout `from` with an index of images of two platforms, an attestation of buildx and an artifact.
+fn write_index(from: &Path) {
+    let blobs = from.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    let put = |kind: &str, blob: &[u8]| {
+        fs::write(blobs.join(Digest::sha256(blob).hex()), blob).unwrap();
+        json!({ "mediaType": kind, "digest": Digest::sha256(blob), "size": blob.len() })
+    };
+    let manifest = |config: Value, layer: Value, platform: Value| {
+        let manifest =
+            json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": [layer] });
+        let mut descriptor = put(media_type::MANIFEST, manifest.to_string().as_bytes());
+        descriptor["platform"] = platform;
+        descriptor
+    };
+    let config = |os: &str, architecture: &str, layer: &[u8]| {
+        let rootfs = json!({ "type": "layers", "diff_ids": [Digest::sha256(layer)] });
+        let config = json!({ "os": os, "architecture": architecture, "config": {}, "rootfs": rootfs });
+        put(media_type::CONFIG, config.to_string().as_bytes())
+    };
+    let mut manifests = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let layer = tar(&[(architecture, b"content")]);
+        let platform = json!({ "os": "linux", "architecture": architecture });
+        manifests.push(manifest(config("linux", architecture, &layer), put(media_type::LAYER_TAR, &layer), platform));
+    }
+    let statement = b"{\"_type\":\"https://in-toto.io/Statement/v0.1\"}";
+    let in_toto = put("application/vnd.in-toto+json", statement);
+    let platform = json!({ "os": "unknown", "architecture": "unknown" });
+    manifests.push(manifest(config("unknown", "unknown", statement), in_toto, platform));
+    let artifact = manifest(put("application/vnd.oci.empty.v1+json", b"{}"), put("text/plain", b"text"), Value::Null);
+    manifests.push(artifact);
+    let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": manifests });
+    let top = json!({ "schemaVersion": 2, "manifests": [put(media_type::INDEX, index.to_string().as_bytes())] });
+    fs::write(from.join("index.json"), top.to_string()).unwrap();
+    fs::write(from.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+}
+
+/// Returns the names of all files in a cache of layers.
+fn cached(directory: &Path) -> Vec<String> {
+    let shards = fs::read_dir(directory.join("sha256")).unwrap().map(|entry| entry.unwrap().path());
+    let mut names: Vec<_> = shards.flat_map(|shard| files(&shard)).map(|(path, _)| path).collect();
+    names.sort();
+    names.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_cache_has_the_layers_of_the_images_of_an_index_and_prune_keeps_all_platforms() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("to");
+    write_index(&home.path().join("from"));
+    let layer = |name: &str| format!("{}.erofs", Digest::sha256(&tar(&[(name, b"content")])).hex());
+    let mut expected = vec![layer("amd64"), layer("arm64")];
+    expected.sort();
+    let (succeeded, output) = cache(home.path(), &directory, &["--all"]);
+    assert!(succeeded, "{output}");
+    assert_eq!(cached(&directory), expected);
+    let (succeeded, output) = cache(home.path(), &directory, &["--platform", "linux/amd64", "--prune"]);
+    assert!(succeeded, "{output}");
+    assert_eq!(cached(&directory), expected);
+    let (succeeded, output) = cache(home.path(), &directory, &["--platform", "unknown/unknown"]);
+    assert!(!succeeded, "{output}");
+}
+
+#[test]
+fn errors_of_a_cache_name_its_files_and_the_remedy() {
+    let hex = Digest::sha256(&tar(&[("file", b"content")])).hex();
+    let layer = format!("sha256/{}/{hex}.erofs", &hex[..2]);
+    let (sidecar, other) = (format!("{layer}.dmverity"), format!("sha256/00/{}.erofs", "0".repeat(64)));
+    type Prepare<'a> = &'a dyn Fn(&Path);
+    let cases: [(Prepare<'_>, &str, &str); 5] = [
+        (&|to| fs::write(to, "content").unwrap(), "", "is a file, not a directory; remove it"),
+        (&|to| symlink("missing", to).unwrap(), "", "is a dangling link, not a directory; remove it"),
+        (
+            &|to| fs::create_dir_all(to.join(&layer)).unwrap(),
+            &layer,
+            "is a directory, not the file of a layer; remove it",
+        ),
+        (
+            &|to| fs::create_dir_all(to.join(&sidecar)).unwrap(),
+            &sidecar,
+            "is a directory, not the file of a layer; remove it",
+        ),
+        (
+            &|to| {
+                fs::create_dir_all(to.join(format!("{other}.dmverity"))).unwrap();
+                fs::write(to.join(&other), "content").unwrap();
+            },
+            &other,
+            ".dmverity: Is a directory",
+        ),
+    ];
+    for (prepare, path, message) in cases {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("to");
+        prepare(&directory);
+        let (succeeded, output) = cache(home.path(), &directory, &["--prune"]);
+        assert!(
+            !succeeded && output.contains(directory.join(path).display().to_string().trim_end_matches('/')),
+            "{output}"
+        );
+        assert!(output.contains(message), "{output}");
+        assert_eq!(output.contains("removing "), path == other, "{output}");
+    }
+}
+
+/// A limit of the size of files stands for a full disk.
+#[test]
+fn errors_of_a_full_cache_name_the_file_of_the_layer() {
+    let home = tempfile::tempdir().unwrap();
+    let bytes = tar(&[("file", &[b'x'; 200_000])]);
+    write_layout(&home.path().join("from"), &Image::new(std::slice::from_ref(&bytes)));
+    let copy = strata(home.path());
+    let script =
+        format!("ulimit -f 50; trap '' XFSZ; exec {} copy oci:from erofs-cache:to", copy.get_program().display());
+    let mut limited = Command::new("sh");
+    for (name, value) in copy.get_envs() {
+        limited.env(name, value.unwrap_or_default());
+    }
+    let output = text(&limited.args(["-c", &script]).current_dir(home.path()).output().unwrap());
+    let hex = Digest::sha256(&bytes).hex();
+    let expected = format!("writing to/sha256/{}/{hex}.erofs: File too large", &hex[..2]);
+    assert!(output.contains(&expected), "{output}");
+    assert!(cached(&home.path().join("to")).is_empty());
 }

@@ -39,6 +39,7 @@ const NAMES: [&str; 17] = [
 const CTR: &str = r#"{ printf 'ctr'; printf ' [%s]' "$@"; echo; } >>"${0%/*}/../log"
 case "$*" in
 *"images import"*) cat >/dev/null ;;
+*"plugins ls"*) echo "io.containerd.snapshotter.v1 native linux/amd64 ok" ;;
 *"images check"*) name=${*: -1}; echo "${name#name==} type sha256:0 complete (1/1) 1 true" ;;
 esac"#;
 const RECORDER: &str = r#"{ printf '%s' "${0##*/}"; printf ' [%s]' "$@"; echo; } >>"${0%/*}/../log""#;
@@ -98,9 +99,13 @@ impl Machine {
 
     /// Whether the copy succeeded, and what it printed.
     fn copy(&self, source: &str, destination: &str, via: &str) -> (bool, String) {
+        self.copy_with(source, destination, via, &[])
+    }
+
+    fn copy_with(&self, source: &str, destination: &str, via: &str, flags: &[&str]) -> (bool, String) {
         let mut command = strata(self.top.path());
         let path = format!("{}:{}", self.path("here").display(), env::var("PATH").unwrap());
-        command.args(["copy", source, destination, "--via", via]).env("PATH", path);
+        command.args(["copy", source, destination, "--via", via]).args(flags).env("PATH", path);
         let output = command.output().unwrap();
         (output.status.success(), text(&output))
     }
@@ -206,6 +211,28 @@ fn arguments_arrive_whole_through_a_shell_and_without_one() {
     );
     assert_eq!(logs[0], logs[1]);
     assert_eq!(logs[0], logs[2]);
+}
+
+#[test]
+fn a_snapshotter_is_one_that_the_node_lists() {
+    let Some(machine) = Machine::start() else { return };
+    layout(&machine.path("layout"), "io.containerd.image.name", "x:1");
+    let source = format!("oci:{}", machine.path("layout").display());
+    let via = format!("{} ctr -n k8s.io", machine.node.ssh);
+    let mark = machine.path("MARK");
+    let command = format!("$(touch {})", mark.display());
+    for name in ["", "-x", "--local", "nativ", "native ", "NATIVE", "ok", "linux/amd64", "native,native", &command] {
+        let flag = format!("--snapshotter={name}");
+        let (succeeded, text) = machine.copy_with(&source, "containerd:", &via, &[&flag]);
+        assert!(!succeeded && text.contains("no usable snapshotter of this name"), "{name:?}: {text}");
+    }
+    assert!(!mark.exists(), "a command of a name ran");
+    assert!(!machine.log().contains("import"), "{}", machine.log());
+    let (succeeded, text) = machine.copy_with(&source, "containerd:", &via, &["--snapshotter", "native"]);
+    assert!(succeeded, "{text}");
+    let log = machine.log();
+    assert!(log.contains("[images] [import] [--snapshotter=native] [-]\n"), "{log}");
+    assert!(log.contains("[images] [check] [--snapshotter=native] [name==docker.io/library/x:1]\n"), "{log}");
 }
 
 /// podman keeps its images in a directory of the test.

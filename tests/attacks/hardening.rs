@@ -115,6 +115,38 @@ fn directories_of_supplementary_groups_are_writable() {
 }
 
 #[test]
+fn targets_of_links_that_are_longer_than_paths_are_refused() {
+    // Each entry below the link would be as expensive as its target is long.
+    let (link, target) = ("l", "a/".repeat(250_000));
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut append = |records: &[(&str, &[u8])], kind| {
+        tar.append_pax_extensions(records.iter().copied()).unwrap();
+        let mut header = Header::new_ustar();
+        header.set_size(0);
+        header.set_entry_type(kind);
+        header.set_cksum();
+        tar.append(&header, io::empty()).unwrap();
+    };
+    append(&[("path", link.as_bytes()), ("linkpath", target.as_bytes())], EntryType::Symlink);
+    append(&[("path", b"l/x"), ("linkpath", b"y")], EntryType::Symlink);
+    for number in 0..50 {
+        append(&[("path", format!("l/z{number}").as_bytes())], EntryType::Regular);
+    }
+    let home = tempfile::tempdir().unwrap();
+    let layout = home.path().join("image");
+    write_layout(&layout, &Image::new(&[tar.into_inner().unwrap()]));
+    let image = format!("oci:{}", layout.display());
+    for arguments in [&["explain", &image, "--harden"][..], &["sbom", &image]] {
+        let output = limited_strata(home.path(), MEGABYTES, SECONDS).args(arguments).output().unwrap();
+        assert!(
+            !output.status.success() && text(&output).contains("a path of more than 4095 bytes"),
+            "{}",
+            text(&output)
+        );
+    }
+}
+
+#[test]
 fn names_that_are_longer_than_paths_are_refused() {
     let mut tar = tar::Builder::new(Vec::new());
     let name = "a/".repeat(200_000);
@@ -132,9 +164,5 @@ fn names_that_are_longer_than_paths_are_refused() {
     let image = format!("oci:{}", layout.display());
     let output =
         limited_strata(home.path(), MEGABYTES, SECONDS).args(["explain", &image, "--harden"]).output().unwrap();
-    assert!(
-        !output.status.success() && text(&output).contains("its name has more than 4096 bytes"),
-        "{}",
-        text(&output)
-    );
+    assert!(!output.status.success() && text(&output).contains("a path of more than 4095 bytes"), "{}", text(&output));
 }

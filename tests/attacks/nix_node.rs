@@ -153,7 +153,14 @@ fn the_closure_is_copied_before_the_caches_are_asked() {
         .run(&[&push[..], &["https://cache.example.com", "--json"]].concat())
         .failure("nix ended with exit status: 1: why");
     assert!(!result.err.starts_with("why"), "{}", result.err);
-    world.run(&[&push[..], &["https://cache.example.com"]].concat()).failure("nix ended with exit status: 1");
+    let result =
+        world.run(&[&push[..], &["https://cache.example.com"]].concat()).failure("nix ended with exit status: 1");
+    assert!(result.err.starts_with("why"), "{}", result.err);
+    // Nix prints the URL of the cache.
+    world.program("nix", "echo \"copying to $5\" >&2");
+    let arguments = ["https://me:secret@cache.example.com", "--substituter", "https://cache.example.com"];
+    let result = world.run(&[&push[..], &arguments].concat()).success();
+    assert!(result.err.contains("copying to") && !result.err.contains("secret"), "{}", result.err);
     world
         .run(&[&push[..], &["ssh://me:secret@host"]].concat())
         .failure("--push-closure; or name the cache for the check");

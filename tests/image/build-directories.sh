@@ -120,11 +120,10 @@ if as_root mount -t tmpfs tmpfs "$layers"; then
   as_root umount "$layers"
 fi
 
-other=$cache/nix-other
-if "$other/bin/nix-build" --version >/dev/null 2>&1 || online "$root/dev/other-nix" trixie "$other" >"$work/log" 2>&1; then
-  "$other/bin/nix" --version
-  again "another Nix" env PATH="$other/bin:$PATH" NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths ='
-  again "another Nix, no sandbox" env PATH="$other/bin:$PATH" NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =\nsandbox = false'
+if use_new_nix; then
+  nix --version
+  again "another Nix"
+  again "another Nix, no sandbox" env NIX_CONFIG="$NIX_CONFIG"$'\nsandbox = false'
 else
   skip_part "no other Nix can be had"
 fi

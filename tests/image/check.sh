@@ -191,11 +191,8 @@ check_database() {
 check_database first
 
 # The same with a newer Nix.
-newer=$work/nix
-if online "$root/dev/other-nix" trixie "$newer" >"$work/log" 2>&1; then
-  PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_web newer
-  PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_pair newer
-  PATH=$newer/bin:$PATH NIX_CONFIG="$NIX_CONFIG"$'\nsandbox-paths =' check_database newer
+if (use_new_nix); then
+  for checked in check_web check_pair check_database; do (use_new_nix; "$checked" newer); done
 else
   skip_part "Debian's other suites cannot be reached"
 fi

@@ -57,7 +57,7 @@ stop_engine
 start_containerd "$work/containerd" || fail "containerd does not start"
 serve_in_engine
 ctr images pull --plain-http 127.0.0.1:5018/chunked:t >"$work/log" 2>&1 || { cat "$work/log"; fail "containerd does not pull it"; }
-same "$(ctr run --rm 127.0.0.1:5018/chunked:t "chunked$RANDOM")" "Hello, world!"
+same "$(run_with_ctr 127.0.0.1:5018/chunked:t "chunked$RANDOM")" "Hello, world!"
 config=$(ctr content get "$(inside curl --silent http://127.0.0.1:5018/v2/chunked/manifests/t | jq -r .config.digest)")
 same "$(jq -c .rootfs.diff_ids <<<"$config")" "$diff_ids"
 stop_serving

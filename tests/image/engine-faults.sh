@@ -36,7 +36,7 @@ completes() {
 # output_of ENGINE TAG: runs the image and prints its output.
 output_of() {
   case $1 in
-    containerd) ctr run --rm "docker.io/library/faults:$2" "faults$RANDOM" ;;
+    containerd) CONTAINERD_NAMESPACE=k8s.io run_with_ctr "docker.io/library/faults:$2" "faults$RANDOM" ;;
     podman) podman run --rm --network none "faults:$2" ;;
     *) docker run --rm --network none "faults:$2" ;;
   esac

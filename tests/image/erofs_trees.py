@@ -62,7 +62,10 @@ class Layer:
                 return
             target = rng.choice(files)
             self.imply(path)
-            self.tree[path] = self.tree[target]
+            file = self.tree[path] = self.tree[target]
+            file |= {key: node[key] for key in ("mode", "uid", "gid", "mtime")}
+            # The entry of the file has the old attributes.
+            file["xattrs"] = file["xattrs"] | node["xattrs"]
             return self.entries.append((path, "hard", node, target))
         if old is not None and old["kind"] == "directory" and kind != "directory":
             return
@@ -102,6 +105,11 @@ class Layer:
                                ("security.capability", CAPABILITY), ("user." + "n" * 250, "x")):
                 if rng.random() < 0.4 and (key != "security.capability" or kind == "file"):
                     node["xattrs"][key] = value
+        if kind == "hard" and rng.random() < 0.5:
+            node["xattrs"]["trusted.hard"] = "h"
+        # The kernel keeps user attributes of links from programs.
+        if kind == "link" and rng.random() < 0.5:
+            node["xattrs"]["trusted.t"] = "v" * rng.choice((1, 40, 1000, 3900, 4000, 5000))
         return node
 
     def tar(self):

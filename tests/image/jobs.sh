@@ -80,6 +80,8 @@ threads() {
   pusher=$!
   wait_for "$pusher" test -e "$work/begun" || { cat "$work/log" >&2; fail "the push ended"; }
   count=$(cat "/proc/$pusher"/task/*/comm | grep -c '^strata-compress$') || true
+  # Freed buffers are returned to the kernel. The layers above are too few for the memory to show it.
+  tr '\0' '\n' <"/proc/$pusher/environ" | grep -qx 'MALLOC_MMAP_THRESHOLD_=1000000' || count="no fixed threshold"
   kill "$pusher" "$server"
   wait "$pusher" "$server" 2>/dev/null || true
   echo "$count"
@@ -88,7 +90,9 @@ same "$(threads "$strata" --jobs 3)" 3
 same "$(STRATA_JOBS=5 threads "$strata")" 5
 same "$(STRATA_JOBS=5 threads "$strata" --jobs 3)" 3
 same "$(threads taskset -c "$(taskset -pc $$ | sed 's/.*: *\([0-9]*\).*/\1/')" "$strata")" 1
-same "$(threads "$strata")" "$(nproc)"
+# nproc does not know the limits of cgroups.
+count=$(threads "$strata")
+((count >= 1 && count <= $(nproc))) || fail "$count threads for $(nproc) processors"
 
 # A cgroup that grants the time of one processor. A function would run in a shell of its own, whose threads would be counted.
 limited=(sh -euc 'echo $$ >"$0/cgroup.procs"; exec "$@"')

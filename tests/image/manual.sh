@@ -24,7 +24,7 @@ ln -s "$strata" "$work/bin/strata"
 export PATH=$work/bin:$PATH
 # Variables of CI runners.
 export IMAGE=localhost:5000/app GITHUB_SHA=1234 CI_REGISTRY_IMAGE=localhost:5000/group/app CI_COMMIT_SHA=1234 \
-  CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password
+  CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password GITHUB_REPOSITORY=Group/App GITHUB_ENV=$work/environment
 
 registry_port=5000 start_registry "$work/registry"
 trap 'stop_registry' EXIT

@@ -81,8 +81,8 @@ mkdir "$work/binary"
 refused "no binary cache has" "$closure" "--push-closure" -- --substituter "$cache"
 refused "no binary cache is configured" --
 digest=$("$strata" copy "$thin" "docker://$registry/app:t" --nix-node --push-closure "$cache" 2>"$work/log" | tail -n 1) || { cat "$work/log"; fail "it is not pushed"; }
-copied=$("$(build "$(image .copyToRegistry)")/bin/copy-to-registry" --substituter "$cache" --help >/dev/null && echo yes)
-same "$copied" yes
+pushed=$("$(build "$(image .copyToRegistry)")/bin/copy-to-registry" "docker://$registry/app:program" --substituter "$cache" 2>"$work/log" | tail -n 1) || { cat "$work/log"; fail "the copy program"; }
+same "${pushed##*@}" "${digest##*@}"
 same "$(<"$(build "$(image .digest)")")" "${digest##*@}"
 gone=$(grep -- -coreutils "$closure/store-paths")
 hash=${gone#/nix/store/} hash=${hash%%-*}
@@ -132,7 +132,7 @@ $(unpack_with overlayfs)" || fail "containerd does not start"
 ctr() { "$engines/ctr" "$@"; }
 # pull TAG SNAPSHOTTER, and runs TAG SNAPSHOTTER COMMAND…
 pull() { ctr images pull --plain-http --snapshotter "$2" "$counted/app:$1" >"$work/log" 2>&1 || { cat "$work/log" "$node/snapshotter.log"; fail "$1 is not pulled"; }; }
-runs() { ctr run --rm --snapshotter "$2" "$counted/app:$1" "node$RANDOM" "${@:3}" 2>"$work/log" || { cat "$work/log"; fail "$1 does not run"; }; }
+runs() { run_with_ctr --snapshotter "$2" "$counted/app:$1" "node$RANDOM" "${@:3}" 2>"$work/log" || { cat "$work/log"; fail "$1 does not run"; }; }
 
 pull t nix
 [[ -e $node$closure ]] || { cat "$node/snapshotter.log"; fail "nix-snapshotter does not substitute the closure"; }
@@ -156,9 +156,16 @@ small=$(build 'buildImage { name = "app"; nixNode = true; config.Cmd = [ "${pkgs
 pull small nix
 ctr images ls -q | xargs "$engines/ctr" images rm --sync >/dev/null
 kill "$counter"
-rm "$work/counter.port" "$work/counted"
 start_counter "${registry##*:}"
 pull small nix
+same "$(runs small nix)" "Hello, world!"
+# A path that is gone from the node's store: the container does not start, and starts when Nix has repaired the store.
+lost=$(grep -- -hello- "$(jq -r .nixNode.closure "$small")/store-paths")
+mv "$node$lost" "$node/lost"
+if run_with_ctr --snapshotter nix "$counted/app:small" lost >"$work/out" 2>&1; then fail "it runs without its store path"; fi
+lacks "Hello, world!" "$work/out"
+sed 's/^/without a store path: /' "$work/out"
+mv "$node/lost" "$node$lost"
 same "$(runs small nix)" "Hello, world!"
 # A connection is counted after its end.
 stop_engine

@@ -85,6 +85,19 @@ same "$(jq -c .push.blobs "$work/diff")" 0
 grep -q '^layers: 0 new, 0 gone' "$work/out" || { cat "$work/out"; fail "equal layers are reported as different"; }
 grep -q 'are layers that the first image has in another compression' "$work/out" || { cat "$work/out"; fail "nothing of the compression"; }
 
+# --estimate compresses nothing: the uncompressed size, which is never less than what a push sends. Recorded blobs are used.
+status=0
+"$strata" diff "$one" "$two" --estimate --json >"$work/estimate" || status=$?
+same "$status" 1
+status=0
+"$strata" diff "$one" "$two" --json >"$work/exact" || status=$?
+same "$(jq -c 'del(.push)' "$work/estimate")" "$(jq -c 'del(.push)' "$work/exact")"
+jq -s -e '.[0].push as $estimate | .[1].push as $exact | ($estimate.blobs == $exact.blobs) and ($estimate.bytes > $exact.bytes)
+  and ($estimate.estimated | length > 0) and $exact.estimated == []' "$work/estimate" "$work/exact" >/dev/null ||
+  { jq -c .push "$work/estimate" "$work/exact"; fail "the estimate"; }
+"$strata" diff "$one" "$two" --estimate >"$work/out" || true
+grep -qE '^a push sends .* at most .*B: an estimate, because layers? [0-9, ]+ (was|were) not compressed$' "$work/out" || { cat "$work/out"; fail "no estimate"; }
+
 # For a recipe without its store paths, the prediction is the uncompressed size, and is marked as an estimate.
 jq 'del(.layers[].compressed)' "$two" | sed 's|-app-2"|-gone-2"|' >"$work/elsewhere.json"
 status=0

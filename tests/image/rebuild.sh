@@ -9,6 +9,9 @@ git config --global user.email x@example.org
 start_registry "$work/registry"
 trap 'stop_registry' EXIT
 cd "$work"
+# The directories of builds, which are counted below, are those of this script.
+mkdir tmp
+export TMPDIR=$work/tmp
 for key in ci alice bob; do
   openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$key.pem" 2>/dev/null
   openssl pkey -in "$key.pem" -pubout -out "$key.pub"
@@ -173,7 +176,7 @@ SECRET_TOKEN=secret rebuild 0 "$spy" --key ci.pub --flake "$work/flake"
 flaky=docker://$registry/flaky@$(push flaky)
 rebuild 1 "$flaky" --key ci.pub --flake "$work/flake" --json
 jq -c '[.differences[] | select(.kind == "storePath" and (.path | endswith("-data")))]' out >data.json
-same "$(jq -c '.[0] | [.isOfBuildsHere, (.layers | length)]' data.json)" '[true,1]'
+same "$(jq -c '.[0] | [.betweenLocalBuilds, (.layers | length)]' data.json)" '[true,1]'
 same "$(jq -r '.[0].references | map(sub(".*-"; "")) | join(" ")' data.json)" "config data"
 # "built at " has 9 bytes, and the seconds begin with the same digits.
 same "$(jq -c '.[0].files | map([(.file | sub(".*-data"; "")), .what, .cause, (.offset >= 9 and .offset < 28), .firstSize])' data.json)" \
@@ -186,14 +189,14 @@ rebuild 1 "$flaky" --key ci.pub --flake "$work/flake"
 grep -q '^/nix/store/.*-data: 1 file differs, in layer .*, between two builds on this machine$' out || { cat out; fail "the table"; }
 grep -q '^  share/stamp: offset .*: looks like a timestamp$' out || { cat out; fail "the file"; }
 lacks -q reproduced out
-same "$(find "${TMPDIR:-/tmp}" -maxdepth 1 -name 'nix-build-data*' | wc -l)" 0
+same "$(find "$TMPDIR" -maxdepth 1 -name 'nix-build-data*' | wc -l)" 0
 
 # A machine that has built the nondeterministic path itself: the image in the registry has other bytes.
 data=$(jq -r '.[0].path' data.json)
 forget "$data"
 rebuild 1 "$flaky" --key ci.pub --flake "$work/flake" --json
 same "$(jq -c '[.differences[] | select(.kind == "narHash") | .path | endswith("-data")]' out)" '[true]'
-same "$(jq -c '[.differences[] | select(.kind == "storePath" and (.isOfBuildsHere | not)) | .files[] | [(.file | sub(".*-data"; "")), .cause]]' out)" \
+same "$(jq -c '[.differences[] | select(.kind == "storePath" and (.betweenLocalBuilds | not)) | .files[] | [(.file | sub(".*-data"; "")), .cause]]' out)" \
   '[["/share/stamp","timestamp"]]'
 jq -e '[.differences[].kind] | index("layer")' out >/dev/null || { jq .differences out; fail "the layer that differs"; }
 

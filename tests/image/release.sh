@@ -4,18 +4,33 @@
 . "$root/tests/services.sh"
 version=0.0.0-test out=$root/target/release-0.0.0-test
 trap 'rm -rf "$out"' EXIT
-openssl ecparam -name prime256v1 -genkey -noout -out "$work/key.pem"
-openssl ec -in "$work/key.pem" -pubout -out "$work/key.pub" 2>/dev/null
+rm -rf "$out"
+openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/key.pem" 2>/dev/null
 export STRATA_TARGETS STRATA_SIGN_KEY=$work/key.pem
 STRATA_TARGETS=$(uname -m)
+# A key of another kind is an error before anything is built.
+openssl genpkey -algorithm RSA -out "$work/rsa.pem" 2>/dev/null
+if STRATA_SIGN_KEY=$work/rsa.pem "$root/dev/release" "$version" --dry-run >"$work/log" 2>&1; then fail "a key of RSA is accepted"; fi
+grep -q 'is no EC P-256 key' "$work/log" || { cat "$work/log" >&2; fail "the message about the key"; }
+[[ ! -e $out ]] || fail "files were made with a key of another kind"
 skip_part "other architectures than $STRATA_TARGETS are built by dev/release alone"
 "$root/dev/release" "$version" --dry-run >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "the dry run"; }
 cp "$out/SHA256SUMS" "$work/first"
-"$root/dev/release" "$version" --dry-run >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "the second dry run"; }
-same "$(<"$out/SHA256SUMS")" "$(<"$work/first")"
+# The second run is in another directory, where the program is the same. docs/releasing.md has builds of the program in two.
+elsewhere=$work/another-directory
+git clone --quiet "$root" "$elsewhere"
+git -C "$root" ls-files -z | tar -C "$root" --null -cT - | tar -x -C "$elsewhere"
+install -D "$strata" "$elsewhere/${strata#"$root/"}"
+ln -s "$cache" "$elsewhere/.cache"
+"$elsewhere/dev/release" "$version" --dry-run >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "the second dry run"; }
+same "$(<"$elsewhere/target/release-$version/SHA256SUMS")" "$(<"$work/first")"
 (cd "$out" && sha256sum --check --quiet SHA256SUMS)
+# The checksums are those of the files to upload, and cover the image by its digest.
+same "$(awk '{ print $2 }' "$out/SHA256SUMS" | tr '\n' ' ')" "IMAGE-DIGEST TOOLCHAIN strata-$version-$STRATA_TARGETS-linux.tar.gz strata-$version.cdx.json "
+same "$(<"$out/IMAGE-DIGEST")" "$(jq -r '.manifests[].digest' "$out/image/index.json")"
+grep -qx "$(rustc --version)" "$out/TOOLCHAIN" || { cat "$out/TOOLCHAIN" >&2; fail "the versions of the toolchain"; }
 base64 -d "$out/SHA256SUMS.sig" >"$work/signature"
-openssl dgst -sha256 -verify "$work/key.pub" -signature "$work/signature" "$out/SHA256SUMS" >/dev/null
+openssl dgst -sha256 -verify "$out/strata-release.pub" -signature "$work/signature" "$out/SHA256SUMS" >/dev/null
 jq -e '.specVersion == "1.6" and .metadata.component.version == "'"$version"'" and (.components | length) > 50
   and all(.components[]; .purl | startswith("pkg:cargo/"))' "$out/strata-$version.cdx.json" >/dev/null || fail "the SBOM"
 tar -xzf "$out/strata-$version-$STRATA_TARGETS-linux.tar.gz" -C "$work"

@@ -133,10 +133,23 @@ if [[ ${docker-} ]]; then
   same "$("$strata" run "$work/archive.tar" --network none)" one
   docker images --quiet | sort -u | xargs docker rmi --force >/dev/null
 fi
-if command -v podman >/dev/null; then
-  printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/containers" "$work/run" >"$work/storage.conf"
+# A program that is not of the system, such as podman in a separate root directory, is found by PATH.
+check_podman() {
+  printf '[storage]\ndriver = "vfs"\ngraphroot = "%s"\nrunroot = "%s"\n' "$work/$1/containers" "$work/$1/run" >"$work/storage.conf"
   printf '[containers]\ndefault_ulimits=["nofile=4096:4096","nproc=4096:4096"]\n[engine]\nruntime="runc"\n' >"$work/containers.conf"
   export CONTAINERS_STORAGE_CONF=$work/storage.conf CONTAINERS_CONF=$work/containers.conf
   engine=podman transport=containers-storage run_directory=run' '/
   check_engine
+}
+if command -v podman >/dev/null; then check_podman 4; fi
+if debian13=$(online "$root/dev/debian13" 2>"$work/log"); then
+  mkdir "$work/programs"
+  printf '#!/bin/sh\ndebian13="%s" exec "%s" run /usr/bin/podman "$@"\n' "$debian13" "$root/dev/debian13" >"$work/programs/podman"
+  chmod +x "$work/programs/podman"
+  PATH=$work/programs:$PATH
+  same "$(podman --version | cut -d . -f 1)" "podman version 5"
+  check_podman 5
+else
+  tail -n 3 "$work/log"
+  skip_part "mmdebstrap cannot make a Debian 13 here"
 fi

@@ -12,21 +12,13 @@ for cores in 1 2 7; do
     { cat "$work/log" >&2; fail "another build differs"; }
 done
 
-other=$cache/nix-other
-# A moved virtual environment does not run.
-if ! "$other/bin/nix-build" --version >/dev/null 2>&1; then
-  online "$root/dev/other-nix" trixie "$other" >"$work/log" 2>&1 || { cat "$work/log"; skip "no other Nix can be had"; }
-fi
-"$other/bin/nix" --version
-version=$(NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
-  nix-build --no-out-link --expr "$(expression "$expr")" -A archive -A image -A bills 2>"$work/log") || { cat "$work/log"; exit 1; }
-same "$version" "$paths"
-NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
-  nix-build --no-out-link --check --expr "$(expression "$expr")" >/dev/null 2>"$work/log" ||
+use_new_nix || { cat "$work/log"; skip "no other Nix can be had"; }
+nix --version
+same "$(build "$expr" -A archive -A image -A bills)" "$paths"
+nix-build --no-out-link --check --expr "$(expression "$expr")" >/dev/null 2>"$work/log" ||
   { cat "$work/log" >&2; fail "the other Nix builds other bytes"; }
 
 # Both versions of Nix find no reference in a detached recipe.
 name='buildImage { name = "scanned-by-another-nix"; copyToRoot = pkgs.hello; config.Cmd = [ "${pkgs.jq}/bin/jq" ]; }'
-detached=$(NIX_CONFIG="${NIX_CONFIG-}"$'\nsandbox-paths =' PATH="$other/bin:$PATH" \
-  nix-build --no-out-link --expr "$(expression "($name).detached")" 2>"$work/log") || { cat "$work/log" >&2; exit 1; }
+detached=$(build "($name).detached")
 same "$(nix-store -qR "$detached")" "$detached"

@@ -46,6 +46,6 @@ serve_inside
 ctr=("$engines/ctr" --address "$CONTAINERD_ADDRESS")
 "${ctr[@]}" images pull --plain-http 127.0.0.1:5000/second:latest >"$work/log" 2>&1 || { cat "$work/log"; fail "ctr images pull"; }
 "${ctr[@]}" images check | grep -q '127.0.0.1:5000/second:latest .* complete' || fail "containerd lacks blobs of the image"
-"${ctr[@]}" run --rm 127.0.0.1:5000/second:latest greeter >"$work/out" 2>"$work/log" || { cat "$work/log"; fail "ctr run"; }
+run_with_ctr 127.0.0.1:5000/second:latest greeter >"$work/out" 2>"$work/log" || { cat "$work/log"; fail "ctr run"; }
 grep -q '^/nix/store/.*-second$' "$work/out" || { cat "$work/out"; fail "the container"; }
 grep -q '^built second in ' "$work/serve.log" || fail "it was built before"

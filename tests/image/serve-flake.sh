@@ -240,8 +240,11 @@ commit() {
 }
 # attack BRANCH TEXT: the branch is refused, for the reason TEXT, and neither the client nor the log has the word.
 attack() {
+  local before
+  before=$(wc -l <"$work/serve.log")
   refused 404 "read/manifests/$1" "failed"
-  logged "$2"
+  tail -n +$((before + 1)) "$work/serve.log" >"$work/log"
+  grep -qF -- "$2" "$work/log" || { cat "$work/log"; fail "$1: the log lacks: $2"; }
   lacks -F private-word "$work/body" "$work/serve.log"
 }
 # reads BRANCH EXPRESSION: a branch whose package `read` reads something. The error of the package has it.
@@ -310,7 +313,7 @@ refused 404 linked/manifests/linked "which is not in the store"
 sed -i 's/sleep 3;/sleep 600;/g; s/echo slowly/: other/' "$work/flake/flake.nix"
 for name in slow late; do get "$name/manifests/latest" >/dev/null & done
 wait_for "$server" pgrep -f "sleep 600" || fail "the builder does not run"
-same "$(get app/manifests/v1 --interface 127.0.0.2 | jq .schemaVersion)" 2
+same "$(get app/manifests/v1 --interface 127.0.0.2 --max-time 300 | jq .schemaVersion)" 2
 stop
 git -C "$work/flake" checkout --quiet -- .
 

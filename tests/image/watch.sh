@@ -43,6 +43,8 @@ has_containers() {
   local found
   found=$(containers) && (($(wc -w <<<"$found") == $1))
 }
+# An engine removes a container after its end, and images only after their containers.
+has_none_stopped() { local found; found=$("$engine" ps --all --quiet) && [[ ! $found ]]; }
 has_one_image() { (($("$engine" images --format '{{.Repository}}' | grep -c strata-run/watched) == 1)); }
 # until CONDITION…: waits for the condition while strata runs.
 wait_until() { wait_for "$pid" "$@" || { cat "$work/out" "$work/log"; fail "strata ended, and never: $*"; }; }
@@ -102,7 +104,7 @@ check_engine() {
   # If strata is killed, the container ends.
   kill -KILL "$pid"
   wait "$pid" || true
-  wait_for $$ has_containers 0
+  wait_for $$ has_none_stopped
   "$engine" images --quiet | sort -u | xargs --no-run-if-empty "$engine" rmi --force >/dev/null
 }
 

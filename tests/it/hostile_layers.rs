@@ -213,7 +213,7 @@ fn headers_of_entries_are_bounded() {
         assert!(unpacked(&[bytes]).unwrap_err().contains("the extended header has more than 1048576 bytes"));
     }
     let many = vec![b'd'; 5000];
-    assert!(unpacked(&[with_records(&record("path", &many))]).unwrap_err().contains("a name of more than 4096 bytes"));
+    assert!(unpacked(&[with_records(&record("path", &many))]).unwrap_err().contains("a name of more than 4095 bytes"));
     let deep = b"d/".repeat(600);
     assert!(unpacked(&[with_records(&record("path", &deep))]).unwrap_err().contains("512 directories"));
 }

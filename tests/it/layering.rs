@@ -1,5 +1,7 @@
 //! Layering strategies on generated graphs: invariants of every strategy, and the distance of `transfer` from the optimum.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use strata::internals::{
     closure::{
@@ -46,7 +48,7 @@ fn strategies() -> Vec<Box<dyn Layering>> {
         Box::new(Popularity),
         Box::new(Auto),
         Box::new(Transfer::default()),
-        Box::new(Transfer { weights }),
+        Box::new(Transfer { weights, ..Transfer::default() }),
         Box::new(pipeline),
     ]
 }
@@ -91,6 +93,25 @@ proptest! {
             prop_assert_eq!(all, expected.iter().collect::<Vec<_>>());
             // The order of the input means nothing.
             prop_assert_eq!(&groups, &plan(&shuffled, strategy.as_ref(), max_layers));
+        }
+    }
+
+    #[test]
+    fn store_paths_of_the_start_share_no_layer_with_others((graph, shuffled) in graphs(60), max_layers in 1usize..20, chosen: u64) {
+        let paths = || graph.nodes().iter().map(|node| node.path.clone());
+        let start: BTreeSet<StorePath> =
+            paths().enumerate().filter(|(at, _)| chosen >> at & 1 == 1).map(|(_, path)| path).collect();
+        let is_start = |path: &String| start.contains(&StorePath::parse(path).unwrap());
+        let separating = |start: BTreeSet<StorePath>| Transfer { start, ..Transfer::default() };
+        let groups = plan(&graph, &separating(start.clone()), max_layers);
+        prop_assert!(groups.len() <= max_layers);
+        prop_assert_eq!(groups.concat().len(), graph.nodes().len());
+        let is_mixed = |group: &Vec<String>| group.iter().any(is_start) && !group.iter().all(is_start);
+        prop_assert!(max_layers == 1 || !groups.iter().any(is_mixed), "{groups:?}");
+        prop_assert_eq!(&groups, &plan(&shuffled, &separating(start.clone()), max_layers));
+        // A start that needs nothing or everything changes nothing.
+        for start in [BTreeSet::new(), paths().collect()] {
+            prop_assert_eq!(plan(&graph, &separating(start), max_layers), plan(&graph, &Transfer::default(), max_layers));
         }
     }
 
@@ -205,7 +226,7 @@ fn plans_of_large_closures_are_the_recorded_ones() {
         let text: Vec<String> = plan(&graph, strategy, 40).iter().map(|group| group.join(" ")).collect();
         Digest::sha256(text.join("\n").as_bytes()).to_string()
     };
-    let digests = [digest(&Transfer::default()), digest(&Transfer { weights }), digest(&Auto)];
+    let digests = [digest(&Transfer::default()), digest(&Transfer { weights, ..Transfer::default() }), digest(&Auto)];
     assert_eq!(
         digests,
         [

@@ -55,6 +55,7 @@ const EDGES: [(&str, &[&str]); 20] = [
             "attest",
             "budget",
             "builder",
+            "causes",
             "check",
             "closure",
             "files",

@@ -115,12 +115,18 @@ throws 'buildImage { name = "x"; maxLayers = 0; }' "argument maxLayers of buildI
 throws 'buildLayer { maxLayers = "3"; }' "argument maxLayers of buildLayer must be a number, 1 or more, not a string"
 throws 'makeContainerImage { maxLayers = 1; }' "argument maxLayers of makeContainerImage must be a number, 2 or more, not 1"
 throws 'buildLayer { layering = "best"; }' "argument layering of buildLayer must be auto, popularity, transfer or a layeringPipeline, not best"
+throws 'buildLayer { layering = { strategy = "transfer"; separateStart = true; }; }' "argument layering of buildLayer: separateStart is for functions with a configuration"
+throws 'buildImage { name = "x"; layering = { strategy = "auto"; separateStart = true; }; }' 'argument layering of buildImage: separateStart is for the strategy "transfer"'
+throws 'buildImage { name = "x"; layering = { strategy = "transfer"; separatestart = true; }; }' "argument layering of buildImage has no attribute separatestart; did you mean separateStart?"
+throws 'buildImage { name = "x"; layering.separateStart = true; }' "argument layering of buildImage has no strategy"
+throws 'makeContainerImage { layering = { strategy = "transfer"; separateStart = 1; }; }' "argument layering: separateStart of makeContainerImage must be true or false"
 throws 'pullImageFromManifest { imageName = "x"; }' "needs the argument imageManifest; its getManifest prints one"
 
 # Packages may be functors, configurations null, and paths for the closure of the image parts of a package.
 same "$(nix-instantiate --eval --expr "$(expression '
   (buildLayer { deps = [ "${pkgs.hello}/bin/hello" ]; }).drvPath == (buildLayer { deps = [ "${pkgs.hello}" ]; }).drvPath
   && (buildLayer { deps = [ pkgs.hello ]; ignore = [ pkgs.bash ]; }).drvPath == (buildLayer { deps = [ pkgs.hello ]; ignore = pkgs.bash; }).drvPath
+  && (buildImage { name = "x"; layering = { strategy = "transfer"; separateStart = false; }; }).drvPath == (buildImage { name = "x"; }).drvPath
   && (buildImage { name = "x"; config = null; }).drvPath == (buildImage { name = "x"; }).drvPath
   && (buildImage { name = "x"; fromImage = pkgs.hello // { __functor = _: throw "called"; }; }).drvPath == (buildImage { name = "x"; fromImage = pkgs.hello; }).drvPath
   && (makeContainerImage { contents = null; copyToRoot = null; layers = [ pkgs.hello ]; }).drvPath == (makeContainerImage { layers = [ pkgs.hello ]; }).drvPath')")" true

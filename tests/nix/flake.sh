@@ -28,7 +28,7 @@ evaluates() {
 }
 
 systems='[ "x86_64-linux" "aarch64-linux" "riscv64-linux" "aarch64-darwin" ]'
-evaluates "map (of flake) $systems" "[14,14,14,14]"
+evaluates "map (of flake) $systems" "[18,18,18,18]"
 evaluates 'builtins.attrNames flake.packages' '["aarch64-darwin","aarch64-linux","riscv64-linux","x86_64-linux"]'
 evaluates "flake.lib.systems == $systems ++ [ \"x86_64-darwin\" ]" true
 # x86_64-darwin is a system if nixpkgs has it, in the releases before 26.11.
@@ -42,13 +42,13 @@ evaluates '
     (of last "x86_64-darwin") last.packages.x86_64-darwin.image.system last.packages.x86_64-darwin.image.stream.system
     (map has [ (release "26.11" all) (release "27.05" all) (release "25.11" { }) (release "25.11" all) ])
   ]' \
-  '[14,"x86_64-linux","x86_64-darwin",[false,false,false,true]]'
+  '[18,"x86_64-linux","x86_64-darwin",[false,false,false,true]]'
 # Other systems can be added.
 evaluates '
   let more = (over { legacyPackages = legacyPackages // { i686-linux = on "x86_64-linux"; }; }).lib.forSystems (flake.lib.systems ++ [ "i686-linux" ]);
-  in of more "i686-linux"' 14
+  in of more "i686-linux"' 18
 # A system that throws does not affect others, and the library over a package set needs no list of systems.
-evaluates 'of (over { legacyPackages = legacyPackages // { aarch64-darwin = throws; }; }) "x86_64-linux"' 14
+evaluates 'of (over { legacyPackages = legacyPackages // { aarch64-darwin = throws; }; }) "x86_64-linux"' 18
 evaluates '((over throws).lib.mkLib { pkgs = on "x86_64-linux"; }).buildImage { name = "x"; } ? drvPath' true
 
 # On darwin.

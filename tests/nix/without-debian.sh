@@ -8,12 +8,29 @@ done
 # The checks of the Rust code are not under test here.
 printf '#!/bin/sh\n' >"$work/bin/cargo"
 chmod +x "$work/bin/cargo"
-alone() { env -u NIX_CONFIG PATH="$work/bin" "$@"; }
+alone() { alone_in "$work/bin" "$@"; }
+alone_in() { env -u NIX_CONFIG PATH="$1" "${@:2}"; }
 
 alone "$root/dev/test" tests/nix/flake.sh >"$work/out" 2>"$work/log" || { cat "$work/log"; fail "dev/test without Nix"; }
 grep -q '^skipped tests/nix, tests/image and tests/peers: .*; nix flake check builds and verifies images$' "$work/out" ||
   { cat "$work/out"; fail "dev/test does not name the skipped parts"; }
 same "$(tail -n 1 "$work/out")" "0 passed, 0 failed, 1 skipped"
+# dev/check names the C compiler that cargo needs, and runs without Nix.
+if alone "$root/dev/check" >"$work/log" 2>&1; then fail "dev/check succeeds without a C compiler"; fi
+grep -qF "missing programs; install them (Debian's packages: build-essential)" "$work/log" || { cat "$work/log"; fail "dev/check does not name the C compiler"; }
+ln -s "$(type -P cc)" "$work/bin/cc"
+alone "$root/dev/check" >"$work/out" 2>"$work/log" || { cat "$work/log"; fail "dev/check without Nix"; }
+same "$(tail -n 1 "$work/out")" "0 passed, 0 failed, 1 skipped"
+# Without Rust, commands name two ways to have it.
+mkdir "$work/without-rust"
+cp -P "$work"/bin/* "$work/without-rust"
+rm "$work/without-rust/cargo"
+for command in check test "test tests/nix/flake.sh" "fuzz 1" kills; do
+  # shellcheck disable=SC2086
+  if alone_in "$work/without-rust" "$root"/dev/$command >"$work/log" 2>&1; then fail "dev/$command succeeds without Rust"; fi
+  grep -qF 'cargo is missing; install Rust (https://rustup.rs), or run this command in `nix develop`, which has it' "$work/log" ||
+    { cat "$work/log"; fail "dev/$command does not name Rust"; }
+done
 for command in "nix build .#image" "room true" "release 0.1.0 --dry-run"; do
   # shellcheck disable=SC2086
   if alone "$root"/dev/$command >"$work/log" 2>&1; then fail "dev/$command succeeds without Nix"; fi

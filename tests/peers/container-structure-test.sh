@@ -119,7 +119,7 @@ fileContentTests:
   - {name: pass bytes, path: /etc/conf/binary, expectedContents: ['x', '\x{fffd}']}
 YAML
 check "$work/tests.yaml"
-diff "$work/by_peer" "$work/by_strata" || { tail -n 5 "$work/by_strata.log" "$work/by_peer.log"; fail "the verdicts differ (by_peer <, by_strata >)"; }
+diff "$work/by_peer" "$work/by_strata" || { tail -n 5 "$work/by_strata.log" "$work/by_peer.log"; fail "the verdicts differ (container-structure-test <, strata >)"; }
 count=$(wc -l <"$work/by_strata")
 ((count >= 45)) || fail "there are only $count tests"
 while IFS=$'\t' read -r test passed; do

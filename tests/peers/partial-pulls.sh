@@ -16,8 +16,7 @@ in_storage() {
 here() { in_storage here unshare --mount --propagation private env CONTAINERS_STORAGE_CONF="$work/here.conf" "$@"; }
 in13() { in_storage in13 "$root/dev/debian13" run env CONTAINERS_STORAGE_CONF="$work/in13.conf" "$@"; }
 podmans=(here)
-if debian13=$(online "$root/dev/debian13" 2>"$work/log"); then
-  printf '{"default":[{"type":"insecureAcceptAnything"}]}' >"$debian13/etc/containers/policy.json"
+if online "$root/dev/debian13" >"$work/log" 2>&1; then
   podmans=(in13 here)
 else
   tail -n 3 "$work/log"

@@ -313,7 +313,7 @@ mod tests {
         archive.append_data(&mut header, "a/".repeat(3000), io::empty()).unwrap();
         let (archive, mut budget) = (archive.into_inner().unwrap(), Budget::new(&budget::BASE_TREE));
         let error = BaseTree::default().add(&mut archive.as_slice(), &mut budget).unwrap_err().to_string();
-        assert!(error.contains("a name of more than 4096 bytes or 512 directories"), "{error}");
+        assert!(error.contains("a name of more than 4095 bytes or 512 directories"), "{error}");
     }
 
     #[test]

@@ -123,6 +123,7 @@ fn write(tree: &Tree, compression: Compression, blobs: &OutputBlobs) -> Result<(
     }
     let (_, digest, size) = out.finish();
     fs::rename(&unnamed, blobs.path(digest.blob_name())).with_context(writing)?;
+    let annotations = compression.annotations(annotations);
     Ok((diff_id, Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }))
 }
 

@@ -1,7 +1,7 @@
 //! Checks of the configuration: user, health check, ports, volumes, variables, tag.
 
-use super::{Check, Collected, accounts, scan::ScannedFiles, secrets};
-use crate::{image::Image, oci::Config};
+use super::{Check, Collected, scan::ScannedFiles, secrets};
+use crate::{check::accounts, image::Image, oci::Config};
 
 /// Directories of the kernel's file systems (dockle, pkg/assessor/manifest/manifest.go, `sensitiveDirs`).
 const KERNEL: [&str; 3] = ["/dev", "/proc", "/sys"];

@@ -10,7 +10,6 @@
 //! layer that is hidden by a later one is still downloaded. docs/hardening.md compares the checks with dockle and with the CIS
 //! Docker Benchmark.
 
-mod accounts;
 mod capabilities;
 mod config;
 mod kinds;

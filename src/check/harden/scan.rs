@@ -16,9 +16,10 @@ use std::{
 use anyhow::{Context, Result};
 use tar::EntryType;
 
-use super::{Check, Collected, Finding, accounts::Accounts, capabilities, secrets};
+use super::{Check, Collected, Finding, capabilities, secrets};
 use crate::{
     budget::{self, Budget, NAME_OVERHEAD},
+    check::accounts::Accounts,
     closure::StorePath,
     image::{Image, LayerBlob},
     layer::{

@@ -34,6 +34,9 @@ impl Evaluated {
     pub fn parse(flake: &str, has_commit: bool, substitutes: bool) -> Result<Self> {
         let reference = FlakeReference::parse(flake)?;
         let is_own = reference.is_local() && !has_commit;
+        if is_own {
+            reference.check_flake_file()?;
+        }
         Ok(Self { reference, is_own, substitutes })
     }
 

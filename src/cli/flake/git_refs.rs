@@ -86,6 +86,11 @@ pub fn is_commit(text: &str, least: usize) -> bool {
     (least..=40).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Whether `text` is a whole commit hash, of SHA-1 or SHA-256.
+pub fn is_full_commit(text: &str) -> bool {
+    [40, 64].contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// Whether a forge can take `text` for a commit instead of a branch or tag. git accepts the output of `git describe`,
 /// `NAME-COUNT-gHASH`, for the commit HASH, whatever NAME is (git: get_describe_name, object-name.c). A name with `..` is a
 /// range of commits, and no reference has such a name.

@@ -37,12 +37,14 @@ use crate::{
     terminal::note,
     transport::{Location, ReadOptions},
 };
+pub use git_refs::is_full_commit;
 use isolation::Isolation;
-pub use nix::NO_SUBSTITUTERS;
 use nix::NixCommands;
+pub use nix::{NO_SUBSTITUTERS, last_lines};
 use processes::Processes;
 use redact::redact;
 use reference::FlakeReference;
+pub use reference::{VERSION_PARAMETERS, checkout};
 use roots::GcRoots;
 use versions::FlakeSource;
 
@@ -60,7 +62,7 @@ pub struct FlakeArguments {
     /// Serve the images of a flake, ATTRIBUTE:TAG each: evaluated and built, or taken from a binary cache, when they are
     /// pulled. TAG is latest for the flake as it is, or a branch, tag or commit of its git repository. Capitals in attributes
     /// are small letters in ATTRIBUTE.
-    #[arg(long, value_name = "REF", conflicts_with_all = ["images", "chunked"])]
+    #[arg(long, value_name = "REF", conflicts_with_all = ["images", "chunked", "lazy", "also"])]
     pub flake: Option<String>,
     /// Evaluate a flake that is not on this machine, such as github:OWNER/REPO.
     #[arg(long, requires = "flake", conflicts_with = "images")]
@@ -133,16 +135,8 @@ impl FlakeArguments {
     ///
     /// If the reference is refused, or Nix does not run.
     pub fn images(&self, reference: &str, access: ReadOptions) -> Result<FlakeImages> {
-        let directory = Path::new(reference);
-        if let Ok(path) = directory.canonicalize() {
-            // Nix searches the directories above, too.
-            anyhow::ensure!(
-                path.ancestors().any(|above| above.join("flake.nix").exists()),
-                "--flake {reference}: {} has no flake.nix; name the directory of a flake",
-                path.display()
-            );
-        }
         let reference = FlakeReference::parse(reference)?;
+        reference.check_flake_file()?;
         anyhow::ensure!(
             reference.is_local() || self.allow_remote_flake,
             "--flake {reference}: evaluating a flake of others runs their expressions on this machine; add --allow-remote-flake"

@@ -96,8 +96,9 @@ pub(super) fn json<T: DeserializeOwned>(output: &Output) -> Result<T> {
     serde_json::from_slice(&output.stdout).context("parsing the output of Nix")
 }
 
-/// Returns the last lines of a process's log, and passes each line to `print`. A line that exceeds the limit is split.
-fn last_lines(stream: impl Read, print: impl Fn(&str)) -> VecDeque<String> {
+/// Returns the last lines of a process's log, without passwords in URLs, and passes each line to `print`. A line that exceeds the
+/// limit is split.
+pub fn last_lines(stream: impl Read, print: impl Fn(&str)) -> VecDeque<String> {
     let mut lines = VecDeque::new();
     let mut reader = BufReader::new(stream);
     let mut bytes = Vec::new();

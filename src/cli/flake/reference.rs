@@ -29,14 +29,16 @@ use crate::{
 
 /// The maximum number of listed tags.
 const TAGS: usize = 10_000;
-/// The parameters of a reference that a tag replaces.
-const VERSION_PARAMETERS: [&str; 6] = ["allRefs", "lastModified", "narHash", "ref", "rev", "revCount"];
+/// The parameters of a reference that select a version.
+pub const VERSION_PARAMETERS: [&str; 6] = ["allRefs", "lastModified", "narHash", "ref", "rev", "revCount"];
 
 /// A reference to a flake.
 #[derive(Debug)]
 pub struct FlakeReference {
     text: String,
     place: FlakeLocation,
+    /// The directory of a flake on this machine.
+    directory: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -83,15 +85,18 @@ impl FlakeReference {
         };
         if let Some(directory) = directory {
             let path = fs::canonicalize(&directory).with_context(|| format!("--flake {text}: reading {directory}"))?;
+            let below = directory_parameter(query).map(decode);
+            let directory = Some(below.map_or_else(|| path.clone(), |below| path.join(below)));
             return Ok(match scheme {
                 Some("path") => {
                     let query = text.split_once('?').map_or(String::new(), |(_, query)| format!("?{query}"));
                     Self {
                         text: format!("path:{}{query}", path.display()),
                         place: FlakeLocation::Other { is_local: true },
+                        directory,
                     }
                 }
-                _ => Self::from_directory(&path, query),
+                _ => Self { directory, ..Self::from_directory(&path, query) },
             });
         }
         let query = &without_version(query);
@@ -106,23 +111,18 @@ impl FlakeReference {
             }
             _ => FlakeLocation::Other { is_local: false },
         };
-        Ok(Self { text: text.to_owned(), place })
+        Ok(Self { text: text.to_owned(), place, directory: None })
     }
 
     /// Returns the reference of a directory. A directory in a git repository is read with git.
     fn from_directory(path: &Path, query: &str) -> Self {
-        let top = path.ancestors().find(|directory| directory.join(".git").exists());
         let joined = |base: String, query: &str| if query.is_empty() { base } else { format!("{base}?{query}") };
-        let place = match top {
-            Some(top) => {
-                let is_dir = |pair: &&str| pair.starts_with("dir=");
-                let given = query.split('&').find(is_dir).map(|pair| decode(&pair["dir=".len()..]));
-                let below = path.strip_prefix(top).unwrap_or(Path::new(""));
-                let below = given.map_or(below.to_owned(), |given| below.join(given));
-                let dir = Some(encode(&below.display().to_string())).filter(|dir| !dir.is_empty());
-                let dir = dir.map(|dir| format!("dir={dir}"));
+        let place = match checkout(path, query) {
+            Some((top, directory)) => {
+                let dir = Some(directory).filter(|dir| !dir.is_empty()).map(|dir| format!("dir={dir}"));
                 let others = without_version(query);
-                let others = others.split('&').filter(|pair| !pair.is_empty() && !is_dir(pair)).map(str::to_owned);
+                let others =
+                    others.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("dir=")).map(str::to_owned);
                 FlakeLocation::Checkout { top: top.to_owned(), query: others.chain(dir).collect::<Vec<_>>().join("&") }
             }
             None => FlakeLocation::Other { is_local: true },
@@ -139,7 +139,22 @@ impl FlakeReference {
             }
             _ => joined(plain.into_owned(), query),
         };
-        Self { text, place }
+        Self { text, place, directory: None }
+    }
+
+    /// Checks that the directory of a flake on this machine, or one above, has the file of a flake.
+    ///
+    /// # Errors
+    ///
+    /// If there is none.
+    pub fn check_flake_file(&self) -> Result<()> {
+        let Some(directory) = &self.directory else { return Ok(()) };
+        ensure!(
+            directory.ancestors().any(|above| above.join("flake.nix").exists()),
+            "--flake {self}: {} has no flake.nix; name the directory of a flake",
+            directory.display()
+        );
+        Ok(())
     }
 
     /// Whether the flake is on this machine.
@@ -159,7 +174,7 @@ impl FlakeReference {
     /// If it cannot be read.
     pub fn checkout_lock_file(&self) -> Result<Option<LockFile>> {
         let FlakeLocation::Checkout { top, query } = &self.place else { return Ok(None) };
-        let below = query.split('&').find_map(|pair| pair.strip_prefix("dir=")).map(decode).unwrap_or_default();
+        let below = directory_parameter(query).map(decode).unwrap_or_default();
         LockFile::read(top, &below).map(Some)
     }
 
@@ -274,6 +289,22 @@ fn forge_url(repository: &str, query: &str) -> String {
 fn without_version(query: &str) -> String {
     let is_other = |pair: &&str| !VERSION_PARAMETERS.contains(&pair.split('=').next().unwrap_or_default());
     query.split('&').filter(is_other).collect::<Vec<_>>().join("&")
+}
+
+/// Returns the top of the git repository that a path is in, and the encoded directory of the flake below it: that of the path, and of
+/// the parameter `dir` of a query.
+pub fn checkout<'a>(path: &'a Path, query: &str) -> Option<(&'a Path, String)> {
+    let top = path.ancestors().find(|directory| directory.join(".git").exists())?;
+    let mut below = path.strip_prefix(top).unwrap_or(Path::new("")).to_owned();
+    if let Some(given) = directory_parameter(query) {
+        below.push(decode(given));
+    }
+    Some((top, encode(&below.to_string_lossy())))
+}
+
+/// Returns the encoded directory below the top of a repository.
+fn directory_parameter(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("dir="))
 }
 
 /// Decodes percent-encoding.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{
+    git_refs::is_full_commit,
     isolation::isolate_builders,
     lock_file::{InputLocation, LockFile},
     nix::{self, EVALUATION, NixCommands, text},
@@ -229,8 +230,7 @@ fn attributes(reference: &str) -> Option<Map<String, Value>> {
             insert("owner", &parts.next()?);
             insert("repo", &parts.next()?);
             if let Some(version) = parts.next() {
-                let is_commit = version.len() == 40 && version.bytes().all(|byte| byte.is_ascii_hexdigit());
-                insert(if is_commit { "rev" } else { "ref" }, &version);
+                insert(if is_full_commit(&version) { "rev" } else { "ref" }, &version);
             }
         }
         _ => return None,

@@ -4,11 +4,18 @@
 //! its compression, and a descriptor can name other sources of the blob. A blob with equal uncompressed bytes could therefore be
 //! another layer for some engines.
 
-use std::io;
+use std::io::{self, Seek};
+
+use rayon::prelude::*;
 
 use crate::{
+    causes::joined,
     image::{Chunked, Image, ImageError, LayerBlob},
-    layer::DetectedCompression,
+    layer::{
+        DetectedCompression,
+        chunked::{self, annotation},
+        spool,
+    },
     oci::descriptor::media_type,
 };
 
@@ -25,7 +32,7 @@ pub struct BlobProblem {
 
 /// Verifies the blobs of an image, which has the same layers as `other`. `side` is the name of the image in messages.
 pub fn verify(image: &Image, other: &Image, side: Option<&str>) -> Vec<BlobProblem> {
-    let layers = image.layers.iter().enumerate();
+    let layers = image.layers.par_iter().enumerate();
     let check = |(at, layer): (usize, &LayerBlob)| {
         let why = problem(layer, other.layers.get(at))?;
         let why = side.map_or_else(|| why.clone(), |side| format!("in {side}: {why}"));
@@ -37,17 +44,12 @@ pub fn verify(image: &Image, other: &Image, side: Option<&str>) -> Vec<BlobProbl
 /// Verifies that the layers of an image that was built here have the digests in its recipe. Layers that only a registry has are
 /// not read.
 pub fn verify_built(image: &Image) -> Vec<BlobProblem> {
-    let layers = image.layers.iter().enumerate().filter(|(_, layer)| layer.origin.is_none() && !layer.elsewhere);
+    let layers = image.layers.par_iter().enumerate().filter(|(_, layer)| layer.origin.is_none() && !layer.elsewhere);
     let check = |(at, layer): (usize, &LayerBlob)| {
-        let why = joined(layer.write(&mut io::sink()).err()?);
+        let why = joined(&layer.write(&mut io::sink()).err()?);
         Some(BlobProblem { number: at + 1, why: format!("in the rebuild: {why}") })
     };
     layers.filter_map(check).collect()
-}
-
-/// Returns an error with its causes.
-fn joined(error: ImageError) -> String {
-    format!("{:#}", anyhow::Error::new(error))
 }
 
 /// Returns why engines may read something else than the layer.
@@ -63,12 +65,25 @@ fn problem(layer: &LayerBlob, other: Option<&LayerBlob>) -> Option<String> {
     if descriptor.data.is_some() && others.is_none_or(|others| others.data != descriptor.data) {
         return Some("its descriptor has embedded data, which engines may read instead of the blob".to_owned());
     }
+    let is_equal = |key: &str, value: &str| {
+        others.and_then(|others| others.annotations.get(key)).is_some_and(|other| other == value)
+    };
+    // The annotations of zstd:chunked are verified below, and those of eStargz are not.
+    let has_toc =
+        [annotation::CHECKSUM, annotation::OLD_CHECKSUM].iter().any(|key| descriptor.annotations.contains_key(*key));
+    let is_verified = |key: &str| annotation::is_ours(key) && (has_toc || key != annotation::LAZY);
+    let mut annotations = descriptor.annotations.iter().filter(|(key, _)| !is_verified(key));
+    if let Some((key, _)) = annotations.find(|(key, value)| !is_equal(key, value)) {
+        return Some(format!(
+            "its descriptor has the annotation {key}, which engines may follow, and the rebuild does not"
+        ));
+    }
     let (found, is_verified) = match contents(layer) {
         Ok(found) => found,
-        Err(error) => return Some(joined(error)),
+        Err(error) => return Some(joined(&error)),
     };
     if !is_verified {
-        return Some("it has a table of contents, which strata cannot compare with the files of this tar".to_owned());
+        return Some("it has a table of contents, which strata cannot compare with the files of its tar".to_owned());
     }
     let kind = media_type::as_oci(&descriptor.media_type);
     let is_equal = others.is_some_and(|others| media_type::as_oci(&others.media_type) == kind);
@@ -77,15 +92,44 @@ fn problem(layer: &LayerBlob, other: Option<&LayerBlob>) -> Option<String> {
         .then(|| format!("its media type is {}, but the compression of the blob is {found:?}", descriptor.media_type))
 }
 
-/// Verifies the uncompressed bytes and the TOC of a blob. Returns its compression, and whether its TOC could be verified.
+/// Verifies the uncompressed bytes and the TOC of a blob. Returns its compression, and whether it has no TOC that could not be
+/// verified.
 fn contents(layer: &LayerBlob) -> Result<(DetectedCompression, bool), ImageError> {
     // The digest of an uncompressed blob was compared with that of the rebuild.
-    let is_plain = layer.descriptor.digest == layer.diff_id;
-    if !is_plain {
-        layer.plain(|_| Ok(()))?;
+    if layer.descriptor.digest == layer.diff_id {
+        return Ok((DetectedCompression::Plain, Chunked::verify_toc(layer)?));
     }
-    let is_verified = Chunked::verify_toc(layer)?;
-    Ok((if is_plain { DetectedCompression::Plain } else { layer.compression()? }, is_verified))
+    let local = local(layer)?;
+    local.plain(|_| Ok(()))?;
+    let is_verified = match Chunked::table_of(&local)? {
+        Some(_) => Chunked::verify_toc(&local)?,
+        // Some clients search the end of the blob.
+        None => !has_footer(&local)?,
+    };
+    Ok((local.compression()?, is_verified))
+}
+
+/// Returns the same blob, as a temporary file if it is not in a file of this machine: it is read several times.
+fn local(layer: &LayerBlob) -> Result<LayerBlob, ImageError> {
+    if layer.file.is_some() {
+        return Ok(layer.clone());
+    }
+    let fail = |source| ImageError::Blob { digest: layer.descriptor.digest, source };
+    let file = spool(layer.read()).map_err(fail)?;
+    Ok(LayerBlob::new(layer.descriptor.clone(), layer.diff_id, move || {
+        // One reader at a time: the copies of the handle share a position.
+        let mut file = file.try_clone()?;
+        file.rewind()?;
+        Ok(Box::new(file))
+    }))
+}
+
+fn has_footer(layer: &LayerBlob) -> Result<bool, ImageError> {
+    let size = layer.descriptor.size;
+    let range = size.saturating_sub(chunked::FOOTER_SIZE as u64)..size;
+    let mut end = Vec::new();
+    layer.write_ranges(std::slice::from_ref(&range), &mut end)?;
+    Ok(chunked::has_footer(&end))
 }
 
 #[cfg(test)]
@@ -154,6 +198,15 @@ mod tests {
         image_of(tar, media_type::LAYER_ZSTD, blob, |descriptor| descriptor.annotations = annotations)
     }
 
+    /// Returns an image with a gzip layer that ends in the footer of eStargz, an empty gzip member with the text in its header.
+    fn with_footer(tar: &[u8]) -> Image {
+        let extra = [&b"SG\x16\x00"[..], format!("{:016x}STARGZ", 0).as_bytes()].concat();
+        let mut footer = flate2::GzBuilder::new().extra(extra).write(Vec::new(), flate2::Compression::none());
+        footer.flush().unwrap();
+        let blob = [gzip(tar), footer.finish().unwrap()].concat();
+        image_of(tar, media_type::LAYER_GZIP, blob, |_| ())
+    }
+
     #[test]
     fn blobs_that_engines_may_read_differently_are_differences() {
         let tar = tar();
@@ -169,10 +222,18 @@ mod tests {
             assert!(verify(image, &plain, None).is_empty(), "{:?}", verify(image, &plain, None));
         }
         let urls: fn(&mut Descriptor) = |descriptor| descriptor.urls = vec!["https://h/x".to_owned()];
+        let annotation: fn(&mut Descriptor) = |descriptor| {
+            descriptor.annotations.insert("containerd.io/snapshot/stargz/toc.digest".to_owned(), "sha256:x".to_owned());
+        };
         let data: fn(&mut Descriptor) = |descriptor| descriptor.data = Some("AAAA".to_owned());
         for (image, expected) in [
             (with_wrong_toc(&tar), "the layer's table of contents: "),
             (with_wrong_toc(&EMPTY), "which strata cannot compare"),
+            (with_footer(&tar), "which strata cannot compare"),
+            (
+                image(media_type::LAYER_GZIP, gzip(&tar), annotation),
+                "has the annotation containerd.io/snapshot/stargz/toc.digest",
+            ),
             (image(media_type::LAYER_TAR, tar.clone(), urls), "has URLs"),
             (image(media_type::LAYER_TAR, tar.clone(), data), "embedded data"),
             (image(media_type::LAYER_ZSTD, tar.clone(), |_| ()), "the compression of the blob is Plain"),

@@ -49,7 +49,7 @@ pub enum Difference {
     StorePath {
         path: StorePath,
         /// Whether two builds on this machine differed.
-        is_of_builds_here: bool,
+        between_local_builds: bool,
         /// The layers that have it, counted from 1.
         layers: BTreeSet<usize>,
         /// The references that lead to it, from a path that the image names.
@@ -151,7 +151,7 @@ fn layers(first: &Image, second: &Image, is_known: bool) -> Result<Vec<Differenc
         if !files.is_empty() {
             different.push(format!("{path}/"));
             let references = chain(second, &path);
-            found.push(Difference::StorePath { path, is_of_builds_here: false, layers, references, files, omitted });
+            found.push(Difference::StorePath { path, between_local_builds: false, layers, references, files, omitted });
         }
     }
     let is_listed = |file: &FileDifference| different.iter().any(|path| format!("{}/", file.file).starts_with(path));
@@ -194,7 +194,7 @@ fn of_builds(rebuilt: &Rebuilt) -> Result<Vec<Difference>> {
         let references = chain(&rebuilt.image, path);
         found.push(Difference::StorePath {
             path: path.clone(),
-            is_of_builds_here: true,
+            between_local_builds: true,
             layers,
             references,
             files,

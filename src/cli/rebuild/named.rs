@@ -13,10 +13,11 @@ use std::{env, path::Path};
 
 use anyhow::{Result, bail, ensure};
 
-/// The numbers of hexadecimal digits in a commit of git: SHA-1 and SHA-256.
-const COMMITS: [usize; 2] = [40, 64];
-/// Parameters of a reference that select a version.
-const VERSION_PARAMETERS: [&str; 6] = ["allRefs", "lastModified", "narHash", "ref", "rev", "revCount"];
+use crate::{
+    cli::flake::{VERSION_PARAMETERS, checkout, is_full_commit},
+    transport::http::encode,
+};
+
 const FORGES: [&str; 3] = ["github:", "gitlab:", "sourcehut:"];
 
 /// A flake, its version, and the attribute of an image.
@@ -70,9 +71,11 @@ impl NamedFlake {
                 revision = is_commit(version).then(|| (*version).to_owned());
             }
         } else if plain.is_empty() || plain.starts_with(['.', '/']) {
-            source = Self::of_directory(plain);
+            source = Self::of_directory(plain, query);
         }
         let mut parameters: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty()).collect();
+        // It is in `source`.
+        parameters.retain(|pair| !(source.contains("?dir=") && pair.starts_with("dir=")));
         if let Some(found) = parameters.iter().find_map(|pair| pair.strip_prefix("rev=")) {
             ensure!(is_commit(found), "{what} {text}: rev={found} is not a commit; write all 40 or 64 digits");
             revision = Some(found.to_owned());
@@ -85,17 +88,15 @@ impl NamedFlake {
         Ok(Self { source, revision, attribute: attribute.map(str::to_owned) })
     }
 
-    /// Returns the reference of a directory, which is that of its repository if it is in one.
-    fn of_directory(text: &str) -> String {
+    /// Returns the reference of a directory, which is that of its repository if it is in one. `query` may name a directory below.
+    fn of_directory(text: &str, query: &str) -> String {
         let relative = env::current_dir().unwrap_or_default().join(if text.is_empty() { "." } else { text });
         let path = relative.canonicalize().unwrap_or(relative);
-        match path.ancestors().find(|directory| directory.join(".git").exists()) {
-            Some(top) => {
-                let below = path.strip_prefix(top).unwrap_or(Path::new("")).display().to_string();
-                let dir = if below.is_empty() { String::new() } else { format!("?dir={below}") };
-                format!("git+file://{}{dir}", top.display())
-            }
-            None => format!("path:{}", path.display()),
+        let encoded = |path: &Path| encode(&path.to_string_lossy());
+        match checkout(&path, query) {
+            Some((top, below)) if below.is_empty() => format!("git+file://{}", encoded(top)),
+            Some((top, below)) => format!("git+file://{}?dir={below}", encoded(top)),
+            None => format!("path:{}", encoded(&path)),
         }
     }
 
@@ -169,11 +170,12 @@ pub fn check_commit(what: &str, text: &str) -> Result<String> {
     Ok(text.to_owned())
 }
 
+/// References contain commits in small letters, so that equal commits are equal texts.
 fn is_commit(text: &str) -> bool {
-    COMMITS.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    is_full_commit(text) && !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// An attribute is a list of names with dots. Quotes are for names with dots in them.
+/// An attribute is a list of names with dots between them. Names in quotes are refused.
 fn check_attribute(what: &str, attribute: &str) -> Result<()> {
     let is_name = |name: &str| {
         name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_'-".contains(&byte))
@@ -213,6 +215,29 @@ mod tests {
         ] {
             assert_eq!(rebuilt(own, &claimed).unwrap(), expected, "{own} {claimed}");
         }
+    }
+
+    #[test]
+    fn directories_are_repositories_with_encoded_paths() {
+        let directory = tempfile::tempdir().unwrap();
+        let top = directory.path().canonicalize().unwrap().join("a?b");
+        std::fs::create_dir_all(top.join("c d/.keep")).unwrap();
+        let source = |path: &str, query: &str| NamedFlake::of_directory(&top.join(path).to_string_lossy(), query);
+        let parent = directory.path().canonicalize().unwrap().display().to_string();
+        assert_eq!(source("c d", ""), format!("path:{parent}/a%3Fb/c%20d"));
+        std::fs::create_dir(top.join(".git")).unwrap();
+        for (path, query, expected) in [
+            ("", "", ""),
+            ("c d", "", "?dir=c%20d"),
+            ("", "dir=x", "?dir=x"),
+            ("c d", "submodules=1&dir=x/y", "?dir=c%20d/x/y"),
+        ] {
+            assert_eq!(source(path, query), format!("git+file://{parent}/a%3Fb{expected}"), "{path} {query}");
+        }
+        let plain = directory.path().canonicalize().unwrap().join("plain");
+        std::fs::create_dir_all(plain.join(".git")).unwrap();
+        let NamedFlake { source, .. } = named(&format!("{}?dir=x&submodules=1#image", plain.display()));
+        assert_eq!(source, format!("git+file://{parent}/plain?dir=x&submodules=1"));
     }
 
     #[test]

@@ -68,9 +68,9 @@ pub fn list(out: &mut impl Write, differences: &[Difference], sides: [&str; 2]) 
             Difference::NarHash { path, provenance, rebuilt } => {
                 writeln!(out, "{path}: NAR hash {} in the provenance, {} rebuilt", provenance.hex(), rebuilt.hex())?;
             }
-            Difference::StorePath { path, is_of_builds_here, layers, references, files, omitted } => {
+            Difference::StorePath { path, between_local_builds, layers, references, files, omitted } => {
                 let count = files.len() + omitted;
-                let builds = if *is_of_builds_here { ", between two builds on this machine" } else { "" };
+                let builds = if *between_local_builds { ", between two builds on this machine" } else { "" };
                 writeln!(
                     out,
                     "{path}: {count} {}{}{builds}",

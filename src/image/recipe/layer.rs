@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs::{self, File},
+    fs,
     io::{self, Read, Seek, Write},
     ops::Range,
     os::unix::ffi::OsStrExt,
@@ -233,7 +233,12 @@ impl RecipeLayer {
     /// # Errors
     ///
     /// As [`write`](Self::write).
-    pub(crate) fn write_erofs(&self, index: usize, materials: &Materials, out: &mut File) -> Result<bool> {
+    pub(crate) fn write_erofs(
+        &self,
+        index: usize,
+        materials: &Materials,
+        out: &layer::erofs::ErofsFile<'_>,
+    ) -> Result<bool> {
         if self.blob.is_some() || self.is_by_reference() {
             return Ok(false);
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::{
-    index::{FOOTER_MAGIC, TABLE_TYPE},
+    index::{FOOTER_MAGIC, FRAME_HEADER, OLD_FOOTER_MAGIC, TABLE_TYPE, footer},
     read::{ChunkAt, Located, TocError, files},
     toc::{EntryKind, Toc, TocEntry},
 };
@@ -57,25 +57,29 @@ pub fn check_blob(located: &Located, table: &Toc, blob: &mut dyn Read) -> io::Re
             return Err(wrong(format!("tar-split's data does not have {} bytes", split.plain)));
         }
     }
-    check_footer(located, &rest)
+    check_footers(located, &rest)
 }
 
-/// Compares the footer with the annotations, because some readers use one and some the other. Footers of older writers
-/// (podman 4.3) do not contain the position of the data of tar-split.
-fn check_footer(located: &Located, end: &[u8]) -> io::Result<()> {
-    let Some(before) = end.strip_suffix(FOOTER_MAGIC) else { return Ok(()) };
+/// Compares the footers with the annotations, because some readers use one and some the other. stargz-snapshotter and old
+/// versions of podman read a footer without the position of tar-split's data.
+fn check_footers(located: &Located, mut end: &[u8]) -> io::Result<()> {
     let table = [located.table.offset, located.table.length, located.table.plain, TABLE_TYPE];
-    let is_footer = |split: &[u64]| {
-        before.ends_with(&table.iter().chain(split).copied().flat_map(u64::to_le_bytes).collect::<Vec<_>>())
-    };
-    let is_same = match located.tar_split {
-        Some(split) => is_footer(&[split.offset, split.length, split.plain]),
-        None => is_footer(&[]) || is_footer(&[0; 3]),
-    };
-    match is_same {
-        true => Ok(()),
-        false => Err(wrong("the footer and the annotations contain different positions".to_owned())),
+    let differ = || Err(wrong("a footer and the annotations contain different positions".to_owned()));
+    if end.ends_with(OLD_FOOTER_MAGIC) {
+        let Some(before) = end.strip_suffix(&*footer(&table, OLD_FOOTER_MAGIC)) else { return differ() };
+        end = &before[..before.len().saturating_sub(FRAME_HEADER as usize)];
+    } else if located.plain_digest.is_some() {
+        return Err(wrong("the blob does not end in the footer that lazy pulls need".to_owned()));
     }
+    let Some(before) = end.strip_suffix(FOOTER_MAGIC) else { return Ok(()) };
+    let is_footer = |split: &[u64]| before.ends_with(&footer(&[&table, split].concat(), b""));
+    let is_same = match (located.tar_split, located.plain_digest) {
+        (Some(split), _) => is_footer(&[split.offset, split.length, split.plain]),
+        // Only podman reads tar-split's data, at the position of an annotation that this layer lacks.
+        (None, Some(_)) => before.len() >= 56 && before[..before.len() - 24].ends_with(&footer(&table, b"")),
+        (None, None) => is_footer(&[]) || is_footer(&[0; 3]),
+    };
+    if is_same { Ok(()) } else { differ() }
 }
 
 /// Holds the entries of a table against those that the layer's tar has, as [`ChunkedWriter`](super::ChunkedWriter) finds

@@ -13,7 +13,7 @@ use std::io;
 use crc::{CRC_64_GO_ISO, Crc, Table};
 use zstd::{bulk::Compressor, zstd_safe::CParameter};
 
-use super::toc::TocEntry;
+use super::{boundaries::MOST, toc::TocEntry};
 use crate::oci::Digest;
 
 /// The default level of zstd, as in [`ZstdWriter`](crate::layer::compress::ZstdWriter).
@@ -40,7 +40,6 @@ pub enum TarPiece {
 }
 
 /// Consecutive pieces.
-#[derive(Default)]
 pub struct Job {
     /// The bytes of the pieces.
     pub data: Vec<u8>,
@@ -48,6 +47,13 @@ pub struct Job {
     pub parts: Vec<TarPiece>,
     /// An empty buffer for the frames.
     pub packed: Vec<u8>,
+}
+
+impl Default for Job {
+    fn default() -> Self {
+        // A job ends with the chunk that fills it. Pages that it does not use have no memory.
+        Self { data: Vec::with_capacity(JOB + MOST), parts: Vec::new(), packed: Vec::new() }
+    }
 }
 
 /// Compressed pieces.

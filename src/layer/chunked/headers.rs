@@ -91,7 +91,9 @@ impl Headers {
         match self.kind {
             b'x' if !self.has_pax && size <= EXTENSION.bytes => Ok(HeaderResult::Extension(size)),
             b'L' | b'K' if size <= EXTENSION.bytes => Ok(HeaderResult::Extension(size)),
-            b'0' | b'1'..=b'6' => self.entry(header, size),
+            // Partial pulls leave them out (containers/storage, pkg/chunked/storage_linux.go, ApplyDiff).
+            b'3' | b'4' | b'6' => Err(Unfit::new("a device or a pipe")),
+            b'0' | b'1' | b'2' | b'5' => self.entry(header, size),
             // Refuses global headers, sparse files, and types that may have data.
             b'S' => Err(Unfit::new("a sparse file")),
             b'g' => Err(Unfit::new("a global extended header")),
@@ -143,7 +145,11 @@ impl Headers {
         let name = text(record("path"), Some(name.unwrap_or_else(short)))?;
         let short = || header.link_name_bytes().map(|link| link.into_owned());
         let link_name = text(record("linkpath"), link.or_else(short))?;
-        let device = |number: std::io::Result<Option<u32>>| {
+        // GNU tar and Python leave these fields of files empty. Go reads empty fields as 0 (parser.parseOctal).
+        let device = |at: usize, number: std::io::Result<Option<u32>>| {
+            if header.as_bytes()[at..at + 8].iter().all(|byte| matches!(byte, 0 | b' ')) {
+                return Ok(0);
+            }
             number.map_err(|_| malformed()).map(|number| u64::from(number.unwrap_or(0)))
         };
         let modified = match time("mtime")? {
@@ -161,8 +167,8 @@ impl Headers {
             modified: Some(modified),
             accessed: time("atime")?,
             changed: time("ctime")?,
-            dev_major: device(header.device_major())?,
-            dev_minor: device(header.device_minor())?,
+            dev_major: device(329, header.device_major())?,
+            dev_minor: device(337, header.device_minor())?,
             xattrs: parse_xattrs(&pax)?,
             ..TocEntry::default()
         };
@@ -175,13 +181,10 @@ impl Headers {
 
 fn parse_kind(kind: u8) -> EntryKind {
     match kind {
-        b'0' => EntryKind::Reg,
         b'1' => EntryKind::Hardlink,
         b'2' => EntryKind::Symlink,
-        b'3' => EntryKind::Char,
-        b'4' => EntryKind::Block,
         b'5' => EntryKind::Dir,
-        _ => EntryKind::Fifo,
+        _ => EntryKind::Reg,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The skippable frames at the end of a blob: the table of contents, tar-split's data, and the footer with their positions.
+//! The skippable frames at the end of a blob: the table of contents, tar-split's data, and two footers with their positions.
 //!
 //! The table and tar-split's data are compressed while they grow, so that memory has only the compressed ones and the names
 //! of the layer's entries.
@@ -26,7 +26,7 @@ use super::{
     headers::Unfit,
     toc::{EntryKind, TocEntry},
 };
-use crate::oci::Digest;
+use crate::oci::{Digest, Sha256Writer};
 
 /// The compression level of the table and of tar-split's data, which every pull fetches. Changing it changes digests.
 const LEVEL: i32 = 9;
@@ -39,6 +39,12 @@ pub const MOST: usize = 48 * 1024 * 1024;
 const SKIPPABLE: u32 = 0x184d_2a50;
 /// `ZstdChunkedFrameMagic`
 pub const FOOTER_MAGIC: &[u8; 8] = b"GNUlInUx";
+/// `zstdChunkedFrameMagic` of stargz-snapshotter (estargz/zstdchunked/zstdchunked.go), and of early versions of
+/// containers/storage, which read the last 40 bytes of a blob if annotations are missing. Current versions read the annotations
+/// alone, so this footer is the last one.
+pub const OLD_FOOTER_MAGIC: &[u8; 8] = b"GnUlInUx";
+/// The size in bytes of the header of a skippable frame: magic number and length.
+pub const FRAME_HEADER: u64 = 8;
 /// `ManifestTypeCRFS`
 pub const TABLE_TYPE: u64 = 1;
 
@@ -48,6 +54,8 @@ const START: &[u8] = b"{\"version\":1,\"entries\":[";
 /// The contents of the layer's frames, recorded in their order.
 pub struct FrameIndex {
     table: CompressedText,
+    /// The digest of the table before compression.
+    hasher: Sha256Writer<io::Sink>,
     split: CompressedText,
     position: u64,
     /// The number of bytes of previous frames.
@@ -109,7 +117,8 @@ impl FrameIndex {
     pub fn new() -> io::Result<Self> {
         let table = CompressedText::new()?;
         let (position, offset, entries) = (0, 0, 0);
-        Ok(Self { table, split: CompressedText::new()?, position, offset, file: None, names: HashSet::new(), entries })
+        let (split, hasher) = (CompressedText::new()?, Sha256Writer::new(io::sink()));
+        Ok(Self { table, hasher, split, position, offset, file: None, names: HashSet::new(), entries })
     }
 
     /// Records the contents of the next frames.
@@ -174,7 +183,6 @@ impl FrameIndex {
     fn end(&mut self, digest: Digest, crc: u64) -> Result<(), Trouble> {
         let (mut entry, chunks) = self.file.take().ok_or_else(incomplete)?;
         self.split(1, &entry.name, entry.size, Some(&crc.to_be_bytes()))?;
-        let several = chunks.len() > 1;
         let name = entry.name.clone();
         entry.digest = Some(digest);
         let mut from = 0;
@@ -188,8 +196,10 @@ impl FrameIndex {
             if at + 1 == chunks.len() {
                 line.end_offset = chunk.end;
             }
-            if several {
-                (line.chunk_size, line.chunk_digest) = (chunk.size, Some(chunk.digest));
+            // stargz-snapshotter needs the digest of every chunk, also of the only one (`Verifiers` in estargz/estargz.go).
+            line.chunk_digest = Some(chunk.digest);
+            if chunks.len() > 1 {
+                line.chunk_size = chunk.size;
             }
             self.entry(&line)?;
         }
@@ -200,6 +210,7 @@ impl FrameIndex {
         let mut text = if self.entries == 0 { START.to_vec() } else { b",".to_vec() };
         serde_json::to_writer(&mut text, entry).map_err(io::Error::from)?;
         self.entries += 1;
+        self.hasher.write_all(&text)?;
         self.table.write(&text)
     }
 
@@ -222,15 +233,15 @@ impl FrameIndex {
             return Err(Unfit::new("no entries").into());
         }
         let end = format!("],\"tarSplitDigest\":\"{}\"}}", Digest::sha256(&split));
+        self.hasher.write_all(end.as_bytes())?;
         self.table.write(end.as_bytes())?;
         let (table, table_size) = self.table.finish()?;
-        const HEADER: u64 = 8;
-        let table_at = self.offset + HEADER;
-        let split_at = table_at + table.len() as u64 + HEADER;
+        let (_, table_digest, _) = self.hasher.finish();
+        let table_at = self.offset + FRAME_HEADER;
+        let split_at = table_at + table.len() as u64 + FRAME_HEADER;
         let numbers = [table_at, table.len() as u64, table_size, TABLE_TYPE, split_at, split.len() as u64, split_size];
-        let footer: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).chain(*FOOTER_MAGIC).collect();
         let mut bytes = Vec::with_capacity(table.len() + split.len() + 200);
-        for data in [&table, &split, &footer] {
+        for data in [&table, &split, &footer(&numbers, FOOTER_MAGIC), &footer(&numbers[..4], OLD_FOOTER_MAGIC)] {
             bytes.extend_from_slice(&SKIPPABLE.to_le_bytes());
             bytes.extend_from_slice(&(data.len() as u32).to_le_bytes());
             bytes.extend_from_slice(data);
@@ -243,9 +254,15 @@ impl FrameIndex {
             (annotation::TAR_SPLIT, format!("{split_at}:{}:{split_size}", split.len())),
             (annotation::OLD_CHECKSUM, checksum),
             (annotation::OLD_POSITION, position),
+            (annotation::LAZY, table_digest.to_string()),
         ];
         Ok((bytes, annotations.map(|(key, value)| (key.to_owned(), value)).into()))
     }
+}
+
+/// Returns a footer: numbers in little-endian order, and the magic number.
+pub fn footer(numbers: &[u64], magic: &[u8]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).chain(magic.iter().copied()).collect()
 }
 
 /// A compressed text that grows.

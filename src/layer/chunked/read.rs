@@ -46,6 +46,8 @@ pub struct BlobPosition {
 pub struct Located {
     /// The digest of the compressed table.
     pub digest: Digest,
+    /// The digest of the table before compression, for readers that pull lazily.
+    pub plain_digest: Option<Digest>,
     /// The position of the table.
     pub table: BlobPosition,
     /// The position of tar-split's data, for newer readers.
@@ -59,9 +61,20 @@ impl Located {
     ///
     /// If the annotations are malformed, or a position is outside of the layer.
     pub fn from_annotations(annotations: &Annotations, size: u64) -> Result<Option<Self>> {
+        for (new, old) in
+            [(annotation::CHECKSUM, annotation::OLD_CHECKSUM), (annotation::POSITION, annotation::OLD_POSITION)]
+        {
+            if let (Some(one), Some(other)) = (annotations.get(new), annotations.get(old))
+                && one != other
+            {
+                return wrong(format!("the annotations {new} and {old} differ, so that readers find different tables"));
+            }
+        }
         let get = |new: &str, old: &str| annotations.get(new).or_else(|| annotations.get(old));
         let Some(digest) = get(annotation::CHECKSUM, annotation::OLD_CHECKSUM) else { return Ok(None) };
-        let digest = digest.parse().map_err(|error| TocError(format!("{error}")))?;
+        let parse = |text: &String| text.parse().map_err(|error| TocError(format!("{error}")));
+        let digest = parse(digest)?;
+        let plain_digest = annotations.get(annotation::LAZY).map(parse).transpose()?;
         let Some(position) = get(annotation::POSITION, annotation::OLD_POSITION) else {
             return wrong("its position is missing");
         };
@@ -70,7 +83,7 @@ impl Located {
             return wrong(format!("{position:?} is not the position of a table of contents of type 1"));
         }
         let tar_split = annotations.get(annotation::TAR_SPLIT).map(|text| parse_position(text, size));
-        Ok(Some(Self { digest, table, tar_split: tar_split.transpose()?.map(|(position, _)| position) }))
+        Ok(Some(Self { digest, plain_digest, table, tar_split: tar_split.transpose()?.map(|(position, _)| position) }))
     }
 
     /// Returns the number of bytes that every reader fetches before it can select chunks.
@@ -93,6 +106,9 @@ impl Located {
             .map_err(|error| TocError(format!("decompressing it: {error}")))?;
         if plain.len() as u64 != self.table.plain {
             return wrong(format!("it does not have the {} bytes that it should", self.table.plain));
+        }
+        if let Some(digest) = self.plain_digest.filter(|digest| !digest.matches(&plain)) {
+            return wrong(format!("its digest before compression is not {digest}"));
         }
         // Entries are counted before the table is parsed, because an entry needs at least ten times its text in memory.
         let entries = plain.iter().filter(|&&byte| byte == b'{').count();
@@ -224,7 +240,10 @@ fn chunks_of(lines: &[&TocEntry], digest: Digest) -> Result<Vec<ChunkAt>> {
         from = from.saturating_add(chunk_size);
         let is_zeros = line.chunk_type == "zeros";
         let digest = match (line.chunk_digest, lines.len()) {
-            (Some(digest), _) => digest,
+            (Some(chunk), 1) if chunk != digest => {
+                return wrong(format!("the only chunk of {name:?} has another digest than the file"));
+            }
+            (Some(chunk), _) => chunk,
             (None, 1) => digest,
             (None, _) => return wrong(format!("a chunk of {name:?} has no digest")),
         };

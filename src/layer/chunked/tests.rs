@@ -1,3 +1,4 @@
+mod lazy;
 mod malformed;
 
 use std::{
@@ -12,7 +13,7 @@ use super::{
     toc::{EntryKind, Toc},
 };
 use crate::{
-    layer::{Header, LayerError, TarWriter},
+    layer::{Header, LayerError, TarWriter, compress::Compression},
     oci::Digest,
 };
 
@@ -248,11 +249,16 @@ fn a_tar_that_the_format_cannot_describe_has_no_table() {
     sparse.set_entry_type(tar::EntryType::GNUSparse);
     sparse.set_size(0);
     sparse.set_cksum();
+    let mut pipe = tar::Header::new_ustar();
+    pipe.set_entry_type(tar::EntryType::Fifo);
+    pipe.set_size(0);
+    pipe.set_cksum();
     for (why, tar) in [
         ("no end", &[][..]),
         ("the name \"/a\" twice", &twice),
         ("the name \"/\u{fffd}\", which is not UTF-8", &not_utf8),
         ("a sparse file", sparse.as_bytes()),
+        ("a device or a pipe", pipe.as_bytes()),
         ("no end", &plain[..700]),
         ("no end", &plain[..6_000_000]),
         ("bytes after its end", &after),
@@ -268,4 +274,23 @@ fn a_tar_that_the_format_cannot_describe_has_no_table() {
     let padded = [plain, vec![0; 3_000_000]].concat();
     let (blob, annotations) = chunked(&padded, 2, 65_536);
     assert!(annotations.contains_key(annotation::CHECKSUM) && zstd::decode_all(&blob[..]).unwrap() == padded);
+}
+
+#[test]
+fn empty_device_numbers_of_files_are_zero() {
+    // As in the default formats of GNU tar and of Python's tarfile.
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(2);
+    header.set_mode(0o644);
+    header.set_mtime(1);
+    header.set_uid(0);
+    header.set_gid(0);
+    assert_eq!(header.as_bytes()[329..345], [0; 16]);
+    builder.append_data(&mut header, "a", &b"hi"[..]).unwrap();
+    let tar = builder.into_inner().unwrap();
+    let mut writer = ChunkedWriter::with_threads(Vec::new(), 2, None).unwrap();
+    writer.write_all(&tar).unwrap();
+    assert_eq!(writer.finish().unwrap().1.unfit, None);
 }

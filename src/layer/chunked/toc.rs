@@ -3,7 +3,7 @@
 //! ```json
 //! {"version":1,"entries":[
 //!   {"type":"dir","name":"/nix/store/…-x","mode":365,"ModTime":"1970-01-01T00:00:01Z"},
-//!   {"type":"reg","name":"/nix/store/…-x/a","mode":292,"size":9,"ModTime":"…","digest":"sha256:…","offset":140,"endOffset":160},
+//!   {"type":"reg","name":"/nix/store/…-x/a","mode":292,"size":9,"ModTime":"…","digest":"sha256:…","offset":140,"endOffset":160,"chunkDigest":"sha256:…"},
 //!   {"type":"reg","name":"/nix/store/…-x/b",…,"chunkSize":5000,"chunkDigest":"sha256:…","offset":180,"digest":"sha256:…"},
 //!   {"type":"chunk","name":"/nix/store/…-x/b","offset":2100,"endOffset":2141,"chunkSize":32,"chunkOffset":5000,"chunkDigest":"…"}
 //! ],"tarSplitDigest":"sha256:…"}

@@ -28,8 +28,8 @@ pub struct ChunkedWriter<W> {
     /// The bytes of the current piece: headers since the last content, or content that is not cut yet.
     piece: Vec<u8>,
     is_empty: bool,
-    /// Empty jobs with buffers for reuse, since new memory costs more time than compression.
-    spare: Vec<Job>,
+    /// An empty job with buffers for reuse, since new memory costs more time than compression.
+    spare: Option<Job>,
     frames: Vec<Frame>,
 }
 
@@ -75,7 +75,7 @@ impl<W: Write> ChunkedWriter<W> {
             state: WriterState::Header(BLOCK),
             piece: Vec::new(),
             is_empty: true,
-            spare: Vec::new(),
+            spare: None,
             frames: Vec::new(),
         })
     }
@@ -261,12 +261,12 @@ impl<W: Write> ChunkedWriter<W> {
             return Ok(());
         }
         self.is_empty = false;
-        let next = self.spare.pop().unwrap_or_default();
-        let job = std::mem::replace(&mut self.job, next);
-        match self.pool.submit(job)? {
-            Some(done) => self.take(done?),
-            None => Ok(()),
+        while let Some(done) = self.pool.make_room()? {
+            self.take(done?)?;
         }
+        let next = self.spare.take().unwrap_or_default();
+        self.pool.submit(std::mem::replace(&mut self.job, next));
+        Ok(())
     }
 
     fn take(&mut self, done: CompressedPieces) -> io::Result<()> {
@@ -278,10 +278,13 @@ impl<W: Write> ChunkedWriter<W> {
         self.out.write_all(&done.packed)?;
         self.frames.extend_from_slice(&done.frames);
         let CompressedPieces { job: Job { mut data, mut parts, .. }, mut packed, .. } = done;
-        data.clear();
-        parts.clear();
-        packed.clear();
-        self.spare.push(Job { data, parts, packed });
+        // Every layer has a spare job, so that large ones would need much memory.
+        self.spare = (data.len() <= 2 * JOB).then(|| {
+            data.clear();
+            parts.clear();
+            packed.clear();
+            Job { data, parts, packed }
+        });
         Ok(())
     }
 }

@@ -64,10 +64,11 @@ impl<W: Write> GzipWriter<W> {
     fn submit(&mut self) -> io::Result<()> {
         self.empty = false;
         let block = std::mem::replace(&mut self.block, Vec::with_capacity(BLOCK));
-        match self.members.submit(block)? {
-            Some(member) => self.out.write_all(&member),
-            None => Ok(()),
+        while let Some(member) = self.members.make_room()? {
+            self.out.write_all(&member)?;
         }
+        self.members.submit(block);
+        Ok(())
     }
 }
 

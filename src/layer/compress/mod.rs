@@ -18,7 +18,7 @@ pub use gzip::GzipWriter;
 pub(super) use pool::Pool;
 pub use zstd::ZstdWriter;
 
-use super::chunked::{ChunkedWriter, Finished, annotation};
+use super::chunked::{Annotations, ChunkedWriter, Finished, annotation};
 use crate::oci::{Descriptor, descriptor::media_type};
 
 /// A compression of layers, with the names that users write.
@@ -37,6 +37,9 @@ pub enum Compression {
     /// zstd for partial pulls: see [`chunked`](super::chunked).
     #[serde(rename = "zstd:chunked")]
     ZstdChunked,
+    /// The same blobs, with the annotations for lazy pulls by stargz-snapshotter instead of those for partial pulls.
+    #[serde(skip)]
+    Lazy,
 }
 
 impl Compression {
@@ -45,24 +48,45 @@ impl Compression {
         match self {
             Self::None => media_type::LAYER_TAR,
             Self::Gzip => media_type::LAYER_GZIP,
-            Self::Zstd | Self::ZstdChunked => media_type::LAYER_ZSTD,
+            Self::Zstd | Self::ZstdChunked | Self::Lazy => media_type::LAYER_ZSTD,
         }
     }
 
-    /// Returns the name that users write.
+    /// Returns the name that users write, which is the name of the blobs.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
-            Self::ZstdChunked => "zstd:chunked",
+            Self::ZstdChunked | Self::Lazy => "zstd:chunked",
         }
     }
 
     /// Whether the descriptor of a blob has this compression.
     pub fn fits(self, descriptor: &Descriptor) -> bool {
-        let has_table = || descriptor.annotations.contains_key(annotation::CHECKSUM);
-        descriptor.media_type == self.media_type() && (self != Self::ZstdChunked || has_table())
+        let has = |key| descriptor.annotations.contains_key(key);
+        let has_table = match self {
+            Self::None | Self::Gzip | Self::Zstd => true,
+            Self::ZstdChunked => has(annotation::CHECKSUM),
+            Self::Lazy => has(annotation::LAZY),
+        };
+        has_table && descriptor.media_type == self.media_type()
+    }
+
+    /// Whether clients find a table of contents in the blobs, which the digest of the tar does not cover.
+    pub(crate) fn has_table(self) -> bool {
+        matches!(self, Self::ZstdChunked | Self::Lazy)
+    }
+
+    /// Returns those annotations of a blob that its descriptor in a manifest has: a table is named for partial pulls or for lazy
+    /// pulls.
+    pub(crate) fn annotations(self, mut annotations: Annotations) -> Annotations {
+        match self {
+            Self::None | Self::Gzip | Self::Zstd => {}
+            Self::ZstdChunked => annotations.retain(|key, _| annotation::is_for_partial_pulls(key)),
+            Self::Lazy => annotations.retain(|key, _| annotation::is_for_lazy_pulls(key)),
+        }
+        annotations
     }
 
     /// Returns the suffix after `.tar` in the name of a compressed file.
@@ -70,7 +94,7 @@ impl Compression {
         match self {
             Self::None => "",
             Self::Gzip => ".gz",
-            Self::Zstd | Self::ZstdChunked => ".zst",
+            Self::Zstd | Self::ZstdChunked | Self::Lazy => ".zst",
         }
     }
 
@@ -81,7 +105,9 @@ impl Compression {
             Self::None => Compressor::None(out),
             Self::Gzip => Compressor::Gzip(GzipWriter::with_threads(out, threads, level)?),
             Self::Zstd => Compressor::Zstd(ZstdWriter::with_threads(out, threads, level)?),
-            Self::ZstdChunked => Compressor::ZstdChunked(Box::new(ChunkedWriter::with_threads(out, threads, level)?)),
+            Self::ZstdChunked | Self::Lazy => {
+                Compressor::ZstdChunked(Box::new(ChunkedWriter::with_threads(out, threads, level)?))
+            }
         })
     }
 }

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufWriter, Read, Seek, SeekFrom, Write},
 };
 
-use super::BLOCK;
+use super::{BLOCK, ErofsFile};
 use crate::{
     budget::{self, Budget},
     layer::{unpack::Disk, untar::TarEntry},
@@ -20,7 +20,7 @@ const COPIED_BY_KERNEL: u64 = 64 * 1024;
 
 /// The data area: a file that grows by whole blocks. The superblock is written last.
 pub(super) struct Area<'a> {
-    out: BufWriter<&'a mut File>,
+    out: BufWriter<&'a ErofsFile<'a>>,
     hash: Sha256Writer<io::Sink>,
     /// The number of written bytes.
     position: u64,
@@ -30,13 +30,13 @@ pub(super) struct Area<'a> {
 
 impl<'a> Area<'a> {
     /// Creates the area of an empty file, with space for the superblock.
-    pub fn new(out: &'a mut File) -> io::Result<Self> {
+    pub fn new(out: &'a ErofsFile<'a>) -> io::Result<Self> {
         Self::with_disk(out, Disk::default())
     }
 
-    fn with_disk(out: &'a mut File, disk: Disk) -> io::Result<Self> {
-        out.set_len(BLOCK)?;
-        out.seek(SeekFrom::Start(BLOCK))?;
+    fn with_disk(out: &'a ErofsFile<'a>, disk: Disk) -> io::Result<Self> {
+        out.checked(out.file().set_len(BLOCK))?;
+        out.checked(out.file().seek(SeekFrom::Start(BLOCK)))?;
         let out = BufWriter::with_capacity(BUFFER, out);
         Ok(Self { out, hash: Sha256Writer::new(io::sink()), position: BLOCK, disk })
     }
@@ -94,10 +94,11 @@ impl<'a> Area<'a> {
     /// Appends the first `size` bytes of a file, which are hashed already.
     pub fn copy_file(&mut self, mut file: &File, size: u64) -> io::Result<()> {
         self.out.flush()?;
-        self.disk.add(self.out.get_ref(), size)?;
+        let out = *self.out.get_ref();
+        out.checked_space(self.disk.add(out.file(), size))?;
         file.rewind()?;
         // The kernel copies from file to file: std::io::copy calls copy_file_range, which shares blocks on btrfs and xfs.
-        if io::copy(&mut file.take(size), *self.out.get_mut())? != size {
+        if out.checked_space(io::copy(&mut file.take(size), &mut out.file()))? != size {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         self.position += size;
@@ -108,15 +109,16 @@ impl<'a> Area<'a> {
     pub fn finish(mut self, superblock: impl FnOnce(Sha256Writer<io::Sink>) -> [u8; BLOCK as usize]) -> io::Result<()> {
         self.out.flush()?;
         let out = self.out.into_inner().map_err(io::IntoInnerError::into_error)?;
-        out.rewind()?;
-        out.write_all(&superblock(self.hash))
+        out.checked(out.file().rewind())?;
+        (&mut &*out).write_all(&superblock(self.hash))
     }
 }
 
 impl Write for Area<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
-        self.disk.add(self.out.get_ref(), written as u64)?;
+        let out = *self.out.get_ref();
+        out.checked_space(self.disk.add(out.file(), written as u64))?;
         self.hash.write_all(&bytes[..written])?;
         self.position += written as u64;
         Ok(written)
@@ -176,8 +178,9 @@ mod tests {
             position: 0,
             holes: Some(Sparse { size, parts: Vec::new() }),
         };
-        let mut file = tempfile::tempfile().unwrap();
-        let mut area = Area::with_disk(&mut file, Disk::new(&LIMITS)).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let image = ErofsFile::new(&file);
+        let mut area = Area::with_disk(&image, Disk::new(&LIMITS)).unwrap();
         area.append_entry(&holes(5000), &mut io::empty()).unwrap();
         let error = area.append_entry(&holes(5000), &mut io::empty()).unwrap_err().to_string();
         assert!(error.contains("the unpacked image"), "{error}");

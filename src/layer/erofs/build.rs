@@ -10,6 +10,7 @@ use super::{
     inode::{Id, Inode, InodeContent, InodeDirectory},
 };
 use crate::layer::{
+    links,
     overlay::{LayerEffect, LayerLinks},
     unpack::Bounds,
     untar::{TarEntry, Xattrs},
@@ -19,7 +20,7 @@ use crate::layer::{
 /// The maximum length of a file name on Linux, in bytes.
 const NAME_LIMIT: usize = 255;
 /// The maximum length of a link target, in bytes. With its NUL, it fills a page.
-const TARGET_LIMIT: usize = 4095;
+const TARGET_LIMIT: usize = links::PATH_LIMIT;
 
 /// Makes inodes from entries. Regular files are appended to the area by the caller.
 pub(super) struct InodeBuilder<'a> {
@@ -83,14 +84,14 @@ impl<'a> InodeBuilder<'a> {
             EntryType::Char => InodeContent::Special(disk::CHARACTER_DEVICE, entry.device),
             EntryType::Block => InodeContent::Special(disk::BLOCK_DEVICE, entry.device),
             EntryType::Fifo => InodeContent::Special(disk::PIPE, (0, 0)),
-            EntryType::Link => {
-                let id = self.hard_link_target(entry)?;
-                let (directory, name) = self.parent(path)?;
-                self.directory_mut(directory)?.children.insert(name, id);
-                return Ok(false);
+            EntryType::Link => return self.hard_link(path, entry).map(|()| false),
+            // Engines refuse other types (containerd, pkg/archive/tar.go, createTarFile).
+            kind => {
+                return Err(invalid(format!(
+                    "an entry of the type {:?}, which engines refuse",
+                    char::from(kind.as_byte())
+                )));
             }
-            // Engines ignore other types too (containerd, pkg/archive/tar.go, createTarFile).
-            _ => return Ok(false),
         };
         let is_file = matches!(content, InodeContent::File(..));
         let inode = self.inode(entry, content)?;
@@ -130,14 +131,38 @@ impl<'a> InodeBuilder<'a> {
         }
     }
 
-    fn hard_link_target(&self, entry: &TarEntry) -> io::Result<Id> {
+    /// Adds a name of an existing file. The file gets the owner, the mode, the time and the attributes of the entry, as in engines
+    /// (containerd, pkg/archive/tar.go, createTarFile; containers/storage, pkg/archive/archive.go, extractTarFileEntry).
+    fn hard_link(&mut self, path: &[u8], entry: &TarEntry) -> io::Result<()> {
         let target = self.links.hard_link_target(entry)?;
+        if target == path {
+            return Err(invalid("it is a hard link to itself"));
+        }
+        let (directory, name) = self.parent(path)?;
+        // Engines remove an existing file, and everything below it, before they search the target.
+        self.directory_mut(directory)?.children.remove(&name);
+        let id = self.find_file(&target)?;
+        let Inode { mode, uid, gid, mtime, xattrs, .. } = self.inode(entry, InodeContent::Whiteout)?;
+        let file = &mut self.inodes[id];
+        // Links have no mode of their own (containerd, pkg/archive/tar_mostunix.go, lchmod).
+        if !matches!(file.content, InodeContent::Symlink(_)) {
+            file.mode = mode;
+        }
+        (file.uid, file.gid, file.mtime) = (uid, gid, mtime);
+        file.xattrs.extend(xattrs);
+        disk::check_xattrs(&file.xattrs)?;
+        self.directory_mut(directory)?.children.insert(name, id);
+        Ok(())
+    }
+
+    /// Returns the file of the layer at a path.
+    fn find_file(&self, target: &[u8]) -> io::Result<Id> {
         let missing = || {
             let what = format!("it is a hard link to {}, which is not a file of the same layer", target.escape_ascii());
             io::Error::new(io::ErrorKind::NotFound, what)
         };
         let mut id = 0;
-        for part in parts(&target) {
+        for part in parts(target) {
             let InodeContent::Directory(directory) = &self.inodes[id].content else { return Err(missing()) };
             id = *directory.children.get(part).ok_or_else(missing)?;
         }
@@ -171,10 +196,11 @@ impl<'a> InodeBuilder<'a> {
                         self.inodes[child] = Inode::implied(true);
                         child
                     }
-                    _ => return Err(invalid(&format!("{} is not a directory", part.escape_ascii()))),
+                    _ => return Err(invalid(format!("{} is not a directory", part.escape_ascii()))),
                 },
                 None if part.len() > NAME_LIMIT => return Err(invalid("a name of more than 255 bytes")),
                 None => {
+                    self.bounds.entry(Path::new(OsStr::from_bytes(part)))?;
                     self.bounds.keep(Path::new(OsStr::from_bytes(part)))?;
                     self.insert(id, part.to_vec(), Inode::implied(false))?;
                     self.inodes.len() - 1
@@ -216,6 +242,6 @@ fn parts(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty())
 }
 
-fn invalid(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }

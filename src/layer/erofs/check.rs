@@ -27,13 +27,7 @@ pub fn is_intact(file: &mut File, diff_id: &Digest) -> io::Result<bool> {
         return Ok(false);
     }
     let mut hash = Sha256Writer::new(io::sink());
-    let mut buffer = vec![0; 256 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            read => hash.write_all(&buffer[..read])?,
-        }
-    }
+    io::copy(&mut io::BufReader::with_capacity(256 * 1024, file), &mut hash)?;
     let uuid = uuid(hash, &block, diff_id);
     disk::seal(&mut block, &uuid);
     Ok(uuid == found && block == sealed)

@@ -33,15 +33,13 @@ mod build;
 mod check;
 mod directory;
 mod disk;
+mod erofs_file;
 mod inode;
 mod layout;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    fs::File,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
 use self::{area::Area, build::InodeBuilder};
 use super::{
@@ -53,6 +51,7 @@ use super::{
 use crate::oci::{Digest, Sha256Writer};
 
 pub use check::is_intact;
+pub use erofs_file::ErofsFile;
 
 /// The size of a block in bytes. A machine can mount an image if its pages have at least this size.
 const BLOCK: u64 = 4096;
@@ -62,7 +61,7 @@ const BLOCK: u64 = 4096;
 /// # Errors
 ///
 /// If the tar is malformed, has an entry that engines refuse or that EROFS cannot hold, or a file cannot be written.
-pub fn write_tar(tar: &mut dyn Read, diff_id: &Digest, out: &mut File) -> io::Result<()> {
+pub fn write_tar(tar: &mut dyn Read, diff_id: &Digest, out: &ErofsFile<'_>) -> io::Result<()> {
     let mut builder = InodeBuilder::new(Area::new(out)?);
     let mut entries = TarReader::new(tar);
     while let Some(entry) = entries.next_entry()? {
@@ -81,7 +80,7 @@ pub fn write_tar(tar: &mut dyn Read, diff_id: &Digest, out: &mut File) -> io::Re
 /// # Errors
 ///
 /// [`LayerError`] as for the tar of the layer, and as [`write_tar`].
-pub fn write_tree(tree: &Tree, diff_id: &Digest, out: &mut File) -> Result<Digest> {
+pub fn write_tree(tree: &Tree, diff_id: &Digest, out: &ErofsFile<'_>) -> Result<Digest> {
     let mut builder = InodeBuilder::new(Area::new(out).map_err(LayerError::Write)?);
     let mut tar = TarWriter::with_chunks(Overlapped::new(Sha256Writer::new(io::sink())));
     tree.walk(&mut |entry| add_entry(&mut builder, &mut tar, entry))?;

@@ -21,7 +21,7 @@ fn tar(entries: &[(&str, tar::EntryType, &str, &[u8])]) -> Vec<u8> {
 
 fn image(tar: &[u8]) -> io::Result<Vec<u8>> {
     let mut file = tempfile::tempfile().unwrap();
-    write_tar(&mut &tar[..], &Digest::sha256(tar), &mut file)?;
+    write_tar(&mut &tar[..], &Digest::sha256(tar), &ErofsFile::new(&file))?;
     assert!(is_intact(&mut file, &Digest::sha256(tar)).unwrap());
     Ok(content(&mut file))
 }
@@ -54,6 +54,9 @@ fn list(image: &[u8]) -> BTreeMap<String, (u64, Vec<u8>, u64)> {
         let start = (number::<4>(image, at + 16) * BLOCK) as usize;
         let is_inline = number::<2>(image, at) >> 1 == 2;
         let tail = if is_inline { size % BLOCK as usize } else { 0 };
+        if is_inline && mode & 0o170_000 == 0o120_000 {
+            assert!(at % BLOCK as usize + 64 + xattrs + tail <= BLOCK as usize, "{path} crosses a block");
+        }
         let data = match mode & 0o170_000 {
             0o100_000 | 0o120_000 | 0o040_000 => {
                 let inline = at + 64 + xattrs;
@@ -135,6 +138,31 @@ fn later_entries_replace_earlier_ones() {
     assert!(!found.contains_key("/e/f"));
 }
 
+/// As in containerd (pkg/archive/tar.go, createTarFile) and podman, which set the metadata of every entry but a link's mode.
+#[test]
+fn metadata_of_a_hard_link_becomes_that_of_its_file() {
+    let mut out = TarWriter::new(Vec::new());
+    let mut add = |header: Header<'_>| out.append_with(&header, |_| Ok::<(), LayerError>(())).unwrap();
+    let xattrs = |name: &str| Xattrs::from([(name.as_bytes().to_vec(), b"v".to_vec())]);
+    let (first, second) = (xattrs("user.first"), xattrs("user.second"));
+    add(Header { mode: 0o644, xattrs: Some(&first), ..Header::file(b"f", 0) });
+    add(Header { kind: Symlink, link: b"f", mode: 0o777, ..Header::file(b"s", 0) });
+    let hard =
+        |name, link| Header { kind: Link, link, mode: 0o4755, uid: 5, gid: 6, mtime: 9, ..Header::file(name, 0) };
+    add(Header { xattrs: Some(&second), ..hard(b"h", b"f") });
+    add(hard(b"t", b"s"));
+    let image = image(&out.finish().unwrap()).unwrap();
+    let found = list(&image);
+    for (name, mode) in [("/f", 0o104_755), ("/h", 0o104_755), ("/s", 0o120_777), ("/t", 0o120_777)] {
+        let at = (number::<4>(&image, 1024 + 40) * BLOCK + found[name].2 * 32) as usize;
+        assert_eq!(found[name].0, mode, "{name}");
+        assert_eq!([24, 28, 32, 44].map(|field| number::<4>(&image, at + field)), [5, 6, 9, 2], "{name}");
+    }
+    for text in [b"firstv", b"econdv"] {
+        assert!(image.windows(6).any(|window| window == text), "attributes of both entries are kept");
+    }
+}
+
 #[test]
 fn sizes_around_blocks_are_kept() {
     let sizes = [0, 1, 4031, 4032, 4033, 4095, 4096, 4097, 8192, 65_535, 65_536, 262_145];
@@ -151,6 +179,43 @@ fn sizes_around_blocks_are_kept() {
     }
     for (name, target) in link_names.iter().zip(&links) {
         assert_eq!(found[&format!("/{name}")].1, target.as_bytes(), "{name}");
+    }
+}
+
+#[test]
+fn links_with_attributes_do_not_cross_blocks() {
+    let mut out = TarWriter::new(Vec::new());
+    let mut targets = BTreeMap::new();
+    // Attributes without a value are absent. The sum of inode, attributes and target is below, at and above the size of a block.
+    for value in [0, 40, 1000, 3900, 4000, 5000] {
+        for target in [1, 33, 100, 1000, 3000, 4000, 4095] {
+            let name = format!("{value}-{target}");
+            let xattrs = Xattrs::from([(b"trusted.t".to_vec(), vec![b'v'; value])]);
+            let link = vec![b't'; target];
+            let header = Header {
+                kind: Symlink,
+                link: &link,
+                xattrs: (value > 0).then_some(&xattrs),
+                ..Header::file(name.as_bytes(), 0)
+            };
+            out.append_with(&header, |_| Ok::<(), LayerError>(())).unwrap();
+            targets.insert(format!("/{name}"), link);
+        }
+    }
+    let found = list(&image(&out.finish().unwrap()).unwrap());
+    for (name, target) in &targets {
+        assert!(found[name].1 == *target, "{name}");
+    }
+}
+
+/// Some kernels refuse a link whose inode ends with its block and whose target begins the next one.
+#[test]
+fn targets_are_in_the_blocks_of_their_inodes() {
+    for length in 1..200 {
+        let names: Vec<String> = (0..70).map(|at| format!("l{at}")).collect();
+        let target = "t".repeat(length);
+        let entries: Vec<_> = names.iter().map(|name| (name.as_str(), Symlink, target.as_str(), &b""[..])).collect();
+        assert_eq!(list(&image(&tar(&entries)).unwrap()).len(), 71);
     }
 }
 
@@ -180,7 +245,7 @@ fn store_paths_make_the_image_of_their_tar() {
     let tree = Tree::new(&[source]).unwrap();
     let bytes = crate::layer::write(&tree, Vec::new()).unwrap();
     let mut file = tempfile::tempfile().unwrap();
-    assert_eq!(write_tree(&tree, &Digest::sha256(&bytes), &mut file).unwrap(), Digest::sha256(&bytes));
+    assert_eq!(write_tree(&tree, &Digest::sha256(&bytes), &ErofsFile::new(&file)).unwrap(), Digest::sha256(&bytes));
     assert!(content(&mut file) == image(&bytes).unwrap());
 }
 
@@ -216,9 +281,21 @@ fn entries_that_no_image_holds_are_refused() {
         (vec![("a", Symlink, "", b"")], "a link whose target is empty"),
         (vec![("a", Link, "missing", b"")], "it is a hard link to missing, which is not a file of the same layer"),
         (vec![("d", Directory, "", b""), ("a", Link, "d", b"")], "which is not a file of the same layer"),
+        (vec![("a", Regular, "", b""), ("./a", Link, "b/../a", b"")], "it is a hard link to itself"),
+        (
+            vec![
+                ("d", Directory, "", b""),
+                ("l", Symlink, "d", b""),
+                ("d/a", Regular, "", b""),
+                ("l/a", Link, "d/a", b""),
+            ],
+            "it is a hard link to itself",
+        ),
+        (vec![("d/f", Regular, "", b""), ("d", Link, "d/f", b"")], "which is not a file of the same layer"),
         (vec![("a", Regular, "", b""), ("a/b", Regular, "", b"")], "a is not a directory"),
         (vec![("/", Regular, "", b"")], "the root is not a directory"),
         (vec![("a/.wh.", Regular, "", b"")], "a whiteout of no file"),
+        (vec![("a", tar::EntryType::new(b'Z'), "", b"")], "an entry of the type 'Z', which engines refuse"),
     ] {
         let error = image(&tar(&entries)).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");

@@ -19,6 +19,9 @@ use super::{Digest, Platform, Timestamp, wording};
 
 pub use checks::ignored_keys;
 
+/// The default `PATH` of a container whose image has none (moby, oci/defaults.go; containers/common, pkg/config).
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// The config blob: an image's platform, execution parameters, layers and history.
 ///
 /// [Example](crate#recipe).

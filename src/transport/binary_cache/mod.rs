@@ -27,6 +27,7 @@ use std::{
 pub use cache::Cache;
 pub use closure::Missing;
 pub use narinfo::{NarCompression, NarInfo};
+pub use nix::settings;
 
 use cache::ClientFiles;
 

@@ -25,9 +25,7 @@ pub struct Configuration {
 impl Configuration {
     /// Runs Nix to read its configuration. Without Nix there are no caches.
     pub fn read() -> Self {
-        // Nix 2.8 supports only the first command; new versions have the second.
-        let settings = [["show-config", "--json"].as_slice(), &["config", "show", "--json"]];
-        let Some(settings) = settings.into_iter().find_map(ask) else {
+        let Some(settings) = settings() else {
             return Self { caches: Vec::new(), netrc: Self::default_netrc() };
         };
         let value = |name: &str| &settings[name]["value"];
@@ -42,6 +40,12 @@ impl Configuration {
     pub fn default_netrc() -> PathBuf {
         NETRC.into()
     }
+}
+
+/// Runs Nix to read its configuration: an object with a `value` for each setting. Returns `None` without Nix.
+pub fn settings() -> Option<Value> {
+    // Nix 2.8 supports only the first command; new versions have the second.
+    [["show-config", "--json"].as_slice(), &["config", "show", "--json"]].into_iter().find_map(ask)
 }
 
 fn ask(arguments: &[&str]) -> Option<Value> {

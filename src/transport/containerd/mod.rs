@@ -1,7 +1,11 @@
 //! containerd, through its command `ctr`.
 
+mod error;
 pub(crate) mod read;
+mod snapshotter;
 pub(crate) mod write;
+
+use error::ContainerdError;
 
 use super::kind::{Capacity, EngineTransport, Medium, ParseSource, ReadSide, Transport, WriteSide};
 
@@ -9,7 +13,12 @@ use super::kind::{Capacity, EngineTransport, Medium, ParseSource, ReadSide, Tran
 pub(crate) const TRANSPORT: Transport = Transport {
     name: "containerd",
     about: "containerd, also on a Kubernetes node",
-    medium: Medium::Engine(EngineTransport { name: "containerd", has_namespaces: true, has_address: false }),
+    medium: Medium::Engine(EngineTransport {
+        name: "containerd",
+        has_namespaces: true,
+        has_snapshotters: true,
+        has_address: false,
+    }),
     read: Some(ReadSide { syntax: "containerd:NAME[:TAG]", parse: ParseSource::Own(read::parse) }),
     write: WriteSide { syntax: "containerd:NAME:TAG", holds: Capacity::IMAGE, parse: write::parse },
     aliases: &[

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! content ls        the blobs of the namespace
-//! images import     the archive without these, as strata-incoming:DIGITS; unpacked for the snapshotter
+//! images import     the archive without these, as strata-incoming:DIGITS; unpacked for the [`Snapshotter`]
 //! images check      every blob there? if not, all of them are sent
 //! images import     the documents alone, under the name: in one step it means the new image
 //! images check      every blob still there?
@@ -21,7 +21,7 @@
 
 use std::{collections::HashSet, io, sync::Arc};
 
-use super::TRANSPORT;
+use super::{ContainerdError, TRANSPORT, snapshotter::Snapshotter};
 use crate::{
     image::{Image, ManifestGraph},
     oci::{
@@ -42,8 +42,6 @@ pub(super) fn parse(rest: &str) -> Result<Arc<dyn WriteTransport>, String> {
     Ok(Arc::new(Containerd { name: parse_name(rest)? }))
 }
 
-const IMPORT: &[&str] = &["images", "import", "-"];
-
 /// The name of the image if it differs from that of the source.
 #[derive(Debug)]
 struct Containerd {
@@ -62,7 +60,8 @@ impl WriteTransport for Containerd {
                 Some(namespace) => tool.with(&["-n", namespace]),
                 None => tool,
             };
-            let outcome = load(image, &name, &tool)?.into_outcome(image);
+            let snapshotter = options.engine.snapshotter.as_deref();
+            let outcome = load(image, &name, snapshotter, &tool)?.into_outcome(image);
             all = Some(match all {
                 Some(before) => before.with_node(outcome),
                 None => outcome,
@@ -72,35 +71,31 @@ impl WriteTransport for Containerd {
     }
 }
 
-/// The error of a load into containerd.
-#[derive(Debug, thiserror::Error)]
-pub enum ContainerdError {
-    /// A command failed.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// containerd accepted the image, but lacks some of its blobs.
-    #[error("{reference} is not complete in containerd after sending all of it; `ctr images check` prints: {message}")]
-    Incomplete { reference: String, message: String },
-}
-
-/// Loads `image` as `name`.
+/// Loads `image` as `name`, and unpacks it for `snapshotter`, or for the default one.
 ///
 /// # Errors
 ///
 /// [`ContainerdError`]. The name then stands for the same image as before.
-pub fn load(image: &Image, name: &TaggedName, ctr: &Tool) -> Result<Loaded, ContainerdError> {
+pub fn load(
+    image: &Image,
+    name: &TaggedName,
+    snapshotter: Option<&str>,
+    ctr: &Tool,
+) -> Result<Loaded, ContainerdError> {
+    let snapshotter = Snapshotter::find(snapshotter, ctr)?;
     let reference = name.full();
     let loaded = Loaded::new(image.digest(), reference.clone());
     let blobs = ctr.run(&["content", "ls", "-q"])?;
     let existing = blobs.lines().filter_map(|line| line.trim().parse().ok()).collect();
     let temporary = incoming::temporary_name(&image.digest());
-    incoming::load(&Import { image, reference, temporary, ctr }, existing, loaded)
+    incoming::load(&Import { image, reference, temporary, snapshotter, ctr }, existing, loaded)
 }
 
 struct Import<'a> {
     image: &'a Image,
     reference: String,
     temporary: String,
+    snapshotter: Snapshotter,
     ctr: &'a Tool,
 }
 
@@ -108,8 +103,9 @@ impl incoming::Load for Import<'_> {
     type Error = ContainerdError;
 
     fn send(&self, existing: &HashSet<Digest>, loaded: &mut Loaded) -> Result<Received, ContainerdError> {
-        let imported = loaded.feed(self.image, &self.temporary, existing, self.ctr, IMPORT);
-        let state = match check(&full_name(&self.temporary), self.ctr) {
+        let import = self.snapshotter.import();
+        let imported = loaded.feed(self.image, &self.temporary, existing, self.ctr, &import);
+        let state = match self.check(&full_name(&self.temporary)) {
             Ok(state) => state,
             Err(error) => return Err(imported.err().unwrap_or(error).into()),
         };
@@ -125,7 +121,7 @@ impl incoming::Load for Import<'_> {
     }
 
     fn set_name(&self) -> Result<Result<(), String>, ContainerdError> {
-        let named = add_name(self.image, &self.reference, self.ctr).and_then(|_| check(&self.reference, self.ctr));
+        let named = self.add_name().and_then(|_| self.check(&self.reference));
         Ok(match named {
             Ok(LoadState::Complete) => Ok(()),
             // Another load of the same image may have removed its temporary name.
@@ -144,25 +140,28 @@ impl incoming::Load for Import<'_> {
     }
 }
 
-/// Gives the image, whose blobs are present, its name.
-fn add_name(image: &Image, reference: &str, ctr: &Tool) -> Result<String, EngineError> {
-    let layers = image.layers.iter().map(|layer| layer.descriptor.digest).collect();
-    ctr.feed(IMPORT, |out| {
-        archive::write_without(image, Some(reference), &layers, out).map(drop).map_err(io::Error::other)
-    })
+impl Import<'_> {
+    /// Gives the image, whose blobs are present, its name.
+    fn add_name(&self) -> Result<String, EngineError> {
+        let layers = self.image.layers.iter().map(|layer| layer.descriptor.digest).collect();
+        self.ctr.feed(&self.snapshotter.import(), |out| {
+            archive::write_without(self.image, Some(&self.reference), &layers, out).map(drop).map_err(io::Error::other)
+        })
+    }
+
+    /// Parses `ctr images check`, which prints a line for each image: "REF TYPE DIGEST STATUS SIZE UNPACKED", with the
+    /// status "complete (66/66)" or "incomplete (1/66)".
+    fn check(&self, name: &str) -> Result<LoadState, EngineError> {
+        let filter = format!("name=={name}");
+        let message = self.ctr.run(&self.snapshotter.check(&filter))?;
+        let Some(line) = message.lines().find(|line| line.starts_with(name)) else { return Ok(LoadState::Absent) };
+        let complete = line.split_whitespace().nth(3) == Some("complete") && line.trim_end().ends_with("true");
+        Ok(if complete { LoadState::Complete } else { LoadState::Incomplete(line.trim().to_owned()) })
+    }
 }
 
 enum LoadState {
     Absent,
     Incomplete(String),
     Complete,
-}
-
-/// Parses `ctr images check`, which prints a line for each image: "REF TYPE DIGEST STATUS SIZE UNPACKED", with the
-/// status "complete (66/66)" or "incomplete (1/66)".
-fn check(name: &str, ctr: &Tool) -> Result<LoadState, EngineError> {
-    let message = ctr.run(&["images", "check", &format!("name=={name}")])?;
-    let Some(line) = message.lines().find(|line| line.starts_with(name)) else { return Ok(LoadState::Absent) };
-    let complete = line.split_whitespace().nth(3) == Some("complete") && line.trim_end().ends_with("true");
-    Ok(if complete { LoadState::Complete } else { LoadState::Incomplete(line.trim().to_owned()) })
 }

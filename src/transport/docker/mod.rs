@@ -12,7 +12,12 @@ pub use api::{Daemon, DaemonError};
 pub(crate) const TRANSPORT: Transport = Transport {
     name: "docker-daemon",
     about: "docker daemon",
-    medium: Medium::Engine(EngineTransport { name: "docker", has_namespaces: false, has_address: true }),
+    medium: Medium::Engine(EngineTransport {
+        name: "docker",
+        has_namespaces: false,
+        has_snapshotters: false,
+        has_address: true,
+    }),
     read: Some(ReadSide { syntax: "docker-daemon:NAME[:TAG]", parse: ParseSource::Own(read::parse) }),
     write: WriteSide {
         syntax: "docker-daemon:NAME:TAG",

@@ -44,6 +44,9 @@ pub struct EngineOptions {
     pub host: Option<String>,
     /// containerd's namespace. The default is that of the command or of `CONTAINERD_NAMESPACE`.
     pub namespace: Option<String>,
+    /// The snapshotter of containerd for which an image is unpacked. The default is that of the command or of
+    /// `CONTAINERD_SNAPSHOTTER`.
+    pub snapshotter: Option<String>,
 }
 
 /// The error of running a command of an engine.

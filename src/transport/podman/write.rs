@@ -44,6 +44,7 @@ impl WriteTransport for Podman {
     }
 }
 
+/// Loads an image under a name.
 ///
 /// # Errors
 ///
@@ -53,12 +54,12 @@ pub fn load(image: &Image, name: &TaggedName, podman: &Tool) -> Result<Loaded, E
     let mut loaded = Loaded::new(Digest::sha256(&image.config), reference.clone());
     let diff_ids = diff_ids(podman)?;
     let seem = image.layers.iter().filter(|layer| diff_ids.contains(&layer.diff_id));
-    let there: HashSet<Digest> = seem.map(|layer| layer.descriptor.digest).collect();
-    match loaded.feed(image, &reference, &there, podman, LOAD) {
+    let existing: HashSet<Digest> = seem.map(|layer| layer.descriptor.digest).collect();
+    match loaded.feed(image, &reference, &existing, podman, LOAD) {
         Ok(_) => Ok(loaded),
         // An image may have been removed since the layers were listed, or the storage does not know that a compressed
         // blob is one of its layers.
-        Err(EngineError::Failed { message, .. }) if !there.is_empty() => {
+        Err(EngineError::Failed { message, .. }) if !existing.is_empty() => {
             loaded.repaired = Some(message);
             loaded.feed(image, &reference, &HashSet::new(), podman, LOAD).map(|_| loaded)
         }

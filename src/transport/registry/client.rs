@@ -3,6 +3,7 @@
 //! `upload`, referrers in `referrers`.
 
 use std::{
+    cell::Cell,
     fmt,
     io::Read,
     sync::{
@@ -166,27 +167,32 @@ impl Client {
     ///
     /// If the request fails or is refused, or the content does not match a digest.
     pub fn manifest(&self, version: &str) -> Result<Option<RegistryDocument>> {
+        self.manifest_or_detail(version).map(std::result::Result::ok)
+    }
+
+    /// Returns the manifest or index of `version`. If it does not exist, returns the message of the registry after a colon, or an
+    /// empty text.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::manifest`].
+    pub fn manifest_or_detail(&self, version: &str) -> Result<std::result::Result<RegistryDocument, String>> {
         let act = "reading the manifest";
         let accept = [media_type::MANIFEST, media_type::DOCKER_MANIFEST, media_type::INDEX, media_type::DOCKER_INDEX];
         let accept = accept.join(", ");
         let digest = version.parse::<Digest>().ok();
+        let detail = Cell::new(String::new());
         let ask = |session: &Session, url: &str| match document(session, act, url, &accept)? {
-            Some(document) if digest.is_some_and(|digest| !digest.matches(&document.bytes)) => {
+            Ok(document) if digest.is_some_and(|digest| !digest.matches(&document.bytes)) => {
                 Err(RegistryError::answer(act, format!("the registry sent another manifest for {version}")))
             }
-            found => Ok(found),
+            Ok(document) => Ok(Some(document)),
+            Err(text) => {
+                detail.set(text);
+                Ok(None)
+            }
         };
-        self.anywhere(ask, &format!("manifests/{version}"))
-    }
-
-    /// Returns the message of the registry about a manifest that does not exist, after a colon. It is empty if there is none.
-    pub fn missing_detail(&self, version: &str) -> String {
-        let url = self.url(&format!("manifests/{version}"));
-        let call = RegistryCall::new("reading the manifest", "GET", &url);
-        match self.session().send(&call, &mut HttpBody::Empty) {
-            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => answer.refused(call.act).detail().to_owned(),
-            _ => String::new(),
-        }
+        Ok(self.anywhere(ask, &format!("manifests/{version}"))?.ok_or_else(|| detail.take()))
     }
 
     /// Returns a small blob, or `None` if it does not exist.
@@ -196,7 +202,7 @@ impl Client {
     /// If the request fails or is refused, or the registry sends something else.
     pub fn small_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
         let act = "reading a blob";
-        let ask = |session: &Session, url: &str| match document(session, act, url, "*/*")? {
+        let ask = |session: &Session, url: &str| match document(session, act, url, "*/*")?.ok() {
             Some(blob) if !digest.matches(&blob.bytes) => {
                 let why = format!("the registry sent {} for {digest}", digest.algorithm().digest(&blob.bytes));
                 Err(RegistryError::answer(act, why))
@@ -331,14 +337,20 @@ fn url((session, repository): &(Session, String), rest: &str) -> String {
     format!("{}/v2/{repository}/{rest}", session.base)
 }
 
-fn document(session: &Session, act: &'static str, url: &str, accept: &str) -> Result<Option<RegistryDocument>> {
+/// Returns a document. If it does not exist, returns the message of the registry after a colon, or an empty text.
+fn document(
+    session: &Session,
+    act: &'static str,
+    url: &str,
+    accept: &str,
+) -> Result<std::result::Result<RegistryDocument, String>> {
     session.retried(|| {
         let accept = [("accept", accept)];
         let answer = session
             .send(&RegistryCall { headers: &accept, ..RegistryCall::new(act, "GET", url) }, &mut HttpBody::Empty)?;
         match answer.status() {
-            StatusCode::OK => read(act, answer).map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::OK => read(act, answer).map(Ok),
+            StatusCode::NOT_FOUND => Ok(Err(answer.refused(act).detail().to_owned())),
             _ => Err(session.refused(act, answer)),
         }
     })

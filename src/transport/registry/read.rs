@@ -54,10 +54,11 @@ impl ReadTransport for RepositoryVersion {
 /// If the request fails, or the document does not exist or is malformed.
 pub fn open(client: Client, reference: &Reference) -> Result<FoundImages, OpenError> {
     let version = reference.version();
-    let root = client.manifest(&version).map_err(registry_error)?.ok_or_else(|| OpenError::NoSuchVersion {
+    let root = client.manifest_or_detail(&version).map_err(registry_error)?;
+    let root = root.map_err(|detail| OpenError::NoSuchVersion {
         reference: reference.to_string(),
         version: version.clone(),
-        detail: client.missing_detail(&version),
+        detail,
     })?;
     let digest = reference.digest.unwrap_or_else(|| Digest::sha256(&root.bytes));
     let mut descriptor = Descriptor::new(&media_type(&root), digest, root.bytes.len() as u64);

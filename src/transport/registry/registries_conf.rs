@@ -198,7 +198,7 @@ fn canonical_name(name: &str) -> String {
 /// Returns the rest of `name` after a prefix: nothing, or text that begins with a slash. `*.example.com` stands for any
 /// host below it.
 fn strip_name_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
-    let strip_name_prefix = match prefix.strip_prefix('*') {
+    let rest = match prefix.strip_prefix('*') {
         Some(suffix) => {
             let host = name.split('/').next()?;
             host.strip_suffix(suffix).filter(|below| !below.is_empty())?;
@@ -206,7 +206,7 @@ fn strip_name_prefix<'a>(name: &'a str, prefix: &str) -> Option<&'a str> {
         }
         None => name.strip_prefix(prefix)?,
     };
-    (strip_name_prefix.is_empty() || strip_name_prefix.starts_with('/')).then_some(strip_name_prefix)
+    (rest.is_empty() || rest.starts_with('/')).then_some(rest)
 }
 
 fn drop_ins(folder: &Path) -> Vec<PathBuf> {

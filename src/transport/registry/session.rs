@@ -232,8 +232,7 @@ fn trust(registry_origin: Origin, tls: Tls, config: &Arc<RegistriesConf>) -> Tls
 fn is_covered(scope: &str, granted: &[String]) -> bool {
     let Some((name, actions)) = scope.rsplit_once(':') else { return true };
     granted.iter().filter_map(|granted_scope| granted_scope.rsplit_once(':')).any(|(granted_name, has)| {
-        granted_name == name
-            && actions.split(',').all(|action| has.split(',').any(|granted_name| granted_name == action))
+        granted_name == name && actions.split(',').all(|action| has.split(',').any(|granted| granted == action))
     })
 }
 

@@ -20,7 +20,8 @@ pub const KINDS: [&str; 12] = [
 
 const FILES: &[&str] = &["oci", "oci-archive", "docker-archive", "dir", "erofs-cache", "fleet to oci"];
 const PUSHES: &[&str] = &["registry", "fleet to registry", "fleet --to registry"];
-const NO_PUSHES: &[&str] = &[
+/// Destinations that store manifests as they are.
+const NO_PUSHES_WITH_MANIFESTS: &[&str] = &[
     "docker-daemon",
     "containerd",
     "containers-storage",
@@ -28,7 +29,6 @@ const NO_PUSHES: &[&str] = &[
     "oci-archive",
     "docker-archive",
     "dir",
-    "erofs-cache",
     "fleet to oci",
 ];
 
@@ -40,9 +40,11 @@ pub fn flags() -> Vec<Flag> {
         flag("--platform", &["linux/arm64"]).from(MULTI),
         flag("--compression", &["zstd"]),
         flag("--dest-compress-format", &["zstd"]),
-        flag("--preserve-digests", &[]).vacuous(NO_PUSHES, "only pushes compress layers"),
+        flag("--preserve-digests", &[]).vacuous(NO_PUSHES_WITH_MANIFESTS, "only pushes compress layers"),
         flag("--compression-level", &["9"]),
         flag("--dest-compress-level", &["9"]),
+        flag("--lazy", &[]),
+        flag("--also", &["zstd:chunked"]),
         flag("--mount-from", &["other/repository"]),
         flag("--cache-from", &["other"]),
         flag("--cache-to", &["cache"]),
@@ -80,6 +82,7 @@ pub fn flags() -> Vec<Flag> {
         flag("--dest-via", &["false"]),
         flag("--namespace", &["other"]),
         flag("--dest-namespace", &["other"]),
+        flag("--snapshotter", &["native"]),
         flag("--dest-daemon-host", &["tcp://127.0.0.1:1"]),
         flag("--src-via", &["false"]).from("containerd:app:1"),
         flag("--src-namespace", &["other"]).from("containerd:app:1"),

@@ -70,6 +70,7 @@ fn names_of_other_branches_and_tags_do_not_shadow_a_tag() {
     let remote = FlakeReference {
         text: format!("git+{url}"),
         place: FlakeLocation::Remote { url: url.clone(), query: String::new() },
+        directory: None,
     };
     for (tag, name) in [("main", "refs/heads/main"), ("v1", "refs/tags/v1")] {
         let found = local.with_tag(tag, &processes()).unwrap().unwrap();
@@ -98,6 +99,7 @@ fn commits_that_others_propose_are_not_served() {
     let remote = FlakeReference {
         text: format!("git+{url}"),
         place: FlakeLocation::Remote { url: url.clone(), query: String::new() },
+        directory: None,
     };
     let local = FlakeReference::parse(top.to_str().unwrap()).unwrap();
     assert_eq!(remote.with_tag(&main, &processes()).unwrap(), Some(format!("git+{url}?rev={main}&allRefs=1")));
@@ -220,4 +222,27 @@ fn a_server_that_ends_does_not_wait_for_a_remote_repository() {
         processes.stop();
         assert_eq!(asked.join().unwrap().unwrap_err().to_string(), "strata is stopping");
     });
+}
+
+#[test]
+fn directories_without_a_flake_are_refused() {
+    let top = tempfile::tempdir().unwrap();
+    let path = top.path().canonicalize().unwrap();
+    fs::create_dir(path.join("below")).unwrap();
+    let shown = path.display();
+    let references = [
+        format!("{shown}/below"),
+        format!("path:{shown}/below"),
+        format!("path:{shown}?dir=below"),
+        format!("git+file://{shown}?dir=below"),
+    ];
+    for text in &references {
+        let error = FlakeReference::parse(text).unwrap().check_flake_file().unwrap_err().to_string();
+        assert!(error.contains(&format!("{shown}/below has no flake.nix")), "{text}: {error}");
+    }
+    fs::write(path.join("below/flake.nix"), "").unwrap();
+    for text in &references {
+        FlakeReference::parse(text).unwrap().check_flake_file().unwrap();
+    }
+    FlakeReference::parse("github:a/b").unwrap().check_flake_file().unwrap();
 }

@@ -75,7 +75,7 @@ fn wrong_annotations_and_tocs_are_refused() {
     // Only the digest is correct.
     let located_as = |bytes: &[u8], plain| {
         let table = super::super::read::BlobPosition { offset: 10, length: bytes.len() as u64, plain };
-        Located { digest: Digest::sha256(bytes), table, tar_split: None }
+        Located { digest: Digest::sha256(bytes), plain_digest: None, table, tar_split: None }
     };
     let bomb = zstd::encode_all(&vec![b' '; 100_000_000][..], 3).unwrap();
     assert!(error(&located_as(&bomb, 1000), &bomb).contains("does not have the 1000 bytes"));
@@ -130,13 +130,17 @@ fn a_toc_that_differs_from_its_layer_is_reported() {
     let mut other = toc.clone();
     other.entries[file].offset -= 1;
     assert!(check_blob(&located, &other, &mut &blob[..]).is_err(), "offset");
-    for (what, at) in [("chunk", toc.entries[file].offset + 30), ("footer", blob.len() as u64 - 20)] {
+    for (what, at) in [
+        ("chunk", toc.entries[file].offset + 30),
+        ("footer", blob.len() as u64 - 70),
+        ("old footer", blob.len() as u64 - 20),
+    ] {
         let mut blob = blob.clone();
         blob[at as usize] ^= 1;
         assert!(check_blob(&located, &toc, &mut &blob[..]).is_err(), "{what}");
     }
     let split = located.tar_split.unwrap();
-    let without = Located { tar_split: None, ..located.clone() };
+    let without = Located { tar_split: None, plain_digest: None, ..located.clone() };
     assert!(check_blob(&without, &toc, &mut &blob[..]).is_err(), "tar-split data that only the footer has");
     let mut blob = blob.clone();
     blob[(split.offset + split.length / 2) as usize] ^= 1;

@@ -41,6 +41,7 @@ impl WriteTransport for DockerDaemon {
     }
 }
 
+/// Loads an image, and tags it.
 ///
 /// # Errors
 ///

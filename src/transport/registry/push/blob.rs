@@ -17,7 +17,7 @@ use crate::{
     image::{Image, ImageError, LayerBlob},
     layer::{
         ChunkReader,
-        chunked::{Finished, Unfit},
+        chunked::{Finished, Unfit, annotation},
         compress::Compression,
     },
     oci::{Descriptor, Digest, Sha256Writer},
@@ -72,8 +72,17 @@ impl Push<'_> {
         if is_compressed && found.evidence != Some(Evidence::Made) && !compression.fits(&found.blob) {
             self.warn(Unfit::unknown().warning(watch.layer));
         }
+        if !is_compressed && compression == Compression::Lazy && !compression.fits(descriptor) {
+            self.warn(format!("layer {} is pulled whole, since it is compressed already", watch.layer));
+        }
         let Descriptor { media_type, digest, size, annotations, .. } = found.blob;
-        let annotations = descriptor.annotations.clone().into_iter().chain(annotations).collect();
+        let annotations = match is_compressed {
+            true => annotation::of_any_blob(&descriptor.annotations)
+                .into_iter()
+                .chain(compression.annotations(annotations))
+                .collect(),
+            false => descriptor.annotations.clone().into_iter().chain(annotations).collect(),
+        };
         Ok(PushedLayer { blob: Descriptor { media_type, digest, size, annotations, ..descriptor.clone() }, ..found })
     }
 
@@ -142,9 +151,8 @@ impl Push<'_> {
     fn local_mappings(&self, layer: &LayerBlob, compression: Compression) -> Vec<Mapping> {
         let level = self.options.level;
         // The blobs in a recipe have the default level.
-        let recipe = layer.compressed.get(compression.name()).filter(|_| level.is_none());
-        let recipe =
-            recipe.map(|blob| Mapping::local(blob.descriptor(compression.media_type()), MappingOrigin::Recipe));
+        let recipe = layer.compressed_as(compression).filter(|_| level.is_none());
+        let recipe = recipe.map(|blob| Mapping::local(blob, MappingOrigin::Recipe));
         let cached = self.cache.get(&layer.diff_id, compression, level);
         recipe.into_iter().chain(cached.map(|blob| Mapping::local(blob, MappingOrigin::Cache))).collect()
     }
@@ -190,8 +198,8 @@ impl Push<'_> {
                 continue;
             }
             let Some(fate) = self.existing(mapping, None, session)? else { continue };
-            // The annotations of zstd:chunked are only known after making the blob.
-            if compression == Compression::ZstdChunked {
+            // The annotations of a table of contents are only known after making the blob.
+            if compression.has_table() {
                 expected.get_or_insert((mapping.blob.digest, fate));
                 continue;
             }

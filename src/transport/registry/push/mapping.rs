@@ -69,7 +69,8 @@ impl Mapping {
         if !compression.fits(&self.blob) {
             return None;
         }
-        let has_toc = self.blob.annotations.contains_key(annotation::CHECKSUM);
+        let has_toc =
+            [annotation::CHECKSUM, annotation::LAZY].iter().any(|key| self.blob.annotations.contains_key(*key));
         // Readers of zstd:chunked take files from the table of contents, which a digest of the tar does not cover.
         if !self.is_trusted() && has_toc && compression == Compression::Zstd {
             return None;

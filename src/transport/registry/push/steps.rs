@@ -15,7 +15,10 @@ use crate::{
         graph::{rewritten, subject},
     },
     layer::compress::Compression,
-    oci::{Descriptor, Digest, Index, descriptor::media_type},
+    oci::{
+        Descriptor, Digest, Index,
+        descriptor::{annotation, media_type},
+    },
     threads::lock,
     transport::{
         compression_cache::CompressionCache,
@@ -89,7 +92,7 @@ impl<'a> Push<'a> {
     /// Pushes an image or an index under the tags, or without tags under its digest.
     pub fn content(&self, content: &ManifestGraph, tags: &[String]) -> Result<PushResult> {
         match content {
-            ManifestGraph::Image(image) => self.image(image, tags),
+            ManifestGraph::Image(image) => self.image(image, self.options.compression, tags),
             ManifestGraph::Index(index) => self.index(index, tags),
         }
     }
@@ -106,7 +109,13 @@ impl<'a> Push<'a> {
                 all.attestations_left += 1;
                 continue;
             }
-            let one = self.content(child, &[])?;
+            let one = match child {
+                // No layer is compressed, and --lazy has no warnings, because the manifest is for other clients.
+                ManifestGraph::Image(image) if is_zstd(listed.manifests.get(at), image) => {
+                    self.image(image, Compression::None, &[])?
+                }
+                child => self.content(child, &[])?,
+            };
             (all.blobs, all.bytes, all.attestations_left) =
                 (all.blobs + one.blobs, all.bytes + one.bytes, all.attestations_left + one.attestations_left);
             all.evidence = all.evidence.plus(one.evidence);
@@ -127,9 +136,9 @@ impl<'a> Push<'a> {
     }
 
     /// Pushes the layers and the config, then the manifest.
-    fn image(&self, image: &Image, tags: &[String]) -> Result<PushResult> {
+    fn image(&self, image: &Image, compression: Compression, tags: &[String]) -> Result<PushResult> {
         let is_image = media_type::is_config(&image.config_media_type);
-        let compression = if is_image { self.options.compression } else { Compression::None };
+        let compression = if is_image { compression } else { Compression::None };
         self.progress.image(image);
         let layer = |at: usize| self.watched(image, at, compression);
         if self.sends_only_own() {
@@ -208,6 +217,13 @@ fn images_first(listed: &Index, count: usize) -> Vec<usize> {
     let is_attestation = |at: &usize| listed.manifests.get(*at).is_some_and(|descriptor| subject(descriptor).is_some());
     let (attestations, images): (Vec<usize>, Vec<usize>) = (0..count).partition(is_attestation);
     [images, attestations].concat()
+}
+
+/// Whether the index marks an image as one of zstd layers, and it has no uncompressed ones.
+fn is_zstd(listed: Option<&Descriptor>, image: &Image) -> bool {
+    let is_compressed = |layer: &LayerBlob| media_type::as_oci(&layer.descriptor.media_type) != media_type::LAYER_TAR;
+    listed.is_some_and(|listed| listed.annotations.contains_key(annotation::ZSTD))
+        && image.layers.iter().all(is_compressed)
 }
 
 /// Returns the manifest of the layers in the registry. It is the original, byte for byte, if no layer was compressed.

@@ -42,8 +42,8 @@ pub struct Homes {
     repositories: Mutex<HashMap<(String, String), Arc<Home>>>,
     /// The maximum time in which no blob of another part appears.
     timeout: Duration,
-    /// When the last blob of another part appeared.
-    last_found: Mutex<Instant>,
+    /// When the last blob of another part appeared, or when this part first waited for one.
+    last_found: Mutex<Option<Instant>>,
     /// Whether the registry refuses mounts, so that every blob is sent to each repository.
     refuses_mounts: AtomicBool,
 }
@@ -69,7 +69,7 @@ impl Homes {
             homes: Mutex::default(),
             repositories: Mutex::default(),
             timeout,
-            last_found: Mutex::new(Instant::now()),
+            last_found: Mutex::default(),
             refuses_mounts: AtomicBool::new(false),
         }
     }
@@ -115,10 +115,10 @@ impl Homes {
                 return Ok(found);
             }
             if found {
-                *lock(&self.last_found) = Instant::now();
+                *lock(&self.last_found) = Some(Instant::now());
                 return Ok(true);
             }
-            if lock(&self.last_found).elapsed() >= self.timeout {
+            if lock(&self.last_found).get_or_insert_with(Instant::now).elapsed() >= self.timeout {
                 return Ok(false);
             }
             thread::sleep(PAUSE);

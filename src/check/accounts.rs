@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// The texts of `/etc/passwd` and `/etc/group`, read as runc reads them (libcontainer/user/user.go, `GetExecUser`): a field that
-/// is missing or not a number is 0.
+/// The texts of `/etc/passwd` and `/etc/group`, read as runc and moby read them (opencontainers/runc, libcontainer/user/user.go,
+/// `GetExecUser`): a name is looked up, a number needs no entry, and a field that is missing or not a number is 0.
 #[derive(Debug, Default)]
 pub struct Accounts {
     pub passwd: String,
@@ -11,6 +11,16 @@ pub struct Accounts {
 }
 
 impl Accounts {
+    /// Returns the fields of the account of a user, by name or number.
+    pub fn account(&self, user: &str) -> Option<Vec<&str>> {
+        find(&self.passwd, user)
+    }
+
+    /// Returns the number of a group, by name or number. Returns `None` for a name that no group has.
+    pub fn group_id(&self, group: &str) -> Option<i64> {
+        id(&self.group, group)
+    }
+
     /// Returns the number of a user, by name or number. Returns `None` for a name that no account has. Without a name it is root.
     pub fn user_id(&self, user: &str) -> Option<i64> {
         // Engines know root without an account.
@@ -20,10 +30,10 @@ impl Accounts {
     /// Returns the groups of a user, `USER[:GROUP]`: the group, or else those of the account. Without an account it is root's.
     pub fn group_ids(&self, user: &str) -> Vec<i64> {
         if let Some((_, group)) = user.split_once(':').filter(|(_, group)| !group.is_empty()) {
-            return id(&self.group, group).into_iter().collect();
+            return self.group_id(group).into_iter().collect();
         }
         let user = user.split(':').next().unwrap_or_default();
-        let Some(account) = find(&self.passwd, user) else { return vec![0] };
+        let Some(account) = self.account(user) else { return vec![0] };
         let is_member =
             |fields: &Vec<&str>| fields.get(3).is_some_and(|list| list.split(',').any(|one| one == account[0]));
         let more = lines(&self.group).filter(is_member).map(|fields| number(&fields, 2));
@@ -35,7 +45,8 @@ fn lines(text: &str) -> impl Iterator<Item = Vec<&str>> {
     text.lines().map(|line| line.trim().split(':').collect())
 }
 
-fn number(fields: &[&str], at: usize) -> i64 {
+/// Returns a numeric field, or 0.
+pub fn number(fields: &[&str], at: usize) -> i64 {
     fields.get(at).and_then(|field| field.parse().ok()).unwrap_or(0)
 }
 
