@@ -13,13 +13,9 @@
 use std::sync::Once;
 
 use crate::{
-    image::{Image, ManifestGraph},
+    image::ManifestGraph,
     layer::compress::Compression,
-    oci::{
-        Descriptor, Index,
-        descriptor::{annotation, media_type},
-        json,
-    },
+    oci::{Descriptor, Index, descriptor::annotation, json},
     serve::{self, Pulls},
     terminal::note,
     transport::Location,
@@ -89,7 +85,7 @@ pub fn add(also: Option<Also>, first: Compression, image: &Location, content: Ma
     let mut listed: Index = serde_json::from_slice(&index.bytes).context("parsing the index")?;
     let mut chunked = Vec::new();
     for (child, descriptor) in index.children.iter().zip(&listed.manifests) {
-        if !matches!(child, ManifestGraph::Image(image) if has_uncompressed_layers(image)) {
+        if !matches!(child, ManifestGraph::Image(image) if image.has_uncompressed_layers()) {
             continue;
         }
         let made = serve::chunked(child.clone(), Pulls::Partial);
@@ -115,11 +111,6 @@ pub fn add(also: Option<Also>, first: Compression, image: &Location, content: Ma
     index.children.extend(children);
     index.bytes = json::to_vec(&listed);
     Ok(ManifestGraph::Index(index))
-}
-
-fn has_uncompressed_layers(image: &Image) -> bool {
-    media_type::is_config(&image.config_media_type)
-        && image.layers.iter().any(|layer| media_type::as_oci(&layer.descriptor.media_type) == media_type::LAYER_TAR)
 }
 
 #[cfg(test)]

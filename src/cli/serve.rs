@@ -139,7 +139,7 @@ impl ServeArguments {
 fn warn_of_compressed_layers(content: &ManifestGraph) {
     for image in content.images() {
         for (number, layer) in (1..).zip(&image.layers) {
-            let is_uncompressed = media_type::as_oci(&layer.descriptor.media_type) == media_type::LAYER_TAR;
+            let is_uncompressed = media_type::is_uncompressed_layer(&layer.descriptor.media_type);
             if !is_uncompressed && !Compression::Lazy.fits(&layer.descriptor) {
                 note!("strata: warning: layer {number} is pulled whole, since it is compressed already");
             }

@@ -162,6 +162,12 @@ impl Image {
         Descriptor { platform, ..descriptor }
     }
 
+    /// Returns whether a push compresses layers of the image. Artifacts are sent as they are.
+    pub(crate) fn has_uncompressed_layers(&self) -> bool {
+        media_type::is_config(&self.config_media_type)
+            && self.layers.iter().any(|layer| media_type::is_uncompressed_layer(&layer.descriptor.media_type))
+    }
+
     /// Returns the digests of the `count` lowest layers, without those that a higher layer has too.
     pub fn lowest(&self, count: usize) -> HashSet<Digest> {
         let (low, high) = self.layers.split_at(count);

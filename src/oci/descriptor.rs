@@ -45,6 +45,11 @@ pub mod media_type {
         as_oci(media_type) == CONFIG
     }
 
+    /// Returns whether the media type is that of an uncompressed layer.
+    pub fn is_uncompressed_layer(media_type: &str) -> bool {
+        as_oci(media_type) == LAYER_TAR
+    }
+
     /// Returns the OCI media type that corresponds to one of docker, and any other media type unchanged.
     pub fn as_oci(media_type: &str) -> &str {
         match media_type {

@@ -205,15 +205,6 @@ impl ServedRepository {
 
     /// Returns the referrers of `subject`, optionally of one artifact type, as found in the manifests of the repository.
     pub fn referrers(&self, subject: &Digest, artifact_type: Option<&str>) -> Vec<Descriptor> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Referrer {
-            subject: Option<Descriptor>,
-            artifact_type: Option<String>,
-            config: Option<Descriptor>,
-            #[serde(default)]
-            annotations: BTreeMap<String, String>,
-        }
         let refers = |(digest, manifest): (&Digest, &ServedDocument)| {
             let referrer: Referrer = serde_json::from_slice(&manifest.bytes).ok()?;
             referrer.subject.filter(|found| found.digest == *subject)?;
@@ -238,12 +229,19 @@ impl ServedRepository {
     }
 }
 
+/// The fields of a manifest or index that make it a referrer.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Referrer {
+    subject: Option<Descriptor>,
+    artifact_type: Option<String>,
+    config: Option<Descriptor>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
 /// Returns the digest of the manifest to which a referrer refers.
 fn subject(referrer: &ManifestGraph) -> Option<Digest> {
-    #[derive(Deserialize)]
-    struct Referrer {
-        subject: Option<Descriptor>,
-    }
     let bytes = match referrer {
         ManifestGraph::Image(image) => &image.manifest,
         ManifestGraph::Index(index) => &index.bytes,

@@ -44,15 +44,12 @@ fn convert_content(
 }
 
 fn convert_image(image: Image, cache: &CompressionCache, pulls: Pulls) -> Result<Image, ServeError> {
-    let is_uncompressed = |kind: &str| media_type::as_oci(kind) == media_type::LAYER_TAR;
-    if !media_type::is_config(&image.config_media_type)
-        || !image.layers.iter().any(|layer| is_uncompressed(&layer.descriptor.media_type))
-    {
+    if !image.has_uncompressed_layers() {
         return Ok(image);
     }
     let mut layers = Vec::with_capacity(image.layers.len());
     for (number, layer) in (1..).zip(&image.layers) {
-        layers.push(if is_uncompressed(&layer.descriptor.media_type) && !layer.elsewhere {
+        layers.push(if media_type::is_uncompressed_layer(&layer.descriptor.media_type) && !layer.elsewhere {
             let chunked = cache.chunked(layer)?;
             if let Some(unfit) = &chunked.map.unfit {
                 note!("strata: warning: {}", unfit.warning(number));

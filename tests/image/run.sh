@@ -112,7 +112,9 @@ if [[ ${docker-} ]]; then
   engine=docker transport=docker-daemon run_directory=
   check_engine
   # A daemon of another machine cannot mount store paths.
-  unshare --uts bash -euc 'hostname elsewhere; exec "$@"' bash "$strata" run "$first" --network none >"$work/out" 2>"$work/log"
+  apart=(--uts)
+  ((EUID == 0)) || apart+=(--map-root-user)
+  unshare "${apart[@]}" bash -euc 'hostname elsewhere; exec "$@"' bash "$strata" run "$first" --network none >"$work/out" 2>"$work/log"
   same "$(<"$work/out")" one
   grep -q 'loading the whole image: the docker daemon at .* is on another machine' "$work/log" || { cat "$work/log"; fail "no message that the image is loaded"; }
   # The program of an image.
