@@ -8,11 +8,20 @@ rm -rf "$out"
 openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out "$work/key.pem" 2>/dev/null
 export STRATA_TARGETS STRATA_SIGN_KEY=$work/key.pem
 STRATA_TARGETS=$(uname -m)
-# A key of another kind is an error before anything is built.
+# refused TEXT [ARGUMENT…]: an error that contains TEXT, before anything is built.
+refused() {
+  if "$root/dev/release" "$version" "${@:2}" >"$work/log" 2>&1; then fail "dev/release ${*:2} is accepted"; fi
+  grep -qF -- "$1" "$work/log" || { cat "$work/log" >&2; fail "the message of dev/release ${*:2} lacks: $1"; }
+  [[ ! -e $out ]] || fail "dev/release ${*:2} made files"
+}
 openssl genpkey -algorithm RSA -out "$work/rsa.pem" 2>/dev/null
-if STRATA_SIGN_KEY=$work/rsa.pem "$root/dev/release" "$version" --dry-run >"$work/log" 2>&1; then fail "a key of RSA is accepted"; fi
-grep -q 'is no EC P-256 key' "$work/log" || { cat "$work/log" >&2; fail "the message about the key"; }
-[[ ! -e $out ]] || fail "files were made with a key of another kind"
+STRATA_SIGN_KEY=$work/rsa.pem refused "is no EC P-256 key" --dry-run
+STRATA_SIGN_KEY=$root/key.pem refused "the key is in the work tree" --dry-run
+(cd "$root" && STRATA_SIGN_KEY=key.pem refused "the key is in the work tree" --dry-run)
+# Only a real release is pushed, and only with the profile and the architectures of releases.
+refused "--dry-run pushes nothing" --dry-run --push docker://registry.example.com/strata:1
+refused "not a registry" --push oci:image:1
+refused "are for --dry-run; unset them"
 skip_part "other architectures than $STRATA_TARGETS are built by dev/release alone"
 "$root/dev/release" "$version" --dry-run >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "the dry run"; }
 cp "$out/SHA256SUMS" "$work/first"
