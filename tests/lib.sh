@@ -69,6 +69,13 @@ use_new_nix() {
 }
 need_new_nix() { use_new_nix || { cat "$work/log" >&2; exit 1; }; }
 
+# on_another_machine COMMAND…: runs the command with another host name, by which strata recognises machines.
+on_another_machine() {
+  local apart=(--uts)
+  ((EUID == 0)) || apart+=(--map-root-user)
+  unshare "${apart[@]}" bash -euc 'hostname elsewhere; exec "$@"' bash "$@"
+}
+
 # expression EXPR: EXPR with the fixture as pkgs and our functions in scope.
 expression() {
   echo "let pkgs = import $root/tests/hostpkgs { }; strata = import $root/nix { inherit pkgs; }; in with strata; $1"

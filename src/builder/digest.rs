@@ -9,7 +9,10 @@ use serde::Deserialize;
 use super::attributes::Attributes;
 use crate::{
     image::{Image, ImageIndex, LayerBlob, ManifestGraph, graph::rewritten, recipe::write_whole},
-    layer::{chunked::Finished, compress::Compression},
+    layer::{
+        chunked::{Finished, annotation},
+        compress::Compression,
+    },
     oci::{Descriptor, Digest, Index, Sha256Writer, descriptor::media_type},
     threads, transport,
 };
@@ -66,7 +69,7 @@ fn pushed_image(image: &Image, compression: Compression) -> Result<(Digest, u64)
 /// Returns the descriptor that a layer has after a push. Only uncompressed layers are compressed.
 fn compressed(layer: &LayerBlob, compression: Compression) -> Result<Descriptor> {
     let descriptor = layer.descriptor.clone();
-    if compression == Compression::None || descriptor.media_type != media_type::LAYER_TAR {
+    if compression == Compression::None || !media_type::is_compressed_by_push(&descriptor.media_type) {
         return Ok(descriptor);
     }
     let blob = match layer.compressed_as(compression) {
@@ -81,6 +84,6 @@ fn compressed(layer: &LayerBlob, compression: Compression) -> Result<Descriptor>
         }
     };
     let annotations = compression.annotations(blob.annotations);
-    let annotations = descriptor.annotations.clone().into_iter().chain(annotations).collect();
+    let annotations = annotation::of_any_blob(&descriptor.annotations).into_iter().chain(annotations).collect();
     Ok(Descriptor { media_type: blob.media_type, digest: blob.digest, size: blob.size, annotations, ..descriptor })
 }

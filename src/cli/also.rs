@@ -64,13 +64,24 @@ pub fn check(also: Option<Also>, first: Compression, flag: &str) -> Result<()> {
     Ok(())
 }
 
-/// Returns an index of the manifests of `content`, followed by the further ones, or `content` without `--also`. `first` is the
-/// compression that the manifests of `content` get later.
+/// Prints a note once if containerd fetches the layers of both manifests. `first` is the compression of the first one.
+pub fn note_of_layers(also: Option<Also>, first: Compression) {
+    if also.is_some() && first != Compression::Lazy {
+        NOTED.call_once(|| {
+            note!(
+                "containerd fetches the layers of both manifests; with --lazy --also zstd:chunked, they are the same"
+            );
+        });
+    }
+}
+
+/// Returns an index of the manifests of `content`, followed by the further ones, or `content` without `--also`. The layers of
+/// the further ones are compressed here.
 ///
 /// # Errors
 ///
 /// If the layers are compressed already, or cannot be made.
-pub fn add(also: Option<Also>, first: Compression, image: &Location, content: ManifestGraph) -> Result<ManifestGraph> {
+pub fn add(also: Option<Also>, image: &Location, content: ManifestGraph) -> Result<ManifestGraph> {
     let Some(Also::ZstdChunked) = also else { return Ok(content) };
     let reference = content.reference().map(str::to_owned);
     let content = match content {
@@ -99,13 +110,6 @@ pub fn add(also: Option<Also>, first: Compression, image: &Location, content: Ma
         "{image}: --also zstd:chunked is for uncompressed layers, and every layer is compressed already; use the recipe, or \
          omit it"
     );
-    if first != Compression::Lazy {
-        NOTED.call_once(|| {
-            note!(
-                "containerd fetches the layers of both manifests; with --lazy --also zstd:chunked, they are the same"
-            );
-        });
-    }
     let (descriptors, children): (Vec<_>, Vec<_>) = chunked.into_iter().unzip();
     listed.manifests.extend(descriptors);
     index.children.extend(children);

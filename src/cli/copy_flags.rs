@@ -49,7 +49,7 @@ pub fn check_fleet(arguments: &CopyArguments, host: Option<&str>) -> Result<()> 
             bail!("{flag}: it is for the registry of --to docker://HOST/…, which is not given; use `strata login`");
         }
     }
-    Ok(())
+    arguments.attachments.check_rereadable()
 }
 
 /// Returns the rules of flags for pushes.
@@ -98,7 +98,9 @@ pub fn check_lazy(image: &Location, content: &ManifestGraph) -> Result<()> {
         images.iter().flat_map(|image| &image.layers).map(|layer| &layer.descriptor).collect();
     ensure!(!layers.is_empty(), "{image}: --lazy is for layers, and the image has none; omit it");
     ensure!(
-        layers.iter().any(|layer| layer.media_type == media_type::LAYER_TAR || Compression::Lazy.fits(layer)),
+        layers
+            .iter()
+            .any(|layer| media_type::is_compressed_by_push(&layer.media_type) || Compression::Lazy.fits(layer)),
         "{image}: --lazy is for uncompressed layers, and every layer is compressed already; push the recipe, or omit it"
     );
     Ok(())

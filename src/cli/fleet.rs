@@ -283,6 +283,9 @@ fn plan<'a>(
         let is_ours = arguments.shard.is_none_or(|shard| shard.has(&content));
         let destination = entry.destination(template, &content)?;
         ensure!(!destination.is_stdout(), "{destination}: a fleet cannot write to stdout");
+        transfer.check(&image, &destination)?;
+        // Other shards make the layers of their images.
+        let content = if is_ours { transfer.with_also(&image, content)? } else { content };
         let foreign = match (&options.shared, destination.registry_reference()) {
             (Some(shared), Some(reference)) => shared.expect(&content, reference, options.compression, !is_ours),
             _ => 0,

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::terminal::{self, note};
 use crate::{
-    image::{FoundReferrers, ManifestGraph, Opened},
+    image::{Chunked, FoundReferrers, ManifestGraph, Opened},
     layer::compress::Compression,
-    oci::{Reference, descriptor::media_type},
+    oci::Reference,
     serve::{self, AccessLog, AllowedUsers, Catalogue, Demand, Pulls, Server, ServerIdentity, ServerSettings},
     transport::Location,
 };
@@ -54,8 +54,8 @@ pub struct ServeArguments {
     /// Each layer is compressed once before serving; its table of contents is cached.
     #[arg(long)]
     chunked: bool,
-    /// The same for nodes that run stargz-snapshotter, which start containers before layers are pulled. podman, buildah and
-    /// CRI-O pull such layers whole.
+    /// Serve uncompressed layers as zstd:chunked for nodes that run stargz-snapshotter, which start containers before the layers
+    /// are pulled. podman, buildah and CRI-O pull such layers whole.
     #[arg(long, conflicts_with = "chunked")]
     lazy: bool,
     /// Serve an index that also has a manifest of zstd:chunked layers, which podman, buildah and CRI-O select; docker and containerd
@@ -102,13 +102,20 @@ impl ServeArguments {
         }
     }
 
+    /// Returns the flag that changes the digests of images.
+    fn conversion(&self) -> Option<&'static str> {
+        let flags = [("--chunked", self.chunked), ("--lazy", self.lazy), ("--also", self.also.is_some())];
+        flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
+
     /// Returns the manifests that are served for those of an image. Their layers are made when they are pulled.
     fn served(&self, image: &Location, found: ManifestGraph) -> Result<ManifestGraph> {
         if self.lazy {
             copy_flags::check_lazy(image, &found)?;
-            warn_of_compressed_layers(&found);
+            warn_of_compressed_layers(image, &found);
         }
-        let content = also::add(self.also, self.compression(), image, found)?;
+        let content = also::add(self.also, image, found)?;
+        also::note_of_layers(self.also, self.compression());
         match self.pulls() {
             Some(pulls) => {
                 serve::chunked(content, pulls).with_context(|| format!("making zstd:chunked layers of {image}"))
@@ -136,12 +143,11 @@ impl ServeArguments {
 }
 
 /// Warns of layers that are served as they are with `--lazy`, as a push does.
-fn warn_of_compressed_layers(content: &ManifestGraph) {
+fn warn_of_compressed_layers(name: &Location, content: &ManifestGraph) {
     for image in content.images() {
         for (number, layer) in (1..).zip(&image.layers) {
-            let is_uncompressed = media_type::is_uncompressed_layer(&layer.descriptor.media_type);
-            if !is_uncompressed && !Compression::Lazy.fits(&layer.descriptor) {
-                note!("strata: warning: layer {number} is pulled whole, since it is compressed already");
+            if let Some(warning) = Chunked::lazy_warning(number, &layer.descriptor) {
+                note!("strata: warning: {name}: {warning}");
             }
         }
     }
@@ -196,7 +202,9 @@ fn add(
     let repository = reference.repository.strip_prefix("library/").unwrap_or(&reference.repository);
     let left_out = catalogue.add_referrers(repository, &content, referrers);
     if left_out > 0 {
-        note!("{left_out} referrers of {image} are not served, since the manifests to which they refer are not");
+        let cause = arguments.conversion().map(|flag| format!("; {flag} changes manifests: omit it to serve them"));
+        let cause = cause.unwrap_or_default();
+        note!("{left_out} referrers of {image} are not served, since the manifests to which they refer are not{cause}");
     }
     catalogue.add(repository, &reference.version(), content)?;
     Ok(())

@@ -52,7 +52,7 @@ fn table(out: &mut impl Write, start: &Start) -> io::Result<()> {
     for MissingFile { name, reason } in missing {
         writeln!(out, "missing: {}, the {}", line(name), line(&explain(reason)))?;
     }
-    writeln!(out, "\nopened: the files of the path that the start opens; a lazy pull fetches no others")
+    writeln!(out, "\nopened: the files of the path that the start is known to open; programs may open others")
 }
 
 /// Returns the reason in words.

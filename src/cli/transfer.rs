@@ -23,7 +23,7 @@ use crate::{
     image::{FoundReferrers, ManifestGraph, Opened},
     layer::DetectedCompression,
     oci::{Digest, Platform, descriptor::media_type},
-    transport::{self, Destination, Location, Outcome, Referrers, WriteOptions},
+    transport::{self, Destination, Details, Location, Outcome, Referrers, WriteOptions},
 };
 use anyhow::{Context, Result, bail, ensure};
 
@@ -91,18 +91,25 @@ impl<'a> CopySession<'a> {
         &self.options
     }
 
-    /// Returns the content that a copy of `image` transfers, after verifying its signature.
+    /// Returns the manifests of `image`, without those of `--also`, after verifying its signature.
     pub fn content(&self, image: &Location) -> Result<ManifestGraph> {
         Ok(self.open(&self.verify(image)?)?.content)
     }
 
+    /// Refuses flags that have no effect on this copy.
+    pub fn check(&self, image: &Location, destination: &Destination) -> Result<()> {
+        copy_flags::check(self.arguments, image, destination)
+    }
+
     /// Copies one image.
     pub fn copy(&self, image: &Location, destination: &Destination) -> Result<Copied> {
-        copy_flags::check(self.arguments, image, destination)?;
+        self.check(image, destination)?;
         ensure!(!destination.replaces(image), "{destination}: it is the file that {image} reads; write another file");
         let attachments = self.arguments.attachments.prepare(destination, self.signer.clone())?;
-        let source = self.open(&self.verify(image)?)?;
+        let mut source = self.open(&self.verify(image)?)?;
         copy_flags::check_opened(self.arguments, image, destination, &source.opened)?;
+        let digest = source.content.digest();
+        source.content = self.with_also(image, source.content)?;
         if self.arguments.preserve_digests {
             check_keeps_digest(&source.content, destination)?;
         }
@@ -111,7 +118,11 @@ impl<'a> CopySession<'a> {
         let referrers = self.referrers(&source, destination)?;
         let options = self.options_with_kept(&source.opened, image)?;
         let outcome = destination.write(&source.content, &options).map_err(anyhow::Error::from_boxed);
-        let outcome = outcome.with_context(|| format!("copying {image} to {destination}"))?;
+        let mut outcome = outcome.with_context(|| format!("copying {image} to {destination}"))?;
+        if let Details::Pushed(push) = &mut outcome.details {
+            // The digest of the image, and not that of the index of `--also`.
+            push.digest_before = push.digest_before.map(|_| digest);
+        }
         let mut notes = Vec::new();
         if let Some((place, referrers)) = referrers {
             notes.extend(add_referrers(&referrers, place, &source.content, outcome.digest, &self.options)?);
@@ -147,7 +158,8 @@ impl<'a> CopySession<'a> {
     pub fn write_blobs(&self, image: &Location, destination: &Destination) -> Result<Outcome> {
         copy_flags::check(self.arguments, image, destination)?;
         let source = self.open(&self.verify(image)?)?;
-        destination.write(&source.content, &self.options).map_err(anyhow::Error::from_boxed)
+        let content = self.with_also(image, source.content)?;
+        destination.write(&content, &self.options).map_err(anyhow::Error::from_boxed)
     }
 
     /// Returns the image by its digest if the key signed it, or the image itself if no key is given.
@@ -170,8 +182,17 @@ impl<'a> CopySession<'a> {
         if self.arguments.lazy {
             copy_flags::check_lazy(image, &content)?;
         }
-        let content = also::add(self.arguments.also, self.options.compression, image, content)?;
         Ok(OpenedSource { opened, content })
+    }
+
+    /// Adds the manifests of `--also`, whose layers are compressed here.
+    pub fn with_also(&self, image: &Location, content: ManifestGraph) -> Result<ManifestGraph> {
+        let content = also::add(self.arguments.also, image, content)?;
+        // Events on the standard error are not mixed with notes.
+        if !self.arguments.quiet && !self.arguments.json {
+            also::note_of_layers(self.arguments.also, self.options.compression);
+        }
+        Ok(content)
     }
 
     /// With `--nix-node`, makes sure that a binary cache has the store paths that nodes need, before the tag moves.

@@ -3,8 +3,9 @@
 //! They are made and recorded under one lock, which [`remove_unfinished`] never releases. No file is made after it.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io, mem,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -123,15 +124,57 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
 /// Errors are ignored, since the next sweep removes the rest.
 fn remove(path: &Path) {
     match fs::symlink_metadata(path) {
-        Ok(there) if there.is_dir() => drop(fs::remove_dir_all(path)),
+        Ok(there) if there.is_dir() => {
+            if fs::remove_dir_all(path).is_err() {
+                make_removable(path);
+                drop(fs::remove_dir_all(path));
+            }
+        }
         Ok(_) => drop(fs::remove_file(path)),
         Err(_) => {}
     }
 }
 
+/// Lets the owner change the directories below `path`. Those of images and store paths may be read-only. Links are not followed,
+/// because a program of an image could replace a directory meanwhile.
+#[cfg(target_os = "linux")]
+fn make_removable(path: &Path) {
+    use std::os::fd::AsRawFd;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(handle) = open(path, flags, Mode::empty()) else { return };
+    let opened = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+    let _ = fs::set_permissions(&opened, Permissions::from_mode(0o700));
+    let Ok(entries) = fs::read_dir(&opened) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        make_removable(&entry.path());
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn make_removable(_: &Path) {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn read_only_directories_are_removed() {
+        let top = tempfile::tempdir().unwrap();
+        let outside = top.path().join("outside");
+        fs::create_dir_all(outside.join("kept")).unwrap();
+        let left = top.path().join(".strata-1-1.tmp");
+        fs::create_dir_all(left.join("a/b")).unwrap();
+        fs::write(left.join("a/b/file"), "x").unwrap();
+        std::os::unix::fs::symlink(&outside, left.join("a/link")).unwrap();
+        for (path, mode) in [(&outside, 0o555), (&left.join("a/b"), 0o555), (&left.join("a"), 0)] {
+            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        make_removable(&left);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&left.join("a")), mode(&left.join("a/b")), mode(&outside)), (0o700, 0o700, 0o555));
+        sweep(top.path());
+        assert!(!left.exists() && outside.join("kept").exists());
+    }
 
     #[test]
     fn a_directory_that_is_swept_before_it_is_open_gets_another_name() {

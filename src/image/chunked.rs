@@ -71,6 +71,14 @@ impl Chunked {
         self
     }
 
+    /// Returns the warning for the layer of this number, from 1, if nodes with stargz-snapshotter pull it whole: a push does not
+    /// compress it, and it has no table for lazy pulls.
+    pub(crate) fn lazy_warning(number: usize, descriptor: &Descriptor) -> Option<String> {
+        let is_lazy = media_type::is_compressed_by_push(&descriptor.media_type)
+            || descriptor.annotations.contains_key(annotation::LAZY);
+        (!is_lazy).then(|| format!("layer {number} is pulled whole, since it is compressed already"))
+    }
+
     /// Returns the table of contents and its location, or `None` for a layer that cannot have one.
     ///
     /// # Errors
@@ -90,7 +98,13 @@ impl Chunked {
         let descriptor = &layer.descriptor;
         let fail = |error: TocError| ImageError::Blob { digest: descriptor.digest, source: io::Error::other(error) };
         let located = Located::from_annotations(&descriptor.annotations, descriptor.size).map_err(fail)?;
-        let Some(located) = located else { return Ok(None) };
+        let Some(located) = located else {
+            // stargz-snapshotter finds the table by the footer of the blob. Its converter records the position as well.
+            let is_hidden = media_type::as_oci(&descriptor.media_type) == media_type::LAYER_ZSTD
+                && descriptor.annotations.contains_key(annotation::LAZY);
+            let what = format!("the annotation {} names it, and no annotation has its position", annotation::LAZY);
+            return if is_hidden { Err(fail(TocError(what))) } else { Ok(None) };
+        };
         let at = located.table.offset;
         let mut bytes = Vec::new();
         layer.write_ranges(std::slice::from_ref(&(at..at + located.table.length)), &mut bytes)?;
@@ -99,21 +113,12 @@ impl Chunked {
     }
 
     /// Compares the blob of a zstd:chunked layer with its table of contents, and the table with the tar of the layer. Other
-    /// layers are not checked.
+    /// layers are not checked. Returns `false` if the layer has a table that cannot be compared with its tar: the writer of strata
+    /// cannot describe the entries.
     ///
     /// # Errors
     ///
-    /// If the blob differs from its TOC, or from the descriptor in the image.
-    pub fn check(layer: &LayerBlob) -> Result<(), ImageError> {
-        Self::verify_toc(layer).map(drop)
-    }
-
-    /// As `check`. Returns `false` if the layer has a TOC that cannot be compared with its tar: the writer of strata makes none for
-    /// such a tar.
-    ///
-    /// # Errors
-    ///
-    /// As `check`.
+    /// If the blob differs from its table, or from the descriptor in the image.
     pub(crate) fn verify_toc(layer: &LayerBlob) -> Result<bool, ImageError> {
         let digest = layer.descriptor.digest;
         let fail = |source| ImageError::Blob { digest, source };
@@ -121,7 +126,7 @@ impl Chunked {
         let Some((located, toc)) = Self::table_of(layer)? else { return Ok(true) };
         check_blob(&located, &toc, &mut layer.read()).map_err(fail)?;
         // The compressed bytes are discarded, so the fastest level is used.
-        let mut writer = ChunkedWriter::with_threads(io::sink(), 1, Some(1)).map_err(fail)?;
+        let mut writer = ChunkedWriter::with_threads(io::sink(), 1, Some(1)).map_err(fail)?.describing_devices();
         layer.plain(|tar| io::copy(tar, &mut writer))?;
         let (_, annotations, map) = writer.finish_with_map().map_err(fail)?;
         match map.table(&annotations).map_err(fail_toc)? {
@@ -134,7 +139,8 @@ impl Chunked {
     pub fn blob(self: Arc<Self>, plain: LayerBlob) -> LayerBlob {
         let digest = self.descriptor.digest;
         let fail = move |source| ImageError::Blob { digest, source };
-        let (diff_id, paths, moved) = (plain.diff_id, plain.paths.clone(), plain.moved.clone());
+        let (diff_id, paths, moved, is_unmodified) =
+            (plain.diff_id, plain.paths.clone(), plain.moved.clone(), plain.is_unmodified);
         let (layer, level) = (Arc::new(plain), self.level);
         let layer_of_ranges = Arc::clone(&layer);
         let descriptor = self.descriptor.clone();
@@ -151,7 +157,7 @@ impl Chunked {
             parts.finish().map_err(fail)?;
             Ok(true)
         });
-        (blob.paths, blob.moved) = (paths, moved);
+        (blob.paths, blob.moved, blob.is_unmodified) = (paths, moved, is_unmodified);
         blob
     }
 }

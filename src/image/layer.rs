@@ -40,6 +40,8 @@ pub struct LayerBlob {
     pub paths: Vec<PathBuf>,
     /// The store paths among `paths` whose contents have another location in the image, usually its root.
     pub moved: Vec<PathBuf>,
+    /// Whether the layer is made from `paths`, all at their original location, with their own modes and owners.
+    pub is_unmodified: bool,
     /// The file that contains the blob, if there is one.
     pub file: Option<Arc<BlobFile>>,
     /// The registry (host and repository) that has the blob, if it comes from one.
@@ -101,6 +103,7 @@ impl LayerBlob {
             compressed: BTreeMap::new(),
             paths: Vec::new(),
             moved: Vec::new(),
+            is_unmodified: false,
             file: None,
             origin: None,
             elsewhere: false,
@@ -176,7 +179,8 @@ impl LayerBlob {
         let made = Self::made(descriptor, self.diff_id, move |out| {
             packed.plain(|tar| copy_blob(digest, tar, out).map_err(io::Error::other)).map(drop)
         });
-        Ok(Self { paths: self.paths.clone(), moved: self.moved.clone(), ..made })
+        let (paths, moved) = (self.paths.clone(), self.moved.clone());
+        Ok(Self { paths, moved, is_unmodified: self.is_unmodified, ..made })
     }
 
     /// Opens the blob for readers that pass its bytes on at once, so a file is checked first.

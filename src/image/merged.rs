@@ -38,8 +38,8 @@ use crate::{
     },
 };
 
-/// The maximum number of searches for files. Long paths count several times. The start of a large program needs some thousands.
-const SEARCHES: usize = 1_000_000;
+/// The maximum number of directories, links and files that are looked up. The start of a large program needs some ten thousand.
+const SEARCHES: usize = 4_000_000;
 
 /// The files of an image. In a store path that is read on this machine, files of other layers are not seen: store paths do not
 /// change.
@@ -149,7 +149,9 @@ impl MergedFiles {
             self.entries.apply(&effect, entry.kind == EntryType::Directory);
             if let LayerEffect::At(path) = effect {
                 let file = file.unwrap_or_else(|| file_of(&entry, tar, &path, moved));
-                self.budget.take(path.len() + entry.link.len() + NAME_OVERHEAD)?;
+                // A hard link to a symlink has its target.
+                let target = if let MergedFile::Symlink(target) = &file { target.as_os_str().len() } else { 0 };
+                self.budget.take(path.len() + target + NAME_OVERHEAD)?;
                 self.entries.insert(path, file);
             }
         }
@@ -158,18 +160,20 @@ impl MergedFiles {
 
     /// Returns the file that `path` leads to. Links are followed as in a container. After too many searches, nothing is found.
     pub fn find(&self, path: &Path) -> Option<FoundFile> {
-        let cost = 1 + path.as_os_str().len() / 64;
-        self.searches.set(self.searches.get().saturating_sub(cost));
         if self.is_exhausted() {
             return None;
         }
         let mut links = Vec::new();
-        let target = |here: &Path| match self.get(here) {
-            Some(MergedFile::Symlink(target)) => {
-                links.push(here.to_owned());
-                Some(Cow::Owned(target))
+        // It is called for each part of the path, and of the targets of links.
+        let target = |here: &Path| {
+            self.searches.set(self.searches.get().saturating_sub(1));
+            match self.get(here).filter(|_| !self.is_exhausted()) {
+                Some(MergedFile::Symlink(target)) => {
+                    links.push(here.to_owned());
+                    Some(Cow::Owned(target))
+                }
+                _ => None,
             }
-            _ => None,
         };
         let path = links::follow(path, target).ok()?;
         Some(FoundFile { file: self.get(&path)?, path, links })
@@ -266,13 +270,12 @@ impl Seek for Section {
     }
 }
 
-/// Whether a layer is made from store paths that this machine has, without changes.
+/// Whether a layer is made from unmodified store paths that this machine has.
 fn is_in_store(layer: &LayerBlob) -> bool {
     let is_here = |path: &PathBuf| {
         path.to_str().is_some_and(|path| local_store().parse(path).is_ok()) && path.symlink_metadata().is_ok()
     };
-    let is_made = layer.file.is_none() && layer.origin.is_none() && !layer.elsewhere && layer.moved.is_empty();
-    is_made && !layer.paths.is_empty() && layer.paths.iter().all(is_here)
+    layer.is_unmodified && !layer.paths.is_empty() && layer.paths.iter().all(is_here)
 }
 
 /// Returns a file of this machine.

@@ -16,7 +16,7 @@ mod lock;
 mod merged;
 mod mount_points;
 mod mountable;
-mod nix_node;
+pub(crate) mod nix_node;
 pub(crate) mod node;
 mod open_error;
 mod opened;
@@ -106,6 +106,7 @@ impl Image {
             blob.compressed = layer.compressed.clone();
             blob.paths = layer.paths.iter().map(|path| path.path.clone()).collect();
             blob.moved = layer.paths.iter().filter(|path| !path.is_in_place()).map(|path| path.path.clone()).collect();
+            blob.is_unmodified = mountable::is_made(layer) && layer.paths.iter().all(mountable::is_unmodified);
             // The file of a detached recipe's layer may be missing.
             blob.file = layer.blob_file().filter(|file| file.path().exists()).map(Arc::new);
             blob.origin = layer.origin.as_deref().and_then(|origin| {
@@ -165,7 +166,7 @@ impl Image {
     /// Returns whether a push compresses layers of the image. Artifacts are sent as they are.
     pub(crate) fn has_uncompressed_layers(&self) -> bool {
         media_type::is_config(&self.config_media_type)
-            && self.layers.iter().any(|layer| media_type::is_uncompressed_layer(&layer.descriptor.media_type))
+            && self.layers.iter().any(|layer| media_type::is_compressed_by_push(&layer.descriptor.media_type))
     }
 
     /// Returns the digests of the `count` lowest layers, without those that a higher layer has too.

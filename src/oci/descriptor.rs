@@ -45,9 +45,9 @@ pub mod media_type {
         as_oci(media_type) == CONFIG
     }
 
-    /// Returns whether the media type is that of an uncompressed layer.
-    pub fn is_uncompressed_layer(media_type: &str) -> bool {
-        as_oci(media_type) == LAYER_TAR
+    /// Returns whether a push compresses layers of the media type. Uncompressed layers of docker are copied as they are.
+    pub fn is_compressed_by_push(media_type: &str) -> bool {
+        media_type == LAYER_TAR
     }
 
     /// Returns the OCI media type that corresponds to one of docker, and any other media type unchanged.

@@ -80,7 +80,7 @@ impl DissectedLayer {
     /// If the bytes of the layer are not on this machine, or do not match its descriptor.
     pub fn from_layer(layer: &LayerBlob, hashes: &Hashes, threads: usize) -> Result<Self, ImageError> {
         let descriptor = &layer.descriptor;
-        let is_uncompressed = media_type::is_uncompressed_layer(&descriptor.media_type);
+        let is_uncompressed = media_type::as_oci(&descriptor.media_type) == media_type::LAYER_TAR;
         let has_toc = || {
             Located::from_annotations(&descriptor.annotations, descriptor.size).is_ok_and(|located| located.is_some())
         };

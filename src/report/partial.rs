@@ -106,7 +106,7 @@ fn fail(layer: &LayerBlob) -> impl Fn(io::Error) -> ImageError {
 
 fn read_toc(layer: &LayerBlob, level: Option<i32>) -> Result<LayerToc, ImageError> {
     let descriptor = &layer.descriptor;
-    if !media_type::is_uncompressed_layer(&descriptor.media_type) {
+    if !media_type::is_compressed_by_push(&descriptor.media_type) {
         return Ok(LayerToc { size: descriptor.size, toc: Chunked::table_of(layer)? });
     }
     let chunked = Chunked::compress(layer, level)?;

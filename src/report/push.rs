@@ -96,7 +96,7 @@ impl PushEstimateOptions {
     fn is_compressed(&self, image: &Image, layer: &LayerBlob) -> bool {
         media_type::is_config(&image.config_media_type)
             && self.compression != Compression::None
-            && layer.descriptor.media_type == media_type::LAYER_TAR
+            && media_type::is_compressed_by_push(&layer.descriptor.media_type)
     }
 
     /// Returns the digest and the size of the compressed blob of a layer, or `None` if it is not compressed here.

@@ -49,7 +49,7 @@ fn convert_image(image: Image, cache: &CompressionCache, pulls: Pulls) -> Result
     }
     let mut layers = Vec::with_capacity(image.layers.len());
     for (number, layer) in (1..).zip(&image.layers) {
-        layers.push(if media_type::is_uncompressed_layer(&layer.descriptor.media_type) && !layer.elsewhere {
+        layers.push(if media_type::is_compressed_by_push(&layer.descriptor.media_type) && !layer.elsewhere {
             let chunked = cache.chunked(layer)?;
             if let Some(unfit) = &chunked.map.unfit {
                 note!("strata: warning: {}", unfit.warning(number));

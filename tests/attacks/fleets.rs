@@ -39,3 +39,16 @@ fn a_fleet_sends_nothing_to_a_blocked_registry() {
         }
     }
 }
+
+#[test]
+fn flags_of_a_fleet_are_refused_before_layers_are_made() {
+    let world = World::new();
+    let image = layout(&world, "layout", &tar(&[("x", b"layer")]));
+    world.file("fleet", format!("{}\n", json!({ "attr": "web", "image": image })));
+    // A pipe would be read for the first image alone.
+    let arguments = ["copy", "--fleet", "fleet", "--to", "docker://localhost:1/{attr}", "--vex", "/dev/null"];
+    world.run(&arguments).failure("--vex /dev/null: a fleet reads it for each image");
+    let arguments = ["copy", "--fleet", "fleet", "--to", "oci:out/{attr}", "--also", "zstd:chunked"];
+    world.run(&arguments).failure("--also is for destinations that are registries");
+    assert!(!world.path("out").exists());
+}

@@ -250,6 +250,19 @@ fn tables_of_contents_are_bounded() {
     }
 }
 
+#[test]
+fn a_table_of_contents_without_a_position_is_reported() {
+    // stargz-snapshotter finds it by the footer, and compares only its digest.
+    let mut image = with_toc(b"{}", 2);
+    let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["layers"][0]["annotations"] = json!({ "containerd.io/snapshot/stargz/toc.digest": Digest::sha256(b"{}") });
+    image.manifest = manifest.to_string().into_bytes();
+    let home = tempfile::tempdir().unwrap();
+    write_layout(&home.path().join("image"), &image);
+    let layout = format!("oci:{}", home.path().join("image").display());
+    refused(home.path(), &["verify", &layout], "no annotation has its position");
+}
+
 const PATH: &str = "/nix/store/0c6a1cv41yy9yz8svln6w09ks4wdjk4n-hello";
 
 /// A recipe with a store path that the machine lacks, and a binary cache with this narinfo.

@@ -45,7 +45,8 @@ status=0; "$strata" explain "$work/layout" --cut 2>"$work/log" || status=$?
 same "$status" 2
 grep -q 'does not say what its store paths reference' "$work/log" || fail "the message about an image without references is missing"
 # The HTML page shows the same.
-"$strata" explain "$fat" --html - | grep -qF "\"offset\":21" || fail "the page lacks the dependency to cut"
+"$strata" explain "$fat" --html - >"$work/page.html"
+grep -qF "\"offset\":21" "$work/page.html" || fail "the page lacks the dependency to cut"
 
 # A budget is written, met, exceeded and accepted.
 budget=$work/budget.json

@@ -30,7 +30,7 @@ listed '^l.* /dangling -> /nowhere$'
 # Modes, owners, and files from the flake's source.
 echo text >"$work/file"
 layer=$(build "ociLayerTar { compression = \"\"; files = [ { source = $work/file; destination = \"/a/b\"; mode = \"4711\"; uid = 7; gid = 8; } ]; }")
-tar -tvPf "$layer/layer.tar" --numeric-owner | grep -qE '^-rws--x--x 7/8 .* /a/b$' || fail "mode and owner"
+tar -tvPf "$layer/layer.tar" --numeric-owner | grep -E '^-rws--x--x 7/8 .* /a/b$' >/dev/null || fail "mode and owner"
 
 # Two platforms in one layout: the shared layer is one blob, and evaluation builds nothing.
 both='let

@@ -29,6 +29,8 @@ attack='
 unpack() {
   local archive
   archive=$(build "$@")
+  # Directories of store paths are read-only.
+  [[ ! -e $work/top ]] || chmod -R u+w "$work/top"
   rm -rf "$work/top"
   mkdir "$work/top"
   tar -xOf "$archive" "$(tar -xOf "$archive" manifest.json | jq -r '.[0].Layers[-1]')" | tar -xC "$work/top" --no-same-owner --no-same-permissions

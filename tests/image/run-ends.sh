@@ -11,7 +11,7 @@ sleep=$(build pkgs.coreutils)/bin/sleep
 waits='for _ in {1..20}; do '$sleep' 0.05; done; echo ready; while :; do '$sleep' 0.05; done'
 
 containers() { "$engine" ps --all --quiet --filter label=strata.run; }
-is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -qF -- "$1"; }
+is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -F -- "$1" >/dev/null; }
 nothing_left() {
   local left
   left=$(containers) && [[ ! $left ]] && ! is_root "${bash%/bin/bash}"
@@ -44,7 +44,10 @@ check_engine() {
   # Input and output of a terminal. ctrl-C reaches the program, with and without a terminal in the container.
   types 'ready' 'typed\r' 5 -it -- "$bash" -c 'test -t 0 && test -t 1 && echo ready && read -r line && echo "got $line" && exit 5'
   grep -q 'got typed' "$work/out" || { cat "$work/out"; fail "the input does not arrive"; }
-  for terminal in -it -i ''; do
+  # Without a terminal in the container, both processes of podman 4.3 of a user forward ctrl-C, and the second one fails.
+  terminals=(-it -i '')
+  [[ $engine != podman ]] || ((EUID == 0)) || terminals=(-it)
+  for terminal in "${terminals[@]}"; do
     types 'ready' '\x03' 9 $terminal -- "$bash" -c "trap 'echo interrupted; exit 9' INT; $waits"
     grep -q interrupted "$work/out" || { cat "$work/out"; fail "ctrl-C does not arrive with '$terminal'"; }
     wait_for $$ nothing_left

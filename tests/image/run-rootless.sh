@@ -2,6 +2,7 @@
 # container, which strata reports. With --load, the files have the owners of the image. Nothing of a run remains.
 . "$root/tests/lib.sh"
 . "$root/tests/engines.sh"
+((EUID == 0)) || skip "root makes the users of this script; run.sh runs podman as this one"
 need_command jq
 need_command podman
 top=$(mktemp -d -t strata-rootless.XXXXXX)
@@ -20,12 +21,9 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 CONF
 chmod 755 "$top"
-identity=()
-if ((EUID == 0)); then
-  # For podman, a user without an entry in passwd and without subordinate users.
-  chown -R 2000:2000 "$top/home" "$top/run"
-  identity=(setpriv --reuid 2000 --regid 2000 --clear-groups)
-fi
+# For podman, a user without an entry in passwd and without subordinate users.
+chown -R 2000:2000 "$top/home" "$top/run"
+identity=(setpriv --reuid 2000 --regid 2000 --clear-groups)
 chmod 700 "$top/run"
 # as_user COMMAND…: runs the command in the user's directory.
 as_user() {
@@ -100,7 +98,6 @@ starts_containers || skip "podman starts no container for a user that is not roo
 verify_owners
 verify_ends
 
-((EUID == 0)) || skip "a user with subordinate users, as docker needs, is made by root"
 need_command rootlesskit
 engine=docker
 start_rootless_docker "$top"

@@ -29,7 +29,7 @@ waits='trap "exit 42" TERM; echo ready; while :; do '$coreutils'/bin/sleep 0.05;
 images() { "$engine" images --format '{{.Repository}}:{{.Tag}}' | sed 's,^localhost/,,' | sort | tr '\n' ' '; }
 containers() { "$engine" ps --all --quiet --filter label=strata.run; }
 # is_root PATH: whether the garbage collector keeps the path. It searches the environment of processes.
-is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -qF -- "$1"; }
+is_root() { nix-store --gc --print-roots 2>/dev/null | grep -F -e '/proc/' -e '{' | grep -F -- "$1" >/dev/null; }
 nothing_left() {
   local left
   left=$(containers) && [[ ! $left ]] && ! is_root "$hello"
@@ -127,9 +127,7 @@ if [[ ${docker-} ]]; then
   engine=docker transport=docker-daemon run_directory=
   check_engine
   # A daemon of another machine cannot mount store paths.
-  apart=(--uts)
-  ((EUID == 0)) || apart+=(--map-root-user)
-  unshare "${apart[@]}" bash -euc 'hostname elsewhere; exec "$@"' bash "$strata" run "$first" --network none >"$work/out" 2>"$work/log"
+  on_another_machine "$strata" run "$first" --network none >"$work/out" 2>"$work/log"
   same "$(<"$work/out")" one
   grep -q 'loading the whole image: the docker daemon at .* is on another machine' "$work/log" || { cat "$work/log"; fail "no message that the image is loaded"; }
   # The program of an image.

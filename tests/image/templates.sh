@@ -12,7 +12,7 @@ mkdir "$work/bin"
 cat >"$work/bin/nix" <<SH2
 #!/bin/sh
 command=\$1; shift
-if [ "\$1" = github:strata-images/strata ]; then shift; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
+if [ "\$1 \$2 \$3" = "--inputs-from . strata" ]; then shift 3; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
 else set -- "\$@" --override-input nixpkgs "path:$cache/hostpkgs/flake" --override-input strata "git+file://$root" --no-write-lock-file; fi
 exec $(command -v nix) "\$command" "\$@"
 SH2
@@ -63,7 +63,7 @@ nix key generate-secret --key-name cache.example.com-1 >"$work/key"
 CACHE_PUBLIC_KEY=$(nix key convert-secret-to-public <"$work/key")
 export CACHE_PUBLIC_KEY RUNNER_TEMP=$work/temporary GITHUB_REPOSITORY=Group/App GITHUB_ENV=$work/environment
 mkdir "$RUNNER_TEMP"
-export IMAGE=$registry/app CI_REGISTRY_IMAGE=$registry/group/app GITHUB_SHA=1234 CI_COMMIT_SHA=1234 CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password
+export IMAGE=$registry/app CI_REGISTRY_IMAGE=$registry/group/app GITHUB_SHA=1234 CI_COMMIT_SHA=1234 CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password GITHUB_ACTOR=user PASSWORD=password
 for template in github-actions gitlab-ci; do
   instantiate "$template"
   export CACHE=file://$work/cache-of-$template
@@ -75,7 +75,7 @@ for template in github-actions gitlab-ci; do
     file=.gitlab-ci.yml CACHE_SECRET_KEY=$work/key
   fi
   workflow "$file" >"$work/commands"
-  same "$(grep -c '^nix ' "$work/commands")" 4
+  same "$(grep -cE '(^|\| )nix ' "$work/commands")" 4
   while IFS= read -r command; do
     # Without a network, Nix uses substituters only with this setting.
     PATH=$work/bin:$PATH NIX_CONFIG="${NIX_CONFIG-}"$'\nsubstitute = true' bash -euo pipefail -c "$command" >"$work/log" 2>&1 </dev/null || { cat "$work/log"; fail "$template: $command"; }

@@ -122,11 +122,10 @@ if [[ ${docker-} ]]; then
   engine=docker
   check_engine
   # The network of a container on another machine is not visible here.
-  elsewhere() { unshare --uts bash -euc 'hostname elsewhere; exec "$@"' bash "$@"; }
   for option in --publish --ready-port; do
     value=8080
     [[ $option == --ready-port ]] || value=8080:80
-    elsewhere "$strata" run .#image --nix-arg=--impure --engine docker --watch "$option" "$value" 2>"$work/log" &&
+    on_another_machine "$strata" run .#image --nix-arg=--impure --engine docker --watch "$option" "$value" 2>"$work/log" &&
       fail "strata run --watch $option is accepted with an engine of another machine"
     has_logged "$option $value: --watch needs an engine on this machine: the docker daemon at" || { cat "$work/log"; fail "no message"; }
   done

@@ -18,13 +18,13 @@ for job in workflow.get("jobs", workflow).values():
             print(line.rstrip("\n"))' "$@"
 }
 
-# Those of this repository name each action by its commit, and grant a job only what it declares.
-for file in .github/workflows/*.yml .forgejo/workflows/*.yml; do
+# Those of this repository and of the template name each action by its commit, and grant a job only what it declares.
+for file in .github/workflows/*.yml .forgejo/workflows/*.yml templates/github-actions/.github/workflows/*.yml; do
   workflow uses "$file" >"$work/uses"
   [[ -s $work/uses || $file == .forgejo/* ]] || fail "$file uses no actions"
   lacks -vE '@[0-9a-f]{40}$' "$work/uses"
   same "$(grep -cE 'uses: .*@[0-9a-f]{40} # v[0-9.]+$' "$file")" "$(wc -l <"$work/uses")"
-  [[ $file != .github/* ]] || grep -qx 'permissions: {}' "$file" || fail "$file grants the default permissions"
+  [[ $file == .forgejo/* ]] || grep -qx 'permissions: {}' "$file" || fail "$file grants the default permissions"
 done
 
 # Commands of the Rust code are those of dev/test, and commands of this repository exist. The others install programs, or need
@@ -50,6 +50,7 @@ cargo install --locked cargo-deny --version '"$(sed -n 's/^deny_version=//p' dev
 cargo deny --locked check
 sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0
 nix flake check --print-build-logs'
+sed 's/ --quiet//' dev/test >"$work/checks"
 for file in .github/workflows/*.yml .forgejo/workflows/*.yml .gitlab-ci.yml; do
   workflow run "$file" >"$work/commands"
   [[ -s $work/commands ]] || fail "$file has no commands"
@@ -57,7 +58,7 @@ for file in .github/workflows/*.yml .forgejo/workflows/*.yml .gitlab-ci.yml; do
     case $command in
       "cargo fmt"* | "cargo clippy"* | "cargo doc"* | "RUSTDOCFLAGS="*)
         command=${command#RUSTDOCFLAGS=\"-D warnings\" }
-        sed 's/ --quiet//' dev/test | grep -qF -- " $command" || fail "$file: dev/test does not run: $command"
+        grep -qF -- " $command" "$work/checks" || fail "$file: dev/test does not run: $command"
         ;;
       dev/*) [[ -x ${command%% *} ]] || fail "$file: ${command%% *} is no program" ;;
       *) grep -qxF -- "$command" <<<"$others" || fail "$file: run this command, and add it to this test: $command" ;;

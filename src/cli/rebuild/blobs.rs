@@ -153,6 +153,20 @@ mod tests {
         tar.finish().unwrap()
     }
 
+    /// The tar of a pipe, which tables of other writers describe.
+    fn pipe() -> Vec<u8> {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Fifo);
+        header.set_path("pipe").unwrap();
+        header.set_mode(0o600);
+        header.set_size(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1);
+        header.set_cksum();
+        [header.as_bytes().as_slice(), &EMPTY].concat()
+    }
+
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut writer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         writer.write_all(bytes).unwrap();
@@ -228,6 +242,7 @@ mod tests {
         let data: fn(&mut Descriptor) = |descriptor| descriptor.data = Some("AAAA".to_owned());
         for (image, expected) in [
             (with_wrong_toc(&tar), "the layer's table of contents: "),
+            (with_wrong_toc(&pipe()), "the layer's table of contents: "),
             (with_wrong_toc(&EMPTY), "which strata cannot compare"),
             (with_footer(&tar), "which strata cannot compare"),
             (

@@ -59,6 +59,9 @@ pub enum HeaderResult {
 /// The extensions of the next entry.
 #[derive(Default)]
 pub struct Headers {
+    /// Whether devices and pipes are entries. Partial pulls leave them out (containers/storage, pkg/chunked/storage_linux.go,
+    /// ApplyDiff).
+    pub describes_devices: bool,
     kind: u8,
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
@@ -91,9 +94,8 @@ impl Headers {
         match self.kind {
             b'x' if !self.has_pax && size <= EXTENSION.bytes => Ok(HeaderResult::Extension(size)),
             b'L' | b'K' if size <= EXTENSION.bytes => Ok(HeaderResult::Extension(size)),
-            // Partial pulls leave them out (containers/storage, pkg/chunked/storage_linux.go, ApplyDiff).
-            b'3' | b'4' | b'6' => Err(Unfit::new("a device or a pipe")),
-            b'0' | b'1' | b'2' | b'5' => self.entry(header, size),
+            b'3' | b'4' | b'6' if !self.describes_devices => Err(Unfit::new("a device or a pipe")),
+            b'0'..=b'6' => self.entry(header, size),
             // Refuses global headers, sparse files, and types that may have data.
             b'S' => Err(Unfit::new("a sparse file")),
             b'g' => Err(Unfit::new("a global extended header")),
@@ -117,8 +119,14 @@ impl Headers {
         Ok(())
     }
 
+    /// Returns the extensions of an entry. The next entry has none.
+    fn take(&mut self) -> Self {
+        let next = Self { describes_devices: self.describes_devices, ..Self::default() };
+        std::mem::replace(self, next)
+    }
+
     fn entry(&mut self, header: &tar::Header, size: u64) -> Result<HeaderResult, Unfit> {
-        let Self { kind, name, link, pax, .. } = std::mem::take(self);
+        let Self { kind, name, link, pax, .. } = self.take();
         if let Some(gnu) = header.as_gnu()
             && (gnu.atime[0] != 0 || gnu.ctime[0] != 0)
         {
@@ -183,7 +191,10 @@ fn parse_kind(kind: u8) -> EntryKind {
     match kind {
         b'1' => EntryKind::Hardlink,
         b'2' => EntryKind::Symlink,
+        b'3' => EntryKind::Char,
+        b'4' => EntryKind::Block,
         b'5' => EntryKind::Dir,
+        b'6' => EntryKind::Fifo,
         _ => EntryKind::Reg,
     }
 }

@@ -22,7 +22,7 @@ const RATIO: u64 = 40_000;
 /// The reason why a table is not used.
 #[derive(Debug, thiserror::Error)]
 #[error("the layer's table of contents: {0}")]
-pub struct TocError(pub(super) String);
+pub struct TocError(pub(crate) String);
 
 type Result<T> = std::result::Result<T, TocError>;
 
@@ -113,7 +113,7 @@ impl Located {
         // Entries are counted before the table is parsed, because an entry needs at least ten times its text in memory.
         let entries = plain.iter().filter(|&&byte| byte == b'{').count();
         budget.take_parts(entries as u64).map_err(|error| TocError(error.to_string()))?;
-        let table: Toc = serde_json::from_slice(&plain).map_err(|error| TocError(format!("parsing it: {error}")))?;
+        let table = Toc::parse(&plain).map_err(|error| TocError(format!("parsing it: {error}")))?;
         if table.version != 1 {
             return wrong(format!("it has version {}, and not 1", table.version));
         }

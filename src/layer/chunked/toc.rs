@@ -10,19 +10,24 @@
 //! ```
 //!
 //! The fields are those of `FileMetadata` (containers/container-libs, storage/pkg/chunked/internal/minimal/compression.go). A
-//! chunk ends where the file's next chunk begins, and the last one at `endOffset`. Readers since containers/storage 1.48 accept
-//! field names in any case. Older readers, such as podman 4.3, accept times and owners only as `ModTime`, `UID` and `GID`
-//! (`unmarshalToc` in pkg/chunked/cache_linux.go of its v1.43.0). Therefore these names are written.
+//! chunk ends where the file's next chunk begins, and the last one at `endOffset`. Older readers, such as podman 4.3, accept times
+//! and owners only as `ModTime`, `UID` and `GID` (`unmarshalToc` in pkg/chunked/cache_linux.go of containers/storage 1.43.0).
+//! Therefore these names are written.
+//!
+//! Readers accept field names in any case: containers/storage since 1.48, and stargz-snapshotter, whose `encoding/json` uses the
+//! last field that matches. Two names that differ in case only are therefore refused, since readers could see another table.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeSeed, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 
 use crate::oci::Digest;
 
 /// An entry of the table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct TocEntry {
     /// The type of the entry.
     #[serde(rename = "type")]
@@ -30,7 +35,11 @@ pub struct TocEntry {
     /// The path in the layer, as in the tar.
     pub name: String,
     /// The target of a link.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "String::is_empty",
+        rename(serialize = "linkName", deserialize = "linkname")
+    )]
     pub link_name: String,
     /// The permission bits.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -39,13 +48,13 @@ pub struct TocEntry {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub size: u64,
     /// The numeric owner.
-    #[serde(default, rename = "UID", alias = "uid", skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", rename(serialize = "UID", deserialize = "uid"))]
     pub uid: u64,
     /// The numeric group.
-    #[serde(default, rename = "GID", alias = "gid", skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", rename(serialize = "GID", deserialize = "gid"))]
     pub gid: u64,
     /// The modification time in the form of RFC 3339.
-    #[serde(default, rename = "ModTime", alias = "modtime", skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", rename(serialize = "ModTime", deserialize = "modtime"))]
     pub modified: Option<String>,
     /// The time of the last access.
     #[serde(default, rename = "accesstime", skip_serializing_if = "Option::is_none")]
@@ -54,10 +63,10 @@ pub struct TocEntry {
     #[serde(default, rename = "changetime", skip_serializing_if = "Option::is_none")]
     pub changed: Option<String>,
     /// The major number of a device.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", rename(serialize = "devMajor", deserialize = "devmajor"))]
     pub dev_major: u64,
     /// The minor number of a device.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", rename(serialize = "devMinor", deserialize = "devminor"))]
     pub dev_minor: u64,
     /// The extended attributes, in base64.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -69,19 +78,27 @@ pub struct TocEntry {
     #[serde(default, skip_serializing_if = "is_zero")]
     pub offset: u64,
     /// The end of the file's last chunk in the blob.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", rename(serialize = "endOffset", deserialize = "endoffset"))]
     pub end_offset: u64,
     /// The size of the chunk in bytes, if the file has several.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", rename(serialize = "chunkSize", deserialize = "chunksize"))]
     pub chunk_size: u64,
     /// The start of the chunk in the file.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", rename(serialize = "chunkOffset", deserialize = "chunkoffset"))]
     pub chunk_offset: u64,
     /// The digest of the chunk's content.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        rename(serialize = "chunkDigest", deserialize = "chunkdigest")
+    )]
     pub chunk_digest: Option<Digest>,
     /// `zeros` for a chunk of zeros.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "String::is_empty",
+        rename(serialize = "chunkType", deserialize = "chunktype")
+    )]
     pub chunk_type: String,
 }
 
@@ -104,15 +121,70 @@ pub enum EntryKind {
 
 /// The whole table.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Toc {
     /// The version, which is 1.
     pub version: u32,
     /// The entries, in the order of the tar.
+    #[serde(deserialize_with = "entries")]
     pub entries: Vec<TocEntry>,
     /// The digest of the compressed tar-split data.
-    #[serde(default)]
+    #[serde(default, rename = "tarsplitdigest")]
     pub tar_split_digest: Option<Digest>,
+}
+
+impl Toc {
+    /// Parses the JSON of a table.
+    ///
+    /// # Errors
+    ///
+    /// If it is malformed, or two field names of an object are equal without case.
+    pub fn parse(json: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(json).map(|AnyCase(table)| table)
+    }
+}
+
+fn entries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<TocEntry>, D::Error> {
+    let entries = Vec::<AnyCase<TocEntry>>::deserialize(deserializer)?;
+    Ok(entries.into_iter().map(|AnyCase(entry)| entry).collect())
+}
+
+/// A value whose fields, in JSON, have names in any case. Those of its `Deserialize` are in lower case.
+struct AnyCase<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for AnyCase<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(LowerCase(map)))
+            }
+        }
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// An object whose field names are changed to lower case. A field that is known twice is an error of `Deserialize`.
+struct LowerCase<A>(A);
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for LowerCase<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        let Some(name) = self.0.next_key::<String>()? else { return Ok(None) };
+        // For `encoding/json`, the Kelvin sign is a K, and the long s an s.
+        if !name.is_ascii() {
+            return Err(de::Error::custom(format_args!("the field name {name:?} is not ASCII")));
+        }
+        seed.deserialize(name.to_ascii_lowercase().into_deserializer()).map(Some)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.0.next_value_seed(seed)
+    }
 }
 
 fn is_zero(number: &u64) -> bool {

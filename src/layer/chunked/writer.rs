@@ -80,6 +80,13 @@ impl<W: Write> ChunkedWriter<W> {
         })
     }
 
+    /// Describes devices and pipes too, as the tables of other writers do. Partial pulls leave such files out, so this is for
+    /// comparisons only.
+    pub fn describing_devices(mut self) -> Self {
+        self.headers.describes_devices = true;
+        self
+    }
+
     /// Compresses the rest. Returns the inner writer, and the additional fields of the layer's descriptor.
     pub fn finish(self) -> io::Result<(W, Finished)> {
         let (out, annotations, map) = self.finish_with_map()?;

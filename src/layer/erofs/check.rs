@@ -33,10 +33,16 @@ pub fn is_intact(file: &mut File, diff_id: &Digest) -> io::Result<bool> {
     Ok(uuid == found && block == sealed)
 }
 
+/// The revision of the bytes that strata writes. It changes with them, so that files of earlier versions in a cache are written again.
+const REVISION: u8 = 1;
+
 /// Returns the UUID of an image. `hash` includes all blocks except the first, which has neither a UUID nor a checksum yet.
 pub(super) fn uuid(mut hash: Sha256Writer<io::Sink>, first: &[u8; BLOCK as usize], diff_id: &Digest) -> [u8; 16] {
     // Writing to a sink does not fail.
-    let _ = hash.write_all(first).and_then(|()| hash.write_all(diff_id.to_string().as_bytes()));
+    let _ = hash
+        .write_all(first)
+        .and_then(|()| hash.write_all(diff_id.to_string().as_bytes()))
+        .and_then(|()| hash.write_all(&[REVISION]));
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&hash.finish().1.as_bytes()[..16]);
     uuid

@@ -16,7 +16,7 @@ mod sizes;
 mod text;
 mod walk;
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, sync::Arc};
 
 use serde::Serialize;
 
@@ -84,7 +84,7 @@ pub struct Reason {
     pub why: Why,
     /// The file that needs it. `None` if the configuration does.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<String>,
+    pub by: Option<Arc<str>>,
 }
 
 /// How a file is needed.

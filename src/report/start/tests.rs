@@ -3,7 +3,7 @@ use std::io::Cursor;
 use proptest::prelude::*;
 use tar::EntryType;
 
-use super::{elf::Elf, *};
+use super::{elf::Elf, walk::DIRECTORIES, *};
 use crate::{
     image::{Image, LayerBlob, Recipe},
     oci::{Descriptor, Digest, descriptor::media_type},
@@ -223,6 +223,20 @@ fn the_number_of_files_is_limited() {
     let entries: Vec<Entry> = names.iter().enumerate().map(|(at, name)| entry(name, next(at))).collect();
     let error = Start::new(&config(&[&names[0]], &[]), &files(&[entries]), None).unwrap_err();
     assert!(matches!(error, StartError::TooMany), "{error}");
+}
+
+#[test]
+fn the_searched_directories_of_texts_are_limited() {
+    let text = |count: usize| {
+        let names = (0..count).map(|number| store('d', &format!("n{number}/bin\n")));
+        // Names that occur again count once.
+        format!("#!/bin/sh\n{0}{0}", names.collect::<String>())
+    };
+    for (count, is_within) in [(DIRECTORIES, true), (DIRECTORIES + 1, false)] {
+        let layers = [vec![entry("/bin/sh", elf("", &[])), entry("/bin/start", text(count))]];
+        let start = Start::new(&config(&["start"], &["PATH=/bin"]), &files(&layers), None);
+        assert_eq!(!matches!(start, Err(StartError::TooMany)), is_within, "{count} directories");
+    }
 }
 
 proptest! {

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -23,6 +24,8 @@ use crate::{
 pub(super) const FILES: usize = 10_000;
 /// The maximum number of paths that are still to be visited.
 const TASKS: usize = 1_000_000;
+/// The maximum number of directories that are searched for programs and libraries.
+pub(super) const DIRECTORIES: usize = 1000;
 /// The maximum size of a text that is searched for store paths, in bytes. Wrappers have a few hundred.
 const TEXT: u64 = 256 * 1024;
 /// The maximum size of a program of makeBinaryWrapper, in bytes. They have 16,000.
@@ -41,6 +44,8 @@ pub(super) struct Walk<'a> {
     search: Vec<PathBuf>,
     directory: PathBuf,
     linker: LinkerEnvironment,
+    /// The directories that were added to both.
+    directories: HashSet<PathBuf>,
     /// The next task is the last one.
     tasks: Vec<Task>,
     seen: HashSet<PathBuf>,
@@ -66,6 +71,7 @@ impl<'a> Walk<'a> {
                 preload: preload.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
                 named: Vec::new(),
             },
+            directories: HashSet::new(),
             tasks: Vec::new(),
             seen: HashSet::new(),
             paths: Vec::new(),
@@ -128,11 +134,7 @@ impl<'a> Walk<'a> {
         };
         match found.file {
             // Programs and libraries are searched in such directories, but the directories are not read.
-            MergedFile::Directory if is_searched(&path) => {
-                self.search.push(path.clone());
-                self.linker.named.push(path);
-                Ok(())
-            }
+            MergedFile::Directory if is_searched(&path) => self.add_directory(path),
             MergedFile::Directory => {
                 self.add_links(&found, &reason);
                 if self.files.store_path(&found.path).is_some() {
@@ -148,6 +150,19 @@ impl<'a> Walk<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Adds a directory in which programs and libraries are searched.
+    fn add_directory(&mut self, path: PathBuf) -> Result<(), StartError> {
+        if !self.directories.insert(path.clone()) {
+            return Ok(());
+        }
+        if self.directories.len() > DIRECTORIES {
+            return Err(StartError::TooMany);
+        }
+        self.search.push(path.clone());
+        self.linker.named.push(path);
+        Ok(())
     }
 
     /// Adds a file that the start opens. Returns whether it is new.
@@ -209,13 +224,12 @@ impl<'a> Walk<'a> {
         }
         let mut start = Vec::new();
         file.take(TEXT).read_to_end(&mut start).map_err(fail)?;
-        self.read_text(found, &start, size <= TEXT);
-        Ok(())
+        self.read_text(found, &start, size <= TEXT)
     }
 
     /// Adds the interpreter and the libraries of an ELF file.
     fn load(&mut self, found: &FoundFile, elf: Elf) -> Result<(), StartError> {
-        let reason = |why, by: &Path| Reason { why, by: Some(shown(by)) };
+        let reason = |why, by: &Path| Reason { why, by: Some(shown(by).into()) };
         if let Some(interpreter) = &elf.interpreter {
             self.visit(Task { path: interpreter.into(), reason: reason(Why::Interpreter, &found.path) })?;
         }
@@ -229,7 +243,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Adds what a text names, and the interpreter of a script. `is_whole` is whether `text` is the whole file.
-    fn read_text(&mut self, found: &FoundFile, text: &[u8], is_whole: bool) {
+    fn read_text(&mut self, found: &FoundFile, text: &[u8], is_whole: bool) -> Result<(), StartError> {
         let shebang = Shebang::parse(text);
         let mut added = Vec::new();
         if let Some(Shebang { interpreter, program }) = &shebang {
@@ -241,8 +255,9 @@ impl<'a> Walk<'a> {
             let named = text::store_paths(text);
             // A wrapper sets PATH before it runs commands.
             let (directories, named) = named.into_iter().partition::<Vec<_>, _>(|path| is_searched(path));
-            self.search.extend(directories.iter().cloned());
-            self.linker.named.extend(directories);
+            for directory in directories {
+                self.add_directory(directory)?;
+            }
             if shebang.is_some_and(|shebang| shebang.is_shell()) {
                 let text = String::from_utf8_lossy(text);
                 let commands = text::commands(&text).into_iter().filter_map(|name| self.program(name)).collect();
@@ -251,6 +266,7 @@ impl<'a> Walk<'a> {
             added.extend(tasks(named, Why::Named, found));
         }
         self.push(added);
+        Ok(())
     }
 
     /// Returns the result of the walk.
@@ -272,7 +288,8 @@ impl<'a> Walk<'a> {
 }
 
 fn tasks(paths: Vec<PathBuf>, why: Why, by: &FoundFile) -> Vec<Task> {
-    let reason = Reason { why, by: Some(shown(&by.path)) };
+    let by: Arc<str> = shown(&by.path).into();
+    let reason = Reason { why, by: Some(by) };
     paths.into_iter().map(|path| Task { path, reason: reason.clone() }).collect()
 }
 

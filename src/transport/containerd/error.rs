@@ -16,4 +16,11 @@ pub enum ContainerdError {
         "--snapshotter {name}: containerd has no usable snapshotter of this name; {choices}add it to containerd's configuration"
     )]
     UnknownSnapshotter { name: String, choices: String },
+    /// The client unpacks, and does not pass on the annotations that nix-snapshotter needs.
+    #[error(
+        "--snapshotter {name}: the image is one of --nix-node, and containerd does not pass its store paths on to this snapshotter; \
+         add `[[plugins.\"io.containerd.transfer.v1.local\".unpack_config]]` with `snapshotter = \"{name}\"` to containerd's \
+         configuration"
+    )]
+    NotConfigured { name: String },
 }

@@ -21,9 +21,13 @@
 use std::io;
 
 use super::ContainerdError;
-use crate::transport::{
-    archive,
-    engine::{EngineError, Tool},
+use crate::{
+    image::nix_node::ANNOTATION,
+    oci::Descriptor,
+    transport::{
+        archive,
+        engine::{EngineError, Tool},
+    },
 };
 
 /// The type of plug-ins that are snapshotters.
@@ -67,6 +71,22 @@ impl Snapshotter {
         Ok(Self { is_local, ..configured })
     }
 
+    /// Checks that the snapshotter receives the annotations of layers, if nix-snapshotter needs them.
+    ///
+    /// # Errors
+    ///
+    /// [`ContainerdError::NotConfigured`].
+    pub fn check_annotations<'a>(
+        &self,
+        mut layers: impl Iterator<Item = &'a Descriptor>,
+    ) -> Result<(), ContainerdError> {
+        let name = self.flag.as_deref().and_then(|flag| flag.strip_prefix("--snapshotter="));
+        match name.filter(|_| self.is_local && layers.any(|layer| layer.annotations.contains_key(ANNOTATION))) {
+            Some(name) => Err(ContainerdError::NotConfigured { name: name.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the command that imports an archive from its standard input.
     pub fn import(&self) -> Vec<&str> {
         let local = self.is_local.then_some("--local");
@@ -88,6 +108,7 @@ fn usable(line: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Digest;
 
     #[test]
     fn snapshotters_that_are_not_loaded_are_not_listed() {
@@ -97,6 +118,17 @@ mod tests {
                       io.containerd.snapshotter.v1    nix          -              ok    \n\
                       io.containerd.content.v1        content      -              ok    \n";
         assert_eq!(listed.lines().filter_map(usable).collect::<Vec<_>>(), ["native", "nix"]);
+    }
+
+    #[test]
+    fn images_for_nix_nodes_need_a_snapshotter_of_the_transfer_service() {
+        let mut layer = Descriptor::new("x", Digest::sha256(b"x"), 1);
+        let nix = |is_local| Snapshotter { flag: Some("--snapshotter=nix".to_owned()), is_local };
+        nix(true).check_annotations([&layer].into_iter()).unwrap();
+        layer.annotations.insert(ANNOTATION.to_owned(), "/nix/store/x".to_owned());
+        nix(false).check_annotations([&layer].into_iter()).unwrap();
+        let error = nix(true).check_annotations([&layer].into_iter()).unwrap_err().to_string();
+        assert!(error.contains("`snapshotter = \"nix\"` to containerd's configuration"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `ctr` is on every machine that runs containerd, and any command that forwards standard input and output reaches it
 //! (`docker exec`, `ssh`, `k3s`, `minikube`). A client of containerd's API would need its socket. The load runs six
-//! short commands:
+//! short commands, and two before them that find out how a given snapshotter works:
 //!
 //! ```text
 //! content ls        the blobs of the namespace
@@ -83,6 +83,7 @@ pub fn load(
     ctr: &Tool,
 ) -> Result<Loaded, ContainerdError> {
     let snapshotter = Snapshotter::find(snapshotter, ctr)?;
+    snapshotter.check_annotations(image.layers.iter().map(|layer| &layer.descriptor))?;
     let reference = name.full();
     let loaded = Loaded::new(image.digest(), reference.clone());
     let blobs = ctr.run(&["content", "ls", "-q"])?;

@@ -84,6 +84,14 @@ fn wrong_annotations_and_tocs_are_refused() {
         (r#"{"version":2,"entries":[]}"#, "version 2"),
         (r#"{"version":1,"entries":[{"type":"other","name":"x"}]}"#, "parsing it"),
         (r#"{"version":1,"entries":[{"type":"reg","name":"x","size":-1}]}"#, "parsing it"),
+        // Readers whose field names have any case see another table.
+        (r#"{"version":1,"entries":[],"Entries":[{"type":"dir","name":"x"}]}"#, "duplicate field `entries`"),
+        (r#"{"version":1,"entries":[{"type":"reg","name":"x","mode":493,"MODE":2541}]}"#, "duplicate field `mode`"),
+        (
+            r#"{"version":1,"entries":[{"type":"reg","name":"x","chunkSize":1,"chunksize":2}]}"#,
+            "duplicate field `chunksize`",
+        ),
+        (r#"{"version":1,"entries":[{"type":"reg","name":"x","\u017fize":1}]}"#, "is not ASCII"),
     ] {
         let bytes = zstd::encode_all(text.as_bytes(), 3).unwrap();
         let error = error(&located_as(&bytes, text.len() as u64), &bytes);
@@ -95,6 +103,52 @@ fn wrong_annotations_and_tocs_are_refused() {
     let many = format!(r#"{{"version":1,"entries":[{entries}]}}"#);
     let bytes = zstd::encode_all(many.as_bytes(), 3).unwrap();
     assert!(error(&located_as(&bytes, many.len() as u64), &bytes).contains("more than 1000000 entries"));
+}
+
+#[test]
+fn field_names_have_any_case() {
+    let text = r#"{"Version":1,"ENTRIES":[{"Type":"reg","nAme":"x","modtime":"1970-01-01T00:00:01Z","UID":7,"gid":8,
+        "LINKNAME":"y","ChunkSize":3,"devmajor":4,"other":{"A":1,"a":2}}]}"#;
+    let expected = TocEntry {
+        name: "x".to_owned(),
+        modified: Some("1970-01-01T00:00:01Z".to_owned()),
+        uid: 7,
+        gid: 8,
+        link_name: "y".to_owned(),
+        chunk_size: 3,
+        dev_major: 4,
+        ..TocEntry::default()
+    };
+    assert_eq!(Toc::parse(text.as_bytes()).unwrap().entries, [expected]);
+}
+
+#[test]
+fn devices_are_described_for_comparisons_only() {
+    let mut tar = TarWriter::new(Vec::new());
+    tar.append_with::<LayerError>(&Header::file(b"/a", 0), |_| Ok(())).unwrap();
+    let mut tar = tar.finish().unwrap();
+    tar.truncate(512);
+    let mut pipe = tar::Header::new_ustar();
+    pipe.set_path("pipe").unwrap();
+    pipe.set_entry_type(tar::EntryType::Fifo);
+    pipe.set_mode(0o600);
+    pipe.set_size(0);
+    pipe.set_uid(1);
+    pipe.set_gid(1);
+    pipe.set_mtime(1);
+    pipe.set_cksum();
+    tar.extend_from_slice(pipe.as_bytes());
+    tar.extend_from_slice(&[0; 1024]);
+    let mut writer = ChunkedWriter::with_threads(Vec::new(), 1, None).unwrap().describing_devices();
+    writer.write_all(&tar).unwrap();
+    let (blob, Finished { annotations, unfit }) = writer.finish().unwrap();
+    assert_eq!(unfit, None);
+    let (_, toc) = table(&blob, &annotations);
+    let kinds: Vec<EntryKind> = toc.entries.iter().map(|entry| entry.kind).collect();
+    assert_eq!(kinds, [EntryKind::Reg, EntryKind::Fifo]);
+    let mut other = toc.clone();
+    other.entries[1].kind = EntryKind::Reg;
+    assert!(check_entries(&other, &toc).is_err());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::{
     watch::{LayerProgress, Watched},
 };
 use crate::{
-    image::{Image, ImageError, LayerBlob},
+    image::{Chunked, Image, ImageError, LayerBlob},
     layer::{
         ChunkReader,
         chunked::{Finished, Unfit, annotation},
@@ -72,8 +72,10 @@ impl Push<'_> {
         if is_compressed && found.evidence != Some(Evidence::Made) && !compression.fits(&found.blob) {
             self.warn(Unfit::unknown().warning(watch.layer));
         }
-        if !is_compressed && compression == Compression::Lazy && !compression.fits(descriptor) {
-            self.warn(format!("layer {} is pulled whole, since it is compressed already", watch.layer));
+        if let Some(warning) =
+            Chunked::lazy_warning(watch.layer, descriptor).filter(|_| compression == Compression::Lazy)
+        {
+            self.warn(warning);
         }
         let Descriptor { media_type, digest, size, annotations, .. } = found.blob;
         let annotations = match is_compressed {

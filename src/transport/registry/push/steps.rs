@@ -221,7 +221,7 @@ fn images_first(listed: &Index, count: usize) -> Vec<usize> {
 
 /// Whether the index marks an image as one of zstd layers, and it has no uncompressed ones.
 fn is_zstd(listed: Option<&Descriptor>, image: &Image) -> bool {
-    let is_compressed = |layer: &LayerBlob| !media_type::is_uncompressed_layer(&layer.descriptor.media_type);
+    let is_compressed = |layer: &LayerBlob| media_type::as_oci(&layer.descriptor.media_type) != media_type::LAYER_TAR;
     listed.is_some_and(|listed| listed.annotations.contains_key(annotation::ZSTD))
         && image.layers.iter().all(is_compressed)
 }

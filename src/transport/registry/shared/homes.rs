@@ -154,7 +154,8 @@ impl Home {
 /// Returns the key of a layer's blob before it is made: its digest, or the digest of the layer if the push compresses it. The
 /// claim of a recipe is part of the key, so that it holds for images with the same claim only.
 pub fn key(layer: &LayerBlob, compression: Compression) -> (Digest, bool) {
-    let is_compressed = compression != Compression::None && layer.descriptor.media_type == media_type::LAYER_TAR;
+    let is_compressed =
+        compression != Compression::None && media_type::is_compressed_by_push(&layer.descriptor.media_type);
     let claim = layer.compressed.get(compression.name()).filter(|_| is_compressed);
     let key = match claim {
         Some(claim) => Digest::sha256(format!("{} {}", layer.diff_id, claim.digest).as_bytes()),
