@@ -22,7 +22,7 @@ start_registry "$work/registry"
 image=$(greeter app:t one)
 other=$(greeter app:t two)
 push() { "$strata" copy --quiet "$@" 2>"$work/log" || { cat "$work/log"; fail "it is not pushed"; }; }
-digest=$(push "$image" "docker://$registry/app:t" --also zstd:chunked)
+digest=$("$strata" copy "$image" "docker://$registry/app:t" --also zstd:chunked 2>"$work/log") || { cat "$work/log"; fail "it is not pushed"; }
 grep -q 'containerd fetches the layers of both manifests' "$work/log" || { cat "$work/log"; fail "the note is missing"; }
 index() { curl --silent --fail --header 'Accept: application/vnd.oci.image.index.v1+json' "http://$registry/v2/app/manifests/$1"; }
 index t >"$work/index"
