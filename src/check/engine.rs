@@ -229,14 +229,17 @@ impl EngineRunner<'_> {
             .spawn()
             .with_context(|| format!("starting {}", self.engine.program()))?;
         let (stdout, stderr) = streams::capture(&mut started);
-        started.wait().with_context(|| format!("waiting for {}", self.engine.program()))?;
+        let ended = started.wait().with_context(|| format!("waiting for {}", self.engine.program()))?;
         let duration = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let format = "{{.State.ExitCode}} {{.State.Error}}";
         let state = client(self.engine, &["inspect", "--format", format, &container])?;
         let state = text(&state.stdout);
         let (status, error) = state.trim().split_once(' ').unwrap_or((state.trim(), ""));
-        let status = status.parse().with_context(|| format!("reading the state of a container: {state}"))?;
+        let status: i64 = status.parse().with_context(|| format!("reading the state of a container: {state}"))?;
         let error = Some(error.trim()).filter(|error| !error.is_empty()).map(str::to_owned);
+        // podman records neither an error nor an exit status for a container that it could not start.
+        let not_started = || format!("{} start failed: {ended}", self.engine.program());
+        let error = error.or_else(|| (status == 0 && !ended.success()).then(not_started));
         Ok((container, CommandOutput { status, stdout, stderr, error, duration }))
     }
 

@@ -94,16 +94,16 @@ if [[ ${docker-} ]]; then
   # The daemon is killed: the container is removed after the daemon runs again.
   start_docker "$work/docker"
   start "$image" "$bash" -c "$waits"
-  kill -KILL "$(<"$work/docker/pid")"
+  as_root kill -KILL "$(<"$work/docker/pid")"
   wait "$docker_pid" 2>/dev/null || true
   ends_with 125
   wait_for $$ has_logged 'strata: docker does not answer; its container is removed as soon as it does'
   is_root "${bash%/bin/bash}" || fail "the store paths of a container that may still run could be collected"
-  rm -f "$work/docker/pid"
+  as_root rm -f "$work/docker/pid"
   start_docker "$work/docker"
   wait_for "$docker_pid" nothing_left
   docker images --quiet | sort -u | xargs --no-run-if-empty docker rmi --force >/dev/null
   stop_docker
   # Mounts of the killed daemon.
-  awk -v at="$work/docker" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | xargs --no-run-if-empty umount --lazy
+  awk -v at="$work/docker" 'index($2, at) == 1 { print $2 }' /proc/mounts | sort -r | as_root xargs --no-run-if-empty umount --lazy
 fi
