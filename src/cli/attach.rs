@@ -171,7 +171,7 @@ impl Attachments {
     /// Refuses documents that cannot be read for each image of a fleet.
     pub fn check_rereadable(&self) -> Result<()> {
         for file in self.vex.iter().filter(|text| *text != OPENVEX) {
-            let is_once = fs::metadata(file).is_ok_and(|metadata| !metadata.is_file());
+            let is_once = fs::metadata(file).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir());
             ensure!(!is_once, "--vex {file}: a fleet reads it for each image, and this can be read once; write a file");
         }
         Ok(())
