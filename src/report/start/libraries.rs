@@ -15,9 +15,10 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use super::elf::Elf;
+use super::{elf::Elf, walk::shown};
 use crate::image::{FoundFile, MergedFiles};
 
 /// The maximum number of libraries of one program. Large desktop programs have a few hundred.
@@ -27,15 +28,15 @@ const LIMIT: usize = 4096;
 #[derive(Debug)]
 pub struct Library {
     pub file: FoundFile,
-    /// The path of the file that needs it.
-    pub by: PathBuf,
+    /// The path of the file that needs it, for people.
+    pub by: Arc<str>,
 }
 
 /// The libraries of a program, and the names of those that were not found, each with the path of the file that needs it.
 #[derive(Debug, Default)]
 pub struct Libraries {
     pub found: Vec<Library>,
-    pub missing: Vec<(String, PathBuf)>,
+    pub missing: Vec<(String, Arc<str>)>,
 }
 
 /// The directories and libraries of the environment.
@@ -51,8 +52,8 @@ pub struct LinkerEnvironment {
 
 /// A loaded file.
 struct Loaded {
-    /// The path of the file.
-    path: PathBuf,
+    /// The path of the file, for people. Its libraries share it, because a hostile file may need many thousands.
+    path: Arc<str>,
     /// The value of `$ORIGIN`: the directory of the program without links, or of the path by which a library was found.
     origin: PathBuf,
     elf: Elf,
@@ -71,7 +72,7 @@ pub fn load(files: &MergedFiles, path: &Path, program: Elf, environment: &Linker
     defaults.extend(["lib64", "usr/lib64", "lib", "usr/lib"].map(PathBuf::from));
     let kind = program.kind;
     let origin = path.parent().unwrap_or(path).to_owned();
-    let mut loaded = vec![Loaded { path: path.to_owned(), origin, elf: program, loader: None }];
+    let mut loaded = vec![Loaded { path: shown(path).into(), origin, elf: program, loader: None }];
     let mut names: HashSet<String> = HashSet::new();
     let mut paths: HashSet<PathBuf> = linker.into_iter().map(|linker| linker.path).collect();
     let mut libraries = Libraries::default();
@@ -89,14 +90,14 @@ pub fn load(files: &MergedFiles, path: &Path, program: Elf, environment: &Linker
                 Some((candidate, file, elf))
             });
             let Some((candidate, file, elf)) = found else {
-                libraries.missing.push((name, loaded[next].path.clone()));
+                libraries.missing.push((name, Arc::clone(&loaded[next].path)));
                 continue;
             };
             names.extend(elf.soname.clone());
             if paths.insert(file.path.clone()) {
-                let by = loaded[next].path.clone();
+                let by = Arc::clone(&loaded[next].path);
                 let origin = candidate.parent().unwrap_or(&candidate).to_owned();
-                loaded.push(Loaded { path: file.path.clone(), origin, elf, loader: Some(next) });
+                loaded.push(Loaded { path: shown(&file.path).into(), origin, elf, loader: Some(next) });
                 libraries.found.push(Library { file, by });
             }
         }

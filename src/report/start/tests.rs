@@ -200,6 +200,15 @@ fn loops_and_missing_programs_end() {
     assert!(fails(&["sh"]).starts_with("the image has no executable program \"sh\""));
 }
 
+/// As in Linux. A chain of interpreters would take memory of the stack for each.
+#[test]
+fn the_interpreter_of_an_interpreter_is_not_followed() {
+    let names: Vec<String> = (0..5000).map(|number| store('b', &format!("n{number}/ld.so"))).collect();
+    let entries: Vec<Entry> = names.windows(2).map(|pair| entry(&pair[0], elf(&pair[1], &[]))).collect();
+    let start = Start::new(&config(&[&names[0]], &[]), &files(&[entries]), None).unwrap();
+    assert_eq!(start.paths.len(), 2);
+}
+
 #[test]
 fn files_of_later_layers_replace_those_of_lower_ones() {
     let program = |name: &str| format!("#!{}\n", store('a', name)).into_bytes();

@@ -229,9 +229,14 @@ impl<'a> Walk<'a> {
 
     /// Adds the interpreter and the libraries of an ELF file.
     fn load(&mut self, found: &FoundFile, elf: Elf) -> Result<(), StartError> {
-        let reason = |why, by: &Path| Reason { why, by: Some(shown(by).into()) };
+        let reason = |why, by: &Arc<str>| Reason { why, by: Some(Arc::clone(by)) };
         if let Some(interpreter) = &elf.interpreter {
-            self.visit(Task { path: interpreter.into(), reason: reason(Why::Interpreter, &found.path) })?;
+            // Linux maps it, and does not read which interpreter it has itself (fs/binfmt_elf.c, load_elf_binary).
+            let reason = reason(Why::Interpreter, &shown(&found.path).into());
+            match self.files.find(Path::new(interpreter)) {
+                Some(file) => drop(self.open(&file, &reason)?),
+                None => self.missing.push(MissingFile { name: interpreter.clone(), reason }),
+            }
         }
         let Libraries { found, missing } = libraries::load(self.files, &found.path, elf, &self.linker);
         for library in found {
@@ -299,6 +304,6 @@ fn is_searched(path: &Path) -> bool {
 }
 
 /// Returns a path of the image, which is relative to the root, for people.
-fn shown(path: &Path) -> String {
+pub(super) fn shown(path: &Path) -> String {
     Path::new("/").join(path).to_string_lossy().into_owned()
 }
