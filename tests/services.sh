@@ -3,6 +3,8 @@
 # start_docker DIR    a private dockerd with its socket in DIR; exports DOCKER_HOST; fails if dockerd cannot run
 # start_registry DIR  a registry on loopback; sets registry
 # start_far DIR       another machine: a separate store in DIR behind Debian's sshd; sets far, its URL
+# start_server ARG…   strata serve with these arguments on a free port of loopback; sets server, its process, and host. Its
+#                     output is in $work/references, and its log in $work/serve.log
 # start_counter PORT  a relay to that port of loopback; sets counter, its process, counted, its host, and counts, its log;
 #                     `received` prints the bytes that came back, and `requests` the requests: GET /v2/…
 
@@ -66,6 +68,14 @@ YAML
 stop_registry() {
   kill "$registry_pid" 2>/dev/null || return 0
   wait "$registry_pid" 2>/dev/null || true
+}
+
+start_server() {
+  rm -f "$work/references"
+  "$strata" serve --listen 127.0.0.1:0 "$@" >"$work/references" 2>"$work/serve.log" &
+  server=$!
+  wait_for "$server" test -s "$work/references" || { cat "$work/serve.log"; fail "serve ends"; }
+  host=$(head -n 1 "$work/references" | cut -d / -f 1)
 }
 
 start_counter() {

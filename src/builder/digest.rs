@@ -9,10 +9,7 @@ use serde::Deserialize;
 use super::attributes::Attributes;
 use crate::{
     image::{Image, ImageIndex, LayerBlob, ManifestGraph, graph::rewritten, recipe::write_whole},
-    layer::{
-        chunked::{Finished, annotation},
-        compress::Compression,
-    },
+    layer::{chunked::Finished, compress::Compression},
     oci::{Descriptor, Digest, Index, Sha256Writer, descriptor::media_type},
     threads, transport,
 };
@@ -83,7 +80,6 @@ fn compressed(layer: &LayerBlob, compression: Compression) -> Result<Descriptor>
             Descriptor { annotations, ..Descriptor::new(compression.media_type(), digest, size) }
         }
     };
-    let annotations = compression.annotations(blob.annotations);
-    let annotations = annotation::of_any_blob(&descriptor.annotations).into_iter().chain(annotations).collect();
+    let annotations = compression.annotations_of_layer(&descriptor.annotations, blob.annotations);
     Ok(Descriptor { media_type: blob.media_type, digest: blob.digest, size: blob.size, annotations, ..descriptor })
 }

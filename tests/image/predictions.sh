@@ -95,7 +95,9 @@ same "$(jq -c 'del(.push)' "$work/estimate")" "$(jq -c 'del(.push)' "$work/exact
 jq -s -e '.[0].push as $estimate | .[1].push as $exact | ($estimate.blobs == $exact.blobs) and ($estimate.bytes > $exact.bytes)
   and ($estimate.estimated | length > 0) and $exact.estimated == []' "$work/estimate" "$work/exact" >/dev/null ||
   { jq -c .push "$work/estimate" "$work/exact"; fail "the estimate"; }
-"$strata" diff "$one" "$two" --estimate >"$work/out" || true
+status=0
+"$strata" diff "$one" "$two" --estimate >"$work/out" || status=$?
+same "$status" 1
 grep -qE '^a push sends .* at most .*B: an estimate, because layers? [0-9, ]+ (was|were) not compressed$' "$work/out" || { cat "$work/out"; fail "no estimate"; }
 
 # For a recipe without its store paths, the prediction is the uncompressed size, and is marked as an estimate.

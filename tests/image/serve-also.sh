@@ -21,14 +21,6 @@ machines='arm = pkgs // { stdenv.hostPlatform = { system = "aarch64-linux"; go.G
   of = pkgs: word: (import '"$root"'/nix { inherit pkgs; hostPkgs = pkgs.buildPackages; }).buildImage { name = "multi"; tag = "t"; config.Cmd = [ "${pkgs.hello}/bin/hello" word ]; };'
 multi=$(build "(let $machines in buildIndex { images = { x86_64-linux = of pkgs \"amd64\"; aarch64-linux = of arm \"arm64\"; }; annotations.\"org.example.a\" = \"b\"; })")
 
-# serve FLAG… [NAME:TAG=]IMAGE…
-serve() {
-  rm -f "$work/references"
-  "$strata" serve --listen 127.0.0.1:0 "$@" >"$work/references" 2>"$work/log" &
-  server=$!
-  wait_for "$server" test -s "$work/references" || { cat "$work/log"; fail "serve ends"; }
-  host=$(head -n 1 "$work/references" | cut -d / -f 1)
-}
 # raw HOST NAME VERSION: prints a manifest or an index.
 raw() {
   curl --silent --fail --header 'Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json' \
@@ -59,8 +51,8 @@ equal() {
 declare -A sources=([app]=$image [multi]=$multi)
 
 # The first manifest of a server has uncompressed layers: those of a push without compression.
-serve --also zstd:chunked "$image" "multi:t=$multi"
-grep -q 'containerd fetches the layers of both manifests' "$work/log" || { cat "$work/log"; fail "the note is missing"; }
+start_server --also zstd:chunked "$image" "multi:t=$multi"
+grep -q 'containerd fetches the layers of both manifests' "$work/serve.log" || { cat "$work/serve.log"; fail "the note is missing"; }
 equal app 2 --also zstd:chunked --compression none
 equal multi 4 --also zstd:chunked --compression none
 same "$(jq -c '[.annotations, [.manifests[] | [.platform.architecture, (.annotations // {} | keys[])]]]' "$work/served")" \
@@ -74,7 +66,7 @@ same "$(raw "$registry" gzip t | jq -r '.manifests[1].digest')" "$marked"
 same "$(push "$image" "docker://$registry/chunked:t" --compression zstd:chunked)" "$marked"
 # Nothing is compressed for a second server, and a push from the server makes the same index.
 stop
-serve --also zstd:chunked "$image" "other:t=$image"
+start_server --also zstd:chunked "$image" "other:t=$image"
 read=$(sed -n 's/^rchar: //p' "/proc/$server/io")
 ((read < 10000000)) || fail "serve reads $read bytes of layers whose tables of contents are cached"
 same "$(raw "$host" other t | sha256sum)" "$(sha256sum <"$work/served")"
@@ -84,8 +76,8 @@ skopeo copy --quiet --all --src-tls-verify=false "docker://$host/app:t" "oci:$wo
 stop
 
 # With --lazy, the index is that of `copy --lazy --also`, and both manifests have the same layers.
-serve --lazy --also zstd:chunked "$image" "multi:t=$multi"
-lacks 'containerd fetches' "$work/log"
+start_server --lazy --also zstd:chunked "$image" "multi:t=$multi"
+lacks 'containerd fetches' "$work/serve.log"
 equal app 2 --lazy --also zstd:chunked
 same "$(jq -r '.manifests[1].digest' "$work/served")" "$marked"
 for manifest in $(jq -r '.manifests[].digest' "$work/served"); do raw "$host" app "$manifest" | jq -c '[.layers[].digest]'; done >"$work/layers"
@@ -99,12 +91,12 @@ stop
 # Referrers of a manifest that is served as it is are served.
 push "$image" "docker://$registry/signed:t" --preserve-digests --sbom cyclonedx >/dev/null
 same "$(raw "$registry" signed t | sha256sum | cut -d ' ' -f 1)" "${first#sha256:}"
-serve --also zstd:chunked "docker://$registry/signed:t"
+start_server --also zstd:chunked "docker://$registry/signed:t"
 same "$(curl --silent --fail "http://$host/v2/signed/referrers/$first" | jq '.manifests | length')" 1
-lacks 'not served' "$work/log"
+lacks 'not served' "$work/serve.log"
 stop
-serve --lazy --also zstd:chunked "docker://$registry/signed:t"
-grep -q '^1 referrers of .* are not served' "$work/log" || { cat "$work/log"; fail "the lost referrer is not reported"; }
+start_server --lazy --also zstd:chunked "docker://$registry/signed:t"
+grep -q '^1 referrers of .* are not served' "$work/serve.log" || { cat "$work/serve.log"; fail "the lost referrer is not reported"; }
 stop
 
 # Annotations of a table that the layers of the source have, although they are uncompressed, are not those of the pushed blobs.
@@ -136,7 +128,7 @@ for flags in --lazy "--compression zstd:chunked" "--compression zstd" "--compres
   push "oci:$work/stale:t" "docker://$registry/stale:t" "${flags[@]}" >/dev/null
   same "$(layers stale)" "$(layers clean)"
 done
-serve --lazy "stale:t=oci:$work/stale:t"
+start_server --lazy "stale:t=oci:$work/stale:t"
 push "oci:$work/layout:t" "docker://$registry/clean:t" --lazy >/dev/null
 same "$(raw "$host" stale t | jq -c .layers)" "$(layers clean)"
 stop

@@ -9,16 +9,9 @@ image=$(build '(buildImage { name = "chunked"; tag = "t"; maxLayers = 8; config.
 "$strata" copy --quiet "$image" "oci:$work/plain:t" >/dev/null
 python3 "$root/tests/peers/rebuild.py" "$work/plain" "$work/rebuilt" >/dev/null
 
-serve() {
-  rm -f "$work/references"
-  "$strata" serve --chunked --listen 127.0.0.1:0 "$@" >"$work/references" 2>"$work/serve.log" &
-  server=$!
-  wait_for "$server" test -s "$work/references" || { cat "$work/serve.log"; fail "serve ends"; }
-  host=$(head -n 1 "$work/references" | cut -d / -f 1)
-}
 stop() { kill -TERM "$server" 2>/dev/null || return 0; wait "$server"; }
 trap stop EXIT
-serve "app:store=$image" "app:layout=oci:$work/plain" "app:rebuilt=oci:$work/rebuilt"
+start_server --chunked "app:store=$image" "app:layout=oci:$work/plain" "app:rebuilt=oci:$work/rebuilt"
 
 # The blobs are those of a push, from the store and from a layout.
 for tag in store layout; do
@@ -88,7 +81,7 @@ python3 "$work/parts.py" "$host" "$server" "$work/manifest-store" "$work/manifes
 count=$(find "$XDG_CACHE_HOME/strata/chunked" -name '*.json' | wc -l)
 ((count >= $(jq '.layers | length' "$work/manifest-store"))) || fail "the cache has $count tables of contents"
 stop
-serve "app:store=$image"
+start_server --chunked "app:store=$image"
 read=$(sed -n 's/^rchar: //p' "/proc/$server/io")
 ((read < 10000000)) || fail "serve reads $read bytes of layers that it knows"
 # A changed store path breaks the response. Read-only paths are taken as unchanged.
@@ -104,7 +97,7 @@ for path in pathlib.Path(sys.argv[1]).glob("strata/chunked/*/*.json"):
     known["map"]["frames"] = base64.b64encode(frames).decode()
     path.write_text(json.dumps(known))
 PYTHON
-serve "app:store=$image"
+start_server --chunked "app:store=$image"
 digest=$(jq -r '.layers | max_by(.size).digest' "$work/manifest-store")
 curl --silent "http://$host/v2/app/blobs/$digest" -H 'Range: bytes=0-9' >"$work/part" && fail "a wrong map is trusted"
 stop
@@ -114,7 +107,7 @@ if ((EUID != 0)); then
   skip_part "podman's partial pulls need root here"
   exit
 fi
-serve "app:store=$image" "app:rebuilt=oci:$work/rebuilt" "app:layout=oci:$work/plain"
+start_server --chunked "app:store=$image" "app:rebuilt=oci:$work/rebuilt" "app:layout=oci:$work/plain"
 start_counter "${host#*:}"
 trap 'kill $counter; stop' EXIT
 use_podman "$work/podman"

@@ -9,15 +9,8 @@ layout=$(build 'let image = architecture: ociImageManifest { extraConfig = { inh
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
   in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
 
-serve() {
-  rm -f "$work/references"
-  "$strata" serve --listen 127.0.0.1:0 "$@" >"$work/references" 2>"$work/serve.log" &
-  server=$!
-  wait_for "$server" test -s "$work/references" || { cat "$work/serve.log"; fail "serve ends"; }
-  host=$(head -n 1 "$work/references" | cut -d / -f 1)
-}
 stop() { kill -TERM "$server" 2>/dev/null || return 0; wait "$server"; }
-serve "$image" "deep/name/platforms:all=$layout"
+start_server "$image" "deep/name/platforms:all=$layout"
 trap stop EXIT
 same "$(sort "$work/references" | tr '\n' ' ')" "$host/deep/name/platforms:all $host/served:t "
 
@@ -126,7 +119,7 @@ same "sha256:$(sha256sum <"$work/slow" | cut -d ' ' -f 1)" "$(jq -r '.layers | m
 
 # A layer with a missing store path: the log names the path and the remedy, and the response is aborted.
 jq '.name = "gone" | .layers |= map(.paths[0].path |= sub("/[0-9a-z]{32}-"; "/00000000000000000000000000000000-"))' "$image" >"$work/gone.json"
-serve "$work/gone.json"
+start_server "$work/gone.json"
 layer=$(jq -r '.layers[-1].digest' "$work/gone.json")
 if curl --silent --output "$work/cut" "http://$host/v2/gone/blobs/$layer"; then fail "a layer of a store path that is gone is served"; fi
 stop || true

@@ -36,10 +36,8 @@ same "$(push "$image" "docker://$registry/app:chunked" --compression zstd:chunke
 "$strata" verify "docker://$registry/app:t" --tls-verify=false >"$work/out" || { cat "$work/out"; fail "verify finds problems"; }
 
 # The image in the registry, and the same image of a server, whose first manifest has uncompressed layers.
-"$strata" serve --also zstd:chunked --listen 127.0.0.1:0 "app:t=$image" >"$work/references" 2>"$work/served" &
-server=$!
-wait_for "$server" test -s "$work/references" || { cat "$work/served"; fail "serve ends"; }
-served=$(cut -d / -f 1 "$work/references")
+start_server --also zstd:chunked "app:t=$image"
+served=$host
 read -r uncompressed also < <(curl --silent --fail "http://$served/v2/app/manifests/t" | jq -r '[.manifests[].digest] | join(" ")')
 same "$also" "$marked"
 declare -A hosts logs firsts=([registry]=$first [serve]=$uncompressed)

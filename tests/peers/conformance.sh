@@ -11,11 +11,8 @@ CGO_ENABLED=0 online go build -buildvcs=false -o conformance . >"$work/log" 2>&1
   skip "the suite cannot be built: $(tail -n 1 "$work/log" | tr -d '\t')"
 
 digests=$(python3 "$root/tests/peers/layout.py" "$work/layout")
-"$strata" serve --listen 127.0.0.1:0 "served:t=oci:$work/layout:v1" >"$work/references" &
-server=$!
+start_server "served:t=oci:$work/layout:v1"
 trap 'kill "$server"; wait "$server"' EXIT
-wait_for "$server" test -s "$work/references" || fail "serve ends"
-host=$(cut -d / -f 1 "$work/references")
 documents=$(jq -r '[.[]] | join(" ")' <<<"$digests")
 blobs=$(for document in $documents; do
   jq -r 'select(.layers) | .config.digest, .layers[].digest' "$work/layout/blobs/${document/://}"

@@ -41,11 +41,8 @@ stop_registry
 platforms=$(build 'let image = architecture: ociImageManifest { extraConfig = { inherit architecture; };
     layers = [ (ociLayerTar { files = [ { source = pkgs.hello; destination = "/"; } ]; }) ]; };
   in ociImageLayout { manifests = [ (image "amd64") (image "arm64") ]; }')
-"$strata" serve --listen 127.0.0.1:0 "$image" "deep/name/platforms:all=$platforms" >"$work/references" 2>"$work/serve.log" &
-server=$!
+start_server "$image" "deep/name/platforms:all=$platforms"
 trap 'kill "$server"; wait "$server"' EXIT
-wait_for "$server" test -s "$work/references" || { cat "$work/serve.log"; fail "serve ends"; }
-host=$(head -n 1 "$work/references" | cut -d / -f 1)
 accepts pull --insecure "$host/served:t" "$work/crane.tar"
 accepts validate --insecure --fast --remote "$host/served:t"
 accepts validate --insecure --remote "$host/deep/name/platforms:all"

@@ -89,6 +89,12 @@ impl Compression {
         annotations
     }
 
+    /// Returns the annotations of a layer in a manifest after it was compressed: those of the uncompressed layer that are not
+    /// about a table, and those of the blob.
+    pub(crate) fn annotations_of_layer(self, layer: &Annotations, blob: Annotations) -> Annotations {
+        annotation::of_any_blob(layer).into_iter().chain(self.annotations(blob)).collect()
+    }
+
     /// Returns the suffix after `.tar` in the name of a compressed file.
     pub fn suffix(self) -> &'static str {
         match self {

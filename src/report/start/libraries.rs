@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{elf::Elf, walk::shown};
+use super::{elf::Elf, shown};
 use crate::image::{FoundFile, MergedFiles};
 
 /// The maximum number of libraries of one program. Large desktop programs have a few hundred.

@@ -16,7 +16,11 @@ mod sizes;
 mod text;
 mod walk;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -145,6 +149,11 @@ impl Start {
     pub fn store_paths(&self) -> impl Iterator<Item = StorePath> {
         self.paths.iter().filter_map(|path| StorePath::parse(&path.path).ok())
     }
+}
+
+/// Returns a path of the image, which is relative to the root, for people.
+fn shown(path: &Path) -> String {
+    Path::new("/").join(path).to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::{
     MissingFile, Reason, Start, StartError, StartFile, StartPath, Why,
     elf::Elf,
     libraries::{self, Libraries, LinkerEnvironment},
+    shown,
     sizes::Sizes,
     text::{self, Shebang},
 };
@@ -301,9 +302,4 @@ fn tasks(paths: Vec<PathBuf>, why: Why, by: &FoundFile) -> Vec<Task> {
 /// Whether a directory has this name because programs or libraries are searched in it.
 fn is_searched(path: &Path) -> bool {
     path.file_name().is_some_and(|name| ["bin", "sbin", "lib"].iter().any(|known| name == *known))
-}
-
-/// Returns a path of the image, which is relative to the root, for people.
-pub(super) fn shown(path: &Path) -> String {
-    Path::new("/").join(path).to_string_lossy().into_owned()
 }

@@ -17,7 +17,7 @@ use crate::{
     image::{Chunked, Image, ImageError, LayerBlob},
     layer::{
         ChunkReader,
-        chunked::{Finished, Unfit, annotation},
+        chunked::{Finished, Unfit},
         compress::Compression,
     },
     oci::{Descriptor, Digest, Sha256Writer},
@@ -79,10 +79,7 @@ impl Push<'_> {
         }
         let Descriptor { media_type, digest, size, annotations, .. } = found.blob;
         let annotations = match is_compressed {
-            true => annotation::of_any_blob(&descriptor.annotations)
-                .into_iter()
-                .chain(compression.annotations(annotations))
-                .collect(),
+            true => compression.annotations_of_layer(&descriptor.annotations, annotations),
             false => descriptor.annotations.clone().into_iter().chain(annotations).collect(),
         };
         Ok(PushedLayer { blob: Descriptor { media_type, digest, size, annotations, ..descriptor.clone() }, ..found })
