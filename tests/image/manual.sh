@@ -12,6 +12,7 @@ cat >"$work/bin/nix" <<SH
 #!/bin/sh
 word=\$1; shift
 if [ "\$word \$1 \$3" = "flake init github:strata-images/strata" ]; then exec $(command -v nix) flake init --template "git+file://$root"
+elif [ "\$1 \$2 \$3" = "--inputs-from . strata" ]; then shift 3; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
 elif [ "\$1" = github:strata-images/strata ]; then shift; set -- "git+file://$root" --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"
 else
   if grep -q nixpkgs.url flake.nix; then set -- --override-input nixpkgs "path:$cache/hostpkgs/flake" "\$@"; fi
@@ -23,8 +24,9 @@ chmod +x "$work/bin/nix"
 ln -s "$strata" "$work/bin/strata"
 export PATH=$work/bin:$PATH
 # Variables of CI runners.
-export IMAGE=localhost:5000/app GITHUB_SHA=1234 CI_REGISTRY_IMAGE=localhost:5000/group/app CI_COMMIT_SHA=1234 \
-  CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password GITHUB_REPOSITORY=Group/App GITHUB_ENV=$work/environment
+export IMAGE=localhost:5000/app CI_REGISTRY_IMAGE=localhost:5000/group/app CI_COMMIT_SHA=1234 \
+  CI_REGISTRY_USER=user CI_REGISTRY_PASSWORD=password GITHUB_SHA=1234 GITHUB_ACTOR=user PASSWORD=password \
+  GITHUB_REPOSITORY=Group/App GITHUB_ENV=$work/environment
 
 registry_port=5000 start_registry "$work/registry"
 trap 'stop_registry' EXIT
