@@ -41,6 +41,9 @@ fn world(recipe: &Value, narinfos: Vec<String>) -> (World, Arc<Store>) {
     let answers = Arc::clone(&store);
     world.host("out.example.com", move |request| answers.answer(request));
     world.host("cache.example.com", move |request| {
+        if request.path() == "/nix-cache-info" {
+            return Answer::new(200).body("StoreDir: /nix/store\nWantMassQuery: 1\n");
+        }
         let hash = request.path().trim_start_matches('/').trim_end_matches(".narinfo").to_owned();
         match narinfos.iter().find(|text| text.contains(&format!("StorePath: /nix/store/{hash}-"))) {
             Some(text) => Answer::new(200).body(text.clone()),
@@ -108,6 +111,31 @@ fn a_cache_that_cannot_be_asked_is_no_cache_with_the_path() {
     world.host("cache.example.com", |_| Answer::new(401));
     world.run(&COPY).failure("searching binary caches for the store paths of the image");
     assert!(!store.has_tag("app", "1"));
+}
+
+/// Nix ignores such caches (`BinaryCacheStore::init` and `HttpBinaryCacheStore::init` in src/libstore), so nodes would not find
+/// the store paths there.
+#[test]
+fn a_cache_that_nix_does_not_use_has_no_path() {
+    for (info, why) in [
+        (Answer::new(404), "https://other.example.com: it has no nix-cache-info, so Nix does not use it"),
+        (Answer::new(403), "https://other.example.com: it has no nix-cache-info, so Nix does not use it"),
+        (
+            Answer::new(200).body("Priority: 1\nStoreDir: /gnu/store\n"),
+            "its nix-cache-info is for the store /gnu/store, so Nix does not use it for /nix/store",
+        ),
+    ] {
+        let (world, store) = world(&recipe(), all());
+        world.host("other.example.com", move |request| match request.path() {
+            "/nix-cache-info" => info.clone(),
+            _ => Answer::new(200).body(narinfo(HELLO, NAR, &[])),
+        });
+        let refused = ["copy", "image.json", "docker://out.example.com/app:1", "--nix-node", "--substituter"];
+        world.run(&[&refused[..], &["https://other.example.com"]].concat()).failure(why);
+        assert!(!store.has_tag("app", "1"));
+        world.run(&[&COPY[..], &["--substituter", "https://other.example.com"]].concat()).success();
+        assert!(store.has_tag("app", "1"));
+    }
 }
 
 #[test]

@@ -201,23 +201,45 @@ impl Cache {
 
     /// Returns the narinfo of a store path, or `None` if the cache does not have it.
     pub(super) fn narinfo(&self, access: &CacheAccess, path: &StorePath) -> io::Result<Option<NarInfo>> {
-        let name = format!("{}.narinfo", path.hash_part());
-        let text = match &self.place {
-            CacheLocation::Folder(folder) => match File::open(folder.join(&name)) {
-                Ok(file) => Some(read_small(file)?),
-                // A missing directory is an error of the user, unlike a missing path.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => None,
-                Err(error) => {
-                    return Err(io::Error::new(error.kind(), format!("opening {}: {error}", folder.display())));
-                }
-            },
-            CacheLocation::Http(base) => {
-                let url = format!("{base}/{name}");
-                access.ask("asking for a narinfo", &url, 0).map_or_else(absent, |body| read_small(body).map(Some))?
-            }
-        };
+        let text = self.small_file(access, "asking for a narinfo", &format!("{}.narinfo", path.hash_part()))?;
         let parse = |text: Vec<u8>| NarInfo::parse(&text, path).map_err(io::Error::other);
         text.map(parse).transpose()
+    }
+
+    /// Returns why Nix takes no path of the store directory `store` from the cache, or `None` if it does: see
+    /// `BinaryCacheStore::init` and `HttpBinaryCacheStore::init` in src/libstore of Nix.
+    pub(super) fn refused_by_nix(&self, access: &CacheAccess, store: &Path) -> io::Result<Option<String>> {
+        let Some(text) = self.small_file(access, "asking for nix-cache-info", "nix-cache-info")? else {
+            // Nix writes the file into directories that lack it.
+            let is_http = matches!(self.place, CacheLocation::Http(_));
+            return Ok(is_http.then(|| "it has no nix-cache-info, so Nix does not use it".to_owned()));
+        };
+        let text = String::from_utf8_lossy(&text);
+        let other = text
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(name, _)| *name == "StoreDir")
+            .map(|(_, value)| value.trim())
+            .find(|value| Path::new(value) != store);
+        Ok(other.map(|other| {
+            let other = crate::transport::http::clean(other);
+            format!("its nix-cache-info is for the store {other}, so Nix does not use it for {}", store.display())
+        }))
+    }
+
+    /// Returns the contents of a file of the cache, or `None` if the cache does not have it.
+    fn small_file(&self, access: &CacheAccess, act: &'static str, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match &self.place {
+            CacheLocation::Folder(folder) => match File::open(folder.join(name)) {
+                Ok(file) => read_small(file).map(Some),
+                // A missing directory is an error of the user, unlike a missing path.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && folder.is_dir() => Ok(None),
+                Err(error) => Err(io::Error::new(error.kind(), format!("opening {}: {error}", folder.display()))),
+            },
+            CacheLocation::Http(base) => {
+                access.ask(act, &format!("{base}/{name}"), 0).map_or_else(absent, |body| read_small(body).map(Some))
+            }
+        }
     }
 
     /// Opens a file of the cache by the URL in a narinfo.

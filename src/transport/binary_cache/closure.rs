@@ -1,7 +1,7 @@
 //! Checks that binary caches have store paths with everything that they refer to. Machines that substitute these paths need
 //! all of it.
 
-use std::{collections::BTreeMap, fmt, io};
+use std::{collections::BTreeMap, fmt, io, path::Path};
 
 use rayon::prelude::*;
 
@@ -43,7 +43,7 @@ impl Substituters {
     ///
     /// # Errors
     ///
-    /// If no cache is configured, or a cache does not answer and no other cache has the path.
+    /// If no cache is configured, or if a cache does not answer or is not usable for Nix, and no other cache has the path.
     pub fn missing(
         &self,
         required: &[StorePath],
@@ -57,12 +57,14 @@ impl Substituters {
             ));
         }
         let access = self.access()?;
+        let store = required.first().and_then(|path| path.as_path().parent()).unwrap_or(Path::new("/"));
+        let usable: Vec<_> = caches.par_iter().map(|cache| (cache, usable(cache, access, store))).collect();
         let mut seen: BTreeMap<StorePath, Option<StorePath>> =
             required.iter().map(|path| (path.clone(), None)).collect();
         let mut next: Vec<StorePath> = required.to_vec();
         let mut missing = Vec::new();
         while !next.is_empty() {
-            let ask = |path: &StorePath| find(caches, access, path, recorded(path));
+            let ask = |path: &StorePath| find(&usable, access, path, recorded(path));
             let answers = next.par_iter().map(ask).collect::<io::Result<Vec<_>>>()?;
             for (path, answer) in std::mem::take(&mut next).into_iter().zip(answers) {
                 match answer {
@@ -91,15 +93,30 @@ impl Substituters {
     }
 }
 
-/// Asks the caches in their order, until one has the path.
+/// Errors if nodes take nothing from the cache.
+fn usable(cache: &Cache, access: &CacheAccess, store: &Path) -> Result<(), String> {
+    let refused = cache.refused_by_nix(&access.patient_with(cache), store);
+    access.record_answer(cache, refused.is_ok());
+    match refused {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(why),
+        Err(error) => Err(causes::joined(&error)),
+    }
+}
+
+/// Asks the usable caches in their order, until one has the path.
 fn find(
-    caches: &[Cache],
+    caches: &[(&Cache, Result<(), String>)],
     access: &CacheAccess,
     path: &StorePath,
     recorded: Option<RecordedNar>,
 ) -> io::Result<CacheAnswer> {
     let (mut differs, mut failure) = (false, None);
-    for cache in caches {
+    for (cache, usable) in caches {
+        if let Err(why) = usable {
+            failure = failure.or(Some(io::Error::other(format!("{path}: {cache}: {why}"))));
+            continue;
+        }
         let found = cache.narinfo(&access.patient_with(cache), path);
         access.record_answer(cache, found.is_ok());
         match found {
