@@ -64,6 +64,8 @@ impl Drop for Committed {
 struct ContainerOptions<'a> {
     structure: &'a ContainerRunOptions,
     label: String,
+    /// The label of committed images.
+    image_label: String,
     /// Names of variables of the machine that are passed on.
     passed: BTreeSet<String>,
     /// Names of variables in the file.
@@ -71,7 +73,7 @@ struct ContainerOptions<'a> {
 }
 
 impl<'a> ContainerOptions<'a> {
-    fn read(structure: &'a ContainerRunOptions, label: String) -> Result<Self> {
+    fn read(structure: &'a ContainerRunOptions, keeper: &Keeper) -> Result<Self> {
         let in_file = match structure.env_file.as_str() {
             "" => BTreeSet::new(),
             file => {
@@ -81,7 +83,8 @@ impl<'a> ContainerOptions<'a> {
             }
         };
         let passed = structure.variables().into_keys().collect();
-        Ok(Self { structure, label, passed, in_file })
+        let (label, image_label) = (keeper.label(), keeper.image_label());
+        Ok(Self { structure, label, image_label, passed, in_file })
     }
 }
 
@@ -89,6 +92,11 @@ impl<'a> ContainerOptions<'a> {
 fn names_in(text: &str) -> BTreeSet<String> {
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.filter_map(|line| line.split('=').next()).map(|name| name.trim().to_owned()).collect()
+}
+
+/// Whether docker's client reads the variable.
+fn is_of_client(name: &str) -> bool {
+    matches!(name, "HOME" | "PATH") || name.starts_with("DOCKER_")
 }
 
 /// A command of a test, with the variables of the image and of the test.
@@ -122,9 +130,9 @@ impl EngineRunner<'_> {
     pub fn run(&self, structure: &Structure, env: &BTreeMap<String, String>) -> Result<Vec<TestResult>> {
         let mut keeper = Keeper::start(self.engine, self.mounts)?;
         check_mounts(self.mounts)?;
-        // If this process is killed, the keeper removes its containers.
+        // If this process is killed, the keeper removes its containers and committed images.
         keeper.set_client(std::process::id())?;
-        let options = ContainerOptions::read(&structure.container_run_options, keeper.label())?;
+        let options = ContainerOptions::read(&structure.container_run_options, &keeper)?;
         let env = with_variables(env, &structure.global_env_vars);
         let run = |test| Ok(evaluate(test, self.run_test(test, &env, &options)?));
         let results: Result<_> = structure.command_tests.iter().map(run).collect();
@@ -146,9 +154,18 @@ impl EngineRunner<'_> {
         let mut committed = Committed { engine: self.engine, images: Vec::new() };
         job.run(|step, is_followed| {
             let image = committed.images.last().map_or(self.image.name(), String::as_str);
-            let (container, output) = self.run_container(self.create(image, options, step), &step.words)?;
+            // As in container-structure-test, a container that cannot be created fails its test (pkg/drivers/docker_driver.go,
+            // `ProcessCommand`).
+            let container = match finish(self.create(image, options, step).args(&step.words)) {
+                Ok(created) => text(&created.stdout).trim().to_owned(),
+                Err(error) => {
+                    return Ok(CommandOutput { error: Some(format!("{error:#}")), ..CommandOutput::default() });
+                }
+            };
+            let output = self.run_container(&container)?;
             if is_followed && output.error.is_none() {
-                let commit = client(self.engine, &["commit", &container])?;
+                let label = format!("LABEL {}", options.image_label);
+                let commit = client(self.engine, &["commit", "--change", &label, &container])?;
                 committed.images.push(text(&commit.stdout).trim().to_owned());
             }
             self.remove(&container)?;
@@ -205,24 +222,22 @@ impl EngineRunner<'_> {
             // The committed image has these variables.
             When::Teardown => {
                 for name in replaceable().filter(|name| !step.env.contains_key(*name)) {
-                    let flag = match self.engine {
-                        // A variable that the client does not have is unset.
-                        EngineName::Docker => "--env",
-                        EngineName::Podman => "--unsetenv",
-                    };
-                    command.args([flag, name]).env_remove(name);
+                    match self.engine {
+                        // A variable that the client does not have is unset. Its own variables stay set, in both.
+                        EngineName::Docker if is_of_client(name) => {}
+                        EngineName::Docker => drop(command.args(["--env", name]).env_remove(name)),
+                        EngineName::Podman => drop(command.args(["--unsetenv", name])),
+                    }
                 }
             }
         }
     }
 
-    /// Runs a created container. Returns its ID, and the result of its command.
-    fn run_container(&self, mut create: Command, command: &[String]) -> Result<(String, CommandOutput)> {
-        let created = finish(create.args(command))?;
-        let container = text(&created.stdout).trim().to_owned();
+    /// Runs a created container. Returns the result of its command.
+    fn run_container(&self, container: &str) -> Result<CommandOutput> {
         let start = Instant::now();
         let mut started = engine::client(self.engine);
-        started.args(["start", "--attach", &container]).stdin(Stdio::null());
+        started.args(["start", "--attach", container]).stdin(Stdio::null());
         let mut started = started
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -232,7 +247,7 @@ impl EngineRunner<'_> {
         let ended = started.wait().with_context(|| format!("waiting for {}", self.engine.program()))?;
         let duration = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let format = "{{.State.ExitCode}} {{.State.Error}}";
-        let state = client(self.engine, &["inspect", "--format", format, &container])?;
+        let state = client(self.engine, &["inspect", "--format", format, container])?;
         let state = text(&state.stdout);
         let (status, error) = state.trim().split_once(' ').unwrap_or((state.trim(), ""));
         let status: i64 = status.parse().with_context(|| format!("reading the state of a container: {state}"))?;
@@ -240,7 +255,7 @@ impl EngineRunner<'_> {
         // podman records neither an error nor an exit status for a container that it could not start.
         let not_started = || format!("{} start failed: {ended}", self.engine.program());
         let error = error.or_else(|| (status == 0 && !ended.success()).then(not_started));
-        Ok((container, CommandOutput { status, stdout, stderr, error, duration }))
+        Ok(CommandOutput { status, stdout, stderr, error, duration })
     }
 
     fn remove(&self, container: &str) -> Result<()> {

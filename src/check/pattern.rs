@@ -86,7 +86,15 @@ fn translate(text: &str) -> Result<String, &'static str> {
             '\\' => drop(translation.escape(false)?),
             '[' => translation.class()?,
             '(' => translation.group()?,
-            '{' => translation.repetition()?,
+            '{' => {
+                if translation.repetition()? {
+                    translation.after_repetition()?;
+                }
+            }
+            '*' | '+' | '?' => {
+                translation.out.push(next);
+                translation.after_repetition()?;
+            }
             other => translation.out.push(other),
         }
     }
@@ -258,8 +266,8 @@ impl Translation<'_> {
     }
 
     /// Translates the text after a brace: `{2}`, `{2,}` and `{2,3}` are repetitions, and every other brace is an
-    /// ordinary character.
-    fn repetition(&mut self) -> Result<(), &'static str> {
+    /// ordinary character. Returns whether it is a repetition.
+    fn repetition(&mut self) -> Result<bool, &'static str> {
         let inner: String = self.rest.clone().take_while(|next| *next != '}').collect();
         let is_closed = self.rest.clone().any(|next| next == '}');
         let (least, most) = inner.split_once(',').map_or((inner.as_str(), None), |(least, most)| (least, Some(most)));
@@ -270,7 +278,7 @@ impl Translation<'_> {
         };
         if !is_closed || !is_number(least) || !most.is_none_or(|most| most.is_empty() || is_number(most)) {
             self.literal('{');
-            return Ok(());
+            return Ok(false);
         }
         let is_bounded = |text: &str| text.parse().is_ok_and(|count: u32| count <= REPETITIONS_LIMIT);
         if !is_bounded(least) || !most.is_none_or(|most| most.is_empty() || is_bounded(most)) {
@@ -278,7 +286,23 @@ impl Translation<'_> {
         }
         self.out.push_str(&format!("{{{inner}}}"));
         self.rest.by_ref().nth(inner.chars().count());
-        Ok(())
+        Ok(true)
+    }
+
+    /// Translates the question mark that may follow a repetition. Go refuses a repetition of a repetition (`repeat` in
+    /// src/regexp/syntax/parse.go).
+    fn after_repetition(&mut self) -> Result<(), &'static str> {
+        self.out.extend(self.rest.next_if_eq(&'?'));
+        let is_nested = match self.rest.peek() {
+            Some('*' | '+' | '?') => true,
+            Some('{') => {
+                let mut ahead = Translation { rest: self.rest.clone(), out: String::new() };
+                ahead.rest.next();
+                ahead.repetition()?
+            }
+            _ => false,
+        };
+        if is_nested { Err("invalid nested repetition operator") } else { Ok(()) }
     }
 }
 
@@ -300,6 +324,8 @@ mod tests {
             ("a{,2}", &["a{,2}"], &["aa"]),
             ("^a{2,3}$", &["aa", "aaa"], &["a", "aaaa"]),
             ("^a{2", &["a{2"], &["aa"]),
+            ("^a{2}?b+?{$", &["aab{"], &["ab{"]),
+            ("^a*{x}$", &["{x}", "a{x}"], &["a"]),
             ("[[a]", &["[", "a"], &["b"]),
             ("^[]a]$", &["]", "a"], &["b"]),
             ("[[:digit:]x]", &["1", "x"], &["a"]),
@@ -326,9 +352,10 @@ mod tests {
 
     #[test]
     fn expressions_that_go_refuses_are_errors() {
-        for pattern in
-            ["(", "a)", "[a", r"\", r"\y", r"\8", "*a", "(?x)a b", "(?=a)", "a{1001}", "(?u)a", r"\<a\y", "[z-a]", "(?"]
-        {
+        for pattern in [
+            "(", "a)", "[a", r"\", r"\y", r"\8", "*a", "(?x)a b", "(?=a)", "a{1001}", "(?u)a", r"\<a\y", "[z-a]", "(?",
+            "a**", "a+*", "a???", "a{2}{1}", "a*?+", "a?{2}",
+        ] {
             let error = Pattern::new(pattern).expect_err(pattern).to_string();
             assert!(error.starts_with("regular expression ") && !error.contains('\n'), "{error}");
         }

@@ -47,6 +47,12 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode> {
     let engine = Engine::choose(options.engine)?;
     let mounts = || (!options.load).then(|| engine.mounts()).transpose();
     let mut split = split(location, options.platform.as_ref(), opened, mounts)?;
+    if !split.mounts.is_empty() && options::restarts(&options.engine_options) {
+        bail!(
+            "--restart: the engine may start the container again when nothing keeps its mounted store paths from garbage \
+             collection; add --load, which copies them"
+        );
+    }
     if let Some(program) = &options.shell {
         let shell = Shell::find(program, &engine, &mut split, opened)?;
         options.engine_options.extend(shell.engine_options());
@@ -82,10 +88,9 @@ fn watch(
     let mounts = Some(mounts).filter(|_| !options.load);
     let relays = published.iter().map(Relay::start).collect::<Result<Vec<_>>>()?;
     let readiness = match options.ready_port {
-        Some(port) => Readiness::Ports(vec![port]),
+        Some(port) => Readiness::Port(port),
         None if options::has_option(&engine_options, "health-cmd") => Readiness::Health,
-        None if !published.is_empty() => Readiness::Ports(published.iter().map(|port| port.container).collect()),
-        None => Readiness::Running,
+        None => Readiness::Image(published.iter().map(|port| port.container).collect()),
     };
     let platform = options.platform;
     let (own_engine, location) = (Arc::clone(&engine), location.clone());

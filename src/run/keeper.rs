@@ -30,6 +30,9 @@ use crate::{closure::StorePath, terminal::note};
 
 /// The label of a container, whose value is the keeper's token.
 pub const LABEL: &str = "strata.run";
+/// The label of an image that is removed with the containers. Images that users commit have the label of the container, so
+/// this is another one.
+const IMAGE_LABEL: &str = "strata.check";
 /// The prefix of environment variables with store paths.
 const VARIABLE: &str = "STRATA_RUN_PATHS_";
 /// The number of store paths in one variable: Linux allows 128 KiB for one string, and a path has at most 256 bytes.
@@ -77,6 +80,11 @@ impl Keeper {
         format!("{LABEL}={}", self.token)
     }
 
+    /// Returns the label of images that the keeper removes with the container.
+    pub fn image_label(&self) -> String {
+        format!("{IMAGE_LABEL}={}", self.token)
+    }
+
     /// Sends the process ID of the client to the keeper.
     ///
     /// # Errors
@@ -109,7 +117,7 @@ fn token() -> String {
 ///
 /// If its arguments or the pipe cannot be read.
 pub fn keep(name: EngineName, token: &str) -> Result<ExitCode> {
-    let mut containers = Containers { name, filter: format!("label={LABEL}={token}") };
+    let mut containers = Containers { name, filter: format!("label={LABEL}={token}"), token: token.to_owned() };
     match read_pipe()? {
         // The engine is not asked, since the next run may begin now: podman 4.3 was seen to wait for itself then.
         (_, Some(Release::End)) => {}
@@ -175,14 +183,27 @@ fn silence() -> io::Result<()> {
 struct Containers {
     name: EngineName,
     filter: String,
+    token: String,
 }
 
 impl Containers {
     /// Waits until none of them runs.
     fn wait(&mut self) {
-        while let Some(running) = self.list(&[]).filter(|running| !running.is_empty()) {
-            if self.engine(&["wait"], &running).is_none() {
-                std::thread::sleep(INTERVAL);
+        let mut failures = 0;
+        while failures < CHECKS {
+            match self.list(&[]) {
+                Some(running) if running.is_empty() => return,
+                Some(running) => {
+                    failures = 0;
+                    if self.engine(&["wait"], &running).is_none() {
+                        std::thread::sleep(INTERVAL);
+                    }
+                }
+                // A restart of the daemon does not end its containers.
+                None => {
+                    failures += 1;
+                    std::thread::sleep(CHECK_INTERVAL);
+                }
             }
         }
     }
@@ -192,10 +213,10 @@ impl Containers {
         let name = self.name.program();
         for attempt in 0..CHECKS {
             match self.list(&["--all"]) {
-                Some(found) if found.is_empty() => return,
+                Some(found) if found.is_empty() => return self.remove_images(),
                 Some(found) if self.engine(&["rm", "--force", "--volumes"], &found).is_some() => {
                     note!("strata: the client of {name} ended before its container, which was removed");
-                    return;
+                    return self.remove_images();
                 }
                 Some(_) => {}
                 None if attempt == 0 => {
@@ -221,6 +242,7 @@ impl Containers {
                     let _ = self.engine(&["rm", "--force", "--volumes"], &found);
                 }
                 Some(_) if !runs => {
+                    self.remove_images();
                     if was_found {
                         note!("strata: run was killed; its container was removed");
                     }
@@ -238,6 +260,16 @@ impl Containers {
                 return;
             }
             std::thread::sleep(INTERVAL);
+        }
+    }
+
+    /// Removes the images that [`Keeper::image_label`] marks. The newest is first in the list, as each contains the previous ones.
+    fn remove_images(&self) {
+        let filter = format!("label={IMAGE_LABEL}={}", self.token);
+        let found = self.engine(&["images", "--all", "--quiet", "--no-trunc", "--filter", &filter], &[]);
+        let found: Vec<String> = found.unwrap_or_default().lines().map(str::to_owned).collect();
+        if !found.is_empty() {
+            let _ = self.engine(&["rmi", "--force"], &found);
         }
     }
 

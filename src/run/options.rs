@@ -50,10 +50,11 @@ pub fn check(options: &[OsString]) -> Result<()> {
     let mut takes_value = false;
     for option in options {
         let text = option.to_string_lossy();
-        if text.len() > 1 && text.starts_with('-') {
-            takes_value = expects_value(&text);
-        } else if takes_value {
+        // The word after such an option is its value, also if it begins with a hyphen (pflag, flag.go, `parseLongArg`).
+        if takes_value {
             takes_value = false;
+        } else if text.len() > 1 && text.starts_with('-') {
+            takes_value = expects_value(&text);
         } else {
             bail!("{text}: not an option of the engine; write -- before the command and its arguments");
         }
@@ -80,6 +81,22 @@ pub fn has_option(options: &[OsString], name: &str) -> bool {
         long.split('=').next() == Some(name)
     };
     options.iter().any(|option| is_it(option))
+}
+
+/// Whether the engine may start the container again after its end: `--restart` with another value than `no`.
+pub fn restarts(options: &[OsString]) -> bool {
+    let (mut restarts, mut words) = (false, options.iter());
+    while let Some(word) = words.next() {
+        let text = word.to_string_lossy();
+        let next = if text.starts_with('-') && expects_value(&text) { words.next() } else { None };
+        let value = match text.strip_prefix("--restart") {
+            Some("") => next.map(|value| value.to_string_lossy().into_owned()),
+            Some(value) => value.strip_prefix('=').map(str::to_owned),
+            None => None,
+        };
+        restarts = value.map_or(restarts, |value| !matches!(value.as_str(), "no" | ""));
+    }
+    restarts
 }
 
 /// Whether the client may end before the container: `--detach`, or `-d` alone or among other letters.
@@ -210,7 +227,19 @@ mod tests {
         ] {
             assert!(checked(line).is_ok(), "{line}");
         }
-        for line in ["sh", "-it sh", "--rm sh", "--name=x sh", "-p80:80 sh", "-e A=b sh", "-e A=b sh -c x", "-"] {
+        for line in [
+            "sh",
+            "-it sh",
+            "--rm sh",
+            "--name=x sh",
+            "-p80:80 sh",
+            "-e A=b sh",
+            "-e A=b sh -c x",
+            "-",
+            "--memory-swap -1 sh",
+            "--cpus -x sh",
+            "--env --rm sh",
+        ] {
             let error = checked(line).unwrap_err().to_string();
             assert!(error.contains("write -- before the command"), "{line}: {error}");
         }
@@ -268,6 +297,21 @@ mod tests {
             ("d", false),
         ] {
             assert_eq!(detaches(&[OsString::from(option)]), expected, "{option}");
+        }
+    }
+
+    #[test]
+    fn containers_that_are_started_again_are_recognised() {
+        for (line, expected) in [
+            ("--rm=false --restart always", true),
+            ("--restart=on-failure:3", true),
+            ("--restart no", false),
+            ("--restart=always --restart=no", false),
+            ("--name --restart=always", false),
+            ("-it", false),
+        ] {
+            let words = line.split(' ').map(OsString::from).collect::<Vec<_>>();
+            assert_eq!(restarts(&words), expected, "{line}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! a health check    the engine reports it as healthy
-//! ports             its network has a listening socket on each: /proc/PID/net/tcp, so that no connection is made
+//! else ports        its network has a listening socket on each: /proc/PID/net/tcp, so that no connection is made
 //! neither           it is running
 //! ```
 
@@ -25,10 +25,10 @@ const FORMAT: &str = "{{.State.Running}} {{.State.Pid}} {{if .State.Health}}{{.S
 pub enum Readiness {
     /// The health check of the options.
     Health,
-    /// Listening sockets on these ports.
-    Ports(Vec<u16>),
-    /// The health check of the image, if it has one.
-    Running,
+    /// A listening socket on this port.
+    Port(u16),
+    /// The health check of the image if it has one, else listening sockets on these ports.
+    Image(Vec<u16>),
 }
 
 /// Waits until the container with this label is up, or until `is_over`. Returns its ID.
@@ -54,22 +54,17 @@ fn is_ready(name: EngineName, id: &str, readiness: &Readiness) -> Result<bool, S
     let Some(answer) = engine::answer(name, &["inspect", "--format", FORMAT, id]) else { return Ok(false) };
     let mut words = answer.split_whitespace();
     let (is_running, pid, health) = (words.next() == Some("true"), words.next(), words.next());
-    match (readiness, pid) {
-        (_, Some(pid)) if !is_running || pid == "0" => Ok(false),
-        (Readiness::Ports(ports), Some(pid)) => {
-            ports.iter().try_fold(true, |ready, port| Ok(ready && listens(pid, *port)?))
-        }
-        (Readiness::Ports(_), None) => Ok(false),
+    let health = health.filter(|health| *health != "none");
+    let Some(pid) = pid.filter(|pid| is_running && *pid != "0") else { return Ok(false) };
+    match (readiness, health) {
+        (Readiness::Port(port), _) => listens(pid, *port),
+        (Readiness::Image(ports), None) => ports.iter().try_fold(true, |ready, port| Ok(ready && listens(pid, *port)?)),
         // podman runs health checks with systemd's timers, which not every machine has.
-        (Readiness::Health, _) if name == EngineName::Podman => {
+        (Readiness::Health | Readiness::Image(_), _) if name == EngineName::Podman => {
             Ok(engine::answer(name, &["healthcheck", "run", id]).is_some())
         }
-        (Readiness::Health | Readiness::Running, _) => match health {
-            Some("unhealthy") => Err("its health check failed".to_owned()),
-            Some("starting") => Ok(false),
-            Some("healthy") => Ok(true),
-            _ => Ok(*readiness == Readiness::Running),
-        },
+        (_, Some("unhealthy")) => Err("its health check failed".to_owned()),
+        (_, health) => Ok(health == Some("healthy")),
     }
 }
 

@@ -37,6 +37,8 @@ use crate::{closure::StorePath, files, oci::Digest, terminal::note};
 
 /// The time in which containers must end after a signal. It is that of `docker stop`.
 const GRACE: Duration = Duration::from_secs(10);
+/// The interval in which a container is stopped whose client runs.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 /// An image that is ready to run.
 pub struct BuiltImage {
@@ -76,7 +78,10 @@ enum Event {
 struct Generation {
     label: String,
     image: SharedImage,
+    /// Whether nothing waits any more until the container is up.
     is_over: Arc<AtomicBool>,
+    /// Whether the client has ended.
+    has_ended: Arc<AtomicBool>,
 }
 
 /// The containers of one command.
@@ -150,7 +155,7 @@ impl WatchedContainers {
             }
             match self.next_event()? {
                 Some(event) => self.handle(event)?,
-                None => self.generations.values().for_each(|generation| self.engine("kill", &generation.label)),
+                None => self.generations.values().for_each(|generation| self.end("kill", generation)),
             }
         }
     }
@@ -235,15 +240,20 @@ impl WatchedContainers {
         self.newest = Some(newest);
         self.count += 1;
         let (number, label) = (self.count, running.label());
-        let is_over = Arc::new(AtomicBool::new(false));
-        self.spawn(move |sender| drop(sender.send(Event::Ended(number, running.wait()))))?;
+        let (is_over, has_ended) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let client_has_ended = Arc::clone(&has_ended);
+        self.spawn(move |sender| {
+            let status = running.wait();
+            client_has_ended.store(true, Ordering::Relaxed);
+            drop(sender.send(Event::Ended(number, status)));
+        })?;
         let (own_label, own_is_over) = (label.clone(), Arc::clone(&is_over));
         let (name, readiness) = (self.settings.engine.name(), self.settings.readiness.clone());
         self.spawn(move |sender| {
             let up = ready::wait(name, &own_label, &readiness, &own_is_over);
             drop(sender.send(Event::Up(number, up)));
         })?;
-        self.generations.insert(number, Generation { label, image: built.image, is_over });
+        self.generations.insert(number, Generation { label, image: built.image, is_over, has_ended });
         self.next = Some(number);
         Ok(())
     }
@@ -307,16 +317,20 @@ impl WatchedContainers {
     fn stop(&self, number: u64) {
         let Some(generation) = self.generations.get(&number) else { return };
         generation.is_over.store(true, Ordering::Relaxed);
-        self.engine("stop", &generation.label);
+        self.end("stop", generation);
     }
 
-    /// Runs a command of the engine for the container with this label, without waiting for it.
-    fn engine(&self, command: &'static str, label: &str) {
-        let (name, label) = (self.settings.engine.name(), label.to_owned());
-        // The effect of the command is visible when the client ends.
+    /// Stops or kills a container, without waiting for it. The client may not have created or started the container yet, and
+    /// the effect of the command is visible when the client ends, so the command is repeated until then.
+    fn end(&self, command: &'static str, generation: &Generation) {
+        let (name, label) = (self.settings.engine.name(), generation.label.clone());
+        let has_ended = Arc::clone(&generation.has_ended);
         let _ = thread::Builder::new().spawn(move || {
-            if let Some(id) = engine::container(name, &label) {
-                engine::answer(name, &[command, &id]);
+            while !has_ended.load(Ordering::Relaxed) {
+                if let Some(id) = engine::container(name, &label) {
+                    engine::answer(name, &[command, &id]);
+                }
+                thread::sleep(INTERVAL);
             }
         });
     }

@@ -2,8 +2,9 @@
 
 use std::{
     convert::Infallible,
+    env,
     fs::{self, File, Permissions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::{
         fd::AsFd,
         unix::{
@@ -98,12 +99,46 @@ fn enter(container: &TestContainer) -> Result<Infallible> {
 }
 
 fn become_program(container: &TestContainer) -> Result<Infallible> {
+    let (program, mut command) = program(container)?;
+    hold::restore_signals()?;
+    Err(command.exec()).with_context(|| format!("starting {program}"))
+}
+
+/// Returns the name of the program of a container, and its command.
+///
+/// # Errors
+///
+/// If the kernel does not execute the program. The C library would run such a file with `/bin/sh` (execvp(3)), but an engine
+/// does not start it.
+fn program(container: &TestContainer) -> Result<(&String, Command)> {
     let (program, arguments) = container.command.split_first().context("no program")?;
+    let mut start = [0; 4];
+    let opened = executable(container, program).and_then(|path| File::open(path).ok());
+    // A program that cannot be read can be executable.
+    if let Some(mut file) = opened
+        && let Ok(read) = file.read(&mut start)
+    {
+        let is_known = start.starts_with(b"#!") || start[..read] == *b"\x7fELF";
+        ensure!(
+            is_known,
+            "starting {program}: exec format error: neither an ELF program nor a script with #! in its first line"
+        );
+    }
     let mut command = Command::new(program);
     command.args(arguments).env_clear().envs(container.env.iter().map(|(name, value)| (name, value)));
     command.current_dir(&container.directory);
-    hold::restore_signals()?;
-    Err(command.exec()).with_context(|| format!("starting {program}"))
+    Ok((program, command))
+}
+
+/// Returns the executable file of a program, which is searched as the kernel and the C library do.
+fn executable(container: &TestContainer, program: &str) -> Option<PathBuf> {
+    let is_executable =
+        |path: &PathBuf| path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    if program.contains('/') {
+        return Some(container.directory.join(program)).filter(is_executable);
+    }
+    let path = container.env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value)?;
+    env::split_paths(path).map(|directory| container.directory.join(directory).join(program)).find(is_executable)
 }
 
 /// Mounts the root of the container: its files, below a writable layer.
@@ -172,10 +207,7 @@ pub fn exec(container: &TestContainer, process: i32) -> Result<ExitCode> {
         | ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME
         | ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION;
     move_into_thread_name_spaces(handle.as_fd(), kinds).context("entering the container")?;
-    let (program, arguments) = container.command.split_first().context("no program")?;
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().envs(container.env.iter().map(|(name, value)| (name, value)));
-    command.current_dir(&container.directory);
+    let (program, mut command) = self::program(container)?;
     hold::restore_signals()?;
     let status = command.status().with_context(|| format!("starting {program}"))?;
     Ok(ExitCode::from(exit_code(status)))
