@@ -244,6 +244,23 @@ printf '%s\n' 'schemaVersion: 2.0.0' 'commandTests:' \
   '- {name: attack, command: sh, args: [/attack.sh], expectedOutput: ["^0\n$"]}' >"$work/attack.yaml"
 "$strata" check "$attack" "$work/attack.yaml" >"$work/out" || { cat "$work/out"; fail "a container changes the store"; }
 
+# The C library runs a file without #! with /bin/sh. An engine does not start it.
+scripts=$(build 'buildImage {
+  name = "scripts"; tag = "t";
+  copyToRoot = [ (pkgs.writeShellScriptBin "script" "exit 0") (pkgs.runCommand "plain" { } "mkdir -p $out/bin; echo exit 0 >$out/bin/plain; chmod +x $out/bin/plain") pkgs.busybox ];
+  config.Env = [ "PATH=/bin" ];
+}')
+printf '%s\n' 'schemaVersion: 2.0.0' 'commandTests:' '- {name: script, command: script}' '- {name: plain, command: plain}' \
+  '- {name: path, command: /bin/plain}' >"$work/scripts.yaml"
+# check_scripts OPTION…
+check_scripts() {
+  status=0
+  "$strata" check "$scripts" "$work/scripts.yaml" "$@" --json >"$work/json" 2>"$work/log" || status=$?
+  same "$status $(jq -c '[.Results[].Pass]' "$work/json")" '1 [true,false,false]'
+  (($(grep -c 'exec format error' "$work/json") == 2)) || { cat "$work/json"; fail "the reason is not given"; }
+}
+check_scripts
+
 # If strata is killed, the container ends.
 token=$((100000 + RANDOM))
 printf '%s\n' 'schemaVersion: 2.0.0' 'commandTests:' "- {name: sleeps, command: sleep, args: [$token]}" >"$work/sleep.yaml"
@@ -276,9 +293,36 @@ check_engine() {
   status=0
   "$strata" check "$image" "$work/engine.yaml" --engine "$engine" --json >"$work/json" 2>"$work/log" || status=$?
   [[ "$status $(jq -c '[.Results[].Pass]' "$work/json")" == '1 [true,true,false]' ]] || { cat "$work/json" "$work/log"; fail "$engine gives other results"; }
-  silent "$engine" ps --all --quiet
-  silent "$engine" images --quiet --filter dangling=true
+  nothing_left || fail "containers or images of the tests remain"
+  check_scripts --engine "$engine"
+  # A container that cannot be created fails its test alone.
+  status=0
+  "$strata" check "$image" "$work/refused.yaml" --engine "$engine" --json >"$work/json" 2>"$work/log" || status=$?
+  [[ "$status $(jq -c '[.Results[] | [.Name, .Pass]]' "$work/json")" == '1 [["Command Test: refused",false],["Metadata Test",true]]' ]] ||
+    { cat "$work/json" "$work/log"; fail "$engine: a refused container stops other tests"; }
+  # Variables that the engine's client needs.
+  HOME=$HOME STRATA_PASSED=passed "$strata" check "$image" "$work/passed.yaml" --engine "$engine" >"$work/out" 2>"$work/log" ||
+    { cat "$work/out" "$work/log"; fail "$engine: variables of the client are lost"; }
+  # If strata is terminated, the images between the commands of a test are removed as well.
+  "$strata" check "$attack" "$work/steps.yaml" --engine "$engine" >"$work/out" 2>"$work/log" &
+  pid=$!
+  wait_for "$pid" is_sleeping
+  kill -TERM "$pid"
+  wait "$pid" || true
+  wait_for $$ nothing_left
 }
+nothing_left() {
+  local left
+  left=$("$engine" ps --all --quiet && "$engine" images --quiet --filter dangling=true) && [[ ! $left ]]
+}
+is_sleeping() { pgrep -f "^sleep $token\$" >/dev/null; }
+printf '%s\n' 'schemaVersion: 2.0.0' 'containerRunOptions: {capabilities: [NO_SUCH_CAPABILITY]}' 'commandTests:' \
+  '- {name: refused, command: id}' 'metadataTest: {user: web}' >"$work/refused.yaml"
+printf '%s\n' 'schemaVersion: 2.0.0' 'containerRunOptions: {user: root, envVars: [HOME, CONTAINERS_STORAGE_CONF, DOCKER_HOST, STRATA_PASSED]}' \
+  'commandTests:' '- {name: passed, command: printenv, args: [STRATA_PASSED], expectedOutput: [passed], teardown: [[id], [id]]}' \
+  >"$work/passed.yaml"
+printf '%s\n' 'schemaVersion: 2.0.0' 'commandTests:' \
+  "- {name: steps, setup: [[touch, /made], [touch, /more]], command: sleep, args: ['$token']}" >"$work/steps.yaml"
 if [[ ${docker-} ]]; then
   engine=docker
   check_engine

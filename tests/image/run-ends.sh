@@ -40,6 +40,21 @@ types() {
   [[ $status == "$expected" ]] || { cat "$work/out"; fail "status $status instead of $expected: $*"; }
 }
 
+# Clients of the engines, which fail for `ps` and `wait` while $work/failing exists.
+mkdir "$work/bin"
+for name in docker podman; do
+  real=$(command -v "$name") || continue
+  cat >"$work/bin/$name" <<SH
+#!/bin/sh
+if [ -e "$work/failing" ]; then
+  case \$1 in ps | wait) echo "\$1" >>"$work/asked"; exit 1 ;; esac
+fi
+exec $real "\$@"
+SH
+  chmod +x "$work/bin/$name"
+done
+has_asked_twice() { [[ -e $work/asked ]] && (($(wc -l <"$work/asked") >= 2)); }
+
 check_engine() {
   # Input and output of a terminal. ctrl-C reaches the program, with and without a terminal in the container.
   types 'ready' 'typed\r' 5 -it -- "$bash" -c 'test -t 0 && test -t 1 && echo ready && read -r line && echo "got $line" && exit 5'
@@ -59,6 +74,19 @@ check_engine() {
   ends_with 137
   wait_for $$ nothing_left
   wait_for $$ has_logged "strata: the client of $engine ended before its container, which was removed"
+
+  # An engine that does not answer for some time, as a daemon that is restarted: the container keeps its store paths.
+  rm -f "$work/asked"
+  touch "$work/failing"
+  id=$(PATH=$work/bin:$PATH "$strata" run --engine "$engine" "$image" --network none --detach -- "$bash" -c "$waits")
+  wait_for $$ has_asked_twice
+  is_root "${bash%/bin/bash}" || fail "the store paths of a container could be collected, since $engine did not answer"
+  rm "$work/failing"
+  "$engine" rm --force "$id" >/dev/null
+  wait_for $$ nothing_left
+  # The keeper of a container that ends does not know that the engine starts it again.
+  "$strata" run --engine "$engine" "$image" --network none --rm=false --restart always 2>"$work/log" && fail "--restart is accepted"
+  has_logged "--restart: the engine may start the container again" || { cat "$work/log"; fail "no message for --restart"; }
 
   # A store path that is deleted by force, before and while it is mounted.
   odd=$(build 'buildImage { name = "odd"; tag = "t"; config.Cmd = [ "${pkgs.writeText "deleted" "'"$engine"'"}" "${pkgs.bash}" "${pkgs.coreutils}" ]; }')

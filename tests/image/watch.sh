@@ -33,6 +33,20 @@ SH
 nix=$(command -v nix)
 printf '#!/bin/sh\n[ "$3" != build ] || echo build >>"%s"\nexec %s "$@"\n' "$work/builds" "$nix" >"$work/bin/nix"
 chmod +x "$work/bin/nix"
+# Clients of the engines, which wait before `run` while $work/hold exists.
+for name in docker podman; do
+  real=$(command -v "$name") || continue
+  cat >"$work/bin/$name" <<SH
+#!/bin/sh
+if [ "\$1" = run ] && [ -e "$work/hold" ]; then
+  echo "\$1" >>"$work/held"
+  while [ -e "$work/hold" ]; do sleep 0.05; done
+fi
+exec $real "\$@"
+SH
+  chmod +x "$work/bin/$name"
+done
+has_held() { [[ -e $work/held ]] && (($(wc -l <"$work/held") == $1)); }
 has_built() { (($(grep -c build "$work/builds") >= $1)); }
 cd "$work/flake"
 set_word() { echo "$1" >"$work/word.new" && mv "$work/word.new" word; }
@@ -100,6 +114,17 @@ check_engine() {
   touch "$work/gates/three"
   set_word three
   wait_until has_printed 'stopped one'
+  wait_until has_containers 1
+  # A version that is replaced before the engine has created its container.
+  touch "$work/hold" "$work/gates/four" "$work/gates/five"
+  rm -f "$work/held"
+  set_word four
+  wait_until has_held 1
+  set_word five
+  wait_until has_held 2
+  rm "$work/hold"
+  wait_until has_printed 'started five'
+  wait_until has_printed 'stopped three'
   wait_until has_containers 1
   # If strata is killed, the container ends.
   kill -KILL "$pid"
