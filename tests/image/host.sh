@@ -22,7 +22,7 @@ state() {
   docker images --no-trunc | sort
   docker inspect --format '{{.State.Status}} {{.State.Pid}} {{.State.StartedAt}}' "$container"
   as_root find "$HOME" /run /var/lib/containers -not -path "$work*" -printf '%p %s %m %T@ %l\n' | sort
-  find "$HOME" -type f -exec sha256sum {} + | sort
+  as_root find "$HOME" -type f -exec sha256sum {} + | sort
   find /nix/store -maxdepth 1 | sort
   ls -l --time-style=full-iso /nix/var/nix/db/db.sqlite
 }

@@ -58,7 +58,7 @@ has_containers() {
   found=$(containers) && (($(wc -w <<<"$found") == $1))
 }
 # An engine removes a container after its end, and images only after their containers.
-has_none_stopped() { local found; found=$("$engine" ps --all --quiet) && [[ ! $found ]]; }
+has_none_stopped() { local found; found=$("$engine" ps --all --quiet --filter label=strata.run) && [[ ! $found ]]; }
 has_one_image() { (($("$engine" images --format '{{.Repository}}' | grep -c strata-run/watched) == 1)); }
 # until CONDITION…: waits for the condition while strata runs.
 wait_until() { wait_for "$pid" "$@" || { cat "$work/out" "$work/log"; fail "strata ended, and never: $*"; }; }

@@ -170,8 +170,14 @@ schemaVersion: 2.0.0\ncommandTests: [{name: x, command: id, exitCode: a}]
 schemaVersion: 2.0.0\ncommandTests: [{name: x}]
 schemaVersion: 2.0.0\ncommandTests: [{command: id}]
 schemaVersion: 2.0.0\ncommandTests: [{name: x, command: id, expectedOutput: ["("]}]
+schemaVersion: 2.0.0\ncommandTests: [{name: x, command: id, expectedOutput: ["u**"]}]
+schemaVersion: 2.0.0\ncommandTests: [{name: x, command: id, expectedOutput: ["u{1}{1}"]}]
 schemaVersion: 2.0.0\nfileContentTests: [{name: x}]
 schemaVersion: 2.0.0\nfileExistenceTests: [{name: x, path: /, isExecutableBy: all}]
 schemaVersion: 2.0.0\nmetadataTest: {cmd: [x]}\nmetadataTest: {cmd: [x]}
 schemaVersion: [
 CASES
+
+# container-structure-test leaves the container of a setup that does not start.
+docker ps --all --quiet | xargs --no-run-if-empty docker rm --force >/dev/null
+docker images --quiet | sort -u | xargs --no-run-if-empty docker rmi --force >/dev/null
