@@ -104,6 +104,9 @@ fn table(out: &mut impl Write, diff: &Diff, is_rough: bool) -> io::Result<()> {
         writeln!(out, "layer {}: {} is new, {}", layer.number, layer.digest, bytes(layer.size))?;
     }
     writeln!(out, "layers: {} new, {} gone, {} the same", diff.layers.new.len(), diff.layers.gone, diff.layers.kept)?;
+    if diff.layers.are_moved {
+        writeln!(out, "layers that both images have are in another order, or not as often")?;
+    }
     for change in &diff.config {
         writeln!(out, "{}: {} -> {}", change.key, change.old, change.new)?;
     }
@@ -157,7 +160,7 @@ fn push(out: &mut impl Write, push: &PushEstimate, is_rough: bool) -> io::Result
             ([layer], false) => format!("what layer {layer} is made from is not on this machine"),
             (layers, false) => format!("what layers {} are made from is not on this machine", layers.join(", ")),
         };
-        writeln!(out, "a push sends {blobs} blobs, at most {sent}: an estimate, because {which}")?;
+        writeln!(out, "a push sends {blobs} blobs, {sent} before compression: an estimate, because {which}")?;
     }
     if *repacked > 0 {
         writeln!(out, "  {repacked} of them are layers that the first image has in another compression")?;

@@ -13,7 +13,7 @@
 use std::{
     collections::HashMap,
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, SeekFrom, Write},
     path::Path,
     process::ExitCode,
     sync::{Mutex, PoisonError},
@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     image::ManifestGraph,
+    oci::Digest,
     report,
     terminal::{self, line, note},
     threads::{self, lock},
@@ -72,8 +73,9 @@ impl FleetEntry {
         let job: EvaluatedJob = serde_json::from_str(line).with_context(|| format!("parsing {line:?}"))?;
         let out = job.outputs.and_then(|mut outputs| outputs.remove("out").flatten());
         let image = match (job.error, job.image.or(out)) {
-            (Some(error), _) => Err(error),
+            (Some(error), _) => Err(format!("evaluation failed: {error}")),
             (None, Some(image)) => Ok(image),
+            (None, None) if job.attr.is_some() => Err("it has neither outputs.out nor image".to_owned()),
             (None, None) => bail!("{line:?} has neither outputs.out nor image"),
         };
         let attr = job.attr.or_else(|| image.as_ref().ok().cloned()).unwrap_or_default();
@@ -81,8 +83,7 @@ impl FleetEntry {
     }
 
     fn location(&self) -> Result<Location> {
-        let image = self.image.as_ref().map_err(|error| anyhow::anyhow!("evaluation failed: {error}"))?;
-        image.parse().map_err(anyhow::Error::msg)
+        self.image.as_ref().map_err(|error| Error::msg(error.clone()))?.parse().map_err(Error::msg)
     }
 
     fn destination(&self, template: Option<&str>, content: &ManifestGraph) -> Result<Destination> {
@@ -101,6 +102,8 @@ pub fn run(arguments: &FleetArguments, transfer: &CopySession<'_>, output: Outpu
     // The location is only parsed here: the error of opening an image belongs to that image.
     entries.iter().for_each(|entry| drop(entry.location()));
     installable::check_arguments().map_err(Error::msg)?;
+    // A journal that cannot be written is an error before anything is sent.
+    let done = FleetResults::new(arguments.journal.as_deref(), output, transfer.options().cache_to.clone())?;
     let mut jobs = plan(&entries, arguments, transfer);
     let shared = transfer.options().shared.as_ref();
     if let Some(shared) = shared.filter(|_| jobs.iter().flatten().any(|job| job.foreign > 0)) {
@@ -108,7 +111,6 @@ pub fn run(arguments: &FleetArguments, transfer: &CopySession<'_>, output: Outpu
         send_own(&mut jobs, transfer);
         shared.send_only_own(false);
     }
-    let done = FleetResults::new(arguments.journal.as_deref(), output, transfer.options().cache_to.clone())?;
     let remaining = Mutex::new(jobs.into_iter());
     threads::run_in_parallel(IMAGES, &|| {
         while let Some(job) = next_of(&remaining) {
@@ -139,6 +141,22 @@ fn next_of<T>(remaining: &Mutex<impl Iterator<Item = T>>) -> Option<T> {
     lock(remaining).next()
 }
 
+/// Opens the journal for appending. A line that a killed run has not finished is ended.
+fn open_journal(path: &Path) -> io::Result<File> {
+    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
+    let mut last = [b'\n'];
+    if file.metadata()?.is_file()
+        && let Ok(mut existing) = File::open(path)
+        && existing.seek(SeekFrom::End(-1)).is_ok()
+    {
+        existing.read_exact(&mut last)?;
+    }
+    if last != *b"\n" {
+        file.write_all(b"\n")?;
+    }
+    Ok(file)
+}
+
 /// The results of a fleet.
 struct FleetResults {
     started: Instant,
@@ -158,21 +176,19 @@ struct FleetCounts {
 
 impl FleetResults {
     fn new(journal: Option<&Path>, output: OutputMode, cache_to: Option<String>) -> Result<Self> {
-        let open = |path: &Path| {
-            let opened = OpenOptions::new().append(true).create(true).open(path);
-            opened.with_context(|| format!("opening the journal {}", path.display()))
-        };
+        let open = |path: &Path| open_journal(path).with_context(|| format!("opening the journal {}", path.display()));
         let journal = Mutex::new(journal.map(open).transpose()?);
         Ok(Self { started: Instant::now(), output, cache_to, journal, counts: Mutex::default() })
     }
 
     /// Prints and records the result of one image.
     fn add(&self, job: &CopyJob<'_>, result: Result<Copied>, start: Instant) {
-        let Copied { outcome, notes } = match result {
+        let Copied { mut outcome, notes } = match result {
             Ok(copied) => copied,
             Err(error) => return self.add_failure(job.entry, &error),
         };
-        let sent = job.sent + outcome.sent;
+        outcome.sent = job.sent + outcome.sent;
+        let sent = outcome.sent;
         let mut counts = lock(&self.counts);
         counts.copied += 1;
         counts.bytes += sent.bytes;
@@ -212,7 +228,7 @@ impl FleetResults {
 
     fn record(&self, result: &Value) {
         if let Some(file) = &mut *lock(&self.journal)
-            && let Err(error) = writeln!(file, "{result}")
+            && let Err(error) = file.write_all(format!("{result}\n").as_bytes())
         {
             note!("strata: writing the journal: {error}");
         }
@@ -277,13 +293,19 @@ fn plan<'a>(
 ) -> Vec<Result<CopyJob<'a>, (&'a FleetEntry, anyhow::Error)>> {
     let template = arguments.to.as_deref();
     let options = transfer.options();
-    let job = |entry: &'a FleetEntry| {
+    let mut destinations: HashMap<String, (&str, Digest)> = HashMap::new();
+    let mut job = |entry: &'a FleetEntry| {
         let image = entry.location()?;
         let content = transfer.content(&image)?;
         let is_ours = arguments.shard.is_none_or(|shard| shard.has(&content));
         let destination = entry.destination(template, &content)?;
         ensure!(!destination.is_stdout(), "{destination}: a fleet cannot write to stdout");
         transfer.check(&image, &destination)?;
+        let (attr, digest) = *destinations.entry(destination.to_string()).or_insert((&entry.attr, content.digest()));
+        ensure!(
+            digest == content.digest(),
+            "{destination} is the destination of another image, {attr}; give it another name"
+        );
         // Other shards make the layers of their images.
         let content = if is_ours { transfer.with_also(&image, content)? } else { content };
         let foreign = match (&options.shared, destination.registry_reference()) {
@@ -307,7 +329,14 @@ mod tests {
         let row = FleetEntry::parse("/a.json docker://host/a:b").unwrap();
         assert_eq!(row.destination.as_deref(), Some("docker://host/a:b"));
         assert_eq!(FleetEntry::parse("/a.json -").unwrap().destination, None);
-        assert_eq!(FleetEntry::parse(r#"{"attr":"x","error":"why"}"#).unwrap().image, Err("why".to_owned()));
+        assert_eq!(
+            FleetEntry::parse(r#"{"attr":"x","error":"why"}"#).unwrap().image,
+            Err("evaluation failed: why".to_owned())
+        );
+        for outputs in [r#"{"bin":"/nix/store/x"}"#, r#"{"out":null}"#] {
+            let entry = FleetEntry::parse(&format!(r#"{{"attr":"x","outputs":{outputs}}}"#)).unwrap();
+            assert_eq!(entry.image, Err("it has neither outputs.out nor image".to_owned()));
+        }
         for wrong in ["a b c", "{}", "{"] {
             assert!(FleetEntry::parse(wrong).is_err(), "{wrong}");
         }

@@ -63,6 +63,7 @@ pub struct Changed {
 
 /// The differences in layers, which are compared by diff_id.
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct LayerDiff {
     /// The number of layers of the second image that the first one has too.
     pub kept: usize,
@@ -70,6 +71,8 @@ pub struct LayerDiff {
     pub new: Vec<NewLayer>,
     /// The number of layers that only the first image has.
     pub gone: usize,
+    /// Whether the layers that both images have are in another order, or repeated in one of them. Containers may then have other files.
+    pub are_moved: bool,
 }
 
 /// A layer that only the second image has.
@@ -138,6 +141,7 @@ impl Diff {
                 kept: new.layers.len() - added.len(),
                 new: added,
                 gone: old.layers.iter().filter(|layer| !new_diff_ids.contains(&layer.diff_id)).count(),
+                are_moved: shared(old, &new_diff_ids).ne(shared(new, &old_diff_ids)),
             },
             config: config_changes(old, new),
             push: PushEstimate::new(old, new, options)?,
@@ -148,8 +152,13 @@ impl Diff {
 
     /// Returns whether containers of both images are the same.
     pub fn is_empty(&self) -> bool {
-        self.layers.new.is_empty() && self.layers.gone == 0 && self.config.is_empty()
+        self.layers.new.is_empty() && self.layers.gone == 0 && !self.layers.are_moved && self.config.is_empty()
     }
+}
+
+/// Returns the layers of an image that another image has too, in their order.
+fn shared(image: &Image, other: &HashSet<Digest>) -> impl Iterator<Item = Digest> {
+    image.layers.iter().map(|layer| layer.diff_id).filter(|diff_id| other.contains(diff_id))
 }
 
 /// Returns the store paths in the layers of an image.

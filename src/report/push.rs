@@ -52,7 +52,7 @@ pub struct PushEstimate {
     /// The number of layers among them that the first image has as another blob: uncompressed, or compressed differently.
     pub repacked: usize,
     /// The numbers of layers, counted from 1, that were not compressed here, because their bytes are not on this machine or
-    /// the estimate is rough. They count with their uncompressed size, so `bytes` may be more than the push sends, and is never less.
+    /// the estimate is rough. They count with their uncompressed size, so `bytes` is usually more than the push sends.
     pub estimated: Vec<usize>,
 }
 

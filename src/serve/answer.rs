@@ -1,7 +1,7 @@
 //! Responses to requests, by the
 //! [distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#endpoints).
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -11,6 +11,7 @@ use hyper::{
         IF_NONE_MATCH, LINK, RANGE, RETRY_AFTER, WWW_AUTHENTICATE,
     },
 };
+use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
 use super::{
@@ -137,9 +138,7 @@ async fn route<B>(catalogue: &Catalogue, streams: &Streams, request: &Request<B>
         return blob(repository(name)?, digest, request, streams, is_head).await;
     }
     if let Some((name, digest)) = cut("/referrers/") {
-        let kind = query.split('&').find_map(|pair| pair.strip_prefix("artifactType="));
-        let kind =
-            kind.map(|kind| kind.replace("%2F", "/").replace("%2f", "/").replace("%2B", "+").replace("%2b", "+"));
+        let kind = parameter(query, "artifactType");
         let listed = repository(name)?.referrers(&parse_digest(digest)?, kind.as_deref());
         let mut response = document(media_type::INDEX, to_vec(&Index::new(listed)));
         if kind.is_some() {
@@ -175,7 +174,8 @@ async fn blob<B>(
         return Ok(not_modified(&digest));
     }
     let size = blob.size();
-    let header = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
+    // Ranges are defined for GET only (RFC 9110, 14.2).
+    let header = request.headers().get(RANGE).filter(|_| !is_head).and_then(|range| range.to_str().ok());
     let ranges = match header.map(|header| parse_ranges(header, size)) {
         None | Some(RequestedRange::Whole) => None,
         Some(RequestedRange::Parts(ranges)) => Some(ranges),
@@ -298,15 +298,17 @@ pub fn parse_ranges(text: &str, size: u64) -> RequestedRange {
     if apart.is_empty() { RequestedRange::Nothing } else { RequestedRange::Parts(apart) }
 }
 
+/// Returns the decoded value of a parameter.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let (_, value) = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name)?;
+    Some(percent_decode_str(value).decode_utf8_lossy())
+}
+
 /// Returns a page of names: those after `last=`, at most `n=` of them, with a link to the next page.
 fn page<'a>(names: impl Iterator<Item = &'a str>, query: &str, path: &str) -> (Vec<&'a str>, Option<String>) {
-    let parameter = |name: &str| {
-        let found = query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name);
-        found.map(|(_, value)| value)
-    };
-    let last = parameter("last").unwrap_or_default();
-    let count = parameter("n").and_then(|n| n.parse().ok()).unwrap_or(PAGE).min(PAGE);
-    let mut names: Vec<&str> = names.filter(|name| *name > last).take(count + 1).collect();
+    let last = parameter(query, "last").unwrap_or_default();
+    let count = parameter(query, "n").and_then(|n| n.parse().ok()).unwrap_or(PAGE).min(PAGE);
+    let mut names: Vec<&str> = names.filter(|name| *name > last.as_ref()).take(count + 1).collect();
     let more = names.len() > count;
     names.truncate(count);
     let link = names.last().filter(|_| more).map(|last| format!("<{path}?n={count}&last={last}>; rel=\"next\""));
@@ -391,5 +393,6 @@ mod tests {
         assert_eq!(page(names(), "n=2", "/p"), (vec!["a", "b"], Some("</p?n=2&last=b>; rel=\"next\"".to_owned())));
         assert_eq!(page(names(), "n=2&last=b", "/p"), (vec!["c"], None));
         assert_eq!(page(names(), "n=0", "/p"), (vec![], None));
+        assert_eq!(page(["a/b", "a/c"].into_iter(), "last=a%2Fb", "/p"), (vec!["a/c"], None));
     }
 }

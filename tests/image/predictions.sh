@@ -85,7 +85,16 @@ same "$(jq -c .push.blobs "$work/diff")" 0
 grep -q '^layers: 0 new, 0 gone' "$work/out" || { cat "$work/out"; fail "equal layers are reported as different"; }
 grep -q 'are layers that the first image has in another compression' "$work/out" || { cat "$work/out"; fail "nothing of the compression"; }
 
-# --estimate compresses nothing: the uncompressed size, which is never less than what a push sends. Recorded blobs are used.
+# The same layers in another order, and one of them twice.
+for change in '.layers |= reverse' '.layers |= . + [.[0]]'; do
+  jq "$change" "$one" >"$work/moved.json"
+  status=0
+  "$strata" diff "$one" "$work/moved.json" >"$work/out" || status=$?
+  same "$status" 1
+  grep -q '^layers that both images have are in another order' "$work/out" || { cat "$work/out"; fail "the order of layers is not compared"; }
+done
+
+# --estimate compresses nothing: the uncompressed size. Recorded blobs are used.
 status=0
 "$strata" diff "$one" "$two" --estimate --json >"$work/estimate" || status=$?
 same "$status" 1
@@ -98,11 +107,11 @@ jq -s -e '.[0].push as $estimate | .[1].push as $exact | ($estimate.blobs == $ex
 status=0
 "$strata" diff "$one" "$two" --estimate >"$work/out" || status=$?
 same "$status" 1
-grep -qE '^a push sends .* at most .*B: an estimate, because layers? [0-9, ]+ (was|were) not compressed$' "$work/out" || { cat "$work/out"; fail "no estimate"; }
+grep -qE '^a push sends .*B before compression: an estimate, because layers? [0-9, ]+ (was|were) not compressed$' "$work/out" || { cat "$work/out"; fail "no estimate"; }
 
 # For a recipe without its store paths, the prediction is the uncompressed size, and is marked as an estimate.
 jq 'del(.layers[].compressed)' "$two" | sed 's|-app-2"|-gone-2"|' >"$work/elsewhere.json"
 status=0
 "$strata" diff "$one" "$work/elsewhere.json" >"$work/out" || status=$?
 same "$status" 1
-grep -q '^a push sends .* at most .*B: an estimate, because what layer' "$work/out" || { cat "$work/out"; fail "no estimate"; }
+grep -q '^a push sends .*B before compression: an estimate, because what layer' "$work/out" || { cat "$work/out"; fail "no estimate"; }

@@ -46,6 +46,9 @@ cmp "$work/part" <(tail -c +1001 "$work/layer" | head -c 1000)
 get "served/blobs/$layer" -H 'Range: bytes=-10' | cmp - <(tail -c 10 "$work/layer")
 get "served/blobs/$layer" -H "Range: bytes=$size-" >/dev/null
 same "$(status) $(header content-range)" "416 bytes */$size"
+# Ranges are for GET alone.
+get "served/blobs/$layer" --head -H "Range: bytes=0-9" >/dev/null
+same "$(status) $(header content-length)" "200 $size"
 get "served/referrers/$digest" >"$work/body"
 same "$(status) $(jq -c .manifests "$work/body")" "200 []"
 

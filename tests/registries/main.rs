@@ -8,6 +8,7 @@ mod claims;
 mod credentials;
 mod docker_hub;
 mod ecr;
+mod fleet_lines;
 mod fleets;
 mod ghcr;
 mod gitlab;
