@@ -1,7 +1,7 @@
 //! Fleets in which something fails in the middle: the other images are copied, and the summary names those that were not.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     store::{Store, Tokens, layout, with_tokens},
-    world::{Answer, World},
+    world::{Answer, Request, World},
 };
 
 const HEALTHY: &str = "healthy.example.com";
@@ -135,4 +135,76 @@ fn images_after_revoked_credentials_are_named() {
         assert!(has_tag || is_bad, "{number}");
     }
     assert!(bad.iter().any(|number| store.has_tag(&format!("app-{number}"), "1")));
+}
+
+/// A fleet whose images have one layer, in a registry where the first repository answers requests with `refuse`.
+fn fleet_of_one_layer(world: &World, refuse: fn(&Request) -> Option<Answer>) -> Arc<Store> {
+    let store = Arc::new(Store { mounts: true, ..Store::default() });
+    let kept = Arc::clone(&store);
+    world.host(HEALTHY, move |request| {
+        let is_of_first = request.path().starts_with("/v2/app-0/");
+        refuse(request).filter(|_| is_of_first).unwrap_or_else(|| kept.answer(request))
+    });
+    let image = layout(world, "image", b"the layer of all images");
+    let line = |number| {
+        format!(
+            "{{\"attr\":\"image-{number}\",\"image\":\"{image}\",\"destination\":\"docker://{HEALTHY}/app-{number}:1\"}}\n"
+        )
+    };
+    world.file("fleet", (0..4).map(line).collect::<String>());
+    store
+}
+
+#[test]
+fn a_repository_that_refuses_pushes_fails_its_own_image_only() {
+    let is_upload = |request: &Request| request.path().contains("/blobs/uploads/");
+    let refusals: [fn(&Request) -> Option<Answer>; 6] = [
+        |request| is_write(request).then(|| Answer::error(403, "DENIED", "denied")),
+        |request| is_write(request).then(|| Answer::error(404, "NAME_UNKNOWN", "create the repository first")),
+        |request| is_write(request).then(|| Answer::error(413, "QUOTA", "the quota is exceeded")),
+        |request| is_write(request).then(|| Answer::new(500)),
+        |_| Some(Answer::error(401, "UNAUTHORIZED", "denied")),
+        |_| Some(Answer::new(503)),
+    ];
+    for (at, refuse) in refusals.into_iter().enumerate() {
+        let world = World::new();
+        let store = fleet_of_one_layer(&world, refuse);
+        let result = world.run(&COPY);
+        assert_eq!(result.code, Some(1), "{at}: {}", result.err);
+        assert!(result.err.contains("these images were not copied: image-0\n"), "{at}: {}", result.err);
+        let has_tag = |number| store.has_tag(&format!("app-{number}"), "1");
+        assert_eq!([0, 1, 2, 3].map(has_tag), [false, true, true, true], "{at}");
+        // One of the other repositories gets the layer, and the others mount it.
+        let requests = world.take_requests();
+        let others = requests.iter().filter(|request| !request.path().starts_with("/v2/app-0/"));
+        let sent = others.filter(|request| is_upload(request) && request.method == "PATCH").count();
+        assert_eq!(sent, 1, "{at}: {requests:?}");
+    }
+}
+
+fn is_write(request: &Request) -> bool {
+    !matches!(request.method.as_str(), "GET" | "HEAD")
+}
+
+#[test]
+fn images_of_one_repository_in_several_shards_wait_for_no_layers_of_their_own() {
+    let world = World::new();
+    let store = Arc::new(Store { mounts: true, ..Store::default() });
+    let kept = Arc::clone(&store);
+    world.host(HEALTHY, move |request| kept.answer(request));
+    let line = |number: usize| {
+        let image = layout(&world, &format!("image-{number}"), format!("layer {number}").as_bytes());
+        format!("{image} docker://{HEALTHY}/app:{number}\n")
+    };
+    world.file("fleet", (0..8).map(line).collect::<String>());
+    for part in ["1/2", "2/2"] {
+        world.run(&[&COPY[..], &["--shard", part, "--shard-wait", "2"]].concat()).success();
+        // A blob that another shard sends is asked for several times per second.
+        let mut asked = HashMap::new();
+        for request in world.take_requests().into_iter().filter(|request| request.method == "HEAD") {
+            *asked.entry(request.path().to_owned()).or_insert(0) += 1;
+        }
+        assert!(asked.len() > 2 && asked.values().all(|count| *count <= 2), "{part}: {asked:?}");
+    }
+    assert!((0..8).all(|number| store.has_tag("app", &number.to_string())));
 }

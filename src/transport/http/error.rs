@@ -2,6 +2,7 @@
 
 use std::{fmt, io, time::Duration};
 
+use super::without_query;
 use crate::budget::ExceededError;
 
 /// The error of a request.
@@ -67,6 +68,18 @@ impl HttpError {
         }
     }
 
+    /// Returns the error for a body that could not be made before the request.
+    pub fn unmade(act: &'static str, url: &str, source: io::Error) -> Self {
+        let source = ureq::Error::Io(io::Error::other(RequestBodyError(source)));
+        Self::Send { act, url: without_query(url), source: Box::new(source) }
+    }
+
+    /// Whether the body of the request could not be made.
+    pub fn is_of_body(&self) -> bool {
+        let Self::Send { source, .. } = self else { return false };
+        matches!(&**source, ureq::Error::Io(error) if is_of_body(error))
+    }
+
     /// Returns the minimum time before a retry may succeed, or `None` if it never will.
     pub fn passes_after(&self) -> Option<Duration> {
         match self {
@@ -112,15 +125,18 @@ impl std::error::Error for RequestBodyError {
     }
 }
 
+fn is_of_body(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<RequestBodyError>())
+}
+
 fn may_pass(error: &ureq::Error) -> bool {
     use ureq::Error;
     match error {
         Error::Io(error) => {
             let inner = error.get_ref();
-            let is_ours = inner.is_some_and(|inner| inner.is::<RequestBodyError>());
             // An untrusted certificate is permanent.
             let is_tls = inner.is_some_and(|inner| inner.is::<rustls::Error>());
-            !is_ours && !is_tls && ExceededError::cause(error).is_none()
+            !is_of_body(error) && !is_tls && ExceededError::cause(error).is_none()
         }
         Error::Timeout(_) | Error::ConnectionFailed | Error::HostNotFound | Error::Protocol(_) => true,
         Error::ConnectProxyFailed(_) => true,

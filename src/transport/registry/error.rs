@@ -47,6 +47,11 @@ impl RegistryError {
         Self::Http(HttpError::Answer { act, why: why.into() })
     }
 
+    /// Whether the body of the request could not be made, so that the registry is not the cause.
+    pub(super) fn is_of_body(&self) -> bool {
+        matches!(self, Self::Http(error) if error.is_of_body())
+    }
+
     /// Returns the status of an unexpected response.
     pub fn status(&self) -> Option<u16> {
         match self {

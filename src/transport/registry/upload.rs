@@ -20,7 +20,7 @@ use ureq::http::StatusCode;
 use super::{Client, RegistryError, Result, client::check_digest, session::RegistryCall};
 use crate::{
     oci::{Algorithm, Digest},
-    transport::http::{HttpBody, wait},
+    transport::http::{HttpBody, HttpError, wait},
 };
 
 /// The maximum size in bytes of a blob that is sent again completely after a failure.
@@ -82,7 +82,7 @@ impl Client {
     }
 
     fn made_twice(&self, upload: &mut Upload<'_>) -> Result<()> {
-        let failed = |error: io::Error| RegistryError::answer(ACT, format!("making the blob: {error}"));
+        let failed = |source| HttpError::unmade(ACT, &self.url("blobs/uploads/"), source);
         let size = io::copy(&mut (upload.make)(), &mut io::sink()).map_err(failed)?;
         let digest = made(upload)?;
         self.whole(&digest, &mut HttpBody::Stream(upload.make, Some(size)), None)
@@ -123,7 +123,7 @@ impl Client {
                         };
                     }
                     broken += 1;
-                    let passes = Option::from(&error).and_then(crate::transport::http::HttpError::passes_after);
+                    let passes = Option::from(&error).and_then(HttpError::passes_after);
                     let Some(least) = passes.filter(|_| broken < retry.tries) else { return Err(error) };
                     wait(broken, least);
                     (session, at) = match self.progress(&session) {

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Result,
+    existing::Existing,
     mapping::{Mapping, MappingOrigin},
     steps::{Push, PushedLayer},
     verification::{self, Verdict},
@@ -25,7 +26,7 @@ use crate::{
     transport::{
         progress::{Evidence, Fate},
         registry::{
-            Mount, RegistryError, Upload,
+            Upload,
             shared::{self, Home},
         },
     },
@@ -63,10 +64,10 @@ impl Push<'_> {
             }
             match is_compressed {
                 false => {
-                    let fate = self.as_is(layer, home.as_deref(), watch)?;
+                    let fate = self.as_is(layer, home.as_ref(), watch)?;
                     Ok(PushedLayer { blob: descriptor.clone(), fate, evidence: None })
                 }
-                true => self.compressed(layer, compression, home.as_deref(), watch),
+                true => self.compressed(layer, compression, home.as_ref(), watch),
             }
         })?;
         if is_compressed && found.evidence != Some(Evidence::Made) && !compression.fits(&found.blob) {
@@ -289,79 +290,6 @@ impl Push<'_> {
         })?;
         Ok(found.fate)
     }
-
-    /// Returns whether the blob exists, or can be mounted from `from` or from the repositories of the user.
-    fn find_existing(&self, digest: &Digest, from: Option<&str>) -> Result<Existing> {
-        if let Some(existing) = self.client.find_blob(digest)? {
-            return Ok(Existing::Yes(Fate::Present, existing.size));
-        }
-        let mut session = None;
-        let named = self.options.mount_from.iter().map(String::as_str);
-        for repository in from.into_iter().chain(named).filter(|repository| *repository != self.client.repository()) {
-            match self.client.mount(digest, repository)? {
-                Mount::Done => {
-                    let size = self.client.find_blob(digest)?.and_then(|existing| existing.size);
-                    return Ok(Existing::Yes(Fate::Mounted, size));
-                }
-                Mount::Session(opened) => self.keep(&mut session, Some(opened)),
-                Mount::Refused => {}
-            }
-        }
-        Ok(Existing::No(session))
-    }
-
-    /// The same, but the blob may be in its home repository too.
-    fn find_existing_or_home(&self, digest: &Digest, from: Option<&str>, home: Option<&Home>) -> Result<Existing> {
-        let (Some(home), Some(shared)) = (home, &self.options.shared) else { return self.find_existing(digest, from) };
-        if let Some(existing) = self.client.find_blob(digest)? {
-            return Ok(Existing::Yes(Fate::Present, existing.size));
-        }
-        match shared.homes.has_blob(home, digest, &self.options.registry)? {
-            true => self.find_existing(digest, Some(home.repository())),
-            false => self.find_existing(digest, from),
-        }
-    }
-
-    /// Sends a blob, to its home repository if it has one, from which it is mounted.
-    fn send(&self, upload: Upload<'_>, home: Option<&Home>) -> Result<()> {
-        let shared = self.options.shared.as_deref();
-        let _turn = shared.map(|shared| shared.making.wait_for_turn());
-        let home = home.filter(|home| home.repository() != self.client.repository());
-        let (Some(home), Some(shared)) = (home, shared) else { return Ok(self.client.upload(upload)?) };
-        let Upload { make, size, digest, session } = upload;
-        match home.client(&self.options.registry)?.upload(Upload { make: &mut *make, size, digest, session: None }) {
-            Ok(()) => {}
-            // Credentials that can write to this repository may not be able to read the other one.
-            Err(RegistryError::Login(_)) => return Ok(self.client.upload(Upload { make, size, digest, session })?),
-            Err(error) => return Err(error.into()),
-        }
-        session.iter().for_each(|session| self.client.cancel(session));
-        let sent = digest().expect("an upload without an error has sent all of the blob");
-        let session = match self.client.mount(&sent, home.repository())? {
-            Mount::Done => return Ok(()),
-            Mount::Session(session) => Some(session),
-            Mount::Refused => None,
-        };
-        shared.homes.refuse();
-        Ok(self.client.upload(Upload { make, size, digest, session })?)
-    }
-
-    /// Keeps one of several upload sessions that refused mounts opened.
-    fn keep(&self, session: &mut Option<String>, opened: Option<String>) {
-        match (&session, opened) {
-            (None, opened) => *session = opened,
-            (Some(_), Some(spare)) => self.client.cancel(&spare),
-            (Some(_), None) => {}
-        }
-    }
-}
-
-/// Whether a blob exists.
-enum Existing {
-    /// The blob exists, with this size in bytes if the response has it.
-    Yes(Fate, Option<u64>),
-    /// The blob does not exist. A refused mount may have opened an upload session.
-    No(Option<String>),
 }
 
 /// The descriptor of a blob after all of it was made.

@@ -19,6 +19,7 @@
 //! rest.
 
 mod blob;
+mod existing;
 mod known;
 mod known_layers;
 mod mapping;

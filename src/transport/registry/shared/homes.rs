@@ -37,9 +37,9 @@ pub type Key = (String, Digest, bool);
 /// The homes of a fleet's blobs.
 #[derive(Debug)]
 pub struct Homes {
-    homes: Mutex<HashMap<Key, Arc<Home>>>,
-    /// Homes by host and repository.
-    repositories: Mutex<HashMap<(String, String), Arc<Home>>>,
+    homes: Mutex<HashMap<Key, Home>>,
+    /// By host and repository.
+    repositories: Mutex<HashMap<(String, String), Arc<HomeRepository>>>,
     /// The maximum time in which no blob of another part appears.
     timeout: Duration,
     /// When the last blob of another part appeared, or when this part first waited for one.
@@ -48,17 +48,25 @@ pub struct Homes {
     refuses_mounts: AtomicBool,
 }
 
-/// A repository that is the home of blobs of other images.
+/// The home of one blob.
+#[derive(Clone, Debug)]
 pub struct Home {
-    reference: Reference,
-    /// Whether another part sends the blobs.
+    repository: Arc<HomeRepository>,
+    /// Whether another part sends the blob. Images of several parts can have the same repository.
     foreign: bool,
-    client: Mutex<Option<Arc<Client>>>,
 }
 
-impl fmt::Debug for Home {
+/// A repository that is the home of blobs of other images.
+struct HomeRepository {
+    reference: Reference,
+    client: Mutex<Option<Arc<Client>>>,
+    /// Whether a request failed. The images of other repositories are then pushed without this one.
+    is_unusable: AtomicBool,
+}
+
+impl fmt::Debug for HomeRepository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Home({}/{})", self.reference.host, self.reference.repository)
+        write!(f, "HomeRepository({}/{})", self.reference.host, self.reference.repository)
     }
 }
 
@@ -84,42 +92,49 @@ impl Homes {
         foreign: bool,
     ) -> usize {
         let place = (reference.host.clone(), reference.repository.clone());
-        let repository_home = Arc::clone(
-            lock(&self.repositories)
-                .entry(place)
-                .or_insert_with(|| Arc::new(Home { reference: reference.clone(), foreign, client: Mutex::default() })),
-        );
+        let new = || {
+            let (reference, client) = (reference.clone(), Mutex::default());
+            Arc::new(HomeRepository { reference, client, is_unusable: AtomicBool::new(false) })
+        };
+        let repository = Arc::clone(lock(&self.repositories).entry(place).or_insert_with(new));
+        let new = || Home { repository: Arc::clone(&repository), foreign };
         let mut homes = lock(&self.homes);
         let keys = content.images().into_iter().flat_map(|image| &image.layers).map(|layer| {
             let (digest, is_compressed) = key(layer, compression);
             (reference.host.clone(), digest, is_compressed)
         });
-        keys.filter(|key| homes.entry(key.clone()).or_insert_with(|| Arc::clone(&repository_home)).foreign).count()
+        keys.filter(|key| homes.entry(key.clone()).or_insert_with(new).foreign).count()
     }
 
-    /// Returns the home of a blob, if it is not `client`'s repository, or if another part sends the blob.
-    pub fn home_of(&self, client: &Client, digest: Digest, is_compressed: bool) -> Option<Arc<Home>> {
+    /// Returns the home of a blob, if it is usable and is not `client`'s repository, or if another part sends the blob.
+    pub fn home_of(&self, client: &Client, digest: Digest, is_compressed: bool) -> Option<Home> {
         if self.refuses_mounts.load(Ordering::Relaxed) {
             return None;
         }
         let home = lock(&self.homes).get(&(client.host().to_owned(), digest, is_compressed)).cloned();
-        home.filter(|home| home.foreign || home.repository() != client.repository())
+        home.filter(|home| home.is_usable() && (home.foreign || home.repository() != client.repository()))
     }
 
-    /// Whether the blob exists at its home. If another part sends it, this waits for it.
-    pub fn has_blob(&self, home: &Home, digest: &Digest, options: &registry::Options) -> Result<bool, RegistryError> {
-        let client = home.client(options)?;
+    /// Whether the blob exists at its home. If another part sends it, this waits for it. An error makes the home
+    /// unusable: only the images of that repository depend on it.
+    pub fn has_blob(&self, home: &Home, digest: &Digest, options: &registry::Options) -> bool {
         loop {
-            let found = client.has_blob(digest)?;
+            let found = match home.client(options).and_then(|client| client.has_blob(digest)) {
+                Ok(found) => found,
+                Err(_) => {
+                    home.set_unusable();
+                    return false;
+                }
+            };
             if !home.foreign {
-                return Ok(found);
+                return found;
             }
             if found {
                 *lock(&self.last_found) = Some(Instant::now());
-                return Ok(true);
+                return true;
             }
             if lock(&self.last_found).get_or_insert_with(Instant::now).elapsed() >= self.timeout {
-                return Ok(false);
+                return false;
             }
             thread::sleep(PAUSE);
         }
@@ -137,16 +152,27 @@ impl Home {
     }
 
     pub fn repository(&self) -> &str {
-        &self.reference.repository
+        &self.repository.reference.repository
+    }
+
+    pub fn is_usable(&self) -> bool {
+        !self.repository.is_unusable.load(Ordering::Relaxed)
+    }
+
+    /// Records that a request to the repository failed.
+    pub fn set_unusable(&self) {
+        self.repository.is_unusable.store(true, Ordering::Relaxed);
     }
 
     pub fn client(&self, options: &registry::Options) -> Result<Arc<Client>, RegistryError> {
-        let mut client = lock(&self.client);
+        let mut client = lock(&self.repository.client);
         match &*client {
             Some(client) => Ok(Arc::clone(client)),
-            None => {
-                Ok(Arc::clone(client.insert(Arc::new(Client::for_purpose(Purpose::Write, &self.reference, options)?))))
-            }
+            None => Ok(Arc::clone(client.insert(Arc::new(Client::for_purpose(
+                Purpose::Write,
+                &self.repository.reference,
+                options,
+            )?)))),
         }
     }
 }
