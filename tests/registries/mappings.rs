@@ -96,6 +96,54 @@ fn a_named_tag_cannot_replace_a_layer() {
     }
 }
 
+/// Writes an index of these images to the tag of the push.
+fn put_index(scene: &Scene, children: &[Digest]) {
+    let child = |digest| json!({ "mediaType": media_type::MANIFEST, "digest": digest, "size": 1 });
+    let children: Vec<Value> = children.iter().map(child).collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": children });
+    scene.put_manifest("app", "prod", media_type::INDEX, &index);
+}
+
+#[test]
+fn a_document_that_cannot_be_read_does_not_stop_a_push() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    for scene in [&scene, &other] {
+        let filler = "x".repeat(9 << 20);
+        let big = json!({ "schemaVersion": 2, "mediaType": media_type::MANIFEST, "annotations": { "filler": filler } });
+        let child = scene.put_manifest("app", "big", media_type::MANIFEST, &big);
+        put_index(scene, &[child]);
+    }
+    for (scene, more) in [(&scene, &[][..]), (&other, &["--cache-from", "big"])] {
+        let event = scene.push(Compression::Gzip, more);
+        scene.check_layer("a child that is too large");
+        let warnings = event["warnings"].as_array().unwrap();
+        assert!(
+            !warnings.is_empty()
+                && warnings.iter().all(|warning| warning.as_str().unwrap().contains("its layers are not used")),
+            "{event}"
+        );
+    }
+}
+
+#[test]
+fn the_first_hundred_documents_of_a_tag_are_read() {
+    let scene = Scene::new();
+    let mut children: Vec<Digest> = (0..150)
+        .map(|at| {
+            let digest = Digest::sha256(format!("layer {at}").as_bytes());
+            let claim = Claim { diff_id: digest, ..Claim::new(&scene.layer, Vec::new(), Compression::Gzip) };
+            scene.claim("app", &format!("image-{at}"), &[claim])
+        })
+        .collect();
+    let blob = compress(&scene.layer, Compression::Gzip);
+    children[50] = scene.claim("app", "old", &[Claim::new(&scene.layer, blob, Compression::Gzip)]);
+    put_index(&scene, &children);
+    assert_eq!(counts(&scene.push(Compression::Gzip, &[])), [0, 1, 0]);
+    let request_lines = scene.world.take_request_lines();
+    let read = request_lines.iter().filter(|line| line.starts_with(&format!("GET {HOST}/v2/app/manifests/"))).count();
+    assert_eq!(read, 100);
+}
+
 /// A tag that lists many blobs for one layer costs no more than two downloads.
 #[test]
 fn a_tag_cannot_make_a_push_download_many_blobs() {

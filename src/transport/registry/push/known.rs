@@ -16,20 +16,23 @@ use std::{
 };
 
 use super::{
-    PushOptions, Result, in_parallel,
+    PushError, PushOptions, Result, in_parallel,
     mapping::{Mapping, MappingOrigin},
 };
 use crate::{
     attest::VerifiedLayers,
+    causes::joined,
     image::ManifestGraph,
     layer::compress::Compression,
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference},
     threads::lock,
-    transport::registry::{Client, RegistryDocument, signatures},
+    transport::registry::{Client, RegistryDocument, RegistryError, signatures},
 };
 
-/// The maximum number of images that are read for one reference.
-const IMAGES: usize = 100;
+/// The maximum number of documents that are read for one reference.
+const DOCUMENTS: usize = 100;
+/// The maximum number of blobs of one layer that are taken from a document: one for each compression, and some more.
+const BLOBS: usize = 8;
 
 /// Mappings by diff_id, in the order of the references.
 type MappingsByDiffId = HashMap<Digest, Vec<Mapping>>;
@@ -39,14 +42,24 @@ pub(super) struct KnownMappings<'a> {
     client: &'a Client,
     options: &'a PushOptions,
     platforms: Vec<Platform>,
+    /// The layers of the pushed content. Others are not kept, since documents of a registry can list any number of them.
+    diff_ids: HashSet<Digest>,
     mappings: Mutex<Option<Arc<MappingsByDiffId>>>,
+    warnings: Mutex<Vec<String>>,
 }
 
 impl<'a> KnownMappings<'a> {
     /// Returns an empty map. The mappings are read later.
     pub fn new(client: &'a Client, options: &'a PushOptions, content: &ManifestGraph) -> Self {
-        let platforms = content.images().iter().map(|image| image.platform.clone()).collect();
-        Self { client, options, platforms, mappings: Mutex::default() }
+        let images = content.images();
+        let platforms = images.iter().map(|image| image.platform.clone()).collect();
+        let diff_ids = images.iter().flat_map(|image| &image.layers).map(|layer| layer.diff_id).collect();
+        Self { client, options, platforms, diff_ids, mappings: Mutex::default(), warnings: Mutex::default() }
+    }
+
+    /// Returns the messages about documents that could not be read.
+    pub fn warnings(&self) -> Vec<String> {
+        lock(&self.warnings).clone()
     }
 
     /// Returns the mappings of a layer, trusted ones first.
@@ -67,23 +80,37 @@ impl<'a> KnownMappings<'a> {
     fn read(&self) -> Result<MappingsByDiffId> {
         let mut map = MappingsByDiffId::new();
         for tag in &self.options.tags {
-            self.images(self.client, tag, None, &mut map)?;
+            let read = self.images(self.client, tag, None, &mut map);
+            self.may_fail(read, tag, true)?;
         }
         for named in &self.options.cache_from {
-            match reference(self.client, named) {
-                None => self.images(self.client, named, None, &mut map)?,
+            let reference = reference(self.client, named);
+            let read = match &reference {
+                None => self.images(self.client, named, None, &mut map),
                 Some(reference) => {
-                    let client = Client::new(&reference, &self.options.registry)?;
-                    // A tag that cannot be read is not an error: the layers are compressed then.
-                    let repository = Some(reference.repository.as_str());
-                    match self.images(&client, &reference.version(), repository, &mut map) {
-                        Err(super::PushError::Registry(error)) if matches!(error.status(), Some(401 | 403)) => {}
-                        looked => looked?,
-                    }
+                    let client = Client::new(reference, &self.options.registry)?;
+                    self.images(&client, &reference.version(), Some(&reference.repository), &mut map)
                 }
-            }
+            };
+            self.may_fail(read, named, reference.is_none())?;
         }
         Ok(map)
+    }
+
+    /// A document that cannot be read is not an error, since its layers are compressed then. Missing rights for the
+    /// repository of the push are, because the push itself has the same error.
+    fn may_fail(&self, read: Result<()>, named: &str, is_own: bool) -> Result<()> {
+        let error = match read {
+            Err(PushError::Registry(error)) => error,
+            other => return other,
+        };
+        let is_refused = matches!(error, RegistryError::Login(_)) || matches!(error.status(), Some(401 | 403));
+        match (is_refused, is_own) {
+            (true, true) => return Err(error.into()),
+            (true, false) => {}
+            (false, _) => lock(&self.warnings).push(format!("{named}: its layers are not used: {}", joined(&error))),
+        }
+        Ok(())
     }
 
     /// Adds the mappings of the images of `version`.
@@ -95,42 +122,47 @@ impl<'a> KnownMappings<'a> {
         map: &mut MappingsByDiffId,
     ) -> Result<()> {
         let name = format!("{}/{}:{version}", client.host(), client.repository());
-        let mut seen = HashSet::new();
+        let (mut seen, mut left) = (HashSet::new(), DOCUMENTS);
         let mut pending = vec![ListedDocument { version: version.to_owned(), verified: VerifiedLayers::default() }];
-        while !pending.is_empty() && seen.len() < IMAGES {
-            let read = |at: usize| self.document(client, &pending[at]);
-            let documents: Vec<(RegistryDocument, VerifiedLayers)> =
-                in_parallel(pending.len(), &read)?.into_iter().flatten().collect();
+        while !pending.is_empty() {
+            left -= pending.len();
+            let read = in_parallel(pending.len(), &|at| self.document(client, &pending[at]))?;
             pending.clear();
-            for (document, verified) in &documents {
-                let Ok(index) = serde_json::from_slice::<Index>(&document.bytes) else { continue };
-                let fitting = index.manifests.iter().filter(|child| self.is_pushed(child.platform.as_ref()));
-                let new = fitting.filter(|child| seen.insert(child.digest));
-                pending.extend(
-                    new.map(|child| ListedDocument { version: child.digest.to_string(), verified: verified.clone() }),
-                );
-            }
-            pending.truncate(IMAGES);
-            let layers = in_parallel(documents.len(), &|at| layers(client, &documents[at].0))?;
-            for ((_, verified), layers) in documents.iter().zip(layers) {
+            for ReadDocument { children, layers, verified } in read.into_iter().flatten() {
                 for (diff_id, blob) in layers {
                     let origin = self.origin(verified.contains(&blob.digest));
                     let repository = repository.map(str::to_owned);
                     map.entry(diff_id).or_default().push(Mapping { blob, repository, origin, listed_in: name.clone() });
                 }
+                let new = children.into_iter().filter(|child| seen.insert(*child));
+                let listed = |child: Digest| ListedDocument { version: child.to_string(), verified: verified.clone() };
+                pending.extend(new.map(listed));
             }
+            pending.truncate(left);
         }
         Ok(())
     }
 
-    /// Returns a manifest or index, and the layers that trusted keys have verified.
-    fn document(&self, client: &Client, listed: &ListedDocument) -> Result<Option<(RegistryDocument, VerifiedLayers)>> {
+    /// Reads a manifest or index, and keeps what the push needs.
+    fn document(&self, client: &Client, listed: &ListedDocument) -> Result<Option<ReadDocument>> {
         let Some(document) = client.manifest(&listed.version)? else { return Ok(None) };
         let verified = match &listed.verified {
             VerifiedLayers::All(_) => VerifiedLayers::ALL,
             above => above.clone().union(self.options.verified_layers(client, &listed.version, &document)),
         };
-        Ok(Some((document, verified)))
+        let index = serde_json::from_slice::<Index>(&document.bytes).ok();
+        let children = index.into_iter().flat_map(|index| index.manifests);
+        let fitting = children.filter(|child| self.is_pushed(child.platform.as_ref()));
+        let children = fitting.take(DOCUMENTS).map(|child| child.digest).collect();
+        let mut layers = layers(client, &document)?;
+        let mut counts: HashMap<Digest, usize> = HashMap::new();
+        layers.retain(|(diff_id, _)| {
+            let count = counts.entry(*diff_id).or_default();
+            *count += 1;
+            self.diff_ids.contains(diff_id) && *count <= BLOBS
+        });
+        layers.shrink_to_fit();
+        Ok(Some(ReadDocument { children, layers, verified }))
     }
 
     fn origin(&self, is_verified: bool) -> MappingOrigin {
@@ -150,6 +182,14 @@ impl<'a> KnownMappings<'a> {
 /// A document to read, and the layers that the signature of an index above it lists.
 struct ListedDocument {
     version: String,
+    verified: VerifiedLayers,
+}
+
+/// What a push needs of a document.
+struct ReadDocument {
+    /// The digests of the listed indexes and images.
+    children: Vec<Digest>,
+    layers: Vec<(Digest, Descriptor)>,
     verified: VerifiedLayers,
 }
 

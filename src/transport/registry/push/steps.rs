@@ -79,6 +79,7 @@ impl<'a> Push<'a> {
     /// Returns the messages in a stable order, since layers are pushed in parallel.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = lock(&self.warnings).clone();
+        warnings.extend(self.known.warnings());
         warnings.sort();
         warnings.dedup();
         warnings
