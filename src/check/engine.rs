@@ -156,12 +156,12 @@ impl EngineRunner<'_> {
             let image = committed.images.last().map_or(self.image.name(), String::as_str);
             // As in container-structure-test, a container that cannot be created fails its test (pkg/drivers/docker_driver.go,
             // `ProcessCommand`).
-            let container = match finish(self.create(image, options, step).args(&step.words)) {
-                Ok(created) => text(&created.stdout).trim().to_owned(),
-                Err(error) => {
-                    return Ok(CommandOutput { error: Some(format!("{error:#}")), ..CommandOutput::default() });
-                }
-            };
+            let created = output(self.create(image, options, step).args(&step.words))?;
+            if !created.status.success() {
+                let error = Some(format!("{} create: {}", self.engine.program(), text(&created.stderr).trim()));
+                return Ok(CommandOutput { error, ..CommandOutput::default() });
+            }
+            let container = text(&created.stdout).trim().to_owned();
             let output = self.run_container(&container)?;
             if is_followed && output.error.is_none() {
                 let label = format!("LABEL {}", options.image_label);
@@ -273,13 +273,21 @@ fn client(name: EngineName, arguments: &[&str]) -> Result<ProcessOutput> {
 
 /// Returns the output of a client, or an error if it failed.
 fn finish(command: &mut Command) -> Result<ProcessOutput> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let action = command.get_args().next().unwrap_or_default().to_string_lossy().into_owned();
-    command.stdin(Stdio::null()).stderr(Stdio::piped());
-    let output =
-        budget::output(command, &budget::ENGINE_OUTPUT).with_context(|| format!("running {program} {action}"))?;
-    ensure!(output.status.success(), "{program} {action}: {}", text(&output.stderr).trim());
+    let output = output(command)?;
+    ensure!(output.status.success(), "{}: {}", described(command), text(&output.stderr).trim());
     Ok(output)
+}
+
+/// Returns the output of a client, which may have failed.
+fn output(command: &mut Command) -> Result<ProcessOutput> {
+    command.stdin(Stdio::null()).stderr(Stdio::piped());
+    budget::output(command, &budget::ENGINE_OUTPUT).with_context(|| format!("running {}", described(command)))
+}
+
+/// Returns the program and its first argument.
+fn described(command: &Command) -> String {
+    let action = command.get_args().next().unwrap_or_default().to_string_lossy();
+    format!("{} {action}", command.get_program().to_string_lossy())
 }
 
 #[cfg(test)]

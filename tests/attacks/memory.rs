@@ -128,6 +128,31 @@ fn many_documents_together_are_bounded() {
     refused(home.path(), &["copy", "-q", "--all", &registry.reference("index"), &out], "which is the limit");
 }
 
+/// Before a push compresses a layer, it searches its blob in the images of the tag that it writes.
+#[test]
+fn unknown_fields_of_images_in_a_registry_are_not_kept() {
+    let (home, registry) = (tempfile::tempdir().unwrap(), Registry::start());
+    let layer = tar(&[("file", b"1")]);
+    let image = Image::with_ids(&[Digest::sha256(&layer)], media_type::LAYER_TAR, vec![layer]);
+    registry.put_image("v1", &image);
+    write_layout(&home.path().join("image"), &image);
+    let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["layers"][0]["unknown"] = vec![0; 1_000_000].into();
+    let children: Vec<Value> = (0..60)
+        .map(|number| {
+            manifest["annotations"] = json!({ "number": number.to_string() });
+            let bytes = manifest.to_string().into_bytes();
+            registry.put_blob(&bytes);
+            descriptor(media_type::MANIFEST, &bytes)
+        })
+        .collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": children });
+    registry.put_tag("index", index.to_string().as_bytes());
+    let from = format!("oci:{}", home.path().join("image").display());
+    // This registry takes no blobs.
+    refused(home.path(), &["copy", "-q", &from, &registry.reference("index")], "uploading a blob");
+}
+
 #[test]
 fn names_in_archives_are_bounded() {
     let name = vec![b'a'; 1_000_000];

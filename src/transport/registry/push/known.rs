@@ -11,7 +11,7 @@
 //! lists the blob among the layers that the signer has verified ([`VerifiedLayers`]).
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
@@ -23,7 +23,7 @@ use crate::{
     attest::VerifiedLayers,
     causes::joined,
     image::ManifestGraph,
-    layer::compress::Compression,
+    layer::{chunked::annotation, compress::Compression},
     oci::{Descriptor, Digest, ImageConfig, Index, Manifest, Platform, Reference},
     threads::lock,
     transport::registry::{Client, RegistryDocument, RegistryError, signatures},
@@ -33,6 +33,8 @@ use crate::{
 const DOCUMENTS: usize = 100;
 /// The maximum number of blobs of one layer that are taken from a document: one for each compression, and some more.
 const BLOBS: usize = 8;
+/// The maximum size in bytes of the used fields of a listed blob.
+const ESSENTIAL_SIZE: usize = 4096;
 
 /// Mappings by diff_id, in the order of the references.
 type MappingsByDiffId = HashMap<Digest, Vec<Mapping>>;
@@ -154,14 +156,14 @@ impl<'a> KnownMappings<'a> {
         let children = index.into_iter().flat_map(|index| index.manifests);
         let fitting = children.filter(|child| self.is_pushed(child.platform.as_ref()));
         let children = fitting.take(DOCUMENTS).map(|child| child.digest).collect();
-        let mut layers = layers(client, &document)?;
         let mut counts: HashMap<Digest, usize> = HashMap::new();
-        layers.retain(|(diff_id, _)| {
+        let listed = layers(client, &document)?.into_iter().filter(|(diff_id, _)| self.diff_ids.contains(diff_id));
+        let few = listed.filter(|(diff_id, _)| {
             let count = counts.entry(*diff_id).or_default();
             *count += 1;
-            self.diff_ids.contains(diff_id) && *count <= BLOBS
+            *count <= BLOBS
         });
-        layers.shrink_to_fit();
+        let layers = few.filter_map(|(diff_id, blob)| Some((diff_id, essential(blob)?))).collect();
         Ok(Some(ReadDocument { children, layers, verified }))
     }
 
@@ -177,6 +179,15 @@ impl<'a> KnownMappings<'a> {
     fn is_pushed(&self, platform: Option<&Platform>) -> bool {
         platform.is_none_or(|platform| self.platforms.iter().any(|pushed| pushed.is_met_by(platform)))
     }
+}
+
+/// Returns the fields of a listed blob that a push uses, or `None` if they are too large.
+fn essential(blob: Descriptor) -> Option<Descriptor> {
+    let annotations: BTreeMap<_, _> =
+        blob.annotations.into_iter().filter(|(key, _)| annotation::is_ours(key)).collect();
+    let size = annotations.values().map(String::len).fold(blob.media_type.len(), usize::saturating_add);
+    let essential = Descriptor { annotations, ..Descriptor::new(&blob.media_type, blob.digest, blob.size) };
+    (size <= ESSENTIAL_SIZE).then_some(essential)
 }
 
 /// A document to read, and the layers that the signature of an index above it lists.
