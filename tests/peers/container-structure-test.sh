@@ -178,6 +178,7 @@ schemaVersion: 2.0.0\nmetadataTest: {cmd: [x]}\nmetadataTest: {cmd: [x]}
 schemaVersion: [
 CASES
 
-# container-structure-test leaves the container of a setup that does not start.
+# container-structure-test leaves the container of a setup that does not start, and images of the steps before.
 docker ps --all --quiet | xargs --no-run-if-empty docker rm --force >/dev/null
+docker image prune --force >/dev/null
 docker images --quiet | sort -u | xargs --no-run-if-empty docker rmi --force >/dev/null
