@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 
 use super::{
     Structure,
@@ -156,10 +156,11 @@ impl EngineRunner<'_> {
             let image = committed.images.last().map_or(self.image.name(), String::as_str);
             // As in container-structure-test, a container that cannot be created fails its test (pkg/drivers/docker_driver.go,
             // `ProcessCommand`).
-            let created = output(self.create(image, options, step).args(&step.words))?;
-            if !created.status.success() {
-                let error = Some(format!("{} create: {}", self.engine.program(), text(&created.stderr).trim()));
-                return Ok(CommandOutput { error, ..CommandOutput::default() });
+            let mut create = self.create(image, options, step);
+            create.args(&step.words);
+            let created = output(&mut create)?;
+            if let Some(error) = failure(&create, &created) {
+                return Ok(CommandOutput { error: Some(error), ..CommandOutput::default() });
             }
             let container = text(&created.stdout).trim().to_owned();
             let output = self.run_container(&container)?;
@@ -223,7 +224,7 @@ impl EngineRunner<'_> {
             When::Teardown => {
                 for name in replaceable().filter(|name| !step.env.contains_key(*name)) {
                     match self.engine {
-                        // A variable that the client does not have is unset. Its own variables stay set, in both.
+                        // docker unsets a variable that its client does not have. Those that the client needs stay set.
                         EngineName::Docker if is_of_client(name) => {}
                         EngineName::Docker => drop(command.args(["--env", name]).env_remove(name)),
                         EngineName::Podman => drop(command.args(["--unsetenv", name])),
@@ -274,8 +275,15 @@ fn client(name: EngineName, arguments: &[&str]) -> Result<ProcessOutput> {
 /// Returns the output of a client, or an error if it failed.
 fn finish(command: &mut Command) -> Result<ProcessOutput> {
     let output = output(command)?;
-    ensure!(output.status.success(), "{}: {}", described(command), text(&output.stderr).trim());
-    Ok(output)
+    match failure(command, &output) {
+        Some(error) => bail!("{error}"),
+        None => Ok(output),
+    }
+}
+
+/// Returns the message of a client that failed.
+fn failure(command: &Command, output: &ProcessOutput) -> Option<String> {
+    (!output.status.success()).then(|| format!("{}: {}", described(command), text(&output.stderr).trim()))
 }
 
 /// Returns the output of a client, which may have failed.

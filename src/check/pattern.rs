@@ -354,7 +354,7 @@ mod tests {
     fn expressions_that_go_refuses_are_errors() {
         for pattern in [
             "(", "a)", "[a", r"\", r"\y", r"\8", "*a", "(?x)a b", "(?=a)", "a{1001}", "(?u)a", r"\<a\y", "[z-a]", "(?",
-            "a**", "a+*", "a???", "a{2}{1}", "a*?+", "a?{2}",
+            "a**", "a+*", "a???", "a{2}{1}", "a*?+", "a?{2}", r"\C",
         ] {
             let error = Pattern::new(pattern).expect_err(pattern).to_string();
             assert!(error.starts_with("regular expression ") && !error.contains('\n'), "{error}");

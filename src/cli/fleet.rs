@@ -301,7 +301,8 @@ fn plan<'a>(
         let destination = entry.destination(template, &content)?;
         ensure!(!destination.is_stdout(), "{destination}: a fleet cannot write to stdout");
         transfer.check(&image, &destination)?;
-        let (attr, digest) = *destinations.entry(destination.to_string()).or_insert((&entry.attr, content.digest()));
+        let name = destination.registry_reference().map_or_else(|| destination.to_string(), ToString::to_string);
+        let (attr, digest) = *destinations.entry(name).or_insert((&entry.attr, content.digest()));
         ensure!(
             digest == content.digest(),
             "{destination} is the destination of another image, {attr}; give it another name"

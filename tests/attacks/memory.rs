@@ -106,15 +106,9 @@ fn files_of_layouts_directories_and_recipes_are_bounded() {
     refused(home.path(), &["copy", "-q", &format!("{directory}/image.json"), &out], "the recipe has more than");
 }
 
-#[test]
-fn many_documents_together_are_bounded() {
-    let (home, registry) = (tempfile::tempdir().unwrap(), Registry::start());
-    let layer = tar(&[("file", b"1")]);
-    let image = Image::new(std::slice::from_ref(&layer));
-    registry.put_image("v1", &image);
-    let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
-    manifest["annotations"] = json!({ "text": "x".repeat(4_000_000) });
-    let children: Vec<Value> = (0..68)
+/// Puts an index of `count` images that differ in one annotation at the tag `index`.
+fn put_index(registry: &Registry, mut manifest: Value, count: usize) {
+    let children: Vec<Value> = (0..count)
         .map(|number| {
             manifest["annotations"]["number"] = json!(number.to_string());
             let bytes = manifest.to_string().into_bytes();
@@ -124,6 +118,17 @@ fn many_documents_together_are_bounded() {
         .collect();
     let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": children });
     registry.put_tag("index", index.to_string().as_bytes());
+}
+
+#[test]
+fn many_documents_together_are_bounded() {
+    let (home, registry) = (tempfile::tempdir().unwrap(), Registry::start());
+    let layer = tar(&[("file", b"1")]);
+    let image = Image::new(std::slice::from_ref(&layer));
+    registry.put_image("v1", &image);
+    let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
+    manifest["annotations"] = json!({ "text": "x".repeat(4_000_000) });
+    put_index(&registry, manifest, 68);
     let out = format!("oci:{}", home.path().join("out").display());
     refused(home.path(), &["copy", "-q", "--all", &registry.reference("index"), &out], "which is the limit");
 }
@@ -138,16 +143,7 @@ fn unknown_fields_of_images_in_a_registry_are_not_kept() {
     write_layout(&home.path().join("image"), &image);
     let mut manifest: Value = serde_json::from_slice(&image.manifest).unwrap();
     manifest["layers"][0]["unknown"] = vec![0; 1_000_000].into();
-    let children: Vec<Value> = (0..60)
-        .map(|number| {
-            manifest["annotations"] = json!({ "number": number.to_string() });
-            let bytes = manifest.to_string().into_bytes();
-            registry.put_blob(&bytes);
-            descriptor(media_type::MANIFEST, &bytes)
-        })
-        .collect();
-    let index = json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": children });
-    registry.put_tag("index", index.to_string().as_bytes());
+    put_index(&registry, manifest, 60);
     let from = format!("oci:{}", home.path().join("image").display());
     // This registry takes no blobs.
     refused(home.path(), &["copy", "-q", &from, &registry.reference("index")], "uploading a blob");

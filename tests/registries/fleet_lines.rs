@@ -43,20 +43,25 @@ fn a_job_without_an_image_fails_alone() {
 #[test]
 fn two_images_cannot_have_one_destination() {
     let (world, store) = world();
-    let lines =
-        [("first", "one", "app:1"), ("same", "one", "app:1"), ("other", "two", "app:1"), ("good", "two", "app:2")];
+    let lines = [
+        ("first", "one", "app"),
+        ("same", "one", "app:latest"),
+        ("other", "two", "app:latest"),
+        ("good", "two", "app:2"),
+    ];
     let lines = lines.map(|(attr, layer, name)| line(&world, attr, layer, name));
     world.file("fleet", lines.join("\n"));
     for part in ["1/2", "2/2"] {
         let result = world.run(&[&COPY[..], &["--shard", part]].concat());
         assert_eq!(result.code, Some(1), "{}", result.err);
-        let why =
-            format!("other: docker://{HOST}/app:1 is the destination of another image, first; give it another name");
+        let why = format!(
+            "other: docker://{HOST}/app:latest is the destination of another image, first; give it another name"
+        );
         assert!(result.err.contains(&why), "{}", result.err);
         assert!(result.err.contains("these images were not copied: other\n"), "{}", result.err);
     }
     let digest = |tag: &str| store.manifests.lock().unwrap()[&("app".to_owned(), tag.to_owned())].1.clone();
-    assert_ne!(digest("1"), digest("2"));
+    assert_ne!(digest("latest"), digest("2"));
 }
 
 #[test]
